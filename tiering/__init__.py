@@ -1,0 +1,71 @@
+"""Profile, place, pack and serve image datasets at the speed of the storage below them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from tiering.convert.run import convert
+    from tiering.convert.verify import verify
+    from tiering.dataset.profile import DatasetProfile, profile_dataset
+    from tiering.profile import Profile
+    from tiering.serve.loader import Batch, Loader
+    from tiering.store.base import Manifest, Sample, Store
+    from tiering.store.open import open_store
+    from tiering.tiers.recommend import Recommendation, recommend
+    from tiering.trace.features import TraceProfile, profile_trace
+    from tiering.trace.readers import read_trace
+    from tiering.workload.model import Verdict, classify
+
+# Imported on first use: `tiering --help` must not pay for scikit-learn, Polars and Zarr.
+_HOME = {
+    "profile_dataset": "tiering.dataset.profile",
+    "DatasetProfile": "tiering.dataset.profile",
+    "read_trace": "tiering.trace.readers",
+    "profile_trace": "tiering.trace.features",
+    "TraceProfile": "tiering.trace.features",
+    "Profile": "tiering.profile",
+    "classify": "tiering.workload.model",
+    "Verdict": "tiering.workload.model",
+    "recommend": "tiering.tiers.recommend",
+    "Recommendation": "tiering.tiers.recommend",
+    "convert": "tiering.convert.run",
+    "verify": "tiering.convert.verify",
+    "open_store": "tiering.store.open",
+    "Store": "tiering.store.base",
+    "Sample": "tiering.store.base",
+    "Manifest": "tiering.store.base",
+    "Loader": "tiering.serve.loader",
+    "Batch": "tiering.serve.loader",
+}
+
+__all__ = [
+    "Batch",
+    "DatasetProfile",
+    "Loader",
+    "Manifest",
+    "Profile",
+    "Recommendation",
+    "Sample",
+    "Store",
+    "TraceProfile",
+    "Verdict",
+    "__version__",
+    "classify",
+    "convert",
+    "open_store",
+    "profile_dataset",
+    "profile_trace",
+    "read_trace",
+    "recommend",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'tiering' has no attribute {name!r}")

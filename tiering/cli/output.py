@@ -1,0 +1,59 @@
+"""Where words go: results on stdout, talk on stderr, one JSON document with --json."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
+
+
+def out() -> Console:
+    """Return the console for results. Rich honours NO_COLOR and plain pipes by itself."""
+    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def talk() -> Console:
+    """Return the console for progress, warnings and errors."""
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+
+
+def note(message: str) -> None:
+    """Print one line of talk on stderr, exactly as given."""
+    talk().print(message, markup=False)
+
+
+def emit_json(document: object) -> None:
+    """Print one JSON document on stdout; pydantic models and dataclasses are taken as they are."""
+    sys.stdout.write(json.dumps(plain(document), indent=2) + "\n")
+
+
+def plain(value: object) -> Any:
+    """Turn models, dataclasses and NumPy numbers into what json can write."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value.item() if hasattr(value, "item") else value
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """Return an empty table in the house style: the first column left, all others right."""
+    made = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold")
+    for position, name in enumerate(columns):
+        made.add_column(name, justify="left" if position == 0 else "right", no_wrap=True)
+    return made

@@ -1,0 +1,114 @@
+"""What can go wrong, and the exit code that each kind gives the command line.
+
+TieringError
+├── VerificationError      1   the answer is no: a store does not hold what it should
+├── UsageError             2   the request itself cannot be met as it was made
+├── InputError             3   something that was given cannot be used
+│   ├── DatasetError           a dataset directory, or an image in it
+│   ├── TraceError             a trace file
+│   ├── ProfileError           a profile.json
+│   ├── ModelError             a classifier file
+│   ├── CatalogError           a catalog of tiers
+│   └── StoreError             a packed dataset
+└── EnvironmentError       4   disk full, no permission, a server that is down
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import ClassVar
+
+
+class TieringError(Exception):
+    """Base of every error that tiering raises on purpose.
+
+    where: the file, line, shard or option that the error is about.
+    expected, found: what should have been there, and what was.
+    action: what to do next, as a sentence.
+    """
+
+    exit_code: ClassVar[int] = 3
+
+    def __init__(self, where: str, *, expected: str = "", found: str, action: str = "") -> None:
+        self.where, self.expected, self.found, self.action = where, expected, found, action
+        said = f"expected {expected}, found {found}" if expected else found
+        super().__init__(" ".join(part for part in (f"{where}: {said}.", action) if part))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel between processes with all four parts."""
+        return _rebuild, (type(self), self.where, self.expected, self.found, self.action)
+
+
+def _rebuild(kind: type[TieringError], where: str, expected: str, found: str, action: str) -> TieringError:
+    return kind(where, expected=expected, found=found, action=action)
+
+
+class VerificationError(TieringError):
+    """A store does not hold what its manifest or its source says."""
+
+    exit_code = 1
+
+
+class UsageError(TieringError):
+    """The request cannot be met as it was made, for example because its output exists."""
+
+    exit_code = 2
+
+
+class InputError(TieringError):
+    """Something that was given cannot be used."""
+
+    exit_code = 3
+
+
+class DatasetError(InputError):
+    """A dataset directory, or an image in it, cannot be used."""
+
+
+class TraceError(InputError):
+    """A trace cannot be read."""
+
+
+class ProfileError(InputError):
+    """A profile.json cannot be read."""
+
+
+class ModelError(InputError):
+    """A classifier file cannot be loaded."""
+
+
+class CatalogError(InputError):
+    """A catalog of tiers cannot be read."""
+
+
+class StoreError(InputError):
+    """A packed dataset cannot be opened or read."""
+
+
+class EnvironmentError(TieringError):  # noqa: A001 - the builtin of this name is an alias of OSError since 3.3
+    """The machine stands in the way: disk full, no permission, a server that is down."""
+
+    exit_code = 4
+
+
+_ADVICE = {
+    errno.ENOSPC: "Free some space there, or write to another disk.",
+    errno.EDQUOT: "The quota is used up: free some space, or write to another disk.",
+    errno.EACCES: "Check who may read and write it (ls -l).",
+    errno.EPERM: "Check who may read and write it (ls -l).",
+    errno.EROFS: "The file system is mounted read-only: write to another one.",
+    errno.EMFILE: "Raise the limit on open files (ulimit -n).",
+    errno.ENOENT: "Check the path.",
+    errno.EIO: "The device reported an error: see the kernel log.",
+}
+
+
+def from_os_error(error: OSError) -> TieringError:
+    """Turn an operating-system error into a named one that says where and what to do.
+
+    A path that does not exist is bad input (exit code 3); everything else is the environment (4).
+    """
+    kind = InputError if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR) else EnvironmentError
+    where = str(error.filename) if error.filename is not None else "input/output"
+    found = (error.strerror or str(error)).lower()
+    return kind(where, found=found, action=_ADVICE.get(error.errno or 0, ""))

@@ -1,0 +1,47 @@
+"""profile.json: a dataset profile and trace profiles in one versioned document."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tiering.dataset.profile import DatasetProfile
+from tiering.errors import ProfileError
+from tiering.trace.features import TraceProfile
+
+
+class Profile(BaseModel):
+    """What `tiering profile -o profile.json` writes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Literal["tiering-profile"] = "tiering-profile"
+    format_version: Literal[1] = 1
+    dataset: DatasetProfile | None = None
+    traces: list[TraceProfile] = []
+
+
+def write_profile(profile: Profile, path: str | Path) -> None:
+    """Write profile.json; the file appears whole or not at all."""
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.partial")
+    temporary.write_text(profile.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    temporary.replace(target)
+
+
+def read_profile(path: str | Path) -> Profile:
+    """Read profile.json. Raises ProfileError for anything else, or for a newer format version."""
+    text = Path(path).read_bytes()
+    try:
+        return Profile.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the document"
+        raise ProfileError(
+            str(path),
+            expected="a profile written by tiering profile -o (format version 1)",
+            found=f"{field}: {first['msg'].lower()}",
+            action="Make it again: tiering profile DATASET -o profile.json",
+        ) from error

@@ -1,0 +1,1 @@
+"""Packed datasets, readable by other tools."""

@@ -1,0 +1,1 @@
+"""What kind of workload that is."""
