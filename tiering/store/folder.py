@@ -1,0 +1,92 @@
+"""FolderStore: a plain directory of images as a Store, the baseline and the origin of a cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from tiering.dataset.labels import class_labels, layout
+from tiering.dataset.scan import Scan, scan
+from tiering.errors import StoreError
+from tiering.store.base import Buffer, IndexArray, Manifest, Sample, Source, sample_of
+from tiering.store.index import Index
+
+
+class FolderStore:
+    """The images of a directory in order of key, each read by open, read and close."""
+
+    def __init__(self, path: Path, scanned: Scan | None = None) -> None:
+        scanned = scanned or scan(path)
+        self.path = path
+        self.index, labels = index_of(scanned.files)
+        self._root = os.fsencode(path)
+        self.manifest = Manifest(
+            kind="folder",
+            samples=len(self.index),
+            image_bytes=int(self.index.size.sum()),
+            layout=layout(scanned.files["key"]),
+            labels=labels,
+            source=Source(path=str(path), fingerprint=fingerprint(self.index)),
+        )
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, i: int) -> Sample:
+        return sample_of(self, i)
+
+    def read(self, indices: IndexArray) -> list[Buffer]:
+        """Read whole files, about 12 us a warm one. Raises StoreError for a file that vanished, OSError for others."""
+        found: list[Buffer] = []
+        for key, size in zip(self.index.keys(indices), self.index.size[indices].tolist(), strict=True):
+            path = os.path.join(self._root, key)  # noqa: PTH118 - keys are bytes, and pathlib costs 10 us a file
+            try:
+                descriptor = os.open(path, os.O_RDONLY)
+            except FileNotFoundError:
+                raise StoreError(
+                    os.fsdecode(path), expected="an image of the dataset", found="no such file", action="Scan it again."
+                ) from None
+            try:
+                # One byte more than the scan saw: a file that grew is read on to its end.
+                data = os.read(descriptor, size + 1)
+                while len(data) > size and (more := os.read(descriptor, 1 << 20)):
+                    data += more
+                found.append(data)
+            finally:
+                os.close(descriptor)
+        return found
+
+    def byte_ranges(self, indices: IndexArray) -> None:
+        """Return None: every sample is a file of its own."""
+
+    def announce(self, indices: IndexArray) -> None:
+        """Do nothing: telling the kernel about a file takes opening it."""
+
+    def files(self) -> list[Path]:
+        """Return the path of every image."""
+        return [self.path / os.fsdecode(key) for key in self.index.keys(np.arange(len(self)))]
+
+    def close(self) -> None:
+        """Do nothing: no file stays open."""
+
+
+def index_of(files: pl.DataFrame) -> tuple[Index, list[str]]:
+    """Turn scanned files (key, size) into an index, and return it with the names of its labels."""
+    label, names = class_labels(files["key"])
+    # Joined piece by piece: a million Python objects at a time would be too many.
+    pieces = [b"".join(piece["key"].to_list()) for piece in files.select("key").iter_slices(1 << 16)]
+    key = np.frombuffer(b"".join(pieces), dtype=np.uint8)
+    key_end = np.cumsum(files["key"].bin.size().to_numpy(), dtype=np.int64)
+    return Index(label, files["size"].to_numpy().astype(np.int64), key, key_end), names
+
+
+def fingerprint(index: Index) -> str:
+    """Return the SHA-256 over every key and size: what a source is, without reading its images."""
+    digest = hashlib.sha256(np.ascontiguousarray(index.key_end, dtype="<i8"))
+    digest.update(np.ascontiguousarray(index.size, dtype="<i8"))
+    digest.update(np.ascontiguousarray(index.key))
+    return digest.hexdigest()
