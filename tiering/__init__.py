@@ -32,7 +32,6 @@ _HOME = {
     "Verdict": "tiering.workload.model",
     "recommend": "tiering.tiers.recommend",
     "Recommendation": "tiering.tiers.recommend",
-    "convert": "tiering.convert.run",
     "verify": "tiering.convert.verify",
     "open_store": "tiering.store.open",
     "Store": "tiering.store.base",
@@ -66,6 +65,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "convert":
+        return import_module("tiering.convert")
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module 'tiering' has no attribute {name!r}")

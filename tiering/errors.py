@@ -10,7 +10,7 @@ TieringError
 │   ├── ModelError             a classifier file
 │   ├── CatalogError           a catalog of tiers
 │   └── StoreError             a packed dataset
-└── EnvironmentError       4   disk full, no permission, a server that is down
+└── MachineError       4   disk full, no permission, a server that is down
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class StoreError(InputError):
     """A packed dataset cannot be opened or read."""
 
 
-class EnvironmentError(TieringError):  # noqa: A001 - the builtin of this name is an alias of OSError since 3.3
+class MachineError(TieringError):
     """The machine stands in the way: disk full, no permission, a server that is down."""
 
     exit_code = 4
@@ -108,7 +108,7 @@ def from_os_error(error: OSError) -> TieringError:
 
     A path that does not exist is bad input (exit code 3); everything else is the environment (4).
     """
-    kind = InputError if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR) else EnvironmentError
+    kind = InputError if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR) else MachineError
     where = str(error.filename) if error.filename is not None else "input/output"
     found = (error.strerror or str(error)).lower()
     return kind(where, found=found, action=_ADVICE.get(error.errno or 0, ""))

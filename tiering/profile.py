@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -24,15 +25,18 @@ class Profile(BaseModel):
 
 
 def write_profile(profile: Profile, path: str | Path) -> None:
-    """Write profile.json; the file appears whole or not at all."""
+    """Write profile.json; the file appears whole or not at all. Raises OSError."""
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.partial")
-    temporary.write_text(profile.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    temporary.replace(target)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        temporary.write_text(profile.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_profile(path: str | Path) -> Profile:
-    """Read profile.json. Raises ProfileError for anything else, or for a newer format version."""
+    """Read profile.json. Raises ProfileError for anything else or a newer format version, and OSError."""
     text = Path(path).read_bytes()
     try:
         return Profile.model_validate_json(text)

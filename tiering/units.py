@@ -36,7 +36,8 @@ def _parse(text: str, expected: str, *, rate: bool, byte_suffix: bool) -> int:
     if not match or (match[4] and not rate) or (match[3] and not byte_suffix):
         raise UsageError(repr(text), expected=expected, found=repr(text))
     number = Decimal(match[1].replace(",", "").replace("_", ""))
-    return round(number * _FACTORS[(match[2] or "").lower()])
+    factor: int = _FACTORS[(match[2] or "").lower()]
+    return round(number * factor)
 
 
 def format_bytes(size: float) -> str:

@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from tiering import __version__
+from tiering.cli import bench, classify, convert, export, info, profile, verify
 from tiering.cli.output import note
 from tiering.errors import TieringError, from_os_error
 
@@ -69,6 +70,15 @@ def options(
 
     Example: `tiering profile photos/ --trace train.strace`
     """
+
+
+app.command("profile")(profile.profile)
+app.command("classify")(classify.classify)
+app.command("convert")(convert.convert)
+app.command("verify")(verify.verify)
+app.command("info")(info.info)
+app.command("export")(export.export)
+app.command("bench")(bench.bench)
 
 
 def main() -> None:

@@ -49,7 +49,7 @@ def pack_shard(task: ShardTask) -> ShardResult:
     """Pack one shard.
 
     Images that are damaged, empty, gone or changed since the scan come back in `bad`, all of the shard's at once, and
-    the shard is then worthless. Raises EnvironmentError for a disk that is full or fails, or a file without permission.
+    the shard is then worthless. Raises MachineError for a disk that is full or fails, or a file without permission.
     """
     reader = _Reader(task)
     settings = task.settings

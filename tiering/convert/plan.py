@@ -54,15 +54,16 @@ def make_plan(index: Index, kind: Kind, *, codec: str = "none", seed: int = 0) -
 def default_shard_bytes(total: int, largest: int) -> int:
     """Choose the size of a shard, a multiple of a MiB, from the data alone so that every machine plans alike.
 
-    About 16 shards, to pack in parallel; between 16 and 256 MiB, to redo little after a failure; never more than 512
+    About 16 shards, to pack in parallel; between 16 and 256 MiB, to redo little after a failure; never more than 256
     shards, which a reader can keep mapped; never smaller than the largest sample.
     """
-    wanted = max(min(max(total // 16, 16 * MIB), 256 * MIB), total // 512, largest)
+    wanted = max(min(max(total // 16, 16 * MIB), 256 * MIB), total // 256, largest)
     return -(-wanted // MIB) * MIB
 
 
 def _ends(cumulative: IndexArray, shard_bytes: int) -> IndexArray:
-    ends, packed, n = [], 0, len(cumulative)
+    ends: list[int] = []
+    packed, n = 0, len(cumulative)
     while not ends or ends[-1] < n:
         ends.append(int(np.searchsorted(cumulative, packed + shard_bytes, side="right")))
         packed = int(cumulative[ends[-1] - 1])

@@ -17,7 +17,7 @@ import numpy as np
 from tiering.convert.pack import ShardResult, ShardTask, pack_shard
 from tiering.convert.plan import Kind, ShardPlan, make_plan
 from tiering.dataset.scan import Scan, scan
-from tiering.errors import DatasetError, EnvironmentError, StoreError, TieringError, UsageError, from_os_error
+from tiering.errors import DatasetError, MachineError, StoreError, TieringError, UsageError, from_os_error
 from tiering.order import EpochOrder
 from tiering.store import zarr
 from tiering.store.base import MANIFEST, Manifest, Source
@@ -53,7 +53,7 @@ def convert(
     cores by default. executor: run on this instead of a process pool. progress: told samples and bytes packed so far.
 
     Returns the manifest. Raises DatasetError for images that cannot be packed (all of them are counted, the first ten
-    named), UsageError where the output exists, EnvironmentError for a full or failing disk; nothing is left then.
+    named), UsageError where the output exists, MachineError for a full or failing disk; nothing is left then.
     """
     place = Path(store)
     scanned = scan(source)
@@ -157,9 +157,9 @@ def _executor(given: Executor | None, workers: int | None, shards: int) -> Itera
     try:
         yield pool
     except BrokenExecutor as error:
-        raise EnvironmentError(
+        raise MachineError(
             "a worker process",
-            found="ended without a word (killed, out of memory, or a script without an if __name__ == '__main__' guard)",
+            found="ended without a word (killed, out of memory, or no `if __name__ == '__main__':` in the script)",
             action="Convert again; fewer processes take less memory (--workers 1).",
         ) from error
     finally:

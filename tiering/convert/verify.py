@@ -15,7 +15,7 @@ import polars as pl
 from tiering.dataset.scan import Scan, scan
 from tiering.errors import StoreError, TieringError
 from tiering.store.base import IndexArray, Store
-from tiering.store.index import column_crc, column_path
+from tiering.store.index import COLUMNS, column_crc, column_path
 from tiering.store.lmdb import check_shard
 from tiering.store.open import open_store
 from tiering.store.packed import PackedStore
@@ -58,9 +58,12 @@ def verify(
             action=f"Pack it first: tiering convert {store} STORE",
         )
     scanned = scan(source) if source is not None else None
-    problems = [*_structure(opened), *_samples(opened, scanned, progress)]
-    if scanned is not None:
-        problems += _unpacked(opened, scanned)
+    problems = list(_index(opened))
+    if not problems:
+        # A damaged index names and places samples wrongly: it is the finding, and no guide to others.
+        problems += [*_shards(opened), *_samples(opened, scanned, progress)]
+        if scanned is not None:
+            problems += _unpacked(opened, scanned)
     return Verification(
         store=str(store),
         samples=len(opened),
@@ -71,8 +74,25 @@ def verify(
     )
 
 
-def _structure(store: Store) -> Iterator[str]:
-    """Check the files: sizes, CRCs, and for LMDB its own view of them."""
+def _index(store: Store) -> Iterator[str]:
+    """Check the manifest's sums and the index against it."""
+    shards = sum(shard.samples for shard in store.manifest.shards)
+    if shards != len(store):
+        yield f"manifest.json: {len(store):,} samples in all, {shards:,} in its shards"
+    if store.manifest.columns.keys() != COLUMNS.keys():
+        yield f"manifest.json: columns {', '.join(store.manifest.columns)} instead of {', '.join(COLUMNS)}"
+        return
+    for name, crc in store.manifest.columns.items():
+        if column_crc(column_path(store.path, name)) != crc:
+            yield f"index/{name}: its CRC-32C is not the manifest's"
+    if len(store) and not 0 <= int(store.index.label.max()) + 1 <= len(store.manifest.labels):
+        yield "index/label: a label that the manifest does not name"
+    if int(store.index.size.sum()) != store.manifest.image_bytes:
+        yield f"manifest.json: {store.manifest.image_bytes:,} bytes of images, {int(store.index.size.sum()):,} indexed"
+
+
+def _shards(store: Store) -> Iterator[str]:
+    """Check the shards: sizes, CRCs, and for LMDB its own view of them."""
     first = 0
     for shard in store.manifest.shards:
         path = store.path / shard.name
@@ -85,13 +105,6 @@ def _structure(store: Store) -> Iterator[str]:
         elif store.manifest.kind == "lmdb" and isinstance(store, PackedStore):
             yield from check_shard(path, store, first, shard.samples)
         first += shard.samples
-    if first != len(store):
-        yield f"manifest.json: {len(store):,} samples in all, {first:,} in its shards"
-    for name, crc in store.manifest.columns.items():
-        if column_crc(column_path(store.path, name)) != crc:
-            yield f"index/{name}: its CRC-32C is not the manifest's"
-    if len(store) and not 0 <= int(store.index.label.max()) + 1 <= len(store.manifest.labels):
-        yield "index/label: a label that the manifest does not name"
 
 
 def _samples(store: Store, scanned: Scan | None, progress: Callable[[int, int], None] | None) -> Iterator[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -85,7 +87,7 @@ class Loader:
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
-        return -(-self._samples // self.batch_size)
+        return math.ceil(self._samples / self.batch_size)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration serves."""
@@ -97,14 +99,16 @@ class Loader:
         samples = max(1, self.store.manifest.image_bytes // max(1, len(self.store)))
         ahead = max(1, AHEAD_BYTES // (samples * self.batch_size))
         begins = range(0, self._samples, self.batch_size)
-        with _decoder(enabled=self._decode) as decoded:
-            upcoming: list[IndexArray] = []
+        with ThreadPoolExecutor(1) as announcer, _decoder(enabled=self._decode) as decoded:
+            upcoming: deque[tuple[IndexArray, Future[None]]] = deque()
             for number in range(len(begins)):
                 while len(upcoming) <= ahead and number + len(upcoming) < len(begins):
                     indices = indices_of(begins[number + len(upcoming)])
-                    self.store.announce(indices)
-                    upcoming.append(indices)
-                indices = upcoming.pop(0)
+                    # On a thread: submitting reads costs as much processor time as consuming them.
+                    upcoming.append((indices, announcer.submit(self.store.announce, indices)))
+                indices, announced = upcoming.popleft()
+                # Whoever overtakes the announcements reads by page faults, 4 KiB at a time.
+                announced.result()
                 yield Batch(decoded(self.store.read(indices)), self.store.index.label[indices], indices, self.store)
 
     def _order(self) -> Callable[[int], IndexArray]:

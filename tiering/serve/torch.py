@@ -8,19 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from tiering.errors import EnvironmentError
+from tiering.errors import MachineError
 from tiering.store.base import Buffer, Sample, Store
 from tiering.store.open import open_store
 
 try:
     from torch.utils.data import Dataset
 except ImportError as error:
-    raise EnvironmentError(
+    raise MachineError(
         "tiering.serve.torch", expected="PyTorch", found="no module torch", action="pip install 'tiering[torch]'"
     ) from error
 
 
-class StoreDataset(Dataset[Any]):
+class StoreDataset(Dataset[Any]):  # type: ignore[misc]
     """A store as a map-style dataset for torch.utils.data.DataLoader.
 
     store: a store or its path. transform: applied to each Sample; by default the item is (bytes, label).

@@ -79,7 +79,7 @@ class Manifest(_Frozen):
     """manifest.json: written last, so that a directory without one is not a finished store."""
 
     format: Literal["tiering"] = "tiering"
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[1] = 1
     kind: Literal["folder", "lmdb", "zarr"]
     samples: int
     image_bytes: int = Field(description="sum of the samples' sizes")

@@ -86,7 +86,7 @@ def index_of(files: pl.DataFrame) -> tuple[Index, list[str]]:
 
 def fingerprint(index: Index) -> str:
     """Return the SHA-256 over every key and size: what a source is, without reading its images."""
-    digest = hashlib.sha256(np.ascontiguousarray(index.key_end, dtype="<i8"))
-    digest.update(np.ascontiguousarray(index.size, dtype="<i8"))
-    digest.update(np.ascontiguousarray(index.key))
+    digest = hashlib.sha256(np.ascontiguousarray(index.key_end, dtype="<i8").data)
+    digest.update(np.ascontiguousarray(index.size, dtype="<i8").data)
+    digest.update(np.ascontiguousarray(index.key).data)
     return digest.hexdigest()

@@ -56,7 +56,7 @@ class Index:
         """Return the keys of samples, byte-exact."""
         ends = self.key_end[indices].tolist()
         begins = np.where(indices > 0, self.key_end[indices - 1], 0).tolist()
-        data = memoryview(self.key)
+        data = self.key.data
         return [bytes(data[begin:end]) for begin, end in zip(begins, ends, strict=True)]
 
     def take(self, indices: IndexArray) -> Index:
@@ -85,7 +85,7 @@ class IndexWriter:
         for name, dtype in COLUMNS.items():
             column = part[name]
             if name == "key_end":
-                column = column + np.int64(self._keys)  # type: ignore[assignment,operator]
+                column = column + np.int64(self._keys)  # type: ignore[operator]
             data = np.ascontiguousarray(column, dtype=dtype).tobytes()
             self._files[name].write(data)
             self._crc[name] = google_crc32c.extend(self._crc[name], data)

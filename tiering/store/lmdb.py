@@ -16,7 +16,7 @@ import google_crc32c
 import lmdb
 import numpy as np
 
-from tiering.errors import EnvironmentError, StoreError
+from tiering.errors import MachineError, StoreError
 from tiering.store.base import IndexArray, Manifest
 from tiering.store.packed import PackedStore
 
@@ -45,7 +45,7 @@ def write_shard(path: Path, images: Iterable[bytes], *, first: int, capacity: in
 
     path: the file to make; images: encoded images in packed order; first: number of the first; capacity: an upper
     bound of the file's size in bytes.
-    Returns int64 (n,), bytes from the start of the file. Raises EnvironmentError for a disk that is full or fails.
+    Returns int64 (n,), bytes from the start of the file. Raises MachineError for a disk that is full or fails.
     """
     try:
         # No sync before the end: the shard counts only once the manifest names it.
@@ -59,7 +59,7 @@ def write_shard(path: Path, images: Iterable[bytes], *, first: int, capacity: in
         finally:
             env.close()
     except lmdb.Error as error:
-        raise EnvironmentError(
+        raise MachineError(
             str(path), found=str(error).lower(), action="Check the free space (df -h) and the kernel log."
         ) from error
 
@@ -124,7 +124,7 @@ def _offsets(env: Any, path: Path) -> IndexArray:
             needle = values[lowest].tobytes()
             at = mapped.find(needle)
             while at >= 0 and at + end <= len(mapped):
-                offset = address - address[lowest] + at
+                offset: IndexArray = address - address[lowest] + at
                 if all(_same(mapped, int(o), value) for o, value in zip(offset, values, strict=True)):
                     return offset
                 at = mapped.find(needle, at + 1)

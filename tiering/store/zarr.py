@@ -135,10 +135,10 @@ class CompressedZarrStore:
                 action=f"See which shards are damaged: tiering verify {self.path}",
             ) from error
 
-    def byte_ranges(self, indices: IndexArray) -> None:  # noqa: ARG002
+    def byte_ranges(self, indices: IndexArray) -> None:
         """Return None: samples lie in compressed chunks."""
 
-    def announce(self, indices: IndexArray) -> None:  # noqa: ARG002
+    def announce(self, indices: IndexArray) -> None:
         """Do nothing: Zarr reads whole chunks by itself."""
 
     def files(self) -> list[Path]:

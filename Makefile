@@ -1,0 +1,50 @@
+# Every target makes what it needs: `make demo` or `make test` may be the first command in a fresh clone.
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+DATASET ?=
+
+.PHONY: demo test test-all lint bench docs clean
+
+demo: $(VENV)/.installed
+	$(BIN)/python benchmarks/demo.py $(DATASET)
+
+test: lint
+	$(BIN)/pytest -n auto -m "not slow"
+
+test-all: lint
+	$(BIN)/pytest -n auto
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/epochs.py
+
+docs: $(VENV)/.dev
+	$(BIN)/mkdocs build --strict
+
+# A Python without ensurepip (Debian splits it off) gets it from the system's packages where that is possible.
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "tiering needs Python 3.11 or later on PATH." >&2; exit 4; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "tiering needs Python 3.11 or later, found $$($(PYTHON) --version)." >&2; exit 4; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { [ $$(id -u) = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get update -q && apt-get install -y -q python3-venv; } \
+	  || { echo "Python lacks ensurepip: install it (Debian: apt install python3-venv)." >&2; exit 4; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q -e '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) build dist site demo .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,56 @@
+"""The whole way on real photographs: profile, classify, recommend, convert, verify, bench.
+
+Usage: python benchmarks/demo.py [DATASET]. Without DATASET it makes 20,000 photographs from the two that scikit-learn
+ships, and uses the recorded trace of a training loop in fixtures/.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent.parent
+PLACE = Path("demo")
+TIERING = Path(sysconfig.get_path("scripts")) / "tiering"
+
+
+def main() -> None:
+    dataset = Path(sys.argv[1]) if len(sys.argv) > 1 else made()
+    trace = next((HERE / "fixtures" / "traces").glob("train_loop.strace*"))
+    profile, lmdb, zarr = PLACE / "profile.json", PLACE / "photos.lmdb", PLACE / "photos.zarr"
+    run("profile", dataset, "--trace", trace.relative_to(Path.cwd()), "-o", profile)
+    run("classify", profile)
+    run("recommend", profile)
+    for store, kind in ((lmdb, "lmdb"), (zarr, "zarr")):
+        run("convert", dataset, store, "--to", kind, "--overwrite")
+        run("verify", store, "--source", dataset)
+    run("bench", dataset, lmdb, zarr)
+    print("\nEverything is still there to look at:")
+    for path in (dataset, profile, lmdb, zarr):
+        print(f"  {path}")
+
+
+def made() -> Path:
+    dataset = PLACE / "photos"
+    if not dataset.exists():
+        PLACE.mkdir(exist_ok=True)
+        partial = PLACE / "photos.partial"
+        script = HERE / "fixtures" / "make_images.py"
+        print(f"$ python fixtures/make_images.py --count 20000 --classes 10 {dataset}", flush=True)
+        subprocess.run(["rm", "-rf", partial], check=True)
+        subprocess.run([sys.executable, script, "--count", "20000", "--classes", "10", partial], check=True)
+        partial.rename(dataset)
+    return dataset
+
+
+def run(*words: object) -> None:
+    command = [str(word) for word in words]
+    print(f"\n$ tiering {shlex.join(command)}", flush=True)
+    subprocess.run([TIERING, *command], check=True)
+
+
+if __name__ == "__main__":
+    main()

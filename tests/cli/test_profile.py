@@ -1,0 +1,140 @@
+"""`tiering profile`: one readable answer, one line for an error, and the promised exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.dataset.trees import FIXTURES, picture, put
+from tiering.profile import Profile, read_profile
+
+
+def tiering(*words, cwd=None):
+    """Run the program as a user whom permissions bind, also where the tests run as root."""
+    command = [sys.executable, "-m", "tiering.cli.app", *map(os.fsencode, words)]
+    if os.getuid() == 0:
+        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--", *command]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120, check=False)
+
+
+def fails(code, kind, *words):
+    """Run, expect this exit code and one line of error, and return the line."""
+    done = tiering(*words)
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith(f"{kind}: ")
+    return lines[0]
+
+
+def test_the_summary_of_the_fixture_images():
+    done = tiering("profile", FIXTURES)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "300, 1.78 MB in all" in done.stdout
+    assert "10, 30 images each" in done.stdout
+    assert "JPEG 90 %, PNG 10 % (of 300 headers read)" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) < 200
+
+
+def test_json_is_one_profile_document():
+    done = tiering("profile", FIXTURES, "--json", "--probes", "10")
+    profile = Profile.model_validate(json.loads(done.stdout))
+    assert profile.dataset is not None
+    assert (profile.dataset.files, profile.dataset.probed) == (300, 10)
+
+
+def test_the_output_file_reads_back_and_nothing_else_is_left(tmp_path):
+    done = tiering("profile", FIXTURES, "-o", "profile.json", cwd=tmp_path)
+    assert "Wrote profile.json." in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["profile.json"]
+    profile = read_profile(tmp_path / "profile.json")
+    assert profile.dataset is not None
+    assert profile.dataset.files == 300
+
+
+def test_an_output_that_cannot_be_written_leaves_nothing(tmp_path):
+    (tmp_path / "taken").mkdir()
+    fails(3, "InputError", "profile", FIXTURES, "-o", tmp_path / "taken")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+    tmp_path.chmod(0o555)
+    fails(4, "MachineError", "profile", FIXTURES, "-o", tmp_path / "profile.json")
+    tmp_path.chmod(0o755)
+
+
+def test_bad_directories_are_bad_input(tmp_path):
+    assert "nothing at that path" in fails(3, "DatasetError", "profile", tmp_path / "nowhere")
+    assert "empty directory" in fails(3, "DatasetError", "profile", tmp_path)
+    text = put(tmp_path, "notes.txt", b"words")
+    assert "no image, but 1 other file" in fails(3, "DatasetError", "profile", tmp_path)
+    assert "found a file" in fails(3, "DatasetError", "profile", text)
+    assert "only local" in fails(3, "DatasetError", "profile", "s3://bucket/photos").lower()
+
+
+def test_nothing_to_profile_is_a_usage_error():
+    assert "tiering profile photos/" in fails(2, "UsageError", "profile")
+    assert tiering("profile", FIXTURES, "--probes", "0").returncode == 2
+
+
+def test_damage_is_told_on_stderr_and_counted(tmp_path):
+    put(tmp_path, "cat/good.jpg")
+    put(tmp_path, "cat/zero.jpg", b"")
+    put(tmp_path, "cat/cut.jpg", picture(64, 64)[:-40])
+    put(tmp_path, "cat/[red]garbage[/].jpg", b"garbage")
+    put(tmp_path, "cat/locked.jpg").chmod(0)
+    os.mkfifo(tmp_path / "cat" / "pipe.jpg")
+    (tmp_path / "cat" / "loop").symlink_to("..")
+    put(tmp_path, b"cat/\xff.jpg")
+    done = tiering("profile", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "cat/zero.jpg: zero bytes" in done.stderr
+    assert "cat/cut.jpg: a truncated JPEG" in done.stderr
+    assert "cat/[red]garbage[/].jpg: no known image format" in done.stderr
+    assert "cat/locked.jpg: cannot be read: permission denied" in done.stderr
+    assert "1 of the image files have a name that is not UTF-8" in done.stderr
+    assert "4 of 6 looked at" in done.stdout
+    assert "1 FIFO" in done.stdout
+    assert "1 symlink loop" in done.stdout
+
+
+def test_directories_that_may_not_be_read(tmp_path):
+    put(tmp_path, "photos/cat/1.jpg")
+    put(tmp_path, "photos/dog/1.jpg").parent.chmod(0)
+    done = tiering("profile", tmp_path / "photos", "--json")
+    assert json.loads(done.stdout)["dataset"]["skipped"] == {"unreadable directory": 1}
+    (tmp_path / "photos").chmod(0)
+    assert "permission denied" in fails(4, "MachineError", "profile", tmp_path / "photos")
+    (tmp_path / "photos").chmod(0o755)
+    (tmp_path / "photos" / "dog").chmod(0o755)
+
+
+def test_a_trace_is_profiled_against_the_dataset():
+    trace = FIXTURES.parent / "traces" / "train_loop.strace.gz"
+    done = tiering("profile", FIXTURES, "--trace", trace, "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert len(document["traces"]) == 1
+    assert document["traces"][0]["bytes_read"] > 0
+    assert document["traces"][0]["coverage"] == 0
+    assert "recorded under another path" in done.stderr
+
+
+def test_a_damaged_trace_is_bad_input(tmp_path):
+    fails(3, "TraceError", "profile", FIXTURES, "--trace", put(tmp_path, "empty.strace", b""))
+
+
+def test_help_says_what_the_verb_is_for_and_shows_an_example():
+    done = tiering("profile", "--help")
+    assert "what a dataset directory holds" in done.stdout
+    assert "tiering profile photos/ --trace" in done.stdout
+
+
+@pytest.mark.parametrize("heavy", ["polars", "sklearn", "zarr", "PIL"])
+def test_help_does_not_wait_for_heavy_libraries(heavy):
+    code = f"import sys, tiering.cli.profile; sys.exit({heavy!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,86 @@
+"""Fixtures that every test may use: real photographs, stores packed from them, and the program itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import tiering
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+PROGRAM = Path(sysconfig.get_path("scripts")) / "tiering"
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """300 real photographs in class folders; never written to."""
+    return FIXTURES / "images"
+
+
+@pytest.fixture
+def some_photos(photos: Path, tmp_path: Path) -> Path:
+    """A copy of two classes that a test may spoil."""
+    copy = tmp_path / "photos"
+    for name in sorted(os.listdir(photos))[:2]:
+        shutil.copytree(photos / name, copy / name)
+    return copy
+
+
+@pytest.fixture(scope="session", params=["lmdb", "zarr", "zarr-zstd"])
+def packed(request: pytest.FixtureRequest, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The photographs as a store of each kind; never written to."""
+    kind, _, codec = request.param.partition("-")
+    store = tmp_path_factory.mktemp("stores") / f"photos.{request.param}"
+    tiering.convert(photos, store, kind, codec=codec or "none")
+    return store
+
+
+@pytest.fixture
+def program() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `tiering` as a user does, in a process of its own."""
+
+    def run(*words: object, prefix: tuple[str, ...] = (), **options: object) -> subprocess.CompletedProcess[str]:
+        command = [*prefix, str(PROGRAM), *map(str, words)]
+        environment = os.environ | {"COLUMNS": "120", "NO_COLOR": "1"}
+        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, **options)  # type: ignore[call-overload]
+
+    return run
+
+
+@pytest.fixture
+def without_privilege() -> tuple[str, ...]:
+    """A command prefix under which file permissions hold, for root too."""
+    if os.geteuid() != 0:
+        return ()
+    return ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+
+
+@pytest.fixture
+def in_small_tmpfs(tmp_path: Path) -> Callable[[int, list[object]], subprocess.CompletedProcess[str]]:
+    """Run a shell script with a tmpfs of some KiB mounted at ./small, in a mount namespace of its own."""
+
+    def run(kib: int, command: list[object]) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "small").mkdir(exist_ok=True)
+        script = f'mount -t tmpfs -o size={kib}k tmpfs small && "$@"; status=$?; ls -A small >&3; exit $status'
+        listing = tmp_path / "left"
+        namespace = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
+        with listing.open("w") as left:
+            os.dup2(left.fileno(), 3)
+            return subprocess.run(
+                [*namespace, "sh", "-c", script, "sh", *map(str, command)],
+                cwd=tmp_path, capture_output=True, text=True, pass_fds=(3,), timeout=300, check=False,
+            )  # fmt: skip
+
+    return run
+
+
+def python() -> str:
+    """Return the interpreter that the tests run on."""
+    return sys.executable

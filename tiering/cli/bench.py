@@ -1,0 +1,47 @@
+"""tiering bench: measure shuffled epochs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tiering.cli.output import JsonFlag, emit_json, note, out, plain, table
+from tiering.units import format_count, format_rate
+
+
+def bench(
+    stores: Annotated[list[Path], typer.Argument(help="Stores, and dataset directories as the baseline.")],
+    epochs: Annotated[int, typer.Option(help="Epochs to serve from each; the first is the cold one.")] = 3,
+    batch_size: Annotated[int, typer.Option(min=1, help="Samples in a batch.")] = 256,
+    seed: Annotated[int, typer.Option(help="Seed of the shuffles.")] = 0,
+    json: JsonFlag = False,
+) -> None:
+    """Serve shuffled epochs of encoded images from each store and compare them with the plain folder.
+
+    The first epoch is cold where the page cache can be dropped for those files, the later ones are warm.
+
+    Example: `tiering bench photos/ photos.lmdb photos.zarr`
+    """
+    from tiering.serve.bench import bench as run
+
+    found = run(stores, epochs=epochs, batch_size=batch_size, seed=seed, progress=None if json else note)
+    if json:
+        emit_json({"measurements": [plain(each) for each in found]})
+        return
+    shown = table("store", "kind", "epoch", "samples/s", "throughput", "vs folder")
+    for each in found:
+        rows = (
+            ("first, cold" if each.cold else "first, cached", each.first_samples_per_s, each.first_bytes_per_s,
+             each.first_vs_folder),
+            ("later", each.later_samples_per_s, each.later_bytes_per_s, each.later_vs_folder),
+        )  # fmt: skip
+        for number, (epoch, samples, size, ratio) in enumerate(rows):
+            head = ("", "") if number else (each.store, each.kind)
+            shown.add_row(
+                *head, epoch, format_count(samples), format_rate(size), "-" if ratio is None else f"{ratio:.1f} x"
+            )
+    out().print(shown)
+    if not all(each.cold for each in found):
+        note("Some files could not be taken out of the page cache: their first epoch was not cold.")

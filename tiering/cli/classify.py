@@ -1,0 +1,95 @@
+"""`tiering classify`: what kind of workload a trace shows, how sure that is, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tiering.cli.output import JsonFlag, emit_json, out, plain, talk
+from tiering.errors import ProfileError
+
+if TYPE_CHECKING:
+    from tiering.trace.features import TraceProfile
+    from tiering.workload.model import Verdict
+
+_SNIFFED = 4096
+
+
+def classify(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="TRACE|PROFILE", help="An I/O trace, or a profile.json made with --trace."),
+    ],
+    dataset: Annotated[
+        Path | None,
+        typer.Option("--dataset", metavar="DIR", help="The images that the trace is about, for its coverage."),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", metavar="FILE", help="Another model than the one that ships.")
+    ] = None,
+    lenient: Annotated[bool, typer.Option("--lenient", help="Skip and count damaged lines of a trace.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Say what kind of workload a trace shows, how sure that is, and the three facts that weighed most.
+
+    The answer is re-read-heavy, write-heavy, read-once, mixed or inconclusive, and it is about the whole run, also
+    where the trace shows only its beginning. A profile with several traces gets a verdict on each.
+
+    Example: `tiering classify train.strace`
+    """
+    # Imported here so that `tiering --help` does not wait for Polars and scikit-learn.
+    from tiering.workload.model import classify as judge
+    from tiering.workload.model import load
+
+    with talk().status(f"Reading {source}"):
+        chosen = load(model) if model is not None else None
+        traces = _of_profile(source) if _is_profile(source) else [_of_trace(source, dataset, lenient=lenient)]
+        verdicts = [(trace.source, judge(trace, chosen)) for trace in traces]
+    if json:
+        emit_json({"verdicts": [{"source": name, **plain(verdict)} for name, verdict in verdicts]})
+        return
+    console = out()
+    for name, verdict in verdicts:
+        console.print(f"Trace {name}", style="bold", markup=False)
+        for head, text in _rows(verdict):
+            console.print(f"  {head:<8} {text}", markup=False, soft_wrap=True)
+
+
+def _rows(verdict: Verdict) -> Iterator[tuple[str, str]]:
+    yield "verdict", f"{verdict.workload} (probability {verdict.probability:.2f})"
+    for fact in verdict.facts:
+        yield "because" if fact.weight >= 0 else "despite", fact.text
+    for line in verdict.notes:
+        yield "note", line
+
+
+def _is_profile(path: Path) -> bool:
+    # Some trace formats are JSON as well, so the first brace alone does not tell.
+    with path.open("rb") as file:
+        start = file.read(_SNIFFED).lstrip()
+    return start.startswith(b"{") and b'"tiering-profile"' in start
+
+
+def _of_profile(path: Path) -> list[TraceProfile]:
+    from tiering.profile import read_profile
+
+    traces = read_profile(path).traces
+    if not traces:
+        raise ProfileError(
+            str(path),
+            expected="a profile with at least one trace",
+            found="none",
+            action="Make it with --trace: tiering profile DATASET --trace FILE -o profile.json",
+        )
+    return traces
+
+
+def _of_trace(path: Path, dataset: Path | None, *, lenient: bool) -> TraceProfile:
+    from tiering.dataset.profile import profile_dataset
+    from tiering.trace.features import profile_trace_file
+
+    total = profile_dataset(str(dataset), probes=1).bytes if dataset is not None else None
+    return profile_trace_file(path, dataset_root=dataset, dataset_bytes=total, lenient=lenient)

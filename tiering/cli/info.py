@@ -1,0 +1,51 @@
+"""tiering info: what a store holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tiering.cli.output import JsonFlag, emit_json, out, table
+from tiering.units import format_bytes, format_count
+
+_NAMED = 8
+
+
+def info(
+    store: Annotated[Path, typer.Argument(help="Packed store, or a directory of images.")], json: JsonFlag = False
+) -> None:
+    """Show what a store holds and how it was packed, without reading its samples.
+
+    Example: `tiering info photos.lmdb`
+    """
+    from tiering.store.open import open_store
+
+    manifest = open_store(store).manifest
+    if json:
+        emit_json(manifest)
+        return
+    labels = ", ".join(manifest.labels[:_NAMED]) + (", ..." if len(manifest.labels) > _NAMED else "")
+    rows = {
+        "kind": manifest.kind,
+        "samples": format_count(manifest.samples),
+        "image bytes": format_bytes(manifest.image_bytes),
+        "layout": manifest.layout,
+        "labels": f"{len(manifest.labels):,} ({labels})" if labels else "none",
+        "source": manifest.source.path,
+        "fingerprint": manifest.source.fingerprint[:16],
+    }
+    if manifest.settings:
+        on_disk = sum(shard.bytes for shard in manifest.shards)
+        rows |= {
+            "shards": f"{len(manifest.shards):,} of up to {format_bytes(manifest.settings.shard_bytes)}",
+            "on disk": f"{format_bytes(on_disk)} ({on_disk / manifest.image_bytes:.2f} x the images)",
+            "codec": manifest.settings.codec,
+            "packed order": f"random, seed {manifest.settings.seed}",
+        }
+    shown = table(str(store), "")
+    shown.columns[1].justify = "left"
+    for name, value in rows.items():
+        shown.add_row(name, value)
+    out().print(shown)

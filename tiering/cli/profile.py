@@ -1,0 +1,208 @@
+"""`tiering profile`: what a dataset directory holds, and what traces say about how it is used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tiering.cli.output import JsonFlag, emit_json, note, out, talk
+from tiering.errors import UsageError
+from tiering.units import format_bytes, format_count, format_seconds
+
+if TYPE_CHECKING:
+    from tiering.dataset.profile import DatasetProfile
+    from tiering.trace.features import TraceProfile
+    from tiering.workload.model import Verdict
+
+SHOWN = 5
+
+
+def profile(
+    dataset: Annotated[
+        str | None, typer.Argument(metavar="DATASET", help="Directory of images.", show_default=False)
+    ] = None,
+    trace: Annotated[
+        list[Path] | None,
+        typer.Option("--trace", "-t", metavar="FILE", help="I/O trace of a run over it; may be repeated."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write the profile to this file, as JSON."),
+    ] = None,
+    probes: Annotated[int, typer.Option(min=1, help="Image headers to read at most.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the random sample of headers.")] = 0,
+    lenient: Annotated[bool, typer.Option("--lenient", help="Skip and count damaged lines of a trace.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Say what a dataset directory holds and, from I/O traces, what kind of workload reads it.
+
+    Nothing is changed in the dataset: its tree is walked, and a random sample of image headers is read.
+
+    Example: `tiering profile photos/ --trace train.strace -o profile.json`
+    """
+    # Imported here so that `tiering --help` does not wait for Polars.
+    from tiering.dataset.profile import profile_dataset
+    from tiering.profile import Profile, write_profile
+
+    traces = trace or []
+    if dataset is None and not traces:
+        raise UsageError(
+            "tiering profile",
+            expected="a dataset directory or a trace",
+            found="neither",
+            action="Type: tiering profile photos/",
+        )
+    directory = None
+    if dataset is not None:
+        with talk().status(f"Reading {_shown(Path(dataset))}"):
+            directory = profile_dataset(dataset, probes=probes, seed=seed)
+    profiled = [_profile_trace(path, dataset, directory, lenient=lenient) for path in traces]
+    document = Profile(dataset=directory, traces=profiled)
+    if output is not None:
+        write_profile(document, output)
+        note(f"Wrote {_shown(output)}.")
+    _warn(document.dataset, document.traces)
+    if json:
+        emit_json(document)
+        return
+    _show(document.dataset, document.traces)
+
+
+def _profile_trace(path: Path, dataset: str | None, directory: DatasetProfile | None, *, lenient: bool) -> TraceProfile:
+    from tiering.trace.features import profile_trace_file
+
+    with talk().status(f"Reading {_shown(path)}"):
+        return profile_trace_file(
+            path,
+            dataset_root=Path(dataset) if dataset is not None else None,
+            dataset_bytes=directory.bytes if directory is not None else None,
+            lenient=lenient,
+        )
+
+
+def _warn(dataset: DatasetProfile | None, traces: list[TraceProfile]) -> None:
+    if dataset is not None:
+        for line in dataset.notes:
+            note(f"Note: {line}")
+        if dataset.damaged_count:
+            note(
+                f"Warning: {format_count(dataset.damaged_count)} of {format_count(dataset.probed)} images "
+                "looked at cannot be used:"
+            )
+        for line in dataset.damaged:
+            note(f"  {line}")
+        if dataset.damaged_count > len(dataset.damaged):
+            note(f"  ... and {format_count(dataset.damaged_count - len(dataset.damaged))} more")
+    for trace in traces:
+        if trace.skipped_lines:
+            note(f"Warning: {trace.source}: {format_count(trace.skipped_lines)} damaged lines were skipped.")
+        if dataset is not None and trace.coverage == 0 and trace.bytes_read:
+            note(f"Note: {trace.source} reads no file below {dataset.root}: was it recorded under another path?")
+
+
+def _show(dataset: DatasetProfile | None, traces: list[TraceProfile]) -> None:
+    verdicts = [_verdict(trace) for trace in traces]
+    if dataset is not None:
+        _show_block(f"Dataset {dataset.root}", _dataset_rows(dataset))
+    for trace, verdict in zip(traces, verdicts, strict=True):
+        _show_block(f"Trace {trace.source}", _trace_rows(trace))
+        _show_block("", _verdict_rows(verdict))
+
+
+def _verdict(trace: TraceProfile) -> Verdict:
+    from tiering.workload.model import classify
+
+    return classify(trace)
+
+
+def _show_block(title: str, rows: Iterator[tuple[str, str]]) -> None:
+    console = out()
+    if title:
+        console.print(title, style="bold", markup=False)
+    for name, value in rows:
+        console.print(f"  {name:<12} {value}", markup=False, soft_wrap=True)
+
+
+def _dataset_rows(dataset: DatasetProfile) -> Iterator[tuple[str, str]]:
+    yield "images", f"{format_count(dataset.files)}, {format_bytes(dataset.bytes)} in all"
+    quantile = {name: format_bytes(size) for name, size in dataset.size_quantiles.items()}
+    yield (
+        "sizes",
+        (
+            f"mean {format_bytes(round(dataset.size_mean))}; smallest {quantile['0']}, "
+            f"5 % below {quantile['0.05']}, median {quantile['0.5']}, 5 % above {quantile['0.95']}, "
+            f"largest {quantile['1']}"
+        ),
+    )
+    yield "layout", dataset.layout
+    if dataset.labels:
+        counts = dataset.labels.values()
+        least, most = format_count(min(counts)), format_count(max(counts))
+        images = f"{least} images each" if least == most else f"{least} to {most} images each"
+        yield "labels", f"{format_count(len(counts))}, {images}"
+    seen = dataset.probed - dataset.damaged_count
+    if seen:
+        formats = ", ".join(f"{name} {_percent(count / seen)}" for name, count in dataset.formats.items())
+        yield "formats", f"{formats} (of {format_count(seen)} headers read)"
+        shapes = ", ".join(
+            f"{shape.width} x {shape.height} {shape.mode} ({format_count(shape.count)})"
+            for shape in dataset.shapes[:SHOWN]
+        )
+        more = ", ..." if dataset.distinct_shapes > SHOWN else ""
+        yield "shapes", f"{format_count(dataset.distinct_shapes)} different: {shapes}{more}"
+        yield "as pixels", f"mean {format_bytes(round(dataset.pixel_bytes_mean))} as 8-bit RGB"
+    if dataset.damaged_count:
+        yield "damaged", f"{format_count(dataset.damaged_count)} of {format_count(dataset.probed)} looked at"
+    if dataset.other_files:
+        yield "other files", f"{format_count(dataset.other_files)}, {format_bytes(dataset.other_bytes)}"
+    if dataset.skipped:
+        yield (
+            "left out",
+            ", ".join(f"{format_count(count)} {name}" for name, count in dataset.skipped.items()),
+        )
+
+
+def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:
+    yield (
+        "format",
+        (
+            f"{trace.format}, {trace.level} level: {_several(trace.events, 'event')}, "
+            f"{_several(trace.processes, 'process', 'es')}, {_several(trace.files, 'file')}, "
+            f"{format_seconds(trace.duration)}"
+        ),
+    )
+    yield "read", f"{format_bytes(trace.bytes_read)} in {format_count(trace.reads)} reads"
+    yield "written", f"{format_bytes(trace.bytes_written)} in {format_count(trace.writes)} writes"
+    if trace.mapped_bytes:
+        yield "mapped", f"at most {format_bytes(trace.mapped_bytes)}"
+    yield "read again", f"{_percent(trace.reread_share)} of all bytes moved"
+    yield "epochs", f"{trace.epochs:.3g}"
+    if trace.coverage is not None:
+        yield "coverage", f"{_percent(trace.coverage)} of the dataset's bytes"
+
+
+def _verdict_rows(verdict: Verdict) -> Iterator[tuple[str, str]]:
+    yield "verdict", f"{verdict.workload} ({_percent(verdict.probability)} sure)"
+    for fact in verdict.facts:
+        yield "", f"- {fact.text}"
+    for line in verdict.notes:
+        yield "", f"- {line}"
+
+
+def _several(count: int, word: str, ending: str = "s") -> str:
+    return f"{format_count(count)} {word}{'' if count == 1 else ending}"
+
+
+def _percent(share: float) -> str:
+    """Write a ratio as a percentage: never 0 % or 100 % for what is merely close to it."""
+    if 0 < share < 0.01:
+        return "<1 %"
+    return ">99 %" if 0.99 < share < 1 else f"{100 * share:.0f} %"
+
+
+def _shown(path: Path) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -1,0 +1,34 @@
+"""A progress line on stderr with rate and time left, for people at a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from tiering.cli.output import talk
+from tiering.units import format_rate
+
+
+@contextmanager
+def progress(what: str, *, show: bool | None = None) -> Iterator[Callable[[int, int], None]]:
+    """Show progress of samples and bytes; nothing in a pipe unless asked for.
+
+    what: the work, as a word. show: --progress or --no-progress; by default, whether stderr is a terminal.
+    Yields a function that takes samples and bytes done so far.
+    """
+    console = talk()
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
+    )  # fmt: skip
+    disable = not (console.is_terminal if show is None else show)
+    with Progress(*columns, console=console, transient=True, disable=disable) as bar:
+        task = bar.add_task(what, total=None, rate="")
+
+        def advance(samples: int, size: int) -> None:
+            elapsed = bar.tasks[0].elapsed or 0.0
+            bar.update(task, completed=samples, rate=format_rate(size / elapsed) if elapsed else "")
+
+        yield advance

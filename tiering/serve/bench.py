@@ -1,0 +1,111 @@
+"""Measure shuffled epochs: the same order, the same consumer, whatever the store."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tiering.errors import UsageError
+from tiering.serve.loader import Loader
+from tiering.store.base import Store
+from tiering.store.open import open_store
+from tiering.store.pagecache import drop
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What shuffled epochs from one store took. Rates are per second; bytes are encoded bytes.
+
+    first: the first epoch, cold where `cold` says so; later: the median of the warm ones. vs_folder: ratio of the
+    samples/s to those of the plain folder in the same run, None where no folder was measured.
+    """
+
+    store: str
+    kind: str
+    samples: int
+    image_bytes: int
+    cold: bool
+    first_seconds: float
+    later_seconds: float
+    first_samples_per_s: float
+    later_samples_per_s: float
+    first_bytes_per_s: float
+    later_bytes_per_s: float
+    first_vs_folder: float | None = None
+    later_vs_folder: float | None = None
+
+
+def bench(
+    paths: Sequence[str | Path],
+    *,
+    epochs: int = 3,
+    batch_size: int = 256,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> list[Measurement]:
+    """Serve shuffled epochs from each store and measure them.
+
+    paths: stores and dataset directories; epochs: at least 2, the first cold where the page cache can be dropped. The
+    consumer copies every byte once, as a decoder would read it, so that a mapped store gains nothing by laziness.
+    Returns a measurement a path, in order. Raises what open_store raises, and UsageError for too few epochs.
+    """
+    if epochs < 2:
+        raise UsageError("--epochs", expected="at least 2 epochs: a first and a later one", found=str(epochs))
+    found = []
+    for path in paths:
+        store = open_store(path)
+        if progress:
+            progress(f"{path}: {len(store):,} samples, {epochs} epochs")
+        try:
+            found.append(_measure(store, epochs, batch_size, seed))
+        finally:
+            store.close()
+    return _against_folder(found)
+
+
+def _measure(store: Store, epochs: int, batch_size: int, seed: int) -> Measurement:
+    cold = drop(store.files())
+    loader = Loader(store, batch_size, seed=seed)
+    scratch = bytearray(int(store.index.size.max()))
+    seconds = []
+    for epoch in range(epochs):
+        loader.set_epoch(epoch)
+        began = time.perf_counter()
+        samples = 0
+        for batch in loader:
+            for image in batch.images:
+                scratch[: len(image)] = image
+            samples += len(batch)
+        seconds.append(time.perf_counter() - began)
+    later = statistics.median(seconds[1:])
+    size = store.manifest.image_bytes
+    return Measurement(
+        store=str(store.path),
+        kind=store.manifest.kind,
+        samples=samples,
+        image_bytes=size,
+        cold=cold,
+        first_seconds=seconds[0],
+        later_seconds=later,
+        first_samples_per_s=samples / seconds[0],
+        later_samples_per_s=samples / later,
+        first_bytes_per_s=size / seconds[0],
+        later_bytes_per_s=size / later,
+    )
+
+
+def _against_folder(found: list[Measurement]) -> list[Measurement]:
+    folder = next((each for each in found if each.kind == "folder"), None)
+    if folder is None:
+        return found
+    return [
+        replace(
+            each,
+            first_vs_folder=each.first_samples_per_s / folder.first_samples_per_s,
+            later_vs_folder=each.later_samples_per_s / folder.later_samples_per_s,
+        )
+        for each in found
+    ]
