@@ -5,7 +5,20 @@ from __future__ import annotations
 import polars as pl
 
 #: What an event did. Readers fold the system calls of a kind into one: pread64 and readv are "read".
-OPS = ("open", "close", "read", "write", "mmap", "stat", "sync", "unlink", "rename", "truncate", "exec", "fork")
+OPS = (
+    "open",
+    "close",
+    "read",
+    "write",
+    "mmap",
+    "stat",
+    "sync",
+    "unlink",
+    "rename",
+    "truncate",
+    "exec",
+    "fork",
+)
 
 #: Where in the stack the trace was taken; a block trace lies under the page cache.
 LEVELS = ("application", "file", "object", "block")
@@ -23,15 +36,15 @@ LEVELS = ("application", "file", "object", "block")
 #:   flags     for open: "r", "w" or "rw"; for mmap: "r" or "rw"; null for the others
 EVENT_SCHEMA = pl.Schema(
     {
-        "time": pl.Float64,
+        "time": pl.Float64(),
         "op": pl.Enum(OPS),
-        "file": pl.UInt64,
-        "offset": pl.Int64,
-        "size": pl.Int64,
-        "pid": pl.Int32,
-        "group": pl.Int32,
-        "duration": pl.Float64,
-        "path": pl.String,
-        "flags": pl.String,
+        "file": pl.UInt64(),
+        "offset": pl.Int64(),
+        "size": pl.Int64(),
+        "pid": pl.Int32(),
+        "group": pl.Int32(),
+        "duration": pl.Float64(),
+        "path": pl.String(),
+        "flags": pl.String(),
     }
 )

@@ -1,0 +1,87 @@
+"""Unions of byte ranges, for many files at once."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+_FEWEST = 1 << 17
+
+
+class Ranges(NamedTuple):
+    """Half-open byte ranges [start, end) of a file as one process group saw it; one row a range."""
+
+    file: NDArray[np.uint64]
+    group: NDArray[np.int32]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+
+    def at(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Ranges:
+        """Give some of the ranges, by place or by mask."""
+        return Ranges(self.file[rows], self.group[rows], self.start[rows], self.end[rows])
+
+
+def union(ranges: Ranges) -> Ranges:
+    """Merge ranges of the same file and group that overlap or touch; sorted by file, group and start.
+
+    Costs one sort. Empty ranges vanish.
+    """
+    ranges = ranges.at(ranges.end > ranges.start)
+    ranges = ranges.at(np.lexsort((ranges.start, ranges.group, ranges.file)))
+    file, group, start, end = ranges
+    if not len(file):
+        return ranges
+    first = np.empty(len(file), dtype=bool)
+    first[0] = True
+    first[1:] = (file[1:] != file[:-1]) | (group[1:] != group[:-1])
+    # A running maximum that starts anew with each file: rank the ends, and lift each file above the last.
+    owner = np.cumsum(first) - 1
+    ends, rank = np.unique(end, return_inverse=True)
+    reach = ends[np.maximum.accumulate(owner * len(ends) + rank) - owner * len(ends)]
+    begins = first.copy()
+    begins[1:] |= start[1:] > reach[:-1]
+    at = np.flatnonzero(begins)
+    last = np.append(at[1:], len(file)) - 1
+    return Ranges(file[at], group[at], start[at], reach[last])
+
+
+class RangeUnion:
+    """A union of ranges that grows.
+
+    Additions wait until they are as many as the ranges merged so far, so a range costs O(log n) sorts in
+    all, and memory is that of the disjoint ranges: files read whole cost one each, however often.
+    """
+
+    def __init__(self) -> None:
+        self._merged = Ranges(
+            np.empty(0, np.uint64), np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.int64)
+        )
+        self._waiting: list[Ranges] = []
+        self._waiting_rows = 0
+
+    def add(self, ranges: Ranges) -> None:
+        """Add ranges; they may overlap."""
+        self._waiting.append(ranges)
+        self._waiting_rows += len(ranges.file)
+        if self._waiting_rows > max(_FEWEST, len(self._merged.file)):
+            self.merged()
+
+    def merged(self) -> Ranges:
+        """Give the disjoint ranges, sorted by file, group and start."""
+        if self._waiting:
+            every = [self._merged, *self._waiting]
+            self._merged = union(Ranges(*(np.concatenate(columns) for columns in zip(*every, strict=True))))
+            self._waiting, self._waiting_rows = [], 0
+        return self._merged
+
+
+def length(ranges: Ranges) -> int:
+    """Bytes in ranges, counting overlaps as often as they occur."""
+    return int((ranges.end - ranges.start).sum())
+
+
+def over_groups(ranges: Ranges) -> Ranges:
+    """Unite the ranges of all process groups, as group 0."""
+    return union(ranges._replace(group=np.zeros_like(ranges.group)))

@@ -1,0 +1,47 @@
+"""Which files are the machinery of a program rather than its data.
+
+N processes that import the same modules look like N-fold re-reading, and a progress bar like many writes.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import polars as pl
+
+_KINDS = (
+    # The system: programs, libraries, settings, locales, kernel interfaces.
+    r"^/(?:usr/(?:local/)?)?(?:s?bin|lib|lib32|lib64|libexec|share|include)/",
+    r"^/(?:etc|proc|sys|dev|run)(?:/|$)",
+    r"/ld\.so\.cache$",
+    r"/locale/",
+    # Interpreters and their packages, wherever they are installed.
+    r"/(?:site|dist)-packages(?:/|$)",
+    r"/lib/python[0-9.]+(?:/|$)",
+    r"/__pycache__/",
+    r"\.(?:py|pyc|pyo|pyi|pth)$",
+    r"\.so(?:\.[0-9.]+)?$",
+    # What has no bytes on a disk: pipes, sockets, memory, and standard streams without a name.
+    r"^(?:pipe|socket|anon_inode|pidfd|signalfd|eventfd|eventpoll|mqueue|net|mnt|user):",
+    r"^/memfd:",
+    r"^<(?:stdin|stdout|stderr)>$",
+    r"^<(?:STDIN|STDOUT|STDERR)>$",
+)
+_NOISE = "|".join(_KINDS)
+
+
+def is_noise(dataset_root: Path | None = None) -> pl.Expr:
+    """Tell whether an event's path is noise; a path below dataset_root never is, nor is a missing one."""
+    noise = pl.col("path").str.contains(_NOISE).fill_null(value=False)
+    return noise if dataset_root is None else noise & ~is_below(dataset_root)
+
+
+def is_below(root: Path) -> pl.Expr:
+    """Tell whether an event's path is root or below it.
+
+    Tracers show paths resolved, absolute or as the program gave them, so root is compared in all three forms.
+    """
+    forms = {os.path.normpath(root), os.path.abspath(root), os.path.realpath(root)}  # noqa: PTH100
+    below = [(pl.col("path") == form) | pl.col("path").str.starts_with(f"{form.rstrip('/')}/") for form in forms]
+    return pl.any_horizontal(below).fill_null(value=False)

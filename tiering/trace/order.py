@@ -1,0 +1,50 @@
+"""How random the order is in which files are visited."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Loader workers and files that come in pairs interleave a few sorted sequences; look this far back for them.
+_LAGS = 4
+
+
+def order_randomness(visits: NDArray[np.uint64], groups: NDArray[np.int32], ranks: dict[int, int]) -> float:
+    """Say how random a sequence of visits to files is: 0 sorted or repeated, 1 as in a shuffle.
+
+    visits: files in the order of visits; groups: the process group of each; ranks: a file's place by path.
+
+    From one visit to the next of the same group, a shuffle over N files moves |step| = (N + 1) / 3 places on
+    average, and a sorted pass 1. The figure is (mean |step| - 1) / ((N + 1) / 3 - 1), cut to [0, 1], and
+    the least of several: places by path, and, over the visits after the first to each file, places in the
+    order of first visits (an order that is kept from epoch to epoch is not random, whatever it is); each over
+    steps of 1 to 4 visits. Fewer than 3 files are 0. The mean over groups is weighted by visits.
+    """
+    total = weight = 0.0
+    for group in np.unique(groups):
+        mine = visits[groups == group]
+        total += _of_one_group(mine, ranks) * len(mine)
+        weight += len(mine)
+    return total / weight if weight else 0.0
+
+
+def _of_one_group(visits: NDArray[np.uint64], ranks: dict[int, int]) -> float:
+    files, first, inverse = np.unique(visits, return_index=True, return_inverse=True)
+    if len(files) < 3:
+        return 0.0
+    by_path = np.empty(len(files), dtype=np.int64)
+    by_path[np.argsort([ranks[file] for file in files.tolist()])] = np.arange(len(files))
+    by_first = np.empty(len(files), dtype=np.int64)
+    by_first[np.argsort(first)] = np.arange(len(files))
+    again = np.ones(len(visits), dtype=bool)
+    again[first] = False
+    figure = _mean_step(by_path[inverse], len(files))
+    if again.sum() >= len(files):
+        figure = min(figure, _mean_step(by_first[inverse[again]], len(files)))
+    return figure
+
+
+def _mean_step(places: NDArray[np.int64], files: int) -> float:
+    shuffled = (files + 1) / 3
+    means = [float(np.abs(places[lag:] - places[:-lag]).mean()) for lag in range(1, _LAGS + 1) if lag < len(places)]
+    return float(np.clip((min(means) - 1) / (shuffled - 1), 0.0, 1.0)) if means else 0.0

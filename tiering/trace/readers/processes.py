@@ -1,0 +1,163 @@
+"""Processes, descriptors and positions: what a trace of system calls implies but does not print."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+_ESCAPE = re.compile(rb"\\(?:([0-7]{1,3})|x([0-9a-f]{2})|(.))")
+_LETTERS = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"f": b"\f"}
+_STANDARD = {0: "<stdin>", 1: "<stdout>", 2: "<stderr>"}
+
+
+@dataclass(slots=True)
+class File:
+    """A file, pipe, socket or device by its name; size is B, or None while nothing has shown it."""
+
+    path: str
+    identity: int
+    size: int | None = None
+
+
+@dataclass(slots=True)
+class OpenFile:
+    """An open file description, which dup and fork share; offset is B, or None while it is not known."""
+
+    file: File
+    offset: int | None
+    append: bool = False
+
+
+@dataclass(slots=True)
+class Process:
+    """A process (not a thread), its group, and its descriptor table."""
+
+    pid: int
+    group: int
+    descriptors: dict[int, OpenFile] = field(default_factory=dict)
+
+
+def unescape(text: str) -> str:
+    """Undo C escapes; text is Latin-1 for bytes. Bytes that are not UTF-8 stay visible as escapes."""
+    if "\\" not in text and text.isascii():
+        return text
+    return _ESCAPE.sub(_byte, text.encode("latin-1")).decode("utf-8", errors="backslashreplace")
+
+
+def _byte(match: re.Match[bytes]) -> bytes:
+    octal, digits, letter = match.groups()
+    if octal is not None:
+        return bytes([int(octal, 8) & 0xFF])
+    return bytes([int(digits, 16)]) if digits is not None else _LETTERS.get(letter, letter)
+
+
+class Files:
+    """Names to files: one File per name, however the tracer wrote it. Memory grows with distinct names."""
+
+    def __init__(self) -> None:
+        self._written: dict[str, File] = {}
+        self._named: dict[str, File] = {}
+
+    def annotated(self, text: str) -> File:
+        """Look up what stands after a descriptor: "/a/b", "pipe:[7]", "TCP:[...", "/dev/tty<char..."."""
+        file = self._written.get(text)
+        if file is None:
+            name = text.split("<", 1)[0].removesuffix(" (deleted)")
+            # A connection's addresses are not an identity worth keeping: one name for all of a protocol.
+            name = f"socket:{name.split(':', 1)[0]}" if name[:1].isupper() else unescape(name)
+            file = self._written[text] = self.named(name)
+        return file
+
+    def named(self, path: str) -> File:
+        """Look up a plain path."""
+        file = self._named.get(path)
+        if file is None:
+            digest = blake2b(path.encode("utf-8", errors="surrogatepass"), digest_size=8).digest()
+            file = self._named[path] = File(path, int.from_bytes(digest, "little"))
+        return file
+
+
+class ProcessTree:
+    """Who descends from whom. A thread is its process; a group is named by the root of its tree."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._members: dict[int, Process] = {}
+        self._root: Process | None = None
+        self._forking: dict[int, tuple[Process, str]] = {}
+
+    def process(self, tid: int, *, begins_with_exec: bool = False) -> Process:
+        """Find the process of a thread, or make it out.
+
+        A stranger that shows up while a fork is under way is taken for its child. Any other belongs to the
+        group that the trace began with, for its fork was filtered out or came before the tracer; but one
+        that begins with execve is another command that was traced. On a terminal, strace names the first
+        process (0 here) only while there are others: a stranger is then that one.
+        """
+        process = self._members.get(tid)
+        if process is not None:
+            return process
+        if self._forking:
+            parent, flags = next(iter(self._forking.values()))
+            return self._child(tid, parent, flags)
+        if (unnamed := self._members.get(0)) is not None:
+            self._members[tid] = unnamed
+            return unnamed
+        root = self._root
+        process = Process(tid, tid if root is None or begins_with_exec else root.group)
+        self._root = root or process
+        self._members[tid] = process
+        return process
+
+    def same(self, tid: int, as_tid: int) -> None:
+        """Note that a thread is one known by another number."""
+        self._members[tid] = self.process(as_tid)
+
+    def forking(self, tid: int, flags: str) -> None:
+        """Note that a fork, vfork or clone has begun and not yet returned."""
+        self._forking[tid] = (self.process(tid), flags)
+
+    def forked(self, tid: int, child: int, flags: str) -> Process:
+        """Note a fork, vfork or clone that returned its child's number."""
+        self._forking.pop(tid, None)
+        return self._members.get(child) or self._child(child, self.process(tid), flags)
+
+    def not_forked(self, tid: int) -> None:
+        """Note that a fork failed."""
+        self._forking.pop(tid, None)
+
+    def gone(self, tid: int) -> None:
+        """Forget a thread, whose number may be used again."""
+        self._members.pop(tid, None)
+        self._forking.pop(tid, None)
+
+    def descriptor(self, process: Process, fd: int, annotation: str | None) -> OpenFile:
+        """Find what a descriptor refers to; annotation is the path that -yy printed, if any."""
+        known = process.descriptors.get(fd)
+        if annotation is None:
+            if known is None:
+                name = _STANDARD.get(fd, f"<descriptor {fd} of process {process.pid}>")
+                known = process.descriptors[fd] = OpenFile(self._files.named(name), None)
+            return known
+        file = self._files.annotated(annotation)
+        if known is None:
+            known = process.descriptors[fd] = OpenFile(file, None)
+        elif known.file is not file:
+            # The kernel's word counts. Between two paths it is a rename, which moves no offset;
+            # anything else means that a call which closed and opened was not traced.
+            if file.path.startswith("/") and known.file.path.startswith("/"):
+                known.file = file
+            else:
+                known = process.descriptors[fd] = OpenFile(file, None)
+        return known
+
+    def _child(self, tid: int, parent: Process, flags: str) -> Process:
+        if "CLONE_THREAD" in flags:
+            child = parent
+        elif "CLONE_FILES" in flags:
+            child = Process(tid, parent.group, parent.descriptors)
+        else:
+            child = Process(tid, parent.group, dict(parent.descriptors))
+        self._members[tid] = child
+        return child

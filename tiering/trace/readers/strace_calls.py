@@ -1,0 +1,302 @@
+"""What each system call in strace's output means: the events it makes, and what it does to descriptors."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+import polars as pl
+
+from tiering.trace.events import EVENT_SCHEMA
+from tiering.trace.readers.processes import File, Files, OpenFile, Process, ProcessTree, unescape
+
+_QUOTED = r'"((?:[^"\\]|\\.)*)"(?:\.\.\.)?'
+_DIRECTORY = r"(?:(?:AT_FDCWD|(\d+))(?:<([^>]*)>)?)?(?:, )?"
+_PATH = re.compile(_DIRECTORY + _QUOTED + r"(?:, (?:\{flags=)?([\w|]+))?")
+_TWO_PATHS = re.compile(_DIRECTORY + _QUOTED + ", " + _DIRECTORY + _QUOTED)
+_ANNOTATED = r"(\d+)(?:<((?:->|[^>])*)>>?)?(?:\(deleted\))?"
+_MAPPING = re.compile(r".*?, (\d{1,18}), ([\w|]+), ([\w|]+), " + _ANNOTATED + r", (\w{1,17})$")
+_SENDFILE = re.compile(r", " + _ANNOTATED + r", (?:NULL|\[(\d+)\].*), \d+$")
+_COPY = re.compile(r", (?:NULL|\[(\d+)\].*?), " + _ANNOTATED + r", (?:NULL|\[(\d+)\].*?), \d+, [\w|]+$")
+_SIZE = re.compile(r"\bstx?_size=(\d+)")
+
+#: B; leaves room to add an offset and a size in 64 bits.
+_MOST = 1 << 61
+
+FORKS = frozenset({"fork", "vfork", "clone", "clone2", "clone3"})
+
+
+class Line(NamedTuple):
+    """A complete call as strace prints it; times are s.
+
+    fd and fd_path: the first argument where that is a descriptor (else -1 and None), and its path under -yy;
+    arguments: the text of the others; result_path: the path that -yy shows for a descriptor returned.
+    """
+
+    tid: int
+    when: float
+    fd: int
+    fd_path: str | None
+    arguments: str
+    result: int
+    result_path: str | None
+    duration: float | None
+
+
+class Calls:
+    """The state that calls act on, and the events they have made."""
+
+    def __init__(self) -> None:
+        self.files = Files()
+        self.tree = ProcessTree(self.files)
+        # One flat list, row after row: a tuple for each event would keep the garbage collector busy (a fifth
+        # of the time to read a trace).
+        self._cells: list[object] = []
+
+    def add(
+        self,
+        line: Line,
+        op: str,
+        file: File,
+        process: Process,
+        *,
+        offset: int | None = None,
+        size: int = 0,
+        flags: str | None = None,
+    ) -> None:
+        """Note an event."""
+        pid, group = process.pid, process.group
+        self._cells += (line.when, op, file.identity, offset, size, pid, group, line.duration, file.path, flags)
+
+    def __len__(self) -> int:
+        """Count the events noted and not yet taken."""
+        return len(self._cells) // len(EVENT_SCHEMA)
+
+    def take(self) -> pl.DataFrame:
+        """Take the events noted, in order of time, and forget them."""
+        width = len(EVENT_SCHEMA)
+        columns = {name: self._cells[place::width] for place, name in enumerate(EVENT_SCHEMA)}
+        self._cells.clear()
+        # A call that was interrupted is complete, and noted, later than it began.
+        return pl.DataFrame(columns, schema=EVENT_SCHEMA).sort("time", maintain_order=True)
+
+    def resolve(self, process: Process, fd: str | int | None, annotation: str | None, name: str) -> File:
+        """Find the file of a name as it was passed, relative to a directory where the trace shows which."""
+        path = unescape(name)
+        if path.startswith("/"):
+            return self.files.named(posixpath.normpath(path))
+        directory = ""
+        if annotation is not None:
+            directory = self.files.annotated(annotation).path
+        elif fd is not None and int(fd) in process.descriptors:
+            directory = process.descriptors[int(fd)].file.path
+        return self.files.named(posixpath.normpath(posixpath.join(directory, path)) if path else directory)
+
+
+#: What a call means. Raises ValueError where its arguments make no sense.
+Call = Callable[[Calls, Process, Line], None]
+
+
+def _moves(op: str, position: Callable[[str], int | None] | None = None) -> Call:
+    """Make the meaning of a call that reads or writes; position finds an explicit offset, or None."""
+
+    def call(calls: Calls, process: Process, line: Line) -> None:
+        opened = calls.tree.descriptor(process, line.fd, line.fd_path)
+        offset = _advance(opened, op, line.result, position(line.arguments) if position else None)
+        calls.add(line, op, opened.file, process, offset=offset, size=line.result)
+
+    return call
+
+
+def _advance(opened: OpenFile, op: str, moved: int, explicit: int | None = None) -> int | None:
+    """Say where the bytes begin, and move the position on."""
+    if explicit is not None:
+        offset: int | None = explicit
+    elif op == "write" and opened.append:
+        offset = opened.file.size
+        opened.offset = None if offset is None else offset + moved
+    else:
+        offset = opened.offset
+        if offset is not None:
+            opened.offset = offset + moved
+    if moved > _MOST or (offset is not None and offset > _MOST):
+        raise ValueError("more bytes than a file can have")
+    size = opened.file.size
+    if op == "write" and offset is not None and size is not None and offset + moved > size:
+        opened.file.size = offset + moved
+    return offset
+
+
+def _last(arguments: str) -> int | None:
+    return int(arguments.rsplit(", ", 1)[-1], 0)
+
+
+def _last_but_one(arguments: str) -> int | None:
+    offset = int(arguments.rsplit(", ", 2)[-2], 0)
+    return None if offset == -1 else offset
+
+
+def _open(calls: Calls, process: Process, line: Line) -> None:
+    parsed = _PATH.match(line.arguments)
+    if parsed is None:
+        raise ValueError("no path")
+    flags = parsed[4] or ""
+    if line.result_path is not None:
+        file = calls.files.annotated(line.result_path)
+    else:
+        file = calls.resolve(process, line.fd if line.fd >= 0 else None, line.fd_path or parsed[2], parsed[3])
+    created = "O_" not in flags  # creat has a mode in this place
+    if created or "O_TRUNC" in flags or "O_EXCL" in flags:
+        file.size = 0
+    process.descriptors[line.result] = OpenFile(file, 0, "O_APPEND" in flags)
+    if "O_DIRECTORY" in flags or "O_PATH" in flags:
+        return
+    mode = "w" if created or "O_WRONLY" in flags else "rw" if "O_RDWR" in flags else "r"
+    calls.add(line, "open", file, process, flags=mode)
+
+
+def _close(calls: Calls, process: Process, line: Line) -> None:
+    opened = calls.tree.descriptor(process, line.fd, line.fd_path)
+    process.descriptors.pop(line.fd, None)
+    calls.add(line, "close", opened.file, process)
+
+
+def _close_range(_calls: Calls, process: Process, line: Line) -> None:
+    descriptors = process.descriptors
+    last = int(line.arguments.split(", ")[1], 0)
+    if "CLOEXEC" not in line.arguments:
+        for closed in [known for known in descriptors if line.fd <= known <= last]:
+            del descriptors[closed]
+
+
+def _seek(calls: Calls, process: Process, line: Line) -> None:
+    opened = calls.tree.descriptor(process, line.fd, line.fd_path)
+    opened.offset = line.result
+    if line.arguments == ", 0, SEEK_END":
+        opened.file.size = line.result
+
+
+def _duplicate(calls: Calls, process: Process, line: Line) -> None:
+    opened = calls.tree.descriptor(process, line.fd, line.fd_path)
+    if line.arguments.startswith(", F_SETFL"):
+        opened.append = "O_APPEND" in line.arguments
+    elif line.arguments.startswith(", F_DUPFD") or not line.arguments.startswith(", F_"):
+        process.descriptors[line.result] = opened
+
+
+def _map(calls: Calls, process: Process, line: Line) -> None:
+    parsed = _MAPPING.match(line.arguments)
+    if parsed is None or "MAP_ANONYMOUS" in parsed[3]:
+        return
+    file = calls.tree.descriptor(process, int(parsed[4]), parsed[5]).file
+    flags = "rw" if "PROT_WRITE" in parsed[2] and "MAP_SHARED" in parsed[3] else "r"
+    calls.add(line, "mmap", file, process, offset=int(parsed[6], 0), size=int(parsed[1]), flags=flags)
+
+
+def _send(calls: Calls, process: Process, line: Line) -> None:
+    parsed = _SENDFILE.search(line.arguments)
+    if parsed is None:
+        raise ValueError("no second descriptor")
+    origin = calls.tree.descriptor(process, int(parsed[1]), parsed[2])
+    target = calls.tree.descriptor(process, line.fd, line.fd_path)
+    _transfer(calls, process, line, (origin, parsed[3]), (target, None))
+
+
+def _copy(calls: Calls, process: Process, line: Line) -> None:
+    parsed = _COPY.search(line.arguments)
+    if parsed is None:
+        raise ValueError("no second descriptor")
+    origin = calls.tree.descriptor(process, line.fd, line.fd_path)
+    target = calls.tree.descriptor(process, int(parsed[2]), parsed[3])
+    _transfer(calls, process, line, (origin, parsed[1]), (target, parsed[4]))
+
+
+def _transfer(
+    calls: Calls,
+    process: Process,
+    line: Line,
+    origin: tuple[OpenFile, str | None],
+    target: tuple[OpenFile, str | None],
+) -> None:
+    """Note a copy inside the kernel as a read and a write, which takes the time."""
+    for op, (opened, explicit), said in (
+        ("read", origin, line._replace(duration=0.0)),
+        ("write", target, line),
+    ):
+        offset = _advance(opened, op, line.result, None if explicit is None else int(explicit))
+        calls.add(said, op, opened.file, process, offset=offset, size=line.result)
+
+
+def _fork(calls: Calls, process: Process, line: Line) -> None:
+    # A thread is no process of its own.
+    if calls.tree.forked(line.tid, line.result, line.arguments) is not process:
+        calls.add(line, "fork", calls.files.named(f"<process {line.result}>"), process)
+
+
+def _execute(calls: Calls, process: Process, line: Line) -> None:
+    parsed = _PATH.match(line.arguments)
+    if parsed is None:
+        raise ValueError("no path")
+    directory = line.fd if line.fd >= 0 else None
+    calls.add(line, "exec", calls.resolve(process, directory, line.fd_path or parsed[2], parsed[3]), process)
+
+
+def _concerns(op: str) -> Call:
+    """Make the meaning of a call that concerns one file, named by its path or by a descriptor."""
+
+    def call(calls: Calls, process: Process, line: Line) -> None:
+        parsed = _PATH.match(line.arguments)
+        if parsed is not None and parsed[3]:
+            file = calls.resolve(process, line.fd if line.fd >= 0 else None, line.fd_path or parsed[2], parsed[3])
+        elif line.fd >= 0:
+            file = calls.tree.descriptor(process, line.fd, line.fd_path).file
+        else:
+            return
+        if op == "stat" and (size := _SIZE.search(line.arguments)):
+            file.size = int(size[1])
+        elif op == "truncate":
+            file.size = int(line.arguments.rsplit(", ", 1)[-1], 0)
+        elif op == "unlink":
+            file.size = None
+        calls.add(line, op, file, process)
+
+    return call
+
+
+def _rename(calls: Calls, process: Process, line: Line) -> None:
+    parsed = _TWO_PATHS.match(line.arguments)
+    if parsed is None:
+        raise ValueError("no two paths")
+    old = calls.resolve(process, line.fd if line.fd >= 0 else parsed[1], line.fd_path or parsed[2], parsed[3])
+    new = calls.resolve(process, parsed[4], parsed[5], parsed[6])
+    new.size, old.size = old.size, None
+    for opened in process.descriptors.values():
+        if opened.file is old:
+            opened.file = new
+    calls.add(line, "rename", old, process)
+
+
+CALLS: dict[str, Call] = (
+    dict.fromkeys(("open", "openat", "openat2", "creat"), _open)
+    | dict.fromkeys(("read", "readv"), _moves("read"))
+    | dict.fromkeys(("pread64", "pread", "preadv"), _moves("read", _last))
+    | dict.fromkeys(("write", "writev"), _moves("write"))
+    | dict.fromkeys(("pwrite64", "pwrite", "pwritev"), _moves("write", _last))
+    | {"preadv2": _moves("read", _last_but_one), "pwritev2": _moves("write", _last_but_one)}
+    | {"close": _close, "close_range": _close_range, "lseek": _seek, "_llseek": _seek}
+    | dict.fromkeys(("dup", "dup2", "dup3", "fcntl", "fcntl64"), _duplicate)
+    | dict.fromkeys(("mmap", "mmap2"), _map)
+    | dict.fromkeys(("sendfile", "sendfile64"), _send)
+    | dict.fromkeys(("copy_file_range", "splice"), _copy)
+    | dict.fromkeys(FORKS, _fork)
+    | dict.fromkeys(("execve", "execveat"), _execute)
+    | dict.fromkeys(("fsync", "fdatasync", "sync_file_range"), _concerns("sync"))
+    | dict.fromkeys(
+        ("stat", "lstat", "fstat", "stat64", "lstat64", "fstat64", "newfstatat", "statx"), _concerns("stat")
+    )
+    | dict.fromkeys(("unlink", "unlinkat"), _concerns("unlink"))
+    | dict.fromkeys(("truncate", "ftruncate", "truncate64", "ftruncate64"), _concerns("truncate"))
+    | dict.fromkeys(("rename", "renameat", "renameat2"), _rename)
+)

@@ -1,0 +1,91 @@
+"""What happened to each file: one row a file, summed over batches."""
+
+from __future__ import annotations
+
+import polars as pl
+
+_FEWEST = 1 << 17
+
+_SUMS = ("opens", "reads", "writes", "bytes_read", "bytes_written", "mapped_bytes")
+_EMPTY = pl.DataFrame(
+    schema={
+        "file": pl.UInt64,
+        "path": pl.String,
+        "inside": pl.Boolean,
+        "mapped_for_writing": pl.Boolean,
+        "highest_read": pl.Int64,
+        **dict.fromkeys(_SUMS, pl.Int64),
+    }
+)
+_NO_RUNS = pl.DataFrame(schema={"file": pl.UInt64, "furthest": pl.Int64, "runs": pl.Int64, "gapless": pl.Int64})
+
+
+class FileTally:
+    """Sums per file. Additions wait until they are as many as the rows so far; memory is a row per file."""
+
+    def __init__(self) -> None:
+        self._files = [_EMPTY]
+        self._ends = [_NO_RUNS]
+
+    def add(self, data: pl.DataFrame, reads: pl.DataFrame, finished: pl.DataFrame) -> None:
+        """Add a batch of events (EVENT_SCHEMA and `inside`), and the RunBatch that Runs made of it."""
+        op, size = pl.col("op"), pl.col("size")
+        moves = size > 0
+        highest = reads.group_by("file").agg(highest_read=pl.col("end").max())
+        table = data.group_by("file").agg(
+            pl.col("path").first(),
+            pl.col("inside").first(),
+            opens=(op == "open").sum(),
+            reads=((op == "read") & moves).sum(),
+            writes=((op == "write") & moves).sum(),
+            bytes_read=size.filter(op == "read").sum(),
+            bytes_written=size.filter(op == "write").sum(),
+            mapped_bytes=size.filter(op == "mmap").sum(),
+            mapped_for_writing=((op == "mmap") & (pl.col("flags") == "rw")).any(),
+        )
+        table = table.join(highest, on="file", how="left").with_columns(pl.col("highest_read").fill_null(0))
+        self._files.append(table.select(_EMPTY.columns).cast(_EMPTY.schema))
+        if sum(map(len, self._files[1:])) > max(_FEWEST, len(self._files[0])):
+            self._files = [self._summed()]
+        self.add_finished(finished)
+
+    def add_finished(self, finished: pl.DataFrame) -> None:
+        """Add runs that are over (RunBatch.finished)."""
+        ends = finished.group_by("file", "furthest").agg(
+            runs=pl.len().cast(pl.Int64), gapless=pl.col("no_gap").sum().cast(pl.Int64)
+        )
+        self._ends.append(ends)
+        if sum(map(len, self._ends[1:])) > max(_FEWEST, len(self._ends[0])):
+            self._ends = [self._summed_ends()]
+
+    def table(self) -> pl.DataFrame:
+        """Give one row a file: path, inside, sums, highest_read (B), runs, and whole_runs.
+
+        A run is whole where it left no gap and went as far as any read of the file did.
+        """
+        files = self._summed()
+        ends = self._summed_ends().join(files.select("file", "highest_read"), on="file")
+        whole = pl.col("gapless").filter(pl.col("furthest") == pl.col("highest_read")).sum()
+        runs = ends.group_by("file").agg(pl.col("runs").sum(), whole_runs=whole)
+        return files.join(runs, on="file", how="left").with_columns(pl.col("runs", "whole_runs").fill_null(0))
+
+    def _summed(self) -> pl.DataFrame:
+        return (
+            pl.concat(self._files)
+            .group_by("file")
+            .agg(
+                pl.col("path").first(),
+                pl.col("inside").first(),
+                pl.col("mapped_for_writing").any(),
+                pl.col("highest_read").max(),
+                pl.col(_SUMS).sum(),
+            )
+        )
+
+    def _summed_ends(self) -> pl.DataFrame:
+        """Only the furthest end of a file can be its whole; the rest are kept as a count alone."""
+        ends = pl.concat(self._ends)
+        furthest = pl.col("furthest") == pl.col("furthest").max()
+        return ends.group_by("file").agg(
+            pl.col("furthest").max(), pl.col("runs").sum(), gapless=pl.col("gapless").filter(furthest).sum()
+        )
