@@ -7,7 +7,9 @@ that file, so that a reader maps the file and walks no tree: a get costs 1 to 2 
 
 from __future__ import annotations
 
+import errno
 import mmap
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +18,7 @@ import google_crc32c
 import lmdb
 import numpy as np
 
-from tiering.errors import MachineError, StoreError
+from tiering.errors import MachineError, StoreError, TieringError, from_os_error
 from tiering.store.base import IndexArray, Manifest
 from tiering.store.packed import PackedStore
 
@@ -59,9 +61,15 @@ def write_shard(path: Path, images: Iterable[bytes], *, first: int, capacity: in
         finally:
             env.close()
     except lmdb.Error as error:
-        raise MachineError(
-            str(path), found=str(error).lower(), action="Check the free space (df -h) and the kernel log."
-        ) from error
+        raise _machine_error(path, error) from error
+
+
+def _machine_error(path: Path, error: lmdb.Error) -> TieringError:
+    """Name the cause: where a write came back short LMDB says input/output error, and the disk is merely full."""
+    space = os.statvfs(path.parent)
+    if space.f_bavail * space.f_frsize < 1 << 20:
+        return from_os_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)))
+    return MachineError(str(path), found=str(error).lower(), action="Check the free space (df -h) and the kernel log.")
 
 
 def capacity_for(sizes: IndexArray) -> int:

@@ -1,0 +1,96 @@
+"""The command line as a whole: help, JSON, pipes, completion, and the way from a directory to epochs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import FIXTURES, PROGRAM
+
+VERBS = ["profile", "classify", "recommend", "convert", "verify", "info", "export", "bench", "estimate"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_helps_with_an_example(program, verb):
+    done = program(verb, "--help")
+    assert done.returncode == 0
+    assert "Example" in done.stdout
+    assert f"tiering {verb}" in done.stdout
+
+
+def test_help_lists_the_verbs_and_the_exit_codes(program):
+    done = program("--help")
+    assert all(verb in done.stdout for verb in VERBS)
+    assert "130 interrupted" in " ".join(done.stdout.split())
+
+
+def test_version(program):
+    import tiering
+
+    assert program("--version").stdout == f"tiering {tiering.__version__}\n"
+
+
+@pytest.mark.parametrize("words", [["nonsense"], ["convert"], ["convert", "a", "b", "--to", "tape"], ["bench"]])
+def test_wrong_usage_exits_with_two(program, words):
+    done = program(*words)
+    assert done.returncode == 2
+    assert "Usage" in done.stderr
+
+
+def test_debug_shows_the_traceback(program, tmp_path):
+    assert "Traceback" in program("--debug", "info", tmp_path / "none").stderr
+
+
+def test_shell_completion_is_there(program):
+    done = program("--show-completion", "bash")
+    assert "tiering" in done.stdout + done.stderr
+
+
+def test_the_whole_way_speaks_json(program, photos, tmp_path):
+    trace = next((FIXTURES / "traces").glob("train_loop.strace*"))
+    profile = tmp_path / "profile.json"
+
+    def said(*words):
+        done = program(*words, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    assert said("profile", photos, "--trace", trace, "-o", profile)["dataset"]["files"] == 300
+    assert said("classify", profile)["verdicts"][0]["workload"] == "re-read-heavy"
+    assert said("recommend", profile)
+    for kind in ("lmdb", "zarr"):
+        assert said("convert", photos, tmp_path / kind, "--to", kind)["samples"] == 300
+        assert said("verify", tmp_path / kind, "--source", photos)["ok"] is True
+        assert said("info", tmp_path / kind)["kind"] == kind
+        assert said("export", tmp_path / kind, tmp_path / f"{kind}-again")["files"] == 300
+    measured = said("bench", photos, tmp_path / "lmdb", tmp_path / "zarr", "--epochs", "2")["measurements"]
+    assert [each["kind"] for each in measured] == ["folder", "lmdb", "zarr"]
+    assert said("estimate")
+
+
+@pytest.mark.parametrize(("trace", "workload"), [("train_loop", "re-read-heavy"), ("sqlite_log", "write-heavy")])
+def test_recorded_traces_are_told_apart(program, trace, workload):
+    path = next((FIXTURES / "traces").glob(f"{trace}.strace*"))
+    done = program("classify", path)
+    assert done.returncode == 0
+    assert workload in done.stdout
+
+
+def test_a_reader_that_stops_early_is_no_error(photos):
+    command = f"'{PROGRAM}' info '{photos}' | head -n 1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+def test_plain_pipes_get_no_escape_codes(program, photos):
+    assert "\x1b" not in program("info", photos).stdout
+
+
+def test_help_does_not_pay_for_the_heavy_libraries():
+    code = "import sys, tiering.cli.app; print([m for m in ('sklearn', 'zarr', 'polars', 'torch') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    assert done.stdout.strip() == "[]"
