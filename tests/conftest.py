@@ -49,7 +49,9 @@ def program() -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(*words: object, prefix: tuple[str, ...] = (), **options: object) -> subprocess.CompletedProcess[str]:
         command = [*prefix, str(PROGRAM), *map(str, words)]
         environment = os.environ | {"COLUMNS": "120", "NO_COLOR": "1"}
-        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, **options)  # type: ignore[call-overload]
+        return subprocess.run(
+            command, capture_output=True, text=True, env=environment, timeout=300, check=False, **options
+        )  # type: ignore[call-overload]
 
     return run
 

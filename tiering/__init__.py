@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from tiering.serve.loader import Batch, Loader
     from tiering.store.base import Manifest, Sample, Store
     from tiering.store.open import open_store
-    from tiering.tiers.recommend import Recommendation, recommend
+    from tiering.tiers.options import Recommendation
+    from tiering.tiers.recommend import recommend
     from tiering.trace.features import TraceProfile, profile_trace
     from tiering.trace.readers import read_trace
     from tiering.workload.model import Verdict, classify
@@ -31,7 +32,7 @@ _HOME = {
     "classify": "tiering.workload.model",
     "Verdict": "tiering.workload.model",
     "recommend": "tiering.tiers.recommend",
-    "Recommendation": "tiering.tiers.recommend",
+    "Recommendation": "tiering.tiers.options",
     "verify": "tiering.convert.verify",
     "open_store": "tiering.store.open",
     "Store": "tiering.store.base",

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from fractions import Fraction
+from math import floor, isfinite, log10
 
 from tiering.errors import UsageError
 
-_DECIMAL = {letter: 1000**power for power, letter in enumerate("kMGTPE", start=1)}
-_BINARY = {f"{letter.upper()}i": 1024**power for power, letter in enumerate("kMGTPE", start=1)}
+_DECIMAL: dict[str, int] = {letter: 1000**power for power, letter in enumerate("kMGTPE", start=1)}
+_BINARY: dict[str, int] = {f"{letter.upper()}i": 1024**power for power, letter in enumerate("kMGTPE", start=1)}
 _FACTORS = {"": 1} | {key.lower(): value for key, value in (_DECIMAL | _BINARY).items()}
-_QUANTITY = re.compile(r"([0-9][0-9_,]*\.?[0-9]*|\.[0-9]+)\s*([kmgtpe]i?)?(b)?(/s)?", re.IGNORECASE)
+# A comma only where it separates thousands: "45,9MB" must not quietly become 459 MB. At most 40 digits, for the
+# largest quantity anyone means is far below and int() refuses very long texts with an error of its own.
+_QUANTITY = re.compile(
+    r"(?=[0-9_,.]{1,40}(?![0-9_,.]))"
+    r"([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+(?:_[0-9]+)*)?(\.[0-9]*)?\s*([kmgtpe]i?)?(b)?(/s)?",
+    re.IGNORECASE | re.ASCII,
+)
 
 
 def parse_bytes(text: str) -> int:
@@ -18,36 +25,48 @@ def parse_bytes(text: str) -> int:
 
     Raises UsageError for anything else. Fractions of a byte are rounded to the nearest byte.
     """
-    return _parse(text, "a size such as 784, 45.9MB or 4GiB", rate=False, byte_suffix=True)
+    return round(_parse(text, "a size such as 784, 45.9MB or 4GiB", rate=False, byte_suffix=True))
 
 
 def parse_rate(text: str) -> int:
-    """Read a rate such as "4GiB/s" or "500MB/s" into bytes per second; "/s" may be left out."""
-    return _parse(text, "a rate such as 500MB/s or 4GiB/s", rate=True, byte_suffix=True)
+    """Read a rate such as "4GiB/s" or "500MB/s" into bytes per second; "/s" may be left out.
+
+    Raises UsageError for anything else. Fractions of a byte are rounded to the nearest byte.
+    """
+    return round(_parse(text, "a rate such as 500MB/s or 4GiB/s", rate=True, byte_suffix=True))
 
 
 def parse_count(text: str) -> int:
-    """Read a count such as "100M" (10^6), "5,000" or "1.5k" into an integer."""
-    return _parse(text, "a count such as 5000, 20k or 100M", rate=False, byte_suffix=False)
+    """Read a count such as "100M" (10^6), "5,000" or "1.5k" into an integer.
 
-
-def _parse(text: str, expected: str, *, rate: bool, byte_suffix: bool) -> int:
-    match = _QUANTITY.fullmatch(text.strip())
-    if not match or (match[4] and not rate) or (match[3] and not byte_suffix):
+    Raises UsageError for anything else, and for a fraction of one such as "1.5".
+    """
+    expected = "a whole number such as 5000, 20k or 100M"
+    count = _parse(text, expected, rate=False, byte_suffix=False)
+    if count.denominator != 1:
         raise UsageError(repr(text), expected=expected, found=repr(text))
-    number = Decimal(match[1].replace(",", "").replace("_", ""))
-    factor: int = _FACTORS[(match[2] or "").lower()]
-    return round(number * factor)
+    return count.numerator
 
 
-def format_bytes(size: float) -> str:
-    """Write bytes with three significant digits and decimal units: 4590000000000000 -> "4.59 PB"."""
-    return f"{_scaled(size)}B"
+def _parse(text: str, expected: str, *, rate: bool, byte_suffix: bool) -> Fraction:
+    """Return the exact value; the suffixes are the same for sizes, rates and counts."""
+    match = _QUANTITY.fullmatch(text.strip())
+    number = f"{match[1] or ''}{match[2] or ''}" if match else ""
+    wrong_suffix = match is not None and ((match[5] and not rate) or (match[4] and not byte_suffix))
+    if match is None or number in {"", "."} or wrong_suffix:
+        raise UsageError(repr(text), expected=expected, found=repr(text))
+    digits = number.replace(",", "").replace("_", "")
+    return Fraction(f"0{digits}0" if "." in digits else digits) * _FACTORS[(match[3] or "").lower()]
+
+
+def format_bytes(size: float, digits: int = 3) -> str:
+    """Write bytes in decimal units with at most `digits` significant digits: 4590000000000000 -> "4.59 PB"."""
+    return f"{_scaled(size, digits)}B"
 
 
 def format_rate(rate: float) -> str:
-    """Write bytes per second: 1.1e9 -> "1.10 GB/s"."""
-    return f"{_scaled(rate)}B/s"
+    """Write bytes per second in decimal units, with at most three significant digits: 1.1e9 -> "1.1 GB/s"."""
+    return f"{_scaled(rate, 3)}B/s"
 
 
 def format_count(count: float) -> str:
@@ -56,17 +75,44 @@ def format_count(count: float) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Write a duration in the largest unit that leaves a readable number: 5400 -> "1.5 h"."""
-    steps = (("us", 1e-6, 1e-3), ("ms", 1e-3, 1.0), ("s", 1.0, 120.0), ("min", 60.0, 7200.0), ("h", 3600.0, 172800.0))
+    """Write a duration in the largest unit that leaves a readable number: 5400 -> "90 min"."""
+    steps = (
+        ("us", 1e-6, 1e-3),
+        ("ms", 1e-3, 1.0),
+        ("s", 1.0, 120.0),
+        ("min", 60.0, 7200.0),
+        ("h", 3600.0, 172800.0),
+        ("days", 86400.0, 86_400_000.0),
+    )
     for unit, size, limit in steps:
-        if seconds < limit:
-            return f"{seconds / size:.3g} {unit}"
-    days = seconds / 86400
-    return f"{days:.3g} days" if days < 1000 else f"{days / 365.25:,.0f} years"
+        # A value that rounds up to the limit belongs to the next unit: 0.9996 s is "1 s", not "1000 ms".
+        if abs(seconds) < limit and float(_significant(seconds / size, 3)) * size < limit * (1 - 1e-9):
+            return f"{_significant(seconds / size, 3)} {unit}"
+    years = seconds / (365.25 * 86400)
+    return f"{_significant(years, 3) if years < 1000 else f'{years:,.0f}'} years"
 
 
-def _scaled(value: float) -> str:
-    for letter, factor in reversed(_DECIMAL.items()):
-        if abs(value) >= factor:
-            return f"{value / factor:.3g} {letter}" if value / factor < 999.5 else f"{value / factor:.0f} {letter}"
-    return f"{value:.3g} " if value != int(value) else f"{int(value)} "
+def _scaled(value: float, digits: int) -> str:
+    """Return the number and the letter of the largest decimal unit in which it is at least 1."""
+    if not isfinite(value):
+        return f"{value} "
+    if abs(value) < 1000 and value == int(value):
+        return f"{int(value)} "
+    letters = ["", *_DECIMAL]
+    factors = [1, *_DECIMAL.values()]
+    step = max((n for n, factor in enumerate(factors) if abs(value) >= factor), default=0)
+    shown = _significant(value / factors[step], digits)
+    # Rounding may carry into the next unit: 999,600 B is "1 MB", not "1000 kB".
+    if abs(float(shown)) >= 1000 and step + 1 < len(factors):
+        step += 1
+        shown = _significant(value / factors[step], digits)
+    return f"{shown} {letters[step]}"
+
+
+def _significant(value: float, digits: int) -> str:
+    """Write with at most this many significant digits, never as a power of ten; whole digits are all kept."""
+    if value == 0 or not isfinite(value):
+        return f"{value:g}"
+    places = max(0, digits - 1 - floor(log10(abs(value))))
+    text = f"{value:.{places}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

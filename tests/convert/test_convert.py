@@ -69,7 +69,7 @@ def test_a_plan_holds_every_row_once_and_bounds_every_shard(sizes, kind):
     plan = make_plan(index, kind)
     shards = list(plan.shards())
     assert np.array_equal(np.sort(np.concatenate(shards)), np.arange(len(size)))
-    assert all(0 < len(rows) and size[rows].sum() <= plan.settings.shard_bytes for rows in shards)
+    assert all(len(rows) > 0 and size[rows].sum() <= plan.settings.shard_bytes for rows in shards)
 
 
 def test_shards_stay_few_for_petabytes_and_small_for_little():

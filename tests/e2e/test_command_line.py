@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+import tiering
 from tests.conftest import FIXTURES, PROGRAM
 
 VERBS = ["profile", "classify", "recommend", "convert", "verify", "info", "export", "bench", "estimate"]
@@ -29,8 +30,6 @@ def test_help_lists_the_verbs_and_the_exit_codes(program):
 
 
 def test_version(program):
-    import tiering
-
     assert program("--version").stdout == f"tiering {tiering.__version__}\n"
 
 

@@ -55,7 +55,7 @@ def test_a_dataset_that_is_none(program, photos, tmp_path, make, verb):
 @pytest.mark.parametrize("kind", ["lmdb", "zarr"])
 @pytest.mark.parametrize(("contents", "words"), [(b"", "zero"), (GARBAGE, "image"), ("cut", "truncated")])
 def test_an_image_that_is_none(program, some_photos, tmp_path, kind, contents, words):
-    victim = sorted(some_photos.rglob("*.jpg"))[0]
+    victim = min(some_photos.rglob("*.jpg"))
     victim.write_bytes(victim.read_bytes()[:-50] if contents == "cut" else contents)
     done = program("convert", some_photos, tmp_path / "out", "--to", kind)
     fails(done, 3, words, victim.name)
@@ -64,7 +64,7 @@ def test_an_image_that_is_none(program, some_photos, tmp_path, kind, contents, w
 
 
 def test_an_unreadable_file_is_the_environments_fault(program, some_photos, tmp_path, without_privilege):
-    victim = sorted(some_photos.rglob("*.jpg"))[0]
+    victim = min(some_photos.rglob("*.jpg"))
     victim.chmod(0)
     done = program("convert", some_photos, tmp_path / "out", "--to", "lmdb", prefix=without_privilege)
     fails(done, 4, victim.name, "permission denied")
@@ -75,7 +75,7 @@ def test_an_unreadable_file_is_the_environments_fault(program, some_photos, tmp_
 def test_a_fifo_a_loop_and_an_odd_name_do_not_stop_a_conversion(program, some_photos, tmp_path, kind):
     os.mkfifo(some_photos / "pipe.jpg")
     (some_photos / "loop").symlink_to(some_photos, target_is_directory=True)
-    image = sorted(some_photos.rglob("*.jpg"))[0]
+    image = min(some_photos.rglob("*.jpg"))
     shutil.copy(os.fsencode(image), os.fsencode(some_photos) + b"/caf\xe9.jpg")
     count = sum(1 for path in some_photos.rglob("*.*") if path.is_file())
     done = program("convert", some_photos, tmp_path / "out", "--to", kind)
@@ -86,7 +86,7 @@ def test_a_fifo_a_loop_and_an_odd_name_do_not_stop_a_conversion(program, some_ph
     shown = program("profile", some_photos)
     assert shown.returncode == 0
     assert "FIFO" in shown.stdout + shown.stderr
-    assert "caf\\xe9.jpg" in shown.stdout + shown.stderr
+    assert "not UTF-8" in shown.stderr
 
 
 def test_an_existing_output_is_a_usage_error(program, photos, tmp_path):

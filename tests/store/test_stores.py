@@ -11,6 +11,7 @@ import lmdb
 import numpy as np
 import pytest
 import zarr
+from PIL import Image
 
 import tiering
 from tests.invariants import assert_holds_exactly
@@ -85,9 +86,11 @@ def test_plain_lmdb_reads_every_sample(photos, tmp_path):
     manifest = tiering.convert(photos, tmp_path / "a.lmdb", "lmdb")
     store, found = tiering.open_store(tmp_path / "a.lmdb"), []
     for shard in manifest.shards:
-        with lmdb.open(str(tmp_path / "a.lmdb" / shard.name), subdir=False, readonly=True, lock=False) as env:
-            with env.begin() as txn:
-                found += [(int.from_bytes(key, "big"), value) for key, value in txn.cursor()]
+        with (
+            lmdb.open(str(tmp_path / "a.lmdb" / shard.name), subdir=False, readonly=True, lock=False) as env,
+            env.begin() as txn,
+        ):
+            found += [(int.from_bytes(key, "big"), value) for key, value in txn.cursor()]
     assert found == [(i, bytes(store[i].image)) for i in range(len(store))]
 
 
@@ -146,8 +149,6 @@ def test_neither_store_nor_folder_is_one_clear_error(tmp_path):
 
 
 def test_codec_auto_compresses_bitmaps_and_leaves_jpegs(photos, tmp_path):
-    from PIL import Image
-
     bitmaps = tmp_path / "bitmaps"
     bitmaps.mkdir()
     for path in sorted(photos.rglob("*.jpg"))[:20]:

@@ -14,8 +14,8 @@ from tiering.errors import UsageError
 _ZSTD_LEVEL: Final = 3
 CODECS: Final = ("none", "zstd")
 
-#: A codec costs a decode and the view; it must save at least this share of the bytes to be worth that.
-WORTH: Final = 0.15
+#: A shuffled read of one sample decodes a whole chunk; a codec must halve the bytes to be worth that.
+WORTH: Final = 0.5
 
 
 def compressors(codec: str) -> list[ZstdCodec] | None:
@@ -40,6 +40,7 @@ def saving(images: Sequence[bytes], codec: str = "zstd") -> float:
 def choose_codec(images: Sequence[bytes]) -> str:
     """Choose a codec by measuring it on a sample of the encoded images.
 
-    JPEG, PNG and WebP are compressed already and stay as they are; BMP, PPM and raw TIFF shrink by half and more.
+    JPEG, PNG and WebP are compressed already and stay as they are; drawings and masks as BMP, PPM or raw TIFF shrink
+    to a fraction.
     """
     return "zstd" if saving(images) >= WORTH else "none"

@@ -14,16 +14,21 @@ from typing import Final
 
 import google_crc32c
 import numpy as np
+import numpy.typing as npt
 import zarr
 
 from tiering.errors import StoreError
-from tiering.store.base import Buffer, IndexArray, Manifest, Sample, sample_of
+from tiering.store.base import Buffer, IndexArray, Manifest, Sample, Settings, sample_of
 from tiering.store.codecs import compressors, encoder
 from tiering.store.index import Index, open_index
+from tiering.store.mapped import MappedFiles
 from tiering.store.packed import PackedStore
 
 #: Large enough that a foreign reader's request is worth its latency, small enough not to drown one image.
 CHUNK_BYTES: Final = 1 << 18
+
+#: What a store of compressed chunks may keep decoded.
+HELD_BYTES: Final = 64 << 20
 
 #: Marks a chunk that is not stored, twice 2^64 - 1 (Zarr v3 specification, sharding codec, "binary shard format").
 _ABSENT: Final = (1 << 64) - 1
@@ -96,17 +101,24 @@ def open_zarr(path: Path, manifest: Manifest) -> PackedStore | CompressedZarrSto
         raise StoreError(str(path), expected="conversion settings in the manifest", found="none")
     if settings.codec == "none":
         return PackedStore(path, manifest, np.arange(len(manifest.shards), dtype=np.int64) * settings.shard_bytes)
-    return CompressedZarrStore(path, manifest)
+    return CompressedZarrStore(path, manifest, settings)
 
 
 class CompressedZarrStore:
-    """A Zarr store whose chunks are compressed: every sample costs the decoding of the chunks it lies in."""
+    """A Zarr store whose chunks are compressed: a sample costs the decoding of its chunks, unless they are held still.
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    Decoded chunks are held up to HELD_BYTES, the oldest given up first.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest, settings: Settings) -> None:
         self.path = path
         self.manifest = manifest
         self.index: Index = open_index(path, manifest.samples)
-        self._data = zarr.open_array(path / "data", mode="r")
+        self._settings = settings
+        self._decode = encoder(settings.codec).decode
+        self._files = MappedFiles(self.files(), [shard.bytes for shard in manifest.shards])
+        self._tables: dict[int, npt.NDArray[np.int64]] = {}
+        self._held: dict[int, bytes] = {}
 
     def __len__(self) -> int:
         return self.manifest.samples
@@ -116,34 +128,64 @@ class CompressedZarrStore:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Travel to another process as a path."""
-        return type(self), (self.path, self.manifest)
+        return type(self), (self.path, self.manifest, self._settings)
 
     def read(self, indices: IndexArray) -> list[Buffer]:
         """Decode the samples' bytes, in the order asked for. Raises StoreError for a chunk that does not decode."""
-        begins = self.index.offset[indices].tolist()
-        sizes = self.index.size[indices].tolist()
+        offset, size, chunk = self.index.offset[indices], self.index.size[indices], self._settings.chunk_bytes
+        found: list[Buffer] = [b""] * len(indices)
+        # In order of place, so that a batch decodes each chunk once however few are held.
+        for at in np.argsort(offset, kind="stable").tolist():
+            begin, end = int(offset[at]), int(offset[at] + size[at])
+            numbers = range(begin // chunk, max(end - 1, begin) // chunk + 1)
+            whole = b"".join(self._chunk(number) for number in numbers)
+            found[at] = whole[begin - numbers[0] * chunk : end - numbers[0] * chunk]
+        return found
+
+    def _chunk(self, number: int) -> bytes:
+        held = self._held.get(number)
+        if held is None:
+            held = self._decoded(number)
+            self._held[number] = held
+            if len(self._held) * self._settings.chunk_bytes > HELD_BYTES:
+                del self._held[next(iter(self._held))]
+        return held
+
+    def _decoded(self, number: int) -> bytes:
+        shard, within = divmod(number, self._settings.shard_bytes // self._settings.chunk_bytes)
+        offset, size = self._table(shard)[within]
+        one = np.array([shard]), np.array([offset]), np.array([size])
         try:
-            return [
-                np.asarray(self._data[begin : begin + size]).tobytes()
-                for begin, size in zip(begins, sizes, strict=True)
-            ]
+            return bytes(self._decode(self._files.views(*one)[0]))
         except (ValueError, RuntimeError) as error:
             raise StoreError(
-                str(self.path / "data"),
-                expected="chunks that decode",
+                str(self.path / shard_name(shard)),
+                expected=f"chunk {within} to decode",
                 found=str(error).lower(),
                 action=f"See which shards are damaged: tiering verify {self.path}",
             ) from error
+
+    def _table(self, shard: int) -> npt.NDArray[np.int64]:
+        """Return the shard's index: (chunks, 2) of offset and bytes."""
+        if shard not in self._tables:
+            chunks = self._settings.shard_bytes // self._settings.chunk_bytes
+            end = self.manifest.shards[shard].bytes - 4
+            place = np.array([shard]), np.array([end - chunks * 16]), np.array([chunks * 16])
+            table = np.frombuffer(self._files.views(*place)[0], dtype="<i8").reshape(chunks, 2)
+            self._tables = self._tables | {shard: table}
+        return self._tables[shard]
 
     def byte_ranges(self, indices: IndexArray) -> None:
         """Return None: samples lie in compressed chunks."""
 
     def announce(self, indices: IndexArray) -> None:
-        """Do nothing: Zarr reads whole chunks by itself."""
+        """Do nothing: chunks are read when they are decoded."""
 
     def files(self) -> list[Path]:
         """Return the shard objects."""
         return [self.path / shard.name for shard in self.manifest.shards]
 
     def close(self) -> None:
-        """Do nothing: Zarr keeps no file open."""
+        """Drop the maps and the chunks that are held."""
+        self._files.close()
+        self._tables, self._held = {}, {}

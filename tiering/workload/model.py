@@ -1,39 +1,28 @@
-"""The classifier: train, calibrate, save, load, classify and explain."""
+"""The classifier, by its public names: classify a trace, and train, save and load the model that does it."""
 
 from __future__ import annotations
 
-from typing import Literal
+from tiering.workload.evidence import FEATURE_NAMES, features
+from tiering.workload.explain import Fact
+from tiering.workload.forecast import TRUSTED_TYPES, Model, load, save, shipped
+from tiering.workload.label import WORKLOADS, Workload
+from tiering.workload.train import cross_validate, train
+from tiering.workload.verdict import ABSTAIN_BELOW, Verdict, classify
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from tiering.trace.features import TraceProfile
-
-Workload = Literal["re-read-heavy", "write-heavy", "read-once", "mixed"]
-
-
-class Fact(BaseModel):
-    """One fact that moved the verdict."""
-
-    model_config = ConfigDict(frozen=True)
-
-    feature: str
-    value: float
-    weight: float = Field(description="how far it moved the log-odds of the verdict; negative speaks against it")
-    text: str = Field(description='in plain words: "80 % of the bytes read had been read before"')
-
-
-class Verdict(BaseModel):
-    """What kind of workload a trace shows, and how sure that is."""
-
-    model_config = ConfigDict(frozen=True)
-
-    workload: Workload | Literal["inconclusive"]
-    probability: float
-    probabilities: dict[str, float]
-    facts: list[Fact] = Field(description="the three that weighed most, heaviest first")
-    notes: list[str] = []
-
-
-def classify(trace: TraceProfile) -> Verdict:
-    """Say what kind of workload a trace shows."""
-    raise NotImplementedError
+__all__ = [
+    "ABSTAIN_BELOW",
+    "FEATURE_NAMES",
+    "TRUSTED_TYPES",
+    "WORKLOADS",
+    "Fact",
+    "Model",
+    "Verdict",
+    "Workload",
+    "classify",
+    "cross_validate",
+    "features",
+    "load",
+    "save",
+    "shipped",
+    "train",
+]

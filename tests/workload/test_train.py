@@ -1,0 +1,66 @@
+"""Training: reproducible, and better than the plain rule on programs that it has not seen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tiering.workload.build import main as build
+from tiering.workload.corpus import examples
+from tiering.workload.forecast import shipped
+from tiering.workload.model import FEATURE_NAMES, WORKLOADS, cross_validate, features, load, train
+
+
+@pytest.fixture(scope="module")
+def small():
+    return list(examples(3, runs=3, parts=1, scale=0.2))
+
+
+def test_the_same_corpus_gives_the_same_model(small):
+    vectors = np.array([features(example.trace) for example in small])
+    first, again = (train(4, small, measure=False).probabilities(vectors) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert first.shape == (len(small), len(WORKLOADS))
+
+
+def test_medians_are_of_what_is_known(small):
+    medians = train(0, small, measure=False).medians
+    assert medians.shape == (len(FEATURE_NAMES),)
+    assert not np.isnan(medians).any()
+
+
+def test_even_a_small_corpus_beats_the_plain_rule_on_unfinished_runs(small):
+    figures = cross_validate(0, small)
+    assert set(figures) == {
+        f"{kind}_{what}" for kind in ("f1", "rule", "answered", "accuracy") for what in ("whole", "parts")
+    }
+    assert figures["f1_parts"] > figures["rule_parts"]
+    assert all(0 <= value <= 1 for value in figures.values())
+
+
+def test_the_shipped_model_carries_its_figures():
+    figures = shipped().figures
+    assert figures["f1_whole"] >= 0.9
+    assert figures["f1_whole"] > figures["rule_whole"]
+    assert figures["f1_parts"] >= 0.8
+    assert figures["f1_parts"] > figures["rule_parts"] + 0.05
+
+
+@pytest.mark.slow
+def test_the_build_makes_the_model_that_ships(tmp_path):
+    build([str(tmp_path / "again.skops")])
+    again = load(tmp_path / "again.skops")
+    fresh = list(examples(11, runs=2, parts=1))
+    vectors = np.array([features(example.trace) for example in fresh])
+    np.testing.assert_allclose(again.probabilities(vectors), shipped().probabilities(vectors), atol=1e-9)
+    assert again.figures == shipped().figures
+
+
+@pytest.mark.slow
+def test_new_runs_of_known_families_are_told_apart():
+    fresh = list(examples(12, runs=4, parts=2))
+    chances = shipped().probabilities(np.array([features(example.trace) for example in fresh]))
+    right = chances.argmax(axis=1) == np.array([WORKLOADS.index(example.workload) for example in fresh])
+    whole = np.array([example.fraction == 1.0 for example in fresh])
+    assert right[whole].mean() >= 0.95
+    assert right[~whole].mean() >= 0.85

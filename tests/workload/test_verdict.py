@@ -1,0 +1,151 @@
+"""Verdicts: what is judged, what is abstained from, what is held back, and the reasons given."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.workload.traces import nothing, training
+from tiering.workload.explain import percent
+from tiering.workload.model import ABSTAIN_BELOW, FEATURE_NAMES, WORKLOADS, Model, classify
+
+
+class Fixed:
+    """An estimator that always answers the same."""
+
+    def __init__(self, *chances):
+        self.chances = chances
+
+    def predict_proba(self, vectors):
+        return np.tile(np.array(self.chances), (len(vectors), 1))
+
+
+def fixed(*chances):
+    return Model(Fixed(*chances), np.zeros(len(FEATURE_NAMES)))
+
+
+def test_five_shuffled_epochs_are_re_read_heavy_for_a_reason():
+    verdict = classify(training())
+    assert verdict.workload == "re-read-heavy"
+    assert verdict.probability > 0.9
+    assert "79.9 % of all bytes moved were read again" in [fact.text for fact in verdict.facts]
+    assert verdict.notes == []
+
+
+def test_the_first_half_epoch_of_a_training_run_is_forecast_and_says_so():
+    counts = {"reads": 300, "writes": 0, "opens": 150, "files": 150, "bytes_read": 900_000, "bytes_written": 0}
+    seen = {"bytes_reread": 0, "reread_share": 0.0, "write_share": 0.0, "epochs": 1.0, "opens_per_file": 1.0}
+    part = training(**counts, **seen, reopened_share=0.0, read_only_files=1.0, write_only_files=0.0, coverage=0.5)
+    verdict = classify(part)
+    assert verdict.workload == "re-read-heavy"
+    assert any("shuffled" in fact.text for fact in verdict.facts)
+    (note,) = verdict.notes
+    assert note.startswith("A forecast: re-reads are 0 % of the bytes in this trace")
+    assert note.endswith("So far 50 % of the dataset was read.")
+
+
+def test_a_single_sorted_pass_is_read_once():
+    scan = training(
+        bytes_reread=0,
+        reread_share=0.0,
+        epochs=1.0,
+        opens_per_file=1.0,
+        reopened_share=0.0,
+        order_randomness=0.0,
+        writes=0,
+        bytes_written=0,
+        write_share=0.0,
+        coverage=1.0,
+        read_only_files=1.0,
+        write_only_files=0.0,
+    )
+    assert classify(scan).workload == "read-once"
+
+
+def test_many_small_writes_do_not_make_a_write_heavy_run():
+    verdict = classify(training(writes=33_000))  # a progress bar: 91.7 % of the calls, 0.1 % of the bytes
+    assert verdict.workload == "re-read-heavy"
+
+
+def test_no_data_is_inconclusive_and_says_why():
+    verdict = classify(nothing())
+    assert (verdict.workload, verdict.probability, verdict.facts) == ("inconclusive", 0.25, [])
+    assert "nothing to judge by" in verdict.notes[0]
+
+
+def test_below_the_threshold_there_is_no_verdict_but_the_two_likeliest():
+    verdict = classify(training(), fixed(0.55, 0.05, 0.3, 0.1))
+    assert verdict.workload == "inconclusive"
+    assert verdict.probability == 0.55
+    assert "re-read-heavy (55 %) and read-once (30 %)" in verdict.notes[-1]
+    assert classify(training(), fixed(ABSTAIN_BELOW, 0.1, 0.2, 0.1)).workload == "re-read-heavy"
+
+
+@pytest.mark.parametrize(
+    ("changes", "cap", "word"),
+    [({"mapped_bytes": 10**9}, 0.75, "mapped"), ({"level": "block"}, 0.85, "page cache")],
+)
+def test_what_no_tracer_sees_holds_the_probability_down(changes, cap, word):
+    verdict = classify(training(**changes), fixed(0.98, 0.01, 0.01, 0.0))
+    assert verdict.probability == pytest.approx(cap)
+    assert sum(verdict.probabilities.values()) == pytest.approx(1)
+    assert word in verdict.notes[0]
+    certain = classify(training(**changes), fixed(1.0, 0.0, 0.0, 0.0))
+    assert certain.probability == pytest.approx(cap)
+    assert sum(certain.probabilities.values()) == pytest.approx(1)
+
+
+def test_a_few_mapped_bytes_hold_nothing_down():
+    assert classify(training(mapped_bytes=1000), fixed(0.98, 0.01, 0.01, 0.0)).notes == []
+
+
+def test_little_evidence_skipped_lines_and_a_dataset_that_is_not_in_the_trace_are_noted():
+    verdict = classify(training(reads=3, writes=1, skipped_lines=7, coverage=0.0), fixed(0.98, 0.01, 0.01, 0.0))
+    assert [note.split()[0:2] for note in verdict.notes] == [["Only", "4"], ["No", "byte"], ["7", "lines"]]
+
+
+shares = st.floats(0, 1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(reread=shares, write=shares, order=shares, files=shares, coverage=st.none() | shares, opens=st.integers(0, 10))
+def test_any_trace_gets_a_verdict_that_adds_up(reread, write, order, files, coverage, opens):
+    verdict = classify(
+        training(
+            reread_share=reread * (1 - write),
+            write_share=write,
+            order_randomness=order,
+            read_only_files=files,
+            coverage=coverage,
+            opens=opens,
+        )
+    )
+    assert set(verdict.probabilities) == set(WORKLOADS)
+    assert sum(verdict.probabilities.values()) == pytest.approx(1)
+    assert verdict.probability == max(verdict.probabilities.values())
+    assert (verdict.workload == "inconclusive") == (verdict.probability < ABSTAIN_BELOW)
+    weights = [abs(fact.weight) for fact in verdict.facts]
+    assert len(weights) == 3
+    assert weights == sorted(weights, reverse=True)
+    assert len({fact.feature for fact in verdict.facts}) == 3
+    assert all(fact.text and math.isfinite(fact.value) for fact in verdict.facts)
+    assert type(verdict).model_validate_json(verdict.model_dump_json()) == verdict
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0, "0 %"),
+        (0.8, "80 %"),
+        (0.00299, "0.299 %"),
+        (0.00001, "less than 0.01 %"),
+        (0.99999, "over 99.9 %"),
+        (1, "100 %"),
+    ],
+)
+def test_a_share_in_words(share, text):
+    assert percent(share) == text

@@ -1,0 +1,69 @@
+"""The features that a trace is judged by: shares, ratios and logarithms, so that a run's length does not matter."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from tiering.trace.features import TraceProfile
+
+#: Names of the features, in the order of the vector.
+FEATURE_NAMES: tuple[str, ...] = (
+    "reread_share",
+    "write_share",
+    "shared_share",
+    "mapped_share",
+    "epochs",
+    "coverage",
+    "opens_per_file",
+    "reopened_share",
+    "whole_file_share",
+    "read_only_files",
+    "write_only_files",
+    "read_write_files",
+    "sequentiality",
+    "order_randomness",
+    "file_size",
+    "read_size",
+    "write_size",
+    "write_call_share",
+)
+
+
+def features(trace: TraceProfile) -> npt.NDArray[np.float64]:
+    """Return the feature vector of a trace, in the order of FEATURE_NAMES.
+
+    NaN stands for what the trace cannot tell: coverage where the dataset is not known, everything about opening
+    where no open was traced, everything about reads where there were none. file_size, read_size and write_size are
+    log10 of bytes; mapped_share is mapped / (mapped + moved) bytes; the others are as TraceProfile has them.
+    """
+    moved = trace.bytes_read + trace.bytes_written
+    opened, read = trace.opens > 0, trace.bytes_read > 0
+    values = {
+        "reread_share": trace.reread_share if moved else math.nan,
+        "write_share": trace.write_share if moved else math.nan,
+        "shared_share": trace.bytes_shared / moved if moved else math.nan,
+        "mapped_share": trace.mapped_bytes / (trace.mapped_bytes + moved) if trace.mapped_bytes else 0.0,
+        "epochs": trace.epochs if read else math.nan,
+        # a coverage of 0 means that the trace is about something else than that dataset
+        "coverage": trace.coverage or math.nan,
+        "opens_per_file": trace.opens_per_file if opened else math.nan,
+        "reopened_share": trace.reopened_share if opened else math.nan,
+        "whole_file_share": trace.whole_file_share if opened else math.nan,
+        "read_only_files": trace.read_only_files,
+        "write_only_files": trace.write_only_files,
+        "read_write_files": trace.read_write_files,
+        "sequentiality": trace.sequentiality if read else math.nan,
+        "order_randomness": trace.order_randomness if read else math.nan,
+        "file_size": _log(trace.file_size_mean) if read else math.nan,
+        "read_size": _log(trace.bytes_read / max(1, trace.reads)) if read else math.nan,
+        "write_size": _log(trace.bytes_written / max(1, trace.writes)) if trace.bytes_written else math.nan,
+        "write_call_share": trace.writes / max(1, trace.reads + trace.writes),
+    }
+    return np.array([values[name] for name in FEATURE_NAMES])
+
+
+def _log(size: float) -> float:
+    return math.log10(max(size, 1.0))

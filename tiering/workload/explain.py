@@ -1,0 +1,111 @@
+"""Why a verdict: the facts that moved it, each in plain words and with its number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from tiering.units import format_bytes
+from tiering.workload.evidence import FEATURE_NAMES
+from tiering.workload.forecast import Model
+
+#: How many facts a verdict gives.
+FACTS = 3
+
+
+class Fact(BaseModel):
+    """One fact that moved the verdict."""
+
+    model_config = ConfigDict(frozen=True)
+
+    feature: str
+    value: float = Field(description="as in tiering.workload.evidence.features")
+    weight: float = Field(description="how far it moved the log-odds of the verdict; negative speaks against it")
+    text: str = Field(description='in plain words: "80 % of all bytes moved were read again"')
+
+
+def facts(model: Model, vector: npt.NDArray[np.float64], workload: int) -> list[Fact]:
+    """Return the three facts that weighed most, heaviest first.
+
+    vector: (len(FEATURE_NAMES),); workload: position in WORKLOADS of the verdict that is to be explained.
+    The weight of a feature is the mean of two changes in log-odds: what is lost when it alone is set to the
+    median of the corpus, and what is gained when it alone is put into a trace of medians. These are the first and
+    the last term of its Shapley value (Strumbelj and Kononenko, 2014), so a feature whose message others repeat
+    still counts. What the trace cannot tell (NaN) is no fact.
+    """
+    count = len(FEATURE_NAMES)
+    without, alone = np.tile(vector, (count, 1)), np.tile(model.medians, (count, 1))
+    np.fill_diagonal(without, model.medians)
+    np.fill_diagonal(alone, vector)
+    chances = model.probabilities(np.vstack([vector, model.medians, without, alone]))[:, workload]
+    odds = _log_odds(chances)
+    weights = ((odds[0] - odds[2 : 2 + count]) + (odds[2 + count :] - odds[1])) / 2
+    known = np.flatnonzero(~np.isnan(vector))
+    heaviest = known[np.argsort(-np.abs(weights[known]), kind="stable")][:FACTS]
+    return [
+        Fact(
+            feature=FEATURE_NAMES[place],
+            value=float(vector[place]),
+            weight=float(weights[place]),
+            text=_WORDS[FEATURE_NAMES[place]](float(vector[place])),
+        )
+        for place in heaviest
+    ]
+
+
+def _log_odds(chances: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    clipped = np.clip(chances, 1e-6, 1 - 1e-6)
+    return np.asarray(np.log(clipped / (1 - clipped)), np.float64)
+
+
+def percent(share: float) -> str:
+    """Write a share with three digits, and never round something to nothing or to all: 0.8 -> "80 %"."""
+    if 0 < share < 1e-4:
+        return "less than 0.01 %"
+    if 0.999 < share < 1:
+        return "over 99.9 %"
+    return f"{100 * share:.3g} %"
+
+
+def _share(words: str, nothing: str = "") -> Callable[[float], str]:
+    return lambda value: nothing if nothing and value == 0 else words.format(percent(value))
+
+
+def _size(words: str) -> Callable[[float], str]:
+    return lambda value: words.format(format_bytes(10.0**value))
+
+
+def _number(words: str) -> Callable[[float], str]:
+    return lambda value: words.format(f"{value:.3g}")
+
+
+def _order(value: float) -> str:
+    looks = "shuffled" if value > 0.75 else "sorted" if value < 0.25 else "partly sorted"
+    place = math.floor(100 * value) / 100
+    return f"files are visited in an order that looks {looks} ({place:g} on a scale from 0, sorted, to 1, shuffled)"
+
+
+_WORDS: dict[str, Callable[[float], str]] = {
+    "reread_share": _share("{} of all bytes moved were read again", "no byte was read twice"),
+    "write_share": _share("written bytes are {} of the bytes moved", "nothing was written"),
+    "shared_share": _share("{} of all bytes moved had been read by another job before", "no other job read the same"),
+    "mapped_share": _share("mapped bytes are {} of all bytes mapped or moved", "no file is mapped into memory"),
+    "epochs": _number("what was read was read {} times on average"),
+    "coverage": _share("{} of the dataset's bytes have been read so far"),
+    "opens_per_file": _number("a file is opened {} times on average"),
+    "reopened_share": _share("{} of the opened files were opened more than once", "no file was opened twice"),
+    "whole_file_share": _share("{} of the openings read the file whole, from start to end", "no file is read whole"),
+    "read_only_files": _share("{} of the files are only read", "no file is only read"),
+    "write_only_files": _share("{} of the files are only written", "no file is only written"),
+    "read_write_files": _share("{} of the files are both read and written", "no file is both read and written"),
+    "sequentiality": _share("{} of the reads begin where the last one in that file ended", "no read follows another"),
+    "order_randomness": _order,
+    "file_size": _size("a file that is read is {} long on average"),
+    "read_size": _size("a read moves {} on average"),
+    "write_size": _size("a write moves {} on average"),
+    "write_call_share": _share("{} of the read and write calls are writes", "no call is a write"),
+}

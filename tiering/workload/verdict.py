@@ -1,0 +1,126 @@
+"""The verdict on a trace: what kind of workload, how sure, why, and what to keep in mind."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from tiering.trace.features import TraceProfile
+from tiering.workload.evidence import features
+from tiering.workload.explain import Fact, facts, percent
+from tiering.workload.forecast import Model, shipped
+from tiering.workload.label import MAJORITY, WORKLOADS, Workload
+
+#: Below this probability the verdict is "inconclusive".
+ABSTAIN_BELOW = 0.6
+
+#: No verdict is surer than this where most of what was done went through mappings, whose touches nobody sees.
+MAPPED_CAP = 0.75
+
+#: Nor than this below the page cache, which answers repeated reads unseen.
+BLOCK_CAP = 0.85
+
+_FEW_CALLS = 20
+
+
+class Verdict(BaseModel):
+    """What kind of workload a trace shows, and how sure that is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    workload: Workload | Literal["inconclusive"]
+    probability: float = Field(description="of the likeliest workload, calibrated, in [0, 1]")
+    probabilities: dict[str, float] = Field(description="of each workload; they sum to 1")
+    facts: list[Fact] = Field(description="the three that weighed most, heaviest first; none where nothing moved")
+    notes: list[str] = []
+
+
+def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:
+    """Forecast what kind of workload the whole run is that a trace shows, or shows the beginning of.
+
+    model: as loaded with `load`; the one that comes with tiering by default. The verdict is "inconclusive", with
+    the reason in its notes, when no workload is likely enough (ABSTAIN_BELOW) or when no data moved at all.
+    Raises ModelError when the model file is damaged.
+    """
+    if not (trace.bytes_read or trace.bytes_written or trace.mapped_bytes):
+        even = 1 / len(WORKLOADS)
+        note = "No data was read, written or mapped: there is nothing to judge by."
+        return Verdict(
+            workload="inconclusive",
+            probability=even,
+            probabilities=dict.fromkeys(WORKLOADS, even),
+            facts=[],
+            notes=[note],
+        )
+    chosen = model or shipped()
+    vector = features(trace)
+    cap, notes = _limits(trace)
+    chances = _capped(chosen.probabilities(vector[None, :])[0], cap)
+    best = int(chances.argmax())
+    sure = float(chances[best])
+    if sure < ABSTAIN_BELOW:
+        second = int(np.argsort(chances)[-2])
+        notes.append(
+            f"The likeliest are {WORKLOADS[best]} ({percent(sure)}) and {WORKLOADS[second]} "
+            f"({percent(float(chances[second]))}); a longer trace, or the dataset's size, may decide."
+        )
+    elif WORKLOADS[best] == "re-read-heavy" and trace.reread_share <= MAJORITY:
+        notes.append(_unfinished(trace))
+    return Verdict(
+        workload=WORKLOADS[best] if sure >= ABSTAIN_BELOW else "inconclusive",
+        probability=sure,
+        probabilities={name: float(chance) for name, chance in zip(WORKLOADS, chances, strict=True)},
+        facts=facts(chosen, vector, best),
+        notes=notes,
+    )
+
+
+def _limits(trace: TraceProfile) -> tuple[float, list[str]]:
+    """Return the highest probability that such a trace can support, and why, in words."""
+    cap, notes = 1.0, []
+    if trace.mapped_bytes > trace.bytes_read + trace.bytes_written:
+        cap = min(cap, MAPPED_CAP)
+        notes.append(
+            "Most bytes are mapped into memory. No tracer sees what is touched there, or how often: the mapped bytes "
+            f"are an upper bound, and the probability is held to {MAPPED_CAP:g} at most."
+        )
+    if trace.level == "block":
+        cap = min(cap, BLOCK_CAP)
+        notes.append(
+            "This trace was taken below the page cache: reads that the cache answered are missing, so there may be "
+            f"more re-reading than it shows. The probability is held to {BLOCK_CAP:g} at most."
+        )
+    if trace.reads + trace.writes < _FEW_CALLS:
+        notes.append(f"Only {trace.reads + trace.writes} reads and writes were traced: little to judge by.")
+    if trace.coverage == 0:
+        notes.append("No byte of the dataset that was named is read in this trace: its size was left out of account.")
+    if trace.skipped_lines:
+        lines = (
+            "line of the trace could not be read and was"
+            if trace.skipped_lines == 1
+            else ("lines of the trace could not be read and were")
+        )
+        notes.append(f"{trace.skipped_lines} {lines} left out.")
+    return cap, notes
+
+
+def _unfinished(trace: TraceProfile) -> str:
+    seen = "" if not trace.coverage else f" So far {percent(min(1.0, trace.coverage))} of the dataset was read."
+    return (
+        f"A forecast: re-reads are {percent(trace.reread_share)} of the bytes in this trace, and it looks like the "
+        f"beginning of a run that will read its data again.{seen}"
+    )
+
+
+def _capped(chances: npt.NDArray[np.float64], cap: float) -> npt.NDArray[np.float64]:
+    """Lower the highest probability to the cap, and spread what it loses over the others evenly by their size."""
+    best = int(chances.argmax())
+    if chances[best] <= cap:
+        return chances
+    rest = 1 - chances[best]
+    scaled = chances * (1 - cap) / rest if rest > 0 else np.full_like(chances, (1 - cap) / (len(chances) - 1))
+    scaled[best] = cap
+    return np.asarray(scaled, np.float64)
