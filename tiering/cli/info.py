@@ -45,7 +45,7 @@ def info(
             "packed order": f"random, seed {manifest.settings.seed}",
         }
     shown = table(str(store), "")
-    shown.columns[1].justify = "left"
+    shown.columns[1].justify, shown.columns[1].no_wrap = "left", False
     for name, value in rows.items():
         shown.add_row(name, value)
     out().print(shown)

@@ -13,12 +13,14 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
+_PIPE_WIDTH = 1000
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
 
 
 def out() -> Console:
-    """Return the console for results. Rich honours NO_COLOR and plain pipes by itself."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+    """Return the console for results. Rich honours NO_COLOR by itself; a pipe has no width to cut lines at."""
+    return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def talk() -> Console:

@@ -1,0 +1,80 @@
+"""What the documentation shows is what happens: every command and every piece of code in it is run."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+import typer
+
+import tiering
+from tests.conftest import FIXTURES, PROGRAM
+from tiering.cli.app import app
+
+ROOT = FIXTURES.parent
+VERBS = sorted(typer.main.get_command(app).commands)
+
+
+def blocks(page: str, kind: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```", (ROOT / page).read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    (tmp_path / "fixtures").symlink_to(FIXTURES)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run_all(page: str) -> None:
+    commands = [line[2:] for block in blocks(page, "console") for line in block.splitlines() if line.startswith("$ ")]
+    assert commands, page
+    environment = os.environ | {"PATH": f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}"}
+    for command in commands:
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
+def test_commands_and_code_run_as_shown(place, page):
+    run_all(page)
+    for code in blocks(page, "python"):
+        exec(compile(code, page, "exec"), {"__name__": "shown"})
+
+
+def test_the_worked_example_runs(place):
+    run_all("docs/estimate.md")
+
+
+def test_plain_readers_reproduce_every_sample(place, photos):
+    codes = blocks("docs/formats.md", "python")
+    assert len(codes) == 2
+    for kind, code in zip(("lmdb", "zarr"), codes, strict=True):
+        assert sum(bool(line.strip()) for line in code.splitlines()) <= 5
+        tiering.convert(photos, place / f"photos.{kind}", kind)
+        names = {"pathlib": pathlib}
+        exec(compile(code, "docs/formats.md", "exec"), names)
+        store = tiering.open_store(place / f"photos.{kind}")
+        assert names["images"] == {i: bytes(store[i].image) for i in range(len(store))}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_is_in_the_readme(verb):
+    assert f"| `tiering {verb}` |" in (ROOT / "README.md").read_text()
+
+
+def test_the_command_line_reference_is_current(tmp_path):
+    made = tmp_path / "cli.md"
+    command = [sys.executable, "-m", "typer", "tiering.cli.app", "utils", "docs", "--name", "tiering", "--output", made]
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    assert made.read_text() == (ROOT / "docs/reference/cli.md").read_text(), f"remake it: {' '.join(map(str, command))}"
+
+
+def test_every_link_leads_somewhere():
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+            assert "://" in target or (page.parent / target).exists(), f"{page.name}: {target}"
