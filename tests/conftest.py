@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
@@ -81,8 +80,3 @@ def in_small_tmpfs(tmp_path: Path) -> Callable[[int, list[object]], subprocess.C
             )  # fmt: skip
 
     return run
-
-
-def python() -> str:
-    """Return the interpreter that the tests run on."""
-    return sys.executable

@@ -1,7 +1,6 @@
 """What can go wrong, and the exit code that each kind gives the command line.
 
-TieringError
-├── VerificationError      1   the answer is no: a store does not hold what it should
+TieringError                (exit code 1 is no error: verify answers no)
 ├── UsageError             2   the request itself cannot be met as it was made
 ├── InputError             3   something that was given cannot be used
 │   ├── DatasetError           a dataset directory, or an image in it
@@ -41,12 +40,6 @@ class TieringError(Exception):
 
 def _rebuild(kind: type[TieringError], where: str, expected: str, found: str, action: str) -> TieringError:
     return kind(where, expected=expected, found=found, action=action)
-
-
-class VerificationError(TieringError):
-    """A store does not hold what its manifest or its source says."""
-
-    exit_code = 1
 
 
 class UsageError(TieringError):

@@ -19,7 +19,8 @@ def test_ranges_of_a_map_are_announced_and_others_refused(tmp_path):
     base = np.frombuffer(held, dtype=np.uint8).ctypes.data
     begin = np.array([base, base + 5 * mmap.PAGESIZE], dtype=np.uint64)
     length = np.array([100, 3 * mmap.PAGESIZE], dtype=np.uint64)
-    assert will_need(begin, length) in (True, False)
+    will_need(begin, length)
+    assert held[:] == bytes(64 * mmap.PAGESIZE)
     assert will_need(begin + np.uint64(1), length) is False
     assert will_need(np.zeros(2, dtype=np.uint64), length) is False
 

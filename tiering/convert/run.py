@@ -18,6 +18,7 @@ from tiering.convert.pack import ShardResult, ShardTask, pack_shard
 from tiering.convert.plan import Kind, ShardPlan, make_plan
 from tiering.dataset.scan import Scan, scan
 from tiering.errors import DatasetError, MachineError, StoreError, TieringError, UsageError, from_os_error
+from tiering.machine import usable_cores
 from tiering.order import EpochOrder
 from tiering.store import zarr
 from tiering.store.base import MANIFEST, Manifest, Source
@@ -135,7 +136,7 @@ def _in_order(pool: Executor, tasks: Iterator[ShardTask]) -> Iterator[ShardResul
     try:
         for task in tasks:
             ahead.append(pool.submit(pack_shard, task))
-            if len(ahead) > 2 * _cores():
+            if len(ahead) > 2 * usable_cores():
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
@@ -149,7 +150,7 @@ def _executor(given: Executor | None, workers: int | None, shards: int) -> Itera
     if given is not None:
         yield given
         return
-    processes = min(workers or _cores(), shards)
+    processes = min(workers or usable_cores(), shards)
     pool: Executor = ThreadPoolExecutor(1)
     if processes > 1:
         # Spawned, not forked: Polars and Zarr keep threads, and a fork in their midst can hang.
@@ -237,10 +238,6 @@ def _cannot_pack(root: Path, bad: list[str]) -> TieringError:
         found=f"{images} that cannot ({listed})",
         action="Mend or move them away, then convert again.",
     )
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _write_durably(path: Path, text: str) -> None:

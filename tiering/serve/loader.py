@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.dataset.images import decode as decode_image
+from tiering.machine import usable_cores
 from tiering.order import EpochOrder, IndexArray
 from tiering.store.base import Buffer, Store
 
@@ -96,8 +97,8 @@ class Loader:
     def __iter__(self) -> Iterator[Batch]:
         """Serve one epoch."""
         indices_of = self._order()
-        samples = max(1, self.store.manifest.image_bytes // max(1, len(self.store)))
-        ahead = max(1, AHEAD_BYTES // (samples * self.batch_size))
+        mean_bytes = max(1, self.store.manifest.image_bytes // max(1, len(self.store)))
+        ahead = max(1, AHEAD_BYTES // (mean_bytes * self.batch_size))
         begins = range(0, self._samples, self.batch_size)
         with ThreadPoolExecutor(1) as announcer, _decoder(enabled=self._decode) as decoded:
             upcoming: deque[tuple[IndexArray, Future[None]]] = deque()
@@ -127,8 +128,7 @@ class _decoder:  # noqa: N801 - reads as a function with a life
     """Turns encoded images into arrays on threads (simplejpeg releases the GIL), or leaves them as they are."""
 
     def __init__(self, *, enabled: bool) -> None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        self._pool = ThreadPoolExecutor(cores) if enabled else None
+        self._pool = ThreadPoolExecutor(usable_cores()) if enabled else None
 
     def __enter__(self) -> Callable[[list[Buffer]], list[Buffer] | list[Pixels]]:
         pool = self._pool

@@ -6,7 +6,7 @@ we map the chunk's file and any Zarr reader can read it: opening 10^8 samples re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -141,13 +141,6 @@ def column_crc(path: Path) -> int:
         for piece in iter(lambda: file.read(1 << 22), b""):
             crc = google_crc32c.extend(crc, piece)
     return crc
-
-
-def flat_keys(keys: Iterable[bytes]) -> tuple[npt.NDArray[np.uint8], IndexArray]:
-    """Lay keys end to end: their bytes (k,), and where each ends (n,)."""
-    parts = list(keys)
-    ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
-    return np.frombuffer(b"".join(parts), dtype=np.uint8), ends
 
 
 def _damaged(path: Path, expected: str, found: str) -> StoreError:
