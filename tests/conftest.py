@@ -13,6 +13,8 @@ import pytest
 
 import tiering
 
+pytest_plugins = ["tests.s3"]
+
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 PROGRAM = Path(sysconfig.get_path("scripts")) / "tiering"
 
@@ -37,7 +39,8 @@ def packed(request: pytest.FixtureRequest, photos: Path, tmp_path_factory: pytes
     """The photographs as a store of each kind; never written to."""
     kind, _, codec = request.param.partition("-")
     store = tmp_path_factory.mktemp("stores") / f"photos.{request.param}"
-    tiering.convert(photos, store, kind, codec=codec or "none")
+    # Small shards, so that there are several.
+    tiering.convert(photos, store, kind, codec=codec or "none", shard_bytes=1 << 20)
     return store
 
 
@@ -69,14 +72,11 @@ def in_small_tmpfs(tmp_path: Path) -> Callable[[int, list[object]], subprocess.C
 
     def run(kib: int, command: list[object]) -> subprocess.CompletedProcess[str]:
         (tmp_path / "small").mkdir(exist_ok=True)
-        script = f'mount -t tmpfs -o size={kib}k tmpfs small && "$@"; status=$?; ls -A small >&3; exit $status'
-        listing = tmp_path / "left"
+        script = f'mount -t tmpfs -o size={kib}k tmpfs small && "$@"; status=$?; ls -A small >left; exit $status'
         namespace = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
-        with listing.open("w") as left:
-            os.dup2(left.fileno(), 3)
-            return subprocess.run(
-                [*namespace, "sh", "-c", script, "sh", *map(str, command)],
-                cwd=tmp_path, capture_output=True, text=True, pass_fds=(3,), timeout=300, check=False,
-            )  # fmt: skip
+        return subprocess.run(
+            [*namespace, "sh", "-c", script, "sh", *map(str, command)],
+            cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
 
     return run

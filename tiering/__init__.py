@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from tiering.convert.append import append
+    from tiering.convert.export import export
+    from tiering.convert.rebuild import rebuild
     from tiering.convert.run import convert
     from tiering.convert.verify import verify
     from tiering.dataset.profile import DatasetProfile, profile_dataset
     from tiering.profile import Profile
     from tiering.serve.loader import Batch, Loader
-    from tiering.store.base import Manifest, Sample, Store
+    from tiering.store.base import Sample, Store
+    from tiering.store.manifest import Manifest
     from tiering.store.open import open_store
     from tiering.tiers.options import Recommendation
     from tiering.tiers.recommend import recommend
@@ -33,11 +37,14 @@ _HOME = {
     "Verdict": "tiering.workload.model",
     "recommend": "tiering.tiers.recommend",
     "Recommendation": "tiering.tiers.options",
+    "append": "tiering.convert.append",
+    "export": "tiering.convert.export",
+    "rebuild": "tiering.convert.rebuild",
     "verify": "tiering.convert.verify",
     "open_store": "tiering.store.open",
     "Store": "tiering.store.base",
     "Sample": "tiering.store.base",
-    "Manifest": "tiering.store.base",
+    "Manifest": "tiering.store.manifest",
     "Loader": "tiering.serve.loader",
     "Batch": "tiering.serve.loader",
 }
@@ -54,12 +61,15 @@ __all__ = [
     "TraceProfile",
     "Verdict",
     "__version__",
+    "append",
     "classify",
     "convert",
+    "export",
     "open_store",
     "profile_dataset",
     "profile_trace",
     "read_trace",
+    "rebuild",
     "recommend",
     "verify",
 ]

@@ -39,7 +39,7 @@ def run_all(page: str) -> None:
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "docs/converting.md"])
 def test_commands_and_code_run_as_shown(place, page):
     run_all(page)
     for code in blocks(page, "python"):
@@ -52,14 +52,15 @@ def test_the_worked_example_runs(place):
 
 def test_plain_readers_reproduce_every_sample(place, photos):
     codes = blocks("docs/formats.md", "python")
-    assert len(codes) == 2
-    for kind, code in zip(("lmdb", "zarr"), codes, strict=True):
+    stores = {"photos.lmdb": {}, "photos.zarr": {}, "pixels.zarr": {"resize": (24, 32)}}
+    for (name, how), code in zip(stores.items(), codes, strict=True):
         assert sum(bool(line.strip()) for line in code.splitlines()) <= 5
-        tiering.convert(photos, place / f"photos.{kind}", kind)
+        tiering.convert(photos, place / name, name.split(".")[1], shard_bytes=400_000, **how)
         names = {"pathlib": pathlib}
         exec(compile(code, "docs/formats.md", "exec"), names)
-        store = tiering.open_store(place / f"photos.{kind}")
-        assert names["images"] == {i: bytes(store[i].image) for i in range(len(store))}
+        store = tiering.open_store(place / name)
+        assert len(store.manifest.shards) > 1
+        assert [bytes(image) for image in names["images"]] == [bytes(store[i].image) for i in range(len(store))]
 
 
 @pytest.mark.parametrize("verb", VERBS)

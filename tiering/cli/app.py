@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from tiering import __version__
-from tiering.cli import bench, classify, convert, estimate, export, info, profile, recommend, verify
+from tiering.cli import append, bench, classify, convert, estimate, export, info, profile, recommend, verify
 from tiering.cli.output import note
 from tiering.errors import TieringError, from_os_error
 
@@ -36,7 +36,7 @@ class Verbs(TyperGroup):
                 raise
             failure = from_os_error(error)
         except KeyboardInterrupt:
-            note("Interrupted.")
+            note("Interrupted. The same command goes on from what is done.")
             raise typer.Exit(130) from None
         note(f"{type(failure).__name__}: {failure}")
         raise typer.Exit(failure.exit_code)
@@ -75,6 +75,7 @@ def options(
 app.command("profile")(profile.profile)
 app.command("classify")(classify.classify)
 app.command("convert")(convert.convert)
+app.command("append")(append.append)
 app.command("verify")(verify.verify)
 app.command("info")(info.info)
 app.command("export")(export.export)

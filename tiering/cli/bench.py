@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +11,7 @@ from tiering.units import format_count, format_rate
 
 
 def bench(
-    stores: Annotated[list[Path], typer.Argument(help="Stores, and dataset directories as the baseline.")],
+    stores: Annotated[list[str], typer.Argument(help="Stores, and dataset directories as the baseline.")],
     epochs: Annotated[int, typer.Option(help="Epochs to serve from each; the first is the cold one.")] = 3,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples in a batch.")] = 256,
     seed: Annotated[int, typer.Option(help="Seed of the shuffles.")] = 0,

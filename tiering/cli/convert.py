@@ -1,16 +1,16 @@
-"""tiering convert: pack a directory of images."""
+"""tiering convert: pack images into a store."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tiering.cli.output import JsonFlag, emit_json, note, out
 from tiering.cli.progress import progress
-from tiering.units import format_bytes, format_count
+from tiering.errors import UsageError
+from tiering.units import format_bytes, format_count, parse_bytes
 
 
 class Target(StrEnum):
@@ -20,41 +20,126 @@ class Target(StrEnum):
     zarr = "zarr"
 
 
-class Codec(StrEnum):
-    """The codecs of Zarr chunks."""
+class OnError(StrEnum):
+    """What to do about images that cannot be packed."""
 
-    auto = "auto"
-    none = "none"
-    zstd = "zstd"
+    fail = "fail"
+    skip = "skip"
+    quarantine = "quarantine"
+
+
+class ResizeMode(StrEnum):
+    """How images are brought to one shape."""
+
+    crop = "crop"
+    pad = "pad"
+    stretch = "stretch"
+
+
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default the usable cores.")]
+Dask = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Pack on a Dask cluster: tcp://host:8786, or local for one here.")
+]
+Restart = Annotated[bool, typer.Option("--restart", help="Begin an unfinished conversion anew.")]
+BadFiles = Annotated[
+    OnError,
+    typer.Option(help="Images that cannot be packed: fail at the end with all listed, skip them, or put copies aside."),
+]
+Progress = Annotated[bool | None, typer.Option("--progress/--no-progress", help="Show progress on stderr.")]
 
 
 def convert(
-    dataset: Annotated[Path, typer.Argument(help="Directory of images; it is never changed.")],
-    store: Annotated[Path, typer.Argument(help="Store to make; it appears whole or not at all.")],
-    to: Annotated[Target, typer.Option(help="Packed format.")],
-    codec: Annotated[Codec, typer.Option(help="Codec of Zarr chunks; auto measures a sample.")] = Codec.auto,
+    dataset: Annotated[
+        str, typer.Argument(help="Images: a directory, tar files, a CSV or Parquet table; path or URL. Never changed.")
+    ],
+    store: Annotated[str, typer.Argument(help="Store to make, path or URL; readers open it only when it is finished.")],
+    to: Annotated[Target | None, typer.Option(help="Packed format.")] = None,
+    codec: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Codec of Zarr chunks: none, lz4, zstd:3, blosc-lz4-bitshuffle; auto measures."
+        ),
+    ] = "auto",
+    pixels: Annotated[bool, typer.Option("--pixels", help="Zarr: store decoded images of one shape.")] = False,
+    resize: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Bring images to one shape, such as 224x224; implies --pixels.")
+    ] = None,
+    resize_mode: Annotated[ResizeMode, typer.Option(help="How they are brought to it.")] = ResizeMode.crop,
+    channels: Annotated[
+        int | None, typer.Option(min=1, max=3, help="Of pixels, 1 or 3; by default 1 where all images are grey.")
+    ] = None,
+    shard_size: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Bytes in a shard at most, such as 256MiB; by default from the data."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the packed order.")] = 0,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default the usable cores.")] = None,
+    on_error: BadFiles = OnError.fail,
+    workers: Workers = None,
+    dask: Dask = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store that is there already.")] = False,
-    show: Annotated[bool | None, typer.Option("--progress/--no-progress", help="Show progress on stderr.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Of a finished store, pack just its missing and damaged shards again.")
+    ] = False,
+    restart: Restart = False,
+    show: Progress = None,
     json: JsonFlag = False,
 ) -> None:
-    """Pack a directory of images into an LMDB or Zarr store.
+    """Pack images into an LMDB or Zarr store.
 
-    The images stay as they are, byte for byte, in a seeded random order. Readers open only a finished store.
+    The original files stay as they are, byte for byte, in a seeded random order, unless pixels are asked for. A
+    conversion that was killed goes on where it was when the same command is given again.
 
     Example: `tiering convert photos/ photos.lmdb --to lmdb`
     """
     from tiering.convert.run import convert as run
+    from tiering.dataset.pixels import parse_size
+    from tiering.store.open import is_finished
 
+    if resume and is_finished(store):
+        _rebuild(dataset, store, workers, dask, show, json=json)
+        return
+    if to is None:
+        raise UsageError("--to", expected="lmdb or zarr", found="nothing", action="For example: --to lmdb")
+    if channels == 2:
+        raise UsageError("--channels", expected="1 or 3", found="2")
     with progress("packing", show=show) as advance:
         manifest = run(
-            dataset, store, to.value, codec=codec.value, seed=seed, overwrite=overwrite, workers=workers,
+            dataset,
+            store,
+            to.value,
+            codec=codec,
+            seed=seed,
+            shard_bytes=None if shard_size is None else parse_bytes(shard_size),
+            pixels=pixels,
+            resize=None if resize is None else parse_size(resize),
+            resize_mode=resize_mode.value,
+            channels=None if channels is None else 1 if channels == 1 else 3,
+            on_error=on_error.value,
+            overwrite=overwrite,
+            restart=restart,
+            workers=workers,
+            dask=dask,
             progress=advance,
-        )  # fmt: skip
+        )
     if json:
         emit_json(manifest)
         return
     shards = "1 shard" if len(manifest.shards) == 1 else f"{len(manifest.shards):,} shards"
     out().print(f"{store}: {format_count(manifest.samples)} samples, {format_bytes(manifest.image_bytes)}, {shards}")
+    if manifest.left_out:
+        note(f"{manifest.left_out:,} images could not be packed: see {store}/bad-files.tsv")
     note(f"Next: tiering verify {store} --source {dataset}")
+
+
+def _rebuild(dataset: str, store: str, workers: int | None, dask: str | None, show: bool | None, *, json: bool) -> None:
+    from tiering.convert.rebuild import rebuild
+
+    with progress("packing again", show=show) as advance:
+        rebuilt = rebuild(dataset, store, workers=workers, dask=dask, progress=advance)
+    if json:
+        emit_json({"store": store, "rebuilt": rebuilt})
+        return
+    for name in rebuilt:
+        out().print(f"{store}/{name}: packed again", markup=False)
+    if not rebuilt:
+        out().print(f"{store}: no shard is missing or damaged")

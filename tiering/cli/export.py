@@ -13,7 +13,7 @@ from tiering.units import format_count
 
 
 def export(
-    store: Annotated[Path, typer.Argument(help="Packed store.")],
+    store: Annotated[str, typer.Argument(help="Packed store.")],
     directory: Annotated[Path, typer.Argument(help="Directory to write to; must not exist, or be empty.")],
     show: Annotated[bool | None, typer.Option("--progress/--no-progress", help="Show progress on stderr.")] = None,
     json: JsonFlag = False,

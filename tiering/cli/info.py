@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tiering.cli.output import JsonFlag, emit_json, out, table
 from tiering.units import format_bytes, format_count
 
+if TYPE_CHECKING:
+    from tiering.store.manifest import Manifest
+
 _NAMED = 8
 
 
 def info(
-    store: Annotated[Path, typer.Argument(help="Packed store, or a directory of images.")], json: JsonFlag = False
+    store: Annotated[str, typer.Argument(help="Packed store, or a directory of images.")], json: JsonFlag = False
 ) -> None:
     """Show what a store holds and how it was packed, without reading its samples.
 
@@ -29,11 +31,13 @@ def info(
     labels = ", ".join(manifest.labels[:_NAMED]) + (", ..." if len(manifest.labels) > _NAMED else "")
     rows = {
         "kind": manifest.kind,
+        "holds": _holds(manifest),
         "samples": format_count(manifest.samples),
         "image bytes": format_bytes(manifest.image_bytes),
         "layout": manifest.layout,
         "labels": f"{len(manifest.labels):,} ({labels})" if labels else "none",
-        "source": manifest.source.path,
+        "source": manifest.source.url,
+        "splits": ", ".join(manifest.splits) or "none",
         "fingerprint": manifest.source.fingerprint[:16],
     }
     if manifest.settings:
@@ -43,9 +47,20 @@ def info(
             "on disk": f"{format_bytes(on_disk)} ({on_disk / manifest.image_bytes:.2f} x the images)",
             "codec": manifest.settings.codec,
             "packed order": f"random, seed {manifest.settings.seed}",
+            "generation": str(manifest.generation),
         }
+    if manifest.left_out:
+        rows["left out"] = f"{manifest.left_out:,} images that could not be packed: see bad-files.tsv"
     shown = table(str(store), "")
     shown.columns[1].justify, shown.columns[1].no_wrap = "left", False
     for name, value in rows.items():
         shown.add_row(name, value)
     out().print(shown)
+
+
+def _holds(manifest: Manifest) -> str:
+    pixels = manifest.settings.pixels if manifest.settings else None
+    if pixels is None:
+        return "the original files"
+    brought = f", brought to it by {pixels.resize}" if pixels.resize else ""
+    return f"pixels of {pixels.height} x {pixels.width} x {pixels.channels}{brought}"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,10 +10,16 @@ from tiering.cli.output import JsonFlag, emit_json, out, plain
 from tiering.cli.progress import progress
 from tiering.units import format_bytes, format_count
 
+if TYPE_CHECKING:
+    from tiering.convert.verify import Verification
+
 
 def verify(
-    store: Annotated[Path, typer.Argument(help="Packed store to check.")],
-    source: Annotated[Path | None, typer.Option(help="Dataset directory to compare every byte with.")] = None,
+    store: Annotated[str, typer.Argument(help="Packed store to check, path or URL.")],
+    source: Annotated[
+        str | None, typer.Option(help="What it was packed from, to compare every byte and label.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Look at structure and sizes only.")] = False,
     show: Annotated[bool | None, typer.Option("--progress/--no-progress", help="Show progress on stderr.")] = None,
     json: JsonFlag = False,
 ) -> None:
@@ -27,16 +32,29 @@ def verify(
     from tiering.convert.verify import verify as run
 
     with progress("checking", show=show) as advance:
-        found = run(store, source=source, progress=advance)
+        found = run(store, source=source, quick=quick, progress=advance)
     if json:
         emit_json(plain(found) | {"ok": found.ok})
     elif found.ok:
         against = f", every byte equal to {source}" if source else ""
         size = format_bytes(found.image_bytes)
-        out().print(f"{store}: {format_count(found.samples)} samples, {size}, every CRC-32C right{against}")
+        checked = "structure and sizes right, no byte read" if quick else f"every CRC-32C right{against}"
+        out().print(f"{store}: {format_count(found.samples)} samples, {size}, {checked}")
     else:
         for problem in found.problems:
             out().print(problem, markup=False)
-        out().print(f"{store}: {found.problem_count:,} problems. Convert it again, or copy it again if it is a copy.")
+        out().print(f"{store}: {_count(found.problem_count)}. {_advice(store, source, found)}", markup=False)
     if not found.ok:
         raise typer.Exit(1)
+
+
+def _count(problems: int) -> str:
+    return "1 problem" if problems == 1 else f"{problems:,} problems"
+
+
+def _advice(store: str, source: str | None, found: Verification) -> str:
+    if not found.damaged:
+        return "Convert it again, or copy it again if it is a copy."
+    shards = "this shard" if len(found.damaged) == 1 else f"these {len(found.damaged)} shards"
+    named = ", ".join(found.damaged[:10]) + (", ..." if len(found.damaged) > 10 else "")
+    return f"To pack just {shards} again ({named}): tiering convert {source or 'DATASET'} {store} --resume"

@@ -1,124 +1,169 @@
-"""Pack one shard: the unit of work. Reads and checks the images, writes the shard, and returns its columns."""
+"""Pack one shard: the unit of work, of retry and of resume."""
 
 from __future__ import annotations
 
-import os
+import errno
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final, cast
 
 import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
-from tiering.convert.plan import Kind
+from tiering.convert.listing import Rows
+from tiering.convert.receipt import Bad, Receipt, receipt_place, write_receipt
 from tiering.dataset.images import check_image
+from tiering.dataset.pixels import to_pixels
+from tiering.dataset.scan import display
+from tiering.dataset.source import Source, read_samples
 from tiering.errors import DatasetError, from_os_error
+from tiering.place import Place
 from tiering.store import lmdb, zarr
-from tiering.store.base import Settings, Shard
-from tiering.store.index import Index, column_crc
+from tiering.store.columns import file_crc, lay_end_to_end
+from tiering.store.manifest import Kind, Settings, Shard
+
+#: What is wrong with one file; anything else is wrong with the machine.
+_OF_THE_FILE: Final = (
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENOTDIR,
+    errno.ENAMETOOLONG,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ShardTask:
     """What a worker needs to pack one shard: small, and able to travel to another machine.
 
-    source: the dataset directory; store: the directory being written; number: of the shard; first: number of its
-    first sample in the store; rows: label, size and key of its samples in packed order.
+    target: the store being made; work: directory of the conversion's notes; plan: digest of its plan; number: of the
+    shard; rows: its samples in packed order.
     """
 
-    source: Path
-    store: Path
+    source: Source
+    target: Place
+    work: Place
     kind: Kind
     settings: Settings
+    plan: str
     number: int
-    first: int
-    rows: Index
+    rows: Rows
 
 
 @dataclass(frozen=True, slots=True)
-class ShardResult:
-    """What a worker hands back: the manifest's entry and the index columns, or the images that cannot be packed."""
+class Packed:
+    """What a worker says at once; the rest stands in the receipt. size: bytes of the samples that were packed."""
 
-    shard: Shard | None
-    columns: dict[str, npt.NDArray[np.generic]]
-    bad: list[str] = field(default_factory=list)
+    number: int
+    samples: int
+    size: int
+    bad: int
 
 
-def pack_shard(task: ShardTask) -> ShardResult:
-    """Pack one shard.
+def pack_shard(task: ShardTask) -> Packed:
+    """Pack one shard, put it in its place, and leave a receipt of what is in it.
 
-    Images that are damaged, empty, gone or changed since the scan come back in `bad`, all of the shard's at once, and
-    the shard is then worthless. Raises MachineError for a disk that is full or fails, or a file without permission.
+    Images that are damaged, empty, gone or changed since the listing are left out and named in the receipt.
+    Raises MachineError for a disk that is full or fails, or a server that is down.
     """
+    try:
+        shard, columns, bad = _pack(task)
+        write_receipt(receipt_place(task.work, task.number), Receipt(task.plan, shard, columns, bad))
+    except OSError as error:
+        raise from_os_error(_located(error, task.target)) from error
+    return Packed(task.number, shard.samples, int(columns["size"].sum()), len(bad))
+
+
+def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[Bad]]:
     reader = _Reader(task)
     settings = task.settings
-    name = (lmdb if task.kind == "lmdb" else zarr).shard_name(task.number)
-    path = task.store / name
+    scratch = task.work.local
     if task.kind == "lmdb":
-        capacity = lmdb.capacity_for(task.rows.size)
-        offset = lmdb.write_shard(path, reader.images(), first=task.first, capacity=capacity)
+        name = lmdb.shard_name(task.number)
+        with (task.target / name).building(scratch) as path:
+            offset = lmdb.write_shard(path, reader.images(), capacity=lmdb.capacity_for(task.rows.size))
+            size, crc = path.stat().st_size, file_crc(path)
     else:
-        offset = zarr.write_shard(
-            path,
-            reader.images(),
-            first_byte=task.number * settings.shard_bytes,
-            shard_bytes=settings.shard_bytes,
-            chunk_bytes=settings.chunk_bytes,
-            codec=settings.codec,
-        )
-    if reader.bad:
-        return ShardResult(None, {}, reader.bad)
-    columns: dict[str, npt.NDArray[np.generic]] = {
-        "label": task.rows.label,
-        "size": task.rows.size,
+        name = zarr.shard_name(settings, task.number)
+        with (task.target / name).writing(scratch) as file:
+            summed = _Summed(file)
+            offset = zarr.write_shard(cast("BinaryIO", summed), reader.images(), settings, task.number)
+            size, crc = summed.size, summed.crc
+    kept = np.array(reader.kept, dtype=np.int64)
+    keys = task.rows.keys()
+    key, key_end = lay_end_to_end([keys[row] for row in reader.kept])
+    columns: dict[str, npt.NDArray[Any]] = {
+        "label": task.rows.label[kept],
+        "split": task.rows.split[kept],
+        "size": np.array(reader.sizes, dtype=np.int64),
         "crc32c": np.array(reader.crcs, dtype=np.uint32),
         "offset": offset,
-        "key": task.rows.key,
-        "key_end": task.rows.key_end,
+        "key": key,
+        "key_end": key_end,
     }
-    return ShardResult(
-        Shard(name=name, samples=len(task.rows), bytes=path.stat().st_size, crc32c=column_crc(path)), columns
-    )
+    return Shard(name=name, samples=len(kept), bytes=size, crc32c=crc), columns, reader.bad
 
 
 class _Reader:
     """Reads a shard's images one after another, checks each, and keeps what the index needs."""
 
     def __init__(self, task: ShardTask) -> None:
+        self.kept: list[int] = []
+        self.sizes: list[int] = []
         self.crcs: list[int] = []
-        self.bad: list[str] = []
-        self._root = os.fsencode(task.source)
-        self._rows = task.rows
+        self.bad: list[Bad] = []
+        self._task = task
 
     def images(self) -> Iterator[bytes]:
-        everything = np.arange(len(self._rows))
-        for key, size in zip(self._rows.keys(everything), self._rows.size.tolist(), strict=True):
-            shown = key.decode("utf-8", "backslashreplace")
+        rows, keys = self._task.rows, self._task.rows.keys()
+        found = read_samples(self._task.source, keys, rows.file, rows.offset, rows.size)
+        for row, (key, image) in enumerate(zip(keys, found, strict=True)):
             try:
-                image = _read(os.path.join(self._root, key), size)  # noqa: PTH118 - keys are bytes
-                check_image(image, shown)
+                stored = self._stored(image, display(key))
             except DatasetError as error:
-                self.bad.append(f"{error.where}: {error.found}")
-                image = b""
-            except FileNotFoundError:
-                self.bad.append(f"{shown}: vanished since the scan")
-                image = b""
-            except OSError as error:
-                raise from_os_error(error) from error
-            if not self.bad:
-                self.crcs.append(google_crc32c.value(image))
-                yield image
+                self.bad.append(Bad(key, error.found))
+                continue
+            self.kept.append(row)
+            self.sizes.append(len(stored))
+            self.crcs.append(google_crc32c.value(stored))
+            yield stored
+
+    def _stored(self, image: bytes | OSError | DatasetError, shown: str) -> bytes:
+        if isinstance(image, OSError):
+            raise self._of_the_file(image, shown)
+        if isinstance(image, DatasetError):
+            raise image
+        pixels = self._task.settings.pixels
+        if pixels is None:
+            check_image(image, shown)
+            return image
+        return to_pixels(image, shown, pixels.shape, pixels.resize).tobytes()
+
+    def _of_the_file(self, error: OSError, shown: str) -> DatasetError:
+        local = "://" not in self._task.source.url
+        if error.errno not in _OF_THE_FILE and not (local and error.errno == errno.EIO):
+            raise error
+        gone = error.errno == errno.ENOENT
+        return DatasetError(shown, found="no such file" if gone else (error.strerror or str(error)).lower())
 
 
-def _read(path: bytes, size: int) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        # One byte more than the scan saw tells a file that grew.
-        image = os.read(descriptor, size + 1)
-    finally:
-        os.close(descriptor)
-    if len(image) != size:
-        shown = path.decode("utf-8", "backslashreplace")
-        raise DatasetError(shown, expected=f"{size:,} bytes as scanned", found="changed while it was being packed")
-    return image
+class _Summed:
+    """A file that is written from front to back, with its size and CRC-32C."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.size = 0
+        self.crc = 0
+
+    def write(self, data: bytes) -> int:
+        self.size += len(data)
+        self.crc = google_crc32c.extend(self.crc, data)
+        return self._file.write(data)
+
+
+def _located(error: OSError, target: Place) -> OSError:
+    """Name the store where the system named no file."""
+    return error if error.filename else OSError(error.errno, error.strerror or str(error), str(target))

@@ -1,263 +1,233 @@
-"""Run a conversion: scan, plan, pack on an executor, and commit with the manifest last."""
+"""Run a conversion: list the source, plan, pack on an executor, and commit with the manifest last."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Literal
 
-import numpy as np
-
-from tiering.convert.pack import ShardResult, ShardTask, pack_shard
-from tiering.convert.plan import Kind, ShardPlan, make_plan
-from tiering.dataset.scan import Scan, scan
-from tiering.errors import DatasetError, MachineError, StoreError, TieringError, UsageError, from_os_error
+from tiering.convert.finish import OnError, finish
+from tiering.convert.listing import Listing, make_listing
+from tiering.convert.pack import Packed, ShardTask, pack_shard
+from tiering.convert.plan import ShardPlan, make_plan
+from tiering.convert.pool import MakeExecutor, dask_cluster, given, process_pool, run_tasks
+from tiering.convert.receipt import Receipt
+from tiering.convert.settings import Packing, choose_settings
+from tiering.convert.workspace import Record, Workspace, workspace
+from tiering.dataset.pixels import ResizeMode
+from tiering.dataset.source import open_source
+from tiering.errors import UsageError, from_os_error
 from tiering.machine import usable_cores
-from tiering.order import EpochOrder
-from tiering.store import zarr
-from tiering.store.base import MANIFEST, Manifest, Source
-from tiering.store.codecs import choose_codec, compressors
-from tiering.store.folder import FolderStore
-from tiering.store.index import IndexWriter
-
-#: Marks a directory as a conversion's own: only such a one is ever cleared away.
-_MARKER: Final = ".tiering-partial"
-_SHOWN: Final = 10
-_CODEC_SAMPLE: Final = 64
+from tiering.place import Place, sync
+from tiering.store.base import Store
+from tiering.store.manifest import MANIFEST, Kind, Manifest, Settings, Source
+from tiering.store.open import WORK
 
 Progress = Callable[[int, int], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Who packs: so many processes here, a Dask cluster at an address, or an executor that the caller opened."""
+
+    processes: int | None = None
+    dask: str | None = None
+    executor: Executor | None = None
+
+    def opener(self, tasks: int) -> MakeExecutor:
+        """Return what opens an executor for so many tasks."""
+
+        def open_executor() -> AbstractContextManager[Executor]:
+            if self.executor is not None:
+                return given(self.executor)
+            return dask_cluster(self.dask) if self.dask else process_pool(self.processes, tasks)
+
+        return open_executor
+
+
 def convert(
-    source: str | Path,
-    store: str | Path,
+    source: str | os.PathLike[str],
+    store: str | os.PathLike[str],
     to: Kind,
     *,
     codec: str = "auto",
     seed: int = 0,
+    shard_bytes: int | None = None,
+    pixels: bool = False,
+    resize: tuple[int, int] | None = None,
+    resize_mode: ResizeMode = "crop",
+    channels: Literal[1, 3] | None = None,
+    on_error: OnError = "fail",
     overwrite: bool = False,
+    restart: bool = False,
     workers: int | None = None,
+    dask: str | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
-    """Pack a directory of images into an LMDB or Zarr store.
+    """Pack images into an LMDB or Zarr store. Killed at any moment and called again, it goes on where it was.
 
-    source: dataset directory, never changed. store: the directory to make; it appears whole or not at all.
-    to: "lmdb" or "zarr". codec: of Zarr chunks, "none", "zstd" or "auto", which measures a sample of the images.
-    seed: of the packed order. overwrite: replace a store that is there already. workers: processes; the usable
-    cores by default. executor: run on this instead of a process pool. progress: told samples and bytes packed so far.
+    source: a directory of images, tar files, or a CSV or Parquet table; a path or an fsspec URL, never changed.
+    store: the directory or URL to make; no reader opens it before it is finished. to: "lmdb" or "zarr".
+    codec: of Zarr chunks, such as "none", "zstd:3", "blosc-lz4-bitshuffle"; "auto" measures a sample of the images.
+    seed: of the packed order. shard_bytes: upper bound of the samples' bytes in a shard; by default from the data.
+    pixels: store decoded images of one shape (Zarr only); resize: (height, width) to bring them to, which implies
+    pixels; resize_mode: "crop", "pad" or "stretch"; channels: 1 or 3, by default 1 where all images are grey.
+    on_error: what to do about images that cannot be packed: "fail" at the end with all of them listed, "skip" them,
+    or put copies in "quarantine". overwrite: replace a finished local store. restart: begin an unfinished conversion
+    anew. workers: processes, the usable cores by default; dask: address of a Dask scheduler, or "local"; executor: run
+    on this instead. progress: told samples and bytes packed so far.
 
-    Returns the manifest. Raises DatasetError for images that cannot be packed (all of them are counted, the first ten
-    named), UsageError where the output exists, MachineError for a full or failing disk; nothing is left then.
+    Returns the manifest. Raises DatasetError for images that cannot be packed or a source that changed under an
+    unfinished conversion, UsageError where the output exists or another converter is at work on it, MachineError for a
+    full or failing disk or a server that is down.
     """
-    place = Path(store)
-    scanned = scan(source)
-    _refuse(scanned.root, place, overwrite=overwrite)
-    folder = FolderStore(scanned.root, scanned)
-    if to == "lmdb":
-        codec = "none"
-    elif codec == "auto":
-        codec = choose_codec(_some_images(folder))
-    compressors(codec)
-    plan = make_plan(folder.index, to, codec=codec, seed=seed)
-    with _partial(place) as partial, _executor(executor, workers, len(plan.ends)) as pool:
-        manifest = _pack(scanned, folder, plan, to, partial, pool, progress)
-        _write_durably(partial / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
-        _sync_directories(partial)
-        _commit(partial, place)
+    place = Place.of(store)
+    opened = open_source(source)
+    packing = Packing(to, codec, seed, shard_bytes, pixels or resize is not None, resize, resize_mode, channels)
+    _refuse(opened.url, place, overwrite=overwrite)
+    target = Place(place.url + ".partial") if place.local else place
+    crew = Workers(workers, dask, executor)
+    try:
+        with workspace(target, fresh=True) as space:
+            directory = space.scratch / "listing"
+            listing = make_listing(opened, directory)
+            settings = choose_settings(listing, packing, space.found.settings if space.found else None)
+            plan = make_plan(listing.size, settings)
+            outline = Manifest(
+                kind=to, samples=0, image_bytes=0, layout=listing.layout, labels=listing.labels, splits=listing.splits,
+                settings=settings, source=Source(url=opened.url, fingerprint=listing.fingerprint),
+            )  # fmt: skip
+            job = Job(space, listing, plan, to, outline, None)
+            manifest = run_job(job, directory, crew, on_error, restart=restart, progress=progress)
+            _commit(target, place)
+    except OSError as error:
+        raise from_os_error(error if error.filename else OSError(error.errno, error.strerror, str(place))) from error
     return manifest
 
 
-def _pack(
-    scanned: Scan,
-    folder: FolderStore,
-    plan: ShardPlan,
-    kind: Kind,
-    partial: Path,
-    pool: Executor,
-    progress: Progress | None,
-) -> Manifest:
-    settings = plan.settings
-    if kind == "zarr":
-        zarr.describe(
-            partial,
-            shards=len(plan.ends),
-            shard_bytes=settings.shard_bytes,
-            chunk_bytes=settings.chunk_bytes,
-            codec=settings.codec,
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A planned conversion: where, from what, how, and the manifest it will lead to but for what packing tells.
+
+    base: the store that is appended to.
+    """
+
+    space: Workspace
+    listing: Listing
+    plan: ShardPlan
+    kind: Kind
+    outline: Manifest
+    base: Store | None
+
+    @property
+    def settings(self) -> Settings:
+        """How it is packed."""
+        return self.plan.settings
+
+    @property
+    def record(self) -> Record:
+        """What another run must want to go on with this one."""
+        return Record(
+            kind=self.kind, generation=self.plan.generation, settings=self.settings, source=self.listing.source.url,
+            samples=self.plan.n, state=self.listing.state,
+        )  # fmt: skip
+
+    @property
+    def numbers(self) -> range:
+        """Numbers of the shards to pack; those of a base come before."""
+        first = len(self.outline.shards)
+        return range(first, first + len(self.plan.ends))
+
+    def task(self, number: int) -> ShardTask:
+        """Return what a worker needs for a shard."""
+        rows = self.listing.rows(self.plan.rows(number - len(self.outline.shards)))
+        space = self.space
+        return ShardTask(
+            self.listing.source, space.target, space.work, self.kind, self.settings, self.record.digest, number, rows
         )
-    tasks = _tasks(scanned, folder, plan, kind, partial)
-    shards, bad, samples, packed = [], [], 0, 0
-    columns = IndexWriter(partial)
-    try:
-        for result in _in_order(pool, tasks):
-            bad += result.bad
-            if result.shard is None or bad:
-                continue
-            columns.append(result.columns)
-            shards.append(result.shard)
-            samples, packed = samples + result.shard.samples, packed + int(result.columns["size"].sum())
-            if progress:
-                progress(samples, packed)
-        if bad:
-            raise _cannot_pack(scanned.root, bad)
-        crcs = columns.finish()
-    finally:
-        columns.close()
-    return folder.manifest.model_copy(
-        update={
-            "kind": kind,
-            "settings": settings,
-            "source": Source(path=str(scanned.root), fingerprint=folder.manifest.source.fingerprint),
-            "shards": shards,
-            "columns": crcs,
-        }
-    )
 
 
-def _tasks(scanned: Scan, folder: FolderStore, plan: ShardPlan, kind: Kind, partial: Path) -> Iterator[ShardTask]:
-    first = 0
-    for number, rows in enumerate(plan.shards()):
-        # Absolute, because a worker may live elsewhere than in our working directory.
-        source, store = scanned.root.absolute(), partial.absolute()
-        yield ShardTask(source, store, kind, plan.settings, number, first, folder.index.take(rows))
-        first += len(rows)
+def run_job(
+    job: Job, directory: Path, crew: Workers, on_error: OnError, *, restart: bool, progress: Progress | None
+) -> Manifest:
+    """Pack what no receipt says is done, and finish the store.
+
+    directory: where the columns of the listing lie.
+    """
+    space, digest = job.space, job.record.digest
+    space.agree(job.record, job.listing, directory, restart=restart)
+    missing: list[int] = []
+    samples = size = 0
+    for number in job.numbers:
+        done = space.receipt(number, digest)
+        if done is None:
+            missing.append(number)
+        else:
+            samples, size = samples + done.shard.samples, size + int(done.columns["size"].sum())
+    tasks = (job.task(number) for number in missing)
+    for packed in _packed(crew, tasks, len(missing)):
+        samples, size = samples + packed.samples, size + packed.size
+        if progress:
+            progress(samples, size)
+
+    def receipts() -> Iterator[Receipt]:
+        for number in job.numbers:
+            done = space.receipt(number, digest)
+            if done is None:
+                raise UsageError(
+                    f"{space.target}: shard {number}", expected="the receipt that a worker left", found="none",
+                    action="Do all workers see the same file system? Workers elsewhere need a shared one, or a URL.",
+                )  # fmt: skip
+            yield done
+
+    return finish(space, job.listing, job.outline, receipts, job.base, on_error)
 
 
-def _in_order(pool: Executor, tasks: Iterator[ShardTask]) -> Iterator[ShardResult]:
-    """Run tasks a few ahead and yield their results in order, so that neither plan nor index is ever held whole."""
-    ahead: deque[Future[ShardResult]] = deque()
-    try:
-        for task in tasks:
-            ahead.append(pool.submit(pack_shard, task))
-            if len(ahead) > 2 * usable_cores():
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    finally:
-        for future in ahead:
-            future.cancel()
+def _packed(crew: Workers, tasks: Iterable[ShardTask], count: int) -> Iterator[Packed]:
+    if count:
+        ahead = 2 * max(crew.processes or usable_cores(), 2) if not crew.dask else 64
+        yield from run_tasks(crew.opener(count), pack_shard, tasks, ahead=ahead)
 
 
-@contextmanager
-def _executor(given: Executor | None, workers: int | None, shards: int) -> Iterator[Executor]:
-    if given is not None:
-        yield given
+def _commit(target: Place, place: Place) -> None:
+    """Take the notes away, and put a local store in its place; an old one goes only once the new one stands."""
+    if target.local is None or place.local is None:
+        (target / WORK).remove()
         return
-    processes = min(workers or usable_cores(), shards)
-    pool: Executor = ThreadPoolExecutor(1)
-    if processes > 1:
-        # Spawned, not forked: Polars and Zarr keep threads, and a fork in their midst can hang.
-        pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
-    try:
-        yield pool
-    except BrokenExecutor as error:
-        raise MachineError(
-            "a worker process",
-            found="ended without a word (killed, out of memory, or no `if __name__ == '__main__':` in the script)",
-            action="Convert again; fewer processes take less memory (--workers 1).",
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _partial(place: Path) -> Iterator[Path]:
-    """Give a directory beside the store to build it in, and clear it away if that fails."""
-    partial = place.with_name(place.name + ".partial")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if (partial / _MARKER).exists():
-            shutil.rmtree(partial)
-        partial.mkdir()
-        (partial / _MARKER).touch()
-    except FileExistsError:
-        raise UsageError(
-            str(partial), expected="a free place to build the store in", found="a directory that tiering did not make"
-        ) from None
-    try:
-        yield partial
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise from_os_error(error if error.filename else OSError(error.errno, error.strerror, str(place))) from error
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-
-
-def _commit(partial: Path, place: Path) -> None:
-    """Put the finished store in its place by renaming; an old store goes only once the new one stands."""
-    (partial / _MARKER).unlink()
+    shutil.rmtree(target.local / WORK)
     if not place.exists():
-        partial.rename(place)
+        target.local.rename(place.local)
     else:
-        old = place.with_name(f"{place.name}.replaced-{os.getpid()}")
-        place.rename(old)
-        partial.rename(place)
+        old = place.local.with_name(f"{place.name}.replaced-{os.getpid()}")
+        place.local.rename(old)
+        target.local.rename(place.local)
         shutil.rmtree(old)
-    _sync(place.parent)
+    sync(place.local.parent)
 
 
-def _refuse(source: Path, place: Path, *, overwrite: bool) -> None:
+def _refuse(source: str, place: Place, *, overwrite: bool) -> None:
     """Refuse an output that would lose something."""
-    inside = place.absolute()
-    if inside == source.absolute() or source.absolute() in inside.parents:
+    if place.url == source or place.url.startswith(source.rstrip("/") + "/"):
         raise UsageError(str(place), found="the store would lie inside the dataset", action="Choose another place.")
-    if not place.exists() and not place.is_symlink():
+    if not place.local:
+        if (place / MANIFEST).exists() or (place.exists() and not (place / WORK).exists()):
+            raise UsageError(
+                str(place), expected="a free place for the store", found="something there", action="Choose another URL."
+            )
+        return
+    if not place.exists():
         return
     if not overwrite:
         raise UsageError(
             str(place), expected="a free place for the store", found="something there", action="Replace it: --overwrite"
         )
-    if not (place / MANIFEST).is_file() or place.is_symlink():
+    if not (place / MANIFEST).local.is_file() or place.local.is_symlink():  # type: ignore[union-attr]
         raise UsageError(
             str(place), expected="a tiering store to replace", found="something else", action="Choose another place."
         )
-
-
-def _some_images(folder: FolderStore) -> list[bytes]:
-    picked = EpochOrder(len(folder), 0, stream="codec").take(0, min(_CODEC_SAMPLE, len(folder)))
-    try:
-        return [bytes(image) for image in folder.read(np.sort(picked))]
-    except StoreError as error:
-        raise DatasetError(error.where, expected=error.expected, found=error.found, action=error.action) from error
-
-
-def _cannot_pack(root: Path, bad: list[str]) -> TieringError:
-    listed = "; ".join(bad[:_SHOWN]) + ("; ..." if len(bad) > _SHOWN else "")
-    images = "1 image" if len(bad) == 1 else f"{len(bad):,} images"
-    return DatasetError(
-        str(root),
-        expected="images that can be read whole",
-        found=f"{images} that cannot ({listed})",
-        action="Mend or move them away, then convert again.",
-    )
-
-
-def _write_durably(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_directories(root: Path) -> None:
-    """Make the index and every directory entry durable before the rename that makes the store visible."""
-    for directory, _, names in os.walk(root):
-        for name in names:
-            _sync(Path(directory) / name)
-        _sync(Path(directory))
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

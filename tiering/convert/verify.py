@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,30 +11,40 @@ from typing import Final
 
 import google_crc32c
 import numpy as np
-import polars as pl
 
-from tiering.dataset.scan import Scan, scan
+from tiering.convert.compare import Comparison
+from tiering.convert.listing import blocks
+from tiering.dataset.scan import display
 from tiering.errors import StoreError, TieringError
+from tiering.place import Place
 from tiering.store.base import IndexArray, Store
-from tiering.store.index import COLUMNS, column_crc, column_path
+from tiering.store.columns import file_crc
+from tiering.store.index import COLUMNS, column_place
 from tiering.store.lmdb import check_shard
-from tiering.store.open import open_store
-from tiering.store.packed import PackedStore
+from tiering.store.manifest import MANIFEST, Shard
+from tiering.store.open import WORK, open_store
 
 _BATCH: Final = 1024
 _KEPT: Final = 100
 
+Progress = Callable[[int, int], None]
+
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What verify found: sizes in bytes; problems holds the first hundred of problem_count."""
+    """What verify found: sizes in bytes; problems holds the first hundred of problem_count.
+
+    quick: only structure and sizes were looked at; damaged: shards that have to be rebuilt.
+    """
 
     store: str
     samples: int
     image_bytes: int
     source: str | None
+    quick: bool
     problem_count: int
     problems: list[str]
+    damaged: list[str]
 
     @property
     def ok(self) -> bool:
@@ -42,12 +53,17 @@ class Verification:
 
 
 def verify(
-    store: str | Path, *, source: str | Path | None = None, progress: Callable[[int, int], None] | None = None
+    store: str | os.PathLike[str],
+    *,
+    source: str | os.PathLike[str] | None = None,
+    quick: bool = False,
+    progress: Progress | None = None,
 ) -> Verification:
-    """Check every shard, every column and the CRC-32C of every sample; with a source, every byte against it.
+    """Check every file of a store and the CRC-32C of every sample; with a source, every byte and label against it.
 
-    store: a packed store; source: the dataset directory it was packed from. progress: told samples and bytes checked.
-    Returns what was found. Raises StoreError where there is no finished store to check.
+    store: a packed store, path or URL; source: what it was packed from; quick: look at structure and sizes only.
+    progress: told samples and bytes checked.
+    Returns what was found. Raises StoreError where there is no finished store to check, or its manifest is damaged.
     """
     opened = open_store(store)
     if opened.manifest.kind == "folder":
@@ -57,92 +73,143 @@ def verify(
             found="a directory of images",
             action=f"Pack it first: tiering convert {store} STORE",
         )
-    scanned = scan(source) if source is not None else None
-    problems = list(_index(opened))
-    if not problems:
-        # A damaged index names and places samples wrongly: it is the finding, and no guide to others.
-        problems += [*_shards(opened), *_samples(opened, scanned, progress)]
-        if scanned is not None:
-            problems += _unpacked(opened, scanned)
+    problems = _Problems()
+    problems.add(_strangers(opened))
+    sound = problems.add(
+        [*check_sums(opened), *([] if quick else check_index(opened)), *_documents(opened, quick=quick)]
+    )
+    # A damaged index names and places samples wrongly: it is the finding, and no guide to others.
+    with tempfile.TemporaryDirectory(prefix="tiering-") as scratch:
+        for first, shard in _shards(opened):
+            found = [*check_shard_file(opened.place, shard, Path(scratch), quick=quick)]
+            if sound and not quick:
+                rows = np.arange(first, first + shard.samples, dtype=np.int64)
+                found += _samples(opened, shard, rows, walk=not found, scratch=Path(scratch), progress=progress)
+            if not problems.add(found):
+                problems.damaged.append(shard.name)
+        if source is not None and sound and not quick:
+            problems.add(Comparison(opened, source, Path(scratch)).differences(progress))
     return Verification(
         store=str(store),
         samples=len(opened),
         image_bytes=opened.manifest.image_bytes,
         source=None if source is None else str(source),
-        problem_count=len(problems),
-        problems=problems[:_KEPT],
+        quick=quick,
+        problem_count=problems.count,
+        problems=problems.kept,
+        damaged=problems.damaged,
     )
 
 
-def _index(store: Store) -> Iterator[str]:
-    """Check the manifest's sums and the index against it."""
-    shards = sum(shard.samples for shard in store.manifest.shards)
+class _Problems:
+    """Counts what is wrong and keeps the first hundred."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.kept: list[str] = []
+        self.damaged: list[str] = []
+
+    def add(self, said: Iterator[str] | list[str]) -> bool:
+        """Take problems; return whether there were none."""
+        before = self.count
+        for problem in said:
+            self.count += 1
+            if len(self.kept) < _KEPT:
+                self.kept.append(problem)
+        return self.count == before
+
+
+def check_sums(store: Store) -> Iterator[str]:
+    """Check the manifest against itself and the sizes of the index."""
+    manifest = store.manifest
+    shards = sum(shard.samples for shard in manifest.shards)
     if shards != len(store):
-        yield f"manifest.json: {len(store):,} samples in all, {shards:,} in its shards"
-    if store.manifest.columns.keys() != COLUMNS.keys():
-        yield f"manifest.json: columns {', '.join(store.manifest.columns)} instead of {', '.join(COLUMNS)}"
+        yield f"{MANIFEST}: {len(store):,} samples in all, {shards:,} in its shards"
+    if manifest.columns.keys() != COLUMNS.keys():
+        yield f"{MANIFEST}: columns {', '.join(manifest.columns)} instead of {', '.join(COLUMNS)}"
+
+
+def check_index(store: Store) -> Iterator[str]:
+    """Check the bytes of the index."""
+    manifest, index = store.manifest, store.index
+    with tempfile.TemporaryDirectory(prefix="tiering-") as scratch:
+        for name, crc in manifest.columns.items():
+            place = column_place(store.place / manifest.index, name)
+            if file_crc(place.fetched(Path(scratch) / "column")) != crc:
+                yield f"{manifest.index}/{name}: its CRC-32C is not the manifest's"
+    for name, names in (("label", manifest.labels), ("split", manifest.splits)):
+        if len(store) and not -1 <= int(getattr(index, name).max()) < len(names):
+            yield f"{manifest.index}/{name}: a {name} that the manifest does not name"
+    if int(index.size.sum()) != manifest.image_bytes:
+        yield f"{MANIFEST}: {manifest.image_bytes:,} bytes of images, {int(index.size.sum()):,} indexed"
+
+
+def _documents(store: Store, *, quick: bool) -> Iterator[str]:
+    """Check the files that describe the store to other readers."""
+    for name, crc in store.manifest.documents.items():
+        try:
+            if not quick and google_crc32c.value((store.place / name).read()) != crc:
+                yield f"{name}: its CRC-32C is not the manifest's"
+            elif quick and not (store.place / name).exists():
+                yield f"{name}: missing"
+        except FileNotFoundError:
+            yield f"{name}: missing"
+
+
+def _strangers(store: Store) -> Iterator[str]:
+    """Name files that the manifest does not know: a shard too many is a sign of a copy gone wrong."""
+    manifest = store.manifest
+    known = {MANIFEST, *manifest.documents, *(shard.name for shard in manifest.shards)}
+    earlier = tuple(f"{name}/" for name in (WORK, "quarantine", "index", manifest.index))
+    indexes = tuple(f"index-{generation}/" for generation in range(2, manifest.generation))
+    for name in store.place.names():
+        if name not in known and not name.startswith(earlier + indexes):
+            yield f"{name}: not part of the store by its manifest"
+
+
+def check_shard_file(store: Place, shard: Shard, scratch: Path, *, quick: bool) -> Iterator[str]:
+    """Check a shard's file: that it is there, its size, and unless quick its CRC-32C."""
+    place = store / shard.name
+    try:
+        size = place.size()
+    except FileNotFoundError:
+        yield f"{shard.name}: missing"
         return
-    for name, crc in store.manifest.columns.items():
-        if column_crc(column_path(store.path, name)) != crc:
-            yield f"index/{name}: its CRC-32C is not the manifest's"
-    if len(store) and not 0 <= int(store.index.label.max()) + 1 <= len(store.manifest.labels):
-        yield "index/label: a label that the manifest does not name"
-    if int(store.index.size.sum()) != store.manifest.image_bytes:
-        yield f"manifest.json: {store.manifest.image_bytes:,} bytes of images, {int(store.index.size.sum()):,} indexed"
+    if size != shard.bytes:
+        yield f"{shard.name}: {shard.bytes:,} bytes by the manifest, {size:,} found"
+    elif not quick and file_crc(place.fetched(scratch / "shard")) != shard.crc32c:
+        yield f"{shard.name}: its CRC-32C is not the manifest's"
 
 
-def _shards(store: Store) -> Iterator[str]:
-    """Check the shards: sizes, CRCs, and for LMDB its own view of them."""
+def _shards(store: Store) -> Iterator[tuple[int, Shard]]:
     first = 0
     for shard in store.manifest.shards:
-        path = store.path / shard.name
-        if not path.is_file():
-            yield f"{shard.name}: missing"
-        elif path.stat().st_size != shard.bytes:
-            yield f"{shard.name}: {shard.bytes:,} bytes by the manifest, {path.stat().st_size:,} found"
-        elif column_crc(path) != shard.crc32c:
-            yield f"{shard.name}: its CRC-32C is not the manifest's"
-        elif store.manifest.kind == "lmdb" and isinstance(store, PackedStore):
-            yield from check_shard(path, store, first, shard.samples)
+        yield first, shard
         first += shard.samples
 
 
-def _samples(store: Store, scanned: Scan | None, progress: Callable[[int, int], None] | None) -> Iterator[str]:
-    """Check every sample's CRC-32C, and its bytes against the file of its name in the source."""
-    checked = 0
-    for indices in batches(len(store)):
-        try:
-            images = store.read(indices)
-        except TieringError as error:
-            yield f"samples {indices[0]:,} to {indices[-1]:,}: {error}"
-            continue
-        for row, key, image in zip(indices.tolist(), store.index.keys(indices), images, strict=True):
-            shown = key.decode("utf-8", "backslashreplace")
-            if len(image) != store.index.size[row] or google_crc32c.value(bytes(image)) != store.index.crc32c[row]:
-                yield f"sample {row:,} ({shown}): its bytes do not have their CRC-32C"
-            elif scanned is not None and image != _original(scanned, key):
-                yield f"sample {row:,} ({shown}): differs from the source"
-            checked += len(image)
-        if progress:
-            progress(int(indices[-1]) + 1, checked)
+def _samples(
+    store: Store, shard: Shard, rows: IndexArray, *, walk: bool, scratch: Path, progress: Progress | None
+) -> Iterator[str]:
+    """Check a shard's samples against their CRC-32Cs; an LMDB shard that is as written, by LMDB's own view too."""
+    if walk and store.manifest.kind == "lmdb":
+        local = (store.place / shard.name).local or scratch / "shard"
+        yield from check_shard(local, shard.name, store.index.crc32c[rows])
+    if (store.place / shard.name).exists() and (store.place / shard.name).size() == shard.bytes:
+        for block in blocks(len(rows), _BATCH):
+            yield from _batch(store, rows[block])
+            if progress:
+                progress(int(rows[block[-1]]) + 1, int(store.index.size[: rows[block[-1]] + 1].sum()))
 
 
-def _original(scanned: Scan, key: bytes) -> bytes | None:
+def _batch(store: Store, rows: IndexArray) -> Iterator[str]:
     try:
-        return (scanned.root / os.fsdecode(key)).read_bytes()
-    except FileNotFoundError:
-        return None
-
-
-def _unpacked(store: Store, scanned: Scan) -> Iterator[str]:
-    """Name the images of the source that the store does not hold."""
-    pieces = [pl.Series("key", store.index.keys(indices), dtype=pl.Binary) for indices in batches(len(store))]
-    packed = pl.concat(pieces).to_frame()
-    for key in scanned.files.join(packed, on="key", how="anti")["key"]:
-        yield f"{key.decode('utf-8', 'backslashreplace')}: in the source but not in the store"
-
-
-def batches(n: int) -> Iterator[IndexArray]:
-    """Yield [0, n) in pieces that a store reads at once."""
-    for begin in range(0, n, _BATCH):
-        yield np.arange(begin, min(begin + _BATCH, n), dtype=np.int64)
+        images = store.read(rows)
+    except TieringError as error:
+        yield f"samples {rows[0]:,} to {rows[-1]:,}: {error}"
+        return
+    for row, image in zip(rows.tolist(), images, strict=True):
+        data = bytes(image)
+        if len(data) != store.index.size[row] or google_crc32c.value(data) != store.index.crc32c[row]:
+            key = display(store.index.keys(np.array([row]))[0])
+            yield f"sample {row:,} ({key}): its bytes do not have their CRC-32C"

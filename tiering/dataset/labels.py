@@ -50,6 +50,17 @@ def class_labels(keys: pl.Series) -> tuple[npt.NDArray[np.int32], list[str]]:
     ]
 
 
+def folders_of(keys: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Return the first and the second folder of each key, null where there is none.
+
+    keys: Binary, relative paths with "/" between their parts. Returns two Binary series of that length.
+    """
+    first, second, hexed = _folders(keys)
+    if hexed:
+        return first.str.decode("hex"), second.str.decode("hex")
+    return first.cast(pl.Binary), second.cast(pl.Binary)
+
+
 def _label_folders(keys: pl.Series) -> tuple[Layout, pl.Series, bool]:
     """Return the kind of layout, each key's label folder or null, and whether those are in hexadecimal."""
     first, second, hexed = _folders(keys)

@@ -8,9 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from tiering.errors import UsageError
 from tiering.serve.loader import Loader
-from tiering.store.base import Store
+from tiering.store.base import Buffer, Store
 from tiering.store.open import open_store
 from tiering.store.pagecache import drop
 
@@ -48,8 +51,9 @@ def bench(
 ) -> list[Measurement]:
     """Serve shuffled epochs from each store and measure them.
 
-    paths: stores and dataset directories; epochs: at least 2, the first cold where the page cache can be dropped. The
-    consumer copies every byte once, as a decoder would read it, so that a mapped store gains nothing by laziness.
+    paths: stores (paths or URLs) and dataset directories; epochs: at least 2, the first cold where the page cache
+    can be dropped. The consumer copies every byte once, as a decoder would read it, so that a mapped store gains
+    nothing by laziness.
     Returns a measurement a path, in order. Raises what open_store raises, and UsageError for too few epochs.
     """
     if epochs < 2:
@@ -77,13 +81,14 @@ def _measure(store: Store, epochs: int, batch_size: int, seed: int) -> Measureme
         samples = 0
         for batch in loader:
             for image in batch.images:
-                scratch[: len(image)] = image
+                data = _bytes_of(image)
+                scratch[: len(data)] = data
             samples += len(batch)
         seconds.append(time.perf_counter() - began)
     later = statistics.median(seconds[1:])
     size = store.manifest.image_bytes
     return Measurement(
-        store=str(store.path),
+        store=str(store.place),
         kind=store.manifest.kind,
         samples=samples,
         image_bytes=size,
@@ -109,3 +114,7 @@ def _against_folder(found: list[Measurement]) -> list[Measurement]:
         )
         for each in found
     ]
+
+
+def _bytes_of(image: Buffer | npt.NDArray[np.uint8]) -> bytes | memoryview:
+    return image.reshape(-1).data if isinstance(image, np.ndarray) else image

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from tiering.dataset.images import decode as decode_image
 from tiering.machine import usable_cores
 from tiering.order import EpochOrder, IndexArray
-from tiering.store.base import Buffer, Store
+from tiering.store.base import Images, Store, shape_of
 
 #: How far ahead samples are announced. Enough for the device's queue, little enough to stay in the page cache.
 AHEAD_BYTES: Final = 64 << 20
@@ -29,12 +29,13 @@ Pixels = npt.NDArray[np.uint8]
 class Batch:
     """Some samples of one epoch, in its order.
 
-    images: encoded bytes, as views of the store where that saves a copy, or arrays uint8 (height, width, 3) when
-        decoded; labels: int32 (n,), -1 for none; indices: int64 (n,), the samples' numbers in the store.
+    images: encoded bytes, as views of the store where that saves a copy; arrays uint8 (height, width, 3) when decoded;
+        one array uint8 (n, height, width, channels) from a store of pixels; labels: int32 (n,), -1 for none; indices:
+        int64 (n,), the samples' numbers in the store.
     A view stays valid as long as it is referenced.
     """
 
-    images: list[Buffer] | list[Pixels]
+    images: Images | list[Pixels]
     labels: npt.NDArray[np.int32]
     indices: IndexArray
     store: Store
@@ -100,7 +101,10 @@ class Loader:
         mean_bytes = max(1, self.store.manifest.image_bytes // max(1, len(self.store)))
         ahead = max(1, AHEAD_BYTES // (mean_bytes * self.batch_size))
         begins = range(0, self._samples, self.batch_size)
-        with ThreadPoolExecutor(1) as announcer, _decoder(enabled=self._decode) as decoded:
+        with (
+            ThreadPoolExecutor(1) as announcer,
+            _decoder(enabled=self._decode and shape_of(self.store.manifest) is None) as decoded,
+        ):
             upcoming: deque[tuple[IndexArray, Future[None]]] = deque()
             for number in range(len(begins)):
                 while len(upcoming) <= ahead and number + len(upcoming) < len(begins):
@@ -130,7 +134,7 @@ class _decoder:  # noqa: N801 - reads as a function with a life
     def __init__(self, *, enabled: bool) -> None:
         self._pool = ThreadPoolExecutor(usable_cores()) if enabled else None
 
-    def __enter__(self) -> Callable[[list[Buffer]], list[Buffer] | list[Pixels]]:
+    def __enter__(self) -> Callable[[Images], Images | list[Pixels]]:
         pool = self._pool
         if pool is None:
             return lambda images: images

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tiering.errors import MachineError
-from tiering.store.base import Buffer, Sample, Store
+from tiering.store.base import Sample, Store
 from tiering.store.open import open_store
 
 try:
@@ -23,7 +23,8 @@ except ImportError as error:
 class StoreDataset(Dataset[Any]):  # type: ignore[misc]
     """A store as a map-style dataset for torch.utils.data.DataLoader.
 
-    store: a store or its path. transform: applied to each Sample; by default the item is (bytes, label).
+    store: a store, its path or its URL. transform: applied to each Sample; by default the item is (bytes, label),
+    or (array, label) from a store of pixels.
     __getitems__ hands a whole batch of indices to the store at once. Works with workers that are forked or spawned: a
     store travels as a path, and the maps are made where they are used.
     """
@@ -42,7 +43,7 @@ class StoreDataset(Dataset[Any]):  # type: ignore[misc]
         """Return many items with one read."""
         at = np.asarray(indices, dtype=np.int64)
         self.store.announce(at)
-        images: list[Buffer] = self.store.read(at)
+        images = self.store.read(at)
         labels = self.store.index.label[at].tolist()
         keys = self.store.index.keys(at)
         return [
@@ -51,4 +52,8 @@ class StoreDataset(Dataset[Any]):  # type: ignore[misc]
         ]
 
     def _item(self, sample: Sample) -> Any:
-        return self._transform(sample) if self._transform else (bytes(sample.image), sample.label)
+        return self._transform(sample) if self._transform else (_plain(sample), sample.label)
+
+
+def _plain(sample: Sample) -> bytes | np.ndarray[Any, Any]:
+    return sample.image if isinstance(sample.image, np.ndarray) else bytes(sample.image)

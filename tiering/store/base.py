@@ -1,38 +1,41 @@
-"""What every store is: the Store protocol, Sample, and the manifest that makes a directory a finished store."""
+"""What every store is: the Store protocol, and what it hands out."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tiering.errors import StoreError
+from tiering.dataset.pixels import PixelShape
+from tiering.place import Place
 from tiering.store.index import Index
-
-MANIFEST = "manifest.json"
-FORMAT_VERSION = 1
+from tiering.store.manifest import Manifest
 
 IndexArray = npt.NDArray[np.int64]
+PixelArray = npt.NDArray[np.uint8]
 Buffer = bytes | memoryview
+
+#: What a store hands out for many samples: encoded files, or pixels as uint8 of shape (n, height, width, channels).
+Images = list[Buffer] | PixelArray
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image: its encoded bytes, its label and its key.
+    """One image: its bytes or pixels, its label and its key.
 
-    image: the original encoded bytes. Where the store is a mapped file this is a view of it, valid as long as it
-        is referenced.
+    image: the original encoded bytes, or pixels as uint8 (height, width, channels). Where the store is a mapped file
+        encoded bytes are a view of it, valid as long as it is referenced.
     label: index into the manifest's labels, or -1 where the dataset has none.
-    key: path of the original relative to the dataset directory, POSIX separators; bytes that are not UTF-8 come as
+    key: path of the original relative to the dataset, POSIX separators; bytes that are not UTF-8 come as
         surrogate escapes, so that os.fsencode(key) is byte-exact.
     """
 
-    image: Buffer
+    image: Buffer | PixelArray
     label: int
     key: str
 
@@ -46,55 +49,10 @@ class ByteRanges:
     size: IndexArray
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Shard(_Frozen):
-    """One file of packed samples."""
-
-    name: str = Field(description="path relative to the store, POSIX")
-    samples: int
-    bytes: int = Field(description="size of the file")
-    crc32c: int = Field(description="CRC-32C of the file")
-
-
-class Settings(_Frozen):
-    """How a store was packed; equal settings over an equal source give an equal store."""
-
-    seed: int = Field(default=0, description="seed of the packed order")
-    shard_bytes: int = Field(description="upper bound of the samples' bytes in one shard")
-    codec: str = Field(default="none", description="codec of the Zarr chunks")
-    chunk_bytes: int = Field(default=0, description="bytes of one Zarr chunk; 0 for LMDB")
-
-
-class Source(_Frozen):
-    """What a store was packed from."""
-
-    path: str
-    fingerprint: str = Field(description="SHA-256 over every key and size, in order of key")
-
-
-class Manifest(_Frozen):
-    """manifest.json: written last, so that a directory without one is not a finished store."""
-
-    format: Literal["tiering"] = "tiering"
-    format_version: Literal[1] = 1
-    kind: Literal["folder", "lmdb", "zarr"]
-    samples: int
-    image_bytes: int = Field(description="sum of the samples' sizes")
-    layout: str
-    labels: list[str]
-    settings: Settings | None = None
-    source: Source
-    shards: list[Shard] = []
-    columns: dict[str, int] = Field(default={}, description="CRC-32C of each column of the index")
-
-
 class Store(Protocol):
-    """Random access to the encoded samples of a dataset."""
+    """Random access to the samples of a dataset."""
 
-    path: Path
+    place: Place
     manifest: Manifest
     index: Index
 
@@ -106,8 +64,8 @@ class Store(Protocol):
         """Return one sample; negative numbers count from the end. Raises IndexError."""
         ...
 
-    def read(self, indices: IndexArray) -> list[Buffer]:
-        """Return the encoded bytes of many samples, in the order asked for; views where that saves a copy."""
+    def read(self, indices: IndexArray) -> Images:
+        """Return many samples in the order asked for; encoded ones as views where that saves a copy."""
         ...
 
     def byte_ranges(self, indices: IndexArray) -> ByteRanges | None:
@@ -119,7 +77,7 @@ class Store(Protocol):
         ...
 
     def files(self) -> list[Path]:
-        """Return the files that hold the samples."""
+        """Return the local files that hold the samples; none for a remote store."""
         ...
 
     def close(self) -> None:
@@ -136,24 +94,17 @@ def sample_of(store: Store, i: int) -> Sample:
     return Sample(store.read(at)[0], int(store.index.label[at[0]]), os.fsdecode(store.index.keys(at)[0]))
 
 
-def read_manifest(path: Path) -> Manifest:
-    """Read a store's manifest.json. Raises StoreError for an unfinished, newer or damaged store."""
-    try:
-        text = (path / MANIFEST).read_bytes()
-    except FileNotFoundError:
-        raise StoreError(
-            str(path),
-            expected="a finished store",
-            found=f"no {MANIFEST}",
-            action="The conversion did not finish: run it again (tiering convert DATASET STORE).",
-        ) from None
-    try:
-        return Manifest.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise StoreError(
-            str(path / MANIFEST),
-            expected=f"a tiering manifest of format version {FORMAT_VERSION}",
-            found=f"{'.'.join(str(part) for part in first['loc']) or 'the file'}: {first['msg'].lower()}",
-            action="A newer format needs a newer tiering; a damaged one needs a new conversion.",
-        ) from error
+def images_of(raw: Sequence[Buffer], shape: PixelShape | None) -> Images:
+    """Return raw samples as what a store hands out: copied into one array where they are pixels."""
+    if shape is None:
+        return list(raw)
+    pixels = np.empty((len(raw), shape.nbytes), dtype=np.uint8)
+    for row, data in enumerate(raw):
+        pixels[row] = np.frombuffer(data, dtype=np.uint8)
+    return pixels.reshape(len(raw), shape.height, shape.width, shape.channels)
+
+
+def shape_of(manifest: Manifest) -> PixelShape | None:
+    """Return the shape of a store's pixels, or None where it holds encoded files."""
+    pixels = manifest.settings.pixels if manifest.settings else None
+    return pixels.shape if pixels else None

@@ -12,8 +12,10 @@ import polars as pl
 from tiering.dataset.labels import class_labels, layout
 from tiering.dataset.scan import Scan, scan
 from tiering.errors import StoreError
-from tiering.store.base import Buffer, IndexArray, Manifest, Sample, Source, sample_of
+from tiering.place import Place
+from tiering.store.base import Buffer, IndexArray, Sample, sample_of
 from tiering.store.index import Index
+from tiering.store.manifest import Manifest, Source
 
 
 class FolderStore:
@@ -21,7 +23,7 @@ class FolderStore:
 
     def __init__(self, path: Path, scanned: Scan | None = None) -> None:
         scanned = scanned or scan(path)
-        self.path = path
+        self.place = Place.of(path)
         self.index, labels = index_of(scanned.files)
         self._root = os.fsencode(path)
         self.manifest = Manifest(
@@ -30,7 +32,7 @@ class FolderStore:
             image_bytes=int(self.index.size.sum()),
             layout=layout(scanned.files["key"]),
             labels=labels,
-            source=Source(path=str(path), fingerprint=fingerprint(self.index)),
+            source=Source(url=str(path), fingerprint=fingerprint(self.index)),
         )
 
     def __len__(self) -> int:
@@ -68,7 +70,7 @@ class FolderStore:
 
     def files(self) -> list[Path]:
         """Return the path of every image."""
-        return [self.path / os.fsdecode(key) for key in self.index.keys(np.arange(len(self)))]
+        return [Path(self.place.url) / os.fsdecode(key) for key in self.index.keys(np.arange(len(self)))]
 
     def close(self) -> None:
         """Do nothing: no file stays open."""
@@ -81,7 +83,8 @@ def index_of(files: pl.DataFrame) -> tuple[Index, list[str]]:
     pieces = [b"".join(piece["key"].to_list()) for piece in files.select("key").iter_slices(1 << 16)]
     key = np.frombuffer(b"".join(pieces), dtype=np.uint8)
     key_end = np.cumsum(files["key"].bin.size().to_numpy(), dtype=np.int64)
-    return Index(label, files["size"].to_numpy().astype(np.int64), key, key_end), names
+    split = np.full(len(label), -1, dtype=np.int8)
+    return Index(label, split, files["size"].to_numpy().astype(np.int64), key, key_end), names
 
 
 def fingerprint(index: Index) -> str:

@@ -11,8 +11,9 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tiering.errors import StoreError
+from tiering.place import Place
 from tiering.store.advice import will_need
+from tiering.store.columns import damaged
 
 #: Files kept mapped. Each map holds a descriptor, and the usual soft limit of a process is 1,024.
 KEPT: Final = 512
@@ -80,21 +81,12 @@ class MappedFiles:
             with path.open("rb") as file:
                 found = os.fstat(file.fileno()).st_size
                 if found != size:
-                    raise _changed(path, size, f"{found:,}")
+                    raise damaged(Place.of(path), f"{size:,} bytes by the manifest", f"{found:,}")
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError:
-            raise _changed(path, size, "no such file") from None
+            raise damaged(Place.of(path), f"{size:,} bytes by the manifest", "no such file") from None
         if hasattr(mmap, "MADV_RANDOM"):
             # What is needed is announced; read-ahead around a fault would fetch megabytes nobody asked for.
             mapped.madvise(mmap.MADV_RANDOM)
         view = memoryview(mapped)
         return _Mapped(view, mapped, np.frombuffer(view, dtype=np.uint8).ctypes.data)
-
-
-def _changed(path: Path, size: int, found: str) -> StoreError:
-    return StoreError(
-        str(path),
-        expected=f"{size:,} bytes by the manifest",
-        found=found,
-        action="The store is damaged or its copy incomplete: copy or convert it again.",
-    )

@@ -2,33 +2,59 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+from typing import Final
+
+import numpy as np
 
 from tiering.errors import StoreError
-from tiering.store.base import MANIFEST, Store, read_manifest
+from tiering.place import Place
+from tiering.store.base import Store
+from tiering.store.chunked import ChunkedStore
+from tiering.store.filesystem import warn_of_network
 from tiering.store.folder import FolderStore
-from tiering.store.index import INDEX
-from tiering.store.lmdb import open_lmdb
-from tiering.store.zarr import open_zarr
+from tiering.store.manifest import MANIFEST, Manifest, read_manifest
+from tiering.store.packed import PackedStore
 
-#: The first file of any store: what an unfinished one can be told by.
-_TRACES = (INDEX, "shard-00000.mdb", "zarr.json")
+#: Directory of a conversion's own notes; it goes when the store is finished.
+WORK: Final = ".tiering"
+
+#: By these an unfinished store is told from a directory of images.
+_TRACES: Final = (WORK, "index", "shard-00000.mdb", "zarr.json")
 
 
-def open_store(path: str | Path) -> Store:
-    """Open a dataset for reading: an LMDB or Zarr store by its manifest, any other directory as a folder of images.
+def open_store(place: str | os.PathLike[str]) -> Store:
+    """Open a dataset for reading: an LMDB or Zarr store by its manifest, any other local directory as a folder.
 
+    place: a path, or an fsspec URL of a store.
     Raises StoreError for an unfinished or damaged store or a missing path, DatasetError for a directory with no image.
     """
-    place = Path(path)
-    if not place.is_dir():
-        found = "a file" if place.exists() else "no such directory"
-        raise StoreError(str(place), expected="a store or a directory of images", found=found, action="Check the path.")
-    if not (place / MANIFEST).exists() and not any((place / name).exists() for name in _TRACES):
-        return FolderStore(place)
-    manifest = read_manifest(place)
-    if manifest.kind == "lmdb":
-        return open_lmdb(place, manifest)
+    store = Place.of(place)
+    if store.local:
+        if not store.local.is_dir():
+            found = "a file" if store.exists() else "no such directory"
+            action = "Check the path."
+            raise StoreError(str(place), expected="a store or a directory of images", found=found, action=action)
+        if not (store / MANIFEST).exists() and not any((store / name).exists() for name in _TRACES):
+            return FolderStore(store.local)
+    return open_packed(store, read_manifest(store))
+
+
+def open_packed(store: Place, manifest: Manifest) -> Store:
+    """Open a finished store whose manifest is at hand."""
+    settings = manifest.settings
+    if manifest.kind == "folder" or settings is None:
+        raise StoreError(str(store), expected="a manifest of kind lmdb or zarr", found=manifest.kind)
+    if store.local:
+        warn_of_network(store.local)
+    origins = np.zeros(len(manifest.shards), dtype=np.int64)
     if manifest.kind == "zarr":
-        return open_zarr(place, manifest)
-    raise StoreError(str(place), expected="a manifest of kind lmdb or zarr", found=manifest.kind)
+        if settings.codec != "none":
+            return ChunkedStore(store, manifest, settings)
+        origins += np.arange(len(manifest.shards)) * settings.shard_bytes
+    return PackedStore(store, manifest, origins)
+
+
+def is_finished(place: str | os.PathLike[str]) -> bool:
+    """Tell whether a finished store is there."""
+    return (Place.of(place) / MANIFEST).exists()

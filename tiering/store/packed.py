@@ -7,28 +7,29 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tiering.store.base import Buffer, ByteRanges, IndexArray, Manifest, Sample, sample_of
+from tiering.place import Place
+from tiering.store.base import ByteRanges, Images, IndexArray, Sample, images_of, sample_of, shape_of
 from tiering.store.index import Index, open_index
-from tiering.store.mapped import MappedFiles
+from tiering.store.manifest import Manifest
+from tiering.store.shards import shard_files
 
 
 class PackedStore:
-    """A packed dataset read through maps of its shards.
+    """A packed dataset read through maps of its shards, or by ranges where it is remote.
 
-    path: the store's directory; manifest: its manifest; origins: int64 (shards,), what to take off the offset column to
-    get a place in the shard's file (zeros where the column already counts within the file).
+    place: the store; manifest: its manifest, whose generation this object keeps; origins: int64 (shards,), what to take
+    off the offset column to get a place in the shard's file (zeros where the column already counts within the file).
     """
 
-    def __init__(self, path: Path, manifest: Manifest, origins: IndexArray) -> None:
-        self.path = path
+    def __init__(self, place: Place, manifest: Manifest, origins: IndexArray) -> None:
+        self.place = place
         self.manifest = manifest
-        self.index: Index = open_index(path, manifest.samples)
+        self.index: Index = open_index(place / manifest.index, manifest.samples)
+        self._shape = shape_of(manifest)
         self._origins = origins
         counts: npt.NDArray[np.int64] = np.array([shard.samples for shard in manifest.shards], dtype=np.int64)
         self._ends = np.cumsum(counts)
-        self._files = MappedFiles(
-            [path / shard.name for shard in manifest.shards], [shard.bytes for shard in manifest.shards]
-        )
+        self._files = shard_files(place, manifest.shards)
 
     def __len__(self) -> int:
         return self.manifest.samples
@@ -38,17 +39,17 @@ class PackedStore:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Travel to another process as a path: maps stay where they are."""
-        return type(self), (self.path, self.manifest, self._origins)
+        return type(self), (self.place, self.manifest, self._origins)
 
     def byte_ranges(self, indices: IndexArray) -> ByteRanges:
         """Say where samples lie in `files()`."""
         file = np.searchsorted(self._ends, indices, side="right")
         return ByteRanges(file, self.index.offset[indices] - self._origins[file], self.index.size[indices])
 
-    def read(self, indices: IndexArray) -> list[Buffer]:
-        """Return views of the samples' bytes, in the order asked for. Raises StoreError for a shard that changed."""
+    def read(self, indices: IndexArray) -> Images:
+        """Return samples in the order asked for, encoded ones as views. Raises StoreError for a shard that changed."""
         ranges = self.byte_ranges(indices)
-        return list(self._files.views(ranges.file, ranges.offset, ranges.size))
+        return images_of(self._files.views(ranges.file, ranges.offset, ranges.size), self._shape)
 
     def announce(self, indices: IndexArray) -> None:
         """Start reading samples into the page cache without waiting for them."""
@@ -57,7 +58,7 @@ class PackedStore:
             self._files.announce(ranges.file, ranges.offset, ranges.size)
 
     def files(self) -> list[Path]:
-        """Return the shard files."""
+        """Return the shard files, where they are local."""
         return self._files.paths
 
     def close(self) -> None:

@@ -1,0 +1,135 @@
+"""A conversion that was killed goes on where it was, with equal results, and never from a source that changed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+
+import tiering
+from tests.conftest import PROGRAM
+from tests.invariants import tree
+from tiering.errors import DatasetError, StoreError, UsageError
+
+KINDS = ["lmdb", "zarr"]
+SHARD = 100_000
+
+
+class StopError(Exception):
+    pass
+
+
+def interrupt(source, store, kind, *, after=2, **options):
+    """Convert, and break off after so many shards."""
+    seen = []
+
+    def progress(samples, size):
+        seen.append(samples)
+        if len(seen) == after:
+            raise StopError
+
+    with pytest.raises(StopError):
+        tiering.convert(source, store, kind, shard_bytes=SHARD, workers=1, progress=progress, **options)
+    return store.with_name(store.name + ".partial")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_finished_shards_are_not_packed_again_and_the_store_is_the_same(photos, tmp_path, kind):
+    partial = interrupt(photos, tmp_path / "store", kind)
+    done = {path.relative_to(partial): path.stat().st_ino for path in partial.rglob("*") if path.is_file()}
+    shards = [name for name in done if name.suffix == ".mdb" or name.parent.name == "c"]
+    assert len(shards) >= 2
+    with pytest.raises(StoreError):
+        tiering.open_store(partial)
+    manifest = tiering.convert(photos, tmp_path / "store", kind, shard_bytes=SHARD)
+    assert all((tmp_path / "store" / name).stat().st_ino == done[name] for name in shards)
+    assert tiering.convert(photos, tmp_path / "whole", kind, shard_bytes=SHARD) == manifest
+    assert tree(tmp_path / "store") == tree(tmp_path / "whole")
+    assert sorted(os.listdir(tmp_path)) == ["store", "whole"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_source_that_changed_is_refused_by_name(some_photos, tmp_path, kind):
+    interrupt(some_photos, tmp_path / "store", kind)
+    files = sorted(some_photos.rglob("*.jpg"))
+    files[0].write_bytes(files[1].read_bytes())
+    files[2].unlink()
+    (some_photos / "new.jpg").write_bytes(files[1].read_bytes())
+    os.utime(files[3], ns=(1, 1))
+    with pytest.raises(DatasetError) as raised:
+        tiering.convert(some_photos, tmp_path / "store", kind, shard_bytes=SHARD)
+    said = str(raised.value)
+    assert "4 changed since" in said
+    assert f"{files[2].relative_to(some_photos)}: removed" in said
+    assert "new.jpg: added" in said
+    assert said.count(": changed") == 2
+    assert "--restart" in said
+    tiering.convert(some_photos, tmp_path / "store", kind, shard_bytes=SHARD, restart=True)
+    assert tiering.verify(tmp_path / "store", source=some_photos).ok
+
+
+def test_other_settings_are_refused_and_named(photos, tmp_path):
+    interrupt(photos, tmp_path / "store", "zarr")
+    with pytest.raises(UsageError, match="seed 0, now 7"):
+        tiering.convert(photos, tmp_path / "store", "zarr", shard_bytes=SHARD, seed=7)
+    with pytest.raises(UsageError, match="kind zarr, now lmdb"):
+        tiering.convert(photos, tmp_path / "store", "lmdb", shard_bytes=SHARD)
+    assert tiering.convert(photos, tmp_path / "store", "lmdb", restart=True).kind == "lmdb"
+    assert tiering.verify(tmp_path / "store", source=photos).ok
+
+
+@pytest.mark.parametrize("spoil", ["receipt", "shard"])
+def test_a_receipt_or_shard_that_is_not_whole_counts_for_nothing(photos, tmp_path, spoil):
+    partial = interrupt(photos, tmp_path / "store", "lmdb")
+    victim = min((partial / ".tiering").glob("*.npz") if spoil == "receipt" else partial.glob("*.mdb"))
+    victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 2])
+    tiering.convert(photos, tmp_path / "store", "lmdb", shard_bytes=SHARD)
+    assert tiering.verify(tmp_path / "store", source=photos).ok
+
+
+def test_a_conversion_that_did_nothing_leaves_nothing(photos, tmp_path):
+    with pytest.raises(UsageError):
+        tiering.convert(photos, tmp_path / "store", "zarr", codec="zip")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_second_converter_is_told_of_the_first(program, photos, tmp_path):
+    command = [PROGRAM, "convert", photos, tmp_path / "store", "--to", "lmdb", "--shard-size", "20kB"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as first:
+        lock = tmp_path / "store.partial" / ".tiering" / "lock"
+        while not (lock.exists() and lock.stat().st_size):
+            time.sleep(0.005)
+        first.send_signal(signal.SIGSTOP)
+        second = program("convert", photos, tmp_path / "store", "--to", "lmdb", "--shard-size", "20kB")
+        first.send_signal(signal.SIGCONT)
+        assert first.wait() == 0
+    assert second.returncode == 2
+    assert f"process {first.pid} on " in second.stderr
+    assert len(second.stderr.strip().splitlines()) == 1
+    assert tiering.verify(tmp_path / "store", source=photos).ok
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_killed_at_any_moment_and_run_again_the_store_is_the_same(photos, tmp_path, kind):
+    dice = random.Random(kind)
+    whole = tmp_path / "whole"
+    tiering.convert(photos, whole, kind, shard_bytes=20_000)
+    store = tmp_path / "store"
+    command = [PROGRAM, "convert", photos, store, "--to", kind, "--shard-size", "20kB"]
+    for _ in range(6):
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+            time.sleep(dice.uniform(0.4, 2.5))
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+        if store.exists():
+            break
+        with pytest.raises(StoreError):
+            tiering.open_store(store)
+    if not store.exists():
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    assert tree(store) == tree(whole)
+    assert sorted(os.listdir(tmp_path)) == ["store", "whole"]

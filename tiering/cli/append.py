@@ -1,0 +1,43 @@
+"""tiering append: add new files to a store."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tiering.cli.convert import BadFiles, Dask, OnError, Progress, Restart, Workers
+from tiering.cli.output import JsonFlag, emit_json, out
+from tiering.cli.progress import progress
+from tiering.units import format_count
+
+
+def append(
+    dataset: Annotated[str, typer.Argument(help="Images, as for convert; those that the store holds are passed over.")],
+    store: Annotated[str, typer.Argument(help="Finished store to add to, path or URL.")],
+    on_error: BadFiles = OnError.fail,
+    workers: Workers = None,
+    dask: Dask = None,
+    restart: Restart = False,
+    show: Progress = None,
+    json: JsonFlag = False,
+) -> None:
+    """Add new images to a finished store as new shards; nothing that is there is rewritten.
+
+    Training jobs that have the store open keep what they opened; the next ones see the new images too.
+
+    Example: `tiering append photos/ photos.lmdb`
+    """
+    from tiering.convert.append import append as run
+    from tiering.store.open import open_store
+
+    before = len(open_store(store))
+    with progress("packing", show=show) as advance:
+        manifest = run(
+            dataset, store, on_error=on_error.value, restart=restart, workers=workers, dask=dask, progress=advance
+        )
+    if json:
+        emit_json(manifest)
+        return
+    added = manifest.samples - before
+    out().print(f"{store}: {format_count(added)} added, {format_count(manifest.samples)} samples in all")

@@ -1,0 +1,131 @@
+"""Append: new files as new shards of a finished store, under a manifest of the next generation."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tiering.convert.finish import OnError
+from tiering.convert.listing import SCHEMA, Listing, blocks, make_listing, renumber
+from tiering.convert.lookup import NOWHERE, Lookup
+from tiering.convert.plan import make_plan
+from tiering.convert.run import Job, Progress, Workers, run_job
+from tiering.convert.workspace import workspace
+from tiering.dataset.scan import display
+from tiering.dataset.source import open_source
+from tiering.errors import DatasetError, StoreError, from_os_error
+from tiering.place import Place
+from tiering.store.base import Store
+from tiering.store.columns import map_column
+from tiering.store.manifest import Kind, Manifest, Settings, read_manifest
+from tiering.store.open import WORK, open_packed
+
+_SHOWN: Final = 10
+
+
+def append(
+    source: str | os.PathLike[str],
+    store: str | os.PathLike[str],
+    *,
+    on_error: OnError = "fail",
+    restart: bool = False,
+    workers: int | None = None,
+    dask: str | None = None,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Add the images of a source that a store does not hold yet, as new shards; nothing that is there is rewritten.
+
+    Images whose key the store holds already are passed over. Readers that are open keep their generation; those that
+    open the store afterwards see the new one. The other parameters are those of tiering.convert.
+    Returns the manifest, the old one where there is nothing to add. Raises DatasetError where a file of the store has
+    another size in the source now, StoreError where there is no finished store.
+    """
+    place = Place.of(store)
+    opened = open_source(source)
+    read_manifest(place)  # A directory without one is not ours to open a workspace in.
+    try:
+        with workspace(place, fresh=False) as space:
+            manifest = read_manifest(place)
+            base = open_packed(place, manifest)
+            settings = manifest.settings
+            if settings is None or manifest.kind == "folder":
+                raise StoreError(str(place), expected="a packed store", found="a folder")
+            directory = space.scratch / "listing"
+            listing = _in_terms_of(manifest, make_listing(opened, directory), directory)
+            selected = _new_rows(listing, base, settings)
+            if not len(selected):
+                (place / WORK).remove()
+                return manifest
+            generation = manifest.generation + 1
+            plan = make_plan(listing.size, settings, generation=generation, selected=selected)
+            outline = manifest.model_copy(
+                update={
+                    "generation": generation,
+                    "index": f"index-{generation}",
+                    "labels": listing.labels,
+                    "splits": listing.splits,
+                }
+            )
+            kind: Kind = manifest.kind
+            job = Job(space, listing, plan, kind, outline, base)
+            crew = Workers(workers, dask, executor)
+            appended = run_job(job, directory, crew, on_error, restart=restart, progress=progress)
+            (place / WORK).remove()
+    except OSError as error:
+        raise from_os_error(error if error.filename else OSError(error.errno, error.strerror, str(place))) from error
+    return appended
+
+
+def _in_terms_of(manifest: Manifest, listing: Listing, directory: Path) -> Listing:
+    """Number labels and splits as the store does, new names after the old ones."""
+    names = {}
+    columns = dict(listing.columns)
+    for name, old, new in (
+        ("label", manifest.labels, listing.labels),
+        ("split", manifest.splits, listing.splits),
+    ):
+        names[name] = [*old, *(added for added in new if added not in set(old))]
+        place = {known: number for number, known in enumerate(names[name])}
+        renumber(directory / name, SCHEMA[name], [place[known] for known in new])
+        columns[name] = map_column(Place.of(directory / name), SCHEMA[name])
+    return Listing(
+        listing.source, columns, names["label"], names["split"], listing.layout, listing.fingerprint, listing.state
+    )
+
+
+def _new_rows(listing: Listing, base: Store, settings: Settings) -> npt.NDArray[np.int64]:
+    """Return the rows of a listing that a store does not hold."""
+    held = Lookup(len(base), base.index.keys)
+    new: list[npt.NDArray[np.int64]] = []
+    changed: list[str] = []
+    for rows in blocks(len(listing)):
+        keys = listing.keys(rows)
+        found = held.find(keys)
+        new.append(rows[found == NOWHERE])
+        if settings.pixels is None:
+            here = np.flatnonzero(found != NOWHERE)
+            differ = here[base.index.size[found[here]] != listing.size[rows[here]]]
+            changed += [display(keys[at]) for at in differ.tolist()]
+    if changed:
+        raise DatasetError(
+            listing.source.url,
+            expected="new files, beside those that the store holds",
+            found=f"{len(changed):,} that have another size than in the store ({'; '.join(changed[:_SHOWN])})",
+            action="Append adds and changes nothing: give them new names, or convert the dataset again.",
+        )
+    selected = np.concatenate(new)
+    largest = int(listing.size[selected].max()) if len(selected) else 0
+    if settings.pixels is None and largest > settings.shard_bytes:
+        raise DatasetError(
+            listing.source.url,
+            expected=f"images of at most {settings.shard_bytes:,} bytes, the size of the store's shards",
+            found=f"one of {largest:,}",
+            action="Convert the dataset again.",
+        )
+    return selected

@@ -1,0 +1,102 @@
+"""Compare a store with the source it was packed from: every byte, every label, every key."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tiering.convert.finish import as_field
+from tiering.convert.listing import Rows, blocks, make_listing
+from tiering.convert.lookup import NOWHERE, Lookup
+from tiering.convert.workspace import BAD_FILES
+from tiering.dataset.pixels import to_pixels
+from tiering.dataset.scan import display
+from tiering.dataset.source import open_source, read_samples
+from tiering.errors import DatasetError, TieringError
+from tiering.store.base import Store
+
+_BATCH: Final = 256
+
+IndexArray = npt.NDArray[np.int64]
+
+
+class Comparison:
+    """A store beside its source, as the source is now.
+
+    scratch: a local directory for the listing of the source.
+    """
+
+    def __init__(self, store: Store, source: str | os.PathLike[str], scratch: Path) -> None:
+        self._store = store
+        self._listing = make_listing(open_source(source), scratch / "listing")
+        self._settings = store.manifest.settings
+
+    def differences(self, progress: Callable[[int, int], None] | None) -> Iterator[str]:
+        """Say how the store differs from the source, a line for each sample."""
+        store, listing = self._store, self._listing
+        held = Lookup(len(listing), listing.keys)
+        packed = np.zeros(len(listing), dtype=bool)
+        compared = 0
+        for samples in blocks(len(store), _BATCH):
+            keys = store.index.keys(samples)
+            found = held.find(keys)
+            yield from (
+                f"sample {samples[at]:,} ({display(keys[at])}): not in the source"
+                for at in np.flatnonzero(found == NOWHERE).tolist()
+            )
+            there = np.flatnonzero(found != NOWHERE)
+            packed[found[there]] = True
+            yield from self._differ(samples[there], listing.rows(found[there]))
+            compared += int(store.index.size[samples].sum())
+            if progress:
+                progress(int(samples[-1]) + 1, compared)
+        left_out = self._left_out()
+        for rows in blocks(len(listing)):
+            for key in listing.keys(rows[~packed[rows]]):
+                if as_field(display(key)) not in left_out:
+                    yield f"{display(key)}: in the source but not in the store"
+
+    def _differ(self, samples: IndexArray, rows: Rows) -> Iterator[str]:
+        store = self._store
+        try:
+            images = store.read(samples)
+        except TieringError as error:
+            yield f"samples {samples[0]:,} to {samples[-1]:,}: {error}"
+            return
+        originals = read_samples(self._listing.source, rows.keys(), rows.file, rows.offset, rows.size)
+        manifest, index = store.manifest, store.index
+        for at, (sample, image, original) in enumerate(zip(samples.tolist(), images, originals, strict=True)):
+            shown = f"sample {sample:,} ({display(rows.keys_at(at))})"
+            if not isinstance(original, bytes):
+                yield f"{shown}: cannot be read in the source: {original}"
+            elif bytes(image) != self._stored(original):
+                yield f"{shown}: differs from the source"
+            for name, ours, theirs in (
+                ("label", manifest.labels, self._listing.labels),
+                ("split", manifest.splits, self._listing.splits),
+            ):
+                mine, other = int(getattr(index, name)[sample]), int(getattr(rows, name)[at])
+                if (ours[mine] if mine >= 0 else None) != (theirs[other] if other >= 0 else None):
+                    yield f"{shown}: another {name} than in the source"
+
+    def _stored(self, original: bytes) -> bytes | None:
+        """Return an original as the store would hold it, or None where it cannot be packed any more."""
+        pixels = self._settings.pixels if self._settings else None
+        if pixels is None:
+            return original
+        try:
+            return to_pixels(original, "", pixels.shape, pixels.resize).tobytes()
+        except DatasetError:
+            return None
+
+    def _left_out(self) -> set[str]:
+        """Return the keys that the store itself says it does not hold, as its list writes them."""
+        if BAD_FILES not in self._store.manifest.documents:
+            return set()
+        lines = (self._store.place / BAD_FILES).read().decode().splitlines()[1:]
+        return {line.split("\t")[0] for line in lines}

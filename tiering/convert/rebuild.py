@@ -1,0 +1,118 @@
+"""Rebuild: pack the damaged shards of a finished store again, from its source, and nothing else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from tiering.convert.listing import Listing, make_listing
+from tiering.convert.lookup import NOWHERE, Lookup
+from tiering.convert.pack import ShardTask, pack_shard
+from tiering.convert.pool import run_tasks
+from tiering.convert.receipt import read_receipt, receipt_place
+from tiering.convert.run import Progress, Workers
+from tiering.convert.verify import check_index, check_shard_file
+from tiering.convert.workspace import workspace
+from tiering.dataset.scan import display
+from tiering.dataset.source import open_source
+from tiering.errors import DatasetError, StoreError
+from tiering.place import Place
+from tiering.store.base import Store
+from tiering.store.manifest import read_manifest
+from tiering.store.open import WORK, open_packed
+
+
+def rebuild(
+    source: str | os.PathLike[str],
+    store: str | os.PathLike[str],
+    *,
+    workers: int | None = None,
+    dask: str | None = None,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> list[str]:
+    """Find the shards of a finished store that are missing or damaged, and pack just those again.
+
+    source: what the store was packed from. A rebuilt shard takes its place only where it is to the last byte what the
+    manifest names. Returns the names of the shards that were rebuilt.
+    Raises StoreError where the index is damaged, or a shard comes out otherwise, DatasetError where the source lacks
+    images that are needed.
+    """
+    place = Place.of(store)
+    base = open_packed(place, read_manifest(place))
+    problems = list(check_index(base))
+    if problems:
+        raise StoreError(
+            str(place), expected="a sound index to rebuild shards by", found=problems[0],
+            action="Convert the dataset again: --overwrite",
+        )  # fmt: skip
+    with TemporaryDirectory(prefix="tiering-") as scratch:
+        damaged = [
+            number
+            for number, shard in enumerate(base.manifest.shards)
+            if any(check_shard_file(place, shard, Path(scratch), quick=False))
+        ]
+    if not damaged:
+        return []
+    with workspace(place, fresh=False) as space:
+        # Apart from the notes of an append that may be unfinished there.
+        work = space.work / "rebuild"
+        rebuilt = work / "shards"
+        listing = make_listing(open_source(source), space.scratch / "listing")
+        tasks = _tasks(place, listing, base, damaged, work)
+        crew = Workers(workers, dask, executor)
+        done = 0
+        try:
+            for packed in run_tasks(crew.opener(len(damaged)), pack_shard, tasks, ahead=4):
+                shard = base.manifest.shards[packed.number]
+                receipt = read_receipt(receipt_place(work, packed.number))
+                if receipt is None or receipt.shard != shard:
+                    bad = [f"{display(key)}: {reason}" for key, reason in receipt.bad] if receipt else []
+                    raise StoreError(
+                        f"{place}/{shard.name}",
+                        expected="to come out as the manifest says",
+                        found=bad[0] if bad else "other bytes: the source has changed since it was packed",
+                        action="The damaged shard was left as it is. Restore the source, or convert again: --overwrite",
+                    )
+                (rebuilt / shard.name).move(place / shard.name)
+                done += packed.samples
+                if progress:
+                    progress(done, packed.size)
+        finally:
+            work.remove()
+            if space.found is None:
+                (place / WORK).remove()
+    return [base.manifest.shards[number].name for number in damaged]
+
+
+def _tasks(place: Place, listing: Listing, base: Store, damaged: list[int], work: Place) -> Iterator[ShardTask]:
+    manifest, index = base.manifest, base.index
+    if manifest.settings is None or manifest.kind == "folder":
+        raise StoreError(str(place), expected="a packed store", found="a folder")
+    held = Lookup(len(listing), listing.keys)
+    ends = np.cumsum([shard.samples for shard in manifest.shards])
+    for number in damaged:
+        samples = np.arange(int(ends[number]) - manifest.shards[number].samples, int(ends[number]), dtype=np.int64)
+        keys = index.keys(samples)
+        found = held.find(keys)
+        lacking = [display(keys[at]) for at in np.flatnonzero(found == NOWHERE).tolist()]
+        if lacking:
+            raise DatasetError(
+                listing.source.url, expected=f"the images of {manifest.shards[number].name}",
+                found=f"{len(lacking):,} missing, {lacking[0]} first", action="Restore them from elsewhere.",
+            )  # fmt: skip
+        yield ShardTask(
+            listing.source,
+            work / "shards",
+            work,
+            manifest.kind,
+            manifest.settings,
+            "rebuild",
+            number,
+            listing.rows(found),
+        )

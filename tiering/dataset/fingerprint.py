@@ -1,0 +1,32 @@
+"""What a dataset is, told without reading its images: a digest over every key and size."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Fingerprint:
+    """A running SHA-256 over keys and sizes (and versions, where they matter), whatever the batches they come in."""
+
+    def __init__(self) -> None:
+        self._parts = {name: hashlib.sha256() for name in ("key", "length", "size", "version")}
+
+    def update(
+        self, keys: list[bytes], size: npt.NDArray[np.int64], version: npt.NDArray[np.int64] | None = None
+    ) -> None:
+        """Add some samples: their keys, sizes in bytes int64 (n,), and versions int64 (n,)."""
+        self._parts["key"].update(b"".join(keys))
+        self._parts["length"].update(np.array([len(key) for key in keys], dtype="<i8").tobytes())
+        self._parts["size"].update(np.ascontiguousarray(size, dtype="<i8").tobytes())
+        if version is not None:
+            self._parts["version"].update(np.ascontiguousarray(version, dtype="<i8").tobytes())
+
+    def hexdigest(self) -> str:
+        """Return the digest of all samples added so far, 64 hexadecimal digits."""
+        together = hashlib.sha256()
+        for part in self._parts.values():
+            together.update(part.digest())
+        return together.hexdigest()

@@ -1,0 +1,202 @@
+"""Where samples come from: a folder of images, a table that lists them, or tar files; here or behind a URL."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tiering.dataset.ranges import Found, read_files, read_parts, read_remote
+from tiering.dataset.remote import RemoteFolder, connect, list_directory
+from tiering.dataset.tables import TABLE_EXTENSIONS, is_table_name, table_batches
+from tiering.dataset.tars import compressed, is_compressed_name, is_tar_name, tar_batches
+from tiering.dataset.walk import LocalFolder, Walk, display, is_image_name, marked_name, special
+from tiering.errors import DatasetError, from_os_error
+from tiering.place import Place, remote_errors
+
+#: key: path below the source's root, byte for byte; of several tar files it begins with the tar's name. size: bytes,
+#: -1 for a file that a table names and that is not there. version: changes when the file does. label, split: null
+#: where the source itself has none. file: number in Source.files, or -1 for a file of its own. offset: first byte.
+SOURCE_SCHEMA: Final = {
+    "key": pl.Binary,
+    "size": pl.Int64,
+    "version": pl.Int64,
+    "label": pl.String,
+    "split": pl.String,
+    "file": pl.Int32,
+    "offset": pl.Int64,
+}
+
+Kind = Literal["folder", "table", "tar"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where samples come from; small, and the same on every machine that sees the same files.
+
+    url: the absolute path of a folder, a table, a tar file or a folder of them, or its URL.
+    files: the tar files, as absolute paths or URLs; empty where each sample is a file of its own.
+    """
+
+    url: str
+    kind: Kind
+    files: tuple[str, ...] = ()
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """Yield the samples in SOURCE_SCHEMA's columns, up to 50,000 rows at a time.
+
+        A folder's come sorted by key bytewise, a table's and a tar's in their own order.
+        Raises DatasetError where there is no image, or what is there cannot be used; MachineError where it cannot be
+        read.
+        """
+        if self.kind == "table":
+            yield from table_batches(self.url)
+        elif self.kind == "tar":
+            yield from tar_batches(self.files, SOURCE_SCHEMA)
+        else:
+            yield from self._folder_batches()
+
+    def _folder_batches(self) -> Iterator[pl.DataFrame]:
+        walk = Walk()
+        empty = True
+        for frame in walk.batches(_top(self.url)):
+            empty = False
+            yield frame.with_columns(
+                pl.lit(None, pl.String).alias("label"),
+                pl.lit(None, pl.String).alias("split"),
+                pl.lit(-1, pl.Int32).alias("file"),
+                pl.lit(0, pl.Int64).alias("offset"),
+            )
+        if empty:
+            raise walk.no_images(_shown(self.url))
+
+
+def open_source(place: str | os.PathLike[str]) -> Source:
+    """Decide by what is there how samples are to be had from a place.
+
+    place: a local path, or a URL that fsspec knows. A table is known by its name (.csv, .tsv, .parquet), a tar file
+    too; a directory is one of tar files when there are some in it, no image beside them, and none in a directory
+    below it; else it is a folder of images.
+    Raises DatasetError where nothing is there, or nothing that can be read; UsageError where fsspec lacks the driver
+    or does not know the scheme; MachineError where the place cannot be read.
+    """
+    url = Place.of(place).url
+    name = url.rpartition("/")[2]
+    directory = _is_directory(url)
+    if directory:
+        return _of_directory(url)
+    if is_compressed_name(name):
+        raise compressed(_shown(url))
+    if is_table_name(name):
+        return Source(url, "table")
+    if is_tar_name(name):
+        return Source(url, "tar", (url,))
+    raise DatasetError(
+        _shown(url),
+        expected=f"a directory of images, a table ({', '.join(TABLE_EXTENSIONS)}) or a tar file",
+        found="a file of another kind",
+        action="Give the directory that holds the class folders.",
+    )
+
+
+def read_samples(
+    source: Source,
+    key: list[bytes],
+    file: npt.NDArray[np.int32],
+    offset: npt.NDArray[np.int64],
+    size: npt.NDArray[np.int64],
+) -> Iterator[Found]:
+    """Yield the bytes of some samples in the order given, or in its place why a sample cannot be read.
+
+    key, file, offset, size: the columns of a source's batches, in any order and choice of rows.
+    Each result is the sample's bytes; an OSError that names the file, such as FileNotFoundError; or a DatasetError for
+    a file that changed while it was being packed. No such sample ends the iteration.
+    Raises UsageError where the driver of a URL is missing, MachineError where it cannot connect.
+    """
+    remote = "://" in source.url
+    sizes = size.tolist()
+    if source.kind == "tar":
+        files = [source.files[number] for number in file.tolist()]
+        ranges = zip(files, offset.tolist(), sizes, strict=True)
+        return read_remote(source.url, ranges) if remote else read_parts(ranges)
+    base = source.url.rpartition("/")[0] if source.kind == "table" else source.url
+    if not remote:
+        return read_files(os.fsencode(base), key, sizes)
+    names = (f"{base}/{name.decode('utf-8', 'surrogateescape')}" for name in key)
+    return read_remote(source.url, ((name, -1, count) for name, count in zip(names, sizes, strict=True)))
+
+
+def _is_directory(url: str) -> bool:
+    try:
+        if "://" in url:
+            system, path = connect(url)
+            with remote_errors(url):
+                return bool(system.info(path)["type"] == "directory")
+        mode = Path(url).stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise DatasetError(
+            _shown(url), expected="a directory of images", found="nothing at that path", action="Check the path."
+        ) from None
+    except OSError as error:
+        raise from_os_error(error) from error
+    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+        raise DatasetError(
+            _shown(url),
+            expected="a directory of images",
+            found=f"a {special(mode)}",
+            action="Give the directory that holds the class folders.",
+        )
+    return stat.S_ISDIR(mode)
+
+
+def _of_directory(url: str) -> Source:
+    """Tell a folder of images from one of tar files; of a local directory no more is read than that takes."""
+    tars = []
+    below = False
+    for name in _names(url):
+        if is_image_name(name):
+            return Source(url, "folder")
+        below |= name.endswith(b"/")
+        if is_tar_name(os.fsdecode(name)) or is_compressed_name(os.fsdecode(name)):
+            tars.append(name)
+    # The archive that a dataset was unpacked from often lies beside its class folders.
+    if not tars or (below and next(Walk().images(_top(url)), None) is not None):
+        return Source(url, "folder")
+    files = tuple(f"{url}/{os.fsdecode(name)}" for name in sorted(tars))
+    for file in files:
+        if is_compressed_name(file):
+            raise compressed(_shown(file))
+    return Source(url, "tar", files)
+
+
+def _names(url: str) -> Iterator[bytes]:
+    """Yield the names in a directory that are not hidden, a directory's with a "/" at its end."""
+    if "://" in url:
+        system, path = connect(url)
+        yield from list_directory(system, url, path)["key"]
+        return
+    try:
+        with os.scandir(os.fsencode(url)) as entries:
+            yield from (marked_name(entry) for entry in entries if not entry.name.startswith(b"."))
+    except OSError as error:
+        raise from_os_error(error) from error
+
+
+def _top(url: str) -> LocalFolder | RemoteFolder:
+    if "://" in url:
+        return RemoteFolder.top(url)
+    try:
+        return LocalFolder.top(os.fsencode(url))
+    except OSError as error:
+        raise from_os_error(error) from error
+
+
+def _shown(url: str) -> str:
+    return display(os.fsencode(url))

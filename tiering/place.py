@@ -1,0 +1,221 @@
+"""Places: a local path or an fsspec URL, as somewhere to find and to put the files of a store.
+
+A file that is written appears under its name whole or not at all: locally by renaming a temporary one, in an object
+store because objects are so.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import fsspec
+
+from tiering.errors import InputError, MachineError, TieringError, UsageError, from_os_error
+
+#: Parts of an upload. Ten thousand of them are the most an S3 object may have.
+_PART_BYTES: Final = 16 << 20
+_PIECE: Final = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A local path, or an fsspec URL such as s3://bucket/photos.lmdb."""
+
+    url: str
+
+    @classmethod
+    def of(cls, given: str | os.PathLike[str] | Place) -> Place:
+        """Take a path, a URL or a place; a local path becomes absolute, so that workers elsewhere find it."""
+        if isinstance(given, Place):
+            return given
+        text = os.fspath(given)
+        if text.startswith("file://"):
+            text = text.removeprefix("file://")
+        return cls(text.rstrip("/") if "://" in text else str(Path(text).absolute()))
+
+    def __str__(self) -> str:
+        return self.url
+
+    def __truediv__(self, name: str) -> Place:
+        return Place(f"{self.url}/{name}")
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.url.rsplit("/", 1)[-1]
+
+    @property
+    def local(self) -> Path | None:
+        """The path where this is on a local file system, else None."""
+        return None if "://" in self.url else Path(self.url)
+
+    def exists(self) -> bool:
+        """Tell whether a file or directory is there."""
+        if self.local:
+            return os.path.lexists(self.local)
+        with remote_errors(self.url):
+            return bool(self._remote.exists(self.url))
+
+    def size(self) -> int:
+        """Return the bytes of a file. Raises FileNotFoundError."""
+        if self.local:
+            return self.local.stat().st_size
+        with remote_errors(self.url):
+            return int(self._remote.info(self.url)["size"])
+
+    def read(self) -> bytes:
+        """Return a whole file. Raises FileNotFoundError."""
+        if self.local:
+            return self.local.read_bytes()
+        with remote_errors(self.url):
+            data: bytes = self._remote.cat_file(self.url)
+        return data
+
+    def ranges(self, files: list[Place], begins: list[int], ends: list[int]) -> list[bytes]:
+        """Return byte ranges of remote files below this place, many requests at a time."""
+        with remote_errors(self.url):
+            found: list[bytes] = self._remote.cat_ranges([file.url for file in files], begins, ends, on_error="raise")
+        return found
+
+    def write(self, data: bytes, scratch: Path | None = None) -> None:
+        """Write a whole file, durably."""
+        with self.writing(scratch) as file:
+            file.write(data)
+
+    @contextmanager
+    def writing(self, scratch: Path | None = None) -> Iterator[BinaryIO]:
+        """Write a file piece by piece; it appears when the block ends without an error.
+
+        scratch: directory on the same file system for the temporary file; the file's own by default.
+        """
+        if self.local:
+            with self.building(scratch) as path, path.open("wb") as file:
+                yield file
+            return
+        with remote_errors(self.url):
+            upload: Any = self._remote.open(self.url, "wb", block_size=_PART_BYTES)
+            try:
+                yield upload
+            except BaseException:
+                # Closing would finish the upload: what breaks off must not appear.
+                upload.discard()
+                upload.closed = True
+                raise
+            upload.close()
+
+    @contextmanager
+    def building(self, scratch: Path | None = None) -> Iterator[Path]:
+        """Build a file under a temporary local path; it is put in its place when the block ends without an error.
+
+        The temporary name is unique, so that a worker that was given up and its successor never meet.
+        """
+        local = self.local
+        if local is None:
+            with tempfile.TemporaryDirectory(prefix="tiering-") as directory:
+                path = Path(directory) / self.name
+                yield path
+                with remote_errors(self.url):
+                    self._remote.put_file(str(path), self.url)
+            return
+        local.parent.mkdir(parents=True, exist_ok=True)
+        path = (scratch or local.parent) / f".{local.name}.{uuid.uuid4().hex}.tmp"
+        try:
+            yield path
+            sync(path)
+            path.replace(local)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+    def move(self, to: Place) -> None:
+        """Put a file in another's place, as far as the file system can in one step."""
+        if self.local and to.local:
+            to.local.parent.mkdir(parents=True, exist_ok=True)
+            self.local.replace(to.local)
+            sync(to.local.parent)
+            return
+        with remote_errors(self.url):
+            self._remote.mv(self.url, to.url)
+
+    def fetched(self, path: Path) -> Path:
+        """Return a local path to a file's contents: its own, or `path` after downloading to it."""
+        if self.local:
+            return self.local
+        with remote_errors(self.url):
+            self._remote.get_file(self.url, str(path))
+        return path
+
+    def names(self) -> list[str]:
+        """Return the files below this directory, relative and sorted. For stores, whose files are few."""
+        if self.local:
+            base = str(self.local)
+            found = [os.path.join(at, name) for at, _, names in os.walk(base) for name in names]  # noqa: PTH118
+            return sorted(os.path.relpath(path, base) for path in found)
+        with remote_errors(self.url):
+            remote = self._remote
+            root = remote._strip_protocol(self.url)  # noqa: SLF001 - fsspec's own way to compare paths
+            return sorted(str(path).removeprefix(root).lstrip("/") for path in remote.find(root))
+
+    def remove(self) -> None:
+        """Remove a file or a directory with all it holds; nothing there is fine."""
+        if self.local:
+            if self.local.is_dir() and not self.local.is_symlink():
+                shutil.rmtree(self.local)
+            else:
+                self.local.unlink(missing_ok=True)
+            return
+        with remote_errors(self.url):
+            self._remote.invalidate_cache()
+            if self._remote.exists(self.url):
+                self._remote.rm(self.url, recursive=True)
+
+    @property
+    def _remote(self) -> Any:
+        with remote_errors(self.url):
+            return fsspec.core.url_to_fs(self.url, use_listings_cache=False)[0]
+
+
+@contextmanager
+def remote_errors(url: str) -> Iterator[None]:
+    """Turn what a file system behind a URL raises into errors that say what to do; FileNotFoundError passes."""
+    try:
+        yield
+    except (TieringError, FileNotFoundError):
+        raise
+    except ImportError as error:
+        scheme = url.split("://", 1)[0]
+        extra = "pip install 'tiering[s3]'" if scheme in ("s3", "s3a") else f"Install what fsspec needs for {scheme}."
+        raise UsageError(url, expected=f"a driver for {scheme}://", found=str(error), action=extra) from error
+    except ValueError as error:
+        if "Protocol not known" not in str(error):
+            raise
+        raise UsageError(url, expected="a URL scheme that fsspec knows", found=str(error)) from error
+    except OSError as error:
+        failure = from_os_error(error)
+        kind = InputError if isinstance(failure, InputError) else MachineError
+        raise kind(url, found=failure.found, action=failure.action or _CHECK) from error
+    except Exception as error:
+        # Drivers raise their own kinds (botocore, aiohttp, google.api_core); none of them is ours to import.
+        if type(error).__module__.split(".")[0] in ("builtins", "tiering"):
+            raise
+        raise MachineError(url, found=f"{type(error).__name__}: {error}", action=_CHECK) from error
+
+
+_CHECK: Final = "Check the address, the endpoint (AWS_ENDPOINT_URL for s3) and the credentials."
+
+
+def sync(path: Path) -> None:
+    """Make a file or a directory's entries durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,113 @@
+"""Columns on disk: raw little-endian arrays in a file each, written part after part and mapped rather than read."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import google_crc32c
+import numpy as np
+import numpy.typing as npt
+
+from tiering.errors import StoreError
+from tiering.place import Place
+
+_PIECE: Final = 4 << 20
+
+AnyArray = npt.NDArray[Any]
+#: Says in which file a column lies.
+PlaceOf = Callable[[str], Place]
+
+
+class ColumnsWriter:
+    """Writes columns without holding them; they appear when `finish` is called, and not before.
+
+    schema: dtype of each column by name. key_end is a running end: a part's counts from the beginning of its own keys.
+    scratch: directory for temporary files, where those beside the columns would be in the way.
+    """
+
+    def __init__(self, place_of: PlaceOf, schema: Mapping[str, str], scratch: Path | None = None) -> None:
+        self._schema = schema
+        self.crcs = dict.fromkeys(schema, 0)
+        self.counts = dict.fromkeys(schema, 0)
+        self._keys = 0
+        self._open = ExitStack()
+        self._files = {name: self._open.enter_context(place_of(name).writing(scratch)) for name in schema}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.__exit__(kind, failure, trace)
+
+    def append(self, part: Mapping[str, AnyArray]) -> None:
+        """Append some rows."""
+        for name, dtype in self._schema.items():
+            column = part[name]
+            if name == "key_end":
+                column = column + np.int64(self._keys)
+            data = np.ascontiguousarray(column, dtype=dtype).tobytes()
+            self._files[name].write(data)
+            self.crcs[name] = google_crc32c.extend(self.crcs[name], data)
+            self.counts[name] += len(column)
+        self._keys += len(part["key"])
+
+
+def map_column(place: Place, dtype: str) -> AnyArray:
+    """Map a column; a remote one is downloaded to a temporary file that goes with the last reference.
+
+    Returns an array of shape (n,). Raises StoreError where there is no such column or its bytes are no whole rows.
+    """
+    try:
+        if place.local:
+            return _mapped(place.local, dtype)
+        with tempfile.TemporaryDirectory(prefix="tiering-") as directory:
+            return _mapped(place.fetched(Path(directory) / "column"), dtype)
+    except (FileNotFoundError, ValueError) as error:
+        raise damaged(place, f"a column of {np.dtype(dtype)}", str(error)) from error
+
+
+def _mapped(path: Path, dtype: str) -> AnyArray:
+    if path.stat().st_size == 0:
+        return np.empty(0, dtype=dtype)
+    # A memmap object is slow to slice; the plain array over the same map is not.
+    return np.asarray(np.memmap(path, dtype=dtype, mode="r"))
+
+
+def keys_at(key: npt.NDArray[np.uint8], key_end: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> list[bytes]:
+    """Return the keys of some rows, byte-exact."""
+    ends = key_end[rows].tolist()
+    begins = np.where(rows > 0, key_end[rows - 1], 0).tolist()
+    data = key.data
+    return [bytes(data[begin:end]) for begin, end in zip(begins, ends, strict=True)]
+
+
+def lay_end_to_end(keys: list[bytes]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Return keys as the columns key and key_end."""
+    key_end = np.cumsum([len(key) for key in keys], dtype=np.int64)
+    return np.frombuffer(b"".join(keys), dtype=np.uint8), key_end
+
+
+def file_crc(path: Path) -> int:
+    """Return the CRC-32C of a file, read in pieces."""
+    crc = 0
+    with path.open("rb", buffering=0) as file:
+        for piece in iter(lambda: file.read(_PIECE), b""):
+            crc = google_crc32c.extend(crc, piece)
+    return crc
+
+
+def damaged(place: Place, expected: str, found: str) -> StoreError:
+    """Return the error for a part of a store that is not what the manifest says."""
+    return StoreError(
+        str(place),
+        expected=expected,
+        found=found,
+        action="The store is damaged or its copy incomplete: copy or convert it again.",
+    )

@@ -1,0 +1,70 @@
+"""Shard files behind an address: byte ranges of them, fetched many requests at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tiering.place import Place
+from tiering.store.columns import damaged
+from tiering.store.manifest import Shard
+from tiering.store.mapped import MappedFiles
+
+IndexArray = npt.NDArray[np.int64]
+
+
+class ShardFiles(Protocol):
+    """Byte ranges of the files of a store."""
+
+    paths: list[Path]
+
+    def views(self, file: IndexArray, offset: IndexArray, size: IndexArray) -> Sequence[bytes | memoryview]:
+        """Return the bytes of ranges, in the order asked for."""
+        ...
+
+    def announce(self, file: IndexArray, offset: IndexArray, size: IndexArray) -> None:
+        """Tell that ranges will be wanted soon."""
+        ...
+
+    def close(self) -> None:
+        """Let go of whatever is open."""
+        ...
+
+
+class RemoteFiles:
+    """Shards at a URL: every call fetches its ranges side by side."""
+
+    def __init__(self, store: Place, shards: Sequence[Shard]) -> None:
+        self.paths: list[Path] = []
+        self._store = store
+        self._shards = list(shards)
+
+    def views(self, file: IndexArray, offset: IndexArray, size: IndexArray) -> list[bytes]:
+        """Fetch ranges. Raises StoreError for a shard that is gone or too short, MachineError for a server that is."""
+        places = [self._store / self._shards[number].name for number in file.tolist()]
+        try:
+            found = self._store.ranges(places, offset.tolist(), (offset + size).tolist())
+        except FileNotFoundError as error:
+            raise damaged(self._store, "all shards of the manifest", str(error)) from error
+        for place, data, expected in zip(places, found, size.tolist(), strict=True):
+            if len(data) != expected:
+                raise damaged(place, f"a range of {expected:,} bytes", f"{len(data):,}")
+        return found
+
+    def announce(self, file: IndexArray, offset: IndexArray, size: IndexArray) -> None:
+        """Do nothing: there is no page cache over a URL."""
+
+    def close(self) -> None:
+        """Do nothing: no file stays open."""
+
+
+def shard_files(store: Place, shards: Sequence[Shard]) -> ShardFiles:
+    """Return access to a store's shards: mapped where they are local, fetched where they are not."""
+    local = store.local
+    if local is None:
+        return RemoteFiles(store, shards)
+    return MappedFiles([local / shard.name for shard in shards], [shard.bytes for shard in shards])
