@@ -15,6 +15,7 @@ import os
 import random
 import sys
 import tempfile
+import traceback
 from collections import Counter
 from pathlib import Path
 
@@ -30,7 +31,7 @@ STORES = {
     "zarr, zstd": {"to": "zarr", "codec": "zstd"},
     "zarr, pixels, blosc": {"to": "zarr", "resize": (32, 32), "codec": "blosc-lz4"},
 }
-FOUND, MISSED, SAME = 0, 1, 2
+FOUND, MISSED, SAME, UNNAMED = 0, 1, 2, 3
 
 
 def flip(path: Path, at: int, bit: int) -> None:
@@ -83,10 +84,19 @@ def main() -> None:
                 flip(path, at, bit)
                 child = os.fork()
                 if child == 0:
-                    os._exit(look(store, sound))
+                    said = UNNAMED
+                    try:
+                        said = look(store, sound)
+                    finally:
+                        # Unwinding further would take the parent's stores away.
+                        if said == UNNAMED:
+                            traceback.print_exc()
+                        os._exit(said)
                 code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
                 flip(path, at, bit)
-                said = {FOUND: "found", MISSED: "missed", SAME: "changed nothing"}.get(code, f"ended with {code}")
+                said = {FOUND: "found", MISSED: "missed", SAME: "changed nothing", UNNAMED: "no named error"}.get(
+                    code, f"ended with {code}"
+                )
                 counts[said] += 1
                 if said != "found":
                     print(f"{name}: {path.relative_to(store)} byte {at} bit {bit}: {said}", file=sys.stderr)

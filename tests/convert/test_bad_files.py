@@ -117,7 +117,7 @@ def test_an_image_under_a_wrong_extension_is_packed_as_it_is(some_photos, tmp_pa
 def test_files_that_grow_shrink_or_vanish_under_the_packer_are_bad_files(some_photos, tmp_path, monkeypatch):
     victims = sorted(some_photos.rglob("*.jpg"))[:3]
 
-    def meddle(samples, size):
+    def meddle(samples, of, size):
         for victim, change in zip(victims, (b"more", b"", None), strict=True):
             if change is None:
                 victim.unlink(missing_ok=True)

@@ -45,8 +45,8 @@ def test_a_worker_process_that_is_killed_costs_only_its_shard(photos, tmp_path, 
     before = set(_children())
     killed = []
 
-    def kill_one(samples, size):
-        if not killed:
+    def kill_one(samples, of, size):
+        if samples and not killed:
             workers = [child for child in set(_children()) - before if b"spawn_main" in _command(child)]
             killed.append(workers[0])
             os.kill(workers[0], signal.SIGKILL)
@@ -74,8 +74,8 @@ def test_a_dask_cluster_that_loses_a_worker_makes_the_same_store(photos, tmp_pat
     with LocalCluster(n_workers=4, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
         victims = []
 
-        def kill_one(samples, size):
-            if not victims:
+        def kill_one(samples, of, size):
+            if samples and not victims:
                 processes = client.run(os.getpid)
                 victims.append(next(iter(processes.values())))
                 os.kill(victims[0], signal.SIGKILL)

@@ -27,9 +27,9 @@ def interrupt(source, store, kind, *, after=2, **options):
     """Convert, and break off after so many shards."""
     seen = []
 
-    def progress(samples, size):
+    def progress(samples, of, size):
         seen.append(samples)
-        if len(seen) == after:
+        if len(seen) == after + 1:
             raise StopError
 
     with pytest.raises(StopError):

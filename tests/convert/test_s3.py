@@ -75,24 +75,28 @@ class StopError(Exception):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_conversion_into_a_bucket_goes_on_where_it_was(photos, s3, tmp_path, kind):
-    def stop(samples, size):
-        raise StopError
+    def stop(samples, of, size):
+        if samples:
+            raise StopError
 
     with pytest.raises(StopError):
         tiering.convert(photos, f"{s3}/store", kind, shard_bytes=100_000, workers=1, progress=stop)
     with pytest.raises(StoreError, match="finished store"):
         tiering.open_store(f"{s3}/store")
     seen = []
-    manifest = tiering.convert(photos, f"{s3}/store", kind, shard_bytes=100_000, progress=lambda n, _: seen.append(n))
-    assert len(seen) < len(manifest.shards)
+    manifest = tiering.convert(
+        photos, f"{s3}/store", kind, shard_bytes=100_000, progress=lambda n, of, size: seen.append(n)
+    )
+    assert 0 < seen[0] < seen[-1] == 300
     here = tiering.convert(photos, tmp_path / "here", kind, shard_bytes=100_000)
     assert manifest == here
     assert tree(downloaded(f"{s3}/store", tmp_path / "there")) == tree(tmp_path / "here")
 
 
 def test_a_source_that_changed_meanwhile_is_refused(some_photos, s3):
-    def stop(samples, size):
-        raise StopError
+    def stop(samples, of, size):
+        if samples:
+            raise StopError
 
     upload(some_photos, f"{s3}/photos")
     with pytest.raises(StopError):
@@ -133,7 +137,7 @@ def test_what_is_there_is_never_replaced(photos, s3):
 def test_the_second_converter_into_a_bucket_is_told_of_the_first(photos, s3):
     said = []
 
-    def second(samples, size):
+    def second(samples, of, size):
         if not said:
             with pytest.raises(UsageError) as raised:
                 tiering.convert(photos, f"{s3}/store", "lmdb", shard_bytes=100_000)

@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 
+import numpy as np
 import pytest
 
 import tiering
@@ -47,6 +48,19 @@ def test_every_flipped_bit_is_found_wherever_it_is(store):
         assert not ok or _parses_alike(path, at, bit), f"{path.name} byte {at} bit {bit}"
         flip(path, at, bit)
     assert tiering.verify(store).ok
+
+
+@pytest.mark.parametrize("column", ["size", "offset"])
+@pytest.mark.parametrize("value", [-1, 1 << 40, 10**6])
+def test_an_index_that_leads_astray_is_a_named_error_for_readers_too(store, column, value):
+    path = store / "index" / column / "c" / "0"
+    numbers = np.fromfile(path, dtype="<i8")
+    numbers[5] = value
+    numbers.tofile(path)
+    with pytest.raises(StoreError, match="within the first"):
+        tiering.open_store(store).read(np.arange(300))
+    tiering.open_store(store).announce(np.arange(300))
+    assert not tiering.verify(store).ok
 
 
 def _parses_alike(path, at, bit):

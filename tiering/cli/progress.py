@@ -12,11 +12,11 @@ from tiering.units import format_rate
 
 
 @contextmanager
-def progress(what: str, *, show: bool | None = None) -> Iterator[Callable[[int, int], None]]:
+def progress(what: str, *, show: bool | None = None) -> Iterator[Callable[[int, int, int], None]]:
     """Show progress of samples and bytes; nothing in a pipe unless asked for.
 
     what: the work, as a word. show: --progress or --no-progress; by default, whether stderr is a terminal.
-    Yields a function that takes samples and bytes done so far.
+    Yields a function that takes samples done, samples in all, and bytes done; its first call tells what was before.
     """
     console = talk()
     columns = (
@@ -27,8 +27,12 @@ def progress(what: str, *, show: bool | None = None) -> Iterator[Callable[[int, 
     with Progress(*columns, console=console, transient=True, disable=disable) as bar:
         task = bar.add_task(what, total=None, rate="")
 
-        def advance(samples: int, size: int) -> None:
+        before: list[int] = []
+
+        def advance(samples: int, of: int, size: int) -> None:
+            before[:] = before or [size]
             elapsed = bar.tasks[0].elapsed or 0.0
-            bar.update(task, completed=samples, rate=format_rate(size / elapsed) if elapsed else "")
+            rate = format_rate((size - before[0]) / elapsed) if elapsed and size > before[0] else ""
+            bar.update(task, completed=samples, total=of, rate=rate)
 
         yield advance

@@ -14,7 +14,8 @@ from tiering.convert.finish import OnError
 from tiering.convert.listing import SCHEMA, Listing, blocks, make_listing, renumber
 from tiering.convert.lookup import NOWHERE, Lookup
 from tiering.convert.plan import make_plan
-from tiering.convert.run import Job, Progress, Workers, run_job
+from tiering.convert.progress import Progress, no_progress
+from tiering.convert.run import Job, Workers, run_job
 from tiering.convert.workspace import workspace
 from tiering.dataset.scan import display
 from tiering.dataset.source import open_source
@@ -37,7 +38,7 @@ def append(
     workers: int | None = None,
     dask: str | None = None,
     executor: Executor | None = None,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> Manifest:
     """Add the images of a source that a store does not hold yet, as new shards; nothing that is there is rewritten.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from tiering.convert.finish import as_field
 from tiering.convert.listing import Rows, blocks, make_listing
 from tiering.convert.lookup import NOWHERE, Lookup
+from tiering.convert.progress import Progress
 from tiering.convert.workspace import BAD_FILES
 from tiering.dataset.pixels import to_pixels
 from tiering.dataset.scan import display
@@ -36,7 +37,7 @@ class Comparison:
         self._listing = make_listing(open_source(source), scratch / "listing")
         self._settings = store.manifest.settings
 
-    def differences(self, progress: Callable[[int, int], None] | None) -> Iterator[str]:
+    def differences(self, progress: Progress) -> Iterator[str]:
         """Say how the store differs from the source, a line for each sample."""
         store, listing = self._store, self._listing
         held = Lookup(len(listing), listing.keys)
@@ -53,8 +54,7 @@ class Comparison:
             packed[found[there]] = True
             yield from self._differ(samples[there], listing.rows(found[there]))
             compared += int(store.index.size[samples].sum())
-            if progress:
-                progress(int(samples[-1]) + 1, compared)
+            progress(int(samples[-1]) + 1, len(store), compared)
         left_out = self._left_out()
         for rows in blocks(len(listing)):
             for key in listing.keys(rows[~packed[rows]]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,7 @@ import google_crc32c
 import numpy as np
 
 from tiering.convert.listing import blocks
+from tiering.convert.progress import Progress, no_progress
 from tiering.dataset.pixels import encode_png
 from tiering.errors import StoreError, UsageError
 from tiering.store.base import Store, shape_of
@@ -27,7 +28,7 @@ def export(
     store: str | os.PathLike[str],
     directory: str | os.PathLike[str],
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = no_progress,
 ) -> int:
     """Write every image of a store back to a file of its original name; a folder's tree comes out byte for byte.
 
@@ -54,8 +55,7 @@ def export(
             if told:
                 table.writerow(row)
             written += size
-            if progress:
-                progress(number, written)
+            progress(number, len(opened), written)
     return len(opened)
 
 

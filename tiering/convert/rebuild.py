@@ -14,8 +14,9 @@ from tiering.convert.listing import Listing, make_listing
 from tiering.convert.lookup import NOWHERE, Lookup
 from tiering.convert.pack import ShardTask, pack_shard
 from tiering.convert.pool import run_tasks
+from tiering.convert.progress import Progress, no_progress
 from tiering.convert.receipt import read_receipt, receipt_place
-from tiering.convert.run import Progress, Workers
+from tiering.convert.run import Workers
 from tiering.convert.verify import check_index, check_shard_file
 from tiering.convert.workspace import workspace
 from tiering.dataset.scan import display
@@ -34,7 +35,7 @@ def rebuild(
     workers: int | None = None,
     dask: str | None = None,
     executor: Executor | None = None,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> list[str]:
     """Find the shards of a finished store that are missing or damaged, and pack just those again.
 
@@ -66,7 +67,8 @@ def rebuild(
         listing = make_listing(open_source(source), space.scratch / "listing")
         tasks = _tasks(place, listing, base, damaged, work)
         crew = Workers(workers, dask, executor)
-        done = 0
+        done = size = 0
+        wanted = sum(base.manifest.shards[number].samples for number in damaged)
         try:
             for packed in run_tasks(crew.opener(len(damaged)), pack_shard, tasks, ahead=4):
                 shard = base.manifest.shards[packed.number]
@@ -81,8 +83,8 @@ def rebuild(
                     )
                 (rebuilt / shard.name).move(place / shard.name)
                 done += packed.samples
-                if progress:
-                    progress(done, packed.size)
+                size += packed.size
+                progress(done, wanted, size)
         finally:
             work.remove()
             if space.found is None:

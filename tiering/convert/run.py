@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from tiering.convert.listing import Listing, make_listing
 from tiering.convert.pack import Packed, ShardTask, pack_shard
 from tiering.convert.plan import ShardPlan, make_plan
 from tiering.convert.pool import MakeExecutor, dask_cluster, given, process_pool, run_tasks
+from tiering.convert.progress import Progress, no_progress
 from tiering.convert.receipt import Receipt
 from tiering.convert.settings import Packing, choose_settings
 from tiering.convert.workspace import Record, Workspace, workspace
@@ -27,8 +28,6 @@ from tiering.place import Place, sync
 from tiering.store.base import Store
 from tiering.store.manifest import MANIFEST, Kind, Manifest, Settings, Source
 from tiering.store.open import WORK
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ def convert(
     workers: int | None = None,
     dask: str | None = None,
     executor: Executor | None = None,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> Manifest:
     """Pack images into an LMDB or Zarr store. Killed at any moment and called again, it goes on where it was.
 
@@ -81,7 +80,7 @@ def convert(
     on_error: what to do about images that cannot be packed: "fail" at the end with all of them listed, "skip" them,
     or put copies in "quarantine". overwrite: replace a finished local store. restart: begin an unfinished conversion
     anew. workers: processes, the usable cores by default; dask: address of a Dask scheduler, or "local"; executor: run
-    on this instead. progress: told samples and bytes packed so far.
+    on this instead. progress: told samples packed, samples in all, and bytes packed.
 
     Returns the manifest. Raises DatasetError for images that cannot be packed or a source that changed under an
     unfinished conversion, UsageError where the output exists or another converter is at work on it, MachineError for a
@@ -154,7 +153,7 @@ class Job:
 
 
 def run_job(
-    job: Job, directory: Path, crew: Workers, on_error: OnError, *, restart: bool, progress: Progress | None
+    job: Job, directory: Path, crew: Workers, on_error: OnError, *, restart: bool, progress: Progress
 ) -> Manifest:
     """Pack what no receipt says is done, and finish the store.
 
@@ -171,10 +170,10 @@ def run_job(
         else:
             samples, size = samples + done.shard.samples, size + int(done.columns["size"].sum())
     tasks = (job.task(number) for number in missing)
+    progress(samples, job.plan.n, size)
     for packed in _packed(crew, tasks, len(missing)):
         samples, size = samples + packed.samples, size + packed.size
-        if progress:
-            progress(samples, size)
+        progress(samples, job.plan.n, size)
 
     def receipts() -> Iterator[Receipt]:
         for number in job.numbers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ import numpy as np
 
 from tiering.convert.compare import Comparison
 from tiering.convert.listing import blocks
+from tiering.convert.progress import Progress, no_progress
 from tiering.dataset.scan import display
 from tiering.errors import StoreError, TieringError
 from tiering.place import Place
@@ -26,8 +27,6 @@ from tiering.store.open import WORK, open_store
 
 _BATCH: Final = 1024
 _KEPT: Final = 100
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +56,12 @@ def verify(
     *,
     source: str | os.PathLike[str] | None = None,
     quick: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> Verification:
     """Check every file of a store and the CRC-32C of every sample; with a source, every byte and label against it.
 
     store: a packed store, path or URL; source: what it was packed from; quick: look at structure and sizes only.
-    progress: told samples and bytes checked.
+    progress: told samples checked, samples in all, and bytes checked.
     Returns what was found. Raises StoreError where there is no finished store to check, or its manifest is damaged.
     """
     opened = open_store(store)
@@ -80,13 +79,16 @@ def verify(
     )
     # A damaged index names and places samples wrongly: it is the finding, and no guide to others.
     with tempfile.TemporaryDirectory(prefix="tiering-") as scratch:
+        checked = 0
         for first, shard in _shards(opened):
             found = [*check_shard_file(opened.place, shard, Path(scratch), quick=quick)]
             if sound and not quick:
                 rows = np.arange(first, first + shard.samples, dtype=np.int64)
-                found += _samples(opened, shard, rows, walk=not found, scratch=Path(scratch), progress=progress)
+                found += _samples(opened, shard, rows, walk=not found, scratch=Path(scratch))
             if not problems.add(found):
                 problems.damaged.append(shard.name)
+            checked += shard.bytes
+            progress(first + shard.samples, len(opened), checked)
         if source is not None and sound and not quick:
             problems.add(Comparison(opened, source, Path(scratch)).differences(progress))
     return Verification(
@@ -188,9 +190,7 @@ def _shards(store: Store) -> Iterator[tuple[int, Shard]]:
         first += shard.samples
 
 
-def _samples(
-    store: Store, shard: Shard, rows: IndexArray, *, walk: bool, scratch: Path, progress: Progress | None
-) -> Iterator[str]:
+def _samples(store: Store, shard: Shard, rows: IndexArray, *, walk: bool, scratch: Path) -> Iterator[str]:
     """Check a shard's samples against their CRC-32Cs; an LMDB shard that is as written, by LMDB's own view too."""
     if walk and store.manifest.kind == "lmdb":
         local = (store.place / shard.name).local or scratch / "shard"
@@ -198,8 +198,6 @@ def _samples(
     if (store.place / shard.name).exists() and (store.place / shard.name).size() == shard.bytes:
         for block in blocks(len(rows), _BATCH):
             yield from _batch(store, rows[block])
-            if progress:
-                progress(int(rows[block[-1]]) + 1, int(store.index.size[: rows[block[-1]] + 1].sum()))
 
 
 def _batch(store: Store, rows: IndexArray) -> Iterator[str]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from tiering.dataset.pixels import PixelShape
 from tiering.place import Place
+from tiering.store.columns import damaged
 from tiering.store.index import Index
 from tiering.store.manifest import Manifest
 
@@ -92,6 +93,24 @@ def sample_of(store: Store, i: int) -> Sample:
         raise IndexError(f"sample {i} of a store of {n:,}")
     at = np.array([i % n], dtype=np.int64)
     return Sample(store.read(at)[0], int(store.index.label[at[0]]), os.fsdecode(store.index.keys(at)[0]))
+
+
+def check_ranges(store: Store, ranges: ByteRanges, limit: IndexArray, shape: PixelShape | None) -> None:
+    """Raise StoreError where the index places a sample outside its file: a damaged one must not read something else.
+
+    limit: int64, end of the bytes that each range must lie in; shape: of the samples, where they are pixels.
+    """
+    end = ranges.offset + ranges.size
+    bad = (ranges.offset < 0) | (ranges.size < 0) | (end > limit)
+    if shape is not None:
+        bad |= ranges.size != shape.nbytes
+    if bad.any():
+        at = int(np.argmax(bad))
+        raise damaged(
+            store.place / store.manifest.index,
+            f"samples within the first {limit[at]:,} bytes of their shard",
+            f"one from {ranges.offset[at]:,} to {end[at]:,}",
+        )
 
 
 def images_of(raw: Sequence[Buffer], shape: PixelShape | None) -> Images:

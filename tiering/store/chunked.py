@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tiering.errors import StoreError
 from tiering.place import Place
-from tiering.store.base import Buffer, Images, IndexArray, Sample, images_of, sample_of
+from tiering.store.base import Buffer, ByteRanges, Images, IndexArray, Sample, check_ranges, images_of, sample_of
 from tiering.store.codecs import parse_codec
 from tiering.store.index import Index, open_index
 from tiering.store.manifest import Manifest, Settings
@@ -35,6 +35,8 @@ class ChunkedStore:
         self._shape = settings.pixels.shape if settings.pixels else None
         self._codec = parse_codec(settings.codec)
         self._files = shard_files(place, manifest.shards)
+        counts: npt.NDArray[np.int64] = np.array([shard.samples for shard in manifest.shards], dtype=np.int64)
+        self._ends = np.cumsum(counts)
         self._tables: dict[int, npt.NDArray[np.int64]] = {}
         self._held: dict[int, bytes] = {}
 
@@ -49,8 +51,13 @@ class ChunkedStore:
         return type(self), (self.place, self.manifest, self._settings)
 
     def read(self, indices: IndexArray) -> Images:
-        """Decode samples, in the order asked for. Raises StoreError for a chunk that does not decode."""
+        """Decode samples, in the order asked for. Raises StoreError for a damaged index or chunk."""
         offset, size, chunk = self.index.offset[indices], self.index.size[indices], self._settings.chunk_bytes
+        shard_bytes = self._settings.shard_bytes
+        shard = np.searchsorted(self._ends, indices, side="right")
+        check_ranges(
+            self, ByteRanges(shard, offset - shard * shard_bytes, size), np.full(len(indices), shard_bytes), self._shape
+        )
         found: list[Buffer] = [b""] * len(indices)
         # In order of place, so that a batch decodes each chunk once however few are held.
         for at in np.argsort(offset, kind="stable").tolist():

@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 import re
 import struct
-import warnings
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,12 +17,14 @@ from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import numcodecs
-from zarr.abc.codec import BytesBytesCodec
-from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
-from zarr.codecs.numcodecs import LZ4
-from zarr.errors import ZarrUserWarning
 
 from tiering.errors import UsageError
+
+#: A codec as zarr.json describes it: its name and its configuration.
+Description = dict[str, Any]
+
+# As zarr has it too: its own threads would make blosc fast here and slow in every worker.
+numcodecs.blosc.use_threads = False
 
 _COMPRESSORS: Final = ("lz4", "lz4hc", "zstd", "zlib", "blosclz")
 
@@ -77,12 +78,12 @@ class Codec:
             said = str(error) or "it asks for more memory than there is"
             raise ValueError(f"{self.name} cannot decode {len(chunk):,} bytes: {said}") from error
 
-    def compressors(self) -> list[BytesBytesCodec] | None:
-        """Return what zarr.create_array takes as compressors; None for "none".
+    def compressors(self) -> list[Description] | None:
+        """Return what zarr.create_array takes as compressors, as zarr.json names them; None for "none".
 
         Readers of an array with lz4 are told by zarr that the Zarr v3 specification does not know it.
         """
-        described = _coder(self.name).described()
+        described = _coder(self.name).described
         return None if described is None else [described]
 
 
@@ -113,20 +114,21 @@ def _unknown(name: str, found: str, near: list[str]) -> UsageError:
 class _Coder(Protocol):
     """What does a codec's work."""
 
+    @property
+    def described(self) -> Description | None: ...
+
     def encode(self, chunk: bytes | memoryview) -> bytes: ...
     def decode(self, chunk: bytes | memoryview) -> bytes | memoryview: ...
-    def described(self) -> BytesBytesCodec | None: ...
 
 
 class _Plain:
+    described = None
+
     def encode(self, chunk: bytes | memoryview) -> bytes:
         return bytes(chunk)
 
     def decode(self, chunk: bytes | memoryview) -> bytes | memoryview:
         return chunk
-
-    def described(self) -> None:
-        return None
 
 
 class _Gzip:
@@ -134,6 +136,7 @@ class _Gzip:
 
     def __init__(self, level: int) -> None:
         self._level = level
+        self.described = _description("gzip", level=level)
 
     def encode(self, chunk: bytes | memoryview) -> bytes:
         return zlib.compress(chunk, self._level, wbits=16 + zlib.MAX_WBITS)
@@ -145,14 +148,11 @@ class _Gzip:
             raise ValueError("it ends early" if not decoder.eof else "bytes follow its end")
         return plain
 
-    def described(self) -> BytesBytesCodec:
-        return GzipCodec(level=self._level)
-
 
 class _Numcodec:
     """A codec of numcodecs, and what Zarr calls it."""
 
-    def __init__(self, codec: Any, described: Callable[[], BytesBytesCodec]) -> None:
+    def __init__(self, codec: Any, described: Description) -> None:
         self._codec = codec
         self.described = described
 
@@ -177,11 +177,8 @@ class _Blosc(_Numcodec):
         return super().decode(chunk)
 
 
-def _lz4(acceleration: int) -> BytesBytesCodec:
-    # The warning, that other readers may not know lz4, is for those who choose it: our documentation gives it.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ZarrUserWarning)
-        return LZ4(acceleration=acceleration)
+def _description(name: str, **configuration: Any) -> Description:
+    return {"name": name, "configuration": configuration}
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,20 +196,26 @@ def _blosc(compressor: str, shuffle: str) -> _Family:
         # Items are of one byte: numcodecs takes that from the chunk.
         return _Blosc(
             numcodecs.Blosc(compressor, level, _SHUFFLES.index(shuffle)),
-            lambda: BloscCodec(typesize=1, cname=compressor, clevel=level, shuffle=shuffle),  # type: ignore[arg-type]
+            _description("blosc", typesize=1, cname=compressor, clevel=level, shuffle=shuffle, blocksize=0),
         )
 
     name = f"blosc-{compressor}" if shuffle == _SHUFFLE else f"blosc-{compressor}-{shuffle}"
     return _Family(name, range(10), 5, coder)
 
 
+def _lz4(acceleration: int) -> _Coder:
+    return _Numcodec(numcodecs.LZ4(acceleration), _description("numcodecs.lz4", acceleration=acceleration))
+
+
+def _zstd(level: int) -> _Coder:
+    return _Numcodec(numcodecs.Zstd(level), _description("zstd", level=level, checksum=False))
+
+
 #: By the part of a name in front of the colon, however long that is written.
 _FAMILIES: Final = {
     "none": _Family("none", range(0), 0, lambda _: _Plain()),
-    "lz4": _Family("lz4", range(1, 65538), 1, lambda level: _Numcodec(numcodecs.LZ4(level), lambda: _lz4(level))),
-    "zstd": _Family(
-        "zstd", range(1, 23), 3, lambda level: _Numcodec(numcodecs.Zstd(level), lambda: ZstdCodec(level=level))
-    ),
+    "lz4": _Family("lz4", range(1, 65538), 1, _lz4),
+    "zstd": _Family("zstd", range(1, 23), 3, _zstd),
     "gzip": _Family("gzip", range(10), 5, _Gzip),
     **{
         f"blosc-{compressor}{suffix}": _blosc(compressor, suffix.removeprefix("-") or _SHUFFLE)

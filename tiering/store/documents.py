@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import zarr
-from zarr.core.buffer import Buffer
-from zarr.storage import MemoryStore
+if TYPE_CHECKING:
+    from zarr.core.buffer import Buffer
 
 
 def zarr_documents(groups: Sequence[str], arrays: Mapping[str, Mapping[str, Any]]) -> dict[str, bytes]:
@@ -16,11 +16,19 @@ def zarr_documents(groups: Sequence[str], arrays: Mapping[str, Mapping[str, Any]
     groups: their paths, "" for the root; arrays: arguments of zarr.create_array by path.
     Returns the contents of each zarr.json by its path.
     """
+    # Imported here, because the workers that pack and read need no zarr, and it takes a fifth of their start.
+    import zarr  # noqa: PLC0415
+    from zarr.errors import ZarrUserWarning  # noqa: PLC0415
+    from zarr.storage import MemoryStore  # noqa: PLC0415
+
     written: dict[str, Buffer] = {}
     memory = MemoryStore(store_dict=written)
     for group in groups:
         zarr.create_group(memory, path=group, zarr_format=3)
-    for path, described in arrays.items():
-        zarr.create_array(memory, name=path, zarr_format=3, **described)
+    with warnings.catch_warnings():
+        # The warning, that other readers may not know lz4, is for those who choose it: the documentation gives it.
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        for path, described in arrays.items():
+            zarr.create_array(memory, name=path, zarr_format=3, **described)
     names = [f"{path}/zarr.json".lstrip("/") for path in [*groups, *arrays]]
     return {name: written[name].to_bytes() for name in names}

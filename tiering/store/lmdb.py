@@ -23,8 +23,9 @@ from tiering.errors import MachineError, StoreError, TieringError, from_os_error
 
 IndexArray = npt.NDArray[np.int64]
 
-#: Dirty pages are held until the commit, so a transaction is bounded in bytes as well as in samples.
-_COMMIT_BYTES: Final = 32 << 20
+#: Dirty pages are held until the commit. As long as they fit in a core's cache, writing them is a third as dear as from
+#: memory: 2 MiB packs 110 kB images at 3.5 GB/s, 32 MiB at 1.1.
+_COMMIT_BYTES: Final = 2 << 20
 _COMMIT_SAMPLES: Final = 1000
 _EDGE: Final = 64
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from tiering.errors import StoreError
 from tiering.place import Place
-from tiering.store.base import ByteRanges, Images, IndexArray, Sample, images_of, sample_of, shape_of
+from tiering.store.base import ByteRanges, Images, IndexArray, Sample, check_ranges, images_of, sample_of, shape_of
 from tiering.store.index import Index, open_index
 from tiering.store.manifest import Manifest
 from tiering.store.shards import shard_files
@@ -29,6 +31,7 @@ class PackedStore:
         self._origins = origins
         counts: npt.NDArray[np.int64] = np.array([shard.samples for shard in manifest.shards], dtype=np.int64)
         self._ends = np.cumsum(counts)
+        self._bytes: npt.NDArray[np.int64] = np.array([shard.bytes for shard in manifest.shards], dtype=np.int64)
         self._files = shard_files(place, manifest.shards)
 
     def __len__(self) -> int:
@@ -42,9 +45,11 @@ class PackedStore:
         return type(self), (self.place, self.manifest, self._origins)
 
     def byte_ranges(self, indices: IndexArray) -> ByteRanges:
-        """Say where samples lie in `files()`."""
+        """Say where samples lie in `files()`. Raises StoreError where the index is damaged."""
         file = np.searchsorted(self._ends, indices, side="right")
-        return ByteRanges(file, self.index.offset[indices] - self._origins[file], self.index.size[indices])
+        ranges = ByteRanges(file, self.index.offset[indices] - self._origins[file], self.index.size[indices])
+        check_ranges(self, ranges, self._bytes[file], self._shape)
+        return ranges
 
     def read(self, indices: IndexArray) -> Images:
         """Return samples in the order asked for, encoded ones as views. Raises StoreError for a shard that changed."""
@@ -53,9 +58,10 @@ class PackedStore:
 
     def announce(self, indices: IndexArray) -> None:
         """Start reading samples into the page cache without waiting for them."""
-        if len(indices):
-            ranges = self.byte_ranges(indices)
-            self._files.announce(ranges.file, ranges.offset, ranges.size)
+        with suppress(StoreError):  # read() will say it
+            if len(indices):
+                ranges = self.byte_ranges(indices)
+                self._files.announce(ranges.file, ranges.offset, ranges.size)
 
     def files(self) -> list[Path]:
         """Return the shard files, where they are local."""
