@@ -114,7 +114,7 @@ def _estimate(name: str, chunks: list[bytes], amplification: float, bandwidth: f
 def _seconds(decode: Callable[[bytes], object], stored: list[bytes]) -> float:
     """Time the decoding of chunks by this thread's own clock, which stands while others have the processor.
 
-    It hears of all the work: importing zarr.codecs has turned off blosc's own threads.
+    It hears of all the work, since blosc's own threads are turned off.
     """
     begin = time.thread_time()
     for chunk in stored:

@@ -1,4 +1,4 @@
-"""Codecs of Zarr chunks: those there are, by name, and which of them pays for the samples at hand.
+"""Codecs of Zarr chunks, by name.
 
 Chunks are encoded as plain Zarr readers expect them. What is damaged is found at decoding by gzip, whose CRC-32 covers
 every byte; lz4, zstd and blosc (of any kind, blosc-zlib too) find some damage and decode the rest into other bytes of

@@ -93,6 +93,9 @@ def _chunks(images: Iterable[bytes], chunk_bytes: int, offsets: list[int]) -> It
     for image in images:
         offsets.append(begin)
         begin += len(image)
+        if not held and len(image) == chunk_bytes:
+            yield image
+            continue
         pending.append(image)
         held += len(image)
         if held >= chunk_bytes:
