@@ -167,7 +167,7 @@ def _members(file: BinaryIO, size: int, where: str) -> Iterator[tuple[bytes, tar
     # TarFile takes a damaged header, and the end of the file, for the end of the archive.
     file.seek(end)
     block = file.read(_BLOCK)
-    if len(block) < _BLOCK:
+    if len(block) < _BLOCK or size % _BLOCK:
         raise _cut(where, size, "")
     if any(block):
         raise _no_tar(where, f"no valid header at byte {end:,}", size)
