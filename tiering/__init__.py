@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tiering.dataset.profile import DatasetProfile, profile_dataset
     from tiering.profile import Profile
     from tiering.serve.loader import Batch, Loader
+    from tiering.serve.quality import ShuffleQuality, shuffle_quality
     from tiering.store.base import Sample, Store
     from tiering.store.manifest import Manifest
     from tiering.store.open import open_store
@@ -47,6 +48,8 @@ _HOME = {
     "Manifest": "tiering.store.manifest",
     "Loader": "tiering.serve.loader",
     "Batch": "tiering.serve.loader",
+    "shuffle_quality": "tiering.serve.quality",
+    "ShuffleQuality": "tiering.serve.quality",
 }
 
 __all__ = [
@@ -57,6 +60,7 @@ __all__ = [
     "Profile",
     "Recommendation",
     "Sample",
+    "ShuffleQuality",
     "Store",
     "TraceProfile",
     "Verdict",
@@ -71,6 +75,7 @@ __all__ = [
     "read_trace",
     "rebuild",
     "recommend",
+    "shuffle_quality",
     "verify",
 ]
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import json
+import threading
+from collections import Counter
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import tiering
 from tests.invariants import assert_every_sample_once, served
@@ -16,17 +19,14 @@ def store(photos):
     return tiering.open_store(photos)
 
 
-@settings(max_examples=60, deadline=None)
-@given(batch_size=st.integers(1, 400), world_size=st.integers(1, 9), seed=st.integers(0, 99), shuffle=st.booleans())
-def test_ranks_serve_every_sample_exactly_once(photos, batch_size, world_size, seed, shuffle):
-    store = tiering.open_store(photos)
+@pytest.mark.parametrize("shuffle", ["global", "block", False])
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_every_kind_of_store_serves_every_sample_once(packed, shuffle, world_size):
+    store = tiering.open_store(packed)
     loaders = [
-        tiering.Loader(store, batch_size, seed=seed, shuffle=shuffle, rank=rank, world_size=world_size)
-        for rank in range(world_size)
+        tiering.Loader(store, 32, shuffle=shuffle, rank=rank, world_size=world_size) for rank in range(world_size)
     ]
     assert_every_sample_once(loaders, epoch=1, samples=300)
-    lengths = [len(served(loader, 0)) for loader in loaders]
-    assert max(lengths) - min(lengths) <= 1
 
 
 def test_the_order_differs_between_epochs_and_equals_itself(packed):
@@ -75,7 +75,17 @@ def test_more_ranks_than_samples_leave_some_with_nothing(store):
     assert [len(served(loader, 0)) for loader in loaders] == [1, 0]
 
 
-@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"batch_size": 8, "rank": 2, "world_size": 2}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"batch_size": 0},
+        {"batch_size": 8, "rank": 2, "world_size": 2},
+        {"batch_size": 8, "shuffle": True},
+        {"batch_size": 8, "window": 0},
+        {"batch_size": 8, "num_threads": 0},
+        {"batch_size": 8, "prefetch": 0},
+    ],
+)
 def test_settings_that_make_no_sense_are_refused(store, wrong):
     with pytest.raises(ValueError, match="got"):
         tiering.Loader(store, **wrong)
@@ -87,3 +97,162 @@ def test_a_shard_that_vanishes_stops_the_epoch_with_a_named_error(photos, tmp_pa
     store.files()[0].unlink()
     with pytest.raises(tiering.errors.StoreError, match="no such file"):
         served(tiering.Loader(store, 32), 0)
+
+
+def test_after_an_epoch_comes_the_next(packed):
+    loader = tiering.Loader(tiering.open_store(packed), 64, seed=5)
+    orders = [[index for batch in loader for index in batch.indices.tolist()] for _ in range(3)]
+    assert loader.epoch == 3
+    assert orders == [served(loader, epoch) for epoch in range(3)]
+
+
+def test_a_state_in_the_middle_of_an_epoch_goes_on_where_it_was_taken(packed):
+    store = tiering.open_store(packed)
+    loader = tiering.Loader(store, 32, seed=2)
+    loader.set_epoch(4)
+    seen = []
+    for batch in loader:
+        seen += zip(batch.keys, map(bytes, batch.images), strict=True)
+        if len(seen) == 96:
+            state = json.dumps(loader.state_dict())
+            break
+    again = tiering.Loader(store, 32, seed=2)
+    again.load_state_dict(json.loads(state))
+    rest = [pair for batch in again for pair in zip(batch.keys, map(bytes, batch.images), strict=True)]
+    loader.set_epoch(5)
+    loader.set_epoch(4)
+    whole = [pair for batch in loader for pair in zip(batch.keys, map(bytes, batch.images), strict=True)]
+    assert seen + rest == whole
+    # The epoch that was resumed is over: the next one is whole again.
+    assert again.epoch == 5
+    assert again.state_dict()["position"] == 0
+    assert len(served(again, 5)) == 300
+
+
+def test_a_state_counts_what_the_training_has_behind_it(packed):
+    loader = tiering.Loader(tiering.open_store(packed), 32)
+    for number, _ in enumerate(loader, start=1):
+        if number == 6:
+            assert loader.state_dict()["position"] == 192
+            assert loader.state_dict(batches=4)["position"] == 128
+    assert loader.state_dict() == tiering.Loader(tiering.open_store(packed), 8).state_dict() | {"epoch": 1}
+
+
+def test_the_same_state_serves_every_kind_of_store(photos, tmp_path):
+    """Stores of one packing order: LMDB, Zarr and compressed Zarr go on from one another's states."""
+    stores = []
+    for name, kind, codec in [("a", "lmdb", "none"), ("b", "zarr", "none"), ("c", "zarr", "zstd")]:
+        tiering.convert(photos, tmp_path / name, kind, codec=codec)
+        stores.append(tiering.open_store(tmp_path / name))
+    state = tiering.Loader(stores[0], 50, seed=1).state_dict(batches=2)
+    rests = []
+    for store in stores:
+        loader = tiering.Loader(store, 25, seed=1)
+        loader.load_state_dict(state)
+        rests.append(
+            [(key, bytes(image)) for batch in loader for key, image in zip(batch.keys, batch.images, strict=True)]
+        )
+    assert rests[0] == rests[1] == rests[2]
+    assert len(rests[0]) == 200
+
+
+def test_limit_serves_the_first_of_each_epochs_order(packed):
+    store = tiering.open_store(packed)
+    loader = tiering.Loader(store, 32, seed=5, limit=70)
+    assert served(loader, 3) == served(tiering.Loader(store, 32, seed=5), 3)[:70]
+    assert len(loader) == 3
+
+
+def test_copies_are_bytes_of_their_own(packed):
+    store = tiering.open_store(packed)
+    views, copies = (next(iter(tiering.Loader(store, 16, copy=copy))).images for copy in (False, True))
+    assert all(type(image) is bytes for image in copies)
+    assert len(copies) == 16
+    assert list(copies) == [bytes(image) for image in views]
+    assert copies[-1] == bytes(views[-1])
+    assert copies[2:4] == [bytes(image) for image in views[2:4]]
+
+
+def test_views_outlive_the_store(packed, photos):
+    store = tiering.open_store(packed)
+    batch = next(iter(tiering.Loader(store, 300, shuffle=False)))
+    keys = batch.keys
+    store.close()
+    del store
+    gc.collect()
+    assert [bytes(image) for image in batch.images] == [(photos / key).read_bytes() for key in keys]
+
+
+def test_transforms_run_on_threads_and_see_whole_samples(packed, photos):
+    names = set()
+
+    def transform(sample):
+        names.add(threading.current_thread().name)
+        return sample.key, sample.label, bytes(sample.image)
+
+    loader = tiering.Loader(tiering.open_store(packed), 32, transform=transform, num_threads=3)
+    for batch in loader:
+        for (key, label, image), other, number in zip(batch.images, batch.keys, batch.labels, strict=True):
+            assert (key, label) == (other, number)
+            assert image == (photos / key).read_bytes()
+    assert threading.current_thread().name not in names
+    assert len(names) <= 3
+
+
+def test_a_transform_of_a_decoded_sample_gets_its_pixels(packed):
+    loader = tiering.Loader(tiering.open_store(packed), 32, decode=True, transform=lambda sample: sample.image.shape)
+    assert all(len(shape) == 3 for batch in loader for shape in batch.images)
+
+
+def test_what_a_transform_raises_stops_the_epoch(packed):
+    def transform(sample):
+        raise KeyError(sample.key)
+
+    before = threading.active_count()
+    with pytest.raises(KeyError):
+        next(iter(tiering.Loader(tiering.open_store(packed), 32, transform=transform)))
+    gc.collect()
+    assert threading.active_count() == before
+
+
+def test_threads_end_with_the_epoch_and_with_whoever_leaves_it(packed):
+    before = threading.active_count()
+    for _ in tiering.Loader(tiering.open_store(packed), 32, decode=True):
+        pass
+    iterator = iter(tiering.Loader(tiering.open_store(packed), 32, decode=True))
+    next(iterator)
+    iterator.close()
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("codec", ["none", "zstd"])
+def test_batches_of_pixels_that_are_kept_stay_as_they_were(photos, tmp_path, codec):
+    tiering.convert(photos, tmp_path / "pixels", "zarr", resize=(160, 150), codec=codec)
+    store = tiering.open_store(tmp_path / "pixels")
+    loader = tiering.Loader(store, 20, seed=3, prefetch=1)
+    kept = [(batch.indices, batch.images, batch.images[5]) for batch in loader for _ in range(1)]
+    for indices, images, sixth in kept:
+        assert images.shape == (20, 160, 150, 3)
+        assert np.array_equal(images, store.read(indices))
+        assert np.array_equal(sixth, images[5])
+    # What nobody keeps is used again: the whole epoch takes a few arrays.
+    addresses = Counter(batch.images.ctypes.data for batch in loader)
+    assert sum(addresses.values()) == 15
+    assert len(addresses) <= 8
+
+
+def test_a_vanished_chunk_stops_the_epoch_of_a_compressed_store(photos, tmp_path):
+    tiering.convert(photos, tmp_path / "store", "zarr", codec="zstd")
+    store = tiering.open_store(tmp_path / "store")
+    shard = store.files()[0]
+    shard.write_bytes(shard.read_bytes()[:100])
+    with pytest.raises(tiering.errors.StoreError, match="by the manifest"):
+        served(tiering.Loader(store, 32), 0)
+
+
+@pytest.mark.parametrize("ahead", [1, 1 << 30])
+def test_any_prefetch_serves_the_same(packed, ahead):
+    store = tiering.open_store(packed)
+    for extra in ({}, {"decode": True}):
+        one = tiering.Loader(store, 16, seed=1, prefetch=ahead, **extra)
+        assert served(one, 2) == served(tiering.Loader(store, 16, seed=1), 2)

@@ -42,6 +42,11 @@ class PixelShape:
             raise ValueError(f"no shape of pixels: {self.height} x {self.width} x {self.channels}")
 
     @property
+    def sides(self) -> tuple[int, int, int]:
+        """(height, width, channels), the shape of one sample's array."""
+        return self.height, self.width, self.channels
+
+    @property
     def nbytes(self) -> int:
         """Bytes of one sample."""
         return self.height * self.width * self.channels

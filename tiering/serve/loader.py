@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Final
+from functools import cached_property, partial
+from itertools import chain, islice
+from typing import Any, Final, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from tiering.dataset.images import decode as decode_image
 from tiering.machine import usable_cores
-from tiering.order import EpochOrder, IndexArray
-from tiering.store.base import Images, Store, shape_of
+from tiering.order import IndexArray
+from tiering.serve.ahead import Ahead, announced
+from tiering.serve.buffers import Buffers
+from tiering.serve.epochs import Epochs, State
+from tiering.serve.shuffle import WINDOW, Shuffle
+from tiering.store.base import Buffer, Images, PixelArray, Sample, Store, samples_in, shape_of
 
-#: How far ahead samples are announced. Enough for the device's queue, little enough to stay in the page cache.
+#: How many bytes the loader is ahead of its consumer by default: enough for the device's queue, little enough to stay
+#: in the page cache, and well within a budget of 256 MiB for a process.
 AHEAD_BYTES: Final = 64 << 20
 
-Pixels = npt.NDArray[np.uint8]
+#: What a thread makes as one piece of work, and about how many times as large as a file its pixels are.
+_PIECE_BYTES: Final = 4 << 20
+_PIECE_SAMPLES: Final = 64
+_DECODED: Final = 6
 
 
 @dataclass(frozen=True)
@@ -30,12 +37,12 @@ class Batch:
     """Some samples of one epoch, in its order.
 
     images: encoded bytes, as views of the store where that saves a copy; arrays uint8 (height, width, 3) when decoded;
-        one array uint8 (n, height, width, channels) from a store of pixels; labels: int32 (n,), -1 for none; indices:
-        int64 (n,), the samples' numbers in the store.
-    A view stays valid as long as it is referenced.
+        one array uint8 (n, height, width, channels) from a store of pixels; what the transform made, where there is
+        one. labels: int32 (n,), -1 for none; indices: int64 (n,), the samples' numbers in the store.
+    Views and arrays stay valid as long as they are referenced, even after the store is closed.
     """
 
-    images: Images | list[Pixels]
+    images: Images | Copied | list[Any]
     labels: npt.NDArray[np.int32]
     indices: IndexArray
     store: Store
@@ -49,16 +56,48 @@ class Batch:
         return [os.fsdecode(key) for key in self.store.index.keys(self.indices)]
 
 
+class Copied(Sequence[bytes]):
+    """Encoded images as bytes of their own, each copied out of the store when it is taken.
+
+    Copied one by one they are still in the processor's cache when they are decoded; a batch copied at once is not.
+    """
+
+    def __init__(self, views: Sequence[Buffer]) -> None:
+        self._views = views
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    @overload
+    def __getitem__(self, at: int) -> bytes: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[bytes]: ...
+    def __getitem__(self, at: int | slice) -> bytes | list[bytes]:
+        return [bytes(view) for view in self._views[at]] if isinstance(at, slice) else bytes(self._views[at])
+
+    def __iter__(self) -> Iterator[bytes]:
+        return map(bytes, self._views)
+
+
 class Loader:
-    """Serves epochs of batches: every sample of this rank exactly once an epoch, in an order fixed by (seed, epoch).
+    """Serves epochs of batches: every sample exactly once an epoch, in an order that only seed and epoch decide.
 
-    store: any Store. batch_size: samples in a batch; the last one of an epoch may be smaller unless drop_last.
-    shuffle: draw a new global order each epoch; otherwise in order of the store. seed: of the shuffles.
-    rank, world_size: this process serves positions rank, rank + world_size, ... of each epoch's order; shares
-        differ by one sample at most, and together the ranks serve each sample exactly once.
-    decode: give arrays instead of encoded bytes, on as many threads as there are usable cores.
+    store: any Store. batch_size: samples in a batch. Iterating serves one epoch and then goes on to the next one;
+    set_epoch chooses another.
+    shuffle: "global" draws each epoch from all orders; "block" shuffles within windows of `window` blocks of the store,
+        for compressed chunks of many samples and for slow origins; False keeps the order of the store.
+    seed: of the shuffles. limit: serve only that many samples, the first of each epoch's order.
+    rank, world_size: this process's share of every epoch. Together the ranks serve each sample exactly once. Their
+        numbers of batches are equal but for the end of an epoch: where fewer than world_size samples are left over,
+        only as many ranks have one more batch, of one sample.
+    drop_last: leave out the incomplete end: all ranks serve the same number of batches, all of batch_size samples.
+    decode: give arrays instead of encoded bytes. transform: called with each Sample (decoded before, where decode says
+        so), on threads; its results are the batch's images.
+    copy: give encoded images as bytes of their own instead of views, each copied when it is taken from the batch.
+    num_threads: for reading, decoding and transforming; by default the usable cores. prefetch: bytes the loader is
+        ahead of its consumer, announced to the kernel and, where threads work, read and decoded.
 
-    Raises ValueError for a batch size, rank or world size that makes no sense.
+    Raises ValueError for a setting that makes no sense.
     """
 
     def __init__(
@@ -66,80 +105,122 @@ class Loader:
         store: Store,
         batch_size: int,
         *,
-        shuffle: bool = True,
+        shuffle: Shuffle = "global",
         seed: int = 0,
         drop_last: bool = False,
         rank: int = 0,
         world_size: int = 1,
+        limit: int | None = None,
         decode: bool = False,
+        transform: Callable[[Sample], Any] | None = None,
+        copy: bool = False,
+        num_threads: int | None = None,
+        prefetch: int = AHEAD_BYTES,
+        window: int = WINDOW,
     ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        if not 0 <= rank < world_size:
-            raise ValueError(f"rank must lie in [0, world_size), got rank {rank} of {world_size}")
+        for name, value in {"num_threads": num_threads, "prefetch": prefetch}.items():
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
         self.store = store
         self.batch_size = batch_size
-        self.epoch = 0
-        self._shuffle = shuffle
-        self._seed = seed
-        self._rank, self._world_size = rank, world_size
-        self._decode = decode
-        share = len(range(rank, len(store), world_size))
-        self._samples = share // batch_size * batch_size if drop_last else share
+        self._epochs = Epochs(
+            len(store),
+            store.block,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            drop_last=drop_last,
+            rank=rank,
+            world_size=world_size,
+            limit=limit,
+            window=window,
+        )
+        self._decode, self._transform, self._copy = decode, transform, copy
+        self._threads = num_threads or usable_cores()
+        self._prefetch = prefetch
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that is served now, or next."""
+        return self._epochs.epoch
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
-        return math.ceil(self._samples / self.batch_size)
+        return len(self._epochs)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration serves."""
-        self.epoch = epoch
+        """Choose the epoch that the next iteration serves; from its start, unless a state of that epoch was loaded."""
+        self._epochs.set_epoch(epoch)
+
+    def state_dict(self, batches: int | None = None) -> State:
+        """Return the place in the epochs, to go on from in another process: a small dict, fit for JSON.
+
+        batches: how many batches of this iteration the training has behind it, where something between reads ahead (a
+        DataLoader with workers); by default all that were handed out. All ranks save after the same batch.
+        """
+        return self._epochs.state(batches)
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on behind a place: the next iteration serves the rest of its epoch.
+
+        The batch size, the number of ranks and the store's format may be others than before: what is left of the epoch
+        is dealt anew. Raises UsageError for a state of another order of samples.
+        """
+        self._epochs.load(state)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Serve one epoch."""
-        indices_of = self._order()
-        mean_bytes = max(1, self.store.manifest.image_bytes // max(1, len(self.store)))
-        ahead = max(1, AHEAD_BYTES // (mean_bytes * self.batch_size))
-        begins = range(0, self._samples, self.batch_size)
-        with (
-            ThreadPoolExecutor(1) as announcer,
-            _decoder(enabled=self._decode and shape_of(self.store.manifest) is None) as decoded,
-        ):
-            upcoming: deque[tuple[IndexArray, Future[None]]] = deque()
-            for number in range(len(begins)):
-                while len(upcoming) <= ahead and number + len(upcoming) < len(begins):
-                    indices = indices_of(begins[number + len(upcoming)])
-                    # On a thread: submitting reads costs as much processor time as consuming them.
-                    upcoming.append((indices, announcer.submit(self.store.announce, indices)))
-                indices, announced = upcoming.popleft()
-                # Whoever overtakes the announcements reads by page faults, 4 KiB at a time.
-                announced.result()
-                yield Batch(decoded(self.store.read(indices)), self.store.index.label[indices], indices, self.store)
+        """Serve one epoch, or the rest of one."""
+        return self.batches()
 
-    def _order(self) -> Callable[[int], IndexArray]:
-        """Return what gives the samples of the batch that begins at a position of this rank's share."""
-        order = EpochOrder(len(self.store), self._seed, self.epoch) if self._shuffle else None
+    def batches(self, first: int = 0, step: int = 1) -> Iterator[Batch]:
+        """Serve every step-th batch of the epoch from the first on: the part of one worker of several."""
+        drawn = chain.from_iterable(self._epochs.drawn(first, step))
+        told = announced(self.store, drawn, self.batch_size, self._prefetch)
+        views = self.store.views and not self._decode and self._transform is None
+        for indices, images in self._viewed(told) if views else self._worked(told):
+            self._epochs.count()
+            yield Batch(images, self.store.index.label[indices], indices, self.store)
+        self._epochs.set_epoch(self._epochs.epoch + 1)
 
-        def indices_of(begin: int) -> IndexArray:
-            end = min(begin + self.batch_size, self._samples)
-            positions = np.arange(begin, end, dtype=np.int64) * self._world_size + self._rank
-            return positions if order is None else order.at(positions)
+    def _viewed(self, batches: Iterable[IndexArray]) -> Iterator[tuple[IndexArray, Images | Copied]]:
+        for indices in batches:
+            images = self.store.read(indices)
+            yield indices, Copied(images) if self._copy and isinstance(images, list) else images
 
-        return indices_of
+    def _worked(self, batches: Iterable[IndexArray]) -> Iterator[tuple[IndexArray, Images | list[Any]]]:
+        """Read, decode and transform on threads, in pieces smaller than a batch."""
+        shape = None if self._transform else shape_of(self.store.manifest)
+        piece = min(samples_in(_PIECE_BYTES // (_DECODED if self._decode else 1), self.store.manifest), _PIECE_SAMPLES)
+        buffers = None if shape is None else Buffers(self.batch_size, shape.sides)
+        begun: deque[tuple[IndexArray, PixelArray | None]] = deque()
+
+        def calls() -> Iterator[tuple[Callable[[], Images | list[Any]], int]]:
+            for indices in batches:
+                pixels = buffers.take(len(indices)) if buffers else None
+                begun.append((indices, pixels))
+                for at in range(0, len(indices), piece):
+                    part, out = indices[at : at + piece], None if pixels is None else pixels[at : at + piece]
+                    yield partial(self._piece, part, out), len(part)
+
+        with Ahead(calls(), _size_of, self._threads, self._prefetch) as results:
+            for head in results:
+                indices, pixels = begun.popleft()
+                rest = list(islice(results, -(-len(indices) // piece) - 1))
+                yield indices, [*chain(head, *rest)] if pixels is None else pixels
+
+    def _piece(self, indices: IndexArray, out: PixelArray | None) -> Images | list[Any]:
+        images: Images | list[Any] = self.store.read(indices, out)
+        if self._decode and shape_of(self.store.manifest) is None:
+            images = [decode_image(image) for image in images]
+        if self._transform is None:
+            return images
+        labels, keys = self.store.index.label[indices].tolist(), self.store.index.keys(indices)
+        samples = map(Sample, images, labels, map(os.fsdecode, keys))
+        return [self._transform(sample) for sample in samples]
 
 
-class _decoder:  # noqa: N801 - reads as a function with a life
-    """Turns encoded images into arrays on threads (simplejpeg releases the GIL), or leaves them as they are."""
-
-    def __init__(self, *, enabled: bool) -> None:
-        self._pool = ThreadPoolExecutor(usable_cores()) if enabled else None
-
-    def __enter__(self) -> Callable[[Images], Images | list[Pixels]]:
-        pool = self._pool
-        if pool is None:
-            return lambda images: images
-        return lambda images: list(pool.map(decode_image, images))
-
-    def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+def _size_of(images: Images | list[Any]) -> int:
+    """Return the bytes that a piece of a batch holds; what tells no size counts as nothing."""
+    if isinstance(images, np.ndarray):
+        return images.nbytes
+    return sum(len(image) if isinstance(image, bytes) else getattr(image, "nbytes", 0) for image in images)

@@ -1,23 +1,32 @@
-"""The PyTorch face: a map-style dataset over any store."""
+"""The PyTorch face: a map-style dataset with a sampler, and an iterable dataset, over any store."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from tiering.errors import MachineError
+from tiering.machine import usable_cores
+from tiering.serve.epochs import Epochs, State
+from tiering.serve.loader import Loader
+from tiering.serve.shuffle import WINDOW, Shuffle
 from tiering.store.base import Sample, Store
 from tiering.store.open import open_store
 
 try:
-    from torch.utils.data import Dataset
+    import torch
+    from torch.utils.data import Dataset, IterableDataset, Sampler, get_worker_info
 except ImportError as error:
     raise MachineError(
         "tiering.serve.torch", expected="PyTorch", found="no module torch", action="pip install 'tiering[torch]'"
     ) from error
+
+#: What a state says beside the place: which worker of how many took it, and how many batches it had handed out.
+_WORKER: Final = "worker"
+_SERVED: Final = "served"
 
 
 class StoreDataset(Dataset[Any]):  # type: ignore[misc]
@@ -26,7 +35,8 @@ class StoreDataset(Dataset[Any]):  # type: ignore[misc]
     store: a store, its path or its URL. transform: applied to each Sample; by default the item is (bytes, label),
     or (array, label) from a store of pixels.
     __getitems__ hands a whole batch of indices to the store at once. Works with workers that are forked or spawned: a
-    store travels as a path, and the maps are made where they are used.
+    store travels as a path, and the maps are made where they are used. Give the DataLoader an EpochSampler for epochs
+    that can be resumed; EpochDataset reads further ahead and is faster.
     """
 
     def __init__(self, store: Store | str | Path, transform: Callable[[Sample], Any] | None = None) -> None:
@@ -52,8 +62,159 @@ class StoreDataset(Dataset[Any]):  # type: ignore[misc]
         ]
 
     def _item(self, sample: Sample) -> Any:
-        return self._transform(sample) if self._transform else (_plain(sample), sample.label)
+        return self._transform(sample) if self._transform else (_plain(sample.image), sample.label)
 
 
-def _plain(sample: Sample) -> bytes | np.ndarray[Any, Any]:
-    return sample.image if isinstance(sample.image, np.ndarray) else bytes(sample.image)
+class EpochSampler(Sampler[int]):  # type: ignore[misc]
+    """The indices that one rank takes of each epoch, in the same orders as the Loader's.
+
+    dataset: a StoreDataset, or anything with a length. shuffle, seed, limit, window: as the Loader has them. rank,
+    world_size: by default those of torch.distributed, where it is initialised. Ranks differ by one index at most;
+    drop_last leaves out the uneven end.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Any] | Sequence[Any],
+        *,
+        shuffle: Shuffle = "global",
+        seed: int = 0,
+        drop_last: bool = False,
+        rank: int | None = None,
+        world_size: int | None = None,
+        limit: int | None = None,
+        window: int = WINDOW,
+    ) -> None:
+        rank, world_size = _ranks(rank, world_size)
+        self._epochs = Epochs(
+            len(dataset),
+            dataset.store.block if isinstance(dataset, StoreDataset) else 1,
+            batch_size=1,
+            shuffle=shuffle,
+            seed=seed,
+            drop_last=drop_last,
+            rank=rank,
+            world_size=world_size,
+            limit=limit,
+            window=window,
+        )
+
+    def __len__(self) -> int:
+        return len(self._epochs)
+
+    def __iter__(self) -> Iterator[int]:
+        """Draw one epoch, or the rest of one, and go on to the next."""
+        for drawn in self._epochs.drawn():
+            for index in np.concatenate(drawn).tolist():
+                self._epochs.count()
+                yield index
+        self._epochs.set_epoch(self._epochs.epoch + 1)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration draws."""
+        self._epochs.set_epoch(epoch)
+
+    def state_dict(self, samples: int | None = None) -> State:
+        """Return the place in the epochs: behind so many samples of this rank, by default those that were drawn.
+
+        A DataLoader draws ahead of the training: say how many samples that has behind it.
+        """
+        return self._epochs.state(samples)
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on behind a place, with any number of ranks. Raises UsageError for a state of another order of samples."""
+        self._epochs.load(state)
+
+
+class EpochDataset(IterableDataset[Any]):  # type: ignore[misc]
+    """Shuffled epochs of whole batches, for a DataLoader with batch_size=None and any number of workers.
+
+    store: a store, its path or its URL. options: as the Loader has them; rank and world_size are by default those of
+    torch.distributed, where it is initialised, and the cores are shared among the workers. An item is (images, labels):
+    images as a Batch has them, but encoded ones as bytes; labels int64. Batches come in the same order whatever the
+    number of workers, each of which serves every so-many-th.
+    Call set_epoch before each epoch, as with torch's DistributedSampler; workers that persist hear of it too.
+    """
+
+    def __init__(
+        self,
+        store: Store | str | Path,
+        batch_size: int,
+        *,
+        rank: int | None = None,
+        world_size: int | None = None,
+        num_threads: int | None = None,
+        **options: Any,
+    ) -> None:
+        self.store = open_store(store) if isinstance(store, str | Path) else store
+        rank, world_size = _ranks(rank, world_size)
+        self._settings = {"batch_size": batch_size, "rank": rank, "world_size": world_size, **options}
+        self._threads = num_threads
+        self._loader = self._made(1)
+        # Which worker of how many is at work, and its batches: those loaded with a state, and those handed out.
+        self._worker: tuple[int, int] | None = None
+        self._loaded = self._served = 0
+        # In memory that workers share, so that those that persist hear of the next epoch.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        info = get_worker_info()
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        if self._loaded and self._worker != (worker, workers):
+            raise ValueError(f"the state is of (worker, workers) {self._worker}, and this is {(worker, workers)}")
+        self._loader.set_epoch(int(self._epoch))
+        place = self._loader.state_dict(0)
+        self._loader = self._made(workers)
+        self._loader.load_state_dict(place)
+        self._worker, self._served, self._loaded = (worker, workers), self._loaded, 0
+        for batch in self._loader.batches(worker + self._served * workers, workers):
+            self._served += 1
+            images = [_plain(image) for image in batch.images] if isinstance(batch.images, list) else batch.images
+            yield images, batch.labels.astype(np.int64)
+        self._worker, self._served = None, 0
+        if info is None:
+            self._epoch.fill_(self._loader.epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration serves; from its start, unless a state of that epoch was loaded."""
+        if epoch != int(self._epoch):
+            self._worker, self._loaded = None, 0
+        self._epoch.fill_(epoch)
+        self._loader.set_epoch(epoch)
+
+    def state_dict(self, batches: int | None = None) -> State:
+        """Return the place in the epochs.
+
+        batches: how many batches of this iteration the training has behind it. Then the state is the whole dataset's,
+        to go on with any number of ranks and workers. By default it is what this worker has handed out, as torchdata's
+        StatefulDataLoader asks for it, to go on with as many workers.
+        """
+        if batches is not None:
+            return self._loader.state_dict(batches)
+        place = self._loader.state_dict(0)
+        return place if self._worker is None else place | {_WORKER: list(self._worker), _SERVED: self._served}
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on behind a place. Raises UsageError for a state of another order of samples."""
+        self._loader.load_state_dict(state)
+        self._epoch.fill_(self._loader.epoch)
+        worker = state.get(_WORKER)
+        self._worker, self._loaded = (worker[0], worker[1]) if worker else None, state.get(_SERVED, 0)
+
+    def _made(self, workers: int) -> Loader:
+        threads = self._threads or max(1, usable_cores() // workers)
+        return Loader(self.store, num_threads=threads, **self._settings)
+
+
+def _ranks(rank: int | None, world_size: int | None) -> tuple[int, int]:
+    """Return what is given, or else torch.distributed's."""
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    found = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if distributed else (0, 1)
+    return found[0] if rank is None else rank, found[1] if world_size is None else world_size
+
+
+def _plain(image: Any) -> Any:
+    return bytes(image) if isinstance(image, memoryview) else image

@@ -1,17 +1,25 @@
-"""Tell the kernel about many ranges of mapped memory with one system call."""
+"""Tell the kernel what will be read: many ranges of mapped memory with one system call, or a whole file."""
 
 from __future__ import annotations
 
 import ctypes
 import os
-from typing import Any, Final
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from tiering.machine import libc_syscall
+
 _PROCESS_MADVISE: Final = 440  # the same number on every architecture (Linux 5.10)
 _WILLNEED: Final = 3
 _RANGES_A_CALL: Final = 1024  # UIO_MAXIOV
+
+#: The kernel reads of one range no more than the larger of the device's read-ahead and its largest request, and says
+#: nothing about the rest. Hardly a device has less than this.
+_PIECE: Final = 128 << 10
 
 U64Array = npt.NDArray[np.uint64]
 
@@ -24,10 +32,10 @@ def will_need(begin: U64Array, length: U64Array) -> bool:
     One process_madvise(2) for a thousand ranges: the interpreter lock is free for the whole of it, which it would not
     be between a thousand calls of madvise.
     """
-    syscall = _libc_syscall()
+    syscall = libc_syscall()
     if syscall is None or not hasattr(os, "pidfd_open"):
         return False
-    ranges = np.stack([begin, length], axis=1)
+    ranges = _pieces(begin, length)
     try:
         # Opened anew each time, because after a fork an old one would name the parent.
         itself = os.pidfd_open(os.getpid())
@@ -45,10 +53,23 @@ def will_need(begin: U64Array, length: U64Array) -> bool:
     return True
 
 
-def _libc_syscall() -> Any:
-    try:
-        syscall = ctypes.CDLL(None).syscall
-    except (OSError, AttributeError):
-        return None
-    syscall.restype = ctypes.c_long
-    return syscall
+def will_need_file(path: str | bytes | Path) -> None:
+    """Start reading a whole file into the page cache, without waiting for it; a file that is gone is left alone."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            for begin in range(0, os.fstat(descriptor).st_size, _PIECE):
+                os.posix_fadvise(descriptor, begin, _PIECE, os.POSIX_FADV_WILLNEED)
+        finally:
+            os.close(descriptor)
+
+
+def _pieces(begin: U64Array, length: U64Array) -> U64Array:
+    """Cut ranges into pieces: uint64 (k, 2) of begin and length."""
+    count = np.maximum((length + np.uint64(_PIECE - 1)) // np.uint64(_PIECE), 1).astype(np.int64)
+    of = np.repeat(np.arange(len(begin)), count)
+    nth = np.arange(len(of)) - np.repeat(np.cumsum(count) - count, count)
+    skipped = (nth * _PIECE).astype(np.uint64)
+    return np.stack([begin[of] + skipped, np.minimum(length[of] - skipped, np.uint64(_PIECE))], axis=1)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ from tiering.store.manifest import Manifest
 IndexArray = npt.NDArray[np.int64]
 PixelArray = npt.NDArray[np.uint8]
 Buffer = bytes | memoryview
+
+#: A block where nothing is encoded in chunks: a few milliseconds of reading, so that a seek before it weighs little.
+BLOCK_BYTES: Final = 8 << 20
 
 #: What a store hands out for many samples: encoded files, or pixels as uint8 of shape (n, height, width, channels).
 Images = list[Buffer] | PixelArray
@@ -51,11 +54,18 @@ class ByteRanges:
 
 
 class Store(Protocol):
-    """Random access to the samples of a dataset."""
+    """Random access to the samples of a dataset, from any number of threads.
+
+    views: whether read hands out views of mapped files. It costs next to nothing then, and once announced waits for
+        nothing; otherwise reading is work for threads.
+    block: number of neighbouring samples that are cheap to read together: those of a chunk, or BLOCK_BYTES of them.
+    """
 
     place: Place
     manifest: Manifest
     index: Index
+    views: bool
+    block: int
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -65,8 +75,11 @@ class Store(Protocol):
         """Return one sample; negative numbers count from the end. Raises IndexError."""
         ...
 
-    def read(self, indices: IndexArray) -> Images:
-        """Return many samples in the order asked for; encoded ones as views where that saves a copy."""
+    def read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
+        """Return many samples in the order asked for; encoded ones as views where that saves a copy.
+
+        out: where pixels go, uint8 (n, height, width, channels), contiguous; by default a new array.
+        """
         ...
 
     def byte_ranges(self, indices: IndexArray) -> ByteRanges | None:
@@ -113,14 +126,20 @@ def check_ranges(store: Store, ranges: ByteRanges, limit: IndexArray, shape: Pix
         )
 
 
-def images_of(raw: Sequence[Buffer], shape: PixelShape | None) -> Images:
-    """Return raw samples as what a store hands out: copied into one array where they are pixels."""
+def images_of(raw: Sequence[Buffer], shape: PixelShape | None, out: PixelArray | None) -> Images:
+    """Return raw samples as what a store hands out: copied into one array, out or a new one, where they are pixels."""
     if shape is None:
         return list(raw)
-    pixels = np.empty((len(raw), shape.nbytes), dtype=np.uint8)
+    pixels = np.empty((len(raw), *shape.sides), dtype=np.uint8) if out is None else out
+    rows = pixels.reshape(len(raw), shape.nbytes)
     for row, data in enumerate(raw):
-        pixels[row] = np.frombuffer(data, dtype=np.uint8)
-    return pixels.reshape(len(raw), shape.height, shape.width, shape.channels)
+        rows[row] = np.frombuffer(data, dtype=np.uint8)
+    return pixels
+
+
+def samples_in(size: int, manifest: Manifest) -> int:
+    """Return how many samples of the mean size lie in that many bytes, at least one."""
+    return max(1, size * manifest.samples // max(1, manifest.image_bytes))
 
 
 def shape_of(manifest: Manifest) -> PixelShape | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -10,8 +12,20 @@ import numpy.typing as npt
 
 from tiering.errors import StoreError
 from tiering.place import Place
-from tiering.store.base import Buffer, ByteRanges, Images, IndexArray, Sample, check_ranges, images_of, sample_of
+from tiering.store.base import (
+    Buffer,
+    ByteRanges,
+    Images,
+    IndexArray,
+    PixelArray,
+    Sample,
+    check_ranges,
+    images_of,
+    sample_of,
+    samples_in,
+)
 from tiering.store.codecs import parse_codec
+from tiering.store.held import HeldChunks
 from tiering.store.index import Index, open_index
 from tiering.store.manifest import Manifest, Settings
 from tiering.store.shards import shard_files
@@ -24,21 +38,24 @@ HELD_BYTES: Final = 64 << 20
 class ChunkedStore:
     """A packed dataset of compressed chunks: a sample costs the decoding of its chunks, unless they are held still.
 
-    Decoded chunks are held up to HELD_BYTES, the oldest given up first.
+    Decoded chunks are held up to HELD_BYTES. Decoding releases the interpreter lock.
     """
 
     def __init__(self, place: Place, manifest: Manifest, settings: Settings) -> None:
         self.place = place
         self.manifest = manifest
         self.index: Index = open_index(place / manifest.index, manifest.samples)
+        self.views = False
+        self.block = samples_in(settings.chunk_bytes, manifest)
         self._settings = settings
         self._shape = settings.pixels.shape if settings.pixels else None
         self._codec = parse_codec(settings.codec)
         self._files = shard_files(place, manifest.shards)
         counts: npt.NDArray[np.int64] = np.array([shard.samples for shard in manifest.shards], dtype=np.int64)
         self._ends = np.cumsum(counts)
+        self._bytes: npt.NDArray[np.int64] = np.array([shard.bytes for shard in manifest.shards], dtype=np.int64)
         self._tables: dict[int, npt.NDArray[np.int64]] = {}
-        self._held: dict[int, bytes] = {}
+        self._held = HeldChunks(HELD_BYTES // settings.chunk_bytes)
 
     def __len__(self) -> int:
         return self.manifest.samples
@@ -50,48 +67,79 @@ class ChunkedStore:
         """Travel to another process as a path."""
         return type(self), (self.place, self.manifest, self._settings)
 
-    def read(self, indices: IndexArray) -> Images:
+    def read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
         """Decode samples, in the order asked for. Raises StoreError for a damaged index or chunk."""
-        offset, size, chunk = self.index.offset[indices], self.index.size[indices], self._settings.chunk_bytes
-        shard_bytes = self._settings.shard_bytes
-        shard = np.searchsorted(self._ends, indices, side="right")
-        check_ranges(
-            self, ByteRanges(shard, offset - shard * shard_bytes, size), np.full(len(indices), shard_bytes), self._shape
-        )
+        offset, size = self._ranges(indices)
+        if self._shape is not None and self._shape.nbytes == self._settings.chunk_bytes:
+            # A chunk is a sample: nobody else will want it, and it can be decoded where it is wanted.
+            pixels = np.empty((len(indices), *self._shape.sides), dtype=np.uint8) if out is None else out
+            self._decode_rows(offset // self._settings.chunk_bytes, pixels.reshape(len(indices), self._shape.nbytes))
+            return pixels
         found: list[Buffer] = [b""] * len(indices)
         # In order of place, so that a batch decodes each chunk once however few are held.
         for at in np.argsort(offset, kind="stable").tolist():
-            begin, end = int(offset[at]), int(offset[at] + size[at])
-            numbers = range(begin // chunk, max(end - 1, begin) // chunk + 1)
-            whole = b"".join(self._chunk(number) for number in numbers)
-            found[at] = whole[begin - numbers[0] * chunk : end - numbers[0] * chunk]
-        return images_of(found, self._shape)
+            found[at] = self._sample(int(offset[at]), int(offset[at] + size[at]))
+        return images_of(found, self._shape, out)
 
-    def _chunk(self, number: int) -> bytes:
-        held = self._held.get(number)
-        if held is None:
-            held = self._decoded(number)
-            self._held[number] = held
-            if len(self._held) * self._settings.chunk_bytes > HELD_BYTES:
-                del self._held[next(iter(self._held))]
-        return held
+    def _ranges(self, indices: IndexArray) -> tuple[IndexArray, IndexArray]:
+        """Return where samples begin in the array, and their sizes in bytes; raise StoreError for impossible ones."""
+        offset, size, shard_bytes = self.index.offset[indices], self.index.size[indices], self._settings.shard_bytes
+        shard = np.searchsorted(self._ends, indices, side="right")
+        ranges = ByteRanges(shard, offset - shard * shard_bytes, size)
+        check_ranges(self, ranges, np.full(len(indices), shard_bytes), self._shape)
+        return offset, size
+
+    def _sample(self, begin: int, end: int) -> Buffer:
+        chunk = self._settings.chunk_bytes
+        numbers = range(begin // chunk, max(end - 1, begin) // chunk + 1)
+        chunks = [self._held.get(number, self._decoded) for number in numbers]
+        whole = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return whole[begin - numbers[0] * chunk : end - numbers[0] * chunk]
+
+    def _decode_rows(self, numbers: IndexArray, rows: PixelArray) -> None:
+        """Decode chunks into the rows of an array."""
+        for number, encoded, row in zip(numbers.tolist(), self._encoded(numbers), rows, strict=True):
+            try:
+                self._codec.decode_into(encoded, row.data)
+            except ValueError as error:
+                raise self._damaged(number, str(error)) from error
 
     def _decoded(self, number: int) -> bytes:
+        encoded = self._encoded(np.array([number]))[0]
+        try:
+            chunk = bytes(self._codec.decode(encoded))
+        except ValueError as error:
+            raise self._damaged(number, str(error)) from error
+        if len(chunk) != self._settings.chunk_bytes:
+            raise self._damaged(number, f"{len(chunk):,} bytes")
+        return chunk
+
+    def _encoded(self, numbers: IndexArray) -> Sequence[bytes | memoryview]:
+        """Return chunks as they are stored. Raises StoreError where a shard's table leads out of it."""
+        shard, within = np.divmod(numbers, self._settings.shard_bytes // self._settings.chunk_bytes)
+        entry = np.empty((len(numbers), 2), dtype=np.int64)
+        for each in np.unique(shard).tolist():
+            entry[shard == each] = self._table(each)[within[shard == each]]
+        bad = ~self._sound(shard, entry)
+        if bad.any():
+            at = int(np.argmax(bad))
+            raise self._damaged(int(numbers[at]), f"entry ({entry[at, 0]}, {entry[at, 1]}) in the shard's table")
+        return self._files.views(shard, entry[:, 0], entry[:, 1])
+
+    def _sound(self, shard: IndexArray, entry: IndexArray) -> npt.NDArray[np.bool_]:
+        """Tell which entries of shards' tables lie within their shards."""
+        limit = self._bytes[shard]
+        # Compared one by one first: the sum of two damaged numbers may be too large for 64 bits.
+        sound: npt.NDArray[np.bool_] = np.all((entry >= 0) & (entry <= limit[:, None]), axis=1)
+        sound &= entry[:, 0] + entry[:, 1] <= limit
+        return sound
+
+    def _damaged(self, number: int, found: str) -> StoreError:
         shard, within = divmod(number, self._settings.shard_bytes // self._settings.chunk_bytes)
-        offset, size = self._table(shard)[within]
-        found = f"entry ({offset}, {size}) in the shard's table"
-        if offset >= 0 and size >= 0 and offset + size <= self.manifest.shards[shard].bytes:
-            try:
-                chunk = bytes(self._codec.decode(self._files.views(*_one(shard, offset, size))[0]))
-                if len(chunk) == self._settings.chunk_bytes:
-                    return chunk
-                found = f"{len(chunk):,} bytes"
-            except ValueError as error:
-                found = str(error).lower()
-        raise StoreError(
+        return StoreError(
             f"{self.place}/{self.manifest.shards[shard].name}",
             expected=f"chunk {within} to decode into {self._settings.chunk_bytes:,} bytes",
-            found=found,
+            found=found.lower(),
             action=f"See which shards are damaged: tiering verify {self.place}",
         )
 
@@ -108,7 +156,21 @@ class ChunkedStore:
         """Return None: samples lie in compressed chunks."""
 
     def announce(self, indices: IndexArray) -> None:
-        """Do nothing: chunks are read when they are decoded."""
+        """Start reading the samples' chunks into the page cache without waiting for them."""
+        if self._files.resident():
+            return
+        with suppress(StoreError):  # read() will say it
+            offset, size = self._ranges(indices)
+            first = offset // self._settings.chunk_bytes
+            last = np.maximum(offset + size - 1, offset) // self._settings.chunk_bytes
+            reach = range(int((last - first).max(initial=0)) + 1)
+            numbers = np.unique(np.concatenate([np.minimum(first + further, last) for further in reach]))
+            shard, within = np.divmod(numbers, self._settings.shard_bytes // self._settings.chunk_bytes)
+            for each in np.unique(shard).tolist():
+                entry = self._table(each)[within[shard == each]]
+                entry = entry[self._sound(np.full(len(entry), each), entry)]
+                if len(entry):
+                    self._files.announce(np.full(len(entry), each), entry[:, 0], entry[:, 1])
 
     def files(self) -> list[Path]:
         """Return the shard files, where they are local."""
@@ -117,7 +179,8 @@ class ChunkedStore:
     def close(self) -> None:
         """Drop the maps and the chunks that are held."""
         self._files.close()
-        self._tables, self._held = {}, {}
+        self._held.clear()
+        self._tables = {}
 
 
 def _one(shard: int, offset: int, size: int) -> tuple[IndexArray, IndexArray, IndexArray]:

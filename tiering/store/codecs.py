@@ -11,7 +11,8 @@ import difflib
 import re
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Protocol
@@ -44,6 +45,7 @@ GRAMMAR: Final = (
 #: Version, version of the format within, flags, item size, plain bytes, bytes of a block, encoded bytes.
 _BLOSC_HEADER: Final = struct.Struct("<BBBBiii")
 _BLOSC_VERSION: Final = 2
+_ZSTD_MAGIC: Final = 0xFD2FB528
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +69,29 @@ class Codec:
 
         Raises ValueError for a chunk that does not decode. Not every damage shows: see the module's words.
         """
-        coder = _coder(self.name)
-        try:
+        with _damage(self.name, chunk):
             # numcodecs encodes nothing into something that it refuses to decode.
             if chunk == _nothing(self.name):
                 return b""
-            return coder.decode(chunk)
-        # Damaged lengths ask for more memory than there is, or for less than none.
-        except (ValueError, RuntimeError, zlib.error, MemoryError, OverflowError, SystemError) as error:
-            said = str(error) or "it asks for more memory than there is"
-            raise ValueError(f"{self.name} cannot decode {len(chunk):,} bytes: {said}") from error
+            return _coder(self.name).decode(chunk)
+
+    def decode_into(self, chunk: bytes | memoryview, out: memoryview) -> None:
+        """Decode a chunk into memory that it must fill exactly: out, writable bytes.
+
+        Raises ValueError as decode does, and for a chunk of another length.
+        """
+        coder = _coder(self.name)
+        if coder.length_of is None:
+            plain = self.decode(chunk)
+            if len(plain) != len(out):
+                raise ValueError(f"it holds {len(plain):,} bytes")
+            out[:] = plain
+            return
+        with _damage(self.name, chunk):
+            # Of a chunk that is shorter than out, numcodecs would leave the rest of out as it was.
+            if (length := coder.length_of(chunk)) != len(out):
+                raise ValueError(f"it holds {length:,} bytes")
+            coder.decode(chunk, out)
 
     def compressors(self) -> list[Description] | None:
         """Return what zarr.create_array takes as compressors, as zarr.json names them; None for "none".
@@ -111,28 +126,48 @@ def _unknown(name: str, found: str, near: list[str]) -> UsageError:
     return UsageError(f"codec {name!r}", expected=GRAMMAR, found=found, action=f"Did you mean {' or '.join(near)}?")
 
 
+@contextmanager
+def _damage(name: str, chunk: bytes | memoryview) -> Iterator[None]:
+    """Say in one kind of error what decoders say in many."""
+    try:
+        yield
+    # Damaged lengths ask for more memory than there is, or for less than none.
+    except (ValueError, RuntimeError, zlib.error, MemoryError, OverflowError, SystemError, struct.error) as error:
+        said = str(error) or "it asks for more memory than there is"
+        raise ValueError(f"{name} cannot decode {len(chunk):,} bytes: {said}") from error
+
+
 class _Coder(Protocol):
-    """What does a codec's work."""
+    """What does a codec's work.
+
+    length_of: tells from an encoded chunk the bytes that it holds; None for a codec that cannot decode into memory
+    that is there.
+    """
 
     @property
     def described(self) -> Description | None: ...
+    @property
+    def length_of(self) -> Callable[[bytes | memoryview], int] | None: ...
 
     def encode(self, chunk: bytes | memoryview) -> bytes: ...
-    def decode(self, chunk: bytes | memoryview) -> bytes | memoryview: ...
+    def decode(self, chunk: bytes | memoryview, out: memoryview | None = None) -> bytes | memoryview: ...
 
 
 class _Plain:
     described = None
+    length_of = None
 
     def encode(self, chunk: bytes | memoryview) -> bytes:
         return bytes(chunk)
 
-    def decode(self, chunk: bytes | memoryview) -> bytes | memoryview:
+    def decode(self, chunk: bytes | memoryview, out: memoryview | None = None) -> bytes | memoryview:  # noqa: ARG002
         return chunk
 
 
 class _Gzip:
     """gzip by zlib alone: numcodecs would write the time into every chunk."""
+
+    length_of = None
 
     def __init__(self, level: int) -> None:
         self._level = level
@@ -141,7 +176,7 @@ class _Gzip:
     def encode(self, chunk: bytes | memoryview) -> bytes:
         return zlib.compress(chunk, self._level, wbits=16 + zlib.MAX_WBITS)
 
-    def decode(self, chunk: bytes | memoryview) -> bytes:
+    def decode(self, chunk: bytes | memoryview, out: memoryview | None = None) -> bytes:  # noqa: ARG002
         decoder = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
         plain = decoder.decompress(chunk)
         if not decoder.eof or decoder.unused_data:
@@ -152,29 +187,50 @@ class _Gzip:
 class _Numcodec:
     """A codec of numcodecs, and what Zarr calls it."""
 
-    def __init__(self, codec: Any, described: Description) -> None:
+    def __init__(self, codec: Any, described: Description, length_of: Callable[[bytes | memoryview], int]) -> None:
         self._codec = codec
         self.described = described
+        self.length_of = length_of
 
     def encode(self, chunk: bytes | memoryview) -> bytes:
         encoded: bytes = self._codec.encode(chunk)
         return encoded
 
-    def decode(self, chunk: bytes | memoryview) -> bytes:
-        plain: bytes = self._codec.decode(chunk)
+    def decode(self, chunk: bytes | memoryview, out: memoryview | None = None) -> bytes:
+        plain: bytes = self._codec.decode(chunk, out)
         return plain
 
 
 class _Blosc(_Numcodec):
     """blosc: it believes its header, and would read behind the chunk's end or leave bytes as it found them."""
 
-    def decode(self, chunk: bytes | memoryview) -> bytes:
+    def decode(self, chunk: bytes | memoryview, out: memoryview | None = None) -> bytes:
         if len(chunk) < _BLOSC_HEADER.size:
             raise ValueError("it is shorter than a header")
         version, _, _, item, plain, block, encoded = _BLOSC_HEADER.unpack_from(chunk)
         if version != _BLOSC_VERSION or item != 1 or encoded != len(chunk) or not 0 < block <= plain:
             raise ValueError(f"its header tells of {encoded:,} bytes in version {version}, items of {item}")
-        return super().decode(chunk)
+        return super().decode(chunk, out)
+
+
+def _blosc_length(chunk: bytes | memoryview) -> int:
+    return int(_BLOSC_HEADER.unpack_from(chunk)[4])
+
+
+def _lz4_length(chunk: bytes | memoryview) -> int:
+    """Return what numcodecs writes before the block itself."""
+    return int(struct.unpack_from("<i", chunk)[0])
+
+
+def _zstd_length(chunk: bytes | memoryview) -> int:
+    """Return the content size of a frame's header, which every frame of ours has (RFC 8878, section 3.1.1.1)."""
+    magic, descriptor = struct.unpack_from("<IB", chunk)
+    single, flag = descriptor >> 5 & 1, descriptor >> 6
+    if magic != _ZSTD_MAGIC or not (single or flag):
+        raise ValueError("it has no header that tells its length")
+    at = 5 + (not single) + (0, 1, 2, 4)[descriptor & 3]
+    length = int(struct.unpack_from(("<B", "<H", "<I", "<Q")[flag], chunk, at)[0])
+    return length + 256 if flag == 1 else length
 
 
 def _description(name: str, **configuration: Any) -> Description:
@@ -197,6 +253,7 @@ def _blosc(compressor: str, shuffle: str) -> _Family:
         return _Blosc(
             numcodecs.Blosc(compressor, level, _SHUFFLES.index(shuffle)),
             _description("blosc", typesize=1, cname=compressor, clevel=level, shuffle=shuffle, blocksize=0),
+            _blosc_length,
         )
 
     name = f"blosc-{compressor}" if shuffle == _SHUFFLE else f"blosc-{compressor}-{shuffle}"
@@ -204,11 +261,11 @@ def _blosc(compressor: str, shuffle: str) -> _Family:
 
 
 def _lz4(acceleration: int) -> _Coder:
-    return _Numcodec(numcodecs.LZ4(acceleration), _description("numcodecs.lz4", acceleration=acceleration))
+    return _Numcodec(numcodecs.LZ4(acceleration), _description("numcodecs.lz4", acceleration=acceleration), _lz4_length)
 
 
 def _zstd(level: int) -> _Coder:
-    return _Numcodec(numcodecs.Zstd(level), _description("zstd", level=level, checksum=False))
+    return _Numcodec(numcodecs.Zstd(level), _description("zstd", level=level, checksum=False), _zstd_length)
 
 
 #: By the part of a name in front of the colon, however long that is written.

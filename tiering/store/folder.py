@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -13,9 +14,14 @@ from tiering.dataset.labels import class_labels, layout
 from tiering.dataset.scan import Scan, scan
 from tiering.errors import StoreError
 from tiering.place import Place
-from tiering.store.base import Buffer, IndexArray, Sample, sample_of
+from tiering.store.advice import will_need_file
+from tiering.store.base import BLOCK_BYTES, Buffer, IndexArray, PixelArray, Sample, sample_of, samples_in
 from tiering.store.index import Index
 from tiering.store.manifest import Manifest, Source
+from tiering.store.residency import missing_bytes
+
+#: Files of an announcement that are looked up in the page cache first.
+_LOOKED_AT: Final = 4
 
 
 class FolderStore:
@@ -34,6 +40,8 @@ class FolderStore:
             labels=labels,
             source=Source(url=str(path), fingerprint=fingerprint(self.index)),
         )
+        self.views = False
+        self.block = samples_in(BLOCK_BYTES, self.manifest)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -41,7 +49,7 @@ class FolderStore:
     def __getitem__(self, i: int) -> Sample:
         return sample_of(self, i)
 
-    def read(self, indices: IndexArray) -> list[Buffer]:
+    def read(self, indices: IndexArray, out: PixelArray | None = None) -> list[Buffer]:  # noqa: ARG002 - no pixels here
         """Read whole files, about 12 us a warm one. Raises StoreError for a file that vanished, OSError for others."""
         found: list[Buffer] = []
         for key, size in zip(self.index.keys(indices), self.index.size[indices].tolist(), strict=True):
@@ -66,7 +74,12 @@ class FolderStore:
         """Return None: every sample is a file of its own."""
 
     def announce(self, indices: IndexArray) -> None:
-        """Do nothing: telling the kernel about a file takes opening it."""
+        """Start reading files into the page cache without waiting for them."""
+        paths = [os.path.join(self._root, key) for key in self.index.keys(indices)]  # noqa: PTH118 - as above
+        # Announcing a file that is there costs as much as reading it, and another hint is near: look at a few.
+        if missing_bytes(paths[:: max(1, len(paths) // _LOOKED_AT)], 0) != 0:
+            for path in paths:
+                will_need_file(path)
 
     def files(self) -> list[Path]:
         """Return the path of every image."""

@@ -10,7 +10,19 @@ import numpy.typing as npt
 
 from tiering.errors import StoreError
 from tiering.place import Place
-from tiering.store.base import ByteRanges, Images, IndexArray, Sample, check_ranges, images_of, sample_of, shape_of
+from tiering.store.base import (
+    BLOCK_BYTES,
+    ByteRanges,
+    Images,
+    IndexArray,
+    PixelArray,
+    Sample,
+    check_ranges,
+    images_of,
+    sample_of,
+    samples_in,
+    shape_of,
+)
 from tiering.store.index import Index, open_index
 from tiering.store.manifest import Manifest
 from tiering.store.shards import shard_files
@@ -33,6 +45,8 @@ class PackedStore:
         self._ends = np.cumsum(counts)
         self._bytes: npt.NDArray[np.int64] = np.array([shard.bytes for shard in manifest.shards], dtype=np.int64)
         self._files = shard_files(place, manifest.shards)
+        self.views = self._shape is None and place.local is not None
+        self.block = samples_in(BLOCK_BYTES, manifest)
 
     def __len__(self) -> int:
         return self.manifest.samples
@@ -51,15 +65,15 @@ class PackedStore:
         check_ranges(self, ranges, self._bytes[file], self._shape)
         return ranges
 
-    def read(self, indices: IndexArray) -> Images:
+    def read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
         """Return samples in the order asked for, encoded ones as views. Raises StoreError for a shard that changed."""
         ranges = self.byte_ranges(indices)
-        return images_of(self._files.views(ranges.file, ranges.offset, ranges.size), self._shape)
+        return images_of(self._files.views(ranges.file, ranges.offset, ranges.size), self._shape, out)
 
     def announce(self, indices: IndexArray) -> None:
         """Start reading samples into the page cache without waiting for them."""
         with suppress(StoreError):  # read() will say it
-            if len(indices):
+            if len(indices) and not self._files.resident():
                 ranges = self.byte_ranges(indices)
                 self._files.announce(ranges.file, ranges.offset, ranges.size)
 

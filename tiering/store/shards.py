@@ -30,6 +30,10 @@ class ShardFiles(Protocol):
         """Tell that ranges will be wanted soon."""
         ...
 
+    def resident(self) -> bool:
+        """Tell whether there is nothing to announce."""
+        ...
+
     def close(self) -> None:
         """Let go of whatever is open."""
         ...
@@ -57,6 +61,10 @@ class RemoteFiles:
 
     def announce(self, file: IndexArray, offset: IndexArray, size: IndexArray) -> None:
         """Do nothing: there is no page cache over a URL."""
+
+    def resident(self) -> bool:
+        """Return True: there is no page cache over a URL to announce anything to."""
+        return True
 
     def close(self) -> None:
         """Do nothing: no file stays open."""

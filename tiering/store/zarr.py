@@ -54,14 +54,13 @@ def array_documents(settings: Settings, shards: Sequence[Shard]) -> dict[str, by
     if settings.pixels is None:
         return zarr_documents([""], {"data": described})
     shape = settings.pixels.shape
-    sides = (shape.height, shape.width, shape.channels)
     rows = (len(shards) - 1) * (settings.shard_bytes // shape.nbytes) + shards[-1].samples
     for key, size in (
         ("shape", rows * shape.nbytes),
         ("chunks", settings.chunk_bytes),
         ("shards", settings.shard_bytes),
     ):
-        described[key] = (size // shape.nbytes, *sides)
+        described[key] = (size // shape.nbytes, *shape.sides)
     return zarr_documents([""], {"images": described})
 
 

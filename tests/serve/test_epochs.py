@@ -1,0 +1,171 @@
+"""Epochs: every sample exactly once, whoever serves it, whoever stops, and whoever goes on."""
+
+from __future__ import annotations
+
+import json
+import math
+from itertools import chain
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tiering.errors import UsageError
+from tiering.serve.epochs import Epochs
+
+orders = {
+    "n": st.integers(1, 2000),
+    "shuffle": st.sampled_from(["global", "block", False]),
+    "seed": st.integers(0, 2**40),
+    "limit": st.one_of(st.none(), st.integers(1, 2500)),
+}
+deals = {"batch_size": st.integers(1, 300), "world_size": st.integers(1, 9)}
+
+
+def made(n, *, block=7, batch_size=1, world_size=1, rank=0, shuffle="global", seed=0, drop_last=False, limit=None):
+    return Epochs(
+        n,
+        block,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        seed=seed,
+        drop_last=drop_last,
+        rank=rank,
+        world_size=world_size,
+        limit=limit,
+        window=4,
+    )
+
+
+def batches_of(epochs, first=0, step=1):
+    return [batch.tolist() for batch in chain.from_iterable(epochs.drawn(first, step))]
+
+
+def all_of(lists):
+    return sorted(chain.from_iterable(lists))
+
+
+@settings(max_examples=150, deadline=None)
+@given(**orders, **deals, drop_last=st.booleans(), epoch=st.integers(0, 9))
+def test_ranks_serve_every_sample_exactly_once(n, limit, batch_size, world_size, drop_last, epoch, **order):
+    ranks = [
+        made(n, limit=limit, batch_size=batch_size, world_size=world_size, rank=rank, drop_last=drop_last, **order)
+        for rank in range(world_size)
+    ]
+    for each in ranks:
+        each.set_epoch(epoch)
+    served = [batches_of(each) for each in ranks]
+    assert [len(each) for each in ranks] == [len(batches) for batches in served]
+    whole = made(n, limit=limit, **order)
+    whole.set_epoch(epoch)
+    everything = list(chain.from_iterable(batches_of(whole)))
+    assert len(everything) == len(set(everything)) == min(n, limit or n)
+    together = all_of(chain.from_iterable(served))
+    if drop_last:
+        steps = len(everything) // (batch_size * world_size)
+        assert together == sorted(everything[: steps * batch_size * world_size])
+        assert {len(batches) for batches in served} == {steps}
+        assert all(len(batch) == batch_size for batches in served for batch in batches)
+    else:
+        assert together == sorted(everything)
+        shares = [sum(map(len, batches)) for batches in served]
+        assert max(shares) - min(shares) <= 1
+        lengths = {len(batches) for batches in served}
+        left = len(everything) % (batch_size * world_size)
+        assert len(lengths) == 1 or (max(lengths) - min(lengths) == 1 and left < world_size)
+
+
+@settings(max_examples=150, deadline=None)
+@given(**orders, **deals, drop_last=st.booleans(), data=st.data())
+def test_what_follows_an_interruption_is_what_would_have_followed(n, drop_last, data, **settings_):
+    rank = data.draw(st.integers(0, settings_["world_size"] - 1))
+    whole = made(n, rank=rank, drop_last=drop_last, **settings_)
+    whole.set_epoch(3)
+    served = batches_of(whole)
+    stop = data.draw(st.integers(0, len(served)))
+    whole.count(stop)
+    state = json.loads(json.dumps(whole.state()))
+    assert len(json.dumps(state)) < 250
+    again = made(n, rank=rank, drop_last=drop_last, **settings_)
+    again.load(state)
+    assert again.epoch == 3
+    assert batches_of(again) == served[stop:]
+
+
+@settings(max_examples=150, deadline=None)
+@given(**orders, data=st.data())
+def test_other_ranks_and_batches_serve_the_rest_exactly_once(n, data, **order):
+    """A chain of interruptions, each gone on from by another number of ranks with another batch size."""
+    left = made(n, **order)
+    expected, served, state = list(chain.from_iterable(batches_of(left))), [], left.state()
+    for _ in range(data.draw(st.integers(1, 3))):
+        deal = {name: data.draw(values) for name, values in deals.items()}
+        ranks = [made(n, rank=rank, **deal, **order) for rank in range(deal["world_size"])]
+        for each in ranks:
+            each.load(state)
+        dealt = [batches_of(each) for each in ranks]
+        steps = data.draw(st.integers(0, max(map(len, dealt))))
+        served += chain.from_iterable(chain.from_iterable(batches[:steps] for batches in dealt))
+        # Whatever rank saves: all that had a batch at the last step say the same.
+        state = ranks[0].state(steps)
+        assert sorted(served) == sorted(expected[: state["position"]])
+    rest = made(n, **order)
+    rest.load(state)
+    assert all_of([served, *batches_of(rest)]) == sorted(expected)
+
+
+@settings(max_examples=80, deadline=None)
+@given(**orders, **deals, workers=st.integers(1, 5), drop_last=st.booleans())
+def test_workers_in_turn_serve_what_one_serves(n, workers, drop_last, **settings_):
+    one = batches_of(made(n, drop_last=drop_last, **settings_))
+    parts = [batches_of(made(n, drop_last=drop_last, **settings_), worker, workers) for worker in range(workers)]
+    for number, batch in enumerate(one):
+        assert parts[number % workers][number // workers] == batch
+    assert sum(map(len, parts)) == len(one)
+
+
+def test_a_chosen_epoch_begins_at_its_start_unless_it_is_the_loaded_one():
+    epochs = made(100, batch_size=10)
+    epochs.load(epochs.state(4) | {"epoch": 2})
+    epochs.set_epoch(2)
+    assert len(batches_of(epochs)) == 6
+    epochs.set_epoch(5)
+    assert len(batches_of(epochs)) == 10
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [({"seed": 4}, "seed"), ({"shuffle": "block"}, "shuffle"), ({"limit": 7}, "limit")],
+)
+def test_a_state_of_another_order_is_refused(wrong, said):
+    with pytest.raises(UsageError, match=f"expected .*{said}.* found .*{said}"):
+        made(100).load(made(100, **wrong).state())
+    with pytest.raises(UsageError, match=r"samples 100.*samples 99"):
+        made(100).load(made(99).state())
+    with pytest.raises(UsageError, match=r"found .*order None"):
+        made(100).load({"epoch": 1, "position": 3})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"batch_size": 0},
+        {"rank": 2, "world_size": 2},
+        {"rank": -1},
+        {"limit": 0},
+        {"shuffle": True},
+        {"shuffle": "none"},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ValueError, match="got"):
+        made(10, **wrong)
+
+
+def test_a_hundred_million_samples_are_dealt_without_a_table():
+    epochs = made(10**8, batch_size=256, world_size=8, rank=3)
+    first = next(epochs.drawn())
+    assert [len(batch) for batch in first] == [256] * len(first)
+    assert len(epochs) == math.ceil(10**8 / 2048)
+    assert len(np.unique(np.concatenate(first))) == 256 * len(first)

@@ -1,0 +1,58 @@
+"""How well an order mixes: batches of it against simple random samples."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tiering.order import IndexArray
+
+#: Positions looked at together.
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ShuffleQuality:
+    """What the batches of an order look like.
+
+    design_effect: variance of the batches' class counts over that under simple random sampling; 1 is perfect, 50 means
+        that a batch says as much about the dataset as one of a fiftieth of its size, drawn at random.
+    standard_error: of the design effect of a perfect shuffle. batches: whole ones, looked at; classes: that occur.
+    """
+
+    design_effect: float
+    standard_error: float
+    batches: int
+    classes: int
+
+
+def shuffle_quality(order: IndexArray, labels: npt.NDArray[np.integer], batch_size: int = 256) -> ShuffleQuality:
+    """Compare the batches of an order with simple random samples of the same size, by the labels in them.
+
+    order: int64 (k,), samples in the order they are served; labels: integers (n,), the class of every sample, -1 for
+    none; batch_size: samples in a batch.
+    The design effect is the ratio of variances of Kish, "Survey Sampling" (1965), section 8.2, summed over batches and
+    classes; under simple random sampling without replacement a class of share p varies by b p (1 - p) (k - b)/(k - 1)
+    in a batch of b.
+    Returns the quality. Raises ValueError for fewer than two whole batches, or fewer than two classes.
+    """
+    names, number = np.unique(labels, return_inverse=True)
+    batches = len(order) // batch_size
+    if batches < 2 or len(names) < 2:
+        raise ValueError(f"a comparison needs two batches and two classes, got {batches} and {len(names)}")
+    share = np.bincount(number[order], minlength=len(names)) / len(order)
+    observed = 0.0
+    at_once = max(1, _PIECE // batch_size)
+    for begin in range(0, batches, at_once):
+        count = min(at_once, batches - begin)
+        drawn = number[order[begin * batch_size : (begin + count) * batch_size]]
+        cell = np.repeat(np.arange(count), batch_size) * len(names) + drawn
+        counts = np.bincount(cell, minlength=count * len(names)).reshape(count, len(names))
+        observed += float(((counts - batch_size * share) ** 2).sum())
+    finite = (len(order) - batch_size) / (len(order) - 1)
+    expected = batches * batch_size * float((share * (1 - share)).sum()) * finite
+    error = math.sqrt(2 / ((batches - 1) * (np.count_nonzero(share) - 1)))
+    return ShuffleQuality(observed / expected, error, batches, int(np.count_nonzero(share)))
