@@ -1,13 +1,31 @@
-"""The PyTorch face, with real DataLoaders and real worker processes."""
+"""The PyTorch face, with real DataLoaders, real worker processes and real ranks."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
+from torchdata.stateful_dataloader import StatefulDataLoader
 
+import tiering
 from tiering.dataset.images import decode
-from tiering.serve.torch import StoreDataset
+from tiering.errors import UsageError
+from tiering.serve.torch import EpochDataset, EpochSampler, StoreDataset
+
+#: How a DataLoader runs: workers, the way they start, and whether they outlive an epoch.
+WAYS = [
+    (0, None, False),
+    (2, "fork", False),
+    (2, "fork", True),
+    (4, "fork", True),
+    (2, "spawn", False),
+    (4, "spawn", True),
+]
 
 
 def _as_is(items):
@@ -18,17 +36,61 @@ def _shape(sample):
     return sample.key, decode(sample.image).shape, sample.label
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_a_dataloader_serves_every_image_once(packed, photos, workers, method):
-    if workers == 0 and method == "spawn":
-        method = None
-    context = method if workers else None
+def _workers(workers, method, persistent):
+    return {"num_workers": workers, "multiprocessing_context": method, "persistent_workers": persistent}
+
+
+def _expected(packed, epoch, batch_size=32, **settings):
+    """The batches of an epoch by the Loader itself: (bytes, labels)."""
+    loader = tiering.Loader(tiering.open_store(packed), batch_size, seed=7, **settings)
+    loader.set_epoch(epoch)
+    return [([bytes(image) for image in batch.images], batch.labels.tolist()) for batch in loader]
+
+
+def _served(loader):
+    return [(images, labels.tolist()) for images, labels in loader]
+
+
+@pytest.fixture(scope="module")
+def lmdb(photos, tmp_path_factory):
+    place = tmp_path_factory.mktemp("torch") / "photos.lmdb"
+    tiering.convert(photos, place, "lmdb", shard_bytes=1 << 20)
+    return place
+
+
+@pytest.mark.parametrize(("workers", "method", "persistent"), WAYS)
+def test_epochs_are_the_loaders_whatever_the_workers(lmdb, workers, method, persistent):
+    dataset = EpochDataset(lmdb, 32, seed=7)
+    loader = DataLoader(dataset, batch_size=None, **_workers(workers, method, persistent))
+    assert len(loader) == 10
+    for epoch in (0, 5):
+        dataset.set_epoch(epoch)
+        assert _served(loader) == _expected(lmdb, epoch)
+
+
+@pytest.mark.parametrize(("workers", "method", "persistent"), WAYS)
+def test_a_sampler_draws_the_loaders_order_whatever_the_workers(lmdb, workers, method, persistent):
+    dataset = StoreDataset(lmdb)
+    sampler = EpochSampler(dataset, seed=7)
     loader = DataLoader(
-        StoreDataset(packed), 64, shuffle=True, num_workers=workers, multiprocessing_context=context, collate_fn=_as_is
+        dataset, batch_size=32, sampler=sampler, collate_fn=_as_is, **_workers(workers, method, persistent)
     )
+    for epoch in (0, 1):
+        sampler.set_epoch(epoch)
+        batches = [([image for image, _ in items], [label for _, label in items]) for items in loader]
+        assert batches == _expected(lmdb, epoch)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_torchs_own_shuffle_serves_every_image_once(packed, photos, workers):
+    loader = DataLoader(StoreDataset(packed), 64, shuffle=True, num_workers=workers, collate_fn=_as_is)
     images = sorted(image for batch in loader for image, _ in batch)
     assert images == sorted(path.read_bytes() for path in photos.rglob("*.*"))
+
+
+def test_without_workers_epochs_follow_each_other(lmdb):
+    loader = DataLoader(EpochDataset(lmdb, 32, seed=7), batch_size=None)
+    assert [_served(loader) for _ in range(3)] == [_expected(lmdb, epoch) for epoch in range(3)]
 
 
 def test_a_transform_sees_the_sample(packed):
@@ -38,7 +100,125 @@ def test_a_transform_sees_the_sample(packed):
     assert "/" in key
 
 
+def test_epochs_transform_in_workers(lmdb):
+    dataset = EpochDataset(lmdb, 32, transform=_shape, shuffle=False)
+    keys = [key for images, _ in DataLoader(dataset, batch_size=None, num_workers=2) for key, _, _ in images]
+    store = tiering.open_store(lmdb)
+    assert keys == [key.decode() for key in store.index.keys(np.arange(len(store)))]
+
+
 def test_getitems_equals_getitem(packed):
     dataset = StoreDataset(packed)
     assert dataset.__getitems__([4, 2, 299]) == [dataset[4], dataset[2], dataset[299]]
     assert isinstance(dataset, torch.utils.data.Dataset)
+
+
+def test_pixels_become_tensors(photos, tmp_path):
+    tiering.convert(photos, tmp_path / "pixels", "zarr", resize=(32, 32))
+    loader = DataLoader(EpochDataset(tmp_path / "pixels", 64), batch_size=None, num_workers=2)
+    images, labels = next(iter(loader))
+    assert images.shape == (64, 32, 32, 3)
+    assert images.dtype == torch.uint8
+    assert labels.dtype == torch.int64
+
+
+@pytest.mark.parametrize(("workers", "method", "persistent"), [(0, None, False), (2, "fork", False), (2, "fork", True)])
+@pytest.mark.parametrize("stop", [1, 4, 9])
+def test_a_stateful_dataloader_goes_on_where_it_stopped(lmdb, workers, method, persistent, stop):
+    def made():
+        dataset = EpochDataset(lmdb, 32, seed=7)
+        dataset.set_epoch(3)
+        return StatefulDataLoader(dataset, batch_size=None, **_workers(workers, method, persistent))
+
+    first = made()
+    iterator = iter(first)
+    served = [(images, labels.tolist()) for images, labels in (next(iterator) for _ in range(stop))]
+    state = first.state_dict()
+    del iterator, first
+    again = made()
+    again.load_state_dict(state)
+    assert served + _served(again) == _expected(lmdb, 3)
+
+
+@pytest.mark.parametrize(("before", "after"), [((0, 1), (2, 1)), ((2, 1), (0, 3)), ((2, 2), (2, 3))])
+def test_the_rest_of_an_epoch_is_served_once_by_other_ranks_and_workers(lmdb, before, after):
+    """(workers, ranks) before and after; what a DataLoader has read ahead does not count."""
+    steps, behind = 3, []
+    for rank in range(before[1]):
+        dataset = EpochDataset(lmdb, 16, seed=7, rank=rank, world_size=before[1])
+        iterator = iter(DataLoader(dataset, batch_size=None, num_workers=before[0]))
+        behind += [image for _ in range(steps) for image in next(iterator)[0]]
+        state = json.loads(json.dumps(dataset.state_dict(steps)))
+    for rank in range(after[1]):
+        dataset = EpochDataset(lmdb, 24, seed=7, rank=rank, world_size=after[1])
+        dataset.load_state_dict(state)
+        behind += [
+            image for images, _ in DataLoader(dataset, batch_size=None, num_workers=after[0]) for image in images
+        ]
+    assert sorted(behind) == sorted(image for images, _ in _expected(lmdb, 0) for image in images)
+
+
+def test_a_sampler_goes_on_behind_the_samples_that_were_trained_on(lmdb):
+    whole = list(EpochSampler(range(300), seed=2))
+    sampler = EpochSampler(range(300), seed=2)
+    drawing = iter(sampler)
+    for _ in range(120):
+        next(drawing)
+    for state, left in ((sampler.state_dict(), whole[120:]), (sampler.state_dict(64), whole[64:])):
+        again = EpochSampler(range(300), seed=2)
+        again.load_state_dict(state)
+        assert list(again) == left
+
+
+def test_a_state_of_other_workers_is_refused(lmdb):
+    dataset = EpochDataset(lmdb, 32)
+    drawing = iter(dataset)
+    next(drawing)
+    state = dataset.state_dict()
+    again = EpochDataset(lmdb, 32)
+    again.load_state_dict(state)
+    with pytest.raises((ValueError, UsageError), match=r"workers"):
+        next(iter(DataLoader(again, batch_size=None, num_workers=2)))
+
+
+RANK = """
+import json, sys
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
+import torch
+from tiering.serve.torch import EpochDataset, EpochSampler, StoreDataset
+
+store, rank, meeting = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+model = DistributedDataParallel(torch.nn.Linear(1, 1))
+dataset = EpochDataset(store, 16, seed=7, drop_last=True)
+sampler = EpochSampler(StoreDataset(store), seed=7)
+found = {"sizes": [], "drawn": list(sampler)}
+for epoch in range(2):
+    dataset.set_epoch(epoch)
+    for images, labels in DataLoader(dataset, batch_size=None, num_workers=2):
+        # Every rank's backward waits for the other's: uneven numbers of batches would hang here.
+        model(torch.tensor([[float(len(image))] for image in images])).sum().backward()
+        found["sizes"].append([len(image) for image in images])
+dist.destroy_process_group()
+print(json.dumps(found))
+"""
+
+
+def test_ranks_of_torch_distributed_share_every_epoch(lmdb, tmp_path):
+    command = [sys.executable, "-c", RANK, str(lmdb)]
+    ranks = [
+        subprocess.Popen([*command, str(rank), str(tmp_path / "meeting")], stdout=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    found = [json.loads(rank.communicate(timeout=240)[0]) for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0]
+    assert sorted(found[0]["drawn"] + found[1]["drawn"]) == list(range(300))
+    for rank, each in enumerate(found):
+        expected = [
+            [len(image) for image in images]
+            for epoch in range(2)
+            for images, _ in _expected(lmdb, epoch, 16, rank=rank, world_size=2, drop_last=True)
+        ]
+        assert each["sizes"] == expected
