@@ -59,6 +59,39 @@ def test_every_codec_gives_back_what_it_was_given(name, chunk):
     assert codec.encode(memoryview(chunk)) == encoded
 
 
+@pytest.mark.parametrize("name", KINDS)
+@given(chunk=chunks.filter(bool), other=st.integers(-3, 3).filter(bool))
+@settings(deadline=None, max_examples=20)
+def test_a_chunk_is_decoded_into_memory_that_it_fills_and_into_no_other(name, chunk, other):
+    codec = parse_codec(name)
+    encoded = codec.encode(chunk)
+    out = bytearray(len(chunk))
+    codec.decode_into(encoded, memoryview(out))
+    assert out == chunk
+    wrong = bytearray(max(0, len(chunk) + other))
+    with pytest.raises(ValueError, match=f"{len(chunk):,} bytes|cannot decode"):
+        codec.decode_into(encoded, memoryview(wrong))
+
+
+@pytest.mark.parametrize("name", KINDS)
+@given(at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@settings(deadline=None, max_examples=60)
+def test_damage_never_leaves_memory_as_it_was(name, at, bit):
+    """Whatever the memory held before, a damaged chunk is refused or fills all of it."""
+    codec, plain = parse_codec(name), _pixels(2048)
+    damaged = bytearray(codec.encode(plain))
+    damaged[int(at * len(damaged))] ^= 1 << bit
+    found = []
+    for before in (b"\x00", b"\xff"):
+        out = bytearray(before * len(plain))
+        try:
+            codec.decode_into(bytes(damaged), memoryview(out))
+            found.append(bytes(out))
+        except ValueError:
+            found.append(None)
+    assert found[0] == found[1]
+
+
 @given(names)
 def test_the_name_of_a_codec_is_a_name_of_it(name):
     codec = parse_codec(name)

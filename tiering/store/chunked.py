@@ -31,8 +31,9 @@ from tiering.store.manifest import Manifest, Settings
 from tiering.store.shards import shard_files
 from tiering.store.zarr import ENTRY_BYTES, TABLE_CRC_BYTES
 
-#: What a store of compressed chunks may keep decoded.
+#: What a store of compressed chunks may keep decoded, and of its shards' tables of chunks.
 HELD_BYTES: Final = 64 << 20
+_TABLE_BYTES: Final = 16 << 20
 
 
 class ChunkedStore:
@@ -54,7 +55,8 @@ class ChunkedStore:
         counts: npt.NDArray[np.int64] = np.array([shard.samples for shard in manifest.shards], dtype=np.int64)
         self._ends = np.cumsum(counts)
         self._bytes: npt.NDArray[np.int64] = np.array([shard.bytes for shard in manifest.shards], dtype=np.int64)
-        self._tables: dict[int, npt.NDArray[np.int64]] = {}
+        self._chunks = settings.shard_bytes // settings.chunk_bytes
+        self._tables = HeldChunks(_TABLE_BYTES // (self._chunks * ENTRY_BYTES))
         self._held = HeldChunks(HELD_BYTES // settings.chunk_bytes)
 
     def __len__(self) -> int:
@@ -116,7 +118,7 @@ class ChunkedStore:
 
     def _encoded(self, numbers: IndexArray) -> Sequence[bytes | memoryview]:
         """Return chunks as they are stored. Raises StoreError where a shard's table leads out of it."""
-        shard, within = np.divmod(numbers, self._settings.shard_bytes // self._settings.chunk_bytes)
+        shard, within = np.divmod(numbers, self._chunks)
         entry = np.empty((len(numbers), 2), dtype=np.int64)
         for each in np.unique(shard).tolist():
             entry[shard == each] = self._table(each)[within[shard == each]]
@@ -135,7 +137,7 @@ class ChunkedStore:
         return sound
 
     def _damaged(self, number: int, found: str) -> StoreError:
-        shard, within = divmod(number, self._settings.shard_bytes // self._settings.chunk_bytes)
+        shard, within = divmod(number, self._chunks)
         return StoreError(
             f"{self.place}/{self.manifest.shards[shard].name}",
             expected=f"chunk {within} to decode into {self._settings.chunk_bytes:,} bytes",
@@ -144,13 +146,14 @@ class ChunkedStore:
         )
 
     def _table(self, shard: int) -> npt.NDArray[np.int64]:
-        """Return the shard's table of chunks: (chunks, 2) of offset and bytes."""
-        if shard not in self._tables:
-            chunks = self._settings.shard_bytes // self._settings.chunk_bytes
-            end = self.manifest.shards[shard].bytes - TABLE_CRC_BYTES
-            view = self._files.views(*_one(shard, end - chunks * ENTRY_BYTES, chunks * ENTRY_BYTES))[0]
-            self._tables = self._tables | {shard: np.frombuffer(view, dtype="<i8").reshape(chunks, 2)}
-        return self._tables[shard]
+        """Return the shard's table of chunks: int64 (chunks, 2) of offset and bytes."""
+        return np.frombuffer(self._tables.get(shard, self._read_table), dtype="<i8").reshape(-1, 2)
+
+    def _read_table(self, shard: int) -> bytes:
+        size = self._chunks * ENTRY_BYTES
+        end = self.manifest.shards[shard].bytes - TABLE_CRC_BYTES
+        # A copy: a view would keep its map, and the file that is open below it.
+        return bytes(self._files.views(*_one(shard, end - size, size))[0])
 
     def byte_ranges(self, indices: IndexArray) -> None:
         """Return None: samples lie in compressed chunks."""
@@ -165,7 +168,7 @@ class ChunkedStore:
             last = np.maximum(offset + size - 1, offset) // self._settings.chunk_bytes
             reach = range(int((last - first).max(initial=0)) + 1)
             numbers = np.unique(np.concatenate([np.minimum(first + further, last) for further in reach]))
-            shard, within = np.divmod(numbers, self._settings.shard_bytes // self._settings.chunk_bytes)
+            shard, within = np.divmod(numbers, self._chunks)
             for each in np.unique(shard).tolist():
                 entry = self._table(each)[within[shard == each]]
                 entry = entry[self._sound(np.full(len(entry), each), entry)]
@@ -180,7 +183,7 @@ class ChunkedStore:
         """Drop the maps and the chunks that are held."""
         self._files.close()
         self._held.clear()
-        self._tables = {}
+        self._tables.clear()
 
 
 def _one(shard: int, offset: int, size: int) -> tuple[IndexArray, IndexArray, IndexArray]:

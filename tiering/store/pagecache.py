@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from tiering.store.residency import missing_bytes
+
 #: Files looked at to tell whether dropping worked.
 _LOOKED_AT: Final = 64
 
@@ -33,7 +35,10 @@ def drop(paths: Iterable[Path]) -> bool:
 
 
 def _is_cached(path: Path) -> bool:
-    """Ask for the first byte without waiting: only a cached page can answer (preadv2, RWF_NOWAIT)."""
+    """Ask cachestat, or else for the first byte without waiting, which only a cached page answers (RWF_NOWAIT)."""
+    missing = missing_bytes([path], 0)
+    if missing is not None:
+        return missing < path.stat().st_size
     if not hasattr(os, "RWF_NOWAIT"):
         return False
     descriptor = os.open(path, os.O_RDONLY)
