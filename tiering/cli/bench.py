@@ -19,7 +19,8 @@ def bench(
 ) -> None:
     """Serve shuffled epochs of encoded images from each store and compare them with the plain folder.
 
-    The first epoch is cold where the page cache can be dropped for those files, the later ones are warm.
+    The first epoch is cold where the page cache can be dropped for those files, the later ones are warm. A cold epoch
+    is compared with what the device can do: random direct reads of 128 KiB, 32 at a time, measured in the same run.
 
     Example: `tiering bench photos/ photos.lmdb photos.zarr`
     """
@@ -29,18 +30,19 @@ def bench(
     if json:
         emit_json({"measurements": [plain(each) for each in found]})
         return
-    shown = table("store", "kind", "epoch", "samples/s", "throughput", "vs folder")
+    shown = table("store", "kind", "epoch", "samples/s", "throughput", "of device", "vs folder")
     for each in found:
         rows = (
             ("first, cold" if each.cold else "first, cached", each.first_samples_per_s, each.first_bytes_per_s,
-             each.first_vs_folder),
-            ("later", each.later_samples_per_s, each.later_bytes_per_s, each.later_vs_folder),
+             each.first_vs_device, each.first_vs_folder),
+            ("later", each.later_samples_per_s, each.later_bytes_per_s, None, each.later_vs_folder),
         )  # fmt: skip
-        for number, (epoch, samples, size, ratio) in enumerate(rows):
+        for number, (epoch, samples, size, share, ratio) in enumerate(rows):
             head = ("", "") if number else (each.store, each.kind)
-            shown.add_row(
-                *head, epoch, format_count(samples), format_rate(size), "-" if ratio is None else f"{ratio:.1f} x"
-            )
+            shares = ("-" if share is None else f"{share:.0%}", "-" if ratio is None else f"{ratio:.1f} x")
+            shown.add_row(*head, epoch, format_count(samples), format_rate(size), *shares)
     out().print(shown)
+    if limits := {format_rate(each.device_bytes_per_s) for each in found if each.device_bytes_per_s}:
+        note(f"The device: {' and '.join(sorted(limits))} by random direct reads of 128 KiB, 32 at a time.")
     if not all(each.cold for each in found):
         note("Some files could not be taken out of the page cache: their first epoch was not cold.")

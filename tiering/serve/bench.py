@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.errors import UsageError
+from tiering.serve.device import random_read_bandwidth
 from tiering.serve.loader import Loader
 from tiering.store.base import Buffer, Store
 from tiering.store.open import open_store
@@ -23,7 +24,9 @@ class Measurement:
     """What shuffled epochs from one store took. Rates are per second; bytes are encoded bytes.
 
     first: the first epoch, cold where `cold` says so; later: the median of the warm ones. vs_folder: ratio of the
-    samples/s to those of the plain folder in the same run, None where no folder was measured.
+    samples/s to those of the plain folder in the same run, None where no folder was measured. device: random direct
+    reads of 128 KiB, 32 at a time, just before the first epoch; None where they could not be measured on that device.
+    first_vs_device: share of that which the first epoch reached, None where it was not cold.
     """
 
     store: str
@@ -37,6 +40,8 @@ class Measurement:
     later_samples_per_s: float
     first_bytes_per_s: float
     later_bytes_per_s: float
+    device_bytes_per_s: float | None = None
+    first_vs_device: float | None = None
     first_vs_folder: float | None = None
     later_vs_folder: float | None = None
 
@@ -67,10 +72,11 @@ def bench(
             found.append(_measure(store, epochs, batch_size, seed))
         finally:
             store.close()
-    return _against_folder(found)
+    return _against_folder(_against_device(found))
 
 
 def _measure(store: Store, epochs: int, batch_size: int, seed: int) -> Measurement:
+    device = random_read_bandwidth(store.files())
     cold = drop(store.files())
     loader = Loader(store, batch_size, seed=seed)
     scratch = bytearray(int(store.index.size.max()))
@@ -99,7 +105,23 @@ def _measure(store: Store, epochs: int, batch_size: int, seed: int) -> Measureme
         later_samples_per_s=samples / later,
         first_bytes_per_s=size / seconds[0],
         later_bytes_per_s=size / later,
+        device_bytes_per_s=device,
     )
+
+
+def _against_device(found: list[Measurement]) -> list[Measurement]:
+    """Compare with the device; small files have none of their own, and take that of a store that lies beside them."""
+    known: dict[int, float] = {}
+    device_of = {each.store: Path(each.store).stat().st_dev for each in found if Path(each.store).exists()}
+    for each in found:
+        if each.device_bytes_per_s is not None:
+            known.setdefault(device_of[each.store], each.device_bytes_per_s)
+    compared = []
+    for each in found:
+        limit = each.device_bytes_per_s or known.get(device_of.get(each.store, -1))
+        share = each.first_bytes_per_s / limit if limit and each.cold else None
+        compared.append(replace(each, device_bytes_per_s=limit, first_vs_device=share))
+    return compared
 
 
 def _against_folder(found: list[Measurement]) -> list[Measurement]:
