@@ -3,9 +3,12 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := .venv-peers
 DATASET ?=
+IMAGES ?=
+TINY ?=
 
-.PHONY: demo test test-all lint bench docs clean
+.PHONY: demo test test-all lint bench bench-peers docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python benchmarks/demo.py $(DATASET)
@@ -22,8 +25,13 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# IMAGES and TINY: directories of images in class folders; without IMAGES, photographs are made.
 bench: $(VENV)/.dev
-	$(BIN)/python benchmarks/epochs.py
+	$(BIN)/python -m benchmarks.peers --only tiering plain $(if $(IMAGES),--images $(IMAGES))
+
+bench-peers: $(PEERS)/.installed
+	$(PEERS)/bin/python -m benchmarks.peers --write docs/benchmarks.md \
+	  $(if $(IMAGES),--images $(IMAGES)) $(if $(TINY),--tiny $(TINY))
 
 docs: $(VENV)/.dev
 	$(BIN)/mkdocs build --strict
@@ -46,5 +54,10 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -e '.[dev]'
 	@touch $@ $(VENV)/.installed
 
+$(PEERS)/.installed: benchmarks/peers/requirements.txt pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install -q -e . -r benchmarks/peers/requirements.txt
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build dist site demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) build dist site demo peers-work .pytest_cache .mypy_cache .ruff_cache

@@ -16,7 +16,7 @@ after it all samples are counted, and their bytes added up, through the tool's o
 than the peers: it checks every image's header, sums every sample and file, writes in a random order and syncs before it
 returns. The peers want an environment of their own:
 
-    python -m venv .venv-peers && .venv-peers/bin/pip install -r benchmarks/requirements.txt
+    python -m venv .venv-peers && .venv-peers/bin/pip install -r benchmarks/peers/requirements.txt
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def main() -> None:
     if any(tool.peer for tool in tools.values()) and not (asked.peers / "bin" / "python").is_file():
         sys.exit(
             f"{asked.peers}: no environment with the peers. Make it:\n"
-            f"python -m venv {asked.peers} && {asked.peers}/bin/pip install -r benchmarks/requirements.txt"
+            f"python -m venv {asked.peers} && {asked.peers}/bin/pip install -r benchmarks/peers/requirements.txt"
         )
     runs: list[dict[str, Any]] = []
     parent = asked.work or asked.images.parent
