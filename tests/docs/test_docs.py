@@ -39,11 +39,12 @@ def run_all(page: str) -> None:
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "docs/converting.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "docs/converting.md", "docs/serving.md"])
 def test_commands_and_code_run_as_shown(place, page):
     run_all(page)
+    names = {"__name__": "shown"}
     for code in blocks(page, "python"):
-        exec(compile(code, page, "exec"), {"__name__": "shown"})
+        exec(compile(code, page, "exec"), names)
 
 
 def test_the_worked_example_runs(place):
