@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from tiering.convert.verify import verify
     from tiering.dataset.profile import DatasetProfile, profile_dataset
     from tiering.profile import Profile
+    from tiering.serve.cache.open import cached
+    from tiering.serve.cache.stats import CacheStats
+    from tiering.serve.cache.store import CachedStore
     from tiering.serve.loader import Batch, Loader
     from tiering.serve.quality import ShuffleQuality, shuffle_quality
     from tiering.store.base import Sample, Store
@@ -46,6 +49,9 @@ _HOME = {
     "Store": "tiering.store.base",
     "Sample": "tiering.store.base",
     "Manifest": "tiering.store.manifest",
+    "cached": "tiering.serve.cache.open",
+    "CachedStore": "tiering.serve.cache.store",
+    "CacheStats": "tiering.serve.cache.stats",
     "Loader": "tiering.serve.loader",
     "Batch": "tiering.serve.loader",
     "shuffle_quality": "tiering.serve.quality",
@@ -54,6 +60,8 @@ _HOME = {
 
 __all__ = [
     "Batch",
+    "CacheStats",
+    "CachedStore",
     "DatasetProfile",
     "Loader",
     "Manifest",
@@ -66,6 +74,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "append",
+    "cached",
     "classify",
     "convert",
     "export",

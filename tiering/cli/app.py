@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from tiering import __version__
-from tiering.cli import append, bench, classify, convert, estimate, export, info, profile, recommend, verify
+from tiering.cli import append, bench, cache, classify, convert, estimate, export, info, profile, recommend, verify
 from tiering.cli.output import note
 from tiering.errors import TieringError, from_os_error
 
@@ -80,6 +80,7 @@ app.command("verify")(verify.verify)
 app.command("info")(info.info)
 app.command("export")(export.export)
 app.command("bench")(bench.bench)
+app.add_typer(cache.cache, name="cache")
 app.command("estimate")(estimate.estimate)
 app.command("recommend")(recommend.recommend)
 

@@ -40,6 +40,8 @@ class FolderStore:
             labels=labels,
             source=Source(url=str(path), fingerprint=fingerprint(self.index)),
         )
+        #: Differs once a file does: SHA-256 of the times of change, beside the fingerprint of names and sizes.
+        self.listing = hashlib.sha256(scanned.files["mtime_ns"].to_numpy().tobytes()).hexdigest()
         self.views = False
         self.block = samples_in(BLOCK_BYTES, self.manifest)
 

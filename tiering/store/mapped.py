@@ -89,13 +89,18 @@ class MappedFiles:
         began = time.monotonic()
         if began >= self._look_at:
             self._look_at = began + _GLANCE_SECONDS
-            missing = missing_bytes(self.paths, _LITTLE)
+            watched = self.watched()
+            missing = missing_bytes(watched, _LITTLE)
             self._there = missing == 0
             self._look_at += _GLANCE_COST * (time.monotonic() - began)
             if missing and missing <= _LITTLE:
-                for path in self.paths:
+                for path in watched:
                     will_need_file(path)
         return self._there
+
+    def watched(self) -> list[Path]:
+        """Return the files that resident() looks at."""
+        return self.paths
 
     def close(self) -> None:
         """Drop the maps; each is unmapped when its last view is gone."""

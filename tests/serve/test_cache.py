@@ -1,0 +1,362 @@
+"""A cache in front of an origin: what it serves, how much it may hold, and what befalls it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import multiprocessing
+import os
+import pickle
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import s3fs
+
+import tiering
+from tests.conftest import FIXTURES
+from tests.s3 import FaultyProxy, s3_environment
+from tiering.errors import MachineError, UsageError
+from tiering.serve.cache.space import MARKER
+from tiering.serve.cache.stats import CacheStats
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """2,000 photographs of 6 kB; never written to."""
+    path = tmp_path_factory.mktemp("cached") / "photos"
+    script = [sys.executable, FIXTURES / "make_images.py", "--count", "2000", "--classes", "5", path]
+    subprocess.run(script, check=True, capture_output=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def lmdb(folder) -> Path:
+    tiering.convert(folder, folder.parent / "photos.lmdb", "lmdb", shard_bytes=4 << 20)
+    return folder.parent / "photos.lmdb"
+
+
+@pytest.fixture(scope="module", params=["folder", "lmdb", "zarr", "zstd", "pixels"])
+def origin(request, folder, lmdb) -> Path:
+    if request.param in ("folder", "lmdb"):
+        return folder if request.param == "folder" else lmdb
+    how = {"zarr": {}, "zstd": {"codec": "zstd"}, "pixels": {"resize": (48, 48), "codec": "zstd"}}[request.param]
+    store = folder.parent / f"photos.{request.param}"
+    tiering.convert(folder, store, "zarr", shard_bytes=4 << 20, **how)
+    return store
+
+
+def served(store: tiering.Store, epoch: int = 0, **settings) -> list[tuple[int, bytes]]:
+    loader = tiering.Loader(store, 64, seed=3, **settings)
+    loader.set_epoch(epoch)
+    return [
+        (index, bytes(image))
+        for batch in loader
+        for index, image in zip(batch.indices.tolist(), batch.images, strict=True)
+    ]
+
+
+def plain(path: Path, epoch: int = 0) -> list[tuple[int, bytes]]:
+    return served(tiering.open_store(path), epoch)
+
+
+def since(store: tiering.CachedStore, before: CacheStats) -> tuple[float, int]:
+    """The hit ratio, of bytes, and the bytes fetched since then."""
+    now = store.stats()
+    hits, misses = now.hit_bytes - before.hit_bytes, now.miss_bytes - before.miss_bytes
+    return hits / (hits + misses), now.origin_bytes - before.origin_bytes
+
+
+def files_bytes(directory: Path) -> int:
+    found = [Path(at, name).stat() for at, _, names in os.walk(directory) for name in names]
+    return sum(max(each.st_size, each.st_blocks * 512) for each in found)
+
+
+def test_serves_what_the_origin_holds_epoch_after_epoch(origin, tmp_path):
+    store = tiering.cached(origin, "64MB", tmp_path / "cache")
+    for epoch in range(3):
+        before = store.stats()
+        assert served(store, epoch) == plain(origin, epoch)
+    ratio, fetched = since(store, before)
+    assert (ratio, fetched) == (1.0, 0)
+    store.close()
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_hit_ratio_is_the_share_that_fits_and_nothing_is_written_after_the_first_epoch(lmdb, tmp_path, share):
+    origin = tiering.open_store(lmdb)
+    size = int(share * origin.manifest.image_bytes)
+    store = tiering.cached(origin, size, tmp_path / "cache")
+    served(store, 0)
+    first = store.stats()
+    for epoch in (1, 2):
+        before = store.stats()
+        served(store, epoch)
+        ratio, fetched = since(store, before)
+        # Extents of 2 MiB, units of 128 KiB, and 64 KiB of tables weigh in so small a cache.
+        assert share - 0.1 < ratio <= share
+        assert fetched <= 1.12 * (1 - ratio) * origin.manifest.image_bytes
+    assert store.stats().admitted_bytes == first.admitted_bytes
+    assert files_bytes(tmp_path / "cache") <= size
+    store.close()
+
+
+def test_another_process_finds_what_was_cached(lmdb, tmp_path):
+    first = tiering.cached(lmdb, "64MB", tmp_path / "cache")
+    served(first)
+    again = pickle.loads(pickle.dumps(first))
+    first.close()
+    assert served(again, 5) == plain(lmdb, 5)
+    assert again.stats().hit_ratio == 1.0
+    again.close()
+
+
+def _rank(path: Path, cache: Path, rank: int, results) -> None:
+    store = tiering.cached(path, "64MB", cache)
+    loader = tiering.Loader(store, 64, seed=1, rank=rank, world_size=4)
+    found = [batch.indices for batch in loader]
+    results.put((rank, np.concatenate(found).tolist(), store.stats().origin_bytes))
+
+
+def test_four_processes_fetch_the_dataset_once(lmdb, tmp_path):
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    ranks = [context.Process(target=_rank, args=(lmdb, tmp_path / "cache", rank, results)) for rank in range(4)]
+    for rank in ranks:
+        rank.start()
+    found = [results.get(timeout=120) for _ in ranks]
+    for rank in ranks:
+        rank.join()
+    assert sorted(sample for _, samples, _ in found for sample in samples) == list(range(2000))
+    # What lies between samples of an LMDB page is fetched with them.
+    shards = sum(path.stat().st_size for path in tiering.open_store(lmdb).files())
+    assert sum(fetched for _, _, fetched in found) <= 1.01 * shards
+
+
+def test_a_fork_goes_on_by_itself(lmdb, tmp_path):
+    store = tiering.cached(lmdb, "64MB", tmp_path / "cache")
+    served(store, 0, limit=500)
+    expected = plain(lmdb, 1)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if served(store, 1) == expected else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert served(store, 1) == expected
+    store.close()
+
+
+def test_damaged_bytes_in_the_cache_are_fetched_anew(lmdb, tmp_path):
+    store = tiering.cached(lmdb, "64MB", tmp_path / "cache")
+    served(store)
+    store.close()
+    for extent in (tmp_path / "cache" / "extents").iterdir():
+        data = bytearray(extent.read_bytes())
+        data[1000 :: 1 << 17] = bytes(255 - byte for byte in data[1000 :: 1 << 17])
+        extent.write_bytes(data)
+    slots = next((tmp_path / "cache" / "datasets").glob("*/slots"))
+    table = bytearray(slots.read_bytes())
+    table[5::48] = bytes(255 - byte for byte in table[5::48])
+    slots.write_bytes(table)
+    again = tiering.cached(lmdb, "64MB", tmp_path / "cache")
+    assert served(again, 1) == plain(lmdb, 1)
+    assert again.stats().origin_bytes > 0
+    again.close()
+
+
+def test_a_changed_origin_is_never_mixed_with_what_was_cached(folder, tmp_path):
+    copy = tmp_path / "photos"
+    shutil.copytree(folder, copy)
+    store = tiering.cached(copy, "64MB", tmp_path / "cache")
+    served(store)
+    store.close()
+    victim = sorted(copy.rglob("*.jpg"))[7]
+    data = bytearray(victim.read_bytes())
+    data[-10] ^= 1  # the same size
+    victim.write_bytes(data)
+    again = tiering.cached(copy, "64MB", tmp_path / "cache")
+    assert served(again, 1) == plain(copy, 1)
+    assert again.stats().hits < 2000
+    again.close()
+
+
+def test_a_dataset_not_in_use_makes_room_and_one_in_use_does_not(folder, lmdb, tmp_path):
+    size = int(0.8 * tiering.open_store(lmdb).manifest.image_bytes)
+    old = tiering.cached(lmdb, size, tmp_path / "cache")
+    served(old)
+    admitted = old.stats().admitted_bytes
+    kept_out = tiering.cached(folder, size, tmp_path / "cache")
+    assert served(kept_out) == plain(folder)
+    assert kept_out.stats().admitted_bytes < 0.2 * admitted
+    kept_out.close()
+    before = old.stats()
+    served(old, 1)
+    assert since(old, before)[0] > 0.6
+    old.close()
+    new = tiering.cached(folder, size, tmp_path / "cache")
+    served(new)
+    assert new.stats().admitted_bytes > 0.8 * admitted
+    assert files_bytes(tmp_path / "cache") <= size
+    new.close()
+
+
+def _fill_slowly(path: Path, cache: Path) -> None:
+    store = tiering.cached(path, "10MB", cache)
+    while True:
+        served(store, 0)
+        store.space.forget(store.dataset.name)
+        store.close()
+        store = tiering.cached(path, "10MB", cache)
+
+
+def test_killed_at_any_time_it_serves_the_right_bytes_within_its_bound(lmdb, tmp_path):
+    context = multiprocessing.get_context("spawn")
+    expected = plain(lmdb, 1)
+    largest = 0
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal largest
+        while not done.wait(0.01):
+            try:
+                largest = max(largest, files_bytes(tmp_path / "cache"))
+            except FileNotFoundError:
+                continue
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        for round_ in range(4):
+            filling = context.Process(target=_fill_slowly, args=(lmdb, tmp_path / "cache"))
+            filling.start()
+            time.sleep(1.5 + 0.13 * round_)
+            os.kill(filling.pid, signal.SIGKILL)
+            filling.join()
+            store = tiering.cached(lmdb, "10MB", tmp_path / "cache")
+            assert served(store, 1) == expected
+            store.close()
+    finally:
+        done.set()
+        watcher.join()
+    assert 0 < largest <= 10_000_000
+
+
+def test_a_disk_that_fills_up_freezes_the_cache_and_the_epoch_goes_on(lmdb, tmp_path, in_small_tmpfs):
+    code = (
+        "import tiering, warnings, sys\n"
+        "warnings.simplefilter('always')\n"
+        "store = tiering.cached(sys.argv[1], '64MB', 'small/cache')\n"
+        "bytes_ = sum(len(image) for batch in tiering.Loader(store, 64) for image in batch.images)\n"
+        "assert bytes_ == store.manifest.image_bytes\n"
+    )
+    done = in_small_tmpfs(9000, [sys.executable, "-c", code, lmdb])
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("admits nothing more") == 1
+
+
+def test_bounds_and_directories_that_make_no_sense(lmdb, tmp_path):
+    with pytest.raises(UsageError, match="at least 1 MiB"):
+        tiering.cached(lmdb, 1000, tmp_path / "cache")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("precious")
+    with pytest.raises(UsageError, match=r"thesis\.tex"):
+        tiering.cached(lmdb, "64MB", tmp_path / "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
+    store = tiering.cached(lmdb, "64MB", tmp_path / "cache")
+    with pytest.raises(UsageError, match="64,000,000"):
+        tiering.cached(lmdb, "32MB", tmp_path / "cache")
+    store.close()
+    smaller = tiering.cached(lmdb, "4MB", tmp_path / "cache")
+    assert served(smaller) == plain(lmdb)
+    assert files_bytes(tmp_path / "cache") <= 4_000_000
+    assert (tmp_path / "cache" / MARKER).exists()
+    smaller.close()
+
+
+def test_one_who_fetches_and_hangs_holds_nobody_up_for_long(lmdb, tmp_path, monkeypatch):
+    monkeypatch.setattr("tiering.serve.cache.fill.WAIT_SECONDS", 0.5)
+    store = tiering.cached(lmdb, "64MB", tmp_path / "cache")
+    slots = os.open(store.dataset / "slots", os.O_RDWR)
+    fcntl.fcntl(slots, fcntl.F_OFD_SETLK, _whole_file())
+    began = time.monotonic()
+    assert served(store, 0, limit=200) == plain(lmdb)[:200]
+    assert time.monotonic() - began < 30
+    assert store.stats().admitted_bytes == 0
+    os.close(slots)
+    assert served(store, 1) == plain(lmdb, 1)
+    assert store.stats().admitted_bytes > 0
+    store.close()
+
+
+def _whole_file() -> bytes:
+    return struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+
+
+@pytest.fixture
+def bucket_store(lmdb, s3) -> str:
+    s3fs.S3FileSystem(use_listings_cache=False).put(str(lmdb), f"{s3}/photos.lmdb", recursive=True)
+    return f"{s3}/photos.lmdb"
+
+
+def test_a_bucket_is_read_once(bucket_store, lmdb, tmp_path):
+    store = tiering.cached(bucket_store, "64MB", tmp_path / "cache")
+    assert served(store) == plain(lmdb)
+    fetched = store.stats().origin_bytes
+    assert fetched >= store.manifest.image_bytes
+    assert served(store, 1) == plain(lmdb, 1)
+    assert store.stats().origin_bytes == fetched
+    store.close()
+
+
+def test_a_bucket_that_fails_now_and_then_delivers_the_right_bytes(bucket_store, lmdb, tmp_path, s3_endpoint):
+    with FaultyProxy(s3_endpoint, 0.05, broken_off=0.05) as proxy, s3_environment(proxy.endpoint):
+        store = tiering.cached(bucket_store, "64MB", tmp_path / "cache")
+        assert served(store) == plain(lmdb)
+        assert proxy.failures > 0
+        assert store.stats().retries > 0
+        store.close()
+
+
+def test_a_bucket_that_is_gone_is_an_error_that_says_so(bucket_store, tmp_path, s3_endpoint, monkeypatch):
+    monkeypatch.setattr("tiering.serve.cache.fetch.PATIENCE", 1.0)
+    with FaultyProxy(s3_endpoint, 0.0) as proxy, s3_environment(proxy.endpoint):
+        store = tiering.cached(bucket_store, "64MB", tmp_path / "cache")
+        proxy.share = 1.0
+        with pytest.raises(MachineError, match="times"):
+            served(store)
+        store.close()
+
+
+def test_the_commands_look_after_a_cache(lmdb, tmp_path, program):
+    cache = tmp_path / "cache"
+    done = program("cache", "warm", lmdb, "--cache-size", "64MB", "--cache-dir", cache)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(program("cache", "info", "--cache-dir", cache, "--json").stdout)
+    (dataset,) = found["datasets"]
+    assert dataset["cached_bytes"] == dataset["image_bytes"] == tiering.open_store(lmdb).manifest.image_bytes
+    assert not dataset["in_use"]
+    assert found["used_bytes"] <= 64_000_000
+    assert program("cache", "verify", "--cache-dir", cache).returncode == 0
+    extent = min((cache / "extents").iterdir())
+    data = bytearray(extent.read_bytes())
+    data[5000] ^= 1
+    extent.write_bytes(data)
+    assert json.loads(program("cache", "verify", "--cache-dir", cache, "--json").stdout)["damaged"] == 1
+    assert program("cache", "verify", "--cache-dir", cache).returncode == 0
+    store = tiering.cached(lmdb, "64MB", cache)
+    assert served(store) == plain(lmdb)
+    busy = program("cache", "clear", "--cache-dir", cache)
+    assert busy.returncode == 2
+    assert "in use" in busy.stderr
+    store.close()
+    assert program("cache", "clear", lmdb, "--cache-dir", cache).returncode == 0
+    assert not list((cache / "extents").iterdir())
+    nothing = program("cache", "info", "--cache-dir", tmp_path)
+    assert nothing.returncode == 2
+    assert MARKER in nothing.stderr

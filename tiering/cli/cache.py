@@ -1,0 +1,106 @@
+"""tiering cache: what a cache holds, filling it ahead, checking and emptying it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tiering.cli.output import JsonFlag, emit_json, note, out, plain, table
+from tiering.units import format_bytes, format_count
+
+cache = typer.Typer(no_args_is_help=True, help="Look after the cache in front of slow storage.")
+
+Directory = Annotated[
+    Path | None, typer.Option("--cache-dir", help="The cache; by default below your cache directory.")
+]
+
+
+@cache.command()
+def info(directory: Directory = None, json: JsonFlag = False) -> None:
+    """Show what a cache holds, and of how much.
+
+    Example: `tiering cache info`
+    """
+    from tiering.serve.cache.care import info as look
+
+    found = look(_chosen(directory))
+    if json:
+        emit_json(plain(found))
+        return
+    shown = table("origin", "samples", "bytes", "cached", "share", "in use")
+    for each in found.datasets:
+        share = f"{each.cached_bytes / max(1, each.image_bytes):.0%}"
+        used = "yes" if each.in_use else "no"
+        sizes = (format_bytes(each.image_bytes), format_bytes(each.cached_bytes))
+        shown.add_row(each.origin, format_count(each.samples), *sizes, share, used)
+    out().print(shown)
+    note(f"{found.directory}: {format_bytes(found.used_bytes)} of {format_bytes(found.size)} used.")
+
+
+@cache.command()
+def warm(
+    origin: Annotated[str, typer.Argument(help="Store (path or URL) or dataset directory to fetch.")],
+    size: Annotated[str, typer.Option("--cache-size", help="Bound of the cache, such as 200GB.")],
+    directory: Directory = None,
+    force: Annotated[bool, typer.Option("--force", help="Take a directory on a network file system, too.")] = False,
+) -> None:
+    """Fetch a dataset into the cache before the training needs it, as far as there is room.
+
+    Example: `tiering cache warm s3://bucket/photos.lmdb --cache-size 200GB`
+    """
+    from tiering.cli.progress import progress
+    from tiering.serve.cache.care import warm as fetch
+    from tiering.serve.cache.open import cached
+
+    store = cached(origin, size, directory, force=force)
+    try:
+        with progress("fetching") as advance:
+            fetch(store, advance)
+        found = store.stats()
+    finally:
+        store.close()
+    note(f"{format_bytes(found.admitted_bytes)} fetched into the cache, {format_bytes(found.hit_bytes)} were there.")
+
+
+@cache.command()
+def verify(directory: Directory = None, json: JsonFlag = False) -> None:
+    """Check every byte in a cache; what is damaged is taken out, to be fetched anew, and the exit code is 1.
+
+    Example: `tiering cache verify`
+    """
+    from tiering.serve.cache.care import check
+
+    found = check(_chosen(directory))
+    if json:
+        emit_json(plain(found))
+    else:
+        note(f"{format_count(found.units)} units checked, {format_count(found.damaged)} damaged and taken out.")
+    if found.damaged:
+        raise typer.Exit(1)
+
+
+@cache.command()
+def clear(
+    origin: Annotated[str | None, typer.Argument(help="Only what was cached of this origin.")] = None,
+    directory: Directory = None,
+) -> None:
+    """Remove what a cache holds; nothing else is ever deleted, and nothing that is in use.
+
+    Example: `tiering cache clear s3://bucket/photos.lmdb`
+    """
+    from tiering.place import Place
+    from tiering.serve.cache.care import clear as empty
+
+    names = empty(_chosen(directory), str(Place.of(origin)) if origin else None)
+    for name in names:
+        note(f"Removed {name}")
+    if not names:
+        note("The cache was empty.")
+
+
+def _chosen(directory: Path | None) -> Path:
+    from tiering.serve.cache.open import default_directory
+
+    return (directory or default_directory()).absolute()

@@ -1,0 +1,260 @@
+"""Fetcher: many byte ranges of an origin under way at once, in one background thread of each process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from tiering.errors import MachineError, UsageError
+
+T = TypeVar("T")
+
+#: One byte range of the origin: file (path or URL), first byte, end.
+Span = tuple[str, int, int]
+
+#: Requests under way: as many as raise the throughput, within these bounds (Little's law finds them by itself).
+_FEWEST: Final = 16
+_MOST: Final = 1024
+_BETTER: Final = 1.1
+
+#: A request that takes longer than nearly all others is sent a second time.
+_HEDGE_QUANTILE: Final = 0.95
+_REMEMBERED: Final = 256
+
+#: A request that fails is tried again, after twice as long each time, at most so long and for so long in all.
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 2.0
+PATIENCE: Final = 60.0
+_TIMES_DAMAGED: Final = 8
+_REQUEST_SECONDS: Final = 30
+
+_LOCAL_THREADS: Final = 64
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What went over the wire, counted since the process began to fetch."""
+
+    requests: int = 0
+    bytes: int = 0
+    retries: int = 0
+    hedged: int = 0
+    in_flight: int = 0
+    limit: int = _FEWEST
+
+
+class Fetcher:
+    """Reads byte ranges of local files, or of objects behind a URL, through an event loop on a thread.
+
+    url: the origin. The thread and the connections are made by the first request of each process, so that a fork takes
+    none along.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        # A disk would only have more to do.
+        self._remote = "://" in url
+        self.traffic = Traffic()
+        self._process = 0
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel to another process as an address."""
+        return type(self), (self._url,)
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run a coroutine on the thread."""
+        if self._process != os.getpid():
+            self._begin()
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def in_thread(self, call: Callable[..., T], *arguments: object) -> T:
+        """Run what blocks on threads of the fetcher's own. Within a coroutine."""
+        return await self._loop.run_in_executor(self._pool, call, *arguments)
+
+    async def get(self, span: Span, sound: Callable[[memoryview], bool]) -> memoryview:
+        """Read one range, and again until it is sound. Within a coroutine.
+
+        sound: tells whether bytes are what they should be. Raises MachineError when the origin does not answer in
+        time, or with other bytes each time; FileNotFoundError at once.
+        """
+        began, pause, tried = time.monotonic(), _FIRST_PAUSE, 0
+        while True:
+            tried += 1
+            try:
+                async with self._turn:
+                    data = await self._hedged(span)
+                if len(data) == span[2] - span[1] and sound(data):
+                    return data
+                why = f"{len(data):,} bytes" if len(data) != span[2] - span[1] else "damaged bytes"
+            except FileNotFoundError:
+                raise
+            except Exception as error:  # noqa: BLE001 - drivers have kinds of their own; told below if it stays so
+                why = f"{type(error).__name__}: {error}".split("\n")[0][:300]
+            if time.monotonic() - began > PATIENCE or (why == "damaged bytes" and tried > _TIMES_DAMAGED):
+                raise MachineError(
+                    span[0], expected=f"bytes {span[1]:,} to {span[2]:,}", found=f"{why}, {tried} times",
+                    action="Check the origin (tiering verify), and the way to it.",
+                )  # fmt: skip
+            self.traffic.retries += 1
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def close(self) -> None:
+        """Stop the thread."""
+        if self._process == os.getpid():
+            asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._process = 0
+
+    def _begin(self) -> None:
+        self.traffic = Traffic()
+        self._loop = asyncio.new_event_loop()
+        self._pool = ThreadPoolExecutor(_LOCAL_THREADS, thread_name_prefix="tiering-fetch")
+        self._turn = _Turns(self.traffic)
+        self._seconds: deque[float] = deque(maxlen=_REMEMBERED)
+        self._hedge_after = float("inf")
+        self._ask = _asker(self._url, self._loop, self._pool)
+        self._thread = threading.Thread(target=self._loop.run_forever, name="tiering-fetch", daemon=True)
+        self._thread.start()
+        self._process = os.getpid()
+
+    async def _hedged(self, span: Span) -> memoryview:
+        """Ask, and a second time when the answer is later than nearly all were; take the first answer."""
+        if self._hedge_after == float("inf"):
+            return await self._asked(span)
+        asked = {asyncio.ensure_future(self._asked(span))}
+        try:
+            done, _ = await asyncio.wait(asked, timeout=self._hedge_after)
+            if not done:
+                self.traffic.hedged += 1
+                asked.add(asyncio.ensure_future(self._asked(span)))
+            while True:
+                done, running = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+                good = next((each for each in done if each.exception() is None), None)
+                if good is not None:
+                    return good.result()
+                if not running:
+                    return done.pop().result()
+                asked = running
+        finally:
+            for each in asked:
+                each.cancel()
+
+    async def _asked(self, span: Span) -> memoryview:
+        began = time.monotonic()
+        self.traffic.requests += 1
+        data = memoryview(await self._ask(span))
+        self.traffic.bytes += len(data)
+        self._seconds.append(time.monotonic() - began)
+        if self._remote and self.traffic.requests % 32 == 0 and len(self._seconds) >= _REMEMBERED // 4:
+            ranked = sorted(self._seconds)
+            self._hedge_after = ranked[int(_HEDGE_QUANTILE * len(ranked))]
+        return data
+
+
+async def _cancel_all() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Turns:
+    """How many may ask at once: twice as many as long as that is faster."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        self._traffic = traffic
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._done, self._since, self._bytes, self._best = 0, time.monotonic(), 0, 0.0
+
+    async def __aenter__(self) -> None:
+        while self._traffic.in_flight >= self._traffic.limit:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            await turn
+        self._traffic.in_flight += 1
+
+    async def __aexit__(self, *_: object) -> None:
+        self._traffic.in_flight -= 1
+        self._done += 1
+        if self._done >= 2 * self._traffic.limit:
+            self._adapt()
+        free = self._traffic.limit - self._traffic.in_flight
+        while self._waiting and free > 0:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                free -= 1
+
+    def _adapt(self) -> None:
+        now = time.monotonic()
+        rate = (self._traffic.bytes - self._bytes) / max(1e-9, now - self._since)
+        if self._waiting and rate > _BETTER * self._best:
+            self._best = rate
+            self._traffic.limit = min(_MOST, 2 * self._traffic.limit)
+        self._done, self._since, self._bytes = 0, now, self._traffic.bytes
+
+
+def _asker(
+    url: str, loop: asyncio.AbstractEventLoop, pool: ThreadPoolExecutor
+) -> Callable[[Span], Awaitable[bytes | memoryview]]:
+    """Return what reads one range of an origin, once and without trying again."""
+    if "://" not in url:
+
+        async def local(span: Span) -> bytes:
+            return await loop.run_in_executor(pool, _pread, span)
+
+        return local
+    try:
+        obstore = import_module("obstore")
+        from_url = import_module("obstore.store").from_url
+    except ImportError as error:
+        raise MachineError(
+            url, expected="obstore, to cache what lies behind a URL", found=str(error),
+            action="pip install 'tiering[s3]'",
+        ) from error  # fmt: skip
+    split = urlsplit(url)
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", os.environ.get("AWS_ENDPOINT", ""))
+    plain = endpoint.startswith("http://") or split.scheme == "http"
+    try:
+        store = from_url(
+            f"{split.scheme}://{split.netloc}",
+            client_options={"timeout": f"{_REQUEST_SECONDS}s", "connect_timeout": "5s", "allow_http": plain},
+            retry_config={"max_retries": 0},
+        )
+    except Exception as error:
+        raise UsageError(url, expected="a URL that obstore opens", found=str(error).split("\n")[0]) from error
+    base = f"{split.scheme}://{split.netloc}/"
+
+    async def remote(span: Span) -> memoryview:
+        found = await obstore.get_range_async(store, span[0].removeprefix(base), start=span[1], end=span[2])
+        return memoryview(found)
+
+    return remote
+
+
+def _pread(span: Span) -> bytes:
+    descriptor = os.open(span[0], os.O_RDONLY)
+    try:
+        data = os.pread(descriptor, span[2] - span[1], span[1])
+        while len(data) < span[2] - span[1]:
+            more = os.pread(descriptor, span[2] - span[1] - len(data), span[1] + len(data))
+            if not more:
+                break
+            data += more
+    finally:
+        os.close(descriptor)
+    return data
