@@ -247,6 +247,47 @@ def test_killed_at_any_time_it_serves_the_right_bytes_within_its_bound(lmdb, tmp
     assert 0 < largest <= 10_000_000
 
 
+def test_what_a_killed_process_left_half_full_is_filled_up(lmdb, tmp_path):
+    code = (
+        "import tiering, os, sys\n"
+        "store = tiering.cached(sys.argv[1], '64MB', sys.argv[2])\n"
+        "for batch in tiering.Loader(store, 64, seed=int(sys.argv[3]), limit=100): pass\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    for seed in range(12):
+        subprocess.run([sys.executable, "-c", code, lmdb, tmp_path / "cache", str(seed)], check=False)
+    # 1,200 samples of 7.5 kB: 9 MB at most, in extents of 2 MB.
+    extents = list((tmp_path / "cache" / "extents").iterdir())
+    assert 1 <= len(extents) <= 7
+    store = tiering.cached(lmdb, "64MB", tmp_path / "cache")
+    assert served(store) == plain(lmdb)
+    assert store.stats().hits > 0
+    store.close()
+
+
+def test_where_locks_do_nothing_no_byte_is_wrong(lmdb, tmp_path):
+    """As on some network file systems: flock and fcntl's locks succeed, and keep nobody out."""
+    code = (
+        "import fcntl, sys, tiering\n"
+        "fcntl.flock = lambda *arguments: None\n"
+        "real = fcntl.fcntl\n"
+        "fcntl.fcntl = lambda file, how, *rest: 0 if how == fcntl.F_OFD_SETLK else real(file, how, *rest)\n"
+        "store = tiering.cached(sys.argv[1], '10MB', sys.argv[2])\n"
+        "plain = tiering.open_store(sys.argv[1])\n"
+        "assert not store.space._locks\n"
+        "for epoch in range(3):\n"
+        "    for ours, theirs in zip(tiering.Loader(store, 64, seed=2), tiering.Loader(plain, 64, seed=2)):\n"
+        "        assert [bytes(each) for each in ours.images] == [bytes(each) for each in theirs.images]\n"
+        "assert store.stats().hits > 1000\n"
+    )
+    command = [sys.executable, "-c", code, lmdb, tmp_path / "cache"]
+    running = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(4)]
+    for each in running:
+        _, said = each.communicate(timeout=120)
+        assert each.returncode == 0, said.decode()[-2000:]
+    assert files_bytes(tmp_path / "cache") <= 10_000_000
+
+
 def test_a_disk_that_fills_up_freezes_the_cache_and_the_epoch_goes_on(lmdb, tmp_path, in_small_tmpfs):
     code = (
         "import tiering, warnings, sys\n"
@@ -268,6 +309,9 @@ def test_bounds_and_directories_that_make_no_sense(lmdb, tmp_path):
     with pytest.raises(UsageError, match=r"thesis\.tex"):
         tiering.cached(lmdb, "64MB", tmp_path / "mine")
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
+    (tmp_path / "others" / "datasets" / "mine").mkdir(parents=True)
+    with pytest.raises(UsageError, match="datasets/mine"):
+        tiering.cached(lmdb, "64MB", tmp_path / "others")
     store = tiering.cached(lmdb, "64MB", tmp_path / "cache")
     with pytest.raises(UsageError, match="64,000,000"):
         tiering.cached(lmdb, "32MB", tmp_path / "cache")

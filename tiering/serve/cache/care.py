@@ -10,9 +10,10 @@ from typing import Final
 import google_crc32c
 
 from tiering.errors import UsageError
+from tiering.serve.cache.directory import in_use
 from tiering.serve.cache.fill import LENGTH_BYTES
 from tiering.serve.cache.slots import Slots
-from tiering.serve.cache.space import CacheSpace, in_use
+from tiering.serve.cache.space import CacheSpace
 from tiering.serve.cache.store import About, CachedStore
 from tiering.serve.loader import Loader
 

@@ -23,6 +23,8 @@ from tiering.store.base import Buffer, IndexArray
 WAIT_SECONDS: Final = 10.0
 _FIRST_LOOK, _LAST_LOOK = 0.001, 0.02
 
+_SLOTS_AT_ONCE: Final = 1 << 16
+
 #: Before each payload, so that an extent can be read without its dataset.
 LENGTH_BYTES: Final = 8
 
@@ -144,12 +146,12 @@ class Filler:
             if not self._fits(len(payload)):
                 if self._full or HEADER_BYTES + LENGTH_BYTES + len(payload) > self._space.extent_bytes:
                     return False
-                claimed = await fetcher.in_thread(self._space.claim, self._header)
+                claimed = await fetcher.in_thread(self._claim, len(payload))
                 if claimed is None:
                     self._full = True
                     return False
-                self._extents.append(claimed)
-                self._end = HEADER_BYTES
+                extent, self._end = claimed
+                self._extents.append(extent)
             extent, begin = self._extents[-1], self._end
             self._end += LENGTH_BYTES + len(payload)
         parts = (len(payload).to_bytes(LENGTH_BYTES, "little"), payload)
@@ -162,6 +164,28 @@ class Filler:
         self._slots.publish(unit, extent.number, begin + LENGTH_BYTES, google_crc32c.value(payload))
         self.admitted_bytes += len(payload)
         return True
+
+    def _claim(self, size: int) -> tuple[Extent, int] | None:
+        """Own an extent with room for a payload of so many bytes; return it, and where that begins."""
+        but = {extent.number for extent in self._extents}
+        while (claimed := self._space.claim(self._header, frozenset(but))) is not None:
+            end = self._end_of(claimed.number) if claimed.begun else HEADER_BYTES
+            if end + LENGTH_BYTES + size <= self._space.extent_bytes:
+                return claimed, end
+            but.add(claimed.number)
+            os.close(claimed.descriptor)
+        return None
+
+    def _end_of(self, extent: int) -> int:
+        """Return the end of the last payload in an extent that has a slot."""
+        end = HEADER_BYTES
+        for begin in range(0, len(self._units), _SLOTS_AT_ONCE):
+            units, extents, offsets, _ = self._slots.all(begin, begin + _SLOTS_AT_ONCE)
+            for unit, offset in zip(
+                units[extents == extent].tolist(), offsets[extents == extent].tolist(), strict=True
+            ):
+                end = max(end, offset + self._units.bytes_of(unit))
+        return end
 
     def _cached(self, unit: int) -> bool:
         return bool(self._slots.find(np.array([unit]))[0][0] >= 0)

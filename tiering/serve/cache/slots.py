@@ -40,12 +40,15 @@ class Slots:
         self._table: _Table = np.frombuffer(self._map, dtype=_SLOT).reshape(units, 4)
         self._descriptor, self._process = -1, 0
 
-    def find(self, units: IndexArray) -> tuple[IndexArray, IndexArray, _Table]:
-        """Return where units lie: int64 numbers of extents, -1 for none, int64 offsets, and uint32 CRC-32C."""
+    def find(self, units: IndexArray) -> tuple[IndexArray, IndexArray, _Table, _Table]:
+        """Return where units lie: int64 numbers of extents, -1 for none, and int64 offsets.
+
+        And two uint32 of each: CRC-32C, and the check, which differs for the same unit at another place.
+        """
         rows = self._table[units]
         extent = rows[:, 0].astype(np.int64) - 1
         extent[rows[:, 3] != self._check(units.astype(np.uint32), rows)] = -1
-        return extent, rows[:, 1].astype(np.int64), rows[:, 2]
+        return extent, rows[:, 1].astype(np.int64), rows[:, 2], rows[:, 3]
 
     def publish(self, unit: int, extent: int, offset: int, crc: int) -> None:
         """Write a unit's slot, once its payload is written."""
@@ -60,7 +63,7 @@ class Slots:
     def all(self, begin: int, end: int) -> tuple[IndexArray, IndexArray, IndexArray, _Table]:
         """Return the units in [begin, end) that have a payload, with its extent, offset and CRC-32C."""
         units = np.arange(begin, min(end, len(self._table)), dtype=np.int64)
-        extent, offset, crc = self.find(units)
+        extent, offset, crc, _ = self.find(units)
         there = extent >= 0
         return units[there], extent[there], offset[there], crc[there]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import time
 import uuid
 from contextlib import suppress
@@ -87,7 +88,8 @@ class CachedStore:
         self._header = header_of(self.dataset.name, bytes.fromhex(about.filling))
         self._slots = Slots(self.dataset / "slots", len(self._units), int(about.filling[:8], 16))
         self._files = Extents(space)
-        self._checked: npt.NDArray[np.bool_] = np.zeros(len(self._units), dtype=np.bool_)
+        #: By unit, the check of the slot whose payload was compared with its CRC-32C.
+        self._checked: npt.NDArray[np.uint32] = np.zeros(len(self._units), dtype=np.uint32)
         self._begin()
 
     def __len__(self) -> int:
@@ -160,7 +162,7 @@ class CachedStore:
         """Find the dataset's table, or make it, and say that it is in use."""
         try:
             with self.space.locked():
-                if not (self.dataset / "about.json").exists():
+                if not self.dataset.is_dir():
                     self._make()
                 self._in_use = os.open(self.dataset / "in-use", os.O_RDWR | os.O_CREAT, 0o644)
                 fcntl.flock(self._in_use, fcntl.LOCK_SH)
@@ -181,33 +183,41 @@ class CachedStore:
         about = About(
             str(self.place), len(self), self.manifest.image_bytes, self._units.samples, len(self._units)
         )  # fmt: skip
-        self.dataset.mkdir(exist_ok=True)
-        with (self.dataset / "slots").open("wb") as file:
+        # Whole or not at all, so that nobody maps a table that is still being made, locks or no locks.
+        made = self.dataset.with_name(f".new-{uuid.uuid4().hex}")
+        made.mkdir()
+        with (made / "slots").open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, size)
-        (self.dataset / "in-use").touch()
-        (self.dataset / "about.json").write_text(json.dumps(asdict(about)))
+        (made / "in-use").touch()
+        (made / "about.json").write_text(json.dumps(asdict(about)))
+        try:
+            made.rename(self.dataset)
+        except OSError:
+            shutil.rmtree(made)
+            if not self.dataset.is_dir():
+                raise
 
     def _find(self, indices: IndexArray) -> tuple[IndexArray, IndexArray, IndexArray]:
         """Return where samples lie in the extents (-1: nowhere), from where, and how many bytes."""
         self._own()
         units = self._units.of(indices)
-        extent, offset, crc = self._slots.find(units)
-        fresh = (extent >= 0) & ~self._checked[units]
-        for at in np.flatnonzero(fresh).tolist():
-            if not self._trusted(int(units[at]), int(extent[at]), int(offset[at]), int(crc[at])):
+        extent, offset, crc, check = self._slots.find(units)
+        for at in np.flatnonzero((extent >= 0) & (self._checked[units] != check)).tolist():
+            unit = int(units[at])
+            if self._checked[unit] == check[at]:
+                continue
+            if self._sound(unit, int(extent[at]), int(offset[at]), int(crc[at])):
+                self._checked[unit] = check[at]
+            else:
+                self._slots.withdraw(unit)
                 extent[at] = -1
         within = self._units.within(indices) if self._units.samples > 1 else 0
         return extent, offset + within, self.index.size[indices]
 
-    def _trusted(self, unit: int, extent: int, offset: int, crc: int) -> bool:
-        """Tell whether a payload is what its slot says; empty the slot otherwise."""
-        if not self._checked[unit]:
-            view = self._files.payload(extent, offset, self._units.bytes_of(unit))
-            if view is None or google_crc32c.value(bytes(view)) != crc:
-                self._slots.withdraw(unit)
-                return False
-            self._checked[unit] = True
-        return True
+    def _sound(self, unit: int, extent: int, offset: int, crc: int) -> bool:
+        """Tell whether a payload is what its slot says."""
+        view = self._files.payload(extent, offset, self._units.bytes_of(unit))
+        return view is not None and google_crc32c.value(bytes(view)) == crc
 
     def _raw(self, indices: IndexArray) -> list[Buffer]:
         extent, begin, size = self._find(indices)
