@@ -190,7 +190,15 @@ class FarAway:
         return self
 
     def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
+
+    async def _end(self) -> None:
+        self._server.close()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream = None
@@ -215,7 +223,7 @@ class FarAway:
                 if b"connection: close" in answer.lower():
                     upstream[1].close()
                     upstream = None
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             pass
         finally:
             writer.close()
@@ -231,7 +239,7 @@ def _length(head: bytes) -> int:
 
 
 def bucket(images: Path, work: Path) -> None:
-    samples = 1000
+    samples = 3000
     some = work / "some"
     found = sorted(path for path in images.rglob("*") if path.is_file())[:samples]
     for path in found:
@@ -243,7 +251,7 @@ def bucket(images: Path, work: Path) -> None:
         tiering.convert(some, work / "local.lmdb", "lmdb")
         with FarAway(endpoint, BANDWIDTH) as far, s3_environment(far.endpoint):
             rates, warm, spent = [], [], []
-            for number in range(3):
+            for number in range(2):
                 store = tiering.cached(url, "1GB", work / f"far-{number}")
                 before = far.sent
                 cold = serve(store, 0)

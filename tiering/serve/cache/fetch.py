@@ -27,8 +27,10 @@ _FEWEST: Final = 16
 _MOST: Final = 1024
 _BETTER: Final = 1.1
 
-#: A request that takes longer than nearly all others is sent a second time.
+#: A request that takes longer than nearly all others, and several times as long as most, is sent a second time. Where
+#: bandwidth is short all take long, and sending more would only make it shorter.
 _HEDGE_QUANTILE: Final = 0.95
+_HEDGE_MEDIANS: Final = 3.0
 _REMEMBERED: Final = 256
 
 #: A request that fails is tried again, after twice as long each time, at most so long and for so long in all.
@@ -133,8 +135,19 @@ class Fetcher:
 
     async def _hedged(self, span: Span) -> memoryview:
         """Ask, and a second time when the answer is later than nearly all were; take the first answer."""
+        began = time.monotonic()
         if self._hedge_after == float("inf"):
-            return await self._asked(span)
+            data = await self._asked(span)
+        else:
+            data = await self._raced(span)
+        self._seconds.append(time.monotonic() - began)
+        if self._remote and self.traffic.requests % 32 == 0 and len(self._seconds) >= _REMEMBERED // 4:
+            ranked = sorted(self._seconds)
+            most, median = ranked[int(_HEDGE_QUANTILE * len(ranked))], ranked[len(ranked) // 2]
+            self._hedge_after = max(most, _HEDGE_MEDIANS * median)
+        return data
+
+    async def _raced(self, span: Span) -> memoryview:
         asked = {asyncio.ensure_future(self._asked(span))}
         try:
             done, _ = await asyncio.wait(asked, timeout=self._hedge_after)
@@ -154,14 +167,9 @@ class Fetcher:
                 each.cancel()
 
     async def _asked(self, span: Span) -> memoryview:
-        began = time.monotonic()
         self.traffic.requests += 1
         data = memoryview(await self._ask(span))
         self.traffic.bytes += len(data)
-        self._seconds.append(time.monotonic() - began)
-        if self._remote and self.traffic.requests % 32 == 0 and len(self._seconds) >= _REMEMBERED // 4:
-            ranked = sorted(self._seconds)
-            self._hedge_after = ranked[int(_HEDGE_QUANTILE * len(ranked))]
         return data
 
 
