@@ -260,7 +260,7 @@ def bucket(images: Path, work: Path) -> None:
                 plain = tiering.open_store(work / "local.lmdb")
                 serve(plain, 0)
                 serve(store, 1)
-                again = [serve(store, epoch) / serve(plain, epoch) for epoch in range(2, 13)]
+                again = [serve(store, epoch) / serve(plain, epoch) for epoch in range(2, 62)]
                 warm.append(statistics.median(again))
                 last = store.stats()
                 store.close()
