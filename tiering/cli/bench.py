@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +16,10 @@ def bench(
     epochs: Annotated[int, typer.Option(help="Epochs to serve from each; the first is the cold one.")] = 3,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples in a batch.")] = 256,
     seed: Annotated[int, typer.Option(help="Seed of the shuffles.")] = 0,
+    cache_size: Annotated[
+        str | None, typer.Option(help="Put a cache of that bound, such as 200GB, before each.")
+    ] = None,
+    cache_dir: Annotated[Path | None, typer.Option(help="The cache; by default below your cache directory.")] = None,
     json: JsonFlag = False,
 ) -> None:
     """Serve shuffled epochs of encoded images from each store and compare them with the plain folder.
@@ -26,7 +31,15 @@ def bench(
     """
     from tiering.serve.bench import bench as run
 
-    found = run(stores, epochs=epochs, batch_size=batch_size, seed=seed, progress=None if json else note)
+    found = run(
+        stores,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        cache_size=cache_size,
+        cache_dir=cache_dir,
+        progress=None if json else note,
+    )
     if json:
         emit_json({"measurements": [plain(each) for each in found]})
         return
@@ -44,5 +57,11 @@ def bench(
     out().print(shown)
     if limits := {format_rate(each.device_bytes_per_s) for each in found if each.device_bytes_per_s}:
         note(f"The device: {' and '.join(sorted(limits))} by random direct reads of 128 KiB, 32 at a time.")
+    for each in found:
+        if each.hit_ratio is not None:
+            note(
+                f"{each.store}: {each.hit_ratio:.1%} of later epochs' samples came from the cache; "
+                f"predicted {each.predicted_hit_ratio:.1%}."
+            )
     if not all(each.cold for each in found):
         note("Some files could not be taken out of the page cache: their first epoch was not cold.")

@@ -12,11 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.errors import UsageError
+from tiering.serve.cache.open import cached
+from tiering.serve.cache.stats import CacheStats
+from tiering.serve.cache.store import CachedStore
 from tiering.serve.device import random_read_bandwidth
 from tiering.serve.loader import Loader
 from tiering.store.base import Buffer, Store
 from tiering.store.open import open_store
 from tiering.store.pagecache import drop
+from tiering.tiers.predict import hit_ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,9 @@ class Measurement:
     first: the first epoch, cold where `cold` says so; later: the median of the warm ones. vs_folder: ratio of the
     samples/s to those of the plain folder in the same run, None where no folder was measured. device: random direct
     reads of 128 KiB, 32 at a time, just before the first epoch; None where they could not be measured on that device.
-    first_vs_device: share of that which the first epoch reached, None where it was not cold.
+    first_vs_device: share of that which the first epoch reached, None where it was not cold. hit_ratio: share of the
+    later epochs' samples that came from tiering's cache, predicted_hit_ratio: what the model says of a cache of that
+    size; None without a cache.
     """
 
     store: str
@@ -44,6 +50,8 @@ class Measurement:
     first_vs_device: float | None = None
     first_vs_folder: float | None = None
     later_vs_folder: float | None = None
+    hit_ratio: float | None = None
+    predicted_hit_ratio: float | None = None
 
 
 def bench(
@@ -52,36 +60,41 @@ def bench(
     epochs: int = 3,
     batch_size: int = 256,
     seed: int = 0,
+    cache_size: int | str | None = None,
+    cache_dir: str | Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> list[Measurement]:
     """Serve shuffled epochs from each store and measure them.
 
     paths: stores (paths or URLs) and dataset directories; epochs: at least 2, the first cold where the page cache
-    can be dropped. The consumer copies every byte once, as a decoder would read it, so that a mapped store gains
-    nothing by laziness.
+    can be dropped. cache_size, cache_dir: put a cache in front of each, as tiering.cached does. The consumer copies
+    every byte once, as a decoder would read it, so that a mapped store gains nothing by laziness.
     Returns a measurement a path, in order. Raises what open_store raises, and UsageError for too few epochs.
     """
     if epochs < 2:
         raise UsageError("--epochs", expected="at least 2 epochs: a first and a later one", found=str(epochs))
     found = []
     for path in paths:
-        store = open_store(path)
+        origin = open_store(path)
+        store = origin if cache_size is None else cached(origin, cache_size, cache_dir)
         if progress:
             progress(f"{path}: {len(store):,} samples, {epochs} epochs")
         try:
-            found.append(_measure(store, epochs, batch_size, seed))
+            found.append(_measure(store, origin, epochs, batch_size, seed))
         finally:
             store.close()
     return _against_folder(_against_device(found))
 
 
-def _measure(store: Store, epochs: int, batch_size: int, seed: int) -> Measurement:
-    device = random_read_bandwidth(store.files())
-    cold = drop(store.files())
+def _measure(store: Store, origin: Store, epochs: int, batch_size: int, seed: int) -> Measurement:
+    device = random_read_bandwidth(origin.files())
+    cold = drop(origin.files())
     loader = Loader(store, batch_size, seed=seed)
     scratch = bytearray(int(store.index.size.max()))
     seconds = []
+    first = None
     for epoch in range(epochs):
+        first = loader.stats() if epoch == 1 else first
         loader.set_epoch(epoch)
         began = time.perf_counter()
         samples = 0
@@ -106,7 +119,16 @@ def _measure(store: Store, epochs: int, batch_size: int, seed: int) -> Measureme
         first_bytes_per_s=size / seconds[0],
         later_bytes_per_s=size / later,
         device_bytes_per_s=device,
+        hit_ratio=None if first is None else _hit_ratio(loader.stats(), first),
+        predicted_hit_ratio=hit_ratio(store.space.size, size) if isinstance(store, CachedStore) else None,
     )
+
+
+def _hit_ratio(now: CacheStats | None, before: CacheStats) -> float | None:
+    if now is None:
+        return None
+    hits, misses = now.hits - before.hits, now.misses - before.misses
+    return hits / (hits + misses)
 
 
 def _against_device(found: list[Measurement]) -> list[Measurement]:
