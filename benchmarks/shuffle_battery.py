@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-#: (n, epoch) -> the order of an epoch.
-Generator = Callable[[int, int], np.ndarray]
+#: (n, epoch, count) -> the first so many samples in the order of an epoch.
+Generator = Callable[[int, int, int], np.ndarray]
 
 #: A p-value below this is a failure: with some twenty comparisons a run, one in thousands of sound runs fails.
 SIGNIFICANT = 1e-5
@@ -36,7 +36,7 @@ class Comparison:
 def compare(generator: Generator, n: int, epochs: int) -> list[Comparison]:
     """Put a generator through the whole battery. n: samples; epochs: how many orders to draw of it."""
     random = np.random.default_rng(20_000)
-    ours = measured([generator(n, epoch) for epoch in range(epochs)])
+    ours = measured([generator(n, epoch, n) for epoch in range(epochs)])
     true = measured([random.permutation(n) for _ in range(epochs)])
     found = []
     for name, values in ours.items():
@@ -84,7 +84,7 @@ def longest_increasing(order: np.ndarray) -> int:
 
 def first_place(generator: Generator, n: int, epochs: int) -> Comparison:
     """Uniformity of the sample that comes first, by chi-square over 16 cells; its ratio is to the expectation."""
-    firsts = np.array([generator(n, epoch)[0] for epoch in range(epochs)])
+    firsts = np.array([generator(n, epoch, 1)[0] for epoch in range(epochs)])
     counts = np.bincount(firsts * 16 // n, minlength=16)
     chi = float(((counts - epochs / 16) ** 2 / (epochs / 16)).sum())
     return Comparison("first place", chi / 15, float(stats.chi2.sf(chi, 15)))
