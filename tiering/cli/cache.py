@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tiering.cli.output import JsonFlag, emit_json, note, out, plain, table
+from tiering.cli.output import JsonFlag, emit_json, note, out, table
 from tiering.units import format_bytes, format_count
 
 cache = typer.Typer(no_args_is_help=True, help="Look after the cache in front of slow storage.")
@@ -27,7 +27,7 @@ def info(directory: Directory = None, json: JsonFlag = False) -> None:
 
     found = look(_chosen(directory))
     if json:
-        emit_json(plain(found))
+        emit_json(found)
         return
     shown = table("origin", "samples", "bytes", "cached", "share", "in use")
     for each in found.datasets:
@@ -45,6 +45,7 @@ def warm(
     size: Annotated[str, typer.Option("--cache-size", help="Bound of the cache, such as 200GB.")],
     directory: Directory = None,
     force: Annotated[bool, typer.Option("--force", help="Take a directory on a network file system, too.")] = False,
+    json: JsonFlag = False,
 ) -> None:
     """Fetch a dataset into the cache before the training needs it, as far as there is room.
 
@@ -61,6 +62,9 @@ def warm(
         found = store.stats()
     finally:
         store.close()
+    if json:
+        emit_json(found)
+        return
     note(f"{format_bytes(found.admitted_bytes)} fetched into the cache, {format_bytes(found.hit_bytes)} were there.")
 
 
@@ -74,7 +78,7 @@ def verify(directory: Directory = None, json: JsonFlag = False) -> None:
 
     found = check(_chosen(directory))
     if json:
-        emit_json(plain(found))
+        emit_json(found)
     else:
         note(f"{format_count(found.units)} units checked, {format_count(found.damaged)} damaged and taken out.")
     if found.damaged:
@@ -85,6 +89,7 @@ def verify(directory: Directory = None, json: JsonFlag = False) -> None:
 def clear(
     origin: Annotated[str | None, typer.Argument(help="Only what was cached of this origin.")] = None,
     directory: Directory = None,
+    json: JsonFlag = False,
 ) -> None:
     """Remove what a cache holds; nothing else is ever deleted, and nothing that is in use.
 
@@ -94,6 +99,9 @@ def clear(
     from tiering.serve.cache.care import clear as empty
 
     names = empty(_chosen(directory), str(Place.of(origin)) if origin else None)
+    if json:
+        emit_json({"removed": names})
+        return
     for name in names:
         note(f"Removed {name}")
     if not names:

@@ -119,16 +119,15 @@ def _measure(store: Store, origin: Store, epochs: int, batch_size: int, seed: in
         first_bytes_per_s=size / seconds[0],
         later_bytes_per_s=size / later,
         device_bytes_per_s=device,
-        hit_ratio=None if first is None else _hit_ratio(loader.stats(), first),
+        hit_ratio=_hit_ratio(first, loader.stats()),
         predicted_hit_ratio=hit_ratio(store.space.size, size) if isinstance(store, CachedStore) else None,
     )
 
 
-def _hit_ratio(now: CacheStats | None, before: CacheStats) -> float | None:
-    if now is None:
+def _hit_ratio(before: CacheStats | None, now: CacheStats | None) -> float | None:
+    if before is None or now is None:
         return None
-    hits, misses = now.hits - before.hits, now.misses - before.misses
-    return hits / (hits + misses)
+    return CacheStats(hits=now.hits - before.hits, misses=now.misses - before.misses).hit_ratio
 
 
 def _against_device(found: list[Measurement]) -> list[Measurement]:

@@ -18,8 +18,7 @@ from tiering.machine import usable_cores
 from tiering.order import IndexArray
 from tiering.serve.ahead import Ahead, announced
 from tiering.serve.buffers import Buffers
-from tiering.serve.cache.stats import CacheStats
-from tiering.serve.cache.store import CachedStore
+from tiering.serve.cache.stats import CacheStats, Counting
 from tiering.serve.epochs import Epochs, State
 from tiering.serve.shuffle import WINDOW, Shuffle
 from tiering.store.base import Buffer, Images, PixelArray, Sample, Store, samples_in, shape_of
@@ -172,7 +171,7 @@ class Loader:
 
     def stats(self) -> CacheStats | None:
         """Return what the store's cache has counted in this process; None for a store without one."""
-        return self.store.stats() if isinstance(self.store, CachedStore) else None
+        return self.store.stats() if isinstance(self.store, Counting) else None
 
     def __iter__(self) -> Iterator[Batch]:
         """Serve one epoch, or the rest of one."""

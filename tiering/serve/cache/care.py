@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import google_crc32c
 
 from tiering.errors import UsageError
+from tiering.serve.cache.about import About, open_slots
 from tiering.serve.cache.directory import in_use
 from tiering.serve.cache.fill import LENGTH_BYTES
-from tiering.serve.cache.slots import Slots
 from tiering.serve.cache.space import CacheSpace
-from tiering.serve.cache.store import About, CachedStore
+from tiering.serve.cache.store import CachedStore
 from tiering.serve.loader import Loader
-
-_SLOTS_AT_ONCE: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +71,7 @@ def check(directory: Path) -> CacheCheck:
     space = CacheSpace.at(directory)
     units = damaged = 0
     for dataset in space.datasets():
-        slots = _slots(dataset)
+        slots = open_slots(dataset)
         for unit, place, size, crc in _payloads(space, dataset):
             units += 1
             if google_crc32c.value(_read(*place, size)) != crc:
@@ -90,19 +87,19 @@ def clear(directory: Path, origin: str | None = None) -> list[str]:
     """
     space = CacheSpace.at(directory)
     with space.locked():
-        chosen = [each for each in space.datasets() if origin in (None, About.of(each).origin)]
+        origins = {each: About.of(each).origin for each in space.datasets()}
+        chosen = {each: name for each, name in origins.items() if origin in (None, name)}
         if origin is not None and not chosen:
             raise UsageError(origin, expected="an origin that the cache holds", found="none of it in the cache")
-        for each in chosen:
+        for each, name in chosen.items():
             if in_use(each):
                 raise UsageError(
-                    About.of(each).origin, expected="a dataset that nobody uses", found="one in use",
+                    name, expected="a dataset that nobody uses", found="one in use",
                     action="Wait for the processes that read it.",
                 )  # fmt: skip
-        names = [About.of(each).origin for each in chosen]
         for each in chosen:
             space.forget(each.name)
-    return names
+    return list(chosen.values())
 
 
 def warm(store: CachedStore, progress: Callable[[int, int, int], None] | None = None) -> None:
@@ -120,22 +117,14 @@ def warm(store: CachedStore, progress: Callable[[int, int, int], None] | None = 
             return
 
 
-def _slots(dataset: Path) -> Slots:
-    about = About.of(dataset)
-    return Slots(dataset / "slots", about.units, int(about.filling[:8], 16))
-
-
 def _payloads(space: CacheSpace, dataset: Path) -> Iterator[tuple[int, tuple[Path, int], int, int]]:
     """Yield each unit that is there: its number, the extent and place of its payload, its bytes and CRC-32C."""
-    slots, paths = _slots(dataset), space.paths()
-    for begin in range(0, About.of(dataset).units, _SLOTS_AT_ONCE):
-        units, extents, offsets, crcs = slots.all(begin, begin + _SLOTS_AT_ONCE)
-        rows = (units.tolist(), extents.tolist(), offsets.tolist(), crcs.tolist())
-        for unit, extent, offset, crc in zip(*rows, strict=True):
-            if extent >= len(paths):
-                continue
-            size = int.from_bytes(_read(paths[extent], offset - LENGTH_BYTES, LENGTH_BYTES), "little")
-            yield unit, (paths[extent], offset), min(size, space.extent_bytes), crc
+    paths = space.paths()
+    for rows in open_slots(dataset).filled():
+        for unit, extent, offset, crc in zip(*(column.tolist() for column in rows), strict=True):
+            if extent < len(paths):
+                size = int.from_bytes(_read(paths[extent], offset - LENGTH_BYTES, LENGTH_BYTES), "little")
+                yield unit, (paths[extent], offset), min(size, space.extent_bytes), crc
 
 
 def _read(path: Path, offset: int, size: int) -> bytes:

@@ -105,12 +105,9 @@ def in_use(dataset: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not lock_of(descriptor)
     finally:
         os.close(descriptor)
-    return False
 
 
 def _create(directory: Path, *, force: bool) -> None:

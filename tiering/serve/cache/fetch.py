@@ -69,10 +69,6 @@ class Fetcher:
         self.traffic = Traffic()
         self._process = 0
 
-    def __reduce__(self) -> tuple[object, ...]:
-        """Travel to another process as an address."""
-        return type(self), (self._url,)
-
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on the thread."""
         if self._process != os.getpid():
@@ -89,7 +85,7 @@ class Fetcher:
         sound: tells whether bytes are what they should be. Raises MachineError when the origin does not answer in
         time, or with other bytes each time; FileNotFoundError at once.
         """
-        began, pause, tried = time.monotonic(), _FIRST_PAUSE, 0
+        began, pause, tried, damaged = time.monotonic(), _FIRST_PAUSE, 0, 0
         while True:
             tried += 1
             try:
@@ -98,11 +94,12 @@ class Fetcher:
                 if len(data) == span[2] - span[1] and sound(data):
                     return data
                 why = f"{len(data):,} bytes" if len(data) != span[2] - span[1] else "damaged bytes"
+                damaged += 1
             except FileNotFoundError:
                 raise
             except Exception as error:  # noqa: BLE001 - drivers have kinds of their own; told below if it stays so
                 why = f"{type(error).__name__}: {error}".split("\n")[0][:300]
-            if time.monotonic() - began > PATIENCE or (why == "damaged bytes" and tried > _TIMES_DAMAGED):
+            if time.monotonic() - began > PATIENCE or damaged > _TIMES_DAMAGED:
                 raise MachineError(
                     span[0], expected=f"bytes {span[1]:,} to {span[2]:,}", found=f"{why}, {tried} times",
                     action="Check the origin (tiering verify), and the way to it.",
@@ -141,7 +138,7 @@ class Fetcher:
         else:
             data = await self._raced(span)
         self._seconds.append(time.monotonic() - began)
-        if self._remote and self.traffic.requests % 32 == 0 and len(self._seconds) >= _REMEMBERED // 4:
+        if self._remote and len(self._seconds) >= _REMEMBERED // 4:
             ranked = sorted(self._seconds)
             most, median = ranked[int(_HEDGE_QUANTILE * len(ranked))], ranked[len(ranked) // 2]
             self._hedge_after = max(most, _HEDGE_MEDIANS * median)

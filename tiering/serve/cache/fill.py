@@ -23,8 +23,6 @@ from tiering.store.base import Buffer, IndexArray
 WAIT_SECONDS: Final = 10.0
 _FIRST_LOOK, _LAST_LOOK = 0.001, 0.02
 
-_SLOTS_AT_ONCE: Final = 1 << 16
-
 #: Before each payload, so that an extent can be read without its dataset.
 LENGTH_BYTES: Final = 8
 
@@ -179,11 +177,9 @@ class Filler:
     def _end_of(self, extent: int) -> int:
         """Return the end of the last payload in an extent that has a slot."""
         end = HEADER_BYTES
-        for begin in range(0, len(self._units), _SLOTS_AT_ONCE):
-            units, extents, offsets, _ = self._slots.all(begin, begin + _SLOTS_AT_ONCE)
-            for unit, offset in zip(
-                units[extents == extent].tolist(), offsets[extents == extent].tolist(), strict=True
-            ):
+        for units, extents, offsets, _ in self._slots.filled():
+            here = extents == extent
+            for unit, offset in zip(units[here].tolist(), offsets[here].tolist(), strict=True):
                 end = max(end, offset + self._units.bytes_of(unit))
         return end
 

@@ -30,12 +30,13 @@ class Origin:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self._folder = store if isinstance(store, FolderStore) else None
         self.fetcher = Fetcher(store.place.url)
 
     @property
     def identity(self) -> str:
         """Differs between origins, and between the states of one: SHA-256 of its manifest, or of its listing."""
-        listing = self.store.listing if isinstance(self.store, FolderStore) else ""
+        listing = self._folder.listing if self._folder else ""
         return hashlib.sha256(encode_manifest(self.store.manifest) + listing.encode()).hexdigest()[:32]
 
     async def read(self, samples: IndexArray) -> list[Buffer]:
@@ -65,7 +66,7 @@ class Origin:
     def _spans(self, samples: IndexArray) -> list[tuple[Span, list[tuple[int, int, int]]]] | None:
         """Return the ranges to ask for, and which samples (number in the list, place, bytes) each of them holds."""
         sizes = self.store.index.size[samples]
-        if self.store.manifest.kind == "folder":
+        if self._folder:
             root = self.store.place.url
             keys = map(os.fsdecode, self.store.index.keys(samples))
             return [
@@ -83,7 +84,7 @@ class Origin:
             number, offset, size = int(ranges.file[slot]), int(ranges.offset[slot]), int(ranges.size[slot])
             if not size:
                 continue
-            if number != file or offset > end + size // _GAP_SHARE + _GAP_BYTES or offset < begin:
+            if number != file or offset > end + size // _GAP_SHARE + _GAP_BYTES:
                 file, begin, end, members = number, offset, offset, []
                 spans.append(((str(self.store.place / self.store.manifest.shards[number].name), 0, 0), members))
             members.append((slot, offset - begin, size))

@@ -7,18 +7,23 @@ import fcntl
 import mmap
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-IndexArray = npt.NDArray[np.int64]
+from tiering.order import IndexArray
+
 _Table = npt.NDArray[np.uint32]
 
 #: A slot: number of the extent + 1 (0: nothing), place in it, CRC-32C of the payload, and a check of these three.
 SLOT_BYTES: Final = 16
 _SLOT: Final = np.dtype("<u4")
+
+#: Slots looked at together by who goes through all of them.
+_AT_ONCE: Final = 1 << 16
 
 # struct flock on 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid.
 _FLOCK: Final = struct.Struct("hhqqi4x")
@@ -60,12 +65,13 @@ class Slots:
         """Empty a unit's slot, because its payload is not what it says."""
         self._table[unit] = 0
 
-    def all(self, begin: int, end: int) -> tuple[IndexArray, IndexArray, IndexArray, _Table]:
-        """Return the units in [begin, end) that have a payload, with its extent, offset and CRC-32C."""
-        units = np.arange(begin, min(end, len(self._table)), dtype=np.int64)
-        extent, offset, crc, _ = self.find(units)
-        there = extent >= 0
-        return units[there], extent[there], offset[there], crc[there]
+    def filled(self) -> Iterator[tuple[IndexArray, IndexArray, IndexArray, _Table]]:
+        """Go through the units that have a payload, many at a time: units, extents, offsets and CRC-32Cs."""
+        for begin in range(0, len(self._table), _AT_ONCE):
+            units = np.arange(begin, min(begin + _AT_ONCE, len(self._table)), dtype=np.int64)
+            extent, offset, crc, _ = self.find(units)
+            there = extent >= 0
+            yield units[there], extent[there], offset[there], crc[there]
 
     def lock(self, unit: int) -> bool:
         """Take the lock of a unit, which dies with this process; False where another process has it."""

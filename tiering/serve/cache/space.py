@@ -107,12 +107,13 @@ class CacheSpace:
     def room_for_table(self, size: int) -> bool:
         """Tell whether a table of so many bytes fits among those that are there, evicting others for it."""
         room = self.size - self.extents * self.extent_bytes - NOTES_BYTES
-        while True:
+        while size <= room:
             there = sum(_size(path) for path in self._datasets.glob("*/slots"))
             if there + size <= room:
                 return True
             if not self._evict():
-                return False
+                break
+        return False
 
     def claim(self, header: bytes, but: frozenset[int] = frozenset()) -> Extent | None:
         """Own an extent of the dataset that its owner left, or a free one, preallocated.
@@ -138,9 +139,8 @@ class CacheSpace:
         with suppress(FileNotFoundError):
             self.dataset(name).rename(gone)
         for path in self.paths():
-            with suppress(FileNotFoundError), path.open("rb") as file:
-                if file.read(HEADER_BYTES)[:32].rstrip(b"\0") == name.encode():
-                    path.unlink()
+            if _owner(path) == name.encode():
+                path.unlink(missing_ok=True)
         shutil.rmtree(gone, ignore_errors=True)
 
     def freeze(self, error: OSError) -> None:
@@ -198,7 +198,6 @@ class CacheSpace:
                 self.forget(dataset.name)
                 return True
         known = {path.name.encode() for path in self.datasets()}
-        # One without a name was just created, or its creator was killed in the act.
         strays = [path for path in self.paths() if (name := _owner(path)) is not None and name not in known]
         for path in strays:
             path.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +35,12 @@ class CacheStats:
         """Share of the samples served that came from the cache; 0 where none was served."""
         served = self.hits + self.misses
         return self.hits / served if served else 0.0
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A store that counts what it serves from where."""
+
+    def stats(self) -> CacheStats:
+        """Return the counts so far."""
+        ...

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
-import shutil
 import time
-import uuid
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -18,10 +14,10 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
-from tiering.errors import MachineError, StoreError, from_os_error
+from tiering.errors import StoreError
+from tiering.serve.cache.about import About, join, open_slots
 from tiering.serve.cache.fill import Filler
 from tiering.serve.cache.origin import Origin
-from tiering.serve.cache.slots import SLOT_BYTES, Slots
 from tiering.serve.cache.space import CacheSpace, header_of
 from tiering.serve.cache.stats import CacheStats
 from tiering.serve.cache.units import Units
@@ -41,26 +37,6 @@ from tiering.store.mapped import MappedFiles
 
 #: What the cache moves at once: small images by some hundreds, large ones one by one.
 UNIT_BYTES: Final = 128 << 10
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """What a cache notes of a dataset: about.json.
-
-    filling: hexadecimal, differs whenever the dataset is cached anew.
-    """
-
-    origin: str
-    samples: int
-    image_bytes: int
-    unit_samples: int
-    units: int
-    filling: str = field(default_factory=lambda: uuid.uuid4().hex)
-
-    @classmethod
-    def of(cls, dataset: Path) -> About:
-        """Read a dataset's about.json."""
-        return cls(**json.loads((dataset / "about.json").read_text()))
 
 
 class CachedStore:
@@ -83,10 +59,16 @@ class CachedStore:
         self._origin = Origin(origin)
         self._units = Units(self.index.size, samples_in(UNIT_BYTES, origin.manifest))
         self.dataset = space.dataset(self._origin.identity)
-        self._in_use = -1
-        about = self._open()
+        about = About(
+            origin=str(self.place),
+            samples=len(self.index),
+            image_bytes=self.manifest.image_bytes,
+            unit_samples=self._units.samples,
+            units=len(self._units),
+        )
+        about, self._in_use = join(space, self.dataset, about)
         self._header = header_of(self.dataset.name, bytes.fromhex(about.filling))
-        self._slots = Slots(self.dataset / "slots", len(self._units), int(about.filling[:8], 16))
+        self._slots = open_slots(self.dataset)
         self._files = Extents(space)
         #: By unit, the check of the slot whose payload was compared with its CRC-32C.
         self._checked: npt.NDArray[np.uint32] = np.zeros(len(self._units), dtype=np.uint32)
@@ -158,45 +140,6 @@ class CachedStore:
             os.close(self._in_use)
             self._in_use = -1
 
-    def _open(self) -> About:
-        """Find the dataset's table, or make it, and say that it is in use."""
-        try:
-            with self.space.locked():
-                if not self.dataset.is_dir():
-                    self._make()
-                self._in_use = os.open(self.dataset / "in-use", os.O_RDWR | os.O_CREAT, 0o644)
-                fcntl.flock(self._in_use, fcntl.LOCK_SH)
-                os.utime(self.dataset / "in-use")
-            return About.of(self.dataset)
-        except OSError as error:
-            raise from_os_error(error) from error
-
-    def _make(self) -> None:
-        size = len(self._units) * SLOT_BYTES
-        if not self.space.room_for_table(size):
-            raise MachineError(
-                str(self.space.directory),
-                expected=f"{size:,} bytes of the cache for the table of {len(self._units):,} units",
-                found="less, beside what is in use",
-                action="Give a larger --cache-size.",
-            )
-        about = About(
-            str(self.place), len(self), self.manifest.image_bytes, self._units.samples, len(self._units)
-        )  # fmt: skip
-        # Whole or not at all, so that nobody maps a table that is still being made, locks or no locks.
-        made = self.dataset.with_name(f".new-{uuid.uuid4().hex}")
-        made.mkdir()
-        with (made / "slots").open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, size)
-        (made / "in-use").touch()
-        (made / "about.json").write_text(json.dumps(asdict(about)))
-        try:
-            made.rename(self.dataset)
-        except OSError:
-            shutil.rmtree(made)
-            if not self.dataset.is_dir():
-                raise
-
     def _find(self, indices: IndexArray) -> tuple[IndexArray, IndexArray, IndexArray]:
         """Return where samples lie in the extents (-1: nowhere), from where, and how many bytes."""
         self._own()
@@ -211,8 +154,7 @@ class CachedStore:
             else:
                 self._slots.withdraw(unit)
                 extent[at] = -1
-        within = self._units.within(indices) if self._units.samples > 1 else 0
-        return extent, offset + within, self.index.size[indices]
+        return extent, offset + self._units.within(indices), self.index.size[indices]
 
     def _sound(self, unit: int, extent: int, offset: int, crc: int) -> bool:
         """Tell whether a payload is what its slot says."""
@@ -227,24 +169,29 @@ class CachedStore:
             return list(self._files.views(extent, begin, size))
         self._filler.ask(indices[missing & (extent < 0)])
         began = time.monotonic()
-        fetched = iter([self._wait(sample) for sample in indices[missing].tolist()])
+        fetched = self._fetched(indices[missing])
         waited, lost = time.monotonic() - began, int(size[missing].sum())
         there = ~missing
         cached = iter(self._files.views(extent[there], begin[there], size[there]))
         self._count(int(there.sum()), int(size.sum()) - lost, int(missing.sum()), lost, waited)
-        return [next(fetched) if miss else next(cached) for miss in missing.tolist()]
+        return [
+            fetched[sample] if miss else next(cached) for sample, miss in zip(indices.tolist(), missing, strict=True)
+        ]
 
-    def _wait(self, sample: int) -> Buffer:
-        """Return a sample once it has come, from the cache where it was admitted."""
-        at = np.array([sample])
-        while True:
-            found = self._filler.take(sample)
-            if found is not None:
-                return found
-            extent, begin, size = self._find(at)
-            if extent[0] >= 0:
-                return self._files.views(extent, begin, size)[0]
-            self._filler.ask(at)
+    def _fetched(self, samples: IndexArray) -> dict[int, Buffer]:
+        """Wait for samples on their way; those that were admitted meanwhile come from the cache."""
+        found: dict[int, Buffer] = {}
+        while len(samples):
+            taken = {sample: self._filler.take(sample) for sample in samples.tolist()}
+            found.update((sample, data) for sample, data in taken.items() if data is not None)
+            samples = np.array([sample for sample, data in taken.items() if data is None], dtype=np.int64)
+            extent, begin, size = self._find(samples)
+            there = extent >= 0
+            views = self._files.views(extent[there], begin[there], size[there])
+            found.update(zip(samples[there].tolist(), views, strict=True))
+            samples = samples[~there]
+            self._filler.ask(samples)
+        return found
 
     def _own(self) -> None:
         """Begin anew in a process that was forked: threads, extents and counts are its parent's."""

@@ -36,6 +36,8 @@ class Units:
 
     def within(self, samples: IndexArray) -> IndexArray:
         """Return where samples begin in their units, in bytes."""
+        if self.samples == 1:
+            return np.zeros(len(samples), dtype=np.int64)
         nth = samples % self.samples
         before = np.minimum((samples - nth)[:, None] + self._nth, len(self._size) - 1)
         begins: IndexArray = np.where(self._nth < nth[:, None], self._size[before], 0).sum(axis=1)
