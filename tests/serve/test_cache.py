@@ -288,6 +288,30 @@ def test_where_locks_do_nothing_no_byte_is_wrong(lmdb, tmp_path):
     assert files_bytes(tmp_path / "cache") <= 10_000_000
 
 
+def test_epochs_that_are_broken_off_leave_no_pile_of_samples(lmdb, tmp_path, monkeypatch):
+    monkeypatch.setattr("tiering.serve.cache.fill.MOST_AHEAD_BYTES", 1_000_000)  # some 133 samples
+    store = tiering.cached(lmdb, "1100kB", tmp_path / "cache")
+    for epoch in range(30):
+        loader = tiering.Loader(store, 16, seed=epoch, prefetch=500_000)
+        next(iter(loader))
+    deadline = time.monotonic() + 30
+    while store.stats().in_flight and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert served(store, 1, limit=64) == plain(lmdb, 1)[:64]
+    assert store.stats().ahead <= 400
+    store.close()
+
+
+def test_a_killed_maker_of_a_table_leaves_nothing_for_long(lmdb, tmp_path):
+    store = tiering.cached(lmdb, "64MB", tmp_path / "cache")
+    store.close()
+    left = tmp_path / "cache" / "datasets" / ".new-0"
+    left.mkdir()
+    (left / "slots").write_bytes(bytes(1000))
+    tiering.cached(lmdb.parent / "photos", "64MB", tmp_path / "cache").close()
+    assert not left.exists()
+
+
 def test_a_disk_that_fills_up_freezes_the_cache_and_the_epoch_goes_on(lmdb, tmp_path, in_small_tmpfs):
     code = (
         "import tiering, warnings, sys\n"

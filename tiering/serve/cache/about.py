@@ -61,6 +61,7 @@ def join(space: CacheSpace, dataset: Path, about: About) -> tuple[About, int]:
 
 def _make(space: CacheSpace, dataset: Path, about: About) -> None:
     size = about.units * SLOT_BYTES
+    space.tidy()
     if not space.room_for_table(size):
         raise MachineError(
             str(space.directory),

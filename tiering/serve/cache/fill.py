@@ -23,6 +23,9 @@ from tiering.store.base import Buffer, IndexArray
 WAIT_SECONDS: Final = 10.0
 _FIRST_LOOK, _LAST_LOOK = 0.001, 0.02
 
+#: Samples asked for and not taken are kept up to so many bytes; the oldest are those of epochs that were broken off.
+MOST_AHEAD_BYTES: Final = 512 << 20
+
 #: Before each payload, so that an extent can be read without its dataset.
 LENGTH_BYTES: Final = 8
 
@@ -40,6 +43,7 @@ class Filler:
         self._lock = threading.Lock()
         #: By sample: what comes, or None for what the cache has by then.
         self._coming: dict[int, Future[_Samples | None]] = {}
+        self._most_ahead = origin.samples_in(MOST_AHEAD_BYTES)
         self._filling: dict[int, asyncio.Future[None]] = {}
         self._claiming = asyncio.Lock()
         self._extents: list[Extent] = []
@@ -62,6 +66,8 @@ class Filler:
             for unit, members in by_unit.items():
                 future = self._origin.fetcher.submit(self._obtain(unit, members))
                 self._coming.update(dict.fromkeys(members, future))
+            while len(self._coming) > self._most_ahead and self._coming[oldest := next(iter(self._coming))].done():
+                del self._coming[oldest]
 
     def coming(self, samples: IndexArray) -> npt.NDArray[np.bool_]:
         """Tell which samples are on their way, or here and not taken."""

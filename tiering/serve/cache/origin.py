@@ -11,7 +11,7 @@ import numpy as np
 
 from tiering.errors import StoreError
 from tiering.serve.cache.fetch import Fetcher, Span
-from tiering.store.base import Buffer, IndexArray, Store
+from tiering.store.base import Buffer, IndexArray, Store, samples_in
 from tiering.store.folder import FolderStore
 from tiering.store.manifest import encode_manifest
 
@@ -38,6 +38,10 @@ class Origin:
         """Differs between origins, and between the states of one: SHA-256 of its manifest, or of its listing."""
         listing = self._folder.listing if self._folder else ""
         return hashlib.sha256(encode_manifest(self.store.manifest) + listing.encode()).hexdigest()[:32]
+
+    def samples_in(self, size: int) -> int:
+        """Return how many samples of the mean size lie in that many bytes, at least one."""
+        return samples_in(size, self.store.manifest)
 
     async def read(self, samples: IndexArray) -> list[Buffer]:
         """Fetch samples, in the order asked for.

@@ -104,6 +104,12 @@ class CacheSpace:
         """Hold the lock of the directory, for what is seldom done: datasets that come and go."""
         return locked(self.directory)
 
+    def tidy(self) -> None:
+        """Remove what those left behind who were killed while they made or removed a dataset. Under the lock."""
+        if self._locks:
+            for left in self._datasets.glob(".*"):
+                shutil.rmtree(left, ignore_errors=True)
+
     def room_for_table(self, size: int) -> bool:
         """Tell whether a table of so many bytes fits among those that are there, evicting others for it."""
         room = self.size - self.extents * self.extent_bytes - NOTES_BYTES
