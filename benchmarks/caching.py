@@ -101,8 +101,11 @@ def watched(directory: Path) -> Iterator[list[int]]:
 
 
 def hits(path: Path, work: Path) -> None:
-    print("| c | hit ratio, epochs 2 to 4 | fetched an epoch | written after the first | largest, of the bound |")
-    print("| --- | --- | --- | --- | --- |")
+    print(
+        "| c | hit ratio, epochs 2 to 4 | fetched an epoch | written after the first | largest, of the bound ", end=""
+    )
+    print("| LRU instead | LRU in theory |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     for share in SHARES:
         origin = tiering.open_store(path)
         whole = origin.manifest.image_bytes
@@ -121,9 +124,22 @@ def hits(path: Path, work: Path) -> None:
         store.close()
         spread = f"{min(ratios):.4f} to {max(ratios):.4f}"
         print(
-            f"| {share} | {spread} | {statistics.median(fetched):.4f} | {written:,} B | {largest[0] / size:.4f} |",
+            f"| {share} | {spread} | {statistics.median(fetched):.4f} | {written:,} B | {largest[0] / size:.4f} "
+            f"| {lru(path, work / f'lru-{share}', size):.4f} | {share + (1 - share) * math.log(1 - share):.4f} |",
             flush=True,
         )
+
+
+def lru(path: Path, cache: Path, size: int) -> float:
+    """Return the hit ratio in epochs 2 to 4 of a cache that evicts what was used longest ago."""
+    store = tiering.cached(path, size, cache, policy="lru")
+    serve(store, 0)
+    before = store.stats()
+    for epoch in (1, 2, 3):
+        serve(store, epoch)
+    now = store.stats()
+    store.close()
+    return (now.hits - before.hits) / (3 * len(store))
 
 
 def rank_of_four(path: str, cache: Path, size: int, rank: int, epochs: int, results: object) -> None:

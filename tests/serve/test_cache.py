@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import multiprocessing
 import os
 import pickle
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +26,9 @@ import tiering
 from tests.conftest import FIXTURES
 from tests.s3 import FaultyProxy, s3_environment
 from tiering.errors import MachineError, UsageError
-from tiering.serve.cache.space import MARKER
+from tiering.serve.cache.space import MARKER, memory_of
 from tiering.serve.cache.stats import CacheStats
+from tiering.serve.cache.store import UNIT_BYTES
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +109,79 @@ def test_hit_ratio_is_the_share_that_fits_and_nothing_is_written_after_the_first
     assert store.stats().admitted_bytes == first.admitted_bytes
     assert files_bytes(tmp_path / "cache") <= size
     store.close()
+
+
+def test_lru_is_what_theory_says_and_serves_no_wrong_byte(lmdb, tmp_path):
+    origin, share = tiering.open_store(lmdb), 0.6
+    store = tiering.cached(origin, int(share * origin.manifest.image_bytes), tmp_path / "cache", policy="lru")
+    served(store, 0)
+    before = store.stats()
+    for epoch in range(1, 7):
+        assert served(store, epoch) == plain(lmdb, epoch)
+    ratio, _ = since(store, before)
+    assert ratio < share + (1 - share) * math.log(1 - share) + 0.05
+    assert ratio > 0.1
+    assert store.stats().admitted_bytes > 2 * origin.manifest.image_bytes
+    assert files_bytes(tmp_path / "cache") <= share * origin.manifest.image_bytes
+    with pytest.raises(UsageError, match="one process"):
+        pickle.dumps(store)
+    store.close()
+
+
+def test_memory_takes_what_the_disk_has_no_room_for_and_gives_it_back(lmdb, tmp_path):
+    origin = tiering.open_store(lmdb)
+    size, ram = (int(share * origin.manifest.image_bytes) for share in (0.5, 0.7))
+    store = tiering.cached(origin, size, tmp_path / "cache", ram=ram)
+    memory = memory_of(tmp_path / "cache")
+    served(store, 0)
+    before = store.stats()
+    assert served(store, 1) == plain(lmdb, 1)
+    now = store.stats()
+    assert since(store, before) == (1.0, 0)
+    # Nothing lies in both.
+    assert 0.4 < 1 - (now.ram_bytes - before.ram_bytes) / origin.manifest.image_bytes <= 0.5
+    assert now.admitted_bytes == origin.manifest.image_bytes
+    assert files_bytes(memory) <= ram
+    assert files_bytes(tmp_path / "cache") <= size
+
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as others:
+        hits, fetched = others.submit(_hits_and_bytes, store, 2).result()
+    assert (hits, fetched) == (len(origin), 0)
+
+    store.close()
+    assert not list((memory / "extents").iterdir())
+    assert not list((memory / "datasets").iterdir())
+
+
+def _hits_and_bytes(store: tiering.CachedStore, epoch: int) -> tuple[int, int]:
+    served(store, epoch)
+    return store.stats().hits, store.stats().origin_bytes
+
+
+def test_what_a_killed_process_left_in_memory_is_found_again(lmdb, tmp_path):
+    size = tiering.open_store(lmdb).manifest.image_bytes
+    script = (
+        "import os, signal, sys, tiering\n"
+        "store = tiering.cached(sys.argv[1], int(sys.argv[3]), sys.argv[2], ram=int(sys.argv[4]))\n"
+        "for _ in tiering.Loader(store, 64): pass\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    sizes = (str(int(0.5 * size)), str(int(0.7 * size)))
+    subprocess.run([sys.executable, "-c", script, lmdb, tmp_path / "cache", *sizes], check=False)
+    store = tiering.cached(lmdb, int(sizes[0]), tmp_path / "cache", ram=int(sizes[1]))
+    assert served(store) == plain(lmdb)
+    assert store.stats().origin_bytes < 0.1 * size
+    assert store.stats().ram_hits > 0.3 * len(store)
+    store.close()
+
+
+def test_the_table_of_slots_is_as_large_as_the_cache_needs_it(lmdb, tmp_path):
+    small = tiering.cached(lmdb, "2MB", tmp_path / "small")
+    large = tiering.cached(lmdb, "64MB", tmp_path / "large")
+    assert len(small.levels[0].slots) <= 8 * math.ceil(4 * 2e6 / UNIT_BYTES / 8)
+    assert len(large.levels[0].slots) >= len(tiering.open_store(lmdb)) // small._units.samples
+    small.close()
+    large.close()
 
 
 def test_another_process_finds_what_was_cached(lmdb, tmp_path):
@@ -210,7 +286,7 @@ def _fill_slowly(path: Path, cache: Path) -> None:
     store = tiering.cached(path, "10MB", cache)
     while True:
         served(store, 0)
-        store.space.forget(store.dataset.name)
+        store.space.forget(store.levels[0].dataset.name)
         store.close()
         store = tiering.cached(path, "10MB", cache)
 
@@ -350,7 +426,7 @@ def test_bounds_and_directories_that_make_no_sense(lmdb, tmp_path):
 def test_one_who_fetches_and_hangs_holds_nobody_up_for_long(lmdb, tmp_path, monkeypatch):
     monkeypatch.setattr("tiering.serve.cache.fill.WAIT_SECONDS", 0.5)
     store = tiering.cached(lmdb, "64MB", tmp_path / "cache")
-    slots = os.open(store.dataset / "slots", os.O_RDWR)
+    slots = os.open(store.levels[0].dataset / "slots", os.O_RDWR)
     fcntl.fcntl(slots, fcntl.F_OFD_SETLK, _whole_file())
     began = time.monotonic()
     assert served(store, 0, limit=200) == plain(lmdb)[:200]

@@ -20,6 +20,7 @@ def bench(
         str | None, typer.Option(help="Put a cache of that bound, such as 200GB, before each.")
     ] = None,
     cache_dir: Annotated[Path | None, typer.Option(help="The cache; by default below your cache directory.")] = None,
+    cache_ram: Annotated[str, typer.Option(help="Bound of a tier in memory for what the cache lacks room for.")] = "0",
     json: JsonFlag = False,
 ) -> None:
     """Serve shuffled epochs of encoded images from each store and compare them with the plain folder.
@@ -38,6 +39,7 @@ def bench(
         seed=seed,
         cache_size=cache_size,
         cache_dir=cache_dir,
+        cache_ram=cache_ram,
         progress=None if json else note,
     )
     if json:

@@ -12,6 +12,7 @@ from tiering.units import format_bytes, format_count
 
 cache = typer.Typer(no_args_is_help=True, help="Look after the cache in front of slow storage.")
 
+Ram = Annotated[str, typer.Option("--cache-ram", help="Bound of a tier in memory for what the cache lacks room for.")]
 Directory = Annotated[
     Path | None, typer.Option("--cache-dir", help="The cache; by default below your cache directory.")
 ]
@@ -29,14 +30,16 @@ def info(directory: Directory = None, json: JsonFlag = False) -> None:
     if json:
         emit_json(found)
         return
-    shown = table("origin", "samples", "bytes", "cached", "share", "in use")
+    shown = table("origin", "samples", "bytes", "on disk", "in memory", "share", "in use")
     for each in found.datasets:
-        share = f"{each.cached_bytes / max(1, each.image_bytes):.0%}"
+        share = f"{(each.cached_bytes + each.ram_bytes) / max(1, each.image_bytes):.0%}"
         used = "yes" if each.in_use else "no"
-        sizes = (format_bytes(each.image_bytes), format_bytes(each.cached_bytes))
+        sizes = map(format_bytes, (each.image_bytes, each.cached_bytes, each.ram_bytes))
         shown.add_row(each.origin, format_count(each.samples), *sizes, share, used)
     out().print(shown)
     note(f"{found.directory}: {format_bytes(found.used_bytes)} of {format_bytes(found.size)} used.")
+    if found.ram_size:
+        note(f"In memory: {format_bytes(found.ram_used_bytes)} of {format_bytes(found.ram_size)} used.")
 
 
 @cache.command()
@@ -44,6 +47,7 @@ def warm(
     origin: Annotated[str, typer.Argument(help="Store (path or URL) or dataset directory to fetch.")],
     size: Annotated[str, typer.Option("--cache-size", help="Bound of the cache, such as 200GB.")],
     directory: Directory = None,
+    ram: Ram = "0",
     force: Annotated[bool, typer.Option("--force", help="Take a directory on a network file system, too.")] = False,
     json: JsonFlag = False,
 ) -> None:
@@ -55,7 +59,7 @@ def warm(
     from tiering.serve.cache.care import warm as fetch
     from tiering.serve.cache.open import cached
 
-    store = cached(origin, size, directory, force=force)
+    store = cached(origin, size, directory, ram=ram, force=force)
     try:
         with progress("fetching") as advance:
             fetch(store, advance)

@@ -62,13 +62,14 @@ def bench(
     seed: int = 0,
     cache_size: int | str | None = None,
     cache_dir: str | Path | None = None,
+    cache_ram: int | str = 0,
     progress: Callable[[str], None] | None = None,
 ) -> list[Measurement]:
     """Serve shuffled epochs from each store and measure them.
 
     paths: stores (paths or URLs) and dataset directories; epochs: at least 2, the first cold where the page cache
-    can be dropped. cache_size, cache_dir: put a cache in front of each, as tiering.cached does. The consumer copies
-    every byte once, as a decoder would read it, so that a mapped store gains nothing by laziness.
+    can be dropped. cache_size, cache_dir, cache_ram: put a cache in front of each, as tiering.cached does. The consumer
+    copies every byte once, as a decoder would read it, so that a mapped store gains nothing by laziness.
     Returns a measurement a path, in order. Raises what open_store raises, and UsageError for too few epochs.
     """
     if epochs < 2:
@@ -76,7 +77,7 @@ def bench(
     found = []
     for path in paths:
         origin = open_store(path)
-        store = origin if cache_size is None else cached(origin, cache_size, cache_dir)
+        store = origin if cache_size is None else cached(origin, cache_size, cache_dir, ram=cache_ram)
         if progress:
             progress(f"{path}: {len(store):,} samples, {epochs} epochs")
         try:
@@ -120,7 +121,7 @@ def _measure(store: Store, origin: Store, epochs: int, batch_size: int, seed: in
         later_bytes_per_s=size / later,
         device_bytes_per_s=device,
         hit_ratio=_hit_ratio(first, loader.stats()),
-        predicted_hit_ratio=hit_ratio(store.space.size, size) if isinstance(store, CachedStore) else None,
+        predicted_hit_ratio=hit_ratio(store.capacity, size) if isinstance(store, CachedStore) else None,
     )
 
 

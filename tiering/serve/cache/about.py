@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tiering.errors import MachineError, from_os_error
-from tiering.serve.cache.slots import SLOT_BYTES, Slots
+from tiering.serve.cache.slots import Slots, table_bytes
 from tiering.serve.cache.space import CacheSpace
 
 
@@ -37,8 +37,7 @@ class About:
 
 def open_slots(dataset: Path) -> Slots:
     """Map a dataset's table."""
-    about = About.of(dataset)
-    return Slots(dataset / "slots", about.units, int(about.filling[:8], 16))
+    return Slots(dataset / "slots", int(About.of(dataset).filling[:8], 16))
 
 
 def join(space: CacheSpace, dataset: Path, about: About) -> tuple[About, int]:
@@ -60,7 +59,8 @@ def join(space: CacheSpace, dataset: Path, about: About) -> tuple[About, int]:
 
 
 def _make(space: CacheSpace, dataset: Path, about: About) -> None:
-    size = about.units * SLOT_BYTES
+    room = space.pool.extents * space.pool.extent_bytes
+    size = table_bytes(about.units, room * about.units // max(1, about.image_bytes))
     space.tidy()
     if not space.room_for_table(size):
         raise MachineError(

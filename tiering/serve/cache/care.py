@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import google_crc32c
 
 from tiering.errors import UsageError
 from tiering.serve.cache.about import About, open_slots
-from tiering.serve.cache.directory import in_use
-from tiering.serve.cache.fill import LENGTH_BYTES
-from tiering.serve.cache.space import CacheSpace
+from tiering.serve.cache.directory import in_use, is_cache
+from tiering.serve.cache.payloads import Payloads, payloads_of
+from tiering.serve.cache.space import CacheSpace, memory_of
 from tiering.serve.cache.store import CachedStore
 from tiering.serve.loader import Loader
 
@@ -21,25 +22,31 @@ from tiering.serve.loader import Loader
 class CachedDataset:
     """What a cache holds of one dataset.
 
-    samples, image_bytes: of the whole dataset; cached_bytes: of it in the cache; in_use: whether a process reads it
-    now; last_used: s since 1970.
+    samples, image_bytes: of the whole dataset; cached_bytes: of it on disk; ram_bytes: of it in memory; in_use: whether
+    a process reads it now; last_used: s since 1970.
     """
 
     origin: str
     samples: int
     image_bytes: int
     cached_bytes: int
+    ram_bytes: int
     in_use: bool
     last_used: float
 
 
 @dataclass(frozen=True, slots=True)
 class CacheInfo:
-    """What a cache directory holds. size: its bound; used_bytes: of all files in it."""
+    """What a cache directory holds. size: its bound; used_bytes: of all files in it.
+
+    ram_size, ram_used_bytes: of the cache in memory beside it, 0 where there is none.
+    """
 
     directory: str
     size: int
     used_bytes: int
+    ram_size: int
+    ram_used_bytes: int
     datasets: tuple[CachedDataset, ...]
 
 
@@ -53,14 +60,16 @@ class CacheCheck:
 
 def info(directory: Path) -> CacheInfo:
     """Look at a cache. Raises UsageError for a directory that is none."""
-    space = CacheSpace.at(directory)
+    space, *memory = _spaces(directory)
     found = []
     for dataset in space.datasets():
         about = About.of(dataset)
-        cached = sum(size for _, _, size, _ in _payloads(space, dataset))
+        ram = sum(_cached_bytes(each, each.dataset(dataset.name)) for each in memory)
         used = (dataset / "in-use").stat().st_mtime
-        found.append(CachedDataset(about.origin, about.samples, about.image_bytes, cached, in_use(dataset), used))
-    return CacheInfo(str(directory), space.size, space.used_bytes(), tuple(found))
+        cached = _cached_bytes(space, dataset)
+        found.append(CachedDataset(about.origin, about.samples, about.image_bytes, cached, ram, in_use(dataset), used))
+    ram_size, ram_used = sum(each.size for each in memory), sum(each.used_bytes() for each in memory)
+    return CacheInfo(str(directory), space.size, space.used_bytes(), ram_size, ram_used, tuple(found))
 
 
 def check(directory: Path) -> CacheCheck:
@@ -68,15 +77,19 @@ def check(directory: Path) -> CacheCheck:
 
     Raises UsageError for a directory that is no cache.
     """
-    space = CacheSpace.at(directory)
     units = damaged = 0
-    for dataset in space.datasets():
-        slots = open_slots(dataset)
-        for unit, place, size, crc in _payloads(space, dataset):
-            units += 1
-            if google_crc32c.value(_read(*place, size)) != crc:
-                damaged += 1
-                slots.withdraw(unit)
+    for space in _spaces(directory):
+        for dataset in space.datasets():
+            slots = open_slots(dataset)
+            for found in _payloads(space, dataset):
+                crcs = slots.find(found.units).crc.tolist()
+                rows = zip(found.units.tolist(), found.offsets.tolist(), found.sizes.tolist(), crcs, strict=True)
+                units += len(crcs)
+                with found.path.open("rb") as file:
+                    for unit, offset, size, crc in rows:
+                        if google_crc32c.value(_read(file, offset, min(size, space.pool.extent_bytes))) != crc:
+                            damaged += 1
+                            slots.withdraw(unit)
     return CacheCheck(units, damaged)
 
 
@@ -85,7 +98,7 @@ def clear(directory: Path, origin: str | None = None) -> list[str]:
 
     Raises UsageError for a directory that is no cache, an origin that it does not hold, and one that is in use.
     """
-    space = CacheSpace.at(directory)
+    space, *memory = _spaces(directory)
     with space.locked():
         origins = {each: About.of(each).origin for each in space.datasets()}
         chosen = {each: name for each, name in origins.items() if origin in (None, name)}
@@ -98,7 +111,8 @@ def clear(directory: Path, origin: str | None = None) -> list[str]:
                     action="Wait for the processes that read it.",
                 )  # fmt: skip
         for each in chosen:
-            space.forget(each.name)
+            for level in (space, *memory):
+                level.forget(each.name)
     return list(chosen.values())
 
 
@@ -117,20 +131,20 @@ def warm(store: CachedStore, progress: Callable[[int, int, int], None] | None = 
             return
 
 
-def _payloads(space: CacheSpace, dataset: Path) -> Iterator[tuple[int, tuple[Path, int], int, int]]:
-    """Yield each unit that is there: its number, the extent and place of its payload, its bytes and CRC-32C."""
-    paths = space.paths()
-    for rows in open_slots(dataset).filled():
-        for unit, extent, offset, crc in zip(*(column.tolist() for column in rows), strict=True):
-            if extent < len(paths):
-                size = int.from_bytes(_read(paths[extent], offset - LENGTH_BYTES, LENGTH_BYTES), "little")
-                yield unit, (paths[extent], offset), min(size, space.extent_bytes), crc
+def _cached_bytes(space: CacheSpace, dataset: Path) -> int:
+    return sum(int(found.sizes.sum()) for found in _payloads(space, dataset)) if dataset.is_dir() else 0
 
 
-def _read(path: Path, offset: int, size: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            return file.read(size)
-    except FileNotFoundError:
-        return b""
+def _spaces(directory: Path) -> list[CacheSpace]:
+    """Return the cache in a directory, and that in memory beside it where there is one."""
+    memory = memory_of(directory)
+    return [CacheSpace.at(directory), *([CacheSpace.at(memory, volatile=True)] if is_cache(memory) else [])]
+
+
+def _payloads(space: CacheSpace, dataset: Path) -> Iterator[Payloads]:
+    return payloads_of(open_slots(dataset), dict(enumerate(space.pool.paths())))
+
+
+def _read(file: BinaryIO, offset: int, size: int) -> bytes:
+    file.seek(offset)
+    return file.read(size)

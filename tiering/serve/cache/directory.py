@@ -81,6 +81,11 @@ def read_marker(path: Path) -> Marker | None:
         return None
 
 
+def is_cache(directory: Path) -> bool:
+    """Tell whether a directory is a cache."""
+    return read_marker(directory / MARKER) is not None
+
+
 def lock_of(descriptor: int) -> bool:
     """Take the lock of an open file, if nobody has it."""
     try:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Final
 
-import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
+from tiering.serve.cache.level import Level, Writer
 from tiering.serve.cache.origin import Origin
-from tiering.serve.cache.slots import Slots
-from tiering.serve.cache.space import HEADER_BYTES, CacheSpace, Extent
 from tiering.serve.cache.units import Units
 from tiering.store.base import Buffer, IndexArray
 
@@ -26,30 +24,22 @@ _FIRST_LOOK, _LAST_LOOK = 0.001, 0.02
 #: Samples asked for and not taken are kept up to so many bytes; the oldest are those of epochs that were broken off.
 MOST_AHEAD_BYTES: Final = 512 << 20
 
-#: Before each payload, so that an extent can be read without its dataset.
-LENGTH_BYTES: Final = 8
-
 _Samples = dict[int, Buffer]
 
 
 class Filler:
     """Fetches for one process. Its coroutines run on the origin's thread, one piece at a time.
 
-    header: begins the extents that it claims.
+    levels: of the cache, and writers: to each of them, tried in turn, so that what the first holds no other does.
     """
 
-    def __init__(self, origin: Origin, space: CacheSpace, slots: Slots, units: Units, header: bytes) -> None:
-        self._origin, self._space, self._slots, self._units, self._header = origin, space, slots, units, header
+    def __init__(self, origin: Origin, units: Units, levels: Sequence[Level], writers: Sequence[Writer]) -> None:
+        self._origin, self._units, self._levels, self._writers = origin, units, levels, writers
         self._lock = threading.Lock()
         #: By sample: what comes, or None for what the cache has by then.
         self._coming: dict[int, Future[_Samples | None]] = {}
         self._most_ahead = origin.samples_in(MOST_AHEAD_BYTES)
         self._filling: dict[int, asyncio.Future[None]] = {}
-        self._claiming = asyncio.Lock()
-        self._extents: list[Extent] = []
-        self._end = 0
-        self._full = False
-        self.admitted_bytes = 0
 
     @property
     def ahead(self) -> int:
@@ -93,21 +83,25 @@ class Filler:
     def close(self) -> None:
         """Stop fetching, and let go of the extents."""
         self._origin.fetcher.close()
-        for extent in self._extents:
-            os.close(extent.descriptor)
-        self._extents = []
+        for writer in self._writers:
+            writer.close()
 
     @property
     def full(self) -> bool:
-        """Whether there was no further extent for this process, or the disk refused."""
-        return self._full or self._space.frozen
+        """Whether no level had further room for this process."""
+        return all(writer.full for writer in self._writers)
+
+    @property
+    def admitted_bytes(self) -> int:
+        """Bytes that this process wrote into the cache."""
+        return sum(writer.admitted_bytes for writer in self._writers)
 
     async def _obtain(self, unit: int, samples: list[int]) -> _Samples | None:
         """Bring a unit into the cache and return None, or return the samples where it takes no more."""
         at = np.array(samples, dtype=np.int64)
         while (other := self._filling.get(unit)) is not None:
             await other
-        if self._admits(unit):
+        if any(writer.admits(unit) for writer in self._writers):
             done = self._filling[unit] = asyncio.get_running_loop().create_future()
             try:
                 filled, payload = await self._fill(unit)
@@ -127,8 +121,9 @@ class Filler:
 
         Neither where another process fetches it and takes too long.
         """
+        slots = self._levels[0].slots
         look, deadline = _FIRST_LOOK, time.monotonic() + WAIT_SECONDS
-        while not self._slots.lock(unit):
+        while not slots.lock(unit):
             if self._cached(unit):
                 return True, None
             if time.monotonic() > deadline:
@@ -141,59 +136,14 @@ class Filler:
             payload = b"".join(await self._origin.read(self._units.members(unit)))
             return await self._keep(unit, payload), payload
         finally:
-            self._slots.unlock(unit)
+            slots.unlock(unit)
 
     async def _keep(self, unit: int, payload: bytes) -> bool:
-        """Write a payload behind the last one; tell whether there was room."""
-        fetcher = self._origin.fetcher
-        async with self._claiming:
-            if not self._fits(len(payload)):
-                if self._full or HEADER_BYTES + LENGTH_BYTES + len(payload) > self._space.extent_bytes:
-                    return False
-                claimed = await fetcher.in_thread(self._claim, len(payload))
-                if claimed is None:
-                    self._full = True
-                    return False
-                extent, self._end = claimed
-                self._extents.append(extent)
-            extent, begin = self._extents[-1], self._end
-            self._end += LENGTH_BYTES + len(payload)
-        parts = (len(payload).to_bytes(LENGTH_BYTES, "little"), payload)
-        try:
-            if await fetcher.in_thread(os.pwritev, extent.descriptor, parts, begin) != LENGTH_BYTES + len(payload):
-                return False
-        except OSError as error:
-            self._space.freeze(error)
-            return False
-        self._slots.publish(unit, extent.number, begin + LENGTH_BYTES, google_crc32c.value(payload))
-        self.admitted_bytes += len(payload)
-        return True
-
-    def _claim(self, size: int) -> tuple[Extent, int] | None:
-        """Own an extent with room for a payload of so many bytes; return it, and where that begins."""
-        but = {extent.number for extent in self._extents}
-        while (claimed := self._space.claim(self._header, frozenset(but))) is not None:
-            end = self._end_of(claimed.number) if claimed.begun else HEADER_BYTES
-            if end + LENGTH_BYTES + size <= self._space.extent_bytes:
-                return claimed, end
-            but.add(claimed.number)
-            os.close(claimed.descriptor)
-        return None
-
-    def _end_of(self, extent: int) -> int:
-        """Return the end of the last payload in an extent that has a slot."""
-        end = HEADER_BYTES
-        for units, extents, offsets, _ in self._slots.filled():
-            here = extents == extent
-            for unit, offset in zip(units[here].tolist(), offsets[here].tolist(), strict=True):
-                end = max(end, offset + self._units.bytes_of(unit))
-        return end
+        """Add a unit to the first level that takes it; tell whether one did."""
+        for writer in self._writers:
+            if writer.admits(unit) and await writer.keep(unit, payload):
+                return True
+        return False
 
     def _cached(self, unit: int) -> bool:
-        return bool(self._slots.find(np.array([unit]))[0][0] >= 0)
-
-    def _fits(self, size: int) -> bool:
-        return bool(self._extents) and self._end + LENGTH_BYTES + size <= self._space.extent_bytes
-
-    def _admits(self, unit: int) -> bool:
-        return not self._space.frozen and (not self._full or self._fits(self._units.bytes_of(unit)))
+        return any(level.has(unit) for level in self._levels)

@@ -7,9 +7,9 @@ import fcntl
 import mmap
 import os
 import struct
-from collections.abc import Iterator
+import time
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,56 +22,105 @@ _Table = npt.NDArray[np.uint32]
 SLOT_BYTES: Final = 16
 _SLOT: Final = np.dtype("<u4")
 
-#: Slots looked at together by who goes through all of them.
-_AT_ONCE: Final = 1 << 16
+#: Slots that a unit may have: 128 bytes, two lines of the processor's cache.
+_WAYS: Final = 8
+
+#: Slots for each payload that the cache has room for. With fewer, some units would find all of theirs taken.
+_SPARE: Final = 4
+
+#: Where the locks of buckets lie, behind those of all units.
+_BUCKETS_AT: Final = 1 << 40
+_TRIES: Final = 100
+_PAUSE: Final = 1e-4
 
 # struct flock on 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid.
 _FLOCK: Final = struct.Struct("hhqqi4x")
 
 
-class Slots:
-    """The table of a dataset's units, mapped by all processes.
+class Found(NamedTuple):
+    """Where units lie: numbers of extents, int64, -1 for none, and offsets, int64.
 
-    path: of SLOT_BYTES a unit; key: differs from one filling to the next, so that what one left behind means nothing to
-    another.
-    A slot is written in one go and carries a check of itself with its number: what was half written, or is of another
-    filling, is no slot.
+    And of each its CRC-32C, the check, which differs for the same unit at another place, and the number of its slot.
     """
 
-    def __init__(self, path: Path, units: int, key: int) -> None:
+    extent: IndexArray
+    offset: IndexArray
+    crc: npt.NDArray[np.uint32]
+    check: npt.NDArray[np.uint32]
+    slot: IndexArray
+
+
+def table_bytes(units: int, room: int) -> int:
+    """Return the size of a table for so many units, where the cache has room for the payloads of `room` of them."""
+    return -(-max(1, min(units, _SPARE * room)) // _WAYS) * _WAYS * SLOT_BYTES
+
+
+class Slots:
+    """The table of a dataset's units, mapped by all processes: as large as the cache needs it, not the dataset.
+
+    path: of table_bytes(); key: differs from one filling to the next, so that what one left behind means nothing to
+    another.
+    Unit u may have any of the eight slots of bucket u modulo the number of buckets. A slot is written in one go and
+    carries a check of itself with its unit: what was half written, or is of another filling, is no slot.
+    """
+
+    def __init__(self, path: Path, key: int) -> None:
         self._path, self._key = path, np.uint32(key)
         with path.open("r+b") as file:
-            self._map = mmap.mmap(file.fileno(), units * SLOT_BYTES)
-        self._table: _Table = np.frombuffer(self._map, dtype=_SLOT).reshape(units, 4)
+            self._map = mmap.mmap(file.fileno(), 0)
+        self._table: _Table = np.frombuffer(self._map, dtype=_SLOT).reshape(-1, _WAYS, 4)
         self._descriptor, self._process = -1, 0
 
-    def find(self, units: IndexArray) -> tuple[IndexArray, IndexArray, _Table, _Table]:
-        """Return where units lie: int64 numbers of extents, -1 for none, and int64 offsets.
+    def __len__(self) -> int:
+        return len(self._table) * _WAYS
 
-        And two uint32 of each: CRC-32C, and the check, which differs for the same unit at another place.
-        """
-        rows = self._table[units]
+    def find(self, units: IndexArray) -> Found:
+        """Return where units lie."""
+        bucket = units % len(self._table)
+        rows = self._table[bucket]
+        same = rows[:, :, 3] == self._check(units.astype(np.uint32)[:, None], rows)
+        way = same.argmax(axis=1)
+        rows = rows[np.arange(len(units)), way]
         extent = rows[:, 0].astype(np.int64) - 1
-        extent[rows[:, 3] != self._check(units.astype(np.uint32), rows)] = -1
-        return extent, rows[:, 1].astype(np.int64), rows[:, 2], rows[:, 3]
+        extent[~same.any(axis=1)] = -1
+        return Found(extent, rows[:, 1].astype(np.int64), rows[:, 2], rows[:, 3], bucket * _WAYS + way)
 
-    def publish(self, unit: int, extent: int, offset: int, crc: int) -> None:
-        """Write a unit's slot, once its payload is written."""
+    def room(self, unit: int) -> bool:
+        """Tell whether a unit would find a free slot."""
+        return not self._table[unit % len(self._table), :, 0].all()
+
+    def publish(self, unit: int, extent: int, offset: int, crc: int) -> bool:
+        """Write a unit's slot, once its payload is written; False where none was free, or others held them too long."""
         row = np.array([[extent + 1, offset, crc, 0]], dtype=_SLOT)
         row[0, 3] = self._check(np.array([unit], dtype=np.uint32), row)[0]
-        self._table[unit] = row[0]
+        bucket = unit % len(self._table)
+        lock = _BUCKETS_AT + bucket
+        for _ in range(_TRIES):
+            if self.lock(lock):
+                break
+            time.sleep(_PAUSE)
+        else:
+            return False
+        try:
+            way = int(self._table[bucket, :, 0].argmin())
+            free = not self._table[bucket, way, 0]
+            if free:
+                self._table[bucket, way] = row[0]
+        finally:
+            self.unlock(lock)
+        return free
 
     def withdraw(self, unit: int) -> None:
         """Empty a unit's slot, because its payload is not what it says."""
-        self._table[unit] = 0
+        found = self.find(np.array([unit]))
+        if found.extent[0] >= 0:
+            self._table.reshape(-1, 4)[found.slot[0]] = 0
 
-    def filled(self) -> Iterator[tuple[IndexArray, IndexArray, IndexArray, _Table]]:
-        """Go through the units that have a payload, many at a time: units, extents, offsets and CRC-32Cs."""
-        for begin in range(0, len(self._table), _AT_ONCE):
-            units = np.arange(begin, min(begin + _AT_ONCE, len(self._table)), dtype=np.int64)
-            extent, offset, crc, _ = self.find(units)
-            there = extent >= 0
-            yield units[there], extent[there], offset[there], crc[there]
+    def filled(self) -> tuple[IndexArray, IndexArray]:
+        """Return the extents and offsets of all that was ever written, in no order; their payloads name their units."""
+        table = self._table.reshape(-1, 4)
+        there = np.flatnonzero(table[:, 0])
+        return table[there, 0].astype(np.int64) - 1, table[there, 1].astype(np.int64)
 
     def lock(self, unit: int) -> bool:
         """Take the lock of a unit, which dies with this process; False where another process has it."""
@@ -93,16 +142,16 @@ class Slots:
             os.close(self._descriptor)
         self._descriptor = -1
 
-    def _lock(self, unit: int, kind: int) -> None:
+    def _lock(self, at: int, kind: int) -> None:
         if self._process != os.getpid():
             # These locks belong to an open file, which a fork would share.
             self._descriptor, self._process = os.open(self._path, os.O_RDWR), os.getpid()
-        fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, unit, 1, 0))
+        fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, at, 1, 0))
 
     def _check(self, units: npt.NDArray[np.uint32], rows: _Table) -> npt.NDArray[np.uint32]:
-        """Mix a slot's number, its fields and the key: never 0 for what was never written."""
+        """Mix a unit's number, a slot's fields and the key: never 0 for what was never written."""
         mixed = units ^ self._key
         for column in range(3):
-            mixed = (mixed ^ rows[:, column]) * np.uint32(0x9E3779B1)
+            mixed = (mixed ^ rows[..., column]) * np.uint32(0x9E3779B1)
             mixed ^= mixed >> np.uint32(15)
         return mixed | np.uint32(1)

@@ -10,16 +10,19 @@ from typing import Protocol, runtime_checkable
 class CacheStats:
     """Counts of one process since it opened the cache, or forked.
 
-    hits, misses: samples served from the cache, and from the origin; hit_bytes, miss_bytes: of them. origin_bytes:
-    fetched, more than miss_bytes where requests were hedged, repeated or bring neighbours too; origin_requests,
-    retries, hedged: of requests. admitted_bytes: written into the cache. stall_seconds: for which reading waited.
-    in_flight: requests under way; depth: how many may be; ahead: samples asked for and not yet read.
+    hits, misses: samples served from the cache, and from the origin; hit_bytes, miss_bytes: of them; ram_hits,
+    ram_bytes: of the hits, those from the tier in memory. origin_bytes: fetched, more than miss_bytes where requests
+    were hedged, repeated or bring neighbours too; origin_requests, retries, hedged: of requests. admitted_bytes:
+    written into the cache. stall_seconds: for which reading waited. in_flight: requests under way; depth: how many may
+    be; ahead: samples asked for and not yet read.
     """
 
     hits: int = 0
     misses: int = 0
     hit_bytes: int = 0
     miss_bytes: int = 0
+    ram_hits: int = 0
+    ram_bytes: int = 0
     origin_bytes: int = 0
     origin_requests: int = 0
     retries: int = 0

@@ -1,4 +1,4 @@
-"""CachedStore: a local disk in front of any Store; filled once, never evicted within a dataset."""
+"""CachedStore: local disk and memory in front of any Store; filled once, never evicted within a dataset."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
-import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
 from tiering.errors import StoreError
-from tiering.serve.cache.about import About, join, open_slots
+from tiering.serve.cache.about import About
 from tiering.serve.cache.fill import Filler
+from tiering.serve.cache.level import Appender, Extents, Level, Writer
 from tiering.serve.cache.origin import Origin
-from tiering.serve.cache.space import CacheSpace, header_of
+from tiering.serve.cache.space import CacheSpace
 from tiering.serve.cache.stats import CacheStats
 from tiering.serve.cache.units import Units
 from tiering.store.base import (
@@ -33,7 +33,6 @@ from tiering.store.base import (
     samples_in,
     shape_of,
 )
-from tiering.store.mapped import MappedFiles
 
 #: What the cache moves at once: small images by some hundreds, large ones one by one.
 UNIT_BYTES: Final = 128 << 10
@@ -42,7 +41,8 @@ UNIT_BYTES: Final = 128 << 10
 class CachedStore:
     """A store whose samples are fetched from an origin once, as far as a cache has room for them.
 
-    origin: any Store; space: the cache, shared by all processes and jobs that use the directory.
+    origin: any Store; space: the cache, shared by all processes and jobs that use the directory; memory: another one,
+    which takes what the first has no room for.
     Units of samples are admitted until the cache is full, and stay: every epoch reads every sample once, so no policy
     can do better than the share that fits (Mohan et al., "Analyzing and Mitigating Data Stalls in DNN Training", VLDB
     2021, section 4). Announced samples are fetched in the background; what two processes want is fetched by one.
@@ -51,14 +51,13 @@ class CachedStore:
     Raises MachineError where the cache has no room for the dataset's table, or cannot be written.
     """
 
-    def __init__(self, origin: Store, space: CacheSpace) -> None:
+    def __init__(self, origin: Store, space: CacheSpace, memory: CacheSpace | None = None) -> None:
         self.place, self.manifest, self.index, self.block = origin.place, origin.manifest, origin.index, origin.block
         self._shape = shape_of(origin.manifest)
         self.views = self._shape is None
-        self.space = space
+        self.space, self.memory = space, memory
         self._origin = Origin(origin)
         self._units = Units(self.index.size, samples_in(UNIT_BYTES, origin.manifest))
-        self.dataset = space.dataset(self._origin.identity)
         about = About(
             origin=str(self.place),
             samples=len(self.index),
@@ -66,12 +65,13 @@ class CachedStore:
             unit_samples=self._units.samples,
             units=len(self._units),
         )
-        about, self._in_use = join(space, self.dataset, about)
-        self._header = header_of(self.dataset.name, bytes.fromhex(about.filling))
-        self._slots = open_slots(self.dataset)
-        self._files = Extents(space)
-        #: By unit, the check of the slot whose payload was compared with its CRC-32C.
-        self._checked: npt.NDArray[np.uint32] = np.zeros(len(self._units), dtype=np.uint32)
+        spaces = [space, memory] if memory else [space]
+        self._files = Extents(spaces)
+        firsts = np.cumsum([0, *(each.pool.extents for each in spaces)]).tolist()
+        self.levels = tuple(
+            Level(each, self._origin.identity, about, self._units, self._files, first)
+            for each, first in zip(spaces, firsts, strict=False)
+        )
         self._begin()
 
     def __len__(self) -> int:
@@ -82,7 +82,7 @@ class CachedStore:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Travel to another process as an origin and a directory."""
-        return _again, (self._origin.store, self.space.directory, self.space.size)
+        return _again, (self._origin.store, self.space.directory, self.space.size, self.memory and self.memory.size)
 
     def byte_ranges(self, indices: IndexArray) -> None:
         """Return None: samples lie here or there."""
@@ -104,9 +104,10 @@ class CachedStore:
         there = extent >= 0
         if not there.all():
             self._filler.ask(indices[~there])
-        if there.any() and not self._files.resident():
+        on_disk = there & (extent < self._files.persistent)
+        if on_disk.any() and not self._files.resident():
             with suppress(StoreError):  # read() will see
-                self._files.announce(extent[there], begin[there], size[there])
+                self._files.announce(extent[on_disk], begin[on_disk], size[on_disk])
 
     def stats(self) -> CacheStats:
         """Return what this process has counted."""
@@ -125,6 +126,11 @@ class CachedStore:
         )
 
     @property
+    def capacity(self) -> int:
+        """The bound of the cache in bytes, on disk and in memory together."""
+        return sum(level.space.size for level in self.levels)
+
+    @property
     def full(self) -> bool:
         """Whether the cache took no more when this process last had something for it."""
         return self._filler.full
@@ -133,50 +139,43 @@ class CachedStore:
         """Let go of files, maps and connections. Views that are still referenced stay valid; what is cached stays."""
         self._own()
         self._filler.close()
-        self._slots.close()
+        for level in self.levels:
+            level.close()
         self._files.close()
         self._origin.store.close()
-        if self._in_use >= 0:
-            os.close(self._in_use)
-            self._in_use = -1
 
     def _find(self, indices: IndexArray) -> tuple[IndexArray, IndexArray, IndexArray]:
         """Return where samples lie in the extents (-1: nowhere), from where, and how many bytes."""
         self._own()
         units = self._units.of(indices)
-        extent, offset, crc, check = self._slots.find(units)
-        for at in np.flatnonzero((extent >= 0) & (self._checked[units] != check)).tolist():
-            unit = int(units[at])
-            if self._checked[unit] == check[at]:
-                continue
-            if self._sound(unit, int(extent[at]), int(offset[at]), int(crc[at])):
-                self._checked[unit] = check[at]
-            else:
-                self._slots.withdraw(unit)
-                extent[at] = -1
+        first, *others = self.levels
+        extent, offset = first.find(units)
+        for level in others:
+            lacking = np.flatnonzero(extent < 0)
+            extent[lacking], offset[lacking] = level.find(units[lacking])
         return extent, offset + self._units.within(indices), self.index.size[indices]
 
-    def _sound(self, unit: int, extent: int, offset: int, crc: int) -> bool:
-        """Tell whether a payload is what its slot says."""
-        view = self._files.payload(extent, offset, self._units.bytes_of(unit))
-        return view is not None and google_crc32c.value(bytes(view)) == crc
+    def _cached(self, indices: IndexArray) -> tuple[IndexArray, list[Buffer]]:
+        """Return the extents that samples lie in (-1: nowhere), and the bytes of those that do."""
+        extent, begin, size = self._find(indices)
+        there = extent >= 0
+        if there.all():
+            return extent, list(self._files.views(extent, begin, size))
+        return extent, list(self._files.views(extent[there], begin[there], size[there]))
 
     def _raw(self, indices: IndexArray) -> list[Buffer]:
-        extent, begin, size = self._find(indices)
-        missing = (extent < 0) | self._filler.coming(indices)
+        extent, views = self._cached(indices)
+        there = extent >= 0
+        missing = ~there | self._filler.coming(indices)
         if not missing.any():
-            self._count(len(indices), int(size.sum()))
-            return list(self._files.views(extent, begin, size))
-        self._filler.ask(indices[missing & (extent < 0)])
+            self._count(indices, extent)
+            return views
+        self._filler.ask(indices[~there])
+        found = dict(zip(indices[there].tolist(), views, strict=True))
         began = time.monotonic()
-        fetched = self._fetched(indices[missing])
-        waited, lost = time.monotonic() - began, int(size[missing].sum())
-        there = ~missing
-        cached = iter(self._files.views(extent[there], begin[there], size[there]))
-        self._count(int(there.sum()), int(size.sum()) - lost, int(missing.sum()), lost, waited)
-        return [
-            fetched[sample] if miss else next(cached) for sample, miss in zip(indices.tolist(), missing, strict=True)
-        ]
+        found.update(self._fetched(indices[missing]))
+        self._count(indices, np.where(missing, -1, extent), time.monotonic() - began)
+        return [found[sample] for sample in indices.tolist()]
 
     def _fetched(self, samples: IndexArray) -> dict[int, Buffer]:
         """Wait for samples on their way; those that were admitted meanwhile come from the cache."""
@@ -185,9 +184,8 @@ class CachedStore:
             taken = {sample: self._filler.take(sample) for sample in samples.tolist()}
             found.update((sample, data) for sample, data in taken.items() if data is not None)
             samples = np.array([sample for sample, data in taken.items() if data is None], dtype=np.int64)
-            extent, begin, size = self._find(samples)
+            extent, views = self._cached(samples)
             there = extent >= 0
-            views = self._files.views(extent[there], begin[there], size[there])
             found.update(zip(samples[there].tolist(), views, strict=True))
             samples = samples[~there]
             self._filler.ask(samples)
@@ -202,41 +200,34 @@ class CachedStore:
         self._process = os.getpid()
         self._counting = Lock()
         self._counted = CacheStats()
-        self._filler = Filler(self._origin, self.space, self._slots, self._units, self._header)
+        self._filler = Filler(self._origin, self._units, self.levels, self._writers())
 
-    def _count(self, hits: int, hit_bytes: int, misses: int = 0, miss_bytes: int = 0, stalled: float = 0.0) -> None:
+    def _writers(self) -> list[Writer]:
+        return [Appender(level, self._units, self._origin.fetcher.in_thread) for level in self.levels]
+
+    def _count(self, indices: IndexArray, extent: IndexArray, stalled: float = 0.0) -> None:
+        size = self.index.size[indices]
+        misses, miss_bytes = _sum(size, extent < 0)
+        in_ram, ram_bytes = _sum(size, extent >= self._files.persistent)
         with self._counting:
             old = self._counted
             self._counted = CacheStats(
-                hits=old.hits + hits,
+                hits=old.hits + len(indices) - misses,
                 misses=old.misses + misses,
-                hit_bytes=old.hit_bytes + hit_bytes,
+                hit_bytes=old.hit_bytes + int(size.sum()) - miss_bytes,
                 miss_bytes=old.miss_bytes + miss_bytes,
+                ram_hits=old.ram_hits + in_ram,
+                ram_bytes=old.ram_bytes + ram_bytes,
                 stall_seconds=old.stall_seconds + stalled,
             )
 
 
-class Extents(MappedFiles):
-    """The extents of a cache, of which not all are there."""
-
-    def __init__(self, space: CacheSpace) -> None:
-        paths = space.paths()
-        super().__init__(paths, [space.extent_bytes] * len(paths))
-
-    def watched(self) -> list[Path]:
-        """Return the files to keep in the page cache."""
-        return [path for path in self.paths if path.exists()]
-
-    def payload(self, extent: int, offset: int, size: int) -> memoryview | None:
-        """Return bytes of one extent, or None where it has none such: a slot may be damaged."""
-        if extent >= len(self.paths):
-            return None
-        try:
-            view = self.views(np.array([extent]), np.array([offset]), np.array([size]))[0]
-        except StoreError:
-            return None
-        return view if len(view) == size else None
+def _sum(size: IndexArray, chosen: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """Return how many are chosen, and their bytes."""
+    return (count, int(size[chosen].sum())) if (count := int(chosen.sum())) else (0, 0)
 
 
-def _again(store: Store, directory: Path, size: int) -> CachedStore:
-    return CachedStore(store, CacheSpace(directory, size, force=True))
+def _again(store: Store, directory: Path, size: int, ram: int | None) -> CachedStore:
+    return CachedStore(
+        store, CacheSpace(directory, size, force=True), CacheSpace.in_memory(directory, ram) if ram else None
+    )

@@ -1,0 +1,136 @@
+"""LRU: the policy that shuffled epochs defeat, to compare with."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections import OrderedDict
+from threading import Lock
+
+import google_crc32c
+
+from tiering.errors import UsageError
+from tiering.serve.cache.level import InThread, Level, Writer
+from tiering.serve.cache.payloads import HEAD_BYTES, head
+from tiering.serve.cache.pool import HEADER_BYTES
+from tiering.serve.cache.space import CacheSpace
+from tiering.serve.cache.store import CachedStore
+from tiering.store.base import Buffer, IndexArray, Store
+
+
+class LruStore(CachedStore):
+    """A CachedStore that always admits, and evicts the units used longest ago: for one process, in a new directory.
+
+    Comparisons are what it is for. What it serves is copied, because its place may be used again.
+    """
+
+    def __init__(self, origin: Store, space: CacheSpace, memory: CacheSpace | None = None) -> None:
+        super().__init__(origin, space, memory)
+        self.views = False
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Refuse to travel: places are used again under one process's lock."""
+        raise UsageError("a cache with policy lru", expected="to stay in one process", found="one sent to another")
+
+    def _cached(self, indices: IndexArray) -> tuple[IndexArray, list[Buffer]]:
+        with self._lru.lock:
+            extent, views = super()._cached(indices)
+            self._lru.touch(self._units.of(indices[extent >= 0]))
+            return extent, [bytes(view) for view in views]
+
+    def _writers(self) -> list[Writer]:
+        self._lru = Evicting(self.levels[0], self._origin.fetcher.in_thread)
+        return [self._lru]
+
+
+class Evicting:
+    """The Writer of such a cache. lock: held while payloads are copied out, and while their places are used again."""
+
+    full = False
+
+    def __init__(self, level: Level, in_thread: InThread) -> None:
+        self.lock = Lock()
+        self.admitted_bytes = 0
+        self._level, self._in_thread = level, in_thread
+        #: By unit, the one used longest ago first: where its payload's head begins and where it ends, all extents being
+        #: one behind the other.
+        self._used: OrderedDict[int, tuple[int, int]] = OrderedDict()
+        self._holes: list[tuple[int, int]] = []
+        self._descriptors: dict[int, int] = {}
+
+    def admits(self, unit: int) -> bool:  # noqa: ARG002 - of the protocol
+        """Tell that there is room, or will be."""
+        return True
+
+    def touch(self, units: IndexArray) -> None:
+        """Note that units were used. Under the lock."""
+        for unit in units.tolist():
+            if unit in self._used:
+                self._used.move_to_end(unit)
+
+    async def keep(self, unit: int, payload: bytes) -> bool:
+        """Write a payload, where need be in place of others; False where not even that makes room."""
+        return bool(await self._in_thread(self._keep, unit, payload))
+
+    def close(self) -> None:
+        """Let go of the extents."""
+        for descriptor in self._descriptors.values():
+            os.close(descriptor)
+        self._descriptors = {}
+
+    def _keep(self, unit: int, payload: bytes) -> bool:
+        size = HEAD_BYTES + len(payload)
+        with self.lock:
+            while (begin := self._place(size)) is None or not self._level.slots.room(unit):
+                if begin is not None:
+                    self._free(begin, begin + size)
+                if not self._claim() and not self._evict():
+                    return False
+            number, offset = divmod(begin, self._level.space.pool.extent_bytes)
+            os.pwritev(self._descriptors[number], (head(unit, len(payload)), payload), offset)
+            crc = google_crc32c.value(payload)
+            if not self._level.slots.publish(unit, number, offset + HEAD_BYTES, crc):
+                self._free(begin, begin + size)
+                return False
+            self._used[unit] = begin, begin + size
+            self.admitted_bytes += len(payload)
+            return True
+
+    def _place(self, size: int) -> int | None:
+        """Take the smallest hole that is large enough, and return where it begins."""
+        fitting = [(end - begin, at) for at, (begin, end) in enumerate(self._holes) if end - begin >= size]
+        if not fitting:
+            return None
+        _, at = min(fitting)
+        begin, end = self._holes[at]
+        self._holes[at : at + 1] = [(begin + size, end)] if begin + size < end else []
+        return begin
+
+    def _free(self, begin: int, end: int) -> None:
+        """Make a hole, one with those beside it. Headers stand between extents, so no hole crosses them."""
+        at = bisect_left(self._holes, (begin, end))
+        if at < len(self._holes) and self._holes[at][0] == end:
+            end = self._holes.pop(at)[1]
+        if at and self._holes[at - 1][1] == begin:
+            at -= 1
+            begin = self._holes.pop(at)[0]
+        self._holes.insert(at, (begin, end))
+
+    def _claim(self) -> bool:
+        """Take a further extent, as long as there are any."""
+        pool = self._level.space.pool
+        if (extent := pool.create(self._level.header)) is None:
+            return False
+        self._descriptors[extent.number] = extent.descriptor
+        first = extent.number * pool.extent_bytes
+        self._free(first + HEADER_BYTES, first + pool.extent_bytes)
+        return True
+
+    def _evict(self) -> bool:
+        """Let go of the unit used longest ago."""
+        if not self._used:
+            return False
+        unit, place = self._used.popitem(last=False)
+        self._level.slots.withdraw(unit)
+        self._free(*place)
+        return True
