@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tiering.serve.cache.stats import CacheStats
     from tiering.serve.cache.store import CachedStore
     from tiering.serve.loader import Batch, Loader
+    from tiering.serve.metrics import serve_metrics
     from tiering.serve.quality import ShuffleQuality, shuffle_quality
     from tiering.store.base import Sample, Store
     from tiering.store.manifest import Manifest
@@ -54,6 +55,7 @@ _HOME = {
     "CacheStats": "tiering.serve.cache.stats",
     "Loader": "tiering.serve.loader",
     "Batch": "tiering.serve.loader",
+    "serve_metrics": "tiering.serve.metrics",
     "shuffle_quality": "tiering.serve.quality",
     "ShuffleQuality": "tiering.serve.quality",
 }
@@ -84,6 +86,7 @@ __all__ = [
     "read_trace",
     "rebuild",
     "recommend",
+    "serve_metrics",
     "shuffle_quality",
     "verify",
 ]

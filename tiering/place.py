@@ -64,6 +64,13 @@ class Place:
         with remote_errors(self.url):
             return bool(self._remote.exists(self.url))
 
+    def is_directory(self) -> bool:
+        """Tell whether a directory is there, or files below such a prefix."""
+        if self.local:
+            return self.local.is_dir()
+        with remote_errors(self.url):
+            return bool(self._remote.isdir(self.url))
+
     def size(self) -> int:
         """Return the bytes of a file. Raises FileNotFoundError."""
         if self.local:

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from tests.s3 import FaultyProxy, s3_environment
 from tiering.errors import MachineError, UsageError
 from tiering.serve.cache.space import MARKER, memory_of
 from tiering.serve.cache.stats import CacheStats
-from tiering.serve.cache.store import UNIT_BYTES
+from tiering.serve.cache.units import UNIT_BYTES
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +127,22 @@ def test_lru_is_what_theory_says_and_serves_no_wrong_byte(lmdb, tmp_path):
     with pytest.raises(UsageError, match="one process"):
         pickle.dumps(store)
     store.close()
+
+
+def test_nodes_that_keep_their_shares_fetch_nothing_until_these_are_dealt_anew(lmdb, tmp_path):
+    whole = tiering.open_store(lmdb).manifest.image_bytes
+    sticky = {"world_size": 2, "sticky": True, "sticky_epochs": 3}
+    nodes = [tiering.cached(lmdb, int(0.7 * whole), tmp_path / f"node{rank}") for rank in range(2)]
+    for epoch in range(5):
+        before = [node.stats().origin_bytes for node in nodes]
+        parts = [served(node, epoch, rank=rank, **sticky) for rank, node in enumerate(nodes)]
+        assert sorted(chain.from_iterable(parts)) == sorted(plain(lmdb))
+        fetched = sum(node.stats().origin_bytes for node in nodes) - sum(before)
+        assert fetched == 0 if epoch % 3 else whole <= fetched < 1.12 * whole
+        assert all(files_bytes(tmp_path / f"node{rank}") <= 0.7 * whole for rank in range(2))
+    for node in nodes:
+        assert 0.95 * whole < node.stats().admitted_bytes < 1.05 * whole
+        node.close()
 
 
 def test_memory_takes_what_the_disk_has_no_room_for_and_gives_it_back(lmdb, tmp_path):
@@ -455,6 +472,29 @@ def test_a_bucket_is_read_once(bucket_store, lmdb, tmp_path):
     assert fetched >= store.manifest.image_bytes
     assert served(store, 1) == plain(lmdb, 1)
     assert store.stats().origin_bytes == fetched
+    store.close()
+
+
+def test_a_folder_in_a_bucket_is_served_and_cached_and_noticed_when_it_changes(folder, tmp_path, s3):
+    url, few = f"{s3}/photos", sorted(folder.glob("*/*"))[::20]
+    bucket = s3fs.S3FileSystem()
+    for path in few:
+        bucket.put_file(str(path), f"{url}/{path.relative_to(folder)}")
+    origin = tiering.open_store(url)
+    expected = [path.read_bytes() for path in few]
+    assert origin.read(np.arange(len(few))) == expected
+    store = tiering.cached(url, "64MB", tmp_path / "cache")
+    assert [image for _, image in sorted(served(store))] == expected
+    fetched = store.stats().origin_bytes
+    assert fetched == origin.manifest.image_bytes
+    assert [image for _, image in sorted(served(store, 1))] == expected
+    assert store.stats().origin_bytes == fetched
+    store.close()
+    # Of the same size and name, but another object.
+    other = bytes(reversed(expected[3]))
+    bucket.pipe_file(f"{url}/{few[3].relative_to(folder)}", other)
+    store = tiering.cached(url, "64MB", tmp_path / "cache")
+    assert sorted(served(store))[3][1] == other
     store.close()
 
 

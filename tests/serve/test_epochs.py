@@ -23,7 +23,9 @@ orders = {
 deals = {"batch_size": st.integers(1, 300), "world_size": st.integers(1, 9)}
 
 
-def made(n, *, block=7, batch_size=1, world_size=1, rank=0, shuffle="global", seed=0, drop_last=False, limit=None):
+def made(
+    n, *, block=7, batch_size=1, world_size=1, rank=0, shuffle="global", seed=0, drop_last=False, limit=None, **sticky
+):
     return Epochs(
         n,
         block,
@@ -35,6 +37,7 @@ def made(n, *, block=7, batch_size=1, world_size=1, rank=0, shuffle="global", se
         world_size=world_size,
         limit=limit,
         window=4,
+        **sticky,
     )
 
 
@@ -169,3 +172,50 @@ def test_a_hundred_million_samples_are_dealt_without_a_table():
     assert [len(batch) for batch in first] == [256] * len(first)
     assert len(epochs) == math.ceil(10**8 / 2048)
     assert len(np.unique(np.concatenate(first))) == 256 * len(first)
+
+
+@settings(max_examples=100, deadline=None)
+@given(n=st.integers(1, 3000), world_size=st.integers(1, 9), batch_size=st.integers(1, 50), run=st.integers(1, 30))
+def test_sticky_ranks_keep_their_samples_until_they_are_dealt_anew(n, world_size, batch_size, run):
+    settings = {"batch_size": batch_size, "world_size": world_size, "run": run, "sticky": True, "sticky_epochs": 3}
+
+    def served(epoch):
+        ranks = [made(n, rank=rank, **settings) for rank in range(world_size)]
+        for each in ranks:
+            each.set_epoch(epoch)
+        return [list(chain.from_iterable(batches_of(each))) for each in ranks]
+
+    epochs = {epoch: served(epoch) for epoch in range(4)}
+    for ranks in epochs.values():
+        assert all_of(ranks) == list(range(n))
+    assert [set(rank) for rank in epochs[0]] == [set(rank) for rank in epochs[2]]
+    runs = [{sample // run for sample in rank} for rank in epochs[0]]
+    assert sum(map(len, runs)) <= -(-n // run) + world_size - 1
+    if n > 100 * run:
+        assert epochs[0] != epochs[1]
+        assert world_size == 1 or [set(rank) for rank in epochs[2]] != [set(rank) for rank in epochs[3]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(n=st.integers(1, 900), before=st.integers(1, 5), after=st.integers(1, 5), batches=st.integers(0, 40))
+def test_another_number_of_ranks_ends_a_sticky_epoch(n, before, after, batches):
+    first = [made(n, batch_size=4, world_size=before, rank=rank, sticky=True) for rank in range(before)]
+    done = [batches_of(each)[:batches] for each in first]
+    state = json.loads(json.dumps(first[0].state(batches)))
+    rest = []
+    for rank in range(after):
+        each = made(n, batch_size=5, world_size=after, rank=rank, sticky=True)
+        each.load(state)
+        rest.append(batches_of(each))
+    assert all_of(chain.from_iterable([*done, *rest])) == list(range(n))
+
+
+def test_sticky_needs_a_global_shuffle_and_its_state_says_so():
+    with pytest.raises(ValueError, match="sticky"):
+        made(9, shuffle="block", sticky=True)
+    with pytest.raises(ValueError, match="sticky_epochs"):
+        made(9, sticky=True, sticky_epochs=0)
+    with pytest.raises(UsageError, match="sticky_epochs"):
+        made(9).load(made(9, sticky=True).state())
+    with pytest.raises(UsageError, match="sticky_epochs"):
+        made(9, sticky=True).load(made(9).state())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tiering.cli.output import JsonFlag, emit_json, note, out, plain, table
+from tiering.errors import UsageError
 from tiering.units import format_count, format_rate
 
 
@@ -21,6 +23,10 @@ def bench(
     ] = None,
     cache_dir: Annotated[Path | None, typer.Option(help="The cache; by default below your cache directory.")] = None,
     cache_ram: Annotated[str, typer.Option(help="Bound of a tier in memory for what the cache lacks room for.")] = "0",
+    live: Annotated[bool, typer.Option("--live", help="Show rates, levels and waiting while it runs.")] = False,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Answer Prometheus there while it runs: /metrics.")
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Serve shuffled epochs of encoded images from each store and compare them with the plain folder.
@@ -30,18 +36,30 @@ def bench(
 
     Example: `tiering bench photos/ photos.lmdb photos.zarr`
     """
+    from tiering.cli.live import View
     from tiering.serve.bench import bench as run
 
-    found = run(
-        stores,
-        epochs=epochs,
-        batch_size=batch_size,
-        seed=seed,
-        cache_size=cache_size,
-        cache_dir=cache_dir,
-        cache_ram=cache_ram,
-        progress=None if json else note,
-    )
+    view = View()
+    with ExitStack() as around:
+        if metrics_port is not None:
+            if cache_size is None:
+                raise UsageError("--metrics-port", expected="--cache-size beside it", found="no cache to count for")
+            from tiering.serve.metrics import serve_metrics
+
+            port = around.enter_context(serve_metrics(view.stats, metrics_port))
+            note(f"Metrics: http://localhost:{port}/metrics")
+        around.enter_context(view.shown(live=live))
+        found = run(
+            stores,
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=seed,
+            cache_size=cache_size,
+            cache_dir=cache_dir,
+            cache_ram=cache_ram,
+            progress=None if json else note,
+            watch=view.watch if live or metrics_port is not None else None,
+        )
     if json:
         emit_json({"measurements": [plain(each) for each in found]})
         return

@@ -54,6 +54,22 @@ class Measurement:
     predicted_hit_ratio: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where a measurement is: epoch (from 0) of how many, samples of it so far, of how many, and for how many seconds.
+
+    stats: of the cache since it was opened; None without one.
+    """
+
+    store: str
+    epoch: int
+    epochs: int
+    samples: int
+    of: int
+    seconds: float
+    stats: CacheStats | None
+
+
 def bench(
     paths: Sequence[str | Path],
     *,
@@ -64,12 +80,14 @@ def bench(
     cache_dir: str | Path | None = None,
     cache_ram: int | str = 0,
     progress: Callable[[str], None] | None = None,
+    watch: Callable[[Moment], None] | None = None,
 ) -> list[Measurement]:
     """Serve shuffled epochs from each store and measure them.
 
     paths: stores (paths or URLs) and dataset directories; epochs: at least 2, the first cold where the page cache
     can be dropped. cache_size, cache_dir, cache_ram: put a cache in front of each, as tiering.cached does. The consumer
     copies every byte once, as a decoder would read it, so that a mapped store gains nothing by laziness.
+    progress: told what begins; watch: told after every batch where the measurement is.
     Returns a measurement a path, in order. Raises what open_store raises, and UsageError for too few epochs.
     """
     if epochs < 2:
@@ -81,13 +99,15 @@ def bench(
         if progress:
             progress(f"{path}: {len(store):,} samples, {epochs} epochs")
         try:
-            found.append(_measure(store, origin, epochs, batch_size, seed))
+            found.append(_measure(store, origin, epochs, batch_size, seed, watch))
         finally:
             store.close()
     return _against_folder(_against_device(found))
 
 
-def _measure(store: Store, origin: Store, epochs: int, batch_size: int, seed: int) -> Measurement:
+def _measure(
+    store: Store, origin: Store, epochs: int, batch_size: int, seed: int, watch: Callable[[Moment], None] | None
+) -> Measurement:
     device = random_read_bandwidth(origin.files())
     cold = drop(origin.files())
     loader = Loader(store, batch_size, seed=seed)
@@ -104,6 +124,9 @@ def _measure(store: Store, origin: Store, epochs: int, batch_size: int, seed: in
                 data = _bytes_of(image)
                 scratch[: len(data)] = data
             samples += len(batch)
+            if watch:
+                spent = time.perf_counter() - began
+                watch(Moment(str(store.place), epoch, epochs, samples, len(store), spent, loader.stats()))
         seconds.append(time.perf_counter() - began)
     later = statistics.median(seconds[1:])
     size = store.manifest.image_bytes

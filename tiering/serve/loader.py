@@ -18,8 +18,9 @@ from tiering.machine import usable_cores
 from tiering.order import IndexArray
 from tiering.serve.ahead import Ahead, announced
 from tiering.serve.buffers import Buffers
-from tiering.serve.cache.stats import CacheStats, Counting
-from tiering.serve.epochs import Epochs, State
+from tiering.serve.cache.stats import CacheStats, Counting, Turning
+from tiering.serve.cache.units import UNIT_BYTES
+from tiering.serve.epochs import STICKY_EPOCHS, Epochs, State
 from tiering.serve.shuffle import WINDOW, Shuffle
 from tiering.store.base import Buffer, Images, PixelArray, Sample, Store, samples_in, shape_of
 
@@ -97,6 +98,8 @@ class Loader:
     copy: give encoded images as bytes of their own instead of views, each copied when it is taken from the batch.
     num_threads: for reading, decoding and transforming; by default the usable cores. prefetch: bytes the loader is
         ahead of its consumer, announced to the kernel and, where threads work, read and decoded.
+    sticky: each rank keeps its share of the samples, shuffled by itself every epoch, so that its node's cache needs to
+        hold no more than that; runs of neighbours, near 128 KiB, are dealt anew every sticky_epochs epochs.
 
     Raises ValueError for a setting that makes no sense.
     """
@@ -118,6 +121,8 @@ class Loader:
         num_threads: int | None = None,
         prefetch: int = AHEAD_BYTES,
         window: int = WINDOW,
+        sticky: bool = False,
+        sticky_epochs: int = STICKY_EPOCHS,
     ) -> None:
         for name, value in {"num_threads": num_threads, "prefetch": prefetch}.items():
             if value is not None and value < 1:
@@ -135,6 +140,9 @@ class Loader:
             world_size=world_size,
             limit=limit,
             window=window,
+            sticky=sticky,
+            sticky_epochs=sticky_epochs,
+            run=samples_in(UNIT_BYTES, store.manifest),
         )
         self._decode, self._transform, self._copy = decode, transform, copy
         self._threads = num_threads or usable_cores()
@@ -179,6 +187,8 @@ class Loader:
 
     def batches(self, first: int = 0, step: int = 1) -> Iterator[Batch]:
         """Serve every step-th batch of the epoch from the first on: the part of one worker of several."""
+        if isinstance(self.store, Turning):
+            self.store.turn(self._epochs.turn)
         drawn = chain.from_iterable(self._epochs.drawn(first, step))
         told = announced(self.store, drawn, self.batch_size, self._prefetch)
         views = self.store.views and not self._decode and self._transform is None

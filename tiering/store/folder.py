@@ -1,4 +1,4 @@
-"""FolderStore: a plain directory of images as a Store, the baseline and the origin of a cache."""
+"""FolderStore: a plain directory of images as a Store, the baseline and the origin of a cache; here or in a bucket."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import polars as pl
 
 from tiering.dataset.labels import class_labels, layout
 from tiering.dataset.scan import Scan, scan
+from tiering.dataset.source import Source as Folder
+from tiering.dataset.source import read_samples
 from tiering.errors import StoreError
 from tiering.place import Place
 from tiering.store.advice import will_need_file
@@ -25,23 +27,33 @@ _LOOKED_AT: Final = 4
 
 
 class FolderStore:
-    """The images of a directory in order of key, each read by open, read and close."""
+    """The images of a directory in order of key, each a file that is read as a whole.
 
-    def __init__(self, path: Path, scanned: Scan | None = None) -> None:
-        scanned = scanned or scan(path)
-        self.place = Place.of(path)
-        self.index, labels = index_of(scanned.files)
-        self._root = os.fsencode(path)
+    place: a directory, or the URL of one. scanned: what a scan of a local one found, where it is at hand.
+    Raises DatasetError for a directory with no image, MachineError for one that cannot be listed.
+    """
+
+    def __init__(self, place: str | os.PathLike[str] | Place, scanned: Scan | None = None) -> None:
+        self.place = Place.of(place)
+        local = self.place.local
+        self._source = Folder(self.place.url, "folder")
+        if local:
+            files = (scanned or scan(local)).files.rename({"mtime_ns": "version"})
+        else:
+            files = pl.concat([batch.select("key", "size", "version") for batch in self._source.batches()])
+        self.index, labels = index_of(files)
+        self._root = os.fsencode(local) if local else b""
         self.manifest = Manifest(
             kind="folder",
             samples=len(self.index),
             image_bytes=int(self.index.size.sum()),
-            layout=layout(scanned.files["key"]),
+            layout=layout(files["key"]),
             labels=labels,
-            source=Source(url=str(path), fingerprint=fingerprint(self.index)),
+            source=Source(url=self.place.url, fingerprint=fingerprint(self.index)),
         )
-        #: Differs once a file does: SHA-256 of the times of change, beside the fingerprint of names and sizes.
-        self.listing = hashlib.sha256(scanned.files["mtime_ns"].to_numpy().tobytes()).hexdigest()
+        #: Differs once a file does: SHA-256 of the times of change or of the ETags, beside the fingerprint of names and
+        #: sizes.
+        self.listing = hashlib.sha256(files["version"].to_numpy().tobytes()).hexdigest()
         self.views = False
         self.block = samples_in(BLOCK_BYTES, self.manifest)
 
@@ -53,6 +65,8 @@ class FolderStore:
 
     def read(self, indices: IndexArray, out: PixelArray | None = None) -> list[Buffer]:  # noqa: ARG002 - no pixels here
         """Read whole files, about 12 us a warm one. Raises StoreError for a file that vanished, OSError for others."""
+        if not self._root:
+            return self._fetched(indices)
         found: list[Buffer] = []
         for key, size in zip(self.index.keys(indices), self.index.size[indices].tolist(), strict=True):
             path = os.path.join(self._root, key)  # noqa: PTH118 - keys are bytes, and pathlib costs 10 us a file
@@ -77,6 +91,8 @@ class FolderStore:
 
     def announce(self, indices: IndexArray) -> None:
         """Start reading files into the page cache without waiting for them."""
+        if not self._root:
+            return
         paths = [os.path.join(self._root, key) for key in self.index.keys(indices)]  # noqa: PTH118 - as above
         # Announcing a file that is there costs as much as reading it, and another hint is near: look at a few.
         if missing_bytes(paths[:: max(1, len(paths) // _LOOKED_AT)], 0) != 0:
@@ -84,8 +100,20 @@ class FolderStore:
                 will_need_file(path)
 
     def files(self) -> list[Path]:
-        """Return the path of every image."""
+        """Return the path of every image that has one."""
+        if not self._root:
+            return []
         return [Path(self.place.url) / os.fsdecode(key) for key in self.index.keys(np.arange(len(self)))]
+
+    def _fetched(self, indices: IndexArray) -> list[Buffer]:
+        nowhere = np.full(len(indices), -1)
+        ranges = (nowhere.astype(np.int32), nowhere, self.index.size[indices])
+        found: list[Buffer] = []
+        for result in read_samples(self._source, self.index.keys(indices), *ranges):
+            if isinstance(result, Exception):
+                raise result
+            found.append(result)
+        return found
 
     def close(self) -> None:
         """Do nothing: no file stays open."""

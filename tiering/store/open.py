@@ -24,20 +24,18 @@ _TRACES: Final = (WORK, "index", "shard-00000.mdb", "zarr.json")
 
 
 def open_store(place: str | os.PathLike[str]) -> Store:
-    """Open a dataset for reading: an LMDB or Zarr store by its manifest, any other local directory as a folder.
+    """Open a dataset for reading: an LMDB or Zarr store by its manifest, any other directory as a folder.
 
-    place: a path, or an fsspec URL of a store.
+    place: a path, or an fsspec URL.
     Raises StoreError for an unfinished or damaged store or a missing path, DatasetError for a directory with no image.
     """
     store = Place.of(place)
-    if store.local:
-        if not store.local.is_dir():
-            found = "a file" if store.exists() else "no such directory"
-            action = "Check the path."
-            raise StoreError(str(place), expected="a store or a directory of images", found=found, action=action)
-        if not (store / MANIFEST).exists() and not any((store / name).exists() for name in _TRACES):
-            return FolderStore(store.local)
-    return open_packed(store, read_manifest(store))
+    if store.local and not store.is_directory():
+        found = "a file" if store.exists() else "no such directory"
+        action = "Check the path."
+        raise StoreError(str(place), expected="a store or a directory of images", found=found, action=action)
+    folder = not any((store / name).exists() for name in (MANIFEST, *_TRACES)) and store.is_directory()
+    return FolderStore(store) if folder else open_packed(store, read_manifest(store))
 
 
 def open_packed(store: Place, manifest: Manifest) -> Store:

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Final
 
 import numpy as np
@@ -83,6 +83,15 @@ class Filler:
     def close(self) -> None:
         """Stop fetching, and let go of the extents."""
         self._origin.fetcher.close()
+        for writer in self._writers:
+            writer.close()
+
+    def settle(self) -> None:
+        """Wait for what is on its way, and let go of the extents."""
+        with self._lock:
+            coming = set(self._coming.values())
+            self._coming.clear()
+        wait(coming)
         for writer in self._writers:
             writer.close()
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 import weakref
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import google_crc32c
 import numpy as np
@@ -21,6 +22,9 @@ from tiering.serve.cache.space import CacheSpace
 from tiering.serve.cache.units import Units
 from tiering.store.base import IndexArray
 from tiering.store.mapped import MappedFiles
+
+#: How long after there was no room it is looked for again: another dataset may be in use no longer.
+_AGAIN_SECONDS: Final = 5.0
 
 #: Runs what blocks on a thread.
 InThread = Callable[..., Awaitable[Any]]
@@ -131,7 +135,7 @@ class Appender:
         self._claiming = asyncio.Lock()
         self._extents: list[Extent] = []
         self._end = 0
-        self._exhausted = False
+        self._again_at = 0.0
         self.admitted_bytes = 0
 
     @property
@@ -162,6 +166,10 @@ class Appender:
         self.admitted_bytes += len(payload)
         return True
 
+    @property
+    def _exhausted(self) -> bool:
+        return time.monotonic() < self._again_at
+
     def close(self) -> None:
         """Let go of the extents."""
         for extent in self._extents:
@@ -178,7 +186,7 @@ class Appender:
                     return None
                 claimed = await self._in_thread(self._claim, size)
                 if claimed is None:
-                    self._exhausted = True
+                    self._again_at = time.monotonic() + _AGAIN_SECONDS
                     return None
                 extent, self._end = claimed
                 self._extents.append(extent)

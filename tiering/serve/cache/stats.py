@@ -39,6 +39,14 @@ class CacheStats:
         served = self.hits + self.misses
         return self.hits / served if served else 0.0
 
+    def levels(self) -> dict[str, tuple[int, int]]:
+        """Return samples and bytes served from each level: disk, memory and origin."""
+        return {
+            "disk": (self.hits - self.ram_hits, self.hit_bytes - self.ram_bytes),
+            "memory": (self.ram_hits, self.ram_bytes),
+            "origin": (self.misses, self.miss_bytes),
+        }
+
 
 @runtime_checkable
 class Counting(Protocol):
@@ -46,4 +54,13 @@ class Counting(Protocol):
 
     def stats(self) -> CacheStats:
         """Return the counts so far."""
+        ...
+
+
+@runtime_checkable
+class Turning(Protocol):
+    """A store that holds what is read of it for so many epochs, and other samples afterwards."""
+
+    def turn(self, number: int) -> None:
+        """Be told before an epoch how many times what is read of the store has changed."""
         ...

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from tiering.serve.cache.level import Appender, Extents, Level, Writer
 from tiering.serve.cache.origin import Origin
 from tiering.serve.cache.space import CacheSpace
 from tiering.serve.cache.stats import CacheStats
-from tiering.serve.cache.units import Units
+from tiering.serve.cache.units import UNIT_BYTES, Units
 from tiering.store.base import (
     Buffer,
     Images,
@@ -33,9 +33,6 @@ from tiering.store.base import (
     samples_in,
     shape_of,
 )
-
-#: What the cache moves at once: small images by some hundreds, large ones one by one.
-UNIT_BYTES: Final = 128 << 10
 
 
 class CachedStore:
@@ -51,6 +48,9 @@ class CachedStore:
     Raises MachineError where the cache has no room for the dataset's table, or cannot be written.
     """
 
+    _filler: Filler
+    _counted: CacheStats
+
     def __init__(self, origin: Store, space: CacheSpace, memory: CacheSpace | None = None) -> None:
         self.place, self.manifest, self.index, self.block = origin.place, origin.manifest, origin.index, origin.block
         self._shape = shape_of(origin.manifest)
@@ -58,20 +58,7 @@ class CachedStore:
         self.space, self.memory = space, memory
         self._origin = Origin(origin)
         self._units = Units(self.index.size, samples_in(UNIT_BYTES, origin.manifest))
-        about = About(
-            origin=str(self.place),
-            samples=len(self.index),
-            image_bytes=self.manifest.image_bytes,
-            unit_samples=self._units.samples,
-            units=len(self._units),
-        )
-        spaces = [space, memory] if memory else [space]
-        self._files = Extents(spaces)
-        firsts = np.cumsum([0, *(each.pool.extents for each in spaces)]).tolist()
-        self.levels = tuple(
-            Level(each, self._origin.identity, about, self._units, self._files, first)
-            for each, first in zip(spaces, firsts, strict=False)
-        )
+        self._join(0)
         self._begin()
 
     def __len__(self) -> int:
@@ -109,6 +96,24 @@ class CachedStore:
             with suppress(StoreError):  # read() will see
                 self._files.announce(extent[on_disk], begin[on_disk], size[on_disk])
 
+    def turn(self, number: int) -> None:
+        """Begin a filling of the samples that are read from now on; what was cached for others makes room.
+
+        Between epochs, by the Loader. number: differs for each filling, and is the same for all processes.
+        """
+        if number == self._turn:
+            return
+        self._own()
+        self._filler.settle()
+        self._counted = replace(
+            self._counted, admitted_bytes=self._counted.admitted_bytes + self._filler.admitted_bytes
+        )
+        for level in self.levels:
+            level.close()
+        self._files.close()
+        self._join(number)
+        self._filler = Filler(self._origin, self._units, self.levels, self._writers())
+
     def stats(self) -> CacheStats:
         """Return what this process has counted."""
         self._own()
@@ -119,7 +124,7 @@ class CachedStore:
             origin_requests=traffic.requests,
             retries=traffic.retries,
             hedged=traffic.hedged,
-            admitted_bytes=self._filler.admitted_bytes,
+            admitted_bytes=self._counted.admitted_bytes + self._filler.admitted_bytes,
             in_flight=traffic.in_flight,
             depth=traffic.limit,
             ahead=self._filler.ahead,
@@ -191,6 +196,25 @@ class CachedStore:
             self._filler.ask(samples)
         return found
 
+    def _join(self, turn: int) -> None:
+        """Find what the cache has for a turn, or begin it."""
+        identity = self._origin.identity
+        name = hashlib.sha256(f"{identity} {turn}".encode()).hexdigest()[: len(identity)] if turn else identity
+        about = About(
+            origin=str(self.place),
+            samples=len(self.index),
+            image_bytes=self.manifest.image_bytes,
+            unit_samples=self._units.samples,
+            units=len(self._units),
+        )
+        spaces = [self.space, self.memory] if self.memory else [self.space]
+        firsts = np.cumsum([0, *(each.pool.extents for each in spaces)]).tolist()
+        self._turn, self._files = turn, Extents(spaces)
+        self.levels = tuple(
+            Level(each, name, about, self._units, self._files, first)
+            for each, first in zip(spaces, firsts, strict=False)
+        )
+
     def _own(self) -> None:
         """Begin anew in a process that was forked: threads, extents and counts are its parent's."""
         if self._process != os.getpid():
@@ -216,6 +240,7 @@ class CachedStore:
                 misses=old.misses + misses,
                 hit_bytes=old.hit_bytes + int(size.sum()) - miss_bytes,
                 miss_bytes=old.miss_bytes + miss_bytes,
+                admitted_bytes=old.admitted_bytes,
                 ram_hits=old.ram_hits + in_ram,
                 ram_bytes=old.ram_bytes + ram_bytes,
                 stall_seconds=old.stall_seconds + stalled,

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from tiering.store.base import IndexArray
+
+#: What a cache moves at once: small images by some hundreds, large ones one by one.
+UNIT_BYTES: Final = 128 << 10
 
 
 class Units:
