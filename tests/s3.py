@@ -88,12 +88,13 @@ class FaultyProxy:
 
     target: the server's endpoint. share: of all requests, in [0, 1], chosen by a generator with that seed.
     endpoint: where the proxy listens, while it is entered. requests, failures: counted so far.
-    broken_off: share of the answers with a body whose connection is cut early, counted as failures too.
+    broken_off: share of the answers with a body whose connection is cut early, counted as failures too; flipped: share
+    of those in which a bit is changed. dead: no request gets any answer.
     """
 
     def __init__(self, target: str, share: float, seed: int = 0, broken_off: float = 0.0) -> None:
         self.target = urlsplit(target)
-        self.share, self.broken_off = share, broken_off
+        self.share, self.broken_off, self.flipped, self.dead = share, broken_off, 0.0, False
         self.requests = self.failures = 0
         self._random, self._lock = random.Random(seed), threading.Lock()
 
@@ -111,13 +112,14 @@ class FaultyProxy:
         self._thread.join()
         self._server.server_close()
 
-    def draw(self) -> tuple[bool, bool]:
-        """Count a request; return whether it fails, and whether its answer breaks off."""
+    def draw(self) -> tuple[bool, bool, bool]:
+        """Count a request; return whether it fails, and whether its answer breaks off or has a wrong bit."""
         with self._lock:
             self.requests += 1
-            refused, cut = self._random.random() < self.share, self._random.random() < self.broken_off
-            self.failures += refused or cut
-            return refused, cut
+            shares = (self.share, self.broken_off, self.flipped)
+            refused, cut, flip = (self._random.random() < share for share in shares)
+            self.failures += refused or cut or flip
+            return refused, cut, flip
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -128,7 +130,10 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def _forward(self) -> None:
-        refused, cut = self.proxy.draw()
+        refused, cut, flip = self.proxy.draw()
+        if self.proxy.dead:
+            self.close_connection = True
+            return
         if refused:
             self._refuse()
             return
@@ -141,11 +146,11 @@ class _Handler(BaseHTTPRequestHandler):
             upstream.endheaders()
             for piece in self._body(keep_chunks=True):
                 upstream.send(piece)
-            self._relay(upstream.getresponse(), cut=cut)
+            self._relay(upstream.getresponse(), cut=cut, flip=flip)
         finally:
             upstream.close()
 
-    def _relay(self, answer: http.client.HTTPResponse, *, cut: bool) -> None:
+    def _relay(self, answer: http.client.HTTPResponse, *, cut: bool, flip: bool) -> None:
         self.send_response(answer.status, answer.reason)
         for name, value in answer.getheaders():
             if name.lower() not in ("connection", "transfer-encoding", "server", "date"):
@@ -156,6 +161,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         while self.command != "HEAD" and (piece := answer.read(_PIECE)):
+            if flip:
+                piece = piece[:-1] + bytes([piece[-1] ^ 1])
             if cut:
                 self.wfile.write(piece[: len(piece) // 2])
                 self.close_connection = True
