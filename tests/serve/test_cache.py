@@ -418,6 +418,29 @@ def test_a_disk_that_fills_up_freezes_the_cache_and_the_epoch_goes_on(lmdb, tmp_
     assert done.stderr.count("admits nothing more") == 1
 
 
+def test_a_full_disk_is_a_named_error_for_a_new_cache_and_none_for_one_that_is_there(lmdb, tmp_path, in_small_tmpfs):
+    script = (
+        "import sys, tiering\n"
+        "from tiering.errors import MachineError\n"
+        "store = tiering.cached(sys.argv[1], '4MB', 'small/cache')\n"
+        "for _ in tiering.Loader(store, 64): pass\n"
+        "store.close()\n"
+        "with open('small/others', 'wb', 0) as file:\n"
+        "    try:\n"
+        "        while file.write(bytes(4096)): pass\n"
+        "    except OSError: pass\n"
+        "try:\n"
+        "    tiering.cached(sys.argv[1], '4MB', 'small/new')\n"
+        "except MachineError: pass\n"
+        "else: sys.exit('no error')\n"
+        "store = tiering.cached(sys.argv[1], '4MB', 'small/cache')\n"
+        "for _ in tiering.Loader(store, 64): pass\n"
+        "assert store.stats().hits > 400\n"
+    )
+    done = in_small_tmpfs(6000, [sys.executable, "-c", script, lmdb])
+    assert done.returncode == 0, done.stderr
+
+
 def test_bounds_and_directories_that_make_no_sense(lmdb, tmp_path):
     with pytest.raises(UsageError, match="at least 1 MiB"):
         tiering.cached(lmdb, 1000, tmp_path / "cache")

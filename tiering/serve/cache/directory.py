@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from tiering.errors import UsageError
+from tiering.errors import UsageError, from_os_error
 from tiering.store.filesystem import NETWORK, filesystem_of
 
 MARKER: Final = "tiering-cache.json"
@@ -53,13 +53,17 @@ class Marker:
 def prepare(directory: Path, size: int, *, force: bool) -> Marker:
     """Make a directory a cache of a size, or find that it is one; give it another size while nobody uses it.
 
-    force: take a directory on a network file system, too. Raises UsageError as CacheSpace does.
+    force: take a directory on a network file system, too. Raises UsageError as CacheSpace does,
+    MachineError where the disk refuses.
     """
     if size < _LEAST:
         raise UsageError("the cache's size", expected="at least 1 MiB", found=f"{size:,} bytes")
-    _create(directory, force=force)
-    with locked(directory):
-        return _agree(directory, size)
+    try:
+        _create(directory, force=force)
+        with locked(directory):
+            return _agree(directory, size)
+    except OSError as error:
+        raise from_os_error(error) from error
 
 
 @contextmanager
@@ -143,6 +147,8 @@ def _agree(directory: Path, size: int) -> Marker:
     """Take the size that the directory has, or give it another one while nobody uses it."""
     path = directory / MARKER
     wanted = Marker(1, size, _extent_bytes(size))
+    if read_marker(path) == wanted:
+        return wanted
     scratch = directory / f".{MARKER}.{uuid.uuid4().hex}"
     scratch.write_text(json.dumps(asdict(wanted)))
     try:
