@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from tiering.store.open import open_store
     from tiering.tiers.options import Recommendation
     from tiering.tiers.recommend import recommend
-    from tiering.trace.features import TraceProfile, profile_trace
+    from tiering.trace.features import profile_trace
     from tiering.trace.readers import read_trace
+    from tiering.trace.summary import TraceProfile
     from tiering.workload.model import Verdict, classify
 
 # Imported on first use: `tiering --help` must not pay for scikit-learn, Polars and Zarr.
@@ -36,7 +37,7 @@ _HOME = {
     "DatasetProfile": "tiering.dataset.profile",
     "read_trace": "tiering.trace.readers",
     "profile_trace": "tiering.trace.features",
-    "TraceProfile": "tiering.trace.features",
+    "TraceProfile": "tiering.trace.summary",
     "Profile": "tiering.profile",
     "classify": "tiering.workload.model",
     "Verdict": "tiering.workload.model",

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tiering.dataset.profile import DatasetProfile
 from tiering.errors import ProfileError
-from tiering.trace.features import TraceProfile
+from tiering.trace.summary import TraceProfile
 
 
 class Profile(BaseModel):

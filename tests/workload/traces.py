@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiering.trace.features import TraceProfile
+from tiering.trace.summary import TraceProfile
 
 _TRAINING = {
     "source": "train.strace",

@@ -12,7 +12,7 @@ from tiering.cli.output import JsonFlag, emit_json, out, plain, talk
 from tiering.errors import ProfileError
 
 if TYPE_CHECKING:
-    from tiering.trace.features import TraceProfile
+    from tiering.trace.summary import TraceProfile
     from tiering.workload.model import Verdict
 
 _SNIFFED = 4096
@@ -30,6 +30,14 @@ def classify(
     model: Annotated[
         Path | None, typer.Option("--model", metavar="FILE", help="Another model than the one that ships.")
     ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELD=COLUMN,...",
+            help="Columns of a trace that is a table: time, size, op, offset, file, pid; "
+            "as in 'time=ts*1e-6,op=kind:R/W,offset=lba*512,size=len'.",
+        ),
+    ] = None,
     lenient: Annotated[bool, typer.Option("--lenient", help="Skip and count damaged lines of a trace.")] = False,
     json: JsonFlag = False,
 ) -> None:
@@ -46,7 +54,11 @@ def classify(
 
     with talk().status(f"Reading {source}"):
         chosen = load(model) if model is not None else None
-        traces = _of_profile(source) if _is_profile(source) else [_of_trace(source, dataset, lenient=lenient)]
+        traces = (
+            _of_profile(source)
+            if _is_profile(source)
+            else [_of_trace(source, dataset, lenient=lenient, columns=columns)]
+        )
         verdicts = [(trace.source, judge(trace, chosen)) for trace in traces]
     if json:
         emit_json({"verdicts": [{"source": name, **plain(verdict)} for name, verdict in verdicts]})
@@ -67,6 +79,8 @@ def _rows(verdict: Verdict) -> Iterator[tuple[str, str]]:
 
 
 def _is_profile(path: Path) -> bool:
+    if path.is_dir():
+        return False
     # Some trace formats are JSON as well, so the first brace alone does not tell.
     with path.open("rb") as file:
         start = file.read(_SNIFFED).lstrip()
@@ -87,9 +101,11 @@ def _of_profile(path: Path) -> list[TraceProfile]:
     return traces
 
 
-def _of_trace(path: Path, dataset: Path | None, *, lenient: bool) -> TraceProfile:
+def _of_trace(path: Path, dataset: Path | None, *, lenient: bool, columns: str | None) -> TraceProfile:
     from tiering.dataset.profile import profile_dataset
     from tiering.trace.features import profile_trace_file
+    from tiering.trace.readers.headed import parse_mapping
 
+    mapping = parse_mapping(columns) if columns is not None else None
     total = profile_dataset(str(dataset), probes=1).bytes if dataset is not None else None
-    return profile_trace_file(path, dataset_root=dataset, dataset_bytes=total, lenient=lenient)
+    return profile_trace_file(path, dataset_root=dataset, dataset_bytes=total, lenient=lenient, columns=mapping)

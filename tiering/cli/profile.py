@@ -15,7 +15,7 @@ from tiering.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
     from tiering.dataset.profile import DatasetProfile
-    from tiering.trace.features import TraceProfile
+    from tiering.trace.summary import TraceProfile
     from tiering.workload.model import Verdict
 
 SHOWN = 5
@@ -27,7 +27,7 @@ def profile(
     ] = None,
     trace: Annotated[
         list[Path] | None,
-        typer.Option("--trace", "-t", metavar="FILE", help="I/O trace of a run over it; may be repeated."),
+        typer.Option("--trace", "-t", metavar="TRACE", help="I/O trace of a run over it; may be repeated."),
     ] = None,
     output: Annotated[
         Path | None,
@@ -35,6 +35,14 @@ def profile(
     ] = None,
     probes: Annotated[int, typer.Option(min=1, help="Image headers to read at most.")] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the random sample of headers.")] = 0,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELD=COLUMN,...",
+            help="Columns of a trace that is a table: time, size, op, offset, file, pid; "
+            "as in 'time=ts*1e-6,op=kind:R/W,offset=lba*512,size=len'.",
+        ),
+    ] = None,
     lenient: Annotated[bool, typer.Option("--lenient", help="Skip and count damaged lines of a trace.")] = False,
     json: JsonFlag = False,
 ) -> None:
@@ -60,7 +68,7 @@ def profile(
     if dataset is not None:
         with talk().status(f"Reading {_shown(Path(dataset))}"):
             directory = profile_dataset(dataset, probes=probes, seed=seed)
-    profiled = [_profile_trace(path, dataset, directory, lenient=lenient) for path in traces]
+    profiled = [_profile_trace(path, dataset, directory, lenient=lenient, columns=columns) for path in traces]
     document = Profile(dataset=directory, traces=profiled)
     if output is not None:
         write_profile(document, output)
@@ -72,8 +80,11 @@ def profile(
     _show(document.dataset, document.traces)
 
 
-def _profile_trace(path: Path, dataset: str | None, directory: DatasetProfile | None, *, lenient: bool) -> TraceProfile:
+def _profile_trace(
+    path: Path, dataset: str | None, directory: DatasetProfile | None, *, lenient: bool, columns: str | None
+) -> TraceProfile:
     from tiering.trace.features import profile_trace_file
+    from tiering.trace.readers.headed import parse_mapping
 
     with talk().status(f"Reading {_shown(path)}"):
         return profile_trace_file(
@@ -81,6 +92,7 @@ def _profile_trace(path: Path, dataset: str | None, directory: DatasetProfile | 
             dataset_root=Path(dataset) if dataset is not None else None,
             dataset_bytes=directory.bytes if directory is not None else None,
             lenient=lenient,
+            columns=parse_mapping(columns) if columns is not None else None,
         )
 
 
@@ -180,7 +192,23 @@ def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:
     if trace.mapped_bytes:
         yield "mapped", f"at most {format_bytes(trace.mapped_bytes)}"
     yield "read again", f"{_percent(trace.reread_share)} of all bytes moved"
-    yield "epochs", f"{trace.epochs:.3g}"
+    if trace.accesses:
+        asked = format_bytes(trace.bytes_accessed)
+        yield "accesses", f"{format_count(trace.accesses)}, {asked} (whether they read or wrote is not known)"
+    if trace.epochs_found is not None:
+        found = trace.epochs_found
+        yield "epochs", f"{found.count}, one every {format_seconds(found.period)}"
+    elif trace.bytes_read:
+        yield "epochs", f"none; what was read was read {trace.epochs:.3g} times on average"
+    if trace.write_bursts is not None and trace.write_bursts.count > 1:
+        bursts = trace.write_bursts
+        every = f", one every {format_seconds(bursts.period)}" if bursts.period is not None else ""
+        yield "bursts", f"{bursts.count} of about {format_bytes(round(bursts.size))} written{every}"
+    if curve := trace.miss_ratio_curve:
+        whole = curve[-1].cache_bytes
+        half = min(curve, key=lambda point: abs(point.cache_bytes - whole / 2))
+        filled, lru = _percent(1 - half.static), _percent(1 - half.lru)
+        yield "cache", f"{format_bytes(half.cache_bytes)} would answer {filled} of the reads (LRU: {lru})"
     if trace.coverage is not None:
         yield "coverage", f"{_percent(trace.coverage)} of the dataset's bytes"
 

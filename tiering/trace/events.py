@@ -18,6 +18,7 @@ OPS = (
     "truncate",
     "exec",
     "fork",
+    "access",
 )
 
 #: Where in the stack the trace was taken; a block trace lies under the page cache.
@@ -25,7 +26,7 @@ LEVELS = ("application", "file", "object", "block")
 
 #: One row an event, in order of time.
 #:   time      s, since the epoch or since the first event
-#:   op        one of OPS
+#:   op        one of OPS; "access" where the trace does not tell reads from writes
 #:   file      identity of the file within the trace: equal numbers, equal file (a hash of the path is fine)
 #:   offset    B, where the bytes begin; null where it is not known
 #:   size      B moved (read, write) or mapped (mmap); 0 for the others

@@ -1,82 +1,28 @@
-"""TraceProfile: what a trace says about a workload, in one pass and bounded memory."""
+"""From a trace to its TraceProfile, in one pass and bounded memory."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
 
+from tiering.trace.blocks import BlockSample
+from tiering.trace.bursts import BurstFinder
 from tiering.trace.intervals import Ranges, RangeUnion, length, over_groups
 from tiering.trace.noise import is_below, is_noise
 from tiering.trace.order import order_randomness
 from tiering.trace.readers import read_trace
 from tiering.trace.readers.base import Level
+from tiering.trace.reuse import miss_ratio_curve, passes, working_set
 from tiering.trace.runs import Runs
+from tiering.trace.summary import TraceProfile
 from tiering.trace.tally import FileTally
 
 #: Visits whose order is judged: 12 bytes each, and enough for several epochs or one very long one.
 _VISITS = 1 << 20
-
-
-class TraceProfile(BaseModel):
-    """The features of one trace. Sizes are bytes, times are seconds, shares are ratios in [0, 1].
-
-    Traffic of the interpreter, of libraries, of /proc, /sys and /dev and of terminals and pipes is left out
-    of every figure and counted in excluded_bytes alone.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    source: str = Field(description="path of the trace")
-    format: str = Field(description="name of the reader that read it")
-    level: Level = Field(description="where it was taken; a block trace hides what the page cache served")
-    events: int = Field(description="events of any kind, excluded ones included")
-    skipped_lines: int = Field(default=0, description="lines that a lenient reading left out")
-    duration: float = Field(description="s from the first event to the end of the last")
-    processes: int = Field(description="distinct processes with any event")
-    files: int = Field(description="distinct files with data read, written or mapped")
-
-    reads: int = Field(description="calls that read at least one byte; probes of a file's end are none")
-    writes: int
-    opens: int
-    bytes_read: int
-    bytes_written: int
-    bytes_reread: int = Field(description="read again by the process group that had read them before")
-    bytes_shared: int = Field(description="read first by another process group")
-    unique_bytes_read: int = Field(description="distinct bytes of files, whoever read them")
-    mapped_bytes: int = Field(description="an upper bound: touches of a mapping are invisible to a tracer")
-    excluded_bytes: int = Field(description="read and written by the machinery of programs")
-
-    reread_share: float = Field(description="bytes_reread / (bytes_read + bytes_written)")
-    write_share: float = Field(description="bytes_written / (bytes_read + bytes_written)")
-    opens_per_file: float = Field(description="mean opens of a file that was opened")
-    reopened_share: float = Field(description="share of opened files that were opened again")
-    whole_file_share: float = Field(
-        description="share of runs of reads, from an open to the close, that cover the file from 0 to "
-        "the highest byte read of it, without skipping ahead"
-    )
-    read_only_files: float = Field(description="share of files only read")
-    write_only_files: float = Field(description="share of files only written")
-    read_write_files: float = Field(description="share of files both read and written")
-    sequentiality: float = Field(
-        description="share of reads that begin where the last since the open ended, or at byte 0 as the first"
-    )
-    order_randomness: float = Field(
-        description="how random the order of visits to files is: 0 sorted or repeated, 1 as in a shuffle"
-    )
-    file_size_mean: float = Field(description="mean over read files of the highest byte read")
-    epochs: float = Field(
-        description="passes: bytes_read / (bytes_read - bytes_reread); 1 is a single pass, 0 no reads"
-    )
-    coverage: float | None = Field(
-        default=None,
-        description="unique bytes read below dataset_root (of all files without one) / bytes of the dataset, "
-        "where that is known",
-    )
 
 
 def profile_trace_file(
@@ -85,14 +31,16 @@ def profile_trace_file(
     dataset_root: Path | None = None,
     dataset_bytes: int | None = None,
     lenient: bool = False,
+    columns: Mapping[str, str] | None = None,
 ) -> TraceProfile:
-    """Read a trace file of any known format and profile it.
+    """Read a trace of any known format, or a directory of one job's logs, and profile it.
 
     dataset_root: directory whose files are data even where they look like a library's;
-    dataset_bytes: B in the dataset, for coverage; lenient: leave out and count lines that cannot be parsed.
+    dataset_bytes: B in the dataset, for coverage; lenient: leave out and count lines that cannot be parsed;
+    columns: of a table without a telling header (tiering.trace.readers.headed.parse_mapping).
     Raises TraceError where the trace cannot be used.
     """
-    trace = read_trace(path, lenient=lenient)
+    trace = read_trace(path, lenient=lenient, columns=columns)
     profile = profile_trace(
         trace.batches,
         source=str(path),
@@ -101,7 +49,7 @@ def profile_trace_file(
         dataset_root=dataset_root,
         dataset_bytes=dataset_bytes,
     )
-    return profile.model_copy(update={"skipped_lines": trace.skipped_lines})
+    return profile.model_copy(update={"skipped_lines": trace.skipped_lines, "notes": trace.notes})
 
 
 def profile_trace(
@@ -115,39 +63,58 @@ def profile_trace(
 ) -> TraceProfile:
     """Profile a stream of event batches (EVENT_SCHEMA, in order of time).
 
-    Memory is bounded by a batch, a row per file, the disjoint ranges read, and a million visits.
-    Figures whose denominator is 0 are 0.
+    Memory is bounded by a batch, a row for each of a million files, two million ranges, and a million references to
+    blocks; what does not fit is estimated from samples by place. Figures whose denominator is 0 are 0.
     """
     noise = is_noise(dataset_root)
     inside = is_below(dataset_root) if dataset_root is not None else pl.lit(value=True)
     span, ranges, runs, tally, visits = _Span(), RangeUnion(), Runs(), FileTally(), _Visits()
-    excluded = sequential = 0
+    written, sample, bursts, sums = RangeUnion(), BlockSample(), BurstFinder(), _Sums()
+    excluded = excluded_read = sequential = 0
     for batch in batches:
         span.add(batch)
-        marked = batch.with_columns(noise=noise, inside=inside)
+        paths = batch.select("file", "path").unique("file").with_columns(noise=noise, inside=inside)
+        marked = batch.join(paths.drop("path"), on="file", how="left", maintain_order="left")
         moved = pl.col("op").is_in(["read", "write"])
-        excluded += int(marked.filter("noise", moved)["size"].sum())
+        left_out = marked.filter("noise", moved)
+        excluded += int(left_out["size"].sum())
+        excluded_read += int(left_out.filter(pl.col("op") == "read")["size"].sum())
         data = marked.filter(~pl.col("noise"))
         run_batch = runs.add(data)
         reads = run_batch.reads
-        ranges.add(Ranges(*(reads[column].to_numpy() for column in ("file", "group", "start", "end"))))
+        ranges.add(_ranges(reads))
         sequential += int(reads["sequential"].sum())
         visits.add(reads)
         tally.add(data, reads, run_batch.finished)
+        sums.add(data)
+        _sample(sample, reads)
+        accesses = data.filter(pl.col("op") == "access", pl.col("size") > 0)
+        if len(accesses):
+            _sample(sample, _located(accesses).with_columns(sequential=pl.lit(value=False)))
+        writes = data.filter(pl.col("op") == "write", pl.col("size") > 0)
+        if len(writes):
+            written.add(_ranges(_located(writes.filter(pl.col("offset").is_not_null()))))
+            ends = writes["time"] + writes["duration"].fill_null(0.0)
+            bursts.add(writes["time"].to_numpy(), ends.to_numpy(), writes["size"].to_numpy())
     tally.add_finished(runs.rest())
 
     files = tally.table()
-    summed = ("opens", "reads", "writes", "bytes_read", "bytes_written")
-    totals = {name: int(files[name].sum()) for name in summed}
+    totals = sums.totals
     by_group = ranges.merged()
     by_file = over_groups(by_group)
-    first_reads, unique = length(by_group), length(by_file)
+    rate = ranges.rate
+    first_reads = min(totals["bytes_read"], round(length(by_group) / rate))
+    unique = min(first_reads, round(length(by_file) / rate))
     reread = totals["bytes_read"] - first_reads
     moved_bytes = totals["bytes_read"] + totals["bytes_written"]
     is_read = (files["bytes_read"] > 0) | (files["mapped_bytes"] > 0)
     is_written = (files["bytes_written"] > 0) | files["mapped_for_writing"]
     used = int((is_read | is_written).sum())
     opened = files.filter(pl.col("opens") > 0)
+    again = opened.filter(pl.col("opens") > 1)["opens"]
+    unique_written = min(totals["bytes_written"], round(length(over_groups(written.merged())) / written.rate))
+    placed = sums.placed_bytes_written
+    references = sample.references()
     return TraceProfile(
         source=source,
         format=format,
@@ -155,17 +122,22 @@ def profile_trace(
         events=span.events,
         duration=span.seconds,
         processes=len(span.processes),
-        files=used,
+        files=round(used / tally.rate),
         **totals,
         bytes_reread=reread,
         bytes_shared=first_reads - unique,
         unique_bytes_read=unique,
-        mapped_bytes=int(files["mapped_bytes"].sum()),
+        unique_bytes_written=unique_written,
         excluded_bytes=excluded,
+        excluded_bytes_read=excluded_read,
         reread_share=_share(reread, moved_bytes),
         write_share=_share(totals["bytes_written"], moved_bytes),
-        opens_per_file=_share(totals["opens"], len(opened)),
-        reopened_share=_share(int((opened["opens"] > 1).sum()), len(opened)),
+        opens_per_file=_share(int(opened["opens"].sum()), len(opened)),
+        reopened_share=_share(len(again), len(opened)),
+        reopened_once_share=_share(int((again == 2).sum()), len(again)),
+        reopened_rarely_share=_share(int((again <= 5).sum()), len(again)),
+        overwrite_factor=max(1.0, _share(placed, unique_written)) if totals["bytes_written"] else 0.0,
+        busiest_share=sums.busiest_share(),
         whole_file_share=_share(int(files["whole_runs"].sum()), int(files["runs"].sum())),
         read_only_files=_share(int((is_read & ~is_written).sum()), used),
         write_only_files=_share(int((is_written & ~is_read).sum()), used),
@@ -175,7 +147,26 @@ def profile_trace(
         file_size_mean=_share(int(files["highest_read"].sum()), int((files["bytes_read"] > 0).sum())),
         epochs=_share(totals["bytes_read"], first_reads),
         coverage=_coverage(by_file, files, dataset_bytes),
+        epochs_found=passes(references, span.begin),
+        write_bursts=bursts.found(),
+        working_set=working_set(references),
+        miss_ratio_curve=miss_ratio_curve(references),
+        sample_rate=references.rate,
+        range_rate=rate,
     )
+
+
+def _located(moves: pl.DataFrame) -> pl.DataFrame:
+    return moves.with_columns(start=pl.col("offset").fill_null(0)).with_columns(end=pl.col("start") + pl.col("size"))
+
+
+def _ranges(moves: pl.DataFrame) -> Ranges:
+    return Ranges(*(moves[column].to_numpy() for column in ("file", "group", "start", "end")))
+
+
+def _sample(sample: BlockSample, reads: pl.DataFrame) -> None:
+    if len(reads):
+        sample.add(*(reads[column].to_numpy() for column in ("file", "start", "end", "time", "sequential")))
 
 
 def _share(part: float, whole: float) -> float:
@@ -207,8 +198,54 @@ class _Span:
         self._last = max(self._last, float(ends.to_numpy().max()))
 
     @property
+    def begin(self) -> float:
+        return self._first if self.events else 0.0
+
+    @property
     def seconds(self) -> float:
         return self._last - self._first if self.events else 0.0
+
+
+class _Sums:
+    """Sums over the whole trace, and over each process."""
+
+    def __init__(self) -> None:
+        names = (
+            "opens",
+            "reads",
+            "writes",
+            "bytes_read",
+            "bytes_written",
+            "mapped_bytes",
+            "accesses",
+            "bytes_accessed",
+        )
+        self.totals = dict.fromkeys(names, 0)
+        self.placed_bytes_written = 0
+        self._processes = [pl.DataFrame(schema={"pid": pl.Int32, "size": pl.Int64})]
+
+    def add(self, data: pl.DataFrame) -> None:
+        op, size = pl.col("op"), pl.col("size")
+        counted = data.select(
+            opens=(op == "open").sum(),
+            reads=((op == "read") & (size > 0)).sum(),
+            writes=((op == "write") & (size > 0)).sum(),
+            bytes_read=size.filter(op == "read").sum(),
+            bytes_written=size.filter(op == "write").sum(),
+            mapped_bytes=size.filter(op == "mmap").sum(),
+            accesses=(op == "access").sum(),
+            bytes_accessed=size.filter(op == "access").sum(),
+            placed=size.filter(op == "write", pl.col("offset").is_not_null()).sum(),
+        ).row(0, named=True)
+        self.placed_bytes_written += int(counted.pop("placed"))
+        for name, value in counted.items():
+            self.totals[name] += int(value)
+        moved = data.filter(op.is_in(["read", "write"])).group_by("pid").agg(size.sum())
+        self._processes = [pl.concat([*self._processes, moved]).group_by("pid").agg(size.sum())]
+
+    def busiest_share(self) -> float:
+        sizes = np.sort(self._processes[0]["size"].to_numpy())[::-1]
+        return _share(int(sizes[: max(1, len(sizes) // 100)].sum()), int(sizes.sum()))
 
 
 class _Visits:
@@ -227,7 +264,7 @@ class _Visits:
     def randomness(self, files: pl.DataFrame) -> float:
         if not self._count:
             return 0.0
-        visits = pl.concat(self._kept)
+        visits = pl.concat(self._kept).join(files.select("file"), on="file", how="semi", maintain_order="left")
         ranked = files.sort("path", "file")["file"].to_list()
         places = {file: place for place, file in enumerate(ranked)}
         return order_randomness(visits["file"].to_numpy(), visits["group"].to_numpy(), places)

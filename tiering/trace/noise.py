@@ -13,7 +13,8 @@ import polars as pl
 _KINDS = (
     # The system: programs, libraries, settings, locales, kernel interfaces.
     r"^/(?:usr/(?:local/)?)?(?:s?bin|lib|lib32|lib64|libexec|share|include)/",
-    r"^/(?:etc|proc|sys|dev|run)(?:/|$)",
+    r"^/(?:etc|proc|sys|run)(?:/|$)",
+    r"^/dev/(?:null|zero|full|u?random|tty|console|pt|std|fd/|shm/|mqueue|char|kmsg|urandom)",
     r"/ld\.so\.cache$",
     r"/locale/",
     # Interpreters and their packages, wherever they are installed.

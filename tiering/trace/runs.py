@@ -20,6 +20,7 @@ _CARRIED = pl.Schema(
         "earlier_reads": pl.Boolean,
         "position": pl.Int64,
         "furthest": pl.Int64,
+        "time": pl.Float64,
     }
 )
 
@@ -27,7 +28,7 @@ _CARRIED = pl.Schema(
 class RunBatch(NamedTuple):
     """What a batch of events adds.
 
-    reads: one row a read of data (file, group, start, end, sequential, visit), in order; finished: one row
+    reads: one row a read of data (file, group, time, start, end, sequential, visit), in order; finished: one row
     a run of reads that began with an open and is over (file, furthest, no_gap).
     """
 
@@ -62,6 +63,7 @@ class Runs:
             earlier_reads=pl.lit(value=False),
             position=pl.when(pl.col("op") == "open").then(0),
             furthest=pl.when(pl.col("op") == "open").then(0),
+            time="time",
         )
         table = pl.concat([self._open, rows.cast(_CARRIED)]).with_row_index("row")
         is_read = pl.col("op") == "read"
@@ -86,6 +88,7 @@ class Runs:
             reads.select(
                 "file",
                 "group",
+                "time",
                 "start",
                 end=pl.col("start") + pl.col("size"),
                 sequential=pl.col("start") == pl.col("before"),
@@ -110,6 +113,7 @@ class Runs:
             earlier_reads=pl.col("earlier_reads").any() | is_read.any(),
             position=pl.col("position").drop_nulls().last(),
             furthest=pl.col("furthest").max(),
+            time=pl.col("time").last(),
             closed=(pl.col("op") == "close").any(),
         )
         over = pl.col("closed") | (pl.col("run") < pl.col("run").max().over("pid", "file"))

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
+from tiering.trace.blocks import mixed
+
 _FEWEST = 1 << 17
+#: Files kept; beyond, a share of them is, by their identity.
+_MOST = 1 << 20
+_FULL = 1 << 32
 
 _SUMS = ("opens", "reads", "writes", "bytes_read", "bytes_written", "mapped_bytes")
 _EMPTY = pl.DataFrame(
@@ -21,11 +27,20 @@ _NO_RUNS = pl.DataFrame(schema={"file": pl.UInt64, "furthest": pl.Int64, "runs":
 
 
 class FileTally:
-    """Sums per file. Additions wait until they are as many as the rows so far; memory is a row per file."""
+    """Sums per file. Additions wait until they are as many as the rows so far; memory is a row per file.
+
+    Beyond a million files only a share of them, chosen by identity, is kept: `rate`.
+    """
 
     def __init__(self) -> None:
         self._files = [_EMPTY]
         self._ends = [_NO_RUNS]
+        self._threshold = _FULL
+
+    @property
+    def rate(self) -> float:
+        """Share of the files that the table holds, in (0, 1]."""
+        return self._threshold / _FULL
 
     def add(self, data: pl.DataFrame, reads: pl.DataFrame, finished: pl.DataFrame) -> None:
         """Add a batch of events (EVENT_SCHEMA and `inside`), and the RunBatch that Runs made of it."""
@@ -43,10 +58,15 @@ class FileTally:
             mapped_bytes=size.filter(op == "mmap").sum(),
             mapped_for_writing=((op == "mmap") & (pl.col("flags") == "rw")).any(),
         )
+        table = self._chosen(table)
         table = table.join(highest, on="file", how="left").with_columns(pl.col("highest_read").fill_null(0))
         self._files.append(table.select(_EMPTY.columns).cast(_EMPTY.schema))
         if sum(map(len, self._files[1:])) > max(_FEWEST, len(self._files[0])):
             self._files = [self._summed()]
+            while len(self._files[0]) > _MOST and self._threshold > 1:
+                self._threshold //= 2
+                self._files = [self._chosen(self._files[0])]
+                self._ends = [self._chosen(each) for each in self._ends]
         self.add_finished(finished)
 
     def add_finished(self, finished: pl.DataFrame) -> None:
@@ -54,7 +74,7 @@ class FileTally:
         ends = finished.group_by("file", "furthest").agg(
             runs=pl.len().cast(pl.Int64), gapless=pl.col("no_gap").sum().cast(pl.Int64)
         )
-        self._ends.append(ends)
+        self._ends.append(self._chosen(ends))
         if sum(map(len, self._ends[1:])) > max(_FEWEST, len(self._ends[0])):
             self._ends = [self._summed_ends()]
 
@@ -68,6 +88,12 @@ class FileTally:
         whole = pl.col("gapless").filter(pl.col("furthest") == pl.col("highest_read")).sum()
         runs = ends.group_by("file").agg(pl.col("runs").sum(), whole_runs=whole)
         return files.join(runs, on="file", how="left").with_columns(pl.col("runs", "whole_runs").fill_null(0))
+
+    def _chosen(self, table: pl.DataFrame) -> pl.DataFrame:
+        if self._threshold == _FULL:
+            return table
+        hashed = mixed(table["file"].to_numpy()) >> np.uint64(32)
+        return table.filter(pl.Series(hashed < self._threshold, dtype=pl.Boolean))
 
     def _summed(self) -> pl.DataFrame:
         return (

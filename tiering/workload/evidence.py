@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from tiering.trace.features import TraceProfile
+from tiering.trace.summary import TraceProfile
 
 #: Names of the features, in the order of the vector.
 FEATURE_NAMES: tuple[str, ...] = (

@@ -9,8 +9,9 @@ Workload = Literal["re-read-heavy", "write-heavy", "read-once", "mixed"]
 #: The kinds of workload, in the order in which probabilities are kept.
 WORKLOADS: tuple[Workload, ...] = ("re-read-heavy", "write-heavy", "read-once", "mixed")
 
-#: More than half of all bytes decides: whatever tier is chosen, most of its work is of this kind.
-MAJORITY = 0.5
+#: A clear majority of all bytes decides: whatever tier is chosen, most of its work is of this kind. Closer to a half
+#: neither kind can be neglected, and the run is mixed.
+MAJORITY = 0.6
 
 #: A run with up to a quarter of writes and repeats is still served best as a single pass.
 SINGLE_PASS = 0.75
@@ -22,8 +23,8 @@ def label(bytes_read: int, bytes_written: int, bytes_reread: int) -> Workload:
     bytes_read, bytes_written: bytes moved; bytes_reread: the part of bytes_read that the same job had read before.
     With S = bytes_read + bytes_written:
 
-    - re-read-heavy: bytes_reread > 0.5 S
-    - write-heavy: bytes_written > 0.5 S
+    - re-read-heavy: bytes_reread > 0.6 S
+    - write-heavy: bytes_written > 0.6 S
     - read-once: bytes_read - bytes_reread > 0.75 S
     - mixed: everything else, a run that moved nothing among it
 

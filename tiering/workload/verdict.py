@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from tiering.trace.features import TraceProfile
+from tiering.trace.summary import TraceProfile
 from tiering.workload.evidence import features
 from tiering.workload.explain import Fact, facts, percent
 from tiering.workload.forecast import Model, shipped
@@ -45,16 +45,12 @@ def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:
     the reason in its notes, when no workload is likely enough (ABSTAIN_BELOW) or when no data moved at all.
     Raises ModelError when the model file is damaged.
     """
-    if not (trace.bytes_read or trace.bytes_written or trace.mapped_bytes):
-        even = 1 / len(WORKLOADS)
-        note = "No data was read, written or mapped: there is nothing to judge by."
-        return Verdict(
-            workload="inconclusive",
-            probability=even,
-            probabilities=dict.fromkeys(WORKLOADS, even),
-            facts=[],
-            notes=[note],
+    if trace.bytes_accessed > trace.bytes_read + trace.bytes_written:
+        return _undecided(
+            "The trace does not tell reads from writes: it gives the curves of a cache, but no kind of workload."
         )
+    if not (trace.bytes_read or trace.bytes_written or trace.mapped_bytes):
+        return _undecided("No data was read, written or mapped: there is nothing to judge by.")
     chosen = model or shipped()
     vector = features(trace)
     cap, notes = _limits(trace)
@@ -76,6 +72,12 @@ def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:
         facts=facts(chosen, vector, best),
         notes=notes,
     )
+
+
+def _undecided(note: str) -> Verdict:
+    even = 1 / len(WORKLOADS)
+    chances = dict.fromkeys(WORKLOADS, even)
+    return Verdict(workload="inconclusive", probability=even, probabilities=chances, facts=[], notes=[note])
 
 
 def _limits(trace: TraceProfile) -> tuple[float, list[str]]:
@@ -104,6 +106,7 @@ def _limits(trace: TraceProfile) -> tuple[float, list[str]]:
             else ("lines of the trace could not be read and were")
         )
         notes.append(f"{trace.skipped_lines} {lines} left out.")
+    notes.extend(trace.notes)
     return cap, notes
 
 

@@ -30,8 +30,8 @@ def test_a_trace_is_recognised_by_what_it_holds(tmp_path):
         (b"\x7fELF\0\1\2" * 1000, "binary data"),
         (b"hello, world\nthis is text\n", "text that begins with 'hello, world'"),
         (gzip.compress(b"hello", mtime=0), "text that begins with 'hello'"),
-        (gzip.compress(b"1.1 read(3, 4) = 5\n" * 1000, mtime=0)[:20], "broken gzip data"),
-        (b"\x1f\x8b" + b"junk" * 9, "broken gzip data"),
+        (gzip.compress(b"1.1 read(3, 4) = 5\n" * 1000, mtime=0)[:20], "broken compressed data"),
+        (b"\x1f\x8b" + b"junk" * 9, "broken compressed data"),
         (gzip.compress(b"", mtime=0), "an empty file"),
     ],
 )
@@ -58,7 +58,7 @@ def test_a_directory_and_a_missing_file_are_refused(tmp_path):
 def test_gzip_that_breaks_off_names_the_line(tmp_path):
     path = tmp_path / "job.strace.gz"
     path.write_bytes((TRACES / "train_loop.strace.gz").read_bytes()[:-5000])
-    with pytest.raises(TraceError, match=r"line [\d,]+: .*broken gzip data"):
+    with pytest.raises(TraceError, match=r"line [\d,]+: .*broken compressed data"):
         list(read_trace(path).batches)
     trace = read_trace(path, lenient=True)
     assert sum(map(len, trace.batches)) > 0

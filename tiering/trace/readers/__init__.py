@@ -5,29 +5,54 @@ To add a format: write a module beside this one with a `READER`, and add it to `
 
 from __future__ import annotations
 
-import gzip
 import os
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from tiering.errors import TraceError, from_os_error
-from tiering.trace.readers import strace
-from tiering.trace.readers.base import Damage, Level, Reader, open_trace
+from tiering.trace.readers import (
+    blktrace,
+    block_tables,
+    captured,
+    darshan,
+    dftracer,
+    fio,
+    headed,
+    records,
+    s3,
+    strace,
+)
+from tiering.trace.readers.base import BROKEN, Damage, Level, Reader, open_trace
+from tiering.trace.readers.merge import merged
 
-READERS: tuple[Reader, ...] = (strace.READER,)
+#: In the order in which they are asked: formats that announce themselves first, those told by their shape last.
+READERS: tuple[Reader, ...] = (
+    captured.READER,
+    darshan.READER,
+    blktrace.BINARY,
+    fio.READER,
+    dftracer.READER,
+    s3.TRAIL,
+    strace.READER,
+    blktrace.TEXT,
+    s3.LOG,
+    *block_tables.READERS,
+    headed.READER,
+    records.VSCSI,
+    records.ORACLE,
+)
 
 _HEAD = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A trace that is open for one reading: iterate over batches, then ask for skipped_lines.
+    """A trace that is open for one reading: iterate over batches, then ask for skipped_lines and notes.
 
-    path: the file; format: the reader's name; level: where in the stack it was taken;
+    path: the file or directory; format: the reader's name; level: where in the stack it was taken;
     batches: frames in EVENT_SCHEMA, made while iterating, so errors in the middle come from there.
     """
 
@@ -35,40 +60,79 @@ class Trace:
     format: str
     level: Level
     batches: Iterator[pl.DataFrame]
-    damage: Damage
+    damage: tuple[Damage, ...]
 
     @property
     def skipped_lines(self) -> int:
         """Lines left out so far by a lenient reading."""
-        return self.damage.skipped
+        return sum(each.skipped for each in self.damage)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the readers have to say so far about the trace as a whole, each once."""
+        return list(dict.fromkeys(note for each in self.damage for note in each.notes))
 
 
-def read_trace(path: str | os.PathLike[str], *, lenient: bool = False) -> Trace:
-    """Recognise a trace (gzip or plain) by its first bytes, and read it in batches of events.
+def read_trace(
+    path: str | os.PathLike[str], *, lenient: bool = False, columns: Mapping[str, str] | None = None
+) -> Trace:
+    """Recognise a trace by its first bytes, and read it in batches of events.
 
-    lenient: leave out lines that cannot be parsed, and count them.
+    path: a file, plain or compressed with gzip, Zstandard or xz; or a directory with the logs of one job's processes,
+    all of one format, which are merged by time (files of no known format in it are left out).
+    lenient: leave out lines that cannot be parsed, and count them. columns: of a table, as
+    tiering.trace.readers.headed.parse_mapping gives them; without them its header tells.
     Raises TraceError for a file that is missing, empty or of no known format, and, while the batches are
     iterated, for damage (naming the line); MachineError where the file may not be read.
     """
     path = Path(path)
+    if columns is not None:
+        damage = Damage(path, "csv", lenient)
+        _head(path)
+        return Trace(path, "csv", headed.READER.level, headed.read(path, damage, columns), (damage,))
+    if path.is_dir():
+        return _read_directory(path, lenient=lenient)
     head = _head(path)
-    for reader in READERS:
-        if reader.sniff(head):
-            damage = Damage(path, reader.name, lenient)
-            return Trace(path, reader.name, reader.level, reader.read(path, damage), damage)
-    raise _unusable(path, _describe(head))
+    reader = _reader_of(head)
+    if reader is None:
+        raise _unusable(path, _describe(head))
+    damage = Damage(path, reader.name, lenient)
+    return Trace(path, reader.name, reader.level, reader.read(path, damage), (damage,))
+
+
+def _reader_of(head: bytes) -> Reader | None:
+    return next((reader for reader in READERS if reader.sniff(head)), None)
+
+
+def _read_directory(path: Path, *, lenient: bool) -> Trace:
+    """Merge the logs below a directory."""
+    found: dict[str, list[tuple[Path, Reader]]] = {}
+    for at, _, names in os.walk(path):
+        for name in sorted(names):
+            file = Path(at) / name
+            reader = _reader_of(_head(file)) if file.is_file() and file.stat().st_size else None
+            if reader is not None:
+                found.setdefault(reader.name, []).append((file, reader))
+    if not found:
+        raise _unusable(path, "a directory without a trace")
+    if len(found) > 1:
+        kinds = ", ".join(f"{len(files)} of {name}" for name, files in found.items())
+        raise _unusable(path, f"a directory with traces of several formats ({kinds})")
+    ((name, files),) = found.items()
+    reader = files[0][1]
+    damage = tuple(Damage(file, name, lenient) for file, _ in sorted(files))
+    streams = [reader.read(each.path, each) for each in damage]
+    return Trace(path, name, reader.level, merged(streams), damage)
 
 
 def _head(path: Path) -> bytes:
     try:
-        if path.is_dir():
-            raise _unusable(path, "a directory")
         with open_trace(path) as file:
             head = file.read(_HEAD)
     except FileNotFoundError as error:
         raise _unusable(path, "no such file") from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise _unusable(path, f"broken gzip data ({error})") from error
+    except BROKEN as error:
+        raise _unusable(path, f"broken compressed data ({error})") from error
     except OSError as error:
         raise from_os_error(error) from error
     if not head.strip():
@@ -77,12 +141,11 @@ def _head(path: Path) -> bytes:
 
 
 def _unusable(path: Path, found: str) -> TraceError:
-    known = " or ".join(reader.describes for reader in READERS)
     return TraceError(
         str(path),
-        expected=f"a trace ({known})",
+        expected=f"a trace ({', '.join(reader.name for reader in READERS)})",
         found=found,
-        action="Record one with: strace -f -ttt -T -yy -o job.strace COMMAND",
+        action="Record one with: tiering trace -o job.parquet -- COMMAND",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -10,12 +11,21 @@ from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
 import polars as pl
+import zstandard
 
 from tiering.errors import TraceError, from_os_error
 
 Level = Literal["application", "file", "object", "block"]
 
-_GZIP_MAGIC = b"\x1f\x8b"
+#: How compressed files begin, and what opens them.
+_COMPRESSED: dict[bytes, Callable[[Path], object]] = {
+    b"\x1f\x8b": gzip.GzipFile,
+    b"\x28\xb5\x2f\xfd": zstandard.open,
+    b"\xfd7zXZ": lzma.LZMAFile,
+}
+#: What decompressors raise for broken data.
+BROKEN = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zstandard.ZstdError)
+
 _BLOCK = 1 << 20
 #: B; no tracer writes longer lines, so a longer one is a file of another kind.
 _LONGEST_LINE = 1 << 24
@@ -23,18 +33,22 @@ _LONGEST_LINE = 1 << 24
 
 @dataclass(slots=True)
 class Damage:
-    """What to do about a line that cannot be parsed: raise, or (lenient) count it and go on."""
+    """What to do about a line that cannot be parsed: raise, or (lenient) count it and go on.
+
+    notes: what a reader has to say about the trace as a whole.
+    """
 
     path: Path
     format: str
     lenient: bool = False
     skipped: int = field(default=0, init=False)
+    notes: list[str] = field(default_factory=list, init=False)
 
-    def at(self, line_number: int, found: str, *, expected: str = "") -> None:
-        """Report damage in a line, counted from 1. Raises TraceError unless lenient."""
+    def at(self, number: int, found: str, *, expected: str = "", unit: str = "line") -> None:
+        """Report damage in a line (or record), counted from 1. Raises TraceError unless lenient."""
         if not self.lenient:
             raise TraceError(
-                f"{self.path}, line {line_number:,}",
+                f"{self.path}, {unit} {number:,}",
                 expected=expected or f"a line of {self.format} output",
                 found=found,
                 action="Record it again, or read what can be read with --lenient.",
@@ -58,34 +72,65 @@ class Reader:
 
 
 def open_trace(path: Path) -> BinaryIO:
-    """Open a trace for reading bytes, decompressing gzip on the way. Raises OSError."""
+    """Open a trace for reading bytes, decompressing gzip, Zstandard and xz on the way. Raises OSError and BROKEN."""
     with path.open("rb") as raw:
-        compressed = raw.read(2) == _GZIP_MAGIC
-    return cast("BinaryIO", gzip.open(path, "rb")) if compressed else path.open("rb")
+        head = raw.read(max(map(len, _COMPRESSED)))
+    for magic, opened in _COMPRESSED.items():
+        if head.startswith(magic):
+            return cast("BinaryIO", opened(path))
+    return path.open("rb")
 
 
-def line_blocks(path: Path, damage: Damage) -> Iterator[tuple[int, list[str]]]:
-    """Read a text trace in blocks: (number of the first line, counted from 1; lines without their ends).
+def byte_blocks(path: Path, damage: Damage, block: int | None = None) -> Iterator[tuple[int, bytes]]:
+    """Read a text trace in blocks of whole lines: (number of the first line, counted from 1; the lines).
 
-    Bytes are decoded as Latin-1, which never fails and can be undone. Memory is bounded by a few
-    MiB and one line.
+    Memory is bounded by three blocks (B) and one line.
     Raises TraceError where the file, or its compression, ends too early or a line exceeds 16 MiB.
     """
     number, rest = 1, b""
     try:
         with open_trace(path) as file:
-            while block := file.read(_BLOCK):
-                whole, end, rest = (rest + block).rpartition(b"\n")
-                lines = whole.decode("latin-1").split("\n") if end else []
+            while fresh := file.read(block or _BLOCK):
+                whole, end, rest = (rest + fresh).rpartition(b"\n")
+                count = whole.count(b"\n") + 1 if end else 0
                 if len(rest) > _LONGEST_LINE:
-                    damage.at(number + len(lines), f"a line of more than {_LONGEST_LINE:,} bytes")
+                    damage.at(number + count, f"a line of more than {_LONGEST_LINE:,} bytes")
                     rest = b""
-                if lines:
-                    yield number, lines
-                    number += len(lines)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        damage.at(number, f"broken gzip data ({error})")
+                if end:
+                    yield number, whole
+                    number += count
+    except BROKEN as error:
+        damage.at(number, f"broken compressed data ({error})")
     except OSError as error:
         raise from_os_error(error) from error
     if rest:
-        yield number, [rest.decode("latin-1")]
+        yield number, rest
+
+
+def line_blocks(path: Path, damage: Damage) -> Iterator[tuple[int, list[str]]]:
+    """Read a text trace in blocks: (number of the first line, counted from 1; lines without their ends).
+
+    Bytes are decoded as Latin-1, which never fails and can be undone. Raises as byte_blocks does.
+    """
+    for number, lines in byte_blocks(path, damage):
+        yield number, lines.decode("latin-1").split("\n")
+
+
+def record_blocks(path: Path, damage: Damage, record: int, block: int = _BLOCK) -> Iterator[bytes]:
+    """Read a binary trace in blocks of whole records of so many bytes. A part of one at the end is damage."""
+    size, read, rest = block // record * record, 0, b""
+    try:
+        with open_trace(path) as file:
+            while fresh := file.read(size):
+                data = rest + fresh
+                whole = len(data) // record * record
+                rest = data[whole:]
+                read += whole // record
+                if whole:
+                    yield data[:whole]
+    except BROKEN as error:
+        damage.at(read + 1, f"broken compressed data ({error})", unit="record")
+    except OSError as error:
+        raise from_os_error(error) from error
+    if rest:
+        damage.at(read + 1, f"{len(rest)} bytes", expected=f"a record of {record} bytes", unit="record")

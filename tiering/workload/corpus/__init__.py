@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from tiering.trace.features import TraceProfile, profile_trace
+from tiering.trace.features import profile_trace
+from tiering.trace.summary import TraceProfile
 from tiering.workload.corpus import looking_up, mixing, scanning, training, writing
 from tiering.workload.corpus.rows import Run
 from tiering.workload.label import Workload, label

@@ -1,0 +1,45 @@
+"""Traces that `tiering trace` recorded: Parquet files in the event schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from tiering.errors import from_os_error
+from tiering.trace.events import EVENT_SCHEMA
+from tiering.trace.readers.base import Damage, Reader
+
+_MAGIC = b"PAR1"
+_BATCH = 1 << 17
+
+
+def sniff(head: bytes) -> bool:
+    """Tell whether bytes are a Parquet file's."""
+    return head.startswith(_MAGIC)
+
+
+def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
+    """Give the events back in batches. Raises TraceError for a damaged file, or one with other columns."""
+    try:
+        table = pl.scan_parquet(path)
+        if dict(table.collect_schema()) != dict(EVENT_SCHEMA):
+            damage.at(
+                1,
+                f"columns {', '.join(table.collect_schema().names()[:8])}",
+                expected="the columns of tiering trace",
+                unit="column",
+            )
+            return
+        yield from table.collect_batches(chunk_size=_BATCH, maintain_order=True)
+        said = pl.read_parquet_metadata(path).get("tiering.notes", "")
+    except pl.exceptions.PolarsError as error:
+        damage.at(1, f"a file that cannot be read ({error})", expected="a whole Parquet file", unit="column")
+        return
+    except OSError as error:
+        raise from_os_error(error) from error
+    damage.notes.extend(line for line in said.split("\n") if line)
+
+
+READER = Reader("tiering", "a trace of tiering trace", "file", sniff, read)

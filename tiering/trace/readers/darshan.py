@@ -1,0 +1,61 @@
+"""Darshan logs: counters of each file, and each access where extended tracing (DXT) was on.
+
+Read with the `darshan` wheel, the extra of that name (docs.darshan.dev). Its library, in C, aborts on some damaged
+logs, so it works in a process of its own: `darshan_log`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from tiering.errors import MachineError
+from tiering.trace.readers import captured
+from tiering.trace.readers.base import Damage, Reader
+
+_NUMBER = 6567223
+#: s; a log of millions of records takes a minute.
+_PATIENCE = 1800
+
+
+def sniff(head: bytes) -> bool:
+    """Tell whether bytes are a Darshan log: a version text of eight bytes and Darshan's magic number."""
+    return head[8:16] in (_NUMBER.to_bytes(8, "little"), _NUMBER.to_bytes(8, "big"))
+
+
+def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
+    """Turn a log into batches of events: those of DXT, or events that add up to the counters.
+
+    Counters tell no order: a file's accesses are spread evenly between its first and its last, and walk through the
+    file again and again until the bytes are reached. Raises TraceError where the log is damaged, and MachineError
+    without the wheel.
+    """
+    if importlib.util.find_spec("darshan") is None:
+        raise MachineError(
+            str(path),
+            expected="the darshan wheel, to read Darshan logs",
+            found="no module darshan",
+            action="pip install 'tiering[darshan]'",
+        )
+    with tempfile.TemporaryDirectory(prefix="tiering-") as name:
+        events = Path(name) / "events.parquet"
+        command = [sys.executable, "-m", "tiering.trace.readers.darshan_log", str(path), str(events)]
+        try:
+            ended = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False)  # noqa: S603 - no shell
+            said = (ended.stderr.strip() or f"exit status {ended.returncode}").splitlines()[-1]
+        except subprocess.TimeoutExpired:
+            said = f"nothing after {_PATIENCE} s"
+        if not events.exists():
+            found = f"a log that Darshan's library refuses ({said})"
+            damage.at(1, found, expected="a whole Darshan log", unit="record")
+            return
+        yield from captured.read(events, damage)
+
+
+READER = Reader("darshan", "a Darshan log", "file", sniff, read)

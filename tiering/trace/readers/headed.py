@@ -1,0 +1,157 @@
+"""Tables with a header, comma-separated: columns are found by their names, or by a mapping that is given.
+
+libCacheSim's CSV files are such tables. A table without a column for the operation has events of "access".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import polars as pl
+
+from tiering.errors import UsageError
+from tiering.trace.events import OPS
+from tiering.trace.readers.base import Damage, Reader, open_trace
+from tiering.trace.readers.tables import SECTOR, Layout, first_lines, operation, read_table
+
+#: Names by which columns are known, and the factor to s or B that a name implies.
+_NAMES: dict[str, dict[str, float]] = {
+    "time": {
+        "time": 1,
+        "timestamp": 1,
+        "time_s": 1,
+        "ts": 1,
+        "arrival_time": 1,
+        "clock_time": 1,
+        "time_ms": 1e-3,
+        "timestamp_ms": 1e-3,
+        "time_us": 1e-6,
+        "timestamp_us": 1e-6,
+        "ts_us": 1e-6,
+        "time_ns": 1e-9,
+        "timestamp_ns": 1e-9,
+    },
+    "op": dict.fromkeys(("op", "operation", "type", "rw", "opcode", "io_type", "iotype", "action", "rwbs"), 1),
+    "offset": {
+        **dict.fromkeys(("offset", "byte_offset", "offset_bytes"), 1),
+        **dict.fromkeys(("lba", "sector", "lbn", "block", "blkno"), SECTOR),
+    },
+    "size": {
+        **dict.fromkeys(("size", "length", "bytes", "len", "obj_size", "object_size", "nbytes", "io_size"), 1),
+        "size_bytes": 1,
+        "sectors": SECTOR,
+        "nr_sectors": SECTOR,
+    },
+    "file": {
+        **dict.fromkeys(
+            ("file", "path", "filename", "file_name", "obj_id", "object", "obj", "key", "id", "object_id"), 1
+        ),
+        **dict.fromkeys(("device_id", "device", "volume", "volume_id", "disk", "dev"), 1),
+    },
+    "pid": dict.fromkeys(("pid", "process", "process_id"), 1),
+    "duration": {"duration": 1, "latency": 1, "response_time": 1, "duration_us": 1e-6, "latency_us": 1e-6},
+}
+_READS, _WRITES = ("r", "read", "rs", "ra", "get"), ("w", "write", "ws", "wa", "put", "wm")
+_SPECIFIED = re.compile(
+    r"(?P<field>\w+)=(?P<column>[^*:]+)(?:\*(?P<factor>[0-9.eE+-]+))?(?::(?P<read>\w+)/(?P<write>\w+))?$"
+)
+
+
+def parse_mapping(text: str) -> dict[str, str]:
+    """Split "time=ts*1e-6,op=kind:0/1,offset=lba*512,size=len,file=disk" into fields. Raises UsageError."""
+    parts = dict(part.strip().partition("=")[::2] for part in text.split(",") if part.strip())
+    for name, column in parts.items():
+        if name not in _NAMES or not _SPECIFIED.match(f"{name}={column}"):
+            raise UsageError(
+                "--columns",
+                expected=f"FIELD=COLUMN[*FACTOR], FIELD one of {', '.join(_NAMES)}, COLUMN a name or a number from 0",
+                found=f"{name}={column}",
+                action="Type, for example: --columns 'time=ts*1e-6,op=kind:R/W,offset=lba*512,size=len'",
+            )
+    if not {"time", "size"} <= parts.keys():
+        raise UsageError(
+            "--columns", expected="at least time and size", found=", ".join(parts) or "nothing", action="Name both."
+        )
+    return parts
+
+
+def sniff(head: bytes) -> bool:
+    """Tell whether the first line names at least a time, a size, and a file or an offset."""
+    return _known(_header(head)) is not None
+
+
+def read(path: Path, damage: Damage, mapping: Mapping[str, str] | None = None) -> Iterator[pl.DataFrame]:
+    """Turn a table into batches of events. mapping: from fields to columns, as parse_mapping gives it.
+
+    Raises TraceError for a line that makes no sense (damage.lenient: it is counted and left out), and UsageError for
+    a mapping to a column that is not there.
+    """
+    with open_trace(path) as file:
+        head = file.read(1 << 16)
+    header = _header(head)
+    return read_table(path, damage, _layout(header, mapping or _known(header) or {}))
+
+
+def _header(head: bytes) -> list[str]:
+    lines = first_lines(head, 1)
+    return [name.strip().strip('"').lower() for name in lines[0].lstrip("#").split(",")] if lines else []
+
+
+def _known(header: list[str]) -> dict[str, str] | None:
+    found = {}
+    for field, names in _NAMES.items():
+        for column in header:
+            if column in names:
+                factor = names[column]
+                found[field] = column if factor == 1 else f"{column}*{factor!r}"
+                break
+    return found if {"time", "size"} <= found.keys() and found.keys() & {"file", "offset"} else None
+
+
+def _layout(header: list[str], mapping: Mapping[str, str]) -> Layout:
+    numbered = all(_column(each).isdigit() for each in mapping.values())
+    named = [f"column {place}" for place in range(len(header))] if numbered else header
+    columns: dict[str, pl.DataType] = {name or f"column {place}": pl.String() for place, name in enumerate(named)}
+    events: dict[str, pl.Expr] = {"op": pl.lit("access").cast(pl.Enum(OPS)), "offset": pl.lit(0)}
+    for field, specified in mapping.items():
+        match = _SPECIFIED.match(f"{field}={specified}")
+        column = f"column {_column(specified)}" if numbered else _column(specified)
+        if match is None or column not in columns:
+            raise UsageError(
+                "--columns",
+                expected=f"a column of the table: {', '.join(header)}",
+                found=specified,
+                action="Name columns as the first line has them, or all by number, counted from 0.",
+            )
+        value = pl.col(column).str.strip_chars(' "')
+        if field == "op":
+            events["op"] = _operation(value, match["read"], match["write"])
+        elif field == "file":
+            events |= {"path": value, "file": value.hash()}
+        else:
+            columns[column] = pl.Float64()
+            scaled = pl.col(column) * float(match["factor"] or 1)
+            events[field] = scaled if field in ("time", "duration") else scaled.round().cast(pl.Int64, strict=False)
+    return Layout(
+        "csv", "a table with a header", "object", sniff, ",", columns, events, header=not numbered or _is_text(header)
+    )
+
+
+def _column(specified: str) -> str:
+    return re.split(r"[*:]", specified, maxsplit=1)[0].strip().lower()
+
+
+def _is_text(header: list[str]) -> bool:
+    return not any(re.fullmatch(r"-?[\d.]+", name) for name in header)
+
+
+def _operation(value: pl.Expr, read: str | None, write: str | None) -> pl.Expr:
+    if read is not None and write is not None:
+        return operation(value, read, write)
+    codes = dict.fromkeys(_READS, "read") | dict.fromkeys(_WRITES, "write")
+    return value.str.to_lowercase().replace_strict(codes, default=None, return_dtype=pl.Enum(OPS))
+
+
+READER = Reader("csv", "a table with a header", "object", sniff, read)
