@@ -8,7 +8,20 @@ import typer
 from typer.core import TyperGroup
 
 from tiering import __version__
-from tiering.cli import append, bench, cache, classify, convert, estimate, export, info, profile, recommend, verify
+from tiering.cli import (
+    append,
+    bench,
+    cache,
+    classify,
+    convert,
+    estimate,
+    export,
+    info,
+    profile,
+    recommend,
+    trace,
+    verify,
+)
 from tiering.cli.output import note
 from tiering.errors import TieringError, from_os_error
 
@@ -73,6 +86,7 @@ def options(
 
 
 app.command("profile")(profile.profile)
+app.command("trace", context_settings={"allow_interspersed_args": False})(trace.trace)
 app.command("classify")(classify.classify)
 app.command("convert")(convert.convert)
 app.command("append")(append.append)

@@ -21,6 +21,7 @@ _KINDS = (
     r"/(?:site|dist)-packages(?:/|$)",
     r"/lib/python[0-9.]+(?:/|$)",
     r"/__pycache__/",
+    r"/pyvenv\.cfg$",
     r"\.(?:py|pyc|pyo|pyi|pth)$",
     r"\.so(?:\.[0-9.]+)?$",
     # What has no bytes on a disk: pipes, sockets, memory, and standard streams without a name.

@@ -87,18 +87,28 @@ def byte_blocks(path: Path, damage: Damage, block: int | None = None) -> Iterato
     Memory is bounded by three blocks (B) and one line.
     Raises TraceError where the file, or its compression, ends too early or a line exceeds 16 MiB.
     """
-    number, rest = 1, b""
-    try:
+
+    def blocks() -> Iterator[bytes]:
         with open_trace(path) as file:
             while fresh := file.read(block or _BLOCK):
-                whole, end, rest = (rest + fresh).rpartition(b"\n")
-                count = whole.count(b"\n") + 1 if end else 0
-                if len(rest) > _LONGEST_LINE:
-                    damage.at(number + count, f"a line of more than {_LONGEST_LINE:,} bytes")
-                    rest = b""
-                if end:
-                    yield number, whole
-                    number += count
+                yield fresh
+
+    return byte_blocks_of(blocks(), damage)
+
+
+def byte_blocks_of(blocks: Iterator[bytes], damage: Damage) -> Iterator[tuple[int, bytes]]:
+    """Cut blocks of bytes at the ends of lines, as byte_blocks does."""
+    number, rest = 1, b""
+    try:
+        for fresh in blocks:
+            whole, end, rest = (rest + fresh).rpartition(b"\n")
+            count = whole.count(b"\n") + 1 if end else 0
+            if len(rest) > _LONGEST_LINE:
+                damage.at(number + count, f"a line of more than {_LONGEST_LINE:,} bytes")
+                rest = b""
+            if end:
+                yield number, whole
+                number += count
     except BROKEN as error:
         damage.at(number, f"broken compressed data ({error})")
     except OSError as error:

@@ -44,12 +44,14 @@ _OPS = {
     **dict.fromkeys(("stat", "lstat", "fstat", "xstat", "lxstat", "fxstat", "fxstatat"), "stat"),
     **dict.fromkeys(("lseek", "fseek", "fseeko"), "seek"),
 }
+#: The phase of a call that is complete, in Chrome's trace format and as DFTracer 2.2 numbers it.
+_COMPLETE = ("X", "1")
 _EXPLICIT = ("pread", "pwrite", "preadv", "pwritev")
-_FIRST = re.compile(rb"\s*\[?\s*\{\s*\"id\"\s*:")
+_FIRST = re.compile(rb"\s*\[?\s*\{\s*\"(?:id|name)\"\s*:")
 
 
 def sniff(head: bytes) -> bool:
-    """Tell whether text is a log of DFTracer: an array of objects, a line each, that begin with an id."""
+    """Tell whether text is a log of DFTracer: an array of objects, a line each, with ids or names first."""
     return bool(_FIRST.match(head)) and b'"cat"' in head and b'"ph"' in head
 
 
@@ -68,7 +70,7 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
             continue
         announced = lines.filter(pl.col("name") == "FH").select(fhash="value", path="arg_name")
         names = pl.concat([names, announced]).unique("fhash", keep="last", maintain_order=True)
-        calls = lines.filter(pl.col("cat").is_in(["POSIX", "STDIO"]), pl.col("ph") == "X")
+        calls = lines.filter(pl.col("cat").is_in(["POSIX", "STDIO"]), pl.col("ph").is_in(_COMPLETE))
         if len(calls):
             yield _events(calls, names, positions)
 

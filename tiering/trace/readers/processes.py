@@ -83,7 +83,7 @@ class ProcessTree:
 
     def __init__(self, files: Files) -> None:
         self._files = files
-        self._members: dict[int, Process] = {}
+        self.members: dict[int, Process] = {}
         self._root: Process | None = None
         self._forking: dict[int, tuple[Process, str]] = {}
 
@@ -95,24 +95,24 @@ class ProcessTree:
         that begins with execve is another command that was traced. On a terminal, strace names the first
         process (0 here) only while there are others: a stranger is then that one.
         """
-        process = self._members.get(tid)
+        process = self.members.get(tid)
         if process is not None:
             return process
         if self._forking:
             parent, flags = next(iter(self._forking.values()))
             return self._child(tid, parent, flags)
-        if (unnamed := self._members.get(0)) is not None:
-            self._members[tid] = unnamed
+        if (unnamed := self.members.get(0)) is not None:
+            self.members[tid] = unnamed
             return unnamed
         root = self._root
         process = Process(tid, tid if root is None or begins_with_exec else root.group)
         self._root = root or process
-        self._members[tid] = process
+        self.members[tid] = process
         return process
 
     def same(self, tid: int, as_tid: int) -> None:
         """Note that a thread is one known by another number."""
-        self._members[tid] = self.process(as_tid)
+        self.members[tid] = self.process(as_tid)
 
     def forking(self, tid: int, flags: str) -> None:
         """Note that a fork, vfork or clone has begun and not yet returned."""
@@ -121,7 +121,7 @@ class ProcessTree:
     def forked(self, tid: int, child: int, flags: str) -> Process:
         """Note a fork, vfork or clone that returned its child's number."""
         self._forking.pop(tid, None)
-        return self._members.get(child) or self._child(child, self.process(tid), flags)
+        return self.members.get(child) or self._child(child, self.process(tid), flags)
 
     def not_forked(self, tid: int) -> None:
         """Note that a fork failed."""
@@ -129,7 +129,7 @@ class ProcessTree:
 
     def gone(self, tid: int) -> None:
         """Forget a thread, whose number may be used again."""
-        self._members.pop(tid, None)
+        self.members.pop(tid, None)
         self._forking.pop(tid, None)
 
     def descriptor(self, process: Process, fd: int, annotation: str | None) -> OpenFile:
@@ -159,5 +159,5 @@ class ProcessTree:
             child = Process(tid, parent.group, parent.descriptors)
         else:
             child = Process(tid, parent.group, dict(parent.descriptors))
-        self._members[tid] = child
+        self.members[tid] = child
         return child

@@ -7,7 +7,7 @@ thread makes one is split in two, `call(... <unfinished ...>` and `<... call res
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -25,7 +25,7 @@ _CALL = re.compile(
     r" += (-?\d{1,18}|0x[0-9a-f]{1,16}|\?)(?:<((?:->|[^>])*)>(?:>|\(deleted\))?)?"
     r"(?: E\w+)?(?: \(.*\)| <unavailable>)?(?: <(\d{1,12}\.\d{1,9})>)?$"
 )
-_UNFINISHED = re.compile(_PREFIX + r"(\w+)\(.*<unfinished \.\.\.>$")
+_BEGUN = re.compile(_PREFIX + r"(\w+)\(")
 #: On a terminal, strace interrupts itself; the line after this one is " <unfinished ...>".
 _CUT = re.compile(_PREFIX + r"(\w+)\(.*(?=strace: Process \d+ attached$)")
 _RESUMED = re.compile(_PREFIX + r"<\.\.\. (\w+) resumed>(.*)$")
@@ -38,12 +38,16 @@ _REMARK = re.compile(
 )
 _UNTIMED = re.compile(r"(?:\[pid +\d+\] +|\d+ +)?(?:execve|openat|read|brk|mmap|access)\(.*\) += ")
 _UNFINISHED_END = "<unfinished ...>"
+_MARK = " resumed>"
 
 
 def sniff(head: bytes) -> bool:
     """Tell whether text is strace output: one of its first hundred lines is a call, whole or unfinished."""
     lines = head.decode("latin-1").split("\n")[:100]
-    return any(_CALL.match(line) or _UNFINISHED.match(line) or _UNTIMED.match(line) for line in lines)
+    return any(
+        _CALL.match(line) or (line.endswith(_UNFINISHED_END) and _BEGUN.match(line)) or _UNTIMED.match(line)
+        for line in lines
+    )
 
 
 def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
@@ -53,70 +57,105 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     Memory is bounded by a batch, the open files and the distinct paths. Raises TraceError for a line that is
     none of strace's (damage.lenient: it is counted and left out).
     """
+    return events(line_blocks(path, damage), damage)
+
+
+def events(blocks: Iterable[tuple[int, list[str]]], damage: Damage) -> Iterator[pl.DataFrame]:
+    """Do the same with blocks of lines, each with the number of its first."""
     calls = Calls()
     unfinished: dict[int, str] = {}
-    for first, lines in line_blocks(path, damage):
+    for first, lines in blocks:
         for number, line in enumerate(lines, start=first):
-            # An unfinished call makes the pattern try every place to end at: twice the cost of a match.
-            match = None if line.endswith(_UNFINISHED_END) else _CALL.match(line)
+            # Strings are asked before patterns: an unfinished call makes the pattern try every place to end at.
+            if line.endswith(_UNFINISHED_END):
+                _begin(line, number, calls, unfinished, damage)
+                continue
+            match = _resumed(line, number, calls, unfinished, damage) if _MARK in line else _CALL.match(line)
             if match is None:
                 match = _other_line(line, number, calls, unfinished, damage)
                 if match is None:
                     continue
-            tid, when, name, fd, fd_path, arguments, result, result_path, duration = match.groups()
-            call = CALLS.get(name)
-            thread = int(tid) if tid else 0
-            if call is None or result[0] in "-?":
-                if name in FORKS:
-                    calls.tree.not_forked(thread)
-                continue
-            try:
-                process = calls.tree.process(thread, begins_with_exec=name == "execve")
-                whole = Line(
-                    thread,
-                    float(when) if ":" not in when else _seconds(when),
-                    -1 if fd is None else int(fd),
-                    fd_path,
-                    arguments,
-                    int(result, 16 if result.startswith("0x") else 10),
-                    result_path,
-                    None if duration is None else float(duration),
-                )
-                call(calls, process, whole)
-            except ValueError as error:
-                damage.at(number, f"arguments of {name} that make no sense ({error})")
+            _apply(match, number, calls, damage)
         if len(calls) >= _BATCH:
             yield calls.take()
     if len(calls):
         yield calls.take()
 
 
+def _apply(match: re.Match[str], number: int, calls: Calls, damage: Damage) -> None:
+    """Do what a whole call says."""
+    tid, when, name, fd, fd_path, arguments, result, result_path, duration = match.groups()
+    call = CALLS.get(name)
+    thread = int(tid) if tid else 0
+    if call is None or result[0] in "-?":
+        if name in FORKS:
+            calls.tree.not_forked(thread)
+        return
+    try:
+        process = calls.tree.members.get(thread) or calls.tree.process(thread, begins_with_exec=name == "execve")
+        at = float(when) if ":" not in when else _seconds(when)
+        descriptor = -1 if fd is None else int(fd)
+        returned = int(result, 16 if result.startswith("0x") else 10)
+        took = None if duration is None else float(duration)
+        call(calls, process, Line(thread, at, descriptor, fd_path, arguments, returned, result_path, took))
+    except ValueError as error:
+        damage.at(number, f"arguments of {name} that make no sense ({error})")
+
+
+def _begin(line: str, number: int, calls: Calls, unfinished: dict[int, str], damage: Damage) -> None:
+    """Keep the beginning of a call that another one interrupts."""
+    begun = _BEGUN.match(line)
+    if begun is None:
+        if not _REMARK.match(line):
+            damage.at(number, _shown(line))
+        return
+    tid, _, name = begun.groups()
+    thread = int(tid) if tid else 0
+    unfinished[thread] = line[: -len(_UNFINISHED_END)]
+    if thread not in calls.tree.members:
+        calls.tree.process(thread, begins_with_exec=name == "execve")
+    if name in FORKS:
+        calls.tree.forking(thread, line)
+
+
+def _resumed(line: str, number: int, calls: Calls, unfinished: dict[int, str], damage: Damage) -> re.Match[str] | None:
+    """Complete a call, where the line is the rest of one."""
+    resumed = _RESUMED.match(line)
+    if resumed is None:
+        return _CALL.match(line)
+    thread = int(resumed[1] or 0)
+    if thread not in unfinished and 0 in unfinished:
+        # The first process had no number while it was alone.
+        calls.tree.same(thread, 0)
+        thread = 0
+    return _complete(resumed, unfinished.pop(thread, None), number, damage)
+
+
 def _other_line(
     line: str, number: int, calls: Calls, unfinished: dict[int, str], damage: Damage
 ) -> re.Match[str] | None:
     """Deal with a line that is not a whole call; returns the whole call where this line completes one."""
-    line = line.rstrip("\r")
-    if begun := _UNFINISHED.match(line) or _CUT.match(line):
-        tid = int(begun[1] or 0)
-        unfinished[tid] = begun[0].removesuffix(_UNFINISHED_END)
-        calls.tree.process(tid, begins_with_exec=begun[3] == "execve")
-        if begun[3] in FORKS:
-            calls.tree.forking(tid, line)
-    elif resumed := _RESUMED.match(line):
-        tid = int(resumed[1] or 0)
-        if tid not in unfinished and 0 in unfinished:
-            # The first process had no number while it was alone.
-            calls.tree.same(tid, 0)
-            tid = 0
-        return _complete(resumed, unfinished.pop(tid, None), number, damage)
+    if line.endswith("\r"):
+        line = line.rstrip("\r")
+        if line.endswith(_UNFINISHED_END):
+            _begin(line, number, calls, unfinished, damage)
+            return None
+        if _MARK in line:
+            return _resumed(line, number, calls, unfinished, damage)
+    if begun := _CUT.match(line):
+        _begin(f"{begun[0]}{_UNFINISHED_END}", number, calls, unfinished, damage)
     elif gone := _GONE.match(line):
         unfinished.pop(int(gone[1] or 0), None)
         calls.tree.gone(int(gone[1] or 0))
     elif _UNTIMED.match(line):
         damage.at(number, "a call without its time", expected="output of strace -f -ttt -T -yy")
-    elif not _REMARK.match(line):
-        damage.at(number, repr(line if len(line) <= 80 else f"{line[:60]}...{line[-17:]}"))
+    elif _MARK not in line and not _REMARK.match(line):
+        damage.at(number, _shown(line))
     return None
+
+
+def _shown(line: str) -> str:
+    return repr(line if len(line) <= 80 else f"{line[:60]}...{line[-17:]}")
 
 
 def _complete(resumed: re.Match[str], beginning: str | None, number: int, damage: Damage) -> re.Match[str] | None:

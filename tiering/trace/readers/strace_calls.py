@@ -25,6 +25,7 @@ _SIZE = re.compile(r"\bstx?_size=(\d+)")
 #: B; leaves room to add an offset and a size in 64 bits.
 _MOST = 1 << 61
 
+STATS = frozenset({"stat", "lstat", "fstat", "stat64", "lstat64", "fstat64", "newfstatat", "statx"})
 FORKS = frozenset({"fork", "vfork", "clone", "clone2", "clone3"})
 
 
@@ -293,9 +294,7 @@ CALLS: dict[str, Call] = (
     | dict.fromkeys(FORKS, _fork)
     | dict.fromkeys(("execve", "execveat"), _execute)
     | dict.fromkeys(("fsync", "fdatasync", "sync_file_range"), _concerns("sync"))
-    | dict.fromkeys(
-        ("stat", "lstat", "fstat", "stat64", "lstat64", "fstat64", "newfstatat", "statx"), _concerns("stat")
-    )
+    | dict.fromkeys(STATS, _concerns("stat"))
     | dict.fromkeys(("unlink", "unlinkat"), _concerns("unlink"))
     | dict.fromkeys(("truncate", "ftruncate", "truncate64", "ftruncate64"), _concerns("truncate"))
     | dict.fromkeys(("rename", "renameat", "renameat2"), _rename)

@@ -1,0 +1,145 @@
+"""What recording costs, and how fast traces are read and profiled.
+
+Usage: python -m benchmarks.tracing [--only overhead,readers,profile] [--work DIR]
+
+- overhead: 10,000 reads of small files under `tiering trace`, and under bare strace with the same filters, in turn.
+- readers: lines or events a second of strace's text, of CSV and of the other formats, on one core.
+- profile: TraceProfile over so many events at once, and over 100 million in parts, with its memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from benchmarks.tracing_inputs import INPUTS
+from tiering.trace.capture import FLAGS
+from tiering.trace.events import EVENT_SCHEMA
+from tiering.trace.features import profile_trace
+
+ROUNDS = 5
+READS = 10_000
+LOOP = """
+import os, sys
+for name in sorted(os.listdir(sys.argv[1])):
+    with open(os.path.join(sys.argv[1], name), "rb") as file:
+        file.read()
+"""
+READ = """
+import sys, time
+from tiering.trace.readers import read_trace
+began = time.perf_counter()
+print(sum(map(len, read_trace(sys.argv[1]).batches)), time.perf_counter() - began)
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="overhead,readers,profile")
+    parser.add_argument("--work", type=Path)
+    asked = parser.parse_args()
+    print("| what | figure |\n| --- | --- |")
+    with tempfile.TemporaryDirectory(dir=asked.work) as name:
+        for each in asked.only.split(","):
+            {"overhead": overhead, "readers": readers, "profile": profile}[each](Path(name))
+
+
+def overhead(work: Path) -> None:
+    files = work / "files"
+    files.mkdir()
+    for number in range(READS):
+        (files / f"{number:05}").write_bytes(bytes(1000))
+    loop = [sys.executable, "-c", LOOP, str(files)]
+    bare = ["strace", *FLAGS]
+    ours = [str(Path(sys.executable).parent / "tiering"), "trace", "-o", str(work / "t.parquet"), "--"]
+    commands = {"alone": loop, "strace": [*bare, "-o", str(work / "t.strace"), *loop], "tiering": [*ours, *loop]}
+    took: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(ROUNDS):
+        for name, command in commands.items():
+            began = time.perf_counter()
+            subprocess.run(command, check=True, capture_output=True)
+            took[name].append(time.perf_counter() - began)
+    medians = {name: statistics.median(each) for name, each in took.items()}
+    print(f"| a loop of {READS:,} reads of small files, alone | {medians['alone']:.2f} s |")
+    print(f"| under strace with the same filters | {medians['strace']:.2f} s |")
+    print(f"| under `tiering trace`, its start and the writing of the trace included | {medians['tiering']:.2f} s |")
+    ratios = [ours / strace for ours, strace in zip(took["tiering"], took["strace"], strict=True)]
+    print(f"| ratio, median | {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f}) |")
+
+
+def readers(work: Path) -> None:
+    os.environ["POLARS_MAX_THREADS"] = "1"
+    for name, make in INPUTS.items():
+        path = work / name
+        make(path)
+        rates = []
+        for _ in range(ROUNDS):
+            command = ["taskset", "-c", "0", sys.executable, "-c", READ, str(path)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            events, seconds = done.stdout.split()
+            with path.open("rb") as file:
+                lines = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+            rates.append((lines if name == "strace" else int(events)) / float(seconds))
+        unit = "lines/s" if name == "strace" else "events/s"
+        low, high = min(rates), max(rates)
+        print(
+            f"| {name} reader, one core | {statistics.median(rates):,.0f} {unit} ({low:,.0f}-{high:,.0f}) |", flush=True
+        )
+        path.unlink()
+
+
+def _events(count: int, batch: int = 1 << 17) -> Iterator[pl.DataFrame]:
+    """Make events of a block device: Zipf-like places over 2 TB, so that distinct ranges do not fit in memory."""
+    rng = np.random.default_rng(0)
+    for begin in range(0, count, batch):
+        rows = min(batch, count - begin)
+        place = (rng.pareto(0.3, rows) * 1000).astype(np.float64) % 500_000_000
+        yield pl.DataFrame(
+            {
+                "time": begin * 1e-5 + np.arange(rows) * 1e-5,
+                "op": np.where(rng.random(rows) < 0.7, "read", "write"),
+                "file": np.zeros(rows, np.uint64),
+                "offset": place.astype(np.int64) * 4096,
+                "size": np.full(rows, 4096),
+                "pid": np.zeros(rows, np.int32),
+                "group": np.zeros(rows, np.int32),
+                "duration": pl.Series([None] * rows, dtype=pl.Float64),
+                "path": pl.Series(["device 8,0"] * rows),
+                "flags": pl.Series([None] * rows, dtype=pl.String),
+            },
+            schema=EVENT_SCHEMA,
+        )
+
+
+def profile(_work: Path) -> None:
+    made = list(_events(3_000_000))
+    began = time.perf_counter()
+    profile_trace(iter(made))
+    print(f"| TraceProfile, 3 million events | {3e6 / (time.perf_counter() - began):,.0f} events/s |", flush=True)
+    del made
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.perf_counter()
+    found = profile_trace(_events(100_000_000))
+    took, peak = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"| TraceProfile, 100 million events, making them included | {1e8 / took:,.0f} events/s |")
+    print(f"| the same: most memory | {max(peak, before) / 1024:,.0f} MiB |")
+    shares = f"{found.range_rate:.3g}, {found.sample_rate:.3g}"
+    print(f"| the same: share of places sampled for distinct bytes, for the curves | {shares} |")
+
+
+if __name__ == "__main__":
+    if shutil.which("strace") is None:
+        sys.exit("strace is missing: apt install strace")
+    main()

@@ -1,0 +1,82 @@
+"""Large traces in several formats, made from random accesses, for benchmarks.tracing."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+EVENTS = 3_000_000
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "traces"
+
+
+def msr(path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pl.DataFrame(
+        {
+            "at": 128166372003061629 + np.cumsum(rng.integers(0, 20000, EVENTS)),
+            "host": pl.repeat("usr", EVENTS, eager=True),
+            "disk": rng.integers(0, 2, EVENTS),
+            "type": np.where(rng.random(EVENTS) < 0.7, "Read", "Write"),
+            "offset": rng.integers(0, 50_000_000, EVENTS) * 4096,
+            "size": rng.choice([4096, 8192, 65536], EVENTS),
+            "took": rng.integers(1000, 100000, EVENTS),
+        }
+    ).write_csv(path, include_header=False)
+
+
+def alibaba(path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pl.DataFrame(
+        {
+            "volume": rng.integers(0, 100, EVENTS),
+            "type": np.where(rng.random(EVENTS) < 0.3, "R", "W"),
+            "offset": rng.integers(0, 50_000_000, EVENTS) * 4096,
+            "size": rng.choice([4096, 8192, 65536], EVENTS),
+            "at": 1577808000000046 + np.cumsum(rng.integers(0, 2000, EVENTS)),
+        }
+    ).write_csv(path, include_header=False)
+
+
+def spc(path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pl.DataFrame(
+        {
+            "unit": rng.integers(0, 5, EVENTS),
+            "sector": rng.integers(0, 50_000_000, EVENTS) * 8,
+            "size": rng.choice([4096, 8192, 65536], EVENTS),
+            "type": np.where(rng.random(EVENTS) < 0.3, "r", "w"),
+            "at": np.cumsum(rng.random(EVENTS) * 1e-3).round(6),
+        }
+    ).write_csv(path, include_header=False)
+
+
+def libcachesim(path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pl.DataFrame(
+        {
+            "time": np.cumsum(rng.integers(0, 2, EVENTS)),
+            "object": rng.integers(0, 1_000_000, EVENTS),
+            "size": rng.integers(1, 100_000, EVENTS),
+        }
+    ).write_csv(path)
+
+
+def strace(path: Path) -> None:
+    with gzip.open(FIXTURES / "train_loop.strace.gz", "rb") as file:
+        whole = file.read()
+    with path.open("wb") as out:
+        for _ in range(40):
+            out.write(whole)
+
+
+INPUTS: dict[str, Callable[[Path], None]] = {
+    "strace": strace,
+    "msr": msr,
+    "alibaba": alibaba,
+    "spc": spc,
+    "libcachesim": libcachesim,
+}

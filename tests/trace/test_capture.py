@@ -1,0 +1,147 @@
+"""Recording a command: real programs under the real tracers."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tiering.errors import MachineError, TraceError, UsageError
+from tiering.trace.capture import record
+from tiering.trace.features import profile_trace_file
+from tiering.trace.readers import read_trace
+
+LOOP = """
+import sys, pathlib
+for _ in range(3):
+    for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
+        path.read_bytes()
+pathlib.Path(sys.argv[2]).write_bytes(bytes(1_000_000))
+"""
+
+
+@pytest.fixture
+def files(tmp_path):
+    directory = tmp_path / "files"
+    directory.mkdir()
+    for number in range(100):
+        (directory / f"{number:03}").write_bytes(os.urandom(10_000))
+    return directory
+
+
+@pytest.mark.parametrize("backend", ["strace", "dftracer"])
+def test_three_passes_are_seen_as_three_epochs(tmp_path, files, backend):
+    trace = tmp_path / "trace.parquet"
+    made = record([sys.executable, "-c", LOOP, str(files), str(tmp_path / "out")], trace, backend=backend)
+    assert made.status == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["files", "out", "trace.parquet"]
+    profile = profile_trace_file(trace)
+    assert profile.format == "tiering"
+    assert profile.bytes_read == 3_000_000
+    assert profile.bytes_reread == 2_000_000
+    assert profile.bytes_written == 1_000_000
+    assert profile.epochs_found is not None
+    assert profile.epochs_found.count == 3
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "cp -r {files} {out}",
+        "tar cf {out} {files}",
+        "gzip -r -k {files}",
+        "cat {files}/000 {files}/001 {files}/002 > {out}",
+        "dd if=/dev/zero of={out} bs=100k count=50 conv=fsync",
+    ],
+)
+def test_totals_agree_with_what_the_kernel_counted(tmp_path, files, command):
+    words = ["sh", "-c", command.format(files=shlex.quote(str(files)), out=shlex.quote(str(tmp_path / "out")))]
+    made = record(words, tmp_path / "trace.parquet")
+    assert made.status == 0
+    assert made.counted_read is not None
+    assert made.counted_written is not None
+    # What the kernel itself reads to start programs is counted too: some kB each.
+    assert made.bytes_read == pytest.approx(made.counted_read, rel=0.01, abs=1 << 16)
+    assert made.bytes_written == pytest.approx(made.counted_written, rel=0.01, abs=100)
+    assert made.notes == []
+
+
+def test_status_input_and_output_are_the_commands(tmp_path):
+    words = [sys.executable, "-m", "tiering.cli.app", "trace", "-o", str(tmp_path / "t"), "--"]
+    script = "read line; echo got $line; exit 7"
+    done = subprocess.run([*words, "sh", "-c", script], input="word\n", capture_output=True, text=True, check=False)
+    assert done.returncode == 7
+    assert done.stdout == "got word\n"
+    assert "Wrote" in done.stderr
+    assert list(read_trace(tmp_path / "t").batches)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signals_reach_the_command(tmp_path, number):
+    script = f"import signal, time; signal.signal({int(number)}, lambda *_: exit(9)); print('ready', flush=True)\n"
+    script += "time.sleep(60)"
+    words = [sys.executable, "-m", "tiering.cli.app", "trace", "-o", str(tmp_path / "t"), "--"]
+    process = subprocess.Popen(
+        [*words, sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.1)
+    process.send_signal(number)
+    assert process.wait(timeout=30) == 9
+    assert (tmp_path / "t").exists()
+
+
+def test_a_command_that_is_killed_leaves_its_trace(tmp_path):
+    made = record(["sh", "-c", "cat /etc/passwd > /dev/null; kill -KILL $$"], tmp_path / "t")
+    assert made.status == 128 + signal.SIGKILL
+    assert made.events > 0
+
+
+def test_mapped_data_are_named_with_their_bytes(tmp_path):
+    data = tmp_path / "data.bin"
+    data.write_bytes(bytes(1 << 20))
+    script = "import mmap, sys; f = open(sys.argv[1]); m = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ); m[::4096]"
+    made = record([sys.executable, "-c", script, str(data)], tmp_path / "t")
+    assert made.mapped_bytes == 1 << 20
+
+
+def test_what_cannot_be_done_is_said_and_leaves_nothing(tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match="no-such-command"):
+        record(["no-such-command"], tmp_path / "t")
+    with pytest.raises(UsageError, match="a directory to write to"):
+        record(["true"], tmp_path / "none" / "t")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "true").symlink_to("/bin/true")
+    monkeypatch.setenv("PATH", str(tools))
+    with pytest.raises(MachineError, match="apt install strace"):
+        record(["true"], tmp_path / "t")
+    assert [path.name for path in tmp_path.iterdir()] == ["tools"]
+
+
+def test_a_failing_tracer_is_a_named_error(tmp_path, monkeypatch):
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    strace = tools / "strace"
+    strace.write_text("#!/bin/sh\necho 'strace: Operation not permitted' >&2\nexit 1\n")
+    strace.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    with pytest.raises(MachineError, match="leave to trace"):
+        record(["true"], tmp_path / "t")
+    assert not (tmp_path / "t").exists()
+
+
+def test_a_damaged_trace_is_refused(tmp_path):
+    record(["true"], tmp_path / "t")
+    data = (tmp_path / "t").read_bytes()
+    (tmp_path / "cut").write_bytes(data[: len(data) // 2])
+    with pytest.raises(TraceError, match="whole Parquet file"):
+        list(read_trace(tmp_path / "cut").batches)
+    assert Path(tmp_path / "t").exists()

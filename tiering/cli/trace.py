@@ -1,0 +1,48 @@
+"""`tiering trace`: record what a command does to files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from tiering.cli.output import note
+from tiering.units import format_bytes, format_count
+
+
+def trace(
+    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="The command, with its arguments.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where the trace goes.")] = Path(
+        "trace.parquet"
+    ),
+    backend: Annotated[
+        Literal["strace", "dftracer"],
+        typer.Option(help="strace sees every system call; dftracer costs less and sees calls of the C library."),
+    ] = "strace",
+) -> None:
+    """Run a command and record its reads, writes, opens and mappings as a trace.
+
+    The command keeps its standard streams, gets the signals, and gives the exit status. The trace is a Parquet
+    file that `tiering profile --trace` and `tiering classify` read.
+
+    Example: `tiering trace -o train.parquet -- python train.py`
+    """
+    # Imported here so that `tiering --help` does not wait for Polars.
+    from tiering.trace.capture import record
+
+    made = record(command, output, backend=backend)
+    read, written = format_bytes(made.bytes_read), format_bytes(made.bytes_written)
+    note(f"Wrote {output}: {format_count(made.events)} events, {read} read, {written} written.")
+    if made.counted_read is not None and made.counted_written is not None:
+        counted = f"{format_bytes(made.counted_read)} read and {format_bytes(made.counted_written)} written"
+        note(f"The kernel counted {counted} for the command and its children.")
+    for line in made.notes:
+        note(f"Warning: {line}")
+    if made.mapped_bytes:
+        note(
+            f"Note: up to {format_bytes(made.mapped_bytes)} of data were mapped into memory; "
+            "what was touched there no tracer sees."
+        )
+    if made.status:
+        raise typer.Exit(made.status)
