@@ -50,7 +50,11 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -e .
 	@touch $@
 
+# The tests record programs with strace.
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	@command -v strace >/dev/null || { [ $$(id -u) = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get update -q && apt-get install -y -q strace; } \
+	  || { echo "The tests need strace: install it (Debian: apt install strace)." >&2; exit 4; }
 	$(BIN)/python -m pip install -q -e '.[dev]'
 	@touch $@ $(VENV)/.installed
 

@@ -104,7 +104,7 @@ def test_a_broken_profile_is_one_line(tmp_path):
 
 def test_bad_input_is_one_line(tmp_path):
     fails(3, "InputError", tmp_path / "none.strace")
-    fails(3, "InputError", tmp_path)
+    fails(3, "TraceError", tmp_path)
     empty = tmp_path / "empty"
     empty.write_bytes(b"")
     fails(3, "TraceError", empty)

@@ -39,7 +39,9 @@ def run_all(page: str) -> None:
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "docs/converting.md", "docs/serving.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/tutorial.md", "docs/converting.md", "docs/serving.md", "docs/traces.md"]
+)
 def test_commands_and_code_run_as_shown(place, page):
     run_all(page)
     names = {"__name__": "shown"}

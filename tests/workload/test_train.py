@@ -13,7 +13,7 @@ from tiering.workload.model import FEATURE_NAMES, WORKLOADS, cross_validate, fea
 
 @pytest.fixture(scope="module")
 def small():
-    return list(examples(3, runs=3, parts=1, scale=0.2))
+    return list(examples(3, runs=3, parts=(0.25,), scale=0.2))
 
 
 def test_the_same_corpus_gives_the_same_model(small):
@@ -50,7 +50,7 @@ def test_the_shipped_model_carries_its_figures():
 def test_the_build_makes_the_model_that_ships(tmp_path):
     build([str(tmp_path / "again.skops")])
     again = load(tmp_path / "again.skops")
-    fresh = list(examples(11, runs=2, parts=1))
+    fresh = list(examples(11, runs=2, parts=(0.25,)))
     vectors = np.array([features(example.trace) for example in fresh])
     np.testing.assert_allclose(again.probabilities(vectors), shipped().probabilities(vectors), atol=1e-9)
     assert again.figures == shipped().figures
@@ -58,9 +58,9 @@ def test_the_build_makes_the_model_that_ships(tmp_path):
 
 @pytest.mark.slow
 def test_new_runs_of_known_families_are_told_apart():
-    fresh = list(examples(12, runs=4, parts=2))
+    fresh = list(examples(12, runs=4, parts=(0.25, 1.0)))
     chances = shipped().probabilities(np.array([features(example.trace) for example in fresh]))
     right = chances.argmax(axis=1) == np.array([WORKLOADS.index(example.workload) for example in fresh])
-    whole = np.array([example.fraction == 1.0 for example in fresh])
+    whole = np.array([example.part == "whole" for example in fresh])
     assert right[whole].mean() >= 0.95
     assert right[~whole].mean() >= 0.85

@@ -187,7 +187,7 @@ def _finished(
     kept = [each for each in notes if each]
     partial = to.with_name(f".{to.name}.{os.getpid()}.partial")
     try:
-        table.sink_parquet(partial, metadata={"tiering.notes": "\n".join(kept)})
+        table.sink_parquet(partial, metadata={"tiering.notes": "\n".join(kept), "tiering.complete": "yes"})
         partial.replace(to)
     finally:
         partial.unlink(missing_ok=True)

@@ -49,7 +49,9 @@ def profile_trace_file(
         dataset_root=dataset_root,
         dataset_bytes=dataset_bytes,
     )
-    return profile.model_copy(update={"skipped_lines": trace.skipped_lines, "notes": trace.notes})
+    return profile.model_copy(
+        update={"skipped_lines": trace.skipped_lines, "notes": trace.notes, "complete": trace.complete}
+    )
 
 
 def profile_trace(

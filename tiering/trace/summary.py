@@ -22,6 +22,7 @@ class TraceProfile(BaseModel):
     format: str = Field(description="name of the reader that read it")
     level: Level = Field(description="where it was taken; a block trace hides what the page cache served")
     events: int = Field(description="events of any kind, excluded ones included")
+    complete: bool = Field(default=False, description="the trace shows that the run ended in it")
     skipped_lines: int = Field(default=0, description="lines that a lenient reading left out")
     duration: float = Field(description="s from the first event to the end of the last")
     processes: int = Field(description="distinct processes with any event")

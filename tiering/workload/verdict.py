@@ -12,7 +12,7 @@ from tiering.trace.summary import TraceProfile
 from tiering.workload.evidence import features
 from tiering.workload.explain import Fact, facts, percent
 from tiering.workload.forecast import Model, shipped
-from tiering.workload.label import MAJORITY, WORKLOADS, Workload
+from tiering.workload.label import MAJORITY, WORKLOADS, Workload, label
 
 #: Below this probability the verdict is "inconclusive".
 ABSTAIN_BELOW = 0.6
@@ -54,7 +54,7 @@ def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:
     chosen = model or shipped()
     vector = features(trace)
     cap, notes = _limits(trace)
-    chances = _capped(chosen.probabilities(vector[None, :])[0], cap)
+    chances = _capped(_seen_whole(trace) if is_decided(trace) else chosen.probabilities(vector[None, :])[0], cap)
     best = int(chances.argmax())
     sure = float(chances[best])
     if sure < ABSTAIN_BELOW:
@@ -74,6 +74,21 @@ def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:
     )
 
 
+def is_decided(trace: TraceProfile) -> bool:
+    """Tell whether there is nothing to forecast: the whole run is in the trace, and little of it behind mappings."""
+    return trace.complete and not _is_mapped(trace)
+
+
+def _is_mapped(trace: TraceProfile) -> bool:
+    return trace.mapped_bytes > trace.bytes_read + trace.bytes_written
+
+
+def _seen_whole(trace: TraceProfile) -> npt.NDArray[np.float64]:
+    """Apply the definition of the label to a run that was seen whole."""
+    found = label(trace.bytes_read, trace.bytes_written, trace.bytes_reread)
+    return np.array([float(name == found) for name in WORKLOADS])
+
+
 def _undecided(note: str) -> Verdict:
     even = 1 / len(WORKLOADS)
     chances = dict.fromkeys(WORKLOADS, even)
@@ -83,12 +98,14 @@ def _undecided(note: str) -> Verdict:
 def _limits(trace: TraceProfile) -> tuple[float, list[str]]:
     """Return the highest probability that such a trace can support, and why, in words."""
     cap, notes = 1.0, []
-    if trace.mapped_bytes > trace.bytes_read + trace.bytes_written:
+    if _is_mapped(trace):
         cap = min(cap, MAPPED_CAP)
         notes.append(
             "Most bytes are mapped into memory. No tracer sees what is touched there, or how often: the mapped bytes "
             f"are an upper bound, and the probability is held to {MAPPED_CAP:g} at most."
         )
+    if is_decided(trace):
+        notes.append("The whole run is in this trace: its label follows from the bytes, and is no forecast.")
     if trace.level == "block":
         cap = min(cap, BLOCK_CAP)
         notes.append(

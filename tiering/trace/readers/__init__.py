@@ -68,6 +68,11 @@ class Trace:
         return sum(each.skipped for each in self.damage)
 
     @property
+    def complete(self) -> bool:
+        """Whether it was seen that the run, all of its processes, ended within the trace."""
+        return all(each.complete for each in self.damage)
+
+    @property
     def notes(self) -> list[str]:
         """What the readers have to say so far about the trace as a whole, each once."""
         return list(dict.fromkeys(note for each in self.damage for note in each.notes))

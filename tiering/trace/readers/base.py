@@ -35,7 +35,7 @@ _LONGEST_LINE = 1 << 24
 class Damage:
     """What to do about a line that cannot be parsed: raise, or (lenient) count it and go on.
 
-    notes: what a reader has to say about the trace as a whole.
+    notes: what a reader has to say about the trace as a whole. complete: the trace shows that the run ended in it.
     """
 
     path: Path
@@ -43,6 +43,7 @@ class Damage:
     lenient: bool = False
     skipped: int = field(default=0, init=False)
     notes: list[str] = field(default_factory=list, init=False)
+    complete: bool = field(default=False, init=False)
 
     def at(self, number: int, found: str, *, expected: str = "", unit: str = "line") -> None:
         """Report damage in a line (or record), counted from 1. Raises TraceError unless lenient."""

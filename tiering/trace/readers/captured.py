@@ -33,13 +33,14 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
             )
             return
         yield from table.collect_batches(chunk_size=_BATCH, maintain_order=True)
-        said = pl.read_parquet_metadata(path).get("tiering.notes", "")
+        metadata = pl.read_parquet_metadata(path)
     except pl.exceptions.PolarsError as error:
         damage.at(1, f"a file that cannot be read ({error})", expected="a whole Parquet file", unit="column")
         return
     except OSError as error:
         raise from_os_error(error) from error
-    damage.notes.extend(line for line in said.split("\n") if line)
+    damage.notes.extend(line for line in metadata.get("tiering.notes", "").split("\n") if line)
+    damage.complete = metadata.get("tiering.complete") == "yes"
 
 
 READER = Reader("tiering", "a trace of tiering trace", "file", sniff, read)

@@ -32,7 +32,9 @@ def main(log: str, to: str) -> None:
     if "DXT_POSIX" in report.modules:
         report.mod_read_all_dxt_records("DXT_POSIX", dtype="dict", warnings=False)
     events, notes = _events(report)
-    events.sort("time", maintain_order=True).write_parquet(to, metadata={"tiering.notes": "\n".join(notes)})
+    events.sort("time", maintain_order=True).write_parquet(
+        to, metadata={"tiering.notes": "\n".join(notes), "tiering.complete": "yes"}
+    )
 
 
 def _events(report: Any) -> tuple[pl.DataFrame, list[str]]:

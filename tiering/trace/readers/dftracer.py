@@ -70,6 +70,7 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
             continue
         announced = lines.filter(pl.col("name") == "FH").select(fhash="value", path="arg_name")
         names = pl.concat([names, announced]).unique("fhash", keep="last", maintain_order=True)
+        damage.complete |= bool((lines["name"] == "end").any())
         calls = lines.filter(pl.col("cat").is_in(["POSIX", "STDIO"]), pl.col("ph").is_in(_COMPLETE))
         if len(calls):
             yield _events(calls, names, positions)

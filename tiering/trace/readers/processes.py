@@ -127,6 +127,10 @@ class ProcessTree:
         """Note that a fork failed."""
         self._forking.pop(tid, None)
 
+    def is_root(self, tid: int) -> bool:
+        """Tell whether this is the process that the trace began with."""
+        return self._root is not None and tid in (self._root.pid, 0)
+
     def gone(self, tid: int) -> None:
         """Forget a thread, whose number may be used again."""
         self.members.pop(tid, None)

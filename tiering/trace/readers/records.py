@@ -38,6 +38,8 @@ _ORACLE = np.dtype([("at", "<u4"), ("object", "<u8"), ("size", "<u4"), ("next", 
 _READS, _WRITES = (0x08, 0x28, 0xA8, 0x88), (0x0A, 0x2A, 0xAA, 0x8A)
 _VERSION_MASK = 0xFF00
 _HEAD = 1 << 16
+#: No trace is longer; eight letters, read as a number, are more.
+_MOST_REQUESTS = 1 << 48
 
 
 def _vscsi_kind(head: bytes) -> np.dtype[np.void] | None:
@@ -84,7 +86,9 @@ def _sniff_oracle(head: bytes) -> bool:
     records = np.frombuffer(head[: len(head) // _ORACLE.itemsize * _ORACLE.itemsize], _ORACLE)[:1000]
     if len(records) < 2 or int(records["at"][-1]) - int(records["at"][0]) > 1 << 30:
         return False
-    ahead = (records["next"] == -1) | (records["next"] > np.arange(len(records)))
+    following = records["next"]
+    ahead = (following > np.arange(len(records))) & (following < _MOST_REQUESTS)
+    ahead |= (following == -1) | (following == np.iinfo(np.int64).max)
     rising = (np.diff(records["at"].astype(np.int64)) >= 0).all()
     return bool(rising and ahead.all() and (records["size"] > 0).all())
 

@@ -145,8 +145,10 @@ def _other_line(
     if begun := _CUT.match(line):
         _begin(f"{begun[0]}{_UNFINISHED_END}", number, calls, unfinished, damage)
     elif gone := _GONE.match(line):
-        unfinished.pop(int(gone[1] or 0), None)
-        calls.tree.gone(int(gone[1] or 0))
+        thread = int(gone[1] or 0)
+        unfinished.pop(thread, None)
+        damage.complete |= calls.tree.is_root(thread)
+        calls.tree.gone(thread)
     elif _UNTIMED.match(line):
         damage.at(number, "a call without its time", expected="output of strace -f -ttt -T -yy")
     elif _MARK not in line and not _REMARK.match(line):

@@ -6,7 +6,7 @@ mostly only the first part of a run, and the label is that of the whole run: the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,16 +97,23 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
+#: Shares of the first epoch at which forecasts are trained and judged.
+PARTS = (0.1, 0.25, 0.5, 1.0)
+
+#: Events that a part has at least.
+FEWEST = 30
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """A part of a run as a model sees it, and what the whole run was.
 
-    fraction: share of the run's events that the profile saw, from its start.
+    part: "whole", or the share of the first epoch (of the whole run where it has none) that the profile saw.
     """
 
     family: str
     trace: TraceProfile
-    fraction: float
+    part: str
     workload: Workload
 
 
@@ -117,9 +124,10 @@ def whole_run(run: Run) -> tuple[TraceProfile, Workload]:
     return trace, label(read, trace.bytes_written, trace.bytes_reread + run.unseen_reread)
 
 
-def examples(seed: int = 0, *, runs: int = 20, parts: int = 2, scale: float = 0.5) -> Iterator[Example]:
-    """Generate the corpus: of each family `runs` whole runs and `parts` first parts of each.
+def examples(seed: int = 0, *, runs: int = 20, parts: Sequence[float] = PARTS, scale: float = 0.5) -> Iterator[Example]:
+    """Generate the corpus: of each family `runs` whole runs, and the first parts of each.
 
+    parts: shares of the first epoch, or of the whole run where it has no epochs.
     The same seed gives the same corpus. The dataset's size is known in half of the examples, so that a model
     learns to do without it; one example in eight has lost its opens and closes, as in traces of block devices and
     of network file systems.
@@ -129,23 +137,24 @@ def examples(seed: int = 0, *, runs: int = 20, parts: int = 2, scale: float = 0.
             rng = np.random.default_rng([seed, number, index])
             run = family.generate(rng, scale)
             trace, workload = whole_run(run)
-            yield Example(family.name, trace if rng.random() < 0.5 else _forget(trace), 1.0, workload)
-            for _ in range(parts):
-                events, fraction = _first_part(rng, run.events)
+            yield Example(family.name, trace if rng.random() < 0.5 else _forget(trace), "whole", workload)
+            span = first_epoch(run.events, trace)
+            for part in parts:
+                events = run.events.head(max(FEWEST, int(span * part)))
+                if rng.random() < 0.125:
+                    events = events.filter(pl.col("op").is_in(["read", "write", "mmap", "sync"]))
                 known = run.dataset_bytes if rng.random() < 0.5 else None
-                part = profile_trace([events], source="corpus", dataset_bytes=known)
-                yield Example(family.name, part, fraction, workload)
+                seen = profile_trace([events], source="corpus", dataset_bytes=known)
+                yield Example(family.name, seen, f"{part:g}", workload)
+
+
+def first_epoch(events: pl.DataFrame, trace: TraceProfile) -> int:
+    """Count the events of a run's first epoch: all of them where the trace has no epochs."""
+    if trace.epochs_found is None:
+        return len(events)
+    times = events["time"].to_numpy()
+    return int((times < times.min() + trace.epochs_found.boundaries[0]).sum())
 
 
 def _forget(trace: TraceProfile) -> TraceProfile:
     return trace.model_copy(update={"coverage": None})
-
-
-def _first_part(rng: np.random.Generator, events: pl.DataFrame) -> tuple[pl.DataFrame, float]:
-    """Cut a run short, anywhere between its first hundredth and its end, though not before thirty events."""
-    fraction = float(np.exp(rng.uniform(np.log(0.01), 0.0)))
-    count = max(min(30, events.height), int(events.height * fraction))
-    part = events.head(count)
-    if rng.random() < 0.125:
-        part = part.filter(pl.col("op").is_in(["read", "write", "mmap", "sync"]))
-    return part, count / max(1, events.height)
