@@ -17,6 +17,7 @@ from tiering.cli import (
     estimate,
     export,
     info,
+    model,
     profile,
     recommend,
     trace,
@@ -95,6 +96,7 @@ app.command("info")(info.info)
 app.command("export")(export.export)
 app.command("bench")(bench.bench)
 app.add_typer(cache.cache, name="cache")
+app.add_typer(model.model, name="model")
 app.command("estimate")(estimate.estimate)
 app.command("recommend")(recommend.recommend)
 

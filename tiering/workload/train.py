@@ -15,7 +15,7 @@ from tiering.workload.evidence import FEATURE_NAMES, features
 from tiering.workload.forecast import Model
 from tiering.workload.label import WORKLOADS, label
 from tiering.workload.recorded import Recorded, recorded
-from tiering.workload.verdict import ABSTAIN_BELOW
+from tiering.workload.verdict import ABSTAIN_BELOW, MAPPED_CAP
 
 _FOLDS = 5
 _TREES = 100
@@ -66,9 +66,10 @@ def cross_validate(
     Returns figures for each part ("whole", and the shares of the first epoch): f1_* is macro F1 over the four
     workloads on generated runs, rule_* that of the plain rule, which applies the definition of the label to
     what the trace shows; answered_* the share of examples with a verdict other than inconclusive, accuracy_* the
-    share of these that are right. A whole run is judged as one that is known to be whole: by the definition, unless most
-    of it is mapped. calibration_error: expected calibration error over ten bins (Guo et al., ICML 2017) of all
-    forecasts. recorded_*: runs, answered and wrong verdicts of the recorded programs, counted over whole runs.
+    share of these that are right. A whole run is judged as one that is known to be whole: by the definition, unless
+    most of it is mapped. calibration_error: expected calibration error over ten bins (Guo et al., ICML 2017) of all
+    forecasts. recorded_*: the recorded runs, how many got a verdict, and how many a wrong one, of the model and of the
+    plain rule.
     """
     return _figures(_columns(corpus, real, seed), seed)
 
@@ -126,7 +127,8 @@ def _figures(table: _Table, seed: int) -> dict[str, float]:
     decided = (table.parts == "whole") & ~table.mapped
     forecast = ~decided
     best = np.where(decided, table.rule, found.argmax(axis=1))
-    sure = np.where(decided, 1.0, found.max(axis=1))
+    held = np.where(table.mapped, MAPPED_CAP, 1.0)
+    sure = np.where(decided, 1.0, np.minimum(found.max(axis=1), held))
     answered, right = sure >= ABSTAIN_BELOW, best == table.workloads
     figures = {"calibration_error": _calibration_error(sure[forecast], right[forecast])}
     for name in dict.fromkeys(table.parts.tolist()):

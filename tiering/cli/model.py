@@ -1,0 +1,89 @@
+"""`tiering model`: the classifier itself - train it again, judge it, show it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tiering.cli.output import JsonFlag, emit_json, note, out, table, talk
+
+model = typer.Typer(help="Train, evaluate or show the classifier of workloads.", no_args_is_help=True)
+
+_Model = Annotated[Path | None, typer.Option("--model", metavar="FILE", help="Another model than the one that ships.")]
+_Seed = Annotated[int, typer.Option(help="Seed of the generated corpus and of the forest.")]
+
+
+@model.command()
+def train(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where the model goes.")],
+    seed: _Seed = 0,
+) -> None:
+    """Train a model on the generated corpus and the recorded programs, and cross-validate it: some two minutes.
+
+    The same seed and the same versions of the packages give the same model, bit for bit.
+
+    Example: `tiering model train -o mine.skops`
+    """
+    from tiering.workload.model import save
+    from tiering.workload.model import train as make
+
+    with talk().status("Training"):
+        made = make(seed)
+    save(made, output)
+    note(f"Wrote {output}.")
+    _show(made.figures)
+
+
+@model.command()
+def evaluate(seed: _Seed = 0, json: JsonFlag = False) -> None:
+    """Cross-validate: judge each family and each program by a model that has not seen it. Some two minutes.
+
+    Example: `tiering model evaluate`
+    """
+    from tiering.workload.model import cross_validate
+
+    with talk().status("Cross-validating"):
+        figures = cross_validate(seed)
+    if json:
+        emit_json(figures)
+    else:
+        _show(figures)
+
+
+@model.command()
+def show(model: _Model = None, json: JsonFlag = False) -> None:
+    """Show how well a model did on families and programs that it had not seen, as its file has it.
+
+    Example: `tiering model show`
+    """
+    from tiering.workload.model import load, shipped
+
+    figures = (load(model) if model is not None else shipped()).figures
+    if json:
+        emit_json(figures)
+    else:
+        _show(figures)
+
+
+def _show(figures: Mapping[str, float]) -> None:
+    parts = [name.removeprefix("f1_") for name in figures if name.startswith("f1_")]
+    made = table("part seen", "macro F1", "plain rule", "with a verdict", "of these, right", title="Generated runs")
+    for part in parts:
+        shares = [f"{100 * figures[f'{name}_{part}']:.1f} %" for name in ("answered", "accuracy")]
+        made.add_row(_words(part), f"{figures[f'f1_{part}']:.3f}", f"{figures[f'rule_{part}']:.3f}", *shares)
+    out().print(made)
+    real = [part for part in parts if f"recorded_{part}" in figures]
+    if real:
+        names = ("recorded", "recorded_answered", "recorded_wrong", "recorded_rule_wrong")
+        made = table("part seen", "runs", "with a verdict", "wrong", "plain rule wrong", title="\nRecorded programs")
+        for part in real:
+            made.add_row(_words(part), *(f"{figures[f'{name}_{part}']:.0f}" for name in names))
+        out().print(made)
+    out().print(f"\nExpected calibration error of forecasts: {figures['calibration_error']:.3f}")
+
+
+def _words(part: str) -> str:
+    return "whole run" if part == "whole" else f"{100 * float(part):.0f} % of the first epoch"
