@@ -50,11 +50,19 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -e .
 	@touch $@
 
-# The tests record programs with strace.
+# The tests record programs with strace, and open reports in Chromium with axe-core, which npm brings.
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	@command -v strace >/dev/null || { [ $$(id -u) = 0 ] && command -v apt-get >/dev/null \
 	  && apt-get update -q && apt-get install -y -q strace; } \
 	  || { echo "The tests need strace: install it (Debian: apt install strace)." >&2; exit 4; }
+	@command -v chromium >/dev/null || { [ $$(id -u) = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get update -q && apt-get install -y -q --no-install-recommends chromium fonts-dejavu-core; } \
+	  || { echo "The tests need chromium: install it (Debian: apt install chromium)." >&2; exit 4; }
+	@command -v npm >/dev/null || { [ $$(id -u) = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get update -q && apt-get install -y -q --no-install-recommends npm; } \
+	  || { echo "The tests need npm: install it (Debian: apt install npm)." >&2; exit 4; }
+	npm install --silent --no-save --no-package-lock --prefix $(VENV)/axe axe-core@4.10 \
+	  || { echo "The tests need axe-core, which npm could not install." >&2; exit 4; }
 	$(BIN)/python -m pip install -q -e '.[dev]'
 	@touch $@ $(VENV)/.installed
 

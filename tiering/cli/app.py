@@ -20,6 +20,7 @@ from tiering.cli import (
     model,
     profile,
     recommend,
+    report,
     trace,
     verify,
 )
@@ -99,6 +100,7 @@ app.add_typer(cache.cache, name="cache")
 app.add_typer(model.model, name="model")
 app.command("estimate")(estimate.estimate)
 app.command("recommend")(recommend.recommend)
+app.command("report")(report.report)
 
 
 def main() -> None:

@@ -1,0 +1,73 @@
+"""`tiering report`: everything about a dataset and its traces in one HTML file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tiering.cli.output import note, talk
+from tiering.errors import UsageError
+from tiering.units import format_bytes, parse_bytes, parse_count
+
+
+def report(
+    place: Annotated[Path, typer.Argument(metavar="PROFILE|DATASET", help="profile.json, or a directory of images.")],
+    traces: Annotated[
+        list[Path] | None, typer.Argument(metavar="[TRACE]...", help="Traces to show besides the profile's own.")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="HTML file to write.")] = Path(
+        "report.html"
+    ),
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+    ram: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Memory of the training host for caching; by default half of this machine's.",
+            show_default=False,
+        ),
+    ] = None,
+    epochs: Annotated[str, typer.Option(metavar="COUNT", help="Epochs of a training run.")] = "100",
+    tier: Annotated[str | None, typer.Option(metavar="NAME", help="Tier on which the dataset lies now.")] = None,
+    hour_price: Annotated[
+        float, typer.Option(min=0, metavar="USD", help="What an hour of waiting for data costs.")
+    ] = 2.0,
+    catalog: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", envvar="TIERING_CATALOG", help="TOML file that overrides or adds tiers."),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="FIELD=COLUMN,...", help="Columns of a trace that is a table, as for tiering profile."),
+    ] = None,
+    lenient: Annotated[bool, typer.Option("--lenient", help="Skip and count damaged lines of a trace.")] = False,
+) -> None:
+    """Write one HTML file that shows the dataset, its traces, the verdict and the recommendations, and opens offline.
+
+    Needs the extra `report`. Traces that the profile names are read again where they are still there.
+
+    Example: `tiering report profile.json -o report.html`
+    """
+    from tiering.report.advice import Assumptions
+    from tiering.report.gather import gather
+    from tiering.report.page import render, write
+    from tiering.trace.readers.headed import parse_mapping
+
+    if output.exists() and not force:
+        raise UsageError(str(output), expected="no such file", found="one", action="Replace it with --force.")
+    half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    given = Assumptions(
+        ram=parse_bytes(ram) if ram is not None else half,
+        epochs=parse_count(epochs),
+        tier=tier,
+        hour_usd=hour_price,
+        catalog=catalog,
+    )
+    mapping = parse_mapping(columns) if columns is not None else None
+    with talk().status("Reading"):
+        content = gather(place, traces or [], assumptions=given, lenient=lenient, columns=mapping)
+        write(render(content, given), output)
+    note(f"Wrote {output} ({format_bytes(output.stat().st_size)}).")
