@@ -59,7 +59,7 @@ def chromium(tmp_path_factory):
     assert found, "the test needs chromium (Debian: apt install chromium)"
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
-            tmp_path_factory.mktemp("browser"), executable_path=found, args=FLAGS, headless=True, bypass_csp=True
+            tmp_path_factory.mktemp("browser"), executable_path=found, args=FLAGS, headless=True
         )
         yield context
         context.close()
@@ -123,7 +123,7 @@ def test_the_keyboard_reaches_the_content_and_the_data_of_a_chart(chromium, repo
 
 
 def test_a_hostile_name_is_shown_and_not_run(chromium, some_photos, tmp_path):
-    first = sorted(p for p in some_photos.rglob("*") if p.is_file())[0]
+    first = min(p for p in some_photos.rglob("*") if p.is_file())
     first.rename(first.parent / "<img src=x onerror=window.ran=1>.jpg")
     trace = tmp_path / "trace.csv"
     trace.write_text(

@@ -48,7 +48,7 @@ def of_dataset(dataset: DatasetProfile) -> list[Chart]:
                         [max(size, 1) for size, _ in points], [100 * share for _, share in points], "files", "c1", True
                     )
                 ],
-                x=_axis("file size (B)", type="log", exponentformat="SI"),
+                x=_axis("file size (B)", type="log", exponentformat="SI", dtick="D2"),
                 y=_axis("files at most this large (%)", range=[0, 103]),
             ),
             ("share of files", "at most"),

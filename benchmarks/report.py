@@ -1,0 +1,45 @@
+"""Size, time and memory of a report of 10^7 events: python -m benchmarks.report [EVENTS]."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from typer.testing import CliRunner
+
+from tiering.cli.app import app
+from tiering.trace.events import EVENT_SCHEMA
+
+
+def main() -> None:
+    count = int(float(sys.argv[1])) if len(sys.argv) > 1 else 10_000_000
+    files = 100_000
+    rng = np.random.default_rng(0)
+    epochs = -(-count // files)
+    order = np.concatenate([rng.permutation(files) for _ in range(epochs)])[:count]
+    with tempfile.TemporaryDirectory() as place:
+        trace, output = Path(place) / "trace.parquet", Path(place) / "report.html"
+        table = pl.DataFrame({"time": np.arange(count) * 1e-4, "file": order.astype(np.uint64)}).with_columns(
+            op=pl.lit("read"), offset=0, size=100_000, pid=1, group=1, duration=None, flags=None,
+            path=pl.format("/data/{}.jpg", "file"),
+        )  # fmt: skip
+        table.select([pl.col(name).cast(kind) for name, kind in EVENT_SCHEMA.items()]).write_parquet(trace)
+        del table, order
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        began = time.perf_counter()
+        done = CliRunner().invoke(app, ["report", "fixtures/images", str(trace), "-o", str(output)])
+        if done.exit_code:
+            sys.exit(done.stderr)
+        print(
+            f"{count:,} events: {output.stat().st_size / 1e6:.2f} MB, {time.perf_counter() - began:.1f} s, peak "
+            f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:,.0f} MB ({before / 1e3:,.0f} to make the trace)"
+        )
+
+
+if __name__ == "__main__":
+    main()
