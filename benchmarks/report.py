@@ -35,10 +35,9 @@ def main() -> None:
         done = CliRunner().invoke(app, ["report", "fixtures/images", str(trace), "-o", str(output)])
         if done.exit_code:
             sys.exit(done.stderr)
-        print(
-            f"{count:,} events: {output.stat().st_size / 1e6:.2f} MB, {time.perf_counter() - began:.1f} s, peak "
-            f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:,.0f} MB ({before / 1e3:,.0f} to make the trace)"
-        )
+        took, peak = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print(f"{count:,} events: {output.stat().st_size / 1e6:.2f} MB in {took:.1f} s")
+        print(f"peak {peak / 1e3:,.0f} MB, of which {before / 1e3:,.0f} MB was reached making the trace")
 
 
 if __name__ == "__main__":
