@@ -14,8 +14,8 @@ from tiering.workload.explain import Fact, facts, percent
 from tiering.workload.forecast import Model, shipped
 from tiering.workload.label import MAJORITY, WORKLOADS, Workload, label
 
-#: Below this probability the verdict is "inconclusive": of forecasts above it, 94 in 100 are right on families of
-#: programs that the model has not seen; from 0.6 on it would be 89.
+#: Below this probability the verdict is "inconclusive": of forecasts above it, 88 to 93 in 100 are right on families
+#: of programs that the model has not seen.
 ABSTAIN_BELOW = 0.8
 
 #: No verdict is surer than this where most of what was done went through mappings, whose touches nobody sees.
@@ -24,8 +24,9 @@ MAPPED_CAP = 0.75
 #: Nor than this below the page cache, which answers repeated reads unseen.
 BLOCK_CAP = 0.85
 
-#: For a trace of a block device this is enough where the definition, applied to the trace, says the same: such a trace is
-#: a window on a service. Of held-out runs without opens that agree so, 95 to 98 in 100 are right (before calibration).
+#: For a trace of a block device this is enough where the definition, applied to the trace, says the same. Of held-out
+#: beginnings without opens that agree so, 95 to 98 in 100 are right (by the forest, before calibration). It was chosen
+#: with two published block traces at hand, web search and a virtual machine, so these two are no test of it.
 AGREED_BELOW = 0.7
 
 _FEW_CALLS = 20
