@@ -17,7 +17,8 @@ from tiering.workload.label import WORKLOADS, label
 from tiering.workload.recorded import Recorded, recorded
 from tiering.workload.verdict import ABSTAIN_BELOW, MAPPED_CAP
 
-_FOLDS = 5
+_FOLDS = 10
+_CALIBRATION_FOLDS = 5
 _TREES = 100
 _LEAF = 5
 
@@ -107,13 +108,13 @@ def _estimator(table: _Table, seed: int) -> Any:
     forest = ExtraTreesClassifier(
         _TREES, min_samples_leaf=_LEAF, max_features=0.5, class_weight="balanced", random_state=seed
     )
-    return CalibratedClassifierCV(forest, method="sigmoid", cv=_splits(table, seed), ensemble=False)
+    return CalibratedClassifierCV(forest, method="sigmoid", cv=_splits(table, seed, _CALIBRATION_FOLDS), ensemble=False)
 
 
-def _splits(table: _Table, seed: int) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+def _splits(table: _Table, seed: int, count: int) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
     from sklearn.model_selection import StratifiedGroupKFold  # noqa: PLC0415
 
-    folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed)
+    folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     return list(folds.split(table.vectors, table.workloads, table.families))
 
 
@@ -121,7 +122,7 @@ def _figures(table: _Table, seed: int) -> dict[str, float]:
     from sklearn.metrics import f1_score  # noqa: PLC0415
 
     found = np.zeros((len(table.workloads), len(WORKLOADS)))
-    for known, unknown in _splits(table, seed):
+    for known, unknown in _splits(table, seed, _FOLDS):
         part = _part(table, known)
         found[unknown] = _estimator(part, seed).fit(part.vectors, part.workloads).predict_proba(table.vectors[unknown])
     decided = (table.parts == "whole") & ~table.mapped

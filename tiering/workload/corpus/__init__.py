@@ -14,7 +14,7 @@ import polars as pl
 
 from tiering.trace.features import profile_trace
 from tiering.trace.summary import TraceProfile
-from tiering.workload.corpus import looking_up, mixing, scanning, training, writing
+from tiering.workload.corpus import looking_up, mixing, relatives, scanning, training, writing
 from tiering.workload.corpus.rows import Run
 from tiering.workload.label import Workload, label
 
@@ -94,6 +94,18 @@ FAMILIES: tuple[Family, ...] = (
             mixing.rereading_editor,
         )
     ),
+    Family(relatives.windowed_shuffle, "re-read-heavy"),
+    Family(relatives.weighted_sampling, "re-read-heavy"),
+    Family(relatives.growing_dataset, "re-read-heavy"),
+    Family(relatives.web_serving, "re-read-heavy"),
+    Family(relatives.media_streams, "read-once"),
+    Family(relatives.log_analysis, "read-once"),
+    Family(relatives.image_dump, "read-once"),
+    Family(relatives.photo_store, "read-once"),
+    Family(relatives.restarted_solver, "write-heavy"),
+    Family(relatives.unpacking, "write-heavy"),
+    Family(relatives.spilling_join, "mixed"),
+    Family(relatives.copying, "mixed"),
 )
 
 
@@ -124,7 +136,7 @@ def whole_run(run: Run) -> tuple[TraceProfile, Workload]:
     return trace, label(read, trace.bytes_written, trace.bytes_reread + run.unseen_reread)
 
 
-def examples(seed: int = 0, *, runs: int = 20, parts: Sequence[float] = PARTS, scale: float = 0.5) -> Iterator[Example]:
+def examples(seed: int = 0, *, runs: int = 15, parts: Sequence[float] = PARTS, scale: float = 0.5) -> Iterator[Example]:
     """Generate the corpus: of each family `runs` whole runs, and the first parts of each.
 
     parts: shares of the first epoch, or of the whole run where it has no epochs.
