@@ -19,10 +19,11 @@ import time
 import numpy as np
 import polars as pl
 
-from tiering.tiers.assign import assign, greedy, relaxation
+from tiering.tiers.assign import assign, greedy
 from tiering.tiers.bundles import bundle
 from tiering.tiers.catalog import Tier, load_catalog
 from tiering.tiers.charges import MONTH, Terms
+from tiering.tiers.dual import best_dual, relaxed
 from tiering.tiers.exact import prices_of, solve
 from tiering.tiers.placement import place, problem_of
 from tiering.tiers.problem import Problem, costs_of
@@ -91,7 +92,7 @@ def random_problem(seed: int) -> Problem:
         if (
             prices is not None
             and prices.any()
-            and solve(problem, relaxation(problem, prices).choice, np.arange(problem.items), 10.0)
+            and solve(problem, relaxed(problem, prices).choice, np.arange(problem.items), 10.0)
         ):
             return problem
 
@@ -100,7 +101,7 @@ def slowed(problem: Problem, generator: np.random.Generator) -> Problem:
     """Let each tier carry only a share of what all files together ask of it, so that rates bind."""
     limits = problem.limits.copy()
     limits[1] = np.maximum(problem.use[1].sum(axis=1) * generator.uniform(0.2, 1.2, problem.tiers), 1e-12)
-    return Problem(problem.cost, problem.use, limits, problem.like)
+    return Problem(problem.cost, problem.use, limits, problem.like).possible()
 
 
 def exact(instances: int) -> None:
@@ -115,7 +116,7 @@ def exact(instances: int) -> None:
         best = costs_of(problem, optimum.choice)
         prices = prices_of(problem)
         assert prices is not None
-        alone = greedy(problem, relaxation(problem, prices), prices)
+        alone = greedy(problem, best_dual(problem))
         began = time.perf_counter()
         found = assign(problem)
         slowest = max(slowest, time.perf_counter() - began)

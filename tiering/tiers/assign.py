@@ -1,34 +1,34 @@
 """Assign items to tiers for least cost within capacities and rates, with a bound on how far from the optimum it is.
 
 This is the generalised assignment problem with two limits for each tier. Prices on the limits make it fall apart into
-one choice for each item, and whatever the prices are, the sum of these choices is a lower bound of the optimum
-(Lagrangian relaxation; Fisher, Management Science 27, 1981). The prices are the duals of a linear program over groups
-of like items. The choices are then mended until they keep all limits, and improved. What the bound leaves open is given
-to an exact solver (HiGHS, by scipy), as long as it is small: an item whose other choices cost more than the gap that is
-left cannot lie elsewhere in any better plan.
+one choice for each item, which also gives a lower bound of the optimum (Lagrangian relaxation; Fisher, Management
+Science 27, 1981; tiering.tiers.dual). The choices are mended until they keep all limits, and improved
+(tiering.tiers.mend). What the bound leaves open is given to an exact solver (tiering.tiers.exact), as long as it is
+small: an item whose other choices cost more than the gap that is left cannot lie elsewhere in any better plan.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tiering.tiers.exact import prices_of, solve
+from tiering.tiers.dual import Dual, best_dual
+from tiering.tiers.exact import solve
 from tiering.tiers.mend import improved, mended
-from tiering.tiers.problem import Problem, costs_of, excess
+from tiering.tiers.problem import Choice, Problem, costs_of, excess
 
-#: Groups of like items in the linear program that gives the prices.
-GROUPS: Final = 3000
-#: Choices (items x tiers) that the exact solver is given, and s that it may take.
+#: Choices (items x tiers) that the exact solver is given at once, s that it may take, and times that it is asked.
 EXACT_CHOICES: Final = 3000
-EXACT_SECONDS: Final = 5.0
+EXACT_SECONDS: Final = 3.0
+EXACT_TIMES: Final = 3
 #: A relative gap to the bound at which nothing is left to win.
 CLOSED: Final = 1e-4
-#: Steps in which prices are mended on all items.
-_STEPS: Final = 12
+#: Shares of the limits that are held back where no plan is found without.
+_TIGHTER: Final = (1e-3, 1e-2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,107 +55,75 @@ def assign(problem: Problem) -> Assignment | None:
 
     Memory is about four times that of problem.cost. 10^6 items on 4 tiers take about 5 s (benchmarks/placement.py).
     """
-    groups = problem.grouped(GROUPS)
-    start = prices_of(groups)
-    if start is None and len(groups.like) == problem.items:
+    problem = problem.possible()
+    if not np.isfinite(problem.cost.min(axis=0)).all():
         return None
-    prices = np.zeros((2, problem.tiers)) if start is None else start
-    relaxed = relaxation(problem, prices)
-    if len(groups.like) < problem.items:
-        relaxed, prices = _sharpened(problem, relaxed, prices)
-    found = greedy(problem, relaxed, prices)
-    return _exactly(problem, prices, relaxed.bound, found)
+    dual = best_dual(problem)
+    best, bound = greedy(problem, dual), dual.bound
+    for share in _TIGHTER:
+        if best is None and len(dual.choice) > EXACT_CHOICES // problem.tiers:
+            # Under limits a little tighter the choices leave room to mend what whole items do not divide.
+            best = greedy(problem, best_dual(replace(problem, limits=problem.limits * (1 - share))))
+    for base, open_items in _parts(problem, dual, best):
+        cost = np.inf if best is None else costs_of(problem, best)
+        if cost - bound <= CLOSED * bound:
+            break
+        solved = solve(problem, base, open_items, EXACT_SECONDS)
+        if solved is None:
+            continue
+        if costs_of(problem, solved.choice) < cost:
+            best = improved(problem, solved.choice, dual.prices)
+            cost = costs_of(problem, best)
+        if _covers(problem, dual, base, open_items, cost):
+            # Every better plan is among those that the solver looked at.
+            return Assignment(
+                best if best is not None else solved.choice, cost, max(bound, min(cost, solved.bound)), solved.proven
+            )
+    if best is None:
+        return None
+    cost = costs_of(problem, best)
+    return Assignment(best, cost, min(bound, cost), proven=cost - bound <= CLOSED * bound)
 
 
-@dataclass(frozen=True, slots=True)
-class Relaxed:
-    """The cheapest choice for each item under prices, and the bound that follows."""
-
-    choice: NDArray[np.intp]
-    bound: float
-
-
-def relaxation(problem: Problem, prices: NDArray[np.float64]) -> Relaxed:
-    """Choose for each item the tier of least cost and price.
-
-    prices: cost of the whole capacity (row 0) and of the whole rate (row 1) of each tier, at least 0.
-    """
-    best = problem.priced(0, prices)
-    choice = np.zeros(problem.items, np.intp)
-    for tier in range(1, problem.tiers):
-        cost = problem.priced(tier, prices)
-        better = cost < best
-        choice[better] = tier
-        np.minimum(best, cost, out=best)
-    return Relaxed(choice, float(best.sum() - prices.sum()))
-
-
-def greedy(problem: Problem, relaxed: Relaxed, prices: NDArray[np.float64]) -> NDArray[np.intp] | None:
+def greedy(problem: Problem, dual: Dual) -> Choice | None:
     """Mend and improve the choices under prices; None where the limits cannot be kept so.
 
     Everything on one tier is tried as well, so the plan never costs more than that.
     """
-    found = mended(problem, relaxed.choice, prices)
-    plans = [] if found is None else [improved(problem, found, prices)]
+    tried = [mended(problem, dual.mixed, dual.prices, pushing=pushing) for pushing in (False, True)]
+    plans = [improved(problem, found, dual.prices) for found in tried if found is not None]
     for tier in range(problem.tiers):
         whole = np.full(problem.items, tier, np.intp)
         if not excess(problem, whole).any():
-            plans.append(improved(problem, whole, prices))
+            plans.append(improved(problem, whole, dual.prices))
     return min(plans, key=lambda choice: costs_of(problem, choice), default=None)
 
 
-def _sharpened(problem: Problem, relaxed: Relaxed, prices: NDArray[np.float64]) -> tuple[Relaxed, NDArray[np.float64]]:
-    """Take some subgradient steps on all items, whose groups were not quite alike; keep the best bound."""
-    best, best_prices, at = relaxed, prices, prices
-    size = 0.02
-    for _ in range(_STEPS):
-        over = problem.used(relaxed.choice) - 1.0
-        over[~np.isfinite(problem.limits)] = 0.0
-        scale = float((over**2).sum())
-        if scale <= 1e-12:
-            break
-        at = np.maximum(0.0, at + size * abs(best.bound) / scale * over)
-        relaxed = relaxation(problem, at)
-        if relaxed.bound > best.bound:
-            best, best_prices = relaxed, at
-        else:
-            size /= 2
-            at = best_prices
-            relaxed = best
-    return best, best_prices
+def _parts(problem: Problem, dual: Dual, best: Choice | None) -> Iterator[tuple[Choice, Choice]]:
+    """Yield what the exact solver is asked: a plan, and the items that it may move.
+
+    First those that the prices decide least, then also those that had to be moved against the prices.
+    """
+    count = EXACT_CHOICES // problem.tiers
+    if count >= problem.items:
+        yield dual.choice, np.arange(problem.items)
+        return
+    regret = problem.regret(dual.prices)
+    yield dual.mixed, np.argpartition(regret, count)[:count]
+    if best is None:
+        return
+    moved = np.flatnonzero(best != dual.choice)
+    if len(moved) > count // 2:
+        moved = moved[np.argsort(-problem.cost[best[moved], moved], kind="stable")][: count // 2]
+    regret[moved] = -1.0
+    yield best, np.argpartition(regret, count)[:count]
 
 
-def _exactly(
-    problem: Problem, prices: NDArray[np.float64], bound: float, found: NDArray[np.intp] | None
-) -> Assignment | None:
-    """Give what the bound leaves open to the exact solver, as far as it is small enough."""
-    made = None if found is None else Assignment(found, costs_of(problem, found), bound, proven=False)
-    if made is not None and made.gap <= CLOSED:
-        return made
-    regret = problem.regret(prices)
-    count = min(problem.items, EXACT_CHOICES // problem.tiers)
-    least = np.argpartition(regret, count - 1)[:count] if count < problem.items else np.arange(problem.items)
-    left_out = float(np.delete(regret, least).min()) if count < problem.items else np.inf
-    base = relaxation(problem, prices).choice if found is None else found
-    solved = solve(problem, base, least, EXACT_SECONDS)
-    if solved is None:
-        return made
-    cost = costs_of(problem, solved.choice)
-    whole = made is not None and left_out > made.cost - bound and _settled(problem, found, prices, least)
-    whole |= count == problem.items
-    # What the solver could not rule out bounds the whole only where every item outside was rightly fixed.
-    proven_bound = max(bound, min(cost, solved.bound)) if whole else bound
-    if made is not None and made.cost <= cost:
-        return replace(made, bound=max(bound, min(made.cost, proven_bound)), proven=whole and solved.proven)
-    return Assignment(solved.choice, cost, proven_bound, proven=whole and solved.proven)
-
-
-def _settled(
-    problem: Problem, found: NDArray[np.intp] | None, prices: NDArray[np.float64], open_items: NDArray[np.intp]
-) -> bool:
-    """Tell whether every item outside the open ones lies where prices put it."""
-    if found is None:
-        return False
-    same = relaxation(problem, prices).choice == found
-    same[open_items] = True
-    return bool(same.all())
+def _covers(problem: Problem, dual: Dual, base: Choice, open_items: Choice, cost: float) -> bool:
+    """Tell whether no plan cheaper than cost has any other item elsewhere than in base."""
+    outside = np.ones(problem.items, bool)
+    outside[open_items] = False
+    if not outside.any():
+        return True
+    settled = problem.regret(dual.prices)[outside] > cost - dual.bound
+    return bool(settled.all() and (base == dual.choice)[outside].all())

@@ -31,11 +31,12 @@ def prices_of(problem: Problem) -> Floats | None:
     rows, rest, where = _limit_rows(problem, problem.limits)
     unit = _unit(problem)
     found: Any = linprog(
-        problem.cost.ravel() / unit,
+        _finite(problem) / unit,
         A_ub=rows,
         b_ub=rest,
         A_eq=_one_each(problem),
         b_eq=np.ones(problem.items),
+        bounds=np.stack([np.zeros(problem.cost.size), _allowed(problem)], axis=1),
         method="highs",
     )
     if found.status != 0:
@@ -84,9 +85,9 @@ def solve(problem: Problem, base: Choice, open_items: Choice, seconds: float, *,
     for tightened in (0.0, 2e-6 / _SCALE):
         rows, rest, _ = _limit_rows(part, remaining - tightened * np.where(np.isfinite(remaining), problem.limits, 0))
         found: Any = milp(
-            part.cost.ravel() / unit,
+            _finite(part) / unit,
             integrality=np.ones(part.cost.size),
-            bounds=Bounds(0, 1),
+            bounds=Bounds(0, _allowed(part)),
             constraints=[
                 LinearConstraint(rows, -np.inf, rest),
                 LinearConstraint(_one_each(part), 1, 1),
@@ -105,6 +106,26 @@ def solve(problem: Problem, base: Choice, open_items: Choice, seconds: float, *,
     kept = float(problem.cost[base[fixed], np.flatnonzero(fixed)].sum())
     bound = kept + float(found.mip_dual_bound) * unit if found.mip_dual_bound is not None else -np.inf
     return Solved(choice, min(bound, costs_of(problem, choice)), proven=found.status == 0)
+
+
+def large_ones(problem: Problem, whole: int, seconds: float) -> Choice | None:
+    """Choose the tiers of the first `whole` items exactly, all others being divisible; None where no plan was found.
+
+    seconds: that the solver may take.
+    """
+    rows, rest, _ = _limit_rows(problem, problem.limits)
+    integral = np.zeros(problem.cost.shape)
+    integral[:, :whole] = 1
+    found: Any = milp(
+        _finite(problem) / _unit(problem),
+        integrality=integral.ravel(),
+        bounds=Bounds(0, _allowed(problem)),
+        constraints=[LinearConstraint(rows, -np.inf, rest), LinearConstraint(_one_each(problem), 1, 1)],
+        options={"time_limit": seconds, "mip_rel_gap": GAP},
+    )
+    if found.x is None:
+        return None
+    return np.asarray(np.argmax(found.x.reshape(problem.tiers, -1)[:, :whole], axis=0), np.intp)
 
 
 def _limit_rows(problem: Problem, limits: Floats) -> tuple[csr_array, Floats, tuple[Choice, Choice]]:
@@ -136,7 +157,18 @@ def _one_each(problem: Problem) -> csr_array:
     return csr_array(kron(np.ones((1, problem.tiers)), identity(problem.items), format="csr"))
 
 
+def _finite(problem: Problem) -> Floats:
+    """Return the costs in one row; those of choices that are not allowed do not matter."""
+    return np.where(np.isfinite(problem.cost), problem.cost, 0.0).ravel()
+
+
+def _allowed(problem: Problem) -> Floats:
+    """Return 1 for each choice that is allowed, in one row, and 0 for the others."""
+    return np.isfinite(problem.cost).ravel().astype(np.float64)
+
+
 def _unit(problem: Problem) -> float:
     """Return the cost that becomes 1 for the solver, whose tolerances are absolute: a mean item's least."""
-    unit = float(problem.cost.min(axis=0).mean())
-    return unit if unit > 0 else float(problem.cost.max()) or 1.0
+    least = problem.cost.min(axis=0)
+    unit = float(least[np.isfinite(least)].mean()) if np.isfinite(least).any() else 1.0
+    return unit if unit > 0 else float(_finite(problem).max()) or 1.0

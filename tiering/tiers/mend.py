@@ -9,27 +9,38 @@ from numpy.typing import NDArray
 
 from tiering.tiers.problem import Choice, Floats, Problem, excess, loads
 
-#: Rounds of moves at most; most plans are done after a few.
+#: Rounds of moves at most, and of moves to where there is no room; most plans are done after a few.
 _ROUNDS: Final = 40
+_PUSHES: Final = 20
 #: Items up to which pairs are tried for an exchange, and rounds of that.
 _PAIRED: Final = 1500
 _EXCHANGES: Final = 500
 _TOLERANCE: Final = 1e-9
 
 
-def mended(problem: Problem, choice: Choice, prices: Floats) -> Choice | None:
+def mended(problem: Problem, choice: Choice, prices: Floats, *, pushing: bool = False) -> Choice | None:
     """Move items away from tiers that are over a limit, those first that lose least by it; None if that fails.
 
-    prices: of the limits, [limit, tier]; an item's loss counts them.
+    prices: of the limits, [limit, tier]; an item's loss counts them. pushing: at first move items also where there is
+    no room, for others to be pushed on from there, each item once; otherwise only where there is room.
     """
     choice = choice.copy()
     priced = np.stack([problem.priced(tier, prices) for tier in range(problem.tiers)])
-    for _ in range(_ROUNDS):
+    movable = np.ones(problem.items, bool)
+    scale = np.where(np.isfinite(problem.limits), problem.limits, 1.0)
+    for number in range(_ROUNDS + _PUSHES):
         over = excess(problem, choice)
         if not over.any():
             return choice
-        tier = int((over / np.where(np.isfinite(problem.limits), problem.limits, 1.0)).max(axis=0).argmax())
-        if not _relieve(problem, choice, priced, tier, over[:, tier]):
+        push = pushing and number < _PUSHES
+        tier = int((over / scale).max(axis=0).argmax())
+        room = problem.limits if push else _room(problem, choice)
+        moved = _relieve(problem, choice, priced, tier, over[:, tier], room, movable)
+        if push:
+            movable[moved] = False
+        elif number >= _PUSHES:
+            movable[:] = True
+        if not len(moved) and not push:
             return None
     return None
 
@@ -55,17 +66,22 @@ def _room(problem: Problem, choice: Choice) -> Floats:
     return np.maximum(0.0, problem.limits - loads(problem, choice))
 
 
-def _relieve(problem: Problem, choice: Choice, priced: Floats, tier: int, over: Floats) -> bool:
-    """Move items off one tier until it is no longer over its limits, or as far as others have room."""
-    items = np.flatnonzero(choice == tier)
+def _relieve(
+    problem: Problem,
+    choice: Choice,
+    priced: Floats,
+    tier: int,
+    over: Floats,
+    room: Floats,
+    movable: NDArray[np.bool_],
+) -> Choice:
+    """Move items off one tier until it is no longer over its limits, or as far as others have room. Return them."""
+    items = np.flatnonzero((choice == tier) & movable)
     relief = (problem.use[:, tier, items] / np.where(over > 0, over, np.inf)[:, None]).sum(axis=0)
     items, relief = items[relief > 0], relief[relief > 0]
-    room = _room(problem, choice)
     target, loss = _best_target(problem, items, priced, room, tier)
-    movable = target >= 0
-    items, relief, target, loss = items[movable], relief[movable], target[movable], loss[movable]
-    if not len(items):
-        return False
+    goes = target >= 0
+    items, relief, target, loss = items[goes], relief[goes], target[goes], loss[goes]
     # A small item that frees too little costs no more than a large one that frees too much: loss for what is needed.
     order = np.argsort(loss / np.minimum(relief, 1.0), kind="stable")
     items, target = items[order], target[order]
@@ -75,7 +91,8 @@ def _relieve(problem: Problem, choice: Choice, priced: Floats, tier: int, over: 
     enough = (freed >= over[:, None]).all(axis=0)
     count = int(enough.argmax()) + 1 if enough.any() else len(items)
     choice[items[:count]] = target[:count]
-    return count > 0
+    moved: Choice = items[:count]
+    return moved
 
 
 def _best_target(problem: Problem, items: Choice, priced: Floats, room: Floats, tier: int) -> tuple[Choice, Floats]:
@@ -85,7 +102,11 @@ def _best_target(problem: Problem, items: Choice, priced: Floats, room: Floats, 
         if other == tier:
             continue
         fits = (problem.use[:, other, items] <= room[:, other, None]).all(axis=0)
-        loss = np.where(fits, np.maximum(0.0, priced[other, items] - priced[tier, items]), np.inf)
+        # Where an item may not lie, everything else is better: it loses nothing, and is the first to go.
+        there, here = priced[other, items], priced[tier, items]
+        fits &= np.isfinite(there)
+        loss = np.full(len(items), np.inf)
+        loss[fits] = np.maximum(0.0, there[fits] - np.where(np.isfinite(here[fits]), here[fits], there[fits]))
         better = loss < least
         target[better], least[better] = other, loss[better]
     return target, least

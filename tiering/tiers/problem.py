@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,10 @@ Choice = NDArray[np.intp]
 class Problem:
     """Items to assign to tiers. All values are at least 0.
 
-    cost: [tier, item]. use: [limit, tier, item]; limit 0 is capacity (B), limit 1 is rate (share of the tier's time).
-    limits: [limit, tier], above 0, inf where there is none. like: [item, feature]: numbers by which items are alike;
-    items of equal features have equal costs and uses, and both grow in proportion to the features.
+    cost: [tier, item]; inf where an item may not lie. use: [limit, tier, item]; limit 0 is capacity (B), limit 1 is
+    rate (share of the tier's time). limits: [limit, tier], above 0, inf where there is none. like: [item, feature]:
+    numbers by which items are alike; items of equal features have equal costs and uses, and both grow in proportion to
+    the features.
     """
 
     cost: Floats
@@ -44,6 +45,15 @@ class Problem:
                 total += (prices[limit, tier] / self.limits[limit, tier]) * self.use[limit, tier]
         return total
 
+    def part(self, items: Choice, limits: Floats) -> Problem:
+        """Return the problem of some items alone, under other limits."""
+        return Problem(self.cost[:, items], self.use[:, :, items], limits, self.like[items])
+
+    def possible(self) -> Problem:
+        """Return the problem with an infinite cost where an item alone breaks a limit."""
+        breaks = (self.use > self.limits[:, :, None] * (1 + np.array([0.0, 1e-9]))[:, None, None]).any(axis=0)
+        return replace(self, cost=np.where(breaks, np.inf, self.cost)) if breaks.any() else self
+
     def used(self, choice: Choice) -> Floats:
         """Return the share of each limit that a plan uses, [limit, tier]; 0 where there is no limit."""
         return loads(self, choice) / self.limits
@@ -56,7 +66,8 @@ class Problem:
             cost = self.priced(tier, prices)
             np.minimum(second, np.maximum(first, cost), out=second)
             np.minimum(first, cost, out=first)
-        return second - first
+        # An item without any choice has no second one that would be worse.
+        return np.where(np.isfinite(first), second - np.where(np.isfinite(first), first, 0.0), 0.0)
 
     def grouped(self, most: int) -> Problem:
         """Return a problem of at most so many items, each the sum of like ones: equal to a step of the logarithm."""
