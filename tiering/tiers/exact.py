@@ -76,7 +76,7 @@ def solve(problem: Problem, base: Choice, open_items: Choice, seconds: float, *,
     fixed = np.ones(problem.items, bool)
     fixed[open_items] = False
     taken = np.stack([problem.use[:, tier, fixed & (base == tier)].sum(axis=1) for tier in range(problem.tiers)], 1)
-    part = Problem(problem.cost[:, open_items], problem.use[:, :, open_items], problem.limits, problem.like[open_items])
+    part = problem.part(open_items, problem.limits)
     remaining = problem.limits - taken
     if (remaining < -1e-9 * np.where(np.isfinite(problem.limits), problem.limits, 0.0)).any():
         return None
