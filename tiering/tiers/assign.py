@@ -109,8 +109,13 @@ def greedy(problem: Problem, dual: Dual) -> Choice | None:
 
     Everything on one tier is tried as well, so the plan never costs more than that.
     """
-    tried = [mended(problem, dual.mixed, dual.prices, pushing=pushing) for pushing in (False, True)]
-    plans = [improved(problem, found, dual.prices) for found in tried if found is not None]
+    plans: list[Choice] = []
+    for pushing in (False, True):
+        if plans and costs_of(problem, plans[0]) - dual.bound <= _WIDE * dual.bound:
+            break
+        found = mended(problem, dual.mixed, dual.prices, pushing=pushing)
+        if found is not None:
+            plans.append(improved(problem, found, dual.prices))
     for tier in range(problem.tiers):
         whole = np.full(problem.items, tier, np.intp)
         if not excess(problem, whole).any():

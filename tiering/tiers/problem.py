@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -79,8 +80,9 @@ class Problem:
             key = np.zeros(self.items, np.int64)
             for column in np.rint(logs * per_octave).astype(np.int64).T:
                 key = key * (int(column.max()) + 1) + column
-            groups, member = np.unique(key, return_inverse=True)
-            if len(groups) <= most:
+            # Counting by hash costs a tenth of what sorting costs.
+            if pl.Series(key).n_unique() <= most:
+                member = np.unique(key, return_inverse=True)[1]
                 break
         else:
             member = (np.argsort(np.argsort(logs.sum(axis=1))) * most // self.items).astype(np.intp)
@@ -96,10 +98,10 @@ class Problem:
 
 def loads(problem: Problem, choice: Choice) -> Floats:
     """Return what a plan uses of each limit, [limit, tier], in the limit's unit."""
-    taken = np.empty((2, problem.tiers))
-    for tier in range(problem.tiers):
-        taken[:, tier] = problem.use[:, tier, choice == tier].sum(axis=1)
-    return taken
+    items = np.arange(problem.items)
+    return np.stack(
+        [np.bincount(choice, problem.use[limit][choice, items], problem.tiers) for limit in range(2)]
+    ).astype(np.float64)
 
 
 def excess(problem: Problem, choice: Choice) -> Floats:
