@@ -18,6 +18,7 @@ from tiering.cli import (
     export,
     info,
     model,
+    place,
     profile,
     recommend,
     trace,
@@ -99,6 +100,7 @@ app.add_typer(cache.cache, name="cache")
 app.add_typer(model.model, name="model")
 app.command("estimate")(estimate.estimate)
 app.command("recommend")(recommend.recommend)
+app.command("place")(place.place)
 
 
 def main() -> None:

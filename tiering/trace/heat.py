@@ -95,9 +95,9 @@ def trace_heat(batches: Iterable[pl.DataFrame], *, root: Path | None = None, sou
             action="Record one that does: tiering trace -o run.parquet -- COMMAND",
         )
     if nameless:
-        notes.append(f"{format_count(nameless)} files without a name are left out.")
+        notes.append(f"Left out, files without a name: {format_count(nameless)}.")
     if gone:
-        notes.append(f"{format_count(gone)} files that the trace deletes or renames are left out.")
+        notes.append(f"Left out, files that the trace deletes or renames: {format_count(gone)}.")
     files = table.filter(pl.col("path").is_not_null(), ~pl.col("gone"))
     # Several identities may share one name: a file that was replaced, and its successor.
     files = (

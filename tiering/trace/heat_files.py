@@ -112,9 +112,9 @@ def _below_root(heat: Heat, root: Path) -> Heat:
     missing = len(touched.join(real, on="path", how="anti"))
     notes = list(heat.notes)
     if odd:
-        notes.append(f"{format_count(odd)} files whose names are not UTF-8 are left out and stay where they are.")
+        notes.append(f"Left out, with names that are not UTF-8: {format_count(odd)}. They stay where they are.")
     if missing:
-        notes.append(f"{format_count(missing)} files of the trace are no longer below {root} and are left out.")
+        notes.append(f"Left out, in the trace but no longer below {root}: {format_count(missing)}.")
     if len(touched) == missing:
         notes.append(f"The trace touches no file below {root}: was it recorded under another path?")
     return Heat(files.select(HEAT_SCHEMA.names()).sort("path"), heat.duration, str(root), tuple(notes))
