@@ -40,7 +40,8 @@ def run_all(page: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/tutorial.md", "docs/converting.md", "docs/serving.md", "docs/traces.md"]
+    "page",
+    ["README.md", "docs/tutorial.md", "docs/converting.md", "docs/serving.md", "docs/traces.md", "docs/placement.md"],
 )
 def test_commands_and_code_run_as_shown(place, page):
     run_all(page)
