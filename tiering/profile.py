@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tiering.dataset.profile import DatasetProfile
 from tiering.errors import ProfileError
 from tiering.trace.summary import TraceProfile
+
+_SNIFFED: Final = 4096
 
 
 class Profile(BaseModel):
@@ -33,6 +35,16 @@ def write_profile(profile: Profile, path: str | Path) -> None:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_profile(path: str | Path) -> bool:
+    """Tell whether a file is a profile.json, by how it begins. Raises OSError."""
+    if Path(path).is_dir():
+        return False
+    # Some trace formats are JSON as well, so the first brace alone does not tell.
+    with Path(path).open("rb") as file:
+        start = file.read(_SNIFFED).lstrip()
+    return start.startswith(b"{") and b'"tiering-profile"' in start
 
 
 def read_profile(path: str | Path) -> Profile:

@@ -41,7 +41,15 @@ def run_all(page: str) -> None:
 
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "docs/tutorial.md", "docs/converting.md", "docs/serving.md", "docs/traces.md", "docs/report.md"],
+    [
+        "README.md",
+        "docs/tutorial.md",
+        "docs/converting.md",
+        "docs/serving.md",
+        "docs/traces.md",
+        "docs/report.md",
+        "docs/placement.md",
+    ],
 )
 def test_commands_and_code_run_as_shown(place, page):
     run_all(page)

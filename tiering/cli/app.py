@@ -18,6 +18,7 @@ from tiering.cli import (
     export,
     info,
     model,
+    place,
     profile,
     recommend,
     report,
@@ -101,6 +102,7 @@ app.add_typer(model.model, name="model")
 app.command("estimate")(estimate.estimate)
 app.command("recommend")(recommend.recommend)
 app.command("report")(report.report)
+app.command("place")(place.place)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tiering.cli.cache_size import size
 from tiering.cli.output import JsonFlag, emit_json, note, out, table
 from tiering.units import format_bytes, format_count
 
@@ -110,6 +111,9 @@ def clear(
         note(f"Removed {name}")
     if not names:
         note("The cache was empty.")
+
+
+cache.command("size")(size)
 
 
 def _chosen(directory: Path | None) -> Path:

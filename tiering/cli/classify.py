@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from tiering.trace.summary import TraceProfile
     from tiering.workload.model import Verdict
 
-_SNIFFED = 4096
-
 
 def classify(
     source: Annotated[
@@ -49,6 +47,7 @@ def classify(
     Example: `tiering classify train.strace`
     """
     # Imported here so that `tiering --help` does not wait for Polars and scikit-learn.
+    from tiering.profile import is_profile
     from tiering.workload.model import classify as judge
     from tiering.workload.model import load
 
@@ -56,7 +55,7 @@ def classify(
         chosen = load(model) if model is not None else None
         traces = (
             _of_profile(source)
-            if _is_profile(source)
+            if is_profile(source)
             else [_of_trace(source, dataset, lenient=lenient, columns=columns)]
         )
         verdicts = [(trace.source, judge(trace, chosen)) for trace in traces]
@@ -76,15 +75,6 @@ def _rows(verdict: Verdict) -> Iterator[tuple[str, str]]:
         yield "because" if fact.weight >= 0 else "despite", fact.text
     for line in verdict.notes:
         yield "note", line
-
-
-def _is_profile(path: Path) -> bool:
-    if path.is_dir():
-        return False
-    # Some trace formats are JSON as well, so the first brace alone does not tell.
-    with path.open("rb") as file:
-        start = file.read(_SNIFFED).lstrip()
-    return start.startswith(b"{") and b'"tiering-profile"' in start
 
 
 def _of_profile(path: Path) -> list[TraceProfile]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import json
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +30,26 @@ def out() -> Console:
 def talk() -> Console:
     """Return the console for progress, warnings and errors."""
     return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def solver_aside() -> Iterator[None]:
+    """Send what C code prints on stdout to nowhere, for the block.
+
+    HiGHS prints lines of its own, which would stand in the middle of a JSON document. For the command line alone: the
+    whole process is ours there. C's buffer is emptied before stdout is put back, for it may be written only then.
+    """
+    sys.stdout.flush()
+    kept = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        ctypes.CDLL(None).fflush(None)
+        os.dup2(kept, 1)
+        os.close(nowhere)
+        os.close(kept)
 
 
 def note(message: str) -> None:

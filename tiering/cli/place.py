@@ -1,0 +1,221 @@
+"""`tiering place`: which file should lie on which tier, for the least cost that room and rates allow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from tiering.cli.output import JsonFlag, emit_json, note, out, solver_aside, table, talk
+from tiering.errors import UsageError
+from tiering.units import format_bytes, format_count, parse_bytes
+
+if TYPE_CHECKING:
+    from tiering.tiers.placement import Placement, Summary
+
+#: Columns that the table needs.
+WIDTH = 150
+
+
+def place(
+    trace: Annotated[
+        Path, typer.Argument(metavar="TRACE|HEAT.csv", help="I/O trace of a run, or a table written by --heat.")
+    ],
+    capacity: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TIER[=SIZE]",
+            help="Tier that takes part and its room; without SIZE the catalog's. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    by: Annotated[
+        Literal["file", "directory"], typer.Option(help="What moves as one. Packed stores always do.")
+    ] = "file",
+    root: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Place all files below DIR, untouched ones too, with their real sizes."),
+    ] = None,
+    runs: Annotated[
+        float | None,
+        typer.Option(
+            metavar="COUNT", help="How often a month what the trace shows happens; by default it never stops."
+        ),
+    ] = None,
+    duration: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="What the trace spans, where its times do not tell."),
+    ] = None,
+    hour_price: Annotated[float, typer.Option(min=0, metavar="USD", help="What an hour of waiting costs.")] = 2.0,
+    in_flight: Annotated[int, typer.Option(min=1, help="Requests that wait at the same time.")] = 1,
+    most_busy: Annotated[float, typer.Option(help="Share of its time that a tier may be busy.")] = 1.0,
+    catalog: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", envvar="TIERING_CATALOG", help="TOML file that overrides or adds tiers."),
+    ] = None,
+    what_if: Annotated[
+        Path | None,
+        typer.Option(metavar="OTHER.toml", help="A second catalog, to compare with the first."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the plan: .csv or .json.")
+    ] = None,
+    lists: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the file lists of each tier for rsync and rclone.")
+    ] = None,
+    heat: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the heat of each file as CSV.")] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="FIELD=COLUMN,...", help="Columns of a trace that is a table, as in tiering profile."),
+    ] = None,
+    lenient: Annotated[bool, typer.Option("--lenient", help="Skip and count damaged lines of a trace.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Assign files or directories to storage tiers for the least monthly cost within their room and rates.
+
+    Nothing is moved: the plan, the lists and the commands to type are all that is made.
+
+    Example: `tiering place run.parquet --capacity nvme=10TB --capacity hdd=100TB --capacity object --lists lists/`
+    """
+    # Imported here so that `tiering --help` does not wait for Polars and SciPy.
+    from tiering.tiers.catalog import load_catalog
+    from tiering.tiers.lists import commands, write_lists, write_plan
+    from tiering.tiers.placement import place as plan
+    from tiering.trace.heat_files import heat_of, write_heat
+    from tiering.trace.readers.headed import parse_mapping
+
+    room = dict(_room(capacity or []))
+    catalogs = [load_catalog(catalog)] + ([load_catalog(what_if)] if what_if is not None else [])
+    with talk().status(f"Reading {trace}"):
+        found = heat_of(
+            trace, root=root, lenient=lenient, columns=parse_mapping(columns) if columns is not None else None
+        )
+    if heat is not None:
+        write_heat(found, heat)
+        note(f"Wrote {heat}.")
+    with talk().status("Placing"), solver_aside():
+        plans = [
+            plan(
+                found,
+                room,
+                tiers=tiers,
+                by=by,
+                runs=runs,
+                duration=duration,
+                hour_usd=hour_price,
+                in_flight=in_flight,
+                most_busy=most_busy,
+            )
+            for tiers in catalogs
+        ]
+    written = write_lists(plans[0], lists) if lists is not None else ()
+    if output is not None:
+        write_plan(plans[0], output)
+        note(f"Wrote {output}.")
+    if json:
+        other = {"what_if": plans[1].summary} if what_if is not None else {}
+        emit_json({"plan": plans[0].summary, **other, "lists": written})
+        return
+    _show(plans[0].summary)
+    if what_if is not None:
+        _compare(plans, ("catalog" if catalog is None else catalog.name, what_if.name))
+    for line in plans[0].summary.notes:
+        note(f"Note: {line}")
+    for each in written:
+        if each.awkward is not None:
+            note(
+                f"Note: no list for rclone of {each.tier}: it cannot hold the name {each.awkward!r}. "
+                "rsync's list holds every name."
+            )
+    typed = commands(plans[0], written, catalogs[0])
+    if typed:
+        note("Nothing was moved. To copy, put your places for TO_... and type:")
+        for line in typed:
+            note(f"  {line}")
+
+
+def _room(given: Sequence[str]) -> Iterator[tuple[str, int | None]]:
+    seen = set()
+    for word in given:
+        name, equals, size = word.partition("=")
+        if not name or (equals and not size) or name in seen:
+            found = "that tier twice" if name in seen else repr(word)
+            raise UsageError(f"--capacity {word}", expected="TIER or TIER=SIZE, each tier once", found=found)
+        seen.add(name)
+        yield name, parse_bytes(size) if size else None
+
+
+def _show(found: Summary) -> None:
+    console = out()
+    # A figure cut short would be a wrong one.
+    console.width = max(console.width, WIDTH)
+    shown = table("tier", "files", "bytes", "of room", "busy", "storage", "access", "waiting", "USD/month", "all here")
+    for share in found.tiers:
+        shown.add_row(
+            share.tier,
+            format_count(share.files),
+            format_bytes(share.bytes),
+            "-" if share.capacity is None else _percent(share.bytes / share.capacity),
+            _percent(share.busy),
+            _usd(share.storage_usd),
+            _usd(share.access_usd),
+            _usd(share.waiting_usd),
+            _usd(share.monthly_usd),
+            "cannot" if share.alone_usd is None else _usd(share.alone_usd),
+        )
+    parts = [
+        sum(getattr(share, name) for share in found.tiers) for name in ("storage_usd", "access_usd", "waiting_usd")
+    ]
+    shown.add_row(
+        "in all",
+        format_count(found.files),
+        format_bytes(found.bytes),
+        "",
+        "",
+        *map(_usd, (*parts, found.monthly_usd)),
+        "",
+    )
+    console.print(shown)
+    console.print(_quality(found), markup=False, soft_wrap=True)
+
+
+def _quality(found: Summary) -> str:
+    if found.proven:
+        return "No plan costs less (to 0.01 %)."
+    gap = 100 * found.gap
+    shown = f"{gap:.2g}" if gap < 10 else f"{gap:.0f}"
+    return f"Within {shown} % of the optimum: no plan costs less than {_usd(found.bound_usd)} USD a month."
+
+
+def _compare(plans: Sequence[Placement], names: tuple[str, str]) -> None:
+    console = out()
+    console.width = max(console.width, WIDTH)
+    shown = table(
+        "tier", *(f"{what}, {name}" for what in ("files", "bytes", "busy", "waiting h", "USD/month") for name in names)
+    )
+    one, two = (plan.summary for plan in plans)
+    for first, second in zip(one.tiers, two.tiers, strict=True):
+        shown.add_row(
+            first.tier,
+            *(format_count(each.files) for each in (first, second)),
+            *(format_bytes(each.bytes) for each in (first, second)),
+            *(_percent(each.busy) for each in (first, second)),
+            *(f"{each.waiting_h:,.3g}" for each in (first, second)),
+            *(_usd(each.monthly_usd) for each in (first, second)),
+        )
+    console.print()
+    console.print(shown)
+    less = one.monthly_usd - two.monthly_usd
+    said = f"{_usd(abs(less))} USD a month {'less' if less > 0 else 'more'}" if less else "the same"
+    console.print(f"With {names[1]} it costs {said}.", markup=False, soft_wrap=True)
+
+
+def _usd(amount: float) -> str:
+    """Write money: cents, and three digits below a dollar."""
+    return f"{amount:,.2f}" if amount >= 1 or amount == 0 else "<0.01" if amount < 0.005 else f"{amount:.3g}"
+
+
+def _percent(share: float) -> str:
+    return "0 %" if share == 0 else "<0.1 %" if share < 0.001 else f"{100 * share:.3g} %"
