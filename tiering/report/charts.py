@@ -5,8 +5,6 @@ Colours are names ("c1", "text") that the page replaces by those of its light or
 
 from __future__ import annotations
 
-import html
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +12,7 @@ import numpy as np
 
 from tiering.dataset.profile import DatasetProfile
 from tiering.report.advice import Advice
+from tiering.report.figures import axis, bars_of, curve_of, escaped, figure_of, scale
 from tiering.report.gather import TracePart
 from tiering.trace.summary import TraceProfile
 from tiering.trace.timeline import Timeline
@@ -42,14 +41,14 @@ def of_dataset(dataset: DatasetProfile) -> list[Chart]:
             "File sizes",
             f"Half of the files are at most {format_bytes(sizes['0.5'])}, 95 % at most {format_bytes(sizes['0.95'])}, "
             f"the largest is {format_bytes(sizes['1'])}.",
-            _figure(
+            figure_of(
                 [
-                    _line(
+                    curve_of(
                         [max(size, 1) for size, _ in points], [100 * share for _, share in points], "files", "c1", True
                     )
                 ],
-                x=_axis("file size (B)", type="log", exponentformat="SI", dtick="D2"),
-                y=_axis("files at most this large (%)", range=[0, 103]),
+                x=axis("file size (B)", type="log", exponentformat="SI", dtick="D2"),
+                y=axis("files at most this large (%)", range=[0, 103]),
             ),
             ("share of files", "at most"),
             [(f"{100 * share:g} %", format_bytes(size)) for size, share in points],
@@ -64,7 +63,7 @@ def of_dataset(dataset: DatasetProfile) -> list[Chart]:
                 "Image shapes",
                 f"{format_count(dataset.distinct_shapes)} different shapes in {format_count(seen)} headers read; the "
                 f"most common is {shapes[0][0]}, {100 * shapes[0][1] / max(seen, 1):.0f} % of them.",
-                _bars(shapes, "images of those looked at"),
+                bars_of(shapes, "images of those looked at"),
                 ("shape", "images"),
                 [(name, format_count(count)) for name, count in shapes],
             )
@@ -87,7 +86,7 @@ def of_trace(part: TracePart, number: int) -> list[Chart]:
             f"verdict-{number}",
             "How likely each workload is",
             f"{odds[0][0]} is the likeliest, with {100 * odds[0][1]:.1f} %.",
-            _bars([(name, round(100 * share, 2)) for name, share in odds], "probability (%)"),
+            bars_of([(name, round(100 * share, 2)) for name, share in odds], "probability (%)"),
             ("workload", "probability"),
             [(name, f"{100 * share:.1f} %") for name, share in odds],
         )
@@ -99,7 +98,7 @@ def of_advice(advice: Advice) -> Chart:
     """Return the plot of cost against epoch time, with the Pareto front as a line."""
     front = sorted((row for row in advice.rows if row.on_frontier), key=lambda row: row.usd)
     data = (
-        [_line([row.usd for row in front], [row.epoch_s for row in front], "Pareto front", "c3", False)]
+        [curve_of([row.usd for row in front], [row.epoch_s for row in front], "Pareto front", "c3", False)]
         if front
         else []
     )
@@ -114,7 +113,7 @@ def of_advice(advice: Advice) -> Chart:
                 "type": "scatter",
                 "mode": "markers+text" if mark else "markers",
                 "name": label,
-                "text": [label if mark else _shown(row.name) for row in rows],
+                "text": [label if mark else escaped(row.name) for row in rows],
                 "textposition": "top center",
                 "x": [row.usd for row in rows],
                 "y": [row.epoch_s for row in rows],
@@ -125,10 +124,10 @@ def of_advice(advice: Advice) -> Chart:
         "pareto",
         "Cost against epoch time",
         f"Lower and further left is better. {advice.summary}",
-        _figure(
+        figure_of(
             data,
-            x=_axis("cost (USD/month)", **_scale([row.usd for row in advice.rows])),
-            y=_axis("time of a later epoch (s)", **_scale([row.epoch_s for row in advice.rows])),
+            x=axis("cost (USD/month)", **scale([row.usd for row in advice.rows])),
+            y=axis("time of a later epoch (s)", **scale([row.epoch_s for row in advice.rows])),
             height=440,
         ),
         ("option", "", "USD/month", "s of a later epoch", "on the Pareto front"),
@@ -144,7 +143,7 @@ def _timeline(line: Timeline, trace: TraceProfile, number: int) -> Chart:
     kinds = [("read", line.read, "c1"), ("written", line.written, "c2"), ("accessed", line.accessed, "c3")]
     kinds = [kind for kind in kinds if kind[1].any()]
     data = [
-        _line(times, [float(f"{rate:.5g}") for rate in sums / line.bin_s], name, colour, False)
+        curve_of(times, [float(f"{rate:.5g}") for rate in sums / line.bin_s], name, colour, False)
         for name, sums, colour in kinds
     ]
     for one in data:
@@ -152,7 +151,7 @@ def _timeline(line: Timeline, trace: TraceProfile, number: int) -> Chart:
     starts = trace.epochs_found.boundaries if trace.epochs_found is not None else []
     # More lines than this would hide what they divide.
     shown = starts if len(starts) <= 60 else []
-    figure = _figure(data, x=_axis("time since the trace began (s)"), y=_axis("rate (B/s)", exponentformat="SI"))
+    figure = figure_of(data, x=axis("time since the trace began (s)"), y=axis("rate (B/s)", exponentformat="SI"))
     figure["layout"]["shapes"] = [
         {
             "type": "line",
@@ -200,24 +199,22 @@ def _heat(line: Timeline, number: int) -> Chart:
     times = [round(float(at), 9) for at in (np.arange(line.heat.shape[1]) + 0.5) * line.heat_bin_s]
     sampled = "" if line.rate == 1 else f" They are a sample: {100 * line.rate:.2g} % of all files."
     values = [[round(float(v), 2) if v else None for v in row] for row in np.log10(np.maximum(line.heat, 1))]
-    figure = _figure(
+    figure = figure_of(
         [
             {
                 "type": "heatmap",
                 "x": times,
                 "y": list(range(len(line.rows))),
                 "z": values,
-                "text": [_shown(row) for row in line.rows],
                 "colorscale": "heat",
                 "colorbar": {"title": {"text": "log10 B"}, "thickness": 12},
                 "hovertemplate": "row %{y}, %{x:.3g} s: 10^%{z} B<extra></extra>",
             }
         ],
-        x=_axis("time since the trace began (s)"),
-        y=_axis("files, in order of path", autorange="reversed", showgrid=False),
+        x=axis("time since the trace began (s)"),
+        y=axis("files, in order of path", autorange="reversed", showgrid=False),
         height=460,
     )
-    del figure["data"][0]["text"]
     return Chart(
         f"heat-{number}",
         "Accesses to files over time",
@@ -246,7 +243,7 @@ def _shares(trace: TraceProfile, number: int) -> Chart:
         "What the bytes moved were",
         f"{100 * trace.reread_share:.3g} % of all bytes moved were read again, "
         f"{100 * trace.write_share:.3g} % written.",
-        _bars([(name, float(f"{100 * size / whole:.4g}")) for name, size in parts], "share of bytes moved (%)"),
+        bars_of([(name, float(f"{100 * size / whole:.4g}")) for name, size in parts], "share of bytes moved (%)"),
         ("part", "bytes", "share"),
         [(name, format_bytes(size), f"{100 * size / whole:.3g} %") for name, size in parts],
     )
@@ -261,59 +258,14 @@ def _misses(trace: TraceProfile, number: int) -> Chart:
         "Miss ratio against cache size",
         f"With {format_bytes(half.cache_bytes)} a cache that fills once misses {100 * half.static:.0f} % of the reads, "
         f"an LRU cache {100 * half.lru:.0f} %.",
-        _figure(
+        figure_of(
             [
-                _line(sizes, [100 * point.static for point in curve], "filled once", "c1", False),
-                _line(sizes, [100 * point.lru for point in curve], "LRU", "c2", False),
+                curve_of(sizes, [100 * point.static for point in curve], "filled once", "c1", False),
+                curve_of(sizes, [100 * point.lru for point in curve], "LRU", "c2", False),
             ],
-            x=_axis("cache size (B)", exponentformat="SI", rangemode="tozero"),
-            y=_axis("reads missed (%)", range=[0, 103]),
+            x=axis("cache size (B)", exponentformat="SI", rangemode="tozero"),
+            y=axis("reads missed (%)", range=[0, 103]),
         ),
         ("cache", "filled once", "LRU"),
         [(format_bytes(p.cache_bytes), f"{100 * p.static:.1f} %", f"{100 * p.lru:.1f} %") for p in curve],
     )
-
-
-def _line(x: Sequence[float], y: Sequence[float], name: str, colour: str, points: bool) -> dict[str, Any]:
-    mode = "lines+markers" if points else "lines"
-    return {"type": "scatter", "mode": mode, "name": name, "x": x, "y": y, "line": {"color": colour, "width": 2}}
-
-
-def _bars(items: Sequence[tuple[str, float]], unit: str) -> dict[str, Any]:
-    return _figure(
-        [
-            {
-                "type": "bar",
-                "orientation": "h",
-                "x": [value for _, value in items],
-                "y": [_shown(name) for name, _ in items],
-                "text": [f"{value:,.4g}" for _, value in items],
-                "textposition": "outside",
-                "cliponaxis": False,
-                "marker": {"color": "c1"},
-            }
-        ],
-        x=_axis(unit, range=[0, 1.15 * max((value for _, value in items), default=1) or 1]),
-        y=_axis("", autorange="reversed", type="category"),
-        height=110 + 26 * len(items),
-    )
-
-
-def _axis(title: str, **more: Any) -> dict[str, Any]:
-    return {"title": {"text": title}, "automargin": True, **more}
-
-
-def _scale(values: Sequence[float]) -> dict[str, Any]:
-    """Return a logarithmic axis where values differ much, and all can be on one."""
-    low, high = min(values), max(values)
-    return {"type": "log", "exponentformat": "none"} if 0 < low < high / 20 else {"rangemode": "tozero"}
-
-
-def _figure(data: list[dict[str, Any]], *, x: dict[str, Any], y: dict[str, Any], height: int = 340) -> dict[str, Any]:
-    layout = {"xaxis": x, "yaxis": y, "height": height, "showlegend": len(data) > 1}
-    return {"data": data, "layout": layout}
-
-
-def _shown(text: str) -> str:
-    """Plotly takes some markup in labels for what it says: a file's name must not be that."""
-    return html.escape(text)

@@ -1,0 +1,56 @@
+"""Plotly figures as plain data: curves, bars, and the axes they stand on."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+
+def curve_of(x: Sequence[float], y: Sequence[float], name: str, colour: str, points: bool) -> dict[str, Any]:
+    """Return one line of a figure, with marks on its points where `points` says so."""
+    mode = "lines+markers" if points else "lines"
+    return {"type": "scatter", "mode": mode, "name": name, "x": x, "y": y, "line": {"color": colour, "width": 2}}
+
+
+def bars_of(items: Sequence[tuple[str, float]], unit: str) -> dict[str, Any]:
+    """Return a figure of one horizontal bar for each (name, value)."""
+    return figure_of(
+        [
+            {
+                "type": "bar",
+                "orientation": "h",
+                "x": [value for _, value in items],
+                "y": [escaped(name) for name, _ in items],
+                "text": [f"{value:,.4g}" for _, value in items],
+                "textposition": "outside",
+                "cliponaxis": False,
+                "marker": {"color": "c1"},
+            }
+        ],
+        x=axis(unit, range=[0, 1.15 * max((value for _, value in items), default=1) or 1]),
+        y=axis("", autorange="reversed", type="category"),
+        height=110 + 26 * len(items),
+    )
+
+
+def axis(title: str, **more: Any) -> dict[str, Any]:
+    """Return an axis with this title; `more` are Plotly's own settings."""
+    return {"title": {"text": title}, "automargin": True, **more}
+
+
+def scale(values: Sequence[float]) -> dict[str, Any]:
+    """Return a logarithmic axis where values differ much, and all can be on one."""
+    low, high = min(values), max(values)
+    return {"type": "log", "exponentformat": "none"} if 0 < low < high / 20 else {"rangemode": "tozero"}
+
+
+def figure_of(data: list[dict[str, Any]], *, x: dict[str, Any], y: dict[str, Any], height: int = 340) -> dict[str, Any]:
+    """Return a figure of these traces (Plotly's word for lines and bars)."""
+    layout = {"xaxis": x, "yaxis": y, "height": height, "showlegend": len(data) > 1}
+    return {"data": data, "layout": layout}
+
+
+def escaped(text: str) -> str:
+    """Plotly takes some markup in labels for what it says: a file's name must not be that."""
+    return html.escape(text)
