@@ -35,7 +35,7 @@ def test_medians_are_of_what_is_known(small):
 def test_even_a_small_corpus_beats_the_plain_rule_on_unfinished_runs(small):
     figures = cross_validate(0, small)
     names = {f"{kind}_{what}" for kind in ("f1", "rule", "answered", "accuracy") for what in ("whole", "0.25")}
-    assert set(figures) == names | {"calibration_error"}
+    assert set(figures) == names | {"answered", "accuracy", "calibration_error"}
     assert figures["f1_0.25"] > figures["rule_0.25"]
     assert all(0 <= value <= 1 for value in figures.values() if not math.isnan(value))
 
@@ -43,9 +43,8 @@ def test_even_a_small_corpus_beats_the_plain_rule_on_unfinished_runs(small):
 def test_recorded_programs_are_many_and_of_every_workload():
     runs = [each for each in recorded() if each.part == "whole"]
     assert len(runs) >= 40
-    assert len({each.program for each in runs}) >= 15
+    assert len({each.family for each in runs}) >= 15
     assert {each.workload for each in runs} == set(WORKLOADS)
-    assert all(each.vector.shape == (len(FEATURE_NAMES),) for each in recorded())
 
 
 def test_of_recorded_programs_that_were_held_out_hardly_one_is_misjudged():
@@ -56,7 +55,8 @@ def test_of_recorded_programs_that_were_held_out_hardly_one_is_misjudged():
 
 def test_the_shipped_model_carries_its_figures():
     figures = shipped().figures
-    assert figures["f1_whole"] >= 0.95
+    assert figures["f1_whole"] >= 0.97
+    assert figures["accuracy"] >= 0.98
     assert figures["f1_whole"] > figures["rule_whole"]
     assert figures["f1_0.25"] >= 0.8
     assert figures["f1_0.25"] > figures["rule_0.25"] + 0.05

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.workload.traces import nothing, training
 from tiering.workload.explain import percent
-from tiering.workload.model import ABSTAIN_BELOW, FEATURE_NAMES, WORKLOADS, Model, classify
+from tiering.workload.model import BLOCK_ABOVE, FEATURE_NAMES, FORECAST_ABOVE, SHOWN_ABOVE, WORKLOADS, Model, classify
 
 
 class Fixed:
@@ -82,7 +82,30 @@ def test_below_the_threshold_there_is_no_verdict_but_the_two_likeliest():
     assert verdict.workload == "inconclusive"
     assert verdict.probability == 0.55
     assert "re-read-heavy (55 %) and read-once (30 %)" in verdict.notes[-1]
-    assert classify(training(), fixed(ABSTAIN_BELOW, 0.1, 0.2, 0.1)).workload == "re-read-heavy"
+
+
+def once(**changes):
+    """A pass over everything: so far, nothing was read again."""
+    return training(bytes_reread=0, reread_share=0.0, epochs=1.0, writes=0, bytes_written=0, write_share=0.0, **changes)
+
+
+@pytest.mark.parametrize(
+    ("trace", "best", "bound"),
+    [
+        (training(), "re-read-heavy", SHOWN_ABOVE),
+        (once(), "re-read-heavy", FORECAST_ABOVE),
+        (once(), "read-once", FORECAST_ABOVE),
+        (once(level="block"), "read-once", BLOCK_ABOVE),
+        (once(level="block"), "re-read-heavy", FORECAST_ABOVE),
+    ],
+)
+def test_more_is_asked_of_what_the_trace_does_not_show_yet(trace, best, bound):
+    def chances(highest):
+        return fixed(*(highest if name == best else (1 - highest) / 3 for name in WORKLOADS))
+
+    assert classify(trace, chances(bound - 0.01)).workload == "inconclusive"
+    capped = trace.level == "block" and bound > 0.85
+    assert classify(trace, chances(bound)).workload == ("inconclusive" if capped else best)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +150,8 @@ def test_any_trace_gets_a_verdict_that_adds_up(reread, write, order, files, cove
     assert set(verdict.probabilities) == set(WORKLOADS)
     assert sum(verdict.probabilities.values()) == pytest.approx(1)
     assert verdict.probability == max(verdict.probabilities.values())
-    assert (verdict.workload == "inconclusive") == (verdict.probability < ABSTAIN_BELOW)
+    assert verdict.workload == "inconclusive" or verdict.probability >= SHOWN_ABOVE
+    assert verdict.workload != "inconclusive" or verdict.probability < FORECAST_ABOVE
     weights = [abs(fact.weight) for fact in verdict.facts]
     assert len(weights) == 3
     assert weights == sorted(weights, reverse=True)

@@ -21,7 +21,7 @@ def train(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where the model goes.")],
     seed: _Seed = 0,
 ) -> None:
-    """Train a model on the generated corpus and the recorded programs, and cross-validate it: some two minutes.
+    """Train a model on the generated corpus and the recorded programs, and cross-validate it: a few minutes.
 
     The same seed and the same versions of the packages give the same model, bit for bit.
 
@@ -39,7 +39,7 @@ def train(
 
 @model.command()
 def evaluate(seed: _Seed = 0, json: JsonFlag = False) -> None:
-    """Cross-validate: judge each family and each program by a model that has not seen it. Some two minutes.
+    """Cross-validate: judge each family and each program by a model that has not seen it. A few minutes.
 
     Example: `tiering model evaluate`
     """
@@ -82,7 +82,10 @@ def _show(figures: Mapping[str, float]) -> None:
         for part in real:
             made.add_row(_words(part), *(f"{figures[f'{name}_{part}']:.0f}" for name in names))
         out().print(made)
-    out().print(f"\nExpected calibration error of forecasts: {figures['calibration_error']:.3f}")
+    out().print(
+        f"\nVerdicts on generated runs: {100 * figures['accuracy']:.1f} % right, on {100 * figures['answered']:.1f} %."
+    )
+    out().print(f"Expected calibration error of forecasts: {figures['calibration_error']:.3f}")
 
 
 def _words(part: str) -> str:

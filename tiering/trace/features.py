@@ -114,6 +114,7 @@ def profile_trace(
     used = int((is_read | is_written).sum())
     opened = files.filter(pl.col("opens") > 0)
     again = opened.filter(pl.col("opens") > 1)["opens"]
+    highest = files.filter(pl.col("bytes_read") > 0)["highest_read"]
     unique_written = min(totals["bytes_written"], round(length(over_groups(written.merged())) / written.rate))
     placed = sums.placed_bytes_written
     references = sample.references()
@@ -146,7 +147,9 @@ def profile_trace(
         read_write_files=_share(int((is_read & is_written).sum()), used),
         sequentiality=_share(sequential, totals["reads"]),
         order_randomness=visits.randomness(files),
-        file_size_mean=_share(int(files["highest_read"].sum()), int((files["bytes_read"] > 0).sum())),
+        file_size_mean=_share(int(highest.sum()), len(highest)),
+        file_size_spread=float(np.log10(np.maximum(highest.to_numpy(), 1)).std()) if len(highest) else 0.0,
+        file_coverage=min(1.0, _share(unique, int(highest.sum()) / tally.rate)),
         epochs=_share(totals["bytes_read"], first_reads),
         coverage=_coverage(by_file, files, dataset_bytes),
         epochs_found=passes(references, span.begin),

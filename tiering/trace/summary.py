@@ -67,6 +67,12 @@ class TraceProfile(BaseModel):
         description="how random the order of visits to files is: 0 sorted or repeated, 1 as in a shuffle"
     )
     file_size_mean: float = Field(description="mean over read files of the highest byte read")
+    file_size_spread: float = Field(
+        default=0.0, description="standard deviation over read files of log10 of the highest byte read"
+    )
+    file_coverage: float = Field(
+        default=0.0, description="unique_bytes_read / sum over read files of the highest byte read"
+    )
     epochs: float = Field(
         description="passes: bytes_read / (bytes_read - bytes_reread); 1 is a single pass, 0 no reads"
     )

@@ -29,6 +29,8 @@ FEATURE_NAMES: tuple[str, ...] = (
     "read_size",
     "write_size",
     "write_call_share",
+    "file_coverage",
+    "unrepeated",
 )
 
 
@@ -37,7 +39,9 @@ def features(trace: TraceProfile) -> npt.NDArray[np.float64]:
 
     NaN stands for what the trace cannot tell: coverage where the dataset is not known, everything about opening
     where no open was traced, everything about reads where there were none. file_size, read_size and write_size are
-    log10 of bytes; mapped_share is mapped / (mapped + moved) bytes; the others are as TraceProfile has them.
+    log10 of bytes; mapped_share is mapped / (mapped + moved) bytes; unrepeated is the share of the bytes read that
+    uniform draws with replacement would have read again by now, less the share that was: above 0 each byte is drawn
+    once, as in an epoch. The others are as TraceProfile has them.
     """
     moved = trace.bytes_read + trace.bytes_written
     opened, read = trace.opens > 0, trace.bytes_read > 0
@@ -61,9 +65,18 @@ def features(trace: TraceProfile) -> npt.NDArray[np.float64]:
         "read_size": _log(trace.bytes_read / max(1, trace.reads)) if read else math.nan,
         "write_size": _log(trace.bytes_written / max(1, trace.writes)) if trace.bytes_written else math.nan,
         "write_call_share": trace.writes / max(1, trace.reads + trace.writes),
+        "file_coverage": trace.file_coverage if read else math.nan,
+        "unrepeated": _unrepeated(trace) if read else math.nan,
     }
     return np.array([values[name] for name in FEATURE_NAMES])
 
 
 def _log(size: float) -> float:
     return math.log10(max(size, 1.0))
+
+
+def _unrepeated(trace: TraceProfile) -> float:
+    """Compare with draws of n out of N: of N, 1 - exp(-n/N) are expected to have been drawn at least once."""
+    covered = min(trace.file_coverage, 0.999)
+    expected = 1 + covered / math.log1p(-covered) if covered > 0 else 0.0
+    return expected - trace.bytes_reread / trace.bytes_read

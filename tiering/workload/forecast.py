@@ -28,9 +28,6 @@ _ACTION = "Use a model that this version of tiering has made: python -m tiering.
 #: Types that a model file may hold beside what skops trusts by itself: numbers, texts, NumPy arrays and the public
 #: estimators of scikit-learn. Nothing else is ever constructed.
 TRUSTED_TYPES: tuple[str, ...] = (
-    "sklearn.calibration.CalibratedClassifierCV",
-    "sklearn.calibration._CalibratedClassifier",
-    "sklearn.calibration._SigmoidCalibration",
     "sklearn.ensemble._forest.ExtraTreesClassifier",
     "sklearn.tree._classes.ExtraTreeClassifier",
     "sklearn.tree._tree.Tree",
@@ -39,7 +36,7 @@ TRUSTED_TYPES: tuple[str, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A calibrated classifier of feature vectors.
+    """A classifier of feature vectors.
 
     estimator: a scikit-learn classifier whose classes are the positions in WORKLOADS.
     medians: of each feature over the corpus, NaN left out; a typical trace, for explanations.

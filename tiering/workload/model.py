@@ -7,11 +7,13 @@ from tiering.workload.explain import Fact
 from tiering.workload.forecast import TRUSTED_TYPES, Model, load, save, shipped
 from tiering.workload.label import WORKLOADS, Workload
 from tiering.workload.train import cross_validate, train
-from tiering.workload.verdict import ABSTAIN_BELOW, Verdict, classify
+from tiering.workload.verdict import BLOCK_ABOVE, FORECAST_ABOVE, SHOWN_ABOVE, Verdict, classify
 
 __all__ = [
-    "ABSTAIN_BELOW",
+    "BLOCK_ABOVE",
     "FEATURE_NAMES",
+    "FORECAST_ABOVE",
+    "SHOWN_ABOVE",
     "TRUSTED_TYPES",
     "WORKLOADS",
     "Fact",

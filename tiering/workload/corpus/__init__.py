@@ -14,7 +14,7 @@ import polars as pl
 
 from tiering.trace.features import profile_trace
 from tiering.trace.summary import TraceProfile
-from tiering.workload.corpus import looking_up, mixing, relatives, scanning, training, writing
+from tiering.workload.corpus import kin, looking_up, mixing, relatives, scanning, training, writing
 from tiering.workload.corpus.rows import Run
 from tiering.workload.label import Workload, label
 
@@ -106,6 +106,10 @@ FAMILIES: tuple[Family, ...] = (
     Family(relatives.unpacking, "write-heavy"),
     Family(relatives.spilling_join, "mixed"),
     Family(relatives.copying, "mixed"),
+    Family(kin.language_pretraining, "write-heavy"),
+    Family(kin.tar_shards, "re-read-heavy"),
+    Family(kin.indexed_records, "re-read-heavy"),
+    Family(kin.object_gets, "read-once"),
 )
 
 
