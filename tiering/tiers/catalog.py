@@ -58,7 +58,7 @@ class Tier(BaseModel):
         default=0.0, ge=0, description="days that are paid for at least, once something is kept"
     )
     endurance: float | None = Field(default=None, gt=0, description="drive writes per day, where writes wear")
-    metadata_rate: float | None = Field(default=None, gt=0, description="look-ups (stat)/s of one thread, cold")
+    metadata_rate: float | None = Field(default=None, gt=0, description="look-ups (stat)/s, one at a time")
     sync_rate: float | None = Field(
         default=None, gt=0, description="writes of 4 KiB made durable (fsync)/s, one at a time"
     )
