@@ -89,7 +89,7 @@ def measure_mount(directory: Path, seconds: float, size: int, say: Callable[[str
     with _workspace(directory) as own, ExitStack() as stack:
         say("writing")
         path = own / "reads"
-        written, spent = _lay_out(path, size, seconds * _LAY)
+        written, spent = lay_out(path, size, seconds * _LAY)
         say("reading")
         plain = stack.enter_context(_opened(path))
         try:
@@ -106,7 +106,7 @@ def measure_mount(directory: Path, seconds: float, size: int, say: Callable[[str
         names = _small_files(own, seconds * _MAKE)
         small = _read_small(names, seconds * _OPEN)
         look = _look_up(names, seconds * _LOOK)
-        syncs, synced = _append(own / "log", seconds * _SYNC)
+        syncs, synced = append(own / "log", seconds * _SYNC)
     return MountFigures(
         points=points,
         write_bandwidth=written / spent,
@@ -140,9 +140,7 @@ def read_points(plain: int, direct: int, size: int, seconds: float) -> tuple[Rea
 
 def read_point(plain: int, direct: int, size: int, pattern: str, block: int, depth: int, seconds: float) -> Reads:
     """Make the reads of one point; see read_points."""
-    count = size // block
-    order = np.arange(count) if pattern == "sequential" else np.random.default_rng().permutation(count)
-    targets = zip(repeat(direct if direct >= 0 else plain), (order * block).tolist())
+    targets = zip(repeat(direct if direct >= 0 else plain), offsets(pattern, size // block, block))
     if direct >= 0:
         return read_many(targets, block, depth, seconds)
     if hasattr(os, "posix_fadvise"):
@@ -151,6 +149,13 @@ def read_point(plain: int, direct: int, size: int, pattern: str, block: int, dep
         ahead = os.POSIX_FADV_SEQUENTIAL if pattern == "sequential" else os.POSIX_FADV_RANDOM
         os.posix_fadvise(plain, 0, 0, ahead)
     return read_on_threads(targets, block, depth, seconds)
+
+
+def offsets(pattern: str, count: int, block: int) -> list[int]:
+    """Return where so many blocks begin, each once: in sequence, or in a random order."""
+    order = np.arange(count) if pattern == "sequential" else np.random.default_rng().permutation(count)
+    found: list[int] = (order * block).tolist()
+    return found
 
 
 def _point(pattern: Literal["random", "sequential"], depth: int, reads: Reads) -> ReadPoint:
@@ -187,7 +192,7 @@ def _opened(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _lay_out(path: Path, size: int, seconds: float) -> tuple[int, float]:
+def lay_out(path: Path, size: int, seconds: float) -> tuple[int, float]:
     """Write a file of random bytes, made durable every 64 MiB, while there is time; return its B and the s it took."""
     pool = memoryview(np.random.default_rng().bytes(_POOL))  # what repeats could be stored once
     pieces = size // _PIECE
@@ -261,7 +266,7 @@ def _look_up(names: list[Path], seconds: float) -> float:
     return done / taken
 
 
-def _append(path: Path, seconds: float) -> tuple[float, int]:
+def append(path: Path, seconds: float) -> tuple[float, int]:
     """Append 4 KiB and make it durable, again and again; return how often in a second, and B."""
     data, done = memoryview(os.urandom(_SMALL)), 0
     with path.open("xb", buffering=0) as file:
