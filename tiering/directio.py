@@ -35,8 +35,8 @@ class Reads:
 
     @property
     def bandwidth(self) -> float:
-        """B/s."""
-        return len(self.latencies) * self.block / self.seconds
+        """B/s; 0 where nothing was read."""
+        return len(self.latencies) * self.block / self.seconds if len(self.latencies) else 0.0
 
 
 class _Calls(NamedTuple):
