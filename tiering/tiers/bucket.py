@@ -6,7 +6,8 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -30,6 +31,8 @@ REQUESTS: Final = MOST_REQUESTS * (len(BLOCKS) * len(CONCURRENCY) + 2)
 _SMALL: Final = 4096
 _WRITERS: Final = 8
 _REQUEST_SECONDS: Final = 30
+#: s between attempts to clear up.
+_PAUSES: Final = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 _WRITE, _LOOK, _SYNC = 0.2, 0.05, 0.05
 
 
@@ -68,21 +71,24 @@ def measure_bucket(url: str, seconds: float, size: int, say: Callable[[str], Non
     obstore, store, base = open_bucket(url, "to measure what lies behind a URL", _REQUEST_SECONDS)
     below = url.removeprefix(base.rstrip("/")).strip("/")
     prefix = "/".join(part for part in (below, f"tiering-probe-{uuid.uuid4().hex}") if part)
+    first = f"{prefix}/first"
     with remote_errors(url):
-        _try(obstore, store, url, prefix)
+        with _refusing(url):
+            obstore.put(store, first, b"tiering", use_multipart=False)
         try:
+            with _refusing(url):
+                obstore.get_range(store, first, start=0, end=7)
+                obstore.delete(store, first)
             return asyncio.run(_measured(obstore, store, prefix, seconds, max(1, size // OBJECT), say))
         finally:
             with put_off():
-                _remove(obstore, store, prefix)
+                _remove(obstore, store, url, prefix)
 
 
-def _try(obstore: Any, store: Any, url: str, prefix: str) -> None:
-    key = f"{prefix}/first"
+@contextmanager
+def _refusing(url: str) -> Iterator[None]:
     try:
-        obstore.put(store, key, b"tiering", use_multipart=False)
-        same = bytes(obstore.get_range(store, key, start=0, end=7)) == b"tiering"
-        obstore.delete(store, key)
+        yield
     except Exception as error:
         raise MachineError(
             url,
@@ -90,13 +96,36 @@ def _try(obstore: Any, store: Any, url: str, prefix: str) -> None:
             found=f"{type(error).__name__}: {str(error).splitlines()[0]}",
             action="Check the address, the endpoint (AWS_ENDPOINT_URL for s3) and what the credentials allow.",
         ) from error
-    if not same:
-        raise MachineError(url, expected="the object that was written", found="another one")
 
 
-def _remove(obstore: Any, store: Any, prefix: str) -> None:
-    for chunk in obstore.list(store, prefix=f"{prefix}/"):
-        obstore.delete(store, [each["path"] for each in chunk])
+def _remove(obstore: Any, store: Any, url: str, prefix: str) -> None:
+    """Delete what lies below the prefix, until a listing finds nothing; a server that fails is asked again."""
+    failure: Exception | None = None
+    for pause in (0.0, *_PAUSES):
+        time.sleep(pause)
+        try:
+            found = [each["path"] for chunk in obstore.list(store, prefix=f"{prefix}/") for each in chunk]
+            if not found:
+                return
+            obstore.delete(store, found)
+        except Exception as error:  # noqa: BLE001 - drivers raise their own kinds; the last one is told
+            failure = error
+    raise MachineError(
+        url,
+        expected="to delete what was written for the probe",
+        found=f"{type(failure).__name__}: {failure}" if failure else "objects that stay",
+        action=f"Delete what lies below {prefix}/ yourself.",
+    ) from failure
+
+
+async def _settled(request: Awaitable[Any]) -> None:
+    """Wait for a write even when it is called off: one that arrived after the clearing up would stay for ever."""
+    future = asyncio.ensure_future(request)
+    try:
+        await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait([future], timeout=_REQUEST_SECONDS)
+        raise
 
 
 async def _measured(
@@ -107,10 +136,10 @@ async def _measured(
     payload = os.urandom(OBJECT)
 
     async def put(number: int) -> None:
-        await obstore.put_async(store, f"{prefix}/{number}", payload, use_multipart=False)
+        await _settled(obstore.put_async(store, f"{prefix}/{number}", payload, use_multipart=False))
 
     async def small(number: int) -> None:
-        await obstore.put_async(store, f"{prefix}/small-{number}", payload[:_SMALL], use_multipart=False)
+        await _settled(obstore.put_async(store, f"{prefix}/small-{number}", payload[:_SMALL], use_multipart=False))
 
     async def look(number: int) -> None:
         await obstore.head_async(store, f"{prefix}/{number % kept}")
