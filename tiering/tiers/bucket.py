@@ -7,8 +7,10 @@ import os
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Event
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -52,6 +54,10 @@ class BucketFigures:
     written: int
 
 
+class _StoppedError(Exception):
+    """The measurement was stopped; nobody waits for its figures."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Run:
     """Requests that were made: s that all took, and s of each."""
@@ -75,13 +81,20 @@ def measure_bucket(url: str, seconds: float, size: int, say: Callable[[str], Non
     with remote_errors(url):
         with _refusing(url):
             obstore.put(store, first, b"tiering", use_multipart=False)
+        stop, pool = Event(), ThreadPoolExecutor(1)
         try:
             with _refusing(url):
                 obstore.get_range(store, first, start=0, end=7)
                 obstore.delete(store, first)
-            return asyncio.run(_measured(obstore, store, prefix, seconds, max(1, size // OBJECT), say))
+            # On a thread, where no signal interrupts the loop in the middle of a step.
+            work = pool.submit(
+                asyncio.run, _measured(obstore, store, prefix, seconds, max(1, size // OBJECT), say, stop)
+            )
+            return work.result()
         finally:
             with put_off():
+                stop.set()
+                pool.shutdown()
                 _remove(obstore, store, url, prefix)
 
 
@@ -118,36 +131,26 @@ def _remove(obstore: Any, store: Any, url: str, prefix: str) -> None:
     ) from failure
 
 
-async def _settled(request: Awaitable[Any]) -> None:
-    """Wait for a write even when it is called off: one that arrived after the clearing up would stay for ever."""
-    future = asyncio.ensure_future(request)
-    try:
-        await asyncio.shield(future)
-    except asyncio.CancelledError:
-        await asyncio.wait([future], timeout=_REQUEST_SECONDS)
-        raise
-
-
 async def _measured(
-    obstore: Any, store: Any, prefix: str, seconds: float, count: int, say: Callable[[str], None]
+    obstore: Any, store: Any, prefix: str, seconds: float, count: int, say: Callable[[str], None], stop: Event
 ) -> BucketFigures:
     end = time.perf_counter() + seconds
     say("writing")
     payload = os.urandom(OBJECT)
 
     async def put(number: int) -> None:
-        await _settled(obstore.put_async(store, f"{prefix}/{number}", payload, use_multipart=False))
+        await obstore.put_async(store, f"{prefix}/{number}", payload, use_multipart=False)
 
     async def small(number: int) -> None:
-        await _settled(obstore.put_async(store, f"{prefix}/small-{number}", payload[:_SMALL], use_multipart=False))
+        await obstore.put_async(store, f"{prefix}/small-{number}", payload[:_SMALL], use_multipart=False)
 
     async def look(number: int) -> None:
         await obstore.head_async(store, f"{prefix}/{number % kept}")
 
-    put_run = await _run(put, min(count, MOST_REQUESTS), _WRITERS, seconds * _WRITE)
+    put_run = await _run(put, min(count, MOST_REQUESTS), _WRITERS, seconds * _WRITE, stop)
     kept = len(put_run.latencies)
-    looks = await _run(look, MOST_REQUESTS, 1, seconds * _LOOK)
-    smalls = await _run(small, MOST_REQUESTS, 1, seconds * _SYNC)
+    looks = await _run(look, MOST_REQUESTS, 1, seconds * _LOOK, stop)
+    smalls = await _run(small, MOST_REQUESTS, 1, seconds * _SYNC, stop)
     say("reading")
     points, left = [], [(block, depth) for block in BLOCKS for depth in CONCURRENCY]
     while left:
@@ -156,7 +159,7 @@ async def _measured(
         get = _getter(obstore, store, prefix, kept, block)
         most = min(MOST_REQUESTS, kept * OBJECT // block)
         if most >= depth:
-            points.append(_point(block, depth, await _run(get, most, depth, share)))
+            points.append(_point(block, depth, await _run(get, most, depth, share, stop)))
     return BucketFigures(
         points=tuple(points),
         write_bandwidth=kept * OBJECT / put_run.seconds,
@@ -181,21 +184,34 @@ def _getter(
     return get
 
 
-async def _run(request: Callable[[int], Awaitable[None]], most: int, depth: int, seconds: float) -> _Run:
-    """Make requests 0, 1, ... with so many under way, until there are `most` or the time is up; at least one each."""
-    numbers, latencies = iter(range(most)), []
+async def _run(request: Callable[[int], Awaitable[None]], most: int, depth: int, seconds: float, stop: Event) -> _Run:
+    """Make requests 0, 1, ... with so many under way, until there are `most` or the time is up; at least one each.
+
+    No request is ever called off: a write that arrived after the clearing up would stay for ever. When one fails, or
+    the measurement is stopped, those under way are waited for.
+    """
+    numbers, latencies = iter(range(most)), list[float]()
     start = time.perf_counter()
 
     async def work() -> None:
         for number in numbers:
             begun = time.perf_counter()
-            await request(number)
+            try:
+                await request(number)
+            except BaseException:
+                stop.set()
+                raise
             now = time.perf_counter()
             latencies.append(now - begun)
-            if now - start > seconds:
+            if now - start > seconds or stop.is_set():
                 break
 
-    await asyncio.gather(*(work() for _ in range(depth)))
+    ends = await asyncio.gather(*(work() for _ in range(depth)), return_exceptions=True)
+    for end in ends:
+        if end is not None:
+            raise end
+    if stop.is_set():
+        raise _StoppedError
     return _Run(time.perf_counter() - start, latencies)
 
 
