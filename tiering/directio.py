@@ -57,10 +57,6 @@ _EVENT: Final = np.dtype([("slot", "<i8"), ("request", "<u8"), ("result", "<i8")
 _FILE_AT, _OFFSET_AT = 5, 5  # in words of 4 and of 8 bytes
 _EVENT_WORDS, _RESULT_AT = 4, 2
 
-#: At least a so manieth of the depth is reaped at once: waking up costs more than a read, and a queue that is an eighth
-#: short is nearly as good as a full one.
-_REAP: Final = 8
-
 #: The depth up to which threads are as good.
 _FEW: Final = 1
 
@@ -112,7 +108,7 @@ def read_at_once(targets: Iterable[Target], block: int, depth: int, seconds: flo
         return _read(iter(targets), requests, seconds, syscall, calls, context)
 
 
-def _read(  # noqa: C901 - one loop, since a call in it costs as much as the rest
+def _read(
     targets: Iterator[Target], requests: npt.NDArray[Any], seconds: float, syscall: Any, calls: _Calls, context: Any
 ) -> Reads:
     depth, block, address = len(requests), int(requests["bytes"][0]), requests.ctypes.data
@@ -121,34 +117,31 @@ def _read(  # noqa: C901 - one loop, since a call in it costs as much as the res
     # Views of plain words: writing one costs 40 ns, a tenth of what a NumPy array takes. Nearly always few are done.
     # Arguments of system calls are made once, for the same reason.
     words, halves = requests.view(np.int64).data, requests.view(np.int32).data
-    ended, pointers = events.view(np.int64).data, given.data
+    ended = events.view(np.int64).data
     submit, reap = (ctypes.c_long(number) for number in (calls.submit, calls.getevents))
-    counts = [ctypes.c_long(number) for number in range(depth + 1)]
-    all_given, all_events = (ctypes.c_void_p(each.ctypes.data) for each in (given, events))
+    one, most, all_events = ctypes.c_long(1), ctypes.c_long(depth), ctypes.c_void_p(events.ctypes.data)
+    given[:] = address + np.arange(depth, dtype=np.uint64) * np.uint64(_REQUEST.itemsize)
+    pointers = [ctypes.c_void_p(given.ctypes.data + 8 * slot) for slot in range(depth)]
     free, begun, latencies, flying = list(range(depth)), [0.0] * depth, list[float](), 0
-    batch = max(1, depth // _REAP)
     clock = time.perf_counter
     now = start = clock()
     end, going = start + seconds, True
     while True:
-        count = 0
-        if going:
-            for slot in free:
-                target = next(targets, None)
-                if target is None:
-                    going = False
-                    break
-                halves[slot * 16 + _FILE_AT], words[slot * 8 + _OFFSET_AT] = target
-                pointers[count] = address + slot * 64
-                begun[slot] = now
-                count += 1
-            if count and (taken := syscall(submit, context, counts[count], all_given)) != count:
-                _submit(syscall, submit, context, given, taken, count)
-            flying += count
+        for slot in free if going else ():
+            target = next(targets, None)
+            if target is None:
+                going = False
+                break
+            halves[slot * 16 + _FILE_AT], words[slot * 8 + _OFFSET_AT] = target
+            begun[slot] = clock()
+            # Each by itself, as fio does: neighbours that are given together become one larger read.
+            if syscall(submit, context, one, pointers[slot]) != 1:
+                raise _failed()
+            flying += 1
         if not flying:
             break
         free = []
-        got = syscall(reap, context, counts[min(batch, flying)], counts[depth], all_events, None)
+        got = syscall(reap, context, one, most, all_events, None)
         if got < 1:
             if ctypes.get_errno() == errno.EINTR:
                 continue
@@ -201,18 +194,6 @@ def read_on_threads(targets: Iterable[Target], block: int, depth: int, seconds: 
             stop.set()  # an interruption of the one that waits here ends the others soon
     taken = time.perf_counter() - start
     return Reads(block, taken, np.array([one for each in found for one in each]))
-
-
-def _submit(syscall: Any, call: Any, context: Any, given: npt.NDArray[np.uint64], done: int, count: int) -> None:
-    """Give the rest: fewer are taken than were given where one of them cannot be made, and the next call says why."""
-    while True:
-        if done < 1:
-            raise _failed()
-        given = given[done:]
-        count -= done
-        if not count:
-            return
-        done = syscall(call, context, ctypes.c_long(count), ctypes.c_void_p(given.ctypes.data))
 
 
 def _failed() -> OSError:

@@ -178,7 +178,7 @@ def test_an_interrupted_probe_leaves_nothing(tmp_path, number, pause):
     run = begun(tmp_path)
     time.sleep(pause)
     run.send_signal(number)
-    _, said = run.communicate(timeout=30)
+    _, said = run.communicate(timeout=120)
     assert run.returncode == 130, said
     assert "Interrupted. What was written is removed." in said
     assert "Traceback" not in said
@@ -192,7 +192,7 @@ def test_a_killed_probe_leaves_nothing_large(tmp_path):
     while (own / "reads").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     run.kill()
-    run.communicate(timeout=30)
+    run.communicate(timeout=120)
     assert sum(path.stat().st_size for path in own.iterdir()) < 5_000_000
 
 
