@@ -70,27 +70,22 @@ def reads(plain: int, direct: int, path: Path, size: int, blocks: list[int], ask
     shares = [f"{name} / fio" for name in others] + [f"{name} / fio, best round" for name in others]
     print(f"| reads | block | in flight | {' | '.join([*tools, *shares])} |")
     print("| --- " * (1 + 3 * len(tools)) + "|")
-    ratios, best_ratios = [], []
-    for pattern in ("random",) if asked.ways else mount.PATTERNS:
-        for block in blocks:
-            for depth in mount.DEPTHS:
-                found: dict[str, list[float]] = {name: [] for name in tools}
-                for number in range(asked.rounds):
-                    for name in list(tools)[:: 1 if number % 2 else -1]:
-                        found[name].append(tools[name](pattern, block, depth))
-                medians = {name: statistics.median(each) for name, each in found.items()}
-                against = [medians[name] / medians["fio"] for name in others]
-                best = [max(found[name]) / max(found["fio"]) for name in others]
-                best_ratios += [(abs(best[0] - 1), f"{pattern} {block} x {depth}: {best[0]:.2f}")]
-                ratios += [(abs(against[0] - 1), f"{pattern} {block} x {depth}: {against[0]:.2f}")]
-                rates = " | ".join(map(format_rate, medians.values()))
-                print(
-                    f"| {pattern} | {block} | {depth} | {rates} | {' | '.join(f'{each:.2f}' for each in against + best)} |",
-                    flush=True,
-                )
-    for name, each in (("Medians", ratios), ("Best rounds", best_ratios)):
-        within = sum(off <= 0.2 for off, _ in each)
-        print(f"\n{name}: within 20 %: {within} of {len(each)}. Worst: {max(each)[1]}")
+    off: dict[str, list[tuple[float, str]]] = {"Medians": [], "Best rounds": []}
+    points = [(pattern, block, depth) for pattern in mount.PATTERNS for block in blocks for depth in mount.DEPTHS]
+    for point in points:
+        found: dict[str, list[float]] = {name: [] for name in tools}
+        for number in range(asked.rounds):
+            for name in list(tools)[:: 1 if number % 2 else -1]:
+                found[name].append(tools[name](*point))
+        medians = {name: statistics.median(each) for name, each in found.items()}
+        ratios = [medians[name] / medians["fio"] for name in others]
+        best = [max(found[name]) / max(found["fio"]) for name in others]
+        words = [*map(str, point), *map(format_rate, medians.values()), *(f"{each:.2f}" for each in ratios + best)]
+        print(f"| {' | '.join(words)} |", flush=True)
+        for kind, ratio in (("Medians", ratios[0]), ("Best rounds", best[0])):
+            off[kind].append((abs(ratio - 1), f"{' x '.join(words[:3])}: {ratio:.2f}"))
+    for kind, each in off.items():
+        print(f"\n{kind}: within 20 %: {sum(far <= 0.2 for far, _ in each)} of {len(each)}. Worst: {max(each)[1]}")
 
 
 def writes(own: Path, rounds: int, seconds: float, size: int) -> None:
