@@ -89,8 +89,8 @@ def read_at_once(targets: Iterable[Target], block: int, depth: int, seconds: flo
     Returns what was read; all that was begun is waited for and counts. Raises OSError where a read fails or falls
     short, and ENOSYS where the system is not Linux on x86-64 or ARM64.
 
-    One thread of the interpreter does it: threads that take turns at its lock reach three quarters of what a device
-    can do. A read costs about 2 us of it (benchmarks/probe_fio.py), so that a device of 400,000 reads/s is its limit.
+    One thread of the interpreter does it, for threads that take turns at its lock use three times the processor. A
+    read costs it 3 to 7 us (docs/benchmarks.md, "Probe"), so that a device of some 200,000 reads/s is its limit.
     """
     calls, syscall = _CALLS.get(platform.machine()), libc_syscall()
     if calls is None or syscall is None:
