@@ -19,9 +19,11 @@ from tiering.cli import (
     info,
     model,
     place,
+    probe,
     profile,
     recommend,
     report,
+    tiers,
     trace,
     verify,
 )
@@ -103,6 +105,8 @@ app.command("estimate")(estimate.estimate)
 app.command("recommend")(recommend.recommend)
 app.command("report")(report.report)
 app.command("place")(place.place)
+app.add_typer(tiers.tiers, name="tiers")
+app.command("probe")(probe.probe)
 
 
 def main() -> None:

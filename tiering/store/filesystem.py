@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import re
 import warnings
 from pathlib import Path
-from typing import Final
 
-#: File systems whose pages come over a network, by the names that the kernel gives them.
-NETWORK: Final = frozenset(
-    {
-        *("nfs", "nfs3", "nfs4", "cifs", "smb", "smb3", "smbfs", "afs", "9p", "ocfs2", "gfs2"),
-        *("lustre", "gpfs", "beegfs", "ceph", "orangefs", "pvfs2", "glusterfs"),
-        *(f"fuse.{name}" for name in ("glusterfs", "sshfs", "s3fs", "rclone", "goofys", "mount-s3", "beegfs")),
-        *(f"fuse.{name}" for name in ("gcsfuse", "blobfuse2", "juicefs")),
-    }
-)
-
-_MOUNTS: Final = Path("/proc/self/mountinfo")
+from tiering.mounts import NETWORK, filesystem_of
 
 
 class NetworkFileSystemWarning(UserWarning):
@@ -35,32 +22,3 @@ def warn_of_network(path: Path) -> None:
             NetworkFileSystemWarning,
             stacklevel=3,
         )
-
-
-def filesystem_of(path: Path, mounts: str | None = None) -> str | None:
-    """Return the kind of file system that a path lies on, as the kernel names it; None where the system does not say.
-
-    mounts: contents of /proc/self/mountinfo (proc_pid_mountinfo(5)); the system's own by default. Of all mounts that
-    the path lies below, the one with the longest mount point holds it, and of equals the last.
-    """
-    if mounts is None:
-        try:
-            mounts = _MOUNTS.read_text(errors="surrogateescape")
-        except OSError:
-            return None
-    place = os.path.realpath(path)
-    best, kind = -1, None
-    for line in mounts.splitlines():
-        before, dash, after = line.partition(" - ")
-        fields = before.split(" ")
-        if not dash or len(fields) < 5:
-            continue
-        point = _unescaped(fields[4])
-        inside = place == point or place.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= best:
-            best, kind = len(point), after.split(" ", 1)[0]
-    return kind
-
-
-def _unescaped(text: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), text)

@@ -16,6 +16,19 @@ from tiering.errors import CatalogError
 RANDOM_READ = 128 * 1024
 
 
+class ReadPoint(BaseModel):
+    """Reads of one size at one queue depth, as they were measured."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    pattern: Literal["random", "sequential"]
+    block: int = Field(gt=0, description="B of one read")
+    depth: int = Field(gt=0, description="reads in flight")
+    bandwidth: float = Field(gt=0, description="B/s")
+    p50: float = Field(gt=0, description="s, median of one read from its submission to its end")
+    p99: float = Field(gt=0, description="s")
+
+
 class Tier(BaseModel):
     """One storage tier as one training host sees it. GB = 1e9 bytes.
 
@@ -41,7 +54,15 @@ class Tier(BaseModel):
     price: float = Field(ge=0, description="USD / (GB month)")
     request_price: float = Field(default=0.0, ge=0, description="USD / 1,000 reads")
     retrieval_price: float = Field(default=0.0, ge=0, description="USD / GB read")
+    minimum_days: float = Field(
+        default=0.0, ge=0, description="days that are paid for at least, once something is kept"
+    )
     endurance: float | None = Field(default=None, gt=0, description="drive writes per day, where writes wear")
+    metadata_rate: float | None = Field(default=None, gt=0, description="look-ups (stat)/s, one at a time")
+    sync_rate: float | None = Field(
+        default=None, gt=0, description="writes of 4 KiB made durable (fsync)/s, one at a time"
+    )
+    read_points: tuple[ReadPoint, ...] = Field(default=(), description="the curves behind the figures, where measured")
 
     def holds(self, size: int) -> bool:
         """Say whether a dataset of this many bytes fits."""

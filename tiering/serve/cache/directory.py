@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from tiering.errors import UsageError, from_os_error
-from tiering.store.filesystem import NETWORK, filesystem_of
+from tiering.mounts import NETWORK, filesystem_of
 
 MARKER: Final = "tiering-cache.json"
 EXTENTS: Final = "extents"

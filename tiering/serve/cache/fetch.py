@@ -11,11 +11,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
 
-from tiering.errors import MachineError, UsageError
+from tiering.errors import MachineError
+from tiering.objects import open_bucket
 
 T = TypeVar("T")
 
@@ -223,26 +222,7 @@ def _asker(
             return await loop.run_in_executor(pool, _pread, span)
 
         return local
-    try:
-        obstore = import_module("obstore")
-        from_url = import_module("obstore.store").from_url
-    except ImportError as error:
-        raise MachineError(
-            url, expected="obstore, to cache what lies behind a URL", found=str(error),
-            action="pip install 'tiering[s3]'",
-        ) from error  # fmt: skip
-    split = urlsplit(url)
-    endpoint = os.environ.get("AWS_ENDPOINT_URL", os.environ.get("AWS_ENDPOINT", ""))
-    plain = endpoint.startswith("http://") or split.scheme == "http"
-    try:
-        store = from_url(
-            f"{split.scheme}://{split.netloc}",
-            client_options={"timeout": f"{_REQUEST_SECONDS}s", "connect_timeout": "5s", "allow_http": plain},
-            retry_config={"max_retries": 0},
-        )
-    except Exception as error:
-        raise UsageError(url, expected="a URL that obstore opens", found=str(error).split("\n")[0]) from error
-    base = f"{split.scheme}://{split.netloc}/"
+    obstore, store, base = open_bucket(url, "to cache what lies behind a URL", _REQUEST_SECONDS)
 
     async def remote(span: Span) -> memoryview:
         found = await obstore.get_range_async(store, span[0].removeprefix(base), start=span[1], end=span[2])

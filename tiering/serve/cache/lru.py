@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections import OrderedDict
 from threading import Lock
 
@@ -55,7 +55,7 @@ class Evicting:
         #: By unit, the one used longest ago first: where its payload's head begins and where it ends, all extents being
         #: one behind the other.
         self._used: OrderedDict[int, tuple[int, int]] = OrderedDict()
-        self._holes: list[tuple[int, int]] = []
+        self._holes = Holes()
         self._descriptors: dict[int, int] = {}
 
     def admits(self, unit: int) -> bool:  # noqa: ARG002 - of the protocol
@@ -81,40 +81,20 @@ class Evicting:
     def _keep(self, unit: int, payload: bytes) -> bool:
         size = HEAD_BYTES + len(payload)
         with self.lock:
-            while (begin := self._place(size)) is None or not self._level.slots.room(unit):
+            while (begin := self._holes.take(size)) is None or not self._level.slots.room(unit):
                 if begin is not None:
-                    self._free(begin, begin + size)
+                    self._holes.give(begin, begin + size)
                 if not self._claim() and not self._evict():
                     return False
             number, offset = divmod(begin, self._level.space.pool.extent_bytes)
             os.pwritev(self._descriptors[number], (head(unit, len(payload)), payload), offset)
             crc = google_crc32c.value(payload)
             if not self._level.slots.publish(unit, number, offset + HEAD_BYTES, crc):
-                self._free(begin, begin + size)
+                self._holes.give(begin, begin + size)
                 return False
             self._used[unit] = begin, begin + size
             self.admitted_bytes += len(payload)
             return True
-
-    def _place(self, size: int) -> int | None:
-        """Take the smallest hole that is large enough, and return where it begins."""
-        fitting = [(end - begin, at) for at, (begin, end) in enumerate(self._holes) if end - begin >= size]
-        if not fitting:
-            return None
-        _, at = min(fitting)
-        begin, end = self._holes[at]
-        self._holes[at : at + 1] = [(begin + size, end)] if begin + size < end else []
-        return begin
-
-    def _free(self, begin: int, end: int) -> None:
-        """Make a hole, one with those beside it. Headers stand between extents, so no hole crosses them."""
-        at = bisect_left(self._holes, (begin, end))
-        if at < len(self._holes) and self._holes[at][0] == end:
-            end = self._holes.pop(at)[1]
-        if at and self._holes[at - 1][1] == begin:
-            at -= 1
-            begin = self._holes.pop(at)[0]
-        self._holes.insert(at, (begin, end))
 
     def _claim(self) -> bool:
         """Take a further extent, as long as there are any."""
@@ -123,7 +103,7 @@ class Evicting:
             return False
         self._descriptors[extent.number] = extent.descriptor
         first = extent.number * pool.extent_bytes
-        self._free(first + HEADER_BYTES, first + pool.extent_bytes)
+        self._holes.give(first + HEADER_BYTES, first + pool.extent_bytes)
         return True
 
     def _evict(self) -> bool:
@@ -132,5 +112,47 @@ class Evicting:
             return False
         unit, place = self._used.popitem(last=False)
         self._level.slots.withdraw(unit)
-        self._free(*place)
+        self._holes.give(*place)
         return True
+
+
+class Holes:
+    """Free room, as intervals of bytes; the smallest that is large enough is found without looking at the others."""
+
+    def __init__(self) -> None:
+        self._begins: list[int] = []
+        self._ends: dict[int, int] = {}
+        self._sizes: list[tuple[int, int]] = []
+
+    def take(self, size: int) -> int | None:
+        """Take so many bytes and return where they begin, or None where no hole is large enough."""
+        at = bisect_left(self._sizes, (size, -1))
+        if at == len(self._sizes):
+            return None
+        begin = self._sizes[at][1]
+        end = self._remove(begin)
+        if begin + size < end:
+            self._add(begin + size, end)
+        return begin
+
+    def give(self, begin: int, end: int) -> None:
+        """Make a hole, one with those beside it. Headers stand between extents, so no hole crosses them."""
+        at = bisect_left(self._begins, begin)
+        before = self._begins[at - 1] if at else None
+        if end in self._ends:
+            end = self._remove(end)
+        if before is not None and self._ends[before] == begin:
+            self._remove(before)
+            begin = before
+        self._add(begin, end)
+
+    def _add(self, begin: int, end: int) -> None:
+        insort(self._begins, begin)
+        insort(self._sizes, (end - begin, begin))
+        self._ends[begin] = end
+
+    def _remove(self, begin: int) -> int:
+        end = self._ends.pop(begin)
+        del self._begins[bisect_left(self._begins, begin)]
+        del self._sizes[bisect_left(self._sizes, (end - begin, begin))]
+        return end

@@ -1,0 +1,107 @@
+"""`tiering probe`: measure a mount or an object store into a tier of the catalog."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tiering.cli.output import JsonFlag, emit_json, note, out, talk
+from tiering.cli.tiers import figures_of, points_of
+from tiering.errors import InputError, UsageError
+from tiering.units import format_bytes, format_seconds
+
+if TYPE_CHECKING:
+    from tiering.tiers.probe import Probe
+
+#: Columns that the table needs.
+WIDTH = 140
+
+
+def probe(
+    place: Annotated[str, typer.Argument(metavar="PATH|URL", help="Directory on the mount, or URL of a bucket.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE.toml", help="Write the tier, for --catalog.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(metavar="N", help="About how long it may take.")] = 30.0,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="What is written at most, and removed again; by default 1 GiB, behind a URL 64 MiB.",
+            show_default=False,
+        ),
+    ] = None,
+    name: Annotated[str, typer.Option(metavar="NAME", help="Name of the tier.")] = "measured",
+    like: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Tier of the catalog whose price and endurance it gets; by default the one most like it.",
+            show_default=False,
+        ),
+    ] = None,
+    catalog: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", envvar="TIERING_CATALOG", help="TOML file that overrides or adds tiers."),
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Measure reads, small files, look-ups, writes and syncs of a mount, or of an object store, into a tier.
+
+    Bounded in time and bytes, which is said before it starts. What is written lies in a hidden directory of its own, or
+    below a prefix of its own, and is removed, also when it is interrupted. Nothing that exists is touched.
+
+    Example: `tiering probe /mnt/data -o data.toml`
+    """
+    # Imported here so that `tiering --help` does not wait for pydantic.
+    from tiering.signals import ending_interrupts
+    from tiering.tiers.catalog import load_catalog
+    from tiering.tiers.entry import to_toml
+    from tiering.tiers.probe import probe as run
+
+    tiers = load_catalog(catalog)
+    if output is not None:
+        _check(output)
+    try:
+        with ending_interrupts(), talk().status("Measuring") as shown:
+            found = run(
+                place,
+                seconds=seconds,
+                size=size,
+                name=name,
+                like=like,
+                tiers=tiers,
+                announce=note,
+                progress=lambda what: shown.update(f"Measuring {place}: {what}"),
+            )
+    except KeyboardInterrupt:
+        note("Interrupted. What was written is removed.")
+        raise typer.Exit(130) from None
+    if output is not None:
+        output.write_text(to_toml(found), encoding="utf-8")
+    if json:
+        emit_json(found)
+    else:
+        _show(found)
+        for line in found.notes:
+            note(f"Note: {line}")
+    if output is not None:
+        note(f"Wrote {output}. Use it with --catalog {output}, or TIERING_CATALOG={output}.")
+
+
+def _check(output: Path) -> None:
+    if output.exists():
+        raise UsageError(str(output), expected="a file that is not there yet", found="one", action="Give another name.")
+    if not output.absolute().parent.is_dir():
+        raise InputError(str(output), expected="a directory to write into", found="none there")
+
+
+def _show(found: Probe) -> None:
+    console = out()
+    # A figure cut short would be a wrong one.
+    console.width = max(console.width, WIDTH)
+    for shown in (points_of(found.tier), figures_of(found.tier)):
+        console.print(shown)
+    note(f"{format_bytes(found.written)} written and removed, {format_seconds(found.seconds)}.")
