@@ -57,11 +57,8 @@ def test_recorded_runs_are_told_apart(name, workload):
     assert "The whole run is in this trace" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("name", "share", "workload"),
-    [("train_loop", 0.2, "re-read-heavy"), ("train_loop", 0.5, "re-read-heavy"), ("sqlite_log", 0.5, "write-heavy")],
-)
-def test_the_first_part_of_a_recorded_run_gets_the_verdict_of_the_whole(name, share, workload, tmp_path):
+@pytest.mark.parametrize(("name", "share"), [("train_loop", 0.2), ("train_loop", 0.5), ("sqlite_log", 0.5)])
+def test_the_first_part_of_a_recorded_run_is_never_taken_for_another_kind(name, share, tmp_path):
     """A fifth of the training run ends in its first epoch of five: no byte is read twice there.
 
     The corpus was tuned with this part in view: the case guards against a relapse, it is no independent evidence.
@@ -71,7 +68,10 @@ def test_the_first_part_of_a_recorded_run_gets_the_verdict_of_the_whole(name, sh
     lines = (gzip.decompress(content) if whole.suffix == ".gz" else content).splitlines(keepends=True)
     part = tmp_path / "part.strace"
     part.write_bytes(b"".join(lines[: int(len(lines) * share)]))
-    assert answer(part)["verdicts"][0]["workload"] == workload
+    (verdict,) = answer(part)["verdicts"]
+    workload = answer(whole)["verdicts"][0]["workload"]
+    assert verdict["workload"] in {workload, "inconclusive"}
+    assert max(verdict["probabilities"], key=verdict["probabilities"].get) == workload
 
 
 def test_json_holds_the_source_the_probabilities_and_three_facts_heaviest_first():

@@ -36,14 +36,21 @@ def test_five_shuffled_epochs_are_re_read_heavy_for_a_reason():
     assert verdict.notes == []
 
 
-def test_the_first_half_epoch_of_a_training_run_is_forecast_and_says_so():
+def first_half_epoch():
     counts = {"reads": 300, "writes": 0, "opens": 150, "files": 150, "bytes_read": 900_000, "bytes_written": 0}
     seen = {"bytes_reread": 0, "reread_share": 0.0, "write_share": 0.0, "epochs": 1.0, "opens_per_file": 1.0}
-    part = training(**counts, **seen, reopened_share=0.0, read_only_files=1.0, write_only_files=0.0, coverage=0.5)
-    verdict = classify(part)
-    assert verdict.workload == "re-read-heavy"
+    return training(**counts, **seen, reopened_share=0.0, read_only_files=1.0, write_only_files=0.0, coverage=0.5)
+
+
+def test_the_first_half_epoch_of_a_training_run_is_known_for_what_it_may_be():
+    verdict = classify(first_half_epoch())
+    assert max(verdict.probabilities, key=verdict.probabilities.get) == "re-read-heavy"
+    assert verdict.probability > SHOWN_ABOVE
     assert any("shuffled" in fact.text for fact in verdict.facts)
-    (note,) = verdict.notes
+
+
+def test_a_forecast_says_that_it_is_one():
+    (note,) = classify(first_half_epoch(), fixed(0.97, 0.01, 0.01, 0.01)).notes
     assert note.startswith("A forecast: re-reads are 0 % of the bytes in this trace")
     assert note.endswith("So far 50 % of the dataset was read.")
 
@@ -95,17 +102,24 @@ def once(**changes):
         (training(), "re-read-heavy", SHOWN_ABOVE),
         (once(), "re-read-heavy", FORECAST_ABOVE),
         (once(), "read-once", FORECAST_ABOVE),
-        (once(level="block"), "read-once", BLOCK_ABOVE),
-        (once(level="block"), "re-read-heavy", FORECAST_ABOVE),
     ],
 )
 def test_more_is_asked_of_what_the_trace_does_not_show_yet(trace, best, bound):
-    def chances(highest):
-        return fixed(*(highest if name == best else (1 - highest) / 3 for name in WORKLOADS))
+    assert classify(trace, sure_of(best, bound - 0.01)).workload == "inconclusive"
+    assert classify(trace, sure_of(best, bound)).workload == best
 
-    assert classify(trace, chances(bound - 0.01)).workload == "inconclusive"
-    capped = trace.level == "block" and bound > 0.85
-    assert classify(trace, chances(bound)).workload == ("inconclusive" if capped else best)
+
+def sure_of(best, chance):
+    return fixed(*(chance if name == best else (1 - chance) / 3 for name in WORKLOADS))
+
+
+def test_of_a_block_trace_the_definition_counts_half():
+    trace = once(level="block")
+    agreed = classify(trace, sure_of("read-once", 2 * BLOCK_ABOVE - 1))
+    assert agreed.workload == "read-once"
+    assert agreed.probability == pytest.approx(BLOCK_ABOVE)
+    assert classify(trace, sure_of("read-once", 2 * BLOCK_ABOVE - 1.02)).workload == "inconclusive"
+    assert classify(trace, sure_of("re-read-heavy", 1.0)).workload == "inconclusive"
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ _TRAINING = {
     "sequentiality": 1.0,
     "order_randomness": 0.97,
     "file_size_mean": 6000.0,
+    "file_coverage": 1.0,
     "epochs": 5.0,
 }
 

@@ -148,7 +148,7 @@ def profile_trace(
         sequentiality=_share(sequential, totals["reads"]),
         order_randomness=visits.randomness(files),
         file_size_mean=_share(int(highest.sum()), len(highest)),
-        file_size_spread=float(np.log10(np.maximum(highest.to_numpy(), 1)).std()) if len(highest) else 0.0,
+        file_size_spread=float(np.log10(np.maximum(highest.sort().to_numpy(), 1)).std()) if len(highest) else 0.0,
         file_coverage=min(1.0, _share(unique, int(highest.sum()) / tally.rate)),
         epochs=_share(totals["bytes_read"], first_reads),
         coverage=_coverage(by_file, files, dataset_bytes),

@@ -1,6 +1,6 @@
 """Make the model that ships: `python -m tiering.workload.build [FILE]`.
 
-Without FILE it replaces workload.skops beside this module. It takes about a minute; the figures of its
+Without FILE it replaces workload.skops beside this module. It takes a few minutes; the figures of its
 cross-validation are kept in the file and repeated in docs/reference/model.md.
 """
 

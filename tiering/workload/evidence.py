@@ -65,7 +65,8 @@ def features(trace: TraceProfile) -> npt.NDArray[np.float64]:
         "read_size": _log(trace.bytes_read / max(1, trace.reads)) if read else math.nan,
         "write_size": _log(trace.bytes_written / max(1, trace.writes)) if trace.bytes_written else math.nan,
         "write_call_share": trace.writes / max(1, trace.reads + trace.writes),
-        "file_coverage": trace.file_coverage if read else math.nan,
+        # 0 with reads is a profile of before this was counted
+        "file_coverage": (trace.file_coverage or math.nan) if read else math.nan,
         "unrepeated": _unrepeated(trace) if read else math.nan,
     }
     return np.array([values[name] for name in FEATURE_NAMES])
@@ -78,5 +79,6 @@ def _log(size: float) -> float:
 def _unrepeated(trace: TraceProfile) -> float:
     """Compare with draws of n out of N: of N, 1 - exp(-n/N) are expected to have been drawn at least once."""
     covered = min(trace.file_coverage, 0.999)
-    expected = 1 + covered / math.log1p(-covered) if covered > 0 else 0.0
-    return expected - trace.bytes_reread / trace.bytes_read
+    if covered == 0:
+        return math.nan
+    return 1 + covered / math.log1p(-covered) - trace.bytes_reread / trace.bytes_read

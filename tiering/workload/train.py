@@ -62,10 +62,10 @@ def cross_validate(seed: int = 0, corpus: Sequence[Example] | None = None) -> di
     Returns figures for each part ("whole", and the shares of the first epoch): f1_* is macro F1 over the four
     workloads on generated runs, rule_* that of the plain rule, which applies the definition of the label to
     what the trace shows; answered_* the share of examples with a verdict other than inconclusive, accuracy_* the
-    share of these that are right (without a part: over all parts). A whole run is judged as one that is known to be whole: by the definition, unless
-    most of it is mapped. calibration_error: expected calibration error over ten bins (Guo et al., ICML 2017) of all
-    forecasts. recorded_*: the recorded runs, how many got a verdict, and how many a wrong one, of the model and of the
-    plain rule.
+    share of these that are right, and answered and accuracy the same over all parts. A whole run is judged as one that
+    is known to be whole: by the definition, unless most of it is mapped. calibration_error: expected calibration error
+    over ten bins (Guo et al., ICML 2017) of all forecasts. recorded_*: the recorded runs, how many got a verdict, and
+    how many a wrong one, of the model and of the plain rule.
     """
     return _figures(_columns(corpus, seed), seed)
 
@@ -121,7 +121,7 @@ def _figures(table: _Table, seed: int) -> dict[str, float]:
         "accuracy": right[given].mean() if given.any() else math.nan,
         "calibration_error": _calibration_error(sure[forecast], right[forecast]),
     }
-    for name in dict.fromkeys(table.parts.tolist()):
+    for name in _in_order(table.parts):
         chosen = (table.parts == name) & ~table.real
         if not chosen.any():
             continue
@@ -131,13 +131,18 @@ def _figures(table: _Table, seed: int) -> dict[str, float]:
         figures[f"rule_{name}"] = f1_score(truth, table.rule[chosen], average="macro")
         figures[f"answered_{name}"] = given.sum() / chosen.sum()
         figures[f"accuracy_{name}"] = right[given].mean() if given.any() else math.nan
-    for name in dict.fromkeys(table.parts[table.real].tolist()):
+    for name in _in_order(table.parts[table.real]):
         chosen = (table.parts == name) & table.real
         figures[f"recorded_{name}"] = chosen.sum()
         figures[f"recorded_answered_{name}"] = (chosen & answered).sum()
         figures[f"recorded_wrong_{name}"] = (chosen & answered & ~right).sum()
         figures[f"recorded_rule_wrong_{name}"] = (chosen & (table.rule != table.workloads)).sum()
     return {name: round(float(value), 3) for name, value in figures.items()}
+
+
+def _in_order(parts: npt.NDArray[np.str_]) -> list[str]:
+    """Name the parts there are: the whole first, then from the smallest."""
+    return sorted(set(parts.tolist()), key=lambda part: 0.0 if part == "whole" else float(part))
 
 
 def _calibration_error(sure: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> float:

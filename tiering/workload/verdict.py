@@ -21,8 +21,8 @@ FORECAST_ABOVE = 0.95
 #: This is enough where the definition, applied to the trace, already says the same: re-read-heavy, write-heavy, mixed.
 SHOWN_ABOVE = 0.8
 
-#: And this for a trace of a block device, which the page cache has thinned. It was chosen with two published block
-#: traces at hand, web search and a virtual machine, so these two are no test of it.
+#: And this for a trace of a block device that agrees. It was chosen with two published block traces at hand, web search
+#: and a virtual machine, so these two are no test of it.
 BLOCK_ABOVE = 0.7
 
 #: No verdict is surer than this where most of what was done went through mappings, whose touches nobody sees.
@@ -50,7 +50,7 @@ def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:
     """Forecast what kind of workload the whole run is that a trace shows, or shows the beginning of.
 
     model: as loaded with `load`; the one that comes with tiering by default. The verdict is "inconclusive", with
-    the reason in its notes, when no workload is likely enough (ABSTAIN_BELOW) or when no data moved at all.
+    the reason in its notes, when no workload is likely enough (see the bounds above) or when no data moved.
     Raises ModelError when the model file is damaged.
     """
     if trace.bytes_accessed > trace.bytes_read + trace.bytes_written:
@@ -62,7 +62,7 @@ def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:
     chosen = model or shipped()
     vector = features(trace)
     cap, notes = _limits(trace)
-    chances = _capped(_seen_whole(trace) if is_decided(trace) else chosen.probabilities(vector[None, :])[0], cap)
+    chances = _capped(_chances(trace, chosen, vector), cap)
     best = int(chances.argmax())
     sure = float(chances[best])
     given = sure >= _threshold(trace, WORKLOADS[best])
@@ -81,6 +81,20 @@ def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:
         facts=facts(chosen, vector, best),
         notes=notes,
     )
+
+
+def _chances(trace: TraceProfile, model: Model, vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the probability of each workload, before what the trace cannot show limits it.
+
+    A trace of a block device is mostly a window of a service, without a beginning: what it shows is what there is. It
+    may still be the beginning of a program, so that the definition and the forecast count half each.
+    """
+    if is_decided(trace):
+        return _as_defined(trace)
+    forecast: npt.NDArray[np.float64] = model.probabilities(vector[None, :])[0]
+    if trace.level != "block":
+        return forecast
+    return np.asarray((forecast + _as_defined(trace)) / 2, np.float64)
 
 
 def _threshold(trace: TraceProfile, forecast: Workload) -> float:
@@ -105,8 +119,8 @@ def _is_mapped(trace: TraceProfile) -> bool:
     return trace.mapped_bytes > trace.bytes_read + trace.bytes_written
 
 
-def _seen_whole(trace: TraceProfile) -> npt.NDArray[np.float64]:
-    """Apply the definition of the label to a run that was seen whole."""
+def _as_defined(trace: TraceProfile) -> npt.NDArray[np.float64]:
+    """Apply the definition of the label to what the trace shows."""
     found = label(trace.bytes_read, trace.bytes_written, trace.bytes_reread)
     return np.array([float(name == found) for name in WORKLOADS])
 
