@@ -14,6 +14,8 @@ _FEWEST = 1 << 17
 _MOST = 1 << 21
 #: B; ranges are kept or left out by parts of files of this size once there are too many.
 _PART = 1 << 20
+#: Parts that are looked at together.
+_SLICE = 1 << 20
 _FULL = 1 << 32
 
 
@@ -25,8 +27,8 @@ class Ranges(NamedTuple):
     start: NDArray[np.int64]
     end: NDArray[np.int64]
 
-    def at(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Ranges:
-        """Give some of the ranges, by place or by mask."""
+    def at(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Ranges:
+        """Give some of the ranges, by place, by mask or from one place to another."""
         return Ranges(self.file[rows], self.group[rows], self.start[rows], self.end[rows])
 
 
@@ -101,6 +103,19 @@ def _chosen(ranges: Ranges, threshold: int) -> Ranges:
     """Cut ranges at the bounds of parts, and keep those in parts whose hash is below the threshold."""
     first, last = ranges.start // _PART, (ranges.end - 1) // _PART
     counts = np.maximum(last - first + 1, 0)
+    edges = np.cumsum(counts)
+    kept, begin = [ranges.at(slice(0, 0))], 0
+    while begin < len(counts):
+        # So many parts at once that they fit in memory, whatever the length of the ranges.
+        before = int(edges[begin - 1]) if begin else 0
+        until = max(begin + 1, int(np.searchsorted(edges, before + _SLICE, side="right")))
+        rows = slice(begin, until)
+        kept.append(_chosen_parts(ranges.at(rows), first[rows], counts[rows], threshold))
+        begin = until
+    return Ranges(*(np.concatenate(columns) for columns in zip(*kept, strict=True)))
+
+
+def _chosen_parts(ranges: Ranges, first: NDArray[np.int64], counts: NDArray[np.int64], threshold: int) -> Ranges:
     row = np.repeat(np.arange(len(counts)), counts)
     part = first[row] + np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
     kept = (mixed(ranges.file[row] + mixed(part.astype(np.uint64))) >> np.uint64(32)) < threshold
