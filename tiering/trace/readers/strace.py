@@ -14,6 +14,7 @@ import polars as pl
 
 from tiering.trace.readers.base import Damage, Reader, line_blocks
 from tiering.trace.readers.strace_calls import CALLS, FORKS, Calls, Line
+from tiering.trace.readers.strace_quick import quick
 
 _BATCH = 100_000
 _PREFIX = r"(?:\[pid +)?(?:(\d{1,9}+)\]? ++)?(\d{1,12}+\.\d{1,9}+|\d\d:\d\d:\d\d(?:\.\d+)?) ++"
@@ -63,23 +64,31 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
 def events(blocks: Iterable[tuple[int, list[str]]], damage: Damage) -> Iterator[pl.DataFrame]:
     """Do the same with blocks of lines, each with the number of its first."""
     calls = Calls()
+    take = quick(calls)
     unfinished: dict[int, str] = {}
     for first, lines in blocks:
         for number, line in enumerate(lines, start=first):
-            # Strings are asked before patterns: an unfinished call makes the pattern try every place to end at.
-            if line.endswith(_UNFINISHED_END):
-                _begin(line, number, calls, unfinished, damage)
-                continue
-            match = _resumed(line, number, calls, unfinished, damage) if _MARK in line else _CALL.match(line)
-            if match is None:
-                match = _other_line(line, number, calls, unfinished, damage)
-                if match is None:
-                    continue
-            _apply(match, number, calls, damage)
+            try:
+                if not take(line):
+                    _thoroughly(line, number, calls, unfinished, damage)
+            except ValueError as error:
+                damage.at(number, f"arguments that make no sense ({error})")
         if len(calls) >= _BATCH:
             yield calls.take()
     if len(calls):
         yield calls.take()
+
+
+def _thoroughly(line: str, number: int, calls: Calls, unfinished: dict[int, str], damage: Damage) -> None:
+    """Deal with any line."""
+    # Strings are asked before patterns: an unfinished call makes the pattern try every place to end at.
+    if line.endswith(_UNFINISHED_END):
+        _begin(line, number, calls, unfinished, damage)
+        return
+    match = _resumed(line, number, calls, unfinished, damage) if _MARK in line else _CALL.match(line)
+    match = match or _other_line(line, number, calls, unfinished, damage)
+    if match is not None:
+        _apply(match, number, calls, damage)
 
 
 def _apply(match: re.Match[str], number: int, calls: Calls, damage: Damage) -> None:
