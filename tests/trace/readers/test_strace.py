@@ -306,14 +306,14 @@ def test_a_mutated_trace_is_read_or_refused_and_never_stops_a_lenient_reading(tm
 
 
 def _mutated(chance: random.Random, lines: list[bytes]) -> bytes:
-    """Damage some lines at single places, as _CALL and strace_quick may see them differently."""
+    """Damage some lines at single places. Not with quotes, by which a path ends: only one of both ways looks there."""
     made = list(lines)
     for _ in range(chance.randrange(1, 12)):
         at = chance.randrange(len(made))
         line = bytearray(made[at])
         where = chance.randrange(len(line) + 1)
         line[where : where + chance.randrange(4)] = chance.choice(
-            [b"<", b">", b'"', b"(", b")", b" ", b") = 3", b" <0.1>", b"-1", b"0x", b"77", b"", b"\r"]
+            [b"<", b">", b"(", b")", b" ", b") = 3", b" <0.1>", b"-1", b"0x", b"77", b"", b"\r"]
         )
         made[at] = bytes(line)
     return b"\n".join(made)

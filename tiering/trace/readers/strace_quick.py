@@ -13,7 +13,7 @@ from tiering.trace.readers.processes import OpenFile
 from tiering.trace.readers.strace_calls import Calls, advance
 
 #: Larger numbers are for the thorough way, which knows what is too much.
-_LARGE, _LATEST = 1 << 50, 1e12
+_LARGE, _LARGEST_PID, _LATEST = 1 << 50, 10**9, 1e12
 _SIMPLE = frozenset({"read", "write", "close", "lseek"})
 
 
@@ -33,7 +33,7 @@ def quick(calls: Calls) -> Callable[[str], bool]:  # noqa: C901 - a call more fo
     tree, cells, annotated = calls.tree, calls.cells, calls.files.annotated
     members, known = tree.members, calls.files.written
 
-    def take(line: str) -> bool:
+    def take(line: str) -> bool:  # noqa: PLR0911 - as many ways to look unlike a plain line
         head, _, rest = line.partition("(")
         body, _, after = rest.rpartition(" <")
         words = head.split()
@@ -43,6 +43,8 @@ def quick(calls: Calls) -> Callable[[str], bool]:  # noqa: C901 - a call more fo
         arguments, _, result = body.rpartition(") = ")
         try:
             thread, when, took = int(tid), float(clock), float(after[:-1])
+            if not (0 <= thread < _LARGEST_PID and 0 <= took < _LATEST and 0 <= when < _LATEST):
+                return False
             if name not in _SIMPLE:
                 return name == "openat" and opened(thread, when, took, arguments, result)
             number, _, annotation = arguments.partition("<")
@@ -50,11 +52,7 @@ def quick(calls: Calls) -> Callable[[str], bool]:  # noqa: C901 - a call more fo
         except ValueError:
             return False
         path, closed, arguments = annotation.partition(">")
-        if (
-            not (closed and number.isdigit() and result.isdigit() and tid.isdigit())
-            or moved > _LARGE
-            or not (0 <= took < _LATEST and 0 <= when < _LATEST)
-        ):
+        if not (closed and number.isdigit() and result.isdigit()) or moved > _LARGE:
             return False
         process = members.get(thread) or tree.process(thread)
         description = process.descriptors.get(fd)
@@ -81,12 +79,7 @@ def quick(calls: Calls) -> Callable[[str], bool]:  # noqa: C901 - a call more fo
         path, fd = annotation[:-1], int(number)
         if not (annotation.endswith(">") and quoted and number.isdigit() and arguments.startswith("AT_FDCWD<")):
             return False
-        if (
-            ">" in path
-            or '>, "' not in arguments
-            or "O_" not in flags
-            or not (0 <= took < _LATEST and 0 <= when < _LATEST)
-        ):
+        if ">" in path or '>, "' not in arguments or "O_" not in flags:
             return False
         process = members.get(thread) or tree.process(thread)
         file = annotated(path)
