@@ -4,7 +4,8 @@ Usage: python -m benchmarks.tracing [--only overhead,totals,readers,profile] [--
 
 - overhead: 10,000 reads of small files under `tiering trace`, and under bare strace with the same filters, in turn.
 - totals: the bytes of five programs' traces against what the kernel counted for them (/proc/PID/io).
-- readers: lines or events a second of strace's text, of CSV and of the other formats, on one core.
+- readers: lines or events of strace's text, of CSV and of the other formats, a second of one core's time (so what else
+  the machine does counts little).
 - profile: TraceProfile over so many events at once, and over 100 million in parts, with its memory.
 """
 
@@ -43,8 +44,8 @@ print(time.perf_counter() - began)
 READ = """
 import sys, time
 from tiering.trace.readers import read_trace
-began = time.perf_counter()
-print(sum(map(len, read_trace(sys.argv[1]).batches)), time.perf_counter() - began)
+began = time.process_time()
+print(sum(map(len, read_trace(sys.argv[1]).batches)), time.process_time() - began)
 """
 
 
