@@ -79,7 +79,7 @@ def quick(calls: Calls) -> Callable[[str], bool]:  # noqa: C901 - a call more fo
         path, fd = annotation[:-1], int(number)
         if not (annotation.endswith(">") and quoted and number.isdigit() and arguments.startswith("AT_FDCWD<")):
             return False
-        if ">" in path or '>, "' not in arguments or "O_" not in flags:
+        if ">" in path or '>, "' not in arguments or not flags.startswith("O_"):
             return False
         process = members.get(thread) or tree.process(thread)
         file = annotated(path)
