@@ -38,17 +38,27 @@ def union(ranges: Ranges) -> Ranges:
     Costs one sort. Empty ranges vanish.
     """
     ranges = ranges.at(ranges.end > ranges.start)
-    ranges = ranges.at(np.lexsort((ranges.start, ranges.group, ranges.file)))
     file, group, start, end = ranges
     if not len(file):
         return ranges
+    if (file == file[0]).all() and (group == group[0]).all():
+        # A block device: one key sorts in half the time.
+        ranges = ranges.at(np.argsort(start, kind="stable"))
+    else:
+        ranges = ranges.at(np.lexsort((start, group, file)))
+    file, group, start, end = ranges
     first = np.empty(len(file), dtype=bool)
     first[0] = True
     first[1:] = (file[1:] != file[:-1]) | (group[1:] != group[:-1])
-    # A running maximum that starts anew with each file: rank the ends, and lift each file above the last.
+    # A running maximum that starts anew with each file: lift each file above the last. Where that takes numbers too
+    # large, ranks of the ends stand for the ends.
     owner = np.cumsum(first) - 1
-    ends, rank = np.unique(end, return_inverse=True)
-    reach = ends[np.maximum.accumulate(owner * len(ends) + rank) - owner * len(ends)]
+    most = int(end.max()) + 1
+    if most * (int(owner[-1]) + 1) < 1 << 62:
+        reach = np.maximum.accumulate(owner * most + end) - owner * most
+    else:
+        ends, rank = np.unique(end, return_inverse=True)
+        reach = ends[np.maximum.accumulate(owner * len(ends) + rank) - owner * len(ends)]
     begins = first.copy()
     begins[1:] |= start[1:] > reach[:-1]
     at = np.flatnonzero(begins)
