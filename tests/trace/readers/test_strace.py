@@ -225,6 +225,18 @@ def test_a_renamed_file_keeps_its_offset(tmp_path):
     assert frame["path"].to_list()[-1] == "/d/a"
 
 
+@pytest.mark.parametrize("pid", ["", "7  ", "[pid   123] "])
+def test_times_since_the_line_before_are_added_up(tmp_path, pid):
+    frame = events(
+        tmp_path,
+        f'{pid}     0.000000 execve("/bin/a", ["a"], 0x1 /* 1 var */) = 0 <0.1>',
+        f"{pid}     0.500000 brk(NULL) = 0x55c3b1194000 <0.1>",
+        f'{pid}     0.500000 read(3</d/a>, "", 10) = 10 <0.1>',
+        f'{pid}     0.250000 read(3</d/a>, "", 10) = 9 <0.1>',
+    )
+    assert frame.select("time", "op", "size").rows() == [(0.0, "exec", 0), (1.0, "read", 10), (1.25, "read", 9)]
+
+
 def test_two_commands_in_one_trace_are_two_groups(tmp_path):
     frame = events(
         tmp_path,

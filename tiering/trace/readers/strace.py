@@ -38,13 +38,16 @@ _REMARK = re.compile(
     + r"(?:\+\+\+ |--- |\w+\(<\.\.\. resuming)|strace: |(?:strace: )?Process \d+ |\[pid +\d+\] \+\+\+ "
 )
 _UNTIMED = re.compile(r"(?:\[pid +\d+\] +|\d+ +)?(?:execve|openat|read|brk|mmap|access)\(.*\) += ")
+#: With -r, strace prints the time since the line before, beginning with 0.
+_FROM_ZERO = re.compile(r"(?:\[pid +\d+\] +|\d+ +)? *0\.000000 ")
+_SINCE = re.compile(r"(\[pid +\d+\] +|\d+ +)? *(\d{1,12}\.\d{1,9}) ")
 _UNFINISHED_END = "<unfinished ...>"
 _MARK = " resumed>"
 
 
 def sniff(head: bytes) -> bool:
     """Tell whether text is strace output: one of its first hundred lines is a call, whole or unfinished."""
-    lines = head.decode("latin-1").split("\n")[:100]
+    lines = [line.lstrip(" ") for line in head.decode("latin-1").split("\n")[:100]]
     return any(
         _CALL.match(line) or (line.endswith(_UNFINISHED_END) and _BEGUN.match(line)) or _UNTIMED.match(line)
         for line in lines
@@ -66,7 +69,7 @@ def events(blocks: Iterable[tuple[int, list[str]]], damage: Damage) -> Iterator[
     calls = Calls()
     take = quick(calls)
     unfinished: dict[int, str] = {}
-    for first, lines in blocks:
+    for first, lines in _absolute(blocks):
         for number, line in enumerate(lines, start=first):
             try:
                 if not take(line):
@@ -77,6 +80,24 @@ def events(blocks: Iterable[tuple[int, list[str]]], damage: Damage) -> Iterator[
             yield calls.take()
     if len(calls):
         yield calls.take()
+
+
+def _absolute(blocks: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
+    """Add the times of -r up, so that they count from the first line; other lines are passed on."""
+    clock: float | None = None
+    for first, lines in blocks:
+        if first == 1 and lines and _FROM_ZERO.match(lines[0]):
+            clock = 0.0
+        if clock is None:
+            yield first, lines
+            continue
+        made = []
+        for line in lines:
+            since = _SINCE.match(line)
+            if since is not None:
+                clock += float(since[2])
+            made.append(line if since is None else f"{since[1] or ''}{clock:.6f} {line[since.end() :]}")
+        yield first, made
 
 
 def _thoroughly(
