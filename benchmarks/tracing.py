@@ -31,7 +31,7 @@ from tiering.trace.capture import FLAGS, record
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.features import profile_trace
 
-ROUNDS = 7
+ROUNDS = 5
 READS = 10_000
 MOST = int(os.environ.get("EVENTS", "100_000_000"))
 LOOP = """
