@@ -28,7 +28,7 @@ def _opening(flags: str) -> tuple[bool, bool, str | None]:
 def quick(calls: Calls) -> Callable[[str], bool]:  # noqa: C901 - a call more for each line shows
     """Make what takes a line and tells whether it dealt with it: its call is in `calls` then.
 
-    That raises ValueError where the call makes no sense. Costs 2 to 3 us a line (benchmarks/tracing.py).
+    That raises ValueError where the call makes no sense. Costs some us a line (benchmarks/tracing.py).
     """
     tree, cells, annotated = calls.tree, calls.cells, calls.files.annotated
     members, known = tree.members, calls.files.written
