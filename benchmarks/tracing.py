@@ -1,9 +1,11 @@
 """What recording costs, and how fast traces are read and profiled.
 
-Usage: python -m benchmarks.tracing [--only overhead,readers,profile] [--work DIR]
+Usage: python -m benchmarks.tracing [--only overhead,totals,readers,profile] [--work DIR]
 
 - overhead: 10,000 reads of small files under `tiering trace`, and under bare strace with the same filters, in turn.
-- readers: lines or events a second of strace's text, of CSV and of the other formats, on one core.
+- totals: the bytes of five programs' traces against what the kernel counted for them (/proc/PID/io).
+- readers: lines or events of strace's text, of CSV and of the other formats, a second of one core's time (so what else
+  the machine does counts little).
 - profile: TraceProfile over so many events at once, and over 100 million in parts, with its memory.
 """
 
@@ -24,36 +26,39 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from benchmarks.tracing_inputs import INPUTS
-from tiering.trace.capture import FLAGS
+from benchmarks.tracing_inputs import INPUTS, PROGRAMS
+from tiering.trace.capture import FLAGS, record
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.features import profile_trace
 
 ROUNDS = 5
 READS = 10_000
+MOST = int(os.environ.get("EVENTS", "100_000_000"))
 LOOP = """
-import os, sys
+import os, sys, time
+began = time.perf_counter()
 for name in sorted(os.listdir(sys.argv[1])):
     with open(os.path.join(sys.argv[1], name), "rb") as file:
         file.read()
+print(time.perf_counter() - began)
 """
 READ = """
 import sys, time
 from tiering.trace.readers import read_trace
-began = time.perf_counter()
-print(sum(map(len, read_trace(sys.argv[1]).batches)), time.perf_counter() - began)
+began = time.process_time()
+print(sum(map(len, read_trace(sys.argv[1]).batches)), time.process_time() - began)
 """
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="overhead,readers,profile")
+    parser.add_argument("--only", default="overhead,totals,readers,profile")
     parser.add_argument("--work", type=Path)
     asked = parser.parse_args()
     print("| what | figure |\n| --- | --- |")
     with tempfile.TemporaryDirectory(dir=asked.work) as name:
         for each in asked.only.split(","):
-            {"overhead": overhead, "readers": readers, "profile": profile}[each](Path(name))
+            {"overhead": overhead, "totals": totals, "readers": readers, "profile": profile}[each](Path(name))
 
 
 def overhead(work: Path) -> None:
@@ -66,17 +71,45 @@ def overhead(work: Path) -> None:
     ours = [str(Path(sys.executable).parent / "tiering"), "trace", "-o", str(work / "t.parquet"), "--"]
     commands = {"alone": loop, "strace": [*bare, "-o", str(work / "t.strace"), *loop], "tiering": [*ours, *loop]}
     took: dict[str, list[float]] = {name: [] for name in commands}
+    inside: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(ROUNDS):
         for name, command in commands.items():
             began = time.perf_counter()
-            subprocess.run(command, check=True, capture_output=True)
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
             took[name].append(time.perf_counter() - began)
-    medians = {name: statistics.median(each) for name, each in took.items()}
-    print(f"| a loop of {READS:,} reads of small files, alone | {medians['alone']:.2f} s |")
-    print(f"| under strace with the same filters | {medians['strace']:.2f} s |")
-    print(f"| under `tiering trace`, its start and the writing of the trace included | {medians['tiering']:.2f} s |")
-    ratios = [ours / strace for ours, strace in zip(took["tiering"], took["strace"], strict=True)]
-    print(f"| ratio, median | {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f}) |")
+            inside[name].append(float(done.stdout))
+    print(f"| a loop of {READS:,} reads of small files, alone | {_spread(took['alone'])} s |")
+    print(f"| under strace with the same filters | {_spread(took['strace'])} s |")
+    print(f"| under `tiering trace`, its start and the writing of the trace included | {_spread(took['tiering'])} s |")
+    for what, times in (("whole time", took), ("the loop's own time", inside)):
+        ratios = [ours / strace for ours, strace in zip(times["tiering"], times["strace"], strict=True)]
+        print(f"| `tiering trace` / strace, {what} | {_spread(ratios)} |", flush=True)
+
+
+def _spread(figures: list[float]) -> str:
+    return f"{statistics.median(figures):.2f} ({min(figures):.2f}-{max(figures):.2f})"
+
+
+def totals(work: Path) -> None:
+    for number, (name, command) in enumerate(PROGRAMS.items()):
+        place = work / f"totals-{number}"
+        (place / "files").mkdir(parents=True)
+        for file in range(2000):
+            (place / "files" / f"{file:04}").write_bytes(os.urandom(10_000))
+        names = {"PYTHON": sys.executable, "FILES": place / "files", "OUT": place / "out"}
+        words = [*(f"{name}={value}" for name, value in names.items()), "sh", "-c", command]
+        made = record(["env", *words], place / "trace.parquet")
+        if made.status:
+            sys.exit(f"{name} ended with {made.status}")
+        parts = []
+        for what, traced, counted in (
+            ("read", made.bytes_read, made.counted_read),
+            ("written", made.bytes_written, made.counted_written),
+        ):
+            share = f"{100 * traced / counted:.2f} %" if counted else "-"
+            parts.append(f"{traced / 1e6:.2f} MB {what}, {share} of the kernel's count")
+        print(f"| {name} | {'; '.join(parts)} |", flush=True)
+        shutil.rmtree(place)
 
 
 def readers(work: Path) -> None:
@@ -125,18 +158,23 @@ def _events(count: int, batch: int = 1 << 17) -> Iterator[pl.DataFrame]:
 
 def profile(_work: Path) -> None:
     made = list(_events(3_000_000))
-    began = time.perf_counter()
+    began, begun = time.process_time(), time.perf_counter()
     profile_trace(iter(made))
-    print(f"| TraceProfile, 3 million events | {3e6 / (time.perf_counter() - began):,.0f} events/s |", flush=True)
+    busy, took = time.process_time() - began, time.perf_counter() - begun
+    print(
+        f"| TraceProfile, 3 million events | {3e6 / took:,.0f} events/s, {3e6 / busy:,.0f} a second of processor time |"
+    )
     del made
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    began = time.perf_counter()
-    found = profile_trace(_events(100_000_000))
-    took, peak = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"| TraceProfile, 100 million events, making them included | {1e8 / took:,.0f} events/s |")
-    print(f"| the same: most memory | {max(peak, before) / 1024:,.0f} MiB |")
-    shares = f"{found.range_rate:.3g}, {found.sample_rate:.3g}"
-    print(f"| the same: share of places sampled for distinct bytes, for the curves | {shares} |")
+    for count in (10_000_000, MOST):
+        began, begun = time.process_time(), time.perf_counter()
+        found = profile_trace(_events(count))
+        busy, took = time.process_time() - began, time.perf_counter() - begun
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        what = f"TraceProfile, {count:,} events, making them included"
+        print(f"| {what} | {count / took:,.0f} events/s, {count / busy:,.0f} a second of processor time |")
+        print(f"| the same: most memory | {peak:,.0f} MiB |")
+        shares = f"{found.range_rate:.3g}, {found.sample_rate:.3g}"
+        print(f"| the same: share of places sampled for distinct bytes, for the curves | {shares} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Large traces in several formats, made from random accesses, for benchmarks.tracing."""
+"""Large traces in several formats, made from random accesses, and programs to trace, for benchmarks.tracing."""
 
 from __future__ import annotations
 
@@ -10,6 +10,40 @@ import numpy as np
 import polars as pl
 
 EVENTS = 3_000_000
+READ_LOOP = """
+import pathlib, sys
+for _ in range(3):
+    for path in pathlib.Path(sys.argv[1]).iterdir():
+        path.read_bytes()
+"""
+DATABASE = """
+import sqlite3, sys
+for turn in range(20):
+    database = sqlite3.connect(sys.argv[1])
+    database.execute("create table if not exists t (a, b)")
+    for number in range(10):
+        with database:
+            database.executemany("insert into t values (?, ?)", [(number, "x" * 1000)] * 100)
+    database.execute("select count(*) from t where b like ?", ("%y",)).fetchall()
+    database.close()
+"""
+SOURCE = """
+import sys
+with open(sys.argv[1], "w") as file:
+    file.write("#include <stdio.h>\\n")
+    file.writelines(f"int f{n}(int a, int b) {{ return a * {n} + b % {n + 1}; }}\\n" for n in range(20_000))
+    file.write("int main(void) { return puts(\\"x\\") < f1(0, 0); }\\n")
+"""
+#: Programs that move bytes in different ways. They get PYTHON, FILES (a directory of 2,000 files of 10 kB) and OUT.
+PROGRAMS = {
+    "a Python loop over files": f"$PYTHON -c '{READ_LOOP}' $FILES",
+    "cp -r": "cp -r $FILES $OUT",
+    "tar, then gzip": "tar cf $OUT -C $FILES . && gzip $OUT",
+    "dd, 50 MB, synced": "dd if=/dev/zero of=$OUT bs=64k count=800 conv=fsync status=none",
+    "git add and commit": "cd $FILES && git init -q && git add . && git -c user.name=a -c user.email=a@b commit -qm x",
+    "gcc, 20,000 functions": f"$PYTHON -c '{SOURCE}' $OUT.c && gcc -O1 -o $OUT $OUT.c && $OUT > /dev/null",
+    "SQLite, 20,000 rows in 200 transactions": f"$PYTHON -c '{DATABASE}' $OUT",
+}
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "traces"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import signal
@@ -10,12 +11,14 @@ import sys
 import time
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from tiering.errors import MachineError, TraceError, UsageError
-from tiering.trace.capture import record
+from tiering.trace.capture import ASKED, record
 from tiering.trace.features import profile_trace_file
 from tiering.trace.readers import read_trace
+from tiering.trace.readers.strace_calls import CALLS, STATS
 
 LOOP = """
 import sys, pathlib
@@ -70,6 +73,34 @@ def test_totals_agree_with_what_the_kernel_counted(tmp_path, files, command):
     assert made.bytes_read == pytest.approx(made.counted_read, rel=0.01, abs=1 << 16)
     assert made.bytes_written == pytest.approx(made.counted_written, rel=0.01, abs=100)
     assert made.notes == []
+
+
+def test_the_tracer_is_asked_for_what_its_reader_understands():
+    assert sorted(ASKED) == sorted(CALLS.keys() - STATS)
+
+
+def test_a_trace_that_cannot_be_written_leaves_the_command_alone(tmp_path, files, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tiering.trace.parquet.TraceWriter.add", full)
+    script = f"cp {files}/000 {tmp_path}/before; sleep 0.3; cp {files}/001 {tmp_path}/after"
+    with pytest.raises(MachineError, match="space"):
+        record(["sh", "-c", script], tmp_path / "t")
+    assert (tmp_path / "after").read_bytes() == (files / "001").read_bytes()
+
+
+def test_a_trace_of_several_parts_is_the_same(tmp_path, files, monkeypatch):
+    words = [sys.executable, "-c", LOOP, str(files), str(tmp_path / "out")]
+    whole = record(words, tmp_path / "whole")
+    monkeypatch.setattr("tiering.trace.parquet._PART", 100)
+    monkeypatch.setattr("tiering.trace.readers.strace._BATCH", 50)
+    parts = record(words, tmp_path / "parts")
+    assert (parts.bytes_read, parts.bytes_written) == (whole.bytes_read, whole.bytes_written)
+    columns = ["op", "path", "offset", "size"]
+    one, other = (pl.concat(read_trace(tmp_path / name).batches).select(columns) for name in ("whole", "parts"))
+    data = pl.col("path").str.starts_with(str(files))
+    assert one.filter(data).equals(other.filter(data))
 
 
 def test_status_input_and_output_are_the_commands(tmp_path):

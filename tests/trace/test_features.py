@@ -88,6 +88,12 @@ def test_rereading_by_a_group_is_told_from_sharing_between_groups():
     assert profile.processes == 3
 
 
+def test_opens_have_a_mean_and_a_spread():
+    opened = [{"op": "open", "path": path} for path in ("/d/a", "/d/a", "/d/a", "/d/b")]
+    profile = profile_trace([frame(*opened)])
+    assert (profile.opens_per_file, profile.opens_deviation, profile.reopened_share) == (2, 1, 0.5)
+
+
 def test_reads_without_offsets_follow_each_other_from_each_open():
     opened = {"op": "open", "path": "/d/a"}
     profile = profile_trace([frame(opened, read("/d/a", None, 60), read("/d/a", None, 40)) for _ in range(3)])

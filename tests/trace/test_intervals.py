@@ -42,3 +42,11 @@ def test_a_union_that_grows_ends_where_one_made_at_once_does(parts):
     assert all(np.array_equal(a, b) for a, b in zip(growing.merged(), at_once, strict=True))
     everyone = {(file, byte) for part in parts for file, _, byte in covered(part)}
     assert length(over_groups(growing.merged())) == len(everyone)
+
+
+@given(rows)
+def test_a_union_is_the_same_at_the_far_end_of_the_largest_files(rows):
+    near, far = union(ranges(rows)), union(ranges([(f, g, s + (1 << 60), size) for f, g, s, size in rows]))
+    assert np.array_equal(near.start + (1 << 60), far.start)
+    assert np.array_equal(near.end + (1 << 60), far.end)
+    assert np.array_equal(near.file, far.file)

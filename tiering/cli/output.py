@@ -10,12 +10,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import BaseModel
-from rich.console import Console
-from rich.table import Table
+
+if TYPE_CHECKING:
+    # Imported on first use: `tiering trace` starts its command as soon as it can.
+    from rich.console import Console
+    from rich.table import Table
 
 _PIPE_WIDTH = 1000
 
@@ -24,11 +26,15 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document 
 
 def out() -> Console:
     """Return the console for results. Rich honours NO_COLOR by itself; a pipe has no width to cut lines at."""
+    from rich.console import Console
+
     return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def talk() -> Console:
     """Return the console for progress, warnings and errors."""
+    from rich.console import Console
+
     return Console(file=sys.stderr, highlight=False, soft_wrap=True)
 
 
@@ -54,7 +60,7 @@ def solver_aside() -> Iterator[None]:
 
 def note(message: str) -> None:
     """Print one line of talk on stderr, exactly as given."""
-    talk().print(message, markup=False)
+    sys.stderr.write(f"{message}\n")
 
 
 def emit_json(document: object) -> None:
@@ -64,7 +70,7 @@ def emit_json(document: object) -> None:
 
 def plain(value: object) -> Any:
     """Turn models, dataclasses and NumPy numbers into what json can write."""
-    if isinstance(value, BaseModel):
+    if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
@@ -79,6 +85,8 @@ def plain(value: object) -> Any:
 
 def table(*columns: str, title: str | None = None) -> Table:
     """Return an empty table in the house style: the first column left, all others right."""
+    from rich.table import Table
+
     made = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold")
     for position, name in enumerate(columns):
         made.add_column(name, justify="left" if position == 0 else "right", no_wrap=True)

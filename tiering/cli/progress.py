@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
 from tiering.cli.output import talk
 from tiering.units import format_rate
 
@@ -18,6 +16,15 @@ def progress(what: str, *, show: bool | None = None) -> Iterator[Callable[[int, 
     what: the work, as a word. show: --progress or --no-progress; by default, whether stderr is a terminal.
     Yields a function that takes samples done, samples in all, and bytes done; its first call tells what was before.
     """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     console = talk()
     columns = (
         TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn(),

@@ -5,36 +5,46 @@ from __future__ import annotations
 import fcntl
 import importlib.util
 import os
+import select
 import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Literal
-
-import polars as pl
+from typing import TYPE_CHECKING, Literal
 
 from tiering.errors import MachineError, UsageError, from_os_error
-from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.noise import is_noise
-from tiering.trace.readers import read_trace, strace
-from tiering.trace.readers.base import Damage, byte_blocks_of
-from tiering.trace.readers.strace_calls import CALLS, STATS
+
+if TYPE_CHECKING:
+    # Imported when the command runs: Polars takes as long to start as many a command to end.
+    from tiering.trace.parquet import TraceWriter
+    from tiering.trace.readers.base import Damage
 
 Backend = Literal["strace", "dftracer"]
 
-#: Events that are kept in memory before they go to a file.
-_PART = 1 << 20
+#: What the reader of strace's text understands (strace_calls.CALLS), without the calls that tell about a file only.
+ASKED = (
+    *("open", "openat", "openat2", "creat", "close", "close_range", "lseek", "_llseek"),
+    *("read", "readv", "pread", "pread64", "preadv", "preadv2"),
+    *("write", "writev", "pwrite", "pwrite64", "pwritev", "pwritev2"),
+    *("sendfile", "sendfile64", "copy_file_range", "splice", "mmap", "mmap2"),
+    *("dup", "dup2", "dup3", "fcntl", "fcntl64"),
+    *("fork", "vfork", "clone", "clone2", "clone3", "execve", "execveat"),
+    *("fsync", "fdatasync", "sync_file_range", "truncate", "truncate64", "ftruncate", "ftruncate64"),
+    *("unlink", "unlinkat", "rename", "renameat", "renameat2"),
+)
 #: Calls that are not there on every architecture are asked for with a question mark.
-_ASKED = ",".join(f"?{name}" for name in sorted(CALLS.keys() - STATS))
-FLAGS = (*["-f", "--seccomp-bpf", "-ttt", "-T", "-y", "-s", "1", "-q", "-e", "signal=none", "-e"], f"trace={_ASKED}")
-#: The shell waits for strace and then reads what the kernel counted for it and its children, gone by then.
-_COUNTED = 'trap : INT TERM HUP; out=$1; shift; "$@"; status=$?; cat /proc/$$/io >"$out"; exit $status'
+_FILTER = f"trace={','.join(f'?{name}' for name in ASKED)}"
+FLAGS = ("-f", "--seccomp-bpf", "-ttt", "-T", "-y", "-s", "1", "-q", "-e", "signal=none", "-e", _FILTER)
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT)
+#: B; strace stops the command only where so much of its text waits.
+_PIPE = 1 << 20
+#: B/ms; strace writes a few MB/s at most.
+_FASTEST = 1 << 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,35 +92,73 @@ def _with_strace(command: Sequence[str], to: Path, work: Path) -> Recording:
     if tracer is None:
         raise MachineError("strace", expected="strace", found="none", action="Install it: apt install strace")
     reading, writing = os.pipe()
-    words = [tracer, *FLAGS, "-o", f"/proc/self/fd/{writing}", "--", *command]
-    counts = work / "io"
-    # A pipe of a MiB keeps the command from waiting for the reader.
     with suppress(OSError):
-        fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, 1 << 20)
-    shell = subprocess.Popen(["/bin/sh", "-c", _COUNTED, "sh", str(counts), *words], pass_fds=[writing])  # noqa: S603
+        fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, _PIPE)
+    words = [tracer, *FLAGS, "-o", f"/proc/self/fd/{writing}", "--", *command]
+    strace = subprocess.Popen(words, pass_fds=[writing])  # noqa: S603 - no shell
     os.close(writing)
-    damage = Damage(to, "strace", lenient=True)
-    said = 0
-
-    def counted(blocks: Iterable[bytes]) -> Iterator[bytes]:
-        nonlocal said
-        for block in blocks:
-            said += len(block)
-            yield block
-
-    with _passing_on(lambda: _grandchild(shell.pid)), os.fdopen(reading, "rb", buffering=0) as pipe:
-        blocks = byte_blocks_of(counted(iter(lambda: pipe.read(1 << 20), b"")), damage)
-        lines = ((number, block.decode("latin-1").split("\n")) for number, block in blocks)
-        parts = _parts(strace.events(lines, damage), work)
-        status = shell.wait()
+    with _passing_on(lambda: _child(strace.pid)):
+        try:
+            events, damage, said = _converted(reading, to, work)
+        except BaseException:
+            # The command is not to suffer: without its tracer, the calls that are traced would fail.
+            for _ in _blocks(reading):
+                pass
+            strace.wait()
+            raise
+        finally:
+            os.close(reading)
+        # Gone, but not yet forgotten: the kernel has counted it all by now.
+        os.waitid(os.P_PID, strace.pid, os.WEXITED | os.WNOWAIT)
+        read, written = _kernel_counts(strace.pid)
+        status = strace.wait()
     if not said and status:
         raise MachineError(
             "strace", expected="leave to trace", found=f"exit status {status}", action="Allow ptrace, or trace as root."
         )
-    read, written = _kernel_counts(counts)
     # What strace writes is its text alone.
     written = None if written is None else max(0, written - said)
-    return _finished(parts, to, status, damage, read, written)
+    # strace ends as its command did, by the same signal.
+    return _finished(events, to, 128 - status if status < 0 else status, damage, read, written)
+
+
+def _converted(reading: int, to: Path, work: Path) -> tuple[TraceWriter, Damage, int]:
+    """Turn strace's text into events as it comes. Returns them, what was wrong with the text, and its length, B."""
+    from tiering.trace.parquet import TraceWriter  # noqa: PLC0415
+    from tiering.trace.readers import strace  # noqa: PLC0415
+    from tiering.trace.readers.base import Damage, byte_blocks_of  # noqa: PLC0415
+
+    said = 0
+
+    def counted() -> Iterator[bytes]:
+        nonlocal said
+        for block in _blocks(reading):
+            said += len(block)
+            yield block
+
+    damage, events = Damage(to, "strace", lenient=True), TraceWriter(work)
+    lines = ((number, block.decode("latin-1").split("\n")) for number, block in byte_blocks_of(counted(), damage))
+    for batch in strace.events(lines, damage):
+        events.add(batch)
+    return events, damage, said
+
+
+def _blocks(pipe: int) -> Iterator[bytes]:
+    """Read a pipe to its end, in blocks as large as can be without the writer having to wait.
+
+    strace writes each line as it comes. A reader that waits for data is woken up for every line, which costs the
+    traced command more than the tracing (measured: benchmarks/tracing.py); one that waits for the end, and looks now
+    and then, is not.
+    """
+    pause = max(1, fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) // _FASTEST)
+    ended = select.poll()
+    ended.register(pipe, 0)
+    while True:
+        ended.poll(pause)
+        block = os.read(pipe, _PIPE)
+        if not block:
+            return
+        yield block
 
 
 def _with_dftracer(command: Sequence[str], to: Path, work: Path) -> Recording:
@@ -145,53 +193,28 @@ def _with_dftracer(command: Sequence[str], to: Path, work: Path) -> Recording:
             found="none",
             action="Use --backend strace: DFTracer sees no programs that are linked statically.",
         )
-    trace = read_trace(logs, lenient=True)
-    parts = _parts(trace.batches, work)
-    return _finished(parts, to, status, trace.damage[0], None, None)
+    from tiering.trace.parquet import TraceWriter  # noqa: PLC0415
+    from tiering.trace.readers import read_trace  # noqa: PLC0415
 
-
-def _parts(batches: Iterable[pl.DataFrame], work: Path) -> list[Path]:
-    """Write batches to files of about a million events each."""
-    parts: list[Path] = []
-    waiting: list[pl.DataFrame] = []
-
-    def flush() -> None:
-        parts.append(work / f"part-{len(parts)}.parquet")
-        pl.concat(waiting).write_parquet(parts[-1])
-        waiting.clear()
-
-    for batch in batches:
-        waiting.append(batch)
-        if sum(map(len, waiting)) >= _PART:
-            flush()
-    if waiting:
-        flush()
-    return parts
+    trace, events = read_trace(logs, lenient=True), TraceWriter(work)
+    for batch in trace.batches:
+        events.add(batch)
+    return _finished(events, to, status, trace.damage[0], None, None)
 
 
 def _finished(
-    parts: list[Path], to: Path, status: int, damage: Damage, counted_read: int | None, counted_written: int | None
+    events: TraceWriter, to: Path, status: int, damage: Damage, counted_read: int | None, counted_written: int | None
 ) -> Recording:
-    """Join the parts into the trace, and say how complete it is."""
-    table = pl.scan_parquet(parts) if parts else pl.LazyFrame(schema=EVENT_SCHEMA)
-    op, size = pl.col("op"), pl.col("size")
-    sums = table.select(
-        events=pl.len(),
-        read=size.filter(op == "read").sum(),
-        written=size.filter(op == "write").sum(),
-        mapped=size.filter(op == "mmap", ~is_noise()).sum(),
-    ).collect()
-    events, read, written, mapped = (int(value) for value in sums.row(0))
-    notes = [_compared(read, counted_read, "read"), _compared(written, counted_written, "written")]
-    notes.append(f"{damage.skipped:,} lines of the tracer could not be read." if damage.skipped else "")
+    """Write the trace, and say how complete it is."""
+    notes = [
+        _compared(events.bytes_read, counted_read, "read"),
+        _compared(events.bytes_written, counted_written, "written"),
+        f"{damage.skipped:,} lines of the tracer could not be read." if damage.skipped else "",
+    ]
     kept = [each for each in notes if each]
-    partial = to.with_name(f".{to.name}.{os.getpid()}.partial")
-    try:
-        table.sink_parquet(partial, metadata={"tiering.notes": "\n".join(kept), "tiering.complete": "yes"})
-        partial.replace(to)
-    finally:
-        partial.unlink(missing_ok=True)
-    return Recording(to, status, events, read, written, counted_read, counted_written, mapped, kept)
+    events.finish(to, kept)
+    sums = (events.events, events.bytes_read, events.bytes_written)
+    return Recording(to, status, *sums, counted_read, counted_written, events.mapped_bytes, kept)
 
 
 def _compared(traced: int, counted: int | None, what: str) -> str:
@@ -201,24 +224,19 @@ def _compared(traced: int, counted: int | None, what: str) -> str:
     return f"The trace holds {100 * traced / counted:.1f} % of the bytes that the kernel counted as {what}."
 
 
-def _kernel_counts(path: Path) -> tuple[int | None, int | None]:
-    """Read rchar and wchar, B, from a copy of /proc/PID/io (proc(5))."""
+def _kernel_counts(pid: int) -> tuple[int | None, int | None]:
+    """Read rchar and wchar, B, of a process and its children that are gone (proc(5), /proc/PID/io)."""
     try:
-        fields = dict(line.split(": ") for line in path.read_text().splitlines())
+        fields = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
         return int(fields["rchar"]), int(fields["wchar"])
     except (OSError, ValueError, KeyError):
         return None, None
 
 
-def _grandchild(shell: int) -> int | None:
-    """Find the command: the child of strace, which is the child of the shell."""
-    found = shell
-    for _ in range(2):
-        children = Path(f"/proc/{found}/task/{found}/children").read_text().split()
-        if not children:
-            return None
-        found = int(children[0])
-    return found
+def _child(strace: int) -> int | None:
+    """Find the command, the child of strace."""
+    children = Path(f"/proc/{strace}/task/{strace}/children").read_text().split()
+    return int(children[0]) if children else None
 
 
 @contextmanager

@@ -136,6 +136,8 @@ def profile_trace(
         reread_share=_share(reread, moved_bytes),
         write_share=_share(totals["bytes_written"], moved_bytes),
         opens_per_file=_share(int(opened["opens"].sum()), len(opened)),
+        # Of sorted numbers, so that it does not depend on the order of files.
+        opens_deviation=float(np.std(np.sort(opened["opens"].to_numpy()))) if len(opened) else 0.0,
         reopened_share=_share(len(again), len(opened)),
         reopened_once_share=_share(int((again == 2).sum()), len(again)),
         reopened_rarely_share=_share(int((again <= 5).sum()), len(again)),

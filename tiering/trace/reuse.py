@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -75,8 +76,10 @@ def working_set(references: References) -> list[int]:
         return []
     begin, end = float(references.time.min()), float(references.time.max())
     part = np.minimum(((references.time - begin) / max(end - begin, 1e-9) * _WINDOWS).astype(np.int64), _WINDOWS - 1)
-    pairs = np.unique(np.stack([part.astype(np.uint64), references.block]), axis=1)[0].astype(np.int64)
-    return [round(int(count) * BLOCK / references.rate) for count in np.bincount(pairs, minlength=_WINDOWS)]
+    table = pl.DataFrame({"part": part, "block": references.block}).group_by("part").agg(pl.col("block").n_unique())
+    counts = np.zeros(_WINDOWS, np.int64)
+    counts[table["part"].to_numpy()] = table["block"].to_numpy()
+    return [round(int(count) * BLOCK / references.rate) for count in counts]
 
 
 def passes(references: References, begin: float) -> Passes | None:

@@ -46,6 +46,7 @@ class TraceProfile(BaseModel):
     reread_share: float = Field(description="bytes_reread / (bytes_read + bytes_written)")
     write_share: float = Field(description="bytes_written / (bytes_read + bytes_written)")
     opens_per_file: float = Field(description="mean opens of a file that was opened")
+    opens_deviation: float = Field(default=0.0, description="standard deviation of the opens of a file that was opened")
     reopened_share: float = Field(description="share of opened files that were opened again")
     reopened_once_share: float = Field(default=0.0, description="of the files opened again: share opened just twice")
     reopened_rarely_share: float = Field(default=0.0, description="of the same: share re-opened under five times")

@@ -7,6 +7,7 @@ specification gives (those of test_formats, which says what each of them means).
 from __future__ import annotations
 
 import gzip
+import io
 import lzma
 import random
 import time
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from tests.trace.readers.test_formats import DOCUMENTED, TRACES
 from tiering.errors import TieringError
 from tiering.trace.events import EVENT_SCHEMA
+from tiering.trace.features import profile_trace
 from tiering.trace.readers import READERS, read_trace
 
 RECORDED = {
@@ -30,14 +32,46 @@ RECORDED = {
     "vscsi": "cloudphysics.vscsi",
     "fio": "fio-3.iolog",
 }
-#: All but the Parquet of `tiering trace`, which is not covered here.
-TEXTS = [reader.name for reader in READERS if reader.name != "tiering"]
-SECONDS = 20.0
-#: A Darshan log is slow to open, so fewer copies of it are tried.
-FEW, MANY = 2, 12
+#: A hang, not a busy machine.
+SECONDS = 120.0
+#: A Darshan log takes a second or two to open, so the default run tries few copies of it.
+FEW, MANY = 1, 12
+#: What makes parsers of numbers, text and nested documents stumble.
+TOKENS = [
+    b"99999999999999999999",
+    b"18446744073709551615",
+    b"9223372036854775807",
+    b"-1",
+    b"1e999",
+    b"nan",
+    b"0x",
+    b"",
+    b"\0",
+    b"\r",
+    b"\n",
+    b'"',
+    b'"\\ud800"',
+    b"\\ud800",
+    b"\xff",
+    b"\xed\xa0\x80",
+    b",,,,",
+    b"%zz",
+    b"null",
+    b"{}",
+    b'{"a":' * 3000,
+    b"[" * 100_000,
+]
+PACKERS = [gzip.compress, lzma.compress, zstandard.ZstdCompressor().compress]
+NAMES = [reader.name for reader in READERS]
+QUICK = [name for name in NAMES if name != "darshan"]
+COPIES = [*((name, MANY) for name in QUICK), ("darshan", FEW), pytest.param("darshan", MANY, marks=pytest.mark.slow)]
 
 
 def _example(name: str) -> bytes:
+    if name == "tiering":
+        made = io.BytesIO()
+        pl.concat(read_trace(TRACES / "sqlite_log.strace").batches).head(500).write_parquet(made)
+        return made.getvalue()
     if name in RECORDED:
         data = (TRACES / RECORDED[name]).read_bytes()
         return data if name == "darshan" else data[: data.rfind(b"\n", 0, 20_000) + 1] if name != "vscsi" else data
@@ -46,7 +80,10 @@ def _example(name: str) -> bytes:
 
 
 def _read(path: Path, data: bytes, *, lenient: bool) -> pl.DataFrame | None:
-    """Give the events, or None where the trace is refused by name; anything else that is raised fails the test."""
+    """Give the events, or None where the trace is refused by name; anything else that is raised fails the test.
+
+    What was read can be profiled, whatever it is.
+    """
     path.write_bytes(data)
     began = time.perf_counter()
     try:
@@ -58,25 +95,26 @@ def _read(path: Path, data: bytes, *, lenient: bool) -> pl.DataFrame | None:
     for batch in batches:
         assert dict(batch.schema) == dict(EVENT_SCHEMA)
         assert (batch["size"] >= 0).all()
+    profile_trace(batches)
     return pl.concat(batches) if batches else pl.DataFrame(schema=EVENT_SCHEMA)
 
 
-@pytest.mark.parametrize("name", TEXTS)
-def test_cut_anywhere_a_trace_is_read_or_refused(tmp_path, name):
+@pytest.mark.parametrize(("name", "copies"), COPIES)
+def test_cut_anywhere_a_trace_is_read_or_refused(tmp_path, name, copies):
     data = _example(name)
     whole = _read(tmp_path / "t", data, lenient=False)
     assert whole is not None
     assert len(whole) > 0
-    for cut in range(1, len(data), max(1, len(data) // (FEW if name == "darshan" else MANY))):
+    for cut in range(max(1, len(data) // (2 * copies)), len(data), max(1, len(data) // copies)):
         part = _read(tmp_path / "t", data[:cut], lenient=True)
         assert part is None or len(part) <= len(whole)
 
 
-@pytest.mark.parametrize("name", TEXTS)
-def test_flipped_bytes_are_read_or_refused(tmp_path, name):
+@pytest.mark.parametrize(("name", "copies"), COPIES)
+def test_flipped_bits_are_read_or_refused(tmp_path, name, copies):
     rng = random.Random(name)
     data = _example(name)
-    for _ in range(FEW if name == "darshan" else MANY):
+    for _ in range(copies):
         damaged = bytearray(data)
         for _ in range(rng.randint(1, 8)):
             damaged[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
@@ -84,7 +122,20 @@ def test_flipped_bytes_are_read_or_refused(tmp_path, name):
             _read(tmp_path / "t", bytes(damaged), lenient=lenient)
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("name", QUICK)
+@settings(max_examples=20, deadline=None)
+@given(at=st.lists(st.tuples(st.floats(0, 1), st.sampled_from(TOKENS), st.integers(0, 12)), min_size=1, max_size=5))
+def test_words_that_make_parsers_stumble_are_read_or_refused(tmp_path_factory, name, at):
+    data = _example(name)
+    for place, token, over in at:
+        begin = int(place * len(data))
+        data = data[:begin] + token + data[begin + over :]
+    path = tmp_path_factory.mktemp("words") / "t"
+    for lenient in (False, True):
+        _read(path, data, lenient=lenient)
+
+
+@pytest.mark.parametrize("name", QUICK)
 @settings(max_examples=5, deadline=None)
 @given(garbage=st.binary(max_size=2000))
 def test_garbage_after_a_valid_head_is_read_or_refused(tmp_path_factory, name, garbage):
@@ -93,11 +144,34 @@ def test_garbage_after_a_valid_head_is_read_or_refused(tmp_path_factory, name, g
         _read(path, _example(name) + garbage, lenient=lenient)
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, zstandard.ZstdCompressor().compress])
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.slow
+@settings(max_examples=10, deadline=None)
+@given(garbage=st.binary(max_size=2000), keep=st.floats(0.001, 1))
+def test_garbage_within_a_darshan_log_is_read_or_refused(tmp_path_factory, garbage, keep):
+    data = _example("darshan")
+    _read(tmp_path_factory.mktemp("garbage") / "t", data[: int(keep * len(data))] + garbage, lenient=False)
+
+
+#: Parquet has its own compression, and nobody packs it again.
+PACKED = [(name, pack) for name in QUICK if name != "tiering" for pack in PACKERS]
+
+
+@pytest.mark.parametrize(("name", "pack"), [*PACKED, ("darshan", gzip.compress)])
 def test_packed_it_gives_the_same_events(tmp_path, name, pack):
     data = _example(name)
     plain, packed = (_read(tmp_path / "t", each, lenient=False) for each in (data, pack(data)))
     assert plain is not None
     assert packed is not None
     assert plain.drop("file", "path").equals(packed.drop("file", "path"))
+
+
+@pytest.mark.parametrize("pack", PACKERS)
+def test_packed_in_parts_it_is_read_to_the_end_and_cut_it_is_refused(tmp_path, pack):
+    data = _example("msr")
+    for parts, expected in (
+        (pack(data) + pack(data), 4),
+        (pack(data) + pack(data)[:-3], None),
+        (pack(data)[:-1], None),
+    ):
+        events = _read(tmp_path / "t", parts, lenient=False)
+        assert (None if events is None else len(events)) == expected

@@ -329,13 +329,13 @@ def test_a_mapping_that_makes_no_sense_is_refused(text):
 
 
 def _samples() -> list[bytes]:
-    recorded = [TRACES / "fio-3.iolog", TRACES / "websearch.mqsim", TRACES / "vpic.darshan"]
+    recorded = [TRACES / "fio-3.iolog", TRACES / "websearch.mqsim"]
     documented = [content if isinstance(content, bytes) else content.encode() for content, _, _ in DOCUMENTED.values()]
     packed = [gzip.decompress((TRACES / "cm1-rank.pfw.gz").read_bytes())[:20_000]]
     return [*documented, *(path.read_bytes() for path in recorded), *packed, TEXT_HASH.encode()]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(which=st.integers(0, 100), cut=st.floats(0, 1), flips=st.integers(0, 8), seed=st.integers(0, 2**32))
 def test_damaged_copies_of_every_format_are_read_or_refused(tmp_path_factory, which, cut, flips, seed):
     rng = random.Random(seed)

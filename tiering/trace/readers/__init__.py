@@ -25,7 +25,7 @@ from tiering.trace.readers import (
     s3,
     strace,
 )
-from tiering.trace.readers.base import BROKEN, Damage, Level, Reader, open_trace
+from tiering.trace.readers.base import BROKEN, Damage, Level, Reader, open_trace, possible
 from tiering.trace.readers.merge import merged
 
 #: In the order in which they are asked: formats that announce themselves first, those told by their shape last.
@@ -94,7 +94,8 @@ def read_trace(
     if columns is not None:
         damage = Damage(path, "csv", lenient)
         _head(path)
-        return Trace(path, "csv", headed.READER.level, headed.read(path, damage, columns), (damage,))
+        batches = possible(headed.read(path, damage, columns), damage)
+        return Trace(path, "csv", headed.READER.level, batches, (damage,))
     if path.is_dir():
         return _read_directory(path, lenient=lenient)
     head = _head(path)
@@ -102,7 +103,7 @@ def read_trace(
     if reader is None:
         raise _unusable(path, _describe(head))
     damage = Damage(path, reader.name, lenient)
-    return Trace(path, reader.name, reader.level, reader.read(path, damage), (damage,))
+    return Trace(path, reader.name, reader.level, possible(reader.read(path, damage), damage), (damage,))
 
 
 def _reader_of(head: bytes) -> Reader | None:
@@ -126,7 +127,7 @@ def _read_directory(path: Path, *, lenient: bool) -> Trace:
     ((name, files),) = found.items()
     reader = files[0][1]
     damage = tuple(Damage(file, name, lenient) for file, _ in sorted(files))
-    streams = [reader.read(each.path, each) for each in damage]
+    streams = [possible(reader.read(each.path, each), each) for each in damage]
     return Trace(path, name, reader.level, merged(streams), damage)
 
 

@@ -3,30 +3,81 @@
 from __future__ import annotations
 
 import gzip
+import io
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import TYPE_CHECKING, BinaryIO, Literal, cast
 
 import polars as pl
 import zstandard
 
 from tiering.errors import TraceError, from_os_error
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 Level = Literal["application", "file", "object", "block"]
+
+
+class _Zstandard(io.RawIOBase):
+    """The text of a Zstandard file of any number of frames.
+
+    The library's own reader takes a file that breaks off for one that ends. Frames are fed in small pieces, because
+    four bytes can stand for 128 KiB: memory is bounded by 16 MiB whatever the file holds.
+    """
+
+    _PIECE = 512
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._begun = False
+        self._fed = b""
+        self._text = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+    def readinto(self, buffer: Buffer) -> int:
+        while not self._text:
+            self._fed = self._fed or self._file.read(self._PIECE)
+            if not self._fed:
+                if self._begun:
+                    raise EOFError("the file ended before the end of its frame")
+                return 0
+            self._text = memoryview(self._frame.decompress(self._fed))
+            self._begun, self._fed = not self._frame.eof, self._frame.unused_data
+            if not self._begun:
+                # Several frames are what parallel compressors write, and what `cat a.zst b.zst` makes.
+                self._frame = zstandard.ZstdDecompressor().decompressobj()
+        target = memoryview(buffer).cast("B")
+        count = min(len(target), len(self._text))
+        target[:count] = self._text[:count]
+        self._text = self._text[count:]
+        return count
+
 
 #: How compressed files begin, and what opens them.
 _COMPRESSED: dict[bytes, Callable[[Path], object]] = {
     b"\x1f\x8b": gzip.GzipFile,
-    b"\x28\xb5\x2f\xfd": zstandard.open,
+    b"\x28\xb5\x2f\xfd": lambda path: io.BufferedReader(_Zstandard(path)),
     b"\xfd7zXZ": lzma.LZMAFile,
 }
 #: What decompressors raise for broken data.
 BROKEN = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zstandard.ZstdError)
 
+_TAKEN_FOR_COMPRESSED = (*_COMPRESSED, b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")
+
 _BLOCK = 1 << 20
+#: B; no request moves more, no file or device reaches further, no address space is wider: sums of them fit in 64 bits.
+_MOST_MOVED, _FURTHEST, _WIDEST = 1 << 40, 1 << 61, 1 << 47
 #: B; no tracer writes longer lines, so a longer one is a file of another kind.
 _LONGEST_LINE = 1 << 24
 
@@ -145,3 +196,37 @@ def record_blocks(path: Path, damage: Damage, record: int, block: int = _BLOCK) 
         raise from_os_error(error) from error
     if rest:
         damage.at(read + 1, f"{len(rest)} bytes", expected=f"a record of {record} bytes", unit="record")
+
+
+def for_polars(lines: bytes) -> io.BytesIO:
+    """Give text to Polars' parsers, which take any that begins like a compressed file for one; ours is no such file."""
+    return io.BytesIO(b"?" + lines[1:] if lines.startswith(_TAKEN_FOR_COMPRESSED) else lines)
+
+
+def spoken(text: str) -> str:
+    """Make text of JSON, which may hold halves of characters, fit for a column: they stay escapes."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def possible(batches: Iterator[pl.DataFrame], damage: Damage) -> Iterator[pl.DataFrame]:
+    """Hold events to what a system can do, so that no analysis has to: a damaged number is damage, not a petabyte."""
+    size, offset, took = pl.col("size"), pl.col("offset"), pl.col("duration")
+    most = pl.when(pl.col("op") == "mmap").then(_WIDEST).otherwise(_MOST_MOVED)
+    fine = size.is_between(0, most) & offset.fill_null(0).is_between(0, _FURTHEST) & pl.col("time").is_finite()
+    fine &= pl.all_horizontal(pl.col("op", "file", "pid", "group").is_not_null())
+    odd = ~took.is_between(0, 1e9)
+    seen = 0
+    for batch in batches:
+        checked = batch.select(fine=fine.fill_null(value=False), odd=odd.fill_null(value=False))
+        kept = batch
+        if not checked["fine"].all():
+            for row in (~checked["fine"]).arg_true().to_list():
+                found = "a {op} of {size} bytes at byte {offset} and time {time}".format_map(batch.row(row, named=True))
+                damage.at(seen + row + 1, found, expected="an event that can happen", unit="event")
+            kept = batch.filter(checked["fine"])
+        if checked["odd"].any():
+            # Clocks are set back now and then; the event is none the worse.
+            kept = kept.with_columns(duration=pl.when(~odd).then(took))
+        seen += len(batch)
+        if len(kept) or not len(batch):
+            yield kept

@@ -155,7 +155,8 @@ def _binary_events(
                 "time": mine["time"] / 1e9,
                 "op": np.where(read, "read", np.where(write, "write", "")).astype(str),
                 "device": [f"{device >> 20},{device & 0xFFFFF}" for device in mine["device"].tolist()],
-                "offset": (mine["sector"] * SECTOR).astype(np.int64),
+                # A sector that no device has becomes an offset that `possible` reports.
+                "offset": np.where(mine["sector"] < 1 << 52, mine["sector"] * SECTOR, -1).astype(np.int64),
                 "size": mine["bytes"].astype(np.int64),
                 "pid": mine["pid"].astype(np.int32),
             },

@@ -21,7 +21,7 @@ _WINDOWS_EPOCH = 116_444_736_000_000_000
 
 def _volume(*columns: str) -> dict[str, pl.Expr]:
     """Name the device that columns tell, and give it an identity."""
-    path = pl.concat_str([pl.lit("volume "), pl.concat_str(columns, separator=".")])
+    path = pl.format(f"volume {'.'.join(['{}'] * len(columns))}", *columns)
     return {"path": path, "file": pl.struct(columns).hash()}
 
 

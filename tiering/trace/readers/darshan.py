@@ -7,6 +7,7 @@ logs, so it works in a process of its own: `darshan_log`.
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,9 +16,9 @@ from pathlib import Path
 
 import polars as pl
 
-from tiering.errors import MachineError
+from tiering.errors import MachineError, from_os_error
 from tiering.trace.readers import captured
-from tiering.trace.readers.base import Damage, Reader
+from tiering.trace.readers.base import BROKEN, Damage, Reader, open_trace
 
 _NUMBER = 6567223
 #: s; a log of millions of records takes a minute.
@@ -45,9 +46,14 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
         )
     with tempfile.TemporaryDirectory(prefix="tiering-") as name:
         events = Path(name) / "events.parquet"
-        command = [sys.executable, "-m", "tiering.trace.readers.darshan_log", str(path), str(events)]
+        log = Path(name) / "log"
+        if not _copied(path, log, damage):
+            return
+        command = [sys.executable, "-m", "tiering.trace.readers.darshan_log", str(log), str(events)]
         try:
-            ended = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False)  # noqa: S603 - no shell
+            ended = subprocess.run(  # noqa: S603 - no shell
+                command, capture_output=True, text=True, errors="replace", timeout=_PATIENCE, check=False
+            )
             said = (ended.stderr.strip() or f"exit status {ended.returncode}").splitlines()[-1]
         except subprocess.TimeoutExpired:
             said = f"nothing after {_PATIENCE} s"
@@ -56,6 +62,19 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
             damage.at(1, found, expected="a whole Darshan log", unit="record")
             return
         yield from captured.read(events, damage)
+
+
+def _copied(path: Path, to: Path, damage: Damage) -> bool:
+    """Give Darshan's library a log of its own: it opens files itself, and has tried to unlink damaged ones."""
+    try:
+        with open_trace(path) as log, to.open("wb") as file:
+            shutil.copyfileobj(log, file)
+    except BROKEN as error:
+        damage.at(1, f"broken compressed data ({error})", unit="record")
+        return False
+    except OSError as error:
+        raise from_os_error(error) from error
+    return True
 
 
 READER = Reader("darshan", "a Darshan log", "file", sniff, read)

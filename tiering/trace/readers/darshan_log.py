@@ -17,6 +17,8 @@ from tiering.trace.events import EVENT_SCHEMA
 
 #: Events made of one file's counters at most; the bytes are the same, in larger accesses.
 _MOST = 100_000
+#: B of one file in a job; more is a damaged counter.
+_WHOLE = 1 << 56
 #: Share of the counters' bytes that DXT must have seen to be believed.
 _SEEN = 0.5
 
@@ -69,7 +71,7 @@ def _counted(report: Any, module: str) -> pl.DataFrame:
             for op, past in (("read", "READ"), ("write", "WRITTEN")):
                 call = "READ" if op == "read" else "WRITE"
                 size = int(row[f"{module}_BYTES_{past}"])
-                if 0 < size < 1 << 61:
+                if 0 < size < _WHOLE:
                     begin, end = (float(when[f"{module}_F_{call}_{edge}_TIMESTAMP"]) for edge in ("START", "END"))
                     span = int(row[f"{module}_MAX_BYTE_{past}"]) + 1
                     parts.append(_walk(path, pid, op, size, span, int(row[f"{module}_{call}S"]), begin, end))

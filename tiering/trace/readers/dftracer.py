@@ -6,7 +6,6 @@ number, and names by a hash that is a text. The last two announce a name in an "
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.readers.base import Damage, Reader, byte_blocks
+from tiering.trace.readers.base import Damage, Reader, byte_blocks, for_polars, spoken
 
 _BLOCK = 1 << 22
 _ARGS = ("fname", "fhash", "ret", "offset", "count", "size", "length", "mode", "flags", "whence", "name", "value", "fd")
@@ -86,7 +85,7 @@ def _parsed(block: bytes, number: int, damage: Damage) -> pl.DataFrame | None:
     if not kept:
         return None
     try:
-        table = pl.read_ndjson(io.BytesIO(b"\n".join(line for _, line in kept)), schema=_LINE)
+        table = pl.read_ndjson(for_polars(b"\n".join(line for _, line in kept)), schema=_LINE)
         whole = len(table) == len(kept)
     except pl.exceptions.PolarsError:
         whole = False
@@ -117,7 +116,7 @@ def _one_by_one(kept: list[tuple[int, bytes]], damage: Damage) -> pl.DataFrame:
 
 
 def _text(value: object) -> str | None:
-    return None if value is None or isinstance(value, dict | list) else str(value)
+    return None if value is None or isinstance(value, dict | list) else spoken(str(value))
 
 
 def _events(calls: pl.DataFrame, names: pl.DataFrame, positions: dict[tuple[str, str], int]) -> pl.DataFrame:

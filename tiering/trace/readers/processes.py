@@ -56,17 +56,17 @@ class Files:
     """Names to files: one File per name, however the tracer wrote it. Memory grows with distinct names."""
 
     def __init__(self) -> None:
-        self._written: dict[str, File] = {}
+        self.written: dict[str, File] = {}
         self._named: dict[str, File] = {}
 
     def annotated(self, text: str) -> File:
         """Look up what stands after a descriptor: "/a/b", "pipe:[7]", "TCP:[...", "/dev/tty<char..."."""
-        file = self._written.get(text)
+        file = self.written.get(text)
         if file is None:
             name = text.split("<", 1)[0].removesuffix(" (deleted)")
             # A connection's addresses are not an identity worth keeping: one name for all of a protocol.
             name = f"socket:{name.split(':', 1)[0]}" if name[:1].isupper() else unescape(name)
-            file = self._written[text] = self.named(name)
+            file = self.written[text] = self.named(name)
         return file
 
     def named(self, path: str) -> File:

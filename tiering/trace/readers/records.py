@@ -18,6 +18,8 @@ from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.readers.base import Damage, Reader, open_trace, record_blocks
 
 _SECTOR = 512
+#: No device is larger, and a number of B still fits in 64 bits.
+_MOST_SECTORS = 1 << 52
 _VSCSI_1 = np.dtype(
     [("sn", "<u4"), ("size", "<u4"), ("sg", "<u4"), ("cmd", "<u2"), ("ver", "<u2"), ("lbn", "<u8"), ("at", "<u8")]
 )
@@ -62,9 +64,10 @@ def _read_vscsi(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     seen = 0
     for block in record_blocks(path, damage, kind.itemsize):
         records = np.frombuffer(block, kind)
-        sane = (records["ver"] & _VERSION_MASK) == wanted
+        sane = ((records["ver"] & _VERSION_MASK) == wanted) & (records["lbn"] < _MOST_SECTORS)
         for row in np.flatnonzero(~sane).tolist():
-            damage.at(seen + row + 1, f"version {records['ver'][row]:#06x}", unit="record")
+            found = f"version {records['ver'][row]:#06x}, sector {records['lbn'][row]}"
+            damage.at(seen + row + 1, found, unit="record")
         seen += len(records)
         yield _vscsi_events(records[sane])
 

@@ -17,7 +17,7 @@ import polars as pl
 
 from tiering.errors import from_os_error
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.readers.base import BROKEN, Damage, Reader, byte_blocks, open_trace
+from tiering.trace.readers.base import BROKEN, Damage, Reader, byte_blocks, open_trace, spoken
 from tiering.trace.readers.tables import like
 
 _LINE = (
@@ -26,6 +26,8 @@ _LINE = (
 )
 _TEXT = re.compile(_LINE)
 _BLOCK = 1 << 22
+#: B; CloudTrail's own files stay under some MB, and a document needs several times its length in memory.
+_LARGEST = 1 << 27
 
 
 def sniff_log(head: bytes) -> bool:
@@ -85,7 +87,11 @@ def read_trail(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     """
     try:
         with open_trace(path) as file:
-            records = json.load(file)["Records"]
+            text = file.read(_LARGEST + 1)
+        if len(text) > _LARGEST:
+            damage.at(1, f"more than {_LARGEST:,} bytes", expected="a log of CloudTrail's size", unit="record")
+            return
+        records = json.loads(text)["Records"]
     except BROKEN as error:
         damage.at(1, f"broken compressed data ({error})", unit="record")
         return
@@ -98,7 +104,7 @@ def read_trail(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     for number, record in enumerate(records if isinstance(records, list) else [], 1):
         try:
             rows += _row(record)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             damage.at(number, f"{type(error).__name__}: {error}", expected="a data event of S3", unit="record")
     schema = {"time": pl.Float64, "op": pl.String, "path": pl.String, "size": pl.Int64, "client": pl.String}
     yield _frame(pl.DataFrame(rows, schema=schema, orient="row").with_columns(duration=pl.lit(None)))
@@ -123,8 +129,8 @@ def _row(record: dict[str, Any]) -> list[tuple[float, str, str, int, str]]:
     if not 0 <= size < 1 << 62:
         raise ValueError(f"{size} bytes")
     when = datetime.fromisoformat(record["eventTime"]).timestamp()
-    path = f"s3://{asked['bucketName']}/{unquote_plus(asked['key'])}"
-    return [(when, op, path, size, str(record.get("sourceIPAddress", "")))]
+    path = spoken(f"s3://{asked['bucketName']}/{unquote_plus(asked['key'])}")
+    return [(when, op, path, size, spoken(str(record.get("sourceIPAddress", ""))))]
 
 
 def _frame(table: pl.DataFrame) -> pl.DataFrame:

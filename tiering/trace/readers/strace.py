@@ -7,13 +7,14 @@ thread makes one is split in two, `call(... <unfinished ...>` and `<... call res
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import polars as pl
 
 from tiering.trace.readers.base import Damage, Reader, line_blocks
 from tiering.trace.readers.strace_calls import CALLS, FORKS, Calls, Line
+from tiering.trace.readers.strace_quick import quick
 
 _BATCH = 100_000
 _PREFIX = r"(?:\[pid +)?(?:(\d{1,9}+)\]? ++)?(\d{1,12}+\.\d{1,9}+|\d\d:\d\d:\d\d(?:\.\d+)?) ++"
@@ -37,13 +38,16 @@ _REMARK = re.compile(
     + r"(?:\+\+\+ |--- |\w+\(<\.\.\. resuming)|strace: |(?:strace: )?Process \d+ |\[pid +\d+\] \+\+\+ "
 )
 _UNTIMED = re.compile(r"(?:\[pid +\d+\] +|\d+ +)?(?:execve|openat|read|brk|mmap|access)\(.*\) += ")
+#: With -r, strace prints the time since the line before, beginning with 0.
+_FROM_ZERO = re.compile(r"(?:\[pid +\d+\] +|\d+ +)? *0\.000000 ")
+_SINCE = re.compile(r"(\[pid +\d+\] +|\d+ +)? *(\d{1,12}\.\d{1,9}) ")
 _UNFINISHED_END = "<unfinished ...>"
 _MARK = " resumed>"
 
 
 def sniff(head: bytes) -> bool:
     """Tell whether text is strace output: one of its first hundred lines is a call, whole or unfinished."""
-    lines = head.decode("latin-1").split("\n")[:100]
+    lines = [line.lstrip(" ") for line in head.decode("latin-1").split("\n")[:100]]
     return any(
         _CALL.match(line) or (line.endswith(_UNFINISHED_END) and _BEGUN.match(line)) or _UNTIMED.match(line)
         for line in lines
@@ -63,23 +67,99 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
 def events(blocks: Iterable[tuple[int, list[str]]], damage: Damage) -> Iterator[pl.DataFrame]:
     """Do the same with blocks of lines, each with the number of its first."""
     calls = Calls()
+    take = quick(calls)
     unfinished: dict[int, str] = {}
-    for first, lines in blocks:
+    for first, lines in _absolute(blocks):
         for number, line in enumerate(lines, start=first):
-            # Strings are asked before patterns: an unfinished call makes the pattern try every place to end at.
-            if line.endswith(_UNFINISHED_END):
-                _begin(line, number, calls, unfinished, damage)
-                continue
-            match = _resumed(line, number, calls, unfinished, damage) if _MARK in line else _CALL.match(line)
-            if match is None:
-                match = _other_line(line, number, calls, unfinished, damage)
-                if match is None:
-                    continue
-            _apply(match, number, calls, damage)
+            try:
+                if not take(line):
+                    _thoroughly(line, number, take, calls, unfinished, damage)
+            except ValueError as error:
+                damage.at(number, f"arguments that make no sense ({error})")
         if len(calls) >= _BATCH:
             yield calls.take()
     if len(calls):
         yield calls.take()
+
+
+def _absolute(blocks: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
+    """Add the times of -r up, so that they count from the first line; other lines are passed on."""
+    clock: float | None = None
+    for first, lines in blocks:
+        if first == 1 and lines and _FROM_ZERO.match(lines[0]):
+            clock = 0.0
+        if clock is None:
+            yield first, lines
+            continue
+        made = []
+        for line in lines:
+            since = _SINCE.match(line)
+            if since is not None:
+                clock += float(since[2])
+            made.append(line if since is None else f"{since[1] or ''}{clock:.6f} {line[since.end() :]}")
+        yield first, made
+
+
+def _thoroughly(
+    line: str,
+    number: int,
+    take: Callable[[str], bool],
+    calls: Calls,
+    unfinished: dict[int, str],
+    damage: Damage,
+) -> None:
+    """Deal with any line."""
+    line = line.rstrip("\r")
+    # Strings are asked before patterns: an unfinished call makes the pattern try every place to end at.
+    if line.endswith(_UNFINISHED_END):
+        _begin(line, number, calls, unfinished, damage)
+        return
+    resumed = _resumption(line) if _MARK in line else None
+    if resumed is not None:
+        whole = _whole(*resumed, number, calls, unfinished, damage)
+        if whole is None or (f" {resumed[1]}(" in whole and take(whole)):
+            return
+        match = _CALL.match(whole)
+        if match is None or match[3] != resumed[1]:
+            damage.at(number, f"the rest of a call to {resumed[1]} that does not complete the one begun")
+            return
+    else:
+        match = _CALL.match(line)
+        if match is None:
+            _other_line(line, number, calls, unfinished, damage)
+            return
+    _apply(match, number, calls, damage)
+
+
+def _resumption(line: str) -> tuple[int, str, str] | None:
+    """Tell thread, call and rest of a line that goes on with a call."""
+    head, _, rest = line.partition(_MARK)
+    words = head.split()
+    if (
+        len(words) == 4
+        and words[2] == "<..."
+        and words[0].isdecimal()
+        and len(words[0]) < 10
+        and words[3].isidentifier()
+    ):
+        return int(words[0]), words[3], rest
+    resumed = _RESUMED.match(line)
+    return None if resumed is None else (int(resumed[1] or 0), resumed[3], resumed[4])
+
+
+def _whole(
+    thread: int, name: str, rest: str, number: int, calls: Calls, unfinished: dict[int, str], damage: Damage
+) -> str | None:
+    """Join the two halves of a call. The beginning carries its pid and time."""
+    if thread not in unfinished and 0 in unfinished:
+        # The first process had no number while it was alone.
+        calls.tree.same(thread, 0)
+        thread = 0
+    beginning = unfinished.pop(thread, None)
+    if beginning is None:
+        damage.at(number, f"the rest of a call to {name} that was never begun")
+        return None
+    return beginning.rstrip(" ") + rest
 
 
 def _apply(match: re.Match[str], number: int, calls: Calls, damage: Damage) -> None:
@@ -104,13 +184,16 @@ def _apply(match: re.Match[str], number: int, calls: Calls, damage: Damage) -> N
 
 def _begin(line: str, number: int, calls: Calls, unfinished: dict[int, str], damage: Damage) -> None:
     """Keep the beginning of a call that another one interrupts."""
-    begun = _BEGUN.match(line)
-    if begun is None:
-        if not _REMARK.match(line):
-            damage.at(number, _shown(line))
-        return
-    tid, _, name = begun.groups()
-    thread = int(tid) if tid else 0
+    words = line.partition("(")[0].split()
+    if len(words) == 3 and words[0].isdecimal() and len(words[0]) < 10 and words[2].isidentifier():
+        thread, name = int(words[0]), words[2]
+    else:
+        begun = _BEGUN.match(line)
+        if begun is None:
+            if not _REMARK.match(line):
+                damage.at(number, _shown(line))
+            return
+        thread, name = int(begun[1] or 0), begun[3]
     unfinished[thread] = line[: -len(_UNFINISHED_END)]
     if thread not in calls.tree.members:
         calls.tree.process(thread, begins_with_exec=name == "execve")
@@ -118,30 +201,8 @@ def _begin(line: str, number: int, calls: Calls, unfinished: dict[int, str], dam
         calls.tree.forking(thread, line)
 
 
-def _resumed(line: str, number: int, calls: Calls, unfinished: dict[int, str], damage: Damage) -> re.Match[str] | None:
-    """Complete a call, where the line is the rest of one."""
-    resumed = _RESUMED.match(line)
-    if resumed is None:
-        return _CALL.match(line)
-    thread = int(resumed[1] or 0)
-    if thread not in unfinished and 0 in unfinished:
-        # The first process had no number while it was alone.
-        calls.tree.same(thread, 0)
-        thread = 0
-    return _complete(resumed, unfinished.pop(thread, None), number, damage)
-
-
-def _other_line(
-    line: str, number: int, calls: Calls, unfinished: dict[int, str], damage: Damage
-) -> re.Match[str] | None:
-    """Deal with a line that is not a whole call; returns the whole call where this line completes one."""
-    if line.endswith("\r"):
-        line = line.rstrip("\r")
-        if line.endswith(_UNFINISHED_END):
-            _begin(line, number, calls, unfinished, damage)
-            return None
-        if _MARK in line:
-            return _resumed(line, number, calls, unfinished, damage)
+def _other_line(line: str, number: int, calls: Calls, unfinished: dict[int, str], damage: Damage) -> None:
+    """Deal with a line that is no call."""
     if begun := _CUT.match(line):
         _begin(f"{begun[0]}{_UNFINISHED_END}", number, calls, unfinished, damage)
     elif gone := _GONE.match(line):
@@ -151,26 +212,12 @@ def _other_line(
         calls.tree.gone(thread)
     elif _UNTIMED.match(line):
         damage.at(number, "a call without its time", expected="output of strace -f -ttt -T -yy")
-    elif _MARK not in line and not _REMARK.match(line):
+    elif not _REMARK.match(line):
         damage.at(number, _shown(line))
-    return None
 
 
 def _shown(line: str) -> str:
     return repr(line if len(line) <= 80 else f"{line[:60]}...{line[-17:]}")
-
-
-def _complete(resumed: re.Match[str], beginning: str | None, number: int, damage: Damage) -> re.Match[str] | None:
-    """Join the two halves of a call. The beginning carries its pid and time."""
-    name = resumed[3]
-    if beginning is None:
-        damage.at(number, f"the rest of a call to {name} that was never begun")
-        return None
-    whole = _CALL.match(beginning.rstrip(" ") + resumed[4])
-    if whole is None or whole[3] != name:
-        damage.at(number, f"the rest of a call to {name} that does not complete the one begun")
-        return None
-    return whole
 
 
 def _seconds(clock: str) -> float:

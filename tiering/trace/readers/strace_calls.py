@@ -54,7 +54,7 @@ class Calls:
         self.tree = ProcessTree(self.files)
         # One flat list, row after row: a tuple for each event would keep the garbage collector busy (a fifth
         # of the time to read a trace).
-        self._cells: list[object] = []
+        self.cells: list[object] = []
 
     def add(
         self,
@@ -69,17 +69,17 @@ class Calls:
     ) -> None:
         """Note an event."""
         pid, group = process.pid, process.group
-        self._cells += (line.when, op, file.identity, offset, size, pid, group, line.duration, file.path, flags)
+        self.cells += (line.when, op, file.identity, offset, size, pid, group, line.duration, file.path, flags)
 
     def __len__(self) -> int:
         """Count the events noted and not yet taken."""
-        return len(self._cells) // len(EVENT_SCHEMA)
+        return len(self.cells) // len(EVENT_SCHEMA)
 
     def take(self) -> pl.DataFrame:
         """Take the events noted, in order of time, and forget them."""
         width = len(EVENT_SCHEMA)
-        columns = {name: self._cells[place::width] for place, name in enumerate(EVENT_SCHEMA)}
-        self._cells.clear()
+        columns = {name: self.cells[place::width] for place, name in enumerate(EVENT_SCHEMA)}
+        self.cells.clear()
         # A call that was interrupted is complete, and noted, later than it began.
         return pl.DataFrame(columns, schema=EVENT_SCHEMA).sort("time", maintain_order=True)
 
@@ -105,13 +105,13 @@ def _moves(op: str, position: Callable[[str], int | None] | None = None) -> Call
 
     def call(calls: Calls, process: Process, line: Line) -> None:
         opened = calls.tree.descriptor(process, line.fd, line.fd_path)
-        offset = _advance(opened, op, line.result, position(line.arguments) if position else None)
+        offset = advance(opened, op, line.result, position(line.arguments) if position else None)
         calls.add(line, op, opened.file, process, offset=offset, size=line.result)
 
     return call
 
 
-def _advance(opened: OpenFile, op: str, moved: int, explicit: int | None = None) -> int | None:
+def advance(opened: OpenFile, op: str, moved: int, explicit: int | None = None) -> int | None:
     """Say where the bytes begin, and move the position on."""
     if explicit is not None:
         offset: int | None = explicit
@@ -226,7 +226,7 @@ def _transfer(
         ("read", origin, line._replace(duration=0.0)),
         ("write", target, line),
     ):
-        offset = _advance(opened, op, line.result, None if explicit is None else int(explicit))
+        offset = advance(opened, op, line.result, None if explicit is None else int(explicit))
         calls.add(said, op, opened.file, process, offset=offset, size=line.result)
 
 

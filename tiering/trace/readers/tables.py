@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from tiering.trace.events import EVENT_SCHEMA, OPS
-from tiering.trace.readers.base import Damage, Level, Reader, byte_blocks
+from tiering.trace.readers.base import Damage, Level, Reader, byte_blocks, for_polars
 
 #: B of text parsed at once: large enough that the cost of a block does not show, small enough to keep in mind.
 _BLOCK = 1 << 23
@@ -66,7 +65,7 @@ def _events(lines: bytes, first: int, damage: Damage, layout: Layout) -> pl.Data
     if layout.separator == " " and b"\t" in lines:
         lines = lines.replace(b"\t", b" ")
     table = pl.read_csv(
-        io.BytesIO(lines),
+        for_polars(lines),
         has_header=False,
         separator=layout.separator,
         quote_char=None,
