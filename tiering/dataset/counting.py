@@ -15,7 +15,6 @@ from typing import BinaryIO, Final, cast
 
 import numpy as np
 
-import tiering
 from tiering.dataset.entries import Found, Task, look, receive, send
 from tiering.dataset.sizes import Sizes
 from tiering.dataset.walk import MAX_EXAMPLES, display
@@ -138,7 +137,7 @@ class _Worker:
     """A process that looks into directories. It ends when its input does, so also when this process dies."""
 
     def __init__(self, stack: ExitStack, root: bytes, seed: int, shares: int) -> None:
-        package = str(Path(tiering.__file__).parents[1])
+        package = str(Path(__file__).parents[2])
         start = "import sys; sys.path.insert(0, sys.argv.pop()); from tiering.dataset.entries import main; main()"
         # Without site-packages and their start-up files Python is there in 20 ms.
         command = [sys.executable, "-S", "-E", "-c", start, os.fsdecode(root), str(seed), str(shares), package]
