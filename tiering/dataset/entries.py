@@ -13,7 +13,9 @@ import random
 import stat
 import sys
 from array import array
+from collections import Counter
 from dataclasses import dataclass, field
+from itertools import compress, islice
 from typing import BinaryIO, Final
 
 IMAGE_EXTENSIONS: Final = frozenset(b"jpg jpeg jpe jfif png bmp gif webp tif tiff ppm pgm pbm pnm jp2".split())
@@ -142,42 +144,24 @@ class _Folder:
 
     def scan(self, chain: tuple[tuple[int, int], ...]) -> None:
         """Go through the entries; those of other parts are counted on, and not asked about."""
-        table: dict[str, tuple[list[str], list[int]]] = {}
         folders: list[bytes] = []
-        number = left = 0
+        number = 0
         # Relative to the open directory the system has one name to look up instead of a path.
         with os.scandir(self.handle) as entries:
-            for entry in entries:
-                name = entry.name
-                if self.parts > 1:
-                    number += 1
-                    if number // 64 % self.parts != self.part:
-                        continue
-                if name[0] == ".":
-                    continue
-                try:
-                    if not entry.is_file():
-                        self._other(entry, folders)
-                        continue
-                    size = entry.stat().st_size
-                except OSError as error:
-                    self._skip(reason(error, link=entry.is_symlink()), name)
-                    continue
-                extension = name[name.rfind(".") + 1 :] if "." in name else ""
-                held = table.get(extension)
-                if held is None:
-                    held = table.setdefault(extension, ([], []))
-                held[0].append(name)
-                held[1].append(size)
-                left += 1
-                if left == CHUNK:
-                    self._count(table)
-                    table.clear()
-                    left = 0
-        self._count(table)
-        parent = self.prefix
+            while chunk := list(islice(entries, CHUNK)):
+                mine = chunk if self.parts == 1 else [e for at, e in enumerate(chunk, number) if self._mine(at)]
+                number += len(chunk)
+                files = [entry for entry in mine if entry.is_file() and entry.name[0] != "."]
+                if len(files) < len(mine):
+                    for entry in mine:
+                        if not entry.is_file() and entry.name[0] != ".":
+                            self._other(entry, folders)
+                self._count(files)
         for begin in range(0, len(folders), TOGETHER):
-            self.found.tasks.append(Task(parent, b"\0".join(folders[begin : begin + TOGETHER]), chain))
+            self.found.tasks.append(Task(self.prefix, b"\0".join(folders[begin : begin + TOGETHER]), chain))
+
+    def _mine(self, number: int) -> bool:
+        return number // 64 % self.parts == self.part
 
     def _other(self, entry: os.DirEntry[str], folders: list[bytes]) -> None:
         if entry.is_dir():
@@ -190,26 +174,54 @@ class _Folder:
             return
         self._skip("vanished file" if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else special(mode), entry.name)
 
-    def _count(self, table: dict[str, tuple[list[str], list[int]]]) -> None:
+    def _count(self, files: list[os.DirEntry[str]]) -> None:
+        # Each step goes through all files in C or nearly so: a loop over them takes half as long again.
+        try:
+            sizes = [entry.stat().st_size for entry in files]
+        except OSError:
+            files, sizes = self._still_there(files)
+        names = [entry.name for entry in files]
+        extensions = [name.rpartition(".")[2] if "." in name else "" for name in names]
         found = self.found
-        for extension, (names, sizes) in table.items():
+        if not _IMAGES.issuperset(map(str.lower, set(extensions))):
+            for extension, size in zip(extensions, sizes, strict=True):
+                lower = extension.lower()
+                if lower not in _IMAGES:
+                    count, total = found.others.get(lower, (0, 0))
+                    found.others[lower] = count + 1, total + size
+            images = [extension.lower() in _IMAGES for extension in extensions]
+            names, sizes = list(compress(names, images)), list(compress(sizes, images))
+            extensions = list(compress(extensions, images))
+        for extension, count in Counter(extensions).items():
             lower = extension.lower()
-            if lower not in _IMAGES:
-                count, size = found.others.get(lower, (0, 0))
-                found.others[lower] = count + len(sizes), size + sum(sizes)
-                continue
-            found.extensions[lower] = found.extensions.get(lower, 0) + len(sizes)
-            found.folders[self.prefix] = found.folders.get(self.prefix, 0) + len(sizes)
-            found.sizes.extend(sizes)
-            found.odd_names += sum(_odd(name) for name in names if not name.isascii())
-            draw, limit = self.random, self.limit
-            numbers = [draw() for _ in sizes]
-            if min(numbers) < limit:
-                found.kept += [
-                    (number, self.prefix + os.fsencode(name), size)
-                    for number, name, size in zip(numbers, names, sizes, strict=True)
-                    if number < limit
-                ]
+            found.extensions[lower] = found.extensions.get(lower, 0) + count
+        if not names:
+            return
+        found.folders[self.prefix] = found.folders.get(self.prefix, 0) + len(names)
+        found.sizes.extend(sizes)
+        if not all(map(str.isascii, names)):
+            found.odd_names += sum(map(_odd, names))
+        draw, limit = self.random, self.limit
+        numbers = [draw() for _ in names]
+        if min(numbers) < limit:
+            found.kept += [
+                (number, self.prefix + os.fsencode(name), size)
+                for number, name, size in zip(numbers, names, sizes, strict=True)
+                if number < limit
+            ]
+
+    def _still_there(self, files: list[os.DirEntry[str]]) -> tuple[list[os.DirEntry[str]], list[int]]:
+        """Return the files whose size can be had, and their sizes."""
+        left: list[os.DirEntry[str]] = []
+        sizes = []
+        for entry in files:
+            try:
+                sizes.append(entry.stat().st_size)
+            except OSError as error:
+                self._skip(reason(error, link=entry.is_symlink()), entry.name)
+            else:
+                left.append(entry)
+        return left, sizes
 
     def _skip(self, why: str, name: str) -> None:
         self.found.skipped.append((why, self.prefix + os.fsencode(name)))
