@@ -62,7 +62,7 @@ def count_tree(root: str | os.PathLike[str], *, keep: int = 0, seed: int = 0, pr
     """
     place = os.path.abspath(os.fsencode(root))  # noqa: PTH100 - bytes paths
     workers = processes or usable_cores()
-    count = _Count(keep)
+    count = Count(keep)
     pending = [Task(b"", b"")]
     try:
         while pending and (count.totals.sizes.count < _ALONE or workers == 1):
@@ -76,7 +76,7 @@ def count_tree(root: str | os.PathLike[str], *, keep: int = 0, seed: int = 0, pr
     return count.finished()
 
 
-class _Count:
+class Count:
     """The totals so far, and the limit below which a random number makes an image one of the sample."""
 
     def __init__(self, keep: int) -> None:
@@ -86,6 +86,7 @@ class _Count:
         self.numbered: list[tuple[float, bytes, int]] = []
 
     def add(self, found: Found) -> None:
+        """Add what was found somewhere."""
         totals = self.totals
         totals.sizes.add(np.frombuffer(found.sizes, np.int64))
         for folder, count in found.folders.items():
@@ -104,6 +105,7 @@ class _Count:
             self._thin()
 
     def finished(self) -> Totals:
+        """Return the totals, and the sample."""
         self._thin()
         self.totals.kept = sorted((key, size) for _, key, size in self.numbered)
         return self.totals
@@ -114,7 +116,7 @@ class _Count:
             self.limit = self.numbered[-1][0] if self.numbered else 0.0
 
 
-def _together(root: bytes, pending: list[Task], count: _Count, seed: int, workers: int) -> None:
+def _together(root: bytes, pending: list[Task], count: Count, seed: int, workers: int) -> None:
     """Hand tasks to processes, the deepest first, until none is left."""
     with ExitStack() as stack:
         choice = stack.enter_context(selectors.DefaultSelector())

@@ -72,6 +72,12 @@ class Sample:
         unit = np.zeros(len(key), np.int64)
         return cls(np.array([files], np.int64), np.ones(1), np.array([-1], np.int64), none, key, size, unit)
 
+    def some(self, files: int, seed: int) -> Sample:
+        """Return a simple random sample of the sampled files. Every unit must keep a file: for a single unit only."""
+        kept = np.sort(np.random.default_rng(seed).choice(len(self.key), files, replace=False))
+        key = [self.key[number] for number in kept.tolist()]
+        return Sample(self.population, self.factor, self.draw, self.turn, key, self.size[kept], self.unit[kept])
+
     @property
     def taken(self) -> npt.NDArray[np.int64]:
         """Files that were drawn from each unit, int64."""
@@ -116,18 +122,22 @@ def mean(sample: Sample, values: Floats, of: npt.NDArray[np.bool_] | None = None
     return _positive(value, variance, freedom, int(member.sum()))
 
 
-def share(sample: Sample, of: npt.NDArray[np.bool_]) -> Estimate:
+def share(sample: Sample, of: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_] | None = None) -> Estimate:
     """Estimate the share of all files that are of a kind, bool (n,).
 
+    among: which of the sampled files count, bool (n,); by default all. 0 where there is none.
     The interval is Clopper and Pearson's for the number of independent draws that would spread as much (Korn and
     Graubard, Survey Methodology 24, 1998): it makes sense where none was found, or all.
     """
-    count = len(of)
-    weight = sample.weight
+    member = np.ones(len(of), bool) if among is None else among
+    count = int(member.sum())
+    if not count:
+        return Estimate.known(0.0, 0)
+    weight = sample.weight * member
     value = float((weight * of).sum() / weight.sum())
     if sample.complete:
         return Estimate.known(value, count)
-    variance, freedom = _variance(sample, (of - value) / weight.sum())
+    variance, freedom = _variance(sample, member * (of - value) / weight.sum())
     alike = float(weight.sum() ** 2 / (weight**2).sum())
     effective = min(alike, value * (1 - value) / variance) if variance > 0 else alike
     if 0 < freedom < count - 1:
@@ -158,6 +168,39 @@ def quantile(sample: Sample, at: float) -> Estimate:
     around = share(sample, sample.size <= value)
     low, high = at - (around.value - around.low), at + (around.high - around.value)
     return Estimate(value=value, low=min(value, read(low)), high=max(value, read(high)), sample=len(ordered))
+
+
+def ratio_of_squares(sample: Sample) -> Estimate | None:
+    """Estimate how unequal the units are that hold files: their number times the sum of squares over the squared sum.
+
+    1 where all hold as many files; else how many times the mean it is that the unit of a random file holds.
+    None where fewer than two draws were made by chance, or no unit holds a file.
+    """
+    filled = sample.population > 0
+    units, files = sample.factor * filled, sample.factor * sample.population
+    squares = files * sample.population
+    count, sum_, square = float(units.sum()), float(files.sum()), float(squares.sum())
+    if not sum_ or len(sample.turn) < 2:
+        return None
+    value = count * square / sum_**2
+    variance, freedom = _between(sample, value * (units / count + squares / square - 2 * files / sum_))
+    return _positive(value, variance, freedom, len(sample.turn), least=1.0)
+
+
+def empties(sample: Sample) -> Estimate | None:
+    """Estimate the share of the units drawn by chance that hold a file. None where there are none.
+
+    The interval is Clopper and Pearson's, for as many independent draws.
+    """
+    drawn = sample.draw >= 0
+    if not drawn.any():
+        return None
+    weight = sample.factor * drawn
+    value = float((weight * (sample.population > 0)).sum() / weight.sum())
+    count = int(drawn.sum())
+    alike = float(weight.sum() ** 2 / (weight**2).sum())
+    low, high = _beta(value * alike, alike)
+    return Estimate(value=value, low=low, high=high, sample=count)
 
 
 def _variance(sample: Sample, values: Floats) -> tuple[float, float]:

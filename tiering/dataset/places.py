@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from tiering.dataset.entries import is_image_name, reason, special
-from tiering.dataset.remote import REQUESTS, connect, list_directory
+from tiering.dataset.headers import Seen, in_threads, inspect_files
 from tiering.errors import from_os_error
-from tiering.place import remote_errors
-
-Key = tuple[bytes, int]
 
 #: Sizes that are asked for by one thread at a time.
 _SLICE = 500
@@ -30,25 +29,35 @@ class Listing:
 
     images: names of the image files. sizes: their bytes where the listing tells them, else None. folders: name of each
     directory in it, how much it is likely to hold (in any unit; only the ratios count), and whether it is known to hold
-    no directory. others: other files. skipped: reason and name of what was left out.
+    no directory. others, other_bytes: other files and, where the listing tells, their
+    bytes, by extension. skipped: reason and name of what was left out.
     """
 
     images: list[bytes] = field(default_factory=list)
     sizes: list[int] | None = None
     folders: list[tuple[bytes, float, bool]] = field(default_factory=list)
     others: Counter[bytes] = field(default_factory=Counter)
+    other_bytes: Counter[bytes] = field(default_factory=Counter)
     skipped: list[tuple[str, bytes]] = field(default_factory=list)
 
 
 class Tree(Protocol):
     """A tree of files, wherever it lies."""
 
-    def list(self, prefix: bytes) -> Listing:
+    def look_into(self, prefix: bytes) -> Listing:
         """List a directory, its path below the root being "" or ending in "/"; empty where it cannot be read."""
         ...
 
     def sizes(self, keys: Sequence[bytes]) -> npt.NDArray[np.int64]:
         """Return the bytes of some files, int64, -1 for one that is gone or is none."""
+        ...
+
+    def inspect(self, keys: Sequence[bytes]) -> Sequence[Seen]:
+        """Return the header of some files, or why one is no whole image or cannot be read."""
+        ...
+
+    def digests(self, keys: Sequence[bytes], limit: int | None = None) -> Sequence[bytes]:
+        """Return a hash of the contents of some files, or of their first bytes; b"" for one that cannot be read."""
         ...
 
 
@@ -58,7 +67,7 @@ class LocalTree:
     def __init__(self, root: bytes) -> None:
         self.root = root
 
-    def list(self, prefix: bytes) -> Listing:
+    def look_into(self, prefix: bytes) -> Listing:
         """List a directory, see Tree; about 1 us an entry. Raises MachineError where the root cannot be read.
 
         Directories of common file systems take bytes in step with their number of entries, and have one link of each
@@ -77,7 +86,7 @@ class LocalTree:
                         if is_image_name(name):
                             found.images.append(name)
                         else:
-                            found.others[name.rpartition(b".")[2].lower() if b"." in name else b""] += 1
+                            found.others[extension_of(name)] += 1
                     elif entry.is_dir():
                         folders.append(name)
                     else:
@@ -103,6 +112,22 @@ class LocalTree:
             found = pool.map(lambda part: [self._size(key) for key in part], parts)
             return np.array([size for part in found for size in part], np.int64)
 
+    def inspect(self, keys: Sequence[bytes]) -> list[Seen]:
+        """Look at the beginning and the end of some files, see Tree."""
+        return inspect_files(self.root, keys)
+
+    def digests(self, keys: Sequence[bytes], limit: int | None = None) -> list[bytes]:
+        """Hash the contents of some files, see Tree."""
+
+        def digest(key: bytes) -> bytes:
+            try:
+                with Path(os.fsdecode(self.root + b"/" + key)).open("rb") as file:
+                    return digest_of(file.read(-1 if limit is None else limit))
+            except OSError:
+                return b""
+
+        return in_threads(digest, keys, 16)
+
     def _size(self, key: bytes) -> int:
         try:
             about = os.stat(self.root + b"/" + key)  # noqa: PTH116 - bytes paths
@@ -119,46 +144,11 @@ class LocalTree:
         return special(mode)
 
 
-class RemoteTree:
-    """A tree behind a URL."""
+def digest_of(data: bytes) -> bytes:
+    """Return a hash of 16 bytes, by which the contents of two files are told to be the same."""
+    return hashlib.blake2b(data, digest_size=16).digest()
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.system, self.root = connect(url)
 
-    def list(self, prefix: bytes) -> Listing:
-        """List a directory, see Tree. Raises MachineError where the server cannot be asked.
-
-        Nothing is known of what directories hold before they are listed.
-        """
-        found = Listing(sizes=[])
-        try:
-            path = f"{self.root}/{prefix.decode('utf-8', 'surrogateescape')}".rstrip("/")
-            listed = list_directory(self.system, self.url, path)
-        except FileNotFoundError:
-            found.skipped.append(("vanished directory", b""))
-            return found
-        sizes: list[int | None] = []
-        for name, size, _ in listed.iter_rows():
-            if name.endswith(b"/"):
-                found.folders.append((name[:-1], 1.0, False))
-            elif is_image_name(name):
-                found.images.append(name)
-                sizes.append(size)
-            else:
-                found.others[name.rpartition(b".")[2].lower() if b"." in name else b""] += 1
-        found.sizes = None if None in sizes else [size for size in sizes if size is not None]
-        return found
-
-    def sizes(self, keys: Sequence[bytes]) -> npt.NDArray[np.int64]:
-        """Return the bytes of some files, see Tree; one request each."""
-
-        def ask(key: bytes) -> int:
-            try:
-                info = self.system.info(f"{self.root}/{key.decode('utf-8', 'surrogateescape')}")
-            except FileNotFoundError:
-                return -1
-            return int(info["size"]) if info["type"] == "file" and info["size"] is not None else -1
-
-        with remote_errors(self.url), ThreadPoolExecutor(REQUESTS if self.system.async_impl else 1) as pool:
-            return np.fromiter(pool.map(ask, keys), np.int64, len(keys))
+def extension_of(name: bytes) -> bytes:
+    """Return the extension of a name in lower case, b"" for none."""
+    return name.rpartition(b".")[2].lower() if b"." in name else b""

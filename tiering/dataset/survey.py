@@ -154,7 +154,7 @@ class _Surveyor:
 
     def _list(self, prefix: bytes, factor: float, draw: int) -> list[tuple[bytes, float, bool]]:
         """List a directory: its images become a unit; return the directories in it."""
-        found = self.tree.list(prefix)
+        found = self.tree.look_into(prefix)
         self.units.append(_Unit(prefix, found.images, found.sizes, factor, draw))
         for extension, count in found.others.items():
             self.others[extension] = self.others.get(extension, 0.0) + count * factor
