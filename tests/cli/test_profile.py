@@ -73,7 +73,7 @@ def test_bad_directories_are_bad_input(tmp_path):
     text = put(tmp_path, "notes.txt", b"words")
     assert "no image, but 1 other file" in fails(3, "DatasetError", "profile", tmp_path)
     assert "found a file" in fails(3, "DatasetError", "profile", text)
-    assert "only local" in fails(3, "DatasetError", "profile", "s3://bucket/photos").lower()
+    assert "nothing at that path" in fails(3, "DatasetError", "profile", "memory://bucket/photos")
 
 
 def test_nothing_to_profile_is_a_usage_error():

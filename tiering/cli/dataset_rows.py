@@ -26,7 +26,8 @@ def dataset_rows(dataset: DatasetProfile) -> Iterator[tuple[str, str]]:
         (
             f"mean {format_bytes(round(dataset.size_mean))}{_range(known, 'size_mean', _bytes)}; {smallest} "
             f"{quantile['0']}, 5 % below {quantile['0.05']}{_sizes(dataset, '0.05')}, median {quantile['0.5']}"
-            f"{_sizes(dataset, '0.5')}, 5 % above {quantile['0.95']}{_sizes(dataset, '0.95')}, {largest} {quantile['1']}"
+            f"{_sizes(dataset, '0.5')}, 5 % above {quantile['0.95']}{_sizes(dataset, '0.95')}, "
+            f"{largest} {quantile['1']}"
         ),
     )
     if dataset.sampled:
@@ -47,7 +48,7 @@ def dataset_rows(dataset: DatasetProfile) -> Iterator[tuple[str, str]]:
         high = percent(known["damaged_share"].high)
         yield "damaged", f"none of {format_count(dataset.probed)} looked at (at most {high} of all)"
     copies = known.get("duplicate_share")
-    if copies is not None and not copies.exact:
+    if copies is not None and dataset.probed < dataset.files:
         found = "none seen" if copies.value == 0 else f"about {percent(copies.value)} are copies of another"
         high = percent(copies.high)
         yield "duplicates", f"{found} in {format_count(copies.sample)} images ({percent(copies.low)} to {high} of all)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -100,8 +100,8 @@ def profile(
 
 
 def _sample(text: str) -> Literal["auto", "all"] | int:
-    if text == "auto" or text == "all":
-        return text
+    if text in {"auto", "all"}:
+        return cast('Literal["auto", "all"]', text)
     if text.isdecimal() and int(text) >= 2:
         return int(text)
     raise UsageError("--sample", expected="auto, all, or a number of files from 2", found=text, action="Try auto.")

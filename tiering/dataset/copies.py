@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from tiering.dataset.estimates import CONFIDENCE, Estimate, Sample
 from tiering.dataset.places import Tree
@@ -35,8 +35,8 @@ def copies(sample: Sample, tree: Tree) -> Estimate:
     pairs = [weight[one] * weight[two] for group in groups for at, one in enumerate(group) for two in group[:at]]
     each = float(np.mean(pairs)) if pairs else usual
     tail = (1 - CONFIDENCE) / 2
-    low = float(stats.chi2.ppf(tail, 2 * len(pairs)) / 2) if pairs else 0.0
-    high = float(stats.chi2.ppf(1 - tail, 2 * len(pairs) + 2) / 2)
+    low = float(special.gammaincinv(len(pairs), tail)) if pairs else 0.0
+    high = float(special.gammaincinv(len(pairs) + 1, 1 - tail))
     share, least, most = (min(1.0, number * each / files) for number in (len(pairs), low, high))
     return Estimate(value=share, low=least, high=most, sample=count)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
-from scipy import stats
+from scipy import special
 
 Floats = npt.NDArray[np.float64]
 
@@ -249,13 +249,13 @@ def _positive(value: float, variance: float, freedom: float, sample: int, least:
 
 
 def _t(freedom: float) -> float:
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
+    return float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
 def _beta(successes: float, trials: float) -> tuple[float, float]:
     """Return Clopper and Pearson's interval of a share; counts need not be whole."""
     tail = (1 - CONFIDENCE) / 2
     failures = trials - successes
-    low = float(stats.beta.ppf(tail, successes, failures + 1)) if successes > 0 else 0.0
-    high = float(stats.beta.ppf(1 - tail, successes + 1, failures)) if failures > 0 else 1.0
+    low = float(special.betaincinv(successes, failures + 1, tail)) if successes > 0 else 0.0
+    high = float(special.betaincinv(successes + 1, failures, 1 - tail)) if failures > 0 else 1.0
     return low, high

@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tiering.dataset.entries import is_image_name, reason, special
+from tiering.dataset.entries import is_file, is_image_name, reason, special
 from tiering.dataset.headers import Seen, in_threads, inspect_files
 from tiering.errors import from_os_error
 
@@ -79,18 +79,17 @@ class LocalTree:
         try:
             with os.scandir(self.root + b"/" + prefix) as entries:
                 for entry in entries:
-                    name = entry.name
-                    if name[0] == 46:  # a dot
+                    if entry.name[0] == 46:  # a dot
                         continue
-                    if entry.is_file():
-                        if is_image_name(name):
-                            found.images.append(name)
+                    if is_file(entry):
+                        if is_image_name(entry.name):
+                            found.images.append(entry.name)
                         else:
-                            found.others[extension_of(name)] += 1
-                    elif entry.is_dir():
-                        folders.append(name)
+                            found.others[extension_of(entry.name)] += 1
+                    elif why := self._no_folder(prefix, entry):
+                        found.skipped.append((why, entry.name))
                     else:
-                        found.skipped.append((self._why(prefix + name), name))
+                        folders.append(entry.name)
         except OSError as error:
             if not prefix:
                 raise from_os_error(error) from error
@@ -135,13 +134,19 @@ class LocalTree:
             return -1
         return about.st_size if stat.S_ISREG(about.st_mode) else -1
 
-    def _why(self, key: bytes) -> str:
-        path = self.root + b"/" + key
+    def _no_folder(self, prefix: bytes, entry: os.DirEntry[bytes]) -> str:
+        """Say why what is no file is left out, "" for a directory."""
+        path = self.root + b"/" + prefix + entry.name
         try:
-            mode = os.stat(path).st_mode  # noqa: PTH116 - bytes paths
+            if not entry.is_dir():
+                return special(os.stat(path).st_mode)  # noqa: PTH116 - bytes paths
         except OSError as error:
-            return reason(error, link=os.path.islink(path))  # noqa: PTH114 - bytes paths
-        return special(mode)
+            return reason(error, link=entry.is_symlink())
+        if not entry.is_symlink():
+            return ""
+        # A link to a directory that it lies in, below the root or above, would lead here again.
+        here, there = os.path.realpath(self.root + b"/" + prefix), os.path.realpath(path)
+        return "symlink loop" if (here + b"/").startswith(there.rstrip(b"/") + b"/") else ""
 
 
 def digest_of(data: bytes) -> bytes:
