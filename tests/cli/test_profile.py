@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -138,3 +139,45 @@ def test_help_says_what_the_verb_is_for_and_shows_an_example():
 def test_help_does_not_wait_for_heavy_libraries(heavy):
     code = f"import sys, tiering.cli.profile; sys.exit({heavy!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_sampled_profile_shows_its_intervals(tmp_path):
+    for label in range(60):
+        for number in range(20 + label):
+            put(tmp_path, f"photos/c{label:02d}/{number}.jpg", picture(16 + label, 12))
+    done = tiering("profile", tmp_path / "photos", "--sample", "200", "-o", tmp_path / "profile.json")
+    assert done.returncode == 0, done.stderr
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()[1:]}
+    assert re.fullmatch(r"  images       [\d,]+ \([\d,]+ to [\d,]+\), .+ \(.+ to .+\) in all", lines["images"])
+    assert "files in" in lines["sample"]
+    assert "95 % intervals" in lines["sample"]
+    assert "Class folders: one for each of 60 labels." in lines["layout"]
+    assert "JPEG 100 % (" in lines["formats"]
+    assert "RGB 100 %" in lines["colours"]
+    assert "at most" in lines["damaged"]
+    assert "of all)" in lines["duplicates"]
+    assert "Note: Estimated from" in done.stderr
+    profile = read_profile(tmp_path / "profile.json").dataset
+    assert profile is not None
+    assert profile.sampled
+    estimate = profile.estimates["files"]
+    assert estimate.low <= sum(20 + label for label in range(60)) <= estimate.high
+    whole = tiering("profile", tmp_path / "photos", "--sample", "all")
+    assert "images       2,970, " in whole.stdout
+    assert whole.stderr == ""
+
+
+def test_a_sample_that_is_none_is_a_usage_error():
+    for word in ("some", "1", "-3", "0.5"):
+        assert "auto, all, or a number" in fails(2, "UsageError", "profile", FIXTURES, f"--sample={word}")
+
+
+def test_a_packed_dataset_is_said_to_be_one(packed):
+    assert "packed already" in fails(3, "DatasetError", "profile", packed)
+
+
+def test_a_table_is_profiled(tmp_path):
+    put(tmp_path, "1.jpg")
+    put(tmp_path, "photos.csv", b"path,label\n1.jpg,cat\n")
+    done = tiering("profile", tmp_path / "photos.csv")
+    assert "A manifest: photos.csv lists the files, with 1 label." in done.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import zlib
 from pathlib import Path
 
 import pytest
@@ -50,12 +51,14 @@ def test_a_long_thumbnail_before_the_sides_is_read_over(tmp_path: Path):
 def test_what_is_no_whole_image_is_named(tmp_path: Path):
     good = picture(64, 64)
     png = picture(8, 8, "PNG")
+    header = b"IHDR" + (200_000).to_bytes(4, "big") * 2 + png[24:29]
+    bomb = png[:12] + header + zlib.crc32(header).to_bytes(4, "big") + png[33:]
     cases = {
         b"zero.jpg": (b"", "zero bytes"),
         b"cut.jpg": (good[:-50], "a truncated JPEG"),
         b"cut.png": (png[:-5], "a truncated PNG"),
         b"text.jpg": (b"<html>", "no known image format (begins with 3c 68 74 6d)"),
-        b"bomb.png": (png[:16] + (200_000).to_bytes(4, "big") * 2 + png[24:], "a header that claims too many pixels"),
+        b"bomb.png": (bomb, "a header that claims too many pixels"),
     }
     for name, (data, _) in cases.items():
         put(tmp_path, name, data)

@@ -96,7 +96,7 @@ def _of_names(names: list[str], base: str) -> Arrangement | None:
     if marks := [name for name in names if name in _ZARR]:
         return Arrangement("Zarr", 1, marks[0])
     kinds: tuple[tuple[Packed, Iterable[str]], ...] = (
-        ("LMDB", [name for name in names if _LMDB.search(name)]),
+        ("LMDB", [name for name in names if _LMDB.search(name) and name != "lock.mdb"]),
         ("TFRecord", [name for name in names if _TFRECORD.search(name)]),
         ("Parquet", [name for name in names if name.lower().endswith(".parquet")]),
     )

@@ -1,4 +1,4 @@
-"""Datasets listed in a table: a CSV, TSV, Parquet or JSON-lines file with a column of paths, and perhaps labels and splits."""
+"""Datasets listed in a table (CSV, TSV, Parquet, JSON lines) with a column of paths, and perhaps labels and splits."""
 
 from __future__ import annotations
 
