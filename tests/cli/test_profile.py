@@ -108,6 +108,9 @@ def test_directories_that_may_not_be_read(tmp_path):
     put(tmp_path, "photos/dog/1.jpg").parent.chmod(0)
     done = tiering("profile", tmp_path / "photos", "--json")
     assert json.loads(done.stdout)["dataset"]["skipped"] == {"unreadable directory": 1}
+    sampled = tiering("profile", tmp_path / "photos", "--json", "--sample", "50")
+    assert json.loads(sampled.stdout)["dataset"]["skipped"] == {"unreadable directory": 1}
+    assert "Left out: dog: unreadable directory" in sampled.stderr
     (tmp_path / "photos").chmod(0)
     assert "permission denied" in fails(4, "MachineError", "profile", tmp_path / "photos")
     (tmp_path / "photos").chmod(0o755)
