@@ -184,7 +184,8 @@ def main() -> None:
         print(f"made {asked.files:,} files in {timed(lambda: make_tree(tree, asked.files)):.0f} s", flush=True)
     truth = compare(tree, asked.rounds) if asked.rounds else scan_apart(tree)
     print(f"{truth['files']:,} files, {truth['bytes']:,} bytes", flush=True)
-    intervals(tree, truth, asked.seeds)
+    if asked.seeds:
+        intervals(tree, truth, asked.seeds)
     if not asked.keep:
         shutil.rmtree(tree)
 

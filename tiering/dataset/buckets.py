@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tiering.dataset.counting import Count, Totals
 from tiering.dataset.entries import Found, is_image_name
 from tiering.dataset.headers import Seen, in_threads, inspect_remote
-from tiering.dataset.places import Listing, digest_of, extension_of
+from tiering.dataset.places import Kept, Listing, digest_of, extension_of
 from tiering.dataset.remote import REQUESTS, connect, list_directory
 from tiering.place import remote_errors
 
@@ -29,18 +29,22 @@ class RemoteTree:
         self.system, self.root = connect(url)
         self._threads = REQUESTS if self.system.async_impl else 1
 
-    def look_into(self, prefix: bytes) -> Listing:
+    def look_into(self, prefix: bytes, keep: int, random: np.random.Generator) -> Listing:
         """List a directory, see Tree. Raises MachineError where the server cannot be asked.
 
         Nothing is known of what directories hold before they are listed.
         """
-        whole = Listing(sizes=[])
+        whole = Listing()
+        kept = Kept(keep, random)
+        told = True
         for page in self.pages(prefix):
-            whole.images += page.images
+            kept.add(page.images, page.sizes)
+            told &= page.sizes is not None
             whole.folders += page.folders
             whole.others.update(page.others)
             whole.skipped += page.skipped
-            whole.sizes = None if whole.sizes is None or page.sizes is None else whole.sizes + page.sizes
+        whole.count, whole.images = kept.count, kept.names()
+        whole.sizes = kept.sizes() if told else None
         return whole
 
     def pages(self, prefix: bytes) -> Iterator[Listing]:
@@ -169,6 +173,7 @@ def _listing(rows: Iterator[tuple[bytes, int | None]]) -> Listing:
         else:
             found.others[extension_of(name)] += 1
             found.other_bytes[extension_of(name)] += size or 0
+    found.count = len(found.images)
     # A server that lists no sizes is asked for each.
     found.sizes = None if None in sizes else [size for size in sizes if size is not None]
     return found

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any, Final
 
 import numpy as np
@@ -136,7 +136,7 @@ def count_source(source: Source, *, keep: int, seed: int) -> Gathered:
     Raises DatasetError and MachineError as Source.batches does. Missing files of a table are left out.
     """
     count = Count(keep)
-    draw = random.Random(seed).random
+    draw = Random(seed).random
     places: dict[bytes, tuple[int, int, int]] = {}
     labels: Counter[str] = Counter()
     told = False
@@ -176,7 +176,7 @@ class SourceTree:
         self.source = source
         self.places = places
 
-    def look_into(self, prefix: bytes) -> Any:
+    def look_into(self, prefix: bytes, keep: int, random: np.random.Generator) -> Any:  # noqa: ARG002 - as in Tree
         """Tables and tar files are read from front to back instead."""
         raise NotADirectoryError(prefix)
 

@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from tiering.dataset.entries import is_file, is_image_name, reason, special
+from tiering.dataset.entries import CHUNK, is_file, is_image_name, reason, special
 from tiering.dataset.headers import Seen, in_threads, inspect_files
 from tiering.errors import from_os_error
 
@@ -27,12 +28,14 @@ _SLICE = 500
 class Listing:
     """What is in one directory.
 
-    images: names of the image files. sizes: their bytes where the listing tells them, else None. folders: name of each
+    count: image files. images: names of all of them, or of a random sample. sizes: the bytes of these where the listing
+    tells them, else None. folders: name of each
     directory in it, how much it is likely to hold (in any unit; only the ratios count), and whether it is known to hold
     no directory. others, other_bytes: other files and, where the listing tells, their
     bytes, by extension. skipped: reason and name of what was left out.
     """
 
+    count: int = 0
     images: list[bytes] = field(default_factory=list)
     sizes: list[int] | None = None
     folders: list[tuple[bytes, float, bool]] = field(default_factory=list)
@@ -41,11 +44,47 @@ class Listing:
     skipped: list[tuple[str, bytes]] = field(default_factory=list)
 
 
+class Kept:
+    """A simple random sample of names that come in parts, in their order, and the sizes that come with them."""
+
+    def __init__(self, keep: int, random: np.random.Generator) -> None:
+        self.count = 0
+        self._keep, self._random, self._limit = keep, random, 1.0
+        self._rows: list[tuple[float, bytes, int]] = []
+
+    def add(self, names: Sequence[bytes], sizes: Sequence[int] | None = None) -> None:
+        """Add names, and their sizes where these are known."""
+        self.count += len(names)
+        numbers = self._random.random(len(names)).tolist()
+        rows = zip(numbers, names, sizes or [0] * len(names), strict=True)
+        self._rows += [row for row in rows if row[0] < self._limit]
+        if len(self._rows) > 2 * self._keep + CHUNK:
+            self._thin()
+
+    def names(self) -> list[bytes]:
+        """Return the names of the sample."""
+        self._thin()
+        return [name for _, name, _ in self._rows]
+
+    def sizes(self) -> list[int]:
+        """Return the sizes of the sample."""
+        self._thin()
+        return [size for _, _, size in self._rows]
+
+    def _thin(self) -> None:
+        if len(self._rows) > self._keep:
+            self._limit = sorted(number for number, _, _ in self._rows)[self._keep]
+            self._rows = [row for row in self._rows if row[0] < self._limit]
+
+
 class Tree(Protocol):
     """A tree of files, wherever it lies."""
 
-    def look_into(self, prefix: bytes) -> Listing:
-        """List a directory, its path below the root being "" or ending in "/"; empty where it cannot be read."""
+    def look_into(self, prefix: bytes, keep: int, random: np.random.Generator) -> Listing:
+        """List a directory, its path below the root being "" or ending in "/"; empty where it cannot be read.
+
+        keep: images to keep by name, drawn at random where there are more.
+        """
         ...
 
     def sizes(self, keys: Sequence[bytes]) -> npt.NDArray[np.int64]:
@@ -67,7 +106,7 @@ class LocalTree:
     def __init__(self, root: bytes) -> None:
         self.root = root
 
-    def look_into(self, prefix: bytes) -> Listing:
+    def look_into(self, prefix: bytes, keep: int, random: np.random.Generator) -> Listing:
         """List a directory, see Tree; about 1 us an entry. Raises MachineError where the root cannot be read.
 
         Directories of common file systems take bytes in step with their number of entries, and have one link of each
@@ -76,25 +115,17 @@ class LocalTree:
         """
         found = Listing()
         folders: list[bytes] = []
+        kept = Kept(keep, random)
         try:
             with os.scandir(self.root + b"/" + prefix) as entries:
-                for entry in entries:
-                    if entry.name[0] == 46:  # a dot
-                        continue
-                    if is_file(entry):
-                        if is_image_name(entry.name):
-                            found.images.append(entry.name)
-                        else:
-                            found.others[extension_of(entry.name)] += 1
-                    elif why := self._no_folder(prefix, entry):
-                        found.skipped.append((why, entry.name))
-                    else:
-                        folders.append(entry.name)
+                while chunk := list(islice(entries, CHUNK)):
+                    kept.add(self._images(prefix, chunk, found, folders))
         except OSError as error:
             if not prefix:
                 raise from_os_error(error) from error
             found.skipped.append(("unreadable directory", b""))
             return found
+        found.count, found.images = kept.count, kept.names()
         for name in folders:
             try:
                 about = os.stat(self.root + b"/" + prefix + name)  # noqa: PTH116 - bytes paths
@@ -133,6 +164,26 @@ class LocalTree:
         except OSError:
             return -1
         return about.st_size if stat.S_ISREG(about.st_mode) else -1
+
+    def _images(
+        self, prefix: bytes, entries: list[os.DirEntry[bytes]], found: Listing, folders: list[bytes]
+    ) -> list[bytes]:
+        """Return the names of the images among some entries; put the others where they belong."""
+        names = []
+        for entry in entries:
+            name = entry.name
+            if name[0] == 46:  # a dot
+                continue
+            if is_file(entry):
+                if is_image_name(name):
+                    names.append(name)
+                else:
+                    found.others[extension_of(name)] += 1
+            elif why := self._no_folder(prefix, entry):
+                found.skipped.append((why, name))
+            else:
+                folders.append(name)
+        return names
 
     def _no_folder(self, prefix: bytes, entry: os.DirEntry[bytes]) -> str:
         """Say why what is no file is left out, "" for a directory."""

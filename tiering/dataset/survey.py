@@ -2,9 +2,9 @@
 
 First the directories that hold directories are listed, level by level, until there are enough to draw from. What they
 hold themselves is in the sample for certain. The others are drawn with probabilities in proportion to what they are
-likely to hold, systematically in the order of their paths (Madow 1949), so that the draws are spread over the tree. In
-a drawn directory that turns out to hold more directories, one of these is chosen and stands for all of them, and so on
-down (Knuth, Estimating the efficiency of backtrack programs, Mathematics of Computation 29, 1975).
+likely to hold, systematically in a random order (Madow, Annals of Mathematical Statistics 20, 1949). In a drawn
+directory that turns out to hold more directories, one of these is chosen and stands for all of them, and so on down
+(Knuth, Estimating the efficiency of backtrack programs, Mathematics of Computation 29, 1975).
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ def survey(tree: Tree, files: int, seed: int = 0) -> Survey:
     files: to ask about, at least 2; somewhat more or fewer may come out. seed: of the draws.
     Raises MachineError where the root cannot be read.
     """
-    return _Surveyor(tree, seed).survey(max(files, 2))
+    return _Surveyor(tree, max(files, 2), seed).survey()
 
 
 def draw(weights: npt.NDArray[np.float64], draws: int, random: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Draw units with probabilities in proportion to their weights, systematically in their order.
+    """Draw units with probabilities in proportion to their weights, systematically in a random order.
 
     weights: positive, float64 (n,). draws: at least 2. Returns how many units each stands for, float64 (n,): 0 for one
     that was not drawn, 1 for one that is in the sample for certain, more for one that was drawn by chance.
@@ -78,17 +78,20 @@ def draw(weights: npt.NDArray[np.float64], draws: int, random: np.random.Generat
         certain |= expected >= 1
     factor = certain.astype(np.float64)
     if not certain.all():
-        ends = np.cumsum(expected)
-        drawn = np.searchsorted(ends, (random.random() + np.arange(left)) * (ends[-1] / left), side="right")
+        # In a fixed order there would be about as many different samples as one in how many is drawn: few.
+        order = random.permutation(len(weights))
+        ends = np.cumsum(expected[order])
+        drawn = order[np.searchsorted(ends, (random.random() + np.arange(left)) * (ends[-1] / left), side="right")]
         factor[drawn] = 1 / expected[drawn]
     return factor
 
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """A listed directory: its path, the names and perhaps sizes of its images, how many it stands for, its draw."""
+    """A listed directory: its path, its images, names and perhaps sizes of some, how many it stands for, its draw."""
 
     prefix: bytes
+    count: int
     names: list[bytes]
     sizes: list[int] | None
     factor: float
@@ -96,8 +99,9 @@ class _Unit:
 
 
 class _Surveyor:
-    def __init__(self, tree: Tree, seed: int) -> None:
+    def __init__(self, tree: Tree, files: int, seed: int) -> None:
         self.tree = tree
+        self.files = files
         self.random = np.random.default_rng(seed)
         self.units: list[_Unit] = []
         self.rounds: list[int] = []
@@ -106,8 +110,8 @@ class _Surveyor:
         self.skipped: Counter[str] = Counter()
         self.examples: list[str] = []
 
-    def survey(self, files: int) -> Survey:
-        draws = max(_LEAST_DRAWS, files // _FILES_EACH)
+    def survey(self) -> Survey:
+        draws = max(_LEAST_DRAWS, self.files // _FILES_EACH)
         waiting = self._frontier()
         turn = 0
         while waiting and turn < _DEEPEST:
@@ -124,7 +128,7 @@ class _Surveyor:
                     self._descend(prefix, factor, len(self.rounds))
                     self.rounds.append(turn)
                 if factor:
-                    seen, weighed = seen + len(self.units[-1].names), weighed + weight
+                    seen, weighed = seen + self.units[-1].count, weighed + weight
             each = seen / weighed if weighed else 0.0
             self.unseen += [
                 (prefix, weight * each) for (prefix, weight), factor in zip(waiting, factors, strict=True) if not factor
@@ -132,7 +136,7 @@ class _Surveyor:
             waiting = below
             turn += 1
         return Survey(
-            self._sample(files),
+            self._sample(),
             [unit.prefix for unit in self.units],
             self.unseen,
             Counter({extension: round(count) for extension, count in self.others.items()}),
@@ -154,8 +158,8 @@ class _Surveyor:
 
     def _list(self, prefix: bytes, factor: float, draw: int) -> list[tuple[bytes, float, bool]]:
         """List a directory: its images become a unit; return the directories in it."""
-        found = self.tree.look_into(prefix)
-        self.units.append(_Unit(prefix, found.images, found.sizes, factor, draw))
+        found = self.tree.look_into(prefix, self.files, self.random)
+        self.units.append(_Unit(prefix, found.count, found.images, found.sizes, factor, draw))
         for extension, count in found.others.items():
             self.others[extension] = self.others.get(extension, 0.0) + count * factor
         for why, name in found.skipped:
@@ -176,12 +180,13 @@ class _Surveyor:
         if len(self.examples) < MAX_EXAMPLES:
             self.examples.append(f"{display(path.rstrip(b'/'))}: {why}")
 
-    def _sample(self, files: int) -> Sample:
+    def _sample(self) -> Sample:
         """Draw files in the listed directories so that each stands for about as many, and ask for their sizes."""
-        population = np.array([len(unit.names) for unit in self.units], np.int64)
+        population = np.array([unit.count for unit in self.units], np.int64)
         factor = np.array([unit.factor for unit in self.units])
-        rate = files / max(float((population * factor).sum()), 1.0)
-        take = np.minimum(np.maximum(np.rint(rate * population * factor), 2), population).astype(np.int64)
+        rate = self.files / max(float((population * factor).sum()), 1.0)
+        take = np.maximum(np.rint(rate * population * factor), 2)
+        take = np.minimum(take, [len(unit.names) for unit in self.units]).astype(np.int64)
         keys: list[bytes] = []
         known: list[int] = []
         for unit, count in zip(self.units, take.tolist(), strict=True):
