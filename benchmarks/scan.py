@@ -33,6 +33,7 @@ from PIL import Image
 from tiering.dataset.counting import count_tree
 from tiering.dataset.profile import profile_dataset
 
+_LINE = "find {:.2f} s (CPU {:.2f}), scan {:.2f} s (CPU {:.2f}), sampled profile {:.3f} s, peak {:.0f} MiB"
 _SHAPES = ((64, 48), (48, 64), (64, 64), (120, 90))
 
 
@@ -86,6 +87,7 @@ def scan_apart(tree: Path) -> dict[str, float]:
 
 def inside(tree: Path) -> None:
     """Print seconds and sums of one scan, and its peak memory in MiB: that of this process and of all its workers."""
+    before = sum(os.times()[:4])
     with Watch(os.getpid()) as watch:
         began = time.perf_counter()
         totals = count_tree(tree, keep=2000)
@@ -94,6 +96,7 @@ def inside(tree: Path) -> None:
         json.dumps(
             {
                 "seconds": seconds,
+                "cpu": sum(os.times()[:4]) - before,
                 "mib": watch.peak / 2**20,
                 "files": totals.sizes.count,
                 "bytes": totals.sizes.total,
@@ -139,15 +142,16 @@ def compare(tree: Path, rounds: int) -> dict[str, float]:
     find(tree)
     rows = []
     for _ in range(rounds):
+        before = sum(os.times()[2:4])
         seconds = timed(lambda: find(tree))
+        cpu = sum(os.times()[2:4]) - before
         scan = scan_apart(tree)
         sampled = timed(lambda: profile_dataset(tree, sample=2000))
-        rows.append((seconds, scan["seconds"], sampled, scan["mib"]))
-        print("find {:.2f} s, scan {:.2f} s, sampled profile {:.3f} s, peak {:.0f} MiB".format(*rows[-1]), flush=True)
-    ratios = [find_ / scan_ for find_, scan_, *_ in rows]
-    shares = [sampled_ / scan_ for _, scan_, sampled_, _ in rows]
-    medians = [statistics.median(column) for column in zip(*rows, strict=True)]
-    print("medians: find {:.2f} s, scan {:.2f} s, sampled profile {:.3f} s, peak {:.0f} MiB".format(*medians))
+        rows.append((seconds, cpu, scan["seconds"], scan["cpu"], sampled, scan["mib"]))
+        print(_LINE.format(*rows[-1]), flush=True)
+    ratios = [row[0] / row[2] for row in rows]
+    shares = [row[4] / row[2] for row in rows]
+    print("medians: " + _LINE.format(*(statistics.median(column) for column in zip(*rows, strict=True))))
     print(f"speed of the scan over find's: {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})")
     print(f"sampled profile over the scan: {statistics.median(shares):.3f} ({min(shares):.3f}-{max(shares):.3f})")
     return scan
