@@ -42,6 +42,7 @@ def test_it_agrees_with_the_walk_that_packing_uses(tmp_path: Path):
     root = tmp_path / "photos"
     put(root, "notes.TXT", b"words")
     put(root, "README", b"more words")
+    put(root, "x.a.b", b"xab")
     put(root, ".hidden.jpg")
     put(root, ".git/x.jpg")
     put(root, b"caf\xe9/\xff.jpg", b"x")
@@ -61,8 +62,8 @@ def test_it_agrees_with_the_walk_that_packing_uses(tmp_path: Path):
     assert totals.skipped == walked.skipped
     assert totals.skipped["symlink loop"] == 3
     assert totals.odd_names == walked.odd_names == 1
-    assert totals.others == {"txt": (1, 5), "": (1, 10)}
-    assert (walked.other_files, walked.other_bytes) == (2, 15)
+    assert totals.others == {"txt": (1, 5), "": (1, 10), "b": (1, 3)}
+    assert (walked.other_files, walked.other_bytes) == (3, 18)
     assert totals.extensions["jpeg"] == 1
     assert totals.folders[b"deep/er/still/"] == 1
     assert totals.sizes.empty == 3
