@@ -85,7 +85,7 @@ def profile(
     asked = _sample(sample)
     directory = None
     if dataset is not None:
-        with talk().status(f"Reading {_shown(Path(dataset))}"):
+        with talk().status(f"Reading {_shown(dataset)}"):
             directory = profile_dataset(dataset, sample=asked, probes=probes, seed=seed)
     profiled = [_profile_trace(path, dataset, directory, lenient=lenient, columns=columns) for path in traces]
     document = Profile(dataset=directory, traces=profiled)
@@ -213,5 +213,5 @@ def _several(count: int, word: str, ending: str = "s") -> str:
     return f"{format_count(count)} {word}{'' if count == 1 else ending}"
 
 
-def _shown(path: Path) -> str:
+def _shown(path: Path | str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")

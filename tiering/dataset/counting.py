@@ -101,7 +101,7 @@ class Count:
             if len(totals.examples) < MAX_EXAMPLES:
                 totals.examples.append(f"{display(path)}: {why}")
         self.numbered += [row for row in found.kept if row[0] < self.limit]
-        if len(self.numbered) > 4 * self.keep + 1000:
+        if len(self.numbered) > 2 * self.keep + 1000:
             self._thin()
 
     def finished(self) -> Totals:
