@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -73,7 +74,7 @@ def test_bad_directories_are_bad_input(tmp_path):
     text = put(tmp_path, "notes.txt", b"words")
     assert "no image, but 1 other file" in fails(3, "DatasetError", "profile", tmp_path)
     assert "found a file" in fails(3, "DatasetError", "profile", text)
-    assert "only local" in fails(3, "DatasetError", "profile", "s3://bucket/photos").lower()
+    assert "nothing at that path" in fails(3, "DatasetError", "profile", "memory://bucket/photos")
 
 
 def test_nothing_to_profile_is_a_usage_error():
@@ -107,6 +108,9 @@ def test_directories_that_may_not_be_read(tmp_path):
     put(tmp_path, "photos/dog/1.jpg").parent.chmod(0)
     done = tiering("profile", tmp_path / "photos", "--json")
     assert json.loads(done.stdout)["dataset"]["skipped"] == {"unreadable directory": 1}
+    sampled = tiering("profile", tmp_path / "photos", "--json", "--sample", "50")
+    assert json.loads(sampled.stdout)["dataset"]["skipped"] == {"unreadable directory": 1}
+    assert "Left out: dog: unreadable directory" in sampled.stderr
     (tmp_path / "photos").chmod(0)
     assert "permission denied" in fails(4, "MachineError", "profile", tmp_path / "photos")
     (tmp_path / "photos").chmod(0o755)
@@ -138,3 +142,45 @@ def test_help_says_what_the_verb_is_for_and_shows_an_example():
 def test_help_does_not_wait_for_heavy_libraries(heavy):
     code = f"import sys, tiering.cli.profile; sys.exit({heavy!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_sampled_profile_shows_its_intervals(tmp_path):
+    for label in range(60):
+        for number in range(20 + label):
+            put(tmp_path, f"photos/c{label:02d}/{number}.jpg", picture(16 + label, 12))
+    done = tiering("profile", tmp_path / "photos", "--sample", "200", "-o", tmp_path / "profile.json")
+    assert done.returncode == 0, done.stderr
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()[1:]}
+    assert re.fullmatch(r"  images       [\d,]+ \([\d,]+ to [\d,]+\), .+ \(.+ to .+\) in all", lines["images"])
+    assert "files in" in lines["sample"]
+    assert "95 % intervals" in lines["sample"]
+    assert "Class folders: one for each of 60 labels." in lines["layout"]
+    assert "JPEG 100 % (" in lines["formats"]
+    assert "RGB 100 %" in lines["colours"]
+    assert "at most" in lines["damaged"]
+    assert "of all)" in lines["duplicates"]
+    assert "Note: Estimated from" in done.stderr
+    profile = read_profile(tmp_path / "profile.json").dataset
+    assert profile is not None
+    assert profile.sampled
+    estimate = profile.estimates["files"]
+    assert estimate.low <= sum(20 + label for label in range(60)) <= estimate.high
+    whole = tiering("profile", tmp_path / "photos", "--sample", "all")
+    assert "images       2,970, " in whole.stdout
+    assert whole.stderr == ""
+
+
+def test_a_sample_that_is_none_is_a_usage_error():
+    for word in ("some", "1", "-3", "0.5"):
+        assert "auto, all, or a number" in fails(2, "UsageError", "profile", FIXTURES, f"--sample={word}")
+
+
+def test_a_packed_dataset_is_said_to_be_one(packed):
+    assert "packed already" in fails(3, "DatasetError", "profile", packed)
+
+
+def test_a_table_is_profiled(tmp_path):
+    put(tmp_path, "1.jpg")
+    put(tmp_path, "photos.csv", b"path,label\n1.jpg,cat\n")
+    done = tiering("profile", tmp_path / "photos.csv")
+    assert "A manifest: photos.csv lists the files, with 1 label." in done.stdout

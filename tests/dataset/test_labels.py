@@ -22,7 +22,7 @@ def series(*keys: bytes) -> pl.Series:
         ((b"cat/1.jpg", b"loose.jpg"), [0, -1], ["cat"], "class folders"),
         ((b"train/cat/1", b"Val/dog/1", b"TEST/cat/1"), [0, 1, 0], ["cat", "dog"], "split and class folders"),
         ((b"train/cat/1", b"train/x.jpg"), [0, -1], ["cat"], "split and class folders"),
-        ((b"train/x.jpg", b"test/y.jpg"), [-1, -1], [], "flat"),
+        ((b"train/x.jpg", b"test/y.jpg"), [-1, -1], [], "splits"),
         ((b"train/cat/1", b"extra/dog/1"), [1, 0], ["extra", "train"], "class folders"),
         ((b"train/cat/1", b"loose.jpg"), [0, -1], ["train"], "class folders"),
         ((b"training/a/1", b"\xff/b/1"), [0, 1], ["training", r"\xff"], "class folders"),

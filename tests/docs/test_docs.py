@@ -44,6 +44,7 @@ def run_all(page: str) -> None:
     [
         "README.md",
         "docs/tutorial.md",
+        "docs/profiling.md",
         "docs/converting.md",
         "docs/serving.md",
         "docs/traces.md",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
+from tiering.cli.dataset_rows import dataset_rows, percent
 from tiering.cli.output import JsonFlag, emit_json, note, out, talk
 from tiering.errors import UsageError
 from tiering.units import format_bytes, format_count, format_seconds
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
     from tiering.trace.summary import TraceProfile
     from tiering.workload.model import Verdict
 
-SHOWN = 5
-
 
 def profile(
     dataset: Annotated[
-        str | None, typer.Argument(metavar="DATASET", help="Directory of images.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="DATASET", help="Directory of images, table or tar file, or its URL.", show_default=False
+        ),
     ] = None,
     trace: Annotated[
         list[Path] | None,
@@ -33,8 +35,23 @@ def profile(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write the profile to this file, as JSON."),
     ] = None,
-    probes: Annotated[int, typer.Option(min=1, help="Image headers to read at most.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the random sample of headers.")] = 0,
+    sample: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|N|all",
+            help="Count every file (all), or estimate from about N files without listing the others; "
+            "auto does that above 100,000 images.",
+        ),
+    ] = "auto",
+    probes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Image headers to read at most where files are counted; 2,000 of more than 10,000 images, else all.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the random sample.")] = 0,
     columns: Annotated[
         str | None,
         typer.Option(
@@ -48,7 +65,8 @@ def profile(
 ) -> None:
     """Say what a dataset directory holds and, from I/O traces, what kind of workload reads it.
 
-    Nothing is changed in the dataset: its tree is walked, and a random sample of image headers is read.
+    Nothing is changed in the dataset: files are counted, or some directories drawn and the rest estimated with 95 %
+    intervals; and image headers are read, of all files or of a random sample.
 
     Example: `tiering profile photos/ --trace train.strace -o profile.json`
     """
@@ -64,10 +82,11 @@ def profile(
             found="neither",
             action="Type: tiering profile photos/",
         )
+    asked = _sample(sample)
     directory = None
     if dataset is not None:
-        with talk().status(f"Reading {_shown(Path(dataset))}"):
-            directory = profile_dataset(dataset, probes=probes, seed=seed)
+        with talk().status(f"Reading {_shown(dataset)}"):
+            directory = profile_dataset(dataset, sample=asked, probes=probes, seed=seed)
     profiled = [_profile_trace(path, dataset, directory, lenient=lenient, columns=columns) for path in traces]
     document = Profile(dataset=directory, traces=profiled)
     if output is not None:
@@ -78,6 +97,14 @@ def profile(
         emit_json(document)
         return
     _show(document.dataset, document.traces)
+
+
+def _sample(text: str) -> Literal["auto", "all"] | int:
+    if text in {"auto", "all"}:
+        return cast('Literal["auto", "all"]', text)
+    if text.isdecimal() and int(text) >= 2:
+        return int(text)
+    raise UsageError("--sample", expected="auto, all, or a number of files from 2", found=text, action="Try auto.")
 
 
 def _profile_trace(
@@ -119,7 +146,7 @@ def _warn(dataset: DatasetProfile | None, traces: list[TraceProfile]) -> None:
 def _show(dataset: DatasetProfile | None, traces: list[TraceProfile]) -> None:
     verdicts = [_verdict(trace) for trace in traces]
     if dataset is not None:
-        _show_block(f"Dataset {dataset.root}", _dataset_rows(dataset))
+        _show_block(f"Dataset {dataset.root}", dataset_rows(dataset))
     for trace, verdict in zip(traces, verdicts, strict=True):
         _show_block(f"Trace {trace.source}", _trace_rows(trace))
         _show_block("", _verdict_rows(verdict))
@@ -139,45 +166,6 @@ def _show_block(title: str, rows: Iterator[tuple[str, str]]) -> None:
         console.print(f"  {name:<12} {value}", markup=False, soft_wrap=True)
 
 
-def _dataset_rows(dataset: DatasetProfile) -> Iterator[tuple[str, str]]:
-    yield "images", f"{format_count(dataset.files)}, {format_bytes(dataset.bytes)} in all"
-    quantile = {name: format_bytes(size) for name, size in dataset.size_quantiles.items()}
-    yield (
-        "sizes",
-        (
-            f"mean {format_bytes(round(dataset.size_mean))}; smallest {quantile['0']}, "
-            f"5 % below {quantile['0.05']}, median {quantile['0.5']}, 5 % above {quantile['0.95']}, "
-            f"largest {quantile['1']}"
-        ),
-    )
-    yield "layout", dataset.layout
-    if dataset.labels:
-        counts = dataset.labels.values()
-        least, most = format_count(min(counts)), format_count(max(counts))
-        images = f"{least} images each" if least == most else f"{least} to {most} images each"
-        yield "labels", f"{format_count(len(counts))}, {images}"
-    seen = dataset.probed - dataset.damaged_count
-    if seen:
-        formats = ", ".join(f"{name} {_percent(count / seen)}" for name, count in dataset.formats.items())
-        yield "formats", f"{formats} (of {format_count(seen)} headers read)"
-        shapes = ", ".join(
-            f"{shape.width} x {shape.height} {shape.mode} ({format_count(shape.count)})"
-            for shape in dataset.shapes[:SHOWN]
-        )
-        more = ", ..." if dataset.distinct_shapes > SHOWN else ""
-        yield "shapes", f"{format_count(dataset.distinct_shapes)} different: {shapes}{more}"
-        yield "as pixels", f"mean {format_bytes(round(dataset.pixel_bytes_mean))} as 8-bit RGB"
-    if dataset.damaged_count:
-        yield "damaged", f"{format_count(dataset.damaged_count)} of {format_count(dataset.probed)} looked at"
-    if dataset.other_files:
-        yield "other files", f"{format_count(dataset.other_files)}, {format_bytes(dataset.other_bytes)}"
-    if dataset.skipped:
-        yield (
-            "left out",
-            ", ".join(f"{format_count(count)} {name}" for name, count in dataset.skipped.items()),
-        )
-
-
 def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:
     yield (
         "format",
@@ -191,7 +179,7 @@ def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:
     yield "written", f"{format_bytes(trace.bytes_written)} in {format_count(trace.writes)} writes"
     if trace.mapped_bytes:
         yield "mapped", f"at most {format_bytes(trace.mapped_bytes)}"
-    yield "read again", f"{_percent(trace.reread_share)} of all bytes moved"
+    yield "read again", f"{percent(trace.reread_share)} of all bytes moved"
     if trace.accesses:
         asked = format_bytes(trace.bytes_accessed)
         yield "accesses", f"{format_count(trace.accesses)}, {asked} (whether they read or wrote is not known)"
@@ -207,14 +195,14 @@ def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:
     if curve := trace.miss_ratio_curve:
         whole = curve[-1].cache_bytes
         half = min(curve, key=lambda point: abs(point.cache_bytes - whole / 2))
-        filled, lru = _percent(1 - half.static), _percent(1 - half.lru)
+        filled, lru = percent(1 - half.static), percent(1 - half.lru)
         yield "cache", f"{format_bytes(half.cache_bytes)} would answer {filled} of the reads (LRU: {lru})"
     if trace.coverage is not None:
-        yield "coverage", f"{_percent(trace.coverage)} of the dataset's bytes"
+        yield "coverage", f"{percent(trace.coverage)} of the dataset's bytes"
 
 
 def _verdict_rows(verdict: Verdict) -> Iterator[tuple[str, str]]:
-    yield "verdict", f"{verdict.workload} ({_percent(verdict.probability)} sure)"
+    yield "verdict", f"{verdict.workload} ({percent(verdict.probability)} sure)"
     for fact in verdict.facts:
         yield "", f"- {fact.text}"
     for line in verdict.notes:
@@ -225,12 +213,5 @@ def _several(count: int, word: str, ending: str = "s") -> str:
     return f"{format_count(count)} {word}{'' if count == 1 else ending}"
 
 
-def _percent(share: float) -> str:
-    """Write a ratio as a percentage: never 0 % or 100 % for what is merely close to it."""
-    if 0 < share < 0.01:
-        return "<1 %"
-    return ">99 %" if 0.99 < share < 1 else f"{100 * share:.0f} %"
-
-
-def _shown(path: Path) -> str:
+def _shown(path: Path | str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")

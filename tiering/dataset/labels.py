@@ -11,7 +11,7 @@ from polars.exceptions import ComputeError
 
 from tiering.dataset.scan import display
 
-Layout = Literal["class folders", "split and class folders", "flat"]
+Layout = Literal["class folders", "split and class folders", "splits", "flat", "table", "tar shards", "WebDataset"]
 
 SPLITS = ("train", "training", "val", "valid", "validation", "dev", "test", "testing")
 
@@ -24,11 +24,13 @@ def layout(keys: pl.Series) -> Layout:
 
     keys: Binary, relative paths with "/" between their parts.
     "split and class folders" when every image lies below a top folder that is named as a split (SPLITS, in
-    any case) and at least one lies in a class folder below that; "flat" when no image has a label; else
-    "class folders".
+    any case) and at least one lies in a class folder below that, "splits" when none does; "flat" when no image has a
+    label; else "class folders".
     """
     kind, folders, _ = _label_folders(keys)
-    return "flat" if folders.null_count() == len(folders) else kind
+    if folders.null_count() < len(folders):
+        return kind
+    return "splits" if kind == "split and class folders" else "flat"
 
 
 def class_labels(keys: pl.Series) -> tuple[npt.NDArray[np.int32], list[str]]:

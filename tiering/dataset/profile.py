@@ -1,27 +1,46 @@
-"""DatasetProfile: what a dataset directory holds, estimated from file names, sizes and image headers."""
+"""DatasetProfile: what a dataset holds, counted or estimated from file names, sizes and image headers."""
 
 from __future__ import annotations
 
 import os
-import warnings
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from tiering.dataset.images import ImageHeader, check_end, probe
+from tiering.dataset.arrangement import describe, packed, refuse_packed
+from tiering.dataset.buckets import RemoteTree
+from tiering.dataset.copies import copies
+from tiering.dataset.estimates import Estimate, mean, share
+from tiering.dataset.gathered import QUANTILES, Gathered, count_folder, count_source, from_survey
+from tiering.dataset.headers import Seen
+from tiering.dataset.images import ImageHeader
 from tiering.dataset.labels import Layout, class_labels, layout
-from tiering.dataset.scan import Scan, display, scan
-from tiering.errors import DatasetError, TieringError
+from tiering.dataset.places import LocalTree
+from tiering.dataset.source import Source, open_source
+from tiering.dataset.survey import survey
+from tiering.dataset.walk import display
+from tiering.units import format_count
 
-QUANTILES = ("0", "0.01", "0.05", "0.25", "0.5", "0.75", "0.95", "0.99", "1")
-MAX_SHAPES = 20
-MAX_DAMAGED = 20
-# Headers are waited for, not computed: on a network file system many requests in flight hide the latency.
-PROBE_THREADS = 16
+__all__ = ["QUANTILES", "DatasetProfile", "Estimate", "Shape", "profile_dataset"]
+
+MAX_SHAPES: Final = 20
+MAX_DAMAGED: Final = 20
+
+#: Files that a survey asks about, and headers that are read of a dataset that is neither small nor surveyed.
+SURVEYED: Final = 2000
+
+#: More images than this are not counted unasked, and of more than this not every header is read unasked.
+COUNTED: Final = 100_000
+ALL_HEADERS: Final = 10_000
+
+#: Headers read at most, whatever is asked: each is held until the end.
+MOST_HEADERS: Final = 100_000
 
 
 class Shape(BaseModel):
@@ -36,10 +55,10 @@ class Shape(BaseModel):
 
 
 class DatasetProfile(BaseModel):
-    """A dataset directory in figures. Sizes are bytes.
+    """A dataset in figures. Sizes are bytes.
 
-    Counts, sizes and labels are exact; formats, shapes and damage are those of a random sample of `probed`
-    files.
+    Formats, modes, shapes and damage are those of a random sample of `probed` files. Counts, sizes and labels are exact
+    unless `sampled`; then they are estimates. Whatever is estimated is in `estimates` with its 95 % interval.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -64,100 +83,197 @@ class DatasetProfile(BaseModel):
     other_bytes: int = 0
     skipped: dict[str, int] = Field(default={}, description="entries left out, by reason: FIFO, socket, ...")
     notes: list[str] = Field(default=[], description="what else a user should know, one sentence each")
+    arrangement: str = Field(default="", description="how the dataset is laid out, in a sentence")
+    sampled: bool = Field(default=False, description="whether files, bytes, sizes and labels are estimates")
+    modes: dict[str, int] = Field(default={}, description="probed images by colour mode")
+    extensions: dict[str, int] = Field(default={}, description="images, of a sample where sampled, by extension")
+    estimates: dict[str, Estimate] = Field(
+        default={},
+        description="by name, with 95 % intervals: files, bytes, size_mean, labels, label_imbalance (label size that a "
+        "random image sees, over the mean label size), damaged_share, duplicate_share, pixel_bytes_mean, "
+        "format NAME, mode NAME, shape WxH",
+    )
+    size_intervals: dict[str, tuple[int, int]] = Field(
+        default={}, description="95 % intervals of size_quantiles where sampled; of 0 and 1 what was seen"
+    )
 
 
-def profile_dataset(root: str | Path, *, probes: int = 2000, seed: int = 0) -> DatasetProfile:
-    """Profile a dataset directory: walk it, and read the headers of a random sample of its images.
+def profile_dataset(
+    root: str | os.PathLike[str],
+    *,
+    sample: Literal["auto", "all"] | int = "auto",
+    probes: int | None = None,
+    seed: int = 0,
+) -> DatasetProfile:
+    """Profile a dataset: a directory of images, a table that lists them, or tar files; here or behind a URL.
 
-    root: a local directory. probes: headers to read at most, at least 1. seed: of the sample.
-    Raises what scan raises, and ValueError for fewer than one probe. A file that cannot be read or is no
+    sample: "all" counts every file and reads up to 100,000 headers. A number estimates everything from about so many
+    files in some directories, at least 2, without listing the others. "auto" does that with 2,000 files where there
+    seem to be more than 100,000, and counts otherwise. Tables and tar files are always read whole.
+    probes: headers to read at most of a dataset that is counted, at least 1; by default all where there are no more
+    than 10,000 images or all were asked for, else 2,000. seed: of the random choices.
+    Raises DatasetError where there is no image, UsageError where the driver of a URL is missing, MachineError where the
+    place cannot be read, and ValueError for a sample or probes below these limits. A file that cannot be read or is no
     whole image is no error here: it is counted in damaged.
     """
-    if probes < 1:
+    if probes is not None and probes < 1:
         message = f"probes: expected at least 1, found {probes}"
         raise ValueError(message)
-    found = scan(root)
-    sizes = found.files["size"]
-    headers, damaged = _probe_sample(found, probes, seed)
+    if isinstance(sample, int) and sample < 2:
+        message = f"sample: expected at least 2, found {sample}"
+        raise ValueError(message)
+    source = _open(root)
+    found = _gather(source, sample, probes, seed)
+    return _profile(display(os.fsencode(root)), source, found)
+
+
+def _open(root: str | os.PathLike[str]) -> Source:
+    here = "://" not in os.fspath(root)
+    if here and Path(root).is_file() and (kind := packed(root)):
+        raise refuse_packed(display(os.fsencode(root)), kind)
+    return open_source(root)
+
+
+def _gather(source: Source, sample: Literal["auto", "all"] | int, probes: int | None, seed: int) -> Gathered:
+    if source.kind != "folder":
+        return count_source(source, keep=probes or (MOST_HEADERS if sample == "all" else ALL_HEADERS), seed=seed)
+    if sample == "all":
+        found = count_folder(source.url, keep=min(probes or MOST_HEADERS, MOST_HEADERS), seed=seed)
+    else:
+        tree = RemoteTree(source.url) if "://" in source.url else LocalTree(os.fsencode(source.url))
+        surveyed = survey(tree, SURVEYED if sample == "auto" else sample, seed)
+        if surveyed.sample.key:
+            found = from_survey(tree, surveyed)
+        if not surveyed.sample.key or (sample == "auto" and found.files.high <= COUNTED):
+            # A survey that found nothing does not prove that there is nothing.
+            keep = min(probes or ALL_HEADERS, MOST_HEADERS)
+            found = count_folder(source.url, keep=keep, seed=seed)
+    if sample != "all" and probes is None and len(found.sample.key) > SURVEYED and found.files.value > ALL_HEADERS:
+        found.sample = found.sample.some(SURVEYED, seed)
+    return found
+
+
+def _profile(root: str, source: Source, found: Gathered) -> DatasetProfile:
+    sample = found.sample
+    seen = found.tree.inspect(sample.key)
+    headers = [header for header in seen if isinstance(header, ImageHeader)]
+    whole = np.array([isinstance(header, ImageHeader) for header in seen], bool)
+    damaged = [f"{display(key)}: {why}" for key, why in zip(sample.key, seen, strict=True) if isinstance(why, str)]
     shapes = Counter((header.width, header.height, header.mode) for header in headers)
-    pixels = [header.width * header.height * 3 for header in headers]
+    kind, labels = _labelled(source, found)
+    estimates = _estimates(found, seen, whole, labels)
     return DatasetProfile(
-        root=display(os.fsencode(found.root)),
-        layout=layout(found.files["key"]),
-        files=len(sizes),
-        bytes=int(sizes.sum()),
-        size_mean=float(sizes.sum()) / len(sizes),
-        size_quantiles=_quantiles(sizes),
-        labels=_count_labels(found.files["key"]),
-        probed=len(headers) + len(damaged),
+        root=root,
+        layout=kind,
+        files=round(found.files.value),
+        bytes=round(found.size.value),
+        size_mean=estimates["size_mean"].value,
+        size_quantiles={name: round(size.value) for name, size in found.quantiles.items()},
+        labels=labels,
+        probed=len(seen),
         formats=dict(Counter(header.format for header in headers).most_common()),
         shapes=[
             Shape(width=width, height=height, mode=mode, count=count)
             for (width, height, mode), count in shapes.most_common(MAX_SHAPES)
         ],
         distinct_shapes=len(shapes),
-        pixel_bytes_mean=float(np.mean(pixels)) if pixels else 0.0,
+        pixel_bytes_mean=estimates["pixel_bytes_mean"].value,
         damaged=damaged[:MAX_DAMAGED],
         damaged_count=len(damaged),
-        other_files=found.other_files,
-        other_bytes=found.other_bytes,
+        other_files=found.others[0],
+        other_bytes=found.others[1],
         skipped=found.skipped,
         notes=_notes(found),
+        arrangement=describe(source, kind, len(labels), list(found.folders)),
+        sampled=found.sampled,
+        modes=dict(Counter(header.mode for header in headers).most_common()),
+        extensions=found.extensions,
+        estimates=estimates,
+        size_intervals={name: (round(size.low), round(size.high)) for name, size in found.quantiles.items()}
+        if found.sampled
+        else {},
     )
 
 
-def _quantiles(sizes: pl.Series) -> dict[str, int]:
-    """Return exact quantiles, each the size of a file that exists."""
-    ordered = np.sort(sizes.to_numpy())
-    return {name: int(ordered[round(float(name) * (len(ordered) - 1))]) for name in QUANTILES}
-
-
-def _count_labels(keys: pl.Series) -> dict[str, int]:
-    labels, names = class_labels(keys)
-    counts = np.bincount(labels[labels >= 0], minlength=len(names))
+def _labelled(source: Source, found: Gathered) -> tuple[Layout, dict[str, int]]:
+    """Return how the images are laid out, and how many there are of each label."""
+    # A name is not needed to know whose label an image has: its folder is.
+    keys = pl.Series([folder + b"-" for folder in found.folders], dtype=pl.Binary)
+    kind = layout(keys)
+    if source.kind == "table":
+        kind = "table"
+    elif source.kind == "tar":
+        kind = "tar shards" if found.labels is None else "WebDataset"
+    if found.labels is not None:
+        return kind, dict(sorted(found.labels.items()))
+    numbers, names = class_labels(keys)
+    counts = np.bincount(
+        numbers[numbers >= 0], weights=np.array(list(found.folders.values()))[numbers >= 0], minlength=len(names)
+    )
     # Two names that differ only in bytes that are not UTF-8 may look the same: add those up.
     totals: Counter[str] = Counter()
-    for name, count in zip(names, counts, strict=True):
-        totals[name] += int(count)
-    return dict(totals)
+    for name, count in zip(names, counts.tolist(), strict=True):
+        totals[name] += round(count)
+    return kind, dict(totals)
 
 
-def _probe_sample(found: Scan, probes: int, seed: int) -> tuple[list[ImageHeader], list[str]]:
-    """Return the headers of a random sample of files, and a line for each of it that is no whole image."""
-    total = len(found.files)
-    chosen = np.arange(total)
-    if total > probes:
-        chosen = np.sort(np.random.default_rng(seed).choice(total, probes, replace=False))
-    keys = [bytes(key) for key in found.files["key"].gather(chosen)]
-    root = os.fsencode(found.root)
-    # Pillow warns of large and of odd headers; here the headers are only counted.
-    with warnings.catch_warnings(), ThreadPoolExecutor(PROBE_THREADS) as pool:
-        warnings.simplefilter("ignore")
-        results = list(pool.map(lambda key: _inspect(Path(os.fsdecode(root + b"/" + key))), keys))
-    headers = [result for result in results if isinstance(result, ImageHeader)]
-    lines = zip(keys, results, strict=True)
-    return headers, [f"{display(key)}: {reason}" for key, reason in lines if isinstance(reason, str)]
+def _estimates(
+    found: Gathered, seen: Sequence[Seen], whole: npt.NDArray[np.bool_], labels: dict[str, int]
+) -> dict[str, Estimate]:
+    """Return every figure that may be uncertain, each with its interval."""
+    sample = found.sample
+    size_mean = Estimate.known(found.size.value / found.files.value, found.files.sample)
+    if found.sampled:
+        size_mean = mean(sample, sample.size.astype(np.float64))
+    pixels = np.array([3.0 * header.width * header.height if isinstance(header, ImageHeader) else 0 for header in seen])
+    estimates = {"files": found.files, "bytes": found.size, "size_mean": size_mean}
+    if labels:
+        estimates |= _label_estimates(found, labels)
+    estimates |= {
+        "damaged_share": share(sample, ~whole),
+        "duplicate_share": copies(sample, found.tree),
+        "pixel_bytes_mean": mean(sample, pixels, whole),
+    }
+    for word, name_of in (
+        ("format", lambda header: header.format),
+        ("mode", lambda header: header.mode),
+        ("shape", lambda header: f"{header.width}x{header.height}"),
+    ):
+        names = np.array([name_of(header) if isinstance(header, ImageHeader) else "" for header in seen])
+        for name, _ in Counter(names[whole].tolist()).most_common(MAX_SHAPES):
+            estimates[f"{word} {name}"] = share(sample, names == name, whole)
+    return estimates
 
 
-def _inspect(path: Path) -> ImageHeader | str:
-    """Return a file's header, or the reason why it is no whole image."""
-    try:
-        header = probe(path)
-        check_end(path)
-    except DatasetError as error:
-        return error.found
-    except TieringError as error:
-        return f"cannot be read: {error.found}"
-    return header
+def _label_estimates(found: Gathered, labels: dict[str, int]) -> dict[str, Estimate]:
+    count = len(labels)
+    if not found.sampled:
+        numbers = np.array(list(labels.values()), np.float64)
+        unequal = float(count * (numbers**2).sum() / numbers.sum() ** 2)
+        return {"labels": Estimate.known(count, count), "label_imbalance": Estimate.known(unequal, count)}
+    estimates = {}
+    # Only what was listed can be known to hold images.
+    if found.filled is not None:
+        ends = {name: getattr(found.filled, name) * count for name in ("value", "low", "high")}
+        estimates["labels"] = Estimate(**ends, sample=found.filled.sample)
+    if found.imbalance is not None and count == len(found.folders):
+        estimates["label_imbalance"] = found.imbalance
+    return estimates
 
 
-def _notes(found: Scan) -> list[str]:
+def _notes(found: Gathered) -> list[str]:
     notes = []
-    if empty := int((found.files["size"] == 0).sum()):
-        notes.append(f"{empty:,} of the image files have zero bytes.")
+    of = "sampled image files" if found.sampled else "image files"
+    if found.sampled:
+        notes.append(
+            f"Estimated from {format_count(len(found.sample.key))} of about {format_count(round(found.files.value))} "
+            f"images, in {format_count(len(found.sample.population))} directories; --sample all counts every file."
+        )
+    if found.empty:
+        notes.append(f"{found.empty:,} of the {of} have zero bytes.")
     if found.odd_names:
         notes.append(
-            f"{found.odd_names:,} of the image files have a name that is not UTF-8; such names are kept "
+            f"{found.odd_names:,} of the {of} have a name that is not UTF-8; such names are kept "
             "byte for byte and shown with backslashes."
         )
     if found.skipped:

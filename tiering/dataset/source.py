@@ -138,7 +138,11 @@ def _is_directory(url: str) -> bool:
         if "://" in url:
             system, path = connect(url)
             with remote_errors(url):
-                return bool(system.info(path)["type"] == "directory")
+                about = system.info(path)
+                # A web server knows no directories: what lists files is a page.
+                if str(about.get("mimetype", "")).startswith("text/html"):
+                    return bool(system.isdir(path))
+                return bool(about["type"] == "directory")
         mode = Path(url).stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         raise DatasetError(

@@ -1,4 +1,4 @@
-"""Datasets listed in a table: a CSV, TSV or Parquet file with a column of paths, and perhaps labels and splits."""
+"""Datasets listed in a table (CSV, TSV, Parquet, JSON lines) with a column of paths, and perhaps labels and splits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tiering.dataset.walk import BATCH, display
 from tiering.errors import DatasetError, from_os_error
 from tiering.place import Place
 
-TABLE_EXTENSIONS: Final = (".csv", ".tsv", ".parquet")
+TABLE_EXTENSIONS: Final = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
 
 #: Names that a column may have, in any case; the first that is there counts.
 COLUMNS: Final = {
@@ -33,7 +33,7 @@ _OUTSIDE: Final = r"^/|://|(^|/)\.\.(/|$)|\x00"
 
 
 def is_table_name(name: str) -> bool:
-    """Tell whether a name is a table's: .csv, .tsv or .parquet, in any case."""
+    """Tell whether a name is a table's: TABLE_EXTENSIONS, in any case."""
     return name.lower().endswith(TABLE_EXTENSIONS)
 
 
@@ -135,6 +135,8 @@ def _lazily(path: Path) -> pl.LazyFrame:
     extension = path.suffix.lower()
     if extension == ".parquet":
         return pl.scan_parquet(path, glob=False)
+    if extension in (".jsonl", ".ndjson"):
+        return pl.scan_ndjson(path)
     return pl.scan_csv(path, separator="\t" if extension == ".tsv" else ",", infer_schema=False, glob=False)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections import Counter
@@ -13,27 +12,31 @@ from typing import Final, Protocol
 
 import polars as pl
 
+from tiering.dataset.entries import display, is_image_name, reason, special
 from tiering.errors import DatasetError, from_os_error
 from tiering.units import format_count
 
-IMAGE_EXTENSIONS: Final = frozenset(b"jpg jpeg jpe jfif png bmp gif webp tif tiff ppm pgm pbm pnm jp2".split())
+__all__ = [
+    "BATCH",
+    "MAX_EXAMPLES",
+    "WALK_SCHEMA",
+    "Folder",
+    "LocalFolder",
+    "Row",
+    "Walk",
+    "display",
+    "is_image_name",
+    "marked_name",
+    "sorted_names",
+    "special",
+]
+
 WALK_SCHEMA: Final = {"key": pl.Binary, "size": pl.Int64, "version": pl.Int64}
 BATCH: Final = 50_000
 MAX_EXAMPLES: Final = 10
 
 #: A file: its key, its size in bytes, and its version.
 Row = tuple[bytes, int, int]
-
-
-def display(name: bytes) -> str:
-    r"""Return a key or name for people and for JSON: what is not UTF-8 is shown as \xNN."""
-    return name.decode("utf-8", "backslashreplace")
-
-
-def is_image_name(name: bytes) -> bool:
-    """Tell whether the extension is an image's, in any case: IMAGE_EXTENSIONS."""
-    _, dot, extension = name.rpartition(b".")
-    return bool(dot) and extension.lower() in IMAGE_EXTENSIONS
 
 
 class Folder(Protocol):
@@ -148,7 +151,8 @@ class LocalFolder:
             try:
                 about = os.stat(path)  # noqa: PTH116 - bytes paths
             except OSError as error:
-                walk.skip(_reason(error, path), key.rstrip(b"/"))
+                link = os.path.islink(path.rstrip(b"/"))  # noqa: PTH114 - bytes paths
+                walk.skip(reason(error, link=link), key.rstrip(b"/"))
                 continue
             if stat.S_ISREG(about.st_mode):
                 yield key, about.st_size, about.st_mtime_ns
@@ -185,13 +189,6 @@ def sorted_names(names: Iterable[bytes]) -> Iterator[bytes]:
     return (name for begin in range(0, len(column), BATCH) for name in column[begin : begin + BATCH].to_list())
 
 
-def special(mode: int) -> str:
-    """Name what is neither a file nor a directory."""
-    if stat.S_ISFIFO(mode):
-        return "FIFO"
-    return "socket" if stat.S_ISSOCK(mode) else "device"
-
-
 def marked_name(entry: os.DirEntry[bytes]) -> bytes:
     """Return an entry's name, with a "/" at its end where it is a directory or a link to one."""
     try:
@@ -199,15 +196,6 @@ def marked_name(entry: os.DirEntry[bytes]) -> bytes:
     except OSError:  # What is wrong with it comes out when it is looked at again.
         directory = False
     return entry.name + b"/" if directory else entry.name
-
-
-def _reason(error: OSError, path: bytes) -> str:
-    if error.errno == errno.ELOOP:
-        return "symlink loop"
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        # What is no link was there a moment ago: somebody else is removing files.
-        return "broken symlink" if os.path.islink(path.rstrip(b"/")) else "vanished file"  # noqa: PTH114 - bytes
-    return "unreadable entry"
 
 
 def _identity(about: os.stat_result) -> tuple[int, int]:

@@ -1,0 +1,65 @@
+"""How many files of a dataset are copies of another, told by hashes of the contents of a sample."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+from scipy import special
+
+from tiering.dataset.estimates import CONFIDENCE, Estimate, Sample
+from tiering.dataset.places import Tree
+
+#: Of files of one size, this much is compared before they are read to their end.
+_FIRST_BYTES = 4096
+
+
+def copies(sample: Sample, tree: Tree) -> Estimate:
+    """Estimate the share of images whose contents another image has as well, all but one of each kind counted.
+
+    Only files of equal size are read: first their beginnings, then those with equal beginnings to the end.
+    Of a complete sample the answer is exact. Else each pair of equal files in the sample stands for as many pairs as
+    there are in the dataset for one in the sample, taken for pairs apart; the interval is that of a Poisson count
+    (Garwood, Biometrika 28, 1936), cut at 1. A small sample of a large dataset seldom holds both files of a pair: its
+    interval says how little that tells. Files of zero bytes do not count.
+    """
+    groups = _equal(sample, tree)
+    count = len(sample.key)
+    if sample.complete:
+        extra = sum(len(group) - 1 for group in groups)
+        return Estimate.known(extra / count if count else 0.0, count)
+    weight = sample.weight
+    files = float(weight.sum())
+    # Two files are in the sample together about as often as one is, times as often as the other is.
+    usual = (files * (files - 1)) / (count * (count - 1)) if count > 1 else files
+    pairs = [weight[one] * weight[two] for group in groups for at, one in enumerate(group) for two in group[:at]]
+    each = float(np.mean(pairs)) if pairs else usual
+    tail = (1 - CONFIDENCE) / 2
+    low = float(special.gammaincinv(len(pairs), tail)) if pairs else 0.0
+    high = float(special.gammaincinv(len(pairs) + 1, 1 - tail))
+    share, least, most = (min(1.0, number * each / files) for number in (len(pairs), low, high))
+    return Estimate(value=share, low=least, high=most, sample=count)
+
+
+def _equal(sample: Sample, tree: Tree) -> list[list[int]]:
+    """Return the numbers of sampled files with the same contents, two or more together."""
+    groups = _split([list(range(len(sample.key)))], [int(size) for size in sample.size])
+    groups = [group for group in groups if sample.size[group[0]] > 0]
+    for limit in (_FIRST_BYTES, None):
+        numbers = [number for group in groups for number in group]
+        digests = dict(zip(numbers, tree.digests([sample.key[number] for number in numbers], limit), strict=True))
+        groups = [group for group in _split(groups, digests) if digests[group[0]]]
+        if not groups or all(sample.size[group[0]] <= _FIRST_BYTES for group in groups):
+            break
+    return groups
+
+
+def _split(groups: list[list[int]], value: dict[int, bytes] | list[int]) -> list[list[int]]:
+    """Split groups by a value; what is alone is left out."""
+    found: list[list[int]] = []
+    for group in groups:
+        parts: defaultdict[bytes | int, list[int]] = defaultdict(list)
+        for number in group:
+            parts[value[number]].append(number)
+        found += [part for part in parts.values() if len(part) > 1]
+    return found

@@ -1,0 +1,167 @@
+"""Every file of a local tree counted, by several processes where it is large; no more than totals are kept."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import selectors
+import subprocess
+import sys
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Final, cast
+
+import numpy as np
+
+from tiering.dataset.entries import Found, Task, look, receive, send
+from tiering.dataset.sizes import Sizes
+from tiering.dataset.walk import MAX_EXAMPLES, display
+from tiering.errors import MachineError, from_os_error
+from tiering.machine import usable_cores
+
+#: Files that one process counts before it calls for help; others take about 50 ms to start.
+_ALONE: Final = 20_000
+
+#: Bytes of tasks that may wait in a pipe: the system holds 64 KiB before a writer must wait.
+_IN_PIPE: Final = 32 << 10
+_TASKS_AHEAD: Final = 2
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a whole tree holds. Sizes are bytes.
+
+    sizes: of the images. kept: key and size of a simple random sample of them, without replacement, sorted by key.
+    folders: images in each directory that has some, by its path below the root, "" or ending in "/". extensions: images
+    by extension. others: other files and their bytes, by extension. skipped: entries left out, by reason (hidden ones
+    are not counted); examples: some of these. odd_names: images whose name is not UTF-8.
+    """
+
+    sizes: Sizes = field(default_factory=Sizes)
+    kept: list[tuple[bytes, int]] = field(default_factory=list)
+    folders: Counter[bytes] = field(default_factory=Counter)
+    extensions: Counter[str] = field(default_factory=Counter)
+    others: dict[str, tuple[int, int]] = field(default_factory=dict)
+    skipped: Counter[str] = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
+    odd_names: int = 0
+
+
+def count_tree(root: str | os.PathLike[str], *, keep: int = 0, seed: int = 0, processes: int | None = None) -> Totals:
+    """Ask for the size of every file of a local directory, and add up.
+
+    root: the directory. keep: images to draw at random and keep by name. seed: of that sample, which depends on nothing
+    else but the tree and the order in which the system lists it. processes: at most; by default one for each core.
+    Links are followed, hidden entries left out, as tiering.dataset.scan does. What vanishes meanwhile or cannot be
+    read is in skipped.
+    Raises MachineError where the root cannot be read or a process is lost.
+    Memory: the sample, a few bytes for each directory, 16 MB of sizes and 20,000 names in each process.
+    benchmarks/scan.py has it beside `find -printf '%s %p'`.
+    """
+    place = os.path.abspath(os.fsencode(root))  # noqa: PTH100 - bytes paths
+    workers = processes or usable_cores()
+    count = Count(keep)
+    pending = [Task(b"", b"")]
+    try:
+        while pending and (count.totals.sizes.count < _ALONE or workers == 1):
+            found = look(place, pending.pop(), count.limit, seed, workers)
+            count.add(found)
+            pending += reversed(found.tasks)
+    except OSError as error:
+        raise from_os_error(error) from error
+    if pending:
+        _together(place, pending, count, seed, workers)
+    return count.finished()
+
+
+class Count:
+    """The totals so far, and the limit below which a random number makes an image one of the sample."""
+
+    def __init__(self, keep: int) -> None:
+        self.totals = Totals()
+        self.keep = keep
+        self.limit = 1.0 if keep else 0.0
+        self.numbered: list[tuple[float, bytes, int]] = []
+
+    def add(self, found: Found) -> None:
+        """Add what was found somewhere."""
+        totals = self.totals
+        totals.sizes.add(np.frombuffer(found.sizes, np.int64))
+        for folder, count in found.folders.items():
+            totals.folders[folder] += count
+        totals.extensions.update(found.extensions)
+        for extension, (count, size) in found.others.items():
+            before = totals.others.get(extension, (0, 0))
+            totals.others[extension] = before[0] + count, before[1] + size
+        totals.odd_names += found.odd_names
+        for why, path in found.skipped:
+            totals.skipped[why] += 1
+            if len(totals.examples) < MAX_EXAMPLES:
+                totals.examples.append(f"{display(path)}: {why}")
+        self.numbered += [row for row in found.kept if row[0] < self.limit]
+        if len(self.numbered) > 2 * self.keep + 1000:
+            self._thin()
+
+    def finished(self) -> Totals:
+        """Return the totals, and the sample."""
+        self._thin()
+        self.totals.kept = sorted((key, size) for _, key, size in self.numbered)
+        return self.totals
+
+    def _thin(self) -> None:
+        if len(self.numbered) > self.keep:
+            self.numbered = heapq.nsmallest(self.keep, self.numbered)
+            self.limit = self.numbered[-1][0] if self.numbered else 0.0
+
+
+def _together(root: bytes, pending: list[Task], count: Count, seed: int, workers: int) -> None:
+    """Hand tasks to processes, the deepest first, until none is left."""
+    with ExitStack() as stack:
+        choice = stack.enter_context(selectors.DefaultSelector())
+        crew = [_Worker(stack, root, seed, workers) for _ in range(workers)]
+        for worker in crew:
+            choice.register(worker.answers, selectors.EVENT_READ, worker)
+        while True:
+            for worker in sorted(crew, key=lambda each: len(each.waiting)):
+                while pending and worker.has_room():
+                    worker.ask(pending.pop(), count.limit)
+            if not any(worker.waiting for worker in crew):
+                return
+            for key, _ in choice.select():
+                found = key.data.answer(root)
+                count.add(found)
+                pending += reversed(found.tasks)
+
+
+class _Worker:
+    """A process that looks into directories. It ends when its input does, so also when this process dies."""
+
+    def __init__(self, stack: ExitStack, root: bytes, seed: int, shares: int) -> None:
+        package = str(Path(__file__).parents[2])
+        start = "import sys; sys.path.insert(0, sys.argv.pop()); from tiering.dataset.entries import main; main()"
+        # Without site-packages and their start-up files Python is there in 20 ms.
+        command = [sys.executable, "-S", "-E", "-c", start, os.fsdecode(root), str(seed), str(shares), package]
+        process = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))  # noqa: S603
+        stack.callback(process.kill)
+        self.tasks, self.answers = cast("BinaryIO", process.stdin), cast("BinaryIO", process.stdout)
+        self.waiting: list[int] = []
+
+    def has_room(self) -> bool:
+        return not self.waiting or (len(self.waiting) < _TASKS_AHEAD and sum(self.waiting) < _IN_PIPE)
+
+    def ask(self, task: Task, limit: float) -> None:
+        self.waiting.append(send(self.tasks, (task, limit)))
+
+    def answer(self, root: bytes) -> Found:
+        found = receive(self.answers)
+        self.waiting.pop(0)
+        if not isinstance(found, Found):
+            raise MachineError(
+                display(root),
+                expected="an answer of a process that scans a part of the directory",
+                found="that it has ended",
+                action="Start again; the system may have ended it for want of memory.",
+            )
+        return found

@@ -1,0 +1,210 @@
+"""Directories of a tree as a survey sees them: names now, sizes only of the files that it asks about."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tiering.dataset.entries import CHUNK, is_file, is_image_name, reason, special
+from tiering.dataset.headers import Seen, in_threads, inspect_files
+from tiering.errors import from_os_error
+
+#: Sizes that are asked for by one thread at a time.
+_SLICE = 500
+
+
+@dataclass(slots=True)
+class Listing:
+    """What is in one directory.
+
+    count: image files. images: names of all of them, or of a random sample. sizes: the bytes of these where the listing
+    tells them, else None. folders: name of each
+    directory in it, how much it is likely to hold (in any unit; only the ratios count), and whether it is known to hold
+    no directory. others, other_bytes: other files and, where the listing tells, their
+    bytes, by extension. skipped: reason and name of what was left out.
+    """
+
+    count: int = 0
+    images: list[bytes] = field(default_factory=list)
+    sizes: list[int] | None = None
+    folders: list[tuple[bytes, float, bool]] = field(default_factory=list)
+    others: Counter[bytes] = field(default_factory=Counter)
+    other_bytes: Counter[bytes] = field(default_factory=Counter)
+    skipped: list[tuple[str, bytes]] = field(default_factory=list)
+
+
+class Kept:
+    """A simple random sample of names that come in parts, in their order, and the sizes that come with them."""
+
+    def __init__(self, keep: int, random: np.random.Generator) -> None:
+        self.count = 0
+        self._keep, self._random, self._limit = keep, random, 1.0
+        self._rows: list[tuple[float, bytes, int]] = []
+
+    def add(self, names: Sequence[bytes], sizes: Sequence[int] | None = None) -> None:
+        """Add names, and their sizes where these are known."""
+        self.count += len(names)
+        numbers = self._random.random(len(names)).tolist()
+        rows = zip(numbers, names, sizes or [0] * len(names), strict=True)
+        self._rows += [row for row in rows if row[0] < self._limit]
+        if len(self._rows) > 2 * self._keep + CHUNK:
+            self._thin()
+
+    def names(self) -> list[bytes]:
+        """Return the names of the sample."""
+        self._thin()
+        return [name for _, name, _ in self._rows]
+
+    def sizes(self) -> list[int]:
+        """Return the sizes of the sample."""
+        self._thin()
+        return [size for _, _, size in self._rows]
+
+    def _thin(self) -> None:
+        if len(self._rows) > self._keep:
+            self._limit = sorted(number for number, _, _ in self._rows)[self._keep]
+            self._rows = [row for row in self._rows if row[0] < self._limit]
+
+
+class Tree(Protocol):
+    """A tree of files, wherever it lies."""
+
+    def look_into(self, prefix: bytes, keep: int, random: np.random.Generator) -> Listing:
+        """List a directory, its path below the root being "" or ending in "/"; empty where it cannot be read.
+
+        keep: images to keep by name, drawn at random where there are more.
+        """
+        ...
+
+    def sizes(self, keys: Sequence[bytes]) -> npt.NDArray[np.int64]:
+        """Return the bytes of some files, int64, -1 for one that is gone or is none."""
+        ...
+
+    def inspect(self, keys: Sequence[bytes]) -> Sequence[Seen]:
+        """Return the header of some files, or why one is no whole image or cannot be read."""
+        ...
+
+    def digests(self, keys: Sequence[bytes], limit: int | None = None) -> Sequence[bytes]:
+        """Return a hash of the contents of some files, or of their first bytes; b"" for one that cannot be read."""
+        ...
+
+
+class LocalTree:
+    """A tree on this machine."""
+
+    def __init__(self, root: bytes) -> None:
+        self.root = root
+
+    def look_into(self, prefix: bytes, keep: int, random: np.random.Generator) -> Listing:
+        """List a directory, see Tree; about 1 us an entry. Raises MachineError where the root cannot be read.
+
+        Directories of common file systems take bytes in step with their number of entries, and have one link of each
+        directory in them: what they hold can be guessed, and most of them need not be listed to know that they have
+        none.
+        """
+        found = Listing()
+        folders: list[bytes] = []
+        kept = Kept(keep, random)
+        try:
+            with os.scandir(self.root + b"/" + prefix) as entries:
+                while chunk := list(islice(entries, CHUNK)):
+                    kept.add(self._images(prefix, chunk, found, folders))
+        except OSError as error:
+            if not prefix:
+                raise from_os_error(error) from error
+            found.skipped.append(("unreadable directory", b""))
+            return found
+        found.count, found.images = kept.count, kept.names()
+        for name in folders:
+            try:
+                about = os.stat(self.root + b"/" + prefix + name)  # noqa: PTH116 - bytes paths
+            except OSError:
+                found.skipped.append(("unreadable directory", name))
+                continue
+            found.folders.append((name, float(about.st_size), about.st_nlink == 2))
+        return found
+
+    def sizes(self, keys: Sequence[bytes]) -> npt.NDArray[np.int64]:
+        """Return the bytes of some files, see Tree; about 4 us each, and 16 at a time where the disk must be asked."""
+        parts = [keys[begin : begin + _SLICE] for begin in range(0, len(keys), _SLICE)]
+        with ThreadPoolExecutor(16) as pool:
+            found = pool.map(lambda part: [self._size(key) for key in part], parts)
+            return np.array([size for part in found for size in part], np.int64)
+
+    def inspect(self, keys: Sequence[bytes]) -> list[Seen]:
+        """Look at the beginning and the end of some files, see Tree."""
+        return inspect_files(self.root, keys)
+
+    def digests(self, keys: Sequence[bytes], limit: int | None = None) -> list[bytes]:
+        """Hash the contents of some files, see Tree."""
+
+        def digest(key: bytes) -> bytes:
+            try:
+                with Path(os.fsdecode(self.root + b"/" + key)).open("rb") as file:
+                    return digest_of(file.read(-1 if limit is None else limit))
+            except OSError:
+                return b""
+
+        return in_threads(digest, keys, 16)
+
+    def _size(self, key: bytes) -> int:
+        try:
+            about = os.stat(self.root + b"/" + key)  # noqa: PTH116 - bytes paths
+        except OSError:
+            return -1
+        return about.st_size if stat.S_ISREG(about.st_mode) else -1
+
+    def _images(
+        self, prefix: bytes, entries: list[os.DirEntry[bytes]], found: Listing, folders: list[bytes]
+    ) -> list[bytes]:
+        """Return the names of the images among some entries; put the others where they belong."""
+        names = []
+        for entry in entries:
+            name = entry.name
+            if name[0] == 46:  # a dot
+                continue
+            if is_file(entry):
+                if is_image_name(name):
+                    names.append(name)
+                else:
+                    found.others[extension_of(name)] += 1
+            elif why := self._no_folder(prefix, entry):
+                found.skipped.append((why, name))
+            else:
+                folders.append(name)
+        return names
+
+    def _no_folder(self, prefix: bytes, entry: os.DirEntry[bytes]) -> str:
+        """Say why what is no file is left out, "" for a directory."""
+        path = self.root + b"/" + prefix + entry.name
+        try:
+            if not entry.is_dir():
+                return special(os.stat(path).st_mode)  # noqa: PTH116 - bytes paths
+        except OSError as error:
+            return reason(error, link=entry.is_symlink())
+        if not entry.is_symlink():
+            return ""
+        # A link to a directory that it lies in, below the root or above, would lead here again.
+        here, there = os.path.realpath(self.root + b"/" + prefix), os.path.realpath(path)
+        return "symlink loop" if (here + b"/").startswith(there.rstrip(b"/") + b"/") else ""
+
+
+def digest_of(data: bytes) -> bytes:
+    """Return a hash of 16 bytes, by which the contents of two files are told to be the same."""
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def extension_of(name: bytes) -> bytes:
+    """Return the extension of a name in lower case, b"" for none."""
+    return name.rpartition(b".")[2].lower() if b"." in name else b""

@@ -1,0 +1,210 @@
+"""A tree surveyed without listing all of it: some directories are drawn, and some files in each of them.
+
+First the directories that hold directories are listed, level by level, until there are enough to draw from. What they
+hold themselves is in the sample for certain. The others are drawn with probabilities in proportion to what they are
+likely to hold, systematically in a random order (Madow, Annals of Mathematical Statistics 20, 1949). In a drawn
+directory that turns out to hold more directories, one of these is chosen and stands for all of them, and so on down
+(Knuth, Estimating the efficiency of backtrack programs, Mathematics of Computation 29, 1975).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tiering.dataset.entries import display
+from tiering.dataset.estimates import Sample
+from tiering.dataset.places import Tree
+from tiering.dataset.walk import MAX_EXAMPLES
+
+#: Files drawn from a directory, and directories drawn at least: fewer say too little about how they differ.
+_FILES_EACH = 32
+_LEAST_DRAWS = 30
+
+#: Draws by chance at least, where some directories are in the sample for certain: fewer tell no spread.
+_LEAST_BY_CHANCE = 12
+
+#: Directories listed, and directories seen in them, before the rest is left to chance.
+_MAX_LISTED = 200
+_MAX_SEEN = 100_000
+
+#: Deeper than this a path is taken for a loop of links.
+_DEEPEST = 100
+
+
+@dataclass(slots=True)
+class Survey:
+    """What a survey found.
+
+    sample: of the images. folders: path of the directory of each of the sample's units, "" or ending in "/". unseen:
+    the directories that were not listed, each with the images that it is likely to hold. others: other files, by
+    extension, as many as the ones that were seen stand for. skipped, examples: what was left out of what was looked at.
+    """
+
+    sample: Sample
+    folders: list[bytes]
+    unseen: list[tuple[bytes, float]]
+    others: Counter[bytes]
+    skipped: Counter[str]
+    examples: list[str]
+
+
+def survey(tree: Tree, files: int, seed: int = 0) -> Survey:
+    """Draw a sample of the images of a tree.
+
+    files: to ask about, at least 2; somewhat more or fewer may come out. seed: of the draws.
+    Raises MachineError where the root cannot be read.
+    """
+    return _Surveyor(tree, max(files, 2), seed).survey()
+
+
+def draw(weights: npt.NDArray[np.float64], draws: int, random: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Draw units with probabilities in proportion to their weights, systematically in a random order.
+
+    weights: positive, float64 (n,). draws: at least 2. Returns how many units each stands for, float64 (n,): 0 for one
+    that was not drawn, 1 for one that is in the sample for certain, more for one that was drawn by chance.
+    """
+    if len(weights) <= draws:
+        return np.ones(len(weights))
+    certain = np.zeros(len(weights), bool)
+    while not certain.all():
+        left = max(draws - int(certain.sum()), _LEAST_BY_CHANCE)
+        expected = np.where(certain, 0.0, left * weights / weights[~certain].sum())
+        if not (expected >= 1).any():
+            break
+        certain |= expected >= 1
+    factor = certain.astype(np.float64)
+    if not certain.all():
+        # In a fixed order there would be about as many different samples as one in how many is drawn: few.
+        order = random.permutation(len(weights))
+        ends = np.cumsum(expected[order])
+        drawn = order[np.searchsorted(ends, (random.random() + np.arange(left)) * (ends[-1] / left), side="right")]
+        factor[drawn] = 1 / expected[drawn]
+    return factor
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """A listed directory: its path, its images, names and perhaps sizes of some, how many it stands for, its draw."""
+
+    prefix: bytes
+    count: int
+    names: list[bytes]
+    sizes: list[int] | None
+    factor: float
+    draw: int
+
+
+class _Surveyor:
+    def __init__(self, tree: Tree, files: int, seed: int) -> None:
+        self.tree = tree
+        self.files = files
+        self.random = np.random.default_rng(seed)
+        self.units: list[_Unit] = []
+        self.rounds: list[int] = []
+        self.unseen: list[tuple[bytes, float]] = []
+        self.others: dict[bytes, float] = {}
+        self.skipped: Counter[str] = Counter()
+        self.examples: list[str] = []
+
+    def survey(self) -> Survey:
+        draws = max(_LEAST_DRAWS, self.files // _FILES_EACH)
+        waiting = self._frontier()
+        turn = 0
+        while waiting and turn < _DEEPEST:
+            # A directory whose size says nothing must not be left out for it.
+            floor = 0.1 * sum(weight for _, weight in waiting) / len(waiting)
+            waiting = sorted((prefix, weight + floor) for prefix, weight in waiting)
+            factors = draw(np.array([weight for _, weight in waiting]), draws, self.random).tolist()
+            below: list[tuple[bytes, float]] = []
+            seen = weighed = 0.0
+            for (prefix, weight), factor in zip(waiting, factors, strict=True):
+                if factor == 1:
+                    below += [(name, size) for name, size, _ in self._list(prefix, 1.0, -1)]
+                elif factor > 1:
+                    self._descend(prefix, factor, len(self.rounds))
+                    self.rounds.append(turn)
+                if factor:
+                    seen, weighed = seen + self.units[-1].count, weighed + weight
+            each = seen / weighed if weighed else 0.0
+            self.unseen += [
+                (prefix, weight * each) for (prefix, weight), factor in zip(waiting, factors, strict=True) if not factor
+            ]
+            waiting = below
+            turn += 1
+        return Survey(
+            self._sample(),
+            [unit.prefix for unit in self.units],
+            self.unseen,
+            Counter({extension: round(count) for extension, count in self.others.items()}),
+            self.skipped,
+            self.examples,
+        )
+
+    def _frontier(self) -> list[tuple[bytes, float]]:
+        """List the directories that hold directories; return the others, with what they are likely to hold."""
+        queue: deque[tuple[bytes, float, bool]] = deque([(b"", 1.0, False)])
+        leaves: list[tuple[bytes, float]] = []
+        while queue and len(self.units) < _MAX_LISTED and len(queue) + len(leaves) < _MAX_SEEN:
+            prefix, weight, leaf = queue.popleft()
+            if leaf:
+                leaves.append((prefix, weight))
+            else:
+                queue.extend(self._list(prefix, 1.0, -1))
+        return leaves + [(prefix, weight) for prefix, weight, _ in queue]
+
+    def _list(self, prefix: bytes, factor: float, draw: int) -> list[tuple[bytes, float, bool]]:
+        """List a directory: its images become a unit; return the directories in it."""
+        found = self.tree.look_into(prefix, self.files, self.random)
+        self.units.append(_Unit(prefix, found.count, found.images, found.sizes, factor, draw))
+        for extension, count in found.others.items():
+            self.others[extension] = self.others.get(extension, 0.0) + count * factor
+        for why, name in found.skipped:
+            self._skip(why, prefix + name)
+        return [(prefix + name + b"/", weight, leaf) for name, weight, leaf in found.folders]
+
+    def _descend(self, prefix: bytes, factor: float, draw: int) -> None:
+        for _ in range(_DEEPEST):
+            folders = self._list(prefix, factor, draw)
+            if not folders:
+                return
+            prefix = folders[int(self.random.integers(len(folders)))][0]
+            factor *= len(folders)
+        self._skip("symlink loop", prefix)
+
+    def _skip(self, why: str, path: bytes) -> None:
+        self.skipped[why] += 1
+        if len(self.examples) < MAX_EXAMPLES:
+            self.examples.append(f"{display(path.rstrip(b'/'))}: {why}")
+
+    def _sample(self) -> Sample:
+        """Draw files in the listed directories so that each stands for about as many, and ask for their sizes."""
+        population = np.array([unit.count for unit in self.units], np.int64)
+        factor = np.array([unit.factor for unit in self.units])
+        rate = self.files / max(float((population * factor).sum()), 1.0)
+        take = np.maximum(np.rint(rate * population * factor), 2)
+        take = np.minimum(take, [len(unit.names) for unit in self.units]).astype(np.int64)
+        keys: list[bytes] = []
+        known: list[int] = []
+        for unit, count in zip(self.units, take.tolist(), strict=True):
+            chosen = np.sort(self.random.choice(len(unit.names), count, replace=False)).tolist() if count else []
+            keys += [unit.prefix + unit.names[index] for index in chosen]
+            if unit.sizes is not None:
+                known += [unit.sizes[index] for index in chosen]
+        size = np.array(known, np.int64) if len(known) == len(keys) else self.tree.sizes(keys)
+        number = np.repeat(np.arange(len(take)), take)
+        for index in np.flatnonzero(size < 0).tolist():
+            self._skip("vanished file", keys[index])
+        there = size >= 0
+        return Sample(
+            population=population,
+            factor=factor,
+            draw=np.array([unit.draw for unit in self.units], np.int64),
+            turn=np.array(self.rounds, np.int64),
+            key=[key for key, kept in zip(keys, there.tolist(), strict=True) if kept],
+            size=size[there],
+            unit=number[there],
+        )
