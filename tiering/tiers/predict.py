@@ -1,74 +1,81 @@
 """The performance model: how long an epoch takes, and what it costs, for a tier, a format, a codec and a cache.
 
-A sample takes the device's time and the processor's time for one consumer of encoded bytes:
+Reading ahead makes a pipeline of an epoch. Its stages work at the same time, and the slowest sets the pace:
 
-    LMDB, Zarr without codec   max(device, 1.3 us + bytes / 14 GB/s)    announced ahead, so both overlap
-    Zarr on an object store    max(device, 12 us + bytes / 1.3 GB/s)    the same, but nothing can be mapped
-    Zarr with zstd             latency + device + bytes / 1 GB/s        a chunk is read, then decoded
-    folder                     max(device, (open + device) / overlap + 12 us + bytes / 1.3 GB/s)
+    device          s of the storage for all samples that no cache answers (tiering.tiers.footprint)
+    open latency    opens x open_cost / opens in flight, and telling the kernel of each file
+    CPU copy        reading, by the threads that do it
+    decoding        the same where most of it is decoding; both also as all work on all cores
+    training job    samples / samples_per_s
 
-device is Tier.read_seconds / 0.86, the share that announced reads reach. Opens overlap 1.1 times on a local disk,
-8 times on a network, where that many workers wait at once.
-
-The constants are fitted to one machine (2 cores of AMD EPYC, ext4 on a virtual disk, 20,000 JPEGs of 110 KB):
-folders there ran at 1,979 to 2,186 samples/s cold and 8,500 to 12,000 warm, LMDB at 9,840 announced and 109,047 warm.
-Its ratios carry over to other machines better than its absolute figures do.
+docs/recommending.md has every formula with its units, and what was measured.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from tiering.tiers.catalog import Tier
+from tiering.tiers.costs import Coding, Costs, Work, class_costs
+from tiering.tiers.data import Data
+from tiering.tiers.footprint import CHUNK, PAGE, Format, device_seconds, group_of, stored_bytes
 
-Format = Literal["folder", "lmdb", "zarr"]
-Codec = Literal["none", "zstd"]
-Bottleneck = Literal["device", "open latency", "CPU copy"]
+__all__ = [
+    "PAGE",
+    "CachePlan",
+    "Codec",
+    "Data",
+    "Format",
+    "Loading",
+    "Prediction",
+    "hit_ratio",
+    "predict",
+    "stored_bytes",
+]
 
-#: Share of the device's random-read bandwidth that announced reads reach: 1,078 of 1,247 MB/s.
-ANNOUNCED: Final = 0.86
-#: Samples/s gained by two loader workers on a local disk: 2,186 / 1,979.
-LOCAL_OVERLAP: Final = 1.1
+Codec = str
+Bottleneck = Literal["device", "open latency", "CPU copy", "decoding", "training job"]
+
+#: Threads of the loader that announce, and so open, files at the same time.
+ANNOUNCERS: Final = 2
 #: Loader workers that wait for a network at the same time; a usual setting, not a measurement.
 NETWORK_WORKERS: Final = 8
-#: s and B/s of a warm open, read and close: 12 us, and what 8,500 to 12,000 samples/s of 110 KB leave for the bytes.
-FILE_SECONDS: Final = 12e-6
-FILE_COPY: Final = 1.3e9
-#: s and B/s of a view of a warm map: 1.3 us, and 109,047 samples/s of 110 KB.
-VIEW_SECONDS: Final = 1.3e-6
-VIEW_COPY: Final = 14e9
 #: s and B/s of a sample out of the cache's slab: 4 us, and a copy.
 CACHE_SECONDS: Final = 4e-6
 CACHE_COPY: Final = 12e9
-#: Bytes left by zstd of uncompressed pictures, and B/s of decoding: assumptions; `tiering convert` measures a sample.
-ZSTD_RATIO: Final = 0.6
+#: s and B/s of what comes over a socket: copied like a file, by nobody mapped.
+SOCKET_SECONDS: Final = 12e-6
+SOCKET_COPY: Final = 1.3e9
+#: Plain B/s of decoding zstd by one core: an assumption for encoded files that compress.
 ZSTD_DECODE: Final = 1e9
-#: Bytes of a Zarr chunk, which is decoded whole.
-CHUNK: Final = 1 << 18
-#: File systems and LMDB's overflow values occupy whole pages.
-PAGE: Final = 4096
-#: Header of an LMDB value's first overflow page, bytes; smaller values share pages.
-_LMDB_HEADER, _LMDB_INLINE = 16, 2030
+#: B of decoded chunks that a store of compressed chunks keeps (tiering.store.chunked).
+HELD: Final = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Data:
-    """A dataset as the model sees it: how many samples, how many bytes in all. Raises ValueError below 1."""
+class Loading:
+    """How a training job takes its samples.
 
-    samples: int
-    bytes: int
+    decode: as pixels, decoded by the loader; otherwise as encoded bytes. threads: of the loader; cores: that they, the
+    announcing and the kernel share, by default as many as threads. samples_per_s: what the job takes, on all nodes
+    together, when it never waits; None where it takes what it gets. nodes: that share each epoch, every one with caches
+    of its own, in which its samples stay (Loader's sticky=True). Raises ValueError for anything not above 0.
+    """
+
+    decode: bool = False
+    threads: int = 2
+    cores: int | None = None
+    samples_per_s: float | None = None
+    nodes: int = 1
 
     def __post_init__(self) -> None:
-        if self.samples < 1 or self.bytes < 1:
-            message = f"data: expected at least 1 sample and 1 byte, found {self.samples} and {self.bytes}"
+        rate = 1.0 if self.samples_per_s is None else self.samples_per_s
+        counts = (self.threads, self.nodes, 1 if self.cores is None else self.cores)
+        if min(counts) < 1 or not 0 < rate < math.inf:
+            message = f"loading: expected threads, cores, nodes and a rate above 0, found {self}"
             raise ValueError(message)
-
-    @property
-    def mean(self) -> float:
-        """B of a mean sample."""
-        return self.bytes / self.samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +99,7 @@ class CachePlan:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the model expects. Times are s, of one consumer of encoded bytes."""
+    """What the model expects. Times are s."""
 
     first_epoch_s: float = field(metadata={"doc": "cold: nothing cached, and caches being filled"})
     steady_epoch_s: float
@@ -103,6 +110,10 @@ class Prediction:
     monthly_usd: float = field(
         metadata={"doc": "one month of storage, cache included, and the requests and retrievals of one run"}
     )
+    stall_fraction: float | None = field(
+        metadata={"doc": "share of a steady epoch that the training job waits; None without its rate"}
+    )
+    stages: dict[Bottleneck, float] = field(metadata={"doc": "s of a steady epoch that each stage alone would take"})
 
 
 def hit_ratio(cache_bytes: float, dataset_bytes: float, *, fill_once: bool = True) -> float:
@@ -122,19 +133,6 @@ def hit_ratio(cache_bytes: float, dataset_bytes: float, *, fill_once: bool = Tru
     return max(0.0, share + (1 - share) * math.log1p(-share))
 
 
-def stored_bytes(data: Data, store_format: Format, codec: Codec = "none", *, pages: bool = True) -> int:
-    """Return B that a dataset occupies in a format. pages: on a file system, where small files fill whole pages."""
-    mean = data.mean
-    if store_format == "zarr":
-        return math.ceil(data.bytes * (ZSTD_RATIO if codec == "zstd" else 1.0))
-    if store_format == "lmdb" and mean + _LMDB_HEADER > _LMDB_INLINE:
-        mean += _LMDB_HEADER
-    elif store_format == "lmdb":
-        return math.ceil(data.samples * (mean + _LMDB_HEADER))
-    # Sizes spread over many pages, so the last page of each is on average half full; below one page it is that page.
-    return data.samples * math.ceil(max(PAGE, mean + PAGE / 2)) if pages else data.bytes
-
-
 def predict(
     data: Data,
     tier: Tier,
@@ -143,87 +141,162 @@ def predict(
     cache: CachePlan | None = None,
     *,
     epochs: int = 100,
+    loading: Loading | None = None,
+    costs: Costs | None = None,
 ) -> Prediction:
     """Predict the epochs and the bill of a dataset on a tier, in a format, behind a cache.
 
-    epochs: of the one run a month whose requests and retrievals are billed. Raises ValueError below 1 epoch.
+    epochs: of the one run a month whose requests and retrievals are billed. loading: how training takes samples, as
+    encoded bytes unless told. costs: the processor's times, by default class figures.
+    Raises ValueError below 1 epoch, and for pixels of a dataset whose images have no one shape.
     More bandwidth never makes an epoch slower, more bytes never faster, and a larger cache never makes a steady epoch
     slower: a cache slower than what it stands before is taken to be bypassed. Filling it may lengthen the first.
     """
     if epochs < 1:
         message = f"epochs: expected at least 1, found {epochs}"
         raise ValueError(message)
-    plan = cache or CachePlan()
-    stored = stored_bytes(data, store_format, codec, pages=tier.access != "object")
+    if store_format == "pixels" and not data.row_bytes:
+        message = "pixels: expected images of one shape, or a resize to one"
+        raise ValueError(message)
+    plan, how, price = cache or CachePlan(), loading or Loading(), costs or class_costs(data)
+    way = _Way(data, tier, store_format, codec, how, price)
+    stored = stored_bytes(data, store_format, codec, pages=tier.access != "object", costs=price)
     # tiering's cache holds samples as they are served; the page cache holds pages of the store as it is on disk.
-    ram_share = hit_ratio(plan.ram, data.bytes if plan.fill_once else stored, fill_once=plan.fill_once)
-    local_share = min(1.0 - ram_share, plan.local / data.bytes)
+    served = data.samples * data.row_bytes if store_format == "pixels" else data.bytes
+    kept = plan.ram * (how.nodes if plan.fill_once else 1)
+    ram_share = hit_ratio(kept, served if plan.fill_once else stored, fill_once=plan.fill_once)
+    local_share = min(1.0 - ram_share, plan.local * how.nodes / served)
     miss_share = max(0.0, 1.0 - ram_share - local_share)
+    page_cache = 0 if plan.fill_once else plan.ram
 
-    origin = _origin(data.mean, tier, store_format, codec)
-    local = origin
+    cold = way.stages(miss=1.0, cached=0.0, page_cache=page_cache, first=True)
+    first = way.piped(cold)
+    steady_stages = way.stages(
+        miss=miss_share, cached=1 - miss_share if plan.fill_once or plan.local else 0.0, page_cache=page_cache
+    )
     if plan.local_tier is not None:
-        local = min(origin, _cached_locally(data.mean, plan.local_tier))
-    in_ram = min(local, _cached_in_ram(data.mean, store_format, codec, fill_once=plan.fill_once))
-    parts = ((ram_share, in_ram), (local_share, local), (miss_share, origin))
-    steady = data.samples * sum(share * cost[0] for share, cost in parts)
-    first = data.samples * origin[0]
-    if plan.local_tier is not None:
-        first = max(first, min(data.bytes, plan.local) / plan.local_tier.write_bandwidth)
+        read = local_share * data.samples * plan.local_tier.read_seconds(served / data.samples) / how.nodes
+        steady_stages["device"] += min(read, way.device(page_cache) * local_share)
+        first = max(first, min(served / how.nodes, plan.local) / plan.local_tier.write_bandwidth)
+    if how.samples_per_s is not None:
+        steady_stages["training job"] = data.samples / how.samples_per_s
+        first = max(first, steady_stages["training job"])
+    steady = max(steady_stages.values())
+    if steady != steady_stages.get("training job"):
+        steady += price.start_s
+    first = max(first, steady)
 
     reads = data.samples * (1 + (epochs - 1) * miss_share)
     dollars = stored / 1e9 * tier.price + reads / 1000 * tier.request_price
-    dollars += reads * data.mean / 1e9 * tier.retrieval_price
+    dollars += reads * (stored / data.samples) / 1e9 * tier.retrieval_price
     if plan.local_tier is not None:
-        dollars += min(data.bytes, plan.local) / 1e9 * plan.local_tier.price
+        dollars += min(served, plan.local * how.nodes) / 1e9 * plan.local_tier.price
+    job = steady_stages.get("training job")
     return Prediction(
         first_epoch_s=first,
         steady_epoch_s=steady,
         samples_per_s=data.samples / steady,
         bytes_per_s=data.bytes / steady,
-        bottleneck=max(parts, key=lambda part: part[0] * part[1][0])[1][1],
+        bottleneck=_slowest(steady_stages),
         hit_ratio=1.0 - miss_share,
         monthly_usd=dollars,
+        stall_fraction=None if job is None else 1 - job / steady,
+        stages={**steady_stages},
     )
 
 
-#: s of one sample, and what most of it is.
-_Cost = tuple[float, Bottleneck]
+def _slowest(stages: dict[Bottleneck, float]) -> Bottleneck:
+    return max(stages, key=lambda name: stages[name])
 
 
-def _origin(size: float, tier: Tier, store_format: Format, codec: Codec) -> _Cost:
-    """Return the cost of one cold sample of `size` bytes, read where the dataset lies."""
-    device, copy = tier.read_seconds(size) / ANNOUNCED, FILE_SECONDS + size / FILE_COPY
-    if store_format == "folder":
-        overlap = NETWORK_WORKERS if tier.network else LOCAL_OVERLAP
-        serial = (tier.open_cost + device) / overlap + copy
-        parts: tuple[_Cost, ...] = (
-            (tier.open_cost / overlap, "open latency"),
-            (device / overlap, "device"),
-            (copy, "CPU copy"),
-        )
-        return (device, "device") if device >= serial else (serial, max(parts)[1])
-    if codec == "zstd":
-        chunks = max(size, CHUNK)
-        fetch = tier.read_latency_p50 + tier.read_seconds(chunks * ZSTD_RATIO)
-        decode = VIEW_SECONDS + chunks / ZSTD_DECODE
-        return fetch + decode, "device" if fetch >= decode else "CPU copy"
-    # What comes over a socket is copied like a file; what is mapped is not.
-    view = copy if tier.access == "object" else VIEW_SECONDS + size / VIEW_COPY
-    return (device, "device") if device >= view else (view, "CPU copy")
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """One way to serve one dataset."""
 
+    data: Data
+    tier: Tier
+    store_format: Format
+    codec: str
+    loading: Loading
+    costs: Costs
 
-def _cached_locally(size: float, tier: Tier) -> _Cost:
-    """Return the cost of one sample from a cache on a local disk, its reads announced like a store's."""
-    device, copy = tier.read_seconds(size) / ANNOUNCED, CACHE_SECONDS + size / CACHE_COPY
-    return (device, "device") if device >= copy else (copy, "CPU copy")
+    def stages(self, *, miss: float, cached: float, page_cache: float, first: bool = False) -> dict[Bottleneck, float]:
+        """Return s of each stage of an epoch of which the share `miss` is read from where the dataset lies."""
+        samples = self.data.samples / self.loading.nodes
+        opens = told = 0.0
+        if self.store_format == "folder":
+            overlap = NETWORK_WORKERS if self.tier.network else ANNOUNCERS
+            told = miss * self.costs.tell_file_s if self.tier.access == "file" else 0.0
+            opens = (miss * self.tier.open_cost + told) / overlap
+        threads = min(self.loading.threads, self.loading.cores or self.loading.threads)
+        read, decode = self._read(cached, first=first), self._decode()
+        fill = miss * self.costs.fill * self._item if self.tier.access == "file" else 0.0
+        paced = read.on(threads) + decode.on(threads)
+        if self._viewed:
+            # The consumer itself takes the views; threads help it with nothing.
+            paced = max(read.seconds, decode.on(threads))
+        everywhere = (read.seconds + decode.seconds + fill + told) / max(threads, self.loading.cores or 2)
+        cpu: Bottleneck = "decoding" if decode.seconds > read.seconds else "CPU copy"
+        return {
+            "device": miss * self.device(page_cache),
+            "open latency": samples * opens,
+            cpu: samples * max(paced, everywhere),
+        }
 
+    def piped(self, stages: dict[Bottleneck, float]) -> float:
+        """Return s of a cold epoch: the slowest stage, and the others once, for the first group of samples."""
+        groups = max(1.0, self.data.samples / self.loading.nodes / group_of(self._item))
+        slowest = max(stages.values())
+        return self.costs.start_s + slowest + (sum(stages.values()) - slowest) / groups
 
-def _cached_in_ram(size: float, store_format: Format, codec: Codec, *, fill_once: bool) -> _Cost:
-    """Return the cost of one sample in memory: in the cache's slab, or as files and maps in the page cache."""
-    if fill_once:
-        return CACHE_SECONDS + size / CACHE_COPY, "CPU copy"
-    if store_format == "folder":
-        return FILE_SECONDS + size / FILE_COPY, "CPU copy"
-    decode = max(size, CHUNK) / ZSTD_DECODE if codec == "zstd" else size / VIEW_COPY
-    return VIEW_SECONDS + decode, "CPU copy"
+    def device(self, page_cache: float) -> float:
+        """Return s that the device needs for all of a node's samples."""
+        whole = device_seconds(self.data, self.tier, self.store_format, self.codec, self.costs, page_cache)
+        return whole / self.loading.nodes
+
+    @property
+    def _item(self) -> float:
+        """B of a mean sample as it is stored."""
+        if self.store_format != "pixels":
+            return self.data.mean
+        coding = self._coding
+        return self.data.row_bytes * (coding.ratio if coding else 1.0)
+
+    @property
+    def _coding(self) -> Coding | None:
+        return self.costs.codings.get(self.codec) if self.store_format == "pixels" else None
+
+    @property
+    def _viewed(self) -> bool:
+        """Whether the training takes views of maps, which no thread has to make."""
+        packed = self.store_format in ("lmdb", "zarr") and self.codec == "none"
+        return packed and not self.loading.decode and self.tier.access != "object"
+
+    def _decode(self) -> Work:
+        return self.costs.decode if self.loading.decode and self.store_format != "pixels" else Work(0.0)
+
+    def _read(self, cached: float, *, first: bool) -> Work:
+        """Return the work of reading one sample. cached: share that tiering's cache answers, if that is cheaper."""
+        own = self._own(first=first)
+        slab = CACHE_SECONDS + (self.data.row_bytes if self.store_format == "pixels" else self.data.mean) / CACHE_COPY
+        return replace(own, seconds=own.seconds - cached * max(0.0, own.seconds - slab))
+
+    def _own(self, *, first: bool) -> Work:
+        if self.store_format == "folder":
+            return self.costs.file
+        if self.tier.access == "object":
+            return Work(SOCKET_SECONDS + self._item / SOCKET_COPY)
+        if self.store_format == "pixels":
+            coding = self._coding
+            return self.costs.row if coding is None else self._coded(coding, first=first)
+        if self.codec != "none":
+            return Work(self.costs.view.seconds + max(self.data.mean, CHUNK) / ZSTD_DECODE)
+        return self.costs.view
+
+    def _coded(self, coding: Coding, *, first: bool) -> Work:
+        if coding.chunk == 1:
+            return coding.work
+        # Chunks of many rows: some stay decoded; of the others each sample decodes a whole one.
+        held = min(1.0, HELD / (self.data.samples * self.data.row_bytes))
+        chunks = (1 - held) + (held / coding.chunk if first else 0.0)
+        return replace(coding.work, seconds=coding.work.seconds + chunks * coding.chunk_s)

@@ -1,0 +1,248 @@
+"""Predicted against measured: epoch times of 52 configurations, and what choosing by prediction costs.
+
+    nice -n -15 python -m benchmarks.prediction [--images DIR --tiny DIR] [--rounds 3] [--work DIR] [-o FILE]
+    python -m benchmarks.prediction --from FILE
+
+Two datasets (of photographs near 100 kB and of images near 1 kB; made from the fixtures' photographs where none are
+given) are kept as folder, LMDB, Zarr, and pixels in Zarr without and with codecs. Each is served by tiering.Loader as
+pixels of one shape, on 1 and on 2 threads: a cold epoch (all caches of the kernel dropped; needs root) and warm ones in
+the same process. The model is given (a) the device as fio finds it in the same run, (b) the dataset's profile, and
+(c) what tiering.serve.calibrate measures on a sample of the images. It sees no measured epoch.
+
+-o FILE keeps what was measured; --from FILE predicts again from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import gc
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import tiering
+from tiering.dataset.pixels import PixelShape, to_pixels
+from tiering.dataset.profile import DatasetProfile, profile_dataset
+from tiering.serve.calibrate import calibrate
+from tiering.tiers.catalog import Tier, find_tier, load_catalog
+from tiering.tiers.costs import Coding, Costs, Work
+from tiering.tiers.data import data_of
+from tiering.tiers.predict import CachePlan, Loading, predict
+
+ROOT = Path(__file__).parent.parent
+SIDES = {"photos": 224, "tiny": 32}
+WAYS: dict[str, dict[str, Any]] = {
+    "folder": {},
+    "lmdb": {"to": "lmdb"},
+    "zarr": {"to": "zarr", "codec": "none"},
+    "pixels": {"to": "zarr", "codec": "none"},
+    "pixels zstd": {"to": "zarr", "codec": "zstd"},
+    "pixels blosc-lz4": {"to": "zarr", "codec": "blosc-lz4"},
+}
+THREADS = (1, 2)
+BATCH = 256
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=Path)
+    parser.add_argument("--tiny", type=Path)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--work", type=Path)
+    parser.add_argument("-o", dest="output", type=Path)
+    parser.add_argument("--from", dest="source", type=Path)
+    asked = parser.parse_args()
+    if asked.source:
+        found = json.loads(asked.source.read_text())
+    else:
+        with tempfile.TemporaryDirectory(dir=asked.work) as name:
+            found = measure(Path(name), {"photos": asked.images, "tiny": asked.tiny}, asked.rounds)
+        if asked.output:
+            asked.output.write_text(json.dumps(found, indent=1))
+    show(found)
+
+
+def measure(work: Path, given: dict[str, Path | None], rounds: int) -> dict[str, Any]:
+    found: dict[str, Any] = {"epochs": [], "profiles": {}, "costs": {}}
+    stores: dict[str, dict[str, Path]] = {}
+    for name, directory in given.items():
+        images = directory or made(work, name)
+        shape = (SIDES[name], SIDES[name])
+        stores[name] = {}
+        for way, how in WAYS.items():
+            stores[name][way] = images
+            if how:
+                stores[name][way] = work / f"{name} {way}"
+                sized = {"resize": shape} if way.startswith("pixels") else {}
+                tiering.convert(images, stores[name][way], **how, **sized)
+        profile = profile_dataset(images)
+        found["profiles"][name] = profile.model_dump(mode="json")
+        say(f"{name}: {profile.files} images of {profile.size_mean:,.0f} B")
+        files = tiering.open_store(images).files()
+        found["costs"][name] = dataclasses.asdict(calibrate(files, shape, scratch=work))
+    found["device"] = device(work, work / "photos lmdb")
+    say(str(found["device"]))
+    for number in range(rounds):
+        for name, ways in stores.items():
+            for way, path in ways.items():
+                for threads in THREADS:
+                    cold, warm = epochs(path, threads, SIDES[name], number)
+                    found["epochs"].append([name, way, threads, cold, warm])
+        say(f"round {number + 1} of {rounds}")
+    return found
+
+
+def made(work: Path, name: str) -> Path:
+    sides, count = {"photos": ("600-1000", 1000), "tiny": ("24-40", 20000)}[name]
+    command = [sys.executable, ROOT / "fixtures/make_images.py", work / name, "--count", str(count), "--side", sides]
+    subprocess.run([*map(str, command), "--png", "0"], check=True, stdout=subprocess.DEVNULL)
+    return work / name
+
+
+def epochs(path: Path, threads: int, side: int, number: int) -> tuple[float, float]:
+    """Return s of a cold epoch and of the quicker of two warm ones behind it."""
+    gc.collect()
+    os.sync()
+    Path("/proc/sys/vm/drop_caches").write_text("3")
+    store = tiering.open_store(path)
+    shape = PixelShape(side, side, 3)
+    settings = store.manifest.settings
+    how: dict[str, Any] = {}
+    if settings is None or settings.pixels is None:
+        how["transform"] = lambda sample: to_pixels(sample.image, sample.key, shape, "crop")
+    loader = tiering.Loader(store, BATCH, seed=number, num_threads=threads, **how)
+    took = []
+    for _ in range(3):
+        began = time.perf_counter()
+        for batch in loader:
+            len(batch)
+        took.append(time.perf_counter() - began)
+        if sum(took) > 8:
+            break
+    store.close()
+    return took[0], min(took[1:], default=took[0])
+
+
+def device(work: Path, store: Path) -> dict[str, float]:
+    """Measure the mount with fio, and opening small files on it after they were listed, as a loader does."""
+    shards = ":".join(str(path).replace(":", "\\:") for path in tiering.open_store(store).files())
+    rates = {}
+    for name, pattern, size, depth in (
+        ("read_bandwidth", "read", "1m", 8),
+        ("random_bandwidth", "randread", "128k", 32),
+        ("iops", "randread", "4k", 32),
+        ("latency", "randread", "4k", 1),
+    ):
+        command = [
+            "fio", "--name=read", f"--filename={shards}", "--readonly", f"--rw={pattern}", f"--bs={size}",
+            f"--iodepth={depth}", "--direct=1", "--ioengine=libaio", "--time_based", "--runtime=3",
+            "--output-format=json",
+        ]  # fmt: skip
+        job = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["jobs"][0]["read"]
+        rates[name] = job["iops"] if name == "iops" else job["bw_bytes"]
+        if name == "latency":
+            rates[name] = job["clat_ns"]["mean"] / 1e9
+    rates["open_cost"] = opening(work / "opened")
+    return rates
+
+
+def opening(directory: Path) -> float:
+    directory.mkdir()
+    names = [os.fsencode(directory / f"{number:05d}") for number in range(2000)]
+    for name in names:
+        Path(os.fsdecode(name)).write_bytes(b"x" * 1000)
+    os.sync()
+    Path("/proc/sys/vm/drop_caches").write_text("3")
+    for entry in os.scandir(directory):
+        entry.stat()
+    began = time.perf_counter()
+    for name in names:
+        os.close(os.open(name, os.O_RDONLY))
+    return (time.perf_counter() - began) / len(names)
+
+
+def show(found: dict[str, Any]) -> None:
+    tier = tier_of(found["device"])
+    rows = []
+    for name, way, threads in sorted({tuple(row[:3]) for row in found["epochs"]}, key=order):
+        took = [row[3:] for row in found["epochs"] if tuple(row[:3]) == (name, way, threads)]
+        first, steady = predicted(found, tier, name, way, threads)
+        for state, guess, times in (("cold", first, [t[0] for t in took]), ("warm", steady, [t[1] for t in took])):
+            real = statistics.median(times)
+            rows.append((name, way, threads, state, real, min(times), max(times), guess, abs(guess - real) / real))
+    print(f"Device: {json.dumps({key: float(f'{value:.3g}') for key, value in found['device'].items()})}\n")
+    print("| dataset | kept as | threads | epoch | measured, s | predicted, s | error |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for name, way, threads, state, real, low, high, guess, error in rows:
+        print(
+            f"| {name} | {way} | {threads} | {state} | {real:.3f} ({low:.3f}-{high:.3f}) | {guess:.3f} | {error:.1%} |"
+        )
+    errors = [row[-1] for row in rows]
+    print(f"\n{len(errors)} configurations: median error {statistics.median(errors):.1%}, worst {max(errors):.1%}")
+    regret(rows)
+
+
+def order(key: tuple[str, str, int]) -> tuple[str, int, int]:
+    return key[0], list(WAYS).index(key[1]), key[2]
+
+
+def regret(rows: list[Any]) -> None:
+    """Choose by prediction among what each scenario allows, and compare with the best measured choice."""
+    allowed = {
+        "any format": list(WAYS),
+        "originals kept": ["folder", "lmdb", "zarr"],
+        "pixels": [way for way in WAYS if way.startswith("pixels")],
+    }
+    print("\n| dataset | allowed | threads | epoch | chosen | best measured | regret |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    good = total = 0
+    for name in SIDES:
+        for title, ways in allowed.items():
+            for threads, state in ((1, "cold"), (2, "warm")) if title != "any format" else ((1, "warm"), (2, "cold")):
+                some = [
+                    row for row in rows if row[0] == name and row[1] in ways and row[2] == threads and row[3] == state
+                ]
+                chosen, best = min(some, key=lambda row: row[7]), min(some, key=lambda row: row[4])
+                loss = chosen[4] / best[4] - 1
+                total, good = total + 1, good + (loss <= 0.05)
+                print(f"| {name} | {title} | {threads} | {state} | {chosen[1]} | {best[1]} | {loss:.1%} |")
+    print(f"\nWithin 5 % of the best in {good} of {total} scenarios.")
+
+
+def predicted(found: dict[str, Any], tier: Tier, name: str, way: str, threads: int) -> tuple[float, float]:
+    data = data_of(DatasetProfile.model_validate(found["profiles"][name]), (SIDES[name], SIDES[name]))
+    store_format, _, codec = way.partition(" ")
+    memory = CachePlan(ram=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
+    guess = predict(
+        data, tier, store_format, codec or "none", memory,  # type: ignore[arg-type]
+        loading=Loading(decode=True, threads=threads, cores=2), costs=costs_of(found["costs"][name]),
+    )  # fmt: skip
+    return guess.first_epoch_s, guess.steady_epoch_s
+
+
+def costs_of(kept: dict[str, Any]) -> Costs:
+    works = {name: Work(**kept[name]) for name in ("view", "file", "decode", "row")}
+    codings = {name: Coding(**{**one, "work": Work(**one["work"])}) for name, one in kept["codings"].items()}
+    return Costs(**{**kept, **works, "codings": codings})
+
+
+def tier_of(rates: dict[str, float]) -> Tier:
+    shipped = find_tier(load_catalog(), "nvme")
+    assert shipped is not None
+    measured = {key: rates[key] for key in ("read_bandwidth", "random_bandwidth", "iops", "open_cost")}
+    return shipped.model_copy(update={**measured, "read_latency_p50": rates["latency"], "queue_depth": 32})
+
+
+def say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

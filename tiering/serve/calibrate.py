@@ -1,0 +1,133 @@
+"""Calibration: what this machine's processor takes to serve some images in each way, measured with the loader."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from tiering.convert.run import convert
+from tiering.dataset.pixels import PixelShape, to_pixels
+from tiering.machine import usable_cores
+from tiering.serve.loader import Loader
+from tiering.store.base import Sample, Store
+from tiering.store.codecs import parse_codec
+from tiering.store.open import open_store
+from tiering.tiers.costs import Coding, Costs, Work
+
+#: Codecs of pixels that are measured unless told.
+CODECS: Final = ("zstd", "blosc-lz4")
+#: Images and bytes of a sample: enough to be timed, little enough to be packed in a second.
+_MOST_IMAGES: Final = 4096
+_MOST_BYTES: Final = 32 << 20
+_BATCH: Final = 64
+_ROUNDS: Final = 3
+
+
+def calibrate(
+    images: Sequence[Path],
+    shape: tuple[int, int] | None = None,
+    *,
+    codecs: Sequence[str] = CODECS,
+    scratch: Path | None = None,
+    seed: int = 0,
+) -> Costs:
+    """Measure what serving images costs the processor, by packing a random sample of them and reading it warm.
+
+    images: files of the dataset, of which up to 4,096 or 32 MiB are copied; shape: (height, width) that they are
+    brought to as pixels, None to leave pixels out; scratch: where the copies lie meanwhile, by default the directory
+    for temporary files. Takes some ten seconds.
+    Raises DatasetError for images that cannot be decoded, OSError for files that cannot be read.
+    """
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="tiering-calibrate-") as name:
+        work = Path(name)
+        some = work / "images"
+        _copy_some(images, some, seed)
+        folder = open_store(some)
+        convert(some, work / "lmdb", "lmdb")
+        packed = open_store(work / "lmdb")
+        start = min(_seconds(packed, 1, limit=1) for _ in range(_ROUNDS))
+        view = _work(packed, start, serial=1.0)
+        file = _work(folder, start)
+        decode, row, codings = Work(0.0), Work(0.0), {}
+        if shape is not None:
+            both = _work(packed, start, transform=_decoder(shape))
+            decode = Work(max(0.0, both.seconds - view.seconds), both.serial)
+            convert(some, work / "none", "zarr", resize=shape, codec="none")
+            row = _work(open_store(work / "none"), start)
+            for codec in codecs:
+                convert(some, work / codec, "zarr", resize=shape, codec=codec)
+                codings[codec] = _coding(open_store(work / codec), codec, start)
+    return Costs(view=view, file=file, decode=decode, row=row, codings=codings, start_s=start, measured=True)
+
+
+def _copy_some(images: Sequence[Path], to: Path, seed: int) -> None:
+    to.mkdir()
+    drawn = np.random.default_rng(seed).permutation(len(images))[:_MOST_IMAGES]
+    copied = 0
+    for number, at in enumerate(drawn.tolist()):
+        path = images[at]
+        shutil.copyfile(path, to / f"{number:06d}{path.suffix}")
+        copied += path.stat().st_size
+        if copied >= _MOST_BYTES:
+            return
+
+
+def _decoder(shape: tuple[int, int]) -> Callable[[Sample], Any]:
+    wanted = PixelShape(*shape, 3)
+    return lambda sample: to_pixels(sample.image, sample.key, wanted, "crop")  # type: ignore[arg-type]
+
+
+def _work(store: Store, start: float, serial: float | None = None, **how: Any) -> Work:
+    """Time warm epochs on one thread and on all cores, and take the serial share from the two (Amdahl's law)."""
+    one = _each(store, 1, start, **how)
+    cores = usable_cores()
+    if serial is not None or cores == 1:
+        return Work(one, serial or 0.0)
+    many = _each(store, cores, start, **how)
+    share = (many / one - 1 / cores) / (1 - 1 / cores)
+    return Work(one, min(1.0, max(0.0, share)))
+
+
+def _each(store: Store, threads: int, start: float, **how: Any) -> float:
+    _seconds(store, threads, **how)  # reads what is not yet in memory, and makes the maps
+    best = min(_seconds(store, threads, **how) for _ in range(_ROUNDS))
+    # A scheduler that wakes threads late must not make a cost vanish.
+    return max(best / 2, best - start) / len(store)
+
+
+def _seconds(store: Store, threads: int, **how: Any) -> float:
+    """Time one epoch; a consumer of encoded images copies each once, as a decoder would read it."""
+    loader = Loader(store, _BATCH, num_threads=threads, **how)
+    encoded = "transform" not in how and (store.manifest.settings is None or store.manifest.settings.pixels is None)
+    scratch = bytearray(int(store.index.size.max()))
+    began = time.perf_counter()
+    for batch in loader:
+        if encoded:
+            for image in batch.images:
+                scratch[: len(image)] = image
+    return time.perf_counter() - began
+
+
+def _coding(store: Store, codec: str, start: float) -> Coding:
+    row, rows = int(store.index.size.max()), store.block
+    coder = parse_codec(codec)
+    some = [store[at].image for at in range(min(len(store), max(rows, 64)))]
+    plain = b"".join(np.ascontiguousarray(image).tobytes() for image in some)
+    chunks = [plain[at : at + rows * row] for at in range(0, len(plain) - rows * row + 1, rows * row)]
+    encoded = [coder.encode(chunk) for chunk in chunks]
+    best = min(_decoding(coder.decode, encoded) for _ in range(_ROUNDS))
+    stored = sum(shard.bytes for shard in store.manifest.shards)
+    return Coding(stored / (len(store) * row), _work(store, start), best / max(1, len(chunks)), rows)
+
+
+def _decoding(decode: Callable[[bytes], object], encoded: Sequence[bytes]) -> float:
+    began = time.thread_time()
+    for chunk in encoded:
+        decode(chunk)
+    return time.thread_time() - began
