@@ -46,7 +46,20 @@ def test_a_directory_gets_a_table_reasons_and_the_next_command():
 def test_json_is_one_document_and_a_profile_says_the_same_as_its_directory(profile):
     found = document(profile, "--ram", "4GiB")
     assert found == document(FIXTURES, "--ram", "4GiB")
-    assert set(found) == {"choice", "alternatives", "baseline", "workload", "epochs", "criterion", "notes"}
+    assert set(found) == {
+        "choice",
+        "alternatives",
+        "baseline",
+        "workload",
+        "confidence",
+        "epochs",
+        "criterion",
+        "doing_nothing",
+        "conversion",
+        "dropped",
+        "asks",
+        "notes",
+    }
     for key in (
         "tier",
         "format",

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from tiering.tiers.catalog import Tier
 from tiering.tiers.costs import Costs
-from tiering.tiers.predict import Bottleneck, CachePlan, Codec, Data, Format, Loading, predict, stored_bytes
+from tiering.tiers.predict import CachePlan, Codec, Data, Format, Loading, predict, stored_bytes
+from tiering.tiers.stages import Bottleneck
 from tiering.units import format_bytes
 
 

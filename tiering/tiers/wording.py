@@ -17,6 +17,7 @@ _LIMITS = {
     "open latency": "Opening a file for every sample sets the pace.",
     "CPU copy": "Copying the bytes sets the pace: no faster storage would help.",
     "decoding": "Decoding on the processor sets the pace: no faster storage would help.",
+    "all cores": "The processor as a whole sets the pace: more threads would not help.",
     "training job": "The training job sets the pace: it never waits for data.",
 }
 #: Years over which makers count drive writes per day.
