@@ -9,7 +9,7 @@ from typing import Final
 from tiering.tiers.catalog import Tier
 from tiering.tiers.options import Asks, OnNodes, OnTier, Setting
 from tiering.tiers.predict import CachePlan, Data, Format, predict, stored_bytes
-from tiering.units import format_bytes, format_rate, format_seconds
+from tiering.units import format_bytes, format_count, format_rate, format_seconds
 
 #: Numbers of nodes that are shown, besides that at which the caches hold everything.
 _NODES: Final = (1, 4, 16, 64, 256)
@@ -50,16 +50,31 @@ def asks_of(
 def in_words(asks: Asks, run_epochs: int) -> Iterator[str]:
     """Say it, a sentence each."""
     yield (
-        f"An epoch reads {format_bytes(asks.epoch_bytes)}; {run_epochs:,} epochs read {format_bytes(asks.run_bytes)} "
-        f"in {asks.run_reads:,} reads of samples."
+        f"An epoch reads {format_bytes(asks.epoch_bytes)}; {run_epochs:,} epochs read "
+        f"{format_bytes(asks.run_bytes, 4)} in {in_count(asks.run_reads)} reads of samples."
     )
     if asks.read_write_ratio is not None:
-        yield f"Reads dominate: {asks.read_write_ratio:,.0f} bytes are read for each byte written."
+        ratio = in_count(round(asks.read_write_ratio))
+        yield f"Reads dominate: {ratio} bytes are read for each byte written."
     if asks.bytes_per_s is not None and asks.target_s is not None:
         yield f"An epoch in {format_seconds(asks.target_s)} takes {format_rate(asks.bytes_per_s)} of reading."
+        enough = next((each for each in asks.nodes if each.epoch_s <= asks.target_s), None)
+        if enough is not None and enough.nodes > 1:
+            yield (
+                f"{enough.nodes:,} nodes reach it, each with {format_bytes(enough.cache_bytes)} of cache in which its "
+                f"samples stay: they answer {enough.hit_ratio:.0%} of the reads."
+            )
     small = [tier.tier for tier in asks.tiers if not tier.fits]
     if small:
         yield f"{format_bytes(asks.epoch_bytes)} do not fit on {', '.join(small)}."
+
+
+def in_count(count: int) -> str:
+    """Write a count: in billions with three digits, and whole below."""
+    if count < 10**9:
+        return f"{count:,}"
+    billions = count / 1e9
+    return f"{format_count(billions) if billions >= 100 else f'{billions:.3g}'} billion"
 
 
 def _on_tier(data: Data, tier: Tier, setting: Setting) -> OnTier:

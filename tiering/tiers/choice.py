@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tiering.tiers.options import Option
+from tiering.tiers.predict import MONTH
 from tiering.units import format_count
 
 #: USD that an hour of waiting costs unless told: about one rented training GPU.
@@ -29,9 +30,11 @@ def pareto(options: Sequence[Option], epochs: int) -> list[Option]:
 def total_usd(option: Option, epochs: int, hour_usd: float) -> float:
     """Return USD of a month with one run of so many epochs: the bill, and the hours of waiting for data.
 
-    The waiting counts the time to get there, packing or copying, as well, and the bill what reading it for that costs.
+    A run that takes longer than a month has that many months' bills. The waiting counts the time to get there, packing
+    or copying, as well, and the bill what reading it for that costs.
     """
-    return option.monthly_usd + option.move_usd + (option.move_s + option.run_s(epochs)) / 3600 * hour_usd
+    run_s = option.run_s(epochs)
+    return option.monthly_usd * max(1.0, run_s / MONTH) + option.move_usd + (option.move_s + run_s) / 3600 * hour_usd
 
 
 def choose(options: Sequence[Option], workload: str, home: str, epochs: int, hour_usd: float) -> tuple[Option, str]:

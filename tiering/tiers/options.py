@@ -27,10 +27,10 @@ class Option:
     tier, tier_title: where; format, codec: how; stored: B; cache: what stands in front, in words: "none", "page cache"
     for the kernel's alone, or sizes; cache_ram, cache_local: B of tiering's own cache on each node, on cache_tier where
     local. stall_fraction: share of a steady epoch that the training job waits; None where its rate is not known.
-    move_s, move_usd: to get there from the baseline, every byte read once, made into the format, and written once; 0
-    where nothing moves. pays_back_epochs: after so many epochs the time to get there is won back; None where it never
-    is. speedup: time of a whole run on the baseline over time of that run here. on_frontier: no other option is both
-    cheaper and faster. warnings: what speaks against it, one sentence each.
+    move_s, move_usd: to get there from the baseline, every byte read once, made into the format, and written once,
+    by all nodes; 0 where nothing moves. pays_back_epochs: after so many epochs the time to get there is won back; None
+    where it never is. speedup: time of a whole run on the baseline over time of that run here. on_frontier: no other
+    option is both cheaper and faster. warnings: what speaks against it, one sentence each.
     """
 
     tier: str
@@ -204,5 +204,5 @@ def describe(
         hit_ratio=found.hit_ratio,
         monthly_usd=found.monthly_usd,
         stall_fraction=found.stall_fraction,
-        move_s=making + stored / tier.write_bandwidth,
+        move_s=(making + stored / tier.write_bandwidth) / how.nodes,
     )

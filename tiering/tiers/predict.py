@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Final
 
 from tiering.tiers.catalog import Tier
 from tiering.tiers.costs import Costs, class_costs
@@ -23,6 +24,7 @@ from tiering.tiers.footprint import PAGE, Format, stored_bytes
 from tiering.tiers.stages import Bottleneck, Loading, Stages, Way, blended, slowest
 
 __all__ = [
+    "MONTH",
     "PAGE",
     "CachePlan",
     "Codec",
@@ -36,6 +38,9 @@ __all__ = [
 ]
 
 Codec = str
+
+#: s of a month: 365.25 days / 12.
+MONTH: Final = 365.25 / 12 * 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ class Prediction:
     bottleneck: Bottleneck = field(metadata={"doc": "of the steady epoch"})
     hit_ratio: float = field(metadata={"doc": "share of samples that a cache answers in a steady epoch"})
     monthly_usd: float = field(
-        metadata={"doc": "one month of storage, cache included, and the requests and retrievals of one run"}
+        metadata={"doc": "one month of storage, cache included, and the requests and retrievals of a run's month"}
     )
     stall_fraction: float | None = field(
         metadata={"doc": "share of a steady epoch that the training job waits; None without its rate"}
@@ -147,8 +152,9 @@ def predict(
     first = max(first, steady)
 
     reads = data.samples * (1 + (epochs - 1) * miss_share)
-    dollars = stored / 1e9 * tier.price + reads / 1000 * tier.request_price
-    dollars += reads * (stored / data.samples) / 1e9 * tier.retrieval_price
+    access = reads / 1000 * tier.request_price + reads * (stored / data.samples) / 1e9 * tier.retrieval_price
+    # Of a run that takes longer than a month, a month's part.
+    dollars = stored / 1e9 * tier.price + access * min(1.0, MONTH / (first + (epochs - 1) * steady))
     if plan.local_tier is not None:
         dollars += min(served, plan.local * how.nodes) / 1e9 * plan.local_tier.price
     job = steady_stages.get("training job")

@@ -20,6 +20,7 @@ from tiering.tiers.predict import CachePlan, Loading, predict, stored_bytes
 from tiering.tiers.wording import (
     checkpoint_advice,
     conversion,
+    long_run,
     reason_for_one_pass,
     reason_for_training,
     reason_for_writes,
@@ -140,6 +141,7 @@ def recommend(
             *sureness(verdict),
             *advice,
             *(in_words(asks, passes) if trains else ()),
+            *long_run(choice, passes, job.nodes),
             *_notes(home, memory, setting, data, job, named=current is not None, trains=trains),
         ),
     )
@@ -164,8 +166,8 @@ def _setting(data: Data, job: Job, trains: bool, costs: Costs | None) -> Setting
 
 
 def _reading(data: Data, home: Tier, setting: Setting) -> tuple[float, float]:
-    """Return s and USD of reading the whole dataset once where it lies, on one node and undecoded."""
-    plain = replace(setting.loading, decode=False, samples_per_s=None, nodes=1)
+    """Return s and USD of reading the whole dataset once where it lies, by all nodes and undecoded."""
+    plain = replace(setting.loading, decode=False, samples_per_s=None)
     found = predict(data, home, "folder", epochs=1, loading=plain, costs=setting.costs)
     dollars = data.samples / 1000 * home.request_price + data.bytes / 1e9 * home.retrieval_price
     return found.first_epoch_s, dollars
@@ -212,7 +214,7 @@ def _doing_nothing(stay: Option, epochs: int, hour_usd: float) -> str:
     waiting = stay.run_s(epochs) / 3600
     return (
         f"Doing nothing costs {stay.monthly_usd:,.2f} USD a month for plain files on {stay.tier_title}, and "
-        f"{waiting:,.3g} hours of a run of {epochs:,} epoch{'s' if epochs > 1 else ''}: "
+        f"{waiting:,.{0 if waiting >= 100 else 2}f} hours of a run of {epochs:,} epoch{'s' if epochs > 1 else ''}: "
         f"{waiting * hour_usd:,.2f} USD at {hour_usd:.2f} USD an hour."
     )
 

@@ -98,10 +98,10 @@ class Way:
         }
 
     def piped(self, stages: Stages) -> float:
-        """Return s of a cold epoch: the slowest stage, and the others once, for the first group of samples."""
+        """Return s of a cold epoch: the slowest stage, once the first group of samples was announced by one thread."""
         groups = max(1.0, self.data.samples / self.loading.nodes / group_of(self._item))
-        slowest = max(stages.values())
-        return self.costs.start_s + slowest + (sum(stages.values()) - slowest) / groups
+        overlap = NETWORK_WORKERS if self.tier.network else ANNOUNCERS
+        return self.costs.start_s + max(stages.values()) + overlap * stages["open latency"] / groups
 
     def device(self, page_cache: float) -> float:
         """Return s that the device needs for all of a node's samples."""

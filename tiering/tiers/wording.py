@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from tiering.tiers.catalog import Tier
 from tiering.tiers.options import Option
+from tiering.tiers.predict import MONTH
 from tiering.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -144,6 +145,14 @@ def checkpoint_advice(option: Option, catalog: Sequence[Tier], checkpoint: int |
     if quick.write_bandwidth > tier.write_bandwidth:
         said += f" Write it to {quick.title} first: {format_seconds(checkpoint / quick.write_bandwidth)}."
     yield said
+
+
+def long_run(option: Option, epochs: int, nodes: int) -> Iterator[str]:
+    """Say that a run outlasts a month, which one run a month is counted by."""
+    run_s = option.run_s(epochs)
+    if run_s > MONTH:
+        more = "several nodes share it with --nodes COUNT" if nodes == 1 else "more nodes or fewer epochs shorten it"
+        yield f"A run of {epochs:,} epochs takes {format_seconds(run_s)} this way: {more}."
 
 
 def sureness(verdict: Verdict | None) -> Iterator[str]:
