@@ -1,4 +1,4 @@
-"""Predicted against measured: epoch times of 52 configurations, and what choosing by prediction costs.
+"""Predicted against measured: epoch times of 48 configurations, and what choosing by prediction costs.
 
     nice -n -15 python -m benchmarks.prediction [--images DIR --tiny DIR] [--rounds 3] [--work DIR] [-o FILE]
     python -m benchmarks.prediction --from FILE
@@ -27,17 +27,22 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import tiering
 from tiering.dataset.pixels import PixelShape, to_pixels
 from tiering.dataset.profile import DatasetProfile, profile_dataset
+from tiering.machine import half_of_memory
 from tiering.serve.calibrate import calibrate
+from tiering.serve.device import random_read_bandwidth
 from tiering.tiers.catalog import Tier, find_tier, load_catalog
 from tiering.tiers.costs import Coding, Costs, Work
 from tiering.tiers.data import data_of
+from tiering.tiers.limits import Limits
 from tiering.tiers.predict import CachePlan, Loading, predict
+from tiering.tiers.recommend import Job, recommend
 
 ROOT = Path(__file__).parent.parent
 SIDES = {"photos": 224, "tiny": 32}
@@ -97,8 +102,9 @@ def measure(work: Path, given: dict[str, Path | None], rounds: int) -> dict[str,
         for name, ways in stores.items():
             for way, path in ways.items():
                 for threads in THREADS:
+                    beside = random_read_bandwidth(tiering.open_store(work / "photos lmdb").files(), 0.3)
                     cold, warm = epochs(path, threads, SIDES[name], number)
-                    found["epochs"].append([name, way, threads, cold, warm])
+                    found["epochs"].append([name, way, threads, cold, warm, beside])
         say(f"round {number + 1} of {rounds}")
     return found
 
@@ -178,7 +184,9 @@ def show(found: dict[str, Any]) -> None:
     rows = []
     for name, way, threads in sorted({tuple(row[:3]) for row in found["epochs"]}, key=order):
         took = [row[3:] for row in found["epochs"] if tuple(row[:3]) == (name, way, threads)]
-        first, steady = predicted(found, tier, name, way, threads)
+        quickest = min(took)
+        first, _ = predicted(found, tier_of(rates, quickest[2]), name, way, threads)
+        _, steady = predicted(found, tier, name, way, threads)
         for state, guess, times in (("cold", first, [t[0] for t in took]), ("warm", steady, [t[1] for t in took])):
             real = min(times)
             rows.append((name, way, threads, state, real, min(times), max(times), guess, abs(guess - real) / real))
@@ -191,40 +199,48 @@ def show(found: dict[str, Any]) -> None:
         )
     errors = [row[-1] for row in rows]
     print(f"\n{len(errors)} configurations: median error {statistics.median(errors):.1%}, worst {max(errors):.1%}")
-    regret(rows)
+    regret(found, tier, rows)
 
 
 def order(key: tuple[str, str, int]) -> tuple[str, int, int]:
     return key[0], list(WAYS).index(key[1]), key[2]
 
 
-def regret(rows: list[Any]) -> None:
-    """Choose by prediction among what each scenario allows, and compare with the best measured choice."""
-    allowed = {
-        "any format": list(WAYS),
-        "originals kept": ["folder", "lmdb", "zarr"],
-        "pixels": [way for way in WAYS if way.startswith("pixels")],
-    }
-    print("\n| dataset | allowed | threads | epoch | chosen | best measured | regret |")
+def regret(found: dict[str, Any], tier: Tier, rows: list[Any]) -> None:
+    """Let `recommend` choose for a long run, and compare its choice with the best that was measured.
+
+    Cold stands for a dataset larger than memory, of which the page cache keeps nothing.
+    """
+    print("\n| dataset | allowed | threads | epoch | recommended | best measured | regret |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     good = total = 0
-    for name in SIDES:
-        for title, ways in allowed.items():
-            for threads, state in ((1, "cold"), (2, "warm")) if title != "any format" else ((1, "warm"), (2, "cold")):
-                some = [
-                    row for row in rows if row[0] == name and row[1] in ways and row[2] == threads and row[3] == state
-                ]
-                chosen, best = min(some, key=lambda row: row[7]), min(some, key=lambda row: row[4])
-                loss = chosen[4] / best[4] - 1
-                total, good = total + 1, good + (loss <= 0.05)
-                print(f"| {name} | {title} | {threads} | {state} | {chosen[1]} | {best[1]} | {loss:.1%} |")
+    for name, kept, (threads, state) in product(SIDES, (False, True), ((1, "warm"), (2, "warm"), (2, "cold"))):
+        advice = recommend(
+            DatasetProfile.model_validate(found["profiles"][name]),
+            tiers=[tier],
+            ram=half_of_memory() if state == "warm" else 0,
+            job=Job(epochs=1000, resize=(SIDES[name], SIDES[name]), threads=threads),
+            limits=Limits(keep_originals=kept),
+            hour_usd=1000.0,
+            costs=costs_of(found["costs"][name]),
+        )
+        choice = f"{advice.choice.format} {advice.choice.codec}".removesuffix(" none")
+        times = {
+            row[1]: row[4]
+            for row in rows
+            if row[0] == name and row[2:4] == (threads, state) and not (kept and row[1].startswith("pixels"))
+        }
+        best = min(times, key=lambda way: times[way])
+        loss = times[choice] / times[best] - 1
+        total, good = total + 1, good + (loss <= 0.05)
+        print(f"| {name} | {'originals' if kept else 'any'} | {threads} | {state} | {choice} | {best} | {loss:.1%} |")
     print(f"\nWithin 5 % of the best in {good} of {total} scenarios.")
 
 
 def predicted(found: dict[str, Any], tier: Tier, name: str, way: str, threads: int) -> tuple[float, float]:
     data = data_of(DatasetProfile.model_validate(found["profiles"][name]), (SIDES[name], SIDES[name]))
     store_format, _, codec = way.partition(" ")
-    memory = CachePlan(ram=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
+    memory = CachePlan(ram=half_of_memory())
     guess = predict(
         data, tier, store_format, codec or "none", memory,  # type: ignore[arg-type]
         loading=Loading(decode=True, threads=threads, cores=2), costs=costs_of(found["costs"][name]),
@@ -244,10 +260,13 @@ def best_of(rounds: list[dict[str, float]]) -> dict[str, float]:
     return {key: better.get(key, max)(each[key] for each in rounds) for key in rounds[0]}
 
 
-def tier_of(rates: dict[str, float]) -> Tier:
+def tier_of(rates: dict[str, float], beside: float | None = None) -> Tier:
+    """Return the device as a tier; beside: its random bandwidth just before an epoch, since it varies by the minute."""
     shipped = find_tier(load_catalog(), "nvme")
     assert shipped is not None
     measured = {key: rates[key] for key in ("read_bandwidth", "random_bandwidth", "iops", "open_cost")}
+    if beside is not None:
+        measured["random_bandwidth"] = beside
     return shipped.model_copy(update={**measured, "read_latency_p50": rates["latency"], "queue_depth": 32})
 
 

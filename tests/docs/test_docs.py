@@ -49,6 +49,7 @@ def run_all(page: str) -> None:
         "docs/traces.md",
         "docs/report.md",
         "docs/placement.md",
+        "docs/recommending.md",
     ],
 )
 def test_commands_and_code_run_as_shown(place, page):

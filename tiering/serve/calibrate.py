@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -16,8 +17,8 @@ from tiering.dataset.pixels import PixelShape, to_pixels
 from tiering.machine import usable_cores
 from tiering.serve.loader import Loader
 from tiering.store.base import Sample, Store
-from tiering.store.codecs import parse_codec
 from tiering.store.open import open_store
+from tiering.store.pagecache import drop
 from tiering.tiers.costs import Coding, Costs, Work
 
 #: Codecs of pixels that are measured unless told.
@@ -25,8 +26,8 @@ CODECS: Final = ("zstd", "blosc-lz4")
 #: Images and bytes of a sample: enough to be timed, little enough to be packed in a second.
 _MOST_IMAGES: Final = 4096
 _MOST_BYTES: Final = 32 << 20
-_BATCH: Final = 64
-_ROUNDS: Final = 3
+_BATCH: Final = 256
+_ROUNDS: Final = 5
 
 
 def calibrate(
@@ -53,7 +54,9 @@ def calibrate(
         packed = open_store(work / "lmdb")
         start = min(_seconds(packed, 1, limit=1) for _ in range(_ROUNDS))
         view = _work(packed, start, serial=1.0)
+        touch, fill = _first_time(work / "lmdb")
         file = _work(folder, start)
+        told = _telling(folder)
         decode, row, codings = Work(0.0), Work(0.0), {}
         if shape is not None:
             both = _work(packed, start, transform=_decoder(shape))
@@ -62,8 +65,19 @@ def calibrate(
             row = _work(open_store(work / "none"), start)
             for codec in codecs:
                 convert(some, work / codec, "zarr", resize=shape, codec=codec)
-                codings[codec] = _coding(open_store(work / codec), codec, start)
-    return Costs(view=view, file=file, decode=decode, row=row, codings=codings, start_s=start, measured=True)
+                codings[codec] = _coding(work / codec, start)
+    return Costs(
+        view=view,
+        file=file,
+        decode=decode,
+        row=row,
+        codings=codings,
+        start_s=start,
+        fill=fill,
+        touch=touch,
+        tell_file_s=told,
+        measured=True,
+    )
 
 
 def _copy_some(images: Sequence[Path], to: Path, seed: int) -> None:
@@ -115,20 +129,53 @@ def _seconds(store: Store, threads: int, **how: Any) -> float:
     return time.perf_counter() - began
 
 
-def _coding(store: Store, codec: str, start: float) -> Coding:
+def _telling(folder: Store) -> float:
+    """Time announcing files that are not in memory: s for each, with the interpreter's lock held for much of it."""
+    took = []
+    for _ in range(_ROUNDS):
+        drop(folder.files())
+        began = time.perf_counter()
+        folder.announce(np.arange(len(folder)))
+        took.append(time.perf_counter() - began)
+    return min(took) / len(folder)
+
+
+def _first_time(path: Path) -> tuple[float, float]:
+    """Return s a byte for the faults of a new map, and of the kernel for bytes that are not in memory.
+
+    Both are processor time of the whole process, for to wait for the device costs none.
+    """
+    touched, filled = [], []
+    for _ in range(_ROUNDS):
+        store = open_store(path)
+        touched.append(_cpu(store) - _cpu(store))
+        store.close()
+        store = open_store(path)
+        drop(store.files())
+        filled.append(_cpu(store) - _cpu(store))
+        store.close()
+    size = store.manifest.image_bytes
+    touch = max(0.0, statistics.median(touched)) / size
+    return touch, max(0.0, statistics.median(filled) / size - touch)
+
+
+def _cpu(store: Store) -> float:
+    began = time.process_time()
+    _seconds(store, 1)
+    return time.process_time() - began
+
+
+def _coding(path: Path, start: float) -> Coding:
+    store = open_store(path)
     row, rows = int(store.index.size.max()), store.block
-    coder = parse_codec(codec)
-    some = [store[at].image for at in range(min(len(store), max(rows, 64)))]
-    plain = b"".join(np.ascontiguousarray(image).tobytes() for image in some)
-    chunks = [plain[at : at + rows * row] for at in range(0, len(plain) - rows * row + 1, rows * row)]
-    encoded = [coder.encode(chunk) for chunk in chunks]
-    best = min(_decoding(coder.decode, encoded) for _ in range(_ROUNDS))
     stored = sum(shard.bytes for shard in store.manifest.shards)
-    return Coding(stored / (len(store) * row), _work(store, start), best / max(1, len(chunks)), rows)
-
-
-def _decoding(decode: Callable[[bytes], object], encoded: Sequence[bytes]) -> float:
-    began = time.thread_time()
-    for chunk in encoded:
-        decode(chunk)
-    return time.thread_time() - began
+    work = _work(store, start)
+    store.close()
+    # What the first epoch takes beyond the later ones is the decoding of each chunk, where chunks stay decoded.
+    first = []
+    for _ in range(_ROUNDS):
+        store = open_store(path)
+        first.append(_cpu(store) - _cpu(store))
+        store.close()
+    chunks = -(-len(store) // rows)
+    return Coding(stored / (len(store) * row), work, max(0.0, statistics.median(first)) / chunks, rows)

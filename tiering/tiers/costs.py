@@ -59,7 +59,8 @@ class Costs:
 
     view: out of a mapped store, copied once; file: open, read, close; decode: encoded bytes to pixels of one shape;
     row: pixels out of a mapped store into a batch; codings: by name of the codec. start_s: of an epoch.
-    fill: s a byte that the kernel takes to bring cold bytes into the page cache. measured: on the machine at hand.
+    fill: s a byte that the kernel takes to bring cold bytes into the page cache; touch: s a byte that a reader takes
+    for the faults of a map's pages, the first time; tell_file_s: to announce a file. measured: on the machine at hand.
     """
 
     view: Work
@@ -69,6 +70,7 @@ class Costs:
     codings: dict[str, Coding]
     start_s: float = 1e-3
     fill: float = 0.35e-9
+    touch: float = 0.25e-9
     tell_file_s: float = 35e-6
     measured: bool = False
 

@@ -75,10 +75,14 @@ def device_seconds(data: Data, tier: Tier, store_format: Format, codec: str, cos
         sizes = tuple((share, max(size, CHUNK) * ZSTD_RATIO) for share, size in data.spread)
     else:
         sizes = data.spread
-    apart = data.samples * sum(share * tier.read_seconds(_pages(size, tier)) for share, size in sizes)
+    each = sum(share * tier.read_seconds(_pages(size, tier)) for share, size in sizes)
+    apart = data.samples * each
     stored = stored_bytes(data, store_format, codec, pages=tier.access != "object", costs=costs)
     if store_format == "folder" or tier.access == "object" or page_cache < stored:
         return apart
+    if store_format == "pixels" and codec in costs.codings:
+        return data.samples / costs.codings[codec].chunk * each
+    apart = min(apart, max(1.0, stored / PAGE) * each)
     whole = max(1.0, stored / RANDOM_READ) * tier.read_seconds(min(stored, RANDOM_READ))
     gap = stored / min(data.samples, group_of(stored / data.samples))
     alone = math.exp(-GAP / gap)

@@ -20,9 +20,8 @@ Stages = dict[Bottleneck, float]
 ANNOUNCERS: Final = 2
 #: Loader workers that wait for a network at the same time; a usual setting, not a measurement.
 NETWORK_WORKERS: Final = 8
-#: s and B/s of a sample out of the cache's slab: 4 us, and a copy.
-CACHE_SECONDS: Final = 4e-6
-CACHE_COPY: Final = 12e9
+#: s that a sample out of tiering's cache takes above one out of a mapped store: docs/benchmarks.md, "Caching".
+CACHE_SECONDS: Final = 2e-6
 #: s and B/s of what comes over a socket: copied like a file, by nobody mapped.
 SOCKET_SECONDS: Final = 12e-6
 SOCKET_COPY: Final = 1.3e9
@@ -84,11 +83,15 @@ class Way:
         threads = min(self.loading.threads, self.loading.cores or self.loading.threads)
         read, decode = self._read(cached, first=first), self._decode()
         fill = (miss + local) * self.costs.fill * self._item if self.tier.access == "file" else 0.0
-        paced = read.on(threads) + decode.on(threads)
+        # Telling holds the interpreter's lock, and so the threads.
+        paced = read.on(threads) + decode.on(threads) + told
+        touched = self._touched if first else 0.0
         if self._viewed:
             # The consumer itself takes the views; threads help it with nothing.
-            paced = max(read.seconds, decode.on(threads))
-        everywhere = (read.seconds + decode.seconds + fill + told) / max(threads, self.loading.cores or 2)
+            paced = read.seconds + touched
+        else:
+            paced += touched / threads
+        everywhere = (read.seconds + decode.seconds + fill + told + touched) / max(threads, self.loading.cores or 2)
         cpu: Bottleneck = "decoding" if decode.seconds > self._own(first=first).seconds else "CPU copy"
         return {
             "device": miss * self.device(page_cache),
@@ -117,6 +120,14 @@ class Way:
         return self.data.row_bytes * (coding.ratio if coding else 1.0)
 
     @property
+    def _touched(self) -> float:
+        """Return s of the faults of a sample's pages in new maps; chunks of many rows count them as decoding."""
+        if self.store_format == "folder" or self.tier.access == "object":
+            return 0.0
+        coding = self._coding
+        return self.costs.touch * self._item if coding is None or coding.chunk == 1 else 0.0
+
+    @property
     def _coding(self) -> Coding | None:
         return self.costs.codings.get(self.codec) if self.store_format == "pixels" else None
 
@@ -132,7 +143,8 @@ class Way:
     def _read(self, cached: float, *, first: bool) -> Work:
         """Return the work of reading one sample. cached: share that tiering's cache answers, if that is cheaper."""
         own = self._own(first=first)
-        slab = CACHE_SECONDS + (self.data.row_bytes if self.store_format == "pixels" else self.data.mean) / CACHE_COPY
+        plain = self.costs.row if self.store_format == "pixels" else self.costs.view
+        slab = CACHE_SECONDS + plain.seconds
         return replace(own, seconds=own.seconds - cached * max(0.0, own.seconds - slab))
 
     def _own(self, *, first: bool) -> Work:
