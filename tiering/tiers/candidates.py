@@ -66,7 +66,7 @@ def left_out(catalog: Sequence[Tier], data: Data) -> Iterator[str]:
     """Say what is no option at all, and why: a sentence for each tier and format."""
     shared = [tier.name for tier in catalog if tier.access == "file" and (tier.network or not tier.mmap_ok)]
     if shared:
-        yield f"LMDB is left out on {', '.join(shared)}: its maps and locks are not safe on network file systems."
+        yield f"LMDB on {', '.join(shared)}: its maps and locks are not safe on network file systems."
     for tier in catalog:
         if tier.access == "memory":
             continue
