@@ -81,7 +81,7 @@ class Way:
             told = miss * self.costs.tell_file_s if self.tier.access == "file" else 0.0
             opens = (miss * self.tier.open_cost + told) / overlap
         threads = min(self.loading.threads, self.loading.cores or self.loading.threads)
-        read, decode = self._read(cached, first=first), self._decode()
+        read, decode = self._read(cached, threads, first=first), self._decode()
         fill = (miss + local) * self.costs.fill * self._item if self.tier.access == "file" else 0.0
         # Telling holds the interpreter's lock, and so the threads.
         paced = read.on(threads) + decode.on(threads) + told
@@ -101,10 +101,15 @@ class Way:
         }
 
     def piped(self, stages: Stages) -> float:
-        """Return s of a cold epoch: the slowest stage, once the first group of samples was announced by one thread."""
+        """Return s of a cold epoch: the slowest stage, and the others for the first group of samples.
+
+        That group is announced by one thread; until it was read and decoded, nothing overlaps.
+        """
         groups = max(1.0, self.data.samples / self.loading.nodes / group_of(self._item))
+        alone = [time for name, time in stages.items() if name != "all cores"]
         overlap = NETWORK_WORKERS if self.tier.network else ANNOUNCERS
-        return self.costs.start_s + max(stages.values()) + overlap * stages["open latency"] / groups
+        before = sum(alone) - max(alone) + (overlap - 1) * stages["open latency"]
+        return self.costs.start_s + max(stages.values()) + before / groups
 
     def device(self, page_cache: float) -> float:
         """Return s that the device needs for all of a node's samples."""
@@ -140,12 +145,16 @@ class Way:
     def _decode(self) -> Work:
         return self.costs.decode if self.loading.decode and self.store_format != "pixels" else Work(0.0)
 
-    def _read(self, cached: float, *, first: bool) -> Work:
+    def _read(self, cached: float, threads: int, *, first: bool) -> Work:
         """Return the work of reading one sample. cached: share that tiering's cache answers, if that is cheaper."""
         own = self._own(first=first)
         plain = self.costs.row if self.store_format == "pixels" else self.costs.view
-        slab = CACHE_SECONDS + plain.seconds
-        return replace(own, seconds=own.seconds - cached * max(0.0, own.seconds - slab))
+        slab = Work(CACHE_SECONDS + plain.seconds, plain.serial)
+        if not cached or slab.seconds >= own.seconds or slab.on(threads) >= own.on(threads):
+            return own
+        seconds = (1 - cached) * own.seconds + cached * slab.seconds
+        serial = (1 - cached) * own.seconds * own.serial + cached * slab.seconds * slab.serial
+        return Work(seconds, serial / seconds)
 
     def _own(self, *, first: bool) -> Work:
         if self.store_format == "folder":
