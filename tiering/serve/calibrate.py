@@ -54,7 +54,7 @@ def calibrate(
         some = work / "images"
         _copy_some(images, some, seed)
         folder = open_store(some)
-        convert(some, work / "lmdb", "lmdb")
+        convert(some, work / "lmdb", "lmdb", on_error="skip")
         packed = open_store(work / "lmdb")
         start = min(_seconds(packed, 1, limit=1) for _ in range(_MOST_ROUNDS))
         view = _work(packed, start, serial=1.0)
@@ -65,10 +65,10 @@ def calibrate(
         if shape is not None:
             both = _work(packed, start, transform=_decoder(shape))
             decode = Work(max(0.0, both.seconds - view.seconds), both.serial)
-            convert(some, work / "none", "zarr", resize=shape, codec="none")
+            convert(some, work / "none", "zarr", resize=shape, codec="none", on_error="skip")
             row = _work(open_store(work / "none"), start)
             for codec in codecs:
-                convert(some, work / codec, "zarr", resize=shape, codec=codec)
+                convert(some, work / codec, "zarr", resize=shape, codec=codec, on_error="skip")
                 codings[codec] = _coding(work / codec, start)
     return Costs(
         view=view,
