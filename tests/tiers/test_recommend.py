@@ -336,9 +336,13 @@ def test_endurance_is_a_life_in_years():
     assert life_years(TIERS["nvme"], 10**12, 10**12) == 5
     assert life_years(TIERS["nvme"], 10**12, 5 * 10**12) == 1
     assert life_years(TIERS["hdd"], 10**12, 10**12) is None
-    found = recommend(IMAGENET, verdict=verdict("write-heavy"), job=Job(written_per_day=140e9))
-    assert "The trace writes 140 GB a day: it lasts 0.5 years." in found.choice.reason
-    assert "write-intensive device" in found.choice.reason
+    found = recommend(IMAGENET, verdict=verdict("write-heavy"), job=Job(written_per_day=70e9))
+    assert found.choice.cache_local == 70e9
+    assert "The trace writes 70 GB a day: it lasts 5.0 years." in found.choice.reason
+    large = dataset(10**6, 20 * 10**12)
+    found = recommend(large, verdict=verdict("write-heavy"), job=Job(written_per_day=150e12))
+    assert found.choice.cache_local == TIERS["nvme"].capacity
+    assert "it lasts 0.5 years. Take a larger or a write-intensive device." in found.choice.reason
     found = recommend(IMAGENET, verdict=verdict("write-heavy"), job=Job(written_per_day=1e9))
     assert "it lasts 70.0 years." in found.choice.reason
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
@@ -49,16 +50,22 @@ def for_one_pass(catalog: Sequence[Tier], data: Data, setting: Setting) -> Itera
             yield describe(data, tier, "folder", "none", CachePlan(), setting)
 
 
-def for_writes(catalog: Sequence[Tier], data: Data, setting: Setting) -> Iterator[Option]:
-    """Yield plain folders on file systems, the slow ones behind a local device that takes the writes first."""
+def for_writes(
+    catalog: Sequence[Tier], data: Data, setting: Setting, written_per_day: float | None
+) -> Iterator[Option]:
+    """Yield plain folders on file systems, the slow ones behind a local device that takes the writes first.
+
+    written_per_day: B, where known: the device is so large that it endures them for as long as it is warranted.
+    """
     quickest = max(_local(catalog), key=lambda tier: tier.iops, default=None)
     for tier, store_format, _ in _homes(catalog, data, setting):
         if store_format != "folder" or tier.access != "file":
             continue
         plan = CachePlan()
         if quickest is not None and tier.iops < quickest.iops:
-            wanted = max(_WRITE_BACK_LEAST, int(data.bytes * _WRITE_BACK_SHARE))
-            plan = CachePlan(local=min(wanted, data.bytes, quickest.capacity or wanted), local_tier=quickest)
+            worn = (written_per_day or 0.0) / (quickest.endurance or math.inf)
+            wanted = max(_WRITE_BACK_LEAST, int(data.bytes * _WRITE_BACK_SHARE), math.ceil(worn))
+            plan = CachePlan(local=min(wanted, quickest.capacity or wanted), local_tier=quickest)
         yield describe(data, tier, "folder", "none", plan, setting, writes=True)
 
 

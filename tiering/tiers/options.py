@@ -176,8 +176,9 @@ def describe(
     epochs, how, costs = setting.epochs, setting.loading, setting.costs
     found = predict(data, tier, store_format, codec, plan, epochs=epochs, loading=how, costs=costs)
     if writes:
-        plain = predict(data, tier, store_format, codec, epochs=epochs, loading=how, costs=costs)
-        found = replace(plain, monthly_usd=found.monthly_usd)
+        found = predict(data, tier, store_format, codec, epochs=epochs, loading=how, costs=costs)
+        front = plan.local / 1e9 * plan.local_tier.price if plan.local_tier is not None else 0.0
+        found = replace(found, monthly_usd=found.monthly_usd + front)
     local = plan.local if plan.local_tier is not None else 0
     words = []
     if plan.fill_once and plan.ram:

@@ -100,7 +100,7 @@ def recommend(
     trains = workload not in {"write-heavy", "read-once"}
     home = _current(catalog, data, current)
     setting = _setting(data, job, trains, costs)
-    options = [*_candidates(workload, catalog, data, memory, setting)]
+    options = [*_candidates(workload, catalog, data, memory, setting, job)]
     if not options:
         raise UsageError(
             profile.root,
@@ -147,9 +147,11 @@ def recommend(
     )
 
 
-def _candidates(workload: str, catalog: Sequence[Tier], data: Data, ram: int, setting: Setting) -> Iterator[Option]:
+def _candidates(
+    workload: str, catalog: Sequence[Tier], data: Data, ram: int, setting: Setting, job: Job
+) -> Iterator[Option]:
     if workload == "write-heavy":
-        return for_writes(catalog, data, setting)
+        return for_writes(catalog, data, setting, job.written_per_day)
     return (
         for_one_pass(catalog, data, setting) if workload == "read-once" else for_training(catalog, data, ram, setting)
     )
