@@ -8,38 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiering.dataset.profile import DatasetProfile
+from tests.tiers.profiles import GIB, IMAGENET, PETABYTES, TIERS, dataset, everything, verdict
 from tiering.errors import UsageError
-from tiering.tiers.catalog import load_catalog
 from tiering.tiers.limits import Limits
 from tiering.tiers.recommend import Job, pareto, recommend, total_usd
 from tiering.tiers.wording import life_years
-from tiering.workload.model import Verdict
 
-TIERS = {tier.name: tier for tier in load_catalog()}
 WORKLOADS = ["re-read-heavy", "write-heavy", "read-once", "mixed", "inconclusive"]
-GIB = 1 << 30
-
-
-def dataset(files, size, formats=("JPEG",), shape=None):
-    return DatasetProfile(
-        root="photos", layout="flat", files=files, bytes=size, size_mean=size / files if files else 0.0,
-        size_quantiles={}, labels={}, probed=len(formats), formats=dict.fromkeys(formats, 1),
-        shapes=[{"width": shape[1], "height": shape[0], "mode": "RGB", "count": 1}] if shape else [],
-        distinct_shapes=1 if shape else 0, pixel_bytes_mean=3.0 * shape[0] * shape[1] if shape else 0.0,
-    )  # fmt: skip
-
-
-def verdict(workload):
-    return Verdict(workload=workload, probability=0.9, probabilities={}, facts=[])
-
-
-def everything(found):
-    return [found.choice, *found.alternatives]
-
-
-IMAGENET = dataset(1_281_167, 140 * 10**9)
-PETABYTES = dataset(100_000_000, 4_590_000_000_000_000, ("TIFF",))
 datasets = st.builds(lambda files, mean: dataset(files, files * mean), st.integers(1, 10**9), st.integers(1, 10**8))
 
 
@@ -192,72 +167,6 @@ def test_an_impossible_job_is_refused_by_name(wrong, where):
     with pytest.raises(UsageError) as caught:
         Job(**wrong)
     assert caught.value.where == where
-
-
-@pytest.mark.parametrize(
-    ("wrong", "where"),
-    [
-        ({"budget_usd": -1.0}, "--budget"),
-        ({"max_epoch_s": float("nan")}, "--max-epoch-time"),
-        ({"gpu_utilisation": 1.5}, "--gpu-utilisation"),
-        ({"capacity": {"nvme": 0}}, "--capacity nvme"),
-        ({"capacity": {"tape": 1}}, "--capacity tape"),
-        ({"gpu_utilisation": 0.9}, "--gpu-utilisation"),
-    ],
-)
-def test_impossible_limits_are_refused_by_name(wrong, where):
-    with pytest.raises(UsageError) as caught:
-        recommend(IMAGENET, limits=Limits(**wrong))
-    assert caught.value.where == where
-
-
-def test_a_budget_drops_what_is_dearer_and_says_so():
-    free = recommend(IMAGENET, current="nfs", ram=16 * GIB)
-    limit = min(option.monthly_usd for option in everything(free)) * 2
-    found = recommend(IMAGENET, current="nfs", ram=16 * GIB, limits=Limits(budget_usd=limit))
-    assert all(option.monthly_usd <= limit for option in everything(found))
-    assert any(line.startswith("--budget") and "drops" in line for line in found.dropped)
-    with pytest.raises(UsageError, match="for the cheapest that is left"):
-        recommend(IMAGENET, limits=Limits(budget_usd=0.0))
-
-
-def test_an_epoch_time_drops_what_is_slower():
-    job = Job(decode=False, threads=8)
-    free = recommend(IMAGENET, current="nfs", hour_usd=0.0, job=job)
-    fastest = min(option.steady_epoch_s for option in everything(free))
-    found = recommend(IMAGENET, current="nfs", hour_usd=0.0, job=job, limits=Limits(max_epoch_s=2 * fastest))
-    assert all(option.steady_epoch_s <= 2 * fastest for option in everything(found))
-    assert free.choice.steady_epoch_s > 2 * fastest
-    assert found.asks.bytes_per_s == pytest.approx(IMAGENET.bytes / (2 * fastest))
-    with pytest.raises(UsageError, match="at best"):
-        recommend(IMAGENET, limits=Limits(max_epoch_s=1e-3))
-
-
-def test_the_room_that_is_told_counts_and_not_the_catalogs():
-    found = recommend(IMAGENET, limits=Limits(capacity={"nvme": 10**9, "sata-ssd": 10**9}))
-    assert {option.tier for option in everything(found)}.isdisjoint({"nvme", "sata-ssd"})
-    assert any(line.startswith("nvme holds 1 GB") for line in found.dropped)
-
-
-def test_originals_that_must_stay_rule_pixels_out():
-    job = Job(resize=(224, 224), threads=2)
-    free = recommend(IMAGENET, job=job, ram=16 * GIB)
-    assert free.choice.format == "pixels"
-    assert "without the originals" in free.choice.reason
-    found = recommend(IMAGENET, job=job, ram=16 * GIB, limits=Limits(keep_originals=True))
-    assert {option.format for option in everything(found)} <= {"folder", "lmdb", "zarr"}
-    assert any("--must-keep-originals drops" in line for line in found.dropped)
-    assert found.choice.bottleneck == "decoding"
-
-
-def test_a_utilisation_drops_what_lets_the_job_wait():
-    job = Job(decode=False, threads=8, samples_per_s=3000.0)
-    found = recommend(IMAGENET, job=job, current="hdd", limits=Limits(gpu_utilisation=0.9))
-    assert found.choice.stall_fraction <= 0.1
-    assert found.baseline.stall_fraction > 0.1
-    assert all(option.stall_fraction <= 0.1 + 1e-3 for option in everything(found))
-    with pytest.raises(UsageError, match="at best"):
-        recommend(IMAGENET, job=Job(samples_per_s=1e9, threads=2), limits=Limits(gpu_utilisation=0.9))
 
 
 def test_more_memory_or_a_faster_tier_never_makes_the_fastest_way_slower():
