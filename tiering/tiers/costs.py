@@ -15,10 +15,14 @@ from tiering.tiers.data import Data
 _VIEW, _VIEW_RATE = 1.0e-6, 12e9
 #: s and B/s: open, read and close a warm file in a worker.
 _FILE, _FILE_RATE = 14e-6, 4e9
-#: s and pixels/s: decode a JPEG or the like and bring it to its shape; pixels that are stored as they are.
-_DECODE, _DECODE_RATE, _RAW_RATE = 40e-6, 55e6, 300e6
+#: s and pixels/s: decode a JPEG or the like and bring it to its shape; pixels that are stored as they are. What an
+#: image costs however small it is mostly holds the interpreter's lock, what its pixels cost does not.
+_DECODE, _DECODE_RATE, _RAW_RATE = 30e-6, 55e6, 300e6
+_DECODE_SERIAL, _PIXEL_SERIAL = 0.7, 0.05
 #: s and B/s: copy a row of pixels from a map into a batch.
-_ROW, _ROW_RATE = 2e-6, 5e9
+_ROW, _ROW_RATE = 6e-6, 2.5e9
+#: s and B/s: announce a file.
+_TELL, _TELL_RATE = 12e-6, 2.5e9
 #: Pixels of a photograph when nothing is known of them: B of JPEG to a pixel.
 _BYTES_A_PIXEL: Final = 0.6
 #: Bytes of a compressed chunk of pixels at least, as tiering convert packs it.
@@ -90,11 +94,18 @@ def class_costs(data: Data) -> Costs:
     return Costs(
         view=Work(_VIEW + data.mean / _VIEW_RATE, 1.0),
         file=Work(_FILE + data.mean / _FILE_RATE, 0.6),
-        decode=Work(_DECODE + pixels / rate, 0.03),
-        row=Work(_ROW + data.row_bytes / _ROW_RATE, 0.3),
+        decode=_together(Work(_DECODE, _DECODE_SERIAL), Work(pixels / rate, _PIXEL_SERIAL)),
+        row=Work(_ROW + data.row_bytes / _ROW_RATE, 0.6),
         codings=codings,
+        tell_file_s=_TELL + data.mean / _TELL_RATE,
     )
 
 
+def _together(one: Work, other: Work) -> Work:
+    """Return what two pieces of work are, one after the other."""
+    seconds = one.seconds + other.seconds
+    return Work(seconds, (one.seconds * one.serial + other.seconds * other.serial) / seconds)
+
+
 #: Bytes left of photographs as pixels, and plain B/s of decoding by one core; tiering convert measures a sample.
-_CODECS: Final = {"zstd": (0.80, 0.9e9), "blosc-lz4": (0.85, 1.6e9)}
+_CODECS: Final = {"zstd": (0.80, 0.65e9), "blosc-lz4": (0.84, 1.0e9)}
