@@ -84,9 +84,29 @@ def device_seconds(data: Data, tier: Tier, store_format: Format, codec: str, cos
         return data.samples / costs.codings[codec].chunk * each
     apart = min(apart, max(1.0, stored / PAGE) * each)
     whole = max(1.0, stored / RANDOM_READ) * tier.read_seconds(min(stored, RANDOM_READ))
-    gap = stored / min(data.samples, group_of(stored / data.samples))
-    alone = math.exp(-GAP / gap)
+    alone = _alone(data, stored)
     return alone * apart + (1 - alone) * min(apart, whole)
+
+
+def first_share(data: Data, tier: Tier, store_format: Format, codec: str, costs: Costs, page_cache: float) -> float:
+    """Return the share of a cold epoch's reading that the first group of samples asks for, which nothing overlaps.
+
+    Its own share of the samples, 1 / groups; more where neighbours come along and memory keeps them.
+    """
+    stored = stored_bytes(data, store_format, codec, pages=tier.access != "object", costs=costs)
+    group = min(data.samples, group_of(stored / data.samples))
+    own = group / data.samples
+    if store_format == "folder" or tier.access == "object" or page_cache < stored:
+        return own
+    if store_format == "pixels" and codec in costs.codings:
+        chunks = max(1.0, data.samples / costs.codings[codec].chunk)
+        return max(own, 1 - math.exp(-group / chunks))
+    return max(own, 1 - _alone(data, stored))
+
+
+def _alone(data: Data, stored: int) -> float:
+    """Return the share of a group's samples that have no neighbour near enough to be read with it."""
+    return math.exp(-GAP * min(data.samples, group_of(stored / data.samples)) / stored)
 
 
 def _pages(size: float, tier: Tier) -> float:

@@ -135,7 +135,7 @@ def predict(
     page_cache = 0 if plan.fill_once else plan.ram
 
     cold = way.stages(miss=1.0, cached=0.0, page_cache=page_cache, first=True)
-    first = way.piped(cold)
+    first = way.piped(cold, page_cache)
     in_slab = ram_share if plan.fill_once else 0.0
     steady_stages = way.stages(miss=1 - ram_share, cached=in_slab, page_cache=page_cache)
     if plan.local_tier is not None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Final, Literal
 
 from tiering.tiers.catalog import Tier
 from tiering.tiers.costs import Coding, Costs, Work
 from tiering.tiers.data import Data
-from tiering.tiers.footprint import CHUNK, Format, device_seconds, group_of
+from tiering.tiers.footprint import CHUNK, Format, device_seconds, first_share, group_of
 
 Bottleneck = Literal["device", "open latency", "CPU copy", "decoding", "all cores", "training job"]
 #: s that each stage of an epoch alone would take.
@@ -100,16 +100,22 @@ class Way:
             "all cores": samples * everywhere,
         }
 
-    def piped(self, stages: Stages) -> float:
-        """Return s of a cold epoch: the slowest stage, and the others for the first group of samples.
+    def piped(self, stages: Stages, page_cache: float) -> float:
+        """Return s of a cold epoch: the slowest stage, and of the others what the first group of samples takes.
 
         That group is announced by one thread; until it was read and decoded, nothing overlaps.
         """
         groups = max(1.0, self.data.samples / self.loading.nodes / group_of(self._item))
-        alone = [time for name, time in stages.items() if name != "all cores"]
         overlap = NETWORK_WORKERS if self.tier.network else ANNOUNCERS
-        before = sum(alone) - max(alone) + (overlap - 1) * stages["open latency"]
-        return self.costs.start_s + max(stages.values()) + before / groups
+        shared = (self.data, self.tier, self.store_format, self.codec, self.costs, page_cache)
+        alone: Stages = {
+            name: time * (first_share(*shared) if name == "device" else 1 / groups)
+            for name, time in stages.items()
+            if name != "all cores"
+        }
+        alone["open latency"] *= overlap
+        alone.pop(slowest(stages), None)
+        return self.costs.start_s + max(stages.values()) + sum(alone.values())
 
     def device(self, page_cache: float) -> float:
         """Return s that the device needs for all of a node's samples."""
@@ -174,7 +180,10 @@ class Way:
         # Chunks of many rows: some stay decoded; of the others each sample decodes a whole one.
         held = min(1.0, HELD / (self.data.samples * self.data.row_bytes))
         chunks = (1 - held) + (held / coding.chunk if first else 0.0)
-        return replace(coding.work, seconds=coding.work.seconds + chunks * coding.chunk_s)
+        decoding = chunks * coding.chunk_s
+        seconds = coding.work.seconds + decoding
+        # Threads that want the same chunk wait for the one that decodes it.
+        return Work(seconds, (coding.work.seconds * coding.work.serial + decoding) / seconds)
 
 
 def blended(bypassed: Stages, used: Stages) -> Stages:
