@@ -112,7 +112,7 @@ def _work(store: Store, start: float, serial: float | None = None, **how: Any) -
     many = _each(store, cores, start, **how)
     share = (many / one - 1 / cores) / (1 - 1 / cores)
     # Threads that fight for the lock may be slower than one.
-    return Work(one, min(1.5, max(0.0, share)))
+    return Work(one, min(3.0, max(0.0, share)))
 
 
 def _each(store: Store, threads: int, start: float, **how: Any) -> float:
