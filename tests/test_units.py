@@ -15,6 +15,7 @@ from tiering.units import (
     parse_bytes,
     parse_count,
     parse_rate,
+    parse_seconds,
 )
 
 SIZES = st.integers(0, 10**21)
@@ -153,3 +154,16 @@ def test_four_digits_where_asked():
 )
 def test_durations_as_people_read_them(seconds, text):
     assert format_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("30min", 1800), ("2 h", 7200), ("1.5d", 129600), ("2 days", 172800)]
+)
+def test_durations_are_read_as_people_write_them(text, seconds):
+    assert parse_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1s", "1e3", "5 weeks", "h"])
+def test_what_is_no_duration_is_refused(text):
+    with pytest.raises(UsageError, match="expected a duration"):
+        parse_seconds(text)

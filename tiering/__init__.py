@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from tiering.store.base import Sample, Store
     from tiering.store.manifest import Manifest
     from tiering.store.open import open_store
+    from tiering.tiers.limits import Limits
     from tiering.tiers.options import Recommendation
-    from tiering.tiers.recommend import recommend
+    from tiering.tiers.recommend import Job, recommend
     from tiering.trace.features import profile_trace
     from tiering.trace.readers import read_trace
     from tiering.trace.summary import TraceProfile
@@ -42,6 +43,8 @@ _HOME = {
     "classify": "tiering.workload.model",
     "Verdict": "tiering.workload.model",
     "recommend": "tiering.tiers.recommend",
+    "Job": "tiering.tiers.recommend",
+    "Limits": "tiering.tiers.limits",
     "Recommendation": "tiering.tiers.options",
     "append": "tiering.convert.append",
     "export": "tiering.convert.export",
@@ -66,6 +69,8 @@ __all__ = [
     "CacheStats",
     "CachedStore",
     "DatasetProfile",
+    "Job",
+    "Limits",
     "Loader",
     "Manifest",
     "Profile",

@@ -11,6 +11,8 @@ from tiering.errors import UsageError
 _DECIMAL: dict[str, int] = {letter: 1000**power for power, letter in enumerate("kMGTPE", start=1)}
 _BINARY: dict[str, int] = {f"{letter.upper()}i": 1024**power for power, letter in enumerate("kMGTPE", start=1)}
 _FACTORS = {"": 1} | {key.lower(): value for key, value in (_DECIMAL | _BINARY).items()}
+_SECONDS = {"": 1, "s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400, "day": 86400, "days": 86400}
+_DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*(s|min|m|h|days?|d|)", re.IGNORECASE | re.ASCII)
 # A comma only where it separates thousands: "45,9MB" must not quietly become 459 MB. At most 40 digits, for the
 # largest quantity anyone means is far below and int() refuses very long texts with an error of its own.
 _QUANTITY = re.compile(
@@ -57,6 +59,17 @@ def _parse(text: str, expected: str, *, rate: bool, byte_suffix: bool) -> Fracti
         raise UsageError(repr(text), expected=expected, found=repr(text))
     digits = number.replace(",", "").replace("_", "")
     return Fraction(f"0{digits}0" if "." in digits else digits) * _FACTORS[(match[3] or "").lower()]
+
+
+def parse_seconds(text: str) -> float:
+    """Read a duration such as "90", "30min", "2 h" or "1.5 days" into seconds.
+
+    Raises UsageError for anything else.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(repr(text), expected="a duration such as 90s, 30min, 2h or 1.5d", found=repr(text))
+    return float(match[1]) * _SECONDS[match[2].lower()]
 
 
 def format_bytes(size: float, digits: int = 3) -> str:

@@ -46,7 +46,20 @@ def test_a_directory_gets_a_table_reasons_and_the_next_command():
 def test_json_is_one_document_and_a_profile_says_the_same_as_its_directory(profile):
     found = document(profile, "--ram", "4GiB")
     assert found == document(FIXTURES, "--ram", "4GiB")
-    assert set(found) == {"choice", "alternatives", "baseline", "workload", "epochs", "criterion", "notes"}
+    assert set(found) == {
+        "choice",
+        "alternatives",
+        "baseline",
+        "workload",
+        "confidence",
+        "epochs",
+        "criterion",
+        "doing_nothing",
+        "conversion",
+        "dropped",
+        "asks",
+        "notes",
+    }
     for key in (
         "tier",
         "format",
@@ -82,6 +95,12 @@ def test_flags_move_the_advice(profile, tmp_path):
         ([FIXTURES, "--tier", "tape"], 2, "expected one of dram, nvme"),
         ([FIXTURES, "--ram", "lots"], 2, "UsageError: 'lots'"),
         ([FIXTURES, "--epochs", "0"], 2, "UsageError: epochs"),
+        ([FIXTURES, "--capacity", "nvme"], 2, "expected TIER=SIZE"),
+        ([FIXTURES, "--capacity", "tape=1TB"], 2, "UsageError: --capacity tape"),
+        ([FIXTURES, "--max-epoch-time", "soon"], 2, "expected a duration"),
+        ([FIXTURES, "--budget", "0"], 2, "for the cheapest that is left"),
+        ([FIXTURES, "--gpu-utilisation", "0.9"], 2, "--samples-per-second"),
+        ([FIXTURES, "--resize", "big"], 2, "UsageError: "),
         ([FIXTURES, "--catalog", "nowhere.toml"], 3, "InputError: nowhere.toml"),
         ([Path(__file__)], 3, "ProfileError: "),
     ],
@@ -114,3 +133,76 @@ def test_a_profile_of_traces_alone_is_refused(tmp_path):
 def test_help_says_what_it_is_for_and_gives_an_example():
     said = " ".join(tiering("--help").stdout.split())
     assert said.index("Recommend the storage tier") < said.index("tiering recommend profile.json")
+
+
+WORKED = FIXTURES.parent / "profiles" / "worked_example.json"
+
+
+def test_limits_and_the_job_reach_the_advice(profile):
+    found = document(profile, "--resize", "64x64", "--ram", "4GiB")
+    assert found["choice"]["format"] == "pixels"
+    kept = document(profile, "--resize", "64x64", "--ram", "4GiB", "--must-keep-originals")
+    assert kept["choice"]["format"] != "pixels"
+    assert any("--must-keep-originals drops" in line for line in kept["dropped"])
+    small = document(profile, "--capacity", "nvme=1MB", "--capacity", "sata-ssd=1MB")
+    assert small["choice"]["tier"] not in {"nvme", "sata-ssd"}
+    waiting = document(profile, "--samples-per-second", "1e9")
+    assert waiting["choice"]["stall_fraction"] > 0.9
+    assert waiting["choice"]["bottleneck"] != "training job"
+    idle = document(profile, "--samples-per-second", "10", "--gpu-utilisation", "0.99")
+    assert idle["choice"]["bottleneck"] == "training job"
+    fewer = document(profile, "--threads", "1")["choice"]["steady_epoch_s"]
+    assert document(profile, "--threads", "8")["choice"]["steady_epoch_s"] < fewer
+    assert document(profile, "--encoded", "--threads", "1")["choice"]["steady_epoch_s"] < fewer
+    limited = document(profile, "--max-epoch-time", "1h")
+    assert limited["asks"]["bytes_per_s"] == pytest.approx(limited["asks"]["epoch_bytes"] / 3600)
+
+
+def test_pixels_are_converted_with_their_shape(profile):
+    said = tiering(profile, "--resize", "64x48", "--ram", "4GiB").stderr
+    assert " --to zarr --resize 64x48 --codec " in said
+
+
+def test_calibrated_advice_is_measured_here(tmp_path):
+    found = document(FIXTURES, "--resize", "32x32", "--calibrate", "--ram", "4GiB")
+    assert any("processor times measured here" in line for line in found["notes"])
+    assert found["choice"]["steady_epoch_s"] > 0
+
+
+def test_the_worked_example_is_sane_and_explains_itself():
+    words = [WORKED, "--tier", "object", "--epochs", "5000", "--ram", "256GiB", "--threads", "64", "--encoded"]
+    words += ["--checkpoint-size", "40MB", "--checkpoint-every", "100", "--max-epoch-time", "6h", "--nodes", "64"]
+    found = document(*words)
+    asks = found["asks"]
+    assert asks["epoch_bytes"] == 4_590_000_000_000_000
+    assert asks["run_bytes"] == 22_950_000_000_000_000_000
+    assert asks["run_reads"] == 500 * 10**9
+    assert asks["read_write_ratio"] == 11_475_000_000
+    assert asks["bytes_per_s"] == 4.59e15 / 21600
+    fits = {tier["tier"]: tier["fits"] for tier in asks["tiers"]}
+    assert not any(fits[name] for name in ("nvme", "sata-ssd", "hdd", "nfs"))
+    assert all(fits[name] for name in ("parallel-fs", "object", "object-infrequent", "object-archive"))
+    usd = {tier["tier"]: tier["usd"] for tier in asks["tiers"]}
+    assert usd["object"] == pytest.approx(4.59e6 * 0.023)
+    assert usd["nvme"] == pytest.approx(4.59e6 * 0.08, rel=1e-3)
+    nodes = asks["nodes"]
+    assert nodes[0]["hit_ratio"] == pytest.approx((15e12 + (256 << 30)) / 4.59e15)
+    assert nodes[-1]["hit_ratio"] == 1
+    assert nodes[-1]["nodes"] == 301
+    assert found["choice"]["tier"] in {"object", "parallel-fs"}
+    assert found["choice"]["steady_epoch_s"] <= 21600
+    assert found["choice"]["hit_ratio"] < 0.5
+    said = tiering(*words)
+    everything = said.stdout + said.stderr
+    for words_of_it in (
+        "nvme holds 15 TB: 4.59 PB of files do not fit.",
+        "11.5 billion bytes are read for each byte written",
+        "22.95 EB in 500 billion reads",
+        "An epoch in 6 h takes 212 GB/s of reading.",
+        "64 nodes reach it",
+        "Doing nothing costs",
+        "pays back after",
+    ):
+        assert words_of_it in everything
+    alone = tiering(*words[:-4], "--nodes", "1")
+    assert "years this way: several nodes share it" in alone.stderr

@@ -51,6 +51,7 @@ def run_all(page: str) -> None:
         "docs/report.md",
         "docs/placement.md",
         "docs/tiers.md",
+        "docs/recommending.md",
     ],
 )
 def test_commands_and_code_run_as_shown(place, page):

@@ -14,8 +14,9 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from tiering.errors import UsageError
 from tiering.tiers.bundles import bundle
 from tiering.tiers.catalog import load_catalog
-from tiering.tiers.charges import MONTH, Terms, charges, occupied, read_seconds
+from tiering.tiers.charges import Terms, charges, occupied, read_seconds
 from tiering.tiers.placement import place
+from tiering.tiers.predict import MONTH
 from tiering.trace.heat import HEAT_SCHEMA, Heat
 
 CATALOG = {tier.name: tier for tier in load_catalog()}

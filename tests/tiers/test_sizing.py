@@ -36,7 +36,8 @@ def test_a_training_cache_gains_in_a_straight_line_up_to_everything():
     assert "straight line" in found.notes[0]
     for before, step in zip(found.steps, found.steps[1:], strict=False):
         assert step.epoch_s < before.epoch_s
-        assert step.usd_per_second == pytest.approx(found.steps[1].usd_per_second)
+        # A second is never cheaper than at first: what storage gives up, the processor then takes.
+        assert step.usd_per_second >= found.steps[1].usd_per_second * (1 - 1e-6)
         assert step.usd_per_point == pytest.approx(IMAGES.bytes / 1e9 * NVME.price / 100)
 
 
@@ -45,8 +46,9 @@ def test_the_knee_is_where_the_training_job_sets_the_pace():
     rate = IMAGES.samples / ((slowest + fastest) / 2)
     found = sizes_for_training(IMAGES, NFS, NVME, samples_per_s=rate)
     knee = found.steps[found.knee]
-    assert knee.share == pytest.approx(0.5, abs=1e-4)
+    assert 0 < knee.share < 1
     assert knee.epoch_s == pytest.approx(IMAGES.samples / rate)
+    assert found.steps[found.knee - 1].epoch_s > knee.epoch_s
     assert "training job sets the pace" in found.reason
     for step in found.steps[found.knee + 1 :]:
         assert step.epoch_s == pytest.approx(knee.epoch_s)
@@ -56,7 +58,7 @@ def test_the_knee_is_where_the_training_job_sets_the_pace():
 def test_no_cache_where_it_gains_nothing():
     slow_job = sizes_for_training(IMAGES, NFS, NVME, samples_per_s=1.0)
     assert slow_job.steps[slow_job.knee].cache_bytes == 0
-    slow_cache = sizes_for_training(IMAGES, NVME, HDD)
+    slow_cache = sizes_for_training(IMAGES, NVME, HDD, store_format="lmdb")
     assert slow_cache.steps[slow_cache.knee].cache_bytes == 0
     assert "no faster" in slow_cache.reason
     fast_job = sizes_for_training(IMAGES, NFS, NVME, samples_per_s=1e12)

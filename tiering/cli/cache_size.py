@@ -48,15 +48,16 @@ def size(
     """
     # Imported here so that `tiering --help` does not wait for Polars.
     from tiering.tiers.catalog import load_catalog
-    from tiering.tiers.predict import Data
+    from tiering.tiers.data import data_of
     from tiering.tiers.sizing import sizes_for_trace, sizes_for_training
 
     tiers = load_catalog(catalog)
     origin, cache = _tier(tiers, "--tier", tier), _tier(tiers, "--cache-tier", cache_tier)
     profile = _profile(source)
     if profile.dataset is not None and _trained(profile):
-        data = Data(profile.dataset.files, profile.dataset.bytes)
-        found = sizes_for_training(data, origin, cache, store_format=store_format, samples_per_s=samples_per_second)
+        found = sizes_for_training(
+            data_of(profile.dataset), origin, cache, store_format=store_format, samples_per_s=samples_per_second
+        )
     elif profile.traces:
         found = sizes_for_trace(profile.traces[0].miss_ratio_curve, cache)
     else:

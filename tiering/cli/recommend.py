@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tiering.cli.output import JsonFlag, emit_json, note, out, table, talk
-from tiering.errors import DatasetError, InputError
-from tiering.units import format_seconds, parse_bytes, parse_count
+from tiering.cli.output import JsonFlag, emit_json, note, talk
+from tiering.errors import DatasetError, InputError, UsageError
+from tiering.machine import half_of_memory
+from tiering.units import parse_bytes, parse_count, parse_seconds
 
 if TYPE_CHECKING:
+    from tiering.dataset.profile import DatasetProfile
     from tiering.profile import Profile
-    from tiering.tiers.options import Option, Recommendation
-
-#: Columns that the widest table of options needs.
-WIDTH = 140
+    from tiering.tiers.costs import Costs
 
 
 def recommend(
@@ -29,7 +26,7 @@ def recommend(
         str | None,
         typer.Option(
             metavar="SIZE",
-            help="Memory of the training host for caching; by default half of this machine's.",
+            help="Memory of each training host for caching; by default half of this machine's.",
             show_default=False,
         ),
     ] = None,
@@ -38,6 +35,42 @@ def recommend(
         str | None,
         typer.Option(metavar="NAME", help="Tier on which the dataset lies now: nvme, hdd, nfs, object ..."),
     ] = None,
+    budget: Annotated[
+        float | None, typer.Option(metavar="USD", help="Limit: what storage and requests cost a month.")
+    ] = None,
+    max_epoch_time: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Limit: how long an epoch may take, such as 30min or 2h.")
+    ] = None,
+    capacity: Annotated[
+        list[str] | None, typer.Option(metavar="TIER=SIZE", help="Limit: room on a tier, instead of the catalog's.")
+    ] = None,
+    must_keep_originals: Annotated[
+        bool, typer.Option("--must-keep-originals", help="Limit: only formats that hold the files to the last byte.")
+    ] = False,
+    samples_per_second: Annotated[
+        float | None, typer.Option(metavar="COUNT", help="What the training takes when it never waits.")
+    ] = None,
+    gpu_utilisation: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Limit: share of the time that the training works, such as 0.9."),
+    ] = None,
+    resize: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Shape that training brings images to: pixels are considered.")
+    ] = None,
+    encoded: Annotated[
+        bool, typer.Option("--encoded", help="Training takes encoded images and decodes them itself, on a GPU say.")
+    ] = False,
+    threads: Annotated[
+        int | None, typer.Option(min=1, metavar="COUNT", help="Threads of the loader; by default this machine's cores.")
+    ] = None,
+    nodes: Annotated[int, typer.Option(min=1, metavar="COUNT", help="Nodes that share each epoch.")] = 1,
+    checkpoint_size: Annotated[str | None, typer.Option(metavar="SIZE", help="Size of one checkpoint.")] = None,
+    checkpoint_every: Annotated[
+        str, typer.Option(metavar="COUNT", help="Epochs from one checkpoint to the next.")
+    ] = "1",
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Measure this processor on some of the images first, some 10 s.")
+    ] = False,
     hour_price: Annotated[
         float, typer.Option(min=0, metavar="USD", help="What an hour of waiting for data costs.")
     ] = 2.0,
@@ -49,18 +82,30 @@ def recommend(
 ) -> None:
     """Recommend the storage tier, the packed format, the codec and the cache for a dataset.
 
-    Every fitting combination is predicted, time and money, and ranked; nothing is read but the dataset's profile,
-    and nothing is changed. A profile made with a trace gives advice for the workload that the trace shows.
+    Every fitting combination is predicted, time and money; what breaks a limit is dropped, and the rest is ranked.
+    Nothing is read but the dataset's profile, and nothing is changed. A profile made with a trace gives advice for the
+    workload that the trace shows.
 
-    Example: `tiering recommend profile.json --tier nfs --ram 64GiB --epochs 90`
+    Example: `tiering recommend profile.json --tier nfs --ram 64GiB --epochs 90 --max-epoch-time 30min`
     """
     # Imported here so that `tiering --help` does not wait for Polars.
+    from tiering.cli.advised import show
+    from tiering.dataset.pixels import parse_size
     from tiering.tiers.catalog import load_catalog
+    from tiering.tiers.limits import Limits
+    from tiering.tiers.recommend import Job
     from tiering.tiers.recommend import recommend as run
 
     tiers = load_catalog(catalog)
-    memory = parse_bytes(ram) if ram is not None else _half_of_memory()
-    passes = parse_count(epochs)
+    memory = parse_bytes(ram) if ram is not None else half_of_memory()
+    limits = Limits(
+        budget_usd=budget,
+        max_epoch_s=None if max_epoch_time is None else parse_seconds(max_epoch_time),
+        capacity=dict(_room(text) for text in capacity or []),
+        keep_originals=must_keep_originals,
+        gpu_utilisation=gpu_utilisation,
+    )
+    shape = None if resize is None else parse_size(resize)
     profile = _profile(dataset)
     if profile.dataset is None:
         raise InputError(
@@ -69,6 +114,17 @@ def recommend(
             found="traces alone",
             action="Make it with the dataset: tiering profile DATASET --trace FILE -o profile.json",
         )
+    job = Job(
+        epochs=parse_count(epochs),
+        decode=not encoded,
+        resize=shape,
+        nodes=nodes,
+        samples_per_s=samples_per_second,
+        checkpoint_bytes=None if checkpoint_size is None else parse_bytes(checkpoint_size),
+        checkpoint_every=parse_count(checkpoint_every),
+        written_per_day=_written_per_day(profile),
+        **({} if threads is None else {"threads": threads}),
+    )
     verdict = None
     if profile.traces:
         from tiering.workload.model import classify
@@ -79,22 +135,40 @@ def recommend(
         verdict=verdict,
         tiers=tiers,
         ram=memory,
-        epochs=passes,
+        job=job,
+        limits=limits,
         current=tier,
         hour_usd=hour_price,
+        costs=_costs(profile.dataset, shape) if calibrate else None,
     )
     if len(profile.traces) > 1:
         note(f"Note: of {len(profile.traces)} traces the first was judged, {profile.traces[0].source}.")
     if json:
         emit_json(found)
         return
-    _show(found)
-    _show_next(found.choice, profile.dataset.root)
+    show(found, profile.dataset.root, shape)
 
 
-def _half_of_memory() -> int:
-    """Return B: half of this machine's memory, the rest being the training's own."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+def _room(text: str) -> tuple[str, int]:
+    name, equals, size = text.partition("=")
+    if not (name and equals):
+        raise UsageError(f"--capacity {text}", expected="TIER=SIZE such as nvme=2TB", found=repr(text))
+    return name, parse_bytes(size)
+
+
+def _written_per_day(profile: Profile) -> float | None:
+    first = profile.traces[0] if profile.traces else None
+    if first is None or first.duration <= 0:
+        return None
+    return first.bytes_written / first.duration * 86400
+
+
+def _costs(dataset: DatasetProfile, shape: tuple[int, int] | None) -> Costs:
+    from tiering.serve.calibrate import calibrate
+    from tiering.store.open import open_store
+
+    with talk().status("Measuring this processor"):
+        return calibrate(open_store(dataset.root).files(), shape)
 
 
 def _profile(path: Path) -> Profile:
@@ -112,41 +186,3 @@ def _profile(path: Path) -> Profile:
             action="Check the path.",
         )
     return read_profile(path)
-
-
-def _show(found: Recommendation) -> None:
-    console = out()
-    # Nine columns need more than the 80 that a pipe is taken to have; a figure cut short would be a wrong one.
-    console.width = max(console.width, WIDTH)
-    console.print(f"Workload: {found.workload}", markup=False)
-    shown = table("", "tier", "format", "cache", "first epoch", "later", "samples/s", "speed-up", "USD/month")
-    for column in shown.columns[1:4]:
-        column.justify = "left"
-    rows = [("->", found.choice), *(("", option) for option in found.alternatives), ("now", found.baseline)]
-    for mark, option in rows:
-        codec = "" if option.codec == "none" else f" + {option.codec}"
-        shown.add_row(
-            mark,
-            option.tier,
-            option.format + codec,
-            option.cache,
-            format_seconds(option.first_epoch_s),
-            format_seconds(option.steady_epoch_s),
-            f"{option.samples_per_s:,.3g}" if option.samples_per_s < 100 else f"{option.samples_per_s:,.0f}",
-            f"{option.speedup:,.3g} x" if option.speedup < 100 else f"{option.speedup:,.0f} x",
-            f"{option.monthly_usd:,.2f}",
-        )
-    console.print(shown)
-    for line in ("", found.choice.reason, f"Chosen by: {found.criterion}."):
-        console.print(line, markup=False, soft_wrap=True)
-    for line in found.notes:
-        note(f"Note: {line}")
-
-
-def _show_next(choice: Option, root: str) -> None:
-    if choice.format == "folder":
-        return
-    codec = f" --codec {choice.codec}" if choice.codec != "none" else ""
-    name = Path(root).name or "dataset"
-    target = f"{name}.{choice.format}"
-    note(f"Next: tiering convert {quote(root)} {quote(target)} --to {choice.format}{codec}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from tiering.cli.output import note, talk
 from tiering.errors import UsageError
+from tiering.machine import half_of_memory
 from tiering.units import format_bytes, parse_bytes, parse_count
 
 
@@ -58,9 +58,8 @@ def report(
 
     if output.exists() and not force:
         raise UsageError(str(output), expected="no such file", found="one", action="Replace it with --force.")
-    half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     given = Assumptions(
-        ram=parse_bytes(ram) if ram is not None else half,
+        ram=parse_bytes(ram) if ram is not None else half_of_memory(),
         epochs=parse_count(epochs),
         tier=tier,
         hour_usd=hour_price,

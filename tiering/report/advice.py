@@ -9,7 +9,7 @@ from tiering.dataset.profile import DatasetProfile
 from tiering.errors import UsageError
 from tiering.tiers.catalog import Tier, load_catalog
 from tiering.tiers.options import Option, Recommendation
-from tiering.tiers.recommend import HOUR_USD, recommend
+from tiering.tiers.recommend import HOUR_USD, Job, recommend
 from tiering.units import format_bytes, format_count, format_seconds
 from tiering.workload.model import Verdict
 
@@ -51,7 +51,16 @@ class Advice:
 
 
 #: Headings of Row.cells and of Advice.what_if.
-COLUMNS = ("first epoch", "later epochs", "samples/s", "bottleneck", "cache hits", "speed-up", "USD/month")
+COLUMNS = (
+    "first epoch",
+    "later epochs",
+    "samples/s",
+    "bottleneck",
+    "cache hits",
+    "speed-up",
+    "USD/month",
+    "pays back after",
+)
 WHAT_IF = ("assumption", "what would be chosen", "later epochs", "USD/month")
 
 
@@ -80,11 +89,11 @@ def advise(dataset: DatasetProfile, verdict: Verdict | None, given: Assumptions)
         summary=f"{_name(found.choice)}: {format_seconds(found.choice.steady_epoch_s)} an epoch, "
         f"{_times(found.choice.speedup)} over the plain files as they lie now, "
         f"for {found.choice.monthly_usd:,.2f} USD a month.",
-        reason=found.choice.reason,
+        reason=f"{found.choice.reason} {found.conversion} {found.doing_nothing}",
         criterion=found.criterion,
         rows=tuple(_row(mark, option) for mark, option in options),
         what_if=tuple(_case(title, dataset, verdict, catalog, each) for title, catalog, each in cases),
-        notes=found.notes,
+        notes=(*(f"Left out: {line}" for line in found.dropped), *found.notes),
     )
 
 
@@ -96,7 +105,7 @@ def _run(
         verdict=verdict,
         tiers=tiers,
         ram=given.ram,
-        epochs=given.epochs,
+        job=Job(epochs=given.epochs),
         current=given.tier,
         hour_usd=given.hour_usd,
     )
@@ -121,6 +130,7 @@ def _row(mark: str, option: Option) -> Row:
         f"{100 * option.hit_ratio:.0f} %",
         _times(option.speedup),
         f"{option.monthly_usd:,.2f}",
+        "-" if option.pays_back_epochs is None or not option.move_s else f"{option.pays_back_epochs:,.1f} epochs",
     )
     return Row(mark, _name(option), cells, option.monthly_usd, option.steady_epoch_s, option.on_frontier, option.reason)
 

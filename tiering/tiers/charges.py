@@ -14,7 +14,6 @@ A read's size is the file's mean. Writes are taken to be buffered: they wait for
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import polars as pl
@@ -22,9 +21,6 @@ import polars as pl
 from tiering.tiers.catalog import RANDOM_READ, Tier
 from tiering.tiers.predict import PAGE
 from tiering.tiers.problem import Floats
-
-#: s of a month: 365.25 days / 12.
-MONTH: Final = 365.25 / 12 * 86400
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from tiering.errors import UsageError
 from tiering.tiers.assign import assign
 from tiering.tiers.bundles import By, bundle
 from tiering.tiers.catalog import Tier, load_catalog
-from tiering.tiers.charges import MONTH, Terms, charges, occupied
+from tiering.tiers.charges import Terms, charges, occupied
 from tiering.tiers.dual import GROUPS
 from tiering.tiers.exact import shortage
+from tiering.tiers.predict import MONTH
 from tiering.tiers.problem import Problem, excess, loads
 from tiering.tiers.recommend import HOUR_USD
 from tiering.trace.heat import Heat

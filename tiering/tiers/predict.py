@@ -1,74 +1,46 @@
 """The performance model: how long an epoch takes, and what it costs, for a tier, a format, a codec and a cache.
 
-A sample takes the device's time and the processor's time for one consumer of encoded bytes:
+Reading ahead makes a pipeline of an epoch. Its stages work at the same time, and the slowest sets the pace:
 
-    LMDB, Zarr without codec   max(device, 1.3 us + bytes / 14 GB/s)    announced ahead, so both overlap
-    Zarr on an object store    max(device, 12 us + bytes / 1.3 GB/s)    the same, but nothing can be mapped
-    Zarr with zstd             latency + device + bytes / 1 GB/s        a chunk is read, then decoded
-    folder                     max(device, (open + device) / overlap + 12 us + bytes / 1.3 GB/s)
+    device          s of the storage for all samples that no cache answers (tiering.tiers.footprint)
+    open latency    opens x open_cost / opens in flight, and telling the kernel of each file
+    CPU copy        reading, by the threads that do it
+    decoding        the same where most of it is decoding; both also as all work on all cores
+    training job    samples / samples_per_s
 
-device is Tier.read_seconds / 0.86, the share that announced reads reach. Opens overlap 1.1 times on a local disk,
-8 times on a network, where that many workers wait at once.
-
-The constants are fitted to one machine (2 cores of AMD EPYC, ext4 on a virtual disk, 20,000 JPEGs of 110 KB):
-folders there ran at 1,979 to 2,186 samples/s cold and 8,500 to 12,000 warm, LMDB at 9,840 announced and 109,047 warm.
-Its ratios carry over to other machines better than its absolute figures do.
+docs/recommending.md has every formula with its units, and what was measured.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 from tiering.tiers.catalog import Tier
+from tiering.tiers.costs import Costs, class_costs
+from tiering.tiers.data import Data
+from tiering.tiers.footprint import PAGE, Format, stored_bytes
+from tiering.tiers.stages import Bottleneck, Loading, Stages, Way, blended, slowest
 
-Format = Literal["folder", "lmdb", "zarr"]
-Codec = Literal["none", "zstd"]
-Bottleneck = Literal["device", "open latency", "CPU copy"]
+__all__ = [
+    "MONTH",
+    "PAGE",
+    "CachePlan",
+    "Codec",
+    "Data",
+    "Format",
+    "Loading",
+    "Prediction",
+    "hit_ratio",
+    "predict",
+    "stored_bytes",
+]
 
-#: Share of the device's random-read bandwidth that announced reads reach: 1,078 of 1,247 MB/s.
-ANNOUNCED: Final = 0.86
-#: Samples/s gained by two loader workers on a local disk: 2,186 / 1,979.
-LOCAL_OVERLAP: Final = 1.1
-#: Loader workers that wait for a network at the same time; a usual setting, not a measurement.
-NETWORK_WORKERS: Final = 8
-#: s and B/s of a warm open, read and close: 12 us, and what 8,500 to 12,000 samples/s of 110 KB leave for the bytes.
-FILE_SECONDS: Final = 12e-6
-FILE_COPY: Final = 1.3e9
-#: s and B/s of a view of a warm map: 1.3 us, and 109,047 samples/s of 110 KB.
-VIEW_SECONDS: Final = 1.3e-6
-VIEW_COPY: Final = 14e9
-#: s and B/s of a sample out of the cache's slab: 4 us, and a copy.
-CACHE_SECONDS: Final = 4e-6
-CACHE_COPY: Final = 12e9
-#: Bytes left by zstd of uncompressed pictures, and B/s of decoding: assumptions; `tiering convert` measures a sample.
-ZSTD_RATIO: Final = 0.6
-ZSTD_DECODE: Final = 1e9
-#: Bytes of a Zarr chunk, which is decoded whole.
-CHUNK: Final = 1 << 18
-#: File systems and LMDB's overflow values occupy whole pages.
-PAGE: Final = 4096
-#: Header of an LMDB value's first overflow page, bytes; smaller values share pages.
-_LMDB_HEADER, _LMDB_INLINE = 16, 2030
+Codec = str
 
-
-@dataclass(frozen=True, slots=True)
-class Data:
-    """A dataset as the model sees it: how many samples, how many bytes in all. Raises ValueError below 1."""
-
-    samples: int
-    bytes: int
-
-    def __post_init__(self) -> None:
-        if self.samples < 1 or self.bytes < 1:
-            message = f"data: expected at least 1 sample and 1 byte, found {self.samples} and {self.bytes}"
-            raise ValueError(message)
-
-    @property
-    def mean(self) -> float:
-        """B of a mean sample."""
-        return self.bytes / self.samples
+#: s of a month: 365.25 days / 12.
+MONTH: Final = 365.25 / 12 * 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +64,7 @@ class CachePlan:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the model expects. Times are s, of one consumer of encoded bytes."""
+    """What the model expects. Times are s."""
 
     first_epoch_s: float = field(metadata={"doc": "cold: nothing cached, and caches being filled"})
     steady_epoch_s: float
@@ -101,8 +73,12 @@ class Prediction:
     bottleneck: Bottleneck = field(metadata={"doc": "of the steady epoch"})
     hit_ratio: float = field(metadata={"doc": "share of samples that a cache answers in a steady epoch"})
     monthly_usd: float = field(
-        metadata={"doc": "one month of storage, cache included, and the requests and retrievals of one run"}
+        metadata={"doc": "one month of storage, cache included, and the requests and retrievals of a run's month"}
     )
+    stall_fraction: float | None = field(
+        metadata={"doc": "share of a steady epoch that the training job waits; None without its rate"}
+    )
+    stages: Stages = field(metadata={"doc": "s of a steady epoch that each stage alone would take"})
 
 
 def hit_ratio(cache_bytes: float, dataset_bytes: float, *, fill_once: bool = True) -> float:
@@ -122,19 +98,6 @@ def hit_ratio(cache_bytes: float, dataset_bytes: float, *, fill_once: bool = Tru
     return max(0.0, share + (1 - share) * math.log1p(-share))
 
 
-def stored_bytes(data: Data, store_format: Format, codec: Codec = "none", *, pages: bool = True) -> int:
-    """Return B that a dataset occupies in a format. pages: on a file system, where small files fill whole pages."""
-    mean = data.mean
-    if store_format == "zarr":
-        return math.ceil(data.bytes * (ZSTD_RATIO if codec == "zstd" else 1.0))
-    if store_format == "lmdb" and mean + _LMDB_HEADER > _LMDB_INLINE:
-        mean += _LMDB_HEADER
-    elif store_format == "lmdb":
-        return math.ceil(data.samples * (mean + _LMDB_HEADER))
-    # Sizes spread over many pages, so the last page of each is on average half full; below one page it is that page.
-    return data.samples * math.ceil(max(PAGE, mean + PAGE / 2)) if pages else data.bytes
-
-
 def predict(
     data: Data,
     tier: Tier,
@@ -143,87 +106,66 @@ def predict(
     cache: CachePlan | None = None,
     *,
     epochs: int = 100,
+    loading: Loading | None = None,
+    costs: Costs | None = None,
 ) -> Prediction:
     """Predict the epochs and the bill of a dataset on a tier, in a format, behind a cache.
 
-    epochs: of the one run a month whose requests and retrievals are billed. Raises ValueError below 1 epoch.
+    epochs: of the one run a month whose requests and retrievals are billed. loading: how training takes samples, as
+    encoded bytes unless told. costs: the processor's times, by default class figures.
+    Raises ValueError below 1 epoch, and for pixels of a dataset whose images have no one shape.
     More bandwidth never makes an epoch slower, more bytes never faster, and a larger cache never makes a steady epoch
     slower: a cache slower than what it stands before is taken to be bypassed. Filling it may lengthen the first.
     """
     if epochs < 1:
         message = f"epochs: expected at least 1, found {epochs}"
         raise ValueError(message)
-    plan = cache or CachePlan()
-    stored = stored_bytes(data, store_format, codec, pages=tier.access != "object")
+    if store_format == "pixels" and not data.row_bytes:
+        message = "pixels: expected images of one shape, or a resize to one"
+        raise ValueError(message)
+    plan, how, price = cache or CachePlan(), loading or Loading(), costs or class_costs(data)
+    way = Way(data, tier, store_format, codec, how, price)
+    stored = stored_bytes(data, store_format, codec, pages=tier.access != "object", costs=price)
     # tiering's cache holds samples as they are served; the page cache holds pages of the store as it is on disk.
-    ram_share = hit_ratio(plan.ram, data.bytes if plan.fill_once else stored, fill_once=plan.fill_once)
-    local_share = min(1.0 - ram_share, plan.local / data.bytes)
+    served = data.samples * data.row_bytes if store_format == "pixels" else data.bytes
+    kept = plan.ram * (how.nodes if plan.fill_once else 1)
+    ram_share = hit_ratio(kept, served if plan.fill_once else stored, fill_once=plan.fill_once)
+    local_share = min(1.0 - ram_share, plan.local * how.nodes / served)
     miss_share = max(0.0, 1.0 - ram_share - local_share)
+    page_cache = 0 if plan.fill_once else plan.ram
 
-    origin = _origin(data.mean, tier, store_format, codec)
-    local = origin
+    cold = way.stages(miss=1.0, cached=0.0, page_cache=page_cache, first=True)
+    first = way.piped(cold, page_cache)
+    in_slab = ram_share if plan.fill_once else 0.0
+    steady_stages = way.stages(miss=1 - ram_share, cached=in_slab, page_cache=page_cache)
     if plan.local_tier is not None:
-        local = min(origin, _cached_locally(data.mean, plan.local_tier))
-    in_ram = min(local, _cached_in_ram(data.mean, store_format, codec, fill_once=plan.fill_once))
-    parts = ((ram_share, in_ram), (local_share, local), (miss_share, origin))
-    steady = data.samples * sum(share * cost[0] for share, cost in parts)
-    first = data.samples * origin[0]
-    if plan.local_tier is not None:
-        first = max(first, min(data.bytes, plan.local) / plan.local_tier.write_bandwidth)
+        used = way.stages(miss=miss_share, cached=in_slab + local_share, page_cache=page_cache, local=local_share)
+        used["device"] += local_share * data.samples * plan.local_tier.read_seconds(served / data.samples) / how.nodes
+        steady_stages = blended(steady_stages, used)
+        first = max(first, min(served / how.nodes, plan.local) / plan.local_tier.write_bandwidth)
+    if how.samples_per_s is not None:
+        steady_stages["training job"] = data.samples / how.samples_per_s
+        first = max(first, steady_stages["training job"])
+    steady = max(steady_stages.values())
+    if steady != steady_stages.get("training job"):
+        steady += price.start_s
+    first = max(first, steady)
 
     reads = data.samples * (1 + (epochs - 1) * miss_share)
-    dollars = stored / 1e9 * tier.price + reads / 1000 * tier.request_price
-    dollars += reads * data.mean / 1e9 * tier.retrieval_price
+    access = reads / 1000 * tier.request_price + reads * (stored / data.samples) / 1e9 * tier.retrieval_price
+    # Of a run that takes longer than a month, a month's part.
+    dollars = stored / 1e9 * tier.price + access * min(1.0, MONTH / (first + (epochs - 1) * steady))
     if plan.local_tier is not None:
-        dollars += min(data.bytes, plan.local) / 1e9 * plan.local_tier.price
+        dollars += min(served, plan.local * how.nodes) / 1e9 * plan.local_tier.price
+    job = steady_stages.get("training job")
     return Prediction(
         first_epoch_s=first,
         steady_epoch_s=steady,
         samples_per_s=data.samples / steady,
         bytes_per_s=data.bytes / steady,
-        bottleneck=max(parts, key=lambda part: part[0] * part[1][0])[1][1],
+        bottleneck=slowest(steady_stages),
         hit_ratio=1.0 - miss_share,
         monthly_usd=dollars,
+        stall_fraction=None if job is None else 1 - job / steady,
+        stages={**steady_stages},
     )
-
-
-#: s of one sample, and what most of it is.
-_Cost = tuple[float, Bottleneck]
-
-
-def _origin(size: float, tier: Tier, store_format: Format, codec: Codec) -> _Cost:
-    """Return the cost of one cold sample of `size` bytes, read where the dataset lies."""
-    device, copy = tier.read_seconds(size) / ANNOUNCED, FILE_SECONDS + size / FILE_COPY
-    if store_format == "folder":
-        overlap = NETWORK_WORKERS if tier.network else LOCAL_OVERLAP
-        serial = (tier.open_cost + device) / overlap + copy
-        parts: tuple[_Cost, ...] = (
-            (tier.open_cost / overlap, "open latency"),
-            (device / overlap, "device"),
-            (copy, "CPU copy"),
-        )
-        return (device, "device") if device >= serial else (serial, max(parts)[1])
-    if codec == "zstd":
-        chunks = max(size, CHUNK)
-        fetch = tier.read_latency_p50 + tier.read_seconds(chunks * ZSTD_RATIO)
-        decode = VIEW_SECONDS + chunks / ZSTD_DECODE
-        return fetch + decode, "device" if fetch >= decode else "CPU copy"
-    # What comes over a socket is copied like a file; what is mapped is not.
-    view = copy if tier.access == "object" else VIEW_SECONDS + size / VIEW_COPY
-    return (device, "device") if device >= view else (view, "CPU copy")
-
-
-def _cached_locally(size: float, tier: Tier) -> _Cost:
-    """Return the cost of one sample from a cache on a local disk, its reads announced like a store's."""
-    device, copy = tier.read_seconds(size) / ANNOUNCED, CACHE_SECONDS + size / CACHE_COPY
-    return (device, "device") if device >= copy else (copy, "CPU copy")
-
-
-def _cached_in_ram(size: float, store_format: Format, codec: Codec, *, fill_once: bool) -> _Cost:
-    """Return the cost of one sample in memory: in the cache's slab, or as files and maps in the page cache."""
-    if fill_once:
-        return CACHE_SECONDS + size / CACHE_COPY, "CPU copy"
-    if store_format == "folder":
-        return FILE_SECONDS + size / FILE_COPY, "CPU copy"
-    decode = max(size, CHUNK) / ZSTD_DECODE if codec == "zstd" else size / VIEW_COPY
-    return VIEW_SECONDS + decode, "CPU copy"

@@ -1,32 +1,73 @@
-"""What to do about a dataset: enumerate tiers, formats and caches, predict each, rank them, and say why."""
+"""What to do about a dataset: enumerate tiers, formats and caches, predict each, keep the limits, rank, and say why."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from tiering.errors import UsageError
-from tiering.tiers.candidates import for_one_pass, for_training, for_writes
-from tiering.tiers.catalog import Tier, load_catalog
-from tiering.tiers.options import Option, Recommendation, describe
-from tiering.tiers.predict import CachePlan, Codec, Data, stored_bytes
-from tiering.tiers.wording import reason_for_one_pass, reason_for_training, reason_for_writes
+from tiering.machine import usable_cores
+from tiering.tiers.asks import asks_of, in_words
+from tiering.tiers.candidates import for_one_pass, for_training, for_writes, left_out
+from tiering.tiers.catalog import Tier, find_tier, load_catalog
+from tiering.tiers.choice import HOUR_USD, choose, others, pareto, total_usd
+from tiering.tiers.costs import Costs, class_costs
+from tiering.tiers.data import Data, data_of
+from tiering.tiers.limits import NO_LIMITS, Limits, resized, within
+from tiering.tiers.options import Option, Recommendation, Setting, describe
+from tiering.tiers.predict import CachePlan, Loading, predict, stored_bytes
+from tiering.tiers.wording import (
+    checkpoint_advice,
+    conversion,
+    long_run,
+    reason_for_one_pass,
+    reason_for_training,
+    reason_for_writes,
+    sureness,
+)
 from tiering.units import format_bytes, format_count
 
 if TYPE_CHECKING:
     from tiering.dataset.profile import DatasetProfile
     from tiering.workload.model import Verdict
 
-#: USD that an hour of waiting costs unless told: about one rented training GPU.
-HOUR_USD: Final = 2.0
-#: Differences in total cost below 1 USD or 5 % are not worth waiting for: then the faster option is taken.
-SLACK_USD: Final = 1.0
-SLACK_SHARE: Final = 0.05
-#: Options beside the chosen one that are worth a reader's time.
-SHOWN: Final = 8
-#: Formats that hold pixels as they are, and therefore compress; JPEG, PNG, WebP and the like do not.
-_RAW: Final = frozenset({"BMP", "TIFF", "PPM", "PGM", "PNM", "TGA"})
+__all__ = ["HOUR_USD", "Job", "pareto", "recommend", "total_usd"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The training that a recommendation is for. Raises UsageError for impossible numbers.
+
+    epochs: passes of one run, at least 1, one run a month. decode: its loader turns images into pixels on the
+    processor; otherwise it takes them encoded. resize: (height, width) that it brings them to, with which pixels can
+    be stored. threads: of each node's loader, by default this machine's cores. nodes: that share each epoch.
+    samples_per_s: what it takes on all nodes when it never waits. checkpoint_bytes, checkpoint_every: B of a
+    checkpoint, and epochs from one to the next. written_per_day: B, for workloads that write.
+    """
+
+    epochs: int = 100
+    decode: bool = True
+    resize: tuple[int, int] | None = None
+    threads: int = field(default_factory=usable_cores)
+    nodes: int = 1
+    samples_per_s: float | None = None
+    checkpoint_bytes: int | None = None
+    checkpoint_every: int = 1
+    written_per_day: float | None = None
+
+    def __post_init__(self) -> None:
+        least = (("epochs", self.epochs), ("threads", self.threads), ("nodes", self.nodes))
+        for name, value in (*least, ("checkpoint every", self.checkpoint_every)):
+            if value < 1:
+                raise UsageError(name, expected="at least 1", found=str(value))
+        if self.samples_per_s is not None and not 0 < self.samples_per_s < float("inf"):
+            raise UsageError("samples per second", expected="above 0", found=f"{self.samples_per_s:g}")
+
+    @property
+    def written(self) -> int:
+        """B of all checkpoints of a run."""
+        return (self.checkpoint_bytes or 0) * (self.epochs // self.checkpoint_every)
 
 
 def recommend(
@@ -35,33 +76,31 @@ def recommend(
     verdict: Verdict | None = None,
     tiers: Sequence[Tier] | None = None,
     ram: int | None = None,
-    epochs: int = 100,
+    job: Job | None = None,
+    limits: Limits = NO_LIMITS,
     current: str | None = None,
     hour_usd: float = HOUR_USD,
+    costs: Costs | None = None,
 ) -> Recommendation:
     """Recommend where and how to keep a dataset.
 
     verdict: the workload that a trace showed; without one, training is assumed. tiers: the catalog, by default the
-    shipped one. ram: B of memory that the training host has for caching and has paid for; none by default.
-    epochs: passes of one run, at least 1, one run a month. current: name of the tier where the dataset lies now, by
-    default the first local one that holds it. hour_usd: USD that an hour of waiting for data costs, at least 0.
-    Raises UsageError for a tier that the catalog lacks, for anything below those limits, for an empty dataset and
-    where no tier can hold the dataset.
+    shipped one. ram: B of memory that each training host has for caching and has paid for; none by default.
+    job: the training; limits: what may not be broken. current: name of the tier where the dataset lies now, by default
+    the first local one that holds it. hour_usd: USD that an hour of waiting for data costs, at least 0. costs: of this
+    processor for these images (tiering.serve.calibrate), by default class figures.
+    Raises UsageError for a tier that the catalog lacks, for anything below those limits, for an empty dataset, where
+    no tier can hold the dataset, and where nothing keeps the limits.
     """
-    catalog = tuple(load_catalog() if tiers is None else tiers)
-    memory = _checked(profile, ram, epochs, hour_usd)
-    data = Data(profile.files, profile.bytes)
+    job = job or Job()
+    catalog = resized(tuple(load_catalog() if tiers is None else tiers), limits)
+    memory = _checked(profile, ram, hour_usd, job, limits)
+    data = data_of(profile, job.resize)
     workload = "re-read-heavy" if verdict is None else verdict.workload
+    trains = workload not in {"write-heavy", "read-once"}
     home = _current(catalog, data, current)
-    codec: Codec = "zstd" if _mostly_raw(profile) else "none"
-    notes = [*_notes(verdict, home, memory, codec, named=current is not None)]
-    passes = 1 if workload in {"write-heavy", "read-once"} else epochs
-    if workload == "write-heavy":
-        options = [*for_writes(catalog, data)]
-    elif workload == "read-once":
-        options = [*for_one_pass(catalog, data)]
-    else:
-        options = [*for_training(catalog, data, memory, codec, epochs)]
+    setting = _setting(data, job, trains, costs)
+    options = [*_candidates(workload, catalog, data, memory, setting, job)]
     if not options:
         raise UsageError(
             profile.root,
@@ -69,111 +108,103 @@ def recommend(
             found=f"{format_bytes(profile.bytes)}, more than any",
             action="Give one with enough capacity: --catalog FILE",
         )
-    at_home = CachePlan(ram=memory if passes > 1 and home.access != "object" else 0)
-    baseline = describe(data, home, "folder", "none", at_home, passes)
-    compared = [option.compared_with(baseline, passes) for option in options]
-    front = pareto(compared, passes)
-    compared = [option.on_front(option in front) for option in compared]
-    choice, criterion = _choose(compared, workload, home, passes, hour_usd)
-    explain = partial(_reason, workload=workload, catalog=catalog)
+    at_home = CachePlan(ram=memory if trains and home.access != "object" else 0)
+    baseline = describe(data, home, "folder", "none", at_home, setting)
+    reading_s, reading_usd = _reading(data, home, setting)
+    passes = setting.epochs
+    compared = [option.compared_with(baseline, passes, reading_s, reading_usd) for option in options]
+    kept, said = within(compared, limits)
+    front = pareto(kept, passes)
+    kept = [option.on_front(option in front) for option in kept]
+    choice, criterion = choose(kept, workload, home.name, passes, hour_usd)
+    choice = _explained(choice, workload, catalog, job)
+    stay = baseline.because(f"As it is now: plain files on {home.title}.")
+    target = limits.max_epoch_s
+    kind, where = ("folder", home) if choice.format == "pixels" else (choice.format, find_tier(catalog, choice.tier))
+    asks = asks_of(data, catalog, where or home, kind, memory, setting, target_s=target, written=job.written)
+    advice = [*checkpoint_advice(choice, catalog, job.checkpoint_bytes, job.checkpoint_every)] if trains else []
     return Recommendation(
-        choice=choice.because(explain(choice)),
-        alternatives=tuple(option.because(explain(option)) for option in _others(compared, choice, passes, hour_usd)),
-        baseline=baseline.because(f"As it is now: plain files on {home.title}."),
+        choice=choice,
+        alternatives=tuple(
+            _explained(option, workload, catalog, job) for option in others(kept, choice, passes, hour_usd)
+        ),
+        baseline=stay,
         workload=workload,
+        confidence=None if verdict is None else verdict.probability,
         epochs=passes,
         criterion=criterion,
-        notes=tuple(notes),
-    )
-
-
-def pareto(options: Sequence[Option], epochs: int) -> list[Option]:
-    """Return the options that no other beats in both the month's bill and the time of a run, cheapest first."""
-    front: list[Option] = []
-    for option in sorted(options, key=lambda option: (option.monthly_usd, option.run_s(epochs))):
-        if not front or option.run_s(epochs) < front[-1].run_s(epochs):
-            front.append(option)
-    return front
-
-
-def total_usd(option: Option, epochs: int, hour_usd: float) -> float:
-    """Return USD of a month with one run of so many epochs: the bill, and the hours of waiting for data.
-
-    The waiting counts the time to get there, packing or copying, as well.
-    """
-    return option.monthly_usd + (option.move_s + option.run_s(epochs)) / 3600 * hour_usd
-
-
-def _checked(profile: DatasetProfile, ram: int | None, epochs: int, hour_usd: float) -> int:
-    if profile.files < 1 or profile.bytes < 1:
-        found = f"{format_count(profile.files)} images of {format_bytes(profile.bytes)} in all"
-        raise UsageError(profile.root, expected="a dataset with images", found=found)
-    limits = (("ram", ram or 0, 0), ("epochs", epochs, 1), ("hour price", hour_usd, 0))
-    for name, value, least in limits:
-        if not least <= value < float("inf"):
-            raise UsageError(name, expected=f"at least {least}", found=str(value))
-    return ram or 0
-
-
-def _reason(option: Option, workload: str, catalog: Sequence[Tier]) -> str:
-    if workload == "write-heavy":
-        return reason_for_writes(option, catalog)
-    return reason_for_one_pass(option) if workload == "read-once" else reason_for_training(option)
-
-
-def _choose(options: Sequence[Option], workload: str, home: Tier, epochs: int, hour_usd: float) -> tuple[Option, str]:
-    """Return the choice, and its criterion in words."""
-    if workload == "write-heavy":
-        cheapest = min(options, key=lambda option: (option.monthly_usd, option.steady_epoch_s))
-        return cheapest, "the cheapest month among file systems, with a write-back device where the tier is slow"
-    stay = next((option for option in options if option.tier == home.name), None)
-    if workload == "read-once" and stay is not None:
-        return stay, "where it lies: to move it would read it as often as the one pass does"
-    return _lowest_total(options, epochs, hour_usd), (
-        f"lowest total of a month with one run of {format_count(epochs)} epoch{'s' if epochs > 1 else ''}: storage, "
-        f"requests, and waiting for data, packing included, at {hour_usd:.2f} USD an hour; "
-        f"where totals differ by less than {SLACK_USD:.0f} USD or {100 * SLACK_SHARE:.0f} %, the fastest"
-    )
-
-
-def _lowest_total(options: Sequence[Option], epochs: int, hour_usd: float) -> Option:
-    lowest = min(total_usd(option, epochs, hour_usd) for option in options)
-    limit = lowest + max(SLACK_USD, SLACK_SHARE * lowest)
-    near = [option for option in options if total_usd(option, epochs, hour_usd) <= limit]
-    fastest = min(option.run_s(epochs) for option in near)
-    # Within a hundredth of the fastest nobody feels it: then the simplest, and of equals the cheapest.
-    ties = [option for option in near if option.run_s(epochs) <= fastest * 1.01]
-    order = ("folder", "lmdb", "zarr")
-    return min(
-        ties,
-        key=lambda option: (
-            option.cache_ram + option.cache_local > 0,
-            order.index(option.format),
-            round(option.monthly_usd, 2),
-            option.run_s(epochs),
+        doing_nothing=_doing_nothing(stay, passes, hour_usd),
+        conversion=conversion(choice, passes),
+        dropped=(*left_out(catalog, data), *said) if trains else tuple(said),
+        asks=asks,
+        notes=(
+            *sureness(verdict),
+            *advice,
+            *(in_words(asks, passes) if trains else ()),
+            *long_run(choice, passes, job.nodes),
+            *_notes(home, memory, setting, data, job, named=current is not None, trains=trains),
         ),
     )
 
 
-def _others(options: Sequence[Option], choice: Option, epochs: int, hour_usd: float) -> list[Option]:
-    """Return the rest of the front and each other tier's best, by total cost: at most SHOWN."""
-    kept: list[Option] = []
-    for option in sorted(options, key=lambda option: total_usd(option, epochs, hour_usd)):
-        same_tier = [other for other in (choice, *kept) if other.tier == option.tier]
-        # What costs the same as a better option of its tier is on the front by a cent, and says nothing new.
-        new = all(abs(other.monthly_usd - option.monthly_usd) > 0.02 * other.monthly_usd for other in same_tier)
-        if option != choice and (not same_tier or (option.on_frontier and new)):
-            kept.append(option)
-    return kept[:SHOWN]
+def _candidates(
+    workload: str, catalog: Sequence[Tier], data: Data, ram: int, setting: Setting, job: Job
+) -> Iterator[Option]:
+    if workload == "write-heavy":
+        return for_writes(catalog, data, setting, job.written_per_day)
+    return (
+        for_one_pass(catalog, data, setting) if workload == "read-once" else for_training(catalog, data, ram, setting)
+    )
+
+
+def _setting(data: Data, job: Job, trains: bool, costs: Costs | None) -> Setting:
+    loading = Loading(
+        decode=job.decode and trains,
+        threads=job.threads,
+        samples_per_s=job.samples_per_s if trains else None,
+        nodes=job.nodes if trains else 1,
+    )
+    return Setting(job.epochs if trains else 1, loading, costs or class_costs(data))
+
+
+def _reading(data: Data, home: Tier, setting: Setting) -> tuple[float, float]:
+    """Return s and USD of reading the whole dataset once where it lies, by all nodes and undecoded."""
+    plain = replace(setting.loading, decode=False, samples_per_s=None)
+    found = predict(data, home, "folder", epochs=1, loading=plain, costs=setting.costs)
+    dollars = data.samples / 1000 * home.request_price + data.bytes / 1e9 * home.retrieval_price
+    return found.first_epoch_s, dollars
+
+
+def _checked(profile: DatasetProfile, ram: int | None, hour_usd: float, job: Job, limits: Limits) -> int:
+    if profile.files < 1 or profile.bytes < 1:
+        found = f"{format_count(profile.files)} images of {format_bytes(profile.bytes)} in all"
+        raise UsageError(profile.root, expected="a dataset with images", found=found)
+    for name, value in (("ram", ram or 0), ("hour price", hour_usd)):
+        if not 0 <= value < float("inf"):
+            raise UsageError(name, expected="at least 0", found=str(value))
+    if limits.gpu_utilisation is not None and job.samples_per_s is None:
+        raise UsageError(
+            "--gpu-utilisation",
+            expected="the rate of the job beside it",
+            found="none",
+            action="Give --samples-per-second.",
+        )
+    return ram or 0
+
+
+def _explained(option: Option, workload: str, catalog: Sequence[Tier], job: Job) -> Option:
+    if workload == "write-heavy":
+        return option.because(reason_for_writes(option, catalog, job.written_per_day))
+    return option.because(reason_for_one_pass(option) if workload == "read-once" else reason_for_training(option))
 
 
 def _current(catalog: Sequence[Tier], data: Data, name: str | None) -> Tier:
     names = ", ".join(tier.name for tier in catalog)
     if name is not None:
-        for tier in catalog:
-            if tier.name == name:
-                return tier
-        raise UsageError("tier", expected=f"one of {names}", found=repr(name))
+        found = find_tier(tuple(catalog), name)
+        if found is None:
+            raise UsageError("tier", expected=f"one of {names}", found=repr(name))
+        return found
     lasting = [tier for tier in catalog if tier.access != "memory"]
     fitting = [tier for tier in lasting if tier.holds(stored_bytes(data, "folder"))] or lasting
     if not fitting:
@@ -181,28 +212,31 @@ def _current(catalog: Sequence[Tier], data: Data, name: str | None) -> Tier:
     return min(fitting, key=lambda tier: (tier.access == "object", tier.network))
 
 
-def _mostly_raw(profile: DatasetProfile) -> bool:
-    raw = sum(count for name, count in profile.formats.items() if name.upper() in _RAW)
-    return 2 * raw > sum(profile.formats.values())
+def _doing_nothing(stay: Option, epochs: int, hour_usd: float) -> str:
+    waiting = stay.run_s(epochs) / 3600
+    return (
+        f"Doing nothing costs {stay.monthly_usd:,.2f} USD a month for plain files on {stay.tier_title}, and "
+        f"{waiting:,.{0 if waiting >= 100 else 2}f} hours of a run of {epochs:,} epoch{'s' if epochs > 1 else ''}: "
+        f"{waiting * hour_usd:,.2f} USD at {hour_usd:.2f} USD an hour."
+    )
 
 
-def _notes(verdict: Verdict | None, home: Tier, ram: int, codec: Codec, *, named: bool) -> Iterator[str]:
-    if verdict is None:
-        yield "No trace was given: this is advice for training, which reads everything again every epoch."
-    elif verdict.workload in {"inconclusive", "mixed"}:
-        yield (
-            f"The trace is {verdict.workload}: this is advice for training, and holds only if the data is read again. "
-            "A longer trace would tell."
-        )
+def _notes(home: Tier, ram: int, setting: Setting, data: Data, job: Job, *, named: bool, trains: bool) -> Iterator[str]:
     if not named:
         yield f"The dataset is taken to lie on {home.title} now: --tier NAME says otherwise."
-    if verdict is None or verdict.workload not in {"write-heavy", "read-once"}:
+    if trains:
         yield (
             f"{format_bytes(ram)} of the host's memory cache data and are taken as paid for: --ram SIZE changes it."
             if ram
             else "No memory is counted as a cache: --ram SIZE adds some."
         )
         yield "Zarr without codec is predicted like LMDB, and listed only where LMDB cannot be."
-        if codec == "zstd":
+        if data.raw:
             yield "Most images are uncompressed: Zarr with zstd is taken to save 40 %; tiering convert measures it."
-    yield "Times are predictions for one consumer of encoded bytes, prices the catalog's: measure with tiering bench."
+        if job.decode:
+            threads = f"{job.threads} thread{'s' if job.threads > 1 else ''}"
+            yield f"Images are decoded by {threads}: --threads COUNT, or --encoded where the training does it itself."
+        if job.decode and not data.row_bytes:
+            yield "Images have many shapes: with --resize HxW, pixels of one shape are considered too."
+    measured = "measured here" if setting.costs.measured else "class figures (--calibrate measures them)"
+    yield f"Times are predictions, prices the catalog's, processor times {measured}: check them with tiering bench."

@@ -1,0 +1,199 @@
+"""Calibration: what this machine's processor takes to serve some images in each way, measured with the loader."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from tiering.convert.run import convert
+from tiering.dataset.pixels import PixelShape, to_pixels
+from tiering.machine import usable_cores
+from tiering.serve.loader import Loader
+from tiering.store.base import Sample, Store
+from tiering.store.open import open_store
+from tiering.store.pagecache import drop
+from tiering.tiers.costs import Coding, Costs, Work
+
+#: Codecs of pixels that are measured unless told.
+CODECS: Final = ("zstd", "blosc-lz4")
+#: Images and bytes of a sample: enough to be timed, little enough to be packed in a second.
+_MOST_IMAGES: Final = 4096
+_MOST_BYTES: Final = 32 << 20
+_BATCH: Final = 256
+#: Epochs of each measurement at least; short ones are repeated for so many s, for the quickest counts.
+_ROUNDS: Final = 4
+_LONG_ENOUGH: Final = 0.5
+_MOST_ROUNDS: Final = 50
+
+
+def calibrate(
+    images: Sequence[Path],
+    shape: tuple[int, int] | None = None,
+    *,
+    codecs: Sequence[str] = CODECS,
+    scratch: Path | None = None,
+    seed: int = 0,
+) -> Costs:
+    """Measure what serving images costs the processor, by packing a random sample of them and reading it warm.
+
+    images: files of the dataset, of which up to 4,096 or 32 MiB are copied; shape: (height, width) that they are
+    brought to as pixels, None to leave pixels out; scratch: where the copies lie meanwhile, by default the directory
+    for temporary files. Takes some ten seconds.
+    Raises DatasetError for images that cannot be decoded, OSError for files that cannot be read.
+    """
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="tiering-calibrate-") as name:
+        work = Path(name)
+        some = work / "images"
+        _copy_some(images, some, seed)
+        folder = open_store(some)
+        convert(some, work / "lmdb", "lmdb", on_error="skip")
+        packed = open_store(work / "lmdb")
+        start = min(_seconds(packed, 1, limit=1) for _ in range(_MOST_ROUNDS))
+        view = _work(packed, start, serial=1.0)
+        touch, fill = _first_time(work / "lmdb")
+        file = _work(folder, start)
+        told = _telling(folder)
+        decode, row, codings = Work(0.0), Work(0.0), {}
+        if shape is not None:
+            both = _work(packed, start, transform=_decoder(shape))
+            decode = Work(max(0.0, both.seconds - view.seconds), both.serial)
+            convert(some, work / "none", "zarr", resize=shape, codec="none", on_error="skip")
+            row = _work(open_store(work / "none"), start)
+            for codec in codecs:
+                convert(some, work / codec, "zarr", resize=shape, codec=codec, on_error="skip")
+                codings[codec] = _coding(work / codec, start)
+    codings = _held_alike(codings)
+    return Costs(
+        view=view,
+        file=file,
+        decode=decode,
+        row=row,
+        codings=codings,
+        start_s=start,
+        fill=fill,
+        touch=touch,
+        tell_file_s=told,
+        measured=True,
+    )
+
+
+def _copy_some(images: Sequence[Path], to: Path, seed: int) -> None:
+    to.mkdir()
+    drawn = np.random.default_rng(seed).permutation(len(images))[:_MOST_IMAGES]
+    copied = 0
+    for number, at in enumerate(drawn.tolist()):
+        path = images[at]
+        shutil.copyfile(path, to / f"{number:06d}{path.suffix}")
+        copied += path.stat().st_size
+        if copied >= _MOST_BYTES:
+            return
+
+
+def _decoder(shape: tuple[int, int]) -> Callable[[Sample], Any]:
+    wanted = PixelShape(*shape, 3)
+    return lambda sample: to_pixels(sample.image, sample.key, wanted, "crop")  # type: ignore[arg-type]
+
+
+def _work(store: Store, start: float, serial: float | None = None, **how: Any) -> Work:
+    """Time warm epochs on one thread and on all cores, and take the serial share from the two (Amdahl's law)."""
+    one = _each(store, 1, start, **how)
+    cores = usable_cores()
+    if serial is not None or cores == 1:
+        return Work(one, serial or 0.0)
+    many = _each(store, cores, start, **how)
+    share = (many / one - 1 / cores) / (1 - 1 / cores)
+    # Threads that fight for the lock may be slower than one.
+    return Work(one, min(3.0, max(0.0, share)))
+
+
+def _each(store: Store, threads: int, start: float, **how: Any) -> float:
+    _seconds(store, threads, **how)  # reads what is not yet in memory, and makes the maps
+    best, spent, rounds = math.inf, 0.0, 0
+    while rounds < _ROUNDS or (spent < _LONG_ENOUGH and rounds < _MOST_ROUNDS):
+        took = _seconds(store, threads, **how)
+        best, spent, rounds = min(best, took), spent + took, rounds + 1
+    # A scheduler that wakes threads late must not make a cost vanish.
+    return max(best / 2, best - start) / len(store)
+
+
+def _seconds(store: Store, threads: int, **how: Any) -> float:
+    """Time one epoch; a consumer of encoded images copies each once, as a decoder would read it."""
+    loader = Loader(store, _BATCH, num_threads=threads, **how)
+    encoded = "transform" not in how and (store.manifest.settings is None or store.manifest.settings.pixels is None)
+    scratch = bytearray(int(store.index.size.max()))
+    began = time.perf_counter()
+    for batch in loader:
+        if encoded:
+            for image in batch.images:
+                scratch[: len(image)] = image
+    return time.perf_counter() - began
+
+
+def _telling(folder: Store) -> float:
+    """Time announcing files that are not in memory: s for each, with the interpreter's lock held for much of it."""
+    took = []
+    for _ in range(_ROUNDS):
+        drop(folder.files())
+        began = time.perf_counter()
+        folder.announce(np.arange(len(folder)))
+        took.append(time.perf_counter() - began)
+    return min(took) / len(folder)
+
+
+def _held_alike(codings: dict[str, Coding]) -> dict[str, Coding]:
+    """Give codecs with chunks of many rows one cost of a row whose chunk is held: it does not depend on the codec."""
+    held = [coding.work for coding in codings.values() if coding.chunk > 1]
+    if not held:
+        return codings
+    least = min(held, key=lambda work: work.seconds)
+    return {name: replace(one, work=least) if one.chunk > 1 else one for name, one in codings.items()}
+
+
+def _first_time(path: Path) -> tuple[float, float]:
+    """Return s a byte for the faults of a new map, and of the kernel for bytes that are not in memory.
+
+    Both are processor time of the whole process, for to wait for the device costs none.
+    """
+    touched, filled = [], []
+    for _ in range(_ROUNDS):
+        store = open_store(path)
+        touched.append(_cpu(store) - _cpu(store))
+        store.close()
+        store = open_store(path)
+        drop(store.files())
+        filled.append(_cpu(store) - _cpu(store))
+        store.close()
+    size = store.manifest.image_bytes
+    touch = max(0.0, statistics.median(touched)) / size
+    return touch, max(0.0, statistics.median(filled) / size - touch)
+
+
+def _cpu(store: Store) -> float:
+    began = time.process_time()
+    _seconds(store, 1)
+    return time.process_time() - began
+
+
+def _coding(path: Path, start: float) -> Coding:
+    store = open_store(path)
+    row, rows = int(store.index.size.max()), store.block
+    stored = sum(shard.bytes for shard in store.manifest.shards)
+    work = _work(store, start)
+    store.close()
+    # What the first epoch takes beyond the later ones is the decoding of each chunk, where chunks stay decoded.
+    first = []
+    for _ in range(_ROUNDS):
+        store = open_store(path)
+        first.append(_cpu(store) - _cpu(store))
+        store.close()
+    chunks = -(-len(store) // rows)
+    return Coding(stored / (len(store) * row), work, max(0.0, statistics.median(first)) / chunks, rows)
