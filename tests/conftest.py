@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sysconfig
 from collections.abc import Callable
@@ -17,6 +18,13 @@ pytest_plugins = ["tests.s3"]
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 PROGRAM = Path(sysconfig.get_path("scripts")) / "tiering"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """Programs that tests start hear Ctrl-C, also where the tests run in the background and themselves do not."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
