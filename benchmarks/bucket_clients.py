@@ -23,7 +23,7 @@ from tests.s3 import BUCKET, s3_environment, s3_server
 
 SIZE = 110_000
 IN_FLIGHT = 32
-OBJECT = 64_000_000
+OBJECT = 4_000_000
 
 
 async def read(ask: Callable[[int], Awaitable[object]], ranges: int) -> tuple[float, float]:

@@ -22,10 +22,11 @@ import polars as pl
 from tiering.tiers.assign import assign, greedy
 from tiering.tiers.bundles import bundle
 from tiering.tiers.catalog import Tier, load_catalog
-from tiering.tiers.charges import MONTH, Terms
+from tiering.tiers.charges import Terms
 from tiering.tiers.dual import best_dual, relaxed
 from tiering.tiers.exact import prices_of, solve
 from tiering.tiers.placement import place, problem_of
+from tiering.tiers.predict import MONTH
 from tiering.tiers.problem import Problem, costs_of
 from tiering.trace.heat import HEAT_SCHEMA, Heat
 
