@@ -45,7 +45,8 @@ def test_debug_shows_the_traceback(program, tmp_path):
 
 
 def test_shell_completion_is_there(program):
-    done = program("--show-completion", "bash")
+    """The shell is the one among the parents: a bash that stays."""
+    done = program("--show-completion", "bash", prefix=("bash", "-c", '"$@"; exit $?', "bash"))
     assert "tiering" in done.stdout + done.stderr
 
 
