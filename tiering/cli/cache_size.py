@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tiering.cli.choices import Catalog
 from tiering.cli.output import JsonFlag, emit_json, note, out, table, talk
 from tiering.errors import UsageError
 from tiering.units import format_bytes, format_seconds
@@ -33,10 +34,7 @@ def size(
         float | None,
         typer.Option(metavar="COUNT", help="What the training job takes at most; by default what it gets."),
     ] = None,
-    catalog: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", envvar="TIERING_CATALOG", help="TOML file that overrides or adds tiers."),
-    ] = None,
+    catalog: Catalog = None,
     json: JsonFlag = False,
 ) -> None:
     """Show hit ratio, epoch time and price against the size of a cache, and the size that is enough.

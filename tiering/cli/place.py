@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tiering.cli.choices import Catalog, HourPrice
 from tiering.cli.output import JsonFlag, emit_json, note, out, solver_aside, table, talk
 from tiering.errors import UsageError
 from tiering.units import format_bytes, format_count, parse_bytes
@@ -48,13 +49,10 @@ def place(
         float | None,
         typer.Option(metavar="SECONDS", help="What the trace spans, where its times do not tell."),
     ] = None,
-    hour_price: Annotated[float, typer.Option(min=0, metavar="USD", help="What an hour of waiting costs.")] = 2.0,
+    hour_price: HourPrice = 2.0,
     in_flight: Annotated[int, typer.Option(min=1, help="Requests that wait at the same time.")] = 1,
     most_busy: Annotated[float, typer.Option(help="Share of its time that a tier may be busy.")] = 1.0,
-    catalog: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", envvar="TIERING_CATALOG", help="TOML file that overrides or adds tiers."),
-    ] = None,
+    catalog: Catalog = None,
     what_if: Annotated[
         Path | None,
         typer.Option(metavar="OTHER.toml", help="A second catalog, to compare with the first."),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tiering.cli.choices import Catalog
 from tiering.cli.output import JsonFlag, emit_json, note, out, talk
 from tiering.cli.tiers import figures_of, points_of
 from tiering.errors import InputError, UsageError
@@ -42,10 +43,7 @@ def probe(
             show_default=False,
         ),
     ] = None,
-    catalog: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", envvar="TIERING_CATALOG", help="TOML file that overrides or adds tiers."),
-    ] = None,
+    catalog: Catalog = None,
     json: JsonFlag = False,
 ) -> None:
     """Measure reads, small files, look-ups, writes and syncs of a mount, or of an object store, into a tier.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tiering.cli.choices import Catalog, HourPrice
 from tiering.cli.output import JsonFlag, emit_json, note, talk
 from tiering.errors import DatasetError, InputError, UsageError
 from tiering.machine import half_of_memory
@@ -71,13 +72,8 @@ def recommend(
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Measure this processor on some of the images first, some 10 s.")
     ] = False,
-    hour_price: Annotated[
-        float, typer.Option(min=0, metavar="USD", help="What an hour of waiting for data costs.")
-    ] = 2.0,
-    catalog: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", envvar="TIERING_CATALOG", help="TOML file that overrides or adds tiers."),
-    ] = None,
+    hour_price: HourPrice = 2.0,
+    catalog: Catalog = None,
     json: JsonFlag = False,
 ) -> None:
     """Recommend the storage tier, the packed format, the codec and the cache for a dataset.

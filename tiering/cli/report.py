@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tiering.cli.choices import Catalog, HourPrice
 from tiering.cli.output import note, talk
 from tiering.errors import UsageError
 from tiering.machine import half_of_memory
@@ -32,13 +33,8 @@ def report(
     ] = None,
     epochs: Annotated[str, typer.Option(metavar="COUNT", help="Epochs of a training run.")] = "100",
     tier: Annotated[str | None, typer.Option(metavar="NAME", help="Tier on which the dataset lies now.")] = None,
-    hour_price: Annotated[
-        float, typer.Option(min=0, metavar="USD", help="What an hour of waiting for data costs.")
-    ] = 2.0,
-    catalog: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", envvar="TIERING_CATALOG", help="TOML file that overrides or adds tiers."),
-    ] = None,
+    hour_price: HourPrice = 2.0,
+    catalog: Catalog = None,
     columns: Annotated[
         str | None,
         typer.Option(metavar="FIELD=COLUMN,...", help="Columns of a trace that is a table, as for tiering profile."),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tiering.cli.choices import Catalog
 from tiering.cli.output import JsonFlag, emit_json, note, out, table
 from tiering.errors import UsageError
 from tiering.units import format_bytes, format_rate, format_seconds
@@ -21,11 +22,6 @@ if TYPE_CHECKING:
 WIDTH = 140
 
 tiers = typer.Typer(no_args_is_help=True, help="Show and check the catalog of storage tiers.")
-
-Catalog = Annotated[
-    Path | None,
-    typer.Option("--catalog", metavar="FILE", envvar="TIERING_CATALOG", help="TOML file that overrides or adds tiers."),
-]
 
 
 @tiers.command("list")
