@@ -7,14 +7,14 @@ thread makes one is split in two, `call(... <unfinished ...>` and `<... call res
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import polars as pl
 
+from tiering.trace.readers import strace_quick
 from tiering.trace.readers.base import Damage, Reader, line_blocks
 from tiering.trace.readers.strace_calls import CALLS, FORKS, Calls, Line
-from tiering.trace.readers.strace_quick import quick
 
 _BATCH = 100_000
 _PREFIX = r"(?:\[pid +)?(?:(\d{1,9}+)\]? ++)?(\d{1,12}+\.\d{1,9}+|\d\d:\d\d:\d\d(?:\.\d+)?) ++"
@@ -67,15 +67,13 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
 def events(blocks: Iterable[tuple[int, list[str]]], damage: Damage) -> Iterator[pl.DataFrame]:
     """Do the same with blocks of lines, each with the number of its first."""
     calls = Calls()
-    take = quick(calls)
     unfinished: dict[int, str] = {}
+
+    def thoroughly(line: str, number: int) -> None:
+        _thoroughly(line, number, calls, unfinished, damage)
+
     for first, lines in _absolute(blocks):
-        for number, line in enumerate(lines, start=first):
-            try:
-                if not take(line):
-                    _thoroughly(line, number, take, calls, unfinished, damage)
-            except ValueError as error:
-                damage.at(number, f"arguments that make no sense ({error})")
+        strace_quick.take(calls, lines, first, damage, thoroughly)
         if len(calls) >= _BATCH:
             yield calls.take()
     if len(calls):
@@ -100,28 +98,22 @@ def _absolute(blocks: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, li
         yield first, made
 
 
-def _thoroughly(
-    line: str,
-    number: int,
-    take: Callable[[str], bool],
-    calls: Calls,
-    unfinished: dict[int, str],
-    damage: Damage,
-) -> None:
+def _thoroughly(line: str, number: int, calls: Calls, unfinished: dict[int, str], damage: Damage) -> None:
     """Deal with any line."""
     line = line.rstrip("\r")
-    # Strings are asked before patterns: an unfinished call makes the pattern try every place to end at.
+    # An unfinished call would make the pattern try every place to end at.
     if line.endswith(_UNFINISHED_END):
         _begin(line, number, calls, unfinished, damage)
         return
-    resumed = _resumption(line) if _MARK in line else None
+    resumed = _RESUMED.match(line) if _MARK in line else None
     if resumed is not None:
-        whole = _whole(*resumed, number, calls, unfinished, damage)
-        if whole is None or (f" {resumed[1]}(" in whole and take(whole)):
+        name = resumed[3]
+        whole = _whole(int(resumed[1] or 0), name, resumed[4], number, calls, unfinished, damage)
+        if whole is None:
             return
         match = _CALL.match(whole)
-        if match is None or match[3] != resumed[1]:
-            damage.at(number, f"the rest of a call to {resumed[1]} that does not complete the one begun")
+        if match is None or match[3] != name:
+            damage.at(number, f"the rest of a call to {name} that does not complete the one begun")
             return
     else:
         match = _CALL.match(line)
@@ -129,22 +121,6 @@ def _thoroughly(
             _other_line(line, number, calls, unfinished, damage)
             return
     _apply(match, number, calls, damage)
-
-
-def _resumption(line: str) -> tuple[int, str, str] | None:
-    """Tell thread, call and rest of a line that goes on with a call."""
-    head, _, rest = line.partition(_MARK)
-    words = head.split()
-    if (
-        len(words) == 4
-        and words[2] == "<..."
-        and words[0].isdecimal()
-        and len(words[0]) < 10
-        and words[3].isidentifier()
-    ):
-        return int(words[0]), words[3], rest
-    resumed = _RESUMED.match(line)
-    return None if resumed is None else (int(resumed[1] or 0), resumed[3], resumed[4])
 
 
 def _whole(
@@ -184,16 +160,12 @@ def _apply(match: re.Match[str], number: int, calls: Calls, damage: Damage) -> N
 
 def _begin(line: str, number: int, calls: Calls, unfinished: dict[int, str], damage: Damage) -> None:
     """Keep the beginning of a call that another one interrupts."""
-    words = line.partition("(")[0].split()
-    if len(words) == 3 and words[0].isdecimal() and len(words[0]) < 10 and words[2].isidentifier():
-        thread, name = int(words[0]), words[2]
-    else:
-        begun = _BEGUN.match(line)
-        if begun is None:
-            if not _REMARK.match(line):
-                damage.at(number, _shown(line))
-            return
-        thread, name = int(begun[1] or 0), begun[3]
+    begun = _BEGUN.match(line)
+    if begun is None:
+        if not _REMARK.match(line):
+            damage.at(number, _shown(line))
+        return
+    thread, name = int(begun[1] or 0), begun[3]
     unfinished[thread] = line[: -len(_UNFINISHED_END)]
     if thread not in calls.tree.members:
         calls.tree.process(thread, begins_with_exec=name == "execve")

@@ -1,7 +1,8 @@
-"""The calls that make up most of a trace, taken from their lines without a pattern.
+"""The calls that make up most of a trace, taken from a block of strace's lines at once.
 
-A line of `strace -f -ttt -T -y` is cut at the marks between its parts. That costs a third of matching strace.py's
-pattern, which decides wherever a line does not look as expected: both ways give the same events of sound lines.
+Polars cuts the lines into columns and brings the halves of interrupted calls together; only what depends on the
+calls before (processes, descriptors, positions) is done call by call. Whatever does not look as expected is left to
+strace.py's pattern, which costs ten times as much: both ways give the same events of sound lines.
 """
 
 from __future__ import annotations
@@ -9,12 +10,139 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
-from tiering.trace.readers.processes import OpenFile
-from tiering.trace.readers.strace_calls import Calls, advance
+import polars as pl
 
-#: Larger numbers are for the thorough way, which knows what is too much.
-_LARGE, _LARGEST_PID, _LATEST = 1 << 50, 10**9, 1e12
-_SIMPLE = frozenset({"read", "write", "close", "lseek"})
+from tiering.trace.readers.base import Damage
+from tiering.trace.readers.processes import OpenFile, Process
+from tiering.trace.readers.strace_calls import CALLS, FORKS, Calls, advance
+
+#: Thread, time, and the call that is gone on with, or a call and its first argument, where that is a descriptor
+#: with its path. Every digit matters: with one part that may be absent, a line costs twice as much.
+_HEAD = (
+    r"^(?P<thread>[0-9]{1,9}) +(?P<when>[0-9]{1,12}\.[0-9]{1,9}) +"
+    r'(?:<\.\.\. (?P<more>[a-z0-9_]+) resumed>|(?P<name>[a-z0-9_]+)\((?:(?P<fd>[0-9]{1,9})<(?P<path>[^<>]*)>|[A-Z"]))'
+)
+#: A last argument that is a number, then the result and its path, or a failure, and s.
+_TAIL = (
+    r"(?:, (?P<last>[0-9]{1,18}))?\) += (?:(?P<result>[0-9]{1,15})(?:<(?P<made>[^<>]*)>)?|"
+    r"(?P<failed>-1) E[A-Z0-9]+ \([^()]*\))(?: <(?P<took>[0-9]{1,12}\.[0-9]{1,9})>)?$"
+)
+#: An open's flags, or that a seek is to the end: what stands last among the arguments.
+_FLAGS = (
+    r'(?:[^\\]", |>, 0, )(O_[A-Z_|]+|SEEK_END)(?:, 0[0-7]*)?'
+    r"(?: <unfinished \.\.\.>|\) += [0-9]+(?:<[^<>]*>)?(?: <[0-9.]+>)?)$"
+)
+_UNFINISHED = "<unfinished ...>"
+
+_AT_POSITION, _AT_OFFSET = ("read", "write", "close", "lseek"), {"pread64": "read", "pwrite64": "write"}
+#: Calls whose failures mean something.
+_NEVER_IN_VAIN = (*FORKS, "execve", "execveat")
+#: What there is to do for a line, instead of a call.
+_NOTHING, _SHOW_UP, _THOROUGHLY = "nothing", "show up", "thoroughly"
+
+_name, _result = pl.col("name"), pl.col("result").is_not_null()
+_TELLING = pl.when(_name.is_in(["openat", "lseek"])).then("start")
+_at = pl.col("fd").is_not_null() & _result & pl.col("made").is_null()
+_TO_DO = (
+    pl.when(pl.col("begun")).then(pl.lit(_THOROUGHLY))
+    .when(_name.is_in(_AT_POSITION) & _at).then(_name)
+    .when(_name.is_in(list(_AT_OFFSET)) & _at & pl.col("last").is_not_null()).then(_name)
+    .when((_name == "openat") & pl.col("made").is_not_null() & pl.col("flags").is_not_null()).then(_name)
+    .when(pl.col("failed").is_not_null() & ~_name.is_in(_NEVER_IN_VAIN)).then(pl.lit(_NOTHING))
+    .when(_result & ~_name.is_in(list(CALLS))).then(pl.lit(_NOTHING))
+    .otherwise(pl.lit(_THOROUGHLY))
+    .alias("do")
+)  # fmt: skip
+_whole, _seconds = pl.Int64(), pl.Float64()
+_COLUMNS = (
+    pl.col("row"), pl.col("do"), pl.col("thread").cast(_whole), pl.col("when").cast(_seconds),
+    pl.col("fd").cast(_whole), pl.coalesce("made", "path").alias("path"), pl.col("last").cast(_whole),
+    pl.col("result").cast(_whole), pl.col("flags"), pl.col("took").cast(_seconds),
+)  # fmt: skip
+
+
+def take(calls: Calls, lines: list[str], first: int, damage: Damage, thoroughly: Callable[[str, int], None]) -> None:
+    """Do what a block of lines says; first: the number of its first line, counted from 1.
+
+    thoroughly: deals with a line, given with its number, that is not among the usual ones.
+    """
+    tree, cells, known, members = calls.tree, calls.cells, calls.files.written, calls.tree.members
+    cut = _cut(lines).filter((pl.col("do") != _SHOW_UP) | ~pl.col("thread").is_in(list(members)))
+    columns = cut.to_dict(as_series=False).values()
+    for row, do, thread, when, fd, path, last, result, flags, took in zip(*columns, strict=True):
+        if do == _THOROUGHLY:
+            thoroughly(lines[row], first + row)
+            continue
+        process = members.get(thread) or tree.process(thread)
+        if do == _SHOW_UP:
+            continue
+        if do == "openat":
+            _open(calls, process, when, path, result, flags, took)
+            continue
+        opened = process.descriptors.get(fd)
+        if opened is None or opened.file is not known.get(path):
+            opened = tree.descriptor(process, fd, path)
+        file = opened.file
+        if do == "lseek":
+            opened.offset = result
+            if flags is not None:
+                file.size = result
+            continue
+        op, offset, size = do, None, result
+        if do == "close":
+            process.descriptors.pop(fd, None)
+            size = 0
+        else:
+            op, explicit = (do, None) if do in _AT_POSITION else (_AT_OFFSET[do], last)
+            try:
+                offset = advance(opened, op, size, explicit)
+            except ValueError as error:
+                damage.at(first + row, f"arguments that make no sense ({error})")
+                continue
+        cells += (when, op, file.identity, offset, size, process.pid, process.group, took, file.path, None)
+
+
+def _open(calls: Calls, process: Process, when: float, path: str, fd: int, flags: str, took: float | None) -> None:
+    """Note that a file is open."""
+    file = calls.files.annotated(path)
+    anew, append, mode = _opening(flags)
+    if anew:
+        file.size = 0
+    process.descriptors[fd] = OpenFile(file, 0, append)
+    if mode is not None:
+        calls.cells += (when, "open", file.identity, None, 0, process.pid, process.group, took, file.path, mode)
+
+
+def _cut(lines: list[str]) -> pl.DataFrame:
+    """Cut lines into columns, in order, without the lines that mean nothing.
+
+    row; do: the call, or what is to be done instead; thread; when; fd; path: of fd, or of what was opened; last: the
+    offset of a call that is given one; result; flags: of an open, or that a seek went to the end; took: s.
+    """
+    text = pl.Series("text", lines, dtype=pl.String)
+    heads = text.str.extract_groups(_HEAD).struct.unnest().with_columns(begun=text.str.ends_with(_UNFINISHED))
+    heads = heads.with_row_index("row")
+    halves = heads.filter(pl.col("begun") | pl.col("more").is_not_null()).with_columns(
+        pl.col("row", "begun", "name").shift().over("thread").name.prefix("last_")
+    )
+    joined = halves.filter(~pl.col("begun") & pl.col("last_begun") & (pl.col("last_name") == pl.col("more")))
+    # The rest of a call stands for all of it: its beginning is brought to where it is.
+    begins = heads["row"].scatter(joined["row"], joined["last_row"])
+    cut = (
+        pl.concat(
+            [
+                heads.select("row", "begun"),
+                heads[begins].select("thread", "when", "name", "fd", "path").with_columns(start=text[begins]),
+                text.str.extract_groups(_TAIL).struct.unnest(),
+            ],
+            how="horizontal",
+        )
+        .with_columns(_TELLING.str.extract(_FLAGS).alias("flags"))
+        .with_columns(_TO_DO)
+    )
+    taken = joined.filter((cut["do"] != _THOROUGHLY)[joined["row"]])
+    todo = cut["do"].scatter(taken["last_row"], _SHOW_UP)
+    return cut.with_columns(todo).filter(pl.col("do") != _NOTHING).select(_COLUMNS)
 
 
 @lru_cache(maxsize=1024)
@@ -23,72 +151,3 @@ def _opening(flags: str) -> tuple[bool, bool, str | None]:
     mode = "w" if "O_WRONLY" in flags else "rw" if "O_RDWR" in flags else "r"
     anew = "O_TRUNC" in flags or "O_EXCL" in flags
     return anew, "O_APPEND" in flags, None if "O_DIRECTORY" in flags or "O_PATH" in flags else mode
-
-
-def quick(calls: Calls) -> Callable[[str], bool]:  # noqa: C901 - a call more for each line shows
-    """Make what takes a line and tells whether it dealt with it: its call is in `calls` then.
-
-    That raises ValueError where the call makes no sense. Costs some us a line (benchmarks/tracing.py).
-    """
-    tree, cells, annotated = calls.tree, calls.cells, calls.files.annotated
-    members, known = tree.members, calls.files.written
-
-    def take(line: str) -> bool:  # noqa: PLR0911 - as many ways to look unlike a plain line
-        head, _, rest = line.partition("(")
-        body, _, after = rest.rpartition(" <")
-        words = head.split()
-        if len(words) != 3 or not after.endswith(">"):
-            return False
-        tid, clock, name = words
-        arguments, _, result = body.rpartition(") = ")
-        try:
-            thread, when, took = int(tid), float(clock), float(after[:-1])
-            if not (0 <= thread < _LARGEST_PID and 0 <= took < _LATEST and 0 <= when < _LATEST):
-                return False
-            if name not in _SIMPLE:
-                return name == "openat" and opened(thread, when, took, arguments, result)
-            number, _, annotation = arguments.partition("<")
-            fd, moved = int(number), int(result)
-        except ValueError:
-            return False
-        path, closed, arguments = annotation.partition(">")
-        if not (closed and number.isdigit() and result.isdigit()) or moved > _LARGE:
-            return False
-        process = members.get(thread) or tree.process(thread)
-        description = process.descriptors.get(fd)
-        if description is None or description.file is not known.get(path):
-            description = tree.descriptor(process, fd, path)
-        file = description.file
-        if name == "lseek":
-            description.offset = moved
-            if arguments == ", 0, SEEK_END":
-                file.size = moved
-            return True
-        offset = None
-        if name == "close":
-            process.descriptors.pop(fd, None)
-            moved = 0
-        else:
-            offset = advance(description, name, moved)
-        cells.extend((when, name, file.identity, offset, moved, process.pid, process.group, took, file.path, None))
-        return True
-
-    def opened(thread: int, when: float, took: float, arguments: str, result: str) -> bool:
-        number, _, annotation = result.partition("<")
-        _, quoted, flags = arguments.rpartition('", ')
-        path, fd = annotation[:-1], int(number)
-        if not (annotation.endswith(">") and quoted and number.isdigit() and arguments.startswith("AT_FDCWD<")):
-            return False
-        if ">" in path or '>, "' not in arguments or not flags.startswith("O_"):
-            return False
-        process = members.get(thread) or tree.process(thread)
-        file = annotated(path)
-        anew, append, mode = _opening(flags)
-        if anew:
-            file.size = 0
-        process.descriptors[fd] = OpenFile(file, 0, append)
-        if mode is not None:
-            cells.extend((when, "open", file.identity, None, 0, process.pid, process.group, took, file.path, mode))
-        return True
-
-    return take
