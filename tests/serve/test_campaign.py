@@ -1,6 +1,6 @@
 """A campaign of faults against a cache: no wrong byte, no deadlock, never above the bound; done, or a named error.
 
-Each fault befalls a cache twice in the ordinary run, and fifty times in the slow one, at random moments.
+Each fault befalls a cache once in the ordinary run, and fifty times in the slow one, at random moments.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ PATIENCE = 120
 
 
 def repeated(scenario):
-    """Run a scenario twice by default, and the other 48 times under `make test-all`."""
-    return pytest.mark.parametrize(
-        "seed", [*range(2), *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, 50))]
-    )(scenario)
+    """Run a scenario once by default, and the other 49 times under `make test-all`."""
+    return pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 50))])(
+        scenario
+    )
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ WAYS = [
     (2, "fork", True),
     (4, "fork", True),
     (2, "spawn", False),
-    (4, "spawn", True),
+    pytest.param(4, "spawn", True, marks=pytest.mark.slow),
 ]
 
 
