@@ -7,7 +7,7 @@ Two datasets (of photographs near 100 kB and of images near 1 kB; made from the 
 given) are kept as folder, LMDB, Zarr, and pixels in Zarr without and with codecs. Each is served by tiering.Loader as
 pixels of one shape, on 1 and on 2 threads: a cold epoch (all caches of the kernel dropped; needs root) and warm ones in
 the same process. The model is given (a) the device as fio finds it in the same run, (b) the dataset's profile, and
-(c) what tiering.serve.calibrate measures on a sample of the images. It sees no measured epoch.
+(c) what tiering.serve.calibrate measures on a sample of the images, once a round. It sees no measured epoch.
 
 Of all rounds the quickest counts, here as in the calibration: what else runs on a machine only adds to a time. The
 range of the rounds stands beside it. A cold epoch has the prediction for the device as it was just before.
@@ -34,7 +34,7 @@ from typing import Any
 import tiering
 from tiering.dataset.pixels import PixelShape, to_pixels
 from tiering.dataset.profile import DatasetProfile, profile_dataset
-from tiering.machine import half_of_memory
+from tiering.machine import half_of_memory, usable_cores
 from tiering.serve.calibrate import calibrate
 from tiering.serve.device import random_read_bandwidth
 from tiering.tiers.catalog import Tier, find_tier, load_catalog
@@ -99,24 +99,24 @@ def measure(work: Path, given: dict[str, Path | None], rounds: int, output: Path
     stores: dict[str, dict[str, Path]] = {}
     for name, directory in given.items():
         images = directory or made(work, name)
-        shape = (SIDES[name], SIDES[name])
         stores[name] = {}
         for way, how in WAYS.items():
             stores[name][way] = images
             if how:
                 stores[name][way] = work / f"{name} {way}"
-                sized = {"resize": shape} if way.startswith("pixels") else {}
+                sized = {"resize": (SIDES[name], SIDES[name])} if way.startswith("pixels") else {}
                 tiering.convert(images, stores[name][way], **how, **sized)
         profile = profile_dataset(images)
         found["profiles"][name] = profile.model_dump(mode="json")
         say(f"{name}: {profile.files} images of {profile.size_mean:,.0f} B")
-        files = tiering.open_store(images).files()
-        found["costs"][name] = dataclasses.asdict(calibrate(files, shape, scratch=work))
+        found["costs"][name] = []
     found["device"] = []
     for number in range(rounds):
         found["device"].append(device(work / f"opened {number}", work / "photos lmdb"))
         say(str(found["device"][-1]))
         for name, ways in stores.items():
+            files, shape = tiering.open_store(ways["folder"]).files(), (SIDES[name], SIDES[name])
+            found["costs"][name].append(dataclasses.asdict(calibrate(files, shape, scratch=work, seed=number)))
             for way, path in ways.items():
                 for threads in THREADS:
                     beside = random_read_bandwidth(tiering.open_store(work / "photos lmdb").files(), 0.3)
@@ -275,10 +275,33 @@ def predicted(found: dict[str, Any], tier: Tier, name: str, way: str, threads: i
     return guess.first_epoch_s, guess.steady_epoch_s
 
 
-def costs_of(kept: dict[str, Any]) -> Costs:
+def costs_of(rounds: list[dict[str, Any]]) -> Costs:
+    """Return the least of what each round's calibration found."""
+    some = [costs_from(kept) for kept in rounds]
+    works = {name: least([getattr(one, name) for one in some]) for name in ("view", "file", "decode", "row")}
+    codings = {
+        name: dataclasses.replace(
+            coding,
+            work=least([one.codings[name].work for one in some]),
+            chunk_s=min(one.codings[name].chunk_s for one in some),
+        )
+        for name, coding in some[0].codings.items()
+    }
+    times = {name: min(getattr(one, name) for one in some) for name in ("start_s", "fill", "touch", "tell_file_s")}
+    return Costs(**works, codings=codings, **times, measured=True)
+
+
+def costs_from(kept: dict[str, Any]) -> Costs:
     works = {name: Work(**kept[name]) for name in ("view", "file", "decode", "row")}
     codings = {name: Coding(**{**one, "work": Work(**one["work"])}) for name, one in kept["codings"].items()}
     return Costs(**{**kept, **works, "codings": codings})
+
+
+def least(some: list[Work]) -> Work:
+    """Return the least time on one thread, and on all cores, whichever round each was found in."""
+    one, many = min(work.seconds for work in some), min(work.on(usable_cores()) for work in some)
+    share = 1 / usable_cores()
+    return Work(one, max(0.0, (many / one - share) / (1 - share))) if one else Work(0.0)
 
 
 def best_of(rounds: list[dict[str, float]]) -> dict[str, float]:

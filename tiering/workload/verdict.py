@@ -19,7 +19,7 @@ from tiering.workload.label import MAJORITY, WORKLOADS, Workload, label
 FORECAST_ABOVE = 0.95
 
 #: This is enough where the definition, applied to the trace, already says the same: re-read-heavy, write-heavy, mixed.
-SHOWN_ABOVE = 0.8
+SHOWN_ABOVE = 0.85
 
 #: And this for a trace of a block device that agrees. It was chosen with two published block traces at hand, web search
 #: and a virtual machine, so these two are no test of it.
