@@ -43,11 +43,12 @@ def _document(**changes):
     model = shipped()
     document = {
         "format": "tiering-model",
-        "format_version": 1,
+        "format_version": 2,
         "features": list(FEATURE_NAMES),
         "workloads": ["re-read-heavy", "write-heavy", "read-once", "mixed"],
         "estimator": model.estimator,
         "medians": model.medians,
+        "temperature": model.temperature,
         "figures": {},
     }
     return document | changes
@@ -59,6 +60,7 @@ def test_a_saved_model_comes_back_the_same(written):
     np.testing.assert_array_equal(again.probabilities(vector), shipped().probabilities(vector))
     np.testing.assert_array_equal(again.medians, shipped().medians)
     assert again.figures == shipped().figures
+    assert again.temperature == shipped().temperature
     assert [path.name for path in written.parent.iterdir()] == ["model.skops"]
     assert classify(training(), again) == classify(training())
 
@@ -93,11 +95,13 @@ def test_a_pickle_is_refused_unread(tmp_path):
     "changes",
     [
         {"format": "other"},
-        {"format_version": 2},
+        {"format_version": 1},
         {"features": ["write_share"]},
         {"workloads": ["mixed"]},
         {"estimator": "none"},
         {"medians": np.zeros(2)},
+        {"temperature": 0.0},
+        {"temperature": "hot"},
     ],
     ids=lambda changes: next(iter(changes)),
 )

@@ -87,8 +87,17 @@ def test_no_data_is_inconclusive_and_says_why():
 def test_below_the_threshold_there_is_no_verdict_but_the_two_likeliest():
     verdict = classify(training(), fixed(0.55, 0.05, 0.3, 0.1))
     assert verdict.workload == "inconclusive"
-    assert verdict.probability == 0.55
+    assert verdict.probability == pytest.approx(0.55)
     assert "re-read-heavy (55 %) and read-once (30 %)" in verdict.notes[-1]
+
+
+def test_a_temperature_below_one_sharpens_and_keeps_the_order():
+    plain = fixed(0.55, 0.05, 0.3, 0.1)
+    sharp = Model(plain.estimator, plain.medians, temperature=0.5)
+    vector = np.zeros((1, len(FEATURE_NAMES)))
+    expected = np.array([0.55, 0.05, 0.3, 0.1]) ** 2
+    np.testing.assert_allclose(sharp.probabilities(vector)[0], expected / expected.sum())
+    np.testing.assert_allclose(plain.probabilities(vector)[0], [0.55, 0.05, 0.3, 0.1])
 
 
 def once(**changes):

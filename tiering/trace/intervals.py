@@ -50,20 +50,27 @@ def union(ranges: Ranges) -> Ranges:
     first = np.empty(len(file), dtype=bool)
     first[0] = True
     first[1:] = (file[1:] != file[:-1]) | (group[1:] != group[:-1])
-    # A running maximum that starts anew with each file: lift each file above the last. Where that takes numbers too
-    # large, ranks of the ends stand for the ends.
-    owner = np.cumsum(first) - 1
-    most = int(end.max()) + 1
-    if most * (int(owner[-1]) + 1) < 1 << 62:
-        reach = np.maximum.accumulate(owner * most + end) - owner * most
-    else:
-        ends, rank = np.unique(end, return_inverse=True)
-        reach = ends[np.maximum.accumulate(owner * len(ends) + rank) - owner * len(ends)]
+    reach = running_maximum(end, np.cumsum(first) - 1)
     begins = first.copy()
     begins[1:] |= start[1:] > reach[:-1]
     at = np.flatnonzero(begins)
     last = np.append(at[1:], len(file)) - 1
     return Ranges(file[at], group[at], start[at], reach[last])
+
+
+def running_maximum(values: NDArray[np.int64], owner: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the largest of each value and those before it of the same owner; at least one, none negative.
+
+    owner: counted from 0, never falling.
+    """
+    # Each owner is lifted above the last. Where that takes numbers too large, ranks stand for the values.
+    most = int(values.max()) + 1
+    if most * (int(owner[-1]) + 1) < 1 << 62:
+        lift = owner * most
+        return np.asarray(np.maximum.accumulate(lift + values) - lift)
+    ranked, rank = np.unique(values, return_inverse=True)
+    lift = owner * len(ranked)
+    return np.asarray(ranked[np.maximum.accumulate(lift + rank) - lift])
 
 
 class RangeUnion:

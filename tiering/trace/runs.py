@@ -4,23 +4,43 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-_RUN = ["pid", "file", "run"]
-_CARRIED = pl.Schema(
+from tiering.trace.intervals import running_maximum
+
+#: Rows of runs: an open, a read or a close, or a run that an earlier batch left open. position and furthest are B, or
+#: null in a read or a close.
+_ROWS = pl.Schema(
     {
-        "op": pl.String,
         "file": pl.UInt64,
         "group": pl.Int32,
         "pid": pl.Int32,
         "offset": pl.Int64,
         "size": pl.Int64,
+        "opens": pl.Boolean,
+        "reads": pl.Boolean,
+        "closes": pl.Boolean,
         "opened": pl.Boolean,
         "no_gap": pl.Boolean,
         "earlier_reads": pl.Boolean,
         "position": pl.Int64,
         "furthest": pl.Int64,
         "time": pl.Float64,
+    }
+)
+
+
+_NO_READS = pl.DataFrame(
+    schema={
+        "file": pl.UInt64,
+        "group": pl.Int32,
+        "time": pl.Float64,
+        "start": pl.Int64,
+        "end": pl.Int64,
+        "sequential": pl.Boolean,
+        "visit": pl.Boolean,
     }
 )
 
@@ -45,78 +65,106 @@ class Runs:
     """
 
     def __init__(self) -> None:
-        self._open = pl.DataFrame(schema=_CARRIED)
+        self._open = pl.DataFrame(schema=_ROWS)
         self._last = pl.DataFrame(schema={"pid": pl.Int32, "last": pl.UInt64})
 
     def add(self, events: pl.DataFrame) -> RunBatch:
         """Take the events of a batch (EVENT_SCHEMA, in order)."""
-        rows = events.filter(pl.col("op").is_in(["open", "close"]) | ((pl.col("op") == "read") & (pl.col("size") > 0)))
-        rows = rows.select(
-            pl.col("op").cast(pl.String),
-            "file",
-            "group",
-            "pid",
-            "offset",
-            "size",
-            opened=pl.col("op") == "open",
-            no_gap=pl.lit(value=True),
-            earlier_reads=pl.lit(value=False),
-            position=pl.when(pl.col("op") == "open").then(0),
-            furthest=pl.when(pl.col("op") == "open").then(0),
-            time="time",
-        )
-        table = pl.concat([self._open, rows.cast(_CARRIED)]).with_row_index("row")
-        is_read = pl.col("op") == "read"
-        table = table.with_columns(run=(pl.col("op") == "open").cum_sum().over("pid", "file"))
-        begins = pl.coalesce("offset", pl.col("size").cum_sum().over(_RUN) - pl.col("size"))
-        table = table.with_columns(start=pl.when(is_read).then(begins))
-        ends = pl.col("start") + pl.col("size")
-        table = table.with_columns(position=pl.coalesce("position", ends), furthest=pl.coalesce("furthest", ends))
-        table = table.with_columns(
-            before=pl.col("position").forward_fill().shift(1).over(_RUN).fill_null(0),
-            reached=pl.col("furthest").cum_max().forward_fill().shift(1).over(_RUN).fill_null(0),
-            nth_read=(is_read.cast(pl.Int64).cum_sum() + pl.col("earlier_reads").any()).over(_RUN),
-            run_opened=pl.col("opened").any().over(_RUN),
-        )
-        self._open, finished = self._close(table)
-        reads = table.filter(is_read)
-        reads = reads.join(self._last, on="pid", how="left", maintain_order="left")
-        elsewhere = pl.col("file").ne_missing(pl.coalesce(pl.col("file").shift(1).over("pid"), "last"))
-        latest = reads.select("pid", last="file")
-        self._last = pl.concat([self._last, latest]).unique("pid", keep="last", maintain_order=True)
-        return RunBatch(
-            reads.select(
-                "file",
-                "group",
-                "time",
-                "start",
-                end=pl.col("start") + pl.col("size"),
-                sequential=pl.col("start") == pl.col("before"),
-                visit=pl.when("run_opened").then(pl.col("nth_read") == 1).otherwise(elsewhere),
-            ),
-            finished,
-        )
+        op, known = pl.col("op"), ("file", "group", "pid", "offset", "size", "time")
+        opens, reads, closes = op == "open", (op == "read") & (pl.col("size") > 0), op == "close"
+        fresh = events.filter(opens | reads | closes).select(
+            *known, opens=opens, reads=reads, closes=closes, opened=opens,
+            no_gap=pl.lit(value=True), earlier_reads=pl.lit(value=False),
+            position=pl.when(opens).then(0), furthest=pl.when(opens).then(0),
+        )  # fmt: skip
+        rows = pl.concat([self._open, fresh.select(_ROWS.names()).cast(_ROWS)])
+        if rows.is_empty():
+            return RunBatch(_NO_READS, rows.select("file", "furthest", "no_gap"))
+        followed, runs = _followed(rows)
+        over = pl.col("closed") | ~pl.col("latest")
+        self._open = runs.filter(~over).select(_ROWS.names())
+        finished = runs.filter(over & pl.col("opened") & pl.col("earlier_reads"))
+        return RunBatch(self._visits(followed), finished.select("file", "furthest", "no_gap"))
 
     def rest(self) -> pl.DataFrame:
         """Give the runs that the trace left open, in the form of RunBatch.finished."""
         return self._open.filter("opened", "earlier_reads").select("file", "furthest", "no_gap")
 
-    @staticmethod
-    def _close(table: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Divide the runs of a table into those still open, as rows to carry on with, and those over."""
-        is_read = pl.col("op") == "read"
-        runs = table.group_by(_RUN, maintain_order=True).agg(
-            pl.col("group").first(),
-            pl.col("size").sum(),
-            pl.col("opened").any(),
-            no_gap=pl.col("no_gap").all() & ((pl.col("start") <= pl.col("reached")) | ~is_read).all(),
-            earlier_reads=pl.col("earlier_reads").any() | is_read.any(),
-            position=pl.col("position").drop_nulls().last(),
-            furthest=pl.col("furthest").max(),
-            time=pl.col("time").last(),
-            closed=(pl.col("op") == "close").any(),
-        )
-        over = pl.col("closed") | (pl.col("run") < pl.col("run").max().over("pid", "file"))
-        still = runs.filter(~over).with_columns(op=pl.lit("carry"), offset=pl.lit(None, pl.Int64))
-        finished = runs.filter(over, pl.col("opened"), pl.col("earlier_reads"))
-        return still.select(list(_CARRIED)).cast(_CARRIED), finished.select("file", "furthest", "no_gap")
+    def _visits(self, reads: pl.DataFrame) -> pl.DataFrame:
+        """Say which reads are visits, and remember what each process read last."""
+        reads = reads.join(self._last, on="pid", how="left", maintain_order="left")
+        elsewhere = pl.col("file").ne_missing(pl.coalesce(pl.col("file").shift(1).over("pid"), "last"))
+        self._last = pl.concat([self._last, reads.select("pid", last="file")]).unique("pid", keep="last")
+        visit = pl.when("run_opened").then("first_read").otherwise(elsewhere)
+        return reads.select("file", "group", "time", "start", "end", "sequential", visit=visit)
+
+
+def _followed(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Follow rows of _ROWS, at least one, in order. Returns the reads, in order, and one row a run.
+
+    Columns of reads: file, group, pid, time, start, end, sequential, first_read, run_opened. Those of runs: _ROWS, as
+    the row to carry on with, and closed, latest: whether there is a close, and no later run of that process and file.
+    """
+    # Sorted by process and file, a run is a stretch of rows, and everything about it a running sum or maximum.
+    order = np.lexsort((rows["pid"].to_numpy(), rows["file"].to_numpy()))
+    table = rows[order]
+    file, pid, size = (table[name].to_numpy() for name in ("file", "pid", "size"))
+    opens, reads, closes, opened, no_gap, earlier = (
+        table[name].to_numpy() for name in ("opens", "reads", "closes", "opened", "no_gap", "earlier_reads")
+    )
+    first = np.append(True, (file[1:] != file[:-1]) | (pid[1:] != pid[:-1]))
+    begin = np.flatnonzero(first | opens)
+    last = np.append(begin[1:], len(file)) - 1
+    run = np.repeat(np.arange(len(begin)), last - begin + 1)
+
+    moved = np.cumsum(size)
+    start = table["offset"].fill_null(pl.Series(moved - size - (moved - size)[begin][run])).to_numpy()
+    end = start + size
+    placed = table["position"].is_not_null().to_numpy()
+    position = np.where(placed, table["position"].fill_null(0).to_numpy(), end)
+    told = np.maximum.accumulate(np.where(placed | reads, np.arange(len(file)), -1))
+    before = _earlier(told, -1)
+    before = np.where(before >= begin[run], position[before], 0)
+    furthest = running_maximum(np.where(reads, end, table["furthest"].fill_null(0).to_numpy()), run)
+    reached = _earlier(furthest, 0)
+    reached[begin] = 0
+    count = np.cumsum(reads)
+    nth = count - (count - reads)[begin][run] + np.logical_or.reduceat(earlier, begin)[run]
+
+    was_opened = np.logical_or.reduceat(opened, begin)
+    followed = pl.DataFrame(
+        {
+            "file": file,
+            "group": table["group"],
+            "pid": pid,
+            "time": table["time"],
+            "start": start,
+            "end": end,
+            "sequential": start == before,
+            "first_read": nth == 1,
+            "run_opened": was_opened[run],
+        }
+    )
+    in_order = np.empty_like(order)
+    in_order[order] = np.arange(len(order))
+    runs = table[begin].with_columns(
+        size=moved[last] - (moved - size)[begin],
+        offset=pl.lit(None, pl.Int64),
+        opens=pl.lit(value=False),
+        reads=pl.lit(value=False),
+        closes=pl.lit(value=False),
+        opened=was_opened,
+        no_gap=np.logical_and.reduceat(no_gap & (~reads | (start <= reached)), begin),
+        earlier_reads=np.logical_or.reduceat(earlier | reads, begin),
+        position=pl.Series(position[told[last]]),
+        furthest=furthest[last],
+        time=table["time"][last],
+        closed=np.logical_or.reduceat(closes, begin),
+        latest=np.append(first[begin[1:]], True),
+    )
+    return followed[in_order].filter(table["reads"][in_order]), runs
+
+
+def _earlier(values: NDArray[np.int64], before_all: int) -> NDArray[np.int64]:
+    """Return what stands one row earlier."""
+    return np.append(before_all, values[:-1])

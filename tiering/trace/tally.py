@@ -47,16 +47,21 @@ class FileTally:
         op, size = pl.col("op"), pl.col("size")
         moves = size > 0
         highest = reads.group_by("file").agg(highest_read=pl.col("end").max())
-        table = data.group_by("file").agg(
-            pl.col("path").first(),
-            pl.col("inside").first(),
-            opens=(op == "open").sum(),
-            reads=((op == "read") & moves).sum(),
-            writes=((op == "write") & moves).sum(),
-            bytes_read=size.filter(op == "read").sum(),
-            bytes_written=size.filter(op == "write").sum(),
-            mapped_bytes=size.filter(op == "mmap").sum(),
-            mapped_for_writing=((op == "mmap") & (pl.col("flags") == "rw")).any(),
+        # Columns first and plain sums after: a filter within each group costs four times as much.
+        counted = data.select(
+            "file",
+            "path",
+            "inside",
+            opens=op == "open",
+            reads=(op == "read") & moves,
+            writes=(op == "write") & moves,
+            bytes_read=pl.when(op == "read").then(size).otherwise(0),
+            bytes_written=pl.when(op == "write").then(size).otherwise(0),
+            mapped_bytes=pl.when(op == "mmap").then(size).otherwise(0),
+            mapped_for_writing=(op == "mmap") & (pl.col("flags") == "rw").fill_null(value=False),
+        )
+        table = counted.group_by("file").agg(
+            pl.col("path", "inside").first(), pl.col(_SUMS).sum(), pl.col("mapped_for_writing").any()
         )
         table = self._chosen(table)
         table = table.join(highest, on="file", how="left").with_columns(pl.col("highest_read").fill_null(0))
@@ -110,8 +115,9 @@ class FileTally:
 
     def _summed_ends(self) -> pl.DataFrame:
         """Only the furthest end of a file can be its whole; the rest are kept as a count alone."""
-        ends = pl.concat(self._ends)
-        furthest = pl.col("furthest") == pl.col("furthest").max()
-        return ends.group_by("file").agg(
-            pl.col("furthest").max(), pl.col("runs").sum(), gapless=pl.col("gapless").filter(furthest).sum()
+        ends = pl.concat(self._ends).group_by("file", "furthest").agg(pl.col("runs", "gapless").sum())
+        return (
+            ends.sort("furthest")
+            .group_by("file")
+            .agg(pl.col("furthest").last(), pl.col("runs").sum(), pl.col("gapless").last())
         )

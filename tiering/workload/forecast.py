@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.resources
+import math
 import os
 import sys
 import zipfile
@@ -25,10 +26,6 @@ _FORMAT, _FORMAT_VERSION = "tiering-model", 2
 _SHIPPED = "workload.skops"
 _ACTION = "Use a model that this version of tiering has made: python -m tiering.workload.build FILE"
 
-#: What the votes of a forest are sharpened with: many trees with large leaves are less sure than they could be. The
-#: temperature (Guo et al., ICML 2017, section 4.2) of the least loss in cross-validation by family.
-_TEMPERATURE = 0.87
-
 #: Types that a model file may hold beside what skops trusts by itself: numbers, texts, NumPy arrays and the public
 #: estimators of scikit-learn. Nothing else is ever constructed.
 TRUSTED_TYPES: tuple[str, ...] = (
@@ -44,22 +41,20 @@ class Model:
 
     estimator: a scikit-learn classifier whose classes are the positions in WORKLOADS.
     medians: of each feature over the corpus, NaN left out; a typical trace, for explanations.
+    temperature: above 0; below 1 it sharpens the estimator's probabilities (Guo et al., ICML 2017, section 4.2).
     figures: how well it does on families of programs that it was not trained on; see train.cross_validate.
     """
 
     estimator: Any
     medians: npt.NDArray[np.float64]
+    temperature: float = 1.0
     figures: dict[str, float] = field(default_factory=dict)
 
     def probabilities(self, vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the probability of each workload: (n, len(FEATURE_NAMES)) in, (n, len(WORKLOADS)) out."""
-        return probabilities(self.estimator, vectors)
-
-
-def probabilities(estimator: Any, vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return what an estimator's votes mean: (n, features) in, (n, classes) out, each row summing to 1."""
-    sharpened: npt.NDArray[np.float64] = estimator.predict_proba(vectors) ** (1 / _TEMPERATURE)
-    return sharpened / sharpened.sum(axis=1, keepdims=True)
+        votes: npt.NDArray[np.float64] = self.estimator.predict_proba(vectors)
+        tempered = votes ** (1 / self.temperature)
+        return np.asarray(tempered / tempered.sum(axis=1, keepdims=True))
 
 
 def save(model: Model, path: str | Path) -> None:
@@ -71,6 +66,7 @@ def save(model: Model, path: str | Path) -> None:
         "workloads": list(WORKLOADS),
         "estimator": model.estimator,
         "medians": model.medians,
+        "temperature": model.temperature,
         "figures": dict(model.figures),
     }
     target = Path(path)
@@ -139,7 +135,10 @@ def _checked(path: str | Path, document: object) -> Model:
         raise _refused(path, f"another estimator, {_name(estimator)}")
     if not isinstance(medians, np.ndarray) or medians.shape != (len(FEATURE_NAMES),):
         raise _refused(path, "no median for each feature")
-    return Model(estimator, medians.astype(np.float64), figures if isinstance(figures, dict) else {})
+    temperature = document.get("temperature")
+    if not isinstance(temperature, float) or not 0 < temperature < math.inf:
+        raise _refused(path, f"temperature = {temperature!r}")
+    return Model(estimator, medians.astype(np.float64), temperature, figures if isinstance(figures, dict) else {})
 
 
 def _name(value: object) -> str:
