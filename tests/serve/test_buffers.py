@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +15,18 @@ def test_what_is_let_go_is_used_again():
     buffers = Buffers(4, (2, 2, 3))
     addresses = {buffers.take(4).ctypes.data for _ in range(10)}
     assert len(addresses) == 1
+
+
+def test_free_memory_is_kept_up_to_a_bound_and_not_copied_to_another_process():
+    buffers = Buffers(4, (2, 2, 3))
+    held = [buffers.take(4) for _ in range(5)]
+    addresses = {array.ctypes.data for array in held}
+    mine = held.pop()
+    del held
+    buffers.keep(2 * mine.nbytes)
+    again = [buffers.take(4) for _ in range(2)]
+    assert {array.ctypes.data for array in again} < addresses - {mine.ctypes.data}
+    assert len(pickle.dumps(buffers)) < 200
 
 
 @given(st.lists(st.tuples(st.sampled_from(["take", "row", "drop"]), st.integers(1, 4)), max_size=60))

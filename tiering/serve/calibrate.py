@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 import shutil
 import statistics
 import tempfile
@@ -17,7 +18,7 @@ import numpy as np
 from tiering.convert.run import convert
 from tiering.dataset.pixels import PixelShape, to_pixels
 from tiering.machine import usable_cores
-from tiering.serve.loader import Loader
+from tiering.serve.loader import AHEAD_BYTES, Loader
 from tiering.store.base import Sample, Store
 from tiering.store.open import open_store
 from tiering.store.pagecache import drop
@@ -33,6 +34,8 @@ _BATCH: Final = 256
 _ROUNDS: Final = 4
 _LONG_ENOUGH: Final = 0.5
 _MOST_ROUNDS: Final = 50
+#: B from which NumPy asks for huge pages.
+_HUGE: Final = 4 << 20
 
 
 def calibrate(
@@ -62,8 +65,9 @@ def calibrate(
         touch, fill = _first_time(work / "lmdb")
         file = _work(folder, start)
         told = _telling(folder)
-        decode, row, codings = Work(0.0), Work(0.0), {}
+        decode, row, codings, fresh = Work(0.0), Work(0.0), {}, 0.0
         if shape is not None:
+            fresh = _new_memory(_BATCH * 3 * shape[0] * shape[1])
             both = _work(packed, start, transform=_decoder(shape))
             decode = Work(max(0.0, both.seconds - view.seconds), both.serial)
             convert(some, work / "none", "zarr", resize=shape, codec="none", on_error="skip")
@@ -82,6 +86,7 @@ def calibrate(
         fill=fill,
         touch=touch,
         tell_file_s=told,
+        fresh=fresh,
         measured=True,
     )
 
@@ -116,26 +121,48 @@ def _work(store: Store, start: float, serial: float | None = None, **how: Any) -
 
 
 def _each(store: Store, threads: int, start: float, **how: Any) -> float:
-    _seconds(store, threads, **how)  # reads what is not yet in memory, and makes the maps
+    # One loader, as in training: its memory is new in the first epoch alone, and so are the maps of the store.
+    loader = Loader(store, _BATCH, num_threads=threads, **how)
+    _epoch_seconds(loader)
     best, spent, rounds = math.inf, 0.0, 0
     while rounds < _ROUNDS or (spent < _LONG_ENOUGH and rounds < _MOST_ROUNDS):
-        took = _seconds(store, threads, **how)
+        took = _epoch_seconds(loader)
         best, spent, rounds = min(best, took), spent + took, rounds + 1
     # A scheduler that wakes threads late must not make a cost vanish.
     return max(best / 2, best - start) / len(store)
 
 
 def _seconds(store: Store, threads: int, **how: Any) -> float:
+    """Time the first epoch of a loader."""
+    return _epoch_seconds(Loader(store, _BATCH, num_threads=threads, **how))
+
+
+def _epoch_seconds(loader: Loader) -> float:
     """Time one epoch; a consumer of encoded images copies each once, as a decoder would read it."""
-    loader = Loader(store, _BATCH, num_threads=threads, **how)
-    encoded = "transform" not in how and (store.manifest.settings is None or store.manifest.settings.pixels is None)
-    scratch = bytearray(int(store.index.size.max()))
+    scratch = bytearray(int(loader.store.index.size.max()))
     began = time.perf_counter()
     for batch in loader:
-        if encoded:
+        if isinstance(batch.images[0], memoryview | bytes):
             for image in batch.images:
                 scratch[: len(image)] = image
     return time.perf_counter() - began
+
+
+def _new_memory(array: int) -> float:
+    """Time the faults of memory that is new to the process, in arrays of so many B: s a byte."""
+    took = []
+    for _ in range(_ROUNDS):
+        with mmap.mmap(-1, max(array, AHEAD_BYTES)) as memory:
+            if array >= _HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+                memory.madvise(mmap.MADV_HUGEPAGE)
+            whole = np.frombuffer(memory, np.uint8)
+            laps = [time.perf_counter()]
+            for value in (1, 2):
+                whole.fill(value)
+                laps.append(time.perf_counter())
+            del whole
+        took.append((laps[1] - laps[0]) - (laps[2] - laps[1]))
+    return max(0.0, min(took)) / max(array, AHEAD_BYTES)
 
 
 def _telling(folder: Store) -> float:

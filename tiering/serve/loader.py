@@ -147,6 +147,9 @@ class Loader:
         self._decode, self._transform, self._copy = decode, transform, copy
         self._threads = num_threads or usable_cores()
         self._prefetch = prefetch
+        shape = None if transform else shape_of(store.manifest)
+        # From one epoch to the next: memory that is given back costs page faults again, half the time of small rows.
+        self._buffers = None if shape is None else Buffers(batch_size, shape.sides)
 
     @property
     def epoch(self) -> int:
@@ -204,9 +207,8 @@ class Loader:
 
     def _worked(self, batches: Iterable[IndexArray]) -> Iterator[tuple[IndexArray, Images | list[Any]]]:
         """Read, decode and transform on threads, in pieces smaller than a batch."""
-        shape = None if self._transform else shape_of(self.store.manifest)
         piece = min(samples_in(_PIECE_BYTES // (_DECODED if self._decode else 1), self.store.manifest), _PIECE_SAMPLES)
-        buffers = None if shape is None else Buffers(self.batch_size, shape.sides)
+        buffers = self._buffers
         begun: deque[tuple[IndexArray, PixelArray | None]] = deque()
 
         def calls() -> Iterator[tuple[Callable[[], Images | list[Any]], int]]:
@@ -222,6 +224,8 @@ class Loader:
                 indices, pixels = begun.popleft()
                 rest = list(islice(results, -(-len(indices) // piece) - 1))
                 yield indices, [*chain(head, *rest)] if pixels is None else pixels
+        if buffers:
+            buffers.keep(self._prefetch)
 
     def _piece(self, indices: IndexArray, out: PixelArray | None) -> Images | list[Any]:
         images: Images | list[Any] = self.store.read(indices, out)

@@ -64,7 +64,8 @@ class Costs:
     view: out of a mapped store, copied once; file: open, read, close; decode: encoded bytes to pixels of one shape;
     row: pixels out of a mapped store into a batch; codings: by name of the codec. start_s: of an epoch.
     fill: s a byte that the kernel takes to bring cold bytes into the page cache; touch: s a byte that a reader takes
-    for the faults of a map's pages, the first time; tell_file_s: to announce a file. measured: on the machine at hand.
+    for the faults of a map's pages, the first time; fresh: s a byte of the faults of memory for batches of pixels, the
+    first time; tell_file_s: to announce a file. measured: on the machine at hand.
     """
 
     view: Work
@@ -75,6 +76,7 @@ class Costs:
     start_s: float = 1e-3
     fill: float = 0.35e-9
     touch: float = 0.25e-9
+    fresh: float = 0.5e-9
     tell_file_s: float = 35e-6
     measured: bool = False
 

@@ -27,6 +27,8 @@ SOCKET_SECONDS: Final = 12e-6
 SOCKET_COPY: Final = 1.3e9
 #: Plain B/s of decoding zstd by one core: an assumption for encoded files that compress.
 ZSTD_DECODE: Final = 1e9
+#: B of batches of pixels that a loader holds (tiering.serve.loader).
+AHEAD: Final = 64 << 20
 #: B of decoded chunks that a store of compressed chunks keeps (tiering.store.chunked).
 HELD: Final = 64 << 20
 
@@ -132,11 +134,16 @@ class Way:
 
     @property
     def _touched(self) -> float:
-        """Return s of the faults of a sample's pages in new maps; chunks of many rows count them as decoding."""
+        """Return s of the faults of a sample's pages in new maps, and in new memory for batches of pixels.
+
+        Chunks of many rows count those of maps as decoding.
+        """
+        rows = self.data.samples * self.data.row_bytes / self.loading.nodes if self.store_format == "pixels" else 0.0
+        batches = self.costs.fresh * min(rows, AHEAD) * self.loading.nodes / self.data.samples
         if self.store_format == "folder" or self.tier.access == "object":
-            return 0.0
+            return batches
         coding = self._coding
-        return self.costs.touch * self._item if coding is None or coding.chunk == 1 else 0.0
+        return batches + (self.costs.touch * self._item if coding is None or coding.chunk == 1 else 0.0)
 
     @property
     def _coding(self) -> Coding | None:
