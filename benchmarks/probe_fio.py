@@ -1,11 +1,13 @@
 """Does `tiering probe` measure what fio measures? Both read the same file, in turns, at every common point.
 
 Usage: python -m benchmarks.probe_fio DIRECTORY [--rounds 7] [--seconds 0.5] [--size 1GiB] [--block 4096,131072]
-           [--engine libaio] [--ways] [--writes]
+           [--engine libaio] [--huge] [--ways] [--writes]
 
 fio is Debian's package: apt-get install fio. Rounds of a point are ours, fio, fio, ours and so on, so that a disk whose
 speed drifts is the same for both; the figures are medians over the rounds. What others do to the machine only ever
-makes a round slower, so the best rounds are compared, too. --ways compares the two ways of
+makes a round slower, so the best rounds are compared, too. Of memory in pages of 4 KiB each process gets what there is,
+here more and there less of it in one piece, which a virtual disk feels: --huge gives both huge pages (needs root).
+--ways compares the two ways of
 having many reads in flight instead, threads and asynchronous I/O, with fio beside them. --writes compares writes in
 sequence and appends with fsync.
 """
@@ -14,15 +16,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import mmap
+import os
 import statistics
 import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from tiering import directio
 from tiering.directio import opened_direct, read_at_once, read_on_threads
 from tiering.tiers import mount
 from tiering.units import format_rate, parse_bytes
+
+HUGE, MAP_HUGETLB = 2 << 20, 0x40000
 
 
 def main() -> None:
@@ -33,6 +40,7 @@ def main() -> None:
     parser.add_argument("--size", default="1GiB")
     parser.add_argument("--block", default=",".join(map(str, mount.BLOCKS)))
     parser.add_argument("--engine", default="libaio", choices=["libaio", "io_uring"])
+    parser.add_argument("--huge", action="store_true")
     parser.add_argument("--ways", action="store_true")
     parser.add_argument("--writes", action="store_true")
     asked = parser.parse_args()
@@ -43,13 +51,22 @@ def main() -> None:
         path = Path(own) / "reads"
         size, _ = mount.lay_out(path, parse_bytes(asked.size), 600)
         blocks = [int(each) for each in asked.block.split(",")]
+        if asked.huge:
+            Path("/proc/sys/vm/nr_hugepages").write_text("64")
+            directio.whole_pages = huge_pages
         with path.open("rb") as plain, opened_direct(path) as direct:
             reads(plain.fileno(), direct, path, size, blocks, asked)
 
 
 def reads(plain: int, direct: int, path: Path, size: int, blocks: list[int], asked: argparse.Namespace) -> None:
     def fio(pattern: str, block: int, depth: int) -> float:
-        words = [f"--rw={'randread' if pattern == 'random' else 'read'}", f"--bs={block}", f"--iodepth={depth}"]
+        memory = ["--mem=shmhuge", "--hugepage-size=2m"] if asked.huge else []
+        words = [
+            *memory,
+            f"--rw={'randread' if pattern == 'random' else 'read'}",
+            f"--bs={block}",
+            f"--iodepth={depth}",
+        ]
         return float(
             run_fio(path, size, asked.seconds, ["--direct=1", f"--ioengine={asked.engine}", *words])["bw_bytes"]
         )
@@ -86,6 +103,12 @@ def reads(plain: int, direct: int, path: Path, size: int, blocks: list[int], ask
             off[kind].append((abs(ratio - 1), f"{' x '.join(words[:3])}: {ratio:.2f}"))
     for kind, each in off.items():
         print(f"\n{kind}: within 20 %: {sum(far <= 0.2 for far, _ in each)} of {len(each)}. Worst: {max(each)[1]}")
+
+
+def huge_pages(size: int) -> memoryview:
+    memory = mmap.mmap(-1, -(-size // HUGE) * HUGE, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | MAP_HUGETLB)
+    memory[:: os.sysconf("SC_PAGE_SIZE")] = bytes(len(memory) // os.sysconf("SC_PAGE_SIZE"))
+    return memoryview(memory)[:size]
 
 
 def writes(own: Path, rounds: int, seconds: float, size: int) -> None:

@@ -73,6 +73,14 @@ def opened_direct(path: str | Path) -> Iterator[int]:
         os.close(descriptor)
 
 
+def whole_pages(size: int) -> mmap.mmap:
+    """Return memory that direct reads can go to. It lies as scattered as the page cache does, in pages of 4 KiB.
+
+    A virtual disk may take twice as long for that as for huge pages (docs/benchmarks.md, "Probe").
+    """
+    return mmap.mmap(-1, size)
+
+
 def read_many(targets: Iterable[Target], block: int, depth: int, seconds: float) -> Reads:
     """Read blocks with so many in flight, the way that costs the least at that depth; see read_at_once.
 
@@ -95,7 +103,7 @@ def read_at_once(targets: Iterable[Target], block: int, depth: int, seconds: flo
     calls, syscall = _CALLS.get(platform.machine()), libc_syscall()
     if calls is None or syscall is None:
         raise OSError(errno.ENOSYS, "no asynchronous reads on this system")
-    memory = mmap.mmap(-1, depth * block)  # direct reads go to whole pages
+    memory = whole_pages(depth * block)
     requests = np.zeros(depth, dtype=_REQUEST)
     requests["slot"] = np.arange(depth)
     requests["memory"] = np.frombuffer(memory, dtype=np.uint8).ctypes.data + np.arange(depth) * block
@@ -167,7 +175,7 @@ def read_on_threads(targets: Iterable[Target], block: int, depth: int, seconds: 
     shared, stop = iter(list(targets)), Event()  # the iterator of a list may be shared by threads
 
     def work() -> list[float]:
-        memory, spent = mmap.mmap(-1, block), []
+        memory, spent = whole_pages(block), []
         for file, offset in shared:
             begun = time.perf_counter()
             got = os.preadv(file, [memory], offset)
