@@ -35,7 +35,7 @@ PREFIX: Final = ".tiering-probe-"
 
 _PIECE: Final = 1 << 20
 _SYNC_EVERY: Final = 64  # pieces; so much may be waiting to be written when the time is up
-#: Random bytes that pieces are cut from; little enough to stay in the processor's cache, as a writer's own buffer would.
+#: Random bytes that pieces are cut from, few enough to stay in the processor's cache, as a writer's own buffer would.
 _POOL: Final = 2 << 20
 _SMALL: Final = 4096
 _MOST_FILES: Final = 500
