@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 from tests.conftest import FIXTURES
 from tiering.cli.app import app
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.timeline import BINS, FILES, ROWS, timeline
+from tiering.trace.features import profile_trace_file
+from tiering.trace.readers import read_trace
+from tiering.trace.timeline import BINS, FILES, ROWS, TimelineBinner, timeline
 
 TRACE = FIXTURES / "traces" / "train_loop.strace.gz"
 
@@ -76,6 +78,16 @@ def test_a_place_that_is_not_there_is_named(tmp_path):
     done = tiering("report", tmp_path / "nowhere", "-o", tmp_path / "report.html")
     assert done.exit_code == 3
     assert "nowhere" in done.stderr
+
+
+def test_a_trace_is_read_once_for_its_profile_and_its_timeline():
+    binner = TimelineBinner()
+    profile = profile_trace_file(TRACE, beside=binner.add)
+    assert profile == profile_trace_file(TRACE)
+    alone, together = timeline(read_trace(TRACE).batches), binner.found()
+    assert together.rows == alone.rows
+    assert together.read.tolist() == alone.read.tolist()
+    assert together.heat.tolist() == alone.heat.tolist()
 
 
 @pytest.mark.parametrize("pieces", [1, 7, 100])

@@ -35,6 +35,7 @@ def test_a_recorded_training_loop_shows_its_five_shuffled_epochs():
     assert profile.skipped_lines == 0
     assert profile.epochs == pytest.approx(5, abs=0.01)
     assert profile.reread_share == pytest.approx(1 - 1 / 5, abs=0.01)
+    assert profile.reads_again == pytest.approx(profile.reads * (1 - 1 / 5), rel=0.01)
     assert profile.write_share < 0.01
     assert profile.opens_per_file == pytest.approx(5, abs=0.1)
     assert profile.order_randomness > 0.85
@@ -51,6 +52,18 @@ def test_a_recorded_database_shows_that_it_writes():
     assert profile.reread_share < 0.1
     assert profile.order_randomness == 0
     assert profile.coverage is None
+
+
+def test_reads_that_begin_where_the_same_job_began_one_are_counted():
+    profile = profile_trace(
+        iter(
+            [
+                frame(read("/d/a", 0, 10), read("/d/a", 10, 10), read("/d/b", 0, 10)),
+                frame(read("/d/a", 0, 5), read("/d/a", 5, 5), read("/d/a", 0, 10, group=2, pid=2)),
+            ]
+        )
+    )
+    assert (profile.reads, profile.reads_again) == (6, 1)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -179,7 +179,8 @@ def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:
     yield "written", f"{format_bytes(trace.bytes_written)} in {format_count(trace.writes)} writes"
     if trace.mapped_bytes:
         yield "mapped", f"at most {format_bytes(trace.mapped_bytes)}"
-    yield "read again", f"{percent(trace.reread_share)} of all bytes moved"
+    again = f", by {format_count(trace.reads_again)} of the reads" if trace.reads else ""
+    yield "read again", f"{percent(trace.reread_share)} of all bytes moved{again}"
     if trace.accesses:
         asked = format_bytes(trace.bytes_accessed)
         yield "accesses", f"{format_count(trace.accesses)}, {asked} (whether they read or wrote is not known)"

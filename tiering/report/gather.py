@@ -14,7 +14,7 @@ from tiering.report.advice import Advice, Assumptions, advise
 from tiering.trace.features import profile_trace_file
 from tiering.trace.readers import read_trace
 from tiering.trace.summary import TraceProfile
-from tiering.trace.timeline import Timeline, timeline
+from tiering.trace.timeline import Timeline, TimelineBinner, timeline
 from tiering.workload.model import Verdict, classify
 
 
@@ -54,29 +54,35 @@ def gather(
     profile = _profile(place)
     dataset = profile.dataset
     root = Path(dataset.root) if dataset is not None else None
-    known = {Path(trace.source).absolute(): trace for trace in profile.traces}
+    parts = {Path(trace.source).absolute(): _part(trace, root, lenient, columns) for trace in profile.traces}
     for path in traces:
-        if path.absolute() not in known:
-            known[path.absolute()] = profile_trace_file(
+        if path.absolute() not in parts:
+            binner = TimelineBinner(root)
+            trace = profile_trace_file(
                 path,
                 dataset_root=root,
                 dataset_bytes=dataset.bytes if dataset is not None else None,
                 lenient=lenient,
                 columns=columns,
+                beside=binner.add,
             )
-    parts = []
-    for path, trace in known.items():
-        line = None
-        if path.exists():
-            opened = read_trace(path, lenient=lenient, columns=columns if trace.format == "csv" else None)
-            line = timeline(opened.batches, dataset_root=root)
-        parts.append(TracePart(trace, classify(trace), line))
+            parts[path.absolute()] = TracePart(trace, classify(trace), binner.found())
+    shown = list(parts.values())
     return Content(
-        profile=Profile(dataset=dataset, traces=list(known.values())),
+        profile=Profile(dataset=dataset, traces=[part.profile for part in shown]),
         pictures=thumbnails(dataset.root) if dataset is not None else [],
-        traces=parts,
-        advice=advise(dataset, parts[0].verdict if parts else None, assumptions) if dataset is not None else None,
+        traces=shown,
+        advice=advise(dataset, shown[0].verdict if shown else None, assumptions) if dataset is not None else None,
     )
+
+
+def _part(trace: TraceProfile, root: Path | None, lenient: bool, columns: Mapping[str, str] | None) -> TracePart:
+    """Read a trace again that was profiled before, for its timeline, if it is still there."""
+    path, line = Path(trace.source), None
+    if path.exists():
+        opened = read_trace(path, lenient=lenient, columns=columns if trace.format == "csv" else None)
+        line = timeline(opened.batches, dataset_root=root)
+    return TracePart(trace, classify(trace), line)
 
 
 def _profile(place: Path) -> Profile:

@@ -17,7 +17,12 @@
       font: { color: theme.text, size: 13, family: 'system-ui, "DejaVu Sans", sans-serif' },
       margin: { l: 56, r: 16, t: 34, b: 48 }, legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 1, xanchor: "right" },
       dragmode: fine ? "zoom" : false, xaxis: { ...axis, ...figure.layout.xaxis }, yaxis: { ...axis, ...figure.layout.yaxis } };
-    if (layout.annotations && layout.annotations.length) { layout.legend = { ...layout.legend, y: 1.1 }; layout.margin.t = 64; }
+    if (layout.annotations && layout.annotations.length) {
+      // A label takes some 70 px: on a phone only every so many are written.
+      const every = Math.ceil(layout.annotations.length * 70 / Math.max(70, place.clientWidth - 72));
+      layout.annotations = layout.annotations.filter((_, nth) => nth % every === 0);
+      layout.legend = { ...layout.legend, y: 1.1 }; layout.margin.t = 64;
+    }
     return Plotly.react(place, figure.data, layout, { responsive: true, displayModeBar: false, displaylogo: false });
   }));
   try {

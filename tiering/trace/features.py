@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from tiering.trace.blocks import BlockSample
+from tiering.trace.blocks import BlockSample, mixed
 from tiering.trace.bursts import BurstFinder
+from tiering.trace.distinct import DistinctCount
 from tiering.trace.intervals import Ranges, RangeUnion, length, over_groups
 from tiering.trace.noise import is_below, is_noise
 from tiering.trace.order import order_randomness
@@ -32,17 +34,19 @@ def profile_trace_file(
     dataset_bytes: int | None = None,
     lenient: bool = False,
     columns: Mapping[str, str] | None = None,
+    beside: Callable[[pl.DataFrame], None] | None = None,
 ) -> TraceProfile:
     """Read a trace of any known format, or a directory of one job's logs, and profile it.
 
     dataset_root: directory whose files are data even where they look like a library's;
     dataset_bytes: B in the dataset, for coverage; lenient: leave out and count lines that cannot be parsed;
-    columns: of a table without a telling header (tiering.trace.readers.headed.parse_mapping).
+    columns: of a table without a telling header (tiering.trace.readers.headed.parse_mapping);
+    beside: told each batch of events, for what else is to be made of them in the same pass.
     Raises TraceError where the trace cannot be used.
     """
     trace = read_trace(path, lenient=lenient, columns=columns)
     profile = profile_trace(
-        trace.batches,
+        trace.batches if beside is None else _shown(trace.batches, beside),
         source=str(path),
         format=trace.format,
         level=trace.level,
@@ -52,6 +56,12 @@ def profile_trace_file(
     return profile.model_copy(
         update={"skipped_lines": trace.skipped_lines, "notes": trace.notes, "complete": trace.complete}
     )
+
+
+def _shown(batches: Iterable[pl.DataFrame], to: Callable[[pl.DataFrame], None]) -> Iterator[pl.DataFrame]:
+    for batch in batches:
+        to(batch)
+        yield batch
 
 
 def profile_trace(
@@ -71,7 +81,7 @@ def profile_trace(
     noise = is_noise(dataset_root)
     inside = is_below(dataset_root) if dataset_root is not None else pl.lit(value=True)
     span, ranges, runs, tally, visits = _Span(), RangeUnion(), Runs(), FileTally(), _Visits()
-    written, sample, bursts, sums = RangeUnion(), BlockSample(), BurstFinder(), _Sums()
+    written, sample, bursts, sums, begun = RangeUnion(), BlockSample(), BurstFinder(), _Sums(), DistinctCount()
     excluded = excluded_read = sequential = 0
     for batch in batches:
         span.add(batch)
@@ -85,6 +95,7 @@ def profile_trace(
         run_batch = runs.add(data)
         reads = run_batch.reads
         ranges.add(_ranges(reads))
+        begun.add(_places(reads))
         sequential += int(reads["sequential"].sum())
         visits.add(reads)
         tally.add(data, reads, run_batch.finished)
@@ -127,6 +138,7 @@ def profile_trace(
         processes=len(span.processes),
         files=round(used / tally.rate),
         **totals,
+        reads_again=max(0, totals["reads"] - begun.count()),
         bytes_reread=reread,
         bytes_shared=first_reads - unique,
         unique_bytes_read=unique,
@@ -169,6 +181,12 @@ def _located(moves: pl.DataFrame) -> pl.DataFrame:
 
 def _ranges(moves: pl.DataFrame) -> Ranges:
     return Ranges(*(moves[column].to_numpy() for column in ("file", "group", "start", "end")))
+
+
+def _places(reads: pl.DataFrame) -> NDArray[np.uint64]:
+    """Return a hash of where each read begins, and for which job."""
+    file, group, start = (reads[column].to_numpy().astype(np.uint64) for column in ("file", "group", "start"))
+    return mixed(file ^ mixed(start ^ mixed(group)))
 
 
 def _sample(sample: BlockSample, reads: pl.DataFrame) -> None:

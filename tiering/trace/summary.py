@@ -29,6 +29,9 @@ class TraceProfile(BaseModel):
     files: int = Field(description="distinct files with data read, written or mapped")
 
     reads: int = Field(description="calls that read at least one byte; probes of a file's end are none")
+    reads_again: int = Field(
+        default=0, description="of them, those that begin where the same process group had begun one before"
+    )
     writes: int
     opens: int
     bytes_read: int

@@ -53,14 +53,17 @@ def timeline(batches: Iterable[pl.DataFrame], *, dataset_root: Path | None = Non
     Bins double in width whenever the trace outlasts them, so one pass is enough: memory is BINS sums, FILES rows of
     HEAT_BINS sums with a path each, and a batch. Sums are exact; only the choice of files is a sample beyond FILES.
     """
-    binner, noise = _Binner(), is_noise(dataset_root)
+    binner = TimelineBinner(dataset_root)
     for batch in batches:
-        binner.add(batch, noise)
+        binner.add(batch)
     return binner.found()
 
 
-class _Binner:
-    def __init__(self) -> None:
+class TimelineBinner:
+    """A timeline while its events come."""
+
+    def __init__(self, dataset_root: Path | None = None) -> None:
+        self._noise = is_noise(dataset_root)
         self._begin: float | None = None
         self._width = _SHORTEST
         self._last = 0
@@ -70,12 +73,13 @@ class _Binner:
         self._paths: dict[int, str] = {}
         self._threshold = _FULL
 
-    def add(self, batch: pl.DataFrame, noise: pl.Expr) -> None:
+    def add(self, batch: pl.DataFrame) -> None:
+        """Add a batch of events."""
         if batch.is_empty():
             return
         if self._begin is None:
             self._begin = float(batch["time"].to_numpy().min())
-        paths = batch.select("file", "path").unique("file").with_columns(noise=noise)
+        paths = batch.select("file", "path").unique("file").with_columns(noise=self._noise)
         moved = batch.filter(pl.col("op").is_in(_KINDS), pl.col("size") > 0)
         moved = moved.join(paths.select("file", "noise"), on="file", how="left").filter(~pl.col("noise"))
         if moved.is_empty():
@@ -131,6 +135,7 @@ class _Binner:
         return (mixed(files) >> np.uint64(32)) < self._threshold
 
     def found(self) -> Timeline:
+        """Return the timeline of what was added."""
         names = [self._paths.get(file, f"file {file:x}") for file in self._ids.tolist()]
         order = sorted(range(len(names)), key=names.__getitem__)
         groups = [part.tolist() for part in np.array_split(np.array(order, np.intp), min(ROWS, max(1, len(order))))]

@@ -237,6 +237,20 @@ def test_times_since_the_line_before_are_added_up(tmp_path, pid):
     assert frame.select("time", "op", "size").rows() == [(0.0, "exec", 0), (1.0, "read", 10), (1.25, "read", 9)]
 
 
+@pytest.mark.parametrize("part", ["", ".500000"])
+@pytest.mark.parametrize("pid", ["", "7  ", "[pid   123] "])
+def test_times_of_day_go_on_past_midnight(tmp_path, part, pid):
+    frame = events(
+        tmp_path,
+        f'{pid}23:59:58{part} read(3</d/a>, "", 10) = 10 <0.1>',
+        f'{pid}23:59:59{part} read(3</d/a>, "", 10) = 9 <0.1>',
+        f'{pid}00:00:01{part} read(3</d/a>, "", 10) = 8 <0.1>',
+        f'{pid}00:00:01{part} read(3</d/a>, "", 10) = 7 <0.1>',
+    )
+    assert frame["size"].to_list() == [10, 9, 8, 7]
+    assert (frame["time"] - frame["time"][0]).to_list() == [0, 1, 3, 3]
+
+
 def test_two_commands_in_one_trace_are_two_groups(tmp_path):
     frame = events(
         tmp_path,

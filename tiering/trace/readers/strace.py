@@ -7,7 +7,7 @@ thread makes one is split in two, `call(... <unfinished ...>` and `<... call res
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -41,6 +41,9 @@ _UNTIMED = re.compile(r"(?:\[pid +\d+\] +|\d+ +)?(?:execve|openat|read|brk|mmap|
 #: With -r, strace prints the time since the line before, beginning with 0.
 _FROM_ZERO = re.compile(r"(?:\[pid +\d+\] +|\d+ +)? *0\.000000 ")
 _SINCE = re.compile(r"(\[pid +\d+\] +|\d+ +)? *(\d{1,12}\.\d{1,9}) ")
+#: With -t or -tt, the time of day.
+_OF_DAY = re.compile(r"(\[pid +\d+\] +|\d+ +)? *(\d\d):(\d\d):(\d\d(?:\.\d{1,9})?) ")
+_DAY = 86400
 _UNFINISHED_END = "<unfinished ...>"
 _MARK = " resumed>"
 
@@ -81,21 +84,50 @@ def events(blocks: Iterable[tuple[int, list[str]]], damage: Damage) -> Iterator[
 
 
 def _absolute(blocks: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
-    """Add the times of -r up, so that they count from the first line; other lines are passed on."""
-    clock: float | None = None
+    """Bring times of -r and of -t to s that only grow; lines with times of -ttt are passed on."""
+    rewrite: Callable[[str], str] | None = None
     for first, lines in blocks:
-        if first == 1 and lines and _FROM_ZERO.match(lines[0]):
-            clock = 0.0
-        if clock is None:
-            yield first, lines
-            continue
-        made = []
-        for line in lines:
-            since = _SINCE.match(line)
-            if since is not None:
-                clock += float(since[2])
-            made.append(line if since is None else f"{since[1] or ''}{clock:.6f} {line[since.end() :]}")
-        yield first, made
+        if first == 1:
+            ways = (way(line) for line in lines[:100] for way in (_since_before, _times_of_day))
+            rewrite = next(filter(None, ways), None)
+        yield first, lines if rewrite is None else list(map(rewrite, lines))
+
+
+def _since_before(line: str) -> Callable[[str], str] | None:
+    """Make what adds up the times of -r, if this is a trace's first line of that kind."""
+    if not _FROM_ZERO.match(line):
+        return None
+    clock = 0.0
+
+    def rewrite(line: str) -> str:
+        nonlocal clock
+        since = _SINCE.match(line)
+        if since is None:
+            return line
+        clock += float(since[2])
+        return f"{since[1] or ''}{clock:.6f} {line[since.end() :]}"
+
+    return rewrite
+
+
+def _times_of_day(line: str) -> Callable[[str], str] | None:
+    """Make what counts the times of -t and -tt from the first midnight on, if this line has one."""
+    if not _OF_DAY.match(line):
+        return None
+    last: float | None = None
+
+    def rewrite(line: str) -> str:
+        nonlocal last
+        said = _OF_DAY.match(line)
+        if said is None:
+            return line
+        time = int(said[2]) * 3600 + int(said[3]) * 60 + float(said[4])
+        # Threads may be out of order by a little, so only a leap back by hours is another day.
+        time += 0 if last is None else round((last - time) / _DAY) * _DAY
+        last = time if last is None else max(last, time)
+        return f"{said[1] or ''}{time:.6f} {line[said.end() :]}"
+
+    return rewrite
 
 
 def _thoroughly(line: str, number: int, calls: Calls, unfinished: dict[int, str], damage: Damage) -> None:
@@ -149,7 +181,7 @@ def _apply(match: re.Match[str], number: int, calls: Calls, damage: Damage) -> N
         return
     try:
         process = calls.tree.members.get(thread) or calls.tree.process(thread, begins_with_exec=name == "execve")
-        at = float(when) if ":" not in when else _seconds(when)
+        at = float(when)
         descriptor = -1 if fd is None else int(fd)
         returned = int(result, 16 if result.startswith("0x") else 10)
         took = None if duration is None else float(duration)
@@ -190,12 +222,6 @@ def _other_line(line: str, number: int, calls: Calls, unfinished: dict[int, str]
 
 def _shown(line: str) -> str:
     return repr(line if len(line) <= 80 else f"{line[:60]}...{line[-17:]}")
-
-
-def _seconds(clock: str) -> float:
-    """Read the time of day that -t and -tt print, into seconds since midnight."""
-    hours, minutes, seconds = clock.split(":")
-    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
 
 
 READER = Reader("strace", "strace -f -ttt -T -yy", "file", sniff, read)
