@@ -18,9 +18,10 @@
       margin: { l: 56, r: 16, t: 34, b: 48 }, legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 1, xanchor: "right" },
       dragmode: fine ? "zoom" : false, xaxis: { ...axis, ...figure.layout.xaxis }, yaxis: { ...axis, ...figure.layout.yaxis } };
     if (layout.annotations && layout.annotations.length) {
-      // A label takes some 70 px: on a phone only every so many are written.
-      const every = Math.ceil(layout.annotations.length * 70 / Math.max(70, place.clientWidth - 72));
-      layout.annotations = layout.annotations.filter((_, nth) => nth % every === 0);
+      // A label takes some 60 px: on a phone there is not room for all.
+      const times = figure.data[0].x, scale = (place.clientWidth - 72) / times[times.length - 1];
+      let last = -Infinity;
+      layout.annotations = layout.annotations.filter(({ x }) => x * scale - last >= 60 && ((last = x * scale), true));
       layout.legend = { ...layout.legend, y: 1.1 }; layout.margin.t = 64;
     }
     return Plotly.react(place, figure.data, layout, { responsive: true, displayModeBar: false, displaylogo: false });
