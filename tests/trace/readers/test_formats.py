@@ -178,6 +178,11 @@ DOCUMENTED = {
         [("access", 0, 4096), ("access", 0, 512), ("access", 0, 4096)],
         3.0,
     ),
+    "block-csv": (
+        "version,time,op,size,lbn\n1,7,2a,512,8\n1,8,28,1024,16\n1,9,8A,512,8\n",
+        [("write", 4096, 512), ("read", 8192, 1024), ("write", 4096, 512)],
+        2.0,
+    ),
     "fio": (
         "fio version 2 iolog\n/d/f add\n/d/f open\n/d/f read 4096 8192\nfile wait 2000000\n/d/f write 0 512\n/d/f close\n",
         [("open", None, 0), ("read", 4096, 8192), ("write", 0, 512), ("close", None, 0)],
@@ -268,6 +273,18 @@ def test_files_of_the_same_format_in_a_directory_are_merged_by_time(tmp_path):
     _write(tmp_path / "c.iolog", "fio version 2 iolog\n/d/f add\n")
     with pytest.raises(TraceError, match="several formats"):
         read_trace(tmp_path)
+
+
+def test_a_table_may_have_scsi_operation_codes(tmp_path):
+    path = _write(tmp_path / "t.csv", "version,time,op,size,lbn\n1,7,2a,512,8\n1,8,28,1024,8\n1,9,8A,512,16\n")
+    trace = read_trace(path)
+    events = pl.concat(list(trace.batches))
+    assert trace.level == "block"  # sectors are those of a device
+    assert list(events.select("time", pl.col("op").cast(pl.String), "offset", "size").iter_rows()) == [
+        (7.0, "write", 4096, 512),
+        (8.0, "read", 4096, 1024),
+        (9.0, "write", 8192, 512),
+    ]
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, zstandard.ZstdCompressor().compress])

@@ -40,6 +40,7 @@ READERS: tuple[Reader, ...] = (
     blktrace.TEXT,
     s3.LOG,
     *block_tables.READERS,
+    headed.BLOCKS,
     headed.READER,
     records.VSCSI,
     records.ORACLE,

@@ -53,7 +53,9 @@ _NAMES: dict[str, dict[str, float]] = {
     "pid": dict.fromkeys(("pid", "process", "process_id"), 1),
     "duration": {"duration": 1, "latency": 1, "response_time": 1, "duration_us": 1e-6, "latency_us": 1e-6},
 }
-_READS, _WRITES = ("r", "read", "rs", "ra", "get"), ("w", "write", "ws", "wa", "put", "wm")
+#: Words, and SCSI's codes of 6, 10, 12 and 16 bytes (SBC-3, table 33), as libCacheSim's tables have them.
+_READS = ("r", "read", "rs", "ra", "get", "08", "28", "a8", "88")
+_WRITES = ("w", "write", "ws", "wa", "put", "wm", "0a", "2a", "aa", "8a")
 _SPECIFIED = re.compile(
     r"(?P<field>\w+)=(?P<column>[^*:]+)(?:\*(?P<factor>[0-9.eE+-]+))?(?::(?P<read>\w+)/(?P<write>\w+))?$"
 )
@@ -154,4 +156,11 @@ def _operation(value: pl.Expr, read: str | None, write: str | None) -> pl.Expr:
     return value.str.to_lowercase().replace_strict(codes, default=None, return_dtype=pl.Enum(OPS))
 
 
+def sniff_blocks(head: bytes) -> bool:
+    """Tell whether it is a table whose offsets are sectors: requests to a block device."""
+    header = _header(head)
+    return sniff(head) and any(name in header for name, factor in _NAMES["offset"].items() if factor == SECTOR)
+
+
 READER = Reader("csv", "a table with a header", "object", sniff, read)
+BLOCKS = Reader("block-csv", "a table of requests to a block device", "block", sniff_blocks, read)
