@@ -6,6 +6,7 @@ Usage: python -m benchmarks.tracing [--only overhead,totals,readers,profile] [--
 - totals: the bytes of five programs' traces against what the kernel counted for them (/proc/PID/io).
 - readers: lines or events of strace's text, of CSV and of the other formats, a second of one core's time (so what else
   the machine does counts little).
+- curves: miss ratios and distinct bytes from a sample of the places against those from all of them.
 - profile: TraceProfile over three million events, and over 100 million in parts, with its memory; a second of
   processor time.
 """
@@ -23,11 +24,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import polars as pl
 
 from benchmarks.tracing_inputs import INPUTS, PROGRAMS
+from tiering.trace import blocks, intervals
 from tiering.trace.capture import FLAGS, record
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.features import profile_trace
@@ -53,13 +56,13 @@ print(sum(map(len, read_trace(sys.argv[1]).batches)), time.process_time() - bega
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="overhead,totals,readers,profile")
+    parser.add_argument("--only", default="overhead,totals,readers,curves,profile")
     parser.add_argument("--work", type=Path)
     asked = parser.parse_args()
     print("| what | figure |\n| --- | --- |")
     with tempfile.TemporaryDirectory(dir=asked.work) as name:
         for each in asked.only.split(","):
-            {"overhead": overhead, "totals": totals, "readers": readers, "profile": profile}[each](Path(name))
+            KINDS[each](Path(name))
 
 
 def overhead(work: Path) -> None:
@@ -205,6 +208,38 @@ def profile(_work: Path) -> None:
         shares = f"{found.range_rate:.3g}, {found.sample_rate:.3g}"
         print(f"| the same: share of places sampled for distinct bytes, for the curves | {shares} |", flush=True)
 
+
+def curves(_work: Path) -> None:
+    for what, made in (("a block device", _events), ("100,000 files, epoch after epoch", _epochs)):
+        events = list(made(6_000_000))
+        with mock.patch.object(blocks, "_MOST", 1 << 24), mock.patch.object(intervals, "_MOST", 1 << 24):
+            exact = profile_trace(events)
+        for most in (1 << 20, 1 << 18, 1 << 16):
+            with mock.patch.object(blocks, "_MOST", most), mock.patch.object(intervals, "_MOST", most):
+                found = profile_trace(events)
+            sizes = [point.cache_bytes for point in exact.miss_ratio_curve]
+            gaps = []
+            for name in ("lru", "static"):
+                known, guess = (
+                    np.interp(
+                        sizes,
+                        [p.cache_bytes for p in each.miss_ratio_curve],
+                        [getattr(p, name) for p in each.miss_ratio_curve],
+                    )
+                    for each in (exact, found)
+                )
+                gaps.append(np.abs(known - guess))
+            worst, mean = np.max(gaps), np.mean(gaps)
+            far = abs(found.unique_bytes_read / exact.unique_bytes_read - 1)
+            print(
+                f"| {what}: from {found.sample_rate:.3g} of the places"
+                f" | miss ratios off by {mean:.4f} on average, {worst:.4f} at most; "
+                f"distinct bytes by {far:.2%} ({found.range_rate:.3g} of the parts) |",
+                flush=True,
+            )
+
+
+KINDS = {"overhead": overhead, "totals": totals, "readers": readers, "curves": curves, "profile": profile}
 
 if __name__ == "__main__":
     if shutil.which("strace") is None:

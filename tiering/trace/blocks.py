@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 #: B of a block, the unit in which re-use is counted.
 BLOCK = 1 << 16
-#: Blocks are kept or left out by sections of so many, so that a large read costs one decision a MiB.
-_SECTION = 16
 #: References kept at most; 16 B each, and what is worked out of them costs some 100 B each.
 _MOST = 1 << 20
 #: References that are expanded at once.
@@ -63,16 +61,14 @@ class BlockSample:
     ) -> None:
         """Add reads of bytes [start, end) of files. goes_on: the read begins where the last of its run ended."""
         first = start // BLOCK + (goes_on & (start % BLOCK != 0))
-        last = (end - 1) // BLOCK
-        sections = np.maximum(last // _SECTION - first // _SECTION + 1, 0)
-        sections[last < first] = 0
-        edges = np.cumsum(sections * _SECTION)
+        counts = np.maximum((end - 1) // BLOCK - first + 1, 0)
+        edges = np.cumsum(counts)
         begin = 0
         while begin < len(file):
             before = int(edges[begin - 1]) if begin else 0
             until = max(begin + 1, int(np.searchsorted(edges, before + _SLICE, side="right")))
             rows = slice(begin, until)
-            self._add(file[rows], first[rows], last[rows], time[rows], sections[rows])
+            self._add(file[rows], first[rows], counts[rows], time[rows])
             begin = until
 
     def references(self) -> References:
@@ -85,24 +81,17 @@ class BlockSample:
         self,
         file: NDArray[np.uint64],
         first: NDArray[np.int64],
-        last: NDArray[np.int64],
+        counts: NDArray[np.int64],
         time: NDArray[np.float64],
-        sections: NDArray[np.int64],
     ) -> None:
-        row, place = _expanded(sections)
-        section = first[row] // _SECTION + place
-        chosen = self._is_chosen(file[row], section)
-        row, section = row[chosen], section[chosen]
-        low, high = np.maximum(first[row], section * _SECTION), np.minimum(last[row], section * _SECTION + _SECTION - 1)
-        inner, place = _expanded(high - low + 1)
-        row = row[inner]
-        # The section's hash stands in the upper half, so that the share can be halved later.
-        key = (self._hash(file[row], section[inner]) << np.uint64(32)) | (
-            mixed(file[row] ^ mixed((low[inner] + place).astype(np.uint64))) >> np.uint64(32)
-        )
-        self._blocks.append(key)
-        self._times.append(time[row])
-        self._rows += len(key)
+        row = np.repeat(np.arange(len(counts)), counts)
+        place = np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
+        # Each by itself: neighbours that share a decision share their heat, which made curves six times as far off.
+        key = mixed(file[row] ^ mixed((first[row] + place).astype(np.uint64)))
+        chosen = self._are_chosen(key)
+        self._blocks.append(key[chosen])
+        self._times.append(time[row[chosen]])
+        self._rows += len(self._blocks[-1])
         if self._rows > _MOST:
             self._halve()
 
@@ -110,23 +99,9 @@ class BlockSample:
         blocks, times, _ = self.references()
         while len(blocks) > _MOST // 2 and self._threshold > 1:
             self._threshold //= 2
-            kept = (blocks >> np.uint64(32)) < self._threshold
+            kept = self._are_chosen(blocks)
             blocks, times = blocks[kept], times[kept]
         self._blocks, self._times, self._rows = [blocks], [times], len(blocks)
 
-    @staticmethod
-    def _hash(file: NDArray[np.uint64], section: NDArray[np.int64]) -> NDArray[np.uint64]:
-        return mixed(file + mixed(section.astype(np.uint64))) >> np.uint64(32)
-
-    def _is_chosen(self, file: NDArray[np.uint64], section: NDArray[np.int64]) -> NDArray[np.bool_]:
-        if self._threshold == _FULL:
-            return np.ones(len(file), dtype=bool)
-        return self._hash(file, section) < self._threshold
-
-
-def _expanded(counts: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-    """Repeat each row so many times: the row, and which of its repetitions."""
-    counts = np.maximum(counts, 0)
-    row = np.repeat(np.arange(len(counts)), counts)
-    begins = np.cumsum(counts) - counts
-    return row, np.arange(len(row)) - begins[row]
+    def _are_chosen(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        return (keys >> np.uint64(32)) < self._threshold
