@@ -46,7 +46,8 @@ def miss_ratio_curve(references: References) -> list[CurvePoint]:
 
     LRU: stack distances (Mattson et al., 1970) of the sampled references, scaled by the rate as SHARDS does. Static:
     the blocks that were read first are the ones kept. With a sample of n distinct blocks the error of a ratio is
-    about 0.5 / sqrt(n) (SHARDS, section 5: below 0.01 on average from 8,000 blocks on).
+    about 0.5 / sqrt(n) (SHARDS, section 5: below 0.01 on average from 8,000 blocks on), and several times that where a
+    few blocks are much hotter than the others (docs/benchmarks.md, "Tracing").
     """
     total = len(references.block)
     if not total:
