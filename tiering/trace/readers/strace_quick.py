@@ -17,7 +17,7 @@ from tiering.trace.readers.processes import OpenFile, Process
 from tiering.trace.readers.strace_calls import CALLS, FORKS, Calls, advance
 
 #: Thread, time, and the call that is gone on with, or a call and its first argument, where that is a descriptor
-#: with its path. Every digit matters: with one part that may be absent, a line costs twice as much.
+#: with its path. No part may be absent: one that may makes the pattern take twice as long.
 _HEAD = (
     r"^(?P<thread>[0-9]{1,9}) +(?P<when>[0-9]{1,12}\.[0-9]{1,9}) +"
     r'(?:<\.\.\. (?P<more>[a-z0-9_]+) resumed>|(?P<name>[a-z0-9_]+)\((?:(?P<fd>[0-9]{1,9})<(?P<path>[^<>]*)>|[A-Z"]))'
