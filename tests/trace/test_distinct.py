@@ -20,10 +20,10 @@ def test_few_are_counted_exactly_however_they_come(batches):
     assert counted.count() == len({value for batch in batches for value in batch})
 
 
-def test_many_are_counted_to_a_percent_in_bounded_memory():
+def test_many_are_counted_to_a_percent_or_so_in_bounded_memory():
     counted = DistinctCount()
     for begin in range(0, 6_000_000, 500_000):
         keys = mixed(np.arange(begin, begin + 500_000, dtype=np.uint64) % np.uint64(5_000_000))
         counted.add(keys)
-        assert len(counted._kept) <= 1 << 20
-    assert counted.count() == pytest.approx(5_000_000, rel=0.01)
+        assert len(counted._kept) <= 1 << 18
+    assert counted.count() == pytest.approx(5_000_000, rel=0.015)
