@@ -61,5 +61,5 @@ def test_gzip_that_breaks_off_names_the_line(tmp_path):
     with pytest.raises(TraceError, match=r"line [\d,]+: .*broken compressed data"):
         list(read_trace(path).batches)
     trace = read_trace(path, lenient=True)
-    assert sum(map(len, trace.batches)) > 0
+    assert sum(map(len, trace.batches)) > 6500  # of 7,065: what came before the break is not lost
     assert trace.skipped_lines >= 1

@@ -370,7 +370,7 @@ def test_the_quick_way_and_the_thorough_way_give_the_same_events(tmp_path, seed)
 def test_batches_can_be_of_any_size(tmp_path, monkeypatch):
     whole = pl.concat(read_trace(TRACES / "sqlite_log.strace").batches)
     monkeypatch.setattr("tiering.trace.readers.strace._BATCH", 100)
-    monkeypatch.setattr("tiering.trace.readers.base._BLOCK", 1000)
+    monkeypatch.setattr("tiering.trace.readers.strace._BLOCK", 1000)
     parts = list(read_trace(TRACES / "sqlite_log.strace").batches)
     assert len(parts) > 10
     assert pl.concat(parts).equals(whole)

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 import zstandard
@@ -65,7 +65,7 @@ class _Zstandard(io.RawIOBase):
 
 
 #: How compressed files begin, and what opens them.
-_COMPRESSED: dict[bytes, Callable[[Path], object]] = {
+_COMPRESSED: dict[bytes, Callable[[Path], io.BufferedIOBase]] = {
     b"\x1f\x8b": gzip.GzipFile,
     b"\x28\xb5\x2f\xfd": lambda path: io.BufferedReader(_Zstandard(path)),
     b"\xfd7zXZ": lzma.LZMAFile,
@@ -123,13 +123,13 @@ class Reader:
     read: Callable[[Path, Damage], Iterator[pl.DataFrame]]
 
 
-def open_trace(path: Path) -> BinaryIO:
+def open_trace(path: Path) -> io.BufferedIOBase:
     """Open a trace for reading bytes, decompressing gzip, Zstandard and xz on the way. Raises OSError and BROKEN."""
     with path.open("rb") as raw:
         head = raw.read(max(map(len, _COMPRESSED)))
     for magic, opened in _COMPRESSED.items():
         if head.startswith(magic):
-            return cast("BinaryIO", opened(path))
+            return opened(path)
     return path.open("rb")
 
 
@@ -139,13 +139,25 @@ def byte_blocks(path: Path, damage: Damage, block: int | None = None) -> Iterato
     Memory is bounded by three blocks (B) and one line.
     Raises TraceError where the file, or its compression, ends too early or a line exceeds 16 MiB.
     """
+    return byte_blocks_of(_read(path, block or _BLOCK), damage)
 
-    def blocks() -> Iterator[bytes]:
-        with open_trace(path) as file:
-            while fresh := file.read(block or _BLOCK):
-                yield fresh
 
-    return byte_blocks_of(blocks(), damage)
+def _read(path: Path, size: int) -> Iterator[bytes]:
+    """Read a trace in blocks of so many B; what comes before a break is given before the break is raised."""
+    with open_trace(path) as file:
+        while True:
+            parts: list[bytes] = []
+            left = size
+            try:
+                while left and (part := file.read1(left)):
+                    parts.append(part)
+                    left -= len(part)
+            except BROKEN:
+                yield b"".join(parts)
+                raise
+            if not parts:
+                return
+            yield b"".join(parts)
 
 
 def byte_blocks_of(blocks: Iterator[bytes], damage: Damage) -> Iterator[tuple[int, bytes]]:
@@ -169,12 +181,12 @@ def byte_blocks_of(blocks: Iterator[bytes], damage: Damage) -> Iterator[tuple[in
         yield number, rest
 
 
-def line_blocks(path: Path, damage: Damage) -> Iterator[tuple[int, list[str]]]:
-    """Read a text trace in blocks: (number of the first line, counted from 1; lines without their ends).
+def line_blocks(path: Path, damage: Damage, block: int | None = None) -> Iterator[tuple[int, list[str]]]:
+    """Read a text trace in blocks (B): (number of the first line, counted from 1; lines without their ends).
 
     Bytes are decoded as Latin-1, which never fails and can be undone. Raises as byte_blocks does.
     """
-    for number, lines in byte_blocks(path, damage):
+    for number, lines in byte_blocks(path, damage, block):
         yield number, lines.decode("latin-1").split("\n")
 
 
@@ -182,14 +194,13 @@ def record_blocks(path: Path, damage: Damage, record: int, block: int = _BLOCK) 
     """Read a binary trace in blocks of whole records of so many bytes. A part of one at the end is damage."""
     size, read, rest = block // record * record, 0, b""
     try:
-        with open_trace(path) as file:
-            while fresh := file.read(size):
-                data = rest + fresh
-                whole = len(data) // record * record
-                rest = data[whole:]
-                read += whole // record
-                if whole:
-                    yield data[:whole]
+        for fresh in _read(path, size):
+            data = rest + fresh
+            whole = len(data) // record * record
+            rest = data[whole:]
+            read += whole // record
+            if whole:
+                yield data[:whole]
     except BROKEN as error:
         damage.at(read + 1, f"broken compressed data ({error})", unit="record")
     except OSError as error:

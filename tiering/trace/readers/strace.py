@@ -17,6 +17,8 @@ from tiering.trace.readers.base import Damage, Reader, line_blocks
 from tiering.trace.readers.strace_calls import CALLS, FORKS, Calls, Line
 
 _BATCH = 100_000
+#: B of lines cut at once: what a block costs by itself hardly shows, and it stays in the processor's cache.
+_BLOCK = 1 << 22
 _PREFIX = r"(?:\[pid +)?(?:(\d{1,9}+)\]? ++)?(\d{1,12}+\.\d{1,9}+|\d\d:\d\d:\d\d(?:\.\d+)?) ++"
 #: pid, time, call, a first argument that is a descriptor, its path, the other arguments, result, the result's
 #: path, duration. The arguments are greedy so that ") = 5" inside a quoted buffer is passed over; what may
@@ -64,7 +66,7 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     Memory is bounded by a batch, the open files and the distinct paths. Raises TraceError for a line that is
     none of strace's (damage.lenient: it is counted and left out).
     """
-    return events(line_blocks(path, damage), damage)
+    return events(line_blocks(path, damage, _BLOCK), damage)
 
 
 def events(blocks: Iterable[tuple[int, list[str]]], damage: Damage) -> Iterator[pl.DataFrame]:
