@@ -7,7 +7,7 @@ Usage: python -m benchmarks.tracing [--only overhead,totals,readers,profile] [--
 - readers: lines or events of strace's text, of CSV and of the other formats, a second of one core's time (so what else
   the machine does counts little).
 - curves: miss ratios and distinct bytes from a sample of the places against those from all of them.
-- profile: TraceProfile over three million events, and over 100 million in parts, with its memory; a second of
+- profile: TraceProfile over three and ten million events, and over 100 million in parts, with its memory; a second of
   processor time.
 """
 
@@ -185,28 +185,28 @@ def _epochs(count: int, batch: int = 1 << 17) -> Iterator[pl.DataFrame]:
 
 
 def profile(_work: Path) -> None:
+    # First, for its peak of memory is that of the process.
+    began = time.process_time()
+    found = profile_trace(_events(MOST))
+    busy = time.process_time() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"| TraceProfile, {MOST:,} events, making them included | {MOST / busy:,.0f} events/s |")
+    print(f"| the same: most memory | {peak:,.0f} MiB |")
+    shares = f"{found.range_rate:.3g}, {found.sample_rate:.3g}"
+    print(f"| the same: share of places sampled for distinct bytes, for the curves | {shares} |", flush=True)
     for what, made in (("a block device", _events), ("100,000 files, epoch after epoch", _epochs)):
-        events = list(made(3_000_000))
-        rates = []
-        for _ in range(ROUNDS):
-            began = time.process_time()
-            profile_trace(iter(events))
-            rates.append(3e6 / (time.process_time() - began))
-        print(
-            f"| TraceProfile, 3 million events of {what} | {statistics.median(rates):,.0f} events/s"
-            f" ({min(rates):,.0f}-{max(rates):,.0f}) |"
-        )
-        del events
-    for count in (10_000_000, MOST):
-        began = time.process_time()
-        found = profile_trace(_events(count))
-        busy = time.process_time() - began
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        what = f"TraceProfile, {count:,} events, making them included"
-        print(f"| {what} | {count / busy:,.0f} events/s |")
-        print(f"| the same: most memory | {peak:,.0f} MiB |")
-        shares = f"{found.range_rate:.3g}, {found.sample_rate:.3g}"
-        print(f"| the same: share of places sampled for distinct bytes, for the curves | {shares} |", flush=True)
+        for count in (3_000_000, 10_000_000):
+            events, rates = list(made(count)), []
+            for _ in range(ROUNDS):
+                began = time.process_time()
+                profile_trace(iter(events))
+                rates.append(count / (time.process_time() - began))
+            print(
+                f"| TraceProfile, {count:,} events of {what} | {statistics.median(rates):,.0f} events/s"
+                f" ({min(rates):,.0f}-{max(rates):,.0f}) |",
+                flush=True,
+            )
+            del events
 
 
 def curves(_work: Path) -> None:
