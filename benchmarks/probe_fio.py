@@ -21,8 +21,10 @@ import os
 import statistics
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 from tiering import directio
 from tiering.directio import opened_direct, read_at_once, read_on_threads
@@ -51,10 +53,7 @@ def main() -> None:
         path = Path(own) / "reads"
         size, _ = mount.lay_out(path, parse_bytes(asked.size), 600)
         blocks = [int(each) for each in asked.block.split(",")]
-        if asked.huge:
-            Path("/proc/sys/vm/nr_hugepages").write_text("64")
-            directio.whole_pages = huge_pages
-        with path.open("rb") as plain, opened_direct(path) as direct:
+        with path.open("rb") as plain, opened_direct(path) as direct, reserved(asked.huge):
             reads(plain.fileno(), direct, path, size, blocks, asked)
 
 
@@ -103,6 +102,22 @@ def reads(plain: int, direct: int, path: Path, size: int, blocks: list[int], ask
             off[kind].append((abs(ratio - 1), f"{' x '.join(words[:3])}: {ratio:.2f}"))
     for kind, each in off.items():
         print(f"\n{kind}: within 20 %: {sum(far <= 0.2 for far, _ in each)} of {len(each)}. Worst: {max(each)[1]}")
+
+
+@contextmanager
+def reserved(huge: bool) -> Iterator[None]:
+    """Have huge pages for both, and give them back."""
+    if not huge:
+        yield
+        return
+    setting = Path("/proc/sys/vm/nr_hugepages")
+    before = setting.read_text()
+    setting.write_text("64")
+    try:
+        with mock.patch.object(directio, "whole_pages", huge_pages):
+            yield
+    finally:
+        setting.write_text(before)
 
 
 def huge_pages(size: int) -> memoryview:

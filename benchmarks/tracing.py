@@ -1,14 +1,14 @@
 """What recording costs, and how fast traces are read and profiled.
 
-Usage: python -m benchmarks.tracing [--only overhead,totals,readers,profile] [--work DIR]
+Usage: python -m benchmarks.tracing [--only overhead,totals,readers,profile,curves] [--work DIR]
 
 - overhead: 10,000 reads of small files under `tiering trace`, and under bare strace with the same filters, in turn.
 - totals: the bytes of five programs' traces against what the kernel counted for them (/proc/PID/io).
 - readers: lines or events of strace's text, of CSV and of the other formats, a second of one core's time (so what else
   the machine does counts little).
-- curves: miss ratios and distinct bytes from a sample of the places against those from all of them.
 - profile: TraceProfile over three and ten million events, and over 100 million in parts, with its memory; a second of
   processor time.
+- curves: miss ratios and distinct bytes from a sample of the places against those from all of them.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ print(sum(map(len, read_trace(sys.argv[1]).batches)), time.process_time() - bega
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="overhead,totals,readers,curves,profile")
+    parser.add_argument("--only", default="overhead,totals,readers,profile,curves")
     parser.add_argument("--work", type=Path)
     asked = parser.parse_args()
     print("| what | figure |\n| --- | --- |")
@@ -239,7 +239,7 @@ def curves(_work: Path) -> None:
             )
 
 
-KINDS = {"overhead": overhead, "totals": totals, "readers": readers, "curves": curves, "profile": profile}
+KINDS = {"overhead": overhead, "totals": totals, "readers": readers, "profile": profile, "curves": curves}
 
 if __name__ == "__main__":
     if shutil.which("strace") is None:

@@ -10,6 +10,7 @@ import tiering
 from tiering.errors import DatasetError
 from tiering.serve.calibrate import calibrate
 from tiering.serve.loader import Loader
+from tiering.store.pagecache import drop
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +27,19 @@ def test_every_way_has_its_cost(files):
     assert 0.3 < coding.ratio < 1.1
     assert coding.chunk == (64 << 10) // (32 * 32 * 3)
     assert coding.chunk_s > 0
+
+
+def test_what_is_read_cold_was_taken_out_of_memory_before(files, tmp_path, monkeypatch):
+    gone = []
+
+    def seen(paths):
+        gone.append(drop(paths))
+        return gone[-1]
+
+    monkeypatch.setattr("tiering.serve.calibrate.drop", seen)
+    calibrate(files, scratch=tmp_path)
+    assert len(gone) > 1
+    assert all(gone)  # a file that a store has mapped, and read from, would stay
 
 
 def test_without_a_shape_there_are_no_pixels(files):

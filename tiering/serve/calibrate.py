@@ -59,10 +59,10 @@ def calibrate(
         _copy_some(images, some, seed)
         folder = open_store(some)
         convert(some, work / "lmdb", "lmdb", on_error="skip")
+        touch, fill = _first_time(work / "lmdb")  # first of all: what a store maps cannot be dropped from memory
         packed = open_store(work / "lmdb")
         start = min(_seconds(packed, 1, limit=1) for _ in range(_MOST_ROUNDS))
         view = _work(packed, start, serial=1.0)
-        touch, fill = _first_time(work / "lmdb")
         file = _work(folder, start)
         told = _telling(folder)
         decode, row, codings, fresh = Work(0.0), Work(0.0), {}, 0.0
@@ -152,7 +152,8 @@ def _new_memory(array: int) -> float:
     """Time the faults of memory that is new to the process, in arrays of so many B: s a byte."""
     took = []
     for _ in range(_ROUNDS):
-        with mmap.mmap(-1, max(array, AHEAD_BYTES)) as memory:
+        # Private, like what NumPy allocates: shared memory has faults of another kind, and no huge pages.
+        with mmap.mmap(-1, max(array, AHEAD_BYTES), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
             if array >= _HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
                 memory.madvise(mmap.MADV_HUGEPAGE)
             whole = np.frombuffer(memory, np.uint8)

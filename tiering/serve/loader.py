@@ -224,7 +224,7 @@ class Loader:
                 indices, pixels = begun.popleft()
                 rest = list(islice(results, -(-len(indices) // piece) - 1))
                 yield indices, [*chain(head, *rest)] if pixels is None else pixels
-        if buffers:
+        if buffers is not None:
             buffers.keep(self._prefetch)
 
     def _piece(self, indices: IndexArray, out: PixelArray | None) -> Images | list[Any]:

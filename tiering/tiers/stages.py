@@ -103,7 +103,7 @@ class Way:
         }
 
     def piped(self, stages: Stages, page_cache: float) -> float:
-        """Return s of a cold epoch: the slowest stage, and of the others what the first group of samples takes.
+        """Return s of a cold epoch: a stage, and of the others what the first group of samples takes, at their most.
 
         That group is announced by one thread; until it was read and decoded, nothing overlaps.
         """
@@ -116,8 +116,12 @@ class Way:
             if name != "all cores"
         }
         alone["open latency"] *= overlap
-        alone.pop(slowest(stages), None)
-        return self.costs.start_s + max(stages.values()) + sum(alone.values())
+        # All cores have the processor's part of that group in theirs.
+        within: dict[str, set[str]] = {"all cores": {"CPU copy", "decoding"}}
+        return self.costs.start_s + max(
+            time + sum(wait for other, wait in alone.items() if other not in within.get(name, {name}))
+            for name, time in stages.items()
+        )
 
     def device(self, page_cache: float) -> float:
         """Return s that the device needs for all of a node's samples."""

@@ -46,7 +46,6 @@ _SINCE = re.compile(r"(\[pid +\d+\] +|\d+ +)? *(\d{1,12}\.\d{1,9}) ")
 #: With -t or -tt, the time of day.
 _OF_DAY = re.compile(r"(\[pid +\d+\] +|\d+ +)? *(\d\d):(\d\d):(\d\d(?:\.\d{1,9})?) ")
 _DAY = 86400
-_UNFINISHED_END = "<unfinished ...>"
 _MARK = " resumed>"
 
 
@@ -54,7 +53,7 @@ def sniff(head: bytes) -> bool:
     """Tell whether text is strace output: one of its first hundred lines is a call, whole or unfinished."""
     lines = [line.lstrip(" ") for line in head.decode("latin-1").split("\n")[:100]]
     return any(
-        _CALL.match(line) or (line.endswith(_UNFINISHED_END) and _BEGUN.match(line)) or _UNTIMED.match(line)
+        _CALL.match(line) or (line.endswith(strace_quick.UNFINISHED) and _BEGUN.match(line)) or _UNTIMED.match(line)
         for line in lines
     )
 
@@ -136,7 +135,7 @@ def _thoroughly(line: str, number: int, calls: Calls, unfinished: dict[int, str]
     """Deal with any line."""
     line = line.rstrip("\r")
     # An unfinished call would make the pattern try every place to end at.
-    if line.endswith(_UNFINISHED_END):
+    if line.endswith(strace_quick.UNFINISHED):
         _begin(line, number, calls, unfinished, damage)
         return
     resumed = _RESUMED.match(line) if _MARK in line else None
@@ -200,7 +199,7 @@ def _begin(line: str, number: int, calls: Calls, unfinished: dict[int, str], dam
             damage.at(number, _shown(line))
         return
     thread, name = int(begun[1] or 0), begun[3]
-    unfinished[thread] = line[: -len(_UNFINISHED_END)]
+    unfinished[thread] = line[: -len(strace_quick.UNFINISHED)]
     if thread not in calls.tree.members:
         calls.tree.process(thread, begins_with_exec=name == "execve")
     if name in FORKS:
@@ -210,7 +209,7 @@ def _begin(line: str, number: int, calls: Calls, unfinished: dict[int, str], dam
 def _other_line(line: str, number: int, calls: Calls, unfinished: dict[int, str], damage: Damage) -> None:
     """Deal with a line that is no call."""
     if begun := _CUT.match(line):
-        _begin(f"{begun[0]}{_UNFINISHED_END}", number, calls, unfinished, damage)
+        _begin(f"{begun[0]}{strace_quick.UNFINISHED}", number, calls, unfinished, damage)
     elif gone := _GONE.match(line):
         thread = int(gone[1] or 0)
         unfinished.pop(thread, None)

@@ -32,7 +32,7 @@ _FLAGS = (
     r'(?:[^\\]", |>, 0, )(O_[A-Z_|]+|SEEK_END)(?:, 0[0-7]*)?'
     r"(?: <unfinished \.\.\.>|\) += [0-9]+(?:<[^<>]*>)?(?: <[0-9.]+>)?)$"
 )
-_UNFINISHED = "<unfinished ...>"
+UNFINISHED = "<unfinished ...>"
 
 _AT_POSITION, _AT_OFFSET = ("read", "write", "close", "lseek"), {"pread64": "read", "pwrite64": "write"}
 #: Calls whose failures mean something.
@@ -120,7 +120,7 @@ def _cut(lines: list[str]) -> pl.DataFrame:
     offset of a call that is given one; result; flags: of an open, or that a seek went to the end; took: s.
     """
     text = pl.Series("text", lines, dtype=pl.String)
-    heads = text.str.extract_groups(_HEAD).struct.unnest().with_columns(begun=text.str.ends_with(_UNFINISHED))
+    heads = text.str.extract_groups(_HEAD).struct.unnest().with_columns(begun=text.str.ends_with(UNFINISHED))
     heads = heads.with_row_index("row")
     halves = heads.filter(pl.col("begun") | pl.col("more").is_not_null()).with_columns(
         pl.col("row", "begun", "name").shift().over("thread").name.prefix("last_")
