@@ -20,8 +20,8 @@ from pathlib import Path
 
 import tiering
 from tiering.dataset.pixels import PixelShape, parse_size, to_pixels
-from tiering.machine import usable_cores
 from tiering.store.codecs import parse_codec
+from tiering.system.machine import usable_cores
 
 
 def bare(paths: list[str], shape: PixelShape, codec: str, chunk: int) -> float:

@@ -39,9 +39,9 @@ import numpy as np
 import tiering
 from tiering.dataset.pixels import PixelShape, to_pixels
 from tiering.dataset.profile import DatasetProfile, profile_dataset
-from tiering.machine import half_of_memory, usable_cores
 from tiering.serve.calibrate import calibrate
 from tiering.serve.device import random_read_bandwidth
+from tiering.system.machine import half_of_memory, usable_cores
 from tiering.tiers.catalog import Tier, find_tier, load_catalog
 from tiering.tiers.costs import Coding, Costs, Work
 from tiering.tiers.data import data_of

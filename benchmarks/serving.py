@@ -32,9 +32,9 @@ from PIL import Image
 
 import tiering
 from tiering.dataset.images import decode
-from tiering.machine import usable_cores
 from tiering.order import EpochOrder
 from tiering.store.codecs import parse_codec
+from tiering.system.machine import usable_cores
 
 Rate = Callable[[int], float]
 GROUP = Path("/sys/fs/cgroup/memory")

@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tiering.machine import libc_syscall
+from tiering.system.machine import libc_syscall
 
 #: A read to make: (descriptor, offset).
 Target = tuple[int, int]

@@ -16,7 +16,7 @@ from tests.dataset.test_remote import upload
 from tests.invariants import assert_holds_exactly, tree
 from tests.s3 import FaultyProxy, s3_environment
 from tiering.errors import StoreError, UsageError
-from tiering.place import Place
+from tiering.storage.location import Location
 
 SHARD = 400_000
 KINDS = ["lmdb", "zarr"]
@@ -24,7 +24,7 @@ KINDS = ["lmdb", "zarr"]
 
 def downloaded(url, place):
     """The files of a store in a bucket."""
-    remote = Place.of(url)
+    remote = Location.of(url)
     for name in remote.names():
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_bytes((remote / name).read())
@@ -114,7 +114,7 @@ def test_append_and_rebuild_in_a_bucket(photos, s3, tmp_path):
         shutil.copytree(photos / name, half / name)
     tiering.convert(half, f"{s3}/store", "lmdb", shard_bytes=100_000)
     assert tiering.append(photos, f"{s3}/store").samples == 300
-    store = Place.of(f"{s3}/store")
+    store = Location.of(f"{s3}/store")
     shard = tiering.open_store(f"{s3}/store").manifest.shards[1]
     sound = (store / shard.name).read()
     (store / shard.name).write(sound[:-1] + b"?")
@@ -129,7 +129,7 @@ def test_what_is_there_is_never_replaced(photos, s3):
     tiering.convert(photos, f"{s3}/store", "lmdb")
     with pytest.raises(UsageError, match="free place"):
         tiering.convert(photos, f"{s3}/store", "lmdb", overwrite=True)
-    (Place.of(s3) / "mine" / "thesis.txt").write(b"years of work")
+    (Location.of(s3) / "mine" / "thesis.txt").write(b"years of work")
     with pytest.raises(UsageError, match="free place"):
         tiering.convert(photos, f"{s3}/mine", "lmdb")
 

@@ -100,10 +100,10 @@ def clear(
 
     Example: `tiering cache clear s3://bucket/photos.lmdb`
     """
-    from tiering.place import Place
     from tiering.serve.cache.care import clear as empty
+    from tiering.storage.location import Location
 
-    names = empty(_chosen(directory), str(Place.of(origin)) if origin else None)
+    names = empty(_chosen(directory), str(Location.of(origin)) if origin else None)
     if json:
         emit_json({"removed": names})
         return

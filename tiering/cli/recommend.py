@@ -10,7 +10,7 @@ import typer
 from tiering.cli.choices import Catalog, HourPrice
 from tiering.cli.output import JsonFlag, emit_json, note, talk
 from tiering.errors import DatasetError, InputError, UsageError
-from tiering.machine import half_of_memory
+from tiering.system.machine import half_of_memory
 from tiering.units import parse_bytes, parse_count, parse_seconds
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import typer
 from tiering.cli.choices import Catalog, HourPrice
 from tiering.cli.output import note, talk
 from tiering.errors import UsageError
-from tiering.machine import half_of_memory
+from tiering.system.machine import half_of_memory
 from tiering.units import format_bytes, parse_bytes, parse_count
 
 

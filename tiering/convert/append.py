@@ -20,7 +20,7 @@ from tiering.convert.workspace import workspace
 from tiering.dataset.scan import display
 from tiering.dataset.source import open_source
 from tiering.errors import DatasetError, StoreError, from_os_error
-from tiering.place import Place
+from tiering.storage.location import Location
 from tiering.store.base import Store
 from tiering.store.columns import map_column
 from tiering.store.manifest import Kind, Manifest, Settings, read_manifest
@@ -47,7 +47,7 @@ def append(
     Returns the manifest, the old one where there is nothing to add. Raises DatasetError where a file of the store has
     another size in the source now, StoreError where there is no finished store.
     """
-    place = Place.of(store)
+    place = Location.of(store)
     opened = open_source(source)
     read_manifest(place)  # A directory without one is not ours to open a workspace in.
     try:
@@ -94,7 +94,7 @@ def _in_terms_of(manifest: Manifest, listing: Listing, directory: Path) -> Listi
         names[name] = [*old, *(added for added in new if added not in set(old))]
         place = {known: number for number, known in enumerate(names[name])}
         renumber(directory / name, SCHEMA[name], [place[known] for known in new])
-        columns[name] = map_column(Place.of(directory / name), SCHEMA[name])
+        columns[name] = map_column(Location.of(directory / name), SCHEMA[name])
     return Listing(
         listing.source, columns, names["label"], names["split"], listing.layout, listing.fingerprint, listing.state
     )

@@ -17,7 +17,7 @@ from tiering.convert.workspace import BAD_FILES, Workspace
 from tiering.dataset.scan import display
 from tiering.dataset.source import read_samples
 from tiering.errors import DatasetError
-from tiering.place import sync
+from tiering.storage.location import sync
 from tiering.store.base import Store
 from tiering.store.index import COLUMNS, index_documents, index_writer
 from tiering.store.manifest import MANIFEST, Manifest, Shard, Source, encode_manifest
@@ -44,7 +44,7 @@ def finish(
     left_out = _bad_files(space, listing, receipts, on_error)
     shards: list[Shard] = list(outline.shards)
     samples, size = outline.samples, outline.image_bytes
-    with index_writer(target / outline.index, space.work.local) as columns:
+    with index_writer(target / outline.index, space.work) as columns:
         if base is not None:
             for part in _parts(base):
                 columns.append(part)
@@ -67,7 +67,7 @@ def finish(
         now = (space.work / BAD_FILES).read()
         documents[BAD_FILES] = earlier + now.split(b"\n", 1)[1] if earlier else now
     for name, content in documents.items():
-        (target / name).write(content, space.work.local)
+        (target / name).write(content, space.work)
     manifest = outline.model_copy(
         update={
             "samples": samples,
@@ -82,7 +82,7 @@ def finish(
     )
     if target.local:
         sync_directories(target.local)
-    (target / MANIFEST).write(encode_manifest(manifest), space.work.local)
+    (target / MANIFEST).write(encode_manifest(manifest), space.work)
     if target.local:
         sync(target.local)
     return manifest
@@ -148,7 +148,7 @@ def _quarantine(space: Workspace, listing: Listing, keys: set[bytes]) -> None:
         ):
             name = os.fsdecode(key)
             if isinstance(image, bytes) and not name.startswith("/") and ".." not in name.split("/"):
-                (space.target / QUARANTINE / name).write(image, space.work.local)
+                (space.target / QUARANTINE / name).write(image, space.work)
 
 
 def sync_directories(root: Path) -> None:

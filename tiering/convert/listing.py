@@ -19,7 +19,7 @@ from tiering.dataset.labels import SPLITS, folders_of
 from tiering.dataset.scan import display
 from tiering.dataset.source import Source
 from tiering.errors import DatasetError
-from tiering.place import Place
+from tiering.storage.location import Location
 from tiering.store.columns import ColumnsWriter, keys_at, lay_end_to_end, map_column
 
 SCHEMA: Final[dict[str, str]] = {
@@ -122,7 +122,7 @@ def make_listing(source: Source, directory: Path) -> Listing:
     """
     names = {"label": _Names("label"), "split": _Names("split")}
     fingerprint, state = Fingerprint(), Fingerprint()
-    place = Place.of(directory)
+    place = Location.of(directory)
     with ColumnsWriter(lambda name: place / name, SCHEMA) as writer:
         for batch in source.batches():
             keys = batch["key"].to_list()

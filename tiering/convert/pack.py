@@ -18,7 +18,7 @@ from tiering.dataset.pixels import to_pixels
 from tiering.dataset.scan import display
 from tiering.dataset.source import Source, read_samples
 from tiering.errors import DatasetError, from_os_error
-from tiering.place import Place
+from tiering.storage.location import Location
 from tiering.store import lmdb, zarr
 from tiering.store.columns import file_crc, lay_end_to_end
 from tiering.store.manifest import Kind, Settings, Shard
@@ -44,8 +44,8 @@ class ShardTask:
     """
 
     source: Source
-    target: Place
-    work: Place
+    target: Location
+    work: Location
     kind: Kind
     settings: Settings
     plan: str
@@ -80,7 +80,7 @@ def pack_shard(task: ShardTask) -> Packed:
 def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[Bad]]:
     reader = _Reader(task)
     settings = task.settings
-    scratch = task.work.local
+    scratch = task.work
     if task.kind == "lmdb":
         name = lmdb.shard_name(task.number)
         with (task.target / name).building(scratch) as path:
@@ -164,6 +164,6 @@ class _Summed:
         return self._file.write(data)
 
 
-def _located(error: OSError, target: Place) -> OSError:
+def _located(error: OSError, target: Location) -> OSError:
     """Name the store where the system named no file."""
     return error if error.filename else OSError(error.errno, error.strerror or str(error), str(target))

@@ -23,7 +23,7 @@ from itertools import islice
 from typing import Any, Final, TypeVar
 
 from tiering.errors import MachineError, TieringError, UsageError
-from tiering.machine import usable_cores
+from tiering.system.machine import usable_cores
 
 T = TypeVar("T")
 R = TypeVar("R")

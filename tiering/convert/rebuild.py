@@ -22,7 +22,7 @@ from tiering.convert.workspace import workspace
 from tiering.dataset.scan import display
 from tiering.dataset.source import open_source
 from tiering.errors import DatasetError, StoreError
-from tiering.place import Place
+from tiering.storage.location import Location
 from tiering.store.base import Store
 from tiering.store.manifest import read_manifest
 from tiering.store.open import WORK, open_packed
@@ -44,7 +44,7 @@ def rebuild(
     Raises StoreError where the index is damaged, or a shard comes out otherwise, DatasetError where the source lacks
     images that are needed.
     """
-    place = Place.of(store)
+    place = Location.of(store)
     base = open_packed(place, read_manifest(place))
     problems = list(check_index(base))
     if problems:
@@ -92,7 +92,7 @@ def rebuild(
     return [base.manifest.shards[number].name for number in damaged]
 
 
-def _tasks(place: Place, listing: Listing, base: Store, damaged: list[int], work: Place) -> Iterator[ShardTask]:
+def _tasks(place: Location, listing: Listing, base: Store, damaged: list[int], work: Location) -> Iterator[ShardTask]:
     manifest, index = base.manifest, base.index
     if manifest.settings is None or manifest.kind == "folder":
         raise StoreError(str(place), expected="a packed store", found="a folder")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tiering.place import Place
+from tiering.storage.location import Location
 from tiering.store.index import COLUMNS
 from tiering.store.manifest import Shard
 
@@ -36,12 +36,12 @@ class Receipt:
     bad: list[Bad]
 
 
-def receipt_place(work: Place, number: int) -> Place:
+def receipt_place(work: Location, number: int) -> Location:
     """Return where a shard's receipt lies."""
     return work / f"{number:05d}.npz"
 
 
-def write_receipt(place: Place, receipt: Receipt) -> None:
+def write_receipt(place: Location, receipt: Receipt) -> None:
     """Write a receipt, durably; it appears whole."""
     about = {
         "plan": receipt.plan,
@@ -54,7 +54,7 @@ def write_receipt(place: Place, receipt: Receipt) -> None:
     place.write(packed.getvalue())
 
 
-def read_receipt(place: Place) -> Receipt | None:
+def read_receipt(place: Location) -> Receipt | None:
     """Read a receipt; None where there is none that is whole."""
     try:
         with np.load(io.BytesIO(place.read()), allow_pickle=False) as arrays:

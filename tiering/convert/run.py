@@ -23,11 +23,11 @@ from tiering.convert.workspace import Record, Workspace, workspace
 from tiering.dataset.pixels import ResizeMode
 from tiering.dataset.source import open_source
 from tiering.errors import UsageError, from_os_error
-from tiering.machine import usable_cores
-from tiering.place import Place, sync
+from tiering.storage.location import Location, sync
 from tiering.store.base import Store
 from tiering.store.manifest import MANIFEST, Kind, Manifest, Settings, Source
 from tiering.store.open import WORK
+from tiering.system.machine import usable_cores
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +86,11 @@ def convert(
     unfinished conversion, UsageError where the output exists or another converter is at work on it, MachineError for a
     full or failing disk or a server that is down.
     """
-    place = Place.of(store)
+    place = Location.of(store)
     opened = open_source(source)
     packing = Packing(to, codec, seed, shard_bytes, pixels or resize is not None, resize, resize_mode, channels)
     _refuse(opened.url, place, overwrite=overwrite)
-    target = Place(place.url + ".partial") if place.local else place
+    target = Location(place.url + ".partial") if place.local else place
     crew = Workers(workers, dask, executor)
     try:
         with workspace(target, fresh=True) as space:
@@ -194,7 +194,7 @@ def _packed(crew: Workers, tasks: Iterable[ShardTask], count: int) -> Iterator[P
         yield from run_tasks(crew.opener(count), pack_shard, tasks, ahead=ahead)
 
 
-def _commit(target: Place, place: Place) -> None:
+def _commit(target: Location, place: Location) -> None:
     """Take the notes away, and put a local store in its place; an old one goes only once the new one stands."""
     if target.local is None or place.local is None:
         (target / WORK).remove()
@@ -210,7 +210,7 @@ def _commit(target: Place, place: Place) -> None:
     sync(place.local.parent)
 
 
-def _refuse(source: str, place: Place, *, overwrite: bool) -> None:
+def _refuse(source: str, place: Location, *, overwrite: bool) -> None:
     """Refuse an output that would lose something."""
     if place.url == source or place.url.startswith(source.rstrip("/") + "/"):
         raise UsageError(str(place), found="the store would lie inside the dataset", action="Choose another place.")

@@ -17,7 +17,7 @@ from tiering.convert.listing import blocks
 from tiering.convert.progress import Progress, no_progress
 from tiering.dataset.scan import display
 from tiering.errors import StoreError, TieringError
-from tiering.place import Place
+from tiering.storage.location import Location
 from tiering.store.base import IndexArray, Store
 from tiering.store.columns import file_crc
 from tiering.store.index import COLUMNS, column_place
@@ -169,7 +169,7 @@ def _strangers(store: Store) -> Iterator[str]:
             yield f"{name}: not part of the store by its manifest"
 
 
-def check_shard_file(store: Place, shard: Shard, scratch: Path, *, quick: bool) -> Iterator[str]:
+def check_shard_file(store: Location, shard: Shard, scratch: Path, *, quick: bool) -> Iterator[str]:
     """Check a shard's file: that it is there, its size, and unless quick its CRC-32C."""
     place = store / shard.name
     try:

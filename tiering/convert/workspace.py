@@ -18,10 +18,10 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tiering.convert.listing import SCHEMA, Listing, changes
-from tiering.convert.lock import locked
 from tiering.convert.receipt import Receipt, read_receipt, receipt_place
 from tiering.errors import DatasetError, UsageError
-from tiering.place import Place
+from tiering.storage.location import Location
+from tiering.storage.lock import locked
 from tiering.store.columns import map_column
 from tiering.store.manifest import Kind, Settings
 from tiering.store.open import WORK
@@ -56,8 +56,8 @@ class Workspace:
     found: the record of an unfinished conversion that was there already.
     """  # noqa: D205 - a list of fields
 
-    target: Place
-    work: Place
+    target: Location
+    work: Location
     scratch: Path
     found: Record | None
 
@@ -134,7 +134,7 @@ class Workspace:
 
 
 @contextmanager
-def workspace(target: Place, *, fresh: bool) -> Iterator[Workspace]:
+def workspace(target: Location, *, fresh: bool) -> Iterator[Workspace]:
     """Open the workspace of a store and lock it. What is done stays there if the block fails.
 
     target: directory to write into; fresh: it is made for this and goes again if nothing is done in it.
@@ -146,7 +146,7 @@ def workspace(target: Place, *, fresh: bool) -> Iterator[Workspace]:
             str(target), expected="a free place to build the store in", found="a directory that tiering did not make"
         )
     if work.local:
-        work.local.mkdir(parents=True, exist_ok=True)
+        work.make_directory()
     with locked(work), tempfile.TemporaryDirectory(prefix="tiering-", dir=work.local) as scratch:
         opened = Workspace(target, work, Path(scratch), _record(work))
         try:
@@ -157,7 +157,7 @@ def workspace(target: Place, *, fresh: bool) -> Iterator[Workspace]:
             raise
 
 
-def _record(work: Place) -> Record | None:
+def _record(work: Location) -> Record | None:
     try:
         return Record.model_validate_json((work / RECORD).read())
     except (FileNotFoundError, ValidationError):

@@ -17,7 +17,7 @@ from tiering.dataset.source import Source
 from tiering.dataset.tables import COLUMNS
 from tiering.dataset.walk import display
 from tiering.errors import DatasetError, from_os_error
-from tiering.place import Place, remote_errors
+from tiering.storage.location import Location, remote_errors
 
 Packed = Literal["LMDB", "Zarr", "TFRecord", "Parquet"]
 
@@ -52,7 +52,7 @@ def packed(place: str | os.PathLike[str]) -> Arrangement | None:
     none.
     Raises MachineError where it cannot be read.
     """
-    url = Place.of(place).url
+    url = Location.of(place).url
     name = url.rstrip("/").rpartition("/")[2]
     names = sorted(_names(url))
     if not names:

@@ -15,7 +15,7 @@ from tiering.dataset.entries import Found, is_image_name
 from tiering.dataset.headers import Seen, in_threads, inspect_remote
 from tiering.dataset.places import Kept, Listing, digest_of, extension_of
 from tiering.dataset.remote import REQUESTS, connect, list_directory
-from tiering.place import remote_errors
+from tiering.storage.location import remote_errors
 
 #: Directories listed at once.
 _AT_ONCE: Final = 16

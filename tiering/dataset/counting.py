@@ -19,7 +19,7 @@ from tiering.dataset.entries import Found, Task, look, receive, send
 from tiering.dataset.sizes import Sizes
 from tiering.dataset.walk import MAX_EXAMPLES, display
 from tiering.errors import MachineError, from_os_error
-from tiering.machine import usable_cores
+from tiering.system.machine import usable_cores
 
 #: Files that one process counts before it calls for help; others take about 50 ms to start.
 _ALONE: Final = 20_000

@@ -12,7 +12,7 @@ from typing import Any, Final
 from tiering.dataset.remote import REQUESTS, as_os_error, connect
 from tiering.dataset.walk import display
 from tiering.errors import DatasetError
-from tiering.place import remote_errors
+from tiering.storage.location import remote_errors
 
 #: A sample's bytes, or why there are none.
 Found = bytes | OSError | DatasetError

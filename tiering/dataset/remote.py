@@ -13,7 +13,7 @@ import fsspec
 import polars as pl
 
 from tiering.dataset.walk import BATCH, WALK_SCHEMA, Row, Walk
-from tiering.place import remote_errors
+from tiering.storage.location import remote_errors
 
 #: Requests under way at once: enough to fill a network at 30 ms a request. Drivers of S3 keep 10 by default.
 REQUESTS: Final = 64

@@ -19,7 +19,7 @@ from tiering.dataset.tables import TABLE_EXTENSIONS, is_table_name, table_batche
 from tiering.dataset.tars import compressed, is_compressed_name, is_tar_name, tar_batches
 from tiering.dataset.walk import LocalFolder, Walk, display, is_image_name, marked_name, special
 from tiering.errors import DatasetError, from_os_error
-from tiering.place import Place, remote_errors
+from tiering.storage.location import Location, remote_errors
 
 #: key: path below the source's root, byte for byte; of several tar files it begins with the tar's name. size: bytes,
 #: -1 for a file that a table names and that is not there. version: changes when the file does. label, split: null
@@ -87,7 +87,7 @@ def open_source(place: str | os.PathLike[str]) -> Source:
     Raises DatasetError where nothing is there, or nothing that can be read; UsageError where fsspec lacks the driver
     or does not know the scheme; MachineError where the place cannot be read.
     """
-    url = Place.of(place).url
+    url = Location.of(place).url
     name = url.rpartition("/")[2]
     directory = _is_directory(url)
     if directory:

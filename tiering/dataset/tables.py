@@ -17,7 +17,7 @@ from tiering.dataset.duplicates import Duplicates
 from tiering.dataset.remote import look_up
 from tiering.dataset.walk import BATCH, display
 from tiering.errors import DatasetError, from_os_error
-from tiering.place import Place
+from tiering.storage.location import Location
 
 TABLE_EXTENSIONS: Final = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
 
@@ -159,7 +159,7 @@ def _fetched(url: str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="tiering-") as directory:
         try:
-            path = Place.of(url).fetched(Path(directory) / url.rpartition("/")[2])
+            path = Location.of(url).fetched(Path(directory) / url.rpartition("/")[2])
         except FileNotFoundError:
             raise DatasetError(
                 _shown(url), expected="a table", found="nothing at that path", action="Check the path."

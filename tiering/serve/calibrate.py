@@ -17,11 +17,11 @@ import numpy as np
 
 from tiering.convert.run import convert
 from tiering.dataset.pixels import PixelShape, to_pixels
-from tiering.machine import usable_cores
 from tiering.serve.loader import AHEAD_BYTES, Loader
 from tiering.store.base import Sample, Store
 from tiering.store.open import open_store
 from tiering.store.pagecache import drop
+from tiering.system.machine import usable_cores
 from tiering.tiers.costs import Coding, Costs, Work
 
 #: Codecs of pixels that are measured unless told.

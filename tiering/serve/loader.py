@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.dataset.images import decode as decode_image
-from tiering.machine import usable_cores
 from tiering.order import IndexArray
 from tiering.serve.ahead import Ahead, announced
 from tiering.serve.buffers import Buffers
@@ -23,6 +22,7 @@ from tiering.serve.cache.units import UNIT_BYTES
 from tiering.serve.epochs import STICKY_EPOCHS, Epochs, State
 from tiering.serve.shuffle import WINDOW, Shuffle
 from tiering.store.base import Buffer, Images, PixelArray, Sample, Store, samples_in, shape_of
+from tiering.system.machine import usable_cores
 
 #: How many bytes the loader is ahead of its consumer by default: enough for the device's queue, little enough to stay
 #: in the page cache, and well within a budget of 256 MiB for a process.

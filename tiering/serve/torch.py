@@ -9,12 +9,12 @@ from typing import Any, Final
 import numpy as np
 
 from tiering.errors import MachineError
-from tiering.machine import usable_cores
 from tiering.serve.epochs import Epochs, State
 from tiering.serve.loader import Loader
 from tiering.serve.shuffle import WINDOW, Shuffle
 from tiering.store.base import Sample, Store
 from tiering.store.open import open_store
+from tiering.system.machine import usable_cores
 
 try:
     import torch

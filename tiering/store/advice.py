@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tiering.machine import libc_syscall
+from tiering.system.machine import libc_syscall
 
 _PROCESS_MADVISE: Final = 440  # the same number on every architecture (Linux 5.10)
 _WILLNEED: Final = 3

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.dataset.pixels import PixelShape
-from tiering.place import Place
+from tiering.storage.location import Location
 from tiering.store.columns import damaged
 from tiering.store.index import Index
 from tiering.store.manifest import Manifest
@@ -61,7 +61,7 @@ class Store(Protocol):
     block: number of neighbouring samples that are cheap to read together: those of a chunk, or BLOCK_BYTES of them.
     """
 
-    place: Place
+    place: Location
     manifest: Manifest
     index: Index
     views: bool

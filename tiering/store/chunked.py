@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.errors import StoreError
-from tiering.place import Place
+from tiering.storage.location import Location
 from tiering.store.base import (
     Buffer,
     ByteRanges,
@@ -42,7 +42,7 @@ class ChunkedStore:
     Decoded chunks are held up to HELD_BYTES. Decoding releases the interpreter lock.
     """
 
-    def __init__(self, place: Place, manifest: Manifest, settings: Settings) -> None:
+    def __init__(self, place: Location, manifest: Manifest, settings: Settings) -> None:
         self.place = place
         self.manifest = manifest
         self.index: Index = open_index(place / manifest.index, manifest.samples)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Final
 
-from tiering.machine import usable_cores
 from tiering.store.codecs import parse_codec
+from tiering.system.machine import usable_cores
 
 #: What an automatic choice tries, the preferred first: Zarr's own default before the kinds of blosc. Plain lz4 is not
 #: among them, because the Zarr v3 specification does not know it, nor is gzip, which decodes four times slower than

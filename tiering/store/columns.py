@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.errors import StoreError
-from tiering.place import Place
+from tiering.storage.location import Location
 
 _PIECE: Final = 4 << 20
 
 AnyArray = npt.NDArray[Any]
 #: Says in which file a column lies.
-PlaceOf = Callable[[str], Place]
+PlaceOf = Callable[[str], Location]
 
 
 class ColumnsWriter:
@@ -30,7 +30,7 @@ class ColumnsWriter:
     scratch: directory for temporary files, where those beside the columns would be in the way.
     """
 
-    def __init__(self, place_of: PlaceOf, schema: Mapping[str, str], scratch: Path | None = None) -> None:
+    def __init__(self, place_of: PlaceOf, schema: Mapping[str, str], scratch: Location | None = None) -> None:
         self._schema = schema
         self.crcs = dict.fromkeys(schema, 0)
         self.counts = dict.fromkeys(schema, 0)
@@ -59,7 +59,7 @@ class ColumnsWriter:
         self._keys += len(part["key"])
 
 
-def map_column(place: Place, dtype: str) -> AnyArray:
+def map_column(place: Location, dtype: str) -> AnyArray:
     """Map a column; a remote one is downloaded to a temporary file that goes with the last reference.
 
     Returns an array of shape (n,). Raises StoreError where there is no such column or its bytes are no whole rows.
@@ -103,7 +103,7 @@ def file_crc(path: Path) -> int:
     return crc
 
 
-def damaged(place: Place, expected: str, found: str) -> StoreError:
+def damaged(place: Location, expected: str, found: str) -> StoreError:
     """Return the error for a part of a store that is not what the manifest says."""
     return StoreError(
         str(place),

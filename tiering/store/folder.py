@@ -15,7 +15,7 @@ from tiering.dataset.scan import Scan, scan
 from tiering.dataset.source import Source as Folder
 from tiering.dataset.source import read_samples
 from tiering.errors import StoreError
-from tiering.place import Place
+from tiering.storage.location import Location
 from tiering.store.advice import will_need_file
 from tiering.store.base import BLOCK_BYTES, Buffer, IndexArray, PixelArray, Sample, sample_of, samples_in
 from tiering.store.index import Index
@@ -33,8 +33,8 @@ class FolderStore:
     Raises DatasetError for a directory with no image, MachineError for one that cannot be listed.
     """
 
-    def __init__(self, place: str | os.PathLike[str] | Place, scanned: Scan | None = None) -> None:
-        self.place = Place.of(place)
+    def __init__(self, place: str | os.PathLike[str] | Location, scanned: Scan | None = None) -> None:
+        self.place = Location.of(place)
         local = self.place.local
         self._source = Folder(self.place.url, "folder")
         if local:

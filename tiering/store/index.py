@@ -7,13 +7,12 @@ we map the chunk's file and any Zarr reader can read it: opening 10^8 samples re
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from tiering.place import Place
+from tiering.storage.location import Location
 from tiering.store.columns import ColumnsWriter, damaged, keys_at, map_column
 from tiering.store.documents import zarr_documents
 
@@ -56,7 +55,7 @@ class Index:
         return keys_at(self.key, self.key_end, indices)
 
 
-def index_writer(index: Place, scratch: Path | None) -> ColumnsWriter:
+def index_writer(index: Location, scratch: Location | None) -> ColumnsWriter:
     """Begin an index in a new directory; scratch: a directory for temporary files."""
     return ColumnsWriter(lambda name: column_place(index, name), COLUMNS, scratch)
 
@@ -76,7 +75,7 @@ def index_documents(name: str, counts: dict[str, int]) -> dict[str, bytes]:
     return zarr_documents([name], arrays)
 
 
-def open_index(index: Place, samples: int) -> Index:
+def open_index(index: Location, samples: int) -> Index:
     """Map the index of a store. Raises StoreError where a column is missing or has the wrong length."""
     mapped = {name: map_column(column_place(index, name), dtype) for name, dtype in COLUMNS.items()}
     for name, column in mapped.items():
@@ -89,6 +88,6 @@ def open_index(index: Place, samples: int) -> Index:
     return found
 
 
-def column_place(index: Place, name: str) -> Place:
+def column_place(index: Location, name: str) -> Location:
     """Return the file that holds a column."""
     return index / name / "c" / "0"

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tiering.dataset.pixels import PixelShape, ResizeMode
 from tiering.errors import StoreError
-from tiering.place import Place
+from tiering.storage.location import Location
 
 MANIFEST: Final = "manifest.json"
 FORMAT_VERSION: Final = 2
@@ -89,7 +89,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
     return json.dumps(content | {"crc32c": _crc(content)}, indent=2).encode() + b"\n"
 
 
-def read_manifest(store: Place) -> Manifest:
+def read_manifest(store: Location) -> Manifest:
     """Read a store's manifest.json. Raises StoreError for an unfinished, newer or damaged store."""
     place = store / MANIFEST
     try:
@@ -131,7 +131,7 @@ def _crc(content: dict[str, Any]) -> int:
     return int(google_crc32c.value(canonical.encode()))
 
 
-def _damaged(place: Place, found: str) -> StoreError:
+def _damaged(place: Location, found: str) -> StoreError:
     return StoreError(
         str(place),
         expected="a tiering manifest with the CRC-32C that it names",

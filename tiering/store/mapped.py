@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tiering.place import Place
+from tiering.storage.location import Location
 from tiering.store.advice import will_need, will_need_file
 from tiering.store.columns import damaged
 from tiering.store.residency import missing_bytes
@@ -122,10 +122,10 @@ class MappedFiles:
             with path.open("rb") as file:
                 found = os.fstat(file.fileno()).st_size
                 if found != size:
-                    raise damaged(Place.of(path), f"{size:,} bytes by the manifest", f"{found:,}")
+                    raise damaged(Location.of(path), f"{size:,} bytes by the manifest", f"{found:,}")
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError:
-            raise damaged(Place.of(path), f"{size:,} bytes by the manifest", "no such file") from None
+            raise damaged(Location.of(path), f"{size:,} bytes by the manifest", "no such file") from None
         if hasattr(mmap, "MADV_RANDOM"):
             # What is needed is announced; read-ahead around a fault would fetch megabytes nobody asked for.
             mapped.madvise(mmap.MADV_RANDOM)

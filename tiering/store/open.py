@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from tiering.errors import StoreError
-from tiering.place import Place
+from tiering.storage.location import Location
 from tiering.store.base import Store
 from tiering.store.chunked import ChunkedStore
 from tiering.store.filesystem import warn_of_network
@@ -29,7 +29,7 @@ def open_store(place: str | os.PathLike[str]) -> Store:
     place: a path, or an fsspec URL.
     Raises StoreError for an unfinished or damaged store or a missing path, DatasetError for a directory with no image.
     """
-    store = Place.of(place)
+    store = Location.of(place)
     if store.local and not store.is_directory():
         found = "a file" if store.exists() else "no such directory"
         action = "Check the path."
@@ -38,7 +38,7 @@ def open_store(place: str | os.PathLike[str]) -> Store:
     return FolderStore(store) if folder else open_packed(store, read_manifest(store))
 
 
-def open_packed(store: Place, manifest: Manifest) -> Store:
+def open_packed(store: Location, manifest: Manifest) -> Store:
     """Open a finished store whose manifest is at hand."""
     settings = manifest.settings
     if manifest.kind == "folder" or settings is None:
@@ -55,4 +55,4 @@ def open_packed(store: Place, manifest: Manifest) -> Store:
 
 def is_finished(place: str | os.PathLike[str]) -> bool:
     """Tell whether a finished store is there."""
-    return (Place.of(place) / MANIFEST).exists()
+    return (Location.of(place) / MANIFEST).exists()

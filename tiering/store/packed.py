@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.errors import StoreError
-from tiering.place import Place
+from tiering.storage.location import Location
 from tiering.store.base import (
     BLOCK_BYTES,
     ByteRanges,
@@ -35,7 +35,7 @@ class PackedStore:
     off the offset column to get a place in the shard's file (zeros where the column already counts within the file).
     """
 
-    def __init__(self, place: Place, manifest: Manifest, origins: IndexArray) -> None:
+    def __init__(self, place: Location, manifest: Manifest, origins: IndexArray) -> None:
         self.place = place
         self.manifest = manifest
         self.index: Index = open_index(place / manifest.index, manifest.samples)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from tiering.machine import libc_syscall
+from tiering.system.machine import libc_syscall
 
 _CACHESTAT: Final = 451  # the same number on every architecture (Linux 6.5)
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tiering.place import Place
+from tiering.storage.location import Location
 from tiering.store.columns import damaged
 from tiering.store.manifest import Shard
 from tiering.store.mapped import MappedFiles
@@ -42,7 +42,7 @@ class ShardFiles(Protocol):
 class RemoteFiles:
     """Shards at a URL: every call fetches its ranges side by side."""
 
-    def __init__(self, store: Place, shards: Sequence[Shard]) -> None:
+    def __init__(self, store: Location, shards: Sequence[Shard]) -> None:
         self.paths: list[Path] = []
         self._store = store
         self._shards = list(shards)
@@ -70,7 +70,7 @@ class RemoteFiles:
         """Do nothing: no file stays open."""
 
 
-def shard_files(store: Place, shards: Sequence[Shard]) -> ShardFiles:
+def shard_files(store: Location, shards: Sequence[Shard]) -> ShardFiles:
     """Return access to a store's shards: mapped where they are local, fetched where they are not."""
     local = store.local
     if local is None:

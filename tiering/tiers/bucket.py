@@ -16,9 +16,9 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from tiering.errors import MachineError
-from tiering.objects import open_bucket
-from tiering.place import remote_errors
 from tiering.signals import put_off
+from tiering.storage.bucket import open_bucket
+from tiering.storage.location import remote_errors
 from tiering.tiers.catalog import ReadPoint
 
 OBJECT: Final = 8 << 20

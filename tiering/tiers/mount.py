@@ -20,8 +20,8 @@ import numpy as np
 
 from tiering.directio import Reads, opened_direct, read_many, read_on_threads
 from tiering.errors import InputError, MachineError
-from tiering.machine import libc_syscall
 from tiering.signals import put_off
+from tiering.system.machine import libc_syscall
 from tiering.tiers.catalog import ReadPoint
 from tiering.units import format_bytes
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tiering.errors import UsageError
-from tiering.machine import usable_cores
+from tiering.system.machine import usable_cores
 from tiering.tiers.asks import asks_of, in_words
 from tiering.tiers.candidates import for_one_pass, for_training, for_writes, left_out
 from tiering.tiers.catalog import Tier, find_tier, load_catalog

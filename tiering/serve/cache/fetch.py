@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from tiering.errors import MachineError
-from tiering.objects import open_bucket
+from tiering.storage.bucket import open_bucket
 
 T = TypeVar("T")
 

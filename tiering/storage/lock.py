@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tiering.errors import UsageError
-from tiering.place import Place
+from tiering.storage.location import Location
 
 LOCK: Final = "lock"
 
@@ -25,14 +25,14 @@ _RENEW_SECONDS: Final = 15.0
 
 
 @contextmanager
-def locked(work: Place) -> Iterator[None]:
+def locked(work: Location) -> Iterator[None]:
     """Hold the lock of an output while the block runs. Raises UsageError that names who holds it.
 
     Locally the kernel lets go of it when the process dies, however it dies. Behind a URL the lock is best effort:
     shards appear whole and equal plans make equal shards, so that two converters would waste work and harm nothing.
     """
     if work.local:
-        with _flock(work.local / LOCK):
+        with _flock(work / LOCK):
             yield
     else:
         with _renewed(work / LOCK):
@@ -40,16 +40,17 @@ def locked(work: Place) -> Iterator[None]:
 
 
 @contextmanager
-def _flock(path: Path) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+def _flock(lock: Location) -> Iterator[None]:
+    descriptor = lock.open_to_update()
     try:
+        output = lock.url.rsplit("/", 2)[0]
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise _held(path.parent.parent, path.read_bytes()) from None
-        if not path.exists() or not os.path.samestat(os.fstat(descriptor), path.stat()):
+            raise _held(output, lock.read()) from None
+        if not lock.is_open_as(descriptor):
             # Whoever held it has finished and taken the directory away between our opening and locking.
-            raise _held(path.parent.parent, b"{}")
+            raise _held(output, b"{}")
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, _me(), 0)
         yield
@@ -58,7 +59,7 @@ def _flock(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _renewed(place: Place) -> Iterator[None]:
+def _renewed(place: Location) -> Iterator[None]:
     try:
         holder = place.read()
     except FileNotFoundError:
@@ -96,7 +97,7 @@ def _alive(holder: bytes) -> bool:
     return True
 
 
-def _held(place: Path | Place, holder: bytes) -> UsageError:
+def _held(place: str | Location, holder: bytes) -> UsageError:
     about = _parsed(holder)
     who = (
         f"process {about['process']} on {about['host']} ({about['command']})" if about else "a process that just ended"

@@ -1,13 +1,12 @@
-"""Places: a local path or an fsspec URL, as somewhere to find and to put the files of a store.
+"""Locations: a local path or an fsspec URL, as somewhere to find and to put the files of a store.
 
 A file that is written appears under its name whole or not at all: locally by renaming a temporary one, in an object
-store because objects are so.
+store because objects are so. What is written or removed below a local directory is reached without following a link.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -18,7 +17,9 @@ from typing import Any, BinaryIO, Final
 
 import fsspec
 
-from tiering.errors import InputError, MachineError, TieringError, UsageError, from_os_error
+from tiering.errors import InputError, MachineError, StoreError, TieringError, UsageError, from_os_error
+from tiering.storage import local
+from tiering.storage.names import relative_name
 
 #: Parts of an upload. Ten thousand of them are the most an S3 object may have.
 _PART_BYTES: Final = 16 << 20
@@ -26,15 +27,20 @@ _PIECE: Final = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A local path, or an fsspec URL such as s3://bucket/photos.lmdb."""
+class Location:
+    """A local path, or an fsspec URL such as s3://bucket/photos.lmdb.
+
+    base: the local directory that somebody named, where this was made from it by `/`; only it may be reached through
+    links when something is written.
+    """
 
     url: str
+    base: str | None = None
 
     @classmethod
-    def of(cls, given: str | os.PathLike[str] | Place) -> Place:
-        """Take a path, a URL or a place; a local path becomes absolute, so that workers elsewhere find it."""
-        if isinstance(given, Place):
+    def of(cls, given: str | os.PathLike[str] | Location) -> Location:
+        """Take a path, a URL or a location; a local path becomes absolute, so that workers elsewhere find it."""
+        if isinstance(given, Location):
             return given
         text = os.fspath(given)
         if text.startswith("file://"):
@@ -44,8 +50,8 @@ class Place:
     def __str__(self) -> str:
         return self.url
 
-    def __truediv__(self, name: str) -> Place:
-        return Place(f"{self.url}/{name}")
+    def __truediv__(self, name: str) -> Location:
+        return Location(f"{self.url}/{name}", self.base or self.url)
 
     @property
     def name(self) -> str:
@@ -81,24 +87,31 @@ class Place:
     def read(self) -> bytes:
         """Return a whole file. Raises FileNotFoundError."""
         if self.local:
-            return self.local.read_bytes()
+            with os.fdopen(local.open_to_read(self.local), "rb") as file:
+                return file.read()
         with remote_errors(self.url):
             data: bytes = self._remote.cat_file(self.url)
         return data
 
-    def ranges(self, files: list[Place], begins: list[int], ends: list[int]) -> list[bytes]:
+    def ranges(self, files: list[Location], begins: list[int], ends: list[int]) -> list[bytes]:
         """Return byte ranges of remote files below this place, many requests at a time."""
         with remote_errors(self.url):
             found: list[bytes] = self._remote.cat_ranges([file.url for file in files], begins, ends, on_error="raise")
         return found
 
-    def write(self, data: bytes, scratch: Path | None = None) -> None:
-        """Write a whole file, durably."""
+    def write(self, data: bytes, scratch: Location | None = None) -> None:
+        """Write a whole file, durably; what has its name is replaced."""
         with self.writing(scratch) as file:
             file.write(data)
 
+    def create(self, data: bytes) -> None:
+        """Write a whole local file that must be new. Raises FileExistsError where anything has its name."""
+        base, parts = self._below
+        with os.fdopen(local.open_to_write(base, parts, os.O_WRONLY | os.O_EXCL), "wb") as file:
+            file.write(data)
+
     @contextmanager
-    def writing(self, scratch: Path | None = None) -> Iterator[BinaryIO]:
+    def writing(self, scratch: Location | None = None) -> Iterator[BinaryIO]:
         """Write a file piece by piece; it appears when the block ends without an error.
 
         scratch: directory on the same file system for the temporary file; the file's own by default.
@@ -119,35 +132,56 @@ class Place:
             upload.close()
 
     @contextmanager
-    def building(self, scratch: Path | None = None) -> Iterator[Path]:
+    def building(self, scratch: Location | None = None) -> Iterator[Path]:
         """Build a file under a temporary local path; it is put in its place when the block ends without an error.
 
-        The temporary name is unique, so that a worker that was given up and its successor never meet.
+        The file is there already, empty. Its name is unique, so that a worker that was given up and its successor
+        never meet. scratch: a directory below the same base for it; the file's own by default.
         """
-        local = self.local
-        if local is None:
+        if self.local is None:
             with tempfile.TemporaryDirectory(prefix="tiering-") as directory:
                 path = Path(directory) / self.name
                 yield path
                 with remote_errors(self.url):
                     self._remote.put_file(str(path), self.url)
             return
-        local.parent.mkdir(parents=True, exist_ok=True)
-        path = (scratch or local.parent) / f".{local.name}.{uuid.uuid4().hex}.tmp"
+        base, parts = self._below
+        unique = f".{self.name}.{uuid.uuid4().hex}.tmp"
+        temporary = (scratch / unique)._below[1] if scratch else [*parts[:-1], unique]  # noqa: SLF001 - of its own class
+        path = base.joinpath(*temporary)
+        os.close(local.open_to_write(base, temporary, os.O_WRONLY | os.O_EXCL))
         try:
             yield path
             sync(path)
-            path.replace(local)
+            local.replace(base, temporary, parts)
         except BaseException:
-            path.unlink(missing_ok=True)
+            local.remove(base, temporary)
             raise
 
-    def move(self, to: Place) -> None:
-        """Put a file in another's place, as far as the file system can in one step."""
+    def open_to_update(self) -> int:
+        """Open or create a local file for reading and writing, and return its descriptor."""
+        return local.open_to_write(*self._below, os.O_RDWR)
+
+    def is_open_as(self, descriptor: int) -> bool:
+        """Return whether a descriptor is of the local file that has this name now."""
+        try:
+            return os.path.samestat(os.fstat(descriptor), os.lstat(self.url))
+        except FileNotFoundError:
+            return False
+
+    def make_directory(self) -> None:
+        """Make a local directory and what is missing above it. Raises StoreError where a link is in the way."""
+        base, parts = self._below
+        with local.opened_directory(base, parts, create=True):
+            return
+
+    def move(self, to: Location) -> None:
+        """Put a file in another's place, below the same directory, in one step."""
         if self.local and to.local:
-            to.local.parent.mkdir(parents=True, exist_ok=True)
-            self.local.replace(to.local)
-            sync(to.local.parent)
+            base, parts = to._below
+            if base != self._below[0]:
+                raise ValueError(f"{self} and {to} do not lie below the same directory")
+            local.replace(base, self._below[1], parts)
             return
         with remote_errors(self.url):
             self._remote.mv(self.url, to.url)
@@ -174,15 +208,22 @@ class Place:
     def remove(self) -> None:
         """Remove a file or a directory with all it holds; nothing there is fine."""
         if self.local:
-            if self.local.is_dir() and not self.local.is_symlink():
-                shutil.rmtree(self.local)
-            else:
-                self.local.unlink(missing_ok=True)
+            local.remove(*self._below)
             return
         with remote_errors(self.url):
             self._remote.invalidate_cache()
             if self._remote.exists(self.url):
                 self._remote.rm(self.url, recursive=True)
+
+    @property
+    def _below(self) -> tuple[Path, list[str]]:
+        """The directory that is trusted, and the names below it that lead here. Raises StoreError for a bad name."""
+        base = Path(self.base) if self.base else Path(self.url).parent
+        name = self.url.removeprefix(self.base).lstrip("/") if self.base else Path(self.url).name
+        try:
+            return base, relative_name(name).split("/")
+        except ValueError as error:
+            raise StoreError(str(base), found=str(error), action="Nothing was written or removed there.") from error
 
     @property
     def _remote(self) -> Any:

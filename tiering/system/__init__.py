@@ -1,0 +1,1 @@
+"""The kernel: system calls, limits, and what this machine offers."""
