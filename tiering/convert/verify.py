@@ -21,7 +21,8 @@ from tiering.storage.location import Location
 from tiering.store.base import IndexArray, Store
 from tiering.store.columns import file_crc
 from tiering.store.index import COLUMNS, column_place
-from tiering.store.lmdb import check_shard
+from tiering.store.layout import index_name
+from tiering.store.lmdb_walk import Walker
 from tiering.store.manifest import MANIFEST, Shard
 from tiering.store.open import WORK, open_store
 
@@ -74,17 +75,15 @@ def verify(
         )
     problems = _Problems()
     problems.add(_strangers(opened))
-    sound = problems.add(
-        [*check_sums(opened), *([] if quick else check_index(opened)), *_documents(opened, quick=quick)]
-    )
+    sound = problems.add([*([] if quick else check_index(opened)), *_documents(opened, quick=quick)])
     # A damaged index names and places samples wrongly: it is the finding, and no guide to others.
-    with tempfile.TemporaryDirectory(prefix="tiering-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="tiering-") as scratch, Walker() as walker:
         checked = 0
         for first, shard in _shards(opened):
             found = [*check_shard_file(opened.place, shard, Path(scratch), quick=quick)]
             if sound and not quick:
                 rows = np.arange(first, first + shard.samples, dtype=np.int64)
-                found += _samples(opened, shard, rows, walk=not found, scratch=Path(scratch))
+                found += _samples(opened, shard, rows, None if found else walker, Path(scratch))
             if not problems.add(found):
                 problems.damaged.append(shard.name)
             checked += shard.bytes
@@ -121,16 +120,6 @@ class _Problems:
         return self.count == before
 
 
-def check_sums(store: Store) -> Iterator[str]:
-    """Check the manifest against itself and the sizes of the index."""
-    manifest = store.manifest
-    shards = sum(shard.samples for shard in manifest.shards)
-    if shards != len(store):
-        yield f"{MANIFEST}: {len(store):,} samples in all, {shards:,} in its shards"
-    if manifest.columns.keys() != COLUMNS.keys():
-        yield f"{MANIFEST}: columns {', '.join(manifest.columns)} instead of {', '.join(COLUMNS)}"
-
-
 def check_index(store: Store) -> Iterator[str]:
     """Check the bytes of the index."""
     manifest, index = store.manifest, store.index
@@ -162,11 +151,17 @@ def _strangers(store: Store) -> Iterator[str]:
     """Name files that the manifest does not know: a shard too many is a sign of a copy gone wrong."""
     manifest = store.manifest
     known = {MANIFEST, *manifest.documents, *(shard.name for shard in manifest.shards)}
-    earlier = tuple(f"{name}/" for name in (WORK, "quarantine", "index", manifest.index))
-    indexes = tuple(f"index-{generation}/" for generation in range(2, manifest.generation))
+    ours = (WORK, "quarantine")
     for name in store.place.names():
-        if name not in known and not name.startswith(earlier + indexes):
+        top = name.split("/", 1)[0]
+        if name not in known and top not in ours and not _is_index(top, manifest.generation):
             yield f"{name}: not part of the store by its manifest"
+
+
+def _is_index(name: str, generation: int) -> bool:
+    number = name.removeprefix("index-")
+    of = int(number) if number.isdecimal() and len(number) < 10 else 1
+    return of <= generation and name == index_name(of)
 
 
 def check_shard_file(store: Location, shard: Shard, scratch: Path, *, quick: bool) -> Iterator[str]:
@@ -190,11 +185,11 @@ def _shards(store: Store) -> Iterator[tuple[int, Shard]]:
         first += shard.samples
 
 
-def _samples(store: Store, shard: Shard, rows: IndexArray, *, walk: bool, scratch: Path) -> Iterator[str]:
+def _samples(store: Store, shard: Shard, rows: IndexArray, walker: Walker | None, scratch: Path) -> Iterator[str]:
     """Check a shard's samples against their CRC-32Cs; an LMDB shard that is as written, by LMDB's own view too."""
-    if walk and store.manifest.kind == "lmdb":
+    if walker is not None and store.manifest.kind == "lmdb":
         local = (store.place / shard.name).local or scratch / "shard"
-        yield from check_shard(local, shard.name, store.index.crc32c[rows])
+        yield from walker.problems(local, shard.name, store.index.crc32c[rows])
     if (store.place / shard.name).exists() and (store.place / shard.name).size() == shard.bytes:
         for block in blocks(len(rows), _BATCH):
             yield from _batch(store, rows[block])

@@ -113,8 +113,8 @@ def check_ranges(store: Store, ranges: ByteRanges, limit: IndexArray, shape: Pix
 
     limit: int64, end of the bytes that each range must lie in; shape: of the samples, where they are pixels.
     """
-    end = ranges.offset + ranges.size
-    bad = (ranges.offset < 0) | (ranges.size < 0) | (end > limit)
+    # Compared one by one first: the sum of two damaged numbers may be too large for 64 bits.
+    bad = (ranges.offset < 0) | (ranges.size < 0) | (ranges.offset > limit) | (ranges.size > limit - ranges.offset)
     if shape is not None:
         bad |= ranges.size != shape.nbytes
     if bad.any():
@@ -122,7 +122,7 @@ def check_ranges(store: Store, ranges: ByteRanges, limit: IndexArray, shape: Pix
         raise damaged(
             store.place / store.manifest.index,
             f"samples within the first {limit[at]:,} bytes of their shard",
-            f"one from {ranges.offset[at]:,} to {end[at]:,}",
+            f"{ranges.size[at]:,} from {ranges.offset[at]:,} on",
         )
 
 

@@ -109,7 +109,7 @@ class ChunkedStore:
     def _decoded(self, number: int) -> bytes:
         encoded = self._encoded(np.array([number]))[0]
         try:
-            chunk = bytes(self._codec.decode(encoded))
+            chunk = bytes(self._codec.decode(encoded, self._settings.chunk_bytes))
         except ValueError as error:
             raise self._damaged(number, str(error)) from error
         if len(chunk) != self._settings.chunk_bytes:

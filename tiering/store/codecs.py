@@ -64,16 +64,24 @@ class Codec:
         """
         return _coder(self.name).encode(chunk)
 
-    def decode(self, chunk: bytes | memoryview) -> bytes | memoryview:
+    def decode(self, chunk: bytes | memoryview, length: int | None = None) -> bytes | memoryview:
         """Return the plain bytes of a chunk that encode, or Zarr, has made; "none" hands back the chunk itself.
 
+        length: bytes that it must hold; no more memory than that is taken. Without it a chunk takes what it says.
         Raises ValueError for a chunk that does not decode. Not every damage shows: see the module's words.
         """
+        coder = _coder(self.name)
         with _damage(self.name, chunk):
             # numcodecs encodes nothing into something that it refuses to decode.
             if chunk == _nothing(self.name):
-                return b""
-            return _coder(self.name).decode(chunk)
+                plain: bytes | memoryview = b""
+            else:
+                if length is not None and coder.length_of is not None and (found := coder.length_of(chunk)) != length:
+                    raise ValueError(f"it holds {found:,} bytes")
+                plain = coder.decode(chunk) if length is None else coder.decode_at_most(chunk, length)
+            if length is not None and len(plain) != length:
+                raise ValueError(f"it holds {len(plain):,} bytes")
+            return plain
 
     def decode_into(self, chunk: bytes | memoryview, out: memoryview) -> None:
         """Decode a chunk into memory that it must fill exactly: out, writable bytes.
@@ -82,10 +90,7 @@ class Codec:
         """
         coder = _coder(self.name)
         if coder.length_of is None:
-            plain = self.decode(chunk)
-            if len(plain) != len(out):
-                raise ValueError(f"it holds {len(plain):,} bytes")
-            out[:] = plain
+            out[:] = self.decode(chunk, len(out))
             return
         with _damage(self.name, chunk):
             # Of a chunk that is shorter than out, numcodecs would leave the rest of out as it was.
@@ -151,6 +156,7 @@ class _Coder(Protocol):
 
     def encode(self, chunk: bytes | memoryview) -> bytes: ...
     def decode(self, chunk: bytes | memoryview, out: memoryview | None = None) -> bytes | memoryview: ...
+    def decode_at_most(self, chunk: bytes | memoryview, length: int) -> bytes | memoryview: ...
 
 
 class _Plain:
@@ -161,6 +167,9 @@ class _Plain:
         return bytes(chunk)
 
     def decode(self, chunk: bytes | memoryview, out: memoryview | None = None) -> bytes | memoryview:  # noqa: ARG002
+        return chunk
+
+    def decode_at_most(self, chunk: bytes | memoryview, length: int) -> bytes | memoryview:  # noqa: ARG002
         return chunk
 
 
@@ -177,8 +186,17 @@ class _Gzip:
         return zlib.compress(chunk, self._level, wbits=16 + zlib.MAX_WBITS)
 
     def decode(self, chunk: bytes | memoryview, out: memoryview | None = None) -> bytes:  # noqa: ARG002
+        return self._decoded(chunk, 0)
+
+    def decode_at_most(self, chunk: bytes | memoryview, length: int) -> bytes:
+        # One byte more: a chunk that is as long as it should be then comes to its end.
+        return self._decoded(chunk, length + 1)
+
+    def _decoded(self, chunk: bytes | memoryview, most: int) -> bytes:
         decoder = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-        plain = decoder.decompress(chunk)
+        plain = decoder.decompress(chunk, most)
+        if most and len(plain) == most:
+            raise ValueError(f"it holds {most:,} bytes or more")
         if not decoder.eof or decoder.unused_data:
             raise ValueError("it ends early" if not decoder.eof else "bytes follow its end")
         return plain
@@ -199,6 +217,9 @@ class _Numcodec:
     def decode(self, chunk: bytes | memoryview, out: memoryview | None = None) -> bytes:
         plain: bytes = self._codec.decode(chunk, out)
         return plain
+
+    def decode_at_most(self, chunk: bytes | memoryview, length: int) -> bytes:  # noqa: ARG002 - length_of was asked
+        return self.decode(chunk)
 
 
 class _Blosc(_Numcodec):

@@ -81,11 +81,14 @@ def _mapped(path: Path, dtype: str) -> AnyArray:
 
 
 def keys_at(key: npt.NDArray[np.uint8], key_end: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> list[bytes]:
-    """Return the keys of some rows, byte-exact."""
-    ends = key_end[rows].tolist()
-    begins = np.where(rows > 0, key_end[rows - 1], 0).tolist()
+    """Return the keys of some rows, byte-exact. Raises StoreError where key_end leads out of the keys."""
+    end = key_end[rows]
+    begin = np.where(rows > 0, key_end[rows - 1], 0)
+    if len(rows) and (int(begin.min()) < 0 or int(end.max()) > len(key) or (begin > end).any()):
+        at = int(np.argmax((begin < 0) | (end > len(key)) | (begin > end)))
+        raise damaged(Location("key_end"), f"keys within {len(key):,} bytes", f"one from {begin[at]:,} to {end[at]:,}")
     data = key.data
-    return [bytes(data[begin:end]) for begin, end in zip(begins, ends, strict=True)]
+    return [bytes(data[begin:end]) for begin, end in zip(begin.tolist(), end.tolist(), strict=True)]
 
 
 def lay_end_to_end(keys: list[bytes]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:

@@ -81,6 +81,8 @@ def _counts(manifest: Manifest, settings: Settings) -> Iterator[str]:
     room = sum(shard.bytes for shard in manifest.shards)
     if manifest.kind == "zarr":
         room = len(manifest.shards) * settings.shard_bytes
+    if not manifest.samples:
+        yield "samples: at least 1, found 0"
     if not manifest.samples <= manifest.image_bytes <= room:
         yield f"image_bytes: from {manifest.samples:,} to {room:,}, found {manifest.image_bytes:,}"
     if settings.pixels and manifest.image_bytes != (size := manifest.samples * settings.pixels.shape.nbytes):

@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-import google_crc32c
 import lmdb
 import numpy as np
 import numpy.typing as npt
@@ -67,33 +66,6 @@ def _machine_error(path: Path, error: lmdb.Error) -> TieringError:
 def capacity_for(sizes: IndexArray) -> int:
     """Return an upper bound of an environment's size: every value on pages of its own, nodes, and spare pages."""
     return int(((sizes + 2 * mmap.PAGESIZE) // mmap.PAGESIZE * mmap.PAGESIZE).sum()) + len(sizes) * 256 + (64 << 20)
-
-
-def check_shard(path: Path, name: str, crcs: npt.NDArray[np.uint32]) -> list[str]:
-    """Walk a shard with LMDB itself and say what differs from the index: keys, count, and the bytes of each value.
-
-    path: the file; name: what to call it; crcs: uint32 (n,), of its samples in order. The file must be known to be
-    as it was written: LMDB trusts its pages, and damaged ones can crash a process.
-    """
-    problems = []
-    try:
-        with (
-            lmdb.open(str(path), subdir=False, readonly=True, lock=False, readahead=True) as env,
-            env.begin(buffers=True) as txn,
-        ):
-            found = 0
-            for number, (key, value) in zip(range(len(crcs)), txn.cursor(), strict=False):
-                found += 1
-                if bytes(key) != key_of(number):
-                    problems.append(f"{name}: LMDB key {bytes(key).hex()} in the place of {number}")
-                elif google_crc32c.value(bytes(value)) != crcs[number]:
-                    problems.append(f"{name}: LMDB value {number} does not have the CRC-32C of the index")
-            entries = txn.stat()["entries"]
-            if found != len(crcs) or entries != len(crcs):
-                problems.append(f"{name}: {len(crcs):,} samples by the manifest, {entries:,} in LMDB")
-    except lmdb.Error as error:
-        problems.append(f"{name}: {error}")
-    return problems
 
 
 def _fill(env: Any, images: Iterable[bytes]) -> None:

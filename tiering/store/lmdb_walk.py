@@ -1,0 +1,159 @@
+"""LMDB shards walked with LMDB itself, in a process of its own.
+
+LMDB follows the numbers in its pages without checking them: pages that lie make it read outside of its map and die of
+SIGSEGV or SIGBUS. So pages that somebody else may have written are walked by a child with bounds on its time and its
+memory, and what becomes of the child is said of the shard. One child walks all shards; after a crash there is another.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final, Self
+
+import google_crc32c
+import lmdb
+import numpy as np
+import numpy.typing as npt
+
+from tiering.store.lmdb import key_of
+
+#: Seconds that a shard may take: the child's start, and its bytes at the rate of a slow disk.
+_SECONDS: Final = 60.0
+_BYTES_PER_SECOND: Final = 10 << 20
+
+#: Memory of the child, beside the maps of files: the largest value that can be checked is half of that.
+_MEMORY: Final = 4 << 30
+
+#: Problems of a shard that are told one by one.
+_TOLD: Final = 100
+
+_START: Final = "import sys; sys.path[:] = sys.argv[1:]; from tiering.store.lmdb_walk import main; main()"
+
+Crcs = npt.NDArray[np.uint32]
+
+
+class Walker:
+    """Walks shards in a child process, which ends with the block."""
+
+    def __init__(self) -> None:
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def problems(self, path: Path, name: str, crcs: Crcs) -> list[str]:
+        """Walk a shard and say what differs from the index: keys, count, and the bytes of each value.
+
+        path: the file; name: what to call it; crcs: uint32 (n,), of its samples in order.
+        """
+        about = json.dumps({"path": str(path), "name": name, "samples": len(crcs)}).encode() + b"\n"
+        seconds = _SECONDS + path.stat().st_size / _BYTES_PER_SECOND
+        child = self._child = self._child or _started()
+        try:
+            answer = _asked(child, about + np.ascontiguousarray(crcs, dtype="<u4").tobytes(), seconds)
+        except TimeoutError:
+            self._end()
+            return [f"{name}: walking its LMDB pages took more than {seconds:.0f} s, and was stopped"]
+        if answer is None:
+            return [f"{name}: its LMDB pages are damaged: {_fate(self._end())} while walking them"]
+        return answer
+
+    def _end(self) -> int:
+        child, self._child = self._child, None
+        if child is None:
+            return 0
+        # Whoever is idle sees the end of its input; whoever is lost would never look.
+        child.kill()
+        with child:
+            return child.wait()
+
+
+def _started() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", _START, *sys.path],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def _asked(child: subprocess.Popen[bytes], request: bytes, seconds: float) -> list[str] | None:
+    """Return a child's answer; None where it died instead. Raises TimeoutError."""
+    stdin, stdout = child.stdin, child.stdout
+    if stdin is None or stdout is None:
+        return None
+    try:
+        stdin.write(request)
+        stdin.flush()
+    except BrokenPipeError:
+        return None
+    said, until = b"", time.monotonic() + seconds
+    while not said.endswith(b"\n"):
+        if not select.select([stdout], [], [], max(0.0, until - time.monotonic()))[0]:
+            raise TimeoutError
+        piece = stdout.read1(1 << 16)  # type: ignore[attr-defined]
+        if not piece:
+            child.wait()
+            return None
+        said += piece
+    found: list[str] = json.loads(said)
+    return found
+
+
+def _fate(code: int) -> str:
+    return f"LMDB died of {signal.Signals(-code).name}" if code < 0 else f"LMDB ended with {code}"
+
+
+def main() -> None:
+    """Walk the shards that standard input asks for, until it ends."""
+    for limit, most in ((resource.RLIMIT_DATA, _MEMORY), (resource.RLIMIT_CORE, 0)):
+        _, hard = resource.getrlimit(limit)
+        resource.setrlimit(limit, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    while line := sys.stdin.buffer.readline():
+        about = json.loads(line)
+        crcs = np.frombuffer(_exactly(sys.stdin.buffer, 4 * about["samples"]), dtype="<u4")
+        try:
+            said = _walk(Path(about["path"]), about["name"], crcs)
+        except (lmdb.Error, OSError, MemoryError) as error:
+            said = [f"{about['name']}: {error or 'a value that does not fit into memory'}"]
+        sys.stdout.buffer.write(json.dumps(said).encode() + b"\n")
+        sys.stdout.buffer.flush()
+
+
+def _exactly(file: BinaryIO, size: int) -> bytes:
+    data = file.read(size)
+    if len(data) != size:
+        sys.exit(0)  # Whoever asked is gone.
+    return data
+
+
+def _walk(path: Path, name: str, crcs: Crcs) -> list[str]:
+    problems: list[str] = []
+    with (
+        lmdb.open(str(path), subdir=False, readonly=True, lock=False, readahead=True) as env,
+        env.begin(buffers=True) as txn,
+    ):
+        found = 0
+        for number, (key, value) in zip(range(len(crcs)), txn.cursor(), strict=False):
+            found += 1
+            if bytes(key[:64]) != key_of(number):
+                problems.append(f"{name}: LMDB key {bytes(key[:64]).hex()} in the place of {number}")
+            elif google_crc32c.value(bytes(value)) != crcs[number]:
+                problems.append(f"{name}: LMDB value {number} does not have the CRC-32C of the index")
+            if len(problems) >= _TOLD:
+                return problems
+        entries = txn.stat()["entries"]
+        if found != len(crcs) or entries != len(crcs):
+            problems.append(f"{name}: {len(crcs):,} samples by the manifest, {entries:,} in LMDB")
+    return problems
