@@ -21,11 +21,11 @@ from tiering.storage.location import sync
 from tiering.store.base import Store
 from tiering.store.index import COLUMNS, index_documents, index_writer
 from tiering.store.manifest import MANIFEST, Manifest, Shard, Source, encode_manifest
+from tiering.store.parts import QUARANTINE
 from tiering.store.zarr import array_documents
 
 OnError = Literal["fail", "skip", "quarantine"]
 
-QUARANTINE: Final = "quarantine"
 _SHOWN: Final = 10
 
 Receipts = Callable[[], Iterable[Receipt]]

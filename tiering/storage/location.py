@@ -195,10 +195,14 @@ class Location:
         return path
 
     def names(self) -> list[str]:
-        """Return the files below this directory, relative and sorted. For stores, whose files are few."""
+        """Return the files and links below this directory, relative and sorted. For stores, whose files are few."""
         if self.local:
             base = str(self.local)
-            found = [os.path.join(at, name) for at, _, names in os.walk(base) for name in names]  # noqa: PTH118
+            found = [
+                os.path.join(at, name)  # noqa: PTH118
+                for at, directories, names in os.walk(base)
+                for name in [*names, *(each for each in directories if os.path.islink(os.path.join(at, each)))]  # noqa: PTH114, PTH118
+            ]
             return sorted(os.path.relpath(path, base) for path in found)
         with remote_errors(self.url):
             remote = self._remote
