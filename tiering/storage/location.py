@@ -84,14 +84,20 @@ class Location:
         with remote_errors(self.url):
             return int(self._remote.info(self.url)["size"])
 
-    def read(self) -> bytes:
-        """Return a whole file. Raises FileNotFoundError."""
+    def read(self, most: int | None = None) -> bytes:
+        """Return a whole file. Raises FileNotFoundError, and StoreError for one of more than `most` bytes."""
         if self.local:
             with os.fdopen(local.open_to_read(self.local), "rb") as file:
-                return file.read()
+                self._bounded(os.fstat(file.fileno()).st_size, most)
+                # Some files have no size, or another one than they tell.
+                data = file.read(-1 if most is None else most + 1)
+                self._bounded(len(data), most)
+                return data
+        if most is not None:
+            self._bounded(self.size(), most)
         with remote_errors(self.url):
-            data: bytes = self._remote.cat_file(self.url)
-        return data
+            fetched: bytes = self._remote.cat_file(self.url)
+        return fetched
 
     def ranges(self, files: list[Location], begins: list[int], ends: list[int]) -> list[bytes]:
         """Return byte ranges of remote files below this place, many requests at a time."""
@@ -218,6 +224,15 @@ class Location:
             self._remote.invalidate_cache()
             if self._remote.exists(self.url):
                 self._remote.rm(self.url, recursive=True)
+
+    def _bounded(self, size: int, most: int | None) -> None:
+        if most is not None and size > most:
+            raise StoreError(
+                self.url,
+                expected=f"a file of at most {most:,} bytes",
+                found=f"{size:,}",
+                action="No file that tiering writes here is as large: get the store again from where it came.",
+            )
 
     @property
     def _below(self) -> tuple[Path, list[str]]:
