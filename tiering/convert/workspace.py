@@ -24,8 +24,9 @@ from tiering.errors import DatasetError, UsageError
 from tiering.storage.location import Location
 from tiering.storage.lock import locked
 from tiering.store.columns import map_column
+from tiering.store.layout import shard_names
 from tiering.store.manifest import MANIFEST, Kind, Settings, read_manifest
-from tiering.store.parts import RECORD, WORK, is_own_name, shard_names
+from tiering.store.parts import RECORD, WORK, is_own_name
 
 LISTING: Final = "listing"
 BAD_FILES: Final = "bad-files.tsv"

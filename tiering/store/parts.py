@@ -23,11 +23,6 @@ _OWN: Final = re.compile(
 )
 
 
-def shard_names(number: int) -> tuple[str, ...]:
-    """Return the names that a shard of a number may have, one for each kind of store."""
-    return f"shard-{number:05d}.mdb", f"data/c/{number}", f"images/c/{number}/0/0/0"
-
-
 def is_own_name(name: str) -> bool:
     """Return whether tiering itself gives this name to a file of a store, notes left aside.
 
