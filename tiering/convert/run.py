@@ -140,7 +140,7 @@ class _Conversion:
             splits=listing.splits, settings=settings,
             source=Source(url=self.source.url, fingerprint=listing.fingerprint),
         )  # fmt: skip
-        return Job(space, listing, make_plan(listing.size, settings), self.packing.kind, outline, None)
+        return Job(space, listing, make_plan(listing.size, settings), self.packing.kind, outline)
 
     def _finished(self, job: Job) -> Manifest | None:
         """Return the manifest of a store that needs no packing any more, None where there is something to do."""
@@ -155,7 +155,7 @@ class _Conversion:
 class Job:
     """A planned conversion: where, from what, how, and the manifest it will lead to but for what packing tells.
 
-    base: the store that is appended to.
+    base: the store that is appended to; version: of its manifest.
     """
 
     space: Workspace
@@ -163,7 +163,8 @@ class Job:
     plan: ShardPlan
     kind: Kind
     outline: Manifest
-    base: Store | None
+    base: Store | None = None
+    version: str | None = None
 
     @property
     def settings(self) -> Settings:
@@ -226,7 +227,7 @@ def run_job(
                 )  # fmt: skip
             yield done
 
-    return finish(space, job.listing, job.outline, receipts, job.base, on_error)
+    return finish(space, job.listing, job.outline, receipts, job.base, job.version, on_error)
 
 
 def _packed(crew: Workers, tasks: Iterable[ShardTask], count: int) -> Iterator[Packed]:
