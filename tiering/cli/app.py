@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Final
 
 import typer
 from typer.core import TyperGroup
@@ -28,36 +32,62 @@ from tiering.cli import (
     verify,
 )
 from tiering.cli.output import note
-from tiering.errors import TieringError, from_os_error
+from tiering.errors import MachineError, TieringError, from_os_error
 
 EPILOG = (
     "Exit codes: 0 success; 1 the answer is no (verify found damage); 2 usage; 3 bad input; "
-    "4 environment (disk full, no permission); 130 interrupted."
+    "4 environment (disk full, no permission); 70 a fault in tiering itself; 130 interrupted; "
+    "141 nobody reads the output."
 )
+
+#: Typer's own: an exit that was asked for, and what is wrong with a command line (click's ClickException, which Typer
+#: brings under another name from one version to the next).
+_OF_THE_PARSER: Final[tuple[type[Exception], ...]] = (typer.Exit, typer.BadParameter.__mro__[2])
+
+#: As sysexits.h has it (EX_SOFTWARE), and 128 + SIGPIPE.
+_OUR_FAULT: Final = 70
+_NOBODY_READS: Final = 141
 
 
 class Verbs(TyperGroup):
     """The group of verbs: turns every error that is expected into one line and an exit code."""
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
-        """Run the verb; with --debug, let the traceback through."""
+        """Run the verb; with --debug, show the traceback too. Python's own exit code, 1, would say: damage found."""
         try:
             return super().invoke(ctx)
-        except TieringError as error:
-            if ctx.params["debug"]:
-                raise
-            failure = error
-        except BrokenPipeError:
+        except _OF_THE_PARSER:
             raise
-        except OSError as error:
-            if ctx.params["debug"]:
-                raise
-            failure = from_os_error(error)
-        except KeyboardInterrupt:
+        except BrokenPipeError:
+            # What is left in the buffer would be written at exit, and fail again.
+            sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - until the end of the process
+            raise typer.Exit(_NOBODY_READS) from None
+        except (KeyboardInterrupt, typer.Abort):
             note("Interrupted. The same command goes on from what is done.")
             raise typer.Exit(130) from None
+        except Exception as error:  # noqa: BLE001 - the one place where errors become words
+            if ctx.params["debug"]:
+                traceback.print_exc()
+            failure = _named(error)
+            if failure is None:
+                note(
+                    f"tiering failed: {type(error).__name__}: {error}. This is a fault in tiering, not in what it was"
+                    " given. Run the same command again with --debug behind `tiering`, and report what it shows."
+                )
+                raise typer.Exit(_OUR_FAULT) from None
         note(f"{type(failure).__name__}: {failure}")
         raise typer.Exit(failure.exit_code)
+
+
+def _named(error: Exception) -> TieringError | None:
+    """Return the error that tells people what happened; None for one that nobody expected."""
+    if isinstance(error, TieringError):
+        return error
+    if isinstance(error, OSError):
+        return from_os_error(error)
+    if isinstance(error, MemoryError):
+        return MachineError("memory", found="less than is needed", action="Free some, or run it on a larger machine.")
+    return None
 
 
 app = typer.Typer(

@@ -20,11 +20,11 @@ from tiering.errors import StoreError, TieringError
 from tiering.storage.location import Location
 from tiering.store.base import IndexArray, Store
 from tiering.store.columns import file_crc
-from tiering.store.index import COLUMNS, column_place
-from tiering.store.layout import index_name
+from tiering.store.index import column_place
 from tiering.store.lmdb_walk import Walker
 from tiering.store.manifest import MANIFEST, Shard
-from tiering.store.open import WORK, open_store
+from tiering.store.open import open_store
+from tiering.store.parts import foreign_files
 
 _BATCH: Final = 1024
 _KEPT: Final = 100
@@ -149,19 +149,8 @@ def _documents(store: Store, *, quick: bool) -> Iterator[str]:
 
 def _strangers(store: Store) -> Iterator[str]:
     """Name files that the manifest does not know: a shard too many is a sign of a copy gone wrong."""
-    manifest = store.manifest
-    known = {MANIFEST, *manifest.documents, *(shard.name for shard in manifest.shards)}
-    ours = (WORK, "quarantine")
-    for name in store.place.names():
-        top = name.split("/", 1)[0]
-        if name not in known and top not in ours and not _is_index(top, manifest.generation):
-            yield f"{name}: not part of the store by its manifest"
-
-
-def _is_index(name: str, generation: int) -> bool:
-    number = name.removeprefix("index-")
-    of = int(number) if number.isdecimal() and len(number) < 10 else 1
-    return of <= generation and name == index_name(of)
+    for name in foreign_files(store.place.names(), store.manifest):
+        yield f"{name}: not part of the store by its manifest"
 
 
 def check_shard_file(store: Location, shard: Shard, scratch: Path, *, quick: bool) -> Iterator[str]:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from tiering.errors import StoreError
+from tiering.errors import StoreError, from_os_error
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -69,9 +69,19 @@ def open_to_write(base: Path, parts: Sequence[str], flags: int) -> int:
 def open_to_read(path: Path) -> int:
     """Open a regular file for reading and return its descriptor; links are followed.
 
-    Raises FileNotFoundError, and StoreError for a device, a FIFO or a directory, which could be read for ever.
+    Raises FileNotFoundError, StoreError for links that lead in a circle, and for a device, a FIFO, a socket or a
+    directory, which could be read for ever, and MachineError for a file that may not be read.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.ENODEV):
+            raise _foreign(path, "something that is no file") from error
+        if error.errno == errno.ENOTDIR:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
+        raise from_os_error(error) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise _foreign(path, "something that is no file")

@@ -108,11 +108,22 @@ def sample_of(store: Store, i: int) -> Sample:
     return Sample(store.read(at)[0], int(store.index.label[at[0]]), os.fsdecode(store.index.keys(at)[0]))
 
 
-def check_ranges(store: Store, ranges: ByteRanges, limit: IndexArray, shape: PixelShape | None) -> None:
+def check_ranges(
+    store: Store, indices: IndexArray, ranges: ByteRanges, limit: IndexArray, shape: PixelShape | None
+) -> None:
     """Raise StoreError where the index places a sample outside its file: a damaged one must not read something else.
 
-    limit: int64, end of the bytes that each range must lie in; shape: of the samples, where they are pixels.
+    And where it numbers a label or a split that the manifest does not name. indices: of the samples; limit: int64, end
+    of the bytes that each range must lie in; shape: of the samples, where they are pixels.
     """
+    for column, names in (("label", store.manifest.labels), ("split", store.manifest.splits)):
+        number = getattr(store.index, column)[indices]
+        if len(number) and not -1 <= int(number.min()) <= int(number.max()) < len(names):
+            raise damaged(
+                store.place / store.manifest.index / column,
+                f"numbers from -1 to {len(names) - 1:,}",
+                f"from {number.min():,} to {number.max():,}",
+            )
     # Compared one by one first: the sum of two damaged numbers may be too large for 64 bits.
     bad = (ranges.offset < 0) | (ranges.size < 0) | (ranges.offset > limit) | (ranges.size > limit - ranges.offset)
     if shape is not None:

@@ -88,7 +88,7 @@ class ChunkedStore:
         offset, size, shard_bytes = self.index.offset[indices], self.index.size[indices], self._settings.shard_bytes
         shard = np.searchsorted(self._ends, indices, side="right")
         ranges = ByteRanges(shard, offset - shard * shard_bytes, size)
-        check_ranges(self, ranges, np.full(len(indices), shard_bytes), self._shape)
+        check_ranges(self, indices, ranges, np.full(len(indices), shard_bytes), self._shape)
         return offset, size
 
     def _sample(self, begin: int, end: int) -> Buffer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Annotated, Any, Final, Literal
 
 import google_crc32c
@@ -128,7 +129,9 @@ def read_manifest(store: Location) -> Manifest:
             str(place),
             expected=f"format version {FORMAT_VERSION}",
             found=f"format version {version!r}"[:100],
-            action="It needs a newer tiering." if newer else "Convert the dataset again.",
+            action="It needs a newer tiering."
+            if newer
+            else f"Convert the dataset again: tiering convert DATASET {shlex.quote(str(store))} --overwrite",
         )
     crc = content.pop("crc32c", None)
     if crc != _crc(content):

@@ -62,7 +62,7 @@ class PackedStore:
         """Say where samples lie in `files()`. Raises StoreError where the index is damaged."""
         file = np.searchsorted(self._ends, indices, side="right")
         ranges = ByteRanges(file, self.index.offset[indices] - self._origins[file], self.index.size[indices])
-        check_ranges(self, ranges, self._bytes[file], self._shape)
+        check_ranges(self, indices, ranges, self._bytes[file], self._shape)
         return ranges
 
     def read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
