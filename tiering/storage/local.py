@@ -45,16 +45,18 @@ def opened_directory(base: Path, parts: Sequence[str], *, create: bool = False) 
         os.close(descriptor)
 
 
-def open_to_write(base: Path, parts: Sequence[str], flags: int) -> int:
+def open_to_write(base: Path, parts: Sequence[str], flags: int, *, create: bool = True) -> int:
     """Open or create a file for writing, never through a link, and return its descriptor.
 
-    flags: for open(2), beside O_CREAT and O_NOFOLLOW. Raises StoreError for a link, a device or a FIFO.
+    flags: for open(2), beside O_CREAT and O_NOFOLLOW; create: make it and what is missing above it.
+    Raises StoreError for a link, a device or a FIFO, FileNotFoundError where nothing is to be made.
     """
     path = base.joinpath(*parts)
-    with opened_directory(base, parts[:-1], create=True) as directory:
+    with opened_directory(base, parts[:-1], create=create) as directory:
         try:
             # Without O_NONBLOCK a FIFO would wait for its reader.
-            every = flags | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            made = os.O_CREAT if create else 0
+            every = flags | made | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             descriptor = os.open(parts[-1], every, 0o666, dir_fd=directory)
         except FileExistsError:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None

@@ -7,12 +7,18 @@ import json
 import os
 import shutil
 import uuid
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
-from tiering.errors import MachineError, from_os_error
+from pydantic import Field
+
+from tiering.errors import MachineError, StoreError, from_os_error
+from tiering.serve.cache.notes import read_note
 from tiering.serve.cache.slots import Slots, table_bytes
 from tiering.serve.cache.space import CacheSpace
+from tiering.storage.local import open_to_write
+from tiering.store.manifest import Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,21 +29,38 @@ class About:
     """
 
     origin: str
-    samples: int
-    image_bytes: int
-    unit_samples: int
-    units: int
-    filling: str = field(default_factory=lambda: uuid.uuid4().hex)
+    samples: Count
+    image_bytes: Count
+    unit_samples: Count
+    units: Count
+    filling: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] = field(default_factory=lambda: uuid.uuid4().hex)
 
     @classmethod
     def of(cls, dataset: Path) -> About:
-        """Read a dataset's about.json."""
-        return cls(**json.loads((dataset / "about.json").read_text()))
+        """Read a dataset's about.json. Raises StoreError for one that is damaged or gone."""
+        try:
+            return read_note(dataset / "about.json", cls)
+        except (FileNotFoundError, ValueError) as error:
+            raise damaged_notes(dataset / "about.json", str(error)) from error
 
 
 def open_slots(dataset: Path) -> Slots:
-    """Map a dataset's table."""
-    return Slots(dataset / "slots", int(About.of(dataset).filling[:8], 16))
+    """Map a dataset's table. Raises StoreError for one that is damaged or gone, or is no file of the cache's own."""
+    key = int(About.of(dataset).filling[:8], 16)
+    try:
+        return Slots(dataset / "slots", key)
+    except (FileNotFoundError, ValueError) as error:
+        raise damaged_notes(dataset / "slots", str(error)) from error
+
+
+def damaged_notes(place: Path, found: str) -> StoreError:
+    """Return the error for a note or a table of a cache that this program did not write."""
+    return StoreError(
+        str(place),
+        expected="a file as tiering writes it",
+        found=found,
+        action=f"Remove {place.parent}: what was cached there is fetched anew.",
+    )
 
 
 def join(space: CacheSpace, dataset: Path, about: About) -> tuple[About, int]:
@@ -50,12 +73,16 @@ def join(space: CacheSpace, dataset: Path, about: About) -> tuple[About, int]:
         with space.locked():
             if not dataset.is_dir():
                 _make(space, dataset, about)
-            descriptor = os.open(dataset / "in-use", os.O_RDWR | os.O_CREAT, 0o644)
+            descriptor = open_to_write(dataset, ["in-use"], os.O_RDWR)
             fcntl.flock(descriptor, fcntl.LOCK_SH)
-            os.utime(dataset / "in-use")
-        return About.of(dataset), descriptor
+            os.utime(descriptor)
+        found = About.of(dataset)
     except OSError as error:
         raise from_os_error(error) from error
+    if replace(found, origin=about.origin, filling=about.filling) != about:
+        os.close(descriptor)
+        raise damaged_notes(dataset / "about.json", "the notes of another dataset")
+    return found, descriptor
 
 
 def _make(space: CacheSpace, dataset: Path, about: About) -> None:

@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from tiering.errors import UsageError, from_os_error
+from tiering.errors import MachineError, StoreError, UsageError, from_os_error
 from tiering.mounts import NETWORK, filesystem_of
+from tiering.serve.cache.notes import read_note
 
 MARKER: Final = "tiering-cache.json"
 EXTENTS: Final = "extents"
@@ -31,6 +32,9 @@ _PAGE: Final = 4096
 _TABLES_SHARE: Final = 256
 _LEAST_TABLES: Final = 64 << 10
 _LEAST: Final = 1 << 20
+
+#: 128 TiB: so that a list of its extents is no burden.
+_MOST: Final = 1 << 47
 
 #: Of that, for the marker and the notes.
 NOTES_BYTES: Final = 32 << 10
@@ -56,8 +60,8 @@ def prepare(directory: Path, size: int, *, force: bool) -> Marker:
     force: take a directory on a network file system, too. Raises UsageError as CacheSpace does,
     MachineError where the disk refuses.
     """
-    if size < _LEAST:
-        raise UsageError("the cache's size", expected="at least 1 MiB", found=f"{size:,} bytes")
+    if not _LEAST <= size <= _MOST:
+        raise UsageError("the cache's size", expected="from 1 MiB to 128 TiB", found=f"{size:,} bytes")
     try:
         _create(directory, force=force)
         with locked(directory):
@@ -80,9 +84,11 @@ def locked(directory: Path) -> Iterator[None]:
 def read_marker(path: Path) -> Marker | None:
     """Return a directory's marker; None where it has none, or a damaged one."""
     try:
-        return Marker(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
+        found = read_note(path, Marker)
+    except (OSError, ValueError, StoreError, MachineError):
         return None
+    sound = found.version == 1 and _LEAST <= found.size <= _MOST and found.extent_bytes == _extent_bytes(found.size)
+    return found if sound else None
 
 
 def is_cache(directory: Path) -> bool:
