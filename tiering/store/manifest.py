@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tiering.dataset.pixels import PixelShape, ResizeMode
 from tiering.errors import StoreError
 from tiering.storage.location import Location
+from tiering.store.attempts import attempts
 
 MANIFEST: Final = "manifest.json"
 FORMAT_VERSION: Final = 2
@@ -93,7 +94,7 @@ def read_manifest(store: Location) -> Manifest:
     """Read a store's manifest.json. Raises StoreError for an unfinished, newer or damaged store."""
     place = store / MANIFEST
     try:
-        text = place.read()
+        text = _read_sound(place)
     except FileNotFoundError:
         raise StoreError(
             str(store),
@@ -124,6 +125,24 @@ def read_manifest(store: Location) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         raise _damaged(place, f"{'.'.join(str(part) for part in first['loc'])}: {first['msg'].lower()}") from error
+
+
+def _read_sound(place: Location) -> bytes:
+    """Read a manifest; a remote one that came without its CRC-32C is fetched again, a few times."""
+    text = b""
+    for last in attempts(place):
+        text = place.read()
+        if last or _is_sound(text):
+            break
+    return text
+
+
+def _is_sound(text: bytes) -> bool:
+    try:
+        content = json.loads(text)
+        return isinstance(content, dict) and content.pop("crc32c", None) == _crc(content)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _crc(content: dict[str, Any]) -> int:
