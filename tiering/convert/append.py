@@ -24,7 +24,8 @@ from tiering.storage.location import Location
 from tiering.store.base import Store
 from tiering.store.columns import map_column
 from tiering.store.manifest import Kind, Manifest, Settings, read_manifest
-from tiering.store.open import WORK, open_packed
+from tiering.store.open import open_packed
+from tiering.store.parts import WORK
 
 _SHOWN: Final = 10
 

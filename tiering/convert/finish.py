@@ -22,11 +22,11 @@ from tiering.store.base import Store
 from tiering.store.checked import read_document
 from tiering.store.index import COLUMNS, index_documents, index_writer
 from tiering.store.manifest import MANIFEST, Manifest, Shard, Source, encode_manifest
+from tiering.store.parts import QUARANTINE
 from tiering.store.zarr import array_documents
 
 OnError = Literal["fail", "skip", "quarantine"]
 
-QUARANTINE: Final = "quarantine"
 _SHOWN: Final = 10
 
 Receipts = Callable[[], Iterable[Receipt]]
