@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from tiering.errors import StoreError, from_os_error
+from tiering.system.descriptors import raise_descriptor_limit
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -74,8 +75,14 @@ def open_to_read(path: Path) -> int:
     Raises FileNotFoundError, StoreError for links that lead in a circle, and for a device, a FIFO, a socket or a
     directory, which could be read for ever, and MachineError for a file that may not be read.
     """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(path, flags)
+        except OSError as error:
+            if error.errno != errno.EMFILE or not raise_descriptor_limit():
+                raise
+            descriptor = os.open(path, flags)
     except FileNotFoundError:
         raise
     except OSError as error:

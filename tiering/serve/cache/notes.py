@@ -31,7 +31,8 @@ def read_note(path: Path, kind: type[_Note]) -> _Note:
     if not isinstance(content, dict) or content.keys() != kind.__dataclass_fields__.keys():  # type: ignore[attr-defined]
         raise ValueError("other fields")
     try:
-        return adapter.validate_python(content, strict=True)
+        # From the text: Python values would have to be an instance already.
+        return adapter.validate_json(data, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from error
