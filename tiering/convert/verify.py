@@ -25,6 +25,7 @@ from tiering.store.lmdb_walk import Walker
 from tiering.store.manifest import MANIFEST, Shard
 from tiering.store.open import open_damaged
 from tiering.store.parts import foreign_files
+from tiering.store.zarr_metadata import index_problems
 
 _BATCH: Final = 1024
 _KEPT: Final = 100
@@ -128,10 +129,15 @@ def check_index(store: Store) -> Iterator[str]:
             place = column_place(store.place / manifest.index, name)
             if sound_file(place, Path(scratch) / "column", crc) is None:
                 yield f"{manifest.index}/{name}: its CRC-32C is not the manifest's"
+    yield from index_problems(store.place / manifest.index, index)
     for name, names in (("label", manifest.labels), ("split", manifest.splits)):
-        if len(store) and not -1 <= int(getattr(index, name).max()) < len(names):
+        numbers = getattr(index, name)
+        if not -1 <= int(numbers.min(initial=-1)) <= int(numbers.max(initial=-1)) < len(names):
             yield f"{manifest.index}/{name}: a {name} that the manifest does not name"
-    if int(index.size.sum()) != manifest.image_bytes:
+    begins = np.concatenate([[0], index.key_end[:-1]])
+    if (begins > index.key_end).any() or (index.size < 0).any() or (index.size > manifest.image_bytes).any():
+        yield f"{manifest.index}: keys that end before they begin, or sizes of no image"
+    elif int(index.size.sum()) != manifest.image_bytes:
         yield f"{MANIFEST}: {manifest.image_bytes:,} bytes of images, {int(index.size.sum()):,} indexed"
 
 
@@ -145,6 +151,8 @@ def _documents(store: Store, *, quick: bool) -> Iterator[str]:
                 yield f"{name}: missing"
         except FileNotFoundError:
             yield f"{name}: missing"
+        except StoreError as error:
+            yield f"{name}: {error.found}"
 
 
 def _strangers(store: Store) -> Iterator[str]:
@@ -160,6 +168,9 @@ def check_shard_file(store: Location, shard: Shard, scratch: Path, *, quick: boo
         size = place.size()
     except FileNotFoundError:
         yield f"{shard.name}: missing"
+        return
+    except StoreError as error:
+        yield f"{shard.name}: {error.found}"
         return
     if size != shard.bytes:
         yield f"{shard.name}: {shard.bytes:,} bytes by the manifest, {size:,} found"
@@ -179,9 +190,12 @@ def _samples(store: Store, shard: Shard, rows: IndexArray, walker: Walker | None
     if walker is not None and store.manifest.kind == "lmdb":
         local = (store.place / shard.name).local or scratch / "shard"
         yield from walker.problems(local, shard.name, store.index.crc32c[rows])
-    if (store.place / shard.name).exists() and (store.place / shard.name).size() == shard.bytes:
-        for block in blocks(len(rows), _BATCH):
-            yield from _batch(store, rows[block])
+    try:
+        whole = (store.place / shard.name).size() == shard.bytes
+    except (FileNotFoundError, StoreError):
+        return  # check_shard_file has said it.
+    for block in blocks(len(rows), _BATCH) if whole else ():
+        yield from _batch(store, rows[block])
 
 
 def _batch(store: Store, rows: IndexArray) -> Iterator[str]:

@@ -79,9 +79,13 @@ class Location:
             return bool(self._remote.isdir(self.url))
 
     def size(self) -> int:
-        """Return the bytes of a file. Raises FileNotFoundError."""
+        """Return the bytes of a file. Raises FileNotFoundError, and StoreError for something that is no file."""
         if self.local:
-            return self.local.stat().st_size
+            descriptor = local.open_to_read(self.local)
+            try:
+                return os.fstat(descriptor).st_size
+            finally:
+                os.close(descriptor)
         with remote_errors(self.url):
             return int(self._remote.info(self.url)["size"])
 

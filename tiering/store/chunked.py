@@ -32,9 +32,9 @@ from tiering.store.columns import damaged
 from tiering.store.generation import Generation, Seen
 from tiering.store.held import HeldChunks
 from tiering.store.index import Index, open_index
+from tiering.store.layout import ENTRY_BYTES, TABLE_CRC_BYTES
 from tiering.store.manifest import Manifest, Settings
 from tiering.store.shards import shard_files
-from tiering.store.zarr import ENTRY_BYTES, TABLE_CRC_BYTES
 
 #: What a store of compressed chunks may keep decoded, and of its shards' tables of chunks.
 HELD_BYTES: Final = 64 << 20

@@ -22,6 +22,9 @@ from tiering.system.maps import map_file
 
 _PIECE: Final = 4 << 20
 
+#: Bytes at most of what describes a store beside its manifest. The longest is the list of images that were left out.
+SMALL_FILE: Final = 256 << 20
+
 AnyArray = npt.NDArray[Any]
 #: Says in which file a column lies.
 PlaceOf = Callable[[str], Location]
@@ -121,9 +124,12 @@ def sound_file(place: Location, path: Path, crc: int) -> Path | None:
 
 
 def sound_bytes(place: Location, crc: int) -> bytes | None:
-    """Return the contents of a small file of a store that has this CRC-32C, or None where it has another."""
+    """Return the contents of a small file of a store that has this CRC-32C, or None where it has another.
+
+    Raises StoreError for a file that is not small.
+    """
     for _ in attempts(place):
-        data = place.read()
+        data = place.read(most=SMALL_FILE)
         if google_crc32c.value(data) == crc:
             return data
     return None
@@ -131,8 +137,11 @@ def sound_bytes(place: Location, crc: int) -> bytes | None:
 
 def file_crc(path: Path) -> int:
     """Return the CRC-32C of a file, read in pieces."""
-    with path.open("rb", buffering=0) as file:
-        return descriptor_crc(file.fileno())
+    descriptor = open_to_read(path)
+    try:
+        return descriptor_crc(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def descriptor_crc(descriptor: int) -> int:

@@ -12,14 +12,10 @@ from typing import TYPE_CHECKING, Final
 from tiering.errors import UsageError
 from tiering.store.codecs import parse_codec
 from tiering.store.index import COLUMNS
-from tiering.store.layout import index_name, is_document, shard_name
+from tiering.store.layout import ENTRY_BYTES, TABLE_CRC_BYTES, index_name, is_document, shard_name
 
 if TYPE_CHECKING:
     from tiering.store.manifest import Manifest, Settings, Shard
-
-#: Bytes of a Zarr shard's table of chunks, one entry of it, and of the CRC-32C behind it (zarr.py).
-_ENTRY_BYTES: Final = 16
-_TABLE_CRC_BYTES: Final = 4
 
 #: No chunk of encoded images is longer (zarr.py), and none of pixels, unless it is a single sample.
 _LONGEST_CHUNK: Final = 1 << 18
@@ -68,7 +64,7 @@ def _of_shard(shard: Shard, settings: Settings) -> Iterator[str]:
     sample = settings.pixels.shape.nbytes if settings.pixels else 1
     if shard.samples * sample > settings.shard_bytes:
         yield f"samples: those of {settings.shard_bytes:,} bytes, found {shard.samples:,}"
-    table = settings.shard_bytes // settings.chunk_bytes * _ENTRY_BYTES + _TABLE_CRC_BYTES
+    table = settings.shard_bytes // settings.chunk_bytes * ENTRY_BYTES + TABLE_CRC_BYTES
     most = settings.shard_bytes + table if settings.codec == "none" else shard.bytes
     if not table <= shard.bytes <= most:
         yield f"bytes: room for a table of {table:,}, and at most {most:,}, found {shard.bytes:,}"

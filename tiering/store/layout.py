@@ -11,6 +11,10 @@ from typing import Final, Literal
 
 from tiering.store.index import COLUMNS
 
+#: Bytes of an entry of a Zarr shard's table of chunks, and of the CRC-32C behind the table.
+ENTRY_BYTES: Final = 16
+TABLE_CRC_BYTES: Final = 4
+
 #: Images that could not be packed, and why.
 BAD_FILES: Final = "bad-files.tsv"
 

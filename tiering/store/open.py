@@ -17,6 +17,7 @@ from tiering.store.generation import check_lengths
 from tiering.store.manifest import MANIFEST, Manifest, read_manifest
 from tiering.store.packed import PackedStore
 from tiering.store.parts import WORK
+from tiering.store.zarr_metadata import check_array
 
 #: By these an unfinished store is told from a directory of images.
 _TRACES: Final = (WORK, "index", "shard-00000.mdb", "zarr.json")
@@ -61,6 +62,7 @@ def open_packed(store: Location, manifest: Manifest) -> Store:
     settings = manifest.settings
     if manifest.kind == "folder" or settings is None:
         raise StoreError(str(store), expected="a manifest of kind lmdb or zarr", found=manifest.kind)
+    check_array(store, manifest)
     if store.local:
         warn_of_network(store.local)
     origins = np.zeros(len(manifest.shards), dtype=np.int64)

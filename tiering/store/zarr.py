@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from tiering.store.codecs import parse_codec
 from tiering.store.documents import zarr_documents
+from tiering.store.layout import TABLE_CRC_BYTES
 from tiering.store.manifest import Settings, Shard
 
 IndexArray = npt.NDArray[np.int64]
@@ -30,33 +31,28 @@ CHUNK_BYTES: Final = 1 << 18
 #: Marks a chunk that is not stored, twice 2^64 - 1 (Zarr v3 specification, sharding codec, "binary shard format").
 _ABSENT: Final = (1 << 64) - 1
 
-#: Bytes of an entry of a shard's table of chunks, and of the CRC-32C behind the table.
-ENTRY_BYTES: Final = 16
-TABLE_CRC_BYTES: Final = 4
-
 
 def array_documents(settings: Settings, shards: Sequence[Shard]) -> dict[str, bytes]:
     """Return the zarr.json files of the group and of its array: name -> contents."""
     described: dict[str, Any] = {
-        "shape": (len(shards) * settings.shard_bytes,),
-        "chunks": (settings.chunk_bytes,),
-        "shards": (settings.shard_bytes,),
+        **array_sides(settings, shards),
         "dtype": np.dtype(np.uint8),
         "compressors": parse_codec(settings.codec).compressors(),
         "filters": None,
         "fill_value": 0,
     }
+    return zarr_documents([""], {"images" if settings.pixels else "data": described})
+
+
+def array_sides(settings: Settings, shards: Sequence[Shard]) -> dict[str, tuple[int, ...]]:
+    """Return the sides of the array: its shape, and those of its chunks and shards."""
+    sizes = {"chunks": settings.chunk_bytes, "shards": settings.shard_bytes}
     if settings.pixels is None:
-        return zarr_documents([""], {"data": described})
+        return {"shape": (len(shards) * settings.shard_bytes,), **{name: (size,) for name, size in sizes.items()}}
     shape = settings.pixels.shape
     rows = (len(shards) - 1) * (settings.shard_bytes // shape.nbytes) + shards[-1].samples
-    for key, size in (
-        ("shape", rows * shape.nbytes),
-        ("chunks", settings.chunk_bytes),
-        ("shards", settings.shard_bytes),
-    ):
-        described[key] = (size // shape.nbytes, *shape.sides)
-    return zarr_documents([""], {"images": described})
+    whole = {"shape": rows * shape.nbytes, **sizes}
+    return {name: (size // shape.nbytes, *shape.sides) for name, size in whole.items()}
 
 
 def write_shard(file: BinaryIO, images: Iterable[bytes], settings: Settings, number: int) -> IndexArray:

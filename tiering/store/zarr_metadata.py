@@ -1,0 +1,76 @@
+"""The zarr.json files of a store, held against its manifest: what plain zarr is told has to be what we read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+
+from tiering.storage.json_text import parse_json
+from tiering.storage.location import Location
+from tiering.store.columns import damaged
+from tiering.store.index import COLUMNS, Index
+from tiering.store.manifest import Manifest
+from tiering.store.zarr import array_sides
+
+#: Bytes of a zarr.json at most; ours have less than two thousand.
+_LONGEST: Final = 1 << 20
+
+#: What an array's document says, as far as it matters where its bytes lie: (path of names) -> value.
+_Said = dict[tuple[str | int, ...], Any]
+
+
+def check_array(store: Location, manifest: Manifest) -> None:
+    """Compare the document of the array of samples with the manifest; a store without one is left to verify.
+
+    Raises StoreError where they tell of another shape, type, codec or size of chunks or shards.
+    """
+    settings = manifest.settings
+    if manifest.kind != "zarr" or settings is None:
+        return
+    sides = array_sides(settings, manifest.shards)
+    sharding: tuple[str | int, ...] = ("codecs", 0, "configuration", "chunk_shape")
+    wrong = _differs(
+        store / ("images" if settings.pixels else "data"),
+        {**_plain(sides["shape"], sides["shards"], np.dtype(np.uint8)), sharding: list(sides["chunks"])},
+    )
+    if wrong:
+        raise wrong
+
+
+def index_problems(index: Location, found: Index) -> Iterator[str]:
+    """Compare the documents of an index with its columns, and say what differs."""
+    for name, dtype in COLUMNS.items():
+        n = len(getattr(found, name))
+        wrong = _differs(index / name, _plain((n,), (max(1, n),), np.dtype(dtype)))
+        if wrong:
+            yield f"{index.name}/{name}/zarr.json: expected {wrong.expected}, found {wrong.found}"
+
+
+def _plain(shape: tuple[int, ...], chunks: tuple[int, ...], dtype: np.dtype[Any]) -> _Said:
+    return {
+        ("zarr_format",): 3,
+        ("node_type",): "array",
+        ("shape",): list(shape),
+        ("data_type",): dtype.name,
+        ("chunk_grid", "configuration", "chunk_shape"): list(chunks),
+    }
+
+
+def _differs(array: Location, expected: _Said) -> Any:
+    place = array / "zarr.json"
+    try:
+        document = parse_json(place.read(most=_LONGEST))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        return damaged(place, "a document of Zarr v3", str(error))
+    for path, value in expected.items():
+        found: Any = document
+        for step in path:
+            inside = isinstance(found, dict) if isinstance(step, str) else isinstance(found, list) and found
+            found = (found.get(step) if isinstance(found, dict) else found[0]) if inside else None
+        if found != value or type(found) is not type(value):
+            return damaged(place, f"{'.'.join(map(str, path))} {value}, as the manifest has it", repr(found)[:200])
+    return None
