@@ -55,7 +55,10 @@ class Verbs(TyperGroup):
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         """Run the verb; with --debug, show the traceback too. Python's own exit code, 1, would say: damage found."""
         try:
-            return super().invoke(ctx)
+            done = super().invoke(ctx)
+            # Here, where it can be said, rather than while the interpreter ends.
+            sys.stdout.flush()
+            return done
         except _OF_THE_PARSER:
             raise
         except BrokenPipeError:

@@ -24,6 +24,8 @@ from tiering.errors import UsageError
 #: A codec as zarr.json describes it: its name and its configuration.
 Description = dict[str, Any]
 
+Encoded = bytes | memoryview
+
 # As zarr has it too: its own threads would make blosc fast here and slow in every worker.
 numcodecs.blosc.use_threads = False
 
@@ -57,14 +59,14 @@ class Codec:
 
     name: str
 
-    def encode(self, chunk: bytes | memoryview) -> bytes:
+    def encode(self, chunk: Encoded) -> bytes:
         """Return the chunk as it is stored: the same bytes for the same chunk, at any time.
 
         chunk: of less than 1.9 GiB. Raises ValueError for a chunk that is too long for the codec.
         """
         return _coder(self.name).encode(chunk)
 
-    def decode(self, chunk: bytes | memoryview, length: int | None = None) -> bytes | memoryview:
+    def decode(self, chunk: Encoded, length: int | None = None) -> Encoded:
         """Return the plain bytes of a chunk that encode, or Zarr, has made; "none" hands back the chunk itself.
 
         length: bytes that it must hold; no more memory than that is taken. Without it a chunk takes what it says.
@@ -74,16 +76,16 @@ class Codec:
         with _damage(self.name, chunk):
             # numcodecs encodes nothing into something that it refuses to decode.
             if chunk == _nothing(self.name):
-                plain: bytes | memoryview = b""
+                plain: Encoded = b""
             else:
                 if length is not None and coder.length_of is not None and (found := coder.length_of(chunk)) != length:
                     raise ValueError(f"it holds {found:,} bytes")
-                plain = coder.decode(chunk) if length is None else coder.decode_at_most(chunk, length)
+                plain = coder.decode(chunk, most=length)
             if length is not None and len(plain) != length:
                 raise ValueError(f"it holds {len(plain):,} bytes")
             return plain
 
-    def decode_into(self, chunk: bytes | memoryview, out: memoryview) -> None:
+    def decode_into(self, chunk: Encoded, out: memoryview) -> None:
         """Decode a chunk into memory that it must fill exactly: out, writable bytes.
 
         Raises ValueError as decode does, and for a chunk of another length.
@@ -132,7 +134,7 @@ def _unknown(name: str, found: str, near: list[str]) -> UsageError:
 
 
 @contextmanager
-def _damage(name: str, chunk: bytes | memoryview) -> Iterator[None]:
+def _damage(name: str, chunk: Encoded) -> Iterator[None]:
     """Say in one kind of error what decoders say in many."""
     try:
         yield
@@ -146,30 +148,26 @@ class _Coder(Protocol):
     """What does a codec's work.
 
     length_of: tells from an encoded chunk the bytes that it holds; None for a codec that cannot decode into memory
-    that is there.
+    that is there. Such a codec decodes no more than `most` bytes, or raises ValueError.
     """
 
     @property
     def described(self) -> Description | None: ...
     @property
-    def length_of(self) -> Callable[[bytes | memoryview], int] | None: ...
+    def length_of(self) -> Callable[[Encoded], int] | None: ...
 
-    def encode(self, chunk: bytes | memoryview) -> bytes: ...
-    def decode(self, chunk: bytes | memoryview, out: memoryview | None = None) -> bytes | memoryview: ...
-    def decode_at_most(self, chunk: bytes | memoryview, length: int) -> bytes | memoryview: ...
+    def encode(self, chunk: Encoded) -> bytes: ...
+    def decode(self, chunk: Encoded, out: memoryview | None = None, most: int | None = None) -> Encoded: ...
 
 
 class _Plain:
     described = None
     length_of = None
 
-    def encode(self, chunk: bytes | memoryview) -> bytes:
+    def encode(self, chunk: Encoded) -> bytes:
         return bytes(chunk)
 
-    def decode(self, chunk: bytes | memoryview, out: memoryview | None = None) -> bytes | memoryview:  # noqa: ARG002
-        return chunk
-
-    def decode_at_most(self, chunk: bytes | memoryview, length: int) -> bytes | memoryview:  # noqa: ARG002
+    def decode(self, chunk: Encoded, out: memoryview | None = None, most: int | None = None) -> Encoded:  # noqa: ARG002
         return chunk
 
 
@@ -182,21 +180,15 @@ class _Gzip:
         self._level = level
         self.described = _description("gzip", level=level)
 
-    def encode(self, chunk: bytes | memoryview) -> bytes:
+    def encode(self, chunk: Encoded) -> bytes:
         return zlib.compress(chunk, self._level, wbits=16 + zlib.MAX_WBITS)
 
-    def decode(self, chunk: bytes | memoryview, out: memoryview | None = None) -> bytes:  # noqa: ARG002
-        return self._decoded(chunk, 0)
-
-    def decode_at_most(self, chunk: bytes | memoryview, length: int) -> bytes:
-        # One byte more: a chunk that is as long as it should be then comes to its end.
-        return self._decoded(chunk, length + 1)
-
-    def _decoded(self, chunk: bytes | memoryview, most: int) -> bytes:
+    def decode(self, chunk: Encoded, out: memoryview | None = None, most: int | None = None) -> bytes:  # noqa: ARG002
         decoder = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-        plain = decoder.decompress(chunk, most)
-        if most and len(plain) == most:
-            raise ValueError(f"it holds {most:,} bytes or more")
+        # One byte more: a chunk that is as long as it may be then comes to its end. To zlib 0 means no bound.
+        plain = decoder.decompress(chunk, 0 if most is None else most + 1)
+        if most is not None and len(plain) > most:
+            raise ValueError(f"it holds more than {most:,} bytes")
         if not decoder.eof or decoder.unused_data:
             raise ValueError("it ends early" if not decoder.eof else "bytes follow its end")
         return plain
@@ -205,27 +197,24 @@ class _Gzip:
 class _Numcodec:
     """A codec of numcodecs, and what Zarr calls it."""
 
-    def __init__(self, codec: Any, described: Description, length_of: Callable[[bytes | memoryview], int]) -> None:
+    def __init__(self, codec: Any, described: Description, length_of: Callable[[Encoded], int]) -> None:
         self._codec = codec
         self.described = described
         self.length_of = length_of
 
-    def encode(self, chunk: bytes | memoryview) -> bytes:
+    def encode(self, chunk: Encoded) -> bytes:
         encoded: bytes = self._codec.encode(chunk)
         return encoded
 
-    def decode(self, chunk: bytes | memoryview, out: memoryview | None = None) -> bytes:
+    def decode(self, chunk: Encoded, out: memoryview | None = None, most: int | None = None) -> bytes:  # noqa: ARG002
         plain: bytes = self._codec.decode(chunk, out)
         return plain
-
-    def decode_at_most(self, chunk: bytes | memoryview, length: int) -> bytes:  # noqa: ARG002 - length_of was asked
-        return self.decode(chunk)
 
 
 class _Blosc(_Numcodec):
     """blosc: it believes its header, and would read behind the chunk's end or leave bytes as it found them."""
 
-    def decode(self, chunk: bytes | memoryview, out: memoryview | None = None) -> bytes:
+    def decode(self, chunk: Encoded, out: memoryview | None = None, most: int | None = None) -> bytes:  # noqa: ARG002
         if len(chunk) < _BLOSC_HEADER.size:
             raise ValueError("it is shorter than a header")
         version, _, _, item, plain, block, encoded = _BLOSC_HEADER.unpack_from(chunk)
@@ -234,16 +223,16 @@ class _Blosc(_Numcodec):
         return super().decode(chunk, out)
 
 
-def _blosc_length(chunk: bytes | memoryview) -> int:
+def _blosc_length(chunk: Encoded) -> int:
     return int(_BLOSC_HEADER.unpack_from(chunk)[4])
 
 
-def _lz4_length(chunk: bytes | memoryview) -> int:
+def _lz4_length(chunk: Encoded) -> int:
     """Return what numcodecs writes before the block itself."""
     return int(struct.unpack_from("<i", chunk)[0])
 
 
-def _zstd_length(chunk: bytes | memoryview) -> int:
+def _zstd_length(chunk: Encoded) -> int:
     """Return the content size of a frame's header, which every frame of ours has (RFC 8878, section 3.1.1.1)."""
     magic, descriptor = struct.unpack_from("<IB", chunk)
     single, flag = descriptor >> 5 & 1, descriptor >> 6
