@@ -31,7 +31,7 @@ from tiering.cli import (
     trace,
     verify,
 )
-from tiering.cli.output import note
+from tiering.cli.output import note, prepare_streams
 from tiering.errors import MachineError, TieringError, from_os_error
 
 EPILOG = (
@@ -52,13 +52,16 @@ _NOBODY_READS: Final = 141
 class Verbs(TyperGroup):
     """The group of verbs: turns every error that is expected into one line and an exit code."""
 
+    def _run(self, ctx: typer.Context) -> object:
+        done = super().invoke(ctx)
+        # Now, while it can be said, and not when the interpreter ends.
+        sys.stdout.flush()
+        return done
+
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         """Run the verb; with --debug, show the traceback too. Python's own exit code, 1, would say: damage found."""
         try:
-            done = super().invoke(ctx)
-            # Here, where it can be said, rather than while the interpreter ends.
-            sys.stdout.flush()
-            return done
+            return self._run(ctx)
         except _OF_THE_PARSER:
             raise
         except BrokenPipeError:
@@ -144,6 +147,7 @@ app.command("probe")(probe.probe)
 
 def main() -> None:
     """Run the program."""
+    prepare_streams()
     app()
 
 
