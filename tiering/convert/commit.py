@@ -122,6 +122,8 @@ def clean(output: Location) -> None:
             old = partial_of(output)
             if Standing.at(old) == replaced:
                 remove_store(old)
+            elif not (old / MANIFEST).exists():
+                old.remove_empty_directories()  # all that a run leaves that was killed after the manifest went
         # The record goes last but for the lock: by it the next run knows that there is something to clean.
         for name in work.names():
             if name not in (RECORD, LOCK):
@@ -145,7 +147,9 @@ def remove_store(store: Location) -> None:
             str(store), expected="nothing but the replaced store", found=f"also {', '.join(sorted(foreign)[:_SHOWN])}",
             action="The new store is in its place. Move these files elsewhere, and give the same command again.",
         )  # fmt: skip
-    store.remove()
+    store.remove_empty_directories()
+    (store / MANIFEST).remove()
+    store.remove_empty_directories()
 
 
 def _rename(partial: Path, output: Path) -> None:

@@ -11,7 +11,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -261,6 +261,13 @@ class Location:
             self._remote.invalidate_cache()
             if self._remote.exists(self.url):
                 self._remote.rm(self.url, recursive=True)
+
+    def remove_empty_directories(self) -> None:
+        """Remove the empty directories below a local one, and itself where nothing is left in it."""
+        if self.local:
+            for directory, _, _ in os.walk(self.local, topdown=False):
+                with suppress(OSError):  # what holds something stays
+                    os.rmdir(directory)  # noqa: PTH106
 
     def _bounded(self, size: int, most: int | None) -> None:
         if most is not None and size > most:
