@@ -26,6 +26,9 @@ _SLOW_DOWN = (
     b'<?xml version="1.0" encoding="UTF-8"?>\n'
     b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message><RequestId>0</RequestId></Error>"
 )
+_NOT_IMPLEMENTED = (
+    b"<Error><Code>NotImplemented</Code><Message>A header you provided is not implemented.</Message></Error>"
+)
 _PIECE = 1 << 16
 
 
@@ -89,12 +92,14 @@ class FaultyProxy:
     target: the server's endpoint. share: of all requests, in [0, 1], chosen by a generator with that seed.
     endpoint: where the proxy listens, while it is entered. requests, failures: counted so far.
     broken_off: share of the answers with a body whose connection is cut early, counted as failures too; flipped: share
-    of those in which a bit is changed. dead: no request gets any answer.
+    of those in which a bit is changed. dead: no request gets any answer. lost: of so many of the next writes, the answer
+    is lost on the way. unconditional: writes under a condition are answered with 501, as by servers that know none.
     """
 
     def __init__(self, target: str, share: float, seed: int = 0, broken_off: float = 0.0) -> None:
         self.target = urlsplit(target)
         self.share, self.broken_off, self.flipped, self.dead = share, broken_off, 0.0, False
+        self.lost, self.unconditional = 0, False
         self.requests = self.failures = 0
         self._random, self._lock = random.Random(seed), threading.Lock()
 
@@ -137,6 +142,10 @@ class _Handler(BaseHTTPRequestHandler):
         if refused:
             self._refuse()
             return
+        conditions = [name for name in self.headers if name.lower() in ("if-match", "if-none-match")]
+        if self.proxy.unconditional and self.command == "PUT" and conditions:
+            self._refuse(501, _NOT_IMPLEMENTED)
+            return
         upstream = http.client.HTTPConnection(self.proxy.target.hostname, self.proxy.target.port, timeout=60)
         try:
             upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
@@ -146,7 +155,12 @@ class _Handler(BaseHTTPRequestHandler):
             upstream.endheaders()
             for piece in self._body(keep_chunks=True):
                 upstream.send(piece)
-            self._relay(upstream.getresponse(), cut=cut, flip=flip)
+            answer = upstream.getresponse()
+            if self.proxy.lost and self.command == "PUT":
+                self.proxy.lost -= 1
+                self.close_connection = True
+                return
+            self._relay(answer, cut=cut, flip=flip)
         finally:
             upstream.close()
 
@@ -171,15 +185,15 @@ class _Handler(BaseHTTPRequestHandler):
         if chunked:
             self.wfile.write(b"0\r\n\r\n")
 
-    def _refuse(self) -> None:
+    def _refuse(self, status: int = 503, said: bytes = _SLOW_DOWN) -> None:
         for _ in self._body():
             pass
-        self.send_response(503, "Slow Down")
+        self.send_response(status)
         self.send_header("Content-Type", "application/xml")
-        self.send_header("Content-Length", str(len(_SLOW_DOWN)))
+        self.send_header("Content-Length", str(len(said)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(_SLOW_DOWN)
+            self.wfile.write(said)
 
     def _body(self, *, keep_chunks: bool = False) -> Iterator[bytes]:
         """Yield the request's body piece by piece, in chunks of HTTP's own where it came so."""

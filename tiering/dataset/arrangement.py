@@ -17,7 +17,8 @@ from tiering.dataset.source import Source
 from tiering.dataset.tables import COLUMNS
 from tiering.dataset.walk import display
 from tiering.errors import DatasetError, from_os_error
-from tiering.storage.location import Location, remote_errors
+from tiering.storage.failures import remote_errors
+from tiering.storage.location import Location
 
 Packed = Literal["LMDB", "Zarr", "TFRecord", "Parquet"]
 

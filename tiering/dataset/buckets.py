@@ -14,8 +14,9 @@ from tiering.dataset.counting import Count, Totals
 from tiering.dataset.entries import Found, is_image_name
 from tiering.dataset.headers import Seen, in_threads, inspect_remote
 from tiering.dataset.places import Kept, Listing, digest_of, extension_of
-from tiering.dataset.remote import REQUESTS, connect, list_directory
-from tiering.storage.location import remote_errors
+from tiering.dataset.remote import connect, list_directory
+from tiering.storage.bucket import REQUESTS
+from tiering.storage.failures import remote_errors
 
 #: Directories listed at once.
 _AT_ONCE: Final = 16

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
-from tiering.dataset.remote import REQUESTS, as_os_error, connect
+from tiering.dataset.remote import as_os_error, connect
 from tiering.dataset.walk import display
 from tiering.errors import DatasetError
-from tiering.storage.location import remote_errors
+from tiering.storage.bucket import REQUESTS
+from tiering.storage.failures import remote_errors
 
 #: A sample's bytes, or why there are none.
 Found = bytes | OSError | DatasetError

@@ -9,14 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
-import fsspec
 import polars as pl
 
 from tiering.dataset.walk import BATCH, WALK_SCHEMA, Row, Walk
-from tiering.storage.location import remote_errors
-
-#: Requests under way at once: enough to fill a network at 30 ms a request. Drivers of S3 keep 10 by default.
-REQUESTS: Final = 64
+from tiering.storage.bucket import REQUESTS, file_system
+from tiering.storage.failures import remote_errors
 
 #: What drivers call the thing that changes when a file does, the most telling first.
 _VERSIONS: Final = (
@@ -30,13 +27,8 @@ def connect(url: str) -> tuple[Any, str]:
 
     Raises UsageError where the driver is missing or the scheme is unknown, MachineError where it cannot connect.
     """
-    options: dict[str, Any] = {"use_listings_cache": False}
-    if url.startswith(("s3://", "s3a://")):
-        chosen = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
-        options["config_kwargs"] = {"max_pool_connections": REQUESTS} | chosen
     with remote_errors(url):
-        system, path = fsspec.core.url_to_fs(url, **options)
-    return system, path.rstrip("/")
+        return file_system(url)
 
 
 def version_of(info: dict[str, Any]) -> int:

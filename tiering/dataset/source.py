@@ -19,7 +19,8 @@ from tiering.dataset.tables import TABLE_EXTENSIONS, is_table_name, table_batche
 from tiering.dataset.tars import compressed, is_compressed_name, is_tar_name, tar_batches
 from tiering.dataset.walk import LocalFolder, Walk, display, is_image_name, marked_name, special
 from tiering.errors import DatasetError, from_os_error
-from tiering.storage.location import Location, remote_errors
+from tiering.storage.failures import remote_errors
+from tiering.storage.location import Location
 
 #: key: path below the source's root, byte for byte; of several tar files it begins with the tar's name. size: bytes,
 #: -1 for a file that a table names and that is not there. version: changes when the file does. label, split: null

@@ -18,7 +18,7 @@ from tiering.dataset.labels import SPLITS
 from tiering.dataset.remote import connect, hash63, version_of
 from tiering.dataset.walk import BATCH, display, is_image_name
 from tiering.errors import DatasetError
-from tiering.storage.location import remote_errors
+from tiering.storage.failures import remote_errors
 
 _COMPRESSED: Final = re.compile(r"\.(tar\.\w+|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
 _MAGICS: Final = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ": "xz", b"BZh": "bzip2"}

@@ -222,10 +222,10 @@ def _asker(
             return await loop.run_in_executor(pool, _pread, span)
 
         return local
-    obstore, store, base = open_bucket(url, "to cache what lies behind a URL", _REQUEST_SECONDS)
+    bucket = open_bucket(url, "to cache what lies behind a URL", _REQUEST_SECONDS)
 
     async def remote(span: Span) -> memoryview:
-        found = await obstore.get_range_async(store, span[0].removeprefix(base), start=span[1], end=span[2])
+        found = await bucket.module.get_range_async(bucket.store, bucket.key(span[0]), start=span[1], end=span[2])
         return memoryview(found)
 
     return remote
