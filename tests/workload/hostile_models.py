@@ -152,6 +152,7 @@ def _spoilers() -> dict[str, Callable[[Case], object]]:
         "classes that are others": lambda case: case.put(case.forest["classes_"], np.arange(4) + 1),
         "a thousand threads": lambda case: case.forest.update(n_jobs=number(10**6)),
         "medians without end": lambda case: case.put(case.document["medians"], np.full(20, np.inf)),
+        "medians beyond float32": lambda case: case.put(case.document["medians"], np.full(20, 1e39)),
         "medians of another shape": lambda case: case.put(case.document["medians"], np.zeros(21)),
         "medians in text": lambda case: case.put(case.document["medians"], np.array(["x"] * 20)),
         "lists within lists by reference": lambda case: case.document.update(extra=_laughs()),

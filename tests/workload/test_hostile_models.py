@@ -44,7 +44,7 @@ def test_damage_is_refused_or_gives_sound_answers(tmp_path):
     assert {outcome for name, outcome in found.items() if name.startswith("cut")} == {"refused"}
 
 
-@pytest.mark.parametrize("count", [100, pytest.param(4000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [100, pytest.param(1500, marks=pytest.mark.slow)])
 def test_any_field_by_any_nonsense_is_refused_or_gives_sound_answers(tmp_path, count):
     found = _outcomes(tmp_path, by_field(members_of(MODEL), count))
     assert len(found) > 0.9 * count

@@ -18,6 +18,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from tiering.storage.json_text import parse_json
+
 #: The estimators of scikit-learn that a model consists of.
 TRUSTED_TYPES: Final[tuple[str, ...]] = (
     "sklearn.ensemble._forest.ExtraTreesClassifier",
@@ -57,7 +59,7 @@ class Archive:
         members = self._members.infolist()
         _check_members(members)
         self._names = {member.filename for member in members}
-        schema = json.loads(self._read(_SCHEMA))
+        schema = parse_json(self._read(_SCHEMA))
         foreign = _foreign(schema)
         if foreign:
             more = f" and {len(foreign) - _SHOWN:,} more" if len(foreign) > _SHOWN else ""

@@ -110,9 +110,11 @@ def _read(archive: Archive) -> Model:
             raise ValueError(f"other {name}")
     estimator = read_forest(archive, content.get("estimator"), len(FEATURE_NAMES), len(WORKLOADS))
     medians = archive.array(content.get("medians"))
-    # NaN: a feature that no trace of the corpus has.
-    if medians.dtype != np.float64 or medians.shape != (len(FEATURE_NAMES),) or np.isinf(medians).any():
+    if medians.dtype != np.float64 or medians.shape != (len(FEATURE_NAMES),):
         raise ValueError("no median for each feature")
+    # Forests compare in single precision. NaN: a feature that no trace of the corpus has.
+    if (np.abs(medians) > np.finfo(np.float32).max).any():
+        raise ValueError("a median beyond single precision")
     temperature = plain(content.get("temperature"))
     if not isinstance(temperature, float) or not 1 / _MOST_TEMPERATURE <= temperature <= _MOST_TEMPERATURE:
         raise ValueError(f"temperature = {temperature!r}")
