@@ -27,7 +27,7 @@ from tiering.cli import (
     trace,
     verify,
 )
-from tiering.cli.output import note
+from tiering.cli.output import note, prepare_streams
 from tiering.errors import TieringError, from_os_error
 
 EPILOG = (
@@ -111,6 +111,7 @@ app.command("probe")(probe.probe)
 
 def main() -> None:
     """Run the program."""
+    prepare_streams()
     app()
 
 

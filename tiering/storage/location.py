@@ -20,7 +20,7 @@ from tiering.errors import StoreError
 from tiering.storage import conditional, local
 from tiering.storage.bucket import file_system
 from tiering.storage.failures import remote_errors
-from tiering.storage.names import relative_name
+from tiering.storage.names import is_relative
 
 #: Parts of an upload. Ten thousand of them are the most an S3 object may have.
 _PART_BYTES: Final = 16 << 20
@@ -131,8 +131,7 @@ class Location:
             with remote_errors(self.url):
                 conditional.create(self.url, data)
             return
-        base, parts = self._below
-        with os.fdopen(local.open_to_write(base, parts, os.O_WRONLY | os.O_EXCL), "wb") as file:
+        with self.creating() as file:
             file.write(data)
 
     def write_if(self, data: bytes, version: str, scratch: Location | None = None) -> None:
@@ -152,6 +151,12 @@ class Location:
         if not same:
             raise conditional.changed(self.url)
         self.write(data, scratch)
+
+    @contextmanager
+    def creating(self) -> Iterator[BinaryIO]:
+        """Write a local file that must be new piece by piece. Raises FileExistsError where anything has its name."""
+        with os.fdopen(local.open_to_write(*self._below, os.O_WRONLY | os.O_EXCL), "wb") as file:
+            yield file
 
     @contextmanager
     def writing(self, scratch: Location | None = None) -> Iterator[BinaryIO]:
@@ -283,10 +288,11 @@ class Location:
         """The directory that is trusted, and the names below it that lead here. Raises StoreError for a bad name."""
         base = Path(self.base) if self.base else Path(self.url).parent
         name = self.url.removeprefix(self.base).lstrip("/") if self.base else Path(self.url).name
-        try:
-            return base, relative_name(name).split("/")
-        except ValueError as error:
-            raise StoreError(str(base), found=str(error), action="Nothing was written or removed there.") from error
+        # Keys of samples and what users name may hold any byte; names out of files were validated where they were read.
+        if not is_relative(os.fsencode(name)):
+            found = f"expected a relative path without .., found {name[:100]!r}"
+            raise StoreError(str(base), found=found, action="Nothing was written or removed there.")
+        return base, name.split("/")
 
     @property
     def _remote(self) -> Any:
