@@ -30,7 +30,8 @@ from tiering.storage.location import Location, sync
 from tiering.storage.lock import locked
 from tiering.store.base import Store, shape_of
 from tiering.store.manifest import encode_manifest
-from tiering.store.open import WORK, open_store
+from tiering.store.open import open_store
+from tiering.store.parts import WORK
 from tiering.system.syncs import sync_file_system
 
 _FILES: Final = "files"
