@@ -14,10 +14,10 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
+from importlib import import_module
 from typing import Any, Final, TypeVar
 
-from tiering import __version__
 from tiering.errors import MachineError, TieringError, UsageError
 from tiering.system.machine import usable_cores
 from tiering.units import format_seconds, parse_seconds
@@ -28,6 +28,8 @@ R = TypeVar("R")
 WAIT_VARIABLE: Final = "TIERING_DASK_WAIT"
 _WAIT: Final = 30.0
 _CONNECT: Final = 10.0
+#: How long a worker may take to answer at least: it imports all that packing needs, perhaps from a slow disk.
+_ANSWER: Final = 25.0
 _LOOK: Final = 0.2
 #: How long closing may take: what is under way is dropped.
 _CLOSE: Final = 1.0
@@ -74,14 +76,19 @@ def dask_cluster(address: str) -> Iterator[Executor]:
             client = distributed.Client(cluster or address, timeout=min(_CONNECT, limit))
     except (OSError, ValueError) as error:
         raise _no_scheduler(address, str(error)) from error
+    ended = False
     try:
         executor = ClusterExecutor(client, address, limit)
         executor.begin()
         yield executor
+        ended = True
     finally:
-        client.close(timeout=_CLOSE)
-        if cluster is not None:
-            cluster.close(timeout=_CLOSE)
+        with nullcontext() if ended else _quiet():
+            if cluster is not None and not ended:
+                _kill(cluster)
+            for each in (client, *([cluster] if cluster is not None else [])):
+                with suppress(OSError):
+                    each.close(timeout=_CLOSE)
 
 
 class ClusterExecutor(Executor):
@@ -158,23 +165,22 @@ class ClusterExecutor(Executor):
 
     def _question(self, workers: list[str]) -> None:
         """Ask workers what they have. Raises MachineError that names those that cannot pack, and why."""
+        limit = max(_ANSWER, self._limit)
         try:
-            found = self._client.run(
-                eval, _ASK, workers=workers, on_error="return", callback_timeout=min(_CONNECT, self._limit)
-            )
+            found = self._client.run(eval, _ASK, workers=workers, on_error="return", callback_timeout=limit)
         except OSError as error:
             raise MachineError(
                 self._address, expected=f"an answer from the workers {', '.join(workers)}",
-                found=f"none in {format_seconds(min(_CONNECT, self._limit))}",
+                found=f"none in {format_seconds(limit)}",
                 action="Look at their logs, or end those that hang.",
             ) from error  # fmt: skip
         faults = {worker: fault for worker, said in found.items() if (fault := _fault(said))}
         if faults:
             raise MachineError(
                 self._address,
-                expected=f"workers with Python {_version(sys.version_info[:2])} and tiering {__version__}",
+                expected=f"workers with Python {_version(sys.version_info[:2])} and tiering {_here()}",
                 found="; ".join(f"{worker} {fault}" for worker, fault in sorted(faults.items())),
-                action=f"There: pip install 'tiering[dask]=={__version__}', and start the worker again.",
+                action=f"There: pip install 'tiering[dask]=={_here()}', and start the worker again.",
             )
 
 
@@ -189,7 +195,7 @@ def _fault(said: object) -> str:
         return f"has Python {_version(said['python'])} ({said['at']})"
     if said["version"] is None:
         return f"lacks tiering ({said['lacks']})"
-    if said["version"] != __version__:
+    if said["version"] != _here():
         return f"has tiering {said['version']}"
     return f"lacks what tiering needs ({said['lacks']})" if said["lacks"] else ""
 
@@ -202,6 +208,11 @@ def named(error: Exception, keeps_dying: TieringError) -> Exception:
     return keeps_dying if kind.__name__ == "KilledWorker" else MachineError("Dask", found=f"{kind.__name__}: {error}")
 
 
+def _here() -> str:
+    """Return our own version; the package itself stands above this module."""
+    return str(import_module("tiering").__version__)
+
+
 def _version(parts: Any) -> str:
     return ".".join(map(str, parts))
 
@@ -212,6 +223,30 @@ def _limit() -> float:
         return parse_seconds(given) if given else _WAIT
     except UsageError as error:
         raise UsageError(WAIT_VARIABLE, expected=error.expected, found=error.found) from error
+
+
+def _kill(cluster: Any) -> None:
+    """Kill the workers of a cluster of our own: nobody waits for the shards in hand."""
+
+    async def every() -> None:
+        await asyncio.gather(*(nanny.kill(timeout=0) for nanny in cluster.workers.values()))
+
+    with suppress(OSError):
+        cluster.sync(every, callback_timeout=_CLOSE)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Dask from telling of every task that is dropped."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "tornado.application")]
+    levels = [each.level for each in loggers]
+    try:
+        for each in loggers:
+            each.setLevel(logging.CRITICAL + 1)
+        yield
+    finally:
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)
 
 
 def _greet(distributed: Any, address: str, limit: float) -> None:
