@@ -22,6 +22,7 @@ from tiering.convert.receipt import Receipt, read_receipt, receipt_place
 from tiering.errors import DatasetError, UsageError
 from tiering.storage.location import Location
 from tiering.storage.lock import locked
+from tiering.storage.names import PublicUrl
 from tiering.store.columns import map_column
 from tiering.store.manifest import Kind, Settings
 from tiering.store.open import WORK
@@ -40,7 +41,7 @@ class Record(BaseModel):
     kind: Kind
     generation: int
     settings: Settings
-    source: str
+    source: PublicUrl
     samples: int
     state: str
 

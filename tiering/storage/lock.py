@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tiering.errors import UsageError
+from tiering.secrets import without_secrets
 from tiering.storage.location import Location
 
 LOCK: Final = "lock"
@@ -84,7 +85,12 @@ def _renewed(place: Location) -> Iterator[None]:
 
 
 def _me() -> bytes:
-    about = {"process": os.getpid(), "host": socket.gethostname(), "command": " ".join(sys.argv), "time": time.time()}
+    about = {
+        "process": os.getpid(),
+        "host": socket.gethostname(),
+        "command": without_secrets(" ".join(sys.argv)),
+        "time": time.time(),
+    }
     return json.dumps(about).encode()
 
 

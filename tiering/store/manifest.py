@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tiering.dataset.pixels import PixelShape, ResizeMode
 from tiering.errors import StoreError
 from tiering.storage.location import Location
+from tiering.storage.names import PublicUrl
 
 MANIFEST: Final = "manifest.json"
 FORMAT_VERSION: Final = 2
@@ -58,7 +59,7 @@ class Settings(_Frozen):
 class Source(_Frozen):
     """What a store was packed from."""
 
-    url: str
+    url: PublicUrl
     fingerprint: str = Field(description="SHA-256 over every key and size, in order of the listing")
 
 
