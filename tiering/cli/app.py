@@ -27,6 +27,7 @@ from tiering.cli import (
     trace,
     verify,
 )
+from tiering.cli.discreet import keep_secrets
 from tiering.cli.output import note
 from tiering.errors import TieringError, from_os_error
 
@@ -111,6 +112,7 @@ app.command("probe")(probe.probe)
 
 def main() -> None:
     """Run the program."""
+    keep_secrets()
     app()
 
 

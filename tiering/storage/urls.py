@@ -16,12 +16,12 @@ from tiering.errors import UsageError
 _KNOWN: Final = "s3|s3a|gs|gcs|az|abfs|abfss|http|https"
 _SLIP: Final = re.compile(rf"({_KNOWN})(:/?(?!/)|//)(.*)", re.IGNORECASE | re.DOTALL)
 
-_WEB: Final = ("http://", "https://")
+WEB: Final = ("http://", "https://")
 
 
 def split_query(url: str) -> tuple[str, str]:
     """Return a web address without its query, and the query with its "?"; of anything else all, and ""."""
-    if not url.startswith(_WEB):
+    if not url.startswith(WEB):
         return url, ""
     path, mark, query = url.partition("?")
     return path, mark + query
