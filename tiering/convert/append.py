@@ -23,8 +23,9 @@ from tiering.errors import DatasetError, StoreError, from_os_error
 from tiering.storage.location import Location
 from tiering.store.base import Store
 from tiering.store.columns import map_column
-from tiering.store.manifest import Kind, Manifest, Settings, read_manifest
-from tiering.store.open import WORK, open_packed
+from tiering.store.manifest import MANIFEST, Kind, Manifest, Settings, read_manifest
+from tiering.store.open import open_packed
+from tiering.store.parts import WORK
 
 _SHOWN: Final = 10
 
@@ -52,6 +53,7 @@ def append(
     read_manifest(place)  # A directory without one is not ours to open a workspace in.
     try:
         with workspace(place, fresh=False) as space:
+            _, version = (place / MANIFEST).read_version()
             manifest = read_manifest(place)
             base = open_packed(place, manifest)
             settings = manifest.settings
@@ -74,7 +76,7 @@ def append(
                 }
             )
             kind: Kind = manifest.kind
-            job = Job(space, listing, plan, kind, outline, base)
+            job = Job(space, listing, plan, kind, outline, base, version)
             crew = Workers(workers, dask, executor)
             appended = run_job(job, directory, crew, on_error, restart=restart, progress=progress)
             (place / WORK).remove()

@@ -16,28 +16,34 @@ from tiering.convert.receipt import Receipt
 from tiering.convert.workspace import BAD_FILES, Workspace
 from tiering.dataset.scan import display
 from tiering.dataset.source import read_samples
-from tiering.errors import DatasetError
-from tiering.storage.location import sync
+from tiering.errors import DatasetError, UsageError
+from tiering.storage.location import Location, sync
 from tiering.store.base import Store
 from tiering.store.index import COLUMNS, index_documents, index_writer
 from tiering.store.manifest import MANIFEST, Manifest, Shard, Source, encode_manifest
+from tiering.store.parts import QUARANTINE
 from tiering.store.zarr import array_documents
 
 OnError = Literal["fail", "skip", "quarantine"]
 
-QUARANTINE: Final = "quarantine"
 _SHOWN: Final = 10
 
 Receipts = Callable[[], Iterable[Receipt]]
 
 
 def finish(
-    space: Workspace, listing: Listing, outline: Manifest, receipts: Receipts, base: Store | None, on_error: OnError
+    space: Workspace,
+    listing: Listing,
+    outline: Manifest,
+    receipts: Receipts,
+    base: Store | None,
+    version: str | None,
+    on_error: OnError,
 ) -> Manifest:
     """Write everything but the shards, the manifest last, and return it.
 
     outline: the manifest but for what only the receipts know; receipts: gives those of this plan, in order, as often
-    as asked; base: the store that is appended to.
+    as asked; base: the store that is appended to; version: of its manifest, which must still be there.
     Raises DatasetError for images that could not be packed, when on_error is "fail", or when none could.
     """
     target = space.target
@@ -82,10 +88,26 @@ def finish(
     )
     if target.local:
         sync_directories(target.local)
-    (target / MANIFEST).write(encode_manifest(manifest), space.work)
+    _commit(target, encode_manifest(manifest), version, space.work)
     if target.local:
         sync(target.local)
     return manifest
+
+
+def _commit(target: Location, manifest: bytes, version: str | None, work: Location) -> None:
+    """Write the manifest, by which everything else counts: a new one, or in place of the one that was read before."""
+    if version is not None:
+        (target / MANIFEST).write_if(manifest, version, work)
+    elif target.local:
+        (target / MANIFEST).write(manifest, work)  # into a directory of our own, which has no name yet
+    else:
+        try:
+            (target / MANIFEST).create(manifest)
+        except FileExistsError:
+            raise UsageError(
+                str(target), expected="a free place for the store", found="a store that somebody else finished",
+                action="Choose another URL.",
+            ) from None  # fmt: skip
 
 
 def _parts(base: Store) -> Iterator[dict[str, npt.NDArray[Any]]]:

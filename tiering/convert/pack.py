@@ -21,6 +21,7 @@ from tiering.errors import DatasetError, from_os_error
 from tiering.storage.location import Location
 from tiering.store import lmdb, zarr
 from tiering.store.columns import file_crc, lay_end_to_end
+from tiering.store.layout import shard_name
 from tiering.store.manifest import Kind, Settings, Shard
 
 #: What is wrong with one file; anything else is wrong with the machine.
@@ -81,13 +82,12 @@ def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[Bad
     reader = _Reader(task)
     settings = task.settings
     scratch = task.work
+    name = shard_name(task.kind, task.number, pixels=settings.pixels is not None)
     if task.kind == "lmdb":
-        name = lmdb.shard_name(task.number)
         with (task.target / name).building(scratch) as path:
             offset = lmdb.write_shard(path, reader.images(), capacity=lmdb.capacity_for(task.rows.size))
             size, crc = path.stat().st_size, file_crc(path)
     else:
-        name = zarr.shard_name(settings, task.number)
         with (task.target / name).writing(scratch) as file:
             summed = _Summed(file)
             offset = zarr.write_shard(cast("BinaryIO", summed), reader.images(), settings, task.number)

@@ -23,7 +23,8 @@ from tiering.store.columns import file_crc
 from tiering.store.index import COLUMNS, column_place
 from tiering.store.lmdb import check_shard
 from tiering.store.manifest import MANIFEST, Shard
-from tiering.store.open import WORK, open_store
+from tiering.store.open import open_store
+from tiering.store.parts import foreign_files
 
 _BATCH: Final = 1024
 _KEPT: Final = 100
@@ -160,13 +161,8 @@ def _documents(store: Store, *, quick: bool) -> Iterator[str]:
 
 def _strangers(store: Store) -> Iterator[str]:
     """Name files that the manifest does not know: a shard too many is a sign of a copy gone wrong."""
-    manifest = store.manifest
-    known = {MANIFEST, *manifest.documents, *(shard.name for shard in manifest.shards)}
-    earlier = tuple(f"{name}/" for name in (WORK, "quarantine", "index", manifest.index))
-    indexes = tuple(f"index-{generation}/" for generation in range(2, manifest.generation))
-    for name in store.place.names():
-        if name not in known and not name.startswith(earlier + indexes):
-            yield f"{name}: not part of the store by its manifest"
+    for name in foreign_files(store.place.names(), store.manifest):
+        yield f"{name}: not part of the store by its manifest"
 
 
 def check_shard_file(store: Location, shard: Shard, scratch: Path, *, quick: bool) -> Iterator[str]:

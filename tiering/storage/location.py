@@ -95,14 +95,20 @@ class Location:
         with remote_errors(self.url):
             return int(self._remote.info(self.url)["size"])
 
-    def read(self) -> bytes:
-        """Return a whole file. Raises FileNotFoundError."""
+    def read(self, most: int | None = None) -> bytes:
+        """Return a whole file. Raises FileNotFoundError, and StoreError for one of more than `most` bytes."""
         if self.local:
             with os.fdopen(local.open_to_read(self.local), "rb") as file:
-                return file.read()
+                self._bounded(os.fstat(file.fileno()).st_size, most)
+                # Some files have no size, or another one than they tell.
+                data = file.read(-1 if most is None else most + 1)
+                self._bounded(len(data), most)
+                return data
+        if most is not None:
+            self._bounded(self.size(), most)
         with remote_errors(self.url):
-            data: bytes = self._remote.cat_file(self.url)
-        return data
+            fetched: bytes = self._remote.cat_file(self.url)
+        return fetched
 
     def read_version(self) -> tuple[bytes, str]:
         """Return a whole file and its version, for write_if. Raises FileNotFoundError.
@@ -242,10 +248,14 @@ class Location:
         return path
 
     def names(self) -> list[str]:
-        """Return the files below this directory, relative and sorted. For stores, whose files are few."""
+        """Return the files and links below this directory, relative and sorted. For stores, whose files are few."""
         if self.local:
             base = str(self.local)
-            found = [os.path.join(at, name) for at, _, names in os.walk(base) for name in names]  # noqa: PTH118
+            found = [
+                os.path.join(at, name)  # noqa: PTH118
+                for at, directories, names in os.walk(base)
+                for name in [*names, *(each for each in directories if os.path.islink(os.path.join(at, each)))]  # noqa: PTH114, PTH118
+            ]
             return sorted(os.path.relpath(path, base) for path in found)
         with remote_errors(self.url):
             remote = self._remote
@@ -261,6 +271,15 @@ class Location:
             self._remote.invalidate_cache()
             if self._remote.exists(self.url):
                 self._remote.rm(self.url, recursive=True)
+
+    def _bounded(self, size: int, most: int | None) -> None:
+        if most is not None and size > most:
+            raise StoreError(
+                self.url,
+                expected=f"a file of at most {most:,} bytes",
+                found=f"{size:,}",
+                action="No file that tiering writes here is as large: get the store again from where it came.",
+            )
 
     @property
     def _below(self) -> tuple[Path, list[str]]:

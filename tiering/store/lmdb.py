@@ -30,11 +30,6 @@ _COMMIT_SAMPLES: Final = 1000
 _EDGE: Final = 64
 
 
-def shard_name(number: int) -> str:
-    """Return the name of a shard's file within the store."""
-    return f"shard-{number:05d}.mdb"
-
-
 def key_of(sample: int) -> bytes:
     """Return the LMDB key of a sample: its number in the shard, eight bytes big-endian, so that keys sort."""
     return sample.to_bytes(8, "big")

@@ -15,9 +15,7 @@ from tiering.store.filesystem import warn_of_network
 from tiering.store.folder import FolderStore
 from tiering.store.manifest import MANIFEST, Manifest, read_manifest
 from tiering.store.packed import PackedStore
-
-#: Directory of a conversion's own notes; it goes when the store is finished.
-WORK: Final = ".tiering"
+from tiering.store.parts import WORK
 
 #: By these an unfinished store is told from a directory of images.
 _TRACES: Final = (WORK, "index", "shard-00000.mdb", "zarr.json")

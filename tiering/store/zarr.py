@@ -35,11 +35,6 @@ ENTRY_BYTES: Final = 16
 TABLE_CRC_BYTES: Final = 4
 
 
-def shard_name(settings: Settings, number: int) -> str:
-    """Return the name of a shard object within the store."""
-    return f"images/c/{number}/0/0/0" if settings.pixels else f"data/c/{number}"
-
-
 def array_documents(settings: Settings, shards: Sequence[Shard]) -> dict[str, bytes]:
     """Return the zarr.json files of the group and of its array: name -> contents."""
     described: dict[str, Any] = {
