@@ -54,7 +54,7 @@ def probe(
     Example: `tiering probe /mnt/data -o data.toml`
     """
     # Imported here so that `tiering --help` does not wait for pydantic.
-    from tiering.signals import ending_interrupts
+    from tiering.signals import exit_code_of
     from tiering.tiers.catalog import load_catalog
     from tiering.tiers.entry import to_toml
     from tiering.tiers.probe import probe as run
@@ -63,7 +63,7 @@ def probe(
     if output is not None:
         _check(output)
     try:
-        with ending_interrupts(), talk().status("Measuring") as shown:
+        with talk().status("Measuring") as shown:
             found = run(
                 place,
                 seconds=seconds,
@@ -74,9 +74,9 @@ def probe(
                 announce=note,
                 progress=lambda what: shown.update(f"Measuring {place}: {what}"),
             )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         note("Interrupted. What was written is removed.")
-        raise typer.Exit(130) from None
+        raise typer.Exit(exit_code_of(interruption)) from None
     if output is not None:
         output.write_text(to_toml(found), encoding="utf-8")
     if json:
