@@ -23,6 +23,7 @@ from tiering.convert.receipt import Receipt, read_receipt, receipt_place
 from tiering.errors import DatasetError, UsageError
 from tiering.storage.location import Location
 from tiering.storage.lock import locked
+from tiering.storage.names import PublicUrl
 from tiering.store.columns import map_column
 from tiering.store.layout import shard_names
 from tiering.store.manifest import MANIFEST, Kind, Settings, read_manifest
@@ -42,7 +43,7 @@ class Record(BaseModel):
     kind: Kind
     generation: int
     settings: Settings
-    source: str
+    source: PublicUrl
     samples: int
     state: str
 
