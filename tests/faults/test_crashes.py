@@ -125,7 +125,22 @@ def rebuild(made, work, kind):
     return Scenario(words, damaged, again, lambda: None)
 
 
-SCENARIOS = [convert, overwrite, append, rebuild]
+def export(made, work, kind):
+    def again():
+        try:
+            tiering.export(made / f"whole.{kind}", work / "store")
+        except UsageError as error:
+            assert "an empty directory" in str(error)  # noqa: PT017 - it was finished, but for nothing
+        assert tree(work / "store") == tree(made / "photos")
+
+    def meanwhile():
+        if (work / "store").exists():
+            assert tree(work / "store") in ({}, tree(made / "photos"))
+
+    return Scenario(["export", made / f"whole.{kind}", work / "store"], made / "nothing", again, meanwhile)
+
+
+SCENARIOS = [convert, overwrite, append, rebuild, export]
 
 
 @pytest.fixture
