@@ -22,8 +22,10 @@ def store(photos, tmp_path):
 
 
 def lie(shard, sample, page):
-    """Let the node of a sample lead to another overflow page."""
+    """Let the node of a sample lead to another overflow page, and both meta pages say that there are so many."""
     data = bytearray(shard.read_bytes())
+    for meta in (0, 4096):
+        data[meta + 136 : meta + 144] = (page + 1).to_bytes(8, "little")  # mm_last_pg
     node = bytes([1, 0, 8, 0]) + key_of(sample)  # F_BIGDATA, and the length of the key
     at = data.rindex(node) + len(node)
     data[at : at + 8] = page.to_bytes(8, "little")

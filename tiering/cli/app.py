@@ -31,12 +31,14 @@ from tiering.cli import (
     trace,
     verify,
 )
+from tiering.cli.discreet import keep_secrets
 from tiering.cli.output import note, prepare_streams
 from tiering.errors import MachineError, TieringError, from_os_error
+from tiering.signals import ending_interrupts, exit_code_of
 
 EPILOG = (
     "Exit codes: 0 success; 1 the answer is no (verify found damage); 2 usage; 3 bad input; "
-    "4 environment (disk full, no permission); 70 a fault in tiering itself; 130 interrupted; "
+    "4 environment (disk full, no permission); 70 a fault in tiering itself; 130 interrupted (143 by SIGTERM); "
     "141 nobody reads the output."
 )
 
@@ -53,7 +55,8 @@ class Verbs(TyperGroup):
     """The group of verbs: turns every error that is expected into one line and an exit code."""
 
     def _run(self, ctx: typer.Context) -> object:
-        done = super().invoke(ctx)
+        with ending_interrupts():
+            done = super().invoke(ctx)
         # Now, while it can be said, and not when the interpreter ends.
         sys.stdout.flush()
         return done
@@ -68,9 +71,9 @@ class Verbs(TyperGroup):
             # What is left in the buffer would be written at exit, and fail again.
             sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - until the end of the process
             raise typer.Exit(_NOBODY_READS) from None
-        except (KeyboardInterrupt, typer.Abort):
+        except KeyboardInterrupt as interruption:
             note("Interrupted. The same command goes on from what is done.")
-            raise typer.Exit(130) from None
+            raise typer.Exit(exit_code_of(interruption)) from None
         except Exception as error:  # noqa: BLE001 - the one place where errors become words
             if ctx.params["debug"]:
                 traceback.print_exc()
@@ -148,6 +151,7 @@ app.command("probe")(probe.probe)
 def main() -> None:
     """Run the program."""
     prepare_streams()
+    keep_secrets()
     app()
 
 

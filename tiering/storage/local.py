@@ -123,6 +123,36 @@ def open_below(base: Path, parts: Sequence[str]) -> int:
     return descriptor
 
 
+def size(path: Path) -> int:
+    """Return the bytes of a regular file. Raises as open_to_read does."""
+    descriptor = open_to_read(path)
+    try:
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
+
+
+def read(path: Path, most: int | None = None) -> bytes:
+    """Return a whole regular file. Raises as open_to_read does, and StoreError for one of more than `most` bytes."""
+    with os.fdopen(open_to_read(path), "rb") as file:
+        refuse_longer(str(path), os.fstat(file.fileno()).st_size, most)
+        # Some files have no size, or another one than they tell.
+        data = file.read(-1 if most is None else most + 1)
+    refuse_longer(str(path), len(data), most)
+    return data
+
+
+def refuse_longer(place: str, found: int, most: int | None) -> None:
+    """Raise StoreError for a file of more bytes than tiering writes there."""
+    if most is not None and found > most:
+        raise StoreError(
+            place,
+            expected=f"a file of at most {most:,} bytes",
+            found=f"{found:,}",
+            action="No file that tiering writes here is as large: get the store again from where it came.",
+        )
+
+
 def replace(base: Path, source: Sequence[str], target: Sequence[str]) -> None:
     """Rename a file within base; what had the name of the target is replaced, and a link there is not followed."""
     with (

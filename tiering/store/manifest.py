@@ -13,7 +13,7 @@ from tiering.dataset.pixels import PixelShape, ResizeMode
 from tiering.errors import StoreError
 from tiering.storage.json_text import parse_json
 from tiering.storage.location import Location
-from tiering.storage.names import RelativeName
+from tiering.storage.names import PublicUrl, RelativeName
 from tiering.store.attempts import attempts
 from tiering.store.consistency import contradictions
 
@@ -71,7 +71,7 @@ class Settings(_Frozen):
 class Source(_Frozen):
     """What a store was packed from."""
 
-    url: str
+    url: PublicUrl
     fingerprint: str = Field(description="SHA-256 over every key and size, in order of the listing")
 
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
+import re
 import uuid
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import Field
+from typing import Final
 
 from tiering.errors import MachineError, StoreError, from_os_error
-from tiering.serve.cache.notes import read_note
-from tiering.serve.cache.slots import Slots, table_bytes
+from tiering.serve.cache import files
+from tiering.serve.cache.directory import PARTS, in_use, remove_dataset
+from tiering.serve.cache.headers import NAME
+from tiering.serve.cache.slots import Slots, is_table, table_bytes
 from tiering.serve.cache.space import CacheSpace
-from tiering.storage.local import open_to_write
-from tiering.store.manifest import Count
+
+#: Bytes of about.json at most.
+_MOST: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,38 +30,51 @@ class About:
     """
 
     origin: str
-    samples: Count
-    image_bytes: Count
-    unit_samples: Count
-    units: Count
-    filling: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] = field(default_factory=lambda: uuid.uuid4().hex)
+    samples: int
+    image_bytes: int
+    unit_samples: int
+    units: int
+    filling: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @classmethod
     def of(cls, dataset: Path) -> About:
-        """Read a dataset's about.json. Raises StoreError for one that is damaged or gone."""
+        """Read a dataset's about.json. Raises StoreError where there is none, or a damaged one."""
+        path = dataset / "about.json"
         try:
-            return read_note(dataset / "about.json", cls)
-        except (FileNotFoundError, ValueError) as error:
-            raise damaged_notes(dataset / "about.json", str(error)) from error
+            with os.fdopen(files.open_file(path, os.O_RDONLY), "rb") as file:
+                found = cls(**json.loads(file.read(_MOST)))
+            found.check()
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            raise StoreError(
+                str(path), expected="what a cache notes of a dataset", found=str(error).split("\n")[0][:200],
+                action="Remove that directory, or choose another --cache-dir.",
+            ) from error  # fmt: skip
+        return found
+
+    def check(self) -> None:
+        """Raise ValueError for what no cache notes."""
+        counts = (self.samples, self.image_bytes, self.unit_samples, self.units)
+        if not all(type(each) is int and 0 <= each < 1 << 63 for each in counts) or not self.unit_samples:
+            raise ValueError("counts that are none")
+        if (
+            not isinstance(self.origin, str)
+            or not isinstance(self.filling, str)
+            or not re.fullmatch(NAME, self.filling)
+        ):
+            raise ValueError("names that are none")
 
 
 def open_slots(dataset: Path) -> Slots:
-    """Map a dataset's table. Raises StoreError for one that is damaged or gone, or is no file of the cache's own."""
-    key = int(About.of(dataset).filling[:8], 16)
-    try:
-        return Slots(dataset / "slots", key)
-    except (FileNotFoundError, ValueError) as error:
-        raise damaged_notes(dataset / "slots", str(error)) from error
+    """Map a dataset's table."""
+    return Slots(dataset / "slots", int(About.of(dataset).filling[:8], 16))
 
 
-def damaged_notes(place: Path, found: str) -> StoreError:
-    """Return the error for a note or a table of a cache that this program did not write."""
-    return StoreError(
-        str(place),
-        expected="a file as tiering writes it",
-        found=found,
-        action=f"Remove {place.parent}: what was cached there is fetched anew.",
-    )
+def sound(dataset: Path) -> About:
+    """Return what a cache notes of a dataset whose files can be used. Raises StoreError where they cannot."""
+    about = About.of(dataset)
+    if not all((dataset / name).is_file() for name in PARTS) or not is_table(dataset / "slots"):
+        raise StoreError(str(dataset), expected="the table of a dataset", found="none that can be used")
+    return about
 
 
 def join(space: CacheSpace, dataset: Path, about: About) -> tuple[About, int]:
@@ -71,18 +85,26 @@ def join(space: CacheSpace, dataset: Path, about: About) -> tuple[About, int]:
     """
     try:
         with space.locked():
+            _mend(space, dataset)
             if not dataset.is_dir():
                 _make(space, dataset, about)
-            descriptor = open_to_write(dataset, ["in-use"], os.O_RDWR)
+            descriptor = files.open_file(dataset / "in-use", os.O_RDWR | os.O_CREAT)
             fcntl.flock(descriptor, fcntl.LOCK_SH)
-            os.utime(descriptor)
-        found = About.of(dataset)
+            os.utime(dataset / "in-use")
+        return About.of(dataset), descriptor
     except OSError as error:
         raise from_os_error(error) from error
-    if replace(found, origin=about.origin, filling=about.filling) != about:
-        os.close(descriptor)
-        raise damaged_notes(dataset / "about.json", "the notes of another dataset")
-    return found, descriptor
+
+
+def _mend(space: CacheSpace, dataset: Path) -> None:
+    """Remove a dataset that cannot be used, unless somebody uses it. Under the lock."""
+    try:
+        if dataset.is_dir():
+            sound(dataset)
+    except StoreError:
+        if not in_use(dataset):
+            space.pool.remove(dataset.name)
+            remove_dataset(dataset)
 
 
 def _make(space: CacheSpace, dataset: Path, about: About) -> None:
@@ -98,14 +120,13 @@ def _make(space: CacheSpace, dataset: Path, about: About) -> None:
         )
     # Whole or not at all, so that nobody maps a table that is still being made, locks or no locks.
     made = dataset.with_name(f".new-{uuid.uuid4().hex}")
-    made.mkdir()
-    with (made / "slots").open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, size)
-    (made / "in-use").touch()
-    (made / "about.json").write_text(json.dumps(asdict(about)))
+    files.make_directory(made)
     try:
+        files.allocate(made / "slots", size)
+        files.write_file(made / "in-use", b"")
+        files.write_file(made / "about.json", json.dumps(asdict(about)).encode())
         made.rename(dataset)
     except OSError:
-        shutil.rmtree(made)
+        remove_dataset(made)
         if not dataset.is_dir():
             raise

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.order import IndexArray
-from tiering.storage.local import open_to_write
+from tiering.serve.cache.files import open_file
 
 _Table = npt.NDArray[np.uint32]
 
@@ -33,9 +33,6 @@ _SPARE: Final = 4
 _BUCKETS_AT: Final = 1 << 40
 _TRIES: Final = 100
 _PAUSE: Final = 1e-4
-
-#: Slots of more units than have 32-bit numbers there never are.
-_MOST_BYTES: Final = (SLOT_BYTES * _SPARE) << 32
 
 # struct flock on 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid.
 _FLOCK: Final = struct.Struct("hhqqi4x")
@@ -59,21 +56,24 @@ def table_bytes(units: int, room: int) -> int:
     return -(-max(1, min(units, _SPARE * room)) // _WAYS) * _WAYS * SLOT_BYTES
 
 
+def is_table(path: Path) -> bool:
+    """Tell whether a file has the size of a table."""
+    size = path.stat().st_size
+    return size > 0 and size % (_WAYS * SLOT_BYTES) == 0
+
+
 class Slots:
     """The table of a dataset's units, mapped by all processes: as large as the cache needs it, not the dataset.
 
     path: of table_bytes(); key: differs from one filling to the next, so that what one left behind means nothing to
-    another. Raises ValueError for a file that is no table, StoreError for a link or something that is no file.
+    another.
     Unit u may have any of the eight slots of bucket u modulo the number of buckets. A slot is written in one go and
     carries a check of itself with its unit: what was half written, or is of another filling, is no slot.
     """
 
     def __init__(self, path: Path, key: int) -> None:
         self._path, self._key = path, np.uint32(key)
-        with os.fdopen(self._opened(), "r+b") as file:
-            size = os.fstat(file.fileno()).st_size
-            if not 0 < size <= _MOST_BYTES or size % (_WAYS * SLOT_BYTES):
-                raise ValueError(f"a table of {size:,} bytes")
+        with os.fdopen(open_file(path, os.O_RDWR), "r+b") as file:
             self._map = mmap.mmap(file.fileno(), 0)
         self._table: _Table = np.frombuffer(self._map, dtype=_SLOT).reshape(-1, _WAYS, 4)
         self._descriptor, self._process = -1, 0
@@ -152,11 +152,8 @@ class Slots:
     def _lock(self, at: int, kind: int) -> None:
         if self._process != os.getpid():
             # These locks belong to an open file, which a fork would share.
-            self._descriptor, self._process = self._opened(), os.getpid()
+            self._descriptor, self._process = open_file(self._path, os.O_RDWR), os.getpid()
         fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, at, 1, 0))
-
-    def _opened(self) -> int:
-        return open_to_write(self._path.parent, [self._path.name], os.O_RDWR, create=False)
 
     def _check(self, units: npt.NDArray[np.uint32], rows: _Table) -> npt.NDArray[np.uint32]:
         """Mix a unit's number, a slot's fields and the key: never 0 for what was never written."""
