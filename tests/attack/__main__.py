@@ -27,6 +27,7 @@ if __name__ == "__main__":
         chosen = [
             case for case in every(root) if not words or any(word in f"{case.kind} {case.name}" for word in words)
         ]
+        print(f"{len(chosen)} attacks", flush=True)
         began = time.monotonic()
         results = [result for result in run(root, chosen, tell=tell) if not result.skipped]
         outcomes = Counter(outcome.split(":")[0] for result in results for outcome in result.outcomes.values())

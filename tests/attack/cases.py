@@ -18,7 +18,7 @@ from typing import Any
 import google_crc32c
 import numpy as np
 
-from tests.attack.fields import VALUES, fields, put, renamed, text_of
+from tests.attack.fields import VALUES, attacks_on, fields, put, renamed, text_of
 from tiering.convert.listing import SCHEMA
 from tiering.convert.workspace import Record
 from tiering.serve.cache.about import About
@@ -73,11 +73,11 @@ def _json_cases(root: Path) -> Iterator[Case]:
     documents.append(("cache", str(about.relative_to(root / "bases" / "cache")), _schema(About)))
     for base, file, schema in documents:
         document = json.loads((root / "bases" / base / file).read_text())
-        for path in fields(document, schema):
+        for number, path in enumerate(fields(document, schema)):
             # Of what is packed otherwise only what differs, and of documents without a model the coarser attacks.
             if base == "pixels" and path[0] not in ("settings", "shards", "documents", "kind"):
                 continue
-            for attack in VALUES if schema else _COARSE:
+            for attack in attacks_on(_old(document, path), number) if schema else _COARSE:
                 yield Case(base, "json", file, attack, path)
             if path[:-1] and isinstance(path[-1], str):
                 yield Case(base, "name", file, "path", path)
@@ -94,8 +94,8 @@ def _receipts(root: Path) -> Iterator[Case]:
         file = f"store/.tiering/{receipt.name}"
         with np.load(receipt) as arrays:
             about = json.loads(bytes(arrays["about"]))
-        for path in dict.fromkeys([*fields(about), *shard]):
-            for attack in VALUES:
+        for number, path in enumerate(dict.fromkeys([*fields(about), *shard])):
+            for attack in attacks_on(_old(about, path), number):
                 yield Case("unfinished", "receipt", file, attack, path)
         for column in COLUMNS:
             for attack in (*NUMBERS, "pickled", "deflated", "claims"):

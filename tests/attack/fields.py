@@ -114,6 +114,15 @@ VALUES: dict[str, Any] = {
 }
 
 
+def attacks_on(value: Any, number: int) -> list[str]:
+    """The attacks for one value: of kindred ones some, which ones the number of the field says, but all on strings."""
+    kindred = [("null", "float", "truth"), ("beyond-64-bits", "endless-number")]
+    if not isinstance(value, str):
+        kindred.append(("path", "absolute", "link", "device", "nul", "surrogate"))
+    left_out = {attack for those in kindred for attack in those if attack != those[number % len(those)]}
+    return [attack for attack in VALUES if attack not in left_out]
+
+
 def text_of(document: Any) -> bytes:
     """The JSON of a changed document, where DEEP is a hundred thousand brackets, and CUT the end of the file."""
     text = json.dumps(document, indent=2)

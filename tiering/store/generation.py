@@ -8,6 +8,7 @@ another one by then is known by its CRC-32C: it is a shard that was repaired, or
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -120,8 +121,10 @@ def _continues(now: Manifest, before: Manifest) -> bool:
 def _look(path: Path) -> Identity | None:
     try:
         return _identity(os.stat(path))  # noqa: PTH116 - a third of the time of Path.stat, for every shard
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return None
+        raise
 
 
 def _identity(found: os.stat_result) -> Identity:
