@@ -86,9 +86,9 @@ def _huge(old: Any) -> Any:
     if isinstance(old, str):
         return "x" * 3_000_000
     if isinstance(old, list):
-        return (old or [""]) * 100_000
+        return (old or [""]) * 20_000
     if isinstance(old, dict):
-        return old | {f"name {number}": 1 for number in range(100_000)}
+        return old | {f"name {number}": 1 for number in range(20_000)}
     return 10**18
 
 

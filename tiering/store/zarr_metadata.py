@@ -9,6 +9,7 @@ import numpy as np
 
 from tiering.storage.json_text import parse_json
 from tiering.storage.location import Location
+from tiering.store.codecs import parse_codec
 from tiering.store.columns import damaged
 from tiering.store.index import COLUMNS, Index
 from tiering.store.manifest import Manifest
@@ -30,10 +31,15 @@ def check_array(store: Location, manifest: Manifest) -> None:
     if manifest.kind != "zarr" or settings is None:
         return
     sides = array_sides(settings, manifest.shards)
-    sharding: tuple[str | int, ...] = ("codecs", 0, "configuration", "chunk_shape")
+    sharding: tuple[str | int, ...] = ("codecs", 0, "configuration")
+    compressors = parse_codec(settings.codec).compressors()
     wrong = _differs(
         store / ("images" if settings.pixels else "data"),
-        {**_plain(sides["shape"], sides["shards"], np.dtype(np.uint8)), sharding: list(sides["chunks"])},
+        {
+            **_plain(sides["shape"], sides["shards"], np.dtype(np.uint8)),
+            (*sharding, "chunk_shape"): list(sides["chunks"]),
+            (*sharding, "codecs", 1, "name"): compressors[0]["name"] if compressors else None,
+        },
     )
     if wrong:
         raise wrong
@@ -69,8 +75,10 @@ def _differs(array: Location, expected: _Said) -> Any:
     for path, value in expected.items():
         found: Any = document
         for step in path:
-            inside = isinstance(found, dict) if isinstance(step, str) else isinstance(found, list) and found
-            found = (found.get(step) if isinstance(found, dict) else found[0]) if inside else None
+            if isinstance(step, str):
+                found = found.get(step) if isinstance(found, dict) else None
+            else:
+                found = found[step] if isinstance(found, list) and step < len(found) else None
         if found != value or type(found) is not type(value):
             return damaged(place, f"{'.'.join(map(str, path))} {value}, as the manifest has it", repr(found)[:200])
     return None
