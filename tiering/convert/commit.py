@@ -9,7 +9,6 @@ NAME.partial must be the store that stood at the output when the conversion bega
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -18,10 +17,11 @@ import google_crc32c
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tiering.errors import UsageError
+from tiering.storage.json_text import parse_json
 from tiering.storage.location import Location, sync
 from tiering.storage.lock import locked
-from tiering.store.manifest import MANIFEST, read_manifest
-from tiering.store.parts import RECORD, WORK, foreign_files
+from tiering.store.manifest import LARGEST, MANIFEST, read_manifest
+from tiering.store.parts import NOTE_BYTES, RECORD, WORK, foreign_files
 from tiering.system.renames import UNSUPPORTED, exchange, rename_new
 
 _REPLACED = "replaced.json"
@@ -42,7 +42,11 @@ class Standing(BaseModel):
         """Return what stands at a local path, None where there is no finished store."""
         try:
             found = os.lstat(store.url)
-            return cls(device=found.st_dev, inode=found.st_ino, manifest=google_crc32c.value((store / MANIFEST).read()))
+            return cls(
+                device=found.st_dev,
+                inode=found.st_ino,
+                manifest=google_crc32c.value((store / MANIFEST).read(most=LARGEST)),
+            )
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -93,7 +97,7 @@ def was_not_cleaned(output: Location) -> bool:
     if not (output / WORK / RECORD).exists() or not (output / MANIFEST).exists():
         return False
     try:
-        record = json.loads((output / WORK / RECORD).read())
+        record = parse_json((output / WORK / RECORD).read(most=NOTE_BYTES))
         return bool(record["generation"] == 1 and read_manifest(output).generation == 1)
     except (ValueError, KeyError, TypeError):
         return False
@@ -118,7 +122,7 @@ def clean(output: Location) -> None:
     work = output / WORK
     if output.local:
         with suppress(FileNotFoundError, ValidationError):
-            replaced = Standing.model_validate_json((work / _REPLACED).read())
+            replaced = Standing.model_validate_json((work / _REPLACED).read(most=NOTE_BYTES))
             old = partial_of(output)
             if Standing.at(old) == replaced:
                 remove_store(old)

@@ -27,7 +27,7 @@ from tiering.storage.names import PublicUrl
 from tiering.store.columns import map_column
 from tiering.store.layout import shard_names
 from tiering.store.manifest import MANIFEST, Kind, Settings, read_manifest
-from tiering.store.parts import RECORD, WORK, is_own_name
+from tiering.store.parts import NOTE_BYTES, RECORD, WORK, is_own_name
 
 LISTING: Final = "listing"
 BAD_FILES: Final = "bad-files.tsv"
@@ -186,7 +186,7 @@ def _holds_something(target: Path) -> bool:
 
 def _record(work: Location) -> Record | None:
     try:
-        return Record.model_validate_json((work / RECORD).read())
+        return Record.model_validate_json((work / RECORD).read(most=NOTE_BYTES))
     except (FileNotFoundError, ValidationError):
         return None
 

@@ -41,7 +41,7 @@ def _flock(lock: Location) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise held_by(output, parsed(lock.read())) from None
+            raise held_by(output, parsed(lock.read(most=1 << 20))) from None
         if not lock.is_open_as(descriptor):
             # Whoever held it has finished and taken the directory away between our opening and locking.
             raise held_by(output, {})

@@ -15,6 +15,9 @@ WORK: Final = ".tiering"
 #: The record of what a conversion set out to do, among its notes.
 RECORD: Final = "plan.json"
 
+#: Bytes of a note at most: a few names and numbers.
+NOTE_BYTES: Final = 1 << 20
+
 #: Copies of images that could not be packed.
 QUARANTINE: Final = "quarantine"
 
