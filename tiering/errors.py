@@ -17,6 +17,7 @@ from __future__ import annotations
 import errno
 from typing import ClassVar
 
+from tiering.secrets import without_secrets
 from tiering.text import shown
 
 
@@ -33,6 +34,7 @@ class TieringError(Exception):
     exit_code: ClassVar[int] = 3
 
     def __init__(self, where: str, *, expected: str = "", found: str, action: str = "") -> None:
+        where, expected, found, action = map(without_secrets, (where, expected, found, action))
         self.where, self.expected, self.found, self.action = where, expected, found, action
         said = f"expected {expected}, found {found}" if expected else found
         super().__init__(shown(" ".join(part for part in (f"{where}: {said}.", action) if part)))

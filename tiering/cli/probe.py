@@ -55,7 +55,7 @@ def probe(
     """
     # Imported here so that `tiering --help` does not wait for pydantic.
     from tiering.cli.console import line
-    from tiering.signals import ending_interrupts
+    from tiering.signals import ending_interrupts, exit_code_of
     from tiering.tiers.catalog import load_catalog
     from tiering.tiers.entry import to_toml
     from tiering.tiers.probe import probe as run
@@ -75,9 +75,9 @@ def probe(
                 announce=note,
                 progress=lambda what: shown.update(line(f"Measuring {place}: {what}")),
             )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         note("Interrupted. What was written is removed.")
-        raise typer.Exit(130) from None
+        raise typer.Exit(exit_code_of(interruption)) from None
     if output is not None:
         output.write_text(to_toml(found), encoding="utf-8")
     if json:

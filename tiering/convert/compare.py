@@ -18,6 +18,7 @@ from tiering.dataset.pixels import to_pixels
 from tiering.dataset.source import open_source, read_samples
 from tiering.errors import DatasetError, TieringError
 from tiering.store.base import Store
+from tiering.store.checked import read_document
 from tiering.text import as_field, display
 
 _BATCH: Final = 256
@@ -97,5 +98,5 @@ class Comparison:
         """Return the keys that the store itself says it does not hold, as its list writes them."""
         if BAD_FILES not in self._store.manifest.documents:
             return set()
-        lines = (self._store.place / BAD_FILES).read().decode().splitlines()[1:]
+        lines = read_document(self._store.place, self._store.manifest, BAD_FILES).decode().splitlines()[1:]
         return {line.split("\t")[0] for line in lines}

@@ -17,6 +17,7 @@ from tiering.convert.workspace import BAD_FILES, Workspace
 from tiering.errors import DatasetError, UsageError
 from tiering.storage.location import Location, sync
 from tiering.store.base import Store
+from tiering.store.checked import read_document
 from tiering.store.index import COLUMNS, index_documents, index_writer
 from tiering.store.manifest import MANIFEST, Manifest, Shard, Source, encode_manifest
 from tiering.store.parts import QUARANTINE
@@ -68,7 +69,7 @@ def finish(
     if outline.kind == "zarr" and outline.settings is not None:
         documents |= array_documents(outline.settings, shards)
     if left_out:
-        earlier = (target / BAD_FILES).read() if BAD_FILES in outline.documents else b""
+        earlier = read_document(target, outline, BAD_FILES) if BAD_FILES in outline.documents else b""
         now = (space.work / BAD_FILES).read()
         documents[BAD_FILES] = earlier + now.split(b"\n", 1)[1] if earlier else now
     for name, content in documents.items():

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 from tiering.dataset.images import LARGEST_BYTES, ImageHeader, check_end, check_image, probe, refuse_bomb, refuse_large
 from tiering.dataset.markers import JPEG, jpeg_head, png_sides
 from tiering.errors import DatasetError, TieringError
+from tiering.storage.urls import joined
 
 #: What is read of a file's beginning: JPEGs from cameras hold a thumbnail before their sides.
 _HEAD: Final = 4096
@@ -59,7 +60,7 @@ def inspect_remote(system: Any, root: str, keys: Sequence[bytes], threads: int) 
     """
 
     def look(key: bytes) -> Seen:
-        path = f"{root}/{key.decode('utf-8', 'surrogateescape')}"
+        path = joined(root, key.decode("utf-8", "surrogateescape"))
         try:
             return _reason(lambda: _fetched(system, path))
         except OSError as error:

@@ -19,6 +19,7 @@ from tiering.dataset.walk import BATCH, display
 from tiering.errors import DatasetError, from_os_error
 from tiering.storage.local import plainly_named
 from tiering.storage.location import Location
+from tiering.storage.urls import name_of, parent_of
 
 TABLE_EXTENSIONS: Final = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
 
@@ -48,7 +49,7 @@ def table_batches(url: str) -> Iterator[pl.DataFrame]:
     the table's directory, and a path that occurs twice; MachineError where the files cannot be looked up.
     About 4 us a row for local files (10^6 rows, one core); a request each for remote ones.
     """
-    base = url.rpartition("/")[0]
+    base = parent_of(url)
     look = look_up if "://" in url else _look_up_locally
     with _fetched(url) as path:
         seen = Duplicates()
@@ -161,7 +162,7 @@ def _fetched(url: str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="tiering-") as directory:
         try:
-            path = Location.of(url).fetched(Path(directory) / url.rpartition("/")[2])
+            path = Location.of(url).fetched(Path(directory) / name_of(url))
         except FileNotFoundError:
             raise DatasetError(
                 _shown(url), expected="a table", found="nothing at that path", action="Check the path."

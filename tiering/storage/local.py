@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from tiering.errors import StoreError
+from tiering.system.descriptors import raise_descriptor_limit
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -72,7 +73,13 @@ def open_to_read(path: Path) -> int:
 
     Raises FileNotFoundError, and StoreError for a device, a FIFO or a directory, which could be read for ever.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        if error.errno != errno.EMFILE or not raise_descriptor_limit():
+            raise
+        descriptor = os.open(path, flags)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise _foreign(path, "something that is no file")
