@@ -19,6 +19,7 @@ from tiering.store.base import (
     IndexArray,
     PixelArray,
     Sample,
+    as_indices,
     check_ranges,
     images_of,
     sample_of,
@@ -71,6 +72,7 @@ class ChunkedStore:
 
     def read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
         """Decode samples, in the order asked for. Raises StoreError for a damaged index or chunk."""
+        indices = as_indices(indices, len(self))
         offset, size = self._ranges(indices)
         if self._shape is not None and self._shape.nbytes == self._settings.chunk_bytes:
             # A chunk is a sample: nobody else will want it, and it can be decoded where it is wanted.
@@ -162,7 +164,7 @@ class ChunkedStore:
         """Start reading the samples' chunks into the page cache without waiting for them."""
         if self._files.resident():
             return
-        with suppress(StoreError):  # read() will say it
+        with suppress(StoreError, IndexError):  # read() will say it
             offset, size = self._ranges(indices)
             first = offset // self._settings.chunk_bytes
             last = np.maximum(offset + size - 1, offset) // self._settings.chunk_bytes

@@ -62,7 +62,15 @@ class Origin:
         def sound(data: memoryview) -> bool:
             return all(self._sound(data[at : at + size], int(samples[slot])) for slot, at, size in members)
 
-        data = await self.fetcher.get(span, sound)
+        try:
+            data = await self.fetcher.get(span, sound)
+        except FileNotFoundError as error:
+            raise StoreError(
+                span[0],
+                expected="an image of the dataset" if self._folder else "a shard of the store",
+                found="no such file",
+                action="The origin changed: open it again." if self._folder else "Run tiering verify.",
+            ) from error
         for slot, at, size in members:
             # Of its own, so that what is left of the request does not stay for it.
             parts[slot] = data if len(members) == 1 and size == len(data) else bytes(data[at : at + size])
