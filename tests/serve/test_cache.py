@@ -398,7 +398,7 @@ def test_epochs_that_are_broken_off_leave_no_pile_of_samples(lmdb, tmp_path, mon
 def test_a_killed_maker_of_a_table_leaves_nothing_for_long(lmdb, tmp_path):
     store = tiering.cached(lmdb, "64MB", tmp_path / "cache")
     store.close()
-    left = tmp_path / "cache" / "datasets" / ".new-0"
+    left = tmp_path / "cache" / "datasets" / f".new-{0:032x}"
     left.mkdir()
     (left / "slots").write_bytes(bytes(1000))
     tiering.cached(lmdb.parent / "photos", "64MB", tmp_path / "cache").close()
@@ -585,10 +585,10 @@ def test_a_file_that_vanished_from_a_cached_folder_is_named(some_photos, tmp_pat
     gone = sorted(some_photos.rglob("*.*"))[5]
     gone.unlink()
     began = time.monotonic()
-    with pytest.raises(StoreError, match="no such file") as caught:
+    with pytest.raises(StoreError) as caught:
         store.read(np.arange(len(store)))
     assert gone.name in caught.value.where
-    with pytest.raises(StoreError, match="no such file"):
+    with pytest.raises(StoreError, match=gone.name):
         list(tiering.Loader(store, 8))
     assert time.monotonic() - began < 10
     store.close()
@@ -598,6 +598,6 @@ def test_a_shard_that_vanished_from_a_cached_store_is_named(some_photos, tmp_pat
     tiering.convert(some_photos, tmp_path / "store", "lmdb")
     store = tiering.cached(tmp_path / "store", 8 << 20, tmp_path / "cache")
     (tmp_path / "store" / "shard-00000.mdb").unlink()
-    with pytest.raises(StoreError, match="no such file"):
+    with pytest.raises(StoreError, match="shard-00000"):
         store.read(np.arange(len(store)))
     store.close()

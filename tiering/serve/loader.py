@@ -13,7 +13,6 @@ from typing import Any, Final, overload
 import numpy as np
 import numpy.typing as npt
 
-from tiering.dataset.entries import display
 from tiering.dataset.images import decode as decode_image
 from tiering.order import IndexArray
 from tiering.serve.ahead import Ahead, announced
@@ -24,6 +23,7 @@ from tiering.serve.epochs import STICKY_EPOCHS, Epochs, State
 from tiering.serve.shuffle import WINDOW, Shuffle
 from tiering.store.base import Buffer, Images, PixelArray, Sample, Store, samples_in, shape_of
 from tiering.system.machine import usable_cores
+from tiering.text import shown
 
 #: How many bytes the loader is ahead of its consumer by default: enough for the device's queue, little enough to stay
 #: in the page cache, and well within a budget of 256 MiB for a process.
@@ -245,7 +245,7 @@ class Loader:
 
 def note_of(store: Store, index: int, key: bytes) -> str:
     """Return the note on an exception that says which sample it befell."""
-    return f"sample {index:,} ({display(key)}) of {store.place}"
+    return f"sample {index:,} ({shown(key)}) of {shown(str(store.place))}"
 
 
 def _size_of(images: Images | list[Any]) -> int:
