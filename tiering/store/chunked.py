@@ -21,6 +21,7 @@ from tiering.store.base import (
     IndexArray,
     PixelArray,
     Sample,
+    as_indices,
     check_ranges,
     images_of,
     sample_of,
@@ -82,6 +83,7 @@ class ChunkedStore:
         Raises StoreError for a damaged index or chunk, a shard that is not the one that was there at opening, or a
         sample that comes damaged over the network.
         """
+        indices = as_indices(indices, len(self))
         images = self._read(indices, out)
         return images if self._generation else checked(self, indices, images, self._read_anew)
 
@@ -197,7 +199,7 @@ class ChunkedStore:
         """Start reading the samples' chunks into the page cache without waiting for them."""
         if self._files.resident():
             return
-        with suppress(TieringError, OSError):  # read() will say it
+        with suppress(TieringError, OSError, IndexError):  # read() will say it
             offset, size = self._ranges(indices)
             first = offset // self._settings.chunk_bytes
             last = np.maximum(offset + size - 1, offset) // self._settings.chunk_bytes

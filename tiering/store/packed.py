@@ -17,6 +17,7 @@ from tiering.store.base import (
     IndexArray,
     PixelArray,
     Sample,
+    as_indices,
     check_ranges,
     images_of,
     sample_of,
@@ -65,6 +66,7 @@ class PackedStore:
 
     def byte_ranges(self, indices: IndexArray) -> ByteRanges:
         """Say where samples lie in `files()`. Raises StoreError where the index is damaged."""
+        indices = as_indices(indices, len(self))
         file = np.searchsorted(self._ends, indices, side="right")
         ranges = ByteRanges(file, self.index.offset[indices] - self._origins[file], self.index.size[indices])
         check_ranges(self, ranges, self._bytes[file], self._shape)
@@ -76,7 +78,7 @@ class PackedStore:
         Raises StoreError for a shard that is not the one that was there at opening, or comes damaged over the network.
         """
         images = self._read(indices, out)
-        return images if self._generation else checked(self, indices, images, self._read)
+        return images if self._generation else checked(self, as_indices(indices, len(self)), images, self._read)
 
     def _read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
         ranges = self.byte_ranges(indices)
@@ -84,7 +86,7 @@ class PackedStore:
 
     def announce(self, indices: IndexArray) -> None:
         """Start reading samples into the page cache without waiting for them."""
-        with suppress(TieringError, OSError):  # read() will say it
+        with suppress(TieringError, OSError, IndexError):  # read() will say it
             if len(indices) and not self._files.resident():
                 ranges = self.byte_ranges(indices)
                 self._files.announce(ranges.file, ranges.offset, ranges.size)
