@@ -15,7 +15,7 @@ import numpy as np
 from tiering.convert.listing import blocks
 from tiering.convert.progress import Progress, no_progress
 from tiering.dataset.pixels import encode_png
-from tiering.errors import StoreError, UsageError
+from tiering.errors import StoreError, UsageError, command
 from tiering.store.base import Store, shape_of
 from tiering.store.open import open_store
 
@@ -70,7 +70,7 @@ def _write(store: Store, root: Path) -> Iterator[tuple[str, str, str, int]]:
             if len(index.crc32c) and google_crc32c.value(data) != index.crc32c[row]:
                 raise StoreError(
                     str(store.place), expected=f"the CRC-32C of {os.fsdecode(key)!r}", found="other bytes",
-                    action=f"See what is damaged: tiering verify {store.place}",
+                    action=f"See what is damaged: {command('tiering', 'verify', store.place)}",
                 )  # fmt: skip
             name = os.fsdecode(_safe(key, store))
             if pixels:

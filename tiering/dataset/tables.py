@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from tiering.dataset.remote import look_up
 from tiering.dataset.walk import BATCH, display
 from tiering.errors import DatasetError, from_os_error
 from tiering.storage.location import Location
+from tiering.storage.scratch import scratch_directory
 
 TABLE_EXTENSIONS: Final = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
 
@@ -157,9 +157,9 @@ def _fetched(url: str) -> Iterator[Path]:
     if "://" not in url:
         yield Path(url)
         return
-    with tempfile.TemporaryDirectory(prefix="tiering-") as directory:
+    with scratch_directory() as directory:
         try:
-            path = Location.of(url).fetched(Path(directory) / url.rpartition("/")[2])
+            path = Location.of(url).fetched(directory / url.rpartition("/")[2])
         except FileNotFoundError:
             raise DatasetError(
                 _shown(url), expected="a table", found="nothing at that path", action="Check the path."

@@ -7,7 +7,6 @@ store because objects are so. What is written or removed below a local directory
 from __future__ import annotations
 
 import os
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ import fsspec
 from tiering.errors import InputError, MachineError, StoreError, TieringError, UsageError, from_os_error
 from tiering.storage import local
 from tiering.storage.names import relative_name
+from tiering.storage.scratch import scratch_directory
 
 #: Parts of an upload. Ten thousand of them are the most an S3 object may have.
 _PART_BYTES: Final = 16 << 20
@@ -139,8 +139,8 @@ class Location:
         never meet. scratch: a directory below the same base for it; the file's own by default.
         """
         if self.local is None:
-            with tempfile.TemporaryDirectory(prefix="tiering-") as directory:
-                path = Path(directory) / self.name
+            with scratch_directory() as directory:
+                path = directory / self.name
                 yield path
                 with remote_errors(self.url):
                     self._remote.put_file(str(path), self.url)

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tiering.errors import StoreError
+from tiering.errors import StoreError, command
 from tiering.storage.location import Location
 from tiering.store.base import (
     Buffer,
@@ -142,7 +142,7 @@ class ChunkedStore:
             f"{self.place}/{self.manifest.shards[shard].name}",
             expected=f"chunk {within} to decode into {self._settings.chunk_bytes:,} bytes",
             found=found.lower(),
-            action=f"See which shards are damaged: tiering verify {self.place}",
+            action=f"See which shards are damaged: {command('tiering', 'verify', self.place)}",
         )
 
     def _table(self, shard: int) -> npt.NDArray[np.int64]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from tiering.errors import StoreError
 from tiering.storage.location import Location
+from tiering.storage.scratch import scratch_directory
 
 _PIECE: Final = 4 << 20
 
@@ -67,8 +67,8 @@ def map_column(place: Location, dtype: str) -> AnyArray:
     try:
         if place.local:
             return _mapped(place.local, dtype)
-        with tempfile.TemporaryDirectory(prefix="tiering-") as directory:
-            return _mapped(place.fetched(Path(directory) / "column"), dtype)
+        with scratch_directory() as directory:
+            return _mapped(place.fetched(directory / "column"), dtype)
     except (FileNotFoundError, ValueError) as error:
         raise damaged(place, f"a column of {np.dtype(dtype)}", str(error)) from error
 

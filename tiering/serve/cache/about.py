@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tiering.errors import MachineError, StoreError, from_os_error
+from tiering.errors import MachineError, StoreError, command, from_os_error
 from tiering.serve.cache import files
 from tiering.serve.cache.directory import PARTS, in_use, remove_dataset
 from tiering.serve.cache.headers import NAME
@@ -47,7 +47,7 @@ class About:
         except (OSError, ValueError, TypeError, RecursionError) as error:
             raise StoreError(
                 str(path), expected="what a cache notes of a dataset", found=str(error).split("\n")[0][:200],
-                action="Remove that directory, or choose another --cache-dir.",
+                action=f"Remove that directory ({command('rm', '-r', dataset)}), or choose another --cache-dir.",
             ) from error  # fmt: skip
         return found
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from tiering.errors import UsageError, from_os_error
+from tiering.errors import MachineError, UsageError, from_os_error
 from tiering.mounts import NETWORK, filesystem_of
 from tiering.serve.cache import files
 from tiering.serve.cache.files import lock_of
@@ -38,7 +38,7 @@ _PAGE: Final = 4096
 #: Room for the slot tables, the marker and the notes: this part of the cache, but at least so many bytes.
 _TABLES_SHARE: Final = 256
 _LEAST_TABLES: Final = 64 << 10
-_LEAST: Final = 1 << 20
+LEAST: Final = 1 << 20
 _MOST_MARKER: Final = 4096
 
 #: Of that, for the marker and the notes.
@@ -65,14 +65,16 @@ def prepare(directory: Path, size: int, *, force: bool, shared: bool = False) ->
     force: take a directory on a network file system, too; shared: make it one for its group. Raises UsageError as
     CacheSpace does, MachineError where the disk refuses.
     """
-    if size < _LEAST:
+    if size < LEAST:
         raise UsageError("the cache's size", expected="at least 1 MiB", found=f"{size:,} bytes")
     try:
         _create(directory, force=force, shared=shared)
         with locked(directory):
             return _agree(directory, size)
     except OSError as error:
-        raise from_os_error(error) from error
+        named = from_os_error(error)
+        action = f"{named.action} Or choose another --cache-dir.".strip()
+        raise MachineError(named.where, found=named.found, action=action) from error
 
 
 @contextmanager
@@ -91,7 +93,7 @@ def read_marker(path: Path) -> Marker | None:
     try:
         with os.fdopen(files.open_file(path, os.O_RDONLY), "rb") as file:
             found = Marker(**json.loads(file.read(_MOST_MARKER)))
-            sound = found.size >= _LEAST and found.extent_bytes == _extent_bytes(found.size)
+            sound = found.size >= LEAST and found.extent_bytes == _extent_bytes(found.size)
     except (OSError, ValueError, TypeError, RecursionError):
         return None
     return found if sound else None

@@ -15,6 +15,7 @@ from tiering.serve.cache import files
 from tiering.serve.cache.directory import (
     DATASETS,
     EXTENTS,
+    LEAST,
     MARKER,
     NOTES_BYTES,
     datasets_in,
@@ -80,12 +81,13 @@ class CacheSpace:
         try:
             _make_in_memory(directory, beside)
             room = room_in_memory(directory)
-            space = cls(directory, size, volatile=True)
+            # All who share it come to the same bound; extents of a larger one would not fit.
+            bound = min(size, max(room.most, LEAST))
+            space = cls(directory, bound, volatile=True)
         except (OSError, MachineError) as error:
             raise _no_memory(directory, error) from error
-        room_for_it = room.left + space.used_bytes()
-        if room_for_it < size:
-            warnings.warn(_little_memory(directory, size, room_for_it, room), CacheFullWarning, stacklevel=2)
+        if space.capacity < size:
+            warnings.warn(_little_memory(directory, size, space.capacity, room), CacheFullWarning, stacklevel=3)
         return space
 
     @property
