@@ -9,14 +9,21 @@ import sys
 import pytest
 
 import tiering
-from tests.control_groups import control_group
 from tests.conftest import FIXTURES
+from tests.control_groups import control_group
 
 MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
-def lmdb(tmp_path_factory):
+def lmdb(photos, tmp_path_factory):
+    place = tmp_path_factory.mktemp("memory") / "photos.lmdb"
+    tiering.convert(photos, place, "lmdb", workers=1)
+    return place
+
+
+@pytest.fixture(scope="module")
+def larger(tmp_path_factory):
     """2,000 images, 12 MB."""
     place = tmp_path_factory.mktemp("memory")
     script = [sys.executable, FIXTURES / "make_images.py", "--count", "2000", "--classes", "5", place / "photos"]
@@ -52,8 +59,9 @@ if __name__ == "__main__":
 """
 
 
-def test_two_epochs_with_workers_fit_in_a_small_dev_shm(lmdb, tmp_path):
-    done = in_shm(EPOCHS, lmdb, tmp_path / "cache", "1GB", options="size=16m")
+@pytest.mark.slow
+def test_two_epochs_with_workers_fit_in_a_small_dev_shm(larger, tmp_path):
+    done = in_shm(EPOCHS, larger, tmp_path / "cache", "1GB", options="size=16m")
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["2000", "2000"]
     assert "--cache-ram asks for 1 GB and there is room for 8." in done.stderr

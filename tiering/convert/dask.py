@@ -31,8 +31,8 @@ _CONNECT: Final = 10.0
 #: How long a worker may take to answer at least: it imports all that packing needs, perhaps from a slow disk.
 _ANSWER: Final = 25.0
 _LOOK: Final = 0.2
-#: How long closing may take: what is under way is dropped.
-_CLOSE: Final = 1.0
+#: How long each step of closing may take: what is under way is dropped.
+_CLOSE: Final = 0.4
 
 #: How often Dask runs a task again whose worker was lost.
 RETRIES: Final = 3

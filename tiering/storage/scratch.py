@@ -13,7 +13,8 @@ from typing import Final
 from tiering.errors import MachineError, from_os_error
 
 #: What is wrong with the place, and not with what is done in it.
-_OF_THE_PLACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_OF_THE_PLACE: Final = (*_FULL, errno.EACCES, errno.EPERM)
 
 
 @contextmanager
@@ -27,6 +28,12 @@ def scratch_directory() -> Iterator[Path]:
         place = tempfile.gettempdir()
         with tempfile.TemporaryDirectory(prefix="tiering-") as name:
             yield Path(name)
+    except MachineError as error:
+        # What could not be fetched, because there was no room for it here.
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in _FULL:
+            raise _elsewhere(place, cause) from error
+        raise
     except OSError as error:
         if not place:
             raise _elsewhere("TMPDIR", error) from error

@@ -26,7 +26,6 @@ DATASETS: Final = "datasets"
 #: What lies in the directory of a dataset. Anything else in a cache is somebody else's: it is passed over, and never
 #: removed.
 PARTS: Final = ("about.json", "slots", "in-use")
-_UNFINISHED: Final = re.compile(rf"\.(new|gone)-{NAME}")
 
 #: The size of an extent is a 64th of the cache within these bounds: small enough that what does not fit behind the last
 #: payload weighs little, large enough that a few hundred maps show all of it.
@@ -131,18 +130,26 @@ def in_use(dataset: Path) -> bool:
 
 def datasets_in(directory: Path) -> list[Path]:
     """Return the directories of the datasets of a cache, whether or not what they hold is sound."""
-    found = (directory / DATASETS).iterdir()
-    return [path for path in found if re.fullmatch(NAME, path.name) and path.is_dir() and not path.is_symlink()]
+    return [path for path in _directories(directory, NAME) if any(files.is_plain(path / name) for name in PARTS)]
 
 
 def unfinished_in(directory: Path) -> list[Path]:
     """Return what is left in a cache of datasets that were being made or removed."""
+    return _directories(directory, rf"\.(new|gone)-{NAME}")
+
+
+def _directories(directory: Path, names: str) -> list[Path]:
     found = (directory / DATASETS).iterdir()
-    return [path for path in found if _UNFINISHED.fullmatch(path.name) and path.is_dir() and not path.is_symlink()]
+    return [path for path in found if re.fullmatch(names, path.name) and path.is_dir() and not path.is_symlink()]
+
+
+def holds_only_ours(dataset: Path) -> bool:
+    """Tell whether nothing lies in a dataset's directory but what belongs there."""
+    return dataset.is_dir() and all(path.name in PARTS for path in dataset.iterdir())
 
 
 def remove_dataset(dataset: Path) -> None:
-    """Remove a dataset's directory; what does not belong there stays, and the directory with it."""
+    """Remove what belongs to a dataset; what does not stays, and the directory with it."""
     for name in PARTS:
         with suppress(OSError):
             (dataset / name).unlink()

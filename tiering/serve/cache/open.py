@@ -24,7 +24,10 @@ def default_directory() -> Path:
 
     Raises UsageError where the user has none: no HOME, and no entry in the system's list of users.
     """
-    found = user_cache_path("tiering")
+    try:
+        found = user_cache_path("tiering")
+    except (RuntimeError, KeyError):
+        found = Path()
     if not found.is_absolute():
         raise UsageError(
             "the cache's directory", expected="a home directory (HOME)", found="none for this user",

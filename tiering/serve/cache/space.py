@@ -19,6 +19,7 @@ from tiering.serve.cache.directory import (
     MARKER,
     NOTES_BYTES,
     datasets_in,
+    holds_only_ours,
     in_use,
     locked,
     locks_work,
@@ -144,12 +145,12 @@ class CacheSpace:
 
     def forget(self, name: str) -> None:
         """Remove a dataset and its extents; whoever still reads them keeps them until they are closed."""
-        gone = self._datasets / f".gone-{uuid.uuid4().hex}"
-        with suppress(FileNotFoundError):
-            self.dataset(name).rename(gone)
+        gone = self.dataset(name)
+        if holds_only_ours(gone):
+            # Gone in one step for those who look, where nothing of somebody else's would go with it.
+            gone = gone.rename(self._datasets / f".gone-{uuid.uuid4().hex}")
         self.pool.remove(name)
-        if gone.is_dir():
-            remove_dataset(gone)
+        remove_dataset(gone)
 
     def leave(self) -> None:
         """Be told that a process let go of a dataset: of what is volatile, forget all that nobody uses."""
