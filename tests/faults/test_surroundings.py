@@ -137,3 +137,19 @@ def test_every_message_with_a_path_in_a_command_quotes_it():
     for path in Path(tiering.__file__).parent.rglob("*.py"):
         found += [f"{path}:{line}" for line in path.read_text().splitlines() if loose.search(line)]
     assert found == []
+
+
+def test_bench_says_the_address_that_it_listens_on(program, store, tmp_path):
+    words = [
+        "bench",
+        store,
+        "--epochs",
+        2,
+        "--cache-size",
+        "8MB",
+        "--cache-dir",
+        tmp_path / "cache",
+        "--metrics-port",
+        0,
+    ]
+    assert "Metrics: http://127.0.0.1:" in program(*words).stderr
