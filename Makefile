@@ -38,9 +38,9 @@ docs: $(VENV)/.dev
 
 # A Python without ensurepip (Debian splits it off) gets it from the system's packages where that is possible.
 $(VENV)/bin/python:
-	@test -n "$(PYTHON)" || { echo "tiering needs Python 3.11 or later on PATH." >&2; exit 4; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "tiering needs Python 3.11 or later, found $$($(PYTHON) --version)." >&2; exit 4; }
+	@test -n "$(PYTHON)" || { echo "tiering needs Python 3.11, 3.12 or 3.13 on PATH." >&2; exit 4; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "tiering needs Python 3.11, 3.12 or 3.13, found $$($(PYTHON) --version)." >&2; exit 4; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { [ $$(id -u) = 0 ] && command -v apt-get >/dev/null \
 	  && apt-get update -q && apt-get install -y -q python3-venv; } \
 	  || { echo "Python lacks ensurepip: install it (Debian: apt install python3-venv)." >&2; exit 4; }

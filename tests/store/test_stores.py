@@ -121,7 +121,7 @@ def test_a_store_without_a_manifest_is_not_opened(packed, tmp_path):
     ("change", "word"),
     [
         ({"format_version": 99}, "needs a newer tiering"),
-        ({"format_version": 1}, "Convert the dataset again"),
+        ({"format_version": 1}, r"Convert the dataset again: tiering convert DATASET .* --overwrite"),
         ({"format": "x"}, "damaged"),
         ({"samples": 299}, "damaged"),
     ],

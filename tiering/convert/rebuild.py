@@ -25,7 +25,8 @@ from tiering.storage.location import Location
 from tiering.storage.scratch import scratch_directory
 from tiering.store.base import Store
 from tiering.store.manifest import read_manifest
-from tiering.store.open import WORK, open_packed
+from tiering.store.open import open_packed
+from tiering.store.parts import WORK
 
 
 def rebuild(

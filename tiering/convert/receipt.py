@@ -1,19 +1,38 @@
-"""Receipts: what is in a packed shard, written beside it when it is whole. By them a killed conversion goes on."""
+"""Receipts: what is in a packed shard, written beside it when it is whole. By them a killed conversion goes on.
+
+A receipt may lie in a store that somebody else made. So it is read as exactly what write_receipt writes, an archive of
+uncompressed columns whose lengths agree, and it can only speak of the shard whose number its own name gives.
+"""
 
 from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tiering.errors import StoreError
+from tiering.storage.json_text import parse_json
 from tiering.storage.location import Location
 from tiering.store.index import COLUMNS
+from tiering.store.layout import shard_names
 from tiering.store.manifest import Shard
+
+#: Bytes of a receipt at most: about 80 a sample, and four million samples are in the largest shard there is.
+LARGEST: Final = 1 << 30
+
+_NAME: Final = re.compile("([0-9]{5}|[1-9][0-9]{5,8})[.]npz")
+_ABOUT: Final = "about"
+_MAGIC: Final = b"\x93NUMPY\x01\x00"
+_HEADER: Final = re.compile(
+    rb"\{'descr': '([<|][uif][1248])', 'fortran_order': False, 'shape': \(([0-9]{1,18}),\), \} *\n"
+)
 
 
 class Bad(NamedTuple):
@@ -54,13 +73,87 @@ def write_receipt(place: Location, receipt: Receipt) -> None:
     place.write(packed.getvalue())
 
 
-def read_receipt(place: Location) -> Receipt | None:
-    """Read a receipt; None where there is none that is whole."""
-    try:
-        with np.load(io.BytesIO(place.read()), allow_pickle=False) as arrays:
-            about = json.loads(bytes(arrays["about"]))
-            columns = {name: arrays[name] for name in COLUMNS}
-    except (FileNotFoundError, zipfile.BadZipFile, ValueError, KeyError, EOFError):
+def receipt_number(name: str) -> int | None:
+    """Return the number of the shard that a receipt of this name speaks of; None for any other file."""
+    found = _NAME.fullmatch(name)
+    return int(found[1]) if found else None
+
+
+def read_receipt(place: Location, expected: str | None = None) -> Receipt | None:
+    """Read a receipt; None where there is none that is whole.
+
+    expected: the shard's name, where the kind of the store is known; otherwise any that a shard of this number can
+    have. Nothing in a receipt that is returned leads anywhere else, and all its columns have as many rows as the shard
+    has samples.
+    """
+    number = receipt_number(place.name)
+    if number is None:
         return None
-    bad = [Bad(bytes.fromhex(key), reason) for key, reason in about["bad"]]
-    return Receipt(about["plan"], Shard.model_validate(about["shard"]), columns, bad)
+    try:
+        arrays = _arrays(place.read(most=LARGEST))
+        about = _About.model_validate(parse_json(arrays.pop(_ABOUT).tobytes()), strict=True)
+        bad = [Bad(bytes.fromhex(key), reason) for key, reason in about.bad]
+    except (FileNotFoundError, StoreError, ValueError, ValidationError):
+        return None
+    if about.shard.name not in ((expected,) if expected else shard_names(number)):
+        return None
+    return Receipt(about.plan, about.shard, arrays, bad) if _agree(arrays, about.shard) else None
+
+
+class _About(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    plan: str
+    shard: Shard
+    bad: list[Annotated[list[str], Field(min_length=2, max_length=2)]]
+
+
+def _arrays(data: bytes) -> dict[str, npt.NDArray[Any]]:
+    """Return the columns of a receipt, and `about`. Raises ValueError for anything that write_receipt does not write.
+
+    NumPy's own reader is not asked: it makes room for what a header claims, and inflates what is compressed.
+    """
+    wanted = {name: np.dtype(dtype) for name, dtype in COLUMNS.items()} | {_ABOUT: np.dtype("|u1")}
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as packed:
+            members = packed.infolist()
+            if sorted(member.filename for member in members) != sorted(f"{name}.npy" for name in wanted):
+                raise ValueError("other members than a receipt has")
+            if any(member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1 for member in members):
+                raise ValueError("compressed or encrypted members")
+            if sum(member.file_size for member in members) > len(data):
+                raise ValueError("members that overlap")
+            return {name: _array(packed.read(f"{name}.npy"), dtype) for name, dtype in wanted.items()}
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, RuntimeError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _array(data: bytes, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Read an array of one dimension (numpy.lib.format, version 1.0)."""
+    length = int.from_bytes(data[len(_MAGIC) : len(_MAGIC) + 2], "little")
+    begin = len(_MAGIC) + 2 + length
+    header = _HEADER.fullmatch(data[len(_MAGIC) + 2 : begin])
+    if not data.startswith(_MAGIC) or header is None or header[1].decode() != dtype.str:
+        raise ValueError(f"no column of {dtype}")
+    if int(header[2]) * dtype.itemsize != len(data) - begin:
+        raise ValueError(f"{int(header[2]):,} rows in {len(data) - begin:,} bytes")
+    return np.frombuffer(data, dtype=dtype, offset=begin)
+
+
+def _agree(columns: dict[str, npt.NDArray[Any]], shard: Shard) -> bool:
+    """Return whether the columns can be the rows of a shard: their lengths, and where keys and samples lie."""
+    if any(len(column) != shard.samples for name, column in columns.items() if name != "key"):
+        return False
+    ends, size = columns["key_end"], columns["size"]
+    if not shard.samples:
+        return not len(columns["key"])
+    return bool(
+        ends[-1] == len(columns["key"])
+        and ends[0] >= 0
+        and (np.diff(ends) >= 0).all()
+        and (size >= 0).all()
+        and (size <= np.iinfo(np.int64).max // shard.samples).all()
+        and (columns["offset"] >= 0).all()
+        and (columns["label"] >= -1).all()
+        and (columns["split"] >= -1).all()
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, closing
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tiering.convert.commit import Standing, check_output, clean, partial_of, put_in_place, was_not_cleaned
 from tiering.convert.dask import dask_cluster
 from tiering.convert.finish import OnError, finish
 from tiering.convert.listing import Listing, make_listing
@@ -22,12 +22,12 @@ from tiering.convert.receipt import Receipt
 from tiering.convert.settings import Packing, choose_settings
 from tiering.convert.workspace import Record, Workspace, workspace
 from tiering.dataset.pixels import ResizeMode
+from tiering.dataset.source import Source as OpenedSource
 from tiering.dataset.source import open_source
 from tiering.errors import UsageError, from_os_error
-from tiering.storage.location import Location, sync
+from tiering.storage.location import Location
 from tiering.store.base import Store
-from tiering.store.manifest import MANIFEST, Kind, Manifest, Settings, Source
-from tiering.store.open import WORK
+from tiering.store.manifest import MANIFEST, Kind, Manifest, Settings, Source, read_manifest
 from tiering.system.machine import usable_cores
 
 
@@ -87,35 +87,76 @@ def convert(
     unfinished conversion, UsageError where the output exists or another converter is at work on it, MachineError for a
     full or failing disk or a server that is down.
     """
-    place = Location.of(store)
+    output = Location.of(store)
     opened = open_source(source)
     packing = Packing(to, codec, seed, shard_bytes, pixels or resize is not None, resize, resize_mode, channels)
-    _refuse(opened.url, place, overwrite=overwrite)
-    target = Location(place.url + ".partial") if place.local else place
+    _refuse_inside(opened.url, output)
     crew = Workers(workers, dask, executor)
+    conversion = _Conversion(opened, packing, crew, on_error, restart, progress)
     try:
+        if was_not_cleaned(output) and (done := conversion.committed(output)):
+            return done
+        return conversion.run(output, check_output(output, overwrite=overwrite))
+    except OSError as error:
+        raise from_os_error(error if error.filename else OSError(error.errno, error.strerror, str(output))) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Conversion:
+    """What convert was asked for."""
+
+    source: OpenedSource
+    packing: Packing
+    crew: Workers
+    on_error: OnError
+    restart: bool
+    progress: Progress
+
+    def run(self, output: Location, standing: Standing | None) -> Manifest:
+        """Build the store, or take the finished one that an earlier run left, and give it its name."""
+        target = partial_of(output)
         with workspace(target, fresh=True) as space:
             directory = space.scratch / "listing"
-            listing = make_listing(opened, directory)
-            settings = choose_settings(listing, packing, space.found.settings if space.found else None)
-            plan = make_plan(listing.size, settings)
-            outline = Manifest(
-                kind=to, samples=0, image_bytes=0, layout=listing.layout, labels=listing.labels, splits=listing.splits,
-                settings=settings, source=Source(url=opened.url, fingerprint=listing.fingerprint),
-            )  # fmt: skip
-            job = Job(space, listing, plan, to, outline, None)
-            manifest = run_job(job, directory, crew, on_error, restart=restart, progress=progress)
-            _commit(target, place)
-    except OSError as error:
-        raise from_os_error(error if error.filename else OSError(error.errno, error.strerror, str(place))) from error
-    return manifest
+            job = self._job(space, directory)
+            done = self._finished(job)
+            manifest = done or run_job(
+                job, directory, self.crew, self.on_error, restart=self.restart, progress=self.progress
+            )
+            put_in_place(target, output, standing)
+            clean(output)
+        return manifest
+
+    def committed(self, output: Location) -> Manifest | None:
+        """Clean a store that was committed only; return its manifest if it is the one asked for."""
+        with workspace(output, fresh=True) as space:
+            done = self._finished(self._job(space, space.scratch / "listing"))
+            clean(output)
+        return done
+
+    def _job(self, space: Workspace, directory: Path) -> Job:
+        listing = make_listing(self.source, directory)
+        settings = choose_settings(listing, self.packing, space.found.settings if space.found else None)
+        outline = Manifest(
+            kind=self.packing.kind, samples=0, image_bytes=0, layout=listing.layout, labels=listing.labels,
+            splits=listing.splits, settings=settings,
+            source=Source(url=self.source.url, fingerprint=listing.fingerprint),
+        )  # fmt: skip
+        return Job(space, listing, make_plan(listing.size, settings), self.packing.kind, outline)
+
+    def _finished(self, job: Job) -> Manifest | None:
+        """Return the manifest of a store that needs no packing any more, None where there is something to do."""
+        if self.restart or job.space.found != job.record or not (job.space.target / MANIFEST).exists():
+            return None
+        manifest = read_manifest(job.space.target)
+        # Images that an earlier run was told to leave out are an error for one that was not.
+        return None if manifest.left_out and self.on_error == "fail" else manifest
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """A planned conversion: where, from what, how, and the manifest it will lead to but for what packing tells.
 
-    base: the store that is appended to.
+    base: the store that is appended to; version: of its manifest.
     """
 
     space: Workspace
@@ -123,7 +164,8 @@ class Job:
     plan: ShardPlan
     kind: Kind
     outline: Manifest
-    base: Store | None
+    base: Store | None = None
+    version: str | None = None
 
     @property
     def settings(self) -> Settings:
@@ -188,7 +230,7 @@ def run_job(
                 )  # fmt: skip
             yield done
 
-    return finish(space, job.listing, job.outline, receipts, job.base, on_error)
+    return finish(space, job.listing, job.outline, receipts, job.base, job.version, on_error)
 
 
 def _packed(crew: Workers, tasks: Iterable[ShardTask], count: int) -> Generator[Packed]:
@@ -197,39 +239,7 @@ def _packed(crew: Workers, tasks: Iterable[ShardTask], count: int) -> Generator[
         yield from run_tasks(crew.opener(count), pack_shard, tasks, ahead=ahead)
 
 
-def _commit(target: Location, place: Location) -> None:
-    """Take the notes away, and put a local store in its place; an old one goes only once the new one stands."""
-    if target.local is None or place.local is None:
-        (target / WORK).remove()
-        return
-    shutil.rmtree(target.local / WORK)
-    if not place.exists():
-        target.local.rename(place.local)
-    else:
-        old = place.local.with_name(f"{place.name}.replaced-{os.getpid()}")
-        place.local.rename(old)
-        target.local.rename(place.local)
-        shutil.rmtree(old)
-    sync(place.local.parent)
-
-
-def _refuse(source: str, place: Location, *, overwrite: bool) -> None:
-    """Refuse an output that would lose something."""
-    if place.url == source or place.url.startswith(source.rstrip("/") + "/"):
-        raise UsageError(str(place), found="the store would lie inside the dataset", action="Choose another place.")
-    if not place.local:
-        if (place / MANIFEST).exists() or (place.exists() and not (place / WORK).exists()):
-            raise UsageError(
-                str(place), expected="a free place for the store", found="something there", action="Choose another URL."
-            )
-        return
-    if not place.exists():
-        return
-    if not overwrite:
-        raise UsageError(
-            str(place), expected="a free place for the store", found="something there", action="Replace it: --overwrite"
-        )
-    if not (place / MANIFEST).local.is_file() or place.local.is_symlink():  # type: ignore[union-attr]
-        raise UsageError(
-            str(place), expected="a tiering store to replace", found="something else", action="Choose another place."
-        )
+def _refuse_inside(source: str, output: Location) -> None:
+    """Refuse an output that lies in its own source."""
+    if output.url == source or output.url.startswith(source.rstrip("/") + "/"):
+        raise UsageError(str(output), found="the store would lie inside the dataset", action="Choose another place.")

@@ -8,6 +8,7 @@ the lock, the record of the plan, the listing it was made from, and a receipt fo
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,14 +23,16 @@ from tiering.convert.receipt import Receipt, read_receipt, receipt_place
 from tiering.errors import DatasetError, UsageError
 from tiering.storage.location import Location
 from tiering.storage.lock import locked
+from tiering.storage.names import PublicUrl
 from tiering.store.columns import map_column
-from tiering.store.manifest import Kind, Settings
-from tiering.store.open import WORK
+from tiering.store.layout import shard_names
+from tiering.store.manifest import MANIFEST, Kind, Settings, read_manifest
+from tiering.store.parts import RECORD, WORK, is_own_name
 
-RECORD: Final = "plan.json"
 LISTING: Final = "listing"
 BAD_FILES: Final = "bad-files.tsv"
 _SHOWN: Final = 10
+_RECEIPT: Final = re.compile(r"([0-9]{5,18})\.npz")
 
 
 class Record(BaseModel):
@@ -40,7 +43,7 @@ class Record(BaseModel):
     kind: Kind
     generation: int
     settings: Settings
-    source: str
+    source: PublicUrl
     samples: int
     state: str
 
@@ -53,13 +56,14 @@ class Record(BaseModel):
 @dataclass(frozen=True, slots=True)
 class Workspace:
     """target: the directory being written; work: its notes; scratch: a local directory for temporary columns;
-    found: the record of an unfinished conversion that was there already.
+    found: the record of an unfinished conversion that was there already; fresh: a new store is made, none appended to.
     """  # noqa: D205 - a list of fields
 
     target: Location
     work: Location
     scratch: Path
     found: Record | None
+    fresh: bool
 
     def agree(self, record: Record, listing: Listing, directory: Path, *, restart: bool) -> None:
         """Begin a conversion, or make sure that the one found here is the same.
@@ -91,20 +95,28 @@ class Workspace:
         return None
 
     def clear(self) -> None:
-        """Remove the shards and notes of an unfinished conversion."""
+        """Remove the shards and notes of an unfinished conversion, and nothing that only claims to be of it.
+
+        Of a new store everything goes that has a name of ours. Beside a finished store a shard goes when a receipt has
+        its number, and no manifest names it. What a receipt says is not asked: it may come from elsewhere.
+        """
         (self.work / RECORD).remove()
+        if self.fresh:
+            (self.target / MANIFEST).remove()
+            unfinished = [name for name in self.target.names() if is_own_name(name)]
+        else:
+            kept = {shard.name for shard in read_manifest(self.target).shards}
+            numbers = [int(found[1]) for found in map(_RECEIPT.fullmatch, self.work.names()) if found]
+            unfinished = [name for number in numbers for name in shard_names(number) if name not in kept]
+        for name in unfinished:
+            (self.target / name).remove()
         for name in self.work.names():
-            if name.endswith(".npz"):
-                done = read_receipt(self.work / name)
-                if done is not None:
-                    (self.target / done.shard.name).remove()
-                (self.work / name).remove()
-            elif name == BAD_FILES or name.endswith(".tmp"):
+            if _RECEIPT.fullmatch(name) or name == BAD_FILES or name.endswith(".tmp"):
                 (self.work / name).remove()
 
     def has_receipts(self) -> bool:
         """Tell whether any shard is done."""
-        return any(name.endswith(".npz") and "/" not in name for name in self.work.names())
+        return any(map(_RECEIPT.fullmatch, self.work.names()))
 
     def _was_told_to_mend(self, record: Record) -> bool:
         """Tell whether the last run ended by asking to mend images, so that a changed source is the answer to that."""
@@ -141,20 +153,35 @@ def workspace(target: Location, *, fresh: bool) -> Iterator[Workspace]:
     Raises UsageError where another converter is at work, or a directory that is not ours stands in the way.
     """
     work = target / WORK
-    if fresh and target.local and target.exists() and not work.exists():
+    if fresh and target.local and _holds_something(target.local) and not work.exists():
+        if (target / MANIFEST).exists():
+            raise UsageError(
+                str(target), expected="a free place to build the store in",
+                found="a finished store, which an older tiering did not rename",
+                action=f"Give it its name: mv -nT {target} {target.url.removesuffix('.partial')}",
+            )  # fmt: skip
         raise UsageError(
             str(target), expected="a free place to build the store in", found="a directory that tiering did not make"
         )
     if work.local:
         work.make_directory()
     with locked(work), tempfile.TemporaryDirectory(prefix="tiering-", dir=work.local) as scratch:
-        opened = Workspace(target, work, Path(scratch), _record(work))
+        opened = Workspace(target, work, Path(scratch), _record(work), fresh)
         try:
             yield opened
         except BaseException:
-            if not opened.has_receipts():
-                (target if fresh and target.local else work).remove()
+            # Once the store is finished it is not ours to take away: after the rename another one may have this name.
+            if not opened.has_receipts() and not (fresh and (target / MANIFEST).exists()):
+                work.remove()
+                if fresh and target.local:
+                    with suppress(OSError):  # somebody else's files keep it
+                        target.local.rmdir()
             raise
+
+
+def _holds_something(target: Path) -> bool:
+    """Return whether a path is anything but free or an empty directory."""
+    return target.is_symlink() or (target.exists() and not (target.is_dir() and not any(target.iterdir())))
 
 
 def _record(work: Location) -> Record | None:

@@ -149,7 +149,7 @@ class Loader:
         self._prefetch = prefetch
         shape = None if transform else shape_of(store.manifest)
         # From one epoch to the next: memory that is given back costs page faults again, half the time of small rows.
-        self._buffers = None if shape is None else Buffers(batch_size, shape.sides)
+        self._buffers = None if shape is None else Buffers(batch_size, shape.sides, prefetch)
 
     @property
     def epoch(self) -> int:
@@ -224,8 +224,6 @@ class Loader:
                 indices, pixels = begun.popleft()
                 rest = list(islice(results, -(-len(indices) // piece) - 1))
                 yield indices, [*chain(head, *rest)] if pixels is None else pixels
-        if buffers is not None:
-            buffers.keep(self._prefetch)
 
     def _piece(self, indices: IndexArray, out: PixelArray | None) -> Images | list[Any]:
         images: Images | list[Any] = self.store.read(indices, out)

@@ -1,39 +1,156 @@
-"""Objects behind a URL, through obstore: the one place that imports it and connects."""
+"""Buckets: one way to credentials, endpoints and time limits for everything that touches one.
+
+Two clients reach a bucket: fsspec's, for whole files and listings, and obstore, for many ranges at a time and for
+writes under a condition. What an S3 client is told is resolved once, as s3fs and botocore do it: fsspec's settings
+(FSSPEC_S3_*, files in ~/.config/fsspec), then the environment, AWS_PROFILE, credentials and config files, and what the
+machine itself offers. obstore is handed the result.
+"""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 from urllib.parse import urlsplit
+
+import fsspec
 
 from tiering.errors import MachineError, UsageError
 
+#: Requests under way at once: enough to fill a network at 30 ms a request. Drivers of S3 keep 10 by default.
+REQUESTS: Final = 64
 
-def open_bucket(url: str, why: str, seconds: float) -> tuple[Any, Any, str]:
-    """Connect to the bucket of a URL.
+S3: Final = ("s3", "s3a")
+
+#: Credentials are asked for again after this long; botocore renews those that expire well before.
+_CREDENTIALS_LIVE: Final = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A bucket through obstore. module: obstore; store: its client; base: the bucket's URL, which ends in "/"."""
+
+    module: Any
+    store: Any
+    base: str
+
+    def key(self, url: str) -> str:
+        """Return the key of what lies at a URL in the bucket."""
+        return url.removeprefix(self.base)
+
+
+def file_system(url: str) -> tuple[Any, str]:
+    """Return fsspec's file system for a URL, and the path in it.
+
+    Raises what drivers raise: use it within remote_errors.
+    """
+    options: dict[str, Any] = {"use_listings_cache": False}
+    if scheme_of(url) in S3:
+        chosen = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
+        options["config_kwargs"] = {"max_pool_connections": REQUESTS} | chosen
+    system, path = fsspec.core.url_to_fs(url, **options)
+    return system, path.rstrip("/")
+
+
+def open_bucket(url: str, why: str, seconds: float) -> Bucket:
+    """Connect to the bucket of a URL through obstore.
 
     why: what obstore is wanted for, in an error. seconds: how long a request may take; none is tried again.
-    Returns the module obstore, its store, and the URL of the bucket, which ends in "/".
     Raises MachineError where obstore is missing, UsageError for a URL that it does not open.
     """
     try:
         obstore = import_module("obstore")
-        from_url = import_module("obstore.store").from_url
+        stores = import_module("obstore.store")
     except ImportError as error:
         raise MachineError(
             url, expected=f"obstore, {why}", found=str(error), action="pip install 'tiering[s3]'"
         ) from error
     split = urlsplit(url)
-    endpoint = os.environ.get("AWS_ENDPOINT_URL", os.environ.get("AWS_ENDPOINT", ""))
-    plain = endpoint.startswith("http://") or split.scheme == "http"
     base = f"{split.scheme}://{split.netloc}"
+    client: dict[str, Any] = {"timeout": f"{seconds:g}s", "connect_timeout": "5s"}
+    options: dict[str, Any] = {}
+    if split.scheme in S3:
+        options = _s3_options(url)
+        client |= _trust(options.pop("verify"))
+    client["allow_http"] = options.get("endpoint", base).startswith("http://")
     try:
-        store = from_url(
-            base,
-            client_options={"timeout": f"{seconds:g}s", "connect_timeout": "5s", "allow_http": plain},
-            retry_config={"max_retries": 0},
-        )
+        store = stores.from_url(base, client_options=client, retry_config={"max_retries": 0}, **options)
     except Exception as error:
         raise UsageError(url, expected="a URL that obstore opens", found=str(error).split("\n")[0]) from error
-    return obstore, store, f"{base}/"
+    return Bucket(obstore, store, f"{base}/")
+
+
+def scheme_of(url: str) -> str:
+    """Return the scheme of a URL, such as s3."""
+    return url.partition("://")[0]
+
+
+def _s3_options(url: str) -> dict[str, Any]:
+    """Return for obstore what s3fs and botocore make of settings, environment and files.
+
+    s3fs's object says what fsspec's settings hold, botocore's session does the rest: the same two that every other
+    request goes through.
+    """
+    system, _ = file_system(url)
+    botocore = import_module("botocore")
+    config = {name: value for name, value in system.config_kwargs.items() if name not in _OF_AIOBOTOCORE}
+    given = {"aws_access_key_id": system.key, "aws_secret_access_key": system.secret, "aws_session_token": system.token}
+    given = {name: value for name, value in given.items() if value} | {
+        name: value for name, value in system.client_kwargs.items() if value
+    }
+    if system.endpoint_url:
+        given["endpoint_url"] = system.endpoint_url
+    anonymous = system.anon or config.pop("signature_version", None) is botocore.UNSIGNED
+    session = import_module("botocore.session").Session(**system.kwargs)
+    made = session.create_client(
+        "s3", config=import_module("botocore.config").Config(**config), **({"use_ssl": system.use_ssl} | given)
+    )
+    endpoint, virtual = made.meta.endpoint_url, (made.meta.config.s3 or {}).get("addressing_style") == "virtual"
+    if virtual:
+        split = urlsplit(endpoint)
+        endpoint = f"{split.scheme}://{urlsplit(url).netloc}.{split.netloc}"
+    options = {
+        "endpoint": endpoint,
+        "region": made.meta.region_name or "us-east-1",
+        "virtual_hosted_style_request": virtual,
+        "conditional_put": "etag",
+        "skip_signature": bool(anonymous),
+        "verify": given.get("verify", session.get_config_variable("ca_bundle")),
+    }
+    if not anonymous:
+        names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+        if all(given.get(name) for name in names[:2]):
+            session.set_credentials(*(given.get(name) for name in names))
+        options["credential_provider"] = _provider(session.get_credentials())
+    return options
+
+
+def _trust(verify: bool | str | None) -> dict[str, Any]:
+    """Return for obstore which certificates botocore would trust: a bundle of its own, any, or the system's."""
+    if verify is False:
+        return {"allow_invalid_certificates": True}
+    return {"root_certificate": Path(verify).read_bytes()} if isinstance(verify, str) else {}
+
+
+def _provider(credentials: Any) -> Callable[[], dict[str, Any]]:
+    """Return what obstore asks for credentials. Raises botocore's NoCredentialsError where there are none."""
+    if credentials is None:
+        raise import_module("botocore.exceptions").NoCredentialsError
+
+    def provide() -> dict[str, Any]:
+        frozen = credentials.get_frozen_credentials()
+        return {
+            "access_key_id": frozen.access_key,
+            "secret_access_key": frozen.secret_key,
+            "token": frozen.token,
+            "expires_at": datetime.now(UTC) + _CREDENTIALS_LIVE,
+        }
+
+    return provide
+
+
+#: Settings that only the asynchronous client knows.
+_OF_AIOBOTOCORE: Final = ("connector_args", "http_session_cls", "load_executor")

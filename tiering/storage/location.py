@@ -6,27 +6,30 @@ store because objects are so. What is written or removed below a local directory
 
 from __future__ import annotations
 
+import hashlib
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-import fsspec
-
-from tiering.errors import InputError, MachineError, StoreError, TieringError, UsageError, from_os_error
-from tiering.storage import local
-from tiering.storage.names import relative_name
+from tiering.errors import StoreError
+from tiering.secrets import without_secrets
+from tiering.storage import conditional, local
+from tiering.storage.bucket import file_system
+from tiering.storage.failures import remote_errors
+from tiering.storage.names import is_relative
 from tiering.storage.scratch import scratch_directory
+from tiering.storage.urls import joined, name_of, refuse_mistyped
 
 #: Parts of an upload. Ten thousand of them are the most an S3 object may have.
 _PART_BYTES: Final = 16 << 20
 _PIECE: Final = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Location:
     """A local path, or an fsspec URL such as s3://bucket/photos.lmdb.
 
@@ -39,24 +42,32 @@ class Location:
 
     @classmethod
     def of(cls, given: str | os.PathLike[str] | Location) -> Location:
-        """Take a path, a URL or a location; a local path becomes absolute, so that workers elsewhere find it."""
+        """Take a path, a URL or a location; a local path becomes absolute, so that workers elsewhere find it.
+
+        Raises UsageError for what looks like a URL and is none.
+        """
         if isinstance(given, Location):
             return given
         text = os.fspath(given)
         if text.startswith("file://"):
             text = text.removeprefix("file://")
+        refuse_mistyped(text)
         return cls(text.rstrip("/") if "://" in text else str(Path(text).absolute()))
 
     def __str__(self) -> str:
-        return self.url
+        """Return the path or URL for people, notes and messages: without what opens it."""
+        return without_secrets(self.url)
+
+    def __repr__(self) -> str:
+        return f"Location({str(self)!r})"
 
     def __truediv__(self, name: str) -> Location:
-        return Location(f"{self.url}/{name}", self.base or self.url)
+        return Location(joined(self.url, name), self.base or self.url)
 
     @property
     def name(self) -> str:
         """The last part of the path."""
-        return self.url.rsplit("/", 1)[-1]
+        return name_of(self.url)
 
     @property
     def local(self) -> Path | None:
@@ -84,14 +95,31 @@ class Location:
         with remote_errors(self.url):
             return int(self._remote.info(self.url)["size"])
 
-    def read(self) -> bytes:
-        """Return a whole file. Raises FileNotFoundError."""
+    def read(self, most: int | None = None) -> bytes:
+        """Return a whole file. Raises FileNotFoundError, and StoreError for one of more than `most` bytes."""
         if self.local:
             with os.fdopen(local.open_to_read(self.local), "rb") as file:
-                return file.read()
+                self._bounded(os.fstat(file.fileno()).st_size, most)
+                # Some files have no size, or another one than they tell.
+                data = file.read(-1 if most is None else most + 1)
+                self._bounded(len(data), most)
+                return data
+        if most is not None:
+            self._bounded(self.size(), most)
         with remote_errors(self.url):
-            data: bytes = self._remote.cat_file(self.url)
-        return data
+            fetched: bytes = self._remote.cat_file(self.url)
+        return fetched
+
+    def read_version(self) -> tuple[bytes, str]:
+        """Return a whole file and its version, for write_if. Raises FileNotFoundError.
+
+        The version is the server's own (ETag or generation); locally it is the SHA-256 of the contents.
+        """
+        if self.local:
+            data = self.read()
+            return data, hashlib.sha256(data).hexdigest()
+        with remote_errors(self.url):
+            return conditional.read_version(self.url)
 
     def ranges(self, files: list[Location], begins: list[int], ends: list[int]) -> list[bytes]:
         """Return byte ranges of remote files below this place, many requests at a time."""
@@ -105,10 +133,40 @@ class Location:
             file.write(data)
 
     def create(self, data: bytes) -> None:
-        """Write a whole local file that must be new. Raises FileExistsError where anything has its name."""
-        base, parts = self._below
-        with os.fdopen(local.open_to_write(base, parts, os.O_WRONLY | os.O_EXCL), "wb") as file:
+        """Write a whole file that must be new. Raises FileExistsError where anything has its name.
+
+        Behind a URL the server decides in one request; a server that cannot is refused (UsageError).
+        """
+        if self.local is None:
+            with remote_errors(self.url):
+                conditional.create(self.url, data)
+            return
+        with self.creating() as file:
             file.write(data)
+
+    def write_if(self, data: bytes, version: str, scratch: Location | None = None) -> None:
+        """Replace a file that is still of the version that read_version gave. Raises StoreError where it changed.
+
+        Behind a URL the server decides in one request; a server that cannot is refused (UsageError). Locally it is two
+        steps, and the lock of the store keeps other writers out between them.
+        """
+        if self.local is None:
+            with remote_errors(self.url):
+                conditional.write_if(self.url, data, version)
+            return
+        try:
+            same = self.read_version()[1] == version
+        except FileNotFoundError:
+            same = False
+        if not same:
+            raise conditional.changed(self.url)
+        self.write(data, scratch)
+
+    @contextmanager
+    def creating(self) -> Iterator[BinaryIO]:
+        """Write a local file that must be new piece by piece. Raises FileExistsError where anything has its name."""
+        with os.fdopen(local.open_to_write(*self._below, os.O_WRONLY | os.O_EXCL), "wb") as file:
+            yield file
 
     @contextmanager
     def writing(self, scratch: Location | None = None) -> Iterator[BinaryIO]:
@@ -195,10 +253,14 @@ class Location:
         return path
 
     def names(self) -> list[str]:
-        """Return the files below this directory, relative and sorted. For stores, whose files are few."""
+        """Return the files and links below this directory, relative and sorted. For stores, whose files are few."""
         if self.local:
             base = str(self.local)
-            found = [os.path.join(at, name) for at, _, names in os.walk(base) for name in names]  # noqa: PTH118
+            found = [
+                os.path.join(at, name)  # noqa: PTH118
+                for at, directories, names in os.walk(base)
+                for name in [*names, *(each for each in directories if os.path.islink(os.path.join(at, each)))]  # noqa: PTH114, PTH118
+            ]
             return sorted(os.path.relpath(path, base) for path in found)
         with remote_errors(self.url):
             remote = self._remote
@@ -215,49 +277,37 @@ class Location:
             if self._remote.exists(self.url):
                 self._remote.rm(self.url, recursive=True)
 
+    def remove_empty_directories(self) -> None:
+        """Remove the empty directories below a local one, and itself where nothing is left in it."""
+        if self.local:
+            for directory, _, _ in os.walk(self.local, topdown=False):
+                with suppress(OSError):  # what holds something stays
+                    os.rmdir(directory)  # noqa: PTH106
+
+    def _bounded(self, size: int, most: int | None) -> None:
+        if most is not None and size > most:
+            raise StoreError(
+                self.url,
+                expected=f"a file of at most {most:,} bytes",
+                found=f"{size:,}",
+                action="No file that tiering writes here is as large: get the store again from where it came.",
+            )
+
     @property
     def _below(self) -> tuple[Path, list[str]]:
         """The directory that is trusted, and the names below it that lead here. Raises StoreError for a bad name."""
         base = Path(self.base) if self.base else Path(self.url).parent
         name = self.url.removeprefix(self.base).lstrip("/") if self.base else Path(self.url).name
-        try:
-            return base, relative_name(name).split("/")
-        except ValueError as error:
-            raise StoreError(str(base), found=str(error), action="Nothing was written or removed there.") from error
+        # Keys of samples and what users name may hold any byte; names out of files were validated where they were read.
+        if not is_relative(os.fsencode(name)):
+            found = f"expected a relative path without .., found {name[:100]!r}"
+            raise StoreError(str(base), found=found, action="Nothing was written or removed there.")
+        return base, name.split("/")
 
     @property
     def _remote(self) -> Any:
         with remote_errors(self.url):
-            return fsspec.core.url_to_fs(self.url, use_listings_cache=False)[0]
-
-
-@contextmanager
-def remote_errors(url: str) -> Iterator[None]:
-    """Turn what a file system behind a URL raises into errors that say what to do; FileNotFoundError passes."""
-    try:
-        yield
-    except (TieringError, FileNotFoundError):
-        raise
-    except ImportError as error:
-        scheme = url.split("://", 1)[0]
-        extra = "pip install 'tiering[s3]'" if scheme in ("s3", "s3a") else f"Install what fsspec needs for {scheme}."
-        raise UsageError(url, expected=f"a driver for {scheme}://", found=str(error), action=extra) from error
-    except ValueError as error:
-        if "Protocol not known" not in str(error):
-            raise
-        raise UsageError(url, expected="a URL scheme that fsspec knows", found=str(error)) from error
-    except OSError as error:
-        failure = from_os_error(error)
-        kind = InputError if isinstance(failure, InputError) else MachineError
-        raise kind(url, found=failure.found, action=failure.action or _CHECK) from error
-    except Exception as error:
-        # Drivers raise their own kinds (botocore, aiohttp, google.api_core); none of them is ours to import.
-        if type(error).__module__.split(".")[0] in ("builtins", "tiering"):
-            raise
-        raise MachineError(url, found=f"{type(error).__name__}: {error}", action=_CHECK) from error
-
-
-_CHECK: Final = "Check the address, the endpoint (AWS_ENDPOINT_URL for s3) and the credentials."
+            return file_system(self.url)[0]
 
 
 def sync(path: Path) -> None:

@@ -30,11 +30,6 @@ _COMMIT_SAMPLES: Final = 1000
 _EDGE: Final = 64
 
 
-def shard_name(number: int) -> str:
-    """Return the name of a shard's file within the store."""
-    return f"shard-{number:05d}.mdb"
-
-
 def key_of(sample: int) -> bytes:
     """Return the LMDB key of a sample: its number in the shard, eight bytes big-endian, so that keys sort."""
     return sample.to_bytes(8, "big")
@@ -104,9 +99,11 @@ def check_shard(path: Path, name: str, crcs: npt.NDArray[np.uint32]) -> list[str
 def _fill(env: Any, images: Iterable[bytes]) -> None:
     txn, held, puts = env.begin(write=True), 0, 0
     try:
-        for number, image in enumerate(images):
+        number = 0
+        for image in images:
             txn.put(key_of(number), image, append=True)
-            held, puts = held + len(image), puts + 1
+            held, puts, number = held + len(image), puts + 1, number + 1
+            del image  # One may have a GiB: it is gone before the next is read.
             if held >= _COMMIT_BYTES or puts >= _COMMIT_SAMPLES:
                 txn.commit()
                 txn, held, puts = env.begin(write=True), 0, 0

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import google_crc32c
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tiering.dataset.pixels import PixelShape, ResizeMode
-from tiering.errors import StoreError
+from tiering.errors import StoreError, command
+from tiering.storage.json_text import parse_json
 from tiering.storage.location import Location
+from tiering.storage.names import PublicUrl, RelativeName
+from tiering.store.attempts import attempts
+from tiering.store.consistency import contradictions
 
 MANIFEST: Final = "manifest.json"
 FORMAT_VERSION: Final = 2
 
+#: Bytes of manifest.json at most: a million labels, or two hundred thousand shards.
+LARGEST: Final = 64 << 20
+
 Kind = Literal["lmdb", "zarr"]
+
+#: Sums of such numbers fit into 64 bits, and doubles hold them exactly.
+Count = Annotated[int, Field(ge=0, le=1 << 53)]
+Crc = Annotated[int, Field(ge=0, lt=1 << 32)]
+Side = Annotated[int, Field(ge=1, le=65_535)]
 
 
 class _Frozen(BaseModel):
@@ -25,17 +37,17 @@ class _Frozen(BaseModel):
 class Shard(_Frozen):
     """One file of packed samples."""
 
-    name: str = Field(description="path relative to the store, POSIX")
-    samples: int = Field(ge=0)
-    bytes: int = Field(description="size of the file", ge=0)
-    crc32c: int = Field(description="CRC-32C of the file")
+    name: RelativeName = Field(description="path relative to the store, POSIX: see tiering.store.layout")
+    samples: Count
+    bytes: Count = Field(description="size of the file")
+    crc32c: Crc = Field(description="CRC-32C of the file")
 
 
 class Pixels(_Frozen):
     """The one shape of a store of decoded images, and how images were brought to it."""
 
-    height: int = Field(ge=1)
-    width: int = Field(ge=1)
+    height: Side
+    width: Side
     channels: Literal[1, 3]
     resize: ResizeMode | None = Field(default=None, description="None: the images had that shape")
 
@@ -49,16 +61,16 @@ class Settings(_Frozen):
     """How a store is packed; equal settings over an equal source give an equal store."""
 
     seed: int = Field(default=0, description="seed of the packed order")
-    shard_bytes: int = Field(description="upper bound of the samples' bytes in one shard", ge=1)
+    shard_bytes: Count = Field(description="upper bound of the samples' bytes in one shard", ge=1)
     codec: str = Field(default="none", description="codec of the Zarr chunks")
-    chunk_bytes: int = Field(default=0, description="bytes of one Zarr chunk; 0 for LMDB", ge=0)
+    chunk_bytes: Count = Field(default=0, description="bytes of one Zarr chunk; 0 for LMDB")
     pixels: Pixels | None = Field(default=None, description="None: the store holds the original files")
 
 
 class Source(_Frozen):
     """What a store was packed from."""
 
-    url: str
+    url: PublicUrl
     fingerprint: str = Field(description="SHA-256 over every key and size, in order of the listing")
 
 
@@ -67,20 +79,20 @@ class Manifest(_Frozen):
 
     format: Literal["tiering"] = "tiering"
     format_version: Literal[2] = 2
-    generation: int = Field(default=1, description="1, and one more with every append", ge=1)
+    generation: int = Field(default=1, description="1, and one more with every append", ge=1, le=10**9)
     kind: Literal["folder", "lmdb", "zarr"]
-    samples: int = Field(ge=0)
-    image_bytes: int = Field(description="sum of the samples' sizes", ge=0)
+    samples: Count
+    image_bytes: Count = Field(description="sum of the samples' sizes")
     layout: str
     labels: list[str]
     splits: list[str] = []
-    left_out: int = Field(default=0, description="images that could not be packed: see bad-files.tsv")
+    left_out: Count = Field(default=0, description="images that could not be packed: see bad-files.tsv")
     settings: Settings | None = None
     source: Source
     shards: list[Shard] = []
-    index: str = Field(default="index", description="directory of the index of this generation")
-    columns: dict[str, int] = Field(default={}, description="CRC-32C of each column of the index")
-    documents: dict[str, int] = Field(default={}, description="CRC-32C of every other file of the store")
+    index: RelativeName = Field(default="index", description="directory of the index of this generation")
+    columns: dict[RelativeName, Crc] = Field(default={}, description="CRC-32C of each column of the index")
+    documents: dict[RelativeName, Crc] = Field(default={}, description="CRC-32C of every other file of the store")
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
@@ -90,10 +102,13 @@ def encode_manifest(manifest: Manifest) -> bytes:
 
 
 def read_manifest(store: Location) -> Manifest:
-    """Read a store's manifest.json. Raises StoreError for an unfinished, newer or damaged store."""
+    """Read a store's manifest.json. Raises StoreError for an unfinished, newer or damaged store.
+
+    Names, counts and sizes in what is returned agree with one another; whether files are so is seen when they are read.
+    """
     place = store / MANIFEST
     try:
-        text = place.read()
+        text = _read_sound(place)
     except FileNotFoundError:
         raise StoreError(
             str(store),
@@ -102,28 +117,58 @@ def read_manifest(store: Location) -> Manifest:
             action="The conversion did not finish: run the same command again (tiering convert DATASET STORE).",
         ) from None
     try:
-        content = json.loads(text)
+        content = parse_json(text)
     except ValueError as error:
         raise _damaged(place, str(error)) from error
     if not isinstance(content, dict):
         raise _damaged(place, "no JSON object")
     version = content.get("format_version")
-    if version != FORMAT_VERSION:
+    if version != FORMAT_VERSION or not isinstance(version, int):
         newer = isinstance(version, int) and version > FORMAT_VERSION
         raise StoreError(
             str(place),
             expected=f"format version {FORMAT_VERSION}",
-            found=f"format version {version!r}",
-            action="It needs a newer tiering." if newer else "Convert the dataset again.",
+            found=f"format version {version!r}"[:100],
+            action="It needs a newer tiering."
+            if newer
+            else f"Convert the dataset again: {command('tiering', 'convert', 'DATASET', store, '--overwrite')}",
         )
     crc = content.pop("crc32c", None)
     if crc != _crc(content):
         raise _damaged(place, "another one")
     try:
-        return Manifest.model_validate(content)
+        manifest = Manifest.model_validate(content, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
-        raise _damaged(place, f"{'.'.join(str(part) for part in first['loc'])}: {first['msg'].lower()}") from error
+        where = ".".join(str(part)[:100] for part in first["loc"])
+        raise _damaged(place, f"{where}: {first['msg'].lower()}") from error
+    wrong = next(contradictions(manifest), None)
+    if wrong is not None:
+        raise StoreError(
+            str(place),
+            expected="a manifest whose parts agree",
+            found=wrong,
+            action="No store of tiering has such a manifest: get the store again from where it came.",
+        )
+    return manifest
+
+
+def _read_sound(place: Location) -> bytes:
+    """Read a manifest; a remote one that came without its CRC-32C is fetched again, a few times."""
+    text = b""
+    for last in attempts(place):
+        text = place.read(most=LARGEST)
+        if last or _is_sound(text):
+            break
+    return text
+
+
+def _is_sound(text: bytes) -> bool:
+    try:
+        content = parse_json(text)
+    except ValueError:
+        return False
+    return isinstance(content, dict) and content.pop("crc32c", None) == _crc(content)
 
 
 def _crc(content: dict[str, Any]) -> int:

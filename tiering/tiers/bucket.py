@@ -18,7 +18,7 @@ import numpy as np
 from tiering.errors import MachineError
 from tiering.signals import put_off
 from tiering.storage.bucket import open_bucket
-from tiering.storage.location import remote_errors
+from tiering.storage.failures import remote_errors
 from tiering.tiers.catalog import ReadPoint
 
 OBJECT: Final = 8 << 20
@@ -74,8 +74,10 @@ def measure_bucket(url: str, seconds: float, size: int, say: Callable[[str], Non
     Raises UsageError for a URL that obstore does not open, and MachineError where it is missing, or the server cannot
     be asked or does not let objects be written, read and deleted: that is tried with one small object first.
     """
-    obstore, store, base = open_bucket(url, "to measure what lies behind a URL", _REQUEST_SECONDS)
-    below = url.removeprefix(base.rstrip("/")).strip("/")
+    with remote_errors(url):
+        bucket = open_bucket(url, "to measure what lies behind a URL", _REQUEST_SECONDS)
+    obstore, store = bucket.module, bucket.store
+    below = url.removeprefix(bucket.base.rstrip("/")).strip("/")
     prefix = "/".join(part for part in (below, f"tiering-probe-{uuid.uuid4().hex}") if part)
     first = f"{prefix}/first"
     with remote_errors(url):

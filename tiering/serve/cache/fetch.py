@@ -13,8 +13,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from tiering.errors import MachineError
-from tiering.storage.bucket import open_bucket
+from tiering.errors import MachineError, StoreError
+from tiering.storage.bucket import file_system, open_bucket
+from tiering.storage.urls import WEB
 
 T = TypeVar("T")
 
@@ -81,8 +82,9 @@ class Fetcher:
     async def get(self, span: Span, sound: Callable[[memoryview], bool]) -> memoryview:
         """Read one range, and again until it is sound. Within a coroutine.
 
-        sound: tells whether bytes are what they should be. Raises MachineError when the origin does not answer in
-        time, or with other bytes each time; FileNotFoundError at once.
+        sound: tells whether bytes are what they should be, and as many. Raises MachineError when the origin does not
+        answer in time, StoreError when it does with other bytes each time (a local one is asked once);
+        FileNotFoundError at once.
         """
         began, pause, tried, damaged = time.monotonic(), _FIRST_PAUSE, 0, 0
         while True:
@@ -90,7 +92,7 @@ class Fetcher:
             try:
                 async with self._turn:
                     data = await self._hedged(span)
-                if len(data) == span[2] - span[1] and sound(data):
+                if sound(data):
                     return data
                 why = f"{len(data):,} bytes" if len(data) != span[2] - span[1] else "damaged bytes"
                 damaged += 1
@@ -98,8 +100,9 @@ class Fetcher:
                 raise
             except Exception as error:  # noqa: BLE001 - drivers have kinds of their own; told below if it stays so
                 why = f"{type(error).__name__}: {error}".split("\n")[0][:300]
-            if time.monotonic() - began > PATIENCE or damaged > _TIMES_DAMAGED:
-                raise MachineError(
+            wrong = damaged > (_TIMES_DAMAGED if self._remote else 0)
+            if wrong or time.monotonic() - began > PATIENCE:
+                raise (StoreError if wrong else MachineError)(
                     span[0], expected=f"bytes {span[1]:,} to {span[2]:,}", found=f"{why}, {tried} times",
                     action="Check the origin (tiering verify), and the way to it.",
                 )  # fmt: skip
@@ -222,10 +225,21 @@ def _asker(
             return await loop.run_in_executor(pool, _pread, span)
 
         return local
-    obstore, store, base = open_bucket(url, "to cache what lies behind a URL", _REQUEST_SECONDS)
+    if url.startswith(WEB):
+        # What opens a web address stands in it, where obstore would take it for a part of the name.
+        system, _ = file_system(url)
+
+        async def web(span: Span) -> bytes:
+            found: bytes = await loop.run_in_executor(
+                pool, lambda: system.cat_file(span[0], start=span[1], end=span[2])
+            )
+            return found
+
+        return web
+    bucket = open_bucket(url, "to cache what lies behind a URL", _REQUEST_SECONDS)
 
     async def remote(span: Span) -> memoryview:
-        found = await obstore.get_range_async(store, span[0].removeprefix(base), start=span[1], end=span[2])
+        found = await bucket.module.get_range_async(bucket.store, bucket.key(span[0]), start=span[1], end=span[2])
         return memoryview(found)
 
     return remote

@@ -1,0 +1,208 @@
+"""Commit: a finished store takes its name, and nothing that somebody else put there is lost.
+
+The order is finish, sync, rename, clean. A conversion killed before the rename leaves a finished NAME.partial, which
+the next run recognises and renames; one killed after it leaves a finished store with notes, which the next run removes.
+
+The rename replaces nothing. To overwrite, the new store and the old one swap names in one step; what then lies at
+NAME.partial must be the store that stood at the output when the conversion began, or the two are swapped back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import google_crc32c
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tiering.errors import UsageError
+from tiering.storage.location import Location, sync
+from tiering.storage.lock import locked
+from tiering.store.manifest import MANIFEST, read_manifest
+from tiering.store.parts import RECORD, WORK, foreign_files
+from tiering.system.renames import UNSUPPORTED, exchange, rename_new
+
+_REPLACED = "replaced.json"
+_SHOWN = 5
+
+
+class Standing(BaseModel):
+    """The store that stood at the output when a conversion began: its directory and the CRC-32C of its manifest."""
+
+    model_config = ConfigDict(frozen=True)
+
+    device: int
+    inode: int
+    manifest: int
+
+    @classmethod
+    def at(cls, store: Location) -> Standing | None:
+        """Return what stands at a local path, None where there is no finished store."""
+        try:
+            found = os.lstat(store.url)
+            return cls(device=found.st_dev, inode=found.st_ino, manifest=google_crc32c.value((store / MANIFEST).read()))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+
+def partial_of(output: Location) -> Location:
+    """Return where the store of an output is built: beside it, or in its place behind a URL."""
+    return Location(output.url + ".partial") if output.local else output
+
+
+def check_output(output: Location, *, overwrite: bool) -> Standing | None:
+    """Make sure that a new store may take a name.
+
+    Returns the store that it will replace, None where the name is free.
+    Raises UsageError where something is there that would be lost.
+    """
+    if not output.local:
+        if (output / MANIFEST).exists() or (output.exists() and not (output / WORK).exists()):
+            raise UsageError(
+                str(output), expected="a free place for the store", found="something there",
+                action="Choose another URL.",
+            )  # fmt: skip
+        return None
+    _restore(output)
+    if not output.exists():
+        return None
+    if not overwrite:
+        raise UsageError(
+            str(output), expected="a free place for the store", found="something there",
+            action="Replace it: --overwrite",
+        )  # fmt: skip
+    standing = None if output.local.is_symlink() else Standing.at(output)
+    if standing is None:
+        raise UsageError(
+            str(output), expected="a tiering store to replace", found="something else", action="Choose another place."
+        )
+    foreign = list(foreign_files(output.names(), read_manifest(output)))
+    if foreign:
+        raise UsageError(
+            str(output), expected="nothing but the store that is to be replaced",
+            found=f"{len(foreign):,} files of somebody else ({', '.join(foreign[:_SHOWN])})",
+            action="Move them elsewhere first.",
+        )  # fmt: skip
+    return standing
+
+
+def was_not_cleaned(output: Location) -> bool:
+    """Return whether a conversion gave a finished store its name and was killed before it removed its notes."""
+    if not (output / WORK / RECORD).exists() or not (output / MANIFEST).exists():
+        return False
+    try:
+        record = json.loads((output / WORK / RECORD).read())
+        return bool(record["generation"] == 1 and read_manifest(output).generation == 1)
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def put_in_place(partial: Location, output: Location, standing: Standing | None) -> None:
+    """Give a finished store its name. Raises UsageError, and keeps both, where something else has the name now."""
+    if partial.local is None or output.local is None:
+        return
+    if standing is None:
+        try:
+            _rename(partial.local, output.local)
+        except FileExistsError:
+            raise _appeared(partial, output, "something that was not there when the conversion began") from None
+    else:
+        _swap(partial, output, standing)
+    sync(output.local.parent)
+
+
+def clean(output: Location) -> None:
+    """Remove what a conversion kept beside its finished store: the store that it replaced, and its notes."""
+    work = output / WORK
+    if output.local:
+        with suppress(FileNotFoundError, ValidationError):
+            replaced = Standing.model_validate_json((work / _REPLACED).read())
+            old = partial_of(output)
+            if Standing.at(old) == replaced:
+                remove_store(old)
+            elif not (old / MANIFEST).exists():
+                old.remove_empty_directories()  # all that a run leaves that was killed after the manifest went
+        # The record goes last: by it the next run knows that there is something to clean.
+        for name in work.names():
+            if name != RECORD:
+                (work / name).remove()
+        (work / RECORD).remove()
+        work.remove_empty_directories()
+        return
+    work.remove()
+
+
+def remove_store(store: Location) -> None:
+    """Remove a local store file by file, its manifest last, and nothing that is not its own.
+
+    Raises UsageError where files of somebody else are left.
+    """
+    manifest = read_manifest(store)
+    foreign = set(foreign_files(store.names(), manifest))
+    for name in store.names():
+        if name not in foreign and name != MANIFEST:
+            (store / name).remove()
+    if foreign:
+        raise UsageError(
+            str(store), expected="nothing but the replaced store", found=f"also {', '.join(sorted(foreign)[:_SHOWN])}",
+            action="The new store is in its place. Move these files elsewhere, and give the same command again.",
+        )  # fmt: skip
+    store.remove_empty_directories()
+    (store / MANIFEST).remove()
+    store.remove_empty_directories()
+
+
+def _rename(partial: Path, output: Path) -> None:
+    try:
+        rename_new(partial, output)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+        # Network file systems often know no RENAME_NOREPLACE. Making the directory is owning the name, and a rename
+        # replaces a directory only as long as it is empty: nothing but our own can be lost.
+        output.mkdir()
+        partial.rename(output)
+
+
+def _swap(partial: Location, output: Location, standing: Standing) -> None:
+    """Swap a finished store with the one that it replaces, and make sure that this is what was replaced."""
+    assert partial.local and output.local  # noqa: S101, PT018 - for the type checker
+    if Standing.at(output) != standing:
+        raise _appeared(partial, output, "another store than when the conversion began")
+    (output / WORK).make_directory()
+    with locked(output / WORK):  # Nobody appends to a store that is about to go.
+        (partial / WORK / _REPLACED).write(standing.model_dump_json().encode())
+        try:
+            exchange(partial.local, output.local)
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
+            raise UsageError(
+                str(output), expected="a file system that can swap two directories", found="one that cannot",
+                action=f"{partial} is finished. Remove the old store, and give the same command again.",
+            ) from error  # fmt: skip
+        if Standing.at(partial) != standing:
+            exchange(partial.local, output.local)
+            raise _appeared(partial, output, "another store than when the conversion began")
+
+
+def _appeared(partial: Location, output: Location, found: str) -> UsageError:
+    return UsageError(
+        str(output), expected="a free place for the store", found=found,
+        action=f"The finished store is kept in {partial}. Move away what is there, and give the same command again:"
+        " nothing is packed twice.",
+    )  # fmt: skip
+
+
+def _restore(output: Location) -> None:
+    """Give a store its name back that version 0.1.0 set aside as NAME.replaced-PID and was killed."""
+    assert output.local is not None  # noqa: S101 - for the type checker
+    if output.exists():
+        return
+    for aside in output.local.parent.glob(f"{output.local.name}.replaced-[0-9]*"):
+        if (aside / MANIFEST).is_file():
+            with suppress(FileExistsError):
+                rename_new(aside, output.local)
+            return

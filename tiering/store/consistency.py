@@ -1,0 +1,107 @@
+"""What a manifest says, held against itself: names, counts and sizes that cannot belong to one store.
+
+Whoever can write a manifest can compute its CRC-32C too. So what it says is believed only as far as its parts agree,
+and, when files are opened, as far as they are as long as it says. It costs a few microseconds a shard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from tiering.errors import UsageError
+from tiering.store.codecs import parse_codec
+from tiering.store.index import COLUMNS
+from tiering.store.layout import index_name, is_document, shard_name
+
+if TYPE_CHECKING:
+    from tiering.store.manifest import Manifest, Settings, Shard
+
+#: Bytes of a Zarr shard's table of chunks, one entry of it, and of the CRC-32C behind it (zarr.py).
+_ENTRY_BYTES: Final = 16
+_TABLE_CRC_BYTES: Final = 4
+
+#: No chunk of encoded images is longer (zarr.py), and none of pixels, unless it is a single sample.
+_LONGEST_CHUNK: Final = 1 << 18
+
+#: What the codecs can encode.
+_LONGEST_SAMPLE: Final = 1_900 << 20
+
+#: Bytes of the array over all shards: places in it, and sums of two of them, are int64.
+_LONGEST_ARRAY: Final = 1 << 62
+
+#: Numbers of splits are int8, those of labels int32.
+_MOST_SPLITS: Final = 127
+_MOST_LABELS: Final = (1 << 31) - 1
+
+
+def contradictions(manifest: Manifest) -> Iterator[str]:
+    """Yield what is impossible in the manifest of a packed store: where, and what was expected and found."""
+    settings = manifest.settings
+    if manifest.kind == "folder" or settings is None:
+        yield f"kind: lmdb or zarr, with settings, found {manifest.kind} {'with' if settings else 'without'}"
+        return
+    if manifest.index != (expected := index_name(manifest.generation)):
+        yield f"index: {expected} in generation {manifest.generation}, found {manifest.index!r}"
+    if manifest.columns.keys() != COLUMNS.keys():
+        yield f"columns: {', '.join(COLUMNS)}, found {', '.join(manifest.columns) or 'none'}"
+    for name in manifest.documents:
+        if not is_document(name, manifest.generation):
+            yield f"documents: no file of a store is called {name!r}"
+    if len(manifest.labels) > _MOST_LABELS or len(manifest.splits) > _MOST_SPLITS:
+        yield f"splits: at most {_MOST_SPLITS}, found {len(manifest.splits):,}"
+    for number, shard in enumerate(manifest.shards):
+        expected = shard_name(manifest.kind, number, pixels=settings.pixels is not None)
+        if shard.name != expected:
+            yield f"shards.{number}.name: {expected}, found {shard.name!r}"
+            return
+        yield from (f"shards.{number}.{said}" for said in _of_shard(shard, settings))
+    yield from _counts(manifest, settings)
+    yield from _lmdb(settings) if manifest.kind == "lmdb" else _zarr(settings, len(manifest.shards))
+
+
+def _of_shard(shard: Shard, settings: Settings) -> Iterator[str]:
+    if not settings.chunk_bytes:
+        if shard.samples > shard.bytes:
+            yield f"samples: at most one a byte of {shard.bytes:,}, found {shard.samples:,}"
+        return
+    sample = settings.pixels.shape.nbytes if settings.pixels else 1
+    if shard.samples * sample > settings.shard_bytes:
+        yield f"samples: those of {settings.shard_bytes:,} bytes, found {shard.samples:,}"
+    table = settings.shard_bytes // settings.chunk_bytes * _ENTRY_BYTES + _TABLE_CRC_BYTES
+    most = settings.shard_bytes + table if settings.codec == "none" else shard.bytes
+    if not table <= shard.bytes <= most:
+        yield f"bytes: room for a table of {table:,}, and at most {most:,}, found {shard.bytes:,}"
+
+
+def _counts(manifest: Manifest, settings: Settings) -> Iterator[str]:
+    samples = sum(shard.samples for shard in manifest.shards)
+    if samples != manifest.samples:
+        yield f"samples: {samples:,} in its shards, found {manifest.samples:,}"
+    room = sum(shard.bytes for shard in manifest.shards)
+    if manifest.kind == "zarr":
+        room = len(manifest.shards) * settings.shard_bytes
+    if not manifest.samples <= manifest.image_bytes <= room:
+        yield f"image_bytes: from {manifest.samples:,} to {room:,}, found {manifest.image_bytes:,}"
+    if settings.pixels and manifest.image_bytes != (size := manifest.samples * settings.pixels.shape.nbytes):
+        yield f"image_bytes: {size:,} of pixels, found {manifest.image_bytes:,}"
+
+
+def _lmdb(settings: Settings) -> Iterator[str]:
+    if settings.codec != "none" or settings.chunk_bytes or settings.pixels:
+        yield "settings: an LMDB store with a codec, chunks or pixels"
+
+
+def _zarr(settings: Settings, shards: int) -> Iterator[str]:
+    try:
+        if parse_codec(settings.codec).name != settings.codec:
+            yield f"settings.codec: {parse_codec(settings.codec).name}, found {settings.codec!r}"
+    except UsageError as error:
+        yield f"settings.codec: {error.expected}, found {error.found}"
+    sample = settings.pixels.shape.nbytes if settings.pixels else 1
+    longest = max(_LONGEST_CHUNK, sample)
+    chunk = settings.chunk_bytes
+    if not sample <= chunk <= longest or chunk % sample or sample > _LONGEST_SAMPLE:
+        yield f"settings.chunk_bytes: from {sample:,} to {longest:,}, whole samples of pixels, found {chunk:,}"
+    elif settings.shard_bytes % chunk or shards * settings.shard_bytes > _LONGEST_ARRAY:
+        yield f"settings.shard_bytes: a multiple of {chunk:,}, found {settings.shard_bytes:,}"

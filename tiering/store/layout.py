@@ -1,0 +1,48 @@
+"""What the files of a store are called.
+
+Every name is a function of the kind of store and of a number. So a name that comes out of a manifest or a receipt is
+compared with what it has to be, and leads nowhere else.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal
+
+from tiering.store.index import COLUMNS
+
+#: Images that could not be packed, and why.
+BAD_FILES: Final = "bad-files.tsv"
+
+_DOCUMENT: Final = re.compile(
+    rf"(?:(?P<index>index(?:-(?P<generation>[1-9][0-9]{{0,17}}))?)(?:/(?:{'|'.join(COLUMNS)}))?/)?zarr\.json"
+)
+_ARRAYS: Final = ("data/zarr.json", "images/zarr.json")
+
+
+def shard_name(kind: Literal["lmdb", "zarr"], number: int, *, pixels: bool = False) -> str:
+    """Return the name of a shard's file within a store. number: from 0 on; pixels: the samples are decoded images."""
+    if kind == "lmdb":
+        return f"shard-{number:05d}.mdb"
+    return f"images/c/{number}/0/0/0" if pixels else f"data/c/{number}"
+
+
+def shard_names(number: int) -> tuple[str, str, str]:
+    """Return all names that a shard of a number can have: in an LMDB store, in a Zarr store, and as pixels."""
+    return shard_name("lmdb", number), shard_name("zarr", number), shard_name("zarr", number, pixels=True)
+
+
+def index_name(generation: int) -> str:
+    """Return the name of the directory that holds the index of a generation, from 1 on."""
+    return "index" if generation == 1 else f"index-{generation}"
+
+
+def is_document(name: str, generation: int) -> bool:
+    """Return whether a file of that name can describe a store of a generation, or of one before it, to readers."""
+    if name == BAD_FILES or name in _ARRAYS:
+        return True
+    found = _DOCUMENT.fullmatch(name)
+    if found is None or found["index"] is None:
+        return found is not None
+    of = int(found["generation"] or 1)
+    return of <= generation and found["index"] == index_name(of)
