@@ -27,7 +27,7 @@ from tiering.convert.export_names import LABELS, TOLD, check_names, clash, find_
 from tiering.convert.listing import blocks
 from tiering.convert.progress import Progress, no_progress
 from tiering.dataset.pixels import encode_png
-from tiering.errors import StoreError, UsageError, from_os_error
+from tiering.errors import StoreError, UsageError, command, from_os_error
 from tiering.storage.location import Location, sync
 from tiering.store.base import Store, shape_of
 from tiering.store.manifest import encode_manifest
@@ -226,7 +226,7 @@ def _files(store: Store, root: Location) -> Iterator[tuple[str, str, str, int]]:
             if len(index.crc32c) and google_crc32c.value(data) != index.crc32c[row]:
                 raise StoreError(
                     str(store.place), expected=f"the CRC-32C of {os.fsdecode(key)!r}", found="other bytes",
-                    action=f"See what is damaged: tiering verify {store.place}",
+                    action=f"See what is damaged: {command('tiering', 'verify', store.place)}",
                 )  # fmt: skip
             name = name_of(key, pixels=pixels)
             if pixels:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import google_crc32c
 import numpy as np
 
-from tiering.errors import StoreError
+from tiering.errors import StoreError, command
 from tiering.storage.location import Location
 from tiering.store.attempts import TIMES, attempts
 from tiering.store.base import Images, IndexArray, Store
@@ -59,6 +59,6 @@ def _named(store: Store, sample: int, found: int) -> StoreError:
         f"{store.place}/{shard.name}",
         expected=f"sample {sample:,} ({key}), {size:,} bytes, with the CRC-32C of the index",
         found=f"{'other bytes' if found == size else f'{found:,} bytes'}, {TIMES} times",
-        action=f"See what is damaged: tiering verify {store.place}",
+        action=f"See what is damaged: {command('tiering', 'verify', store.place)}",
     )
     return explain(store.place, store.manifest, error)

@@ -11,7 +11,7 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
-from tiering.errors import StoreError, TieringError
+from tiering.errors import StoreError, TieringError, command
 from tiering.storage.location import Location
 from tiering.store.attempts import attempts
 from tiering.store.base import (
@@ -174,7 +174,7 @@ class ChunkedStore:
             f"{self.place}/{self.manifest.shards[shard].name}",
             expected=f"chunk {within} to decode into {self._settings.chunk_bytes:,} bytes",
             found=found.lower(),
-            action=f"See which shards are damaged: tiering verify {self.place}",
+            action=f"See which shards are damaged: {command('tiering', 'verify', self.place)}",
         )
 
     def _table(self, shard: int) -> npt.NDArray[np.int64]:
