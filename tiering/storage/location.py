@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Final
 from tiering.errors import StoreError
 from tiering.storage import conditional, local
 from tiering.storage.bucket import file_system
-from tiering.storage.failures import remote_errors
+from tiering.storage.failures import asked, remote_errors
 from tiering.storage.names import relative_name
 
 #: Parts of an upload. Ten thousand of them are the most an S3 object may have.
@@ -68,22 +68,19 @@ class Location:
         """Tell whether a file or directory is there."""
         if self.local:
             return os.path.lexists(self.local)
-        with remote_errors(self.url):
-            return bool(self._remote.exists(self.url))
+        return bool(asked(self.url, lambda: self._remote.exists(self.url)))
 
     def is_directory(self) -> bool:
         """Tell whether a directory is there, or files below such a prefix."""
         if self.local:
             return self.local.is_dir()
-        with remote_errors(self.url):
-            return bool(self._remote.isdir(self.url))
+        return bool(asked(self.url, lambda: self._remote.isdir(self.url)))
 
     def size(self) -> int:
         """Return the bytes of a file. Raises FileNotFoundError."""
         if self.local:
             return self.local.stat().st_size
-        with remote_errors(self.url):
-            return int(self._remote.info(self.url)["size"])
+        return int(asked(self.url, lambda: self._remote.info(self.url)["size"]))
 
     def read(self, most: int | None = None) -> bytes:
         """Return a whole file. Raises FileNotFoundError, and StoreError for one of more than `most` bytes."""
@@ -96,8 +93,7 @@ class Location:
                 return data
         if most is not None:
             self._bounded(self.size(), most)
-        with remote_errors(self.url):
-            fetched: bytes = self._remote.cat_file(self.url)
+        fetched: bytes = asked(self.url, lambda: self._remote.cat_file(self.url))
         return fetched
 
     def read_version(self) -> tuple[bytes, str]:
@@ -108,13 +104,12 @@ class Location:
         if self.local:
             data = self.read()
             return data, hashlib.sha256(data).hexdigest()
-        with remote_errors(self.url):
-            return conditional.read_version(self.url)
+        return asked(self.url, lambda: conditional.read_version(self.url))
 
     def ranges(self, files: list[Location], begins: list[int], ends: list[int]) -> list[bytes]:
         """Return byte ranges of remote files below this place, many requests at a time."""
-        with remote_errors(self.url):
-            found: list[bytes] = self._remote.cat_ranges([file.url for file in files], begins, ends, on_error="raise")
+        urls = [file.url for file in files]
+        found: list[bytes] = asked(self.url, lambda: self._remote.cat_ranges(urls, begins, ends, on_error="raise"))
         return found
 
     def write(self, data: bytes, scratch: Location | None = None) -> None:
@@ -233,8 +228,7 @@ class Location:
         """Return a local path to a file's contents: its own, or `path` after downloading to it."""
         if self.local:
             return self.local
-        with remote_errors(self.url):
-            self._remote.get_file(self.url, str(path))
+        asked(self.url, lambda: self._remote.get_file(self.url, str(path)))
         return path
 
     def names(self) -> list[str]:
@@ -248,9 +242,9 @@ class Location:
             ]
             return sorted(os.path.relpath(path, base) for path in found)
         with remote_errors(self.url):
-            remote = self._remote
-            root = remote._strip_protocol(self.url)  # noqa: SLF001 - fsspec's own way to compare paths
-            return sorted(str(path).removeprefix(root).lstrip("/") for path in remote.find(root))
+            root = self._remote._strip_protocol(self.url)  # noqa: SLF001 - fsspec's own way to compare paths
+        found = asked(self.url, lambda: self._remote.find(root))
+        return sorted(str(path).removeprefix(root).lstrip("/") for path in found)
 
     def remove(self) -> None:
         """Remove a file or a directory with all it holds; nothing there is fine."""

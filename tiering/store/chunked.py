@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.errors import StoreError, TieringError
+from tiering.storage.attempts import attempts
 from tiering.storage.location import Location
-from tiering.store.attempts import attempts
 from tiering.store.base import (
     Buffer,
     ByteRanges,
@@ -82,8 +82,9 @@ class ChunkedStore:
         Raises StoreError for a damaged index or chunk, a shard that is not the one that was there at opening, or a
         sample that comes damaged over the network.
         """
-        images = self._read(indices, out)
-        return images if self._generation else checked(self, indices, images, self._read_anew)
+        if self._generation:
+            return self._read(indices, out)
+        return checked(self, indices, lambda: self._read(indices, out), self._read_anew)
 
     def _read_anew(self, indices: IndexArray) -> Images:
         """Read samples whose chunks, as they came, decode into other bytes than were packed."""

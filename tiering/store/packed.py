@@ -75,8 +75,9 @@ class PackedStore:
 
         Raises StoreError for a shard that is not the one that was there at opening, or comes damaged over the network.
         """
-        images = self._read(indices, out)
-        return images if self._generation else checked(self, indices, images, self._read)
+        if self._generation:
+            return self._read(indices, out)
+        return checked(self, indices, lambda: self._read(indices, out), self._read)
 
     def _read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
         ranges = self.byte_ranges(indices)
