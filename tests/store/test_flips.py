@@ -26,7 +26,7 @@ KINDS = {
 
 #: The bar is one answer in twenty; with one in five a store this small meets enough of them.
 SHARES = [pytest.param(0.05, marks=pytest.mark.slow), 0.2]
-ROUNDS = {0.05: 6, 0.2: 1}
+ROUNDS = {0.05: 8, 0.2: 1}
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_samples_index_and_manifest_come_right(here, there, s3_endpoint, share):
             ]
             assert sorted(served) == list(enumerate(right))
             store.close()
-    assert proxy.failures > 5
+    assert proxy.failures > 4
 
 
 @pytest.mark.parametrize("share", SHARES)
@@ -102,7 +102,7 @@ def test_a_cache_serves_what_was_packed(here, there, tmp_path, s3_endpoint, shar
             store = tiering.cached(there, "16MB", tmp_path / f"{seed}")
             assert contents(store) == right
             store.close()
-    assert proxy.failures > 3
+    assert proxy.failures > 1
 
 
 @pytest.mark.parametrize("share", SHARES)
@@ -110,7 +110,7 @@ def test_verify_finds_no_damage_that_is_not_there(there, s3_endpoint, share):
     with flipping(s3_endpoint, share) as proxy, s3_environment(proxy.endpoint):
         for _ in range(ROUNDS[share]):
             assert tiering.verify(there).problems == []
-    assert proxy.failures > 3
+    assert proxy.failures > 1
 
 
 @pytest.mark.parametrize("share", SHARES)
@@ -124,7 +124,7 @@ def test_export_writes_what_was_packed(here, there, tmp_path, s3_endpoint, share
         for _ in range(ROUNDS[share]):
             assert run() == 60
             assert tree(tmp_path / "there") == tree(tmp_path / "here")
-    assert proxy.failures > 3
+    assert proxy.failures > 1
 
 
 def test_append_takes_over_the_index_as_it_was(here, there, source, tmp_path, s3_endpoint):
@@ -135,7 +135,7 @@ def test_append_takes_over_the_index_as_it_was(here, there, source, tmp_path, s3
     expected = tiering.append(more, local, workers=1)
     with flipping(s3_endpoint, 0.2) as proxy, s3_environment(proxy.endpoint):
         assert until_done(lambda: tiering.append(more, there, workers=1)) == expected
-    assert proxy.failures > 3
+    assert proxy.failures > 1
     assert tiering.verify(there, source=more).ok
 
 

@@ -7,7 +7,9 @@ import os
 import pickle
 import random
 import shutil
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 
 import numpy as np
 import pytest
@@ -222,6 +224,34 @@ def test_an_image_of_a_folder_that_changed_its_size_is_not_served(sources, tmp_p
             cached[at]
     assert bytes(plain[9].image) == (folder / "cat" / "009.bmp").read_bytes()
     cached.close()
+
+
+def test_opened_while_it_is_replaced_it_is_the_one_or_the_other(stores, place, tmp_path):
+    truth = [contents(tiering.open_store(stores / side)) for side in "12"]
+    done = threading.Event()
+
+    def overwrite():
+        for number in count():
+            by_exchange(shutil.copytree(stores / "21"[number % 2], tmp_path / f"new{number}"), place)
+            if done.is_set():
+                return
+
+    overwriting = threading.Thread(target=overwrite)
+    overwriting.start()
+    opened = 0
+    try:
+        for _ in range(60):
+            try:
+                found = contents(tiering.open_store(place))
+            except StoreError as error:
+                assert "replaced" in str(error)  # noqa: PT017 - in most rounds there is none
+            else:
+                assert found in truth
+                opened += 1
+    finally:
+        done.set()
+        overwriting.join()
+    assert opened > 10
 
 
 class Campaign:

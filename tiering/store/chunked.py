@@ -56,7 +56,7 @@ class ChunkedStore:
         self._settings = settings
         self._shape = settings.pixels.shape if settings.pixels else None
         self._codec = parse_codec(settings.codec)
-        self._generation = Generation(place.local, manifest, seen) if place.local else None
+        self._generation = Generation(place, manifest, seen) if place.local else None
         self._files = shard_files(place, manifest.shards, self._generation)
         counts: npt.NDArray[np.int64] = np.array([shard.samples for shard in manifest.shards], dtype=np.int64)
         self._ends = np.cumsum(counts)

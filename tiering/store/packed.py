@@ -47,7 +47,7 @@ class PackedStore:
         counts: npt.NDArray[np.int64] = np.array([shard.samples for shard in manifest.shards], dtype=np.int64)
         self._ends = np.cumsum(counts)
         self._bytes: npt.NDArray[np.int64] = np.array([shard.bytes for shard in manifest.shards], dtype=np.int64)
-        self._generation = Generation(place.local, manifest, seen) if place.local else None
+        self._generation = Generation(place, manifest, seen) if place.local else None
         self._files = shard_files(place, manifest.shards, self._generation)
         self.views = self._shape is None and place.local is not None
         self.block = samples_in(BLOCK_BYTES, manifest)
