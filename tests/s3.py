@@ -29,6 +29,9 @@ _SLOW_DOWN = (
 _NOT_IMPLEMENTED = (
     b"<Error><Code>NotImplemented</Code><Message>A header you provided is not implemented.</Message></Error>"
 )
+_DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+_ANYBODY = "AWS4-HMAC-SHA256 Credential=testing/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
+_CONDITIONS = ("if-match", "if-none-match")
 _PIECE = 1 << 16
 
 
@@ -62,13 +65,13 @@ def s3_environment(endpoint: str) -> Iterator[None]:
     }
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
-    _forget_connections()
+    forget_connections()
     try:
         yield
     finally:
         for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
-        _forget_connections()
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+        forget_connections()
 
 
 @pytest.fixture(scope="session")
@@ -94,12 +97,15 @@ class FaultyProxy:
     broken_off: share of the answers with a body whose connection is cut early, counted as failures too; flipped: share
     of those in which a bit is changed. dead: no request gets any answer. lost: of so many of the next writes, the answer
     is lost on the way. unconditional: writes under a condition are answered with 501, as by servers that know none.
+    deaf: conditions are taken no notice of, as by other servers.
+    key: the access key that every request must be signed with, "" for no signature at all; others are denied.
     """
 
     def __init__(self, target: str, share: float, seed: int = 0, broken_off: float = 0.0) -> None:
         self.target = urlsplit(target)
         self.share, self.broken_off, self.flipped, self.dead = share, broken_off, 0.0, False
-        self.lost, self.unconditional = 0, False
+        self.lost, self.unconditional, self.deaf = 0, False, False
+        self.key: str | None = None
         self.requests = self.failures = 0
         self._random, self._lock = random.Random(seed), threading.Lock()
 
@@ -142,19 +148,11 @@ class _Handler(BaseHTTPRequestHandler):
         if refused:
             self._refuse()
             return
-        conditions = [name for name in self.headers if name.lower() in ("if-match", "if-none-match")]
-        if self.proxy.unconditional and self.command == "PUT" and conditions:
-            self._refuse(501, _NOT_IMPLEMENTED)
+        if self._denied():
             return
         upstream = http.client.HTTPConnection(self.proxy.target.hostname, self.proxy.target.port, timeout=60)
         try:
-            upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-            for name, value in self.headers.items():
-                if name.lower() not in ("connection", "expect"):
-                    upstream.putheader(name, value)
-            upstream.endheaders()
-            for piece in self._body(keep_chunks=True):
-                upstream.send(piece)
+            self._pass_on(upstream)
             answer = upstream.getresponse()
             if self.proxy.lost and self.command == "PUT":
                 self.proxy.lost -= 1
@@ -163,6 +161,33 @@ class _Handler(BaseHTTPRequestHandler):
             self._relay(answer, cut=cut, flip=flip)
         finally:
             upstream.close()
+
+    def _denied(self) -> bool:
+        """Answer a request that the server would not let pass."""
+        signed = self.headers.get("Authorization", "").partition("Credential=")[2].partition("/")[0]
+        if self.proxy.key not in (None, signed):
+            self._refuse(403, _DENIED)
+            return True
+        if (
+            self.proxy.unconditional
+            and self.command == "PUT"
+            and any(name.lower() in _CONDITIONS for name in self.headers)
+        ):
+            self._refuse(501, _NOT_IMPLEMENTED)
+            return True
+        return False
+
+    def _pass_on(self, upstream: http.client.HTTPConnection) -> None:
+        upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        dropped = ("connection", "expect", *(_CONDITIONS if self.proxy.deaf else ()))
+        for name, value in self.headers.items():
+            if name.lower() not in dropped:
+                upstream.putheader(name, value)
+        if self.proxy.key == "":
+            upstream.putheader("Authorization", _ANYBODY)  # the server itself lets nobody in unsigned
+        upstream.endheaders()
+        for piece in self._body(keep_chunks=True):
+            upstream.send(piece)
 
     def _relay(self, answer: http.client.HTTPResponse, *, cut: bool, flip: bool) -> None:
         self.send_response(answer.status, answer.reason)
@@ -235,7 +260,7 @@ def _wait(server: subprocess.Popen[bytes], endpoint: str) -> None:
     raise RuntimeError(message)
 
 
-def _forget_connections() -> None:
+def forget_connections() -> None:
     """Make s3fs connect anew: a connected file system keeps the endpoint that it began with."""
     s3fs = sys.modules.get("s3fs")
     if s3fs is not None:

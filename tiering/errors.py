@@ -17,6 +17,9 @@ from __future__ import annotations
 import errno
 from typing import ClassVar
 
+from tiering.secrets import without_secrets
+from tiering.text import shown
+
 
 class TieringError(Exception):
     """Base of every error that tiering raises on purpose.
@@ -24,14 +27,17 @@ class TieringError(Exception):
     where: the file, line, shard or option that the error is about.
     expected, found: what should have been there, and what was.
     action: what to do next, as a sentence.
+
+    All four may hold names of files: the message shows them on one line, see tiering.text.
     """
 
     exit_code: ClassVar[int] = 3
 
     def __init__(self, where: str, *, expected: str = "", found: str, action: str = "") -> None:
+        where, expected, found, action = map(without_secrets, (where, expected, found, action))
         self.where, self.expected, self.found, self.action = where, expected, found, action
         said = f"expected {expected}, found {found}" if expected else found
-        super().__init__(" ".join(part for part in (f"{where}: {said}.", action) if part))
+        super().__init__(shown(" ".join(part for part in (f"{where}: {said}.", action) if part)))
 
     def __reduce__(self) -> tuple[object, ...]:
         """Travel between processes with all four parts."""

@@ -12,14 +12,31 @@ from typing import Final
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+class EndingSignal(KeyboardInterrupt):
+    """SIGTERM or SIGHUP, as the interruption that it is. exit_code: what shells expect of a program that it ended."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+def exit_code_of(interruption: KeyboardInterrupt) -> int:
+    """Return the exit code of an interruption: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP."""
+    return interruption.exit_code if isinstance(interruption, EndingSignal) else 128 + signal.SIGINT
+
+
 @contextmanager
 def ending_interrupts() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP interrupt the block as Ctrl-C does, so that it tidies up. For the main thread."""
+    """Let SIGTERM and SIGHUP interrupt the block as Ctrl-C does, so that it tidies up. For the main thread.
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+    Schedulers end a job by SIGTERM. A signal that is ignored, as nohup does with SIGHUP, stays so.
+    """
 
-    before = {number: signal.signal(number, interrupt) for number in _ENDING[1:]}
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        raise EndingSignal(number)
+
+    heard = [number for number in _ENDING[1:] if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in heard}
     try:
         yield
     finally:

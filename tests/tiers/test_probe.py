@@ -179,7 +179,7 @@ def test_an_interrupted_probe_leaves_nothing(tmp_path, number, pause):
     time.sleep(pause)
     run.send_signal(number)
     _, said = run.communicate(timeout=120)
-    assert run.returncode == 130, said
+    assert run.returncode == 128 + number, said
     assert "Interrupted. What was written is removed." in said
     assert "Traceback" not in said
     assert os.listdir(tmp_path) == []

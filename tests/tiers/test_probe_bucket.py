@@ -91,6 +91,6 @@ def test_an_interrupted_probe_deletes_its_objects(s3, number):
         time.sleep(0.05)
     run.send_signal(number)
     _, said = run.communicate(timeout=60)
-    assert run.returncode == 130, said
+    assert run.returncode == 128 + number, said
     assert "Traceback" not in said
     assert objects(s3) == {}

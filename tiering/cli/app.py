@@ -27,12 +27,14 @@ from tiering.cli import (
     trace,
     verify,
 )
-from tiering.cli.output import note
+from tiering.cli.discreet import keep_secrets
+from tiering.cli.output import note, prepare_streams
 from tiering.errors import TieringError, from_os_error
+from tiering.signals import ending_interrupts, exit_code_of
 
 EPILOG = (
     "Exit codes: 0 success; 1 the answer is no (verify found damage); 2 usage; 3 bad input; "
-    "4 environment (disk full, no permission); 130 interrupted."
+    "4 environment (disk full, no permission); 130 interrupted (143 by SIGTERM)."
 )
 
 
@@ -42,7 +44,8 @@ class Verbs(TyperGroup):
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         """Run the verb; with --debug, let the traceback through."""
         try:
-            return super().invoke(ctx)
+            with ending_interrupts():
+                return super().invoke(ctx)
         except TieringError as error:
             if ctx.params["debug"]:
                 raise
@@ -53,9 +56,9 @@ class Verbs(TyperGroup):
             if ctx.params["debug"]:
                 raise
             failure = from_os_error(error)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interruption:
             note("Interrupted. The same command goes on from what is done.")
-            raise typer.Exit(130) from None
+            raise typer.Exit(exit_code_of(interruption)) from None
         note(f"{type(failure).__name__}: {failure}")
         raise typer.Exit(failure.exit_code)
 
@@ -111,6 +114,8 @@ app.command("probe")(probe.probe)
 
 def main() -> None:
     """Run the program."""
+    prepare_streams()
+    keep_secrets()
     app()
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tiering.convert.finish import OnError
 from tiering.convert.listing import SCHEMA, Listing, blocks, make_listing, renumber
 from tiering.convert.lookup import NOWHERE, Lookup
-from tiering.convert.plan import make_plan
+from tiering.convert.plan import make_plan, packable
 from tiering.convert.progress import Progress, no_progress
 from tiering.convert.run import Job, Workers, run_job
 from tiering.convert.workspace import workspace
@@ -23,7 +23,7 @@ from tiering.errors import DatasetError, StoreError, from_os_error
 from tiering.storage.location import Location
 from tiering.store.base import Store
 from tiering.store.columns import map_column
-from tiering.store.manifest import Kind, Manifest, Settings, read_manifest
+from tiering.store.manifest import MANIFEST, Kind, Manifest, Settings, read_manifest
 from tiering.store.open import open_packed
 from tiering.store.parts import WORK
 
@@ -53,6 +53,7 @@ def append(
     read_manifest(place)  # A directory without one is not ours to open a workspace in.
     try:
         with workspace(place, fresh=False) as space:
+            _, version = (place / MANIFEST).read_version()
             manifest = read_manifest(place)
             base = open_packed(place, manifest)
             settings = manifest.settings
@@ -75,7 +76,7 @@ def append(
                 }
             )
             kind: Kind = manifest.kind
-            job = Job(space, listing, plan, kind, outline, base)
+            job = Job(space, listing, plan, kind, outline, base, version)
             crew = Workers(workers, dask, executor)
             appended = run_job(job, directory, crew, on_error, restart=restart, progress=progress)
             (place / WORK).remove()
@@ -122,7 +123,7 @@ def _new_rows(listing: Listing, base: Store, settings: Settings) -> npt.NDArray[
             action="Append adds and changes nothing: give them new names, or convert the dataset again.",
         )
     selected = np.concatenate(new)
-    largest = int(listing.size[selected].max()) if len(selected) else 0
+    largest = int(packable(listing.size[selected]).max()) if len(selected) else 0
     if settings.pixels is None and largest > settings.shard_bytes:
         raise DatasetError(
             listing.source.url,

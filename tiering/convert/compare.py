@@ -10,17 +10,16 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tiering.convert.finish import as_field
 from tiering.convert.listing import Rows, blocks, make_listing
 from tiering.convert.lookup import NOWHERE, Lookup
 from tiering.convert.progress import Progress
 from tiering.convert.workspace import BAD_FILES
 from tiering.dataset.pixels import to_pixels
-from tiering.dataset.scan import display
 from tiering.dataset.source import open_source, read_samples
 from tiering.errors import DatasetError, TieringError
 from tiering.store.base import Store
 from tiering.store.checked import read_document
+from tiering.text import as_field, display
 
 _BATCH: Final = 256
 

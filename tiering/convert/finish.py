@@ -8,22 +8,21 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import google_crc32c
-import numpy as np
 import numpy.typing as npt
 
 from tiering.convert.listing import Listing, blocks
+from tiering.convert.quarantine import quarantine
 from tiering.convert.receipt import Receipt
 from tiering.convert.workspace import BAD_FILES, Workspace
-from tiering.dataset.scan import display
-from tiering.dataset.source import read_samples
-from tiering.errors import DatasetError
-from tiering.storage.location import sync
+from tiering.errors import DatasetError, UsageError
+from tiering.storage.location import Location, sync
 from tiering.store.base import Store
 from tiering.store.checked import read_document
 from tiering.store.index import COLUMNS, index_documents, index_writer
 from tiering.store.manifest import MANIFEST, Manifest, Shard, Source, encode_manifest
 from tiering.store.parts import QUARANTINE
 from tiering.store.zarr import array_documents
+from tiering.text import as_field, display
 
 OnError = Literal["fail", "skip", "quarantine"]
 
@@ -33,12 +32,18 @@ Receipts = Callable[[], Iterable[Receipt]]
 
 
 def finish(
-    space: Workspace, listing: Listing, outline: Manifest, receipts: Receipts, base: Store | None, on_error: OnError
+    space: Workspace,
+    listing: Listing,
+    outline: Manifest,
+    receipts: Receipts,
+    base: Store | None,
+    version: str | None,
+    on_error: OnError,
 ) -> Manifest:
     """Write everything but the shards, the manifest last, and return it.
 
     outline: the manifest but for what only the receipts know; receipts: gives those of this plan, in order, as often
-    as asked; base: the store that is appended to.
+    as asked; base: the store that is appended to; version: of its manifest, which must still be there.
     Raises DatasetError for images that could not be packed, when on_error is "fail", or when none could.
     """
     target = space.target
@@ -83,10 +88,26 @@ def finish(
     )
     if target.local:
         sync_directories(target.local)
-    (target / MANIFEST).write(encode_manifest(manifest), space.work)
+    _commit(target, encode_manifest(manifest), version, space.work)
     if target.local:
         sync(target.local)
     return manifest
+
+
+def _commit(target: Location, manifest: bytes, version: str | None, work: Location) -> None:
+    """Write the manifest, by which everything else counts: a new one, or in place of the one that was read before."""
+    if version is not None:
+        (target / MANIFEST).write_if(manifest, version, work)
+    elif target.local:
+        (target / MANIFEST).write(manifest, work)  # into a directory of our own, which has no name yet
+    else:
+        try:
+            (target / MANIFEST).create(manifest)
+        except FileExistsError:
+            raise UsageError(
+                str(target), expected="a free place for the store", found="a store that somebody else finished",
+                action="Choose another URL.",
+            ) from None  # fmt: skip
 
 
 def _parts(base: Store) -> Iterator[dict[str, npt.NDArray[Any]]]:
@@ -117,13 +138,9 @@ def _bad_files(space: Workspace, listing: Listing, receipts: Receipts, on_error:
     elif on_error == "fail":
         raise _cannot_pack(space, listing, shown, count)
     elif on_error == "quarantine":
-        _quarantine(space, listing, {bad.key for receipt in receipts() for bad in receipt.bad})
+        bad_keys = {bad.key for receipt in receipts() for bad in receipt.bad}
+        quarantine(listing, bad_keys, space.target / QUARANTINE, space.work)
     return count
-
-
-def as_field(text: str) -> str:
-    """Return a text as a field of a tab-separated file."""
-    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
 
 
 def _cannot_pack(space: Workspace, listing: Listing, shown: list[str], count: int) -> DatasetError:
@@ -135,21 +152,6 @@ def _cannot_pack(space: Workspace, listing: Listing, shown: list[str], count: in
         action=f"All are listed in {space.work}/{BAD_FILES}. Mend them and convert again, or leave them out at no"
         " further cost: --on-error skip",
     )
-
-
-def _quarantine(space: Workspace, listing: Listing, keys: set[bytes]) -> None:
-    """Copy the images that could not be packed, as far as they can be read, beside the shards."""
-    for rows in blocks(len(listing)):
-        bad = np.array([row for row, key in zip(rows, listing.keys(rows), strict=True) if key in keys], dtype=np.int64)
-        found = listing.rows(bad)
-        for key, image in zip(
-            found.keys(),
-            read_samples(listing.source, found.keys(), found.file, found.offset, found.size),
-            strict=True,
-        ):
-            name = os.fsdecode(key)
-            if isinstance(image, bytes) and not name.startswith("/") and ".." not in name.split("/"):
-                (space.target / QUARANTINE / name).write(image, space.work)
 
 
 def sync_directories(root: Path) -> None:

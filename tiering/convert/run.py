@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from tiering.convert.commit import Standing, check_output, clean, partial_of, put_in_place, was_not_cleaned
+from tiering.convert.dask import dask_cluster
 from tiering.convert.finish import OnError, finish
 from tiering.convert.listing import Listing, make_listing
 from tiering.convert.pack import Packed, ShardTask, pack_shard
 from tiering.convert.plan import ShardPlan, make_plan
-from tiering.convert.pool import MakeExecutor, dask_cluster, given, process_pool, run_tasks
+from tiering.convert.pool import MakeExecutor, given, process_pool, run_tasks
 from tiering.convert.progress import Progress, no_progress
 from tiering.convert.receipt import Receipt
 from tiering.convert.settings import Packing, choose_settings
@@ -140,7 +141,7 @@ class _Conversion:
             splits=listing.splits, settings=settings,
             source=Source(url=self.source.url, fingerprint=listing.fingerprint),
         )  # fmt: skip
-        return Job(space, listing, make_plan(listing.size, settings), self.packing.kind, outline, None)
+        return Job(space, listing, make_plan(listing.size, settings), self.packing.kind, outline)
 
     def _finished(self, job: Job) -> Manifest | None:
         """Return the manifest of a store that needs no packing any more, None where there is something to do."""
@@ -155,7 +156,7 @@ class _Conversion:
 class Job:
     """A planned conversion: where, from what, how, and the manifest it will lead to but for what packing tells.
 
-    base: the store that is appended to.
+    base: the store that is appended to; version: of its manifest.
     """
 
     space: Workspace
@@ -163,7 +164,8 @@ class Job:
     plan: ShardPlan
     kind: Kind
     outline: Manifest
-    base: Store | None
+    base: Store | None = None
+    version: str | None = None
 
     @property
     def settings(self) -> Settings:
@@ -212,9 +214,11 @@ def run_job(
             samples, size = samples + done.shard.samples, size + int(done.columns["size"].sum())
     tasks = (job.task(number) for number in missing)
     progress(samples, job.plan.n, size)
-    for packed in _packed(crew, tasks, len(missing)):
-        samples, size = samples + packed.samples, size + packed.size
-        progress(samples, job.plan.n, size)
+    # Closed at once, whatever ends the loop: nobody may pack any more when the notes are let go of.
+    with closing(_packed(crew, tasks, len(missing))) as every:
+        for packed in every:
+            samples, size = samples + packed.samples, size + packed.size
+            progress(samples, job.plan.n, size)
 
     def receipts() -> Iterator[Receipt]:
         for number in job.numbers:
@@ -226,10 +230,10 @@ def run_job(
                 )  # fmt: skip
             yield done
 
-    return finish(space, job.listing, job.outline, receipts, job.base, on_error)
+    return finish(space, job.listing, job.outline, receipts, job.base, job.version, on_error)
 
 
-def _packed(crew: Workers, tasks: Iterable[ShardTask], count: int) -> Iterator[Packed]:
+def _packed(crew: Workers, tasks: Iterable[ShardTask], count: int) -> Generator[Packed]:
     if count:
         ahead = 2 * max(crew.processes or usable_cores(), 2) if not crew.dask else 64
         yield from run_tasks(crew.opener(count), pack_shard, tasks, ahead=ahead)

@@ -23,6 +23,7 @@ from tiering.convert.receipt import Receipt, read_receipt, receipt_place
 from tiering.errors import DatasetError, UsageError
 from tiering.storage.location import Location
 from tiering.storage.lock import locked
+from tiering.storage.names import PublicUrl
 from tiering.store.columns import map_column
 from tiering.store.layout import shard_names
 from tiering.store.manifest import MANIFEST, Kind, Settings, read_manifest
@@ -42,7 +43,7 @@ class Record(BaseModel):
     kind: Kind
     generation: int
     settings: Settings
-    source: str
+    source: PublicUrl
     samples: int
     state: str
 
@@ -152,7 +153,7 @@ def workspace(target: Location, *, fresh: bool) -> Iterator[Workspace]:
     Raises UsageError where another converter is at work, or a directory that is not ours stands in the way.
     """
     work = target / WORK
-    if fresh and target.local and target.exists() and not work.exists():
+    if fresh and target.local and _holds_something(target.local) and not work.exists():
         if (target / MANIFEST).exists():
             raise UsageError(
                 str(target), expected="a free place to build the store in",
@@ -176,6 +177,11 @@ def workspace(target: Location, *, fresh: bool) -> Iterator[Workspace]:
                     with suppress(OSError):  # somebody else's files keep it
                         target.local.rmdir()
             raise
+
+
+def _holds_something(target: Path) -> bool:
+    """Return whether a path is anything but free or an empty directory."""
+    return target.is_symlink() or (target.exists() and not (target.is_dir() and not any(target.iterdir())))
 
 
 def _record(work: Location) -> Record | None:

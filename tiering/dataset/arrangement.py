@@ -19,6 +19,7 @@ from tiering.dataset.walk import display
 from tiering.errors import DatasetError, from_os_error
 from tiering.storage.failures import remote_errors
 from tiering.storage.location import Location
+from tiering.storage.urls import joined, name_of, parent_of
 
 Packed = Literal["LMDB", "Zarr", "TFRecord", "Parquet"]
 
@@ -54,10 +55,10 @@ def packed(place: str | os.PathLike[str]) -> Arrangement | None:
     Raises MachineError where it cannot be read.
     """
     url = Location.of(place).url
-    name = url.rstrip("/").rpartition("/")[2]
+    name = name_of(url)
     names = sorted(_names(url))
     if not names:
-        return _of_names([name], url.rpartition("/")[0])
+        return _of_names([name], parent_of(url))
     return _of_names(names, url)
 
 
@@ -77,7 +78,7 @@ def describe(source: Source, kind: Layout, labels: int, folders: list[bytes]) ->
 
     kind: what layout says. labels: how many there are. folders: the directories that hold images.
     """
-    name = display(os.fsencode(source.url.rstrip("/").rpartition("/")[2]))
+    name = display(os.fsencode(name_of(source.url)))
     shards = f"{len(source.files):,} tar file{'s' if len(source.files) != 1 else ''}"
     several = f"{labels:,} label{'s' if labels != 1 else ''}"
     tops = sorted({display(folder.split(b"/")[0]) for folder in folders if folder})
@@ -103,7 +104,7 @@ def _of_names(names: list[str], base: str) -> Arrangement | None:
     )
     for kind, found in kinds:
         each = list(found)
-        if each and (kind != "Parquet" or _holds_images(f"{base}/{each[0]}")):
+        if each and (kind != "Parquet" or _holds_images(joined(base, each[0]))):
             return Arrangement(kind, len(each), each[0])
     return None
 

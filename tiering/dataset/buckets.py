@@ -17,6 +17,7 @@ from tiering.dataset.places import Kept, Listing, digest_of, extension_of
 from tiering.dataset.remote import connect, list_directory
 from tiering.storage.bucket import REQUESTS
 from tiering.storage.failures import remote_errors
+from tiering.storage.urls import joined
 
 #: Directories listed at once.
 _AT_ONCE: Final = 16
@@ -53,7 +54,7 @@ class RemoteTree:
 
         Raises MachineError where the server cannot be asked.
         """
-        path = f"{self.root}/{_text(prefix)}".rstrip("/")
+        path = joined(self.root, _text(prefix)).rstrip("/") if prefix else self.root
         if self.url.startswith(("s3://", "s3a://")):
             yield from self._s3_pages(path)
             return
@@ -69,7 +70,7 @@ class RemoteTree:
 
         def ask(key: bytes) -> int:
             try:
-                info = self.system.info(f"{self.root}/{_text(key)}")
+                info = self.system.info(joined(self.root, _text(key)))
             except FileNotFoundError:
                 return -1
             return int(info["size"]) if info["type"] == "file" and info["size"] is not None else -1
@@ -87,7 +88,7 @@ class RemoteTree:
 
         def digest(key: bytes) -> bytes:
             try:
-                return digest_of(self.system.cat_file(f"{self.root}/{_text(key)}", start=0, end=limit))
+                return digest_of(self.system.cat_file(joined(self.root, _text(key)), start=0, end=limit))
             except OSError:
                 return b""
 

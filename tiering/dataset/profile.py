@@ -25,6 +25,7 @@ from tiering.dataset.places import LocalTree
 from tiering.dataset.source import Source, open_source
 from tiering.dataset.survey import survey
 from tiering.dataset.walk import display
+from tiering.secrets import without_secrets
 from tiering.units import format_count
 
 __all__ = ["QUANTILES", "DatasetProfile", "Estimate", "Shape", "profile_dataset"]
@@ -124,7 +125,7 @@ def profile_dataset(
         raise ValueError(message)
     source = _open(root)
     found = _gather(source, sample, probes, seed)
-    return _profile(display(os.fsencode(root)), source, found)
+    return _profile(without_secrets(display(os.fsencode(root))), source, found)
 
 
 def _open(root: str | os.PathLike[str]) -> Source:

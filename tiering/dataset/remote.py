@@ -14,6 +14,7 @@ import polars as pl
 from tiering.dataset.walk import BATCH, WALK_SCHEMA, Row, Walk
 from tiering.storage.bucket import REQUESTS, file_system
 from tiering.storage.failures import remote_errors
+from tiering.storage.urls import joined, split_query
 
 #: What drivers call the thing that changes when a file does, the most telling first.
 _VERSIONS: Final = (
@@ -51,7 +52,7 @@ def look_up(url: str, names: list[str]) -> list[tuple[int, int]]:
 
     def ask(name: str) -> tuple[int, int]:
         try:
-            info = system.info(f"{path}/{name}")
+            info = system.info(joined(path, name))
         except FileNotFoundError:
             return -1, 0
         if info["type"] != "file" or info["size"] is None:
@@ -87,7 +88,9 @@ class RemoteFolder:
         Raises MachineError where the server cannot be asked.
         """
         try:
-            listed = list_directory(self.system, self.url, f"{self.root}/{self.prefix}".rstrip("/"))
+            listed = list_directory(
+                self.system, self.url, joined(self.root, self.prefix).rstrip("/") if self.prefix else self.root
+            )
         except FileNotFoundError:
             walk.skip("vanished directory", self.prefix.encode("utf-8", "surrogateescape"))
             return
@@ -110,9 +113,10 @@ def list_directory(system: Any, url: str, path: str) -> pl.DataFrame:
     with remote_errors(url):
         listed = system.ls(path, detail=True)
     rows = []
+    path = split_query(path)[0]
     for info in listed:
         # A directory may list an empty object of its own name, which is how some tools make directories.
-        name = str(info["name"]).rstrip("/").removeprefix(path).removeprefix("/")
+        name = split_query(str(info["name"]))[0].rstrip("/").removeprefix(path).removeprefix("/")
         if not name or "/" in name or name.startswith("."):
             continue
         directory = info["type"] == "directory"

@@ -13,14 +13,17 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tiering.dataset.images import LARGEST_BYTES, refuse_large
 from tiering.dataset.ranges import Found, read_files, read_parts, read_remote
 from tiering.dataset.remote import RemoteFolder, connect, list_directory
 from tiering.dataset.tables import TABLE_EXTENSIONS, is_table_name, table_batches
 from tiering.dataset.tars import compressed, is_compressed_name, is_tar_name, tar_batches
 from tiering.dataset.walk import LocalFolder, Walk, display, is_image_name, marked_name, special
 from tiering.errors import DatasetError, from_os_error
+from tiering.secrets import without_secrets
 from tiering.storage.failures import remote_errors
 from tiering.storage.location import Location
+from tiering.storage.urls import joined, name_of, parent_of
 
 #: key: path below the source's root, byte for byte; of several tar files it begins with the tar's name. size: bytes,
 #: -1 for a file that a table names and that is not there. version: changes when the file does. label, split: null
@@ -38,7 +41,7 @@ SOURCE_SCHEMA: Final = {
 Kind = Literal["folder", "table", "tar"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Source:
     """Where samples come from; small, and the same on every machine that sees the same files.
 
@@ -49,6 +52,9 @@ class Source:
     url: str
     kind: Kind
     files: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Source({without_secrets(self.url)!r}, {self.kind!r}, {len(self.files)} files)"
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """Yield the samples in SOURCE_SCHEMA's columns, up to 50,000 rows at a time.
@@ -89,7 +95,7 @@ def open_source(place: str | os.PathLike[str]) -> Source:
     or does not know the scheme; MachineError where the place cannot be read.
     """
     url = Location.of(place).url
-    name = url.rpartition("/")[2]
+    name = name_of(url)
     directory = _is_directory(url)
     if directory:
         return _of_directory(url)
@@ -118,20 +124,42 @@ def read_samples(
 
     key, file, offset, size: the columns of a source's batches, in any order and choice of rows.
     Each result is the sample's bytes; an OSError that names the file, such as FileNotFoundError; or a DatasetError for
-    a file that changed while it was being packed. No such sample ends the iteration.
+    a file that changed while it was being packed, or that is larger than an image may be and is not read. No such
+    sample ends the iteration.
     Raises UsageError where the driver of a URL is missing, MachineError where it cannot connect.
     """
+    if (size > LARGEST_BYTES).any():
+        return _passing_over(source, key, file, offset, size)
     remote = "://" in source.url
     sizes = size.tolist()
     if source.kind == "tar":
         files = [source.files[number] for number in file.tolist()]
         ranges = zip(files, offset.tolist(), sizes, strict=True)
         return read_remote(source.url, ranges) if remote else read_parts(ranges)
-    base = source.url.rpartition("/")[0] if source.kind == "table" else source.url
+    base = parent_of(source.url) if source.kind == "table" else source.url
     if not remote:
         return read_files(os.fsencode(base), key, sizes)
-    names = (f"{base}/{name.decode('utf-8', 'surrogateescape')}" for name in key)
+    names = (joined(base, name.decode("utf-8", "surrogateescape")) for name in key)
     return read_remote(source.url, ((name, -1, count) for name, count in zip(names, sizes, strict=True)))
+
+
+def _passing_over(
+    source: Source,
+    key: list[bytes],
+    file: npt.NDArray[np.int32],
+    offset: npt.NDArray[np.int64],
+    size: npt.NDArray[np.int64],
+) -> Iterator[Found]:
+    """Read the samples that are not too large, and yield in the place of the others why they are not read."""
+    fits = np.flatnonzero(size <= LARGEST_BYTES)
+    found = read_samples(source, [key[at] for at in fits.tolist()], file[fits], offset[fits], size[fits])
+    for name, count in zip(key, size.tolist(), strict=True):
+        try:
+            refuse_large(display(name), count)
+        except DatasetError as error:
+            yield error
+        else:
+            yield next(found)
 
 
 def _is_directory(url: str) -> bool:
@@ -174,9 +202,9 @@ def _of_directory(url: str) -> Source:
     # The archive that a dataset was unpacked from often lies beside its class folders.
     if not tars or (below and next(Walk().images(_top(url)), None) is not None):
         return Source(url, "folder")
-    files = tuple(f"{url}/{os.fsdecode(name)}" for name in sorted(tars))
+    files = tuple(joined(url, os.fsdecode(name)) for name in sorted(tars))
     for file in files:
-        if is_compressed_name(file):
+        if is_compressed_name(name_of(file)):
             raise compressed(_shown(file))
     return Source(url, "tar", files)
 
@@ -204,4 +232,4 @@ def _top(url: str) -> LocalFolder | RemoteFolder:
 
 
 def _shown(url: str) -> str:
-    return display(os.fsencode(url))
+    return without_secrets(display(os.fsencode(url)))

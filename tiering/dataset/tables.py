@@ -17,7 +17,9 @@ from tiering.dataset.duplicates import Duplicates
 from tiering.dataset.remote import look_up
 from tiering.dataset.walk import BATCH, display
 from tiering.errors import DatasetError, from_os_error
+from tiering.storage.local import plainly_named
 from tiering.storage.location import Location
+from tiering.storage.urls import name_of, parent_of
 
 TABLE_EXTENSIONS: Final = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
 
@@ -47,7 +49,7 @@ def table_batches(url: str) -> Iterator[pl.DataFrame]:
     the table's directory, and a path that occurs twice; MachineError where the files cannot be looked up.
     About 4 us a row for local files (10^6 rows, one core); a request each for remote ones.
     """
-    base = url.rpartition("/")[0]
+    base = parent_of(url)
     look = look_up if "://" in url else _look_up_locally
     with _fetched(url) as path:
         seen = Duplicates()
@@ -155,11 +157,12 @@ def _polars_errors(url: str) -> Iterator[None]:
 def _fetched(url: str) -> Iterator[Path]:
     """Give the path of a table on this machine; a remote one is copied to a temporary file."""
     if "://" not in url:
-        yield Path(url)
+        with plainly_named(Path(url)) as path:
+            yield path
         return
     with tempfile.TemporaryDirectory(prefix="tiering-") as directory:
         try:
-            path = Location.of(url).fetched(Path(directory) / url.rpartition("/")[2])
+            path = Location.of(url).fetched(Path(directory) / name_of(url))
         except FileNotFoundError:
             raise DatasetError(
                 _shown(url), expected="a table", found="nothing at that path", action="Check the path."

@@ -19,6 +19,7 @@ from tiering.dataset.remote import connect, hash63, version_of
 from tiering.dataset.walk import BATCH, display, is_image_name
 from tiering.errors import DatasetError
 from tiering.storage.failures import remote_errors
+from tiering.storage.urls import name_of
 
 _COMPRESSED: Final = re.compile(r"\.(tar\.\w+|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
 _MAGICS: Final = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ": "xz", b"BZh": "bzip2"}
@@ -78,7 +79,7 @@ def tar_batches(files: tuple[str, ...], schema: dict[str, Any]) -> Iterator[pl.D
 
 def _images(path: str, number: int, *, alone: bool) -> Iterator[Row]:
     """Yield the images of one tar file and check that they are all that it holds, and whole."""
-    name = path.rsplit("/", 1)[-1]
+    name = name_of(path)
     prefix = b"" if alone else os.fsencode(name[: -len(".tar")]) + b"/"
     split = split_of(name)
     seen = Duplicates()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -69,12 +70,12 @@ def open_bucket(url: str, why: str, seconds: float) -> Bucket:
         ) from error
     split = urlsplit(url)
     base = f"{split.scheme}://{split.netloc}"
-    plain = split.scheme == "http"
+    client: dict[str, Any] = {"timeout": f"{seconds:g}s", "connect_timeout": "5s"}
     options: dict[str, Any] = {}
     if split.scheme in S3:
         options = _s3_options(url)
-        plain = options["endpoint"].startswith("http://")
-    client = {"timeout": f"{seconds:g}s", "connect_timeout": "5s", "allow_http": plain}
+        client |= _trust(options.pop("verify"))
+    client["allow_http"] = options.get("endpoint", base).startswith("http://")
     try:
         store = stores.from_url(base, client_options=client, retry_config={"max_retries": 0}, **options)
     except Exception as error:
@@ -117,6 +118,7 @@ def _s3_options(url: str) -> dict[str, Any]:
         "virtual_hosted_style_request": virtual,
         "conditional_put": "etag",
         "skip_signature": bool(anonymous),
+        "verify": given.get("verify", session.get_config_variable("ca_bundle")),
     }
     if not anonymous:
         names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
@@ -124,6 +126,13 @@ def _s3_options(url: str) -> dict[str, Any]:
             session.set_credentials(*(given.get(name) for name in names))
         options["credential_provider"] = _provider(session.get_credentials())
     return options
+
+
+def _trust(verify: bool | str | None) -> dict[str, Any]:
+    """Return for obstore which certificates botocore would trust: a bundle of its own, any, or the system's."""
+    if verify is False:
+        return {"allow_invalid_certificates": True}
+    return {"root_certificate": Path(verify).read_bytes()} if isinstance(verify, str) else {}
 
 
 def _provider(credentials: Any) -> Callable[[], dict[str, Any]]:

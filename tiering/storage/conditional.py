@@ -3,24 +3,48 @@
 An object store decides, in one request (If-None-Match and If-Match for S3 and Azure, generations for Google's), so that
 of two writers one is told. A request whose answer was lost is asked again; when the object then holds the very bytes
 that were to be written, it was ours that arrived.
+
+S3 is asked through s3fs, as for all else: obstore, which reaches the others, does not survive a fork, and who packs a
+dataset may well fork the workers that load it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+import uuid
+from importlib import import_module
+from typing import Final, Protocol
 
-from tiering.errors import StoreError, UsageError
-from tiering.storage.bucket import Bucket, open_bucket, scheme_of
+from tiering.errors import MachineError, StoreError, UsageError
+from tiering.storage.bucket import S3, file_system, open_bucket, scheme_of
+from tiering.storage.failures import code_of
 
-T = TypeVar("T")
-
-#: Schemes whose servers know conditions, and what names a version there.
-_VERSIONS: Final = {"s3": "e_tag", "s3a": "e_tag", "gs": "version", "az": "e_tag", "abfs": "e_tag", "abfss": "e_tag"}
+#: What names a version: a generation for Google, an ETag for all others.
+_GENERATIONS: Final = ("gs",)
+_ETAGS: Final = ("az", "abfs", "abfss")
 
 _REQUEST_SECONDS: Final = 30
+_MARK: Final = "tiering-write"
+
 _PAUSES: Final = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+
+
+class _TakenError(Exception):
+    """The condition does not hold. perhaps_ours: an earlier attempt of the same write may have arrived."""
+
+    def __init__(self, *, perhaps_ours: bool) -> None:
+        super().__init__()
+        self.perhaps_ours = perhaps_ours
+
+
+class _Server(Protocol):
+    def get(self) -> tuple[bytes, str]:
+        """Return an object and its version."""
+        ...
+
+    def put(self, data: bytes, version: str | None) -> str:
+        """Write an object that must be new, or of a version; return its version. Raises _TakenError."""
+        ...
 
 
 def create(url: str, data: bytes) -> str:
@@ -28,16 +52,12 @@ def create(url: str, data: bytes) -> str:
 
     Raises FileExistsError where something is there, UsageError for a server that knows no conditional writes.
     """
-    bucket = _bucket(url)
-    return _put(bucket, url, data, "create", FileExistsError(f"{url} is there already"))
+    return _put(url, data, None, FileExistsError(f"{url} is there already"))
 
 
 def read_version(url: str) -> tuple[bytes, str]:
     """Return an object and its version, which another write changes. Raises FileNotFoundError."""
-    bucket = _bucket(url)
-    found = _again(lambda: bucket.module.get(bucket.store, bucket.key(url)))
-    data = bytes(found.bytes())
-    return data, str(found.meta[_VERSIONS[scheme_of(url)]])
+    return _server(url).get()
 
 
 def write_if(url: str, data: bytes, version: str) -> str:
@@ -45,8 +65,7 @@ def write_if(url: str, data: bytes, version: str) -> str:
 
     Raises StoreError where it changed or is gone, UsageError for a server that knows no conditional writes.
     """
-    bucket = _bucket(url)
-    return _put(bucket, url, data, {_VERSIONS[scheme_of(url)]: version}, changed(url))
+    return _put(url, data, version, changed(url))
 
 
 def changed(url: str) -> StoreError:
@@ -59,59 +78,130 @@ def changed(url: str) -> StoreError:
     )
 
 
-def _bucket(url: str) -> Bucket:
-    if scheme_of(url) not in _VERSIONS:
-        raise _refused(url, f"{scheme_of(url)}://, which has none")
-    return open_bucket(url, "to write under a condition", _REQUEST_SECONDS)
-
-
-def _put(bucket: Bucket, url: str, data: bytes, mode: Any, taken: Exception) -> str:
-    """Write under a condition; taken: raised where it does not hold."""
-    kinds = bucket.module.exceptions
-    key = bucket.key(url)
-    lost = False
-    for pause in (*_PAUSES, None):
-        try:
-            done = bucket.module.put(bucket.store, key, data, mode=mode, use_multipart=False)
-        except (FileExistsError, kinds.AlreadyExistsError, kinds.PreconditionError):
-            if not lost:
-                raise taken from None
-            found, version = read_version(url)
-            if found != data:
-                raise taken from None
-            return version
-        except (NotImplementedError, kinds.NotSupportedError) as error:
-            raise _refused(url, "a server that has none") from error
-        except kinds.GenericError as error:
-            if "NotImplemented" in str(error) or "501 " in str(error):
-                raise _refused(url, "a server that has none (501 Not Implemented)") from error
-            if pause is None:
-                raise
-            lost = True
-            time.sleep(pause)
-        else:
-            return str(done[_VERSIONS[scheme_of(url)]])
-    raise AssertionError  # the loop returns or raises
-
-
-def _again(ask: Callable[[], T]) -> T:
-    """Ask, and again where the server fails; the last failure is raised."""
-    for pause in _PAUSES:
-        try:
-            return ask()
-        except (FileNotFoundError, PermissionError):
-            raise
-        except Exception as error:
-            if type(error).__name__ != "GenericError":
-                raise
-            time.sleep(pause)
-    return ask()
-
-
-def _refused(url: str, found: str) -> UsageError:
+def unconditional(url: str, found: str) -> UsageError:
+    """Return the error that a server knows no conditional writes. found: what it does."""
     return UsageError(
         url,
         expected="a server with conditional writes (If-None-Match and If-Match)",
         found=found,
         action="Without them two writers could destroy each other's store: write it to a local directory, and copy it.",
     )
+
+
+def _put(url: str, data: bytes, version: str | None, taken: Exception) -> str:
+    server = _server(url)
+    try:
+        return server.put(data, version)
+    except _TakenError as error:
+        if error.perhaps_ours:
+            found, now = server.get()
+            if found == data:
+                return now
+        raise taken from None
+
+
+def _server(url: str) -> _Server:
+    scheme = scheme_of(url)
+    if scheme in S3:
+        return _S3(url)
+    if scheme in _GENERATIONS + _ETAGS:
+        return _Obstore(url, "version" if scheme in _GENERATIONS else "e_tag")
+    raise unconditional(url, f"{scheme}://, which has none")
+
+
+class _S3:
+    """An object of S3, through s3fs."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._system, path = file_system(url)
+        self._bucket, _, self._key = path.partition("/")
+
+    def get(self) -> tuple[bytes, str]:
+        async def ask() -> tuple[bytes, str]:
+            found = await self._system._call_s3("get_object", Bucket=self._bucket, Key=self._key)  # noqa: SLF001 - of s3fs, for coroutines
+            return await found["Body"].read(), found["ETag"]
+
+        data: tuple[bytes, str] = import_module("fsspec.asyn").sync(self._system.loop, ask)
+        return data
+
+    def put(self, data: bytes, version: str | None) -> str:
+        # s3fs leaves out what botocore does not know: that would be a write without a condition.
+        known = self._system.s3.meta.service_model.operation_model("PutObject").input_shape.members
+        if "IfMatch" not in known:
+            raise MachineError(
+                self._url, expected="a botocore that knows conditional writes", found="an older one",
+                action="pip install -U 'tiering[s3]'",
+            )  # fmt: skip
+        condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
+        mark = uuid.uuid4().hex  # by which a write is known for ours: clients below ask again without a word
+        for pause in (*_PAUSES, None):
+            try:
+                done = self._system.call_s3(
+                    "put_object", Bucket=self._bucket, Key=self._key, Body=data, Metadata={_MARK: mark}, **condition
+                )
+            except OSError as error:
+                code = code_of(error)
+                if code == "NotImplemented":
+                    raise unconditional(self._url, "a server that has none (501 Not Implemented)") from error
+                if code in ("PreconditionFailed", "412") or (version is not None and code == "NoSuchKey"):
+                    if (found := self._ours(mark)) is not None:
+                        return found
+                    raise _TakenError(perhaps_ours=False) from error
+                if code not in ("ConditionalRequestConflict", "409") or pause is None:
+                    raise
+                time.sleep(pause)
+            else:
+                return str(done["ETag"])
+        raise AssertionError  # the loop returns or raises
+
+    def _ours(self, mark: str) -> str | None:
+        """Return the version of the object if this write made it."""
+        try:
+            found = self._system.call_s3("head_object", Bucket=self._bucket, Key=self._key)
+        except FileNotFoundError:
+            return None
+        return str(found["ETag"]) if found.get("Metadata", {}).get(_MARK) == mark else None
+
+
+class _Obstore:
+    """An object of another store. named: what names its version."""
+
+    def __init__(self, url: str, named: str) -> None:
+        self._url, self._named = url, named
+        self._bucket = open_bucket(url, "to write under a condition", _REQUEST_SECONDS)
+        self._key = self._bucket.key(url)
+
+    def get(self) -> tuple[bytes, str]:
+        module, store = self._bucket.module, self._bucket.store
+        for pause in (*_PAUSES, None):
+            try:
+                found = module.get(store, self._key)
+                return bytes(found.bytes()), str(found.meta[self._named])
+            except module.exceptions.GenericError:
+                if pause is None:
+                    raise
+                time.sleep(pause)
+        raise AssertionError  # the loop returns or raises
+
+    def put(self, data: bytes, version: str | None) -> str:
+        module, store = self._bucket.module, self._bucket.store
+        kinds, lost = module.exceptions, False
+        mode = "create" if version is None else {self._named: version}
+        for pause in (*_PAUSES, None):
+            try:
+                return str(module.put(store, self._key, data, mode=mode, use_multipart=False)[self._named])
+            except (FileExistsError, kinds.AlreadyExistsError, kinds.PreconditionError) as error:
+                raise _TakenError(perhaps_ours=lost) from error
+            except FileNotFoundError as error:
+                if version is None:
+                    raise
+                raise _TakenError(perhaps_ours=False) from error
+            except (NotImplementedError, kinds.NotSupportedError) as error:
+                raise unconditional(self._url, "a server that has none") from error
+            except kinds.GenericError:
+                if pause is None:
+                    raise
+                lost = True
+                time.sleep(pause)
+        raise AssertionError  # the loop returns or raises

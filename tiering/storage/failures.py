@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, TypeVar
@@ -65,3 +66,21 @@ def remote_errors(url: str) -> Iterator[None]:
         if type(error).__name__ in _DAMAGED:
             raise DamagedAnswerError(url, found=f"a damaged answer: {error}", action="Check the network.") from error
         raise MachineError(url, found=f"{type(error).__name__}: {error}", action=_CHECK) from error
+
+
+def code_of(error: BaseException) -> str:
+    """Return the code by which a server says what is wrong, such as NoSuchBucket; its status, or "", without one."""
+    seen: BaseException | None = error
+    while seen is not None:
+        about = getattr(seen, "response", None)
+        if isinstance(about, dict):
+            return str(about.get("Error", {}).get("Code", ""))
+        if found := _CODE.search(str(seen)):
+            return found.group(1)
+        if isinstance(status := getattr(seen, "status", None), int):
+            return str(status)
+        seen = seen.__cause__ or seen.__context__
+    return ""
+
+
+_CODE: Final = re.compile(r"<Code>(\w+)</Code>")

@@ -11,6 +11,7 @@ import errno
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,6 +83,31 @@ def open_to_read(path: Path) -> int:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise _foreign(path, "something that is no file")
+    return descriptor
+
+
+@contextmanager
+def plainly_named(path: Path) -> Iterator[Path]:
+    """Give a path for Polars, which takes [ and * for a pattern, and no name that is not UTF-8: then a link."""
+    if str(path).isprintable() and not set(str(path)) & set("*?["):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="tiering-") as directory:
+        link = Path(directory) / f"table{path.suffix if path.suffix[1:].isalnum() else ''}"
+        link.symlink_to(path.absolute())
+        yield link
+
+
+def open_below(base: Path, parts: Sequence[str]) -> int:
+    """Open the regular file base/parts for reading, through no link, and return its descriptor.
+
+    Raises StoreError where a part is a link, or there is something that is no file, and OSError.
+    """
+    with opened_directory(base, parts[:-1]) as directory:
+        descriptor = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _foreign(base.joinpath(*parts), "something that is no file")
     return descriptor
 
 

@@ -11,23 +11,25 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from tiering.errors import StoreError
+from tiering.secrets import without_secrets
 from tiering.storage import conditional, local
 from tiering.storage.bucket import file_system
 from tiering.storage.failures import asked, remote_errors
-from tiering.storage.names import relative_name
+from tiering.storage.names import is_relative
+from tiering.storage.urls import joined, name_of, refuse_mistyped
 
 #: Parts of an upload. Ten thousand of them are the most an S3 object may have.
 _PART_BYTES: Final = 16 << 20
 _PIECE: Final = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Location:
     """A local path, or an fsspec URL such as s3://bucket/photos.lmdb.
 
@@ -40,24 +42,32 @@ class Location:
 
     @classmethod
     def of(cls, given: str | os.PathLike[str] | Location) -> Location:
-        """Take a path, a URL or a location; a local path becomes absolute, so that workers elsewhere find it."""
+        """Take a path, a URL or a location; a local path becomes absolute, so that workers elsewhere find it.
+
+        Raises UsageError for what looks like a URL and is none.
+        """
         if isinstance(given, Location):
             return given
         text = os.fspath(given)
         if text.startswith("file://"):
             text = text.removeprefix("file://")
+        refuse_mistyped(text)
         return cls(text.rstrip("/") if "://" in text else str(Path(text).absolute()))
 
     def __str__(self) -> str:
-        return self.url
+        """Return the path or URL for people, notes and messages: without what opens it."""
+        return without_secrets(self.url)
+
+    def __repr__(self) -> str:
+        return f"Location({str(self)!r})"
 
     def __truediv__(self, name: str) -> Location:
-        return Location(f"{self.url}/{name}", self.base or self.url)
+        return Location(joined(self.url, name), self.base or self.url)
 
     @property
     def name(self) -> str:
         """The last part of the path."""
-        return self.url.rsplit("/", 1)[-1]
+        return name_of(self.url)
 
     @property
     def local(self) -> Path | None:
@@ -93,8 +103,7 @@ class Location:
                 return data
         if most is not None:
             self._bounded(self.size(), most)
-        fetched: bytes = asked(self.url, lambda: self._remote.cat_file(self.url))
-        return fetched
+        return bytes(asked(self.url, lambda: self._remote.cat_file(self.url)))
 
     def read_version(self) -> tuple[bytes, str]:
         """Return a whole file and its version, for write_if. Raises FileNotFoundError.
@@ -109,8 +118,7 @@ class Location:
     def ranges(self, files: list[Location], begins: list[int], ends: list[int]) -> list[bytes]:
         """Return byte ranges of remote files below this place, many requests at a time."""
         urls = [file.url for file in files]
-        found: list[bytes] = asked(self.url, lambda: self._remote.cat_ranges(urls, begins, ends, on_error="raise"))
-        return found
+        return list(asked(self.url, lambda: self._remote.cat_ranges(urls, begins, ends, on_error="raise")))
 
     def write(self, data: bytes, scratch: Location | None = None) -> None:
         """Write a whole file, durably; what has its name is replaced."""
@@ -126,8 +134,7 @@ class Location:
             with remote_errors(self.url):
                 conditional.create(self.url, data)
             return
-        base, parts = self._below
-        with os.fdopen(local.open_to_write(base, parts, os.O_WRONLY | os.O_EXCL), "wb") as file:
+        with self.creating() as file:
             file.write(data)
 
     def write_if(self, data: bytes, version: str, scratch: Location | None = None) -> None:
@@ -147,6 +154,12 @@ class Location:
         if not same:
             raise conditional.changed(self.url)
         self.write(data, scratch)
+
+    @contextmanager
+    def creating(self) -> Iterator[BinaryIO]:
+        """Write a local file that must be new piece by piece. Raises FileExistsError where anything has its name."""
+        with os.fdopen(local.open_to_write(*self._below, os.O_WRONLY | os.O_EXCL), "wb") as file:
+            yield file
 
     @contextmanager
     def writing(self, scratch: Location | None = None) -> Iterator[BinaryIO]:
@@ -241,8 +254,7 @@ class Location:
                 for name in [*names, *(each for each in directories if os.path.islink(os.path.join(at, each)))]  # noqa: PTH114, PTH118
             ]
             return sorted(os.path.relpath(path, base) for path in found)
-        with remote_errors(self.url):
-            root = self._remote._strip_protocol(self.url)  # noqa: SLF001 - fsspec's own way to compare paths
+        root = self._remote._strip_protocol(self.url)  # noqa: SLF001 - fsspec's own way to compare paths
         found = asked(self.url, lambda: self._remote.find(root))
         return sorted(str(path).removeprefix(root).lstrip("/") for path in found)
 
@@ -255,6 +267,13 @@ class Location:
             self._remote.invalidate_cache()
             if self._remote.exists(self.url):
                 self._remote.rm(self.url, recursive=True)
+
+    def remove_empty_directories(self) -> None:
+        """Remove the empty directories below a local one, and itself where nothing is left in it."""
+        if self.local:
+            for directory, _, _ in os.walk(self.local, topdown=False):
+                with suppress(OSError):  # what holds something stays
+                    os.rmdir(directory)  # noqa: PTH106
 
     def _bounded(self, size: int, most: int | None) -> None:
         if most is not None and size > most:
@@ -270,10 +289,11 @@ class Location:
         """The directory that is trusted, and the names below it that lead here. Raises StoreError for a bad name."""
         base = Path(self.base) if self.base else Path(self.url).parent
         name = self.url.removeprefix(self.base).lstrip("/") if self.base else Path(self.url).name
-        try:
-            return base, relative_name(name).split("/")
-        except ValueError as error:
-            raise StoreError(str(base), found=str(error), action="Nothing was written or removed there.") from error
+        # Keys of samples and what users name may hold any byte; names out of files were validated where they were read.
+        if not is_relative(os.fsencode(name)):
+            found = f"expected a relative path without .., found {name[:100]!r}"
+            raise StoreError(str(base), found=found, action="Nothing was written or removed there.")
+        return base, name.split("/")
 
     @property
     def _remote(self) -> Any:

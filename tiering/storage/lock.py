@@ -3,39 +3,33 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-import socket
-import sys
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from tiering.errors import UsageError
+from tiering.storage.lease import about_me, held_by, leased, parsed
 from tiering.storage.location import Location
+from tiering.storage.uploads import abort_uploads
+from tiering.storage.urls import parent_of
 
 LOCK: Final = "lock"
-
-#: Behind a URL a lock is an object that its holder renews; one that was not renewed for this long is nobody's.
-STALE_SECONDS: Final = 60.0
-_RENEW_SECONDS: Final = 15.0
 
 
 @contextmanager
 def locked(work: Location) -> Iterator[None]:
     """Hold the lock of an output while the block runs. Raises UsageError that names who holds it.
 
-    Locally the kernel lets go of it when the process dies, however it dies. Behind a URL the lock is best effort:
-    shards appear whole and equal plans make equal shards, so that two converters would waste work and harm nothing.
+    work: the directory of notes of the output. Locally the kernel lets go of the lock when the process dies, however it
+    dies. Behind a URL it lapses, and a run that finds one which nobody renews waits for that; uploads that a killed run
+    began and did not finish are given up then, for they cost and nobody sees them.
     """
     if work.local:
         with _flock(work / LOCK):
             yield
     else:
-        with _renewed(work / LOCK):
+        with leased(work / LOCK):
+            abort_uploads(Location(parent_of(work.url)))
             yield
 
 
@@ -43,74 +37,16 @@ def locked(work: Location) -> Iterator[None]:
 def _flock(lock: Location) -> Iterator[None]:
     descriptor = lock.open_to_update()
     try:
-        output = lock.url.rsplit("/", 2)[0]
+        output = parent_of(parent_of(lock.url))
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise _held(output, lock.read()) from None
+            raise held_by(output, parsed(lock.read())) from None
         if not lock.is_open_as(descriptor):
             # Whoever held it has finished and taken the directory away between our opening and locking.
-            raise _held(output, b"{}")
+            raise held_by(output, {})
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, _me(), 0)
+        os.pwrite(descriptor, about_me(), 0)
         yield
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def _renewed(place: Location) -> Iterator[None]:
-    try:
-        holder = place.read()
-    except FileNotFoundError:
-        holder = b""
-    if holder and _alive(holder):
-        raise _held(place, holder)
-    place.write(_me())
-    done = threading.Event()
-
-    def renew() -> None:
-        while not done.wait(_RENEW_SECONDS):
-            place.write(_me())
-
-    thread = threading.Thread(target=renew, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-        place.remove()
-
-
-def _me() -> bytes:
-    about = {"process": os.getpid(), "host": socket.gethostname(), "command": " ".join(sys.argv), "time": time.time()}
-    return json.dumps(about).encode()
-
-
-def _alive(holder: bytes) -> bool:
-    about = _parsed(holder)
-    if time.time() - about.get("time", 0.0) > STALE_SECONDS:
-        return False
-    if about.get("host") == socket.gethostname():
-        return Path(f"/proc/{about.get('process')}").exists() or not Path("/proc/self").exists()
-    return True
-
-
-def _held(place: str | Location, holder: bytes) -> UsageError:
-    about = _parsed(holder)
-    who = (
-        f"process {about['process']} on {about['host']} ({about['command']})" if about else "a process that just ended"
-    )
-    return UsageError(
-        str(place), expected="one converter at a time", found=f"{who} at work there",
-        action="Wait for it, or write to another place.",
-    )  # fmt: skip
-
-
-def _parsed(holder: bytes) -> dict[str, Any]:
-    try:
-        about = json.loads(holder)
-    except ValueError:
-        return {}
-    return about if isinstance(about, dict) else {}

@@ -10,6 +10,8 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator
 
+from tiering.secrets import without_secrets
+
 #: Bytes of a name at most (PATH_MAX of Linux).
 LONGEST: Final = 4096
 
@@ -37,6 +39,9 @@ def is_relative(name: bytes) -> bool:
         and all(part not in (b"", b".", b"..") for part in name.split(b"/"))
     )
 
+
+#: A field of a pydantic model that holds a path or a URL of the user's, and never a secret with it.
+PublicUrl = Annotated[str, AfterValidator(without_secrets)]
 
 #: A field of a pydantic model that holds such a name.
 RelativeName = Annotated[str, AfterValidator(relative_name)]

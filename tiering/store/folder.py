@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from tiering.dataset.images import refuse_large
 from tiering.dataset.labels import class_labels, layout
 from tiering.dataset.scan import Scan, scan
 from tiering.dataset.source import Source as Folder
@@ -66,13 +67,15 @@ class FolderStore:
     def read(self, indices: IndexArray, out: PixelArray | None = None) -> list[Buffer]:  # noqa: ARG002 - no pixels here
         """Read whole files, about 12 us a warm one.
 
-        Raises StoreError for a file that vanished or has another size than at opening, OSError for others.
+        Raises StoreError for a file that vanished or has another size than at opening, DatasetError for one that is
+        larger than an image may be, OSError for others.
         """
         if not self._root:
             return self._fetched(indices)
         found: list[Buffer] = []
         for key, size in zip(self.index.keys(indices), self.index.size[indices].tolist(), strict=True):
             path = os.path.join(self._root, key)  # noqa: PTH118 - keys are bytes, and pathlib costs 10 us a file
+            refuse_large(os.fsdecode(path), size)
             try:
                 descriptor = os.open(path, os.O_RDONLY)
             except FileNotFoundError:

@@ -14,7 +14,7 @@ from tiering.errors import StoreError
 from tiering.storage.attempts import attempts
 from tiering.storage.json_text import parse_json
 from tiering.storage.location import Location
-from tiering.storage.names import RelativeName
+from tiering.storage.names import PublicUrl, RelativeName
 from tiering.store.consistency import contradictions
 
 MANIFEST: Final = "manifest.json"
@@ -71,7 +71,7 @@ class Settings(_Frozen):
 class Source(_Frozen):
     """What a store was packed from."""
 
-    url: str
+    url: PublicUrl
     fingerprint: str = Field(description="SHA-256 over every key and size, in order of the listing")
 
 

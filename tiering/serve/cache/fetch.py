@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from tiering.errors import MachineError, StoreError
-from tiering.storage.bucket import open_bucket
+from tiering.storage.bucket import file_system, open_bucket
+from tiering.storage.urls import WEB
 
 T = TypeVar("T")
 
@@ -224,6 +225,17 @@ def _asker(
             return await loop.run_in_executor(pool, _pread, span)
 
         return local
+    if url.startswith(WEB):
+        # What opens a web address stands in it, where obstore would take it for a part of the name.
+        system, _ = file_system(url)
+
+        async def web(span: Span) -> bytes:
+            found: bytes = await loop.run_in_executor(
+                pool, lambda: system.cat_file(span[0], start=span[1], end=span[2])
+            )
+            return found
+
+        return web
     bucket = open_bucket(url, "to cache what lies behind a URL", _REQUEST_SECONDS)
 
     async def remote(span: Span) -> memoryview:

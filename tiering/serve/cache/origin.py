@@ -91,10 +91,10 @@ class Origin:
         """Return the ranges to ask for, and which samples (number in the list, place, bytes) each of them holds."""
         sizes = self.store.index.size[samples]
         if self._folder:
-            root = self.store.place.url
+            place = self.store.place
             keys = map(os.fsdecode, self.store.index.keys(samples))
             return [
-                ((f"{root}/{key}", 0, size + 1), [(slot, 0, size)])
+                (((place / key).url, 0, size + 1), [(slot, 0, size)])
                 for slot, (key, size) in enumerate(zip(keys, sizes.tolist(), strict=True))
                 if size
             ]
@@ -110,7 +110,7 @@ class Origin:
                 continue
             if number != file or offset > end + size // _GAP_SHARE + _GAP_BYTES:
                 file, begin, end, members = number, offset, offset, []
-                spans.append(((str(self.store.place / self.store.manifest.shards[number].name), 0, 0), members))
+                spans.append((((self.store.place / self.store.manifest.shards[number].name).url, 0, 0), members))
             members.append((slot, offset - begin, size))
             end = max(end, offset + size)
             spans[-1] = ((spans[-1][0][0], begin, end), members)

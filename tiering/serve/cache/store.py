@@ -132,8 +132,8 @@ class CachedStore:
 
     @property
     def capacity(self) -> int:
-        """The bound of the cache in bytes, on disk and in memory together."""
-        return sum(level.space.size for level in self.levels)
+        """The bound of the cache in bytes, on disk and in memory together, as far as memory has room for it."""
+        return sum(level.space.capacity for level in self.levels)
 
     @property
     def full(self) -> bool:

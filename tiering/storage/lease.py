@@ -1,0 +1,233 @@
+"""The lock of an output behind a URL: an object that its holder renews, and that lapses when nobody does.
+
+The object is taken, renewed and taken over by writes under a condition, so that of two who want it one is told. Nobody
+trusts a clock, its own or another's, to say that a holder is dead: who finds a lock watches it. One that is renewed is
+held; one that is not renewed for as long as it would have to be is nobody's. What is certain without watching is a
+holder on this very machine: the kernel says whether that process is still there.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from tiering.errors import StoreError, TieringError, UsageError
+from tiering.secrets import without_secrets
+from tiering.storage.conditional import unconditional
+from tiering.storage.json_text import parse_json
+from tiering.storage.location import Location
+
+#: Seconds between renewals, and without one after which a lock is nobody's.
+RENEW_SECONDS: Final = 15.0
+LAPSE_SECONDS: Final = 60.0
+
+_LOOK_SECONDS: Final = 1.0
+
+#: Servers refuse requests of clocks that are wrong by more than a quarter of an hour: a lock that lapsed longer ago
+#: than two clocks can differ has no holder who could renew it.
+_SKEW_SECONDS: Final = 2 * 15 * 60.0
+
+_log: Final = logging.getLogger("tiering")
+
+
+@contextmanager
+def leased(place: Location) -> Iterator[None]:
+    """Hold the lock at a URL while the block runs; one that another run left behind is waited for.
+
+    Raises UsageError that names who holds it, where it is renewed, or for a server without conditional writes.
+    """
+    lease = _Lease(place)
+    lease.take()
+    done = threading.Event()
+    thread = threading.Thread(target=lease.keep, args=(done,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        lease.give_back()
+
+
+def about_me(token: str = "") -> bytes:
+    """Return what a lock says of its holder. token: tells apart what one process held and holds."""
+    about = {
+        "process": os.getpid(),
+        "host": socket.gethostname(),
+        "command": without_secrets(" ".join(sys.argv)),
+        "time": time.time(),
+        "lapses": time.time() + LAPSE_SECONDS,
+        "boot": _text("/proc/sys/kernel/random/boot_id"),
+        "namespace": _namespace(),
+        "started": _started(os.getpid()),
+        "token": token,
+    }
+    return json.dumps(about).encode()
+
+
+def held_by(place: str | Location, holder: dict[str, Any]) -> UsageError:
+    """Return the error that says who holds a lock."""
+    return UsageError(
+        str(place), expected="one converter at a time", found=f"{_named(holder)} at work there",
+        action="Wait for it, or write to another place.",
+    )  # fmt: skip
+
+
+def parsed(holder: bytes) -> dict[str, Any]:
+    """Return what a lock says of its holder, {} for one that says nothing."""
+    try:
+        about = parse_json(holder)
+    except ValueError:
+        return {}
+    return about if isinstance(about, dict) else {}
+
+
+class _Lease:
+    """A lock object while it is wanted and held. place: its URL."""
+
+    def __init__(self, place: Location) -> None:
+        self._place = place
+        self._token = uuid.uuid4().hex
+        self._version = ""
+
+    def take(self) -> None:
+        """Take the lock, or wait for one to lapse that nobody renews. Raises UsageError where somebody does."""
+        while True:
+            try:
+                self._place.create(self._me())
+            except FileExistsError:
+                if self._take_over():
+                    return
+            else:
+                self._check_server()
+                self._version = self._place.read_version()[1]
+                return
+
+    def keep(self, done: threading.Event) -> None:
+        """Renew the lock until done; stop where it is another's. For a thread."""
+        while not done.wait(RENEW_SECONDS):
+            try:
+                self._place.write_if(self._me(), self._version)
+                self._version = self._place.read_version()[1]
+            except (TieringError, FileNotFoundError) as error:
+                holder = self._holder()
+                if holder is None:
+                    return  # removed with all that lay there, by the run itself
+                if holder != self._token:
+                    _log.warning("%s: the lock is no longer ours, and somebody else may be at work there", self._place)
+                    return
+                _log.warning("The lock could not be renewed, and will be tried again: %s", error)
+
+    def give_back(self) -> None:
+        """Remove the lock, if it is ours still."""
+        if self._holder() == self._token:
+            self._place.remove()
+
+    def _me(self) -> bytes:
+        return about_me(self._token)
+
+    def _holder(self) -> str | None:
+        """Return the token of who holds the lock, None where there is no lock. A server that fails tells nothing."""
+        try:
+            data, version = self._place.read_version()
+        except FileNotFoundError:
+            return None
+        except TieringError:
+            return self._token
+        if parsed(data).get("token") == self._token:
+            self._version = version
+        return str(parsed(data).get("token", ""))
+
+    def _check_server(self) -> None:
+        """Make sure that conditions are kept, by a write that must fail: some servers take no notice of them."""
+        try:
+            self._place.create(b"{}")
+        except FileExistsError:
+            return
+        self._place.remove()
+        raise unconditional(str(self._place), "one that takes no notice of conditions")
+
+    def _take_over(self) -> bool:
+        """Take a lock whose holder is gone, after watching it as long as that takes; False where it went meanwhile."""
+        try:
+            data, version = self._place.read_version()
+        except FileNotFoundError:
+            return False
+        holder = parsed(data)
+        wait = _seconds_to_watch(holder)
+        if wait is None:
+            raise held_by(self._place, holder)
+        if wait:
+            _log.warning(
+                "%s: locked by %s. The lock lapses in %.0f s unless it is renewed: waiting for that.",
+                self._place, _named(holder), wait,
+            )  # fmt: skip
+        end = time.monotonic() + wait
+        while time.monotonic() < end:
+            time.sleep(min(_LOOK_SECONDS, wait))
+            try:
+                data, now = self._place.read_version()
+            except FileNotFoundError:
+                return False
+            if now != version:
+                raise held_by(self._place, parsed(data))
+        with suppress(StoreError):  # of two who waited, the other was first
+            self._place.write_if(self._me(), version)
+        return self._holder() == self._token
+
+
+def _seconds_to_watch(holder: dict[str, Any]) -> float | None:
+    """Return how long a lock must stay as it is to be nobody's; None for a holder that is known to live."""
+    left = _number(holder.get("lapses"), _number(holder.get("time"), 0.0) + LAPSE_SECONDS) - time.time()
+    if holder.get("host") == socket.gethostname():
+        if holder.get("token") and holder.get("boot") == _text("/proc/sys/kernel/random/boot_id"):
+            if holder.get("namespace") == _namespace():
+                started = _started(holder.get("process"))
+                return None if started and started == holder.get("started") else 0.0
+            left = 0.0  # a container that was started again: its processes are seen from nowhere, but renew
+        elif holder.get("process") == os.getpid():
+            left = 0.0  # an earlier life of a pod, which had our name
+    if left < -_SKEW_SECONDS:
+        return 0.0
+    return min(max(left, RENEW_SECONDS * 1.2), LAPSE_SECONDS)
+
+
+def _named(holder: dict[str, Any]) -> str:
+    if not holder:
+        return "a process that just ended"
+    return f"process {holder.get('process')} on {holder.get('host')} ({holder.get('command')})"
+
+
+def _number(value: Any, otherwise: float) -> float:
+    return float(value) if isinstance(value, int | float) else otherwise
+
+
+def _started(process: Any) -> str:
+    """Return when a process of this machine began, "" for one that is not there: with it, a number is used once."""
+    about = _text(f"/proc/{process}/stat") if isinstance(process, int) else ""
+    fields = about.rpartition(")")[2].split()
+    return fields[19] if len(fields) > 19 and fields[0] not in "ZX" else ""
+
+
+def _namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""

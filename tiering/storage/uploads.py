@@ -1,0 +1,49 @@
+"""Uploads in parts that were begun and never finished: S3 keeps their parts, and lets them be paid for, unseen."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from tiering.storage.bucket import S3, file_system, scheme_of
+from tiering.storage.failures import remote_errors
+from tiering.storage.location import Location
+
+_log = logging.getLogger("tiering")
+
+
+def abort_uploads(place: Location) -> int:
+    """Give up the unfinished uploads below a URL, and return how many there were. For whoever holds its lock.
+
+    Azure forgets such parts after a week by itself, and of Google's a rule of the bucket's life cycle takes care.
+    A server that does not tell them, or that we may not ask, is left alone.
+    """
+    if scheme_of(place.url) not in S3:
+        return 0
+    with remote_errors(place.url):
+        system, path = file_system(place.url)
+        bucket, _, key = path.partition("/")
+        try:
+            return sum(_abort(system, bucket, each) for each in _listed(system, bucket, f"{key}/"))
+        except OSError as error:
+            _log.info("%s: unfinished uploads were not looked for: %s", place, error)
+    return 0
+
+
+def _listed(system: Any, bucket: str, prefix: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    more: dict[str, str] = {}
+    while True:
+        answer = system.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix, **more)
+        found += answer.get("Uploads", ())
+        if not answer.get("IsTruncated"):
+            return found
+        more = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
+
+
+def _abort(system: Any, bucket: str, upload: dict[str, Any]) -> int:
+    try:
+        system.call_s3("abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+    except FileNotFoundError:
+        return 0
+    return 1

@@ -1,0 +1,60 @@
+"""Parts of a path or URL: the name of what lies there, the directory it lies in, and what lies below it.
+
+The query of a web address is no part of a name. It may be what opens the place (a presigned URL), and often opens all
+that lies beside it too (a token for a container or a folder), so that it stays with every URL made from it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from tiering.errors import UsageError
+
+#: Schemes that people write, to tell a slip from the name of a file.
+_KNOWN: Final = "s3|s3a|gs|gcs|az|abfs|abfss|http|https"
+_SLIP: Final = re.compile(rf"({_KNOWN})(:/?(?!/)|//)(.*)", re.IGNORECASE | re.DOTALL)
+
+WEB: Final = ("http://", "https://")
+
+
+def split_query(url: str) -> tuple[str, str]:
+    """Return a web address without its query, and the query with its "?"; of anything else all, and ""."""
+    if not url.startswith(WEB):
+        return url, ""
+    path, mark, query = url.partition("?")
+    return path, mark + query
+
+
+def name_of(url: str) -> str:
+    """Return the last part of a path or URL, such as photos.tar; of one that ends in "/", the part before."""
+    return split_query(url)[0].rstrip("/").rpartition("/")[2]
+
+
+def parent_of(url: str) -> str:
+    """Return the directory that a file lies in."""
+    path, query = split_query(url)
+    return path.rpartition("/")[0] + query
+
+
+def joined(url: str, name: str) -> str:
+    """Return the path or URL of what lies below a directory. name: relative, POSIX."""
+    path, query = split_query(url)
+    return f"{path.rstrip('/') if query else path}/{name}{query}"
+
+
+def refuse_mistyped(text: str) -> None:
+    """Raise UsageError for what looks like a URL and is none: a slash or a colon too few, or no bucket."""
+    scheme, mark, rest = text.partition("://")
+    if mark and re.fullmatch(_KNOWN, scheme.lower()) and not rest.strip("/"):
+        raise UsageError(text, expected=f"a bucket or host after {scheme}://", found="none")
+    slip = _SLIP.fullmatch(text)
+    if slip and not Path(text).exists():
+        meant = f"{slip.group(1).lower()}://{slip.group(3)}"
+        raise UsageError(
+            text, expected="a path or a URL", found="something between the two", action=f"Perhaps {meant}?"
+        )
+    if mark and scheme != scheme.lower():
+        meant = f"{scheme.lower()}://{rest}"
+        raise UsageError(text, expected="a scheme in small letters", found=scheme, action=f"Perhaps {meant}?")
