@@ -7,6 +7,9 @@ import os
 import pickle
 import random
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -183,6 +186,19 @@ def test_opening_compares_lengths(place):
     with pytest.raises(StoreError, match="no such file"):
         tiering.open_store(place)
     assert tiering.verify(place).damaged == [str(shard.relative_to(place))]
+
+
+def test_a_shard_that_is_cut_below_its_map_ends_the_reader_with_sigbus_as_documented(sources, pool, tmp_path):
+    tiering.convert(sources[1, 60], tmp_path / "store", "lmdb", executor=pool)
+    script = (
+        "import os, sys, tiering\n"
+        "store = tiering.open_store(sys.argv[1])\n"
+        "image = store[0].image\n"
+        "os.truncate(os.path.join(sys.argv[1], store.manifest.shards[0].name), 0)\n"
+        "bytes(image)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, tmp_path / "store"], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGBUS
 
 
 def test_a_store_that_is_gone_says_so(place):
