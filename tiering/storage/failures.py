@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 from tiering.errors import InputError, MachineError, TieringError, UsageError, from_os_error
+from tiering.storage.attempts import attempts
+
+T = TypeVar("T")
+
+#: What drivers say of an answer that is not what the server sent: its checksum differs, or it cannot be parsed.
+_DAMAGED: Final = ("FlexibleChecksumError", "ChecksumError", "ResponseParserError")
 
 _CHECK: Final = "Check the address, the endpoint (AWS_ENDPOINT_URL for s3) and the credentials."
+
+
+class DamagedAnswerError(MachineError):
+    """An answer came damaged, by what the driver says of it: asking again may help."""
+
+
+def asked(url: str, ask: Callable[[], T]) -> T:
+    """Ask a server something, and again, a few times, where the answer comes damaged. Raises what remote_errors does.
+
+    ask: changes nothing, so that it may be asked twice.
+    """
+    for last in attempts(url):
+        try:
+            with remote_errors(url):
+                return ask()
+        except DamagedAnswerError:
+            if last:
+                raise
+    raise AssertionError  # the last attempt returns or raises
 
 
 @contextmanager
@@ -38,6 +63,8 @@ def remote_errors(url: str) -> Iterator[None]:
         # Drivers raise their own kinds (botocore, aiohttp, google.api_core); none of them is ours to import.
         if type(error).__module__.split(".")[0] in ("builtins", "tiering"):
             raise
+        if type(error).__name__ in _DAMAGED:
+            raise DamagedAnswerError(url, found=f"a damaged answer: {error}", action="Check the network.") from error
         raise MachineError(url, found=f"{type(error).__name__}: {error}", action=_CHECK) from error
 
 

@@ -19,7 +19,7 @@ from tiering.errors import StoreError
 from tiering.secrets import without_secrets
 from tiering.storage import conditional, local
 from tiering.storage.bucket import file_system
-from tiering.storage.failures import remote_errors
+from tiering.storage.failures import asked, remote_errors
 from tiering.storage.names import is_relative
 from tiering.storage.scratch import scratch_directory
 from tiering.storage.urls import joined, name_of, refuse_mistyped
@@ -78,22 +78,19 @@ class Location:
         """Tell whether a file or directory is there."""
         if self.local:
             return os.path.lexists(self.local)
-        with remote_errors(self.url):
-            return bool(self._remote.exists(self.url))
+        return bool(asked(self.url, lambda: self._remote.exists(self.url)))
 
     def is_directory(self) -> bool:
         """Tell whether a directory is there, or files below such a prefix."""
         if self.local:
             return self.local.is_dir()
-        with remote_errors(self.url):
-            return bool(self._remote.isdir(self.url))
+        return bool(asked(self.url, lambda: self._remote.isdir(self.url)))
 
     def size(self) -> int:
         """Return the bytes of a file. Raises FileNotFoundError."""
         if self.local:
             return self.local.stat().st_size
-        with remote_errors(self.url):
-            return int(self._remote.info(self.url)["size"])
+        return int(asked(self.url, lambda: self._remote.info(self.url)["size"]))
 
     def read(self, most: int | None = None) -> bytes:
         """Return a whole file. Raises FileNotFoundError, and StoreError for one of more than `most` bytes."""
@@ -106,9 +103,7 @@ class Location:
                 return data
         if most is not None:
             self._bounded(self.size(), most)
-        with remote_errors(self.url):
-            fetched: bytes = self._remote.cat_file(self.url)
-        return fetched
+        return bytes(asked(self.url, lambda: self._remote.cat_file(self.url)))
 
     def read_version(self) -> tuple[bytes, str]:
         """Return a whole file and its version, for write_if. Raises FileNotFoundError.
@@ -118,14 +113,12 @@ class Location:
         if self.local:
             data = self.read()
             return data, hashlib.sha256(data).hexdigest()
-        with remote_errors(self.url):
-            return conditional.read_version(self.url)
+        return asked(self.url, lambda: conditional.read_version(self.url))
 
     def ranges(self, files: list[Location], begins: list[int], ends: list[int]) -> list[bytes]:
         """Return byte ranges of remote files below this place, many requests at a time."""
-        with remote_errors(self.url):
-            found: list[bytes] = self._remote.cat_ranges([file.url for file in files], begins, ends, on_error="raise")
-        return found
+        urls = [file.url for file in files]
+        return list(asked(self.url, lambda: self._remote.cat_ranges(urls, begins, ends, on_error="raise")))
 
     def write(self, data: bytes, scratch: Location | None = None) -> None:
         """Write a whole file, durably; what has its name is replaced."""
@@ -248,8 +241,7 @@ class Location:
         """Return a local path to a file's contents: its own, or `path` after downloading to it."""
         if self.local:
             return self.local
-        with remote_errors(self.url):
-            self._remote.get_file(self.url, str(path))
+        asked(self.url, lambda: self._remote.get_file(self.url, str(path)))
         return path
 
     def names(self) -> list[str]:
@@ -262,10 +254,9 @@ class Location:
                 for name in [*names, *(each for each in directories if os.path.islink(os.path.join(at, each)))]  # noqa: PTH114, PTH118
             ]
             return sorted(os.path.relpath(path, base) for path in found)
-        with remote_errors(self.url):
-            remote = self._remote
-            root = remote._strip_protocol(self.url)  # noqa: SLF001 - fsspec's own way to compare paths
-            return sorted(str(path).removeprefix(root).lstrip("/") for path in remote.find(root))
+        root = self._remote._strip_protocol(self.url)  # noqa: SLF001 - fsspec's own way to compare paths
+        found = asked(self.url, lambda: self._remote.find(root))
+        return sorted(str(path).removeprefix(root).lstrip("/") for path in found)
 
     def remove(self) -> None:
         """Remove a file or a directory with all it holds; nothing there is fine."""

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.errors import StoreError, TieringError, command
+from tiering.storage.attempts import attempts
 from tiering.storage.location import Location
-from tiering.store.attempts import attempts
 from tiering.store.base import (
     Buffer,
     ByteRanges,
@@ -57,7 +57,7 @@ class ChunkedStore:
         self._settings = settings
         self._shape = settings.pixels.shape if settings.pixels else None
         self._codec = parse_codec(settings.codec)
-        self._generation = Generation(place.local, manifest, seen) if place.local else None
+        self._generation = Generation(place, manifest, seen) if place.local else None
         self._files = shard_files(place, manifest.shards, self._generation)
         counts: npt.NDArray[np.int64] = np.array([shard.samples for shard in manifest.shards], dtype=np.int64)
         self._ends = np.cumsum(counts)
@@ -84,8 +84,9 @@ class ChunkedStore:
         sample that comes damaged over the network.
         """
         indices = as_indices(indices, len(self))
-        images = self._read(indices, out)
-        return images if self._generation else checked(self, indices, images, self._read_anew)
+        if self._generation:
+            return self._read(indices, out)
+        return checked(self, indices, lambda: self._read(indices, out), self._read_anew)
 
     def _read_anew(self, indices: IndexArray) -> Images:
         """Read samples whose chunks, as they came, decode into other bytes than were packed."""

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.errors import StoreError
+from tiering.storage.attempts import attempts
 from tiering.storage.local import open_to_read
 from tiering.storage.location import Location
 from tiering.storage.scratch import scratch_directory
-from tiering.store.attempts import attempts
 from tiering.system.maps import map_file
 
 _PIECE: Final = 4 << 20

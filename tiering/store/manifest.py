@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tiering.dataset.pixels import PixelShape, ResizeMode
 from tiering.errors import StoreError, command
+from tiering.storage.attempts import attempts
 from tiering.storage.json_text import parse_json
 from tiering.storage.location import Location
 from tiering.storage.names import PublicUrl, RelativeName
-from tiering.store.attempts import attempts
 from tiering.store.consistency import contradictions
 
 MANIFEST: Final = "manifest.json"

@@ -48,7 +48,7 @@ class PackedStore:
         counts: npt.NDArray[np.int64] = np.array([shard.samples for shard in manifest.shards], dtype=np.int64)
         self._ends = np.cumsum(counts)
         self._bytes: npt.NDArray[np.int64] = np.array([shard.bytes for shard in manifest.shards], dtype=np.int64)
-        self._generation = Generation(place.local, manifest, seen) if place.local else None
+        self._generation = Generation(place, manifest, seen) if place.local else None
         self._files = shard_files(place, manifest.shards, self._generation)
         self.views = self._shape is None and place.local is not None
         self.block = samples_in(BLOCK_BYTES, manifest)
@@ -77,8 +77,9 @@ class PackedStore:
 
         Raises StoreError for a shard that is not the one that was there at opening, or comes damaged over the network.
         """
-        images = self._read(indices, out)
-        return images if self._generation else checked(self, as_indices(indices, len(self)), images, self._read)
+        if self._generation:
+            return self._read(indices, out)
+        return checked(self, as_indices(indices, len(self)), lambda: self._read(indices, out), self._read)
 
     def _read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
         ranges = self.byte_ranges(indices)
