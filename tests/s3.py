@@ -98,6 +98,7 @@ class FaultyProxy:
     of those in which a bit is changed. dead: no request gets any answer. lost: of so many of the next writes, the answer
     is lost on the way. unconditional: writes under a condition are answered with 501, as by servers that know none.
     deaf: conditions are taken no notice of, as by other servers.
+    answer: status and code by which every request is refused, as (403, "AccessDenied").
     key: the access key that every request must be signed with, "" for no signature at all; others are denied.
     """
 
@@ -106,6 +107,7 @@ class FaultyProxy:
         self.share, self.broken_off, self.flipped, self.dead = share, broken_off, 0.0, False
         self.lost, self.unconditional, self.deaf = 0, False, False
         self.key: str | None = None
+        self.answer: tuple[int, str] | None = None
         self.requests = self.failures = 0
         self._random, self._lock = random.Random(seed), threading.Lock()
 
@@ -164,6 +166,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _denied(self) -> bool:
         """Answer a request that the server would not let pass."""
+        if self.proxy.answer is not None:
+            status, code = self.proxy.answer
+            self._refuse(status, f"<Error><Code>{code}</Code><Message>No.</Message></Error>".encode())
+            return True
         signed = self.headers.get("Authorization", "").partition("Credential=")[2].partition("/")[0]
         if self.proxy.key not in (None, signed):
             self._refuse(403, _DENIED)

@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 import fsspec
 
 from tiering.errors import MachineError, UsageError
+from tiering.storage.patience import attempt_seconds, remote_seconds
+from tiering.storage.urls import WEB
 
 #: Requests under way at once: enough to fill a network at 30 ms a request. Drivers of S3 keep 10 by default.
 REQUESTS: Final = 64
@@ -50,15 +52,20 @@ def file_system(url: str) -> tuple[Any, str]:
     options: dict[str, Any] = {"use_listings_cache": False}
     if scheme_of(url) in S3:
         chosen = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
-        options["config_kwargs"] = {"max_pool_connections": REQUESTS} | chosen
+        wait = attempt_seconds()
+        limits = {"read_timeout": wait, "connect_timeout": min(5.0, wait)}
+        options["config_kwargs"] = {"max_pool_connections": REQUESTS} | limits | chosen
+    elif url.startswith(WEB):
+        limit = import_module("aiohttp").ClientTimeout(total=None, connect=remote_seconds(), sock_read=remote_seconds())
+        options["client_kwargs"] = {"timeout": limit} | fsspec.config.conf.get("http", {}).get("client_kwargs", {})
     system, path = fsspec.core.url_to_fs(url, **options)
     return system, path.rstrip("/")
 
 
-def open_bucket(url: str, why: str, seconds: float) -> Bucket:
+def open_bucket(url: str, why: str) -> Bucket:
     """Connect to the bucket of a URL through obstore.
 
-    why: what obstore is wanted for, in an error. seconds: how long a request may take; none is tried again.
+    why: what obstore is wanted for, in an error. No request is tried again; each may take half of remote_seconds().
     Raises MachineError where obstore is missing, UsageError for a URL that it does not open.
     """
     try:
@@ -70,7 +77,7 @@ def open_bucket(url: str, why: str, seconds: float) -> Bucket:
         ) from error
     split = urlsplit(url)
     base = f"{split.scheme}://{split.netloc}"
-    client: dict[str, Any] = {"timeout": f"{seconds:g}s", "connect_timeout": "5s"}
+    client: dict[str, Any] = {"timeout": f"{remote_seconds() / 2:g}s", "connect_timeout": "5s"}
     options: dict[str, Any] = {}
     if split.scheme in S3:
         options = _s3_options(url)
@@ -81,6 +88,11 @@ def open_bucket(url: str, why: str, seconds: float) -> Bucket:
     except Exception as error:
         raise UsageError(url, expected="a URL that obstore opens", found=str(error).split("\n")[0]) from error
     return Bucket(obstore, store, f"{base}/")
+
+
+def within_time(system: Any) -> dict[str, float]:
+    """Return the argument by which fsspec's own limit holds for a single request, whatever its driver tries again."""
+    return {"timeout": remote_seconds()} if system.async_impl else {}
 
 
 def scheme_of(url: str) -> str:

@@ -19,8 +19,8 @@ from typing import Any, BinaryIO, Final
 from tiering.errors import StoreError
 from tiering.secrets import without_secrets
 from tiering.storage import conditional, local
-from tiering.storage.bucket import file_system
-from tiering.storage.failures import remote_errors
+from tiering.storage.bucket import file_system, within_time
+from tiering.storage.failures import asking, remote_errors
 from tiering.storage.names import relative_name
 from tiering.storage.urls import joined, name_of, refuse_mistyped
 
@@ -78,22 +78,25 @@ class Location:
         """Tell whether a file or directory is there."""
         if self.local:
             return os.path.lexists(self.local)
-        with remote_errors(self.url):
-            return bool(self._remote.exists(self.url))
+        with asking(self.url):
+            remote = self._remote
+            return bool(remote.exists(self.url, **within_time(remote)))
 
     def is_directory(self) -> bool:
         """Tell whether a directory is there, or files below such a prefix."""
         if self.local:
             return self.local.is_dir()
-        with remote_errors(self.url):
-            return bool(self._remote.isdir(self.url))
+        with asking(self.url):
+            remote = self._remote
+            return bool(remote.isdir(self.url, **within_time(remote)))
 
     def size(self) -> int:
         """Return the bytes of a file. Raises FileNotFoundError."""
         if self.local:
             return self.local.stat().st_size
-        with remote_errors(self.url):
-            return int(self._remote.info(self.url)["size"])
+        with asking(self.url):
+            remote = self._remote
+            return int(remote.info(self.url, **within_time(remote))["size"])
 
     def read(self, most: int | None = None) -> bytes:
         """Return a whole file. Raises FileNotFoundError, and StoreError for one of more than `most` bytes."""
@@ -106,7 +109,7 @@ class Location:
                 return data
         if most is not None:
             self._bounded(self.size(), most)
-        with remote_errors(self.url):
+        with asking(self.url):
             fetched: bytes = self._remote.cat_file(self.url)
         return fetched
 
@@ -118,12 +121,12 @@ class Location:
         if self.local:
             data = self.read()
             return data, hashlib.sha256(data).hexdigest()
-        with remote_errors(self.url):
+        with asking(self.url):
             return conditional.read_version(self.url)
 
     def ranges(self, files: list[Location], begins: list[int], ends: list[int]) -> list[bytes]:
         """Return byte ranges of remote files below this place, many requests at a time."""
-        with remote_errors(self.url):
+        with asking(self.url):
             found: list[bytes] = self._remote.cat_ranges([file.url for file in files], begins, ends, on_error="raise")
         return found
 
@@ -138,7 +141,7 @@ class Location:
         Behind a URL the server decides in one request; a server that cannot is refused (UsageError).
         """
         if self.local is None:
-            with remote_errors(self.url):
+            with asking(self.url):
                 conditional.create(self.url, data)
             return
         base, parts = self._below
@@ -152,7 +155,7 @@ class Location:
         steps, and the lock of the store keeps other writers out between them.
         """
         if self.local is None:
-            with remote_errors(self.url):
+            with asking(self.url):
                 conditional.write_if(self.url, data, version)
             return
         try:
@@ -236,14 +239,14 @@ class Location:
                 raise ValueError(f"{self} and {to} do not lie below the same directory")
             local.replace(base, self._below[1], parts)
             return
-        with remote_errors(self.url):
+        with asking(self.url):
             self._remote.mv(self.url, to.url)
 
     def fetched(self, path: Path) -> Path:
         """Return a local path to a file's contents: its own, or `path` after downloading to it."""
         if self.local:
             return self.local
-        with remote_errors(self.url):
+        with asking(self.url):
             self._remote.get_file(self.url, str(path))
         return path
 
@@ -257,7 +260,7 @@ class Location:
                 for name in [*names, *(each for each in directories if os.path.islink(os.path.join(at, each)))]  # noqa: PTH114, PTH118
             ]
             return sorted(os.path.relpath(path, base) for path in found)
-        with remote_errors(self.url):
+        with asking(self.url):
             remote = self._remote
             root = remote._strip_protocol(self.url)  # noqa: SLF001 - fsspec's own way to compare paths
             return sorted(str(path).removeprefix(root).lstrip("/") for path in remote.find(root))
@@ -267,7 +270,7 @@ class Location:
         if self.local:
             local.remove(*self._below)
             return
-        with remote_errors(self.url):
+        with asking(self.url):
             self._remote.invalidate_cache()
             if self._remote.exists(self.url):
                 self._remote.rm(self.url, recursive=True)
