@@ -8,6 +8,7 @@ machine itself offers. obstore is handed the result.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 import fsspec
 
 from tiering.errors import MachineError, UsageError
+from tiering.storage.objects import ObjectFiles
 from tiering.storage.patience import attempt_seconds, remote_seconds
 from tiering.storage.urls import WEB
 
@@ -26,6 +28,11 @@ from tiering.storage.urls import WEB
 REQUESTS: Final = 64
 
 S3: Final = ("s3", "s3a")
+GOOGLE: Final = ("gs",)
+AZURE: Final = ("az", "abfs", "abfss")
+
+#: What to install for a scheme.
+EXTRAS: Final = dict.fromkeys(S3, "s3") | dict.fromkeys(GOOGLE, "gcs") | dict.fromkeys(AZURE, "azure")
 
 #: Credentials are asked for again after this long; botocore renews those that expire well before.
 _CREDENTIALS_LIVE: Final = timedelta(minutes=5)
@@ -49,6 +56,11 @@ def file_system(url: str) -> tuple[Any, str]:
 
     Raises what drivers raise: use it within remote_errors.
     """
+    if scheme_of(url) in GOOGLE + AZURE:
+        bucket, split = open_bucket(url, "for buckets of Google and Azure"), urlsplit(url)
+        return ObjectFiles(
+            bucket.module, bucket.store, split.scheme, split.netloc
+        ), f"{split.netloc}{split.path}".rstrip("/")
     options: dict[str, Any] = {"use_listings_cache": False}
     if scheme_of(url) in S3:
         chosen = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
@@ -73,7 +85,10 @@ def open_bucket(url: str, why: str) -> Bucket:
         stores = import_module("obstore.store")
     except ImportError as error:
         raise MachineError(
-            url, expected=f"obstore, {why}", found=str(error), action="pip install 'tiering[s3]'"
+            url,
+            expected=f"obstore, {why}",
+            found=str(error),
+            action=f"pip install 'tiering[{EXTRAS.get(scheme_of(url), 's3')}]'",
         ) from error
     split = urlsplit(url)
     base = f"{split.scheme}://{split.netloc}"
@@ -82,7 +97,12 @@ def open_bucket(url: str, why: str) -> Bucket:
     if split.scheme in S3:
         options = _s3_options(url)
         client |= _trust(options.pop("verify"))
-    client["allow_http"] = options.get("endpoint", base).startswith("http://")
+    elif split.scheme in GOOGLE:
+        options = _google_options()
+    elif split.scheme in AZURE:
+        options = _azure_options()
+    server = str(options.get("endpoint", options.get("base_url", base)))
+    client["allow_http"] = server.startswith("http://")
     try:
         store = stores.from_url(base, client_options=client, retry_config={"max_retries": 0}, **options)
     except Exception as error:
@@ -138,6 +158,30 @@ def _s3_options(url: str) -> dict[str, Any]:
             session.set_credentials(*(given.get(name) for name in names))
         options["credential_provider"] = _provider(session.get_credentials())
     return options
+
+
+def _google_options() -> dict[str, Any]:
+    """Return what obstore does not find by itself: an emulator, named as Google's own clients are told of it."""
+    emulator = os.environ.get("STORAGE_EMULATOR_HOST", "")
+    if not emulator:
+        return {}
+    url = emulator if "://" in emulator else f"http://{emulator}"
+    return {"base_url": url.rstrip("/"), "bearer_token": "emulator"}
+
+
+def _azure_options() -> dict[str, Any]:
+    """Return what obstore does not find by itself: the parts of a connection string, as the Azure portal gives it."""
+    given = os.environ.get("AZURE_STORAGE_CONNECTION_STRING", "")
+    parts = dict(part.split("=", 1) for part in given.split(";") if "=" in part)
+    named = {
+        "account_name": parts.get("AccountName"),
+        "account_key": parts.get("AccountKey"),
+        "endpoint": parts.get("BlobEndpoint"),
+        "sas_key": parts.get("SharedAccessSignature"),
+    }
+    found: dict[str, Any] = {name: value for name, value in named.items() if value}
+    endpoint = os.environ.get("AZURE_STORAGE_ENDPOINT", "")
+    return found if found or not endpoint else {"endpoint": endpoint}
 
 
 def _trust(verify: bool | str | None) -> dict[str, Any]:

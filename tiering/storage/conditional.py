@@ -16,12 +16,8 @@ from importlib import import_module
 from typing import Final, Protocol
 
 from tiering.errors import MachineError, StoreError, UsageError
-from tiering.storage.bucket import S3, file_system, open_bucket, scheme_of, within_time
+from tiering.storage.bucket import AZURE, GOOGLE, S3, file_system, open_bucket, scheme_of, within_time
 from tiering.storage.failures import code_of
-
-#: What names a version: a generation for Google, an ETag for all others.
-_GENERATIONS: Final = ("gs",)
-_ETAGS: Final = ("az", "abfs", "abfss")
 
 _MARK: Final = "tiering-write"
 
@@ -103,8 +99,8 @@ def _server(url: str) -> _Server:
     scheme = scheme_of(url)
     if scheme in S3:
         return _S3(url)
-    if scheme in _GENERATIONS + _ETAGS:
-        return _Obstore(url, "version" if scheme in _GENERATIONS else "e_tag")
+    if scheme in GOOGLE + AZURE:
+        return _Obstore(url, "version" if scheme in GOOGLE else "e_tag")  # a generation, or an ETag
     raise unconditional(url, f"{scheme}://, which has none")
 
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from tiering.errors import InputError, MachineError, TieringError, UsageError, from_os_error
 from tiering.secrets import without_secrets
-from tiering.storage.bucket import S3, file_system, scheme_of
+from tiering.storage.bucket import EXTRAS, S3, file_system, scheme_of
 from tiering.storage.patience import SETTING, noticing, remote_seconds
 
 _CHECK: Final = "Check the address, the endpoint (AWS_ENDPOINT_URL for s3) and the credentials."
@@ -118,7 +118,7 @@ def remote_errors(url: str) -> Iterator[None]:
         raise
     except ImportError as error:
         scheme = scheme_of(url)
-        extra = {"s3": "s3", "s3a": "s3", "gs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}.get(scheme)
+        extra = EXTRAS.get(scheme)
         action = f"pip install 'tiering[{extra}]'" if extra else f"Install what fsspec needs for {scheme}."
         raise UsageError(url, expected=f"a driver for {scheme}://", found=str(error), action=action) from error
     except ValueError as error:
