@@ -80,6 +80,8 @@ class _GenerationsHandler(Handler):
             if name.lower() == "x-goog-if-generation-match":
                 known = self.seen.get(value, '"unknown"')
                 headers.append(("If-None-Match", "*") if value == "0" else ("If-Match", known))
+            elif name.lower() == "x-goog-copy-source":
+                headers.append(("x-amz-copy-source", value))
             elif name.lower() == "authorization":
                 assert value == "Bearer emulator"
                 headers.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -18,11 +19,11 @@ from tiering.tiers.probe import probe
 def upload(tree, url):
     for at, _, names in os.walk(tree):
         for name in names:
-            path = os.path.join(at, name)
-            (Location.of(url) / os.path.relpath(path, tree)).write(open(path, "rb").read())
+            path = Path(at, name)
+            (Location.of(url) / os.path.relpath(path, tree)).write(path.read_bytes())
 
 
-@pytest.mark.parametrize("kind", ["lmdb", "zarr"])
+@pytest.mark.parametrize("kind", ["lmdb", pytest.param("zarr", marks=pytest.mark.slow)])
 def test_a_dataset_is_packed_from_and_into_a_bucket_and_is_the_same(some_photos, cloud, tmp_path, kind):
     upload(some_photos, f"{cloud}/photos")
     here = tiering.convert(some_photos, tmp_path / "here", kind, shard_bytes=150_000)
@@ -34,6 +35,7 @@ def test_a_dataset_is_packed_from_and_into_a_bucket_and_is_the_same(some_photos,
         tiering.convert(some_photos, f"{cloud}/store", kind)
 
 
+@pytest.mark.slow
 def test_a_store_is_appended_to_mended_cached_profiled_and_exported(some_photos, cloud, tmp_path):
     half = tmp_path / "half"
     shutil.copytree(min(some_photos.iterdir()), half / min(os.listdir(some_photos)))

@@ -6,7 +6,9 @@ What fsspec's other users expect is kept to: paths are bucket/key, a directory i
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -14,6 +16,9 @@ from fsspec.asyn import AsyncFileSystem
 from fsspec.spec import AbstractBufferedFile
 
 T = TypeVar("T")
+
+#: What is wrong with the request stays so; 408 and 429 are of the moment.
+_LASTING: Final = re.compile(r"status code: 4(?!08|29)")
 
 _PIECE: Final = 8 << 20
 _PAUSES: Final = (0.1, 0.3, 1.0, 3.0)
@@ -46,7 +51,9 @@ class ObjectFiles(AsyncFileSystem):  # type: ignore[misc] # fsspec has no types
         for pause in _PAUSES:
             try:
                 return await ask()
-            except self._module.exceptions.GenericError:
+            except self._module.exceptions.GenericError as error:
+                if _LASTING.search(str(error)):
+                    raise
                 await asyncio.sleep(pause)
         return await ask()
 
@@ -108,7 +115,9 @@ class ObjectFiles(AsyncFileSystem):  # type: ignore[misc] # fsspec has no types
                 file.write(piece)
 
     async def _rm_file(self, path: str, **_: Any) -> None:
-        await self._again(lambda: self._module.delete_async(self._store, self._key(path)))
+        # Removing a tree names its directories too, which are nothing by themselves.
+        with suppress(FileNotFoundError):
+            await self._again(lambda: self._module.delete_async(self._store, self._key(path)))
 
     async def _cp_file(self, path1: str, path2: str, **_: Any) -> None:
         await self._again(lambda: self._module.copy_async(self._store, self._key(path1), self._key(path2)))
