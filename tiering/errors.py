@@ -18,6 +18,7 @@ import errno
 from typing import ClassVar
 
 from tiering.secrets import without_secrets
+from tiering.text import shown
 
 
 class TieringError(Exception):
@@ -26,6 +27,8 @@ class TieringError(Exception):
     where: the file, line, shard or option that the error is about.
     expected, found: what should have been there, and what was.
     action: what to do next, as a sentence.
+
+    All four may hold names of files: the message shows them on one line, see tiering.text.
     """
 
     exit_code: ClassVar[int] = 3
@@ -34,7 +37,7 @@ class TieringError(Exception):
         where, expected, found, action = map(without_secrets, (where, expected, found, action))
         self.where, self.expected, self.found, self.action = where, expected, found, action
         said = f"expected {expected}, found {found}" if expected else found
-        super().__init__(" ".join(part for part in (f"{where}: {said}.", action) if part))
+        super().__init__(shown(" ".join(part for part in (f"{where}: {said}.", action) if part)))
 
     def __reduce__(self) -> tuple[object, ...]:
         """Travel between processes with all four parts."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Final
+
+from tiering.system.mountinfo import mounts_of
 
 #: File systems whose pages come over a network, by the names that the kernel gives them.
 NETWORK: Final = frozenset(
@@ -33,17 +34,8 @@ def filesystem_of(path: Path, mounts: str | None = None) -> str | None:
             return None
     place = os.path.realpath(path)
     best, kind = -1, None
-    for line in mounts.splitlines():
-        before, dash, after = line.partition(" - ")
-        fields = before.split(" ")
-        if not dash or len(fields) < 5:
-            continue
-        point = _unescaped(fields[4])
-        inside = place == point or place.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= best:
-            best, kind = len(point), after.split(" ", 1)[0]
+    for mount in mounts_of(mounts):
+        inside = place == mount.point or place.startswith(mount.point.rstrip("/") + "/")
+        if inside and len(mount.point) >= best:
+            best, kind = len(mount.point), mount.kind
     return kind
-
-
-def _unescaped(text: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), text)

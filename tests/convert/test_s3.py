@@ -134,6 +134,50 @@ def test_what_is_there_is_never_replaced(photos, s3):
         tiering.convert(photos, f"{s3}/mine", "lmdb")
 
 
+def test_a_store_that_appears_in_a_bucket_meanwhile_is_kept(photos, s3):
+    theirs = b"somebody else's manifest"
+
+    def appear(samples, of, size):
+        if samples == of:
+            (Location.of(f"{s3}/store") / "manifest.json").write(theirs)
+
+    with pytest.raises(UsageError, match="somebody else finished"):
+        tiering.convert(photos, f"{s3}/store", "lmdb", progress=appear)
+    assert (Location.of(f"{s3}/store") / "manifest.json").read() == theirs
+
+
+def test_an_append_replaces_only_the_manifest_that_it_read(photos, some_photos, s3):
+    tiering.convert(some_photos, f"{s3}/store", "lmdb")
+    manifest = Location.of(f"{s3}/store") / "manifest.json"
+    theirs = manifest.read() + b"\n"
+
+    def change(samples, of, size):
+        if samples == of:
+            manifest.write(theirs)
+
+    with pytest.raises(StoreError, match="somebody else wrote"):
+        tiering.append(photos, f"{s3}/store", progress=change)
+    assert manifest.read() == theirs
+    assert tiering.append(photos, f"{s3}/store").generation == 2
+    assert tiering.verify(f"{s3}/store", source=photos).ok
+
+
+def test_a_finished_conversion_that_kept_its_notes_in_a_bucket_is_cleaned_by_the_next_run(photos, s3):
+    store, notes = Location.of(f"{s3}/store"), {}
+
+    def note(samples, of, size):
+        if samples == of:
+            notes.update({name: (store / name).read() for name in store.names() if name.startswith(".tiering")})
+
+    manifest = tiering.convert(photos, f"{s3}/store", "zarr", progress=note)
+    assert len(notes) > 3
+    for name, content in notes.items():
+        if not name.endswith("lock"):
+            (store / name).write(content)
+    assert tiering.convert(photos, f"{s3}/store", "zarr") == manifest
+    assert not any(name.startswith(".tiering") for name in store.names())
+
+
 def test_the_second_converter_into_a_bucket_is_told_of_the_first(photos, s3):
     said = []
 

@@ -398,7 +398,7 @@ def test_epochs_that_are_broken_off_leave_no_pile_of_samples(lmdb, tmp_path, mon
 def test_a_killed_maker_of_a_table_leaves_nothing_for_long(lmdb, tmp_path):
     store = tiering.cached(lmdb, "64MB", tmp_path / "cache")
     store.close()
-    left = tmp_path / "cache" / "datasets" / ".new-0"
+    left = tmp_path / "cache" / "datasets" / f".new-{0:032x}"
     left.mkdir()
     (left / "slots").write_bytes(bytes(1000))
     tiering.cached(lmdb.parent / "photos", "64MB", tmp_path / "cache").close()

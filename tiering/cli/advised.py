@@ -19,7 +19,7 @@ def show(found: Recommendation, root: str, shape: tuple[int, int] | None) -> Non
     # Many columns need more than the 80 that a pipe is taken to have; a figure cut short would be a wrong one.
     console.width = max(console.width, WIDTH)
     sure = "" if found.confidence is None else f", probability {found.confidence:.0%}"
-    console.print(f"Workload: {found.workload}{sure}", markup=False)
+    console.print(f"Workload: {found.workload}{sure}")
     stalls = found.choice.stall_fraction is not None
     shown = table(
         "",
@@ -45,7 +45,7 @@ def show(found: Recommendation, root: str, shape: tuple[int, int] | None) -> Non
         note("*: no other way is both cheaper and faster.")
     lines = ("", found.choice.reason, f"Chosen by: {found.criterion}.", found.conversion, found.doing_nothing)
     for line in lines:
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     _show_asks(found.asks)
     for line in found.dropped:
         note(f"Left out: {line}")

@@ -28,7 +28,7 @@ from tiering.cli import (
     verify,
 )
 from tiering.cli.discreet import keep_secrets
-from tiering.cli.output import note
+from tiering.cli.output import note, prepare_streams
 from tiering.errors import TieringError, from_os_error
 from tiering.signals import ending_interrupts, exit_code_of
 
@@ -114,6 +114,7 @@ app.command("probe")(probe.probe)
 
 def main() -> None:
     """Run the program."""
+    prepare_streams()
     keep_secrets()
     app()
 

@@ -29,9 +29,9 @@ def append(
     Example: `tiering append photos/ photos.lmdb`
     """
     from tiering.convert.append import append as run
-    from tiering.store.open import open_store
+    from tiering.store.open import open_damaged
 
-    before = len(open_store(store))
+    before = len(open_damaged(store))
     with progress("packing", show=show) as advance:
         manifest = run(
             dataset, store, on_error=on_error.value, restart=restart, workers=workers, dask=dask, progress=advance

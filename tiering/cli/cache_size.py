@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tiering.cli.choices import Catalog
-from tiering.cli.output import JsonFlag, emit_json, note, out, table, talk
+from tiering.cli.output import JsonFlag, emit_json, note, out, status, table
 from tiering.errors import UsageError
 from tiering.units import format_bytes, format_seconds
 
@@ -81,7 +81,7 @@ def _profile(source: Path) -> Profile:
 
     if is_profile(source):
         return read_profile(source)
-    with talk().status(f"Reading {source}"):
+    with status(f"Reading {source}"):
         return Profile(traces=[profile_trace_file(source)])
 
 
@@ -123,7 +123,7 @@ def _show(found: CacheSizes) -> None:
             *([_usd(step.usd_per_second)] if epochs else []),
         )
     console.print(shown)
-    console.print(found.reason, markup=False, soft_wrap=True)
+    console.print(found.reason, soft_wrap=True)
     for line in found.notes:
         note(f"Note: {line}")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tiering.cli.output import JsonFlag, emit_json, out, plain, talk
+from tiering.cli.output import JsonFlag, emit_json, out, plain, status
 from tiering.errors import ProfileError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def classify(
     from tiering.workload.model import classify as judge
     from tiering.workload.model import load
 
-    with talk().status(f"Reading {source}"):
+    with status(f"Reading {source}"):
         chosen = load(model) if model is not None else None
         traces = (
             _of_profile(source)
@@ -64,9 +64,9 @@ def classify(
         return
     console = out()
     for name, verdict in verdicts:
-        console.print(f"Trace {name}", style="bold", markup=False)
+        console.print(f"Trace {name}", style="bold")
         for head, text in _rows(verdict):
-            console.print(f"  {head:<8} {text}", markup=False, soft_wrap=True)
+            console.print(f"  {head:<8} {text}", soft_wrap=True)
 
 
 def _rows(verdict: Verdict) -> Iterator[tuple[str, str]]:

@@ -140,6 +140,6 @@ def _rebuild(dataset: str, store: str, workers: int | None, dask: str | None, sh
         emit_json({"store": store, "rebuilt": rebuilt})
         return
     for name in rebuilt:
-        out().print(f"{store}/{name}: packed again", markup=False)
+        out().print(f"{store}/{name}: packed again")
     if not rebuilt:
         out().print(f"{store}: no shard is missing or damaged")

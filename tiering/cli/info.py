@@ -22,9 +22,9 @@ def info(
 
     Example: `tiering info photos.lmdb`
     """
-    from tiering.store.open import open_store
+    from tiering.store.open import open_damaged
 
-    manifest = open_store(store).manifest
+    manifest = open_damaged(store).manifest
     if json:
         emit_json(manifest)
         return

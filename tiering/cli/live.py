@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from rich.live import Live
 from rich.table import Table
 
+from tiering.cli.console import line
 from tiering.cli.output import talk
 from tiering.serve.bench import Moment
 from tiering.serve.cache.stats import CacheStats
@@ -45,7 +46,7 @@ class View:
         shown.add_column(justify="right")
         if (moment := self.moment) is None:
             return shown
-        shown.add_row(f"[bold]{moment.store}", f"epoch {moment.epoch + 1}", f"of {moment.epochs}")
+        shown.add_row(line(moment.store, "bold"), f"epoch {moment.epoch + 1}", f"of {moment.epochs}")
         shown.add_row("samples", format_count(moment.samples), f"of {format_count(moment.of)}")
         shown.add_row("samples/s", format_count(moment.samples / moment.seconds if moment.seconds else 0), "")
         if (found := moment.stats) is None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tiering.cli.output import JsonFlag, emit_json, note, out, table, talk
+from tiering.cli.output import JsonFlag, emit_json, note, out, status, table
 
 model = typer.Typer(help="Train, evaluate or show the classifier of workloads.", no_args_is_help=True)
 
@@ -30,7 +30,7 @@ def train(
     from tiering.workload.model import save
     from tiering.workload.model import train as make
 
-    with talk().status("Training"):
+    with status("Training"):
         made = make(seed)
     save(made, output)
     note(f"Wrote {output}.")
@@ -45,7 +45,7 @@ def evaluate(seed: _Seed = 0, json: JsonFlag = False) -> None:
     """
     from tiering.workload.model import cross_validate
 
-    with talk().status("Cross-validating"):
+    with status("Cross-validating"):
         figures = cross_validate(seed)
     if json:
         emit_json(figures)
@@ -78,12 +78,14 @@ def _show(figures: Mapping[str, float]) -> None:
     real = [part for part in parts if f"recorded_{part}" in figures]
     if real:
         names = ("recorded", "recorded_answered", "recorded_wrong", "recorded_rule_wrong")
-        made = table("part seen", "runs", "with a verdict", "wrong", "plain rule wrong", title="\nRecorded programs")
+        made = table("part seen", "runs", "with a verdict", "wrong", "plain rule wrong", title="Recorded programs")
         for part in real:
             made.add_row(_words(part), *(f"{figures[f'{name}_{part}']:.0f}" for name in names))
+        out().print()
         out().print(made)
+    out().print()
     out().print(
-        f"\nVerdicts on generated runs: {100 * figures['accuracy']:.1f} % right, on {100 * figures['answered']:.1f} %."
+        f"Verdicts on generated runs: {100 * figures['accuracy']:.1f} % right, on {100 * figures['answered']:.1f} %."
     )
     out().print(f"Expected calibration error of forecasts: {figures['calibration_error']:.3f}")
 

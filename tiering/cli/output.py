@@ -7,16 +7,21 @@ import dataclasses
 import json
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tiering.text import shown
+
 if TYPE_CHECKING:
     # Imported on first use: `tiering trace` starts its command as soon as it can.
     from rich.console import Console
+    from rich.status import Status
     from rich.table import Table
 
 _PIPE_WIDTH = 1000
@@ -26,16 +31,16 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document 
 
 def out() -> Console:
     """Return the console for results. Rich honours NO_COLOR by itself; a pipe has no width to cut lines at."""
-    from rich.console import Console
+    from tiering.cli.console import PlainConsole
 
-    return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    return PlainConsole(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def talk() -> Console:
     """Return the console for progress, warnings and errors."""
-    from rich.console import Console
+    from tiering.cli.console import PlainConsole
 
-    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    return PlainConsole(file=sys.stderr, highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -58,9 +63,23 @@ def solver_aside() -> Iterator[None]:
         os.close(kept)
 
 
+def status(doing: str) -> Status:
+    """Show what is being done, while a block runs, to people at a terminal."""
+    from tiering.cli.console import line
+
+    return talk().status(line(doing))
+
+
 def note(message: str) -> None:
-    """Print one line of talk on stderr, exactly as given."""
-    sys.stderr.write(f"{message}\n")
+    """Print one line of talk on stderr; characters that nobody would see are shown, see tiering.text."""
+    sys.stderr.write(f"{shown(message)}\n")
+
+
+def prepare_streams() -> None:
+    """Let every name be printed whatever the encoding of stdout, and warnings as lines of talk."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    warnings.showwarning = lambda message, *_, **__: note(f"Warning: {message}")
 
 
 def emit_json(document: object) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tiering.cli.choices import Catalog, HourPrice
-from tiering.cli.output import JsonFlag, emit_json, note, out, solver_aside, table, talk
+from tiering.cli.output import JsonFlag, emit_json, note, out, solver_aside, status, table
 from tiering.errors import UsageError
 from tiering.units import format_bytes, format_count, parse_bytes
 
@@ -86,14 +86,14 @@ def place(
 
     room = dict(_room(capacity or []))
     catalogs = [load_catalog(catalog)] + ([load_catalog(what_if)] if what_if is not None else [])
-    with talk().status(f"Reading {trace}"):
+    with status(f"Reading {trace}"):
         found = heat_of(
             trace, root=root, lenient=lenient, columns=parse_mapping(columns) if columns is not None else None
         )
     if heat is not None:
         write_heat(found, heat)
         note(f"Wrote {heat}.")
-    with talk().status("Placing"), solver_aside():
+    with status("Placing"), solver_aside():
         plans = [
             plan(
                 found,
@@ -176,7 +176,7 @@ def _show(found: Summary) -> None:
         "",
     )
     console.print(shown)
-    console.print(_quality(found), markup=False, soft_wrap=True)
+    console.print(_quality(found), soft_wrap=True)
 
 
 def _quality(found: Summary) -> str:
@@ -207,7 +207,7 @@ def _compare(plans: Sequence[Placement], names: tuple[str, str]) -> None:
     console.print(shown)
     less = one.monthly_usd - two.monthly_usd
     said = f"{_usd(abs(less))} USD a month {'less' if less > 0 else 'more'}" if less else "the same"
-    console.print(f"With {names[1]} it costs {said}.", markup=False, soft_wrap=True)
+    console.print(f"With {names[1]} it costs {said}.", soft_wrap=True)
 
 
 def _usd(amount: float) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tiering.cli.choices import Catalog
-from tiering.cli.output import JsonFlag, emit_json, note, out, talk
+from tiering.cli.output import JsonFlag, emit_json, note, out, status
 from tiering.cli.tiers import figures_of, points_of
 from tiering.errors import InputError, UsageError
 from tiering.units import format_bytes, format_seconds
@@ -54,7 +54,8 @@ def probe(
     Example: `tiering probe /mnt/data -o data.toml`
     """
     # Imported here so that `tiering --help` does not wait for pydantic.
-    from tiering.signals import exit_code_of
+    from tiering.cli.console import line
+    from tiering.signals import ending_interrupts, exit_code_of
     from tiering.tiers.catalog import load_catalog
     from tiering.tiers.entry import to_toml
     from tiering.tiers.probe import probe as run
@@ -63,7 +64,7 @@ def probe(
     if output is not None:
         _check(output)
     try:
-        with talk().status("Measuring") as shown:
+        with ending_interrupts(), status("Measuring") as shown:
             found = run(
                 place,
                 seconds=seconds,
@@ -72,7 +73,7 @@ def probe(
                 like=like,
                 tiers=tiers,
                 announce=note,
-                progress=lambda what: shown.update(f"Measuring {place}: {what}"),
+                progress=lambda what: shown.update(line(f"Measuring {place}: {what}")),
             )
     except KeyboardInterrupt as interruption:
         note("Interrupted. What was written is removed.")
@@ -83,8 +84,8 @@ def probe(
         emit_json(found)
     else:
         _show(found)
-        for line in found.notes:
-            note(f"Note: {line}")
+        for said in found.notes:
+            note(f"Note: {said}")
     if output is not None:
         note(f"Wrote {output}. Use it with --catalog {output}, or TIERING_CATALOG={output}.")
 

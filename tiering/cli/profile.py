@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from tiering.cli.dataset_rows import dataset_rows, percent
-from tiering.cli.output import JsonFlag, emit_json, note, out, talk
+from tiering.cli.output import JsonFlag, emit_json, note, out, status
 from tiering.errors import UsageError
 from tiering.units import format_bytes, format_count, format_seconds
 
@@ -85,13 +84,13 @@ def profile(
     asked = _sample(sample)
     directory = None
     if dataset is not None:
-        with talk().status(f"Reading {_shown(dataset)}"):
+        with status(f"Reading {dataset}"):
             directory = profile_dataset(dataset, sample=asked, probes=probes, seed=seed)
     profiled = [_profile_trace(path, dataset, directory, lenient=lenient, columns=columns) for path in traces]
     document = Profile(dataset=directory, traces=profiled)
     if output is not None:
         write_profile(document, output)
-        note(f"Wrote {_shown(output)}.")
+        note(f"Wrote {output}.")
     _warn(document.dataset, document.traces)
     if json:
         emit_json(document)
@@ -113,7 +112,7 @@ def _profile_trace(
     from tiering.trace.features import profile_trace_file
     from tiering.trace.readers.headed import parse_mapping
 
-    with talk().status(f"Reading {_shown(path)}"):
+    with status(f"Reading {path}"):
         return profile_trace_file(
             path,
             dataset_root=Path(dataset) if dataset is not None else None,
@@ -161,9 +160,9 @@ def _verdict(trace: TraceProfile) -> Verdict:
 def _show_block(title: str, rows: Iterator[tuple[str, str]]) -> None:
     console = out()
     if title:
-        console.print(title, style="bold", markup=False)
+        console.print(title, style="bold")
     for name, value in rows:
-        console.print(f"  {name:<12} {value}", markup=False, soft_wrap=True)
+        console.print(f"  {name:<12} {value}", soft_wrap=True)
 
 
 def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:
@@ -212,7 +211,3 @@ def _verdict_rows(verdict: Verdict) -> Iterator[tuple[str, str]]:
 
 def _several(count: int, word: str, ending: str = "s") -> str:
     return f"{format_count(count)} {word}{'' if count == 1 else ending}"
-
-
-def _shown(path: Path | str) -> str:
-    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tiering.cli.choices import Catalog, HourPrice
-from tiering.cli.output import JsonFlag, emit_json, note, talk
+from tiering.cli.output import JsonFlag, emit_json, note, status
 from tiering.errors import DatasetError, InputError, UsageError
 from tiering.system.machine import half_of_memory
 from tiering.units import parse_bytes, parse_count, parse_seconds
@@ -163,7 +163,7 @@ def _costs(dataset: DatasetProfile, shape: tuple[int, int] | None) -> Costs:
     from tiering.serve.calibrate import calibrate
     from tiering.store.open import open_store
 
-    with talk().status("Measuring this processor"):
+    with status("Measuring this processor"):
         return calibrate(open_store(dataset.root).files(), shape)
 
 
@@ -172,7 +172,7 @@ def _profile(path: Path) -> Profile:
     from tiering.profile import Profile, read_profile
 
     if path.is_dir():
-        with talk().status(f"Reading {path}"):
+        with status(f"Reading {path}"):
             return Profile(dataset=profile_dataset(path))
     if not path.exists():
         raise DatasetError(

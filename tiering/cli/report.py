@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tiering.cli.choices import Catalog, HourPrice
-from tiering.cli.output import note, talk
+from tiering.cli.output import note, status
 from tiering.errors import UsageError
 from tiering.system.machine import half_of_memory
 from tiering.units import format_bytes, parse_bytes, parse_count
@@ -62,7 +62,7 @@ def report(
         catalog=catalog,
     )
     mapping = parse_mapping(columns) if columns is not None else None
-    with talk().status("Reading"):
+    with status("Reading"):
         content = gather(place, traces or [], assumptions=given, lenient=lenient, columns=mapping)
         write(render(content, given), output)
     note(f"Wrote {output} ({format_bytes(output.stat().st_size)}).")

@@ -104,7 +104,7 @@ def check(
     for each in warnings:
         note(f"Warning: tier.{each['tier']}: {each['warning']}.")
     where = "The shipped catalog" if file is None else str(file)
-    out().print(f"{where}: {len(found)} tiers, {len(warnings)} warnings.", markup=False)
+    out().print(f"{where}: {len(found)} tiers, {len(warnings)} warnings.")
 
 
 def figures_of(tier: Tier) -> Table:

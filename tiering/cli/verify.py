@@ -42,8 +42,8 @@ def verify(
         out().print(f"{store}: {format_count(found.samples)} samples, {size}, {checked}")
     else:
         for problem in found.problems:
-            out().print(problem, markup=False)
-        out().print(f"{store}: {_count(found.problem_count)}. {_advice(store, source, found)}", markup=False)
+            out().print(problem)
+        out().print(f"{store}: {_count(found.problem_count)}. {_advice(store, source, found)}")
     if not found.ok:
         raise typer.Exit(1)
 

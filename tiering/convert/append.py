@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tiering.convert.finish import OnError
 from tiering.convert.listing import SCHEMA, Listing, blocks, make_listing, renumber
 from tiering.convert.lookup import NOWHERE, Lookup
-from tiering.convert.plan import make_plan
+from tiering.convert.plan import make_plan, packable
 from tiering.convert.progress import Progress, no_progress
 from tiering.convert.run import Job, Workers, run_job
 from tiering.convert.workspace import workspace
@@ -123,7 +123,7 @@ def _new_rows(listing: Listing, base: Store, settings: Settings) -> npt.NDArray[
             action="Append adds and changes nothing: give them new names, or convert the dataset again.",
         )
     selected = np.concatenate(new)
-    largest = int(listing.size[selected].max()) if len(selected) else 0
+    largest = int(packable(listing.size[selected]).max()) if len(selected) else 0
     if settings.pixels is None and largest > settings.shard_bytes:
         raise DatasetError(
             listing.source.url,

@@ -18,8 +18,9 @@ import google_crc32c
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tiering.errors import UsageError
-from tiering.storage.location import Location, sync
-from tiering.storage.lock import LOCK, locked
+from tiering.storage.local import sync
+from tiering.storage.location import Location
+from tiering.storage.lock import locked
 from tiering.store.manifest import MANIFEST, read_manifest
 from tiering.store.parts import RECORD, WORK, foreign_files
 from tiering.system.renames import UNSUPPORTED, exchange, rename_new
@@ -122,11 +123,15 @@ def clean(output: Location) -> None:
             old = partial_of(output)
             if Standing.at(old) == replaced:
                 remove_store(old)
-        # The record goes last but for the lock: by it the next run knows that there is something to clean.
+            elif not (old / MANIFEST).exists():
+                old.remove_empty_directories()  # all that a run leaves that was killed after the manifest went
+        # The record goes last: by it the next run knows that there is something to clean.
         for name in work.names():
-            if name not in (RECORD, LOCK):
+            if name != RECORD:
                 (work / name).remove()
         (work / RECORD).remove()
+        work.remove_empty_directories()
+        return
     work.remove()
 
 
@@ -145,7 +150,9 @@ def remove_store(store: Location) -> None:
             str(store), expected="nothing but the replaced store", found=f"also {', '.join(sorted(foreign)[:_SHOWN])}",
             action="The new store is in its place. Move these files elsewhere, and give the same command again.",
         )  # fmt: skip
-    store.remove()
+    store.remove_empty_directories()
+    (store / MANIFEST).remove()
+    store.remove_empty_directories()
 
 
 def _rename(partial: Path, output: Path) -> None:

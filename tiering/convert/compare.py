@@ -10,16 +10,16 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tiering.convert.finish import as_field
 from tiering.convert.listing import Rows, blocks, make_listing
 from tiering.convert.lookup import NOWHERE, Lookup
 from tiering.convert.progress import Progress
 from tiering.convert.workspace import BAD_FILES
 from tiering.dataset.pixels import to_pixels
-from tiering.dataset.scan import display
 from tiering.dataset.source import open_source, read_samples
 from tiering.errors import DatasetError, TieringError
 from tiering.store.base import Store
+from tiering.store.checked import read_document
+from tiering.text import as_field, display
 
 _BATCH: Final = 256
 
@@ -98,5 +98,5 @@ class Comparison:
         """Return the keys that the store itself says it does not hold, as its list writes them."""
         if BAD_FILES not in self._store.manifest.documents:
             return set()
-        lines = (self._store.place / BAD_FILES).read().decode().splitlines()[1:]
+        lines = read_document(self._store.place, self._store.manifest, BAD_FILES).decode().splitlines()[1:]
         return {line.split("\t")[0] for line in lines}

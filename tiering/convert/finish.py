@@ -8,21 +8,22 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import google_crc32c
-import numpy as np
 import numpy.typing as npt
 
 from tiering.convert.listing import Listing, blocks
+from tiering.convert.quarantine import quarantine
 from tiering.convert.receipt import Receipt
 from tiering.convert.workspace import BAD_FILES, Workspace
-from tiering.dataset.scan import display
-from tiering.dataset.source import read_samples
 from tiering.errors import DatasetError, UsageError
-from tiering.storage.location import Location, sync
+from tiering.storage.local import sync
+from tiering.storage.location import Location
 from tiering.store.base import Store
+from tiering.store.checked import read_document
 from tiering.store.index import COLUMNS, index_documents, index_writer
 from tiering.store.manifest import MANIFEST, Manifest, Shard, Source, encode_manifest
 from tiering.store.parts import QUARANTINE
 from tiering.store.zarr import array_documents
+from tiering.text import as_field, display
 
 OnError = Literal["fail", "skip", "quarantine"]
 
@@ -69,7 +70,7 @@ def finish(
     if outline.kind == "zarr" and outline.settings is not None:
         documents |= array_documents(outline.settings, shards)
     if left_out:
-        earlier = (target / BAD_FILES).read() if BAD_FILES in outline.documents else b""
+        earlier = read_document(target, outline, BAD_FILES) if BAD_FILES in outline.documents else b""
         now = (space.work / BAD_FILES).read()
         documents[BAD_FILES] = earlier + now.split(b"\n", 1)[1] if earlier else now
     for name, content in documents.items():
@@ -138,13 +139,9 @@ def _bad_files(space: Workspace, listing: Listing, receipts: Receipts, on_error:
     elif on_error == "fail":
         raise _cannot_pack(space, listing, shown, count)
     elif on_error == "quarantine":
-        _quarantine(space, listing, {bad.key for receipt in receipts() for bad in receipt.bad})
+        bad_keys = {bad.key for receipt in receipts() for bad in receipt.bad}
+        quarantine(listing, bad_keys, space.target / QUARANTINE, space.work)
     return count
-
-
-def as_field(text: str) -> str:
-    """Return a text as a field of a tab-separated file."""
-    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
 
 
 def _cannot_pack(space: Workspace, listing: Listing, shown: list[str], count: int) -> DatasetError:
@@ -156,21 +153,6 @@ def _cannot_pack(space: Workspace, listing: Listing, shown: list[str], count: in
         action=f"All are listed in {space.work}/{BAD_FILES}. Mend them and convert again, or leave them out at no"
         " further cost: --on-error skip",
     )
-
-
-def _quarantine(space: Workspace, listing: Listing, keys: set[bytes]) -> None:
-    """Copy the images that could not be packed, as far as they can be read, beside the shards."""
-    for rows in blocks(len(listing)):
-        bad = np.array([row for row, key in zip(rows, listing.keys(rows), strict=True) if key in keys], dtype=np.int64)
-        found = listing.rows(bad)
-        for key, image in zip(
-            found.keys(),
-            read_samples(listing.source, found.keys(), found.file, found.offset, found.size),
-            strict=True,
-        ):
-            name = os.fsdecode(key)
-            if isinstance(image, bytes) and not name.startswith("/") and ".." not in name.split("/"):
-                (space.target / QUARANTINE / name).write(image, space.work)
 
 
 def sync_directories(root: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.convert.listing import Rows
+from tiering.convert.plan import packable
 from tiering.convert.receipt import Bad, Receipt, receipt_place, write_receipt
 from tiering.dataset.images import check_image
 from tiering.dataset.pixels import to_pixels
@@ -85,7 +86,7 @@ def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[Bad
     name = shard_name(task.kind, task.number, pixels=settings.pixels is not None)
     if task.kind == "lmdb":
         with (task.target / name).building(scratch) as path:
-            offset = lmdb.write_shard(path, reader.images(), capacity=lmdb.capacity_for(task.rows.size))
+            offset = lmdb.write_shard(path, reader.images(), capacity=lmdb.capacity_for(packable(task.rows.size)))
             size, crc = path.stat().st_size, file_crc(path)
     else:
         with (task.target / name).writing(scratch) as file:
@@ -120,9 +121,10 @@ class _Reader:
     def images(self) -> Iterator[bytes]:
         rows, keys = self._task.rows, self._task.rows.keys()
         found = read_samples(self._task.source, keys, rows.file, rows.offset, rows.size)
-        for row, (key, image) in enumerate(zip(keys, found, strict=True)):
+        for row, key in enumerate(keys):
             try:
-                stored = self._stored(image, display(key))
+                # Nothing else holds the image, so that it is gone when the next one is read.
+                stored = self._stored(next(found), display(key))
             except DatasetError as error:
                 self.bad.append(Bad(key, error.found))
                 continue
@@ -130,6 +132,7 @@ class _Reader:
             self.sizes.append(len(stored))
             self.crcs.append(google_crc32c.value(stored))
             yield stored
+            del stored
 
     def _stored(self, image: bytes | OSError | DatasetError, shown: str) -> bytes:
         if isinstance(image, OSError):

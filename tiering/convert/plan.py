@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from tiering.dataset.images import LARGEST_BYTES
 from tiering.order import EpochOrder, IndexArray
 from tiering.store.manifest import Kind, Pixels, Settings
 from tiering.store.zarr import CHUNK_BYTES
@@ -68,6 +69,11 @@ def default_shard_bytes(total: int, largest: int) -> int:
     return -(-wanted // MIB) * MIB
 
 
+def packable(size: IndexArray) -> IndexArray:
+    """Return sizes as a plan counts them, int64: 0 for what will not be packed, being gone or too large."""
+    return np.where(size > LARGEST_BYTES, 0, np.maximum(size, 0))
+
+
 def make_plan(
     size: IndexArray, settings: Settings, *, generation: int = 1, selected: IndexArray | None = None
 ) -> ShardPlan:
@@ -97,7 +103,7 @@ def _ends(plan: ShardPlan, size: IndexArray) -> IndexArray:
     packed = 0  # bytes in the shard that is being filled
     for begin in range(0, plan.n, _BLOCK):
         end = min(begin + _BLOCK, plan.n)
-        running: npt.NDArray[np.int64] = np.cumsum(np.maximum(size[_rows(plan, begin, end)], 0))
+        running: npt.NDArray[np.int64] = np.cumsum(packable(size[_rows(plan, begin, end)]))
         taken = 0
         while True:
             fits = int(np.searchsorted(running, plan.settings.shard_bytes - packed + taken, side="right"))

@@ -1,4 +1,7 @@
-"""Executors: processes on this machine by default, a Dask cluster beyond it. The packer does not know which."""
+"""Executors: processes on this machine by default, a Dask cluster beyond it. The packer does not know which.
+
+Ctrl-C drops what is in hand: shards appear whole or not at all, and the next run packs those that are missing.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import multiprocessing.connection
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import (
     FIRST_COMPLETED,
     BrokenExecutor,
@@ -15,14 +18,16 @@ from concurrent.futures import (
     Executor,
     Future,
     ProcessPoolExecutor,
-    ThreadPoolExecutor,
     wait,
 )
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
-from typing import Any, Final, TypeVar
+from multiprocessing.connection import Connection
+from typing import Final, Protocol, TypeVar, runtime_checkable
 
-from tiering.errors import MachineError, TieringError, UsageError
+from tiering.convert.dask import named
+from tiering.convert.thread import one_thread
+from tiering.errors import MachineError
 from tiering.system.machine import usable_cores
 
 T = TypeVar("T")
@@ -31,15 +36,28 @@ R = TypeVar("R")
 #: How often in a row a pool may break without finishing anything before we believe that it is the work that kills it.
 ATTEMPTS: Final = 3
 
+#: How often an executor that can say why nothing happens is asked, s.
+_LOOK: Final = 1.0
+
 MakeExecutor = Callable[[], AbstractContextManager[Executor]]
 
 
-def run_tasks(make: MakeExecutor, work: Callable[[T], R], tasks: Iterable[T], *, ahead: int) -> Iterator[R]:
+@runtime_checkable
+class Watched(Protocol):
+    """An executor whose workers may all be gone without a word."""
+
+    def check(self) -> None:
+        """Raise what is wrong."""
+        ...
+
+
+def run_tasks(make: MakeExecutor, work: Callable[[T], R], tasks: Iterable[T], *, ahead: int) -> Generator[R]:
     """Run tasks and yield their results as they finish.
 
     make: opens an executor; when a worker process dies and takes its pool along, a new one is made and the tasks that
     were under way are run again. ahead: tasks submitted at a time, so that a plan is never held whole.
-    Raises what a task raises, and MachineError when workers keep dying.
+    Raises what a task raises, and MachineError when workers keep dying. Closed or interrupted, it returns without
+    waiting for the tasks under way.
     """
     waiting = iter(tasks)
     lost: list[T] = []
@@ -54,7 +72,7 @@ def run_tasks(make: MakeExecutor, work: Callable[[T], R], tasks: Iterable[T], *,
                     lost = []
                     if not running:
                         return
-                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    for future in _done(executor, running):
                         result = future.result()
                         del running[future]
                         breaks = 0
@@ -65,7 +83,7 @@ def run_tasks(make: MakeExecutor, work: Callable[[T], R], tasks: Iterable[T], *,
                 if breaks == ATTEMPTS:
                     raise _keeps_dying() from error
             except Exception as error:
-                raise _named(error) from error
+                raise named(error, _keeps_dying()) from error
             finally:
                 for future in running:
                     future.cancel()
@@ -74,39 +92,27 @@ def run_tasks(make: MakeExecutor, work: Callable[[T], R], tasks: Iterable[T], *,
 def process_pool(workers: int | None, tasks: int) -> AbstractContextManager[Executor]:
     """Open a pool of processes: as many as asked for or as there are usable cores, and no more than tasks."""
     processes = min(workers or usable_cores(), tasks)
-    if processes <= 1:
-        return ThreadPoolExecutor(1)
-    # Spawned, not forked: Polars and fsspec keep threads, and a fork in their midst can hang.
-    return ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
+    return one_thread() if processes <= 1 else _processes(processes)
 
 
 @contextmanager
-def dask_cluster(address: str) -> Iterator[Executor]:
-    """Connect to a Dask cluster: the address of its scheduler, or "local" for one on this machine.
-
-    Raises UsageError without Dask, MachineError where no scheduler answers.
-    """
+def _processes(count: int) -> Iterator[Executor]:
+    # Spawned, not forked: Polars and fsspec keep threads, and a fork in their midst can hang.
+    context = multiprocessing.get_context("spawn")
+    told, teller = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(told,))
     try:
-        from distributed import Client, LocalCluster  # noqa: PLC0415 - an optional dependency
-    except ImportError as error:
-        raise UsageError(
-            f"--dask {address}", expected="Dask", found=str(error), action="pip install 'tiering[dask]'"
-        ) from error
-    cluster = None
-    try:
-        if address == "local":
-            cluster = LocalCluster(n_workers=usable_cores(), threads_per_worker=1, dashboard_address=None)
-        client = Client(cluster or address, timeout=10)
-    except (OSError, ValueError) as error:
-        raise MachineError(
-            address, expected="a Dask scheduler, as tcp://host:8786", found=str(error), action="Check the address."
-        ) from error
-    with client:
-        try:
-            yield client.get_executor(pure=False, retries=ATTEMPTS)
-        finally:
-            if cluster is not None:
-                cluster.close()
+        yield pool
+    except Exception:
+        raise
+    except BaseException:
+        # Interrupted: nobody waits for the shards in hand.
+        teller.close()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+        teller.close()
+        told.close()
 
 
 @contextmanager
@@ -115,27 +121,29 @@ def given(executor: Executor) -> Iterator[Executor]:
     yield executor
 
 
-def _begin() -> None:
-    """Begin the life of a worker process: it ends with its parent, however that ends, and quietly on Ctrl-C."""
+def _done(executor: Executor, running: Iterable[Future[R]]) -> set[Future[R]]:
+    """Wait until some futures are done. Raises what an executor that is watched finds wrong meanwhile."""
+    if not isinstance(executor, Watched):
+        return wait(running, return_when=FIRST_COMPLETED).done
+    while not (done := wait(running, timeout=_LOOK, return_when=FIRST_COMPLETED).done):
+        executor.check()
+    return done
+
+
+def _begin(told: Connection) -> None:
+    """Begin the life of a worker process: it ends with its parent, however that ends, and quietly on Ctrl-C.
+
+    told: closed by the parent when the work in hand is no longer wanted.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
 
     def watch(sentinel: int) -> None:
-        multiprocessing.connection.wait([sentinel])
+        multiprocessing.connection.wait([sentinel, told])
         os._exit(1)
 
     if parent is not None:
         threading.Thread(target=watch, args=(parent.sentinel,), daemon=True).start()
-
-
-def _named(error: Exception) -> Exception:
-    """Name what a cluster's own kinds of failure mean."""
-    kind: Any = type(error)
-    if isinstance(error, TieringError) or kind.__module__.split(".")[0] != "distributed":
-        return error
-    return (
-        _keeps_dying() if kind.__name__ == "KilledWorker" else MachineError("Dask", found=f"{kind.__name__}: {error}")
-    )
 
 
 def _keeps_dying() -> MachineError:

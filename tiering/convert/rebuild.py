@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import Executor
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -71,21 +72,23 @@ def rebuild(
         done = size = 0
         wanted = sum(base.manifest.shards[number].samples for number in damaged)
         try:
-            for packed in run_tasks(crew.opener(len(damaged)), pack_shard, tasks, ahead=4):
-                shard = base.manifest.shards[packed.number]
-                receipt = read_receipt(receipt_place(work, packed.number))
-                if receipt is None or receipt.shard != shard:
-                    bad = [f"{display(key)}: {reason}" for key, reason in receipt.bad] if receipt else []
-                    raise StoreError(
-                        f"{place}/{shard.name}",
-                        expected="to come out as the manifest says",
-                        found=bad[0] if bad else "other bytes: the source has changed since it was packed",
-                        action="The damaged shard was left as it is. Restore the source, or convert again: --overwrite",
-                    )
-                (rebuilt / shard.name).move(place / shard.name)
-                done += packed.samples
-                size += packed.size
-                progress(done, wanted, size)
+            with closing(run_tasks(crew.opener(len(damaged)), pack_shard, tasks, ahead=4)) as every:
+                for packed in every:
+                    shard = base.manifest.shards[packed.number]
+                    receipt = read_receipt(receipt_place(work, packed.number))
+                    if receipt is None or receipt.shard != shard:
+                        bad = [f"{display(key)}: {reason}" for key, reason in receipt.bad] if receipt else []
+                        raise StoreError(
+                            f"{place}/{shard.name}",
+                            expected="to come out as the manifest says",
+                            found=bad[0] if bad else "other bytes: the source has changed since it was packed",
+                            action="The damaged shard was left as it is. Restore the source, or convert again: "
+                            "--overwrite",
+                        )
+                    (rebuilt / shard.name).move(place / shard.name)
+                    done += packed.samples
+                    size += packed.size
+                    progress(done, wanted, size)
         finally:
             work.remove()
             if space.found is None:

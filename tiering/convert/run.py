@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from tiering.convert.commit import Standing, check_output, clean, partial_of, put_in_place, was_not_cleaned
+from tiering.convert.dask import dask_cluster
 from tiering.convert.finish import OnError, finish
 from tiering.convert.listing import Listing, make_listing
 from tiering.convert.pack import Packed, ShardTask, pack_shard
 from tiering.convert.plan import ShardPlan, make_plan
-from tiering.convert.pool import MakeExecutor, dask_cluster, given, process_pool, run_tasks
+from tiering.convert.pool import MakeExecutor, given, process_pool, run_tasks
 from tiering.convert.progress import Progress, no_progress
 from tiering.convert.receipt import Receipt
 from tiering.convert.settings import Packing, choose_settings
@@ -213,9 +214,11 @@ def run_job(
             samples, size = samples + done.shard.samples, size + int(done.columns["size"].sum())
     tasks = (job.task(number) for number in missing)
     progress(samples, job.plan.n, size)
-    for packed in _packed(crew, tasks, len(missing)):
-        samples, size = samples + packed.samples, size + packed.size
-        progress(samples, job.plan.n, size)
+    # Closed at once, whatever ends the loop: nobody may pack any more when the notes are let go of.
+    with closing(_packed(crew, tasks, len(missing))) as every:
+        for packed in every:
+            samples, size = samples + packed.samples, size + packed.size
+            progress(samples, job.plan.n, size)
 
     def receipts() -> Iterator[Receipt]:
         for number in job.numbers:
@@ -230,7 +233,7 @@ def run_job(
     return finish(space, job.listing, job.outline, receipts, job.base, job.version, on_error)
 
 
-def _packed(crew: Workers, tasks: Iterable[ShardTask], count: int) -> Iterator[Packed]:
+def _packed(crew: Workers, tasks: Iterable[ShardTask], count: int) -> Generator[Packed]:
     if count:
         ahead = 2 * max(crew.processes or usable_cores(), 2) if not crew.dask else 64
         yield from run_tasks(crew.opener(count), pack_shard, tasks, ahead=ahead)

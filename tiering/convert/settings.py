@@ -8,8 +8,8 @@ from typing import Final, Literal
 
 import numpy as np
 
-from tiering.convert.listing import Listing
-from tiering.convert.plan import settings_for
+from tiering.convert.listing import Listing, blocks
+from tiering.convert.plan import packable, settings_for
 from tiering.dataset.images import ImageHeader, check_image, probe
 from tiering.dataset.pixels import ResizeMode, agree_on_shape, to_pixels
 from tiering.dataset.source import read_samples
@@ -73,7 +73,11 @@ def _extent(listing: Listing, pixels: Pixels | None) -> tuple[int, int]:
     """Return the bytes of all samples and of the largest, as they will be stored."""
     if pixels is not None:
         return len(listing) * pixels.shape.nbytes, pixels.shape.nbytes
-    return int(np.maximum(listing.size, 0).sum()), max(1, int(listing.size.max()))
+    total, largest = 0, 1
+    for rows in blocks(len(listing)):
+        sizes = packable(listing.size[rows])
+        total, largest = total + int(sizes.sum()), max(largest, int(sizes.max()))
+    return total, largest
 
 
 def _pixels(listing: Listing, packing: Packing) -> Pixels:

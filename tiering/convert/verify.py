@@ -19,11 +19,11 @@ from tiering.dataset.scan import display
 from tiering.errors import StoreError, TieringError
 from tiering.storage.location import Location
 from tiering.store.base import IndexArray, Store
-from tiering.store.columns import file_crc
+from tiering.store.columns import sound_bytes, sound_file
 from tiering.store.index import COLUMNS, column_place
 from tiering.store.lmdb import check_shard
 from tiering.store.manifest import MANIFEST, Shard
-from tiering.store.open import open_store
+from tiering.store.open import open_damaged
 from tiering.store.parts import foreign_files
 
 _BATCH: Final = 1024
@@ -65,7 +65,7 @@ def verify(
     progress: told samples checked, samples in all, and bytes checked.
     Returns what was found. Raises StoreError where there is no finished store to check, or its manifest is damaged.
     """
-    opened = open_store(store)
+    opened = open_damaged(store)
     if opened.manifest.kind == "folder":
         raise StoreError(
             str(store),
@@ -138,7 +138,7 @@ def check_index(store: Store) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="tiering-") as scratch:
         for name, crc in manifest.columns.items():
             place = column_place(store.place / manifest.index, name)
-            if file_crc(place.fetched(Path(scratch) / "column")) != crc:
+            if sound_file(place, Path(scratch) / "column", crc) is None:
                 yield f"{manifest.index}/{name}: its CRC-32C is not the manifest's"
     for name, names in (("label", manifest.labels), ("split", manifest.splits)):
         if len(store) and not -1 <= int(getattr(index, name).max()) < len(names):
@@ -151,7 +151,7 @@ def _documents(store: Store, *, quick: bool) -> Iterator[str]:
     """Check the files that describe the store to other readers."""
     for name, crc in store.manifest.documents.items():
         try:
-            if not quick and google_crc32c.value((store.place / name).read()) != crc:
+            if not quick and sound_bytes(store.place / name, crc) is None:
                 yield f"{name}: its CRC-32C is not the manifest's"
             elif quick and not (store.place / name).exists():
                 yield f"{name}: missing"
@@ -175,7 +175,7 @@ def check_shard_file(store: Location, shard: Shard, scratch: Path, *, quick: boo
         return
     if size != shard.bytes:
         yield f"{shard.name}: {shard.bytes:,} bytes by the manifest, {size:,} found"
-    elif not quick and file_crc(place.fetched(scratch / "shard")) != shard.crc32c:
+    elif not quick and sound_file(place, scratch / "shard", shard.crc32c) is None:
         yield f"{shard.name}: its CRC-32C is not the manifest's"
 
 

@@ -153,7 +153,7 @@ def workspace(target: Location, *, fresh: bool) -> Iterator[Workspace]:
     Raises UsageError where another converter is at work, or a directory that is not ours stands in the way.
     """
     work = target / WORK
-    if fresh and target.local and target.exists() and not work.exists():
+    if fresh and target.local and _holds_something(target.local) and not work.exists():
         if (target / MANIFEST).exists():
             raise UsageError(
                 str(target), expected="a free place to build the store in",
@@ -177,6 +177,11 @@ def workspace(target: Location, *, fresh: bool) -> Iterator[Workspace]:
                     with suppress(OSError):  # somebody else's files keep it
                         target.local.rmdir()
             raise
+
+
+def _holds_something(target: Path) -> bool:
+    """Return whether a path is anything but free or an empty directory."""
+    return target.is_symlink() or (target.exists() and not (target.is_dir() and not any(target.iterdir())))
 
 
 def _record(work: Location) -> Record | None:

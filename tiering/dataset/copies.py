@@ -8,6 +8,7 @@ import numpy as np
 from scipy import special
 
 from tiering.dataset.estimates import CONFIDENCE, Estimate, Sample
+from tiering.dataset.images import LARGEST_BYTES
 from tiering.dataset.places import Tree
 
 #: Of files of one size, this much is compared before they are read to their end.
@@ -21,7 +22,8 @@ def copies(sample: Sample, tree: Tree) -> Estimate:
     Of a complete sample the answer is exact. Else each pair of equal files in the sample stands for as many pairs as
     there are in the dataset for one in the sample, taken for pairs apart; the interval is that of a Poisson count
     (Garwood, Biometrika 28, 1936), cut at 1. A small sample of a large dataset seldom holds both files of a pair: its
-    interval says how little that tells. Files of zero bytes do not count.
+    interval says how little that tells. Files of zero bytes do not count, nor do
+    such as are too large for an image.
     """
     groups = _equal(sample, tree)
     count = len(sample.key)
@@ -44,7 +46,7 @@ def copies(sample: Sample, tree: Tree) -> Estimate:
 def _equal(sample: Sample, tree: Tree) -> list[list[int]]:
     """Return the numbers of sampled files with the same contents, two or more together."""
     groups = _split([list(range(len(sample.key)))], [int(size) for size in sample.size])
-    groups = [group for group in groups if sample.size[group[0]] > 0]
+    groups = [group for group in groups if 0 < sample.size[group[0]] <= LARGEST_BYTES]
     for limit in (_FIRST_BYTES, None):
         numbers = [number for group in groups for number in group]
         digests = dict(zip(numbers, tree.digests([sample.key[number] for number in numbers], limit), strict=True))

@@ -34,11 +34,6 @@ SHARED_BYTES: Final = 1 << 20
 _LENGTH: Final = 8
 
 
-def display(name: bytes) -> str:
-    r"""Return a key or name for people and for JSON: what is not UTF-8 is shown as \xNN."""
-    return name.decode("utf-8", "backslashreplace")
-
-
 def is_image_name(name: bytes) -> bool:
     """Tell whether the extension is an image's, in any case: IMAGE_EXTENSIONS."""
     _, dot, extension = name.rpartition(b".")

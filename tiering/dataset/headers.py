@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from tiering.dataset.images import ImageHeader, check_end, check_image, probe, refuse_bomb
+from tiering.dataset.images import LARGEST_BYTES, ImageHeader, check_end, check_image, probe, refuse_bomb, refuse_large
 from tiering.dataset.markers import JPEG, jpeg_head, png_sides
 from tiering.errors import DatasetError, TieringError
 from tiering.storage.urls import joined
@@ -93,6 +93,8 @@ def _quick(path: bytes) -> ImageHeader | None:
             return None
         end = _JPEG_END if header.format == "JPEG" else _PNG_END
         size = os.fstat(handle).st_size
+        if size > LARGEST_BYTES:
+            return None
         tail = head[-len(end) :] if size == len(head) else os.pread(handle, len(end), max(0, size - len(end)))
     except OSError:
         return None
@@ -139,6 +141,7 @@ def _fetched(system: Any, path: str) -> ImageHeader:
         end = {"JPEG": _JPEG_END, "PNG": _PNG_END}.get(header.format) if header else None
         if header and end and system.cat_file(path, start=-len(end)) == end:
             return header
+        refuse_large(path, int(system.info(path)["size"] or 0))
         head = system.cat_file(path)
     header = probe(head)
     check_image(head, path)

@@ -35,6 +35,10 @@ from tiering.errors import DatasetError, from_os_error
 # Pillow is asked for these only: a PDF or a PostScript file named .jpg is no image here.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
 
+#: Bytes that one encoded image may have. The pixels that Pillow takes for sane, twice 89 million, take half of it as
+#: 8-bit RGB, and all of it with 16 bits a channel. What is larger is seldom an image: a disk image, a sparse file.
+LARGEST_BYTES: Final = 1 << 30
+
 _JPEG_END = b"\xff\xd9"
 _PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"\0\0\0\0IEND\xaeB`\x82"
 _MAGICS = (
@@ -178,6 +182,12 @@ def load_stored(data: Encoded, where: str) -> tuple[Image.Image, int]:
         raise _from_pillow(where, "image", error) from error
 
 
+def refuse_large(where: str, size: int) -> None:
+    """Raise DatasetError for a file of more bytes than one image may have: LARGEST_BYTES."""
+    if size > LARGEST_BYTES:
+        raise _damaged(where, f"{size:,} bytes: an image may have {LARGEST_BYTES:,} at most")
+
+
 def refuse_bomb(where: str, width: int, height: int) -> None:
     """Raise DatasetError for more pixels than Pillow takes for sane: Image.MAX_IMAGE_PIXELS, twice."""
     limit = Image.MAX_IMAGE_PIXELS
@@ -195,10 +205,11 @@ def check_end(path: Path) -> None:
             head = file.read(8)
             ending = _JPEG_END if head.startswith(JPEG) else _PNG_END if head == _PNG else b""
             size = file.seek(0, os.SEEK_END)
+            refuse_large(display(os.fsencode(path)), size)
             file.seek(max(0, size - len(ending)))
             if file.read(len(ending)) != ending:
                 file.seek(0)
-                check_image(file.read(), display(os.fsencode(path)))
+                check_image(file.read(size), display(os.fsencode(path)))
     except OSError as error:
         raise from_os_error(error) from error
 

@@ -24,6 +24,7 @@ Range = tuple[str, int, int]
 _OPEN_FILES: Final = 16
 _BATCH_BYTES: Final = 32 << 20
 _BATCHES_AHEAD: Final = 2
+_BYTES_AHEAD: Final = (_BATCHES_AHEAD + 2) * _BATCH_BYTES
 
 
 def read_files(root: bytes, keys: Iterable[bytes], sizes: Iterable[int]) -> Iterator[Found]:
@@ -61,23 +62,33 @@ def read_parts(ranges: Iterable[Range]) -> Iterator[Found]:
 def read_remote(url: str, ranges: Iterable[Range]) -> Iterator[Found]:
     """Yield parts of files behind URLs of one file system, some 32 MB or 64 requests at a time.
 
-    Two batches are under way while one is consumed, so that waiting for the server and working on what came overlap.
+    Two batches are under way while one is consumed, so that waiting for the server and working on what came overlap;
+    images that are larger than a batch come one at a time, so that no more than one of them is held beside the last.
     Failed requests are the driver's to try again.
     Raises UsageError where the driver is missing, MachineError where it cannot connect.
     """
     system, _ = connect(url)
     # Drivers that wait one request at a time promise nothing about threads: they get one.
     pool = ThreadPoolExecutor(_BATCHES_AHEAD if system.async_impl else 1)
-    pending: list[Future[list[Found]]] = []
+    pending: list[tuple[int, Future[list[Found]]]] = []
     try:
         for batch in _batches(ranges):
-            pending.append(pool.submit(_fetch, system, url, batch))
-            if len(pending) > _BATCHES_AHEAD:
-                yield from pending.pop(0).result()
+            size = sum(part[2] for part in batch)
+            while pending and (len(pending) > _BATCHES_AHEAD or size + sum(each[0] for each in pending) > _BYTES_AHEAD):
+                yield from _consumed(pending.pop(0)[1])
+            pending.append((size, pool.submit(_fetch, system, url, batch)))
         while pending:
-            yield from pending.pop(0).result()
+            yield from _consumed(pending.pop(0)[1])
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _consumed(fetched: Future[list[Found]]) -> Iterator[Found]:
+    """Yield what was fetched, and hold none of it any longer."""
+    found = fetched.result()
+    found.reverse()
+    while found:
+        yield found.pop()
 
 
 def _read_file(path: bytes, size: int) -> Found:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tiering.dataset.images import LARGEST_BYTES, refuse_large
 from tiering.dataset.ranges import Found, read_files, read_parts, read_remote
 from tiering.dataset.remote import RemoteFolder, connect, list_directory
 from tiering.dataset.tables import TABLE_EXTENSIONS, is_table_name, table_batches
@@ -124,9 +125,12 @@ def read_samples(
 
     key, file, offset, size: the columns of a source's batches, in any order and choice of rows.
     Each result is the sample's bytes; an OSError that names the file, such as FileNotFoundError; or a DatasetError for
-    a file that changed while it was being packed. No such sample ends the iteration.
+    a file that changed while it was being packed, or that is larger than an image may be and is not read. No such
+    sample ends the iteration.
     Raises UsageError where the driver of a URL is missing, MachineError where it cannot connect.
     """
+    if (size > LARGEST_BYTES).any():
+        return _passing_over(source, key, file, offset, size)
     remote = "://" in source.url
     sizes = size.tolist()
     if source.kind == "tar":
@@ -138,6 +142,25 @@ def read_samples(
         return read_files(os.fsencode(base), key, sizes)
     names = (joined(base, name.decode("utf-8", "surrogateescape")) for name in key)
     return read_remote(source.url, ((name, -1, count) for name, count in zip(names, sizes, strict=True)))
+
+
+def _passing_over(
+    source: Source,
+    key: list[bytes],
+    file: npt.NDArray[np.int32],
+    offset: npt.NDArray[np.int64],
+    size: npt.NDArray[np.int64],
+) -> Iterator[Found]:
+    """Read the samples that are not too large, and yield in the place of the others why they are not read."""
+    fits = np.flatnonzero(size <= LARGEST_BYTES)
+    found = read_samples(source, [key[at] for at in fits.tolist()], file[fits], offset[fits], size[fits])
+    for name, count in zip(key, size.tolist(), strict=True):
+        try:
+            refuse_large(display(name), count)
+        except DatasetError as error:
+            yield error
+        else:
+            yield next(found)
 
 
 def _is_directory(url: str) -> bool:

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tiering.dataset.entries import display
 from tiering.dataset.estimates import Sample
 from tiering.dataset.places import Tree
 from tiering.dataset.walk import MAX_EXAMPLES
+from tiering.text import display
 
 #: Files drawn from a directory, and directories drawn at least: fewer say too little about how they differ.
 _FILES_EACH = 32

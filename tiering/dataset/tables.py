@@ -17,6 +17,7 @@ from tiering.dataset.duplicates import Duplicates
 from tiering.dataset.remote import look_up
 from tiering.dataset.walk import BATCH, display
 from tiering.errors import DatasetError, from_os_error
+from tiering.storage.local import plainly_named
 from tiering.storage.location import Location
 from tiering.storage.urls import name_of, parent_of
 
@@ -156,7 +157,8 @@ def _polars_errors(url: str) -> Iterator[None]:
 def _fetched(url: str) -> Iterator[Path]:
     """Give the path of a table on this machine; a remote one is copied to a temporary file."""
     if "://" not in url:
-        yield Path(url)
+        with plainly_named(Path(url)) as path:
+            yield path
         return
     with tempfile.TemporaryDirectory(prefix="tiering-") as directory:
         try:

@@ -12,8 +12,9 @@ from typing import Final, Protocol
 
 import polars as pl
 
-from tiering.dataset.entries import display, is_image_name, reason, special
+from tiering.dataset.entries import is_image_name, reason, special
 from tiering.errors import DatasetError, from_os_error
+from tiering.text import display
 from tiering.units import format_count
 
 __all__ = [

@@ -15,6 +15,7 @@ from tiering.errors import UsageError
 from tiering.report.advice import COLUMNS, WHAT_IF, Assumptions
 from tiering.report.charts import of_advice, of_dataset, of_trace
 from tiering.report.gather import Content
+from tiering.text import shown
 from tiering.units import format_bytes, format_count, format_seconds
 
 
@@ -22,7 +23,12 @@ def render(content: Content, assumptions: Assumptions) -> str:
     """Return the report as one HTML document. Raises UsageError where the extra `report` is not installed."""
     jinja = _needed("jinja2")
     environment = jinja.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja.StrictUndefined
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja.StrictUndefined,
+        # What is marked as safe is our own HTML; every other text may be somebody's, and is shown on one line.
+        finalize=lambda value: value if hasattr(value, "__html__") else _visible(value),
     )
     template = environment.from_string(_file("page.html.jinja"))
     dataset = content.profile.dataset
@@ -85,4 +91,14 @@ def _file(name: str) -> str:
 
 def _json(value: object) -> str:
     """Return JSON that may stand in a script element: no "<" can end that, or begin another."""
-    return json.dumps(value, separators=(",", ":"), default=lambda number: number.item()).replace("<", "\\u003c")
+    text = json.dumps(_visible(value), separators=(",", ":"), default=lambda number: number.item())
+    return text.replace("<", "\\u003c")
+
+
+def _visible(value: object) -> object:
+    """Return a value with every text in it as tiering.text shows it."""
+    if isinstance(value, str):
+        return shown(value)
+    if isinstance(value, dict):
+        return {name: _visible(item) for name, item in value.items()}
+    return [_visible(item) for item in value] if isinstance(value, list | tuple) else value

@@ -11,12 +11,14 @@ import errno
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from tiering.errors import StoreError
+from tiering.system.descriptors import raise_descriptor_limit
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -71,10 +73,41 @@ def open_to_read(path: Path) -> int:
 
     Raises FileNotFoundError, and StoreError for a device, a FIFO or a directory, which could be read for ever.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        if error.errno != errno.EMFILE or not raise_descriptor_limit():
+            raise
+        descriptor = os.open(path, flags)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise _foreign(path, "something that is no file")
+    return descriptor
+
+
+@contextmanager
+def plainly_named(path: Path) -> Iterator[Path]:
+    """Give a path for Polars, which takes [ and * for a pattern, and no name that is not UTF-8: then a link."""
+    if str(path).isprintable() and not set(str(path)) & set("*?["):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="tiering-") as directory:
+        link = Path(directory) / f"table{path.suffix if path.suffix[1:].isalnum() else ''}"
+        link.symlink_to(path.absolute())
+        yield link
+
+
+def open_below(base: Path, parts: Sequence[str]) -> int:
+    """Open the regular file base/parts for reading, through no link, and return its descriptor.
+
+    Raises StoreError where a part is a link, or there is something that is no file, and OSError.
+    """
+    with opened_directory(base, parts[:-1]) as directory:
+        descriptor = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _foreign(base.joinpath(*parts), "something that is no file")
     return descriptor
 
 
@@ -122,3 +155,12 @@ def _foreign(path: Path, found: str) -> StoreError:
         found=found,
         action="tiering writes through no link and to no device inside a store: look at what is there, and remove it.",
     )
+
+
+def sync(path: Path) -> None:
+    """Make a file or a directory's entries durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

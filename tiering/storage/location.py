@@ -11,7 +11,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -21,7 +21,7 @@ from tiering.secrets import without_secrets
 from tiering.storage import conditional, local
 from tiering.storage.bucket import file_system, within_time
 from tiering.storage.failures import asking, remote_errors
-from tiering.storage.names import relative_name
+from tiering.storage.names import is_relative
 from tiering.storage.urls import joined, name_of, refuse_mistyped
 
 #: Parts of an upload. Ten thousand of them are the most an S3 object may have.
@@ -78,25 +78,19 @@ class Location:
         """Tell whether a file or directory is there."""
         if self.local:
             return os.path.lexists(self.local)
-        with asking(self.url):
-            remote = self._remote
-            return bool(remote.exists(self.url, **within_time(remote)))
+        return bool(self._ask("exists"))
 
     def is_directory(self) -> bool:
         """Tell whether a directory is there, or files below such a prefix."""
         if self.local:
             return self.local.is_dir()
-        with asking(self.url):
-            remote = self._remote
-            return bool(remote.isdir(self.url, **within_time(remote)))
+        return bool(self._ask("isdir"))
 
     def size(self) -> int:
         """Return the bytes of a file. Raises FileNotFoundError."""
         if self.local:
             return self.local.stat().st_size
-        with asking(self.url):
-            remote = self._remote
-            return int(remote.info(self.url, **within_time(remote))["size"])
+        return int(self._ask("info")["size"])
 
     def read(self, most: int | None = None) -> bytes:
         """Return a whole file. Raises FileNotFoundError, and StoreError for one of more than `most` bytes."""
@@ -144,8 +138,7 @@ class Location:
             with asking(self.url):
                 conditional.create(self.url, data)
             return
-        base, parts = self._below
-        with os.fdopen(local.open_to_write(base, parts, os.O_WRONLY | os.O_EXCL), "wb") as file:
+        with self.creating() as file:
             file.write(data)
 
     def write_if(self, data: bytes, version: str, scratch: Location | None = None) -> None:
@@ -165,6 +158,12 @@ class Location:
         if not same:
             raise conditional.changed(self.url)
         self.write(data, scratch)
+
+    @contextmanager
+    def creating(self) -> Iterator[BinaryIO]:
+        """Write a local file that must be new piece by piece. Raises FileExistsError where anything has its name."""
+        with os.fdopen(local.open_to_write(*self._below, os.O_WRONLY | os.O_EXCL), "wb") as file:
+            yield file
 
     @contextmanager
     def writing(self, scratch: Location | None = None) -> Iterator[BinaryIO]:
@@ -208,7 +207,7 @@ class Location:
         os.close(local.open_to_write(base, temporary, os.O_WRONLY | os.O_EXCL))
         try:
             yield path
-            sync(path)
+            local.sync(path)
             local.replace(base, temporary, parts)
         except BaseException:
             local.remove(base, temporary)
@@ -275,6 +274,13 @@ class Location:
             if self._remote.exists(self.url):
                 self._remote.rm(self.url, recursive=True)
 
+    def remove_empty_directories(self) -> None:
+        """Remove the empty directories below a local one, and itself where nothing is left in it."""
+        if self.local:
+            for directory, _, _ in os.walk(self.local, topdown=False):
+                with suppress(OSError):  # what holds something stays
+                    os.rmdir(directory)  # noqa: PTH106
+
     def _bounded(self, size: int, most: int | None) -> None:
         if most is not None and size > most:
             raise StoreError(
@@ -289,21 +295,19 @@ class Location:
         """The directory that is trusted, and the names below it that lead here. Raises StoreError for a bad name."""
         base = Path(self.base) if self.base else Path(self.url).parent
         name = self.url.removeprefix(self.base).lstrip("/") if self.base else Path(self.url).name
-        try:
-            return base, relative_name(name).split("/")
-        except ValueError as error:
-            raise StoreError(str(base), found=str(error), action="Nothing was written or removed there.") from error
+        # Keys of samples and what users name may hold any byte; names out of files were validated where they were read.
+        if not is_relative(os.fsencode(name)):
+            found = f"expected a relative path without .., found {name[:100]!r}"
+            raise StoreError(str(base), found=found, action="Nothing was written or removed there.")
+        return base, name.split("/")
+
+    def _ask(self, what: str) -> Any:
+        """Ask the server for something that is a single request. what: method of fsspec's file systems."""
+        with asking(self.url):
+            remote = self._remote
+            return getattr(remote, what)(self.url, **within_time(remote))
 
     @property
     def _remote(self) -> Any:
         with remote_errors(self.url):
             return file_system(self.url)[0]
-
-
-def sync(path: Path) -> None:
-    """Make a file or a directory's entries durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

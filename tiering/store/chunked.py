@@ -7,11 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
-from tiering.errors import StoreError
+from tiering.errors import StoreError, TieringError
 from tiering.storage.location import Location
+from tiering.store.attempts import attempts
 from tiering.store.base import (
     Buffer,
     ByteRanges,
@@ -24,7 +26,10 @@ from tiering.store.base import (
     sample_of,
     samples_in,
 )
+from tiering.store.checked import checked
 from tiering.store.codecs import parse_codec
+from tiering.store.columns import damaged
+from tiering.store.generation import Generation, Seen
 from tiering.store.held import HeldChunks
 from tiering.store.index import Index, open_index
 from tiering.store.manifest import Manifest, Settings
@@ -42,16 +47,17 @@ class ChunkedStore:
     Decoded chunks are held up to HELD_BYTES. Decoding releases the interpreter lock.
     """
 
-    def __init__(self, place: Location, manifest: Manifest, settings: Settings) -> None:
+    def __init__(self, place: Location, manifest: Manifest, settings: Settings, seen: Seen | None = None) -> None:
         self.place = place
         self.manifest = manifest
-        self.index: Index = open_index(place / manifest.index, manifest.samples)
+        self.index: Index = open_index(place / manifest.index, manifest.samples, manifest.columns)
         self.views = False
         self.block = samples_in(settings.chunk_bytes, manifest)
         self._settings = settings
         self._shape = settings.pixels.shape if settings.pixels else None
         self._codec = parse_codec(settings.codec)
-        self._files = shard_files(place, manifest.shards)
+        self._generation = Generation(place.local, manifest, seen) if place.local else None
+        self._files = shard_files(place, manifest.shards, self._generation)
         counts: npt.NDArray[np.int64] = np.array([shard.samples for shard in manifest.shards], dtype=np.int64)
         self._ends = np.cumsum(counts)
         self._bytes: npt.NDArray[np.int64] = np.array([shard.bytes for shard in manifest.shards], dtype=np.int64)
@@ -66,11 +72,29 @@ class ChunkedStore:
         return sample_of(self, i)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Travel to another process as a path."""
-        return type(self), (self.place, self.manifest, self._settings)
+        """Travel to another process as a path, and what is to be found there."""
+        seen = self._generation.seen if self._generation else None
+        return type(self), (self.place, self.manifest, self._settings, seen)
 
     def read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
-        """Decode samples, in the order asked for. Raises StoreError for a damaged index or chunk."""
+        """Decode samples, in the order asked for.
+
+        Raises StoreError for a damaged index or chunk, a shard that is not the one that was there at opening, or a
+        sample that comes damaged over the network.
+        """
+        images = self._read(indices, out)
+        return images if self._generation else checked(self, indices, images, self._read_anew)
+
+    def _read_anew(self, indices: IndexArray) -> Images:
+        """Read samples whose chunks, as they came, decode into other bytes than were packed."""
+        offset, size = self._ranges(indices)
+        chunk = self._settings.chunk_bytes
+        for begin, end in zip(offset.tolist(), (offset + size).tolist(), strict=True):
+            for number in range(begin // chunk, end // chunk + 1):
+                self._held.forget(number)
+        return self._read(indices)
+
+    def _read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
         offset, size = self._ranges(indices)
         if self._shape is not None and self._shape.nbytes == self._settings.chunk_bytes:
             # A chunk is a sample: nobody else will want it, and it can be decoded where it is wanted.
@@ -104,17 +128,23 @@ class ChunkedStore:
             try:
                 self._codec.decode_into(encoded, row.data)
             except ValueError as error:
-                raise self._damaged(number, str(error)) from error
+                if self._generation:
+                    raise self._damaged(number, str(error)) from error
+                row[:] = np.frombuffer(self._decoded(number), dtype=np.uint8)
 
     def _decoded(self, number: int) -> bytes:
-        encoded = self._encoded(np.array([number]))[0]
-        try:
-            chunk = bytes(self._codec.decode(encoded))
-        except ValueError as error:
-            raise self._damaged(number, str(error)) from error
-        if len(chunk) != self._settings.chunk_bytes:
-            raise self._damaged(number, f"{len(chunk):,} bytes")
-        return chunk
+        """Return a chunk; one that comes over the network and does not decode is fetched again."""
+        said = ""
+        for _ in attempts(self.place):
+            try:
+                chunk = bytes(self._codec.decode(self._encoded(np.array([number]))[0]))
+            except ValueError as error:
+                said = str(error)
+                continue
+            if len(chunk) == self._settings.chunk_bytes:
+                return chunk
+            said = f"{len(chunk):,} bytes"
+        raise self._damaged(number, said)
 
     def _encoded(self, numbers: IndexArray) -> Sequence[bytes | memoryview]:
         """Return chunks as they are stored. Raises StoreError where a shard's table leads out of it."""
@@ -150,10 +180,15 @@ class ChunkedStore:
         return np.frombuffer(self._tables.get(shard, self._read_table), dtype="<i8").reshape(-1, 2)
 
     def _read_table(self, shard: int) -> bytes:
-        size = self._chunks * ENTRY_BYTES
-        end = self.manifest.shards[shard].bytes - TABLE_CRC_BYTES
-        # A copy: a view would keep its map, and the file that is open below it.
-        return bytes(self._files.views(*_one(shard, end - size, size))[0])
+        size = self._chunks * ENTRY_BYTES + TABLE_CRC_BYTES
+        place = self.place / self.manifest.shards[shard].name
+        for _ in attempts(place):
+            # A copy: a view would keep its map.
+            found = bytes(self._files.views(*_one(shard, self.manifest.shards[shard].bytes - size, size))[0])
+            table, crc = found[:-TABLE_CRC_BYTES], found[-TABLE_CRC_BYTES:]
+            if len(found) == size and google_crc32c.value(table) == int.from_bytes(crc, "little"):
+                return table
+        raise damaged(place, "the table of its chunks with its CRC-32C", "other bytes")
 
     def byte_ranges(self, indices: IndexArray) -> None:
         """Return None: samples lie in compressed chunks."""
@@ -162,7 +197,7 @@ class ChunkedStore:
         """Start reading the samples' chunks into the page cache without waiting for them."""
         if self._files.resident():
             return
-        with suppress(StoreError):  # read() will say it
+        with suppress(TieringError, OSError):  # read() will say it
             offset, size = self._ranges(indices)
             first = offset // self._settings.chunk_bytes
             last = np.maximum(offset + size - 1, offset) // self._settings.chunk_bytes

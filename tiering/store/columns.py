@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -14,7 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.errors import StoreError
+from tiering.storage.local import open_to_read
 from tiering.storage.location import Location
+from tiering.store.attempts import attempts
+from tiering.system.maps import map_file
 
 _PIECE: Final = 4 << 20
 
@@ -59,25 +63,32 @@ class ColumnsWriter:
         self._keys += len(part["key"])
 
 
-def map_column(place: Location, dtype: str) -> AnyArray:
+def map_column(place: Location, dtype: str, crc: int | None = None) -> AnyArray:
     """Map a column; a remote one is downloaded to a temporary file that goes with the last reference.
 
+    crc: CRC-32C of a remote column, which is fetched again where it has another; a local one is taken as it is.
     Returns an array of shape (n,). Raises StoreError where there is no such column or its bytes are no whole rows.
     """
     try:
         if place.local:
             return _mapped(place.local, dtype)
         with tempfile.TemporaryDirectory(prefix="tiering-") as directory:
-            return _mapped(place.fetched(Path(directory) / "column"), dtype)
+            path = Path(directory) / "column"
+            if crc is None:
+                return _mapped(place.fetched(path), dtype)
+            if (found := sound_file(place, path, crc)) is None:
+                raise damaged(place, f"a column with the CRC-32C of the manifest, {crc}", "other bytes")
+            return _mapped(found, dtype)
     except (FileNotFoundError, ValueError) as error:
         raise damaged(place, f"a column of {np.dtype(dtype)}", str(error)) from error
 
 
 def _mapped(path: Path, dtype: str) -> AnyArray:
-    if path.stat().st_size == 0:
-        return np.empty(0, dtype=dtype)
-    # A memmap object is slow to slice; the plain array over the same map is not.
-    return np.asarray(np.memmap(path, dtype=dtype, mode="r"))
+    descriptor = open_to_read(path)
+    try:
+        return map_file(descriptor, os.fstat(descriptor).st_size).view(dtype)
+    finally:
+        os.close(descriptor)
 
 
 def keys_at(key: npt.NDArray[np.uint8], key_end: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> list[bytes]:
@@ -94,12 +105,38 @@ def lay_end_to_end(keys: list[bytes]) -> tuple[npt.NDArray[np.uint8], npt.NDArra
     return np.frombuffer(b"".join(keys), dtype=np.uint8), key_end
 
 
+def sound_file(place: Location, path: Path, crc: int) -> Path | None:
+    """Return a local path to a file of a store that has this CRC-32C, or None where it has another.
+
+    path: where a remote file is downloaded to; one that comes out otherwise is fetched again, a few times.
+    """
+    for _ in attempts(place):
+        found = place.fetched(path)
+        if file_crc(found) == crc:
+            return found
+    return None
+
+
+def sound_bytes(place: Location, crc: int) -> bytes | None:
+    """Return the contents of a small file of a store that has this CRC-32C, or None where it has another."""
+    for _ in attempts(place):
+        data = place.read()
+        if google_crc32c.value(data) == crc:
+            return data
+    return None
+
+
 def file_crc(path: Path) -> int:
     """Return the CRC-32C of a file, read in pieces."""
-    crc = 0
     with path.open("rb", buffering=0) as file:
-        for piece in iter(lambda: file.read(_PIECE), b""):
-            crc = google_crc32c.extend(crc, piece)
+        return descriptor_crc(file.fileno())
+
+
+def descriptor_crc(descriptor: int) -> int:
+    """Return the CRC-32C of a whole open file, read in pieces."""
+    crc = at = 0
+    while piece := os.pread(descriptor, _PIECE, at):
+        crc, at = google_crc32c.extend(crc, piece), at + len(piece)
     return crc
 
 

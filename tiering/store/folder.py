@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from tiering.dataset.images import refuse_large
 from tiering.dataset.labels import class_labels, layout
 from tiering.dataset.scan import Scan, scan
 from tiering.dataset.source import Source as Folder
@@ -64,12 +65,17 @@ class FolderStore:
         return sample_of(self, i)
 
     def read(self, indices: IndexArray, out: PixelArray | None = None) -> list[Buffer]:  # noqa: ARG002 - no pixels here
-        """Read whole files, about 12 us a warm one. Raises StoreError for a file that vanished, OSError for others."""
+        """Read whole files, about 12 us a warm one.
+
+        Raises StoreError for a file that vanished or has another size than at opening, DatasetError for one that is
+        larger than an image may be, OSError for others.
+        """
         if not self._root:
             return self._fetched(indices)
         found: list[Buffer] = []
         for key, size in zip(self.index.keys(indices), self.index.size[indices].tolist(), strict=True):
             path = os.path.join(self._root, key)  # noqa: PTH118 - keys are bytes, and pathlib costs 10 us a file
+            refuse_large(os.fsdecode(path), size)
             try:
                 descriptor = os.open(path, os.O_RDONLY)
             except FileNotFoundError:
@@ -77,13 +83,18 @@ class FolderStore:
                     os.fsdecode(path), expected="an image of the dataset", found="no such file", action="Scan it again."
                 ) from None
             try:
-                # One byte more than the scan saw: a file that grew is read on to its end.
+                # One byte more than the scan saw: a file that grew is found out.
                 data = os.read(descriptor, size + 1)
-                while len(data) > size and (more := os.read(descriptor, 1 << 20)):
+                while 0 < len(data) < size and (more := os.read(descriptor, size + 1 - len(data))):
                     data += more
-                found.append(data)
             finally:
                 os.close(descriptor)
+            if len(data) != size:
+                raise StoreError(
+                    os.fsdecode(path), expected=f"{size:,} bytes, as when the folder was opened",
+                    found=f"{'more' if len(data) > size else f'{len(data):,}'}", action="It changed: open it again.",
+                )  # fmt: skip
+            found.append(data)
         return found
 
     def byte_ranges(self, indices: IndexArray) -> None:

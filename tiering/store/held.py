@@ -36,6 +36,11 @@ class HeldChunks:
                 held.set_exception(error)
         return held.result()
 
+    def forget(self, number: int) -> None:
+        """Give a chunk up: it was damaged on its way."""
+        with self._lock:
+            self._held.pop(number, None)
+
     def clear(self) -> None:
         """Hold nothing any more."""
         with self._lock:

@@ -6,6 +6,7 @@ we map the chunk's file and any Zarr reader can read it: opening 10^8 samples re
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -75,9 +76,12 @@ def index_documents(name: str, counts: dict[str, int]) -> dict[str, bytes]:
     return zarr_documents([name], arrays)
 
 
-def open_index(index: Location, samples: int) -> Index:
-    """Map the index of a store. Raises StoreError where a column is missing or has the wrong length."""
-    mapped = {name: map_column(column_place(index, name), dtype) for name, dtype in COLUMNS.items()}
+def open_index(index: Location, samples: int, crcs: Mapping[str, int]) -> Index:
+    """Map the index of a store. crcs: CRC-32C of each column, with which remote ones are compared.
+
+    Raises StoreError where a column is missing, has the wrong length, or comes over the network damaged each time.
+    """
+    mapped = {name: map_column(column_place(index, name), dtype, crcs.get(name)) for name, dtype in COLUMNS.items()}
     for name, column in mapped.items():
         if name != "key" and len(column) != samples:
             raise damaged(column_place(index, name), f"{samples:,} samples by the manifest", f"{len(column):,}")

@@ -99,9 +99,11 @@ def check_shard(path: Path, name: str, crcs: npt.NDArray[np.uint32]) -> list[str
 def _fill(env: Any, images: Iterable[bytes]) -> None:
     txn, held, puts = env.begin(write=True), 0, 0
     try:
-        for number, image in enumerate(images):
+        number = 0
+        for image in images:
             txn.put(key_of(number), image, append=True)
-            held, puts = held + len(image), puts + 1
+            held, puts, number = held + len(image), puts + 1, number + 1
+            del image  # One may have a GiB: it is gone before the next is read.
             if held >= _COMMIT_BYTES or puts >= _COMMIT_SAMPLES:
                 txn.commit()
                 txn, held, puts = env.begin(write=True), 0, 0

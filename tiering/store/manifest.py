@@ -14,6 +14,7 @@ from tiering.errors import StoreError
 from tiering.storage.json_text import parse_json
 from tiering.storage.location import Location
 from tiering.storage.names import PublicUrl, RelativeName
+from tiering.store.attempts import attempts
 from tiering.store.consistency import contradictions
 
 MANIFEST: Final = "manifest.json"
@@ -108,7 +109,7 @@ def read_manifest(store: Location) -> Manifest:
     """
     place = store / MANIFEST
     try:
-        text = place.read(most=LARGEST)
+        text = _read_sound(place)
     except FileNotFoundError:
         raise StoreError(
             str(store),
@@ -151,6 +152,24 @@ def read_manifest(store: Location) -> Manifest:
             action="No store of tiering has such a manifest: get the store again from where it came.",
         )
     return manifest
+
+
+def _read_sound(place: Location) -> bytes:
+    """Read a manifest; a remote one that came without its CRC-32C is fetched again, a few times."""
+    text = b""
+    for last in attempts(place):
+        text = place.read(most=LARGEST)
+        if last or _is_sound(text):
+            break
+    return text
+
+
+def _is_sound(text: bytes) -> bool:
+    try:
+        content = parse_json(text)
+    except ValueError:
+        return False
+    return isinstance(content, dict) and content.pop("crc32c", None) == _crc(content)
 
 
 def _crc(content: dict[str, Any]) -> int:

@@ -6,19 +6,24 @@ import mmap
 import os
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from tiering.errors import StoreError
+from tiering.storage.local import open_to_read
 from tiering.storage.location import Location
 from tiering.store.advice import will_need, will_need_file
 from tiering.store.columns import damaged
 from tiering.store.residency import missing_bytes
+from tiering.system.maps import advise, is_out_of_maps, map_file
 
-#: Files kept mapped. Each map holds a descriptor, and the usual soft limit of a process is 1,024.
-KEPT: Final = 512
+#: Files kept mapped. A map holds no descriptor, so what bounds them is vm.max_map_count: 65,530 for all that a process
+#: does, of which this leaves most to others.
+KEPT: Final = 8_192
 
 IndexArray = npt.NDArray[np.int64]
 
@@ -36,15 +41,15 @@ _LITTLE: Final = 64 << 20
 
 class _Mapped(NamedTuple):
     view: memoryview
-    map: mmap.mmap
     address: int
 
 
 class MappedFiles:
-    """Files mapped on first use and read as views, KEPT of them at a time.
+    """Files mapped on first use and read as views, KEPT of them at a time; none stays open.
 
     paths: the files; sizes: the bytes each must have. Nothing is opened before the first use, and a map that a fork
-    inherits stays valid, so one object serves parents, children and threads: its tables are replaced, never changed.
+    inherits stays valid, so one object serves parents, children and threads: its tables are only added to, and
+    replaced where something is given up.
     """
 
     def __init__(self, paths: Sequence[Path], sizes: Sequence[int]) -> None:
@@ -72,13 +77,19 @@ class MappedFiles:
         2 us where they are there already.
         """
         number, begin, end = _merged(file, offset, offset + size)
+        # A piece at a time, so that what is announced together can be mapped together.
+        nth = np.cumsum(np.diff(number, prepend=number[0]) != 0)
+        edges = np.searchsorted(nth, np.arange(0, int(nth[-1]) + KEPT + 1, KEPT))
+        for first, last in pairwise(edges.tolist()):
+            self._announce(number[first:last].tolist(), begin[first:last], (end - begin)[first:last])
+
+    def _announce(self, number: list[int], begin: IndexArray, length: IndexArray) -> None:
+        # What is in use here stays mapped, whatever other threads give up meanwhile.
         used = {each: self._of(each) for each in set(number)}
-        base = np.array([used[each].address for each in number], dtype=np.uint64)
-        if will_need(base + begin.astype(np.uint64), (end - begin).astype(np.uint64)):
-            return
-        if hasattr(mmap, "MADV_WILLNEED"):
-            for each, start, length in zip(number, begin.tolist(), (end - begin).tolist(), strict=True):
-                used[each].map.madvise(mmap.MADV_WILLNEED, start, length)
+        begin = begin + np.array([used[each].address for each in number], dtype=np.int64)
+        if not will_need(begin.astype(np.uint64), length.astype(np.uint64)) and hasattr(mmap, "MADV_WILLNEED"):
+            for at, size in zip(begin.tolist(), length.tolist(), strict=True):
+                advise(at, size, mmap.MADV_WILLNEED)
 
     def resident(self) -> bool:
         """Tell whether the page cache holds every file, as of a second ago.
@@ -106,34 +117,58 @@ class MappedFiles:
         """Drop the maps; each is unmapped when its last view is gone."""
         self._mapped, self._views = {}, {}
 
+    def check(self, number: int, descriptor: int) -> None:
+        """Raise StoreError for a file that is not the one it should be; called before each mapping."""
+        found = os.fstat(descriptor).st_size
+        if found != self._sizes[number]:
+            raise self.wrong(number, f"{found:,}")
+
+    def wrong(self, number: int, found: str) -> StoreError:
+        """Return the error for a file that is not what it should be."""
+        return damaged(Location.of(self.paths[number]), f"{self._sizes[number]:,} bytes by the manifest", found)
+
     def _of(self, number: int) -> _Mapped:
-        """Return a file's map, made now and kept instead of the oldest where it is not there."""
+        """Return a file's map, made now and kept instead of older ones where it is not there."""
         found = self._mapped.get(number)
         if found is None:
             found = self._map(number)
-            kept = list(self._mapped.items())[-(KEPT - 1) :]
-            self._mapped = dict([*kept, (number, found)])
-            self._views = {number: mapped.view for number, mapped in self._mapped.items()}
+            if len(self._mapped) >= KEPT:
+                self._give_up(KEPT // 2)
+            self._mapped[number] = found
+            self._views[number] = found.view
         return found
 
+    def _give_up(self, kept: int) -> None:
+        """Keep only the newest maps."""
+        # Copied in one step, for other threads add to it.
+        newest = list(self._mapped.copy().items())[-kept:] if kept else []
+        self._mapped = dict(newest)
+        self._views = {number: mapped.view for number, mapped in newest}
+
     def _map(self, number: int) -> _Mapped:
-        path, size = self.paths[number], self._sizes[number]
         try:
-            with path.open("rb") as file:
-                found = os.fstat(file.fileno()).st_size
-                if found != size:
-                    raise damaged(Location.of(path), f"{size:,} bytes by the manifest", f"{found:,}")
-                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            descriptor = open_to_read(self.paths[number])
         except FileNotFoundError:
-            raise damaged(Location.of(path), f"{size:,} bytes by the manifest", "no such file") from None
+            raise self.wrong(number, "no such file") from None
+        try:
+            # By descriptor: what is checked is what is mapped, whatever is put in its place meanwhile.
+            self.check(number, descriptor)
+            try:
+                memory = map_file(descriptor, self._sizes[number])
+            except OSError as error:
+                if not is_out_of_maps(error):
+                    raise
+                self._give_up(0)
+                memory = map_file(descriptor, self._sizes[number])
+        finally:
+            os.close(descriptor)
         if hasattr(mmap, "MADV_RANDOM"):
             # What is needed is announced; read-ahead around a fault would fetch megabytes nobody asked for.
-            mapped.madvise(mmap.MADV_RANDOM)
-        view = memoryview(mapped)
-        return _Mapped(view, mapped, np.frombuffer(view, dtype=np.uint8).ctypes.data)
+            advise(memory.ctypes.data, len(memory), mmap.MADV_RANDOM)
+        return _Mapped(memory.data, memory.ctypes.data)
 
 
-def _merged(file: IndexArray, begin: IndexArray, end: IndexArray) -> tuple[list[int], IndexArray, IndexArray]:
+def _merged(file: IndexArray, begin: IndexArray, end: IndexArray) -> tuple[IndexArray, IndexArray, IndexArray]:
     """Return the files, begins and ends of ranges in order of place, neighbours joined, begins at a page."""
     begin = begin - begin % mmap.PAGESIZE
     order = np.lexsort((begin, file))
@@ -143,4 +178,4 @@ def _merged(file: IndexArray, begin: IndexArray, end: IndexArray) -> tuple[list[
     reach = np.maximum.accumulate(end[order] + shift)
     first = np.concatenate([[True], begin[1:] + shift[1:] > reach[:-1] + _GAP])
     last = np.concatenate([first[1:], [True]])
-    return file[first].tolist(), begin[first], reach[last] - shift[first]
+    return file[first], begin[first], reach[last] - shift[first]

@@ -13,6 +13,7 @@ from tiering.store.base import Store
 from tiering.store.chunked import ChunkedStore
 from tiering.store.filesystem import warn_of_network
 from tiering.store.folder import FolderStore
+from tiering.store.generation import check_lengths
 from tiering.store.manifest import MANIFEST, Manifest, read_manifest
 from tiering.store.packed import PackedStore
 from tiering.store.parts import WORK
@@ -25,15 +26,34 @@ def open_store(place: str | os.PathLike[str]) -> Store:
     """Open a dataset for reading: an LMDB or Zarr store by its manifest, any other directory as a folder.
 
     place: a path, or an fsspec URL.
-    Raises StoreError for an unfinished or damaged store or a missing path, DatasetError for a directory with no image.
+    Raises StoreError for an unfinished or damaged store, one with a shard that is missing or has another length, or a
+    missing path, DatasetError for a directory with no image.
     """
+    opened = open_damaged(place)
+    if opened.place.local and opened.manifest.kind != "folder":
+        check_lengths(opened.place.local, opened.manifest)
+    return opened
+
+
+def open_damaged(place: str | os.PathLike[str]) -> Store:
+    """Open a dataset as open_store does, but leave it to whoever reads it to find out what is wrong with its shards."""
     store = Location.of(place)
     if store.local and not store.is_directory():
         found = "a file" if store.exists() else "no such directory"
         action = "Check the path."
         raise StoreError(str(place), expected="a store or a directory of images", found=found, action=action)
     folder = not any((store / name).exists() for name in (MANIFEST, *_TRACES)) and store.is_directory()
-    return FolderStore(store) if folder else open_packed(store, read_manifest(store))
+    if folder:
+        return FolderStore(store)
+    for last in (False, False, True):
+        manifest = read_manifest(store)
+        try:
+            return open_packed(store, manifest)
+        except StoreError:
+            # What lies there may have been replaced between two looks at it: then it is opened anew.
+            if last or read_manifest(store) == manifest:
+                raise
+    raise AssertionError  # the last round returns or raises
 
 
 def open_packed(store: Location, manifest: Manifest) -> Store:

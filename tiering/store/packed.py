@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tiering.errors import StoreError
+from tiering.errors import TieringError
 from tiering.storage.location import Location
 from tiering.store.base import (
     BLOCK_BYTES,
@@ -23,6 +23,8 @@ from tiering.store.base import (
     samples_in,
     shape_of,
 )
+from tiering.store.checked import checked
+from tiering.store.generation import Generation, Seen
 from tiering.store.index import Index, open_index
 from tiering.store.manifest import Manifest
 from tiering.store.shards import shard_files
@@ -32,19 +34,21 @@ class PackedStore:
     """A packed dataset read through maps of its shards, or by ranges where it is remote.
 
     place: the store; manifest: its manifest, whose generation this object keeps; origins: int64 (shards,), what to take
-    off the offset column to get a place in the shard's file (zeros where the column already counts within the file).
+    off the offset column to get a place in the shard's file (zeros where the column already counts within the file);
+    seen: the files that another process opened, where this one is to read the same.
     """
 
-    def __init__(self, place: Location, manifest: Manifest, origins: IndexArray) -> None:
+    def __init__(self, place: Location, manifest: Manifest, origins: IndexArray, seen: Seen | None = None) -> None:
         self.place = place
         self.manifest = manifest
-        self.index: Index = open_index(place / manifest.index, manifest.samples)
+        self.index: Index = open_index(place / manifest.index, manifest.samples, manifest.columns)
         self._shape = shape_of(manifest)
         self._origins = origins
         counts: npt.NDArray[np.int64] = np.array([shard.samples for shard in manifest.shards], dtype=np.int64)
         self._ends = np.cumsum(counts)
         self._bytes: npt.NDArray[np.int64] = np.array([shard.bytes for shard in manifest.shards], dtype=np.int64)
-        self._files = shard_files(place, manifest.shards)
+        self._generation = Generation(place.local, manifest, seen) if place.local else None
+        self._files = shard_files(place, manifest.shards, self._generation)
         self.views = self._shape is None and place.local is not None
         self.block = samples_in(BLOCK_BYTES, manifest)
 
@@ -55,8 +59,9 @@ class PackedStore:
         return sample_of(self, i)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Travel to another process as a path: maps stay where they are."""
-        return type(self), (self.place, self.manifest, self._origins)
+        """Travel to another process as a path, and what is to be found there: maps stay where they are."""
+        seen = self._generation.seen if self._generation else None
+        return type(self), (self.place, self.manifest, self._origins, seen)
 
     def byte_ranges(self, indices: IndexArray) -> ByteRanges:
         """Say where samples lie in `files()`. Raises StoreError where the index is damaged."""
@@ -66,13 +71,20 @@ class PackedStore:
         return ranges
 
     def read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
-        """Return samples in the order asked for, encoded ones as views. Raises StoreError for a shard that changed."""
+        """Return samples in the order asked for, encoded ones as views.
+
+        Raises StoreError for a shard that is not the one that was there at opening, or comes damaged over the network.
+        """
+        images = self._read(indices, out)
+        return images if self._generation else checked(self, indices, images, self._read)
+
+    def _read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
         ranges = self.byte_ranges(indices)
         return images_of(self._files.views(ranges.file, ranges.offset, ranges.size), self._shape, out)
 
     def announce(self, indices: IndexArray) -> None:
         """Start reading samples into the page cache without waiting for them."""
-        with suppress(StoreError):  # read() will say it
+        with suppress(TieringError, OSError):  # read() will say it
             if len(indices) and not self._files.resident():
                 ranges = self.byte_ranges(indices)
                 self._files.announce(ranges.file, ranges.offset, ranges.size)

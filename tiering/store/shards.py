@@ -9,8 +9,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from tiering.errors import StoreError
 from tiering.storage.location import Location
 from tiering.store.columns import damaged
+from tiering.store.generation import Generation
 from tiering.store.manifest import Shard
 from tiering.store.mapped import MappedFiles
 
@@ -48,15 +50,15 @@ class RemoteFiles:
         self._shards = list(shards)
 
     def views(self, file: IndexArray, offset: IndexArray, size: IndexArray) -> list[bytes]:
-        """Fetch ranges. Raises StoreError for a shard that is gone or too short, MachineError for a server that is."""
+        """Fetch ranges, as they come: whoever knows their CRC-32Cs compares them.
+
+        Raises StoreError for a shard that is gone, MachineError for a server that is.
+        """
         places = [self._store / self._shards[number].name for number in file.tolist()]
         try:
             found = self._store.ranges(places, offset.tolist(), (offset + size).tolist())
         except FileNotFoundError as error:
             raise damaged(self._store, "all shards of the manifest", str(error)) from error
-        for place, data, expected in zip(places, found, size.tolist(), strict=True):
-            if len(data) != expected:
-                raise damaged(place, f"a range of {expected:,} bytes", f"{len(data):,}")
         return found
 
     def announce(self, file: IndexArray, offset: IndexArray, size: IndexArray) -> None:
@@ -70,9 +72,30 @@ class RemoteFiles:
         """Do nothing: no file stays open."""
 
 
-def shard_files(store: Location, shards: Sequence[Shard]) -> ShardFiles:
-    """Return access to a store's shards: mapped where they are local, fetched where they are not."""
+class ShardMaps(MappedFiles):
+    """Shards on a local file system, mapped: only those of the generation that was opened."""
+
+    def __init__(self, place: Path, shards: Sequence[Shard], generation: Generation) -> None:
+        super().__init__([place / shard.name for shard in shards], [shard.bytes for shard in shards])
+        self._generation = generation
+
+    def check(self, number: int, descriptor: int) -> None:
+        """Raise StoreError for a file that is not the shard that was there at opening, nor the same repaired."""
+        super().check(number, descriptor)
+        if not self._generation.holds(number, descriptor):
+            raise self.wrong(number, "others with another CRC-32C")
+
+    def wrong(self, number: int, found: str) -> StoreError:
+        """Return the error for a shard that is damaged, or of a store that was replaced."""
+        return self._generation.explain(super().wrong(number, found))
+
+
+def shard_files(store: Location, shards: Sequence[Shard], generation: Generation | None) -> ShardFiles:
+    """Return access to a store's shards: mapped where they are local, fetched where they are not.
+
+    generation: of a local store.
+    """
     local = store.local
-    if local is None:
+    if local is None or generation is None:
         return RemoteFiles(store, shards)
-    return MappedFiles([local / shard.name for shard in shards], [shard.bytes for shard in shards])
+    return ShardMaps(local, shards, generation)

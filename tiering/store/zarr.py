@@ -27,6 +27,9 @@ IndexArray = npt.NDArray[np.int64]
 #: Large enough that a foreign reader's request is worth its latency, small enough not to drown one image.
 CHUNK_BYTES: Final = 1 << 18
 
+#: Images of more bytes are cut into chunks one by one.
+_PIECEWISE_BYTES: Final = 64 << 20
+
 #: Marks a chunk that is not stored, twice 2^64 - 1 (Zarr v3 specification, sharding codec, "binary shard format").
 _ABSENT: Final = (1 << 64) - 1
 
@@ -89,6 +92,17 @@ def _chunks(images: Iterable[bytes], chunk_bytes: int, offsets: list[int]) -> It
         begin += len(image)
         if not held and len(image) == chunk_bytes:
             yield image
+            continue
+        if len(image) > _PIECEWISE_BYTES:
+            # Never joined with others, for one may have a GiB: it completes the chunk begun, and is cut from there.
+            first = chunk_bytes - held if held else 0
+            if held:
+                yield b"".join((*pending, image[:first]))
+            last = len(image) - (len(image) - first) % chunk_bytes
+            for at in range(first, last, chunk_bytes):
+                yield image[at : at + chunk_bytes]
+            pending, held = [image[last:]], len(image) - last
+            del image
             continue
         pending.append(image)
         held += len(image)

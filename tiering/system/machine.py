@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
+
+from tiering.system.control_groups import memory_bound, processor_share
+
+_ROOT: Final = Path("/")
 
 
-def usable_cores() -> int:
-    """Return the number of processors that this process may run on, at least 1."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def usable_cores(root: Path = _ROOT) -> int:
+    """Return the number of processors that this process may use, at least 1.
+
+    Those it may run on (affinity and cpusets), and no more than its control groups' quotas pay for, rounded up.
+    root: where /proc and the control groups are looked for.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = processor_share(root)
+    return cores if share is None else max(1, min(cores, math.ceil(share)))
 
 
-def half_of_memory() -> int:
-    """Return B: half of this machine's memory, what advice takes for caching; the rest is the training's own."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+def usable_memory(root: Path = _ROOT) -> int:
+    """Return B: this machine's memory, or what the control groups of this process leave of it.
+
+    root: where /proc and the control groups are looked for.
+    """
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    bound = memory_bound(root)
+    return memory if bound is None else min(memory, bound.limit)
+
+
+def half_of_memory(root: Path = _ROOT) -> int:
+    """Return B: half of the usable memory, what advice takes for caching; the rest is the training's own."""
+    return usable_memory(root) // 2
 
 
 @cache

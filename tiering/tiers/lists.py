@@ -84,7 +84,8 @@ def write_plan(placement: Placement, path: Path) -> None:
     JSON has the summary under "summary" as well, and the rows under "units".
     """
     if path.suffix.lower() != ".json":
-        placement.units.write_csv(path)
+        with path.open("wb") as file:
+            placement.units.write_csv(file)
         return
     # Rows by Polars: 10^6 of them as Python objects would take a minute and gigabytes.
     summary = json.dumps(asdict(placement.summary))

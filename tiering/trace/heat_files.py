@@ -10,6 +10,7 @@ from typing import Final
 import polars as pl
 
 from tiering.errors import InputError, TraceError, from_os_error
+from tiering.storage.local import plainly_named
 from tiering.trace.heat import HEAT_SCHEMA, Heat, trace_heat
 from tiering.trace.noise import is_below
 from tiering.trace.readers import read_trace
@@ -56,7 +57,8 @@ def heat_of(
 
 def write_heat(heat: Heat, path: str | Path) -> None:
     """Write heat as a CSV file that heat_of reads again. Raises OSError."""
-    heat.files.write_csv(Path(path))
+    with Path(path).open("wb") as file:
+        heat.files.write_csv(file)
 
 
 def is_heat_table(path: str | os.PathLike[str]) -> bool:
@@ -74,7 +76,8 @@ def is_heat_table(path: str | os.PathLike[str]) -> bool:
 
 def _read_table(path: Path) -> Heat:
     try:
-        table = pl.read_csv(path, schema_overrides=dict(HEAT_SCHEMA))
+        with plainly_named(path) as plain:
+            table = pl.read_csv(plain, schema_overrides=dict(HEAT_SCHEMA))
     except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
         reason = str(error).split("\n", maxsplit=1)[0]
         raise InputError(str(path), expected=f"a table of {', '.join(HEAT_SCHEMA)}", found=reason) from error

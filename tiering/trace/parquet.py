@@ -53,7 +53,9 @@ class TraceWriter:
         rest = self._taken()
         try:
             if self._parts:
-                pl.concat([pl.scan_parquet(self._parts), rest.lazy()]).sink_parquet(partial, metadata=metadata)
+                pl.concat([pl.scan_parquet(self._parts, glob=False), rest.lazy()]).sink_parquet(
+                    partial, metadata=metadata
+                )
             else:
                 rest.write_parquet(partial, metadata=metadata)
             partial.replace(to)

@@ -1,15 +1,14 @@
-"""The trained model as a value, and its file: saved and loaded with skops, never with pickle."""
+"""The trained model as a value, and its file: written by skops, never by pickle, and read with distrust."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import importlib.resources
-import math
 import os
+import re
 import sys
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,20 +18,19 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.errors import ModelError
+from tiering.workload.archive import Archive, items, mapping, open_archive, plain
 from tiering.workload.evidence import FEATURE_NAMES
+from tiering.workload.forest import read_forest
 from tiering.workload.label import WORKLOADS
 
 _FORMAT, _FORMAT_VERSION = "tiering-model", 2
 _SHIPPED = "workload.skops"
 _ACTION = "Use a model that this version of tiering has made: python -m tiering.workload.build FILE"
 
-#: Types that a model file may hold beside what skops trusts by itself: numbers, texts, NumPy arrays and the public
-#: estimators of scikit-learn. Nothing else is ever constructed.
-TRUSTED_TYPES: tuple[str, ...] = (
-    "sklearn.ensemble._forest.ExtraTreesClassifier",
-    "sklearn.tree._classes.ExtraTreeClassifier",
-    "sklearn.tree._tree.Tree",
-)
+#: Far above what training finds, 0.87; far beyond, every probability would be the same, or lost in rounding.
+_MOST_TEMPERATURE = 100.0
+_FIGURE = re.compile(r"[a-z0-9_.]{1,60}")
+_MOST_SAID = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,35 +77,19 @@ def save(model: Model, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> Model:
-    """Read a model file.
+    """Read a model file, which may come from anybody.
 
-    Raises ModelError when it is no such file, is broken, is of another version, or holds a type that is not in
-    TRUSTED_TYPES - before anything of that type is made. Raises OSError when it cannot be read.
+    Nothing that the file names is made: a forest is built here from its arrays, once they are checked.
+    Raises ModelError when it is no such file, is broken, is larger than a model can be, is of another version, names a
+    type that is not in TRUSTED_TYPES, or has a tree that is not sound. Raises OSError when it cannot be read.
     """
-    skops = _skops()
-    from skops.io.exceptions import UntrustedTypesFoundException  # noqa: PLC0415
-
     try:
-        unknown = sorted(set(skops.get_untrusted_types(file=path)) - set(TRUSTED_TYPES))
-        if unknown:
-            raise _refused(path, f"types that are not trusted: {', '.join(unknown)}")
-        document = skops.load(path, trusted=list(TRUSTED_TYPES))
-    except UntrustedTypesFoundException as error:
-        raise _refused(path, str(error)) from error
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        LookupError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        ImportError,
-        NotImplementedError,
-        RecursionError,
-    ) as error:
-        raise _refused(path, f"{type(error).__name__}: {error}".rstrip(".")) from error
-    return _checked(path, document)
+        archive = open_archive(path)
+        return _read(archive)
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError, MemoryError) as error:
+        found = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+        shown = "".join(each if each.isprintable() else "?" for each in found[:_MOST_SAID])
+        raise _refused(path, shown.rstrip(".")) from error
 
 
 @functools.cache
@@ -117,32 +99,29 @@ def shipped() -> Model:
         return load(path)
 
 
-def _checked(path: str | Path, document: object) -> Model:
-    wanted = {
-        "format": _FORMAT,
-        "format_version": _FORMAT_VERSION,
-        "features": list(FEATURE_NAMES),
-        "workloads": list(WORKLOADS),
-    }
-    if not isinstance(document, dict):
-        raise _refused(path, f"a {type(document).__name__}")
-    for key, value in wanted.items():
-        if document.get(key) != value:
-            raise _refused(path, f"{key} = {document.get(key)!r}")
-    estimator: Any = document.get("estimator")
-    medians, figures = document.get("medians"), document.get("figures")
-    if _name(estimator) != TRUSTED_TYPES[0] or list(estimator.classes_) != list(range(len(WORKLOADS))):
-        raise _refused(path, f"another estimator, {_name(estimator)}")
-    if not isinstance(medians, np.ndarray) or medians.shape != (len(FEATURE_NAMES),):
-        raise _refused(path, "no median for each feature")
-    temperature = document.get("temperature")
-    if not isinstance(temperature, float) or not 0 < temperature < math.inf:
-        raise _refused(path, f"temperature = {temperature!r}")
-    return Model(estimator, medians.astype(np.float64), temperature, figures if isinstance(figures, dict) else {})
-
-
-def _name(value: object) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}"
+def _read(archive: Archive) -> Model:
+    """Take a model out of an archive. Raises ValueError where it has none, or another one."""
+    content = archive.content
+    for name, expected in {"format": _FORMAT, "format_version": _FORMAT_VERSION}.items():
+        if (found := plain(content.get(name))) != expected:
+            raise ValueError(f"{name} = {found!r}")
+    for name, names in {"features": FEATURE_NAMES, "workloads": WORKLOADS}.items():
+        if [plain(each) for each in items(content.get(name))] != list(names):
+            raise ValueError(f"other {name}")
+    estimator = read_forest(archive, content.get("estimator"), len(FEATURE_NAMES), len(WORKLOADS))
+    medians = archive.array(content.get("medians"))
+    if medians.dtype != np.float64 or medians.shape != (len(FEATURE_NAMES),):
+        raise ValueError("no median for each feature")
+    # Forests compare in single precision. NaN: a feature that no trace of the corpus has.
+    if (np.abs(medians) > np.finfo(np.float32).max).any():
+        raise ValueError("a median beyond single precision")
+    temperature = plain(content.get("temperature"))
+    if not isinstance(temperature, float) or not 1 / _MOST_TEMPERATURE <= temperature <= _MOST_TEMPERATURE:
+        raise ValueError(f"temperature = {temperature!r}")
+    figures = {name: plain(value) for name, value in mapping(content.get("figures")).items()}
+    if not all(_FIGURE.fullmatch(name) and isinstance(value, float | int) for name, value in figures.items()):
+        raise ValueError("figures that are no numbers")
+    return Model(estimator, medians, temperature, figures)  # type: ignore[arg-type]  # numbers, as was checked
 
 
 def _refused(path: str | Path, found: str) -> ModelError:

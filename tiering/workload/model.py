@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from tiering.workload.archive import TRUSTED_TYPES
 from tiering.workload.evidence import FEATURE_NAMES, features
 from tiering.workload.explain import Fact
-from tiering.workload.forecast import TRUSTED_TYPES, Model, load, save, shipped
+from tiering.workload.forecast import Model, load, save, shipped
 from tiering.workload.label import WORKLOADS, Workload
 from tiering.workload.train import cross_validate, train
 from tiering.workload.verdict import BLOCK_ABOVE, FORECAST_ABOVE, SHOWN_ABOVE, Verdict, classify

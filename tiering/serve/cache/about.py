@@ -5,14 +5,21 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
+import re
 import uuid
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Final
 
-from tiering.errors import MachineError, from_os_error
-from tiering.serve.cache.slots import Slots, table_bytes
+from tiering.errors import MachineError, StoreError, from_os_error
+from tiering.serve.cache import files
+from tiering.serve.cache.directory import PARTS, in_use, remove_dataset
+from tiering.serve.cache.headers import NAME
+from tiering.serve.cache.slots import Slots, is_table, table_bytes
 from tiering.serve.cache.space import CacheSpace
+
+#: Bytes of about.json at most.
+_MOST: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +38,43 @@ class About:
 
     @classmethod
     def of(cls, dataset: Path) -> About:
-        """Read a dataset's about.json."""
-        return cls(**json.loads((dataset / "about.json").read_text()))
+        """Read a dataset's about.json. Raises StoreError where there is none, or a damaged one."""
+        path = dataset / "about.json"
+        try:
+            with os.fdopen(files.open_file(path, os.O_RDONLY), "rb") as file:
+                found = cls(**json.loads(file.read(_MOST)))
+            found.check()
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            raise StoreError(
+                str(path), expected="what a cache notes of a dataset", found=str(error).split("\n")[0][:200],
+                action="Remove that directory, or choose another --cache-dir.",
+            ) from error  # fmt: skip
+        return found
+
+    def check(self) -> None:
+        """Raise ValueError for what no cache notes."""
+        counts = (self.samples, self.image_bytes, self.unit_samples, self.units)
+        if not all(type(each) is int and 0 <= each < 1 << 63 for each in counts) or not self.unit_samples:
+            raise ValueError("counts that are none")
+        if (
+            not isinstance(self.origin, str)
+            or not isinstance(self.filling, str)
+            or not re.fullmatch(NAME, self.filling)
+        ):
+            raise ValueError("names that are none")
 
 
 def open_slots(dataset: Path) -> Slots:
     """Map a dataset's table."""
     return Slots(dataset / "slots", int(About.of(dataset).filling[:8], 16))
+
+
+def sound(dataset: Path) -> About:
+    """Return what a cache notes of a dataset whose files can be used. Raises StoreError where they cannot."""
+    about = About.of(dataset)
+    if not all((dataset / name).is_file() for name in PARTS) or not is_table(dataset / "slots"):
+        raise StoreError(str(dataset), expected="the table of a dataset", found="none that can be used")
+    return about
 
 
 def join(space: CacheSpace, dataset: Path, about: About) -> tuple[About, int]:
@@ -48,14 +85,26 @@ def join(space: CacheSpace, dataset: Path, about: About) -> tuple[About, int]:
     """
     try:
         with space.locked():
+            _mend(space, dataset)
             if not dataset.is_dir():
                 _make(space, dataset, about)
-            descriptor = os.open(dataset / "in-use", os.O_RDWR | os.O_CREAT, 0o644)
+            descriptor = files.open_file(dataset / "in-use", os.O_RDWR | os.O_CREAT)
             fcntl.flock(descriptor, fcntl.LOCK_SH)
             os.utime(dataset / "in-use")
         return About.of(dataset), descriptor
     except OSError as error:
         raise from_os_error(error) from error
+
+
+def _mend(space: CacheSpace, dataset: Path) -> None:
+    """Remove a dataset that cannot be used, unless somebody uses it. Under the lock."""
+    try:
+        if dataset.is_dir():
+            sound(dataset)
+    except StoreError:
+        if not in_use(dataset):
+            space.pool.remove(dataset.name)
+            remove_dataset(dataset)
 
 
 def _make(space: CacheSpace, dataset: Path, about: About) -> None:
@@ -71,14 +120,13 @@ def _make(space: CacheSpace, dataset: Path, about: About) -> None:
         )
     # Whole or not at all, so that nobody maps a table that is still being made, locks or no locks.
     made = dataset.with_name(f".new-{uuid.uuid4().hex}")
-    made.mkdir()
-    with (made / "slots").open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, size)
-    (made / "in-use").touch()
-    (made / "about.json").write_text(json.dumps(asdict(about)))
+    files.make_directory(made)
     try:
+        files.allocate(made / "slots", size)
+        files.write_file(made / "in-use", b"")
+        files.write_file(made / "about.json", json.dumps(asdict(about)).encode())
         made.rename(dataset)
     except OSError:
-        shutil.rmtree(made)
+        remove_dataset(made)
         if not dataset.is_dir():
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,12 @@ from typing import BinaryIO
 
 import google_crc32c
 
-from tiering.errors import UsageError
-from tiering.serve.cache.about import About, open_slots
+from tiering.errors import StoreError, UsageError
+from tiering.serve.cache.about import About, open_slots, sound
 from tiering.serve.cache.directory import in_use, is_cache
+from tiering.serve.cache.files import open_file
 from tiering.serve.cache.payloads import Payloads, payloads_of
-from tiering.serve.cache.space import CacheSpace, memory_of
+from tiering.serve.cache.space import CacheSpace, last_used, memory_of
 from tiering.serve.cache.store import CachedStore
 from tiering.serve.loader import Loader
 
@@ -62,10 +64,9 @@ def info(directory: Path) -> CacheInfo:
     """Look at a cache. Raises UsageError for a directory that is none."""
     space, *memory = _spaces(directory)
     found = []
-    for dataset in space.datasets():
-        about = About.of(dataset)
+    for dataset, about in _known(space):
         ram = sum(_cached_bytes(each, each.dataset(dataset.name)) for each in memory)
-        used = (dataset / "in-use").stat().st_mtime
+        used = last_used(dataset)
         cached = _cached_bytes(space, dataset)
         found.append(CachedDataset(about.origin, about.samples, about.image_bytes, cached, ram, in_use(dataset), used))
     ram_size, ram_used = sum(each.size for each in memory), sum(each.used_bytes() for each in memory)
@@ -79,13 +80,13 @@ def check(directory: Path) -> CacheCheck:
     """
     units = damaged = 0
     for space in _spaces(directory):
-        for dataset in space.datasets():
+        for dataset, _ in _known(space):
             slots = open_slots(dataset)
             for found in _payloads(space, dataset):
                 crcs = slots.find(found.units).crc.tolist()
                 rows = zip(found.units.tolist(), found.offsets.tolist(), found.sizes.tolist(), crcs, strict=True)
                 units += len(crcs)
-                with found.path.open("rb") as file:
+                with os.fdopen(open_file(found.path, os.O_RDONLY), "rb") as file:
                     for unit, offset, size, crc in rows:
                         if google_crc32c.value(_read(file, offset, min(size, space.pool.extent_bytes))) != crc:
                             damaged += 1
@@ -100,7 +101,7 @@ def clear(directory: Path, origin: str | None = None) -> list[str]:
     """
     space, *memory = _spaces(directory)
     with space.locked():
-        origins = {each: About.of(each).origin for each in space.datasets()}
+        origins = {each: about.origin for each, about in _known(space)}
         chosen = {each: name for each, name in origins.items() if origin in (None, name)}
         if origin is not None and not chosen:
             raise UsageError(origin, expected="an origin that the cache holds", found="none of it in the cache")
@@ -131,8 +132,21 @@ def warm(store: CachedStore, progress: Callable[[int, int, int], None] | None = 
             return
 
 
+def _known(space: CacheSpace) -> Iterator[tuple[Path, About]]:
+    """Go through the datasets of a cache; what is none, or damaged, is passed over."""
+    for dataset in space.datasets():
+        try:
+            yield dataset, sound(dataset)
+        except StoreError:
+            continue
+
+
 def _cached_bytes(space: CacheSpace, dataset: Path) -> int:
-    return sum(int(found.sizes.sum()) for found in _payloads(space, dataset)) if dataset.is_dir() else 0
+    try:
+        sound(dataset)
+    except StoreError:
+        return 0
+    return sum(int(found.sizes.sum()) for found in _payloads(space, dataset))
 
 
 def _spaces(directory: Path) -> list[CacheSpace]:

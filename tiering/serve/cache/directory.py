@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,10 +15,18 @@ from typing import Final
 
 from tiering.errors import UsageError, from_os_error
 from tiering.mounts import NETWORK, filesystem_of
+from tiering.serve.cache import files
+from tiering.serve.cache.files import lock_of
+from tiering.serve.cache.headers import NAME, remove_extents
 
 MARKER: Final = "tiering-cache.json"
 EXTENTS: Final = "extents"
 DATASETS: Final = "datasets"
+
+#: What lies in the directory of a dataset. Anything else in a cache is somebody else's: it is passed over, and never
+#: removed.
+PARTS: Final = ("about.json", "slots", "in-use")
+_UNFINISHED: Final = re.compile(rf"\.(new|gone)-{NAME}")
 
 #: The size of an extent is a 64th of the cache within these bounds: small enough that what does not fit behind the last
 #: payload weighs little, large enough that a few hundred maps show all of it.
@@ -31,6 +39,7 @@ _PAGE: Final = 4096
 _TABLES_SHARE: Final = 256
 _LEAST_TABLES: Final = 64 << 10
 _LEAST: Final = 1 << 20
+_MOST_MARKER: Final = 4096
 
 #: Of that, for the marker and the notes.
 NOTES_BYTES: Final = 32 << 10
@@ -50,16 +59,16 @@ class Marker:
         return _for_extents(self.size) // self.extent_bytes
 
 
-def prepare(directory: Path, size: int, *, force: bool) -> Marker:
+def prepare(directory: Path, size: int, *, force: bool, shared: bool = False) -> Marker:
     """Make a directory a cache of a size, or find that it is one; give it another size while nobody uses it.
 
-    force: take a directory on a network file system, too. Raises UsageError as CacheSpace does,
-    MachineError where the disk refuses.
+    force: take a directory on a network file system, too; shared: make it one for its group. Raises UsageError as
+    CacheSpace does, MachineError where the disk refuses.
     """
     if size < _LEAST:
         raise UsageError("the cache's size", expected="at least 1 MiB", found=f"{size:,} bytes")
     try:
-        _create(directory, force=force)
+        _create(directory, force=force, shared=shared)
         with locked(directory):
             return _agree(directory, size)
     except OSError as error:
@@ -69,7 +78,7 @@ def prepare(directory: Path, size: int, *, force: bool) -> Marker:
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Hold the lock of a cache directory."""
-    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = files.open_file(directory / "lock", os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -80,9 +89,12 @@ def locked(directory: Path) -> Iterator[None]:
 def read_marker(path: Path) -> Marker | None:
     """Return a directory's marker; None where it has none, or a damaged one."""
     try:
-        return Marker(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
+        with os.fdopen(files.open_file(path, os.O_RDONLY), "rb") as file:
+            found = Marker(**json.loads(file.read(_MOST_MARKER)))
+            sound = found.size >= _LEAST and found.extent_bytes == _extent_bytes(found.size)
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
+    return found if sound else None
 
 
 def is_cache(directory: Path) -> bool:
@@ -90,27 +102,23 @@ def is_cache(directory: Path) -> bool:
     return read_marker(directory / MARKER) is not None
 
 
-def lock_of(descriptor: int) -> bool:
-    """Take the lock of an open file, if nobody has it."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def locks_work(directory: Path) -> bool:
     """Tell whether locks keep anybody out there; on some network file systems they do nothing."""
     path = directory / f".lock-{uuid.uuid4().hex}"
-    with path.open("wb") as first, path.open("rb") as second:
+    first = files.open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    second = files.open_file(path, os.O_RDWR)
+    try:
         path.unlink()
-        return lock_of(first.fileno()) and not lock_of(second.fileno())
+        return lock_of(first) and not lock_of(second)
+    finally:
+        os.close(first)
+        os.close(second)
 
 
 def in_use(dataset: Path) -> bool:
     """Tell whether a process holds a dataset open."""
     try:
-        descriptor = os.open(dataset / "in-use", os.O_RDWR)
+        descriptor = files.open_file(dataset / "in-use", os.O_RDWR)
     except FileNotFoundError:
         return False
     try:
@@ -119,8 +127,31 @@ def in_use(dataset: Path) -> bool:
         os.close(descriptor)
 
 
-def _create(directory: Path, *, force: bool) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
+def datasets_in(directory: Path) -> list[Path]:
+    """Return the directories of the datasets of a cache, whether or not what they hold is sound."""
+    found = (directory / DATASETS).iterdir()
+    return [path for path in found if re.fullmatch(NAME, path.name) and path.is_dir() and not path.is_symlink()]
+
+
+def unfinished_in(directory: Path) -> list[Path]:
+    """Return what is left in a cache of datasets that were being made or removed."""
+    found = (directory / DATASETS).iterdir()
+    return [path for path in found if _UNFINISHED.fullmatch(path.name) and path.is_dir() and not path.is_symlink()]
+
+
+def remove_dataset(dataset: Path) -> None:
+    """Remove a dataset's directory; what does not belong there stays, and the directory with it."""
+    for name in PARTS:
+        with suppress(OSError):
+            (dataset / name).unlink()
+    with suppress(OSError):
+        dataset.rmdir()
+
+
+def _create(directory: Path, *, force: bool, shared: bool) -> None:
+    new = not directory.exists()
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    files.make_directory(directory, shared=shared)
     kind = filesystem_of(directory)
     if kind in NETWORK and not force:
         raise UsageError(
@@ -139,8 +170,15 @@ def _create(directory: Path, *, force: bool) -> None:
                 str(directory), expected=f"an empty directory, or a cache ({MARKER})", found=min(others),
                 action="Choose another --cache-dir: nothing is deleted that this cache did not create.",
             )  # fmt: skip
-    (directory / EXTENTS).mkdir(exist_ok=True)
-    (directory / DATASETS).mkdir(exist_ok=True)
+        if shared and not new:
+            files.share(directory)
+    if shared and not files.is_shared(directory):
+        raise UsageError(
+            str(directory), expected="a cache for its group (--shared-group)", found="one of its owner's alone",
+            action="Choose another --cache-dir, or remove this one.",
+        )  # fmt: skip
+    files.make_directory(directory / EXTENTS)
+    files.make_directory(directory / DATASETS)
 
 
 def _agree(directory: Path, size: int) -> Marker:
@@ -150,23 +188,22 @@ def _agree(directory: Path, size: int) -> Marker:
     if read_marker(path) == wanted:
         return wanted
     scratch = directory / f".{MARKER}.{uuid.uuid4().hex}"
-    scratch.write_text(json.dumps(asdict(wanted)))
+    files.write_file(scratch, json.dumps(asdict(wanted)).encode())
     try:
         with suppress(FileExistsError):
             path.hardlink_to(scratch)
         marker = read_marker(path)
         if marker != wanted:
-            if any(in_use(each) for each in (directory / DATASETS).iterdir()):
+            if any(in_use(each) for each in datasets_in(directory)):
                 held = f"{marker.size:,} bytes, and in use" if marker else "a damaged marker, and in use"
                 raise UsageError(
                     str(directory), expected=f"a cache of {size:,} bytes", found=held,
                     action="Use the same size, or another --cache-dir.",
                 )  # fmt: skip
             if marker is None or marker.extent_bytes != wanted.extent_bytes or size < marker.size:
-                for about in (directory / DATASETS).glob("*/about.json"):
-                    shutil.rmtree(about.parent)
-                for extent in (directory / EXTENTS).glob("[0-9]" * 5):
-                    extent.unlink()
+                for each in datasets_in(directory):
+                    remove_dataset(each)
+                remove_extents(directory / EXTENTS)
             scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from tiering.errors import MachineError
+from tiering.errors import MachineError, StoreError
 from tiering.secrets import without_secrets
 from tiering.storage.bucket import file_system, open_bucket
 from tiering.storage.failures import lasting_failure
@@ -84,8 +84,9 @@ class Fetcher:
     async def get(self, span: Span, sound: Callable[[memoryview], bool]) -> memoryview:
         """Read one range, and again until it is sound. Within a coroutine.
 
-        sound: tells whether bytes are what they should be. Raises MachineError when the origin does not answer in
-        time, or with other bytes each time; FileNotFoundError at once.
+        sound: tells whether bytes are what they should be, and as many. Raises MachineError when the origin does not
+        answer in time, StoreError when it does with other bytes each time (a local one is asked once);
+        FileNotFoundError at once.
         """
         began, pause, tried, damaged = time.monotonic(), _FIRST_PAUSE, 0, 0
         while True:
@@ -93,7 +94,7 @@ class Fetcher:
             try:
                 async with self._turn:
                     data = await self._hedged(span)
-                if len(data) == span[2] - span[1] and sound(data):
+                if sound(data):
                     return data
                 why = f"{len(data):,} bytes" if len(data) != span[2] - span[1] else "damaged bytes"
                 damaged += 1
@@ -103,8 +104,9 @@ class Fetcher:
                 if named := lasting_failure(span[0], error):
                     raise named from error
                 why = without_secrets(f"{type(error).__name__}: {error}".split("\n")[0])[:300]
-            if time.monotonic() - began > PATIENCE or damaged > _TIMES_DAMAGED:
-                raise MachineError(
+            wrong = damaged > (_TIMES_DAMAGED if self._remote else 0)
+            if wrong or time.monotonic() - began > PATIENCE:
+                raise (StoreError if wrong else MachineError)(
                     span[0], expected=f"bytes {span[1]:,} to {span[2]:,}", found=f"{why}, {tried} times",
                     action="Check the origin (tiering verify), and the way to it.",
                 )  # fmt: skip

@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from tiering.errors import StoreError
 from tiering.serve.cache.about import About, join, open_slots
+from tiering.serve.cache.headers import HEADER_BYTES, header_of
 from tiering.serve.cache.payloads import HEAD_BYTES, head, payloads_of
-from tiering.serve.cache.pool import HEADER_BYTES, Extent, header_of
+from tiering.serve.cache.pool import Extent
 from tiering.serve.cache.space import CacheSpace
 from tiering.serve.cache.units import Units
 from tiering.store.base import IndexArray

@@ -11,8 +11,11 @@ import numpy as np
 
 from tiering.errors import StoreError
 from tiering.serve.cache.fetch import Fetcher, Span
+from tiering.storage.location import Location
 from tiering.store.base import Buffer, IndexArray, Store, samples_in
+from tiering.store.columns import damaged
 from tiering.store.folder import FolderStore
+from tiering.store.generation import explain
 from tiering.store.manifest import encode_manifest
 
 #: Neighbours are one request unless what lies between them is more than this share of one: packed formats put headers
@@ -59,13 +62,30 @@ class Origin:
     async def _part(
         self, span: Span, members: list[tuple[int, int, int]], samples: IndexArray, parts: list[Buffer]
     ) -> None:
-        def sound(data: memoryview) -> bool:
-            return all(self._sound(data[at : at + size], int(samples[slot])) for slot, at, size in members)
+        # Of a file that may have grown one byte more is asked for than there should be.
+        length = members[0][2] if self._folder else span[2] - span[1]
 
-        data = await self.fetcher.get(span, sound)
+        def sound(data: memoryview) -> bool:
+            parts = ((data[at : at + size], int(samples[slot])) for slot, at, size in members)
+            return len(data) == length and all(self._sound(part, sample) for part, sample in parts)
+
+        try:
+            data = await self.fetcher.get(span, sound)
+        except FileNotFoundError as error:
+            raise await self._explained(
+                damaged(Location.of(span[0]), "what was there at opening", "nothing")
+            ) from error
+        except StoreError as error:
+            raise await self._explained(error) from error
         for slot, at, size in members:
             # Of its own, so that what is left of the request does not stay for it.
             parts[slot] = data if len(members) == 1 and size == len(data) else bytes(data[at : at + size])
+
+    async def _explained(self, error: StoreError) -> StoreError:
+        """Say it where the origin was replaced by another one."""
+        if self._folder:
+            return error
+        return await self.fetcher.in_thread(explain, self.store.place, self.store.manifest, error)
 
     def _spans(self, samples: IndexArray) -> list[tuple[Span, list[tuple[int, int, int]]]] | None:
         """Return the ranges to ask for, and which samples (number in the list, place, bytes) each of them holds."""
@@ -74,7 +94,7 @@ class Origin:
             place = self.store.place
             keys = map(os.fsdecode, self.store.index.keys(samples))
             return [
-                (((place / key).url, 0, size), [(slot, 0, size)])
+                (((place / key).url, 0, size + 1), [(slot, 0, size)])
                 for slot, (key, size) in enumerate(zip(keys, sizes.tolist(), strict=True))
                 if size
             ]

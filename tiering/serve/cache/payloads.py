@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from tiering.order import IndexArray
+from tiering.serve.cache.files import open_file
 from tiering.serve.cache.slots import Slots
 
 #: The bytes of a payload and the number of its unit.
@@ -54,8 +56,8 @@ def _heads(path: Path, offsets: IndexArray) -> IndexArray | None:
     if not len(offsets):
         return None
     try:
-        with path.open("rb") as file:
-            size = path.stat().st_size
+        with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
+            size = os.fstat(file.fileno()).st_size
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
     except FileNotFoundError:
         return None

@@ -10,19 +10,13 @@ from __future__ import annotations
 import errno
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-from tiering.serve.cache.directory import lock_of
-
-#: Begins an extent: the dataset that it holds, and which filling of it.
-HEADER_BYTES: Final = 64
-_NAME_BYTES: Final = 32
-
-#: Left free on the disk under a cache: this share of it, at most so many bytes.
-_FLOOR_SHARE: Final = 0.05
-_MOST_FLOOR: Final = 10 << 30
+from tiering.serve.cache.files import lock_of, open_file
+from tiering.serve.cache.headers import HEADER_BYTES, owner_of
+from tiering.serve.cache.room import Room
 
 
 class CacheFullWarning(UserWarning):
@@ -42,10 +36,14 @@ class Extent:
 
 
 class Pool:
-    """Extents of extent_bytes, numbered from 0, at most `extents` of them."""
+    """Extents of extent_bytes, numbered from 0, at most `extents` of them.
 
-    def __init__(self, directory: Path, extent_bytes: int, extents: int) -> None:
-        self.extent_bytes, self.extents = extent_bytes, extents
+    room: tells how much there is where the directory lies. What has the name of an extent and is none is left alone:
+    its number is taken.
+    """
+
+    def __init__(self, directory: Path, extent_bytes: int, extents: int, room: Callable[[Path], Room]) -> None:
+        self.extent_bytes, self.extents, self._room = extent_bytes, extents, room
         self.frozen = False
         self._directory = directory
 
@@ -72,8 +70,8 @@ class Pool:
             if number in but:
                 continue
             try:
-                descriptor = os.open(path, os.O_RDWR)
-            except FileNotFoundError:
+                descriptor = open_file(path, os.O_RDWR)
+            except (FileNotFoundError, PermissionError):
                 continue
             if os.pread(descriptor, HEADER_BYTES, 0) == header and lock_of(descriptor):
                 return Extent(number, descriptor, begun=True)
@@ -83,13 +81,13 @@ class Pool:
     def remove(self, name: str) -> None:
         """Remove the extents of a dataset; whoever still reads them keeps them until they are closed."""
         for path in self.paths():
-            if _owner(path) == name.encode():
+            if owner_of(path) == name.encode():
                 path.unlink(missing_ok=True)
 
     def remove_strays(self, names: set[str]) -> bool:
         """Remove the extents of datasets that are none of these; tell whether there were any."""
         known = {name.encode() for name in names}
-        strays = [path for path in self.paths() if (owner := _owner(path)) is not None and owner not in known]
+        strays = [path for path in self.paths() if (owner := owner_of(path)) is not None and owner not in known]
         for path in strays:
             path.unlink(missing_ok=True)
         return bool(strays)
@@ -99,20 +97,19 @@ class Pool:
         if not self.frozen:
             self.frozen = True
             warnings.warn(
-                f"{self._directory.parent}: {(error.strerror or str(error)).lower()}. The cache keeps what it holds "
+                f"{self._directory.parent}: {error.strerror or str(error)}. The cache keeps what it holds "
                 "and admits nothing more; epochs go on.",
                 CacheFullWarning,
                 stacklevel=2,
             )
 
     def _create(self, path: Path, header: bytes) -> Extent | None:
-        space = os.statvfs(self._directory)
-        floor = min(_MOST_FLOOR, int(space.f_blocks * space.f_frsize * _FLOOR_SHARE))
-        if space.f_bavail * space.f_frsize - self.extent_bytes < floor:
-            self.freeze(OSError(errno.ENOSPC, f"less than {floor:,} bytes would be left free"))
+        room = self._room(self._directory.parent)
+        if room.left < self.extent_bytes:
+            self.freeze(OSError(errno.ENOSPC, str(room)))
             return None
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+            descriptor = open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         except FileExistsError:
             return None
         except OSError as error:
@@ -128,18 +125,3 @@ class Pool:
             self.freeze(error)
             return None
         return Extent(int(path.name), descriptor, begun=False)
-
-
-def header_of(name: str, filling: bytes) -> bytes:
-    """Return the header of an extent of a dataset. name: up to 32 ASCII letters; filling: 16 bytes."""
-    return name.encode().ljust(_NAME_BYTES, b"\0") + filling.ljust(HEADER_BYTES - _NAME_BYTES, b"\0")
-
-
-def _owner(path: Path) -> bytes | None:
-    """Return the dataset that an extent's header names; None for an extent that is not there, or is being made."""
-    try:
-        with path.open("rb") as file:
-            name = file.read(HEADER_BYTES)[:_NAME_BYTES].rstrip(b"\0")
-            return name if name or lock_of(file.fileno()) else None
-    except FileNotFoundError:
-        return None

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.order import IndexArray
+from tiering.serve.cache.files import open_file
 
 _Table = npt.NDArray[np.uint32]
 
@@ -55,6 +56,12 @@ def table_bytes(units: int, room: int) -> int:
     return -(-max(1, min(units, _SPARE * room)) // _WAYS) * _WAYS * SLOT_BYTES
 
 
+def is_table(path: Path) -> bool:
+    """Tell whether a file has the size of a table."""
+    size = path.stat().st_size
+    return size > 0 and size % (_WAYS * SLOT_BYTES) == 0
+
+
 class Slots:
     """The table of a dataset's units, mapped by all processes: as large as the cache needs it, not the dataset.
 
@@ -66,7 +73,7 @@ class Slots:
 
     def __init__(self, path: Path, key: int) -> None:
         self._path, self._key = path, np.uint32(key)
-        with path.open("r+b") as file:
+        with os.fdopen(open_file(path, os.O_RDWR), "r+b") as file:
             self._map = mmap.mmap(file.fileno(), 0)
         self._table: _Table = np.frombuffer(self._map, dtype=_SLOT).reshape(-1, _WAYS, 4)
         self._descriptor, self._process = -1, 0
@@ -145,7 +152,7 @@ class Slots:
     def _lock(self, at: int, kind: int) -> None:
         if self._process != os.getpid():
             # These locks belong to an open file, which a fork would share.
-            self._descriptor, self._process = os.open(self._path, os.O_RDWR), os.getpid()
+            self._descriptor, self._process = open_file(self._path, os.O_RDWR), os.getpid()
         fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, at, 1, 0))
 
     def _check(self, units: npt.NDArray[np.uint32], rows: _Table) -> npt.NDArray[np.uint32]:

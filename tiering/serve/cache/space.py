@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import uuid
+import warnings
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Final, Self
 
-from tiering.errors import UsageError
+from tiering.errors import MachineError, UsageError
+from tiering.serve.cache import files
 from tiering.serve.cache.directory import (
     DATASETS,
     EXTENTS,
     MARKER,
     NOTES_BYTES,
+    datasets_in,
     in_use,
     locked,
     locks_work,
     prepare,
     read_marker,
+    remove_dataset,
+    unfinished_in,
 )
-from tiering.serve.cache.pool import Extent, Pool
+from tiering.serve.cache.pool import CacheFullWarning, Extent, Pool
+from tiering.serve.cache.room import Room, room_in_memory, room_on_disk
+from tiering.units import format_bytes
 
 #: Where caches in memory lie.
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 - the memory file system, which is what it is for
@@ -32,15 +38,19 @@ class CacheSpace:
     """A directory that holds a cache, and nothing else.
 
     directory: made where it is missing. size: the bound in bytes, of everything in it. force: take a directory on a
-    network file system, too. volatile: nothing stays when the last process lets go of it.
+    network file system, too. volatile: nothing stays when the last process lets go of it. shared: for a directory that
+    is made, whether the group of it may use it, too.
     Raises UsageError for a directory that holds something else, lies on a network file system, is used with another
     size just now, or a size below 1 MiB.
     """
 
-    def __init__(self, directory: Path, size: int, *, force: bool = False, volatile: bool = False) -> None:
-        marker = prepare(directory, size, force=force)
+    def __init__(
+        self, directory: Path, size: int, *, force: bool = False, volatile: bool = False, shared: bool = False
+    ) -> None:
+        marker = prepare(directory, size, force=force, shared=shared)
         self.directory, self.size, self.volatile = directory, size, volatile
-        self.pool = Pool(directory / EXTENTS, marker.extent_bytes, marker.extents)
+        room = room_in_memory if volatile else room_on_disk
+        self.pool = Pool(directory / EXTENTS, marker.extent_bytes, marker.extents, room)
         self._datasets = directory / DATASETS
         self._locks = locks_work(directory)
 
@@ -57,18 +67,31 @@ class CacheSpace:
 
     @classmethod
     def in_memory(cls, beside: Path, size: int) -> Self:
-        """Open the cache in memory that goes with a cache directory. Raises UsageError where there is no such place."""
+        """Open the cache in memory that goes with a cache directory; warn where there is less room than its bound.
+
+        Raises UsageError where there is no such place, MachineError where it is full or cannot be written.
+        """
         directory = memory_of(beside)
         if not _MEMORY.is_dir():
             raise UsageError(
                 "--cache-ram", expected=f"a file system in memory at {_MEMORY}", found="none on this machine",
                 action="Leave it out: the system's page cache holds what was read last.",
             )  # fmt: skip
-        with suppress(FileExistsError):
-            directory.mkdir(mode=0o700)
-        if directory.is_symlink() or directory.stat().st_uid != os.geteuid():
-            raise UsageError(str(directory), expected="a directory of this user", found="another one's")
-        return cls(directory, size, volatile=True)
+        try:
+            _make_in_memory(directory, beside)
+            room = room_in_memory(directory)
+            space = cls(directory, size, volatile=True)
+        except (OSError, MachineError) as error:
+            raise _no_memory(directory, error) from error
+        room_for_it = room.left + space.used_bytes()
+        if room_for_it < size:
+            warnings.warn(_little_memory(directory, size, room_for_it, room), CacheFullWarning, stacklevel=2)
+        return space
+
+    @property
+    def capacity(self) -> int:
+        """Bytes that the cache may come to hold: its bound, or what there is room for now."""
+        return min(self.size, self.used_bytes() + room_in_memory(self.directory).left) if self.volatile else self.size
 
     def dataset(self, name: str) -> Path:
         """Return the directory of a dataset's table and notes."""
@@ -76,8 +99,7 @@ class CacheSpace:
 
     def datasets(self) -> list[Path]:
         """Return the directories of all datasets, the one used last at the end."""
-        found = [path for path in self._datasets.iterdir() if not path.name.startswith(".")]
-        return sorted(found, key=_used)
+        return sorted(datasets_in(self.directory), key=last_used)
 
     def used_bytes(self) -> int:
         """Count the bytes of everything in the directory."""
@@ -90,14 +112,14 @@ class CacheSpace:
     def tidy(self) -> None:
         """Remove what those left behind who were killed while they made or removed a dataset. Under the lock."""
         if self._locks:
-            for left in self._datasets.glob(".*"):
-                shutil.rmtree(left, ignore_errors=True)
+            for left in unfinished_in(self.directory):
+                remove_dataset(left)
 
     def room_for_table(self, size: int) -> bool:
         """Tell whether a table of so many bytes fits among those that are there, evicting others for it."""
         room = self.size - self.pool.extents * self.pool.extent_bytes - NOTES_BYTES
         while size <= room:
-            there = sum(_size(path) for path in self._datasets.glob("*/slots"))
+            there = sum(_size(path / "slots") for path in self.datasets())
             if there + size <= room:
                 return True
             if not self._evict():
@@ -124,7 +146,8 @@ class CacheSpace:
         with suppress(FileNotFoundError):
             self.dataset(name).rename(gone)
         self.pool.remove(name)
-        shutil.rmtree(gone, ignore_errors=True)
+        if gone.is_dir():
+            remove_dataset(gone)
 
     def leave(self) -> None:
         """Be told that a process let go of a dataset: of what is volatile, forget all that nobody uses."""
@@ -150,10 +173,42 @@ def memory_of(beside: Path) -> Path:
     return _MEMORY / f"tiering-{digest[:16]}"
 
 
-def _used(dataset: Path) -> float:
+def _make_in_memory(directory: Path, beside: Path) -> None:
+    """Make the directory of a cache in memory, for those whom the cache beside it is for. Raises UsageError."""
+    group = files.is_shared(beside)
+    with suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+        if group:
+            os.chown(directory, -1, beside.stat().st_gid)
+            files.share(directory)
+    found = directory.lstat()
+    ours = found.st_uid == os.geteuid() or (
+        group and found.st_gid == beside.stat().st_gid and files.is_shared(directory)
+    )
+    if directory.is_symlink() or not ours:
+        raise UsageError(str(directory), expected="a directory of this user", found="another one's")
+
+
+def _no_memory(directory: Path, error: Exception) -> MachineError:
+    found = error.found if isinstance(error, MachineError) else str(getattr(error, "strerror", None) or error).lower()
+    return MachineError(
+        str(directory), expected=f"to make a cache in memory there ({directory.parent})", found=found,
+        action="Leave --cache-ram out, or give the file system more room (docker run --shm-size=8g).",
+    )  # fmt: skip
+
+
+def _little_memory(directory: Path, size: int, room: int, where: Room) -> str:
+    return (
+        f"{directory}: --cache-ram asks for {format_bytes(size)} and there is room for {format_bytes(room)}: {where} "
+        "(the tensors of PyTorch's workers). The cache takes what there is."
+    )
+
+
+def last_used(dataset: Path) -> float:
+    """Return when a dataset was used last, s since 1970; 0 where nothing tells."""
     try:
         return (dataset / "in-use").stat().st_mtime
-    except FileNotFoundError:
+    except OSError:
         return 0.0
 
 

@@ -13,7 +13,7 @@ from threading import Lock
 import numpy as np
 import numpy.typing as npt
 
-from tiering.errors import StoreError
+from tiering.errors import TieringError
 from tiering.serve.cache.about import About
 from tiering.serve.cache.fill import Filler
 from tiering.serve.cache.level import Appender, Extents, Level, Writer
@@ -93,7 +93,7 @@ class CachedStore:
             self._filler.ask(indices[~there])
         on_disk = there & (extent < self._files.persistent)
         if on_disk.any() and not self._files.resident():
-            with suppress(StoreError):  # read() will see
+            with suppress(TieringError, OSError):  # read() will see
                 self._files.announce(extent[on_disk], begin[on_disk], size[on_disk])
 
     def turn(self, number: int) -> None:
@@ -132,8 +132,8 @@ class CachedStore:
 
     @property
     def capacity(self) -> int:
-        """The bound of the cache in bytes, on disk and in memory together."""
-        return sum(level.space.size for level in self.levels)
+        """The bound of the cache in bytes, on disk and in memory together, as far as memory has room for it."""
+        return sum(level.space.capacity for level in self.levels)
 
     @property
     def full(self) -> bool:

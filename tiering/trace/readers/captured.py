@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from tiering.errors import from_os_error
+from tiering.storage.local import plainly_named
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.readers.base import Damage, Reader
 
@@ -22,8 +23,13 @@ def sniff(head: bytes) -> bool:
 
 def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     """Give the events back in batches. Raises TraceError for a damaged file, or one with other columns."""
+    with plainly_named(path) as plain:
+        yield from _read(plain, damage)
+
+
+def _read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     try:
-        table = pl.scan_parquet(path)
+        table = pl.scan_parquet(path, glob=False)
         if dict(table.collect_schema()) != dict(EVENT_SCHEMA):
             damage.at(
                 1,

@@ -1,0 +1,151 @@
+"""Ctrl-C: a conversion returns within two seconds, whoever packs; what is done stays, and nobody goes on in the dark."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+import tiering
+from tests.conftest import PROGRAM
+from tests.invariants import tree
+from tiering.storage.location import Location
+
+SECONDS = 2.0
+SHARD = 20_000
+
+
+@pytest.fixture(scope="module")
+def many(photos, tmp_path_factory) -> Path:
+    """So many photographs that packing them takes a while."""
+    source = tmp_path_factory.mktemp("many")
+    for number in range(8):
+        shutil.copytree(photos, source / str(number))
+    return source
+
+
+def descendants(process: int) -> set[int]:
+    found: set[int] = set()
+    waiting = [process]
+    while waiting:
+        at = waiting.pop()
+        for task in Path(f"/proc/{at}/task").glob("*/children"):
+            children = [int(each) for each in task.read_text().split()]
+            found.update(children)
+            waiting += children
+    return found
+
+
+def alive(process: int) -> bool:
+    try:
+        return ") Z " not in Path(f"/proc/{process}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def interrupted(source, store, *options, group: bool, at: Path) -> str:
+    """Convert, press Ctrl-C once the first receipt is there, and return what was said."""
+    command = [PROGRAM, "convert", source, store, "--to", "zarr", *map(str, options)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        deadline = time.monotonic() + 100
+        while not list(at.glob("*.npz")):
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        children = descendants(process.pid)
+        began = time.monotonic()
+        (os.killpg if group else os.kill)(process.pid, signal.SIGINT)
+        process.wait(timeout=60)
+        took = time.monotonic() - began
+        said = process.stderr.read()
+    assert process.returncode == 130, said
+    assert took < SECONDS, f"{took:.1f} s: {said}"
+    assert [child for child in children if alive(child)] == []
+    return said
+
+
+@pytest.mark.parametrize(
+    ("options", "group"),
+    [
+        pytest.param(["--workers", 1], False, id="thread"),
+        pytest.param(["--workers", 2], False, id="processes, parent alone"),
+        pytest.param(["--workers", 2], True, id="processes, terminal", marks=pytest.mark.slow),
+        pytest.param(["--dask", "local"], False, id="dask", marks=pytest.mark.slow),
+    ],
+)
+def test_it_returns_at_once_and_goes_on_later(many, tmp_path, options, group):
+    store = tmp_path / "store"
+    notes = tmp_path / "store.partial" / ".tiering"
+    said = interrupted(many, store, "--shard-size", SHARD, *options, group=group, at=notes)
+    assert said.strip().splitlines()[-1].startswith("Interrupted")
+    assert list(notes.glob("*.npz"))
+    done = len(list(notes.glob("*.npz")))
+    time.sleep(0.5)
+    assert len(list(notes.glob("*.npz"))) == done, "somebody still packs"
+    again = subprocess.run(
+        [PROGRAM, "convert", many, store, "--to", "zarr", "--shard-size", str(SHARD)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    assert sorted(os.listdir(tmp_path)) == ["store"]
+    assert len(tiering.open_store(store)) == 2400
+
+
+def test_one_large_shard_in_hand_is_dropped(many, tmp_path):
+    """Pixels of thousands of images in one shard: that takes many seconds, and nobody waits for them."""
+    command = [PROGRAM, "convert", many, tmp_path / "store", "--to", "zarr", "--codec", "zstd:19"]
+    options = ["--resize", "512x512", "--shard-size", "10GB", "--workers", "1"]
+    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        partial = tmp_path / "store.partial"
+        deadline = time.monotonic() + 100
+        while not list(partial.rglob("*.tmp")) and not list(partial.rglob(".*.tmp")):
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        time.sleep(0.3)
+        began = time.monotonic()
+        os.kill(process.pid, signal.SIGINT)
+        process.wait(timeout=60)
+        assert time.monotonic() - began < SECONDS
+    assert process.returncode == 130
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_failing_callback_leaves_nobody_packing(photos, tmp_path):
+    """A script whose progress raises: the workers are gone when the error arrives."""
+
+    def fail(samples, of, size):
+        if samples:
+            raise KeyError(samples)
+
+    with pytest.raises(KeyError):
+        tiering.convert(photos, tmp_path / "store", "zarr", shard_bytes=SHARD, workers=2, progress=fail)
+    before = tree(tmp_path)
+    time.sleep(0.3)
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.slow
+def test_a_bucket_target_is_let_go_of_as_fast(many, s3):
+    command = [PROGRAM, "convert", many, f"{s3}/store", "--to", "zarr", "--shard-size", str(SHARD)]
+    notes = Location.of(f"{s3}/store/.tiering")
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        deadline = time.monotonic() + 100
+        while not any(name.endswith(".npz") for name in notes.names()):
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        children = descendants(process.pid)
+        began = time.monotonic()
+        os.kill(process.pid, signal.SIGINT)
+        process.wait(timeout=60)
+        took = time.monotonic() - began
+    assert (process.returncode, took < SECONDS) == (130, True), took
+    assert [child for child in children if alive(child)] == []
+    assert "lock" not in notes.names()
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0

@@ -1,0 +1,98 @@
+"""A process that is struck by a signal at a system call of our choice, to see what the next one finds.
+
+A warm process forks a child for every run, so that a run costs no start of Python; strace strikes it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Self
+
+#: System calls that change a file system, one way or another.
+CHANGING = (
+    *("rename", "renameat", "renameat2", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "link", "linkat"),
+    *("symlink", "symlinkat", "ftruncate", "fallocate", "write", "pwrite64", "writev", "pwritev", "fsync", "fdatasync"),
+    *("msync", "chmod", "fchmod", "fchmodat"),
+)
+
+_WARM = """
+import json, os, signal, sys
+import tiering, tiering.cli.app
+from tiering.cli.app import app
+from tiering.convert import append, compare, export, rebuild, run, verify
+import zarr, polars, lmdb
+
+for line in sys.stdin:
+    words = json.loads(line)
+    gate, opener = os.pipe()
+    child = os.fork()
+    if not child:
+        os.read(gate, 1)
+        null = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(null, stream)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            app(words)
+        except SystemExit as end:
+            code = end.code
+        except KeyboardInterrupt:
+            code = 130
+        os._exit(code or 0)
+    print(child, flush=True)
+    sys.stdin.readline()
+    os.write(opener, b"!")
+    print(os.waitpid(child, 0)[1], flush=True)
+    os.close(gate), os.close(opener)
+"""
+
+
+class Strikes:
+    """Runs commands of the program, each struck by a signal at one of its system calls."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+
+    def __enter__(self) -> Self:
+        self._warm = subprocess.Popen(
+            [sys.executable, "-c", _WARM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._warm.stdin.close()
+        self._warm.wait()
+        self._warm.stdout.close()
+
+    def count(self, words: list[object]) -> dict[str, int]:
+        """Run a command unharmed; return how often a thread of it made each of the calls at most."""
+        self._run(words, ["-o", str(self._log), "-e", f"trace={','.join(CHANGING)}"])
+        found: dict[tuple[str, str], int] = {}
+        for line in self._log.read_text().splitlines():
+            if call := re.match(r"(\d+)\s+(\w+)\(", line):
+                found[call.groups()] = found.get(call.groups(), 0) + 1
+        most: dict[str, int] = {}
+        for (_, call), times in found.items():
+            most[call] = max(times, most.get(call, 0))
+        return most
+
+    def strike(self, words: list[object], call: str, number: int, signal_name: str) -> int:
+        """Run a command that gets a signal as it makes a call for the given time; return its exit code or -signal."""
+        return self._run(words, ["-o", os.devnull, "-e", f"inject={call}:signal={signal_name}:when={number}"])
+
+    def _run(self, words: list[object], options: list[str]) -> int:
+        self._warm.stdin.write(json.dumps([str(word) for word in words]) + "\n")
+        child = int(self._warm.stdout.readline())
+        command = ["strace", "-f", *options, "-p", str(child)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as strace:
+            said = strace.stderr.readline()
+            assert "attached" in said, said
+            self._warm.stdin.write("go\n")
+            status = int(self._warm.stdout.readline())
+            strace.stderr.read()
+        return os.waitstatus_to_exitcode(status)

@@ -1,0 +1,292 @@
+"""A Dask cluster as an executor: waited for within a limit, checked before it works, and watched while it does.
+
+Dask itself waits for ever: for workers to come, for one that can read a task, for lost ones to come back. Here every
+wait has an end, and what is missing has a name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext, suppress
+from importlib import import_module
+from typing import Any, Final, TypeVar
+
+from tiering.errors import MachineError, TieringError, UsageError
+from tiering.system.machine import usable_cores
+from tiering.units import format_seconds, parse_seconds
+
+R = TypeVar("R")
+
+#: How long to wait for workers, and for an answer of a scheduler or a worker that is silent: s.
+WAIT_VARIABLE: Final = "TIERING_DASK_WAIT"
+_WAIT: Final = 30.0
+_CONNECT: Final = 10.0
+#: How long a worker may take to answer at least: it imports all that packing needs, perhaps from a slow disk.
+_ANSWER: Final = 25.0
+_LOOK: Final = 0.2
+#: How long closing may take: what is under way is dropped.
+_CLOSE: Final = 1.0
+
+#: How often Dask runs a task again whose worker was lost.
+RETRIES: Final = 3
+
+#: What a worker is asked, as text that every Python understands: a function would be read by its Python, or crash it.
+_QUESTION: Final = """
+import sys
+found = {"python": list(sys.version_info[:2]), "at": sys.executable, "version": None, "lacks": None}
+try:
+    import tiering
+    found["version"] = tiering.__version__
+    import tiering.convert.pack
+except Exception as error:
+    found["lacks"] = "%s: %s" % (type(error).__name__, error)
+"""
+_ASK: Final = f"(lambda scope: (exec({_QUESTION!r}, scope), scope['found'])[1])({{}})"
+
+_log: Final = logging.getLogger("tiering")
+
+
+@contextmanager
+def dask_cluster(address: str) -> Iterator[Executor]:
+    """Connect to a Dask cluster whose workers can pack.
+
+    address: of its scheduler, or "local" for a cluster on this machine. TIERING_DASK_WAIT says for how many seconds
+    (30) to wait for workers, and for one that does not answer.
+    Raises UsageError without Dask; MachineError where no scheduler answers, no worker comes, or a worker has another
+    Python, another version of tiering or lacks a package, which is named.
+    """
+    limit = _limit()
+    distributed = _dask(address)
+    cluster = None
+    if address == "local":
+        cluster = distributed.LocalCluster(n_workers=usable_cores(), threads_per_worker=1, dashboard_address=None)
+    else:
+        _greet(distributed, address, min(_CONNECT, limit))
+    try:
+        with warnings.catch_warnings():
+            # It compares versions too, in a table; ours says what to do.
+            warnings.simplefilter("ignore")
+            client = distributed.Client(cluster or address, timeout=min(_CONNECT, limit))
+    except (OSError, ValueError) as error:
+        raise _no_scheduler(address, str(error)) from error
+    ended = False
+    try:
+        executor = ClusterExecutor(client, address, limit)
+        executor.begin()
+        yield executor
+        ended = True
+    finally:
+        with nullcontext() if ended else _quiet():
+            if cluster is not None and not ended:
+                _kill(cluster)
+            for each in (client, *([cluster] if cluster is not None else [])):
+                with suppress(OSError):
+                    each.close(timeout=_CLOSE)
+
+
+class ClusterExecutor(Executor):
+    """Runs tasks on a Dask cluster, and can say why it does not.
+
+    client: of distributed; address: as given, for messages; limit: s to wait for workers.
+    """
+
+    def __init__(self, client: Any, address: str, limit: float) -> None:
+        self._client, self._address, self._limit = client, address, limit
+        self._inner = client.get_executor(pure=False, retries=RETRIES)
+        self._sound: set[str] = set()
+        self._since: float | None = None
+        self._told = False
+
+    def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
+        """Send a task to the cluster."""
+        future: Future[R] = self._inner.submit(fn, *args, **kwargs)
+        return future
+
+    def begin(self) -> None:
+        """Wait for the first workers and check them. Raises MachineError as check does."""
+        while not self._check():
+            time.sleep(_LOOK)
+
+    def check(self) -> None:
+        """Look whether there are workers, and whether those that came since can pack.
+
+        Raises MachineError where there were none, or the scheduler was silent, for longer than the limit, and for a
+        worker that cannot pack.
+        """
+        self._check()
+
+    def _check(self) -> bool:
+        workers = self._workers()
+        if workers:
+            self._since, self._told = None, False
+            if new := sorted(workers - self._sound):
+                self._question(new)
+                self._sound.update(new)
+            return True
+        now = time.monotonic()
+        self._since = now if self._since is None else self._since
+        what = "the scheduler is silent" if workers is None else "the cluster has no workers"
+        if now - self._since > self._limit:
+            raise MachineError(
+                self._address, expected="a Dask cluster with workers",
+                found=f"{what}, for {format_seconds(self._limit)}",
+                action=f"Start workers (dask worker {self._shown}), or wait longer: {WAIT_VARIABLE}=10min",
+            )  # fmt: skip
+        if not self._told:
+            self._told = True
+            _log.warning(
+                "%s: %s; waiting for up to %s (%s).",
+                self._address, what, format_seconds(self._limit), WAIT_VARIABLE,
+            )  # fmt: skip
+        return False
+
+    @property
+    def _shown(self) -> str:
+        return "ADDRESS" if self._address == "local" else self._address
+
+    def _workers(self) -> set[str] | None:
+        """Return the addresses of the workers there are; None where the scheduler does not say."""
+        client = self._client
+        if client.status != "running" or client.scheduler is None:
+            return None
+        try:
+            said = client.sync(client.scheduler.identity, n_workers=-1, callback_timeout=min(_CONNECT, self._limit))
+        except (OSError, RuntimeError, AttributeError):
+            # Gone, or going: it tries to reach it again for a while, then gives the tasks back.
+            return None
+        return set(said["workers"])
+
+    def _question(self, workers: list[str]) -> None:
+        """Ask workers what they have. Raises MachineError that names those that cannot pack, and why."""
+        limit = max(_ANSWER, self._limit)
+        try:
+            found = self._client.run(eval, _ASK, workers=workers, on_error="return", callback_timeout=limit)
+        except OSError as error:
+            raise MachineError(
+                self._address, expected=f"an answer from the workers {', '.join(workers)}",
+                found=f"none in {format_seconds(limit)}",
+                action="Look at their logs, or end those that hang.",
+            ) from error  # fmt: skip
+        faults = {worker: fault for worker, said in found.items() if (fault := _fault(said))}
+        if faults:
+            raise MachineError(
+                self._address,
+                expected=f"workers with Python {_version(sys.version_info[:2])} and tiering {_here()}",
+                found="; ".join(f"{worker} {fault}" for worker, fault in sorted(faults.items())),
+                action=f"There: pip install 'tiering[dask]=={_here()}', and start the worker again.",
+            )
+
+
+def _fault(said: object) -> str:
+    """Return why a worker cannot pack, from its answer; empty where it can."""
+    if isinstance(said, OSError):
+        return ""  # It went away; that is for the next look.
+    if not isinstance(said, dict):
+        return f"answers {type(said).__name__}: {said}"
+    here = list(sys.version_info[:2])
+    if said["python"] != here:
+        return f"has Python {_version(said['python'])} ({said['at']})"
+    if said["version"] is None:
+        return f"lacks tiering ({said['lacks']})"
+    if said["version"] != _here():
+        return f"has tiering {said['version']}"
+    return f"lacks what tiering needs ({said['lacks']})" if said["lacks"] else ""
+
+
+def named(error: Exception, keeps_dying: TieringError) -> Exception:
+    """Name what a cluster's own kinds of failure mean. keeps_dying: what to say of workers that end again and again."""
+    kind: Any = type(error)
+    if isinstance(error, TieringError) or kind.__module__.split(".")[0] != "distributed":
+        return error
+    return keeps_dying if kind.__name__ == "KilledWorker" else MachineError("Dask", found=f"{kind.__name__}: {error}")
+
+
+def _here() -> str:
+    """Return our own version; the package itself stands above this module."""
+    return str(import_module("tiering").__version__)
+
+
+def _version(parts: Any) -> str:
+    return ".".join(map(str, parts))
+
+
+def _limit() -> float:
+    given = os.environ.get(WAIT_VARIABLE)
+    try:
+        return parse_seconds(given) if given else _WAIT
+    except UsageError as error:
+        raise UsageError(WAIT_VARIABLE, expected=error.expected, found=error.found) from error
+
+
+def _kill(cluster: Any) -> None:
+    """Kill the workers of a cluster of our own: nobody waits for the shards in hand."""
+
+    async def every() -> None:
+        await asyncio.gather(*(nanny.kill(timeout=0) for nanny in cluster.workers.values()))
+
+    with suppress(OSError):
+        cluster.sync(every, callback_timeout=_CLOSE)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Dask from telling of every task that is dropped."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "tornado.application")]
+    levels = [each.level for each in loggers]
+    try:
+        for each in loggers:
+            each.setLevel(logging.CRITICAL + 1)
+        yield
+    finally:
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)
+
+
+def _greet(distributed: Any, address: str, limit: float) -> None:
+    """Find out whether a scheduler answers at an address: the client would wait for ever for one that is silent."""
+
+    async def asked() -> Any:
+        arguments = distributed.Security().get_connection_args("client")
+        async with distributed.rpc(address, timeout=limit, connection_args=arguments) as peer:
+            return await peer.identity()
+
+    def ask() -> Any:
+        return asyncio.run(asyncio.wait_for(asked(), limit))
+
+    try:
+        # On a thread: the caller's may have a loop that runs, as in a notebook.
+        with ThreadPoolExecutor(1) as thread:
+            kind = thread.submit(ask).result()["type"]
+    except TimeoutError as error:
+        raise _no_scheduler(address, f"no answer in {format_seconds(limit)}") from error
+    except MemoryError as error:
+        # The first bytes of an answer are a size.
+        raise _no_scheduler(address, "an answer that is none of Dask's") from error
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise _no_scheduler(address, str(error)) from error
+    if kind != "Scheduler":
+        raise _no_scheduler(address, f"a Dask {str(kind).lower()}")
+
+
+def _no_scheduler(address: str, found: str) -> MachineError:
+    return MachineError(
+        address, expected="a Dask scheduler, as tcp://host:8786", found=found or "none", action="Check the address."
+    )
+
+
+def _dask(address: str) -> Any:
+    """Import Dask's part for clusters."""
+    try:
+        import distributed  # noqa: PLC0415 - an optional dependency
+    except ImportError as error:
+        raise UsageError(
+            f"--dask {address}", expected="Dask", found=str(error), action="pip install 'tiering[dask]'"
+        ) from error
+    return distributed

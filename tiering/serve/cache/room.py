@@ -1,0 +1,69 @@
+"""Room: how much a cache may still take of where it lies, and what it leaves free there for others."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tiering.system.control_groups import memory_bound
+from tiering.units import format_bytes
+
+#: Left free on the disk under a cache: this share of it, at most so many bytes.
+_DISK_SHARE: Final = 0.05
+_MOST_OF_DISK: Final = 10 << 30
+
+#: Left free in memory: half of the file system, and half of what the control group allows, each at most so many bytes.
+#: PyTorch's workers hand their batches over in /dev/shm: 8 workers with 2 batches each of 256 images of 224 x 224 in
+#: float32 are 2.5 GB. A container has 64 MB there by default, and none of its users expects a cache to take them all.
+_MEMORY_SHARE: Final = 0.5
+_MOST_OF_MEMORY: Final = 4 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Room in one place. size: bytes in all; free: of them; kept: left free for others; what: the place, in words."""
+
+    size: int
+    free: int
+    kept: int
+    what: str
+
+    @property
+    def left(self) -> int:
+        """Bytes that a cache may still take."""
+        return max(0, self.free - self.kept)
+
+    def __str__(self) -> str:
+        free, size, kept = (format_bytes(each) for each in (self.free, self.size, self.kept))
+        return f"{free} of {size} are free {self.what}, and {kept} stay free for others"
+
+
+def room_on_disk(directory: Path) -> Room:
+    """Return the room on the disk that a directory lies on."""
+    size, free = _of_file_system(directory)
+    return Room(size, free, min(_MOST_OF_DISK, int(size * _DISK_SHARE)), "on its disk")
+
+
+def room_in_memory(directory: Path) -> Room:
+    """Return the room in the file system in memory that a directory lies on, or in the control group if that has less.
+
+    What lies in such a file system is memory of the group.
+    """
+    size, free = _of_file_system(directory)
+    found = Room(size, free, _kept_in_memory(size), f"in {directory.parent}")
+    bound = memory_bound()
+    if bound is None:
+        return found
+    group = Room(bound.limit, bound.free, _kept_in_memory(bound.limit), "in its control group's memory")
+    return min(found, group, key=lambda room: room.left)
+
+
+def _kept_in_memory(size: int) -> int:
+    return min(_MOST_OF_MEMORY, int(size * _MEMORY_SHARE))
+
+
+def _of_file_system(directory: Path) -> tuple[int, int]:
+    found = os.statvfs(directory)
+    return found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize

@@ -1,0 +1,64 @@
+"""What came over a network, compared with its CRC-32C, and read again where it has another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import google_crc32c
+import numpy as np
+
+from tiering.errors import StoreError
+from tiering.storage.location import Location
+from tiering.store.attempts import TIMES, attempts
+from tiering.store.base import Images, IndexArray, Store
+from tiering.store.columns import damaged, sound_bytes
+from tiering.store.generation import explain
+from tiering.store.manifest import Manifest
+
+
+def checked(store: Store, indices: IndexArray, images: Images, again: Callable[[IndexArray], Images]) -> Images:
+    """Return samples once all of them have their CRC-32C; those that have another are replaced in place.
+
+    store: a remote one; images: its samples at indices, as they came; again: reads some of them anew.
+    Raises StoreError, naming the shard and the sample, for one that comes out otherwise each time.
+    """
+    crcs = store.index.crc32c[indices]
+
+    def unsound(positions: list[int]) -> list[int]:
+        return [at for at in positions if google_crc32c.value(bytes(images[at])) != crcs[at]]
+
+    wrong = unsound(list(range(len(indices))))
+    tries = attempts(store.place)
+    next(tries)  # has been made
+    for _ in tries:
+        if not wrong:
+            return images
+        for at, image in zip(wrong, again(indices[wrong]), strict=True):
+            images[at] = image
+        wrong = unsound(wrong)
+    if wrong:
+        raise _named(store, int(indices[wrong[0]]), len(bytes(images[wrong[0]])))
+    return images
+
+
+def read_document(store: Location, manifest: Manifest, name: str) -> bytes:
+    """Read a small file that the manifest names. Raises StoreError where it has another CRC-32C, FileNotFoundError."""
+    found = sound_bytes(store / name, manifest.documents[name])
+    if found is None:
+        raise damaged(store / name, "the CRC-32C of the manifest", "another")
+    return found
+
+
+def _named(store: Store, sample: int, found: int) -> StoreError:
+    ends = np.cumsum([shard.samples for shard in store.manifest.shards])
+    shard = store.manifest.shards[int(np.searchsorted(ends, sample, side="right"))]
+    key = os.fsdecode(store.index.keys(np.array([sample]))[0])
+    size = int(store.index.size[sample])
+    error = StoreError(
+        f"{store.place}/{shard.name}",
+        expected=f"sample {sample:,} ({key}), {size:,} bytes, with the CRC-32C of the index",
+        found=f"{'other bytes' if found == size else f'{found:,} bytes'}, {TIMES} times",
+        action=f"See what is damaged: tiering verify {store.place}",
+    )
+    return explain(store.place, store.manifest, error)

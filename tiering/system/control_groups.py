@@ -1,0 +1,130 @@
+"""What the control groups of this process allow: processors and memory, in both versions, at every level.
+
+/proc/self/cgroup says which group of each hierarchy a process is in, /proc/self/mountinfo where that hierarchy is
+mounted and which of its groups the mount shows as its root. In a container the mount often shows the container's own
+group alone, and in a control group namespace paths begin at the namespace's root; so a path is taken relative to the
+root of its mount, and what lies above cannot be seen from here. A limit counts at each level from there up to the
+mount point: a group may be bound by its parent. See cgroups(7) and the kernel's cgroup-v1 and cgroup-v2 documents.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tiering.system.mountinfo import mounts_of
+
+_ROOT: Final = Path("/")
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryBound:
+    """A bound of memory. limit: bytes that the group may use; free: bytes that it may still take.
+
+    Pages of files that can be dropped at once count as free. What lies in /dev/shm counts as used.
+    """
+
+    limit: int
+    free: int
+
+
+def processor_share(root: Path = _ROOT) -> float | None:
+    """Return how many processors' time this process may use, by quotas; None where there is no quota.
+
+    root: where /proc and the mounts are looked for, for another system's tree.
+    """
+    shares = []
+    for level in _levels(root, "cpu"):
+        quota, period = _quota(level)
+        if quota > 0 and period > 0:
+            shares.append(quota / period)
+    return min(shares, default=None)
+
+
+def memory_bound(root: Path = _ROOT) -> MemoryBound | None:
+    """Return the tightest bound of memory on this process; None where there is none.
+
+    root: as for processor_share. `limit` and `free` may stem from different levels.
+    """
+    bounds = [bound for level in _levels(root, "memory") if (bound := _bound(level)) is not None]
+    if not bounds:
+        return None
+    return MemoryBound(min(each.limit for each in bounds), min(each.free for each in bounds))
+
+
+def _levels(root: Path, controller: str) -> Iterator[Path]:
+    """Go through the directories of this process's group of a controller, from its own up to the mount point."""
+    groups = _groups(root)
+    for mount in mounts_of(_text(root / "proc/self/mountinfo") or ""):
+        if mount.kind == "cgroup2":
+            path = groups.get("")
+        elif mount.kind == "cgroup" and controller in mount.options:
+            path = groups.get(controller)
+        else:
+            continue
+        if path is None:
+            continue
+        top = root / mount.point.lstrip("/")
+        own = top / _below(path, mount.root)
+        yield own
+        if own != top:
+            yield from (parent for parent in own.parents if parent == top or top in parent.parents)
+
+
+def _groups(root: Path) -> dict[str, str]:
+    """Return the path of this process's group by controller; that of version 2 has no controller's name."""
+    found: dict[str, str] = {}
+    for line in (_text(root / "proc/self/cgroup") or "").splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        found.update(dict.fromkeys(controllers.split(","), path))
+    return found
+
+
+def _below(path: str, mounted: str) -> str:
+    """Return the path of a group below the root of its mount; the root itself where it lies elsewhere."""
+    inside = os.path.relpath(path, mounted) if path.startswith("/") and mounted.startswith("/") else "."
+    return "." if inside == ".." or inside.startswith("../") or "/../" in f"{path}/" else inside
+
+
+def _quota(level: Path) -> tuple[int, int]:
+    """Return a level's quota and period in microseconds; no quota is -1."""
+    both = (_text(level / "cpu.max") or "").split()
+    if len(both) != 2:
+        both = [(_text(level / f"cpu.cfs_{name}_us") or "").strip() for name in ("quota", "period")]
+    quota, period = (_number(each) for each in both)
+    return quota or -1, period or -1
+
+
+def _bound(level: Path) -> MemoryBound | None:
+    """Return a level's bound of memory."""
+    stat = dict(line.split(" ", 1) for line in (_text(level / "memory.stat") or "").splitlines() if " " in line)
+    limits = [_text(level / name) for name in ("memory.max", "memory.high", "memory.limit_in_bytes")]
+    # In version 1 this tells of the groups above, too, also of those that the mount does not show.
+    limits.append(stat.get("hierarchical_memory_limit"))
+    found = [number for text in limits if (number := _number(text)) is not None]
+    if not found:
+        return None
+    used = _number(_text(level / "memory.current"))
+    droppable = _number(stat.get("inactive_file")) or 0
+    if used is None:
+        used = _number(_text(level / "memory.usage_in_bytes")) or 0
+        droppable = _number(stat.get("total_inactive_file")) or droppable
+    limit = min(found)
+    return MemoryBound(limit, max(0, limit - max(0, used - droppable)))
+
+
+def _number(text: str | None) -> int | None:
+    """Read a number; "max", -1 and what is none are None."""
+    stripped = (text or "").strip()
+    return int(stripped) if stripped.isdecimal() and stripped.isascii() else None
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(errors="surrogateescape")
+    except OSError:
+        return None

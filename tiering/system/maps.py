@@ -1,0 +1,75 @@
+"""Maps of files that hold no descriptor: mmap(2) through the C library.
+
+Python's own mmap keeps a descriptor as long as a map lives (until 3.13 there is no other way), so that a thousand maps
+end a process whose limit is a thousand files. The kernel needs none once a file is mapped.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+import weakref
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+_FAILED: Final = ctypes.c_void_p(-1).value
+
+
+class Libc(NamedTuple):
+    """The calls of the C library that maps need."""
+
+    mmap: Any
+    munmap: Any
+    madvise: Any
+
+
+class _Memory:
+    """Mapped memory, told to NumPy; it is unmapped when nothing refers to it any more."""
+
+    def __init__(self, address: int, size: int) -> None:
+        self.__array_interface__ = {"shape": (size,), "typestr": "|u1", "data": (address, True), "version": 3}
+        # Not at the end of the process: whoever still holds a view then may read it.
+        weakref.finalize(self, _libc().munmap, address, size).atexit = False
+
+
+def map_file(descriptor: int, size: int) -> npt.NDArray[np.uint8]:
+    """Map the first bytes of a file for reading; the descriptor may be closed afterwards.
+
+    size: bytes; the file must have as many, for pages behind its end kill whoever reads them (SIGBUS).
+    Returns uint8 (size,), read-only; the map goes with its last view, and a fork has its own. Raises OSError, with
+    ENOMEM where the process has as many maps as it may (vm.max_map_count).
+    """
+    if size == 0:
+        return np.empty(0, dtype=np.uint8)
+    address = _libc().mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, descriptor, 0)
+    if address == _FAILED:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return np.asarray(_Memory(address, size))
+
+
+def advise(address: int, size: int, advice: int) -> None:
+    """Tell the kernel how mapped memory will be used, from the start of a page: madvise(2). A hint never fails."""
+    if size:
+        _libc().madvise(address, size, advice)
+
+
+def is_out_of_maps(error: OSError) -> bool:
+    """Tell whether the process has as many maps as it may."""
+    return error.errno == errno.ENOMEM
+
+
+@cache
+def _libc() -> Libc:
+    library = ctypes.CDLL(None, use_errno=True)
+    pointer, size, number = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+    library.mmap.argtypes = (pointer, size, number, number, number, ctypes.c_long)
+    library.mmap.restype = pointer
+    library.munmap.argtypes = (pointer, size)
+    library.madvise.argtypes = (pointer, size, number)
+    return Libc(library.mmap, library.munmap, library.madvise)

@@ -1,0 +1,26 @@
+"""Making many files durable at once: syncfs(2)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+
+
+def sync_file_system(path: Path) -> None:
+    """Write everything that waits for the file system of a path to its device. Raises OSError where that fails.
+
+    For trees of many small files, where syncing each would take a turn of the disk each. Where the C library lacks
+    syncfs, every file system is synced.
+    """
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if syncfs is None:
+        os.sync()
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(path))
+    finally:
+        os.close(descriptor)
