@@ -42,10 +42,7 @@ class Location:
 
     @classmethod
     def of(cls, given: str | os.PathLike[str] | Location) -> Location:
-        """Take a path, a URL or a location; a local path becomes absolute, so that workers elsewhere find it.
-
-        Raises UsageError for what looks like a URL and is none.
-        """
+        """Take a path (made absolute, for workers elsewhere), a URL or a location. Raises UsageError for a slip."""
         if isinstance(given, Location):
             return given
         text = os.fspath(given)
@@ -130,10 +127,7 @@ class Location:
             file.write(data)
 
     def create(self, data: bytes) -> None:
-        """Write a whole file that must be new. Raises FileExistsError where anything has its name.
-
-        Behind a URL the server decides in one request; a server that cannot is refused (UsageError).
-        """
+        """Write a whole file that must be new. Raises FileExistsError; UsageError for a server that cannot say so."""
         if self.local is None:
             with asking(self.url):
                 conditional.create(self.url, data)
