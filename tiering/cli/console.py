@@ -12,7 +12,7 @@ from tiering.text import shown
 
 
 class PlainConsole(Console):
-    """Prints every string through tiering.text.shown and without secrets, cells of tables included; styles are given as arguments.
+    """Prints every string through tiering.text.shown and without secrets, in tables too; styles are given as arguments.
 
     Most of what the program prints holds names that somebody else chose. A string is therefore one line, in which
     `[bold]` and `:smile:` are just letters.
