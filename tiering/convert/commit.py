@@ -18,7 +18,8 @@ import google_crc32c
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tiering.errors import UsageError
-from tiering.storage.location import Location, sync
+from tiering.storage.local import sync
+from tiering.storage.location import Location
 from tiering.storage.lock import locked
 from tiering.store.manifest import MANIFEST, read_manifest
 from tiering.store.parts import RECORD, WORK, foreign_files

@@ -28,7 +28,8 @@ from tiering.convert.listing import blocks
 from tiering.convert.progress import Progress, no_progress
 from tiering.dataset.pixels import encode_png
 from tiering.errors import StoreError, UsageError, command, from_os_error
-from tiering.storage.location import Location, sync
+from tiering.storage.local import sync
+from tiering.storage.location import Location
 from tiering.store.base import Store, shape_of
 from tiering.store.manifest import encode_manifest
 from tiering.store.open import open_store

@@ -155,3 +155,12 @@ def _foreign(path: Path, found: str) -> StoreError:
         found=found,
         action="tiering writes through no link and to no device inside a store: look at what is there, and remove it.",
     )
+
+
+def sync(path: Path) -> None:
+    """Make a file or a directory's entries durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -18,8 +18,8 @@ from typing import Any, BinaryIO, Final
 from tiering.errors import StoreError
 from tiering.secrets import without_secrets
 from tiering.storage import conditional, local
-from tiering.storage.bucket import file_system
-from tiering.storage.failures import asked, remote_errors
+from tiering.storage.bucket import file_system, within_time
+from tiering.storage.failures import asked, asking, remote_errors
 from tiering.storage.names import is_relative
 from tiering.storage.scratch import scratch_directory
 from tiering.storage.urls import joined, name_of, refuse_mistyped
@@ -42,10 +42,7 @@ class Location:
 
     @classmethod
     def of(cls, given: str | os.PathLike[str] | Location) -> Location:
-        """Take a path, a URL or a location; a local path becomes absolute, so that workers elsewhere find it.
-
-        Raises UsageError for what looks like a URL and is none.
-        """
+        """Take a path (made absolute, for workers elsewhere), a URL or a location. Raises UsageError for a slip."""
         if isinstance(given, Location):
             return given
         text = os.fspath(given)
@@ -78,19 +75,19 @@ class Location:
         """Tell whether a file or directory is there."""
         if self.local:
             return os.path.lexists(self.local)
-        return bool(asked(self.url, lambda: self._remote.exists(self.url)))
+        return bool(self._ask("exists"))
 
     def is_directory(self) -> bool:
         """Tell whether a directory is there, or files below such a prefix."""
         if self.local:
             return self.local.is_dir()
-        return bool(asked(self.url, lambda: self._remote.isdir(self.url)))
+        return bool(self._ask("isdir"))
 
     def size(self) -> int:
         """Return the bytes of a file. Raises FileNotFoundError."""
         if self.local:
             return self.local.stat().st_size
-        return int(asked(self.url, lambda: self._remote.info(self.url)["size"]))
+        return int(self._ask("info")["size"])
 
     def read(self, most: int | None = None) -> bytes:
         """Return a whole file. Raises FileNotFoundError, and StoreError for one of more than `most` bytes."""
@@ -126,12 +123,9 @@ class Location:
             file.write(data)
 
     def create(self, data: bytes) -> None:
-        """Write a whole file that must be new. Raises FileExistsError where anything has its name.
-
-        Behind a URL the server decides in one request; a server that cannot is refused (UsageError).
-        """
+        """Write a whole file that must be new. Raises FileExistsError; UsageError for a server that cannot say so."""
         if self.local is None:
-            with remote_errors(self.url):
+            with asking(self.url):
                 conditional.create(self.url, data)
             return
         with self.creating() as file:
@@ -144,7 +138,7 @@ class Location:
         steps, and the lock of the store keeps other writers out between them.
         """
         if self.local is None:
-            with remote_errors(self.url):
+            with asking(self.url):
                 conditional.write_if(self.url, data, version)
             return
         try:
@@ -203,7 +197,7 @@ class Location:
         os.close(local.open_to_write(base, temporary, os.O_WRONLY | os.O_EXCL))
         try:
             yield path
-            sync(path)
+            local.sync(path)
             local.replace(base, temporary, parts)
         except BaseException:
             local.remove(base, temporary)
@@ -234,7 +228,7 @@ class Location:
                 raise ValueError(f"{self} and {to} do not lie below the same directory")
             local.replace(base, self._below[1], parts)
             return
-        with remote_errors(self.url):
+        with asking(self.url):
             self._remote.mv(self.url, to.url)
 
     def fetched(self, path: Path) -> Path:
@@ -263,7 +257,7 @@ class Location:
         if self.local:
             local.remove(*self._below)
             return
-        with remote_errors(self.url):
+        with asking(self.url):
             self._remote.invalidate_cache()
             if self._remote.exists(self.url):
                 self._remote.rm(self.url, recursive=True)
@@ -295,16 +289,12 @@ class Location:
             raise StoreError(str(base), found=found, action="Nothing was written or removed there.")
         return base, name.split("/")
 
+    def _ask(self, what: str) -> Any:
+        """Ask the server for something that is a single request. what: method of fsspec's file systems."""
+        remote = self._remote
+        return asked(self.url, lambda: getattr(remote, what)(self.url, **within_time(remote)))
+
     @property
     def _remote(self) -> Any:
         with remote_errors(self.url):
             return file_system(self.url)[0]
-
-
-def sync(path: Path) -> None:
-    """Make a file or a directory's entries durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
