@@ -182,6 +182,8 @@ def lasting_failure(url: str, error: BaseException) -> TieringError | None:
 
 
 def _failure(url: str, error: BaseException) -> TieringError:
+    if type(error).__name__ in _DAMAGED:
+        return DamagedAnswerError(url, found=f"a damaged answer: {error}", action="Check the network.")
     code = code_of(error)
     if code in _BARE and scheme_of(url) in S3:
         code = _said_at_length(url) or code
@@ -210,8 +212,6 @@ def _by_words(error: BaseException) -> tuple[str, str] | None:
 
 def _said_at_length(url: str) -> str:
     """Ask S3 once more, in a way that is answered with the code of what is wrong."""
-    if type(error).__name__ in _DAMAGED:
-        return DamagedAnswerError(url, found=f"a damaged answer: {error}", action="Check the network.")
     try:
         system, path = file_system(url)
         bucket, _, key = path.partition("/")
