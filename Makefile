@@ -50,11 +50,15 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -e .
 	@touch $@
 
-# The tests record programs with strace, and open reports in Chromium with axe-core, which npm brings.
+# The tests record programs with strace, move files with rsync and rclone, open reports in Chromium with axe-core, and
+# speak to Azurite; npm brings the last two.
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	@command -v strace >/dev/null || { [ $$(id -u) = 0 ] && command -v apt-get >/dev/null \
 	  && apt-get update -q && apt-get install -y -q strace; } \
 	  || { echo "The tests need strace: install it (Debian: apt install strace)." >&2; exit 4; }
+	@command -v rsync >/dev/null && command -v rclone >/dev/null || { [ $$(id -u) = 0 ] \
+	  && command -v apt-get >/dev/null && apt-get update -q && apt-get install -y -q rsync rclone; } \
+	  || { echo "The tests need rsync and rclone: install them (Debian: apt install rsync rclone)." >&2; exit 4; }
 	@command -v chromium >/dev/null || { [ $$(id -u) = 0 ] && command -v apt-get >/dev/null \
 	  && apt-get update -q && apt-get install -y -q --no-install-recommends chromium fonts-dejavu-core; } \
 	  || { echo "The tests need chromium: install it (Debian: apt install chromium)." >&2; exit 4; }
@@ -63,6 +67,8 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	  || { echo "The tests need npm: install it (Debian: apt install npm)." >&2; exit 4; }
 	npm install --silent --no-save --no-package-lock --prefix $(VENV)/axe axe-core@4.10 \
 	  || { echo "The tests need axe-core, which npm could not install." >&2; exit 4; }
+	npm install --silent --no-save --no-package-lock --prefix $(VENV)/azurite azurite@3.35 \
+	  || { echo "The tests need azurite, which npm could not install." >&2; exit 4; }
 	$(BIN)/python -m pip install -q -e '.[dev]'
 	@touch $@ $(VENV)/.installed
 

@@ -14,7 +14,7 @@ import pytest
 
 import tiering
 
-pytest_plugins = ["tests.s3"]
+pytest_plugins = ["tests.s3", "tests.clouds"]
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 PROGRAM = Path(sysconfig.get_path("scripts")) / "tiering"

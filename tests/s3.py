@@ -98,19 +98,23 @@ class FaultyProxy:
     of those in which a bit is changed. dead: no request gets any answer. lost: of so many of the next writes, the answer
     is lost on the way. unconditional: writes under a condition are answered with 501, as by servers that know none.
     deaf: conditions are taken no notice of, as by other servers.
+    answer: status and code by which every request is refused, as (403, "AccessDenied").
     key: the access key that every request must be signed with, "" for no signature at all; others are denied.
     """
+
+    handler: type[BaseHTTPRequestHandler]
 
     def __init__(self, target: str, share: float, seed: int = 0, broken_off: float = 0.0) -> None:
         self.target = urlsplit(target)
         self.share, self.broken_off, self.flipped, self.dead = share, broken_off, 0.0, False
         self.lost, self.unconditional, self.deaf = 0, False, False
         self.key: str | None = None
+        self.answer: tuple[int, str] | None = None
         self.requests = self.failures = 0
         self._random, self._lock = random.Random(seed), threading.Lock()
 
     def __enter__(self) -> Self:
-        handler = type("Handler", (_Handler,), {"proxy": self})
+        handler = type("Handler", (self.handler,), {"proxy": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -133,7 +137,7 @@ class FaultyProxy:
             return refused, cut, flip
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     proxy: FaultyProxy
 
@@ -164,6 +168,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _denied(self) -> bool:
         """Answer a request that the server would not let pass."""
+        if self.proxy.answer is not None:
+            status, code = self.proxy.answer
+            self._refuse(status, f"<Error><Code>{code}</Code><Message>No.</Message></Error>".encode())
+            return True
         signed = self.headers.get("Authorization", "").partition("Credential=")[2].partition("/")[0]
         if self.proxy.key not in (None, signed):
             self._refuse(403, _DENIED)
@@ -179,21 +187,28 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass_on(self, upstream: http.client.HTTPConnection) -> None:
         upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-        dropped = ("connection", "expect", *(_CONDITIONS if self.proxy.deaf else ()))
-        for name, value in self.headers.items():
-            if name.lower() not in dropped:
-                upstream.putheader(name, value)
+        for name, value in self.asked():
+            upstream.putheader(name, value)
         if self.proxy.key == "":
             upstream.putheader("Authorization", _ANYBODY)  # the server itself lets nobody in unsigned
         upstream.endheaders()
         for piece in self._body(keep_chunks=True):
             upstream.send(piece)
 
+    def asked(self) -> list[tuple[str, str]]:
+        """Return the headers to ask the server with."""
+        dropped = ("connection", "expect", *(_CONDITIONS if self.proxy.deaf else ()))
+        return [(name, value) for name, value in self.headers.items() if name.lower() not in dropped]
+
+    def told(self, answer: http.client.HTTPResponse) -> list[tuple[str, str]]:
+        """Return the headers to answer with."""
+        dropped = ("connection", "transfer-encoding", "server", "date")
+        return [(name, value) for name, value in answer.getheaders() if name.lower() not in dropped]
+
     def _relay(self, answer: http.client.HTTPResponse, *, cut: bool, flip: bool) -> None:
         self.send_response(answer.status, answer.reason)
-        for name, value in answer.getheaders():
-            if name.lower() not in ("connection", "transfer-encoding", "server", "date"):
-                self.send_header(name, value)
+        for name, value in self.told(answer):
+            self.send_header(name, value)
         length = answer.getheader("Content-Length")
         chunked = length is None and self.command != "HEAD"
         if chunked:
@@ -265,3 +280,6 @@ def forget_connections() -> None:
     s3fs = sys.modules.get("s3fs")
     if s3fs is not None:
         s3fs.S3FileSystem.clear_instance_cache()
+
+
+FaultyProxy.handler = Handler

@@ -7,7 +7,12 @@ import os
 import pickle
 import random
 import shutil
+import signal
+import subprocess
+import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 
 import numpy as np
 import pytest
@@ -183,6 +188,19 @@ def test_opening_compares_lengths(place):
     assert tiering.verify(place).damaged == [str(shard.relative_to(place))]
 
 
+def test_a_shard_that_is_cut_below_its_map_ends_the_reader_with_sigbus_as_documented(sources, pool, tmp_path):
+    tiering.convert(sources[1, 60], tmp_path / "store", "lmdb", executor=pool)
+    script = (
+        "import os, sys, tiering\n"
+        "store = tiering.open_store(sys.argv[1])\n"
+        "image = store[0].image\n"
+        "os.truncate(os.path.join(sys.argv[1], store.manifest.shards[0].name), 0)\n"
+        "bytes(image)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, tmp_path / "store"], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGBUS
+
+
 def test_a_store_that_is_gone_says_so(place):
     store = tiering.open_store(place)
     shutil.rmtree(place)
@@ -222,6 +240,34 @@ def test_an_image_of_a_folder_that_changed_its_size_is_not_served(sources, tmp_p
             cached[at]
     assert bytes(plain[9].image) == (folder / "cat" / "009.bmp").read_bytes()
     cached.close()
+
+
+def test_opened_while_it_is_replaced_it_is_the_one_or_the_other(stores, place, tmp_path):
+    truth = [contents(tiering.open_store(stores / side)) for side in "12"]
+    done = threading.Event()
+
+    def overwrite():
+        for number in count():
+            by_exchange(shutil.copytree(stores / "21"[number % 2], tmp_path / f"new{number}"), place)
+            if done.is_set():
+                return
+
+    overwriting = threading.Thread(target=overwrite)
+    overwriting.start()
+    opened = 0
+    try:
+        for _ in range(60):
+            try:
+                found = contents(tiering.open_store(place))
+            except StoreError as error:
+                assert "replaced" in str(error)  # noqa: PT017 - in most rounds there is none
+            else:
+                assert found in truth
+                opened += 1
+    finally:
+        done.set()
+        overwriting.join()
+    assert opened > 10
 
 
 class Campaign:

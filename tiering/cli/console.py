@@ -7,11 +7,12 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from tiering.secrets import without_secrets
 from tiering.text import shown
 
 
 class PlainConsole(Console):
-    """Prints every string through tiering.text.shown, cells of tables included; styles are given as arguments.
+    """Prints every string through tiering.text.shown and without secrets, in tables too; styles are given as arguments.
 
     Most of what the program prints holds names that somebody else chose. A string is therefore one line, in which
     `[bold]` and `:smile:` are just letters.
@@ -19,7 +20,7 @@ class PlainConsole(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Turn a string into text for a line or a cell."""
-        return super().render_str(shown(text), **(options | {"markup": False, "emoji": False}))
+        return super().render_str(shown(without_secrets(text)), **(options | {"markup": False, "emoji": False}))
 
     def on_broken_pipe(self) -> None:
         """Leave it to the program to end: Rich would with exit code 1, which is verify's."""
@@ -28,4 +29,4 @@ class PlainConsole(Console):
 
 def line(text: str, style: str = "") -> Text:
     """Return a text for the parts of Rich that take markup wherever they are given a string, such as a status."""
-    return Text(shown(text), style=style)
+    return Text(shown(without_secrets(text)), style=style)

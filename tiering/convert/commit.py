@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tiering.errors import UsageError
 from tiering.storage.json_text import parse_json
-from tiering.storage.location import Location, sync
+from tiering.storage.local import sync
+from tiering.storage.location import Location
 from tiering.storage.lock import locked
 from tiering.store.manifest import LARGEST, MANIFEST, read_manifest
 from tiering.store.parts import NOTE_BYTES, RECORD, WORK, foreign_files

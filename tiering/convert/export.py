@@ -27,8 +27,9 @@ from tiering.convert.export_names import LABELS, TOLD, check_names, clash, find_
 from tiering.convert.listing import blocks
 from tiering.convert.progress import Progress, no_progress
 from tiering.dataset.pixels import encode_png
-from tiering.errors import StoreError, UsageError, from_os_error
-from tiering.storage.location import Location, sync
+from tiering.errors import StoreError, UsageError, command, from_os_error
+from tiering.storage.local import sync
+from tiering.storage.location import Location
 from tiering.store.base import Store, shape_of
 from tiering.store.manifest import encode_manifest
 from tiering.store.open import open_store
@@ -226,7 +227,7 @@ def _files(store: Store, root: Location) -> Iterator[tuple[str, str, str, int]]:
             if len(index.crc32c) and google_crc32c.value(data) != index.crc32c[row]:
                 raise StoreError(
                     str(store.place), expected=f"the CRC-32C of {os.fsdecode(key)!r}", found="other bytes",
-                    action=f"See what is damaged: tiering verify {store.place}",
+                    action=f"See what is damaged: {command('tiering', 'verify', store.place)}",
                 )  # fmt: skip
             name = name_of(key, pixels=pixels)
             if pixels:

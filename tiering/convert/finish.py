@@ -15,7 +15,8 @@ from tiering.convert.quarantine import quarantine
 from tiering.convert.receipt import Receipt
 from tiering.convert.workspace import BAD_FILES, Workspace
 from tiering.errors import DatasetError, UsageError
-from tiering.storage.location import Location, sync
+from tiering.storage.local import sync
+from tiering.storage.location import Location
 from tiering.store.base import Store
 from tiering.store.checked import read_document
 from tiering.store.index import COLUMNS, index_documents, index_writer

@@ -17,7 +17,7 @@ from tiering.dataset.source import Source
 from tiering.dataset.tables import COLUMNS
 from tiering.dataset.walk import display
 from tiering.errors import DatasetError, from_os_error
-from tiering.storage.failures import remote_errors
+from tiering.storage.failures import asking
 from tiering.storage.location import Location
 from tiering.storage.urls import joined, name_of, parent_of
 
@@ -130,7 +130,7 @@ def _names(url: str) -> Iterator[str]:
     if "://" in url:
         # A bucket with a million images at its top is not listed for this: what packs has its marks there by name.
         system, path = connect(url)
-        with remote_errors(url):
+        with asking(url):
             marks = [name for name in (*_ZARR, "data.mdb", "manifest.json") if system.exists(f"{path}/{name}")]
         yield from marks
         return

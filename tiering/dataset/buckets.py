@@ -16,7 +16,7 @@ from tiering.dataset.headers import Seen, in_threads, inspect_remote
 from tiering.dataset.places import Kept, Listing, digest_of, extension_of
 from tiering.dataset.remote import connect, list_directory
 from tiering.storage.bucket import REQUESTS
-from tiering.storage.failures import remote_errors
+from tiering.storage.failures import asking
 from tiering.storage.urls import joined
 
 #: Directories listed at once.
@@ -75,12 +75,12 @@ class RemoteTree:
                 return -1
             return int(info["size"]) if info["type"] == "file" and info["size"] is not None else -1
 
-        with remote_errors(self.url):
+        with asking(self.url):
             return np.array(in_threads(ask, keys, self._threads, 1), np.int64)
 
     def inspect(self, keys: Sequence[bytes]) -> list[Seen]:
         """Look at the beginning and the end of some files, see Tree."""
-        with remote_errors(self.url):
+        with asking(self.url):
             return inspect_remote(self.system, self.root, keys, self._threads)
 
     def digests(self, keys: Sequence[bytes], limit: int | None = None) -> list[bytes]:
@@ -92,7 +92,7 @@ class RemoteTree:
             except OSError:
                 return b""
 
-        with remote_errors(self.url):
+        with asking(self.url):
             return in_threads(digest, keys, self._threads, 1)
 
     def _s3_pages(self, path: str) -> Iterator[Listing]:
@@ -100,7 +100,7 @@ class RemoteTree:
         prefix = f"{base}/" if base else ""
         more: dict[str, str] = {}
         while True:
-            with remote_errors(self.url):
+            with asking(self.url):
                 answer: dict[str, Any] = self.system.call_s3(
                     "list_objects_v2", Bucket=bucket, Prefix=prefix, Delimiter="/", **more
                 )

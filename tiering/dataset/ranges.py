@@ -13,7 +13,7 @@ from tiering.dataset.remote import as_os_error, connect
 from tiering.dataset.walk import display
 from tiering.errors import DatasetError
 from tiering.storage.bucket import REQUESTS
-from tiering.storage.failures import remote_errors
+from tiering.storage.failures import asking
 
 #: A sample's bytes, or why there are none.
 Found = bytes | OSError | DatasetError
@@ -131,7 +131,7 @@ def _fetch(system: Any, url: str, batch: list[Range]) -> list[Found]:
     # Of a whole file one byte more is asked for than there should be: a file that grew is found out.
     begins = [None if size <= 0 else max(offset, 0) for _, offset, size in asked]
     ends = [None if size <= 0 else offset + size if offset >= 0 else size + 1 for _, offset, size in asked]
-    with remote_errors(url):
+    with asking(url):
         found = iter(system.cat_ranges([path for path, _, _ in asked], begins, ends, on_error="return"))
     return [_checked(next(found), path, size) if offset < 0 or size else b"" for path, offset, size in batch]
 

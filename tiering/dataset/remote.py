@@ -13,7 +13,7 @@ import polars as pl
 
 from tiering.dataset.walk import BATCH, WALK_SCHEMA, Row, Walk
 from tiering.storage.bucket import REQUESTS, file_system
-from tiering.storage.failures import remote_errors
+from tiering.storage.failures import asking, remote_errors
 from tiering.storage.urls import joined, split_query
 
 #: What drivers call the thing that changes when a file does, the most telling first.
@@ -59,7 +59,7 @@ def look_up(url: str, names: list[str]) -> list[tuple[int, int]]:
             return -1, 0
         return int(info["size"]), version_of(info)
 
-    with remote_errors(url), ThreadPoolExecutor(REQUESTS if system.async_impl else 1) as pool:
+    with asking(url), ThreadPoolExecutor(REQUESTS if system.async_impl else 1) as pool:
         return list(pool.map(ask, names))
 
 
@@ -110,7 +110,7 @@ def list_directory(system: Any, url: str, path: str) -> pl.DataFrame:
 
     Raises FileNotFoundError, and MachineError where the server cannot be asked.
     """
-    with remote_errors(url):
+    with asking(url):
         listed = system.ls(path, detail=True)
     rows = []
     path = split_query(path)[0]

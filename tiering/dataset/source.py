@@ -21,7 +21,8 @@ from tiering.dataset.tars import compressed, is_compressed_name, is_tar_name, ta
 from tiering.dataset.walk import LocalFolder, Walk, display, is_image_name, marked_name, special
 from tiering.errors import DatasetError, from_os_error
 from tiering.secrets import without_secrets
-from tiering.storage.failures import remote_errors
+from tiering.storage.bucket import within_time
+from tiering.storage.failures import asking
 from tiering.storage.location import Location
 from tiering.storage.urls import joined, name_of, parent_of
 
@@ -166,8 +167,8 @@ def _is_directory(url: str) -> bool:
     try:
         if "://" in url:
             system, path = connect(url)
-            with remote_errors(url):
-                about = system.info(path)
+            with asking(url):
+                about = system.info(path, **within_time(system))
                 # A web server knows no directories: what lists files is a page.
                 if str(about.get("mimetype", "")).startswith("text/html"):
                     return bool(system.isdir(path))

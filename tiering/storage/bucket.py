@@ -8,9 +8,12 @@ machine itself offers. obstore is handed the result.
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -19,11 +22,21 @@ from urllib.parse import urlsplit
 import fsspec
 
 from tiering.errors import MachineError, UsageError
+from tiering.storage.objects import ObjectFiles
+from tiering.storage.patience import attempt_seconds, remote_seconds
+from tiering.storage.urls import WEB
 
 #: Requests under way at once: enough to fill a network at 30 ms a request. Drivers of S3 keep 10 by default.
 REQUESTS: Final = 64
 
 S3: Final = ("s3", "s3a")
+GOOGLE: Final = ("gs",)
+AZURE: Final = ("az", "abfs", "abfss")
+
+_NO_RETRIES: Final = {"max_retries": 0}
+
+#: What to install for a scheme.
+EXTRAS: Final = dict.fromkeys(S3, "s3") | dict.fromkeys(GOOGLE, "gcs") | dict.fromkeys(AZURE, "azure")
 
 #: Credentials are asked for again after this long; botocore renews those that expire well before.
 _CREDENTIALS_LIVE: Final = timedelta(minutes=5)
@@ -47,18 +60,28 @@ def file_system(url: str) -> tuple[Any, str]:
 
     Raises what drivers raise: use it within remote_errors.
     """
+    if scheme_of(url) in GOOGLE + AZURE:
+        bucket, split = open_bucket(url, "for buckets of Google and Azure"), urlsplit(url)
+        return ObjectFiles(
+            bucket.module, bucket.store, split.scheme, split.netloc
+        ), f"{split.netloc}{split.path}".rstrip("/")
     options: dict[str, Any] = {"use_listings_cache": False}
     if scheme_of(url) in S3:
         chosen = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
-        options["config_kwargs"] = {"max_pool_connections": REQUESTS} | chosen
+        wait = attempt_seconds()
+        limits = {"read_timeout": wait, "connect_timeout": min(5.0, wait)}
+        options["config_kwargs"] = {"max_pool_connections": REQUESTS} | limits | chosen
+    elif url.startswith(WEB):
+        limit = import_module("aiohttp").ClientTimeout(total=None, connect=remote_seconds(), sock_read=remote_seconds())
+        options["client_kwargs"] = {"timeout": limit} | fsspec.config.conf.get("http", {}).get("client_kwargs", {})
     system, path = fsspec.core.url_to_fs(url, **options)
     return system, path.rstrip("/")
 
 
-def open_bucket(url: str, why: str, seconds: float) -> Bucket:
+def open_bucket(url: str, why: str) -> Bucket:
     """Connect to the bucket of a URL through obstore.
 
-    why: what obstore is wanted for, in an error. seconds: how long a request may take; none is tried again.
+    why: what obstore is wanted for, in an error. No request is tried again; each may take half of remote_seconds().
     Raises MachineError where obstore is missing, UsageError for a URL that it does not open.
     """
     try:
@@ -66,21 +89,48 @@ def open_bucket(url: str, why: str, seconds: float) -> Bucket:
         stores = import_module("obstore.store")
     except ImportError as error:
         raise MachineError(
-            url, expected=f"obstore, {why}", found=str(error), action="pip install 'tiering[s3]'"
+            url,
+            expected=f"obstore, {why}",
+            found=str(error),
+            action=f"pip install 'tiering[{EXTRAS.get(scheme_of(url), 's3')}]'",
         ) from error
     split = urlsplit(url)
     base = f"{split.scheme}://{split.netloc}"
-    client: dict[str, Any] = {"timeout": f"{seconds:g}s", "connect_timeout": "5s"}
+    client: dict[str, Any] = {"timeout": f"{remote_seconds() / 2:g}s", "connect_timeout": "5s"}
     options: dict[str, Any] = {}
     if split.scheme in S3:
         options = _s3_options(url)
         client |= _trust(options.pop("verify"))
-    client["allow_http"] = options.get("endpoint", base).startswith("http://")
+    elif split.scheme in GOOGLE + AZURE:
+        options = _google_options() if split.scheme in GOOGLE else _azure_options()
+    server = str(options.get("endpoint", options.get("base_url", base)))
+    client["allow_http"] = server.startswith("http://")
     try:
-        store = stores.from_url(base, client_options=client, retry_config={"max_retries": 0}, **options)
+        if split.scheme in S3:
+            store = stores.from_url(base, client_options=client, retry_config=_NO_RETRIES, **options)
+        else:
+            store = _kept(base, json.dumps([client, options]), _environment(), os.getpid())
     except Exception as error:
         raise UsageError(url, expected="a URL that obstore opens", found=str(error).split("\n")[0]) from error
     return Bucket(obstore, store, f"{base}/")
+
+
+@lru_cache(maxsize=64)
+def _kept(base: str, settings: str, _environment: tuple[tuple[str, str], ...], _process: int) -> Any:
+    """Connect, or return the connection that was made with the same settings: making one takes 30 ms."""
+    client, options = json.loads(settings)
+    from_url = import_module("obstore.store").from_url
+    return from_url(base, client_options=client, retry_config=_NO_RETRIES, **options)
+
+
+def _environment() -> tuple[tuple[str, str], ...]:
+    """Return what obstore reads of the environment for Google and Azure."""
+    return tuple(sorted(item for item in os.environ.items() if item[0].startswith(("GOOGLE_", "AZURE_", "STORAGE_"))))
+
+
+def within_time(system: Any) -> dict[str, float]:
+    """Return the argument by which fsspec's own limit holds for a single request, whatever its driver tries again."""
+    return {"timeout": remote_seconds()} if system.async_impl else {}
 
 
 def scheme_of(url: str) -> str:
@@ -126,6 +176,30 @@ def _s3_options(url: str) -> dict[str, Any]:
             session.set_credentials(*(given.get(name) for name in names))
         options["credential_provider"] = _provider(session.get_credentials())
     return options
+
+
+def _google_options() -> dict[str, Any]:
+    """Return what obstore does not find by itself: an emulator, named as Google's own clients are told of it."""
+    emulator = os.environ.get("STORAGE_EMULATOR_HOST", "")
+    if not emulator:
+        return {}
+    url = emulator if "://" in emulator else f"http://{emulator}"
+    return {"base_url": url.rstrip("/"), "bearer_token": "emulator"}
+
+
+def _azure_options() -> dict[str, Any]:
+    """Return what obstore does not find by itself: the parts of a connection string, as the Azure portal gives it."""
+    given = os.environ.get("AZURE_STORAGE_CONNECTION_STRING", "")
+    parts = dict(part.split("=", 1) for part in given.split(";") if "=" in part)
+    named = {
+        "account_name": parts.get("AccountName"),
+        "account_key": parts.get("AccountKey"),
+        "endpoint": parts.get("BlobEndpoint"),
+        "sas_key": parts.get("SharedAccessSignature"),
+    }
+    found: dict[str, Any] = {name: value for name, value in named.items() if value}
+    endpoint = os.environ.get("AZURE_STORAGE_ENDPOINT", "")
+    return found if found or not endpoint else {"endpoint": endpoint}
 
 
 def _trust(verify: bool | str | None) -> dict[str, Any]:

@@ -16,14 +16,9 @@ from importlib import import_module
 from typing import Final, Protocol
 
 from tiering.errors import MachineError, StoreError, UsageError
-from tiering.storage.bucket import S3, file_system, open_bucket, scheme_of
+from tiering.storage.bucket import AZURE, GOOGLE, S3, file_system, open_bucket, scheme_of, within_time
 from tiering.storage.failures import code_of
 
-#: What names a version: a generation for Google, an ETag for all others.
-_GENERATIONS: Final = ("gs",)
-_ETAGS: Final = ("az", "abfs", "abfss")
-
-_REQUEST_SECONDS: Final = 30
 _MARK: Final = "tiering-write"
 
 _PAUSES: Final = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
@@ -104,8 +99,8 @@ def _server(url: str) -> _Server:
     scheme = scheme_of(url)
     if scheme in S3:
         return _S3(url)
-    if scheme in _GENERATIONS + _ETAGS:
-        return _Obstore(url, "version" if scheme in _GENERATIONS else "e_tag")
+    if scheme in GOOGLE + AZURE:
+        return _Obstore(url, "version" if scheme in GOOGLE else "e_tag")  # a generation, or an ETag
     raise unconditional(url, f"{scheme}://, which has none")
 
 
@@ -116,13 +111,14 @@ class _S3:
         self._url = url
         self._system, path = file_system(url)
         self._bucket, _, self._key = path.partition("/")
+        self._limit = within_time(self._system)
 
     def get(self) -> tuple[bytes, str]:
         async def ask() -> tuple[bytes, str]:
             found = await self._system._call_s3("get_object", Bucket=self._bucket, Key=self._key)  # noqa: SLF001 - of s3fs, for coroutines
             return await found["Body"].read(), found["ETag"]
 
-        data: tuple[bytes, str] = import_module("fsspec.asyn").sync(self._system.loop, ask)
+        data: tuple[bytes, str] = import_module("fsspec.asyn").sync(self._system.loop, ask, **self._limit)
         return data
 
     def put(self, data: bytes, version: str | None) -> str:
@@ -138,7 +134,13 @@ class _S3:
         for pause in (*_PAUSES, None):
             try:
                 done = self._system.call_s3(
-                    "put_object", Bucket=self._bucket, Key=self._key, Body=data, Metadata={_MARK: mark}, **condition
+                    "put_object",
+                    Bucket=self._bucket,
+                    Key=self._key,
+                    Body=data,
+                    Metadata={_MARK: mark},
+                    **condition,
+                    **self._limit,
                 )
             except OSError as error:
                 code = code_of(error)
@@ -169,7 +171,7 @@ class _Obstore:
 
     def __init__(self, url: str, named: str) -> None:
         self._url, self._named = url, named
-        self._bucket = open_bucket(url, "to write under a condition", _REQUEST_SECONDS)
+        self._bucket = open_bucket(url, "to write under a condition")
         self._key = self._bucket.key(url)
 
     def get(self) -> tuple[bytes, str]:

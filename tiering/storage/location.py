@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,9 +18,10 @@ from typing import Any, BinaryIO, Final
 from tiering.errors import StoreError
 from tiering.secrets import without_secrets
 from tiering.storage import conditional, local
-from tiering.storage.bucket import file_system
-from tiering.storage.failures import remote_errors
+from tiering.storage.bucket import file_system, within_time
+from tiering.storage.failures import asked, asking, remote_errors
 from tiering.storage.names import is_relative
+from tiering.storage.scratch import scratch_directory
 from tiering.storage.urls import joined, name_of, refuse_mistyped
 
 #: Parts of an upload. Ten thousand of them are the most an S3 object may have.
@@ -42,10 +42,7 @@ class Location:
 
     @classmethod
     def of(cls, given: str | os.PathLike[str] | Location) -> Location:
-        """Take a path, a URL or a location; a local path becomes absolute, so that workers elsewhere find it.
-
-        Raises UsageError for what looks like a URL and is none.
-        """
+        """Take a path (made absolute, for workers elsewhere), a URL or a location. Raises UsageError for a slip."""
         if isinstance(given, Location):
             return given
         text = os.fspath(given)
@@ -78,22 +75,19 @@ class Location:
         """Tell whether a file or directory is there."""
         if self.local:
             return os.path.lexists(self.local)
-        with remote_errors(self.url):
-            return bool(self._remote.exists(self.url))
+        return bool(self._ask("exists"))
 
     def is_directory(self) -> bool:
         """Tell whether a directory is there, or files below such a prefix."""
         if self.local:
             return self.local.is_dir()
-        with remote_errors(self.url):
-            return bool(self._remote.isdir(self.url))
+        return bool(self._ask("isdir"))
 
     def size(self) -> int:
         """Return the bytes of a file. Raises FileNotFoundError, and StoreError for something that is no file."""
         if self.local:
             return local.size(self.local)
-        with remote_errors(self.url):
-            return int(self._remote.info(self.url)["size"])
+        return int(self._ask("info")["size"])
 
     def read(self, most: int | None = None) -> bytes:
         """Return a whole file. Raises FileNotFoundError, and StoreError for one of more than `most` bytes."""
@@ -101,9 +95,7 @@ class Location:
             return local.read(self.local, most)
         if most is not None:
             local.refuse_longer(self.url, self.size(), most)
-        with remote_errors(self.url):
-            fetched: bytes = self._remote.cat_file(self.url)
-        return fetched
+        return bytes(asked(self.url, lambda: self._remote.cat_file(self.url)))
 
     def read_version(self) -> tuple[bytes, str]:
         """Return a whole file and its version, for write_if. Raises FileNotFoundError.
@@ -113,14 +105,12 @@ class Location:
         if self.local:
             data = self.read()
             return data, hashlib.sha256(data).hexdigest()
-        with remote_errors(self.url):
-            return conditional.read_version(self.url)
+        return asked(self.url, lambda: conditional.read_version(self.url))
 
     def ranges(self, files: list[Location], begins: list[int], ends: list[int]) -> list[bytes]:
         """Return byte ranges of remote files below this place, many requests at a time."""
-        with remote_errors(self.url):
-            found: list[bytes] = self._remote.cat_ranges([file.url for file in files], begins, ends, on_error="raise")
-        return found
+        urls = [file.url for file in files]
+        return list(asked(self.url, lambda: self._remote.cat_ranges(urls, begins, ends, on_error="raise")))
 
     def write(self, data: bytes, scratch: Location | None = None) -> None:
         """Write a whole file, durably; what has its name is replaced."""
@@ -128,12 +118,9 @@ class Location:
             file.write(data)
 
     def create(self, data: bytes) -> None:
-        """Write a whole file that must be new. Raises FileExistsError where anything has its name.
-
-        Behind a URL the server decides in one request; a server that cannot is refused (UsageError).
-        """
+        """Write a whole file that must be new. Raises FileExistsError; UsageError for a server that cannot say so."""
         if self.local is None:
-            with remote_errors(self.url):
+            with asking(self.url):
                 conditional.create(self.url, data)
             return
         with self.creating() as file:
@@ -146,7 +133,7 @@ class Location:
         steps, and the lock of the store keeps other writers out between them.
         """
         if self.local is None:
-            with remote_errors(self.url):
+            with asking(self.url):
                 conditional.write_if(self.url, data, version)
             return
         try:
@@ -192,8 +179,8 @@ class Location:
         never meet. scratch: a directory below the same base for it; the file's own by default.
         """
         if self.local is None:
-            with tempfile.TemporaryDirectory(prefix="tiering-") as directory:
-                path = Path(directory) / self.name
+            with scratch_directory() as directory:
+                path = directory / self.name
                 yield path
                 with remote_errors(self.url):
                     self._remote.put_file(str(path), self.url)
@@ -205,7 +192,7 @@ class Location:
         os.close(local.open_to_write(base, temporary, os.O_WRONLY | os.O_EXCL))
         try:
             yield path
-            sync(path)
+            local.sync(path)
             local.replace(base, temporary, parts)
         except BaseException:
             local.remove(base, temporary)
@@ -236,15 +223,14 @@ class Location:
                 raise ValueError(f"{self} and {to} do not lie below the same directory")
             local.replace(base, self._below[1], parts)
             return
-        with remote_errors(self.url):
+        with asking(self.url):
             self._remote.mv(self.url, to.url)
 
     def fetched(self, path: Path) -> Path:
         """Return a local path to a file's contents: its own, or `path` after downloading to it."""
         if self.local:
             return self.local
-        with remote_errors(self.url):
-            self._remote.get_file(self.url, str(path))
+        asked(self.url, lambda: self._remote.get_file(self.url, str(path)))
         return path
 
     def names(self) -> list[str]:
@@ -257,17 +243,16 @@ class Location:
                 for name in [*names, *(each for each in directories if os.path.islink(os.path.join(at, each)))]  # noqa: PTH114, PTH118
             ]
             return sorted(os.path.relpath(path, base) for path in found)
-        with remote_errors(self.url):
-            remote = self._remote
-            root = remote._strip_protocol(self.url)  # noqa: SLF001 - fsspec's own way to compare paths
-            return sorted(str(path).removeprefix(root).lstrip("/") for path in remote.find(root))
+        root = self._remote._strip_protocol(self.url)  # noqa: SLF001 - fsspec's own way to compare paths
+        found = asked(self.url, lambda: self._remote.find(root))
+        return sorted(str(path).removeprefix(root).lstrip("/") for path in found)
 
     def remove(self) -> None:
         """Remove a file or a directory with all it holds; nothing there is fine."""
         if self.local:
             local.remove(*self._below)
             return
-        with remote_errors(self.url):
+        with asking(self.url):
             self._remote.invalidate_cache()
             if self._remote.exists(self.url):
                 self._remote.rm(self.url, recursive=True)
@@ -290,16 +275,12 @@ class Location:
             raise StoreError(str(base), found=found, action="Nothing was written or removed there.")
         return base, name.split("/")
 
+    def _ask(self, what: str) -> Any:
+        """Ask the server for something that is a single request. what: method of fsspec's file systems."""
+        remote = self._remote
+        return asked(self.url, lambda: getattr(remote, what)(self.url, **within_time(remote)))
+
     @property
     def _remote(self) -> Any:
         with remote_errors(self.url):
             return file_system(self.url)[0]
-
-
-def sync(path: Path) -> None:
-    """Make a file or a directory's entries durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -8,21 +8,30 @@ from collections.abc import Callable
 import google_crc32c
 import numpy as np
 
-from tiering.errors import StoreError
+from tiering.errors import StoreError, command
+from tiering.storage.attempts import TIMES, attempts
 from tiering.storage.location import Location
-from tiering.store.attempts import TIMES, attempts
 from tiering.store.base import Images, IndexArray, Store
 from tiering.store.columns import damaged, sound_bytes
 from tiering.store.generation import explain
 from tiering.store.manifest import Manifest
 
 
-def checked(store: Store, indices: IndexArray, images: Images, again: Callable[[IndexArray], Images]) -> Images:
-    """Return samples once all of them have their CRC-32C; those that have another are replaced in place.
+def checked(
+    store: Store, indices: IndexArray, read: Callable[[], Images], again: Callable[[IndexArray], Images]
+) -> Images:
+    """Read samples of a remote store, and those again that do not have their CRC-32C.
 
-    store: a remote one; images: its samples at indices, as they came; again: reads some of them anew.
+    read: reads the samples at indices; again: reads some of them anew.
     Raises StoreError, naming the shard and the sample, for one that comes out otherwise each time.
     """
+    try:
+        return _checked(store, indices, read(), again)
+    except StoreError as error:
+        raise explain(store.place, store.manifest, error) from error
+
+
+def _checked(store: Store, indices: IndexArray, images: Images, again: Callable[[IndexArray], Images]) -> Images:
     crcs = store.index.crc32c[indices]
 
     def unsound(positions: list[int]) -> list[int]:
@@ -55,10 +64,9 @@ def _named(store: Store, sample: int, found: int) -> StoreError:
     shard = store.manifest.shards[int(np.searchsorted(ends, sample, side="right"))]
     key = os.fsdecode(store.index.keys(np.array([sample]))[0])
     size = int(store.index.size[sample])
-    error = StoreError(
+    return StoreError(
         f"{store.place}/{shard.name}",
         expected=f"sample {sample:,} ({key}), {size:,} bytes, with the CRC-32C of the index",
         found=f"{'other bytes' if found == size else f'{found:,} bytes'}, {TIMES} times",
-        action=f"See what is damaged: tiering verify {store.place}",
+        action=f"See what is damaged: {command('tiering', 'verify', store.place)}",
     )
-    return explain(store.place, store.manifest, error)

@@ -11,9 +11,9 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
-from tiering.errors import StoreError, TieringError
+from tiering.errors import StoreError, TieringError, command
+from tiering.storage.attempts import attempts
 from tiering.storage.location import Location
-from tiering.store.attempts import attempts
 from tiering.store.base import (
     Buffer,
     ByteRanges,
@@ -21,6 +21,7 @@ from tiering.store.base import (
     IndexArray,
     PixelArray,
     Sample,
+    as_indices,
     check_ranges,
     images_of,
     sample_of,
@@ -56,7 +57,7 @@ class ChunkedStore:
         self._settings = settings
         self._shape = settings.pixels.shape if settings.pixels else None
         self._codec = parse_codec(settings.codec)
-        self._generation = Generation(place.local, manifest, seen) if place.local else None
+        self._generation = Generation(place, manifest, seen) if place.local else None
         self._files = shard_files(place, manifest.shards, self._generation)
         counts: npt.NDArray[np.int64] = np.array([shard.samples for shard in manifest.shards], dtype=np.int64)
         self._ends = np.cumsum(counts)
@@ -82,8 +83,10 @@ class ChunkedStore:
         Raises StoreError for a damaged index or chunk, a shard that is not the one that was there at opening, or a
         sample that comes damaged over the network.
         """
-        images = self._read(indices, out)
-        return images if self._generation else checked(self, indices, images, self._read_anew)
+        indices = as_indices(indices, len(self))
+        if self._generation:
+            return self._read(indices, out)
+        return checked(self, indices, lambda: self._read(indices, out), self._read_anew)
 
     def _read_anew(self, indices: IndexArray) -> Images:
         """Read samples whose chunks, as they came, decode into other bytes than were packed."""
@@ -168,7 +171,7 @@ class ChunkedStore:
             f"{self.place}/{self.manifest.shards[shard].name}",
             expected=f"chunk {within} to decode into {self._settings.chunk_bytes:,} bytes",
             found=found.lower(),
-            action=f"See which shards are damaged: tiering verify {self.place}",
+            action=f"See which shards are damaged: {command('tiering', 'verify', self.place)}",
         )
 
     def _table(self, shard: int) -> npt.NDArray[np.int64]:
@@ -193,7 +196,7 @@ class ChunkedStore:
         """Start reading the samples' chunks into the page cache without waiting for them."""
         if self._files.resident():
             return
-        with suppress(TieringError, OSError):  # read() will say it
+        with suppress(TieringError, OSError, IndexError):  # read() will say it
             offset, size = self._ranges(indices)
             first = offset // self._settings.chunk_bytes
             last = np.maximum(offset + size - 1, offset) // self._settings.chunk_bytes

@@ -41,15 +41,12 @@ class Generation:
     Raises StoreError where the store is no longer the manifest's.
     """
 
-    def __init__(self, place: Path, manifest: Manifest, seen: Seen | None = None) -> None:
-        self._place, self._manifest = Location.of(place), manifest
-        self._columns = [Path(column_place(self._place / manifest.index, name).url) for name in manifest.columns]
-        columns = [_look(path) for path in self._columns]
+    def __init__(self, place: Location, manifest: Manifest, seen: Seen | None = None) -> None:
+        self._place, self._manifest = place, manifest
+        self._columns = [column_place(place / manifest.index, name) for name in manifest.columns]
+        columns = [look(column) for column in self._columns]
         if seen is None:
-            seen = Seen([_look(place / shard.name) for shard in manifest.shards], columns)
-            # Looked at last: had the store been replaced since the manifest was read, this would be another one.
-            if read_manifest(self._place) != manifest:
-                raise _replaced(self._place, "another one in its place while it was being opened")
+            seen = Seen([look(place / shard.name) for shard in manifest.shards], columns)
         else:
             self._check_columns(columns, seen)
         self._shards = list(seen.shards)
@@ -77,9 +74,9 @@ class Generation:
     def _check_columns(self, columns: list[Identity | None], seen: Seen) -> None:
         """Make sure that the index is the one that the manifest names."""
         crcs = self._manifest.columns
-        for path, found, before, (name, crc) in zip(self._columns, columns, seen.columns, crcs.items(), strict=True):
-            if found is None or (found != before and file_crc(path) != crc):
-                error = damaged(Location.of(path), f"the column {name} with the manifest's CRC-32C", "other bytes")
+        for column, found, before, (name, crc) in zip(self._columns, columns, seen.columns, crcs.items(), strict=True):
+            if found is None or (found != before and file_crc(Path(column.url)) != crc):
+                error = damaged(column, f"the column {name} with the manifest's CRC-32C", "other bytes")
                 raise self.explain(error)
 
 
@@ -88,22 +85,23 @@ def explain(place: Location, manifest: Manifest, error: StoreError) -> StoreErro
     try:
         now = read_manifest(place)
     except (InputError, OSError):
-        return _replaced(place, "no store there any more")
+        return replaced(place, "no store there any more")
     except MachineError:
         return error
-    return error if _continues(now, manifest) else _replaced(place, "another one in its place")
+    return error if _continues(now, manifest) else replaced(place, "another one in its place")
 
 
-def check_lengths(place: Path, manifest: Manifest) -> None:
+def check_lengths(place: Location, manifest: Manifest) -> None:
     """Compare the length of every shard with the manifest's. Raises StoreError for one that is missing or differs."""
     for shard in manifest.shards:
-        found = _look(place / shard.name)
+        found = look(place / shard.name)
         if found is None or found[1] != shard.bytes:
             there = "no such file" if found is None else f"{found[1]:,}"
-            raise damaged(Location.of(place / shard.name), f"{shard.bytes:,} bytes by the manifest", there)
+            raise damaged(place / shard.name, f"{shard.bytes:,} bytes by the manifest", there)
 
 
-def _replaced(place: Location, found: str) -> StoreError:
+def replaced(place: Location, found: str) -> StoreError:
+    """Return the error for a store that another one took the place of."""
     return StoreError(
         str(place),
         expected="the store that was opened",
@@ -118,9 +116,10 @@ def _continues(now: Manifest, before: Manifest) -> bool:
     return same and now.shards[: len(before.shards)] == before.shards
 
 
-def _look(path: Path) -> Identity | None:
+def look(place: Location) -> Identity | None:
+    """Return the identity of a local file; None where it is not there, or not local."""
     try:
-        return _identity(os.stat(path))  # noqa: PTH116 - a third of the time of Path.stat, for every shard
+        return _identity(os.stat(place.url))  # noqa: PTH116 - a third of the time of Path.stat, for every shard
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             return None

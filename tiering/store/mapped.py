@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tiering.errors import StoreError
+from tiering.errors import StoreError, from_os_error
 from tiering.storage.local import open_to_read
 from tiering.storage.location import Location
 from tiering.store.advice import will_need, will_need_file
@@ -146,26 +146,34 @@ class MappedFiles:
         self._views = {number: mapped.view for number, mapped in newest}
 
     def _map(self, number: int) -> _Mapped:
+        path = self.paths[number]
         try:
-            descriptor = open_to_read(self.paths[number])
+            descriptor = open_to_read(path)
         except FileNotFoundError:
             raise self.wrong(number, "no such file") from None
+        except OSError as error:
+            raise from_os_error(error) from error
         try:
             # By descriptor: what is checked is what is mapped, whatever is put in its place meanwhile.
             self.check(number, descriptor)
-            try:
-                memory = map_file(descriptor, self._sizes[number])
-            except OSError as error:
-                if not is_out_of_maps(error):
-                    raise
-                self._give_up(0)
-                memory = map_file(descriptor, self._sizes[number])
+            memory = self._memory(descriptor, self._sizes[number])
+        except OSError as error:
+            raise from_os_error(OSError(error.errno, error.strerror, str(path))) from error
         finally:
             os.close(descriptor)
         if hasattr(mmap, "MADV_RANDOM"):
             # What is needed is announced; read-ahead around a fault would fetch megabytes nobody asked for.
             advise(memory.ctypes.data, len(memory), mmap.MADV_RANDOM)
         return _Mapped(memory.data, memory.ctypes.data)
+
+    def _memory(self, descriptor: int, size: int) -> npt.NDArray[np.uint8]:
+        try:
+            return map_file(descriptor, size)
+        except OSError as error:
+            if not is_out_of_maps(error):
+                raise
+            self._give_up(0)
+            return map_file(descriptor, size)
 
 
 def _merged(file: IndexArray, begin: IndexArray, end: IndexArray) -> tuple[IndexArray, IndexArray, IndexArray]:

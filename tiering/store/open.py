@@ -13,7 +13,7 @@ from tiering.store.base import Store
 from tiering.store.chunked import ChunkedStore
 from tiering.store.filesystem import warn_of_network
 from tiering.store.folder import FolderStore
-from tiering.store.generation import check_lengths
+from tiering.store.generation import check_lengths, look, replaced
 from tiering.store.manifest import MANIFEST, Manifest, read_manifest
 from tiering.store.packed import PackedStore
 from tiering.store.parts import WORK
@@ -21,6 +21,10 @@ from tiering.store.zarr_metadata import check_array
 
 #: By these an unfinished store is told from a directory of images.
 _TRACES: Final = (WORK, "index", "shard-00000.mdb", "zarr.json")
+
+
+#: How often a store is opened anew because it changed meanwhile.
+_TIMES: Final = 10
 
 
 def open_store(place: str | os.PathLike[str]) -> Store:
@@ -32,7 +36,7 @@ def open_store(place: str | os.PathLike[str]) -> Store:
     """
     opened = open_damaged(place)
     if opened.place.local and opened.manifest.kind != "folder":
-        check_lengths(opened.place.local, opened.manifest)
+        check_lengths(opened.place, opened.manifest)
     return opened
 
 
@@ -46,15 +50,18 @@ def open_damaged(place: str | os.PathLike[str]) -> Store:
     folder = not any((store / name).exists() for name in (MANIFEST, *_TRACES)) and store.is_directory()
     if folder:
         return FolderStore(store)
-    for last in (False, False, True):
-        manifest = read_manifest(store)
+    for _ in range(_TIMES):
+        before = look(store / MANIFEST)
         try:
-            return open_packed(store, manifest)
+            opened = open_packed(store, read_manifest(store))
         except StoreError:
-            # What lies there may have been replaced between two looks at it: then it is opened anew.
-            if last or read_manifest(store) == manifest:
+            if look(store / MANIFEST) == before:
                 raise
-    raise AssertionError  # the last round returns or raises
+        else:
+            # What was opened between two looks at one manifest is the manifest's; else it is opened anew.
+            if look(store / MANIFEST) == before:
+                return opened
+    raise replaced(store, "others in its place, again and again while it was being opened")
 
 
 def open_packed(store: Location, manifest: Manifest) -> Store:

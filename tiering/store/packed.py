@@ -17,6 +17,7 @@ from tiering.store.base import (
     IndexArray,
     PixelArray,
     Sample,
+    as_indices,
     check_ranges,
     images_of,
     sample_of,
@@ -47,7 +48,7 @@ class PackedStore:
         counts: npt.NDArray[np.int64] = np.array([shard.samples for shard in manifest.shards], dtype=np.int64)
         self._ends = np.cumsum(counts)
         self._bytes: npt.NDArray[np.int64] = np.array([shard.bytes for shard in manifest.shards], dtype=np.int64)
-        self._generation = Generation(place.local, manifest, seen) if place.local else None
+        self._generation = Generation(place, manifest, seen) if place.local else None
         self._files = shard_files(place, manifest.shards, self._generation)
         self.views = self._shape is None and place.local is not None
         self.block = samples_in(BLOCK_BYTES, manifest)
@@ -65,6 +66,7 @@ class PackedStore:
 
     def byte_ranges(self, indices: IndexArray) -> ByteRanges:
         """Say where samples lie in `files()`. Raises StoreError where the index is damaged."""
+        indices = as_indices(indices, len(self))
         file = np.searchsorted(self._ends, indices, side="right")
         ranges = ByteRanges(file, self.index.offset[indices] - self._origins[file], self.index.size[indices])
         check_ranges(self, indices, ranges, self._bytes[file], self._shape)
@@ -75,8 +77,9 @@ class PackedStore:
 
         Raises StoreError for a shard that is not the one that was there at opening, or comes damaged over the network.
         """
-        images = self._read(indices, out)
-        return images if self._generation else checked(self, indices, images, self._read)
+        if self._generation:
+            return self._read(indices, out)
+        return checked(self, as_indices(indices, len(self)), lambda: self._read(indices, out), self._read)
 
     def _read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
         ranges = self.byte_ranges(indices)
@@ -84,7 +87,7 @@ class PackedStore:
 
     def announce(self, indices: IndexArray) -> None:
         """Start reading samples into the page cache without waiting for them."""
-        with suppress(TieringError, OSError):  # read() will say it
+        with suppress(TieringError, OSError, IndexError):  # read() will say it
             if len(indices) and not self._files.resident():
                 ranges = self.byte_ranges(indices)
                 self._files.announce(ranges.file, ranges.offset, ranges.size)

@@ -6,9 +6,8 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event
 from typing import Any, Final, Literal
@@ -18,7 +17,7 @@ import numpy as np
 from tiering.errors import MachineError
 from tiering.signals import put_off
 from tiering.storage.bucket import open_bucket
-from tiering.storage.failures import remote_errors
+from tiering.storage.failures import asking, remote_errors
 from tiering.tiers.catalog import ReadPoint
 
 OBJECT: Final = 8 << 20
@@ -32,7 +31,6 @@ REQUESTS: Final = MOST_REQUESTS * (len(BLOCKS) * len(CONCURRENCY) + 2)
 
 _SMALL: Final = 4096
 _WRITERS: Final = 8
-_REQUEST_SECONDS: Final = 30
 #: s between attempts to clear up.
 _PAUSES: Final = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 _WRITE, _LOOK, _SYNC = 0.2, 0.05, 0.05
@@ -75,17 +73,17 @@ def measure_bucket(url: str, seconds: float, size: int, say: Callable[[str], Non
     be asked or does not let objects be written, read and deleted: that is tried with one small object first.
     """
     with remote_errors(url):
-        bucket = open_bucket(url, "to measure what lies behind a URL", _REQUEST_SECONDS)
+        bucket = open_bucket(url, "to measure what lies behind a URL")
     obstore, store = bucket.module, bucket.store
     below = url.removeprefix(bucket.base.rstrip("/")).strip("/")
     prefix = "/".join(part for part in (below, f"tiering-probe-{uuid.uuid4().hex}") if part)
     first = f"{prefix}/first"
     with remote_errors(url):
-        with _refusing(url):
+        with asking(url):
             obstore.put(store, first, b"tiering", use_multipart=False)
         stop, pool = Event(), ThreadPoolExecutor(1)
         try:
-            with _refusing(url):
+            with asking(url):
                 obstore.get_range(store, first, start=0, end=7)
                 obstore.delete(store, first)
             # On a thread, where no signal interrupts the loop in the middle of a step.
@@ -98,19 +96,6 @@ def measure_bucket(url: str, seconds: float, size: int, say: Callable[[str], Non
                 stop.set()
                 pool.shutdown()
                 _remove(obstore, store, url, prefix)
-
-
-@contextmanager
-def _refusing(url: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        raise MachineError(
-            url,
-            expected="to write, read and delete an object",
-            found=f"{type(error).__name__}: {str(error).splitlines()[0]}",
-            action="Check the address, the endpoint (AWS_ENDPOINT_URL for s3) and what the credentials allow.",
-        ) from error
 
 
 def _remove(obstore: Any, store: Any, url: str, prefix: str) -> None:

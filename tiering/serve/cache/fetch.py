@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from tiering.errors import MachineError, StoreError
+from tiering.secrets import without_secrets
 from tiering.storage.bucket import file_system, open_bucket
+from tiering.storage.failures import lasting_failure
+from tiering.storage.patience import NOTICE_SECONDS, remote_seconds, say_waiting
 from tiering.storage.urls import WEB
 
 T = TypeVar("T")
@@ -36,9 +39,8 @@ _REMEMBERED: Final = 256
 #: A request that fails is tried again, after twice as long each time, at most so long and for so long in all.
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
-PATIENCE: Final = 60.0
+PATIENCE: Final = remote_seconds()
 _TIMES_DAMAGED: Final = 8
-_REQUEST_SECONDS: Final = 30
 
 _LOCAL_THREADS: Final = 64
 
@@ -98,8 +100,10 @@ class Fetcher:
                 damaged += 1
             except FileNotFoundError:
                 raise
-            except Exception as error:  # noqa: BLE001 - drivers have kinds of their own; told below if it stays so
-                why = f"{type(error).__name__}: {error}".split("\n")[0][:300]
+            except Exception as error:
+                if named := lasting_failure(span[0], error):
+                    raise named from error
+                why = without_secrets(f"{type(error).__name__}: {error}".split("\n")[0])[:300]
             wrong = damaged > (_TIMES_DAMAGED if self._remote else 0)
             if wrong or time.monotonic() - began > PATIENCE:
                 raise (StoreError if wrong else MachineError)(
@@ -167,7 +171,11 @@ class Fetcher:
 
     async def _asked(self, span: Span) -> memoryview:
         self.traffic.requests += 1
-        data = memoryview(await self._ask(span))
+        slow = asyncio.get_running_loop().call_later(NOTICE_SECONDS, say_waiting, span[0])
+        try:
+            data = memoryview(await self._ask(span))
+        finally:
+            slow.cancel()
         self.traffic.bytes += len(data)
         return data
 
@@ -236,7 +244,7 @@ def _asker(
             return found
 
         return web
-    bucket = open_bucket(url, "to cache what lies behind a URL", _REQUEST_SECONDS)
+    bucket = open_bucket(url, "to cache what lies behind a URL")
 
     async def remote(span: Span) -> memoryview:
         found = await bucket.module.get_range_async(bucket.store, bucket.key(span[0]), start=span[1], end=span[2])

@@ -1,0 +1,84 @@
+"""gs:// and az:// as s3://: packed from and into, read where they lie, cached, appended to, measured."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+import tiering
+from tests.invariants import assert_holds_exactly, tree
+from tiering.errors import InputError, StoreError, UsageError
+from tiering.storage.location import Location
+from tiering.storage.lock import locked
+from tiering.tiers.probe import probe
+
+
+def upload(tree, url):
+    for at, _, names in os.walk(tree):
+        for name in names:
+            path = Path(at, name)
+            (Location.of(url) / os.path.relpath(path, tree)).write(path.read_bytes())
+
+
+@pytest.mark.parametrize("kind", ["lmdb", pytest.param("zarr", marks=pytest.mark.slow)])
+def test_a_dataset_is_packed_from_and_into_a_bucket_and_is_the_same(some_photos, cloud, tmp_path, kind):
+    upload(some_photos, f"{cloud}/photos")
+    here = tiering.convert(some_photos, tmp_path / "here", kind, shard_bytes=150_000)
+    there = tiering.convert(f"{cloud}/photos", f"{cloud}/store", kind, shard_bytes=150_000, workers=1)
+    assert (there.shards, there.columns, there.labels) == (here.shards, here.columns, here.labels)
+    assert_holds_exactly(tiering.open_store(f"{cloud}/store"), some_photos)
+    assert tiering.verify(f"{cloud}/store", source=f"{cloud}/photos").ok
+    with pytest.raises(UsageError, match="free place"):
+        tiering.convert(some_photos, f"{cloud}/store", kind)
+
+
+@pytest.mark.slow
+def test_a_store_is_appended_to_mended_cached_profiled_and_exported(some_photos, cloud, tmp_path):
+    half = tmp_path / "half"
+    shutil.copytree(min(some_photos.iterdir()), half / min(os.listdir(some_photos)))
+    tiering.convert(half, f"{cloud}/store", "lmdb", shard_bytes=150_000, workers=1)
+    assert tiering.append(some_photos, f"{cloud}/store", workers=1).generation == 2
+    store = Location.of(f"{cloud}/store")
+    (store / "shard-00000.mdb").remove()
+    assert tiering.rebuild(some_photos, f"{cloud}/store", workers=1) == ["shard-00000.mdb"]
+    cached = tiering.cached(f"{cloud}/store", "64MB", tmp_path / "cache")
+    assert sum(len(batch.images) for batch in tiering.Loader(cached, 16)) == len(cached)
+    cached.close()
+    tiering.export(f"{cloud}/store", tmp_path / "out")
+    assert tree(tmp_path / "out") == tree(some_photos)
+    upload(half, f"{cloud}/photos")
+    assert tiering.profile_dataset(f"{cloud}/photos").files == len(list(half.rglob("*.*")))
+    assert not any(name.startswith(".tiering") for name in store.names())
+
+
+def test_a_bucket_is_measured(cloud):
+    assert probe(cloud, seconds=0.2, size=8 << 20).tier.read_points
+    assert Location.of(cloud).names() == []
+
+
+def test_writes_are_under_conditions(cloud):
+    place = Location.of(cloud) / "manifest.json"
+    place.create(b"first")
+    with pytest.raises(FileExistsError):
+        place.create(b"second")
+    data, version = place.read_version()
+    assert data == b"first"
+    place.write_if(b"second", version)
+    with pytest.raises(StoreError, match="somebody else wrote"):
+        place.write_if(b"third", version)
+    with (
+        locked(Location.of(cloud)),
+        pytest.raises(UsageError, match="one converter at a time"),
+        locked(Location.of(cloud)),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("what", ["bucket", "key"])
+def test_what_is_not_there_is_named(cloud, what):
+    url = f"{cloud}/nothing" if what == "key" else f"{cloud.partition(':')[0]}://no-such-bucket/x"
+    with pytest.raises(InputError, match="no manifest.json" if what == "key" else "no bucket of that name"):
+        tiering.open_store(url)
