@@ -52,11 +52,18 @@ class About:
             ) from error  # fmt: skip
         return found
 
+    def is_of(self, other: About) -> bool:
+        """Return whether the counts are those of another note: where a store was copied its origin may differ."""
+        counts = [(each.samples, each.image_bytes, each.unit_samples, each.units) for each in (self, other)]
+        return counts[0] == counts[1]
+
     def check(self) -> None:
         """Raise ValueError for what no cache notes."""
         counts = (self.samples, self.image_bytes, self.unit_samples, self.units)
         if not all(type(each) is int and 0 <= each < 1 << 63 for each in counts) or not self.unit_samples:
             raise ValueError("counts that are none")
+        if self.units != -(-self.samples // self.unit_samples):
+            raise ValueError("other units than its samples make")
         if (
             not isinstance(self.origin, str)
             or not isinstance(self.filling, str)
@@ -73,7 +80,7 @@ def open_slots(dataset: Path) -> Slots:
 def sound(dataset: Path) -> About:
     """Return what a cache notes of a dataset whose files can be used. Raises StoreError where they cannot."""
     about = About.of(dataset)
-    if not all(files.is_plain(dataset / name) for name in PARTS) or not is_table(dataset / "slots"):
+    if not all(files.is_plain(dataset / name) for name in PARTS) or not is_table(dataset / "slots", about.units):
         raise StoreError(str(dataset), expected="the table of a dataset", found="none that can be used")
     return about
 
@@ -86,30 +93,36 @@ def join(space: CacheSpace, dataset: Path, about: About) -> tuple[About, int]:
     """
     try:
         with space.locked():
-            _mend(space, dataset)
+            _mend(space, dataset, about)
             if not (dataset / "about.json").exists():
                 _make(space, dataset, about)
             descriptor = files.open_file(dataset / "in-use", os.O_RDWR | os.O_CREAT)
             fcntl.flock(descriptor, fcntl.LOCK_SH)
             os.utime(dataset / "in-use")
-        return About.of(dataset), descriptor
+        if not _is_sound(dataset, about):
+            os.close(descriptor)
+            raise StoreError(
+                str(dataset), expected="the notes of this dataset", found="others that are in use",
+                action="Choose another --cache-dir.",
+            )  # fmt: skip
     except OSError as error:
         raise from_os_error(error) from error
+    return About.of(dataset), descriptor
 
 
-def _mend(space: CacheSpace, dataset: Path) -> None:
+def _mend(space: CacheSpace, dataset: Path, about: About) -> None:
     """Remove a dataset that cannot be used, unless somebody uses it. Under the lock."""
-    if dataset.is_dir() and not _is_sound(dataset) and not in_use(dataset):
+    if dataset.is_dir() and not _is_sound(dataset, about) and not in_use(dataset):
         space.pool.remove(dataset.name)
         remove_dataset(dataset)
 
 
-def _is_sound(dataset: Path) -> bool:
+def _is_sound(dataset: Path, about: About | None = None) -> bool:
     try:
-        sound(dataset)
+        found = sound(dataset)
     except StoreError:
         return False
-    return True
+    return about is None or found.is_of(about)
 
 
 def _make(space: CacheSpace, dataset: Path, about: About) -> None:

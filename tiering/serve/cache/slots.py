@@ -56,10 +56,10 @@ def table_bytes(units: int, room: int) -> int:
     return -(-max(1, min(units, _SPARE * room)) // _WAYS) * _WAYS * SLOT_BYTES
 
 
-def is_table(path: Path) -> bool:
-    """Tell whether a file has the size of a table."""
+def is_table(path: Path, units: int) -> bool:
+    """Tell whether a file has the size of a table of so many units."""
     size = path.stat().st_size
-    return size > 0 and size % (_WAYS * SLOT_BYTES) == 0
+    return 0 < size <= table_bytes(units, units) and size % (_WAYS * SLOT_BYTES) == 0
 
 
 class Slots:
