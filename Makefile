@@ -50,11 +50,14 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -e .
 	@touch $@
 
-# The tests record programs with strace, and open reports in Chromium with axe-core, which npm brings.
+# The tests record programs with strace, move files with rsync and rclone, and open reports in Chromium with axe-core, which npm brings.
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	@command -v strace >/dev/null || { [ $$(id -u) = 0 ] && command -v apt-get >/dev/null \
 	  && apt-get update -q && apt-get install -y -q strace; } \
 	  || { echo "The tests need strace: install it (Debian: apt install strace)." >&2; exit 4; }
+	@command -v rsync >/dev/null && command -v rclone >/dev/null || { [ $$(id -u) = 0 ] \
+	  && command -v apt-get >/dev/null && apt-get update -q && apt-get install -y -q rsync rclone; } \
+	  || { echo "The tests need rsync and rclone: install them (Debian: apt install rsync rclone)." >&2; exit 4; }
 	@command -v chromium >/dev/null || { [ $$(id -u) = 0 ] && command -v apt-get >/dev/null \
 	  && apt-get update -q && apt-get install -y -q --no-install-recommends chromium fonts-dejavu-core; } \
 	  || { echo "The tests need chromium: install it (Debian: apt install chromium)." >&2; exit 4; }

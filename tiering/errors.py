@@ -15,6 +15,7 @@ TieringError                (exit code 1 is no error: verify answers no)
 from __future__ import annotations
 
 import errno
+import shlex
 from typing import ClassVar
 
 from tiering.secrets import without_secrets
@@ -88,6 +89,14 @@ class MachineError(TieringError):
     """The machine stands in the way: disk full, no permission, a server that is down."""
 
     exit_code = 4
+
+
+def command(*words: object) -> str:
+    """Write a command that can be pasted into a shell, whatever its words hold.
+
+    Example: `command("tiering", "verify", "my photos.lmdb")` returns `tiering verify 'my photos.lmdb'`.
+    """
+    return shlex.join(str(word) for word in words)
 
 
 _ADVICE = {

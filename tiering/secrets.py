@@ -43,7 +43,7 @@ def _cleaned(found: re.Match[str]) -> str:
     scheme, who, rest, query = found.group(1).lower(), found.group(2) or "", found.group(3), found.group(4) or ""
     host, slash, path = rest.partition("/")
     name, _, port = host.rpartition("]")[2].partition(":")
-    if port and not port.isdigit():
+    if port and not port.rstrip(":,.;)").isdigit():  # a sentence may go on behind it
         # No port: a password, with characters that should have been escaped.
         before, at, after = f"{rest}{query}".rpartition("@")
         who, host, slash, path, query = f"{name}:", "...", "", "", ""

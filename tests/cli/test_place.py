@@ -132,3 +132,17 @@ def test_a_dataset_whose_trace_only_writes_has_the_curve_of_the_trace(tmp_path, 
     assert tiering("profile", photos, "--trace", log, "-o", tmp_path / "profile.json").exit_code == 0
     document = json.loads(tiering("cache", "size", tmp_path / "profile.json", "--json").stdout)
     assert all(step["epoch_s"] is None for step in document["steps"])
+
+
+def test_names_that_rclone_cannot_carry_are_counted_and_listed(tmp_path):
+    rows = {"path": ["plain", "new\nline", "tab\there", "ü"], "size": 10, "reads": 1, "bytes_read": 10}
+    (tmp_path / "heat.csv").write_text(pl.DataFrame(rows).write_csv())
+    done = tiering(
+        "place", tmp_path / "heat.csv", "--capacity", "object", "--duration", "1", "--lists", tmp_path / "lists"
+    )
+    assert done.exit_code == 0, done.stderr
+    left = tmp_path / "lists" / "object.not-rclone0"
+    assert (
+        f"2 of 4 files on object cannot be carried by rclone for their names, 'new\\nline' first: {left}" in done.stderr
+    )
+    assert left.read_bytes() == b"new\nline\0tab\there\0"

@@ -16,7 +16,6 @@ from tests.conftest import PROGRAM
 from tests.invariants import tree
 from tiering.storage.location import Location
 
-SECONDS = 2.0
 SHARD = 20_000
 
 
@@ -48,6 +47,19 @@ def alive(process: int) -> bool:
         return False
 
 
+def patience() -> float:
+    """Two seconds, of which a machine that does several things at once gives us a share."""
+    return 2.0 * max(1.0, os.getloadavg()[0] / len(os.sched_getaffinity(0)))
+
+
+def orphans(processes: set[int]) -> list[int]:
+    """Those that live on a second after their parent; the tracker of multiprocessing ends a moment later than it."""
+    deadline = time.monotonic() + 1
+    while (left := [each for each in processes if alive(each)]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return left
+
+
 def interrupted(source, store, *options, group: bool, at: Path) -> str:
     """Convert, press Ctrl-C once the first receipt is there, and return what was said."""
     command = [PROGRAM, "convert", source, store, "--to", "zarr", *map(str, options)]
@@ -64,8 +76,8 @@ def interrupted(source, store, *options, group: bool, at: Path) -> str:
         took = time.monotonic() - began
         said = process.stderr.read()
     assert process.returncode == 130, said
-    assert took < SECONDS, f"{took:.1f} s: {said}"
-    assert [child for child in children if alive(child)] == []
+    assert took < patience(), f"{took:.1f} s: {said}"
+    assert orphans(children) == []
     return said
 
 
@@ -111,7 +123,7 @@ def test_one_large_shard_in_hand_is_dropped(many, tmp_path):
         began = time.monotonic()
         os.kill(process.pid, signal.SIGINT)
         process.wait(timeout=60)
-        assert time.monotonic() - began < SECONDS
+        assert time.monotonic() - began < patience()
     assert process.returncode == 130
     assert os.listdir(tmp_path) == []
 
@@ -145,7 +157,7 @@ def test_a_bucket_target_is_let_go_of_as_fast(many, s3):
         os.kill(process.pid, signal.SIGINT)
         process.wait(timeout=60)
         took = time.monotonic() - began
-    assert (process.returncode, took < SECONDS) == (130, True), took
-    assert [child for child in children if alive(child)] == []
+    assert (process.returncode, took < patience()) == (130, True), took
+    assert orphans(children) == []
     assert "lock" not in notes.names()
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0

@@ -26,7 +26,7 @@ import s3fs
 import tiering
 from tests.conftest import FIXTURES
 from tests.s3 import FaultyProxy, s3_environment
-from tiering.errors import MachineError, UsageError
+from tiering.errors import MachineError, StoreError, UsageError
 from tiering.serve.cache.space import MARKER, memory_of
 from tiering.serve.cache.stats import CacheStats
 from tiering.serve.cache.units import UNIT_BYTES
@@ -578,3 +578,26 @@ def test_bench_shows_the_measured_hit_ratio_beside_the_predicted_one(lmdb, tmp_p
     assert 0.35 < found["hit_ratio"] < 0.55
     shown = program("bench", lmdb, "--cache-size", str(size), "--cache-dir", tmp_path / "cache")
     assert "predicted 50.0%" in shown.stderr
+
+
+def test_a_file_that_vanished_from_a_cached_folder_is_named(some_photos, tmp_path):
+    store = tiering.cached(some_photos, 8 << 20, tmp_path / "cache")
+    gone = sorted(some_photos.rglob("*.*"))[5]
+    gone.unlink()
+    began = time.monotonic()
+    with pytest.raises(StoreError) as caught:
+        store.read(np.arange(len(store)))
+    assert gone.name in caught.value.where
+    with pytest.raises(StoreError, match=gone.name):
+        list(tiering.Loader(store, 8))
+    assert time.monotonic() - began < 10
+    store.close()
+
+
+def test_a_shard_that_vanished_from_a_cached_store_is_named(some_photos, tmp_path):
+    tiering.convert(some_photos, tmp_path / "store", "lmdb")
+    store = tiering.cached(tmp_path / "store", 8 << 20, tmp_path / "cache")
+    (tmp_path / "store" / "shard-00000.mdb").unlink()
+    with pytest.raises(StoreError, match="shard-00000"):
+        store.read(np.arange(len(store)))
+    store.close()

@@ -256,3 +256,89 @@ def test_any_prefetch_serves_the_same(packed, ahead):
     for extra in ({}, {"decode": True}):
         one = tiering.Loader(store, 16, seed=1, prefetch=ahead, **extra)
         assert served(one, 2) == served(tiering.Loader(store, 16, seed=1), 2)
+
+
+@pytest.mark.parametrize("decode", [False, True])
+def test_what_a_transform_raises_names_its_sample(packed, decode):
+    store = tiering.open_store(packed)
+    key = store[17].key
+
+    def transform(sample):
+        if sample.key == key:
+            raise ZeroDivisionError("by accident")
+        return sample.label
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        list(tiering.Loader(store, 32, decode=decode, transform=transform))
+    assert caught.value.__notes__ == [f"sample 17 ({key}) of {packed}"]
+
+
+def test_an_image_that_cannot_be_decoded_is_named(some_photos):
+    broken = sorted(some_photos.rglob("*.jpg"))[3]
+    broken.write_bytes(b"\xff\xd8\xff" + bytes(100))
+    store = tiering.open_store(some_photos)
+    with pytest.raises(tiering.errors.TieringError) as caught:
+        list(tiering.Loader(store, 8, decode=True))
+    assert str(broken.relative_to(some_photos)) in "".join(caught.value.__notes__)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"position": 301}, "position"),
+        ({"position": -1}, "position"),
+        ({"position": 2**70}, "position"),
+        ({"position": 8.0}, "position"),
+        ({"position": True}, "position"),
+        ({"position": "8"}, "position"),
+        ({"position": None}, "position"),
+        ({"epoch": 1.5}, "epoch"),
+        ({"epoch": None}, "epoch"),
+        ({"seed": 8}, "seed"),
+        ({"samples": 301}, "samples"),
+        ({"order": 0}, "order"),
+    ],
+    ids=repr,
+)
+def test_a_state_that_cannot_be_is_refused_and_changes_nothing(packed, wrong, said):
+    loader = tiering.Loader(tiering.open_store(packed), 8, seed=7)
+    loader.set_epoch(3)
+    before = loader.state_dict()
+    with pytest.raises(tiering.errors.UsageError, match=said):
+        loader.load_state_dict(before | wrong)
+    assert loader.state_dict() == before
+
+
+@pytest.mark.parametrize("state", [None, [], "state", 3, {}], ids=repr)
+def test_what_is_no_state_is_refused(packed, state):
+    with pytest.raises(tiering.errors.UsageError, match="the loader's state"):
+        tiering.Loader(tiering.open_store(packed), 8).load_state_dict(state)
+
+
+def test_the_end_of_an_epoch_is_a_place_in_it(packed):
+    loader = tiering.Loader(tiering.open_store(packed), 8)
+    loader.load_state_dict(loader.state_dict() | {"position": 300})
+    assert list(loader) == []
+    assert loader.epoch == 1
+
+
+@pytest.mark.parametrize("shares", [0, -1, 1.5, None, 10**12])
+def test_shares_that_cannot_be_are_refused(packed, shares):
+    loader = tiering.Loader(tiering.open_store(packed), 8, sticky=True)
+    with pytest.raises(tiering.errors.UsageError, match="shares"):
+        loader.load_state_dict(loader.state_dict() | {"shares": shares})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"batch_size": 8.0}, {"batch_size": True}, {"seed": 1.5}, {"limit": 2.5}, {"rank": 0.0}, {"window": "16"}, {"sticky_epochs": 1.5}],
+    ids=repr,
+)  # fmt: skip
+def test_settings_that_are_no_integers_are_refused(store, wrong):
+    with pytest.raises(TypeError, match=f"{next(iter(wrong))} must be an integer, got"):
+        tiering.Loader(store, **({"batch_size": 8} | wrong))
+
+
+def test_an_epoch_that_is_no_integer_is_refused(store):
+    with pytest.raises(TypeError, match="epoch must be an integer, got"):
+        tiering.Loader(store, 8).set_epoch(1.5)

@@ -89,3 +89,13 @@ def test_the_live_view_shows_rates_and_levels(lmdb, tmp_path):
         assert run.wait() == 0, seen
     for word in ("Metrics: http://localhost:", "epoch", "samples/s", "from disk", "from memory", "in flight", "waited"):
         assert word in seen
+
+
+def test_other_machines_may_ask_only_where_that_is_said():
+    """127.0.0.2 is this machine, too, by another of its addresses."""
+    with tiering.serve_metrics(lambda: None, 0) as port:
+        assert urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).status == 200
+        with pytest.raises(URLError):
+            urlopen(f"http://127.0.0.2:{port}/metrics", timeout=10)
+    with tiering.serve_metrics(lambda: None, 0, "0.0.0.0") as port:
+        assert urlopen(f"http://127.0.0.2:{port}/metrics", timeout=10).status == 200

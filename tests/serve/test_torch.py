@@ -222,3 +222,71 @@ def test_ranks_of_torch_distributed_share_every_epoch(lmdb, tmp_path):
             for images, _ in _expected(lmdb, epoch, 16, rank=rank, world_size=2, drop_last=True)
         ]
         assert each["sizes"] == expected
+
+
+def _fails_on_17(sample):
+    if sample.key.endswith("/0000017.jpg"):
+        raise ZeroDivisionError("by accident")
+    return sample.label
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_a_transform_raises_names_its_sample(lmdb, workers):
+    store = tiering.open_store(lmdb)
+    keys = store.index.keys(np.arange(len(store)))
+    number = next(at for at, key in enumerate(keys) if key.endswith(b"/0000017.jpg"))
+    note = f"sample {number} ({keys[number].decode()}) of {lmdb}"
+    for dataset, batch_size in (
+        (StoreDataset(lmdb, _fails_on_17), 32),
+        (EpochDataset(lmdb, 32, transform=_fails_on_17), None),
+    ):
+        with pytest.raises(ZeroDivisionError) as caught:
+            list(DataLoader(dataset, batch_size=batch_size, num_workers=workers))
+        # A worker's exception arrives as its text.
+        assert note in (str(caught.value) if workers else caught.value.__notes__)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"worker": 3},
+        {"worker": [0]},
+        {"worker": [2, 2], "served": 0},
+        {"worker": [-1, 2], "served": 0},
+        {"worker": [0.5, 2], "served": 0},
+        {"worker": [0, 2]},
+        {"worker": [0, 2], "served": -1},
+        {"worker": [0, 2], "served": 11},
+        {"position": 301},
+    ],
+    ids=repr,
+)
+def test_a_state_that_cannot_be_is_refused_and_changes_nothing(lmdb, wrong):
+    dataset = EpochDataset(lmdb, 32, seed=7)
+    dataset.set_epoch(2)
+    before = dataset.state_dict()
+    with pytest.raises(UsageError, match="the loader's state"):
+        dataset.load_state_dict(before | {"epoch": 5} | wrong)
+    assert dataset.state_dict() == before
+    with pytest.raises(UsageError, match="the loader's state"):
+        dataset.load_state_dict(None)
+
+
+@pytest.mark.parametrize("samples", [-1, 1.5, "3"])
+def test_a_place_that_cannot_be_is_refused(lmdb, samples):
+    with pytest.raises((TypeError, ValueError), match="batches must be"):
+        EpochSampler(StoreDataset(lmdb)).state_dict(samples)
+
+
+@pytest.mark.parametrize("index", [1.5, "1", True, torch.tensor(1.0), torch.tensor([1, 2])], ids=repr)
+def test_a_dataset_refuses_what_is_no_integer(lmdb, index):
+    dataset = StoreDataset(lmdb)
+    with pytest.raises(TypeError, match="a store's index must be an integer, got"):
+        dataset[index]
+    with pytest.raises((TypeError, IndexError)):
+        dataset.__getitems__([index])
+
+
+def test_a_dataset_takes_a_tensor_of_an_integer(lmdb):
+    dataset = StoreDataset(lmdb)
+    assert dataset[torch.tensor(3)] == dataset[3] == dataset.__getitems__(torch.tensor([3]))[0]

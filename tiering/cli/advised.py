@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from shlex import quote
 
 from tiering.cli.output import note, out, table
+from tiering.errors import command
 from tiering.tiers.options import Asks, Option, Recommendation
 from tiering.units import format_bytes, format_count, format_rate, format_seconds
 
@@ -106,8 +106,8 @@ def _show_next(choice: Option, root: str, shape: tuple[int, int] | None) -> None
         return
     pixels = choice.format == "pixels"
     kind = "zarr" if pixels else choice.format
-    size = f" --resize {shape[0]}x{shape[1]}" if pixels and shape else " --pixels" if pixels else ""
-    codec = f" --codec {choice.codec}" if choice.codec != "none" or pixels else ""
+    size = ["--resize", f"{shape[0]}x{shape[1]}"] if pixels and shape else ["--pixels"] if pixels else []
+    codec = ["--codec", choice.codec] if choice.codec != "none" or pixels else []
     name = Path(root).name or "dataset"
     target = f"{name}.{kind}"
-    note(f"Next: tiering convert {quote(root)} {quote(target)} --to {kind}{size}{codec}")
+    note(f"Next: {command('tiering', 'convert', root, target, '--to', kind, *size, *codec)}")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tiering.cli.choices import SharedGroup
 from tiering.cli.output import JsonFlag, emit_json, note, out, plain, table
 from tiering.errors import UsageError
 from tiering.units import format_count, format_rate
@@ -23,10 +24,14 @@ def bench(
     ] = None,
     cache_dir: Annotated[Path | None, typer.Option(help="The cache; by default below your cache directory.")] = None,
     cache_ram: Annotated[str, typer.Option(help="Bound of a tier in memory for what the cache lacks room for.")] = "0",
+    shared_group: SharedGroup = False,
     live: Annotated[bool, typer.Option("--live", help="Show rates, levels and waiting while it runs.")] = False,
     metrics_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Answer Prometheus there while it runs: /metrics.")
     ] = None,
+    metrics_host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to answer Prometheus on; 0.0.0.0 for other machines, too.")
+    ] = "127.0.0.1",
     json: JsonFlag = False,
 ) -> None:
     """Serve shuffled epochs of encoded images from each store and compare them with the plain folder.
@@ -46,8 +51,8 @@ def bench(
                 raise UsageError("--metrics-port", expected="--cache-size beside it", found="no cache to count for")
             from tiering.serve.metrics import serve_metrics
 
-            port = around.enter_context(serve_metrics(view.stats, metrics_port))
-            note(f"Metrics: http://localhost:{port}/metrics")
+            port = around.enter_context(serve_metrics(view.stats, metrics_port, metrics_host))
+            note(f"Metrics: http://{metrics_host}:{port}/metrics")
         around.enter_context(view.shown(live=live))
         found = run(
             stores,
@@ -57,6 +62,7 @@ def bench(
             cache_size=cache_size,
             cache_dir=cache_dir,
             cache_ram=cache_ram,
+            shared_group=shared_group,
             progress=None if json else note,
             watch=view.watch if live or metrics_port is not None else None,
         )

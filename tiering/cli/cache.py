@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tiering.cli.cache_size import size
+from tiering.cli.choices import SharedGroup
 from tiering.cli.output import JsonFlag, emit_json, note, out, table
 from tiering.units import format_bytes, format_count
 
@@ -49,6 +50,7 @@ def warm(
     size: Annotated[str, typer.Option("--cache-size", help="Bound of the cache, such as 200GB.")],
     directory: Directory = None,
     ram: Ram = "0",
+    shared_group: SharedGroup = False,
     force: Annotated[bool, typer.Option("--force", help="Take a directory on a network file system, too.")] = False,
     json: JsonFlag = False,
 ) -> None:
@@ -60,7 +62,7 @@ def warm(
     from tiering.serve.cache.care import warm as fetch
     from tiering.serve.cache.open import cached
 
-    store = cached(origin, size, directory, ram=ram, force=force)
+    store = cached(origin, size, directory, ram=ram, force=force, shared_group=shared_group)
     try:
         with progress("fetching") as advance:
             fetch(store, advance)

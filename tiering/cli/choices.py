@@ -14,3 +14,8 @@ Catalog = Annotated[
 HourPrice = Annotated[
     float, typer.Option("--hour-price", min=0, metavar="USD", help="What an hour of waiting for data costs.")
 ]
+
+SharedGroup = Annotated[
+    bool,
+    typer.Option("--shared-group", help="Make the cache one that its directory's group may use; else only you may."),
+]

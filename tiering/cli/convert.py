@@ -9,7 +9,7 @@ import typer
 
 from tiering.cli.output import JsonFlag, emit_json, note, out
 from tiering.cli.progress import progress
-from tiering.errors import UsageError
+from tiering.errors import UsageError, command
 from tiering.units import format_bytes, format_count, parse_bytes
 
 
@@ -127,8 +127,8 @@ def convert(
     shards = "1 shard" if len(manifest.shards) == 1 else f"{len(manifest.shards):,} shards"
     out().print(f"{store}: {format_count(manifest.samples)} samples, {format_bytes(manifest.image_bytes)}, {shards}")
     if manifest.left_out:
-        note(f"{manifest.left_out:,} images could not be packed: see {store}/bad-files.tsv")
-    note(f"Next: tiering verify {store} --source {dataset}")
+        note(f"{manifest.left_out:,} images could not be packed: see {command(f'{store}/bad-files.tsv')}")
+    note(f"Next: {command('tiering', 'verify', store, '--source', dataset)}")
 
 
 def _rebuild(dataset: str, store: str, workers: int | None, dask: str | None, show: bool | None, *, json: bool) -> None:

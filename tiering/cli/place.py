@@ -122,10 +122,11 @@ def place(
     for line in plans[0].summary.notes:
         note(f"Note: {line}")
     for each in written:
-        if each.awkward is not None:
+        if each.not_carried:
             note(
-                f"Note: no list for rclone of {each.tier}: it cannot hold the name {each.awkward!r}. "
-                "rsync's list holds every name."
+                f"Note: {format_count(each.not_carried)} of {format_count(each.files)} files on {each.tier} cannot be "
+                f"carried by rclone for their names, {each.awkward!r} first: {each.not_rclone} lists them. "
+                f"rsync's list holds every name."
             )
     typed = commands(plans[0], written, catalogs[0])
     if typed:

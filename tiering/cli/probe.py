@@ -10,7 +10,7 @@ import typer
 from tiering.cli.choices import Catalog
 from tiering.cli.output import JsonFlag, emit_json, note, out, status
 from tiering.cli.tiers import figures_of, points_of
-from tiering.errors import InputError, UsageError
+from tiering.errors import InputError, UsageError, command
 from tiering.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ def probe(
         for said in found.notes:
             note(f"Note: {said}")
     if output is not None:
-        note(f"Wrote {output}. Use it with --catalog {output}, or TIERING_CATALOG={output}.")
+        quoted = command(output)
+        note(f"Wrote {quoted}. Use it with --catalog {quoted}, or TIERING_CATALOG={quoted}.")
 
 
 def _check(output: Path) -> None:

@@ -27,7 +27,7 @@ def recommend(
         str | None,
         typer.Option(
             metavar="SIZE",
-            help="Memory of each training host for caching; by default half of this machine's.",
+            help="Memory of each training host for caching; by default half of what this process may use.",
             show_default=False,
         ),
     ] = None,

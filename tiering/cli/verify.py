@@ -8,6 +8,7 @@ import typer
 
 from tiering.cli.output import JsonFlag, emit_json, out, plain
 from tiering.cli.progress import progress
+from tiering.errors import command
 from tiering.units import format_bytes, format_count
 
 if TYPE_CHECKING:
@@ -57,4 +58,5 @@ def _advice(store: str, source: str | None, found: Verification) -> str:
         return "Convert it again, or copy it again if it is a copy."
     shards = "this shard" if len(found.damaged) == 1 else f"these {len(found.damaged)} shards"
     named = ", ".join(found.damaged[:10]) + (", ..." if len(found.damaged) > 10 else "")
-    return f"To pack just {shards} again ({named}): tiering convert {source or 'DATASET'} {store} --resume"
+    again = command("tiering", "convert", source or "DATASET", store, "--resume")
+    return f"To pack just {shards} again ({named}): {again}"

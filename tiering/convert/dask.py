@@ -13,8 +13,9 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from importlib import import_module
 from typing import Any, Final, TypeVar
 
@@ -31,8 +32,8 @@ _CONNECT: Final = 10.0
 #: How long a worker may take to answer at least: it imports all that packing needs, perhaps from a slow disk.
 _ANSWER: Final = 25.0
 _LOOK: Final = 0.2
-#: How long closing may take: what is under way is dropped.
-_CLOSE: Final = 1.0
+#: How long each step of closing may take: what is under way is dropped.
+_CLOSE: Final = 0.4
 
 #: How often Dask runs a task again whose worker was lost.
 RETRIES: Final = 3
@@ -99,15 +100,34 @@ class ClusterExecutor(Executor):
 
     def __init__(self, client: Any, address: str, limit: float) -> None:
         self._client, self._address, self._limit = client, address, limit
-        self._inner = client.get_executor(pure=False, retries=RETRIES)
+        #: Dask runs a task as long as somebody holds its future.
+        self._held: set[Any] = set()
         self._sound: set[str] = set()
         self._since: float | None = None
         self._told = False
 
     def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
-        """Send a task to the cluster."""
-        future: Future[R] = self._inner.submit(fn, *args, **kwargs)
+        """Send a task to the cluster. What is cancelled there ends when the client is closed."""
+        future: Future[R] = Future()
+        held = self._client.submit(fn, *args, pure=False, retries=RETRIES, **kwargs)
+        self._held.add(held)
+        held.add_done_callback(partial(self._pass_on, future))
         return future
+
+    def _pass_on(self, future: Future[R], held: Any) -> None:
+        """Hand over how a task ended. On a thread of Dask's."""
+        self._held.discard(held)
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            if held.status == "finished":
+                future.set_result(held.result())
+            elif held.status == "error":
+                future.set_exception(held.exception())
+            else:
+                future.set_exception(CancelledError())
+        except BaseException as error:  # noqa: BLE001 - the client may be closed meanwhile; it is raised where it is asked for
+            future.set_exception(error)
 
     def begin(self) -> None:
         """Wait for the first workers and check them. Raises MachineError as check does."""
@@ -229,10 +249,14 @@ def _kill(cluster: Any) -> None:
     """Kill the workers of a cluster of our own: nobody waits for the shards in hand."""
 
     async def every() -> None:
+        for nanny in cluster.workers.values():
+            nanny.auto_restart = False
         await asyncio.gather(*(nanny.kill(timeout=0) for nanny in cluster.workers.values()))
 
     with suppress(OSError):
         cluster.sync(every, callback_timeout=_CLOSE)
+    # Else Dask would try again for ten seconds when the interpreter ends, which kills what is left in any case.
+    cluster.shutdown_on_close = False
 
 
 @contextmanager

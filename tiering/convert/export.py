@@ -1,19 +1,21 @@
 """Write a store's images back as files.
 
-The files are written to DIRECTORY.exporting/files, which takes the place of DIRECTORY in one step when it is whole. So
-DIRECTORY holds all files or none, an export that was killed leaves nothing there, and the next one starts over.
+The files are written to DIRECTORY.exporting.files, which takes the place of DIRECTORY in one step when it is whole. So
+DIRECTORY holds all files or none, an export that was killed leaves nothing there, and the next one starts over. A note
+beside them, DIRECTORY.exporting, comes before everything else and goes after it: by it what was left is known as ours.
 """
 
 from __future__ import annotations
 
 import csv
 import errno
+import fcntl
 import hashlib
 import io
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -25,28 +27,28 @@ from tiering.convert.export_names import LABELS, TOLD, check_names, clash, find_
 from tiering.convert.listing import blocks
 from tiering.convert.progress import Progress, no_progress
 from tiering.dataset.pixels import encode_png
-from tiering.errors import StoreError, UsageError, from_os_error
+from tiering.errors import StoreError, UsageError, command, from_os_error
 from tiering.storage.location import Location, sync
-from tiering.storage.lock import locked
 from tiering.store.base import Store, shape_of
 from tiering.store.manifest import encode_manifest
 from tiering.store.open import open_store
-from tiering.store.parts import WORK
 from tiering.system.syncs import sync_file_system
 
-_FILES: Final = "files"
-_RECORD: Final = "export.json"
+_NOTE_BYTES: Final = 256
 _BATCH: Final = 1024
 
 
 class Record(BaseModel):
-    """What marks a directory as an export under way: the manifest's digest, and device and inode of its files."""
+    """What the note of an export says: the manifest's digest, and device and inode of the directory of its files.
+
+    They are 0 until the files are begun.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     manifest: str
-    device: int
-    inode: int
+    device: int = 0
+    inode: int = 0
 
 
 def export(
@@ -73,39 +75,26 @@ def export(
 
 
 def _export(store: Store, target: Path, progress: Progress) -> int:
-    work = Location(str(target.parent)) / f"{target.name}.exporting"
+    parent = Location(str(target.parent))
+    note, files = parent / f"{target.name}.exporting", parent / f"{target.name}.exporting.files"
     digest = hashlib.sha256(encode_manifest(store.manifest)).hexdigest()
     standing = _standing(target)
-    if standing is not None and _was_finished(work, target, digest):
-        with locked(work / WORK):
-            _clean(work)
-        return len(store)
-    _refuse(target, standing)
-    check_names(store)
-    if work.exists() and not _is_ours(work):
-        raise UsageError(
-            str(work), expected="a free place to export to, beside the directory", found="something else",
-            action="Move it elsewhere, or choose another directory.",
-        )  # fmt: skip
-    (work / WORK).make_directory()
-    with locked(work / WORK):
+    finished = standing is not None and _was_finished(note, files, standing, digest)
+    if not finished:
+        _refuse(target, standing)
+        check_names(store)
+    with _held(note, files) as held:
         try:
-            (work / _FILES).remove()
-            (work / _FILES).make_directory()
-            files = Path(work.url) / _FILES
-            if standing is not None:
-                with suppress(PermissionError):
-                    os.chown(files, standing.st_uid, standing.st_gid)
-                files.chmod(stat.S_IMODE(standing.st_mode))
-            about = files.stat()
-            record = Record(manifest=digest, device=about.st_dev, inode=about.st_ino)
-            (work / WORK / _RECORD).write(record.model_dump_json().encode())
-            _write(store, work / _FILES, progress)
-            _put_in_place(files, target, new=standing is None)
-        except BaseException:
-            _clean(work)
-            raise
-        _clean(work)
+            if not finished:
+                _mark(held, Record(manifest=digest))
+                files.remove()
+                files.make_directory()
+                _mark(held, _like(Path(files.url), standing, digest))
+                _write(store, files, progress)
+                _put_in_place(Path(files.url), target, new=standing is None)
+        finally:
+            files.remove()
+            note.remove()
     return len(store)
 
 
@@ -130,28 +119,67 @@ def _refuse(target: Path, standing: os.stat_result | None) -> None:
         )  # fmt: skip
 
 
-def _is_ours(work: Location) -> bool:
-    """Tell whether a directory is an export under way, or was when it ended: it holds a record, or nothing yet."""
-    path = Path(work.url)
-    if path.is_symlink() or not path.is_dir():
-        return False
-    return _record(work) is not None or not {each.name for each in path.iterdir()} - {WORK}
+@contextmanager
+def _held(note: Location, files: Location) -> Iterator[int]:
+    """Hold the note of an export, new or left behind, while the block runs, and give its descriptor.
 
-
-def _record(work: Location) -> Record | None:
+    Raises UsageError where another export holds it, or what is there is not ours.
+    """
+    descriptor = note.open_to_update()
     try:
-        return Record.model_validate_json((work / WORK / _RECORD).read())
-    except (FileNotFoundError, NotADirectoryError, ValidationError):
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if note.is_open_as(descriptor):
+                if not (said := os.pread(descriptor, 2 * _NOTE_BYTES, 0)) and files.exists():
+                    note.remove()
+                    raise _foreign(files)
+                if said and _parsed(said) is None:
+                    raise _foreign(note)
+                yield descriptor
+                return
+        raise UsageError(
+            str(note), expected="one export at a time", found="another at work there", action="Wait for it."
+        )
+    finally:
+        os.close(descriptor)
+
+
+def _foreign(place: Location) -> UsageError:
+    return UsageError(
+        str(place), expected="a free place for the export, beside the directory", found="something else",
+        action="Move it elsewhere, or choose another directory.",
+    )  # fmt: skip
+
+
+def _mark(descriptor: int, record: Record) -> None:
+    # Always as long, and written at once: a kill leaves one record or the other.
+    os.pwrite(descriptor, record.model_dump_json().encode().ljust(_NOTE_BYTES), 0)
+
+
+def _parsed(note: bytes) -> Record | None:
+    try:
+        return Record.model_validate_json(note)
+    except ValidationError:
         return None
 
 
-def _was_finished(work: Location, target: Path, digest: str) -> bool:
+def _like(files: Path, standing: os.stat_result | None, digest: str) -> Record:
+    """Give the new directory owner and mode of the one that it will replace, and return its record."""
+    if standing is not None:
+        with suppress(PermissionError):
+            os.chown(files, standing.st_uid, standing.st_gid)
+        files.chmod(stat.S_IMODE(standing.st_mode))
+    about = files.stat()
+    return Record(manifest=digest, device=about.st_dev, inode=about.st_ino)
+
+
+def _was_finished(note: Location, files: Location, standing: os.stat_result, digest: str) -> bool:
     """Tell whether an export of the same store put the directory in its place and was killed before it cleaned up."""
-    record = _record(work)
-    if record is None or record.manifest != digest or (work / _FILES).exists():
+    try:
+        record = _parsed(note.read())
+    except (FileNotFoundError, StoreError):
         return False
-    about = target.stat()
-    return (about.st_dev, about.st_ino) == (record.device, record.inode)
+    return record == Record(manifest=digest, device=standing.st_dev, inode=standing.st_ino) and not files.exists()
 
 
 def _put_in_place(files: Path, target: Path, *, new: bool) -> None:
@@ -170,15 +198,6 @@ def _put_in_place(files: Path, target: Path, *, new: bool) -> None:
             action="Choose another.",
         ) from error  # fmt: skip
     sync(target.parent)
-
-
-def _clean(work: Location) -> None:
-    """Remove what is left of an export; the record goes last but for the lock, for by it the directory is known."""
-    (work / _FILES).remove()
-    (work / WORK / _RECORD).remove()
-    (work / WORK).remove()
-    with suppress(OSError):
-        Path(work.url).rmdir()
 
 
 def _write(store: Store, root: Location, progress: Progress) -> None:
@@ -207,7 +226,7 @@ def _files(store: Store, root: Location) -> Iterator[tuple[str, str, str, int]]:
             if len(index.crc32c) and google_crc32c.value(data) != index.crc32c[row]:
                 raise StoreError(
                     str(store.place), expected=f"the CRC-32C of {os.fsdecode(key)!r}", found="other bytes",
-                    action=f"See what is damaged: tiering verify {store.place}",
+                    action=f"See what is damaged: {command('tiering', 'verify', store.place)}",
                 )  # fmt: skip
             name = name_of(key, pixels=pixels)
             if pixels:

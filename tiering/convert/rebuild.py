@@ -6,8 +6,6 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import closing
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -24,6 +22,7 @@ from tiering.dataset.scan import display
 from tiering.dataset.source import open_source
 from tiering.errors import DatasetError, StoreError
 from tiering.storage.location import Location
+from tiering.storage.scratch import scratch_directory
 from tiering.store.base import Store
 from tiering.store.manifest import read_manifest
 from tiering.store.open import open_packed
@@ -54,11 +53,11 @@ def rebuild(
             str(place), expected="a sound index to rebuild shards by", found=problems[0],
             action="Convert the dataset again: --overwrite",
         )  # fmt: skip
-    with TemporaryDirectory(prefix="tiering-") as scratch:
+    with scratch_directory() as scratch:
         damaged = [
             number
             for number, shard in enumerate(base.manifest.shards)
-            if any(check_shard_file(place, shard, Path(scratch), quick=False))
+            if any(check_shard_file(place, shard, scratch, quick=False))
         ]
     if not damaged:
         return []

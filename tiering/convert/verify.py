@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,9 @@ from tiering.convert.compare import Comparison
 from tiering.convert.listing import blocks
 from tiering.convert.progress import Progress, no_progress
 from tiering.dataset.scan import display
-from tiering.errors import StoreError, TieringError
+from tiering.errors import StoreError, TieringError, command
 from tiering.storage.location import Location
+from tiering.storage.scratch import scratch_directory
 from tiering.store.base import IndexArray, Store
 from tiering.store.columns import sound_bytes, sound_file
 from tiering.store.index import COLUMNS, column_place
@@ -71,7 +71,7 @@ def verify(
             str(store),
             expected="a packed store",
             found="a directory of images",
-            action=f"Pack it first: tiering convert {store} STORE",
+            action=f"Pack it first: {command('tiering', 'convert', store)} STORE",
         )
     problems = _Problems()
     problems.add(_strangers(opened))
@@ -79,19 +79,19 @@ def verify(
         [*check_sums(opened), *([] if quick else check_index(opened)), *_documents(opened, quick=quick)]
     )
     # A damaged index names and places samples wrongly: it is the finding, and no guide to others.
-    with tempfile.TemporaryDirectory(prefix="tiering-") as scratch:
+    with scratch_directory() as scratch:
         checked = 0
         for first, shard in _shards(opened):
-            found = [*check_shard_file(opened.place, shard, Path(scratch), quick=quick)]
+            found = [*check_shard_file(opened.place, shard, scratch, quick=quick)]
             if sound and not quick:
                 rows = np.arange(first, first + shard.samples, dtype=np.int64)
-                found += _samples(opened, shard, rows, walk=not found, scratch=Path(scratch))
+                found += _samples(opened, shard, rows, walk=not found, scratch=scratch)
             if not problems.add(found):
                 problems.damaged.append(shard.name)
             checked += shard.bytes
             progress(first + shard.samples, len(opened), checked)
         if source is not None and sound and not quick:
-            problems.add(Comparison(opened, source, Path(scratch)).differences(progress))
+            problems.add(Comparison(opened, source, scratch).differences(progress))
     return Verification(
         store=str(store),
         samples=len(opened),
@@ -135,10 +135,10 @@ def check_sums(store: Store) -> Iterator[str]:
 def check_index(store: Store) -> Iterator[str]:
     """Check the bytes of the index."""
     manifest, index = store.manifest, store.index
-    with tempfile.TemporaryDirectory(prefix="tiering-") as scratch:
+    with scratch_directory() as scratch:
         for name, crc in manifest.columns.items():
             place = column_place(store.place / manifest.index, name)
-            if sound_file(place, Path(scratch) / "column", crc) is None:
+            if sound_file(place, scratch / "column", crc) is None:
                 yield f"{manifest.index}/{name}: its CRC-32C is not the manifest's"
     for name, names in (("label", manifest.labels), ("split", manifest.splits)):
         if len(store) and not -1 <= int(getattr(index, name).max()) < len(names):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from tiering.dataset.walk import BATCH, display
 from tiering.errors import DatasetError, from_os_error
 from tiering.storage.local import plainly_named
 from tiering.storage.location import Location
+from tiering.storage.scratch import scratch_directory
 from tiering.storage.urls import name_of, parent_of
 
 TABLE_EXTENSIONS: Final = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
@@ -160,9 +160,9 @@ def _fetched(url: str) -> Iterator[Path]:
         with plainly_named(Path(url)) as path:
             yield path
         return
-    with tempfile.TemporaryDirectory(prefix="tiering-") as directory:
+    with scratch_directory() as directory:
         try:
-            path = Location.of(url).fetched(Path(directory) / name_of(url))
+            path = Location.of(url).fetched(directory / name_of(url))
         except FileNotFoundError:
             raise DatasetError(
                 _shown(url), expected="a table", found="nothing at that path", action="Check the path."

@@ -79,14 +79,16 @@ def bench(
     cache_size: int | str | None = None,
     cache_dir: str | Path | None = None,
     cache_ram: int | str = 0,
+    shared_group: bool = False,
     progress: Callable[[str], None] | None = None,
     watch: Callable[[Moment], None] | None = None,
 ) -> list[Measurement]:
     """Serve shuffled epochs from each store and measure them.
 
     paths: stores (paths or URLs) and dataset directories; epochs: at least 2, the first cold where the page cache
-    can be dropped. cache_size, cache_dir, cache_ram: put a cache in front of each, as tiering.cached does. The consumer
-    copies every byte once, as a decoder would read it, so that a mapped store gains nothing by laziness.
+    can be dropped. cache_size, cache_dir, cache_ram, shared_group: put a cache in front of each, as tiering.cached
+    does. The consumer copies every byte once, as a decoder would read it, so that a mapped store gains nothing by
+    laziness.
     progress: told what begins; watch: told after every batch where the measurement is.
     Returns a measurement a path, in order. Raises what open_store raises, and UsageError for too few epochs.
     """
@@ -95,7 +97,11 @@ def bench(
     found = []
     for path in paths:
         origin = open_store(path)
-        store = origin if cache_size is None else cached(origin, cache_size, cache_dir, ram=cache_ram)
+        store = (
+            origin
+            if cache_size is None
+            else cached(origin, cache_size, cache_dir, ram=cache_ram, shared_group=shared_group)
+        )
         if progress:
             progress(f"{path}: {len(store):,} samples, {epochs} epochs")
         try:

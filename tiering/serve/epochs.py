@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import operator
+import reprlib
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, SupportsIndex
 
 import numpy as np
 
@@ -18,13 +21,16 @@ State = dict[str, Any]
 #: Epochs for which shares are kept by default: dealing them anew costs one epoch's fetching, a sixteenth of all then.
 STICKY_EPOCHS: Final = 16
 
+#: Far more ranks than any job has; a table of shares has an entry for each.
+_MOST_SHARES: Final = 1 << 20
+
 
 class Epochs:
     """What one rank serves of each epoch of n samples, in batches, and how far it has come.
 
     n: samples; block: samples in a block of the store. shuffle, seed, window, limit, batch_size, drop_last, rank,
     world_size, sticky, sticky_epochs: as the Loader has them; run: neighbours that sticky shares keep together.
-    Raises ValueError for a setting that makes no sense.
+    Raises ValueError for a setting that makes no sense, TypeError for a number that is no integer.
     """
 
     def __init__(
@@ -44,6 +50,9 @@ class Epochs:
         sticky_epochs: int = STICKY_EPOCHS,
         run: int = 1,
     ) -> None:
+        integers = {"batch_size": batch_size, "seed": seed, "rank": rank, "world_size": world_size, "window": window}
+        for name, value in {**integers, "sticky_epochs": sticky_epochs, "limit": 1 if limit is None else limit}.items():
+            integer(name, value)
         if shuffle not in ("global", "block", False):
             raise ValueError(f'shuffle must be "global", "block" or False, got {shuffle!r}')
         if limit is not None and limit < 1:
@@ -71,6 +80,7 @@ class Epochs:
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch to draw next; from its start, unless a state of that epoch was loaded."""
+        epoch = integer("epoch", epoch)
         if epoch != self.epoch:
             self.epoch, self._begin, self._served, self._shares = epoch, 0, 0, self._dealt[2]
 
@@ -97,24 +107,35 @@ class Epochs:
         return self._served
 
     def state(self, batches: int | None = None) -> State:
-        """Return the place reached: behind so many batches, by default those that were handed out."""
+        """Return the place reached: behind so many batches, by default those that were handed out.
+
+        Raises TypeError for a number of batches that is no integer, ValueError for one below 0.
+        """
+        if batches is not None and integer("batches", batches) < 0:
+            raise ValueError(f"batches must be at least 0, got {batches}")
         position = self._share(self._begin).after(self._served if batches is None else batches)
         shares = {"shares": self._shares} if self._period else {}
         return self._identity() | {"epoch": self.epoch, "position": position} | shares
 
     def load(self, state: State) -> None:
-        """Go on behind a place. Raises UsageError for a state of another order of samples."""
+        """Go on behind a place.
+
+        Raises UsageError for a state of another order of samples, or of a place that is in no epoch; then all stays as
+        it was.
+        """
+        if not isinstance(state, dict):
+            raise refused("a dict as state_dict returns it", repr(state))
         identity = self._identity()
         other = [name for name, value in identity.items() if state.get(name) != value]
         if other:
-            raise UsageError(
-                "the loader's state",
-                expected=", ".join(f"{name} {identity[name]!r}" for name in other),
-                found=", ".join(f"{name} {state.get(name)!r}" for name in other),
-                action="Make the loader with the settings that the state was saved with.",
+            raise refused(
+                ", ".join(f"{name} {identity[name]!r}" for name in other),
+                ", ".join(f"{name} {state.get(name)!r}" for name in other),
             )
-        self.epoch, self._begin, self._served = int(state["epoch"]), int(state["position"]), 0
-        self._shares = int(state.get("shares", self._dealt[2]))
+        epoch = stated(state, "epoch")
+        position = stated(state, "position", 0, self._end)
+        shares = stated(state, "shares", 1, _MOST_SHARES) if self._period else self._dealt[2]
+        self.epoch, self._begin, self._served, self._shares = epoch, position, 0, shares
 
     def _identity(self) -> State:
         """Return what decides the order of samples."""
@@ -130,3 +151,31 @@ class Epochs:
 
     def _share(self, begin: int) -> Share:
         return Share(begin, self._end, *self._dealt)
+
+
+def integer(name: str, value: object) -> int:
+    """Return a number that a caller gave. Raises TypeError for what is no integer; True is none here."""
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise TypeError(f"{name} must be an integer, got {reprlib.repr(value)}")
+    return operator.index(value)
+
+
+def stated(state: State, name: str, least: float = -math.inf, most: float = math.inf) -> int:
+    """Return a number out of a state. Raises UsageError for what is no integer from least to most."""
+    try:
+        number = integer(name, state.get(name))
+    except TypeError as error:
+        raise refused(f"an integer as {name}", reprlib.repr(state.get(name))) from error
+    if not least <= number <= most:
+        raise refused(f"{name} from {least:,} to {most:,}", reprlib.repr(number))
+    return number
+
+
+def refused(expected: str, found: str) -> UsageError:
+    """Return the error for a state that is not this loader's."""
+    return UsageError(
+        "the loader's state",
+        expected=expected,
+        found=found,
+        action="Make the loader with the settings that the state was saved with.",
+    )

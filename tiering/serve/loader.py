@@ -23,6 +23,7 @@ from tiering.serve.epochs import STICKY_EPOCHS, Epochs, State
 from tiering.serve.shuffle import WINDOW, Shuffle
 from tiering.store.base import Buffer, Images, PixelArray, Sample, Store, samples_in, shape_of
 from tiering.system.machine import usable_cores
+from tiering.text import shown
 
 #: How many bytes the loader is ahead of its consumer by default: enough for the device's queue, little enough to stay
 #: in the page cache, and well within a budget of 256 MiB for a process.
@@ -94,14 +95,14 @@ class Loader:
         only as many ranks have one more batch, of one sample.
     drop_last: leave out the incomplete end: all ranks serve the same number of batches, all of batch_size samples.
     decode: give arrays instead of encoded bytes. transform: called with each Sample (decoded before, where decode says
-        so), on threads; its results are the batch's images.
+        so), on threads; its results are the batch's images, and a note on what it raises names the sample.
     copy: give encoded images as bytes of their own instead of views, each copied when it is taken from the batch.
     num_threads: for reading, decoding and transforming; by default the usable cores. prefetch: bytes the loader is
         ahead of its consumer, announced to the kernel and, where threads work, read and decoded.
     sticky: each rank keeps its share of the samples, shuffled by itself every epoch, so that its node's cache needs to
         hold no more than that; runs of neighbours, near 128 KiB, are dealt anew every sticky_epochs epochs.
 
-    Raises ValueError for a setting that makes no sense.
+    Raises ValueError for a setting that makes no sense, TypeError for a number that is no integer.
     """
 
     def __init__(
@@ -176,7 +177,7 @@ class Loader:
         """Go on behind a place: the next iteration serves the rest of its epoch.
 
         The batch size, the number of ranks and the store's format may be others than before: what is left of the epoch
-        is dealt anew. Raises UsageError for a state of another order of samples.
+        is dealt anew. Raises UsageError for a state of another order of samples, or of a place that is in no epoch.
         """
         self._epochs.load(state)
 
@@ -227,13 +228,24 @@ class Loader:
 
     def _piece(self, indices: IndexArray, out: PixelArray | None) -> Images | list[Any]:
         images: Images | list[Any] = self.store.read(indices, out)
-        if self._decode and shape_of(self.store.manifest) is None:
-            images = [decode_image(image) for image in images]
-        if self._transform is None:
+        decodes = self._decode and shape_of(self.store.manifest) is None
+        if not decodes and self._transform is None:
             return images
         labels, keys = self.store.index.label[indices].tolist(), self.store.index.keys(indices)
-        samples = map(Sample, images, labels, map(os.fsdecode, keys))
-        return [self._transform(sample) for sample in samples]
+        made: list[Any] = []
+        try:
+            for image, label, key in zip(images, labels, keys, strict=True):
+                pixels = decode_image(image) if decodes else image
+                made.append(self._transform(Sample(pixels, label, os.fsdecode(key))) if self._transform else pixels)
+        except Exception as error:
+            error.add_note(note_of(self.store, int(indices[len(made)]), keys[len(made)]))
+            raise
+        return made
+
+
+def note_of(store: Store, index: int, key: bytes) -> str:
+    """Return the note on an exception that says which sample it befell."""
+    return f"sample {index:,} ({shown(key)}) of {shown(str(store.place))}"
 
 
 def _size_of(images: Images | list[Any]) -> int:

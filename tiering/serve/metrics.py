@@ -14,18 +14,19 @@ from tiering.serve.cache.stats import CacheStats
 
 
 @contextmanager
-def serve_metrics(stats: Callable[[], CacheStats | None], port: int, host: str = "") -> Iterator[int]:
+def serve_metrics(stats: Callable[[], CacheStats | None], port: int, host: str = "127.0.0.1") -> Iterator[int]:
     """Answer on http://HOST:PORT/metrics with a cache's counts, as long as the context lasts.
 
     stats: a loader's or a cached store's `stats`; what has none shows nothing. port: 0 for any that is free; host: the
-    address to listen on, by default all. Yields the port. Raises MachineError for one that is taken.
+    address to listen on: by default this machine alone may ask, and all may with "0.0.0.0".
+    Yields the port. Raises MachineError for one that is taken.
     """
     registry = CollectorRegistry()
     registry.register(_Counts(stats))
     try:
-        server, thread = start_http_server(port, addr=host or "0.0.0.0", registry=registry)  # noqa: S104 - to be scraped
+        server, thread = start_http_server(port, addr=host, registry=registry)
     except OSError as error:
-        error.filename = f"port {port}"
+        error.filename = f"{host} port {port}"
         raise from_os_error(error) from error
     try:
         yield server.server_port

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import reprlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -9,10 +11,10 @@ from typing import Any, Final
 import numpy as np
 
 from tiering.errors import MachineError
-from tiering.serve.epochs import Epochs, State
-from tiering.serve.loader import Loader
+from tiering.serve.epochs import Epochs, State, refused, stated
+from tiering.serve.loader import Loader, note_of
 from tiering.serve.shuffle import WINDOW, Shuffle
-from tiering.store.base import Sample, Store
+from tiering.store.base import Sample, Store, as_indices
 from tiering.store.open import open_store
 from tiering.system.machine import usable_cores
 
@@ -34,6 +36,7 @@ class StoreDataset(Dataset[Any]):  # type: ignore[misc]
 
     store: a store, its path or its URL. transform: applied to each Sample; by default the item is (bytes, label),
     or (array, label) from a store of pixels.
+    A note on what it raises names the sample.
     __getitems__ hands a whole batch of indices to the store at once. Works with workers that are forked or spawned: a
     store travels as a path, and the maps are made where they are used. Give the DataLoader an EpochSampler for epochs
     that can be resumed; EpochDataset reads further ahead and is faster.
@@ -47,22 +50,25 @@ class StoreDataset(Dataset[Any]):  # type: ignore[misc]
         return len(self.store)
 
     def __getitem__(self, index: int) -> Any:
-        return self._item(self.store[int(index)])
+        return self._item(self.store[index], index)
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Return many items with one read."""
-        at = np.asarray(indices, dtype=np.int64)
+        at = as_indices(indices, len(self.store))
         self.store.announce(at)
         images = self.store.read(at)
         labels = self.store.index.label[at].tolist()
-        keys = self.store.index.keys(at)
-        return [
-            self._item(Sample(image, label, key.decode("utf-8", "surrogateescape")))
-            for image, label, key in zip(images, labels, keys, strict=True)
-        ]
+        keys = map(os.fsdecode, self.store.index.keys(at))
+        return [self._item(Sample(*each), index) for *each, index in zip(images, labels, keys, at, strict=True)]
 
-    def _item(self, sample: Sample) -> Any:
-        return self._transform(sample) if self._transform else (_plain(sample.image), sample.label)
+    def _item(self, sample: Sample, index: int) -> Any:
+        if self._transform is None:
+            return _plain(sample.image), sample.label
+        try:
+            return self._transform(sample)
+        except Exception as error:
+            error.add_note(note_of(self.store, index, os.fsencode(sample.key)))
+            raise
 
 
 class EpochSampler(Sampler[int]):  # type: ignore[misc]
@@ -198,11 +204,12 @@ class EpochDataset(IterableDataset[Any]):  # type: ignore[misc]
         return place if self._worker is None else place | {_WORKER: list(self._worker), _SERVED: self._served}
 
     def load_state_dict(self, state: State) -> None:
-        """Go on behind a place. Raises UsageError for a state of another order of samples."""
+        """Go on behind a place. Raises UsageError for a state of another order of samples, or of no place in it."""
+        # First what may be refused here, then what may be refused there: then nothing has changed.
+        worker, loaded = _worker_of(state, len(self._loader)) if isinstance(state, dict) else (None, 0)
         self._loader.load_state_dict(state)
         self._epoch.fill_(self._loader.epoch)
-        worker = state.get(_WORKER)
-        self._worker, self._loaded = (worker[0], worker[1]) if worker else None, state.get(_SERVED, 0)
+        self._worker, self._loaded = worker, loaded
 
     def _made(self, workers: int) -> Loader:
         threads = self._threads or max(1, usable_cores() // workers)
@@ -214,6 +221,18 @@ def _ranks(rank: int | None, world_size: int | None) -> tuple[int, int]:
     distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
     found = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if distributed else (0, 1)
     return found[0] if rank is None else rank, found[1] if world_size is None else world_size
+
+
+def _worker_of(state: State, batches: int) -> tuple[tuple[int, int] | None, int]:
+    """Return which worker of how many a state is of, if of one, and how many of its batches that had handed out."""
+    worker = state.get(_WORKER)
+    if worker is None:
+        return None, 0
+    if not isinstance(worker, list | tuple) or len(worker) != 2:
+        raise refused(f"the number of a worker, and how many there are, as {_WORKER}", reprlib.repr(worker))
+    workers = stated({_WORKER: worker[1]}, _WORKER, 1)
+    number = stated({_WORKER: worker[0]}, _WORKER, 0, workers - 1)
+    return (number, workers), stated(state, _SERVED, 0, batches)
 
 
 def _plain(image: Any) -> Any:

@@ -11,13 +11,13 @@ import errno
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from tiering.errors import StoreError
+from tiering.storage.scratch import scratch_directory
 from tiering.system.descriptors import raise_descriptor_limit
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -92,7 +92,7 @@ def plainly_named(path: Path) -> Iterator[Path]:
     if str(path).isprintable() and not set(str(path)) & set("*?["):
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="tiering-") as directory:
+    with scratch_directory() as directory:
         link = Path(directory) / f"table{path.suffix if path.suffix[1:].isalnum() else ''}"
         link.symlink_to(path.absolute())
         yield link

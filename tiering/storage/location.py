@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +21,7 @@ from tiering.storage import conditional, local
 from tiering.storage.bucket import file_system
 from tiering.storage.failures import asked, remote_errors
 from tiering.storage.names import is_relative
+from tiering.storage.scratch import scratch_directory
 from tiering.storage.urls import joined, name_of, refuse_mistyped
 
 #: Parts of an upload. Ten thousand of them are the most an S3 object may have.
@@ -190,8 +190,8 @@ class Location:
         never meet. scratch: a directory below the same base for it; the file's own by default.
         """
         if self.local is None:
-            with tempfile.TemporaryDirectory(prefix="tiering-") as directory:
-                path = Path(directory) / self.name
+            with scratch_directory() as directory:
+                path = directory / self.name
                 yield path
                 with remote_errors(self.url):
                     self._remote.put_file(str(path), self.url)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 import os
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -72,12 +74,13 @@ class Store(Protocol):
         ...
 
     def __getitem__(self, i: int) -> Sample:
-        """Return one sample; negative numbers count from the end. Raises IndexError."""
+        """Return one sample; negative numbers count from the end. Raises IndexError, and TypeError for no integer."""
         ...
 
     def read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
         """Return many samples in the order asked for; encoded ones as views where that saves a copy.
 
+        indices: integers in [0, len), as an array, a list or a range. Raises IndexError, and TypeError for no integers.
         out: where pixels go, uint8 (n, height, width, channels), contiguous; by default a new array.
         """
         ...
@@ -100,12 +103,40 @@ class Store(Protocol):
 
 
 def sample_of(store: Store, i: int) -> Sample:
-    """Read sample i of any store, with Python's rules for indices."""
+    """Read sample i of any store, with Python's rules for indices; but True is no index, and nor is a slice."""
     n = len(store)
-    if not -n <= i < n:
-        raise IndexError(f"sample {i} of a store of {n:,}")
-    at = np.array([i % n], dtype=np.int64)
+    try:
+        number = None if isinstance(i, bool) else operator.index(i)
+    except TypeError:
+        number = None
+    if number is None:
+        raise TypeError(f"a store's index must be an integer, got {reprlib.repr(i)} ({type(i).__name__})")
+    if not -n <= number < n:
+        raise IndexError(f"sample {number} of a store of {n:,}")
+    at = np.array([number % n], dtype=np.int64)
     return Sample(store.read(at)[0], int(store.index.label[at[0]]), os.fsdecode(store.index.keys(at)[0]))
+
+
+def as_indices(indices: Any, samples: int) -> IndexArray:
+    """Return indices of a store of so many samples as int64 (n,); about 1 us.
+
+    Raises TypeError for what is no list of integers, IndexError for one outside [0, samples): NumPy would take a mask
+    for numbers, and count from the end where samples lie in another file.
+    """
+    try:
+        found = np.asarray(indices)
+    except ValueError:  # lists of different lengths
+        found = np.empty((0, 0))
+    if found.ndim != 1:
+        raise TypeError(f"a store takes a list of indices, got {reprlib.repr(indices)} ({type(indices).__name__})")
+    if found.size and found.dtype.kind not in "iu":
+        raise TypeError(f"a store's indices must be integers, got {reprlib.repr(indices)} ({found.dtype})")
+    asked: IndexArray = np.ascontiguousarray(found, dtype=np.int64)
+    # As unsigned, what is below 0 lies far above all others: one pass finds both.
+    if asked.size and int(asked.view(np.uint64).max()) >= samples:
+        outside = (asked < 0) | (asked >= samples)
+        raise IndexError(f"sample {found[int(np.argmax(outside))]} of a store of {samples:,}")
+    return asked
 
 
 def check_ranges(store: Store, ranges: ByteRanges, limit: IndexArray, shape: PixelShape | None) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import google_crc32c
 import numpy as np
 
-from tiering.errors import StoreError
+from tiering.errors import StoreError, command
 from tiering.storage.attempts import TIMES, attempts
 from tiering.storage.location import Location
 from tiering.store.base import Images, IndexArray, Store
@@ -68,5 +68,5 @@ def _named(store: Store, sample: int, found: int) -> StoreError:
         f"{store.place}/{shard.name}",
         expected=f"sample {sample:,} ({key}), {size:,} bytes, with the CRC-32C of the index",
         found=f"{'other bytes' if found == size else f'{found:,} bytes'}, {TIMES} times",
-        action=f"See what is damaged: tiering verify {store.place}",
+        action=f"See what is damaged: {command('tiering', 'verify', store.place)}",
     )

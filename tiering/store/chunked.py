@@ -11,7 +11,7 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
-from tiering.errors import StoreError, TieringError
+from tiering.errors import StoreError, TieringError, command
 from tiering.storage.attempts import attempts
 from tiering.storage.location import Location
 from tiering.store.base import (
@@ -21,6 +21,7 @@ from tiering.store.base import (
     IndexArray,
     PixelArray,
     Sample,
+    as_indices,
     check_ranges,
     images_of,
     sample_of,
@@ -82,6 +83,7 @@ class ChunkedStore:
         Raises StoreError for a damaged index or chunk, a shard that is not the one that was there at opening, or a
         sample that comes damaged over the network.
         """
+        indices = as_indices(indices, len(self))
         if self._generation:
             return self._read(indices, out)
         return checked(self, indices, lambda: self._read(indices, out), self._read_anew)
@@ -173,7 +175,7 @@ class ChunkedStore:
             f"{self.place}/{self.manifest.shards[shard].name}",
             expected=f"chunk {within} to decode into {self._settings.chunk_bytes:,} bytes",
             found=found.lower(),
-            action=f"See which shards are damaged: tiering verify {self.place}",
+            action=f"See which shards are damaged: {command('tiering', 'verify', self.place)}",
         )
 
     def _table(self, shard: int) -> npt.NDArray[np.int64]:
@@ -198,7 +200,7 @@ class ChunkedStore:
         """Start reading the samples' chunks into the page cache without waiting for them."""
         if self._files.resident():
             return
-        with suppress(TieringError, OSError):  # read() will say it
+        with suppress(TieringError, OSError, IndexError):  # read() will say it
             offset, size = self._ranges(indices)
             first = offset // self._settings.chunk_bytes
             last = np.maximum(offset + size - 1, offset) // self._settings.chunk_bytes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +17,7 @@ from tiering.errors import StoreError
 from tiering.storage.attempts import attempts
 from tiering.storage.local import open_to_read
 from tiering.storage.location import Location
+from tiering.storage.scratch import scratch_directory
 from tiering.system.maps import map_file
 
 _PIECE: Final = 4 << 20
@@ -72,8 +72,8 @@ def map_column(place: Location, dtype: str, crc: int | None = None) -> AnyArray:
     try:
         if place.local:
             return _mapped(place.local, dtype)
-        with tempfile.TemporaryDirectory(prefix="tiering-") as directory:
-            path = Path(directory) / "column"
+        with scratch_directory() as directory:
+            path = directory / "column"
             if crc is None:
                 return _mapped(place.fetched(path), dtype)
             if (found := sound_file(place, path, crc)) is None:

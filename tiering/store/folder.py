@@ -18,7 +18,7 @@ from tiering.dataset.source import read_samples
 from tiering.errors import StoreError
 from tiering.storage.location import Location
 from tiering.store.advice import will_need_file
-from tiering.store.base import BLOCK_BYTES, Buffer, IndexArray, PixelArray, Sample, sample_of, samples_in
+from tiering.store.base import BLOCK_BYTES, Buffer, IndexArray, PixelArray, Sample, as_indices, sample_of, samples_in
 from tiering.store.index import Index
 from tiering.store.manifest import Manifest, Source
 from tiering.store.residency import missing_bytes
@@ -70,6 +70,7 @@ class FolderStore:
         Raises StoreError for a file that vanished or has another size than at opening, DatasetError for one that is
         larger than an image may be, OSError for others.
         """
+        indices = as_indices(indices, len(self))
         if not self._root:
             return self._fetched(indices)
         found: list[Buffer] = []
@@ -104,7 +105,8 @@ class FolderStore:
         """Start reading files into the page cache without waiting for them."""
         if not self._root:
             return
-        paths = [os.path.join(self._root, key) for key in self.index.keys(indices)]  # noqa: PTH118 - as above
+        inside = indices[(indices >= 0) & (indices < len(self))]
+        paths = [os.path.join(self._root, key) for key in self.index.keys(inside)]  # noqa: PTH118 - as above
         # Announcing a file that is there costs as much as reading it, and another hint is near: look at a few.
         if missing_bytes(paths[:: max(1, len(paths) // _LOOKED_AT)], 0) != 0:
             for path in paths:

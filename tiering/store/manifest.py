@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import shlex
 from typing import Annotated, Any, Final, Literal
 
 import google_crc32c
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tiering.dataset.pixels import PixelShape, ResizeMode
-from tiering.errors import StoreError
+from tiering.errors import StoreError, command
 from tiering.storage.attempts import attempts
 from tiering.storage.json_text import parse_json
 from tiering.storage.location import Location
@@ -132,7 +131,7 @@ def read_manifest(store: Location) -> Manifest:
             found=f"format version {version!r}"[:100],
             action="It needs a newer tiering."
             if newer
-            else f"Convert the dataset again: tiering convert DATASET {shlex.quote(str(store))} --overwrite",
+            else f"Convert the dataset again: {command('tiering', 'convert', 'DATASET', store, '--overwrite')}",
         )
     crc = content.pop("crc32c", None)
     if crc != _crc(content):

@@ -17,6 +17,7 @@ from tiering.store.base import (
     IndexArray,
     PixelArray,
     Sample,
+    as_indices,
     check_ranges,
     images_of,
     sample_of,
@@ -65,6 +66,7 @@ class PackedStore:
 
     def byte_ranges(self, indices: IndexArray) -> ByteRanges:
         """Say where samples lie in `files()`. Raises StoreError where the index is damaged."""
+        indices = as_indices(indices, len(self))
         file = np.searchsorted(self._ends, indices, side="right")
         ranges = ByteRanges(file, self.index.offset[indices] - self._origins[file], self.index.size[indices])
         check_ranges(self, ranges, self._bytes[file], self._shape)
@@ -77,6 +79,7 @@ class PackedStore:
         """
         if self._generation:
             return self._read(indices, out)
+        indices = as_indices(indices, len(self))
         return checked(self, indices, lambda: self._read(indices, out), self._read)
 
     def _read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
@@ -85,7 +88,7 @@ class PackedStore:
 
     def announce(self, indices: IndexArray) -> None:
         """Start reading samples into the page cache without waiting for them."""
-        with suppress(TieringError, OSError):  # read() will say it
+        with suppress(TieringError, OSError, IndexError):  # read() will say it
             if len(indices) and not self._files.resident():
                 ranges = self.byte_ranges(indices)
                 self._files.announce(ranges.file, ranges.offset, ranges.size)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from shlex import quote
+from typing import Final
 
 import polars as pl
 
@@ -14,31 +15,41 @@ from tiering.errors import UsageError
 from tiering.tiers.catalog import Tier
 from tiering.tiers.placement import Placement
 
+#: What rclone cannot carry in a list. It writes control characters as other ones of its own (U+2400 to U+2421), also
+#: U+FF0E and U+FF0F for a dot and a slash, and marks names that hold those already with U+201B; a name in a list is
+#: compared with what it made of the real one. A line feed ends a name there. Tried with rclone 1.60.
+_NOT_BY_RCLONE: Final = "[\x00-\x1f\x7f\u2400-\u2421\u201b\uff0e\uff0f]"
+
+_LISTS: Final = (".rsync0", ".rclone", ".not-rclone0")
+
 
 @dataclass(frozen=True, slots=True)
 class FileList:
     """The files of one tier, as lists.
 
     files: how many. rsync: path of the list with a NUL behind each name, for --from0 --files-from. rclone: path of the
-    list with a name a line, for --files-from-raw; None where a name cannot stand in one. awkward: one such name.
+    list with a name a line, for --files-from-raw; None where it would be empty. not_rclone: path of the list, as for
+    rsync, of the names that rclone cannot carry; None where it can carry all. not_carried: how many these are.
+    awkward: one of them.
     """
 
     tier: str
     files: int
     rsync: Path
     rclone: Path | None
+    not_rclone: Path | None
+    not_carried: int
     awkward: str | None
 
 
 def write_lists(placement: Placement, directory: Path) -> tuple[FileList, ...]:
-    """Write two lists for each tier that gets files: TIER.rsync0 and TIER.rclone. Raises OSError.
+    """Write lists for each tier that gets files: TIER.rsync0, TIER.rclone and TIER.not-rclone0. Raises OSError.
 
-    A list of lines cannot hold names with a line feed, or with a carriage return at the end, which rclone would cut
-    off. Where there are such names no list for rclone is written, for a list without them would part what belongs
-    together; rsync's has all. Raises UsageError where the directory holds lists already.
+    Rsync's list has all names. Those that rclone cannot carry are in the third list in place of the second, so that
+    each file is in one of the two: see _NOT_BY_RCLONE. Raises UsageError where the directory holds lists already.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    standing = sorted(path.name for path in directory.iterdir() if path.suffix in (".rsync0", ".rclone"))
+    standing = sorted(path.name for path in directory.iterdir() if path.suffix in _LISTS)
     if standing:
         raise UsageError(
             str(directory),
@@ -53,14 +64,17 @@ def write_lists(placement: Placement, directory: Path) -> tuple[FileList, ...]:
         if paths.is_empty():
             continue
         rsync = directory / f"{share.tier}.rsync0"
-        # rsync takes a name that begins with # or ; for a comment, even between NULs.
-        rsync.write_bytes(_joined(paths.str.replace(r"^([#;])", "./$1"), "\0"))
-        awkward = paths.filter(paths.str.contains("\n", literal=True) | paths.str.ends_with("\r"))
-        rclone = None
-        if awkward.is_empty():
-            rclone = directory / f"{share.tier}.rclone"
-            rclone.write_bytes(_joined(paths, "\n"))
-        written.append(FileList(share.tier, len(paths), rsync, rclone, None if rclone else awkward[0]))
+        rsync.write_bytes(_for_rsync(paths))
+        awkward = paths.str.contains(_NOT_BY_RCLONE)
+        carried, left = paths.filter(~awkward), paths.filter(awkward)
+        rclone = None if carried.is_empty() else directory / f"{share.tier}.rclone"
+        if rclone is not None:
+            rclone.write_bytes(_joined(carried, "\n"))
+        not_rclone = None if left.is_empty() else directory / f"{share.tier}.not-rclone0"
+        if not_rclone is not None:
+            not_rclone.write_bytes(_for_rsync(left))
+        first = None if left.is_empty() else str(left[0])
+        written.append(FileList(share.tier, len(paths), rsync, rclone, not_rclone, len(left), first))
     return tuple(written)
 
 
@@ -74,7 +88,9 @@ def commands(placement: Placement, lists: Sequence[FileList], tiers: Sequence[Ti
         if access[each.tier] == "file":
             typed.append(f"rsync -a --from0 --files-from={quote(str(each.rsync))} {source} {target}/")
         elif each.rclone is not None:
-            typed.append(f"rclone copy --files-from-raw {quote(str(each.rclone))} {source} {target}:")
+            # Without the flag rclone takes two names for one that differ in how an accent is written, and drops one.
+            listed = f"--no-unicode-normalization --files-from-raw {quote(str(each.rclone))}"
+            typed.append(f"rclone copy {listed} {source} {target}:")
     return typed
 
 
@@ -90,6 +106,11 @@ def write_plan(placement: Placement, path: Path) -> None:
     # Rows by Polars: 10^6 of them as Python objects would take a minute and gigabytes.
     summary = json.dumps(asdict(placement.summary))
     path.write_text(f'{{"summary": {summary}, "units": {placement.units.write_json()}}}\n', encoding="utf-8")
+
+
+def _for_rsync(paths: pl.Series) -> bytes:
+    # rsync takes a name that begins with # or ; for a comment, even between NULs.
+    return _joined(paths.str.replace(r"^([#;])", "./$1"), "\0")
 
 
 def _joined(paths: pl.Series, end: str) -> bytes:

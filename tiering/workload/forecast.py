@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.errors import ModelError
+from tiering.text import shown
 from tiering.workload.archive import Archive, items, mapping, open_archive, plain
 from tiering.workload.evidence import FEATURE_NAMES
 from tiering.workload.forest import read_forest
@@ -88,8 +89,7 @@ def load(path: str | Path) -> Model:
         return _read(archive)
     except (ValueError, TypeError, LookupError, OverflowError, RecursionError, MemoryError) as error:
         found = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
-        shown = "".join(each if each.isprintable() else "?" for each in found[:_MOST_SAID])
-        raise _refused(path, shown.rstrip(".")) from error
+        raise _refused(path, shown(found[:_MOST_SAID]).rstrip(".")) from error
 
 
 @functools.cache

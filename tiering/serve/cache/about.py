@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -11,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tiering.errors import MachineError, StoreError, from_os_error
+from tiering.errors import MachineError, StoreError, command, from_os_error
 from tiering.serve.cache import files
 from tiering.serve.cache.directory import PARTS, in_use, remove_dataset
 from tiering.serve.cache.headers import NAME
@@ -47,7 +48,7 @@ class About:
         except (OSError, ValueError, TypeError, RecursionError) as error:
             raise StoreError(
                 str(path), expected="what a cache notes of a dataset", found=str(error).split("\n")[0][:200],
-                action="Remove that directory, or choose another --cache-dir.",
+                action=f"Remove that directory ({command('rm', '-r', dataset)}), or choose another --cache-dir.",
             ) from error  # fmt: skip
         return found
 
@@ -72,7 +73,7 @@ def open_slots(dataset: Path) -> Slots:
 def sound(dataset: Path) -> About:
     """Return what a cache notes of a dataset whose files can be used. Raises StoreError where they cannot."""
     about = About.of(dataset)
-    if not all((dataset / name).is_file() for name in PARTS) or not is_table(dataset / "slots"):
+    if not all(files.is_plain(dataset / name) for name in PARTS) or not is_table(dataset / "slots"):
         raise StoreError(str(dataset), expected="the table of a dataset", found="none that can be used")
     return about
 
@@ -86,7 +87,7 @@ def join(space: CacheSpace, dataset: Path, about: About) -> tuple[About, int]:
     try:
         with space.locked():
             _mend(space, dataset)
-            if not dataset.is_dir():
+            if not (dataset / "about.json").exists():
                 _make(space, dataset, about)
             descriptor = files.open_file(dataset / "in-use", os.O_RDWR | os.O_CREAT)
             fcntl.flock(descriptor, fcntl.LOCK_SH)
@@ -98,13 +99,17 @@ def join(space: CacheSpace, dataset: Path, about: About) -> tuple[About, int]:
 
 def _mend(space: CacheSpace, dataset: Path) -> None:
     """Remove a dataset that cannot be used, unless somebody uses it. Under the lock."""
+    if dataset.is_dir() and not _is_sound(dataset) and not in_use(dataset):
+        space.pool.remove(dataset.name)
+        remove_dataset(dataset)
+
+
+def _is_sound(dataset: Path) -> bool:
     try:
-        if dataset.is_dir():
-            sound(dataset)
+        sound(dataset)
     except StoreError:
-        if not in_use(dataset):
-            space.pool.remove(dataset.name)
-            remove_dataset(dataset)
+        return False
+    return True
 
 
 def _make(space: CacheSpace, dataset: Path, about: About) -> None:
@@ -125,8 +130,27 @@ def _make(space: CacheSpace, dataset: Path, about: About) -> None:
         files.allocate(made / "slots", size)
         files.write_file(made / "in-use", b"")
         files.write_file(made / "about.json", json.dumps(asdict(about)).encode())
-        made.rename(dataset)
+        _put(made, dataset)
     except OSError:
         remove_dataset(made)
-        if not dataset.is_dir():
+        raise
+
+
+def _put(made: Path, dataset: Path) -> None:
+    """Give a new dataset its name, also where a directory with something foreign in it has it already."""
+    try:
+        made.rename(dataset)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
+    else:
+        return
+    if _is_sound(dataset):  # where locks do nothing, another process was first
+        remove_dataset(made)
+        return
+    for name in reversed(PARTS):  # the notes last: without them it is no dataset
+        try:
+            (made / name).rename(dataset / name)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(dataset / name)) from error
+    made.rmdir()

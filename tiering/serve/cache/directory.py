@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from tiering.errors import UsageError, from_os_error
+from tiering.errors import MachineError, UsageError, from_os_error
 from tiering.mounts import NETWORK, filesystem_of
 from tiering.serve.cache import files
 from tiering.serve.cache.files import lock_of
@@ -26,7 +26,6 @@ DATASETS: Final = "datasets"
 #: What lies in the directory of a dataset. Anything else in a cache is somebody else's: it is passed over, and never
 #: removed.
 PARTS: Final = ("about.json", "slots", "in-use")
-_UNFINISHED: Final = re.compile(rf"\.(new|gone)-{NAME}")
 
 #: The size of an extent is a 64th of the cache within these bounds: small enough that what does not fit behind the last
 #: payload weighs little, large enough that a few hundred maps show all of it.
@@ -38,7 +37,7 @@ _PAGE: Final = 4096
 #: Room for the slot tables, the marker and the notes: this part of the cache, but at least so many bytes.
 _TABLES_SHARE: Final = 256
 _LEAST_TABLES: Final = 64 << 10
-_LEAST: Final = 1 << 20
+LEAST: Final = 1 << 20
 _MOST_MARKER: Final = 4096
 
 #: Of that, for the marker and the notes.
@@ -65,14 +64,16 @@ def prepare(directory: Path, size: int, *, force: bool, shared: bool = False) ->
     force: take a directory on a network file system, too; shared: make it one for its group. Raises UsageError as
     CacheSpace does, MachineError where the disk refuses.
     """
-    if size < _LEAST:
+    if size < LEAST:
         raise UsageError("the cache's size", expected="at least 1 MiB", found=f"{size:,} bytes")
     try:
         _create(directory, force=force, shared=shared)
         with locked(directory):
             return _agree(directory, size)
     except OSError as error:
-        raise from_os_error(error) from error
+        named = from_os_error(error)
+        action = f"{named.action} Or choose another --cache-dir.".strip()
+        raise MachineError(named.where, found=named.found, action=action) from error
 
 
 @contextmanager
@@ -91,7 +92,7 @@ def read_marker(path: Path) -> Marker | None:
     try:
         with os.fdopen(files.open_file(path, os.O_RDONLY), "rb") as file:
             found = Marker(**json.loads(file.read(_MOST_MARKER)))
-            sound = found.size >= _LEAST and found.extent_bytes == _extent_bytes(found.size)
+            sound = found.size >= LEAST and found.extent_bytes == _extent_bytes(found.size)
     except (OSError, ValueError, TypeError, RecursionError):
         return None
     return found if sound else None
@@ -129,18 +130,26 @@ def in_use(dataset: Path) -> bool:
 
 def datasets_in(directory: Path) -> list[Path]:
     """Return the directories of the datasets of a cache, whether or not what they hold is sound."""
-    found = (directory / DATASETS).iterdir()
-    return [path for path in found if re.fullmatch(NAME, path.name) and path.is_dir() and not path.is_symlink()]
+    return [path for path in _directories(directory, NAME) if any(files.is_plain(path / name) for name in PARTS)]
 
 
 def unfinished_in(directory: Path) -> list[Path]:
     """Return what is left in a cache of datasets that were being made or removed."""
+    return _directories(directory, rf"\.(new|gone)-{NAME}")
+
+
+def _directories(directory: Path, names: str) -> list[Path]:
     found = (directory / DATASETS).iterdir()
-    return [path for path in found if _UNFINISHED.fullmatch(path.name) and path.is_dir() and not path.is_symlink()]
+    return [path for path in found if re.fullmatch(names, path.name) and path.is_dir() and not path.is_symlink()]
+
+
+def holds_only_ours(dataset: Path) -> bool:
+    """Tell whether nothing lies in a dataset's directory but what belongs there."""
+    return dataset.is_dir() and all(path.name in PARTS for path in dataset.iterdir())
 
 
 def remove_dataset(dataset: Path) -> None:
-    """Remove a dataset's directory; what does not belong there stays, and the directory with it."""
+    """Remove what belongs to a dataset; what does not stays, and the directory with it."""
     for name in PARTS:
         with suppress(OSError):
             (dataset / name).unlink()

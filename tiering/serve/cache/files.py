@@ -68,6 +68,14 @@ def open_file(path: Path, flags: int) -> int:
     return descriptor
 
 
+def is_plain(path: Path) -> bool:
+    """Tell whether a plain file is there, and no link to one."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
 def write_file(path: Path, data: bytes) -> None:
     """Write a whole file that must be new."""
     with os.fdopen(open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from platformdirs import user_cache_path
 
+from tiering.errors import UsageError
 from tiering.serve.cache.lru import LruStore
 from tiering.serve.cache.space import CacheSpace
 from tiering.serve.cache.store import CachedStore
@@ -19,8 +20,20 @@ Policy = Literal["static", "lru"]
 
 
 def default_directory() -> Path:
-    """Return where caches lie unless told otherwise: tiering's directory below the user's cache directory."""
-    return user_cache_path("tiering")
+    """Return where caches lie unless told otherwise: tiering's directory below the user's cache directory.
+
+    Raises UsageError where the user has none: no HOME, and no entry in the system's list of users.
+    """
+    try:
+        found = user_cache_path("tiering")
+    except (RuntimeError, KeyError):
+        found = Path()
+    if not found.is_absolute():
+        raise UsageError(
+            "the cache's directory", expected="a home directory (HOME)", found="none for this user",
+            action="Name a directory for it: --cache-dir",
+        )  # fmt: skip
+    return found
 
 
 def cached(
@@ -31,6 +44,7 @@ def cached(
     ram: int | str = 0,
     policy: Policy = "static",
     force: bool = False,
+    shared_group: bool = False,
 ) -> CachedStore:
     """Put a cache on a local disk in front of a dataset, shared by all processes that name the same directory.
 
@@ -39,10 +53,13 @@ def cached(
     directory. ram: of a tier in memory beside it, for what it has no room for; gone with the last
     process that uses it. policy: "static" keeps what it has admitted; "lru", for comparisons, evicts what was used
     longest ago, for one process in a new directory. force: take a directory on a network file system, too.
+    shared_group: of a directory that is made, let its group use it: otherwise only its owner may.
     Returns a Store. Raises what open_store raises; UsageError for a directory that is no cache, is used with another
     size, or lies on a network file system; MachineError where it cannot be written.
     """
-    space = CacheSpace(Path(directory or default_directory()).absolute(), _bytes(size), force=force)
+    space = CacheSpace(
+        Path(directory or default_directory()).absolute(), _bytes(size), force=force, shared=shared_group
+    )
     memory = CacheSpace.in_memory(space.directory, room) if (room := _bytes(ram)) else None
     kind = LruStore if policy == "lru" else CachedStore
     return kind(open_store(origin) if isinstance(origin, str | os.PathLike) else origin, space, memory)

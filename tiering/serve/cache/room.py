@@ -31,6 +31,11 @@ class Room:
     what: str
 
     @property
+    def most(self) -> int:
+        """Bytes that a cache may ever take: the same for all processes, whatever is free just now."""
+        return self.size - self.kept
+
+    @property
     def left(self) -> int:
         """Bytes that a cache may still take."""
         return max(0, self.free - self.kept)

@@ -15,9 +15,11 @@ from tiering.serve.cache import files
 from tiering.serve.cache.directory import (
     DATASETS,
     EXTENTS,
+    LEAST,
     MARKER,
     NOTES_BYTES,
     datasets_in,
+    holds_only_ours,
     in_use,
     locked,
     locks_work,
@@ -80,12 +82,13 @@ class CacheSpace:
         try:
             _make_in_memory(directory, beside)
             room = room_in_memory(directory)
-            space = cls(directory, size, volatile=True)
+            # All who share it come to the same bound; extents of a larger one would not fit.
+            bound = min(size, max(room.most, LEAST))
+            space = cls(directory, bound, volatile=True)
         except (OSError, MachineError) as error:
             raise _no_memory(directory, error) from error
-        room_for_it = room.left + space.used_bytes()
-        if room_for_it < size:
-            warnings.warn(_little_memory(directory, size, room_for_it, room), CacheFullWarning, stacklevel=2)
+        if space.capacity < size:
+            warnings.warn(_little_memory(directory, size, space.capacity, room), CacheFullWarning, stacklevel=3)
         return space
 
     @property
@@ -142,12 +145,12 @@ class CacheSpace:
 
     def forget(self, name: str) -> None:
         """Remove a dataset and its extents; whoever still reads them keeps them until they are closed."""
-        gone = self._datasets / f".gone-{uuid.uuid4().hex}"
-        with suppress(FileNotFoundError):
-            self.dataset(name).rename(gone)
+        gone = self.dataset(name)
+        if holds_only_ours(gone):
+            # Gone in one step for those who look, where nothing of somebody else's would go with it.
+            gone = gone.rename(self._datasets / f".gone-{uuid.uuid4().hex}")
         self.pool.remove(name)
-        if gone.is_dir():
-            remove_dataset(gone)
+        remove_dataset(gone)
 
     def leave(self) -> None:
         """Be told that a process let go of a dataset: of what is volatile, forget all that nobody uses."""

@@ -28,6 +28,7 @@ from tiering.store.base import (
     PixelArray,
     Sample,
     Store,
+    as_indices,
     images_of,
     sample_of,
     samples_in,
@@ -83,10 +84,11 @@ class CachedStore:
 
         Raises StoreError for an origin that is not what its index says, MachineError for one that does not answer.
         """
-        return images_of(self._raw(indices), self._shape, out)
+        return images_of(self._raw(as_indices(indices, len(self))), self._shape, out)
 
     def announce(self, indices: IndexArray) -> None:
         """Begin to fetch samples that the cache lacks, and to read those it has into the page cache."""
+        indices = indices[(indices >= 0) & (indices < len(self))]  # read() will say it
         extent, begin, size = self._find(indices)
         there = extent >= 0
         if not there.all():

@@ -10,13 +10,13 @@ import importlib.util
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 
 from tiering.errors import MachineError, from_os_error
+from tiering.storage.scratch import scratch_directory
 from tiering.trace.readers import captured
 from tiering.trace.readers.base import BROKEN, Damage, Reader, open_trace
 
@@ -44,7 +44,7 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
             found="no module darshan",
             action="pip install 'tiering[darshan]'",
         )
-    with tempfile.TemporaryDirectory(prefix="tiering-") as name:
+    with scratch_directory() as name:
         events = Path(name) / "events.parquet"
         log = Path(name) / "log"
         if not _copied(path, log, damage):
