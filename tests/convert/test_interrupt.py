@@ -94,7 +94,8 @@ def test_it_returns_at_once_and_goes_on_later(many, tmp_path, options, group):
     store = tmp_path / "store"
     notes = tmp_path / "store.partial" / ".tiering"
     said = interrupted(many, store, "--shard-size", SHARD, *options, group=group, at=notes)
-    assert said.strip().splitlines()[-1].startswith("Interrupted")
+    # Dask may tell of tasks that it lost behind it.
+    assert any(line.startswith("Interrupted") for line in said.splitlines())
     assert list(notes.glob("*.npz"))
     done = len(list(notes.glob("*.npz")))
     time.sleep(0.5)

@@ -17,7 +17,7 @@ from tests.s3 import FaultyProxy, free_port, s3_environment
 from tiering.dataset.remote import RemoteFolder, connect, version_of
 from tiering.dataset.source import SOURCE_SCHEMA, Source, open_source, read_samples
 from tiering.dataset.walk import Walk
-from tiering.errors import DatasetError, MachineError, TieringError, UsageError
+from tiering.errors import DatasetError, InputError, MachineError, TieringError, UsageError
 
 
 def upload(folder: Path, url: str) -> None:
@@ -173,7 +173,13 @@ def test_samples_can_be_left_unread(s3: str):
 
 
 def test_a_bucket_or_a_prefix_that_is_not_there_is_bad_input(s3: str):
-    for url in ("s3://no-such-bucket", "s3://no-such-bucket/cats", f"{s3}/nowhere", f"{s3}/nowhere.csv"):
+    for url in ("s3://no-such-bucket", "s3://no-such-bucket/cats"):
+        with pytest.raises(InputError, match="no bucket of that name"):
+            open_source(url)
+    fsspec.filesystem("s3").mkdir("s3://empty-bucket")
+    with pytest.raises(DatasetError, match="an empty directory"):
+        list(open_source("s3://empty-bucket").batches())
+    for url in (f"{s3}/nowhere", f"{s3}/nowhere.csv"):
         with pytest.raises(DatasetError, match="nothing at that path"):
             open_source(url)
 

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
-from importlib import import_module
 from typing import Any, Final, TypeVar
 
+from tiering.convert.dask_workers import ASK, dotted, fault, our_version
 from tiering.errors import MachineError, TieringError, UsageError
 from tiering.system.machine import usable_cores
 from tiering.units import format_seconds, parse_seconds
@@ -37,19 +37,6 @@ _CLOSE: Final = 0.4
 
 #: How often Dask runs a task again whose worker was lost.
 RETRIES: Final = 3
-
-#: What a worker is asked, as text that every Python understands: a function would be read by its Python, or crash it.
-_QUESTION: Final = """
-import sys
-found = {"python": list(sys.version_info[:2]), "at": sys.executable, "version": None, "lacks": None}
-try:
-    import tiering
-    found["version"] = tiering.__version__
-    import tiering.convert.pack
-except Exception as error:
-    found["lacks"] = "%s: %s" % (type(error).__name__, error)
-"""
-_ASK: Final = f"(lambda scope: (exec({_QUESTION!r}, scope), scope['found'])[1])({{}})"
 
 _log: Final = logging.getLogger("tiering")
 
@@ -187,37 +174,21 @@ class ClusterExecutor(Executor):
         """Ask workers what they have. Raises MachineError that names those that cannot pack, and why."""
         limit = max(_ANSWER, self._limit)
         try:
-            found = self._client.run(eval, _ASK, workers=workers, on_error="return", callback_timeout=limit)
+            found = self._client.run(eval, ASK, workers=workers, on_error="return", callback_timeout=limit)
         except OSError as error:
             raise MachineError(
                 self._address, expected=f"an answer from the workers {', '.join(workers)}",
                 found=f"none in {format_seconds(limit)}",
                 action="Look at their logs, or end those that hang.",
             ) from error  # fmt: skip
-        faults = {worker: fault for worker, said in found.items() if (fault := _fault(said))}
+        faults = {worker: found_fault for worker, said in found.items() if (found_fault := fault(said))}
         if faults:
             raise MachineError(
                 self._address,
-                expected=f"workers with Python {_version(sys.version_info[:2])} and tiering {_here()}",
-                found="; ".join(f"{worker} {fault}" for worker, fault in sorted(faults.items())),
-                action=f"There: pip install 'tiering[dask]=={_here()}', and start the worker again.",
+                expected=f"workers with Python {dotted(sys.version_info[:2])} and tiering {our_version()}",
+                found="; ".join(f"{worker} {each}" for worker, each in sorted(faults.items())),
+                action=f"There: pip install 'tiering[dask]=={our_version()}', and start the worker again.",
             )
-
-
-def _fault(said: object) -> str:
-    """Return why a worker cannot pack, from its answer; empty where it can."""
-    if isinstance(said, OSError):
-        return ""  # It went away; that is for the next look.
-    if not isinstance(said, dict):
-        return f"answers {type(said).__name__}: {said}"
-    here = list(sys.version_info[:2])
-    if said["python"] != here:
-        return f"has Python {_version(said['python'])} ({said['at']})"
-    if said["version"] is None:
-        return f"lacks tiering ({said['lacks']})"
-    if said["version"] != _here():
-        return f"has tiering {said['version']}"
-    return f"lacks what tiering needs ({said['lacks']})" if said["lacks"] else ""
 
 
 def named(error: Exception, keeps_dying: TieringError) -> Exception:
@@ -226,15 +197,6 @@ def named(error: Exception, keeps_dying: TieringError) -> Exception:
     if isinstance(error, TieringError) or kind.__module__.split(".")[0] != "distributed":
         return error
     return keeps_dying if kind.__name__ == "KilledWorker" else MachineError("Dask", found=f"{kind.__name__}: {error}")
-
-
-def _here() -> str:
-    """Return our own version; the package itself stands above this module."""
-    return str(import_module("tiering").__version__)
-
-
-def _version(parts: Any) -> str:
-    return ".".join(map(str, parts))
 
 
 def _limit() -> float:

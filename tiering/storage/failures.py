@@ -137,9 +137,8 @@ def remote_errors(url: str) -> Iterator[None]:
     except (TieringError, FileExistsError):
         raise
     except FileNotFoundError as error:
-        # Web servers that refuse, or do not answer, look so to fsspec; the cause tells.
-        if code_of(error) in _BY_CODE or (error.__cause__ and _by_words(error.__cause__)):
-            raise _failure(url, error) from error
+        if (named := _not_missing(url, error)) is not None:
+            raise named from error
         raise
     except ImportError as error:
         scheme = scheme_of(url)
@@ -157,6 +156,19 @@ def remote_errors(url: str) -> Iterator[None]:
         if type(error).__module__.split(".")[0] in ("builtins", "tiering"):
             raise
         raise _failure(url, error) from error
+
+
+def _not_missing(url: str, error: FileNotFoundError) -> TieringError | None:
+    """Return the error to raise where more is wrong than that a file is not there.
+
+    Web servers that refuse, or do not answer, look so to fsspec; the cause tells.
+    """
+    if code_of(error) in _BY_CODE or (error.__cause__ and _by_words(error.__cause__)):
+        return _failure(url, error)
+    if scheme_of(url) in EXTRAS and "/" not in url.partition("://")[2].strip("/"):
+        found, action = _NO_BUCKET
+        return InputError(url, found=found, action=action)
+    return None
 
 
 def code_of(error: BaseException) -> str:

@@ -79,7 +79,8 @@ class PackedStore:
         """
         if self._generation:
             return self._read(indices, out)
-        return checked(self, as_indices(indices, len(self)), lambda: self._read(indices, out), self._read)
+        indices = as_indices(indices, len(self))
+        return checked(self, indices, lambda: self._read(indices, out), self._read)
 
     def _read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
         ranges = self.byte_ranges(indices)

@@ -1,0 +1,46 @@
+"""What a worker of a Dask cluster must have to pack: the same Python, the same tiering, and what that needs."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any, Final
+
+#: What a worker is asked, as text that every Python understands: a function would be read by its Python, or crash it.
+_QUESTION: Final = """
+import sys
+found = {"python": list(sys.version_info[:2]), "at": sys.executable, "version": None, "lacks": None}
+try:
+    import tiering
+    found["version"] = tiering.__version__
+    import tiering.convert.pack
+except Exception as error:
+    found["lacks"] = "%s: %s" % (type(error).__name__, error)
+"""
+ASK: Final = f"(lambda scope: (exec({_QUESTION!r}, scope), scope['found'])[1])({{}})"
+
+
+def fault(said: object) -> str:
+    """Return why a worker cannot pack, from its answer; empty where it can."""
+    if isinstance(said, OSError):
+        return ""  # It went away; that is for the next look.
+    if not isinstance(said, dict):
+        return f"answers {type(said).__name__}: {said}"
+    here = list(sys.version_info[:2])
+    if said["python"] != here:
+        return f"has Python {dotted(said['python'])} ({said['at']})"
+    if said["version"] is None:
+        return f"lacks tiering ({said['lacks']})"
+    if said["version"] != our_version():
+        return f"has tiering {said['version']}"
+    return f"lacks what tiering needs ({said['lacks']})" if said["lacks"] else ""
+
+
+def our_version() -> str:
+    """Return our own version; the package itself stands above this module."""
+    return str(import_module("tiering").__version__)
+
+
+def dotted(parts: Any) -> str:
+    """Return a version as it is written: 3.11."""
+    return ".".join(map(str, parts))
