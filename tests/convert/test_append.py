@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
 
 import tiering
+from tests.crashes import Strikes
 from tests.invariants import assert_every_sample_once, assert_holds_exactly, tree
 from tiering.errors import DatasetError, StoreError
 
@@ -125,6 +127,29 @@ def test_an_append_that_broke_off_leaves_the_store_as_it_was_and_goes_on(photos,
     assert len(store.read(np.arange(len(store)))) == before.samples
     assert tiering.append(source, tmp_path / "store").samples == 300
     assert tiering.verify(tmp_path / "store", source=source).ok
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_verify_says_that_an_append_is_unfinished_and_counts_no_problem(program, photos, tmp_path, kind):
+    source = first_half(photos, tmp_path / "photos")
+    store = tmp_path / "store"
+    tiering.convert(source, store, kind, shard_bytes=50_000)
+    grow(photos, source)
+    shutil.copytree(store, tmp_path / "other")
+    command = ["append", source, store, "--workers", "1"]
+    with Strikes(tmp_path / "log") as strikes:
+        last = strikes.count(["append", source, tmp_path / "other", "--workers", "1"])["renameat"]
+        # The last name that changes is the manifest's: everything else is there by then.
+        assert strikes.strike(command, "renameat", last, "KILL") == -signal.SIGKILL
+    assert tiering.open_store(store).manifest.generation == 1
+    found = tiering.verify(store)
+    assert found.ok, found.problems
+    assert "killed" in found.unfinished
+    assert f"tiering append {source} {store}" in found.unfinished
+    done = program("verify", store)
+    assert (done.returncode, found.unfinished in done.stderr) == (0, True)
+    assert program(*command).returncode == 0
+    assert tiering.verify(store, source=source).unfinished is None
 
 
 def test_append_to_nothing_is_an_error(photos, tmp_path):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tiering.cli.output import JsonFlag, emit_json, out, plain
+from tiering.cli.output import JsonFlag, emit_json, note, out, plain
 from tiering.cli.progress import progress
 from tiering.errors import command
 from tiering.units import format_bytes, format_count
@@ -45,6 +45,8 @@ def verify(
         for problem in found.problems:
             out().print(problem)
         out().print(f"{store}: {_count(found.problem_count)}. {_advice(store, source, found)}")
+    if found.unfinished:
+        note(found.unfinished)
     if not found.ok:
         raise typer.Exit(1)
 

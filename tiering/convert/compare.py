@@ -13,12 +13,12 @@ import numpy.typing as npt
 from tiering.convert.listing import Rows, blocks, make_listing
 from tiering.convert.lookup import NOWHERE, Lookup
 from tiering.convert.progress import Progress
-from tiering.convert.workspace import BAD_FILES
 from tiering.dataset.pixels import to_pixels
 from tiering.dataset.source import open_source, read_samples
 from tiering.errors import DatasetError, TieringError
 from tiering.store.base import Store
 from tiering.store.checked import read_document
+from tiering.store.layout import BAD_FILES
 from tiering.text import as_field, display
 
 _BATCH: Final = 256

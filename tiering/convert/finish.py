@@ -13,13 +13,14 @@ import numpy.typing as npt
 from tiering.convert.listing import Listing, blocks
 from tiering.convert.quarantine import quarantine
 from tiering.convert.receipt import Receipt
-from tiering.convert.workspace import BAD_FILES, Workspace
+from tiering.convert.workspace import Workspace
 from tiering.errors import DatasetError, UsageError
 from tiering.storage.local import sync
 from tiering.storage.location import Location
 from tiering.store.base import Store
 from tiering.store.checked import read_document
 from tiering.store.index import COLUMNS, index_documents, index_writer
+from tiering.store.layout import BAD_FILES
 from tiering.store.manifest import MANIFEST, Manifest, Shard, Source, encode_manifest
 from tiering.store.parts import QUARANTINE
 from tiering.store.zarr import array_documents

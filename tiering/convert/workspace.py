@@ -8,7 +8,6 @@ the lock, the record of the plan, the listing it was made from, and a receipt fo
 from __future__ import annotations
 
 import hashlib
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,20 +18,18 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tiering.convert.listing import SCHEMA, Listing, changes
-from tiering.convert.receipt import Receipt, read_receipt, receipt_place
-from tiering.errors import DatasetError, UsageError
+from tiering.convert.receipt import Receipt, read_receipt, receipt_number, receipt_place
+from tiering.errors import DatasetError, UsageError, command
 from tiering.storage.location import Location
 from tiering.storage.lock import locked
 from tiering.storage.names import PublicUrl
 from tiering.store.columns import map_column
-from tiering.store.layout import shard_names
-from tiering.store.manifest import MANIFEST, Kind, Settings, read_manifest
+from tiering.store.layout import BAD_FILES, shard_names
+from tiering.store.manifest import MANIFEST, Kind, Manifest, Settings, read_manifest
 from tiering.store.parts import NOTE_BYTES, RECORD, WORK, is_own_name
 
 LISTING: Final = "listing"
-BAD_FILES: Final = "bad-files.tsv"
 _SHOWN: Final = 10
-_RECEIPT: Final = re.compile(r"([0-9]{5,18})\.npz")
 
 
 class Record(BaseModel):
@@ -106,17 +103,19 @@ class Workspace:
             unfinished = [name for name in self.target.names() if is_own_name(name)]
         else:
             kept = {shard.name for shard in read_manifest(self.target).shards}
-            numbers = [int(found[1]) for found in map(_RECEIPT.fullmatch, self.work.names()) if found]
-            unfinished = [name for number in numbers for name in shard_names(number) if name not in kept]
+            numbers = map(receipt_number, self.work.names())
+            unfinished = [
+                name for number in numbers if number is not None for name in shard_names(number) if name not in kept
+            ]
         for name in unfinished:
             (self.target / name).remove()
         for name in self.work.names():
-            if _RECEIPT.fullmatch(name) or name == BAD_FILES or name.endswith(".tmp"):
+            if receipt_number(name) is not None or name == BAD_FILES or name.endswith(".tmp"):
                 (self.work / name).remove()
 
     def has_receipts(self) -> bool:
         """Tell whether any shard is done."""
-        return any(map(_RECEIPT.fullmatch, self.work.names()))
+        return any(receipt_number(name) is not None for name in self.work.names())
 
     def _was_told_to_mend(self, record: Record) -> bool:
         """Tell whether the last run ended by asking to mend images, so that a changed source is the answer to that."""
@@ -158,7 +157,7 @@ def workspace(target: Location, *, fresh: bool) -> Iterator[Workspace]:
             raise UsageError(
                 str(target), expected="a free place to build the store in",
                 found="a finished store, which an older tiering did not rename",
-                action=f"Give it its name: mv -nT {target} {target.url.removesuffix('.partial')}",
+                action=f"Give it its name: {command('mv', '-nT', target, target.url.removesuffix('.partial'))}",
             )  # fmt: skip
         raise UsageError(
             str(target), expected="a free place to build the store in", found="a directory that tiering did not make"
@@ -182,6 +181,16 @@ def workspace(target: Location, *, fresh: bool) -> Iterator[Workspace]:
 def _holds_something(target: Path) -> bool:
     """Return whether a path is anything but free or an empty directory."""
     return target.is_symlink() or (target.exists() and not (target.is_dir() and not any(target.iterdir())))
+
+
+def unfinished_append(store: Location, manifest: Manifest) -> str | None:
+    """Say which append to a finished store is under way or was killed; None where there is none."""
+    record = _record(store / WORK)
+    if record is None or record.generation != manifest.generation + 1:
+        return None
+    images = "1 image" if record.samples == 1 else f"{record.samples:,} images"
+    again = command("tiering", "append", record.source, store)
+    return f"An append of {images} is under way or was killed. If it was killed, give the same command again: {again}"
 
 
 def _record(work: Location) -> Record | None:
