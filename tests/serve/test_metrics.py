@@ -87,7 +87,7 @@ def test_the_live_view_shows_rates_and_levels(lmdb, tmp_path):
         except OSError:  # the terminal is gone with the process
             pass
         assert run.wait() == 0, seen
-    for word in ("Metrics: http://localhost:", "epoch", "samples/s", "from disk", "from memory", "in flight", "waited"):
+    for word in ("Metrics: http://127.0.0.1:", "epoch", "samples/s", "from disk", "from memory", "in flight", "waited"):
         assert word in seen
 
 

@@ -10,6 +10,7 @@ import multiprocessing.connection
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -38,6 +39,7 @@ ATTEMPTS: Final = 3
 
 #: How often an executor that can say why nothing happens is asked, s.
 _LOOK: Final = 1.0
+_WAKE: Final = 0.2
 
 MakeExecutor = Callable[[], AbstractContextManager[Executor]]
 
@@ -122,11 +124,15 @@ def given(executor: Executor) -> Iterator[Executor]:
 
 
 def _done(executor: Executor, running: Iterable[Future[R]]) -> set[Future[R]]:
-    """Wait until some futures are done. Raises what an executor that is watched finds wrong meanwhile."""
-    if not isinstance(executor, Watched):
-        return wait(running, return_when=FIRST_COMPLETED).done
-    while not (done := wait(running, timeout=_LOOK, return_when=FIRST_COMPLETED).done):
-        executor.check()
+    """Wait until some futures are done. Raises what an executor that is watched finds wrong meanwhile.
+
+    It wakes now and then in any case: Polars handles SIGINT with SA_RESTART, and a wait without end would go on.
+    """
+    checked = time.monotonic()
+    while not (done := wait(running, timeout=_WAKE, return_when=FIRST_COMPLETED).done):
+        if isinstance(executor, Watched) and time.monotonic() - checked > _LOOK:
+            executor.check()
+            checked = time.monotonic()
     return done
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tiering.convert.listing import SCHEMA, Listing, changes
 from tiering.convert.receipt import Receipt, read_receipt, receipt_number, receipt_place
 from tiering.errors import DatasetError, UsageError, command
+from tiering.signals import put_off
 from tiering.storage.location import Location
 from tiering.storage.lock import locked
 from tiering.storage.names import PublicUrl
@@ -162,20 +163,31 @@ def workspace(target: Location, *, fresh: bool) -> Iterator[Workspace]:
         raise UsageError(
             str(target), expected="a free place to build the store in", found="a directory that tiering did not make"
         )
-    if work.local:
-        work.make_directory()
-    with locked(work), tempfile.TemporaryDirectory(prefix="tiering-", dir=work.local) as scratch:
-        opened = Workspace(target, work, Path(scratch), _record(work), fresh)
-        try:
-            yield opened
-        except BaseException:
-            # Once the store is finished it is not ours to take away: after the rename another one may have this name.
-            if not opened.has_receipts() and not (fresh and (target / MANIFEST).exists()):
-                work.remove()
-                if fresh and target.local:
-                    with suppress(OSError):  # somebody else's files keep it
-                        target.local.rmdir()
-            raise
+    with ExitStack() as stack:
+        # An interruption must leave nothing of these steps. Behind a URL one may wait for the lock, and is not kept.
+        with put_off() if work.local else nullcontext():
+            if work.local:
+                work.make_directory()
+            stack.enter_context(locked(work))
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="tiering-", dir=work.local))
+            opened = Workspace(target, work, Path(scratch), _record(work), fresh)
+            stack.enter_context(_leaving_nothing(opened))
+        yield opened
+
+
+@contextmanager
+def _leaving_nothing(space: Workspace) -> Iterator[None]:
+    """Remove a workspace if the block fails, unless a shard is done, which the next conversion goes on from."""
+    try:
+        yield
+    except BaseException:
+        # Once the store is finished it is not ours to take away: after the rename another one may have this name.
+        if not space.has_receipts() and not (space.fresh and (space.target / MANIFEST).exists()):
+            space.work.remove()
+            if space.fresh and space.target.local:
+                with suppress(OSError):  # somebody else's files keep it
+                    space.target.local.rmdir()
+        raise
 
 
 def _holds_something(target: Path) -> bool:
