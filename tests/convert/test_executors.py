@@ -93,7 +93,8 @@ def test_dask_local_is_a_word_on_the_command_line(program, photos, tmp_path, who
     assert tree(tmp_path / "store") == whole
 
 
-def test_a_scheduler_that_is_not_there_is_one_clear_line(program, photos, tmp_path):
+def test_a_scheduler_that_is_not_there_is_one_clear_line(program, photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("TIERING_DASK_WAIT", "2")
     done = program("convert", photos, tmp_path / "store", "--to", "zarr", "--dask", "tcp://127.0.0.1:9")
     assert done.returncode == 4
     assert "a Dask scheduler" in done.stderr.strip().splitlines()[-1]

@@ -107,16 +107,16 @@ def test_a_huge_member_of_a_tar_is_a_bad_file(tmp_path):
 
 def test_a_huge_object_of_a_bucket_is_not_fetched(monkeypatch, tmp_path):
     memory = fsspec.filesystem("memory")
-    memory.pipe({"/photos/a.png": picture(format="PNG"), "/photos/huge.png": picture(20, format="PNG")})
+    memory.pipe({"/large/a.png": picture(format="PNG"), "/large/huge.png": picture(20, format="PNG")})
     listed = type(memory).ls
-    swell = {"/photos/huge.png": TIB}
+    swell = {"/large/huge.png": TIB}
 
     def ls(self, path, detail=True, **how):
         found = listed(self, path, detail=True, **how)
         return [each | {"size": swell.get(each["name"], each["size"])} for each in found]
 
     monkeypatch.setattr(type(memory), "ls", ls)
-    manifest = tiering.convert("memory://photos", tmp_path / "store", "lmdb", on_error="skip")
+    manifest = tiering.convert("memory://large", tmp_path / "store", "lmdb", on_error="skip")
     assert (manifest.samples, manifest.left_out) == (1, 1)
     assert SAID in (tmp_path / "store" / "bad-files.tsv").read_text()
 

@@ -36,7 +36,7 @@ def but_for_the_manifest(files):
     return {name: content for name, content in files.items() if name != b"manifest.json"}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [pytest.param("lmdb", marks=pytest.mark.slow), "zarr"])
 def test_a_store_in_a_bucket_is_the_same_and_is_read_where_it_is(photos, s3, tmp_path, kind):
     manifest = tiering.convert(photos, f"{s3}/store", kind, shard_bytes=SHARD)
     here = tiering.convert(photos, tmp_path / "here", kind, shard_bytes=SHARD)
@@ -56,7 +56,8 @@ def test_plain_zarr_reads_a_store_in_a_bucket(photos, s3):
     assert np.array_equal(group["images"][:], tiering.open_store(f"{s3}/store").read(np.arange(300)))
 
 
-@pytest.mark.parametrize("kind", [pytest.param("lmdb", marks=pytest.mark.slow), "zarr"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 def test_from_bucket_to_bucket_with_every_twentieth_request_refused(photos, s3, s3_endpoint, tmp_path, kind):
     upload(photos, f"{s3}/photos")
     here = tiering.convert(photos, tmp_path / "here", kind, shard_bytes=SHARD)
@@ -73,7 +74,7 @@ class StopError(Exception):
     pass
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [pytest.param("lmdb", marks=pytest.mark.slow), "zarr"])
 def test_a_conversion_into_a_bucket_goes_on_where_it_was(photos, s3, tmp_path, kind):
     def stop(samples, of, size):
         if samples:

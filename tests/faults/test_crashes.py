@@ -18,7 +18,7 @@ from tests.invariants import tree
 from tiering.errors import UsageError
 
 #: Strikes of a scenario and a signal in an ordinary run.
-FEW = 6
+FEW = 4
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,7 @@ def test_hit_ratio_is_the_share_that_fits_and_nothing_is_written_after_the_first
     store.close()
 
 
+@pytest.mark.slow
 def test_lru_is_what_theory_says_and_serves_no_wrong_byte(lmdb, tmp_path):
     origin, share = tiering.open_store(lmdb), 0.6
     store = tiering.cached(origin, int(share * origin.manifest.image_bytes), tmp_path / "cache", policy="lru")
@@ -521,6 +522,7 @@ def test_a_folder_in_a_bucket_is_served_and_cached_and_noticed_when_it_changes(f
     store.close()
 
 
+@pytest.mark.slow
 def test_a_bucket_that_fails_now_and_then_delivers_the_right_bytes(bucket_store, lmdb, tmp_path, s3_endpoint):
     with FaultyProxy(s3_endpoint, 0.05, broken_off=0.05) as proxy, s3_environment(proxy.endpoint):
         store = tiering.cached(bucket_store, "64MB", tmp_path / "cache")

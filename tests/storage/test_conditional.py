@@ -73,6 +73,7 @@ def test_a_server_without_conditional_writes_is_refused(s3_endpoint):
         Location.of("memory://photos/unconditional").create(b"first")
 
 
+@pytest.mark.slow
 def test_a_server_that_is_down_is_named(s3):
     with s3_environment("http://127.0.0.1:9"), pytest.raises(MachineError, match="s3://photos/down"):
         Location.of("s3://photos/down").create(b"first")

@@ -38,8 +38,7 @@ def source(tmp_path_factory):
     scope="module",
     params=[
         "lmdb",
-        "zarr-zstd",
-        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("zarr", "pixels", "pixels-zstd")),
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("zarr", "pixels", "pixels-zstd", "zarr-zstd")),
     ],
 )
 def here(request, source, tmp_path_factory):
