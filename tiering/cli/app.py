@@ -39,7 +39,7 @@ from tiering.signals import ending_interrupts, exit_code_of
 EPILOG = (
     "Exit codes: 0 success; 1 the answer is no (verify found damage); 2 usage; 3 bad input; "
     "4 environment (disk full, no permission); 70 a fault in tiering itself; 130 interrupted (143 by SIGTERM); "
-    "141 nobody reads the output."
+    "141 the output pipe was closed."
 )
 
 #: Typer's own: an exit that was asked for, and what is wrong with a command line (click's ClickException, which Typer
