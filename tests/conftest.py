@@ -22,9 +22,10 @@ PROGRAM = Path(sysconfig.get_path("scripts")) / "tiering"
 
 @pytest.fixture(scope="session", autouse=True)
 def _interruptible() -> None:
-    """Programs that tests start hear Ctrl-C, also where the tests run in the background and themselves do not."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Programs that tests start hear signals, also where the tests run in the background, or under nohup, and do not."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

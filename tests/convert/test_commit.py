@@ -52,19 +52,19 @@ def state(path):
 
 
 @pytest.mark.parametrize("make", [a_file, an_empty_directory, a_directory, a_link])
-def test_what_appears_at_the_output_meanwhile_is_kept_and_so_is_the_work(photos, tmp_path, make):
+def test_what_appears_at_the_output_meanwhile_is_kept_and_so_is_the_work(some_photos, tmp_path, make):
     output, expected = tmp_path / "store", tmp_path / "expected"
     make(expected)
     with pytest.raises(UsageError, match="kept in"):
-        tiering.convert(photos, output, "lmdb", shard_bytes=SHARD, progress=appears_at(output, make))
+        tiering.convert(some_photos, output, "lmdb", shard_bytes=SHARD, progress=appears_at(output, make))
     assert state(output) == state(expected)
     partial = tmp_path / "store.partial"
     packed = {path.name: path.stat().st_ino for path in partial.glob("*.mdb")}
     output.rename(tmp_path / "moved")
-    tiering.convert(photos, output, "lmdb", shard_bytes=SHARD)
+    tiering.convert(some_photos, output, "lmdb", shard_bytes=SHARD)
     assert {path.name: path.stat().st_ino for path in output.glob("*.mdb")} == packed
-    assert tiering.verify(output, source=photos).ok
-    assert sorted(os.listdir(tmp_path)) == ["expected", "moved", "store"]
+    assert tiering.verify(output, source=some_photos).ok
+    assert sorted(os.listdir(tmp_path)) == ["expected", "moved", "photos", "store"]
 
 
 def test_overwrite_replaces_the_store_that_was_there_at_the_start_and_no_other(photos, some_photos, tmp_path):
