@@ -89,6 +89,10 @@ def s3(s3_endpoint: str, request: pytest.FixtureRequest) -> Iterator[str]:
         yield f"s3://{BUCKET}/{name}"
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # clients connect 64 at a time; five wait by default
+
+
 class FaultyProxy:
     """An HTTP proxy before a server that answers a share of the requests with S3's 503 SlowDown.
 
@@ -115,7 +119,7 @@ class FaultyProxy:
 
     def __enter__(self) -> Self:
         handler = type("Handler", (self.handler,), {"proxy": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server = _Server(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 import tiering
+from tests.clouds import GenerationsProxy
 from tests.invariants import assert_holds_exactly, tree
+from tests.s3 import BUCKET
 from tiering.errors import InputError, StoreError, UsageError
 from tiering.storage.location import Location
 from tiering.storage.lock import locked
@@ -57,6 +59,19 @@ def test_a_store_is_appended_to_mended_cached_profiled_and_exported(some_photos,
 def test_a_bucket_is_measured(cloud):
     assert probe(cloud, seconds=0.2, size=8 << 20).tier.read_points
     assert Location.of(cloud).names() == []
+
+
+def test_a_bucket_whose_connections_break_now_and_then_is_measured(s3_endpoint, monkeypatch):
+    with GenerationsProxy(s3_endpoint, 0.0) as proxy:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.endpoint)
+
+        def lose_three(step):
+            proxy.lost += 3 * (step == "writing")
+
+        place = f"gs://{BUCKET}/breaking"
+        assert probe(place, seconds=0.2, size=8 << 20, progress=lose_three).tier.write_bandwidth
+        assert proxy.lost == 0
+        assert Location.of(place).names() == []
 
 
 def test_writes_are_under_conditions(cloud):

@@ -20,7 +20,8 @@ from PIL import Image
 
 import tiering
 from tiering.errors import StoreError
-from tiering.store import mapped
+from tiering.store import generation, mapped
+from tiering.store.columns import descriptor_crc
 from tiering.store.open import open_damaged
 from tiering.system.renames import exchange
 
@@ -268,6 +269,20 @@ def test_opened_while_it_is_replaced_it_is_the_one_or_the_other(stores, place, t
         done.set()
         overwriting.join()
     assert opened > 10
+
+
+def test_a_shard_found_amid_two_replacements_is_not_called_damaged(stores, place, tmp_path, monkeypatch):
+    store = tiering.open_store(place)
+    by_exchange(shutil.copytree(stores / "2", tmp_path / "new"), place)
+
+    def crc_while_it_is_put_back(descriptor):
+        found = descriptor_crc(descriptor)
+        by_exchange(shutil.copytree(stores / "1", tmp_path / "new"), place)
+        return found
+
+    monkeypatch.setattr(generation, "descriptor_crc", crc_while_it_is_put_back)
+    with pytest.raises(StoreError, match="replaced"):
+        store.read(np.arange(1))
 
 
 class Campaign:

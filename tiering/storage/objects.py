@@ -24,6 +24,21 @@ _PIECE: Final = 8 << 20
 _PAUSES: Final = (0.1, 0.3, 1.0, 3.0)
 
 
+async def again(module: Any, ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask a server through obstore, and again where it fails or the connection breaks.
+
+    module: obstore; ask: makes the request.
+    """
+    for pause in _PAUSES:
+        try:
+            return await ask()
+        except module.exceptions.GenericError as error:
+            if _LASTING.search(str(error)):
+                raise
+            await asyncio.sleep(pause)
+    return await ask()
+
+
 class ObjectFiles(AsyncFileSystem):  # type: ignore[misc] # fsspec has no types
     """One bucket.
 
@@ -47,15 +62,7 @@ class ObjectFiles(AsyncFileSystem):  # type: ignore[misc] # fsspec has no types
         return str(self._strip_protocol(path)).removeprefix(self._name).lstrip("/")
 
     async def _again(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask, and again where the server fails."""
-        for pause in _PAUSES:
-            try:
-                return await ask()
-            except self._module.exceptions.GenericError as error:
-                if _LASTING.search(str(error)):
-                    raise
-                await asyncio.sleep(pause)
-        return await ask()
+        return await again(self._module, ask)
 
     async def _info(self, path: str, **_: Any) -> dict[str, Any]:
         key = self._key(path)

@@ -68,8 +68,19 @@ class Generation:
         return True
 
     def explain(self, error: StoreError) -> StoreError:
-        """Return why a shard is not what it should be: the store was replaced, or else the error as it is."""
+        """Return why a file is not what it should be: the store was replaced, or else the error as it is."""
         return explain(self._place, self._manifest, error)
+
+    def explain_shard(self, error: StoreError, number: int, descriptor: int | None) -> StoreError:
+        """Return why a shard is not what it should be, as explain does.
+
+        descriptor: the file that was found wrong; None where there was none. A shard that is another file by now was
+        found in the midst of a replacement, even where the manifest is one of the same store again.
+        """
+        found = None if descriptor is None else _identity(os.fstat(descriptor))
+        if look(self._place / self._manifest.shards[number].name) != found:
+            return replaced(self._place, "files that change while they are read")
+        return self.explain(error)
 
     def _check_columns(self, columns: list[Identity | None], seen: Seen) -> None:
         """Make sure that the index is the one that the manifest names."""

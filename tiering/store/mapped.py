@@ -121,10 +121,13 @@ class MappedFiles:
         """Raise StoreError for a file that is not the one it should be; called before each mapping."""
         found = os.fstat(descriptor).st_size
         if found != self._sizes[number]:
-            raise self.wrong(number, f"{found:,}")
+            raise self.wrong(number, f"{found:,}", descriptor)
 
-    def wrong(self, number: int, found: str) -> StoreError:
-        """Return the error for a file that is not what it should be."""
+    def wrong(self, number: int, found: str, descriptor: int | None = None) -> StoreError:
+        """Return the error for a file that is not what it should be.
+
+        found: what it is instead; descriptor: of the file, where there is one.
+        """
         return damaged(Location.of(self.paths[number]), f"{self._sizes[number]:,} bytes by the manifest", found)
 
     def _of(self, number: int) -> _Mapped:

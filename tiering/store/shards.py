@@ -83,11 +83,11 @@ class ShardMaps(MappedFiles):
         """Raise StoreError for a file that is not the shard that was there at opening, nor the same repaired."""
         super().check(number, descriptor)
         if not self._generation.holds(number, descriptor):
-            raise self.wrong(number, "others with another CRC-32C")
+            raise self.wrong(number, "others with another CRC-32C", descriptor)
 
-    def wrong(self, number: int, found: str) -> StoreError:
+    def wrong(self, number: int, found: str, descriptor: int | None = None) -> StoreError:
         """Return the error for a shard that is damaged, or of a store that was replaced."""
-        return self._generation.explain(super().wrong(number, found))
+        return self._generation.explain_shard(super().wrong(number, found), number, descriptor)
 
 
 def shard_files(store: Location, shards: Sequence[Shard], generation: Generation | None) -> ShardFiles:

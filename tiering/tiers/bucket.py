@@ -18,6 +18,7 @@ from tiering.errors import MachineError
 from tiering.signals import put_off
 from tiering.storage.bucket import open_bucket
 from tiering.storage.failures import asking, remote_errors
+from tiering.storage.objects import again
 from tiering.tiers.catalog import ReadPoint
 
 OBJECT: Final = 8 << 20
@@ -126,13 +127,14 @@ async def _measured(
     payload = os.urandom(OBJECT)
 
     async def put(number: int) -> None:
-        await obstore.put_async(store, f"{prefix}/{number}", payload, use_multipart=False)
+        await again(obstore, lambda: obstore.put_async(store, f"{prefix}/{number}", payload, use_multipart=False))
 
     async def small(number: int) -> None:
-        await obstore.put_async(store, f"{prefix}/small-{number}", payload[:_SMALL], use_multipart=False)
+        key, data = f"{prefix}/small-{number}", payload[:_SMALL]
+        await again(obstore, lambda: obstore.put_async(store, key, data, use_multipart=False))
 
     async def look(number: int) -> None:
-        await obstore.head_async(store, f"{prefix}/{number % kept}")
+        await again(obstore, lambda: obstore.head_async(store, f"{prefix}/{number % kept}"))
 
     put_run = await _run(put, min(count, MOST_REQUESTS), _WRITERS, seconds * _WRITE, stop)
     kept = len(put_run.latencies)
@@ -166,7 +168,8 @@ def _getter(
     async def get(number: int) -> None:
         which, part = divmod(order[number], inside)
         key = f"{prefix}/{which}"
-        await obstore.get_range_async(store, key, start=part * block, end=(part + 1) * block)
+        ask = obstore.get_range_async
+        await again(obstore, lambda: ask(store, key, start=part * block, end=(part + 1) * block))
 
     return get
 
