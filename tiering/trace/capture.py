@@ -36,6 +36,7 @@ ASKED = (
     *("fork", "vfork", "clone", "clone2", "clone3", "execve", "execveat"),
     *("fsync", "fdatasync", "sync_file_range", "truncate", "truncate64", "ftruncate", "ftruncate64"),
     *("unlink", "unlinkat", "rename", "renameat", "renameat2"),
+    *("io_uring_enter", "io_submit"),
 )
 #: Calls that are not there on every architecture are asked for with a question mark.
 _FILTER = f"trace={','.join(f'?{name}' for name in ASKED)}"
@@ -212,7 +213,10 @@ def _finished(
         f"{damage.skipped:,} lines of the tracer could not be read." if damage.skipped else "",
     ]
     kept = [each for each in notes if each]
-    events.finish(to, kept)
+    gaps = [*damage.gaps, *(["the trace does not hold all that the kernel counted"] if kept else [])]
+    if status and not gaps:
+        gaps.append(f"it ended with exit status {status}")
+    events.finish(to, kept, gaps if damage.complete or gaps else None, sorted(damage.failed))
     sums = (events.events, events.bytes_read, events.bytes_written)
     return Recording(to, status, *sums, counted_read, counted_written, events.mapped_bytes, kept)
 

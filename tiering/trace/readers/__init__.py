@@ -70,8 +70,23 @@ class Trace:
 
     @property
     def complete(self) -> bool:
-        """Whether it was seen that the run, all of its processes, ended within the trace."""
-        return all(each.complete for each in self.damage)
+        """Whether the trace shows the whole run, so far as it was read: from its start to its end, with status 0."""
+        return all(each.complete for each in self.damage) and not self.gaps
+
+    @property
+    def gaps(self) -> list[str]:
+        """Why the trace cannot hold the whole run, each once."""
+        return list(dict.fromkeys(gap for each in self.damage for gap in each.gaps))
+
+    @property
+    def failed(self) -> set[int]:
+        """Processes that ended otherwise than with status 0, though the run did not."""
+        return {pid for each in self.damage for pid in each.failed}
+
+    @property
+    def untimed(self) -> bool:
+        """Whether the trace has no times, so that those of its events show their order alone."""
+        return any(each.untimed for each in self.damage)
 
     @property
     def notes(self) -> list[str]:
