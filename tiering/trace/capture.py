@@ -40,7 +40,9 @@ ASKED = (
 )
 #: Calls that are not there on every architecture are asked for with a question mark.
 _FILTER = f"trace={','.join(f'?{name}' for name in ASKED)}"
-FLAGS = ("-f", "--seccomp-bpf", "-ttt", "-T", "-y", "-s", "1", "-q", "-e", "signal=none", "-e", _FILTER)
+#: Signals that come often and end nothing; of those not shown, strace does not say that they ended a process either.
+_OFTEN = "CHLD,ALRM,PROF,VTALRM,URG,WINCH,IO,CONT,USR1,USR2"
+FLAGS = ("-f", "--seccomp-bpf", "-ttt", "-T", "-y", "-s", "1", "-q", "-e", f"signal=!{_OFTEN}", "-e", _FILTER)
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT)
 #: B; strace stops the command only where so much of its text waits.
 _PIPE = 1 << 20

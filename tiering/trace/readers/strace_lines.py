@@ -105,6 +105,12 @@ class _Shape:
         return found if found[1] or found[2] or self._thread or not self._is_file else None
 
 
+def tells_times(lines: list[str]) -> bool:
+    """Tell whether lines say when they were: not those without times, nor with times since the line before alone."""
+    times = [found[3].strip() for line in lines[:_LOOKED_AT] if (found := _LEAD.match(line)) and found[3]]
+    return bool(times) and (_OF_DAY.match(times[0]) is not None or all(float(time) for time in times))
+
+
 def _clock(times: list[str]) -> _Clock:
     if not times:
         return _counted()
