@@ -148,13 +148,13 @@ def test_an_empty_directory_keeps_its_mode_and_may_be_reached_by_a_link(store, t
 def test_the_current_directory_is_not_taken_away(store, tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()
     monkeypatch.chdir(tmp_path / "out")
-    refused(store, tmp_path, "the one that you are in", kind=UsageError)
+    refused(store, tmp_path, "the current directory", kind=UsageError)
 
 
 def test_two_exports_do_not_meet(store, tmp_path):
     def again(done, *_):
         if done == 1:
-            with pytest.raises(UsageError, match="at work there"):
+            with pytest.raises(UsageError, match="another one running"):
                 tiering.export(store, tmp_path / "out")
 
     assert tiering.export(store, tmp_path / "out", progress=again) == 6

@@ -33,7 +33,7 @@ def test_a_dataset_is_packed_from_and_into_a_bucket_and_is_the_same(some_photos,
     assert (there.shards, there.columns, there.labels) == (here.shards, here.columns, here.labels)
     assert_holds_exactly(tiering.open_store(f"{cloud}/store"), some_photos)
     assert tiering.verify(f"{cloud}/store", source=f"{cloud}/photos").ok
-    with pytest.raises(UsageError, match="free place"):
+    with pytest.raises(UsageError, match="already exists"):
         tiering.convert(some_photos, f"{cloud}/store", kind)
 
 

@@ -31,7 +31,7 @@ REFUSALS = {
     (403, "InvalidAccessKeyId"): "does not know these credentials",
     (403, "SignatureDoesNotMatch"): "secret key does not fit",
     (400, "ExpiredToken"): "credentials have expired",
-    (403, "RequestTimeTooSkewed"): "the clock of this machine is wrong",
+    (403, "RequestTimeTooSkewed"): "this machine's clock is wrong",
 }
 
 

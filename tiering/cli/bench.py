@@ -30,7 +30,7 @@ def bench(
         int | None, typer.Option(min=0, max=65535, help="Answer Prometheus there while it runs: /metrics.")
     ] = None,
     metrics_host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address to answer Prometheus on; 0.0.0.0 for other machines, too.")
+        str, typer.Option(metavar="ADDRESS", help="Address to answer Prometheus on; 0.0.0.0 lets other machines ask.")
     ] = "127.0.0.1",
     json: JsonFlag = False,
 ) -> None:

@@ -17,5 +17,5 @@ HourPrice = Annotated[
 
 SharedGroup = Annotated[
     bool,
-    typer.Option("--shared-group", help="Make the cache one that its directory's group may use; else only you may."),
+    typer.Option("--shared-group", help="Let the directory's group use the cache, too; by default only you can."),
 ]

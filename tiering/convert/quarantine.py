@@ -1,8 +1,8 @@
-"""Quarantine: copies of the images that could not be packed, kept beside the store for somebody to look at.
+"""Quarantine: copies of the images that could not be packed, kept inside the store for somebody to look at.
 
-A dataset may hold links to anything, and the conversion may run as root. What is copied is therefore a regular file
-whose own place is below the source: a link within the source is as good as the file, one that leads out of it is not
-followed. A copy is no more readable than the file was.
+A dataset may hold links to anything, and the conversion may run as root. So only regular files that really lie below
+the source are copied: links within the source are followed, links that lead out of it are not. A copy is no more
+readable than the file was.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _PIECE: Final = 1 << 20
 
 
 def quarantine(listing: Listing, bad: set[bytes], place: Location, scratch: Location) -> None:
-    """Copy images below a place, under their keys, as far as they can be read and are no larger than an image may be.
+    """Copy images to a place under their keys, if they can be read and are not too large for an image.
 
     bad: their keys. place: directory of a store; scratch: a directory beside it for temporary files.
-    Raises MachineError or OSError where a copy cannot be written.
+    Raises MachineError or OSError if a copy cannot be written.
     """
     source = listing.source
     of_its_own = source.kind != "tar" and "://" not in source.url
@@ -48,7 +48,7 @@ def quarantine(listing: Listing, bad: set[bytes], place: Location, scratch: Loca
 
 
 def _root(source: Source) -> bytes:
-    """Return the directory that the keys of a local source start from, without a link on the way."""
+    """Return the directory that the keys of a local source are relative to, with links resolved."""
     return os.path.realpath(os.fsencode(source.url.rpartition("/")[0] if source.kind == "table" else source.url))
 
 
@@ -58,7 +58,7 @@ def _copy(root: bytes, key: bytes, place: Location, scratch: Location) -> None:
     if not is_relative(below):
         return
     try:
-        # Nothing is followed on the way: who puts a link there now gets nothing for it.
+        # This follows no links, so a link that somebody puts there now does not help them.
         descriptor = open_below(Path(os.fsdecode(root)), os.fsdecode(below).split("/"))
     except (OSError, StoreError):
         return
@@ -66,7 +66,7 @@ def _copy(root: bytes, key: bytes, place: Location, scratch: Location) -> None:
         about = os.fstat(descriptor)
         if about.st_size <= LARGEST_BYTES:
             with (place / os.fsdecode(key)).building(scratch) as copy, copy.open("wb") as file:
-                # Its owner may read it, or it could not be synced.
+                # The owner must be able to read it, or it could not be synced.
                 os.fchmod(file.fileno(), stat.S_IMODE(about.st_mode) & 0o777 | stat.S_IRUSR)
                 file.writelines(_pieces(descriptor, os.fsdecode(key)))
     except DatasetError:
@@ -76,7 +76,7 @@ def _copy(root: bytes, key: bytes, place: Location, scratch: Location) -> None:
 
 
 def _pieces(descriptor: int, name: str) -> Iterator[bytes]:
-    """Yield what a file holds. Raises DatasetError where it cannot be read."""
+    """Yield a file's contents in pieces. Raises DatasetError if it cannot be read."""
     left = LARGEST_BYTES
     try:
         while left and (piece := os.read(descriptor, min(_PIECE, left))):

@@ -1,4 +1,4 @@
-"""Uploads in parts that were begun and never finished: S3 keeps their parts, and lets them be paid for, unseen."""
+"""Unfinished multipart uploads: S3 keeps their parts, invisible but charged for."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _log = logging.getLogger("tiering")
 
 
 def abort_uploads(place: Location) -> int:
-    """Give up the unfinished uploads below a URL, and return how many there were. For whoever holds its lock.
+    """Abort the unfinished uploads below a URL, and return how many there were. Call it under the output's lock.
 
-    Azure forgets such parts after a week by itself, and of Google's a rule of the bucket's life cycle takes care.
-    A server that does not tell them, or that we may not ask, is left alone.
+    Azure itself drops such parts after a week, and Google removes them by a life-cycle rule of the bucket. Does nothing
+    if the server cannot list them, or does not let us.
     """
     if scheme_of(place.url) not in S3:
         return 0
@@ -26,7 +26,7 @@ def abort_uploads(place: Location) -> int:
         try:
             return sum(_abort(system, bucket, each) for each in _listed(system, bucket, f"{key}/"))
         except OSError as error:
-            _log.info("%s: unfinished uploads were not looked for: %s", place, error)
+            _log.info("%s: could not look for unfinished uploads: %s", place, error)
     return 0
 
 

@@ -84,8 +84,8 @@ class Fetcher:
     async def get(self, span: Span, sound: Callable[[memoryview], bool]) -> memoryview:
         """Read one range, and again until it is sound. Within a coroutine.
 
-        sound: tells whether bytes are what they should be, and as many. Raises MachineError when the origin does not
-        answer in time, StoreError when it does with other bytes each time (a local one is asked once);
+        sound: returns whether the bytes are the right ones, and complete. Raises MachineError when the origin does not
+        answer in time, StoreError when every answer has wrong bytes (a local origin is read once);
         FileNotFoundError at once.
         """
         began, pause, tried, damaged = time.monotonic(), _FIRST_PAUSE, 0, 0
@@ -234,7 +234,7 @@ def _asker(
 
         return local
     if url.startswith(WEB):
-        # What opens a web address stands in it, where obstore would take it for a part of the name.
+        # A web address may hold a token, which obstore would take for a part of the name.
         system, _ = file_system(url)
 
         async def web(span: Span) -> bytes:
