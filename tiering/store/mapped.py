@@ -123,7 +123,7 @@ class MappedFiles:
         if found != self._sizes[number]:
             raise self.wrong(number, f"{found:,}", descriptor)
 
-    def wrong(self, number: int, found: str, descriptor: int | None = None) -> StoreError:
+    def wrong(self, number: int, found: str, descriptor: int | None = None) -> StoreError:  # noqa: ARG002 - for ShardMaps
         """Return the error for a file that is not what it should be.
 
         found: what it is instead; descriptor: of the file, where there is one.
