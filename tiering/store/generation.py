@@ -74,13 +74,15 @@ class Generation:
     def explain_shard(self, error: StoreError, number: int, descriptor: int | None) -> StoreError:
         """Return why a shard is not what it should be, as explain does.
 
-        descriptor: the file that was found wrong; None where there was none. A shard that is another file by now was
-        found in the midst of a replacement, even where the manifest is one of the same store again.
+        descriptor: the file that was found wrong; None where there was none. The store may have been replaced twice
+        meanwhile, and its manifest be one of the same store again: then the shard is another file by now. It is looked
+        at after the manifest, so that no replacement fits between the two.
         """
         found = None if descriptor is None else _identity(os.fstat(descriptor))
+        explained = self.explain(error)
         if look(self._place / self._manifest.shards[number].name) != found:
             return replaced(self._place, "files that change while they are read")
-        return self.explain(error)
+        return explained
 
     def _check_columns(self, columns: list[Identity | None], seen: Seen) -> None:
         """Make sure that the index is the one that the manifest names."""
