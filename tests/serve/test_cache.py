@@ -443,7 +443,7 @@ def test_a_full_disk_is_a_named_error_for_a_new_cache_and_none_for_one_that_is_t
 
 
 def test_bounds_and_directories_that_make_no_sense(lmdb, tmp_path):
-    with pytest.raises(UsageError, match="at least 1 MiB"):
+    with pytest.raises(UsageError, match="1 MiB to 64 TiB"):
         tiering.cached(lmdb, 1000, tmp_path / "cache")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("precious")

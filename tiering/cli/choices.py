@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -14,6 +14,12 @@ Catalog = Annotated[
 HourPrice = Annotated[
     float, typer.Option("--hour-price", min=0, metavar="USD", help="What an hour of waiting for data costs.")
 ]
+
+#: What NumPy and scikit-learn both take.
+MOST_SEED: Final = (1 << 32) - 1
+
+#: More processes, threads or nodes than anyone has: above it, a slip of the keyboard.
+MOST_WORKERS: Final = 1 << 16
 
 SharedGroup = Annotated[
     bool,

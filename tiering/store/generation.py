@@ -73,13 +73,15 @@ class Generation:
     def explain_shard(self, error: StoreError, number: int, descriptor: int | None) -> StoreError:
         """Return the error for a wrong shard, as explain does.
 
-        descriptor: the wrong file; None if there was no file. If the shard is a different file by now, the store was
-        being replaced, even if its manifest is of the same store again.
+        descriptor: the wrong file; None if there was no file. If the store was replaced twice meanwhile, its manifest may
+        be of the same store again, but the shard is a different file by now. So look at the shard after the manifest:
+        then no replacement can happen unnoticed between the two.
         """
         found = None if descriptor is None else _identity(os.fstat(descriptor))
+        explained = self.explain(error)
         if look(self._place / self._manifest.shards[number].name) != found:
             return replaced(self._place, "files that change during reading")
-        return self.explain(error)
+        return explained
 
     def _check_columns(self, columns: list[Identity | None], seen: Seen) -> None:
         """Make sure that the index is the one that the manifest names."""

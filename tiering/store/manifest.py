@@ -25,7 +25,8 @@ LARGEST: Final = 64 << 20
 Kind = Literal["lmdb", "zarr"]
 
 #: Sums of these numbers fit into 64 bits, and doubles hold them exactly.
-Count = Annotated[int, Field(ge=0, le=1 << 53)]
+MOST_COUNT: Final = 1 << 53
+Count = Annotated[int, Field(ge=0, le=MOST_COUNT)]
 Crc = Annotated[int, Field(ge=0, lt=1 << 32)]
 Side = Annotated[int, Field(ge=1, le=65_535)]
 

@@ -123,7 +123,7 @@ class MappedFiles:
         if found != self._sizes[number]:
             raise self.wrong(number, f"{found:,}", descriptor)
 
-    def wrong(self, number: int, found: str, descriptor: int | None = None) -> StoreError:
+    def wrong(self, number: int, found: str, descriptor: int | None = None) -> StoreError:  # noqa: ARG002 - for ShardMaps
         """Return the error for a wrong file.
 
         found: what it is instead; descriptor: of the file, if it exists.

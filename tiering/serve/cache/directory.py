@@ -37,6 +37,8 @@ _PAGE: Final = 4096
 _TABLES_SHARE: Final = 256
 _LEAST_TABLES: Final = 64 << 10
 LEAST: Final = 1 << 20
+#: Extents are numbered with five digits, and each has a place in a table: 64 TiB are 65,536 of them.
+MOST: Final = 64 << 40
 _MOST_MARKER: Final = 4096
 
 #: Of that, for the marker and the notes.
@@ -63,8 +65,8 @@ def prepare(directory: Path, size: int, *, force: bool, shared: bool = False) ->
     force: accept a directory on a network file system; shared: let its group use it. Raises UsageError as CacheSpace
     does, and MachineError if the disk fails.
     """
-    if size < LEAST:
-        raise UsageError("the cache's size", expected="at least 1 MiB", found=f"{size:,} bytes")
+    if not LEAST <= size <= MOST:
+        raise UsageError("the cache's size", expected="1 MiB to 64 TiB", found=f"{size:,} bytes")
     try:
         _create(directory, force=force, shared=shared)
         with locked(directory):
@@ -91,7 +93,7 @@ def read_marker(path: Path) -> Marker | None:
     try:
         with os.fdopen(files.open_file(path, os.O_RDONLY), "rb") as file:
             found = Marker(**json.loads(file.read(_MOST_MARKER)))
-            sound = found.size >= LEAST and found.extent_bytes == _extent_bytes(found.size)
+            sound = LEAST <= found.size <= MOST and found.extent_bytes == _extent_bytes(found.size)
     except (OSError, ValueError, TypeError, RecursionError):
         return None
     return found if sound else None

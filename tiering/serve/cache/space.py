@@ -43,7 +43,7 @@ class CacheSpace:
     network file system, too. volatile: nothing stays when the last process lets go of it. shared: let the group of a
     new directory use it, too.
     Raises UsageError for a directory that holds something else, lies on a network file system, is used with another
-    size just now, or a size below 1 MiB.
+    size just now, or a size below 1 MiB or above 64 TiB.
     """
 
     def __init__(
