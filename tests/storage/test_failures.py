@@ -146,7 +146,7 @@ def test_a_silent_server_is_mentioned_and_given_up(monkeypatch, caplog, s3, sche
             WAYS[way]("s3://photos/x" if scheme == "s3" else f"{server}/x")
         assert time.monotonic() - began < 20
     assert "Still waiting" in caplog.text
-    assert "given up after 2 s (TIERING_REMOTE_TIMEOUT)" in caplog.text
+    assert "stays silent for 2 s (TIERING_REMOTE_TIMEOUT)" in caplog.text
 
 
 def test_a_limit_that_is_no_number_is_refused(monkeypatch, s3):

@@ -73,9 +73,9 @@ class Generation:
     def explain_shard(self, error: StoreError, number: int, descriptor: int | None) -> StoreError:
         """Return the error for a wrong shard, as explain does.
 
-        descriptor: the wrong file; None if there was no file. If the store was replaced twice meanwhile, its manifest may
-        be of the same store again, but the shard is a different file by now. So look at the shard after the manifest:
-        then no replacement can happen unnoticed between the two.
+        descriptor: the wrong file; None if there was no file. If the store was replaced twice meanwhile, its manifest
+        may be of the same store again, but the shard is a different file by now. The shard is looked at after the
+        manifest, so that no replacement fits between the two.
         """
         found = None if descriptor is None else _identity(os.fstat(descriptor))
         explained = self.explain(error)
