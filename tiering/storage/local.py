@@ -12,7 +12,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -64,10 +64,7 @@ def open_to_write(base: Path, parts: Sequence[str], flags: int, *, create: bool 
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
         except OSError as error:
             raise _not_ours(error, path) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise _foreign(path, "something that is not a regular file")
-    return descriptor
+    return _regular(descriptor, path)
 
 
 def open_to_read(path: Path) -> int:
@@ -92,10 +89,7 @@ def open_to_read(path: Path) -> int:
         if error.errno == errno.ENOTDIR:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
         raise from_os_error(error) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise _foreign(path, "something that is not a regular file")
-    return descriptor
+    return _regular(descriptor, path)
 
 
 @contextmanager
@@ -117,10 +111,7 @@ def open_below(base: Path, parts: Sequence[str]) -> int:
     """
     with opened_directory(base, parts[:-1]) as directory:
         descriptor = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise _foreign(base.joinpath(*parts), "something that is not a regular file")
-    return descriptor
+    return _regular(descriptor, base.joinpath(*parts))
 
 
 def size(path: Path) -> int:
@@ -176,11 +167,17 @@ def remove(base: Path, parts: Sequence[str]) -> None:
         return
 
 
+def _regular(descriptor: int, path: Path) -> int:
+    """Return the descriptor of a regular file; close any other, and raise StoreError."""
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _foreign(path, "something that is not a regular file")
+    return descriptor
+
+
 def _make_directory(name: str, directory: int) -> None:
-    try:
+    with suppress(FileExistsError):
         os.mkdir(name, dir_fd=directory)
-    except FileExistsError:
-        return
 
 
 def _not_ours(error: OSError, path: Path) -> Exception:
