@@ -20,7 +20,7 @@ DEFAULT_SECONDS: Final = 60.0
 NOTICE_SECONDS: Final = 10.0
 _AGAIN_SECONDS: Final = 60.0
 
-#: S3 clients make five attempts before they give up, with pauses between them.
+#: S3 clients make five attempts before they give up; the pauses between them are counted as a sixth.
 _ATTEMPTS: Final = 6
 
 _log: Final = logging.getLogger("tiering")
