@@ -17,7 +17,7 @@ _URL: Final = re.compile(
 _PLAIN_QUERY: Final = ("s3", "s3a", "gs", "gcs", "memory", "file")
 
 #: Schemes where the name before the "@" is a container, an account or a user, and no secret.
-_NAMED: Final = ("abfs", "abfss", "sftp", "ssh", "hdfs", "smb")
+_NAMED: Final = ("az", "abfs", "abfss", "sftp", "ssh", "hdfs", "smb")
 
 #: Parameters that are secrets anywhere in a text: S3, Google and Azure signatures, and common names for others.
 _PARAMETER: Final = re.compile(

@@ -76,11 +76,17 @@ def test_a_key_that_is_not_there_is_another_thing(s3, way):
         ("s3//photos/x", "s3://photos/x"),
         ("S3://photos/x", "s3://photos/x"),
         ("https:/host/x", "https://host/x"),
+        ("http:host", "http://host"),
     ],
 )
 def test_a_mistyped_url_is_told_from_a_path(slip, meant):
-    with pytest.raises(UsageError, match=f"Perhaps {meant}"):
+    with pytest.raises(UsageError, match=f"Perhaps you mean {meant}$"):
         tiering.open_store(slip)
+
+
+def test_the_other_spelling_of_googles_buckets_is_named():
+    with pytest.raises(UsageError, match="Type gs://photos/x"):
+        tiering.open_store("gcs://photos/x")
 
 
 @pytest.mark.parametrize("url", ["s3://", "s3:///photos", "s3://Not_A_Bucket!/x", "s33://photos/x"])

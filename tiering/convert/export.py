@@ -128,21 +128,27 @@ def _held(note: Location, files: Location) -> Iterator[int]:
     """
     descriptor = note.open_to_update()
     try:
-        with suppress(BlockingIOError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if note.is_open_as(descriptor):
-                if not (said := os.pread(descriptor, 2 * _NOTE_BYTES, 0)) and files.exists():
-                    note.remove()
-                    raise _foreign(files)
-                if said and _parsed(said) is None:
-                    raise _foreign(note)
-                yield descriptor
-                return
-        raise UsageError(
-            str(note), expected="one export at a time", found="another one running there", action="Wait for it."
-        )
+        if not _lock(descriptor) or not note.is_open_as(descriptor):
+            raise UsageError(
+                str(note), expected="one export at a time", found="another one running there", action="Wait for it."
+            )
+        if not (said := os.pread(descriptor, 2 * _NOTE_BYTES, 0)) and files.exists():
+            note.remove()
+            raise _foreign(files)
+        if said and _parsed(said) is None:
+            raise _foreign(note)
+        yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock an open file; False if another process holds it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _foreign(place: Location) -> UsageError:

@@ -7,6 +7,7 @@ readable than the file was.
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from collections.abc import Iterator
@@ -22,8 +23,12 @@ from tiering.errors import DatasetError, StoreError
 from tiering.storage.local import open_below
 from tiering.storage.location import Location
 from tiering.storage.names import is_relative
+from tiering.text import display
 
 _PIECE: Final = 1 << 20
+_SHOWN: Final = 5
+
+_log: Final = logging.getLogger("tiering")
 
 
 def quarantine(listing: Listing, bad: set[bytes], place: Location, scratch: Location) -> None:
@@ -32,19 +37,24 @@ def quarantine(listing: Listing, bad: set[bytes], place: Location, scratch: Loca
     bad: their keys. place: directory of a store; scratch: a directory beside it for temporary files.
     Raises MachineError or OSError if a copy cannot be written.
     """
-    source = listing.source
+    source, missing = listing.source, list[str]()
     of_its_own = source.kind != "tar" and "://" not in source.url
     for rows in blocks(len(listing)):
         taken = [row for row, key in zip(rows, listing.keys(rows), strict=True) if key in bad and is_relative(key)]
         if of_its_own:
-            for key in listing.keys(np.array(taken, dtype=np.int64)):
-                _copy(_root(source), key, place, scratch)
+            keys = listing.keys(np.array(taken, dtype=np.int64))
+            missing += [os.fsdecode(key) for key in keys if not _copy(_root(source), key, place, scratch)]
             continue
         found = listing.rows(np.array(taken, dtype=np.int64))
         images = read_samples(source, found.keys(), found.file, found.offset, found.size)
         for key, image in zip(found.keys(), images, strict=True):
             if isinstance(image, bytes):
                 (place / os.fsdecode(key)).write(image, scratch)
+            else:
+                missing.append(os.fsdecode(key))
+    if missing:
+        shown = ", ".join(display(os.fsencode(key)) for key in missing[:_SHOWN])
+        _log.warning("%d of the images that were put aside could not be copied: %s", len(missing), shown)
 
 
 def _root(source: Source) -> bytes:
@@ -52,16 +62,17 @@ def _root(source: Source) -> bytes:
     return os.path.realpath(os.fsencode(source.url.rpartition("/")[0] if source.kind == "table" else source.url))
 
 
-def _copy(root: bytes, key: bytes, place: Location, scratch: Location) -> None:
+def _copy(root: bytes, key: bytes, place: Location, scratch: Location) -> bool:
+    """Copy an image of a local dataset; False if it is no regular file below the root, too large or unreadable."""
     path = os.path.realpath(os.path.join(root, key))  # noqa: PTH118 - bytes paths
     below = os.path.relpath(path, root)
     if not is_relative(below):
-        return
+        return False
     try:
         # This follows no links, so a link that somebody puts there now does not help them.
         descriptor = open_below(Path(os.fsdecode(root)), os.fsdecode(below).split("/"))
     except (OSError, StoreError):
-        return
+        return False
     try:
         about = os.fstat(descriptor)
         if about.st_size <= LARGEST_BYTES:
@@ -70,7 +81,9 @@ def _copy(root: bytes, key: bytes, place: Location, scratch: Location) -> None:
                 os.fchmod(file.fileno(), stat.S_IMODE(about.st_mode) & 0o777 | stat.S_IRUSR)
                 file.writelines(_pieces(descriptor, os.fsdecode(key)))
     except DatasetError:
-        return
+        return False
+    else:
+        return about.st_size <= LARGEST_BYTES
     finally:
         os.close(descriptor)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from contextlib import suppress
 from importlib import import_module
 from typing import Final, Protocol
 
@@ -89,9 +90,11 @@ def _put(url: str, data: bytes, version: str | None, taken: Exception) -> str:
         return server.put(data, version)
     except _TakenError as error:
         if error.perhaps_ours:
-            found, now = server.get()
-            if found == data:
-                return now
+            # Gone again already, it is not ours to tell.
+            with suppress(FileNotFoundError):
+                found, now = server.get()
+                if found == data:
+                    return now
         raise taken from None
 
 
@@ -160,7 +163,7 @@ class _S3:
     def _ours(self, mark: str) -> str | None:
         """Return the version of the object if this write made it."""
         try:
-            found = self._system.call_s3("head_object", Bucket=self._bucket, Key=self._key)
+            found = self._system.call_s3("head_object", Bucket=self._bucket, Key=self._key, **self._limit)
         except FileNotFoundError:
             return None
         return str(found["ETag"]) if found.get("Metadata", {}).get(_MARK) == mark else None

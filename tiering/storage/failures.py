@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 from tiering.errors import InputError, MachineError, TieringError, UsageError, from_os_error
 from tiering.secrets import without_secrets
 from tiering.storage.attempts import attempts
-from tiering.storage.bucket import EXTRAS, S3, file_system, scheme_of
+from tiering.storage.bucket import EXTRAS, S3, file_system, scheme_of, within_time
 from tiering.storage.patience import SETTING, noticing, remote_seconds
 
 T = TypeVar("T")
@@ -227,7 +227,7 @@ def _said_at_length(url: str) -> str:
     try:
         system, path = file_system(url)
         bucket, _, key = path.partition("/")
-        system.call_s3("list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1)
+        system.call_s3("list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1, **within_time(system))
     except Exception as error:  # noqa: BLE001 - only its code matters
         code = code_of(error)
         return code if code in _BY_CODE else ""

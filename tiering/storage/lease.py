@@ -18,6 +18,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -209,7 +210,8 @@ def _named(holder: dict[str, Any]) -> str:
 
 
 def _number(value: Any, otherwise: float) -> float:
-    return float(value) if isinstance(value, int | float) else otherwise
+    number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    return float(value) if number else otherwise
 
 
 def _started(process: Any) -> str:

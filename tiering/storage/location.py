@@ -253,7 +253,8 @@ class Location:
             return
         with asking(self.url):
             self._remote.invalidate_cache()
-            if self._remote.exists(self.url):
+            # What goes away meanwhile is removed, too.
+            with suppress(FileNotFoundError):
                 self._remote.rm(self.url, recursive=True)
 
     def remove_empty_directories(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from tiering.storage.bucket import S3, file_system, scheme_of
+from tiering.storage.bucket import S3, file_system, scheme_of, within_time
 from tiering.storage.failures import remote_errors
 from tiering.storage.location import Location
 
@@ -33,8 +33,9 @@ def abort_uploads(place: Location) -> int:
 def _listed(system: Any, bucket: str, prefix: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     more: dict[str, str] = {}
+    limit = within_time(system)
     while True:
-        answer = system.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix, **more)
+        answer = system.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix, **more, **limit)
         found += answer.get("Uploads", ())
         if not answer.get("IsTruncated"):
             return found
@@ -43,7 +44,13 @@ def _listed(system: Any, bucket: str, prefix: str) -> list[dict[str, Any]]:
 
 def _abort(system: Any, bucket: str, upload: dict[str, Any]) -> int:
     try:
-        system.call_s3("abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+        system.call_s3(
+            "abort_multipart_upload",
+            Bucket=bucket,
+            Key=upload["Key"],
+            UploadId=upload["UploadId"],
+            **within_time(system),
+        )
     except FileNotFoundError:
         return 0
     return 1

@@ -53,8 +53,10 @@ def refuse_mistyped(text: str) -> None:
     if slip and not Path(text).exists():
         meant = f"{slip.group(1).lower()}://{slip.group(3)}"
         raise UsageError(
-            text, expected="a path or a URL", found="something between the two", action=f"Perhaps {meant}?"
+            text, expected="a path or a URL", found="something between the two", action=f"Perhaps you mean {meant}"
         )
     if mark and scheme != scheme.lower():
         meant = f"{scheme.lower()}://{rest}"
-        raise UsageError(text, expected="a scheme in small letters", found=scheme, action=f"Perhaps {meant}?")
+        raise UsageError(text, expected="a scheme in small letters", found=scheme, action=f"Perhaps you mean {meant}")
+    if scheme == "gcs":
+        raise UsageError(text, expected="gs:// for Google's buckets", found="gcs://", action=f"Type gs://{rest}")

@@ -39,7 +39,6 @@ _REMEMBERED: Final = 256
 #: A request that fails is tried again, after twice as long each time, at most so long and for so long in all.
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
-PATIENCE: Final = remote_seconds()
 _TIMES_DAMAGED: Final = 8
 
 _LOCAL_THREADS: Final = 64
@@ -105,7 +104,7 @@ class Fetcher:
                     raise named from error
                 why = without_secrets(f"{type(error).__name__}: {error}".split("\n")[0])[:300]
             wrong = damaged > (_TIMES_DAMAGED if self._remote else 0)
-            if wrong or time.monotonic() - began > PATIENCE:
+            if wrong or time.monotonic() - began > remote_seconds():
                 raise (StoreError if wrong else MachineError)(
                     span[0], expected=f"bytes {span[1]:,} to {span[2]:,}", found=f"{why}, {tried} times",
                     action="Check the origin (tiering verify), and the way to it.",
