@@ -19,7 +19,7 @@ from tiering.store.base import Store, shape_of
 LABELS: Final = "labels.csv"
 
 #: Layouts whose labels the paths do not tell.
-TOLD: Final = ("table", "tar")
+TOLD: Final = ("table", "tar", "annotated splits")
 
 #: Bytes of a part of a path that file systems take.
 _LONGEST_PART: Final = 255

@@ -16,8 +16,8 @@ import numpy as np
 #: Brackets within brackets. Ours have four.
 DEEPEST: Final = 32
 
-#: Values of a document at most: a million labels, or two hundred thousand shards, and as much again.
-MOST_VALUES: Final = 2_000_000
+#: Values of a document at most: a million labels with their numbers, or two hundred thousand shards, and as much again.
+MOST_VALUES: Final = 3_000_000
 
 #: Numbers have at most 64 bits wherever they count something; a seed may have more.
 _LONGEST_NUMBER: Final = 1 << 128
