@@ -228,6 +228,16 @@ def test_measurements_are_refused_with_what_to_do(tmp_path):
         assert pack(root / "t.parquet", tmp_path / "other").classes == {3: "3"}
 
 
+def test_several_classes_of_one_image_are_warned_of(tmp_path):
+    root = images(tmp_path / "data", "0.jpg", "1.jpg")
+    with pytest.warns(LabelsWarning, match="Labels such as 'a,b' look like several classes"):
+        manifest = pack(put(root, "t.csv", b'path,labels\n0.jpg,"a,b"\n1.jpg,b\n'), tmp_path / "store")
+    assert manifest.labels == ["a,b", "b"]
+    # A name that only has a comma is a name.
+    table = put(root, "u.csv", b'path,label\n0.jpg,"tench, Tinca tinca"\n1.jpg,goldfish\n')
+    assert len(pack(table, tmp_path / "fish").labels) == 2
+
+
 def test_a_table_elsewhere_is_read_again_as_it_was(tmp_path):
     root = images(tmp_path / "data", "0.jpg", "1.jpg", "2.jpg")
     table = put(tmp_path, "lists/t.csv", f"{root}/0.jpg,a\n1.jpg,b\n".encode())

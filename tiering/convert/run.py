@@ -23,7 +23,7 @@ from tiering.convert.progress import Progress, no_progress
 from tiering.convert.receipt import Receipt
 from tiering.convert.settings import Packing, choose_settings
 from tiering.convert.workspace import Record, Workspace, workspace
-from tiering.dataset.classes import LabelsWarning
+from tiering.dataset.classes import LabelsWarning, combined
 from tiering.dataset.numbering import Given
 from tiering.dataset.pixels import ResizeMode
 from tiering.dataset.source import Source as OpenedSource
@@ -168,7 +168,7 @@ class _Conversion:
         """Warn of labels that may not be what was meant."""
         without_class = unlabelled(listing)
         other = "" if self.given else differences(listing.classes, self.source.url, output)
-        for said in filter(None, (without_class, other)):
+        for said in filter(None, (without_class, combined(listing.classes), other)):
             warnings.warn(said, LabelsWarning, stacklevel=4)
 
     def _finished(self, job: Job) -> Manifest | None:

