@@ -66,6 +66,19 @@ def test_names_of_files_keep_their_blanks(folder):
     assert rows(put(folder, "alone.csv", b"0.jpg\n1.jpg\n")) == [("0.jpg", None, None), ("1.jpg", None, None)]
 
 
+def test_a_line_without_a_label_is_a_row(folder):
+    assert rows(put(folder, "list.txt", b"0.jpg a\n1.jpg\n\n")) == [AB[0], ("1.jpg", None, None)]
+
+
+def test_names_without_their_ending_are_found(folder):
+    put(folder, "ISIC_0.1.png")
+    put(folder, "7.JPG")
+    found = rows(put(folder, "t.csv", b"image_id,label\n0,a\n1.jpg,b\nISIC_0.1,c\n7,d\n8,e\n"))
+    assert [key for key, *_ in found] == ["0.jpg", "1.jpg", "ISIC_0.1.png", "7.JPG", "8"]
+    with pytest.raises(DatasetError, match=r"found 0\.jpg twice"):
+        rows(put(folder, "twice.csv", b"image_id\n0.jpg\n0\n"))
+
+
 @pytest.mark.parametrize(
     ("text", "columns"),
     [

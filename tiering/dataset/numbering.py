@@ -43,8 +43,8 @@ def number_folders(
     """
     found: dict[str, set[bytes]] = {"label": set(), "split": set()}
     for rows in blocks(n):
-        for name, values in zip(found, told.names_of(keys(rows)), strict=True):
-            found[name].update(value for value in values if value is not None)
+        for name, names_here in zip(found, told.names_of(keys(rows)), strict=True):
+            found[name].update(each for each in names_here if each is not None)
         if len(found["label"]) > MOST_CLASSES:
             raise DatasetError(
                 where, expected=f"at most {MOST_CLASSES:,} class folders", found="more",
@@ -63,8 +63,7 @@ def number_folders(
     for rows in blocks(n):
         for name, values in zip(place, told.of(keys(rows)), strict=True):
             if name in columns and place[name]:
-                number: dict[bytes | None, int] = {None: NONE, **place[name]}
-                columns[name][rows] = [number[value] for value in values]
+                columns[name][rows] = [NONE if value is None else place[name][value] for value in values]
     return classes, shown["split"]
 
 

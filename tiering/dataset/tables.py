@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +13,13 @@ from typing import Final
 import polars as pl
 from polars.exceptions import PolarsError
 
-from tiering.dataset.classes import LabelsWarning
-from tiering.dataset.dialects import BLANKS, HEAD, Dialect, as_utf8, choose, dialect_of, no_paths
+from tiering.dataset.dialects import HEAD
 from tiering.dataset.dialects import is_list as looks_like_list
 from tiering.dataset.duplicates import Duplicates
-from tiering.dataset.packed import Arrangement, holds_images, refuse_packed
 from tiering.dataset.remote import connect, look_up
-from tiering.dataset.spellings import SPELLINGS, recognised
-from tiering.dataset.walk import BATCH, display
+from tiering.dataset.spellings import SPELLINGS
+from tiering.dataset.table_rows import Table, opened
+from tiering.dataset.walk import display, is_image_name
 from tiering.errors import DatasetError, UsageError, from_os_error
 from tiering.storage.failures import asking
 from tiering.storage.local import plainly_named
@@ -34,10 +32,11 @@ TABLE_EXTENSIONS: Final = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
 #: Lists of images in plain text, which have these names among many other files.
 LIST_EXTENSIONS: Final = (".txt", ".lst", ".list")
 
-#: Paths that do not lie below the table's root, or are none.
-_OUTSIDE: Final = r"^/|://|(^|/)\.\.(/|$)|\x00"
+#: What the name of an image may go on with where a table has it without (image_id of many a table), the usual first.
+_CONTINUED: Final = ("jpg", "png", "jpeg", "JPG", "JPEG", "PNG", "tif", "tiff", "webp", "bmp")
 
-_ROW: Final = "\x1f"
+#: Says size and version of files below a place, (-1, 0) for one that is not there.
+_LookUp = Callable[[str, list[str]], list[tuple[int, int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,29 +104,17 @@ def table_batches(url: str, form: TableForm) -> Iterator[pl.DataFrame]:
     About 4 us a row for local files (10^6 rows, one core); a request each for remote ones.
     """
     base = form.root or parent_of(url)
-    look = look_up if "://" in base else _look_up_locally
-    with _fetched(url) as path, _polars_errors(url), _read(path, url, form) as table:
+    look: _LookUp = look_up if "://" in base else _look_up_locally
+    with _fetched(url) as path, _polars_errors(url), opened(path, url, dict(form.columns)) as table:
         seen = Duplicates()
         row = 0
-        for frame in table.batches(base):
-            keys = frame["key"]
-            about = look(base, keys.to_list())
-            found = pl.DataFrame(about, schema={"size": pl.Int64, "version": pl.Int64}, orient="row")
-            binary = keys.cast(pl.Binary)
-            seen.add(binary)
+        for frame in _placed(table, base, look):
+            seen.add(frame["key"])
             row += len(frame)
-            yield frame.select(
-                binary.alias("key"),
-                found["size"],
-                found["version"],
-                "label",
-                "split",
-                pl.lit(-1, pl.Int32).alias("file"),
-                pl.lit(0, pl.Int64).alias("offset"),
-            )
+            yield frame
         if not row:
             raise DatasetError(_shown(url), expected="rows", found="an empty table", action="Check the file.")
-        twice = seen.first(lambda: (frame["key"].cast(pl.Binary) for frame in table.batches(base)))
+        twice = seen.first(lambda: (frame["key"] for frame in _placed(table, base, look)))
     if twice is not None:
         raise DatasetError(
             _shown(url),
@@ -137,122 +124,47 @@ def table_batches(url: str, form: TableForm) -> Iterator[pl.DataFrame]:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """A table that is open: its columns path, label and split as text, and the number of its first row."""
-
-    frame: pl.LazyFrame
-    where: str
-    first: int
-
-    def batches(self, base: str) -> Iterator[pl.DataFrame]:
-        """Yield the columns key, label and split; keys are relative to the base."""
-        roots = [base] if "://" in base else list(dict.fromkeys((base, os.path.realpath(base))))
-        row = self.first
-        relative = pl.col("path")
-        for root in roots:
-            relative = relative.str.strip_prefix(root.rstrip("/") + "/")
-        clean = relative.str.replace_all(r"/(\./|/)+", "/").str.replace(r"^(\./)+", "")
-        for frame in self.frame.collect_batches(chunk_size=BATCH):
-            named = frame.with_columns(key=clean, relative=relative)
-            self._check(named, base, row)
-            row += len(frame)
-            # A line without anything is how many a CSV file ends.
-            yield from named.filter(pl.col("path").is_not_null()).select("key", "label", "split").iter_slices(BATCH)
-
-    def _check(self, frame: pl.DataFrame, base: str, before: int) -> None:
-        missing = pl.col("path").is_null() & (pl.col("label").is_not_null() | pl.col("split").is_not_null())
-        wrong = missing | (pl.col("key") == "") | pl.col("relative").str.contains(_OUTSIDE)
-        found = frame.with_row_index("row").filter(wrong.fill_null(value=False)).head(1)
-        for row, path in found.select("row", "path").iter_rows():
-            raise DatasetError(
-                f"{self.where}, row {before + row:,}",
-                expected=f"a path below {_shown(base)}, absolute or relative to it",
-                found=repr(path) if path else "no path",
-                action="Say which directory the paths are relative to: --root DIRECTORY",
-            )
-
-
-@contextmanager
-def _read(path: Path, url: str, form: TableForm) -> Iterator[_Table]:
-    """Open a table's columns path, label and split."""
-    columns = dict(form.columns)
-    extension = path.suffix.lower()
-    if extension == ".parquet" or extension in (".jsonl", ".ndjson"):
-        if extension == ".parquet" and holds_images(path):
-            raise refuse_packed(_shown(url), Arrangement("Parquet", 1, name_of(url)))
-        frame = pl.scan_parquet(path, glob=False) if extension == ".parquet" else pl.scan_ndjson(path)
-        names = frame.collect_schema().names()
-        chosen = choose(names, columns, _shown(url)) if columns else recognised(names)
-        if "path" not in chosen:
-            raise no_paths(_shown(url), names)
-        _refuse_lists(frame, chosen, url)
-        if not columns:
-            _tell_unused(names, chosen, url)
-        yield _Table(_named(frame, names, chosen, spaced=False), _shown(url), 1)
-        return
-    with as_utf8(path) as text:
-        with text.open("rb") as file:
-            dialect = dialect_of(file.read(HEAD).decode("utf-8", "replace"), columns, _shown(url))
-        frame = _blanks(text, dialect) if dialect.separator == BLANKS else _separated(text, dialect)
-        if dialect.header and not columns:
-            _tell_unused(dialect.names, dialect.chosen, url)
-        names = frame.collect_schema().names()
-        yield _Table(_named(frame, names, dialect.chosen, spaced=dialect.spaced), _shown(url), 1)
-
-
-def _separated(path: Path, dialect: Dialect) -> pl.LazyFrame:
-    return pl.scan_csv(path, separator=dialect.separator, has_header=dialect.header, infer_schema=False, glob=False)
-
-
-def _blanks(path: Path, dialect: Dialect) -> pl.LazyFrame:
-    """Read lines whose fields are separated by blanks. Of two fields the first may hold blanks itself."""
-    lines = pl.scan_csv(
-        path, separator=_ROW, quote_char=None, has_header=False, skip_rows=int(dialect.header), infer_schema=False,
-        glob=False, new_columns=["line"],
-    )  # fmt: skip
-    line = pl.col("line").str.strip_chars()
-    if len(dialect.names) == 2:
-        pair = line.str.extract_groups(r"^(.*\S)[ \t]+(\S+)$")
-        return lines.select(pair.struct.field("1"), pair.struct.field("2"))
-    fields = line.str.replace_all(r"[ \t]+", _ROW).str.split_exact(_ROW, len(dialect.names) - 1)
-    return lines.select(fields.struct.field(f"field_{place}") for place in range(len(dialect.names)))
-
-
-def _named(frame: pl.LazyFrame, names: list[str], chosen: Mapping[str, int], *, spaced: bool) -> pl.LazyFrame:
-    columns = []
-    for wanted in SPELLINGS:
-        text = pl.lit(None, pl.String)
-        if wanted in chosen:
-            text = pl.col(names[chosen[wanted]]).cast(pl.String)
-            # A file's name may begin or end with a blank; those of classes and splits do not.
-            text = text.str.strip_chars_start(" ") if wanted == "path" and spaced else text
-            text = text.str.strip_chars() if wanted != "path" else text
-            text = pl.when(text != "").then(text) if wanted != "path" else text
-        columns.append(text.alias(wanted))
-    return frame.select(columns)
-
-
-def _refuse_lists(frame: pl.LazyFrame, chosen: Mapping[str, int], url: str) -> None:
-    for wanted, place in chosen.items():
-        name, kind = list(frame.collect_schema().items())[place]
-        if kind.is_nested():
-            raise DatasetError(
-                f"{_shown(url)}, column {name}", expected=f"one {wanted} in each row", found=f"values of type {kind}",
-                action="Give the columns to use: --columns path=NAME,label=NAME",
-            )  # fmt: skip
-
-
-def _tell_unused(names: Sequence[str], chosen: Mapping[str, int], url: str) -> None:
-    """Warn of a table without a known column of labels that has others: one of them may be meant."""
-    others = [name for place, name in enumerate(names) if place not in chosen.values() and name.strip()]
-    if others and "label" not in chosen:
-        warnings.warn(
-            f"{_shown(url)}: no column of labels is known among {', '.join(others[:6])}; the images have no class. "
-            f"If one of them has it, give its name: --columns path={names[chosen['path']]},label=NAME",
-            LabelsWarning,
-            stacklevel=2,
+def _placed(table: Table, base: str, look: _LookUp) -> Iterator[pl.DataFrame]:
+    """Yield the rows of a table with the size and version of each file."""
+    endings = list(_CONTINUED)
+    for frame in table.batches(base):
+        keys = frame["key"].to_list()
+        about = look(base, keys)
+        _continue_names(keys, about, base, look, endings)
+        found = pl.DataFrame(about, schema={"size": pl.Int64, "version": pl.Int64}, orient="row")
+        yield pl.DataFrame(
+            {
+                "key": pl.Series(keys, dtype=pl.String).cast(pl.Binary),
+                "size": found["size"],
+                "version": found["version"],
+                "label": frame["label"],
+                "split": frame["split"],
+                "file": pl.repeat(-1, len(frame), dtype=pl.Int32, eager=True),
+                "offset": pl.repeat(0, len(frame), dtype=pl.Int64, eager=True),
+            }
         )
+
+
+def _continue_names(
+    keys: list[str], about: list[tuple[int, int]], base: str, look: _LookUp, endings: list[str]
+) -> None:
+    """Complete, in place, the names of images that a table has without their ending, where there is such a file.
+
+    endings: to try in turn; what one file had is tried first for the next ones.
+    """
+    lacking = [at for at, (size, _) in enumerate(about) if size < 0 and not is_image_name(os.fsencode(keys[at]))]
+    for ending in list(endings):
+        if not lacking:
+            return
+        found = look(base, [f"{keys[at]}.{ending}" for at in lacking])
+        for at, each in zip(lacking, found, strict=True):
+            if each[0] >= 0:
+                keys[at], about[at] = f"{keys[at]}.{ending}", each
+        rest = [at for at in lacking if about[at][0] < 0]
+        if len(rest) < len(lacking):
+            endings.remove(ending)
+            endings.insert(0, ending)
+        lacking = rest
 
 
 @contextmanager
