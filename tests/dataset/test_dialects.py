@@ -142,7 +142,10 @@ def test_columns_that_are_lists_are_refused(folder):
 
 def test_a_table_whose_labels_have_another_name_is_warned_of(folder):
     path = put(folder, "t.csv", b"path,breed\n0.jpg,a\n")
-    with pytest.warns(LabelsWarning, match="among breed; the images have no class.*--columns path=path,label=NAME"):
+    with pytest.warns(
+        LabelsWarning,
+        match="none of the columns breed is known to hold labels; the images have no class.*--columns path=path,label=NAME",
+    ):
         assert rows(path) == [("0.jpg", None, None)]
     assert rows(path, "path=path") == [("0.jpg", None, None)]
 

@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from tiering.convert.class_maps import class_map
 from tiering.convert.finish import OnError
+from tiering.convert.label_columns import renumber
 from tiering.convert.listing import SCHEMA, Listing, blocks, make_listing, open_again
 from tiering.convert.lookup import NOWHERE, Lookup
-from tiering.convert.numbering import renumber
 from tiering.convert.plan import make_plan, packable
 from tiering.convert.progress import Progress, no_progress
 from tiering.convert.run import Job, Workers, run_job

@@ -1,4 +1,4 @@
-"""Class maps: of a finished store, or in a file, for a second split that has to be numbered as the first one is."""
+"""Class maps of stores and in files, by which a second split gets the numbers of the first one."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def class_map(manifest: Manifest) -> ClassMap:
 
 
 def read_classes(place: str | os.PathLike[str]) -> ClassMap:
-    """Read a class map: of a store, of a JSON file, or of a text file.
+    """Read a class map from a store, a JSON file or a text file.
 
-    place: a store, path or URL; or a file: JSON with the number of each name ({"cat": 0}), with the name of each number
-    ({"0": "cat"}), or with names in order; or text with a name on each line, in order, or "name,number".
-    Raises UsageError for what is none of these, or gives a name or a number twice.
+    place: a store or a file, path or URL. JSON has the number of each name ({"cat": 0}), the name of each number
+    ({"0": "cat"}), or names in order. Text has a name on each line, in order, or NAME,NUMBER.
+    Raises UsageError for anything else, and for a name or a number that occurs twice.
     """
     where = Location.of(place)
     if where.is_directory() or (where / MANIFEST).exists():
@@ -55,11 +55,11 @@ def read_classes(place: str | os.PathLike[str]) -> ClassMap:
 
 
 def differences(classes: ClassMap, source: str, output: Location) -> str:
-    """Say how classes differ from those of another split that is packed on its own, "" where they do not.
+    """Say how classes differ from those of another split that is packed apart; "" if they do not.
 
-    source: where the images come from; output: of the store. Looked at are finished local stores beside it whose images
-    came from beside the source (train.lmdb of photos/train, where val.lmdb is made of photos/val), and where there is
-    none, local folders of other splits beside the source.
+    source: where the images come from; output: the new store. The other split is a finished local store beside the new
+    one whose source lies beside this source (train.lmdb of photos/train, when val.lmdb is made from photos/val), or if
+    there is none, a local folder beside the source.
     """
     source = without_secrets(source)
     packed = False
@@ -84,7 +84,7 @@ def differences(classes: ClassMap, source: str, output: Location) -> str:
 
 
 def _compared(ours: ClassMap, theirs: ClassMap) -> str:
-    """Say how two class maps differ. Numbers of their own mean the same in both, whichever of them occur."""
+    """Say how two class maps differ. If both have a source's own numbers, these mean the same in both."""
     if not ours.names or not theirs.names or (ours.own and theirs.own):
         return ""
     here, there = (dict(zip(each.names, each.numbers, strict=True)) for each in (ours, theirs))
@@ -119,7 +119,7 @@ def _directories(place: Path) -> list[tuple[Path, str]]:
 
 
 def _are_splits(one: str, other: str) -> bool:
-    """Tell whether two sources beside one another are called as splits are: train and val, train.csv and test.csv."""
+    """Return whether two sources have names of splits: train and val, train.csv and test.csv."""
     return bool(_first_word(one) and _first_word(other))
 
 

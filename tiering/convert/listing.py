@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tiering.convert.numbering import Names, number_splits, number_told
+from tiering.convert.label_columns import Names, number_splits, number_told
 from tiering.dataset.annotations import FolderLabels, folder_labels
 from tiering.dataset.classes import NONE, ClassMap
 from tiering.dataset.fingerprint import Fingerprint
@@ -132,12 +132,12 @@ class Listing:
 def make_listing(source: Source, directory: Path, given: Given | None = None) -> Listing:
     """List a source into a new directory.
 
-    given: the classes to number labels by, where the source's own order does not decide.
+    given: the class map to number labels by; by default the source decides.
     Raises DatasetError where there is no image, too many names of labels, or labels that are no classes.
     """
     where = without_secrets(source.url)
     names = {name: Names(name, where) for name in ("label", "split")}
-    # A table without a column of labels has none: where its files lie is nobody's statement.
+    # A table without a column of labels has none: its folders were not meant as classes.
     folders = None if source.kind == "table" else Folders(tars=len(source.files) > 1)
     fingerprint, state = Fingerprint(), Fingerprint()
     place = Location.of(directory)
@@ -183,7 +183,7 @@ def source_of(listing: Listing) -> Origin:
 
 
 def names_digest(listing: Listing) -> str:
-    """Return a digest of what the numbers of classes and splits mean, which another run must agree with to go on."""
+    """Return a digest of the names and numbers of classes and splits. A resumed conversion must have the same."""
     classes = listing.classes
     return hashlib.sha256(json.dumps([classes.names, classes.numbers, listing.splits]).encode()).hexdigest()
 
@@ -200,7 +200,7 @@ def changes(old: dict[str, npt.NDArray[Any]], new: Listing) -> list[str]:
 
 
 def unlabelled(listing: Listing) -> str:
-    """Say how many samples have no class while others do; "" where there is nothing to say."""
+    """Say how many samples have no class while others do; "" if all or none have one."""
     if not listing.classes.names:
         return ""
     count, first = 0, -1

@@ -1,4 +1,4 @@
-"""Classes of a split without class folders, in a table beside its images: Tiny ImageNet's val/val_annotations.txt."""
+"""Labels of a folder: by its folders, or by a table beside the images, as Tiny ImageNet's val/val_annotations.txt."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ _LARGEST: Final = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class FolderLabels:
-    """Class and split of every image in a folder source: by its folders, or by a table beside them.
+    """Class and split of every image in a folder.
 
-    rule: of the folders. tables: class of each image of the splits that have a table, by the split's path and the
-    image's name.
+    rule: of its folders. tables: for each split that has a table, by the split's path, the class of each image name.
     """
 
     rule: FolderRule
@@ -56,9 +55,9 @@ class FolderLabels:
 
 
 def folder_labels(url: str, rule: FolderRule) -> FolderLabels:
-    """Return the labels of a folder source, and read the tables beside the splits that have no class folders.
+    """Return the labels of a folder. Splits without class folders may have a table, which is read here.
 
-    url: of the folder. Raises DatasetError for a table that is none, MachineError where it cannot be read.
+    url: of the folder. Raises DatasetError for a malformed table, MachineError for one that cannot be read.
     """
     tables = {}
     for split in rule.bare:
@@ -75,7 +74,7 @@ def folder_labels(url: str, rule: FolderRule) -> FolderLabels:
 
 
 def _parsed(text: bytes, where: str) -> dict[bytes, bytes]:
-    """Return the class of each name. A line has them in its first two fields, separated by tabs."""
+    """Return the class of each image name: the first two fields of a line, separated by tabs."""
     classes: dict[bytes, bytes] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():

@@ -1,9 +1,8 @@
-"""Classes: their names, and the number that every sample of a class is served with.
+"""Classes: their names, and the numbers that their samples are served with.
 
-One rule gives the numbers, and docs/formats.md states it. Folders have none of their own: their names are sorted
-bytewise and counted from 0, as torchvision's ImageFolder does. A table or a `.cls` member that gives integers gives the
-numbers themselves. One that gives names has them sorted and counted as folders are. A class map that is handed in goes
-before all of this.
+docs/formats.md states the one rule. A class map that is given decides. Otherwise integers of a table or of `.cls`
+members keep their values, and all names (of folders too) are sorted bytewise and counted from 0, as torchvision's
+ImageFolder does.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ from typing import Final
 
 from tiering.errors import DatasetError
 
-#: More names than this are no classes: captions, or targets of a regression.
+#: The most classes. More names than this are captions, or targets of a regression.
 MOST_CLASSES: Final = 1 << 20
 
-#: What a sample is served with that has no class. A source may write it itself.
+#: The number of samples without a class. A source may write it itself.
 NONE: Final = -1
 
 _LARGEST: Final = (1 << 31) - 1
@@ -29,7 +28,7 @@ _SHOWN: Final = 5
 
 
 class LabelsWarning(UserWarning):
-    """Labels are packed as the source has them, and may not be what was meant."""
+    """The labels of a source may not be what its owner means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +155,7 @@ def _values(said: Collection[str]) -> dict[str, int] | None:
 
 
 def combined(classes: ClassMap) -> str:
-    """Say whether some names look like several classes of one image ("a,b" beside "b"), "" where none does."""
+    """Say which name looks like several classes of one image ("a,b" beside "b"); "" if none does."""
     names = set(classes.names)
     for name in classes.names:
         parts = [part.strip() for part in _SEVERAL.split(name)]
@@ -169,7 +168,7 @@ def combined(classes: ClassMap) -> str:
 
 
 def measurements(where: str, example: str) -> DatasetError:
-    """Return the error that refuses numbers that are no classes."""
+    """Return the error for numbers that are not classes."""
     return DatasetError(
         where,
         expected="classes: names or whole numbers",

@@ -1,7 +1,7 @@
-"""How a text table is written, told from its beginning: encoding, separator, and whether it has a header.
+"""How a text table is written: its encoding, its separator, and whether it has a header.
 
-Tables come from spreadsheets, databases and shell scripts. A separator counts when the first line, split by it, names a
-column of paths; without a header, when a field of the first line is the name of an image.
+Tables come from spreadsheets, databases and shell scripts, so we look at the first line. A separator fits if the line,
+split by it, names a column of paths. In a table without a header it fits if a field is the name of an image.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tiering.storage.scratch import scratch_directory
 #: Bytes looked at.
 HEAD: Final = 1 << 16
 
-#: Blanks of any number separate the fields of Caffe's and ImageNet's lists: "n01440764/1.JPEG 0".
+#: One or more blanks separate the fields of Caffe's and ImageNet's lists: "n01440764/1.JPEG 0".
 BLANKS: Final = " "
 _SEPARATORS: Final = (",", "\t", ";", "|")
 
@@ -48,7 +48,7 @@ class Dialect:
 
 
 def dialect_of(head: str, columns: Mapping[str, str], where: str) -> Dialect:
-    """Tell how a table is written.
+    """Find out how a table is written.
 
     head: its beginning. columns: column of path, label and split by name or by number from 0, where they were given.
     where: names the table in errors. Raises DatasetError where no column of paths can be made out, UsageError for given
@@ -95,7 +95,7 @@ def choose(names: list[str], columns: Mapping[str, str], where: str) -> dict[str
 
 
 def no_paths(where: str, names: list[str]) -> DatasetError:
-    """Return the error that says that a table has no column that is known to hold paths."""
+    """Return the error for a table without a column of paths."""
     return DatasetError(
         where,
         expected=f"a column of paths named {', '.join(SPELLINGS['path'][:9])} or the like",
@@ -107,7 +107,7 @@ def no_paths(where: str, names: list[str]) -> DatasetError:
 
 @contextmanager
 def as_utf8(path: Path) -> Iterator[Path]:
-    """Give a text file in UTF-8: its own path, or of UTF-16 that of a copy."""
+    """Give the path of a text file in UTF-8: the file itself, or a copy if it is in UTF-16 or UTF-32."""
     with path.open("rb") as file:
         encoding = _encoding(file.read(HEAD))
     if encoding is None:
@@ -129,7 +129,7 @@ def as_utf8(path: Path) -> Iterator[Path]:
 
 
 def is_list(head: bytes) -> bool:
-    """Tell whether a text file lists images: whether its first line names one, or a column of paths."""
+    """Return whether a text file lists images: its first line names an image, or a column of paths."""
     text = head.decode(_encoding(head) or "utf-8", "replace").lstrip("\ufeff")
     first = next((line for line in text.splitlines() if line.strip()), "")
     found = [_Candidate.of(first, separator) for separator in (*_SEPARATORS, BLANKS)]
@@ -148,7 +148,7 @@ class _Candidate:
     def of(cls, line: str, separator: str) -> _Candidate:
         if separator == BLANKS:
             words = re.split(r"[ \t]+", line.strip())
-            # The name of an image may hold blanks itself: what ends as one, before the last word, is one.
+            # The name of an image may hold blanks itself: "my cats/2.jpg 3".
             named = len(words) > 2 and _is_image(words[-2]) and not _is_image(words[-1])
             return cls(separator, [" ".join(words[:-1]), words[-1]] if named else words)
         fields = next(csv.reader([line], delimiter=separator), [""])
@@ -157,7 +157,7 @@ class _Candidate:
 
     @property
     def is_header(self) -> bool:
-        """Whether it names a column of paths. Words between blanks may be a sentence: all of them must be known."""
+        """Whether it names a column of paths. Words with blanks between them may be a sentence: all must be known."""
         known = recognised(self.names)
         return "path" in known and (self.separator != BLANKS or 1 < len(self.names) == len(known))
 
@@ -170,13 +170,13 @@ def _names_image(found: _Candidate) -> bool:
 
 
 def _widest(candidates: list[_Candidate]) -> _Candidate:
-    """Return the one with most fields; blanks only where nothing else separates: names of files may have some."""
+    """Return the one with most fields. Blanks are the last choice: file names may hold them."""
     others = [found for found in candidates if found.separator != BLANKS and len(found.names) > 1]
     return max(others or reversed(candidates), key=lambda found: len(found.names))
 
 
 def _is_above_images(found: _Candidate, lines: list[str], chosen: Mapping[str, int]) -> bool:
-    """Tell a first line that names columns in words of its own: the one below it names an image, and it does not."""
+    """Return whether the first line is a header in words we do not know: only the second line names an image."""
     if len(lines) < 2 or "path" not in chosen or _is_image(found.names[chosen["path"]]):
         return False
     below = _Candidate.of(lines[1], found.separator).names
@@ -184,7 +184,7 @@ def _is_above_images(found: _Candidate, lines: list[str], chosen: Mapping[str, i
 
 
 def _guessed(fields: list[str], where: str) -> dict[str, int]:
-    """Return the columns of a table without a header, where there is one way to read its first line."""
+    """Return the columns of a table without a header, if its first line leaves no doubt."""
     paths = [place for place, name in enumerate(fields) if _is_image(name)]
     others = [place for place in range(len(fields)) if place not in paths]
     if len(paths) > 1 or len(others) > 1:
@@ -202,7 +202,7 @@ def _is_image(name: str) -> bool:
 
 
 def _encoding(head: bytes) -> str | None:
-    """Return the encoding of a text where it is UTF-16, with a mark or known by its zero bytes; None for others."""
+    """Return the encoding if it is UTF-16 or UTF-32, by its mark or its zero bytes; None for anything else."""
     if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         return "utf-32"
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

@@ -1,13 +1,13 @@
-"""Which of a key's folders is its split and which its class: train/cat/1.jpg is a cat of the split train.
+"""Which of a key's folders is its split and which its class: train/cat/1.jpg is a cat in the split train.
 
-The rule looks at folders alone, so that a survey, a conversion and a plain folder come to the same answer:
+The rule looks only at folders, so a survey, a conversion and a plain folder give the same answer:
 
-1. Splits are the first folders that are all named as such (SPLITS, in any case). Folders above them that all images
-   share are passed over: ILSVRC/Data/CLS-LOC/train/n01440764/1.JPEG.
-2. The class is the folder below the split, or without splits the first folder. Deeper folders do not matter.
-3. A folder called images, where it is the only one in its place, is no class and is passed over: Tiny ImageNet's
-   val/images/val_0.JPEG, or images/cat/1.jpg.
-4. Images beside these folders have no class.
+1. Folders are splits if all folders in one place have names of SPLITS, in any case. They may lie below folders that
+   all images share: ILSVRC/Data/CLS-LOC/train/n01440764/1.JPEG.
+2. The class is the folder below the split, or the first folder if there are no splits. Deeper folders do not matter.
+3. A folder called images is not a class if it is the only folder in its place. The class is then one level deeper:
+   images/cat/1.jpg. Tiny ImageNet's val/images/val_0.JPEG has no class folder.
+4. An image beside these folders has no class.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ _IMAGES: Final = frozenset((b"images", b"image", b"imgs", b"img", b"jpegimages")
 #: How ImageNet calls its classes, and its tars of one class each: n01440764.tar.
 _SYNSET: Final = re.compile(rb"n[0-9]{8}")
 
-#: Deeper than this nobody puts splits.
+#: Folders of a path that are looked at: splits lie near the top.
 _DEEPEST: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
 class FolderRule:
-    """What the folders of keys say.
+    """Where the split and the class stand in a path.
 
-    kind: in words. split, label: which folder is the split and the class, counted from 0; None where none is. passed:
-    folders of images that are passed over, as paths that end in "/". bare: splits without class folders, likewise.
-    skip: leading parts of keys that are no folders, 1 for the tar's own name.
+    kind: the layout in words. split, label: number of the folder, from 0; None if there is none. passed: folders called
+    images that are not classes, as paths that end in "/". bare: splits without class folders, as such paths. skip: 1 if
+    paths begin with the name of a tar file, which is not a folder, else 0.
     """
 
     kind: Layout
@@ -59,12 +59,12 @@ class FolderRule:
     skip: int = 0
 
     def of(self, folder: bytes) -> tuple[bytes | None, bytes | None]:
-        """Return class and split of the images that lie in a folder, its path being "" or ending in "/"."""
+        """Return class and split of the images in a folder. folder: its path, "" or ending in "/"."""
         parts = folder.split(b"/")[self.skip : -1]
         within = folder if not self.skip else b"".join(part + b"/" for part in parts)
         split = None
         if self.split is not None:
-            # What lies beside the splits belongs to none, and has no class.
+            # An image beside the splits belongs to none of them.
             if len(parts) <= self.split or parts[self.split].lower() not in _SPLITS:
                 return None, None
             split = parts[self.split]
@@ -76,7 +76,7 @@ class FolderRule:
 
 @dataclass(slots=True)
 class _Node:
-    """A folder. below: folders in it, by name; None once they are more than splits can be, and thus classes."""
+    """A folder. below: the folders in it by name; None once they cannot all be splits, so that they are classes."""
 
     below: dict[bytes, _Node] | None = field(default_factory=dict)
 
@@ -94,24 +94,24 @@ class _Node:
 
     @property
     def only(self) -> bytes:
-        """The name of the only folder in it, b"" where there are others."""
+        """The name of the folder in it if there is just one, else b""."""
         return next(iter(self.below)) if self.below is not None and len(self.below) == 1 else b""
 
 
 class Folders:
-    """The folders of keys, seen some at a time; a few names are all that is held of them.
+    """Collects the folders of keys, some keys at a time, and keeps only the few names that decide the rule.
 
-    tars: whether the first part of each key is the name of one of several tar files.
+    tars: whether each key begins with the name of a tar file.
     """
 
     def __init__(self, *, tars: bool = False) -> None:
         self._top = _Node()
         self._skip = int(tars)
-        #: Whether each tar is a class so far: nothing but the images of one.
+        #: Whether every tar seen so far is named after its class.
         self._class_tars = tars
 
     def add(self, keys: Iterable[bytes]) -> None:
-        """Take note of keys. Floor: 0.3 us a key, most of it to cut off the name of the file."""
+        """Add some keys. Floor: 0.2 us a key, which is the time to cut off the file's name."""
         if self._class_tars:
             keys = list(keys)
             self._class_tars = all(map(_is_of_a_class_tar, keys))
@@ -119,7 +119,7 @@ class Folders:
             self._top.add(folder.split(b"/", _DEEPEST)[self._skip : -1])
 
     def rule(self) -> FolderRule:
-        """Return what the folders say, all keys being seen."""
+        """Return the rule, once all keys were added."""
         if self._class_tars:
             return FolderRule("class tars", label=0)
         return self._with_splits() or self._without_splits()
@@ -158,12 +158,12 @@ class Folders:
 
 
 def _passed_over(node: _Node) -> bytes:
-    """Return the path of the folder of images in it that is passed over, b"" where there is none."""
+    """Return the path of the folder called images if it is the only one in this folder, else b""."""
     return node.only + b"/" if node.only.lower() in _IMAGES else b""
 
 
 def _has_folders(node: _Node) -> bool:
-    """Tell whether there are class folders in it, or in its folder of images."""
+    """Return whether there are class folders in it, or in its folder of images."""
     if node.below and _passed_over(node):
         node = node.below[node.only]
     return node.below is None or bool(node.below)
@@ -175,9 +175,9 @@ def _are_splits(names: Iterable[bytes]) -> bool:
 
 
 def _is_of_a_class_tar(key: bytes) -> bool:
-    """Tell whether a key is that of an image in a tar of its class: n01440764/n01440764_18.JPEG."""
+    """Return whether an image lies in a tar that is named after its class: n01440764/n01440764_18.JPEG."""
     tar, _, name = key.partition(b"/")
     if b"/" in name:
         return False
-    # A name that ends in a digit is a shard's number: what begins with that says nothing of classes.
+    # Shards are numbered, and some writers name the images after the shard: shard-00/shard-00_1.jpg.
     return _SYNSET.fullmatch(tar) is not None or (name.startswith(tar + b"_") and not tar[-1:].isdigit())

@@ -58,11 +58,11 @@ class Arrangement:
 
 
 def packed(place: str | os.PathLike[str]) -> Arrangement | None:
-    """Recognise a packed dataset by its name, or by the names in a directory and in a few below; None for others.
+    """Recognise a packed dataset by the name of a file, or by names in a directory and a few below; else return None.
 
-    place: a path or a URL. Of a Parquet file the schema is read: one that has a column of paths lists files, and packs
-    none. For directories in which no image was found: it lists them.
-    Raises MachineError where it cannot be read.
+    place: a path or a URL. For directories in which no image was found, because it lists them. A Parquet file that has
+    a column of paths only lists files, so its schema is read.
+    Raises MachineError if the place cannot be read.
     """
     url = Location.of(place).url
     if is_file(url):
@@ -71,7 +71,7 @@ def packed(place: str | os.PathLike[str]) -> Arrangement | None:
 
 
 def is_file(url: str) -> bool:
-    """Tell whether a file is there, here or behind a URL."""
+    """Return whether a path or URL is a file's."""
     return Path(url).is_file() if "://" not in url else not Location.of(url).is_directory()
 
 
@@ -87,7 +87,7 @@ def refuse_packed(where: str, found: Arrangement) -> DatasetError:
 
 
 def holds_images(path: str | Path) -> bool:
-    """Tell whether a Parquet file packs images: a column of bytes, alone or beside a path, as Hugging Face has it."""
+    """Return whether a Parquet file holds images: in a column of bytes, or of bytes and path as Hugging Face has it."""
     try:
         schema = pl.scan_parquet(path, glob=False).collect_schema()
     except (PolarsError, OSError):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-#: Names of each column, in any case and without blanks, dots, hyphens and underscores; the first that is there counts.
+#: Names of each column in lower case, without blanks, dots, hyphens and underscores. The first one found counts.
 SPELLINGS: Final = {
     "path": (
         *("path", "filepath", "imagepath", "imgpath", "file", "filename", "imagefile", "imagefilename", "imagename"),
@@ -28,12 +28,12 @@ def plain(name: str) -> str:
 
 
 def is_path_column(name: str) -> bool:
-    """Tell whether a column has the name of one of paths."""
+    """Return whether a column's name is one that columns of paths have."""
     return plain(name) in SPELLINGS["path"]
 
 
 def recognised(names: Sequence[str]) -> dict[str, int]:
-    """Return the place of each column that is known by its name: path, label and split, where they are."""
+    """Return the places of the columns path, label and split, as far as their names are known."""
     places = {plain(name): place for place, name in reversed(list(enumerate(names)))}
     return {
         wanted: places[next(name for name in spellings if name in places)]

@@ -29,7 +29,7 @@ _UNIT: Final = "\x1f"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table that is open: its columns path, label and split as text, and the number of its first row."""
+    """An open table: its columns path, label and split as text, what it is called, and the number of its first row."""
 
     frame: pl.LazyFrame
     where: str
@@ -100,7 +100,7 @@ def _separated(path: Path, dialect: Dialect) -> pl.LazyFrame:
 
 
 def _blanks(path: Path, dialect: Dialect) -> pl.LazyFrame:
-    """Read lines whose fields are separated by blanks. Of two fields the first may hold blanks itself."""
+    """Read lines whose fields are separated by blanks. If there are two fields, the first may hold blanks."""
     lines = pl.scan_csv(
         path, separator=_UNIT, quote_char=None, has_header=False, skip_rows=int(dialect.header), infer_schema=False,
         glob=False, new_columns=["line"],
@@ -139,12 +139,12 @@ def _refuse_lists(frame: pl.LazyFrame, chosen: Mapping[str, int], url: str) -> N
 
 
 def _tell_unused(names: Sequence[str], chosen: Mapping[str, int], url: str) -> None:
-    """Warn of a table without a known column of labels that has others: one of them may be meant."""
+    """Warn if no column of labels is known while other columns are left: one of them may be meant."""
     others = [name for place, name in enumerate(names) if place not in chosen.values() and name.strip()]
     if others and "label" not in chosen:
         warnings.warn(
-            f"{_shown(url)}: no column of labels is known among {', '.join(others[:6])}; the images have no class. "
-            f"If one of them has it, give its name: --columns path={names[chosen['path']]},label=NAME",
+            f"{_shown(url)}: none of the columns {', '.join(others[:6])} is known to hold labels; the images have no "
+            f"class. If one of them does, name it: --columns path={names[chosen['path']]},label=NAME",
             LabelsWarning,
             stacklevel=2,
         )

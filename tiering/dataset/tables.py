@@ -29,22 +29,22 @@ from tiering.storage.urls import name_of, parent_of
 
 TABLE_EXTENSIONS: Final = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
 
-#: Lists of images in plain text, which have these names among many other files.
+#: Extensions of plain text files, some of which are lists of images.
 LIST_EXTENSIONS: Final = (".txt", ".lst", ".list")
 
-#: What the name of an image may go on with where a table has it without (image_id of many a table), the usual first.
+#: Extensions to try if a table gives names without one, as columns called image_id often do; the usual ones first.
 _CONTINUED: Final = ("jpg", "png", "jpeg", "JPG", "JPEG", "PNG", "tif", "tiff", "webp", "bmp")
 
-#: Says size and version of files below a place, (-1, 0) for one that is not there.
+#: Returns size and version of files below a place, (-1, 0) for a missing file.
 _LookUp = Callable[[str, list[str]], list[tuple[int, int]]]
 
 
 @dataclass(frozen=True, slots=True)
 class TableForm:
-    """How a table is to be read where it does not say so itself.
+    """How to read a table that does not say so itself.
 
-    columns: column of path, label and split, by name or by number from 0. root: absolute path or URL that its paths
-    are relative to, "" for the table's own directory.
+    columns: the table's columns of path, label and split, by name or by number from 0. root: absolute path or URL that
+    its paths are relative to; "" for the table's own directory.
     """
 
     columns: tuple[tuple[str, str], ...] = ()
@@ -65,7 +65,7 @@ class TableForm:
         return cls(tuple(given.items()), "" if root is None else Location.of(root).url)
 
 
-#: A table that says itself how it is to be read.
+#: For a table that says itself how to read it.
 AS_WRITTEN: Final = TableForm()
 
 
@@ -77,12 +77,12 @@ def _parsed(text: str) -> dict[str, str]:
 
 
 def is_table_name(name: str) -> bool:
-    """Tell whether a name is a table's: TABLE_EXTENSIONS, in any case."""
+    """Return whether a name has one of TABLE_EXTENSIONS, in any case."""
     return name.lower().endswith(TABLE_EXTENSIONS)
 
 
 def is_list(url: str) -> bool:
-    """Tell whether a plain text file lists images, by its beginning. Raises MachineError where it cannot be read."""
+    """Return whether a plain text file lists images, by its first line. Raises MachineError if it cannot be read."""
     if not name_of(url).lower().endswith(LIST_EXTENSIONS):
         return False
     if "://" not in url:
@@ -148,9 +148,9 @@ def _placed(table: Table, base: str, look: _LookUp) -> Iterator[pl.DataFrame]:
 def _continue_names(
     keys: list[str], about: list[tuple[int, int]], base: str, look: _LookUp, endings: list[str]
 ) -> None:
-    """Complete, in place, the names of images that a table has without their ending, where there is such a file.
+    """Add the missing extensions to names, in place, if there are such files.
 
-    endings: to try in turn; what one file had is tried first for the next ones.
+    endings: the extensions, in the order to try them. The last one that fitted moves to the front.
     """
     lacking = [at for at, (size, _) in enumerate(about) if size < 0 and not is_image_name(os.fsencode(keys[at]))]
     for ending in list(endings):
