@@ -34,7 +34,8 @@ LEVELS = ("application", "file", "object", "block")
 #:   group     process group of one job: children share it with the ancestor that the trace began with
 #:   duration  s spent in the call; null where it is not known
 #:   path      as the trace shows it; null where there is none
-#:   flags     for open: "r", "w" or "rw"; for mmap: "r" or "rw"; null for the others
+#:   flags     for open: "r", "w" or "rw"; for mmap: "r" or "rw"; for rename: "w" for the name that a file gets, whose
+#:             own file is gone; null for the others
 EVENT_SCHEMA = pl.Schema(
     {
         "time": pl.Float64(),
