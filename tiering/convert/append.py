@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from tiering.convert.finish import OnError
+from tiering.convert.leaving_out import OnError, write_left_out
 from tiering.convert.listing import SCHEMA, Listing, blocks, make_listing, renumber
 from tiering.convert.lookup import NOWHERE, Lookup
 from tiering.convert.plan import make_plan, packable
 from tiering.convert.progress import Progress, no_progress
 from tiering.convert.run import Job, Workers, run_job
 from tiering.convert.workspace import workspace
-from tiering.dataset.scan import display
 from tiering.dataset.source import open_source
 from tiering.errors import DatasetError, StoreError, from_os_error
+from tiering.sources.left_out import ERRORS
 from tiering.storage.location import Location
 from tiering.store.base import Store
 from tiering.store.columns import map_column
 from tiering.store.manifest import MANIFEST, Kind, Manifest, Settings, read_manifest
 from tiering.store.open import open_packed
 from tiering.store.parts import WORK
+from tiering.text import display
 
 _SHOWN: Final = 10
 
@@ -35,6 +37,7 @@ def append(
     store: str | os.PathLike[str],
     *,
     on_error: OnError = "fail",
+    images_only: bool = False,
     restart: bool = False,
     workers: int | None = None,
     dask: str | None = None,
@@ -44,7 +47,8 @@ def append(
     """Add the images of a source that a store does not hold yet, as new shards; nothing that is there is rewritten.
 
     Images whose key the store holds already are passed over. Readers that are open keep their generation; those that
-    open the store afterwards see the new one. The other parameters are those of tiering.convert.
+    open the store afterwards see the new one. The other parameters are those of tiering.convert; a store that was made
+    with images_only stays one.
     Returns the manifest, the old one where there is nothing to add. Raises DatasetError where a file of the store has
     another size in the source now, StoreError where there is no finished store.
     """
@@ -60,9 +64,12 @@ def append(
             if settings is None or manifest.kind == "folder":
                 raise StoreError(str(place), expected="a packed store", found="a folder")
             directory = space.scratch / "listing"
-            listing = _in_terms_of(manifest, make_listing(opened, directory), directory)
+            only = images_only or manifest.source.images_only
+            listing = _in_terms_of(manifest, make_listing(opened, directory, images_only=only), directory)
             selected = _new_rows(listing, base, settings)
             if not len(selected):
+                if on_error == "fail" and listing.left_out.count(*ERRORS):
+                    write_left_out(space, listing, manifest, tuple, on_error)  # which names them all, and raises
                 (place / WORK).remove()
                 return manifest
             generation = manifest.generation + 1
@@ -73,6 +80,7 @@ def append(
                     "index": f"index-{generation}",
                     "labels": listing.labels,
                     "splits": listing.splits,
+                    "source": manifest.source.model_copy(update={"images_only": only}),
                 }
             )
             kind: Kind = manifest.kind
@@ -97,9 +105,7 @@ def _in_terms_of(manifest: Manifest, listing: Listing, directory: Path) -> Listi
         place = {known: number for number, known in enumerate(names[name])}
         renumber(directory / name, SCHEMA[name], [place[known] for known in new])
         columns[name] = map_column(Location.of(directory / name), SCHEMA[name])
-    return Listing(
-        listing.source, columns, names["label"], names["split"], listing.layout, listing.fingerprint, listing.state
-    )
+    return replace(listing, columns=columns, labels=names["label"], splits=names["split"])
 
 
 def _new_rows(listing: Listing, base: Store, settings: Settings) -> npt.NDArray[np.int64]:

@@ -6,7 +6,7 @@ A dataset of 10^8 samples takes some 60 bytes of disk a sample here and no memor
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,11 +16,14 @@ import polars as pl
 
 from tiering.dataset.fingerprint import Fingerprint
 from tiering.dataset.labels import SPLITS, folders_of
-from tiering.dataset.scan import display
 from tiering.dataset.source import Source
 from tiering.errors import DatasetError
+from tiering.sources.account import Ledger
+from tiering.sources.left_out import LeftOut
 from tiering.storage.location import Location
 from tiering.store.columns import ColumnsWriter, keys_at, lay_end_to_end, map_column
+from tiering.store.layout import LEFT_OUT
+from tiering.text import display
 
 SCHEMA: Final[dict[str, str]] = {
     "size": "<i8",
@@ -73,7 +76,8 @@ class Listing:
     """A source's samples, in its own order.
 
     columns: SCHEMA's, mapped; labels, splits: the names that their columns number; layout: how it is laid out, in
-    words; fingerprint: over keys and sizes; state: over versions too, which change when a file does.
+    words; fingerprint: over keys and sizes; state: over versions too, which change when a file does; left_out: what
+    the walk met that is no sample; lines: a local file that names it all.
     """
 
     source: Source
@@ -83,6 +87,8 @@ class Listing:
     layout: str
     fingerprint: str
     state: str
+    left_out: LeftOut
+    lines: Location
 
     def __len__(self) -> int:
         return len(self.columns["size"])
@@ -115,16 +121,20 @@ def blocks(n: int, size: int = _BATCH) -> Iterator[IndexArray]:
         yield np.arange(begin, min(begin + size, n), dtype=np.int64)
 
 
-def make_listing(source: Source, directory: Path) -> Listing:
-    """List a source into a new directory.
+def make_listing(source: Source, directory: Path, *, images_only: bool | None) -> Listing:
+    """List a source into a new directory, and what is left out into a file beside it.
 
-    Raises DatasetError where there is no image, or too many names of labels.
+    images_only: leave out masks and other files that share their key with an image (True), refuse them (False), or take
+    every image for a sample of its own (None), as stores up to 0.2 did.
+    Raises DatasetError where there is no image, too many names of labels, or keys that several files share.
     """
     names = {"label": _Names("label"), "split": _Names("split")}
     fingerprint, state = Fingerprint(), Fingerprint()
     place = Location.of(directory)
-    with ColumnsWriter(lambda name: place / name, SCHEMA) as writer:
-        for batch in source.batches():
+    lines = Location.of(directory.with_name(LEFT_OUT))
+    with ColumnsWriter(lambda name: place / name, SCHEMA) as writer, lines.writing() as file:
+        ledger = Ledger(file, images_only=bool(images_only))
+        for batch in source.batches(ledger):
             keys = batch["key"].to_list()
             key, key_end = lay_end_to_end(keys)
             taken = {name: batch[name].to_numpy() for name in ("size", "version", "file", "offset")}
@@ -132,6 +142,8 @@ def make_listing(source: Source, directory: Path) -> Listing:
             writer.append({**taken, **numbered, "key": key, "key_end": key_end})
             fingerprint.update(keys, taken["size"])
             state.update(keys, taken["size"], taken["version"])
+    if images_only is False:
+        ledger.refuse_shared(str(Location.of(source.url)))
     columns = {name: map_column(place / name, dtype) for name, dtype in SCHEMA.items()}
     if not len(columns["size"]):
         raise DatasetError(
@@ -145,12 +157,13 @@ def make_listing(source: Source, directory: Path) -> Listing:
     else:
         layout, labels, splits = _labels_from_keys(columns, directory, source, names["split"])
     columns |= {name: map_column(place / name, SCHEMA[name]) for name in ("label", "split")}
-    return Listing(source, columns, labels, splits, layout, fingerprint.hexdigest(), state.hexdigest())
+    digests = fingerprint.hexdigest(), state.hexdigest()
+    return Listing(source, columns, labels, splits, layout, *digests, ledger.left_out, lines)
 
 
 def changes(old: dict[str, npt.NDArray[Any]], new: Listing) -> list[str]:
     """Say how a source differs from an earlier listing of it, a line for each file."""
-    before = Listing(new.source, old, [], [], "", "", "")
+    before = replace(new, columns=old)
     then, now = (pl.concat(listing.frames()) for listing in (before, new))
     said = [f"{display(key)}: removed" for key in then.join(now, on="key", how="anti")["key"]]
     said += [f"{display(key)}: added" for key in now.join(then, on="key", how="anti")["key"]]

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from tiering.convert.commit import Standing, check_output, clean, partial_of, put_in_place, was_not_cleaned
 from tiering.convert.dask import dask_cluster
-from tiering.convert.finish import OnError, finish
-from tiering.convert.listing import Listing, make_listing
+from tiering.convert.finish import finish
+from tiering.convert.leaving_out import OnError
+from tiering.convert.listing import Listing, blocks, make_listing
 from tiering.convert.pack import Packed, ShardTask, pack_shard
 from tiering.convert.plan import ShardPlan, make_plan
 from tiering.convert.pool import MakeExecutor, given, process_pool, run_tasks
@@ -63,6 +66,7 @@ def convert(
     resize_mode: ResizeMode = "crop",
     channels: Literal[1, 3] | None = None,
     on_error: OnError = "fail",
+    images_only: bool = False,
     overwrite: bool = False,
     restart: bool = False,
     workers: int | None = None,
@@ -78,21 +82,23 @@ def convert(
     seed: of the packed order. shard_bytes: upper bound of the samples' bytes in a shard; by default from the data.
     pixels: store decoded images of one shape (Zarr only); resize: (height, width) to bring them to, which implies
     pixels; resize_mode: "crop", "pad" or "stretch"; channels: 1 or 3, by default 1 where all images are grey.
-    on_error: what to do about images that cannot be packed: "fail" at the end with all of them listed, "skip" them,
-    or put copies in "quarantine". overwrite: replace a finished local store. restart: begin an unfinished conversion
-    anew. workers: processes, the usable cores by default; dask: address of a Dask scheduler, or "local"; executor: run
-    on this instead. progress: told samples packed, samples in all, and bytes packed.
+    on_error: what to do about images that cannot be packed, and directories, links and pointers that lead to none:
+    "fail" at the end with all of them listed, "skip" them, or put copies of the images in "quarantine".
+    images_only: pack images without the masks, captions and other files that share their key. overwrite: replace a
+    finished local store. restart: begin an unfinished conversion anew. workers: processes, the usable cores by default;
+    dask: address of a Dask scheduler, or "local"; executor: run on this instead. progress: told samples packed, samples
+    in all, and bytes packed.
 
-    Returns the manifest. Raises DatasetError for images that cannot be packed or a source that changed under an
-    unfinished conversion, UsageError where the output exists or another converter is at work on it, MachineError for a
-    full or failing disk or a server that is down.
+    Returns the manifest, whose account says what was left out. Raises DatasetError for images that cannot be packed or
+    read, files that share a key, or a source that changed under an unfinished conversion, UsageError where the output
+    exists or another converter is at work on it, MachineError for a full or failing disk or a server that is down.
     """
     output = Location.of(store)
     opened = open_source(source)
     packing = Packing(to, codec, seed, shard_bytes, pixels or resize is not None, resize, resize_mode, channels)
     _refuse_inside(opened.url, output)
     crew = Workers(workers, dask, executor)
-    conversion = _Conversion(opened, packing, crew, on_error, restart, progress)
+    conversion = _Conversion(opened, packing, crew, on_error, images_only, restart, progress)
     try:
         if was_not_cleaned(output) and (done := conversion.committed(output)):
             return done
@@ -109,6 +115,7 @@ class _Conversion:
     packing: Packing
     crew: Workers
     on_error: OnError
+    images_only: bool
     restart: bool
     progress: Progress
 
@@ -134,12 +141,12 @@ class _Conversion:
         return done
 
     def _job(self, space: Workspace, directory: Path) -> Job:
-        listing = make_listing(self.source, directory)
+        listing = make_listing(self.source, directory, images_only=self.images_only)
         settings = choose_settings(listing, self.packing, space.found.settings if space.found else None)
         outline = Manifest(
             kind=self.packing.kind, samples=0, image_bytes=0, layout=listing.layout, labels=listing.labels,
             splits=listing.splits, settings=settings,
-            source=Source(url=self.source.url, fingerprint=listing.fingerprint),
+            source=Source(url=self.source.url, fingerprint=listing.fingerprint, images_only=self.images_only),
         )  # fmt: skip
         return Job(space, listing, make_plan(listing.size, settings), self.packing.kind, outline)
 
@@ -179,6 +186,13 @@ class Job:
             kind=self.kind, generation=self.plan.generation, settings=self.settings, source=self.listing.source.url,
             samples=self.plan.n, state=self.listing.state,
         )  # fmt: skip
+
+    @property
+    def offered(self) -> int:
+        """Bytes in the source of what is to be packed."""
+        rows = self.plan.selected
+        every = blocks(len(self.listing)) if rows is None else (rows[part] for part in blocks(len(rows)))
+        return sum(int(np.maximum(self.listing.size[part], 0).sum()) for part in every)
 
     @property
     def numbers(self) -> range:
@@ -230,7 +244,7 @@ def run_job(
                 )  # fmt: skip
             yield done
 
-    return finish(space, job.listing, job.outline, receipts, job.base, job.version, on_error)
+    return finish(space, job.listing, job.outline, receipts, job.base, job.version, on_error, job.offered)
 
 
 def _packed(crew: Workers, tasks: Iterable[ShardTask], count: int) -> Generator[Packed]:

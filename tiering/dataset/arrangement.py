@@ -12,11 +12,11 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from tiering.dataset.labels import Layout
-from tiering.dataset.remote import connect
 from tiering.dataset.source import Source
 from tiering.dataset.tables import COLUMNS
-from tiering.dataset.walk import display
 from tiering.errors import DatasetError, from_os_error
+from tiering.sources.remote import connect
+from tiering.sources.walk import display
 from tiering.storage.failures import asking
 from tiering.storage.location import Location
 from tiering.storage.urls import joined, name_of, parent_of

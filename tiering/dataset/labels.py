@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 from polars.exceptions import ComputeError
 
-from tiering.dataset.scan import display
+from tiering.text import display
 
 Layout = Literal["class folders", "split and class folders", "splits", "flat", "table", "tar shards", "WebDataset"]
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
+from tiering.dataset.accounting import close_account, left_out_notes
 from tiering.dataset.arrangement import describe, packed, refuse_packed
 from tiering.dataset.buckets import RemoteTree
 from tiering.dataset.copies import copies
@@ -24,11 +25,17 @@ from tiering.dataset.labels import Layout, class_labels, layout
 from tiering.dataset.places import LocalTree
 from tiering.dataset.source import Source, open_source
 from tiering.dataset.survey import survey
-from tiering.dataset.walk import display
 from tiering.secrets import without_secrets
+from tiering.sources.account import Account
+from tiering.sources.left_out import DAMAGED, NOT_AN_IMAGE, NOT_FETCHED, NOT_PACKED, SIDECAR, UNREADABLE_FILE
+from tiering.text import display
 from tiering.units import format_count
 
 __all__ = ["QUANTILES", "DatasetProfile", "Estimate", "Shape", "profile_dataset"]
+
+#: Files that are no images, and images that are no good: each has a figure of its own.
+_OTHERS: Final = (NOT_AN_IMAGE, SIDECAR)
+_OF_IMAGES: Final = (DAMAGED, NOT_FETCHED, NOT_PACKED, UNREADABLE_FILE)
 
 MAX_SHAPES: Final = 20
 MAX_DAMAGED: Final = 20
@@ -82,7 +89,11 @@ class DatasetProfile(BaseModel):
     damaged_count: int = Field(default=0, description="all probed files that are no whole image")
     other_files: int = 0
     other_bytes: int = 0
-    skipped: dict[str, int] = Field(default={}, description="entries left out, by reason: FIFO, socket, ...")
+    skipped: dict[str, int] = Field(default={}, description="entries left out, by kind: broken link, hidden, ...")
+    account: Account | None = Field(
+        default=None,
+        description="everything that was met: images to pack, and what is left out; estimated where sampled",
+    )
     notes: list[str] = Field(default=[], description="what else a user should know, one sentence each")
     arrangement: str = Field(default="", description="how the dataset is laid out, in a sentence")
     sampled: bool = Field(default=False, description="whether files, bytes, sizes and labels are estimates")
@@ -92,7 +103,7 @@ class DatasetProfile(BaseModel):
         default={},
         description="by name, with 95 % intervals: files, bytes, size_mean, labels, label_imbalance (label size that a "
         "random image sees, over the mean label size), damaged_share, duplicate_share, pixel_bytes_mean, "
-        "format NAME, mode NAME, shape WxH",
+        "format NAME, mode NAME, shape WxH, left out KIND (files)",
     )
     size_intervals: dict[str, tuple[int, int]] = Field(
         default={}, description="95 % intervals of size_quantiles where sampled; of 0 and 1 what was seen"
@@ -163,6 +174,7 @@ def _profile(root: str, source: Source, found: Gathered) -> DatasetProfile:
     shapes = Counter((header.width, header.height, header.mode) for header in headers)
     kind, labels = _labelled(source, found)
     estimates = _estimates(found, seen, whole, labels)
+    account = close_account(found, seen, estimates["damaged_share"])
     return DatasetProfile(
         root=root,
         layout=kind,
@@ -181,9 +193,10 @@ def _profile(root: str, source: Source, found: Gathered) -> DatasetProfile:
         pixel_bytes_mean=estimates["pixel_bytes_mean"].value,
         damaged=damaged[:MAX_DAMAGED],
         damaged_count=len(damaged),
-        other_files=found.others[0],
-        other_bytes=found.others[1],
-        skipped=found.skipped,
+        other_files=account.count(*_OTHERS),
+        other_bytes=account.size(*_OTHERS),
+        skipped={kind: left.count for kind, left in account.left_out.items() if kind not in (*_OTHERS, *_OF_IMAGES)},
+        account=account,
         notes=_notes(found),
         arrangement=describe(source, kind, len(labels), list(found.folders)),
         sampled=found.sampled,
@@ -235,6 +248,7 @@ def _estimates(
         "duplicate_share": copies(sample, found.tree),
         "pixel_bytes_mean": mean(sample, pixels, whole),
     }
+    estimates |= {f"left out {kind}": count for kind, count in found.others.items()}
     for word, name_of in (
         ("format", lambda header: header.format),
         ("mode", lambda header: header.mode),
@@ -277,6 +291,5 @@ def _notes(found: Gathered) -> list[str]:
             f"{found.odd_names:,} of the {of} have a name that is not UTF-8; such names are kept "
             "byte for byte and shown with backslashes."
         )
-    if found.skipped:
-        notes.append(f"Left out: {'; '.join(found.examples)}.")
+    notes += left_out_notes(found)
     return notes

@@ -13,9 +13,9 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from tiering.dataset.duplicates import Duplicates
-from tiering.dataset.remote import look_up
-from tiering.dataset.walk import BATCH, display
 from tiering.errors import DatasetError, from_os_error
+from tiering.sources.remote import look_up
+from tiering.sources.walk import BATCH, display
 from tiering.storage.local import plainly_named
 from tiering.storage.location import Location
 from tiering.storage.scratch import scratch_directory

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tiering.dataset.pixels import PixelShape, ResizeMode
 from tiering.errors import StoreError, command
+from tiering.sources.account import Account
 from tiering.storage.attempts import attempts
 from tiering.storage.json_text import parse_json
 from tiering.storage.location import Location
@@ -72,6 +73,7 @@ class Source(_Frozen):
 
     url: PublicUrl
     fingerprint: str = Field(description="SHA-256 over every key and size, in order of the listing")
+    images_only: bool = Field(default=False, description="masks and other sidecars of images were left out")
 
 
 class Manifest(_Frozen):
@@ -86,7 +88,10 @@ class Manifest(_Frozen):
     layout: str
     labels: list[str]
     splits: list[str] = []
-    left_out: Count = Field(default=0, description="images that could not be packed: see bad-files.tsv")
+    left_out: Count = Field(default=0, description="what could not be packed or read: see left-out.tsv")
+    account: Account | None = Field(
+        default=None, description="everything that lay in the source, packed or left out; None: by tiering up to 0.2"
+    )
     settings: Settings | None = None
     source: Source
     shards: list[Shard] = []
