@@ -6,12 +6,16 @@ import json
 import os
 import shutil
 import socket
+import sys
 import tarfile
 from pathlib import Path
 
+import numpy as np
+import pillow_heif
 import pytest
 
 import tiering
+from tests.dataset.test_remote import upload
 from tests.dataset.trees import picture, put
 from tiering.dataset.profile import profile_dataset
 from tiering.errors import DatasetError
@@ -83,7 +87,11 @@ def test_convert_verify_append_and_profile_carry_the_same_account_of_a_tree_of_o
     store = tmp_path / "store"
     with pytest.raises(DatasetError) as raised:
         tiering.convert(odd, store, kind, workers=1)
-    for name in ("cat/cut.jpg: a truncated JPEG", "dog/unfetched.jpg: broken link", "cat/pointer.jpg: a git-lfs pointer"):
+    for name in (
+        "cat/cut.jpg: a truncated JPEG",
+        "dog/unfetched.jpg: broken link",
+        "cat/pointer.jpg: a git-lfs pointer",
+    ):
         assert name in str(raised.value)
     assert "9 files that cannot" in str(raised.value)
     listed = (tmp_path / "store.partial" / "left-out.tsv").read_text().splitlines()
@@ -94,7 +102,7 @@ def test_convert_verify_append_and_profile_carry_the_same_account_of_a_tree_of_o
     assert manifest.account.met == len(PACKED) + sum(KINDS.values()) == len(listed) - 1 + len(PACKED)
     assert manifest.left_out == 9
     assert sorted((store / "left-out.tsv").read_text().splitlines()) == sorted(listed)
-    packed = {os.fsdecode(key) for key in tiering.open_store(store).index.keys(range(len(PACKED)))}
+    packed = {os.fsdecode(key) for key in tiering.open_store(store).index.keys(np.arange(len(PACKED)))}
     assert packed == PACKED
     found = tiering.verify(store, source=odd)
     assert found.ok, found.problems
@@ -116,7 +124,7 @@ def test_a_sampled_profile_estimates_the_account_with_intervals(tmp_path):
     assert account.met == account.packed + sum(counts(account).values())
     for kind, true in (("sidecar", 600), ("not an image", 60)):
         estimate = profile.estimates[f"left out {kind}"]
-        assert estimate.low <= true <= estimate.high
+        assert round(estimate.low) <= true <= round(estimate.high)
     counted = profile_dataset(tmp_path, sample="all").account
     assert (counted.met, counts(counted)["sidecar"]) == (60 * 31, 600)
 
@@ -139,9 +147,10 @@ def test_a_directory_that_may_not_be_read_is_an_error_and_named(program, without
     assert "unreadable directory: 1 (dog/" in found.stdout
     assert "unreadable directory: 1 (dog/" in program("info", tmp_path / "store").stdout
     (root / "dog").chmod(0o755)
-    assert "dog/1.jpg: in the source but not in the store" in program(
-        "verify", tmp_path / "store", "--source", root
-    ).stdout
+    assert (
+        "dog/1.jpg: in the source but not in the store"
+        in program("verify", tmp_path / "store", "--source", root).stdout
+    )
 
 
 def test_verify_names_what_a_store_does_not_account_for(tmp_path):
@@ -168,7 +177,7 @@ def test_an_append_of_nothing_but_broken_links_fails_and_names_them(tmp_path):
         tiering.append(root, tmp_path / "store")
     assert "cat/2.jpg\tbroken link" in (tmp_path / "store" / ".tiering" / "left-out.tsv").read_text()
     assert tiering.append(root, tmp_path / "store", on_error="skip").samples == 1
-    assert sorted(os.listdir(tmp_path / "store")) == ["index", "manifest.json", "shard-00000.mdb", "zarr.json"]
+    assert sorted(os.listdir(tmp_path / "store")) == ["index", "manifest.json", "shard-00000.mdb"]
 
 
 def test_an_append_from_elsewhere_adds_to_the_account_and_mended_images_leave_it(tmp_path):
@@ -264,12 +273,12 @@ def test_links_in_a_tar_are_the_members_that_they_name_and_others_are_errors(tmp
     with pytest.raises(DatasetError) as raised:
         tiering.convert(path, tmp_path / "store", "lmdb")
     assert "3 files that cannot" in str(raised.value)
-    assert "b/gone.jpg: link in a tar, it names b/nowhere.jpg, which is no file there" in str(raised.value)
+    assert "b/gone.jpg: link in a tar, it names b/nowhere.jpg, and no file there is called so" in str(raised.value)
     assert "b/out.jpg: link in a tar, it leads out of the tar" in str(raised.value)
     manifest = tiering.convert(path, tmp_path / "store", "lmdb", on_error="skip")
     assert (manifest.samples, manifest.labels, counts(manifest.account)) == (4, ["a", "b"], {"link in a tar": 3})
     image = (tmp_path / "1.jpg").read_bytes()
-    assert {bytes(sample) for sample in tiering.open_store(tmp_path / "store").read(range(4))} == {image}
+    assert {bytes(sample) for sample in tiering.open_store(tmp_path / "store").read(np.arange(4))} == {image}
     assert tiering.verify(tmp_path / "store", source=path).ok
 
 
@@ -300,22 +309,16 @@ def test_what_lies_beside_tar_files_is_accounted_for(tmp_path):
 
 
 def test_a_decoder_that_is_an_extra_is_named(tmp_path, monkeypatch):
-    heic = picture(40, 30, "HEIF") if _registered() else b""
+    pillow_heif.register_heif_opener()
+    heic = picture(40, 30, "HEIF")
     put(tmp_path / "photos", "cat/1.jpg")
     put(tmp_path / "photos", "dog/1.heic", heic)
     manifest = tiering.convert(tmp_path / "photos", tmp_path / "store", "lmdb", workers=1)
     assert manifest.samples == 2
-    monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
     monkeypatch.setattr("tiering.dataset.decoders._registered", set())
     with pytest.raises(DatasetError, match=r"dog/1\.heic: a HEIC image, .*pip install 'tiering\[heif\]'"):
         tiering.convert(tmp_path / "photos", tmp_path / "other", "lmdb", workers=1)
-
-
-def _registered() -> bool:
-    import pillow_heif
-
-    pillow_heif.register_heif_opener()
-    return True
 
 
 def test_the_command_line_tells_and_writes_the_account(program, tmp_path):
@@ -337,8 +340,6 @@ def test_the_command_line_tells_and_writes_the_account(program, tmp_path):
 
 
 def test_a_tree_in_a_bucket_has_the_same_account(s3, tmp_path):
-    from tests.dataset.test_remote import upload
-
     for key, data in ODD.items():
         put(tmp_path / "odd", key, data)
     upload(tmp_path / "odd", s3)
