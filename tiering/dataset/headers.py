@@ -167,7 +167,7 @@ def _fetched(system: Any, path: str) -> ImageHeader:
 
 def _is_empty(system: Any, path: str) -> bool:
     try:
-        return system.info(path)["size"] == 0
+        return bool(system.info(path)["size"] == 0)
     except OSError:
         return False
 
