@@ -88,11 +88,18 @@ def _images(path: str, number: int, *, alone: bool) -> Iterator[Row]:
     while batch := list(islice(samples, BATCH)):
         for sample in batch:
             for key, size, version, offset in sample.images:
-                yield prefix + key, size, version, sample.label, split, number, offset
-            if sample.label is None and sample.images:
+                yield prefix + key, size, version, sample.label_of(key), split, number, offset
+            if not sample.labels and sample.images:
                 lost_image = lost_image or sample.images[0][0]
-            elif sample.label is not None and not sample.images:
-                lost_label = lost_label or sample.stem
+            elif sample.labels and not sample.images:
+                lost_label = lost_label or next(iter(sample.labels))
+            elif unused := sample.unused():
+                raise DatasetError(
+                    display(os.fsencode(path)),
+                    expected="labels of images whose names are the same up to the first dot, as WebDataset has them",
+                    found=f"{display(unused)}.cls, which is the label of no image",
+                    action="Name the image and its label alike.",
+                )
         seen.add(_keys(batch))
     if lost_label and lost_image:
         raise DatasetError(
@@ -114,11 +121,24 @@ def _images(path: str, number: int, *, alone: bool) -> Iterator[Row]:
 
 @dataclass(slots=True)
 class _Sample:
-    """Neighbouring members of one name: their images (key, size, version, offset), and their label."""
+    """Neighbouring members of one WebDataset key, which is their name up to its first dot.
+
+    images: key, size, version and offset of each. labels: by the name of the `.cls` member without this ending: the key
+    itself (1.jpg and 1.cls), or of names with more dots that of one image (22.05.jpg and 22.05.cls).
+    """
 
     stem: bytes
     images: list[tuple[bytes, int, int, int]] = field(default_factory=list)
-    label: str | None = None
+    labels: dict[bytes, str | None] = field(default_factory=dict)
+
+    def label_of(self, image: bytes) -> str | None:
+        """Return the label of an image: that of its own name, or of the sample."""
+        return self.labels.get(image.rpartition(b".")[0], self.labels.get(self.stem))
+
+    def unused(self) -> bytes:
+        """Return a label that is of no image, b"" if there is none."""
+        used = {self.stem, *(key.rpartition(b".")[0] for key, *_ in self.images)} if self.labels else set()
+        return next((name for name in self.labels if name not in used), b"")
 
 
 def _keys(samples: list[_Sample]) -> pl.Series:
@@ -133,18 +153,17 @@ def _samples(path: str) -> Iterator[_Sample]:
         with file:
             for key, member in _members(file, size, display(os.fsencode(path))):
                 folder, slash, name = key.rpartition(b"/")
-                first, _, extension = name.partition(b".")
-                stem = folder + slash + first
+                stem = folder + slash + name.partition(b".")[0]
                 if stem != sample.stem:
                     yield sample
                     sample = _Sample(stem)
                 if is_image_name(name):
                     changed = hash63(f"{version} {member.mtime}")
                     sample.images.append((key, member.size, changed, member.offset_data))
-                elif extension.lower() == b"cls":
+                elif name.lower().endswith(b".cls"):
                     file.seek(member.offset_data)
                     text = file.read(min(member.size, _LABEL_BYTES))
-                    sample.label = display(text).strip()
+                    sample.labels[key[: -len(".cls")]] = display(text).strip() or None
     yield sample
 
 
