@@ -292,6 +292,25 @@ def test_one_tar_for_each_class_gives_the_classes(tmp_path):
     assert profile.arrangement == "Class tars: 2 tar files, one for each of 2 labels."
 
 
+def test_names_with_dots_never_lose_their_labels_in_silence(tmp_path):
+    path = put(tmp_path, "dots.tar", b"")
+    with tarfile.open(path, "w") as archive:
+        for name, data in (
+            ("22.05.jpg", picture()),
+            ("22.05.cls", b"3"),
+            ("22.06.jpg", picture()),
+            ("22.06.cls", b"4"),
+        ):
+            about = tarfile.TarInfo(f"a/{name}")
+            about.size = len(data)
+            archive.addfile(about, io.BytesIO(data))
+    # To WebDataset they are two images of one sample.
+    with pytest.raises(DatasetError, match=r"22\.05\.jpg"):
+        pack(path, tmp_path / "store")
+    pack(path, tmp_path / "store", images_only=True)
+    assert served(tmp_path / "store") == {"a/22.05.jpg": 3, "a/22.06.jpg": 4}
+
+
 def hugging_face(root):
     root.mkdir(parents=True, exist_ok=True)
     rows = [{"bytes": picture(), "path": f"{number}.jpg"} for number in range(4)]

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from tiering.cli.convert import BadFiles, Dask, OnError, Progress, Restart, Workers
+from tiering.cli.account import account_lines
+from tiering.cli.convert import BadFiles, Dask, ImagesOnly, OnError, Progress, Restart, Workers
 from tiering.cli.output import JsonFlag, emit_json, out
 from tiering.cli.progress import progress
 from tiering.units import format_count
@@ -16,6 +17,7 @@ def append(
     dataset: Annotated[str, typer.Argument(help="Images, as for convert; those that the store holds are passed over.")],
     store: Annotated[str, typer.Argument(help="Finished store to add to, path or URL.")],
     on_error: BadFiles = OnError.fail,
+    images_only: ImagesOnly = False,
     workers: Workers = None,
     dask: Dask = None,
     restart: Restart = False,
@@ -34,10 +36,19 @@ def append(
     before = len(open_damaged(store))
     with progress("packing", show=show) as advance:
         manifest = run(
-            dataset, store, on_error=on_error.value, restart=restart, workers=workers, dask=dask, progress=advance
+            dataset,
+            store,
+            on_error=on_error.value,
+            images_only=images_only,
+            restart=restart,
+            workers=workers,
+            dask=dask,
+            progress=advance,
         )
     if json:
         emit_json(manifest)
         return
     added = manifest.samples - before
     out().print(f"{store}: {format_count(added)} added, {format_count(manifest.samples)} samples in all")
+    for line in account_lines(manifest.account):
+        out().print(line)

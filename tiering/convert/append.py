@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.convert.class_maps import class_map
-from tiering.convert.finish import OnError
 from tiering.convert.label_columns import renumber
+from tiering.convert.leaving_out import OnError, write_left_out
 from tiering.convert.listing import SCHEMA, Listing, blocks, make_listing, open_again
 from tiering.convert.lookup import NOWHERE, Lookup
 from tiering.convert.plan import make_plan, packable
@@ -21,14 +21,15 @@ from tiering.convert.progress import Progress, no_progress
 from tiering.convert.run import Job, Workers, run_job
 from tiering.convert.workspace import workspace
 from tiering.dataset.numbering import Given
-from tiering.dataset.scan import display
 from tiering.errors import DatasetError, StoreError, from_os_error
+from tiering.sources.left_out import ERRORS
 from tiering.storage.location import Location
 from tiering.store.base import Store
 from tiering.store.columns import map_column
 from tiering.store.manifest import MANIFEST, Kind, Manifest, Settings, read_manifest
 from tiering.store.open import open_packed
 from tiering.store.parts import WORK
+from tiering.text import display
 
 _SHOWN: Final = 10
 
@@ -38,6 +39,7 @@ def append(
     store: str | os.PathLike[str],
     *,
     on_error: OnError = "fail",
+    images_only: bool = False,
     restart: bool = False,
     workers: int | None = None,
     dask: str | None = None,
@@ -47,7 +49,8 @@ def append(
     """Add the images of a source that a store does not hold yet, as new shards; nothing that is there is rewritten.
 
     Images whose key the store holds already are passed over. Readers that are open keep their generation; those that
-    open the store afterwards see the new one. The other parameters are those of tiering.convert.
+    open the store afterwards see the new one. The other parameters are those of tiering.convert; a store that was made
+    with images_only stays one.
     Returns the manifest, the old one where there is nothing to add. Raises DatasetError where a file of the store has
     another size in the source now, StoreError where there is no finished store.
     """
@@ -63,10 +66,14 @@ def append(
             if settings is None or manifest.kind == "folder":
                 raise StoreError(str(place), expected="a packed store", found="a folder")
             directory = space.scratch / "listing"
-            listing = make_listing(opened, directory, Given(class_map(manifest), grows=True))
+            only = images_only or manifest.source.images_only
+            given = Given(class_map(manifest), grows=True)
+            listing = make_listing(opened, directory, given, images_only=only)
             listing = _in_terms_of(manifest, listing, directory)
             selected = _new_rows(listing, base, settings)
             if not len(selected):
+                if on_error == "fail" and listing.left_out.count(*ERRORS):
+                    write_left_out(space, listing, manifest, tuple, on_error)  # which names them all, and raises
                 (place / WORK).remove()
                 return manifest
             generation = manifest.generation + 1
@@ -78,6 +85,7 @@ def append(
                     "labels": list(listing.classes.names),
                     "label_numbers": list(listing.classes.numbers),
                     "splits": listing.splits,
+                    "source": manifest.source.model_copy(update={"images_only": only}),
                 }
             )
             kind: Kind = manifest.kind

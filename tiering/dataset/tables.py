@@ -16,16 +16,17 @@ from polars.exceptions import PolarsError
 from tiering.dataset.dialects import HEAD
 from tiering.dataset.dialects import is_list as looks_like_list
 from tiering.dataset.duplicates import Duplicates
-from tiering.dataset.remote import connect, look_up
 from tiering.dataset.spellings import SPELLINGS
 from tiering.dataset.table_rows import Table, opened
-from tiering.dataset.walk import display, is_image_name
 from tiering.errors import DatasetError, UsageError, from_os_error
+from tiering.sources.formats import is_image_name
+from tiering.sources.remote import connect, look_up
 from tiering.storage.failures import asking
 from tiering.storage.local import plainly_named
 from tiering.storage.location import Location
 from tiering.storage.scratch import scratch_directory
 from tiering.storage.urls import name_of, parent_of
+from tiering.text import display
 
 TABLE_EXTENSIONS: Final = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
 
