@@ -127,6 +127,14 @@ def test_it_is_warned_of_beside_its_folder_too(splits, tmp_path):
         pack(splits / "val", tmp_path / "elsewhere" / "val")
 
 
+def test_a_split_without_class_folders_is_not_compared(tmp_path):
+    root = images(
+        tmp_path / "data", "train/n01/images/1.jpg", "train/n02/images/1.jpg", "val/images/1.jpg", "test/1.jpg"
+    )
+    (root / "val" / "@eaDir").mkdir()
+    assert pack(root / "train", tmp_path / "store").labels == ["n01", "n02"]
+
+
 @pytest.mark.parametrize("table", [True, False])
 def test_splits_with_the_same_classes_are_not(splits, tmp_path, table):
     images(splits, "val/b/1.jpg")
