@@ -194,7 +194,7 @@ def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:
         (
             f"{trace.format}, {trace.level} level: {_several(trace.events, 'event')}, "
             f"{_several(trace.processes, 'process', 'es')}, {_several(trace.files, 'file')}, "
-            f"{format_seconds(trace.duration)}"
+            f"{'no times' if trace.duration is None else format_seconds(trace.duration)}"
         ),
     )
     yield "read", f"{format_bytes(trace.bytes_read)} in {format_count(trace.reads)} reads"
@@ -208,7 +208,10 @@ def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:
         yield "accesses", f"{format_count(trace.accesses)}, {asked} (whether they read or wrote is not known)"
     if trace.epochs_found is not None:
         found = trace.epochs_found
-        yield "epochs", f"{found.count}, one every {format_seconds(found.period)}"
+        yield (
+            "epochs",
+            f"{found.count}" + ("" if found.period is None else f", one every {format_seconds(found.period)}"),
+        )
     elif trace.bytes_read:
         yield "epochs", f"none; what was read was read {trace.epochs:.3g} times on average"
     if trace.write_bursts is not None and trace.write_bursts.count > 1:
@@ -227,7 +230,7 @@ def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:
 def _verdict_rows(verdict: Verdict) -> Iterator[tuple[str, str]]:
     yield "verdict", f"{verdict.workload} ({percent(verdict.probability)} sure)"
     for fact in verdict.facts:
-        yield "", f"- {fact.text}"
+        yield "", f"- {'against it: ' if fact.weight < 0 else ''}{fact.text}"
     for line in verdict.notes:
         yield "", f"- {line}"
 
