@@ -22,6 +22,7 @@ from tiering.trace.reuse import miss_ratio_curve, passes, working_set
 from tiering.trace.runs import Runs
 from tiering.trace.summary import TraceProfile
 from tiering.trace.tally import FileTally
+from tiering.trace.unplaced import IS_NOWHERE, Unplaced
 
 #: Visits whose order is judged: 12 bytes each, and enough for several epochs or one very long one.
 _VISITS = 1 << 20
@@ -92,7 +93,7 @@ def profile_trace(
         excluded += int(left_out["size"].sum())
         excluded_read += int(left_out.filter(pl.col("op") == "read")["size"].sum())
         data = marked.filter(~pl.col("noise"))
-        run_batch = runs.add(data)
+        run_batch = runs.add(data.filter(~IS_NOWHERE))
         reads = run_batch.reads
         ranges.add(_ranges(reads))
         begun.add(_places(reads))
@@ -116,8 +117,8 @@ def profile_trace(
     by_group = ranges.merged()
     by_file = over_groups(by_group)
     rate = ranges.rate
-    first_reads = min(totals["bytes_read"], round(length(by_group) / rate))
-    unique = min(first_reads, round(length(by_file) / rate))
+    first_reads = min(totals["bytes_read"], round(length(by_group) / rate) + sums.unplaced.bytes_nowhere)
+    unique = min(first_reads, round(length(by_file) / rate) + sums.unplaced.bytes_nowhere)
     reread = totals["bytes_read"] - first_reads
     moved_bytes = totals["bytes_read"] + totals["bytes_written"]
     is_read = (files["bytes_read"] > 0) | (files["mapped_bytes"] > 0)
@@ -138,7 +139,8 @@ def profile_trace(
         processes=len(span.processes),
         files=round(used / tally.rate),
         **totals,
-        reads_again=max(0, totals["reads"] - begun.count()),
+        reads_again=max(0, totals["reads"] - sums.unplaced.reads_nowhere - begun.count()),
+        bytes_unplaced=sums.unplaced.bytes,
         bytes_reread=reread,
         bytes_shared=first_reads - unique,
         unique_bytes_read=unique,
@@ -172,7 +174,7 @@ def profile_trace(
         miss_ratio_curve=miss_ratio_curve(references),
         sample_rate=references.rate,
         range_rate=rate,
-    )
+    ).without_guesses()
 
 
 def _located(moves: pl.DataFrame) -> pl.DataFrame:
@@ -247,10 +249,12 @@ class _Sums:
         )
         self.totals = dict.fromkeys(names, 0)
         self.placed_bytes_written = 0
+        self.unplaced = Unplaced()
         self._processes = [pl.DataFrame(schema={"pid": pl.Int32, "size": pl.Int64})]
 
     def add(self, data: pl.DataFrame) -> None:
         op, size = pl.col("op"), pl.col("size")
+        self.unplaced.add(data)
         counted = data.select(
             opens=(op == "open").sum(),
             reads=((op == "read") & (size > 0)).sum(),

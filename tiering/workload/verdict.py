@@ -9,7 +9,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from tiering.trace.summary import TraceProfile
-from tiering.workload.evidence import features
+from tiering.workload.evidence import features, possible_labels
 from tiering.workload.explain import Fact, facts, percent
 from tiering.workload.forecast import Model, shipped
 from tiering.workload.label import MAJORITY, WORKLOADS, Workload, label
@@ -59,6 +59,8 @@ def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:
         )
     if not moves_data(trace):
         return _undecided("No data was read, written or mapped: there is nothing to judge by.")
+    if len(labels := possible_labels(trace)) > 1:
+        return _undecided(_unplaced(trace, labels))
     chosen = model or shipped()
     vector = features(trace)
     cap, notes = _limits(trace)
@@ -168,6 +170,16 @@ def _unfinished(trace: TraceProfile) -> str:
     return (
         f"A forecast: re-reads are {percent(trace.reread_share)} of the bytes in this trace, and it looks like the "
         f"beginning of a run that will read its data again.{seen}"
+    )
+
+
+def _unplaced(trace: TraceProfile, labels: list[Workload]) -> str:
+    moved = trace.bytes_read + trace.bytes_written
+    most = min(trace.bytes_read, trace.bytes_reread + trace.bytes_unplaced) / moved
+    unknown = percent(trace.bytes_unplaced / trace.bytes_read)
+    return (
+        f"The trace does not tell where {unknown} of the bytes read lie: between {percent(trace.reread_share)} and "
+        f"{percent(most)} of all bytes may have been read again, so that it is {' or '.join(labels)}."
     )
 
 

@@ -15,6 +15,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.trace.readers.published import PUBLISHED
 from tiering.errors import TieringError, TraceError, UsageError
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.features import profile_trace_file
@@ -172,7 +173,7 @@ DOCUMENTED = {
     "oracleGeneral": (_oracle(), [("access", 0, 100), ("access", 0, 200), ("access", 0, 100), ("access", 0, 100)], 5.0),
     "vscsi": (_vscsi_2(), [("read", 4096, 4096), ("write", 8192, 512)], 1.0),
     "s3-log": (S3_LOG, [("read", 0, 113), ("write", 0, 4406583)], 60.0),
-    "cloudtrail": (CLOUDTRAIL, [("read", 0, 4096), ("write", 0, 1000)], 2.0),
+    "cloudtrail": (CLOUDTRAIL, [("read", None, 4096), ("write", 0, 1000)], 2.0),
     "csv": (
         "# time, object, size, next_access_vtime\n1,12,4096,3\n2,13,512,-1\n4,12,4096,-1\n",
         [("access", 0, 4096), ("access", 0, 512), ("access", 0, 4096)],
@@ -193,6 +194,10 @@ DOCUMENTED = {
         [("open", None, 0), ("read", 0, 100), ("read", 500, 60), ("close", None, 0)],
         40e-6,
     ),
+} | {
+    name: (sample.content, [(row[1], *row[3:5]) for row in sample.rows], sample.rows[-1][0] - sample.rows[0][0])
+    for name, (sample, *_) in PUBLISHED.items()
+    if name != "cloudtrail"
 }
 
 

@@ -108,12 +108,33 @@ class Damage:
         self.skipped += 1
 
 
+#: What the records of a format may tell, in the order of the table in docs/traces.md.
+FACTS = ("times", "durations", "operations", "sizes", "offsets", "names", "processes", "opens", "closes", "end")
+
+
+@dataclass(frozen=True, slots=True)
+class Shows:
+    """What the records of a format tell, of FACTS: always, or only in part. It does not tell the others."""
+
+    always: frozenset[str]
+    partly: frozenset[str]
+
+
+def shows(always: str, partly: str = "") -> Shows:
+    """Name what a format tells, in words of FACTS."""
+    told = Shows(frozenset(always.split()), frozenset(partly.split()))
+    if unknown := (told.always | told.partly) - set(FACTS):
+        raise ValueError(f"no facts: {', '.join(sorted(unknown))}")
+    return told
+
+
 @dataclass(frozen=True, slots=True)
 class Reader:
     """One trace format.
 
     sniff: whether a file whose (decompressed) first bytes are these is of this format.
     read: a path and the damage to report to, into batches of events in EVENT_SCHEMA.
+    shows: what the format can tell. line: whether a line of text is one of this format; None where lines do not say.
     """
 
     name: str
@@ -121,6 +142,8 @@ class Reader:
     level: Level
     sniff: Callable[[bytes], bool]
     read: Callable[[Path, Damage], Iterator[pl.DataFrame]]
+    shows: Shows
+    line: Callable[[str], object] | None = None
 
 
 def open_trace(path: Path) -> io.BufferedIOBase:

@@ -10,7 +10,7 @@ import polars as pl
 from tiering.errors import from_os_error
 from tiering.storage.local import plainly_named
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.readers.base import Damage, Reader
+from tiering.trace.readers.base import Damage, Reader, shows
 
 _MAGIC = b"PAR1"
 _BATCH = 1 << 17
@@ -49,4 +49,11 @@ def _read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     damage.complete = metadata.get("tiering.complete") == "yes"
 
 
-READER = Reader("tiering", "a trace of tiering trace", "file", sniff, read)
+READER = Reader(
+    "tiering",
+    "a trace of tiering trace",
+    "file",
+    sniff,
+    read,
+    shows("times durations operations sizes offsets names processes opens closes", partly="end"),
+)

@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.readers.base import Damage, Reader, byte_blocks, for_polars, spoken
+from tiering.trace.readers.base import Damage, Reader, byte_blocks, for_polars, shows, spoken
 
 _BLOCK = 1 << 22
 _ARGS = ("fname", "fhash", "ret", "offset", "count", "size", "length", "mode", "flags", "whence", "name", "value", "fd")
@@ -197,4 +197,11 @@ def _placed(table: pl.DataFrame, positions: dict[tuple[str, str], int]) -> pl.Da
     return table.with_columns(place=pl.when(walks).then("start").otherwise("place"))
 
 
-READER = Reader("dftracer", "a DFTracer log (.pfw)", "file", sniff, read)
+READER = Reader(
+    "dftracer",
+    "a DFTracer log (.pfw)",
+    "file",
+    sniff,
+    read,
+    shows("times durations operations sizes offsets names processes opens closes", partly="end"),
+)

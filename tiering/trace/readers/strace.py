@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from tiering.trace.readers import strace_quick
-from tiering.trace.readers.base import Damage, Reader, line_blocks
+from tiering.trace.readers.base import Damage, Reader, line_blocks, shows
 from tiering.trace.readers.strace_calls import CALLS, FORKS, Calls, Line
 
 _BATCH = 100_000
@@ -225,4 +225,12 @@ def _shown(line: str) -> str:
     return repr(line if len(line) <= 80 else f"{line[:60]}...{line[-17:]}")
 
 
-READER = Reader("strace", "strace -f -ttt -T -yy", "file", sniff, read)
+READER = Reader(
+    "strace",
+    "strace -f -ttt -T -yy",
+    "file",
+    sniff,
+    read,
+    shows("operations sizes opens closes", partly="times durations offsets names processes end"),
+    lambda line: _CALL.match(line) or _UNTIMED.match(line),
+)
