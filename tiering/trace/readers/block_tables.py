@@ -26,9 +26,9 @@ def _volume(*columns: str) -> dict[str, pl.Expr]:
     return {"path": path, "file": pl.struct(columns).hash()}
 
 
-_MSR_HEADER = re.compile(r"timestamp,hostname", re.IGNORECASE)
-_ALIBABA_HEADER = re.compile(r"device_id,opcode", re.IGNORECASE)
-_TENCENT_HEADER = re.compile(r"timestamp,offset,size,iotype", re.IGNORECASE)
+_MSR_HEADER = re.compile(r"timestamp,hostname,disknumber,type,offset,size", re.IGNORECASE)
+_ALIBABA_HEADER = re.compile(r"device_id,opcode,offset,length,timestamp", re.IGNORECASE)
+_TENCENT_HEADER = re.compile(r"timestamp,offset,size,iotype,volumeid", re.IGNORECASE)
 _MSR = re.compile(r"\d{17,18},[^,]*,\d+,(?:Read|Write),\d+,\d+,\d+\s*$")
 _ALIBABA = re.compile(r"\d+,[RW],\d+,\d+,\d{10,17}\s*$")
 _TENCENT = re.compile(r"\d{9,11},\d+,\d+,[01],\d+\s*$")

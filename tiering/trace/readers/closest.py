@@ -51,7 +51,7 @@ def closest(head: bytes, readers: Iterable[Reader]) -> str:
 def advice(head: bytes) -> str:
     """Say what to do with a file that no reader takes."""
     lines = first_lines(head)
-    tables = any(min((line.count(mark) for line in lines), default=0) > 0 for mark in (",", ";", "\t", " "))
+    tables = any(sum(mark in line for line in lines) * 2 >= max(1, len(lines)) for mark in (",", ";", "\t"))
     return f"{COLUMNS} Or record a trace with: {RECORD.partition(': ')[2]}" if tables and b"\0" not in head else RECORD
 
 

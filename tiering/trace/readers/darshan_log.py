@@ -93,7 +93,7 @@ def _events(report: Any) -> tuple[pl.DataFrame, list[str]]:
         return events, []
     if not seen:
         return events, ["Darshan's counters tell no order of accesses: orders, epochs and runs are guesses."]
-    share = f"{100 * seen / moved:.3g} % of the bytes that Darshan counted"
+    share = f"{min(99.9, 100 * seen / moved):.3g} % of the bytes that Darshan counted"
     return events, [f"Extended tracing saw {share}: of the files that it left out, the counters were used."]
 
 

@@ -46,7 +46,7 @@ _OPS = {
 #: The phase of a call that is complete, in Chrome's trace format and as DFTracer 2.2 numbers it.
 _COMPLETE = ("X", "1")
 _EXPLICIT = ("pread", "pwrite", "preadv", "pwritev")
-_FIRST = re.compile(rb"\s*\[?\s*\{\s*\"(?:id|name)\"\s*:")
+_FIRST = re.compile(rb"\s*+\[?\s*+\{\s*+\"(?:id|name)\"\s*:")
 
 
 def sniff(head: bytes) -> bool:

@@ -23,17 +23,17 @@ _BLOCK = 1 << 22
 #: Of ext4slower and its kin: time of day; offsets are KiB, rounded down.
 _PLACED = (
     r"^(?P<time>\d\d:\d\d:\d\d) +(?P<comm>.{1,16}?) +(?P<pid>\d+) +(?P<kind>[RWOSFG]) +(?P<size>-?\d+|LL_MAX) +"
-    r"(?P<offset>-?\d+) +(?P<took>\d+\.\d+) (?P<name>.*?)\s*$"
+    r"(?P<offset>-?\d+) +(?P<took>\d+\.\d+) (?P<name>.*)$"
 )
 #: With -j or -c: the time of the end since the machine started, in us or ns; offsets are B.
 _CSV = (
     r"^(?P<time>\d+),(?P<comm>[^,]*),(?P<pid>\d+),(?P<kind>[RWOSFG]),(?P<size>-?\d+|LL_MAX),(?P<offset>-?\d+),"
-    r"(?P<took>\d+),(?P<name>.*?)\s*$"
+    r"(?P<took>\d+),(?P<name>.*)$"
 )
 #: Of fileslower: s or ms since it started; no offsets.
 _UNPLACED = (
     r"^(?P<time>\d+(?:\.\d+)?) +(?P<comm>.{1,16}?) +(?P<pid>\d+) +(?P<kind>[RW]) +(?P<size>\d+) +"
-    r"(?P<took>\d+(?:\.\d+)?) (?P<name>.*?)\s*$"
+    r"(?P<took>\d+(?:\.\d+)?) (?P<name>.*)$"
 )
 _TITLES = re.compile(
     r"TIME +COMM +PID +T +BYTES +OFF_KB|ENDTIME_[un]s,TASK,PID,TYPE,BYTES,OFFSET_b,LATENCY_us,FILE"
@@ -99,6 +99,7 @@ class _State:
         op = pl.col("kind").replace_strict(_OPS, default=None, return_dtype=pl.String)
         moves = op.is_in(["read", "write"])
         size = pl.col("size").cast(pl.Int64, strict=False)
+        table = table.with_columns(name=pl.col("name").str.strip_chars_end())
         # A negative size is an error that the call returned.
         table = table.with_columns(
             op=op,

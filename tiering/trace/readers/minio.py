@@ -78,7 +78,12 @@ def sniff_trace(head: bytes) -> bool:
     if head.lstrip().startswith(b"{"):
         return b'"api"' in head and b'"path"' in head and (b'"callStats"' in head or b'"timeToFirstByte"' in head)
     lines = [line.encode("latin-1").decode("utf-8", "replace") for line in first_lines(head)]
-    return any(map(_TEXT.match, lines)) and all(_TEXT.match(line) or _OTHER_TEXT.match(line) for line in lines)
+    return any(map(_is_call, lines)) and all(_is_call(line) or _OTHER_TEXT.match(line) for line in lines)
+
+
+def _is_call(line: str) -> bool:
+    # The pattern takes long to tell that a long line is none; names of objects have 1,024 characters at most.
+    return len(line) < 1 << 12 and _TEXT.match(line) is not None
 
 
 def read_trace(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
@@ -196,5 +201,5 @@ TRACE = Reader(
     sniff_trace,
     read_trace,
     shows("times durations operations names", partly="sizes offsets processes"),
-    lambda line: _TEXT.match(line.encode("latin-1").decode("utf-8", "replace")),
+    lambda line: _is_call(line.encode("latin-1").decode("utf-8", "replace")),
 )

@@ -25,14 +25,14 @@ from tiering.trace.readers.tables import first_lines
 
 _BLOCK = 1 << 22
 _LINE = re.compile(
-    r" *(?P<at>\d{1,12}\.\d{1,6}|\?) +\( *(?:(?P<took>\d{1,12}\.\d{1,6}) ms)? *\): +(?:(?P<comm>.{0,16}?)/)?"
+    r" *(?P<at>\d{1,12}\.\d{1,6}|\?) +\( *+(?:(?P<took>\d{1,12}\.\d{1,6}) ms)? *+\): +(?:(?P<comm>.{0,16}?)/)?"
     r"(?:(?P<tid>\d{1,9}) +)?(?P<call>.*)$"
 )
 _RESULT = r" += (?P<result>-?\d{1,18}|0x[0-9a-f]{1,16})?(?: .*)?$"
 _CALL = re.compile(r"(?P<name>\w+)\((?P<arguments>.*)\)" + _RESULT)
 _BEGUN = re.compile(r"(?P<name>\w+)\((?P<arguments>.*)\) +\.\.\.$")
 _CONTINUED = re.compile(r"\.\.\. \[continued\]: (?P<name>\w+)\(\)\)" + _RESULT)
-_LOST = re.compile(r"LOST (\d+) events!")
+_LOST = re.compile(r"LOST (\d{1,12}) events!\s*")
 #: Stacks under a call, tracepoints and other events, the summary of -s, and what perf says about itself.
 _REMARK = re.compile(r"\s*$|\s{10}| *[\d.]+ |LOST |Warning|\[|\(|perf|#| Summary| [\w./-]+ \(\d+\), \d+ events")
 #: Calls after which a descriptor that has no name yet gets none.
@@ -107,9 +107,9 @@ class _Words:
 
     def of(self, line: str, number: int) -> list[str]:
         """Give the lines that strace would have printed, none where the call is of no interest."""
-        while lost := _LOST.search(line):
-            self.lost += int(lost[1])
-            line = f"{line[: lost.start()].rstrip()} {line[lost.end() :].lstrip()}"
+        if "LOST " in line:
+            self.lost += sum(map(int, _LOST.findall(line)))
+            line = _LOST.sub("", line)
         found = _LINE.match(line)
         if found is None:
             if not _REMARK.match(line):
@@ -178,6 +178,6 @@ READER = Reader(
     "file",
     sniff,
     read,
-    shows("times durations operations sizes offsets opens closes", partly="names processes"),
+    shows("times durations operations sizes", partly="offsets names processes opens closes"),
     _is_call,
 )

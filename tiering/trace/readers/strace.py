@@ -231,6 +231,6 @@ READER = Reader(
     "file",
     sniff,
     read,
-    shows("operations sizes opens closes", partly="times durations offsets names processes end"),
+    shows("operations sizes", partly="times durations offsets names processes opens closes end"),
     lambda line: _CALL.match(line) or _UNTIMED.match(line),
 )

@@ -110,7 +110,7 @@ def _cut(lines: bytes, shape: Shape) -> pl.DataFrame:
         lines = lines.replace(b"\t", b" ")
     quoted = shape.quoted and b'"' in lines
     return pl.read_csv(
-        for_polars(_whole(lines) if quoted else lines),
+        for_polars(_whole(lines, shape.separator) if quoted else lines),
         has_header=False,
         separator=shape.separator,
         quote_char='"' if quoted else None,
@@ -123,10 +123,13 @@ def _cut(lines: bytes, shape: Shape) -> pl.DataFrame:
     )
 
 
-def _whole(lines: bytes) -> bytes:
+def _whole(lines: bytes, separator: str) -> bytes:
     """Empty the lines whose quotes do not match: such a field would run on over the lines that follow."""
     each = lines.split(b"\n")
-    return b"\n".join(b"" if line.count(b'"') % 2 else line for line in each)
+    field = rf'(?:"(?:[^"]|"")*"|[^"{separator}][^{separator}]*)?'
+    texts = pl.Series(line.decode("latin-1") for line in each)
+    fine = texts.str.contains(rf"^{field}(?:{separator}{field})*\r?$") & (texts.str.count_matches('"') % 2 == 0)
+    return lines if fine.all() else b"\n".join(line if good else b"" for line, good in zip(each, fine, strict=True))
 
 
 def _timed(block: Block, layout: Layout, clock: float) -> tuple[Block, float]:
@@ -184,8 +187,8 @@ def first_lines(head: bytes, count: int = 20) -> list[str]:
 
 
 def like(pattern: Callable[[str], object], head: bytes, *, header: Callable[[str], object] | None = None) -> bool:
-    """Tell whether the first lines all match, after a first one that may be a header."""
+    """Tell whether the first lines all match, or the first one is the header of just this format."""
     lines = first_lines(head)
     if lines and header is not None and header(lines[0]):
-        return len(lines) == 1 or all(pattern(line) for line in lines[1:])
+        return True
     return bool(lines) and all(pattern(line) for line in lines)
