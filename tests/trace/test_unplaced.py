@@ -22,7 +22,7 @@ _NEED_PLACES = ("sequentiality", "file_coverage", "unrepeated", "file_size", "sh
 
 
 def _log(path: Path, passes: int, *, parts: bool = True, clients: int = 1, operation: str = "GET.OBJECT") -> Path:
-    """Write an access log of reading every object so many times, in parts or whole, by clients in turn."""
+    """Write an access log of some passes over all objects, in parts or whole, by clients in turn."""
     lines, second = [], 0
     for _ in range(passes):
         for which in range(_OBJECTS):

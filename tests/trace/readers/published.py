@@ -1,4 +1,4 @@
-"""Samples in the shapes in which formats were published: written anew, line for line, from the sources that each names.
+"""Samples in the shapes in which formats were published: written for these tests, from the sources that each names.
 
 A row is what a line means: (time, op, path, offset, size, duration). None stands for what the format does not tell.
 """

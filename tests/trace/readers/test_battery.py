@@ -152,7 +152,7 @@ def test_garbage_within_a_darshan_log_is_read_or_refused(tmp_path_factory, garba
     _read(tmp_path_factory.mktemp("garbage") / "t", data[: int(keep * len(data))] + garbage, lenient=False)
 
 
-#: Parquet has its own compression, and nobody packs it again.
+#: Parquet has its own compression, and is not packed again.
 PACKED = [(name, pack) for name in QUICK if name != "tiering" for pack in PACKERS]
 
 

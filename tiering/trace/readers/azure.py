@@ -60,7 +60,7 @@ _OPS = {
 
 
 def sniff(head: bytes) -> bool:
-    """Tell whether text is a Storage Analytics log: its first lines all are entries of one."""
+    """Return whether the text is a Storage Analytics log: its first lines all are entries of one."""
     return like(_LINE.match, head)
 
 

@@ -166,7 +166,7 @@ def byte_blocks(path: Path, damage: Damage, block: int | None = None) -> Iterato
 
 
 def _read(path: Path, size: int) -> Iterator[bytes]:
-    """Read a trace in blocks of so many B; what comes before a break is given before the break is raised."""
+    """Read a trace in blocks of that many B; what comes before a break is given before the break is raised."""
     with open_trace(path) as file:
         while True:
             parts: list[bytes] = []
@@ -214,7 +214,7 @@ def line_blocks(path: Path, damage: Damage, block: int | None = None) -> Iterato
 
 
 def record_blocks(path: Path, damage: Damage, record: int, block: int = _BLOCK) -> Iterator[bytes]:
-    """Read a binary trace in blocks of whole records of so many bytes. A part of one at the end is damage."""
+    """Read a binary trace in blocks of whole records of that many bytes. A part of one at the end is damage."""
     size, read, rest = block // record * record, 0, b""
     try:
         for fresh in _read(path, size):

@@ -56,7 +56,7 @@ _REMARK = re.compile(_SUMMARY)
 
 
 def sniff_text(head: bytes) -> bool:
-    """Tell whether text is blkparse's: it begins with an event, maybe after a remark."""
+    """Return whether the text is blkparse's: it begins with an event, maybe after a remark."""
     events = (line for line in first_lines(head) if not _REMARK.match(line))
     return _TEXT.match(next(events, "")) is not None
 
@@ -89,7 +89,7 @@ def read_text(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
 
 
 def sniff_binary(head: bytes) -> bool:
-    """Tell whether bytes are blktrace's: records begin with a magic number and a version."""
+    """Return whether the bytes are blktrace's: records begin with a magic number and a version."""
     return len(head) >= _RECORD.itemsize and int.from_bytes(head[:4], "little") == _MAGIC | _VERSION
 
 
@@ -117,7 +117,7 @@ def read_binary(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
 
 
 def _records(data: bytes) -> tuple[np.ndarray[tuple[int], np.dtype[np.void]], bytes, bool]:
-    """Split bytes into records, each followed by so many bytes as its `pdu` says: records, the rest, whether sound.
+    """Split bytes into records, each followed by the bytes that its `pdu` counts: records, the rest, whether sound.
 
     Stretches without such bytes are taken at once.
     """

@@ -17,7 +17,7 @@ _BATCH = 1 << 17
 
 
 def sniff(head: bytes) -> bool:
-    """Tell whether bytes are a Parquet file's."""
+    """Return whether the bytes are a Parquet file's."""
     return head.startswith(_MAGIC)
 
 

@@ -26,7 +26,7 @@ _PATIENCE = 1800
 
 
 def sniff(head: bytes) -> bool:
-    """Tell whether bytes are a Darshan log: a version text of eight bytes and Darshan's magic number."""
+    """Return whether the bytes are a Darshan log: a version text of eight bytes and Darshan's magic number."""
     return head[8:16] in (_NUMBER.to_bytes(8, "little"), _NUMBER.to_bytes(8, "big"))
 
 

@@ -154,7 +154,7 @@ def _of_file(path: str, row: dict[str, Any], module: _Module) -> list[pl.DataFra
 def _walk(
     path: str, pid: int, op: str, size: int, span: int | None, calls: int, begin: float, end: float
 ) -> pl.DataFrame:
-    """Spread bytes over so many calls that walk through the first `span` bytes of a file, over and over.
+    """Spread bytes over that many calls, which walk through the first `span` bytes of a file, over and over.
 
     span: None where the module does not count how far calls went; then their places are not known.
     """

@@ -50,7 +50,7 @@ _FIRST = re.compile(rb"\s*+\[?\s*+\{\s*+\"(?:id|name)\"\s*:")
 
 
 def sniff(head: bytes) -> bool:
-    """Tell whether text is a log of DFTracer: an array of objects, a line each, with ids or names first."""
+    """Return whether the text is a log of DFTracer: an array of objects, a line each, with ids or names first."""
     return bool(_FIRST.match(head)) and b'"cat"' in head and b'"ph"' in head
 
 

@@ -37,7 +37,7 @@ _COLUMNS = {"name": pl.String(), "action": pl.String(), "offset": pl.Int64(), "s
 
 
 def sniff(head: bytes) -> bool:
-    """Tell whether text is an I/O log of fio: its first line says so."""
+    """Return whether the text is an I/O log of fio: its first line says so."""
     return head.split(b"\n", 1)[0].strip() in _MARKS
 
 

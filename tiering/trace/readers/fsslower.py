@@ -47,7 +47,7 @@ _MOST_OPEN = 1 << 20
 
 
 def sniff(head: bytes) -> bool:
-    """Tell whether text is of one of these tools: by its header, or by its lines."""
+    """Return whether the text is of one of these tools: by its header, or by its lines."""
     lines = first_lines(head)
     if any(_TITLES.match(line) or _TRACING.match(line) for line in lines[:2]):
         return True

@@ -27,7 +27,7 @@ _DESCRIBES = r"(?i)^storage\.objects\.get$"
 
 
 def sniff(head: bytes) -> bool:
-    """Tell whether text is a usage log: its header names the request's time, method and object."""
+    """Return whether the text is a usage log: its header names the request's time, method and object."""
     return set(_header(head)) >= _NEEDED
 
 

@@ -104,7 +104,7 @@ def parse_mapping(text: str) -> dict[str, str]:
 
 
 def sniff(head: bytes) -> bool:
-    """Tell whether the first line names at least a time, a size, and a file or an offset."""
+    """Return whether the first line names at least a time, a size, and a file or an offset."""
     return _known(_header(head)[1]) is not None
 
 
@@ -230,7 +230,7 @@ def _operation(value: pl.Expr, read: str | None, write: str | None) -> tuple[pl.
 
 
 def sniff_blocks(head: bytes) -> bool:
-    """Tell whether it is a table whose offsets are sectors: requests to a block device."""
+    """Return whether it is a table whose offsets are sectors: requests to a block device."""
     _, header = _header(head)
     return sniff(head) and any(name in header for name, factor in _NAMES["offset"].items() if factor == SECTOR)
 

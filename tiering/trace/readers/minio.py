@@ -42,7 +42,7 @@ _SPANS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6,
 
 
 def sniff_audit(head: bytes) -> bool:
-    """Tell whether text is MinIO's audit log: objects with a deployment and the name of a call."""
+    """Return whether the text is MinIO's audit log: objects with a deployment and the name of a call."""
     return head.lstrip().startswith((b"{", b"[")) and b'"deploymentid"' in head and b'"api"' in head
 
 
@@ -74,7 +74,7 @@ def _audited(entry: dict[str, Any]) -> list[tuple[object, ...]]:
 
 
 def sniff_trace(head: bytes) -> bool:
-    """Tell whether text is that of `mc admin trace`, or its documents."""
+    """Return whether the text is that of `mc admin trace`, or its documents."""
     if head.lstrip().startswith(b"{"):
         return b'"api"' in head and b'"path"' in head and (b'"callStats"' in head or b'"timeToFirstByte"' in head)
     lines = [line.encode("latin-1").decode("utf-8", "replace") for line in first_lines(head)]

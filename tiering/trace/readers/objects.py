@@ -29,7 +29,7 @@ REQUESTS = pl.Schema(
         "whole": pl.Int64(),
     }
 )
-#: Objects of which a part of a pass was read; more at once are read by nobody.
+#: Objects in the midst of a pass that are followed at once.
 _MOST_OPEN = 1 << 20
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)$")
 _RANGE = re.compile(r"bytes=(\d{1,18})-(?:\d{1,18})?$")

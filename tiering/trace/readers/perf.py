@@ -41,7 +41,7 @@ _MOST_HELD = 1000
 
 
 def sniff(head: bytes) -> bool:
-    """Tell whether text is perf trace's: one of its first lines is a call."""
+    """Return whether the text is perf trace's: one of its first lines is a call."""
     return any(map(_is_call, first_lines(head)))
 
 

@@ -36,7 +36,7 @@ def flags_of_open(name: str, arguments: str) -> str:
 
 
 def makes_thread(name: str, arguments: str) -> bool:
-    """Tell whether a fork makes a thread. clone3 is what makes them; perf does not print what it was told."""
+    """Return whether a fork makes a thread. clone3 is what makes them; perf does not print what it was told."""
     return name == "clone3" or "THREAD" in _field(arguments, "clone_flags").split("|")
 
 

@@ -35,7 +35,7 @@ _ACCESS = r"Desired Access: (?P<access>.*?)(?:, Disposition|$)"
 
 
 def sniff(head: bytes) -> bool:
-    """Tell whether text is Process Monitor's: its header names the time of day, the operation and its details."""
+    """Return whether the text is Process Monitor's: its header names the time of day, the operation and its details."""
     return set(_header(head)) >= _NEEDED
 
 

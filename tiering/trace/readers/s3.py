@@ -31,7 +31,7 @@ _OPS = {
 
 
 def sniff(head: bytes) -> bool:
-    """Tell whether text is an S3 server access log: its first lines all are lines of one."""
+    """Return whether the text is an S3 server access log: its first lines all are lines of one."""
     return like(_TEXT.match, head)
 
 

@@ -187,7 +187,7 @@ def first_lines(head: bytes, count: int = 20) -> list[str]:
 
 
 def like(pattern: Callable[[str], object], head: bytes, *, header: Callable[[str], object] | None = None) -> bool:
-    """Tell whether the first lines all match, or the first one is the header of just this format."""
+    """Return whether the first lines all match, or the first one is the header of just this format."""
     lines = first_lines(head)
     if lines and header is not None and header(lines[0]):
         return True
