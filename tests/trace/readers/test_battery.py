@@ -19,6 +19,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.trace.readers.published import PUBLISHED
 from tests.trace.readers.test_formats import DOCUMENTED, TRACES
 from tiering.errors import TieringError
 from tiering.trace.events import EVENT_SCHEMA
@@ -64,7 +65,17 @@ TOKENS = [
 PACKERS = [gzip.compress, lzma.compress, zstandard.ZstdCompressor().compress]
 NAMES = [reader.name for reader in READERS]
 QUICK = [name for name in NAMES if name != "darshan"]
-COPIES = [*((name, MANY) for name in QUICK), ("darshan", FEW), pytest.param("darshan", MANY, marks=pytest.mark.slow)]
+#: Formats have several shapes; those that the default run leaves out.
+VARIANTS = [f"{name}/{place}" for name, samples in PUBLISHED.items() for place in range(1, len(samples))] + [
+    "cloudtrail/0"
+]
+SHAPES = [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS)]
+COPIES = [
+    *((name, MANY) for name in QUICK),
+    *(pytest.param(name, MANY, marks=pytest.mark.slow) for name in VARIANTS),
+    ("darshan", FEW),
+    pytest.param("darshan", MANY, marks=pytest.mark.slow),
+]
 
 
 def example(name: str) -> bytes:
@@ -75,7 +86,8 @@ def example(name: str) -> bytes:
     if name in RECORDED:
         data = (TRACES / RECORDED[name]).read_bytes()
         return data if name == "darshan" else data[: data.rfind(b"\n", 0, 20_000) + 1] if name != "vscsi" else data
-    content = DOCUMENTED[name][0]
+    kind, _, place = name.partition("/")
+    content = PUBLISHED[kind][int(place)].content if place else DOCUMENTED[name][0]
     return content if isinstance(content, bytes) else content.encode()
 
 
@@ -122,7 +134,7 @@ def test_flipped_bits_are_read_or_refused(tmp_path, name, copies):
             _read(tmp_path / "t", bytes(damaged), lenient=lenient)
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", SHAPES)
 @settings(max_examples=20, deadline=None)
 @given(at=st.lists(st.tuples(st.floats(0, 1), st.sampled_from(TOKENS), st.integers(0, 12)), min_size=1, max_size=5))
 def test_words_that_make_parsers_stumble_are_read_or_refused(tmp_path_factory, name, at):
@@ -135,7 +147,7 @@ def test_words_that_make_parsers_stumble_are_read_or_refused(tmp_path_factory, n
         _read(path, data, lenient=lenient)
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", SHAPES)
 @settings(max_examples=5, deadline=None)
 @given(garbage=st.binary(max_size=2000))
 def test_garbage_after_a_valid_head_is_read_or_refused(tmp_path_factory, name, garbage):
