@@ -72,7 +72,7 @@ def test_an_endless_line_of_a_log_is_never_held_whole(tmp_path, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["strace", "msr", "blkparse", "dftracer", "s3-log", "fio", "gcs-log", "minio-audit", "perf", "fsslower"]
+    "name", ["strace", "msr", "blkparse", "dftracer", "s3-log", "fio", "gcs-log", "minio-audit", "fsslower"]
 )
 def test_endless_lines_are_never_held_together(tmp_path, name):
     small, head = tmp_path / "small", _head(name)

@@ -52,7 +52,7 @@ _NAMES: dict[str, dict[str, float]] = {
         **dict.fromkeys(
             ("file", "path", "filename", "file_name", "obj_id", "object", "obj", "key", "id", "object_id"), 1
         ),
-        **dict.fromkeys(("device_id", "device", "volume", "volume_id", "disk", "dev"), 1),
+        **dict.fromkeys(("device_id", "device", "volume", "volume_id", "volumeid", "disk", "disk_id", "dev", "lun"), 1),
     },
     "pid": dict.fromkeys(("pid", "process", "process_id"), 1),
     "duration": {"duration": 1, "latency": 1, "response_time": 1, "duration_us": 1e-6, "latency_us": 1e-6},
