@@ -30,7 +30,7 @@ _SECTORS = 1 << 52
 
 
 def sniff(head: bytes) -> bool:
-    """Return whether the text is biosnoop's, with its header or without; that of bpftrace's script, to refuse it by name."""
+    """Return whether the text is biosnoop's, with its header or without, or that of bpftrace's script."""
     lines = first_lines(head)
     return any(_TITLE.match(line) or _SIZELESS.match(line) for line in lines[:3]) or (
         len(lines) > 1 and all(map(_TEXT.match, lines))

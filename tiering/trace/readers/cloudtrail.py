@@ -33,7 +33,7 @@ _EVENTS = {
 
 
 def sniff(head: bytes) -> bool:
-    """Return whether the text is a log of CloudTrail: objects with an event's name and time, under "Records" or alone."""
+    """Return whether the text is a log of CloudTrail: objects with an event's name, under "Records" or alone."""
     start = head.lstrip()[:4096]
     if not start.startswith((b"{", b"[")) or b'"eventName"' not in head:
         return False
