@@ -69,7 +69,8 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
         for row in bad.arg_true().to_list():
             damage.at(number + row, repr(lines[row][:80]), expected="a line of ext4slower's or its kin's")
         yield state.events(table.filter(pl.col("time").is_not_null()))
-    damage.notes.extend(state.notes())
+    damage.notes.append("Files are told apart by their names without directories: those of one name count as one.")
+    damage.gaps.extend(state.gaps())
 
 
 class _State:
@@ -128,15 +129,11 @@ class _State:
             .sort("time", maintain_order=True)
         )
 
-    def notes(self) -> Iterator[str]:
-        """Say what such a trace does not show."""
-        yield "Files are told apart by their names without directories: those of one name count as one."
+    def gaps(self) -> Iterator[str]:
+        """Say what is missing from the trace."""
         if self._least != "0":
             least = "10 ms, if it was not set otherwise" if self._least is None else f"{self._least} ms"
-            yield (
-                f"Only operations slower than the tool's threshold ({least}) are in this trace: what the page cache "
-                "answered is missing. Record all of them with a threshold of 0."
-            )
+            yield f"operations quicker than the tool's threshold ({least}) are missing; 0 records all of them"
 
     def _times(self, table: pl.DataFrame) -> pl.Series:
         if self.line == _PLACED:

@@ -63,7 +63,8 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
             flags=pl.when(uncertain).then(pl.lit(UNPLACED)).otherwise("flags"),
         )
     if words.lost:
-        damage.notes.append(f"perf lost {words.lost:,} events: what they were is not known.")
+        damage.gaps.append(f"perf lost {words.lost:,} events")
+        damage.complete = False
     if words.looked_up:
         damage.notes.append(
             f"perf could not print the names of {words.looked_up:,} files that were opened, and looked them up later, "
