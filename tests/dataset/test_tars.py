@@ -61,6 +61,18 @@ def test_an_image_is_a_sample_and_cls_is_its_label(tmp_path):
     assert list(contents(path).values()) == [b"one", b"two", b"three", b"four", b"five"]
 
 
+def test_names_with_dots_have_the_labels_of_their_own_names(tmp_path):
+    members = [("a/22.05.jpg", b"x"), ("a/22.05.cls", b"3"), ("a/22.06.cls", b"4"), ("a/22.06.jpg", b"y")]
+    assert listed(pack(tmp_path / "dots.tar", members)).select("key", "label").rows() == [
+        (b"a/22.05.jpg", "3"), (b"a/22.06.jpg", "4"),
+    ]  # fmt: skip
+
+
+def test_a_label_that_no_image_uses_is_named(tmp_path):
+    with pytest.raises(DatasetError, match=r"found 22\.07\.cls, which is the label of no image"):
+        listed(pack(tmp_path / "dots.tar", [("22.05.jpg", b"x"), ("22.07.cls", b"3")]))
+
+
 def test_several_tars_are_one_dataset_in_order_of_name_with_their_splits(tmp_path):
     for name in ("val_0", "train-1", "train-0", "more"):
         pack(tmp_path / f"{name}.tar", [("1.jpg", name.encode()), ("0.jpg", b"")])

@@ -11,7 +11,7 @@ import google_crc32c
 import numpy.typing as npt
 
 from tiering.convert.leaving_out import OnError, Receipts, write_left_out
-from tiering.convert.listing import Listing, blocks
+from tiering.convert.listing import Listing, blocks, source_of
 from tiering.convert.workspace import Workspace
 from tiering.errors import DatasetError, UsageError
 from tiering.sources.account import Account
@@ -78,7 +78,7 @@ def finish(
             "account": account,
             "shards": shards,
             "columns": columns.crcs,
-            "source": outline.source.model_copy(update={"url": listing.source.url, "fingerprint": listing.fingerprint}),
+            "source": source_of(listing, images_only=outline.source.images_only),
             "documents": known,
         }
     )

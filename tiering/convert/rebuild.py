@@ -9,7 +9,7 @@ from contextlib import closing
 
 import numpy as np
 
-from tiering.convert.listing import Listing, make_listing
+from tiering.convert.listing import Listing, make_listing, open_again
 from tiering.convert.lookup import NOWHERE, Lookup
 from tiering.convert.pack import ShardTask, pack_shard
 from tiering.convert.pool import run_tasks
@@ -18,7 +18,6 @@ from tiering.convert.receipt import read_receipt, receipt_place
 from tiering.convert.run import Workers
 from tiering.convert.verify import check_index, check_shard_file
 from tiering.convert.workspace import workspace
-from tiering.dataset.source import open_source
 from tiering.errors import DatasetError, StoreError
 from tiering.storage.location import Location
 from tiering.storage.scratch import scratch_directory
@@ -65,9 +64,9 @@ def rebuild(
         # Apart from the notes of an append that may be unfinished there.
         work = space.work / "rebuild"
         rebuilt = work / "shards"
-        listing = make_listing(
-            open_source(source), space.scratch / "listing", images_only=base.manifest.source.images_only or None
-        )
+        only = base.manifest.source.images_only or None
+        opened = open_again(source, base.manifest)
+        listing = make_listing(opened, space.scratch / "listing", images_only=only)
         tasks = _tasks(place, listing, base, damaged, work)
         crew = Workers(workers, dask, executor)
         done = size = 0

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from tiering.dataset.accounting import close_account, left_out_notes
-from tiering.dataset.arrangement import describe, packed, refuse_packed
+from tiering.dataset.arrangement import describe
 from tiering.dataset.buckets import RemoteTree
 from tiering.dataset.copies import copies
 from tiering.dataset.estimates import Estimate, mean, share
 from tiering.dataset.gathered import QUANTILES, Gathered, count_folder, count_source, from_survey
 from tiering.dataset.headers import Seen
 from tiering.dataset.images import ImageHeader
-from tiering.dataset.labels import Layout, class_labels, layout
+from tiering.dataset.labelled import labelled, splits_of
+from tiering.dataset.labels import Layout
 from tiering.dataset.places import LocalTree
 from tiering.dataset.source import Source, open_source
 from tiering.dataset.survey import survey
+from tiering.dataset.tables import TableForm
 from tiering.secrets import without_secrets
 from tiering.sources.account import Account
 from tiering.sources.left_out import DAMAGED, NOT_AN_IMAGE, NOT_FETCHED, NOT_PACKED, SIDECAR, UNREADABLE_FILE
@@ -116,6 +116,8 @@ def profile_dataset(
     sample: Literal["auto", "all"] | int = "auto",
     probes: int | None = None,
     seed: int = 0,
+    columns: str | Mapping[str, str] | None = None,
+    table_root: str | os.PathLike[str] | None = None,
 ) -> DatasetProfile:
     """Profile a dataset: a directory of images, a table that lists them, or tar files; here or behind a URL.
 
@@ -123,7 +125,8 @@ def profile_dataset(
     files in some directories, at least 2, without listing the others. "auto" does that with 2,000 files where there
     seem to be more than 100,000, and counts otherwise. Tables and tar files are always read whole.
     probes: headers to read at most of a dataset that is counted, at least 1; by default all where there are no more
-    than 10,000 images or all were asked for, else 2,000. seed: of the random choices.
+    than 10,000 images or all were asked for, else 2,000. seed: of the random choices. columns, table_root: how to read
+    a table, see tiering.convert.
     Raises DatasetError where there is no image, UsageError where the driver of a URL is missing, MachineError where the
     place cannot be read, and ValueError for a sample or probes below these limits. A file that cannot be read or is no
     whole image is no error here: it is counted in damaged.
@@ -134,16 +137,9 @@ def profile_dataset(
     if isinstance(sample, int) and sample < 2:
         message = f"sample: expected at least 2, found {sample}"
         raise ValueError(message)
-    source = _open(root)
+    source = open_source(root, TableForm.of(columns, table_root))
     found = _gather(source, sample, probes, seed)
     return _profile(without_secrets(display(os.fsencode(root))), source, found)
-
-
-def _open(root: str | os.PathLike[str]) -> Source:
-    here = "://" not in os.fspath(root)
-    if here and Path(root).is_file() and (kind := packed(root)):
-        raise refuse_packed(display(os.fsencode(root)), kind)
-    return open_source(root)
 
 
 def _gather(source: Source, sample: Literal["auto", "all"] | int, probes: int | None, seed: int) -> Gathered:
@@ -172,7 +168,7 @@ def _profile(root: str, source: Source, found: Gathered) -> DatasetProfile:
     whole = np.array([isinstance(header, ImageHeader) for header in seen], bool)
     damaged = [f"{display(key)}: {why}" for key, why in zip(sample.key, seen, strict=True) if isinstance(why, str)]
     shapes = Counter((header.width, header.height, header.mode) for header in headers)
-    kind, labels = _labelled(source, found)
+    kind, labels, notes = labelled(source, found)
     estimates = _estimates(found, seen, whole, labels)
     account = close_account(found, seen, estimates["damaged_share"])
     return DatasetProfile(
@@ -197,8 +193,8 @@ def _profile(root: str, source: Source, found: Gathered) -> DatasetProfile:
         other_bytes=account.size(*_OTHERS),
         skipped={kind: left.count for kind, left in account.left_out.items() if kind not in (*_OTHERS, *_OF_IMAGES)},
         account=account,
-        notes=_notes(found),
-        arrangement=describe(source, kind, len(labels), list(found.folders)),
+        notes=[*_notes(found), *notes],
+        arrangement=describe(source, kind, len(labels), splits_of(found)),
         sampled=found.sampled,
         modes=dict(Counter(header.mode for header in headers).most_common()),
         extensions=found.extensions,
@@ -207,28 +203,6 @@ def _profile(root: str, source: Source, found: Gathered) -> DatasetProfile:
         if found.sampled
         else {},
     )
-
-
-def _labelled(source: Source, found: Gathered) -> tuple[Layout, dict[str, int]]:
-    """Return how the images are laid out, and how many there are of each label."""
-    # A name is not needed to know whose label an image has: its folder is.
-    keys = pl.Series([folder + b"-" for folder in found.folders], dtype=pl.Binary)
-    kind = layout(keys)
-    if source.kind == "table":
-        kind = "table"
-    elif source.kind == "tar":
-        kind = "tar shards" if found.labels is None else "WebDataset"
-    if found.labels is not None:
-        return kind, dict(sorted(found.labels.items()))
-    numbers, names = class_labels(keys)
-    counts = np.bincount(
-        numbers[numbers >= 0], weights=np.array(list(found.folders.values()))[numbers >= 0], minlength=len(names)
-    )
-    # Two names that differ only in bytes that are not UTF-8 may look the same: add those up.
-    totals: Counter[str] = Counter()
-    for name, count in zip(names, counts.tolist(), strict=True):
-        totals[name] += round(count)
-    return kind, dict(totals)
 
 
 def _estimates(

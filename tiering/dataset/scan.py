@@ -10,6 +10,7 @@ from typing import Final
 
 import polars as pl
 
+from tiering.dataset.packed import packed, refuse_packed
 from tiering.errors import DatasetError, from_os_error
 from tiering.sources.account import Account, Ledger
 from tiering.sources.contents import special
@@ -53,6 +54,8 @@ def scan(root: str | Path) -> Scan:
     directory = _check_root(root)
     walk = Walk(Ledger())
     frames = list(walk.batches(LocalFolder.top(os.fsencode(directory))))
+    if not frames and (kind := packed(directory)):
+        raise refuse_packed(display(os.fsencode(directory)), kind)
     if not frames:
         raise no_images(display(os.fsencode(directory)), walk.ledger.left_out)
     files = pl.concat(frames, rechunk=True).rename({"version": "mtime_ns"})

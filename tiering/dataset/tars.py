@@ -82,11 +82,18 @@ def _images(path: str, number: int, ledger: Ledger, *, alone: bool) -> Iterator[
         for sample in batch:
             _tell(sample, prefix, ledger)
             for key, size, version, offset in sample.images:
-                yield prefix + key, size, version, sample.label, split, number, offset
-            if sample.label is None and sample.images:
+                yield prefix + key, size, version, sample.label_of(key), split, number, offset
+            if not sample.labels and sample.images:
                 lost_image = lost_image or sample.images[0][0]
-            elif sample.label is not None and not sample.images:
-                lost_label = lost_label or sample.stem
+            elif sample.labels and not sample.images and not sample.failed:
+                lost_label = lost_label or next(iter(sample.labels))
+            elif sample.images and not sample.failed and (unused := sample.unused()):
+                raise DatasetError(
+                    display(os.fsencode(path)),
+                    expected="labels of images whose names are the same up to the first dot, as WebDataset has them",
+                    found=f"{display(unused)}.cls, which is the label of no image",
+                    action="Name the image and its label alike.",
+                )
         seen.add(_keys(batch))
     if lost_label and lost_image:
         raise DatasetError(
@@ -108,18 +115,29 @@ def _images(path: str, number: int, ledger: Ledger, *, alone: bool) -> Iterator[
 
 @dataclass(slots=True)
 class _Sample:
-    """Neighbouring members of one name.
+    """Neighbouring members of one WebDataset key, which is their name up to its first dot.
 
-    images: key, size, version and offset of each. label: what its .cls says. others: key and size of the files that are
-    neither. failed: whether an image of it is left out, being of a format that is not packed or a link to nothing.
+    images: key, size, version and offset of each. labels: by the name of the `.cls` member without this ending: the key
+    itself (1.jpg and 1.cls), or of names with more dots that of one image (22.05.jpg and 22.05.cls). label_files: key
+    and size of those. others: key and size of the files that are neither. failed: whether an image of it is left out,
+    being of a format that is not packed or a link to nothing.
     """
 
     stem: bytes
     images: list[tuple[bytes, int, int, int]] = field(default_factory=list)
-    label: str | None = None
+    labels: dict[bytes, str | None] = field(default_factory=dict)
+    label_files: list[tuple[bytes, int]] = field(default_factory=list)
     others: list[tuple[bytes, int]] = field(default_factory=list)
-    labels: list[tuple[bytes, int]] = field(default_factory=list)
     failed: bool = False
+
+    def label_of(self, image: bytes) -> str | None:
+        """Return the label of an image: that of its own name, or of the sample."""
+        return self.labels.get(image.rpartition(b".")[0], self.labels.get(self.stem))
+
+    def unused(self) -> bytes:
+        """Return a label that is of no image, b"" if there is none."""
+        used = {self.stem, *(key.rpartition(b".")[0] for key, *_ in self.images)} if self.labels else set()
+        return next((name for name in self.labels if name not in used), b"")
 
 
 def _keys(samples: list[_Sample]) -> pl.Series:
@@ -154,10 +172,10 @@ def _add(sample: _Sample, file: BinaryIO, member: Member, version: str, prefix: 
     key, size, offset = member.key, member.size, member.offset
     name = key.rpartition(b"/")[2]
     kind = reason = ""
-    if name.partition(b".")[2].lower() == b"cls":
+    if name.lower().endswith(b".cls"):
         file.seek(offset)
-        sample.label = display(file.read(min(size, _LABEL_BYTES))).strip()
-        sample.labels.append((key, size))
+        sample.labels[key[: -len(".cls")]] = display(file.read(min(size, _LABEL_BYTES))).strip() or None
+        sample.label_files.append((key, size))
         return
     if not is_image_name(name):
         file.seek(offset)
@@ -184,5 +202,5 @@ def _tell(sample: _Sample, prefix: bytes, ledger: Ledger) -> None:
             sample.images = plain
     for key, size in sample.others:
         ledger.leave_out(SIDECAR if sample.images else NOT_AN_IMAGE, prefix + key, size)
-    for key, size in sample.labels:
+    for key, size in sample.label_files:
         ledger.leave_out(LABEL if sample.images or sample.failed else LOST_LABEL, prefix + key, size)

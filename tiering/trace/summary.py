@@ -8,6 +8,16 @@ from tiering.trace.bursts import WriteBursts
 from tiering.trace.readers.base import Level
 from tiering.trace.reuse import CurvePoint, Passes
 
+#: Share of the bytes read up to which bytes without a known place do not matter.
+_UNPLACED = 0.05
+#: What is left out of a profile where they do.
+_WITHOUT_PLACES: dict[str, object] = {
+    "sequentiality": None,
+    "epochs_found": None,
+    "working_set": [],
+    "miss_ratio_curve": [],
+}
+
 
 class TraceProfile(BaseModel):
     """The features of one trace. Sizes are bytes, times are seconds, shares are ratios in [0, 1].
@@ -22,11 +32,24 @@ class TraceProfile(BaseModel):
     format: str = Field(description="name of the reader that read it")
     level: Level = Field(description="where it was taken; a block trace hides what the page cache served")
     events: int = Field(description="events of any kind, excluded ones included")
-    complete: bool = Field(default=False, description="the trace shows that the run ended in it")
+    whole: bool = Field(
+        default=False, description="the trace shows a run from its start to its end, by itself and with status 0"
+    )
+    gaps: list[str] = Field(default=[], description='why it cannot hold the whole run: "it was killed by SIGINT"')
+    untimed: bool = Field(default=False, description="there are no times: what needs them is null or left out")
     skipped_lines: int = Field(default=0, description="lines that a lenient reading left out")
-    duration: float = Field(description="s from the first event to the end of the last")
+    duration: float | None = Field(description="s from the first event to the end of the last; null without times")
     processes: int = Field(description="distinct processes with any event")
     files: int = Field(description="distinct files with data read, written or mapped")
+    untouched_share: float = Field(
+        default=0.0, description="share of the files opened for reading alone that no call reads or maps"
+    )
+    untouched_output_share: float = Field(
+        default=0.0, description="share of the files opened for writing that no call reads, writes, maps or syncs"
+    )
+    failed_share: float = Field(
+        default=0.0, description="share of the bytes moved by processes that failed while the run did not"
+    )
 
     reads: int = Field(description="calls that read at least one byte; probes of a file's end are none")
     reads_again: int = Field(
@@ -38,7 +61,14 @@ class TraceProfile(BaseModel):
     bytes_written: int
     accesses: int = Field(default=0, description="requests of which the trace does not tell whether they read or wrote")
     bytes_accessed: int = Field(default=0, description="B asked for by them; in no other figure but the cache curves")
-    bytes_reread: int = Field(description="read again by the process group that had read them before")
+    bytes_reread: int = Field(
+        description="read again by the process group that had read them, and not overwritten in between"
+    )
+    bytes_unplaced: int = Field(
+        default=0,
+        description="read somewhere in their files, where the trace does not tell (parts of objects): any of them may "
+        "have been read again, so that bytes_reread is the least that is possible",
+    )
     bytes_shared: int = Field(description="read first by another process group")
     unique_bytes_read: int = Field(description="distinct bytes of files, whoever read them")
     unique_bytes_written: int = Field(default=0, description="distinct bytes of files that were written")
@@ -64,8 +94,9 @@ class TraceProfile(BaseModel):
     read_only_files: float = Field(description="share of files only read")
     write_only_files: float = Field(description="share of files only written")
     read_write_files: float = Field(description="share of files both read and written")
-    sequentiality: float = Field(
-        description="share of reads that begin where the last since the open ended, or at byte 0 as the first"
+    sequentiality: float | None = Field(
+        description="share of reads that begin where the last since the open ended, or at byte 0 as the first; null "
+        "where the trace does not tell where reads lie"
     )
     order_randomness: float = Field(
         description="how random the order of visits to files is: 0 sorted or repeated, 1 as in a shuffle"
@@ -94,3 +125,12 @@ class TraceProfile(BaseModel):
     )
     range_rate: float = Field(default=1.0, description="the same for distinct and re-read bytes; 1 is exact")
     notes: list[str] = Field(default=[], description="what the reader has to say about the trace")
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the trace tells where nearly all bytes lie that were read."""
+        return self.bytes_unplaced <= _UNPLACED * self.bytes_read
+
+    def without_guesses(self) -> TraceProfile:
+        """Leave out what needs the places of reads where the trace does not tell them."""
+        return self if self.is_placed else self.model_copy(update=_WITHOUT_PLACES)

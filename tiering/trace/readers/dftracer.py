@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.readers.base import Damage, Reader, byte_blocks, for_polars, spoken
+from tiering.trace.readers.base import Damage, Reader, byte_blocks, for_polars, shows, spoken
 
 _BLOCK = 1 << 22
 _ARGS = ("fname", "fhash", "ret", "offset", "count", "size", "length", "mode", "flags", "whence", "name", "value", "fd")
@@ -45,12 +45,13 @@ _OPS = {
 }
 #: The phase of a call that is complete, in Chrome's trace format and as DFTracer 2.2 numbers it.
 _COMPLETE = ("X", "1")
+_NO_STATUS = "DFTracer does not log with which status a run ends: what is said of the whole run is a forecast."
 _EXPLICIT = ("pread", "pwrite", "preadv", "pwritev")
-_FIRST = re.compile(rb"\s*\[?\s*\{\s*\"(?:id|name)\"\s*:")
+_FIRST = re.compile(rb"\s*+\[?\s*+\{\s*+\"(?:id|name)\"\s*:")
 
 
 def sniff(head: bytes) -> bool:
-    """Tell whether text is a log of DFTracer: an array of objects, a line each, with ids or names first."""
+    """Return whether the text is a log of DFTracer: an array of objects, a line each, with ids or names first."""
     return bool(_FIRST.match(head)) and b'"cat"' in head and b'"ph"' in head
 
 
@@ -63,16 +64,21 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     """
     names = pl.DataFrame(schema={"fhash": pl.String, "path": pl.String})
     positions: dict[tuple[str, str], int] = {}
+    ended = False
     for number, block in byte_blocks(path, damage, _BLOCK):
         lines = _parsed(block, number, damage)
         if lines is None:
             continue
         announced = lines.filter(pl.col("name") == "FH").select(fhash="value", path="arg_name")
         names = pl.concat([names, announced]).unique("fhash", keep="last", maintain_order=True)
-        damage.complete |= bool((lines["name"] == "end").any())
+        ended |= bool((lines["name"] == "end").any())
         calls = lines.filter(pl.col("cat").is_in(["POSIX", "STDIO"]), pl.col("ph").is_in(_COMPLETE))
         if len(calls):
             yield _events(calls, names, positions)
+    if ended:
+        damage.notes.append(_NO_STATUS)
+    else:
+        damage.gaps.append("the log does not show that it ended")
 
 
 def _parsed(block: bytes, number: int, damage: Damage) -> pl.DataFrame | None:
@@ -197,4 +203,11 @@ def _placed(table: pl.DataFrame, positions: dict[tuple[str, str], int]) -> pl.Da
     return table.with_columns(place=pl.when(walks).then("start").otherwise("place"))
 
 
-READER = Reader("dftracer", "a DFTracer log (.pfw)", "file", sniff, read)
+READER = Reader(
+    "dftracer",
+    "a DFTracer log (.pfw)",
+    "file",
+    sniff,
+    read,
+    shows("times durations operations sizes offsets names processes opens closes", partly="end"),
+)
