@@ -10,7 +10,7 @@ import typer
 from tiering.cli.output import JsonFlag, emit_json, note, out
 from tiering.cli.progress import progress
 from tiering.errors import UsageError, command
-from tiering.units import format_bytes, format_count, parse_bytes
+from tiering.units import format_bytes, format_count, parse_room
 
 
 class Target(StrEnum):
@@ -43,7 +43,9 @@ Dask = Annotated[
 Restart = Annotated[bool, typer.Option("--restart", help="Begin an unfinished conversion anew.")]
 BadFiles = Annotated[
     OnError,
-    typer.Option(help="Images that cannot be packed: fail at the end with all listed, skip them, or put copies aside."),
+    typer.Option(
+        metavar="HOW", help="Images that cannot be packed: fail at the end with all listed, skip, or quarantine copies."
+    ),
 ]
 Progress = Annotated[bool | None, typer.Option("--progress/--no-progress", help="Show progress on stderr.")]
 
@@ -64,7 +66,9 @@ def convert(
     resize: Annotated[
         str | None, typer.Option(metavar="HxW", help="Bring images to one shape, such as 224x224; implies --pixels.")
     ] = None,
-    resize_mode: Annotated[ResizeMode, typer.Option(help="How they are brought to it.")] = ResizeMode.crop,
+    resize_mode: Annotated[
+        ResizeMode, typer.Option(metavar="HOW", help="How they are brought to it: crop, pad or stretch.")
+    ] = ResizeMode.crop,
     channels: Annotated[
         int | None, typer.Option(min=1, max=3, help="Of pixels, 1 or 3; by default 1 where all images are grey.")
     ] = None,
@@ -78,7 +82,7 @@ def convert(
     dask: Dask = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store that is there already.")] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Of a finished store, pack just its missing and damaged shards again.")
+        bool, typer.Option("--resume", help="Only go on with an unfinished conversion, and begin none.")
     ] = False,
     restart: Restart = False,
     show: Progress = None,
@@ -91,14 +95,14 @@ def convert(
 
     Example: `tiering convert photos/ photos.lmdb --to lmdb`
     """
+    from tiering.convert.commit import check_unfinished
     from tiering.convert.run import convert as run
     from tiering.dataset.pixels import parse_size
-    from tiering.store.open import is_finished
+    from tiering.storage.location import Location
 
-    if resume and is_finished(store):
-        _rebuild(dataset, store, workers, dask, show, json=json)
-        return
     if to is None:
+        if resume:
+            check_unfinished(Location.of(store), dataset, overwrite=overwrite)
         raise UsageError("--to", expected="lmdb or zarr", found="nothing", action="For example: --to lmdb")
     if channels == 2:
         raise UsageError("--channels", expected="1 or 3", found="2")
@@ -109,13 +113,14 @@ def convert(
             to.value,
             codec=codec,
             seed=seed,
-            shard_bytes=None if shard_size is None else parse_bytes(shard_size),
+            shard_bytes=None if shard_size is None else parse_room(shard_size),
             pixels=pixels,
             resize=None if resize is None else parse_size(resize),
             resize_mode=resize_mode.value,
             channels=None if channels is None else 1 if channels == 1 else 3,
             on_error=on_error.value,
             overwrite=overwrite,
+            resume=resume,
             restart=restart,
             workers=workers,
             dask=dask,
@@ -129,17 +134,3 @@ def convert(
     if manifest.left_out:
         note(f"{manifest.left_out:,} images could not be packed: see {command(f'{store}/bad-files.tsv')}")
     note(f"Next: {command('tiering', 'verify', store, '--source', dataset)}")
-
-
-def _rebuild(dataset: str, store: str, workers: int | None, dask: str | None, show: bool | None, *, json: bool) -> None:
-    from tiering.convert.rebuild import rebuild
-
-    with progress("packing again", show=show) as advance:
-        rebuilt = rebuild(dataset, store, workers=workers, dask=dask, progress=advance)
-    if json:
-        emit_json({"store": store, "rebuilt": rebuilt})
-        return
-    for name in rebuilt:
-        out().print(f"{store}/{name}: packed again")
-    if not rebuilt:
-        out().print(f"{store}: no shard is missing or damaged")

@@ -49,6 +49,9 @@ def info(
             "packed order": f"random, seed {manifest.settings.seed}",
             "generation": str(manifest.generation),
         }
+    if removed := sum(shard.removed for shard in manifest.shards):
+        taken = "1 sample is" if removed == 1 else f"{format_count(removed)} samples are"
+        rows["taken out"] = f"{taken} taken out; converting the dataset again frees their space"
     if manifest.left_out:
         rows["left out"] = f"{manifest.left_out:,} images that could not be packed: see bad-files.tsv"
     shown = table(str(store), "")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.convert.finish import OnError
+from tiering.convert.kept import Kept
 from tiering.convert.listing import SCHEMA, Listing, blocks, make_listing, renumber
 from tiering.convert.lookup import NOWHERE, Lookup
 from tiering.convert.plan import make_plan, packable
@@ -19,15 +22,33 @@ from tiering.convert.run import Job, Workers, run_job
 from tiering.convert.workspace import workspace
 from tiering.dataset.scan import display
 from tiering.dataset.source import open_source
-from tiering.errors import DatasetError, StoreError, from_os_error
+from tiering.errors import DatasetError, StoreError, command, from_os_error
 from tiering.storage.location import Location
 from tiering.store.base import Store
 from tiering.store.columns import map_column
-from tiering.store.manifest import MANIFEST, Kind, Manifest, Settings, read_manifest
+from tiering.store.layout import BAD_FILES, index_name
+from tiering.store.manifest import MANIFEST, Manifest, Settings, read_manifest
 from tiering.store.open import open_packed
 from tiering.store.parts import WORK
 
 _SHOWN: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What the next generation of a store is made of.
+
+    selected: rows of the listing to pack, int64; kept: what is taken over; complete: the listing is the whole dataset,
+    so that what earlier runs left out does not count any more.
+    """
+
+    selected: npt.NDArray[np.int64]
+    kept: Kept
+    complete: bool = False
+
+
+#: Says by a listing, the store and its settings what to do; None for nothing.
+Choose = Callable[[Listing, Store, Settings], Growth | None]
 
 
 def append(
@@ -48,6 +69,21 @@ def append(
     Returns the manifest, the old one where there is nothing to add. Raises DatasetError where a file of the store has
     another size in the source now, StoreError where there is no finished store.
     """
+    crew = Workers(workers, dask, executor)
+    return grow(source, store, _new, crew, on_error, restart=restart, progress=progress)
+
+
+def grow(
+    source: str | os.PathLike[str],
+    store: str | os.PathLike[str],
+    choose: Choose,
+    crew: Workers,
+    on_error: OnError,
+    *,
+    restart: bool,
+    progress: Progress,
+) -> Manifest:
+    """Make the next generation of a store. Returns its manifest, the old one where there is nothing to do."""
     place = Location.of(store)
     opened = open_source(source)
     read_manifest(place)  # A directory without one is not ours to open a workspace in.
@@ -61,28 +97,48 @@ def append(
                 raise StoreError(str(place), expected="a packed store", found="a folder")
             directory = space.scratch / "listing"
             listing = _in_terms_of(manifest, make_listing(opened, directory), directory)
-            selected = _new_rows(listing, base, settings)
-            if not len(selected):
-                (place / WORK).remove()
+            growth = choose(listing, base, settings)
+            if growth is None:
+                _tidy(place, manifest)
                 return manifest
+            _refuse_larger(listing, growth.selected, settings)
             generation = manifest.generation + 1
-            plan = make_plan(listing.size, settings, generation=generation, selected=selected)
-            outline = manifest.model_copy(
-                update={
-                    "generation": generation,
-                    "index": f"index-{generation}",
-                    "labels": listing.labels,
-                    "splits": listing.splits,
-                }
-            )
-            kind: Kind = manifest.kind
-            job = Job(space, listing, plan, kind, outline, base, version)
-            crew = Workers(workers, dask, executor)
-            appended = run_job(job, directory, crew, on_error, restart=restart, progress=progress)
-            (place / WORK).remove()
+            plan = make_plan(listing.size, settings, generation=generation, selected=growth.selected)
+            job = Job(space, listing, plan, manifest.kind, _outline(manifest, listing, growth), growth.kept, version)
+            grown = run_job(job, directory, crew, on_error, restart=restart, progress=progress)
+            if grown == manifest:
+                space.clear()  # shards without a sample
+            _tidy(place, grown)
     except OSError as error:
         raise from_os_error(error if error.filename else OSError(error.errno, error.strerror, str(place))) from error
-    return appended
+    return grown
+
+
+def _tidy(place: Location, manifest: Manifest) -> None:
+    """Remove what a finished run left that its manifest does not name, the notes last."""
+    if BAD_FILES not in manifest.documents:
+        (place / BAD_FILES).remove()
+    (place / WORK).remove()
+
+
+def _outline(manifest: Manifest, listing: Listing, growth: Growth) -> Manifest:
+    """Return the manifest of the next generation, but for what packing tells."""
+    generation = manifest.generation + 1
+    outline = manifest.model_copy(
+        update={
+            "generation": generation,
+            "index": index_name(generation),
+            "labels": listing.labels,
+            "splits": listing.splits,
+            "shards": growth.kept.shards,
+            "samples": growth.kept.samples,
+            "image_bytes": growth.kept.image_bytes,
+        }
+    )
+    if not growth.complete:
+        return outline
+    documents = {name: crc for name, crc in manifest.documents.items() if name != BAD_FILES}
+    return outline.model_copy(update={"layout": listing.layout, "left_out": 0, "documents": documents})
 
 
 def _in_terms_of(manifest: Manifest, listing: Listing, directory: Path) -> Listing:
@@ -102,8 +158,8 @@ def _in_terms_of(manifest: Manifest, listing: Listing, directory: Path) -> Listi
     )
 
 
-def _new_rows(listing: Listing, base: Store, settings: Settings) -> npt.NDArray[np.int64]:
-    """Return the rows of a listing that a store does not hold."""
+def _new(listing: Listing, base: Store, settings: Settings) -> Growth | None:
+    """Choose the rows of a listing that a store does not hold."""
     held = Lookup(len(base), base.index.keys)
     new: list[npt.NDArray[np.int64]] = []
     changed: list[str] = []
@@ -120,10 +176,16 @@ def _new_rows(listing: Listing, base: Store, settings: Settings) -> npt.NDArray[
             listing.source.url,
             expected="new files, beside those that the store holds",
             found=f"{len(changed):,} that have another size than in the store ({'; '.join(changed[:_SHOWN])})",
-            action="Append adds and changes nothing: give them new names, or convert the dataset again.",
+            action="Append adds and changes nothing. To bring the store up to the source: "
+            + command("tiering", "append", "--sync", listing.source.url, base.place),
         )
     selected = np.concatenate(new)
-    largest = int(packable(listing.size[selected]).max()) if len(selected) else 0
+    return Growth(selected, Kept(base)) if len(selected) else None
+
+
+def _refuse_larger(listing: Listing, selected: npt.NDArray[np.int64], settings: Settings) -> None:
+    """Raise DatasetError for an image that is larger than a shard of the store can be."""
+    largest = int(packable(listing.size[selected]).max(initial=0))
     if settings.pixels is None and largest > settings.shard_bytes:
         raise DatasetError(
             listing.source.url,
@@ -131,4 +193,3 @@ def _new_rows(listing: Listing, base: Store, settings: Settings) -> npt.NDArray[
             found=f"one of {largest:,}",
             action="Convert the dataset again.",
         )
-    return selected

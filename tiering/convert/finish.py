@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import google_crc32c
-import numpy.typing as npt
 
-from tiering.convert.listing import Listing, blocks
+from tiering.convert.kept import Kept
+from tiering.convert.listing import Listing
 from tiering.convert.quarantine import quarantine
 from tiering.convert.receipt import Receipt
 from tiering.convert.workspace import Workspace
 from tiering.errors import DatasetError, UsageError
 from tiering.storage.local import sync
 from tiering.storage.location import Location
-from tiering.store.base import Store
 from tiering.store.checked import read_document
-from tiering.store.index import COLUMNS, index_documents, index_writer
+from tiering.store.index import index_documents, index_writer
 from tiering.store.layout import BAD_FILES
 from tiering.store.manifest import MANIFEST, Manifest, Shard, Source, encode_manifest
 from tiering.store.parts import QUARANTINE
@@ -38,23 +37,25 @@ def finish(
     listing: Listing,
     outline: Manifest,
     receipts: Receipts,
-    base: Store | None,
+    base: Kept | None,
     version: str | None,
     on_error: OnError,
 ) -> Manifest:
-    """Write everything but the shards, the manifest last, and return it.
+    """Write everything but the shards, the manifest last, and return it; of a store that gains nothing, the old one.
 
     outline: the manifest but for what only the receipts know; receipts: gives those of this plan, in order, as often
-    as asked; base: the store that is appended to; version: of its manifest, which must still be there.
+    as asked; base: what is kept of the store that grows; version: of its manifest, which must still be there.
     Raises DatasetError for images that could not be packed, when on_error is "fail", or when none could.
     """
     target = space.target
     left_out = _bad_files(space, listing, receipts, on_error)
+    if base is not None and not _gains(space, base, receipts):
+        return base.store.manifest
     shards: list[Shard] = list(outline.shards)
     samples, size = outline.samples, outline.image_bytes
     with index_writer(target / outline.index, space.work) as columns:
         if base is not None:
-            for part in _parts(base):
+            for part in base.parts():
                 columns.append(part)
         for receipt in receipts():
             columns.append(receipt.columns)
@@ -67,13 +68,7 @@ def finish(
             found="none",
             action=f"See {space.work}/{BAD_FILES}.",
         )
-    documents = index_documents(outline.index, columns.counts)
-    if outline.kind == "zarr" and outline.settings is not None:
-        documents |= array_documents(outline.settings, shards)
-    if left_out:
-        earlier = read_document(target, outline, BAD_FILES) if BAD_FILES in outline.documents else b""
-        now = (space.work / BAD_FILES).read()
-        documents[BAD_FILES] = earlier + now.split(b"\n", 1)[1] if earlier else now
+    documents = _documents(space, outline, shards, columns.counts)
     for name, content in documents.items():
         (target / name).write(content, space.work)
     manifest = outline.model_copy(
@@ -112,14 +107,32 @@ def _commit(target: Location, manifest: bytes, version: str | None, work: Locati
             ) from None  # fmt: skip
 
 
-def _parts(base: Store) -> Iterator[dict[str, npt.NDArray[Any]]]:
-    """Yield the index of the store that is appended to, some rows at a time."""
-    index = base.index
-    for rows in blocks(len(index)):
-        begin = int(index.key_end[rows[0] - 1]) if rows[0] else 0
-        ends = index.key_end[rows]
-        part = {name: getattr(index, name)[rows] for name in COLUMNS if not name.startswith("key")}
-        yield part | {"key": index.key[begin : int(ends[-1])], "key_end": ends - begin}
+def _documents(space: Workspace, outline: Manifest, shards: list[Shard], counts: dict[str, int]) -> dict[str, bytes]:
+    """Return the files that describe a store to readers: name -> contents. counts: elements of each column."""
+    documents = index_documents(outline.index, counts)
+    if outline.kind == "zarr" and outline.settings is not None:
+        documents |= array_documents(outline.settings, shards)
+    earlier, now = _listed(space, outline)
+    if now:
+        documents[BAD_FILES] = earlier + now.split(b"\n", 1)[1] if earlier else now
+    return documents
+
+
+def _gains(space: Workspace, base: Kept, receipts: Receipts) -> bool:
+    """Return whether a store gets new samples, loses some, or tells of images that it did not know it leaves out.
+
+    Images that cannot be packed are tried again by every run: they alone make no generation.
+    """
+    if not base.unchanged or any(receipt.shard.samples for receipt in receipts()):
+        return True
+    earlier, now = _listed(space, base.store.manifest)
+    return not set(now.splitlines()) <= set(earlier.splitlines())
+
+
+def _listed(space: Workspace, before: Manifest) -> tuple[bytes, bytes]:
+    """Return the lists of images that could not be packed: that of an earlier manifest, and that of this run."""
+    earlier = read_document(space.target, before, BAD_FILES) if BAD_FILES in before.documents else b""
+    return earlier, (space.work / BAD_FILES).read() if (space.work / BAD_FILES).exists() else b""
 
 
 def _bad_files(space: Workspace, listing: Listing, receipts: Receipts, on_error: OnError) -> int:

@@ -10,9 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tiering.convert.commit import Standing, check_output, clean, partial_of, put_in_place, was_not_cleaned
+from tiering.convert.commit import (
+    Standing,
+    check_output,
+    check_unfinished,
+    clean,
+    partial_of,
+    put_in_place,
+    was_not_cleaned,
+)
 from tiering.convert.dask import dask_cluster
 from tiering.convert.finish import OnError, finish
+from tiering.convert.kept import Kept
 from tiering.convert.listing import Listing, make_listing
 from tiering.convert.pack import Packed, ShardTask, pack_shard
 from tiering.convert.plan import ShardPlan, make_plan
@@ -26,7 +35,6 @@ from tiering.dataset.source import Source as OpenedSource
 from tiering.dataset.source import open_source
 from tiering.errors import UsageError, from_os_error
 from tiering.storage.location import Location
-from tiering.store.base import Store
 from tiering.store.manifest import MANIFEST, Kind, Manifest, Settings, Source, read_manifest
 from tiering.system.machine import usable_cores
 
@@ -64,6 +72,7 @@ def convert(
     channels: Literal[1, 3] | None = None,
     on_error: OnError = "fail",
     overwrite: bool = False,
+    resume: bool = False,
     restart: bool = False,
     workers: int | None = None,
     dask: str | None = None,
@@ -79,14 +88,17 @@ def convert(
     pixels: store decoded images of one shape (Zarr only); resize: (height, width) to bring them to, which implies
     pixels; resize_mode: "crop", "pad" or "stretch"; channels: 1 or 3, by default 1 where all images are grey.
     on_error: what to do about images that cannot be packed: "fail" at the end with all of them listed, "skip" them,
-    or put copies in "quarantine". overwrite: replace a finished local store. restart: begin an unfinished conversion
-    anew. workers: processes, the usable cores by default; dask: address of a Dask scheduler, or "local"; executor: run
-    on this instead. progress: told samples packed, samples in all, and bytes packed.
+    or put copies in "quarantine". overwrite: replace a finished local store. resume: only go on with an unfinished
+    conversion, and begin none; restart: begin an unfinished one again from nothing. workers: processes, the usable
+    cores by default; dask: address of a Dask scheduler, or "local"; executor: run on this instead. progress: told
+    samples packed, samples in all, and bytes packed.
 
     Returns the manifest. Raises DatasetError for images that cannot be packed or a source that changed under an
     unfinished conversion, UsageError where the output exists or another converter is at work on it, MachineError for a
     full or failing disk or a server that is down.
     """
+    if resume and restart:
+        raise UsageError("resume and restart", expected="one of them", found="both", action="Leave one out.")
     output = Location.of(store)
     opened = open_source(source)
     packing = Packing(to, codec, seed, shard_bytes, pixels or resize is not None, resize, resize_mode, channels)
@@ -94,6 +106,8 @@ def convert(
     crew = Workers(workers, dask, executor)
     conversion = _Conversion(opened, packing, crew, on_error, restart, progress)
     try:
+        if resume:
+            check_unfinished(output, opened.url, overwrite=overwrite)
         if was_not_cleaned(output) and (done := conversion.committed(output)):
             return done
         return conversion.run(output, check_output(output, overwrite=overwrite))
@@ -156,7 +170,7 @@ class _Conversion:
 class Job:
     """A planned conversion: where, from what, how, and the manifest it will lead to but for what packing tells.
 
-    base: the store that is appended to; version: of its manifest.
+    base: what is kept of the store that grows; version: of its manifest.
     """
 
     space: Workspace
@@ -164,7 +178,7 @@ class Job:
     plan: ShardPlan
     kind: Kind
     outline: Manifest
-    base: Store | None = None
+    base: Kept | None = None
     version: str | None = None
 
     @property
@@ -177,7 +191,7 @@ class Job:
         """What another run must want to go on with this one."""
         return Record(
             kind=self.kind, generation=self.plan.generation, settings=self.settings, source=self.listing.source.url,
-            samples=self.plan.n, state=self.listing.state,
+            samples=self.plan.n, state=self.listing.state, sync=self.base is not None and self.base.there is not None,
         )  # fmt: skip
 
     @property

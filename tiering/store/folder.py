@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from tiering.dataset.fingerprint import Fingerprint
 from tiering.dataset.images import refuse_large
 from tiering.dataset.labels import class_labels, layout
 from tiering.dataset.scan import Scan, scan
@@ -50,7 +51,7 @@ class FolderStore:
             image_bytes=int(self.index.size.sum()),
             layout=layout(files["key"]),
             labels=labels,
-            source=Source(url=self.place.url, fingerprint=fingerprint(self.index)),
+            source=Source(url=self.place.url, fingerprint=_fingerprint(files)),
         )
         #: Differs once a file does: SHA-256 of the times of change or of the ETags, beside the fingerprint of names and
         #: sizes.
@@ -143,9 +144,9 @@ def index_of(files: pl.DataFrame) -> tuple[Index, list[str]]:
     return Index(label, split, files["size"].to_numpy().astype(np.int64), key, key_end), names
 
 
-def fingerprint(index: Index) -> str:
-    """Return the SHA-256 over every key and size: what a source is, without reading its images."""
-    digest = hashlib.sha256(np.ascontiguousarray(index.key_end, dtype="<i8").data)
-    digest.update(np.ascontiguousarray(index.size, dtype="<i8").data)
-    digest.update(np.ascontiguousarray(index.key).data)
+def _fingerprint(files: pl.DataFrame) -> str:
+    """Return the digest over every key and size that a store packed from these files has as its source's."""
+    digest = Fingerprint()
+    for piece in files.iter_slices(1 << 16):
+        digest.update(piece["key"].to_list(), piece["size"].to_numpy())
     return digest.hexdigest()
