@@ -41,7 +41,8 @@ class Batch:
 
     images: encoded bytes, as views of the store where that saves a copy; arrays uint8 (height, width, 3) when decoded;
         one array uint8 (n, height, width, channels) from a store of pixels; what the transform made, where there is
-        one. labels: int32 (n,), -1 for none; indices: int64 (n,), the samples' numbers in the store.
+        one. labels: int32 (n,), numbers of classes as in Manifest.classes, -1 for none; indices: int64 (n,), the
+        samples' numbers in the store.
     Views and arrays stay valid as long as they are referenced, even after the store is closed.
     """
 
