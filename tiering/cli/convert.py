@@ -37,11 +37,13 @@ class ResizeMode(StrEnum):
     stretch = "stretch"
 
 
-Workers = Annotated[int | None, typer.Option(min=1, max=MOST_WORKERS, help="Processes; by default the usable cores.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, max=MOST_WORKERS, metavar="N", help="Processes; by default the usable cores.")
+]
 Dask = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help="Pack on a Dask cluster: tcp://host:8786, or local for one here.")
 ]
-Restart = Annotated[bool, typer.Option("--restart", help="Begin an unfinished conversion anew.")]
+Restart = Annotated[bool, typer.Option("--restart", help="Start an unfinished conversion again from nothing.")]
 BadFiles = Annotated[
     OnError,
     typer.Option(
@@ -60,7 +62,7 @@ def convert(
     codec: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="Codec of Zarr chunks: none, lz4, zstd:3, blosc-lz4-bitshuffle; auto measures."
+            metavar="NAME", help="Codec of Zarr chunks: none, lz4, zstd:3, blosc-lz4 and others; auto measures."
         ),
     ] = "auto",
     pixels: Annotated[bool, typer.Option("--pixels", help="Zarr: store decoded images of one shape.")] = False,
@@ -71,13 +73,14 @@ def convert(
         ResizeMode, typer.Option(metavar="HOW", help="How they are brought to it: crop, pad or stretch.")
     ] = ResizeMode.crop,
     channels: Annotated[
-        int | None, typer.Option(min=1, max=3, help="Of pixels, 1 or 3; by default 1 where all images are grey.")
+        int | None,
+        typer.Option(min=1, max=3, metavar="N", help="Of pixels, 1 or 3; by default 1 where all images are grey."),
     ] = None,
     shard_size: Annotated[
         str | None,
         typer.Option(metavar="SIZE", help="Bytes in a shard at most, such as 256MiB; by default from the data."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the packed order.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, metavar="N", help="Seed of the packed order.")] = 0,
     classes: Annotated[
         str | None,
         typer.Option(
