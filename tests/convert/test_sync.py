@@ -7,13 +7,17 @@ import os
 import pathlib
 import pickle
 import shutil
+import signal
 
 import numpy as np
 import pytest
 import zarr
+from typer.testing import CliRunner
 
 import tiering
+from tests.crashes import Strikes
 from tests.invariants import assert_every_sample_once, assert_holds_exactly, tree
+from tiering.cli.app import app
 from tiering.errors import DatasetError, StoreError, UsageError
 
 WAYS = {
@@ -91,6 +95,7 @@ def test_new_changed_and_vanished_images_are_counted_and_the_store_holds_the_sou
     assert everything(reader) == everything(pickle.loads(pickle.dumps(reader))) == before
 
 
+@pytest.mark.parametrize("made", ["lmdb", "pixels"], indirect=True)
 def test_nothing_to_do_changes_nothing(made):
     source, store = made
     files = tree(store)
@@ -233,15 +238,15 @@ def test_the_command_line_counts_and_says_it_in_json(program, lmdb, photos):
     change(source, photos)
     with pytest.raises(DatasetError, match=f"tiering append --sync {source} {store}"):
         tiering.append(source, store)
-    done = program("append", "--sync", source, store)
+    done = program("append", "--sync", source, store, "--workers", "1")
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{store}: 30 new, 2 changed, 2 vanished, 0 relabelled; 118 samples in all\n"
     pictures(source)[0].unlink()
-    said = json.loads(program("append", source, store, "--sync", "--json").stdout)
+    said = json.loads(CliRunner().invoke(app, ["append", "--sync", str(source), str(store), "--json"]).stdout)
     assert {name: said[name] for name in ("new", "changed", "vanished", "relabelled")} == {
         "new": 0, "changed": 0, "vanished": 1, "relabelled": 0,
     }  # fmt: skip
-    assert "5 samples are taken out" in " ".join(program("info", store).stdout.split())
+    assert "taken out 5 samples, whose space" in " ".join(CliRunner().invoke(app, ["info", str(store)]).stdout.split())
 
 
 class StopError(Exception):
@@ -273,3 +278,21 @@ def test_a_store_that_is_none_is_an_error(photos, tmp_path):
     with pytest.raises(StoreError, match="finished store"):
         tiering.sync(photos, tmp_path / "store", workers=1)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [2, 5, 9, 14, 20, 27])
+def test_killed_in_a_bucket_the_next_run_makes_it_whole(photos, s3, tmp_path, number):
+    source, local = pack(photos, tmp_path, "lmdb")
+    store = f"{s3}/store-{number}"
+    tiering.convert(source, store, "lmdb", shard_bytes=50_000, workers=1)
+    before = everything(tiering.open_store(store))
+    change(source, photos)
+    with Strikes(tmp_path / "log") as strikes:
+        code = strikes.strike(["append", "--sync", source, store, "--workers", "1"], "sendto", number, "KILL")
+    assert code in (0, -signal.SIGKILL)
+    meanwhile = tiering.open_store(store)
+    assert meanwhile.manifest.generation == 2 or everything(meanwhile) == before
+    found = tiering.sync(source, store, workers=1)
+    assert found.manifest.shards == tiering.sync(source, local, workers=1).manifest.shards
+    assert tiering.verify(store, source=source).problems == []

@@ -53,8 +53,8 @@ def info(
             "generation": str(manifest.generation),
         }
     if removed := sum(shard.removed for shard in manifest.shards):
-        taken = "1 sample is" if removed == 1 else f"{format_count(removed)} samples are"
-        rows["taken out"] = f"{taken} taken out; converting the dataset again frees their space"
+        samples = "1 sample" if removed == 1 else f"{format_count(removed)} samples"
+        rows["taken out"] = f"{samples}, whose space comes back when the dataset is converted again"
     if manifest.left_out:
         rows["left out"] = f"{manifest.left_out:,} images that could not be packed: see bad-files.tsv"
     shown = table(str(store), "")
