@@ -90,7 +90,7 @@ LINKS = [
     ("shard-00002.mdb", f"{VICTIM}/thesis.txt"),
     ("data/c/2", f"{VICTIM}/thesis.txt"),
     ("zarr.json", f"{VICTIM}/thesis.txt"),
-    ("bad-files.tsv", f"{VICTIM}/thesis.txt"),
+    ("left-out.tsv", f"{VICTIM}/thesis.txt"),
     ("quarantine", VICTIM),
 ]
 

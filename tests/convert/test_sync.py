@@ -173,7 +173,7 @@ def test_an_image_that_cannot_be_packed_any_more_is_named_and_mended_leaves_the_
     assert tiering.open_store(store).manifest.generation == 1
     found = tiering.sync(source, store, workers=1, on_error="skip")
     assert (found.changed, found.manifest.samples, found.manifest.left_out) == (1, 89, 1)
-    assert victim.name in (store / "bad-files.tsv").read_text()
+    assert victim.name in (store / "left-out.tsv").read_text()
     assert tiering.verify(store, source=source).ok
     files = tree(store)
     assert tiering.sync(source, store, workers=1, on_error="skip").manifest == found.manifest
@@ -182,7 +182,27 @@ def test_an_image_that_cannot_be_packed_any_more_is_named_and_mended_leaves_the_
     victim.write_bytes(sound)
     found = tiering.sync(source, store, workers=1)
     assert (found.new, found.manifest.samples, found.manifest.left_out) == (1, 90, 0)
-    assert not (store / "bad-files.tsv").exists()
+    assert not (store / "left-out.tsv").exists()
+    assert tiering.verify(store, source=source).ok
+
+
+def test_a_class_behind_a_link_that_leads_nowhere_now_has_not_vanished(lmdb, tmp_path):
+    """As a disk that is not mounted: nothing is taken out, unless that is asked for, and then the account names it."""
+    source, store = lmdb
+    name = min(os.listdir(source))
+    (source / name).rename(tmp_path / "disk")
+    (source / name).symlink_to(tmp_path / "disk")
+    assert tiering.sync(source, store, workers=1).manifest.generation == 1
+    (tmp_path / "disk").rename(tmp_path / "away")
+    with pytest.raises(DatasetError, match=f"{name}: broken link"):
+        tiering.sync(source, store, workers=1)
+    assert len(tiering.open_store(store)) == 90
+    found = tiering.sync(source, store, workers=1, on_error="skip")
+    account = found.manifest.account
+    assert (found.vanished, account.packed, account.left_out["broken link"].count) == (30, 60, 1)
+    assert account.packed_bytes == sum(path.stat().st_size for path in pictures(source))
+    (tmp_path / "away").rename(tmp_path / "disk")
+    assert tiering.sync(source, store, workers=1).new == 30
     assert tiering.verify(store, source=source).ok
 
 

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from tiering.cli.convert import BadFiles, Dask, OnError, Progress, Restart, Workers
-from tiering.cli.output import JsonFlag, emit_json, note, out
+from tiering.cli.account import account_lines
+from tiering.cli.convert import BadFiles, Dask, ImagesOnly, OnError, Progress, Restart, Workers
+from tiering.cli.output import JsonFlag, emit_json, out
 from tiering.cli.progress import progress
-from tiering.errors import command
 from tiering.units import format_count
 
 
@@ -21,6 +21,7 @@ def append(
         typer.Option("--sync", help="Bring the store up to the dataset: take out what vanished, replace what changed."),
     ] = False,
     on_error: BadFiles = OnError.fail,
+    images_only: ImagesOnly = False,
     workers: Workers = None,
     dask: Dask = None,
     restart: Restart = False,
@@ -36,7 +37,7 @@ def append(
     Example: `tiering append photos/ photos.lmdb`
     """
     if sync:
-        _sync(dataset, store, on_error, workers, dask, show, restart=restart, json=json)
+        _sync(dataset, store, on_error, workers, dask, show, images_only=images_only, restart=restart, json=json)
         return
     from tiering.convert.append import append as run
     from tiering.store.open import open_damaged
@@ -44,13 +45,22 @@ def append(
     before = len(open_damaged(store))
     with progress("packing", show=show) as advance:
         manifest = run(
-            dataset, store, on_error=on_error.value, restart=restart, workers=workers, dask=dask, progress=advance
+            dataset,
+            store,
+            on_error=on_error.value,
+            images_only=images_only,
+            restart=restart,
+            workers=workers,
+            dask=dask,
+            progress=advance,
         )
     if json:
         emit_json(manifest)
         return
     added = manifest.samples - before
     out().print(f"{store}: {format_count(added)} added, {format_count(manifest.samples)} samples in all")
+    for line in account_lines(manifest.account):
+        out().print(line)
 
 
 def _sync(
@@ -61,6 +71,7 @@ def _sync(
     dask: str | None,
     show: bool | None,
     *,
+    images_only: bool,
     restart: bool,
     json: bool,
 ) -> None:
@@ -68,7 +79,14 @@ def _sync(
 
     with progress("syncing", show=show) as advance:
         found = run(
-            dataset, store, on_error=on_error.value, restart=restart, workers=workers, dask=dask, progress=advance
+            dataset,
+            store,
+            on_error=on_error.value,
+            images_only=images_only,
+            restart=restart,
+            workers=workers,
+            dask=dask,
+            progress=advance,
         )
     if json:
         emit_json(found)
@@ -77,5 +95,5 @@ def _sync(
     counts = {"new": found.new, "changed": found.changed, "vanished": found.vanished, "relabelled": found.relabelled}
     said = ", ".join(f"{format_count(count)} {name}" for name, count in counts.items())
     out().print(f"{store}: {said}; {format_count(manifest.samples)} samples in all")
-    if manifest.left_out:
-        note(f"{manifest.left_out:,} images could not be packed: see {command(f'{store}/bad-files.tsv')}")
+    for line in account_lines(manifest.account):
+        out().print(line)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tiering.cli.account import account_lines
 from tiering.cli.choices import MOST_SEED, MOST_WORKERS
 from tiering.cli.output import JsonFlag, emit_json, note, out
 from tiering.cli.progress import progress
@@ -47,8 +48,13 @@ Restart = Annotated[bool, typer.Option("--restart", help="Start an unfinished co
 BadFiles = Annotated[
     OnError,
     typer.Option(
-        metavar="HOW", help="Images that cannot be packed: fail at the end with all listed, skip, or quarantine copies."
+        metavar="HOW",
+        help="Images that cannot be packed, broken links, unreadable directories: fail at the end with all listed, "
+        "skip, or quarantine copies.",
     ),
+]
+ImagesOnly = Annotated[
+    bool, typer.Option("--images-only", help="Leave out the masks, captions and other files that share their key.")
 ]
 Progress = Annotated[bool | None, typer.Option("--progress/--no-progress", help="Show progress on stderr.")]
 
@@ -100,6 +106,7 @@ def convert(
         typer.Option(metavar="DIRECTORY", help="What a table's paths are relative to; by default its place."),
     ] = None,
     on_error: BadFiles = OnError.fail,
+    images_only: ImagesOnly = False,
     workers: Workers = None,
     dask: Dask = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store that is there already.")] = False,
@@ -144,6 +151,7 @@ def convert(
             columns=columns,
             table_root=root,
             on_error=on_error.value,
+            images_only=images_only,
             overwrite=overwrite,
             resume=resume,
             restart=restart,
@@ -156,6 +164,8 @@ def convert(
         return
     shards = "1 shard" if len(manifest.shards) == 1 else f"{len(manifest.shards):,} shards"
     out().print(f"{store}: {format_count(manifest.samples)} samples, {format_bytes(manifest.image_bytes)}, {shards}")
-    if manifest.left_out:
-        note(f"{manifest.left_out:,} images could not be packed: see {command(f'{store}/bad-files.tsv')}")
+    for line in account_lines(manifest.account):
+        out().print(line)
+    if manifest.account and manifest.account.left_out:
+        note(f"All that is left out is listed in {command(f'{store}/left-out.tsv')}")
     note(f"Next: {command('tiering', 'verify', store, '--source', dataset)}")

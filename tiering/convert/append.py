@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.convert.class_maps import class_map
-from tiering.convert.finish import OnError
 from tiering.convert.kept import Kept
 from tiering.convert.label_columns import renumber
+from tiering.convert.leaving_out import OnError, write_left_out
 from tiering.convert.listing import SCHEMA, Listing, blocks, make_listing, open_again
 from tiering.convert.lookup import NOWHERE, Lookup
 from tiering.convert.plan import make_plan, packable
@@ -23,15 +23,17 @@ from tiering.convert.progress import Progress, no_progress
 from tiering.convert.run import Job, Workers, run_job
 from tiering.convert.workspace import workspace
 from tiering.dataset.numbering import Given
-from tiering.dataset.scan import display
 from tiering.errors import DatasetError, StoreError, command, from_os_error
+from tiering.sources.account import Account
+from tiering.sources.left_out import ERRORS, LeftOut
 from tiering.storage.location import Location
 from tiering.store.base import Store
 from tiering.store.columns import map_column
-from tiering.store.layout import BAD_FILES, index_name
+from tiering.store.layout import BAD_FILES, LEFT_OUT, index_name
 from tiering.store.manifest import MANIFEST, Manifest, Settings, read_manifest
 from tiering.store.open import open_packed
 from tiering.store.parts import WORK
+from tiering.text import display
 
 _SHOWN: Final = 10
 
@@ -40,13 +42,24 @@ _SHOWN: Final = 10
 class Growth:
     """What the next generation of a store is made of.
 
-    selected: rows of the listing to pack, int64; kept: what is taken over; complete: the listing is the whole dataset,
-    so that what earlier runs left out does not count any more.
+    selected: rows of the listing to pack, int64; kept: what is taken over. whole: where the listing is the whole
+    dataset, the bytes in it of what is taken over; None where other sources may have been packed before.
     """
 
     selected: npt.NDArray[np.int64]
     kept: Kept
-    complete: bool = False
+    whole: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a run goes about it: see the parameters of tiering.convert."""
+
+    crew: Workers
+    on_error: OnError
+    images_only: bool
+    restart: bool
+    progress: Progress
 
 
 #: Says by a listing, the store and its settings what to do; None for nothing.
@@ -58,6 +71,7 @@ def append(
     store: str | os.PathLike[str],
     *,
     on_error: OnError = "fail",
+    images_only: bool = False,
     restart: bool = False,
     workers: int | None = None,
     dask: str | None = None,
@@ -67,24 +81,16 @@ def append(
     """Add the images of a source that a store does not hold yet, as new shards; nothing that is there is rewritten.
 
     Images whose key the store holds already are passed over. Readers that are open keep their generation; those that
-    open the store afterwards see the new one. The other parameters are those of tiering.convert.
+    open the store afterwards see the new one. The other parameters are those of tiering.convert; a store that was made
+    with images_only stays one.
     Returns the manifest, the old one where there is nothing to add. Raises DatasetError where a file of the store has
     another size in the source now, StoreError where there is no finished store.
     """
-    crew = Workers(workers, dask, executor)
-    return grow(source, store, _new, crew, on_error, restart=restart, progress=progress)
+    run = Run(Workers(workers, dask, executor), on_error, images_only, restart, progress)
+    return grow(source, store, _new, run)
 
 
-def grow(
-    source: str | os.PathLike[str],
-    store: str | os.PathLike[str],
-    choose: Choose,
-    crew: Workers,
-    on_error: OnError,
-    *,
-    restart: bool,
-    progress: Progress,
-) -> Manifest:
+def grow(source: str | os.PathLike[str], store: str | os.PathLike[str], choose: Choose, run: Run) -> Manifest:
     """Make the next generation of a store. Returns its manifest, the old one where there is nothing to do."""
     place = Location.of(store)
     # A directory without a manifest is not ours to open a workspace in.
@@ -98,17 +104,22 @@ def grow(
             if settings is None or manifest.kind == "folder":
                 raise StoreError(str(place), expected="a packed store", found="a folder")
             directory = space.scratch / "listing"
-            listing = make_listing(opened, directory, Given(class_map(manifest), grows=True))
+            only = run.images_only or manifest.source.images_only
+            given = Given(class_map(manifest), grows=True)
+            listing = make_listing(opened, directory, given, images_only=only)
             listing = _in_terms_of(manifest, listing, directory)
             growth = choose(listing, base, settings)
             if growth is None:
+                if run.on_error == "fail" and listing.left_out.count(*ERRORS):
+                    write_left_out(space, listing, manifest, tuple, run.on_error)  # which names them all, and raises
                 _tidy(place, manifest)
                 return manifest
             _refuse_larger(listing, growth.selected, settings)
             generation = manifest.generation + 1
             plan = make_plan(listing.size, settings, generation=generation, selected=growth.selected)
-            job = Job(space, listing, plan, manifest.kind, _outline(manifest, listing, growth), growth.kept, version)
-            grown = run_job(job, directory, crew, on_error, restart=restart, progress=progress)
+            outline = _outline(manifest, listing, growth, images_only=only)
+            job = Job(space, listing, plan, manifest.kind, outline, growth.kept, version)
+            grown = run_job(job, directory, run.crew, run.on_error, restart=run.restart, progress=run.progress)
             if grown == manifest:
                 space.clear()  # shards without a sample
             _tidy(place, grown)
@@ -119,12 +130,13 @@ def grow(
 
 def _tidy(place: Location, manifest: Manifest) -> None:
     """Remove what a finished run left that its manifest does not name, the notes last."""
-    if BAD_FILES not in manifest.documents:
-        (place / BAD_FILES).remove()
+    for name in (LEFT_OUT, BAD_FILES):
+        if name not in manifest.documents:
+            (place / name).remove()
     (place / WORK).remove()
 
 
-def _outline(manifest: Manifest, listing: Listing, growth: Growth) -> Manifest:
+def _outline(manifest: Manifest, listing: Listing, growth: Growth, *, images_only: bool) -> Manifest:
     """Return the manifest of the next generation, but for what packing tells."""
     generation = manifest.generation + 1
     outline = manifest.model_copy(
@@ -134,15 +146,21 @@ def _outline(manifest: Manifest, listing: Listing, growth: Growth) -> Manifest:
             "labels": list(listing.classes.names),
             "label_numbers": list(listing.classes.numbers),
             "splits": listing.splits,
+            "source": manifest.source.model_copy(update={"images_only": images_only}),
             "shards": growth.kept.shards,
             "samples": growth.kept.samples,
             "image_bytes": growth.kept.image_bytes,
         }
     )
-    if not growth.complete:
+    if growth.whole is None:
         return outline
-    documents = {name: crc for name, crc in manifest.documents.items() if name != BAD_FILES}
-    return outline.model_copy(update={"layout": listing.layout, "left_out": 0, "documents": documents})
+    return outline.model_copy(
+        update={
+            "layout": listing.layout,
+            "account": Account.of(growth.kept.samples, growth.whole, LeftOut()),
+            "documents": {name: crc for name, crc in manifest.documents.items() if name not in (LEFT_OUT, BAD_FILES)},
+        }
+    )
 
 
 def _in_terms_of(manifest: Manifest, listing: Listing, directory: Path) -> Listing:

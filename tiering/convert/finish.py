@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final, Literal
 
 import google_crc32c
 
 from tiering.convert.kept import Kept
+from tiering.convert.leaving_out import OnError, Receipts, Written, write_left_out
 from tiering.convert.listing import Listing, source_of
-from tiering.convert.quarantine import quarantine
-from tiering.convert.receipt import Receipt
 from tiering.convert.workspace import Workspace
 from tiering.errors import DatasetError, UsageError
+from tiering.sources.account import Account
 from tiering.storage.local import sync
 from tiering.storage.location import Location
-from tiering.store.checked import read_document
 from tiering.store.index import index_documents, index_writer
-from tiering.store.layout import BAD_FILES
+from tiering.store.layout import BAD_FILES, LEFT_OUT
 from tiering.store.manifest import MANIFEST, Manifest, Shard, encode_manifest
-from tiering.store.parts import QUARANTINE
 from tiering.store.zarr import array_documents
-from tiering.text import as_field, display
-
-OnError = Literal["fail", "skip", "quarantine"]
-
-_SHOWN: Final = 10
-
-Receipts = Callable[[], Iterable[Receipt]]
 
 
 def finish(
@@ -40,16 +29,18 @@ def finish(
     base: Kept | None,
     version: str | None,
     on_error: OnError,
+    offered: int,
 ) -> Manifest:
     """Write everything but the shards, the manifest last, and return it; of a store that gains nothing, the old one.
 
     outline: the manifest but for what only the receipts know; receipts: gives those of this plan, in order, as often
-    as asked; base: what is kept of the store that grows; version: of its manifest, which must still be there.
-    Raises DatasetError for images that could not be packed, when on_error is "fail", or when none could.
+    as asked; base: what is kept of the store that grows; version: of its manifest, which must still be there; offered:
+    bytes in the source of what was to be packed.
+    Raises DatasetError for what could not be packed or read, when on_error is "fail", or when nothing could.
     """
     target = space.target
-    left_out = _bad_files(space, listing, receipts, on_error)
-    if base is not None and not _gains(space, base, receipts):
+    written = write_left_out(space, listing, outline, receipts, on_error)
+    if base is not None and not _gains(base, receipts, written):
         return base.store.manifest
     shards: list[Shard] = list(outline.shards)
     samples, size = outline.samples, outline.image_bytes
@@ -66,26 +57,33 @@ def finish(
             listing.source.url,
             expected="an image that can be packed",
             found="none",
-            action=f"See {space.work}/{BAD_FILES}.",
+            action=f"See {target}/{LEFT_OUT}.",
         )
-    documents = _documents(space, outline, shards, columns.counts)
+    documents = _documents(outline, shards, columns.counts)
     for name, content in documents.items():
         (target / name).write(content, space.work)
+    known = {name: crc for name, crc in outline.documents.items() if name not in (LEFT_OUT, BAD_FILES)}
+    known |= {name: int(google_crc32c.value(content)) for name, content in documents.items()}
+    known |= {} if written.crc32c is None else {LEFT_OUT: written.crc32c}
+    before = outline.account.packed_bytes if outline.account else outline.image_bytes
+    account = Account.of(samples, before + offered - written.failed_bytes, written.left_out)
     manifest = outline.model_copy(
         update={
             "samples": samples,
             "image_bytes": size,
-            "left_out": outline.left_out + left_out,
+            "left_out": account.failed,
+            "account": account,
             "shards": shards,
             "columns": columns.crcs,
-            "source": source_of(listing),
-            "documents": outline.documents
-            | {name: int(google_crc32c.value(content)) for name, content in documents.items()},
+            "source": source_of(listing, images_only=outline.source.images_only),
+            "documents": known,
         }
     )
     if target.local:
         sync_directories(target.local)
     _commit(target, encode_manifest(manifest), version, space.work)
+    if BAD_FILES in outline.documents:
+        (target / BAD_FILES).remove()  # what it said is in the new list
     if target.local:
         sync(target.local)
     return manifest
@@ -107,66 +105,22 @@ def _commit(target: Location, manifest: bytes, version: str | None, work: Locati
             ) from None  # fmt: skip
 
 
-def _documents(space: Workspace, outline: Manifest, shards: list[Shard], counts: dict[str, int]) -> dict[str, bytes]:
+def _documents(outline: Manifest, shards: list[Shard], counts: dict[str, int]) -> dict[str, bytes]:
     """Return the files that describe a store to readers: name -> contents. counts: elements of each column."""
     documents = index_documents(outline.index, counts)
     if outline.kind == "zarr" and outline.settings is not None:
         documents |= array_documents(outline.settings, shards)
-    earlier, now = _listed(space, outline)
-    if now:
-        documents[BAD_FILES] = earlier + now.split(b"\n", 1)[1] if earlier else now
     return documents
 
 
-def _gains(space: Workspace, base: Kept, receipts: Receipts) -> bool:
-    """Return whether a store gets new samples, loses some, or tells of images that it did not know it leaves out.
+def _gains(base: Kept, receipts: Receipts, written: Written) -> bool:
+    """Return whether a store gets new samples, loses some, or leaves out other files than before.
 
     Images that cannot be packed are tried again by every run: they alone make no generation.
     """
     if not base.unchanged or any(receipt.shard.samples for receipt in receipts()):
         return True
-    earlier, now = _listed(space, base.store.manifest)
-    return not set(now.splitlines()) <= set(earlier.splitlines())
-
-
-def _listed(space: Workspace, before: Manifest) -> tuple[bytes, bytes]:
-    """Return the lists of images that could not be packed: that of an earlier manifest, and that of this run."""
-    earlier = read_document(space.target, before, BAD_FILES) if BAD_FILES in before.documents else b""
-    return earlier, (space.work / BAD_FILES).read() if (space.work / BAD_FILES).exists() else b""
-
-
-def _bad_files(space: Workspace, listing: Listing, receipts: Receipts, on_error: OnError) -> int:
-    """List the images that could not be packed, in bad-files.tsv, and return how many they are."""
-    shown: list[str] = []
-    count = 0
-    with (space.work / BAD_FILES).writing() as file:
-        file.write(b"key\treason\n")
-        for receipt in receipts():
-            for bad in receipt.bad:
-                said = f"{display(bad.key)}: {bad.reason}"
-                count += 1
-                if len(shown) < _SHOWN:
-                    shown.append(said)
-                file.write(f"{as_field(display(bad.key))}\t{as_field(bad.reason)}\n".encode())
-    if not count:
-        (space.work / BAD_FILES).remove()
-    elif on_error == "fail":
-        raise _cannot_pack(space, listing, shown, count)
-    elif on_error == "quarantine":
-        bad_keys = {bad.key for receipt in receipts() for bad in receipt.bad}
-        quarantine(listing, bad_keys, space.target / QUARANTINE, space.work)
-    return count
-
-
-def _cannot_pack(space: Workspace, listing: Listing, shown: list[str], count: int) -> DatasetError:
-    images = "1 image" if count == 1 else f"{count:,} images"
-    return DatasetError(
-        listing.source.url,
-        expected="images that can be read whole",
-        found=f"{images} that cannot ({'; '.join(shown)}{'; ...' if count > len(shown) else ''})",
-        action=f"All are listed in {space.work}/{BAD_FILES}. Mend them and convert again, or leave them out at no"
-        " further cost: --on-error skip",
-    )
+    return written.crc32c != base.store.manifest.documents.get(LEFT_OUT)
 
 
 def sync_directories(root: Path) -> None:

@@ -18,7 +18,6 @@ from tiering.convert.receipt import read_receipt, receipt_place
 from tiering.convert.run import Workers
 from tiering.convert.verify import check_index, check_shard_file
 from tiering.convert.workspace import workspace
-from tiering.dataset.scan import display
 from tiering.errors import DatasetError, StoreError, command
 from tiering.storage.location import Location
 from tiering.storage.scratch import scratch_directory
@@ -26,6 +25,7 @@ from tiering.store.base import Store
 from tiering.store.manifest import read_manifest
 from tiering.store.open import open_packed
 from tiering.store.parts import WORK
+from tiering.text import display
 
 
 def repair(
@@ -89,7 +89,9 @@ def _repair(
         # Apart from the notes of an append that may be unfinished there.
         work = space.work / "repair"
         repaired = work / "shards"
-        listing = make_listing(open_again(source, base.manifest), space.scratch / "listing")
+        only = base.manifest.source.images_only or None
+        opened = open_again(source, base.manifest)
+        listing = make_listing(opened, space.scratch / "listing", images_only=only)
         tasks = _tasks(place, listing, base, damaged, work)
         done = size = 0
         wanted = sum(base.manifest.shards[number].samples for number in damaged)
@@ -99,7 +101,7 @@ def _repair(
                     shard = base.manifest.shards[packed.number]
                     receipt = read_receipt(receipt_place(work, packed.number))
                     if receipt is None or receipt.shard != shard:
-                        bad = [f"{display(key)}: {reason}" for key, reason in receipt.bad] if receipt else []
+                        bad = [f"{display(each.key)}: {each.reason}" for each in receipt.bad] if receipt else []
                         raise StoreError(
                             f"{place}/{shard.name}",
                             expected="to come out as the manifest says",

@@ -15,9 +15,9 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
-from tiering.convert.append import Growth, grow
-from tiering.convert.finish import OnError
+from tiering.convert.append import Growth, Run, grow
 from tiering.convert.kept import Kept
+from tiering.convert.leaving_out import OnError
 from tiering.convert.listing import Listing, blocks
 from tiering.convert.lookup import NOWHERE, Lookup
 from tiering.convert.progress import Progress, no_progress
@@ -52,6 +52,7 @@ def sync(
     store: str | os.PathLike[str],
     *,
     on_error: OnError = "fail",
+    images_only: bool = False,
     restart: bool = False,
     workers: int | None = None,
     dask: str | None = None,
@@ -66,15 +67,8 @@ def sync(
     Raises DatasetError where the source has no image of the store, StoreError where there is no finished store.
     """
     found = _Difference()
-    manifest = grow(
-        source,
-        store,
-        lambda listing, base, settings: found.of(listing, base, settings, progress),
-        Workers(workers, dask, executor),
-        on_error,
-        restart=restart,
-        progress=progress,
-    )
+    run = Run(Workers(workers, dask, executor), on_error, images_only, restart, progress)
+    manifest = grow(source, store, lambda listing, base, settings: found.of(listing, base, settings, progress), run)
     return Synced(manifest, found.new, found.changed, found.vanished, found.relabelled)
 
 
@@ -110,14 +104,16 @@ class _Difference:
         self.vanished = int(np.count_nonzero(~there))
         there[there] = ~changed[row[there]]
         label, split = base.index.label.copy(), base.index.split.copy()
+        size = 0
         for samples in blocks(len(base)):
             kept = samples[there[samples]]
             label[kept], split[kept] = listing.columns["label"][row[kept]], listing.columns["split"][row[kept]]
+            size += int(listing.size[row[kept]].sum())
         other = (label != base.index.label) | (split != base.index.split)
         self.relabelled = int(np.count_nonzero(other))
         if not (self.new or self.changed or self.vanished or self.relabelled):
             return None
-        return Growth(np.flatnonzero(new | changed), Kept(base, there, label, split), complete=True)
+        return Growth(np.flatnonzero(new | changed), Kept(base, there, label, split), size)
 
 
 def _rows_of(listing: Listing, base: Store) -> IndexArray:

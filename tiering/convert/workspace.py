@@ -25,7 +25,7 @@ from tiering.storage.location import Location
 from tiering.storage.lock import locked
 from tiering.storage.names import PublicUrl
 from tiering.store.columns import map_column
-from tiering.store.layout import BAD_FILES, shard_names
+from tiering.store.layout import LEFT_OUT, shard_names
 from tiering.store.manifest import MANIFEST, Kind, Manifest, Settings, read_manifest
 from tiering.store.parts import NOTE_BYTES, RECORD, WORK, is_own_name
 
@@ -114,7 +114,7 @@ class Workspace:
         for name in unfinished:
             (self.target / name).remove()
         for name in self.work.names():
-            if receipt_number(name) is not None or name == BAD_FILES or name.endswith(".tmp"):
+            if receipt_number(name) is not None or name == LEFT_OUT or name.endswith(".tmp"):
                 (self.work / name).remove()
 
     def has_receipts(self) -> bool:
@@ -131,7 +131,7 @@ class Workspace:
                 "names": record.names,
             }
         )
-        return same == record and (self.work / BAD_FILES).exists()
+        return same == record and ((self.target if self.fresh else self.work) / LEFT_OUT).exists()
 
     def _refuse(self, found: Record, wanted: Record, listing: Listing) -> None:
         before, now = (_flat(record) for record in (found, wanted))
@@ -185,12 +185,16 @@ def workspace(target: Location, *, fresh: bool) -> Iterator[Workspace]:
 
 @contextmanager
 def _leaving_nothing(space: Workspace) -> Iterator[None]:
-    """Remove a workspace if the block fails before any shard is done. Finished shards stay for the next conversion."""
+    """Remove a workspace if the block fails before any shard is done. Finished shards stay for the next conversion.
+
+    A list of what cannot be appended stays, too: the error names it.
+    """
     try:
         yield
     except BaseException:
         # A finished store must not be removed: after the rename another store may have this name.
-        if not space.has_receipts() and not (space.fresh and (space.target / MANIFEST).exists()):
+        listed = not space.fresh and (space.work / LEFT_OUT).exists()
+        if not space.has_receipts() and not listed and not (space.fresh and (space.target / MANIFEST).exists()):
             space.work.remove()
             if space.fresh and space.target.local:
                 with suppress(OSError):  # it stays if foreign files are in it

@@ -16,8 +16,8 @@ from tiering.dataset.classes import LabelsWarning
 from tiering.dataset.dialects import BLANKS, HEAD, Dialect, as_utf8, choose, dialect_of, no_paths
 from tiering.dataset.packed import Arrangement, holds_images, refuse_packed
 from tiering.dataset.spellings import SPELLINGS, recognised
-from tiering.dataset.walk import BATCH, display
 from tiering.errors import DatasetError
+from tiering.sources.walk import BATCH, display
 from tiering.storage.urls import name_of
 
 #: Paths that do not lie below the table's root, or are none.

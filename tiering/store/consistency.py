@@ -78,6 +78,10 @@ def _counts(manifest: Manifest, settings: Settings) -> Iterator[str]:
     samples = sum(shard.samples for shard in manifest.shards)
     if samples != manifest.samples:
         yield f"samples: {samples:,} in its shards, found {manifest.samples:,}"
+    account = manifest.account
+    if account and (account.packed, account.failed) != (manifest.samples, manifest.left_out):
+        found = f"{account.packed:,} and {account.failed:,}"
+        yield f"account: {manifest.samples:,} packed and {manifest.left_out:,} that failed, found {found}"
     room = sum(shard.bytes for shard in manifest.shards)
     if manifest.kind == "zarr":
         room = len(manifest.shards) * settings.shard_bytes

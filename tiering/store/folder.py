@@ -21,6 +21,7 @@ from tiering.dataset.scan import Scan, scan
 from tiering.dataset.source import Source as Folder
 from tiering.dataset.source import read_samples
 from tiering.errors import StoreError
+from tiering.sources.account import Account, Ledger
 from tiering.storage.location import Location
 from tiering.store.advice import will_need_file
 from tiering.store.base import BLOCK_BYTES, Buffer, IndexArray, PixelArray, Sample, as_indices, sample_of, samples_in
@@ -44,9 +45,12 @@ class FolderStore:
         local = self.place.local
         self._source = Folder(self.place.url, "folder")
         if local:
-            files = (scanned or scan(local)).files.rename({"mtime_ns": "version"})
+            found = scanned or scan(local)
+            files, account = found.files.rename({"mtime_ns": "version"}), found.account
         else:
-            files = pl.concat([batch.select("key", "size", "version") for batch in self._source.batches()])
+            ledger = Ledger()
+            files = pl.concat([batch.select("key", "size", "version") for batch in self._source.batches(ledger)])
+            account = Account.of(len(files), int(files["size"].sum()), ledger.left_out)
         self.index, told = index_of(files, self.place.url)
         self._root = os.fsencode(local) if local else b""
         self.manifest = Manifest(
@@ -57,6 +61,8 @@ class FolderStore:
             labels=list(told.classes.names),
             label_numbers=list(told.classes.numbers),
             splits=told.splits,
+            left_out=account.failed,
+            account=account,
             source=Source(url=self.place.url, fingerprint=_fingerprint(files)),
         )
         #: Differs once a file does: SHA-256 of the times of change or of the ETags, beside the fingerprint of names and

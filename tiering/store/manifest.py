@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tiering.dataset.pixels import PixelShape, ResizeMode
 from tiering.errors import StoreError, command
+from tiering.sources.account import Account
 from tiering.storage.attempts import attempts
 from tiering.storage.json_text import parse_json
 from tiering.storage.location import Location
@@ -82,6 +83,7 @@ class Source(_Frozen):
     fingerprint: str = Field(description="SHA-256 over every key and size, in order of the listing")
     root: PublicUrl | None = Field(default=None, description="of a table: what its paths are relative to; None: it")
     columns: dict[str, str] = Field(default={}, description="of a table: its column of path, label and split, if told")
+    images_only: bool = Field(default=False, description="masks and other sidecars of images were left out")
 
 
 class Manifest(_Frozen):
@@ -99,7 +101,10 @@ class Manifest(_Frozen):
         default=[], description="number of each class, by which the index and the loader know it; empty: 0, 1, 2, ..."
     )
     splits: list[str] = []
-    left_out: Count = Field(default=0, description="images that could not be packed: see bad-files.tsv")
+    left_out: Count = Field(default=0, description="what could not be packed or read: see left-out.tsv")
+    account: Account | None = Field(
+        default=None, description="everything that lay in the source, packed or left out; None: by tiering up to 0.2"
+    )
     settings: Settings | None = None
     source: Source
     shards: list[Shard] = []

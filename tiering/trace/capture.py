@@ -35,7 +35,7 @@ ASKED = (
     *("dup", "dup2", "dup3", "fcntl", "fcntl64"),
     *("fork", "vfork", "clone", "clone2", "clone3", "execve", "execveat"),
     *("fsync", "fdatasync", "sync_file_range", "truncate", "truncate64", "ftruncate", "ftruncate64"),
-    *("unlink", "unlinkat", "rename", "renameat", "renameat2"),
+    *("unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2", "getdents", "getdents64"),
     *("io_uring_enter", "io_submit"),
 )
 #: Calls that are not there on every architecture are asked for with a question mark.

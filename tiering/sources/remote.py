@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
 import polars as pl
 
-from tiering.dataset.walk import BATCH, WALK_SCHEMA, Row, Walk
+from tiering.sources.contents import look_at_head
+from tiering.sources.formats import HEAD, is_image_name
+from tiering.sources.left_out import MISSING, NOT_AN_IMAGE, PACKED, UNKNOWN_SIZE, UNREACHABLE, ZARR_MARKS, unlooked
+from tiering.sources.siblings import with_keys
+from tiering.sources.walk import BATCH, WALK_SCHEMA, Row, Walk
 from tiering.storage.bucket import REQUESTS, file_system
 from tiering.storage.failures import asking, remote_errors
 from tiering.storage.urls import joined, split_query
@@ -83,30 +87,90 @@ class RemoteFolder:
         return cls(url, system, path)
 
     def entries(self, walk: Walk) -> Iterator[Row | RemoteFolder]:
-        """Yield what is in the directory, see tiering.dataset.walk.Folder; a file's version is version_of it.
+        """Yield what is in the directory, see tiering.sources.walk.Folder; a file's version is version_of it.
 
+        Of a file whose name is no image's the first bytes are fetched, many at a time.
         Raises MachineError where the server cannot be asked.
         """
+        prefix = self.prefix.encode("utf-8", "surrogateescape")
         try:
             listed = list_directory(
                 self.system, self.url, joined(self.root, self.prefix).rstrip("/") if self.prefix else self.root
             )
         except FileNotFoundError:
-            walk.skip("vanished directory", self.prefix.encode("utf-8", "surrogateescape"))
+            walk.ledger.leave_out(MISSING, prefix, reason="it vanished during the walk")
             return
-        for batch in listed.sort("key").iter_slices(BATCH):
+        if listed["key"].is_in(list(ZARR_MARKS)).any():
+            walk.ledger.leave_out(PACKED, prefix)
+            return
+        if walk.passed_over and not prefix:
+            listed = listed.filter(~pl.col("key").is_in(list(walk.passed_over)))
+        table = listed.sort("key")
+        names = (name for batch in table.iter_slices(BATCH) for name in batch["key"])
+        shared = with_keys(names)
+        for batch in table.iter_slices(BATCH):
+            heads = self._heads(prefix, [name for name in batch["key"] if not is_image_name(name)])
             for name, size, version in batch.iter_rows():
-                key = self.prefix.encode("utf-8", "surrogateescape") + name
-                if name.endswith(b"/"):
-                    yield RemoteFolder(self.url, self.system, self.root, key.decode("utf-8", "surrogateescape"))
-                elif size is None:
-                    walk.skip("file of unknown size", key)
-                else:
-                    yield key, size, version
+                _, key = next(shared)
+                yield from self._entry(walk, prefix, (name, size, version), key, heads)
+
+    def _entry(
+        self,
+        walk: Walk,
+        prefix: bytes,
+        row: tuple[bytes, int | None, int],
+        shared: bytes | None,
+        heads: dict[bytes, bytes],
+    ) -> Iterator[Row | RemoteFolder]:
+        name, size, version = row
+        key = prefix + name
+        if kind := unlooked(name):
+            walk.ledger.leave_out(kind, key, 0 if name.endswith(b"/") else size or 0)
+        elif name == b"/":
+            walk.ledger.leave_out(UNREACHABLE, key, reason="no path leads to a directory without a name")
+        elif name.endswith(b"/"):
+            yield RemoteFolder(self.url, self.system, self.root, key.decode("utf-8", "surrogateescape"))
+        elif size is None:
+            walk.ledger.leave_out(UNKNOWN_SIZE, key, reason="the server tells no size")
+        else:
+            kind, why = look_at_head(heads[name], name) if name in heads else ("", "")
+            if kind == NOT_AN_IMAGE:
+                walk.other(prefix, name, shared, size)
+            elif kind:
+                walk.ledger.leave_out(kind, key, size, why)
+            elif walk.takes(prefix, name, shared, size):
+                yield key, size, version
+
+    def _heads(self, prefix: bytes, names: list[bytes]) -> dict[bytes, bytes]:
+        """Return the first bytes of some files; hidden ones and directories are not asked for."""
+        wanted = [name for name in names if not name.endswith(b"/") and unlooked(name) is None]
+        base = joined(self.root, prefix.decode("utf-8", "surrogateescape")) if prefix else self.root
+        return dict(zip(wanted, first_bytes(self.system, self.url, base, wanted), strict=True))
+
+
+def first_bytes(system: Any, url: str, base: str, names: Sequence[bytes], threads: int = REQUESTS) -> list[bytes]:
+    """Return the first HEAD bytes of some files in a remote directory, b"" for one that is gone.
+
+    base: path of the directory in the file system. One request a file; threads: at a time, where the driver can.
+    Raises MachineError where the server cannot be asked.
+    """
+
+    def ask(name: bytes) -> bytes:
+        try:
+            return bytes(
+                system.cat_file(joined(base.rstrip("/"), name.decode("utf-8", "surrogateescape")), start=0, end=HEAD)
+            )
+        except FileNotFoundError:
+            return b""
+
+    if not names:
+        return []
+    with asking(url), ThreadPoolExecutor(threads if system.async_impl else 1) as pool:
+        return list(pool.map(ask, names))
 
 
 def list_directory(system: Any, url: str, path: str) -> pl.DataFrame:
-    """List one remote directory in WALK_SCHEMA's columns, without hidden entries; names of directories end in "/".
+    """List one remote directory in WALK_SCHEMA's columns; names of directories end in "/", one without a name is "/".
 
     Raises FileNotFoundError, and MachineError where the server cannot be asked.
     """
@@ -115,11 +179,15 @@ def list_directory(system: Any, url: str, path: str) -> pl.DataFrame:
     rows = []
     path = split_query(path)[0]
     for info in listed:
-        # A directory may list an empty object of its own name, which is how some tools make directories.
-        name = split_query(str(info["name"]))[0].rstrip("/").removeprefix(path).removeprefix("/")
-        if not name or "/" in name or name.startswith("."):
-            continue
+        raw = split_query(str(info["name"]))[0]
+        name = raw.rstrip("/").removeprefix(path).removeprefix("/")
         directory = info["type"] == "directory"
+        if not name and directory and raw == f"{path}/" and url.startswith(("s3://", "s3a://")):
+            rows.append((b"/", None, 0))  # of keys such as cats//1.jpg
+            continue
+        # A directory may list an empty object of its own name, which is how some tools make directories.
+        if not name or "/" in name:
+            continue
         row = (name.encode("utf-8", "surrogateescape") + b"/" * directory, info["size"], version_of(info))
         rows.append(row)
     return pl.DataFrame(rows, schema=WALK_SCHEMA, orient="row")
