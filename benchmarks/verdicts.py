@@ -2,9 +2,9 @@
 
 Usage: python benchmarks/verdicts.py DIR [--runs 50] [--cuts 20]
 
-DIR keeps the recordings, which are not made a second time. Each run is a real training program under real strace; a tenth
-more unpack their images first, so that their beginning is another workload. Each
-trace is cut at random places among the lines that move data, the whole trace being the last of them, and is then judged
+DIR keeps the recordings, which are not made a second time. Each run is a real training program under real strace; a
+tenth more unpack their images first, so that their beginning is another workload. Each trace is cut at random places
+among the lines that move data, and judged as what is left when the run was
 
   killed       as it is left when the machine goes: text that breaks off
   by SIGKILL   ended by that signal

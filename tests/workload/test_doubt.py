@@ -73,7 +73,10 @@ def test_a_mixture_that_was_cut_is_undecided_and_what_was_written_so_far_needs_m
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)
-@pytest.mark.parametrize("changes", [{"untouched_share": 0.5}, {"calls_missing": True}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"untouched_share": 0.5, "reads": 0}, {"untouched_output_share": 1.0, "writes": 0}, {"calls_missing": True}],
+)
 def test_where_calls_that_move_data_are_missing_nothing_is_concluded(workload, changes):
     verdict = classify(split(0.8, 0.0, **changes), sure_of(workload, 1.0))
     assert verdict.workload == "inconclusive"

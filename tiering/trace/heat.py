@@ -12,6 +12,7 @@ import polars as pl
 from tiering.errors import TraceError
 from tiering.trace.noise import is_noise
 from tiering.trace.runs import Runs
+from tiering.trace.unplaced import IS_NOWHERE
 from tiering.units import format_count
 
 #: One row a file.
@@ -122,10 +123,10 @@ def _batch_rows(data: pl.DataFrame, runs: Runs) -> pl.DataFrame:
     is_read = op.is_in(["read", "mmap", "access"])
     moves = (is_read | (op == "write")) & (size > 0)
     # A read without an offset follows the one before it, which may be in an earlier batch.
-    ends = runs.add(data).reads.group_by("file").agg(reached=pl.col("end").max())
+    ends = runs.add(data.filter(~IS_NOWHERE)).reads.group_by("file").agg(reached=pl.col("end").max())
     table = data.group_by("file").agg(
         pl.col("path").first(),
-        highest=(pl.col("offset") + size).filter(moves).max(),
+        highest=(pl.col("offset").fill_null(0) + size).filter(moves).max(),
         gone=op.cast(pl.String).filter(op != "stat", ~_takes_name).last().is_in(["unlink", "rename"]),
         opens=(op == "open").sum(),
         reads=(is_read & moves).sum(),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from tiering.trace.summary import TraceProfile
 from tiering.units import format_bytes
+from tiering.workload.evidence import possible_labels
 from tiering.workload.explain import percent
 from tiering.workload.label import MAJORITY, SINGLE_PASS, Workload
 
@@ -36,9 +37,14 @@ def gaps(trace: TraceProfile) -> list[str]:
 
 
 def calls_are_missing(trace: TraceProfile) -> bool:
-    """Tell whether calls that move data are known to be missing, so that no share of the bytes is known."""
-    untouched = trace.untouched_share > _UNTOUCHED or trace.untouched_output_share > _UNTOUCHED_OUTPUTS
-    return trace.calls_missing or untouched
+    """Tell whether calls that move data are known to be missing, so that no share of the bytes is known.
+
+    Files that were opened and not touched are not enough where others were read or written, as some libraries do it
+    unseen by some tracers; but where no file was, a kind of calls is missing as a whole.
+    """
+    unread = trace.untouched_share > _UNTOUCHED and not trace.reads
+    unwritten = trace.untouched_output_share > _UNTOUCHED_OUTPUTS and not trace.writes
+    return trace.calls_missing or unread or unwritten
 
 
 def unsupported(trace: TraceProfile, workload: Workload) -> str | None:
@@ -69,6 +75,20 @@ def too_little(trace: TraceProfile) -> str | None:
             "verdict on so small a part."
         )
     return None
+
+
+def unplaced(trace: TraceProfile) -> str | None:
+    """Say that the kind of workload depends on where in their files bytes lie that were read, if so."""
+    labels = possible_labels(trace)
+    if len(labels) == 1:
+        return None
+    moved = trace.bytes_read + trace.bytes_written
+    most = min(trace.bytes_read, trace.bytes_reread + trace.bytes_unplaced) / moved
+    unknown = percent(trace.bytes_unplaced / trace.bytes_read)
+    return (
+        f"The trace does not tell where {unknown} of the bytes read lie: between {percent(trace.reread_share)} and "
+        f"{percent(most)} of all bytes may have been read again, so that it is {' or '.join(labels)}."
+    )
 
 
 def near(trace: TraceProfile) -> Iterator[str]:

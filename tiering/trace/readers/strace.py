@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from tiering.trace.readers import strace_quick
-from tiering.trace.readers.base import Damage, Reader, line_blocks
+from tiering.trace.readers.base import Damage, Reader, line_blocks, shows
 from tiering.trace.readers.strace_calls import CALLS
 from tiering.trace.readers.strace_lines import DETACHED, UNFINISHED, UNTIMED, Block, canonical
 from tiering.trace.readers.strace_state import FORKS, Calls, Line
@@ -54,7 +54,7 @@ _TORN = "its last line is cut short"
 def sniff(head: bytes) -> bool:
     """Tell whether text is strace output: one of its first lines is a call, whole or unfinished, or a table of -c."""
     lines = head.decode("latin-1").split("\n")[:_LOOKED_AT]
-    ((_, shaped),) = canonical([(1, lines)], Damage(Path(), "strace"))
+    shaped = [line for _, some in canonical([(1, lines)], Damage(Path(), "strace")) for line in some]
     return "\n".join(lines).lstrip().startswith(_SUMMARY) or any(
         _CALL.match(line) or (line.endswith(UNFINISHED) and _BEGUN.match(line)) for line in shaped
     )
@@ -225,4 +225,12 @@ def _shown(line: str) -> str:
     return repr(line if len(line) <= 80 else f"{line[:60]}...{line[-17:]}")
 
 
-READER = Reader("strace", "strace -f -ttt -T -yy", "file", sniff, read)
+READER = Reader(
+    "strace",
+    "strace -f -ttt -T -yy",
+    "file",
+    sniff,
+    read,
+    shows("operations sizes", partly="times durations offsets names processes opens closes end"),
+    lambda line: sniff(line.encode("latin-1")),
+)
