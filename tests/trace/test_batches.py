@@ -60,7 +60,7 @@ def some_events(draw):
     return rows
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(rows=some_events(), cuts=st.lists(st.integers(0, 40), max_size=5))
 def test_any_events_give_the_same_profile_in_any_batches(rows, cuts):
     edges = [0, *sorted(cuts), len(rows)]

@@ -28,7 +28,7 @@ def judged(tmp_path, content):
 def test_a_training_run_that_was_cut_anywhere_is_re_read_heavy_or_undecided(tmp_path, end):
     chance = random.Random(str(end))
     root, _ = LINES[0].split(maxsplit=1)
-    for at in chance.sample(DATA, 4):
+    for at in chance.sample(DATA, 3):
         torn = LINES[at][: chance.randrange(len(LINES[at]))] if end is None else b""
         last = b"" if end is None else b"%s %s +++ %s +++\n" % (root, LINES[at].split()[1], end.encode())
         verdict = judged(tmp_path, b"".join(LINES[:at]) + torn + last)

@@ -280,3 +280,15 @@ def test_the_files_of_ff_are_one_run_with_descriptors_inherited(tmp_path):
     list(lenient.batches)
     assert lenient.skipped_lines == 1
     assert not lenient.complete
+
+
+def test_a_child_that_ended_before_its_fork_returned_is_not_waited_for(tmp_path):
+    body = ["vfork( <unfinished ...>"]
+    lines = [
+        *run(*body, exit_line=None),
+        '8 1.5 execve("/bin/b", ["b"], 0x1 /* 1 var */) = 0',
+        "8 1.6 +++ exited with 0 +++",
+    ]
+    events, trace = reading(tmp_path, *lines, "7 1.7 <... vfork resumed>) = 8", "7 2.0 +++ exited with 0 +++")
+    assert events["op"].to_list() == ["exec", "fork", "exec"]
+    assert (trace.complete, trace.gaps) == (True, [])

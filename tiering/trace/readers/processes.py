@@ -150,11 +150,13 @@ class ProcessTree:
         """Note a fork, vfork or clone that returned its child's number."""
         self._forking.pop(tid, None)
         parent = self.process(tid)
-        known = self.members.get(child)
+        known, right = self.members.get(child), (parent, _shares(flags))
+        guessed = self._guessed.pop(child, None)
+        if known is None and guessed is not None:
+            # It has come and gone since: vfork returns when the child has ended.
+            return parent if "CLONE_THREAD" in flags else Process(child, parent.group)
         # Where several forks were under way at a time, the child may have been taken for another's.
-        if known is not None and self._guessed.pop(child, (parent, _shares(flags))) == (parent, _shares(flags)):
-            return known
-        return self._child(child, parent, flags)
+        return known if known is not None and guessed in (None, right) else self._child(child, parent, flags)
 
     def not_forked(self, tid: int) -> None:
         """Note that a fork failed."""
