@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -349,3 +350,12 @@ def test_a_tree_in_a_bucket_has_the_same_account(s3, tmp_path):
     local = counts(here.account) | {"content not fetched": 2, "not an image": 4}
     assert counts(manifest.account) == local == counts(profile_dataset(s3, sample="all").account)
     assert (manifest.account.met, manifest.account.met_bytes) == (here.account.met, here.account.met_bytes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["lmdb", "zarr"])
+def test_what_is_counted_apart_is_what_every_verb_accounts_for(tmp_path, without_privilege, kind):
+    command = [sys.executable, "-m", "benchmarks.torture", tmp_path / "tree", "--work", tmp_path, "--to", kind]
+    done = subprocess.run([*without_privilege, *command, "--make"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "unreadable directory: 1" in done.stdout
