@@ -112,7 +112,7 @@ def test_no_link_inside_a_store_is_written_through(store, source, tmp_path, link
         if verb == "append":
             tiering.append(source, store, on_error="quarantine")
         else:
-            tiering.rebuild(tmp_path / "first", store)
+            tiering.repair(store, source=tmp_path / "first")
     except StoreError as error:
         assert "link" in str(error) or "expected" in str(error)  # noqa: PT017
     assert tree(tmp_path / VICTIM) == before

@@ -95,6 +95,9 @@ def test_flags_move_the_advice(profile, tmp_path):
         (["nowhere"], 3, "DatasetError: nowhere: "),
         ([FIXTURES, "--tier", "tape"], 2, "expected one of dram, nvme"),
         ([FIXTURES, "--ram", "lots"], 2, "UsageError: 'lots'"),
+        ([FIXTURES, "--ram", "64"], 2, "found 64 without one. For example 64GB, or 64B for bytes."),
+        ([FIXTURES, "--capacity", "nvme=2"], 2, "found 2 without one."),
+        ([FIXTURES, "--samples-per-second", "fast"], 2, "expected a number such as 500, 2.5k or 1M"),
         ([FIXTURES, "--epochs", "0"], 2, "UsageError: epochs"),
         ([FIXTURES, "--capacity", "nvme"], 2, "expected TIER=SIZE"),
         ([FIXTURES, "--capacity", "tape=1TB"], 2, "UsageError: --capacity tape"),
@@ -148,6 +151,7 @@ def test_limits_and_the_job_reach_the_advice(profile):
     small = document(profile, "--capacity", "nvme=1MB", "--capacity", "sata-ssd=1MB")
     assert small["choice"]["tier"] not in {"nvme", "sata-ssd"}
     waiting = document(profile, "--samples-per-second", "1e9")
+    assert waiting == document(profile, "--samples-per-second", "1G")
     assert waiting["choice"]["stall_fraction"] > 0.9
     assert waiting["choice"]["bottleneck"] != "training job"
     idle = document(profile, "--samples-per-second", "10", "--gpu-utilisation", "0.99")

@@ -53,6 +53,9 @@ def info(
             "packed order": f"random, seed {manifest.settings.seed}",
             "generation": str(manifest.generation),
         }
+    if removed := sum(shard.removed for shard in manifest.shards):
+        samples = "1 sample" if removed == 1 else f"{format_count(removed)} samples"
+        rows["taken out"] = f"{samples}, whose space comes back when the dataset is converted again"
     account = list(account_lines(manifest.account))
     if account:
         rows["account"] = "\n".join(account)

@@ -71,5 +71,5 @@ def _advice(store: str, source: str | None, found: Verification) -> str:
         return "Convert it again, or copy it again if it is a copy."
     shards = "this shard" if len(found.damaged) == 1 else f"these {len(found.damaged)} shards"
     named = ", ".join(found.damaged[:10]) + (", ..." if len(found.damaged) > 10 else "")
-    again = command("tiering", "convert", source or "DATASET", store, "--resume")
+    again = command("tiering", "repair", store, "--source", source or "DATASET")
     return f"To pack just {shards} again ({named}): {again}"

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import google_crc32c
-import numpy.typing as npt
 
-from tiering.convert.leaving_out import OnError, Receipts, write_left_out
-from tiering.convert.listing import Listing, blocks, source_of
+from tiering.convert.kept import Kept
+from tiering.convert.leaving_out import OnError, Receipts, Written, write_left_out
+from tiering.convert.listing import Listing, source_of
 from tiering.convert.workspace import Workspace
 from tiering.errors import DatasetError, UsageError
 from tiering.sources.account import Account
 from tiering.storage.local import sync
 from tiering.storage.location import Location
-from tiering.store.base import Store
-from tiering.store.index import COLUMNS, index_documents, index_writer
+from tiering.store.index import index_documents, index_writer
 from tiering.store.layout import BAD_FILES, LEFT_OUT
 from tiering.store.manifest import MANIFEST, Manifest, Shard, encode_manifest
 from tiering.store.zarr import array_documents
@@ -29,25 +26,27 @@ def finish(
     listing: Listing,
     outline: Manifest,
     receipts: Receipts,
-    base: Store | None,
+    base: Kept | None,
     version: str | None,
     on_error: OnError,
     offered: int,
 ) -> Manifest:
-    """Write everything but the shards, the manifest last, and return it.
+    """Write everything but the shards, the manifest last, and return it; of a store that gains nothing, the old one.
 
     outline: the manifest but for what only the receipts know; receipts: gives those of this plan, in order, as often
-    as asked; base: the store that is appended to; version: of its manifest, which must still be there; offered: bytes
-    in the source of what was to be packed.
+    as asked; base: what is kept of the store that grows; version: of its manifest, which must still be there; offered:
+    bytes in the source of what was to be packed.
     Raises DatasetError for what could not be packed or read, when on_error is "fail", or when nothing could.
     """
     target = space.target
     written = write_left_out(space, listing, outline, receipts, on_error)
+    if base is not None and not _gains(base, receipts, written):
+        return base.store.manifest
     shards: list[Shard] = list(outline.shards)
     samples, size = outline.samples, outline.image_bytes
     with index_writer(target / outline.index, space.work) as columns:
         if base is not None:
-            for part in _parts(base):
+            for part in base.parts():
                 columns.append(part)
         for receipt in receipts():
             columns.append(receipt.columns)
@@ -60,9 +59,7 @@ def finish(
             found="none",
             action=f"See {target}/{LEFT_OUT}.",
         )
-    documents = index_documents(outline.index, columns.counts)
-    if outline.kind == "zarr" and outline.settings is not None:
-        documents |= array_documents(outline.settings, shards)
+    documents = _documents(outline, shards, columns.counts)
     for name, content in documents.items():
         (target / name).write(content, space.work)
     known = {name: crc for name, crc in outline.documents.items() if name not in (LEFT_OUT, BAD_FILES)}
@@ -108,14 +105,22 @@ def _commit(target: Location, manifest: bytes, version: str | None, work: Locati
             ) from None  # fmt: skip
 
 
-def _parts(base: Store) -> Iterator[dict[str, npt.NDArray[Any]]]:
-    """Yield the index of the store that is appended to, some rows at a time."""
-    index = base.index
-    for rows in blocks(len(index)):
-        begin = int(index.key_end[rows[0] - 1]) if rows[0] else 0
-        ends = index.key_end[rows]
-        part = {name: getattr(index, name)[rows] for name in COLUMNS if not name.startswith("key")}
-        yield part | {"key": index.key[begin : int(ends[-1])], "key_end": ends - begin}
+def _documents(outline: Manifest, shards: list[Shard], counts: dict[str, int]) -> dict[str, bytes]:
+    """Return the files that describe a store to readers: name -> contents. counts: elements of each column."""
+    documents = index_documents(outline.index, counts)
+    if outline.kind == "zarr" and outline.settings is not None:
+        documents |= array_documents(outline.settings, shards)
+    return documents
+
+
+def _gains(base: Kept, receipts: Receipts, written: Written) -> bool:
+    """Return whether a store gets new samples, loses some, or leaves out other files than before.
+
+    Images that cannot be packed are tried again by every run: they alone make no generation.
+    """
+    if not base.unchanged or any(receipt.shard.samples for receipt in receipts()):
+        return True
+    return written.crc32c != base.store.manifest.documents.get(LEFT_OUT)
 
 
 def sync_directories(root: Path) -> None:

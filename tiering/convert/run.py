@@ -14,9 +14,18 @@ from typing import Literal
 import numpy as np
 
 from tiering.convert.class_maps import differences, read_classes
-from tiering.convert.commit import Standing, check_output, clean, partial_of, put_in_place, was_not_cleaned
+from tiering.convert.commit import (
+    Standing,
+    check_output,
+    check_unfinished,
+    clean,
+    partial_of,
+    put_in_place,
+    was_not_cleaned,
+)
 from tiering.convert.dask import dask_cluster
 from tiering.convert.finish import finish
+from tiering.convert.kept import Kept
 from tiering.convert.leaving_out import OnError
 from tiering.convert.listing import Listing, blocks, make_listing, names_digest, source_of, unlabelled
 from tiering.convert.pack import Packed, ShardTask, pack_shard
@@ -34,7 +43,6 @@ from tiering.dataset.source import open_source
 from tiering.dataset.tables import TableForm
 from tiering.errors import UsageError, from_os_error
 from tiering.storage.location import Location
-from tiering.store.base import Store
 from tiering.store.manifest import MANIFEST, Kind, Manifest, Settings, read_manifest
 from tiering.system.machine import usable_cores
 from tiering.text import shown
@@ -77,6 +85,7 @@ def convert(
     on_error: OnError = "fail",
     images_only: bool = False,
     overwrite: bool = False,
+    resume: bool = False,
     restart: bool = False,
     workers: int | None = None,
     dask: str | None = None,
@@ -97,9 +106,9 @@ def convert(
     on_error: what to do about images that cannot be packed, and directories, links and pointers that lead to none:
     "fail" at the end with all of them listed, "skip" them, or put copies of the images in "quarantine".
     images_only: pack images without the masks, captions and other files that share their key. overwrite: replace a
-    finished local store. restart: begin an unfinished conversion anew. workers: processes, the usable cores by default;
-    dask: address of a Dask scheduler, or "local"; executor: run on this instead. progress: told samples packed, samples
-    in all, and bytes packed.
+    finished local store. resume: only go on with an unfinished conversion, and begin none; restart: begin an unfinished
+    one again from nothing. workers: processes, the usable cores by default; dask: address of a Dask scheduler, or
+    "local"; executor: run on this instead. progress: told samples packed, samples in all, and bytes packed.
 
     Returns the manifest, whose account says what was left out. Warns (LabelsWarning) of images without a class among
     others, and of classes that differ from those of another split beside the store. Raises DatasetError for images that
@@ -107,6 +116,8 @@ def convert(
     unfinished conversion, UsageError where the output exists or another converter is at work on it, MachineError for a
     full or failing disk or a server that is down.
     """
+    if resume and restart:
+        raise UsageError("resume and restart", expected="one of them", found="both", action="Leave one out.")
     output = Location.of(store)
     opened = open_source(source, TableForm.of(columns, table_root))
     if opened.kind != "table" and (columns or table_root):
@@ -120,6 +131,8 @@ def convert(
     crew = Workers(workers, dask, executor)
     conversion = _Conversion(opened, packing, given, crew, on_error, images_only, restart, progress)
     try:
+        if resume:
+            check_unfinished(output, opened.url, overwrite=overwrite)
         if was_not_cleaned(output) and (done := conversion.committed(output)):
             return done
         return conversion.run(output, check_output(output, overwrite=overwrite))
@@ -192,7 +205,7 @@ class _Conversion:
 class Job:
     """A planned conversion: where, from what, how, and the manifest it will lead to but for what packing tells.
 
-    base: the store that is appended to; version: of its manifest.
+    base: what is kept of the store that grows; version: of its manifest.
     """
 
     space: Workspace
@@ -200,7 +213,7 @@ class Job:
     plan: ShardPlan
     kind: Kind
     outline: Manifest
-    base: Store | None = None
+    base: Kept | None = None
     version: str | None = None
 
     @property
@@ -214,6 +227,7 @@ class Job:
         return Record(
             kind=self.kind, generation=self.plan.generation, settings=self.settings, source=self.listing.source.url,
             samples=self.plan.n, state=self.listing.state, names=names_digest(self.listing),
+            sync=self.base is not None and self.base.there is not None,
         )  # fmt: skip
 
     @property

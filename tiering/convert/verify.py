@@ -213,7 +213,7 @@ def _samples(store: Store, shard: Shard, rows: IndexArray, walker: Walker | None
     """Check a shard's samples against their CRC-32Cs; an LMDB shard that is as written, by LMDB's own view too."""
     if walker is not None and store.manifest.kind == "lmdb":
         local = (store.place / shard.name).local or scratch / "shard"
-        yield from walker.problems(local, shard.name, store.index.crc32c[rows])
+        yield from walker.problems(local, shard.name, store.index.crc32c[rows], shard.removed)
     try:
         whole = (store.place / shard.name).size() == shard.bytes
     except (FileNotFoundError, StoreError):

@@ -45,11 +45,12 @@ class Record(BaseModel):
     samples: int
     state: str
     names: str = ""
+    sync: bool = False
 
     @property
     def digest(self) -> str:
-        """What receipts name the plan by."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """What receipts name the plan by. Sync packs the same shards as append of the same images."""
+        return hashlib.sha256(self.model_dump_json(exclude={"sync"}).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +213,7 @@ def unfinished_append(store: Location, manifest: Manifest) -> str | None:
     if record is None or record.generation != manifest.generation + 1:
         return None
     images = "1 image" if record.samples == 1 else f"{record.samples:,} images"
-    again = command("tiering", "append", record.source, store)
+    again = command("tiering", "append", *(["--sync"] if record.sync else []), record.source, store)
     return f"An append of {images} is running or was killed. If it was killed, run the same command again: {again}"
 
 

@@ -62,12 +62,12 @@ def contradictions(manifest: Manifest) -> Iterator[str]:
 
 def _of_shard(shard: Shard, settings: Settings) -> Iterator[str]:
     if not settings.chunk_bytes:
-        if shard.samples > shard.bytes:
-            yield f"samples: at most one per byte of {shard.bytes:,}, found {shard.samples:,}"
+        if shard.packed > shard.bytes:
+            yield f"samples: at most one per byte of {shard.bytes:,}, found {shard.packed:,}"
         return
     sample = settings.pixels.shape.nbytes if settings.pixels else 1
-    if shard.samples * sample > settings.shard_bytes:
-        yield f"samples: as many as fit into {settings.shard_bytes:,} bytes, found {shard.samples:,}"
+    if shard.packed * sample > settings.shard_bytes:
+        yield f"samples: as many as fit into {settings.shard_bytes:,} bytes, found {shard.packed:,}"
     table = settings.shard_bytes // settings.chunk_bytes * ENTRY_BYTES + TABLE_CRC_BYTES
     most = settings.shard_bytes + table if settings.codec == "none" else shard.bytes
     if not table <= shard.bytes <= most:

@@ -13,6 +13,7 @@ import polars as pl
 
 from tiering.dataset.annotations import folder_labels
 from tiering.dataset.classes import ClassMap
+from tiering.dataset.fingerprint import Fingerprint
 from tiering.dataset.images import refuse_large
 from tiering.dataset.labels import Folders
 from tiering.dataset.numbering import number_folders
@@ -62,7 +63,7 @@ class FolderStore:
             splits=told.splits,
             left_out=account.failed,
             account=account,
-            source=Source(url=self.place.url, fingerprint=fingerprint(self.index)),
+            source=Source(url=self.place.url, fingerprint=_fingerprint(files)),
         )
         #: Differs once a file does: SHA-256 of the times of change or of the ETags, beside the fingerprint of names and
         #: sizes.
@@ -178,9 +179,9 @@ def index_of(files: pl.DataFrame, url: str) -> tuple[Index, _Told]:
     return index, _Told(told.kind, classes, splits)
 
 
-def fingerprint(index: Index) -> str:
-    """Return the SHA-256 over every key and size: what a source is, without reading its images."""
-    digest = hashlib.sha256(np.ascontiguousarray(index.key_end, dtype="<i8").data)
-    digest.update(np.ascontiguousarray(index.size, dtype="<i8").data)
-    digest.update(np.ascontiguousarray(index.key).data)
+def _fingerprint(files: pl.DataFrame) -> str:
+    """Return the digest over every key and size that a store packed from these files has as its source's."""
+    digest = Fingerprint()
+    for piece in files.iter_slices(1 << 16):
+        digest.update(piece["key"].to_list(), piece["size"].to_numpy())
     return digest.hexdigest()

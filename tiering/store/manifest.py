@@ -41,9 +41,15 @@ class Shard(_Frozen):
     """One file of packed samples."""
 
     name: RelativeName = Field(description="path relative to the store, POSIX: see tiering.store.layout")
-    samples: Count
+    samples: Count = Field(description="those of its samples that the index names")
     bytes: Count = Field(description="size of the file")
     crc32c: Crc = Field(description="CRC-32C of the file")
+    removed: Count = Field(default=0, description="samples in it that the index names no more: see append --sync")
+
+    @property
+    def packed(self) -> int:
+        """Samples in the file, whether the index names them or not."""
+        return self.samples + self.removed
 
 
 class Pixels(_Frozen):
