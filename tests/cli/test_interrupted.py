@@ -88,7 +88,7 @@ def test_an_interrupted_export_holds_all_files_or_none_and_then_starts_from_the_
     made, strikes, photos, tmp_path, call, number
 ):
     assert strikes.strike(["export", made / "store", tmp_path / "out"], call, number, "INT") == 130
-    assert f"{tmp_path / 'out'} holds all files, or none of them" in strikes.said()
+    assert f"{tmp_path / 'out'} holds all files or none" in strikes.said()
     if not tree(tmp_path):
         tiering.export(made / "store", tmp_path / "out")
     assert tree(tmp_path / "out") == tree(photos)
