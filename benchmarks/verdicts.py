@@ -9,7 +9,7 @@ trace is cut at random places among the lines that move data, the whole trace be
   by SIGKILL   ended by that signal
   interrupted  ended by SIGINT
   crashed      ended with status 1
-  filtered     ended with status 0, but without one kind of data calls, as under `-e trace=`
+  filtered     broken off, and without one kind of calls, as under `-e trace=`; and so the whole of it
 
 A verdict other than that of the whole run, and other than inconclusive, is confident and wrong: there may be none. Some
 runs are really killed by SIGKILL as well, to see that the others are like them.
@@ -125,6 +125,11 @@ def judged(trace: Path) -> tuple[str, bool]:
     return verdict.workload, verdict.whole
 
 
+def filtered(lines: list[bytes], call: str) -> bytes:
+    dropped = f" {call}(".encode(), f"<... {call} ".encode()
+    return b"".join(line for line in lines if not any(each in line for each in dropped))
+
+
 def cut(trace: Path, truth: str | None, cuts: int, seed: int) -> tuple[str, list[tuple[str, str]]]:
     """Cut one trace at random places, and return the truth and (what was done to it, the verdict)."""
     lines = without_machinery(trace.read_bytes().splitlines(keepends=True))
@@ -149,12 +154,9 @@ def cut(trace: Path, truth: str | None, cuts: int, seed: int) -> tuple[str, list
             ended = text + lines[at]
             for kind, how in ENDS.items():
                 verdict(kind, ended + root + b" " + time_now + f" +++ {how} +++\n".encode())
-            without = f" {chance.choice(FILTERS)}(".encode()
-            rest = b"".join(line for line in lines[: at + 1] if without not in line and b"<... " not in line)
-            verdict("filtered", rest + root + b" " + time_now + b" +++ exited with 0 +++\n")
-        for name_of in FILTERS:
-            dropped = f" {name_of}(".encode(), f"<... {name_of} ".encode()
-            verdict("filtered", b"".join(line for line in lines if not any(each in line for each in dropped)))
+            verdict("filtered", filtered(lines[: at + 1], chance.choice(FILTERS)))
+        for call in FILTERS:
+            verdict("filtered", filtered(lines, call))
     return real, found
 
 

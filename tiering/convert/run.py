@@ -45,6 +45,7 @@ from tiering.errors import UsageError, from_os_error
 from tiering.storage.location import Location
 from tiering.store.manifest import MANIFEST, Kind, Manifest, Settings, read_manifest
 from tiering.system.machine import usable_cores
+from tiering.text import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +190,7 @@ class _Conversion:
         without_class = unlabelled(listing)
         other = "" if self.given else differences(listing.classes, self.source.url, output)
         for said in filter(None, (without_class, combined(listing.classes), other)):
-            warnings.warn(said, LabelsWarning, stacklevel=4)
+            warnings.warn(shown(said), LabelsWarning, stacklevel=4)
 
     def _finished(self, job: Job) -> Manifest | None:
         """Return the manifest of a store that needs no more packing; None if there is something to do."""

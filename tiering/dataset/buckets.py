@@ -115,10 +115,10 @@ class RemoteTree:
         with asking(self.url):
             return np.array(in_threads(ask, keys, self._threads, 1), np.int64)
 
-    def heads(self, prefix: bytes, names: Sequence[bytes]) -> list[bytes]:
+    def heads(self, prefix: bytes, files: Sequence[tuple[bytes, int]]) -> list[bytes]:
         """Return the first bytes of some files of a directory. Raises MachineError where the server cannot be asked."""
         base = joined(self.root, _text(prefix)) if prefix else self.root
-        return first_bytes(self.system, self.url, base, names, _EACH)
+        return first_bytes(self.system, self.url, base, files, _EACH)
 
     def inspect(self, keys: Sequence[bytes]) -> list[Seen]:
         """Look at the beginning and the end of some files, see Tree."""
@@ -197,7 +197,7 @@ def _add(found: Found, prefix: bytes, page: Listing, tree: RemoteTree, draw: Any
     sizes = page.sizes if page.sizes is not None else tree.sizes([prefix + name for name in names]).tolist()
     found.left_out.merge(page.left_out)
     for (name, kind, size), head in zip(
-        page.others, tree.heads(prefix, [name for name, *_ in page.others]), strict=True
+        page.others, tree.heads(prefix, [(name, size) for name, _, size in page.others]), strict=True
     ):
         by_content, why = look_at_head(head, name)
         if by_content:

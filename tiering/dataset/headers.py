@@ -13,7 +13,7 @@ from tiering.dataset.images import LARGEST_BYTES, ImageHeader, check_end, check_
 from tiering.dataset.markers import JPEG, jpeg_head, png_sides
 from tiering.errors import DatasetError, TieringError
 from tiering.sources.account import kind_of
-from tiering.sources.left_out import MISSING, UNREADABLE_FILE
+from tiering.sources.left_out import DAMAGED, MISSING, UNREADABLE_FILE
 from tiering.storage.urls import joined
 
 #: What is read of a file's beginning: JPEGs from cameras hold a thumbnail before their sides.
@@ -80,7 +80,8 @@ def inspect_remote(system: Any, root: str, keys: Sequence[bytes], threads: int) 
         try:
             return _reason(lambda: _fetched(system, path))
         except OSError as error:
-            return unreadable(error)
+            # Some servers have no range of an empty file.
+            return Fault("zero bytes", DAMAGED) if _is_empty(system, path) else unreadable(error)
 
     return in_threads(look, keys, threads)
 
@@ -162,6 +163,13 @@ def _fetched(system: Any, path: str) -> ImageHeader:
     header = probe(head)
     check_image(head, path)
     return header
+
+
+def _is_empty(system: Any, path: str) -> bool:
+    try:
+        return bool(system.info(path)["size"] == 0)
+    except OSError:
+        return False
 
 
 def _reason(look: Callable[[], ImageHeader]) -> Seen:

@@ -168,7 +168,8 @@ def kind_of(error: TieringError) -> str:
         return NOT_FETCHED
     if isinstance(error, FormatError):
         return NOT_PACKED
-    if isinstance(error.__cause__, OSError):
+    # What Pillow raises for damage is an OSError without a number.
+    if isinstance(error.__cause__, OSError) and error.__cause__.errno is not None:
         return MISSING if isinstance(error.__cause__, FileNotFoundError) else UNREADABLE_FILE
     return DAMAGED
 

@@ -41,6 +41,7 @@ _MARKS: Final[tuple[tuple[bytes, str], ...]] = (
     (b"\x01\xda\0\1", "SGI"), (b"\x01\xda\0\2", "SGI"), (b"\x01\xda\1\1", "SGI"), (b"\x01\xda\1\2", "SGI"),
     (b"\x59\xa6\x6a\x95", "SUN"), (b"SIMPLE  =", "FITS"), (b"BLP1", "BLP"), (b"BLP2", "BLP"),
     (b"DanM", "MSP"), (b"LinS", "MSP"), (b"\xb1\x68\xde\x3a", "DCX"),
+    (b"FTEX", "FTEX"), (b"\x80\xe8\0\0", "PIXAR"), (b"\0\0\0\0\0\0\0\4", "MCIDAS"), (b"P7 332", "XVTHUMB"),
 )  # fmt: skip
 _UNPACKED_MARKS: Final = (
     (b"\x76\x2f\x31\x01", "an OpenEXR image"),
@@ -123,6 +124,10 @@ def _of_structure(head: bytes) -> str | None:
         found = "BMP"
     elif head[:1] == b"P" and _PNM.match(head):
         found = "PPM"
+    elif head[4:6] in (b"\x11\xaf", b"\x12\xaf") and head[14:16] in (b"\0\0", b"\3\0"):
+        found = "FLI"
+    elif head[20:24] == b"GIMP":
+        found = "GBR"
     elif head[:2] == b"\0\0" and head[2:4] in (b"\1\0", b"\2\0") and _is_icon(head):
         found = "ICO" if head[2] == 1 else "CUR"
     return found

@@ -109,7 +109,7 @@ class RemoteFolder:
         names = (name for batch in table.iter_slices(BATCH) for name in batch["key"])
         shared = with_keys(names)
         for batch in table.iter_slices(BATCH):
-            heads = self._heads(prefix, [name for name in batch["key"] if not is_image_name(name)])
+            heads = self._heads(prefix, [row[:2] for row in batch.iter_rows() if not is_image_name(row[0])])
             for name, size, version in batch.iter_rows():
                 _, key = next(shared)
                 yield from self._entry(walk, prefix, (name, size, version), key, heads)
@@ -141,21 +141,28 @@ class RemoteFolder:
             elif walk.takes(prefix, name, shared, size):
                 yield key, size, version
 
-    def _heads(self, prefix: bytes, names: list[bytes]) -> dict[bytes, bytes]:
+    def _heads(self, prefix: bytes, files: list[tuple[bytes, int | None]]) -> dict[bytes, bytes]:
         """Return the first bytes of some files; hidden ones and directories are not asked for."""
-        wanted = [name for name in names if not name.endswith(b"/") and unlooked(name) is None]
+        wanted = [(name, size or 0) for name, size in files if not name.endswith(b"/") and unlooked(name) is None]
         base = joined(self.root, prefix.decode("utf-8", "surrogateescape")) if prefix else self.root
-        return dict(zip(wanted, first_bytes(self.system, self.url, base, wanted), strict=True))
+        heads = first_bytes(self.system, self.url, base, wanted)
+        return {name: head for (name, _), head in zip(wanted, heads, strict=True)}
 
 
-def first_bytes(system: Any, url: str, base: str, names: Sequence[bytes], threads: int = REQUESTS) -> list[bytes]:
-    """Return the first HEAD bytes of some files in a remote directory, b"" for one that is gone.
+def first_bytes(
+    system: Any, url: str, base: str, files: Sequence[tuple[bytes, int]], threads: int = REQUESTS
+) -> list[bytes]:
+    """Return the first HEAD bytes of some files in a remote directory, b"" for one that is gone or empty.
 
-    base: path of the directory in the file system. One request a file; threads: at a time, where the driver can.
+    base: path of the directory in the file system. files: names in it, and bytes. One request a file; threads: at a
+    time, where the driver can.
     Raises MachineError where the server cannot be asked.
     """
 
-    def ask(name: bytes) -> bytes:
+    def ask(file: tuple[bytes, int]) -> bytes:
+        name, size = file
+        if not size:
+            return b""  # A server has no range of it.
         try:
             return bytes(
                 system.cat_file(joined(base.rstrip("/"), name.decode("utf-8", "surrogateescape")), start=0, end=HEAD)
@@ -163,10 +170,10 @@ def first_bytes(system: Any, url: str, base: str, names: Sequence[bytes], thread
         except FileNotFoundError:
             return b""
 
-    if not names:
+    if not files:
         return []
     with asking(url), ThreadPoolExecutor(threads if system.async_impl else 1) as pool:
-        return list(pool.map(ask, names))
+        return list(pool.map(ask, files))
 
 
 def list_directory(system: Any, url: str, path: str) -> pl.DataFrame:

@@ -123,9 +123,13 @@ class Manifest(_Frozen):
         return self.label_numbers[-1] if self.label_numbers else len(self.labels) - 1
 
 
-def encode_manifest(manifest: Manifest) -> bytes:
-    """Return the contents of manifest.json: the model, and the CRC-32C of its canonical JSON."""
-    content = manifest.model_dump(mode="json")
+def encode_manifest(manifest: Manifest, *, as_read: bool = False) -> bytes:
+    """Return the contents of manifest.json: the model, and the CRC-32C of its canonical JSON.
+
+    as_read: leave out fields that the manifest did not have when it was read. An older store then gives the
+    same bytes again, though fields were added since.
+    """
+    content = manifest.model_dump(mode="json", exclude_unset=as_read)
     return json.dumps(content | {"crc32c": _crc(content)}, indent=2).encode() + b"\n"
 
 

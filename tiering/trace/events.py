@@ -37,8 +37,9 @@ UNPLACED = "unplaced"
 #:   group     process group of one job: children share it with the ancestor that the trace began with
 #:   duration  s spent in the call; null where it is not known
 #:   path      as the trace shows it; null where there is none
-#:   flags     for open: "r", "w" or "rw"; for mmap: "r" or "rw"; UNPLACED for a read of bytes of which the trace does
-#:             not tell where they lie: its offset is null, or one at which the fewest bytes would be read again
+#:   flags     for open: "r", "w" or "rw"; for mmap: "r" or "rw"; for rename: "w" for the name that a file gets, whose
+#:             own file is gone; UNPLACED for a read of bytes of which the trace does not tell where they lie: its
+#:             offset is null, or one at which the fewest bytes would be read again
 EVENT_SCHEMA = pl.Schema(
     {
         "time": pl.Float64(),

@@ -114,6 +114,10 @@ def trace_heat(batches: Iterable[pl.DataFrame], *, root: Path | None = None, sou
     return Heat(files.select(HEAT_SCHEMA.names()).sort("path"), max(0.0, end - begin), notes=tuple(notes))
 
 
+#: The event of a name that another file gets: it is there afterwards.
+_takes_name = (pl.col("op") == "rename") & (pl.col("flags") == "w").fill_null(value=False)
+
+
 def _batch_rows(data: pl.DataFrame, runs: Runs) -> pl.DataFrame:
     op, size = pl.col("op"), pl.col("size")
     is_read = op.is_in(["read", "mmap", "access"])
@@ -123,7 +127,7 @@ def _batch_rows(data: pl.DataFrame, runs: Runs) -> pl.DataFrame:
     table = data.group_by("file").agg(
         pl.col("path").first(),
         highest=(pl.col("offset").fill_null(0) + size).filter(moves).max(),
-        gone=op.cast(pl.String).filter(op != "stat").last().is_in(["unlink", "rename"]),
+        gone=op.cast(pl.String).filter(op != "stat", ~_takes_name).last().is_in(["unlink", "rename"]),
         opens=(op == "open").sum(),
         reads=(is_read & moves).sum(),
         bytes_read=size.filter(is_read).sum(),

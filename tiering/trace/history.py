@@ -100,6 +100,7 @@ class ReadHistory:
 
     def _replayed(self, current: Ranges, rows: Accesses) -> Ranges:
         """Take accesses of files that are read and written, in order; give what is read and not overwritten since."""
+        rows = rows.at(rows.end > rows.start)
         if not len(rows.file):
             return current
         before = Accesses(*current, np.zeros(len(current.file), np.bool_))

@@ -185,7 +185,7 @@ def _rename(calls: Calls, process: Process, line: Line) -> None:
         if opened.file is old:
             opened.file = new
     calls.add(line, "rename", old, process)
-    calls.add(line, "rename", new, process)
+    calls.add(line, "rename", new, process, flags="w")
 
 
 def _listed(calls: Calls, process: Process, line: Line) -> None:
