@@ -71,7 +71,13 @@ def test_every_verb_has_a_last_line_and_is_interrupted_here():
     assert sorted(verbs(typer.main.get_command(app))) == sorted(LAST_LINES) == sorted(WORDS)
 
 
-@pytest.mark.parametrize("verb", WORDS)
+#: Those that write something, or differ from the others in what they say.
+IN_EVERY_RUN = {"profile", "trace", "convert", "append", "repair", "verify", "export", "cache warm", "probe"}
+
+
+@pytest.mark.parametrize(
+    "verb", [pytest.param(verb, marks=() if verb in IN_EVERY_RUN else pytest.mark.slow) for verb in WORDS]
+)
 def test_an_interrupted_verb_says_its_own_line_last_and_leaves_nothing(made, strikes, tmp_path, verb):
     places = {"store": made / "store", "out": tmp_path / "out", "cache": made / "cache"}
     words = [str(word).format(**places) for word in (*verb.split(), *WORDS[verb])]
