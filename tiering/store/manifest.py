@@ -15,6 +15,7 @@ from tiering.storage.json_text import parse_json
 from tiering.storage.location import Location
 from tiering.storage.names import PublicUrl, RelativeName
 from tiering.store.consistency import contradictions
+from tiering.store.lmdb_format import refuse_other
 
 MANIFEST: Final = "manifest.json"
 FORMAT_VERSION: Final = 2
@@ -88,6 +89,9 @@ class Manifest(_Frozen):
     splits: list[str] = []
     left_out: Count = Field(default=0, description="images that could not be packed: see bad-files.tsv")
     settings: Settings | None = None
+    lmdb_format: str | None = Field(
+        default=None, description="which LMDB reads the shards, see tiering.store.lmdb_format; None: 0.9, or no LMDB"
+    )
     source: Source
     shards: list[Shard] = []
     index: RelativeName = Field(default="index", description="directory of the index of this generation")
@@ -102,8 +106,9 @@ def encode_manifest(manifest: Manifest) -> bytes:
 
 
 def read_manifest(store: Location) -> Manifest:
-    """Read a store's manifest.json. Raises StoreError for an unfinished, newer or damaged store.
+    """Read a store's manifest.json.
 
+    Raises StoreError for an unfinished, newer or damaged store, and one whose files LMDB 0.9 does not read.
     Names, counts and sizes in what is returned agree with one another; whether files are so is seen when they are read.
     """
     place = store / MANIFEST
@@ -142,6 +147,7 @@ def read_manifest(store: Location) -> Manifest:
         first = error.errors()[0]
         where = ".".join(str(part)[:100] for part in first["loc"])
         raise _damaged(place, f"{where}: {first['msg'].lower()}") from error
+    refuse_other(store, str(place), manifest.lmdb_format)
     wrong = next(contradictions(manifest), None)
     if wrong is not None:
         raise StoreError(
