@@ -28,6 +28,13 @@ class OnError(StrEnum):
     quarantine = "quarantine"
 
 
+class Check(StrEnum):
+    """How closely images are looked at."""
+
+    quick = "quick"
+    decode = "decode"
+
+
 class ResizeMode(StrEnum):
     """How images are brought to one shape."""
 
@@ -74,6 +81,9 @@ def convert(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the packed order.")] = 0,
     on_error: BadFiles = OnError.fail,
+    check: Annotated[
+        Check, typer.Option(help="Of each image: its beginning and end, or all its pixels, which takes longer.")
+    ] = Check.quick,
     workers: Workers = None,
     dask: Dask = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store that is there already.")] = False,
@@ -115,6 +125,7 @@ def convert(
             resize_mode=resize_mode.value,
             channels=None if channels is None else 1 if channels == 1 else 3,
             on_error=on_error.value,
+            check=check.value,
             overwrite=overwrite,
             restart=restart,
             workers=workers,
@@ -125,7 +136,9 @@ def convert(
         emit_json(manifest)
         return
     shards = "1 shard" if len(manifest.shards) == 1 else f"{len(manifest.shards):,} shards"
-    out().print(f"{store}: {format_count(manifest.samples)} samples, {format_bytes(manifest.image_bytes)}, {shards}")
+    stored = f"{format_count(manifest.samples)} samples, {format_bytes(manifest.image_bytes)}, {shards}"
+    decoded = pixels or resize or check is Check.decode
+    out().print(f"{store}: {stored}{'' if decoded else ', pixels not decoded (--check decode)'}")
     if manifest.left_out:
         note(f"{manifest.left_out:,} images could not be packed: see {command(f'{store}/bad-files.tsv')}")
     note(f"Next: {command('tiering', 'verify', store, '--source', dataset)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final, Literal, cast
 
 import google_crc32c
 import numpy as np
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tiering.convert.listing import Rows
 from tiering.convert.plan import packable
 from tiering.convert.receipt import Bad, Receipt, receipt_place, write_receipt
-from tiering.dataset.images import check_image
+from tiering.dataset.images import check_image, decode
 from tiering.dataset.pixels import to_pixels
 from tiering.dataset.scan import display
 from tiering.dataset.source import Source, read_samples
@@ -24,6 +24,9 @@ from tiering.store import lmdb, zarr
 from tiering.store.columns import file_crc, lay_end_to_end
 from tiering.store.layout import shard_name
 from tiering.store.manifest import Kind, Settings, Shard
+
+#: How closely images are looked at: their beginning and end, as check_image does, or all their pixels.
+Check = Literal["quick", "decode"]
 
 #: What is wrong with one file; anything else is wrong with the machine.
 _OF_THE_FILE: Final = (
@@ -53,6 +56,7 @@ class ShardTask:
     plan: str
     number: int
     rows: Rows
+    check: Check = "quick"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +146,8 @@ class _Reader:
         pixels = self._task.settings.pixels
         if pixels is None:
             check_image(image, shown)
+            if self._task.check == "decode":
+                decode(image, shown)
             return image
         return to_pixels(image, shown, pixels.shape, pixels.resize).tobytes()
 

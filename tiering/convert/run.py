@@ -14,7 +14,7 @@ from tiering.convert.commit import Standing, check_output, clean, partial_of, pu
 from tiering.convert.dask import dask_cluster
 from tiering.convert.finish import OnError, finish
 from tiering.convert.listing import Listing, make_listing
-from tiering.convert.pack import Packed, ShardTask, pack_shard
+from tiering.convert.pack import Check, Packed, ShardTask, pack_shard
 from tiering.convert.plan import ShardPlan, make_plan
 from tiering.convert.pool import MakeExecutor, given, process_pool, run_tasks
 from tiering.convert.progress import Progress, no_progress
@@ -27,6 +27,7 @@ from tiering.dataset.source import open_source
 from tiering.errors import UsageError, from_os_error
 from tiering.storage.location import Location
 from tiering.store.base import Store
+from tiering.store.lmdb_format import OURS
 from tiering.store.manifest import MANIFEST, Kind, Manifest, Settings, Source, read_manifest
 from tiering.system.machine import usable_cores
 
@@ -63,6 +64,7 @@ def convert(
     resize_mode: ResizeMode = "crop",
     channels: Literal[1, 3] | None = None,
     on_error: OnError = "fail",
+    check: Check = "quick",
     overwrite: bool = False,
     restart: bool = False,
     workers: int | None = None,
@@ -79,9 +81,11 @@ def convert(
     pixels: store decoded images of one shape (Zarr only); resize: (height, width) to bring them to, which implies
     pixels; resize_mode: "crop", "pad" or "stretch"; channels: 1 or 3, by default 1 where all images are grey.
     on_error: what to do about images that cannot be packed: "fail" at the end with all of them listed, "skip" them,
-    or put copies in "quarantine". overwrite: replace a finished local store. restart: begin an unfinished conversion
-    anew. workers: processes, the usable cores by default; dask: address of a Dask scheduler, or "local"; executor: run
-    on this instead. progress: told samples packed, samples in all, and bytes packed.
+    or put copies in "quarantine". check: "quick" looks at the beginning and the end of an image, "decode" decodes it
+    too, so that what cannot be decoded counts as such an image. overwrite: replace a finished local store. restart:
+    begin an unfinished conversion anew. workers: processes, the usable cores by default; dask: address of a Dask
+    scheduler, or "local"; executor: run on this instead. progress: told samples packed, samples in all, and bytes
+    packed.
 
     Returns the manifest. Raises DatasetError for images that cannot be packed or a source that changed under an
     unfinished conversion, UsageError where the output exists or another converter is at work on it, MachineError for a
@@ -92,7 +96,7 @@ def convert(
     packing = Packing(to, codec, seed, shard_bytes, pixels or resize is not None, resize, resize_mode, channels)
     _refuse_inside(opened.url, output)
     crew = Workers(workers, dask, executor)
-    conversion = _Conversion(opened, packing, crew, on_error, restart, progress)
+    conversion = _Conversion(opened, packing, crew, on_error, check, restart, progress)
     try:
         if was_not_cleaned(output) and (done := conversion.committed(output)):
             return done
@@ -109,6 +113,7 @@ class _Conversion:
     packing: Packing
     crew: Workers
     on_error: OnError
+    check: Check
     restart: bool
     progress: Progress
 
@@ -138,10 +143,11 @@ class _Conversion:
         settings = choose_settings(listing, self.packing, space.found.settings if space.found else None)
         outline = Manifest(
             kind=self.packing.kind, samples=0, image_bytes=0, layout=listing.layout, labels=listing.labels,
-            splits=listing.splits, settings=settings,
+            splits=listing.splits, settings=settings, lmdb_format=OURS if self.packing.kind == "lmdb" else None,
             source=Source(url=self.source.url, fingerprint=listing.fingerprint),
         )  # fmt: skip
-        return Job(space, listing, make_plan(listing.size, settings), self.packing.kind, outline)
+        plan = make_plan(listing.size, settings)
+        return Job(space, listing, plan, self.packing.kind, outline, check=self.check)
 
     def _finished(self, job: Job) -> Manifest | None:
         """Return the manifest of a store that needs no packing any more, None where there is something to do."""
@@ -156,7 +162,7 @@ class _Conversion:
 class Job:
     """A planned conversion: where, from what, how, and the manifest it will lead to but for what packing tells.
 
-    base: the store that is appended to; version: of its manifest.
+    base: the store that is appended to; version: of its manifest; check: how closely images are looked at.
     """
 
     space: Workspace
@@ -166,6 +172,7 @@ class Job:
     outline: Manifest
     base: Store | None = None
     version: str | None = None
+    check: Check = "quick"
 
     @property
     def settings(self) -> Settings:
@@ -177,7 +184,7 @@ class Job:
         """What another run must want to go on with this one."""
         return Record(
             kind=self.kind, generation=self.plan.generation, settings=self.settings, source=self.listing.source.url,
-            samples=self.plan.n, state=self.listing.state,
+            samples=self.plan.n, state=self.listing.state, check=self.check,
         )  # fmt: skip
 
     @property
@@ -191,8 +198,9 @@ class Job:
         rows = self.listing.rows(self.plan.rows(number - len(self.outline.shards)))
         space = self.space
         return ShardTask(
-            self.listing.source, space.target, space.work, self.kind, self.settings, self.record.digest, number, rows
-        )
+            self.listing.source, space.target, space.work, self.kind, self.settings, self.record.digest, number, rows,
+            self.check,
+        )  # fmt: skip
 
 
 def run_job(

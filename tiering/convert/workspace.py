@@ -18,6 +18,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tiering.convert.listing import SCHEMA, Listing, changes
+from tiering.convert.pack import Check
 from tiering.convert.receipt import Receipt, read_receipt, receipt_number, receipt_place
 from tiering.errors import DatasetError, UsageError, command
 from tiering.signals import put_off
@@ -44,11 +45,13 @@ class Record(BaseModel):
     source: PublicUrl
     samples: int
     state: str
+    check: Check = "quick"
 
     @property
     def digest(self) -> str:
-        """What receipts name the plan by."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """What receipts name the plan by: the same as before there was a choice of checks, where there was none."""
+        unsaid = {"check"} if self.check == "quick" else None
+        return hashlib.sha256(self.model_dump_json(exclude=unsaid).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
