@@ -63,6 +63,11 @@ def az_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(params=["gs", "az"])
 def cloud(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URL of a prefix that no other test uses; the environment points to the server."""
+    return cloud_url(request, monkeypatch)
+
+
+def cloud_url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return what `cloud` gives, to a fixture whose parameter is gs or az."""
     server = request.getfixturevalue(f"{request.param}_server")
     monkeypatch.setenv({"gs": "STORAGE_EMULATOR_HOST", "az": "AZURE_STORAGE_CONNECTION_STRING"}[request.param], server)
     name = "".join(letter if letter.isalnum() else "-" for letter in request.node.name)

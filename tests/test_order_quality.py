@@ -13,7 +13,7 @@ from benchmarks.shuffle_quality import affine, ours, rounds
 from tiering.order import TABLE_BELOW, EpochOrder
 
 
-@pytest.mark.parametrize("n", [1_000, TABLE_BELOW + 1])
+@pytest.mark.parametrize("n", [1_000, pytest.param(TABLE_BELOW + 1, marks=pytest.mark.slow)])
 def test_orders_cannot_be_told_from_fisher_and_yates(n):
     found = compare(ours, n, epochs=100)
     assert [each for each in found if not each.passes] == []

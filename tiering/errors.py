@@ -29,7 +29,7 @@ class TieringError(Exception):
     expected, found: what should have been there, and what was.
     action: what to do next, as a sentence.
 
-    All four may hold names of files: the message shows them on one line, see tiering.text.
+    All four may hold names of files. The message is one line with invisible characters escaped: see tiering.text.
     """
 
     exit_code: ClassVar[int] = 3
@@ -92,7 +92,7 @@ class MachineError(TieringError):
 
 
 def command(*words: object) -> str:
-    """Write a command that can be pasted into a shell, whatever its words hold.
+    """Return a command that can be pasted into a shell, whatever characters its words hold.
 
     Example: `command("tiering", "verify", "my photos.lmdb")` returns `tiering verify 'my photos.lmdb'`.
     """

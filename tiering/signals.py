@@ -13,7 +13,7 @@ _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class EndingSignal(KeyboardInterrupt):
-    """SIGTERM or SIGHUP, as the interruption that it is. exit_code: what shells expect of a program that it ended."""
+    """SIGTERM or SIGHUP as an interruption. exit_code: what shells expect of a program that the signal ended."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -27,9 +27,9 @@ def exit_code_of(interruption: KeyboardInterrupt) -> int:
 
 @contextmanager
 def ending_interrupts() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP interrupt the block as Ctrl-C does, so that it tidies up. For the main thread.
+    """Let SIGTERM and SIGHUP interrupt the block as Ctrl-C does, so that it cleans up. For the main thread.
 
-    Schedulers end a job by SIGTERM. A signal that is ignored, as nohup does with SIGHUP, stays so.
+    Schedulers end a job by SIGTERM. A signal that is already ignored stays ignored: nohup ignores SIGHUP.
     """
 
     def interrupt(number: int, _frame: FrameType | None) -> None:

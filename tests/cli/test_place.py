@@ -143,6 +143,6 @@ def test_names_that_rclone_cannot_carry_are_counted_and_listed(tmp_path):
     assert done.exit_code == 0, done.stderr
     left = tmp_path / "lists" / "object.not-rclone0"
     assert (
-        f"2 of 4 files on object cannot be carried by rclone for their names, 'new\\nline' first: {left}" in done.stderr
+        f"rclone cannot copy 2 of 4 files on object because of their names, such as 'new\\nline'. {left}" in done.stderr
     )
     assert left.read_bytes() == b"new\nline\0tab\there\0"

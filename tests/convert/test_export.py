@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -14,7 +15,7 @@ import tiering
 from tests.dataset.trees import picture, put
 from tests.invariants import tree
 from tiering.convert.export_names import check_names
-from tiering.errors import StoreError, TieringError, UsageError
+from tiering.errors import MachineError, StoreError, TieringError, UsageError
 
 
 def packed_tar(place, keys, kind="lmdb", **how):
@@ -148,17 +149,25 @@ def test_an_empty_directory_keeps_its_mode_and_may_be_reached_by_a_link(store, t
 def test_the_current_directory_is_not_taken_away(store, tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()
     monkeypatch.chdir(tmp_path / "out")
-    refused(store, tmp_path, "the one that you are in", kind=UsageError)
+    refused(store, tmp_path, "the current directory", kind=UsageError)
 
 
 def test_two_exports_do_not_meet(store, tmp_path):
     def again(done, *_):
         if done == 1:
-            with pytest.raises(UsageError, match="at work there"):
+            with pytest.raises(UsageError, match="another one running"):
                 tiering.export(store, tmp_path / "out")
 
     assert tiering.export(store, tmp_path / "out", progress=again) == 6
     assert tree(tmp_path / "out") == tree(tmp_path / "photos")
+
+
+def test_a_file_that_is_locked_elsewhere_is_not_taken_for_another_export(store, tmp_path):
+    def locked(*_):
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), "a pipe")
+
+    with pytest.raises(MachineError, match="a pipe"):
+        tiering.export(store, tmp_path / "out", progress=locked)
 
 
 def test_damage_found_on_the_way_leaves_nothing(store, tmp_path):

@@ -29,13 +29,14 @@ def source(tmp_path):
     return tmp_path / "source"
 
 
-def test_links_that_lead_out_of_the_source_are_not_copied(source, tmp_path):
+def test_links_that_lead_out_of_the_source_are_not_copied(source, tmp_path, caplog):
     (source / "link.jpg").symlink_to(tmp_path / "private" / "shadow")
     (source / "relative.jpg").symlink_to("../private/shadow")
     (source / "folder").symlink_to(tmp_path / "private")
     (source / "way.jpg").symlink_to("folder/shadow")
     put(source, "bad.jpg", b"junk")
     assert quarantined(source, tmp_path) == {b"bad.jpg": b"junk"}
+    assert "4 of the images that were put aside could not be copied: " in caplog.text
     listed = (tmp_path / "store" / "bad-files.tsv").read_text()
     for name in ("link.jpg", "relative.jpg", "folder/shadow.jpg", "way.jpg", "bad.jpg"):
         assert f"{name}\t" in listed

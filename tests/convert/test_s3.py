@@ -128,10 +128,10 @@ def test_append_and_rebuild_in_a_bucket(photos, s3, tmp_path):
 
 def test_what_is_there_is_never_replaced(photos, s3):
     tiering.convert(photos, f"{s3}/store", "lmdb")
-    with pytest.raises(UsageError, match="free place"):
+    with pytest.raises(UsageError, match="already exists"):
         tiering.convert(photos, f"{s3}/store", "lmdb", overwrite=True)
     (Location.of(s3) / "mine" / "thesis.txt").write(b"years of work")
-    with pytest.raises(UsageError, match="free place"):
+    with pytest.raises(UsageError, match="already exists"):
         tiering.convert(photos, f"{s3}/mine", "lmdb")
 
 

@@ -18,7 +18,7 @@ from tests.invariants import tree
 from tiering.errors import UsageError
 
 #: Strikes of a scenario and a signal in an ordinary run.
-FEW = 4
+FEW = 2
 
 
 @dataclass(frozen=True)

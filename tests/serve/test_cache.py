@@ -443,7 +443,7 @@ def test_a_full_disk_is_a_named_error_for_a_new_cache_and_none_for_one_that_is_t
 
 
 def test_bounds_and_directories_that_make_no_sense(lmdb, tmp_path):
-    with pytest.raises(UsageError, match="at least 1 MiB"):
+    with pytest.raises(UsageError, match="1 MiB to 64 TiB"):
         tiering.cached(lmdb, 1000, tmp_path / "cache")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("precious")
@@ -533,7 +533,7 @@ def test_a_bucket_that_fails_now_and_then_delivers_the_right_bytes(bucket_store,
 
 
 def test_a_bucket_that_is_gone_is_an_error_that_says_so(bucket_store, tmp_path, s3_endpoint, monkeypatch):
-    monkeypatch.setattr("tiering.serve.cache.fetch.PATIENCE", 1.0)
+    monkeypatch.setenv("TIERING_REMOTE_TIMEOUT", "1")
     with FaultyProxy(s3_endpoint, 0.0) as proxy, s3_environment(proxy.endpoint):
         store = tiering.cached(bucket_store, "64MB", tmp_path / "cache")
         proxy.share = 1.0

@@ -84,7 +84,7 @@ def test_a_full_dev_shm_is_named(lmdb, tmp_path):
     done = in_shm(fill + OPEN, lmdb, tmp_path / "cache", "64MB", options="size=4m")
     assert done.stdout.startswith("/dev/shm/tiering-"), done.stderr
     assert "no space left on device" in done.stdout
-    assert "Leave --cache-ram out, or give the file system more room" in done.stdout
+    assert "Leave out --cache-ram, or give the file system more room" in done.stdout
 
 
 def test_a_read_only_dev_shm_is_named(lmdb, tmp_path):

@@ -104,7 +104,7 @@ def test_a_member_of_the_group_uses_it_and_others_do_not(lmdb, tmp_path):
 
 def test_a_private_one_is_not_made_shared_behind_its_owners_back(lmdb, tmp_path):
     fill(lmdb, tmp_path / "cache")
-    with pytest.raises(UsageError, match="found one of its owner's alone"):
+    with pytest.raises(UsageError, match="found one for its owner alone"):
         tiering.cached(lmdb, "8MB", tmp_path / "cache", shared_group=True)
 
 

@@ -168,7 +168,9 @@ def test_others_fill_the_disk(photos, in_small_tmpfs, seed):
 
 
 @repeated
-@pytest.mark.parametrize("fault", ["down", "refused", "cut", "flipped"])
+@pytest.mark.parametrize(
+    "fault", ["down", *(pytest.param(each, marks=pytest.mark.slow) for each in ("refused", "cut")), "flipped"]
+)
 def test_the_origin_fails(photos, tmp_path, s3_endpoint, s3, fault, seed):
     """Down for 20 s (2 s in the ordinary run), or 5 % of the answers are 503, break off or have a wrong bit."""
     bucket = s3fs.S3FileSystem(use_listings_cache=False)

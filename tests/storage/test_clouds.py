@@ -12,7 +12,7 @@ import tiering
 from tests.clouds import GenerationsProxy
 from tests.invariants import assert_holds_exactly, tree
 from tests.s3 import BUCKET
-from tiering.errors import InputError, StoreError, UsageError
+from tiering.errors import InputError, UsageError
 from tiering.storage.location import Location
 from tiering.storage.lock import locked
 from tiering.tiers.probe import probe
@@ -33,7 +33,7 @@ def test_a_dataset_is_packed_from_and_into_a_bucket_and_is_the_same(some_photos,
     assert (there.shards, there.columns, there.labels) == (here.shards, here.columns, here.labels)
     assert_holds_exactly(tiering.open_store(f"{cloud}/store"), some_photos)
     assert tiering.verify(f"{cloud}/store", source=f"{cloud}/photos").ok
-    with pytest.raises(UsageError, match="free place"):
+    with pytest.raises(UsageError, match="already exists"):
         tiering.convert(some_photos, f"{cloud}/store", kind)
 
 
@@ -74,16 +74,7 @@ def test_a_bucket_whose_connections_break_now_and_then_is_measured(s3_endpoint, 
         assert Location.of(place).names() == []
 
 
-def test_writes_are_under_conditions(cloud):
-    place = Location.of(cloud) / "manifest.json"
-    place.create(b"first")
-    with pytest.raises(FileExistsError):
-        place.create(b"second")
-    data, version = place.read_version()
-    assert data == b"first"
-    place.write_if(b"second", version)
-    with pytest.raises(StoreError, match="somebody else wrote"):
-        place.write_if(b"third", version)
+def test_a_lock_has_one_holder(cloud):
     with (
         locked(Location.of(cloud)),
         pytest.raises(UsageError, match="one converter at a time"),

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from tests.clouds import cloud_url
 from tests.s3 import FaultyProxy, s3_environment
 from tiering.errors import MachineError, StoreError, UsageError
 from tiering.storage.location import Location
 
 
-@pytest.fixture(params=["local", "bucket"])
-def place(request, tmp_path) -> Location:
-    return Location.of(request.getfixturevalue("s3") if request.param == "bucket" else tmp_path) / "manifest.json"
+@pytest.fixture(params=["local", "s3", "gs", "az"])
+def place(request, tmp_path, monkeypatch) -> Location:
+    if request.param in ("gs", "az"):
+        return Location.of(cloud_url(request, monkeypatch)) / "manifest.json"
+    return Location.of(request.getfixturevalue("s3") if request.param == "s3" else tmp_path) / "manifest.json"
 
 
 def test_a_new_file_is_created_once(place):

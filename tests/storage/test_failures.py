@@ -31,7 +31,7 @@ REFUSALS = {
     (403, "InvalidAccessKeyId"): "does not know these credentials",
     (403, "SignatureDoesNotMatch"): "secret key does not fit",
     (400, "ExpiredToken"): "credentials have expired",
-    (403, "RequestTimeTooSkewed"): "the clock of this machine is wrong",
+    (403, "RequestTimeTooSkewed"): "this machine's clock is wrong",
 }
 
 
@@ -76,11 +76,17 @@ def test_a_key_that_is_not_there_is_another_thing(s3, way):
         ("s3//photos/x", "s3://photos/x"),
         ("S3://photos/x", "s3://photos/x"),
         ("https:/host/x", "https://host/x"),
+        ("http:host", "http://host"),
     ],
 )
 def test_a_mistyped_url_is_told_from_a_path(slip, meant):
-    with pytest.raises(UsageError, match=f"Perhaps {meant}"):
+    with pytest.raises(UsageError, match=f"Perhaps you mean {meant}$"):
         tiering.open_store(slip)
+
+
+def test_the_other_spelling_of_googles_buckets_is_named():
+    with pytest.raises(UsageError, match="Type gs://photos/x"):
+        tiering.open_store("gcs://photos/x")
 
 
 @pytest.mark.parametrize("url", ["s3://", "s3:///photos", "s3://Not_A_Bucket!/x", "s33://photos/x"])
@@ -146,7 +152,7 @@ def test_a_silent_server_is_mentioned_and_given_up(monkeypatch, caplog, s3, sche
             WAYS[way]("s3://photos/x" if scheme == "s3" else f"{server}/x")
         assert time.monotonic() - began < 20
     assert "Still waiting" in caplog.text
-    assert "given up after 2 s (TIERING_REMOTE_TIMEOUT)" in caplog.text
+    assert "stays silent for 2 s (TIERING_REMOTE_TIMEOUT)" in caplog.text
 
 
 def test_a_limit_that_is_no_number_is_refused(monkeypatch, s3):

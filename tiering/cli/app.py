@@ -42,13 +42,13 @@ EPILOG = (
     "141 the output pipe was closed."
 )
 
-#: Typer's own: an exit that was asked for, and what is wrong with a command line (click's ClickException, which Typer
-#: brings under another name from one version to the next).
+#: Typer's own exceptions: a requested exit, and a faulty command line (click's ClickException, whose name in Typer
+#: differs between versions).
 _OF_THE_PARSER: Final[tuple[type[Exception], ...]] = (typer.Exit, typer.BadParameter.__mro__[2])
 
-#: As sysexits.h has it (EX_SOFTWARE), and 128 + SIGPIPE.
+#: EX_SOFTWARE in sysexits.h, and 128 + SIGPIPE.
 _OUR_FAULT: Final = 70
-_NOBODY_READS: Final = 141
+_PIPE_CLOSED: Final = 141
 
 
 class Verbs(TyperGroup):
@@ -57,31 +57,31 @@ class Verbs(TyperGroup):
     def _run(self, ctx: typer.Context) -> object:
         with ending_interrupts():
             done = super().invoke(ctx)
-        # Now, while it can be said, and not when the interpreter ends.
+        # Flush now: an error at interpreter exit could no longer be reported.
         sys.stdout.flush()
         return done
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
-        """Run the verb; with --debug, show the traceback too. Python's own exit code, 1, would say: damage found."""
+        """Run the verb; with --debug, show the traceback too. Python's own exit code, 1, would mean damage."""
         try:
             return self._run(ctx)
         except _OF_THE_PARSER:
             raise
         except BrokenPipeError:
-            # What is left in the buffer would be written at exit, and fail again.
+            # Python would write the rest of the buffer at exit, and fail again.
             sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - until the end of the process
-            raise typer.Exit(_NOBODY_READS) from None
+            raise typer.Exit(_PIPE_CLOSED) from None
         except KeyboardInterrupt as interruption:
             note("Interrupted. The same command goes on from what is done.")
             raise typer.Exit(exit_code_of(interruption)) from None
-        except Exception as error:  # noqa: BLE001 - the one place where errors become words
+        except Exception as error:  # noqa: BLE001 - the one place that turns errors into messages
             if ctx.params["debug"]:
                 traceback.print_exc()
             failure = _named(error)
             if failure is None:
                 note(
-                    f"tiering failed: {type(error).__name__}: {error}. This is a fault in tiering, not in what it was"
-                    " given. Run the same command again with --debug behind `tiering`, and report what it shows."
+                    f"tiering failed: {type(error).__name__}: {error}. This is a fault in tiering, not in your input."
+                    " Run the same command again with --debug right after `tiering`, and report what it prints."
                 )
                 raise typer.Exit(_OUR_FAULT) from None
         note(f"{type(failure).__name__}: {failure}")
@@ -89,7 +89,7 @@ class Verbs(TyperGroup):
 
 
 def _named(error: Exception) -> TieringError | None:
-    """Return the error that tells people what happened; None for one that nobody expected."""
+    """Return the error that tells people what happened; None for an unexpected one."""
     if isinstance(error, TieringError):
         return error
     if isinstance(error, OSError):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tiering.cli.choices import SharedGroup
+from tiering.cli.choices import MOST_SEED, SharedGroup
 from tiering.cli.output import JsonFlag, emit_json, note, out, plain, table
 from tiering.errors import UsageError
 from tiering.units import format_count, format_rate
@@ -17,8 +17,8 @@ from tiering.units import format_count, format_rate
 def bench(
     stores: Annotated[list[str], typer.Argument(help="Stores, and dataset directories as the baseline.")],
     epochs: Annotated[int, typer.Option(help="Epochs to serve from each; the first is the cold one.")] = 3,
-    batch_size: Annotated[int, typer.Option(min=1, help="Samples in a batch.")] = 256,
-    seed: Annotated[int, typer.Option(help="Seed of the shuffles.")] = 0,
+    batch_size: Annotated[int, typer.Option(min=1, max=1 << 24, help="Samples in a batch.")] = 256,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the shuffles.")] = 0,
     cache_size: Annotated[
         str | None, typer.Option(help="Put a cache of that bound, such as 200GB, before each.")
     ] = None,
@@ -30,7 +30,7 @@ def bench(
         int | None, typer.Option(min=0, max=65535, help="Answer Prometheus there while it runs: /metrics.")
     ] = None,
     metrics_host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address to answer Prometheus on; 0.0.0.0 for other machines, too.")
+        str, typer.Option(metavar="ADDRESS", help="Address to answer Prometheus on; 0.0.0.0 lets other machines ask.")
     ] = "127.0.0.1",
     json: JsonFlag = False,
 ) -> None:

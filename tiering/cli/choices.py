@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -15,7 +15,13 @@ HourPrice = Annotated[
     float, typer.Option("--hour-price", min=0, metavar="USD", help="What an hour of waiting for data costs.")
 ]
 
+#: What NumPy and scikit-learn both take.
+MOST_SEED: Final = (1 << 32) - 1
+
+#: More processes, threads or nodes than anyone has: above it, a slip of the keyboard.
+MOST_WORKERS: Final = 1 << 16
+
 SharedGroup = Annotated[
     bool,
-    typer.Option("--shared-group", help="Make the cache one that its directory's group may use; else only you may."),
+    typer.Option("--shared-group", help="Let the directory's group use the cache, too; by default only you can."),
 ]

@@ -12,10 +12,10 @@ from tiering.text import shown
 
 
 class PlainConsole(Console):
-    """Prints every string through tiering.text.shown and without secrets, in tables too; styles are given as arguments.
+    """Prints every string through tiering.text.shown and without secrets, in tables too; pass styles as arguments.
 
-    Most of what the program prints holds names that somebody else chose. A string is therefore one line, in which
-    `[bold]` and `:smile:` are just letters.
+    Most of what the program prints holds names that somebody else chose. So it prints each string as one line, with
+    `[bold]` and `:smile:` as plain letters.
     """
 
     def render_str(self, text: str, **options: Any) -> Text:
@@ -23,10 +23,10 @@ class PlainConsole(Console):
         return super().render_str(shown(without_secrets(text)), **(options | {"markup": False, "emoji": False}))
 
     def on_broken_pipe(self) -> None:
-        """Leave it to the program to end: Rich would with exit code 1, which is verify's."""
+        """Let the program choose the exit code: Rich would exit with 1, which means that verify found damage."""
         raise BrokenPipeError
 
 
 def line(text: str, style: str = "") -> Text:
-    """Return a text for the parts of Rich that take markup wherever they are given a string, such as a status."""
+    """Return a text for those parts of Rich that read every string as markup, such as a status."""
     return Text(shown(without_secrets(text)), style=style)

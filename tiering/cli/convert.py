@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tiering.cli.choices import MOST_SEED, MOST_WORKERS
 from tiering.cli.output import JsonFlag, emit_json, note, out
 from tiering.cli.progress import progress
 from tiering.errors import UsageError, command
@@ -43,7 +44,7 @@ class ResizeMode(StrEnum):
     stretch = "stretch"
 
 
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default the usable cores.")]
+Workers = Annotated[int | None, typer.Option(min=1, max=MOST_WORKERS, help="Processes; by default the usable cores.")]
 Dask = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help="Pack on a Dask cluster: tcp://host:8786, or local for one here.")
 ]
@@ -79,7 +80,7 @@ def convert(
         str | None,
         typer.Option(metavar="SIZE", help="Bytes in a shard at most, such as 256MiB; by default from the data."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the packed order.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the packed order.")] = 0,
     on_error: BadFiles = OnError.fail,
     check: Annotated[
         Check, typer.Option(help="Of each image: its beginning and end, or all its pixels, which takes longer.")

@@ -1,4 +1,4 @@
-"""Streams that print no secrets: whatever a command, a log or a traceback writes passes through them."""
+"""Streams that print no secrets. Everything that a command, a log or a traceback writes goes through them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from tiering.secrets import without_secrets
 
 
 class DiscreetStream:
-    """A text stream that leaves passwords, tokens and signatures of URLs out; all else is the stream's own."""
+    """A text stream that leaves out passwords, tokens and signatures of URLs; otherwise like the stream it wraps."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write a text without its secrets. Returns how much of it was taken, which is all."""
+        """Write a text without its secrets. Returns the length of the text given."""
         self._stream.write(without_secrets(text))
         return len(text)
 
@@ -29,6 +29,6 @@ class DiscreetStream:
 
 
 def keep_secrets() -> None:
-    """Let everything that this process prints on stdout and stderr go through such streams."""
+    """Send everything that this process prints on stdout and stderr through such streams."""
     sys.stdout = cast("TextIO", DiscreetStream(sys.stdout))
     sys.stderr = cast("TextIO", DiscreetStream(sys.stderr))

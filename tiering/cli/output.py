@@ -64,19 +64,19 @@ def solver_aside() -> Iterator[None]:
 
 
 def status(doing: str) -> Status:
-    """Show what is being done, while a block runs, to people at a terminal."""
+    """Show people at a terminal what is being done while a block runs."""
     from tiering.cli.console import line
 
     return talk().status(line(doing))
 
 
 def note(message: str) -> None:
-    """Print one line of talk on stderr; characters that nobody would see are shown, see tiering.text."""
+    """Print one line of talk on stderr, with invisible characters escaped: see tiering.text."""
     sys.stderr.write(f"{shown(message)}\n")
 
 
 def prepare_streams() -> None:
-    """Let every name be printed whatever the encoding of stdout, and warnings as lines of talk."""
+    """Make every name printable, whatever the encoding of stdout, and print warnings as lines of talk."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     warnings.showwarning = lambda message, *_, **__: note(f"Warning: {message}")

@@ -124,8 +124,8 @@ def place(
     for each in written:
         if each.not_carried:
             note(
-                f"Note: {format_count(each.not_carried)} of {format_count(each.files)} files on {each.tier} cannot be "
-                f"carried by rclone for their names, {each.awkward!r} first: {each.not_rclone} lists them. "
+                f"Note: rclone cannot copy {format_count(each.not_carried)} of {format_count(each.files)} files on "
+                f"{each.tier} because of their names, such as {each.awkward!r}. {each.not_rclone} lists them; "
                 f"rsync's list holds every name."
             )
     typed = commands(plans[0], written, catalogs[0])

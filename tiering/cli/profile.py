@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Final, Literal, cast
 
 import typer
 
+from tiering.cli.choices import MOST_SEED
 from tiering.cli.dataset_rows import dataset_rows, percent
 from tiering.cli.output import JsonFlag, emit_json, note, out, status
 from tiering.errors import UsageError
@@ -50,7 +51,7 @@ def profile(
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the random sample.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the random sample.")] = 0,
     columns: Annotated[
         str | None,
         typer.Option(
@@ -98,10 +99,14 @@ def profile(
     _show(document.dataset, document.traces)
 
 
+#: More files than any file system holds.
+_MOST_DIGITS: Final = 18
+
+
 def _sample(text: str) -> Literal["auto", "all"] | int:
     if text in {"auto", "all"}:
         return cast('Literal["auto", "all"]', text)
-    if text.isdecimal() and int(text) >= 2:
+    if text.isdecimal() and len(text) <= _MOST_DIGITS and int(text) >= 2:
         return int(text)
     raise UsageError("--sample", expected="auto, all, or a number of files from 2", found=text, action="Try auto.")
 

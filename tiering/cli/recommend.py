@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tiering.cli.choices import Catalog, HourPrice
+from tiering.cli.choices import MOST_WORKERS, Catalog, HourPrice
 from tiering.cli.output import JsonFlag, emit_json, note, status
 from tiering.errors import DatasetError, InputError, UsageError
 from tiering.system.machine import half_of_memory
@@ -62,9 +62,14 @@ def recommend(
         bool, typer.Option("--encoded", help="Training takes encoded images and decodes them itself, on a GPU say.")
     ] = False,
     threads: Annotated[
-        int | None, typer.Option(min=1, metavar="COUNT", help="Threads of the loader; by default this machine's cores.")
+        int | None,
+        typer.Option(
+            min=1, max=MOST_WORKERS, metavar="COUNT", help="Threads of the loader; by default this machine's cores."
+        ),
     ] = None,
-    nodes: Annotated[int, typer.Option(min=1, metavar="COUNT", help="Nodes that share each epoch.")] = 1,
+    nodes: Annotated[
+        int, typer.Option(min=1, max=MOST_WORKERS, metavar="COUNT", help="Nodes that share each epoch.")
+    ] = 1,
     checkpoint_size: Annotated[str | None, typer.Option(metavar="SIZE", help="Size of one checkpoint.")] = None,
     checkpoint_every: Annotated[
         str, typer.Option(metavar="COUNT", help="Epochs from one checkpoint to the next.")

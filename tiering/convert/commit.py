@@ -1,10 +1,10 @@
-"""Commit: a finished store takes its name, and nothing that somebody else put there is lost.
+"""Commit: give a finished store its name, without losing anything that somebody else put there.
 
 The order is finish, sync, rename, clean. A conversion killed before the rename leaves a finished NAME.partial, which
 the next run recognises and renames; one killed after it leaves a finished store with notes, which the next run removes.
 
-The rename replaces nothing. To overwrite, the new store and the old one swap names in one step; what then lies at
-NAME.partial must be the store that stood at the output when the conversion began, or the two are swapped back.
+The rename replaces nothing. To overwrite, the new store and the old one swap names in one step. If NAME.partial then
+does not hold the store that was at the output when the conversion began, the two are swapped back.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SHOWN = 5
 
 
 class Standing(BaseModel):
-    """The store that stood at the output when a conversion began: its directory and the CRC-32C of its manifest."""
+    """The store that was at the output when a conversion began: its directory and the CRC-32C of its manifest."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,7 +40,7 @@ class Standing(BaseModel):
 
     @classmethod
     def at(cls, store: Location) -> Standing | None:
-        """Return what stands at a local path, None where there is no finished store."""
+        """Return the finished store at a local path; None if there is none."""
         try:
             found = os.lstat(store.url)
             return cls(
@@ -53,31 +53,27 @@ class Standing(BaseModel):
 
 
 def partial_of(output: Location) -> Location:
-    """Return where the store of an output is built: beside it, or in its place behind a URL."""
+    """Return where to build the store of an output: beside it, or at the output itself if that is a URL."""
     return Location(output.url + ".partial") if output.local else output
 
 
 def check_output(output: Location, *, overwrite: bool) -> Standing | None:
     """Make sure that a new store may take a name.
 
-    Returns the store that it will replace, None where the name is free.
-    Raises UsageError where something is there that would be lost.
+    Returns the store that it will replace; None if the name is free.
+    Raises UsageError if something is there that would be lost.
     """
     if not output.local:
         if (output / MANIFEST).exists() or (output.exists() and not (output / WORK).exists()):
-            raise UsageError(
-                str(output), expected="a free place for the store", found="something there",
-                action="Choose another URL.",
-            )  # fmt: skip
+            raise UsageError(str(output), found="already exists", action="Choose another URL.")
         return None
     _restore(output)
     if not output.exists():
         return None
     if not overwrite:
         raise UsageError(
-            str(output), expected="a free place for the store", found="something there",
-            action="Replace it: --overwrite",
-        )  # fmt: skip
+            str(output), found="already exists", action="Replace it with --overwrite, or choose another path."
+        )
     standing = None if output.local.is_symlink() else Standing.at(output)
     if standing is None:
         raise UsageError(
@@ -86,7 +82,7 @@ def check_output(output: Location, *, overwrite: bool) -> Standing | None:
     foreign = list(foreign_files(output.names(), read_manifest(output)))
     if foreign:
         raise UsageError(
-            str(output), expected="nothing but the store that is to be replaced",
+            str(output), expected="only files of the store to replace",
             found=f"{len(foreign):,} files of somebody else ({', '.join(foreign[:_SHOWN])})",
             action="Move them elsewhere first.",
         )  # fmt: skip
@@ -94,7 +90,7 @@ def check_output(output: Location, *, overwrite: bool) -> Standing | None:
 
 
 def was_not_cleaned(output: Location) -> bool:
-    """Return whether a conversion gave a finished store its name and was killed before it removed its notes."""
+    """Return whether a conversion was killed after it gave the store its name, and before it removed its notes."""
     if not (output / WORK / RECORD).exists() or not (output / MANIFEST).exists():
         return False
     try:
@@ -105,14 +101,14 @@ def was_not_cleaned(output: Location) -> bool:
 
 
 def put_in_place(partial: Location, output: Location, standing: Standing | None) -> None:
-    """Give a finished store its name. Raises UsageError, and keeps both, where something else has the name now."""
+    """Give a finished store its name. If something else has the name now, keep both and raise UsageError."""
     if partial.local is None or output.local is None:
         return
     if standing is None:
         try:
             _rename(partial.local, output.local)
         except FileExistsError:
-            raise _appeared(partial, output, "something that was not there when the conversion began") from None
+            raise _appeared(partial, output, "something new") from None
     else:
         _swap(partial, output, standing)
     sync(output.local.parent)
@@ -128,8 +124,8 @@ def clean(output: Location) -> None:
             if Standing.at(old) == replaced:
                 remove_store(old)
             elif not (old / MANIFEST).exists():
-                old.remove_empty_directories()  # all that a run leaves that was killed after the manifest went
-        # The record goes last: by it the next run knows that there is something to clean.
+                old.remove_empty_directories()  # what a run leaves if it is killed after it removed the manifest
+        # The record goes last: it tells the next run that there is something to clean.
         for name in work.names():
             if name != RECORD:
                 (work / name).remove()
@@ -140,9 +136,9 @@ def clean(output: Location) -> None:
 
 
 def remove_store(store: Location) -> None:
-    """Remove a local store file by file, its manifest last, and nothing that is not its own.
+    """Remove a local store file by file, its manifest last, and only its own files.
 
-    Raises UsageError where files of somebody else are left.
+    Raises UsageError if foreign files are left.
     """
     manifest = read_manifest(store)
     foreign = set(foreign_files(store.names(), manifest))
@@ -151,8 +147,8 @@ def remove_store(store: Location) -> None:
             (store / name).remove()
     if foreign:
         raise UsageError(
-            str(store), expected="nothing but the replaced store", found=f"also {', '.join(sorted(foreign)[:_SHOWN])}",
-            action="The new store is in its place. Move these files elsewhere, and give the same command again.",
+            str(store), expected="only the replaced store's files", found=f"also {', '.join(sorted(foreign)[:_SHOWN])}",
+            action="The new store is in place. Move these files elsewhere, and run the same command again.",
         )  # fmt: skip
     store.remove_empty_directories()
     (store / MANIFEST).remove()
@@ -165,19 +161,19 @@ def _rename(partial: Path, output: Path) -> None:
     except OSError as error:
         if error.errno not in UNSUPPORTED:
             raise
-        # Network file systems often know no RENAME_NOREPLACE. Making the directory is owning the name, and a rename
-        # replaces a directory only as long as it is empty: nothing but our own can be lost.
+        # Network file systems often lack RENAME_NOREPLACE. Whoever makes the directory owns the name, and a rename only
+        # replaces an empty directory, so it can only replace ours.
         output.mkdir()
         partial.rename(output)
 
 
 def _swap(partial: Location, output: Location, standing: Standing) -> None:
-    """Swap a finished store with the one that it replaces, and make sure that this is what was replaced."""
+    """Swap a finished store with the one that it replaces, and check that it replaced the right one."""
     assert partial.local and output.local  # noqa: S101, PT018 - for the type checker
     if Standing.at(output) != standing:
-        raise _appeared(partial, output, "another store than when the conversion began")
+        raise _appeared(partial, output, "another store")
     (output / WORK).make_directory()
-    with locked(output / WORK):  # Nobody appends to a store that is about to go.
+    with locked(output / WORK):  # so that no append starts on a store that is about to go
         (partial / WORK / _REPLACED).write(standing.model_dump_json().encode())
         try:
             exchange(partial.local, output.local)
@@ -186,23 +182,23 @@ def _swap(partial: Location, output: Location, standing: Standing) -> None:
                 raise
             raise UsageError(
                 str(output), expected="a file system that can swap two directories", found="one that cannot",
-                action=f"{partial} is finished. Remove the old store, and give the same command again.",
+                action=f"{partial} is finished. Remove the old store, and run the same command again.",
             ) from error  # fmt: skip
         if Standing.at(partial) != standing:
             exchange(partial.local, output.local)
-            raise _appeared(partial, output, "another store than when the conversion began")
+            raise _appeared(partial, output, "another store")
 
 
 def _appeared(partial: Location, output: Location, found: str) -> UsageError:
     return UsageError(
-        str(output), expected="a free place for the store", found=found,
-        action=f"The finished store is kept in {partial}. Move away what is there, and give the same command again:"
+        str(output), expected="the same as when the conversion began", found=found,
+        action=f"The finished store is kept in {partial}. Move away what is there, and run the same command again:"
         " nothing is packed twice.",
     )  # fmt: skip
 
 
 def _restore(output: Location) -> None:
-    """Give a store its name back that version 0.1.0 set aside as NAME.replaced-PID and was killed."""
+    """Restore the name of a store that version 0.1.0 set aside as NAME.replaced-PID before it was killed."""
     assert output.local is not None  # noqa: S101 - for the type checker
     if output.exists():
         return

@@ -1,7 +1,7 @@
-"""A Dask cluster as an executor: waited for within a limit, checked before it works, and watched while it does.
+"""A Dask cluster as an executor: wait for it within a limit, check it before it works, and watch it while it does.
 
 Dask itself waits for ever: for workers to come, for one that can read a task, for lost ones to come back. Here every
-wait has an end, and what is missing has a name.
+wait has a limit, and the error says what is missing.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from tiering.units import format_seconds, parse_seconds
 
 R = TypeVar("R")
 
-#: How long to wait for workers, and for an answer of a scheduler or a worker that is silent: s.
+#: How long to wait for workers, and for an answer from a silent scheduler or worker, s.
 WAIT_VARIABLE: Final = "TIERING_DASK_WAIT"
 _WAIT: Final = 30.0
 _CONNECT: Final = 10.0
-#: How long a worker may take to answer at least: it imports all that packing needs, perhaps from a slow disk.
+#: A worker may take at least this long to answer: it imports all that packing needs, perhaps from a slow disk.
 _ANSWER: Final = 25.0
 _LOOK: Final = 0.2
-#: How long each step of closing may take: what is under way is dropped.
+#: How long each step of closing may take: running tasks are dropped.
 _CLOSE: Final = 0.4
 
-#: How often Dask runs a task again whose worker was lost.
+#: How often Dask repeats a task whose worker was lost.
 RETRIES: Final = 3
 
 _log: Final = logging.getLogger("tiering")
@@ -45,10 +45,10 @@ _log: Final = logging.getLogger("tiering")
 def dask_cluster(address: str) -> Iterator[Executor]:
     """Connect to a Dask cluster whose workers can pack.
 
-    address: of its scheduler, or "local" for a cluster on this machine. TIERING_DASK_WAIT says for how many seconds
-    (30) to wait for workers, and for one that does not answer.
-    Raises UsageError without Dask; MachineError where no scheduler answers, no worker comes, or a worker has another
-    Python, another version of tiering or lacks a package, which is named.
+    address: of its scheduler, or "local" for a cluster on this machine. TIERING_DASK_WAIT says how many seconds to wait
+    for workers, and for one that does not answer (30).
+    Raises UsageError if Dask is not installed; MachineError if no scheduler answers, no worker comes, or a worker has
+    another Python or version of tiering, or lacks a package; the error says which.
     """
     limit = _limit()
     distributed = _dask(address)
@@ -59,7 +59,7 @@ def dask_cluster(address: str) -> Iterator[Executor]:
         _greet(distributed, address, min(_CONNECT, limit))
     try:
         with warnings.catch_warnings():
-            # It compares versions too, in a table; ours says what to do.
+            # Dask compares versions too and prints a table; our own check says what to do.
             warnings.simplefilter("ignore")
             client = distributed.Client(cluster or address, timeout=min(_CONNECT, limit))
     except (OSError, ValueError) as error:
@@ -87,14 +87,14 @@ class ClusterExecutor(Executor):
 
     def __init__(self, client: Any, address: str, limit: float) -> None:
         self._client, self._address, self._limit = client, address, limit
-        #: Dask runs a task as long as somebody holds its future.
+        #: Dask drops a task when its last future goes.
         self._held: set[Any] = set()
         self._sound: set[str] = set()
         self._since: float | None = None
         self._told = False
 
     def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
-        """Send a task to the cluster. What is cancelled there ends when the client is closed."""
+        """Send a task to the cluster. A cancelled task ends when the client is closed."""
         future: Future[R] = Future()
         held = self._client.submit(fn, *args, pure=False, retries=RETRIES, **kwargs)
         self._held.add(held)
@@ -102,7 +102,7 @@ class ClusterExecutor(Executor):
         return future
 
     def _pass_on(self, future: Future[R], held: Any) -> None:
-        """Hand over how a task ended. On a thread of Dask's."""
+        """Pass on how a task ended. Runs on a thread of Dask's."""
         self._held.discard(held)
         if not future.set_running_or_notify_cancel():
             return
@@ -113,7 +113,7 @@ class ClusterExecutor(Executor):
                 future.set_exception(held.exception())
             else:
                 future.set_exception(CancelledError())
-        except BaseException as error:  # noqa: BLE001 - the client may be closed meanwhile; it is raised where it is asked for
+        except BaseException as error:  # noqa: BLE001 - the client may be closed by now; result() raises it
             future.set_exception(error)
 
     def begin(self) -> None:
@@ -122,10 +122,10 @@ class ClusterExecutor(Executor):
             time.sleep(_LOOK)
 
     def check(self) -> None:
-        """Look whether there are workers, and whether those that came since can pack.
+        """Check that there are workers, and that new ones can pack.
 
-        Raises MachineError where there were none, or the scheduler was silent, for longer than the limit, and for a
-        worker that cannot pack.
+        Raises MachineError for a worker that cannot pack, and when there were no workers, or the scheduler was silent,
+        for longer than the limit.
         """
         self._check()
 
@@ -159,19 +159,19 @@ class ClusterExecutor(Executor):
         return "ADDRESS" if self._address == "local" else self._address
 
     def _workers(self) -> set[str] | None:
-        """Return the addresses of the workers there are; None where the scheduler does not say."""
+        """Return the addresses of all workers; None if the scheduler does not say."""
         client = self._client
         if client.status != "running" or client.scheduler is None:
             return None
         try:
             said = client.sync(client.scheduler.identity, n_workers=-1, callback_timeout=min(_CONNECT, self._limit))
         except (OSError, RuntimeError, AttributeError):
-            # Gone, or going: it tries to reach it again for a while, then gives the tasks back.
+            # The scheduler is gone or going: the client retries for a while, then gives the tasks back.
             return None
         return set(said["workers"])
 
     def _question(self, workers: list[str]) -> None:
-        """Ask workers what they have. Raises MachineError that names those that cannot pack, and why."""
+        """Ask workers what they have. Raises MachineError that names those that cannot pack and says why."""
         limit = max(_ANSWER, self._limit)
         try:
             found = self._client.run(eval, ASK, workers=workers, on_error="return", callback_timeout=limit)
@@ -179,7 +179,7 @@ class ClusterExecutor(Executor):
             raise MachineError(
                 self._address, expected=f"an answer from the workers {', '.join(workers)}",
                 found=f"none in {format_seconds(limit)}",
-                action="Look at their logs, or end those that hang.",
+                action="Look at their logs, or stop those that hang.",
             ) from error  # fmt: skip
         faults = {worker: found_fault for worker, said in found.items() if (found_fault := fault(said))}
         if faults:
@@ -187,12 +187,12 @@ class ClusterExecutor(Executor):
                 self._address,
                 expected=f"workers with Python {dotted(sys.version_info[:2])} and tiering {our_version()}",
                 found="; ".join(f"{worker} {each}" for worker, each in sorted(faults.items())),
-                action=f"There: pip install 'tiering[dask]=={our_version()}', and start the worker again.",
+                action=f"Run there: pip install 'tiering[dask]=={our_version()}'. Then restart the worker.",
             )
 
 
 def named(error: Exception, keeps_dying: TieringError) -> Exception:
-    """Name what a cluster's own kinds of failure mean. keeps_dying: what to say of workers that end again and again."""
+    """Translate Dask's own errors into ours. keeps_dying: the error to return when workers die again and again."""
     kind: Any = type(error)
     if isinstance(error, TieringError) or kind.__module__.split(".")[0] != "distributed":
         return error
@@ -208,7 +208,7 @@ def _limit() -> float:
 
 
 def _kill(cluster: Any) -> None:
-    """Kill the workers of a cluster of our own: nobody waits for the shards in hand."""
+    """Kill the workers of a cluster that we started: their unfinished shards are not wanted any more."""
 
     async def every() -> None:
         for nanny in cluster.workers.values():
@@ -217,13 +217,13 @@ def _kill(cluster: Any) -> None:
 
     with suppress(OSError):
         cluster.sync(every, callback_timeout=_CLOSE)
-    # Else Dask would try again for ten seconds when the interpreter ends, which kills what is left in any case.
+    # Otherwise Dask would retry for ten seconds when the interpreter ends, which kills the workers anyway.
     cluster.shutdown_on_close = False
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Dask from telling of every task that is dropped."""
+    """Keep Dask from logging every dropped task."""
     loggers = [logging.getLogger(name) for name in ("distributed", "tornado.application")]
     levels = [each.level for each in loggers]
     try:
@@ -236,7 +236,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _greet(distributed: Any, address: str, limit: float) -> None:
-    """Find out whether a scheduler answers at an address: the client would wait for ever for one that is silent."""
+    """Find out whether a scheduler answers at an address: Dask's client would wait for ever for a silent one."""
 
     async def asked() -> Any:
         arguments = distributed.Security().get_connection_args("client")
@@ -247,14 +247,14 @@ def _greet(distributed: Any, address: str, limit: float) -> None:
         return asyncio.run(asyncio.wait_for(asked(), limit))
 
     try:
-        # On a thread: the caller's may have a loop that runs, as in a notebook.
+        # On another thread: this one may have a running event loop, as in a notebook.
         with ThreadPoolExecutor(1) as thread:
             kind = thread.submit(ask).result()["type"]
     except TimeoutError as error:
         raise _no_scheduler(address, f"no answer in {format_seconds(limit)}") from error
     except MemoryError as error:
-        # The first bytes of an answer are a size.
-        raise _no_scheduler(address, "an answer that is none of Dask's") from error
+        # Dask takes the first bytes of an answer for a size.
+        raise _no_scheduler(address, "a server that does not speak Dask's protocol") from error
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise _no_scheduler(address, str(error)) from error
     if kind != "Scheduler":
@@ -263,12 +263,12 @@ def _greet(distributed: Any, address: str, limit: float) -> None:
 
 def _no_scheduler(address: str, found: str) -> MachineError:
     return MachineError(
-        address, expected="a Dask scheduler, as tcp://host:8786", found=found or "none", action="Check the address."
+        address, expected="a Dask scheduler (tcp://host:8786)", found=found or "none", action="Check the address."
     )
 
 
 def _dask(address: str) -> Any:
-    """Import Dask's part for clusters."""
+    """Import Dask's distributed package."""
     try:
         import distributed  # noqa: PLC0415 - an optional dependency
     except ImportError as error:

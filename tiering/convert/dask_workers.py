@@ -1,4 +1,4 @@
-"""What a worker of a Dask cluster must have to pack: the same Python, the same tiering, and what that needs."""
+"""What a worker of a Dask cluster needs to pack: the same Python, the same tiering, and its dependencies."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from importlib import import_module
 from typing import Any, Final
 
-#: What a worker is asked, as text that every Python understands: a function would be read by its Python, or crash it.
+#: The question to a worker, as text that every Python can run: another Python may crash when it unpickles a function.
 _QUESTION: Final = """
 import sys
 found = {"python": list(sys.version_info[:2]), "at": sys.executable, "version": None, "lacks": None}
@@ -23,7 +23,7 @@ ASK: Final = f"(lambda scope: (exec({_QUESTION!r}, scope), scope['found'])[1])({
 def fault(said: object) -> str:
     """Return why a worker cannot pack, from its answer; empty where it can."""
     if isinstance(said, OSError):
-        return ""  # It went away; that is for the next look.
+        return ""  # The worker went away; the next check will see that.
     if not isinstance(said, dict):
         return f"answers {type(said).__name__}: {said}"
     here = list(sys.version_info[:2])
@@ -37,7 +37,7 @@ def fault(said: object) -> str:
 
 
 def our_version() -> str:
-    """Return our own version; the package itself stands above this module."""
+    """Return our own version. The package is imported here, because it lies above this module."""
     return str(import_module("tiering").__version__)
 
 

@@ -2,7 +2,7 @@
 
 The files are written to DIRECTORY.exporting.files, which takes the place of DIRECTORY in one step when it is whole. So
 DIRECTORY holds all files or none, an export that was killed leaves nothing there, and the next one starts over. A note
-beside them, DIRECTORY.exporting, comes before everything else and goes after it: by it what was left is known as ours.
+beside them, DIRECTORY.exporting, is made first and removed last: it marks leftovers as ours.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _BATCH: Final = 1024
 class Record(BaseModel):
     """What the note of an export says: the manifest's digest, and device and inode of the directory of its files.
 
-    They are 0 until the files are begun.
+    Device and inode are 0 until that directory is made.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -62,9 +62,9 @@ def export(
 
     Pixels come out as PNG files. Where labels or splits came from a table or from tar files, labels.csv holds them
     (path, label, split), and can itself be converted again. The directory holds all files or none: until it is whole
-    the export lies beside it, in DIRECTORY.exporting, and one that was killed is started over by the next.
+    the export lies beside it, in DIRECTORY.exporting.files, and if it is killed the next one starts over.
     store: path or URL; directory: must not exist, or be empty. Returns the number of images.
-    Raises UsageError where the directory holds something, StoreError for samples that cannot all be files, such as two
+    Raises UsageError if the directory holds something, StoreError for samples that cannot all be files, such as two
     of one name, and for a sample whose bytes do not have their CRC-32C; MachineError for a full or failing disk.
     """
     opened = open_store(store)
@@ -107,53 +107,59 @@ def _standing(target: Path) -> os.stat_result | None:
 
 
 def _refuse(target: Path, standing: os.stat_result | None) -> None:
-    """Raise UsageError for a directory that holds something, or that another cannot take the place of."""
+    """Raise UsageError for a directory that holds something, or that cannot be replaced."""
     if standing is None:
         return
     if not stat.S_ISDIR(standing.st_mode) or any(target.iterdir()):
-        raise UsageError(str(target), expected="an empty directory", found="something there", action="Choose another.")
+        raise UsageError(str(target), expected="an empty directory", found="files there", action="Choose another.")
     if os.path.ismount(target) or os.path.samestat(standing, Path().stat()):
         raise UsageError(
-            str(target), expected="a directory that another can take the place of",
-            found="a mount point" if os.path.ismount(target) else "the one that you are in",
+            str(target), expected="a directory that can be replaced",
+            found="a mount point" if os.path.ismount(target) else "the current directory",
             action="Name a new directory below it.",
         )  # fmt: skip
 
 
 @contextmanager
 def _held(note: Location, files: Location) -> Iterator[int]:
-    """Hold the note of an export, new or left behind, while the block runs, and give its descriptor.
+    """Lock the note of an export, new or left behind, while the block runs, and yield its descriptor.
 
-    Raises UsageError where another export holds it, or what is there is not ours.
+    Raises UsageError if another export holds it, or if the files there are not ours.
     """
     descriptor = note.open_to_update()
     try:
-        with suppress(BlockingIOError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if note.is_open_as(descriptor):
-                if not (said := os.pread(descriptor, 2 * _NOTE_BYTES, 0)) and files.exists():
-                    note.remove()
-                    raise _foreign(files)
-                if said and _parsed(said) is None:
-                    raise _foreign(note)
-                yield descriptor
-                return
-        raise UsageError(
-            str(note), expected="one export at a time", found="another at work there", action="Wait for it."
-        )
+        if not _lock(descriptor) or not note.is_open_as(descriptor):
+            raise UsageError(
+                str(note), expected="one export at a time", found="another one running there", action="Wait for it."
+            )
+        if not (said := os.pread(descriptor, 2 * _NOTE_BYTES, 0)) and files.exists():
+            note.remove()
+            raise _foreign(files)
+        if said and _parsed(said) is None:
+            raise _foreign(note)
+        yield descriptor
     finally:
         os.close(descriptor)
 
 
+def _lock(descriptor: int) -> bool:
+    """Lock an open file; False if another process holds it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def _foreign(place: Location) -> UsageError:
     return UsageError(
-        str(place), expected="a free place for the export, beside the directory", found="something else",
+        str(place), expected="an unfinished export of tiering, or nothing", found="something else",
         action="Move it elsewhere, or choose another directory.",
     )  # fmt: skip
 
 
 def _mark(descriptor: int, record: Record) -> None:
-    # Always as long, and written at once: a kill leaves one record or the other.
+    # All records have the same length and are written in one call, so a kill leaves either the old or the new one.
     os.pwrite(descriptor, record.model_dump_json().encode().ljust(_NOTE_BYTES), 0)
 
 
@@ -165,7 +171,7 @@ def _parsed(note: bytes) -> Record | None:
 
 
 def _like(files: Path, standing: os.stat_result | None, digest: str) -> Record:
-    """Give the new directory owner and mode of the one that it will replace, and return its record."""
+    """Give the new directory the owner and mode of the one that it will replace, and return its record."""
     if standing is not None:
         with suppress(PermissionError):
             os.chown(files, standing.st_uid, standing.st_gid)
@@ -175,7 +181,7 @@ def _like(files: Path, standing: os.stat_result | None, digest: str) -> Record:
 
 
 def _was_finished(note: Location, files: Location, standing: os.stat_result, digest: str) -> bool:
-    """Tell whether an export of the same store put the directory in its place and was killed before it cleaned up."""
+    """Return whether an export of the same store was killed after it put the directory in place, before cleaning up."""
     try:
         record = _parsed(note.read())
     except (FileNotFoundError, StoreError):
@@ -184,12 +190,12 @@ def _was_finished(note: Location, files: Location, standing: os.stat_result, dig
 
 
 def _put_in_place(files: Path, target: Path, *, new: bool) -> None:
-    """Let the exported directory take its name. Raises UsageError where something appeared there."""
+    """Give the exported directory its name. Raises UsageError if something appeared there."""
     sync_file_system(files)
     try:
         if new:
-            target.mkdir()  # takes the name, or says that somebody else has it
-        # An empty directory is all that this can replace, on any file system.
+            target.mkdir()  # takes the name, or fails because it is taken
+        # On any file system, this can only replace an empty directory.
         files.rename(target)
     except OSError as error:
         if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):

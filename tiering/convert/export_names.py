@@ -1,4 +1,4 @@
-"""Names of exported files: found to be possible and all different before anything is written."""
+"""Names of exported files: checked to be valid and all different before anything is written."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from tiering.errors import StoreError
 from tiering.storage.names import is_relative
 from tiering.store.base import Store, shape_of
 
-#: Labels and splits that the paths of the files do not tell.
+#: Labels and splits that cannot be read from the files' paths.
 LABELS: Final = "labels.csv"
 
-#: Layouts whose labels the paths do not tell.
+#: Layouts whose labels cannot be read from the paths.
 TOLD: Final = ("table", "tar")
 
-#: Bytes of a part of a path that file systems take.
+#: The most bytes that file systems allow in one part of a path.
 _LONGEST_PART: Final = 255
-#: Hashes of directories that wait before those that are there twice are dropped.
+#: How many hashes of directories to collect before removing duplicates.
 _WAITING: Final = 1 << 22
 
 _SUSPECTS: Final = 1000
@@ -32,15 +32,15 @@ Hashes = npt.NDArray[np.uint64]
 
 
 def name_of(key: bytes, *, pixels: bool) -> bytes:
-    """Return the name of the file that a sample becomes: its key, and of pixels one that says PNG."""
+    """Return the name of the file that a sample becomes: its key; for pixels, the key with .png."""
     return key if not pixels or key.lower().endswith(b".png") else key + b".png"
 
 
 def check_names(store: Store) -> None:
-    """Make sure that every sample of a store has a file of its own: at 9 bytes a sample, and no object for any.
+    """Make sure that every sample becomes a separate file. Takes 9 bytes per sample, and no Python objects.
 
-    Raises StoreError for a key that is no relative path or too long for a file system, for two samples of one name, and
-    for a sample whose name is a directory of another's.
+    Raises StoreError for a key that is not a relative path or is too long for a file system, for two samples of one
+    name, and for a sample whose name is a directory in another's path.
     """
     taken = np.empty(len(store) + 1, dtype=np.uint64)
     directories = [np.empty(0, dtype=np.uint64)]
@@ -60,8 +60,8 @@ def check_names(store: Store) -> None:
     taken.sort()
     above = np.unique(np.concatenate(directories))
     place = np.minimum(np.searchsorted(taken, above), count - 1)
-    # Hashes may be equal by chance, so that these are suspects only. What is one name among a thousand of them is
-    # enough to refuse the store, and creating files exclusively finds whatever else there is.
+    # Hashes may be equal by chance, so these are only suspects. One real clash among the first thousand is enough to
+    # refuse the store, and creating files exclusively finds any that remain.
     suspects = np.concatenate(
         [taken[1:][taken[1:] == taken[:-1]][:_SUSPECTS], above[taken[place] == above][:_SUSPECTS]]
     )
@@ -70,8 +70,8 @@ def check_names(store: Store) -> None:
 
 
 def find_twin(store: Store, name: bytes) -> bytes | None:
-    """Return the name of the first sample that only letter case, or the way of writing accents, tells from this one."""
-    import unicodedata  # noqa: PLC0415 - for a report on an odd file system alone
+    """Return the first other sample name that differs only in letter case or in how accents are encoded."""
+    import unicodedata  # noqa: PLC0415 - only needed for an error on an unusual file system
 
     def folded(each: bytes) -> str:
         return unicodedata.normalize("NFKC", each.decode("utf-8", "surrogateescape")).casefold()
@@ -81,7 +81,7 @@ def find_twin(store: Store, name: bytes) -> bytes | None:
 
 
 def _names(store: Store) -> Iterator[list[bytes]]:
-    """Yield the names of all files, some at a time."""
+    """Yield the names of all files in batches."""
     pixels = shape_of(store.manifest) is not None
     if store.manifest.layout in TOLD:
         yield [LABELS.encode()]
@@ -90,7 +90,7 @@ def _names(store: Store) -> Iterator[list[bytes]]:
 
 
 def _above(names: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Yield the directories that the names lie in, then those above these, and so on, as paths below the top."""
+    """Yield the parent directories of the names, then the parents of those, and so on, as relative paths."""
     while names := {name.rpartition(b"/")[0] for name in names if b"/" in name}:
         yield list(names)
 
@@ -107,13 +107,13 @@ def _check_each(store: Store, names: list[bytes]) -> None:
             )
         if len(name) > _LONGEST_PART and max(map(len, name.split(b"/"))) > _LONGEST_PART:
             raise StoreError(
-                str(store.place), expected=f"names of at most {_LONGEST_PART} bytes, as file systems have them",
+                str(store.place), expected=f"names of at most {_LONGEST_PART} bytes, as file systems require",
                 found=os.fsdecode(name),
             )  # fmt: skip
 
 
 def _compare(store: Store, suspects: pl.Series) -> None:
-    """Tell the names of suspected hashes apart, and raise StoreError for two that are one."""
+    """Compare the names behind suspected hashes, and raise StoreError for two that are equal."""
     seen: set[bytes] = set()
     for names in _names(store):
         for name in _among(names, suspects):
@@ -133,7 +133,7 @@ def _among(names: list[bytes], suspects: pl.Series) -> list[bytes]:
 
 
 def _refuse(store: Store, one: bytes, other: bytes, what: str) -> NoReturn:
-    """Name the samples that would become one file, by their keys."""
+    """Raise StoreError that names the samples which would become one file, by their keys."""
     pixels = shape_of(store.manifest) is not None
     wanted = {one, other}
     keys = [LABELS.encode()] if store.manifest.layout in TOLD and LABELS.encode() in wanted else []
@@ -143,7 +143,7 @@ def _refuse(store: Store, one: bytes, other: bytes, what: str) -> NoReturn:
 
 
 def clash(store: Store, keys: list[bytes], what: str) -> StoreError:
-    """Return the error for samples that cannot both be files."""
+    """Return the error for two samples that cannot both become files."""
     shown = " and ".join(os.fsdecode(key) for key in keys)
     return StoreError(
         str(store.place), expected="samples that become files of different names",

@@ -97,7 +97,7 @@ def finish(
 
 
 def _commit(target: Location, manifest: bytes, version: str | None, work: Location) -> None:
-    """Write the manifest, by which everything else counts: a new one, or in place of the one that was read before."""
+    """Write the manifest, which makes everything else count: a new one, or in place of the one that was read before."""
     if version is not None:
         (target / MANIFEST).write_if(manifest, version, work)
     elif target.local:
@@ -107,7 +107,7 @@ def _commit(target: Location, manifest: bytes, version: str | None, work: Locati
             (target / MANIFEST).create(manifest)
         except FileExistsError:
             raise UsageError(
-                str(target), expected="a free place for the store", found="a store that somebody else finished",
+                str(target), expected="no store yet", found="a store that somebody else finished",
                 action="Choose another URL.",
             ) from None  # fmt: skip
 

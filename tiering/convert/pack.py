@@ -127,7 +127,7 @@ class _Reader:
         found = read_samples(self._task.source, keys, rows.file, rows.offset, rows.size)
         for row, key in enumerate(keys):
             try:
-                # Nothing else holds the image, so that it is gone when the next one is read.
+                # Nothing else refers to the image, so its memory is free before the next one is read.
                 stored = self._stored(next(found), display(key))
             except DatasetError as error:
                 self.bad.append(Bad(key, error.found))

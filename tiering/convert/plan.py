@@ -70,7 +70,7 @@ def default_shard_bytes(total: int, largest: int) -> int:
 
 
 def packable(size: IndexArray) -> IndexArray:
-    """Return sizes as a plan counts them, int64: 0 for what will not be packed, being gone or too large."""
+    """Return sizes as a plan counts them, int64: 0 for files that are gone or too large to pack."""
     return np.where(size > LARGEST_BYTES, 0, np.maximum(size, 0))
 
 

@@ -1,6 +1,6 @@
 """Executors: processes on this machine by default, a Dask cluster beyond it. The packer does not know which.
 
-Ctrl-C drops what is in hand: shards appear whole or not at all, and the next run packs those that are missing.
+Ctrl-C drops unfinished shards: a shard appears whole or not at all, and the next run packs those that are missing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ R = TypeVar("R")
 #: How often in a row a pool may break without finishing anything before we believe that it is the work that kills it.
 ATTEMPTS: Final = 3
 
-#: How often an executor that can say why nothing happens is asked, s.
+#: How often to check an executor that can say why nothing happens, s.
 _LOOK: Final = 1.0
 _WAKE: Final = 0.2
 
@@ -46,10 +46,10 @@ MakeExecutor = Callable[[], AbstractContextManager[Executor]]
 
 @runtime_checkable
 class Watched(Protocol):
-    """An executor whose workers may all be gone without a word."""
+    """An executor whose workers may all disappear without an error."""
 
     def check(self) -> None:
-        """Raise what is wrong."""
+        """Raise an error that says what is wrong."""
         ...
 
 
@@ -58,8 +58,8 @@ def run_tasks(make: MakeExecutor, work: Callable[[T], R], tasks: Iterable[T], *,
 
     make: opens an executor; when a worker process dies and takes its pool along, a new one is made and the tasks that
     were under way are run again. ahead: tasks submitted at a time, so that a plan is never held whole.
-    Raises what a task raises, and MachineError when workers keep dying. Closed or interrupted, it returns without
-    waiting for the tasks under way.
+    Raises what a task raises, and MachineError when workers keep dying. When closed or interrupted, it does not wait
+    for running tasks.
     """
     waiting = iter(tasks)
     lost: list[T] = []
@@ -108,7 +108,7 @@ def _processes(count: int) -> Iterator[Executor]:
     except Exception:
         raise
     except BaseException:
-        # Interrupted: nobody waits for the shards in hand.
+        # Interrupted: the unfinished shards are not wanted any more.
         teller.close()
         raise
     finally:
@@ -124,9 +124,9 @@ def given(executor: Executor) -> Iterator[Executor]:
 
 
 def _done(executor: Executor, running: Iterable[Future[R]]) -> set[Future[R]]:
-    """Wait until some futures are done. Raises what an executor that is watched finds wrong meanwhile.
+    """Wait until some futures are done. Raises what a watched executor finds wrong meanwhile.
 
-    It wakes now and then in any case: Polars handles SIGINT with SA_RESTART, and a wait without end would go on.
+    It wakes up regularly: Polars handles SIGINT with SA_RESTART, so Ctrl-C would not end an unlimited wait.
     """
     checked = time.monotonic()
     while not (done := wait(running, timeout=_WAKE, return_when=FIRST_COMPLETED).done):
@@ -137,9 +137,9 @@ def _done(executor: Executor, running: Iterable[Future[R]]) -> set[Future[R]]:
 
 
 def _begin(told: Connection) -> None:
-    """Begin the life of a worker process: it ends with its parent, however that ends, and quietly on Ctrl-C.
+    """Set up a worker process, so that it ends with its parent, however that ends, and quietly on Ctrl-C.
 
-    told: closed by the parent when the work in hand is no longer wanted.
+    told: the parent closes it when it no longer wants the current work.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = multiprocessing.parent_process()

@@ -1,12 +1,13 @@
-"""Quarantine: copies of the images that could not be packed, kept beside the store for somebody to look at.
+"""Quarantine: copies of the images that could not be packed, kept inside the store for somebody to look at.
 
-A dataset may hold links to anything, and the conversion may run as root. What is copied is therefore a regular file
-whose own place is below the source: a link within the source is as good as the file, one that leads out of it is not
-followed. A copy is no more readable than the file was.
+A dataset may hold links to anything, and the conversion may run as root. So only regular files that really lie below
+the source are copied: links within the source are followed, links that lead out of it are not. A copy is no more
+readable than the file was.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from collections.abc import Iterator
@@ -22,61 +23,73 @@ from tiering.errors import DatasetError, StoreError
 from tiering.storage.local import open_below
 from tiering.storage.location import Location
 from tiering.storage.names import is_relative
+from tiering.text import display
 
 _PIECE: Final = 1 << 20
+_SHOWN: Final = 5
+
+_log: Final = logging.getLogger("tiering")
 
 
 def quarantine(listing: Listing, bad: set[bytes], place: Location, scratch: Location) -> None:
-    """Copy images below a place, under their keys, as far as they can be read and are no larger than an image may be.
+    """Copy images to a place under their keys, if they can be read and are not too large for an image.
 
     bad: their keys. place: directory of a store; scratch: a directory beside it for temporary files.
-    Raises MachineError or OSError where a copy cannot be written.
+    Raises MachineError or OSError if a copy cannot be written.
     """
-    source = listing.source
+    source, missing = listing.source, list[str]()
     of_its_own = source.kind != "tar" and "://" not in source.url
     for rows in blocks(len(listing)):
         taken = [row for row, key in zip(rows, listing.keys(rows), strict=True) if key in bad and is_relative(key)]
         if of_its_own:
-            for key in listing.keys(np.array(taken, dtype=np.int64)):
-                _copy(_root(source), key, place, scratch)
+            keys = listing.keys(np.array(taken, dtype=np.int64))
+            missing += [os.fsdecode(key) for key in keys if not _copy(_root(source), key, place, scratch)]
             continue
         found = listing.rows(np.array(taken, dtype=np.int64))
         images = read_samples(source, found.keys(), found.file, found.offset, found.size)
         for key, image in zip(found.keys(), images, strict=True):
             if isinstance(image, bytes):
                 (place / os.fsdecode(key)).write(image, scratch)
+            else:
+                missing.append(os.fsdecode(key))
+    if missing:
+        shown = ", ".join(display(os.fsencode(key)) for key in missing[:_SHOWN])
+        _log.warning("%d of the images that were put aside could not be copied: %s", len(missing), shown)
 
 
 def _root(source: Source) -> bytes:
-    """Return the directory that the keys of a local source start from, without a link on the way."""
+    """Return the directory that the keys of a local source are relative to, with links resolved."""
     return os.path.realpath(os.fsencode(source.url.rpartition("/")[0] if source.kind == "table" else source.url))
 
 
-def _copy(root: bytes, key: bytes, place: Location, scratch: Location) -> None:
+def _copy(root: bytes, key: bytes, place: Location, scratch: Location) -> bool:
+    """Copy an image of a local dataset; False if it is no regular file below the root, too large or unreadable."""
     path = os.path.realpath(os.path.join(root, key))  # noqa: PTH118 - bytes paths
     below = os.path.relpath(path, root)
     if not is_relative(below):
-        return
+        return False
     try:
-        # Nothing is followed on the way: who puts a link there now gets nothing for it.
+        # This follows no links, so a link that somebody puts there now does not help them.
         descriptor = open_below(Path(os.fsdecode(root)), os.fsdecode(below).split("/"))
     except (OSError, StoreError):
-        return
+        return False
     try:
         about = os.fstat(descriptor)
         if about.st_size <= LARGEST_BYTES:
             with (place / os.fsdecode(key)).building(scratch) as copy, copy.open("wb") as file:
-                # Its owner may read it, or it could not be synced.
+                # The owner must be able to read it, or it could not be synced.
                 os.fchmod(file.fileno(), stat.S_IMODE(about.st_mode) & 0o777 | stat.S_IRUSR)
                 file.writelines(_pieces(descriptor, os.fsdecode(key)))
     except DatasetError:
-        return
+        return False
+    else:
+        return about.st_size <= LARGEST_BYTES
     finally:
         os.close(descriptor)
 
 
 def _pieces(descriptor: int, name: str) -> Iterator[bytes]:
-    """Yield what a file holds. Raises DatasetError where it cannot be read."""
+    """Yield a file's contents in pieces. Raises DatasetError if it cannot be read."""
     left = LARGEST_BYTES
     try:
         while left and (piece := os.read(descriptor, min(_PIECE, left))):

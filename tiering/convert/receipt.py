@@ -1,7 +1,7 @@
-"""Receipts: what is in a packed shard, written beside it when it is whole. By them a killed conversion goes on.
+"""Receipts: what is in a packed shard, written when the shard is whole. A conversion that was killed resumes from them.
 
-A receipt may lie in a store that somebody else made. So it is read as exactly what write_receipt writes, an archive of
-uncompressed columns whose lengths agree, and it can only speak of the shard whose number its own name gives.
+A receipt may lie in a store that somebody else made. So reading accepts only what write_receipt writes, an archive of
+uncompressed columns whose lengths agree, and only for the shard whose number is in the receipt's name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tiering.store.index import COLUMNS
 from tiering.store.layout import shard_names
 from tiering.store.manifest import Shard
 
-#: Bytes of a receipt at most: about 80 a sample, and four million samples are in the largest shard there is.
+#: The largest receipt in bytes: about 80 per sample, and the largest shard has four million samples.
 LARGEST: Final = 1 << 30
 
 _NAME: Final = re.compile("([0-9]{5}|[1-9][0-9]{5,8})[.]npz")
@@ -74,17 +74,16 @@ def write_receipt(place: Location, receipt: Receipt) -> None:
 
 
 def receipt_number(name: str) -> int | None:
-    """Return the number of the shard that a receipt of this name speaks of; None for any other file."""
+    """Return the number of the shard that a receipt of this name describes; None for any other file."""
     found = _NAME.fullmatch(name)
     return int(found[1]) if found else None
 
 
 def read_receipt(place: Location, expected: str | None = None) -> Receipt | None:
-    """Read a receipt; None where there is none that is whole.
+    """Read a receipt; None if there is none, or if it is damaged.
 
-    expected: the shard's name, where the kind of the store is known; otherwise any that a shard of this number can
-    have. Nothing in a receipt that is returned leads anywhere else, and all its columns have as many rows as the shard
-    has samples.
+    expected: the shard's name, if the kind of the store is known; by default any name that a shard of this number can
+    have. A receipt that is returned names no other file, and its columns have one row per sample of the shard.
     """
     number = receipt_number(place.name)
     if number is None:
@@ -111,14 +110,14 @@ class _About(BaseModel):
 def _arrays(data: bytes) -> dict[str, npt.NDArray[Any]]:
     """Return the columns of a receipt, and `about`. Raises ValueError for anything that write_receipt does not write.
 
-    NumPy's own reader is not asked: it makes room for what a header claims, and inflates what is compressed.
+    Does not use NumPy's own reader, which allocates as much as a header claims, and decompresses members.
     """
     wanted = {name: np.dtype(dtype) for name, dtype in COLUMNS.items()} | {_ABOUT: np.dtype("|u1")}
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as packed:
             members = packed.infolist()
             if sorted(member.filename for member in members) != sorted(f"{name}.npy" for name in wanted):
-                raise ValueError("other members than a receipt has")
+                raise ValueError("members that a receipt does not have")
             if any(member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1 for member in members):
                 raise ValueError("compressed or encrypted members")
             if sum(member.file_size for member in members) > len(data):
@@ -134,7 +133,7 @@ def _array(data: bytes, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     begin = len(_MAGIC) + 2 + length
     header = _HEADER.fullmatch(data[len(_MAGIC) + 2 : begin])
     if not data.startswith(_MAGIC) or header is None or header[1].decode() != dtype.str:
-        raise ValueError(f"no column of {dtype}")
+        raise ValueError(f"not a column of {dtype}")
     if int(header[2]) * dtype.itemsize != len(data) - begin:
         raise ValueError(f"{int(header[2]):,} rows in {len(data) - begin:,} bytes")
     return np.frombuffer(data, dtype=dtype, offset=begin)

@@ -107,7 +107,7 @@ def convert(
 
 @dataclass(frozen=True, slots=True)
 class _Conversion:
-    """What convert was asked for."""
+    """The arguments of convert."""
 
     source: OpenedSource
     packing: Packing
@@ -118,7 +118,7 @@ class _Conversion:
     progress: Progress
 
     def run(self, output: Location, standing: Standing | None) -> Manifest:
-        """Build the store, or take the finished one that an earlier run left, and give it its name."""
+        """Build the store, or take a finished one that an earlier run left, and give it its name."""
         target = partial_of(output)
         with workspace(target, fresh=True) as space:
             directory = space.scratch / "listing"
@@ -132,7 +132,7 @@ class _Conversion:
         return manifest
 
     def committed(self, output: Location) -> Manifest | None:
-        """Clean a store that was committed only; return its manifest if it is the one asked for."""
+        """Clean up a store that was committed but not cleaned; return its manifest if it fits the arguments."""
         with workspace(output, fresh=True) as space:
             done = self._finished(self._job(space, space.scratch / "listing"))
             clean(output)
@@ -150,11 +150,11 @@ class _Conversion:
         return Job(space, listing, plan, self.packing.kind, outline, check=self.check)
 
     def _finished(self, job: Job) -> Manifest | None:
-        """Return the manifest of a store that needs no packing any more, None where there is something to do."""
+        """Return the manifest of a store that needs no more packing; None if there is something to do."""
         if self.restart or job.space.found != job.record or not (job.space.target / MANIFEST).exists():
             return None
         manifest = read_manifest(job.space.target)
-        # Images that an earlier run was told to leave out are an error for one that was not.
+        # An earlier run may have been told to leave out images; for this one they may be an error.
         return None if manifest.left_out and self.on_error == "fail" else manifest
 
 
@@ -222,7 +222,7 @@ def run_job(
             samples, size = samples + done.shard.samples, size + int(done.columns["size"].sum())
     tasks = (job.task(number) for number in missing)
     progress(samples, job.plan.n, size)
-    # Closed at once, whatever ends the loop: nobody may pack any more when the notes are let go of.
+    # Closed at once, however the loop ends: all packing must have stopped before the lock is released.
     with closing(_packed(crew, tasks, len(missing))) as every:
         for packed in every:
             samples, size = samples + packed.samples, size + packed.size
@@ -248,6 +248,6 @@ def _packed(crew: Workers, tasks: Iterable[ShardTask], count: int) -> Generator[
 
 
 def _refuse_inside(source: str, output: Location) -> None:
-    """Refuse an output that lies in its own source."""
+    """Refuse an output that lies inside its source."""
     if output.url == source or output.url.startswith(source.rstrip("/") + "/"):
         raise UsageError(str(output), found="the store would lie inside the dataset", action="Choose another place.")

@@ -17,7 +17,8 @@ from tiering.errors import DatasetError, UsageError
 from tiering.order import EpochOrder
 from tiering.store.codec_choice import choose_codec
 from tiering.store.codecs import parse_codec
-from tiering.store.manifest import Kind, Pixels, Settings
+from tiering.store.manifest import MOST_COUNT, Kind, Pixels, Settings
+from tiering.units import format_bytes
 
 #: Images looked at to choose a codec, and to agree on a shape.
 _CODEC_SAMPLE: Final = 64
@@ -44,6 +45,8 @@ def choose_settings(listing: Listing, packing: Packing, begun: Settings | None) 
     begun: the settings of an unfinished conversion, whose codec stands where a new measurement might choose otherwise.
     Raises UsageError for what does not go together, DatasetError for pixels of many shapes without a resize.
     """
+    if packing.shard_bytes is not None and not 1 <= packing.shard_bytes <= MOST_COUNT:
+        raise UsageError("--shard-size", expected="1 B to 9 PB", found=format_bytes(packing.shard_bytes))
     if packing.kind == "lmdb":
         if packing.pixels:
             raise UsageError("--to lmdb", expected="Zarr for pixels", found="LMDB", action="Use --to zarr.")

@@ -1,4 +1,4 @@
-"""One thread as an executor, which Ctrl-C need not wait for."""
+"""One thread as an executor; Ctrl-C does not wait for it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from typing import Any, Final, TypeVar
 
 R = TypeVar("R")
 
-#: How long a task that is told to stop may take to clean up. One that waits for a server is left to itself.
+#: How long a task may take to clean up when it is told to stop. One that still waits for a server is abandoned.
 _STOP_SECONDS: Final = 1.5
 
 _Task = tuple[Future[Any], Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 
 class _Stopped(BaseException):
-    """Raised inside the task in hand when it is no longer wanted; its blocks clean up as for any error."""
+    """Raised inside the running task when it is no longer wanted; the task cleans up as for any error."""
 
 
 @contextmanager
 def one_thread() -> Iterator[Executor]:
-    """Open an executor of one thread. Ctrl-C, and whatever else ends the block early, drops the task in hand."""
+    """Open an executor of one thread. Ctrl-C drops the running task; an error drops only those that wait."""
     executor = _OneThread()
     try:
         yield executor
@@ -38,7 +38,7 @@ def one_thread() -> Iterator[Executor]:
 
 
 class _OneThread(Executor):
-    """Runs tasks in turn on a daemon thread, which the interpreter does not wait for when it ends."""
+    """Runs tasks in turn on a daemon thread, so that the interpreter does not wait for it at exit."""
 
     def __init__(self) -> None:
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
@@ -47,14 +47,14 @@ class _OneThread(Executor):
         self._thread.start()
 
     def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
-        """Have a task run behind those that were given before."""
+        """Queue a task."""
         future: Future[R] = Future()
         self._waiting = [each for each in self._waiting if not each.done()] + [future]
         self._tasks.put((future, fn, args, kwargs))
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more, and wait for what is there."""
+        """Take no more tasks, and wait for those in the queue."""
         if cancel_futures:
             for future in self._waiting:
                 future.cancel()
@@ -63,7 +63,7 @@ class _OneThread(Executor):
             self._thread.join()
 
     def stop(self) -> None:
-        """Drop the task in hand and those that wait."""
+        """Drop the running task and those that wait."""
         self.shutdown(wait=False, cancel_futures=True)
         if self._thread.is_alive():
             number = ctypes.c_ulong(self._thread.ident or 0)
@@ -78,7 +78,7 @@ class _OneThread(Executor):
                     continue
                 try:
                     result = fn(*args, **kwargs)
-                except Exception as error:  # noqa: BLE001 - it is raised where the result is asked for
+                except Exception as error:  # noqa: BLE001 - result() raises it
                     future.set_exception(error)
                 else:
                     future.set_result(result)

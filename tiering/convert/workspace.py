@@ -57,7 +57,7 @@ class Record(BaseModel):
 @dataclass(frozen=True, slots=True)
 class Workspace:
     """target: the directory being written; work: its notes; scratch: a local directory for temporary columns;
-    found: the record of an unfinished conversion that was there already; fresh: a new store is made, none appended to.
+    found: the record of an unfinished conversion that was already there; fresh: this is a new store, not an append.
     """  # noqa: D205 - a list of fields
 
     target: Location
@@ -96,10 +96,11 @@ class Workspace:
         return None
 
     def clear(self) -> None:
-        """Remove the shards and notes of an unfinished conversion, and nothing that only claims to be of it.
+        """Remove the shards and notes of an unfinished conversion, and nothing that only claims to belong to it.
 
-        Of a new store everything goes that has a name of ours. Beside a finished store a shard goes when a receipt has
-        its number, and no manifest names it. What a receipt says is not asked: it may come from elsewhere.
+        In a new store, this removes everything that has one of our names. In a finished store, it removes a shard if
+        a receipt has its number and the manifest does not name it. It does not trust a receipt's contents: they may
+        come from elsewhere.
         """
         (self.work / RECORD).remove()
         if self.fresh:
@@ -118,7 +119,7 @@ class Workspace:
                 (self.work / name).remove()
 
     def has_receipts(self) -> bool:
-        """Tell whether any shard is done."""
+        """Return whether any shard is done."""
         return any(receipt_number(name) is not None for name in self.work.names())
 
     def _was_told_to_mend(self, record: Record) -> bool:
@@ -159,15 +160,15 @@ def workspace(target: Location, *, fresh: bool) -> Iterator[Workspace]:
     if fresh and target.local and _holds_something(target.local) and not work.exists():
         if (target / MANIFEST).exists():
             raise UsageError(
-                str(target), expected="a free place to build the store in",
-                found="a finished store, which an older tiering did not rename",
+                str(target), expected="nothing: the store is built there",
+                found="a finished store that an older tiering did not rename",
                 action=f"Give it its name: {command('mv', '-nT', target, target.url.removesuffix('.partial'))}",
             )  # fmt: skip
         raise UsageError(
             str(target), expected="a free place to build the store in", found="a directory that tiering did not make"
         )
     with ExitStack() as stack:
-        # An interruption must leave nothing of these steps. Behind a URL one may wait for the lock, and is not kept.
+        # An interruption must leave nothing of these steps. Behind a URL the lock may take long: do not block Ctrl-C.
         with put_off() if work.local else nullcontext():
             if work.local:
                 work.make_directory()
@@ -180,32 +181,32 @@ def workspace(target: Location, *, fresh: bool) -> Iterator[Workspace]:
 
 @contextmanager
 def _leaving_nothing(space: Workspace) -> Iterator[None]:
-    """Remove a workspace if the block fails, unless a shard is done, which the next conversion goes on from."""
+    """Remove a workspace if the block fails before any shard is done. Finished shards stay for the next conversion."""
     try:
         yield
     except BaseException:
-        # Once the store is finished it is not ours to take away: after the rename another one may have this name.
+        # A finished store must not be removed: after the rename another store may have this name.
         if not space.has_receipts() and not (space.fresh and (space.target / MANIFEST).exists()):
             space.work.remove()
             if space.fresh and space.target.local:
-                with suppress(OSError):  # somebody else's files keep it
+                with suppress(OSError):  # it stays if foreign files are in it
                     space.target.local.rmdir()
         raise
 
 
 def _holds_something(target: Path) -> bool:
-    """Return whether a path is anything but free or an empty directory."""
+    """Return whether anything but an empty directory is at a path."""
     return target.is_symlink() or (target.exists() and not (target.is_dir() and not any(target.iterdir())))
 
 
 def unfinished_append(store: Location, manifest: Manifest) -> str | None:
-    """Say which append to a finished store is under way or was killed; None where there is none."""
+    """Describe an append to a finished store that is running or was killed; None if there is none."""
     record = _record(store / WORK)
     if record is None or record.generation != manifest.generation + 1:
         return None
     images = "1 image" if record.samples == 1 else f"{record.samples:,} images"
     again = command("tiering", "append", record.source, store)
-    return f"An append of {images} is under way or was killed. If it was killed, give the same command again: {again}"
+    return f"An append of {images} is running or was killed. If it was killed, run the same command again: {again}"
 
 
 def _record(work: Location) -> Record | None:

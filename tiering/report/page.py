@@ -27,7 +27,7 @@ def render(content: Content, assumptions: Assumptions) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja.StrictUndefined,
-        # What is marked as safe is our own HTML; every other text may be somebody's, and is shown on one line.
+        # Text marked as safe is our own HTML. Any other text may come from outside: show it on one line.
         finalize=lambda value: value if hasattr(value, "__html__") else _visible(value),
     )
     template = environment.from_string(_file("page.html.jinja"))
@@ -96,7 +96,7 @@ def _json(value: object) -> str:
 
 
 def _visible(value: object) -> object:
-    """Return a value with every text in it as tiering.text shows it."""
+    """Return a value with every text in it escaped by tiering.text.shown."""
     if isinstance(value, str):
         return shown(value)
     if isinstance(value, dict):

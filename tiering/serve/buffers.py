@@ -1,9 +1,9 @@
-"""Buffers: the memory of batches, used again once nobody looks at it.
+"""Buffers: memory of batches that is reused once nothing refers to it.
 
-Who looks at it is not counted but owned. Each batch is handed out as an array over a lease of its own. Whatever is made
-of that array without a copy (a view, a view of a view, a memoryview, a torch tensor, a DLPack capsule) refers to the
-array, and the array to its lease. When the last of them goes, the lease goes, and as its last act it gives the memory
-back. No number of references is ever looked at: what they are differs from one interpreter to the next.
+Ownership decides this, not a reference count. Each batch is an array over its own lease. Anything made from that array
+without a copy (a view, a view of a view, a memoryview, a torch tensor, a DLPack capsule) refers to the array, and the
+array refers to its lease. When the last of them goes, the lease goes and gives the memory back. The code never reads
+reference counts: they differ from one interpreter to the next.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from tiering.store.base import PixelArray
 class Buffers:
     """Arrays for batches of pixels.
 
-    New memory is zeroed by the kernel page by page, which costs a sixth of decoding into it. So what is let go of is
-    kept for the next batch.
+    The kernel zeroes new memory page by page, which costs a sixth of decoding into it. So released memory is kept for
+    the next batch.
 
-    samples: the most in a batch; sides: (height, width, channels); most: bytes to keep free, beside one batch.
-    Threads may share one.
+    samples: the most in a batch; sides: (height, width, channels); most: bytes to keep free, in addition to one batch.
+    Threads may share one object.
     """
 
     def __init__(self, samples: int, sides: tuple[int, int, int], most: int) -> None:
         self._samples, self._sides, self._most = samples, sides, most
-        # A deque needs no lock, and a lock would be wrong here: a lease may end in the middle of anything, of take()
-        # too. Given back to a full one, memory takes the place of what has been free for longest.
+        # A deque needs no lock. A lock would be wrong: a lease may end in the middle of any code, even of take(). In a
+        # full deque, returned memory replaces the memory that has been free for longest.
         self._free: deque[PixelArray] = deque(maxlen=1 + most // max(1, samples * math.prod(sides)))
 
     def take(self, samples: int) -> PixelArray:
-        """Return an array for so many samples: uint8 (samples, height, width, channels), its contents undefined.
+        """Return an array for a number of samples: uint8 (samples, height, width, channels), its contents undefined.
 
         Raises ValueError for more samples than are in a batch.
         """
@@ -52,9 +52,9 @@ class Buffers:
 
 
 class _Lease:
-    """Memory on loan to one array, of which it is the base; NumPy asks for __array_interface__ and keeps whom it asked.
+    """Memory on loan to one array. NumPy reads __array_interface__ and keeps this object as the base of the array.
 
-    NumPy shortens chains of views, but only down to the first array that is no base of its own kind: the one over this.
+    NumPy shortens chains of views, but stops at the first array whose base is not an array: the one over this lease.
     """
 
     __slots__ = ("_free", "_memory", "_shape")

@@ -21,7 +21,7 @@ State = dict[str, Any]
 #: Epochs for which shares are kept by default: dealing them anew costs one epoch's fetching, a sixteenth of all then.
 STICKY_EPOCHS: Final = 16
 
-#: Far more ranks than any job has; a table of shares has an entry for each.
+#: Far more ranks than any job has; a table of shares has one entry per rank.
 _MOST_SHARES: Final = 1 << 20
 
 
@@ -30,7 +30,7 @@ class Epochs:
 
     n: samples; block: samples in a block of the store. shuffle, seed, window, limit, batch_size, drop_last, rank,
     world_size, sticky, sticky_epochs: as the Loader has them; run: neighbours that sticky shares keep together.
-    Raises ValueError for a setting that makes no sense, TypeError for a number that is no integer.
+    Raises ValueError for a setting that makes no sense, TypeError for a number that is not an integer.
     """
 
     def __init__(
@@ -107,9 +107,9 @@ class Epochs:
         return self._served
 
     def state(self, batches: int | None = None) -> State:
-        """Return the place reached: behind so many batches, by default those that were handed out.
+        """Return the position after a number of batches, by default those that were handed out.
 
-        Raises TypeError for a number of batches that is no integer, ValueError for one below 0.
+        Raises TypeError for a number of batches that is not an integer, ValueError for one below 0.
         """
         if batches is not None and integer("batches", batches) < 0:
             raise ValueError(f"batches must be at least 0, got {batches}")
@@ -118,13 +118,13 @@ class Epochs:
         return self._identity() | {"epoch": self.epoch, "position": position} | shares
 
     def load(self, state: State) -> None:
-        """Go on behind a place.
+        """Continue from a saved position.
 
-        Raises UsageError for a state of another order of samples, or of a place that is in no epoch; then all stays as
-        it was.
+        Raises UsageError for a state of another order of samples, or of a position outside the epoch; then nothing has
+        changed.
         """
         if not isinstance(state, dict):
-            raise refused("a dict as state_dict returns it", repr(state))
+            raise refused("a dict from state_dict", repr(state))
         identity = self._identity()
         other = [name for name, value in identity.items() if state.get(name) != value]
         if other:
@@ -154,14 +154,14 @@ class Epochs:
 
 
 def integer(name: str, value: object) -> int:
-    """Return a number that a caller gave. Raises TypeError for what is no integer; True is none here."""
+    """Return a caller's number as an int. Raises TypeError if it is not an integer, and for True and False."""
     if isinstance(value, bool) or not isinstance(value, SupportsIndex):
         raise TypeError(f"{name} must be an integer, got {reprlib.repr(value)}")
     return operator.index(value)
 
 
 def stated(state: State, name: str, least: float = -math.inf, most: float = math.inf) -> int:
-    """Return a number out of a state. Raises UsageError for what is no integer from least to most."""
+    """Return a number from a state. Raises UsageError if it is not an integer from least to most."""
     try:
         number = integer(name, state.get(name))
     except TypeError as error:
@@ -172,10 +172,10 @@ def stated(state: State, name: str, least: float = -math.inf, most: float = math
 
 
 def refused(expected: str, found: str) -> UsageError:
-    """Return the error for a state that is not this loader's."""
+    """Return the error for a state that does not fit this loader."""
     return UsageError(
         "the loader's state",
         expected=expected,
         found=found,
-        action="Make the loader with the settings that the state was saved with.",
+        action="Make the loader with the settings that it had when the state was saved.",
     )

@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Any, Final, Literal, cast
 
 import numpy as np
@@ -53,7 +52,7 @@ class Maker:
     ) -> None:
         self._store, self._transform, self._skips = store, transform, on_error == "skip"
         self._decodes = decode and shape_of(store.manifest) is None
-        self._told = count()
+        self._told = 0
 
     def piece(self, indices: IndexArray, out: PixelArray | None) -> Made | Failed:
         """Make a piece. What goes wrong is returned: an exception would end the epoch.
@@ -111,11 +110,11 @@ class Maker:
         raise fault from fault.__cause__
 
     def _tell(self, number: int, fault: Exception) -> None:
-        told = next(self._told)
-        if told < _TOLD:
+        self._told += 1
+        if self._told <= _TOLD:
             said = f"{fault.where}: {fault.found}" if isinstance(fault, TieringError) else _with_notes(fault)
             _log.warning("%s. Skipped; sample %s is served in its place.", said, f"{number:,}")
-        elif told == _TOLD:
+        elif self._told == _TOLD + 1:
             _log.warning("Further samples that are skipped are only counted: see stats().")
 
 

@@ -17,9 +17,9 @@ from tiering.serve.cache.stats import CacheStats
 def serve_metrics(stats: Callable[[], CacheStats | None], port: int, host: str = "127.0.0.1") -> Iterator[int]:
     """Answer on http://HOST:PORT/metrics with a cache's counts, as long as the context lasts.
 
-    stats: a loader's or a cached store's `stats`; what has none shows nothing. port: 0 for any that is free; host: the
-    address to listen on: by default this machine alone may ask, and all may with "0.0.0.0".
-    Yields the port. Raises MachineError for one that is taken.
+    stats: a loader's or a cached store's `stats`; without stats nothing is shown. port: 0 for any free one; host: the
+    address to listen on: by default only this machine can ask, with "0.0.0.0" every machine can.
+    Yields the port. Raises MachineError if it is taken.
     """
     registry = CollectorRegistry()
     registry.register(_Counts(stats))

@@ -40,7 +40,7 @@ class StoreDataset(Dataset[Any]):  # type: ignore[misc]
 
     store: a store, its path or its URL. transform: applied to each Sample; by default the item is (bytes, label),
     or (array, label) from a store of pixels.
-    What it raises names the sample.
+    If it raises, the exception names the sample.
     __getitems__ hands a whole batch of indices to the store at once. Works with workers that are forked or spawned: a
     store travels as a path, and the maps are made where they are used. Give the DataLoader an EpochSampler for epochs
     that can be resumed; EpochDataset reads further ahead and is faster.
@@ -225,8 +225,8 @@ class EpochDataset(IterableDataset[Any]):  # type: ignore[misc]
         return place if self._worker is None else place | {_WORKER: list(self._worker), _SERVED: self._served}
 
     def load_state_dict(self, state: State) -> None:
-        """Go on behind a place. Raises UsageError for a state of another order of samples, or of no place in it."""
-        # First what may be refused here, then what may be refused there: then nothing has changed.
+        """Continue from a saved position. Raises UsageError for a state of another order, or with no valid position."""
+        # Check everything before changing anything, so that a refused state changes nothing.
         worker, loaded = _worker_of(state, len(self._loader)) if isinstance(state, dict) else (None, 0)
         self._loader.load_state_dict(state)
         self._epoch.fill_(self._loader.epoch)
@@ -245,12 +245,12 @@ def _ranks(rank: int | None, world_size: int | None) -> tuple[int, int]:
 
 
 def _worker_of(state: State, batches: int) -> tuple[tuple[int, int] | None, int]:
-    """Return which worker of how many a state is of, if of one, and how many of its batches that had handed out."""
+    """Return (worker, workers) of a state, None if it is not a worker's, and the batches that the worker handed out."""
     worker = state.get(_WORKER)
     if worker is None:
         return None, 0
     if not isinstance(worker, list | tuple) or len(worker) != 2:
-        raise refused(f"the number of a worker, and how many there are, as {_WORKER}", reprlib.repr(worker))
+        raise refused(f"{_WORKER} with a worker's number and the number of workers", reprlib.repr(worker))
     workers = stated({_WORKER: worker[1]}, _WORKER, 1)
     number = stated({_WORKER: worker[0]}, _WORKER, 0, workers - 1)
     return (number, workers), stated(state, _SERVED, 0, batches)

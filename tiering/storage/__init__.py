@@ -1,1 +1,1 @@
-"""A location, path or URL: whole files, written atomically, and the only writer of them."""
+"""Locations (paths or URLs): reads whole files and writes them atomically. Only this package writes files."""

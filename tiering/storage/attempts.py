@@ -1,4 +1,4 @@
-"""Attempts: what came over a network damaged is asked for again, a few times, with growing pauses."""
+"""Attempts: ask again a few times, with growing pauses, when data arrives damaged over a network."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-#: With a wrong bit in each twentieth answer, one in three million is wrong so often.
+#: If one answer in twenty has a wrong bit, all five attempts fail once in three million.
 TIMES: Final = 5
 _FIRST_PAUSE: Final = 0.05
 
 
 def attempts(place: object) -> Iterator[bool]:
-    """Yield before each attempt to read something, whether it is the last one.
+    """Yield before each attempt to read something: True for the last one.
 
-    place: where it is read, a Location or an URL. A local file is read once: it would say the same again.
+    place: where it is read, a Location or a URL. A local file is read once: a second read would give the same.
     """
     times = TIMES if "://" in str(place) else 1
     for attempt in range(times):

@@ -1,9 +1,9 @@
-"""Buckets: one way to credentials, endpoints and time limits for everything that touches one.
+"""Buckets: one place that finds credentials, endpoints and time limits.
 
 Two clients reach a bucket: fsspec's, for whole files and listings, and obstore, for many ranges at a time and for
-writes under a condition. What an S3 client is told is resolved once, as s3fs and botocore do it: fsspec's settings
-(FSSPEC_S3_*, files in ~/.config/fsspec), then the environment, AWS_PROFILE, credentials and config files, and what the
-machine itself offers. obstore is handed the result.
+conditional writes. S3 settings are resolved once, as s3fs and botocore do it: fsspec's settings (FSSPEC_S3_*, files in
+~/.config/fsspec), then the environment, AWS_PROFILE, credentials and config files, and at last the machine's own
+role. obstore gets the result.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tiering.storage.objects import ObjectFiles
 from tiering.storage.patience import attempt_seconds, remote_seconds
 from tiering.storage.urls import WEB
 
-#: Requests under way at once: enough to fill a network at 30 ms a request. Drivers of S3 keep 10 by default.
+#: Concurrent requests: enough to fill a network at 30 ms per request. S3 drivers use 10 by default.
 REQUESTS: Final = 64
 
 S3: Final = ("s3", "s3a")
@@ -35,10 +35,10 @@ AZURE: Final = ("az", "abfs", "abfss")
 
 _NO_RETRIES: Final = {"max_retries": 0}
 
-#: What to install for a scheme.
+#: The extra to install for each scheme.
 EXTRAS: Final = dict.fromkeys(S3, "s3") | dict.fromkeys(GOOGLE, "gcs") | dict.fromkeys(AZURE, "azure")
 
-#: Credentials are asked for again after this long; botocore renews those that expire well before.
+#: obstore asks for credentials again after this long; botocore renews expiring ones well before.
 _CREDENTIALS_LIVE: Final = timedelta(minutes=5)
 
 
@@ -58,7 +58,7 @@ class Bucket:
 def file_system(url: str) -> tuple[Any, str]:
     """Return fsspec's file system for a URL, and the path in it.
 
-    Raises what drivers raise: use it within remote_errors.
+    Raises the drivers' own errors: use it within remote_errors.
     """
     if scheme_of(url) in GOOGLE + AZURE:
         bucket, split = open_bucket(url, "for buckets of Google and Azure"), urlsplit(url)
@@ -81,8 +81,8 @@ def file_system(url: str) -> tuple[Any, str]:
 def open_bucket(url: str, why: str) -> Bucket:
     """Connect to the bucket of a URL through obstore.
 
-    why: what obstore is wanted for, in an error. No request is tried again; each may take half of remote_seconds().
-    Raises MachineError where obstore is missing, UsageError for a URL that it does not open.
+    why: what obstore is needed for, for the error message. obstore does not retry; a request may take half of
+    remote_seconds(). Raises MachineError if obstore is missing, UsageError for a URL that it does not open.
     """
     try:
         obstore = import_module("obstore")
@@ -117,19 +117,19 @@ def open_bucket(url: str, why: str) -> Bucket:
 
 @lru_cache(maxsize=64)
 def _kept(base: str, settings: str, _environment: tuple[tuple[str, str], ...], _process: int) -> Any:
-    """Connect, or return the connection that was made with the same settings: making one takes 30 ms."""
+    """Connect, or return an earlier connection with the same settings: making one takes 30 ms."""
     client, options = json.loads(settings)
     from_url = import_module("obstore.store").from_url
     return from_url(base, client_options=client, retry_config=_NO_RETRIES, **options)
 
 
 def _environment() -> tuple[tuple[str, str], ...]:
-    """Return what obstore reads of the environment for Google and Azure."""
+    """Return the environment variables that obstore reads for Google and Azure."""
     return tuple(sorted(item for item in os.environ.items() if item[0].startswith(("GOOGLE_", "AZURE_", "STORAGE_"))))
 
 
 def within_time(system: Any) -> dict[str, float]:
-    """Return the argument by which fsspec's own limit holds for a single request, whatever its driver tries again."""
+    """Return fsspec's argument that limits the time of one request, including its driver's retries."""
     return {"timeout": remote_seconds()} if system.async_impl else {}
 
 
@@ -139,10 +139,9 @@ def scheme_of(url: str) -> str:
 
 
 def _s3_options(url: str) -> dict[str, Any]:
-    """Return for obstore what s3fs and botocore make of settings, environment and files.
+    """Return obstore's options, as s3fs and botocore resolve settings, environment and files.
 
-    s3fs's object says what fsspec's settings hold, botocore's session does the rest: the same two that every other
-    request goes through.
+    The s3fs object holds fsspec's settings, and botocore's session does the rest: all other requests use the same two.
     """
     system, _ = file_system(url)
     botocore = import_module("botocore")
@@ -179,7 +178,7 @@ def _s3_options(url: str) -> dict[str, Any]:
 
 
 def _google_options() -> dict[str, Any]:
-    """Return what obstore does not find by itself: an emulator, named as Google's own clients are told of it."""
+    """Return what obstore does not find by itself: an emulator, from the variable that Google's own clients read."""
     emulator = os.environ.get("STORAGE_EMULATOR_HOST", "")
     if not emulator:
         return {}
@@ -203,14 +202,14 @@ def _azure_options() -> dict[str, Any]:
 
 
 def _trust(verify: bool | str | None) -> dict[str, Any]:
-    """Return for obstore which certificates botocore would trust: a bundle of its own, any, or the system's."""
+    """Return obstore's options to trust the certificates that botocore would: any, those of a file, or the system's."""
     if verify is False:
         return {"allow_invalid_certificates": True}
     return {"root_certificate": Path(verify).read_bytes()} if isinstance(verify, str) else {}
 
 
 def _provider(credentials: Any) -> Callable[[], dict[str, Any]]:
-    """Return what obstore asks for credentials. Raises botocore's NoCredentialsError where there are none."""
+    """Return a function that gives obstore credentials. Raises botocore's NoCredentialsError if there are none."""
     if credentials is None:
         raise import_module("botocore.exceptions").NoCredentialsError
 

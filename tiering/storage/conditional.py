@@ -1,17 +1,18 @@
-"""Writes under a condition behind a URL: an object that must be new, or must still be what was read.
+"""Conditional writes behind a URL: to an object that must be new, or must still be the one that was read.
 
-An object store decides, in one request (If-None-Match and If-Match for S3 and Azure, generations for Google's), so that
-of two writers one is told. A request whose answer was lost is asked again; when the object then holds the very bytes
-that were to be written, it was ours that arrived.
+The server decides in one request (If-None-Match and If-Match for S3 and Azure, generations for Google), so only one of
+two writers succeeds. If the answer was lost, the request is repeated; if the object then holds exactly our bytes, our
+write had arrived.
 
-S3 is asked through s3fs, as for all else: obstore, which reaches the others, does not survive a fork, and who packs a
-dataset may well fork the workers that load it.
+S3 goes through s3fs, like everything else on S3. obstore, which reaches the other stores, does not survive a fork, and
+a program that packs a dataset may well fork the workers that load it.
 """
 
 from __future__ import annotations
 
 import time
 import uuid
+from contextlib import suppress
 from importlib import import_module
 from typing import Final, Protocol
 
@@ -38,27 +39,27 @@ class _Server(Protocol):
         ...
 
     def put(self, data: bytes, version: str | None) -> str:
-        """Write an object that must be new, or of a version; return its version. Raises _TakenError."""
+        """Write an object that must be new, or have this version; return the new version. Raises _TakenError."""
         ...
 
 
 def create(url: str, data: bytes) -> str:
-    """Write an object that must be new, and return its version.
+    """Write a new object, and return its version.
 
-    Raises FileExistsError where something is there, UsageError for a server that knows no conditional writes.
+    Raises FileExistsError if there is one already, UsageError for a server without conditional writes.
     """
     return _put(url, data, None, FileExistsError(f"{url} is there already"))
 
 
 def read_version(url: str) -> tuple[bytes, str]:
-    """Return an object and its version, which another write changes. Raises FileNotFoundError."""
+    """Return an object and its version, which every write changes. Raises FileNotFoundError."""
     return _server(url).get()
 
 
 def write_if(url: str, data: bytes, version: str) -> str:
-    """Replace an object that is still of a version, and return its new one.
+    """Replace an object that still has this version, and return the new version.
 
-    Raises StoreError where it changed or is gone, UsageError for a server that knows no conditional writes.
+    Raises StoreError if it changed or is gone, UsageError for a server without conditional writes.
     """
     return _put(url, data, version, changed(url))
 
@@ -74,12 +75,12 @@ def changed(url: str) -> StoreError:
 
 
 def unconditional(url: str, found: str) -> UsageError:
-    """Return the error that a server knows no conditional writes. found: what it does."""
+    """Return the error for a server without conditional writes. found: what it does instead."""
     return UsageError(
         url,
         expected="a server with conditional writes (If-None-Match and If-Match)",
         found=found,
-        action="Without them two writers could destroy each other's store: write it to a local directory, and copy it.",
+        action="Without them two writers could destroy each other's store. Write it to a local directory, and copy it.",
     )
 
 
@@ -89,9 +90,11 @@ def _put(url: str, data: bytes, version: str | None, taken: Exception) -> str:
         return server.put(data, version)
     except _TakenError as error:
         if error.perhaps_ours:
-            found, now = server.get()
-            if found == data:
-                return now
+            # Gone again already, it is not ours to tell.
+            with suppress(FileNotFoundError):
+                found, now = server.get()
+                if found == data:
+                    return now
         raise taken from None
 
 
@@ -122,15 +125,15 @@ class _S3:
         return data
 
     def put(self, data: bytes, version: str | None) -> str:
-        # s3fs leaves out what botocore does not know: that would be a write without a condition.
+        # s3fs drops arguments that botocore does not know: the write would have no condition.
         known = self._system.s3.meta.service_model.operation_model("PutObject").input_shape.members
         if "IfMatch" not in known:
             raise MachineError(
-                self._url, expected="a botocore that knows conditional writes", found="an older one",
+                self._url, expected="a botocore with conditional writes", found="an older one",
                 action="pip install -U 'tiering[s3]'",
             )  # fmt: skip
         condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
-        mark = uuid.uuid4().hex  # by which a write is known for ours: clients below ask again without a word
+        mark = uuid.uuid4().hex  # tells our write from others: the clients below retry silently
         for pause in (*_PAUSES, None):
             try:
                 done = self._system.call_s3(
@@ -160,18 +163,18 @@ class _S3:
     def _ours(self, mark: str) -> str | None:
         """Return the version of the object if this write made it."""
         try:
-            found = self._system.call_s3("head_object", Bucket=self._bucket, Key=self._key)
+            found = self._system.call_s3("head_object", Bucket=self._bucket, Key=self._key, **self._limit)
         except FileNotFoundError:
             return None
         return str(found["ETag"]) if found.get("Metadata", {}).get(_MARK) == mark else None
 
 
 class _Obstore:
-    """An object of another store. named: what names its version."""
+    """An object of Google or Azure, through obstore. named: obstore's name for its version."""
 
     def __init__(self, url: str, named: str) -> None:
         self._url, self._named = url, named
-        self._bucket = open_bucket(url, "to write under a condition")
+        self._bucket = open_bucket(url, "for conditional writes")
         self._key = self._bucket.key(url)
 
     def get(self) -> tuple[bytes, str]:

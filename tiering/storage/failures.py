@@ -1,4 +1,4 @@
-"""What servers and their drivers say when something fails, turned into errors that say what to do."""
+"""Turn the errors of servers and their drivers into errors that say what to do."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from urllib.parse import parse_qs, urlsplit
 from tiering.errors import InputError, MachineError, TieringError, UsageError, from_os_error
 from tiering.secrets import without_secrets
 from tiering.storage.attempts import attempts
-from tiering.storage.bucket import EXTRAS, S3, file_system, scheme_of
+from tiering.storage.bucket import EXTRAS, S3, file_system, scheme_of, within_time
 from tiering.storage.patience import SETTING, noticing, remote_seconds
 
 T = TypeVar("T")
 
-#: What drivers say of an answer that is not what the server sent: its checksum differs, or it cannot be parsed.
+#: Drivers' errors for a damaged answer: its checksum differs, or it cannot be parsed.
 _DAMAGED: Final = ("FlexibleChecksumError", "ChecksumError", "ResponseParserError")
 
 _CHECK: Final = "Check the address, the endpoint (AWS_ENDPOINT_URL for s3) and the credentials."
@@ -33,19 +33,19 @@ _DENIED: Final = (
 )
 _EXPIRED: Final = ("the credentials have expired", "Sign in again, or take a fresh token or a freshly signed URL.")
 _SKEW: Final = (
-    "the clock of this machine is wrong, by what the server says",
+    "the server says that this machine's clock is wrong",
     "Set it (timedatectl, or chronyc makestep).",
 )
 _UNKNOWN_KEY: Final = (
     "the server does not know these credentials",
-    "Check the access key (AWS_ACCESS_KEY_ID, AWS_PROFILE), and whether it is one of this endpoint.",
+    "Check the access key (AWS_ACCESS_KEY_ID, AWS_PROFILE), and whether it belongs to this endpoint.",
 )
 _WRONG_SECRET: Final = ("the secret key does not fit the access key", "Check AWS_SECRET_ACCESS_KEY or the profile.")
 _REGION: Final = ("the bucket lies in another region", "Name it: AWS_REGION, or region in the profile.")
 _OVERLOADED: Final = ("the server is overloaded and refuses requests", "Try again later, with fewer --workers.")
-_BAD_NAME: Final = ("that is no name of a bucket", "Check the URL: s3://BUCKET/PREFIX.")
+_BAD_NAME: Final = ("that is not a valid bucket name", "Check the URL: s3://BUCKET/PREFIX.")
 
-#: By the codes of S3 (and of those who speak its language), Google and Azure: what is wrong, and what to do.
+#: What is wrong and what to do, by the error codes of S3 (and compatible servers), Google and Azure.
 _BY_CODE: Final = (
     {"NoSuchBucket": _NO_BUCKET, "ContainerNotFound": _NO_BUCKET, "InvalidBucketName": _BAD_NAME}
     | dict.fromkeys(("AccessDenied", "AllAccessDisabled", "AccountProblem", "403", "401", "Forbidden"), _DENIED)
@@ -63,18 +63,18 @@ _BY_CODE: Final = (
     | dict.fromkeys(("SlowDown", "ServiceUnavailable", "503", "429", "ServerBusy"), _OVERLOADED)
 )
 
-#: What is the user's to mend in what was given, and not the machine's.
+#: Mistakes in the user's input, rather than failures of the machine.
 _INPUT: Final = (_NO_BUCKET, _BAD_NAME)
 
 _NO_CREDENTIALS: Final = (
     "no credentials were found",
     "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; a public bucket needs FSSPEC_S3_ANON=true.",
 )
-_NO_HOST: Final = ("no host of that name is known", "Check the address, and the endpoint (AWS_ENDPOINT_URL) for slips.")
-_NOBODY: Final = ("nobody answers there", "Is the server up, and the endpoint (AWS_ENDPOINT_URL) its own?")
+_NO_HOST: Final = ("there is no host of that name", "Check the address and the endpoint (AWS_ENDPOINT_URL) for typos.")
+_REFUSED: Final = ("no server answers there", "Check that the server is up, and the endpoint (AWS_ENDPOINT_URL).")
 _SILENT: Final = ("the server is silent", f"Try again, or wait longer for it ({SETTING}, seconds).")
 
-#: By what drivers call it, or say.
+#: The same, by the names and messages of drivers' errors.
 _BY_WORDS: Final = (
     (
         re.compile(r"NoCredentials|PartialCredentials|Unable to locate credentials|Anonymous users does not have"),
@@ -89,11 +89,11 @@ _BY_WORDS: Final = (
     (re.compile(r"incorrectly configured region"), _REGION),
     (
         re.compile(r"(?i)connection refused|could not connect|cannot connect|connect error|error trying to connect"),
-        _NOBODY,
+        _REFUSED,
     ),
 )
 
-#: Answers without a body, as to HEAD, tell no more than a number.
+#: Answers without a body, as to HEAD, only have a number.
 _BARE: Final = ("400", "403", "301")
 
 _CODE: Final = re.compile(r"<Code>(\w+)</Code>|\b(ContainerNotFound|RequestTimeTooSkewed)\b")
@@ -101,19 +101,19 @@ _CODE: Final = re.compile(r"<Code>(\w+)</Code>|\b(ContainerNotFound|RequestTimeT
 
 @contextmanager
 def asking(url: str) -> Iterator[None]:
-    """Ask a server for something: remote_errors, and a message where the answer is long in coming."""
+    """Translate errors as remote_errors does, and say so if the answer takes long."""
     with noticing(url), remote_errors(url):
         yield
 
 
 class DamagedAnswerError(MachineError):
-    """An answer came damaged, by what the driver says of it: asking again may help."""
+    """The driver reports a damaged answer: asking again may help."""
 
 
 def asked(url: str, ask: Callable[[], T]) -> T:
-    """Ask a server something, and again, a few times, where the answer comes damaged. Raises what remote_errors does.
+    """Make a request, and repeat it a few times if the answer is damaged. Raises as remote_errors does.
 
-    ask: changes nothing, so that it may be asked twice.
+    ask: must change nothing, because it may be called more than once.
     """
     for last in attempts(url):
         try:
@@ -127,10 +127,10 @@ def asked(url: str, ask: Callable[[], T]) -> T:
 
 @contextmanager
 def remote_errors(url: str) -> Iterator[None]:
-    """Turn what a file system behind a URL raises into errors that say what to do.
+    """Turn the errors of a file system behind a URL into errors that say what to do.
 
-    FileNotFoundError and FileExistsError pass: the caller knows what they mean. Not so where there is no bucket, or
-    where what is missing is the permission.
+    FileNotFoundError and FileExistsError pass unchanged: the caller knows what they mean. But a missing bucket or a
+    missing permission is translated.
     """
     try:
         yield
@@ -152,16 +152,16 @@ def remote_errors(url: str) -> Iterator[None]:
     except OSError as error:
         raise _failure(url, error) from error
     except Exception as error:
-        # Drivers raise their own kinds (botocore, aiohttp, obstore); none of them is ours to import.
+        # Drivers (botocore, aiohttp, obstore) raise their own types, which we cannot import: the drivers are optional.
         if type(error).__module__.split(".")[0] in ("builtins", "tiering"):
             raise
         raise _failure(url, error) from error
 
 
 def _not_missing(url: str, error: FileNotFoundError) -> TieringError | None:
-    """Return the error to raise where more is wrong than that a file is not there.
+    """Return the error to raise if more is wrong than a missing file.
 
-    Web servers that refuse, or do not answer, look so to fsspec; the cause tells.
+    fsspec also raises FileNotFoundError when a web server refuses or does not answer; the error's cause shows it.
     """
     if code_of(error) in _BY_CODE or (error.__cause__ and _by_words(error.__cause__)):
         return _failure(url, error)
@@ -172,7 +172,7 @@ def _not_missing(url: str, error: FileNotFoundError) -> TieringError | None:
 
 
 def code_of(error: BaseException) -> str:
-    """Return the code by which a server says what is wrong, such as NoSuchBucket; its status, or "", without one."""
+    """Return a server's error code, such as NoSuchBucket; without one, its HTTP status, or an empty string."""
     seen: BaseException | None = error
     status = ""
     while seen is not None:
@@ -188,7 +188,7 @@ def code_of(error: BaseException) -> str:
 
 
 def lasting_failure(url: str, error: BaseException) -> TieringError | None:
-    """Return the error to raise at once where asking again would change nothing, None where it may."""
+    """Return the error to raise at once if retrying cannot help; None if it may."""
     reason = _BY_CODE.get(code_of(error))
     return _failure(url, error) if reason not in (None, _OVERLOADED) else None
 
@@ -223,19 +223,19 @@ def _by_words(error: BaseException) -> tuple[str, str] | None:
 
 
 def _said_at_length(url: str) -> str:
-    """Ask S3 once more, in a way that is answered with the code of what is wrong."""
+    """Ask S3 once more with a request whose answer has a body, and return its error code."""
     try:
         system, path = file_system(url)
         bucket, _, key = path.partition("/")
-        system.call_s3("list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1)
-    except Exception as error:  # noqa: BLE001 - whatever it is, its code is what was asked for
+        system.call_s3("list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1, **within_time(system))
+    except Exception as error:  # noqa: BLE001 - only its code matters
         code = code_of(error)
         return code if code in _BY_CODE else ""
     return ""
 
 
 def _is_past(url: str) -> bool:
-    """Return whether a signed URL says of itself that its time is over."""
+    """Return whether a signed URL has expired, by its own parameters."""
     query = {name.lower(): values[0] for name, values in parse_qs(urlsplit(url).query).items()}
     try:
         if "expires" in query:

@@ -1,7 +1,7 @@
-"""JSON out of a file that somebody else may have made: bounded before it is parsed, and with one meaning.
+"""JSON from a file that somebody else may have made: limited before it is parsed, and unambiguous.
 
-Python's parser nests as deep as its stack, takes NaN, numbers of any length and a name twice, and turns two bytes of
-text into a hundred of memory. What is read from a store or a cache is held to less.
+Python's parser nests as deep as its stack, accepts NaN, numbers of any length and duplicate names, and turns two bytes
+of text into a hundred of memory. Files of a store or a cache must keep stricter limits.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, Final, NoReturn
 
 import numpy as np
 
-#: Brackets within brackets. Ours have four.
+#: The deepest nesting of brackets. Our own files have four levels.
 DEEPEST: Final = 32
 
-#: Values of a document at most: a million labels, or two hundred thousand shards, and as much again.
+#: The most values in a document: twice what a million labels, or two hundred thousand shards, need.
 MOST_VALUES: Final = 2_000_000
 
-#: Numbers have at most 64 bits wherever they count something; a seed may have more.
+#: Counts have at most 64 bits; a seed may have more.
 _LONGEST_NUMBER: Final = 1 << 128
 
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
@@ -27,26 +27,26 @@ _DEEPER: Final = (np.frombuffer(b"[{", dtype=np.uint8), np.frombuffer(b"]}", dty
 
 
 def parse_json(data: bytes) -> Any:
-    """Parse a JSON document (RFC 8259), stricter than Python does.
+    """Parse a JSON document (RFC 8259) more strictly than Python does.
 
-    data: UTF-8. Returns what json.loads returns. Raises ValueError, for the same and for more than DEEPEST levels or
-    MOST_VALUES values, NaN and Infinity, a name that stands twice in an object, and a number of more than 128 bits.
+    data: UTF-8. Returns what json.loads returns. Raises ValueError as json.loads does, and also for more than DEEPEST
+    levels or MOST_VALUES values, NaN and Infinity, a duplicate name in an object, and a number of more than 128 bits.
     """
     outline = np.frombuffer(_STRING.sub(b"", data), dtype=np.uint8)
     opening, closing = (np.isin(outline, kind) for kind in _DEEPER)
     depth = np.cumsum(opening.astype(np.int8) - closing.astype(np.int8), dtype=np.int64)
     if int(depth.max(initial=0)) > DEEPEST:
-        raise ValueError(f"more than {DEEPEST} brackets within one another")
+        raise ValueError(f"brackets nested more than {DEEPEST} deep")
     if int(opening.sum() + (outline == ord(",")).sum()) > MOST_VALUES:
         raise ValueError(f"more than {MOST_VALUES:,} values")
-    # A str, because bytes would have their encoding guessed.
+    # Pass a str: json.loads guesses the encoding of bytes.
     return json.loads(
         data.decode(), parse_constant=_no_number, parse_int=_whole, parse_float=_fraction, object_pairs_hook=_object
     )
 
 
 def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name}, which is no number in JSON")
+    raise ValueError(f"{name}, which is not a number in JSON")
 
 
 def _whole(digits: str) -> int:
@@ -59,7 +59,7 @@ def _whole(digits: str) -> int:
 def _fraction(digits: str) -> float:
     number = float(digits)
     if number in (float("inf"), float("-inf")):
-        raise ValueError("a number beyond what 64 bits can tell")
+        raise ValueError("a number too large for 64 bits")
     return number
 
 

@@ -1,9 +1,9 @@
-"""The lock of an output behind a URL: an object that its holder renews, and that lapses when nobody does.
+"""The lock of an output behind a URL: an object that its holder renews, and that lapses without renewal.
 
-The object is taken, renewed and taken over by writes under a condition, so that of two who want it one is told. Nobody
-trusts a clock, its own or another's, to say that a holder is dead: who finds a lock watches it. One that is renewed is
-held; one that is not renewed for as long as it would have to be is nobody's. What is certain without watching is a
-holder on this very machine: the kernel says whether that process is still there.
+Conditional writes take, renew and take over the object, so only one of two runs gets it. No run trusts a clock, its own
+or another's, to decide that a holder is dead: a run that finds a lock watches it. If the lock is renewed, it is held.
+If it is not renewed for long enough, it has lapsed. Only a holder on this same machine needs no watching: the kernel
+says whether its process still runs.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,14 +28,14 @@ from tiering.storage.conditional import unconditional
 from tiering.storage.json_text import parse_json
 from tiering.storage.location import Location
 
-#: Seconds between renewals, and without one after which a lock is nobody's.
+#: Seconds between renewals, and seconds without one until a lock lapses.
 RENEW_SECONDS: Final = 15.0
 LAPSE_SECONDS: Final = 60.0
 
 _LOOK_SECONDS: Final = 1.0
 
-#: Servers refuse requests of clocks that are wrong by more than a quarter of an hour: a lock that lapsed longer ago
-#: than two clocks can differ has no holder who could renew it.
+#: Servers refuse requests whose clock is wrong by more than a quarter of an hour. If a lock lapsed longer ago than two
+#: such clocks can differ, its holder can no longer renew it.
 _SKEW_SECONDS: Final = 2 * 15 * 60.0
 
 _log: Final = logging.getLogger("tiering")
@@ -42,9 +43,9 @@ _log: Final = logging.getLogger("tiering")
 
 @contextmanager
 def leased(place: Location) -> Iterator[None]:
-    """Hold the lock at a URL while the block runs; one that another run left behind is waited for.
+    """Hold the lock at a URL while the block runs; wait for a lock that another run left behind to lapse.
 
-    Raises UsageError that names who holds it, where it is renewed, or for a server without conditional writes.
+    Raises UsageError that names the holder if the lock is renewed, or for a server without conditional writes.
     """
     lease = _Lease(place)
     lease.take()
@@ -60,7 +61,7 @@ def leased(place: Location) -> Iterator[None]:
 
 
 def about_me(token: str = "") -> bytes:
-    """Return what a lock says of its holder. token: tells apart what one process held and holds."""
+    """Return a lock's contents, which describe its holder. token: tells this lock from others of the same process."""
     about = {
         "process": os.getpid(),
         "host": socket.gethostname(),
@@ -84,7 +85,7 @@ def held_by(place: str | Location, holder: dict[str, Any]) -> UsageError:
 
 
 def parsed(holder: bytes) -> dict[str, Any]:
-    """Return what a lock says of its holder, {} for one that says nothing."""
+    """Return the description of a lock's holder; {} if there is none."""
     try:
         about = parse_json(holder)
     except ValueError:
@@ -93,7 +94,7 @@ def parsed(holder: bytes) -> dict[str, Any]:
 
 
 class _Lease:
-    """A lock object while it is wanted and held. place: its URL."""
+    """A lock object that is being taken or held. place: its URL."""
 
     def __init__(self, place: Location) -> None:
         self._place = place
@@ -101,7 +102,7 @@ class _Lease:
         self._version = ""
 
     def take(self) -> None:
-        """Take the lock, or wait for one to lapse that nobody renews. Raises UsageError where somebody does."""
+        """Take the lock, waiting for an old one to lapse. Raises UsageError if that one is renewed."""
         while True:
             try:
                 self._place.create(self._me())
@@ -114,7 +115,7 @@ class _Lease:
                 return
 
     def keep(self, done: threading.Event) -> None:
-        """Renew the lock until done; stop where it is another's. For a thread."""
+        """Renew the lock until done; stop if another run has taken it. Runs on a thread."""
         while not done.wait(RENEW_SECONDS):
             try:
                 self._place.write_if(self._me(), self._version)
@@ -122,14 +123,14 @@ class _Lease:
             except (TieringError, FileNotFoundError) as error:
                 holder = self._holder()
                 if holder is None:
-                    return  # removed with all that lay there, by the run itself
+                    return  # the run itself removed it, with everything there
                 if holder != self._token:
-                    _log.warning("%s: the lock is no longer ours, and somebody else may be at work there", self._place)
+                    _log.warning("%s: this run has lost the lock, and another run may be working there", self._place)
                     return
                 _log.warning("The lock could not be renewed, and will be tried again: %s", error)
 
     def give_back(self) -> None:
-        """Remove the lock, if it is ours still."""
+        """Remove the lock if it is still ours."""
         if self._holder() == self._token:
             self._place.remove()
 
@@ -137,7 +138,7 @@ class _Lease:
         return about_me(self._token)
 
     def _holder(self) -> str | None:
-        """Return the token of who holds the lock, None where there is no lock. A server that fails tells nothing."""
+        """Return the token of the lock's holder, None if there is no lock; our own if the server does not answer."""
         try:
             data, version = self._place.read_version()
         except FileNotFoundError:
@@ -149,16 +150,16 @@ class _Lease:
         return str(parsed(data).get("token", ""))
 
     def _check_server(self) -> None:
-        """Make sure that conditions are kept, by a write that must fail: some servers take no notice of them."""
+        """Make sure, by a write that must fail, that the server honours conditions: some ignore them."""
         try:
             self._place.create(b"{}")
         except FileExistsError:
             return
         self._place.remove()
-        raise unconditional(str(self._place), "one that takes no notice of conditions")
+        raise unconditional(str(self._place), "one that ignores conditions")
 
     def _take_over(self) -> bool:
-        """Take a lock whose holder is gone, after watching it as long as that takes; False where it went meanwhile."""
+        """Watch a lock until it lapses, and take it over; False if it disappears, or another run takes it first."""
         try:
             data, version = self._place.read_version()
         except FileNotFoundError:
@@ -181,22 +182,22 @@ class _Lease:
                 return False
             if now != version:
                 raise held_by(self._place, parsed(data))
-        with suppress(StoreError):  # of two who waited, the other was first
+        with suppress(StoreError):  # another run that waited was first
             self._place.write_if(self._me(), version)
         return self._holder() == self._token
 
 
 def _seconds_to_watch(holder: dict[str, Any]) -> float | None:
-    """Return how long a lock must stay as it is to be nobody's; None for a holder that is known to live."""
+    """Return how long a lock must stay unchanged to count as lapsed; None if its holder is known to be alive."""
     left = _number(holder.get("lapses"), _number(holder.get("time"), 0.0) + LAPSE_SECONDS) - time.time()
     if holder.get("host") == socket.gethostname():
         if holder.get("token") and holder.get("boot") == _text("/proc/sys/kernel/random/boot_id"):
             if holder.get("namespace") == _namespace():
                 started = _started(holder.get("process"))
                 return None if started and started == holder.get("started") else 0.0
-            left = 0.0  # a container that was started again: its processes are seen from nowhere, but renew
+            left = 0.0  # another container here: we cannot see its processes, but a live one renews its lock
         elif holder.get("process") == os.getpid():
-            left = 0.0  # an earlier life of a pod, which had our name
+            left = 0.0  # an earlier run of this pod, which had our host name
     if left < -_SKEW_SECONDS:
         return 0.0
     return min(max(left, RENEW_SECONDS * 1.2), LAPSE_SECONDS)
@@ -209,11 +210,12 @@ def _named(holder: dict[str, Any]) -> str:
 
 
 def _number(value: Any, otherwise: float) -> float:
-    return float(value) if isinstance(value, int | float) else otherwise
+    number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    return float(value) if number else otherwise
 
 
 def _started(process: Any) -> str:
-    """Return when a process of this machine began, "" for one that is not there: with it, a number is used once."""
+    """Return when a process of this machine started, "" if it is gone. Process ID and start time identify a process."""
     about = _text(f"/proc/{process}/stat") if isinstance(process, int) else ""
     fields = about.rpartition(")")[2].split()
     return fields[19] if len(fields) > 19 and fields[0] not in "ZX" else ""

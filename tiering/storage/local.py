@@ -1,8 +1,8 @@
 """Files below a local directory, reached through directory descriptors.
 
-The directory that a user names may be reached through links. Below it every name is one that tiering made, or that
-came out of a file: a link there leads somewhere nobody asked us to write, so none is followed. A name is therefore a
-base, which is trusted, and parts below it, which are opened one after another with O_NOFOLLOW.
+The directory that a user names may be reached through links. Below it, all names were made by tiering or come from a
+file. A link there leads to a place where the user did not ask us to write, so none is followed. So a name consists of
+a base, which is trusted, and parts below it, which are opened one after another with O_NOFOLLOW.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -25,9 +25,9 @@ _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 @contextmanager
 def opened_directory(base: Path, parts: Sequence[str], *, create: bool = False) -> Iterator[int]:
-    """Open the directory base/parts and give its descriptor.
+    """Open the directory base/parts and yield its descriptor.
 
-    create: make what is missing. Raises StoreError where a part is a link or no directory, FileNotFoundError.
+    create: make missing directories. Raises StoreError if a part is a link or not a directory, FileNotFoundError.
     """
     if create:
         base.mkdir(parents=True, exist_ok=True)
@@ -50,13 +50,13 @@ def opened_directory(base: Path, parts: Sequence[str], *, create: bool = False) 
 def open_to_write(base: Path, parts: Sequence[str], flags: int, *, create: bool = True) -> int:
     """Open or create a file for writing, never through a link, and return its descriptor.
 
-    flags: for open(2), beside O_CREAT and O_NOFOLLOW; create: make it and what is missing above it.
-    Raises StoreError for a link, a device or a FIFO, FileNotFoundError where nothing is to be made.
+    flags: for open(2), in addition to O_CREAT and O_NOFOLLOW; create: make the file and missing directories above it.
+    Raises StoreError for a link, a device or a FIFO, FileNotFoundError without `create`.
     """
     path = base.joinpath(*parts)
     with opened_directory(base, parts[:-1], create=create) as directory:
         try:
-            # Without O_NONBLOCK a FIFO would wait for its reader.
+            # Without O_NONBLOCK, opening a FIFO would wait for a reader.
             made = os.O_CREAT if create else 0
             every = flags | made | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             descriptor = os.open(parts[-1], every, 0o666, dir_fd=directory)
@@ -64,17 +64,14 @@ def open_to_write(base: Path, parts: Sequence[str], flags: int, *, create: bool 
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
         except OSError as error:
             raise _not_ours(error, path) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise _foreign(path, "something that is no file")
-    return descriptor
+    return _regular(descriptor, path)
 
 
 def open_to_read(path: Path) -> int:
-    """Open a regular file for reading and return its descriptor; links are followed.
+    """Open a regular file for reading, following links, and return its descriptor.
 
-    Raises FileNotFoundError, StoreError for links that lead in a circle, and for a device, a FIFO, a socket or a
-    directory, which could be read for ever, and MachineError for a file that may not be read.
+    Raises FileNotFoundError; StoreError for a loop of links, and for a directory, a device, a FIFO or a socket, which
+    might never end; MachineError for a file that may not be read.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
     try:
@@ -88,19 +85,16 @@ def open_to_read(path: Path) -> int:
         raise
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.ENODEV):
-            raise _foreign(path, "something that is no file") from error
+            raise _foreign(path, "something that is not a regular file") from error
         if error.errno == errno.ENOTDIR:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
         raise from_os_error(error) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise _foreign(path, "something that is no file")
-    return descriptor
+    return _regular(descriptor, path)
 
 
 @contextmanager
 def plainly_named(path: Path) -> Iterator[Path]:
-    """Give a path for Polars, which takes [ and * for a pattern, and no name that is not UTF-8: then a link."""
+    """Yield a path that Polars can open: a link if the name has [ or *, which Polars expands, or is not UTF-8."""
     if str(path).isprintable() and not set(str(path)) & set("*?["):
         yield path
         return
@@ -111,20 +105,17 @@ def plainly_named(path: Path) -> Iterator[Path]:
 
 
 def open_below(base: Path, parts: Sequence[str]) -> int:
-    """Open the regular file base/parts for reading, through no link, and return its descriptor.
+    """Open the regular file base/parts for reading, following no link, and return its descriptor.
 
-    Raises StoreError where a part is a link, or there is something that is no file, and OSError.
+    Raises StoreError if a part is a link, or if it is not a regular file, and OSError.
     """
     with opened_directory(base, parts[:-1]) as directory:
         descriptor = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise _foreign(base.joinpath(*parts), "something that is no file")
-    return descriptor
+    return _regular(descriptor, base.joinpath(*parts))
 
 
 def size(path: Path) -> int:
-    """Return the bytes of a regular file. Raises as open_to_read does."""
+    """Return the size of a regular file in bytes. Raises as open_to_read does."""
     descriptor = open_to_read(path)
     try:
         return os.fstat(descriptor).st_size
@@ -136,7 +127,7 @@ def read(path: Path, most: int | None = None) -> bytes:
     """Return a whole regular file. Raises as open_to_read does, and StoreError for one of more than `most` bytes."""
     with os.fdopen(open_to_read(path), "rb") as file:
         refuse_longer(str(path), os.fstat(file.fileno()).st_size, most)
-        # Some files have no size, or another one than they tell.
+        # Some files report no size, or a wrong one.
         data = file.read(-1 if most is None else most + 1)
     refuse_longer(str(path), len(data), most)
     return data
@@ -149,12 +140,12 @@ def refuse_longer(place: str, found: int, most: int | None) -> None:
             place,
             expected=f"a file of at most {most:,} bytes",
             found=f"{found:,}",
-            action="No file that tiering writes here is as large: get the store again from where it came.",
+            action="tiering writes no file here that is as large. Get the store again from its source.",
         )
 
 
 def replace(base: Path, source: Sequence[str], target: Sequence[str]) -> None:
-    """Rename a file within base; what had the name of the target is replaced, and a link there is not followed."""
+    """Rename a file within base, replacing the target; a link there is replaced, not followed."""
     with (
         opened_directory(base, source[:-1]) as here,
         opened_directory(base, target[:-1], create=True) as there,
@@ -164,7 +155,7 @@ def replace(base: Path, source: Sequence[str], target: Sequence[str]) -> None:
 
 
 def remove(base: Path, parts: Sequence[str]) -> None:
-    """Remove a file, a link, or a directory with all it holds; nothing there is fine. No link is followed."""
+    """Remove a file, a link, or a directory with its contents, if it exists. No link is followed."""
     try:
         with opened_directory(base, parts[:-1]) as directory:
             found = os.stat(parts[-1], dir_fd=directory, follow_symlinks=False)
@@ -176,18 +167,24 @@ def remove(base: Path, parts: Sequence[str]) -> None:
         return
 
 
+def _regular(descriptor: int, path: Path) -> int:
+    """Return the descriptor of a regular file; close any other, and raise StoreError."""
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _foreign(path, "something that is not a regular file")
+    return descriptor
+
+
 def _make_directory(name: str, directory: int) -> None:
-    try:
+    with suppress(FileExistsError):
         os.mkdir(name, dir_fd=directory)
-    except FileExistsError:
-        return
 
 
 def _not_ours(error: OSError, path: Path) -> Exception:
-    """Name a link, or a file in the place of a directory; any other error as it is, with the whole path."""
+    """Return the error for a link, or for a file in place of a directory; any other error with the whole path."""
     if error.errno in (errno.ELOOP, errno.ENOTDIR):
         return _foreign(path, "a symbolic link" if path.is_symlink() else "something else")
-    return OSError(error.errno, error.strerror, str(path))  # of the subclass that the number stands for
+    return OSError(error.errno, error.strerror, str(path))  # Python picks the subclass for the number
 
 
 def _foreign(path: Path, found: str) -> StoreError:
@@ -195,7 +192,7 @@ def _foreign(path: Path, found: str) -> StoreError:
         str(path),
         expected="a file or directory that tiering made",
         found=found,
-        action="tiering writes through no link and to no device inside a store: look at what is there, and remove it.",
+        action="Inside a store, tiering follows no links and uses no devices. Look at what is there, and remove it.",
     )
 
 

@@ -1,7 +1,7 @@
-"""Locations: a local path or an fsspec URL, as somewhere to find and to put the files of a store.
+"""Locations: local paths or fsspec URLs where the files of a store are read and written.
 
-A file that is written appears under its name whole or not at all: locally by renaming a temporary one, in an object
-store because objects are so. What is written or removed below a local directory is reached without following a link.
+A written file appears under its name whole or not at all: locally by renaming a temporary file, in an object store
+because uploads work that way. Writing and removing below a local directory follows no links.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tiering.storage.names import is_relative
 from tiering.storage.scratch import scratch_directory
 from tiering.storage.urls import joined, name_of, refuse_mistyped
 
-#: Parts of an upload. Ten thousand of them are the most an S3 object may have.
+#: Bytes of one part of an upload. An S3 object may have ten thousand parts.
 _PART_BYTES: Final = 16 << 20
 _PIECE: Final = 4 << 20
 
@@ -33,8 +33,7 @@ _PIECE: Final = 4 << 20
 class Location:
     """A local path, or an fsspec URL such as s3://bucket/photos.lmdb.
 
-    base: the local directory that somebody named, where this was made from it by `/`; only it may be reached through
-    links when something is written.
+    base: the local directory that somebody named, if this was made from it by `/`; writing follows links only up to it.
     """
 
     url: str
@@ -42,7 +41,7 @@ class Location:
 
     @classmethod
     def of(cls, given: str | os.PathLike[str] | Location) -> Location:
-        """Take a path (made absolute, for workers elsewhere), a URL or a location. Raises UsageError for a slip."""
+        """Take a path (made absolute, for workers elsewhere), a URL or a location. Raises UsageError for a typo."""
         if isinstance(given, Location):
             return given
         text = os.fspath(given)
@@ -52,7 +51,7 @@ class Location:
         return cls(text.rstrip("/") if "://" in text else str(Path(text).absolute()))
 
     def __str__(self) -> str:
-        """Return the path or URL for people, notes and messages: without what opens it."""
+        """Return the path or URL without secrets, for people, notes and messages."""
         return without_secrets(self.url)
 
     def __repr__(self) -> str:
@@ -72,19 +71,19 @@ class Location:
         return None if "://" in self.url else Path(self.url)
 
     def exists(self) -> bool:
-        """Tell whether a file or directory is there."""
+        """Return whether a file or directory is there."""
         if self.local:
             return os.path.lexists(self.local)
         return bool(self._ask("exists"))
 
     def is_directory(self) -> bool:
-        """Tell whether a directory is there, or files below such a prefix."""
+        """Return whether a directory is there, or files with this prefix."""
         if self.local:
             return self.local.is_dir()
         return bool(self._ask("isdir"))
 
     def size(self) -> int:
-        """Return the bytes of a file. Raises FileNotFoundError, and StoreError for something that is no file."""
+        """Return the size of a file in bytes. Raises FileNotFoundError; StoreError if it is not a regular file."""
         if self.local:
             return local.size(self.local)
         return int(self._ask("info")["size"])
@@ -113,12 +112,12 @@ class Location:
         return list(asked(self.url, lambda: self._remote.cat_ranges(urls, begins, ends, on_error="raise")))
 
     def write(self, data: bytes, scratch: Location | None = None) -> None:
-        """Write a whole file, durably; what has its name is replaced."""
+        """Write a whole file durably, replacing an existing one."""
         with self.writing(scratch) as file:
             file.write(data)
 
     def create(self, data: bytes) -> None:
-        """Write a whole file that must be new. Raises FileExistsError; UsageError for a server that cannot say so."""
+        """Write a new file. Raises FileExistsError if there is one; UsageError for a server that cannot check that."""
         if self.local is None:
             with asking(self.url):
                 conditional.create(self.url, data)
@@ -127,10 +126,10 @@ class Location:
             file.write(data)
 
     def write_if(self, data: bytes, version: str, scratch: Location | None = None) -> None:
-        """Replace a file that is still of the version that read_version gave. Raises StoreError where it changed.
+        """Replace a file that still has the version from read_version. Raises StoreError if it changed.
 
-        Behind a URL the server decides in one request; a server that cannot is refused (UsageError). Locally it is two
-        steps, and the lock of the store keeps other writers out between them.
+        Behind a URL the server decides in one request; a server that cannot do so is refused (UsageError). Locally this
+        takes two steps, and the lock of the store keeps other writers out between them.
         """
         if self.local is None:
             with asking(self.url):
@@ -146,7 +145,7 @@ class Location:
 
     @contextmanager
     def creating(self) -> Iterator[BinaryIO]:
-        """Write a local file that must be new piece by piece. Raises FileExistsError where anything has its name."""
+        """Write a new local file piece by piece. Raises FileExistsError if anything has its name."""
         with os.fdopen(local.open_to_write(*self._below, os.O_WRONLY | os.O_EXCL), "wb") as file:
             yield file
 
@@ -165,7 +164,7 @@ class Location:
             try:
                 yield upload
             except BaseException:
-                # Closing would finish the upload: what breaks off must not appear.
+                # Closing would finish the upload, and an incomplete file must not appear.
                 upload.discard()
                 upload.closed = True
                 raise
@@ -173,10 +172,10 @@ class Location:
 
     @contextmanager
     def building(self, scratch: Location | None = None) -> Iterator[Path]:
-        """Build a file under a temporary local path; it is put in its place when the block ends without an error.
+        """Build a file at a temporary local path; it takes its place when the block ends without an error.
 
-        The file is there already, empty. Its name is unique, so that a worker that was given up and its successor
-        never meet. scratch: a directory below the same base for it; the file's own by default.
+        The temporary file exists already, empty. Its name is unique, so a worker that was given up and its successor
+        never collide. scratch: a directory for it below the same base; by default the file's own directory.
         """
         if self.local is None:
             with scratch_directory() as directory:
@@ -187,7 +186,7 @@ class Location:
             return
         base, parts = self._below
         unique = f".{self.name}.{uuid.uuid4().hex}.tmp"
-        temporary = (scratch / unique)._below[1] if scratch else [*parts[:-1], unique]  # noqa: SLF001 - of its own class
+        temporary = (scratch / unique)._below[1] if scratch else [*parts[:-1], unique]  # noqa: SLF001 - of this class
         path = base.joinpath(*temporary)
         os.close(local.open_to_write(base, temporary, os.O_WRONLY | os.O_EXCL))
         try:
@@ -203,20 +202,20 @@ class Location:
         return local.open_to_write(*self._below, os.O_RDWR)
 
     def is_open_as(self, descriptor: int) -> bool:
-        """Return whether a descriptor is of the local file that has this name now."""
+        """Return whether a descriptor belongs to the local file that has this name now."""
         try:
             return os.path.samestat(os.fstat(descriptor), os.lstat(self.url))
         except FileNotFoundError:
             return False
 
     def make_directory(self) -> None:
-        """Make a local directory and what is missing above it. Raises StoreError where a link is in the way."""
+        """Make a local directory and its missing parents. Raises StoreError if a link is in the way."""
         base, parts = self._below
         with local.opened_directory(base, parts, create=True):
             return
 
     def move(self, to: Location) -> None:
-        """Put a file in another's place, below the same directory, in one step."""
+        """Rename a file in one step, replacing the other one. Both must lie below the same directory."""
         if self.local and to.local:
             base, parts = to._below
             if base != self._below[0]:
@@ -227,7 +226,7 @@ class Location:
             self._remote.mv(self.url, to.url)
 
     def fetched(self, path: Path) -> Path:
-        """Return a local path to a file's contents: its own, or `path` after downloading to it."""
+        """Return a local path to a file's contents: its own path, or `path` after a download."""
         if self.local:
             return self.local
         asked(self.url, lambda: self._remote.get_file(self.url, str(path)))
@@ -248,20 +247,21 @@ class Location:
         return sorted(str(path).removeprefix(root).lstrip("/") for path in found)
 
     def remove(self) -> None:
-        """Remove a file or a directory with all it holds; nothing there is fine."""
+        """Remove a file, or a directory with its contents, if it exists."""
         if self.local:
             local.remove(*self._below)
             return
         with asking(self.url):
             self._remote.invalidate_cache()
-            if self._remote.exists(self.url):
+            # What goes away meanwhile is removed, too.
+            with suppress(FileNotFoundError):
                 self._remote.rm(self.url, recursive=True)
 
     def remove_empty_directories(self) -> None:
-        """Remove the empty directories below a local one, and itself where nothing is left in it."""
+        """Remove the empty directories below a local one, and the directory itself if nothing is left in it."""
         if self.local:
             for directory, _, _ in os.walk(self.local, topdown=False):
-                with suppress(OSError):  # what holds something stays
+                with suppress(OSError):  # directories that are not empty stay
                     os.rmdir(directory)  # noqa: PTH106
 
     @property
@@ -269,14 +269,14 @@ class Location:
         """The directory that is trusted, and the names below it that lead here. Raises StoreError for a bad name."""
         base = Path(self.base) if self.base else Path(self.url).parent
         name = self.url.removeprefix(self.base).lstrip("/") if self.base else Path(self.url).name
-        # Keys of samples and what users name may hold any byte; names out of files were validated where they were read.
+        # Keys of samples and names from users may hold any byte; names from files were validated when they were read.
         if not is_relative(os.fsencode(name)):
             found = f"expected a relative path without .., found {name[:100]!r}"
             raise StoreError(str(base), found=found, action="Nothing was written or removed there.")
         return base, name.split("/")
 
     def _ask(self, what: str) -> Any:
-        """Ask the server for something that is a single request. what: method of fsspec's file systems."""
+        """Make a single request to the server. what: a method of fsspec's file systems."""
         remote = self._remote
         return asked(self.url, lambda: getattr(remote, what)(self.url, **within_time(remote)))
 

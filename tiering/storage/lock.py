@@ -1,4 +1,4 @@
-"""One converter at a time on an output: a lock that names its holder and dies with it."""
+"""Allow one converter at a time on an output, by a lock that names its holder and dies with it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ LOCK: Final = "lock"
 def locked(work: Location) -> Iterator[None]:
     """Hold the lock of an output while the block runs. Raises UsageError that names who holds it.
 
-    work: the directory of notes of the output. Locally the kernel lets go of the lock when the process dies, however it
-    dies. Behind a URL it lapses, and a run that finds one which nobody renews waits for that; uploads that a killed run
-    began and did not finish are given up then, for they cost and nobody sees them.
+    work: the directory of the output's notes. Locally the kernel releases the lock when the process dies, however it
+    dies. Behind a URL the lock lapses, and a run that finds an abandoned one waits for that. It then aborts uploads
+    that a killed run left unfinished: they are invisible, but cost money.
     """
     if work.local:
         with _flock(work / LOCK):
@@ -43,7 +43,7 @@ def _flock(lock: Location) -> Iterator[None]:
         except BlockingIOError:
             raise held_by(output, parsed(lock.read(most=1 << 20))) from None
         if not lock.is_open_as(descriptor):
-            # Whoever held it has finished and taken the directory away between our opening and locking.
+            # Between our opening and locking, the holder finished and removed the directory.
             raise held_by(output, {})
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, about_me(), 0)

@@ -1,7 +1,7 @@
-"""Names that come out of a file: one validator for all of them.
+"""Names that come from a file: one validator for all of them.
 
-A manifest, a receipt, an index or a cache that somebody else made can name anything. A name is used only when it is a
-plain relative path: it then leads below the directory that it belongs to, or nowhere.
+A manifest, a receipt, an index or a cache that somebody else made can name anything. A name is used only if it is a
+plain relative path, which cannot lead out of the directory that it belongs to.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pydantic import AfterValidator
 
 from tiering.secrets import without_secrets
 
-#: Bytes of a name at most (PATH_MAX of Linux).
+#: The most bytes in a name (PATH_MAX of Linux).
 LONGEST: Final = 4096
 
 
@@ -32,7 +32,7 @@ def relative_name(name: str) -> str:
 
 
 def is_relative(name: bytes) -> bool:
-    """Return whether a name leads below the directory it is joined to: the test for keys, which may hold any byte."""
+    """Return whether a name stays below the directory it is joined to. For keys, which may hold any byte."""
     return (
         0 < len(name) <= LONGEST
         and b"\0" not in name
@@ -40,8 +40,8 @@ def is_relative(name: bytes) -> bool:
     )
 
 
-#: A field of a pydantic model that holds a path or a URL of the user's, and never a secret with it.
+#: A field of a pydantic model for a path or URL from the user; secrets are removed from it.
 PublicUrl = Annotated[str, AfterValidator(without_secrets)]
 
-#: A field of a pydantic model that holds such a name.
+#: A field of a pydantic model for a name that relative_name accepts.
 RelativeName = Annotated[str, AfterValidator(relative_name)]

@@ -1,6 +1,6 @@
-"""Google's and Azure's buckets as a file system of fsspec, through obstore, with no driver of their own.
+"""Google's and Azure's buckets as an fsspec file system, through obstore instead of other drivers.
 
-What fsspec's other users expect is kept to: paths are bucket/key, a directory is a prefix under which something lies.
+It follows fsspec's conventions: paths are bucket/key, and a directory is any prefix of existing keys.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fsspec.spec import AbstractBufferedFile
 
 T = TypeVar("T")
 
-#: What is wrong with the request stays so; 408 and 429 are of the moment.
+#: A faulty request stays faulty; 408 and 429 are temporary.
 _LASTING: Final = re.compile(r"status code: 4(?!08|29)")
 
 _PIECE: Final = 8 << 20
@@ -25,7 +25,7 @@ _PAUSES: Final = (0.1, 0.3, 1.0, 3.0)
 
 
 async def again(module: Any, ask: Callable[[], Awaitable[T]]) -> T:
-    """Ask a server through obstore, and again where it fails or the connection breaks.
+    """Make a request through obstore, and repeat it if the server fails or the connection breaks.
 
     module: obstore; ask: makes the request.
     """
@@ -122,7 +122,7 @@ class ObjectFiles(AsyncFileSystem):  # type: ignore[misc] # fsspec has no types
                 file.write(piece)
 
     async def _rm_file(self, path: str, **_: Any) -> None:
-        # Removing a tree names its directories too, which are nothing by themselves.
+        # fsspec removes a tree's directories too, but here they are not objects.
         with suppress(FileNotFoundError):
             await self._again(lambda: self._module.delete_async(self._store, self._key(path)))
 
@@ -145,7 +145,7 @@ class ObjectFiles(AsyncFileSystem):  # type: ignore[misc] # fsspec has no types
 
 
 class _Upload:
-    """A file that is written from front to back, and appears when it is closed."""
+    """A file that is written sequentially, and appears when it is closed."""
 
     def __init__(self, writer: Any) -> None:
         self._writer = writer

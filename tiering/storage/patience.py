@@ -1,4 +1,4 @@
-"""How long a server is waited for, and what is said meanwhile. One setting: TIERING_REMOTE_TIMEOUT, in seconds."""
+"""How long to wait for a server, and what to log meanwhile. One setting: TIERING_REMOTE_TIMEOUT, in seconds."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from tiering.secrets import without_secrets
 SETTING: Final = "TIERING_REMOTE_TIMEOUT"
 DEFAULT_SECONDS: Final = 60.0
 
-#: After so long without an answer it is said, and then once a minute at most.
+#: Log a message after this long without an answer, then at most once a minute.
 NOTICE_SECONDS: Final = 10.0
 _AGAIN_SECONDS: Final = 60.0
 
-#: Clients of S3 ask five times before they give up, with pauses between.
+#: S3 clients make five attempts before they give up; the pauses between them are counted as a sixth.
 _ATTEMPTS: Final = 6
 
 _log: Final = logging.getLogger("tiering")
 
-#: When it was last said of a server, by time.monotonic(), so that hundreds of requests to it say it once.
+#: When the message was last logged for each server (time.monotonic()), so that hundreds of requests log it once.
 _said: Final[dict[str, float]] = {}
 
 
 def remote_seconds() -> float:
-    """Return for how long a server may be silent before it is given up, s. Raises UsageError for a bad setting."""
+    """Return how long a server may be silent before we give up, s. Raises UsageError for a bad setting."""
     given = os.environ.get(SETTING, "")
     try:
         seconds = float(given or DEFAULT_SECONDS)
@@ -42,13 +42,13 @@ def remote_seconds() -> float:
 
 
 def attempt_seconds() -> float:
-    """Return for how long one of a client's attempts may wait, s."""
+    """Return how long one attempt of a client may wait, s."""
     return remote_seconds() / _ATTEMPTS
 
 
 @contextmanager
 def noticing(url: str) -> Iterator[None]:
-    """Say so where the block, which asks a server for something, takes long."""
+    """Log a message if the block, which makes a request, takes long."""
     timer = threading.Timer(NOTICE_SECONDS, say_waiting, [url])
     timer.daemon = True
     timer.start()
@@ -59,13 +59,13 @@ def noticing(url: str) -> Iterator[None]:
 
 
 def say_waiting(url: str) -> None:
-    """Say that a server is waited for, once a minute at most."""
+    """Log that we are waiting for a server, at most once a minute."""
     shown = without_secrets(url)
     server = "/".join(shown.split("/")[:3])
     now = time.monotonic()
     if now - _said.get(server, -_AGAIN_SECONDS) >= _AGAIN_SECONDS:
         _said[server] = now
         _log.warning(
-            "Still waiting for %s, after %.0f s. A server that stays silent is given up after %.0f s (%s).",
+            "Still waiting for %s, after %.0f s. Will give up if the server stays silent for %.0f s (%s).",
             shown, NOTICE_SECONDS, remote_seconds(), SETTING,
         )  # fmt: skip

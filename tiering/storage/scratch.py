@@ -1,4 +1,4 @@
-"""A directory for what is needed for a moment, below TMPDIR."""
+"""A directory for temporary files, below TMPDIR."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Final
 
 from tiering.errors import MachineError, from_os_error
 
-#: What is wrong with the place, and not with what is done in it.
+#: Errors that mean that another directory is needed.
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _OF_THE_PLACE: Final = (*_FULL, errno.EACCES, errno.EPERM)
 
 
 @contextmanager
 def scratch_directory() -> Iterator[Path]:
-    """Make a directory that goes with the block.
+    """Make a directory that is removed when the block ends.
 
-    Raises MachineError that says how to choose another place where this one is full or cannot be written.
+    If it is full or cannot be written, raises MachineError that says how to choose another place.
     """
     place = ""
     try:
@@ -29,7 +29,7 @@ def scratch_directory() -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="tiering-") as name:
             yield Path(name)
     except MachineError as error:
-        # What could not be fetched, because there was no room for it here.
+        # A download failed because there was no room here.
         cause = error.__cause__
         if isinstance(cause, OSError) and cause.errno in _FULL:
             raise _elsewhere(place, cause) from error
@@ -37,7 +37,7 @@ def scratch_directory() -> Iterator[Path]:
     except OSError as error:
         if not place:
             raise _elsewhere("TMPDIR", error) from error
-        # The system names no file where a write fails, and what is written here is all that is written.
+        # If a write fails, the system names no file; all writes in the block go to this directory.
         inside = error.filename is None or str(os.fsdecode(error.filename)).startswith(place)
         if inside and error.errno in _OF_THE_PLACE:
             raise _elsewhere(place, error) from error

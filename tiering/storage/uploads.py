@@ -1,11 +1,11 @@
-"""Uploads in parts that were begun and never finished: S3 keeps their parts, and lets them be paid for, unseen."""
+"""Unfinished multipart uploads: S3 keeps their parts, invisible but charged for."""
 
 from __future__ import annotations
 
 import logging
 from typing import Any
 
-from tiering.storage.bucket import S3, file_system, scheme_of
+from tiering.storage.bucket import S3, file_system, scheme_of, within_time
 from tiering.storage.failures import remote_errors
 from tiering.storage.location import Location
 
@@ -13,10 +13,10 @@ _log = logging.getLogger("tiering")
 
 
 def abort_uploads(place: Location) -> int:
-    """Give up the unfinished uploads below a URL, and return how many there were. For whoever holds its lock.
+    """Abort the unfinished uploads below a URL, and return how many there were. Call it under the output's lock.
 
-    Azure forgets such parts after a week by itself, and of Google's a rule of the bucket's life cycle takes care.
-    A server that does not tell them, or that we may not ask, is left alone.
+    Azure itself drops such parts after a week, and Google removes them by a life-cycle rule of the bucket. Does nothing
+    if the server cannot list them, or does not let us.
     """
     if scheme_of(place.url) not in S3:
         return 0
@@ -26,15 +26,16 @@ def abort_uploads(place: Location) -> int:
         try:
             return sum(_abort(system, bucket, each) for each in _listed(system, bucket, f"{key}/"))
         except OSError as error:
-            _log.info("%s: unfinished uploads were not looked for: %s", place, error)
+            _log.info("%s: could not look for unfinished uploads: %s", place, error)
     return 0
 
 
 def _listed(system: Any, bucket: str, prefix: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     more: dict[str, str] = {}
+    limit = within_time(system)
     while True:
-        answer = system.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix, **more)
+        answer = system.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix, **more, **limit)
         found += answer.get("Uploads", ())
         if not answer.get("IsTruncated"):
             return found
@@ -43,7 +44,13 @@ def _listed(system: Any, bucket: str, prefix: str) -> list[dict[str, Any]]:
 
 def _abort(system: Any, bucket: str, upload: dict[str, Any]) -> int:
     try:
-        system.call_s3("abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+        system.call_s3(
+            "abort_multipart_upload",
+            Bucket=bucket,
+            Key=upload["Key"],
+            UploadId=upload["UploadId"],
+            **within_time(system),
+        )
     except FileNotFoundError:
         return 0
     return 1

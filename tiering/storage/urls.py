@@ -1,7 +1,7 @@
-"""Parts of a path or URL: the name of what lies there, the directory it lies in, and what lies below it.
+"""Parts of a path or URL: its name, its parent directory, and names joined below it.
 
-The query of a web address is no part of a name. It may be what opens the place (a presigned URL), and often opens all
-that lies beside it too (a token for a container or a folder), so that it stays with every URL made from it.
+The query of a web address is not part of a name. It may hold a signature for one file (a presigned URL), or a token for
+a whole container or folder. So every URL made from another one keeps its query.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 from tiering.errors import UsageError
 
-#: Schemes that people write, to tell a slip from the name of a file.
+#: Common schemes, to tell a mistyped URL from the name of a file.
 _KNOWN: Final = "s3|s3a|gs|gcs|az|abfs|abfss|http|https"
 _SLIP: Final = re.compile(rf"({_KNOWN})(:/?(?!/)|//)(.*)", re.IGNORECASE | re.DOTALL)
 
@@ -20,7 +20,7 @@ WEB: Final = ("http://", "https://")
 
 
 def split_query(url: str) -> tuple[str, str]:
-    """Return a web address without its query, and the query with its "?"; of anything else all, and ""."""
+    """Return a web address without its query, and the query with its "?"; anything else unchanged, and ""."""
     if not url.startswith(WEB):
         return url, ""
     path, mark, query = url.partition("?")
@@ -28,7 +28,7 @@ def split_query(url: str) -> tuple[str, str]:
 
 
 def name_of(url: str) -> str:
-    """Return the last part of a path or URL, such as photos.tar; of one that ends in "/", the part before."""
+    """Return the last part of a path or URL, such as photos.tar, ignoring a "/" at the end."""
     return split_query(url)[0].rstrip("/").rpartition("/")[2]
 
 
@@ -39,13 +39,13 @@ def parent_of(url: str) -> str:
 
 
 def joined(url: str, name: str) -> str:
-    """Return the path or URL of what lies below a directory. name: relative, POSIX."""
+    """Return the path or URL of a name below a directory. name: relative, POSIX."""
     path, query = split_query(url)
     return f"{path.rstrip('/') if query else path}/{name}{query}"
 
 
 def refuse_mistyped(text: str) -> None:
-    """Raise UsageError for what looks like a URL and is none: a slash or a colon too few, or no bucket."""
+    """Raise UsageError for a mistyped URL: one with a slash, a colon or the bucket missing."""
     scheme, mark, rest = text.partition("://")
     if mark and re.fullmatch(_KNOWN, scheme.lower()) and not rest.strip("/"):
         raise UsageError(text, expected=f"a bucket or host after {scheme}://", found="none")
@@ -53,8 +53,10 @@ def refuse_mistyped(text: str) -> None:
     if slip and not Path(text).exists():
         meant = f"{slip.group(1).lower()}://{slip.group(3)}"
         raise UsageError(
-            text, expected="a path or a URL", found="something between the two", action=f"Perhaps {meant}?"
+            text, expected="a path or a URL", found="something between the two", action=f"Perhaps you mean {meant}"
         )
     if mark and scheme != scheme.lower():
         meant = f"{scheme.lower()}://{rest}"
-        raise UsageError(text, expected="a scheme in small letters", found=scheme, action=f"Perhaps {meant}?")
+        raise UsageError(text, expected="a scheme in small letters", found=scheme, action=f"Perhaps you mean {meant}")
+    if scheme == "gcs":
+        raise UsageError(text, expected="gs:// for Google's buckets", found="gcs://", action=f"Type gs://{rest}")

@@ -74,13 +74,13 @@ class Store(Protocol):
         ...
 
     def __getitem__(self, i: int) -> Sample:
-        """Return one sample; negative numbers count from the end. Raises IndexError, and TypeError for no integer."""
+        """Return one sample; negative numbers count from the end. Raises IndexError, or TypeError for a non-integer."""
         ...
 
     def read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
         """Return many samples in the order asked for; encoded ones as views where that saves a copy.
 
-        indices: integers in [0, len), as an array, a list or a range. Raises IndexError, and TypeError for no integers.
+        indices: integers in [0, len), as an array, a list or a range. Raises IndexError, or TypeError for non-integers.
         out: where pixels go, uint8 (n, height, width, channels), contiguous; by default a new array.
         """
         ...
@@ -103,7 +103,7 @@ class Store(Protocol):
 
 
 def sample_of(store: Store, i: int) -> Sample:
-    """Read sample i of any store, with Python's rules for indices; but True is no index, and nor is a slice."""
+    """Read sample i of any store, with Python's rules for indices, but not for True, False or slices."""
     n = len(store)
     try:
         number = None if isinstance(i, bool) else operator.index(i)
@@ -118,10 +118,10 @@ def sample_of(store: Store, i: int) -> Sample:
 
 
 def as_indices(indices: Any, samples: int) -> IndexArray:
-    """Return indices of a store of so many samples as int64 (n,); about 1 us.
+    """Return the indices of a store with this many samples as int64 (n,); takes about 1 us.
 
-    Raises TypeError for what is no list of integers, IndexError for one outside [0, samples): NumPy would take a mask
-    for numbers, and count from the end where samples lie in another file.
+    Raises TypeError if they are not a list of integers, IndexError for one outside [0, samples). NumPy itself would
+    turn a mask into numbers, and count negative indices from the end of the wrong array.
     """
     try:
         found = np.asarray(indices)
@@ -132,7 +132,7 @@ def as_indices(indices: Any, samples: int) -> IndexArray:
     if found.size and found.dtype.kind not in "iu":
         raise TypeError(f"a store's indices must be integers, got {reprlib.repr(indices)} ({found.dtype})")
     asked: IndexArray = np.ascontiguousarray(found, dtype=np.int64)
-    # As unsigned, what is below 0 lies far above all others: one pass finds both.
+    # As unsigned numbers, negative indices are huge: one pass finds both kinds.
     if asked.size and int(asked.view(np.uint64).max()) >= samples:
         outside = (asked < 0) | (asked >= samples)
         raise IndexError(f"sample {found[int(np.argmax(outside))]} of a store of {samples:,}")
@@ -144,8 +144,8 @@ def check_ranges(
 ) -> None:
     """Raise StoreError where the index places a sample outside its file: a damaged one must not read something else.
 
-    And where it numbers a label or a split that the manifest does not name. indices: of the samples; limit: int64, end
-    of the bytes that each range must lie in; shape: of the samples, where they are pixels.
+    Also if the number of a label or split has no name in the manifest. indices: of the samples; limit: int64, end of
+    the bytes that each range must lie in; shape: of the samples, if they are pixels.
     """
     for column, names in (("label", store.manifest.labels), ("split", store.manifest.splits)):
         number = getattr(store.index, column)[indices]
@@ -155,7 +155,7 @@ def check_ranges(
                 f"numbers from -1 to {len(names) - 1:,}",
                 f"from {number.min():,} to {number.max():,}",
             )
-    # Compared one by one first: the sum of two damaged numbers may be too large for 64 bits.
+    # Compare each number first: the sum of two damaged ones may be too large for 64 bits.
     bad = (ranges.offset < 0) | (ranges.size < 0) | (ranges.offset > limit) | (ranges.size > limit - ranges.offset)
     if shape is not None:
         bad |= ranges.size != shape.nbytes

@@ -1,4 +1,4 @@
-"""What came over a network, compared with its CRC-32C, and read again where it has another."""
+"""Check data from a network against its CRC-32C, and read it again if it differs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from tiering.store.manifest import Manifest
 def checked(
     store: Store, indices: IndexArray, read: Callable[[], Images], again: Callable[[IndexArray], Images]
 ) -> Images:
-    """Read samples of a remote store, and those again that do not have their CRC-32C.
+    """Read samples of a remote store, and read those again whose CRC-32C differs.
 
-    read: reads the samples at indices; again: reads some of them anew.
-    Raises StoreError, naming the shard and the sample, for one that comes out otherwise each time.
+    read: reads the samples at indices; again: reads some of them again.
+    Raises StoreError, naming the shard and the sample, if a CRC-32C differs every time.
     """
     try:
         return _checked(store, indices, read(), again)
@@ -39,7 +39,7 @@ def _checked(store: Store, indices: IndexArray, images: Images, again: Callable[
 
     wrong = unsound(list(range(len(indices))))
     tries = attempts(store.place)
-    next(tries)  # has been made
+    next(tries)  # the first read was this one
     for _ in tries:
         if not wrong:
             return images
@@ -52,7 +52,7 @@ def _checked(store: Store, indices: IndexArray, images: Images, again: Callable[
 
 
 def read_document(store: Location, manifest: Manifest, name: str) -> bytes:
-    """Read a small file that the manifest names. Raises StoreError where it has another CRC-32C, FileNotFoundError."""
+    """Read a small file that the manifest names. Raises StoreError if its CRC-32C differs, FileNotFoundError."""
     found = sound_bytes(store / name, manifest.documents[name])
     if found is None:
         raise damaged(store / name, "the CRC-32C of the manifest", "another")

@@ -73,7 +73,7 @@ class ChunkedStore:
         return sample_of(self, i)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Travel to another process as a path, and what is to be found there."""
+        """Travel to another process as a path, and the identities of the files there."""
         seen = self._generation.seen if self._generation else None
         return type(self), (self.place, self.manifest, self._settings, seen)
 
@@ -81,7 +81,7 @@ class ChunkedStore:
         """Decode samples, in the order asked for.
 
         Raises StoreError for a damaged index or chunk, a shard that is not the one that was there at opening, or a
-        sample that comes damaged over the network.
+        sample that arrives damaged over the network.
         """
         indices = as_indices(indices, len(self))
         if self._generation:
@@ -89,7 +89,7 @@ class ChunkedStore:
         return checked(self, indices, lambda: self._read(indices, out), self._read_anew)
 
     def _read_anew(self, indices: IndexArray) -> Images:
-        """Read samples whose chunks, as they came, decode into other bytes than were packed."""
+        """Read samples again whose chunks decoded into wrong bytes."""
         offset, size = self._ranges(indices)
         chunk = self._settings.chunk_bytes
         for begin, end in zip(offset.tolist(), (offset + size).tolist(), strict=True):
@@ -136,7 +136,7 @@ class ChunkedStore:
                 row[:] = np.frombuffer(self._decoded(number), dtype=np.uint8)
 
     def _decoded(self, number: int) -> bytes:
-        """Return a chunk; one that comes over the network and does not decode is fetched again."""
+        """Return a decoded chunk. A remote chunk that does not decode is fetched again."""
         said = ""
         for _ in attempts(self.place):
             try:
@@ -182,7 +182,7 @@ class ChunkedStore:
         size = self._chunks * ENTRY_BYTES + TABLE_CRC_BYTES
         place = self.place / self.manifest.shards[shard].name
         for _ in attempts(place):
-            # A copy: a view would keep its map.
+            # Copy it: a view would keep the map alive.
             found = bytes(self._files.views(*_one(shard, self.manifest.shards[shard].bytes - size, size))[0])
             table, crc = found[:-TABLE_CRC_BYTES], found[-TABLE_CRC_BYTES:]
             if len(found) == size and google_crc32c.value(table) == int.from_bytes(crc, "little"):
@@ -196,7 +196,7 @@ class ChunkedStore:
         """Start reading the samples' chunks into the page cache without waiting for them."""
         if self._files.resident():
             return
-        with suppress(TieringError, OSError, IndexError):  # read() will say it
+        with suppress(TieringError, OSError, IndexError):  # read() will raise it
             offset, size = self._ranges(indices)
             first = offset // self._settings.chunk_bytes
             last = np.maximum(offset + size - 1, offset) // self._settings.chunk_bytes

@@ -69,7 +69,7 @@ class Codec:
     def decode(self, chunk: Encoded, length: int | None = None) -> Encoded:
         """Return the plain bytes of a chunk that encode, or Zarr, has made; "none" hands back the chunk itself.
 
-        length: bytes that it must hold; no more memory than that is taken. Without it a chunk takes what it says.
+        length: bytes that it must hold; decoding takes no more memory. Without it, the chunk itself says its length.
         Raises ValueError for a chunk that does not decode. Not every damage shows: see the module's words.
         """
         coder = _coder(self.name)
@@ -148,7 +148,7 @@ class _Coder(Protocol):
     """What does a codec's work.
 
     length_of: tells from an encoded chunk the bytes that it holds; None for a codec that cannot decode into memory
-    that is there. Such a codec decodes no more than `most` bytes, or raises ValueError.
+    that is there. Such a codec decodes at most `most` bytes, or raises ValueError.
     """
 
     @property
@@ -185,7 +185,7 @@ class _Gzip:
 
     def decode(self, chunk: Encoded, out: memoryview | None = None, most: int | None = None) -> bytes:  # noqa: ARG002
         decoder = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-        # One byte more: a chunk that is as long as it may be then comes to its end. To zlib 0 means no bound.
+        # One byte more, so that a chunk of the largest allowed length reaches its end. For zlib, 0 means no bound.
         plain = decoder.decompress(chunk, 0 if most is None else most + 1)
         if most is not None and len(plain) > most:
             raise ValueError(f"it holds more than {most:,} bytes")

@@ -22,7 +22,7 @@ from tiering.system.maps import map_file
 
 _PIECE: Final = 4 << 20
 
-#: Bytes at most of what describes a store beside its manifest. The longest is the list of images that were left out.
+#: The most bytes in a file that describes a store beside its manifest. The longest lists the images left out.
 SMALL_FILE: Final = 256 << 20
 
 AnyArray = npt.NDArray[Any]
@@ -69,7 +69,7 @@ class ColumnsWriter:
 def map_column(place: Location, dtype: str, crc: int | None = None) -> AnyArray:
     """Map a column; a remote one is downloaded to a temporary file that goes with the last reference.
 
-    crc: CRC-32C of a remote column, which is fetched again where it has another; a local one is taken as it is.
+    crc: CRC-32C of a remote column, which is fetched again if it differs; a local column is not checked.
     Returns an array of shape (n,). Raises StoreError where there is no such column or its bytes are no whole rows.
     """
     try:
@@ -95,7 +95,7 @@ def _mapped(path: Path, dtype: str) -> AnyArray:
 
 
 def keys_at(key: npt.NDArray[np.uint8], key_end: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> list[bytes]:
-    """Return the keys of some rows, byte-exact. Raises StoreError where key_end leads out of the keys."""
+    """Return the keys of some rows, byte-exact. Raises StoreError if key_end points outside the keys."""
     end = key_end[rows]
     begin = np.where(rows > 0, key_end[rows - 1], 0)
     if len(rows) and (int(begin.min()) < 0 or int(end.max()) > len(key) or (begin > end).any()):
@@ -112,9 +112,9 @@ def lay_end_to_end(keys: list[bytes]) -> tuple[npt.NDArray[np.uint8], npt.NDArra
 
 
 def sound_file(place: Location, path: Path, crc: int) -> Path | None:
-    """Return a local path to a file of a store that has this CRC-32C, or None where it has another.
+    """Return a local path to a file of a store, or None if its CRC-32C is not this one.
 
-    path: where a remote file is downloaded to; one that comes out otherwise is fetched again, a few times.
+    path: where to download a remote file; if its CRC-32C differs, it is fetched again, a few times.
     """
     for _ in attempts(place):
         found = place.fetched(path)
@@ -124,9 +124,9 @@ def sound_file(place: Location, path: Path, crc: int) -> Path | None:
 
 
 def sound_bytes(place: Location, crc: int) -> bytes | None:
-    """Return the contents of a small file of a store that has this CRC-32C, or None where it has another.
+    """Return the contents of a small file of a store, or None if its CRC-32C is not this one.
 
-    Raises StoreError for a file that is not small.
+    Raises StoreError if the file is too large.
     """
     for _ in attempts(place):
         data = place.read(most=SMALL_FILE)

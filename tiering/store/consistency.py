@@ -1,7 +1,7 @@
-"""What a manifest says, held against itself: names, counts and sizes that cannot belong to one store.
+"""Check a manifest against itself: find names, counts and sizes that cannot belong to one store.
 
-Whoever can write a manifest can compute its CRC-32C too. So what it says is believed only as far as its parts agree,
-and, when files are opened, as far as they are as long as it says. It costs a few microseconds a shard.
+Anyone who can write a manifest can also compute its CRC-32C. So a manifest is trusted only if its parts agree, and if,
+when files are opened, their lengths agree with it. This costs a few microseconds per shard.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from tiering.store.layout import ENTRY_BYTES, TABLE_CRC_BYTES, index_name, is_do
 if TYPE_CHECKING:
     from tiering.store.manifest import Manifest, Settings, Shard
 
-#: No chunk of encoded images is longer (zarr.py), and none of pixels, unless it is a single sample.
+#: No chunk is longer than this (zarr.py), unless it is a single sample of pixels.
 _LONGEST_CHUNK: Final = 1 << 18
 
-#: What the codecs can encode.
+#: The largest sample that the codecs can encode.
 _LONGEST_SAMPLE: Final = 1_900 << 20
 
-#: Bytes of the array over all shards: places in it, and sums of two of them, are int64.
+#: The most bytes in the array over all shards: positions in it, and sums of two of them, must fit into int64.
 _LONGEST_ARRAY: Final = 1 << 62
 
-#: Numbers of splits are int8, those of labels int32.
+#: Splits are numbered in int8, labels in int32.
 _MOST_SPLITS: Final = 127
 _MOST_LABELS: Final = (1 << 31) - 1
 
 
 def contradictions(manifest: Manifest) -> Iterator[str]:
-    """Yield what is impossible in the manifest of a packed store: where, and what was expected and found."""
+    """Yield the contradictions in the manifest of a packed store: where, and what was expected and found."""
     settings = manifest.settings
     if manifest.kind == "folder" or settings is None:
         yield f"kind: lmdb or zarr, with settings, found {manifest.kind} {'with' if settings else 'without'}"
@@ -59,11 +59,11 @@ def contradictions(manifest: Manifest) -> Iterator[str]:
 def _of_shard(shard: Shard, settings: Settings) -> Iterator[str]:
     if not settings.chunk_bytes:
         if shard.samples > shard.bytes:
-            yield f"samples: at most one a byte of {shard.bytes:,}, found {shard.samples:,}"
+            yield f"samples: at most one per byte of {shard.bytes:,}, found {shard.samples:,}"
         return
     sample = settings.pixels.shape.nbytes if settings.pixels else 1
     if shard.samples * sample > settings.shard_bytes:
-        yield f"samples: those of {settings.shard_bytes:,} bytes, found {shard.samples:,}"
+        yield f"samples: as many as fit into {settings.shard_bytes:,} bytes, found {shard.samples:,}"
     table = settings.shard_bytes // settings.chunk_bytes * ENTRY_BYTES + TABLE_CRC_BYTES
     most = settings.shard_bytes + table if settings.codec == "none" else shard.bytes
     if not table <= shard.bytes <= most:
@@ -100,6 +100,6 @@ def _zarr(settings: Settings, shards: int) -> Iterator[str]:
     longest = max(_LONGEST_CHUNK, sample)
     chunk = settings.chunk_bytes
     if not sample <= chunk <= longest or chunk % sample or sample > _LONGEST_SAMPLE:
-        yield f"settings.chunk_bytes: from {sample:,} to {longest:,}, whole samples of pixels, found {chunk:,}"
+        yield f"settings.chunk_bytes: whole samples, from {sample:,} to {longest:,} bytes, found {chunk:,}"
     elif settings.shard_bytes % chunk or shards * settings.shard_bytes > _LONGEST_ARRAY:
         yield f"settings.shard_bytes: a multiple of {chunk:,}, found {settings.shard_bytes:,}"

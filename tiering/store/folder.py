@@ -65,10 +65,10 @@ class FolderStore:
         return sample_of(self, i)
 
     def read(self, indices: IndexArray, out: PixelArray | None = None) -> list[Buffer]:  # noqa: ARG002 - no pixels here
-        """Read whole files, about 12 us a warm one.
+        """Read whole files; a cached one takes about 12 us.
 
-        Raises StoreError for a file that vanished or has another size than at opening, DatasetError for one that is
-        larger than an image may be, OSError for others.
+        Raises StoreError if a file vanished or its size changed since opening, DatasetError if it is too large for an
+        image, OSError for other failures.
         """
         indices = as_indices(indices, len(self))
         if not self._root:
@@ -84,7 +84,7 @@ class FolderStore:
                     os.fsdecode(path), expected="an image of the dataset", found="no such file", action="Scan it again."
                 ) from None
             try:
-                # One byte more than the scan saw: a file that grew is found out.
+                # Read one byte more than the scan saw, to notice a file that grew.
                 data = os.read(descriptor, size + 1)
                 while 0 < len(data) < size and (more := os.read(descriptor, size + 1 - len(data))):
                     data += more

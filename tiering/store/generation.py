@@ -1,9 +1,9 @@
-"""The generation that a reader keeps: the files of a local store as opening saw them.
+"""The generation that a reader keeps: the files of a local store as they were at opening.
 
-An append or a repair changes nothing for a reader that is open: the files of its generation stay, or come back byte for
-byte. A store that is put in the place of another one has files of the same names, and maybe of the same sizes. So a
-reader notes at opening which files there are, and compares each shard with that before it maps it. A file that is
-another one by then is known by its CRC-32C: it is a shard that was repaired, or none of this store.
+An append or a repair changes nothing for an open reader: the files of its generation stay, or are restored byte for
+byte. But a store that replaces another one has files of the same names, and perhaps of the same sizes. So a reader
+notes the identity of each file at opening, and compares it before it maps a shard. If it is a different file by then,
+its CRC-32C decides whether it is a repaired shard or belongs to another store.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from tiering.store.columns import damaged, descriptor_crc, file_crc
 from tiering.store.index import column_place
 from tiering.store.manifest import Manifest, read_manifest
 
-#: Inode, bytes, and the times of change of contents and of the inode in ns. Not the device: it has another number on
-#: every machine that mounts it, and workers may be there.
+#: Inode, size in bytes, and the change times of contents and inode in ns. Not the device: its number differs between
+#: machines that mount it, and workers may run on other machines.
 Identity = tuple[int, int, int, int]
 
 
@@ -36,9 +36,8 @@ class Seen:
 class Generation:
     """One generation of a local store, and its files as they were when it was opened.
 
-    seen: what the process saw that opened the store, where this one was told to read the same; by default the files
-    are looked at now.
-    Raises StoreError where the store is no longer the manifest's.
+    seen: the identities that another process saw, to read the same files; by default those of the files now.
+    Raises StoreError if the store no longer fits the manifest.
     """
 
     def __init__(self, place: Location, manifest: Manifest, seen: Seen | None = None) -> None:
@@ -54,11 +53,11 @@ class Generation:
 
     @property
     def seen(self) -> Seen:
-        """What another process needs to know, to read the same files."""
+        """What another process needs in order to read the same files."""
         return Seen(tuple(self._shards), tuple(self._seen_columns))
 
     def holds(self, number: int, descriptor: int) -> bool:
-        """Tell whether an open file is a shard of this generation, byte for byte."""
+        """Return whether an open file is a shard of this generation, byte for byte."""
         found = _identity(os.fstat(descriptor))
         if found == self._shards[number]:
             return True
@@ -68,19 +67,21 @@ class Generation:
         return True
 
     def explain(self, error: StoreError) -> StoreError:
-        """Return why a file is not what it should be: the store was replaced, or else the error as it is."""
+        """Return the error that the store was replaced; if it was not, the given error."""
         return explain(self._place, self._manifest, error)
 
     def explain_shard(self, error: StoreError, number: int, descriptor: int | None) -> StoreError:
-        """Return why a shard is not what it should be, as explain does.
+        """Return the error for a wrong shard, as explain does.
 
-        descriptor: the file that was found wrong; None where there was none. A shard that is another file by now was
-        found in the midst of a replacement, even where the manifest is one of the same store again.
+        descriptor: the wrong file; None if there was no file. If the store was replaced twice meanwhile, its manifest
+        may be of the same store again, but the shard is a different file by now. The shard is looked at after the
+        manifest, so that no replacement fits between the two.
         """
         found = None if descriptor is None else _identity(os.fstat(descriptor))
+        explained = self.explain(error)
         if look(self._place / self._manifest.shards[number].name) != found:
-            return replaced(self._place, "files that change while they are read")
-        return self.explain(error)
+            return replaced(self._place, "files that change during reading")
+        return explained
 
     def _check_columns(self, columns: list[Identity | None], seen: Seen) -> None:
         """Make sure that the index is the one that the manifest names."""
@@ -92,7 +93,7 @@ class Generation:
 
 
 def explain(place: Location, manifest: Manifest, error: StoreError) -> StoreError:
-    """Return why what a store holds is not what an open reader expects: it was replaced, or else the error as it is."""
+    """Return the error that a store was replaced while a reader had it open; if it was not, the given error."""
     try:
         now = read_manifest(place)
     except (InputError, OSError):
@@ -112,23 +113,23 @@ def check_lengths(place: Location, manifest: Manifest) -> None:
 
 
 def replaced(place: Location, found: str) -> StoreError:
-    """Return the error for a store that another one took the place of."""
+    """Return the error for a store that another one has replaced."""
     return StoreError(
         str(place),
         expected="the store that was opened",
         found=found,
-        action="It was replaced or removed while it was open: open it again, and start what reads it anew.",
+        action="It was replaced or removed while it was open: open it again, and restart what reads it.",
     )
 
 
 def _continues(now: Manifest, before: Manifest) -> bool:
-    """Tell whether a manifest is of the same store as an earlier one, of its generation or a later one."""
+    """Return whether a manifest is of the same store as an earlier one, in the same generation or a later one."""
     same = (now.kind, now.settings) == (before.kind, before.settings) and now.generation >= before.generation
     return same and now.shards[: len(before.shards)] == before.shards
 
 
 def look(place: Location) -> Identity | None:
-    """Return the identity of a local file; None where it is not there, or not local."""
+    """Return the identity of a local file; None if it is missing, or not local."""
     try:
         return _identity(os.stat(place.url))  # noqa: PTH116 - a third of the time of Path.stat, for every shard
     except OSError as error:

@@ -37,7 +37,7 @@ class HeldChunks:
         return held.result()
 
     def forget(self, number: int) -> None:
-        """Give a chunk up: it was damaged on its way."""
+        """Drop a chunk that arrived damaged."""
         with self._lock:
             self._held.pop(number, None)
 

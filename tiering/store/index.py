@@ -77,9 +77,9 @@ def index_documents(name: str, counts: dict[str, int]) -> dict[str, bytes]:
 
 
 def open_index(index: Location, samples: int, crcs: Mapping[str, int]) -> Index:
-    """Map the index of a store. crcs: CRC-32C of each column, with which remote ones are compared.
+    """Map the index of a store. crcs: CRC-32C of each column, to check remote ones.
 
-    Raises StoreError where a column is missing, has the wrong length, or comes over the network damaged each time.
+    Raises StoreError if a column is missing, has the wrong length, or arrives damaged every time.
     """
     mapped = {name: map_column(column_place(index, name), dtype, crcs.get(name)) for name, dtype in COLUMNS.items()}
     for name, column in mapped.items():

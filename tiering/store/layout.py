@@ -1,7 +1,7 @@
-"""What the files of a store are called.
+"""Names of a store's files.
 
-Every name is a function of the kind of store and of a number. So a name that comes out of a manifest or a receipt is
-compared with what it has to be, and leads nowhere else.
+Every name is a function of the kind of store and of a number. So a name from a manifest or a receipt is compared with
+the one it must be, and cannot lead elsewhere.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ _ARRAYS: Final = ("data/zarr.json", "images/zarr.json")
 
 
 def shard_name(kind: Literal["lmdb", "zarr"], number: int, *, pixels: bool = False) -> str:
-    """Return the name of a shard's file within a store. number: from 0 on; pixels: the samples are decoded images."""
+    """Return the name of a shard's file within a store. number: from 0; pixels: the samples are decoded images."""
     if kind == "lmdb":
         return f"shard-{number:05d}.mdb"
     return f"images/c/{number}/0/0/0" if pixels else f"data/c/{number}"
 
 
 def shard_names(number: int) -> tuple[str, str, str]:
-    """Return all names that a shard of a number can have: in an LMDB store, in a Zarr store, and as pixels."""
+    """Return all names that the shard with a number can have: in an LMDB store, in a Zarr store, and as pixels."""
     return shard_name("lmdb", number), shard_name("zarr", number), shard_name("zarr", number, pixels=True)
 
 
 def index_name(generation: int) -> str:
-    """Return the name of the directory that holds the index of a generation, from 1 on."""
+    """Return the name of the directory that holds the index of a generation. generation: from 1."""
     return "index" if generation == 1 else f"index-{generation}"
 
 
 def is_document(name: str, generation: int) -> bool:
-    """Return whether a file of that name can describe a store of a generation, or of one before it, to readers."""
+    """Return whether a name can be that of a document of a store in this generation or an earlier one."""
     if name == BAD_FILES or name in _ARRAYS:
         return True
     found = _DOCUMENT.fullmatch(name)

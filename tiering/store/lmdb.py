@@ -100,7 +100,7 @@ def _fill(env: Any, images: Iterable[bytes]) -> None:
         for image in images:
             txn.put(key_of(number), image, append=True)
             held, puts, number = held + len(image), puts + 1, number + 1
-            del image  # One may have a GiB: it is gone before the next is read.
+            del image  # It may have a GiB: free it before the next one is read.
             if held >= _COMMIT_BYTES or puts >= _COMMIT_SAMPLES:
                 txn.commit()
                 txn, held, puts = env.begin(write=True), 0, 0

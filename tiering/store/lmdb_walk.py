@@ -1,8 +1,8 @@
-"""LMDB shards walked with LMDB itself, in a process of its own.
+"""Walk LMDB shards with LMDB itself, in a separate process.
 
-LMDB follows the numbers in its pages without checking them: pages that lie make it read outside of its map and die of
-SIGSEGV or SIGBUS. So pages that somebody else may have written are walked by a child with bounds on its time and its
-memory, and what becomes of the child is said of the shard. One child walks all shards; after a crash there is another.
+LMDB follows the numbers in its pages without checking them: forged pages make it read outside its map and die of
+SIGSEGV or SIGBUS. So a child process with limits on time and memory walks pages that somebody else may have written,
+and if it dies, the shard is reported. One child walks all shards; after a crash a new one starts.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ import numpy.typing as npt
 
 from tiering.store.lmdb import key_of
 
-#: Seconds that a shard may take: the child's start, and its bytes at the rate of a slow disk.
+#: Time limit of a shard: seconds for the child's start, and the rate of a slow disk for the shard's bytes.
 _SECONDS: Final = 60.0
 _BYTES_PER_SECOND: Final = 10 << 20
 
-#: Memory of the child, beside the maps of files: the largest value that can be checked is half of that.
+#: Bytes of memory for the child, beside maps of files: it can check values of up to half of that.
 _MEMORY: Final = 4 << 30
 
-#: Problems of a shard that are told one by one.
+#: The most problems to report per shard.
 _TOLD: Final = 100
 
 _START: Final = "import sys; sys.path[:] = sys.argv[1:]; from tiering.store.lmdb_walk import main; main()"
@@ -55,7 +55,7 @@ class Walker:
         self._end()
 
     def problems(self, path: Path, name: str, crcs: Crcs) -> list[str]:
-        """Walk a shard and say what differs from the index: keys, count, and the bytes of each value.
+        """Walk a shard and return what differs from the index: keys, count, and the bytes of each value.
 
         path: the file; name: what to call it; crcs: uint32 (n,), of its samples in order.
         """
@@ -75,7 +75,7 @@ class Walker:
         child, self._child = self._child, None
         if child is None:
             return 0
-        # Whoever is idle sees the end of its input; whoever is lost would never look.
+        # An idle child would end with its input, but one that hangs would not.
         child.kill()
         with child:
             return child.wait()
@@ -89,7 +89,7 @@ def _started() -> subprocess.Popen[bytes]:
 
 
 def _asked(child: subprocess.Popen[bytes], request: bytes, seconds: float) -> list[str] | None:
-    """Return a child's answer; None where it died instead. Raises TimeoutError."""
+    """Return a child's answer; None if it died. Raises TimeoutError."""
     stdin, stdout = child.stdin, child.stdout
     if stdin is None or stdout is None:
         return None
@@ -116,7 +116,7 @@ def _fate(code: int) -> str:
 
 
 def main() -> None:
-    """Walk the shards that standard input asks for, until it ends."""
+    """Walk the shards that standard input names, until it ends."""
     for limit, most in ((resource.RLIMIT_DATA, _MEMORY), (resource.RLIMIT_CORE, 0)):
         _, hard = resource.getrlimit(limit)
         resource.setrlimit(limit, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
@@ -134,7 +134,7 @@ def main() -> None:
 def _exactly(file: BinaryIO, size: int) -> bytes:
     data = file.read(size)
     if len(data) != size:
-        sys.exit(0)  # Whoever asked is gone.
+        sys.exit(0)  # The parent is gone.
     return data
 
 

@@ -20,13 +20,14 @@ from tiering.store.lmdb_format import refuse_other
 MANIFEST: Final = "manifest.json"
 FORMAT_VERSION: Final = 2
 
-#: Bytes of manifest.json at most: a million labels, or two hundred thousand shards.
+#: The most bytes in manifest.json: enough for a million labels, or two hundred thousand shards.
 LARGEST: Final = 64 << 20
 
 Kind = Literal["lmdb", "zarr"]
 
-#: Sums of such numbers fit into 64 bits, and doubles hold them exactly.
-Count = Annotated[int, Field(ge=0, le=1 << 53)]
+#: Sums of these numbers fit into 64 bits, and doubles hold them exactly.
+MOST_COUNT: Final = 1 << 53
+Count = Annotated[int, Field(ge=0, le=MOST_COUNT)]
 Crc = Annotated[int, Field(ge=0, lt=1 << 32)]
 Side = Annotated[int, Field(ge=1, le=65_535)]
 
@@ -109,7 +110,7 @@ def read_manifest(store: Location) -> Manifest:
     """Read a store's manifest.json.
 
     Raises StoreError for an unfinished, newer or damaged store, and one whose files LMDB 0.9 does not read.
-    Names, counts and sizes in what is returned agree with one another; whether files are so is seen when they are read.
+    Its names, counts and sizes agree with one another. The files themselves are checked when they are read.
     """
     place = store / MANIFEST
     try:
@@ -154,13 +155,13 @@ def read_manifest(store: Location) -> Manifest:
             str(place),
             expected="a manifest whose parts agree",
             found=wrong,
-            action="No store of tiering has such a manifest: get the store again from where it came.",
+            action="tiering does not write such a manifest. Get the store again from its source.",
         )
     return manifest
 
 
 def _read_sound(place: Location) -> bytes:
-    """Read a manifest; a remote one that came without its CRC-32C is fetched again, a few times."""
+    """Read a manifest. If a remote one does not fit its CRC-32C, fetch it again, a few times."""
     text = b""
     for last in attempts(place):
         text = place.read(most=LARGEST)

@@ -21,8 +21,8 @@ from tiering.store.columns import damaged
 from tiering.store.residency import missing_bytes
 from tiering.system.maps import advise, is_out_of_maps, map_file
 
-#: Files kept mapped. A map holds no descriptor, so what bounds them is vm.max_map_count: 65,530 for all that a process
-#: does, of which this leaves most to others.
+#: How many files to keep mapped. A map holds no descriptor, so vm.max_map_count is the bound: 65,530 per process, most
+#: of which this leaves to others.
 KEPT: Final = 8_192
 
 IndexArray = npt.NDArray[np.int64]
@@ -45,11 +45,11 @@ class _Mapped(NamedTuple):
 
 
 class MappedFiles:
-    """Files mapped on first use and read as views, KEPT of them at a time; none stays open.
+    """Files mapped on first use and read as views, KEPT of them at a time; no file stays open.
 
     paths: the files; sizes: the bytes each must have. Nothing is opened before the first use, and a map that a fork
-    inherits stays valid, so one object serves parents, children and threads: its tables are only added to, and
-    replaced where something is given up.
+    inherits stays valid. So one object serves parents, children and threads: its tables only grow, and are replaced as
+    a whole when maps are dropped.
     """
 
     def __init__(self, paths: Sequence[Path], sizes: Sequence[int]) -> None:
@@ -77,14 +77,14 @@ class MappedFiles:
         2 us where they are there already.
         """
         number, begin, end = _merged(file, offset, offset + size)
-        # A piece at a time, so that what is announced together can be mapped together.
+        # In pieces, so that all files of a piece can be mapped at the same time.
         nth = np.cumsum(np.diff(number, prepend=number[0]) != 0)
         edges = np.searchsorted(nth, np.arange(0, int(nth[-1]) + KEPT + 1, KEPT))
         for first, last in pairwise(edges.tolist()):
             self._announce(number[first:last].tolist(), begin[first:last], (end - begin)[first:last])
 
     def _announce(self, number: list[int], begin: IndexArray, length: IndexArray) -> None:
-        # What is in use here stays mapped, whatever other threads give up meanwhile.
+        # These references keep the maps alive, whatever other threads drop meanwhile.
         used = {each: self._of(each) for each in set(number)}
         begin = begin + np.array([used[each].address for each in number], dtype=np.int64)
         if not will_need(begin.astype(np.uint64), length.astype(np.uint64)) and hasattr(mmap, "MADV_WILLNEED"):
@@ -118,20 +118,20 @@ class MappedFiles:
         self._mapped, self._views = {}, {}
 
     def check(self, number: int, descriptor: int) -> None:
-        """Raise StoreError for a file that is not the one it should be; called before each mapping."""
+        """Raise StoreError for a wrong file; called before each mapping."""
         found = os.fstat(descriptor).st_size
         if found != self._sizes[number]:
             raise self.wrong(number, f"{found:,}", descriptor)
 
-    def wrong(self, number: int, found: str, descriptor: int | None = None) -> StoreError:
-        """Return the error for a file that is not what it should be.
+    def wrong(self, number: int, found: str, descriptor: int | None = None) -> StoreError:  # noqa: ARG002 - for ShardMaps
+        """Return the error for a wrong file.
 
-        found: what it is instead; descriptor: of the file, where there is one.
+        found: what it is instead; descriptor: of the file, if it exists.
         """
         return damaged(Location.of(self.paths[number]), f"{self._sizes[number]:,} bytes by the manifest", found)
 
     def _of(self, number: int) -> _Mapped:
-        """Return a file's map, made now and kept instead of older ones where it is not there."""
+        """Return a file's map. A new map is kept, if necessary in place of older ones."""
         found = self._mapped.get(number)
         if found is None:
             found = self._map(number)
@@ -143,7 +143,7 @@ class MappedFiles:
 
     def _give_up(self, kept: int) -> None:
         """Keep only the newest maps."""
-        # Copied in one step, for other threads add to it.
+        # Copy in one step, because other threads add to it.
         newest = list(self._mapped.copy().items())[-kept:] if kept else []
         self._mapped = dict(newest)
         self._views = {number: mapped.view for number, mapped in newest}
@@ -157,7 +157,7 @@ class MappedFiles:
         except OSError as error:
             raise from_os_error(error) from error
         try:
-            # By descriptor: what is checked is what is mapped, whatever is put in its place meanwhile.
+            # By descriptor, so that the file that is checked is the one that is mapped, even if its name is replaced.
             self.check(number, descriptor)
             memory = self._memory(descriptor, self._sizes[number])
         except OSError as error:
@@ -165,7 +165,7 @@ class MappedFiles:
         finally:
             os.close(descriptor)
         if hasattr(mmap, "MADV_RANDOM"):
-            # What is needed is announced; read-ahead around a fault would fetch megabytes nobody asked for.
+            # The pages that are needed are announced; read-ahead around a fault would fetch megabytes more.
             advise(memory.ctypes.data, len(memory), mmap.MADV_RANDOM)
         return _Mapped(memory.data, memory.ctypes.data)
 
@@ -180,7 +180,7 @@ class MappedFiles:
 
 
 def _merged(file: IndexArray, begin: IndexArray, end: IndexArray) -> tuple[IndexArray, IndexArray, IndexArray]:
-    """Return the files, begins and ends of ranges in order of place, neighbours joined, begins at a page."""
+    """Return the files, begins and ends of ranges, sorted, neighbours joined, each beginning at a page."""
     begin = begin - begin % mmap.PAGESIZE
     order = np.lexsort((begin, file))
     file, begin = file[order], begin[order]

@@ -24,7 +24,7 @@ from tiering.store.zarr_metadata import check_array
 _TRACES: Final = (WORK, "index", "shard-00000.mdb", "zarr.json")
 
 
-#: How often a store is opened anew because it changed meanwhile.
+#: How often to retry opening a store that changes meanwhile.
 _TIMES: Final = 10
 
 
@@ -32,8 +32,8 @@ def open_store(place: str | os.PathLike[str]) -> Store:
     """Open a dataset for reading: an LMDB or Zarr store by its manifest, any other directory as a folder.
 
     place: a path, or an fsspec URL.
-    Raises StoreError for an unfinished or damaged store, one with a shard that is missing or has another length, or a
-    missing path, DatasetError for a directory with no image.
+    Raises StoreError for a missing path, for an unfinished or damaged store, and if a shard is missing or has the wrong
+    length; DatasetError for a directory with no image.
     """
     opened = open_damaged(place)
     if opened.place.local and opened.manifest.kind != "folder":
@@ -52,7 +52,7 @@ def _check_format(store: Location, manifest: Manifest) -> None:
 
 
 def open_damaged(place: str | os.PathLike[str]) -> Store:
-    """Open a dataset as open_store does, but leave it to whoever reads it to find out what is wrong with its shards."""
+    """Open a dataset as open_store does, but without checking its shards."""
     store = Location.of(place)
     if store.local and not store.is_directory():
         found = "a file" if store.exists() else "no such directory"
@@ -69,10 +69,10 @@ def open_damaged(place: str | os.PathLike[str]) -> Store:
             if look(store / MANIFEST) == before:
                 raise
         else:
-            # What was opened between two looks at one manifest is the manifest's; else it is opened anew.
+            # If the manifest did not change meanwhile, the files are the manifest's; otherwise open the store again.
             if look(store / MANIFEST) == before:
                 return opened
-    raise replaced(store, "others in its place, again and again while it was being opened")
+    raise replaced(store, "others in its place, again and again during opening")
 
 
 def open_packed(store: Location, manifest: Manifest) -> Store:

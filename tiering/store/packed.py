@@ -36,7 +36,7 @@ class PackedStore:
 
     place: the store; manifest: its manifest, whose generation this object keeps; origins: int64 (shards,), what to take
     off the offset column to get a place in the shard's file (zeros where the column already counts within the file);
-    seen: the files that another process opened, where this one is to read the same.
+    seen: the identities of the files that another process opened, to read the same files.
     """
 
     def __init__(self, place: Location, manifest: Manifest, origins: IndexArray, seen: Seen | None = None) -> None:
@@ -60,7 +60,7 @@ class PackedStore:
         return sample_of(self, i)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Travel to another process as a path, and what is to be found there: maps stay where they are."""
+        """Travel to another process as a path, and the identities of the files there; maps stay here."""
         seen = self._generation.seen if self._generation else None
         return type(self), (self.place, self.manifest, self._origins, seen)
 
@@ -75,7 +75,7 @@ class PackedStore:
     def read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
         """Return samples in the order asked for, encoded ones as views.
 
-        Raises StoreError for a shard that is not the one that was there at opening, or comes damaged over the network.
+        Raises StoreError if a shard is not the one that was there at opening, or arrives damaged over the network.
         """
         if self._generation:
             return self._read(indices, out)
@@ -88,7 +88,7 @@ class PackedStore:
 
     def announce(self, indices: IndexArray) -> None:
         """Start reading samples into the page cache without waiting for them."""
-        with suppress(TieringError, OSError, IndexError):  # read() will say it
+        with suppress(TieringError, OSError, IndexError):  # read() will raise it
             if len(indices) and not self._files.resident():
                 ranges = self.byte_ranges(indices)
                 self._files.announce(ranges.file, ranges.offset, ranges.size)

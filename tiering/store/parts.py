@@ -1,4 +1,4 @@
-"""The files of a store: which names are a store's own, and which files beside them belong to somebody else."""
+"""The files of a store: which names are a store's own, and which files are foreign."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Final
 from tiering.store.layout import BAD_FILES, is_document
 from tiering.store.manifest import MANIFEST, Manifest
 
-#: Directory of a conversion's own notes; it goes when the store is finished.
+#: Directory of a conversion's notes; it is removed when the store is finished.
 WORK: Final = ".tiering"
 
-#: The record of what a conversion set out to do, among its notes.
+#: The note that records what a conversion is to do.
 RECORD: Final = "plan.json"
 
-#: Bytes of a note at most: a few names and numbers.
+#: The most bytes in a note: a few names and numbers.
 NOTE_BYTES: Final = 1 << 20
 
-#: Documents that an append writes anew, before the manifest.
+#: Documents that an append rewrites, before the manifest.
 REWRITTEN: Final = (BAD_FILES, "data/zarr.json", "images/zarr.json")
 
 #: Copies of images that could not be packed.
@@ -31,7 +31,7 @@ _OWN: Final = re.compile(
 
 
 def is_own_name(name: str) -> bool:
-    """Return whether tiering itself gives this name to a file of a store, notes left aside.
+    """Return whether tiering gives this name to a file of a store, other than notes.
 
     name: path relative to the store, POSIX.
     """
@@ -39,10 +39,10 @@ def is_own_name(name: str) -> bool:
 
 
 def foreign_files(names: Iterable[str], manifest: Manifest) -> Iterator[str]:
-    """Yield the files that do not belong to a store by its manifest.
+    """Yield the files that do not belong to a store, according to its manifest.
 
-    names: paths relative to the store. The indexes of earlier generations belong to it, and so do notes and quarantine;
-    while an append is unfinished, so does everything that has a name of a store's own.
+    names: paths relative to the store. Indexes of earlier generations, notes and the quarantine belong to the store;
+    while an append is unfinished, so does every file with one of a store's own names.
     """
     every = list(names)
     known = {MANIFEST, *manifest.documents, *(shard.name for shard in manifest.shards)}

@@ -50,9 +50,9 @@ class RemoteFiles:
         self._shards = list(shards)
 
     def views(self, file: IndexArray, offset: IndexArray, size: IndexArray) -> list[bytes]:
-        """Fetch ranges, as they come: whoever knows their CRC-32Cs compares them.
+        """Fetch ranges without checking them: the caller knows their CRC-32Cs.
 
-        Raises StoreError for a shard that is gone, MachineError for a server that is.
+        Raises StoreError if a shard is gone, MachineError if the server is.
         """
         places = [self._store / self._shards[number].name for number in file.tolist()]
         try:
@@ -73,20 +73,20 @@ class RemoteFiles:
 
 
 class ShardMaps(MappedFiles):
-    """Shards on a local file system, mapped: only those of the generation that was opened."""
+    """Mapped shards on a local file system: only those of the generation that was opened."""
 
     def __init__(self, place: Path, shards: Sequence[Shard], generation: Generation) -> None:
         super().__init__([place / shard.name for shard in shards], [shard.bytes for shard in shards])
         self._generation = generation
 
     def check(self, number: int, descriptor: int) -> None:
-        """Raise StoreError for a file that is not the shard that was there at opening, nor the same repaired."""
+        """Raise StoreError for a file that is neither the shard that was there at opening, nor that shard repaired."""
         super().check(number, descriptor)
         if not self._generation.holds(number, descriptor):
-            raise self.wrong(number, "others with another CRC-32C", descriptor)
+            raise self.wrong(number, "other bytes, with another CRC-32C", descriptor)
 
     def wrong(self, number: int, found: str, descriptor: int | None = None) -> StoreError:
-        """Return the error for a shard that is damaged, or of a store that was replaced."""
+        """Return the error for a shard that is damaged, or belongs to another store."""
         return self._generation.explain_shard(super().wrong(number, found), number, descriptor)
 
 

@@ -90,7 +90,7 @@ def _chunks(images: Iterable[bytes], chunk_bytes: int, offsets: list[int]) -> It
             yield image
             continue
         if len(image) > _PIECEWISE_BYTES:
-            # Never joined with others, for one may have a GiB: it completes the chunk begun, and is cut from there.
+            # It may have a GiB, so do not join it with others: complete the current chunk with it, and cut the rest.
             first = chunk_bytes - held if held else 0
             if held:
                 yield b"".join((*pending, image[:first]))

@@ -1,4 +1,4 @@
-"""The zarr.json files of a store, held against its manifest: what plain zarr is told has to be what we read."""
+"""Check the zarr.json files of a store against its manifest: plain zarr must read the same data as we do."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tiering.store.index import COLUMNS, Index
 from tiering.store.manifest import Manifest
 from tiering.store.zarr import array_sides
 
-#: Bytes of a zarr.json at most; ours have less than two thousand.
+#: The most bytes in a zarr.json; ours have less than two thousand.
 _LONGEST: Final = 1 << 20
 
-#: What an array's document says, as far as it matters where its bytes lie: (path of names) -> value.
+#: The values in an array's document that determine where its bytes lie: (path of names) -> value.
 _Said = dict[tuple[str | int, ...], Any]
 
 
 def check_array(store: Location, manifest: Manifest) -> None:
-    """Compare the document of the array of samples with the manifest; a store without one is left to verify.
+    """Compare the document of the array of samples with the manifest. If it is missing, verify will report that.
 
-    The array may be longer: an append tells plain zarr of its shards just before the manifest counts them.
-    Raises StoreError where they tell of another shape, type, codec or size of chunks or shards.
+    The array may be longer: an append updates this document just before the manifest.
+    Raises StoreError if shape, type, codec, or the size of chunks or shards differs.
     """
     settings = manifest.settings
     if manifest.kind != "zarr" or settings is None:
@@ -48,7 +48,7 @@ def check_array(store: Location, manifest: Manifest) -> None:
 
 
 def index_problems(index: Location, found: Index) -> Iterator[str]:
-    """Compare the documents of an index with its columns, and say what differs."""
+    """Compare the documents of an index with its columns, and yield what differs."""
     for name, dtype in COLUMNS.items():
         n = len(getattr(found, name))
         wrong = _differs(index / name, _plain((n,), (max(1, n),), np.dtype(dtype)))
@@ -67,7 +67,7 @@ def _plain(shape: tuple[int, ...], chunks: tuple[int, ...], dtype: np.dtype[Any]
 
 
 def _differs(array: Location, expected: _Said, *, longer: bool = False) -> Any:
-    """Return the error of the first thing that a document says otherwise. longer: the array may have more rows."""
+    """Return the error for the first value that differs in a document. longer: the array may have more rows."""
     place = array / "zarr.json"
     try:
         document = parse_json(place.read(most=_LONGEST))
@@ -90,7 +90,7 @@ def _differs(array: Location, expected: _Said, *, longer: bool = False) -> Any:
 
 
 def _is_longer(found: Any, expected: list[int]) -> bool:
-    """Return whether a shape differs from another one by more rows only."""
+    """Return whether a shape differs from another one only by more rows."""
     return (
         isinstance(found, list)
         and all(type(side) is int for side in found)

@@ -1,10 +1,10 @@
 """What the control groups of this process allow: processors and memory, in both versions, at every level.
 
-/proc/self/cgroup says which group of each hierarchy a process is in, /proc/self/mountinfo where that hierarchy is
-mounted and which of its groups the mount shows as its root. In a container the mount often shows the container's own
-group alone, and in a control group namespace paths begin at the namespace's root; so a path is taken relative to the
-root of its mount, and what lies above cannot be seen from here. A limit counts at each level from there up to the
-mount point: a group may be bound by its parent. See cgroups(7) and the kernel's cgroup-v1 and cgroup-v2 documents.
+/proc/self/cgroup says which group of each hierarchy a process is in. /proc/self/mountinfo says where that hierarchy is
+mounted, and which group is the root of the mount. In a container the mount often shows only the container's own group,
+and in a control group namespace paths begin at the namespace's root. So a path is taken relative to the root of its
+mount; groups above it are not visible here. The limits of all levels up to the mount point apply, because a parent's
+limit binds its children. See cgroups(7) and the kernel's cgroup-v1 and cgroup-v2 documents.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ROOT: Final = Path("/")
 class MemoryBound:
     """A bound of memory. limit: bytes that the group may use; free: bytes that it may still take.
 
-    Pages of files that can be dropped at once count as free. What lies in /dev/shm counts as used.
+    File pages that can be dropped at once count as free. Files in /dev/shm count as used.
     """
 
     limit: int
@@ -32,9 +32,9 @@ class MemoryBound:
 
 
 def processor_share(root: Path = _ROOT) -> float | None:
-    """Return how many processors' time this process may use, by quotas; None where there is no quota.
+    """Return how many processors' time the quotas give this process; None if there is no quota.
 
-    root: where /proc and the mounts are looked for, for another system's tree.
+    root: the directory that holds /proc and the mounts; a test can use another one.
     """
     shares = []
     for level in _levels(root, "cpu"):
@@ -45,9 +45,9 @@ def processor_share(root: Path = _ROOT) -> float | None:
 
 
 def memory_bound(root: Path = _ROOT) -> MemoryBound | None:
-    """Return the tightest bound of memory on this process; None where there is none.
+    """Return the tightest memory bound on this process; None if there is none.
 
-    root: as for processor_share. `limit` and `free` may stem from different levels.
+    root: as for processor_share. `limit` and `free` may come from different levels.
     """
     bounds = [bound for level in _levels(root, "memory") if (bound := _bound(level)) is not None]
     if not bounds:
@@ -56,7 +56,7 @@ def memory_bound(root: Path = _ROOT) -> MemoryBound | None:
 
 
 def _levels(root: Path, controller: str) -> Iterator[Path]:
-    """Go through the directories of this process's group of a controller, from its own up to the mount point."""
+    """Yield the directories of this process's groups for a controller, from its own up to the mount point."""
     groups = _groups(root)
     for mount in mounts_of(_text(root / "proc/self/mountinfo") or ""):
         if mount.kind == "cgroup2":
@@ -75,7 +75,7 @@ def _levels(root: Path, controller: str) -> Iterator[Path]:
 
 
 def _groups(root: Path) -> dict[str, str]:
-    """Return the path of this process's group by controller; that of version 2 has no controller's name."""
+    """Return the path of this process's group for each controller; for version 2 the controller is an empty string."""
     found: dict[str, str] = {}
     for line in (_text(root / "proc/self/cgroup") or "").splitlines():
         _, _, rest = line.partition(":")
@@ -85,13 +85,13 @@ def _groups(root: Path) -> dict[str, str]:
 
 
 def _below(path: str, mounted: str) -> str:
-    """Return the path of a group below the root of its mount; the root itself where it lies elsewhere."""
+    """Return the path of a group below the root of its mount; the root itself if the group lies elsewhere."""
     inside = os.path.relpath(path, mounted) if path.startswith("/") and mounted.startswith("/") else "."
     return "." if inside == ".." or inside.startswith("../") or "/../" in f"{path}/" else inside
 
 
 def _quota(level: Path) -> tuple[int, int]:
-    """Return a level's quota and period in microseconds; no quota is -1."""
+    """Return a level's quota and period in microseconds; -1 if there is none."""
     both = (_text(level / "cpu.max") or "").split()
     if len(both) != 2:
         both = [(_text(level / f"cpu.cfs_{name}_us") or "").strip() for name in ("quota", "period")]
@@ -100,10 +100,10 @@ def _quota(level: Path) -> tuple[int, int]:
 
 
 def _bound(level: Path) -> MemoryBound | None:
-    """Return a level's bound of memory."""
+    """Return a level's memory bound."""
     stat = dict(line.split(" ", 1) for line in (_text(level / "memory.stat") or "").splitlines() if " " in line)
     limits = [_text(level / name) for name in ("memory.max", "memory.high", "memory.limit_in_bytes")]
-    # In version 1 this tells of the groups above, too, also of those that the mount does not show.
+    # In version 1 this includes the groups above, even those that the mount does not show.
     limits.append(stat.get("hierarchical_memory_limit"))
     found = [number for text in limits if (number := _number(text)) is not None]
     if not found:
@@ -118,7 +118,7 @@ def _bound(level: Path) -> MemoryBound | None:
 
 
 def _number(text: str | None) -> int | None:
-    """Read a number; "max", -1 and what is none are None."""
+    """Parse a number; None for "max", -1 and anything else."""
     stripped = (text or "").strip()
     return int(stripped) if stripped.isdecimal() and stripped.isascii() else None
 

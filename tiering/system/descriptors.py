@@ -1,18 +1,18 @@
-"""How many files this process may have open."""
+"""The limit on open files of this process."""
 
 from __future__ import annotations
 
 import resource
 from typing import Final
 
-#: As many as anything here could need; a limit without end would cost those who close all descriptors one by one.
+#: More than tiering ever needs. Not unlimited: some programs close all possible descriptors one by one.
 _ENOUGH: Final = 65_536
 
 
 def raise_descriptor_limit() -> bool:
-    """Raise the soft limit on open files towards the hard one; tell whether there are more now.
+    """Raise the soft limit on open files towards the hard one. Returns whether it was raised.
 
-    For when a process ran into it: the soft limit is 1,024 by custom (select(2)), the hard one far above.
+    For a process that has reached it: the soft limit is usually 1,024 (for select(2)), the hard one far higher.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)

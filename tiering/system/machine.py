@@ -17,8 +17,8 @@ _ROOT: Final = Path("/")
 def usable_cores(root: Path = _ROOT) -> int:
     """Return the number of processors that this process may use, at least 1.
 
-    Those it may run on (affinity and cpusets), and no more than its control groups' quotas pay for, rounded up.
-    root: where /proc and the control groups are looked for.
+    These are the ones that it may run on (affinity and cpusets), limited by its control groups' quotas, rounded up.
+    root: the directory that holds /proc and the control groups.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     share = processor_share(root)
@@ -26,9 +26,9 @@ def usable_cores(root: Path = _ROOT) -> int:
 
 
 def usable_memory(root: Path = _ROOT) -> int:
-    """Return B: this machine's memory, or what the control groups of this process leave of it.
+    """Return B: this machine's memory, or less if the control groups of this process allow less.
 
-    root: where /proc and the control groups are looked for.
+    root: the directory that holds /proc and the control groups.
     """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     bound = memory_bound(root)
@@ -36,13 +36,13 @@ def usable_memory(root: Path = _ROOT) -> int:
 
 
 def half_of_memory(root: Path = _ROOT) -> int:
-    """Return B: half of the usable memory, what advice takes for caching; the rest is the training's own."""
+    """Return B: half of the usable memory, which advice assumes for caching; the training needs the rest."""
     return usable_memory(root) // 2
 
 
 @cache
 def libc_syscall() -> Any:
-    """Return the C library's syscall(2), for calls that Python does not know; None where there is none.
+    """Return the C library's syscall(2), for calls that Python lacks; None if there is none.
 
     It returns a long, and releases the interpreter lock while it runs.
     """

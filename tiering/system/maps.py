@@ -1,7 +1,7 @@
 """Maps of files that hold no descriptor: mmap(2) through the C library.
 
-Python's own mmap keeps a descriptor as long as a map lives (until 3.13 there is no other way), so that a thousand maps
-end a process whose limit is a thousand files. The kernel needs none once a file is mapped.
+Python's own mmap keeps a descriptor open as long as the map lives (before 3.13 it always does), so a process with a
+limit of a thousand files cannot have a thousand maps. The kernel needs no descriptor once a file is mapped.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ class Libc(NamedTuple):
 
 
 class _Memory:
-    """Mapped memory, told to NumPy; it is unmapped when nothing refers to it any more."""
+    """Mapped memory for NumPy; it is unmapped when nothing refers to it any more."""
 
     def __init__(self, address: int, size: int) -> None:
         self.__array_interface__ = {"shape": (size,), "typestr": "|u1", "data": (address, True), "version": 3}
-        # Not at the end of the process: whoever still holds a view then may read it.
+        # Not at interpreter exit: code that still holds a view may read it then.
         weakref.finalize(self, _libc().munmap, address, size).atexit = False
 
 
 def map_file(descriptor: int, size: int) -> npt.NDArray[np.uint8]:
     """Map the first bytes of a file for reading; the descriptor may be closed afterwards.
 
-    size: bytes; the file must have as many, for pages behind its end kill whoever reads them (SIGBUS).
-    Returns uint8 (size,), read-only; the map goes with its last view, and a fork has its own. Raises OSError, with
-    ENOMEM where the process has as many maps as it may (vm.max_map_count).
+    size: bytes; the file must have this many, because reading pages past its end kills the process (SIGBUS).
+    Returns uint8 (size,), read-only; the map goes with its last view, and a forked child has its own. Raises OSError,
+    with ENOMEM if the process has reached its limit on maps (vm.max_map_count).
     """
     if size == 0:
         return np.empty(0, dtype=np.uint8)
@@ -60,7 +60,7 @@ def advise(address: int, size: int, advice: int) -> None:
 
 
 def is_out_of_maps(error: OSError) -> bool:
-    """Tell whether the process has as many maps as it may."""
+    """Return whether the process has reached its limit on maps."""
     return error.errno == errno.ENOMEM
 
 

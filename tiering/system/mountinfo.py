@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A mount. root: what of the file system is its root; point: where it is; kind: of file system; options: of it."""
+    """A mount. root: the directory of the file system that is mounted; point: where; kind, options: of file system."""
 
     root: str
     point: str
@@ -18,7 +18,7 @@ class Mount:
 
 
 def mounts_of(text: str) -> Iterator[Mount]:
-    """Go through the contents of a mountinfo file, in its order; lines that are none are passed over."""
+    """Yield the mounts in the text of a mountinfo file, in its order; skip lines that are not mounts."""
     for line in text.splitlines():
         before, dash, after = line.partition(" - ")
         fields, said = before.split(" "), after.split(" ")

@@ -13,15 +13,14 @@ _AT_FDCWD: Final = -100
 _NOREPLACE: Final = 1
 _EXCHANGE: Final = 2
 
-#: What a kernel or a file system answers that does not know these renames.
+#: Errors of a kernel or file system that does not support these renames.
 UNSUPPORTED: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.ENOTSUP})
 
 
 def rename_new(source: Path, target: Path) -> None:
-    """Rename a file or directory to a name that nothing has.
+    """Rename a file or directory to a new name.
 
-    Raises FileExistsError where something has the name, OSError with an errno of UNSUPPORTED where the file system
-    cannot promise it.
+    Raises FileExistsError if the name is taken, OSError with an errno of UNSUPPORTED if the file system cannot do this.
     """
     _rename(source, target, _NOREPLACE)
 
@@ -29,7 +28,7 @@ def rename_new(source: Path, target: Path) -> None:
 def exchange(one: Path, other: Path) -> None:
     """Swap the names of two files or directories in one step; both must exist.
 
-    Raises FileNotFoundError, and OSError with an errno of UNSUPPORTED where the file system cannot do it.
+    Raises FileNotFoundError, and OSError with an errno of UNSUPPORTED if the file system cannot do this.
     """
     _rename(one, other, _EXCHANGE)
 

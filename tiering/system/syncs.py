@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def sync_file_system(path: Path) -> None:
-    """Write everything that waits for the file system of a path to its device. Raises OSError where that fails.
+    """Write all pending data of a path's file system to its device. Raises OSError if that fails.
 
-    For trees of many small files, where syncing each would take a turn of the disk each. Where the C library lacks
-    syncfs, every file system is synced.
+    For trees of many small files, where a sync per file would be slow. If the C library lacks syncfs, every file system
+    is synced.
     """
     syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
     if syncfs is None:

@@ -15,9 +15,9 @@ from tiering.errors import UsageError
 from tiering.tiers.catalog import Tier
 from tiering.tiers.placement import Placement
 
-#: What rclone cannot carry in a list. It writes control characters as other ones of its own (U+2400 to U+2421), also
-#: U+FF0E and U+FF0F for a dot and a slash, and marks names that hold those already with U+201B; a name in a list is
-#: compared with what it made of the real one. A line feed ends a name there. Tried with rclone 1.60.
+#: Characters that rclone cannot handle in a list. It encodes control characters as U+2400 to U+2421, a dot and a slash
+#: as U+FF0E and U+FF0F, and marks names that already hold those with U+201B; it then compares the names in a list with
+#: the encoded names. A line feed ends a name in a list. Tried with rclone 1.60.
 _NOT_BY_RCLONE: Final = "[\x00-\x1f\x7f\u2400-\u2421\u201b\uff0e\uff0f]"
 
 _LISTS: Final = (".rsync0", ".rclone", ".not-rclone0")
@@ -28,8 +28,8 @@ class FileList:
     """The files of one tier, as lists.
 
     files: how many. rsync: path of the list with a NUL behind each name, for --from0 --files-from. rclone: path of the
-    list with a name a line, for --files-from-raw; None where it would be empty. not_rclone: path of the list, as for
-    rsync, of the names that rclone cannot carry; None where it can carry all. not_carried: how many these are.
+    list with one name per line, for --files-from-raw; None if it would be empty. not_rclone: path of the list, in
+    rsync's format, of the names that rclone cannot copy; None if it can copy all. not_carried: how many these are.
     awkward: one of them.
     """
 
@@ -45,8 +45,8 @@ class FileList:
 def write_lists(placement: Placement, directory: Path) -> tuple[FileList, ...]:
     """Write lists for each tier that gets files: TIER.rsync0, TIER.rclone and TIER.not-rclone0. Raises OSError.
 
-    Rsync's list has all names. Those that rclone cannot carry are in the third list in place of the second, so that
-    each file is in one of the two: see _NOT_BY_RCLONE. Raises UsageError where the directory holds lists already.
+    Rsync's list has all names. The names that rclone cannot copy are in the third list instead of the second, so each
+    file is in one of those two: see _NOT_BY_RCLONE. Raises UsageError if the directory already holds lists.
     """
     directory.mkdir(parents=True, exist_ok=True)
     standing = sorted(path.name for path in directory.iterdir() if path.suffix in _LISTS)
@@ -88,7 +88,7 @@ def commands(placement: Placement, lists: Sequence[FileList], tiers: Sequence[Ti
         if access[each.tier] == "file":
             typed.append(f"rsync -a --from0 --files-from={quote(str(each.rsync))} {source} {target}/")
         elif each.rclone is not None:
-            # Without the flag rclone takes two names for one that differ in how an accent is written, and drops one.
+            # Without the flag, rclone treats two names that only encode an accent differently as one, and drops one.
             listed = f"--no-unicode-normalization --files-from-raw {quote(str(each.rclone))}"
             typed.append(f"rclone copy {listed} {source} {target}:")
     return typed

@@ -19,7 +19,7 @@ from tiering.serve.cache.headers import NAME
 from tiering.serve.cache.slots import Slots, is_table, table_bytes
 from tiering.serve.cache.space import CacheSpace
 
-#: Bytes of about.json at most.
+#: The largest about.json in bytes.
 _MOST: Final = 1 << 16
 
 
@@ -39,7 +39,7 @@ class About:
 
     @classmethod
     def of(cls, dataset: Path) -> About:
-        """Read a dataset's about.json. Raises StoreError where there is none, or a damaged one."""
+        """Read a dataset's about.json. Raises StoreError if it is missing or damaged."""
         path = dataset / "about.json"
         try:
             with os.fdopen(files.open_file(path, os.O_RDONLY), "rb") as file:
@@ -47,29 +47,29 @@ class About:
             found.check()
         except (OSError, ValueError, TypeError, RecursionError) as error:
             raise StoreError(
-                str(path), expected="what a cache notes of a dataset", found=str(error).split("\n")[0][:200],
+                str(path), expected="a cache's notes on a dataset", found=str(error).split("\n")[0][:200],
                 action=f"Remove that directory ({command('rm', '-r', dataset)}), or choose another --cache-dir.",
             ) from error  # fmt: skip
         return found
 
     def is_of(self, other: About) -> bool:
-        """Return whether the counts are those of another note: where a store was copied its origin may differ."""
+        """Return whether another note has the same counts; its origin may differ if the store was copied."""
         counts = [(each.samples, each.image_bytes, each.unit_samples, each.units) for each in (self, other)]
         return counts[0] == counts[1]
 
     def check(self) -> None:
-        """Raise ValueError for what no cache notes."""
+        """Raise ValueError for values that no cache writes."""
         counts = (self.samples, self.image_bytes, self.unit_samples, self.units)
         if not all(type(each) is int and 0 <= each < 1 << 63 for each in counts) or not self.unit_samples:
-            raise ValueError("counts that are none")
+            raise ValueError("impossible counts")
         if self.units != -(-self.samples // self.unit_samples):
-            raise ValueError("other units than its samples make")
+            raise ValueError("a number of units that does not fit its samples")
         if (
             not isinstance(self.origin, str)
             or not isinstance(self.filling, str)
             or not re.fullmatch(NAME, self.filling)
         ):
-            raise ValueError("names that are none")
+            raise ValueError("invalid names")
 
 
 def open_slots(dataset: Path) -> Slots:
@@ -78,10 +78,10 @@ def open_slots(dataset: Path) -> Slots:
 
 
 def sound(dataset: Path) -> About:
-    """Return what a cache notes of a dataset whose files can be used. Raises StoreError where they cannot."""
+    """Return a cache's notes on a dataset. Raises StoreError if the dataset's files cannot be used."""
     about = About.of(dataset)
     if not all(files.is_plain(dataset / name) for name in PARTS) or not is_table(dataset / "slots", about.units):
-        raise StoreError(str(dataset), expected="the table of a dataset", found="none that can be used")
+        raise StoreError(str(dataset), expected="the slot table of a dataset", found="none that can be used")
     return about
 
 
@@ -102,7 +102,7 @@ def join(space: CacheSpace, dataset: Path, about: About) -> tuple[About, int]:
         if not _is_sound(dataset, about):
             os.close(descriptor)
             raise StoreError(
-                str(dataset), expected="the notes of this dataset", found="others that are in use",
+                str(dataset), expected="notes on this dataset", found="notes on another one, which is in use",
                 action="Choose another --cache-dir.",
             )  # fmt: skip
     except OSError as error:
@@ -111,7 +111,7 @@ def join(space: CacheSpace, dataset: Path, about: About) -> tuple[About, int]:
 
 
 def _mend(space: CacheSpace, dataset: Path, about: About) -> None:
-    """Remove a dataset that cannot be used, unless somebody uses it. Under the lock."""
+    """Remove a damaged dataset, unless a process uses it. Call it under the lock."""
     if dataset.is_dir() and not _is_sound(dataset, about) and not in_use(dataset):
         space.pool.remove(dataset.name)
         remove_dataset(dataset)
@@ -150,7 +150,7 @@ def _make(space: CacheSpace, dataset: Path, about: About) -> None:
 
 
 def _put(made: Path, dataset: Path) -> None:
-    """Give a new dataset its name, also where a directory with something foreign in it has it already."""
+    """Give a new dataset its name, even if a directory with foreign files already has it."""
     try:
         made.rename(dataset)
     except OSError as error:
@@ -158,10 +158,10 @@ def _put(made: Path, dataset: Path) -> None:
             raise
     else:
         return
-    if _is_sound(dataset):  # where locks do nothing, another process was first
+    if _is_sound(dataset):  # another process was first, on a file system where locks do nothing
         remove_dataset(made)
         return
-    for name in reversed(PARTS):  # the notes last: without them it is no dataset
+    for name in reversed(PARTS):  # the notes last: only they make it a dataset
         try:
             (made / name).rename(dataset / name)
         except OSError as error:

@@ -133,7 +133,7 @@ def warm(store: CachedStore, progress: Callable[[int, int, int], None] | None = 
 
 
 def _known(space: CacheSpace) -> Iterator[tuple[Path, About]]:
-    """Go through the datasets of a cache; what is none, or damaged, is passed over."""
+    """Yield the datasets of a cache, without damaged or foreign ones."""
     for dataset in space.datasets():
         try:
             yield dataset, sound(dataset)

@@ -23,8 +23,7 @@ MARKER: Final = "tiering-cache.json"
 EXTENTS: Final = "extents"
 DATASETS: Final = "datasets"
 
-#: What lies in the directory of a dataset. Anything else in a cache is somebody else's: it is passed over, and never
-#: removed.
+#: The files in the directory of a dataset. Anything else in a cache is foreign: it is skipped, and never removed.
 PARTS: Final = ("about.json", "slots", "in-use")
 
 #: The size of an extent is a 64th of the cache within these bounds: small enough that what does not fit behind the last
@@ -38,6 +37,8 @@ _PAGE: Final = 4096
 _TABLES_SHARE: Final = 256
 _LEAST_TABLES: Final = 64 << 10
 LEAST: Final = 1 << 20
+#: Extents are numbered with five digits, and each has a place in a table: 64 TiB are 65,536 of them.
+MOST: Final = 64 << 40
 _MOST_MARKER: Final = 4096
 
 #: Of that, for the marker and the notes.
@@ -61,11 +62,11 @@ class Marker:
 def prepare(directory: Path, size: int, *, force: bool, shared: bool = False) -> Marker:
     """Make a directory a cache of a size, or find that it is one; give it another size while nobody uses it.
 
-    force: take a directory on a network file system, too; shared: make it one for its group. Raises UsageError as
-    CacheSpace does, MachineError where the disk refuses.
+    force: accept a directory on a network file system; shared: let its group use it. Raises UsageError as CacheSpace
+    does, and MachineError if the disk fails.
     """
-    if size < LEAST:
-        raise UsageError("the cache's size", expected="at least 1 MiB", found=f"{size:,} bytes")
+    if not LEAST <= size <= MOST:
+        raise UsageError("the cache's size", expected="1 MiB to 64 TiB", found=f"{size:,} bytes")
     try:
         _create(directory, force=force, shared=shared)
         with locked(directory):
@@ -92,7 +93,7 @@ def read_marker(path: Path) -> Marker | None:
     try:
         with os.fdopen(files.open_file(path, os.O_RDONLY), "rb") as file:
             found = Marker(**json.loads(file.read(_MOST_MARKER)))
-            sound = found.size >= LEAST and found.extent_bytes == _extent_bytes(found.size)
+            sound = LEAST <= found.size <= MOST and found.extent_bytes == _extent_bytes(found.size)
     except (OSError, ValueError, TypeError, RecursionError):
         return None
     return found if sound else None
@@ -129,12 +130,12 @@ def in_use(dataset: Path) -> bool:
 
 
 def datasets_in(directory: Path) -> list[Path]:
-    """Return the directories of the datasets of a cache, whether or not what they hold is sound."""
+    """Return the directories of the datasets of a cache, damaged ones included."""
     return [path for path in _directories(directory, NAME) if any(files.is_plain(path / name) for name in PARTS)]
 
 
 def unfinished_in(directory: Path) -> list[Path]:
-    """Return what is left in a cache of datasets that were being made or removed."""
+    """Return the leftovers of datasets that were being made or removed."""
     return _directories(directory, rf"\.(new|gone)-{NAME}")
 
 
@@ -144,12 +145,12 @@ def _directories(directory: Path, names: str) -> list[Path]:
 
 
 def holds_only_ours(dataset: Path) -> bool:
-    """Tell whether nothing lies in a dataset's directory but what belongs there."""
+    """Return whether a dataset's directory holds only files that belong there."""
     return dataset.is_dir() and all(path.name in PARTS for path in dataset.iterdir())
 
 
 def remove_dataset(dataset: Path) -> None:
-    """Remove what belongs to a dataset; what does not stays, and the directory with it."""
+    """Remove a dataset's own files. Foreign files stay, and so does the directory then."""
     for name in PARTS:
         with suppress(OSError):
             (dataset / name).unlink()
@@ -183,7 +184,7 @@ def _create(directory: Path, *, force: bool, shared: bool) -> None:
             files.share(directory)
     if shared and not files.is_shared(directory):
         raise UsageError(
-            str(directory), expected="a cache for its group (--shared-group)", found="one of its owner's alone",
+            str(directory), expected="a cache for its group (--shared-group)", found="one for its owner alone",
             action="Choose another --cache-dir, or remove this one.",
         )  # fmt: skip
     files.make_directory(directory / EXTENTS)

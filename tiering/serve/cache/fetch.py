@@ -39,7 +39,6 @@ _REMEMBERED: Final = 256
 #: A request that fails is tried again, after twice as long each time, at most so long and for so long in all.
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
-PATIENCE: Final = remote_seconds()
 _TIMES_DAMAGED: Final = 8
 
 _LOCAL_THREADS: Final = 64
@@ -84,8 +83,8 @@ class Fetcher:
     async def get(self, span: Span, sound: Callable[[memoryview], bool]) -> memoryview:
         """Read one range, and again until it is sound. Within a coroutine.
 
-        sound: tells whether bytes are what they should be, and as many. Raises MachineError when the origin does not
-        answer in time, StoreError when it does with other bytes each time (a local one is asked once);
+        sound: returns whether the bytes are the right ones, and complete. Raises MachineError when the origin does not
+        answer in time, StoreError when every answer has wrong bytes (a local origin is read once);
         FileNotFoundError at once.
         """
         began, pause, tried, damaged = time.monotonic(), _FIRST_PAUSE, 0, 0
@@ -105,7 +104,7 @@ class Fetcher:
                     raise named from error
                 why = without_secrets(f"{type(error).__name__}: {error}".split("\n")[0])[:300]
             wrong = damaged > (_TIMES_DAMAGED if self._remote else 0)
-            if wrong or time.monotonic() - began > PATIENCE:
+            if wrong or time.monotonic() - began > remote_seconds():
                 raise (StoreError if wrong else MachineError)(
                     span[0], expected=f"bytes {span[1]:,} to {span[2]:,}", found=f"{why}, {tried} times",
                     action="Check the origin (tiering verify), and the way to it.",
@@ -234,7 +233,7 @@ def _asker(
 
         return local
     if url.startswith(WEB):
-        # What opens a web address stands in it, where obstore would take it for a part of the name.
+        # A web address may hold a token, which obstore would take for a part of the name.
         system, _ = file_system(url)
 
         async def web(span: Span) -> bytes:

@@ -1,8 +1,7 @@
-"""Files and directories of a cache: its owner's alone, or its group's.
+"""Files and directories of a cache: for its owner alone, or for its group.
 
-A directory that has the set-group-id bit and is writable for its group is a shared one, and so is what is made in it:
-the modes on the disk say it, so that every process does the same. No link is followed, and what is no plain file
-is not opened.
+A directory is shared if it has the set-group-id bit and its group can write to it; files made in it are then shared,
+too. The modes on the disk decide, so every process does the same. No link is followed, and only plain files are opened.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ _NEVER: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def is_shared(directory: Path) -> bool:
-    """Tell whether what is made in a directory is for its group."""
+    """Return whether files made in a directory are for its group."""
     mode = directory.stat().st_mode
     return bool(mode & stat.S_ISGID and mode & stat.S_IWGRP)
 
 
 def make_directory(path: Path, *, shared: bool | None = None) -> None:
-    """Make a directory; one that is there stays as it is.
+    """Make a directory; an existing one stays as it is.
 
-    shared: for its group, too; by default as the directory above it. Raises OSError.
+    shared: for its group, too; by default like its parent. Raises OSError.
     """
     for_group = is_shared(path.parent) if shared is None else shared
     try:
@@ -39,37 +38,38 @@ def make_directory(path: Path, *, shared: bool | None = None) -> None:
         if not path.is_dir():
             raise
         return
-    # A set-group-id bit from above would make the whole of it shared where that was not asked for.
+    # The parent may pass on its set-group-id bit, which would make this directory shared against the user's wish.
     path.chmod(_SHARED_DIRECTORY if for_group else _OWN_DIRECTORY)
 
 
 def share(directory: Path) -> None:
-    """Make a directory one for its group."""
+    """Let a directory's group use it."""
     directory.chmod(_SHARED_DIRECTORY)
 
 
 def open_file(path: Path, flags: int) -> int:
-    """Open a plain file and return its descriptor; with os.O_CREAT, make it for whom its directory is.
+    """Open a plain file and return its descriptor; with os.O_CREAT, a new file is shared if its directory is.
 
-    Raises FileNotFoundError also for what is no plain file, for a link, or for one below what is no directory.
+    Raises FileNotFoundError, also for a link, for anything else that is not a plain file, and if its parent is not a
+    directory.
     """
     try:
         descriptor = os.open(path, flags | _NEVER, _OWN_FILE)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.ENOTDIR):
-            raise FileNotFoundError(errno.ENOENT, "no plain file", str(path)) from error
+            raise FileNotFoundError(errno.ENOENT, "not a plain file", str(path)) from error
         raise
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
         os.close(descriptor)
-        raise FileNotFoundError(errno.ENOENT, "no plain file", str(path))
+        raise FileNotFoundError(errno.ENOENT, "not a plain file", str(path))
     if flags & os.O_CREAT and found.st_uid == os.geteuid() and is_shared(path.parent):
         os.fchmod(descriptor, _SHARED_FILE)  # whatever the umask says
     return descriptor
 
 
 def is_plain(path: Path) -> bool:
-    """Tell whether a plain file is there, and no link to one."""
+    """Return whether a path is a plain file, and not a link to one."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
@@ -77,13 +77,13 @@ def is_plain(path: Path) -> bool:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write a whole file that must be new."""
+    """Write a new file. Raises FileExistsError if there is one."""
     with os.fdopen(open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
         file.write(data)
 
 
 def allocate(path: Path, size: int) -> None:
-    """Make a file of zeros whose room on the disk is its own. Raises OSError that names it."""
+    """Make a file of zeros, with its space allocated on the disk. Raises OSError that names it."""
     descriptor = open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     try:
         os.posix_fallocate(descriptor, 0, size)
@@ -94,7 +94,7 @@ def allocate(path: Path, size: int) -> None:
 
 
 def lock_of(descriptor: int) -> bool:
-    """Take the lock of an open file, if nobody has it."""
+    """Try to lock an open file. Returns False if it is locked already."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

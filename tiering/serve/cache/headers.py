@@ -1,4 +1,4 @@
-"""Headers: what stands at the begin of an extent, the dataset that it holds and which filling of it."""
+"""Headers: the first bytes of an extent, which name the dataset that it holds, and which filling of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HEADER_BYTES: Final = 64
 _NAME_BYTES: Final = 32
 _PAGE: Final = 4096
 
-#: What a dataset is called.
+#: The name of a dataset.
 NAME: Final = "[0-9a-f]{32}"
 
 
@@ -23,16 +23,16 @@ def header_of(name: str, filling: bytes) -> bytes:
 
 
 def remove_extents(directory: Path) -> None:
-    """Remove all extents in a directory, of whatever size; what is none stays."""
+    """Remove all extents in a directory, whatever their size. Other files stay."""
     for path in sorted(directory.iterdir()):
         if re.fullmatch("[0-9]{5}", path.name) and owner_of(path) is not None:
             path.unlink(missing_ok=True)
 
 
 def owner_of(path: Path) -> bytes | None:
-    """Return the dataset that an extent's header names, nothing for one that was left while it was made.
+    """Return the dataset that an extent's header names; empty if a process died while it made the extent.
 
-    None for one that is not there or is being made, and for what is no extent.
+    None if there is no extent, if it is being made right now, or if the file is not an extent.
     """
     try:
         with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:

@@ -20,9 +20,9 @@ Policy = Literal["static", "lru"]
 
 
 def default_directory() -> Path:
-    """Return where caches lie unless told otherwise: tiering's directory below the user's cache directory.
+    """Return the default directory for caches: tiering's directory below the user's cache directory.
 
-    Raises UsageError where the user has none: no HOME, and no entry in the system's list of users.
+    Raises UsageError if the user has none: no HOME, and no entry in the system's list of users.
     """
     try:
         found = user_cache_path("tiering")
@@ -31,7 +31,7 @@ def default_directory() -> Path:
     if not found.is_absolute():
         raise UsageError(
             "the cache's directory", expected="a home directory (HOME)", found="none for this user",
-            action="Name a directory for it: --cache-dir",
+            action="Name a directory: --cache-dir",
         )  # fmt: skip
     return found
 
@@ -53,7 +53,7 @@ def cached(
     directory. ram: of a tier in memory beside it, for what it has no room for; gone with the last
     process that uses it. policy: "static" keeps what it has admitted; "lru", for comparisons, evicts what was used
     longest ago, for one process in a new directory. force: take a directory on a network file system, too.
-    shared_group: of a directory that is made, let its group use it: otherwise only its owner may.
+    shared_group: let the group of a new directory use it; by default only its owner can.
     Returns a Store. Raises what open_store raises; UsageError for a directory that is no cache, is used with another
     size, or lies on a network file system; MachineError where it cannot be written.
     """

@@ -62,7 +62,7 @@ class Origin:
     async def _part(
         self, span: Span, members: list[tuple[int, int, int]], samples: IndexArray, parts: list[Buffer]
     ) -> None:
-        # Of a file that may have grown one byte more is asked for than there should be.
+        # A folder's file may have grown: its span asks for one byte more than there should be.
         length = members[0][2] if self._folder else span[2] - span[1]
 
         def sound(data: memoryview) -> bool:
@@ -82,7 +82,7 @@ class Origin:
             parts[slot] = data if len(members) == 1 and size == len(data) else bytes(data[at : at + size])
 
     async def _explained(self, error: StoreError) -> StoreError:
-        """Say it where the origin was replaced by another one."""
+        """Return an error that says so if the origin was replaced; otherwise the error as it is."""
         if self._folder:
             return error
         return await self.fetcher.in_thread(explain, self.store.place, self.store.manifest, error)

@@ -38,8 +38,8 @@ class Extent:
 class Pool:
     """Extents of extent_bytes, numbered from 0, at most `extents` of them.
 
-    room: tells how much there is where the directory lies. What has the name of an extent and is none is left alone:
-    its number is taken.
+    room: returns the room where the directory lies. A file that has the name of an extent but is none stays: its number
+    counts as taken.
     """
 
     def __init__(self, directory: Path, extent_bytes: int, extents: int, room: Callable[[Path], Room]) -> None:

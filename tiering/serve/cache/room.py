@@ -1,4 +1,4 @@
-"""Room: how much a cache may still take of where it lies, and what it leaves free there for others."""
+"""Room: how much space a cache may still take, and how much it leaves free for others."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Final
 from tiering.system.control_groups import memory_bound
 from tiering.units import format_bytes
 
-#: Left free on the disk under a cache: this share of it, at most so many bytes.
+#: Left free on the disk of a cache: this share of it, but at most this many bytes.
 _DISK_SHARE: Final = 0.05
 _MOST_OF_DISK: Final = 10 << 30
 
-#: Left free in memory: half of the file system, and half of what the control group allows, each at most so many bytes.
-#: PyTorch's workers hand their batches over in /dev/shm: 8 workers with 2 batches each of 256 images of 224 x 224 in
-#: float32 are 2.5 GB. A container has 64 MB there by default, and none of its users expects a cache to take them all.
+#: Left free in memory: half of the file system, and half of what the control group allows, but at most this many bytes
+#: each. PyTorch's workers hand their batches over in /dev/shm: 8 workers with 2 batches each of 256 images of 224 x 224
+#: in float32 need 2.5 GB. A container has 64 MB there by default, and a cache must not take all of them.
 _MEMORY_SHARE: Final = 0.5
 _MOST_OF_MEMORY: Final = 4 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Room in one place. size: bytes in all; free: of them; kept: left free for others; what: the place, in words."""
+    """Room in one place. size: all bytes; free: bytes free; kept: bytes left for others; what: the place, in words."""
 
     size: int
     free: int
@@ -32,7 +32,7 @@ class Room:
 
     @property
     def most(self) -> int:
-        """Bytes that a cache may ever take: the same for all processes, whatever is free just now."""
+        """The most bytes that a cache may ever take: the same for all processes, however much is free now."""
         return self.size - self.kept
 
     @property
@@ -46,15 +46,15 @@ class Room:
 
 
 def room_on_disk(directory: Path) -> Room:
-    """Return the room on the disk that a directory lies on."""
+    """Return the room on a directory's disk."""
     size, free = _of_file_system(directory)
     return Room(size, free, min(_MOST_OF_DISK, int(size * _DISK_SHARE)), "on its disk")
 
 
 def room_in_memory(directory: Path) -> Room:
-    """Return the room in the file system in memory that a directory lies on, or in the control group if that has less.
+    """Return the room in a directory's in-memory file system, or in the control group if that has less.
 
-    What lies in such a file system is memory of the group.
+    Files there count as memory of the control group.
     """
     size, free = _of_file_system(directory)
     found = Room(size, free, _kept_in_memory(size), f"in {directory.parent}")

@@ -57,7 +57,7 @@ def table_bytes(units: int, room: int) -> int:
 
 
 def is_table(path: Path, units: int) -> bool:
-    """Tell whether a file has the size of a table of so many units."""
+    """Return whether a file has a possible size for a table of this many units."""
     size = path.stat().st_size
     return 0 < size <= table_bytes(units, units) and size % (_WAYS * SLOT_BYTES) == 0
 

@@ -40,10 +40,10 @@ class CacheSpace:
     """A directory that holds a cache, and nothing else.
 
     directory: made where it is missing. size: the bound in bytes, of everything in it. force: take a directory on a
-    network file system, too. volatile: nothing stays when the last process lets go of it. shared: for a directory that
-    is made, whether the group of it may use it, too.
+    network file system, too. volatile: nothing stays when the last process lets go of it. shared: let the group of a
+    new directory use it, too.
     Raises UsageError for a directory that holds something else, lies on a network file system, is used with another
-    size just now, or a size below 1 MiB.
+    size just now, or a size below 1 MiB or above 64 TiB.
     """
 
     def __init__(
@@ -69,9 +69,9 @@ class CacheSpace:
 
     @classmethod
     def in_memory(cls, beside: Path, size: int) -> Self:
-        """Open the cache in memory that goes with a cache directory; warn where there is less room than its bound.
+        """Open the cache in memory that goes with a cache directory; warn if there is less room than its bound.
 
-        Raises UsageError where there is no such place, MachineError where it is full or cannot be written.
+        Raises UsageError if this system has no such place, MachineError if it is full or cannot be written.
         """
         directory = memory_of(beside)
         if not _MEMORY.is_dir():
@@ -82,7 +82,7 @@ class CacheSpace:
         try:
             _make_in_memory(directory, beside)
             room = room_in_memory(directory)
-            # All who share it come to the same bound; extents of a larger one would not fit.
+            # All processes that share it compute the same bound; the extents of a larger one would not fit.
             bound = min(size, max(room.most, LEAST))
             space = cls(directory, bound, volatile=True)
         except (OSError, MachineError) as error:
@@ -147,7 +147,7 @@ class CacheSpace:
         """Remove a dataset and its extents; whoever still reads them keeps them until they are closed."""
         gone = self.dataset(name)
         if holds_only_ours(gone):
-            # Gone in one step for those who look, where nothing of somebody else's would go with it.
+            # Readers see it vanish in one step. Not with foreign files in it: they would vanish, too.
             gone = gone.rename(self._datasets / f".gone-{uuid.uuid4().hex}")
         self.pool.remove(name)
         remove_dataset(gone)
@@ -177,7 +177,10 @@ def memory_of(beside: Path) -> Path:
 
 
 def _make_in_memory(directory: Path, beside: Path) -> None:
-    """Make the directory of a cache in memory, for those whom the cache beside it is for. Raises UsageError."""
+    """Make the directory of a cache in memory, shared if the cache beside it is.
+
+    Raises UsageError if another user owns the directory.
+    """
     group = files.is_shared(beside)
     with suppress(FileExistsError):
         directory.mkdir(mode=0o700)
@@ -189,26 +192,26 @@ def _make_in_memory(directory: Path, beside: Path) -> None:
         group and found.st_gid == beside.stat().st_gid and files.is_shared(directory)
     )
     if directory.is_symlink() or not ours:
-        raise UsageError(str(directory), expected="a directory of this user", found="another one's")
+        raise UsageError(str(directory), expected="a directory of this user", found="one of another user")
 
 
 def _no_memory(directory: Path, error: Exception) -> MachineError:
     found = error.found if isinstance(error, MachineError) else str(getattr(error, "strerror", None) or error).lower()
     return MachineError(
-        str(directory), expected=f"to make a cache in memory there ({directory.parent})", found=found,
-        action="Leave --cache-ram out, or give the file system more room (docker run --shm-size=8g).",
+        str(directory), expected=f"room for a cache in memory ({directory.parent})", found=found,
+        action="Leave out --cache-ram, or give the file system more room (docker run --shm-size=8g).",
     )  # fmt: skip
 
 
 def _little_memory(directory: Path, size: int, room: int, where: Room) -> str:
     return (
         f"{directory}: --cache-ram asks for {format_bytes(size)} and there is room for {format_bytes(room)}: {where} "
-        "(the tensors of PyTorch's workers). The cache takes what there is."
+        "(such as tensors of PyTorch's workers). The cache takes what it can."
     )
 
 
 def last_used(dataset: Path) -> float:
-    """Return when a dataset was used last, s since 1970; 0 where nothing tells."""
+    """Return when a dataset was used last, s since 1970; 0 if unknown."""
     try:
         return (dataset / "in-use").stat().st_mtime
     except OSError:

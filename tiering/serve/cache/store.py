@@ -88,14 +88,14 @@ class CachedStore:
 
     def announce(self, indices: IndexArray) -> None:
         """Begin to fetch samples that the cache lacks, and to read those it has into the page cache."""
-        indices = indices[(indices >= 0) & (indices < len(self))]  # read() will say it
+        indices = indices[(indices >= 0) & (indices < len(self))]  # read() will raise for the others
         extent, begin, size = self._find(indices)
         there = extent >= 0
         if not there.all():
             self._filler.ask(indices[~there])
         on_disk = there & (extent < self._files.persistent)
         if on_disk.any() and not self._files.resident():
-            with suppress(TieringError, OSError):  # read() will see
+            with suppress(TieringError, OSError):  # read() will raise
                 self._files.announce(extent[on_disk], begin[on_disk], size[on_disk])
 
     def turn(self, number: int) -> None:
@@ -134,7 +134,7 @@ class CachedStore:
 
     @property
     def capacity(self) -> int:
-        """The bound of the cache in bytes, on disk and in memory together, as far as memory has room for it."""
+        """The bound of the cache in bytes, on disk and in memory, reduced to the room that memory has."""
         return sum(level.space.capacity for level in self.levels)
 
     @property
