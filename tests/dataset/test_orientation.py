@@ -103,10 +103,11 @@ def test_exif_counts_before_xmp_even_where_it_asks_for_no_turn():
         assert_as_pillow(data)
 
 
-def test_a_tiff_is_turned_once():
+def test_a_tiff_is_turned_once_and_its_own_entry_counts_before_xmp():
     for orientation in range(1, 9):
-        data = encoded("TIFF", tiffinfo={0x0112: orientation})
-        assert_as_pillow(data)
+        for more in ({}, {700: xmp(6)}, {700: xmp(orientation)}):
+            assert_as_pillow(encoded("TIFF", tiffinfo={0x0112: orientation, **more}))
+    assert_as_pillow(encoded("TIFF", tiffinfo={700: xmp(6)}))
 
 
 def test_the_profile_of_imagemagick_turns_a_png():

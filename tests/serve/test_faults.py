@@ -375,7 +375,8 @@ print(json.dumps({"sizes": sizes, "skipped": dataset.skipped}))
 """
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
 def test_no_rank_of_a_distributed_job_waits_for_one_that_skipped(stores, tmp_path, workers):
     command = [sys.executable, "-c", RANK, str(stores / "lmdb")]
     ranks = [

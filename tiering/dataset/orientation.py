@@ -50,8 +50,9 @@ def orientation_of(image: Image.Image) -> int:
     """Return the orientation of an image that Pillow has decoded, from 1 to 8; 1 when it has none that makes sense."""
     if _KEPT_IN.isdisjoint(image.info):
         return 1
+    exif = image.info.get("exif")
     try:
-        found = _turn(image.getexif().get(_TAG))
+        found = _in_exif(exif.removeprefix(EXIF)) if isinstance(exif, bytes) else _turn(image.getexif().get(_TAG))
     except Exception:  # noqa: BLE001 - Pillow's readers raise anything for hostile bytes
         found = None
     if found is None:
