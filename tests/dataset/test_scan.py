@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.dataset.trees import FIXTURES, put
-from tiering.dataset.labels import class_labels
+from tiering.dataset.annotations import FolderLabels
+from tiering.dataset.labels import Folders
 from tiering.dataset.scan import display, scan
 from tiering.errors import DatasetError
 
@@ -138,7 +139,6 @@ def test_any_name_makes_the_round_trip_through_the_file_system(tmp_path_factory,
         put(root, key, b"x")
     found = scan(root).files["key"]
     assert found.to_list() == sorted(expected)
-    labels, shown = class_labels(found)
-    folders = sorted(tree)
-    assert shown == [display(folder) for folder in folders]
-    assert [folders[label] for label in labels] == [expected[key] for key in found]
+    seen = Folders()
+    seen.add(found.to_list())
+    assert FolderLabels(seen.rule()).of(found.to_list())[0] == [expected[key] for key in found]

@@ -91,7 +91,7 @@ def test_a_missing_file_has_no_size_and_is_told_when_it_is_read(folder):
 @pytest.mark.parametrize("bad", ["/abs.jpg", "s3://b/1.jpg", "../1.jpg", "a/../1.jpg", "a/..", '""', "nul\0.jpg"])
 def test_paths_that_do_not_lie_below_the_table_are_refused_with_their_row(folder, bad):
     path = table(folder, f"path,label\na/2.jpg,x\n..x/1..jpg,y\n{bad},z\n")
-    with pytest.raises(DatasetError, match=re.escape(f"{path}, row 3: expected a path relative")):
+    with pytest.raises(DatasetError, match=re.escape(f"{path}, row 3: expected a path below")):
         listed(path)
 
 

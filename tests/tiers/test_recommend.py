@@ -67,6 +67,20 @@ def test_data_that_is_read_once_is_streamed_where_it_lies_and_not_cached():
     assert "stream" in found.choice.reason
 
 
+def test_half_an_epoch_is_no_reason_to_stream_and_not_to_cache():
+    doubtful = verdict("read-once", whole=False, notes=["The whole run is not in this trace: it was killed by SIGINT."])
+    found = recommend(IMAGENET, verdict=doubtful, ram=16 * GIB, current="nfs")
+    assumed = recommend(IMAGENET, ram=16 * GIB, current="nfs")
+    assert (found.choice, found.epochs) == (assumed.choice, assumed.epochs)
+    assert any("a first epoch looks the same" in line for line in found.notes)
+    assert any("killed by SIGINT" in line for line in found.notes)
+
+
+def test_advice_passes_on_the_doubts_of_the_verdict():
+    found = recommend(IMAGENET, verdict=verdict("read-once", notes=["It may be one epoch of several."]), current="nfs")
+    assert "It may be one epoch of several." in found.notes
+
+
 @pytest.mark.parametrize("workload", ["inconclusive", "mixed"])
 def test_an_unsure_verdict_gives_advice_with_a_caveat(workload):
     found = recommend(IMAGENET, verdict=verdict(workload), ram=16 * GIB)

@@ -19,6 +19,8 @@ from tiering.trace.capture import ASKED, record
 from tiering.trace.features import profile_trace_file
 from tiering.trace.readers import read_trace
 from tiering.trace.readers.strace_calls import CALLS, STATS
+from tiering.trace.readers.strace_unnamed import UNNAMED
+from tiering.workload.model import classify
 
 LOOP = """
 import sys, pathlib
@@ -76,7 +78,7 @@ def test_totals_agree_with_what_the_kernel_counted(tmp_path, files, command):
 
 
 def test_the_tracer_is_asked_for_what_its_reader_understands():
-    assert sorted(ASKED) == sorted(CALLS.keys() - STATS)
+    assert sorted(ASKED) == sorted(CALLS.keys() - STATS - UNNAMED.keys())
 
 
 def test_a_trace_that_cannot_be_written_leaves_the_command_alone(tmp_path, files, monkeypatch):
@@ -176,3 +178,30 @@ def test_a_damaged_trace_is_refused(tmp_path):
     with pytest.raises(TraceError, match="whole Parquet file"):
         list(read_trace(tmp_path / "cut").batches)
     assert Path(tmp_path / "t").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "gap"),
+    [
+        ("cat {files}/* > /dev/null", None),
+        ("cat {files}/* > /dev/null; exit 3", "it ended with exit status 3"),
+        ("cat {files}/* > /dev/null; kill -INT $$", "it was killed by SIGINT"),
+        ("cat {files}/* > /dev/null; kill -KILL $$", "it was killed by SIGKILL"),
+    ],
+)
+def test_a_recording_says_whether_the_run_came_to_its_end(tmp_path, files, command, gap):
+    trace = tmp_path / "trace.parquet"
+    record(["sh", "-c", command.format(files=files)], trace)
+    profile = profile_trace_file(trace)
+    assert profile.whole == (gap is None)
+    assert profile.gaps == ([] if gap is None else [gap])
+
+
+def test_a_recording_remembers_which_part_of_the_run_failed(tmp_path, files):
+    trace, dies = tmp_path / "trace.parquet", tmp_path / "dies.py"
+    dies.write_text("import os, sys\nfor path in os.scandir(sys.argv[1]):\n    open(path, 'rb').read()\nos.abort()\n")
+    record(["sh", "-c", f"{sys.executable} {dies} {files}; echo done > {tmp_path}/done"], trace)
+    profile = profile_trace_file(trace)
+    assert (profile.whole, profile.gaps) == (True, [])
+    assert profile.failed_share > 0.99
+    assert not classify(profile).whole

@@ -91,7 +91,8 @@ def _trained(profile: Profile) -> bool:
         return True
     from tiering.workload.model import classify
 
-    return classify(profile.traces[0]).workload not in {"write-heavy", "read-once"}
+    verdict = classify(profile.traces[0])
+    return verdict.workload != "write-heavy" and not verdict.is_single_pass
 
 
 def _show(found: CacheSizes) -> None:

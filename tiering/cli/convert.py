@@ -81,6 +81,24 @@ def convert(
         typer.Option(metavar="SIZE", help="Bytes in a shard at most, such as 256MiB; by default from the data."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the packed order.")] = 0,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|STORE",
+            help="Numbers of the classes: a store to agree with, or a file with NAME,NUMBER or a name on each line.",
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELD=COLUMN,...",
+            help="Columns of a table by name, or by number from 0: path=Image,label=Id; path=0,label=1.",
+        ),
+    ] = None,
+    root: Annotated[
+        str | None,
+        typer.Option(metavar="DIRECTORY", help="What a table's paths are relative to; by default its place."),
+    ] = None,
     on_error: BadFiles = OnError.fail,
     check: Annotated[
         Check, typer.Option(help="Of each image: its beginning and end, or all its pixels, which takes longer.")
@@ -125,6 +143,9 @@ def convert(
             resize=None if resize is None else parse_size(resize),
             resize_mode=resize_mode.value,
             channels=None if channels is None else 1 if channels == 1 else 3,
+            classes=classes,
+            columns=columns,
+            table_root=root,
             on_error=on_error.value,
             check=check.value,
             overwrite=overwrite,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,7 +29,9 @@ def info(
     if json:
         emit_json(manifest)
         return
-    labels = ", ".join(manifest.labels[:_NAMED]) + (", ..." if len(manifest.labels) > _NAMED else "")
+    classes = manifest.classes
+    named = [name if name == str(number) else f"{number} {name}" for number, name in islice(classes.items(), _NAMED)]
+    labels = ", ".join(named) + (", ..." if len(classes) > _NAMED else "")
     rows = {
         "kind": manifest.kind,
         "holds": _holds(manifest),

@@ -57,8 +57,11 @@ def profile(
         typer.Option(
             metavar="FIELD=COLUMN,...",
             help="Columns of a trace that is a table: time, size, op, offset, file, pid; "
-            "as in 'time=ts*1e-6,op=kind:R/W,offset=lba*512,size=len'.",
+            "as in 'time=ts*1e-6,op=kind:R/W,offset=lba*512,size=len'. Of a dataset that is one: path, label, split.",
         ),
+    ] = None,
+    root: Annotated[
+        str | None, typer.Option(metavar="DIRECTORY", help="What the paths of a table of images are relative to.")
     ] = None,
     lenient: Annotated[bool, typer.Option("--lenient", help="Skip and count damaged lines of a trace.")] = False,
     json: JsonFlag = False,
@@ -83,11 +86,14 @@ def profile(
             action="Type: tiering profile photos/",
         )
     asked = _sample(sample)
+    of_table, of_trace = _columns(columns, dataset)
     directory = None
     if dataset is not None:
         with status(f"Reading {dataset}"):
-            directory = profile_dataset(dataset, sample=asked, probes=probes, seed=seed)
-    profiled = [_profile_trace(path, dataset, directory, lenient=lenient, columns=columns) for path in traces]
+            directory = profile_dataset(
+                dataset, sample=asked, probes=probes, seed=seed, columns=of_table, table_root=root
+            )
+    profiled = [_profile_trace(path, dataset, directory, lenient=lenient, columns=of_trace) for path in traces]
     document = Profile(dataset=directory, traces=profiled)
     if output is not None:
         write_profile(document, output)
@@ -109,6 +115,18 @@ def _sample(text: str) -> Literal["auto", "all"] | int:
     if text.isdecimal() and len(text) <= _MOST_DIGITS and int(text) >= 2:
         return int(text)
     raise UsageError("--sample", expected="auto, all, or a number of files from 2", found=text, action="Try auto.")
+
+
+def _columns(text: str | None, dataset: str | None) -> tuple[str | None, str | None]:
+    """Part the columns of a table of images from those of a trace, by the names of the fields."""
+    if text is None or dataset is None:
+        return None, text
+    parts = text.split(",")
+    of_table = [
+        part for part in parts if "=" not in part or part.partition("=")[0].strip() in ("path", "label", "split")
+    ]
+    of_trace = [part for part in parts if part not in of_table]
+    return ",".join(of_table) or None, ",".join(of_trace) or None
 
 
 def _profile_trace(
@@ -176,7 +194,7 @@ def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:
         (
             f"{trace.format}, {trace.level} level: {_several(trace.events, 'event')}, "
             f"{_several(trace.processes, 'process', 'es')}, {_several(trace.files, 'file')}, "
-            f"{format_seconds(trace.duration)}"
+            f"{'no times' if trace.duration is None else format_seconds(trace.duration)}"
         ),
     )
     yield "read", f"{format_bytes(trace.bytes_read)} in {format_count(trace.reads)} reads"
@@ -190,7 +208,10 @@ def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:
         yield "accesses", f"{format_count(trace.accesses)}, {asked} (whether they read or wrote is not known)"
     if trace.epochs_found is not None:
         found = trace.epochs_found
-        yield "epochs", f"{found.count}, one every {format_seconds(found.period)}"
+        yield (
+            "epochs",
+            f"{found.count}" + ("" if found.period is None else f", one every {format_seconds(found.period)}"),
+        )
     elif trace.bytes_read:
         yield "epochs", f"none; what was read was read {trace.epochs:.3g} times on average"
     if trace.write_bursts is not None and trace.write_bursts.count > 1:
@@ -209,7 +230,7 @@ def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:
 def _verdict_rows(verdict: Verdict) -> Iterator[tuple[str, str]]:
     yield "verdict", f"{verdict.workload} ({percent(verdict.probability)} sure)"
     for fact in verdict.facts:
-        yield "", f"- {fact.text}"
+        yield "", f"- {'against it: ' if fact.weight < 0 else ''}{fact.text}"
     for line in verdict.notes:
         yield "", f"- {line}"
 

@@ -159,7 +159,7 @@ def _room(text: str) -> tuple[str, int]:
 
 def _written_per_day(profile: Profile) -> float | None:
     first = profile.traces[0] if profile.traces else None
-    if first is None or first.duration <= 0:
+    if first is None or not first.duration or first.duration < 0:
         return None
     return first.bytes_written / first.duration * 86400
 

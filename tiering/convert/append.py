@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from tiering.convert.class_maps import class_map
 from tiering.convert.finish import OnError
-from tiering.convert.listing import SCHEMA, Listing, blocks, make_listing, renumber
+from tiering.convert.label_columns import renumber
+from tiering.convert.listing import SCHEMA, Listing, blocks, make_listing, open_again
 from tiering.convert.lookup import NOWHERE, Lookup
 from tiering.convert.plan import make_plan, packable
 from tiering.convert.progress import Progress, no_progress
 from tiering.convert.run import Job, Workers, run_job
 from tiering.convert.workspace import workspace
+from tiering.dataset.numbering import Given
 from tiering.dataset.scan import display
-from tiering.dataset.source import open_source
 from tiering.errors import DatasetError, StoreError, from_os_error
 from tiering.storage.location import Location
 from tiering.store.base import Store
@@ -49,8 +52,8 @@ def append(
     another size in the source now, StoreError where there is no finished store.
     """
     place = Location.of(store)
-    opened = open_source(source)
-    read_manifest(place)  # A directory without one is not ours to open a workspace in.
+    # A directory without a manifest is not ours to open a workspace in.
+    opened = open_again(source, read_manifest(place))
     try:
         with workspace(place, fresh=False) as space:
             _, version = (place / MANIFEST).read_version()
@@ -60,7 +63,8 @@ def append(
             if settings is None or manifest.kind == "folder":
                 raise StoreError(str(place), expected="a packed store", found="a folder")
             directory = space.scratch / "listing"
-            listing = _in_terms_of(manifest, make_listing(opened, directory), directory)
+            listing = make_listing(opened, directory, Given(class_map(manifest), grows=True))
+            listing = _in_terms_of(manifest, listing, directory)
             selected = _new_rows(listing, base, settings)
             if not len(selected):
                 (place / WORK).remove()
@@ -71,7 +75,8 @@ def append(
                 update={
                     "generation": generation,
                     "index": f"index-{generation}",
-                    "labels": listing.labels,
+                    "labels": list(listing.classes.names),
+                    "label_numbers": list(listing.classes.numbers),
                     "splits": listing.splits,
                 }
             )
@@ -86,20 +91,12 @@ def append(
 
 
 def _in_terms_of(manifest: Manifest, listing: Listing, directory: Path) -> Listing:
-    """Number labels and splits as the store does, new names after the old ones."""
-    names = {}
-    columns = dict(listing.columns)
-    for name, old, new in (
-        ("label", manifest.labels, listing.labels),
-        ("split", manifest.splits, listing.splits),
-    ):
-        names[name] = [*old, *(added for added in new if added not in set(old))]
-        place = {known: number for number, known in enumerate(names[name])}
-        renumber(directory / name, SCHEMA[name], [place[known] for known in new])
-        columns[name] = map_column(Location.of(directory / name), SCHEMA[name])
-    return Listing(
-        listing.source, columns, names["label"], names["split"], listing.layout, listing.fingerprint, listing.state
-    )
+    """Number splits as the store does, new names after the old ones."""
+    splits = [*manifest.splits, *(added for added in listing.splits if added not in set(manifest.splits))]
+    place = {known: number for number, known in enumerate(splits)}
+    renumber(directory / "split", SCHEMA["split"], [place[known] for known in listing.splits])
+    columns = listing.columns | {"split": map_column(Location.of(directory / "split"), SCHEMA["split"])}
+    return replace(listing, columns=columns, splits=splits)
 
 
 def _new_rows(listing: Listing, base: Store, settings: Settings) -> npt.NDArray[np.int64]:

@@ -10,11 +10,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tiering.convert.listing import Rows, blocks, make_listing
+from tiering.convert.class_maps import class_map
+from tiering.convert.listing import Rows, blocks, make_listing, open_again
 from tiering.convert.lookup import NOWHERE, Lookup
 from tiering.convert.progress import Progress
+from tiering.dataset.numbering import Given
 from tiering.dataset.pixels import to_pixels
-from tiering.dataset.source import open_source, read_samples
+from tiering.dataset.source import read_samples
 from tiering.errors import DatasetError, TieringError
 from tiering.store.base import Store
 from tiering.store.checked import read_document
@@ -34,7 +36,9 @@ class Comparison:
 
     def __init__(self, store: Store, source: str | os.PathLike[str], scratch: Path) -> None:
         self._store = store
-        self._listing = make_listing(open_source(source), scratch / "listing")
+        # Numbered by the store's own classes, which may have come from elsewhere than this source.
+        given = Given(class_map(store.manifest), grows=True)
+        self._listing = make_listing(open_again(source, store.manifest), scratch / "listing", given)
         self._settings = store.manifest.settings
 
     def differences(self, progress: Progress) -> Iterator[str]:
@@ -76,13 +80,11 @@ class Comparison:
                 yield f"{shown}: cannot be read in the source: {original}"
             elif bytes(image) != self._stored(original):
                 yield f"{shown}: differs from the source"
-            for name, ours, theirs in (
-                ("label", manifest.labels, self._listing.labels),
-                ("split", manifest.splits, self._listing.splits),
-            ):
-                mine, other = int(getattr(index, name)[sample]), int(getattr(rows, name)[at])
-                if (ours[mine] if mine >= 0 else None) != (theirs[other] if other >= 0 else None):
-                    yield f"{shown}: another {name} than in the source"
+            if int(index.label[sample]) != int(rows.label[at]):
+                yield f"{shown}: another label than in the source"
+            mine, other = int(index.split[sample]), int(rows.split[at])
+            if (manifest.splits[mine] if mine >= 0 else None) != (self._listing.splits[other] if other >= 0 else None):
+                yield f"{shown}: another split than in the source"
 
     def _stored(self, original: bytes) -> bytes | None:
         """Return an original as the store would hold it, or None where it cannot be packed any more."""

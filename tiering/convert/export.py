@@ -226,6 +226,7 @@ def _write(store: Store, root: Location, progress: Progress) -> None:
 def _files(store: Store, root: Location) -> Iterator[tuple[str, str, str, int]]:
     """Write the files, and yield path, label, split and size of each."""
     manifest, index = store.manifest, store.index
+    classes = manifest.classes
     pixels = shape_of(manifest) is not None
     for indices in blocks(len(store), _BATCH):
         for row, key, image in zip(indices.tolist(), index.keys(indices), store.read(indices), strict=True):
@@ -244,8 +245,7 @@ def _files(store: Store, root: Location) -> Iterator[tuple[str, str, str, int]]:
             except FileExistsError as error:
                 twin = find_twin(store, name) or b"something"
                 raise clash(store, [name, twin], "one file on this file system") from error
-            label = _name(manifest.labels, int(index.label[row]))
-            yield path, label, _name(manifest.splits, int(index.split[row])), len(data)
+            yield path, classes.get(int(index.label[row]), ""), _name(manifest.splits, int(index.split[row])), len(data)
 
 
 def _name(names: list[str], number: int) -> str:

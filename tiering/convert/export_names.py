@@ -19,7 +19,7 @@ from tiering.store.base import Store, shape_of
 LABELS: Final = "labels.csv"
 
 #: Layouts whose labels cannot be read from the paths.
-TOLD: Final = ("table", "tar")
+TOLD: Final = ("table", "tar", "annotated splits")
 
 #: The most bytes that file systems allow in one part of a path.
 _LONGEST_PART: Final = 255

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import google_crc32c
 import numpy.typing as npt
 
-from tiering.convert.listing import Listing, blocks
+from tiering.convert.listing import Listing, blocks, source_of
 from tiering.convert.quarantine import quarantine
 from tiering.convert.receipt import Receipt
 from tiering.convert.workspace import Workspace
@@ -21,7 +21,7 @@ from tiering.store.base import Store
 from tiering.store.checked import read_document
 from tiering.store.index import COLUMNS, index_documents, index_writer
 from tiering.store.layout import BAD_FILES
-from tiering.store.manifest import MANIFEST, Manifest, Shard, Source, encode_manifest
+from tiering.store.manifest import MANIFEST, Manifest, Shard, encode_manifest
 from tiering.store.parts import QUARANTINE
 from tiering.store.zarr import array_documents
 from tiering.text import as_field, display
@@ -83,7 +83,7 @@ def finish(
             "left_out": outline.left_out + left_out,
             "shards": shards,
             "columns": columns.crcs,
-            "source": Source(url=listing.source.url, fingerprint=listing.fingerprint),
+            "source": source_of(listing),
             "documents": outline.documents
             | {name: int(google_crc32c.value(content)) for name, content in documents.items()},
         }

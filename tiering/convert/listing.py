@@ -5,6 +5,9 @@ A dataset of 10^8 samples takes some 60 bytes of disk a sample here and no memor
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +17,21 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tiering.convert.label_columns import Names, number_splits, number_told
+from tiering.dataset.annotations import FolderLabels, folder_labels
+from tiering.dataset.classes import NONE, ClassMap
 from tiering.dataset.fingerprint import Fingerprint
-from tiering.dataset.labels import SPLITS, folders_of
+from tiering.dataset.labels import FolderRule, Folders
+from tiering.dataset.numbering import Given, blocks, number_folders
 from tiering.dataset.scan import display
-from tiering.dataset.source import Source
+from tiering.dataset.source import Source, open_source
+from tiering.dataset.tables import TableForm
 from tiering.errors import DatasetError
+from tiering.secrets import without_secrets
 from tiering.storage.location import Location
 from tiering.store.columns import ColumnsWriter, keys_at, lay_end_to_end, map_column
+from tiering.store.manifest import Manifest
+from tiering.store.manifest import Source as Origin
 
 SCHEMA: Final[dict[str, str]] = {
     "size": "<i8",
@@ -33,11 +44,20 @@ SCHEMA: Final[dict[str, str]] = {
     "key_end": "<i8",
 }
 
-#: More names than this are no classes: captions, or targets of a regression.
-MOST_LABELS: Final = 1 << 20
-_BATCH: Final = 1 << 16
-
 IndexArray = npt.NDArray[np.int64]
+
+__all__ = [
+    "SCHEMA",
+    "IndexArray",
+    "Listing",
+    "Rows",
+    "blocks",
+    "changes",
+    "make_listing",
+    "open_again",
+    "source_of",
+    "unlabelled",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +92,13 @@ class Rows:
 class Listing:
     """A source's samples, in its own order.
 
-    columns: SCHEMA's, mapped; labels, splits: the names that their columns number; layout: how it is laid out, in
+    columns: SCHEMA's, mapped; classes, splits: what the numbers in their columns mean; layout: how it is laid out, in
     words; fingerprint: over keys and sizes; state: over versions too, which change when a file does.
     """
 
     source: Source
     columns: dict[str, npt.NDArray[Any]]
-    labels: list[str]
+    classes: ClassMap
     splits: list[str]
     layout: str
     fingerprint: str
@@ -109,18 +129,16 @@ class Listing:
             yield pl.DataFrame({"key": pl.Series(self.keys(rows), dtype=pl.Binary), **columns, "row": rows})
 
 
-def blocks(n: int, size: int = _BATCH) -> Iterator[IndexArray]:
-    """Yield [0, n) in pieces."""
-    for begin in range(0, n, size):
-        yield np.arange(begin, min(begin + size, n), dtype=np.int64)
-
-
-def make_listing(source: Source, directory: Path) -> Listing:
+def make_listing(source: Source, directory: Path, given: Given | None = None) -> Listing:
     """List a source into a new directory.
 
-    Raises DatasetError where there is no image, or too many names of labels.
+    given: the class map to number labels by; by default the source decides.
+    Raises DatasetError where there is no image, too many names of labels, or labels that are no classes.
     """
-    names = {"label": _Names("label"), "split": _Names("split")}
+    where = without_secrets(source.url)
+    names = {name: Names(name, where) for name in ("label", "split")}
+    # A table without a column of labels has none: its folders were not meant as classes.
+    folders = None if source.kind == "table" else Folders(tars=len(source.files) > 1)
     fingerprint, state = Fingerprint(), Fingerprint()
     place = Location.of(directory)
     with ColumnsWriter(lambda name: place / name, SCHEMA) as writer:
@@ -132,25 +150,47 @@ def make_listing(source: Source, directory: Path) -> Listing:
             writer.append({**taken, **numbered, "key": key, "key_end": key_end})
             fingerprint.update(keys, taken["size"])
             state.update(keys, taken["size"], taken["version"])
+            if folders is not None:
+                folders.add(keys)
     columns = {name: map_column(place / name, dtype) for name, dtype in SCHEMA.items()}
     if not len(columns["size"]):
         raise DatasetError(
             source.url, expected="image files", found=f"no image in this {source.kind}", action="Check the path."
         )
     layout: str = source.kind
-    if names["label"]:
-        for name, found in names.items():
-            found.settle(directory / name, SCHEMA[name])
-        labels, splits = names["label"].sorted, names["split"].sorted
+    if folders is None or names["label"]:
+        classes = number_told(names["label"], directory / "label", SCHEMA["label"], given, where)
+        splits = number_splits(names["split"], directory / "split", SCHEMA["split"])
     else:
-        layout, labels, splits = _labels_from_keys(columns, directory, source, names["split"])
+        told = _told(source, folders.rule())
+        classes, splits = _by_folders(columns, directory, told, names["split"], given, where)
+        layout = told.kind if source.kind == "folder" else source.kind
     columns |= {name: map_column(place / name, SCHEMA[name]) for name in ("label", "split")}
-    return Listing(source, columns, labels, splits, layout, fingerprint.hexdigest(), state.hexdigest())
+    return Listing(source, columns, classes, splits, layout, fingerprint.hexdigest(), state.hexdigest())
+
+
+def open_again(place: str | os.PathLike[str], manifest: Manifest) -> Source:
+    """Open the source of a finished store, a table as it was read then: see tiering.dataset.source.open_source."""
+    return open_source(place, TableForm.of(manifest.source.columns, manifest.source.root))
+
+
+def source_of(listing: Listing) -> Origin:
+    """Return what a manifest says of the source."""
+    form = listing.source.form
+    return Origin(
+        url=listing.source.url, fingerprint=listing.fingerprint, root=form.root or None, columns=dict(form.columns)
+    )
+
+
+def names_digest(listing: Listing) -> str:
+    """Return a digest of the names and numbers of classes and splits. A resumed conversion must have the same."""
+    classes = listing.classes
+    return hashlib.sha256(json.dumps([classes.names, classes.numbers, listing.splits]).encode()).hexdigest()
 
 
 def changes(old: dict[str, npt.NDArray[Any]], new: Listing) -> list[str]:
     """Say how a source differs from an earlier listing of it, a line for each file."""
-    before = Listing(new.source, old, [], [], "", "", "")
+    before = Listing(new.source, old, ClassMap(), [], "", "", "")
     then, now = (pl.concat(listing.frames()) for listing in (before, new))
     said = [f"{display(key)}: removed" for key in then.join(now, on="key", how="anti")["key"]]
     said += [f"{display(key)}: added" for key in now.join(then, on="key", how="anti")["key"]]
@@ -159,96 +199,44 @@ def changes(old: dict[str, npt.NDArray[Any]], new: Listing) -> list[str]:
     return said + [f"{display(key)}: changed" for key in differ["key"]]
 
 
-class _Names:
-    """Numbers names in the order they come, and renumbers them sorted once all are known."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._numbers: dict[str, int] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._numbers)
-
-    @property
-    def sorted(self) -> list[str]:
-        """The names in the order of their final numbers: as numbers where all are, else by their bytes."""
-        if all(name.isascii() and name.isdigit() for name in self._numbers):
-            return sorted(self._numbers, key=lambda name: (int(name), name))
-        return sorted(self._numbers, key=lambda name: name.encode("utf-8", "surrogateescape"))
-
-    def number(self, names: pl.Series) -> npt.NDArray[np.int32]:
-        """Return the number of each name, -1 for none."""
-        if names.null_count() == len(names):
-            return np.full(len(names), -1, dtype=np.int32)
-        for name in names.drop_nulls().unique(maintain_order=True):
-            self._numbers.setdefault(name, len(self._numbers))
-        most = MOST_LABELS if self._what == "label" else np.iinfo(np.int8).max
-        if len(self._numbers) > most:
-            raise DatasetError(
-                f"{self._what} column", expected=f"at most {most:,} different names", found="more",
-                action="Name classes there, not captions or measurements.",
-            )  # fmt: skip
-        codes = names.replace_strict(self._numbers, default=-1, return_dtype=pl.Int32)
-        return codes.fill_null(-1).to_numpy().astype(np.int32)
-
-    def settle(self, path: Path, dtype: str) -> None:
-        """Renumber a written column."""
-        place = {name: number for number, name in enumerate(self.sorted)}
-        renumber(path, dtype, [place[name] for name in self._numbers])
+def unlabelled(listing: Listing) -> str:
+    """Say how many samples have no class while others do; "" if all or none have one."""
+    if not listing.classes.names:
+        return ""
+    count, first = 0, -1
+    for rows in blocks(len(listing)):
+        without = rows[listing.columns["label"][rows] == NONE]
+        count += len(without)
+        if first < 0 and len(without):
+            first = int(without[0])
+    if not count or count == len(listing):
+        return ""
+    (key,) = listing.keys(np.array([first]))
+    return f"{count:,} of {len(listing):,} images have no class, such as {display(key)}: they are served with label -1."
 
 
-def renumber(path: Path, dtype: str, numbers: list[int]) -> None:
-    """Replace number i by numbers[i] in a written column; -1 stays."""
-    final = np.array([*numbers, -1], dtype=dtype)
-    column = np.memmap(path, dtype=dtype, mode="r+")
-    for rows in blocks(len(column)):
-        column[rows] = final[column[rows]]
-    column.flush()
+def _told(source: Source, rule: FolderRule) -> FolderLabels:
+    return folder_labels(source.url, rule) if source.kind == "folder" else FolderLabels(rule)
 
 
-def _labels_from_keys(
-    columns: dict[str, npt.NDArray[Any]], directory: Path, source: Source, named_splits: _Names
-) -> tuple[str, list[str], list[str]]:
-    """Number the class folders of keys, as torchvision's ImageFolder does, and write the columns label and split.
+def _by_folders(
+    columns: dict[str, npt.NDArray[Any]],
+    directory: Path,
+    told: FolderLabels,
+    named_splits: Names,
+    given: Given | None,
+    where: str,
+) -> tuple[ClassMap, list[str]]:
+    """Write the columns label and split as folders tell them; a tar's own name tells its split before they do."""
+    wanted = ("label",) if named_splits else ("label", "split")
+    writable = {name: np.memmap(directory / name, dtype=SCHEMA[name], mode="r+") for name in wanted}
 
-    The class is the first folder, or the second where all samples lie below folders that are splits.
-    """
-    # Of several tar files the first part of a key is the tar's own name, which is no class.
-    within = source.kind == "tar" and len(source.files) > 1
-    tops: set[bytes | None] = set()
-    seconds: set[bytes | None] = set()
-    n = len(columns["size"])
-    for rows in blocks(n):
-        first, second = _folders(columns, rows, within)
-        tops.update(first.unique().to_list())
-        seconds.update(second.unique().to_list())
-    plain = {top for top in tops if top is not None}
-    split = None not in tops and all(top.decode("latin-1").lower() in SPLITS for top in plain)
-    classes = sorted(name for name in (seconds if split else tops) if name is not None)
-    if source.kind == "table":
-        # A table without a label column has none: where its files lie is nobody's statement.
-        classes = []
-    splits = sorted(plain) if split and source.kind != "table" else []
-    numbers = {"label": (1 if split else 0, classes), "split": (0, splits)}
-    if named_splits:
-        named_splits.settle(directory / "split", SCHEMA["split"])
-        numbers.pop("split")
-    for name, (depth, names) in numbers.items():
-        code = {folder: number for number, folder in enumerate(names)}
-        column = np.memmap(directory / name, dtype=SCHEMA[name], mode="r+")
-        for rows in blocks(n):
-            folders = _folders(columns, rows, within)[depth]
-            if code:
-                numbered = folders.replace_strict(code, default=-1, return_dtype=pl.Int32).fill_null(-1)
-                column[rows] = numbered.to_numpy()
+    def keys(rows: IndexArray) -> list[bytes]:
+        return keys_at(columns["key"], columns["key_end"], rows)
+
+    classes, splits = number_folders(told, keys, len(columns["size"]), dict(writable), given, where)
+    for column in writable.values():
         column.flush()
-    layout: str = source.kind
-    if source.kind == "folder":
-        layout = ("split and class folders" if split else "class folders") if classes else "flat"
-    shown = named_splits.sorted if named_splits else [display(name) for name in splits]
-    return layout, [display(name) for name in classes], shown
-
-
-def _folders(columns: dict[str, npt.NDArray[Any]], rows: IndexArray, within: bool) -> tuple[pl.Series, pl.Series]:
-    keys = keys_at(columns["key"], columns["key_end"], rows)
-    return folders_of(pl.Series([key.split(b"/", 1)[-1] for key in keys] if within else keys, dtype=pl.Binary))
+    if named_splits:
+        splits = number_splits(named_splits, directory / "split", SCHEMA["split"])
+    return classes, splits

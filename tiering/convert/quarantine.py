@@ -38,7 +38,7 @@ def quarantine(listing: Listing, bad: set[bytes], place: Location, scratch: Loca
     Raises MachineError or OSError if a copy cannot be written.
     """
     source, missing = listing.source, list[str]()
-    of_its_own = source.kind != "tar" and "://" not in source.url
+    of_its_own = source.kind != "tar" and "://" not in source.base
     for rows in blocks(len(listing)):
         taken = [row for row, key in zip(rows, listing.keys(rows), strict=True) if key in bad and is_relative(key)]
         if of_its_own:
@@ -59,7 +59,7 @@ def quarantine(listing: Listing, bad: set[bytes], place: Location, scratch: Loca
 
 def _root(source: Source) -> bytes:
     """Return the directory that the keys of a local source are relative to, with links resolved."""
-    return os.path.realpath(os.fsencode(source.url.rpartition("/")[0] if source.kind == "table" else source.url))
+    return os.path.realpath(os.fsencode(source.base))
 
 
 def _copy(root: bytes, key: bytes, place: Location, scratch: Location) -> bool:

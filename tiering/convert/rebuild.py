@@ -9,7 +9,7 @@ from contextlib import closing
 
 import numpy as np
 
-from tiering.convert.listing import Listing, make_listing
+from tiering.convert.listing import Listing, make_listing, open_again
 from tiering.convert.lookup import NOWHERE, Lookup
 from tiering.convert.pack import ShardTask, pack_shard
 from tiering.convert.pool import run_tasks
@@ -19,7 +19,6 @@ from tiering.convert.run import Workers
 from tiering.convert.verify import check_index, check_shard_file
 from tiering.convert.workspace import workspace
 from tiering.dataset.scan import display
-from tiering.dataset.source import open_source
 from tiering.errors import DatasetError, StoreError
 from tiering.storage.location import Location
 from tiering.storage.scratch import scratch_directory
@@ -65,7 +64,7 @@ def rebuild(
         # Apart from the notes of an append that may be unfinished there.
         work = space.work / "rebuild"
         rebuilt = work / "shards"
-        listing = make_listing(open_source(source), space.scratch / "listing")
+        listing = make_listing(open_again(source, base.manifest), space.scratch / "listing")
         tasks = _tasks(place, listing, base, damaged, work)
         crew = Workers(workers, dask, executor)
         done = size = 0

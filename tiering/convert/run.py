@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Iterator
+import warnings
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tiering.convert.class_maps import differences, read_classes
 from tiering.convert.commit import Standing, check_output, clean, partial_of, put_in_place, was_not_cleaned
 from tiering.convert.dask import dask_cluster
 from tiering.convert.finish import OnError, finish
-from tiering.convert.listing import Listing, make_listing
+from tiering.convert.listing import Listing, make_listing, names_digest, source_of, unlabelled
 from tiering.convert.pack import Check, Packed, ShardTask, pack_shard
 from tiering.convert.plan import ShardPlan, make_plan
 from tiering.convert.pool import MakeExecutor, given, process_pool, run_tasks
@@ -21,14 +23,17 @@ from tiering.convert.progress import Progress, no_progress
 from tiering.convert.receipt import Receipt
 from tiering.convert.settings import Packing, choose_settings
 from tiering.convert.workspace import Record, Workspace, workspace
+from tiering.dataset.classes import LabelsWarning, combined
+from tiering.dataset.numbering import Given
 from tiering.dataset.pixels import ResizeMode
 from tiering.dataset.source import Source as OpenedSource
 from tiering.dataset.source import open_source
+from tiering.dataset.tables import TableForm
 from tiering.errors import UsageError, from_os_error
 from tiering.storage.location import Location
 from tiering.store.base import Store
 from tiering.store.lmdb_format import OURS
-from tiering.store.manifest import MANIFEST, Kind, Manifest, Settings, Source, read_manifest
+from tiering.store.manifest import MANIFEST, Kind, Manifest, Settings, read_manifest
 from tiering.system.machine import usable_cores
 
 
@@ -63,6 +68,9 @@ def convert(
     resize: tuple[int, int] | None = None,
     resize_mode: ResizeMode = "crop",
     channels: Literal[1, 3] | None = None,
+    classes: str | os.PathLike[str] | None = None,
+    columns: str | Mapping[str, str] | None = None,
+    table_root: str | os.PathLike[str] | None = None,
     on_error: OnError = "fail",
     check: Check = "quick",
     overwrite: bool = False,
@@ -80,6 +88,9 @@ def convert(
     seed: of the packed order. shard_bytes: upper bound of the samples' bytes in a shard; by default from the data.
     pixels: store decoded images of one shape (Zarr only); resize: (height, width) to bring them to, which implies
     pixels; resize_mode: "crop", "pad" or "stretch"; channels: 1 or 3, by default 1 where all images are grey.
+    classes: a store or a file that numbers the classes, see tiering.convert.class_maps; by default docs/formats.md says
+    how they are numbered. columns: which of a table's have path, label and split: "path=Image,label=Id", or by number,
+    "path=0,label=1"; table_root: directory that its paths are relative to, its own by default.
     on_error: what to do about images that cannot be packed: "fail" at the end with all of them listed, "skip" them,
     or put copies in "quarantine". check: "quick" looks at the beginning and the end of an image, "decode" decodes it
     too, so that what cannot be decoded counts as such an image. overwrite: replace a finished local store. restart:
@@ -87,16 +98,24 @@ def convert(
     scheduler, or "local"; executor: run on this instead. progress: told samples packed, samples in all, and bytes
     packed.
 
-    Returns the manifest. Raises DatasetError for images that cannot be packed or a source that changed under an
+    Returns the manifest. Warns (LabelsWarning) of labels that may not be what was meant: images without a class among
+    others, and classes that differ from those of another split beside the store.
+    Raises DatasetError for images that cannot be packed, labels that are no classes, or a source that changed under an
     unfinished conversion, UsageError where the output exists or another converter is at work on it, MachineError for a
     full or failing disk or a server that is down.
     """
     output = Location.of(store)
-    opened = open_source(source)
+    opened = open_source(source, TableForm.of(columns, table_root))
+    if opened.kind != "table" and (columns or table_root):
+        raise UsageError(
+            "--columns" if columns else "--root", expected="a table as the dataset", found=f"a {opened.kind}",
+            action="Give the table that lists the images.",
+        )  # fmt: skip
+    given = None if classes is None else Given(read_classes(classes))
     packing = Packing(to, codec, seed, shard_bytes, pixels or resize is not None, resize, resize_mode, channels)
     _refuse_inside(opened.url, output)
     crew = Workers(workers, dask, executor)
-    conversion = _Conversion(opened, packing, crew, on_error, check, restart, progress)
+    conversion = _Conversion(opened, packing, given, crew, on_error, check, restart, progress)
     try:
         if was_not_cleaned(output) and (done := conversion.committed(output)):
             return done
@@ -111,6 +130,7 @@ class _Conversion:
 
     source: OpenedSource
     packing: Packing
+    given: Given | None
     crew: Workers
     on_error: OnError
     check: Check
@@ -123,6 +143,7 @@ class _Conversion:
         with workspace(target, fresh=True) as space:
             directory = space.scratch / "listing"
             job = self._job(space, directory)
+            self._warn(job.listing, output)
             done = self._finished(job)
             manifest = done or run_job(
                 job, directory, self.crew, self.on_error, restart=self.restart, progress=self.progress
@@ -139,15 +160,23 @@ class _Conversion:
         return done
 
     def _job(self, space: Workspace, directory: Path) -> Job:
-        listing = make_listing(self.source, directory)
+        listing = make_listing(self.source, directory, self.given)
         settings = choose_settings(listing, self.packing, space.found.settings if space.found else None)
         outline = Manifest(
-            kind=self.packing.kind, samples=0, image_bytes=0, layout=listing.layout, labels=listing.labels,
+            kind=self.packing.kind, samples=0, image_bytes=0, layout=listing.layout,
+            labels=list(listing.classes.names), label_numbers=list(listing.classes.numbers),
             splits=listing.splits, settings=settings, lmdb_format=OURS if self.packing.kind == "lmdb" else None,
-            source=Source(url=self.source.url, fingerprint=listing.fingerprint),
+            source=source_of(listing),
         )  # fmt: skip
         plan = make_plan(listing.size, settings)
         return Job(space, listing, plan, self.packing.kind, outline, check=self.check)
+
+    def _warn(self, listing: Listing, output: Location) -> None:
+        """Warn of labels that may not be what was meant."""
+        without_class = unlabelled(listing)
+        other = "" if self.given else differences(listing.classes, self.source.url, output)
+        for said in filter(None, (without_class, combined(listing.classes), other)):
+            warnings.warn(said, LabelsWarning, stacklevel=4)
 
     def _finished(self, job: Job) -> Manifest | None:
         """Return the manifest of a store that needs no more packing; None if there is something to do."""
@@ -184,7 +213,7 @@ class Job:
         """What another run must want to go on with this one."""
         return Record(
             kind=self.kind, generation=self.plan.generation, settings=self.settings, source=self.listing.source.url,
-            samples=self.plan.n, state=self.listing.state, check=self.check,
+            samples=self.plan.n, state=self.listing.state, names=names_digest(self.listing), check=self.check,
         )  # fmt: skip
 
     @property

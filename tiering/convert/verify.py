@@ -155,9 +155,8 @@ def check_index(store: Store) -> Iterator[str]:
             if sound_file(place, scratch / "column", crc) is None:
                 yield f"{manifest.index}/{name}: its CRC-32C is not the manifest's"
     yield from index_problems(store.place / manifest.index, index)
-    for name, names in (("label", manifest.labels), ("split", manifest.splits)):
-        numbers = getattr(index, name)
-        if not -1 <= int(numbers.min(initial=-1)) <= int(numbers.max(initial=-1)) < len(names):
+    for name, known in (("label", list(manifest.classes)), ("split", list(range(len(manifest.splits))))):
+        if not np.isin(np.unique(getattr(index, name)), [-1, *known]).all():
             yield f"{manifest.index}/{name}: a {name} that the manifest does not name"
     begins = np.concatenate([[0], index.key_end[:-1]])
     if (begins > index.key_end).any() or (index.size < 0).any() or (index.size > manifest.image_bytes).any():

@@ -45,6 +45,7 @@ class Record(BaseModel):
     source: PublicUrl
     samples: int
     state: str
+    names: str = ""
     check: Check = "quick"
 
     @property
@@ -125,7 +126,12 @@ class Workspace:
     def _was_told_to_mend(self, record: Record) -> bool:
         """Tell whether the last run ended by asking to mend images, so that a changed source is the answer to that."""
         same = self.found is not None and self.found.model_copy(
-            update={"state": record.state, "samples": record.samples, "settings": record.settings}
+            update={
+                "state": record.state,
+                "samples": record.samples,
+                "settings": record.settings,
+                "names": record.names,
+            }
         )
         return same == record and (self.work / BAD_FILES).exists()
 
@@ -217,5 +223,6 @@ def _record(work: Location) -> Record | None:
 
 
 def _flat(record: Record) -> dict[str, object]:
-    content = record.model_dump(mode="json", exclude={"settings", "state", "samples"})
+    content = record.model_dump(mode="json", exclude={"settings", "state", "samples", "names"})
+    content["classes and splits"] = record.names[:8]
     return content | record.settings.model_dump(mode="json")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tiering.dataset.arrangement import packed, refuse_packed
 from tiering.dataset.buckets import RemoteTree, count_remote
 from tiering.dataset.counting import Count, Totals, count_tree
 from tiering.dataset.entries import Found
 from tiering.dataset.estimates import Estimate, Sample, empties, quantile, ratio_of_squares, total, total_files
 from tiering.dataset.headers import Seen
 from tiering.dataset.images import check_image, probe
+from tiering.dataset.labels import FolderRule, Folders
+from tiering.dataset.packed import packed, refuse_packed
 from tiering.dataset.places import LocalTree, Tree, digest_of, extension_of
 from tiering.dataset.source import Source, read_samples
 from tiering.dataset.survey import Survey
@@ -34,10 +35,11 @@ QUANTILES: Final = ("0", "0.01", "0.05", "0.1", "0.25", "0.5", "0.75", "0.9", "0
 class Gathered:
     """A dataset's files in figures, and a sample of its images.
 
-    files, size: of the images, number and bytes. quantiles: their sizes in bytes, by QUANTILES. folders: images in each
-    directory, by its path below the root, "" or ending in "/". labels: images of each label, where the source itself
-    says so, else None. imbalance: of the directories, see estimates.ratio_of_squares; filled: share of them that hold
-    images; both None where they were counted. sampled: whether files were estimated. others: other files, their bytes.
+    files, size: of the images, number and bytes. quantiles: their sizes in bytes, by QUANTILES. folders: images in
+    each directory, by its path below the root, "" or ending in "/". rule: what these say. labels: images of each
+    label, where the source itself says so, else None. imbalance: of the directories, see
+    estimates.ratio_of_squares; filled: share of them that hold images; both None where they were counted. sampled:
+    whether files were estimated. others: other files, their bytes.
     """
 
     tree: Tree
@@ -46,6 +48,7 @@ class Gathered:
     size: Estimate
     quantiles: dict[str, Estimate]
     folders: dict[bytes, int]
+    rule: FolderRule
     labels: dict[str, int] | None = None
     imbalance: Estimate | None = None
     filled: Estimate | None = None
@@ -76,6 +79,7 @@ def from_survey(tree: Tree, found: Survey) -> Gathered:
         size=total(sample, sample.size.astype(np.float64)),
         quantiles={name: quantile(sample, float(name)) for name in QUANTILES},
         folders={folder: count for folder, count in folders.items() if count},
+        rule=_rule(folder for folder, count in folders.items() if count),
         imbalance=ratio_of_squares(sample) if alone else None,
         filled=empties(sample),
         sampled=not sample.complete,
@@ -101,6 +105,7 @@ def from_totals(tree: Tree, totals: Totals) -> Gathered:
         size=Estimate.known(sizes.total, sizes.count),
         quantiles={name: Estimate.known(value, sizes.count) for name, value in zip(QUANTILES, values, strict=True)},
         folders=dict(totals.folders),
+        rule=_rule(totals.folders),
         empty=sizes.empty,
         odd_names=totals.odd_names,
         others=(sum(count for count, _ in totals.others.values()), sum(size for _, size in totals.others.values())),
@@ -140,8 +145,10 @@ def count_source(source: Source, *, keep: int, seed: int) -> Gathered:
     places: dict[bytes, tuple[int, int, int]] = {}
     labels: Counter[str] = Counter()
     told = False
+    seen = Folders(tars=len(source.files) > 1)
     for frame in source.batches():
         there = frame.filter(pl.col("size") >= 0)
+        seen.add(there["key"].to_list())
         found = Found()
         found.sizes.frombytes(there["size"].cast(pl.Int64).to_numpy().tobytes())
         found.skipped = [("missing file", key) for key in frame.filter(pl.col("size") < 0)["key"]]
@@ -166,7 +173,14 @@ def count_source(source: Source, *, keep: int, seed: int) -> Gathered:
     tree = SourceTree(source, {key: place for key, place in places.items() if key in kept})
     gathered = from_totals(tree, totals)
     gathered.labels = dict(labels) if told else None
+    gathered.rule = seen.rule()
     return gathered
+
+
+def _rule(folders: Iterable[bytes]) -> FolderRule:
+    seen = Folders()
+    seen.add(folders)
+    return seen.rule()
 
 
 class SourceTree:

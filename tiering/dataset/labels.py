@@ -1,90 +1,183 @@
-"""Labels from folder names: train/cat/1.jpg is a cat."""
+"""Which of a key's folders is its split and which its class: train/cat/1.jpg is a cat in the split train.
+
+The rule looks only at folders, so a survey, a conversion and a plain folder give the same answer:
+
+1. Folders are splits if all folders in one place have names of SPLITS, in any case. They may lie below folders that
+   all images share: ILSVRC/Data/CLS-LOC/train/n01440764/1.JPEG.
+2. The class is the folder below the split, or the first folder if there are no splits. Deeper folders do not matter.
+3. A folder called images is not a class if it is the only folder in its place. The class is then one level deeper:
+   images/cat/1.jpg. Tiny ImageNet's val/images/val_0.JPEG has no class folder.
+4. An image beside these folders has no class.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, Literal
 
-import numpy as np
-import numpy.typing as npt
-import polars as pl
-from polars.exceptions import ComputeError
+Layout = Literal[
+    "class folders",
+    "split and class folders",
+    "annotated splits",
+    "splits",
+    "flat",
+    "table",
+    "tar shards",
+    "class tars",
+    "WebDataset",
+]
 
-from tiering.dataset.scan import display
+SPLITS: Final = ("train", "training", "val", "valid", "validation", "dev", "test", "testing")
+_SPLITS: Final = frozenset(name.encode() for name in SPLITS)
 
-Layout = Literal["class folders", "split and class folders", "splits", "flat", "table", "tar shards", "WebDataset"]
+#: Names of folders that hold the images and say nothing about them.
+_IMAGES: Final = frozenset((b"images", b"image", b"imgs", b"img", b"jpegimages"))
 
-SPLITS = ("train", "training", "val", "valid", "validation", "dev", "test", "testing")
+#: How ImageNet calls its classes, and its tars of one class each: n01440764.tar.
+_SYNSET: Final = re.compile(rb"n[0-9]{8}")
 
-# One byte is two hexadecimal digits, so a "/" is an aligned 2f: at most three parts, the last with the rest.
-_HEX_PARTS = r"^((?:[0-9a-f]{2})*?)2f(?:((?:[0-9a-f]{2})*?)2f)?"
+#: Folders of a path that are looked at: splits lie near the top.
+_DEEPEST: Final = 12
 
 
-def layout(keys: pl.Series) -> Layout:
-    """Tell how a dataset's folders are laid out.
+@dataclass(frozen=True, slots=True)
+class FolderRule:
+    """Where the split and the class stand in a path.
 
-    keys: Binary, relative paths with "/" between their parts.
-    "split and class folders" when every image lies below a top folder that is named as a split (SPLITS, in
-    any case) and at least one lies in a class folder below that, "splits" when none does; "flat" when no image has a
-    label; else "class folders".
+    kind: the layout in words. split, label: number of the folder, from 0; None if there is none. passed: folders called
+    images that are not classes, as paths that end in "/". bare: splits without class folders, as such paths. skip: 1 if
+    paths begin with the name of a tar file, which is not a folder, else 0.
     """
-    kind, folders, _ = _label_folders(keys)
-    if folders.null_count() < len(folders):
-        return kind
-    return "splits" if kind == "split and class folders" else "flat"
+
+    kind: Layout
+    split: int | None = None
+    label: int | None = None
+    passed: tuple[bytes, ...] = ()
+    bare: tuple[bytes, ...] = ()
+    skip: int = 0
+
+    def of(self, folder: bytes) -> tuple[bytes | None, bytes | None]:
+        """Return class and split of the images in a folder. folder: its path, "" or ending in "/"."""
+        parts = folder.split(b"/")[self.skip : -1]
+        within = folder if not self.skip else b"".join(part + b"/" for part in parts)
+        split = None
+        if self.split is not None:
+            # An image beside the splits belongs to none of them.
+            if len(parts) <= self.split or parts[self.split].lower() not in _SPLITS:
+                return None, None
+            split = parts[self.split]
+        if self.label is None:
+            return None, split
+        at = self.label + any(within.startswith(prefix) for prefix in self.passed)
+        return (parts[at] if len(parts) > at else None), split
 
 
-def class_labels(keys: pl.Series) -> tuple[npt.NDArray[np.int32], list[str]]:
-    r"""Number the class of every image.
+@dataclass(slots=True)
+class _Node:
+    """A folder. below: the folders in it by name; None once they cannot all be splits, so that they are classes."""
 
-    keys: Binary, relative paths with "/" between their parts.
-    Returns labels, int32 of shape (len(keys),), -1 where an image lies in no class folder, and the names in
-    the order of their numbers: sorted bytewise, as torchvision's ImageFolder sorts them. A name that is not
-    UTF-8 is shown with \xNN for the bytes that are not.
-    The class is the first folder, or the second where all top folders are splits; deeper folders do not
-    matter. About 0.4 s for a million keys, and 0.9 s where one of them is not UTF-8 (2 cores).
+    below: dict[bytes, _Node] | None = field(default_factory=dict)
+
+    def add(self, parts: list[bytes]) -> None:
+        node = self
+        for part in parts:
+            if node.below is None:
+                return
+            if part not in node.below:
+                if node.below and not _are_splits([*node.below, part]):
+                    node.below = None
+                    return
+                node.below[part] = _Node()
+            node = node.below[part]
+
+    @property
+    def only(self) -> bytes:
+        """The name of the folder in it if there is just one, else b""."""
+        return next(iter(self.below)) if self.below is not None and len(self.below) == 1 else b""
+
+
+class Folders:
+    """Collects the folders of keys, some keys at a time, and keeps only the few names that decide the rule.
+
+    tars: whether each key begins with the name of a tar file.
     """
-    _, folders, hexed = _label_folders(keys)
-    names = folders.drop_nulls().unique().sort()
-    codes = pl.Series(np.arange(len(names), dtype=np.int32))
-    labels = folders.replace_strict(names, codes, default=-1, return_dtype=pl.Int32)
-    return labels.to_numpy().astype(np.int32, copy=False), [
-        display(bytes.fromhex(name)) if hexed else name for name in names
-    ]
+
+    def __init__(self, *, tars: bool = False) -> None:
+        self._top = _Node()
+        self._skip = int(tars)
+        #: Whether every tar seen so far is named after its class.
+        self._class_tars = tars
+
+    def add(self, keys: Iterable[bytes]) -> None:
+        """Add some keys. Floor: 0.2 us a key, which is the time to cut off the file's name."""
+        if self._class_tars:
+            keys = list(keys)
+            self._class_tars = all(map(_is_of_a_class_tar, keys))
+        for folder in {key[: key.rfind(b"/") + 1] for key in keys}:
+            self._top.add(folder.split(b"/", _DEEPEST)[self._skip : -1])
+
+    def rule(self) -> FolderRule:
+        """Return the rule, once all keys were added."""
+        if self._class_tars:
+            return FolderRule("class tars", label=0)
+        return self._with_splits() or self._without_splits()
+
+    def _with_splits(self) -> FolderRule | None:
+        node, above, depth = self._top, b"", 0
+        while not _are_splits(node.below or ()):
+            if node.below is None or not node.only:
+                return None
+            above, depth = above + node.only + b"/", depth + 1
+            node = node.below[node.only]
+        passed: list[bytes] = []
+        bare: list[bytes] = []
+        for name, split in sorted((node.below or {}).items()):
+            prefix = above + name + b"/"
+            inner = _passed_over(split)
+            if inner:
+                passed.append(prefix + inner)
+            if not _has_folders(split):
+                bare.append(prefix)
+        labelled = len(bare) < len(node.below or ())
+        return FolderRule(
+            "split and class folders" if labelled else "splits",
+            split=depth,
+            label=depth + 1 if labelled else None,
+            passed=tuple(passed),
+            bare=tuple(bare),
+            skip=self._skip,
+        )
+
+    def _without_splits(self) -> FolderRule:
+        if not _has_folders(self._top):
+            return FolderRule("flat", skip=self._skip)
+        passed = tuple(filter(None, [_passed_over(self._top)]))
+        return FolderRule("class folders", label=0, passed=passed, skip=self._skip)
 
 
-def folders_of(keys: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Return the first and the second folder of each key, null where there is none.
-
-    keys: Binary, relative paths with "/" between their parts. Returns two Binary series of that length.
-    """
-    first, second, hexed = _folders(keys)
-    if hexed:
-        return first.str.decode("hex"), second.str.decode("hex")
-    return first.cast(pl.Binary), second.cast(pl.Binary)
+def _passed_over(node: _Node) -> bytes:
+    """Return the path of the folder called images if it is the only one in this folder, else b""."""
+    return node.only + b"/" if node.only.lower() in _IMAGES else b""
 
 
-def _label_folders(keys: pl.Series) -> tuple[Layout, pl.Series, bool]:
-    """Return the kind of layout, each key's label folder or null, and whether those are in hexadecimal."""
-    first, second, hexed = _folders(keys)
-    tops = first.unique().to_list()
-    plain = [bytes.fromhex(top).decode("latin-1") if hexed and top is not None else top for top in tops]
-    if tops and all(top is not None and top.lower() in SPLITS for top in plain):
-        return "split and class folders", second, hexed
-    return "class folders", first, hexed
+def _has_folders(node: _Node) -> bool:
+    """Return whether there are class folders in it, or in its folder of images."""
+    if node.below and _passed_over(node):
+        node = node.below[node.only]
+    return node.below is None or bool(node.below)
 
 
-def _folders(keys: pl.Series) -> tuple[pl.Series, pl.Series, bool]:
-    """Return the first and the second folder of each key, null where there is none."""
-    try:
-        parts = keys.cast(pl.String).str.splitn("/", 3).struct
-    except ComputeError:
-        # Polars splits no bytes: work on their hexadecimal digits, which keep the order of the bytes.
-        groups = keys.bin.encode("hex").str.extract_groups(_HEX_PARTS).struct
-        return groups.field("1"), groups.field("2"), True
-    # The last part is the file's name: a part is a folder when another part follows it.
-    first, second, third = (parts.field(f"field_{number}") for number in range(3))
-    frame = pl.select(
-        pl.when(second.is_not_null()).then(first).alias("first"),
-        pl.when(third.is_not_null()).then(second).alias("second"),
-    )
-    return frame["first"], frame["second"], False
+def _are_splits(names: Iterable[bytes]) -> bool:
+    found = list(names)
+    return bool(found) and all(name.lower() in _SPLITS for name in found)
+
+
+def _is_of_a_class_tar(key: bytes) -> bool:
+    """Return whether an image lies in a tar that is named after its class: n01440764/n01440764_18.JPEG."""
+    tar, _, name = key.partition(b"/")
+    if b"/" in name:
+        return False
+    # Shards are numbered, and some writers name the images after the shard: shard-00/shard-00_1.jpg.
+    return _SYNSET.fullmatch(tar) is not None or (name.startswith(tar + b"_") and not tar[-1:].isdigit())

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from tiering.dataset.arrangement import describe, packed, refuse_packed
+from tiering.dataset.annotations import FolderLabels, folder_labels
+from tiering.dataset.arrangement import describe
 from tiering.dataset.buckets import RemoteTree
+from tiering.dataset.classes import NONE, classes_of
 from tiering.dataset.copies import copies
 from tiering.dataset.estimates import Estimate, mean, share
 from tiering.dataset.gathered import QUANTILES, Gathered, count_folder, count_source, from_survey
 from tiering.dataset.headers import Seen
 from tiering.dataset.images import ImageHeader
-from tiering.dataset.labels import Layout, class_labels, layout
+from tiering.dataset.labels import Layout
 from tiering.dataset.places import LocalTree
 from tiering.dataset.source import Source, open_source
 from tiering.dataset.survey import survey
+from tiering.dataset.tables import TableForm
 from tiering.dataset.walk import display
+from tiering.errors import DatasetError
 from tiering.secrets import without_secrets
 from tiering.units import format_count
 
@@ -105,6 +107,8 @@ def profile_dataset(
     sample: Literal["auto", "all"] | int = "auto",
     probes: int | None = None,
     seed: int = 0,
+    columns: str | Mapping[str, str] | None = None,
+    table_root: str | os.PathLike[str] | None = None,
 ) -> DatasetProfile:
     """Profile a dataset: a directory of images, a table that lists them, or tar files; here or behind a URL.
 
@@ -112,7 +116,8 @@ def profile_dataset(
     files in some directories, at least 2, without listing the others. "auto" does that with 2,000 files where there
     seem to be more than 100,000, and counts otherwise. Tables and tar files are always read whole.
     probes: headers to read at most of a dataset that is counted, at least 1; by default all where there are no more
-    than 10,000 images or all were asked for, else 2,000. seed: of the random choices.
+    than 10,000 images or all were asked for, else 2,000. seed: of the random choices. columns, table_root: how to read
+    a table, see tiering.convert.
     Raises DatasetError where there is no image, UsageError where the driver of a URL is missing, MachineError where the
     place cannot be read, and ValueError for a sample or probes below these limits. A file that cannot be read or is no
     whole image is no error here: it is counted in damaged.
@@ -123,16 +128,9 @@ def profile_dataset(
     if isinstance(sample, int) and sample < 2:
         message = f"sample: expected at least 2, found {sample}"
         raise ValueError(message)
-    source = _open(root)
+    source = open_source(root, TableForm.of(columns, table_root))
     found = _gather(source, sample, probes, seed)
     return _profile(without_secrets(display(os.fsencode(root))), source, found)
-
-
-def _open(root: str | os.PathLike[str]) -> Source:
-    here = "://" not in os.fspath(root)
-    if here and Path(root).is_file() and (kind := packed(root)):
-        raise refuse_packed(display(os.fsencode(root)), kind)
-    return open_source(root)
 
 
 def _gather(source: Source, sample: Literal["auto", "all"] | int, probes: int | None, seed: int) -> Gathered:
@@ -161,7 +159,7 @@ def _profile(root: str, source: Source, found: Gathered) -> DatasetProfile:
     whole = np.array([isinstance(header, ImageHeader) for header in seen], bool)
     damaged = [f"{display(key)}: {why}" for key, why in zip(sample.key, seen, strict=True) if isinstance(why, str)]
     shapes = Counter((header.width, header.height, header.mode) for header in headers)
-    kind, labels = _labelled(source, found)
+    kind, labels, notes = _labelled(source, found)
     estimates = _estimates(found, seen, whole, labels)
     return DatasetProfile(
         root=root,
@@ -184,8 +182,8 @@ def _profile(root: str, source: Source, found: Gathered) -> DatasetProfile:
         other_files=found.others[0],
         other_bytes=found.others[1],
         skipped=found.skipped,
-        notes=_notes(found),
-        arrangement=describe(source, kind, len(labels), list(found.folders)),
+        notes=[*_notes(found), *notes],
+        arrangement=describe(source, kind, len(labels), _splits(found)),
         sampled=found.sampled,
         modes=dict(Counter(header.mode for header in headers).most_common()),
         extensions=found.extensions,
@@ -196,26 +194,56 @@ def _profile(root: str, source: Source, found: Gathered) -> DatasetProfile:
     )
 
 
-def _labelled(source: Source, found: Gathered) -> tuple[Layout, dict[str, int]]:
-    """Return how the images are laid out, and how many there are of each label."""
-    # A name is not needed to know whose label an image has: its folder is.
-    keys = pl.Series([folder + b"-" for folder in found.folders], dtype=pl.Binary)
-    kind = layout(keys)
-    if source.kind == "table":
-        kind = "table"
-    elif source.kind == "tar":
-        kind = "tar shards" if found.labels is None else "WebDataset"
+def _labelled(source: Source, found: Gathered) -> tuple[Layout, dict[str, int], list[str]]:
+    """Return how the images are laid out, how many there are of each label, and what to say of that."""
     if found.labels is not None:
-        return kind, dict(sorted(found.labels.items()))
-    numbers, names = class_labels(keys)
-    counts = np.bincount(
-        numbers[numbers >= 0], weights=np.array(list(found.folders.values()))[numbers >= 0], minlength=len(names)
-    )
+        kind: Layout = "table" if source.kind == "table" else "WebDataset"
+        try:
+            classes, numbers = classes_of(list(found.labels), without_secrets(source.url))
+        except DatasetError as error:
+            return kind, {}, [f"{error}"]
+        counts = Counter(dict.fromkeys(classes.numbers, 0))
+        for name, count in found.labels.items():
+            counts[numbers[name]] += count
+        counts.pop(NONE, None)
+        return kind, {name: counts[number] for name, number in zip(classes.names, classes.numbers, strict=True)}, []
+    if source.kind == "table":
+        return "table", {}, []
+    rule = found.rule
+    if source.kind == "tar":
+        told = FolderLabels(rule)
+        kind = "class tars" if rule.kind == "class tars" else "tar shards"
+    else:
+        told = folder_labels(source.url, rule)
+        kind = told.kind
+    totals: Counter[bytes] = Counter()
+    without = 0
+    for folder, count in found.folders.items():
+        for label, images in _counts(told, found, folder, count).items():
+            if label is None:
+                without += images
+            else:
+                totals[label] += images
     # Two names that differ only in bytes that are not UTF-8 may look the same: add those up.
-    totals: Counter[str] = Counter()
-    for name, count in zip(names, counts.tolist(), strict=True):
-        totals[name] += round(count)
-    return kind, dict(totals)
+    labels: Counter[str] = Counter()
+    for folder_name in sorted(totals):
+        labels[display(folder_name)] += totals[folder_name]
+    about = "About " if found.sampled else ""
+    notes = [f"{about}{without:,} images lie in no class folder and have no label."] if without and labels else []
+    return kind, dict(labels), notes
+
+
+def _counts(told: FolderLabels, found: Gathered, folder: bytes, count: int) -> Counter[bytes | None]:
+    """Return how many images of a folder have each label."""
+    if not any(folder.startswith(split) for split in told.tables):
+        # A name is not needed to know whose label an image has: its folder is.
+        return Counter({told.of([folder + b"-"])[0][0]: count})
+    listing = found.tree.look_into(folder, count + 1, np.random.default_rng(0))
+    return Counter(told.of([folder + name for name in listing.images])[0])
+
+
+def _splits(found: Gathered) -> list[str]:
+    return sorted({display(split) for folder in found.folders if (split := found.rule.of(folder)[1]) is not None})
 
 
 def _estimates(

@@ -10,6 +10,7 @@ from typing import Final
 
 import polars as pl
 
+from tiering.dataset.packed import packed, refuse_packed
 from tiering.dataset.walk import LocalFolder, Walk, display, is_image_name, special
 from tiering.errors import DatasetError, from_os_error
 
@@ -55,6 +56,8 @@ def scan(root: str | Path) -> Scan:
     directory = _check_root(root)
     walk = Walk()
     frames = list(walk.batches(LocalFolder.top(os.fsencode(directory))))
+    if not frames and (kind := packed(directory)):
+        raise refuse_packed(display(os.fsencode(directory)), kind)
     if not frames:
         raise walk.no_images(display(os.fsencode(directory)))
     files = pl.concat(frames, rechunk=True).rename({"version": "mtime_ns"})

@@ -14,9 +14,10 @@ import numpy.typing as npt
 import polars as pl
 
 from tiering.dataset.images import LARGEST_BYTES, refuse_large
+from tiering.dataset.packed import packed, refuse_packed
 from tiering.dataset.ranges import Found, read_files, read_parts, read_remote
 from tiering.dataset.remote import RemoteFolder, connect, list_directory
-from tiering.dataset.tables import TABLE_EXTENSIONS, is_table_name, table_batches
+from tiering.dataset.tables import AS_WRITTEN, TABLE_EXTENSIONS, TableForm, is_list, is_table_name, table_batches
 from tiering.dataset.tars import compressed, is_compressed_name, is_tar_name, tar_batches
 from tiering.dataset.walk import LocalFolder, Walk, display, is_image_name, marked_name, special
 from tiering.errors import DatasetError, from_os_error
@@ -47,15 +48,22 @@ class Source:
     """Where samples come from; small, and the same on every machine that sees the same files.
 
     url: the absolute path of a folder, a table, a tar file or a folder of them, or its URL.
-    files: the tar files, as absolute paths or URLs; empty where each sample is a file of its own.
+    files: the tar files, as absolute paths or URLs; empty where each sample is a file of its own. form: how a table is
+    read where it does not say so itself.
     """
 
     url: str
     kind: Kind
     files: tuple[str, ...] = ()
+    form: TableForm = AS_WRITTEN
 
     def __repr__(self) -> str:
         return f"Source({without_secrets(self.url)!r}, {self.kind!r}, {len(self.files)} files)"
+
+    @property
+    def base(self) -> str:
+        """The directory, or its URL, that keys are paths below; of tars the place that holds them."""
+        return self.form.root or parent_of(self.url) if self.kind == "table" else self.url
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """Yield the samples in SOURCE_SCHEMA's columns, up to 50,000 rows at a time.
@@ -65,7 +73,7 @@ class Source:
         read.
         """
         if self.kind == "table":
-            yield from table_batches(self.url)
+            yield from table_batches(self.url, self.form)
         elif self.kind == "tar":
             yield from tar_batches(self.files, SOURCE_SCHEMA)
         else:
@@ -82,16 +90,19 @@ class Source:
                 pl.lit(-1, pl.Int32).alias("file"),
                 pl.lit(0, pl.Int64).alias("offset"),
             )
+        if empty and (kind := packed(self.url)):
+            raise refuse_packed(_shown(self.url), kind)
         if empty:
             raise walk.no_images(_shown(self.url))
 
 
-def open_source(place: str | os.PathLike[str]) -> Source:
+def open_source(place: str | os.PathLike[str], form: TableForm | None = None) -> Source:
     """Decide by what is there how samples are to be had from a place.
 
-    place: a local path, or a URL that fsspec knows. A table is known by its name (.csv, .tsv, .parquet), a tar file
-    too; a directory is one of tar files when there are some in it, no image beside them, and none in a directory
-    below it; else it is a folder of images.
+    place: a local path, or a URL that fsspec knows. form: how to read a table. A table is known by its name (.csv,
+    .tsv, .parquet), a list in plain text (.txt, .lst) by its first line too, a tar file by its name; a directory is one
+    of tar files when there are some in it, no image beside them, and none in a directory below it; else it is a folder
+    of images.
     Raises DatasetError where nothing is there, or nothing that can be read; UsageError where fsspec lacks the driver
     or does not know the scheme; MachineError where the place cannot be read.
     """
@@ -102,10 +113,12 @@ def open_source(place: str | os.PathLike[str]) -> Source:
         return _of_directory(url)
     if is_compressed_name(name):
         raise compressed(_shown(url))
-    if is_table_name(name):
-        return Source(url, "table")
+    if is_table_name(name) or is_list(url):
+        return Source(url, "table", form=form or AS_WRITTEN)
     if is_tar_name(name):
         return Source(url, "tar", (url,))
+    if kind := packed(url):
+        raise refuse_packed(_shown(url), kind)
     raise DatasetError(
         _shown(url),
         expected=f"a directory of images, a table ({', '.join(TABLE_EXTENSIONS)}) or a tar file",
@@ -137,11 +150,10 @@ def read_samples(
         files = [source.files[number] for number in file.tolist()]
         ranges = zip(files, offset.tolist(), sizes, strict=True)
         return read_remote(source.url, ranges) if remote else read_parts(ranges)
-    base = parent_of(source.url) if source.kind == "table" else source.url
-    if not remote:
-        return read_files(os.fsencode(base), key, sizes)
-    names = (joined(base, name.decode("utf-8", "surrogateescape")) for name in key)
-    return read_remote(source.url, ((name, -1, count) for name, count in zip(names, sizes, strict=True)))
+    if "://" not in source.base:
+        return read_files(os.fsencode(source.base), key, sizes)
+    names = (joined(source.base, name.decode("utf-8", "surrogateescape")) for name in key)
+    return read_remote(source.base, ((name, -1, count) for name, count in zip(names, sizes, strict=True)))
 
 
 def _passing_over(

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 from polars.exceptions import PolarsError
 
+from tiering.dataset.dialects import HEAD
+from tiering.dataset.dialects import is_list as looks_like_list
 from tiering.dataset.duplicates import Duplicates
-from tiering.dataset.remote import look_up
-from tiering.dataset.walk import BATCH, display
-from tiering.errors import DatasetError, from_os_error
+from tiering.dataset.remote import connect, look_up
+from tiering.dataset.spellings import SPELLINGS
+from tiering.dataset.table_rows import Table, opened
+from tiering.dataset.walk import display, is_image_name
+from tiering.errors import DatasetError, UsageError, from_os_error
+from tiering.storage.failures import asking
 from tiering.storage.local import plainly_named
 from tiering.storage.location import Location
 from tiering.storage.scratch import scratch_directory
@@ -23,56 +29,92 @@ from tiering.storage.urls import name_of, parent_of
 
 TABLE_EXTENSIONS: Final = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
 
-#: Names that a column may have, in any case; the first that is there counts.
-COLUMNS: Final = {
-    "path": ("path", "file", "filename", "file_name", "image", "key"),
-    "label": ("label", "class", "target", "category"),
-    "split": ("split", "subset", "fold"),
-}
+#: Extensions of plain text files, some of which are lists of images.
+LIST_EXTENSIONS: Final = (".txt", ".lst", ".list")
 
-#: Paths that do not lie below the table's own directory, or are none.
-_OUTSIDE: Final = r"^/|://|(^|/)\.\.(/|$)|\x00"
+#: Extensions to try if a table gives names without one, as columns called image_id often do; the usual ones first.
+_CONTINUED: Final = ("jpg", "png", "jpeg", "JPG", "JPEG", "PNG", "tif", "tiff", "webp", "bmp")
+
+#: Returns size and version of files below a place, (-1, 0) for a missing file.
+_LookUp = Callable[[str, list[str]], list[tuple[int, int]]]
+
+
+@dataclass(frozen=True, slots=True)
+class TableForm:
+    """How to read a table that does not say so itself.
+
+    columns: the table's columns of path, label and split, by name or by number from 0. root: absolute path or URL that
+    its paths are relative to; "" for the table's own directory.
+    """
+
+    columns: tuple[tuple[str, str], ...] = ()
+    root: str = ""
+
+    @classmethod
+    def of(cls, columns: str | Mapping[str, str] | None, root: str | os.PathLike[str] | None) -> TableForm:
+        """Take columns as "path=Image,label=Id", as "path,label" in their order, or as a mapping. Raises UsageError."""
+        given = dict(columns) if isinstance(columns, Mapping) else _parsed(columns or "")
+        for name in given:
+            if name not in SPELLINGS or not given[name]:
+                raise UsageError(
+                    "--columns", expected=f"FIELD=COLUMN, FIELD one of {', '.join(SPELLINGS)}", found=name,
+                    action="Type, for example: --columns path=0,label=1",
+                )  # fmt: skip
+        if given and "path" not in given:
+            raise UsageError("--columns", expected="at least path", found=", ".join(given), action="Name it.")
+        return cls(tuple(given.items()), "" if root is None else Location.of(root).url)
+
+
+#: For a table that says itself how to read it.
+AS_WRITTEN: Final = TableForm()
+
+
+def _parsed(text: str) -> dict[str, str]:
+    parts = [part.strip() for part in text.split(",")] if text else []
+    if any("=" in part for part in parts):
+        return {name.strip(): column.strip() for name, _, column in (part.partition("=") for part in parts)}
+    return {name: str(place) for place, name in enumerate(parts) if name not in ("", "_")}
 
 
 def is_table_name(name: str) -> bool:
-    """Tell whether a name is a table's: TABLE_EXTENSIONS, in any case."""
+    """Return whether a name has one of TABLE_EXTENSIONS, in any case."""
     return name.lower().endswith(TABLE_EXTENSIONS)
 
 
-def table_batches(url: str) -> Iterator[pl.DataFrame]:
+def is_list(url: str) -> bool:
+    """Return whether a plain text file lists images, by its first line. Raises MachineError if it cannot be read."""
+    if not name_of(url).lower().endswith(LIST_EXTENSIONS):
+        return False
+    if "://" not in url:
+        with Path(url).open("rb") as file:
+            return looks_like_list(file.read(HEAD))
+    system, path = connect(url)
+    with asking(url):
+        return looks_like_list(system.cat_file(path, start=0, end=HEAD))
+
+
+def table_batches(url: str, form: TableForm) -> Iterator[pl.DataFrame]:
     """Yield a table's rows in order with the size and version of each file, up to 50,000 rows at a time.
 
-    url: the table's path or URL; paths in it are relative to its directory. All columns are read as text, so that a
-    label of 007 stays one. A file that is missing has size -1 and version 0. The columns are
-    those of tiering.dataset.source.SOURCE_SCHEMA.
-    Raises DatasetError for a table without a column of paths or without rows, a path that is absolute, a URL or above
-    the table's directory, and a path that occurs twice; MachineError where the files cannot be looked up.
+    url: the table's path or URL; form: how to read it. All columns are read as text, so that a label of 007 stays one.
+    A file that is missing has size -1 and version 0. The columns are those of tiering.dataset.source.SOURCE_SCHEMA.
+    Raises DatasetError for a table without a column of paths or without rows, a path that does not lie below the root,
+    and a path that occurs twice; UsageError for a column that is not there; MachineError where the files cannot be
+    looked up.
     About 4 us a row for local files (10^6 rows, one core); a request each for remote ones.
     """
-    base = parent_of(url)
-    look = look_up if "://" in url else _look_up_locally
-    with _fetched(url) as path:
+    base = form.root or parent_of(url)
+    look: _LookUp = look_up if "://" in base else _look_up_locally
+    with _fetched(url) as path, _polars_errors(url), opened(path, url, dict(form.columns)) as table:
         seen = Duplicates()
         row = 0
-        for frame in _paths(path, url):
-            keys = frame["key"]
-            about = look(base, keys.to_list())
-            found = pl.DataFrame(about, schema={"size": pl.Int64, "version": pl.Int64}, orient="row")
-            binary = keys.cast(pl.Binary)
-            seen.add(binary)
+        for frame in _placed(table, base, look):
+            seen.add(frame["key"])
             row += len(frame)
-            yield frame.select(
-                binary.alias("key"),
-                found["size"],
-                found["version"],
-                "label",
-                "split",
-                pl.lit(-1, pl.Int32).alias("file"),
-                pl.lit(0, pl.Int64).alias("offset"),
-            )
+            yield frame
         if not row:
             raise DatasetError(_shown(url), expected="rows", found="an empty table", action="Check the file.")
-        twice = seen.first(lambda: (frame["key"].cast(pl.Binary) for frame in _paths(path, url)))
+        twice = seen.first(lambda: (frame["key"] for frame in _placed(table, base, look)))
     if twice is not None:
         raise DatasetError(
             _shown(url),
@@ -82,64 +124,47 @@ def table_batches(url: str) -> Iterator[pl.DataFrame]:
         )
 
 
-def _paths(path: Path, url: str) -> Iterator[pl.DataFrame]:
-    """Yield the columns key, label and split of a table as text."""
-    with _polars_errors(url):
-        table = _lazily(path)
-        chosen = _choose(table.collect_schema().names(), url)
-        columns = [
-            pl.col(chosen[name]).cast(pl.String).alias(name) if name in chosen else pl.lit(None, pl.String).alias(name)
-            for name in COLUMNS
-        ]
-        row = 0
-        for frame in table.select(columns).collect_batches(chunk_size=BATCH):
-            _check_paths(frame, url, row)
-            row += len(frame)
-            # A line without anything is how many a CSV file ends.
-            named = frame.filter(pl.col("path").is_not_null())
-            for part in named.iter_slices(BATCH):
-                clean = pl.col("path").str.replace_all(r"/(\./|/)+", "/").str.replace(r"^(\./)+", "")
-                yield part.select(clean.alias("key"), "label", "split")
-
-
-def _check_paths(frame: pl.DataFrame, url: str, before: int) -> None:
-    missing = pl.col("path").is_null() & (pl.col("label").is_not_null() | pl.col("split").is_not_null())
-    wrong = missing | (pl.col("path") == "") | pl.col("path").str.contains(_OUTSIDE)
-    found = frame.with_row_index("row").filter(wrong.fill_null(value=False)).head(1)
-    for row, path in found.select("row", "path").iter_rows():
-        raise DatasetError(
-            f"{_shown(url)}, row {before + row + 1:,}",
-            expected="a path relative to the table's directory, and below it",
-            found=repr(path) if path else "no path",
-            action="Move the table to the directory that holds the files, and make its paths relative.",
+def _placed(table: Table, base: str, look: _LookUp) -> Iterator[pl.DataFrame]:
+    """Yield the rows of a table with the size and version of each file."""
+    endings = list(_CONTINUED)
+    for frame in table.batches(base):
+        keys = frame["key"].to_list()
+        about = look(base, keys)
+        _continue_names(keys, about, base, look, endings)
+        found = pl.DataFrame(about, schema={"size": pl.Int64, "version": pl.Int64}, orient="row")
+        yield pl.DataFrame(
+            {
+                "key": pl.Series(keys, dtype=pl.String).cast(pl.Binary),
+                "size": found["size"],
+                "version": found["version"],
+                "label": frame["label"],
+                "split": frame["split"],
+                "file": pl.repeat(-1, len(frame), dtype=pl.Int32, eager=True),
+                "offset": pl.repeat(0, len(frame), dtype=pl.Int64, eager=True),
+            }
         )
 
 
-def _choose(names: list[str], url: str) -> dict[str, str]:
-    """Return the table's own name of each column that is there."""
-    known = {name.strip().strip("\ufeff").lower(): name for name in reversed(names)}
-    chosen = {
-        wanted: next(known[name] for name in spellings if name in known)
-        for wanted, spellings in COLUMNS.items()
-        if known.keys() & set(spellings)
-    }
-    if "path" not in chosen:
-        raise DatasetError(
-            _shown(url),
-            expected=f"a column of paths named {', '.join(COLUMNS['path'])}",
-            found=f"the columns {', '.join(names)}",
-            action="Name the column of paths in the table's first line.",
-        )
-    return chosen
+def _continue_names(
+    keys: list[str], about: list[tuple[int, int]], base: str, look: _LookUp, endings: list[str]
+) -> None:
+    """Add the missing extensions to names, in place, if there are such files.
 
-
-def _lazily(path: Path) -> pl.LazyFrame:
-    extension = path.suffix.lower()
-    if extension == ".parquet":
-        return pl.scan_parquet(path, glob=False)
-    if extension in (".jsonl", ".ndjson"):
-        return pl.scan_ndjson(path)
-    return pl.scan_csv(path, separator="\t" if extension == ".tsv" else ",", infer_schema=False, glob=False)
+    endings: the extensions, in the order to try them. The last one that fitted moves to the front.
+    """
+    lacking = [at for at, (size, _) in enumerate(about) if size < 0 and not is_image_name(os.fsencode(keys[at]))]
+    for ending in list(endings):
+        if not lacking:
+            return
+        found = look(base, [f"{keys[at]}.{ending}" for at in lacking])
+        for at, each in zip(lacking, found, strict=True):
+            if each[0] >= 0:
+                keys[at], about[at] = f"{keys[at]}.{ending}", each
+        rest = [at for at in lacking if about[at][0] < 0]
+        if len(rest) < len(lacking):
+            endings.remove(ending)
+            endings.insert(0, ending)
+        lacking = rest
 
 
 @contextmanager

@@ -66,7 +66,7 @@ def gather(
                 columns=columns,
                 beside=binner.add,
             )
-            parts[path.absolute()] = TracePart(trace, classify(trace), binner.found())
+            parts[path.absolute()] = TracePart(trace, classify(trace), None if trace.untimed else binner.found())
     shown = list(parts.values())
     return Content(
         profile=Profile(dataset=dataset, traces=[part.profile for part in shown]),
@@ -79,7 +79,7 @@ def gather(
 def _part(trace: TraceProfile, root: Path | None, lenient: bool, columns: Mapping[str, str] | None) -> TracePart:
     """Read a trace again that was profiled before, for its timeline, if it is still there."""
     path, line = Path(trace.source), None
-    if path.exists():
+    if path.exists() and not trace.untimed:
         opened = read_trace(path, lenient=lenient, columns=columns if trace.format == "csv" else None)
         line = timeline(opened.batches, dataset_root=root)
     return TracePart(trace, classify(trace), line)

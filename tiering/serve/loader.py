@@ -44,7 +44,8 @@ class Batch:
 
     images: encoded bytes, as views of the store where that saves a copy; arrays uint8 (height, width, 3) when decoded;
         one array uint8 (n, height, width, channels) from a store of pixels; what the transform made, where there is
-        one. labels: int32 (n,), -1 for none; indices: int64 (n,), the samples' numbers in the store.
+        one. labels: int32 (n,), numbers of classes as in Manifest.classes, -1 for none; indices: int64 (n,), the
+        samples' numbers in the store.
     filled: int64 (k,), places in the batch whose own sample was skipped (the Loader's on_error); image, label, index
         and key are there those of the sample that was taken instead.
     Views and arrays stay valid as long as they are referenced, even after the store is closed.

@@ -16,8 +16,8 @@ import numpy as np
 #: The deepest nesting of brackets. Our own files have four levels.
 DEEPEST: Final = 32
 
-#: The most values in a document: twice what a million labels, or two hundred thousand shards, need.
-MOST_VALUES: Final = 2_000_000
+#: The most values in a document: more than a million labels with their numbers, or two hundred thousand shards, need.
+MOST_VALUES: Final = 3_000_000
 
 #: Counts have at most 64 bits; a seed may have more.
 _LONGEST_NUMBER: Final = 1 << 128

@@ -36,7 +36,7 @@ class Sample:
 
     image: the original encoded bytes, or pixels as uint8 (height, width, channels). Where the store is a mapped file
         encoded bytes are a view of it, valid as long as it is referenced.
-    label: index into the manifest's labels, or -1 where the dataset has none.
+    label: number of its class, see Manifest.classes; -1 where it has none.
     key: path of the original relative to the dataset, POSIX separators; bytes that are not UTF-8 come as
         surrogate escapes, so that os.fsencode(key) is byte-exact.
     """
@@ -147,12 +147,12 @@ def check_ranges(
     Also if the number of a label or split has no name in the manifest. indices: of the samples; limit: int64, end of
     the bytes that each range must lie in; shape: of the samples, if they are pixels.
     """
-    for column, names in (("label", store.manifest.labels), ("split", store.manifest.splits)):
+    for column, largest in (("label", store.manifest.largest_label), ("split", len(store.manifest.splits) - 1)):
         number = getattr(store.index, column)[indices]
-        if len(number) and not -1 <= int(number.min()) <= int(number.max()) < len(names):
+        if len(number) and not -1 <= int(number.min()) <= int(number.max()) <= largest:
             raise damaged(
                 store.place / store.manifest.index / column,
-                f"numbers from -1 to {len(names) - 1:,}",
+                f"numbers from -1 to {largest:,}",
                 f"from {number.min():,} to {number.max():,}",
             )
     # Compare each number first: the sum of two damaged ones may be too large for 64 bits.

@@ -7,6 +7,7 @@ when files are opened, their lengths agree with it. This costs a few microsecond
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from tiering.errors import UsageError
@@ -46,6 +47,9 @@ def contradictions(manifest: Manifest) -> Iterator[str]:
             yield f"documents: no file of a store is called {name!r}"
     if len(manifest.labels) > _MOST_LABELS or len(manifest.splits) > _MOST_SPLITS:
         yield f"splits: at most {_MOST_SPLITS}, found {len(manifest.splits):,}"
+    numbers = manifest.label_numbers
+    if numbers and (len(numbers) != len(manifest.labels) or any(a >= b for a, b in pairwise(numbers))):
+        yield f"label_numbers: one for each of {len(manifest.labels):,} labels, ascending, found {len(numbers):,}"
     for number, shard in enumerate(manifest.shards):
         expected = shard_name(manifest.kind, number, pixels=settings.pixels is not None)
         if shard.name != expected:

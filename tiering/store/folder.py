@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import polars as pl
 
+from tiering.dataset.annotations import folder_labels
+from tiering.dataset.classes import ClassMap
 from tiering.dataset.images import refuse_large
-from tiering.dataset.labels import class_labels, layout
+from tiering.dataset.labels import Folders
+from tiering.dataset.numbering import number_folders
 from tiering.dataset.scan import Scan, scan
 from tiering.dataset.source import Source as Folder
 from tiering.dataset.source import read_samples
@@ -42,14 +46,16 @@ class FolderStore:
             files = (scanned or scan(local)).files.rename({"mtime_ns": "version"})
         else:
             files = pl.concat([batch.select("key", "size", "version") for batch in self._source.batches()])
-        self.index, labels = index_of(files)
+        self.index, told = index_of(files, self.place.url)
         self._root = os.fsencode(local) if local else b""
         self.manifest = Manifest(
             kind="folder",
             samples=len(self.index),
             image_bytes=int(self.index.size.sum()),
-            layout=layout(files["key"]),
-            labels=labels,
+            layout=told.kind,
+            labels=list(told.classes.names),
+            label_numbers=list(told.classes.numbers),
+            splits=told.splits,
             source=Source(url=self.place.url, fingerprint=fingerprint(self.index)),
         )
         #: Differs once a file does: SHA-256 of the times of change or of the ETags, beside the fingerprint of names and
@@ -132,15 +138,38 @@ class FolderStore:
         """Do nothing: no file stays open."""
 
 
-def index_of(files: pl.DataFrame) -> tuple[Index, list[str]]:
-    """Turn scanned files (key, size) into an index, and return it with the names of its labels."""
-    label, names = class_labels(files["key"])
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What folders tell: the layout in words, and what the numbers of classes and splits mean."""
+
+    kind: str
+    classes: ClassMap
+    splits: list[str]
+
+
+def index_of(files: pl.DataFrame, url: str) -> tuple[Index, _Told]:
+    """Turn scanned files (key, size) of a folder into an index, and return it with what their folders tell.
+
+    About 0.7 s for a million keys in a thousand folders, on one core.
+    """
+    n = len(files)
     # Joined piece by piece: a million Python objects at a time would be too many.
-    pieces = [b"".join(piece["key"].to_list()) for piece in files.select("key").iter_slices(1 << 16)]
+    seen, pieces = Folders(), []
+    for piece in files.select("key").iter_slices(1 << 16):
+        keys = piece["key"].to_list()
+        seen.add(keys)
+        pieces.append(b"".join(keys))
     key = np.frombuffer(b"".join(pieces), dtype=np.uint8)
     key_end = np.cumsum(files["key"].bin.size().to_numpy(), dtype=np.int64)
-    split = np.full(len(label), -1, dtype=np.int8)
-    return Index(label, split, files["size"].to_numpy().astype(np.int64), key, key_end), names
+    label, split = np.full(n, -1, dtype=np.int32), np.full(n, -1, dtype=np.int8)
+    index = Index(label, split, files["size"].to_numpy().astype(np.int64), key, key_end)
+    told = folder_labels(url, seen.rule())
+
+    def keys_of(rows: IndexArray) -> list[bytes]:
+        return files["key"][int(rows[0]) : int(rows[-1]) + 1].to_list()  # rows come in blocks
+
+    classes, splits = number_folders(told, keys_of, n, {"label": label, "split": split}, None, url)
+    return index, _Told(told.kind, classes, splits)
 
 
 def fingerprint(index: Index) -> str:

@@ -30,6 +30,12 @@ MOST_COUNT: Final = 1 << 53
 Count = Annotated[int, Field(ge=0, le=MOST_COUNT)]
 Crc = Annotated[int, Field(ge=0, lt=1 << 32)]
 Side = Annotated[int, Field(ge=1, le=65_535)]
+Number = Annotated[int, Field(ge=0, lt=1 << 31)]
+
+#: Fields that came after version 0.1.0. They are written only where they say something, so that the manifest of an old
+#: store is encoded as it was: a cache knows its origin by that.
+_LATER: Final = ("label_numbers", "lmdb_format")
+_LATER_IN_SOURCE: Final = ("root", "columns")
 
 
 class _Frozen(BaseModel):
@@ -74,6 +80,8 @@ class Source(_Frozen):
 
     url: PublicUrl
     fingerprint: str = Field(description="SHA-256 over every key and size, in order of the listing")
+    root: PublicUrl | None = Field(default=None, description="of a table: what its paths are relative to; None: it")
+    columns: dict[str, str] = Field(default={}, description="of a table: its column of path, label and split, if told")
 
 
 class Manifest(_Frozen):
@@ -86,7 +94,10 @@ class Manifest(_Frozen):
     samples: Count
     image_bytes: Count = Field(description="sum of the samples' sizes")
     layout: str
-    labels: list[str]
+    labels: list[str] = Field(description="names of the classes, in the order of their numbers")
+    label_numbers: list[Number] = Field(
+        default=[], description="number of each class, by which the index and the loader know it; empty: 0, 1, 2, ..."
+    )
     splits: list[str] = []
     left_out: Count = Field(default=0, description="images that could not be packed: see bad-files.tsv")
     settings: Settings | None = None
@@ -99,10 +110,24 @@ class Manifest(_Frozen):
     columns: dict[RelativeName, Crc] = Field(default={}, description="CRC-32C of each column of the index")
     documents: dict[RelativeName, Crc] = Field(default={}, description="CRC-32C of every other file of the store")
 
+    @property
+    def classes(self) -> dict[int, str]:
+        """The class map: the name of each number that a sample may be served with."""
+        return dict(zip(self.label_numbers or range(len(self.labels)), self.labels, strict=True))
+
+    @property
+    def largest_label(self) -> int:
+        """The largest number of a class, -1 where there are no classes."""
+        return self.label_numbers[-1] if self.label_numbers else len(self.labels) - 1
+
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """Return the contents of manifest.json: the model, and the CRC-32C of its canonical JSON."""
     content = manifest.model_dump(mode="json")
+    for part, later in ((content, _LATER), (content["source"], _LATER_IN_SOURCE)):
+        for name in later:
+            if not part[name]:
+                del part[name]
     return json.dumps(content | {"crc32c": _crc(content)}, indent=2).encode() + b"\n"
 
 

@@ -84,7 +84,8 @@ def recommend(
 ) -> Recommendation:
     """Recommend where and how to keep a dataset.
 
-    verdict: the workload that a trace showed; without one, training is assumed. tiers: the catalog, by default the
+    verdict: the workload that a trace showed; without one, or where it is read-once and may be the first of several
+    epochs, training is assumed. tiers: the catalog, by default the
     shipped one. ram: B of memory that each training host has for caching and has paid for; none by default.
     job: the training; limits: what may not be broken. current: name of the tier where the dataset lies now, by default
     the first local one that holds it. hour_usd: USD that an hour of waiting for data costs, at least 0. costs: of this
@@ -97,6 +98,8 @@ def recommend(
     memory = _checked(profile, ram, hour_usd, job, limits)
     data = data_of(profile, job.resize)
     workload = "re-read-heavy" if verdict is None else verdict.workload
+    if verdict is not None and workload == "read-once" and not verdict.is_single_pass:
+        workload = "inconclusive"
     trains = workload not in {"write-heavy", "read-once"}
     home = _current(catalog, data, current)
     setting = _setting(data, job, trains, costs)

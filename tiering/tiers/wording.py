@@ -160,13 +160,20 @@ def sureness(verdict: Verdict | None) -> Iterator[str]:
     if verdict is None:
         yield "No trace was given: this is advice for training, which reads everything again every epoch."
         return
-    if verdict.workload in {"inconclusive", "mixed"}:
+    if verdict.workload == "read-once" and not verdict.is_single_pass:
+        yield (
+            f"The trace looks like a single pass ({verdict.probability:.0%}), but the whole run is not in it, and a "
+            "first epoch looks the same: this is advice for training. A trace of the whole run would tell."
+        )
+    elif verdict.workload in {"inconclusive", "mixed"}:
         yield (
             f"The trace is {verdict.workload}: this is advice for training, and holds only if the data is read again. "
             "A longer trace would tell."
         )
-        return
-    yield f"The trace is {verdict.workload} with a probability of {verdict.probability:.0%}: the advice is no surer."
+    else:
+        sure = f"{verdict.probability:.0%}"
+        yield f"The trace is {verdict.workload} with a probability of {sure}: the advice is no surer."
+    yield from verdict.notes
 
 
 def _percent(share: float) -> str:

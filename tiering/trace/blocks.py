@@ -97,7 +97,8 @@ class BlockSample:
 
     def _halve(self) -> None:
         blocks, times, _ = self.references()
-        while len(blocks) > _MOST // 2 and self._threshold > 1:
+        # No further than needed: the share at the end is then that of the whole, however it was handed in.
+        while len(blocks) > _MOST and self._threshold > 1:
             self._threshold //= 2
             kept = self._are_chosen(blocks)
             blocks, times = blocks[kept], times[kept]

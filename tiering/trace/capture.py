@@ -36,10 +36,13 @@ ASKED = (
     *("fork", "vfork", "clone", "clone2", "clone3", "execve", "execveat"),
     *("fsync", "fdatasync", "sync_file_range", "truncate", "truncate64", "ftruncate", "ftruncate64"),
     *("unlink", "unlinkat", "rename", "renameat", "renameat2"),
+    *("io_uring_enter", "io_submit"),
 )
 #: Calls that are not there on every architecture are asked for with a question mark.
 _FILTER = f"trace={','.join(f'?{name}' for name in ASKED)}"
-FLAGS = ("-f", "--seccomp-bpf", "-ttt", "-T", "-y", "-s", "1", "-q", "-e", "signal=none", "-e", _FILTER)
+#: Signals that come often and end nothing; of those not shown, strace does not say that they ended a process either.
+_OFTEN = "CHLD,ALRM,PROF,VTALRM,URG,WINCH,IO,CONT,USR1,USR2"
+FLAGS = ("-f", "--seccomp-bpf", "-ttt", "-T", "-y", "-s", "1", "-q", "-e", f"signal=!{_OFTEN}", "-e", _FILTER)
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT)
 #: B; strace stops the command only where so much of its text waits.
 _PIPE = 1 << 20
@@ -212,7 +215,10 @@ def _finished(
         f"{damage.skipped:,} lines of the tracer could not be read." if damage.skipped else "",
     ]
     kept = [each for each in notes if each]
-    events.finish(to, kept)
+    gaps = [*damage.gaps, *(["the trace does not hold all that the kernel counted"] if kept else [])]
+    if status and not gaps:
+        gaps.append(f"it ended with exit status {status}")
+    events.finish(to, kept, gaps if damage.complete or gaps else None, sorted(damage.failed))
     sums = (events.events, events.bytes_read, events.bytes_written)
     return Recording(to, status, *sums, counted_read, counted_written, events.mapped_bytes, kept)
 

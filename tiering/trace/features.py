@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from tiering.trace.blocks import BlockSample, mixed
 from tiering.trace.bursts import BurstFinder
 from tiering.trace.distinct import DistinctCount
+from tiering.trace.history import WHOLE, Accesses, ReadHistory
 from tiering.trace.intervals import Ranges, RangeUnion, length, over_groups
 from tiering.trace.noise import is_below, is_noise
-from tiering.trace.order import order_randomness
 from tiering.trace.readers import read_trace
 from tiering.trace.readers.base import Level
 from tiering.trace.reuse import miss_ratio_curve, passes, working_set
 from tiering.trace.runs import Runs
 from tiering.trace.summary import TraceProfile
 from tiering.trace.tally import FileTally
+from tiering.trace.totals import Span, Sums, Visits, share
 
-#: Visits whose order is judged: 12 bytes each, and enough for several epochs or one very long one.
-_VISITS = 1 << 20
+_REFERRED = ("file", "start", "end", "time", "sequential")
 
 
 def profile_trace_file(
@@ -52,10 +52,17 @@ def profile_trace_file(
         level=trace.level,
         dataset_root=dataset_root,
         dataset_bytes=dataset_bytes,
+        failed=lambda: trace.failed,
     )
-    return profile.model_copy(
-        update={"skipped_lines": trace.skipped_lines, "notes": trace.notes, "complete": trace.complete}
-    )
+    seen = {"skipped_lines": trace.skipped_lines, "notes": trace.notes, "whole": trace.complete, "gaps": trace.gaps}
+    return profile.model_copy(update=seen | (_without_times(profile) if trace.untimed else {}))
+
+
+def _without_times(profile: TraceProfile) -> dict[str, object]:
+    """Leave out what only times tell: their numbers are those of lines."""
+    found = profile.epochs_found
+    epochs = found and found.model_copy(update={"period": None, "boundaries": []})
+    return {"untimed": True, "duration": None, "epochs_found": epochs, "write_bursts": None, "working_set": []}
 
 
 def _shown(batches: Iterable[pl.DataFrame], to: Callable[[pl.DataFrame], None]) -> Iterator[pl.DataFrame]:
@@ -72,16 +79,19 @@ def profile_trace(
     level: Level = "file",
     dataset_root: Path | None = None,
     dataset_bytes: int | None = None,
+    failed: Callable[[], Collection[int]] = tuple,
 ) -> TraceProfile:
     """Profile a stream of event batches (EVENT_SCHEMA, in order of time).
+
+    failed: asked at the end for the processes that ended otherwise than with status 0, though the run did not.
 
     Memory is bounded by a batch, a row for each of a million files, two million ranges, and a million references to
     blocks; what does not fit is estimated from samples by place. Figures whose denominator is 0 are 0.
     """
     noise = is_noise(dataset_root)
     inside = is_below(dataset_root) if dataset_root is not None else pl.lit(value=True)
-    span, ranges, runs, tally, visits = _Span(), RangeUnion(), Runs(), FileTally(), _Visits()
-    written, sample, bursts, sums, begun = RangeUnion(), BlockSample(), BurstFinder(), _Sums(), DistinctCount()
+    span, history, runs, tally, visits = Span(), ReadHistory(), Runs(), FileTally(), Visits()
+    written, sample, bursts, sums, begun = RangeUnion(), BlockSample(), BurstFinder(), Sums(), DistinctCount()
     excluded = excluded_read = sequential = 0
     for batch in batches:
         span.add(batch)
@@ -94,16 +104,13 @@ def profile_trace(
         data = marked.filter(~pl.col("noise"))
         run_batch = runs.add(data)
         reads = run_batch.reads
-        ranges.add(_ranges(reads))
+        history.add(_in_order(data, reads))
         begun.add(_places(reads))
         sequential += int(reads["sequential"].sum())
         visits.add(reads)
         tally.add(data, reads, run_batch.finished)
         sums.add(data)
-        _sample(sample, reads)
-        accesses = data.filter(pl.col("op") == "access", pl.col("size") > 0)
-        if len(accesses):
-            _sample(sample, _located(accesses).with_columns(sequential=pl.lit(value=False)))
+        _sample(sample, reads, data)
         writes = data.filter(pl.col("op") == "write", pl.col("size") > 0)
         if len(writes):
             written.add(_ranges(_located(writes.filter(pl.col("offset").is_not_null()))))
@@ -113,11 +120,10 @@ def profile_trace(
 
     files = tally.table()
     totals = sums.totals
-    by_group = ranges.merged()
-    by_file = over_groups(by_group)
-    rate = ranges.rate
-    first_reads = min(totals["bytes_read"], round(length(by_group) / rate))
-    unique = min(first_reads, round(length(by_file) / rate))
+    first_reads = min(totals["bytes_read"], history.first_reads())
+    content = min(first_reads, history.new_content())
+    places, rate = history.places(), history.rate
+    unique = min(content, round(length(places) / rate))
     reread = totals["bytes_read"] - first_reads
     moved_bytes = totals["bytes_read"] + totals["bytes_written"]
     is_read = (files["bytes_read"] > 0) | (files["mapped_bytes"] > 0)
@@ -125,6 +131,8 @@ def profile_trace(
     used = int((is_read | is_written).sum())
     opened = files.filter(pl.col("opens") > 0)
     again = opened.filter(pl.col("opens") > 1)["opens"]
+    outputs = opened.filter("writable")
+    inputs = opened.filter(~pl.col("writable"))
     highest = files.filter(pl.col("bytes_read") > 0)["highest_read"]
     unique_written = min(totals["bytes_written"], round(length(over_groups(written.merged())) / written.rate))
     placed = sums.placed_bytes_written
@@ -137,35 +145,38 @@ def profile_trace(
         duration=span.seconds,
         processes=len(span.processes),
         files=round(used / tally.rate),
+        untouched_share=share(int((~inputs["touched"]).sum()), len(inputs)),
+        untouched_output_share=share(int((~outputs["touched"]).sum()), len(outputs)),
+        failed_share=sums.share_of(failed()),
         **totals,
         reads_again=max(0, totals["reads"] - begun.count()),
         bytes_reread=reread,
-        bytes_shared=first_reads - unique,
+        bytes_shared=first_reads - content,
         unique_bytes_read=unique,
         unique_bytes_written=unique_written,
         excluded_bytes=excluded,
         excluded_bytes_read=excluded_read,
-        reread_share=_share(reread, moved_bytes),
-        write_share=_share(totals["bytes_written"], moved_bytes),
-        opens_per_file=_share(int(opened["opens"].sum()), len(opened)),
+        reread_share=share(reread, moved_bytes),
+        write_share=share(totals["bytes_written"], moved_bytes),
+        opens_per_file=share(int(opened["opens"].sum()), len(opened)),
         # Of sorted numbers, so that it does not depend on the order of files.
         opens_deviation=float(np.std(np.sort(opened["opens"].to_numpy()))) if len(opened) else 0.0,
-        reopened_share=_share(len(again), len(opened)),
-        reopened_once_share=_share(int((again == 2).sum()), len(again)),
-        reopened_rarely_share=_share(int((again <= 5).sum()), len(again)),
-        overwrite_factor=max(1.0, _share(placed, unique_written)) if totals["bytes_written"] else 0.0,
+        reopened_share=share(len(again), len(opened)),
+        reopened_once_share=share(int((again == 2).sum()), len(again)),
+        reopened_rarely_share=share(int((again <= 5).sum()), len(again)),
+        overwrite_factor=max(1.0, share(placed, unique_written)) if totals["bytes_written"] else 0.0,
         busiest_share=sums.busiest_share(),
-        whole_file_share=_share(int(files["whole_runs"].sum()), int(files["runs"].sum())),
-        read_only_files=_share(int((is_read & ~is_written).sum()), used),
-        write_only_files=_share(int((is_written & ~is_read).sum()), used),
-        read_write_files=_share(int((is_read & is_written).sum()), used),
-        sequentiality=_share(sequential, totals["reads"]),
+        whole_file_share=share(int(files["whole_runs"].sum()), int(files["runs"].sum())),
+        read_only_files=share(int((is_read & ~is_written).sum()), used),
+        write_only_files=share(int((is_written & ~is_read).sum()), used),
+        read_write_files=share(int((is_read & is_written).sum()), used),
+        sequentiality=share(sequential, totals["reads"]),
         order_randomness=visits.randomness(files),
-        file_size_mean=_share(int(highest.sum()), len(highest)),
+        file_size_mean=share(int(highest.sum()), len(highest)),
         file_size_spread=float(np.log10(np.maximum(highest.sort().to_numpy(), 1)).std()) if len(highest) else 0.0,
-        file_coverage=min(1.0, _share(unique, int(highest.sum()) / tally.rate)),
-        epochs=_share(totals["bytes_read"], first_reads),
-        coverage=_coverage(by_file, files, dataset_bytes),
+        file_coverage=min(1.0, share(unique, int(highest.sum()) / tally.rate)),
+        epochs=share(totals["bytes_read"], first_reads),
+        coverage=_coverage(places, rate, files, dataset_bytes),
         epochs_found=passes(references, span.begin),
         write_bursts=bursts.found(),
         working_set=working_set(references),
@@ -189,107 +200,41 @@ def _places(reads: pl.DataFrame) -> NDArray[np.uint64]:
     return mixed(file ^ mixed(start ^ mixed(group)))
 
 
-def _sample(sample: BlockSample, reads: pl.DataFrame) -> None:
+def _in_order(data: pl.DataFrame, reads: pl.DataFrame) -> Accesses:
+    """Put reads, as Runs made them of data, and what changes files in between back into the order of events."""
+    op, size = pl.col("op"), pl.col("size")
+    kinds = data.select(
+        read=(op == "read") & (size > 0),
+        changes=((op == "write") & (size > 0) & pl.col("offset").is_not_null()) | (op == "rename"),
+    )
+    if not kinds["changes"].any():
+        return Accesses(*_ranges(reads), np.zeros(len(reads), np.bool_))
+    # A file that is renamed, or renamed over, is another from then on.
+    whole = pl.when(op == "rename")
+    changes = data.filter(kinds["changes"]).select(
+        "file",
+        "group",
+        start=whole.then(0).otherwise("offset"),
+        end=whole.then(WHOLE).otherwise(pl.col("offset") + size),
+    )
+    places = [np.flatnonzero(kinds[name].to_numpy()) for name in ("read", "changes")]
+    order = np.argsort(np.concatenate(places), kind="stable")
+    both = pl.concat([reads.select(changes.columns), changes])
+    return Accesses(*_ranges(both), np.arange(len(both)) >= len(reads)).at(order)
+
+
+def _sample(sample: BlockSample, reads: pl.DataFrame, data: pl.DataFrame) -> None:
+    """Add reads, and requests of which it is not known whether they read, in order of time."""
+    accesses = data.filter(pl.col("op") == "access", pl.col("size") > 0)
+    if len(accesses):
+        located = _located(accesses).with_columns(sequential=pl.lit(value=False))
+        reads = pl.concat([reads.select(_REFERRED), located.select(_REFERRED)]).sort("time", maintain_order=True)
     if len(reads):
-        sample.add(*(reads[column].to_numpy() for column in ("file", "start", "end", "time", "sequential")))
+        sample.add(*(reads[column].to_numpy() for column in _REFERRED))
 
 
-def _share(part: float, whole: float) -> float:
-    return part / whole if whole else 0.0
-
-
-def _coverage(by_file: Ranges, files: pl.DataFrame, dataset_bytes: int | None) -> float | None:
+def _coverage(places: Ranges, rate: float, files: pl.DataFrame, dataset_bytes: int | None) -> float | None:
     if not dataset_bytes:
         return None
-    mine = np.isin(by_file.file, files.filter("inside")["file"].to_numpy())
-    return min(1.0, length(by_file.at(mine)) / dataset_bytes)
-
-
-class _Span:
-    """When the trace begins and ends, and who is in it."""
-
-    def __init__(self) -> None:
-        self.events = 0
-        self.processes: set[int] = set()
-        self._first, self._last = float("inf"), float("-inf")
-
-    def add(self, batch: pl.DataFrame) -> None:
-        if batch.is_empty():
-            return
-        self.events += len(batch)
-        self.processes.update(batch["pid"].unique())
-        ends = batch["time"] + batch["duration"].fill_null(0.0)
-        self._first = min(self._first, float(batch["time"].to_numpy().min()))
-        self._last = max(self._last, float(ends.to_numpy().max()))
-
-    @property
-    def begin(self) -> float:
-        return self._first if self.events else 0.0
-
-    @property
-    def seconds(self) -> float:
-        return self._last - self._first if self.events else 0.0
-
-
-class _Sums:
-    """Sums over the whole trace, and over each process."""
-
-    def __init__(self) -> None:
-        names = (
-            "opens",
-            "reads",
-            "writes",
-            "bytes_read",
-            "bytes_written",
-            "mapped_bytes",
-            "accesses",
-            "bytes_accessed",
-        )
-        self.totals = dict.fromkeys(names, 0)
-        self.placed_bytes_written = 0
-        self._processes = [pl.DataFrame(schema={"pid": pl.Int32, "size": pl.Int64})]
-
-    def add(self, data: pl.DataFrame) -> None:
-        op, size = pl.col("op"), pl.col("size")
-        counted = data.select(
-            opens=(op == "open").sum(),
-            reads=((op == "read") & (size > 0)).sum(),
-            writes=((op == "write") & (size > 0)).sum(),
-            bytes_read=size.filter(op == "read").sum(),
-            bytes_written=size.filter(op == "write").sum(),
-            mapped_bytes=size.filter(op == "mmap").sum(),
-            accesses=(op == "access").sum(),
-            bytes_accessed=size.filter(op == "access").sum(),
-            placed=size.filter(op == "write", pl.col("offset").is_not_null()).sum(),
-        ).row(0, named=True)
-        self.placed_bytes_written += int(counted.pop("placed"))
-        for name, value in counted.items():
-            self.totals[name] += int(value)
-        moved = data.filter(op.is_in(["read", "write"])).group_by("pid").agg(size.sum())
-        self._processes = [pl.concat([*self._processes, moved]).group_by("pid").agg(size.sum())]
-
-    def busiest_share(self) -> float:
-        sizes = np.sort(self._processes[0]["size"].to_numpy())[::-1]
-        return _share(int(sizes[: max(1, len(sizes) // 100)].sum()), int(sizes.sum()))
-
-
-class _Visits:
-    """The first visits of the trace, in order."""
-
-    def __init__(self) -> None:
-        self._kept: list[pl.DataFrame] = []
-        self._count = 0
-
-    def add(self, reads: pl.DataFrame) -> None:
-        if self._count < _VISITS:
-            visits = reads.filter("visit").select("file", "group").head(_VISITS - self._count)
-            self._kept.append(visits)
-            self._count += len(visits)
-
-    def randomness(self, files: pl.DataFrame) -> float:
-        if not self._count:
-            return 0.0
-        visits = pl.concat(self._kept).join(files.select("file"), on="file", how="semi", maintain_order="left")
-        ranked = files.sort("path", "file")["file"].to_list()
-        places = {file: place for place, file in enumerate(ranked)}
-        return order_randomness(visits["file"].to_numpy(), visits["group"].to_numpy(), places)
+    mine = np.isin(places.file, files.filter("inside")["file"].to_numpy())
+    return min(1.0, length(places.at(mine)) / rate / dataset_bytes)

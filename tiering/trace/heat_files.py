@@ -51,7 +51,8 @@ def heat_of(
     notes = [*found.notes, *trace.notes]
     if trace.skipped_lines:
         notes.append(f"{format_count(trace.skipped_lines)} damaged lines were skipped.")
-    found = Heat(found.files, found.duration, found.root, tuple(notes))
+    # Without times it is not known how long that took.
+    found = Heat(found.files, 0.0 if trace.untimed else found.duration, found.root, tuple(notes))
     return found if root is None else _below_root(found, root)
 
 

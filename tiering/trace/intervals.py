@@ -11,12 +11,12 @@ from tiering.trace.blocks import mixed
 
 _FEWEST = 1 << 17
 #: Disjoint ranges kept; 28 B each, and several times that while they are merged.
-_MOST = 1 << 21
+MOST = 1 << 21
 #: B; ranges are kept or left out by parts of files of this size once there are too many.
 _PART = 1 << 20
 #: Parts that are looked at together.
 _SLICE = 1 << 20
-_FULL = 1 << 32
+FULL = 1 << 32
 
 
 class Ranges(NamedTuple):
@@ -88,58 +88,71 @@ class RangeUnion:
         )
         self._waiting: list[Ranges] = []
         self._waiting_rows = 0
-        self._threshold = _FULL
+        self._threshold = FULL
 
     @property
     def rate(self) -> float:
         """Share of the parts of files that are kept, in (0, 1]."""
-        return self._threshold / _FULL
+        return self._threshold / FULL
 
     def add(self, ranges: Ranges) -> None:
         """Add ranges; they may overlap."""
-        if self._threshold < _FULL:
-            ranges = _chosen(ranges, self._threshold)
-        self._waiting.append(ranges)
-        self._waiting_rows += len(ranges.file)
-        if self._waiting_rows > max(_FEWEST, len(self._merged.file)):
-            self.merged()
+        # When ranges are merged depends on their number, not on how they are handed in.
+        while len(ranges.file):
+            room = max(_FEWEST, len(self._merged.file)) - self._waiting_rows
+            self._waiting.append(ranges.at(slice(0, room)))
+            self._waiting_rows += len(self._waiting[-1].file)
+            ranges = ranges.at(slice(room, None))
+            if self._waiting_rows >= max(_FEWEST, len(self._merged.file)):
+                self.merged()
 
     def merged(self) -> Ranges:
         """Give the disjoint ranges, sorted by file, group and start."""
         if self._waiting:
-            every = [self._merged, *self._waiting]
+            fresh = Ranges(*(np.concatenate(columns) for columns in zip(*self._waiting, strict=True)))
+            fresh = chosen(fresh, self._threshold) if self._threshold < FULL else fresh
+            every = [self._merged, fresh]
             self._merged = union(Ranges(*(np.concatenate(columns) for columns in zip(*every, strict=True))))
             self._waiting, self._waiting_rows = [], 0
-            while len(self._merged.file) > _MOST and self._threshold > 1:
+            while len(self._merged.file) > MOST and self._threshold > 1:
                 self._threshold //= 2
-                self._merged = _chosen(self._merged, self._threshold)
+                self._merged = chosen(self._merged, self._threshold)
         return self._merged
 
 
-def _chosen(ranges: Ranges, threshold: int) -> Ranges:
+def chosen(ranges: Ranges, threshold: int) -> Ranges:
     """Cut ranges at the bounds of parts, and keep those in parts whose hash is below the threshold."""
+    return chosen_rows(ranges, threshold)[1]
+
+
+def chosen_rows(ranges: Ranges, threshold: int) -> tuple[NDArray[np.intp], Ranges]:
+    """Do the same, and give the row that each was cut from, in order."""
     first, last = ranges.start // _PART, (ranges.end - 1) // _PART
     counts = np.maximum(last - first + 1, 0)
     edges = np.cumsum(counts)
-    kept, begin = [ranges.at(slice(0, 0))], 0
+    kept, begin = [(np.empty(0, np.intp), ranges.at(slice(0, 0)))], 0
     while begin < len(counts):
         # So many parts at once that they fit in memory, whatever the length of the ranges.
         before = int(edges[begin - 1]) if begin else 0
         until = max(begin + 1, int(np.searchsorted(edges, before + _SLICE, side="right")))
         rows = slice(begin, until)
-        kept.append(_chosen_parts(ranges.at(rows), first[rows], counts[rows], threshold))
+        row, parts = _chosen_parts(ranges.at(rows), first[rows], counts[rows], threshold)
+        kept.append((row + begin, parts))
         begin = until
-    return Ranges(*(np.concatenate(columns) for columns in zip(*kept, strict=True)))
+    rows_of, cut = zip(*kept, strict=True)
+    return np.concatenate(rows_of), Ranges(*(np.concatenate(columns) for columns in zip(*cut, strict=True)))
 
 
-def _chosen_parts(ranges: Ranges, first: NDArray[np.int64], counts: NDArray[np.int64], threshold: int) -> Ranges:
+def _chosen_parts(
+    ranges: Ranges, first: NDArray[np.int64], counts: NDArray[np.int64], threshold: int
+) -> tuple[NDArray[np.intp], Ranges]:
     row = np.repeat(np.arange(len(counts)), counts)
     part = first[row] + np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
     kept = (mixed(ranges.file[row] + mixed(part.astype(np.uint64))) >> np.uint64(32)) < threshold
     row, part = row[kept], part[kept]
     start = np.maximum(ranges.start[row], part * _PART)
     end = np.minimum(ranges.end[row], (part + 1) * _PART)
-    return Ranges(ranges.file[row], ranges.group[row], start, end)
+    return row, Ranges(ranges.file[row], ranges.group[row], start, end)
 
 
 def length(ranges: Ranges) -> int:

@@ -11,6 +11,9 @@ import polars as pl
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.noise import is_noise
 
+#: Names in the file's metadata: whether the whole run is in the trace, if not, why, and which processes failed.
+WHOLE, GAPS, FAILED = "tiering.whole", "tiering.gaps", "tiering.failed"
+
 #: Events that are kept in memory before they go to a file.
 _PART = 1 << 20
 
@@ -46,9 +49,21 @@ class TraceWriter:
             self._parts.append(self._work / f"part-{len(self._parts)}.parquet")
             self._taken().write_parquet(self._parts[-1])
 
-    def finish(self, to: Path, notes: Sequence[str]) -> None:
-        """Write the trace, with notes that its reader gives back. Raises OSError."""
-        metadata = {"tiering.notes": "\n".join(notes), "tiering.complete": "yes"}
+    def finish(
+        self, to: Path, notes: Sequence[str], gaps: Sequence[str] | None = None, failed: Sequence[int] = ()
+    ) -> None:
+        """Write the trace, with notes that its reader gives back. Raises OSError.
+
+        gaps: why the whole run is not in it, none where it is; by default it is not known whether it is. failed:
+        processes that ended otherwise than with status 0, though the run did not.
+        """
+        whole = "unknown" if gaps is None else "no" if gaps else "yes"
+        metadata = {
+            "tiering.notes": "\n".join(notes),
+            WHOLE: whole,
+            GAPS: "\n".join(gaps or ()),
+            FAILED: " ".join(map(str, failed)),
+        }
         partial = to.with_name(f".{to.name}.{os.getpid()}.partial")
         rest = self._taken()
         try:

@@ -37,7 +37,9 @@ class Passes(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     count: int = Field(description="passes, a last one that was begun included")
-    period: float = Field(description="s from the beginning of a pass to the next, the median")
+    period: float | None = Field(
+        description="s from the beginning of a pass to the next, the median; null without times"
+    )
     boundaries: list[float] = Field(description="s from the trace's beginning to the beginnings of passes 2, 3, ...")
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tiering.trace.intervals import running_maximum
 
 #: Rows of runs: an open, a read or a close, or a run that an earlier batch left open. position and furthest are B, or
-#: null in a read or a close.
+#: null in a read or a close; depth is how often the file was open before this row, where an earlier batch left that.
 _ROWS = pl.Schema(
     {
         "file": pl.UInt64,
@@ -28,6 +28,7 @@ _ROWS = pl.Schema(
         "position": pl.Int64,
         "furthest": pl.Int64,
         "time": pl.Float64,
+        "depth": pl.Int64,
     }
 )
 
@@ -59,6 +60,9 @@ class RunBatch(NamedTuple):
 class Runs:
     """Follows the runs of a trace. Memory grows with the files that are open.
 
+    A run begins with an open and ends with the next one of that process and file, or when the last of its descriptors
+    is closed: until then, reads after the close of another descriptor go on with it.
+
     A read whose offset is not known is taken to follow the one before it, from byte 0 after an open. A read
     is sequential where it begins at the end of the run's last read, or at byte 0 as the run's first. A visit
     is the first read of a run; where a trace shows no opens, a read of another file than the process's last.
@@ -75,7 +79,7 @@ class Runs:
         fresh = events.filter(opens | reads | closes).select(
             *known, opens=opens, reads=reads, closes=closes, opened=opens,
             no_gap=pl.lit(value=True), earlier_reads=pl.lit(value=False),
-            position=pl.when(opens).then(0), furthest=pl.when(opens).then(0),
+            position=pl.when(opens).then(0), furthest=pl.when(opens).then(0), depth=0,
         )  # fmt: skip
         rows = pl.concat([self._open, fresh.select(_ROWS.names()).cast(_ROWS)])
         if rows.is_empty():
@@ -113,7 +117,10 @@ def _followed(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         table[name].to_numpy() for name in ("opens", "reads", "closes", "opened", "no_gap", "earlier_reads")
     )
     first = np.append(True, (file[1:] != file[:-1]) | (pid[1:] != pid[:-1]))
-    begin = np.flatnonzero(first | opens)
+    depth = _depth(opens.astype(np.int64) - closes + table["depth"].to_numpy(), np.flatnonzero(first))
+    # What follows the last close is another run, without an open.
+    ended = closes & (depth == 0)
+    begin = np.flatnonzero(first | opens | np.append(False, ended[:-1]))
     last = np.append(begin[1:], len(file)) - 1
     run = np.repeat(np.arange(len(begin)), last - begin + 1)
 
@@ -159,10 +166,21 @@ def _followed(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         position=pl.Series(position[told[last]]),
         furthest=furthest[last],
         time=table["time"][last],
-        closed=np.logical_or.reduceat(closes, begin),
+        depth=depth[last],
+        closed=ended[last],
         latest=np.append(first[begin[1:]], True),
     )
     return followed[in_order].filter(table["reads"][in_order]), runs
+
+
+def _depth(steps: NDArray[np.int64], begins: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Sum steps up from each begin on, never below 0: a close of what the trace did not see opened."""
+    total = np.cumsum(steps)
+    owner = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(steps))))
+    total -= (total - steps)[begins][owner]
+    # How far below 0 the sum has been is what was not there to be closed.
+    below = running_maximum(np.maximum(-total, 0), owner)
+    return np.asarray(total + below, np.int64)
 
 
 def _earlier(values: NDArray[np.int64], before_all: int) -> NDArray[np.int64]:

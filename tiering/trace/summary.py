@@ -22,11 +22,24 @@ class TraceProfile(BaseModel):
     format: str = Field(description="name of the reader that read it")
     level: Level = Field(description="where it was taken; a block trace hides what the page cache served")
     events: int = Field(description="events of any kind, excluded ones included")
-    complete: bool = Field(default=False, description="the trace shows that the run ended in it")
+    whole: bool = Field(
+        default=False, description="the trace shows a run from its start to its end, by itself and with status 0"
+    )
+    gaps: list[str] = Field(default=[], description='why it cannot hold the whole run: "it was killed by SIGINT"')
+    untimed: bool = Field(default=False, description="there are no times: what needs them is null or left out")
     skipped_lines: int = Field(default=0, description="lines that a lenient reading left out")
-    duration: float = Field(description="s from the first event to the end of the last")
+    duration: float | None = Field(description="s from the first event to the end of the last; null without times")
     processes: int = Field(description="distinct processes with any event")
     files: int = Field(description="distinct files with data read, written or mapped")
+    untouched_share: float = Field(
+        default=0.0, description="share of the files opened for reading alone that no call reads or maps"
+    )
+    untouched_output_share: float = Field(
+        default=0.0, description="share of the files opened for writing that no call reads, writes, maps or syncs"
+    )
+    failed_share: float = Field(
+        default=0.0, description="share of the bytes moved by processes that failed while the run did not"
+    )
 
     reads: int = Field(description="calls that read at least one byte; probes of a file's end are none")
     reads_again: int = Field(
@@ -38,7 +51,9 @@ class TraceProfile(BaseModel):
     bytes_written: int
     accesses: int = Field(default=0, description="requests of which the trace does not tell whether they read or wrote")
     bytes_accessed: int = Field(default=0, description="B asked for by them; in no other figure but the cache curves")
-    bytes_reread: int = Field(description="read again by the process group that had read them before")
+    bytes_reread: int = Field(
+        description="read again by the process group that had read them, and not overwritten in between"
+    )
     bytes_shared: int = Field(description="read first by another process group")
     unique_bytes_read: int = Field(description="distinct bytes of files, whoever read them")
     unique_bytes_written: int = Field(default=0, description="distinct bytes of files that were written")

@@ -12,6 +12,9 @@ _FEWEST = 1 << 17
 _MOST = 1 << 20
 _FULL = 1 << 32
 
+_MARKS = ("mapped_for_writing", "writable", "touched")
+#: What is done to an open file that was not opened for nothing.
+_TOUCHES = ("read", "write", "mmap", "sync", "truncate", "access")
 _SUMS = ("opens", "reads", "writes", "bytes_read", "bytes_written", "mapped_bytes")
 _EMPTY = pl.DataFrame(
     schema={
@@ -19,6 +22,8 @@ _EMPTY = pl.DataFrame(
         "path": pl.String,
         "inside": pl.Boolean,
         "mapped_for_writing": pl.Boolean,
+        "writable": pl.Boolean,
+        "touched": pl.Boolean,
         "highest_read": pl.Int64,
         **dict.fromkeys(_SUMS, pl.Int64),
     }
@@ -59,19 +64,17 @@ class FileTally:
             bytes_written=pl.when(op == "write").then(size).otherwise(0),
             mapped_bytes=pl.when(op == "mmap").then(size).otherwise(0),
             mapped_for_writing=(op == "mmap") & (pl.col("flags") == "rw").fill_null(value=False),
+            writable=(op == "open") & (pl.col("flags") != "r").fill_null(value=False),
+            touched=op.is_in(_TOUCHES),
         )
         table = counted.group_by("file").agg(
-            pl.col("path", "inside").first(), pl.col(_SUMS).sum(), pl.col("mapped_for_writing").any()
+            pl.col("path", "inside").first(), pl.col(_SUMS).sum(), pl.col(_MARKS).any()
         )
         table = self._chosen(table)
         table = table.join(highest, on="file", how="left").with_columns(pl.col("highest_read").fill_null(0))
         self._files.append(table.select(_EMPTY.columns).cast(_EMPTY.schema))
         if sum(map(len, self._files[1:])) > max(_FEWEST, len(self._files[0])):
-            self._files = [self._summed()]
-            while len(self._files[0]) > _MOST and self._threshold > 1:
-                self._threshold //= 2
-                self._files = [self._chosen(self._files[0])]
-                self._ends = [self._chosen(each) for each in self._ends]
+            self._sum_up()
         self.add_finished(finished)
 
     def add_finished(self, finished: pl.DataFrame) -> None:
@@ -88,11 +91,20 @@ class FileTally:
 
         A run is whole where it left no gap and went as far as any read of the file did.
         """
-        files = self._summed()
+        files = self._sum_up()
         ends = self._summed_ends().join(files.select("file", "highest_read"), on="file")
         whole = pl.col("gapless").filter(pl.col("furthest") == pl.col("highest_read")).sum()
         runs = ends.group_by("file").agg(pl.col("runs").sum(), whole_runs=whole)
         return files.join(runs, on="file", how="left").with_columns(pl.col("runs", "whole_runs").fill_null(0))
+
+    def _sum_up(self) -> pl.DataFrame:
+        """Sum up to one row a file, of no more files than fit; a share that is lowered is the whole trace's."""
+        self._files = [self._summed()]
+        while len(self._files[0]) > _MOST and self._threshold > 1:
+            self._threshold //= 2
+            self._files = [self._chosen(self._files[0])]
+            self._ends = [self._chosen(each) for each in self._ends]
+        return self._files[0]
 
     def _chosen(self, table: pl.DataFrame) -> pl.DataFrame:
         if self._threshold == _FULL:
@@ -107,7 +119,7 @@ class FileTally:
             .agg(
                 pl.col("path").first(),
                 pl.col("inside").first(),
-                pl.col("mapped_for_writing").any(),
+                pl.col(_MARKS).any(),
                 pl.col("highest_read").max(),
                 pl.col(_SUMS).sum(),
             )

@@ -9,9 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from tiering.trace.summary import TraceProfile
 from tiering.units import format_bytes
 from tiering.workload.evidence import FEATURE_NAMES
 from tiering.workload.forecast import Model
+from tiering.workload.label import MAJORITY, WORKLOADS, Workload
+from tiering.workload.meaning import speaks_for
 
 #: How many facts a verdict gives.
 FACTS = 3
@@ -29,13 +32,14 @@ class Fact(BaseModel):
 
 
 def facts(model: Model, vector: npt.NDArray[np.float64], workload: int) -> list[Fact]:
-    """Return the three facts that weighed most, heaviest first.
+    """Return the three facts that weighed most, heaviest first, those against the verdict among them.
 
     vector: (len(FEATURE_NAMES),); workload: position in WORKLOADS of the verdict that is to be explained.
     The weight of a feature is the mean of two changes in log-odds: what is lost when it alone is set to the
     median of the corpus, and what is gained when it alone is put into a trace of medians. These are the first and
     the last term of its Shapley value (Strumbelj and Kononenko, 2014), so a feature whose message others repeat
-    still counts. What the trace cannot tell (NaN) is no fact.
+    still counts. What the trace cannot tell (NaN) is no fact, nor is what the model takes for the opposite of what its
+    words say: that bytes were read again is no reason to call a run read-once.
     """
     count = len(FEATURE_NAMES)
     without, alone = np.tile(vector, (count, 1)), np.tile(model.medians, (count, 1))
@@ -45,6 +49,7 @@ def facts(model: Model, vector: npt.NDArray[np.float64], workload: int) -> list[
     odds = _log_odds(chances)
     weights = ((odds[0] - odds[2 : 2 + count]) + (odds[2 + count :] - odds[1])) / 2
     known = np.flatnonzero(~np.isnan(vector))
+    known = known[[_agrees(FEATURE_NAMES[at], vector[at], weights[at], WORKLOADS[workload]) for at in known]]
     heaviest = known[np.argsort(-np.abs(weights[known]), kind="stable")][:FACTS]
     return [
         Fact(
@@ -55,6 +60,32 @@ def facts(model: Model, vector: npt.NDArray[np.float64], workload: int) -> list[
         )
         for place in heaviest
     ]
+
+
+def defined_facts(trace: TraceProfile, workload: Workload) -> list[Fact]:
+    """Return what the definition decided by, heaviest first: each speaks for the verdict, or is neutral.
+
+    The weight of a share is how far its log-odds lie from those of the threshold, on the verdict's side of it.
+    """
+    shares = {"reread_share": trace.reread_share, "write_share": trace.write_share}
+    values = dict(shares)
+    decides = {"reread_share": "re-read-heavy", "write_share": "write-heavy", "epochs": "re-read-heavy"}
+    if trace.epochs:
+        shares["epochs"], values["epochs"] = 1 - 1 / trace.epochs, trace.epochs
+    bound = _log_odds(np.array([MAJORITY]))[0]
+    found = []
+    for name, share in shares.items():
+        apart = float(_log_odds(np.array([share]))[0] - bound) * (1 if decides[name] == workload else -1)
+        neutral = name == "epochs" and workload in {"write-heavy", "mixed"}
+        found.append(
+            Fact(feature=name, value=values[name], weight=0.0 if neutral else apart, text=_WORDS[name](values[name]))
+        )
+    return sorted(found, key=lambda fact: -fact.weight)
+
+
+def _agrees(feature: str, value: float, weight: float, workload: str) -> bool:
+    speaks = speaks_for(feature, value, workload)
+    return speaks is None or speaks == (weight >= 0)
 
 
 def _log_odds(chances: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

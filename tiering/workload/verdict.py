@@ -9,8 +9,9 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from tiering.trace.summary import TraceProfile
+from tiering.workload.doubt import gaps, near, too_little
 from tiering.workload.evidence import features
-from tiering.workload.explain import Fact, facts, percent
+from tiering.workload.explain import Fact, defined_facts, facts, percent
 from tiering.workload.forecast import Model, shipped
 from tiering.workload.label import MAJORITY, WORKLOADS, Workload, label
 
@@ -31,7 +32,8 @@ MAPPED_CAP = 0.75
 #: Nor than this below the page cache, which answers repeated reads unseen.
 BLOCK_CAP = 0.85
 
-_FEW_CALLS = 20
+#: Reads and writes below which nothing is forecast.
+FEW_CALLS = 20
 
 
 class Verdict(BaseModel):
@@ -42,31 +44,44 @@ class Verdict(BaseModel):
     workload: Workload | Literal["inconclusive"]
     probability: float = Field(description="of the likeliest workload, in [0, 1]")
     probabilities: dict[str, float] = Field(description="of each workload; they sum to 1")
-    facts: list[Fact] = Field(description="the three that weighed most, heaviest first; none where nothing moved")
+    facts: list[Fact] = Field(description="up to three that weighed most, heaviest first; none without a judgement")
+    whole: bool = Field(default=False, description="the whole run was judged, so that nothing is a forecast")
     notes: list[str] = []
+
+    @property
+    def is_single_pass(self) -> bool:
+        """Whether advice may rest on there being one pass: before a run has ended, every first epoch looks like one."""
+        return self.workload == "read-once" and self.whole
 
 
 def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:
     """Forecast what kind of workload the whole run is that a trace shows, or shows the beginning of.
 
     model: as loaded with `load`; the one that comes with tiering by default. The verdict is "inconclusive", with
-    the reason in its notes, when no workload is likely enough (see the bounds above) or when no data moved.
+    the reason in its notes, when no workload is likely enough (see the bounds above), when too little data moved
+    (tiering.workload.doubt), or when it would be read-once and the trace is known to lack a part of the run.
     Raises ModelError when the model file is damaged.
     """
     if trace.bytes_accessed > trace.bytes_read + trace.bytes_written:
         return _undecided(
             "The trace does not tell reads from writes: it gives the curves of a cache, but no kind of workload."
         )
-    if not moves_data(trace):
-        return _undecided("No data was read, written or mapped: there is nothing to judge by.")
+    if (reason := too_little(trace)) is not None:
+        return _undecided(reason, *_lacking(trace))
     chosen = model or shipped()
     vector = features(trace)
     cap, notes = _limits(trace)
     chances = _capped(_chances(trace, chosen, vector), cap)
     best = int(chances.argmax())
     sure = float(chances[best])
-    given = sure >= _threshold(trace, WORKLOADS[best])
-    if not given:
+    cut = bool(gaps(trace)) and WORKLOADS[best] == "read-once"
+    few = trace.reads + trace.writes < FEW_CALLS and not is_decided(trace)
+    given = sure >= _threshold(trace, WORKLOADS[best]) and not cut and not few
+    if not given and cut:
+        notes.append(
+            "So far it is a single pass, which may be the first of several: that is for the end of the run to say."
+        )
+    elif not given:
         second = int(np.argsort(chances)[-2])
         notes.append(
             f"The likeliest are {WORKLOADS[best]} ({percent(sure)}) and {WORKLOADS[second]} "
@@ -74,11 +89,16 @@ def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:
         )
     elif WORKLOADS[best] == "re-read-heavy" and trace.reread_share <= MAJORITY:
         notes.append(_unfinished(trace))
+    elif WORKLOADS[best] == "read-once":
+        notes.append("A single pass over the data: it may be one epoch of several, if the program trains.")
+    notes.extend(near(trace))
+    decided = is_decided(trace)
     return Verdict(
         workload=WORKLOADS[best] if given else "inconclusive",
         probability=sure,
         probabilities={name: float(chance) for name, chance in zip(WORKLOADS, chances, strict=True)},
-        facts=facts(chosen, vector, best),
+        facts=defined_facts(trace, WORKLOADS[best]) if decided else facts(chosen, vector, best),
+        whole=decided,
         notes=notes,
     )
 
@@ -112,7 +132,7 @@ def moves_data(trace: TraceProfile) -> bool:
 
 def is_decided(trace: TraceProfile) -> bool:
     """Tell whether there is nothing to forecast: the whole run is in the trace, and little of it behind mappings."""
-    return trace.complete and not _is_mapped(trace)
+    return trace.whole and not gaps(trace) and not _is_mapped(trace)
 
 
 def _is_mapped(trace: TraceProfile) -> bool:
@@ -125,10 +145,10 @@ def _as_defined(trace: TraceProfile) -> npt.NDArray[np.float64]:
     return np.array([float(name == found) for name in WORKLOADS])
 
 
-def _undecided(note: str) -> Verdict:
+def _undecided(*notes: str) -> Verdict:
     even = 1 / len(WORKLOADS)
     chances = dict.fromkeys(WORKLOADS, even)
-    return Verdict(workload="inconclusive", probability=even, probabilities=chances, facts=[], notes=[note])
+    return Verdict(workload="inconclusive", probability=even, probabilities=chances, facts=[], notes=list(notes))
 
 
 def _limits(trace: TraceProfile) -> tuple[float, list[str]]:
@@ -142,14 +162,15 @@ def _limits(trace: TraceProfile) -> tuple[float, list[str]]:
         )
     if is_decided(trace):
         notes.append("The whole run is in this trace: its label follows from the bytes, and is no forecast.")
+    notes.extend(_lacking(trace))
     if trace.level == "block":
         cap = min(cap, BLOCK_CAP)
         notes.append(
             "This trace was taken below the page cache: reads that the cache answered are missing, so there may be "
             f"more re-reading than it shows. The probability is held to {BLOCK_CAP:g} at most."
         )
-    if trace.reads + trace.writes < _FEW_CALLS:
-        notes.append(f"Only {trace.reads + trace.writes} reads and writes were traced: little to judge by.")
+    if (calls := trace.reads + trace.writes) < FEW_CALLS:
+        notes.append(f"Only {calls} reads and writes were traced: too few to forecast from, little to judge by.")
     if trace.coverage == 0:
         notes.append("No byte of the dataset that was named is read in this trace: its size was left out of account.")
     if trace.skipped_lines:
@@ -161,6 +182,12 @@ def _limits(trace: TraceProfile) -> tuple[float, list[str]]:
         notes.append(f"{trace.skipped_lines} {lines} left out.")
     notes.extend(trace.notes)
     return cap, notes
+
+
+def _lacking(trace: TraceProfile) -> list[str]:
+    """Say why a trace is not the whole run, where it is known not to be."""
+    lacking = "; ".join(gaps(trace))
+    return [f"The whole run is not in this trace: {lacking}. What is said of it is a forecast."] if lacking else []
 
 
 def _unfinished(trace: TraceProfile) -> str:

@@ -121,7 +121,7 @@ def test_a_trace_of_our_own_gives_back_what_was_written_into_it(tmp_path):
     writer = TraceWriter(tmp_path)
     for batch in events.iter_slices(1000):
         writer.add(batch)
-    writer.finish(tmp_path / "trace", ["a note"])
+    writer.finish(tmp_path / "trace", ["a note"], gaps=[])
     trace = read_trace(tmp_path / "trace")
     assert pl.concat(trace.batches).equals(events)
     assert (trace.format, trace.notes, trace.complete) == ("tiering", ["a note"], True)

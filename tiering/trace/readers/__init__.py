@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
 from tiering.errors import TraceError, from_os_error
+from tiering.storage.scratch import scratch_directory
 from tiering.trace.readers import (
     blktrace,
     block_tables,
@@ -24,9 +26,12 @@ from tiering.trace.readers import (
     records,
     s3,
     strace,
+    strace_files,
 )
+from tiering.trace.readers.archives import is_archive, unpack
 from tiering.trace.readers.base import BROKEN, Damage, Level, Reader, open_trace, possible
 from tiering.trace.readers.merge import merged
+from tiering.trace.readers.strace_files import grouped
 
 #: In the order in which they are asked: formats that announce themselves first, those told by their shape last.
 READERS: tuple[Reader, ...] = (
@@ -70,8 +75,23 @@ class Trace:
 
     @property
     def complete(self) -> bool:
-        """Whether it was seen that the run, all of its processes, ended within the trace."""
-        return all(each.complete for each in self.damage)
+        """Whether the trace shows the whole run, so far as it was read: from its start to its end, with status 0."""
+        return all(each.complete for each in self.damage) and not self.gaps
+
+    @property
+    def gaps(self) -> list[str]:
+        """Why the trace cannot hold the whole run, each once."""
+        return list(dict.fromkeys(gap for each in self.damage for gap in each.gaps))
+
+    @property
+    def failed(self) -> set[int]:
+        """Processes that ended otherwise than with status 0, though the run did not."""
+        return {pid for each in self.damage for pid in each.failed}
+
+    @property
+    def untimed(self) -> bool:
+        """Whether the trace has no times, so that those of its events show their order alone."""
+        return any(each.untimed for each in self.damage)
 
     @property
     def notes(self) -> list[str]:
@@ -85,7 +105,7 @@ def read_trace(
     """Recognise a trace by its first bytes, and read it in batches of events.
 
     path: a file, plain or compressed with gzip, Zstandard or xz; or a directory with the logs of one job's processes,
-    all of one format, which are merged by time (files of no known format in it are left out).
+    all of one format, which are merged by time (files of no known format in it are left out); or a tar or zip of one.
     lenient: leave out lines that cannot be parsed, and count them. columns: of a table, as
     tiering.trace.readers.headed.parse_mapping gives them; without them its header tells.
     Raises TraceError for a file that is missing, empty or of no known format, and, while the batches are
@@ -98,8 +118,10 @@ def read_trace(
         batches = possible(headed.read(path, damage, columns), damage)
         return Trace(path, "csv", headed.READER.level, batches, (damage,))
     if path.is_dir():
-        return _read_directory(path, lenient=lenient)
+        return _read_directory(path, path, lenient=lenient)
     head = _head(path)
+    if is_archive(head):
+        return _read_archive(path, lenient=lenient)
     reader = _reader_of(head)
     if reader is None:
         raise _unusable(path, _describe(head))
@@ -108,13 +130,31 @@ def read_trace(
 
 
 def _reader_of(head: bytes) -> Reader | None:
-    return next((reader for reader in READERS if reader.sniff(head)), None)
+    return None if is_archive(head) else next((reader for reader in READERS if reader.sniff(head)), None)
 
 
-def _read_directory(path: Path, *, lenient: bool) -> Trace:
-    """Merge the logs below a directory."""
+def _read_archive(path: Path, *, lenient: bool) -> Trace:
+    """Read what is in an archive as a directory; it is unpacked until its batches have been read."""
+    unpacked = ExitStack()
+    try:
+        place = unpacked.enter_context(scratch_directory())
+        unpack(path, place)
+        trace = _read_directory(place, path, lenient=lenient)
+    except BaseException:
+        unpacked.close()
+        raise
+    return replace(trace, batches=_while_open(unpacked, trace.batches))
+
+
+def _while_open(unpacked: ExitStack, batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    with unpacked:
+        yield from batches
+
+
+def _read_directory(place: Path, path: Path, *, lenient: bool) -> Trace:
+    """Merge the logs below a directory; path: what it is called."""
     found: dict[str, list[tuple[Path, Reader]]] = {}
-    for at, _, names in os.walk(path):
+    for at, _, names in os.walk(place):
         for name in sorted(names):
             file = Path(at) / name
             reader = _reader_of(_head(file)) if file.is_file() and file.stat().st_size else None
@@ -126,10 +166,21 @@ def _read_directory(path: Path, *, lenient: bool) -> Trace:
         kinds = ", ".join(f"{len(files)} of {name}" for name, files in found.items())
         raise _unusable(path, f"a directory with traces of several formats ({kinds})")
     ((name, files),) = found.items()
-    reader = files[0][1]
-    damage = tuple(Damage(file, name, lenient) for file, _ in sorted(files))
-    streams = [possible(reader.read(each.path, each), each) for each in damage]
-    return Trace(path, name, reader.level, merged(streams), damage)
+    reader, logs = files[0][1], sorted(file for file, _ in files)
+    damage = {file: Damage(path / file.relative_to(place), name, lenient) for file in logs}
+    runs = grouped(logs) if reader is strace.READER else None
+    if runs is None:
+        streams = [possible(reader.read(file, each), each) for file, each in damage.items()]
+        return Trace(path, name, reader.level, merged(streams), tuple(damage.values()))
+    whole = {run: Damage(path / run.relative_to(place), name, lenient) for run in runs}
+    streams = [
+        possible(
+            strace_files.read_files(whole[run].path, threads, [damage[file] for file in threads.values()], whole[run]),
+            whole[run],
+        )
+        for run, threads in runs.items()
+    ]
+    return Trace(path, name, reader.level, merged(streams), tuple(whole.values()))
 
 
 def _head(path: Path) -> bytes:

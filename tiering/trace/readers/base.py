@@ -86,7 +86,10 @@ _LONGEST_LINE = 1 << 24
 class Damage:
     """What to do about a line that cannot be parsed: raise, or (lenient) count it and go on.
 
-    notes: what a reader has to say about the trace as a whole. complete: the trace shows that the run ended in it.
+    notes: what a reader has to say about the trace as a whole. complete: the trace shows a run from its start to its
+    end, by itself and with status 0. gaps: why it does not hold the whole run, each a clause such as "it was killed by
+    SIGINT"; where there are any, complete does not count. failed: processes, by number, that ended otherwise than with
+    status 0, and how. untimed: the trace has no times. torn: the block given last is a line without an end.
     """
 
     path: Path
@@ -95,6 +98,10 @@ class Damage:
     skipped: int = field(default=0, init=False)
     notes: list[str] = field(default_factory=list, init=False)
     complete: bool = field(default=False, init=False)
+    gaps: list[str] = field(default_factory=list, init=False)
+    failed: dict[int, str] = field(default_factory=dict, init=False)
+    untimed: bool = field(default=False, init=False)
+    torn: bool = field(default=False, init=False)
 
     def at(self, number: int, found: str, *, expected: str = "", unit: str = "line") -> None:
         """Report damage in a line (or record), counted from 1. Raises TraceError unless lenient."""
@@ -178,6 +185,7 @@ def byte_blocks_of(blocks: Iterator[bytes], damage: Damage) -> Iterator[tuple[in
     except OSError as error:
         raise from_os_error(error) from error
     if rest:
+        damage.torn = True
         yield number, rest
 
 

@@ -10,10 +10,17 @@ import polars as pl
 from tiering.errors import from_os_error
 from tiering.storage.local import plainly_named
 from tiering.trace.events import EVENT_SCHEMA
+from tiering.trace.parquet import FAILED, GAPS, WHOLE
 from tiering.trace.readers.base import Damage, Reader
 
 _MAGIC = b"PAR1"
 _BATCH = 1 << 17
+#: Digits of a process's number.
+_LONGEST = 10
+_NOT_NOTED = (
+    "This trace was recorded by a version of tiering that did not note how runs end: what is said of the whole run is "
+    "a forecast. Record it again to judge the run."
+)
 
 
 def sniff(head: bytes) -> bool:
@@ -46,7 +53,12 @@ def _read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     except OSError as error:
         raise from_os_error(error) from error
     damage.notes.extend(line for line in metadata.get("tiering.notes", "").split("\n") if line)
-    damage.complete = metadata.get("tiering.complete") == "yes"
+    if WHOLE not in metadata:
+        damage.notes.append(_NOT_NOTED)
+    damage.complete = metadata.get(WHOLE) == "yes"
+    damage.gaps.extend(line for line in metadata.get(GAPS, "").split("\n") if line)
+    numbers = metadata.get(FAILED, "").split()
+    damage.failed |= {int(number): "it failed" for number in numbers if number.isdigit() and len(number) < _LONGEST}
 
 
 READER = Reader("tiering", "a trace of tiering trace", "file", sniff, read)

@@ -14,7 +14,9 @@ import numpy as np
 import polars as pl
 
 from tiering.trace.events import EVENT_SCHEMA
+from tiering.trace.parquet import GAPS, WHOLE
 
+_NO_STATUS = "Darshan does not log with which status a run ends: what is said of the whole run is a forecast."
 #: Events made of one file's counters at most; the bytes are the same, in larger accesses.
 _MOST = 100_000
 #: B of one file in a job; more is a damaged counter.
@@ -34,8 +36,10 @@ def main(log: str, to: str) -> None:
     if "DXT_POSIX" in report.modules:
         report.mod_read_all_dxt_records("DXT_POSIX", dtype="dict", warnings=False)
     events, notes = _events(report)
+    partial = [name for name, module in report.modules.items() if module.get("partial_flag")]
+    gaps = [f"Darshan ran out of room for the records of {name} (its partial flag is set)" for name in partial]
     events.sort("time", maintain_order=True).write_parquet(
-        to, metadata={"tiering.notes": "\n".join(notes), "tiering.complete": "yes"}
+        to, metadata={"tiering.notes": "\n".join([*notes, _NO_STATUS]), WHOLE: "unknown", GAPS: "\n".join(gaps)}
     )
 
 

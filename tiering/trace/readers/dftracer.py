@@ -45,6 +45,7 @@ _OPS = {
 }
 #: The phase of a call that is complete, in Chrome's trace format and as DFTracer 2.2 numbers it.
 _COMPLETE = ("X", "1")
+_NO_STATUS = "DFTracer does not log with which status a run ends: what is said of the whole run is a forecast."
 _EXPLICIT = ("pread", "pwrite", "preadv", "pwritev")
 _FIRST = re.compile(rb"\s*\[?\s*\{\s*\"(?:id|name)\"\s*:")
 
@@ -63,16 +64,21 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     """
     names = pl.DataFrame(schema={"fhash": pl.String, "path": pl.String})
     positions: dict[tuple[str, str], int] = {}
+    ended = False
     for number, block in byte_blocks(path, damage, _BLOCK):
         lines = _parsed(block, number, damage)
         if lines is None:
             continue
         announced = lines.filter(pl.col("name") == "FH").select(fhash="value", path="arg_name")
         names = pl.concat([names, announced]).unique("fhash", keep="last", maintain_order=True)
-        damage.complete |= bool((lines["name"] == "end").any())
+        ended |= bool((lines["name"] == "end").any())
         calls = lines.filter(pl.col("cat").is_in(["POSIX", "STDIO"]), pl.col("ph").is_in(_COMPLETE))
         if len(calls):
             yield _events(calls, names, positions)
+    if ended:
+        damage.notes.append(_NO_STATUS)
+    else:
+        damage.gaps.append("the log does not show that it ended")
 
 
 def _parsed(block: bytes, number: int, damage: Damage) -> pl.DataFrame | None:

@@ -9,6 +9,10 @@ from hashlib import blake2b
 _ESCAPE = re.compile(rb"\\(?:([0-7]{1,3})|x([0-9a-f]{2})|(.))")
 _LETTERS = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"f": b"\f"}
 _STANDARD = {0: "<stdin>", 1: "<stdout>", 2: "<stderr>"}
+#: What programs inherit besides standard streams without that anything was left out of a trace.
+_NO_DATA = ("/dev/", "/proc/", "/sys/", "/memfd:")
+#: How helpers are told to end by a program that is done with them: multiprocessing.Pool does so.
+_DISMISSED = "it was killed by SIGTERM"
 
 
 @dataclass(slots=True)
@@ -29,13 +33,19 @@ class OpenFile:
     append: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Process:
-    """A process (not a thread), its group, and its descriptor table."""
+    """A process (not a thread), its group, and its descriptor table.
+
+    begun: the trace shows how it began. end: how it ended otherwise than with status 0, empty where it was that, and
+    None while the trace does not show an end.
+    """
 
     pid: int
     group: int
     descriptors: dict[int, OpenFile] = field(default_factory=dict)
+    begun: bool = True
+    end: str | None = None
 
 
 def unescape(text: str) -> str:
@@ -84,7 +94,13 @@ class ProcessTree:
     def __init__(self, files: Files) -> None:
         self._files = files
         self.members: dict[int, Process] = {}
+        #: Processes that ended otherwise than with status 0 and were not dismissed, and how.
+        self.failed: dict[int, str] = {}
+        #: Descriptors of files that were used, and that the trace shows no opening of.
+        self.never_opened = 0
         self._root: Process | None = None
+        self._roots: list[Process] = []
+        self._named: int | None = None
         self._forking: dict[int, tuple[Process, str]] = {}
 
     def process(self, tid: int, *, begins_with_exec: bool = False) -> Process:
@@ -102,17 +118,25 @@ class ProcessTree:
             parent, flags = next(iter(self._forking.values()))
             return self._child(tid, parent, flags)
         if (unnamed := self.members.get(0)) is not None:
+            self._named = self._named or tid
             self.members[tid] = unnamed
             return unnamed
         root = self._root
-        process = Process(tid, tid if root is None or begins_with_exec else root.group)
+        process = Process(tid, tid if root is None or begins_with_exec else root.group, begun=begins_with_exec)
         self._root = root or process
+        if process.group == tid:
+            self._roots.append(process)
         self.members[tid] = process
         return process
 
-    def same(self, tid: int, as_tid: int) -> None:
-        """Note that a thread is one known by another number."""
-        self.members[tid] = self.process(as_tid)
+    def is_first(self, tid: int) -> None:
+        """Note that this is the number of the first process, which had none at first."""
+        self._named = tid
+        self.members[tid] = self.members[0]
+
+    def number(self, tid: int) -> int:
+        """Return the number by which a thread is known: 0 for the first process where it had none at first."""
+        return 0 if tid == self._named else tid
 
     def forking(self, tid: int, flags: str) -> None:
         """Note that a fork, vfork or clone has begun and not yet returned."""
@@ -127,25 +151,46 @@ class ProcessTree:
         """Note that a fork failed."""
         self._forking.pop(tid, None)
 
-    def is_root(self, tid: int) -> bool:
-        """Tell whether this is the process that the trace began with."""
-        return self._root is not None and tid in (self._root.pid, 0)
-
-    def gone(self, tid: int) -> None:
-        """Forget a thread, whose number may be used again."""
-        self.members.pop(tid, None)
+    def gone(self, tid: int, how: str) -> None:
+        """Forget a thread, whose number may be used again. how: as Process.end has it."""
+        process = self.members.pop(tid, None)
         self._forking.pop(tid, None)
+        # Where a thread ends, its process goes on.
+        if process is not None and self.number(tid) == process.pid:
+            process.end = how
+            if how not in ("", _DISMISSED) and process not in self._roots:
+                self.failed[process.pid] = how
+
+    def gaps(self) -> list[str]:
+        """Say why the trace cannot hold the whole run, so far: nothing where it may."""
+        found = [] if self._roots else ["the trace shows no process"]
+        for root in self._roots:
+            if not root.begun:
+                found.append("the trace does not show how it began (there is no execve of its program)")
+            found.append("the trace ends before it does" if root.end is None else root.end)
+        going = {id(process) for process in self.members.values() if process.end is None and process not in self._roots}
+        if going and not any(root.end is None for root in self._roots):
+            found.append(f"{len(going)} of its processes or threads are not seen to end (strace follows them with -f)")
+        if self.never_opened:
+            found.append(
+                f"{self.never_opened} descriptors were used that are never seen to be opened, so that calls are missing"
+            )
+        return list(dict.fromkeys(filter(None, found)))
 
     def descriptor(self, process: Process, fd: int, annotation: str | None) -> OpenFile:
         """Find what a descriptor refers to; annotation is the path that -yy printed, if any."""
         known = process.descriptors.get(fd)
         if annotation is None:
             if known is None:
+                self.never_opened += fd not in _STANDARD
                 name = _STANDARD.get(fd, f"<descriptor {fd} of process {process.pid}>")
                 known = process.descriptors[fd] = OpenFile(self._files.named(name), None)
             return known
         file = self._files.annotated(annotation)
         if known is None:
+            self.never_opened += (
+                fd not in _STANDARD and file.path.startswith("/") and not file.path.startswith(_NO_DATA)
+            )
             known = process.descriptors[fd] = OpenFile(file, None)
         elif known.file is not file:
             # The kernel's word counts. Between two paths it is a rename, which moves no offset;

@@ -1,25 +1,27 @@
-"""Read the output of `strace -f -ttt -T -yy` (with or without -f, -T and -yy).
+"""Read the output of `strace -f -ttt -T -yy` and of most other options (strace_lines).
 
-Format: strace(1). A line is `[pid] time call(arguments) = result <duration>`. A call during which another
+Format: strace(1). A line is `pid time call(arguments) = result <duration>`. A call during which another
 thread makes one is split in two, `call(... <unfinished ...>` and `<... call resumed>...`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import polars as pl
 
 from tiering.trace.readers import strace_quick
 from tiering.trace.readers.base import Damage, Reader, line_blocks
-from tiering.trace.readers.strace_calls import CALLS, FORKS, Calls, Line
+from tiering.trace.readers.strace_calls import CALLS
+from tiering.trace.readers.strace_lines import DETACHED, UNFINISHED, UNTIMED, Block, canonical
+from tiering.trace.readers.strace_state import FORKS, Calls, Line
 
 _BATCH = 100_000
 #: B of lines cut at once: what a block costs by itself hardly shows, and it stays in the processor's cache.
 _BLOCK = 1 << 22
-_PREFIX = r"(?:\[pid +)?(?:(\d{1,9}+)\]? ++)?(\d{1,12}+\.\d{1,9}+|\d\d:\d\d:\d\d(?:\.\d+)?) ++"
+_PREFIX = r"(\d{1,9}+) ++(\d{1,12}+\.\d{1,9}+) ++"
 #: pid, time, call, a first argument that is a descriptor, its path, the other arguments, result, the result's
 #: path, duration. The arguments are greedy so that ") = 5" inside a quoted buffer is passed over; what may
 #: follow a result is narrow so that it is not mistaken for one.
@@ -29,32 +31,29 @@ _CALL = re.compile(
     r"(?: E\w+)?(?: \(.*\)| <unavailable>)?(?: <(\d{1,12}\.\d{1,9})>)?$"
 )
 _BEGUN = re.compile(_PREFIX + r"(\w+)\(")
-#: On a terminal, strace interrupts itself; the line after this one is " <unfinished ...>".
-_CUT = re.compile(_PREFIX + r"(\w+)\(.*(?=strace: Process \d+ attached$)")
 _RESUMED = re.compile(_PREFIX + r"<\.\.\. (\w+) resumed>(.*)$")
-_GONE = re.compile(_PREFIX + r"\+\+\+ (?:exited with|killed by) ")
-#: Signals, other ends of processes, and what strace says about itself.
+_GONE = re.compile(_PREFIX + r"\+\+\+ (?:exited with (\d{1,3})|killed by (\w+))")
+_DETACHED = re.compile(r"(?:strace: )?Process (\d{1,9}) detached")
+#: Signals, other ends of processes, stacks of -k, buffers of -e read, sums of -C, and what strace says about itself.
 _REMARK = re.compile(
     r"\s*(?:<unfinished \.\.\.>)?$|"
     + _PREFIX
-    + r"(?:\+\+\+ |--- |\w+\(<\.\.\. resuming)|strace: |(?:strace: )?Process \d+ |\[pid +\d+\] \+\+\+ "
+    + r"(?:\+\+\+ |--- |\w+\(<\.\.\. resuming)|(?:strace: )?Process \d+ |strace: | > .*|"
+    r" \| [0-9a-f]{5,16}  | \* \d+ bytes in buffer \d+$|"
+    r"% time +seconds |(?:-{2,} *){5,}$| *\d{1,3}\.\d\d +\d+\.\d+ +\d+ +\d+ (?: *\d+)? *\w+$"
 )
-_UNTIMED = re.compile(r"(?:\[pid +\d+\] +|\d+ +)?(?:execve|openat|read|brk|mmap|access)\(.*\) += ")
-#: With -r, strace prints the time since the line before, beginning with 0.
-_FROM_ZERO = re.compile(r"(?:\[pid +\d+\] +|\d+ +)? *0\.000000 ")
-_SINCE = re.compile(r"(\[pid +\d+\] +|\d+ +)? *(\d{1,12}\.\d{1,9}) ")
-#: With -t or -tt, the time of day.
-_OF_DAY = re.compile(r"(\[pid +\d+\] +|\d+ +)? *(\d\d):(\d\d):(\d\d(?:\.\d{1,9})?) ")
-_DAY = 86400
 _MARK = " resumed>"
+_LOOKED_AT = 200
+_SUMMARY = "% time     seconds  usecs/call     calls"
+_TORN = "its last line is cut short"
 
 
 def sniff(head: bytes) -> bool:
-    """Tell whether text is strace output: one of its first hundred lines is a call, whole or unfinished."""
-    lines = [line.lstrip(" ") for line in head.decode("latin-1").split("\n")[:100]]
-    return any(
-        _CALL.match(line) or (line.endswith(strace_quick.UNFINISHED) and _BEGUN.match(line)) or _UNTIMED.match(line)
-        for line in lines
+    """Tell whether text is strace output: one of its first lines is a call, whole or unfinished, or a table of -c."""
+    lines = head.decode("latin-1").split("\n")[:_LOOKED_AT]
+    ((_, shaped),) = canonical([(1, lines)], Damage(Path(), "strace"))
+    return "\n".join(lines).lstrip().startswith(_SUMMARY) or any(
+        _CALL.match(line) or (line.endswith(UNFINISHED) and _BEGUN.match(line)) for line in shaped
     )
 
 
@@ -68,80 +67,63 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     return events(line_blocks(path, damage, _BLOCK), damage)
 
 
-def events(blocks: Iterable[tuple[int, list[str]]], damage: Damage) -> Iterator[pl.DataFrame]:
+def events(blocks: Iterable[Block], damage: Damage) -> Iterator[pl.DataFrame]:
     """Do the same with blocks of lines, each with the number of its first."""
+    return events_of(canonical(_calls_in(blocks, damage), damage), damage)
+
+
+def _calls_in(blocks: Iterable[Block], damage: Damage) -> Iterator[Block]:
+    for first, lines in blocks:
+        if first == 1 and "\n".join(lines[:2]).lstrip().startswith(_SUMMARY):
+            damage.at(1, "the table of strace -c, which counts calls", expected="the calls: strace -f -ttt -T -yy")
+        yield first, lines
+
+
+def events_of(blocks: Iterable[Block], damage: Damage) -> Iterator[pl.DataFrame]:
+    """Do the same with lines in the shape of strace_lines; whether the run is whole stands in damage at the end."""
     calls = Calls()
     unfinished: dict[int, str] = {}
+    last = 0
 
     def thoroughly(line: str, number: int) -> None:
-        _thoroughly(line, number, calls, unfinished, damage)
+        if not (damage.torn and number == last):
+            _thoroughly(line, number, calls, unfinished, damage)
+            return
+        torn = Damage(damage.path, damage.format, lenient=True)
+        _thoroughly(line, number, calls, unfinished, torn)
+        damage.gaps += [_TORN] * bool(torn.skipped)
 
-    for first, lines in _absolute(blocks):
+    for first, lines in blocks:
+        last = first + len(lines) - 1
         strace_quick.take(calls, lines, first, damage, thoroughly)
         if len(calls) >= _BATCH:
-            yield calls.take()
-    if len(calls):
-        yield calls.take()
+            yield calls.take(_earliest(unfinished.values()))
+    if len(rest := calls.take()):
+        yield rest
+    damage.gaps += calls.gaps()
+    damage.failed |= calls.tree.failed
+    damage.complete = bool(last) and not damage.gaps
+    if damage.untimed:
+        damage.notes.append(UNTIMED)
 
 
-def _absolute(blocks: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
-    """Bring times of -r and of -t to s that only grow; lines with times of -ttt are passed on."""
-    rewrite: Callable[[str], str] | None = None
-    for first, lines in blocks:
-        if first == 1:
-            ways = (way(line) for line in lines[:100] for way in (_since_before, _times_of_day))
-            rewrite = next(filter(None, ways), None)
-        yield first, lines if rewrite is None else list(map(rewrite, lines))
-
-
-def _since_before(line: str) -> Callable[[str], str] | None:
-    """Make what adds up the times of -r, if this is a trace's first line of that kind."""
-    if not _FROM_ZERO.match(line):
-        return None
-    clock = 0.0
-
-    def rewrite(line: str) -> str:
-        nonlocal clock
-        since = _SINCE.match(line)
-        if since is None:
-            return line
-        clock += float(since[2])
-        return f"{since[1] or ''}{clock:.6f} {line[since.end() :]}"
-
-    return rewrite
-
-
-def _times_of_day(line: str) -> Callable[[str], str] | None:
-    """Make what counts the times of -t and -tt from the first midnight on, if this line has one."""
-    if not _OF_DAY.match(line):
-        return None
-    last: float | None = None
-
-    def rewrite(line: str) -> str:
-        nonlocal last
-        said = _OF_DAY.match(line)
-        if said is None:
-            return line
-        time = int(said[2]) * 3600 + int(said[3]) * 60 + float(said[4])
-        # Threads may be out of order by a little, so only a leap back by hours is another day.
-        time += 0 if last is None else round((last - time) / _DAY) * _DAY
-        last = time if last is None else max(last, time)
-        return f"{said[1] or ''}{time:.6f} {line[said.end() :]}"
-
-    return rewrite
+def _earliest(unfinished: Iterable[str]) -> float:
+    """Find the time of the first call that is still to make an event, s."""
+    begun = (_BEGUN.match(line) for line in unfinished)
+    return min((float(each[2]) for each in begun if each is not None and each[3] in CALLS), default=float("inf"))
 
 
 def _thoroughly(line: str, number: int, calls: Calls, unfinished: dict[int, str], damage: Damage) -> None:
     """Deal with any line."""
     line = line.rstrip("\r")
     # An unfinished call would make the pattern try every place to end at.
-    if line.endswith(strace_quick.UNFINISHED):
+    if line.endswith((UNFINISHED, DETACHED)):
         _begin(line, number, calls, unfinished, damage)
         return
     resumed = _RESUMED.match(line) if _MARK in line else None
     if resumed is not None:
         name = resumed[3]
-        whole = _whole(int(resumed[1] or 0), name, resumed[4], number, calls, unfinished, damage)
+        whole = _whole(int(resumed[1]), name, resumed[4], number, calls, unfinished, damage)
         if whole is None:
             return
         match = _CALL.match(whole)
@@ -160,13 +142,15 @@ def _whole(
     thread: int, name: str, rest: str, number: int, calls: Calls, unfinished: dict[int, str], damage: Damage
 ) -> str | None:
     """Join the two halves of a call. The beginning carries its pid and time."""
-    if thread not in unfinished and 0 in unfinished:
+    members = calls.tree.members
+    if thread not in unfinished and f" {name}(" in unfinished.get(0, ""):
         # The first process had no number while it was alone.
-        calls.tree.same(thread, 0)
-        thread = 0
-    beginning = unfinished.pop(thread, None)
+        calls.tree.is_first(thread)
+    beginning = unfinished.pop(calls.tree.number(thread), None)
     if beginning is None:
-        damage.at(number, f"the rest of a call to {name} that was never begun")
+        # strace -p comes in the middle of calls, and so does a log whose beginning was cut off.
+        if thread in members:
+            damage.at(number, f"the rest of a call to {name} that was never begun")
         return None
     return beginning.rstrip(" ") + rest
 
@@ -175,7 +159,7 @@ def _apply(match: re.Match[str], number: int, calls: Calls, damage: Damage) -> N
     """Do what a whole call says."""
     tid, when, name, fd, fd_path, arguments, result, result_path, duration = match.groups()
     call = CALLS.get(name)
-    thread = int(tid) if tid else 0
+    thread = int(tid)
     if call is None or result[0] in "-?":
         if name in FORKS:
             calls.tree.not_forked(thread)
@@ -198,27 +182,33 @@ def _begin(line: str, number: int, calls: Calls, unfinished: dict[int, str], dam
         if not _REMARK.match(line):
             damage.at(number, _shown(line))
         return
-    thread, name = int(begun[1] or 0), begun[3]
-    unfinished[thread] = line[: -len(strace_quick.UNFINISHED)]
+    thread, name = int(begun[1]), begun[3]
     if thread not in calls.tree.members:
         calls.tree.process(thread, begins_with_exec=name == "execve")
+    if line.endswith(DETACHED):
+        calls.detached = True
+        return
+    known = calls.tree.number(thread)
+    calls.lost += known in unfinished
+    unfinished[known] = line[: -len(UNFINISHED)]
     if name in FORKS:
         calls.tree.forking(thread, line)
 
 
 def _other_line(line: str, number: int, calls: Calls, unfinished: dict[int, str], damage: Damage) -> None:
     """Deal with a line that is no call."""
-    if begun := _CUT.match(line):
-        _begin(f"{begun[0]}{strace_quick.UNFINISHED}", number, calls, unfinished, damage)
-    elif gone := _GONE.match(line):
-        thread = int(gone[1] or 0)
-        unfinished.pop(thread, None)
-        damage.complete |= calls.tree.is_root(thread)
-        calls.tree.gone(thread)
-    elif _UNTIMED.match(line):
-        damage.at(number, "a call without its time", expected="output of strace -f -ttt -T -yy")
+    if gone := _GONE.match(line):
+        thread = int(gone[1])
+        unfinished.pop(calls.tree.number(thread), None)
+        calls.tree.gone(thread, _how(gone[3], gone[4]))
     elif not _REMARK.match(line):
         damage.at(number, _shown(line))
+    elif _DETACHED.match(line):
+        calls.detached = True
+
+
+def _how(status: str | None, signal: str | None) -> str:
+    return f"it was killed by {signal}" if signal else "" if status == "0" else f"it ended with exit status {status}"
 
 
 def _shown(line: str) -> str:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Callable
-from typing import NamedTuple
 
-import polars as pl
-
-from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.readers.processes import File, Files, OpenFile, Process, ProcessTree, unescape
+from tiering.trace.readers.processes import OpenFile, Process
+from tiering.trace.readers.strace_state import FORKS, Call, Calls, Line, advance
+from tiering.trace.readers.strace_unnamed import UNNAMED
 
 _QUOTED = r'"((?:[^"\\]|\\.)*)"(?:\.\.\.)?'
 _DIRECTORY = r"(?:(?:AT_FDCWD|(\d+))(?:<([^>]*)>)?)?(?:, )?"
@@ -22,82 +19,7 @@ _SENDFILE = re.compile(r", " + _ANNOTATED + r", (?:NULL|\[(\d+)\].*), \d+$")
 _COPY = re.compile(r", (?:NULL|\[(\d+)\].*?), " + _ANNOTATED + r", (?:NULL|\[(\d+)\].*?), \d+, [\w|]+$")
 _SIZE = re.compile(r"\bstx?_size=(\d+)")
 
-#: B; leaves room to add an offset and a size in 64 bits.
-_MOST = 1 << 61
-
 STATS = frozenset({"stat", "lstat", "fstat", "stat64", "lstat64", "fstat64", "newfstatat", "statx"})
-FORKS = frozenset({"fork", "vfork", "clone", "clone2", "clone3"})
-
-
-class Line(NamedTuple):
-    """A complete call as strace prints it; times are s.
-
-    fd and fd_path: the first argument where that is a descriptor (else -1 and None), and its path under -yy;
-    arguments: the text of the others; result_path: the path that -yy shows for a descriptor returned.
-    """
-
-    tid: int
-    when: float
-    fd: int
-    fd_path: str | None
-    arguments: str
-    result: int
-    result_path: str | None
-    duration: float | None
-
-
-class Calls:
-    """The state that calls act on, and the events they have made."""
-
-    def __init__(self) -> None:
-        self.files = Files()
-        self.tree = ProcessTree(self.files)
-        # One flat list, row after row: a tuple for each event would keep the garbage collector busy (a fifth
-        # of the time to read a trace).
-        self.cells: list[object] = []
-
-    def add(
-        self,
-        line: Line,
-        op: str,
-        file: File,
-        process: Process,
-        *,
-        offset: int | None = None,
-        size: int = 0,
-        flags: str | None = None,
-    ) -> None:
-        """Note an event."""
-        pid, group = process.pid, process.group
-        self.cells += (line.when, op, file.identity, offset, size, pid, group, line.duration, file.path, flags)
-
-    def __len__(self) -> int:
-        """Count the events noted and not yet taken."""
-        return len(self.cells) // len(EVENT_SCHEMA)
-
-    def take(self) -> pl.DataFrame:
-        """Take the events noted, in order of time, and forget them."""
-        width = len(EVENT_SCHEMA)
-        columns = {name: self.cells[place::width] for place, name in enumerate(EVENT_SCHEMA)}
-        self.cells.clear()
-        # A call that was interrupted is complete, and noted, later than it began.
-        return pl.DataFrame(columns, schema=EVENT_SCHEMA).sort("time", maintain_order=True)
-
-    def resolve(self, process: Process, fd: str | int | None, annotation: str | None, name: str) -> File:
-        """Find the file of a name as it was passed, relative to a directory where the trace shows which."""
-        path = unescape(name)
-        if path.startswith("/"):
-            return self.files.named(posixpath.normpath(path))
-        directory = ""
-        if annotation is not None:
-            directory = self.files.annotated(annotation).path
-        elif fd is not None and int(fd) in process.descriptors:
-            directory = process.descriptors[int(fd)].file.path
-        return self.files.named(posixpath.normpath(posixpath.join(directory, path)) if path else directory)
-
-
-#: What a call means. Raises ValueError where its arguments make no sense.
-Call = Callable[[Calls, Process, Line], None]
 
 
 def _moves(op: str, position: Callable[[str], int | None] | None = None) -> Call:
@@ -109,25 +31,6 @@ def _moves(op: str, position: Callable[[str], int | None] | None = None) -> Call
         calls.add(line, op, opened.file, process, offset=offset, size=line.result)
 
     return call
-
-
-def advance(opened: OpenFile, op: str, moved: int, explicit: int | None = None) -> int | None:
-    """Say where the bytes begin, and move the position on."""
-    if explicit is not None:
-        offset: int | None = explicit
-    elif op == "write" and opened.append:
-        offset = opened.file.size
-        opened.offset = None if offset is None else offset + moved
-    else:
-        offset = opened.offset
-        if offset is not None:
-            opened.offset = offset + moved
-    if moved > _MOST or (offset is not None and offset > _MOST):
-        raise ValueError("more bytes than a file can have")
-    size = opened.file.size
-    if op == "write" and offset is not None and size is not None and offset + moved > size:
-        opened.file.size = offset + moved
-    return offset
 
 
 def _last(arguments: str) -> int | None:
@@ -277,6 +180,16 @@ def _rename(calls: Calls, process: Process, line: Line) -> None:
         if opened.file is old:
             opened.file = new
     calls.add(line, "rename", old, process)
+    calls.add(line, "rename", new, process)
+
+
+def _unseen(name: str) -> Call:
+    """Make the meaning of a call whose data moves when nobody calls."""
+
+    def call(calls: Calls, _process: Process, _line: Line) -> None:
+        calls.unseen.add(name)
+
+    return call
 
 
 CALLS: dict[str, Call] = (
@@ -298,4 +211,6 @@ CALLS: dict[str, Call] = (
     | dict.fromkeys(("unlink", "unlinkat"), _concerns("unlink"))
     | dict.fromkeys(("truncate", "ftruncate", "truncate64", "ftruncate64"), _concerns("truncate"))
     | dict.fromkeys(("rename", "renameat", "renameat2"), _rename)
+    | {name: _unseen(name) for name in ("io_uring_enter", "io_submit")}
+    | UNNAMED
 )

@@ -14,7 +14,9 @@ import polars as pl
 
 from tiering.trace.readers.base import Damage
 from tiering.trace.readers.processes import OpenFile, Process
-from tiering.trace.readers.strace_calls import CALLS, FORKS, Calls, advance
+from tiering.trace.readers.strace_calls import CALLS
+from tiering.trace.readers.strace_lines import UNFINISHED
+from tiering.trace.readers.strace_state import FORKS, Calls, advance
 
 #: Thread, time, and the call that is gone on with, or a call and its first argument, where that is a descriptor
 #: with its path. No part may be absent: one that may makes the pattern take twice as long.
@@ -32,7 +34,6 @@ _FLAGS = (
     r'(?:[^\\]", |>, 0, )(O_[A-Z_|]+|SEEK_END)(?:, 0[0-7]*)?'
     r"(?: <unfinished \.\.\.>|\) += [0-9]+(?:<[^<>]*>)?(?: <[0-9.]+>)?)$"
 )
-UNFINISHED = "<unfinished ...>"
 
 _AT_POSITION, _AT_OFFSET = ("read", "write", "close", "lseek"), {"pread64": "read", "pwrite64": "write"}
 #: Calls whose failures mean something.

@@ -1,0 +1,104 @@
+"""The compressed directory of a job's logs is read as it is, and nothing in it leads elsewhere or fills the disk."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tiering.errors import TraceError
+from tiering.trace.readers import archives, read_trace
+
+TRACES = Path(__file__).parents[3] / "fixtures" / "traces"
+GOOD = b'7 1.1 openat(AT_FDCWD, "/d/a", O_RDONLY) = 3\n7 1.2 read(3, "abc", 10) = 10\n'
+
+
+def tarred(to, *members, mode="w:gz"):
+    """Write members, each a name or a TarInfo, with the lines of a trace."""
+    with tarfile.open(to, mode) as archive:
+        for member in members:
+            entry = tarfile.TarInfo(member) if isinstance(member, str) else member
+            entry.size = len(GOOD) if entry.isreg() else 0
+            archive.addfile(entry, io.BytesIO(GOOD) if entry.isreg() else None)
+    return to
+
+
+@pytest.fixture
+def scratch(tmp_path, monkeypatch):
+    """Where archives are unpacked; nothing may be left there."""
+    place = tmp_path / "scratch"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    yield place
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["tar", "gztar", "xztar", "zip"])
+def test_a_packed_directory_gives_the_events_of_the_directory(tmp_path, scratch, kind):
+    packed = Path(shutil.make_archive(str(tmp_path / "dlio"), kind, TRACES, "dlio"))
+    trace, plain = read_trace(packed), read_trace(TRACES / "dlio")
+    events = pl.concat(trace.batches)
+    assert events.equals(pl.concat(plain.batches))
+    assert (trace.path, trace.format, trace.notes) == (packed, plain.format, plain.notes)
+
+
+def test_an_archive_that_is_never_read_leaves_nothing(tmp_path, scratch):
+    trace = read_trace(tarred(tmp_path / "a.tgz", "log.7"))
+    assert len(list(scratch.iterdir())) == 1
+    del trace
+
+
+@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil", "a\nb", "x/" * 3000 + "y"])
+def test_a_name_that_leads_elsewhere_refuses_the_archive(tmp_path, scratch, name):
+    with pytest.raises(TraceError, match=r"a\.tgz: .* Unpack it yourself"):
+        read_trace(tarred(tmp_path / "a.tgz", name))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(zipfile.ZipInfo(name), GOOD)
+    with pytest.raises(TraceError):
+        read_trace(tmp_path / "a.zip")
+
+
+def test_links_and_devices_are_never_made(tmp_path, scratch):
+    link, hard, device = (tarfile.TarInfo(f"special.{number}") for number in range(3))
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    hard.type, hard.linkname = tarfile.LNKTYPE, "log.7"
+    device.type = tarfile.CHRTYPE
+    through = tarfile.TarInfo("special.0/log.8")
+    events = pl.concat(read_trace(tarred(tmp_path / "a.tgz", "log.7", link, hard, device, through)).batches)
+    assert sorted(events["op"]) == ["open", "open", "read", "read"]
+
+
+def test_more_files_or_bytes_than_logs_can_have_are_refused(tmp_path, scratch, monkeypatch):
+    packed = tarred(tmp_path / "a.tgz", *(f"log.{number}" for number in range(4)))
+    monkeypatch.setattr(archives, "MEMBERS", 3)
+    with pytest.raises(TraceError, match="at most 3 files, found more than 3 files"):
+        read_trace(packed)
+    monkeypatch.setattr(archives, "MEMBERS", 4)
+    monkeypatch.setattr(archives, "TOTAL", len(GOOD) * 3)
+    with pytest.raises(TraceError, match="expected at most"):
+        read_trace(packed)
+
+
+def test_a_damaged_archive_is_refused_and_one_without_a_trace_says_so(tmp_path, scratch):
+    packed = tarred(tmp_path / "a.tgz", *(f"log.{number}" for number in range(50)))
+    content = packed.read_bytes()
+    packed.write_bytes(content[: len(content) // 2])
+    with pytest.raises(TraceError):
+        read_trace(packed)
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        archive.writestr("readme.txt", "nothing here")
+    with pytest.raises(TraceError, match="a directory without a trace"):
+        read_trace(tmp_path / "b.zip")
+
+
+def test_damage_names_the_member(tmp_path, scratch):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("logs/log.7", GOOD.replace(b"7 1.", b"1.") + b"what?\n" + GOOD.replace(b"7 1.", b"1."))
+    with pytest.raises(TraceError, match=r"a\.zip/logs/log\.7, line 3"):
+        list(read_trace(tmp_path / "a.zip").batches)

@@ -1,0 +1,280 @@
+"""strace's output in the shapes that people have it in: every option gives the same events, or says what it lacks."""
+
+from __future__ import annotations
+
+import itertools
+
+import polars as pl
+import pytest
+
+from tiering.errors import TraceError
+from tiering.trace.events import EVENT_SCHEMA
+from tiering.trace.features import profile_trace_file
+from tiering.trace.readers import read_trace
+
+OPEN = 'openat(AT_FDCWD, "/d/a", O_RDONLY) = 3'
+READ = 'read(3, "abc"..., 4096) = 4096'
+WHOLE = ("the trace does not show how it began (there is no execve of its program)", "the trace ends before it does")
+
+
+def reading(tmp_path, *lines, end="\n"):
+    """Read lines as strace's output; return the events, and the trace for what is said of it."""
+    path = tmp_path / "job.strace"
+    path.write_text("\n".join(lines) + end)
+    trace = read_trace(path)
+    return pl.concat([pl.DataFrame(schema=EVENT_SCHEMA), *trace.batches]), trace
+
+
+def moved(events):
+    return events.filter(pl.col("op").is_in(["read", "write"])).select("op", "path", "offset", "size").rows()
+
+
+@pytest.mark.parametrize(
+    "lead",
+    [
+        "7 1700000000.{0}00000 ",
+        "7 1700000000.{0} ",
+        "7 1700000000.{0}00000000 ",
+        "7 170000000{0} ",
+        "7 10:00:0{0} ",
+        "7 1700000000.{0} (+     0.100000) ",
+        "7 1700000000.{0} [ 257] ",
+        "7 1700000000.{0} [00007f0b] ",
+        "7 1700000000.{0} [00007fb502eaac47] ",
+        "7 1700000000.{0} [   0] [????????????????] ",
+        "7<python3> 1700000000.{0} ",
+        "7<my tool> 1700000000.{0} (+ 0.1) [   0] [00007fb502eaac47] ",
+        "7 /* 3 in strace's PID NS */ 1700000000.{0} ",
+        "[pid     7] 1700000000.{0} ",
+        "[pid     7<python3>] 1700000000.{0} ",
+        "1700000000.{0} ",
+        "7 ",
+        "[pid 7] ",
+        "",
+    ],
+)
+def test_what_options_put_before_a_call_changes_no_event(tmp_path, lead):
+    events, trace = reading(tmp_path, *(lead.format(at) + call for at, call in enumerate((OPEN, READ, READ), 1)))
+    assert moved(events) == [("read", "/d/a", 0, 4096), ("read", "/d/a", 4096, 4096)]
+    assert events["time"].is_sorted()
+    assert trace.skipped_lines == 0
+
+
+def test_seconds_between_lines_beside_times_are_left_out(tmp_path):
+    events, _ = reading(tmp_path, f"7 17.5 (+     0.000000) {OPEN}", f"7 18.5 (+     1.000000) {READ}")
+    assert events["time"].to_list() == [17.5, 18.5]
+
+
+def test_without_times_order_stands_for_time_and_rates_are_left_out(tmp_path):
+    path = tmp_path / "job.strace"
+    path.write_text(f"{OPEN}\n" + 40 * f"{READ}\n" + "close(3) = 0\n")
+    found = profile_trace_file(path)
+    assert (found.untimed, found.duration, found.write_bursts, found.working_set) == (True, None, None, [])
+    assert found.sequentiality == 1
+    assert any("no times" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        [" > /usr/lib/libc.so.6(read+0xd) [0xf81ad]", " > unexpected_backtracing_error [0x0]"],
+        [" | 00000  7f 45 4c 46 02 01 01 03  00 00 00 00 00 00 00 00  .ELF............ |"],
+        [" * 5 bytes in buffer 0", " | 00000  68 65 6c 6c 6f                                    hello            |"],
+    ],
+)
+def test_stacks_and_buffers_are_no_damage(tmp_path, extra):
+    lines = itertools.chain.from_iterable([f"7 1.{at} {call}", *extra] for at, call in enumerate((OPEN, READ)))
+    assert moved(reading(tmp_path, *lines)[0]) == [("read", "/d/a", 0, 4096)]
+
+
+def test_the_sums_at_the_end_are_no_damage(tmp_path):
+    sums = [
+        "% time     seconds  usecs/call     calls    errors syscall",
+        "------ ----------- ----------- --------- --------- ----------------",
+        " 60.00    0.000030          30         1           read",
+        " 40.00    0.000020          20         1         1 openat",
+        "------ ----------- ----------- --------- --------- ----------------",
+        "100.00    0.000050          25         2         1 total",
+    ]
+    assert len(moved(reading(tmp_path, f"7 1.1 {OPEN}", f"7 1.2 {READ}", *sums)[0])) == 1
+    with pytest.raises(TraceError, match="table of strace -c, which counts calls"):
+        reading(tmp_path, *sums)
+
+
+def test_what_the_command_says_between_the_lines_is_not_strace_s(tmp_path):
+    events, trace = reading(
+        tmp_path,
+        'execve("/bin/a", ["a"], 0x7f /* 3 vars */) = 0',
+        'write(2, "hello\\n", 6hello',
+        ") = 6",
+        "Traceback: something (or other) = 5 happened",
+        'openat(AT_FDCWD, "/d/a", O_RDONLY) = 3',
+        "clone3({flags=CLONE_VM|CLONE_FILES|CLONE_THREAD, stack=0x1}strace: Process 8 attached",
+        " => {parent_tid=[8]}, 88) = 8",
+        "[pid     8] read(3,  <unfinished ...>",
+        "[pid     7] futex(0x7f, FUTEX_WAIT, 0, NULLsome more words",
+        " <unfinished ...>",
+        '[pid     8] <... read resumed>"abc"..., 10) = 10',
+        "[pid     8] +++ exited with 0 +++",
+        "<... futex resumed>) = 0",
+        "+++ exited with 0 +++",
+    )
+    assert moved(events) == [("write", "<stderr>", None, 6), ("read", "/d/a", 0, 10)]
+    assert trace.complete
+
+
+def test_a_line_behind_words_without_an_end_is_read(tmp_path):
+    events, _ = reading(
+        tmp_path, f"1700000000.1 {OPEN}", f"\r 10%|#    | 1/10\r1700000000.2 {READ}", f"1700000000.3 {READ}"
+    )
+    assert len(moved(events)) == 2
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        ["7 3.1 clock_nanosleep(CLOCK_MONOTONIC, 0, {tv_sec=1, tv_nsec=1},  <detached ...>"],
+        ["[pid 7] 3.1 epoll_wait(4, ^Cstrace: Process 8 detached", "strace: Process 7 detached", " <detached ...>"],
+        ["strace: Process 7 detached"],
+    ],
+)
+def test_a_capture_that_was_attached_and_detached_is_read_and_is_no_whole_run(tmp_path, end):
+    lead = "7 " if end[0].startswith("7") else "[pid 7] "
+    events, trace = reading(tmp_path, f"{lead}1.1 {OPEN}", f"{lead}2.1 {READ}", *end)
+    assert moved(events) == [("read", "/d/a", 0, 4096)]
+    assert not trace.complete
+    assert set(trace.gaps) == {*WHOLE, "strace was detached from it"}
+
+
+def test_a_capture_that_begins_in_the_middle_of_calls_is_read(tmp_path):
+    events, trace = reading(
+        tmp_path,
+        f"[pid 10] 1.1 {OPEN}",
+        "[pid 13] 1.2 sigaltstack(NULL, strace: Process 14 attached",
+        "{ss_sp=NULL, ss_flags=SS_DISABLE, ss_size=0}) = 0",
+        "[pid 12] 1.3 <... clone resumed> child_stack=0xc42, flags=CLONE_VM|CLONE_THREAD) = 14",
+        "[pid 10] 1.4 read(3,  <unfinished ...>",
+        "[pid 14] 1.5 restart_syscall(<... resuming interrupted futex ...>) = 0",
+        '[pid 10] 1.6 <... read resumed> "x"..., 4096) = 4096',
+    )
+    assert moved(events) == [("read", "/d/a", 0, 4096)]
+    assert not trace.complete
+
+
+@pytest.mark.parametrize("torn", ['7 1.3 read(3, "ab', "7 1.3 re", "7 1.", '7 1.3 <... read resumed>"ab'])
+def test_a_last_line_that_is_cut_short_is_no_damage_but_no_whole_run(tmp_path, torn):
+    events, trace = reading(tmp_path, f"7 1.1 {OPEN}", f"7 1.2 {READ}", torn, end="")
+    assert moved(events) == [("read", "/d/a", 0, 4096)]
+    assert "its last line is cut short" in trace.gaps
+    with pytest.raises(TraceError):
+        reading(tmp_path, f"7 1.1 {OPEN}", torn, f"7 1.4 {READ}")
+
+
+@pytest.mark.parametrize(
+    ("made", "name"),
+    [
+        ("socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, IPPROTO_IP) = 3", "socket:INET"),
+        ("accept4(5, {sa_family=AF_INET}, [16], SOCK_CLOEXEC) = 3", "socket:"),
+        ("socketpair(AF_UNIX, SOCK_STREAM, 0, [3, 4]) = 0", "socket:"),
+        ("pipe2([3, 4], O_CLOEXEC) = 0", "pipe:"),
+        ("pipe([3, 4]) = 0", "pipe:"),
+        ('memfd_create("arrow", MFD_CLOEXEC) = 3', "/memfd:arrow"),
+        ("eventfd2(0, EFD_CLOEXEC) = 3", "anon_inode:[eventfd]"),
+        ("timerfd_create(CLOCK_MONOTONIC, 0) = 3", "anon_inode:[timerfd_create]"),
+        ("pipe2([3<pipe:[71]>, 4<pipe:[71]>], 0) = 0", "pipe:"),
+    ],
+)
+def test_descriptors_without_a_path_are_known_by_the_calls_that_made_them_and_are_no_data(tmp_path, made, name):
+    path = tmp_path / "job.strace"
+    path.write_text(
+        f"7 1.1 {made}\n" + 30 * '7 1.2 read(3, "abc"..., 65536) = 65536\n' + f"7 1.3 {OPEN}\n7 1.4 {READ}\n"
+    )
+    events = pl.concat(read_trace(path).batches)
+    assert events.filter(op="read")["path"].to_list() == [name] * 30 + ["/d/a"]
+    found = profile_trace_file(path)
+    assert (found.bytes_read, found.excluded_bytes) == (4096, 30 * 65536)
+
+
+def run(*body, start=True, exit_line="+++ exited with 0 +++"):
+    """Lines of a run from its start to its end."""
+    first = ['7 1.0 execve("/bin/a", ["a"], 0x1 /* 1 var */) = 0'] if start else []
+    return [
+        *first,
+        *(f"7 1.{at} {call}" for at, call in enumerate(body, 1)),
+        *([f"7 2.0 {exit_line}"] if exit_line else []),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "gap"),
+    [
+        (run(OPEN, READ), None),
+        (run(OPEN, READ, exit_line="+++ exited with 1 +++"), "it ended with exit status 1"),
+        (run(OPEN, READ, exit_line="+++ killed by SIGKILL +++"), "it was killed by SIGKILL"),
+        (run(OPEN, READ, exit_line="+++ killed by SIGSEGV (core dumped) +++"), "it was killed by SIGSEGV"),
+        (run(OPEN, READ, exit_line=None), "the trace ends before it does"),
+        (run(OPEN, READ, start=False), "the trace does not show how it began (there is no execve of its program)"),
+        (run(READ), "1 descriptors were used that are never seen to be opened, so that calls are missing"),
+        (run("fork() = 8"), "1 of its processes or threads are not seen to end (strace follows them with -f)"),
+        (run("read(3,  <unfinished ...>", "read(3,  <unfinished ...>"), "1 of its calls have a beginning and no end"),
+        (run(OPEN, "io_uring_enter(5, 1, 0, 0, NULL, 8) = 1"), "io_uring_enter moves data that strace does not see"),
+    ],
+)
+def test_a_trace_holds_the_whole_run_only_where_it_shows_its_start_its_end_and_all_between(tmp_path, lines, gap):
+    _, trace = reading(tmp_path, *lines)
+    assert trace.complete == (gap is None)
+    assert any(gap in each for each in trace.gaps) == (gap is not None) if gap else trace.gaps == []
+
+
+def test_files_that_were_opened_and_that_no_call_touches_tell_of_calls_that_were_not_traced(tmp_path):
+    path = tmp_path / "job.strace"
+    opens = [f'openat(AT_FDCWD, "/d/{at}", O_RDONLY) = 3' for at in range(20)]
+    path.write_text("\n".join(run(*opens, *[READ] * 5)) + "\n")
+    assert profile_trace_file(path).untouched_share == 0.95
+    path.write_text("\n".join(run(*itertools.chain.from_iterable((each, READ) for each in opens))) + "\n")
+    assert profile_trace_file(path).untouched_share == 0
+    path.write_text("\n".join(run('openat(AT_FDCWD, "/d/out", O_WRONLY|O_CREAT, 0666) = 3', "close(3) = 0")) + "\n")
+    assert profile_trace_file(path).untouched_output_share == 1
+
+
+def test_a_part_of_the_run_that_failed_is_told_though_the_run_did_not(tmp_path):
+    path = tmp_path / "job.strace"
+    body = ["fork() = 8"]
+    for end, share in (
+        ("killed by SIGKILL", 1.0),
+        ("exited with 1", 1.0),
+        ("killed by SIGTERM", 0.0),
+        ("exited with 0", 0),
+    ):
+        lines = run(*body, exit_line=None)
+        lines += [f"8 1.5 {OPEN}", f"8 1.6 {READ}", f"8 1.7 +++ {end} +++", "7 2.0 +++ exited with 0 +++"]
+        path.write_text("\n".join(lines) + "\n")
+        assert profile_trace_file(path).failed_share == share
+
+
+def test_the_files_of_ff_are_one_run_with_descriptors_inherited(tmp_path):
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    parent = [
+        '1.0 execve("/bin/a", ["a"], 0x1 /* 1 var */) = 0',
+        f"1.1 {OPEN}",
+        "1.2 fork() = 8",
+        "1.6 wait4(8, NULL, 0, NULL) = 8",
+    ]
+    child = ['1.3 read(3, "abc", 10) = 10', "1.4 close(3) = 0", "1.5 +++ exited with 0 +++"]
+    for timed in (True, False):
+        for pid, lines in ((7, [*parent, "1.7 +++ exited with 0 +++"]), (8, child)):
+            text = "".join(f"{line if timed else line.split(' ', 1)[1]}\n" for line in lines)
+            (logs / f"log.{pid}").write_text(text)
+        trace = read_trace(logs)
+        events = pl.concat(trace.batches)
+        assert moved(events) == [("read", "/d/a", 0, 10)]
+        assert events.select("pid", "group").unique().sort("pid").rows() == [(7, 7), (8, 7)]
+        assert trace.complete
+    (logs / "log.8").write_text('read(3, "abc", 10) = 10\nwhat?\nclose(3) = 0\n')
+    with pytest.raises(TraceError, match=r"log\.8, line 2"):
+        list(read_trace(logs).batches)
+    lenient = read_trace(logs, lenient=True)
+    list(lenient.batches)
+    assert lenient.skipped_lines == 1
+    assert not lenient.complete

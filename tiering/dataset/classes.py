@@ -1,0 +1,213 @@
+"""Classes: their names, and the numbers that their samples are served with.
+
+docs/formats.md states the one rule. A class map that is given decides. Otherwise integers of a table or of `.cls`
+members keep their values, and all names (of folders too) are sorted bytewise and counted from 0, as torchvision's
+ImageFolder does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from tiering.errors import DatasetError
+
+#: The most classes. More names than this are captions, or targets of a regression.
+MOST_CLASSES: Final = 1 << 20
+
+#: The number of samples without a class. A source may write it itself.
+NONE: Final = -1
+
+_LARGEST: Final = (1 << 31) - 1
+_WHOLE: Final = re.compile(r"-?[0-9]+", re.ASCII)
+_NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(nan|NaN|NAN)", re.ASCII)
+_SEVERAL: Final = re.compile(r"[,;|]")
+_SHOWN: Final = 5
+
+
+class LabelsWarning(UserWarning):
+    """The labels of a source may not be what its owner means."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassMap:
+    """Names of classes in the order of their numbers, which ascend."""
+
+    names: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def counted(cls, names: Iterable[str]) -> ClassMap:
+        """Return the map that counts names from 0 in the order given."""
+        named = tuple(names)
+        return cls(named, tuple(range(len(named))))
+
+    @property
+    def own(self) -> bool:
+        """Whether every name is its number written out, as integers of a table are."""
+        return all(_WHOLE.fullmatch(name) and int(name) == number for name, number in self._pairs())
+
+    def takes(self, said: Collection[str], where: str) -> dict[str, int]:
+        """Return the number of each label that a source gives; every one must be of this map.
+
+        said: labels by name, or by number where none of them is a name of the map. where: names the source in errors.
+        Raises DatasetError for a label that the map does not have.
+        """
+        known, missing = self._look_up(said)
+        if missing:
+            raise DatasetError(
+                where,
+                expected=f"classes of the map, which has {len(self):,} ({_some(self.names)})",
+                found=f"{len(missing):,} that it lacks: {_some(sorted(missing))}",
+                action="Add them to the map, or convert without --classes.",
+            )
+        return known
+
+    def grown(self, said: Collection[str], where: str) -> tuple[ClassMap, dict[str, int]]:
+        """Return this map with the labels that it lacks added, and the number of each label that a source gives.
+
+        said, where: as for `takes`. A new integer is its own number where all others are; new names get the numbers
+        after the largest, sorted.
+        Raises DatasetError for integers that mean nothing in a map of names.
+        """
+        known, missing = self._look_up(said)
+        if not missing:
+            return self, known
+        values = {name: value for name in missing if (value := _whole(name)) is not None}
+        if not self.own and len(values) == len(said):
+            raise DatasetError(
+                where,
+                expected=f"names of classes, as the store has them ({_some(self.names)}), or their numbers",
+                found=f"other numbers: {_some(sorted(values))}",
+                action="Write the classes by name.",
+            )
+        named = {number: name for name, number in self._pairs()}
+        if self.own:
+            known |= values
+            named |= _written(values)
+        rest = sorted((name for name in missing if name not in known), key=_bytes)
+        first = max(named, default=-1) + 1
+        known |= {name: number for number, name in enumerate(rest, first)}
+        return map_of(named | dict(enumerate(rest, first))), known
+
+    def _look_up(self, said: Collection[str]) -> tuple[dict[str, int], list[str]]:
+        """Return the number of each label that is known, and the labels that are not."""
+        values = _values(said)
+        if values is not None and (self.own or not set(said) & set(self.names)):
+            numbers = set(self.numbers)
+            known = {name: value for name, value in values.items() if value == NONE or value in numbers}
+        else:
+            places = dict(self._pairs())
+            known = {name: places[name] for name in said if name in places}
+        return known, [name for name in said if name not in known]
+
+    def _pairs(self) -> Iterable[tuple[str, int]]:
+        return zip(self.names, self.numbers, strict=True)
+
+
+def classes_of(said: Collection[str], where: str) -> tuple[ClassMap, dict[str, int]]:
+    """Number the labels that a table or `.cls` members give, and return the class map and the number of each.
+
+    said: the different labels, as text. Integers keep their values, -1 being no class, and so do whole numbers with a
+    decimal point (1.0), which pandas makes of integers beside missing ones. Names are sorted bytewise.
+    Raises DatasetError for integers that int32 does not hold or that are below -1, and for measurements: other numbers
+    with a decimal point, which are no classes.
+    """
+    values = whole_numbers(said, where)
+    if values is None:
+        known = ClassMap.counted(sorted(said, key=_bytes))
+        return known, dict(zip(known.names, known.numbers, strict=True))
+    return map_of(_written(values)), values
+
+
+def whole_numbers(said: Collection[str], where: str) -> dict[str, int] | None:
+    """Return the values of labels that are integers, all of them; None where some are names.
+
+    Raises DatasetError as classes_of does.
+    """
+    if not said or not all(_NUMBER.fullmatch(name) for name in said):
+        return None
+    values = {name: _whole(name) for name in said}
+    for name, value in values.items():
+        if value is None:
+            raise measurements(where, name)
+    found = {name: value for name, value in values.items() if value is not None}
+    outside = [name for name, value in found.items() if not NONE <= value <= _LARGEST]
+    if outside:
+        raise DatasetError(
+            where,
+            expected=f"numbers of classes from 0 to {_LARGEST:,}, and -1 for none",
+            found=_some(outside),
+            action="Number the classes otherwise, or write their names.",
+        )
+    return found
+
+
+def _values(said: Collection[str]) -> dict[str, int] | None:
+    """Return the values of labels that are numbers of classes, all of them; None where some are anything else."""
+    values = {name: value for name in said if (value := _whole(name)) is not None and NONE <= value <= _LARGEST}
+    return values if values and len(values) == len(said) else None
+
+
+def combined(classes: ClassMap) -> str:
+    """Say which name looks like several classes of one image ("a,b" beside "b"); "" if none does."""
+    names = set(classes.names)
+    for name in classes.names:
+        parts = [part.strip() for part in _SEVERAL.split(name)]
+        if len(parts) > 1 and names.intersection(parts):
+            return (
+                f"Labels such as {name!r} look like several classes of one image. A sample has one class: "
+                "each combination is a class of its own."
+            )
+    return ""
+
+
+def measurements(where: str, example: str) -> DatasetError:
+    """Return the error for numbers that are not classes."""
+    return DatasetError(
+        where,
+        expected="classes: names or whole numbers",
+        found=f"measurements as labels, such as {example}",
+        action="A store holds no regression targets yet. Pack the images without them, for example "
+        "--columns path=path, and find the target of a sample by its key, which is the table's path.",
+    )
+
+
+def _written(values: Mapping[str, int]) -> dict[int, str]:
+    """Return the name of each number: as the source writes it, and plainly where it writes it in two ways (7, 007)."""
+    names: dict[int, str] = {}
+    for name, value in values.items():
+        names[value] = name if value not in names and _WHOLE.fullmatch(name) else str(value)
+    names.pop(NONE, None)
+    return names
+
+
+def map_of(names: Mapping[int, str]) -> ClassMap:
+    """Return a class map from the name of each number."""
+    numbers = sorted(names)
+    return ClassMap(tuple(names[number] for number in numbers), tuple(numbers))
+
+
+def _whole(text: str) -> int | None:
+    """Return the value of a whole number, -1 for "nan", None for anything else."""
+    if _WHOLE.fullmatch(text):
+        return int(text[:20])
+    if not _NUMBER.fullmatch(text):
+        return None
+    value = float(text)
+    if value != value:  # noqa: PLR0124 - NaN, which is how pandas writes that there is none
+        return NONE
+    return int(value) if value.is_integer() else None
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
+
+
+def _some(names: Collection[str]) -> str:
+    return ", ".join(list(names)[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

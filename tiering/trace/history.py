@@ -1,0 +1,166 @@
+"""What each job has read of files since it was written: bytes that were overwritten in between are new to a reader."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiering.trace.intervals import FULL, MOST, Ranges, chosen, chosen_rows, length, over_groups, union
+
+#: Accesses that wait to be looked at together, at least, and pieces of them that are looked at together at most.
+_FEWEST, _SLICE = 1 << 17, 1 << 21
+#: B; where a file ends that is replaced as a whole.
+WHOLE = 1 << 62
+
+
+class Accesses(NamedTuple):
+    """Reads and writes in order: bytes [start, end) of a file by a process group; one row an access."""
+
+    file: NDArray[np.uint64]
+    group: NDArray[np.int32]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    writes: NDArray[np.bool_]
+
+    def at(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Accesses:
+        """Give some of the accesses."""
+        return Accesses(self.file[rows], self.group[rows], self.start[rows], self.end[rows], self.writes[rows])
+
+    def ranges(self) -> Ranges:
+        """Give what they move, without the order."""
+        return Ranges(self.file, self.group, self.start, self.end)
+
+
+class ReadHistory:
+    """Bytes by who has read them since they were last written, while a trace is read.
+
+    Accesses wait until they are as many as the ranges so far, so that an access costs O(log n) sorts in all; files that
+    are only read cost nothing else. Memory is that of the disjoint ranges. From two million on, those in a share of all
+    parts of files are kept, by a hash of the place, and bytes are estimated (tiering.trace.intervals).
+    """
+
+    def __init__(self) -> None:
+        none = np.empty(0, np.uint64), np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.int64)
+        self._current, self._past = Ranges(*none), Ranges(*none)
+        self._gone_by_group = self._gone = 0.0
+        self._waiting: list[Accesses] = []
+        self._rows = 0
+        self._threshold = FULL
+
+    @property
+    def rate(self) -> float:
+        """Share of the parts of files that are kept, in (0, 1]."""
+        return self._threshold / FULL
+
+    def add(self, accesses: Accesses) -> None:
+        """Add accesses in order. When they are looked at depends on their number, not on how they are handed in."""
+        while len(accesses.file):
+            room = max(_FEWEST, len(self._current.file)) - self._rows
+            self._waiting.append(accesses.at(slice(0, room)))
+            self._rows += len(self._waiting[-1].file)
+            accesses = accesses.at(slice(room, None))
+            if self._rows >= max(_FEWEST, len(self._current.file)):
+                self._look()
+
+    def first_reads(self) -> int:
+        """Return the bytes that were new to the group that read them."""
+        self._look()
+        return round(length(self._current) / self.rate + self._gone_by_group)
+
+    def new_content(self) -> int:
+        """Return the bytes that no group had read before."""
+        self._look()
+        return round(length(over_groups(self._current)) / self.rate + self._gone)
+
+    def places(self) -> Ranges:
+        """Give the places that were ever read, by whomever and in whatever version, as group 0."""
+        self._look()
+        return over_groups(_joined(self._current, self._past))
+
+    def _look(self) -> None:
+        if not self._waiting:
+            return
+        rows = Accesses(*(np.concatenate(columns) for columns in zip(*self._waiting, strict=True)))
+        self._waiting, self._rows = [], 0
+        if self._threshold < FULL:
+            rows = _sampled(rows, self._threshold)
+        current, fresh, replayed = self._current, rows, rows.at(slice(0, 0)).ranges()
+        if rows.writes.any():
+            written = np.unique(rows.file[rows.writes])
+            both = written[np.isin(written, rows.file[~rows.writes]) | np.isin(written, current.file)]
+            contended, held = np.isin(rows.file, both), np.isin(current.file, both)
+            replayed = self._replayed(current.at(held), rows.at(contended))
+            current, fresh = current.at(~held), rows.at(~contended & ~rows.writes)
+        self._current = union(_joined(current, fresh.ranges(), replayed))
+        while len(self._current.file) + len(self._past.file) > MOST and self._threshold > 1:
+            self._threshold //= 2
+            self._current, self._past = (chosen(each, self._threshold) for each in (self._current, self._past))
+
+    def _replayed(self, current: Ranges, rows: Accesses) -> Ranges:
+        """Take accesses of files that are read and written, in order; give what is read and not overwritten since."""
+        if not len(rows.file):
+            return current
+        before = Accesses(*current, np.zeros(len(current.file), np.bool_))
+        every = Accesses(*(np.concatenate(columns) for columns in zip(*[before, rows], strict=True)))
+        file, place, first, count = _cut(every)
+        if int(count.sum()) > _SLICE and len(rows.file) > 1:
+            half = len(rows.file) // 2
+            return self._replayed(self._replayed(current, rows.at(slice(0, half))), rows.at(slice(half, None)))
+        # One row for each piece of each access, piece after piece and in order within.
+        row = np.repeat(np.arange(len(count)), count)
+        piece = first[row] + np.arange(len(row)) - (np.cumsum(count) - count)[row]
+        order = np.argsort(piece, kind="stable")
+        piece, row = piece[order], row[order]
+        written = np.cumsum(every.writes[row])
+        begins = np.flatnonzero(np.append(True, piece[1:] != piece[:-1])[: len(piece)])
+        of = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(piece))))
+        # How often a piece had been written: the version that is read, and at the end the one that is there.
+        version: NDArray[np.int64] = written - (written - every.writes[row])[begins][of]
+        last: NDArray[np.int64] = version[np.append(begins[1:], len(piece)) - 1][of]
+        read = ~every.writes[row]
+        piece, version, last, group = piece[read], version[read], last[read], every.group[row[read]]
+        order = np.lexsort((group, version, piece))
+        piece, version, last, group = piece[order], version[order], last[order], group[order]
+        other = (piece[1:] != piece[:-1]) | (version[1:] != version[:-1])
+        new_version = np.append(True, other)[: len(piece)]
+        new = np.append(True, other | (group[1:] != group[:-1]))[: len(piece)]
+        size = place[piece + 1] - place[piece]
+        gone: NDArray[np.bool_] = version < last
+        self._gone_by_group += int(size[new & gone].sum()) / self.rate
+        self._gone += int(size[new_version & gone].sum()) / self.rate
+        past, stays = piece[new_version & gone], new & ~gone
+        zero = np.zeros(len(past), np.int32)
+        self._past = union(_joined(self._past, Ranges(file[past], zero, place[past], place[past + 1])))
+        kept = piece[stays]
+        return Ranges(file[kept], group[stays], place[kept], place[kept + 1])
+
+
+def _sampled(rows: Accesses, threshold: int) -> Accesses:
+    """Cut reads at the bounds of parts and keep those of the sample; writes change nothing beyond it."""
+    writes = np.flatnonzero(rows.writes)
+    reads = np.flatnonzero(~rows.writes)
+    row, cut = chosen_rows(rows.at(reads).ranges(), threshold)
+    both = _joined(cut, rows.at(writes).ranges())
+    order = np.argsort(np.concatenate([reads[row], writes]), kind="stable")
+    return Accesses(*both, np.arange(len(both.file)) >= len(row)).at(order)
+
+
+def _cut(rows: Accesses) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.intp], NDArray[np.intp]]:
+    """Cut files where any access begins or ends.
+
+    Returns file and place of each cut, in order, and of each access the cut where it begins and the pieces it covers.
+    """
+    file, place = np.tile(rows.file, 2), np.concatenate([rows.start, rows.end])
+    order = np.lexsort((place, file))
+    file, place = file[order], place[order]
+    new = np.append(True, (file[1:] != file[:-1]) | (place[1:] != place[:-1]))
+    cut = np.empty(len(order), np.intp)
+    cut[order] = np.cumsum(new) - 1
+    begin, end = np.split(cut, 2)
+    return file[new], place[new], begin, end - begin
+
+
+def _joined(*parts: Ranges) -> Ranges:
+    return Ranges(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))

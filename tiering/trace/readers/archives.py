@@ -1,0 +1,84 @@
+"""A compressed directory of logs, `.tar`, `.tar.gz` (or another compression) or `.zip`: unpacked with distrust.
+
+Nothing but plain files is taken, under names that lead below the directory, and no more of them, nor more bytes, than
+logs of one job can be. Links, devices and directories of the archive are never made.
+"""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from tiering.errors import TraceError, from_os_error
+from tiering.storage.names import relative_name
+from tiering.text import shown
+from tiering.trace.readers.base import BROKEN, open_trace
+
+#: Files in an archive, and B in all of them, at most.
+MEMBERS, TOTAL = 100_000, 1 << 34
+#: Share of the free room that they may take.
+_ROOM = 0.5
+_PIECE = 1 << 20
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+_TAR, _TAR_AT = b"ustar", 257
+_ACTION = "Unpack it yourself, and name the directory."
+_WRONG = (*BROKEN, tarfile.TarError, zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError)
+
+
+def is_archive(head: bytes) -> bool:
+    """Tell whether (decompressed) first bytes are an archive's."""
+    return head.startswith(_ZIP) or head[_TAR_AT : _TAR_AT + len(_TAR)] == _TAR
+
+
+def unpack(path: Path, to: Path) -> None:
+    """Unpack the plain files of an archive into an empty directory.
+
+    Raises TraceError for a damaged archive, a name that leads elsewhere, and more than fits; MachineError where there
+    is no room.
+    """
+    left = min(TOTAL, int(shutil.disk_usage(to).free * _ROOM))
+    try:
+        for count, (name, content) in enumerate(_zipped(path) if zipfile.is_zipfile(path) else _tarred(path)):
+            if count >= MEMBERS:
+                raise _refused(path, f"more than {MEMBERS:,} files", f"at most {MEMBERS:,} files")
+            target = to / relative_name(name.removeprefix("./"))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb") as file:
+                while piece := content.read(_PIECE):
+                    left -= len(piece)
+                    if left < 0:
+                        raise _refused(path, "more", f"at most {TOTAL:,} bytes, and half of the room at {to.parent}")
+                    file.write(piece)
+    except _WRONG as error:
+        raise _refused(path, f"one that cannot be unpacked ({shown(str(error)[:200])})", "a whole archive") from error
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise _refused(path, "two members where one is a directory", "names of files") from error
+    except OSError as error:
+        raise from_os_error(error) from error
+
+
+def _tarred(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    """Give the plain files of a tar as they come; links are other names of them, and no logs."""
+    with open_trace(path) as raw, tarfile.open(fileobj=raw, mode="r|") as archive:
+        for member in archive:
+            content = archive.extractfile(member) if member.isreg() else None
+            if content is not None:
+                yield member.name, content
+
+
+def _zipped(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            kind = stat.S_IFMT(member.external_attr >> 16)
+            if not member.is_dir() and kind in (0, stat.S_IFREG):
+                with archive.open(member) as content:
+                    yield member.filename, content
+
+
+def _refused(path: Path, found: str, expected: str) -> TraceError:
+    return TraceError(str(path), expected=expected, found=found, action=_ACTION)

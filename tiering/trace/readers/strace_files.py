@@ -1,0 +1,134 @@
+"""What `strace -ff -o LOG` writes: a file a thread, LOG.PID, in which lines do not say whose they are.
+
+The files are brought back into one order, by time, so that descriptors are inherited as they were. Where there are no
+times, or times of -r, which count from line to line over all files, a thread's lines come where it was begun.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import polars as pl
+
+from tiering.trace.readers.base import Damage, line_blocks
+from tiering.trace.readers.strace import events_of
+from tiering.trace.readers.strace_lines import Block, canonical, tells_times
+
+_SUFFIX = re.compile(r"(.+)\.(\d{1,9})(?:\.(?:gz|zst|xz))?")
+_BEGUN = re.compile(r"\d+ \S+ (?:<\.\.\. )?(?:clone[23]?|v?fork)\b.*\) += (\d+)")
+_BLOCK = 1 << 20
+#: Lines that are handed on together.
+_LINES = 1 << 15
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line, and where it stands."""
+
+    text: str
+    damage: Damage
+    number: int
+
+
+@dataclass(slots=True)
+class _Joined(Damage):
+    """Damage in any of several files: it is named with the file and line that it stands in."""
+
+    first: int = field(default=1, init=False)
+    lines: list[_Line] = field(default_factory=list, init=False)
+
+    def at(self, number: int, found: str, *, expected: str = "", unit: str = "line") -> None:
+        """Report damage in the line with this number of all."""
+        line = self.lines[number - self.first]
+        line.damage.at(line.number, found, expected=expected, unit=unit)
+
+
+def grouped(files: Iterable[Path]) -> dict[Path, dict[int, Path]] | None:
+    """Sort files into what single runs of strace -ff wrote, by name and thread; None where they are not its files."""
+    found: dict[Path, dict[int, Path]] = {}
+    for file in files:
+        match = _SUFFIX.fullmatch(file.name)
+        if match is None:
+            return None
+        found.setdefault(file.with_name(match[1]), {})[int(match[2])] = file
+    return found
+
+
+def read_files(
+    shown: Path, files: Mapping[int, Path], damages: Sequence[Damage], into: Damage
+) -> Iterator[pl.DataFrame]:
+    """Turn the files of one run, by thread, into batches of events, as strace.read does.
+
+    damages: one of each file, for its lines; into: what is to be said of all.
+    """
+    joined = _Joined(shown, "strace", into.lenient)
+    each = dict(zip(files, damages, strict=True))
+    timed = all(tells_times(_first_lines(path, each[thread])) for thread, path in files.items())
+    streams = {thread: _lines(path, each[thread], thread) for thread, path in files.items()}
+    lines = heapq.merge(*(_by_time(stream) for stream in streams.values())) if timed else None
+    ordered = (line for _, _, line in lines) if lines is not None else _as_begun(streams)
+    joined.untimed = not timed
+    yield from events_of(_blocks(ordered, joined, timed=timed), joined)
+    into.complete, into.untimed = joined.complete, joined.untimed
+    into.gaps += [*joined.gaps, *(gap for damage in damages for gap in damage.gaps)]
+    into.failed |= joined.failed
+    into.skipped += sum(damage.skipped for damage in damages)
+    into.notes += joined.notes
+
+
+def _first_lines(path: Path, damage: Damage) -> list[str]:
+    return next(iter(line_blocks(path, damage, 1 << 14)), (1, []))[1]
+
+
+def _lines(path: Path, damage: Damage, thread: int) -> Iterator[_Line]:
+    for first, lines in canonical(line_blocks(path, damage, _BLOCK), damage, thread):
+        for number, text in enumerate(lines, first):
+            yield _Line(text, damage, number)
+
+
+def _by_time(lines: Iterator[_Line]) -> Iterator[tuple[float, int, _Line]]:
+    """Give each line its time, and those without one that of the line before."""
+    time, thread = 0.0, 0
+    for line in lines:
+        head = line.text.split(" ", 2)
+        if len(head) == 3 and head[0].isdigit():
+            thread = int(head[0])
+            time = float(head[1]) if head[1].replace(".", "", 1).isdigit() else time
+        yield time, thread, line
+
+
+def _as_begun(streams: Mapping[int, Iterator[_Line]]) -> Iterator[_Line]:
+    """Put the lines of each thread after the call that began it."""
+    waiting = dict(streams)
+    while waiting:
+        # The first has the lowest number, as far as numbers have not begun again.
+        stack = [waiting.pop(min(waiting))]
+        while stack:
+            line = next(stack[-1], None)
+            if line is None:
+                stack.pop()
+                continue
+            yield line
+            begun = _BEGUN.match(line.text)
+            if begun is not None and int(begun[1]) in waiting:
+                stack.append(waiting.pop(int(begun[1])))
+
+
+def _blocks(lines: Iterator[_Line], joined: _Joined, *, timed: bool) -> Iterator[Block]:
+    first = 1
+    while chunk := list(islice(lines, _LINES)):
+        joined.first, joined.lines = first, chunk
+        texts = [line.text for line in chunk]
+        yield first, texts if timed else [_placed(text, number) for number, text in enumerate(texts, first)]
+        first += len(chunk)
+
+
+def _placed(text: str, number: int) -> str:
+    """Give a line its place among all as its time."""
+    head = text.split(" ", 2)
+    return f"{head[0]} {number}.0 {head[2]}" if len(head) == 3 and head[0].isdigit() else text

@@ -1,0 +1,164 @@
+"""The shapes in which strace writes its lines, brought to one: `PID TIME call(arguments) = result`.
+
+What varies (strace(1)): -i, -n, -Y, and -r beside -ttt put more before a call; -t, -tt, -r and --timestamps write other
+times, or none. Without -o FILE, what the command says stands among the lines and cuts some of them in two.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+
+from tiering.trace.readers.base import Damage
+
+#: Lines, with the number of the first, counted from 1.
+Block = tuple[int, list[str]]
+
+UNFINISHED, DETACHED = "<unfinished ...>", "<detached ...>"
+UNTIMED = "The trace has no times: the order of its calls stands for time, and rates are left out."
+
+_NUMBER = r"(\d{1,9})(?:<[^>]*>)?(?: /\* \d+ in strace's PID NS \*/)?"
+#: Process, time, time since the line before, number of the call, instruction pointer; and how a line goes on.
+_LEAD = re.compile(
+    r" *(?:\[pid +" + _NUMBER + r"\] +|" + _NUMBER + r" +)?"
+    r"(\d\d:\d\d:\d\d(?:\.\d{1,9})? +|\d{1,12}\.\d{1,9} +|\d{10,12} +)?"
+    r"(?:\(\+ *\d+(?:\.\d+)?\) +)?(?:\[ *\d{1,4}\] +)?(?:\[(?:[0-9a-f]{8,16}|\?{8,16})\] +)?"
+    r"(?=[A-Za-z_]\w*\(|<\.\.\. \w+ resumed>|\+\+\+ |--- )"
+)
+#: A line that needs no change.
+_PLAIN = re.compile(r"\d{1,9} +\d{1,12}\.\d{1,9} +(?=[A-Za-z_]\w*\(|<\.\.\. |\+\+\+ |--- )")
+_WHOLE = re.compile(r"\) += (?:-?\d|0x|\?)|(?:<unfinished|<detached) \.\.\.>$")
+#: What strace says about itself, in the middle of a line; ^C is the terminal's.
+_REMARK = re.compile(r"(?:\^C)?(?:strace: )?Process \d+ (?:attached|detached).*$")
+#: A line of strace's behind something of the command's that has no end.
+_GLUED = re.compile(r"(?:\[pid +\d+\] )?\d{9,12}\.\d{1,9} (?:\w+\(|<\.\.\. \w+ resumed>|\+\+\+ )")
+_OF_DAY = re.compile(r"(\d\d):(\d\d):(\d\d(?:\.\d{1,9})?)")
+_LOOKED_AT = 200
+_DAY = 86400
+
+#: What brings a time, as it is written or absent, to s that grow, as text.
+_Clock = Callable[[str | None], str]
+
+
+def canonical(blocks: Iterable[Block], damage: Damage, thread: int = 0) -> Iterator[Block]:
+    """Bring lines to one shape. No line is added or taken away, so that numbers stay right.
+
+    thread: whose lines they are where they do not say.
+    """
+    shape: _Shape | None = None
+    end = 1
+    for first, lines in blocks:
+        shape = shape or _Shape(lines, damage, thread)
+        end = first + len(lines)
+        yield (first, lines) if shape.is_plain else (first - len(shape.held), shape.rewritten(lines))
+    if shape is not None and shape.held:
+        yield end - len(shape.held), shape.held
+
+
+class _Shape:
+    """How one trace is written, and the lines that wait for the rest of a call."""
+
+    def __init__(self, lines: list[str], damage: Damage, thread: int) -> None:
+        leads = [(found, line) for line in lines[:_LOOKED_AT] if (found := _LEAD.match(line))]
+        times = [found[3].strip() for found, _ in leads if found[3]]
+        #: Whether the command's own output cannot be among the lines: -o names each line's process without brackets.
+        self._is_file = thread != 0 or any(found[2] for found, _ in leads[:1])
+        self.is_plain = self._is_file and thread == 0 and all(_PLAIN.match(line) for _, line in leads)
+        self.is_plain &= _clock(times) is _as_written
+        self.held: list[str] = []
+        self._thread, self._clock, self._is_timed = thread, _clock(times), bool(times)
+        damage.untimed |= bool(leads) and not times
+
+    def rewritten(self, lines: list[str]) -> list[str]:
+        """Rewrite lines, those held back before first; hold back those at the end from an open call on."""
+        made: list[str] = self.held
+        cut = 0 if self.held else None
+        for line in lines:
+            found = self._lead(line)
+            if found is None and not self._is_file and (glued := _GLUED.search(line)):
+                line = line[glued.start() :]  # noqa: PLW2901
+                found = self._lead(line)
+            if found is not None:
+                if cut is not None:
+                    made[cut] += UNFINISHED
+                rest = line[found.end() :]
+                cut = None
+                if not self._is_file and rest[0] not in "+-" and not _WHOLE.search(rest):
+                    rest, cut = _REMARK.sub("", rest), len(made)
+                made.append(f"{found[1] or found[2] or self._thread} {self._clock(found[3])} {rest}")
+            elif self._is_file:
+                made.append(line)
+            elif cut is not None and _WHOLE.search(line):
+                made.append(made[cut] + line)
+                made[cut], cut = "", None
+            else:
+                # The command's output, or strace's about itself.
+                made.append(line if _REMARK.match(line) else "")
+        self.held = [] if cut is None else made[cut:]
+        return made if cut is None else made[:cut]
+
+    def _lead(self, line: str) -> re.Match[str] | None:
+        """Match what stands before a call, if all is there that this trace has."""
+        found = _LEAD.match(line)
+        if found is None or (self._is_timed and not found[3]):
+            return None
+        return found if found[1] or found[2] or self._thread or not self._is_file else None
+
+
+def tells_times(lines: list[str]) -> bool:
+    """Tell whether lines say when they were: not those without times, nor with times since the line before alone."""
+    times = [found[3].strip() for line in lines[:_LOOKED_AT] if (found := _LEAD.match(line)) and found[3]]
+    return bool(times) and (_OF_DAY.match(times[0]) is not None or all(float(time) for time in times))
+
+
+def _clock(times: list[str]) -> _Clock:
+    if not times:
+        return _counted()
+    if _OF_DAY.match(times[0]):
+        return _times_of_day()
+    # With -r alone, strace prints the time since the line before, beginning with 0.
+    return _since_before() if any(float(time) == 0 for time in times) else _as_written
+
+
+def _as_written(time: str | None) -> str:
+    return "0.0" if time is None else time.strip() if "." in time else f"{time.strip()}.0"
+
+
+def _counted() -> _Clock:
+    count = 0
+
+    def clock(_time: str | None) -> str:
+        nonlocal count
+        count += 1
+        return f"{count}.0"
+
+    return clock
+
+
+def _since_before() -> _Clock:
+    now = 0.0
+
+    def clock(time: str | None) -> str:
+        nonlocal now
+        now += float(time or 0)
+        return f"{now:.9f}"
+
+    return clock
+
+
+def _times_of_day() -> _Clock:
+    """Count from the first midnight on."""
+    last: float | None = None
+
+    def clock(time: str | None) -> str:
+        nonlocal last
+        said = _OF_DAY.match(time or "")
+        if said is None:
+            return f"{last or 0.0:.9f}"
+        now = int(said[1]) * 3600 + int(said[2]) * 60 + float(said[3])
+        # Threads may be out of order by a little, so only a leap back by hours is another day.
+        now += 0 if last is None else round((last - now) / _DAY) * _DAY
+        last = now if last is None else max(last, now)
+        return f"{now:.9f}"
+
+    return clock

@@ -1,0 +1,69 @@
+"""What a trace cannot support: why it does not hold the whole run, too little data, and shares near a threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tiering.trace.summary import TraceProfile
+from tiering.units import format_bytes
+from tiering.workload.explain import percent
+from tiering.workload.label import MAJORITY, SINGLE_PASS
+
+#: B; below this there is no verdict. A run that moves less is nothing that a choice of storage could help.
+FLOOR = 1 << 16
+#: Nor is there one where what was left out of account is this many times what is left.
+DWARFED = 100
+#: Shares this close to a threshold could have fallen on its other side.
+NEAR = 0.05
+#: From these shares of the opened files on, files that no call touches mean that calls were not traced. Some programs
+#: open files only to see whether they are there; of a handful of outputs one is often a lock.
+_UNTOUCHED, _UNTOUCHED_OUTPUTS = 0.1, 0.5
+#: Share of the bytes from which on it matters that the processes that moved them failed.
+_FAILED = 0.1
+
+
+def gaps(trace: TraceProfile) -> list[str]:
+    """Say why a trace cannot hold the whole run, as clauses; nothing where it does not show."""
+    found = list(trace.gaps)
+    if trace.skipped_lines:
+        found.append("lines of it could not be read")
+    if trace.untouched_share > _UNTOUCHED or trace.untouched_output_share > _UNTOUCHED_OUTPUTS:
+        share, what = max((trace.untouched_share, "reading"), (trace.untouched_output_share, "writing"))
+        found.append(f"{percent(share)} of the files opened for {what} are touched by no call: others were not traced")
+    if trace.failed_share > _FAILED:
+        found.append(f"processes that moved {percent(trace.failed_share)} of the bytes failed")
+    return found
+
+
+def too_little(trace: TraceProfile) -> str | None:
+    """Say that there is too little to judge by, if so."""
+    moved = trace.bytes_read + trace.bytes_written
+    if not (moved or trace.mapped_bytes):
+        return "No data was read, written or mapped: there is nothing to judge by."
+    if moved + trace.mapped_bytes < FLOOR:
+        return (
+            f"Only {format_bytes(moved + trace.mapped_bytes)} of data was moved or mapped: below {format_bytes(FLOOR)} "
+            "there is no verdict."
+        )
+    if trace.excluded_bytes > DWARFED * (moved + trace.mapped_bytes):
+        return (
+            f"{format_bytes(trace.excluded_bytes)} of programs, libraries, pipes and sockets were left out of account, "
+            f"over {DWARFED} times the {format_bytes(moved + trace.mapped_bytes)} of data that are left: there is no "
+            "verdict on so small a part."
+        )
+    return None
+
+
+def near(trace: TraceProfile) -> Iterator[str]:
+    """Say which shares lie near a threshold of the definition, and what is on its two sides."""
+    once = 1 - trace.reread_share - trace.write_share
+    for share, what, bound, name in (
+        (trace.reread_share, "Bytes read again", MAJORITY, "re-read-heavy"),
+        (trace.write_share, "Written bytes", MAJORITY, "write-heavy"),
+        (once, "Bytes read for the first time", SINGLE_PASS, "read-once"),
+    ):
+        if abs(share - bound) <= NEAR:
+            yield (
+                f"{what} are {percent(share)} of the bytes, near a threshold: above {percent(bound)} a run is {name}, "
+                "below it is mixed."
+            )
