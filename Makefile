@@ -8,9 +8,9 @@ DATASET ?=
 IMAGES ?=
 TINY ?=
 
-.PHONY: demo test test-all lint bench bench-peers docs clean
+.PHONY: demo test test-all lint bench bench-peers docs strace clean
 
-demo: $(VENV)/.installed
+demo: $(VENV)/.installed strace
 	$(BIN)/python benchmarks/demo.py $(DATASET)
 
 test: lint
@@ -50,12 +50,15 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -e .
 	@touch $@
 
-# The tests record programs with strace, move files with rsync and rclone, open reports in Chromium with axe-core, and
-# speak to Azurite; npm brings the last two.
-$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+# The demo and the tests record programs.
+strace:
 	@command -v strace >/dev/null || { [ $$(id -u) = 0 ] && command -v apt-get >/dev/null \
 	  && apt-get update -q && apt-get install -y -q strace; } \
-	  || { echo "The tests need strace: install it (Debian: apt install strace)." >&2; exit 4; }
+	  || { echo "Traces are recorded with strace: install it (Debian: apt install strace)." >&2; exit 4; }
+
+# The tests move files with rsync and rclone, open reports in Chromium with axe-core, and speak to Azurite; npm brings
+# the last two.
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python strace
 	@command -v rsync >/dev/null && command -v rclone >/dev/null || { [ $$(id -u) = 0 ] \
 	  && command -v apt-get >/dev/null && apt-get update -q && apt-get install -y -q rsync rclone; } \
 	  || { echo "The tests need rsync and rclone: install them (Debian: apt install rsync rclone)." >&2; exit 4; }

@@ -78,7 +78,7 @@ def run(kind: str, images: Path, work: Path, dice: random.Random, whole: dict[st
         "--to",
         kind,
         "--shard-size",
-        str(SHARD),
+        f"{SHARD}B",
     ]
     reader = Reader([store, work / "store.partial"], samples)
     reader.start()
@@ -119,7 +119,7 @@ def main() -> None:
             began = time.perf_counter()
             subprocess.run(
                 [sys.executable, "-m", "tiering.cli.app", "convert", options.images, work / "whole", "--to", kind,
-                 "--shard-size", str(SHARD)],
+                 "--shard-size", f"{SHARD}B"],
                 check=True, capture_output=True,
             )  # fmt: skip
             longest = time.perf_counter() - began

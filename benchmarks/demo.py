@@ -1,11 +1,12 @@
-"""The whole way on real photographs: profile, classify, recommend, convert, verify, bench.
+"""The whole way on real photographs: trace, profile, classify, recommend, convert, verify, bench.
 
 Usage: python benchmarks/demo.py [DATASET]. Without DATASET it makes 20,000 photographs from the two that scikit-learn
-ships, and uses the recorded trace of a training loop in fixtures/.
+ships. The trace is recorded then and there, of a small training loop over the dataset.
 """
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -14,14 +15,19 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent.parent
 PLACE = Path("demo")
+#: Of the training loop that is traced: from the second one on everything is read again.
+EPOCHS = 3
 TIERING = Path(sysconfig.get_path("scripts")) / "tiering"
 
 
 def main() -> None:
     dataset = Path(sys.argv[1]) if len(sys.argv) > 1 else made()
-    trace = next((HERE / "fixtures" / "traces").glob("train_loop.strace*"))
+    PLACE.mkdir(exist_ok=True)
+    trace, program = PLACE / "train.parquet", HERE / "fixtures" / "programs" / "train_loop.py"
     profile, lmdb, zarr = PLACE / "profile.json", PLACE / "photos.lmdb", PLACE / "photos.zarr"
-    run("profile", dataset, "--trace", trace.relative_to(Path.cwd()), "-o", profile)
+    training = [sys.executable, os.path.relpath(program), dataset, PLACE / "checkpoints", "--epochs", EPOCHS]
+    run("trace", "-o", trace, "--", *training)
+    run("profile", dataset, "--trace", trace, "-o", profile)
     run("classify", profile)
     run("recommend", profile)
     for store, kind in ((lmdb, "lmdb"), (zarr, "zarr")):
@@ -29,7 +35,7 @@ def main() -> None:
         run("verify", store, "--source", dataset)
     run("bench", dataset, lmdb, zarr)
     print("\nEverything is still there to look at:")
-    for path in (dataset, profile, lmdb, zarr):
+    for path in (dataset, trace, profile, lmdb, zarr):
         print(f"  {path}")
 
 

@@ -40,7 +40,7 @@ def calls_of(command: list[object], log: Path) -> dict[str, int]:
 
 def command_for(images: Path, store: Path, kind: str) -> list[object]:
     """The conversion, in one process, so that no call is about anything but files."""
-    words = ["convert", images, store, "--to", kind, "--shard-size", str(SHARD), "--workers", "1"]
+    words = ["convert", images, store, "--to", kind, "--shard-size", f"{SHARD}B", "--workers", "1"]
     return [sys.executable, "-m", "tiering.cli.app", *words]
 
 

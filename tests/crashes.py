@@ -24,7 +24,7 @@ _WARM = """
 import json, os, signal, sys
 import tiering, tiering.cli.app
 from tiering.cli.app import app
-from tiering.convert import append, compare, export, rebuild, run, verify
+from tiering.convert import append, compare, export, repair, run, sync, verify
 import zarr, polars, lmdb
 
 for line in sys.stdin:
@@ -34,8 +34,9 @@ for line in sys.stdin:
     if not child:
         os.read(gate, 1)
         null = os.open(os.devnull, os.O_RDWR)
-        for stream in (0, 1, 2):
-            os.dup2(null, stream)
+        said = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        for stream, to in enumerate((null, null, said)):
+            os.dup2(to, stream)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             app(words)
@@ -56,11 +57,15 @@ class Strikes:
     """Runs commands of the program, each struck by a signal at one of its system calls."""
 
     def __init__(self, log: Path) -> None:
-        self._log = log
+        self._log, self._said = log, log.with_name(f"{log.name}.stderr")
 
     def __enter__(self) -> Self:
         self._warm = subprocess.Popen(
-            [sys.executable, "-c", _WARM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            [sys.executable, "-c", _WARM, self._said],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
         )
         return self
 
@@ -84,6 +89,10 @@ class Strikes:
     def strike(self, words: list[object], call: str, number: int, signal_name: str) -> int:
         """Run a command that gets a signal as it makes a call for the given time; return its exit code or -signal."""
         return self._run(words, ["-o", os.devnull, "-e", f"inject={call}:signal={signal_name}:when={number}"])
+
+    def said(self) -> str:
+        """Return what the last command said on stderr."""
+        return self._said.read_text()
 
     def _run(self, words: list[object], options: list[str]) -> int:
         self._warm.stdin.write(json.dumps([str(word) for word in words]) + "\n")

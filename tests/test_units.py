@@ -14,7 +14,9 @@ from tiering.units import (
     format_seconds,
     parse_bytes,
     parse_count,
+    parse_number,
     parse_rate,
+    parse_room,
     parse_seconds,
 )
 
@@ -84,6 +86,33 @@ def test_rates_take_a_per_second_and_counts_take_no_bytes():
     for text in ("100MB", "1.5", "0.1234k"):
         with pytest.raises(UsageError):
             parse_count(text)
+
+
+@pytest.mark.parametrize("text", ["64", " 1.5 ", "1,000", "200."])
+def test_room_without_a_unit_is_refused(text):
+    with pytest.raises(UsageError, match=f"{text.strip()} without one"):
+        parse_room(text)
+    assert parse_room(f"{text.strip()}GB") == parse_bytes(f"{text.strip()}GB")
+
+
+def test_no_room_needs_no_unit():
+    assert parse_room("0") == parse_room("0GB") == 0
+    assert (parse_room("64B"), parse_room("64k"), parse_room("1 GiB")) == (64, 64_000, 1 << 30)
+    with pytest.raises(UsageError, match="expected a size such as"):
+        parse_room("lots")
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("1M", 1e6), ("2.5k", 2500.0), ("0.5", 0.5), ("1e9", 1e9), ("5,000", 5e3), ("1.5E3", 1500.0)]
+)
+def test_numbers_as_people_write_them(text, number):
+    assert parse_number(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "nan", "inf", "-1", "1MB", "1M/s", "e9", "1e999"])
+def test_what_is_no_number_is_a_usage_error(text):
+    with pytest.raises(UsageError, match="expected a number such as"):
+        parse_number(text)
 
 
 @given(SIZES)

@@ -10,8 +10,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from tiering.convert.append import append
     from tiering.convert.export import export
-    from tiering.convert.rebuild import rebuild
+    from tiering.convert.repair import repair
     from tiering.convert.run import convert
+    from tiering.convert.sync import Synced, sync
     from tiering.convert.verify import verify
     from tiering.dataset.profile import DatasetProfile, profile_dataset
     from tiering.profile import Profile
@@ -48,7 +49,9 @@ _HOME = {
     "Recommendation": "tiering.tiers.options",
     "append": "tiering.convert.append",
     "export": "tiering.convert.export",
-    "rebuild": "tiering.convert.rebuild",
+    "repair": "tiering.convert.repair",
+    "sync": "tiering.convert.sync",
+    "Synced": "tiering.convert.sync",
     "verify": "tiering.convert.verify",
     "open_store": "tiering.store.open",
     "Store": "tiering.store.base",
@@ -78,6 +81,7 @@ __all__ = [
     "Sample",
     "ShuffleQuality",
     "Store",
+    "Synced",
     "TraceProfile",
     "Verdict",
     "__version__",
@@ -90,10 +94,11 @@ __all__ = [
     "profile_dataset",
     "profile_trace",
     "read_trace",
-    "rebuild",
     "recommend",
+    "repair",
     "serve_metrics",
     "shuffle_quality",
+    "sync",
     "verify",
 ]
 

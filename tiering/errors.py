@@ -4,6 +4,8 @@ TieringError                (exit code 1 is no error: verify answers no)
 ├── UsageError             2   the request itself cannot be met as it was made
 ├── InputError             3   something that was given cannot be used
 │   ├── DatasetError           a dataset directory, or an image in it
+│   │   ├── NotFetchedError        a pointer of git-lfs or git-annex in the place of an image
+│   │   └── FormatError            an image whose decoder is not there
 │   ├── TraceError             a trace file
 │   ├── ProfileError           a profile.json
 │   ├── ModelError             a classifier file
@@ -63,6 +65,14 @@ class InputError(TieringError):
 
 class DatasetError(InputError):
     """A dataset directory, or an image in it, cannot be used."""
+
+
+class NotFetchedError(DatasetError):
+    """A file holds no image but a pointer to one that git-lfs or git-annex has not fetched."""
+
+
+class FormatError(DatasetError):
+    """An image is of a format that is not packed, or that needs an extra."""
 
 
 class TraceError(InputError):

@@ -12,7 +12,8 @@ _DECIMAL: dict[str, int] = {letter: 1000**power for power, letter in enumerate("
 _BINARY: dict[str, int] = {f"{letter.upper()}i": 1024**power for power, letter in enumerate("kMGTPE", start=1)}
 _FACTORS = {"": 1} | {key.lower(): value for key, value in (_DECIMAL | _BINARY).items()}
 _SECONDS = {"": 1, "s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400, "day": 86400, "days": 86400}
-_DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*(s|min|m|h|days?|d|)", re.IGNORECASE | re.ASCII)
+_DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(s|min|m|h|days?|d|)", re.IGNORECASE | re.ASCII)
+_SCIENTIFIC = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?e[+-]?[0-9]{1,2}", re.IGNORECASE | re.ASCII)
 # A comma only where it separates thousands: "45,9MB" must not quietly become 459 MB. At most 40 digits, for the
 # largest quantity anyone means is far below and int() refuses very long texts with an error of its own.
 _QUANTITY = re.compile(
@@ -28,6 +29,28 @@ def parse_bytes(text: str) -> int:
     Raises UsageError for anything else. Fractions of a byte are rounded to the nearest byte.
     """
     return round(_parse(text, "a size such as 784, 45.9MB or 4GiB", rate=False, byte_suffix=True))
+
+
+def parse_room(text: str) -> int:
+    """Read how much a disk, a memory, a cache or a shard may hold, such as "64GiB" or "200 GB", into bytes.
+
+    A number alone is refused, but for 0: who types 64 means 64 GB, and not 64 bytes.
+    Raises UsageError for that and for anything else that is no size.
+    """
+    size = parse_bytes(text)
+    if size and text.strip()[-1] in "0123456789.":
+        raise UsageError(
+            repr(text), expected="a size with its unit", found=f"{text.strip()} without one",
+            action=f"For example {text.strip()}GB, or {text.strip()}B for bytes.",
+        )  # fmt: skip
+    return size
+
+
+def parse_number(text: str) -> float:
+    """Read a number such as "1M" (10^6), "2.5k", "0.5" or "1e6". Raises UsageError for anything else."""
+    if _SCIENTIFIC.fullmatch(text.strip()):
+        return float(text)
+    return float(_parse(text, "a number such as 500, 2.5k or 1M", rate=False, byte_suffix=False))
 
 
 def parse_rate(text: str) -> int:

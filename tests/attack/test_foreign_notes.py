@@ -90,7 +90,7 @@ LINKS = [
     ("shard-00002.mdb", f"{VICTIM}/thesis.txt"),
     ("data/c/2", f"{VICTIM}/thesis.txt"),
     ("zarr.json", f"{VICTIM}/thesis.txt"),
-    ("bad-files.tsv", f"{VICTIM}/thesis.txt"),
+    ("left-out.tsv", f"{VICTIM}/thesis.txt"),
     ("quarantine", VICTIM),
 ]
 
@@ -112,7 +112,7 @@ def test_no_link_inside_a_store_is_written_through(store, source, tmp_path, link
         if verb == "append":
             tiering.append(source, store, on_error="quarantine")
         else:
-            tiering.rebuild(tmp_path / "first", store)
+            tiering.repair(store, source=tmp_path / "first")
     except StoreError as error:
         assert "link" in str(error) or "expected" in str(error)  # noqa: PT017
     assert tree(tmp_path / VICTIM) == before

@@ -139,3 +139,15 @@ def test_help_begins_with_the_purpose_and_shows_an_example():
     assert done.returncode == 0
     assert "Say what kind of workload a trace shows" in done.stdout
     assert "tiering classify train.strace" in done.stdout
+
+
+def test_a_fact_against_the_verdict_is_called_one_wherever_it_is_told(tmp_path):
+    part = tmp_path / "part.strace"
+    part.write_bytes(b"".join(gzip.decompress(recorded("train_loop").read_bytes()).splitlines(keepends=True)[:2000]))
+    (verdict,) = answer(part)["verdicts"]
+    against = {fact["text"] for fact in verdict["facts"] if fact["weight"] < 0}
+    told = tiering("classify", part).stdout
+    profiled = tiering("profile", "--trace", part).stdout
+    for fact in verdict["facts"]:
+        assert (f"despite  {fact['text']}" in told) == (fact["text"] in against)
+        assert (f"- against it: {fact['text']}" in profiled) == (fact["text"] in against)

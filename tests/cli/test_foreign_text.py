@@ -75,7 +75,7 @@ def test_stores_under_any_name_with_labels_of_any_kind(name, label):
             assert seen in tiering("verify", store, "--source", source)
             assert seen in tiering("export", store, place / f"again-{kind}")
             assert seen in tiering("append", source, store)
-            assert seen in tiering("convert", source, store, "--resume")
+            assert seen in tiering("repair", store, "--source", source)
         put(place / "photos", f"{name}bad.png", b"junk")
         said = tiering("convert", place / "photos", place / "bad", "--to", "lmdb", code=3)
         assert shown(f"{name}bad.png") in said
@@ -108,7 +108,7 @@ def test_profiles_traces_and_advice_under_any_name(name):
         rows = {"path": [path, "b"], "size": 10, "reads": 1, "bytes_read": 10, "first": [0.0, 9.0], "last": [1.0, 10.0]}
         heat.write_text(pl.DataFrame(rows).write_csv())
         for where in (["--lists", place / "lists"], ["--root", photos, "--lists", place / "more"]):
-            tiering("place", heat, "--capacity", "hdd", "--capacity", "object=100", *where, "-o", place / "plan.csv")
+            tiering("place", heat, "--capacity", "hdd", "--capacity", "object=100B", *where, "-o", place / "plan.csv")
         catalog = place / "mine.toml"
         catalog.write_text('[[tier]]\nname = "\\u001b[/x]"\n')
         for words in (("tiers", "check", catalog), ("tiers", "show", name), ("recommend", photos, "--tier", name)):

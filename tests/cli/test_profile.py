@@ -72,7 +72,7 @@ def test_bad_directories_are_bad_input(tmp_path):
     assert "nothing at that path" in fails(3, "DatasetError", "profile", tmp_path / "nowhere")
     assert "empty directory" in fails(3, "DatasetError", "profile", tmp_path)
     text = put(tmp_path, "notes.txt", b"words")
-    assert "no image, but 1 other file" in fails(3, "DatasetError", "profile", tmp_path)
+    assert "found none, but not an image: 1 (notes.txt)" in fails(3, "DatasetError", "profile", tmp_path)
     assert "found a file" in fails(3, "DatasetError", "profile", text)
     assert "nothing at that path" in fails(3, "DatasetError", "profile", "memory://bucket/photos")
 
@@ -99,8 +99,9 @@ def test_damage_is_told_on_stderr_and_counted(tmp_path):
     assert "cat/locked.jpg: cannot be read: permission denied" in done.stderr
     assert "1 of the image files have a name that is not UTF-8" in done.stderr
     assert "4 of 6 looked at" in done.stdout
-    assert "1 FIFO" in done.stdout
-    assert "1 symlink loop" in done.stdout
+    assert "special file: 1 (cat/pipe.jpg (FIFO))" in done.stdout
+    assert "link in a circle: 1 (cat/loop/)" in done.stdout
+    assert "8 files met: 2 to pack, 6 left out" in done.stdout
 
 
 def test_directories_that_may_not_be_read(tmp_path):
@@ -110,7 +111,7 @@ def test_directories_that_may_not_be_read(tmp_path):
     assert json.loads(done.stdout)["dataset"]["skipped"] == {"unreadable directory": 1}
     sampled = tiering("profile", tmp_path / "photos", "--json", "--sample", "50")
     assert json.loads(sampled.stdout)["dataset"]["skipped"] == {"unreadable directory": 1}
-    assert "Left out: dog: unreadable directory" in sampled.stderr
+    assert "Left out: dog/ (permission denied): unreadable directory" in sampled.stderr
     (tmp_path / "photos").chmod(0)
     assert "permission denied" in fails(4, "MachineError", "profile", tmp_path / "photos")
     (tmp_path / "photos").chmod(0o755)

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from tiering.cli.app import app
 from tiering.dataset.profile import profile_dataset
 from tiering.profile import Profile, write_profile
+from tiering.trace.features import profile_trace_file
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "images"
 
@@ -94,6 +95,9 @@ def test_flags_move_the_advice(profile, tmp_path):
         (["nowhere"], 3, "DatasetError: nowhere: "),
         ([FIXTURES, "--tier", "tape"], 2, "expected one of dram, nvme"),
         ([FIXTURES, "--ram", "lots"], 2, "UsageError: 'lots'"),
+        ([FIXTURES, "--ram", "64"], 2, "found 64 without one. For example 64GB, or 64B for bytes."),
+        ([FIXTURES, "--capacity", "nvme=2"], 2, "found 2 without one."),
+        ([FIXTURES, "--samples-per-second", "fast"], 2, "expected a number such as 500, 2.5k or 1M"),
         ([FIXTURES, "--epochs", "0"], 2, "UsageError: epochs"),
         ([FIXTURES, "--capacity", "nvme"], 2, "expected TIER=SIZE"),
         ([FIXTURES, "--capacity", "tape=1TB"], 2, "UsageError: --capacity tape"),
@@ -147,6 +151,7 @@ def test_limits_and_the_job_reach_the_advice(profile):
     small = document(profile, "--capacity", "nvme=1MB", "--capacity", "sata-ssd=1MB")
     assert small["choice"]["tier"] not in {"nvme", "sata-ssd"}
     waiting = document(profile, "--samples-per-second", "1e9")
+    assert waiting == document(profile, "--samples-per-second", "1G")
     assert waiting["choice"]["stall_fraction"] > 0.9
     assert waiting["choice"]["bottleneck"] != "training job"
     idle = document(profile, "--samples-per-second", "10", "--gpu-utilisation", "0.99")
@@ -206,3 +211,32 @@ def test_the_worked_example_is_sane_and_explains_itself():
         assert words_of_it in everything
     alone = tiering(*words[:-4], "--nodes", "1")
     assert "years this way: several nodes share it" in alone.stderr
+
+
+def strace_of(tmp_path, end):
+    """A pass over 150 images in order, by a program that ended so; and a profile with it."""
+    lines = ['7 1.0 execve("/usr/bin/a", ["a"], 0x1 /* 1 var */) = 0']
+    for number in range(150):
+        name, at = f"/data/{number:04}.jpg", f"7 {number + 2}"
+        lines += [f'{at}.0 openat(AT_FDCWD, "{name}", O_RDONLY) = 3', f'{at}.1 read(3, "x"..., 200000) = 100000']
+        lines += [f'{at}.2 read(3, "", 200000) = 0', f"{at}.3 close(3) = 0"]
+    (tmp_path / "job.strace").write_text("\n".join([*lines, *end]) + "\n")
+    path = tmp_path / "profile.json"
+    trace = profile_trace_file(tmp_path / "job.strace")
+    write_profile(Profile(dataset=profile_dataset(FIXTURES), traces=[trace]), path)
+    return path
+
+
+@pytest.mark.parametrize("end", [[], ["7 200.0 +++ killed by SIGINT +++"], ["7 200.0 +++ exited with 1 +++"]])
+def test_a_pass_that_did_not_come_to_its_end_is_no_reason_to_stream(tmp_path, end):
+    done = tiering(strace_of(tmp_path, end))
+    assert done.exit_code == 0, done.stderr
+    assert "stream" not in done.stdout
+    assert "The whole run is not in this trace" in done.stderr
+
+
+def test_a_whole_run_of_one_pass_is_streamed_and_the_doubt_is_passed_on(tmp_path):
+    done = tiering(strace_of(tmp_path, ["7 200.0 +++ exited with 0 +++"]))
+    assert "Workload: read-once, probability 100%" in done.stdout
+    assert "stream" in done.stdout
+    assert "it may be one epoch of several" in done.stderr

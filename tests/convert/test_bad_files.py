@@ -53,7 +53,7 @@ def test_all_bad_images_are_named_at_the_end_and_no_store_opens(some_photos, tmp
     for key, reason in zip(keys, BAD, strict=True):
         assert f"{key.decode()}: " in str(raised.value)
         assert reason in str(raised.value)
-    listed = (tmp_path / "store.partial" / ".tiering" / "bad-files.tsv").read_text().splitlines()
+    listed = (tmp_path / "store.partial" / "left-out.tsv").read_text().splitlines()
     assert sorted(line.split("\t")[0] for line in listed[1:]) == sorted(key.decode() for key in keys)
     for name in ("store", "store.partial"):
         with pytest.raises(StoreError):

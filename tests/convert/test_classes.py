@@ -127,6 +127,14 @@ def test_it_is_warned_of_beside_its_folder_too(splits, tmp_path):
         pack(splits / "val", tmp_path / "elsewhere" / "val")
 
 
+def test_a_split_without_class_folders_is_not_compared(tmp_path):
+    root = images(
+        tmp_path / "data", "train/n01/images/1.jpg", "train/n02/images/1.jpg", "val/images/1.jpg", "test/1.jpg"
+    )
+    (root / "val" / "@eaDir").mkdir()
+    assert pack(root / "train", tmp_path / "store").labels == ["n01", "n02"]
+
+
 @pytest.mark.parametrize("table", [True, False])
 def test_splits_with_the_same_classes_are_not(splits, tmp_path, table):
     images(splits, "val/b/1.jpg")
@@ -290,6 +298,25 @@ def test_one_tar_for_each_class_gives_the_classes(tmp_path):
     profile = tiering.profile_dataset(tmp_path / "tars")
     assert profile.labels == {"n01440764": 2, "n01484850": 2}
     assert profile.arrangement == "Class tars: 2 tar files, one for each of 2 labels."
+
+
+def test_names_with_dots_never_lose_their_labels_in_silence(tmp_path):
+    path = put(tmp_path, "dots.tar", b"")
+    with tarfile.open(path, "w") as archive:
+        for name, data in (
+            ("22.05.jpg", picture()),
+            ("22.05.cls", b"3"),
+            ("22.06.jpg", picture()),
+            ("22.06.cls", b"4"),
+        ):
+            about = tarfile.TarInfo(f"a/{name}")
+            about.size = len(data)
+            archive.addfile(about, io.BytesIO(data))
+    # To WebDataset they are two images of one sample.
+    with pytest.raises(DatasetError, match=r"22\.05\.jpg"):
+        pack(path, tmp_path / "store")
+    pack(path, tmp_path / "store", images_only=True)
+    assert served(tmp_path / "store") == {"a/22.05.jpg": 3, "a/22.06.jpg": 4}
 
 
 def hugging_face(root):

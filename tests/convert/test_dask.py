@@ -81,7 +81,7 @@ def convert(program, photos, place, address, **environment):
     began = time.monotonic()
     os.environ.update(environment)
     try:
-        done = program("convert", photos, place, "--to", "zarr", "--shard-size", SHARD, "--dask", address)
+        done = program("convert", photos, place, "--to", "zarr", "--shard-size", f"{SHARD}B", "--dask", address)
     finally:
         for name in environment:
             del os.environ[name]

@@ -93,7 +93,7 @@ def interrupted(source, store, *options, group: bool, at: Path) -> str:
 def test_it_returns_at_once_and_goes_on_later(many, tmp_path, options, group):
     store = tmp_path / "store"
     notes = tmp_path / "store.partial" / ".tiering"
-    said = interrupted(many, store, "--shard-size", SHARD, *options, group=group, at=notes)
+    said = interrupted(many, store, "--shard-size", f"{SHARD}B", *options, group=group, at=notes)
     # Dask may tell of tasks that it lost behind it.
     assert any(line.startswith("Interrupted") for line in said.splitlines())
     assert list(notes.glob("*.npz"))
@@ -101,7 +101,7 @@ def test_it_returns_at_once_and_goes_on_later(many, tmp_path, options, group):
     time.sleep(0.5)
     assert len(list(notes.glob("*.npz"))) == done, "somebody still packs"
     again = subprocess.run(
-        [PROGRAM, "convert", many, store, "--to", "zarr", "--shard-size", str(SHARD)],
+        [PROGRAM, "convert", many, store, "--to", "zarr", "--shard-size", f"{SHARD}B"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert again.returncode == 0, again.stderr
@@ -145,7 +145,7 @@ def test_a_failing_callback_leaves_nobody_packing(photos, tmp_path):
 
 @pytest.mark.slow
 def test_a_bucket_target_is_let_go_of_as_fast(many, s3):
-    command = [PROGRAM, "convert", many, f"{s3}/store", "--to", "zarr", "--shard-size", str(SHARD)]
+    command = [PROGRAM, "convert", many, f"{s3}/store", "--to", "zarr", "--shard-size", f"{SHARD}B"]
     notes = Location.of(f"{s3}/store/.tiering")
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         deadline = time.monotonic() + 100

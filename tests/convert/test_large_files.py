@@ -55,7 +55,7 @@ def test_a_sparse_file_of_a_tebibyte_is_a_bad_file(among, tmp_path, kind, on_err
     manifest = tiering.convert(source, tmp_path / "store", kind, codec="auto", on_error=on_error)
     assert (manifest.samples, manifest.left_out) == (4, 1)
     assert manifest.settings.shard_bytes <= 16 << 20
-    assert f"huge.jpg\t{SAID}" in (tmp_path / "store" / "bad-files.tsv").read_text()
+    assert f"huge.jpg\tdamaged\t{1 << 40}\t{SAID}" in (tmp_path / "store" / "left-out.tsv").read_text()
     assert not (tmp_path / "store" / "quarantine").exists()
     assert tiering.verify(tmp_path / "store", source=source).ok
     os.unlink(source / "huge.jpg")
@@ -118,7 +118,7 @@ def test_a_huge_object_of_a_bucket_is_not_fetched(monkeypatch, tmp_path):
     monkeypatch.setattr(type(memory), "ls", ls)
     manifest = tiering.convert("memory://large", tmp_path / "store", "lmdb", on_error="skip")
     assert (manifest.samples, manifest.left_out) == (1, 1)
-    assert SAID in (tmp_path / "store" / "bad-files.tsv").read_text()
+    assert SAID in (tmp_path / "store" / "left-out.tsv").read_text()
 
 
 #: Bytes of private memory in which a worker packs an image of LARGEST_BYTES: docs/converting.md.

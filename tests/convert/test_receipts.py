@@ -19,7 +19,7 @@ def receipt(number=3, name=None, **columns):
     ours = {name: np.zeros(2, dtype=dtype) for name, dtype in COLUMNS.items()}
     ours |= {"key": np.frombuffer(b"a.jpgb.jpg", np.uint8), "key_end": np.array([5, 10]), "size": np.array([7, 8])}
     shard = Shard(name=name or f"shard-{number:05d}.mdb", samples=2, bytes=4096, crc32c=1)
-    return Receipt("plan", shard, ours | columns, [Bad(b"\xff", "it is empty")])
+    return Receipt("plan", shard, ours | columns, [Bad(b"\xff", "damaged", 0, "it is empty")])
 
 
 def written(work, receipt, number=3):

@@ -97,6 +97,38 @@ def test_a_conversion_that_did_nothing_leaves_nothing(photos, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_resume_goes_on_with_what_is_unfinished_and_begins_nothing(photos, tmp_path):
+    store = tmp_path / "store"
+    with pytest.raises(UsageError, match=r"found none\. Leave out --resume"):
+        tiering.convert(photos, store, "lmdb", shard_bytes=SHARD, resume=True)
+    assert os.listdir(tmp_path) == []
+    partial = interrupt(photos, store, "lmdb")
+    shard = (partial / "shard-00000.mdb").stat().st_ino
+    with pytest.raises(UsageError, match="seed 0, now 7"):
+        tiering.convert(photos, store, "lmdb", shard_bytes=SHARD, seed=7, resume=True)
+    with pytest.raises(UsageError, match="one of them"):
+        tiering.convert(photos, store, "lmdb", resume=True, restart=True)
+    tiering.convert(photos, store, "lmdb", shard_bytes=SHARD, resume=True)
+    assert (store / "shard-00000.mdb").stat().st_ino == shard
+
+
+def test_resume_of_a_finished_store_names_the_command_that_repairs_it(program, photos, tmp_path):
+    store = tmp_path / "store"
+    tiering.convert(photos, store, "lmdb")
+    files = tree(store)
+    for words in ([], ["--to", "zarr", "--codec", "zstd", "--resize", "32x32"]):
+        done = program("convert", photos, store, *words, "--resume")
+        assert done.returncode == 2
+        assert (
+            f"found a finished store. To pack its missing and damaged shards again: tiering repair {store}"
+            in done.stderr
+        )
+    assert tree(store) == files
+    # An overwriting that was interrupted is unfinished, and the store that it will replace stands meanwhile.
+    interrupt(photos, store, "zarr", overwrite=True)
+    assert tiering.convert(photos, store, "zarr", shard_bytes=SHARD, overwrite=True, resume=True).kind == "zarr"
+
+
 def test_a_second_converter_is_told_of_the_first(program, photos, tmp_path):
     command = [PROGRAM, "convert", photos, tmp_path / "store", "--to", "lmdb", "--shard-size", "20kB"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as first:

@@ -109,7 +109,7 @@ def test_a_source_that_changed_meanwhile_is_refused(some_photos, s3):
         tiering.convert(f"{s3}/photos", f"{s3}/store", "lmdb", shard_bytes=50_000)
 
 
-def test_append_and_rebuild_in_a_bucket(photos, s3, tmp_path):
+def test_append_and_repair_in_a_bucket(photos, s3, tmp_path):
     half = tmp_path / "photos"
     for name in sorted(os.listdir(photos))[::2]:
         shutil.copytree(photos / name, half / name)
@@ -120,7 +120,7 @@ def test_append_and_rebuild_in_a_bucket(photos, s3, tmp_path):
     sound = (store / shard.name).read()
     (store / shard.name).write(sound[:-1] + b"?")
     assert tiering.verify(f"{s3}/store").damaged == [shard.name]
-    assert tiering.rebuild(photos, f"{s3}/store") == [shard.name]
+    assert tiering.repair(f"{s3}/store", source=photos) == [shard.name]
     assert (store / shard.name).read() == sound
     assert tiering.verify(f"{s3}/store", source=photos).ok
     assert not any(name.startswith(".tiering") for name in store.names())

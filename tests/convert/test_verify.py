@@ -1,4 +1,4 @@
-"""Verify finds every damage, and a rebuild mends just that."""
+"""Verify finds every damage, and a repair mends just that."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_quick_reads_no_sample_and_says_so(program, store):
     assert program("verify", store).returncode == 1
 
 
-def test_rebuild_mends_the_damaged_shards_and_touches_no_other(program, photos, store):
+def test_repair_mends_the_damaged_shards_and_touches_no_other(program, photos, store):
     before = tree(store)
     manifest = tiering.open_store(store).manifest
     shards = [store / shard.name for shard in manifest.shards]
@@ -105,16 +105,16 @@ def test_rebuild_mends_the_damaged_shards_and_touches_no_other(program, photos, 
     times = {path: path.stat().st_mtime_ns for path in shards[3:]}
     said = program("verify", store, "--source", photos)
     assert said.returncode == 1
-    assert f"tiering convert {photos} {store} --resume" in said.stdout
-    done = program("convert", photos, store, "--resume")
+    assert f"tiering repair {store} --source {photos}" in said.stdout
+    done = program("repair", store, "--source", photos)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 3
     assert tree(store) == before
     assert times == {path: path.stat().st_mtime_ns for path in shards[3:]}
-    assert "no shard is missing or damaged" in program("convert", photos, store, "--resume").stdout
+    assert "no shard is missing or damaged" in program("repair", store, "--source", photos).stdout
 
 
-def test_a_rebuild_from_a_source_that_changed_puts_nothing_in_place(some_photos, tmp_path):
+def test_a_repair_from_a_source_that_changed_puts_nothing_in_place(some_photos, tmp_path):
     tiering.convert(some_photos, tmp_path / "store", "lmdb")
     (shard,) = tiering.open_store(tmp_path / "store").manifest.shards
     flip(tmp_path / "store" / shard.name, shard.bytes // 2, 1)
@@ -122,10 +122,10 @@ def test_a_rebuild_from_a_source_that_changed_puts_nothing_in_place(some_photos,
     files = sorted(some_photos.rglob("*.jpg"))
     files[0].write_bytes(files[1].read_bytes())
     with pytest.raises(StoreError, match="has changed since"):
-        tiering.rebuild(some_photos, tmp_path / "store")
+        tiering.repair(tmp_path / "store", source=some_photos)
     files[0].unlink()
     with pytest.raises(DatasetError, match="missing"):
-        tiering.rebuild(some_photos, tmp_path / "store")
+        tiering.repair(tmp_path / "store", source=some_photos)
     assert tree(tmp_path / "store") == before
 
 

@@ -13,6 +13,11 @@ from tests.dataset.trees import FIXTURES, put
 from tiering.dataset.counting import Totals, count_tree
 from tiering.dataset.scan import scan
 from tiering.errors import TieringError
+from tiering.sources.left_out import LeftOut
+
+
+def counts(left_out: LeftOut) -> dict[str, tuple[int, int]]:
+    return {kind: (tally.count, tally.size) for kind, tally in left_out.kinds.items()}
 
 
 def plain(totals: Totals) -> tuple[object, ...]:
@@ -20,7 +25,7 @@ def plain(totals: Totals) -> tuple[object, ...]:
     shares = (0, 0.1, 0.5, 1)
     return (
         *(totals.sizes.count, totals.sizes.total, totals.sizes.empty, totals.sizes.quantiles(shares)),
-        *(totals.folders, totals.extensions, totals.others, totals.skipped, totals.odd_names, totals.kept),
+        *(totals.folders, totals.extensions, counts(totals.left_out), totals.odd_names, totals.kept),
     )
 
 
@@ -43,6 +48,13 @@ def test_it_agrees_with_the_walk_that_packing_uses(tmp_path: Path):
     put(root, "notes.TXT", b"words")
     put(root, "README", b"more words")
     put(root, "x.a.b", b"xab")
+    put(root, "shouting/1.txt", b"a caption")
+    put(root, "shouting/download")
+    put(root, "shouting/2.jpg_large")
+    put(root, "shouting/@eaDir/1.jpg")
+    put(root, "shouting/3.heic", b"12")
+    put(root, "shouting/4.nef", b"MM\0*raw")
+    put(root, "pointer", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
     put(root, ".hidden.jpg")
     put(root, ".git/x.jpg")
     put(root, b"caf\xe9/\xff.jpg", b"x")
@@ -59,12 +71,15 @@ def test_it_agrees_with_the_walk_that_packing_uses(tmp_path: Path):
     walked, totals = scan(root), count_tree(root, keep=10**6)
     assert totals.kept == list(walked.files.select("key", "size").iter_rows())
     assert (totals.sizes.count, totals.sizes.total) == (len(walked.files), walked.files["size"].sum())
-    assert totals.skipped == walked.skipped
-    assert totals.skipped["symlink loop"] == 3
+    assert counts(totals.left_out) == counts(walked.account.tallies)
+    assert counts(totals.left_out) | {"hidden": (2, 0)} == {
+        "link in a circle": (2, 0), "broken link": (2, 0), "special file": (1, 0), "hidden": (2, 0),
+        "not an image": (3, 18), "sidecar": (2, 18), "left by a tool": (2, 0), "content not fetched": (1, 63),
+        "image of a format that is not packed": (2, 14),
+    }  # fmt: skip
     assert totals.odd_names == walked.odd_names == 1
-    assert totals.others == {"txt": (1, 5), "": (1, 10), "b": (1, 3)}
-    assert (walked.other_files, walked.other_bytes) == (3, 18)
     assert totals.extensions["jpeg"] == 1
+    assert totals.extensions["jpg_large"] == 2
     assert totals.folders[b"deep/er/still/"] == 1
     assert totals.sizes.empty == 3
 
@@ -116,7 +131,7 @@ def test_files_that_go_meanwhile_are_counted_or_named(tmp_path: Path):
     totals = count_tree(tmp_path)
     remover.join()
     assert totals.sizes.count == totals.sizes.total <= total
-    assert set(totals.skipped) <= {"vanished file"}
+    assert set(totals.left_out.kinds) <= {"missing file"}
 
 
 def test_a_root_that_is_not_there_is_an_error(tmp_path: Path):
@@ -127,4 +142,4 @@ def test_a_root_that_is_not_there_is_an_error(tmp_path: Path):
 def test_an_empty_tree_has_nothing(tmp_path: Path):
     (tmp_path / "a" / "b").mkdir(parents=True)
     totals = count_tree(tmp_path, keep=10)
-    assert (totals.sizes.count, totals.kept, totals.skipped) == (0, [], {})
+    assert (totals.sizes.count, totals.kept, totals.left_out.kinds) == (0, [], {})

@@ -79,6 +79,14 @@ def test_names_without_their_ending_are_found(folder):
         rows(put(folder, "twice.csv", b"image_id\n0.jpg\n0\n"))
 
 
+def test_paths_of_windows_are_found_but_lead_nowhere_else(folder):
+    put(folder, "a\\b.jpg")
+    put(folder.parent, "out.jpg")
+    text = b"path\nmy cats\\2 b.jpg\na\\b.jpg\n..\\out.jpg\nno\\where.jpg\n"
+    found = [key for key, *_ in rows(put(folder, "t.csv", text))]
+    assert found == ["my cats/2 b.jpg", "a\\b.jpg", "..\\out.jpg", "no\\where.jpg"]
+
+
 @pytest.mark.parametrize(
     ("text", "columns"),
     [

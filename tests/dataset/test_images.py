@@ -8,6 +8,8 @@ import struct
 import zlib
 
 import numpy as np
+import pillow_heif
+import pillow_jxl  # noqa: F401 - which registers it with Pillow
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,16 +17,21 @@ from PIL import Image, ImageOps
 
 from tests.dataset.damage import tiff
 from tests.dataset.trees import FIXTURES, picture, put
-from tiering.dataset.images import FORMATS, ImageHeader, check_end, check_image, decode, probe
+from tiering.dataset.images import ImageHeader, check_end, check_image, decode, probe
 from tiering.dataset.markers import jpeg_head
 from tiering.dataset.pixels import PixelShape, to_pixels
 from tiering.errors import DatasetError, InputError
+
+pillow_heif.register_heif_opener()
 
 # Pillow warns of the damage as well as raising it.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 JPEG = picture(40, 30)
 PNG = picture(40, 30, "PNG")
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
+RARE_FORMATS = ("DDS", "DIB", "MSP", "PCX", "QOI", "SGI", "TGA", "XBM", "HEIF", "JXL")
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
 
@@ -71,6 +78,16 @@ def test_every_format_is_probed_checked_and_decoded(kind):
     pixels = decode(data)
     assert pixels.shape == (30, 40, 3)
     assert pixels.dtype == np.uint8
+
+
+@pytest.mark.parametrize("kind", RARE_FORMATS)
+def test_rare_formats_are_known_by_their_beginning_or_else_by_their_name(kind):
+    data = picture(40, 30, kind, "1" if kind in ("MSP", "XBM") else "RGB")
+    name = f"x.{kind.lower()}"
+    check_image(data, name)
+    with pytest.raises(DatasetError):
+        check_image(data[: len(data) // 2], name)
+    assert decode(data).shape == (30, 40, 3), "in a store it has no name any more"
 
 
 def test_every_fixture_image_is_whole_and_decodes_to_its_probed_shape():

@@ -16,7 +16,7 @@ from PIL import Image
 from tests.dataset.trees import FIXTURES, picture, put
 from tiering.dataset.buckets import RemoteTree, count_remote
 from tiering.dataset.profile import QUANTILES, DatasetProfile, profile_dataset
-from tiering.dataset.remote import connect
+from tiering.sources.remote import connect
 
 
 def test_counts_sizes_and_labels_of_the_fixture_images():
@@ -77,7 +77,7 @@ def test_damaged_images_are_listed_with_their_reason(tmp_path):
     assert (profile.probed, profile.damaged_count) == (4, 3)
     assert profile.formats == {"JPEG": 1}
     assert (profile.other_files, profile.other_bytes) == (1, 5)
-    assert profile.skipped == {"FIFO": 1}
+    assert profile.skipped == {"special file": 1}
     assert any("zero bytes" in note for note in profile.notes)
 
 

@@ -14,10 +14,10 @@ import pytest
 
 from tests.dataset.trees import FIXTURES, put
 from tests.s3 import FaultyProxy, free_port, s3_environment
-from tiering.dataset.remote import RemoteFolder, connect, version_of
 from tiering.dataset.source import SOURCE_SCHEMA, Source, open_source, read_samples
-from tiering.dataset.walk import Walk
 from tiering.errors import DatasetError, InputError, MachineError, TieringError, UsageError
+from tiering.sources.remote import RemoteFolder, connect, version_of
+from tiering.sources.walk import Walk
 
 
 def upload(folder: Path, url: str) -> None:
@@ -76,7 +76,9 @@ def test_counts_of_a_walk_are_the_same_in_a_bucket(s3: str, tree: Path):
     upload(tree, s3)
     walk = Walk()
     assert sum(map(len, walk.batches(RemoteFolder.top(s3)))) == 7
-    assert (walk.other_files, walk.other_bytes, walk.skipped) == (1, 4, {})
+    counts = {kind: (tally.count, tally.size) for kind, tally in walk.ledger.left_out.kinds.items()}
+    hidden = (tree / ".hidden.jpg").stat().st_size
+    assert counts == {"not an image": (1, 4), "hidden": (2, hidden)}
 
 
 def test_tar_files_in_a_bucket_list_and_read_as_on_a_disk(s3: str, tmp_path: Path):

@@ -13,12 +13,17 @@ from hypothesis import strategies as st
 from tests.dataset.trees import FIXTURES, put
 from tiering.dataset.annotations import FolderLabels
 from tiering.dataset.labels import Folders
-from tiering.dataset.scan import display, scan
+from tiering.dataset.scan import Scan, scan
 from tiering.errors import DatasetError
+from tiering.text import display
 
 
 def keys(root: Path) -> list[bytes]:
     return scan(root).files["key"].to_list()
+
+
+def left_out(found: Scan) -> dict[str, int]:
+    return {name: kind.count for name, kind in found.account.left_out.items()}
 
 
 def test_the_fixture_images_are_all_found_with_their_sizes():
@@ -54,7 +59,7 @@ def test_an_empty_directory_says_so(tmp_path):
 def test_a_directory_without_images_says_what_it_saw(tmp_path):
     for name in ("a.txt", "b.csv", "jpg", "c.jpg.txt"):
         put(tmp_path, name, b"text")
-    with pytest.raises(DatasetError, match="no image, but 4 other files"):
+    with pytest.raises(DatasetError, match=r"found none, but not an image: 4 \(a\.txt, b\.csv\)"):
         scan(tmp_path)
 
 
@@ -63,13 +68,19 @@ def test_a_url_is_refused_with_advice():
         scan("s3://bucket/photos")
 
 
-def test_extensions_count_in_any_case_and_hidden_entries_do_not_count(tmp_path):
-    for key in ("a.JPG", "b.Jpeg", "c.TIFF", ".hidden.jpg", ".cache/x.jpg", "notes.txt"):
+def test_extensions_count_in_any_case_and_hidden_entries_are_counted(tmp_path):
+    for key in ("a.JPG", "b.Jpeg", "c.TIFF", ".hidden.jpg", ".cache/x.jpg"):
         put(tmp_path, key)
+    put(tmp_path, "notes.txt", b"words")
     found = scan(tmp_path)
     assert found.files["key"].to_list() == [b"a.JPG", b"b.Jpeg", b"c.TIFF"]
-    assert found.other_files == 1
-    assert found.other_bytes == (tmp_path / "notes.txt").stat().st_size
+    left_out = {name: (kind.count, kind.bytes, kind.examples) for name, kind in found.account.left_out.items()}
+    hidden = (tmp_path / ".hidden.jpg").stat().st_size
+    assert left_out == {
+        "hidden": (2, hidden, [".cache/", ".hidden.jpg"]),
+        "not an image": (1, 5, ["notes.txt"]),
+    }
+    assert found.account.met == 6
 
 
 def test_special_files_are_skipped_without_being_opened(tmp_path):
@@ -80,8 +91,9 @@ def test_special_files_are_skipped_without_being_opened(tmp_path):
         (tmp_path / "device.jpg").symlink_to("/dev/null")
         found = scan(tmp_path)
     assert found.files["key"].to_list() == [b"cat/1.jpg"]
-    assert found.skipped == {"FIFO": 1, "socket": 1, "device": 1}
-    assert "cat/pipe.jpg: FIFO" in found.examples
+    assert found.account.left_out["special file"].count == 3
+    examples = found.account.left_out["special file"].examples
+    assert examples == ["cat/pipe.jpg (FIFO)", "device.jpg (device)", "s.jpg (socket)"]
 
 
 def test_links_are_followed_and_loops_are_cut(tmp_path):
@@ -95,7 +107,7 @@ def test_links_are_followed_and_loops_are_cut(tmp_path):
     (root / "self.jpg").symlink_to("self.jpg")
     found = scan(root)
     assert found.files["key"].to_list() == [b"cat/1.jpg", b"cat/link.jpg", b"dog/2.jpg"]
-    assert found.skipped == {"symlink loop": 2, "broken symlink": 1}
+    assert left_out(found) == {"broken link": 2, "link in a circle": 1}
 
 
 def test_a_link_above_the_root_does_not_run_forever(tmp_path):
@@ -103,7 +115,7 @@ def test_a_link_above_the_root_does_not_run_forever(tmp_path):
     put(root, "1.jpg")
     (root / "above").symlink_to("..")
     assert keys(root) == [b"1.jpg"]
-    assert scan(root).skipped == {"symlink loop": 1}
+    assert left_out(scan(root)) == {"link in a circle": 1}
 
 
 def test_two_links_to_one_folder_are_two_folders(tmp_path):

@@ -69,7 +69,7 @@ def test_a_source_travels_and_works_elsewhere(tmp_path, monkeypatch):
 
 def test_a_folder_without_images_says_what_it_saw(tmp_path):
     put(tmp_path, "cat/notes.txt", b"text")
-    with pytest.raises(DatasetError, match="no image, but 1 other file"):
+    with pytest.raises(DatasetError, match="found none, but not an image: 1"):
         list(open_source(tmp_path).batches())
 
 

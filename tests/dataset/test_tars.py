@@ -19,6 +19,7 @@ from tests.dataset.trees import put
 from tiering.dataset.source import open_source, read_samples
 from tiering.dataset.tars import split_of
 from tiering.errors import DatasetError
+from tiering.sources.account import Ledger
 
 
 def pack(path: Path, members: list[tuple[str, bytes]], kind: int = tarfile.PAX_FORMAT, mtime: float = 0) -> Path:
@@ -60,6 +61,18 @@ def test_an_image_is_a_sample_and_cls_is_its_label(tmp_path):
     assert list(contents(path).values()) == [b"one", b"two", b"three", b"four", b"five"]
 
 
+def test_names_with_dots_have_the_labels_of_their_own_names(tmp_path):
+    members = [("a/22.05.jpg", b"x"), ("a/22.05.cls", b"3"), ("a/22.06.cls", b"4"), ("a/22.06.jpg", b"y")]
+    assert listed(pack(tmp_path / "dots.tar", members)).select("key", "label").rows() == [
+        (b"a/22.05.jpg", "3"), (b"a/22.06.jpg", "4"),
+    ]  # fmt: skip
+
+
+def test_a_label_that_no_image_uses_is_named(tmp_path):
+    with pytest.raises(DatasetError, match=r"found 22\.07\.cls, which is the label of no image"):
+        listed(pack(tmp_path / "dots.tar", [("22.05.jpg", b"x"), ("22.07.cls", b"3")]))
+
+
 def test_several_tars_are_one_dataset_in_order_of_name_with_their_splits(tmp_path):
     for name in ("val_0", "train-1", "train-0", "more"):
         pack(tmp_path / f"{name}.tar", [("1.jpg", name.encode()), ("0.jpg", b"")])
@@ -92,7 +105,7 @@ def test_any_tar_gives_its_images_back(tmp_path_factory, members):
     wanted = {name: data for name, data in wanted.items() if "//" not in name and "/." not in name}
     path = pack(tmp_path_factory.mktemp("tar") / "any.tar", list(wanted.items()))
     if not wanted:
-        with pytest.raises(DatasetError, match="found none"):
+        with pytest.raises(DatasetError, match="found an empty tar file"):
             listed(path)
     else:
         assert contents(path) == {name.encode(): data for name, data in wanted.items()}
@@ -108,7 +121,7 @@ def test_tars_of_gnu_tar_are_read(tmp_path):
     ]
 
 
-def test_hidden_members_links_and_devices_are_left_out(tmp_path):
+def test_links_are_the_members_that_they_name_hidden_ones_and_devices_are_left_out(tmp_path):
     path = tmp_path / "photos.tar"
     with tarfile.open(path, "w") as tar:
         for name in ("._1.jpg", "cat/._1.jpg", ".cache/2.jpg", "1.jpg"):
@@ -117,7 +130,10 @@ def test_hidden_members_links_and_devices_are_left_out(tmp_path):
             info = tarfile.TarInfo(f"{kind!r}.jpg")
             info.type, info.linkname = kind, "1.jpg"
             tar.addfile(info)
-    assert listed(path)["key"].to_list() == [b"1.jpg"]
+    ledger = Ledger()
+    keys = pl.concat(list(open_source(path).batches(ledger)))["key"].to_list()
+    assert keys == [b"1.jpg", b"b'2'.jpg", b"b'1'.jpg"]
+    assert {kind: tally.count for kind, tally in ledger.left_out.kinds.items()} == {"hidden": 3, "special file": 2}
 
 
 def test_a_version_changes_with_the_member_and_with_the_tar(tmp_path):
@@ -154,7 +170,7 @@ def test_names_that_lead_out_of_the_tar_are_refused(tmp_path):
 def test_a_tar_without_images_says_so(tmp_path):
     with pytest.raises(DatasetError, match="found none"):
         listed(pack(tmp_path / "a.tar", [("1.txt", b"")]))
-    with pytest.raises(DatasetError, match="found none"):
+    with pytest.raises(DatasetError, match="found an empty tar file"):
         listed(pack(tmp_path / "b.tar", []))
 
 

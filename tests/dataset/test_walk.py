@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.dataset.trees import put
 from tiering.dataset.scan import scan
-from tiering.dataset.walk import BATCH, WALK_SCHEMA, LocalFolder, Walk, sorted_names
+from tiering.sources.walk import BATCH, WALK_SCHEMA, LocalFolder, Walk, sorted_names
 
 # Bytes on both sides of "/" decide where a directory belongs among files.
 names = st.text(alphabet=".-/0aA!\xe9\xff", min_size=1, max_size=6).map(lambda text: text.encode("latin-1"))
@@ -70,4 +70,5 @@ def test_a_directory_that_vanishes_during_the_walk_is_skipped(tmp_path):
     (tmp_path / "b" / "1.jpg").unlink()
     (tmp_path / "b").rmdir()
     assert list(images) == []
-    assert walk.examples == ["b: vanished file"]
+    tally = walk.ledger.left_out.kinds["missing file"]
+    assert (tally.count, tally.examples) == (1, ["b/ (it vanished during the walk)"])

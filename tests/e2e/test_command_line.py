@@ -8,9 +8,12 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
 import tiering
 from tests.conftest import FIXTURES, PROGRAM
+from tiering.cli.app import app
+from tiering.cli.verbs import LAST_LINES
 
 VERBS = ["profile", "classify", "recommend", "convert", "verify", "info", "export", "bench", "estimate"]
 
@@ -27,6 +30,22 @@ def test_help_lists_the_verbs_and_the_exit_codes(program):
     done = program("--help")
     assert all(verb in done.stdout for verb in VERBS)
     assert "130 interrupted" in " ".join(done.stdout.split())
+
+
+def test_help_marks_what_is_required_in_words_alone(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for verb in LAST_LINES:
+        said = CliRunner().invoke(app, [*verb.split(), "--help"]).output
+        assert "*" not in said, verb
+    assert CliRunner().invoke(app, ["tiers", "show", "--help"]).output.count("[required]") == 1
+
+
+def test_the_package_runs_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "tiering", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"tiering {tiering.__version__}\n"
+    wrong = subprocess.run([sys.executable, "-m", "tiering", "convert"], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2
+    assert "Usage: python -m tiering convert" in wrong.stderr
 
 
 def test_version(program):

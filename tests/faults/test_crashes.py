@@ -45,7 +45,19 @@ def made(photos, tmp_path_factory):
         tiering.convert(root / "first", root / f"half.{kind}", kind, shard_bytes=20_000)
         shutil.copytree(root / f"half.{kind}", root / f"grown.{kind}")
         tiering.append(root / "photos", root / f"grown.{kind}")
+    later(root / "photos", root / "later")
+    for kind in ("lmdb", "zarr"):
+        shutil.copytree(root / f"whole.{kind}", root / f"synced.{kind}")
+        tiering.sync(root / "later", root / f"synced.{kind}", workers=1)
     return root
+
+
+def later(photos, place):
+    """The dataset some time later: an image is gone, one changed, and one is new."""
+    shutil.copytree(photos, place)
+    files = sorted(place.rglob("*.jpg"))
+    files[0].rename(files[-1].with_name("new.jpg"))
+    shutil.copy(files[2], files[1])
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +122,20 @@ def append(made, work, kind):
     )
 
 
-def rebuild(made, work, kind):
-    words = ["convert", made / "photos", work / "store", "--to", kind, "--resume", "--workers", "1"]
+def sync(made, work, kind):
+    def again():
+        tiering.sync(made / "later", work / "store", workers=1)
+        assert tree(work / "store") == tree(made / f"synced.{kind}")
+
+    def meanwhile():
+        serves(work / "store", made / "photos", made / "later")
+
+    words = ["append", "--sync", made / "later", work / "store", "--workers", "1"]
+    return Scenario(words, made / f"whole.{kind}", again, meanwhile)
+
+
+def repair(made, work, kind):
+    words = ["repair", work / "store", "--source", made / "photos", "--workers", "1"]
     damaged = made / f"damaged.{kind}"
     if not damaged.exists():
         shutil.copytree(made / f"whole.{kind}", damaged)
@@ -119,7 +143,7 @@ def rebuild(made, work, kind):
             (damaged / shard.name).write_bytes(b"damaged")
 
     def again():
-        tiering.rebuild(made / "photos", work / "store", workers=1)
+        tiering.repair(work / "store", source=made / "photos", workers=1)
         assert without_notes(work / "store") == tree(made / f"whole.{kind}")
 
     return Scenario(words, damaged, again, lambda: None)
@@ -140,7 +164,7 @@ def export(made, work, kind):
     return Scenario(["export", made / f"whole.{kind}", work / "store"], made / "nothing", again, meanwhile)
 
 
-SCENARIOS = [convert, overwrite, append, rebuild, export]
+SCENARIOS = [convert, overwrite, append, sync, repair, export]
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def test_a_store_is_appended_to_mended_cached_profiled_and_exported(some_photos,
     assert tiering.append(some_photos, f"{cloud}/store", workers=1).generation == 2
     store = Location.of(f"{cloud}/store")
     (store / "shard-00000.mdb").remove()
-    assert tiering.rebuild(some_photos, f"{cloud}/store", workers=1) == ["shard-00000.mdb"]
+    assert tiering.repair(f"{cloud}/store", source=some_photos, workers=1) == ["shard-00000.mdb"]
     cached = tiering.cached(f"{cloud}/store", "64MB", tmp_path / "cache")
     assert sum(len(batch.images) for batch in tiering.Loader(cached, 16)) == len(cached)
     cached.close()

@@ -34,5 +34,5 @@ def test_a_repair_gives_them_up_too(some_photos, s3):
     manifest = tiering.convert(some_photos, f"{s3}/store", "zarr", workers=1)
     begun(f"{s3}/store/c/0")
     (Location.of(f"{s3}/store") / manifest.shards[0].name).remove()
-    assert tiering.rebuild(some_photos, f"{s3}/store", workers=1)
+    assert tiering.repair(f"{s3}/store", source=some_photos, workers=1)
     assert unfinished(prefix) == []

@@ -153,7 +153,7 @@ def test_a_repair_changes_nothing_for_a_reader_nor_for_its_workers(place, source
     with pytest.raises(StoreError, match="CRC-32C"):
         contents(store)
     travelling = pickle.dumps(store)
-    assert tiering.rebuild(sources[1, 60], place, executor=pool) == [store.manifest.shards[4].name]
+    assert tiering.repair(place, source=sources[1, 60], executor=pool) == [store.manifest.shards[4].name]
     assert contents(store) == right
     assert contents(pickle.loads(travelling)) == right
 
@@ -365,7 +365,7 @@ class Campaign:
             (self.root / "damaged").write_bytes(other)
             os.replace(self.root / "damaged", shard)
         self.look(may_refuse=True)
-        assert tiering.rebuild(self.sources[self.holds], self.place, executor=self.pool)
+        assert tiering.repair(self.place, source=self.sources[self.holds], executor=self.pool)
         if self.opened[0] != self.holds[0]:
             self.look(may_refuse=True)
             self.open()

@@ -72,6 +72,13 @@ def test_documents_are_those_that_a_store_has(store, name):
         tiering.open_store(store)
 
 
+@pytest.mark.parametrize("number", [-1, 10**15, 1 << 63, 0.5, None])
+def test_no_more_samples_are_taken_out_of_a_shard_than_it_holds(store, number):
+    rewrite(store, lambda content: content["shards"][0].update(removed=number))
+    with pytest.raises(StoreError, match=r"shards\.0"):
+        tiering.open_store(store)
+
+
 @pytest.mark.parametrize("number", [-1, 10**18, 1 << 63, "300", 300.0, True, None, [300]])
 @pytest.mark.parametrize("field", ["samples", "image_bytes", "left_out", "generation"])
 def test_counts_are_whole_numbers_that_agree(store, field, number):

@@ -53,6 +53,9 @@ def test_three_passes_are_seen_as_three_epochs(tmp_path, files, backend):
     assert profile.bytes_written == 1_000_000
     assert profile.epochs_found is not None
     assert profile.epochs_found.count == 3
+    # DFTracer cannot see all of a run.
+    assert profile.whole == (backend == "strace")
+    assert any("DFTracer" in note for note in profile.notes) == (backend == "dftracer")
 
 
 @pytest.mark.parametrize(

@@ -150,3 +150,25 @@ def test_block_traces_and_traces_without_names_are_refused():
     nameless = events((0, "read", "/d/a", 0, 10)).with_columns(path=pl.lit(None, pl.String))
     with pytest.raises(TraceError, match="1 without a name"):
         trace_heat([nameless])
+
+
+def test_a_file_that_another_replaced_is_still_there(tmp_path):
+    lines = [
+        '7 1.0 openat(AT_FDCWD, "/d/a", O_RDONLY) = 3',
+        '7 1.1 read(3, "x", 100) = 100',
+        '7 1.2 openat(AT_FDCWD, "/d/tmp", O_WRONLY|O_CREAT|O_TRUNC, 0666) = 4',
+        '7 1.3 write(4, "x", 100) = 100',
+        '7 1.4 rename("/d/tmp", "/d/a") = 0',
+        '7 1.5 rename("/d/other", "/d/new") = 0',
+    ]
+    (tmp_path / "job.strace").write_text("\n".join(lines) + "\n")
+    heat = heat_of(tmp_path / "job.strace")
+    assert heat.files["path"].to_list() == ["/d/a"]
+    assert any("deletes or renames: 1" in note for note in heat.notes)
+
+
+def test_without_times_it_is_not_known_how_long_what_is_placed_took(tmp_path):
+    (tmp_path / "job.strace").write_text('openat(AT_FDCWD, "/d/a", O_RDONLY) = 3\nread(3, "x", 100) = 100\n')
+    heat = heat_of(tmp_path / "job.strace")
+    assert heat.duration == 0
+    assert any("no times" in note for note in heat.notes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -54,7 +55,7 @@ def recorded(program: str, options: list[str], where: str, work: Path) -> Path:
     work.mkdir()
     (work / "in").mkdir()
     for number in range(20):
-        (work / "in" / f"{number:02}").write_bytes(os.urandom(1000) * 20)
+        (work / "in" / f"{number:02}").write_bytes(random.Random(number).randbytes(1000) * 20)
     (work / "forks.py").write_text(FORKS)
     log = work.parent / f"{work.name}.log"
     if where == "files":

@@ -55,7 +55,7 @@ def test_of_recorded_programs_that_were_held_out_hardly_one_is_misjudged():
 
 def test_the_shipped_model_carries_its_figures():
     figures = shipped().figures
-    assert figures["f1_whole"] >= 0.97
+    assert figures["f1_whole"] >= 0.96
     assert figures["accuracy"] >= 0.98
     assert figures["f1_whole"] > figures["rule_whole"]
     assert figures["f1_0.25"] >= 0.8

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from typer.core import TyperGroup
 
 from tiering import __version__
 from tiering.cli import (
@@ -26,6 +25,7 @@ from tiering.cli import (
     probe,
     profile,
     recommend,
+    repair,
     report,
     tiers,
     trace,
@@ -33,6 +33,7 @@ from tiering.cli import (
 )
 from tiering.cli.discreet import keep_secrets
 from tiering.cli.output import note, prepare_streams
+from tiering.cli.verbs import Group, Verbs
 from tiering.errors import MachineError, TieringError, from_os_error
 from tiering.signals import ending_interrupts, exit_code_of
 
@@ -51,8 +52,8 @@ _OUR_FAULT: Final = 70
 _PIPE_CLOSED: Final = 141
 
 
-class Verbs(TyperGroup):
-    """The group of verbs: turns every error that is expected into one line and an exit code."""
+class Program(Group):
+    """All verbs: turns every error that is expected into one line and an exit code."""
 
     def _run(self, ctx: typer.Context) -> object:
         with ending_interrupts():
@@ -72,7 +73,7 @@ class Verbs(TyperGroup):
             sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - until the end of the process
             raise typer.Exit(_PIPE_CLOSED) from None
         except KeyboardInterrupt as interruption:
-            note("Interrupted. The same command goes on from what is done.")
+            note("Interrupted.")  # before a verb began: each has a last line of its own
             raise typer.Exit(exit_code_of(interruption)) from None
         except Exception as error:  # noqa: BLE001 - the one place that turns errors into messages
             if ctx.params["debug"]:
@@ -99,9 +100,9 @@ def _named(error: Exception) -> TieringError | None:
     return None
 
 
-app = typer.Typer(
+app = Verbs(
     name="tiering",
-    cls=Verbs,
+    cls=Program,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -134,6 +135,7 @@ app.command("trace", context_settings={"allow_interspersed_args": False})(trace.
 app.command("classify")(classify.classify)
 app.command("convert")(convert.convert)
 app.command("append")(append.append)
+app.command("repair")(repair.repair)
 app.command("verify")(verify.verify)
 app.command("info")(info.info)
 app.command("export")(export.export)

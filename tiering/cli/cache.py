@@ -10,9 +10,10 @@ import typer
 from tiering.cli.cache_size import size
 from tiering.cli.choices import SharedGroup
 from tiering.cli.output import JsonFlag, emit_json, note, out, table
+from tiering.cli.verbs import Verbs
 from tiering.units import format_bytes, format_count
 
-cache = typer.Typer(no_args_is_help=True, help="Look after the cache in front of slow storage.")
+cache = Verbs(no_args_is_help=True, help="Look after the cache in front of slow storage.")
 
 Ram = Annotated[str, typer.Option("--cache-ram", help="Bound of a tier in memory for what the cache lacks room for.")]
 Directory = Annotated[

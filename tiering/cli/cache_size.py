@@ -10,7 +10,7 @@ import typer
 from tiering.cli.choices import Catalog
 from tiering.cli.output import JsonFlag, emit_json, note, out, status, table
 from tiering.errors import UsageError
-from tiering.units import format_bytes, format_seconds
+from tiering.units import format_bytes, format_seconds, parse_number
 
 if TYPE_CHECKING:
     from tiering.profile import Profile
@@ -31,8 +31,8 @@ def size(
         Literal["folder", "lmdb", "zarr"], typer.Option("--format", help="How the dataset is stored.")
     ] = "folder",
     samples_per_second: Annotated[
-        float | None,
-        typer.Option(metavar="COUNT", help="What the training job takes at most; by default what it gets."),
+        str | None,
+        typer.Option(metavar="COUNT", help="What the training job takes at most, such as 1M; by default what it gets."),
     ] = None,
     catalog: Catalog = None,
     json: JsonFlag = False,
@@ -50,11 +50,12 @@ def size(
     from tiering.tiers.sizing import sizes_for_trace, sizes_for_training
 
     tiers = load_catalog(catalog)
+    rate = None if samples_per_second is None else parse_number(samples_per_second)
     origin, cache = _tier(tiers, "--tier", tier), _tier(tiers, "--cache-tier", cache_tier)
     profile = _profile(source)
     if profile.dataset is not None and _trained(profile):
         found = sizes_for_training(
-            data_of(profile.dataset), origin, cache, store_format=store_format, samples_per_s=samples_per_second
+            data_of(profile.dataset), origin, cache, store_format=store_format, samples_per_s=rate
         )
     elif profile.traces:
         found = sizes_for_trace(profile.traces[0].miss_ratio_curve, cache)

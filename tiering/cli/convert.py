@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from tiering.cli.account import account_lines
 from tiering.cli.choices import MOST_SEED, MOST_WORKERS
 from tiering.cli.output import JsonFlag, emit_json, note, out
 from tiering.cli.progress import progress
 from tiering.errors import UsageError, command
-from tiering.units import format_bytes, format_count, parse_bytes
+from tiering.units import format_bytes, format_count, parse_room
 
 
 class Target(StrEnum):
@@ -44,14 +45,23 @@ class ResizeMode(StrEnum):
     stretch = "stretch"
 
 
-Workers = Annotated[int | None, typer.Option(min=1, max=MOST_WORKERS, help="Processes; by default the usable cores.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, max=MOST_WORKERS, metavar="N", help="Processes; by default the usable cores.")
+]
 Dask = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help="Pack on a Dask cluster: tcp://host:8786, or local for one here.")
 ]
-Restart = Annotated[bool, typer.Option("--restart", help="Begin an unfinished conversion anew.")]
+Restart = Annotated[bool, typer.Option("--restart", help="Start an unfinished conversion again from nothing.")]
 BadFiles = Annotated[
     OnError,
-    typer.Option(help="Images that cannot be packed: fail at the end with all listed, skip them, or put copies aside."),
+    typer.Option(
+        metavar="HOW",
+        help="Images that cannot be packed, broken links, unreadable directories: fail at the end with all listed, "
+        "skip, or quarantine copies.",
+    ),
+]
+ImagesOnly = Annotated[
+    bool, typer.Option("--images-only", help="Leave out the masks, captions and other files that share their key.")
 ]
 Progress = Annotated[bool | None, typer.Option("--progress/--no-progress", help="Show progress on stderr.")]
 
@@ -65,22 +75,25 @@ def convert(
     codec: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="Codec of Zarr chunks: none, lz4, zstd:3, blosc-lz4-bitshuffle; auto measures."
+            metavar="NAME", help="Codec of Zarr chunks: none, lz4, zstd:3, blosc-lz4 and others; auto measures."
         ),
     ] = "auto",
     pixels: Annotated[bool, typer.Option("--pixels", help="Zarr: store decoded images of one shape.")] = False,
     resize: Annotated[
         str | None, typer.Option(metavar="HxW", help="Bring images to one shape, such as 224x224; implies --pixels.")
     ] = None,
-    resize_mode: Annotated[ResizeMode, typer.Option(help="How they are brought to it.")] = ResizeMode.crop,
+    resize_mode: Annotated[
+        ResizeMode, typer.Option(metavar="HOW", help="How they are brought to it: crop, pad or stretch.")
+    ] = ResizeMode.crop,
     channels: Annotated[
-        int | None, typer.Option(min=1, max=3, help="Of pixels, 1 or 3; by default 1 where all images are grey.")
+        int | None,
+        typer.Option(min=1, max=3, metavar="N", help="Of pixels, 1 or 3; by default 1 where all images are grey."),
     ] = None,
     shard_size: Annotated[
         str | None,
         typer.Option(metavar="SIZE", help="Bytes in a shard at most, such as 256MiB; by default from the data."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the packed order.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, metavar="N", help="Seed of the packed order.")] = 0,
     classes: Annotated[
         str | None,
         typer.Option(
@@ -103,11 +116,12 @@ def convert(
     check: Annotated[
         Check, typer.Option(help="Of each image: its beginning and end, or all its pixels, which takes longer.")
     ] = Check.quick,
+    images_only: ImagesOnly = False,
     workers: Workers = None,
     dask: Dask = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store that is there already.")] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Of a finished store, pack just its missing and damaged shards again.")
+        bool, typer.Option("--resume", help="Only go on with an unfinished conversion, and begin none.")
     ] = False,
     restart: Restart = False,
     show: Progress = None,
@@ -120,14 +134,14 @@ def convert(
 
     Example: `tiering convert photos/ photos.lmdb --to lmdb`
     """
+    from tiering.convert.commit import check_unfinished
     from tiering.convert.run import convert as run
     from tiering.dataset.pixels import parse_size
-    from tiering.store.open import is_finished
+    from tiering.storage.location import Location
 
-    if resume and is_finished(store):
-        _rebuild(dataset, store, workers, dask, show, json=json)
-        return
     if to is None:
+        if resume:
+            check_unfinished(Location.of(store), dataset, overwrite=overwrite)
         raise UsageError("--to", expected="lmdb or zarr", found="nothing", action="For example: --to lmdb")
     if channels == 2:
         raise UsageError("--channels", expected="1 or 3", found="2")
@@ -138,7 +152,7 @@ def convert(
             to.value,
             codec=codec,
             seed=seed,
-            shard_bytes=None if shard_size is None else parse_bytes(shard_size),
+            shard_bytes=None if shard_size is None else parse_room(shard_size),
             pixels=pixels,
             resize=None if resize is None else parse_size(resize),
             resize_mode=resize_mode.value,
@@ -148,7 +162,9 @@ def convert(
             table_root=root,
             on_error=on_error.value,
             check=check.value,
+            images_only=images_only,
             overwrite=overwrite,
+            resume=resume,
             restart=restart,
             workers=workers,
             dask=dask,
@@ -161,20 +177,8 @@ def convert(
     stored = f"{format_count(manifest.samples)} samples, {format_bytes(manifest.image_bytes)}, {shards}"
     decoded = pixels or resize or check is Check.decode
     out().print(f"{store}: {stored}{'' if decoded else ', pixels not decoded (--check decode)'}")
-    if manifest.left_out:
-        note(f"{manifest.left_out:,} images could not be packed: see {command(f'{store}/bad-files.tsv')}")
+    for line in account_lines(manifest.account):
+        out().print(line)
+    if manifest.account and manifest.account.left_out:
+        note(f"All that is left out is listed in {command(f'{store}/left-out.tsv')}")
     note(f"Next: {command('tiering', 'verify', store, '--source', dataset)}")
-
-
-def _rebuild(dataset: str, store: str, workers: int | None, dask: str | None, show: bool | None, *, json: bool) -> None:
-    from tiering.convert.rebuild import rebuild
-
-    with progress("packing again", show=show) as advance:
-        rebuilt = rebuild(dataset, store, workers=workers, dask=dask, progress=advance)
-    if json:
-        emit_json({"store": store, "rebuilt": rebuilt})
-        return
-    for name in rebuilt:
-        out().print(f"{store}/{name}: packed again")
-    if not rebuilt:
-        out().print(f"{store}: no shard is missing or damaged")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from tiering.cli.account import account_lines
 from tiering.units import format_bytes, format_count
 
 if TYPE_CHECKING:
@@ -54,14 +55,8 @@ def dataset_rows(dataset: DatasetProfile) -> Iterator[tuple[str, str]]:
         yield "duplicates", f"{found} in {format_count(copies.sample)} images ({percent(copies.low)} to {high} of all)"
     elif copies is not None and copies.value:
         yield "duplicates", f"{format_count(round(copies.value * copies.sample))} are copies of another"
-    if dataset.other_files:
-        size = f", {format_bytes(dataset.other_bytes)}" if dataset.other_bytes else ""
-        yield "other files", f"{'about ' if dataset.sampled else ''}{format_count(dataset.other_files)}{size}"
-    if dataset.skipped:
-        yield (
-            "left out",
-            ", ".join(f"{format_count(count)} {name}" for name, count in dataset.skipped.items()),
-        )
+    lines = list(account_lines(dataset.account, "to pack", about=dataset.sampled))
+    yield from (("account" if number == 0 else "", line) for number, line in enumerate(lines))
 
 
 def _label_rows(dataset: DatasetProfile) -> Iterator[tuple[str, str]]:

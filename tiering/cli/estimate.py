@@ -32,13 +32,13 @@ def estimate(
     """
     # Imported here so that `tiering --help` stays quick.
     from tiering.tiers.arithmetic import TrainingRun, figures, lines, texts
-    from tiering.units import parse_bytes, parse_count
+    from tiering.units import parse_bytes, parse_count, parse_room
 
     run = TrainingRun(
         images=parse_count(images),
         image_bytes=parse_bytes(image_size),
         epochs=parse_count(epochs),
-        checkpoint_bytes=parse_bytes(checkpoint_size),
+        checkpoint_bytes=parse_room(checkpoint_size),
         checkpoint_every=parse_count(checkpoint_every),
         batch_size=parse_count(batch_size),
     )

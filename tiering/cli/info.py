@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tiering.cli.account import account_lines
 from tiering.cli.output import JsonFlag, emit_json, out, table
 from tiering.units import format_bytes, format_count
 
@@ -52,7 +53,13 @@ def info(
             "packed order": f"random, seed {manifest.settings.seed}",
             "generation": str(manifest.generation),
         }
-    if manifest.left_out:
+    if removed := sum(shard.removed for shard in manifest.shards):
+        samples = "1 sample" if removed == 1 else f"{format_count(removed)} samples"
+        rows["taken out"] = f"{samples}, whose space comes back when the dataset is converted again"
+    account = list(account_lines(manifest.account))
+    if account:
+        rows["account"] = "\n".join(account)
+    elif manifest.left_out:
         rows["left out"] = f"{manifest.left_out:,} images that could not be packed: see bad-files.tsv"
     shown = table(str(store), "")
     shown.columns[1].justify, shown.columns[1].no_wrap = "left", False

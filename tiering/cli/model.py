@@ -10,8 +10,9 @@ import typer
 
 from tiering.cli.choices import MOST_SEED
 from tiering.cli.output import JsonFlag, emit_json, note, out, status, table
+from tiering.cli.verbs import Verbs
 
-model = typer.Typer(help="Train, evaluate or show the classifier of workloads.", no_args_is_help=True)
+model = Verbs(help="Train, evaluate or show the classifier of workloads.", no_args_is_help=True)
 
 _Model = Annotated[Path | None, typer.Option("--model", metavar="FILE", help="Another model than the one that ships.")]
 _Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the generated corpus and of the forest.")]

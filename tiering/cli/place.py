@@ -11,7 +11,7 @@ import typer
 from tiering.cli.choices import Catalog, HourPrice
 from tiering.cli.output import JsonFlag, emit_json, note, out, solver_aside, status, table
 from tiering.errors import UsageError
-from tiering.units import format_bytes, format_count, parse_bytes
+from tiering.units import format_bytes, format_count, parse_number, parse_room, parse_seconds
 
 if TYPE_CHECKING:
     from tiering.tiers.placement import Placement, Summary
@@ -40,14 +40,14 @@ def place(
         typer.Option(metavar="DIR", help="Place all files below DIR, untouched ones too, with their real sizes."),
     ] = None,
     runs: Annotated[
-        float | None,
+        str | None,
         typer.Option(
             metavar="COUNT", help="How often a month what the trace shows happens; by default it never stops."
         ),
     ] = None,
     duration: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", help="What the trace spans, where its times do not tell."),
+        str | None,
+        typer.Option(metavar="TIME", help="What the trace spans, such as 90s or 2h, where its times do not tell."),
     ] = None,
     hour_price: HourPrice = 2.0,
     in_flight: Annotated[int, typer.Option(min=1, help="Requests that wait at the same time.")] = 1,
@@ -100,8 +100,8 @@ def place(
                 room,
                 tiers=tiers,
                 by=by,
-                runs=runs,
-                duration=duration,
+                runs=None if runs is None else parse_number(runs),
+                duration=None if duration is None else parse_seconds(duration),
                 hour_usd=hour_price,
                 in_flight=in_flight,
                 most_busy=most_busy,
@@ -143,7 +143,7 @@ def _room(given: Sequence[str]) -> Iterator[tuple[str, int | None]]:
             found = "that tier twice" if name in seen else repr(word)
             raise UsageError(f"--capacity {word}", expected="TIER or TIER=SIZE, each tier once", found=found)
         seen.add(name)
-        yield name, parse_bytes(size) if size else None
+        yield name, parse_room(size) if size else None
 
 
 def _show(found: Summary) -> None:

@@ -55,7 +55,6 @@ def probe(
     """
     # Imported here so that `tiering --help` does not wait for pydantic.
     from tiering.cli.console import line
-    from tiering.signals import ending_interrupts, exit_code_of
     from tiering.tiers.catalog import load_catalog
     from tiering.tiers.entry import to_toml
     from tiering.tiers.probe import probe as run
@@ -63,21 +62,17 @@ def probe(
     tiers = load_catalog(catalog)
     if output is not None:
         _check(output)
-    try:
-        with ending_interrupts(), status("Measuring") as shown:
-            found = run(
-                place,
-                seconds=seconds,
-                size=size,
-                name=name,
-                like=like,
-                tiers=tiers,
-                announce=note,
-                progress=lambda what: shown.update(line(f"Measuring {place}: {what}")),
-            )
-    except KeyboardInterrupt as interruption:
-        note("Interrupted. What was written is removed.")
-        raise typer.Exit(exit_code_of(interruption)) from None
+    with status("Measuring") as shown:
+        found = run(
+            place,
+            seconds=seconds,
+            size=size,
+            name=name,
+            like=like,
+            tiers=tiers,
+            announce=note,
+            progress=lambda what: shown.update(line(f"Measuring {place}: {what}")),
+        )
     if output is not None:
         output.write_text(to_toml(found), encoding="utf-8")
     if json:

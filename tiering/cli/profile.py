@@ -202,7 +202,8 @@ def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:
     if trace.mapped_bytes:
         yield "mapped", f"at most {format_bytes(trace.mapped_bytes)}"
     again = f", by {format_count(trace.reads_again)} of the reads" if trace.reads else ""
-    yield "read again", f"{percent(trace.reread_share)} of all bytes moved{again}"
+    least = "" if trace.is_placed else "at least "
+    yield "read again", f"{least}{percent(trace.reread_share)} of all bytes moved{again}"
     if trace.accesses:
         asked = format_bytes(trace.bytes_accessed)
         yield "accesses", f"{format_count(trace.accesses)}, {asked} (whether they read or wrote is not known)"
@@ -212,6 +213,8 @@ def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:
             "epochs",
             f"{found.count}" + ("" if found.period is None else f", one every {format_seconds(found.period)}"),
         )
+    elif not trace.is_placed:
+        yield "epochs", "not known: the trace does not tell where reads lie"
     elif trace.bytes_read:
         yield "epochs", f"none; what was read was read {trace.epochs:.3g} times on average"
     if trace.write_bursts is not None and trace.write_bursts.count > 1:

@@ -11,7 +11,7 @@ from tiering.cli.choices import MOST_WORKERS, Catalog, HourPrice
 from tiering.cli.output import JsonFlag, emit_json, note, status
 from tiering.errors import DatasetError, InputError, UsageError
 from tiering.system.machine import half_of_memory
-from tiering.units import parse_bytes, parse_count, parse_seconds
+from tiering.units import parse_count, parse_number, parse_room, parse_seconds
 
 if TYPE_CHECKING:
     from tiering.dataset.profile import DatasetProfile
@@ -49,7 +49,8 @@ def recommend(
         bool, typer.Option("--must-keep-originals", help="Limit: only formats that hold the files to the last byte.")
     ] = False,
     samples_per_second: Annotated[
-        float | None, typer.Option(metavar="COUNT", help="What the training takes when it never waits.")
+        str | None,
+        typer.Option(metavar="COUNT", help="What the training takes when it never waits, such as 3000 or 1M."),
     ] = None,
     gpu_utilisation: Annotated[
         float | None,
@@ -98,7 +99,7 @@ def recommend(
     from tiering.tiers.recommend import recommend as run
 
     tiers = load_catalog(catalog)
-    memory = parse_bytes(ram) if ram is not None else half_of_memory()
+    memory = parse_room(ram) if ram is not None else half_of_memory()
     limits = Limits(
         budget_usd=budget,
         max_epoch_s=None if max_epoch_time is None else parse_seconds(max_epoch_time),
@@ -120,8 +121,8 @@ def recommend(
         decode=not encoded,
         resize=shape,
         nodes=nodes,
-        samples_per_s=samples_per_second,
-        checkpoint_bytes=None if checkpoint_size is None else parse_bytes(checkpoint_size),
+        samples_per_s=None if samples_per_second is None else parse_number(samples_per_second),
+        checkpoint_bytes=None if checkpoint_size is None else parse_room(checkpoint_size),
         checkpoint_every=parse_count(checkpoint_every),
         written_per_day=_written_per_day(profile),
         **({} if threads is None else {"threads": threads}),
@@ -154,7 +155,7 @@ def _room(text: str) -> tuple[str, int]:
     name, equals, size = text.partition("=")
     if not (name and equals):
         raise UsageError(f"--capacity {text}", expected="TIER=SIZE such as nvme=2TB", found=repr(text))
-    return name, parse_bytes(size)
+    return name, parse_room(size)
 
 
 def _written_per_day(profile: Profile) -> float | None:

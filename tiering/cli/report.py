@@ -11,7 +11,7 @@ from tiering.cli.choices import Catalog, HourPrice
 from tiering.cli.output import note, status
 from tiering.errors import UsageError
 from tiering.system.machine import half_of_memory
-from tiering.units import format_bytes, parse_bytes, parse_count
+from tiering.units import format_bytes, parse_count, parse_room
 
 
 def report(
@@ -55,7 +55,7 @@ def report(
     if output.exists() and not force:
         raise UsageError(str(output), expected="no such file", found="one", action="Replace it with --force.")
     given = Assumptions(
-        ram=parse_bytes(ram) if ram is not None else half_of_memory(),
+        ram=parse_room(ram) if ram is not None else half_of_memory(),
         epochs=parse_count(epochs),
         tier=tier,
         hour_usd=hour_price,

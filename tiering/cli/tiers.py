@@ -10,6 +10,7 @@ import typer
 
 from tiering.cli.choices import Catalog
 from tiering.cli.output import JsonFlag, emit_json, note, out, table
+from tiering.cli.verbs import Verbs
 from tiering.errors import UsageError
 from tiering.units import format_bytes, format_rate, format_seconds
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 #: Columns that the widest table needs.
 WIDTH = 140
 
-tiers = typer.Typer(no_args_is_help=True, help="Show and check the catalog of storage tiers.")
+tiers = Verbs(no_args_is_help=True, help="Show and check the catalog of storage tiers.")
 
 
 @tiers.command("list")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tiering.cli.account import account_lines
 from tiering.cli.output import JsonFlag, emit_json, note, out, plain
 from tiering.cli.progress import progress
 from tiering.errors import command
@@ -40,7 +41,7 @@ def verify(
     if json:
         emit_json(plain(found) | {"ok": found.ok})
     elif found.ok:
-        against = f", every byte equal to {source}" if source else ""
+        against = f", {_equal(found)}" if source and not quick else ""
         size = format_bytes(found.image_bytes)
         pixels = ", every image decoded" if decode else ", pixels not decoded (--decode)"
         checked = "structure and sizes right, no byte read" if quick else f"every CRC-32C right{against}{pixels}"
@@ -49,10 +50,20 @@ def verify(
         for problem in found.problems:
             out().print(problem)
         out().print(f"{store}: {_count(found.problem_count)}. {_advice(store, source, found)}")
+    if not json:
+        for line in account_lines(found.account, "in the store"):
+            out().print(line)
     if found.unfinished:
         note(found.unfinished)
     if not found.ok:
         raise typer.Exit(1)
+
+
+def _equal(found: Verification) -> str:
+    """Say of which files every byte was compared: of all in the source, or of those that were packed."""
+    if found.account is None or not found.account.left_out:
+        return f"every byte equal to {found.source}"
+    return f"every sample equal to its file in {found.source}, which holds more files than were packed"
 
 
 def _count(problems: int) -> str:
@@ -70,5 +81,5 @@ def _advice(store: str, source: str | None, found: Verification) -> str:
         return "Convert it again, or copy it again if it is a copy."
     shards = "this shard" if len(found.damaged) == 1 else f"these {len(found.damaged)} shards"
     named = ", ".join(found.damaged[:10]) + (", ..." if len(found.damaged) > 10 else "")
-    again = command("tiering", "convert", source or "DATASET", store, "--resume")
+    again = command("tiering", "repair", store, "--source", source or "DATASET")
     return f"To pack just {shards} again ({named}): {again}"

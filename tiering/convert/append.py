@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -12,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.convert.class_maps import class_map
-from tiering.convert.finish import OnError
+from tiering.convert.kept import Kept
 from tiering.convert.label_columns import renumber
+from tiering.convert.leaving_out import OnError, write_left_out
 from tiering.convert.listing import SCHEMA, Listing, blocks, make_listing, open_again
 from tiering.convert.lookup import NOWHERE, Lookup
 from tiering.convert.plan import make_plan, packable
@@ -21,16 +23,47 @@ from tiering.convert.progress import Progress, no_progress
 from tiering.convert.run import Job, Workers, run_job
 from tiering.convert.workspace import workspace
 from tiering.dataset.numbering import Given
-from tiering.dataset.scan import display
-from tiering.errors import DatasetError, StoreError, from_os_error
+from tiering.errors import DatasetError, StoreError, command, from_os_error
+from tiering.sources.account import Account
+from tiering.sources.left_out import ERRORS, LeftOut
 from tiering.storage.location import Location
 from tiering.store.base import Store
 from tiering.store.columns import map_column
-from tiering.store.manifest import MANIFEST, Kind, Manifest, Settings, read_manifest
+from tiering.store.layout import BAD_FILES, LEFT_OUT, index_name
+from tiering.store.manifest import MANIFEST, Manifest, Settings, read_manifest
 from tiering.store.open import open_packed
 from tiering.store.parts import WORK
+from tiering.text import display
 
 _SHOWN: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What the next generation of a store is made of.
+
+    selected: rows of the listing to pack, int64; kept: what is taken over. whole: where the listing is the whole
+    dataset, the bytes in it of what is taken over; None where other sources may have been packed before.
+    """
+
+    selected: npt.NDArray[np.int64]
+    kept: Kept
+    whole: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a run goes about it: see the parameters of tiering.convert."""
+
+    crew: Workers
+    on_error: OnError
+    images_only: bool
+    restart: bool
+    progress: Progress
+
+
+#: Says by a listing, the store and its settings what to do; None for nothing.
+Choose = Callable[[Listing, Store, Settings], Growth | None]
 
 
 def append(
@@ -38,6 +71,7 @@ def append(
     store: str | os.PathLike[str],
     *,
     on_error: OnError = "fail",
+    images_only: bool = False,
     restart: bool = False,
     workers: int | None = None,
     dask: str | None = None,
@@ -47,10 +81,17 @@ def append(
     """Add the images of a source that a store does not hold yet, as new shards; nothing that is there is rewritten.
 
     Images whose key the store holds already are passed over. Readers that are open keep their generation; those that
-    open the store afterwards see the new one. The other parameters are those of tiering.convert.
+    open the store afterwards see the new one. The other parameters are those of tiering.convert; a store that was made
+    with images_only stays one.
     Returns the manifest, the old one where there is nothing to add. Raises DatasetError where a file of the store has
     another size in the source now, StoreError where there is no finished store.
     """
+    run = Run(Workers(workers, dask, executor), on_error, images_only, restart, progress)
+    return grow(source, store, _new, run)
+
+
+def grow(source: str | os.PathLike[str], store: str | os.PathLike[str], choose: Choose, run: Run) -> Manifest:
+    """Make the next generation of a store. Returns its manifest, the old one where there is nothing to do."""
     place = Location.of(store)
     # A directory without a manifest is not ours to open a workspace in.
     opened = open_again(source, read_manifest(place))
@@ -63,31 +104,63 @@ def append(
             if settings is None or manifest.kind == "folder":
                 raise StoreError(str(place), expected="a packed store", found="a folder")
             directory = space.scratch / "listing"
-            listing = make_listing(opened, directory, Given(class_map(manifest), grows=True))
+            only = run.images_only or manifest.source.images_only
+            given = Given(class_map(manifest), grows=True)
+            listing = make_listing(opened, directory, given, images_only=only)
             listing = _in_terms_of(manifest, listing, directory)
-            selected = _new_rows(listing, base, settings)
-            if not len(selected):
-                (place / WORK).remove()
+            growth = choose(listing, base, settings)
+            if growth is None:
+                if run.on_error == "fail" and listing.left_out.count(*ERRORS):
+                    write_left_out(space, listing, manifest, tuple, run.on_error)  # which names them all, and raises
+                _tidy(place, manifest)
                 return manifest
+            _refuse_larger(listing, growth.selected, settings)
             generation = manifest.generation + 1
-            plan = make_plan(listing.size, settings, generation=generation, selected=selected)
-            outline = manifest.model_copy(
-                update={
-                    "generation": generation,
-                    "index": f"index-{generation}",
-                    "labels": list(listing.classes.names),
-                    "label_numbers": list(listing.classes.numbers),
-                    "splits": listing.splits,
-                }
-            )
-            kind: Kind = manifest.kind
-            job = Job(space, listing, plan, kind, outline, base, version)
-            crew = Workers(workers, dask, executor)
-            appended = run_job(job, directory, crew, on_error, restart=restart, progress=progress)
-            (place / WORK).remove()
+            plan = make_plan(listing.size, settings, generation=generation, selected=growth.selected)
+            outline = _outline(manifest, listing, growth, images_only=only)
+            job = Job(space, listing, plan, manifest.kind, outline, growth.kept, version)
+            grown = run_job(job, directory, run.crew, run.on_error, restart=run.restart, progress=run.progress)
+            if grown == manifest:
+                space.clear()  # shards without a sample
+            _tidy(place, grown)
     except OSError as error:
         raise from_os_error(error if error.filename else OSError(error.errno, error.strerror, str(place))) from error
-    return appended
+    return grown
+
+
+def _tidy(place: Location, manifest: Manifest) -> None:
+    """Remove what a finished run left that its manifest does not name, the notes last."""
+    for name in (LEFT_OUT, BAD_FILES):
+        if name not in manifest.documents:
+            (place / name).remove()
+    (place / WORK).remove()
+
+
+def _outline(manifest: Manifest, listing: Listing, growth: Growth, *, images_only: bool) -> Manifest:
+    """Return the manifest of the next generation, but for what packing tells."""
+    generation = manifest.generation + 1
+    outline = manifest.model_copy(
+        update={
+            "generation": generation,
+            "index": index_name(generation),
+            "labels": list(listing.classes.names),
+            "label_numbers": list(listing.classes.numbers),
+            "splits": listing.splits,
+            "source": manifest.source.model_copy(update={"images_only": images_only}),
+            "shards": growth.kept.shards,
+            "samples": growth.kept.samples,
+            "image_bytes": growth.kept.image_bytes,
+        }
+    )
+    if growth.whole is None:
+        return outline
+    return outline.model_copy(
+        update={
+            "layout": listing.layout,
+            "account": Account.of(growth.kept.samples, growth.whole, LeftOut()),
+            "documents": {name: crc for name, crc in manifest.documents.items() if name not in (LEFT_OUT, BAD_FILES)},
+        }
+    )
 
 
 def _in_terms_of(manifest: Manifest, listing: Listing, directory: Path) -> Listing:
@@ -99,8 +172,8 @@ def _in_terms_of(manifest: Manifest, listing: Listing, directory: Path) -> Listi
     return replace(listing, columns=columns, splits=splits)
 
 
-def _new_rows(listing: Listing, base: Store, settings: Settings) -> npt.NDArray[np.int64]:
-    """Return the rows of a listing that a store does not hold."""
+def _new(listing: Listing, base: Store, settings: Settings) -> Growth | None:
+    """Choose the rows of a listing that a store does not hold."""
     held = Lookup(len(base), base.index.keys)
     new: list[npt.NDArray[np.int64]] = []
     changed: list[str] = []
@@ -117,10 +190,16 @@ def _new_rows(listing: Listing, base: Store, settings: Settings) -> npt.NDArray[
             listing.source.url,
             expected="new files, beside those that the store holds",
             found=f"{len(changed):,} that have another size than in the store ({'; '.join(changed[:_SHOWN])})",
-            action="Append adds and changes nothing: give them new names, or convert the dataset again.",
+            action="Append adds and changes nothing. To bring the store up to the source: "
+            + command("tiering", "append", "--sync", listing.source.url, base.place),
         )
     selected = np.concatenate(new)
-    largest = int(packable(listing.size[selected]).max()) if len(selected) else 0
+    return Growth(selected, Kept(base)) if len(selected) else None
+
+
+def _refuse_larger(listing: Listing, selected: npt.NDArray[np.int64], settings: Settings) -> None:
+    """Raise DatasetError for an image that is larger than a shard of the store can be."""
+    largest = int(packable(listing.size[selected]).max(initial=0))
     if settings.pixels is None and largest > settings.shard_bytes:
         raise DatasetError(
             listing.source.url,
@@ -128,4 +207,3 @@ def _new_rows(listing: Listing, base: Store, settings: Settings) -> npt.NDArray[
             found=f"one of {largest:,}",
             action="Convert the dataset again.",
         )
-    return selected

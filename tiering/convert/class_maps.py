@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from tiering.dataset.classes import ClassMap, map_of
-from tiering.dataset.labels import SPLITS
+from tiering.dataset.labels import SPLITS, Folders
 from tiering.errors import StoreError, TieringError, UsageError, command
 from tiering.secrets import without_secrets
+from tiering.sources.left_out import unlooked
 from tiering.storage.json_text import parse_json
 from tiering.storage.location import Location
 from tiering.storage.urls import parent_of
 from tiering.store.manifest import LARGEST, MANIFEST, Manifest, read_manifest
+from tiering.text import display
 
 #: Entries of a directory that are looked at for other splits, and differences that are shown.
 _ENTRIES: Final = 5000
@@ -99,20 +101,28 @@ def _compared(ours: ClassMap, theirs: ClassMap) -> str:
 
 
 def _folders_beside(source: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield the folders of other splits beside a local one, each with the names of the folders in it."""
+    """Yield the folders of other splits beside a local one, each with the names of its class folders."""
     if "://" in source or not _first_word(source) or not Path(source).is_dir():
         return
     for place, name in _directories(Path(source).parent):
         if str(place) != source and name.lower() in SPLITS:
-            inside = [each for _, each in _directories(place)]
-            yield str(place), sorted(inside, key=os.fsencode)
+            inside = sorted(os.fsencode(each) for _, each in _directories(place))
+            seen = Folders()
+            seen.add(each + b"/-" for each in inside)
+            rule = seen.rule()
+            # Tiny ImageNet has class folders in train and a folder of images in val.
+            yield str(place), [display(each) for each in inside if rule.of(each + b"/")[0] is not None]
 
 
 def _directories(place: Path) -> list[tuple[Path, str]]:
     """Return the directories in one, of its first entries, that are not hidden."""
     try:
         with os.scandir(place) as entries:
-            found = [entry for entry in islice(entries, _ENTRIES) if entry.is_dir() and not entry.name.startswith(".")]
+            found = [
+                entry
+                for entry in islice(entries, _ENTRIES)
+                if entry.is_dir() and not unlooked(os.fsencode(entry.name) + b"/")
+            ]
     except OSError:
         return []
     return [(place / entry.name, entry.name) for entry in found]

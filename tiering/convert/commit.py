@@ -16,7 +16,7 @@ from pathlib import Path
 import google_crc32c
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tiering.errors import UsageError
+from tiering.errors import UsageError, command
 from tiering.storage.json_text import parse_json
 from tiering.storage.local import sync
 from tiering.storage.location import Location
@@ -87,6 +87,26 @@ def check_output(output: Location, *, overwrite: bool) -> Standing | None:
             action="Move them elsewhere first.",
         )  # fmt: skip
     return standing
+
+
+def check_unfinished(output: Location, source: str, *, overwrite: bool) -> None:
+    """Make sure that an unfinished conversion is there to go on with. Raises UsageError where there is none.
+
+    source: what the command names; overwrite: a finished store may stand at the output, to be replaced.
+    """
+    if was_not_cleaned(output):
+        return
+    if (output / MANIFEST).exists() and not overwrite:
+        raise UsageError(
+            str(output), expected="an unfinished conversion to go on with", found="a finished store",
+            action="To pack its missing and damaged shards again: "
+            + command("tiering", "repair", output, "--source", source),
+        )  # fmt: skip
+    if not (partial_of(output) / WORK / RECORD).exists():
+        raise UsageError(
+            str(output), expected="an unfinished conversion to go on with", found="none",
+            action="Leave out --resume to begin one.",
+        )  # fmt: skip
 
 
 def was_not_cleaned(output: Location) -> bool:

@@ -18,9 +18,11 @@ from tiering.dataset.numbering import Given
 from tiering.dataset.pixels import to_pixels
 from tiering.dataset.source import read_samples
 from tiering.errors import DatasetError, TieringError
+from tiering.sources.account import Account, fields
+from tiering.sources.left_out import ERRORS, NOT_IN_STORE, LeftOut
 from tiering.store.base import Store
-from tiering.store.checked import read_document
-from tiering.store.layout import BAD_FILES
+from tiering.store.columns import sound_file
+from tiering.store.layout import BAD_FILES, LEFT_OUT
 from tiering.text import as_field, display
 
 _BATCH: Final = 256
@@ -38,8 +40,13 @@ class Comparison:
         self._store = store
         # Numbered by the store's own classes, which may have come from elsewhere than this source.
         given = Given(class_map(store.manifest), grows=True)
-        self._listing = make_listing(open_again(source, store.manifest), scratch / "listing", given)
+        only = store.manifest.source.images_only or None
+        opened = open_again(source, store.manifest)
+        self._listing = make_listing(opened, scratch / "listing", given, images_only=only)
         self._settings = store.manifest.settings
+        self._scratch = scratch
+        self._account = LeftOut()
+        self._packed = self._packed_bytes = 0
 
     def differences(self, progress: Progress) -> Iterator[str]:
         """Say how the store differs from the source, a line for each sample."""
@@ -59,11 +66,31 @@ class Comparison:
             yield from self._differ(samples[there], listing.rows(found[there]))
             compared += int(store.index.size[samples].sum())
             progress(int(samples[-1]) + 1, len(store), compared)
-        left_out = self._left_out()
+        known = self._known()
+        self._account.merge(listing.left_out)
         for rows in blocks(len(listing)):
-            for key in listing.keys(rows[~packed[rows]]):
-                if as_field(display(key)) not in left_out:
+            sizes = np.maximum(listing.size[rows], 0)
+            self._packed += int(packed[rows].sum())
+            self._packed_bytes += int(sizes[packed[rows]].sum())
+            lacking = rows[~packed[rows]]
+            for key, size in zip(listing.keys(lacking), sizes[~packed[rows]].tolist(), strict=True):
+                kind = known.get(as_field(display(key)))
+                self._account.add(kind or NOT_IN_STORE, key, size)
+                if kind is None:
                     yield f"{display(key)}: in the source but not in the store"
+        yield from self._untold(known)
+
+    @property
+    def account(self) -> Account:
+        """Everything that lies in the source now; once all differences were asked for."""
+        return Account.of(self._packed, self._packed_bytes, self._account)
+
+    def _untold(self, known: dict[str, str]) -> Iterator[str]:
+        """Say of which files the source has nothing to pack, and the store does not know it."""
+        with self._listing.lines.local.open("rb") as lines:  # type: ignore[union-attr] # in a local scratch directory
+            for key, kind, _, reason in fields(lines):
+                if kind in ERRORS and key not in known:
+                    yield f"{key}: {kind}{f', {reason}' if reason else ''}: the store does not account for it"
 
     def _differ(self, samples: IndexArray, rows: Rows) -> Iterator[str]:
         store = self._store
@@ -96,9 +123,12 @@ class Comparison:
         except DatasetError:
             return None
 
-    def _left_out(self) -> set[str]:
-        """Return the keys that the store itself says it does not hold, as its list writes them."""
-        if BAD_FILES not in self._store.manifest.documents:
-            return set()
-        lines = read_document(self._store.place, self._store.manifest, BAD_FILES).decode().splitlines()[1:]
-        return {line.split("\t")[0] for line in lines}
+    def _known(self) -> dict[str, str]:
+        """Return what the store itself says it lacks although it should not: kinds by key, as its list writes it."""
+        documents = self._store.manifest.documents
+        name = next((name for name in (LEFT_OUT, BAD_FILES) if name in documents), None)
+        path = sound_file(self._store.place / name, self._scratch / "left-out", documents[name]) if name else None
+        if path is None:
+            return {}
+        with path.open("rb") as lines:
+            return {key: kind for key, kind, *_ in fields(lines) if kind in ERRORS}

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final, Literal
 
 import google_crc32c
-import numpy.typing as npt
 
-from tiering.convert.listing import Listing, blocks, source_of
-from tiering.convert.quarantine import quarantine
-from tiering.convert.receipt import Receipt
+from tiering.convert.kept import Kept
+from tiering.convert.leaving_out import OnError, Receipts, Written, write_left_out
+from tiering.convert.listing import Listing, source_of
 from tiering.convert.workspace import Workspace
 from tiering.errors import DatasetError, UsageError
+from tiering.sources.account import Account
 from tiering.storage.local import sync
 from tiering.storage.location import Location
-from tiering.store.base import Store
-from tiering.store.checked import read_document
-from tiering.store.index import COLUMNS, index_documents, index_writer
-from tiering.store.layout import BAD_FILES
+from tiering.store.index import index_documents, index_writer
+from tiering.store.layout import BAD_FILES, LEFT_OUT
 from tiering.store.manifest import MANIFEST, Manifest, Shard, encode_manifest
-from tiering.store.parts import QUARANTINE
 from tiering.store.zarr import array_documents
-from tiering.text import as_field, display
-
-OnError = Literal["fail", "skip", "quarantine"]
-
-_SHOWN: Final = 10
-
-Receipts = Callable[[], Iterable[Receipt]]
 
 
 def finish(
@@ -38,23 +26,27 @@ def finish(
     listing: Listing,
     outline: Manifest,
     receipts: Receipts,
-    base: Store | None,
+    base: Kept | None,
     version: str | None,
     on_error: OnError,
+    offered: int,
 ) -> Manifest:
-    """Write everything but the shards, the manifest last, and return it.
+    """Write everything but the shards, the manifest last, and return it; of a store that gains nothing, the old one.
 
     outline: the manifest but for what only the receipts know; receipts: gives those of this plan, in order, as often
-    as asked; base: the store that is appended to; version: of its manifest, which must still be there.
-    Raises DatasetError for images that could not be packed, when on_error is "fail", or when none could.
+    as asked; base: what is kept of the store that grows; version: of its manifest, which must still be there; offered:
+    bytes in the source of what was to be packed.
+    Raises DatasetError for what could not be packed or read, when on_error is "fail", or when nothing could.
     """
     target = space.target
-    left_out = _bad_files(space, listing, receipts, on_error)
+    written = write_left_out(space, listing, outline, receipts, on_error)
+    if base is not None and not _gains(base, receipts, written):
+        return base.store.manifest
     shards: list[Shard] = list(outline.shards)
     samples, size = outline.samples, outline.image_bytes
     with index_writer(target / outline.index, space.work) as columns:
         if base is not None:
-            for part in _parts(base):
+            for part in base.parts():
                 columns.append(part)
         for receipt in receipts():
             columns.append(receipt.columns)
@@ -65,32 +57,33 @@ def finish(
             listing.source.url,
             expected="an image that can be packed",
             found="none",
-            action=f"See {space.work}/{BAD_FILES}.",
+            action=f"See {target}/{LEFT_OUT}.",
         )
-    documents = index_documents(outline.index, columns.counts)
-    if outline.kind == "zarr" and outline.settings is not None:
-        documents |= array_documents(outline.settings, shards)
-    if left_out:
-        earlier = read_document(target, outline, BAD_FILES) if BAD_FILES in outline.documents else b""
-        now = (space.work / BAD_FILES).read()
-        documents[BAD_FILES] = earlier + now.split(b"\n", 1)[1] if earlier else now
+    documents = _documents(outline, shards, columns.counts)
     for name, content in documents.items():
         (target / name).write(content, space.work)
+    known = {name: crc for name, crc in outline.documents.items() if name not in (LEFT_OUT, BAD_FILES)}
+    known |= {name: int(google_crc32c.value(content)) for name, content in documents.items()}
+    known |= {} if written.crc32c is None else {LEFT_OUT: written.crc32c}
+    before = outline.account.packed_bytes if outline.account else outline.image_bytes
+    account = Account.of(samples, before + offered - written.failed_bytes, written.left_out)
     manifest = outline.model_copy(
         update={
             "samples": samples,
             "image_bytes": size,
-            "left_out": outline.left_out + left_out,
+            "left_out": account.failed,
+            "account": account,
             "shards": shards,
             "columns": columns.crcs,
-            "source": source_of(listing),
-            "documents": outline.documents
-            | {name: int(google_crc32c.value(content)) for name, content in documents.items()},
+            "source": source_of(listing, images_only=outline.source.images_only),
+            "documents": known,
         }
     )
     if target.local:
         sync_directories(target.local)
     _commit(target, encode_manifest(manifest), version, space.work)
+    if BAD_FILES in outline.documents:
+        (target / BAD_FILES).remove()  # what it said is in the new list
     if target.local:
         sync(target.local)
     return manifest
@@ -112,48 +105,22 @@ def _commit(target: Location, manifest: bytes, version: str | None, work: Locati
             ) from None  # fmt: skip
 
 
-def _parts(base: Store) -> Iterator[dict[str, npt.NDArray[Any]]]:
-    """Yield the index of the store that is appended to, some rows at a time."""
-    index = base.index
-    for rows in blocks(len(index)):
-        begin = int(index.key_end[rows[0] - 1]) if rows[0] else 0
-        ends = index.key_end[rows]
-        part = {name: getattr(index, name)[rows] for name in COLUMNS if not name.startswith("key")}
-        yield part | {"key": index.key[begin : int(ends[-1])], "key_end": ends - begin}
+def _documents(outline: Manifest, shards: list[Shard], counts: dict[str, int]) -> dict[str, bytes]:
+    """Return the files that describe a store to readers: name -> contents. counts: elements of each column."""
+    documents = index_documents(outline.index, counts)
+    if outline.kind == "zarr" and outline.settings is not None:
+        documents |= array_documents(outline.settings, shards)
+    return documents
 
 
-def _bad_files(space: Workspace, listing: Listing, receipts: Receipts, on_error: OnError) -> int:
-    """List the images that could not be packed, in bad-files.tsv, and return how many they are."""
-    shown: list[str] = []
-    count = 0
-    with (space.work / BAD_FILES).writing() as file:
-        file.write(b"key\treason\n")
-        for receipt in receipts():
-            for bad in receipt.bad:
-                said = f"{display(bad.key)}: {bad.reason}"
-                count += 1
-                if len(shown) < _SHOWN:
-                    shown.append(said)
-                file.write(f"{as_field(display(bad.key))}\t{as_field(bad.reason)}\n".encode())
-    if not count:
-        (space.work / BAD_FILES).remove()
-    elif on_error == "fail":
-        raise _cannot_pack(space, listing, shown, count)
-    elif on_error == "quarantine":
-        bad_keys = {bad.key for receipt in receipts() for bad in receipt.bad}
-        quarantine(listing, bad_keys, space.target / QUARANTINE, space.work)
-    return count
+def _gains(base: Kept, receipts: Receipts, written: Written) -> bool:
+    """Return whether a store gets new samples, loses some, or leaves out other files than before.
 
-
-def _cannot_pack(space: Workspace, listing: Listing, shown: list[str], count: int) -> DatasetError:
-    images = "1 image" if count == 1 else f"{count:,} images"
-    return DatasetError(
-        listing.source.url,
-        expected="images that can be read whole",
-        found=f"{images} that cannot ({'; '.join(shown)}{'; ...' if count > len(shown) else ''})",
-        action=f"All are listed in {space.work}/{BAD_FILES}. Mend them and convert again, or leave them out at no"
-        " further cost: --on-error skip",
-    )
+    Images that cannot be packed are tried again by every run: they alone make no generation.
+    """
+    if not base.unchanged or any(receipt.shard.samples for receipt in receipts()):
+        return True
+    return written.crc32c != base.store.manifest.documents.get(LEFT_OUT)
 
 
 def sync_directories(root: Path) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,15 +23,18 @@ from tiering.dataset.classes import NONE, ClassMap
 from tiering.dataset.fingerprint import Fingerprint
 from tiering.dataset.labels import FolderRule, Folders
 from tiering.dataset.numbering import Given, blocks, number_folders
-from tiering.dataset.scan import display
 from tiering.dataset.source import Source, open_source
 from tiering.dataset.tables import TableForm
 from tiering.errors import DatasetError
 from tiering.secrets import without_secrets
+from tiering.sources.account import Ledger
+from tiering.sources.left_out import LeftOut
 from tiering.storage.location import Location
 from tiering.store.columns import ColumnsWriter, keys_at, lay_end_to_end, map_column
+from tiering.store.layout import LEFT_OUT
 from tiering.store.manifest import Manifest
 from tiering.store.manifest import Source as Origin
+from tiering.text import display
 
 SCHEMA: Final[dict[str, str]] = {
     "size": "<i8",
@@ -93,7 +96,8 @@ class Listing:
     """A source's samples, in its own order.
 
     columns: SCHEMA's, mapped; classes, splits: what the numbers in their columns mean; layout: how it is laid out, in
-    words; fingerprint: over keys and sizes; state: over versions too, which change when a file does.
+    words; fingerprint: over keys and sizes; state: over versions too, which change when a file does; left_out: what
+    the walk met that is no sample; lines: a local file that names it all.
     """
 
     source: Source
@@ -103,6 +107,8 @@ class Listing:
     layout: str
     fingerprint: str
     state: str
+    left_out: LeftOut
+    lines: Location
 
     def __len__(self) -> int:
         return len(self.columns["size"])
@@ -129,11 +135,14 @@ class Listing:
             yield pl.DataFrame({"key": pl.Series(self.keys(rows), dtype=pl.Binary), **columns, "row": rows})
 
 
-def make_listing(source: Source, directory: Path, given: Given | None = None) -> Listing:
-    """List a source into a new directory.
+def make_listing(source: Source, directory: Path, given: Given | None = None, *, images_only: bool | None) -> Listing:
+    """List a source into a new directory, and what is left out into a file beside it.
 
-    given: the class map to number labels by; by default the source decides.
-    Raises DatasetError where there is no image, too many names of labels, or labels that are no classes.
+    given: the class map to number labels by; by default the source decides. images_only: leave out masks and other
+    files that share their key with an image (True), refuse them (False), or take every image for a sample of its own
+    (None), as stores up to 0.2 did.
+    Raises DatasetError where there is no image, too many names of labels, labels that are not classes, or keys that
+    several files share.
     """
     where = without_secrets(source.url)
     names = {name: Names(name, where) for name in ("label", "split")}
@@ -141,8 +150,10 @@ def make_listing(source: Source, directory: Path, given: Given | None = None) ->
     folders = None if source.kind == "table" else Folders(tars=len(source.files) > 1)
     fingerprint, state = Fingerprint(), Fingerprint()
     place = Location.of(directory)
-    with ColumnsWriter(lambda name: place / name, SCHEMA) as writer:
-        for batch in source.batches():
+    lines = Location.of(directory.with_name(LEFT_OUT))
+    with ColumnsWriter(lambda name: place / name, SCHEMA) as writer, lines.writing() as file:
+        ledger = Ledger(file, images_only=bool(images_only))
+        for batch in source.batches(ledger):
             keys = batch["key"].to_list()
             key, key_end = lay_end_to_end(keys)
             taken = {name: batch[name].to_numpy() for name in ("size", "version", "file", "offset")}
@@ -152,6 +163,8 @@ def make_listing(source: Source, directory: Path, given: Given | None = None) ->
             state.update(keys, taken["size"], taken["version"])
             if folders is not None:
                 folders.add(keys)
+    if images_only is False:
+        ledger.refuse_shared(str(Location.of(source.url)))
     columns = {name: map_column(place / name, dtype) for name, dtype in SCHEMA.items()}
     if not len(columns["size"]):
         raise DatasetError(
@@ -166,7 +179,8 @@ def make_listing(source: Source, directory: Path, given: Given | None = None) ->
         classes, splits = _by_folders(columns, directory, told, names["split"], given, where)
         layout = told.kind if source.kind == "folder" else source.kind
     columns |= {name: map_column(place / name, SCHEMA[name]) for name in ("label", "split")}
-    return Listing(source, columns, classes, splits, layout, fingerprint.hexdigest(), state.hexdigest())
+    digests = fingerprint.hexdigest(), state.hexdigest()
+    return Listing(source, columns, classes, splits, layout, *digests, ledger.left_out, lines)
 
 
 def open_again(place: str | os.PathLike[str], manifest: Manifest) -> Source:
@@ -174,12 +188,13 @@ def open_again(place: str | os.PathLike[str], manifest: Manifest) -> Source:
     return open_source(place, TableForm.of(manifest.source.columns, manifest.source.root))
 
 
-def source_of(listing: Listing) -> Origin:
+def source_of(listing: Listing, *, images_only: bool) -> Origin:
     """Return what a manifest says of the source."""
     form = listing.source.form
     return Origin(
-        url=listing.source.url, fingerprint=listing.fingerprint, root=form.root or None, columns=dict(form.columns)
-    )
+        url=listing.source.url, fingerprint=listing.fingerprint, root=form.root or None, columns=dict(form.columns),
+        images_only=images_only,
+    )  # fmt: skip
 
 
 def names_digest(listing: Listing) -> str:
@@ -190,7 +205,7 @@ def names_digest(listing: Listing) -> str:
 
 def changes(old: dict[str, npt.NDArray[Any]], new: Listing) -> list[str]:
     """Say how a source differs from an earlier listing of it, a line for each file."""
-    before = Listing(new.source, old, ClassMap(), [], "", "", "")
+    before = replace(new, columns=old)
     then, now = (pl.concat(listing.frames()) for listing in (before, new))
     said = [f"{display(key)}: removed" for key in then.join(now, on="key", how="anti")["key"]]
     said += [f"{display(key)}: added" for key in now.join(then, on="key", how="anti")["key"]]

@@ -14,16 +14,18 @@ import numpy.typing as npt
 from tiering.convert.listing import Rows
 from tiering.convert.plan import packable
 from tiering.convert.receipt import Bad, Receipt, receipt_place, write_receipt
+from tiering.convert.summed import Summed
 from tiering.dataset.images import check_image, decode
 from tiering.dataset.pixels import to_pixels
-from tiering.dataset.scan import display
 from tiering.dataset.source import Source, read_samples
 from tiering.errors import DatasetError, from_os_error
+from tiering.sources.account import kind_of
 from tiering.storage.location import Location
 from tiering.store import lmdb, zarr
 from tiering.store.columns import file_crc, lay_end_to_end
 from tiering.store.layout import shard_name
 from tiering.store.manifest import Kind, Settings, Shard
+from tiering.text import display
 
 #: How closely images are looked at: their beginning and end, as check_image does, or all their pixels.
 Check = Literal["quick", "decode"]
@@ -94,7 +96,7 @@ def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[Bad
             size, crc = path.stat().st_size, file_crc(path)
     else:
         with (task.target / name).writing(scratch) as file:
-            summed = _Summed(file)
+            summed = Summed(file)
             offset = zarr.write_shard(cast("BinaryIO", summed), reader.images(), settings, task.number)
             size, crc = summed.size, summed.crc
     kept = np.array(reader.kept, dtype=np.int64)
@@ -130,7 +132,7 @@ class _Reader:
                 # Nothing else refers to the image, so its memory is free before the next one is read.
                 stored = self._stored(next(found), display(key))
             except DatasetError as error:
-                self.bad.append(Bad(key, error.found))
+                self.bad.append(Bad(key, kind_of(error), max(int(rows.size[row]), 0), error.found))
                 continue
             self.kept.append(row)
             self.sizes.append(len(stored))
@@ -140,7 +142,7 @@ class _Reader:
 
     def _stored(self, image: bytes | OSError | DatasetError, shown: str) -> bytes:
         if isinstance(image, OSError):
-            raise self._of_the_file(image, shown)
+            raise self._of_the_file(image, shown) from image
         if isinstance(image, DatasetError):
             raise image
         pixels = self._task.settings.pixels
@@ -157,20 +159,6 @@ class _Reader:
             raise error
         gone = error.errno == errno.ENOENT
         return DatasetError(shown, found="no such file" if gone else (error.strerror or str(error)).lower())
-
-
-class _Summed:
-    """A file that is written from front to back, with its size and CRC-32C."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.size = 0
-        self.crc = 0
-
-    def write(self, data: bytes) -> int:
-        self.size += len(data)
-        self.crc = google_crc32c.extend(self.crc, data)
-        return self._file.write(data)
 
 
 def _located(error: OSError, target: Location) -> OSError:

@@ -85,6 +85,8 @@ def make_plan(
     """
     n = len(size) if selected is None else len(selected)
     unfinished = ShardPlan(settings, generation, selected, n, np.empty(0, dtype=np.int64))
+    if not n:
+        return unfinished
     if settings.pixels is not None:
         a_shard = settings.shard_bytes // settings.pixels.shape.nbytes
         ends = np.minimum(np.arange(a_shard, n + a_shard, a_shard, dtype=np.int64), n)

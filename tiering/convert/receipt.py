@@ -15,9 +15,10 @@ from typing import Annotated, Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from tiering.errors import StoreError
+from tiering.sources.left_out import ERRORS
 from tiering.storage.json_text import parse_json
 from tiering.storage.location import Location
 from tiering.store.index import COLUMNS
@@ -36,9 +37,11 @@ _HEADER: Final = re.compile(
 
 
 class Bad(NamedTuple):
-    """An image that could not be packed, and why."""
+    """An image that could not be packed: its kind, see tiering.sources.left_out, its bytes, and why."""
 
     key: bytes
+    kind: str
+    size: int
     reason: str
 
 
@@ -65,7 +68,7 @@ def write_receipt(place: Location, receipt: Receipt) -> None:
     about = {
         "plan": receipt.plan,
         "shard": receipt.shard.model_dump(),
-        "bad": [[bad.key.hex(), bad.reason] for bad in receipt.bad],
+        "bad": [bad._asdict() | {"key": bad.key.hex()} for bad in receipt.bad],
     }
     packed = io.BytesIO()
     arrays = receipt.columns | {"about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)}
@@ -91,7 +94,7 @@ def read_receipt(place: Location, expected: str | None = None) -> Receipt | None
     try:
         arrays = _arrays(place.read(most=LARGEST))
         about = _About.model_validate(parse_json(arrays.pop(_ABOUT).tobytes()), strict=True)
-        bad = [Bad(bytes.fromhex(key), reason) for key, reason in about.bad]
+        bad = [Bad(bytes.fromhex(each.key), each.kind, each.size, each.reason) for each in about.bad]
     except (FileNotFoundError, StoreError, ValueError, ValidationError):
         return None
     if about.shard.name not in ((expected,) if expected else shard_names(number)):
@@ -99,12 +102,28 @@ def read_receipt(place: Location, expected: str | None = None) -> Receipt | None
     return Receipt(about.plan, about.shard, arrays, bad) if _agree(arrays, about.shard) else None
 
 
+class _BadImage(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    kind: str
+    size: Annotated[int, Field(ge=0, le=1 << 53)]
+    reason: str
+
+    @field_validator("kind")
+    @classmethod
+    def _of_an_image(cls, kind: str) -> str:
+        if kind not in ERRORS:
+            raise ValueError(f"no image fails as {kind!r}")
+        return kind
+
+
 class _About(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     plan: str
     shard: Shard
-    bad: list[Annotated[list[str], Field(min_length=2, max_length=2)]]
+    bad: list[_BadImage]
 
 
 def _arrays(data: bytes) -> dict[str, npt.NDArray[Any]]:

@@ -11,11 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from tiering.convert.class_maps import differences, read_classes
-from tiering.convert.commit import Standing, check_output, clean, partial_of, put_in_place, was_not_cleaned
+from tiering.convert.commit import (
+    Standing,
+    check_output,
+    check_unfinished,
+    clean,
+    partial_of,
+    put_in_place,
+    was_not_cleaned,
+)
 from tiering.convert.dask import dask_cluster
-from tiering.convert.finish import OnError, finish
-from tiering.convert.listing import Listing, make_listing, names_digest, source_of, unlabelled
+from tiering.convert.finish import finish
+from tiering.convert.kept import Kept
+from tiering.convert.leaving_out import OnError
+from tiering.convert.listing import Listing, blocks, make_listing, names_digest, source_of, unlabelled
 from tiering.convert.pack import Check, Packed, ShardTask, pack_shard
 from tiering.convert.plan import ShardPlan, make_plan
 from tiering.convert.pool import MakeExecutor, given, process_pool, run_tasks
@@ -31,10 +43,10 @@ from tiering.dataset.source import open_source
 from tiering.dataset.tables import TableForm
 from tiering.errors import UsageError, from_os_error
 from tiering.storage.location import Location
-from tiering.store.base import Store
 from tiering.store.lmdb_format import OURS
 from tiering.store.manifest import MANIFEST, Kind, Manifest, Settings, read_manifest
 from tiering.system.machine import usable_cores
+from tiering.text import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +85,9 @@ def convert(
     table_root: str | os.PathLike[str] | None = None,
     on_error: OnError = "fail",
     check: Check = "quick",
+    images_only: bool = False,
     overwrite: bool = False,
+    resume: bool = False,
     restart: bool = False,
     workers: int | None = None,
     dask: str | None = None,
@@ -91,19 +105,22 @@ def convert(
     classes: a store or a file that numbers the classes, see tiering.convert.class_maps; by default docs/formats.md says
     how they are numbered. columns: which of a table's have path, label and split: "path=Image,label=Id", or by number,
     "path=0,label=1"; table_root: directory that its paths are relative to, its own by default.
-    on_error: what to do about images that cannot be packed: "fail" at the end with all of them listed, "skip" them,
-    or put copies in "quarantine". check: "quick" looks at the beginning and the end of an image, "decode" decodes it
-    too, so that what cannot be decoded counts as such an image. overwrite: replace a finished local store. restart:
-    begin an unfinished conversion anew. workers: processes, the usable cores by default; dask: address of a Dask
-    scheduler, or "local"; executor: run on this instead. progress: told samples packed, samples in all, and bytes
-    packed.
+    on_error: what to do about images that cannot be packed, and directories, links and pointers that lead to none:
+    "fail" at the end with all of them listed, "skip" them, or put copies of the images in "quarantine".
+    check: "decode" decodes every image, so that what fails counts as damaged. images_only: pack images without the
+    masks, captions and other files that share their key. overwrite: replace a finished local store. resume: only go on
+    with an unfinished conversion, and begin none; restart: begin an unfinished one again from nothing. workers:
+    processes, the usable cores by default; dask: address of a Dask scheduler, or "local"; executor: run on this
+    instead. progress: told samples packed, samples in all, and bytes packed.
 
-    Returns the manifest. Warns (LabelsWarning) of labels that may not be what was meant: images without a class among
-    others, and classes that differ from those of another split beside the store.
-    Raises DatasetError for images that cannot be packed, labels that are no classes, or a source that changed under an
+    Returns the manifest, whose account says what was left out. Warns (LabelsWarning) of images without a class among
+    others, and of classes that differ from those of another split beside the store. Raises DatasetError for images that
+    cannot be packed or read, labels that are not classes, files that share a key, or a source that changed under an
     unfinished conversion, UsageError where the output exists or another converter is at work on it, MachineError for a
     full or failing disk or a server that is down.
     """
+    if resume and restart:
+        raise UsageError("resume and restart", expected="one of them", found="both", action="Leave one out.")
     output = Location.of(store)
     opened = open_source(source, TableForm.of(columns, table_root))
     if opened.kind != "table" and (columns or table_root):
@@ -115,8 +132,10 @@ def convert(
     packing = Packing(to, codec, seed, shard_bytes, pixels or resize is not None, resize, resize_mode, channels)
     _refuse_inside(opened.url, output)
     crew = Workers(workers, dask, executor)
-    conversion = _Conversion(opened, packing, given, crew, on_error, check, restart, progress)
+    conversion = _Conversion(opened, packing, given, crew, on_error, check, images_only, restart, progress)
     try:
+        if resume:
+            check_unfinished(output, opened.url, overwrite=overwrite)
         if was_not_cleaned(output) and (done := conversion.committed(output)):
             return done
         return conversion.run(output, check_output(output, overwrite=overwrite))
@@ -134,6 +153,7 @@ class _Conversion:
     crew: Workers
     on_error: OnError
     check: Check
+    images_only: bool
     restart: bool
     progress: Progress
 
@@ -160,23 +180,22 @@ class _Conversion:
         return done
 
     def _job(self, space: Workspace, directory: Path) -> Job:
-        listing = make_listing(self.source, directory, self.given)
+        listing = make_listing(self.source, directory, self.given, images_only=self.images_only)
         settings = choose_settings(listing, self.packing, space.found.settings if space.found else None)
         outline = Manifest(
             kind=self.packing.kind, samples=0, image_bytes=0, layout=listing.layout,
             labels=list(listing.classes.names), label_numbers=list(listing.classes.numbers),
             splits=listing.splits, settings=settings, lmdb_format=OURS if self.packing.kind == "lmdb" else None,
-            source=source_of(listing),
+            source=source_of(listing, images_only=self.images_only),
         )  # fmt: skip
-        plan = make_plan(listing.size, settings)
-        return Job(space, listing, plan, self.packing.kind, outline, check=self.check)
+        return Job(space, listing, make_plan(listing.size, settings), self.packing.kind, outline, check=self.check)
 
     def _warn(self, listing: Listing, output: Location) -> None:
         """Warn of labels that may not be what was meant."""
         without_class = unlabelled(listing)
         other = "" if self.given else differences(listing.classes, self.source.url, output)
         for said in filter(None, (without_class, combined(listing.classes), other)):
-            warnings.warn(said, LabelsWarning, stacklevel=4)
+            warnings.warn(shown(said), LabelsWarning, stacklevel=4)
 
     def _finished(self, job: Job) -> Manifest | None:
         """Return the manifest of a store that needs no more packing; None if there is something to do."""
@@ -191,7 +210,7 @@ class _Conversion:
 class Job:
     """A planned conversion: where, from what, how, and the manifest it will lead to but for what packing tells.
 
-    base: the store that is appended to; version: of its manifest; check: how closely images are looked at.
+    base: what is kept of the store that grows; version: of its manifest; check: how closely images are looked at.
     """
 
     space: Workspace
@@ -199,7 +218,7 @@ class Job:
     plan: ShardPlan
     kind: Kind
     outline: Manifest
-    base: Store | None = None
+    base: Kept | None = None
     version: str | None = None
     check: Check = "quick"
 
@@ -214,7 +233,15 @@ class Job:
         return Record(
             kind=self.kind, generation=self.plan.generation, settings=self.settings, source=self.listing.source.url,
             samples=self.plan.n, state=self.listing.state, names=names_digest(self.listing), check=self.check,
+            sync=self.base is not None and self.base.there is not None,
         )  # fmt: skip
+
+    @property
+    def offered(self) -> int:
+        """Bytes in the source of what is to be packed."""
+        rows = self.plan.selected
+        every = blocks(len(self.listing)) if rows is None else (rows[part] for part in blocks(len(rows)))
+        return sum(int(np.maximum(self.listing.size[part], 0).sum()) for part in every)
 
     @property
     def numbers(self) -> range:
@@ -267,7 +294,7 @@ def run_job(
                 )  # fmt: skip
             yield done
 
-    return finish(space, job.listing, job.outline, receipts, job.base, job.version, on_error)
+    return finish(space, job.listing, job.outline, receipts, job.base, job.version, on_error, job.offered)
 
 
 def _packed(crew: Workers, tasks: Iterable[ShardTask], count: int) -> Generator[Packed]:

@@ -16,19 +16,21 @@ from tiering.convert.decoding import Decoding
 from tiering.convert.listing import blocks
 from tiering.convert.progress import Progress, no_progress
 from tiering.convert.workspace import unfinished_append
-from tiering.dataset.scan import display
 from tiering.errors import StoreError, TieringError, UsageError, command
+from tiering.sources.account import Account
 from tiering.storage.location import Location
 from tiering.storage.scratch import scratch_directory
 from tiering.store.base import IndexArray, Store
 from tiering.store.columns import sound_bytes, sound_file
 from tiering.store.index import column_place
+from tiering.store.layout import LEFT_OUT
 from tiering.store.lmdb_format import OURS, format_of
 from tiering.store.lmdb_walk import Walker
 from tiering.store.manifest import MANIFEST, Shard
 from tiering.store.open import open_damaged
 from tiering.store.parts import REWRITTEN, foreign_files
 from tiering.store.zarr_metadata import index_problems
+from tiering.text import display
 
 _BATCH: Final = 1024
 _KEPT: Final = 100
@@ -39,8 +41,9 @@ class Verification:
     """What verify found: sizes in bytes; problems holds the first hundred of problem_count.
 
     quick: only structure and sizes were looked at; damaged: shards that have to be rebuilt; unfinished: says that an
-    append is under way or was killed, whose files are no part of the store yet; None where there is none. decoded:
-    every image was decoded; undecodable: of the problems, the images that cannot be, though their bytes are as packed.
+    append is under way or was killed, whose files are no part of the store yet; None where there is none. account: of
+    the source as it is now, where one was compared; else what the store says of it. decoded: every image was decoded;
+    undecodable: of the problems, the images that cannot be, though their bytes are as packed.
     """
 
     store: str
@@ -52,6 +55,7 @@ class Verification:
     problems: list[str]
     damaged: list[str]
     unfinished: str | None = None
+    account: Account | None = None
     decoded: bool = False
     undecodable: int = 0
 
@@ -92,11 +96,11 @@ def verify(
     problems = _Problems()
     problems.add(_strangers(opened))
     unfinished = unfinished_append(opened.place, opened.manifest)
-    documents = _documents(opened, quick=quick, rewritten=unfinished is not None)
-    sound = problems.add([*([] if quick else check_index(opened)), *documents])
     # A damaged index names and places samples wrongly: it is the finding, and no guide to others.
     undecodable = 0
     with scratch_directory() as scratch, Walker() as walker, Decoding(opened) as decoding:
+        documents = _documents(opened, scratch, quick=quick, rewritten=unfinished is not None)
+        sound = problems.add([*([] if quick else check_index(opened)), *documents])
         checked = 0
         for first, shard in _shards(opened):
             found = [*check_shard_file(opened.place, shard, scratch, quick=quick)]
@@ -111,8 +115,11 @@ def verify(
             problems.add(failing)
             checked += shard.bytes
             progress(first + shard.samples, len(opened), checked)
+        account = opened.manifest.account
         if source is not None and sound and not quick:
-            problems.add(Comparison(opened, source, scratch).differences(progress))
+            comparison = Comparison(opened, source, scratch)
+            problems.add(comparison.differences(progress))
+            account = comparison.account
     return Verification(
         store=str(store),
         samples=len(opened),
@@ -123,6 +130,7 @@ def verify(
         problems=problems.kept,
         damaged=problems.damaged,
         unfinished=unfinished,
+        account=account,
         decoded=decode,
         undecodable=undecodable,
     )
@@ -165,7 +173,7 @@ def check_index(store: Store) -> Iterator[str]:
         yield f"{MANIFEST}: {manifest.image_bytes:,} bytes of images, {int(index.size.sum()):,} indexed"
 
 
-def _documents(store: Store, *, quick: bool, rewritten: bool) -> Iterator[str]:
+def _documents(store: Store, scratch: Path, *, quick: bool, rewritten: bool) -> Iterator[str]:
     """Check the files that describe the store to other readers.
 
     rewritten: an append may have written those of the next generation already.
@@ -174,7 +182,7 @@ def _documents(store: Store, *, quick: bool, rewritten: bool) -> Iterator[str]:
         if rewritten and name in REWRITTEN:
             continue
         try:
-            if not quick and sound_bytes(store.place / name, crc) is None:
+            if not quick and not _is_sound(store.place / name, crc, scratch):
                 yield f"{name}: its CRC-32C is not the manifest's"
             elif quick and not (store.place / name).exists():
                 yield f"{name}: missing"
@@ -182,6 +190,12 @@ def _documents(store: Store, *, quick: bool, rewritten: bool) -> Iterator[str]:
             yield f"{name}: missing"
         except StoreError as error:
             yield f"{name}: {error.found}"
+
+
+def _is_sound(place: Location, crc: int, scratch: Path) -> bool:
+    if place.name == LEFT_OUT:  # as long as the source has files
+        return sound_file(place, scratch / "document", crc) is not None
+    return sound_bytes(place, crc) is not None
 
 
 def _strangers(store: Store) -> Iterator[str]:
@@ -221,7 +235,7 @@ def _samples(
     if walker is not None and store.manifest.kind == "lmdb":
         local = (store.place / shard.name).local or scratch / "shard"
         if (found := format_of(local)) in (None, OURS):
-            yield from walker.problems(local, shard.name, store.index.crc32c[rows])
+            yield from walker.problems(local, shard.name, store.index.crc32c[rows], shard.removed)
         else:
             yield f"{shard.name}: of the format of LMDB {found}, where that of LMDB {OURS} is expected"
     try:

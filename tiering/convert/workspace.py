@@ -26,7 +26,7 @@ from tiering.storage.location import Location
 from tiering.storage.lock import locked
 from tiering.storage.names import PublicUrl
 from tiering.store.columns import map_column
-from tiering.store.layout import BAD_FILES, shard_names
+from tiering.store.layout import LEFT_OUT, shard_names
 from tiering.store.manifest import MANIFEST, Kind, Manifest, Settings, read_manifest
 from tiering.store.parts import NOTE_BYTES, RECORD, WORK, is_own_name
 
@@ -46,12 +46,14 @@ class Record(BaseModel):
     samples: int
     state: str
     names: str = ""
+    sync: bool = False
     check: Check = "quick"
 
     @property
     def digest(self) -> str:
-        """What receipts name the plan by: the same as before there was a choice of checks, where there was none."""
-        unsaid = {"check"} if self.check == "quick" else None
+        """What receipts name the plan by. Sync packs the same shards as append of the same images."""
+        # Receipts from before there was a choice of checks still count where there is none.
+        unsaid = {"sync", "check"} if self.check == "quick" else {"sync"}
         return hashlib.sha256(self.model_dump_json(exclude=unsaid).encode()).hexdigest()
 
 
@@ -116,7 +118,7 @@ class Workspace:
         for name in unfinished:
             (self.target / name).remove()
         for name in self.work.names():
-            if receipt_number(name) is not None or name == BAD_FILES or name.endswith(".tmp"):
+            if receipt_number(name) is not None or name == LEFT_OUT or name.endswith(".tmp"):
                 (self.work / name).remove()
 
     def has_receipts(self) -> bool:
@@ -133,7 +135,7 @@ class Workspace:
                 "names": record.names,
             }
         )
-        return same == record and (self.work / BAD_FILES).exists()
+        return same == record and ((self.target if self.fresh else self.work) / LEFT_OUT).exists()
 
     def _refuse(self, found: Record, wanted: Record, listing: Listing) -> None:
         before, now = (_flat(record) for record in (found, wanted))
@@ -187,12 +189,16 @@ def workspace(target: Location, *, fresh: bool) -> Iterator[Workspace]:
 
 @contextmanager
 def _leaving_nothing(space: Workspace) -> Iterator[None]:
-    """Remove a workspace if the block fails before any shard is done. Finished shards stay for the next conversion."""
+    """Remove a workspace if the block fails before any shard is done. Finished shards stay for the next conversion.
+
+    A list of what cannot be appended stays, too: the error names it.
+    """
     try:
         yield
     except BaseException:
         # A finished store must not be removed: after the rename another store may have this name.
-        if not space.has_receipts() and not (space.fresh and (space.target / MANIFEST).exists()):
+        listed = not space.fresh and (space.work / LEFT_OUT).exists()
+        if not space.has_receipts() and not listed and not (space.fresh and (space.target / MANIFEST).exists()):
             space.work.remove()
             if space.fresh and space.target.local:
                 with suppress(OSError):  # it stays if foreign files are in it
@@ -211,7 +217,7 @@ def unfinished_append(store: Location, manifest: Manifest) -> str | None:
     if record is None or record.generation != manifest.generation + 1:
         return None
     images = "1 image" if record.samples == 1 else f"{record.samples:,} images"
-    again = command("tiering", "append", record.source, store)
+    again = command("tiering", "append", *(["--sync"] if record.sync else []), record.source, store)
     return f"An append of {images} is running or was killed. If it was killed, run the same command again: {again}"
 
 

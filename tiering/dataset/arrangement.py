@@ -6,8 +6,8 @@ import os
 
 from tiering.dataset.labels import Layout
 from tiering.dataset.source import Source
-from tiering.dataset.walk import display
 from tiering.storage.urls import name_of
+from tiering.text import display
 
 
 def describe(source: Source, kind: Layout, labels: int, splits: list[str]) -> str:

@@ -3,28 +3,50 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from tiering.dataset.counting import Count, Totals
-from tiering.dataset.entries import Found, is_image_name
 from tiering.dataset.headers import Seen, in_threads, inspect_remote
-from tiering.dataset.places import Kept, Listing, digest_of, extension_of
-from tiering.dataset.remote import connect, list_directory
+from tiering.dataset.places import Kept, Listing, digest_of
+from tiering.sources.contents import look_at_head
+from tiering.sources.entries import Found
+from tiering.sources.formats import extension_of, is_image_name
+from tiering.sources.left_out import (
+    MISSING,
+    NOT_AN_IMAGE,
+    PACKED,
+    SIDECAR,
+    UNKNOWN_SIZE,
+    UNREACHABLE,
+    ZARR_MARKS,
+    unlooked,
+)
+from tiering.sources.remote import connect, first_bytes, list_directory
+from tiering.sources.siblings import with_keys
 from tiering.storage.bucket import REQUESTS
 from tiering.storage.failures import asking
 from tiering.storage.urls import joined
 
-#: Directories listed at once.
+#: Directories listed at once, and requests for each of them.
 _AT_ONCE: Final = 16
+_EACH: Final = 4
+
+#: Names of a part of a directory.
+_PAGE: Final = 1000
+
+#: Directories, and files with their sizes where the server tells them; each sorted by name over all answers.
+_Answer = tuple[list[bytes], list[tuple[bytes, int | None]]]
 
 
 class RemoteTree:
-    """A tree behind a URL, see tiering.dataset.places.Tree. Raises what tiering.dataset.remote.connect raises."""
+    """A tree behind a URL, see tiering.dataset.places.Tree. Raises what tiering.sources.remote.connect raises."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -43,27 +65,42 @@ class RemoteTree:
             kept.add(page.images, page.sizes)
             told &= page.sizes is not None
             whole.folders += page.folders
-            whole.others.update(page.others)
-            whole.skipped += page.skipped
+            whole.left_out.merge(page.left_out)
+            for name, kind, size in page.others:
+                whole.left_out.add(kind, prefix + name, size)
         whole.count, whole.images = kept.count, kept.names()
         whole.sizes = kept.sizes() if told else None
         return whole
 
     def pages(self, prefix: bytes) -> Iterator[Listing]:
-        """List a directory in parts: of S3, a thousand names at a time; of others, all of it at once.
+        """List a directory in parts of about a thousand names.
 
         Raises MachineError where the server cannot be asked.
         """
         path = joined(self.root, _text(prefix)).rstrip("/") if prefix else self.root
-        if self.url.startswith(("s3://", "s3a://")):
-            yield from self._s3_pages(path)
-            return
+        s3 = self.url.startswith(("s3://", "s3a://"))
+        answers = self._s3_answers(path) if s3 else self._whole(path)
+        folders: list[bytes] = []
+        sizes: deque[int | None] = deque()
+
+        def names() -> Iterator[bytes]:
+            for more, files in answers:
+                folders.extend(more)
+                for name, size in files:
+                    sizes.append(size)
+                    yield name
+
         try:
-            listed = list_directory(self.system, self.url, path)
+            keys = with_keys(names())
+            while part := [(name, key, sizes.popleft()) for name, key in islice(keys, _PAGE)]:
+                yield _listing(prefix, part, folders)
+                folders.clear()
+            if folders:
+                yield _listing(prefix, [], folders)
         except FileNotFoundError:
-            yield Listing(skipped=[("vanished directory", b"")])
-            return
-        yield _listing((name, size) for name, size, _ in listed.iter_rows())
+            found = Listing()
+            found.left_out.add(MISSING, prefix, reason="it vanished during the walk")
+            yield found
 
     def sizes(self, keys: Sequence[bytes]) -> npt.NDArray[np.int64]:
         """Return the bytes of some files, see Tree; one request each."""
@@ -77,6 +114,11 @@ class RemoteTree:
 
         with asking(self.url):
             return np.array(in_threads(ask, keys, self._threads, 1), np.int64)
+
+    def heads(self, prefix: bytes, files: Sequence[tuple[bytes, int]]) -> list[bytes]:
+        """Return the first bytes of some files of a directory. Raises MachineError where the server cannot be asked."""
+        base = joined(self.root, _text(prefix)) if prefix else self.root
+        return first_bytes(self.system, self.url, base, files, _EACH)
 
     def inspect(self, keys: Sequence[bytes]) -> list[Seen]:
         """Look at the beginning and the end of some files, see Tree."""
@@ -95,7 +137,12 @@ class RemoteTree:
         with asking(self.url):
             return in_threads(digest, keys, self._threads, 1)
 
-    def _s3_pages(self, path: str) -> Iterator[Listing]:
+    def _whole(self, path: str) -> Iterator[_Answer]:
+        listed = list_directory(self.system, self.url, path).sort("key")
+        rows = [(name, size) for name, size, _ in listed.iter_rows()]
+        yield [name for name, _ in rows if name.endswith(b"/")], [row for row in rows if not row[0].endswith(b"/")]
+
+    def _s3_answers(self, path: str) -> Iterator[_Answer]:
         bucket, _, base = path.partition("/")
         prefix = f"{base}/" if base else ""
         more: dict[str, str] = {}
@@ -104,10 +151,10 @@ class RemoteTree:
                 answer: dict[str, Any] = self.system.call_s3(
                     "list_objects_v2", Bucket=bucket, Prefix=prefix, Delimiter="/", **more
                 )
-            folders = ((each["Prefix"], None) for each in answer.get("CommonPrefixes", ()))
-            files = ((each["Key"], each["Size"]) for each in answer.get("Contents", ()))
-            rows = ((name[len(prefix) :], size) for part in (files, folders) for name, size in part)
-            yield _listing((name.encode("utf-8", "surrogateescape"), size) for name, size in rows if _shown(name))
+            folders = [_bytes(each["Prefix"][len(prefix) :]) for each in answer.get("CommonPrefixes", ())]
+            files = [(_bytes(each["Key"][len(prefix) :]), each["Size"]) for each in answer.get("Contents", ())]
+            # A directory may list an empty object of its own name, which is how some tools make directories.
+            yield folders, [row for row in files if row[0]]
             if not answer.get("IsTruncated"):
                 return
             more = {"ContinuationToken": answer["NextContinuationToken"]}
@@ -125,6 +172,8 @@ def count_remote(tree: RemoteTree, *, keep: int = 0, seed: int = 0) -> Totals:
         found, folders = Found(), []
         draw = random.Random(b"%d/" % seed + prefix).random
         for page in tree.pages(prefix):
+            if page.left_out.count(PACKED):
+                return Found(left_out=page.left_out), []
             _add(found, prefix, page, tree, draw, count.limit)
             folders += [prefix + name + b"/" for name, _, _ in page.folders]
         return found, folders
@@ -144,46 +193,62 @@ def count_remote(tree: RemoteTree, *, keep: int = 0, seed: int = 0) -> Totals:
 
 
 def _add(found: Found, prefix: bytes, page: Listing, tree: RemoteTree, draw: Any, limit: float) -> None:
-    names = page.images
+    names = list(page.images)
     sizes = page.sizes if page.sizes is not None else tree.sizes([prefix + name for name in names]).tolist()
+    found.left_out.merge(page.left_out)
+    for (name, kind, size), head in zip(
+        page.others, tree.heads(prefix, [(name, size) for name, _, size in page.others]), strict=True
+    ):
+        by_content, why = look_at_head(head, name)
+        if by_content:
+            found.left_out.add(kind if by_content == NOT_AN_IMAGE else by_content, prefix + name, size, why)
+        else:
+            names.append(name)
+            sizes = [*sizes, size]
     for name, size in zip(names, sizes, strict=True):
         number = draw()
         if size < 0:
-            found.skipped.append(("file of unknown size", prefix + name))
+            found.left_out.add(UNKNOWN_SIZE, prefix + name, reason="the server tells no size")
             continue
-        extension = extension_of(name).decode()
+        extension = extension_of(name).decode("utf-8", "backslashreplace")
         found.extensions[extension] = found.extensions.get(extension, 0) + 1
         found.folders[prefix] = found.folders.get(prefix, 0) + 1
         found.sizes.append(size)
         if number < limit:
             found.kept.append((number, prefix + name, size))
-    for kind, count in page.others.items():
-        before = found.others.get(kind.decode("utf-8", "backslashreplace"), (0, 0))
-        found.others[kind.decode("utf-8", "backslashreplace")] = before[0] + count, before[1] + page.other_bytes[kind]
-    found.skipped += [(why, prefix + name) for why, name in page.skipped]
 
 
-def _listing(rows: Iterator[tuple[bytes, int | None]]) -> Listing:
+def _listing(prefix: bytes, rows: list[tuple[bytes, bytes | None, int | None]], folders: list[bytes]) -> Listing:
+    """Sort out a part of a directory: files with the key that they share, and their sizes; directories."""
     found = Listing()
     sizes: list[int | None] = []
-    for name, size in rows:
-        if name.endswith(b"/"):
-            found.folders.append((name[:-1], 1.0, False))
+    for folder in folders:
+        if kind := unlooked(folder):
+            found.left_out.add(kind, prefix + folder)
+        elif folder == b"/":
+            found.left_out.add(UNREACHABLE, prefix + folder, reason="no path leads to a directory without a name")
+        else:
+            found.folders.append((folder[:-1], 1.0, False))
+    if any(name in ZARR_MARKS for name, _, _ in rows):
+        found = Listing()
+        found.left_out.add(PACKED, prefix)
+        return found
+    for name, key, size in rows:
+        if kind := unlooked(name):
+            found.left_out.add(kind, prefix + name, size or 0)
         elif is_image_name(name):
             found.images.append(name)
             sizes.append(size)
         else:
-            found.others[extension_of(name)] += 1
-            found.other_bytes[extension_of(name)] += size or 0
+            found.others.append((name, NOT_AN_IMAGE if key is None else SIDECAR, size or 0))
     found.count = len(found.images)
     # A server that lists no sizes is asked for each.
     found.sizes = None if None in sizes else [size for size in sizes if size is not None]
     return found
 
 
-def _shown(name: str) -> bool:
-    # A directory may list an empty object of its own name, which is how some tools make directories.
-    return bool(name) and not name.startswith((".", "/"))
+def _bytes(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
 
 
 def _text(key: bytes) -> str:

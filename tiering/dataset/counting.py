@@ -15,11 +15,12 @@ from typing import BinaryIO, Final, cast
 
 import numpy as np
 
-from tiering.dataset.entries import Found, Task, look, receive, send
 from tiering.dataset.sizes import Sizes
-from tiering.dataset.walk import MAX_EXAMPLES, display
 from tiering.errors import MachineError, from_os_error
+from tiering.sources.entries import Found, Task, look, receive, send
+from tiering.sources.left_out import LeftOut
 from tiering.system.machine import usable_cores
+from tiering.text import display
 
 #: Files that one process counts before it calls for help; others take about 50 ms to start.
 _ALONE: Final = 20_000
@@ -35,17 +36,14 @@ class Totals:
 
     sizes: of the images. kept: key and size of a simple random sample of them, without replacement, sorted by key.
     folders: images in each directory that has some, by its path below the root, "" or ending in "/". extensions: images
-    by extension. others: other files and their bytes, by extension. skipped: entries left out, by reason (hidden ones
-    are not counted); examples: some of these. odd_names: images whose name is not UTF-8.
+    by extension. left_out: everything else. odd_names: images whose name is not UTF-8.
     """
 
     sizes: Sizes = field(default_factory=Sizes)
     kept: list[tuple[bytes, int]] = field(default_factory=list)
     folders: Counter[bytes] = field(default_factory=Counter)
     extensions: Counter[str] = field(default_factory=Counter)
-    others: dict[str, tuple[int, int]] = field(default_factory=dict)
-    skipped: Counter[str] = field(default_factory=Counter)
-    examples: list[str] = field(default_factory=list)
+    left_out: LeftOut = field(default_factory=LeftOut)
     odd_names: int = 0
 
 
@@ -54,10 +52,10 @@ def count_tree(root: str | os.PathLike[str], *, keep: int = 0, seed: int = 0, pr
 
     root: the directory. keep: images to draw at random and keep by name. seed: of that sample, which depends on nothing
     else but the tree and the order in which the system lists it. processes: at most; by default one for each core.
-    Links are followed, hidden entries left out, as tiering.dataset.scan does. What vanishes meanwhile or cannot be
-    read is in skipped.
+    Links are followed, and everything else is left out and counted, as tiering.sources.walk does.
     Raises MachineError where the root cannot be read or a process is lost.
-    Memory: the sample, a few bytes for each directory, 16 MB of sizes and 20,000 names in each process.
+    Memory: the sample, a few bytes for each directory, 16 MB of sizes, and in each process 20,000 names, or those
+    of one directory where other files lie among images.
     benchmarks/scan.py has it beside `find -printf '%s %p'`.
     """
     place = os.path.abspath(os.fsencode(root))  # noqa: PTH100 - bytes paths
@@ -92,14 +90,8 @@ class Count:
         for folder, count in found.folders.items():
             totals.folders[folder] += count
         totals.extensions.update(found.extensions)
-        for extension, (count, size) in found.others.items():
-            before = totals.others.get(extension, (0, 0))
-            totals.others[extension] = before[0] + count, before[1] + size
+        totals.left_out.merge(found.left_out)
         totals.odd_names += found.odd_names
-        for why, path in found.skipped:
-            totals.skipped[why] += 1
-            if len(totals.examples) < MAX_EXAMPLES:
-                totals.examples.append(f"{display(path)}: {why}")
         self.numbered += [row for row in found.kept if row[0] < self.limit]
         if len(self.numbered) > 2 * self.keep + 1000:
             self._thin()
@@ -140,7 +132,7 @@ class _Worker:
 
     def __init__(self, stack: ExitStack, root: bytes, seed: int, shares: int) -> None:
         package = str(Path(__file__).parents[2])
-        start = "import sys; sys.path.insert(0, sys.argv.pop()); from tiering.dataset.entries import main; main()"
+        start = "import sys; sys.path.insert(0, sys.argv.pop()); from tiering.sources.entries import main; main()"
         # Without site-packages and their start-up files Python is there in 20 ms.
         command = [sys.executable, "-S", "-E", "-c", start, os.fsdecode(root), str(seed), str(shares), package]
         process = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))  # noqa: S603

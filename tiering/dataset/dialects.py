@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tiering.dataset.entries import is_image_name
 from tiering.dataset.spellings import SPELLINGS, recognised
 from tiering.errors import DatasetError, UsageError
+from tiering.sources.formats import is_image_name
 from tiering.storage.location import Location
 from tiering.storage.scratch import scratch_directory
 

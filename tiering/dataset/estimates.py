@@ -97,9 +97,14 @@ class Sample:
 
 def total_files(sample: Sample) -> Estimate:
     """Estimate the number of files."""
-    numbers = sample.population * sample.factor
+    return total_of_units(sample, sample.population.astype(np.float64))
+
+
+def total_of_units(sample: Sample, counts: Floats) -> Estimate:
+    """Estimate the sum over all units of what was counted in each that was listed, not negative, float64 (units,)."""
+    numbers = counts * sample.factor
     variance, freedom = _between(sample, numbers)
-    return _positive(float(numbers.sum()), variance, freedom, len(numbers), least=float(sample.population.sum()))
+    return _positive(float(numbers.sum()), variance, freedom, len(numbers), least=float(counts.sum()))
 
 
 def total(sample: Sample, values: Floats) -> Estimate:

@@ -15,17 +15,21 @@ import polars as pl
 
 from tiering.dataset.buckets import RemoteTree, count_remote
 from tiering.dataset.counting import Count, Totals, count_tree
-from tiering.dataset.entries import Found
 from tiering.dataset.estimates import Estimate, Sample, empties, quantile, ratio_of_squares, total, total_files
-from tiering.dataset.headers import Seen
+from tiering.dataset.headers import Fault, Seen, unreadable
 from tiering.dataset.images import check_image, probe
 from tiering.dataset.labels import FolderRule, Folders
 from tiering.dataset.packed import packed, refuse_packed
-from tiering.dataset.places import LocalTree, Tree, digest_of, extension_of
+from tiering.dataset.places import LocalTree, Tree, digest_of
 from tiering.dataset.source import Source, read_samples
 from tiering.dataset.survey import Survey
-from tiering.dataset.walk import Walk, display
 from tiering.errors import DatasetError
+from tiering.sources.account import Ledger, kind_of
+from tiering.sources.entries import Found
+from tiering.sources.formats import extension_of
+from tiering.sources.left_out import MISSING, LeftOut
+from tiering.sources.walk import no_images
+from tiering.text import display
 
 #: Shares of the files, in order of size, of which a profile says the size.
 QUANTILES: Final = ("0", "0.01", "0.05", "0.1", "0.25", "0.5", "0.75", "0.9", "0.95", "0.99", "1")
@@ -35,11 +39,11 @@ QUANTILES: Final = ("0", "0.01", "0.05", "0.1", "0.25", "0.5", "0.75", "0.9", "0
 class Gathered:
     """A dataset's files in figures, and a sample of its images.
 
-    files, size: of the images, number and bytes. quantiles: their sizes in bytes, by QUANTILES. folders: images in
-    each directory, by its path below the root, "" or ending in "/". rule: what these say. labels: images of each
-    label, where the source itself says so, else None. imbalance: of the directories, see
-    estimates.ratio_of_squares; filled: share of them that hold images; both None where they were counted. sampled:
-    whether files were estimated. others: other files, their bytes.
+    files, size: of the images, number and bytes. quantiles: their sizes in bytes, by QUANTILES. folders: images in each
+    directory, by its path below the root, "" or ending in "/". rule: what these say. labels: images of each label,
+    where the source itself says so, else None. imbalance: of the directories, see estimates.ratio_of_squares; filled:
+    share of them that hold images; both None where they were counted. sampled: whether files were estimated. left_out:
+    what is no image; of a sample as much as it stands for, with intervals in others, by kind. by_content: see Survey.
     """
 
     tree: Tree
@@ -55,10 +59,10 @@ class Gathered:
     sampled: bool = False
     empty: int = 0
     odd_names: int = 0
-    others: tuple[int, int] = (0, 0)
+    left_out: LeftOut = field(default_factory=LeftOut)
+    others: dict[str, Estimate] = field(default_factory=dict)
+    by_content: list[bytes] = field(default_factory=list)
     extensions: dict[str, int] = field(default_factory=dict)
-    skipped: dict[str, int] = field(default_factory=dict)
-    examples: list[str] = field(default_factory=list)
 
 
 def from_survey(tree: Tree, found: Survey) -> Gathered:
@@ -85,10 +89,10 @@ def from_survey(tree: Tree, found: Survey) -> Gathered:
         sampled=not sample.complete,
         empty=int((sample.size == 0).sum()),
         odd_names=sum(_odd(key) for key in sample.key),
-        others=(sum(found.others.values()), 0),
+        left_out=found.left_out,
+        others=found.others,
+        by_content=found.by_content,
         extensions=dict(Counter(extension_of(key).decode() for key in sample.key).most_common()),
-        skipped=dict(found.skipped),
-        examples=found.examples,
     )
 
 
@@ -108,10 +112,8 @@ def from_totals(tree: Tree, totals: Totals) -> Gathered:
         rule=_rule(totals.folders),
         empty=sizes.empty,
         odd_names=totals.odd_names,
-        others=(sum(count for count, _ in totals.others.values()), sum(size for _, size in totals.others.values())),
+        left_out=totals.left_out,
         extensions=dict(totals.extensions.most_common()),
-        skipped=dict(totals.skipped),
-        examples=totals.examples,
     )
 
 
@@ -129,8 +131,7 @@ def count_folder(url: str, *, keep: int, seed: int) -> Gathered:
         where = display(os.fsencode(url))
         if kind := packed(url):
             raise refuse_packed(where, kind)
-        others = sum(count for count, _ in totals.others.values())
-        raise Walk(other_files=others, skipped=totals.skipped).no_images(where)
+        raise no_images(where, totals.left_out)
     return from_totals(tree, totals)
 
 
@@ -146,12 +147,14 @@ def count_source(source: Source, *, keep: int, seed: int) -> Gathered:
     labels: Counter[str] = Counter()
     told = False
     seen = Folders(tars=len(source.files) > 1)
-    for frame in source.batches():
+    ledger = Ledger()
+    for frame in source.batches(ledger):
         there = frame.filter(pl.col("size") >= 0)
         seen.add(there["key"].to_list())
         found = Found()
         found.sizes.frombytes(there["size"].cast(pl.Int64).to_numpy().tobytes())
-        found.skipped = [("missing file", key) for key in frame.filter(pl.col("size") < 0)["key"]]
+        for key in frame.filter(pl.col("size") < 0)["key"]:
+            found.left_out.add(MISSING, key, reason="no such file")
         for key, size, label, file, offset in there.select("key", "size", "label", "file", "offset").iter_rows():
             number = draw()
             folder = key[: key.rfind(b"/") + 1]
@@ -167,6 +170,7 @@ def count_source(source: Source, *, keep: int, seed: int) -> Gathered:
                 places[key] = (file, offset, size)
         count.add(found)
     totals = count.finished()
+    totals.left_out.merge(ledger.left_out)
     if not totals.sizes.count:
         raise DatasetError(source.url, expected="image files that are there", found="none", action="Check the paths.")
     kept = {key for key, _ in totals.kept}
@@ -213,14 +217,14 @@ class SourceTree:
     @staticmethod
     def _look(data: bytes | OSError | DatasetError) -> Seen:
         if isinstance(data, OSError):
-            return f"cannot be read: {(data.strerror or str(data)).lower()}"
+            return unreadable(data)
         try:
             if isinstance(data, DatasetError):
-                return data.found
+                return Fault(data.found, kind_of(data))
             header = probe(data)
             check_image(data, "image")
         except DatasetError as error:
-            return error.found
+            return Fault(error.found, kind_of(error))
         return header
 
 

@@ -6,11 +6,13 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from tiering.dataset.images import LARGEST_BYTES, ImageHeader, check_end, check_image, probe, refuse_bomb, refuse_large
 from tiering.dataset.markers import JPEG, jpeg_head, png_sides
 from tiering.errors import DatasetError, TieringError
+from tiering.sources.account import kind_of
+from tiering.sources.left_out import DAMAGED, MISSING, UNREADABLE_FILE
 from tiering.storage.urls import joined
 
 #: What is read of a file's beginning: JPEGs from cameras hold a thumbnail before their sides.
@@ -33,8 +35,22 @@ _SLICE: Final = 64
 Given = TypeVar("Given")
 Result = TypeVar("Result")
 
+
+class Fault(str):
+    """The reason why a file is no whole image. kind: under which an account has it."""
+
+    __slots__ = ("kind",)
+    kind: str
+
+    def __new__(cls, reason: str, kind: str) -> Self:
+        """Keep the kind beside the words."""
+        made = super().__new__(cls, reason)
+        made.kind = kind
+        return made
+
+
 #: A file's header, or the reason why it is no whole image.
-Seen = ImageHeader | str
+Seen = ImageHeader | Fault
 
 
 def inspect_files(root: bytes, keys: Sequence[bytes]) -> list[Seen]:
@@ -63,7 +79,8 @@ def inspect_remote(system: Any, root: str, keys: Sequence[bytes], threads: int) 
         try:
             return _reason(lambda: _fetched(system, path))
         except OSError as error:
-            return f"cannot be read: {(error.strerror or str(error)).lower()}"
+            # Some servers have no range of an empty file.
+            return Fault("zero bytes", DAMAGED) if _is_empty(system, path) else unreadable(error)
 
     return in_threads(look, keys, threads)
 
@@ -145,10 +162,23 @@ def _fetched(system: Any, path: str) -> ImageHeader:
     return header
 
 
+def _is_empty(system: Any, path: str) -> bool:
+    try:
+        return bool(system.info(path)["size"] == 0)
+    except OSError:
+        return False
+
+
 def _reason(look: Callable[[], ImageHeader]) -> Seen:
     try:
         return look()
     except DatasetError as error:
-        return error.found
+        return Fault(error.found, kind_of(error))
     except TieringError as error:
-        return f"cannot be read: {error.found}"
+        return Fault(f"cannot be read: {error.found}", kind_of(error))
+
+
+def unreadable(error: OSError) -> Fault:
+    """Return why a file cannot be read."""
+    kind = MISSING if isinstance(error, FileNotFoundError) else UNREADABLE_FILE
+    return Fault(f"cannot be read: {(error.strerror or str(error)).lower()}", kind)

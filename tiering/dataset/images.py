@@ -17,14 +17,13 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
+from tiering.dataset.decoders import open_image, refuse_unpacked
 from tiering.dataset.markers import JPEG, Encoded, jpeg_head, jpeg_sides, png_sides, webp_sides
 from tiering.dataset.orientation import jpeg_orientation, orientation_of, turned
 from tiering.dataset.quiet import hush
-from tiering.dataset.walk import display
 from tiering.errors import DatasetError, from_os_error
-
-# Pillow is asked for these only: a PDF or a PostScript file named .jpg is no image here.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
+from tiering.sources.formats import HEAD, format_of
+from tiering.sources.walk import display
 
 #: Bytes that one encoded image may have. The pixels that Pillow takes for sane, twice 89 million, take half of it as
 #: 8-bit RGB, and all of it with 16 bits a channel. What is larger is seldom an image: a disk image, a sparse file.
@@ -35,16 +34,6 @@ hush()
 
 _JPEG_END = b"\xff\xd9"
 _PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"\0\0\0\0IEND\xaeB`\x82"
-_MAGICS = (
-    JPEG,
-    _PNG,
-    *(b"GIF87a", b"GIF89a", b"BM"),
-    *(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),  # TIFF and BigTIFF, in both byte orders
-    *(b"P%d%c" % (kind, space) for kind in range(1, 7) for space in b" \t\r\n"),
-    *(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),  # JPEG 2000: file and bare code stream
-)
-
-
 _GREY_MODES: Final = ("1", "L", "LA", "La", "I")
 
 #: Formats of at most 16 bits, scaled to 16 where Pillow gives them in its mode of 32, I. Any other image of that mode
@@ -121,8 +110,10 @@ def check_image(data: Encoded, where: str) -> None:
         kind, whole, sides = "WebP", True, webp_sides(head)
         if len(data) < int.from_bytes(head[4:8], "little") + 8:
             raise _damaged(where, "a truncated WebP")
-    elif not head.startswith(_MAGICS):
-        raise _unknown(where, head)
+    else:
+        head = bytes(data[:HEAD])
+        if format_of(head, os.fsencode(where)) is None:
+            raise _unknown(where, head)
     if sides is not None:
         refuse_bomb(where, *sides)
     if sides is None or not whole:
@@ -219,14 +210,16 @@ def check_end(path: Path) -> None:
 
 
 def _header(file: BinaryIO, where: str) -> ImageHeader:
-    head = file.read(16)
+    head = file.read(HEAD)
     if not head:
         raise _damaged(where, "zero bytes")
     file.seek(0)
     try:
-        image = Image.open(file, formats=FORMATS)
+        image = open_image(file, where)
     except UnidentifiedImageError:
         raise _unknown(where, head) from None
+    except DatasetError:
+        raise
     except Exception as error:  # Pillow's readers raise anything for hostile bytes
         raise _from_pillow(where, "image", error) from error
     # Pillow calls a JPEG with a second picture in it MPO; its first picture is a plain JPEG.
@@ -236,10 +229,12 @@ def _header(file: BinaryIO, where: str) -> ImageHeader:
 
 def _decode_with_pillow(data: Encoded, where: str, kind: str) -> Image.Image:
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = open_image(io.BytesIO(data), where)
         image.load()
     except UnidentifiedImageError:
         raise _damaged(where, f"a damaged {kind}: its header cannot be read") from None
+    except DatasetError:
+        raise
     except Exception as error:  # Pillow's readers raise anything for hostile bytes
         raise _from_pillow(where, kind, error) from error
     return image
@@ -257,6 +252,10 @@ def _from_pillow(where: str, kind: str, error: Exception) -> DatasetError:
 
 
 def _unknown(where: str, head: bytes) -> DatasetError:
+    try:
+        refuse_unpacked(head, where)
+    except DatasetError as error:
+        return error
     return _damaged(where, f"no known image format (begins with {head[:4].hex(' ')})")
 
 

@@ -13,9 +13,9 @@ from typing import Final, Literal
 import polars as pl
 from polars.exceptions import PolarsError
 
-from tiering.dataset.remote import connect, list_directory
 from tiering.dataset.spellings import is_path_column
 from tiering.errors import DatasetError, from_os_error
+from tiering.sources.remote import connect, list_directory
 from tiering.storage.location import Location
 from tiering.storage.urls import joined, name_of, parent_of
 from tiering.text import display

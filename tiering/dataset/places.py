@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,12 +15,28 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tiering.dataset.entries import CHUNK, is_file, is_image_name, reason, special
 from tiering.dataset.headers import Seen, in_threads, inspect_files
 from tiering.errors import from_os_error
+from tiering.sources.contents import broken, is_zarr, look_at, special
+from tiering.sources.entries import CHUNK, is_file
+from tiering.sources.formats import is_image_name
+from tiering.sources.left_out import (
+    LOOP,
+    NOT_AN_IMAGE,
+    PACKED,
+    SIDECAR,
+    SPECIAL,
+    UNREADABLE_DIRECTORY,
+    LeftOut,
+    unlooked,
+)
+from tiering.sources.siblings import with_keys
 
 #: Sizes that are asked for by one thread at a time.
 _SLICE = 500
+
+#: Files of a directory, of those whose name is no image's, that are looked at; they stand for the others.
+_LOOKED_AT = 32
 
 
 @dataclass(slots=True)
@@ -31,17 +46,18 @@ class Listing:
     count: image files. images: names of all of them, or of a random sample. sizes: the bytes of these where the listing
     tells them, else None. folders: name of each
     directory in it, how much it is likely to hold (in any unit; only the ratios count), and whether it is known to hold
-    no directory. others, other_bytes: other files and, where the listing tells, their
-    bytes, by extension. skipped: reason and name of what was left out.
+    no directory. left_out: everything else, by its name; bytes as far as they are known.
+    others: files whose name is no image's and that nobody has looked at: name, kind by the name, size.
+    by_content: some of the files whose name is no image's, and that are images all the same.
     """
 
     count: int = 0
     images: list[bytes] = field(default_factory=list)
     sizes: list[int] | None = None
     folders: list[tuple[bytes, float, bool]] = field(default_factory=list)
-    others: Counter[bytes] = field(default_factory=Counter)
-    other_bytes: Counter[bytes] = field(default_factory=Counter)
-    skipped: list[tuple[str, bytes]] = field(default_factory=list)
+    left_out: LeftOut = field(default_factory=LeftOut)
+    others: list[tuple[bytes, str, int]] = field(default_factory=list)
+    by_content: list[bytes] = field(default_factory=list)
 
 
 class Kept:
@@ -115,22 +131,27 @@ class LocalTree:
         """
         found = Listing()
         folders: list[bytes] = []
+        others: list[bytes] = []
         kept = Kept(keep, random)
+        if is_zarr(self.root + b"/" + prefix):
+            found.left_out.add(PACKED, prefix)
+            return found
         try:
             with os.scandir(self.root + b"/" + prefix) as entries:
                 while chunk := list(islice(entries, CHUNK)):
-                    kept.add(self._images(prefix, chunk, found, folders))
+                    kept.add(self._images(prefix, chunk, found, folders, others))
+            self._tell_others(prefix, others, found, random)
         except OSError as error:
             if not prefix:
                 raise from_os_error(error) from error
-            found.skipped.append(("unreadable directory", b""))
+            found.left_out.add(UNREADABLE_DIRECTORY, prefix, reason=(error.strerror or str(error)).lower())
             return found
         found.count, found.images = kept.count, kept.names()
         for name in folders:
             try:
                 about = os.stat(self.root + b"/" + prefix + name)  # noqa: PTH116 - bytes paths
-            except OSError:
-                found.skipped.append(("unreadable directory", name))
+            except OSError as error:
+                found.left_out.add(UNREADABLE_DIRECTORY, prefix + name + b"/", reason=(error.strerror or "").lower())
                 continue
             found.folders.append((name, float(about.st_size), about.st_nlink == 2))
         return found
@@ -166,45 +187,61 @@ class LocalTree:
         return about.st_size if stat.S_ISREG(about.st_mode) else -1
 
     def _images(
-        self, prefix: bytes, entries: list[os.DirEntry[bytes]], found: Listing, folders: list[bytes]
+        self,
+        prefix: bytes,
+        entries: list[os.DirEntry[bytes]],
+        found: Listing,
+        folders: list[bytes],
+        others: list[bytes],
     ) -> list[bytes]:
         """Return the names of the images among some entries; put the others where they belong."""
-        names = []
+        names: list[bytes] = []
         for entry in entries:
             name = entry.name
-            if name[0] == 46:  # a dot
+            if name[0] != 46 and is_file(entry):  # a dot
+                (names if is_image_name(name) else others).append(name)
                 continue
-            if is_file(entry):
-                if is_image_name(name):
-                    names.append(name)
-                else:
-                    found.others[extension_of(name)] += 1
-            elif why := self._no_folder(prefix, entry):
-                found.skipped.append((why, name))
+            kind, why, directory = self._no_file(prefix, entry)
+            if kind:
+                found.left_out.add(kind, prefix + name + b"/" * directory, reason=why)
             else:
                 folders.append(name)
         return names
 
-    def _no_folder(self, prefix: bytes, entry: os.DirEntry[bytes]) -> str:
-        """Say why what is no file is left out, "" for a directory."""
+    def _no_file(self, prefix: bytes, entry: os.DirEntry[bytes]) -> tuple[str, str, bool]:
+        """Return why an entry is left out, "" for a directory to look into; and whether it is a directory."""
         path = self.root + b"/" + prefix + entry.name
         try:
-            if not entry.is_dir():
-                return special(os.stat(path).st_mode)  # noqa: PTH116 - bytes paths
+            directory = entry.is_dir()
+        except OSError:
+            directory = False
+        if kind := unlooked(entry.name + b"/" * directory):
+            return kind, "", directory
+        try:
+            if not directory:
+                return SPECIAL, special(os.stat(path).st_mode), False  # noqa: PTH116 - bytes paths
         except OSError as error:
-            return reason(error, link=entry.is_symlink())
+            return *broken(error, path), False
         if not entry.is_symlink():
-            return ""
+            return "", "", True
         # A link to a directory that it lies in, below the root or above, would lead here again.
         here, there = os.path.realpath(self.root + b"/" + prefix), os.path.realpath(path)
-        return "symlink loop" if (here + b"/").startswith(there.rstrip(b"/") + b"/") else ""
+        return LOOP if (here + b"/").startswith(there.rstrip(b"/") + b"/") else "", "", True
+
+    def _tell_others(self, prefix: bytes, others: list[bytes], found: Listing, random: np.random.Generator) -> None:
+        """Count the files whose name is no image's; a few are looked at, and have the size that stands for all."""
+        if not others:
+            return
+        keys = dict(with_keys(sorted(os.listdir(self.root + b"/" + prefix))))  # noqa: PTH208 - bytes paths
+        few = [others[at] for at in random.permutation(len(others))[:_LOOKED_AT].tolist()]
+        looked = [name for name in few if not look_at(self.root + b"/" + prefix + name, name)[0]]
+        found.by_content += [prefix + name for name in looked]
+        sizes = [max(self._size(prefix + name), 0) for name in few]
+        mean = sum(sizes) // len(sizes)
+        for name in others:
+            found.left_out.add(NOT_AN_IMAGE if keys.get(name) is None else SIDECAR, prefix + name, mean)
 
 
 def digest_of(data: bytes) -> bytes:
     """Return a hash of 16 bytes, by which the contents of two files are told to be the same."""
     return hashlib.blake2b(data, digest_size=16).digest()
-
-
-def extension_of(name: bytes) -> bytes:
-    """Return the extension of a name in lower case, b"" for none."""
-    return name.rpartition(b".")[2].lower() if b"." in name else b""

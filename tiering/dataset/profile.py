@@ -11,26 +11,31 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from tiering.dataset.annotations import FolderLabels, folder_labels
+from tiering.dataset.accounting import close_account, left_out_notes
 from tiering.dataset.arrangement import describe
 from tiering.dataset.buckets import RemoteTree
-from tiering.dataset.classes import NONE, classes_of
 from tiering.dataset.copies import copies
 from tiering.dataset.estimates import Estimate, mean, share
 from tiering.dataset.gathered import QUANTILES, Gathered, count_folder, count_source, from_survey
 from tiering.dataset.headers import Seen
 from tiering.dataset.images import ImageHeader
+from tiering.dataset.labelled import labelled, splits_of
 from tiering.dataset.labels import Layout
 from tiering.dataset.places import LocalTree
 from tiering.dataset.source import Source, open_source
 from tiering.dataset.survey import survey
 from tiering.dataset.tables import TableForm
-from tiering.dataset.walk import display
-from tiering.errors import DatasetError
 from tiering.secrets import without_secrets
+from tiering.sources.account import Account
+from tiering.sources.left_out import DAMAGED, NOT_AN_IMAGE, NOT_FETCHED, NOT_PACKED, SIDECAR, UNREADABLE_FILE
+from tiering.text import display
 from tiering.units import format_count
 
 __all__ = ["QUANTILES", "DatasetProfile", "Estimate", "Shape", "profile_dataset"]
+
+#: Files that are no images, and images that are no good: each has a figure of its own.
+_OTHERS: Final = (NOT_AN_IMAGE, SIDECAR)
+_OF_IMAGES: Final = (DAMAGED, NOT_FETCHED, NOT_PACKED, UNREADABLE_FILE)
 
 MAX_SHAPES: Final = 20
 MAX_DAMAGED: Final = 20
@@ -84,7 +89,11 @@ class DatasetProfile(BaseModel):
     damaged_count: int = Field(default=0, description="all probed files that are no whole image")
     other_files: int = 0
     other_bytes: int = 0
-    skipped: dict[str, int] = Field(default={}, description="entries left out, by reason: FIFO, socket, ...")
+    skipped: dict[str, int] = Field(default={}, description="entries left out, by kind: broken link, hidden, ...")
+    account: Account | None = Field(
+        default=None,
+        description="everything that was met: images to pack, and what is left out; estimated where sampled",
+    )
     notes: list[str] = Field(default=[], description="what else a user should know, one sentence each")
     arrangement: str = Field(default="", description="how the dataset is laid out, in a sentence")
     sampled: bool = Field(default=False, description="whether files, bytes, sizes and labels are estimates")
@@ -94,7 +103,7 @@ class DatasetProfile(BaseModel):
         default={},
         description="by name, with 95 % intervals: files, bytes, size_mean, labels, label_imbalance (label size that a "
         "random image sees, over the mean label size), damaged_share, duplicate_share, pixel_bytes_mean, "
-        "format NAME, mode NAME, shape WxH",
+        "format NAME, mode NAME, shape WxH, left out KIND (files)",
     )
     size_intervals: dict[str, tuple[int, int]] = Field(
         default={}, description="95 % intervals of size_quantiles where sampled; of 0 and 1 what was seen"
@@ -159,8 +168,9 @@ def _profile(root: str, source: Source, found: Gathered) -> DatasetProfile:
     whole = np.array([isinstance(header, ImageHeader) for header in seen], bool)
     damaged = [f"{display(key)}: {why}" for key, why in zip(sample.key, seen, strict=True) if isinstance(why, str)]
     shapes = Counter((header.width, header.height, header.mode) for header in headers)
-    kind, labels, notes = _labelled(source, found)
+    kind, labels, notes = labelled(source, found)
     estimates = _estimates(found, seen, whole, labels)
+    account = close_account(found, seen, estimates["damaged_share"])
     return DatasetProfile(
         root=root,
         layout=kind,
@@ -179,11 +189,12 @@ def _profile(root: str, source: Source, found: Gathered) -> DatasetProfile:
         pixel_bytes_mean=estimates["pixel_bytes_mean"].value,
         damaged=damaged[:MAX_DAMAGED],
         damaged_count=len(damaged),
-        other_files=found.others[0],
-        other_bytes=found.others[1],
-        skipped=found.skipped,
+        other_files=account.count(*_OTHERS),
+        other_bytes=account.size(*_OTHERS),
+        skipped={kind: left.count for kind, left in account.left_out.items() if kind not in (*_OTHERS, *_OF_IMAGES)},
+        account=account,
         notes=[*_notes(found), *notes],
-        arrangement=describe(source, kind, len(labels), _splits(found)),
+        arrangement=describe(source, kind, len(labels), splits_of(found)),
         sampled=found.sampled,
         modes=dict(Counter(header.mode for header in headers).most_common()),
         extensions=found.extensions,
@@ -192,58 +203,6 @@ def _profile(root: str, source: Source, found: Gathered) -> DatasetProfile:
         if found.sampled
         else {},
     )
-
-
-def _labelled(source: Source, found: Gathered) -> tuple[Layout, dict[str, int], list[str]]:
-    """Return how the images are laid out, how many there are of each label, and what to say of that."""
-    if found.labels is not None:
-        kind: Layout = "table" if source.kind == "table" else "WebDataset"
-        try:
-            classes, numbers = classes_of(list(found.labels), without_secrets(source.url))
-        except DatasetError as error:
-            return kind, {}, [f"{error}"]
-        counts = Counter(dict.fromkeys(classes.numbers, 0))
-        for name, count in found.labels.items():
-            counts[numbers[name]] += count
-        counts.pop(NONE, None)
-        return kind, {name: counts[number] for name, number in zip(classes.names, classes.numbers, strict=True)}, []
-    if source.kind == "table":
-        return "table", {}, []
-    rule = found.rule
-    if source.kind == "tar":
-        told = FolderLabels(rule)
-        kind = "class tars" if rule.kind == "class tars" else "tar shards"
-    else:
-        told = folder_labels(source.url, rule)
-        kind = told.kind
-    totals: Counter[bytes] = Counter()
-    without = 0
-    for folder, count in found.folders.items():
-        for label, images in _counts(told, found, folder, count).items():
-            if label is None:
-                without += images
-            else:
-                totals[label] += images
-    # Two names that differ only in bytes that are not UTF-8 may look the same: add those up.
-    labels: Counter[str] = Counter()
-    for folder_name in sorted(totals):
-        labels[display(folder_name)] += totals[folder_name]
-    about = "About " if found.sampled else ""
-    notes = [f"{about}{without:,} images lie in no class folder and have no label."] if without and labels else []
-    return kind, dict(labels), notes
-
-
-def _counts(told: FolderLabels, found: Gathered, folder: bytes, count: int) -> Counter[bytes | None]:
-    """Return how many images of a folder have each label."""
-    if not any(folder.startswith(split) for split in told.tables):
-        # A name is not needed to know whose label an image has: its folder is.
-        return Counter({told.of([folder + b"-"])[0][0]: count})
-    listing = found.tree.look_into(folder, count + 1, np.random.default_rng(0))
-    return Counter(told.of([folder + name for name in listing.images])[0])
-
-
-def _splits(found: Gathered) -> list[str]:
-    return sorted({display(split) for folder in found.folders if (split := found.rule.of(folder)[1]) is not None})
 
 
 def _estimates(
@@ -263,6 +222,7 @@ def _estimates(
         "duplicate_share": copies(sample, found.tree),
         "pixel_bytes_mean": mean(sample, pixels, whole),
     }
+    estimates |= {f"left out {kind}": count for kind, count in found.others.items()}
     for word, name_of in (
         ("format", lambda header: header.format),
         ("mode", lambda header: header.mode),
@@ -305,6 +265,5 @@ def _notes(found: Gathered) -> list[str]:
             f"{found.odd_names:,} of the {of} have a name that is not UTF-8; such names are kept "
             "byte for byte and shown with backslashes."
         )
-    if found.skipped:
-        notes.append(f"Left out: {'; '.join(found.examples)}.")
+    notes += left_out_notes(found)
     return notes

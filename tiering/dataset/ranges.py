@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
-from tiering.dataset.remote import as_os_error, connect
-from tiering.dataset.walk import display
 from tiering.errors import DatasetError
+from tiering.sources.remote import as_os_error, connect
+from tiering.sources.walk import display
 from tiering.storage.bucket import REQUESTS
 from tiering.storage.failures import asking
 

@@ -1,4 +1,4 @@
-"""Scan a directory of images: every file's key, size and time of change, without opening any of them."""
+"""Scan a directory of images: every image's key, size and time of change, without opening those known by name."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from typing import Final
 import polars as pl
 
 from tiering.dataset.packed import packed, refuse_packed
-from tiering.dataset.walk import LocalFolder, Walk, display, is_image_name, special
 from tiering.errors import DatasetError, from_os_error
+from tiering.sources.account import Account, Ledger
+from tiering.sources.contents import special
+from tiering.sources.walk import LocalFolder, Walk, no_images
+from tiering.text import display
 
-__all__ = ["SCAN_SCHEMA", "Scan", "display", "is_image_name", "scan"]
+__all__ = ["SCAN_SCHEMA", "Scan", "scan"]
 
 SCAN_SCHEMA: Final = {"key": pl.Binary, "size": pl.Int64, "mtime_ns": pl.Int64}
 
@@ -28,48 +31,36 @@ class Scan:
     with
         "/" between its parts, byte for byte as the file system has it), size (bytes), mtime_ns (ns since
         1970).
-    other_files, other_bytes: regular files whose extension is no image's.
-    skipped: entries left out, by reason. Hidden files and directories are left out without being counted.
-    examples: up to 10 lines that name some of the skipped entries.
-    odd_names: images whose key is not valid UTF-8.
+    account: of everything that lies there. odd_names: images whose key is not valid UTF-8.
     """
 
     root: Path
     files: pl.DataFrame
-    other_files: int
-    other_bytes: int
-    skipped: dict[str, int]
-    examples: list[str]
+    account: Account
     odd_names: int = 0
 
 
 def scan(root: str | Path) -> Scan:
     """Walk a local directory and return the images in it.
 
-    Symbolic links are followed, to files and to directories; a link to a directory that it lies in is a loop
-    and is skipped. FIFOs, sockets and devices are skipped without being opened. The walk holds 32 bytes and
-    the key of each image, and Python objects for no more than 50,000 images at a time.
+    Symbolic links are followed, to files and to directories; a link to a directory that it lies in is a circle
+    and is left out. FIFOs, sockets and devices are left out without being opened; a file whose name is no image's
+    is opened to look at its first bytes. The walk holds 32 bytes and the key of each image, and Python objects for
+    no more than 50,000 images at a time.
 
     Raises DatasetError when root is missing, not a directory, empty, without any image, or a URL, and
     tiering.errors.MachineError when root itself may not be read.
     """
     directory = _check_root(root)
-    walk = Walk()
+    walk = Walk(Ledger())
     frames = list(walk.batches(LocalFolder.top(os.fsencode(directory))))
     if not frames and (kind := packed(directory)):
         raise refuse_packed(display(os.fsencode(directory)), kind)
     if not frames:
-        raise walk.no_images(display(os.fsencode(directory)))
+        raise no_images(display(os.fsencode(directory)), walk.ledger.left_out)
     files = pl.concat(frames, rechunk=True).rename({"version": "mtime_ns"})
-    return Scan(
-        directory,
-        files,
-        walk.other_files,
-        walk.other_bytes,
-        dict(walk.skipped),
-        walk.examples,
-        walk.odd_names,
-    )
+    account = Account.of(len(files), int(files["size"].sum()), walk.ledger.left_out)
+    return Scan(directory, files, account, walk.odd_names)
 
 
 def _check_root(root: str | Path) -> Path:

@@ -16,12 +16,17 @@ import polars as pl
 from tiering.dataset.images import LARGEST_BYTES, refuse_large
 from tiering.dataset.packed import packed, refuse_packed
 from tiering.dataset.ranges import Found, read_files, read_parts, read_remote
-from tiering.dataset.remote import RemoteFolder, connect, list_directory
 from tiering.dataset.tables import AS_WRITTEN, TABLE_EXTENSIONS, TableForm, is_list, is_table_name, table_batches
-from tiering.dataset.tars import compressed, is_compressed_name, is_tar_name, tar_batches
-from tiering.dataset.walk import LocalFolder, Walk, display, is_image_name, marked_name, special
+from tiering.dataset.tars import is_compressed_name, is_tar_name, tar_batches
 from tiering.errors import DatasetError, from_os_error
 from tiering.secrets import without_secrets
+from tiering.sources.account import Ledger
+from tiering.sources.contents import special
+from tiering.sources.formats import is_image_name
+from tiering.sources.left_out import NOT_IN_TAR, unlooked
+from tiering.sources.remote import RemoteFolder, connect, list_directory
+from tiering.sources.tars import compressed
+from tiering.sources.walk import LocalFolder, Walk, display, marked_name, no_images
 from tiering.storage.bucket import within_time
 from tiering.storage.failures import asking
 from tiering.storage.location import Location
@@ -65,24 +70,26 @@ class Source:
         """The directory, or its URL, that keys are paths below; of tars the place that holds them."""
         return self.form.root or parent_of(self.url) if self.kind == "table" else self.url
 
-    def batches(self) -> Iterator[pl.DataFrame]:
+    def batches(self, ledger: Ledger | None = None) -> Iterator[pl.DataFrame]:
         """Yield the samples in SOURCE_SCHEMA's columns, up to 50,000 rows at a time.
 
+        ledger: told of everything that is met and is no sample, and of keys that several files share.
         A folder's come sorted by key bytewise, a table's and a tar's in their own order.
         Raises DatasetError where there is no image, or what is there cannot be used; MachineError where it cannot be
         read.
         """
+        told = ledger or Ledger()
         if self.kind == "table":
             yield from table_batches(self.url, self.form)
         elif self.kind == "tar":
-            yield from tar_batches(self.files, SOURCE_SCHEMA)
+            self._tell_of_others(told)
+            yield from tar_batches(self.files, SOURCE_SCHEMA, told)
         else:
-            yield from self._folder_batches()
+            yield from self._folder_batches(told)
 
-    def _folder_batches(self) -> Iterator[pl.DataFrame]:
-        walk = Walk()
+    def _folder_batches(self, ledger: Ledger) -> Iterator[pl.DataFrame]:
         empty = True
-        for frame in walk.batches(_top(self.url)):
+        for frame in Walk(ledger).batches(_top(self.url)):
             empty = False
             yield frame.with_columns(
                 pl.lit(None, pl.String).alias("label"),
@@ -93,7 +100,16 @@ class Source:
         if empty and (kind := packed(self.url)):
             raise refuse_packed(_shown(self.url), kind)
         if empty:
-            raise walk.no_images(_shown(self.url))
+            raise no_images(_shown(self.url), ledger.left_out)
+
+    def _tell_of_others(self, ledger: Ledger) -> None:
+        """Tell a ledger of what lies beside the tar files of a directory."""
+        if self.files == (self.url,):
+            return
+        tars = frozenset(os.fsencode(name_of(file)) for file in self.files)
+        for key, size, _ in Walk(ledger, passed_over=tars).images(_top(self.url)):
+            # There was none when the tar files were found: somebody put it there since.
+            ledger.leave_out(NOT_IN_TAR, key, size, "an image beside the tar files")
 
 
 def open_source(place: str | os.PathLike[str], form: TableForm | None = None) -> Source:
@@ -213,7 +229,7 @@ def _of_directory(url: str) -> Source:
         if is_tar_name(os.fsdecode(name)) or is_compressed_name(os.fsdecode(name)):
             tars.append(name)
     # The archive that a dataset was unpacked from often lies beside its class folders.
-    if not tars or (below and next(Walk().images(_top(url)), None) is not None):
+    if not tars or (below and next(Walk(Ledger()).images(_top(url)), None) is not None):
         return Source(url, "folder")
     files = tuple(joined(url, os.fsdecode(name)) for name in sorted(tars))
     for file in files:
@@ -226,11 +242,11 @@ def _names(url: str) -> Iterator[bytes]:
     """Yield the names in a directory that are not hidden, a directory's with a "/" at its end."""
     if "://" in url:
         system, path = connect(url)
-        yield from list_directory(system, url, path)["key"]
+        yield from (name for name in list_directory(system, url, path)["key"] if unlooked(name) is None)
         return
     try:
         with os.scandir(os.fsencode(url)) as entries:
-            yield from (marked_name(entry) for entry in entries if not entry.name.startswith(b"."))
+            yield from (name for name in map(marked_name, entries) if unlooked(name) is None)
     except OSError as error:
         raise from_os_error(error) from error
 

@@ -9,16 +9,15 @@ directory that turns out to hold more directories, one of these is chosen and st
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from tiering.dataset.estimates import Sample
+from tiering.dataset.estimates import Estimate, Sample, total_of_units
 from tiering.dataset.places import Tree
-from tiering.dataset.walk import MAX_EXAMPLES
-from tiering.text import display
+from tiering.sources.left_out import LOOP, MISSING, LeftOut, Tally
 
 #: Files drawn from a directory, and directories drawn at least: fewer say too little about how they differ.
 _FILES_EACH = 32
@@ -40,16 +39,17 @@ class Survey:
     """What a survey found.
 
     sample: of the images. folders: path of the directory of each of the sample's units, "" or ending in "/". unseen:
-    the directories that were not listed, each with the images that it is likely to hold. others: other files, by
-    extension, as many as the ones that were seen stand for. skipped, examples: what was left out of what was looked at.
+    the directories that were not listed, each with the images that it is likely to hold. left_out: what is no image, as
+    much as what was seen stands for; others: the same by kind, with intervals. by_content: names of some images whose
+    name is no image's, which are counted as no images.
     """
 
     sample: Sample
     folders: list[bytes]
     unseen: list[tuple[bytes, float]]
-    others: Counter[bytes]
-    skipped: Counter[str]
-    examples: list[str]
+    left_out: LeftOut
+    others: dict[str, Estimate]
+    by_content: list[bytes]
 
 
 def survey(tree: Tree, files: int, seed: int = 0) -> Survey:
@@ -96,6 +96,7 @@ class _Unit:
     sizes: list[int] | None
     factor: float
     draw: int
+    left_out: LeftOut = field(default_factory=LeftOut)
 
 
 class _Surveyor:
@@ -106,9 +107,7 @@ class _Surveyor:
         self.units: list[_Unit] = []
         self.rounds: list[int] = []
         self.unseen: list[tuple[bytes, float]] = []
-        self.others: dict[bytes, float] = {}
-        self.skipped: Counter[str] = Counter()
-        self.examples: list[str] = []
+        self.by_content: list[bytes] = []
 
     def survey(self) -> Survey:
         draws = max(_LEAST_DRAWS, self.files // _FILES_EACH)
@@ -135,14 +134,31 @@ class _Surveyor:
             ]
             waiting = below
             turn += 1
+        sample = self._sample()
+        others = self._others(sample)
+        left_out = LeftOut()
+        for kind, (count, size) in others.items():
+            left_out.kinds[kind] = Tally(round(count.value), round(size))
+            for unit in self.units:
+                if kind in unit.left_out.kinds:
+                    left_out.merge(LeftOut({kind: Tally(0, 0, unit.left_out.kinds[kind].examples)}))
         return Survey(
-            self._sample(),
+            sample,
             [unit.prefix for unit in self.units],
             self.unseen,
-            Counter({extension: round(count) for extension, count in self.others.items()}),
-            self.skipped,
-            self.examples,
+            left_out,
+            {kind: count for kind, (count, _) in others.items()},
+            self.by_content,
         )
+
+    def _others(self, sample: Sample) -> dict[str, tuple[Estimate, float]]:
+        """Estimate how many files of each kind are left out, and their bytes."""
+        found = {}
+        for kind in sorted({kind for unit in self.units for kind in unit.left_out.kinds}):
+            tallies = [unit.left_out.kinds.get(kind, Tally()) for unit in self.units]
+            counts, sizes = (np.array([getattr(tally, name) for tally in tallies], float) for name in ("count", "size"))
+            found[kind] = total_of_units(sample, counts), float((sizes * sample.factor).sum())
+        return found
 
     def _frontier(self) -> list[tuple[bytes, float]]:
         """List the directories that hold directories; return the others, with what they are likely to hold."""
@@ -159,11 +175,8 @@ class _Surveyor:
     def _list(self, prefix: bytes, factor: float, draw: int) -> list[tuple[bytes, float, bool]]:
         """List a directory: its images become a unit; return the directories in it."""
         found = self.tree.look_into(prefix, self.files, self.random)
-        self.units.append(_Unit(prefix, found.count, found.images, found.sizes, factor, draw))
-        for extension, count in found.others.items():
-            self.others[extension] = self.others.get(extension, 0.0) + count * factor
-        for why, name in found.skipped:
-            self._skip(why, prefix + name)
+        self.units.append(_Unit(prefix, found.count, found.images, found.sizes, factor, draw, found.left_out))
+        self.by_content += found.by_content
         return [(prefix + name + b"/", weight, leaf) for name, weight, leaf in found.folders]
 
     def _descend(self, prefix: bytes, factor: float, draw: int) -> None:
@@ -173,12 +186,7 @@ class _Surveyor:
                 return
             prefix = folders[int(self.random.integers(len(folders)))][0]
             factor *= len(folders)
-        self._skip("symlink loop", prefix)
-
-    def _skip(self, why: str, path: bytes) -> None:
-        self.skipped[why] += 1
-        if len(self.examples) < MAX_EXAMPLES:
-            self.examples.append(f"{display(path.rstrip(b'/'))}: {why}")
+        self.units[-1].left_out.add(LOOP, prefix)
 
     def _sample(self) -> Sample:
         """Draw files in the listed directories so that each stands for about as many, and ask for their sizes."""
@@ -197,7 +205,7 @@ class _Surveyor:
         size = np.array(known, np.int64) if len(known) == len(keys) else self.tree.sizes(keys)
         number = np.repeat(np.arange(len(take)), take)
         for index in np.flatnonzero(size < 0).tolist():
-            self._skip("vanished file", keys[index])
+            self.units[number[index]].left_out.add(MISSING, keys[index], reason="it vanished during the survey")
         there = size >= 0
         return Sample(
             population=population,

@@ -16,9 +16,10 @@ from tiering.dataset.classes import LabelsWarning
 from tiering.dataset.dialects import BLANKS, HEAD, Dialect, as_utf8, choose, dialect_of, no_paths
 from tiering.dataset.packed import Arrangement, holds_images, refuse_packed
 from tiering.dataset.spellings import SPELLINGS, recognised
-from tiering.dataset.walk import BATCH, display
 from tiering.errors import DatasetError
+from tiering.sources.walk import BATCH
 from tiering.storage.urls import name_of
+from tiering.text import display, shown
 
 #: Paths that do not lie below the table's root, or are none.
 _OUTSIDE: Final = r"^/|://|(^|/)\.\.(/|$)|\x00"
@@ -142,12 +143,11 @@ def _tell_unused(names: Sequence[str], chosen: Mapping[str, int], url: str) -> N
     """Warn if no column of labels is known while other columns are left: one of them may be meant."""
     others = [name for place, name in enumerate(names) if place not in chosen.values() and name.strip()]
     if others and "label" not in chosen:
-        warnings.warn(
+        said = (
             f"{_shown(url)}: none of the columns {', '.join(others[:6])} is known to hold labels; the images have no "
-            f"class. If one of them does, name it: --columns path={names[chosen['path']]},label=NAME",
-            LabelsWarning,
-            stacklevel=2,
+            f"class. If one of them does, name it: --columns path={names[chosen['path']]},label=NAME"
         )
+        warnings.warn(shown(said), LabelsWarning, stacklevel=2)
 
 
 def _shown(url: str) -> str:

@@ -16,16 +16,18 @@ from polars.exceptions import PolarsError
 from tiering.dataset.dialects import HEAD
 from tiering.dataset.dialects import is_list as looks_like_list
 from tiering.dataset.duplicates import Duplicates
-from tiering.dataset.remote import connect, look_up
 from tiering.dataset.spellings import SPELLINGS
 from tiering.dataset.table_rows import Table, opened
-from tiering.dataset.walk import display, is_image_name
 from tiering.errors import DatasetError, UsageError, from_os_error
+from tiering.sources.formats import is_image_name
+from tiering.sources.remote import connect, look_up
 from tiering.storage.failures import asking
 from tiering.storage.local import plainly_named
 from tiering.storage.location import Location
+from tiering.storage.names import is_relative
 from tiering.storage.scratch import scratch_directory
 from tiering.storage.urls import name_of, parent_of
+from tiering.text import display
 
 TABLE_EXTENSIONS: Final = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
 
@@ -130,6 +132,7 @@ def _placed(table: Table, base: str, look: _LookUp) -> Iterator[pl.DataFrame]:
     for frame in table.batches(base):
         keys = frame["key"].to_list()
         about = look(base, keys)
+        _turn_slashes(keys, about, base, look)
         _continue_names(keys, about, base, look, endings)
         found = pl.DataFrame(about, schema={"size": pl.Int64, "version": pl.Int64}, orient="row")
         yield pl.DataFrame(
@@ -143,6 +146,18 @@ def _placed(table: Table, base: str, look: _LookUp) -> Iterator[pl.DataFrame]:
                 "offset": pl.repeat(0, len(frame), dtype=pl.Int64, eager=True),
             }
         )
+
+
+def _turn_slashes(keys: list[str], about: list[tuple[int, int]], base: str, look: _LookUp) -> None:
+    """Take a backslash for a slash, in place, if a name has no file: the table was written on Windows."""
+    lacking = [at for at, (size, _) in enumerate(about) if size < 0 and "\\" in keys[at]]
+    turned = [keys[at].replace("\\", "/") for at in lacking]
+    inside = [place for place, name in enumerate(turned) if is_relative(name.encode())]
+    found = look(base, [turned[place] for place in inside])
+    for place, each in zip(inside, found, strict=True):
+        # A missing file keeps its name as the table has it, for the error that names it.
+        if each[0] >= 0:
+            keys[lacking[place]], about[lacking[place]] = turned[place], each
 
 
 def _continue_names(

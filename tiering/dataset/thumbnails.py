@@ -13,8 +13,9 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from tiering.dataset.scan import display, scan
+from tiering.dataset.scan import scan
 from tiering.errors import TieringError
+from tiering.text import display
 
 #: Pixels on the longer side, and the most pixels that an image may have to be decoded for this.
 SIDE: Final = 112

@@ -62,12 +62,12 @@ def contradictions(manifest: Manifest) -> Iterator[str]:
 
 def _of_shard(shard: Shard, settings: Settings) -> Iterator[str]:
     if not settings.chunk_bytes:
-        if shard.samples > shard.bytes:
-            yield f"samples: at most one per byte of {shard.bytes:,}, found {shard.samples:,}"
+        if shard.packed > shard.bytes:
+            yield f"samples: at most one per byte of {shard.bytes:,}, found {shard.packed:,}"
         return
     sample = settings.pixels.shape.nbytes if settings.pixels else 1
-    if shard.samples * sample > settings.shard_bytes:
-        yield f"samples: as many as fit into {settings.shard_bytes:,} bytes, found {shard.samples:,}"
+    if shard.packed * sample > settings.shard_bytes:
+        yield f"samples: as many as fit into {settings.shard_bytes:,} bytes, found {shard.packed:,}"
     table = settings.shard_bytes // settings.chunk_bytes * ENTRY_BYTES + TABLE_CRC_BYTES
     most = settings.shard_bytes + table if settings.codec == "none" else shard.bytes
     if not table <= shard.bytes <= most:
@@ -78,6 +78,10 @@ def _counts(manifest: Manifest, settings: Settings) -> Iterator[str]:
     samples = sum(shard.samples for shard in manifest.shards)
     if samples != manifest.samples:
         yield f"samples: {samples:,} in its shards, found {manifest.samples:,}"
+    account = manifest.account
+    if account and (account.packed, account.failed) != (manifest.samples, manifest.left_out):
+        found = f"{account.packed:,} and {account.failed:,}"
+        yield f"account: {manifest.samples:,} packed and {manifest.left_out:,} that failed, found {found}"
     room = sum(shard.bytes for shard in manifest.shards)
     if manifest.kind == "zarr":
         room = len(manifest.shards) * settings.shard_bytes

@@ -13,6 +13,7 @@ import polars as pl
 
 from tiering.dataset.annotations import folder_labels
 from tiering.dataset.classes import ClassMap
+from tiering.dataset.fingerprint import Fingerprint
 from tiering.dataset.images import refuse_large
 from tiering.dataset.labels import Folders
 from tiering.dataset.numbering import number_folders
@@ -20,6 +21,7 @@ from tiering.dataset.scan import Scan, scan
 from tiering.dataset.source import Source as Folder
 from tiering.dataset.source import read_samples
 from tiering.errors import StoreError
+from tiering.sources.account import Account, Ledger
 from tiering.storage.location import Location
 from tiering.store.advice import will_need_file
 from tiering.store.base import BLOCK_BYTES, Buffer, IndexArray, PixelArray, Sample, as_indices, sample_of, samples_in
@@ -43,9 +45,12 @@ class FolderStore:
         local = self.place.local
         self._source = Folder(self.place.url, "folder")
         if local:
-            files = (scanned or scan(local)).files.rename({"mtime_ns": "version"})
+            found = scanned or scan(local)
+            files, account = found.files.rename({"mtime_ns": "version"}), found.account
         else:
-            files = pl.concat([batch.select("key", "size", "version") for batch in self._source.batches()])
+            ledger = Ledger()
+            files = pl.concat([batch.select("key", "size", "version") for batch in self._source.batches(ledger)])
+            account = Account.of(len(files), int(files["size"].sum()), ledger.left_out)
         self.index, told = index_of(files, self.place.url)
         self._root = os.fsencode(local) if local else b""
         self.manifest = Manifest(
@@ -56,7 +61,9 @@ class FolderStore:
             labels=list(told.classes.names),
             label_numbers=list(told.classes.numbers),
             splits=told.splits,
-            source=Source(url=self.place.url, fingerprint=fingerprint(self.index)),
+            left_out=account.failed,
+            account=account,
+            source=Source(url=self.place.url, fingerprint=_fingerprint(files)),
         )
         #: Differs once a file does: SHA-256 of the times of change or of the ETags, beside the fingerprint of names and
         #: sizes.
@@ -172,9 +179,9 @@ def index_of(files: pl.DataFrame, url: str) -> tuple[Index, _Told]:
     return index, _Told(told.kind, classes, splits)
 
 
-def fingerprint(index: Index) -> str:
-    """Return the SHA-256 over every key and size: what a source is, without reading its images."""
-    digest = hashlib.sha256(np.ascontiguousarray(index.key_end, dtype="<i8").data)
-    digest.update(np.ascontiguousarray(index.size, dtype="<i8").data)
-    digest.update(np.ascontiguousarray(index.key).data)
+def _fingerprint(files: pl.DataFrame) -> str:
+    """Return the digest over every key and size that a store packed from these files has as its source's."""
+    digest = Fingerprint()
+    for piece in files.iter_slices(1 << 16):
+        digest.update(piece["key"].to_list(), piece["size"].to_numpy())
     return digest.hexdigest()

@@ -125,7 +125,12 @@ def replaced(place: Location, found: str) -> StoreError:
 def _continues(now: Manifest, before: Manifest) -> bool:
     """Return whether a manifest is of the same store as an earlier one, in the same generation or a later one."""
     same = (now.kind, now.settings) == (before.kind, before.settings) and now.generation >= before.generation
-    return same and now.shards[: len(before.shards)] == before.shards
+    return same and _files(now)[: len(before.shards)] == _files(before)
+
+
+def _files(manifest: Manifest) -> list[tuple[str, int, int]]:
+    """Return name, bytes and CRC-32C of every shard: they stay, whatever samples a later generation takes out."""
+    return [(shard.name, shard.bytes, shard.crc32c) for shard in manifest.shards]
 
 
 def look(place: Location) -> Identity | None:

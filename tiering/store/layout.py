@@ -15,7 +15,10 @@ from tiering.store.index import COLUMNS
 ENTRY_BYTES: Final = 16
 TABLE_CRC_BYTES: Final = 4
 
-#: Images that could not be packed, and why.
+#: Everything of the source that is not packed, with its kind, its bytes and the reason.
+LEFT_OUT: Final = "left-out.tsv"
+
+#: Images that could not be packed, as stores up to 0.2 list them.
 BAD_FILES: Final = "bad-files.tsv"
 
 _DOCUMENT: Final = re.compile(
@@ -43,7 +46,7 @@ def index_name(generation: int) -> str:
 
 def is_document(name: str, generation: int) -> bool:
     """Return whether a name can be that of a document of a store in this generation or an earlier one."""
-    if name == BAD_FILES or name in _ARRAYS:
+    if name in (LEFT_OUT, BAD_FILES) or name in _ARRAYS:
         return True
     found = _DOCUMENT.fullmatch(name)
     if found is None or found["index"] is None:

@@ -54,12 +54,14 @@ class Walker:
     ) -> None:
         self._end()
 
-    def problems(self, path: Path, name: str, crcs: Crcs) -> list[str]:
+    def problems(self, path: Path, name: str, crcs: Crcs, removed: int = 0) -> list[str]:
         """Walk a shard and return what differs from the index: keys, count, and the bytes of each value.
 
-        path: the file; name: what to call it; crcs: uint32 (n,), of its samples in order.
+        path: the file; name: what to call it; crcs: uint32 (n,), of its samples in order; removed: values between
+        them that the index names no more.
         """
-        about = json.dumps({"path": str(path), "name": name, "samples": len(crcs)}).encode() + b"\n"
+        said = {"path": str(path), "name": name, "samples": len(crcs), "removed": removed}
+        about = json.dumps(said).encode() + b"\n"
         seconds = _SECONDS + path.stat().st_size / _BYTES_PER_SECOND
         child = self._child = self._child or _started()
         try:
@@ -124,7 +126,7 @@ def main() -> None:
         about = json.loads(line)
         crcs = np.frombuffer(_exactly(sys.stdin.buffer, 4 * about["samples"]), dtype="<u4")
         try:
-            said = _walk(Path(about["path"]), about["name"], crcs)
+            said = _walk(Path(about["path"]), about["name"], crcs, about["removed"])
         except (lmdb.Error, OSError, MemoryError) as error:
             said = [f"{about['name']}: {error or 'a value that does not fit into memory'}"]
         sys.stdout.buffer.write(json.dumps(said).encode() + b"\n")
@@ -138,22 +140,28 @@ def _exactly(file: BinaryIO, size: int) -> bytes:
     return data
 
 
-def _walk(path: Path, name: str, crcs: Crcs) -> list[str]:
+def _walk(path: Path, name: str, crcs: Crcs, removed: int) -> list[str]:
     problems: list[str] = []
+    values = len(crcs) + removed
     with (
         lmdb.open(str(path), subdir=False, readonly=True, lock=False, readahead=True) as env,
         env.begin(buffers=True) as txn,
     ):
-        found = 0
-        for number, (key, value) in zip(range(len(crcs)), txn.cursor(), strict=False):
+        found = passed = 0
+        for number, (key, value) in zip(range(values), txn.cursor(), strict=False):
             found += 1
+            sample = number - passed  # the next one that the index names
             if bytes(key[:64]) != key_of(number):
                 problems.append(f"{name}: LMDB key {bytes(key[:64]).hex()} in the place of {number}")
-            elif google_crc32c.value(bytes(value)) != crcs[number]:
+            elif sample < len(crcs) and google_crc32c.value(bytes(value)) == crcs[sample]:
+                continue
+            elif passed < removed:
+                passed += 1
+            else:
                 problems.append(f"{name}: LMDB value {number} does not have the CRC-32C of the index")
             if len(problems) >= _TOLD:
                 return problems
         entries = txn.stat()["entries"]
-        if found != len(crcs) or entries != len(crcs):
-            problems.append(f"{name}: {len(crcs):,} samples by the manifest, {entries:,} in LMDB")
+        if found != values or entries != values:
+            problems.append(f"{name}: {values:,} samples by the manifest, {entries:,} in LMDB")
     return problems

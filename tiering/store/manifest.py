@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tiering.dataset.pixels import PixelShape, ResizeMode
 from tiering.errors import StoreError, command
+from tiering.sources.account import Account
 from tiering.storage.attempts import attempts
 from tiering.storage.json_text import parse_json
 from tiering.storage.location import Location
@@ -32,11 +33,6 @@ Crc = Annotated[int, Field(ge=0, lt=1 << 32)]
 Side = Annotated[int, Field(ge=1, le=65_535)]
 Number = Annotated[int, Field(ge=0, lt=1 << 31)]
 
-#: Fields that came after version 0.1.0. They are written only where they say something, so that the manifest of an old
-#: store is encoded as it was: a cache knows its origin by that.
-_LATER: Final = ("label_numbers", "lmdb_format")
-_LATER_IN_SOURCE: Final = ("root", "columns")
-
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,9 +42,15 @@ class Shard(_Frozen):
     """One file of packed samples."""
 
     name: RelativeName = Field(description="path relative to the store, POSIX: see tiering.store.layout")
-    samples: Count
+    samples: Count = Field(description="those of its samples that the index names")
     bytes: Count = Field(description="size of the file")
     crc32c: Crc = Field(description="CRC-32C of the file")
+    removed: Count = Field(default=0, description="samples in it that the index names no more: see append --sync")
+
+    @property
+    def packed(self) -> int:
+        """Samples in the file, whether the index names them or not."""
+        return self.samples + self.removed
 
 
 class Pixels(_Frozen):
@@ -82,6 +84,7 @@ class Source(_Frozen):
     fingerprint: str = Field(description="SHA-256 over every key and size, in order of the listing")
     root: PublicUrl | None = Field(default=None, description="of a table: what its paths are relative to; None: it")
     columns: dict[str, str] = Field(default={}, description="of a table: its column of path, label and split, if told")
+    images_only: bool = Field(default=False, description="masks and other sidecars of images were left out")
 
 
 class Manifest(_Frozen):
@@ -99,7 +102,10 @@ class Manifest(_Frozen):
         default=[], description="number of each class, by which the index and the loader know it; empty: 0, 1, 2, ..."
     )
     splits: list[str] = []
-    left_out: Count = Field(default=0, description="images that could not be packed: see bad-files.tsv")
+    left_out: Count = Field(default=0, description="what could not be packed or read: see left-out.tsv")
+    account: Account | None = Field(
+        default=None, description="everything that lay in the source, packed or left out; None: by tiering up to 0.2"
+    )
     settings: Settings | None = None
     lmdb_format: str | None = Field(
         default=None, description="which LMDB reads the shards, see tiering.store.lmdb_format; None: 0.9, or no LMDB"
@@ -121,13 +127,13 @@ class Manifest(_Frozen):
         return self.label_numbers[-1] if self.label_numbers else len(self.labels) - 1
 
 
-def encode_manifest(manifest: Manifest) -> bytes:
-    """Return the contents of manifest.json: the model, and the CRC-32C of its canonical JSON."""
-    content = manifest.model_dump(mode="json")
-    for part, later in ((content, _LATER), (content["source"], _LATER_IN_SOURCE)):
-        for name in later:
-            if not part[name]:
-                del part[name]
+def encode_manifest(manifest: Manifest, *, as_read: bool = False) -> bytes:
+    """Return the contents of manifest.json: the model, and the CRC-32C of its canonical JSON.
+
+    as_read: leave out fields that the manifest did not have when it was read. An older store then gives the
+    same bytes again, though fields were added since.
+    """
+    content = manifest.model_dump(mode="json", exclude_unset=as_read)
     return json.dumps(content | {"crc32c": _crc(content)}, indent=2).encode() + b"\n"
 
 

@@ -89,8 +89,3 @@ def open_packed(store: Location, manifest: Manifest) -> Store:
             return ChunkedStore(store, manifest, settings)
         origins += np.arange(len(manifest.shards)) * settings.shard_bytes
     return PackedStore(store, manifest, origins)
-
-
-def is_finished(place: str | os.PathLike[str]) -> bool:
-    """Tell whether a finished store is there."""
-    return (Location.of(place) / MANIFEST).exists()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from tiering.store.layout import BAD_FILES, is_document
+from tiering.store.layout import BAD_FILES, LEFT_OUT, is_document
 from tiering.store.manifest import MANIFEST, Manifest
 
 #: Directory of a conversion's notes; it is removed when the store is finished.
@@ -19,13 +19,14 @@ RECORD: Final = "plan.json"
 NOTE_BYTES: Final = 1 << 20
 
 #: Documents that an append rewrites, before the manifest.
-REWRITTEN: Final = (BAD_FILES, "data/zarr.json", "images/zarr.json")
+REWRITTEN: Final = (LEFT_OUT, BAD_FILES, "data/zarr.json", "images/zarr.json")
 
 #: Copies of images that could not be packed.
 QUARANTINE: Final = "quarantine"
 
 _OWN: Final = re.compile(
-    rf"{re.escape(MANIFEST)}|zarr\.json|(data|images)/zarr\.json|index(-[0-9]+)?/.+|{re.escape(BAD_FILES)}|{QUARANTINE}/.+"
+    rf"{re.escape(MANIFEST)}|zarr\.json|(data|images)/zarr\.json|index(-[0-9]+)?/.+|{re.escape(LEFT_OUT)}|{re.escape(BAD_FILES)}"
+    rf"|{QUARANTINE}/.+"
     r"|shard-[0-9]{5,}\.mdb|data/c/[0-9]+|images/c/[0-9]+/0/0/0"
 )
 

@@ -53,7 +53,7 @@ def array_sides(settings: Settings, shards: Sequence[Shard]) -> dict[str, tuple[
     if settings.pixels is None:
         return {"shape": (len(shards) * settings.shard_bytes,), **{name: (size,) for name, size in sizes.items()}}
     shape = settings.pixels.shape
-    rows = (len(shards) - 1) * (settings.shard_bytes // shape.nbytes) + shards[-1].samples
+    rows = (len(shards) - 1) * (settings.shard_bytes // shape.nbytes) + shards[-1].packed
     whole = {"shape": rows * shape.nbytes, **sizes}
     return {name: (size // shape.nbytes, *shape.sides) for name, size in whole.items()}
 

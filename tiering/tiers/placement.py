@@ -177,7 +177,7 @@ def _terms(
             "duration",
             expected="a trace that spans some time",
             found=f"{spans:g} s",
-            action="Say how long it took: --duration SECONDS.",
+            action="Say how long it took: --duration TIME, such as 90s or 2h.",
         )
     often = MONTH / spans if runs is None else runs
     limits = (("runs", often, 0.0), ("hour price", hour_usd, 0.0), ("in flight", in_flight, 1))

@@ -15,7 +15,7 @@ from tiering.errors import UsageError
 from tiering.mounts import NETWORK, filesystem_of
 from tiering.tiers import bucket, mount
 from tiering.tiers.catalog import RANDOM_READ, ReadPoint, Tier, find_tier, load_catalog
-from tiering.units import format_bytes, format_count, parse_bytes
+from tiering.units import format_bytes, format_count, parse_room
 
 #: What is written at most by default: a file on a mount, objects in a bucket.
 FILE_SIZE: Final = 1 << 30
@@ -71,7 +71,7 @@ def probe(
     """
     known = tuple(load_catalog() if tiers is None else tiers)
     remote = "://" in os.fspath(place)
-    bound = parse_bytes(size) if isinstance(size, str) else size
+    bound = parse_room(size) if isinstance(size, str) else size
     bound = (BUCKET_SIZE if remote else FILE_SIZE) if bound is None else bound
     _check(seconds, bound, name, known, like, remote=remote)
     began = time.perf_counter()

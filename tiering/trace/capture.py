@@ -35,7 +35,7 @@ ASKED = (
     *("dup", "dup2", "dup3", "fcntl", "fcntl64"),
     *("fork", "vfork", "clone", "clone2", "clone3", "execve", "execveat"),
     *("fsync", "fdatasync", "sync_file_range", "truncate", "truncate64", "ftruncate", "ftruncate64"),
-    *("unlink", "unlinkat", "rename", "renameat", "renameat2"),
+    *("unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2", "getdents", "getdents64"),
     *("io_uring_enter", "io_submit"),
 )
 #: Calls that are not there on every architecture are asked for with a question mark.
@@ -44,6 +44,10 @@ _FILTER = f"trace={','.join(f'?{name}' for name in ASKED)}"
 _OFTEN = "CHLD,ALRM,PROF,VTALRM,URG,WINCH,IO,CONT,USR1,USR2"
 FLAGS = ("-f", "--seccomp-bpf", "-ttt", "-T", "-y", "-s", "1", "-q", "-e", f"signal=!{_OFTEN}", "-e", _FILTER)
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT)
+_LIBRARY_ALONE = (
+    "DFTracer sees calls of the C library alone: what is said of the whole run is a forecast. Record it with strace to "
+    "judge the run."
+)
 #: B; strace stops the command only where so much of its text waits.
 _PIPE = 1 << 20
 #: B/ms; strace writes a few MB/s at most.
@@ -198,11 +202,14 @@ def _with_dftracer(command: Sequence[str], to: Path, work: Path) -> Recording:
         )
     from tiering.trace.parquet import TraceWriter  # noqa: PLC0415
     from tiering.trace.readers import read_trace  # noqa: PLC0415
+    from tiering.trace.readers.base import Damage  # noqa: PLC0415
 
     trace, events = read_trace(logs, lenient=True), TraceWriter(work)
     for batch in trace.batches:
         events.add(batch)
-    return _finished(events, to, status, trace.damage[0], None, None)
+    damage = Damage(to, trace.format, lenient=True)
+    damage.skipped, damage.gaps, damage.notes = trace.skipped_lines, trace.gaps, [_LIBRARY_ALONE]
+    return _finished(events, to, status, damage, None, None)
 
 
 def _finished(
@@ -214,8 +221,9 @@ def _finished(
         _compared(events.bytes_written, counted_written, "written"),
         f"{damage.skipped:,} lines of the tracer could not be read." if damage.skipped else "",
     ]
-    kept = [each for each in notes if each]
-    gaps = [*damage.gaps, *(["the trace does not hold all that the kernel counted"] if kept else [])]
+    lost = [each for each in notes if each]
+    kept = [*lost, *damage.notes]
+    gaps = [*damage.gaps, *(["the trace does not hold all that the kernel counted"] if lost else [])]
     if status and not gaps:
         gaps.append(f"it ended with exit status {status}")
     events.finish(to, kept, gaps if damage.complete or gaps else None, sorted(damage.failed))

@@ -24,6 +24,9 @@ OPS = (
 #: Where in the stack the trace was taken; a block trace lies under the page cache.
 LEVELS = ("application", "file", "object", "block")
 
+#: The flag of a read whose bytes may lie anywhere in their file.
+UNPLACED = "unplaced"
+
 #: One row an event, in order of time.
 #:   time      s, since the epoch or since the first event
 #:   op        one of OPS; "access" where the trace does not tell reads from writes
@@ -34,7 +37,9 @@ LEVELS = ("application", "file", "object", "block")
 #:   group     process group of one job: children share it with the ancestor that the trace began with
 #:   duration  s spent in the call; null where it is not known
 #:   path      as the trace shows it; null where there is none
-#:   flags     for open: "r", "w" or "rw"; for mmap: "r" or "rw"; null for the others
+#:   flags     for open: "r", "w" or "rw"; for mmap: "r" or "rw"; for rename: "w" for the name that a file gets, whose
+#:             own file is gone; UNPLACED for a read of bytes of which the trace does not tell where they lie: its
+#:             offset is null, or one at which the fewest bytes would be read again
 EVENT_SCHEMA = pl.Schema(
     {
         "time": pl.Float64(),

@@ -23,6 +23,7 @@ from tiering.trace.runs import Runs
 from tiering.trace.summary import TraceProfile
 from tiering.trace.tally import FileTally
 from tiering.trace.totals import Span, Sums, Visits, share
+from tiering.trace.unplaced import IS_NOWHERE
 
 _REFERRED = ("file", "start", "end", "time", "sequential")
 
@@ -102,9 +103,10 @@ def profile_trace(
         excluded += int(left_out["size"].sum())
         excluded_read += int(left_out.filter(pl.col("op") == "read")["size"].sum())
         data = marked.filter(~pl.col("noise"))
-        run_batch = runs.add(data)
+        placed = data.filter(~IS_NOWHERE)
+        run_batch = runs.add(placed)
         reads = run_batch.reads
-        history.add(_in_order(data, reads))
+        history.add(_in_order(placed, reads))
         begun.add(_places(reads))
         sequential += int(reads["sequential"].sum())
         visits.add(reads)
@@ -120,10 +122,12 @@ def profile_trace(
 
     files = tally.table()
     totals = sums.totals
-    first_reads = min(totals["bytes_read"], history.first_reads())
-    content = min(first_reads, history.new_content())
+    # Of reads without a place none is known to be another's.
+    nowhere = sums.unplaced.bytes_nowhere
+    first_reads = min(totals["bytes_read"], history.first_reads() + nowhere)
+    content = min(first_reads, history.new_content() + nowhere)
     places, rate = history.places(), history.rate
-    unique = min(content, round(length(places) / rate))
+    unique = min(content, round(length(places) / rate) + nowhere)
     reread = totals["bytes_read"] - first_reads
     moved_bytes = totals["bytes_read"] + totals["bytes_written"]
     is_read = (files["bytes_read"] > 0) | (files["mapped_bytes"] > 0)
@@ -135,7 +139,6 @@ def profile_trace(
     inputs = opened.filter(~pl.col("writable"))
     highest = files.filter(pl.col("bytes_read") > 0)["highest_read"]
     unique_written = min(totals["bytes_written"], round(length(over_groups(written.merged())) / written.rate))
-    placed = sums.placed_bytes_written
     references = sample.references()
     return TraceProfile(
         source=source,
@@ -149,7 +152,8 @@ def profile_trace(
         untouched_output_share=share(int((~outputs["touched"]).sum()), len(outputs)),
         failed_share=sums.share_of(failed()),
         **totals,
-        reads_again=max(0, totals["reads"] - begun.count()),
+        reads_again=max(0, totals["reads"] - sums.unplaced.reads_nowhere - begun.count()),
+        bytes_unplaced=sums.unplaced.bytes,
         bytes_reread=reread,
         bytes_shared=first_reads - content,
         unique_bytes_read=unique,
@@ -164,7 +168,7 @@ def profile_trace(
         reopened_share=share(len(again), len(opened)),
         reopened_once_share=share(int((again == 2).sum()), len(again)),
         reopened_rarely_share=share(int((again <= 5).sum()), len(again)),
-        overwrite_factor=max(1.0, share(placed, unique_written)) if totals["bytes_written"] else 0.0,
+        overwrite_factor=max(1.0, share(sums.placed_bytes_written, unique_written)) if totals["bytes_written"] else 0.0,
         busiest_share=sums.busiest_share(),
         whole_file_share=share(int(files["whole_runs"].sum()), int(files["runs"].sum())),
         read_only_files=share(int((is_read & ~is_written).sum()), used),
@@ -183,7 +187,7 @@ def profile_trace(
         miss_ratio_curve=miss_ratio_curve(references),
         sample_rate=references.rate,
         range_rate=rate,
-    )
+    ).without_guesses()
 
 
 def _located(moves: pl.DataFrame) -> pl.DataFrame:

@@ -12,6 +12,7 @@ import polars as pl
 from tiering.errors import TraceError
 from tiering.trace.noise import is_noise
 from tiering.trace.runs import Runs
+from tiering.trace.unplaced import IS_NOWHERE
 from tiering.units import format_count
 
 #: One row a file.
@@ -113,16 +114,20 @@ def trace_heat(batches: Iterable[pl.DataFrame], *, root: Path | None = None, sou
     return Heat(files.select(HEAT_SCHEMA.names()).sort("path"), max(0.0, end - begin), notes=tuple(notes))
 
 
+#: The event of a name that another file gets: it is there afterwards.
+_takes_name = (pl.col("op") == "rename") & (pl.col("flags") == "w").fill_null(value=False)
+
+
 def _batch_rows(data: pl.DataFrame, runs: Runs) -> pl.DataFrame:
     op, size = pl.col("op"), pl.col("size")
     is_read = op.is_in(["read", "mmap", "access"])
     moves = (is_read | (op == "write")) & (size > 0)
     # A read without an offset follows the one before it, which may be in an earlier batch.
-    ends = runs.add(data).reads.group_by("file").agg(reached=pl.col("end").max())
+    ends = runs.add(data.filter(~IS_NOWHERE)).reads.group_by("file").agg(reached=pl.col("end").max())
     table = data.group_by("file").agg(
         pl.col("path").first(),
-        highest=(pl.col("offset") + size).filter(moves).max(),
-        gone=op.cast(pl.String).filter(op != "stat").last().is_in(["unlink", "rename"]),
+        highest=(pl.col("offset").fill_null(0) + size).filter(moves).max(),
+        gone=op.cast(pl.String).filter(op != "stat", ~_takes_name).last().is_in(["unlink", "rename"]),
         opens=(op == "open").sum(),
         reads=(is_read & moves).sum(),
         bytes_read=size.filter(is_read).sum(),

@@ -100,6 +100,7 @@ class ReadHistory:
 
     def _replayed(self, current: Ranges, rows: Accesses) -> Ranges:
         """Take accesses of files that are read and written, in order; give what is read and not overwritten since."""
+        rows = rows.at(rows.end > rows.start)
         if not len(rows.file):
             return current
         before = Accesses(*current, np.zeros(len(current.file), np.bool_))
@@ -121,8 +122,10 @@ class ReadHistory:
         last: NDArray[np.int64] = version[np.append(begins[1:], len(piece)) - 1][of]
         read = ~every.writes[row]
         piece, version, last, group = piece[read], version[read], last[read], every.group[row[read]]
-        order = np.lexsort((group, version, piece))
-        piece, version, last, group = piece[order], version[order], last[order], group[order]
+        if len(group) and (group != group[0]).any():
+            # Within a piece versions only grow, so that a single job's reads are in order.
+            order = np.lexsort((group, version, piece))
+            piece, version, last, group = piece[order], version[order], last[order], group[order]
         other = (piece[1:] != piece[:-1]) | (version[1:] != version[:-1])
         new_version = np.append(True, other)[: len(piece)]
         new = np.append(True, other | (group[1:] != group[:-1]))[: len(piece)]
@@ -153,7 +156,13 @@ def _cut(rows: Accesses) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray
     Returns file and place of each cut, in order, and of each access the cut where it begins and the pieces it covers.
     """
     file, place = np.tile(rows.file, 2), np.concatenate([rows.start, rows.end])
-    order = np.lexsort((place, file))
+    names = np.unique(file)
+    most = int(place.max()) + 1
+    if most * len(names) < WHOLE:
+        # One key sorts in a third of the time that two take.
+        order = np.argsort(np.searchsorted(names, file) * most + place)
+    else:
+        order = np.lexsort((place, file))
     file, place = file[order], place[order]
     new = np.append(True, (file[1:] != file[:-1]) | (place[1:] != place[:-1]))
     cut = np.empty(len(order), np.intp)

@@ -8,6 +8,16 @@ from tiering.trace.bursts import WriteBursts
 from tiering.trace.readers.base import Level
 from tiering.trace.reuse import CurvePoint, Passes
 
+#: Share of the bytes read up to which bytes without a known place do not matter.
+_UNPLACED = 0.05
+#: What is left out of a profile where they do.
+_WITHOUT_PLACES: dict[str, object] = {
+    "sequentiality": None,
+    "epochs_found": None,
+    "working_set": [],
+    "miss_ratio_curve": [],
+}
+
 
 class TraceProfile(BaseModel):
     """The features of one trace. Sizes are bytes, times are seconds, shares are ratios in [0, 1].
@@ -54,6 +64,11 @@ class TraceProfile(BaseModel):
     bytes_reread: int = Field(
         description="read again by the process group that had read them, and not overwritten in between"
     )
+    bytes_unplaced: int = Field(
+        default=0,
+        description="read somewhere in their files, where the trace does not tell (parts of objects): any of them may "
+        "have been read again, so that bytes_reread is the least that is possible",
+    )
     bytes_shared: int = Field(description="read first by another process group")
     unique_bytes_read: int = Field(description="distinct bytes of files, whoever read them")
     unique_bytes_written: int = Field(default=0, description="distinct bytes of files that were written")
@@ -79,8 +94,9 @@ class TraceProfile(BaseModel):
     read_only_files: float = Field(description="share of files only read")
     write_only_files: float = Field(description="share of files only written")
     read_write_files: float = Field(description="share of files both read and written")
-    sequentiality: float = Field(
-        description="share of reads that begin where the last since the open ended, or at byte 0 as the first"
+    sequentiality: float | None = Field(
+        description="share of reads that begin where the last since the open ended, or at byte 0 as the first; null "
+        "where the trace does not tell where reads lie"
     )
     order_randomness: float = Field(
         description="how random the order of visits to files is: 0 sorted or repeated, 1 as in a shuffle"
@@ -109,3 +125,12 @@ class TraceProfile(BaseModel):
     )
     range_rate: float = Field(default=1.0, description="the same for distinct and re-read bytes; 1 is exact")
     notes: list[str] = Field(default=[], description="what the reader has to say about the trace")
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the trace tells where nearly all bytes lie that were read."""
+        return self.bytes_unplaced <= _UNPLACED * self.bytes_read
+
+    def without_guesses(self) -> TraceProfile:
+        """Leave out what needs the places of reads where the trace does not tell them."""
+        return self if self.is_placed else self.model_copy(update=_WITHOUT_PLACES)

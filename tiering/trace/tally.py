@@ -13,8 +13,8 @@ _MOST = 1 << 20
 _FULL = 1 << 32
 
 _MARKS = ("mapped_for_writing", "writable", "touched")
-#: What is done to an open file that was not opened for nothing.
-_TOUCHES = ("read", "write", "mmap", "sync", "truncate", "access")
+#: What is done to an open file that was not opened for nothing, or that is there for a moment only.
+_TOUCHES = ("read", "write", "mmap", "sync", "truncate", "unlink", "access")
 _SUMS = ("opens", "reads", "writes", "bytes_read", "bytes_written", "mapped_bytes")
 _EMPTY = pl.DataFrame(
     schema={

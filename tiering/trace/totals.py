@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from tiering.trace.order import order_randomness
+from tiering.trace.unplaced import Unplaced
 
 #: Visits whose order is judged: 12 bytes each, and enough for several epochs or one very long one.
 _VISITS = 1 << 20
@@ -63,11 +64,13 @@ class Sums:
         )
         self.totals = dict.fromkeys(names, 0)
         self.placed_bytes_written = 0
+        self.unplaced = Unplaced()
         self._processes = [pl.DataFrame(schema={"pid": pl.Int32, "size": pl.Int64})]
 
     def add(self, data: pl.DataFrame) -> None:
         """Add a batch of events (EVENT_SCHEMA) of data."""
         op, size = pl.col("op"), pl.col("size")
+        self.unplaced.add(data)
         counted = data.select(
             opens=(op == "open").sum(),
             reads=((op == "read") & (size > 0)).sum(),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from tiering.trace.summary import TraceProfile
 from tiering.units import format_bytes
+from tiering.workload.evidence import possible_labels
 from tiering.workload.explain import percent
 from tiering.workload.label import MAJORITY, SINGLE_PASS
 
@@ -52,6 +53,20 @@ def too_little(trace: TraceProfile) -> str | None:
             "verdict on so small a part."
         )
     return None
+
+
+def unplaced(trace: TraceProfile) -> str | None:
+    """Say that the kind of workload depends on where in their files bytes lie that were read, if so."""
+    labels = possible_labels(trace)
+    if len(labels) == 1:
+        return None
+    moved = trace.bytes_read + trace.bytes_written
+    most = min(trace.bytes_read, trace.bytes_reread + trace.bytes_unplaced) / moved
+    unknown = percent(trace.bytes_unplaced / trace.bytes_read)
+    return (
+        f"The trace does not tell where {unknown} of the bytes read lie: between {percent(trace.reread_share)} and "
+        f"{percent(most)} of all bytes may have been read again, so that it is {' or '.join(labels)}."
+    )
 
 
 def near(trace: TraceProfile) -> Iterator[str]:

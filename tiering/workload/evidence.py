@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.trace.summary import TraceProfile
+from tiering.workload.label import Workload, label
 
 #: Names of the features, in the order of the vector.
 FEATURE_NAMES: tuple[str, ...] = (
@@ -38,38 +39,49 @@ def features(trace: TraceProfile) -> npt.NDArray[np.float64]:
     """Return the feature vector of a trace, in the order of FEATURE_NAMES.
 
     NaN stands for what the trace cannot tell: coverage where the dataset is not known, everything about opening
-    where no open was traced, everything about reads where there were none. file_size, read_size and write_size are
+    where no open was traced, everything about reads where there were none, and everything about the places of reads
+    where it does not tell them. file_size, read_size and write_size are
     log10 of bytes; mapped_share is mapped / (mapped + moved) bytes; unrepeated is the share of the bytes read that
     uniform draws with replacement would have read again by now, less the share that was: above 0 each byte is drawn
     once, as in an epoch. The others are as TraceProfile has them.
     """
     moved = trace.bytes_read + trace.bytes_written
     opened, read = trace.opens > 0, trace.bytes_read > 0
+    placed = read and trace.is_placed
+    bounded = len(possible_labels(trace)) == 1
     values = {
-        "reread_share": trace.reread_share if moved else math.nan,
+        "reread_share": trace.reread_share if moved and bounded else math.nan,
         "write_share": trace.write_share if moved else math.nan,
-        "shared_share": trace.bytes_shared / moved if moved else math.nan,
+        "shared_share": trace.bytes_shared / moved if moved and trace.is_placed else math.nan,
         "mapped_share": trace.mapped_bytes / (trace.mapped_bytes + moved) if trace.mapped_bytes else 0.0,
-        "epochs": trace.epochs if read else math.nan,
+        "epochs": trace.epochs if read and bounded else math.nan,
         # a coverage of 0 means that the trace is about something else than that dataset
         "coverage": trace.coverage or math.nan,
         "opens_per_file": trace.opens_per_file if opened else math.nan,
         "reopened_share": trace.reopened_share if opened else math.nan,
-        "whole_file_share": trace.whole_file_share if opened else math.nan,
+        "whole_file_share": trace.whole_file_share if opened and trace.is_placed else math.nan,
         "read_only_files": trace.read_only_files,
         "write_only_files": trace.write_only_files,
         "read_write_files": trace.read_write_files,
-        "sequentiality": trace.sequentiality if read else math.nan,
+        "sequentiality": math.nan if trace.sequentiality is None or not read else trace.sequentiality,
         "order_randomness": trace.order_randomness if read else math.nan,
-        "file_size": _log(trace.file_size_mean) if read else math.nan,
+        "file_size": _log(trace.file_size_mean) if placed else math.nan,
         "read_size": _log(trace.bytes_read / max(1, trace.reads)) if read else math.nan,
         "write_size": _log(trace.bytes_written / max(1, trace.writes)) if trace.bytes_written else math.nan,
         "write_call_share": trace.writes / max(1, trace.reads + trace.writes),
         # 0 with reads is a profile of before this was counted
-        "file_coverage": (trace.file_coverage or math.nan) if read else math.nan,
-        "unrepeated": _unrepeated(trace) if read else math.nan,
+        "file_coverage": (trace.file_coverage or math.nan) if placed else math.nan,
+        "unrepeated": _unrepeated(trace) if placed else math.nan,
     }
     return np.array([values[name] for name in FEATURE_NAMES])
+
+
+def possible_labels(trace: TraceProfile) -> list[Workload]:
+    """Name the workloads that the trace can be one of: several where reads without a known place decide."""
+    most = min(trace.bytes_read, trace.bytes_reread + trace.bytes_unplaced)
+    # The label changes with the bytes re-read from read-once over mixed to re-read-heavy, and between them not at all.
+    bounds = (trace.bytes_reread, (trace.bytes_reread + most) // 2, most)
+    return list(dict.fromkeys(label(trace.bytes_read, trace.bytes_written, each) for each in bounds))
 
 
 def _log(size: float) -> float:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from tiering.trace.summary import TraceProfile
-from tiering.workload.doubt import gaps, near, too_little
+from tiering.workload.doubt import gaps, near, too_little, unplaced
 from tiering.workload.evidence import features
 from tiering.workload.explain import Fact, defined_facts, facts, percent
 from tiering.workload.forecast import Model, shipped
@@ -58,15 +58,16 @@ def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:
     """Forecast what kind of workload the whole run is that a trace shows, or shows the beginning of.
 
     model: as loaded with `load`; the one that comes with tiering by default. The verdict is "inconclusive", with
-    the reason in its notes, when no workload is likely enough (see the bounds above), when too little data moved
-    (tiering.workload.doubt), or when it would be read-once and the trace is known to lack a part of the run.
+    the reason in its notes, when no workload is likely enough (see the bounds above), when too little data moved,
+    when places of reads decide that are not known (tiering.workload.doubt), or when it would be read-once and the
+    trace is known to lack a part of the run.
     Raises ModelError when the model file is damaged.
     """
     if trace.bytes_accessed > trace.bytes_read + trace.bytes_written:
         return _undecided(
             "The trace does not tell reads from writes: it gives the curves of a cache, but no kind of workload."
         )
-    if (reason := too_little(trace)) is not None:
+    if (reason := too_little(trace) or unplaced(trace)) is not None:
         return _undecided(reason, *_lacking(trace))
     chosen = model or shipped()
     vector = features(trace)

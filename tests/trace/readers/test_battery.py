@@ -19,6 +19,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.trace.readers.published import PUBLISHED
 from tests.trace.readers.test_formats import DOCUMENTED, TRACES
 from tiering.errors import TieringError
 from tiering.trace.events import EVENT_SCHEMA
@@ -64,10 +65,20 @@ TOKENS = [
 PACKERS = [gzip.compress, lzma.compress, zstandard.ZstdCompressor().compress]
 NAMES = [reader.name for reader in READERS]
 QUICK = [name for name in NAMES if name != "darshan"]
-COPIES = [*((name, MANY) for name in QUICK), ("darshan", FEW), pytest.param("darshan", MANY, marks=pytest.mark.slow)]
+#: Formats have several shapes; those that the default run leaves out.
+VARIANTS = [f"{name}/{place}" for name, samples in PUBLISHED.items() for place in range(1, len(samples))] + [
+    "cloudtrail/0"
+]
+SHAPES = [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS)]
+COPIES = [
+    *((name, MANY) for name in QUICK),
+    *(pytest.param(name, MANY, marks=pytest.mark.slow) for name in VARIANTS),
+    ("darshan", FEW),
+    pytest.param("darshan", MANY, marks=pytest.mark.slow),
+]
 
 
-def _example(name: str) -> bytes:
+def example(name: str) -> bytes:
     if name == "tiering":
         made = io.BytesIO()
         pl.concat(read_trace(TRACES / "sqlite_log.strace").batches).head(500).write_parquet(made)
@@ -75,7 +86,8 @@ def _example(name: str) -> bytes:
     if name in RECORDED:
         data = (TRACES / RECORDED[name]).read_bytes()
         return data if name == "darshan" else data[: data.rfind(b"\n", 0, 20_000) + 1] if name != "vscsi" else data
-    content = DOCUMENTED[name][0]
+    kind, _, place = name.partition("/")
+    content = PUBLISHED[kind][int(place)].content if place else DOCUMENTED[name][0]
     return content if isinstance(content, bytes) else content.encode()
 
 
@@ -101,7 +113,7 @@ def _read(path: Path, data: bytes, *, lenient: bool) -> pl.DataFrame | None:
 
 @pytest.mark.parametrize(("name", "copies"), COPIES)
 def test_cut_anywhere_a_trace_is_read_or_refused(tmp_path, name, copies):
-    data = _example(name)
+    data = example(name)
     whole = _read(tmp_path / "t", data, lenient=False)
     assert whole is not None
     assert len(whole) > 0
@@ -113,7 +125,7 @@ def test_cut_anywhere_a_trace_is_read_or_refused(tmp_path, name, copies):
 @pytest.mark.parametrize(("name", "copies"), COPIES)
 def test_flipped_bits_are_read_or_refused(tmp_path, name, copies):
     rng = random.Random(name)
-    data = _example(name)
+    data = example(name)
     for _ in range(copies):
         damaged = bytearray(data)
         for _ in range(rng.randint(1, 8)):
@@ -122,11 +134,11 @@ def test_flipped_bits_are_read_or_refused(tmp_path, name, copies):
             _read(tmp_path / "t", bytes(damaged), lenient=lenient)
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", SHAPES)
 @settings(max_examples=20, deadline=None)
 @given(at=st.lists(st.tuples(st.floats(0, 1), st.sampled_from(TOKENS), st.integers(0, 12)), min_size=1, max_size=5))
 def test_words_that_make_parsers_stumble_are_read_or_refused(tmp_path_factory, name, at):
-    data = _example(name)
+    data = example(name)
     for place, token, over in at:
         begin = int(place * len(data))
         data = data[:begin] + token + data[begin + over :]
@@ -135,30 +147,30 @@ def test_words_that_make_parsers_stumble_are_read_or_refused(tmp_path_factory, n
         _read(path, data, lenient=lenient)
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", SHAPES)
 @settings(max_examples=5, deadline=None)
 @given(garbage=st.binary(max_size=2000))
 def test_garbage_after_a_valid_head_is_read_or_refused(tmp_path_factory, name, garbage):
     path = tmp_path_factory.mktemp("garbage") / "t"
     for lenient in (False, True):
-        _read(path, _example(name) + garbage, lenient=lenient)
+        _read(path, example(name) + garbage, lenient=lenient)
 
 
 @pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(garbage=st.binary(max_size=2000), keep=st.floats(0.001, 1))
 def test_garbage_within_a_darshan_log_is_read_or_refused(tmp_path_factory, garbage, keep):
-    data = _example("darshan")
+    data = example("darshan")
     _read(tmp_path_factory.mktemp("garbage") / "t", data[: int(keep * len(data))] + garbage, lenient=False)
 
 
-#: Parquet has its own compression, and nobody packs it again.
+#: Parquet has its own compression, and is not packed again.
 PACKED = [(name, pack) for name in QUICK if name != "tiering" for pack in PACKERS]
 
 
 @pytest.mark.parametrize(("name", "pack"), [*PACKED, ("darshan", gzip.compress)])
 def test_packed_it_gives_the_same_events(tmp_path, name, pack):
-    data = _example(name)
+    data = example(name)
     plain, packed = (_read(tmp_path / "t", each, lenient=False) for each in (data, pack(data)))
     assert plain is not None
     assert packed is not None
@@ -167,7 +179,7 @@ def test_packed_it_gives_the_same_events(tmp_path, name, pack):
 
 @pytest.mark.parametrize("pack", PACKERS)
 def test_packed_in_parts_it_is_read_to_the_end_and_cut_it_is_refused(tmp_path, pack):
-    data = _example("msr")
+    data = example("msr")
     for parts, expected in (
         (pack(data) + pack(data), 4),
         (pack(data) + pack(data)[:-3], None),

@@ -15,6 +15,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.trace.readers.published import PUBLISHED
 from tiering.errors import TieringError, TraceError, UsageError
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.features import profile_trace_file
@@ -172,7 +173,7 @@ DOCUMENTED = {
     "oracleGeneral": (_oracle(), [("access", 0, 100), ("access", 0, 200), ("access", 0, 100), ("access", 0, 100)], 5.0),
     "vscsi": (_vscsi_2(), [("read", 4096, 4096), ("write", 8192, 512)], 1.0),
     "s3-log": (S3_LOG, [("read", 0, 113), ("write", 0, 4406583)], 60.0),
-    "cloudtrail": (CLOUDTRAIL, [("read", 0, 4096), ("write", 0, 1000)], 2.0),
+    "cloudtrail": (CLOUDTRAIL, [("read", None, 4096), ("write", 0, 1000)], 2.0),
     "csv": (
         "# time, object, size, next_access_vtime\n1,12,4096,3\n2,13,512,-1\n4,12,4096,-1\n",
         [("access", 0, 4096), ("access", 0, 512), ("access", 0, 4096)],
@@ -193,6 +194,10 @@ DOCUMENTED = {
         [("open", None, 0), ("read", 0, 100), ("read", 500, 60), ("close", None, 0)],
         40e-6,
     ),
+} | {
+    name: (sample.content, [(row[1], *row[3:5]) for row in sample.rows], sample.rows[-1][0] - sample.rows[0][0])
+    for name, (sample, *_) in PUBLISHED.items()
+    if name != "cloudtrail"
 }
 
 
@@ -210,6 +215,45 @@ def test_documented_lines_mean_what_the_format_says(tmp_path, name):
     assert dict(events.schema) == dict(EVENT_SCHEMA)
     assert list(events.select(pl.col("op").cast(pl.String), "offset", "size").iter_rows()) == expected
     assert events["time"][-1] - events["time"][0] == pytest.approx(seconds, abs=1e-6)
+
+
+def test_waits_of_fio_add_up_over_blocks_of_text(tmp_path, monkeypatch):
+    monkeypatch.setattr("tiering.trace.readers.tables._BLOCK", 4096)
+    lines = ["fio version 2 iolog", "/d/f add", "/d/f open"]
+    lines += [f"/d/f {what}" for place in range(1000) for what in (f"read {place * 4096} 4096", "wait 1000 0")]
+    path = _write(tmp_path / "long.iolog", "\n".join(lines) + "\n")
+    events = pl.concat(read_trace(path).batches)
+    assert events["time"].is_sorted()
+    assert events["time"][-1] == pytest.approx(0.999)
+    assert profile_trace_file(path).duration == pytest.approx(0.999)
+
+
+HEADERS = {
+    "msr": "Timestamp,Hostname,DiskNumber,Type,Offset,Size,ResponseTime",
+    "alibaba": "device_id,opcode,offset,length,timestamp",
+    "tencent": "Timestamp,Offset,Size,IOType,VolumeID",
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_published_tables_may_have_a_header(tmp_path, name, end):
+    content, expected, _ = DOCUMENTED[name]
+    plain = pl.concat(read_trace(_write(tmp_path / "plain", content)).batches)
+    text = end.join([HEADERS[name], *content.splitlines(), HEADERS[name], ""])
+    trace = read_trace(_write(tmp_path / "headed", text.encode("utf-8-sig")))
+    assert pl.concat(trace.batches).equals(plain)
+    assert (trace.format, trace.skipped_lines, len(plain)) == (name, 0, len(expected))
+
+
+def test_messages_and_remarks_of_blkparse_are_no_events(tmp_path):
+    remarks = "Input file sdb.blktrace.0 added\nTrace started at Sat Nov 28 12:00:00 2026\n"
+    message = "  8,16   0        0     0.000000000     0  m   N cfq idle timer fired\n"
+    content = remarks + message + BLKPARSE.replace("CPU0 (8,0)", f"{message}=== sdb ===\nCPU0 (sdb)")
+    trace = read_trace(_write(tmp_path / "t", content))
+    events = pl.concat(trace.batches)
+    assert (trace.format, trace.skipped_lines) == ("blkparse", 0)
+    assert events["size"].to_list() == [size for _, _, size in DOCUMENTED["blkparse"][1]]
 
 
 def test_every_format_has_a_documented_or_a_recorded_example():

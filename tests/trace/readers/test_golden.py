@@ -31,6 +31,14 @@ GOLDEN = {
         (1795445324.379386, "exec", "/usr/bin/python3.11", None, 0, 4902),
         (1795445326.174891, "write", "/dev/null", 0, 10, 4902),
     ),
+    "cksum.perf.gz": (
+        247,
+        42891,
+        8269,
+        50,
+        (0.00057, "open", "/usr/lib/x86_64-linux-gnu/libc.so.6", None, 0, 27394),
+        (0.051081, "close", "<stderr>", None, 0, 27397),
+    ),
     "fio-3.iolog": (
         12,
         0,

@@ -62,7 +62,18 @@ def test_an_endless_line_is_never_held_whole(tmp_path, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["strace", "msr", "blkparse", "dftracer", "s3-log", "fio"])
+@pytest.mark.parametrize("name", ["gcs-log", "minio-audit", "minio-trace", "perf", "fsslower", "procmon"])
+def test_an_endless_line_of_a_log_is_never_held_whole(tmp_path, name):
+    small = tmp_path / "small"
+    small.write_bytes(_head(name))
+    (grown,) = _grown(small, _packed(tmp_path / "endless", _head(name), b"7"))
+    assert grown < ALLOWED
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["strace", "msr", "blkparse", "dftracer", "s3-log", "fio", "gcs-log", "minio-audit", "fsslower"]
+)
 def test_endless_lines_are_never_held_together(tmp_path, name):
     small, head = tmp_path / "small", _head(name)
     small.write_bytes(head)

@@ -63,3 +63,32 @@ def test_gzip_that_breaks_off_names_the_line(tmp_path):
     trace = read_trace(path, lenient=True)
     assert sum(map(len, trace.batches)) > 6500  # of 7,065: what came before the break is not lost
     assert trace.skipped_lines >= 1
+
+
+REFUSED = {
+    "a table without a size": (
+        "time,op,file\n1,r,a\n",
+        "csv, a table with a header, which names time (time)",
+        "--columns",
+    ),
+    "a table of other names": ("when,kind,where,much\n1000,0,8,16\n", "text that begins with 'when,kind", "--columns"),
+    "a torn block trace": (
+        "128166372003061629,usr,0,Read,7014609920,24576,41286\nwhat is this\n",
+        "closest to msr, an MSR Cambridge block trace: 1 of its first 2 lines are such lines, but this one is not: 'what",
+        "--columns",
+    ),
+    "a log of fio to come": ("fio version 4 iolog\n/d/f add\n", "closest to fio", "tiering trace"),
+    "prose": ("hello\nworld\n", "text that begins with 'hello'", "tiering trace"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_refusal_names_the_closest_format_and_what_to_do(tmp_path, name):
+    content, found, action = REFUSED[name]
+    path = tmp_path / "t"
+    path.write_text(content)
+    with pytest.raises(TraceError) as caught:
+        read_trace(path)
+    assert found in caught.value.found
+    assert action in caught.value.action
+    assert ".. " not in str(caught.value)

@@ -369,3 +369,36 @@ def test_batches_can_be_of_any_size(tmp_path, monkeypatch):
     parts = list(read_trace(TRACES / "sqlite_log.strace").batches)
     assert len(parts) > 10
     assert pl.concat(parts).equals(whole)
+
+
+def test_a_child_that_shows_up_while_several_forks_are_under_way_is_given_to_the_right_one_in_the_end(tmp_path):
+    frame = events(
+        tmp_path,
+        '7 1.0 openat(AT_FDCWD, "/d/a", O_RDONLY) = 3',
+        "7 1.1 clone3({flags=CLONE_VM|CLONE_FILES|CLONE_THREAD} => {parent_tid=[8]}, 88) = 8",
+        "8 1.2 clone3({flags=CLONE_VM|CLONE_FILES|CLONE_THREAD, stack=0x1} <unfinished ...>",
+        "7 1.3 clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|SIGCHLD <unfinished ...>",
+        "9 1.4 getpid() = 9",
+        "7 1.5 <... clone resumed>) = 9",
+        "8 1.6 <... clone3 resumed> => {parent_tid=[10]}, 88) = 10",
+        "7 1.7 close(3) = 0",
+        '9 1.8 read(3, "", 10) = 10',
+    )
+    assert moved(frame) == [("read", "/d/a", 0, 10)]
+    assert frame["pid"].to_list()[-1] == 9
+
+
+@pytest.mark.parametrize("named", ["</d/a>", ""])
+def test_a_number_that_another_thread_is_given_before_a_close_returns_stays_open(tmp_path, named):
+    frame = events(
+        tmp_path,
+        f'7 1.0 openat(AT_FDCWD, "/d/a", O_RDONLY) = 3{named} <0.1>',
+        "7 1.1 clone3({flags=CLONE_VM|CLONE_FILES|CLONE_THREAD} => {parent_tid=[8]}, 88) = 8 <0.1>",
+        f"7 1.2 close(3{named} <unfinished ...>",
+        f'8 1.3 openat(AT_FDCWD, "/d/b", O_RDONLY) = 3{named and "</d/b>"} <0.1>',
+        "7 1.4 <... close resumed>) = 0 <0.1>",
+        f'8 1.5 read(3{named and "</d/b>"}, "", 10) = 10 <0.1>',
+        f"8 1.6 close(3{named and '</d/b>'}) = 0 <0.1>",
+    )
+    assert moved(frame) == [("read", "/d/b", 0, 10)]
+    assert frame.filter(op="close")["path"].to_list() == ["/d/a", "/d/b"]

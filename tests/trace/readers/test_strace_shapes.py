@@ -215,6 +215,8 @@ def run(*body, start=True, exit_line="+++ exited with 0 +++"):
         (run(OPEN, READ, exit_line=None), "the trace ends before it does"),
         (run(OPEN, READ, start=False), "the trace does not show how it began (there is no execve of its program)"),
         (run(READ), "1 descriptors were used that are never seen to be opened, so that calls are missing"),
+        (run(OPEN, READ, "--- SIGINT {si_signo=SIGINT, si_code=SI_KERNEL} ---"), "it was sent SIGINT before it ended"),
+        (run(OPEN, READ, "--- SIGCHLD {si_signo=SIGCHLD, si_pid=8} ---"), None),
         (run("fork() = 8"), "1 of its processes or threads are not seen to end (strace follows them with -f)"),
         (run("read(3,  <unfinished ...>", "read(3,  <unfinished ...>"), "1 of its calls have a beginning and no end"),
         (run(OPEN, "io_uring_enter(5, 1, 0, 0, NULL, 8) = 1"), "io_uring_enter moves data that strace does not see"),

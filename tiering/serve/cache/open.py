@@ -14,7 +14,7 @@ from tiering.serve.cache.space import CacheSpace
 from tiering.serve.cache.store import CachedStore
 from tiering.store.base import Store
 from tiering.store.open import open_store
-from tiering.units import parse_bytes
+from tiering.units import parse_room
 
 Policy = Literal["static", "lru"]
 
@@ -66,4 +66,4 @@ def cached(
 
 
 def _bytes(size: int | str) -> int:
-    return parse_bytes(size) if isinstance(size, str) else size
+    return parse_room(size) if isinstance(size, str) else size

@@ -40,7 +40,9 @@ class Origin:
     def identity(self) -> str:
         """Differs between origins, and between the states of one: SHA-256 of its manifest, or of its listing."""
         listing = self._folder.listing if self._folder else ""
-        return hashlib.sha256(encode_manifest(self.store.manifest) + listing.encode()).hexdigest()[:32]
+        # As it was read, so that caches of older stores are still known.
+        manifest = encode_manifest(self.store.manifest, as_read=True)
+        return hashlib.sha256(manifest + listing.encode()).hexdigest()[:32]
 
     def samples_in(self, size: int) -> int:
         """Return how many samples of the mean size lie in that many bytes, at least one."""

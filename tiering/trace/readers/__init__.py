@@ -16,13 +16,21 @@ import polars as pl
 from tiering.errors import TraceError, from_os_error
 from tiering.storage.scratch import scratch_directory
 from tiering.trace.readers import (
+    azure,
+    biosnoop,
     blktrace,
     block_tables,
     captured,
+    cloudtrail,
     darshan,
     dftracer,
     fio,
+    fsslower,
+    gcs,
     headed,
+    minio,
+    perf,
+    procmon,
     records,
     s3,
     strace,
@@ -30,6 +38,7 @@ from tiering.trace.readers import (
 )
 from tiering.trace.readers.archives import is_archive, unpack
 from tiering.trace.readers.base import BROKEN, Damage, Level, Reader, open_trace, possible
+from tiering.trace.readers.closest import RECORD, advice, closest
 from tiering.trace.readers.merge import merged
 from tiering.trace.readers.strace_files import grouped
 
@@ -40,10 +49,18 @@ READERS: tuple[Reader, ...] = (
     blktrace.BINARY,
     fio.READER,
     dftracer.READER,
-    s3.TRAIL,
+    minio.AUDIT,
+    minio.TRACE,
+    cloudtrail.READER,
+    perf.READER,
     strace.READER,
     blktrace.TEXT,
-    s3.LOG,
+    biosnoop.READER,
+    fsslower.READER,
+    s3.READER,
+    azure.READER,
+    gcs.READER,
+    procmon.READER,
     *block_tables.READERS,
     headed.BLOCKS,
     headed.READER,
@@ -124,7 +141,8 @@ def read_trace(
         return _read_archive(path, lenient=lenient)
     reader = _reader_of(head)
     if reader is None:
-        raise _unusable(path, _describe(head))
+        near = closest(head, READERS)
+        raise _unusable(path, f"{_describe(head)}. {near}".removesuffix(". ").removesuffix("."), advice(head))
     damage = Damage(path, reader.name, lenient)
     return Trace(path, reader.name, reader.level, possible(reader.read(path, damage), damage), (damage,))
 
@@ -198,12 +216,12 @@ def _head(path: Path) -> bytes:
     return head
 
 
-def _unusable(path: Path, found: str) -> TraceError:
+def _unusable(path: Path, found: str, action: str = RECORD) -> TraceError:
     return TraceError(
         str(path),
         expected=f"a trace ({', '.join(reader.name for reader in READERS)})",
         found=found,
-        action="Record one with: tiering trace -o job.parquet -- COMMAND",
+        action=action,
     )
 
 

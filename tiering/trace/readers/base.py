@@ -115,12 +115,33 @@ class Damage:
         self.skipped += 1
 
 
+#: What the records of a format may tell, in the order of the table in docs/traces.md.
+FACTS = ("times", "durations", "operations", "sizes", "offsets", "names", "processes", "opens", "closes", "end")
+
+
+@dataclass(frozen=True, slots=True)
+class Shows:
+    """What the records of a format tell, of FACTS: always, or only in part. It does not tell the others."""
+
+    always: frozenset[str]
+    partly: frozenset[str]
+
+
+def shows(always: str, partly: str = "") -> Shows:
+    """Name what a format tells, in words of FACTS."""
+    told = Shows(frozenset(always.split()), frozenset(partly.split()))
+    if unknown := (told.always | told.partly) - set(FACTS):
+        raise ValueError(f"no facts: {', '.join(sorted(unknown))}")
+    return told
+
+
 @dataclass(frozen=True, slots=True)
 class Reader:
     """One trace format.
 
     sniff: whether a file whose (decompressed) first bytes are these is of this format.
     read: a path and the damage to report to, into batches of events in EVENT_SCHEMA.
+    shows: what the format can tell. line: whether a line of text is one of this format; None where lines do not say.
     """
 
     name: str
@@ -128,6 +149,8 @@ class Reader:
     level: Level
     sniff: Callable[[bytes], bool]
     read: Callable[[Path, Damage], Iterator[pl.DataFrame]]
+    shows: Shows
+    line: Callable[[str], object] | None = None
 
 
 def open_trace(path: Path) -> io.BufferedIOBase:
@@ -150,7 +173,7 @@ def byte_blocks(path: Path, damage: Damage, block: int | None = None) -> Iterato
 
 
 def _read(path: Path, size: int) -> Iterator[bytes]:
-    """Read a trace in blocks of so many B; what comes before a break is given before the break is raised."""
+    """Read a trace in blocks of that many B; what comes before a break is given before the break is raised."""
     with open_trace(path) as file:
         while True:
             parts: list[bytes] = []
@@ -199,7 +222,7 @@ def line_blocks(path: Path, damage: Damage, block: int | None = None) -> Iterato
 
 
 def record_blocks(path: Path, damage: Damage, record: int, block: int = _BLOCK) -> Iterator[bytes]:
-    """Read a binary trace in blocks of whole records of so many bytes. A part of one at the end is damage."""
+    """Read a binary trace in blocks of whole records of that many bytes. A part of one at the end is damage."""
     size, read, rest = block // record * record, 0, b""
     try:
         for fresh in _read(path, size):

@@ -16,7 +16,7 @@ import polars as pl
 
 from tiering.errors import from_os_error
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.readers.base import BROKEN, Damage, Reader, byte_blocks, open_trace
+from tiering.trace.readers.base import BROKEN, Damage, Reader, byte_blocks, open_trace, shows
 from tiering.trace.readers.tables import SECTOR, first_lines
 
 _MAGIC, _VERSION = 0x65617400, 0x07
@@ -43,18 +43,22 @@ _PREFERENCE = ("Q", "D", "C")
 _BLOCK = 1 << 20
 
 _LINE = (
-    r"^\s*(?P<major>\d+),(?P<minor>\d+)\s+\d+\s+\d+\s+(?P<time>\d+\.\d+)\s+(?P<pid>\d+)\s+(?P<action>[A-Z]+)"
+    r"^\s*(?P<major>\d+),(?P<minor>\d+)\s+\d+\s+\d+\s+(?P<time>\d+\.\d+)\s+(?P<pid>\d+)\s+(?P<action>m|[A-Z]+)"
     r"\s+(?P<rwbs>[A-Z]+)(?:\s+(?P<sector>\d+)\s+\+\s+(?P<sectors>\d+))?"
 )
 _TEXT = re.compile(_LINE)
-#: What blkparse prints after the events: totals by processor and device.
-_SUMMARY = r"^\s*$|^(?:CPU\d+|Total|Throughput|Events|Skips|\w+) ?\(|^\s+[A-Z][A-Za-z ]+:|^(?:Throughput|Events|Skips)"
+#: What blkparse prints after the events, or before: totals by processor, process and device, and the files it read.
+_SUMMARY = (
+    r"^\s*$|^(?:CPU\d+|Total|Throughput|Events|Skips|\S+) ?\(|^\s+[A-Z][A-Za-z ]+:|^(?:Throughput|Events|Skips)"
+    r"|^Input file |^Trace started at |^=== |^\s*(?:CPU\s*\d+|Total):|^\*+$"
+)
+_REMARK = re.compile(_SUMMARY)
 
 
 def sniff_text(head: bytes) -> bool:
-    """Tell whether text is blkparse's: it begins with an event."""
-    lines = first_lines(head)
-    return bool(lines) and _TEXT.match(lines[0]) is not None
+    """Return whether the text is blkparse's: it begins with an event, maybe after a remark."""
+    events = (line for line in first_lines(head) if not _REMARK.match(line))
+    return _TEXT.match(next(events, "")) is not None
 
 
 def read_text(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
@@ -85,7 +89,7 @@ def read_text(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
 
 
 def sniff_binary(head: bytes) -> bool:
-    """Tell whether bytes are blktrace's: records begin with a magic number and a version."""
+    """Return whether the bytes are blktrace's: records begin with a magic number and a version."""
     return len(head) >= _RECORD.itemsize and int.from_bytes(head[:4], "little") == _MAGIC | _VERSION
 
 
@@ -113,7 +117,7 @@ def read_binary(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
 
 
 def _records(data: bytes) -> tuple[np.ndarray[tuple[int], np.dtype[np.void]], bytes, bool]:
-    """Split bytes into records, each followed by so many bytes as its `pdu` says: records, the rest, whether sound.
+    """Split bytes into records, each followed by the bytes that its `pdu` counts: records, the rest, whether sound.
 
     Stretches without such bytes are taken at once.
     """
@@ -181,5 +185,7 @@ def _frame(table: pl.DataFrame) -> pl.DataFrame:
     return events.cast(EVENT_SCHEMA).sort("time", maintain_order=True)
 
 
-TEXT = Reader("blkparse", "blkparse's text", "block", sniff_text, read_text)
-BINARY = Reader("blktrace", "blktrace's binary file", "block", sniff_binary, read_binary)
+_SHOWS = shows("times operations sizes offsets names processes")
+
+TEXT = Reader("blkparse", "blkparse's text", "block", sniff_text, read_text, _SHOWS, _TEXT.match)
+BINARY = Reader("blktrace", "blktrace's binary file", "block", sniff_binary, read_binary, _SHOWS)

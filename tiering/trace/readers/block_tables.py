@@ -12,7 +12,8 @@ import re
 
 import polars as pl
 
-from tiering.trace.readers.tables import SECTOR, Layout, like, operation, reader_of
+from tiering.trace.readers.base import shows
+from tiering.trace.readers.tables import SECTOR, Layout, Shape, like, operation, reader_of
 
 _INT, _FLOAT, _TEXT = pl.Int64(), pl.Float64(), pl.String()
 #: 100 ns from 1601, where Windows' clock begins, to 1970.
@@ -25,6 +26,9 @@ def _volume(*columns: str) -> dict[str, pl.Expr]:
     return {"path": path, "file": pl.struct(columns).hash()}
 
 
+_MSR_HEADER = re.compile(r"timestamp,hostname,disknumber,type,offset,size", re.IGNORECASE)
+_ALIBABA_HEADER = re.compile(r"device_id,opcode,offset,length,timestamp", re.IGNORECASE)
+_TENCENT_HEADER = re.compile(r"timestamp,offset,size,iotype,volumeid", re.IGNORECASE)
 _MSR = re.compile(r"\d{17,18},[^,]*,\d+,(?:Read|Write),\d+,\d+,\d+\s*$")
 _ALIBABA = re.compile(r"\d+,[RW],\d+,\d+,\d{10,17}\s*$")
 _TENCENT = re.compile(r"\d{9,11},\d+,\d+,[01],\d+\s*$")
@@ -36,9 +40,12 @@ MSR = Layout(
     "msr",
     "an MSR Cambridge block trace",
     "block",
-    lambda head: like(_MSR.match, head, header=re.compile("timestamp,hostname", re.IGNORECASE).match),
-    ",",
-    {"at": _INT, "host": _TEXT, "disk": _INT, "type": _TEXT, "offset": _INT, "size": _INT, "took": _INT},
+    lambda head: like(_MSR.match, head, header=_MSR_HEADER.match),
+    Shape(
+        ",",
+        {"at": _INT, "host": _TEXT, "disk": _INT, "type": _TEXT, "offset": _INT, "size": _INT, "took": _INT},
+        _MSR_HEADER.match,
+    ),
     {
         "time": (pl.col("at") - _WINDOWS_EPOCH) / 1e7,
         "op": operation(pl.col("type"), "Read", "Write"),
@@ -47,14 +54,15 @@ MSR = Layout(
         "duration": pl.col("took") / 1e7,
         **_volume("host", "disk"),
     },
+    shows("times durations operations sizes offsets names"),
+    _MSR.match,
 )
 ALIBABA = Layout(
     "alibaba",
     "an Alibaba block trace",
     "block",
-    lambda head: like(_ALIBABA.match, head, header=re.compile("device_id,opcode", re.IGNORECASE).match),
-    ",",
-    {"volume": _INT, "type": _TEXT, "offset": _INT, "size": _INT, "at": _INT},
+    lambda head: like(_ALIBABA.match, head, header=_ALIBABA_HEADER.match),
+    Shape(",", {"volume": _INT, "type": _TEXT, "offset": _INT, "size": _INT, "at": _INT}, _ALIBABA_HEADER.match),
     {
         "time": pl.col("at") / 1e6,
         "op": operation(pl.col("type"), "R", "W"),
@@ -62,14 +70,15 @@ ALIBABA = Layout(
         "size": pl.col("size"),
         **_volume("volume"),
     },
+    shows("times operations sizes offsets names"),
+    _ALIBABA.match,
 )
 TENCENT = Layout(
     "tencent",
     "a Tencent CBS block trace",
     "block",
-    lambda head: like(_TENCENT.match, head, header=re.compile("timestamp,offset,size,iotype", re.IGNORECASE).match),
-    ",",
-    {"at": _INT, "sector": _INT, "sectors": _INT, "type": _INT, "volume": _INT},
+    lambda head: like(_TENCENT.match, head, header=_TENCENT_HEADER.match),
+    Shape(",", {"at": _INT, "sector": _INT, "sectors": _INT, "type": _INT, "volume": _INT}, _TENCENT_HEADER.match),
     {
         "time": pl.col("at"),
         "op": operation(pl.col("type"), 0, 1),
@@ -77,14 +86,15 @@ TENCENT = Layout(
         "size": pl.col("sectors") * SECTOR,
         **_volume("volume"),
     },
+    shows("times operations sizes offsets names"),
+    _TENCENT.match,
 )
 SPC = Layout(
     "spc",
     "an SPC (UMass) block trace",
     "block",
     lambda head: like(_SPC.match, head),
-    ",",
-    {"unit": _INT, "sector": _INT, "size": _INT, "type": _TEXT, "at": _FLOAT},
+    Shape(",", {"unit": _INT, "sector": _INT, "size": _INT, "type": _TEXT, "at": _FLOAT}),
     {
         "time": pl.col("at"),
         "op": operation(pl.col("type").str.to_lowercase(), "r", "w"),
@@ -92,14 +102,15 @@ SPC = Layout(
         "size": pl.col("size"),
         **_volume("unit"),
     },
+    shows("times operations sizes offsets names"),
+    _SPC.match,
 )
 MQSIM = Layout(
     "mqsim",
     "an MQSim or SSDsim ASCII trace",
     "block",
     lambda head: like(_NS_ASCII.match, head),
-    " ",
-    {"at": _INT, "device": _INT, "sector": _INT, "sectors": _INT, "type": _INT},
+    Shape(" ", {"at": _INT, "device": _INT, "sector": _INT, "sectors": _INT, "type": _INT}),
     {
         "time": pl.col("at") / 1e9,
         "op": operation(pl.col("type"), 1, 0),
@@ -107,14 +118,15 @@ MQSIM = Layout(
         "size": pl.col("sectors") * SECTOR,
         **_volume("device"),
     },
+    shows("times operations sizes offsets names"),
+    _NS_ASCII.match,
 )
 DISKSIM = Layout(
     "disksim",
     "a DiskSim ASCII trace",
     "block",
     lambda head: like(_MS_ASCII.match, head),
-    " ",
-    {"at": _FLOAT, "device": _INT, "sector": _INT, "sectors": _INT, "flags": _INT},
+    Shape(" ", {"at": _FLOAT, "device": _INT, "sector": _INT, "sectors": _INT, "flags": _INT}),
     {
         "time": pl.col("at") / 1e3,
         "op": pl.when(pl.col("flags").is_null())
@@ -126,6 +138,8 @@ DISKSIM = Layout(
         "size": pl.col("sectors") * SECTOR,
         **_volume("device"),
     },
+    shows("times operations sizes offsets names"),
+    _MS_ASCII.match,
 )
 
 READERS = tuple(map(reader_of, (MSR, ALIBABA, TENCENT, SPC, MQSIM, DISKSIM)))

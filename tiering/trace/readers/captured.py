@@ -11,7 +11,7 @@ from tiering.errors import from_os_error
 from tiering.storage.local import plainly_named
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.parquet import FAILED, GAPS, WHOLE
-from tiering.trace.readers.base import Damage, Reader
+from tiering.trace.readers.base import Damage, Reader, shows
 
 _MAGIC = b"PAR1"
 _BATCH = 1 << 17
@@ -61,4 +61,11 @@ def _read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     damage.failed |= {int(number): "it failed" for number in numbers if number.isdigit() and len(number) < _LONGEST}
 
 
-READER = Reader("tiering", "a trace of tiering trace", "file", sniff, read)
+READER = Reader(
+    "tiering",
+    "a trace of tiering trace",
+    "file",
+    sniff,
+    read,
+    shows("times durations operations sizes offsets names processes opens closes", partly="end"),
+)

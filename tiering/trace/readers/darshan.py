@@ -18,7 +18,7 @@ import polars as pl
 from tiering.errors import MachineError, from_os_error
 from tiering.storage.scratch import scratch_directory
 from tiering.trace.readers import captured
-from tiering.trace.readers.base import BROKEN, Damage, Reader, open_trace
+from tiering.trace.readers.base import BROKEN, Damage, Reader, open_trace, shows
 
 _NUMBER = 6567223
 #: s; a log of millions of records takes a minute.
@@ -26,7 +26,7 @@ _PATIENCE = 1800
 
 
 def sniff(head: bytes) -> bool:
-    """Tell whether bytes are a Darshan log: a version text of eight bytes and Darshan's magic number."""
+    """Return whether the bytes are a Darshan log: a version text of eight bytes and Darshan's magic number."""
     return head[8:16] in (_NUMBER.to_bytes(8, "little"), _NUMBER.to_bytes(8, "big"))
 
 
@@ -77,4 +77,11 @@ def _copied(path: Path, to: Path, damage: Damage) -> bool:
     return True
 
 
-READER = Reader("darshan", "a Darshan log", "file", sniff, read)
+READER = Reader(
+    "darshan",
+    "a Darshan log",
+    "file",
+    sniff,
+    read,
+    shows("operations sizes names processes opens", partly="times durations offsets end"),
+)

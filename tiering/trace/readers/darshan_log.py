@@ -2,18 +2,23 @@
 
 Source of the counters' meaning: docs.darshan.dev; Carns et al., "Understanding and Improving Computational Science
 Storage Access through Continuous Characterization", ACM TOS 2011.
+
+Modules lie above one another: what MPI-IO moves shows again as POSIX or as DFS, and what DFS moves as DAOS. Of a file,
+the lowest that was instrumented counts, except that DFS, which knows the names, goes before DAOS. The C library's own
+calls beneath STDIO are not instrumented, so STDIO counts beside POSIX.
 """
 
 from __future__ import annotations
 
 import math
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from tiering.trace.events import EVENT_SCHEMA
+from tiering.trace.events import EVENT_SCHEMA, UNPLACED
 from tiering.trace.parquet import GAPS, WHOLE
 
 _NO_STATUS = "Darshan does not log with which status a run ends: what is said of the whole run is a forecast."
@@ -21,8 +26,40 @@ _NO_STATUS = "Darshan does not log with which status a run ends: what is said of
 _MOST = 100_000
 #: B of one file in a job; more is a damaged counter.
 _WHOLE = 1 << 56
-#: Share of the counters' bytes that DXT must have seen to be believed.
+#: Share of a file's counted bytes that DXT must have seen to be believed.
 _SEEN = 0.5
+#: Of a file with such a name, MPI-IO's bytes went through DFS.
+_ON_DFS = ("daos:", "dfs:")
+
+
+@dataclass(frozen=True, slots=True)
+class _Module:
+    """One module: its name, what its counters begin with, and which of them count opens, reads and writes."""
+
+    name: str
+    prefix: str
+    opens: tuple[str, ...] = ("OPENS",)
+    reads: tuple[str, ...] = ("READS",)
+    writes: tuple[str, ...] = ("WRITES",)
+
+
+_POSIX, _STDIO = _Module("POSIX", "POSIX"), _Module("STDIO", "STDIO")
+_DFS = _Module("DFS", "DFS", reads=("READS", "READXS", "NB_READS"), writes=("WRITES", "WRITEXS", "NB_WRITES"))
+_DAOS = _Module(
+    "DAOS",
+    "DAOS",
+    ("OBJ_OPENS", "ARRAY_OPENS", "KV_OPENS"),
+    ("OBJ_FETCHES", "ARRAY_READS", "KV_GETS"),
+    ("OBJ_UPDATES", "ARRAY_WRITES", "KV_PUTS"),
+)
+_MPIIO = _Module(
+    "MPI-IO",
+    "MPIIO",
+    ("INDEP_OPENS", "COLL_OPENS"),
+    ("INDEP_READS", "COLL_READS", "SPLIT_READS", "NB_READS"),
+    ("INDEP_WRITES", "COLL_WRITES", "SPLIT_WRITES", "NB_WRITES"),
+)
+_MODULES = (_POSIX, _STDIO, _DFS, _DAOS, _MPIIO)
 
 
 def main(log: str, to: str) -> None:
@@ -30,11 +67,12 @@ def main(log: str, to: str) -> None:
     from darshan import DarshanReport  # type: ignore[import-untyped]  # noqa: PLC0415
 
     report = DarshanReport(log, read_all=False)
-    for module in ("POSIX", "STDIO"):
-        if module in report.modules:
-            report.mod_read_all_records(module, dtype="pandas", warnings=False)
-    if "DXT_POSIX" in report.modules:
-        report.mod_read_all_dxt_records("DXT_POSIX", dtype="dict", warnings=False)
+    for module in _MODULES:
+        if module.name in report.modules:
+            report.mod_read_all_records(module.name, dtype="pandas", warnings=False)
+    for name in ("DXT_POSIX", "DXT_MPIIO"):
+        if name in report.modules:
+            report.mod_read_all_dxt_records(name, dtype="dict", warnings=False)
     events, notes = _events(report)
     partial = [name for name, module in report.modules.items() if module.get("partial_flag")]
     gaps = [f"Darshan ran out of room for the records of {name} (its partial flag is set)" for name in partial]
@@ -44,54 +82,96 @@ def main(log: str, to: str) -> None:
 
 
 def _events(report: Any) -> tuple[pl.DataFrame, list[str]]:
-    counters = pl.concat([_counted(report, module) for module in ("POSIX", "STDIO")])
-    traced = _traced(report, "DXT_POSIX")
-    moved = pl.col("op").is_in(["read", "write"])
-    whole, seen = int(counters.filter(moved)["size"].sum()), int(traced["size"].sum())
-    if seen and seen >= _SEEN * whole:
-        return pl.concat([counters.filter(~moved), traced]), []
-    if seen:
-        share = f"{100 * seen / whole:.2g} % of the bytes that Darshan counted"
-        return counters, [f"Extended tracing saw {share}: it left the data files out, so the counters were used."]
-    return counters, ["Darshan's counters tell no order of accesses: orders, epochs and runs are guesses."]
+    counted = {module.name: _counted(report, module) for module in _MODULES}
+    dfs, posix = counted["DFS"], counted["POSIX"]
+    mpiio = _without(counted["MPI-IO"], posix, dfs)
+    if len(dfs):
+        mpiio = mpiio.filter(~pl.any_horizontal(pl.col("path").str.starts_with(each) for each in _ON_DFS))
+    mpiio, mpiio_seen = _best(mpiio, _without(_traced(report, "DXT_MPIIO"), posix, dfs))
+    posix, posix_seen = _best(posix, _traced(report, "DXT_POSIX"))
+    counted |= {"POSIX": posix, "MPI-IO": mpiio, "DAOS": _without(counted["DAOS"], dfs)}
+    events = pl.concat(counted.values())
+    moved = int(_moves(events)["size"].sum())
+    seen = posix_seen + mpiio_seen
+    if seen == moved:
+        return events, []
+    if not seen:
+        return events, ["Darshan's counters tell no order of accesses: orders, epochs and runs are guesses."]
+    share = f"{min(99.9, 100 * seen / moved):.3g} % of the bytes that Darshan counted"
+    return events, [f"Extended tracing saw {share}: of the files that it left out, the counters were used."]
+
+
+def _moves(events: pl.DataFrame) -> pl.DataFrame:
+    return events.filter(pl.col("op").is_in(["read", "write"]))
+
+
+def _without(events: pl.DataFrame, *others: pl.DataFrame) -> pl.DataFrame:
+    """Leave out the files whose bytes other modules count."""
+    for other in others:
+        events = events.join(_moves(other).select("file").unique(), on="file", how="anti", maintain_order="left")
+    return events
+
+
+def _best(counted: pl.DataFrame, traced: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """Take each file's accesses as they were traced, if most of them were; and say how many B that are."""
+    whole, seen = (_moves(each).group_by("file").agg(pl.col("size").sum()) for each in (counted, traced))
+    both = seen.join(whole, on="file", how="left").filter(pl.col("size") >= _SEEN * pl.col("size_right").fill_null(0))
+    known = traced.join(both.select("file"), on="file", how="semi", maintain_order="left")
+    is_move = pl.col("op").is_in(["read", "write"])
+    rest = counted.filter(~(is_move & pl.col("file").is_in(both["file"].implode())))
+    return pl.concat([rest, known]), int(known["size"].sum())
 
 
 def _name(report: Any, identity: int) -> str:
-    return str(report.name_records.get(identity, f"<record {identity}>"))
+    # DAOS has objects that belong to no file.
+    return str(report.name_records.get(identity) or f"<record {identity}>")
 
 
-def _counted(report: Any, module: str) -> pl.DataFrame:
-    """Make events of a module's counters."""
+def _counted(report: Any, module: _Module) -> pl.DataFrame:
+    """Make events of a module's counters. A shared file has one record for all ranks, whose rank is -1."""
     parts = [pl.DataFrame(schema=EVENT_SCHEMA)]
-    for record in report.records.get(module, []):
-        table, times = record["counters"], record["fcounters"]
-        for place in range(len(table)):
-            row, when = table.iloc[place], times.iloc[place]
-            path, pid = _name(report, int(table["id"].iloc[place])), max(0, int(row["rank"]))
-            opens = int(row[f"{module}_OPENS"])
-            if opens > 0:
-                at = float(when[f"{module}_F_OPEN_START_TIMESTAMP"])
-                parts.append(_rows(path, pid, "open", np.full(min(opens, _MOST), at)))
-            for op, past in (("read", "READ"), ("write", "WRITTEN")):
-                call = "READ" if op == "read" else "WRITE"
-                size = int(row[f"{module}_BYTES_{past}"])
-                if 0 < size < _WHOLE:
-                    begin, end = (float(when[f"{module}_F_{call}_{edge}_TIMESTAMP"]) for edge in ("START", "END"))
-                    span = int(row[f"{module}_MAX_BYTE_{past}"]) + 1
-                    parts.append(_walk(path, pid, op, size, span, int(row[f"{module}_{call}S"]), begin, end))
+    for record in report.records.get(module.name, []):
+        columns = {name: record["counters"][name].to_numpy() for name in record["counters"].columns}
+        columns |= {name: record["fcounters"][name].to_numpy() for name in record["fcounters"].columns}
+        for place in range(len(record["counters"])):
+            row = {name.removeprefix(f"{module.prefix}_"): column[place] for name, column in columns.items()}
+            parts += _of_file(_name(report, int(row["id"])), row, module)
     return pl.concat(parts)
 
 
-def _walk(path: str, pid: int, op: str, size: int, span: int, calls: int, begin: float, end: float) -> pl.DataFrame:
-    """Spread bytes over so many calls that walk through the first `span` bytes of a file, over and over."""
-    count = int(min(max(calls, math.ceil(size / max(span, 1)), 1), _MOST))
+def _of_file(path: str, row: dict[str, Any], module: _Module) -> list[pl.DataFrame]:
+    pid, parts = max(0, int(row["rank"])), []
+    opens = sum(max(0, int(row[name])) for name in module.opens)
+    if opens > 0:
+        parts.append(_rows(path, pid, "open", np.full(min(opens, _MOST), float(row["F_OPEN_START_TIMESTAMP"]))))
+    for op, past, calls in (("read", "READ", module.reads), ("write", "WRITTEN", module.writes)):
+        call, size = ("READ", int(row["BYTES_READ"])) if op == "read" else ("WRITE", int(row["BYTES_WRITTEN"]))
+        if 0 < size < _WHOLE:
+            begin, end = (float(row[f"F_{call}_{edge}_TIMESTAMP"]) for edge in ("START", "END"))
+            furthest = row.get(f"MAX_BYTE_{past}")
+            span = None if furthest is None else int(furthest) + 1
+            count = sum(max(0, int(row[name])) for name in calls)
+            parts.append(_walk(path, pid, op, size, span, count, begin, end))
+    return parts
+
+
+def _walk(
+    path: str, pid: int, op: str, size: int, span: int | None, calls: int, begin: float, end: float
+) -> pl.DataFrame:
+    """Spread bytes over that many calls, which walk through the first `span` bytes of a file, over and over.
+
+    span: None where the module does not count how far calls went; then their places are not known.
+    """
+    count = int(min(max(calls, math.ceil(size / max(span or size, 1)), 1), _MOST))
     edges = np.linspace(0, size, count + 1).astype(np.int64)
     sizes = np.diff(edges)
+    kept = sizes > 0
+    times = np.linspace(begin, max(begin, end), count)[kept]
+    if span is None:
+        return _rows(path, pid, op, times, None, sizes[kept])
     room = max(int(span), int(sizes.max()), 1)
     offsets = np.minimum(edges[:-1] % room, room - sizes)
-    times = np.linspace(begin, max(begin, end), count)
-    kept = sizes > 0
-    return _rows(path, pid, op, times[kept], offsets[kept], sizes[kept])
+    return _rows(path, pid, op, times, offsets[kept], sizes[kept])
 
 
 def _traced(report: Any, module: str) -> pl.DataFrame:
@@ -122,6 +202,7 @@ def _rows(
     took: np.ndarray[Any, Any] | None = None,
 ) -> pl.DataFrame:
     table = pl.DataFrame({"time": times.astype(np.float64)})
+    unplaced = UNPLACED if op == "read" and offsets is None else None
     return table.with_columns(
         op=pl.lit(op),
         file=pl.lit(path).hash(),
@@ -131,7 +212,7 @@ def _rows(
         group=pl.lit(0),
         duration=pl.lit(None if took is None else pl.Series(took.astype(np.float64))),
         path=pl.lit(path),
-        flags=pl.lit("rw" if op == "open" else None),
+        flags=pl.lit("rw" if op == "open" else unplaced),
     ).cast(EVENT_SCHEMA)
 
 

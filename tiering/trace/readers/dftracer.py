@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.readers.base import Damage, Reader, byte_blocks, for_polars, spoken
+from tiering.trace.readers.base import Damage, Reader, byte_blocks, for_polars, shows, spoken
 
 _BLOCK = 1 << 22
 _ARGS = ("fname", "fhash", "ret", "offset", "count", "size", "length", "mode", "flags", "whence", "name", "value", "fd")
@@ -47,11 +47,11 @@ _OPS = {
 _COMPLETE = ("X", "1")
 _NO_STATUS = "DFTracer does not log with which status a run ends: what is said of the whole run is a forecast."
 _EXPLICIT = ("pread", "pwrite", "preadv", "pwritev")
-_FIRST = re.compile(rb"\s*\[?\s*\{\s*\"(?:id|name)\"\s*:")
+_FIRST = re.compile(rb"\s*+\[?\s*+\{\s*+\"(?:id|name)\"\s*:")
 
 
 def sniff(head: bytes) -> bool:
-    """Tell whether text is a log of DFTracer: an array of objects, a line each, with ids or names first."""
+    """Return whether the text is a log of DFTracer: an array of objects, a line each, with ids or names first."""
     return bool(_FIRST.match(head)) and b'"cat"' in head and b'"ph"' in head
 
 
@@ -203,4 +203,11 @@ def _placed(table: pl.DataFrame, positions: dict[tuple[str, str], int]) -> pl.Da
     return table.with_columns(place=pl.when(walks).then("start").otherwise("place"))
 
 
-READER = Reader("dftracer", "a DFTracer log (.pfw)", "file", sniff, read)
+READER = Reader(
+    "dftracer",
+    "a DFTracer log (.pfw)",
+    "file",
+    sniff,
+    read,
+    shows("times durations operations sizes offsets names processes opens closes", partly="end"),
+)

@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from tiering.trace.events import OPS
-from tiering.trace.readers.base import Damage, Reader, open_trace
-from tiering.trace.readers.tables import Layout, read_table
+from tiering.trace.readers.base import Damage, Reader, open_trace, shows
+from tiering.trace.readers.tables import Layout, Shape, read_table
 
 _MARKS = {b"fio version 2 iolog": 2, b"fio version 3 iolog": 3}
 _OPS = {
@@ -37,7 +37,7 @@ _COLUMNS = {"name": pl.String(), "action": pl.String(), "offset": pl.Int64(), "s
 
 
 def sniff(head: bytes) -> bool:
-    """Tell whether text is an I/O log of fio: its first line says so."""
+    """Return whether the text is an I/O log of fio: its first line says so."""
     return head.split(b"\n", 1)[0].strip() in _MARKS
 
 
@@ -54,21 +54,24 @@ def _version(path: Path) -> int:
         return _MARKS[file.readline().strip()]
 
 
-def _layout(version: int, columns: dict[str, pl.DataType], time: pl.Expr) -> Layout:
+_SHOWS = shows("operations sizes offsets names opens closes", partly="times")
+
+
+def _layout(version: int, columns: dict[str, pl.DataType], time: pl.Expr, elapsed: pl.Expr | None = None) -> Layout:
     return Layout(
         f"fio {version}",
         "fio's I/O log",
         "file",
         sniff,
-        " ",
-        columns,
+        Shape(" ", columns, lambda line: line.strip().encode("latin-1") in _MARKS),
         {"time": time, **_COMMON},
-        header=True,
+        _SHOWS,
         other=_ACTION.is_in(_OTHERS),
+        elapsed=elapsed,
     )
 
 
-_V2 = _layout(2, _COLUMNS, pl.when(_ACTION == "wait").then("offset").otherwise(0).fill_null(0).cum_sum() / 1e6)
+_V2 = _layout(2, _COLUMNS, pl.col("time"), pl.when(_ACTION == "wait").then("offset").otherwise(0) / 1e6)
 _V3 = _layout(3, {"at": pl.Int64(), **_COLUMNS}, pl.col("at") / 1e6)
 
-READER = Reader("fio", "fio's I/O log", "file", sniff, read)
+READER = Reader("fio", "fio's I/O log", "file", sniff, read, _SHOWS)

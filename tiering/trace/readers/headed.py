@@ -1,20 +1,23 @@
-"""Tables with a header, comma-separated: columns are found by their names, or by a mapping that is given.
+"""Tables with a header: columns are found by their names, or by a mapping that is given.
 
-libCacheSim's CSV files are such tables. A table without a column for the operation has events of "access".
+libCacheSim's CSV files are such tables, and so are exports of databases. Fields are separated by commas, semicolons or
+tabs, and may be quoted. A table without a column for the operation has events of "access".
 """
 
 from __future__ import annotations
 
+import csv
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
 
 from tiering.errors import UsageError
 from tiering.trace.events import OPS
-from tiering.trace.readers.base import Damage, Reader, open_trace
-from tiering.trace.readers.tables import SECTOR, Layout, first_lines, operation, read_table
+from tiering.trace.readers.base import Damage, Reader, open_trace, shows
+from tiering.trace.readers.tables import SECTOR, Layout, Shape, first_lines, operation, read_table
+from tiering.trace.readers.times import instant
 
 #: Names by which columns are known, and the factor to s or B that a name implies.
 _NAMES: dict[str, dict[str, float]] = {
@@ -30,6 +33,7 @@ _NAMES: dict[str, dict[str, float]] = {
         "time_us": 1e-6,
         "timestamp_us": 1e-6,
         "ts_us": 1e-6,
+        "time_micros": 1e-6,
         "time_ns": 1e-9,
         "timestamp_ns": 1e-9,
     },
@@ -48,7 +52,7 @@ _NAMES: dict[str, dict[str, float]] = {
         **dict.fromkeys(
             ("file", "path", "filename", "file_name", "obj_id", "object", "obj", "key", "id", "object_id"), 1
         ),
-        **dict.fromkeys(("device_id", "device", "volume", "volume_id", "disk", "dev"), 1),
+        **dict.fromkeys(("device_id", "device", "volume", "volume_id", "volumeid", "disk", "disk_id", "dev", "lun"), 1),
     },
     "pid": dict.fromkeys(("pid", "process", "process_id"), 1),
     "duration": {"duration": 1, "latency": 1, "response_time": 1, "duration_us": 1e-6, "latency_us": 1e-6},
@@ -56,9 +60,29 @@ _NAMES: dict[str, dict[str, float]] = {
 #: Words, and SCSI's codes of 6, 10, 12 and 16 bytes (SBC-3, table 33), as libCacheSim's tables have them.
 _READS = ("r", "read", "rs", "ra", "get", "08", "28", "a8", "88")
 _WRITES = ("w", "write", "ws", "wa", "put", "wm", "0a", "2a", "aa", "8a")
+#: Operations that move no data.
+_OTHERS = (
+    "head",
+    "list",
+    "delete",
+    "del",
+    "open",
+    "close",
+    "stat",
+    "trim",
+    "discard",
+    "d",
+    "flush",
+    "f",
+    "sync",
+    "fsync",
+)
 _SPECIFIED = re.compile(
     r"(?P<field>\w+)=(?P<column>[^*:]+)(?:\*(?P<factor>[0-9.eE+-]+))?(?::(?P<read>\w+)/(?P<write>\w+))?$"
 )
+_SHOWS = shows("sizes", partly="times durations operations offsets names processes")
+_ASIDE = "{} lines are of operations that are neither reads nor writes: they were left out."
+_NUMBER = re.compile(r"\s*-?[\d.]+(?:[eE][+-]?\d+)?\s*$")
 
 
 def parse_mapping(text: str) -> dict[str, str]:
@@ -80,8 +104,21 @@ def parse_mapping(text: str) -> dict[str, str]:
 
 
 def sniff(head: bytes) -> bool:
-    """Tell whether the first line names at least a time, a size, and a file or an offset."""
-    return _known(_header(head)) is not None
+    """Return whether the first line names at least a time, a size, and a file or an offset."""
+    return _known(_header(head)[1]) is not None
+
+
+def lacks(head: bytes) -> str:
+    """Say what a table lacks to be read without --columns; "" where its first line names none of what is needed."""
+    _, header = _header(head)
+    found = _found(header)
+    if not found or len(header) < 2 or not _is_text(header):
+        return ""
+    needed = [name for name in ("time", "size") if name not in found]
+    if not found.keys() & {"file", "offset"}:
+        needed.append("file or offset")
+    named = ", ".join(f"{field} ({column.partition('*')[0]})" for field, column in found.items())
+    return f"It is closest to csv, a table with a header, which names {named}, but no {', no '.join(needed)}."
 
 
 def read(path: Path, damage: Damage, mapping: Mapping[str, str] | None = None) -> Iterator[pl.DataFrame]:
@@ -92,16 +129,27 @@ def read(path: Path, damage: Damage, mapping: Mapping[str, str] | None = None) -
     """
     with open_trace(path) as file:
         head = file.read(1 << 16)
-    header = _header(head)
-    return read_table(path, damage, _layout(header, mapping or _known(header) or {}))
+    yield from read_table(path, damage, _layout(head, mapping))
 
 
-def _header(head: bytes) -> list[str]:
-    lines = first_lines(head, 1)
-    return [name.strip().strip('"').lower() for name in lines[0].lstrip("#").split(",")] if lines else []
+def _header(head: bytes) -> tuple[str, list[str]]:
+    """Find the separator, and the fields of the first line."""
+    lines = [line.lstrip("#") for line in first_lines(head, 1)]
+    if not lines:
+        return ",", []
+    separator = max(",;\t", key=lines[0].count)
+    return separator, [name.lower() for name in _fields(lines[0], separator)]
 
 
-def _known(header: list[str]) -> dict[str, str] | None:
+def _fields(line: str, separator: str) -> list[str]:
+    try:
+        fields = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    except csv.Error:
+        fields = line.split(separator)
+    return [field.strip().strip('"') for field in fields]
+
+
+def _found(header: list[str]) -> dict[str, str]:
     found = {}
     for field, names in _NAMES.items():
         for column in header:
@@ -109,14 +157,24 @@ def _known(header: list[str]) -> dict[str, str] | None:
                 factor = names[column]
                 found[field] = column if factor == 1 else f"{column}*{factor!r}"
                 break
+    return found
+
+
+def _known(header: list[str]) -> dict[str, str] | None:
+    found = _found(header)
     return found if {"time", "size"} <= found.keys() and found.keys() & {"file", "offset"} else None
 
 
-def _layout(header: list[str], mapping: Mapping[str, str]) -> Layout:
+def _layout(head: bytes, given: Mapping[str, str] | None) -> Layout:
+    separator, header = _header(head)
+    mapping = given or _known(header) or {}
     numbered = all(_column(each).isdigit() for each in mapping.values())
     named = [f"column {place}" for place in range(len(header))] if numbered else header
     columns: dict[str, pl.DataType] = {name or f"column {place}": pl.String() for place, name in enumerate(named)}
+    titled = not numbered or _is_text(header)
+    row = _first_row(head, separator, header=titled)
     events: dict[str, pl.Expr] = {"op": pl.lit("access").cast(pl.Enum(OPS)), "offset": pl.lit(0)}
+    other = None
     for field, specified in mapping.items():
         match = _SPECIFIED.match(f"{field}={specified}")
         column = f"column {_column(specified)}" if numbered else _column(specified)
@@ -128,17 +186,30 @@ def _layout(header: list[str], mapping: Mapping[str, str]) -> Layout:
                 action="Name columns as the first line has them, or all by number, counted from 0.",
             )
         value = pl.col(column).str.strip_chars(' "')
+        place = list(columns).index(column)
         if field == "op":
-            events["op"] = _operation(value, match["read"], match["write"])
+            events["op"], other = _operation(value, match["read"], match["write"])
         elif field == "file":
             events |= {"path": value, "file": value.hash()}
+        elif field == "time" and place < len(row) and not _NUMBER.match(row[place]):
+            events["time"] = instant(value)
         else:
             columns[column] = pl.Float64()
             scaled = pl.col(column) * float(match["factor"] or 1)
             events[field] = scaled if field in ("time", "duration") else scaled.round().cast(pl.Int64, strict=False)
-    return Layout(
-        "csv", "a table with a header", "object", sniff, ",", columns, events, header=not numbered or _is_text(header)
-    )
+    quoted = any('"' in line for line in first_lines(head, 100))
+    shape = Shape(separator, columns, _title(header, separator) if titled else None, quoted)
+    return Layout("csv", "a table with a header", "object", sniff, shape, events, _SHOWS, other=other, aside=_ASIDE)
+
+
+def _title(header: list[str], separator: str) -> Callable[[str], bool]:
+    """Make what knows the line that names the columns."""
+    return lambda line: [name.lower() for name in _fields(line.lstrip("#"), separator)] == header
+
+
+def _first_row(head: bytes, separator: str, *, header: bool) -> list[str]:
+    lines = first_lines(head, 2)[1 if header else 0 :]
+    return _fields(lines[0], separator) if lines else []
 
 
 def _column(specified: str) -> str:
@@ -149,18 +220,20 @@ def _is_text(header: list[str]) -> bool:
     return not any(re.fullmatch(r"-?[\d.]+", name) for name in header)
 
 
-def _operation(value: pl.Expr, read: str | None, write: str | None) -> pl.Expr:
+def _operation(value: pl.Expr, read: str | None, write: str | None) -> tuple[pl.Expr, pl.Expr]:
+    """Translate operations, and say which lines are of others."""
     if read is not None and write is not None:
-        return operation(value, read, write)
+        return operation(value, read, write), value.is_not_null() & (value != "") & ~value.is_in([read, write])
     codes = dict.fromkeys(_READS, "read") | dict.fromkeys(_WRITES, "write")
-    return value.str.to_lowercase().replace_strict(codes, default=None, return_dtype=pl.Enum(OPS))
+    said = value.str.to_lowercase()
+    return said.replace_strict(codes, default=None, return_dtype=pl.Enum(OPS)), said.is_in(_OTHERS)
 
 
 def sniff_blocks(head: bytes) -> bool:
-    """Tell whether it is a table whose offsets are sectors: requests to a block device."""
-    header = _header(head)
+    """Return whether it is a table whose offsets are sectors: requests to a block device."""
+    _, header = _header(head)
     return sniff(head) and any(name in header for name, factor in _NAMES["offset"].items() if factor == SECTOR)
 
 
-READER = Reader("csv", "a table with a header", "object", sniff, read)
-BLOCKS = Reader("block-csv", "a table of requests to a block device", "block", sniff_blocks, read)
+READER = Reader("csv", "a table with a header", "object", sniff, read, _SHOWS)
+BLOCKS = Reader("block-csv", "a table of requests to a block device", "block", sniff_blocks, read, _SHOWS)

@@ -38,7 +38,7 @@ class Process:
     """A process (not a thread), its group, and its descriptor table.
 
     begun: the trace shows how it began. end: how it ended otherwise than with status 0, empty where it was that, and
-    None while the trace does not show an end.
+    None while the trace does not show an end. asked_to_end: the signal that somebody sent to end it.
     """
 
     pid: int
@@ -46,6 +46,7 @@ class Process:
     descriptors: dict[int, OpenFile] = field(default_factory=dict)
     begun: bool = True
     end: str | None = None
+    asked_to_end: str | None = None
 
 
 def unescape(text: str) -> str:
@@ -102,6 +103,8 @@ class ProcessTree:
         self._roots: list[Process] = []
         self._named: int | None = None
         self._forking: dict[int, tuple[Process, str]] = {}
+        #: Children that showed up before a fork returned, and whose they were taken for.
+        self._guessed: dict[int, tuple[Process, str]] = {}
 
     def process(self, tid: int, *, begins_with_exec: bool = False) -> Process:
         """Find the process of a thread, or make it out.
@@ -116,6 +119,7 @@ class ProcessTree:
             return process
         if self._forking:
             parent, flags = next(iter(self._forking.values()))
+            self._guessed[tid] = (parent, _shares(flags))
             return self._child(tid, parent, flags)
         if (unnamed := self.members.get(0)) is not None:
             self._named = self._named or tid
@@ -145,7 +149,12 @@ class ProcessTree:
     def forked(self, tid: int, child: int, flags: str) -> Process:
         """Note a fork, vfork or clone that returned its child's number."""
         self._forking.pop(tid, None)
-        return self.members.get(child) or self._child(child, self.process(tid), flags)
+        parent = self.process(tid)
+        known = self.members.get(child)
+        # Where several forks were under way at a time, the child may have been taken for another's.
+        if known is not None and self._guessed.pop(child, (parent, _shares(flags))) == (parent, _shares(flags)):
+            return known
+        return self._child(child, parent, flags)
 
     def not_forked(self, tid: int) -> None:
         """Note that a fork failed."""
@@ -161,6 +170,11 @@ class ProcessTree:
             if how not in ("", _DISMISSED) and process not in self._roots:
                 self.failed[process.pid] = how
 
+    def sent(self, tid: int, signal: str) -> None:
+        """Note a signal that asks a process to end."""
+        if (process := self.members.get(tid)) is not None:
+            process.asked_to_end = process.asked_to_end or signal
+
     def gaps(self) -> list[str]:
         """Say why the trace cannot hold the whole run, so far: nothing where it may."""
         found = [] if self._roots else ["the trace shows no process"]
@@ -168,6 +182,8 @@ class ProcessTree:
             if not root.begun:
                 found.append("the trace does not show how it began (there is no execve of its program)")
             found.append("the trace ends before it does" if root.end is None else root.end)
+            if root.end == "" and root.asked_to_end is not None:
+                found.append(f"it was sent {root.asked_to_end} before it ended")
         going = {id(process) for process in self.members.values() if process.end is None and process not in self._roots}
         if going and not any(root.end is None for root in self._roots):
             found.append(f"{len(going)} of its processes or threads are not seen to end (strace follows them with -f)")
@@ -201,6 +217,20 @@ class ProcessTree:
                 known = process.descriptors[fd] = OpenFile(file, None)
         return known
 
+    def closed(self, process: Process, fd: int, annotation: str | None) -> File | None:
+        """Forget a descriptor that was closed, and return its file; None where it is not known.
+
+        Another thread may have opened something under that number before this call was seen to return: that stays.
+        """
+        known = process.descriptors.get(fd)
+        if annotation is not None:
+            file: File | None = self._files.annotated(annotation)
+        else:
+            file = None if known is None else known.file
+        if known is not None and known.file is file:
+            del process.descriptors[fd]
+        return file
+
     def _child(self, tid: int, parent: Process, flags: str) -> Process:
         if "CLONE_THREAD" in flags:
             child = parent
@@ -210,3 +240,8 @@ class ProcessTree:
             child = Process(tid, parent.group, dict(parent.descriptors))
         self.members[tid] = child
         return child
+
+
+def _shares(flags: str) -> str:
+    """Say what a child shares with its parent, by the flags of clone."""
+    return "process" if "CLONE_THREAD" in flags else "descriptors" if "CLONE_FILES" in flags else "nothing"

@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.readers.base import Damage, Reader, open_trace, record_blocks
+from tiering.trace.readers.base import Damage, Reader, open_trace, record_blocks, shows
 
 _SECTOR = 512
 #: No device is larger, and a number of B still fits in 64 bits.
@@ -118,5 +118,14 @@ def _events(
     return events if events["time"].is_sorted() else events.sort("time", maintain_order=True)
 
 
-VSCSI = Reader("vscsi", "a vscsi block trace", "block", lambda head: _vscsi_kind(head) is not None, _read_vscsi)
-ORACLE = Reader("oracleGeneral", "an oracleGeneral cache trace", "object", _sniff_oracle, _read_oracle)
+VSCSI = Reader(
+    "vscsi",
+    "a vscsi block trace",
+    "block",
+    lambda head: _vscsi_kind(head) is not None,
+    _read_vscsi,
+    shows("times operations sizes offsets", partly="durations"),
+)
+ORACLE = Reader(
+    "oracleGeneral", "an oracleGeneral cache trace", "object", _sniff_oracle, _read_oracle, shows("times sizes")
+)

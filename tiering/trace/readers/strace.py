@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from tiering.trace.readers import strace_quick
-from tiering.trace.readers.base import Damage, Reader, line_blocks
+from tiering.trace.readers.base import Damage, Reader, line_blocks, shows
 from tiering.trace.readers.strace_calls import CALLS
 from tiering.trace.readers.strace_lines import DETACHED, UNFINISHED, UNTIMED, Block, canonical
 from tiering.trace.readers.strace_state import FORKS, Calls, Line
@@ -31,8 +31,11 @@ _CALL = re.compile(
     r"(?: E\w+)?(?: \(.*\)| <unavailable>)?(?: <(\d{1,12}\.\d{1,9})>)?$"
 )
 _BEGUN = re.compile(_PREFIX + r"(\w+)\(")
+_CLOSING = re.compile(_PREFIX.replace("(", "(?:") + r"close\((\d{1,10})")
 _RESUMED = re.compile(_PREFIX + r"<\.\.\. (\w+) resumed>(.*)$")
 _GONE = re.compile(_PREFIX + r"\+\+\+ (?:exited with (\d{1,3})|killed by (\w+))")
+#: Signals by which somebody ends a run; a program that expects them may still end with status 0.
+_SENT = re.compile(_PREFIX + r"--- (SIG(?:INT|TERM|HUP|QUIT|XCPU)) ")
 _DETACHED = re.compile(r"(?:strace: )?Process (\d{1,9}) detached")
 #: Signals, other ends of processes, stacks of -k, buffers of -e read, sums of -C, and what strace says about itself.
 _REMARK = re.compile(
@@ -51,7 +54,7 @@ _TORN = "its last line is cut short"
 def sniff(head: bytes) -> bool:
     """Tell whether text is strace output: one of its first lines is a call, whole or unfinished, or a table of -c."""
     lines = head.decode("latin-1").split("\n")[:_LOOKED_AT]
-    ((_, shaped),) = canonical([(1, lines)], Damage(Path(), "strace"))
+    shaped = [line for _, some in canonical([(1, lines)], Damage(Path(), "strace")) for line in some]
     return "\n".join(lines).lstrip().startswith(_SUMMARY) or any(
         _CALL.match(line) or (line.endswith(UNFINISHED) and _BEGUN.match(line)) for line in shaped
     )
@@ -193,6 +196,10 @@ def _begin(line: str, number: int, calls: Calls, unfinished: dict[int, str], dam
     unfinished[known] = line[: -len(UNFINISHED)]
     if name in FORKS:
         calls.tree.forking(thread, line)
+    elif name == "close" and (fd := _CLOSING.match(line)):
+        opened = calls.tree.members[thread].descriptors.get(int(fd[1]))
+        if opened is not None:
+            calls.closing[thread] = opened
 
 
 def _other_line(line: str, number: int, calls: Calls, unfinished: dict[int, str], damage: Damage) -> None:
@@ -201,6 +208,8 @@ def _other_line(line: str, number: int, calls: Calls, unfinished: dict[int, str]
         thread = int(gone[1])
         unfinished.pop(calls.tree.number(thread), None)
         calls.tree.gone(thread, _how(gone[3], gone[4]))
+    elif sent := _SENT.match(line):
+        calls.tree.sent(int(sent[1]), sent[3])
     elif not _REMARK.match(line):
         damage.at(number, _shown(line))
     elif _DETACHED.match(line):
@@ -215,4 +224,12 @@ def _shown(line: str) -> str:
     return repr(line if len(line) <= 80 else f"{line[:60]}...{line[-17:]}")
 
 
-READER = Reader("strace", "strace -f -ttt -T -yy", "file", sniff, read)
+READER = Reader(
+    "strace",
+    "strace -f -ttt -T -yy",
+    "file",
+    sniff,
+    read,
+    shows("operations sizes", partly="times durations offsets names processes opens closes end"),
+    lambda line: sniff(line.encode("latin-1")),
+)

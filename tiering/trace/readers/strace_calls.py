@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from tiering.trace.readers.processes import OpenFile, Process
+from tiering.trace.readers.processes import File, OpenFile, Process
 from tiering.trace.readers.strace_state import FORKS, Call, Calls, Line, advance
 from tiering.trace.readers.strace_unnamed import UNNAMED
 
@@ -62,9 +62,14 @@ def _open(calls: Calls, process: Process, line: Line) -> None:
 
 
 def _close(calls: Calls, process: Process, line: Line) -> None:
-    opened = calls.tree.descriptor(process, line.fd, line.fd_path)
-    process.descriptors.pop(line.fd, None)
-    calls.add(line, "close", opened.file, process)
+    begun = calls.closing.pop(line.tid, None)
+    if begun is not None and line.fd_path is None and process.descriptors.get(line.fd) is not begun:
+        # Since it began, another thread has been given the number.
+        file: File | None = begun.file
+    else:
+        file = calls.tree.closed(process, line.fd, line.fd_path)
+    if file is not None:
+        calls.add(line, "close", file, process)
 
 
 def _close_range(_calls: Calls, process: Process, line: Line) -> None:
@@ -180,7 +185,12 @@ def _rename(calls: Calls, process: Process, line: Line) -> None:
         if opened.file is old:
             opened.file = new
     calls.add(line, "rename", old, process)
-    calls.add(line, "rename", new, process)
+    calls.add(line, "rename", new, process, flags="w")
+
+
+def _listed(calls: Calls, process: Process, line: Line) -> None:
+    """Note that the names in a directory were asked for: what it was opened for, and no data."""
+    calls.add(line, "read", calls.tree.descriptor(process, line.fd, line.fd_path).file, process)
 
 
 def _unseen(name: str) -> Call:
@@ -208,7 +218,8 @@ CALLS: dict[str, Call] = (
     | dict.fromkeys(("execve", "execveat"), _execute)
     | dict.fromkeys(("fsync", "fdatasync", "sync_file_range"), _concerns("sync"))
     | dict.fromkeys(STATS, _concerns("stat"))
-    | dict.fromkeys(("unlink", "unlinkat"), _concerns("unlink"))
+    | dict.fromkeys(("unlink", "unlinkat", "rmdir"), _concerns("unlink"))
+    | dict.fromkeys(("getdents", "getdents64"), _listed)
     | dict.fromkeys(("truncate", "ftruncate", "truncate64", "ftruncate64"), _concerns("truncate"))
     | dict.fromkeys(("rename", "renameat", "renameat2"), _rename)
     | {name: _unseen(name) for name in ("io_uring_enter", "io_submit")}

@@ -35,6 +35,7 @@ _FLAGS = (
     r"(?: <unfinished \.\.\.>|\) += [0-9]+(?:<[^<>]*>)?(?: <[0-9.]+>)?)$"
 )
 
+_OPENINGS = ("openat", "close")
 _AT_POSITION, _AT_OFFSET = ("read", "write", "close", "lseek"), {"pread64": "read", "pwrite64": "write"}
 #: Calls whose failures mean something.
 _NEVER_IN_VAIN = (*FORKS, "execve", "execveat")
@@ -77,8 +78,11 @@ def take(calls: Calls, lines: list[str], first: int, damage: Damage, thoroughly:
         process = members.get(thread) or tree.process(thread)
         if do == _SHOW_UP:
             continue
-        if do == "openat":
-            _open(calls, process, when, path, result, flags, took)
+        if do in _OPENINGS:
+            if do == "openat":
+                _open(calls, process, when, path, result, flags, took)
+            else:
+                _close(calls, process, when, path, fd, took)
             continue
         opened = process.descriptors.get(fd)
         if opened is None or opened.file is not known.get(path):
@@ -89,18 +93,13 @@ def take(calls: Calls, lines: list[str], first: int, damage: Damage, thoroughly:
             if flags is not None:
                 file.size = result
             continue
-        op, offset, size = do, None, result
-        if do == "close":
-            process.descriptors.pop(fd, None)
-            size = 0
-        else:
-            op, explicit = (do, None) if do in _AT_POSITION else (_AT_OFFSET[do], last)
-            try:
-                offset = advance(opened, op, size, explicit)
-            except ValueError as error:
-                damage.at(first + row, f"arguments that make no sense ({error})")
-                continue
-        cells += (when, op, file.identity, offset, size, process.pid, process.group, took, file.path, None)
+        op, explicit = (do, None) if do in _AT_POSITION else (_AT_OFFSET[do], last)
+        try:
+            offset = advance(opened, op, result, explicit)
+        except ValueError as error:
+            damage.at(first + row, f"arguments that make no sense ({error})")
+            continue
+        cells += (when, op, file.identity, offset, result, process.pid, process.group, took, file.path, None)
 
 
 def _open(calls: Calls, process: Process, when: float, path: str, fd: int, flags: str, took: float | None) -> None:
@@ -144,6 +143,13 @@ def _cut(lines: list[str]) -> pl.DataFrame:
     taken = joined.filter((cut["do"] != _THOROUGHLY)[joined["row"]])
     todo = cut["do"].scatter(taken["last_row"], _SHOW_UP)
     return cut.with_columns(todo).filter(pl.col("do") != _NOTHING).select(_COLUMNS)
+
+
+def _close(calls: Calls, process: Process, when: float, path: str, fd: int, took: float | None) -> None:
+    """Note that a file is closed."""
+    file = calls.tree.closed(process, fd, path)
+    if file is not None:
+        calls.cells += (when, "close", file.identity, None, 0, process.pid, process.group, took, file.path, None)
 
 
 @lru_cache(maxsize=1024)

@@ -47,6 +47,8 @@ class Calls:
         # of the time to read a trace).
         self.cells: list[object] = []
         self._held = pl.DataFrame(schema=EVENT_SCHEMA)
+        #: What threads are about to close.
+        self.closing: dict[int, OpenFile] = {}
         #: Calls that have no end in the trace though their thread went on.
         self.lost = 0
         #: Whether strace let go of a process that went on.

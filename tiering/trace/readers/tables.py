@@ -5,36 +5,63 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
 from tiering.trace.events import EVENT_SCHEMA, OPS
-from tiering.trace.readers.base import Damage, Level, Reader, byte_blocks, for_polars
+from tiering.trace.readers.base import Damage, Level, Reader, Shows, byte_blocks, for_polars
 
 #: B of text parsed at once: large enough that the cost of a block does not show, small enough to keep in mind.
 _BLOCK = 1 << 23
+_MARK = b"\xef\xbb\xbf"
 
 SECTOR = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """One such format.
+class Shape:
+    """How the lines of a text are cut into columns.
 
-    columns: names and types, in order; further fields of a line are left out.
+    columns: names and types, in order; further fields of a line are left out. header: whether a line is one that
+    names the columns; quoted: fields may stand in double quotes, as CSV has them.
+    """
+
+    separator: str
+    columns: Mapping[str, pl.DataType]
+    header: Callable[[str], object] | None = None
+    quoted: bool = False
+
+
+class Block(NamedTuple):
+    """Some lines of a text, the number of the first, counted from 1, and their fields, a row a line."""
+
+    first: int
+    lines: bytes
+    table: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """One format whose lines are events.
+
+    sniff: whether a file that begins with these bytes is of this format; line: whether a line is one of its own.
     events: an expression for each column of EVENT_SCHEMA that the format has. A line for which `op` or `size` is null
-    is damage, unless `other` is true for it: that one is no event.
+    is damage, unless `other` is true for it: that one is no event, and `aside` says of such lines what they are.
+    elapsed: s that pass at a line, in a format whose times are those of its waits: `time` is then their sum so far.
     """
 
     name: str
     describes: str
     level: Level
     sniff: Callable[[bytes], bool]
-    separator: str
-    columns: Mapping[str, pl.DataType]
+    shape: Shape
     events: Mapping[str, pl.Expr]
-    header: bool = False
+    shows: Shows
+    line: Callable[[str], object] | None = None
     other: pl.Expr | None = None
+    aside: str = ""
+    elapsed: pl.Expr | None = None
 
 
 def reader_of(layout: Layout) -> Reader:
@@ -43,7 +70,7 @@ def reader_of(layout: Layout) -> Reader:
     def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
         return read_table(path, damage, layout)
 
-    return Reader(layout.name, layout.describes, layout.level, layout.sniff, read)
+    return Reader(layout.name, layout.describes, layout.level, layout.sniff, read, layout.shows, layout.line)
 
 
 def read_table(path: Path, damage: Damage, layout: Layout) -> Iterator[pl.DataFrame]:
@@ -52,56 +79,99 @@ def read_table(path: Path, damage: Damage, layout: Layout) -> Iterator[pl.DataFr
     Memory is bounded by a block of 8 MiB and its events. Raises TraceError for a line that makes no sense
     (damage.lenient: it is counted and left out).
     """
-    for number, block in byte_blocks(path, damage, _BLOCK):
-        first, lines = number, block
-        if layout.header and number == 1:
-            _, _, lines = block.partition(b"\n")
-            first += 1
+    clock, aside = 0.0, 0
+    for cut in blocks(path, damage, layout.shape):
+        block, clock = _timed(cut, layout, clock)
+        other = pl.repeat(value=False, n=len(block.table), eager=True)
+        if layout.other is not None:
+            other = block.table.select(layout.other.fill_null(value=False)).to_series()
+            aside += int(other.sum())
+        yield _events(block, other, damage, layout)
+    if aside and layout.aside:
+        damage.notes.append(layout.aside.format(f"{aside:,}"))
+
+
+def blocks(path: Path, damage: Damage, shape: Shape) -> Iterator[Block]:
+    """Cut a text into columns, some lines at a time. What cannot be parsed is null; a header is no row."""
+    for number, text in byte_blocks(path, damage, _BLOCK):
+        first, lines = number, text
+        if number == 1:
+            lines = lines.removeprefix(_MARK)
+            skipped = len(lines) - len(lines.lstrip(b"\r\n"))
+            head, _, rest = lines[skipped:].partition(b"\n")
+            if shape.header is not None and shape.header(head.decode("latin-1").rstrip("\r")):
+                first, lines = lines[:skipped].count(b"\n") + 2, rest
         if lines.strip():
-            yield _events(lines, first, damage, layout)
+            yield Block(first, lines, _cut(lines, shape))
 
 
-def _events(lines: bytes, first: int, damage: Damage, layout: Layout) -> pl.DataFrame:
-    if layout.separator == " " and b"\t" in lines:
+def _cut(lines: bytes, shape: Shape) -> pl.DataFrame:
+    if shape.separator == " " and b"\t" in lines:
         lines = lines.replace(b"\t", b" ")
-    table = pl.read_csv(
-        for_polars(lines),
+    quoted = shape.quoted and b'"' in lines
+    return pl.read_csv(
+        for_polars(_whole(lines, shape.separator) if quoted else lines),
         has_header=False,
-        separator=layout.separator,
-        quote_char=None,
-        schema=pl.Schema(layout.columns),
+        separator=shape.separator,
+        quote_char='"' if quoted else None,
+        schema=pl.Schema(shape.columns),
         ignore_errors=True,
         truncate_ragged_lines=True,
         missing_columns="insert",
         extra_columns="ignore",
         encoding="utf8-lossy",
     )
-    events = table.select(
-        layout.events.get(name, pl.lit(None)).cast(kind).alias(name) for name, kind in EVENT_SCHEMA.items()
-    )
-    filled = {"pid": 0, "group": 0, "file": 0}
-    events = events.with_columns(pl.col(name).fill_null(value) for name, value in filled.items())
-    wrong = pl.any_horizontal(pl.col("op", "size", "time").is_null(), pl.col("size") < 0, pl.col("offset") < 0)
-    bad = events.select(wrong.fill_null(value=False)).to_series()
-    if layout.other is not None:
-        other = table.select(layout.other.fill_null(value=False)).to_series()
-        bad &= ~other
-        events = events.filter(~other & ~bad) if bad.any() else events.filter(~other)
-    elif bad.any():
-        events = events.filter(~bad)
+
+
+def _whole(lines: bytes, separator: str) -> bytes:
+    """Empty the lines whose quotes do not match: such a field would run on over the lines that follow."""
+    each = lines.split(b"\n")
+    field = rf'(?:"(?:[^"]|"")*"|[^"{separator}][^{separator}]*)?'
+    texts = pl.Series(line.decode("latin-1") for line in each)
+    fine = texts.str.contains(rf"^{field}(?:{separator}{field})*\r?$") & (texts.str.count_matches('"') % 2 == 0)
+    return lines if fine.all() else b"\n".join(line if good else b"" for line, good in zip(each, fine, strict=True))
+
+
+def _timed(block: Block, layout: Layout, clock: float) -> tuple[Block, float]:
+    """Add the times of a format that has waits instead. clock: s up to these lines; returned as of their end."""
+    if layout.elapsed is None:
+        return block, clock
+    table = block.table.with_columns(time=layout.elapsed.fill_null(0.0).cum_sum() + clock)
+    return block._replace(table=table), float(table["time"].to_numpy()[-1])
+
+
+def _events(block: Block, other: pl.Series, damage: Damage, layout: Layout) -> pl.DataFrame:
+    events = as_events(block.table, layout.events)
+    bad = senseless(events) & ~other
     if bad.any():
-        _report(bad, lines, first, damage, layout)
+        report(bad, block, damage, layout.describes, layout.shape.header)
+    left_out = bad | other
+    events = events.filter(~left_out) if left_out.any() else events
     return events if events["time"].is_sorted() else events.sort("time", maintain_order=True)
 
 
-def _report(bad: pl.Series, lines: bytes, first: int, damage: Damage, layout: Layout) -> None:
-    """Name the lines of rows that are bad. A line without any text is no damage."""
-    texts = lines.split(b"\n")
+def as_events(table: pl.DataFrame, columns: Mapping[str, pl.Expr]) -> pl.DataFrame:
+    """Make a row of EVENT_SCHEMA of each row of a table. What has no expression is null, or 0 if it must be known."""
+    events = table.select(columns.get(name, pl.lit(None)).cast(kind).alias(name) for name, kind in EVENT_SCHEMA.items())
+    return events.with_columns(pl.col("pid", "group", "file").fill_null(0))
+
+
+def senseless(events: pl.DataFrame) -> pl.Series:
+    """Say which rows are no events: without a time, an operation or a size, or with a negative number of bytes."""
+    wrong = pl.any_horizontal(pl.col("op", "size", "time").is_null(), pl.col("size") < 0, pl.col("offset") < 0)
+    return events.select(wrong.fill_null(value=False)).to_series()
+
+
+def report(
+    bad: pl.Series, block: Block, damage: Damage, describes: str, header: Callable[[str], object] | None = None
+) -> None:
+    """Name the lines of rows that are bad. A line without any text is no damage, and neither is one more header."""
+    texts = block.lines.split(b"\n")
     for row in bad.arg_true().to_list():
         text = texts[row].decode("latin-1").strip() if row < len(texts) else "?"
-        if text:
+        if text and not (header is not None and header(text)):
             shown = repr(text if len(text) <= 80 else f"{text[:77]}...")
-            damage.at(first + row, shown, expected=f"a line of {layout.describes}")
+            damage.at(block.first + row, shown, expected=f"a line of {describes}")
 
 
 def operation(codes: pl.Expr, read: str | int, write: str | int) -> pl.Expr:
@@ -110,15 +180,15 @@ def operation(codes: pl.Expr, read: str | int, write: str | int) -> pl.Expr:
 
 
 def first_lines(head: bytes, count: int = 20) -> list[str]:
-    """Give the first whole lines of a text, without comments and empty ones."""
-    whole, end, rest = head.rpartition(b"\n")
+    """Give the first whole lines of a text, without empty ones."""
+    whole, end, rest = head.removeprefix(_MARK).rpartition(b"\n")
     lines = (whole if end else rest).decode("latin-1").split("\n")
     return [line.rstrip("\r") for line in lines[: 4 * count] if line.strip()][:count]
 
 
 def like(pattern: Callable[[str], object], head: bytes, *, header: Callable[[str], object] | None = None) -> bool:
-    """Tell whether the first lines all match, after a first one that may be a header."""
+    """Return whether the first lines all match, or the first one is the header of just this format."""
     lines = first_lines(head)
     if lines and header is not None and header(lines[0]):
-        return len(lines) == 1 or all(pattern(line) for line in lines[1:])
+        return True
     return bool(lines) and all(pattern(line) for line in lines)

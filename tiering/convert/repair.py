@@ -1,4 +1,4 @@
-"""Rebuild: pack the damaged shards of a finished store again, from its source, and nothing else."""
+"""Repair: pack the damaged shards of a finished store again, from its source, and nothing else."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from tiering.convert.receipt import read_receipt, receipt_place
 from tiering.convert.run import Workers
 from tiering.convert.verify import check_index, check_shard_file
 from tiering.convert.workspace import workspace
-from tiering.dataset.scan import display
-from tiering.errors import DatasetError, StoreError
+from tiering.errors import DatasetError, StoreError, command
 from tiering.storage.location import Location
 from tiering.storage.scratch import scratch_directory
 from tiering.store.base import Store
 from tiering.store.manifest import read_manifest
 from tiering.store.open import open_packed
 from tiering.store.parts import WORK
+from tiering.text import display
 
 
-def rebuild(
-    source: str | os.PathLike[str],
+def repair(
     store: str | os.PathLike[str],
     *,
+    source: str | os.PathLike[str],
     workers: int | None = None,
     dask: str | None = None,
     executor: Executor | None = None,
@@ -39,17 +39,17 @@ def rebuild(
 ) -> list[str]:
     """Find the shards of a finished store that are missing or damaged, and pack just those again.
 
-    source: what the store was packed from. A rebuilt shard takes its place only where it is to the last byte what the
-    manifest names. Returns the names of the shards that were rebuilt.
-    Raises StoreError where the index is damaged, or a shard comes out otherwise, DatasetError where the source lacks
-    images that are needed.
+    source: what the store was packed from. A repaired shard takes its place only where it is to the last byte what the
+    manifest names. Returns the names of the shards that were repaired.
+    Raises StoreError where the index is damaged, or a shard cannot come out the same, DatasetError where the source
+    lacks images that are needed.
     """
     place = Location.of(store)
     base = open_packed(place, read_manifest(place))
     problems = list(check_index(base))
     if problems:
         raise StoreError(
-            str(place), expected="a sound index to rebuild shards by", found=problems[0],
+            str(place), expected="a sound index to repair shards by", found=problems[0],
             action="Convert the dataset again: --overwrite",
         )  # fmt: skip
     with scratch_directory() as scratch:
@@ -58,15 +58,41 @@ def rebuild(
             for number, shard in enumerate(base.manifest.shards)
             if any(check_shard_file(place, shard, scratch, quick=False))
         ]
-    if not damaged:
-        return []
+    # What sync took out of a shard is in no source any more.
+    lost = [number for number in damaged if base.manifest.shards[number].removed]
+    mendable = [number for number in damaged if number not in lost]
+    if mendable:
+        _repair(place, source, base, mendable, Workers(workers, dask, executor), progress)
+    if lost:
+        names = ", ".join(base.manifest.shards[number].name for number in lost)
+        replace = ["--overwrite"] if place.local else []
+        again = command("tiering", "convert", source, place if replace else "URL", "--to", base.manifest.kind, *replace)
+        raise StoreError(
+            str(place),
+            expected="damaged shards whose images are all in the source",
+            found=f"{names}, of which append --sync has taken images out",
+            action=f"All other shards are sound. Convert the dataset again: {again}",
+        )
+    return [base.manifest.shards[number].name for number in damaged]
+
+
+def _repair(
+    place: Location,
+    source: str | os.PathLike[str],
+    base: Store,
+    damaged: list[int],
+    crew: Workers,
+    progress: Progress,
+) -> None:
+    """Pack shards again, and put each in its place."""
     with workspace(place, fresh=False) as space:
         # Apart from the notes of an append that may be unfinished there.
-        work = space.work / "rebuild"
-        rebuilt = work / "shards"
-        listing = make_listing(open_again(source, base.manifest), space.scratch / "listing")
+        work = space.work / "repair"
+        repaired = work / "shards"
+        only = base.manifest.source.images_only or None
+        opened = open_again(source, base.manifest)
+        listing = make_listing(opened, space.scratch / "listing", images_only=only)
         tasks = _tasks(place, listing, base, damaged, work)
-        crew = Workers(workers, dask, executor)
         done = size = 0
         wanted = sum(base.manifest.shards[number].samples for number in damaged)
         try:
@@ -75,7 +101,7 @@ def rebuild(
                     shard = base.manifest.shards[packed.number]
                     receipt = read_receipt(receipt_place(work, packed.number))
                     if receipt is None or receipt.shard != shard:
-                        bad = [f"{display(key)}: {reason}" for key, reason in receipt.bad] if receipt else []
+                        bad = [f"{display(each.key)}: {each.reason}" for each in receipt.bad] if receipt else []
                         raise StoreError(
                             f"{place}/{shard.name}",
                             expected="to come out as the manifest says",
@@ -83,7 +109,7 @@ def rebuild(
                             action="The damaged shard was left as it is. Restore the source, or convert again: "
                             "--overwrite",
                         )
-                    (rebuilt / shard.name).move(place / shard.name)
+                    (repaired / shard.name).move(place / shard.name)
                     done += packed.samples
                     size += packed.size
                     progress(done, wanted, size)
@@ -91,7 +117,6 @@ def rebuild(
             work.remove()
             if space.found is None:
                 (place / WORK).remove()
-    return [base.manifest.shards[number].name for number in damaged]
 
 
 def _tasks(place: Location, listing: Listing, base: Store, damaged: list[int], work: Location) -> Iterator[ShardTask]:
@@ -116,7 +141,7 @@ def _tasks(place: Location, listing: Listing, base: Store, damaged: list[int], w
             work,
             manifest.kind,
             manifest.settings,
-            "rebuild",
+            "repair",
             number,
             listing.rows(found),
         )

@@ -18,10 +18,24 @@ from dataclasses import dataclass, field
 from itertools import compress, islice
 from typing import Any, BinaryIO, Final
 
-IMAGE_EXTENSIONS: Final = frozenset(b"jpg jpeg jpe jfif png bmp gif webp tif tiff ppm pgm pbm pnm jp2".split())
+from tiering.sources.contents import broken, is_zarr, look_at, special
+from tiering.sources.formats import IMAGE_EXTENSIONS
+from tiering.sources.left_out import (
+    LOOP,
+    MISSING,
+    NOT_AN_IMAGE,
+    PACKED,
+    SIDECAR,
+    SPECIAL,
+    UNREADABLE_DIRECTORY,
+    LeftOut,
+    unlooked,
+)
+from tiering.sources.siblings import with_keys
+
 _IMAGES: Final = frozenset(extension.decode() for extension in IMAGE_EXTENSIONS)
 
-#: Files whose names are held at once.
+#: Files whose names are held at once, unless some that are no images lie among them: then those of one directory.
 CHUNK: Final = 20_000
 
 #: Directories that are handed out together.
@@ -34,31 +48,8 @@ SHARED_BYTES: Final = 1 << 20
 _LENGTH: Final = 8
 
 
-def is_image_name(name: bytes) -> bool:
-    """Tell whether the extension is an image's, in any case: IMAGE_EXTENSIONS."""
-    _, dot, extension = name.rpartition(b".")
-    return bool(dot) and extension.lower() in IMAGE_EXTENSIONS
-
-
-def special(mode: int) -> str:
-    """Name what is neither a file nor a directory."""
-    if stat.S_ISFIFO(mode):
-        return "FIFO"
-    return "socket" if stat.S_ISSOCK(mode) else "device"
-
-
-def reason(error: OSError, *, link: bool) -> str:
-    """Say why an entry is left out. link: whether it is a symbolic link."""
-    if error.errno == errno.ELOOP:
-        return "symlink loop"
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        # What is no link was there a moment ago: somebody else is removing files.
-        return "broken symlink" if link else "vanished file"
-    return "unreadable entry"
-
-
 def is_file(entry: os.DirEntry[Any]) -> bool:
-    """Tell whether an entry is a file or a link to one; of a link that cannot be followed something else says why."""
+    """True for a file or a link to one. False for a broken link; the scan reports it."""
     try:
         return entry.is_file()
     except OSError:
@@ -86,17 +77,16 @@ class Found:
     """What was found in the directories of a task.
 
     sizes: bytes of each image, int64. kept: random number, key and size of the images whose random number is below the
-    limit. folders: images in each directory that has some. extensions: images by extension in lower case; others: other
-    files and their bytes by extension. skipped: reason and path of what was left out. tasks: what is still to be done.
+    limit. folders: images in each directory that has some. extensions: images by extension in lower case. left_out:
+    what is no image. tasks: what is still to be done.
     """
 
     sizes: array[int] = field(default_factory=lambda: array("q"))
     kept: list[tuple[float, bytes, int]] = field(default_factory=list)
     folders: dict[bytes, int] = field(default_factory=dict)
     extensions: dict[str, int] = field(default_factory=dict)
-    others: dict[str, tuple[int, int]] = field(default_factory=dict)
     odd_names: int = 0
-    skipped: list[tuple[str, bytes]] = field(default_factory=list)
+    left_out: LeftOut = field(default_factory=LeftOut)
     tasks: list[Task] = field(default_factory=list)
 
 
@@ -105,8 +95,8 @@ def look(root: bytes, task: Task, limit: float, seed: int, shares: int) -> Found
 
     limit: images whose random number in [0, 1) is below are kept by name. seed: of these numbers, which depend on
     nothing else but the directory and its order. shares: parts to make of a very large directory.
-    Raises OSError where the tree's root cannot be read; whatever else cannot be read is in skipped.
-    About 4 us a file with the page cache warm, of which stat(2) is 3 us.
+    Raises OSError where the tree's root cannot be read; whatever else cannot be read is in left_out.
+    About 4 us an image with the page cache warm, of which stat(2) is 3 us, and 10 us any other file, which is opened.
     """
     found = Found()
     for name in task.names.split(b"\0"):
@@ -117,21 +107,24 @@ def look(root: bytes, task: Task, limit: float, seed: int, shares: int) -> Found
             if not prefix:
                 raise
             gone = error.errno in (errno.ENOENT, errno.ENOTDIR)
-            found.skipped.append(("vanished directory" if gone else "unreadable directory", prefix.rstrip(b"/")))
+            why = "it vanished during the walk" if gone else (error.strerror or str(error)).lower()
+            found.left_out.add(MISSING if gone else UNREADABLE_DIRECTORY, prefix, reason=why)
             continue
         try:
             about = os.fstat(handle)
             identity = about.st_dev, about.st_ino
             if identity in task.chain:
-                found.skipped.append(("symlink loop", prefix.rstrip(b"/")))
+                found.left_out.add(LOOP, prefix)
+            elif is_zarr(b"", handle):
+                found.left_out.add(PACKED, prefix)
             elif task.parts == 1 and shares > 1 and about.st_size > SHARED_BYTES:
                 found.tasks += [Task(task.parent, name, task.chain, part, shares) for part in range(shares)]
             else:
                 _Folder(found, handle, prefix, task, limit, seed).scan((*task.chain, identity))
-        except OSError:
+        except OSError as error:
             if not prefix:
                 raise
-            found.skipped.append(("unreadable directory", prefix.rstrip(b"/")))
+            found.left_out.add(UNREADABLE_DIRECTORY, prefix, reason=(error.strerror or str(error)).lower())
         finally:
             os.close(handle)
     return found
@@ -143,6 +136,7 @@ class _Folder:
     def __init__(self, found: Found, handle: int, prefix: bytes, task: Task, limit: float, seed: int) -> None:
         self.found, self.handle, self.prefix, self.limit = found, handle, prefix, limit
         self.part, self.parts = task.part, task.parts
+        self.others: list[tuple[bytes, int]] = []
         self.random = random.Random(b"%d %d %d/" % (seed, task.part, task.parts) + prefix).random
 
     def scan(self, chain: tuple[tuple[int, int], ...]) -> None:
@@ -160,9 +154,10 @@ class _Folder:
                     files = [entry for entry in mine if is_file(entry) and entry.name[0] != "."]
                 if len(files) < len(mine):
                     for entry in mine:
-                        if not is_file(entry) and entry.name[0] != ".":
+                        if entry.name[0] == "." or not is_file(entry):
                             self._other(entry, folders)
                 self._count(files)
+        self._tell_sidecars()
         for begin in range(0, len(folders), TOGETHER):
             self.found.tasks.append(Task(self.prefix, b"\0".join(folders[begin : begin + TOGETHER]), chain))
 
@@ -170,15 +165,33 @@ class _Folder:
         return number // 64 % self.parts == self.part
 
     def _other(self, entry: os.DirEntry[str], folders: list[bytes]) -> None:
+        name = os.fsencode(entry.name)
         try:
-            if entry.is_dir():
-                folders.append(os.fsencode(entry.name))
+            directory = entry.is_dir()
+            if kind := unlooked(name + b"/" * directory):
+                size = 0 if directory else entry.stat(follow_symlinks=False).st_size
+                self._leave_out(kind, name + b"/" * directory, size)
+                return
+            if directory:
+                folders.append(name)
                 return
             mode = os.stat(entry.name, dir_fd=self.handle).st_mode
         except OSError as error:
-            self._skip(reason(error, link=entry.is_symlink()), entry.name)
+            kind, why = broken(error, name, self.handle)
+            self._leave_out(unlooked(name) or kind, name, reason="" if unlooked(name) else why)
             return
-        self._skip("vanished file" if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else special(mode), entry.name)
+        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+            self._leave_out(MISSING, name, reason="it changed during the walk")
+        else:
+            self._leave_out(SPECIAL, name, reason=special(mode))
+
+    def _tell_sidecars(self) -> None:
+        """Count the files that are no images, apart those that share their key with an image."""
+        if not self.others:
+            return
+        keys = dict(with_keys(sorted(map(os.fsencode, os.listdir(self.handle)))))  # noqa: PTH208 - a descriptor
+        for name, size in self.others:
+            self._leave_out(NOT_AN_IMAGE if keys.get(name) is None else SIDECAR, name, size)
 
     def _count(self, files: list[os.DirEntry[str]]) -> None:
         # Each step goes through all files in C or nearly so: a loop over them takes half as long again.
@@ -191,14 +204,13 @@ class _Folder:
         extensions = [name[-3:] if name[-4:-3] == "." else _extension(name) for name in names]
         found = self.found
         if not _IMAGES.issuperset(map(str.lower, set(extensions))):
-            for extension, size in zip(extensions, sizes, strict=True):
-                lower = extension.rpartition(".")[2].lower()  # of x.a.b the last three letters hold another dot
-                if lower not in _IMAGES:
-                    count, total = found.others.get(lower, (0, 0))
-                    found.others[lower] = count + 1, total + size
-            images = [extension.lower() in _IMAGES for extension in extensions]
+            images = [
+                # Of x.a.b the last three letters hold another dot.
+                extension.lower() in _IMAGES or self._is_image(name, size)
+                for name, extension, size in zip(names, extensions, sizes, strict=True)
+            ]
             names, sizes = list(compress(names, images)), list(compress(sizes, images))
-            extensions = list(compress(extensions, images))
+            extensions = [extension.rpartition(".")[2] for extension in compress(extensions, images)]
         for extension, count in Counter(extensions).items():
             lower = extension.lower()
             found.extensions[lower] = found.extensions.get(lower, 0) + count
@@ -225,13 +237,25 @@ class _Folder:
             try:
                 sizes.append(entry.stat().st_size)
             except OSError as error:
-                self._skip(reason(error, link=entry.is_symlink()), entry.name)
+                name = os.fsencode(entry.name)
+                kind, why = broken(error, name, self.handle)
+                self._leave_out(kind, name, reason=why)
             else:
                 left.append(entry)
         return left, sizes
 
-    def _skip(self, why: str, name: str) -> None:
-        self.found.skipped.append((why, self.prefix + os.fsencode(name)))
+    def _is_image(self, name: str, size: int) -> bool:
+        """Tell by its first bytes whether a file is an image; take note of one that is none."""
+        plain = os.fsencode(name)
+        kind, why = look_at(plain, plain, self.handle)
+        if kind == NOT_AN_IMAGE:
+            self.others.append((plain, size))
+        elif kind:
+            self._leave_out(kind, plain, size, why)
+        return not kind
+
+    def _leave_out(self, kind: str, name: bytes, size: int = 0, reason: str = "") -> None:
+        self.found.left_out.add(kind, self.prefix + name, size, reason)
 
 
 def _extension(name: str) -> str:

@@ -1,0 +1,94 @@
+"""Ctrl-C: every verb ends with 130 and a last line of its own, and the line is true."""
+
+from __future__ import annotations
+
+import pytest
+import typer
+
+import tiering
+from tests.conftest import FIXTURES
+from tests.crashes import Strikes
+from tests.invariants import tree
+from tiering.cli.app import app
+from tiering.cli.verbs import LAST_LINES
+
+TRACE = next((FIXTURES / "traces").glob("train_loop.strace*"))
+STORE, IMAGES = "{store}", FIXTURES / "images"
+
+#: Of every verb, words that begin it.
+WORDS = {
+    "profile": [IMAGES, "-o", "{out}"],
+    "trace": ["-o", "{out}", "--", "sleep", "60"],
+    "classify": [TRACE],
+    "convert": [IMAGES, "{out}", "--to", "lmdb"],
+    "append": [IMAGES, STORE],
+    "repair": [STORE, "--source", IMAGES],
+    "verify": [STORE],
+    "info": [STORE],
+    "export": [STORE, "{out}"],
+    "bench": [STORE],
+    "cache info": ["--cache-dir", "{cache}"],
+    "cache warm": [STORE, "--cache-size", "8MB", "--cache-dir", "{out}"],
+    "cache verify": ["--cache-dir", "{cache}"],
+    "cache clear": ["--cache-dir", "{cache}"],
+    "cache size": [TRACE],
+    "model train": ["-o", "{out}"],
+    "model evaluate": [],
+    "model show": [],
+    "estimate": [],
+    "recommend": [IMAGES],
+    "report": [IMAGES, "-o", "{out}"],
+    "place": [TRACE, "--capacity", "object", "-o", "{out}"],
+    "tiers list": [],
+    "tiers show": ["nvme"],
+    "tiers check": [],
+    "probe": ["{cache}", "--seconds", "1"],
+}
+
+
+@pytest.fixture(scope="module")
+def made(photos, tmp_path_factory):
+    root = tmp_path_factory.mktemp("made")
+    tiering.convert(photos, root / "store", "lmdb", shard_bytes=400_000)
+    tiering.cached(root / "store", "8MB", root / "cache").close()
+    return root
+
+
+@pytest.fixture(scope="module")
+def strikes(tmp_path_factory):
+    with Strikes(tmp_path_factory.mktemp("strace") / "log") as warm:
+        yield warm
+
+
+def verbs(command, name=""):
+    below = getattr(command, "commands", None)
+    if below is None:
+        return [name]
+    return [verb for word, each in below.items() for verb in verbs(each, f"{name} {word}".strip())]
+
+
+def test_every_verb_has_a_last_line_and_is_interrupted_here():
+    assert sorted(verbs(typer.main.get_command(app))) == sorted(LAST_LINES) == sorted(WORDS)
+
+
+@pytest.mark.parametrize("verb", WORDS)
+def test_an_interrupted_verb_says_its_own_line_last_and_leaves_nothing(made, strikes, tmp_path, verb):
+    places = {"store": made / "store", "out": tmp_path / "out", "cache": made / "cache"}
+    words = [str(word).format(**places) for word in (*verb.split(), *WORDS[verb])]
+    before = tree(made)
+    assert strikes.strike(words, "openat", 6, "INT") == 130
+    values = {"directory": places["out"], "place": places["cache"]}
+    assert strikes.said().splitlines()[-1] == f"Interrupted. {LAST_LINES[verb].format(**values)}"
+    assert tree(made) == before
+    assert not places["out"].exists() or verb == "cache warm"
+
+
+@pytest.mark.parametrize(("call", "number"), [("openat", 100), ("mkdir", 1), ("rename", 1)])
+def test_an_interrupted_export_holds_all_files_or_none_and_then_starts_from_the_beginning(
+    made, strikes, photos, tmp_path, call, number
+):
+    assert strikes.strike(["export", made / "store", tmp_path / "out"], call, number, "INT") == 130
+    assert f"{tmp_path / 'out'} holds all files, or none of them" in strikes.said()
+    if not tree(tmp_path):
+        tiering.export(made / "store", tmp_path / "out")
+    assert tree(tmp_path / "out") == tree(photos)

@@ -1,0 +1,169 @@
+"""Formats as they were published, or as exports have them: each line comes out as the event that it means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.trace.readers.published import (
+    AZURE,
+    CLOUDTRAIL_LINES,
+    EXT4SLOWER,
+    MINIO_JSON,
+    MINIO_TEXT,
+    NFSSLOWER,
+    PERF,
+    PROCMON,
+    PUBLISHED,
+)
+from tiering.errors import TraceError
+from tiering.trace.events import UNPLACED
+from tiering.trace.features import profile_trace_file
+from tiering.trace.readers import Trace, read_trace
+from tiering.workload.verdict import classify
+
+TRACES = Path(__file__).parents[3] / "fixtures" / "traces"
+SAMPLES = [(name, sample) for name, samples in PUBLISHED.items() for sample in samples]
+
+
+def _written(path: Path, content: str) -> Path:
+    path.write_bytes(content.encode())
+    return path
+
+
+def _read(path: Path, *, lenient: bool = False) -> tuple[Trace, pl.DataFrame]:
+    trace = read_trace(path, lenient=lenient)
+    return trace, pl.concat(trace.batches)
+
+
+@pytest.mark.parametrize(("name", "sample"), SAMPLES, ids=[sample.source[:40] for _, sample in SAMPLES])
+def test_a_published_sample_gives_the_events_that_its_lines_mean(tmp_path, name, sample):
+    trace, events = _read(_written(tmp_path / "t", sample.content))
+    assert trace.format == name
+    assert trace.skipped_lines == 0
+    kinds = events["op"].cast(pl.String)
+    assert list(zip(kinds, events["path"], events["offset"], events["size"], strict=True)) == [
+        row[1:5] for row in sample.rows
+    ]
+    assert events["time"].to_list() == pytest.approx([row[0] for row in sample.rows], abs=2e-6)
+    assert [took is None for took in events["duration"]] == [row[5] is None for row in sample.rows]
+    assert events["duration"].fill_null(0).to_list() == pytest.approx([row[5] or 0 for row in sample.rows], abs=2e-6)
+
+
+@pytest.mark.parametrize("sample", [AZURE, CLOUDTRAIL_LINES, MINIO_TEXT])
+def test_a_part_of_an_object_has_no_place_where_no_range_was_logged(tmp_path, sample):
+    trace, events = _read(_written(tmp_path / "t", sample.content))
+    parts = events.filter(pl.col("op") == "read", pl.col("offset").is_null())
+    assert parts["flags"].to_list() == [UNPLACED]
+    assert any("does not say which" in note for note in trace.notes)
+
+
+def test_the_text_of_mc_says_that_its_sizes_are_rounded(tmp_path):
+    trace, _ = _read(_written(tmp_path / "t", MINIO_TEXT.content))
+    assert any("rounds sizes" in note for note in trace.notes)
+    exact, _ = _read(_written(tmp_path / "t.json", MINIO_JSON.content))
+    assert not any("rounds" in note for note in exact.notes)
+
+
+def test_times_of_day_of_mc_pass_midnight(tmp_path):
+    line = "{} [200 OK] s3.GetObject h:9000/b/k 192.0.2.1    9.789ms      ↑ 90 B ↓ 8.5 KiB\n"
+    _, events = _read(_written(tmp_path / "t", line.format("23:59:59.000") + line.format("00:00:01.000")))
+    assert events["time"].to_list() == [86399.0, 86401.0]
+
+
+def test_operations_below_a_threshold_are_said_to_be_missing(tmp_path):
+    slow, _ = _read(_written(tmp_path / "slow", NFSSLOWER.content))
+    assert slow.gaps == ["operations quicker than the tool's threshold (10 ms) are missing; 0 records all of them"]
+    every, _ = _read(_written(tmp_path / "all", EXT4SLOWER.content))
+    assert every.gaps == []
+
+
+def test_lost_events_of_perf_are_counted(tmp_path):
+    trace, _ = _read(_written(tmp_path / "t", PERF.content))
+    assert "perf lost 23 events" in trace.gaps
+
+
+def test_files_that_perf_could_not_name_leave_open_what_was_read_again():
+    trace, events = _read(TRACES / "cksum.perf.gz")
+    reads = events.filter(pl.col("op") == "read", pl.col("size") > 0)
+    assert reads["size"].is_in([3277, 2364, 2460]).sum() == 9  # three files, each read three times
+    assert set(reads["flags"]) == {UNPLACED}
+    assert any("looked them up later" in note for note in trace.notes)
+    profile = profile_trace_file(TRACES / "cksum.perf.gz")
+    assert profile.bytes_reread == 0
+    assert profile.bytes_unplaced == profile.bytes_read
+    assert classify(profile).workload == "inconclusive"
+
+
+def test_paging_of_windows_is_left_out_and_said(tmp_path):
+    trace, _ = _read(_written(tmp_path / "t", PROCMON.content))
+    assert trace.notes == ["Paging I/O was left out (65.5 kB): it serves calls that are counted, or mappings of files."]
+
+
+@pytest.mark.parametrize(
+    "title",
+    ["TIME(ms)     COMM             PID    LAT(ms)", "TIME(ms)     DISK ID        COMM             PID    LAT(ms)"],
+)
+def test_biosnoop_of_bpftrace_is_refused_by_name(tmp_path, title):
+    path = _written(tmp_path / "t", f"Attaching 4 probes...\n{title}\n611          bash             4179        10\n")
+    with pytest.raises(TraceError, match=r"bpftrace's biosnoop\.bt") as caught:
+        list(read_trace(path).batches)
+    assert "bcc's biosnoop" in caught.value.action
+
+
+def test_documents_of_a_trail_may_stand_one_after_the_other(tmp_path):
+    records = CLOUDTRAIL_LINES.content.splitlines()
+    whole = "".join(f'{{"Records": [{record}]}}' for record in records)
+    _, events = _read(_written(tmp_path / "joined", whole))
+    assert len(events) == len(CLOUDTRAIL_LINES.rows)
+    _, spread = _read(_written(tmp_path / "lines", "\n".join(f'{{"Records": [{record}]}}' for record in records)))
+    assert spread.equals(events)
+
+
+def test_a_document_that_breaks_off_is_named_and_the_others_are_kept(tmp_path):
+    content = MINIO_JSON.content
+    cut = content[: content.index(' "api": "internal')] + content[content.index('{\n "type"') :]
+    path = _written(tmp_path / "t", cut)
+    with pytest.raises(TraceError, match=r"line 17: .* does not end"):
+        list(read_trace(path).batches)
+    trace, events = _read(path, lenient=True)
+    assert (len(events), trace.skipped_lines) == (2, 1)
+
+
+EXPORTED = {
+    "bigquery": (
+        """"timestamp","op","file","size"
+"2025-06-15 00:00:00.500000 UTC","read","photos/a, b.jpg","100"
+"2025-06-15 00:00:01 UTC","write","photos/c ""d"".jpg","200"
+""",
+        [(1749945600.5, "read", "photos/a, b.jpg", 100), (1749945601.0, "write", 'photos/c "d".jpg', 200)],
+    ),
+    "semicolons": ("time;op;file;size\r\n1;r;a;10\r\n2;w;b;20\r\n", [(1.0, "read", "a", 10), (2.0, "write", "b", 20)]),
+    "tabs and a mark": ("\ufefftime\top\tfile\tsize\n1\tr\ta\t10\n", [(1.0, "read", "a", 10)]),
+    "iso times": ("time,op,file,size\n2024-05-01T10:00:00Z,GET,a,10\n", [(1714557600.0, "read", "a", 10)]),
+}
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_tables_are_read_as_tools_export_them(tmp_path, name):
+    content, expected = EXPORTED[name]
+    trace, events = _read(_written(tmp_path / "t.csv", content))
+    assert trace.format == "csv"
+    assert list(events.select("time", pl.col("op").cast(pl.String), "path", "size").iter_rows()) == expected
+
+
+def test_a_quote_that_does_not_end_costs_its_line_and_no_other(tmp_path):
+    path = _written(tmp_path / "t.csv", 'time,op,file,size\n"1","r","a","10"\n"2","r","b,"20"\n"3","r","c","30"\n')
+    with pytest.raises(TraceError, match="line 3"):
+        list(read_trace(path).batches)
+    trace, events = _read(path, lenient=True)
+    assert events["path"].to_list() == ["a", "c"]
+    assert trace.skipped_lines == 1
+
+
+def test_lines_of_operations_that_move_no_data_are_counted_in_a_note(tmp_path):
+    trace, events = _read(_written(tmp_path / "t.csv", "time,op,file,size\n1,r,a,10\n2,HEAD,a,0\n3,delete,a,0\n"))
+    assert len(events) == 1
+    assert any(note.startswith("2 lines") for note in trace.notes)

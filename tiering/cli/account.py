@@ -1,0 +1,29 @@
+"""The account of a source as lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from tiering.units import format_bytes, format_count
+
+if TYPE_CHECKING:
+    from tiering.sources.account import Account
+
+_NAMED: Final = 3
+
+
+def account_lines(account: Account | None, packed: str = "packed", *, about: bool = False) -> Iterator[str]:
+    """Yield a line for all that was met, and one for each kind that is left out; none where nothing is.
+
+    packed: what became of the rest. about: whether the numbers are estimates.
+    """
+    if account is None or not account.left_out:
+        return
+    left_out = account.met - account.packed
+    met = f"{'about ' if about else ''}{format_count(account.met)} files met"
+    yield f"{met}: {format_count(account.packed)} {packed}, {format_count(left_out)} left out"
+    for name, kind in account.left_out.items():
+        examples = ", ".join(kind.examples[:_NAMED]) + (", ..." if kind.count > _NAMED < len(kind.examples) else "")
+        size = f", {format_bytes(kind.bytes)}" if kind.bytes else ""
+        yield f"  {name}: {format_count(kind.count)}{size}{f' ({examples})' if examples else ''}"

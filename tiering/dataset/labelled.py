@@ -1,0 +1,69 @@
+"""The labels of a dataset in figures: how many images each class has, by the rules that a conversion follows."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from tiering.dataset.annotations import FolderLabels, folder_labels
+from tiering.dataset.classes import NONE, classes_of
+from tiering.dataset.gathered import Gathered
+from tiering.dataset.labels import Layout
+from tiering.dataset.source import Source
+from tiering.errors import DatasetError
+from tiering.secrets import without_secrets
+from tiering.text import display
+
+
+def labelled(source: Source, found: Gathered) -> tuple[Layout, dict[str, int], list[str]]:
+    """Return how the images are laid out, how many there are of each label, and what to say of that."""
+    if found.labels is not None:
+        kind: Layout = "table" if source.kind == "table" else "WebDataset"
+        try:
+            classes, numbers = classes_of(list(found.labels), without_secrets(source.url))
+        except DatasetError as error:
+            return kind, {}, [f"{error}"]
+        counts = Counter(dict.fromkeys(classes.numbers, 0))
+        for name, count in found.labels.items():
+            counts[numbers[name]] += count
+        counts.pop(NONE, None)
+        return kind, {name: counts[number] for name, number in zip(classes.names, classes.numbers, strict=True)}, []
+    if source.kind == "table":
+        return "table", {}, []
+    rule = found.rule
+    if source.kind == "tar":
+        told = FolderLabels(rule)
+        kind = "class tars" if rule.kind == "class tars" else "tar shards"
+    else:
+        told = folder_labels(source.url, rule)
+        kind = told.kind
+    totals: Counter[bytes] = Counter()
+    without = 0
+    for folder, count in found.folders.items():
+        for label, images in _counts(told, found, folder, count).items():
+            if label is None:
+                without += images
+            else:
+                totals[label] += images
+    # Two names that differ only in bytes that are not UTF-8 may look the same: add those up.
+    labels: Counter[str] = Counter()
+    for folder_name in sorted(totals):
+        labels[display(folder_name)] += totals[folder_name]
+    about = "About " if found.sampled else ""
+    notes = [f"{about}{without:,} images lie in no class folder and have no label."] if without and labels else []
+    return kind, dict(labels), notes
+
+
+def _counts(told: FolderLabels, found: Gathered, folder: bytes, count: int) -> Counter[bytes | None]:
+    """Return how many images of a folder have each label."""
+    if not any(folder.startswith(split) for split in told.tables):
+        # A name is not needed to know whose label an image has: its folder is.
+        return Counter({told.of([folder + b"-"])[0][0]: count})
+    listing = found.tree.look_into(folder, count + 1, np.random.default_rng(0))
+    return Counter(told.of([folder + name for name in listing.images])[0])
+
+
+def splits_of(found: Gathered) -> list[str]:
+    """Return the names of the folders that are splits."""
+    return sorted({display(split) for folder in found.folders if (split := found.rule.of(folder)[1]) is not None})

@@ -1,0 +1,192 @@
+"""The account of a source: whatever a walk meets is packed, or left out, counted and named.
+
+A Ledger is written during the walk that packs, an entry at a time; an Account is the value that it closes with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated, BinaryIO, Final
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from tiering.errors import DatasetError, FormatError, NotFetchedError, TieringError
+from tiering.sources.left_out import (
+    DAMAGED,
+    ERRORS,
+    EXAMPLES,
+    KINDS,
+    MISSING,
+    NOT_FETCHED,
+    NOT_PACKED,
+    UNREADABLE_FILE,
+    LeftOut,
+    Tally,
+)
+from tiering.text import as_field, display
+
+#: First line of the list of all that is left out.
+HEADER: Final = b"key\tkind\tbytes\treason\n"
+
+#: Shared keys that an error names.
+_SHOWN: Final = 10
+
+Count = Annotated[int, Field(ge=0, le=1 << 53)]
+
+
+class Kind(BaseModel):
+    """What is left out of one kind."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    count: Count
+    bytes: Count
+    examples: list[str] = Field(default=[], max_length=EXAMPLES)
+
+
+class Account(BaseModel):
+    """Everything that a walk over a source met: what is packed, and what is left out, by kind.
+
+    A directory that no walk looks into (hidden, unreadable, a link in a circle) is one entry of no bytes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    met: Count = Field(description="files, links and unread directories: packed and left out")
+    met_bytes: Count = Field(description="their bytes in the source")
+    packed: Count
+    packed_bytes: Count = Field(description="their bytes in the source")
+    left_out: dict[str, Kind] = Field(default={}, description="by kind, see tiering.sources.left_out")
+
+    @classmethod
+    def of(cls, packed: int, size: int, left_out: LeftOut) -> Account:
+        """Close an account. packed, size: number and bytes of what is packed."""
+        kinds = {
+            kind: Kind(count=tally.count, bytes=tally.size, examples=tally.examples)
+            for kind, tally in sorted(left_out.kinds.items(), key=lambda item: (item[0] not in ERRORS, item[0]))
+        }
+        return cls(
+            met=packed + left_out.count(), met_bytes=size + left_out.size(), packed=packed, packed_bytes=size,
+            left_out=kinds,
+        )  # fmt: skip
+
+    @field_validator("left_out")
+    @classmethod
+    def _known(cls, kinds: dict[str, Kind]) -> dict[str, Kind]:
+        if unknown := kinds.keys() - KINDS:
+            message = f"no kind is called {min(unknown)!r}"
+            raise ValueError(message)
+        return kinds
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Account:
+        count = self.packed + sum(kind.count for kind in self.left_out.values())
+        size = self.packed_bytes + sum(kind.bytes for kind in self.left_out.values())
+        if (count, size) != (self.met, self.met_bytes):
+            message = f"{self.met:,} files of {self.met_bytes:,} bytes met, {count:,} of {size:,} accounted for"
+            raise ValueError(message)
+        return self
+
+    @property
+    def tallies(self) -> LeftOut:
+        """What is left out, to be added to."""
+        return LeftOut(
+            {name: Tally(kind.count, kind.bytes, list(kind.examples)) for name, kind in self.left_out.items()}
+        )
+
+    def count(self, *kinds: str) -> int:
+        """Return how many are left out, of some kinds."""
+        return sum(kind.count for name, kind in self.left_out.items() if name in kinds)
+
+    def size(self, *kinds: str) -> int:
+        """Return the bytes of what is left out, of some kinds."""
+        return sum(kind.bytes for name, kind in self.left_out.items() if name in kinds)
+
+    @property
+    def failed(self) -> int:
+        """How many are left out of which somebody meant to have the content."""
+        return self.count(*ERRORS)
+
+
+class Ledger:
+    """Takes note of what a walk leaves out, and of keys that several files share.
+
+    lines: where a line for each is written, an open file; None keeps only counts. images_only: of the images that
+    share a key only KEY.jpg is a sample, where there is one; masks and other sidecars are left out.
+    """
+
+    def __init__(self, lines: BinaryIO | None = None, *, images_only: bool = False) -> None:
+        self.left_out = LeftOut()
+        self.images_only = images_only
+        self.shared = 0
+        self._lines = lines
+        self._named: list[list[str]] = []
+        self._key = b""
+        self._together: list[str] = []
+
+    def leave_out(self, kind: str, key: bytes, size: int = 0, reason: str = "") -> None:
+        """Count and name one file. key: its path below the source, a directory's with "/" at its end; size: bytes."""
+        self.left_out.add(kind, key, size, reason)
+        if self._lines is not None:
+            self._lines.write(line(kind, key, size, reason))
+
+    def share(self, key: bytes, path: bytes) -> None:
+        """Take note of a file that shares a key; files that share one come one after another."""
+        if key != self._key:
+            self._key, self._together = key, []
+        if len(self._together) < EXAMPLES:
+            self._together.append(display(path))
+        if len(self._together) == 2:
+            self._name(self._together)
+
+    def describe(self, path: bytes) -> None:
+        """Take note of a file that describes the images of its whole directory."""
+        self._name([display(path), "the images beside it"])
+
+    def _name(self, together: list[str]) -> None:
+        self.shared += 1
+        if len(self._named) < _SHOWN:
+            self._named.append(together)
+
+    def refuse_shared(self, where: str) -> None:
+        """Raise DatasetError where files share a key, unless images_only says what to do about it."""
+        if not self.shared or self.images_only:
+            return
+        keys = "1 key" if self.shared == 1 else f"{self.shared:,} keys"
+        named = "; ".join(" and ".join(together) for together in self._named)
+        raise DatasetError(
+            where,
+            expected="an image of its own for every sample",
+            found=f"{keys} that several files share ({named}{'; ...' if self.shared > len(self._named) else ''})",
+            action="Masks, captions and other fields are not packed yet. To pack just the images: --images-only",
+        )
+
+
+def kind_of(error: TieringError) -> str:
+    """Return the kind under which an account has an image that cannot be packed, or read, for this reason."""
+    if isinstance(error, NotFetchedError):
+        return NOT_FETCHED
+    if isinstance(error, FormatError):
+        return NOT_PACKED
+    # What Pillow raises for damage is an OSError without a number.
+    if isinstance(error.__cause__, OSError) and error.__cause__.errno is not None:
+        return MISSING if isinstance(error.__cause__, FileNotFoundError) else UNREADABLE_FILE
+    return DAMAGED
+
+
+def line(kind: str, key: bytes, size: int, reason: str) -> bytes:
+    """Return the line of the list for one file that is left out."""
+    return f"{as_field(display(key))}\t{kind}\t{size}\t{as_field(reason)}\n".encode()
+
+
+def fields(lines: Iterable[bytes]) -> Iterator[tuple[str, str, int, str]]:
+    """Yield key, kind, bytes and reason of each file in a list, with or without its first line.
+
+    Keys are as the list writes them. The lists of tiering up to 0.2 have keys and reasons only, of damaged images.
+    """
+    for each in lines:
+        key, *rest = each.decode().rstrip("\n").split("\t")
+        if each == HEADER or (len(rest) == 1 and rest[0] == "reason" and key == "key"):
+            continue
+        kind, size, reason = rest if len(rest) == 3 else (DAMAGED, "0", *rest)
+        yield key, kind, int(size), reason

@@ -1,0 +1,59 @@
+"""What to say of a file that no reader takes: which format it is closest to, and how a table can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tiering.trace.readers import headed
+from tiering.trace.readers.base import Reader
+from tiering.trace.readers.tables import first_lines
+
+RECORD = "Record one with: tiering trace -o job.parquet -- COMMAND"
+COLUMNS = (
+    "If it is a table with one request a line, name its columns, or number them from 0: "
+    "--columns 'time=COLUMN,op=COLUMN:R/W,offset=COLUMN,size=COLUMN,file=COLUMN'."
+)
+#: Lines looked at; further down, a file holds more of the same.
+_LINES = 200
+#: Formats that announce themselves, by words of the announcement.
+_ANNOUNCED = {
+    "fio": b"iolog",
+    "dftracer": b'"cat"',
+    "cloudtrail": b'"eventName"',
+    "minio-audit": b'"deploymentid"',
+    "minio-trace": b'"callStats"',
+    "gcs-log": b"time_micros",
+    "procmon": b"Time of Day",
+}
+
+
+def closest(head: bytes, readers: Iterable[Reader]) -> str:
+    """Say which format the first bytes of a file are closest to, and why they are not of it; "" where none is near."""
+    lines = first_lines(head, _LINES)
+    if b"\0" in head or not lines:
+        return ""
+    matched = {reader: [bool(reader.line(line)) for line in lines] for reader in readers if reader.line is not None}
+    best = max(matched, key=lambda reader: sum(matched[reader]), default=None)
+    if best is not None and any(matched[best]):
+        own = sum(matched[best])
+        other = lines[matched[best].index(False)]  # one at least, for else the reader would have taken the file
+        return (
+            f"It is closest to {best.name}, {best.describes}: {own} of its first {len(lines)} lines are such lines, "
+            f"but this one is not: {_shown(other)}."
+        )
+    for reader in readers:
+        word = _ANNOUNCED.get(reader.name)
+        if word is not None and word in head:
+            return f"It is closest to {reader.name}, {reader.describes}, but does not begin as such a file does."
+    return headed.lacks(head)
+
+
+def advice(head: bytes) -> str:
+    """Say what to do with a file that no reader takes."""
+    lines = first_lines(head)
+    tables = any(sum(mark in line for line in lines) * 2 >= max(1, len(lines)) for mark in (",", ";", "\t"))
+    return f"{COLUMNS} Or record a trace with: {RECORD.partition(': ')[2]}" if tables and b"\0" not in head else RECORD
+
+
+def _shown(line: str) -> str:
+    return repr(line if len(line) <= 60 else f"{line[:57]}...")

@@ -1,0 +1,84 @@
+"""JSON documents one after the other in a text: one a line, or spread over lines, as tools print them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from tiering.trace.readers.base import Damage, byte_blocks
+from tiering.trace.readers.objects import Requests, frame
+
+_BLOCK = 1 << 22
+#: Characters of one document; no log writes larger ones.
+_LONGEST = 1 << 24
+_BATCH = 1 << 16
+#: What a damaged or foreign document raises in code that picks it apart.
+_ODD = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
+
+#: Makes rows of objects.REQUESTS of a document; none of one that moves no data. May raise any of _ODD.
+Rows = Callable[[dict[str, Any]], list[tuple[object, ...]]]
+
+
+def read_requests(path: Path, damage: Damage, rows: Rows, expected: str) -> Iterator[pl.DataFrame]:
+    """Turn the documents of a log into batches of events.
+
+    expected: what a document should be, in words. Raises TraceError for one that makes no sense (damage.lenient: it
+    is counted and left out).
+    """
+    requests, batch = Requests(), list[tuple[object, ...]]()
+    for number, document in documents(path, damage):
+        try:
+            batch += rows(document)
+        except _ODD as error:
+            damage.at(number, f"{type(error).__name__}: {error}", expected=expected)
+        if len(batch) >= _BATCH:
+            yield requests.events(frame(batch))
+            batch.clear()
+    if batch:
+        yield requests.events(frame(batch))
+    requests.note(damage)
+
+
+def documents(path: Path, damage: Damage) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Give the objects of a text, each with the number of its first line.
+
+    An object stands on one line, or begins with a line "{" and ends with a line "}" of the same indentation; commas
+    after it, and the brackets of an array around all of them, are passed over. Raises TraceError for anything else.
+    """
+    begun, pieces, held, end = 0, list[str](), 0, ""
+    for number, block in byte_blocks(path, damage, _BLOCK):
+        for at, raw in enumerate(block.decode("utf-8", "replace").split("\n"), number):
+            line = raw.rstrip().rstrip(",")
+            if pieces and not raw.startswith("{") and held < _LONGEST:
+                pieces.append(raw)
+                held += len(raw)
+                if line == end:
+                    pieces[-1] = line
+                    yield from _parsed("\n".join(pieces), begun, damage)
+                    pieces.clear()
+                continue
+            if pieces:
+                damage.at(begun, "a document that does not end")
+                pieces.clear()
+            text = line.strip().strip("[],")
+            if text == "{":
+                begun, pieces, held, end = at, [text], 1, line.replace("[", "").replace("{", "}")
+            elif text:
+                yield from _parsed(text, at, damage)
+    if pieces:
+        damage.at(begun, "a document that does not end")
+
+
+def _parsed(text: str, number: int, damage: Damage) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if isinstance(found, dict):
+        yield number, found
+    else:
+        damage.at(number, repr(text if len(text) <= 80 else f"{text[:60]}...{text[-17:]}"))

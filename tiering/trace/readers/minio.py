@@ -1,0 +1,205 @@
+"""MinIO's audit log, and what `mc admin trace` prints as text and, with --json, as documents.
+
+Formats: MinIO's documentation, "Publish Server or Audit Logs to an External Service", and mc's cmd/admin-trace.go.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from tiering.trace.readers import objects
+from tiering.trace.readers.base import Damage, Reader, byte_blocks, shows, spoken
+from tiering.trace.readers.documents import read_requests
+from tiering.trace.readers.tables import first_lines
+from tiering.trace.readers.times import DayClock, instant, instant_of
+
+_OPS = {
+    "GetObject": "read",
+    "PutObject": "write",
+    "PutObjectPart": "write",
+    "HeadObject": "stat",
+    "DeleteObject": "unlink",
+}
+_BLOCK = 1 << 22
+#: time, status, call, host and path, client, duration, received, sent. Docker puts the container's name before.
+_LINE = (
+    r"^(?:\S+ +\| )?(?P<time>(?:\d{4}-\d\d-\d\dT)?\d\d:\d\d:\d\d\.\d+) \[(?P<status>\d{3}) [^\]]*\] s3\.(?P<call>\w+) "
+    r"(?P<host>[^/ ]*)/(?P<target>.*?) +(?P<client>[\w.:%\[\]-]+) +(?P<took>[\dhmsnuµ.]+) +(?:⇣ +\S+ +)?"
+    r"↑ (?P<in>[\d.]+) (?P<in_unit>[KMGTPE]?i?B) ↓ (?P<out>[\d.]+) (?P<out_unit>[KMGTPE]?i?B)\s*$"
+)
+_TEXT = re.compile(_LINE)
+#: Calls of other kinds, traced with --all: by the server's own parts, and to its disks.
+_OTHER = r"^(?:\S+ +\| )?(?:\d{4}-\d\d-\d\dT)?\d\d:\d\d:\d\d\.\d+ \[[^\]]+\] \w+\.\w+ "
+_OTHER_TEXT = re.compile(_OTHER)
+_UNITS = {f"{prefix}iB": 1024**power for power, prefix in enumerate(("K", "M", "G", "T", "P", "E"), 1)} | {"B": 1}
+_WAYS = ("in", "out")
+_SPANS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "ns": 1e-9}
+
+
+def sniff_audit(head: bytes) -> bool:
+    """Return whether the text is MinIO's audit log: objects with a deployment and the name of a call."""
+    return head.lstrip().startswith((b"{", b"[")) and b'"deploymentid"' in head and b'"api"' in head
+
+
+def read_audit(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
+    """Turn an audit log into batches of events. Headers, where they were recorded, place the parts of objects.
+
+    Raises TraceError for an entry that makes no sense (damage.lenient: it is counted and left out).
+    """
+    return read_requests(path, damage, _audited, "an entry of MinIO's audit log")
+
+
+def _audited(entry: dict[str, Any]) -> list[tuple[object, ...]]:
+    api = entry["api"]
+    op, status = _OPS.get(api.get("name")), int(api.get("statusCode") or 0)
+    if op is None or not 200 <= status < 300:
+        return []
+    asked, given = entry.get("requestHeader"), entry.get("responseHeader")
+    if op == "read":
+        size = api["tx"] if "tx" in api else objects.length(given, "content-length")
+    else:
+        size = objects.length(asked, "x-amz-decoded-content-length")
+        size = api.get("rx") if size is None else size
+        size = objects.length(asked, "content-length") if size is None else size
+    path = objects.name(api.get("bucket"), api.get("object"))
+    took = api.get("timeToResponseInNS") or str(api.get("timeToResponse") or "").removesuffix("ns")
+    duration = int(took) / 1e9 if str(took).isdecimal() else None
+    client = spoken(str(entry.get("remotehost", "")))
+    return [_row(entry["time"], api["name"], path, size, duration, client, objects.place(status, asked, given))]
+
+
+def sniff_trace(head: bytes) -> bool:
+    """Return whether the text is that of `mc admin trace`, or its documents."""
+    if head.lstrip().startswith(b"{"):
+        return b'"api"' in head and b'"path"' in head and (b'"callStats"' in head or b'"timeToFirstByte"' in head)
+    lines = [line.encode("latin-1").decode("utf-8", "replace") for line in first_lines(head)]
+    return any(map(_is_call, lines)) and all(_is_call(line) or _OTHER_TEXT.match(line) for line in lines)
+
+
+def _is_call(line: str) -> bool:
+    # The pattern takes long to tell that a long line is none; names of objects have 1,024 characters at most.
+    return len(line) < 1 << 12 and _TEXT.match(line) is not None
+
+
+def read_trace(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
+    """Turn a trace of mc into batches of events; calls other than S3's are none.
+
+    Raises TraceError for a line or a document that makes no sense (damage.lenient: it is counted and left out).
+    """
+    if next(byte_blocks(path, damage, 1 << 12), (1, b""))[1].lstrip().startswith(b"{"):
+        yield from read_requests(path, damage, _traced, "a document of mc admin trace --json")
+        return
+    requests, clock, seen = objects.Requests(), DayClock(), False
+    for number, block in byte_blocks(path, damage, _BLOCK):
+        lines = pl.Series("line", block.decode("utf-8", "replace").split("\n"))
+        table = lines.str.extract_groups(_LINE).struct.unnest()
+        bad = table["time"].is_null() & ~lines.str.contains(_OTHER) & (lines.str.strip_chars().str.len_bytes() > 0)
+        for row in bad.arg_true().to_list():
+            damage.at(number + row, repr(lines[row][:80]), expected="a line of mc admin trace")
+        rows = _printed(table.filter(pl.col("time").is_not_null()), clock)
+        seen |= len(rows) > 0
+        yield requests.events(rows)
+    if seen:
+        damage.notes.append(
+            "mc rounds sizes to two or three digits, and counts the headers of uploads with them; with --json it "
+            "prints whole bytes."
+        )
+    requests.note(damage)
+
+
+def _printed(table: pl.DataFrame, clock: DayClock) -> pl.DataFrame:
+    """Make rows of objects.REQUESTS of lines of text. Those without a date count from the first midnight."""
+    text = pl.col("time")
+    hours, minutes, seconds = (
+        text.str.split(":").list.get(place, null_on_oob=True).cast(pl.Float64, strict=False) for place in range(3)
+    )
+    times = table.select(dated=instant(text), of_day=hours * 3600 + minutes * 60 + seconds)
+    if times["dated"].null_count():
+        table = table.with_columns(when=pl.Series(clock.since_first_midnight(times["of_day"].to_numpy())))
+    else:
+        table = table.with_columns(when=times["dated"])
+    scale = {name: pl.col(f"{name}_unit").replace_strict(_UNITS, default=None, return_dtype=pl.Int64) for name in _WAYS}
+    sizes = {name: (pl.col(name).cast(pl.Float64, strict=False) * scale[name]).round() for name in _WAYS}
+    op = pl.col("call").replace_strict(_OPS, default=None, return_dtype=pl.String)
+    is_part = (pl.col("status") == "206") | (pl.col("call") == "PutObjectPart")
+    return (
+        table.with_columns(op=op, took=pl.Series([_seconds(each) for each in table["took"]], dtype=pl.Float64))
+        .filter(pl.col("op").is_not_null(), pl.col("status").str.starts_with("2"))
+        .select(
+            time="when",
+            op="op",
+            path=pl.format("s3://{}", pl.col("target").str.replace(r"\?.*$", "")),
+            size=pl.when(pl.col("op") == "read").then(sizes["out"]).otherwise(sizes["in"]),
+            duration="took",
+            client="client",
+            offset=pl.when(~is_part).then(0),
+            whole=pl.lit(None),
+        )
+        .cast(objects.REQUESTS)
+    )
+
+
+def _seconds(text: str) -> float | None:
+    """Read a duration as Go prints it, "1m2.5s"."""
+    pieces = re.findall(r"([\d.]+)(ms|µs|us|ns|h|m|s)", text)
+    try:
+        return sum(float(number) * _SPANS[unit] for number, unit in pieces) if pieces else None
+    except ValueError:
+        return None
+
+
+def _traced(document: dict[str, Any]) -> list[tuple[object, ...]]:
+    service, _, call = str(document["api"]).partition(".")
+    asked, given = (document.get(side) or {} for side in ("request", "response"))
+    status = int(document.get("statusCode") or given.get("statusCode") or 0)
+    op = _OPS.get(call) if service == "s3" else None
+    if op is None or not 200 <= status < 300:
+        return []
+    stats = document.get("callStats") or {}
+    if op == "read":
+        size = objects.length(given.get("headers"), "content-length")
+        size = stats.get("tx") if size is None else size
+    else:
+        size = objects.length(asked.get("headers"), "x-amz-decoded-content-length", "content-length")
+        size = stats.get("rx") if size is None else size
+    bucket, _, key = str(document["path"]).removeprefix("/").partition("/")
+    duration = int(document.get("duration") or stats.get("duration") or 0) / 1e9
+    client = spoken(str(document.get("client", "")))
+    at = objects.place(status, asked.get("headers"), given.get("headers"))
+    return [_row(document["time"], call, objects.name(bucket, key), size, duration, client, at)]
+
+
+def _row(
+    when: object, call: str, path: str, size: object, took: float | None, client: str, at: tuple[int | None, int | None]
+) -> tuple[object, ...]:
+    op = _OPS[call]
+    if op not in ("read", "write"):
+        size = 0
+    if not isinstance(size, int) or not 0 <= size < 1 << 62:
+        raise ValueError("no size" if size is None else f"{size} bytes")
+    offset, whole = at if op == "read" else (None if call == "PutObjectPart" else 0, None)
+    return (instant_of(when), op, path, size, took, client, offset, whole)
+
+
+AUDIT = Reader(
+    "minio-audit",
+    "MinIO's audit log",
+    "object",
+    sniff_audit,
+    read_audit,
+    shows("times durations operations sizes names", partly="offsets processes"),
+)
+TRACE = Reader(
+    "minio-trace",
+    "output of mc admin trace",
+    "object",
+    sniff_trace,
+    read_trace,
+    shows("times durations operations names", partly="sizes offsets processes"),
+    lambda line: _is_call(line.encode("latin-1").decode("utf-8", "replace")),
+)

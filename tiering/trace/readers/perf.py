@@ -1,0 +1,184 @@
+"""What `perf trace` prints: calls in perf's words, which are put into strace's and read as those are.
+
+Source: tools/perf/builtin-trace.c of the kernel. A line is `time ( duration ms): command/thread call(name: value, ...)
+= result`.
+
+perf prints the name given to open where it could probe the kernel for it. Else it looks up what a descriptor is some
+time after the call, when it may be another file already, or none: an open waits here until a later call on its
+descriptor names it, and what is read of such a file is read of an uncertain one (UNPLACED).
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from tiering.trace.events import UNPLACED
+from tiering.trace.readers import perf_words, strace
+from tiering.trace.readers.base import Damage, Reader, line_blocks, shows
+from tiering.trace.readers.tables import first_lines
+
+_BLOCK = 1 << 22
+_LINE = re.compile(
+    r" *(?P<at>\d{1,12}\.\d{1,6}|\?) +\( *+(?:(?P<took>\d{1,12}\.\d{1,6}) ms)? *+\): +(?:(?P<comm>.{0,16}?)/)?"
+    r"(?:(?P<tid>\d{1,9}) +)?(?P<call>.*)$"
+)
+_RESULT = r" += (?P<result>-?\d{1,18}|0x[0-9a-f]{1,16})?(?: .*)?$"
+_CALL = re.compile(r"(?P<name>\w+)\((?P<arguments>.*)\)" + _RESULT)
+_BEGUN = re.compile(r"(?P<name>\w+)\((?P<arguments>.*)\) +\.\.\.$")
+_CONTINUED = re.compile(r"\.\.\. \[continued\]: (?P<name>\w+)\(\)\)" + _RESULT)
+_LOST = re.compile(r"LOST (\d{1,12}) events!\s*")
+#: Stacks under a call, tracepoints and other events, the summary of -s, and what perf says about itself.
+_REMARK = re.compile(r"\s*$|\s{10}| *[\d.]+ |LOST |Warning|\[|\(|perf|#| Summary| [\w./-]+ \(\d+\), \d+ events")
+#: Calls after which a descriptor that has no name yet gets none.
+_SETTLE = frozenset({"close", "dup", "dup2", "dup3", "fcntl", "sendfile64", "sendfile", "copy_file_range"})
+_MOST_HELD = 1000
+
+
+def sniff(head: bytes) -> bool:
+    """Return whether the text is perf trace's: one of its first lines is a call."""
+    return any(map(_is_call, first_lines(head)))
+
+
+def _is_call(line: str) -> bool:
+    found = _LINE.match(line)
+    return found is not None and any(kind.match(found["call"]) for kind in (_CALL, _BEGUN, _CONTINUED))
+
+
+def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
+    """Turn perf trace's text into batches of events, as strace.read does.
+
+    Raises TraceError for a line that is none of perf's (damage.lenient: it is counted and left out).
+    """
+    words = _Words(damage)
+    for batch in strace.events(_rewritten(path, damage, words), damage):
+        uncertain = (pl.col("op") == "read") & ~pl.col("path").is_in(list(words.printed)) & (pl.col("size") > 0)
+        yield batch.with_columns(
+            offset=pl.when(~uncertain).then("offset"),
+            flags=pl.when(uncertain).then(pl.lit(UNPLACED)).otherwise("flags"),
+        )
+    if words.lost:
+        damage.gaps.append(f"perf lost {words.lost:,} events")
+        damage.complete = False
+    if words.looked_up:
+        damage.notes.append(
+            f"perf could not print the names of {words.looked_up:,} files that were opened, and looked them up later, "
+            "when they may have been those of other files. strace -f -ttt -T -yy prints them, and so does perf once it "
+            "has the probe vfs_getname."
+        )
+
+
+def _rewritten(path: Path, damage: Damage, words: _Words) -> Iterator[tuple[int, list[str]]]:
+    last = 1
+    for number, lines in line_blocks(path, damage, _BLOCK):
+        yield number, [said for at, line in enumerate(lines, number) for said in words.of(line.rstrip("\r"), at)]
+        last = number + len(lines)
+    yield last, words.rest()
+
+
+@dataclass(slots=True)
+class _Open:
+    """An open whose file is not named yet: its line but for the name, and the calls on its descriptor since."""
+
+    head: str
+    tail: str
+    known: str
+    calls: list[str] = field(default_factory=list)
+
+    def line(self, path: str) -> str:
+        """Say it with the name of its file."""
+        return f"{self.head}{path}{self.tail}"
+
+
+class _Words:
+    """Puts perf's lines into strace's words, some of them later than they come."""
+
+    def __init__(self, damage: Damage) -> None:
+        self.lost = self.looked_up = 0
+        self.printed: set[str] = set()
+        self._damage = damage
+        self._begun: dict[int, tuple[str, str, str]] = {}
+        self._opens: dict[tuple[int, int], _Open] = {}
+        self._leaders: dict[int, int] = {}
+
+    def of(self, line: str, number: int) -> list[str]:
+        """Give the lines that strace would have printed, none where the call is of no interest."""
+        if "LOST " in line:
+            self.lost += sum(map(int, _LOST.findall(line)))
+            line = _LOST.sub("", line)
+        found = _LINE.match(line)
+        if found is None:
+            if not _REMARK.match(line):
+                self._damage.at(number, repr(line if len(line) <= 80 else f"{line[:60]}...{line[-17:]}"))
+            return []
+        tid, text = int(found["tid"] or 0), found["call"].strip()
+        at = "0.000000" if found["at"] == "?" else f"{float(found['at']) / 1e3:.6f}"
+        if begun := _BEGUN.match(text):
+            self._begun[tid] = (begun["name"], begun["arguments"].rstrip(), at)
+            return []
+        call = _CALL.match(text)
+        if going_on := _CONTINUED.match(text):
+            name, arguments, at = self._begun.pop(tid, ("", "", at))
+            result = going_on["result"] if name == going_on["name"] else None
+        elif call is not None:
+            name, arguments, result = call["name"], call["arguments"], call["result"]
+        else:
+            return []
+        if result is None or result.startswith("-"):
+            return []
+        return self._said(tid, at, name, arguments, result, f"{float(found['took'] or 0) / 1e3:.6f}")
+
+    def rest(self) -> list[str]:
+        """Give the opens that no call named."""
+        return [line for key in list(self._opens) for line in self._given(key, None)]
+
+    def _said(self, tid: int, at: str, name: str, arguments: str, result: str, took: str) -> list[str]:
+        leader, end = self._leaders.get(tid, tid), f" = {result} <{took}>"
+        if name in perf_words.OPENS:
+            return self._open((leader, int(result, 0)), f"{tid} {at}", name, arguments, end)
+        if name in perf_words.FORKS and perf_words.makes_thread(name, arguments) and result != "0":
+            self._leaders[int(result, 0)] = leader
+        call = perf_words.said(name, arguments)
+        lines = [] if call is None else [f"{tid} {at} {call}{end}"]
+        fd = perf_words.descriptor(arguments)
+        waiting = None if fd is None else self._opens.get((leader, fd[0]))
+        if fd is None or waiting is None:
+            return lines
+        if fd[1] is None and name not in _SETTLE and len(waiting.calls) < _MOST_HELD:
+            waiting.calls += lines
+            return []
+        return [*self._given((leader, fd[0]), fd[1]), *lines]
+
+    def _open(self, key: tuple[int, int], begin: str, name: str, arguments: str, end: str) -> list[str]:
+        left = self._given(key, None)
+        flags = perf_words.flags_of_open(name, arguments)
+        said = _Open(f'{begin} openat(AT_FDCWD, "', f'", {flags}){end}', begin)
+        if named := perf_words.paths(arguments):
+            self.printed.add(posixpath.normpath(named[0]))
+            return [*left, said.line(named[0])]
+        self.looked_up += 1
+        self._opens[key] = said
+        return left
+
+    def _given(self, key: tuple[int, int], path: str | None) -> list[str]:
+        """Say an open that waited, and the calls on its descriptor since: now it is named, or it never will be."""
+        waiting = self._opens.pop(key, None)
+        if waiting is None:
+            return []
+        return [waiting.line(path or "<opened by {} at {}>".format(*waiting.known.split())), *waiting.calls]
+
+
+READER = Reader(
+    "perf",
+    "perf trace's text",
+    "file",
+    sniff,
+    read,
+    shows("times durations operations sizes", partly="offsets names processes opens closes"),
+    _is_call,
+)
