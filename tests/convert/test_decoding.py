@@ -41,10 +41,10 @@ def test_a_conversion_that_decodes_names_every_one_of_them(spoilt, tmp_path):
     photos, bad = spoilt
     with pytest.raises(DatasetError, match=f"{len(bad)} images that cannot"):
         tiering.convert(photos, tmp_path / "store", "lmdb", check="decode")
-    assert listed(tmp_path / "store.partial" / ".tiering" / "bad-files.tsv") == set(bad)
+    assert listed(tmp_path / "store.partial" / "left-out.tsv") == set(bad)
     manifest = tiering.convert(photos, tmp_path / "store", "lmdb", check="decode", on_error="skip")
     assert manifest.left_out == len(bad)
-    assert listed(tmp_path / "store" / "bad-files.tsv") == set(bad)
+    assert listed(tmp_path / "store" / "left-out.tsv") == set(bad)
     assert manifest.samples == len(tree(photos)) - len(bad)
     assert tiering.verify(tmp_path / "store", decode=True).ok
     assert sum(len(batch) for batch in tiering.Loader(tiering.open_store(tmp_path / "store"), 16, decode=True)) > 0
@@ -53,7 +53,7 @@ def test_a_conversion_that_decodes_names_every_one_of_them(spoilt, tmp_path):
 def test_a_conversion_goes_on_only_with_the_same_check(spoilt, tmp_path):
     """Shards that were packed unseen would pass for seen."""
     photos, _ = spoilt
-    (photos / "cut.jpg").write_bytes(b"\xff\xd8\xff")
+    (photos / "bad" / "cut.jpg").write_bytes(b"\xff\xd8\xff")
     with pytest.raises(DatasetError):
         tiering.convert(photos, tmp_path / "store", "lmdb")
     with pytest.raises(UsageError, match="check quick, now decode"):
@@ -146,5 +146,5 @@ def test_what_libraries_print_names_no_file_and_is_not_printed(program, tmp_path
     )
     assert done.returncode == 0
     lines = [line for line in done.stderr.splitlines() if line.strip()]
-    assert all("could not be packed" in line or line.startswith("Next: ") for line in lines), done.stderr
-    assert listed(tmp_path / "store" / "bad-files.tsv") >= {"tiff_lzw.tif", "tiff_adobe_deflate.tif"}
+    assert all("is left out is listed in" in line or line.startswith("Next: ") for line in lines), done.stderr
+    assert listed(tmp_path / "store" / "left-out.tsv") >= {"tiff_lzw.tif", "tiff_adobe_deflate.tif"}
