@@ -21,6 +21,7 @@ from tests.dataset.trees import picture, put
 from tiering.dataset.profile import profile_dataset
 from tiering.errors import DatasetError
 from tiering.sources.account import Account
+from tiering.sources.remote import connect
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
 
@@ -350,6 +351,17 @@ def test_a_tree_in_a_bucket_has_the_same_account(s3, tmp_path):
     local = counts(here.account) | {"content not fetched": 2, "not an image": 4}
     assert counts(manifest.account) == local == counts(profile_dataset(s3, sample="all").account)
     assert (manifest.account.met, manifest.account.met_bytes) == (here.account.met, here.account.met_bytes)
+
+
+def test_a_key_of_a_bucket_to_which_no_path_leads_is_named(s3, tmp_path):
+    system, path = connect(s3)
+    for key in ("cats//1.jpg", "cats/2.jpg"):
+        system.pipe(f"{path}/{key}", picture())
+    system.pipe(f"{path}/cats/", b"")  # how some tools make a directory
+    with pytest.raises(DatasetError, match="cats//: name that is no path"):
+        tiering.convert(s3, tmp_path / "store", "lmdb", workers=1)
+    account = profile_dataset(s3, sample="all").account
+    assert (account.packed, counts(account)) == (1, {"name that is no path": 1})
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from tiering.dataset.counting import Count, Totals
 from tiering.dataset.headers import Seen, in_threads, inspect_remote
 from tiering.dataset.places import Kept, Listing, digest_of
 from tiering.sources.contents import look_at_head
+from tiering.sources.directory import pages
 from tiering.sources.entries import Found
 from tiering.sources.formats import extension_of, is_image_name
 from tiering.sources.left_out import (
@@ -28,7 +29,7 @@ from tiering.sources.left_out import (
     ZARR_MARKS,
     unlooked,
 )
-from tiering.sources.remote import connect, first_bytes, list_directory
+from tiering.sources.remote import connect, first_bytes
 from tiering.sources.siblings import with_keys
 from tiering.storage.bucket import REQUESTS
 from tiering.storage.failures import asking
@@ -40,9 +41,6 @@ _EACH: Final = 4
 
 #: Names of a part of a directory.
 _PAGE: Final = 1000
-
-#: Directories, and files with their sizes where the server tells them; each sorted by name over all answers.
-_Answer = tuple[list[bytes], list[tuple[bytes, int | None]]]
 
 
 class RemoteTree:
@@ -78,13 +76,11 @@ class RemoteTree:
         Raises MachineError where the server cannot be asked.
         """
         path = joined(self.root, _text(prefix)).rstrip("/") if prefix else self.root
-        s3 = self.url.startswith(("s3://", "s3a://"))
-        answers = self._s3_answers(path) if s3 else self._whole(path)
         folders: list[bytes] = []
         sizes: deque[int | None] = deque()
 
         def names() -> Iterator[bytes]:
-            for more, files in answers:
+            for more, files in pages(self.system, self.url, path):
                 folders.extend(more)
                 for name, size in files:
                     sizes.append(size)
@@ -136,28 +132,6 @@ class RemoteTree:
 
         with asking(self.url):
             return in_threads(digest, keys, self._threads, 1)
-
-    def _whole(self, path: str) -> Iterator[_Answer]:
-        listed = list_directory(self.system, self.url, path).sort("key")
-        rows = [(name, size) for name, size, _ in listed.iter_rows()]
-        yield [name for name, _ in rows if name.endswith(b"/")], [row for row in rows if not row[0].endswith(b"/")]
-
-    def _s3_answers(self, path: str) -> Iterator[_Answer]:
-        bucket, _, base = path.partition("/")
-        prefix = f"{base}/" if base else ""
-        more: dict[str, str] = {}
-        while True:
-            with asking(self.url):
-                answer: dict[str, Any] = self.system.call_s3(
-                    "list_objects_v2", Bucket=bucket, Prefix=prefix, Delimiter="/", **more
-                )
-            folders = [_bytes(each["Prefix"][len(prefix) :]) for each in answer.get("CommonPrefixes", ())]
-            files = [(_bytes(each["Key"][len(prefix) :]), each["Size"]) for each in answer.get("Contents", ())]
-            # A directory may list an empty object of its own name, which is how some tools make directories.
-            yield folders, [row for row in files if row[0]]
-            if not answer.get("IsTruncated"):
-                return
-            more = {"ContinuationToken": answer["NextContinuationToken"]}
 
 
 def count_remote(tree: RemoteTree, *, keep: int = 0, seed: int = 0) -> Totals:
@@ -245,10 +219,6 @@ def _listing(prefix: bytes, rows: list[tuple[bytes, bytes | None, int | None]], 
     # A server that lists no sizes is asked for each.
     found.sizes = None if None in sizes else [size for size in sizes if size is not None]
     return found
-
-
-def _bytes(name: str) -> bytes:
-    return name.encode("utf-8", "surrogateescape")
 
 
 def _text(key: bytes) -> str:

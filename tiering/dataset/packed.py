@@ -14,8 +14,8 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from tiering.dataset.spellings import is_path_column
-from tiering.errors import DatasetError, from_os_error
-from tiering.sources.remote import connect, list_directory
+from tiering.errors import DatasetError, MachineError
+from tiering.sources.directory import names_in
 from tiering.storage.location import Location
 from tiering.storage.urls import joined, name_of, parent_of
 from tiering.text import display
@@ -129,18 +129,10 @@ def _of_names(names: list[str], base: str) -> Arrangement | None:
 
 def _names(url: str) -> Iterator[str]:
     """Yield the names in a directory, hidden ones too, a directory's with a "/" at its end."""
-    if "://" in url:
-        system, path = connect(url)
-        try:
-            yield from (display(name) for name in list_directory(system, url, path)["key"])
-        except FileNotFoundError:
-            return
-        return
     try:
-        with os.scandir(url) as entries:
-            for entry in entries:
-                yield display(os.fsencode(entry.name)) + "/" * entry.is_dir()
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        yield from map(display, names_in(url))
+    except (FileNotFoundError, NotADirectoryError):
         return
-    except OSError as error:
-        raise from_os_error(error) from error
+    except MachineError as error:
+        if not isinstance(error.__cause__, PermissionError):
+            raise

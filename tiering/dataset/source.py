@@ -22,11 +22,12 @@ from tiering.errors import DatasetError, from_os_error
 from tiering.secrets import without_secrets
 from tiering.sources.account import Ledger
 from tiering.sources.contents import special
+from tiering.sources.directory import names_in
 from tiering.sources.formats import is_image_name
 from tiering.sources.left_out import NOT_IN_TAR, unlooked
-from tiering.sources.remote import RemoteFolder, connect, list_directory
+from tiering.sources.remote import RemoteFolder, connect
 from tiering.sources.tars import compressed
-from tiering.sources.walk import LocalFolder, Walk, display, marked_name, no_images
+from tiering.sources.walk import LocalFolder, Walk, display, no_images
 from tiering.storage.bucket import within_time
 from tiering.storage.failures import asking
 from tiering.storage.location import Location
@@ -222,7 +223,9 @@ def _of_directory(url: str) -> Source:
     """Tell a folder of images from one of tar files; of a local directory no more is read than that takes."""
     tars = []
     below = False
-    for name in _names(url):
+    for name in names_in(url):
+        if unlooked(name):
+            continue
         if is_image_name(name):
             return Source(url, "folder")
         below |= name.endswith(b"/")
@@ -236,19 +239,6 @@ def _of_directory(url: str) -> Source:
         if is_compressed_name(name_of(file)):
             raise compressed(_shown(file))
     return Source(url, "tar", files)
-
-
-def _names(url: str) -> Iterator[bytes]:
-    """Yield the names in a directory that are not hidden, a directory's with a "/" at its end."""
-    if "://" in url:
-        system, path = connect(url)
-        yield from (name for name in list_directory(system, url, path)["key"] if unlooked(name) is None)
-        return
-    try:
-        with os.scandir(os.fsencode(url)) as entries:
-            yield from (name for name in map(marked_name, entries) if unlooked(name) is None)
-    except OSError as error:
-        raise from_os_error(error) from error
 
 
 def _top(url: str) -> LocalFolder | RemoteFolder:
