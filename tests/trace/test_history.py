@@ -36,7 +36,7 @@ def test_only_the_bytes_that_were_overwritten_are_new():
     assert found.bytes_shared == 0
 
 
-def test_a_write_changes_nothing_of_another_file_and_nothing_that_nobody_reads():
+def test_a_write_changes_nothing_of_another_file_and_nothing_that_was_not_read():
     found = profile(("read", 1, 0, 1000), ("write", 2, 0, 1000), ("write", 1, 5000, 10), ("read", 1, 0, 1000))
     assert found.bytes_reread == 1000
 

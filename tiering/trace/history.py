@@ -75,7 +75,7 @@ class ReadHistory:
         return round(length(over_groups(self._current)) / self.rate + self._gone)
 
     def places(self) -> Ranges:
-        """Give the places that were ever read, by whomever and in whatever version, as group 0."""
+        """Return the places that any group read, in any version, as group 0."""
         self._look()
         return over_groups(_joined(self._current, self._past))
 

@@ -37,7 +37,7 @@ def gaps(trace: TraceProfile) -> list[str]:
 
 
 def calls_are_missing(trace: TraceProfile) -> bool:
-    """Tell whether calls that move data are known to be missing, so that no share of the bytes is known.
+    """Return whether calls that move data are known to be missing, so that no share of the bytes is known.
 
     Files that were opened and not touched are not enough where others were read or written, as some libraries do it
     unseen by some tracers; but where no file was, a kind of calls is missing as a whole.

@@ -38,7 +38,7 @@ _MEANINGS: dict[str, _Meaning] = {
 
 
 def speaks_for(feature: str, value: float, workload: str) -> bool | None:
-    """Tell whether a value speaks for a workload or against it in plain words; None where it does neither."""
+    """Return True if a value speaks for a workload in plain words, False if against it, None if it does neither."""
     meaning = _MEANINGS.get(feature)
     if meaning is None:
         return None

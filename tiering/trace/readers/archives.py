@@ -31,7 +31,7 @@ _WRONG = (*BROKEN, tarfile.TarError, zipfile.BadZipFile, RuntimeError, NotImplem
 
 
 def is_archive(head: bytes) -> bool:
-    """Tell whether (decompressed) first bytes are an archive's."""
+    """Return whether (decompressed) first bytes are those of an archive."""
     return head.startswith(_ZIP) or head[_TAR_AT : _TAR_AT + len(_TAR)] == _TAR
 
 

@@ -52,7 +52,7 @@ _TORN = "its last line is cut short"
 
 
 def sniff(head: bytes) -> bool:
-    """Tell whether text is strace output: one of its first lines is a call, whole or unfinished, or a table of -c."""
+    """Return whether text is strace output: one of its first lines is a call, or the table of -c."""
     lines = head.decode("latin-1").split("\n")[:_LOOKED_AT]
     shaped = [line for _, some in canonical([(1, lines)], Damage(Path(), "strace")) for line in some]
     return "\n".join(lines).lstrip().startswith(_SUMMARY) or any(

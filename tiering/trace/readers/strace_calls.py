@@ -193,7 +193,7 @@ def _listed(calls: Calls, process: Process, line: Line) -> None:
 
 
 def _unseen(name: str) -> Call:
-    """Make the meaning of a call whose data moves when nobody calls."""
+    """Make the meaning of a call that starts transfers which no other call shows."""
 
     def call(calls: Calls, _process: Process, _line: Line) -> None:
         calls.unseen.add(name)

@@ -106,7 +106,7 @@ class _Shape:
 
 
 def tells_times(lines: list[str]) -> bool:
-    """Tell whether lines say when they were: not those without times, nor with times since the line before alone."""
+    """Return whether lines have times of their own, not only the time since the line before."""
     times = [found[3].strip() for line in lines[:_LOOKED_AT] if (found := _LEAD.match(line)) and found[3]]
     return bool(times) and (_OF_DAY.match(times[0]) is not None or all(float(time) for time in times))
 
