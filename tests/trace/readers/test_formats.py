@@ -256,6 +256,12 @@ def test_messages_and_remarks_of_blkparse_are_no_events(tmp_path):
     assert events["size"].to_list() == [size for _, _, size in DOCUMENTED["blkparse"][1]]
 
 
+def test_a_size_that_no_object_has_is_damage_in_an_access_log(tmp_path):
+    path = _write(tmp_path / "log", S3_LOG.replace(" 113 2048 ", f" {10**20} 2048 "))
+    with pytest.raises(TraceError, match="line 1"):
+        list(read_trace(path).batches)
+
+
 def test_every_format_has_a_documented_or_a_recorded_example():
     recorded = {"strace", "darshan", "mqsim", "tiering"}
     assert {reader.name for reader in READERS} == set(DOCUMENTED) | recorded

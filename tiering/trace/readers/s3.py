@@ -14,7 +14,7 @@ from tiering.trace.readers.tables import like
 
 _LINE = (
     r"^(?P<owner>\S+) (?P<bucket>\S+) \[(?P<time>[^\]]+)\] (?P<client>\S+) (?P<requester>\S+) \S+ (?P<operation>\S+) "
-    r'(?P<key>\S+) (?:"[^"]*"|-) (?P<status>\d{3}|-) \S+ (?P<sent>\d{1,18}|-) (?P<size>\d{1,18}|-) (?P<took>\d{1,18}|-)'
+    r'(?P<key>\S+) (?:"[^"]*"|-) (?P<status>\d{3}|-) \S+ (?P<sent>\d+|-) (?P<size>\d+|-) (?P<took>\d+|-)'
 )
 _TEXT = re.compile(_LINE)
 _BLOCK = 1 << 22
@@ -47,8 +47,11 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
         lines = pl.Series("line", block.decode("utf-8", "replace").split("\n"))
         table = lines.str.extract_groups(_LINE).struct.unnest()
         numbers = {name: pl.col(name).cast(pl.Int64, strict=False) for name in ("sent", "size", "took")}
+        too_long = pl.any_horizontal(
+            pl.col(name).cast(pl.Int64, strict=False).is_null() & (pl.col(name) != "-") for name in numbers
+        )
         when = pl.col("time").str.to_datetime("%d/%b/%Y:%H:%M:%S %z", strict=False, time_unit="us").dt.epoch("us") / 1e6
-        table = table.with_columns(**numbers, time=when)
+        table = table.with_columns(**numbers, time=pl.when(~too_long).then(when))
         bad = table["time"].is_null() & (lines.str.strip_chars().str.len_bytes() > 0)
         for row in bad.arg_true().to_list():
             damage.at(number + row, repr(lines[row][:80]), expected="a line of an S3 server access log")
