@@ -1,9 +1,10 @@
 """Verdicts on runs that did not come to their end: record training runs, cut their traces, and count what is wrong.
 
-Usage: python benchmarks/verdicts.py DIR [--runs 50] [--cuts 20] [--again]
+Usage: python benchmarks/verdicts.py DIR [--runs 50] [--cuts 20]
 
-DIR keeps the recordings: with --again they are judged anew. Each run is a real training program under real strace. Its
-trace is cut at random places among the lines that move data, the whole trace being the last of them, and is then judged
+DIR keeps the recordings, which are not made a second time. Each run is a real training program under real strace; a
+tenth more unpack their images first, so that their beginning is another workload. Each trace is cut at random places
+among the lines that move data, and judged as what is left when the run was
 
   killed       as it is left when the machine goes: text that breaks off
   by SIGKILL   ended by that signal
@@ -84,6 +85,10 @@ def runs(count: int) -> Iterator[Run]:
                 f"{sys.executable} {torch} {to} s.{to} --epochs {epochs}",
                 "re-read-heavy",
             )
+    for number in range(count, count + count // 10):
+        pack = f"{sys.executable} {HERE}/make_images.py --count 200 --classes 5 images"
+        train = f"tar xf a.tar && exec {sys.executable} {loop} images out --epochs {chance.randint(3, 8)}"
+        yield Run(f"{number:02} unpacked first", f"{pack} && tar cf a.tar images && rm -r images", f"sh -c '{train}'")
 
 
 def record(run: Run, to: Path) -> None:
@@ -185,12 +190,11 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--cuts", type=int, default=20)
     parser.add_argument("--live", type=int, default=3, help="runs that are really killed")
-    parser.add_argument("--again", action="store_true")
     asked = parser.parse_args()
     asked.directory.mkdir(parents=True, exist_ok=True)
     chosen = {run: asked.directory / f"{number:03}.strace" for number, run in enumerate(runs(asked.runs))}
     for run, trace in chosen.items():
-        if not (asked.again or trace.exists()):
+        if not trace.exists():
             record(run, trace)
     table: dict[str, Counter[str]] = {}
     wrong = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import tarfile
 import warnings
 
@@ -313,7 +312,7 @@ def test_names_with_dots_never_lose_their_labels_in_silence(tmp_path):
             about.size = len(data)
             archive.addfile(about, io.BytesIO(data))
     # To WebDataset they are two images of one sample.
-    with pytest.raises(DatasetError, match=r"22\.05\.jpg"):
+    with pytest.raises(DatasetError, match=r"1 key that several files share \(a/22\.05\.cls"):
         pack(path, tmp_path / "store")
     pack(path, tmp_path / "store", images_only=True)
     assert served(tmp_path / "store") == {"a/22.05.jpg": 3, "a/22.06.jpg": 4}
@@ -378,7 +377,7 @@ def test_a_profile_a_folder_and_a_store_agree(tmp_path, source):
 
 def test_the_command_line_takes_classes_columns_and_root(program, splits, tmp_path):
     train, val = tmp_path / "train.lmdb", tmp_path / "val.lmdb"
-    assert program("convert", splits / "train", train, "--to", "lmdb").stderr.count("Warning") == 0
+    pack(splits / "train", train)
     done = program("convert", splits / "val", val, "--to", "lmdb")
     assert done.returncode == 0
     assert "Warning: The classes differ" in done.stderr
@@ -391,8 +390,6 @@ def test_the_command_line_takes_classes_columns_and_root(program, splits, tmp_pa
     assert "with 2 labels." in program("profile", table, *chosen).stdout
     done = program("convert", table, tmp_path / "t.zarr", "--to", "zarr", *chosen)
     assert done.returncode == 0, done.stderr
-    assert "2 (4, 9)" in program("info", tmp_path / "t.zarr").stdout
-    assert program("verify", tmp_path / "t.zarr", "--source", table).returncode == 0
+    assert tiering.verify(tmp_path / "t.zarr", source=table).ok
     assert "0 a, 1 b, 2 c" in program("info", val).stdout
-    assert os.path.exists(val)
     assert np.asarray(tiering.open_store(tmp_path / "t.zarr").index.label).tolist() in ([4, 9], [9, 4])

@@ -43,7 +43,7 @@ AB = [("0.jpg", "a", None), ("1.jpg", "b", None)]
         ("kaggle.csv", "image_id,Class-Name,breed\n0.jpg,a,x\n1.jpg,b,y\n"),
         ("quoted.csv", '"File.Name","TARGET"\r\n"0.jpg","a"\r\n"1.jpg","b"\r\n'),
         ("none.csv", "0.jpg,a\n1.jpg,b\n"),
-        ("none.tsv", "a\t0.jpg\nb\t1.jpg\n"),
+        ("none.tsv", "0.jpg\ta\n1.jpg\tb\n"),
         ("list.txt", "0.jpg a\n1.jpg b\n"),
         ("list.lst", "0.jpg   a\r\n1.jpg\tb\r\n\r\n"),
         ("headed.txt", "path label\n0.jpg a\n1.jpg b\n"),
@@ -129,6 +129,7 @@ def test_absolute_paths_below_the_root_are_relative(folder, tmp_path_factory):
         ("foto,klasse\n0.jpg,a\n", "found the columns foto, klasse.*--columns path=NAME"),
         ("17,a,0.jpg\n", r"found 3 columns without names \(17, a, 0.jpg\).*--columns path=0,label=1"),
         ("0.jpg,1.jpg\n", "found 2 columns without names"),
+        ("1 0.jpg\n2 1.jpg\n", r"found 2 columns without names \(1, 0.jpg\)"),
     ],
 )
 def test_what_cannot_be_made_out_is_refused_with_what_to_do(folder, text, said):

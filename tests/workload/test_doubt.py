@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.workload.traces import training
+from tests.workload.traces import sure_of, training
 from tiering.trace.summary import TraceProfile
 from tiering.workload.doubt import DWARFED, FLOOR, NEAR
 from tiering.workload.label import MAJORITY, SINGLE_PASS
 from tiering.workload.meaning import speaks_for
-from tiering.workload.model import WORKLOADS, classify
+from tiering.workload.model import FORECAST_ABOVE, SHOWN_ABOVE, WORKLOADS, classify
 
 SHARES = {"reread_share": 0.0, "write_share": 0.0, "bytes_reread": 0, "bytes_written": 0, "writes": 0, "epochs": 1.0}
 
@@ -60,6 +60,27 @@ def test_a_run_that_is_not_whole_is_forecast_and_never_called_a_single_pass(chan
     assert note.endswith("What is said of it is a forecast.")
     for gap in changes.get("gaps", []):
         assert gap in note
+
+
+def test_a_mixture_that_was_cut_is_undecided_and_what_was_written_so_far_needs_more_certainty():
+    """A run may unpack its images before it trains on them: so far it reads as much as it writes, or writes most."""
+    cut = {"gaps": ["it was killed by SIGKILL"]}
+    mixture = classify(split(0.0, 0.5, **cut), sure_of("mixed", 0.99))
+    assert mixture.workload == "inconclusive"
+    assert "So far it is a mixture, which the rest of the run may tip to any side." in mixture.notes
+    assert classify(split(0.0, 0.9, **cut), sure_of("write-heavy", SHOWN_ABOVE)).workload == "inconclusive"
+    assert classify(split(0.0, 0.9, **cut), sure_of("write-heavy", FORECAST_ABOVE)).workload == "write-heavy"
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+@pytest.mark.parametrize(
+    "changes",
+    [{"untouched_share": 0.5, "reads": 0}, {"untouched_output_share": 1.0, "writes": 0}, {"calls_missing": True}],
+)
+def test_where_calls_that_move_data_are_missing_nothing_is_concluded(workload, changes):
+    verdict = classify(split(0.8, 0.0, **changes), sure_of(workload, 1.0))
+    assert verdict.workload == "inconclusive"
+    assert "Calls that move data are missing, so that no share of the bytes is known." in verdict.notes
 
 
 def test_below_the_floor_there_is_no_verdict_even_on_a_whole_run():

@@ -9,24 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.workload.traces import nothing, training
+from tests.workload.traces import fixed, nothing, sure_of, training
 from tiering.workload.explain import percent
 from tiering.workload.meaning import speaks_for
 from tiering.workload.model import BLOCK_ABOVE, FEATURE_NAMES, FORECAST_ABOVE, SHOWN_ABOVE, WORKLOADS, Model, classify
-
-
-class Fixed:
-    """An estimator that always answers the same."""
-
-    def __init__(self, *chances):
-        self.chances = chances
-
-    def predict_proba(self, vectors):
-        return np.tile(np.array(self.chances), (len(vectors), 1))
-
-
-def fixed(*chances):
-    return Model(Fixed(*chances), np.zeros(len(FEATURE_NAMES)))
 
 
 def test_five_shuffled_epochs_are_re_read_heavy_for_a_reason():
@@ -117,10 +103,6 @@ def once(**changes):
 def test_more_is_asked_of_what_the_trace_does_not_show_yet(trace, best, bound):
     assert classify(trace, sure_of(best, bound - 0.01)).workload == "inconclusive"
     assert classify(trace, sure_of(best, bound)).workload == best
-
-
-def sure_of(best, chance):
-    return fixed(*(chance if name == best else (1 - chance) / 3 for name in WORKLOADS))
 
 
 def test_of_a_block_trace_the_definition_counts_half():

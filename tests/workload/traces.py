@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tiering.trace.summary import TraceProfile
+from tiering.workload.model import FEATURE_NAMES, WORKLOADS, Model
 
 _TRAINING = {
     "source": "train.strace",
@@ -48,3 +51,21 @@ def training(**changes) -> TraceProfile:
 def nothing(**changes) -> TraceProfile:
     """A trace in which no data moved."""
     return TraceProfile.model_validate(_TRAINING | _NOTHING | changes)
+
+
+class Fixed:
+    """An estimator that always answers the same."""
+
+    def __init__(self, *chances):
+        self.chances = chances
+
+    def predict_proba(self, vectors):
+        return np.tile(np.array(self.chances), (len(vectors), 1))
+
+
+def fixed(*chances):
+    return Model(Fixed(*chances), np.zeros(len(FEATURE_NAMES)))
+
+
+def sure_of(best, chance):
+    return fixed(*(chance if name == best else (1 - chance) / 3 for name in WORKLOADS))

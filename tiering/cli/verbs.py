@@ -30,7 +30,7 @@ LAST_LINES: Final = {
     "repair": "Shards that are repaired stay so; the same command repairs the others.",
     "verify": _NOTHING,
     "info": _NOTHING,
-    "export": "{directory} holds all files, or none of them: then the same command starts from the beginning.",
+    "export": "{directory} holds all files or none; if none, the same command starts from the beginning.",
     "bench": _BEGINNING,
     "cache info": _NOTHING,
     "cache warm": "What was fetched stays in the cache; the same command goes on from there.",

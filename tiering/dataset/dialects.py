@@ -187,10 +187,11 @@ def _guessed(fields: list[str], where: str) -> dict[str, int]:
     """Return the columns of a table without a header, if its first line leaves no doubt."""
     paths = [place for place, name in enumerate(fields) if _is_image(name)]
     others = [place for place in range(len(fields)) if place not in paths]
-    if len(paths) > 1 or len(others) > 1:
+    # What stands before a path is its number as often as its class (images.txt of CUB-200): it is not taken for one.
+    if len(paths) > 1 or len(others) > 1 or others == [0]:
         raise DatasetError(
             where,
-            expected="a first line that names the columns, or two columns, a path and a label",
+            expected="a first line that names the columns, or two columns, a path and then a label",
             found=f"{len(fields)} columns without names ({', '.join(fields[:6])})",
             action="Say which are which, counted from 0: --columns path=0,label=1",
         )

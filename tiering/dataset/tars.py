@@ -192,7 +192,9 @@ def _add(sample: _Sample, file: BinaryIO, member: Member, version: str, prefix: 
 def _tell(sample: _Sample, prefix: bytes, ledger: Ledger) -> None:
     """Tell a ledger what of a sample is left out, and whether its members share its key; drop masks if it says so."""
     if len(sample.images) > 1 or (sample.images and sample.others):
-        for key in sorted([*(image[0] for image in sample.images), *(other[0] for other in sample.others)]):
+        # To WebDataset 22.05.cls is a field of the sample 22, and no label.
+        fields = [label[0] for label in sample.label_files if label[0][: -len(".cls")] != sample.stem]
+        for key in sorted([*(image[0] for image in sample.images), *(other[0] for other in sample.others), *fields]):
             ledger.share(prefix + sample.stem, prefix + key)
         plain = [image for image in sample.images if is_plain(image[0], sample.stem)]
         if ledger.images_only and plain:

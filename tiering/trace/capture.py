@@ -226,7 +226,8 @@ def _finished(
     gaps = [*damage.gaps, *(["the trace does not hold all that the kernel counted"] if lost else [])]
     if status and not gaps:
         gaps.append(f"it ended with exit status {status}")
-    events.finish(to, kept, gaps if damage.complete or gaps else None, sorted(damage.failed))
+    whole = gaps if damage.complete or gaps else None
+    events.finish(to, kept, whole, failed=sorted(damage.failed), missing=damage.missing or bool(lost))
     sums = (events.events, events.bytes_read, events.bytes_written)
     return Recording(to, status, *sums, counted_read, counted_written, events.mapped_bytes, kept)
 

@@ -11,8 +11,9 @@ import polars as pl
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.noise import is_noise
 
-#: Names in the file's metadata: whether the whole run is in the trace, if not, why, and which processes failed.
-WHOLE, GAPS, FAILED = "tiering.whole", "tiering.gaps", "tiering.failed"
+#: Names in the file's metadata: whether the whole run is in the trace, if not, why, which processes failed, and
+#: whether calls that move data are missing.
+WHOLE, GAPS, FAILED, MISSING = "tiering.whole", "tiering.gaps", "tiering.failed", "tiering.missing"
 
 #: Events that are kept in memory before they go to a file.
 _PART = 1 << 20
@@ -50,12 +51,18 @@ class TraceWriter:
             self._taken().write_parquet(self._parts[-1])
 
     def finish(
-        self, to: Path, notes: Sequence[str], gaps: Sequence[str] | None = None, failed: Sequence[int] = ()
+        self,
+        to: Path,
+        notes: Sequence[str],
+        gaps: Sequence[str] | None = None,
+        *,
+        failed: Sequence[int] = (),
+        missing: bool = False,
     ) -> None:
         """Write the trace, with notes that its reader gives back. Raises OSError.
 
         gaps: why the whole run is not in it, none where it is; by default it is not known whether it is. failed:
-        processes that ended otherwise than with status 0, though the run did not.
+        processes that ended otherwise than with status 0, though the run did not. missing: calls that move data are.
         """
         whole = "unknown" if gaps is None else "no" if gaps else "yes"
         metadata = {
@@ -63,6 +70,7 @@ class TraceWriter:
             WHOLE: whole,
             GAPS: "\n".join(gaps or ()),
             FAILED: " ".join(map(str, failed)),
+            MISSING: "yes" if missing else "no",
         }
         partial = to.with_name(f".{to.name}.{os.getpid()}.partial")
         rest = self._taken()

@@ -36,6 +36,7 @@ class TraceProfile(BaseModel):
         default=False, description="the trace shows a run from its start to its end, by itself and with status 0"
     )
     gaps: list[str] = Field(default=[], description='why it cannot hold the whole run: "it was killed by SIGINT"')
+    calls_missing: bool = Field(default=False, description="calls that move data are known to be missing")
     untimed: bool = Field(default=False, description="there are no times: what needs them is null or left out")
     skipped_lines: int = Field(default=0, description="lines that a lenient reading left out")
     duration: float | None = Field(description="s from the first event to the end of the last; null without times")

@@ -8,7 +8,7 @@ from tiering.trace.summary import TraceProfile
 from tiering.units import format_bytes
 from tiering.workload.evidence import possible_labels
 from tiering.workload.explain import percent
-from tiering.workload.label import MAJORITY, SINGLE_PASS
+from tiering.workload.label import MAJORITY, SINGLE_PASS, Workload
 
 #: B; below this there is no verdict. A run that moves less is nothing that a choice of storage could help.
 FLOOR = 1 << 16
@@ -34,6 +34,28 @@ def gaps(trace: TraceProfile) -> list[str]:
     if trace.failed_share > _FAILED:
         found.append(f"processes that moved {percent(trace.failed_share)} of the bytes failed")
     return found
+
+
+def calls_are_missing(trace: TraceProfile) -> bool:
+    """Tell whether calls that move data are known to be missing, so that no share of the bytes is known.
+
+    Files that were opened and not touched are not enough where others were read or written, as some libraries do it
+    unseen by some tracers; but where no file was, a kind of calls is missing as a whole.
+    """
+    unread = trace.untouched_share > _UNTOUCHED and not trace.reads
+    unwritten = trace.untouched_output_share > _UNTOUCHED_OUTPUTS and not trace.writes
+    return trace.calls_missing or unread or unwritten
+
+
+def unsupported(trace: TraceProfile, workload: Workload) -> str | None:
+    """Say why a trace that is known to lack a part of the run cannot support a workload, if so."""
+    if calls_are_missing(trace):
+        return "Calls that move data are missing, so that no share of the bytes is known."
+    if workload == "read-once" and gaps(trace):
+        return "So far it is a single pass, which may be the first of several: the end of the run would say."
+    if workload == "mixed" and gaps(trace):
+        return "So far it is a mixture, which the rest of the run may tip to any side."
+    return None
 
 
 def too_little(trace: TraceProfile) -> str | None:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from tiering.trace.summary import TraceProfile
-from tiering.workload.doubt import gaps, near, too_little, unplaced
+from tiering.workload.doubt import gaps, near, too_little, unplaced, unsupported
 from tiering.workload.evidence import features
 from tiering.workload.explain import Fact, defined_facts, facts, percent
 from tiering.workload.forecast import Model, shipped
@@ -58,9 +58,9 @@ def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:
     """Forecast what kind of workload the whole run is that a trace shows, or shows the beginning of.
 
     model: as loaded with `load`; the one that comes with tiering by default. The verdict is "inconclusive", with
-    the reason in its notes, when no workload is likely enough (see the bounds above), when too little data moved,
-    when places of reads decide that are not known (tiering.workload.doubt), or when it would be read-once and the
-    trace is known to lack a part of the run.
+    the reason in its notes, when no workload is likely enough (see the bounds above), when too little data moved, when
+    places of reads decide that are not known (tiering.workload.doubt), or when the trace is known to lack what would
+    decide it.
     Raises ModelError when the model file is damaged.
     """
     if trace.bytes_accessed > trace.bytes_read + trace.bytes_written:
@@ -75,13 +75,11 @@ def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:
     chances = _capped(_chances(trace, chosen, vector), cap)
     best = int(chances.argmax())
     sure = float(chances[best])
-    cut = bool(gaps(trace)) and WORKLOADS[best] == "read-once"
     few = trace.reads + trace.writes < FEW_CALLS and not is_decided(trace)
-    given = sure >= _threshold(trace, WORKLOADS[best]) and not cut and not few
-    if not given and cut:
-        notes.append(
-            "So far it is a single pass, which may be the first of several: that is for the end of the run to say."
-        )
+    lacking = unsupported(trace, WORKLOADS[best])
+    given = sure >= _threshold(trace, WORKLOADS[best]) and lacking is None and not few
+    if lacking is not None:
+        notes.append(lacking)
     elif not given:
         second = int(np.argsort(chances)[-2])
         notes.append(
@@ -123,7 +121,9 @@ def _threshold(trace: TraceProfile, forecast: Workload) -> float:
         return FORECAST_ABOVE
     if trace.level == "block":
         return BLOCK_ABOVE
-    return FORECAST_ABOVE if forecast == "read-once" else SHOWN_ABOVE
+    # What a run writes before it trains is written once, and read over and over.
+    doubtful = forecast == "read-once" or (forecast == "write-heavy" and bool(gaps(trace)))
+    return FORECAST_ABOVE if doubtful else SHOWN_ABOVE
 
 
 def moves_data(trace: TraceProfile) -> bool:

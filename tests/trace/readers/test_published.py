@@ -11,6 +11,7 @@ from tests.trace.readers.published import (
     AZURE,
     CLOUDTRAIL_LINES,
     EXT4SLOWER,
+    MINIO_AUDIT,
     MINIO_JSON,
     MINIO_TEXT,
     NFSSLOWER,
@@ -22,7 +23,6 @@ from tiering.errors import TraceError
 from tiering.trace.events import UNPLACED
 from tiering.trace.features import profile_trace_file
 from tiering.trace.readers import Trace, read_trace
-from tiering.workload.verdict import classify
 
 TRACES = Path(__file__).parents[3] / "fixtures" / "traces"
 SAMPLES = [(name, sample) for name, samples in PUBLISHED.items() for sample in samples]
@@ -94,7 +94,6 @@ def test_files_that_perf_could_not_name_leave_open_what_was_read_again():
     profile = profile_trace_file(TRACES / "cksum.perf.gz")
     assert profile.bytes_reread == 0
     assert profile.bytes_unplaced == profile.bytes_read
-    assert classify(profile).workload == "inconclusive"
 
 
 def test_paging_of_windows_is_left_out_and_said(tmp_path):
@@ -120,6 +119,13 @@ def test_documents_of_a_trail_may_stand_one_after_the_other(tmp_path):
     assert len(events) == len(CLOUDTRAIL_LINES.rows)
     _, spread = _read(_written(tmp_path / "lines", "\n".join(f'{{"Records": [{record}]}}' for record in records)))
     assert spread.equals(events)
+
+
+def test_documents_may_stand_side_by_side_in_an_array(tmp_path):
+    _, events = _read(_written(tmp_path / "lines", MINIO_AUDIT.content))
+    records = MINIO_AUDIT.content.splitlines()
+    for name, text in (("array", f"[{', '.join(records)}]\n"), ("spread", "[\n  " + ",\n  ".join(records) + "\n]\n")):
+        assert _read(_written(tmp_path / name, text))[1].equals(events)
 
 
 def test_a_document_that_breaks_off_is_named_and_the_others_are_kept(tmp_path):

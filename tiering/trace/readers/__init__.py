@@ -101,6 +101,11 @@ class Trace:
         return list(dict.fromkeys(gap for each in self.damage for gap in each.gaps))
 
     @property
+    def missing(self) -> bool:
+        """Whether calls that move data are known to be missing."""
+        return any(each.missing for each in self.damage)
+
+    @property
     def failed(self) -> set[int]:
         """Processes that ended otherwise than with status 0, though the run did not."""
         return {pid for each in self.damage for pid in each.failed}

@@ -10,7 +10,7 @@ import polars as pl
 from tiering.errors import from_os_error
 from tiering.storage.local import plainly_named
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.parquet import FAILED, GAPS, WHOLE
+from tiering.trace.parquet import FAILED, GAPS, MISSING, WHOLE
 from tiering.trace.readers.base import Damage, Reader, shows
 
 _MAGIC = b"PAR1"
@@ -57,6 +57,7 @@ def _read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
         damage.notes.append(_NOT_NOTED)
     damage.complete = metadata.get(WHOLE) == "yes"
     damage.gaps.extend(line for line in metadata.get(GAPS, "").split("\n") if line)
+    damage.missing = metadata.get(MISSING) == "yes"
     numbers = metadata.get(FAILED, "").split()
     damage.failed |= {int(number): "it failed" for number in numbers if number.isdigit() and len(number) < _LONGEST}
 

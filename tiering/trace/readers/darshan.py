@@ -83,5 +83,5 @@ READER = Reader(
     "file",
     sniff,
     read,
-    shows("operations sizes names processes opens", partly="times durations offsets end"),
+    shows("operations sizes names processes opens", partly="times durations offsets"),
 )

@@ -209,5 +209,5 @@ READER = Reader(
     "file",
     sniff,
     read,
-    shows("times durations operations sizes offsets names processes opens closes", partly="end"),
+    shows("times durations operations sizes offsets names processes opens closes"),
 )

@@ -104,6 +104,7 @@ def events_of(blocks: Iterable[Block], damage: Damage) -> Iterator[pl.DataFrame]
     if len(rest := calls.take()):
         yield rest
     damage.gaps += calls.gaps()
+    damage.missing |= bool(calls.unseen)
     damage.failed |= calls.tree.failed
     damage.complete = bool(last) and not damage.gaps
     if damage.untimed:

@@ -77,6 +77,7 @@ def read_files(
     into.complete, into.untimed = joined.complete, joined.untimed
     into.gaps += [*joined.gaps, *(gap for damage in damages for gap in damage.gaps)]
     into.failed |= joined.failed
+    into.missing |= joined.missing
     into.skipped += sum(damage.skipped for damage in damages)
     into.notes += joined.notes
 
