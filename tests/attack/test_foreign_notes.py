@@ -122,5 +122,5 @@ def test_no_link_inside_a_store_is_written_through(store, source, tmp_path, link
 def test_a_fifo_or_device_among_the_notes_is_refused_at_once(store, source):
     (store / ".tiering").mkdir()
     os.mkfifo(store / ".tiering" / "plan.json")
-    with pytest.raises(StoreError, match="no file"):
+    with pytest.raises(StoreError, match="not a regular file"):
         tiering.append(source, store)

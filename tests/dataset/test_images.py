@@ -15,9 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from tests.dataset.damage import tiff
 from tests.dataset.trees import FIXTURES, picture, put
 from tiering.dataset.images import ImageHeader, check_end, check_image, decode, probe
 from tiering.dataset.markers import jpeg_head
+from tiering.dataset.pixels import PixelShape, to_pixels
 from tiering.errors import DatasetError, InputError
 
 pillow_heif.register_heif_opener()
@@ -265,9 +267,30 @@ def test_of_an_animation_the_first_frame_counts(kind):
     assert (decode(data) == [255, 0, 0]).all()
 
 
-def test_floating_point_pixels_are_refused():
-    with pytest.raises(DatasetError, match="floating-point"):
-        decode(encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"))
+@pytest.mark.parametrize("kind", ["int16", "int32", "uint32", "float32"])
+@pytest.mark.parametrize("largest", [1, 255, 30_000])
+def test_pixels_whose_range_nothing_tells_are_refused_whatever_their_values(kind, largest):
+    """Cut to 8 bits they would be white, black, or right by accident."""
+    pixels = (np.arange(1200).reshape(30, 40) * largest / 1199).astype(kind)
+    data = tiff(pixels)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), pixels)
+    check_image(data, "x")
+    said = "floating-point" if kind == "float32" else "integer"
+    for use in (decode, lambda data: to_pixels(data, "x", PixelShape(30, 40, 1), None)):
+        with pytest.raises(DatasetError, match=f"{said} pixels, whose range nothing tells"):
+            use(data)
+
+
+def test_sixteen_bits_keep_their_upper_eight_in_every_format():
+    pixels = (np.arange(1200).reshape(30, 40) * 54).astype(np.uint16)
+    upper = np.repeat((pixels >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
+    for data in (
+        tiff(pixels),
+        encoded(Image.fromarray(pixels), "PNG"),
+        encoded(Image.fromarray(pixels), "JPEG2000", irreversible=False),
+        b"P5 40 30 65535\n" + pixels.astype(">u2").tobytes(),
+    ):
+        assert np.array_equal(decode(data), upper)
 
 
 def test_other_colour_spaces_become_rgb():

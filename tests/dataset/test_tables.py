@@ -100,6 +100,12 @@ def test_a_row_without_a_path_is_refused(folder):
         listed(table(folder, "path,label\na/2.jpg,x\n,y\n"))
 
 
+def test_a_row_with_nothing_but_a_number_is_no_empty_line(folder):
+    with pytest.raises(DatasetError, match=r"row 2.*no path"):
+        listed(table(folder, "id,path,label\n7,a/2.jpg,x\n8,,\n"))
+    assert len(listed(table(folder, "id,path,label\n7,a/2.jpg,x\n\n,,\n"))) == 1
+
+
 @pytest.mark.parametrize("again", ["a/2.jpg", "./a/2.jpg", "a//2.jpg", "a/././2.jpg", "././a/2.jpg"])
 def test_a_file_listed_twice_is_refused(folder, again):
     with pytest.raises(DatasetError, match=re.escape("found a/2.jpg twice")):

@@ -279,7 +279,7 @@ def test_an_image_that_cannot_be_decoded_is_named(some_photos):
     store = tiering.open_store(some_photos)
     with pytest.raises(tiering.errors.TieringError) as caught:
         list(tiering.Loader(store, 8, decode=True))
-    assert str(broken.relative_to(some_photos)) in "".join(caught.value.__notes__)
+    assert f"({broken.relative_to(some_photos)}) of {some_photos}" in caught.value.where
 
 
 @pytest.mark.parametrize(

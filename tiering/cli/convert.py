@@ -30,6 +30,13 @@ class OnError(StrEnum):
     quarantine = "quarantine"
 
 
+class Check(StrEnum):
+    """How closely images are looked at."""
+
+    quick = "quick"
+    decode = "decode"
+
+
 class ResizeMode(StrEnum):
     """How images are brought to one shape."""
 
@@ -106,6 +113,9 @@ def convert(
         typer.Option(metavar="DIRECTORY", help="What a table's paths are relative to; by default its place."),
     ] = None,
     on_error: BadFiles = OnError.fail,
+    check: Annotated[
+        Check, typer.Option(help="Of each image: its beginning and end, or all its pixels, which takes longer.")
+    ] = Check.quick,
     images_only: ImagesOnly = False,
     workers: Workers = None,
     dask: Dask = None,
@@ -151,6 +161,7 @@ def convert(
             columns=columns,
             table_root=root,
             on_error=on_error.value,
+            check=check.value,
             images_only=images_only,
             overwrite=overwrite,
             resume=resume,
@@ -163,7 +174,9 @@ def convert(
         emit_json(manifest)
         return
     shards = "1 shard" if len(manifest.shards) == 1 else f"{len(manifest.shards):,} shards"
-    out().print(f"{store}: {format_count(manifest.samples)} samples, {format_bytes(manifest.image_bytes)}, {shards}")
+    stored = f"{format_count(manifest.samples)} samples, {format_bytes(manifest.image_bytes)}, {shards}"
+    decoded = pixels or resize or check is Check.decode
+    out().print(f"{store}: {stored}{'' if decoded else ', pixels not decoded (--check decode)'}")
     for line in account_lines(manifest.account):
         out().print(line)
     if manifest.account and manifest.account.left_out:

@@ -22,6 +22,9 @@ def verify(
         str | None, typer.Option(help="What it was packed from, to compare every byte and label.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Look at structure and sizes only.")] = False,
+    decode: Annotated[
+        bool, typer.Option("--decode", help="Decode every image too, and name those that cannot be.")
+    ] = False,
     show: Annotated[bool | None, typer.Option("--progress/--no-progress", help="Show progress on stderr.")] = None,
     json: JsonFlag = False,
 ) -> None:
@@ -34,13 +37,14 @@ def verify(
     from tiering.convert.verify import verify as run
 
     with progress("checking", show=show) as advance:
-        found = run(store, source=source, quick=quick, progress=advance)
+        found = run(store, source=source, quick=quick, decode=decode, progress=advance)
     if json:
         emit_json(plain(found) | {"ok": found.ok})
     elif found.ok:
         against = f", {_equal(found)}" if source and not quick else ""
         size = format_bytes(found.image_bytes)
-        checked = "structure and sizes right, no byte read" if quick else f"every CRC-32C right{against}"
+        pixels = ", every image decoded" if decode else ", pixels not decoded (--decode)"
+        checked = "structure and sizes right, no byte read" if quick else f"every CRC-32C right{against}{pixels}"
         out().print(f"{store}: {format_count(found.samples)} samples, {size}, {checked}")
     else:
         for problem in found.problems:
@@ -67,6 +71,12 @@ def _count(problems: int) -> str:
 
 
 def _advice(store: str, source: str | None, found: Verification) -> str:
+    if found.undecodable == found.problem_count:
+        again = command("tiering", "convert", source or "DATASET", store)
+        return (
+            "These images are as they were packed: replace them in the source and convert it again, or leave them out:"
+            f" {again} --overwrite --check decode --on-error skip (and your other options)"
+        )
     if not found.damaged:
         return "Convert it again, or copy it again if it is a copy."
     shards = "this shard" if len(found.damaged) == 1 else f"these {len(found.damaged)} shards"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final, Literal, cast
 
 import google_crc32c
 import numpy as np
@@ -15,7 +15,7 @@ from tiering.convert.listing import Rows
 from tiering.convert.plan import packable
 from tiering.convert.receipt import Bad, Receipt, receipt_place, write_receipt
 from tiering.convert.summed import Summed
-from tiering.dataset.images import check_image
+from tiering.dataset.images import check_image, decode
 from tiering.dataset.pixels import to_pixels
 from tiering.dataset.source import Source, read_samples
 from tiering.errors import DatasetError, from_os_error
@@ -26,6 +26,9 @@ from tiering.store.columns import file_crc, lay_end_to_end
 from tiering.store.layout import shard_name
 from tiering.store.manifest import Kind, Settings, Shard
 from tiering.text import display
+
+#: How closely images are looked at: their beginning and end, as check_image does, or all their pixels.
+Check = Literal["quick", "decode"]
 
 #: What is wrong with one file; anything else is wrong with the machine.
 _OF_THE_FILE: Final = (
@@ -55,6 +58,7 @@ class ShardTask:
     plan: str
     number: int
     rows: Rows
+    check: Check = "quick"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +148,8 @@ class _Reader:
         pixels = self._task.settings.pixels
         if pixels is None:
             check_image(image, shown)
+            if self._task.check == "decode":
+                decode(image, shown)
             return image
         return to_pixels(image, shown, pixels.shape, pixels.resize).tobytes()
 

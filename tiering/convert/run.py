@@ -28,7 +28,7 @@ from tiering.convert.finish import finish
 from tiering.convert.kept import Kept
 from tiering.convert.leaving_out import OnError
 from tiering.convert.listing import Listing, blocks, make_listing, names_digest, source_of, unlabelled
-from tiering.convert.pack import Packed, ShardTask, pack_shard
+from tiering.convert.pack import Check, Packed, ShardTask, pack_shard
 from tiering.convert.plan import ShardPlan, make_plan
 from tiering.convert.pool import MakeExecutor, given, process_pool, run_tasks
 from tiering.convert.progress import Progress, no_progress
@@ -43,6 +43,7 @@ from tiering.dataset.source import open_source
 from tiering.dataset.tables import TableForm
 from tiering.errors import UsageError, from_os_error
 from tiering.storage.location import Location
+from tiering.store.lmdb_format import OURS
 from tiering.store.manifest import MANIFEST, Kind, Manifest, Settings, read_manifest
 from tiering.system.machine import usable_cores
 from tiering.text import shown
@@ -83,6 +84,7 @@ def convert(
     columns: str | Mapping[str, str] | None = None,
     table_root: str | os.PathLike[str] | None = None,
     on_error: OnError = "fail",
+    check: Check = "quick",
     images_only: bool = False,
     overwrite: bool = False,
     resume: bool = False,
@@ -105,10 +107,11 @@ def convert(
     "path=0,label=1"; table_root: directory that its paths are relative to, its own by default.
     on_error: what to do about images that cannot be packed, and directories, links and pointers that lead to none:
     "fail" at the end with all of them listed, "skip" them, or put copies of the images in "quarantine".
-    images_only: pack images without the masks, captions and other files that share their key. overwrite: replace a
-    finished local store. resume: only go on with an unfinished conversion, and begin none; restart: begin an unfinished
-    one again from nothing. workers: processes, the usable cores by default; dask: address of a Dask scheduler, or
-    "local"; executor: run on this instead. progress: told samples packed, samples in all, and bytes packed.
+    check: "decode" decodes every image, so that what fails counts as damaged. images_only: pack images without the
+    masks, captions and other files that share their key. overwrite: replace a finished local store. resume: only go on
+    with an unfinished conversion, and begin none; restart: begin an unfinished one again from nothing. workers:
+    processes, the usable cores by default; dask: address of a Dask scheduler, or "local"; executor: run on this
+    instead. progress: told samples packed, samples in all, and bytes packed.
 
     Returns the manifest, whose account says what was left out. Warns (LabelsWarning) of images without a class among
     others, and of classes that differ from those of another split beside the store. Raises DatasetError for images that
@@ -129,7 +132,7 @@ def convert(
     packing = Packing(to, codec, seed, shard_bytes, pixels or resize is not None, resize, resize_mode, channels)
     _refuse_inside(opened.url, output)
     crew = Workers(workers, dask, executor)
-    conversion = _Conversion(opened, packing, given, crew, on_error, images_only, restart, progress)
+    conversion = _Conversion(opened, packing, given, crew, on_error, check, images_only, restart, progress)
     try:
         if resume:
             check_unfinished(output, opened.url, overwrite=overwrite)
@@ -149,6 +152,7 @@ class _Conversion:
     given: Given | None
     crew: Workers
     on_error: OnError
+    check: Check
     images_only: bool
     restart: bool
     progress: Progress
@@ -181,9 +185,10 @@ class _Conversion:
         outline = Manifest(
             kind=self.packing.kind, samples=0, image_bytes=0, layout=listing.layout,
             labels=list(listing.classes.names), label_numbers=list(listing.classes.numbers),
-            splits=listing.splits, settings=settings, source=source_of(listing, images_only=self.images_only),
+            splits=listing.splits, settings=settings, lmdb_format=OURS if self.packing.kind == "lmdb" else None,
+            source=source_of(listing, images_only=self.images_only),
         )  # fmt: skip
-        return Job(space, listing, make_plan(listing.size, settings), self.packing.kind, outline)
+        return Job(space, listing, make_plan(listing.size, settings), self.packing.kind, outline, check=self.check)
 
     def _warn(self, listing: Listing, output: Location) -> None:
         """Warn of labels that may not be what was meant."""
@@ -205,7 +210,7 @@ class _Conversion:
 class Job:
     """A planned conversion: where, from what, how, and the manifest it will lead to but for what packing tells.
 
-    base: what is kept of the store that grows; version: of its manifest.
+    base: what is kept of the store that grows; version: of its manifest; check: how closely images are looked at.
     """
 
     space: Workspace
@@ -215,6 +220,7 @@ class Job:
     outline: Manifest
     base: Kept | None = None
     version: str | None = None
+    check: Check = "quick"
 
     @property
     def settings(self) -> Settings:
@@ -226,7 +232,7 @@ class Job:
         """What another run must want to go on with this one."""
         return Record(
             kind=self.kind, generation=self.plan.generation, settings=self.settings, source=self.listing.source.url,
-            samples=self.plan.n, state=self.listing.state, names=names_digest(self.listing),
+            samples=self.plan.n, state=self.listing.state, names=names_digest(self.listing), check=self.check,
             sync=self.base is not None and self.base.there is not None,
         )  # fmt: skip
 
@@ -248,8 +254,9 @@ class Job:
         rows = self.listing.rows(self.plan.rows(number - len(self.outline.shards)))
         space = self.space
         return ShardTask(
-            self.listing.source, space.target, space.work, self.kind, self.settings, self.record.digest, number, rows
-        )
+            self.listing.source, space.target, space.work, self.kind, self.settings, self.record.digest, number, rows,
+            self.check,
+        )  # fmt: skip
 
 
 def run_job(

@@ -12,10 +12,11 @@ import google_crc32c
 import numpy as np
 
 from tiering.convert.compare import Comparison
+from tiering.convert.decoding import Decoding
 from tiering.convert.listing import blocks
 from tiering.convert.progress import Progress, no_progress
 from tiering.convert.workspace import unfinished_append
-from tiering.errors import StoreError, TieringError, command
+from tiering.errors import StoreError, TieringError, UsageError, command
 from tiering.sources.account import Account
 from tiering.storage.location import Location
 from tiering.storage.scratch import scratch_directory
@@ -23,6 +24,7 @@ from tiering.store.base import IndexArray, Store
 from tiering.store.columns import sound_bytes, sound_file
 from tiering.store.index import column_place
 from tiering.store.layout import LEFT_OUT
+from tiering.store.lmdb_format import OURS, format_of
 from tiering.store.lmdb_walk import Walker
 from tiering.store.manifest import MANIFEST, Shard
 from tiering.store.open import open_damaged
@@ -40,7 +42,8 @@ class Verification:
 
     quick: only structure and sizes were looked at; damaged: shards that have to be rebuilt; unfinished: says that an
     append is under way or was killed, whose files are no part of the store yet; None where there is none. account: of
-    the source as it is now, where one was compared; else what the store says of it.
+    the source as it is now, where one was compared; else what the store says of it. decoded: every image was decoded;
+    undecodable: of the problems, the images that cannot be, though their bytes are as packed.
     """
 
     store: str
@@ -53,6 +56,8 @@ class Verification:
     damaged: list[str]
     unfinished: str | None = None
     account: Account | None = None
+    decoded: bool = False
+    undecodable: int = 0
 
     @property
     def ok(self) -> bool:
@@ -65,14 +70,21 @@ def verify(
     *,
     source: str | os.PathLike[str] | None = None,
     quick: bool = False,
+    decode: bool = False,
     progress: Progress = no_progress,
 ) -> Verification:
     """Check every file of a store and the CRC-32C of every sample; with a source, every byte and label against it.
 
     store: a packed store, path or URL; source: what it was packed from; quick: look at structure and sizes only.
+    decode: decode every image too, which takes as long as training's decoding of one epoch.
     progress: told samples checked, samples in all, and bytes checked.
-    Returns what was found. Raises StoreError where there is no finished store to check, or its manifest is damaged.
+    Returns what was found. Raises StoreError where there is no finished store to check, or its manifest is damaged, and
+    UsageError for quick together with decode.
     """
+    if quick and decode:
+        raise UsageError(
+            "--decode", expected="every image to be read", found="--quick, which reads none", action="Give one of them."
+        )
     opened = open_damaged(store)
     if opened.manifest.kind == "folder":
         raise StoreError(
@@ -85,7 +97,8 @@ def verify(
     problems.add(_strangers(opened))
     unfinished = unfinished_append(opened.place, opened.manifest)
     # A damaged index names and places samples wrongly: it is the finding, and no guide to others.
-    with scratch_directory() as scratch, Walker() as walker:
+    undecodable = 0
+    with scratch_directory() as scratch, Walker() as walker, Decoding(opened) as decoding:
         documents = _documents(opened, scratch, quick=quick, rewritten=unfinished is not None)
         sound = problems.add([*([] if quick else check_index(opened)), *documents])
         checked = 0
@@ -93,9 +106,13 @@ def verify(
             found = [*check_shard_file(opened.place, shard, scratch, quick=quick)]
             if sound and not quick:
                 rows = np.arange(first, first + shard.samples, dtype=np.int64)
-                found += _samples(opened, shard, rows, None if found else walker, scratch)
+                wanted = decoding if decode else None
+                found += _samples(opened, shard, rows, None if found else walker, scratch, wanted)
             if not problems.add(found):
                 problems.damaged.append(shard.name)
+            failing = decoding.taken()
+            undecodable += len(failing)
+            problems.add(failing)
             checked += shard.bytes
             progress(first + shard.samples, len(opened), checked)
         account = opened.manifest.account
@@ -114,6 +131,8 @@ def verify(
         damaged=problems.damaged,
         unfinished=unfinished,
         account=account,
+        decoded=decode,
+        undecodable=undecodable,
     )
 
 
@@ -209,27 +228,36 @@ def _shards(store: Store) -> Iterator[tuple[int, Shard]]:
         first += shard.samples
 
 
-def _samples(store: Store, shard: Shard, rows: IndexArray, walker: Walker | None, scratch: Path) -> Iterator[str]:
+def _samples(
+    store: Store, shard: Shard, rows: IndexArray, walker: Walker | None, scratch: Path, decoding: Decoding | None
+) -> Iterator[str]:
     """Check a shard's samples against their CRC-32Cs; an LMDB shard that is as written, by LMDB's own view too."""
     if walker is not None and store.manifest.kind == "lmdb":
         local = (store.place / shard.name).local or scratch / "shard"
-        yield from walker.problems(local, shard.name, store.index.crc32c[rows], shard.removed)
+        if (found := format_of(local)) in (None, OURS):
+            yield from walker.problems(local, shard.name, store.index.crc32c[rows], shard.removed)
+        else:
+            yield f"{shard.name}: of the format of LMDB {found}, where that of LMDB {OURS} is expected"
     try:
         whole = (store.place / shard.name).size() == shard.bytes
     except (FileNotFoundError, StoreError):
         return  # check_shard_file has said it.
     for block in blocks(len(rows), _BATCH) if whole else ():
-        yield from _batch(store, rows[block])
+        yield from _batch(store, rows[block], decoding)
 
 
-def _batch(store: Store, rows: IndexArray) -> Iterator[str]:
+def _batch(store: Store, rows: IndexArray, decoding: Decoding | None) -> Iterator[str]:
     try:
         images = store.read(rows)
     except TieringError as error:
         yield f"samples {rows[0]:,} to {rows[-1]:,}: {error}"
         return
-    for row, image in zip(rows.tolist(), images, strict=True):
+    sound = np.ones(len(rows), dtype=bool)
+    for at, (row, image) in enumerate(zip(rows.tolist(), images, strict=True)):
         data = bytes(image)
         if len(data) != store.index.size[row] or google_crc32c.value(data) != store.index.crc32c[row]:
             key = display(store.index.keys(np.array([row]))[0])
+            sound[at] = False
             yield f"sample {row:,} ({key}): its bytes do not have their CRC-32C"
+    if decoding is not None:
+        decoding.check(rows[sound], [images[at] for at in np.flatnonzero(sound).tolist()])

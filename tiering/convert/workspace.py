@@ -18,6 +18,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tiering.convert.listing import SCHEMA, Listing, changes
+from tiering.convert.pack import Check
 from tiering.convert.receipt import Receipt, read_receipt, receipt_number, receipt_place
 from tiering.errors import DatasetError, UsageError, command
 from tiering.signals import put_off
@@ -46,11 +47,14 @@ class Record(BaseModel):
     state: str
     names: str = ""
     sync: bool = False
+    check: Check = "quick"
 
     @property
     def digest(self) -> str:
         """What receipts name the plan by. Sync packs the same shards as append of the same images."""
-        return hashlib.sha256(self.model_dump_json(exclude={"sync"}).encode()).hexdigest()
+        # Receipts from before there was a choice of checks still count where there is none.
+        unsaid = {"sync", "check"} if self.check == "quick" else {"sync"}
+        return hashlib.sha256(self.model_dump_json(exclude=unsaid).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

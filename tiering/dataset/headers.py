@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -91,9 +90,7 @@ def in_threads(
 ) -> list[Result]:
     """Do some work that mostly waits for each item, in threads of which each takes some items in a row."""
     parts = [items[begin : begin + slice_] for begin in range(0, len(items), slice_)]
-    # Pillow warns of large and of odd headers; here the headers are only counted.
-    with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
-        warnings.simplefilter("ignore")
+    with ThreadPoolExecutor(threads) as pool:
         return [result for part in pool.map(lambda part: [work(item) for item in part], parts) for result in part]
 
 

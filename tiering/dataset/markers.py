@@ -1,45 +1,35 @@
-"""What the first bytes of an image say, read without decoding: sides in pixels, and which way up it is to be seen."""
+"""What the first bytes of an image say, read without decoding: sides in pixels, and where metadata lie."""
 
 from __future__ import annotations
 
 import struct
-from typing import Final, Literal, NamedTuple
-
-import numpy as np
-import numpy.typing as npt
+from typing import Final, NamedTuple
 
 Encoded = bytes | bytearray | memoryview
 
+#: Where something begins and ends in a file.
+Span = tuple[int, int]
+
 JPEG: Final = b"\xff\xd8\xff"
 EXIF: Final = b"Exif\0\0"
+XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _JPEG_FRAME, _PNG_SIDES = struct.Struct(">HHB"), struct.Struct(">II")
 
 # More segments than any camera or editor writes: what has more is left to Pillow, which reads them faster.
 _MOST_SEGMENTS: Final = 100
 
-#: EXIF orientation to how the picture must be turned: swap rows and columns, then mirror left and right, then flip top
-#: and bottom. Whatever is not in it needs no turn.
-TURNS: Final = {
-    2: (False, True, False),
-    3: (False, True, True),
-    4: (False, False, True),
-    5: (True, False, False),
-    6: (True, True, False),
-    7: (True, True, True),
-    8: (True, False, True),
-}
-
 
 class JpegHead(NamedTuple):
     """What stands before a JPEG's pixels: sides in pixels as stored, 1 (grey), 3 or 4 (CMYK) components.
 
-    exif: where the EXIF data begin and end in the file, (0, 0) for none.
+    exif, xmp: where the EXIF data and the XMP packet begin and end in the file, (0, 0) for none.
     """
 
     width: int
     height: int
     components: int
-    exif: tuple[int, int]
+    exif: Span
+    xmp: Span
 
 
 def jpeg_head(data: Encoded) -> JpegHead | None:
@@ -50,7 +40,8 @@ def jpeg_head(data: Encoded) -> JpegHead | None:
     """
     if data[:3] != JPEG:
         return None
-    at, exif = 2, (0, 0)
+    at = 2
+    exif = xmp = (0, 0)
     try:
         for _ in range(_MOST_SEGMENTS):
             if data[at] != 0xFF:
@@ -62,21 +53,24 @@ def jpeg_head(data: Encoded) -> JpegHead | None:
             length = data[at + 2] << 8 | data[at + 3]
             if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
                 height, width, components = _JPEG_FRAME.unpack_from(data, at + 5)
-                return JpegHead(width, height, components, exif)
+                return JpegHead(width, height, components, exif, xmp)
             if length < 2 or marker == 1 or 0xD0 <= marker <= 0xDA:
                 return None
-            if marker == 0xE1 and exif == (0, 0) and data[at + 4 : at + 10] == EXIF:
-                exif = at + 10, at + 2 + length
+            if marker == 0xE1:
+                exif, xmp = _metadata(data, at + 4, at + 2 + length, exif, xmp)
             at += 2 + length
     except (IndexError, struct.error):
         pass
     return None
 
 
-def jpeg_orientation(data: Encoded, head: JpegHead) -> int:
-    """Return a JPEG's EXIF orientation, from 1 to 8; 1 (as stored) when it has none that makes sense."""
-    start, stop = head.exif
-    return orientation_of(bytes(data[start:stop])) if stop else 1
+def _metadata(data: Encoded, start: int, stop: int, exif: Span, xmp: Span) -> tuple[Span, Span]:
+    """Return where EXIF data and XMP lie, once the segment from start to stop is known: the first, and the last one."""
+    if exif == (0, 0) and data[start : start + len(EXIF)] == EXIF:
+        return (start + len(EXIF), stop), xmp
+    if data[start : start + len(XMP)] == XMP:
+        return exif, (start + len(XMP), stop)
+    return exif, xmp
 
 
 def jpeg_sides(data: Encoded) -> tuple[int, int] | None:
@@ -103,33 +97,3 @@ def webp_sides(head: bytes) -> tuple[int, int] | None:
         bits = int.from_bytes(head[21:25], "little")
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     return None
-
-
-def orientation_of(exif: bytes) -> int:
-    """Find the orientation in EXIF data, which are a small TIFF file; slices past their end are empty, thus 0."""
-    order: Literal["little", "big"] = "big" if exif[:2] == b"MM" else "little"
-    if exif[:4] not in (b"II*\0", b"MM\0*"):
-        return 1
-    at = int.from_bytes(exif[4:8], order)
-    entries = int.from_bytes(exif[at : at + 2], order)
-    for entry in range(at + 2, min(at + 2 + 12 * entries, len(exif)), 12):
-        if int.from_bytes(exif[entry : entry + 2], order) == 0x0112:
-            found = int.from_bytes(exif[entry + 8 : entry + 10], order)
-            return found if found in TURNS else 1
-    return 1
-
-
-def turned(pixels: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:
-    """Turn pixels as stored, uint8 of shape (height, width, channels), to how they are seen.
-
-    orientation: from 1 to 8, as EXIF counts. Returns C-contiguous pixels, the same array for orientation 1.
-    """
-    turn = TURNS.get(orientation)
-    if turn is None:
-        return pixels
-    height, width, channels = pixels.shape
-    # Moving whole pixels is three times faster than moving their channels one by one.
-    whole = np.ascontiguousarray(pixels).view(f"V{channels}").reshape(height, width)
-    swap, mirror, flip = turn
-    seen = np.ascontiguousarray((whole.T if swap else whole)[:: -1 if flip else 1, :: -1 if mirror else 1])
-    return seen.view(np.uint8).reshape(*seen.shape, channels)

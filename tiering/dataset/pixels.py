@@ -15,7 +15,8 @@ import simplejpeg
 from PIL import Image
 
 from tiering.dataset.images import ImageHeader, load_stored, refuse_bomb
-from tiering.dataset.markers import TURNS, Encoded, JpegHead, jpeg_head, jpeg_orientation, turned
+from tiering.dataset.markers import Encoded, JpegHead, jpeg_head
+from tiering.dataset.orientation import TURNS, jpeg_orientation, turned
 from tiering.errors import DatasetError, UsageError
 
 ResizeMode = Literal["crop", "pad", "stretch"]

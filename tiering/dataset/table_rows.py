@@ -52,7 +52,8 @@ class Table:
             yield from named.filter(pl.col("path").is_not_null()).select("key", "label", "split").iter_slices(BATCH)
 
     def _check(self, frame: pl.DataFrame, base: str, before: int) -> None:
-        missing = pl.col("path").is_null() & (pl.col("label").is_not_null() | pl.col("split").is_not_null())
+        told = pl.col("label").is_not_null() | pl.col("split").is_not_null() | ~pl.col("blank")
+        missing = pl.col("path").is_null() & told
         wrong = missing | (pl.col("key") == "") | pl.col("relative").str.contains(_OUTSIDE)
         found = frame.with_row_index("row").filter(wrong.fill_null(value=False)).head(1)
         for row, path in found.select("row", "path").iter_rows():
@@ -84,7 +85,7 @@ def opened(path: Path, url: str, columns: Mapping[str, str]) -> Iterator[Table]:
         _refuse_lists(frame, chosen, url)
         if not columns:
             _tell_unused(names, chosen, url)
-        yield Table(_named(frame, names, chosen, spaced=False), _shown(url), 1)
+        yield Table(_named(frame, names, chosen, spaced=False, in_text=False), _shown(url), 1)
         return
     with as_utf8(path) as text:
         with text.open("rb") as file:
@@ -93,7 +94,7 @@ def opened(path: Path, url: str, columns: Mapping[str, str]) -> Iterator[Table]:
         if dialect.header and not columns:
             _tell_unused(dialect.names, dialect.chosen, url)
         names = frame.collect_schema().names()
-        yield Table(_named(frame, names, dialect.chosen, spaced=dialect.spaced), _shown(url), 1)
+        yield Table(_named(frame, names, dialect.chosen, spaced=dialect.spaced, in_text=True), _shown(url), 1)
 
 
 def _separated(path: Path, dialect: Dialect) -> pl.LazyFrame:
@@ -115,7 +116,13 @@ def _blanks(path: Path, dialect: Dialect) -> pl.LazyFrame:
     return lines.select(fields.struct.field(f"field_{place}") for place in range(len(dialect.names)))
 
 
-def _named(frame: pl.LazyFrame, names: list[str], chosen: Mapping[str, int], *, spaced: bool) -> pl.LazyFrame:
+def _named(
+    frame: pl.LazyFrame, names: list[str], chosen: Mapping[str, int], *, spaced: bool, in_text: bool
+) -> pl.LazyFrame:
+    """Return the columns path, label and split, and whether a line holds nothing at all.
+
+    spaced: whether a blank follows each separator. in_text: whether lines may be empty.
+    """
     columns = []
     for wanted in SPELLINGS:
         text = pl.lit(None, pl.String)
@@ -126,7 +133,7 @@ def _named(frame: pl.LazyFrame, names: list[str], chosen: Mapping[str, int], *, 
             text = text.str.strip_chars() if wanted != "path" else text
             text = pl.when(text != "").then(text) if wanted != "path" else text
         columns.append(text.alias(wanted))
-    return frame.select(columns)
+    return frame.select(*columns, blank=pl.all_horizontal(pl.all().is_null()) if in_text else pl.lit(value=True))
 
 
 def _refuse_lists(frame: pl.LazyFrame, chosen: Mapping[str, int], url: str) -> None:

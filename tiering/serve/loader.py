@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import chain, islice
 from typing import Any, Final, overload
@@ -13,17 +13,17 @@ from typing import Any, Final, overload
 import numpy as np
 import numpy.typing as npt
 
-from tiering.dataset.images import decode as decode_image
 from tiering.order import IndexArray
 from tiering.serve.ahead import Ahead, announced
 from tiering.serve.buffers import Buffers
 from tiering.serve.cache.stats import CacheStats, Counting, Turning
 from tiering.serve.cache.units import UNIT_BYTES
 from tiering.serve.epochs import STICKY_EPOCHS, Epochs, State
+from tiering.serve.faults import Failed, Living, blamed
+from tiering.serve.making import Made, Maker, OnError
 from tiering.serve.shuffle import WINDOW, Shuffle
 from tiering.store.base import Buffer, Images, PixelArray, Sample, Store, samples_in, shape_of
 from tiering.system.machine import usable_cores
-from tiering.text import shown
 
 #: How many bytes the loader is ahead of its consumer by default: enough for the device's queue, little enough to stay
 #: in the page cache, and well within a budget of 256 MiB for a process.
@@ -34,6 +34,9 @@ _PIECE_BYTES: Final = 4 << 20
 _PIECE_SAMPLES: Final = 64
 _DECODED: Final = 6
 
+_NOWHERE: Final[IndexArray] = np.empty(0, dtype=np.int64)
+_NOWHERE.flags.writeable = False
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -43,6 +46,8 @@ class Batch:
         one array uint8 (n, height, width, channels) from a store of pixels; what the transform made, where there is
         one. labels: int32 (n,), numbers of classes as in Manifest.classes, -1 for none; indices: int64 (n,), the
         samples' numbers in the store.
+    filled: int64 (k,), places in the batch whose own sample was skipped (the Loader's on_error); image, label, index
+        and key are there those of the sample that was taken instead.
     Views and arrays stay valid as long as they are referenced, even after the store is closed.
     """
 
@@ -50,6 +55,7 @@ class Batch:
     labels: npt.NDArray[np.int32]
     indices: IndexArray
     store: Store
+    filled: IndexArray = field(default_factory=lambda: _NOWHERE)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -97,6 +103,10 @@ class Loader:
     drop_last: leave out the incomplete end: all ranks serve the same number of batches, all of batch_size samples.
     decode: give arrays instead of encoded bytes. transform: called with each Sample (decoded before, where decode says
         so), on threads; its results are the batch's images, and a note on what it raises names the sample.
+    on_error: what to do about a sample that cannot be decoded, or that the transform raises for. "raise" raises it in
+        the place of the batch; ask for the next batch to go on. "skip" takes another sample instead, the next one in
+        the store that can be served, counts that in stats(), and warns of the first ten. Either way every rank has as
+        many batches as before, and with "skip" batches of the same sizes. What cannot be read is always raised.
     copy: give encoded images as bytes of their own instead of views, each copied when it is taken from the batch.
     num_threads: for reading, decoding and transforming; by default the usable cores. prefetch: bytes the loader is
         ahead of its consumer, announced to the kernel and, where threads work, read and decoded.
@@ -119,6 +129,7 @@ class Loader:
         limit: int | None = None,
         decode: bool = False,
         transform: Callable[[Sample], Any] | None = None,
+        on_error: OnError = "raise",
         copy: bool = False,
         num_threads: int | None = None,
         prefetch: int = AHEAD_BYTES,
@@ -129,6 +140,8 @@ class Loader:
         for name, value in {"num_threads": num_threads, "prefetch": prefetch}.items():
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        if on_error not in ("raise", "skip"):
+            raise ValueError(f'on_error must be "raise" or "skip", got {on_error!r}')
         self.store = store
         self.batch_size = batch_size
         self._epochs = Epochs(
@@ -146,7 +159,10 @@ class Loader:
             sticky_epochs=sticky_epochs,
             run=samples_in(UNIT_BYTES, store.manifest),
         )
-        self._decode, self._transform, self._copy = decode, transform, copy
+        self._views = store.views and not decode and transform is None
+        self._maker = Maker(store, transform, on_error, decode=decode)
+        self._skips, self._skipped = on_error == "skip", 0
+        self._decode, self._copy = decode, copy
         self._threads = num_threads or usable_cores()
         self._prefetch = prefetch
         shape = None if transform else shape_of(store.manifest)
@@ -183,74 +199,87 @@ class Loader:
         self._epochs.load(state)
 
     def stats(self) -> CacheStats | None:
-        """Return what the store's cache has counted in this process; None for a store without one."""
-        return self.store.stats() if isinstance(self.store, Counting) else None
+        """Return what the store's cache has counted in this process, and how many samples this loader has skipped.
 
-    def __iter__(self) -> Iterator[Batch]:
+        None for a store without a cache, unless on_error is "skip".
+        """
+        if isinstance(self.store, Counting):
+            return replace(self.store.stats(), skipped=self._skipped)
+        return CacheStats(skipped=self._skipped) if self._skips else None
+
+    def __iter__(self) -> Living[Batch]:
         """Serve one epoch, or the rest of one."""
         return self.batches()
 
-    def batches(self, first: int = 0, step: int = 1) -> Iterator[Batch]:
-        """Serve every step-th batch of the epoch from the first on: the part of one worker of several."""
+    def batches(self, first: int = 0, step: int = 1) -> Living[Batch]:
+        """Serve every step-th batch of the epoch from the first on: the part of one worker of several.
+
+        A batch that cannot be served is raised, and counts as handed out; the iteration then goes on with the next.
+        """
+        return Living(self.outcomes(first, step))
+
+    def outcomes(self, first: int = 0, step: int = 1) -> Iterator[Batch | Failed]:
+        """Yield batches as `batches` does, and in the place of one that cannot be served what is raised for it."""
         if isinstance(self.store, Turning):
             self.store.turn(self._epochs.turn)
         drawn = chain.from_iterable(self._epochs.drawn(first, step))
         told = announced(self.store, drawn, self.batch_size, self._prefetch)
-        views = self.store.views and not self._decode and self._transform is None
-        for indices, images in self._viewed(told) if views else self._worked(told):
+        for outcome in self._viewed(told) if self._views else self._worked(told):
             self._epochs.count()
-            yield Batch(images, self.store.index.label[indices], indices, self.store)
+            if isinstance(outcome, Batch):
+                self._skipped += len(outcome.filled)
+            yield outcome
         self._epochs.set_epoch(self._epochs.epoch + 1)
 
-    def _viewed(self, batches: Iterable[IndexArray]) -> Iterator[tuple[IndexArray, Images | Copied]]:
+    def _viewed(self, batches: Iterable[IndexArray]) -> Iterator[Batch | Failed]:
         for indices in batches:
-            images = self.store.read(indices)
-            yield indices, Copied(images) if self._copy and isinstance(images, list) else images
+            try:
+                images = self.store.read(indices)
+                found = Copied(images) if self._copy and isinstance(images, list) else images
+                outcome: Batch | Failed = Batch(found, self.store.index.label[indices], indices, self.store)
+            except Exception as error:  # noqa: BLE001 - raised by the iterator, which lives on
+                outcome = Failed(blamed(self.store, indices, error))
+            yield outcome
 
-    def _worked(self, batches: Iterable[IndexArray]) -> Iterator[tuple[IndexArray, Images | list[Any]]]:
+    def _worked(self, batches: Iterable[IndexArray]) -> Iterator[Batch | Failed]:
         """Read, decode and transform on threads, in pieces smaller than a batch."""
         piece = min(samples_in(_PIECE_BYTES // (_DECODED if self._decode else 1), self.store.manifest), _PIECE_SAMPLES)
         buffers = self._buffers
         begun: deque[tuple[IndexArray, PixelArray | None]] = deque()
 
-        def calls() -> Iterator[tuple[Callable[[], Images | list[Any]], int]]:
+        def calls() -> Iterator[tuple[Callable[[], Made | Failed], int]]:
             for indices in batches:
                 pixels = buffers.take(len(indices)) if buffers else None
                 begun.append((indices, pixels))
                 for at in range(0, len(indices), piece):
                     part, out = indices[at : at + piece], None if pixels is None else pixels[at : at + piece]
-                    yield partial(self._piece, part, out), len(part)
+                    yield partial(self._maker.piece, part, out), len(part)
 
         with Ahead(calls(), _size_of, self._threads, self._prefetch) as results:
             for head in results:
                 indices, pixels = begun.popleft()
-                rest = list(islice(results, -(-len(indices) // piece) - 1))
-                yield indices, [*chain(head, *rest)] if pixels is None else pixels
+                rest = islice(results, -(-len(indices) // piece) - 1)
+                yield self._joined(indices, pixels, [head, *rest], piece)
 
-    def _piece(self, indices: IndexArray, out: PixelArray | None) -> Images | list[Any]:
-        images: Images | list[Any] = self.store.read(indices, out)
-        decodes = self._decode and shape_of(self.store.manifest) is None
-        if not decodes and self._transform is None:
-            return images
-        labels, keys = self.store.index.label[indices].tolist(), self.store.index.keys(indices)
-        made: list[Any] = []
-        try:
-            for image, label, key in zip(images, labels, keys, strict=True):
-                pixels = decode_image(image) if decodes else image
-                made.append(self._transform(Sample(pixels, label, os.fsdecode(key))) if self._transform else pixels)
-        except Exception as error:
-            error.add_note(note_of(self.store, int(indices[len(made)]), keys[len(made)]))
-            raise
-        return made
-
-
-def note_of(store: Store, index: int, key: bytes) -> str:
-    """Return the note on an exception that says which sample it befell."""
-    return f"sample {index:,} ({shown(key)}) of {shown(str(store.place))}"
+    def _joined(
+        self, indices: IndexArray, pixels: PixelArray | None, pieces: list[Made | Failed], piece: int
+    ) -> Batch | Failed:
+        """Put a batch together. pixels: what its pieces were read into, where they are not to be chained."""
+        made: list[Made] = []
+        filled: dict[int, int] = {}
+        for each in pieces:
+            if isinstance(each, Failed):
+                return each
+            filled.update({len(made) * piece + place: number for place, number in each.filled.items()})
+            made.append(each)
+        if filled:
+            indices = indices.copy()
+            indices[list(filled)] = list(filled.values())
+        images = [*chain.from_iterable(each.images for each in made)] if pixels is None else pixels
+        places = np.array(list(filled), dtype=np.int64) if filled else _NOWHERE
+        return Batch(images, self.store.index.label[indices], indices, self.store, places)
 
 
-def _size_of(images: Images | list[Any]) -> int:
-    """Return the bytes that a piece of a batch holds; what tells no size counts as nothing."""
-    if isinstance(images, np.ndarray):
-        return images.nbytes
-    return sum(len(image) if isinstance(image, bytes) else getattr(image, "nbytes", 0) for image in images)
+def _size_of(outcome: Made | Failed) -> int:
+    """Return the bytes that a piece of a batch holds."""
+    return outcome.nbytes if isinstance(outcome, Made) else 0

@@ -59,6 +59,7 @@ class _Counts(Collector):
             ("tiering_origin_retries", found.retries, "Requests repeated because they failed."),
             ("tiering_origin_hedged", found.hedged, "Requests sent twice because they were late."),
             ("tiering_cache_admitted_bytes", found.admitted_bytes, "Bytes written into the cache."),
+            ("tiering_skipped_samples", found.skipped, "Samples that could not be served, for which others were."),
             ("tiering_stall_seconds", found.stall_seconds, "Time for which reading waited for the origin."),
         ):
             yield CounterMetricFamily(name, what, value=value)

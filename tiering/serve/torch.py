@@ -12,7 +12,8 @@ import numpy as np
 
 from tiering.errors import MachineError
 from tiering.serve.epochs import Epochs, State, refused, stated
-from tiering.serve.loader import Loader, note_of
+from tiering.serve.faults import Failed, Living, named
+from tiering.serve.loader import Loader
 from tiering.serve.shuffle import WINDOW, Shuffle
 from tiering.store.base import Sample, Store, as_indices
 from tiering.store.open import open_store
@@ -30,13 +31,16 @@ except ImportError as error:
 _WORKER: Final = "worker"
 _SERVED: Final = "served"
 
+#: Workers of a DataLoader whose skipped samples are counted apart.
+_MOST_WORKERS: Final = 1024
+
 
 class StoreDataset(Dataset[Any]):  # type: ignore[misc]
     """A store as a map-style dataset for torch.utils.data.DataLoader.
 
     store: a store, its path or its URL. transform: applied to each Sample; by default the item is (bytes, label),
     or (array, label) from a store of pixels.
-    If it raises, a note on the exception names the sample.
+    If it raises, the exception names the sample.
     __getitems__ hands a whole batch of indices to the store at once. Works with workers that are forked or spawned: a
     store travels as a path, and the maps are made where they are used. Give the DataLoader an EpochSampler for epochs
     that can be resumed; EpochDataset reads further ahead and is faster.
@@ -66,9 +70,9 @@ class StoreDataset(Dataset[Any]):  # type: ignore[misc]
             return _plain(sample.image), sample.label
         try:
             return self._transform(sample)
-        except Exception as error:
-            error.add_note(note_of(self.store, index, os.fsencode(sample.key)))
-            raise
+        except Exception as error:  # noqa: BLE001 - it may be anything that a transform raises
+            fault = named(self.store, int(index), sample.image, error)
+            raise fault from fault.__cause__
 
 
 class EpochSampler(Sampler[int]):  # type: ignore[misc]
@@ -139,6 +143,8 @@ class EpochDataset(IterableDataset[Any]):  # type: ignore[misc]
     torch.distributed, where it is initialised, and the cores are shared among the workers. An item is (images, labels):
     images as a Batch has them, but encoded ones as bytes; labels int64. Batches come in the same order whatever the
     number of workers, each of which serves every so-many-th.
+    A batch that cannot be served is raised in its place, and the iteration goes on with the next. With on_error="skip"
+    `skipped` counts the samples for which others were taken, in all workers.
     Call set_epoch before each epoch, as with torch's DistributedSampler; workers that persist hear of it too.
     """
 
@@ -162,11 +168,21 @@ class EpochDataset(IterableDataset[Any]):  # type: ignore[misc]
         self._loaded = self._served = 0
         # In memory that workers share, so that those that persist hear of the next epoch.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        # Each worker has a place of its own: adding to one that is shared would lose counts.
+        self._skipped = torch.zeros(_MOST_WORKERS, dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[Any]:
+        return Living(self._outcomes())
+
+    @property
+    def skipped(self) -> int:
+        """Samples that could not be served, and for which others were, in all workers."""
+        return int(self._skipped.sum())
+
+    def _outcomes(self) -> Iterator[Any]:
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
         if self._loaded and self._worker != (worker, workers):
@@ -176,8 +192,13 @@ class EpochDataset(IterableDataset[Any]):  # type: ignore[misc]
         self._loader = self._made(workers)
         self._loader.load_state_dict(place)
         self._worker, self._served, self._loaded = (worker, workers), self._loaded, 0
-        for batch in self._loader.batches(worker + self._served * workers, workers):
+        for batch in self._loader.outcomes(worker + self._served * workers, workers):
             self._served += 1
+            if isinstance(batch, Failed):
+                yield batch
+                continue
+            if len(batch.filled):
+                self._skipped[worker % _MOST_WORKERS] += len(batch.filled)
             images = [_plain(image) for image in batch.images] if isinstance(batch.images, list) else batch.images
             yield images, batch.labels.astype(np.int64)
         self._worker, self._served = None, 0

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.errors import MachineError, StoreError, TieringError, from_os_error
+from tiering.store.lmdb_format import OURS, format_of
 
 IndexArray = npt.NDArray[np.int64]
 
@@ -27,6 +28,9 @@ IndexArray = npt.NDArray[np.int64]
 _COMMIT_BYTES: Final = 2 << 20
 _COMMIT_SAMPLES: Final = 1000
 _EDGE: Final = 64
+
+#: Makes py-lmdb 3 write the format of LMDB 0.9, whatever LMDB_DEFAULT_LIB_VERSION says. Older ones have one engine.
+_ENGINE: Final[dict[str, Any]] = {"lib_version": 0} if hasattr(lmdb.Environment, "lib_version") else {}
 
 
 def key_of(sample: int) -> bytes:
@@ -39,14 +43,24 @@ def write_shard(path: Path, images: Iterable[bytes], *, capacity: int) -> IndexA
 
     path: the file to make; images: encoded images in packed order; capacity: an upper bound of the file's size in
     bytes. The file is not synced yet.
-    Returns int64 (n,), bytes from the start of the file. Raises MachineError for a disk that is full or fails.
+    Returns int64 (n,), bytes from the start of the file. Raises MachineError for a disk that is full or fails, and for
+    a py-lmdb that cannot write the format of LMDB 0.9.
     """
     try:
         # No sync here: a shard counts only once it is synced and renamed, and the manifest names it.
         env = lmdb.open(
-            str(path), subdir=False, map_size=capacity, lock=False, sync=False, metasync=False, readahead=False
+            str(path),
+            subdir=False,
+            map_size=capacity,
+            lock=False,
+            sync=False,
+            metasync=False,
+            readahead=False,
+            **_ENGINE,
         )
         try:
+            if (made := format_of(path)) != OURS:
+                raise _no_engine(f"one that writes the format of LMDB {made}")
             _fill(env, images)
             return _offsets(env, path)
         finally:
@@ -57,10 +71,21 @@ def write_shard(path: Path, images: Iterable[bytes], *, capacity: int) -> IndexA
 
 def _machine_error(path: Path, error: lmdb.Error) -> TieringError:
     """Name the cause: where a write came back short LMDB says input/output error, and the disk is merely full."""
+    if "lib_version" in str(error):
+        return _no_engine(f"one without it ({str(error).lower().rstrip('.')})")
     space = os.statvfs(path.parent)
     if space.f_bavail * space.f_frsize < 1 << 20 or "No space left" in str(error):
         return from_os_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)))
     return MachineError(str(path), found=str(error).lower(), action="Check the free space (df -h) and the kernel log.")
+
+
+def _no_engine(found: str) -> MachineError:
+    return MachineError(
+        f"lmdb {lmdb.__version__}",
+        expected=f"a build with the engine of LMDB {OURS}, whose files every other program reads",
+        found=found,
+        action="Install a wheel: pip install --only-binary lmdb --force-reinstall lmdb",
+    )
 
 
 def capacity_for(sizes: IndexArray) -> int:

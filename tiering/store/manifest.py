@@ -16,6 +16,7 @@ from tiering.storage.json_text import parse_json
 from tiering.storage.location import Location
 from tiering.storage.names import PublicUrl, RelativeName
 from tiering.store.consistency import contradictions
+from tiering.store.lmdb_format import refuse_other
 
 MANIFEST: Final = "manifest.json"
 FORMAT_VERSION: Final = 2
@@ -106,6 +107,9 @@ class Manifest(_Frozen):
         default=None, description="everything that lay in the source, packed or left out; None: by tiering up to 0.2"
     )
     settings: Settings | None = None
+    lmdb_format: str | None = Field(
+        default=None, description="which LMDB reads the shards, see tiering.store.lmdb_format; None: 0.9, or no LMDB"
+    )
     source: Source
     shards: list[Shard] = []
     index: RelativeName = Field(default="index", description="directory of the index of this generation")
@@ -134,8 +138,9 @@ def encode_manifest(manifest: Manifest, *, as_read: bool = False) -> bytes:
 
 
 def read_manifest(store: Location) -> Manifest:
-    """Read a store's manifest.json. Raises StoreError for an unfinished, newer or damaged store.
+    """Read a store's manifest.json.
 
+    Raises StoreError for an unfinished, newer or damaged store, and one whose files LMDB 0.9 does not read.
     Its names, counts and sizes agree with one another. The files themselves are checked when they are read.
     """
     place = store / MANIFEST
@@ -174,6 +179,7 @@ def read_manifest(store: Location) -> Manifest:
         first = error.errors()[0]
         where = ".".join(str(part)[:100] for part in first["loc"])
         raise _damaged(place, f"{where}: {first['msg'].lower()}") from error
+    refuse_other(store, str(place), manifest.lmdb_format)
     wrong = next(contradictions(manifest), None)
     if wrong is not None:
         raise StoreError(

@@ -14,6 +14,7 @@ from tiering.store.chunked import ChunkedStore
 from tiering.store.filesystem import warn_of_network
 from tiering.store.folder import FolderStore
 from tiering.store.generation import check_lengths, look, replaced
+from tiering.store.lmdb_format import format_of, refuse_other
 from tiering.store.manifest import MANIFEST, Manifest, read_manifest
 from tiering.store.packed import PackedStore
 from tiering.store.parts import WORK
@@ -37,7 +38,17 @@ def open_store(place: str | os.PathLike[str]) -> Store:
     opened = open_damaged(place)
     if opened.place.local and opened.manifest.kind != "folder":
         check_lengths(opened.place, opened.manifest)
+        _check_format(opened.place, opened.manifest)
     return opened
+
+
+def _check_format(store: Location, manifest: Manifest) -> None:
+    """Raise StoreError for an LMDB store whose first or last shard LMDB 0.9 does not read."""
+    if manifest.kind == "lmdb":
+        for shard in {manifest.shards[0].name, manifest.shards[-1].name}:
+            place = store / shard
+            if place.local:
+                refuse_other(store, str(place), format_of(place.local))
 
 
 def open_damaged(place: str | os.PathLike[str]) -> Store:

@@ -11,6 +11,7 @@ from tests.trace.readers.published import (
     AZURE,
     CLOUDTRAIL_LINES,
     EXT4SLOWER,
+    MINIO_AUDIT,
     MINIO_JSON,
     MINIO_TEXT,
     NFSSLOWER,
@@ -118,6 +119,13 @@ def test_documents_of_a_trail_may_stand_one_after_the_other(tmp_path):
     assert len(events) == len(CLOUDTRAIL_LINES.rows)
     _, spread = _read(_written(tmp_path / "lines", "\n".join(f'{{"Records": [{record}]}}' for record in records)))
     assert spread.equals(events)
+
+
+def test_documents_may_stand_side_by_side_in_an_array(tmp_path):
+    _, events = _read(_written(tmp_path / "lines", MINIO_AUDIT.content))
+    records = MINIO_AUDIT.content.splitlines()
+    for name, text in (("array", f"[{', '.join(records)}]\n"), ("spread", "[\n  " + ",\n  ".join(records) + "\n]\n")):
+        assert _read(_written(tmp_path / name, text))[1].equals(events)
 
 
 def test_a_document_that_breaks_off_is_named_and_the_others_are_kept(tmp_path):

@@ -14,7 +14,8 @@ class CacheStats:
     ram_bytes: of the hits, those from the tier in memory. origin_bytes: fetched, more than miss_bytes where requests
     were hedged, repeated or bring neighbours too; origin_requests, retries, hedged: of requests. admitted_bytes:
     written into the cache. stall_seconds: for which reading waited. in_flight: requests under way; depth: how many may
-    be; ahead: samples asked for and not yet read.
+    be; ahead: samples asked for and not yet read. skipped: samples that a loader could not decode or transform, and
+    for which it took others.
     """
 
     hits: int = 0
@@ -32,6 +33,7 @@ class CacheStats:
     in_flight: int = 0
     depth: int = 0
     ahead: int = 0
+    skipped: int = 0
 
     @property
     def hit_ratio(self) -> float:

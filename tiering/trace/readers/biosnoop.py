@@ -21,8 +21,8 @@ _HEADER = r"^TIME\(s\) +COMM +PID +DISK +T +SECTOR +BYTES\b"
 _SIZELESS = re.compile(r"TIME\(ms\) +(?:DISK.*)?COMM +PID +LAT\(ms\)")
 #: A command's name may hold spaces; what stands before the latency is the time in a queue, or a pattern.
 _LINE = (
-    r"^(?P<time>\d+\.\d+) +(?P<comm>.{1,16}?) +(?P<pid>-?\d+) +(?P<disk>[^ ]+)? +(?P<kind>[A-Z-]+) +(?P<sector>-?\d+)"
-    r" +(?P<size>\d+) +(?:[^ ]+ +)*?(?P<took>\d+\.\d+)\s*$"
+    r"^(?P<time>\d+\.\d+) +(?P<comm>.{1,16}?) +(?P<pid>-?\d{1,9}) +(?P<disk>[^ ]+)? +(?P<kind>[A-Z-]+)"
+    r" +(?P<sector>-?\d{1,18}) +(?P<size>\d{1,18}) +(?:[^ ]+ +)*?(?P<took>\d+\.\d+)\s*$"
 )
 _TEXT, _TITLE = re.compile(_LINE), re.compile(_HEADER)
 _BLOCK = 1 << 22

@@ -16,6 +16,7 @@ _BLOCK = 1 << 22
 #: Characters of one document; no log writes larger ones.
 _LONGEST = 1 << 24
 _BATCH = 1 << 16
+_DECODER = json.JSONDecoder()
 #: What a damaged or foreign document raises in code that picks it apart.
 _ODD = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
 
@@ -46,8 +47,9 @@ def read_requests(path: Path, damage: Damage, rows: Rows, expected: str) -> Iter
 def documents(path: Path, damage: Damage) -> Iterator[tuple[int, dict[str, Any]]]:
     """Give the objects of a text, each with the number of its first line.
 
-    An object stands on one line, or begins with a line "{" and ends with a line "}" of the same indentation; commas
-    after it, and the brackets of an array around all of them, are passed over. Raises TraceError for anything else.
+    Objects stand on one line each, or side by side, or one begins with a line "{" and ends with a line "}" of the same
+    indentation; commas after it, and the brackets of an array around all of them, are passed over. Raises TraceError
+    for anything else.
     """
     begun, pieces, held, end = 0, list[str](), 0, ""
     for number, block in byte_blocks(path, damage, _BLOCK):
@@ -74,11 +76,16 @@ def documents(path: Path, damage: Damage) -> Iterator[tuple[int, dict[str, Any]]
 
 
 def _parsed(text: str, number: int, damage: Damage) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        found = None
-    if isinstance(found, dict):
+    """Give the objects of a text, which may stand side by side."""
+    at = 0
+    while at < len(text):
+        try:
+            found, at = _DECODER.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            damage.at(number, repr(text if len(text) <= 80 else f"{text[:60]}...{text[-17:]}"))
+            return
         yield number, found
-    else:
-        damage.at(number, repr(text if len(text) <= 80 else f"{text[:60]}...{text[-17:]}"))
+        while text[at : at + 1] in (" ", ",", "\t"):
+            at += 1

@@ -22,17 +22,17 @@ from tiering.trace.readers.times import DayClock
 _BLOCK = 1 << 22
 #: Of ext4slower and its kin: time of day; offsets are KiB, rounded down.
 _PLACED = (
-    r"^(?P<time>\d\d:\d\d:\d\d) +(?P<comm>.{1,16}?) +(?P<pid>\d+) +(?P<kind>[RWOSFG]) +(?P<size>-?\d+|LL_MAX) +"
-    r"(?P<offset>-?\d+) +(?P<took>\d+\.\d+) (?P<name>.*)$"
+    r"^(?P<time>\d\d:\d\d:\d\d) +(?P<comm>.{1,16}?) +(?P<pid>\d{1,9}) +(?P<kind>[RWOSFG]) +(?P<size>-?\d{1,18}|LL_MAX)"
+    r" +(?P<offset>-?\d{1,18}) +(?P<took>\d+\.\d+) (?P<name>.*)$"
 )
 #: With -j or -c: the time of the end since the machine started, in us or ns; offsets are B.
 _CSV = (
-    r"^(?P<time>\d+),(?P<comm>[^,]*),(?P<pid>\d+),(?P<kind>[RWOSFG]),(?P<size>-?\d+|LL_MAX),(?P<offset>-?\d+),"
+    r"^(?P<time>\d+),(?P<comm>[^,]*),(?P<pid>\d{1,9}),(?P<kind>[RWOSFG]),(?P<size>-?\d{1,18}|LL_MAX),(?P<offset>-?\d{1,18}),"
     r"(?P<took>\d+),(?P<name>.*)$"
 )
 #: Of fileslower: s or ms since it started; no offsets.
 _UNPLACED = (
-    r"^(?P<time>\d+(?:\.\d+)?) +(?P<comm>.{1,16}?) +(?P<pid>\d+) +(?P<kind>[RW]) +(?P<size>\d+) +"
+    r"^(?P<time>\d+(?:\.\d+)?) +(?P<comm>.{1,16}?) +(?P<pid>\d{1,9}) +(?P<kind>[RW]) +(?P<size>\d{1,18}) +"
     r"(?P<took>\d+(?:\.\d+)?) (?P<name>.*)$"
 )
 _TITLES = re.compile(

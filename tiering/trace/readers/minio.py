@@ -30,13 +30,13 @@ _BLOCK = 1 << 22
 _LINE = (
     r"^(?:\S+ +\| )?(?P<time>(?:\d{4}-\d\d-\d\dT)?\d\d:\d\d:\d\d\.\d+) \[(?P<status>\d{3}) [^\]]*\] s3\.(?P<call>\w+) "
     r"(?P<host>[^/ ]*)/(?P<target>.*?) +(?P<client>[\w.:%\[\]-]+) +(?P<took>[\dhmsnuµ.]+) +(?:⇣ +\S+ +)?"
-    r"↑ (?P<in>[\d.]+) (?P<in_unit>[KMGTPE]?i?B) ↓ (?P<out>[\d.]+) (?P<out_unit>[KMGTPE]?i?B)\s*$"
+    r"↑ (?P<in>[\d.]{1,9}) (?P<in_unit>[KMGTP]?i?B) ↓ (?P<out>[\d.]{1,9}) (?P<out_unit>[KMGTP]?i?B)\s*$"
 )
 _TEXT = re.compile(_LINE)
 #: Calls of other kinds, traced with --all: by the server's own parts, and to its disks.
 _OTHER = r"^(?:\S+ +\| )?(?:\d{4}-\d\d-\d\dT)?\d\d:\d\d:\d\d\.\d+ \[[^\]]+\] \w+\.\w+ "
 _OTHER_TEXT = re.compile(_OTHER)
-_UNITS = {f"{prefix}iB": 1024**power for power, prefix in enumerate(("K", "M", "G", "T", "P", "E"), 1)} | {"B": 1}
+_UNITS = {f"{prefix}iB": 1024**power for power, prefix in enumerate(("K", "M", "G", "T", "P"), 1)} | {"B": 1}
 _WAYS = ("in", "out")
 _SPANS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "ns": 1e-9}
 
@@ -124,7 +124,10 @@ def _printed(table: pl.DataFrame, clock: DayClock) -> pl.DataFrame:
     else:
         table = table.with_columns(when=times["dated"])
     scale = {name: pl.col(f"{name}_unit").replace_strict(_UNITS, default=None, return_dtype=pl.Int64) for name in _WAYS}
-    sizes = {name: (pl.col(name).cast(pl.Float64, strict=False) * scale[name]).round() for name in _WAYS}
+    sizes = {
+        name: (pl.col(name).cast(pl.Float64, strict=False) * scale[name]).round().cast(pl.Int64, strict=False)
+        for name in _WAYS
+    }
     op = pl.col("call").replace_strict(_OPS, default=None, return_dtype=pl.String)
     is_part = (pl.col("status") == "206") | (pl.col("call") == "PutObjectPart")
     return (

@@ -199,8 +199,7 @@ class ProcessTree:
         if annotation is None:
             if known is None:
                 self.never_opened += fd not in _STANDARD
-                name = _STANDARD.get(fd, f"<descriptor {fd} of process {process.pid}>")
-                known = process.descriptors[fd] = OpenFile(self._files.named(name), None)
+                known = process.descriptors[fd] = OpenFile(self._unnamed(process, fd), None)
             return known
         file = self._files.annotated(annotation)
         if known is None:
@@ -217,19 +216,22 @@ class ProcessTree:
                 known = process.descriptors[fd] = OpenFile(file, None)
         return known
 
-    def closed(self, process: Process, fd: int, annotation: str | None) -> File | None:
-        """Forget a descriptor that was closed, and return its file; None where it is not known.
+    def closed(self, process: Process, fd: int, annotation: str | None) -> File:
+        """Forget a descriptor that was closed, and return its file.
 
         Another thread may have opened something under that number before this call was seen to return: that stays.
         """
         known = process.descriptors.get(fd)
         if annotation is not None:
-            file: File | None = self._files.annotated(annotation)
+            file = self._files.annotated(annotation)
         else:
-            file = None if known is None else known.file
+            file = self._unnamed(process, fd) if known is None else known.file
         if known is not None and known.file is file:
             del process.descriptors[fd]
         return file
+
+    def _unnamed(self, process: Process, fd: int) -> File:
+        return self._files.named(_STANDARD.get(fd, f"<descriptor {fd} of process {process.pid}>"))
 
     def _child(self, tid: int, parent: Process, flags: str) -> Process:
         if "CLONE_THREAD" in flags:

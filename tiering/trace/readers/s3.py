@@ -14,7 +14,7 @@ from tiering.trace.readers.tables import like
 
 _LINE = (
     r"^(?P<owner>\S+) (?P<bucket>\S+) \[(?P<time>[^\]]+)\] (?P<client>\S+) (?P<requester>\S+) \S+ (?P<operation>\S+) "
-    r'(?P<key>\S+) (?:"[^"]*"|-) (?P<status>\d{3}|-) \S+ (?P<sent>\d+|-) (?P<size>\d+|-) (?P<took>\d+|-)'
+    r'(?P<key>\S+) (?:"[^"]*"|-) (?P<status>\d{3}|-) \S+ (?P<sent>\d{1,18}|-) (?P<size>\d{1,18}|-) (?P<took>\d{1,18}|-)'
 )
 _TEXT = re.compile(_LINE)
 _BLOCK = 1 << 22

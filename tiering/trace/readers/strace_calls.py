@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from tiering.trace.readers.processes import File, OpenFile, Process
+from tiering.trace.readers.processes import OpenFile, Process
 from tiering.trace.readers.strace_state import FORKS, Call, Calls, Line, advance
 from tiering.trace.readers.strace_unnamed import UNNAMED
 
@@ -65,11 +65,10 @@ def _close(calls: Calls, process: Process, line: Line) -> None:
     begun = calls.closing.pop(line.tid, None)
     if begun is not None and line.fd_path is None and process.descriptors.get(line.fd) is not begun:
         # Since it began, another thread has been given the number.
-        file: File | None = begun.file
+        file = begun.file
     else:
         file = calls.tree.closed(process, line.fd, line.fd_path)
-    if file is not None:
-        calls.add(line, "close", file, process)
+    calls.add(line, "close", file, process)
 
 
 def _close_range(_calls: Calls, process: Process, line: Line) -> None:

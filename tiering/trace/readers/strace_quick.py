@@ -148,8 +148,7 @@ def _cut(lines: list[str]) -> pl.DataFrame:
 def _close(calls: Calls, process: Process, when: float, path: str, fd: int, took: float | None) -> None:
     """Note that a file is closed."""
     file = calls.tree.closed(process, fd, path)
-    if file is not None:
-        calls.cells += (when, "close", file.identity, None, 0, process.pid, process.group, took, file.path, None)
+    calls.cells += (when, "close", file.identity, None, 0, process.pid, process.group, took, file.path, None)
 
 
 @lru_cache(maxsize=1024)

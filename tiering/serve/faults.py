@@ -1,0 +1,118 @@
+"""Faults: what goes wrong with a sample while it is served, and how it is told.
+
+A generator that raises is over: the next call says that the epoch has ended, and the ranks of a job wait for each other
+for ever. So a fault travels as a value, Failed, and Living raises it for one batch and goes on with the next.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import google_crc32c
+import numpy as np
+
+from tiering.errors import DatasetError, InputError, StoreError, command
+from tiering.order import IndexArray
+from tiering.store.base import Buffer, PixelArray, Store
+from tiering.text import shown
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What was raised in the place of a batch, or of a part of one."""
+
+    error: Exception
+
+
+class Living(Iterator[T], Generic[T]):
+    """An iterator that goes on after what it raises: a batch that failed is passed over, the next one is served.
+
+    outcomes: a generator of what to hand out and what to raise.
+    """
+
+    def __init__(self, outcomes: Iterator[T | Failed]) -> None:
+        self._outcomes = outcomes
+
+    def __next__(self) -> T:
+        found = next(self._outcomes)
+        if not isinstance(found, Failed):
+            return found
+        error = found.error
+        try:
+            raise error
+        finally:
+            # An error keeps this frame: without these names it does not keep itself alive, and the threads with it.
+            del found, error, self
+
+    def close(self) -> None:
+        """End the iteration: threads stop, and what was read ahead is let go of."""
+        close = getattr(self._outcomes, "close", None)
+        if close is not None:
+            close()
+
+
+def note_of(store: Store, index: int, key: bytes) -> str:
+    """Return the note on an exception that says which sample it befell."""
+    return f"sample {index:,} ({shown(key)}) of {shown(str(store.place))}"
+
+
+def named(store: Store, index: int, image: Buffer | PixelArray, error: Exception) -> Exception:
+    """Return what is raised for a sample that could not be decoded or transformed, with its number, key and store.
+
+    error: what was raised. The decoder's own error becomes one that knows the store, and with it the advice that fits;
+    any other gets a note, so that its type stays.
+    """
+    key = store.index.keys(np.array([index]))[0]
+    where = note_of(store, index, key)
+    if not isinstance(error, DatasetError) or error.where != "image":
+        error.add_note(where)
+        return error
+    told = _told(store, index, where, image, error)
+    told.__cause__ = error
+    return told
+
+
+def blamed(store: Store, indices: IndexArray, error: Exception) -> Exception:
+    """Return what is raised for samples that could not be read: the error, noting the first sample that it befalls.
+
+    Samples are read again one by one. Of a remote store they are not, as each may take minutes; what fails there is
+    named where it is checked.
+    """
+    if store.place.local is None:
+        return error
+    for number in indices.tolist():
+        try:
+            store.read(np.array([number], dtype=np.int64))
+        except Exception as found:  # noqa: BLE001 - it is handed on
+            found.add_note(_note_on(store, number))
+            return found
+    return error
+
+
+def _told(store: Store, index: int, where: str, image: Buffer | PixelArray, error: DatasetError) -> InputError:
+    skip = 'To go on without such images: Loader(on_error="skip").'
+    crcs = store.index.crc32c
+    if not len(crcs):
+        return DatasetError(where, expected=error.expected, found=error.found, action=f"{error.action} {skip}")
+    if google_crc32c.value(bytes(image)) != crcs[index]:
+        return StoreError(
+            where, expected="the bytes that were packed", found="others, which cannot be decoded",
+            action=f"The store is damaged. See where: {command('tiering', 'verify', store.place)}",
+        )  # fmt: skip
+    every = command("tiering", "verify", store.place, "--decode")
+    return DatasetError(
+        where, expected=error.expected, found=error.found,
+        action=f"The file was packed as it is. To find all like it: {every}. {skip}",
+    )  # fmt: skip
+
+
+def _note_on(store: Store, number: int) -> str:
+    try:
+        return note_of(store, number, store.index.keys(np.array([number]))[0])
+    except StoreError:  # its key is part of the damage
+        return f"sample {number:,} of {shown(os.fspath(store.place.url))}"
