@@ -12,7 +12,7 @@ import tiering
 from tiering.cli.app import app
 
 LAYOUTS = {
-    "class folders": ["cat/1.jpg", "dog/2.jpg", "dog/deep/3.jpg", "4.jpg"],
+    "class folders": ["cat/1.jpg", "dog/2.jpg", "dog/deep/3.jpg"],
     "split and class folders": ["train/cat/1.jpg", "train/dog/2.jpg", "val/cat/3.jpg"],
     "splits": ["train/1.jpg", "test/2.jpg"],
     "flat": ["1.jpg", "2.jpg"],
