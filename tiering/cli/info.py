@@ -57,14 +57,14 @@ def info(
         samples = "1 sample" if removed == 1 else f"{format_count(removed)} samples"
         rows["taken out"] = f"{samples}, whose space comes back when the dataset is converted again"
     account = list(account_lines(manifest.account))
-    if account:
-        rows["account"] = "\n".join(account)
-    elif manifest.left_out:
+    if manifest.left_out and not account:
         rows["left out"] = f"{manifest.left_out:,} images that could not be packed: see bad-files.tsv"
     shown = table(str(store), "")
     shown.columns[1].justify, shown.columns[1].no_wrap = "left", False
     for name, value in rows.items():
         shown.add_row(name, value)
+    for number, line in enumerate(account):
+        shown.add_row("" if number else "account", line)
     out().print(shown)
 
 
