@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +12,9 @@ from types import FrameType
 from typing import Final
 
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+#: Until a signal is sent again: the destructor has ended by then.
+_AGAIN_SECONDS: Final = 0.01
 
 
 class EndingSignal(KeyboardInterrupt):
@@ -38,10 +43,36 @@ def ending_interrupts() -> Iterator[None]:
     heard = [number for number in _ENDING[1:] if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, interrupt) for number in heard}
     try:
-        yield
+        with _repeated():
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _repeated() -> Iterator[None]:
+    """Send a signal once more whose exception a destructor swallowed: Python only prints what one raises."""
+    before, done = sys.unraisablehook, threading.Event()
+
+    def again(number: int) -> None:
+        if not done.is_set():
+            os.kill(os.getpid(), number)
+
+    def swallowed(raised: sys.UnraisableHookArgs) -> None:
+        if not isinstance(raised.exc_value, KeyboardInterrupt):
+            before(raised)
+            return
+        timer = threading.Timer(_AGAIN_SECONDS, again, [exit_code_of(raised.exc_value) - 128])
+        timer.daemon = True
+        timer.start()
+
+    sys.unraisablehook = swallowed
+    try:
+        yield
+    finally:
+        done.set()
+        sys.unraisablehook = before
 
 
 @contextmanager

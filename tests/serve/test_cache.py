@@ -573,12 +573,12 @@ def test_the_commands_look_after_a_cache(lmdb, tmp_path, program):
 
 def test_bench_shows_the_measured_hit_ratio_beside_the_predicted_one(lmdb, tmp_path, program):
     size = int(0.5 * tiering.open_store(lmdb).manifest.image_bytes)
-    done = program("bench", lmdb, "--cache-size", str(size), "--cache-dir", tmp_path / "cache", "--json")
+    done = program("bench", lmdb, "--cache-size", f"{size}B", "--cache-dir", tmp_path / "cache", "--json")
     assert done.returncode == 0, done.stderr
     (found,) = json.loads(done.stdout)["measurements"]
     assert found["predicted_hit_ratio"] == pytest.approx(0.5, abs=1e-6)
     assert 0.35 < found["hit_ratio"] < 0.55
-    shown = program("bench", lmdb, "--cache-size", str(size), "--cache-dir", tmp_path / "cache")
+    shown = program("bench", lmdb, "--cache-size", f"{size}B", "--cache-dir", tmp_path / "cache")
     assert "predicted 50.0%" in shown.stderr
 
 

@@ -196,7 +196,7 @@ def test_what_is_short_is_named_with_its_amount():
         ({"capacities": {"tape": 1}}, "expected one of nvme"),
         ({"capacities": {"dram": 1}}, "expected one of nvme"),
         ({"capacities": {"hdd": 0}}, "at least 1 byte"),
-        ({"duration": 0.0}, "--duration SECONDS"),
+        ({"duration": 0.0}, "--duration TIME"),
         ({"runs": -1.0}, "runs"),
         ({"in_flight": 0}, "in flight"),
         ({"most_busy": 1.5}, "up to 1"),
