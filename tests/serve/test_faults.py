@@ -96,6 +96,18 @@ def test_the_iterator_lives_on_after_an_error(place, shuffle):
     assert loader.epoch == 1
 
 
+def test_a_transform_that_raises_stop_iteration_does_not_end_the_epoch(stores):
+    third = tiering.open_store(stores / "lmdb")[3].key
+
+    def exhausted(sample):
+        return next(iter(())) if sample.key == third else 1
+
+    loader = tiering.Loader(tiering.open_store(stores / "lmdb"), 8, seed=3, transform=exhausted)
+    found = outcomes(iter(loader))
+    assert len(found) == len(loader)
+    assert sum(isinstance(each, RuntimeError) for each in found) == 1
+
+
 def test_the_place_after_an_error_is_behind_the_batch_that_failed(stores):
     store = tiering.open_store(stores / "lmdb")
     loader = tiering.Loader(store, 8, seed=3, decode=True)

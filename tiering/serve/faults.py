@@ -43,6 +43,10 @@ class Living(Iterator[T], Generic[T]):
         if not isinstance(found, Failed):
             return found
         error = found.error
+        if isinstance(error, StopIteration):
+            # Raised as it is, it would end the epoch without a word. Generators do the same (PEP 479).
+            error = RuntimeError("a transform raised StopIteration")
+            error.__cause__ = found.error
         try:
             raise error
         finally:
