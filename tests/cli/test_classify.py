@@ -57,7 +57,13 @@ def test_recorded_runs_are_told_apart(name, workload):
     assert "The whole run is in this trace" in done.stdout
 
 
-@pytest.mark.parametrize(("name", "share"), [("train_loop", 0.2), ("train_loop", 0.5), ("sqlite_log", 0.5)])
+@pytest.mark.parametrize(
+    ("name", "share"),
+    [
+        ("train_loop", 0.2),
+        *(pytest.param(*each, 0.5, marks=pytest.mark.slow) for each in [("train_loop",), ("sqlite_log",)]),
+    ],
+)
 def test_the_first_part_of_a_recorded_run_is_never_taken_for_another_kind(name, share, tmp_path):
     """A fifth of the training run ends in its first epoch of five: no byte is read twice there.
 

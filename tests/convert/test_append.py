@@ -28,7 +28,16 @@ def grow(photos, place):
     shutil.copytree(photos, place, dirs_exist_ok=True)
 
 
-@pytest.mark.parametrize("options", [{}, {"codec": "zstd"}, {"resize": (24, 32)}, {"resize": (24, 32), "codec": "lz4"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        *(
+            pytest.param(options, marks=pytest.mark.slow)
+            for options in ({"codec": "zstd"}, {"resize": (24, 32)}, {"resize": (24, 32), "codec": "lz4"})
+        ),
+    ],
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_new_images_are_added_and_old_shards_stay(photos, tmp_path, kind, options):
     if kind == "lmdb" and options:

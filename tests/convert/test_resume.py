@@ -145,7 +145,7 @@ def test_a_second_converter_is_told_of_the_first(program, photos, tmp_path):
     assert tiering.verify(tmp_path / "store", source=photos).ok
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["lmdb", pytest.param("zarr", marks=pytest.mark.slow)])
 def test_killed_at_any_moment_and_run_again_the_store_is_the_same(photos, tmp_path, kind):
     dice = random.Random(kind)
     whole = tmp_path / "whole"

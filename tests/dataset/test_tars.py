@@ -199,6 +199,7 @@ def test_what_is_no_tar_is_refused(tmp_path):
             listed(put(tmp_path, "a.tar", data))
 
 
+@pytest.mark.slow
 def test_a_listing_holds_no_member_of_a_large_tar(tmp_path):
     # In a process of its own: the most memory that a process ever had is all that the system tells.
     script = (

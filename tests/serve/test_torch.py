@@ -206,6 +206,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 def test_ranks_of_torch_distributed_share_every_epoch(lmdb, tmp_path):
     command = [sys.executable, "-c", RANK, str(lmdb)]
     ranks = [

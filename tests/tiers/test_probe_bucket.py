@@ -59,6 +59,7 @@ def test_what_does_not_answer_is_refused(s3_endpoint):
         probe("s3://photos/refused", seconds=1, size=OBJECT)
 
 
+@pytest.mark.slow
 def test_a_server_that_fails_on_the_way_is_named_and_its_objects_are_removed(s3_endpoint):
     url = "s3://photos/on-the-way"
     with FaultyProxy(s3_endpoint, share=0.0) as proxy, s3_environment(proxy.endpoint):
