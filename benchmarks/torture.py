@@ -241,6 +241,8 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.make:
         make(asked.place)
+    if asked.work:
+        asked.work.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix="torture-", dir=asked.work))
     count, size = truth(asked.place)
     print(f"counted apart: {count:,} files, {size:,} bytes")
