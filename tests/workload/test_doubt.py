@@ -129,3 +129,31 @@ def test_few_calls_are_no_ground_for_a_forecast():
     shares = {"reread_share": 0.0, "write_share": 1.0, "epochs": 0.0}
     assert classify(training(**few, **shares, whole=True)).workload == "write-heavy"
     assert classify(training(**few, **shares)).workload == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("reread", "written", "mapped", "decided"),
+    [
+        (0.0, 0.5, 0.5, False),  # it writes an Arrow file, maps it, and trains on it
+        (0.0, 0.7, 0.7, False),
+        (0.0, 0.06, 0.94, False),
+        (0.0, 0.0, 0.01, False),
+        (0.0, 0.0, 0.0001, True),
+        (0.8, 0.0, 0.2, True),
+        (0.65, 0.0, 0.5, False),  # a single touch makes it mixed
+    ],
+)
+def test_a_whole_run_is_decided_only_where_no_number_of_touches_of_what_it_maps_would_tip_it(
+    reread, written, mapped, decided
+):
+    verdict = classify(split(reread, written, mapped_bytes=round(mapped * 10_000_000)))
+    assert verdict.whole == (verdict.probability == 1) == decided
+    assert any("how often they are touched" in note for note in verdict.notes) != decided
+
+
+@pytest.mark.parametrize("workload", ["read-once", "write-heavy", "mixed"])
+def test_where_touches_of_mappings_decide_more_certainty_is_asked(workload):
+    written = {"read-once": 0.0, "write-heavy": 0.7, "mixed": 0.5}[workload]
+    trace = split(0.0, written, mapped_bytes=5_000_000)
+    assert classify(trace, sure_of(workload, SHOWN_ABOVE)).workload == "inconclusive"
+    assert classify(trace, sure_of(workload, FORECAST_ABOVE)).workload == workload

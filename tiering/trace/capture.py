@@ -36,7 +36,7 @@ ASKED = (
     *("fork", "vfork", "clone", "clone2", "clone3", "execve", "execveat"),
     *("fsync", "fdatasync", "sync_file_range", "truncate", "truncate64", "ftruncate", "ftruncate64"),
     *("unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2", "getdents", "getdents64"),
-    *("io_uring_enter", "io_submit"),
+    *("io_uring_setup", "io_uring_enter", "io_submit"),
 )
 #: Calls that are not there on every architecture are asked for with a question mark.
 _FILTER = f"trace={','.join(f'?{name}' for name in ASKED)}"

@@ -85,7 +85,7 @@ def profile_trace(
 ) -> TraceProfile:
     """Profile a stream of event batches (EVENT_SCHEMA, in order of time).
 
-    failed: asked at the end for the processes that ended otherwise than with status 0, though the run did not.
+    failed: asked at the end for the processes that failed or were told to end, though the run did not.
 
     Memory is bounded by a batch, a row for each of a million files, two million ranges, and a million references to
     blocks; what does not fit is estimated from samples by place. Figures whose denominator is 0 are 0.

@@ -49,7 +49,7 @@ class TraceProfile(BaseModel):
         default=0.0, description="share of the files opened for writing that no call reads, writes, maps or syncs"
     )
     failed_share: float = Field(
-        default=0.0, description="share of the bytes moved by processes that failed while the run did not"
+        default=0.0, description="share of the bytes moved by processes that failed or were told to end, not the run"
     )
 
     reads: int = Field(description="calls that read at least one byte; probes of a file's end are none")

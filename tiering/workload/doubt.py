@@ -19,7 +19,7 @@ NEAR = 0.05
 #: From these shares of the opened files on, files that no call touches mean that calls were not traced. Some programs
 #: open files only to see whether they are there; of a handful of outputs one is often a lock.
 _UNTOUCHED, _UNTOUCHED_OUTPUTS = 0.1, 0.5
-#: Share of the bytes from which on it matters that the processes that moved them failed.
+#: Share of the bytes from which on it matters that the processes that moved them failed or were told to end.
 _FAILED = 0.1
 
 
@@ -32,7 +32,7 @@ def gaps(trace: TraceProfile) -> list[str]:
         share, what = max((trace.untouched_share, "reading"), (trace.untouched_output_share, "writing"))
         found.append(f"{percent(share)} of the files opened for {what} are touched by no call: others were not traced")
     if trace.failed_share > _FAILED:
-        found.append(f"processes that moved {percent(trace.failed_share)} of the bytes failed")
+        found.append(f"processes that moved {percent(trace.failed_share)} of the bytes failed or were told to end")
     return found
 
 

@@ -34,6 +34,9 @@ FEATURE_NAMES: tuple[str, ...] = (
     "unrepeated",
 )
 
+#: How often a run may touch a mapping: as many epochs as a long training has.
+_TOUCHES = 100
+
 
 def features(trace: TraceProfile) -> npt.NDArray[np.float64]:
     """Return the feature vector of a trace, in the order of FEATURE_NAMES.
@@ -82,6 +85,23 @@ def possible_labels(trace: TraceProfile) -> list[Workload]:
     # The label changes with the bytes re-read from read-once over mixed to re-read-heavy, and between them not at all.
     bounds = (trace.bytes_reread, (trace.bytes_reread + most) // 2, most)
     return list(dict.fromkeys(label(trace.bytes_read, trace.bytes_written, each) for each in bounds))
+
+
+def mapping_decides(trace: TraceProfile) -> bool:
+    """Tell whether the workload depends on how often the mapped bytes were touched, which no tracer sees.
+
+    The bounds of each workload are planes, so that a label that holds for the corners of what is possible holds for all
+    of it. They are: no touch; one, of bytes that were not read before; and many, of bytes that were not or that were.
+    """
+    once, often = trace.mapped_bytes, _TOUCHES * trace.mapped_bytes
+    corners = ((0, 0), (once, 0), (often, often - once), (often, often))
+    most = min(trace.bytes_read, trace.bytes_reread + trace.bytes_unplaced)
+    found = {
+        label(trace.bytes_read + read, trace.bytes_written, reread + again)
+        for read, again in corners
+        for reread in (trace.bytes_reread, most)
+    }
+    return len(found) > 1
 
 
 def _log(size: float) -> float:

@@ -9,8 +9,9 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from tiering.trace.summary import TraceProfile
+from tiering.units import format_bytes
 from tiering.workload.doubt import gaps, near, too_little, unplaced, unsupported
-from tiering.workload.evidence import features
+from tiering.workload.evidence import features, mapping_decides
 from tiering.workload.explain import Fact, defined_facts, facts, percent
 from tiering.workload.forecast import Model, shipped
 from tiering.workload.label import MAJORITY, WORKLOADS, Workload, label
@@ -122,7 +123,8 @@ def _threshold(trace: TraceProfile, forecast: Workload) -> float:
     if trace.level == "block":
         return BLOCK_ABOVE
     # What a run writes before it trains is written once, and read over and over.
-    doubtful = forecast == "read-once" or (forecast == "write-heavy" and bool(gaps(trace)))
+    doubtful = forecast != "re-read-heavy" and bool(gaps(trace) or mapping_decides(trace))
+    doubtful |= forecast == "read-once"
     return FORECAST_ABOVE if doubtful else SHOWN_ABOVE
 
 
@@ -132,8 +134,8 @@ def moves_data(trace: TraceProfile) -> bool:
 
 
 def is_decided(trace: TraceProfile) -> bool:
-    """Tell whether there is nothing to forecast: the whole run is in the trace, and little of it behind mappings."""
-    return trace.whole and not gaps(trace) and not _is_mapped(trace)
+    """Tell whether there is nothing to forecast: the whole run is in the trace, and what was mapped cannot tip it."""
+    return trace.whole and not gaps(trace) and not _is_mapped(trace) and not mapping_decides(trace)
 
 
 def _is_mapped(trace: TraceProfile) -> bool:
@@ -160,6 +162,11 @@ def _limits(trace: TraceProfile) -> tuple[float, list[str]]:
         notes.append(
             "Most bytes are mapped into memory. No tracer sees what is touched there, or how often: the mapped bytes "
             f"are an upper bound, and the probability is held to {MAPPED_CAP:g} at most."
+        )
+    elif trace.whole and mapping_decides(trace) and not gaps(trace):
+        notes.append(
+            f"The whole run is in this trace, but {format_bytes(trace.mapped_bytes)} are mapped into memory, where no "
+            "tracer sees how often they are touched: that may tip the label, so this is a forecast."
         )
     if is_decided(trace):
         notes.append("The whole run is in this trace: its label follows from the bytes, and is no forecast.")

@@ -23,6 +23,7 @@ from tiering.errors import TraceError
 from tiering.trace.events import UNPLACED
 from tiering.trace.features import profile_trace_file
 from tiering.trace.readers import Trace, read_trace
+from tiering.workload.verdict import classify
 
 TRACES = Path(__file__).parents[3] / "fixtures" / "traces"
 SAMPLES = [(name, sample) for name, samples in PUBLISHED.items() for sample in samples]
@@ -78,11 +79,23 @@ def test_operations_below_a_threshold_are_said_to_be_missing(tmp_path):
     assert slow.gaps == ["operations quicker than the tool's threshold (10 ms) are missing; 0 records all of them"]
     every, _ = _read(_written(tmp_path / "all", EXT4SLOWER.content))
     assert every.gaps == []
+    assert (slow.missing, every.missing) == (True, False)
+
+
+def test_writes_above_a_threshold_are_no_ground_for_a_verdict(tmp_path):
+    """The slow part of a run that reads from memory and writes to a disk is its writing."""
+    lines = "".join(f"06:49:{at // 10:02} python  37  W 1048576 {at * 1024} 15.20 ckpt.pt\n" for at in range(300))
+    for least, workload in (("", "write-heavy"), (" slower than 10 ms", "inconclusive")):
+        path = _written(tmp_path / "t", f"Tracing ext4 operations{least}\n{lines}")
+        assert classify(profile_trace_file(path)).workload == workload
 
 
 def test_lost_events_of_perf_are_counted(tmp_path):
     trace, _ = _read(_written(tmp_path / "t", PERF.content))
     assert "perf lost 23 events" in trace.gaps
+    assert trace.missing
+    whole, _ = _read(_written(tmp_path / "whole", PERF.content.replace("LOST 23 events!\n", "")))
+    assert not whole.missing
 
 
 def test_files_that_perf_could_not_name_leave_open_what_was_read_again():

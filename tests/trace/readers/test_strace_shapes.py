@@ -220,6 +220,9 @@ def run(*body, start=True, exit_line="+++ exited with 0 +++"):
         (run("fork() = 8"), "1 of its processes or threads are not seen to end (strace follows them with -f)"),
         (run("read(3,  <unfinished ...>", "read(3,  <unfinished ...>"), "1 of its calls have a beginning and no end"),
         (run(OPEN, "io_uring_enter(5, 1, 0, 0, NULL, 8) = 1"), "io_uring_enter moves data that strace does not see"),
+        (run(OPEN, "io_uring_setup(8, {flags=0, sq_thread_cpu=0}) = 5"), None),
+        (run(OPEN, "io_uring_setup(8, {flags=IORING_SETUP_SQPOLL}) = 5"), "io_uring_setup moves data that strace does"),
+        (run(OPEN, "io_uring_setup(8, 0x7ffd) = 5"), "io_uring_setup moves data that strace does not see"),
     ],
 )
 def test_a_trace_holds_the_whole_run_only_where_it_shows_its_start_its_end_and_all_between(tmp_path, lines, gap):
@@ -242,14 +245,17 @@ def test_files_that_were_opened_and_that_no_call_touches_tell_of_calls_that_were
 def test_a_part_of_the_run_that_failed_is_told_though_the_run_did_not(tmp_path):
     path = tmp_path / "job.strace"
     body = ["fork() = 8"]
-    for end, share in (
-        ("killed by SIGKILL", 1.0),
-        ("exited with 1", 1.0),
-        ("killed by SIGTERM", 0.0),
-        ("exited with 0", 0),
+    limit = "--- SIGTERM {si_signo=SIGTERM, si_code=SI_USER, si_pid=7, si_uid=0} ---"
+    for signal, end, share in (
+        ("", "killed by SIGKILL", 1.0),
+        ("", "exited with 1", 1.0),
+        (limit, "killed by SIGTERM", 1.0),
+        (limit, "exited with 0", 1.0),
+        ("--- SIGCHLD {si_signo=SIGCHLD, si_pid=9} ---", "exited with 0", 0),
     ):
         lines = run(*body, exit_line=None)
-        lines += [f"8 1.5 {OPEN}", f"8 1.6 {READ}", f"8 1.7 +++ {end} +++", "7 2.0 +++ exited with 0 +++"]
+        lines += [f"8 1.5 {OPEN}", f"8 1.6 {READ}", *[f"8 1.65 {signal}"] * bool(signal)]
+        lines += [f"8 1.7 +++ {end} +++", "7 2.0 +++ exited with 0 +++"]
         path.write_text("\n".join(lines) + "\n")
         assert profile_trace_file(path).failed_share == share
 

@@ -89,8 +89,8 @@ class Damage:
     notes: what a reader has to say about the trace as a whole. complete: the trace shows a run from its start to its
     end, by itself and with status 0. gaps: why it does not hold the whole run, each a clause such as "it was killed by
     SIGINT"; where there are any, complete does not count. missing: calls that move data are known to be missing.
-    failed: processes, by number, that ended otherwise than with status 0, and how. untimed: the trace has no times.
-    torn: the block given last is a line without an end.
+    failed: processes, by number, that ended otherwise than with status 0 or were told to end, and how. untimed: the
+    trace has no times. torn: the block given last is a line without an end.
     """
 
     path: Path

@@ -70,7 +70,8 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
             damage.at(number + row, repr(lines[row][:80]), expected="a line of ext4slower's or its kin's")
         yield state.events(table.filter(pl.col("time").is_not_null()))
     damage.notes.append("Files are told apart by their names without directories: those of one name count as one.")
-    damage.gaps.extend(state.gaps())
+    damage.gaps.extend(gaps := list(state.gaps()))
+    damage.missing |= bool(gaps)
 
 
 class _State:

@@ -64,7 +64,7 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
         )
     if words.lost:
         damage.gaps.append(f"perf lost {words.lost:,} events")
-        damage.complete = False
+        damage.complete, damage.missing = False, True
     if words.looked_up:
         damage.notes.append(
             f"perf could not print the names of {words.looked_up:,} files that were opened, and looked them up later, "

@@ -11,8 +11,6 @@ _LETTERS = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"f": b"\f"}
 _STANDARD = {0: "<stdin>", 1: "<stdout>", 2: "<stderr>"}
 #: What programs inherit besides standard streams without that anything was left out of a trace.
 _NO_DATA = ("/dev/", "/proc/", "/sys/", "/memfd:")
-#: How helpers are told to end by a program that is done with them: multiprocessing.Pool does so.
-_DISMISSED = "it was killed by SIGTERM"
 
 
 @dataclass(slots=True)
@@ -95,7 +93,9 @@ class ProcessTree:
     def __init__(self, files: Files) -> None:
         self._files = files
         self.members: dict[int, Process] = {}
-        #: Processes that ended otherwise than with status 0 and were not dismissed, and how.
+        #: Children that may not have done all they would have: they did not end with status 0, or were told to end.
+        #: How much they moved decides whether it matters. A program may be done with them (multiprocessing.Pool ends
+        #: its workers so), but a time limit looks the same: `timeout` is the parent of what it ends.
         self.failed: dict[int, str] = {}
         #: Descriptors of files that were used, and that the trace shows no opening of.
         self.never_opened = 0
@@ -169,8 +169,9 @@ class ProcessTree:
         # Where a thread ends, its process goes on.
         if process is not None and self.number(tid) == process.pid:
             process.end = how
-            if how not in ("", _DISMISSED) and process not in self._roots:
-                self.failed[process.pid] = how
+            why = how or (process.asked_to_end and f"it was sent {process.asked_to_end} before it ended")
+            if why and process not in self._roots:
+                self.failed[process.pid] = why
 
     def sent(self, tid: int, signal: str) -> None:
         """Note a signal that asks a process to end."""

@@ -201,6 +201,15 @@ def _unseen(name: str) -> Call:
     return call
 
 
+def _ring(calls: Calls, _process: Process, line: Line) -> None:
+    """Note a ring that the kernel polls: io_uring_enter, which other rings take, need not be called.
+
+    Where strace does not print the flags, it may be such a ring.
+    """
+    if "flags=" not in line.arguments or "IORING_SETUP_SQPOLL" in line.arguments:
+        calls.unseen.add("io_uring_setup")
+
+
 CALLS: dict[str, Call] = (
     dict.fromkeys(("open", "openat", "openat2", "creat"), _open)
     | dict.fromkeys(("read", "readv"), _moves("read"))
@@ -222,5 +231,6 @@ CALLS: dict[str, Call] = (
     | dict.fromkeys(("truncate", "ftruncate", "truncate64", "ftruncate64"), _concerns("truncate"))
     | dict.fromkeys(("rename", "renameat", "renameat2"), _rename)
     | {name: _unseen(name) for name in ("io_uring_enter", "io_submit")}
+    | {"io_uring_setup": _ring}
     | UNNAMED
 )
