@@ -284,6 +284,23 @@ def test_tiny_imagenet_is_labelled_as_it_is_shipped(tmp_path):
     assert served(tmp_path / "again") == served(tmp_path / "store")
 
 
+@pytest.mark.parametrize("name", ["val", "tiny"])
+@pytest.mark.parametrize("images_in", ["images/", ""])
+def test_a_split_of_tiny_imagenet_that_is_packed_alone_has_its_labels(tmp_path, name, images_in):
+    root = images(tmp_path / name, f"{images_in}v0.JPEG", f"{images_in}v1.JPEG")
+    put(root, "val_annotations.txt", b"v0.JPEG\tn02\t0\t0\t62\t62\nv1.JPEG\tn01\t0\t0\t62\t62\n")
+    manifest = pack(root, tmp_path / "store")
+    assert names(tmp_path / "store") == {f"{images_in}v0.JPEG": "n02", f"{images_in}v1.JPEG": "n01"}
+    profile = tiering.profile_dataset(root)
+    assert (profile.labels, profile.layout) == ({"n01": 1, "n02": 1}, manifest.layout)
+    assert profile.arrangement == "A split with a table of classes: 2 labels."
+    folder = tiering.open_store(root).manifest
+    assert (folder.labels, folder.splits, folder.layout) == (["n01", "n02"], [], manifest.layout)
+    tiering.export(tmp_path / "store", tmp_path / "out")
+    pack(tmp_path / "out" / "labels.csv", tmp_path / "again")
+    assert served(tmp_path / "again") == served(tmp_path / "store")
+
+
 def test_one_tar_for_each_class_gives_the_classes(tmp_path):
     for name in ("n01484850", "n01440764"):
         with tarfile.open(put(tmp_path, f"tars/{name}.tar", b""), "w") as archive:
