@@ -235,6 +235,24 @@ def test_measurements_are_refused_with_what_to_do(tmp_path):
         assert pack(root / "t.parquet", tmp_path / "other").classes == {3: "3"}
 
 
+def test_measurements_that_a_class_map_names_are_classes(tmp_path):
+    """Stores from before there were class maps have such classes."""
+    root = images(tmp_path / "data", "0.jpg", "1.jpg", "2.jpg")
+    table = put(root, "t.csv", b"path,label\n0.jpg,1.5\n1.jpg,0.5\n")
+    store = tmp_path / "store"
+    manifest = pack(table, store, classes=put(tmp_path, "classes", b"0.5\n1.5\n"))
+    assert tiering.verify(store, source=table).ok
+    put(root, "t.csv", b"path,label\n0.jpg,1.5\n1.jpg,0.5\n2.jpg,2.5\n")
+    assert [problem.split(":")[0] for problem in tiering.verify(store, source=table).problems] == ["2.jpg"]
+    (store / manifest.shards[0].name).unlink()
+    assert tiering.repair(store, source=table, workers=1) == [manifest.shards[0].name]
+    assert tiering.append(table, store, workers=1).classes == {0: "0.5", 1: "1.5", 2: "2.5"}
+    assert tiering.verify(store, source=table).ok
+    # A map of other classes does not make classes of them.
+    with pytest.raises(DatasetError, match="measurements as labels"):
+        pack(table, tmp_path / "other", classes=put(tmp_path, "others", b"1\n2\n"))
+
+
 def test_several_classes_of_one_image_are_warned_of(tmp_path):
     root = images(tmp_path / "data", "0.jpg", "1.jpg")
     with pytest.warns(LabelsWarning, match="Labels such as 'a,b' look like several classes"):
