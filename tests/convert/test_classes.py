@@ -235,6 +235,24 @@ def test_measurements_are_refused_with_what_to_do(tmp_path):
         assert pack(root / "t.parquet", tmp_path / "other").classes == {3: "3"}
 
 
+def test_measurements_that_a_class_map_names_are_classes(tmp_path):
+    """Stores from before there were class maps have such classes."""
+    root = images(tmp_path / "data", "0.jpg", "1.jpg", "2.jpg")
+    table = put(root, "t.csv", b"path,label\n0.jpg,1.5\n1.jpg,0.5\n")
+    store = tmp_path / "store"
+    manifest = pack(table, store, classes=put(tmp_path, "classes", b"0.5\n1.5\n"))
+    assert tiering.verify(store, source=table).ok
+    put(root, "t.csv", b"path,label\n0.jpg,1.5\n1.jpg,0.5\n2.jpg,2.5\n")
+    assert [problem.split(":")[0] for problem in tiering.verify(store, source=table).problems] == ["2.jpg"]
+    (store / manifest.shards[0].name).unlink()
+    assert tiering.repair(store, source=table, workers=1) == [manifest.shards[0].name]
+    assert tiering.append(table, store, workers=1).classes == {0: "0.5", 1: "1.5", 2: "2.5"}
+    assert tiering.verify(store, source=table).ok
+    # A map of other classes does not make classes of them.
+    with pytest.raises(DatasetError, match="measurements as labels"):
+        pack(table, tmp_path / "other", classes=put(tmp_path, "others", b"1\n2\n"))
+
+
 def test_several_classes_of_one_image_are_warned_of(tmp_path):
     root = images(tmp_path / "data", "0.jpg", "1.jpg")
     with pytest.warns(LabelsWarning, match="Labels such as 'a,b' look like several classes"):
@@ -281,6 +299,23 @@ def test_tiny_imagenet_is_labelled_as_it_is_shipped(tmp_path):
     tiering.export(tmp_path / "store", tmp_path / "out")
     with pytest.warns(LabelsWarning, match="1 of 5"):
         pack(tmp_path / "out" / "labels.csv", tmp_path / "again")
+    assert served(tmp_path / "again") == served(tmp_path / "store")
+
+
+@pytest.mark.parametrize("name", ["val", "tiny"])
+@pytest.mark.parametrize("images_in", ["images/", ""])
+def test_a_split_of_tiny_imagenet_that_is_packed_alone_has_its_labels(tmp_path, name, images_in):
+    root = images(tmp_path / name, f"{images_in}v0.JPEG", f"{images_in}v1.JPEG")
+    put(root, "val_annotations.txt", b"v0.JPEG\tn02\t0\t0\t62\t62\nv1.JPEG\tn01\t0\t0\t62\t62\n")
+    manifest = pack(root, tmp_path / "store")
+    assert names(tmp_path / "store") == {f"{images_in}v0.JPEG": "n02", f"{images_in}v1.JPEG": "n01"}
+    profile = tiering.profile_dataset(root)
+    assert (profile.labels, profile.layout) == ({"n01": 1, "n02": 1}, manifest.layout)
+    assert profile.arrangement == "A split with a table of classes: 2 labels."
+    folder = tiering.open_store(root).manifest
+    assert (folder.labels, folder.splits, folder.layout) == (["n01", "n02"], [], manifest.layout)
+    tiering.export(tmp_path / "store", tmp_path / "out")
+    pack(tmp_path / "out" / "labels.csv", tmp_path / "again")
     assert served(tmp_path / "again") == served(tmp_path / "store")
 
 

@@ -72,6 +72,52 @@ def test_a_source_that_changed_is_refused_by_name(some_photos, tmp_path, kind):
     assert tiering.verify(tmp_path / "store", source=some_photos).ok
 
 
+def labels_table(photos, tmp_path, swapped=()):
+    """A table of the photographs with two columns of labels that have the same names."""
+    keys = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.jpg"))
+    lines = [f"{key},{(row + (row in swapped)) % 2},{row // 2 % 2}\n" for row, key in enumerate(keys)]
+    table = tmp_path / "t.csv"
+    table.write_text("path,human,model\n" + "".join(lines))
+    return table
+
+
+def test_a_source_whose_labels_changed_is_refused_by_name(photos, tmp_path):
+    table, store = labels_table(photos, tmp_path), tmp_path / "store"
+    human = {"columns": "path=path,label=human", "table_root": photos}
+    interrupt(table, store, "lmdb", **human)
+    with pytest.raises(DatasetError, match=r"\d+ changed since .*: another label"):
+        tiering.convert(table, store, "lmdb", shard_bytes=SHARD, columns="path=path,label=model", table_root=photos)
+    labels_table(photos, tmp_path, swapped=(3, 10))
+    with pytest.raises(DatasetError, match=r"2 changed since .*: another label.*--restart"):
+        tiering.convert(table, store, "lmdb", shard_bytes=SHARD, **human)
+    both = human | {"columns": "path=path,label=human,split=model"}
+    with pytest.raises(UsageError, match="classes and splits"):
+        tiering.convert(table, store, "lmdb", shard_bytes=SHARD, **both)
+    labels_table(photos, tmp_path)
+    tiering.convert(table, store, "lmdb", shard_bytes=SHARD, **human)
+    assert tiering.verify(store, source=table).ok
+
+
+def test_an_append_does_not_go_on_with_other_labels_or_splits(photos, tmp_path):
+    table, store = labels_table(photos, tmp_path), tmp_path / "store"
+    whole = table.read_text().splitlines()
+    columns = "path=path,label=human,split=model"
+    table.write_text("\n".join(whole[:20]))
+    tiering.convert(table, store, "lmdb", shard_bytes=SHARD, workers=1, columns=columns, table_root=photos)
+    table.write_text("\n".join([whole[0], *(f"{line[:-1]}1" for line in whole[20:])]))
+
+    def stop(samples, of, size):
+        if samples:
+            raise StopError
+
+    with pytest.raises(StopError):
+        tiering.append(table, store, workers=1, progress=stop)
+    table.write_text("\n".join([whole[0], *(f"{line[:-1]}0" for line in whole[20:])]))
+    with pytest.raises(DatasetError, match=r"\d+ changed since .*: another split"):
+        tiering.append(table, store, workers=1)
+    assert tiering.append(table, store, workers=1, restart=True).samples == len(whole) - 1
+
+
 def test_other_settings_are_refused_and_named(photos, tmp_path):
     interrupt(photos, tmp_path / "store", "zarr")
     with pytest.raises(UsageError, match="seed 0, now 7"):

@@ -65,6 +65,25 @@ def test_parquet_columns_of_any_type_are_read_as_text(folder):
     assert rows == [(b"a/2.jpg", "7", "x"), (b"b/1.jpg", "8", "y")]
 
 
+def test_json_lines_have_labels_of_any_type_that_begin_in_any_row(tmp_path):
+    late = [b'{"path": "a"}'] * 200 + [b'{"path": "b", "label": 1, "more": [1]}', b'{"path": "c", "label": "cat"}', b""]
+    lines = [line.replace(b'"a"', b'"%d"' % row) for row, line in enumerate(late)]
+    samples = listed(put(tmp_path, "t.jsonl", b"\n".join(lines)))
+    assert samples["label"].to_list() == [None] * 200 + ["1", "cat"]
+    values = ["1", "0.5", "true", "null", "12345678901234567", '" cat "']
+    rows = "".join(f'{{"file": "{row}", "label": {value}, "more": 1}}\n' for row, value in enumerate(values))
+    samples = listed(put(tmp_path, "u.ndjson", rows.encode()))
+    assert samples["label"].to_list() == ["1", "0.5", "true", None, "12345678901234567", "cat"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"), [(b'{"path": "b", "label": ["cat"]}', "column label.*List"), (b'{"path": "b"', "parsing")]
+)
+def test_json_lines_that_are_no_table_are_refused_wherever_they_are(tmp_path, line, said):
+    with pytest.raises(DatasetError, match=said):
+        listed(put(tmp_path, "t.jsonl", b'{"path": "a", "label": "cat"}\n' * 200 + line))
+
+
 def test_a_table_without_a_column_of_paths_names_what_it_has(folder):
     with pytest.raises(DatasetError, match="found the columns id, label"):
         listed(table(folder, "id,label\n1,2\n"))

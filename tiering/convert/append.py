@@ -16,7 +16,7 @@ from tiering.convert.class_maps import class_map
 from tiering.convert.kept import Kept
 from tiering.convert.label_columns import renumber
 from tiering.convert.leaving_out import OnError, write_left_out
-from tiering.convert.listing import SCHEMA, Listing, blocks, make_listing, open_again
+from tiering.convert.listing import SCHEMA, Listing, blocks, labelled_state, make_listing, open_again
 from tiering.convert.lookup import NOWHERE, Lookup
 from tiering.convert.plan import make_plan, packable
 from tiering.convert.progress import Progress, no_progress
@@ -169,7 +169,7 @@ def _in_terms_of(manifest: Manifest, listing: Listing, directory: Path) -> Listi
     place = {known: number for number, known in enumerate(splits)}
     renumber(directory / "split", SCHEMA["split"], [place[known] for known in listing.splits])
     columns = listing.columns | {"split": map_column(Location.of(directory / "split"), SCHEMA["split"])}
-    return replace(listing, columns=columns, splits=splits)
+    return replace(listing, columns=columns, splits=splits, state=labelled_state(listing.state, columns))
 
 
 def _new(listing: Listing, base: Store, settings: Settings) -> Growth | None:

@@ -51,7 +51,8 @@ class Names:
 
 def number_told(names: Names, path: Path, dtype: str, given: Given | None, where: str) -> ClassMap:
     """Give the labels that the source itself tells their final numbers, in a written column."""
-    classes, numbers = classes_of(names.said, where)  # which refuses what is no class
+    if given is None or not given.classes.names_measurements(names.said):
+        classes, numbers = classes_of(names.said, where)  # which refuses what is no class
     if given:
         classes, numbers = given.number(names.said, where)
     if names:

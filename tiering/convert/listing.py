@@ -56,6 +56,7 @@ __all__ = [
     "Rows",
     "blocks",
     "changes",
+    "labelled_state",
     "make_listing",
     "open_again",
     "source_of",
@@ -96,8 +97,8 @@ class Listing:
     """A source's samples, in its own order.
 
     columns: SCHEMA's, mapped; classes, splits: what the numbers in their columns mean; layout: how it is laid out, in
-    words; fingerprint: over keys and sizes; state: over versions too, which change when a file does; left_out: what
-    the walk met that is no sample; lines: a local file that names it all.
+    words; fingerprint: over keys and sizes; state: over versions too, which change when a file does, and labels
+    and splits; left_out: what the walk met that is no sample; lines: a local file that names it all.
     """
 
     source: Source
@@ -129,9 +130,9 @@ class Listing:
         return Rows(**taken, key=key, key_end=key_end)
 
     def frames(self) -> Iterator[pl.DataFrame]:
-        """Yield key (Binary), size, version and row, some rows at a time."""
+        """Yield key (Binary), size, version, label, split and row, some rows at a time."""
         for rows in blocks(len(self)):
-            columns = {name: self.columns[name][rows] for name in ("size", "version")}
+            columns = {name: self.columns[name][rows] for name in ("size", "version", "label", "split")}
             yield pl.DataFrame({"key": pl.Series(self.keys(rows), dtype=pl.Binary), **columns, "row": rows})
 
 
@@ -179,8 +180,17 @@ def make_listing(source: Source, directory: Path, given: Given | None = None, *,
         classes, splits = _by_folders(columns, directory, told, names["split"], given, where)
         layout = told.kind if source.kind == "folder" else source.kind
     columns |= {name: map_column(place / name, SCHEMA[name]) for name in ("label", "split")}
-    digests = fingerprint.hexdigest(), state.hexdigest()
+    digests = fingerprint.hexdigest(), labelled_state(state.hexdigest(), columns)
     return Listing(source, columns, classes, splits, layout, *digests, ledger.left_out, lines)
+
+
+def labelled_state(state: str, columns: dict[str, npt.NDArray[Any]]) -> str:
+    """Return a digest over a state and every sample's label and split: receipts hold these, so they must not change."""
+    digest = hashlib.sha256(state.encode())
+    for name in ("label", "split"):
+        for rows in blocks(len(columns[name])):
+            digest.update(columns[name][rows].tobytes())
+    return digest.hexdigest()
 
 
 def open_again(place: str | os.PathLike[str], manifest: Manifest) -> Source:
@@ -203,15 +213,25 @@ def names_digest(listing: Listing) -> str:
     return hashlib.sha256(json.dumps([classes.names, classes.numbers, listing.splits]).encode()).hexdigest()
 
 
-def changes(old: dict[str, npt.NDArray[Any]], new: Listing) -> list[str]:
-    """Say how a source differs from an earlier listing of it, a line for each file."""
+def changes(old: dict[str, npt.NDArray[Any]], new: Listing, *, same_names: bool) -> list[str]:
+    """Say how a source differs from an earlier listing of it, a line for each file.
+
+    same_names: whether the numbers of classes and splits mean the same in both, so that they can be compared.
+    """
     before = replace(new, columns=old)
     then, now = (pl.concat(listing.frames()) for listing in (before, new))
     said = [f"{display(key)}: removed" for key in then.join(now, on="key", how="anti")["key"]]
     said += [f"{display(key)}: added" for key in now.join(then, on="key", how="anti")["key"]]
     both = then.join(now, on="key", suffix="_now")
-    differ = both.filter((pl.col("size") != pl.col("size_now")) | (pl.col("version") != pl.col("version_now")))
-    return said + [f"{display(key)}: changed" for key in differ["key"]]
+    names = ("size", "version", *(("label", "split") if same_names else ()))
+    other = {name: pl.col(name) != pl.col(f"{name}_now") for name in names}
+    files = other.pop("size") | other.pop("version")
+    said += [f"{display(key)}: changed" for key in both.filter(files)["key"]]
+    same = both.filter(~files)
+    for name, differs in other.items():
+        said += [f"{display(key)}: another {name}" for key in same.filter(differs)["key"]]
+        same = same.filter(~differs)
+    return said
 
 
 def unlabelled(listing: Listing) -> str:

@@ -9,6 +9,7 @@ from contextlib import closing
 
 import numpy as np
 
+from tiering.convert.class_maps import class_map
 from tiering.convert.listing import Listing, make_listing, open_again
 from tiering.convert.lookup import NOWHERE, Lookup
 from tiering.convert.pack import ShardTask, pack_shard
@@ -18,6 +19,7 @@ from tiering.convert.receipt import read_receipt, receipt_place
 from tiering.convert.run import Workers
 from tiering.convert.verify import check_index, check_shard_file
 from tiering.convert.workspace import workspace
+from tiering.dataset.numbering import Given
 from tiering.errors import DatasetError, StoreError, command
 from tiering.storage.location import Location
 from tiering.storage.scratch import scratch_directory
@@ -91,7 +93,8 @@ def _repair(
         repaired = work / "shards"
         only = base.manifest.source.images_only or None
         opened = open_again(source, base.manifest)
-        listing = make_listing(opened, space.scratch / "listing", images_only=only)
+        given = Given(class_map(base.manifest), grows=True)
+        listing = make_listing(opened, space.scratch / "listing", given, images_only=only)
         tasks = _tasks(place, listing, base, damaged, work)
         done = size = 0
         wanted = sum(base.manifest.shards[number].samples for number in damaged)

@@ -138,17 +138,19 @@ class Workspace:
         return same == record and ((self.target if self.fresh else self.work) / LEFT_OUT).exists()
 
     def _refuse(self, found: Record, wanted: Record, listing: Listing) -> None:
-        before, now = (_flat(record) for record in (found, wanted))
-        other = [f"{name} {before[name]}, now {now[name]}" for name in now if before[name] != now[name]]
-        if found.state == wanted.state or found.source != wanted.source:
+        said: list[str] = []
+        if found.state != wanted.state and found.source == wanted.source:
+            old = {name: map_column(self.work / LISTING / name, dtype) for name, dtype in SCHEMA.items()}
+            said = changes(old, listing, same_names=found.names == wanted.names)
+        if not said:
+            before, now = (_flat(record) for record in (found, wanted))
+            other = [f"{name} {before[name]}, now {now[name]}" for name in now if before[name] != now[name]]
             raise UsageError(
                 str(self.target),
                 expected="the settings of the unfinished conversion there",
                 found="; ".join(other) or "another plan",
                 action="Use the same settings to go on, or begin anew: --restart",
             )
-        old = {name: map_column(self.work / LISTING / name, dtype) for name, dtype in SCHEMA.items()}
-        said = changes(old, listing)
         raise DatasetError(
             wanted.source,
             expected="the files that the unfinished conversion began with",

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from tiering.dataset.labels import FolderRule, Layout
+from tiering.dataset.labels import SPLITS, FolderRule, Layout
 from tiering.errors import DatasetError, StoreError
 from tiering.storage.location import Location
+from tiering.storage.urls import name_of
 from tiering.text import display
 
 #: Bytes of such a table at most: 250,000 images.
@@ -57,12 +58,13 @@ class FolderLabels:
 def folder_labels(url: str, rule: FolderRule) -> FolderLabels:
     """Return the labels of a folder. Splits without class folders may have a table, which is read here.
 
-    url: of the folder. Raises DatasetError for a malformed table, MachineError for one that cannot be read.
+    url: of the folder. A flat folder may be such a split by itself.
+    Raises DatasetError for a malformed table, MachineError for one that cannot be read.
     """
     tables = {}
     for split in rule.bare:
-        name = split.rstrip(b"/").rpartition(b"/")[2]
-        place = Location.of(url) / (split + name + b"_annotations.txt").decode("utf-8", "surrogateescape")
+        name = split.rstrip(b"/").rpartition(b"/")[2].decode("utf-8", "surrogateescape") or _split_of(url)
+        place = Location.of(url) / f"{split.decode('utf-8', 'surrogateescape')}{name}_annotations.txt"
         try:
             text = place.read(_LARGEST)
         except FileNotFoundError:
@@ -71,6 +73,12 @@ def folder_labels(url: str, rule: FolderRule) -> FolderLabels:
             raise DatasetError(str(place), expected="a table of classes", found=error.found) from error
         tables[split] = _parsed(text, str(place))
     return FolderLabels(rule, tables)
+
+
+def _split_of(url: str) -> str:
+    """Return which split a flat folder is by its name; "val" if it has another: only val has a table as shipped."""
+    name = name_of(url)
+    return name if name.lower() in SPLITS else "val"
 
 
 def _parsed(text: bytes, where: str) -> dict[bytes, bytes]:

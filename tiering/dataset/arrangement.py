@@ -27,7 +27,9 @@ def describe(source: Source, kind: Layout, labels: int, splits: list[str]) -> st
         "class tars": f"Class tars: {shards}, one for each of {several}.",
         "WebDataset": f"WebDataset shards: {shards}, samples with {several}.",
         "split and class folders": f"Splits ({named}), each with a folder for each label: {several}.",
-        "annotated splits": f"Splits ({named}), with class folders or a table of classes for each: {several}.",
+        "annotated splits": f"Splits ({named}), with class folders or a table of classes for each: {several}."
+        if splits
+        else f"A split with a table of classes: {several}.",
         "splits": f"Splits ({named}) without class folders.",
         "class folders": f"Class folders: one for each of {several}.",
         "flat": "Flat: all images in one folder.",

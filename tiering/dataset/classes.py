@@ -52,6 +52,11 @@ class ClassMap:
         """Whether every name is its number written out, as integers of a table are."""
         return all(_WHOLE.fullmatch(name) and int(name) == number for name, number in self._pairs())
 
+    def names_measurements(self, said: Collection[str]) -> bool:
+        """Whether labels that are no classes by themselves, such as 0.5, are classes of this map, as in old stores."""
+        names = set(self.names)
+        return any(name in names and _values([name]) is None for name in said)
+
     def takes(self, said: Collection[str], where: str) -> dict[str, int]:
         """Return the number of each label that a source gives; every one must be of this map.
 

@@ -47,8 +47,8 @@ class FolderRule:
     """Where the split and the class stand in a path.
 
     kind: the layout in words. split, label: number of the folder, from 0; None if there is none. passed: folders called
-    images that are not classes, as paths that end in "/". bare: splits without class folders, as such paths. skip: 1 if
-    paths begin with the name of a tar file, which is not a folder, else 0.
+    images that are not classes, as paths that end in "/". bare: splits without class folders, as such paths; "" if the
+    whole folder may be one. skip: 1 if paths begin with the name of a tar file, which is not a folder, else 0.
     """
 
     kind: Layout
@@ -152,7 +152,7 @@ class Folders:
 
     def _without_splits(self) -> FolderRule:
         if not _has_folders(self._top):
-            return FolderRule("flat", skip=self._skip)
+            return FolderRule("flat", bare=(b"",), skip=self._skip)
         passed = tuple(filter(None, [_passed_over(self._top)]))
         return FolderRule("class folders", label=0, passed=passed, skip=self._skip)
 
