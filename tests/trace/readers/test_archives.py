@@ -97,6 +97,14 @@ def test_a_damaged_archive_is_refused_and_one_without_a_trace_says_so(tmp_path, 
         read_trace(tmp_path / "b.zip")
 
 
+def test_a_tar_whose_last_member_is_a_zip_is_read_as_the_tar(tmp_path, scratch):
+    with zipfile.ZipFile(tmp_path / "old.zip", "w") as archive:
+        archive.writestr("old.8", GOOD * 5)
+    with tarfile.open(tarred(tmp_path / "a.tar", "log.7", mode="w"), "a") as archive:
+        archive.add(tmp_path / "old.zip", "old.zip")
+    assert len(pl.concat(read_trace(tmp_path / "a.tar").batches)) == 2
+
+
 def test_damage_names_the_member(tmp_path, scratch):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("logs/log.7", GOOD.replace(b"7 1.", b"1.") + b"what?\n" + GOOD.replace(b"7 1.", b"1."))

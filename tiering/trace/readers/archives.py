@@ -43,7 +43,7 @@ def unpack(path: Path, to: Path) -> None:
     """
     left = min(TOTAL, int(shutil.disk_usage(to).free * _ROOM))
     try:
-        for count, (name, content) in enumerate(_zipped(path) if zipfile.is_zipfile(path) else _tarred(path)):
+        for count, (name, content) in enumerate(_zipped(path) if _is_zip(path) else _tarred(path)):
             if count >= MEMBERS:
                 raise _refused(path, f"more than {MEMBERS:,} files", f"at most {MEMBERS:,} files")
             target = to / relative_name(name.removeprefix("./"))
@@ -60,6 +60,12 @@ def unpack(path: Path, to: Path) -> None:
         raise _refused(path, "two members where one is a directory", "names of files") from error
     except OSError as error:
         raise from_os_error(error) from error
+
+
+def _is_zip(path: Path) -> bool:
+    """Decide by the first bytes: zipfile.is_zipfile also finds a zip that is the last member of a tar."""
+    with path.open("rb") as file:
+        return file.read(max(map(len, _ZIP))).startswith(_ZIP)
 
 
 def _tarred(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
