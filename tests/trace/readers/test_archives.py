@@ -105,6 +105,17 @@ def test_a_tar_whose_last_member_is_a_zip_is_read_as_the_tar(tmp_path, scratch):
     assert len(pl.concat(read_trace(tmp_path / "a.tar").batches)) == 2
 
 
+@pytest.mark.parametrize("damage", ["checksum", "cut in a header", "cut before a header", "no end"])
+def test_a_tar_that_breaks_off_after_its_first_member_is_refused(tmp_path, scratch, damage):
+    packed = tarred(tmp_path / "a.tar", "log.7", "log.8", mode="w")
+    content = bytearray(packed.read_bytes())
+    content[1024 + 10] ^= 0xFF if damage == "checksum" else 0
+    cut = {"cut in a header": 1024 + 100, "cut before a header": 1024, "no end": 2048}.get(damage)
+    packed.write_bytes(content[:cut])
+    with pytest.raises(TraceError, match=r"a\.tar: .*cannot be unpacked"):
+        read_trace(packed)
+
+
 def test_damage_names_the_member(tmp_path, scratch):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("logs/log.7", GOOD.replace(b"7 1.", b"1.") + b"what?\n" + GOOD.replace(b"7 1.", b"1."))

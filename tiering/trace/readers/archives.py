@@ -12,7 +12,7 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from tiering.errors import TraceError, from_os_error
 from tiering.storage.names import relative_name
@@ -62,6 +62,19 @@ def unpack(path: Path, to: Path) -> None:
         raise from_os_error(error) from error
 
 
+class _Member(tarfile.TarInfo):
+    """A header of a tar. tarfile takes a damaged header, and a file cut between members, for the end of the tar."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if buf and not any(buf):
+                raise
+            raise tarfile.ReadError(f"no member and no end where one must be: {error}") from error
+
+
 def _is_zip(path: Path) -> bool:
     """Decide by the first bytes: zipfile.is_zipfile also finds a zip that is the last member of a tar."""
     with path.open("rb") as file:
@@ -70,7 +83,7 @@ def _is_zip(path: Path) -> bool:
 
 def _tarred(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
     """Give the plain files of a tar as they come; links are other names of them, and no logs."""
-    with open_trace(path) as raw, tarfile.open(fileobj=raw, mode="r|") as archive:
+    with open_trace(path) as raw, tarfile.open(fileobj=raw, mode="r|", tarinfo=_Member) as archive:
         for member in archive:
             content = archive.extractfile(member) if member.isreg() else None
             if content is not None:
