@@ -123,11 +123,41 @@ def test_what_the_command_says_between_the_lines_is_not_strace_s(tmp_path):
     assert trace.complete
 
 
-def test_a_line_behind_words_without_an_end_is_read(tmp_path):
-    events, _ = reading(
-        tmp_path, f"1700000000.1 {OPEN}", f"\r 10%|#    | 1/10\r1700000000.2 {READ}", f"1700000000.3 {READ}"
-    )
-    assert len(moved(events)) == 2
+@pytest.mark.parametrize(
+    "lead",
+    [
+        "17000000{0}.1 ",
+        "17000000{0} ",
+        "10:00:{0} ",
+        "10:00:{0}.123456 ",
+        "     0.0000{0} ",
+        "17000000{0}.1 (+     0.100000) ",
+        "10:00:{0} [ 257] ",
+        "10:00:{0} [00007fb502eaac47] ",
+        "[pid     7] 10:00:{0} ",
+        "[pid     7] ",
+    ],
+)
+@pytest.mark.parametrize("words", ["\r 10%|#    | 1/10\r", " 10%|##   | ", "1/10"])
+def test_a_line_behind_words_without_an_end_is_read(tmp_path, lead, words):
+    first, second, third = (lead.format(at) for at in (10, 11, 12))
+    events, trace = reading(tmp_path, f"{first}{OPEN}", f"{words}{second}{READ}", f"{third}{READ}")
+    assert moved(events) == [("read", "/d/a", 0, 4096), ("read", "/d/a", 4096, 4096)]
+    assert events["time"].is_sorted()
+    assert tuple(trace.gaps) == WHOLE
+
+
+def test_calls_that_cannot_be_told_from_words_are_a_gap(tmp_path):
+    lines = [
+        'execve("/bin/a", ["a"], 0x7f /* 3 vars */) = 0',
+        OPEN,
+        f" 10%|##   |{READ}",
+        READ,
+        "+++ exited with 0 +++",
+    ]
+    events, trace = reading(tmp_path, *lines)
+    assert (len(moved(events)), trace.complete, len(trace.gaps)) == (1, False, 1)
+    assert "1 of its calls are mixed with output of the command" in trace.gaps[0]
 
 
 @pytest.mark.parametrize(
