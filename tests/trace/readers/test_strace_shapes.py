@@ -284,6 +284,18 @@ def test_a_part_of_the_run_that_failed_is_told_though_the_run_did_not(tmp_path):
         assert profile_trace_file(path).failed_share == share
 
 
+@pytest.mark.parametrize("torn", ['1.3 read(3, "ab', "1.3 re", "1."])
+def test_a_last_line_that_is_cut_short_in_a_file_of_ff_is_no_damage_but_no_whole_run(tmp_path, torn):
+    (tmp_path / "log.7").write_text(f"1.1 {OPEN}\n1.2 {READ}\n{torn}")
+    (tmp_path / "log.8").write_text(f"1.1 {OPEN}\n1.4 {READ}\n1.5 +++ exited with 0 +++\n")
+    trace = read_trace(tmp_path)
+    assert len(moved(pl.concat(trace.batches))) == 2
+    assert trace.gaps.count("its last line is cut short") == 1
+    (tmp_path / "log.7").write_text(f"1.1 {OPEN}\n{torn}\n1.2 {READ}\n")
+    with pytest.raises(TraceError, match=r"log\.7, line 2"):
+        list(read_trace(tmp_path).batches)
+
+
 def test_the_files_of_ff_are_one_run_with_descriptors_inherited(tmp_path):
     logs = tmp_path / "logs"
     logs.mkdir()

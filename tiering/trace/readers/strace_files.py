@@ -28,11 +28,12 @@ _LINES = 1 << 15
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A line, and where it stands."""
+    """A line, where it stands, and whether it is without its end."""
 
     text: str
     damage: Damage
     number: int
+    torn: bool
 
 
 @dataclass(slots=True)
@@ -41,6 +42,10 @@ class _Joined(Damage):
 
     first: int = field(default=1, init=False)
     lines: list[_Line] = field(default_factory=list, init=False)
+
+    def is_torn(self, number: int, last: int) -> bool:  # noqa: ARG002
+        """Return whether a line is the last of its file, and without its end."""
+        return self.lines[number - self.first].torn
 
     def at(self, number: int, found: str, *, expected: str = "", unit: str = "line") -> None:
         """Report damage in the line with this number of all."""
@@ -89,7 +94,7 @@ def _first_lines(path: Path, damage: Damage) -> list[str]:
 def _lines(path: Path, damage: Damage, thread: int) -> Iterator[_Line]:
     for first, lines in canonical(line_blocks(path, damage, _BLOCK), damage, thread):
         for number, text in enumerate(lines, first):
-            yield _Line(text, damage, number)
+            yield _Line(text, damage, number, damage.torn)
 
 
 def _by_time(lines: Iterator[_Line]) -> Iterator[tuple[float, int, _Line]]:
