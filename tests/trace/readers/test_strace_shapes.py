@@ -296,6 +296,21 @@ def test_a_last_line_that_is_cut_short_in_a_file_of_ff_is_no_damage_but_no_whole
         list(read_trace(tmp_path).batches)
 
 
+def test_logs_that_are_numbered_and_name_their_processes_are_runs_of_their_own(tmp_path):
+    for rank in range(2):
+        lines = [OPEN.replace("/d/a", f"/d/{rank}"), READ, READ]
+        text = "".join(f"7 1.{at}{rank * (at != 1)} {line}\n" for at, line in enumerate(lines, 1))
+        (tmp_path / f"rank.{rank}").write_text(text)
+    expected = [("read", f"/d/{rank}", offset, 4096) for offset in (0, 4096) for rank in range(2)]
+    assert moved(pl.concat(read_trace(tmp_path).batches)) == expected
+
+
+def test_lines_of_ff_that_name_their_own_thread_are_those_of_one_run(tmp_path):
+    (tmp_path / "log.7").write_text(f"7 1.0 {OPEN}\n7 1.1 fork() = 8\n")
+    (tmp_path / "log.8").write_text(f"8 1.1 {READ}\n")
+    assert moved(pl.concat(read_trace(tmp_path).batches)) == [("read", "/d/a", 0, 4096)]
+
+
 def test_the_files_of_ff_are_one_run_with_descriptors_inherited(tmp_path):
     logs = tmp_path / "logs"
     logs.mkdir()

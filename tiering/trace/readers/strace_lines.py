@@ -123,6 +123,13 @@ def tells_times(lines: list[str]) -> bool:
     return bool(times) and (_OF_DAY.match(times[0]) is not None or all(float(time) for time in times))
 
 
+def tells_others(lines: list[str], thread: int) -> bool:
+    """Return whether all lines name a process or thread, and not all of them this one."""
+    leads = filter(None, map(_LEAD.match, lines[:_LOOKED_AT]))
+    named = [int(found[1] or found[2] or -1) for found in leads]
+    return -1 not in named and any(number != thread for number in named)
+
+
 def _clock(times: list[str]) -> _Clock:
     if not times:
         return _counted()
