@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import shutil
 import tarfile
 import tempfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -95,6 +97,51 @@ def test_a_damaged_archive_is_refused_and_one_without_a_trace_says_so(tmp_path, 
         archive.writestr("readme.txt", "nothing here")
     with pytest.raises(TraceError, match="a directory without a trace"):
         read_trace(tmp_path / "b.zip")
+
+
+def test_a_tar_whose_last_member_is_a_zip_is_read_as_the_tar(tmp_path, scratch):
+    with zipfile.ZipFile(tmp_path / "old.zip", "w") as archive:
+        archive.writestr("old.8", GOOD * 5)
+    with tarfile.open(tarred(tmp_path / "a.tar", "log.7", mode="w"), "a") as archive:
+        archive.add(tmp_path / "old.zip", "old.zip")
+    assert len(pl.concat(read_trace(tmp_path / "a.tar").batches)) == 2
+
+
+@pytest.mark.parametrize("damage", ["checksum", "cut in a header", "cut before a header", "no end"])
+def test_a_tar_that_breaks_off_after_its_first_member_is_refused(tmp_path, scratch, damage):
+    packed = tarred(tmp_path / "a.tar", "log.7", "log.8", mode="w")
+    content = bytearray(packed.read_bytes())
+    content[1024 + 10] ^= 0xFF if damage == "checksum" else 0
+    cut = {"cut in a header": 1024 + 100, "cut before a header": 1024, "no end": 2048}.get(damage)
+    packed.write_bytes(content[:cut])
+    with pytest.raises(TraceError, match=r"a\.tar: .*cannot be unpacked"):
+        read_trace(packed)
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_headers_are_never_held_without_a_limit(tmp_path, scratch, kind):
+    packed = tarred(tmp_path / "a.tar", "log.7", mode="w")
+    long = tarfile.TarInfo("././@LongLink")
+    long.type, long.size = kind, 32 << 20
+    content = packed.read_bytes()
+    bomb = long.tobuf(tarfile.GNU_FORMAT) + bytes(long.size)
+    for place in (0, 1024):
+        with gzip.open(packed, "wb", compresslevel=1) as file:
+            file.write(content[:place] + bomb + content[place:])
+        tracemalloc.start()
+        with pytest.raises(TraceError, match="bytes of headers"):
+            read_trace(packed)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+        tracemalloc.stop()
+
+
+def test_members_that_are_no_files_count(tmp_path, scratch, monkeypatch):
+    monkeypatch.setattr(archives, "MEMBERS", 3)
+    links = [tarfile.TarInfo(f"link.{number}") for number in range(4)]
+    for link in links:
+        link.type, link.linkname = tarfile.SYMTYPE, "log.7"
+    with pytest.raises(TraceError, match="at most 3 files"):
+        read_trace(tarred(tmp_path / "a.tgz", *links))
 
 
 def test_damage_names_the_member(tmp_path, scratch):

@@ -375,6 +375,29 @@ def test_a_record_that_breaks_off_is_named(tmp_path, name):
     assert trace.skipped_lines == 1
 
 
+REPEATED = {
+    "csv": ("id,ts,{},size,op", "0,1,7,10,R", "id"),
+    "gcs": ("time_micros,cs_method,{},sc_bytes,cs_object", "1000000,GET,7,10,o", "sc_bytes"),
+    "procmon": (
+        "Time of Day,Operation,{},Path,Result,Detail",
+        '1:00:00 AM,ReadFile,7,C:\\a,SUCCESS,"Offset: 0, Length: 10"',
+        "path",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", REPEATED)
+def test_a_column_that_is_there_twice_is_refused_where_it_is_used(tmp_path, kind):
+    header, row, name = REPEATED[kind]
+    path = tmp_path / "table.csv"
+    path.write_text(f"{header.format(name)}\n{row}\n")
+    with pytest.raises(TraceError, match=rf"expected one column named {name}, found 2 of them\. .* --columns"):
+        list(read_trace(path).batches)
+    for other in ("", "host"):
+        path.write_text(f"{other},{header.format(other)}\n9,{row}\n")
+        assert pl.concat(read_trace(path).batches)["size"].to_list() == [10]
+
+
 def test_columns_can_be_given_by_name_or_number(tmp_path):
     path = _write(tmp_path / "t.csv", "when,kind,where,much\n1000,0,8,16\n2000,1,9,16\n")
     by_name = read_trace(path, columns=parse_mapping("time=when*1e-3,op=kind:0/1,offset=where*512,size=much"))

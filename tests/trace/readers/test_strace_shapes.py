@@ -123,11 +123,41 @@ def test_what_the_command_says_between_the_lines_is_not_strace_s(tmp_path):
     assert trace.complete
 
 
-def test_a_line_behind_words_without_an_end_is_read(tmp_path):
-    events, _ = reading(
-        tmp_path, f"1700000000.1 {OPEN}", f"\r 10%|#    | 1/10\r1700000000.2 {READ}", f"1700000000.3 {READ}"
-    )
-    assert len(moved(events)) == 2
+@pytest.mark.parametrize(
+    "lead",
+    [
+        "17000000{0}.1 ",
+        "17000000{0} ",
+        "10:00:{0} ",
+        "10:00:{0}.123456 ",
+        "     0.0000{0} ",
+        "17000000{0}.1 (+     0.100000) ",
+        "10:00:{0} [ 257] ",
+        "10:00:{0} [00007fb502eaac47] ",
+        "[pid     7] 10:00:{0} ",
+        "[pid     7] ",
+    ],
+)
+@pytest.mark.parametrize("words", ["\r 10%|#    | 1/10\r", " 10%|##   | ", "1/10"])
+def test_a_line_behind_words_without_an_end_is_read(tmp_path, lead, words):
+    first, second, third = (lead.format(at) for at in (10, 11, 12))
+    events, trace = reading(tmp_path, f"{first}{OPEN}", f"{words}{second}{READ}", f"{third}{READ}")
+    assert moved(events) == [("read", "/d/a", 0, 4096), ("read", "/d/a", 4096, 4096)]
+    assert events["time"].is_sorted()
+    assert tuple(trace.gaps) == WHOLE
+
+
+def test_calls_that_cannot_be_told_from_words_are_a_gap(tmp_path):
+    lines = [
+        'execve("/bin/a", ["a"], 0x7f /* 3 vars */) = 0',
+        OPEN,
+        f" 10%|##   |{READ}",
+        READ,
+        "+++ exited with 0 +++",
+    ]
+    events, trace = reading(tmp_path, *lines)
+    assert (len(moved(events)), trace.complete, len(trace.gaps)) == (1, False, 1)
+    assert "1 of its calls are mixed with output of the command" in trace.gaps[0]
 
 
 @pytest.mark.parametrize(
@@ -258,6 +288,33 @@ def test_a_part_of_the_run_that_failed_is_told_though_the_run_did_not(tmp_path):
         lines += [f"8 1.7 +++ {end} +++", "7 2.0 +++ exited with 0 +++"]
         path.write_text("\n".join(lines) + "\n")
         assert profile_trace_file(path).failed_share == share
+
+
+@pytest.mark.parametrize("torn", ['1.3 read(3, "ab', "1.3 re", "1."])
+def test_a_last_line_that_is_cut_short_in_a_file_of_ff_is_no_damage_but_no_whole_run(tmp_path, torn):
+    (tmp_path / "log.7").write_text(f"1.1 {OPEN}\n1.2 {READ}\n{torn}")
+    (tmp_path / "log.8").write_text(f"1.1 {OPEN}\n1.4 {READ}\n1.5 +++ exited with 0 +++\n")
+    trace = read_trace(tmp_path)
+    assert len(moved(pl.concat(trace.batches))) == 2
+    assert trace.gaps.count("its last line is cut short") == 1
+    (tmp_path / "log.7").write_text(f"1.1 {OPEN}\n{torn}\n1.2 {READ}\n")
+    with pytest.raises(TraceError, match=r"log\.7, line 2"):
+        list(read_trace(tmp_path).batches)
+
+
+def test_logs_that_are_numbered_and_name_their_processes_are_runs_of_their_own(tmp_path):
+    for rank in range(2):
+        lines = [OPEN.replace("/d/a", f"/d/{rank}"), READ, READ]
+        text = "".join(f"7 1.{at}{rank * (at != 1)} {line}\n" for at, line in enumerate(lines, 1))
+        (tmp_path / f"rank.{rank}").write_text(text)
+    expected = [("read", f"/d/{rank}", offset, 4096) for offset in (0, 4096) for rank in range(2)]
+    assert moved(pl.concat(read_trace(tmp_path).batches)) == expected
+
+
+def test_lines_of_ff_that_name_their_own_thread_are_those_of_one_run(tmp_path):
+    (tmp_path / "log.7").write_text(f"7 1.0 {OPEN}\n7 1.1 fork() = 8\n")
+    (tmp_path / "log.8").write_text(f"8 1.1 {READ}\n")
+    assert moved(pl.concat(read_trace(tmp_path).batches)) == [("read", "/d/a", 0, 4096)]
 
 
 def test_the_files_of_ff_are_one_run_with_descriptors_inherited(tmp_path):

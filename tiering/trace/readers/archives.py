@@ -6,24 +6,28 @@ logs of one job can be. Links, devices and directories of the archive are never 
 
 from __future__ import annotations
 
+import io
 import shutil
 import stat
+import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Self, cast
 
 from tiering.errors import TraceError, from_os_error
 from tiering.storage.names import relative_name
 from tiering.text import shown
 from tiering.trace.readers.base import BROKEN, open_trace
 
-#: Files in an archive, and B in all of them, at most.
+#: Members of an archive, and B in all of its files, at most.
 MEMBERS, TOTAL = 100_000, 1 << 34
 #: Share of the free room that they may take.
 _ROOM = 0.5
 _PIECE = 1 << 20
+#: B read from one member to the next at most: tarfile holds all of a name that has a header of its own.
+_HEADERS = 1 << 20
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _TAR, _TAR_AT = b"ustar", 257
 _ACTION = "Unpack it yourself, and name the directory."
@@ -43,9 +47,11 @@ def unpack(path: Path, to: Path) -> None:
     """
     left = min(TOTAL, int(shutil.disk_usage(to).free * _ROOM))
     try:
-        for count, (name, content) in enumerate(_zipped(path) if zipfile.is_zipfile(path) else _tarred(path)):
+        for count, (name, content) in enumerate(_zipped(path) if _is_zip(path) else _tarred(path)):
             if count >= MEMBERS:
                 raise _refused(path, f"more than {MEMBERS:,} files", f"at most {MEMBERS:,} files")
+            if content is None:
+                continue
             target = to / relative_name(name.removeprefix("./"))
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("wb") as file:
@@ -62,22 +68,68 @@ def unpack(path: Path, to: Path) -> None:
         raise from_os_error(error) from error
 
 
-def _tarred(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """Give the plain files of a tar as they come; links are other names of them, and no logs."""
-    with open_trace(path) as raw, tarfile.open(fileobj=raw, mode="r|") as archive:
-        for member in archive:
-            content = archive.extractfile(member) if member.isreg() else None
-            if content is not None:
-                yield member.name, content
+class _Member(tarfile.TarInfo):
+    """A header of a tar. tarfile takes a damaged header, and a file cut between members, for the end of the tar."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if buf and not any(buf):
+                raise
+            raise tarfile.ReadError(f"no member and no end where one must be: {error}") from error
 
 
-def _zipped(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
+class _Tar(tarfile.TarFile):
+    tarinfo = _Member
+    #: What it remembers of the members that it has given.
+    members: list[tarfile.TarInfo]
+
+
+class _Bounded:
+    """A file to read so many bytes of; left can be set anew."""
+
+    def __init__(self, file: IO[bytes] | io.BufferedIOBase) -> None:
+        self._file, self.left = file, _HEADERS
+
+    def read(self, size: int) -> bytes:
+        """Read on. Raises tarfile.ReadError where nothing is left."""
+        piece = self._file.read(size)
+        self.left -= len(piece)
+        if self.left < 0:
+            raise tarfile.ReadError(f"more than {_HEADERS:,} bytes of headers before a member")
+        return piece
+
+
+def _is_zip(path: Path) -> bool:
+    """Decide by the first bytes: zipfile.is_zipfile also finds a zip that is the last member of a tar."""
+    with path.open("rb") as file:
+        return file.read(max(map(len, _ZIP))).startswith(_ZIP)
+
+
+def _tarred(path: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
+    """Give the members of a tar as they come, with the content of plain files; links are other names, and no logs."""
+    with open_trace(path) as raw:
+        bounded = _Bounded(raw)
+        with _Tar.open(fileobj=cast("IO[bytes]", bounded), mode="r|") as archive:
+            while (member := archive.next()) is not None:
+                # Both would grow with the number of members.
+                archive.members, archive.pax_headers = [], {}
+                bounded.left = sys.maxsize
+                yield member.name, archive.extractfile(member) if member.isreg() else None
+                bounded.left = _HEADERS
+
+
+def _zipped(path: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             kind = stat.S_IFMT(member.external_attr >> 16)
-            if not member.is_dir() and kind in (0, stat.S_IFREG):
-                with archive.open(member) as content:
-                    yield member.filename, content
+            if member.is_dir() or kind not in (0, stat.S_IFREG):
+                yield member.filename, None
+                continue
+            with archive.open(member) as content:
+                yield member.filename, content
 
 
 def _refused(path: Path, found: str, expected: str) -> TraceError:

@@ -105,6 +105,10 @@ class Damage:
     untimed: bool = field(default=False, init=False)
     torn: bool = field(default=False, init=False)
 
+    def is_torn(self, number: int, last: int) -> bool:
+        """Return whether a line is without its end. last: the number of the last line of its block."""
+        return self.torn and number == last
+
     def at(self, number: int, found: str, *, expected: str = "", unit: str = "line") -> None:
         """Report damage in a line (or record), counted from 1. Raises TraceError unless lenient."""
         if not self.lenient:

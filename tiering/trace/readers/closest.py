@@ -35,12 +35,11 @@ def closest(head: bytes, readers: Iterable[Reader]) -> str:
     matched = {reader: [bool(reader.line(line)) for line in lines] for reader in readers if reader.line is not None}
     best = max(matched, key=lambda reader: sum(matched[reader]), default=None)
     if best is not None and any(matched[best]):
-        own = sum(matched[best])
-        other = lines[matched[best].index(False)]  # one at least, for else the reader would have taken the file
-        return (
-            f"It is closest to {best.name}, {best.describes}: {own} of its first {len(lines)} lines are such lines, "
-            f"but this one is not: {_shown(other)}."
-        )
+        own, near = sum(matched[best]), f"It is closest to {best.name}, {best.describes}"
+        other = next((line for line, matches in zip(lines, matched[best], strict=True) if not matches), None)
+        if other is None:
+            return f"{near}, but its lines are too few to tell, or of several kinds."
+        return f"{near}: {own} of its first {len(lines)} lines are such lines, but this one is not: {_shown(other)}."
     for reader in readers:
         word = _ANNOUNCED.get(reader.name)
         if word is not None and word in head:

@@ -13,7 +13,7 @@ import polars as pl
 
 from tiering.trace.readers.base import Damage, Reader, open_trace, shows
 from tiering.trace.readers.objects import REQUESTS, Requests
-from tiering.trace.readers.tables import Shape, blocks, first_lines, report
+from tiering.trace.readers.tables import Shape, blocks, first_lines, own_names, report
 
 _NEEDED = {"time_micros", "cs_method", "sc_bytes", "cs_object"}
 _NUMBERS = ("time_micros", "sc_bytes", "cs_bytes", "time_taken_micros")
@@ -46,7 +46,7 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     TraceError for a line that is none of such a log (damage.lenient: it is counted and left out).
     """
     with open_trace(path) as file:
-        header = _header(file.read(1 << 16))
+        header = own_names(path, _header(file.read(1 << 16)), _USED)
     names = {name: pl.Int64() if name in _NUMBERS else pl.String() for name in header}
     shape = Shape(",", names, lambda line: sniff(line.encode("latin-1")), quoted=True)
     requests = Requests()

@@ -16,7 +16,7 @@ import polars as pl
 from tiering.errors import UsageError
 from tiering.trace.events import OPS
 from tiering.trace.readers.base import Damage, Reader, open_trace, shows
-from tiering.trace.readers.tables import SECTOR, Layout, Shape, first_lines, operation, read_table
+from tiering.trace.readers.tables import SECTOR, Layout, Shape, first_lines, operation, own_names, read_table
 from tiering.trace.readers.times import instant
 
 #: Names by which columns are known, and the factor to s or B that a name implies.
@@ -124,12 +124,12 @@ def lacks(head: bytes) -> str:
 def read(path: Path, damage: Damage, mapping: Mapping[str, str] | None = None) -> Iterator[pl.DataFrame]:
     """Turn a table into batches of events. mapping: from fields to columns, as parse_mapping gives it.
 
-    Raises TraceError for a line that makes no sense (damage.lenient: it is counted and left out), and UsageError for
-    a mapping to a column that is not there.
+    Raises TraceError for a line that makes no sense (damage.lenient: it is counted and left out) and for a column that
+    is there twice, and UsageError for a mapping to a column that is not there.
     """
     with open_trace(path) as file:
         head = file.read(1 << 16)
-    yield from read_table(path, damage, _layout(head, mapping))
+    yield from read_table(path, damage, _layout(path, head, mapping))
 
 
 def _header(head: bytes) -> tuple[str, list[str]]:
@@ -165,12 +165,14 @@ def _known(header: list[str]) -> dict[str, str] | None:
     return found if {"time", "size"} <= found.keys() and found.keys() & {"file", "offset"} else None
 
 
-def _layout(head: bytes, given: Mapping[str, str] | None) -> Layout:
+def _layout(path: Path, head: bytes, given: Mapping[str, str] | None) -> Layout:
     separator, header = _header(head)
     mapping = given or _known(header) or {}
     numbered = all(_column(each).isdigit() for each in mapping.values())
-    named = [f"column {place}" for place in range(len(header))] if numbered else header
-    columns: dict[str, pl.DataType] = {name or f"column {place}": pl.String() for place, name in enumerate(named)}
+    named = [f"column {place}" for place in range(len(header))]
+    if not numbered:
+        named = own_names(path, header, map(_column, mapping.values()))
+    columns: dict[str, pl.DataType] = {name: pl.String() for name in named}
     titled = not numbered or _is_text(header)
     row = _first_row(head, separator, header=titled)
     events: dict[str, pl.Expr] = {"op": pl.lit("access").cast(pl.Enum(OPS)), "offset": pl.lit(0)}

@@ -10,7 +10,7 @@ import polars as pl
 
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.readers.base import Damage, Reader, open_trace, shows
-from tiering.trace.readers.tables import Shape, as_events, blocks, first_lines, report
+from tiering.trace.readers.tables import Shape, as_events, blocks, first_lines, own_names, report
 from tiering.trace.readers.times import DayClock
 from tiering.units import format_bytes
 
@@ -54,7 +54,7 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     is. Raises TraceError for a line that makes no sense (damage.lenient: it is counted and left out).
     """
     with open_trace(path) as file:
-        header = _header(file.read(1 << 16))
+        header = own_names(path, _header(file.read(1 << 16)), _USED)
     shape = Shape(",", {name: pl.String() for name in header}, lambda line: sniff(line.encode("latin-1")), quoted=True)
     clock, paged = DayClock(), 0
     for block in blocks(path, damage, shape):

@@ -89,7 +89,7 @@ def events_of(blocks: Iterable[Block], damage: Damage) -> Iterator[pl.DataFrame]
     last = 0
 
     def thoroughly(line: str, number: int) -> None:
-        if not (damage.torn and number == last):
+        if not damage.is_torn(number, last):
             _thoroughly(line, number, calls, unfinished, damage)
             return
         torn = Damage(damage.path, damage.format, lenient=True)

@@ -17,7 +17,7 @@ import polars as pl
 
 from tiering.trace.readers.base import Damage, line_blocks
 from tiering.trace.readers.strace import events_of
-from tiering.trace.readers.strace_lines import Block, canonical, tells_times
+from tiering.trace.readers.strace_lines import Block, canonical, tells_others, tells_times
 
 _SUFFIX = re.compile(r"(.+)\.(\d{1,9})(?:\.(?:gz|zst|xz))?")
 _BEGUN = re.compile(r"\d+ \S+ (?:<\.\.\. )?(?:clone[23]?|v?fork)\b.*\) += (\d+)")
@@ -28,11 +28,12 @@ _LINES = 1 << 15
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A line, and where it stands."""
+    """A line, where it stands, and whether it is without its end."""
 
     text: str
     damage: Damage
     number: int
+    torn: bool
 
 
 @dataclass(slots=True)
@@ -42,6 +43,10 @@ class _Joined(Damage):
     first: int = field(default=1, init=False)
     lines: list[_Line] = field(default_factory=list, init=False)
 
+    def is_torn(self, number: int, last: int) -> bool:  # noqa: ARG002
+        """Return whether a line is the last of its file, and without its end."""
+        return self.lines[number - self.first].torn
+
     def at(self, number: int, found: str, *, expected: str = "", unit: str = "line") -> None:
         """Report damage in the line with this number of all."""
         line = self.lines[number - self.first]
@@ -49,11 +54,14 @@ class _Joined(Damage):
 
 
 def grouped(files: Iterable[Path]) -> dict[Path, dict[int, Path]] | None:
-    """Sort files into what single runs of strace -ff wrote, by name and thread; None where they are not its files."""
+    """Sort files into what single runs of strace -ff wrote, by name and thread; None where they are not its files.
+
+    `strace -f -o rank.0` writes a name of the same kind, but its lines name their processes.
+    """
     found: dict[Path, dict[int, Path]] = {}
     for file in files:
         match = _SUFFIX.fullmatch(file.name)
-        if match is None:
+        if match is None or tells_others(_first_lines(file, Damage(file, "strace", lenient=True)), int(match[2])):
             return None
         found.setdefault(file.with_name(match[1]), {})[int(match[2])] = file
     return found
@@ -70,7 +78,7 @@ def read_files(
     each = dict(zip(files, damages, strict=True))
     timed = all(tells_times(_first_lines(path, each[thread])) for thread, path in files.items())
     streams = {thread: _lines(path, each[thread], thread) for thread, path in files.items()}
-    lines = heapq.merge(*(_by_time(stream) for stream in streams.values())) if timed else None
+    lines = heapq.merge(*(_by_time(stream, thread) for thread, stream in streams.items())) if timed else None
     ordered = (line for _, _, line in lines) if lines is not None else _as_begun(streams)
     joined.untimed = not timed
     yield from events_of(_blocks(ordered, joined, timed=timed), joined)
@@ -89,16 +97,15 @@ def _first_lines(path: Path, damage: Damage) -> list[str]:
 def _lines(path: Path, damage: Damage, thread: int) -> Iterator[_Line]:
     for first, lines in canonical(line_blocks(path, damage, _BLOCK), damage, thread):
         for number, text in enumerate(lines, first):
-            yield _Line(text, damage, number)
+            yield _Line(text, damage, number, damage.torn)
 
 
-def _by_time(lines: Iterator[_Line]) -> Iterator[tuple[float, int, _Line]]:
-    """Give each line its time, and those without one that of the line before."""
-    time, thread = 0.0, 0
+def _by_time(lines: Iterator[_Line], thread: int) -> Iterator[tuple[float, int, _Line]]:
+    """Give each line its time, and those without one that of the line before; of equal times, threads decide."""
+    time = 0.0
     for line in lines:
         head = line.text.split(" ", 2)
         if len(head) == 3 and head[0].isdigit():
-            thread = int(head[0])
             time = float(head[1]) if head[1].replace(".", "", 1).isdigit() else time
         yield time, thread, line
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 
 from tiering.trace.readers.base import Damage
+from tiering.trace.readers.strace_calls import CALLS
 
 #: Lines, with the number of the first, counted from 1.
 Block = tuple[int, list[str]]
@@ -30,8 +31,14 @@ _PLAIN = re.compile(r"\d{1,9} +\d{1,12}\.\d{1,9} +(?=[A-Za-z_]\w*\(|<\.\.\. |\+\
 _WHOLE = re.compile(r"\) += (?:-?\d|0x|\?)|(?:<unfinished|<detached) \.\.\.>$")
 #: What strace says about itself, in the middle of a line; ^C is the terminal's.
 _REMARK = re.compile(r"(?:\^C)?(?:strace: )?Process \d+ (?:attached|detached).*$")
-#: A line of strace's behind something of the command's that has no end.
-_GLUED = re.compile(r"(?:\[pid +\d+\] )?\d{9,12}\.\d{1,9} (?:\w+\(|<\.\.\. \w+ resumed>|\+\+\+ )")
+#: A line of strace's behind something of the command's that has no end: it begins with a process, a time or both.
+_TIME = r"(?:\d\d:\d\d:\d\d(?:\.\d{1,9})?|[1-9]\d{9}(?:\.\d{1,9})?|\d{1,6}\.\d{6,9}) +"
+_GLUED = re.compile(
+    rf"(?:\[pid +\d+\] +(?:{_TIME})?|{_TIME})(?:\(\+ *\d+(?:\.\d+)?\) +)?(?:\[[ 0-9a-f?]{{4,16}}\] +)*"
+    r"(?=[A-Za-z_]\w*\(|<\.\.\. \w+ resumed>|\+\+\+ |--- )"
+)
+#: A call somewhere in a line; whether it is whole, _WHOLE says.
+_CALLED = re.compile(rf"(?:{'|'.join(CALLS)})(?:\(| resumed>)")
 _OF_DAY = re.compile(r"(\d\d):(\d\d):(\d\d(?:\.\d{1,9})?)")
 _LOOKED_AT = 200
 _DAY = 86400
@@ -53,6 +60,8 @@ def canonical(blocks: Iterable[Block], damage: Damage, thread: int = 0) -> Itera
         yield (first, lines) if shape.is_plain else (first - len(shape.held), shape.rewritten(lines))
     if shape is not None and shape.held:
         yield end - len(shape.held), shape.held
+    if shape is not None and shape.dropped:
+        damage.gaps.append(f"{shape.dropped} of its calls are mixed with output of the command and cannot be read")
 
 
 class _Shape:
@@ -66,6 +75,8 @@ class _Shape:
         self.is_plain = self._is_file and thread == 0 and all(_PLAIN.match(line) for _, line in leads)
         self.is_plain &= _clock(times) is _as_written
         self.held: list[str] = []
+        #: Lines left out that hold a call.
+        self.dropped = 0
         self._thread, self._clock, self._is_timed = thread, _clock(times), bool(times)
         damage.untimed |= bool(leads) and not times
 
@@ -94,6 +105,7 @@ class _Shape:
             else:
                 # The command's output, or strace's about itself.
                 made.append(line if _REMARK.match(line) else "")
+                self.dropped += bool(_CALLED.search(line) and (_WHOLE.search(line) or " resumed>" in line))
         self.held = [] if cut is None else made[cut:]
         return made if cut is None else made[:cut]
 
@@ -109,6 +121,13 @@ def tells_times(lines: list[str]) -> bool:
     """Return whether lines have times of their own, not only the time since the line before."""
     times = [found[3].strip() for line in lines[:_LOOKED_AT] if (found := _LEAD.match(line)) and found[3]]
     return bool(times) and (_OF_DAY.match(times[0]) is not None or all(float(time) for time in times))
+
+
+def tells_others(lines: list[str], thread: int) -> bool:
+    """Return whether all lines name a process or thread, and not all of them this one."""
+    leads = filter(None, map(_LEAD.match, lines[:_LOOKED_AT]))
+    named = [int(found[1] or found[2] or -1) for found in leads]
+    return -1 not in named and any(number != thread for number in named)
 
 
 def _clock(times: list[str]) -> _Clock:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
+from tiering.errors import TraceError
 from tiering.trace.events import EVENT_SCHEMA, OPS
 from tiering.trace.readers.base import Damage, Level, Reader, Shows, byte_blocks, for_polars
 
@@ -177,6 +178,19 @@ def report(
 def operation(codes: pl.Expr, read: str | int, write: str | int) -> pl.Expr:
     """Translate a column of two codes into events' ops."""
     return codes.replace_strict({read: "read", write: "write"}, default=None, return_dtype=pl.Enum(OPS))
+
+
+def own_names(path: Path, header: Sequence[str], used: Iterable[str]) -> list[str]:
+    """Give every column of a header a name of its own. Raises TraceError where one that is used stands twice."""
+    for name in used:
+        if (count := header.count(name)) > 1:
+            raise TraceError(
+                str(path),
+                expected=f"one column named {name}",
+                found=f"{count} of them",
+                action="Rename them, or number the columns from 0: --columns 'time=0,op=1,offset=2,size=3,file=4'.",
+            )
+    return [name if name and name not in header[:place] else f"column {place}" for place, name in enumerate(header)]
 
 
 def first_lines(head: bytes, count: int = 20) -> list[str]:
