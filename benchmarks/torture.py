@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
 import shutil
 import socket
@@ -35,6 +36,19 @@ from tiering.store.manifest import read_manifest
 
 _UNLOOKED = ("@eaDir", "__MACOSX", ".ipynb_checkpoints")
 _ZARR = ("zarr.json", ".zgroup", ".zarray")
+_IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".jp2", ".avif")
+
+
+def is_store(directory: str, names: list[str]) -> bool:
+    """Tell a Zarr store, which holds metadata and no images beside it, from a directory with a stray file."""
+    for mark in _ZARR:
+        try:
+            found = json.loads(Path(directory, mark).read_bytes())
+        except (OSError, ValueError):
+            continue
+        if isinstance(found, dict) and "zarr_format" in found:
+            return not any(name.lower().endswith(_IMAGES) for name in names)
+    return False
 
 
 def entries(directory: str, above: tuple[tuple[int, int], ...] = ()) -> Iterator[tuple[str, int]]:
@@ -46,7 +60,7 @@ def entries(directory: str, above: tuple[tuple[int, int], ...] = ()) -> Iterator
     except OSError:
         yield directory, 0
         return
-    if identity in above or any(os.path.exists(os.path.join(directory, mark)) for mark in _ZARR):
+    if identity in above or is_store(directory, names):
         yield directory, 0
         return
     for name in names:
@@ -201,8 +215,9 @@ def make(place: Path) -> None:
         ".ipynb_checkpoints/x.jpg",
     ):
         put(f"text/{name}", photo)
-    put("array/zarr.json", b"{}")
-    put("array/c/0", photo)
+    for name, image_name in (("array", "c/0"), ("stray", "1.jpg")):
+        put(f"{name}/zarr.json", b'{"zarr_format": 3}')
+        put(f"{name}/{image_name}", photo)
     links = {
         "gone.jpg": "nowhere.jpg",
         "self.jpg": "self.jpg",

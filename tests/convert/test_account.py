@@ -45,7 +45,7 @@ ODD = {
     "dog/images.dvc": b"outs:\n- md5: aa.dir\n  path: images\n",
     "dog/there.dvc": b"outs:\n- md5: aa\n  path: 1.png\n",
     "dog/1.png": picture(40, 30, "PNG"),
-    "array/zarr.json": b"{}",
+    "array/zarr.json": b'{"zarr_format": 3}',
     "array/c/0": None,
     "README.md": b"words",
     "LICENSE": b"",

@@ -103,6 +103,27 @@ def test_numbers_of_folders_are_counted_as_torchvision_does_and_those_of_a_table
         assert tiering.verify(tmp_path / name, source=source).ok
 
 
+@pytest.mark.parametrize(("first", "added"), [(["10", "2"], "1"), (["001", "002", "003"], "004"), (["0", "1"], "5")])
+def test_appended_folders_are_taken_by_name_though_they_are_digits(tmp_path, first, added):
+    pack(images(tmp_path / "data", *(f"{name}/x.jpg" for name in first)), tmp_path / "store")
+    more = images(tmp_path / "more", f"{added}/y.jpg")
+    assert tiering.append(more, tmp_path / "store", workers=1).classes == dict(enumerate([*first, added]))
+    assert names(tmp_path / "store") == {f"{name}/x.jpg": name for name in first} | {f"{added}/y.jpg": added}
+    assert served(tmp_path / "store")[f"{added}/y.jpg"] == len(first)
+
+
+def test_integers_of_a_table_are_not_guessed_at_where_the_store_has_names_of_digits(tmp_path):
+    pack(images(tmp_path / "data", "10/x.jpg", "2/x.jpg", "3/x.jpg"), tmp_path / "store")
+    root = images(tmp_path / "more", "a.jpg", "b.jpg")
+    for text in ("a.jpg,1\nb.jpg,0\n", "a.jpg,1\nb.jpg,2\n"):
+        table = put(root, "list.csv", f"path,label\n{text}".encode())
+        with pytest.raises(DatasetError, match="may be new names or numbers of classes"):
+            tiering.append(table, tmp_path / "store", workers=1)
+    table = put(root, "list.csv", b"path,label\na.jpg,-1\nb.jpg,10\n")
+    tiering.append(table, tmp_path / "store", workers=1)
+    assert [names(tmp_path / "store")[key] for key in ("a.jpg", "b.jpg")] == [None, "10"]
+
+
 @pytest.fixture
 def splits(tmp_path):
     root = images(tmp_path / "data", "train/a/1.jpg", "train/b/1.jpg", "train/c/1.jpg", "val/a/1.jpg", "val/c/1.jpg")

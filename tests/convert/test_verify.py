@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tiering
+from tests.dataset.trees import picture, put
 from tests.invariants import tree
 from tiering.errors import DatasetError, StoreError
 
@@ -112,6 +113,19 @@ def test_repair_mends_the_damaged_shards_and_touches_no_other(program, photos, s
     assert tree(store) == before
     assert times == {path: path.stat().st_mtime_ns for path in shards[3:]}
     assert "no shard is missing or damaged" in program("repair", store, "--source", photos).stdout
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_repair_mends_a_shard_that_a_bad_image_was_left_out_of(tmp_path, kind):
+    for number in range(3):
+        put(tmp_path / "data", f"a/{number}.png", picture(20 + number, 20, "PNG"))
+    put(tmp_path / "data", "a/junk.jpg", b"junk" * 75_000)
+    store = tmp_path / "store"
+    (shard,) = tiering.convert(tmp_path / "data", store, kind, on_error="skip", workers=1).shards
+    before = tree(store)
+    flip(store / shard.name, shard.bytes // 2, 1)
+    assert tiering.repair(store, source=tmp_path / "data", workers=1) == [shard.name]
+    assert tree(store) == before
 
 
 def test_a_repair_from_a_source_that_changed_puts_nothing_in_place(some_photos, tmp_path):

@@ -92,10 +92,19 @@ def test_an_archive_beside_class_folders_does_not_hide_them(tmp_path):
     image = put(tmp_path, "photos/cat/1.jpg")
     pack(tmp_path / "photos" / "photos.tar", image)
     put(tmp_path, "photos/photos.tar.gz", b"")
+    put(tmp_path, "photos/thumb.png")
     assert open_source(tmp_path / "photos").kind == "folder"
-    put(tmp_path, "flat/1.jpg")
-    pack(tmp_path / "flat" / "flat.tar", image)
-    assert open_source(tmp_path / "flat").kind == "folder"
+
+
+@pytest.mark.parametrize("names", [("n1.tar", "n2.tar"), ("n1.tar.gz",)])
+def test_images_and_tar_files_side_by_side_are_refused(tmp_path, names):
+    image = put(tmp_path, "1.jpg")
+    put(tmp_path, "shards/thumb.png")
+    (tmp_path / "shards" / "notes").mkdir()
+    for name in names:
+        pack(tmp_path / "shards" / name, image)
+    with pytest.raises(DatasetError, match=r"thumb\.png beside n1\.tar.*Move one kind elsewhere"):
+        open_source(tmp_path / "shards")
 
 
 def test_what_is_no_source_is_refused(tmp_path):

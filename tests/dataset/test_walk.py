@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import uuid
 from pathlib import Path
 
+import fsspec
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.dataset.trees import put
 from tiering.dataset.scan import scan
+from tiering.sources.remote import RemoteFolder
 from tiering.sources.walk import BATCH, WALK_SCHEMA, LocalFolder, Walk, sorted_names
 
 # Bytes on both sides of "/" decide where a directory belongs among files.
@@ -72,3 +76,24 @@ def test_a_directory_that_vanishes_during_the_walk_is_skipped(tmp_path):
     assert list(images) == []
     tally = walk.ledger.left_out.kinds["missing file"]
     assert (tally.count, tally.examples) == (1, ["b/ (it vanished during the walk)"])
+
+
+@pytest.mark.parametrize(
+    ("files", "store"),
+    [
+        ({"b/zarr.json": b'{"zarr_format": 3}', "b/2.png": b"x", "b/3.png": b"x"}, False),
+        ({"b/.zgroup": b"", "b/2.png": b"x"}, False),
+        ({"b/.zarray": b"[1]", "b/c/2.png": b"x"}, False),
+        ({"b/zarr.json": b"{}", "b/c/2.png": b"x"}, False),
+        ({"b/.zgroup": b'{"zarr_format": 2}', "b/c/2.png": b"x"}, True),
+    ],
+)
+def test_a_stray_file_does_not_make_a_directory_a_zarr_store(tmp_path, files, store):
+    bucket = f"memory://{uuid.uuid4().hex}"
+    for name, data in {"a/1.png": b"x", **files}.items():
+        put(tmp_path, name, data)
+        fsspec.filesystem("memory").pipe(f"{bucket}/{name}", data)
+    images = [b"a/1.png", *(name.encode() for name in sorted(files) if name.endswith(".png") and not store)]
+    assert walked(tmp_path) == images
+    assert scan(tmp_path).files["key"].to_list() == images
+    assert [key for key, _, _ in Walk().images(RemoteFolder.top(bucket))] == images

@@ -105,7 +105,7 @@ def grow(source: str | os.PathLike[str], store: str | os.PathLike[str], choose: 
                 raise StoreError(str(place), expected="a packed store", found="a folder")
             directory = space.scratch / "listing"
             only = run.images_only or manifest.source.images_only
-            given = Given(class_map(manifest), grows=True)
+            given = Given(class_map(manifest), grows=True, by_number=False)
             listing = make_listing(opened, directory, given, images_only=only)
             listing = _in_terms_of(manifest, listing, directory)
             growth = choose(listing, base, settings)

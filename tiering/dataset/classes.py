@@ -57,13 +57,14 @@ class ClassMap:
         names = set(self.names)
         return any(name in names and _values([name]) is None for name in said)
 
-    def takes(self, said: Collection[str], where: str) -> dict[str, int]:
+    def takes(self, said: Collection[str], where: str, *, folders: bool = False) -> dict[str, int]:
         """Return the number of each label that a source gives; every one must be of this map.
 
         said: labels by name, or by number where none of them is a name of the map. where: names the source in errors.
+        folders: the labels are names of folders, which are never numbers.
         Raises DatasetError for a label that the map does not have.
         """
-        known, missing = self._look_up(said)
+        known, missing = self._look_up(said, folders)
         if missing:
             raise DatasetError(
                 where,
@@ -73,17 +74,17 @@ class ClassMap:
             )
         return known
 
-    def grown(self, said: Collection[str], where: str) -> tuple[ClassMap, dict[str, int]]:
+    def grown(self, said: Collection[str], where: str, *, folders: bool = False) -> tuple[ClassMap, dict[str, int]]:
         """Return this map with the labels that it lacks added, and the number of each label that a source gives.
 
-        said, where: as for `takes`. A new integer is its own number where all others are; new names get the numbers
-        after the largest, sorted.
+        said, where, folders: as for `takes`. A new integer is its own number where all others are; new names get the
+        numbers after the largest, sorted.
         Raises DatasetError for integers that mean nothing in a map of names.
         """
-        known, missing = self._look_up(said)
+        known, missing = self._look_up(said, folders)
         if not missing:
             return self, known
-        values = {name: value for name in missing if (value := _whole(name)) is not None}
+        values = {} if folders else {name: value for name in missing if (value := _whole(name)) is not None}
         if not self.own and len(values) == len(said):
             raise DatasetError(
                 where,
@@ -100,15 +101,30 @@ class ClassMap:
         known |= {name: number for number, name in enumerate(rest, first)}
         return map_of(named | dict(enumerate(rest, first))), known
 
-    def _look_up(self, said: Collection[str]) -> tuple[dict[str, int], list[str]]:
-        """Return the number of each label that is known, and the labels that are not."""
+    def refuse_doubtful(self, said: Collection[str], where: str) -> None:
+        """Raise DatasetError for integers of a table that may be names or numbers: the map's names are digits too."""
         values = _values(said)
+        if values is None or self.own or not any(map(_WHOLE.fullmatch, self.names)):
+            return
+        unknown = [name for name, value in values.items() if value != NONE and name not in self.names]
+        if unknown:
+            raise DatasetError(
+                where,
+                expected=f"names of classes, as the store has them ({_some(self.names)})",
+                found=f"integers that may be new names or numbers of classes: {_some(sorted(unknown))}",
+                action="Write the classes by name, or append a folder for each class.",
+            )
+
+    def _look_up(self, said: Collection[str], folders: bool) -> tuple[dict[str, int], list[str]]:
+        """Return the number of each label that is known, and the labels that are not."""
+        values = None if folders else _values(said)
         if values is not None and (self.own or not set(said) & set(self.names)):
             numbers = set(self.numbers)
             known = {name: value for name, value in values.items() if value == NONE or value in numbers}
         else:
             places = dict(self._pairs())
-            known = {name: places[name] for name in said if name in places}
+            known = {name: NONE for name, value in (values or {}).items() if value == NONE}
+            known |= {name: places[name] for name in said if name in places}
         return known, [name for name in said if name not in known]
 
     def _pairs(self) -> Iterable[tuple[str, int]]:

@@ -24,14 +24,23 @@ Keys = Callable[[IndexArray], list[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A class map that a source is numbered by. grows: whether classes that it lacks are added, or refused."""
+    """A class map that a source is numbered by.
+
+    grows: whether classes that it lacks are added, or refused. by_number: whether a table may name classes by number
+    although the names of the map are digits too.
+    """
 
     classes: ClassMap
     grows: bool = False
+    by_number: bool = True
 
-    def number(self, said: list[str], where: str) -> tuple[ClassMap, dict[str, int]]:
-        """Return the class map and the number of each label that a source gives."""
-        return self.classes.grown(said, where) if self.grows else (self.classes, self.classes.takes(said, where))
+    def number(self, said: list[str], where: str, *, folders: bool = False) -> tuple[ClassMap, dict[str, int]]:
+        """Return the class map and the number of each label that a source gives. folders: they are names of folders."""
+        if not (folders or self.by_number):
+            self.classes.refuse_doubtful(said, where)
+        if self.grows:
+            return self.classes.grown(said, where, folders=folders)
+        return self.classes, self.classes.takes(said, where, folders=folders)
 
 
 def number_folders(
@@ -56,7 +65,7 @@ def number_folders(
     classes = ClassMap.counted(shown["label"])
     place = {name: {each: number for number, each in enumerate(values)} for name, values in names.items()}
     if given and given.classes.names:
-        classes, numbers = given.number(list(dict.fromkeys(shown["label"])), where)
+        classes, numbers = given.number(list(dict.fromkeys(shown["label"])), where, folders=True)
         place["label"] = {each: numbers[display(each)] for each in names["label"]}
     if not any(place.values()):
         return classes, shown["split"]

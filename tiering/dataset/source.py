@@ -118,10 +118,9 @@ def open_source(place: str | os.PathLike[str], form: TableForm | None = None) ->
 
     place: a local path, or a URL that fsspec knows. form: how to read a table. A table is known by its name (.csv,
     .tsv, .parquet), a list in plain text (.txt, .lst) by its first line too, a tar file by its name; a directory is one
-    of tar files when there are some in it, no image beside them, and none in a directory below it; else it is a folder
-    of images.
-    Raises DatasetError where nothing is there, or nothing that can be read; UsageError where fsspec lacks the driver
-    or does not know the scheme; MachineError where the place cannot be read.
+    of tar files when there are some in it and no image in a directory below it; else it is a folder of images.
+    Raises DatasetError where nothing is there, nothing that can be read, or images and tar files side by side;
+    UsageError where fsspec lacks the driver or does not know the scheme; MachineError where the place cannot be read.
     """
     url = Location.of(place).url
     name = name_of(url)
@@ -220,20 +219,29 @@ def _is_directory(url: str) -> bool:
 
 
 def _of_directory(url: str) -> Source:
-    """Tell a folder of images from one of tar files; of a local directory no more is read than that takes."""
+    """Tell a folder of images from one of tar files."""
     tars = []
     below = False
+    image = b""
     for name in names_in(url):
         if unlooked(name):
             continue
         if is_image_name(name):
-            return Source(url, "folder")
+            image = image or name
+            continue
         below |= name.endswith(b"/")
         if is_tar_name(os.fsdecode(name)) or is_compressed_name(os.fsdecode(name)):
             tars.append(name)
     # The archive that a dataset was unpacked from often lies beside its class folders.
-    if not tars or (below and next(Walk(Ledger()).images(_top(url)), None) is not None):
+    if not tars or (below and any(b"/" in key for key, _, _ in Walk(Ledger()).images(_top(url)))):
         return Source(url, "folder")
+    if image:
+        raise DatasetError(
+            _shown(url),
+            expected="a directory of images, or one of tar files",
+            found=f"both side by side: {display(image)} beside {display(min(tars))}",
+            action="Move one kind elsewhere, or give a single tar file.",
+        )
     files = tuple(joined(url, os.fsdecode(name)) for name in sorted(tars))
     for file in files:
         if is_compressed_name(name_of(file)):

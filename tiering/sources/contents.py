@@ -6,12 +6,13 @@ The module needs nothing but the standard library: see tiering.sources.entries.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import stat
 from typing import Final
 
-from tiering.sources.formats import HEAD, format_of, unfetched, unpacked
+from tiering.sources.formats import HEAD, format_of, is_image_name, unfetched, unpacked
 from tiering.sources.left_out import (
     BROKEN_LINK,
     MISSING,
@@ -27,15 +28,38 @@ _DVC_PATH: Final = re.compile(rb"^[ -]*path: *[\"']?([^\r\n\"']+)", re.MULTILINE
 _DVC_BYTES: Final = 1 << 16
 
 
+#: Metadata of a Zarr store is smaller than this, also that of a group with thousands of arrays.
+ZARR_BYTES: Final = 64 << 20
+
+
 def is_zarr(path: bytes, directory: int | None = None) -> bool:
-    """Tell whether a local directory is a Zarr store. path: of it, "" for an open directory. About 3 us."""
+    """Tell whether a local directory is a Zarr store: it holds Zarr metadata, and no file that is named as an image.
+
+    path: of it, "" for an open directory. About 3 us for one without a file of that name.
+    """
     for mark in ZARR_MARKS:
+        name = os.path.join(path, mark)  # noqa: PTH118 - bytes paths
         try:
-            os.stat(os.path.join(path, mark), dir_fd=directory)  # noqa: PTH118 - bytes paths
+            about = os.stat(name, dir_fd=directory)
+            if not stat.S_ISREG(about.st_mode) or about.st_size > ZARR_BYTES:
+                continue
+            with open(os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory), "rb") as file:  # noqa: PTH123 - a descriptor
+                if not is_zarr_metadata(file.read()):
+                    continue
+            with os.scandir(path if directory is None else directory) as entries:
+                return not any(is_image_name(os.fsencode(entry.name)) and entry.is_file() for entry in entries)
         except OSError:
             continue
-        return True
     return False
+
+
+def is_zarr_metadata(text: bytes) -> bool:
+    """Tell whether a file is metadata of Zarr, and not one that only has its name."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and "zarr_format" in found
 
 
 def special(mode: int) -> str:

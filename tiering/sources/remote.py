@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from tiering.sources.contents import look_at_head
+from tiering.sources.contents import ZARR_BYTES, is_zarr_metadata, look_at_head
 from tiering.sources.formats import HEAD, is_image_name
 from tiering.sources.left_out import MISSING, NOT_AN_IMAGE, PACKED, UNKNOWN_SIZE, UNREACHABLE, ZARR_MARKS, unlooked
 from tiering.sources.siblings import with_keys
@@ -100,7 +100,7 @@ class RemoteFolder:
         except FileNotFoundError:
             walk.ledger.leave_out(MISSING, prefix, reason="it vanished during the walk")
             return
-        if listed["key"].is_in(list(ZARR_MARKS)).any():
+        if self._is_zarr(prefix, listed):
             walk.ledger.leave_out(PACKED, prefix)
             return
         if walk.passed_over and not prefix:
@@ -113,6 +113,15 @@ class RemoteFolder:
             for name, size, version in batch.iter_rows():
                 _, key = next(shared)
                 yield from self._entry(walk, prefix, (name, size, version), key, heads)
+
+    def _is_zarr(self, prefix: bytes, listed: pl.DataFrame) -> bool:
+        """Tell whether the directory is a Zarr store, see tiering.sources.contents.is_zarr."""
+        marks = listed.filter(pl.col("key").is_in(list(ZARR_MARKS)) & pl.col("size").is_between(1, ZARR_BYTES))
+        if not len(marks) or any(map(is_image_name, listed["key"])):
+            return False
+        base = joined(self.root, prefix.decode("utf-8", "surrogateescape")) if prefix else self.root
+        files = [(name, size) for name, size in marks.select("key", "size").iter_rows()]
+        return any(map(is_zarr_metadata, first_bytes(self.system, self.url, base, files, end=ZARR_BYTES)))
 
     def _entry(
         self,
@@ -150,12 +159,12 @@ class RemoteFolder:
 
 
 def first_bytes(
-    system: Any, url: str, base: str, files: Sequence[tuple[bytes, int]], threads: int = REQUESTS
+    system: Any, url: str, base: str, files: Sequence[tuple[bytes, int]], threads: int = REQUESTS, end: int = HEAD
 ) -> list[bytes]:
-    """Return the first HEAD bytes of some files in a remote directory, b"" for one that is gone or empty.
+    """Return the first bytes of some files in a remote directory, b"" for one that is gone or empty.
 
     base: path of the directory in the file system. files: names in it, and bytes. One request a file; threads: at a
-    time, where the driver can.
+    time, where the driver can. end: how many bytes.
     Raises MachineError where the server cannot be asked.
     """
 
@@ -165,7 +174,7 @@ def first_bytes(
             return b""  # A server has no range of it.
         try:
             return bytes(
-                system.cat_file(joined(base.rstrip("/"), name.decode("utf-8", "surrogateescape")), start=0, end=HEAD)
+                system.cat_file(joined(base.rstrip("/"), name.decode("utf-8", "surrogateescape")), start=0, end=end)
             )
         except FileNotFoundError:
             return b""

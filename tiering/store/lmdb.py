@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.errors import MachineError, StoreError, TieringError, from_os_error
-from tiering.store.lmdb_format import OURS, format_of
+from tiering.store.lmdb_format import OURS, format_of, set_map_size
 
 IndexArray = npt.NDArray[np.int64]
 
@@ -42,7 +42,8 @@ def write_shard(path: Path, images: Iterable[bytes], *, capacity: int) -> IndexA
     """Write one environment and return where each value lies in its file.
 
     path: the file to make; images: encoded images in packed order; capacity: an upper bound of the file's size in
-    bytes. The file is not synced yet.
+    bytes. The file is not synced yet. LMDB writes its map size into the file: there it is the bound for the images that
+    were stored, so that the same images make the same file, whatever was left out.
     Returns int64 (n,), bytes from the start of the file. Raises MachineError for a disk that is full or fails, and for
     a py-lmdb that cannot write the format of LMDB 0.9.
     """
@@ -61,12 +62,16 @@ def write_shard(path: Path, images: Iterable[bytes], *, capacity: int) -> IndexA
         try:
             if (made := format_of(path)) != OURS:
                 raise _no_engine(f"one that writes the format of LMDB {made}")
-            _fill(env, images)
-            return _offsets(env, path)
+            sizes = _fill(env, images)
+            offsets = _offsets(env, path)
         finally:
             env.close()
     except lmdb.Error as error:
         raise _machine_error(path, error) from error
+    stored = capacity_for(np.array(sizes, dtype=np.int64))
+    if stored != capacity:
+        set_map_size(path, stored)
+    return offsets
 
 
 def _machine_error(path: Path, error: lmdb.Error) -> TieringError:
@@ -93,13 +98,15 @@ def capacity_for(sizes: IndexArray) -> int:
     return int(((sizes + 2 * mmap.PAGESIZE) // mmap.PAGESIZE * mmap.PAGESIZE).sum()) + len(sizes) * 256 + (64 << 20)
 
 
-def _fill(env: Any, images: Iterable[bytes]) -> None:
+def _fill(env: Any, images: Iterable[bytes]) -> list[int]:
+    """Store the images and return their sizes in bytes."""
     txn, held, puts = env.begin(write=True), 0, 0
+    sizes: list[int] = []
     try:
-        number = 0
         for image in images:
-            txn.put(key_of(number), image, append=True)
-            held, puts, number = held + len(image), puts + 1, number + 1
+            txn.put(key_of(len(sizes)), image, append=True)
+            sizes.append(len(image))
+            held, puts = held + len(image), puts + 1
             del image  # It may have a GiB: free it before the next one is read.
             if held >= _COMMIT_BYTES or puts >= _COMMIT_SAMPLES:
                 txn.commit()
@@ -108,6 +115,7 @@ def _fill(env: Any, images: Iterable[bytes]) -> None:
     except BaseException:
         txn.abort()
         raise
+    return sizes
 
 
 def _offsets(env: Any, path: Path) -> IndexArray:

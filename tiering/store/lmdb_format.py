@@ -25,6 +25,9 @@ _WRITERS: Final = {1: "0.9", 2: "1.0 before its release", 3: "1.0"}
 _MAGIC: Final = struct.pack("=I", 0xBEEFC0DE)
 _HEAD: Final = 64
 
+#: Where the map size stands in a meta page of LMDB 0.9.
+_MAP_SIZE_AT: Final = 32
+
 
 def format_of(path: Path) -> str | None:
     """Return which LMDB a file is of, "0.9" or "1.0"; None where its first page is none of LMDB's."""
@@ -38,6 +41,17 @@ def format_of(path: Path) -> str | None:
         return None
     version = int(struct.unpack_from("=I", head, at + 4)[0])
     return _WRITERS.get(version, f"an unknown version (data version {version})")
+
+
+def set_map_size(path: Path, size: int) -> None:
+    """Write a map size, in bytes, into both meta pages of a file of LMDB 0.9 that nobody has open."""
+    with path.open("r+b") as file:
+        # A page's head of 16 bytes; then magic, data version, address, map size, and the size of a page.
+        file.seek(_MAP_SIZE_AT + 8)
+        (page,) = struct.unpack("=I", file.read(4))
+        for begin in (0, page):
+            file.seek(begin + _MAP_SIZE_AT)
+            file.write(struct.pack("=Q", size))
 
 
 def refuse_other(store: Location, where: str, found: str | None) -> None:
