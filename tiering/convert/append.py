@@ -29,7 +29,7 @@ from tiering.sources.left_out import ERRORS, LeftOut
 from tiering.storage.location import Location
 from tiering.store.base import Store
 from tiering.store.columns import map_column
-from tiering.store.layout import BAD_FILES, LEFT_OUT, index_name
+from tiering.store.layout import BAD_FILES, index_name, is_left_out, left_out_name
 from tiering.store.manifest import MANIFEST, Manifest, Settings, read_manifest
 from tiering.store.open import open_packed
 from tiering.store.parts import WORK
@@ -130,7 +130,8 @@ def grow(source: str | os.PathLike[str], store: str | os.PathLike[str], choose: 
 
 def _tidy(place: Location, manifest: Manifest) -> None:
     """Remove what a finished run left that its manifest does not name, the notes last."""
-    for name in (LEFT_OUT, BAD_FILES):
+    near = (1, manifest.generation - 1, manifest.generation, manifest.generation + 1)
+    for name in (BAD_FILES, *(left_out_name(number) for number in near if number > 0)):
         if name not in manifest.documents:
             (place / name).remove()
     (place / WORK).remove()
@@ -158,7 +159,7 @@ def _outline(manifest: Manifest, listing: Listing, growth: Growth, *, images_onl
         update={
             "layout": listing.layout,
             "account": Account.of(growth.kept.samples, growth.whole, LeftOut()),
-            "documents": {name: crc for name, crc in manifest.documents.items() if name not in (LEFT_OUT, BAD_FILES)},
+            "documents": {name: crc for name, crc in manifest.documents.items() if not is_left_out(name)},
         }
     )
 

@@ -1,4 +1,7 @@
-"""left-out.tsv: everything of a source that is not packed, a line for each; and whether that is an error."""
+"""left-out.tsv: everything of a source that is not packed, a line for each; and whether that is an error.
+
+Each generation has a list of its own, so that an append that fails leaves the earlier one to the next run.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from tiering.sources.account import HEADER, fields, line
 from tiering.sources.left_out import ERRORS, OF_IMAGES, LeftOut
 from tiering.storage.location import Location
 from tiering.store.columns import sound_file
-from tiering.store.layout import BAD_FILES, LEFT_OUT
+from tiering.store.layout import LEFT_OUT, is_left_out, left_out_name
 from tiering.store.manifest import Manifest
 from tiering.store.parts import QUARANTINE
 from tiering.text import as_field, display
@@ -61,11 +64,12 @@ def write_left_out(
     left_out.merge(failed)
     errors = left_out.count(*ERRORS)
     refused = on_error == "fail" and errors > 0
-    place = space.target / LEFT_OUT if space.fresh or not refused else space.work / LEFT_OUT
+    name = left_out_name(outline.generation)
+    place = space.target / name if space.fresh or not refused else space.work / LEFT_OUT
     (space.work / LEFT_OUT).remove()
     earlier = _list_before(outline, listing)
     if not left_out.kinds and earlier is None:
-        (space.target / LEFT_OUT).remove()
+        (space.target / name).remove()
         return Written(left_out, 0, None)
     names = _Named()
     with place.writing(space.work) as file:
@@ -108,7 +112,7 @@ def _list_before(outline: Manifest, listing: Listing) -> str | None:
     """Return the name of the list that an append adds to, None where the new one says it all."""
     if outline.source.url == listing.source.url:
         return None
-    return next((name for name in (LEFT_OUT, BAD_FILES) if name in outline.documents), None)
+    return next(filter(is_left_out, outline.documents), None)
 
 
 def _still_true(
