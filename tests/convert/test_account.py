@@ -202,6 +202,38 @@ def test_an_append_from_elsewhere_adds_to_the_account_and_mended_images_leave_it
     assert tiering.verify(tmp_path / "store").ok
 
 
+def test_a_packed_image_that_is_a_broken_link_now_is_not_left_out(tmp_path):
+    root = tmp_path / "photos"
+    put(root, "c/1.png")
+    put(root, "c/2.png")
+    tiering.convert(root, tmp_path / "store", "lmdb", workers=1)
+    (root / "c" / "2.png").unlink()
+    (root / "c" / "2.png").symlink_to("nowhere.png")
+    (root / "c" / "4.png").symlink_to("nowhere.png")
+    put(root, "c/3.png")
+    account = tiering.append(root, tmp_path / "store", on_error="skip", workers=1).account
+    assert (account.met, account.packed, counts(account)) == (4, 3, {"broken link": 1})
+    listed = (tmp_path / "store" / "left-out-2.tsv").read_text().splitlines()[1:]
+    assert [each.split("\t")[0] for each in listed] == ["c/4.png"]
+
+
+def test_a_second_append_from_elsewhere_leaves_the_first_source_in_the_account(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    put(first, "cat/1.jpg")
+    put(first, "cat/bad.jpg", b"junk")
+    tiering.convert(first, tmp_path / "store", "lmdb", on_error="skip", workers=1)
+    put(second, "dog/1.jpg")
+    put(second, "dog/notes.txt", b"words")
+    for number in (2, 3):
+        put(second, f"dog/{number}.jpg")
+        manifest = tiering.append(second, tmp_path / "store", workers=1)
+        assert counts(manifest.account) == {"damaged": 1, "not an image": 1}
+        assert manifest.account.met == manifest.samples + 2
+    put(first, "cat/bad.jpg")
+    manifest = tiering.append(first, tmp_path / "store", workers=1)
+    assert counts(manifest.account) == {"not an image": 1}
+
+
 def test_an_append_that_fails_before_its_manifest_is_completed_by_the_next(tmp_path, monkeypatch):
     first, second = tmp_path / "first", tmp_path / "second"
     put(first, "cat/1.jpg")

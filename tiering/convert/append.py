@@ -16,7 +16,7 @@ from tiering.convert.class_maps import class_map
 from tiering.convert.kept import Kept
 from tiering.convert.label_columns import renumber
 from tiering.convert.leaving_out import OnError, write_left_out
-from tiering.convert.listing import SCHEMA, Listing, blocks, make_listing, open_again
+from tiering.convert.listing import SCHEMA, Listing, blocks, make_listing, open_again, source_of
 from tiering.convert.lookup import NOWHERE, Lookup
 from tiering.convert.plan import make_plan, packable
 from tiering.convert.progress import Progress, no_progress
@@ -111,7 +111,8 @@ def grow(source: str | os.PathLike[str], store: str | os.PathLike[str], choose: 
             growth = choose(listing, base, settings)
             if growth is None:
                 if run.on_error == "fail" and listing.left_out.count(*ERRORS):
-                    write_left_out(space, listing, manifest, tuple, run.on_error)  # which names them all, and raises
+                    # It names them all, and raises.
+                    write_left_out(space, listing, manifest, Kept(base), tuple, run.on_error)
                 _tidy(place, manifest)
                 return manifest
             _refuse_larger(listing, growth.selected, settings)
@@ -140,6 +141,7 @@ def _tidy(place: Location, manifest: Manifest) -> None:
 def _outline(manifest: Manifest, listing: Listing, growth: Growth, *, images_only: bool) -> Manifest:
     """Return the manifest of the next generation, but for what packing tells."""
     generation = manifest.generation + 1
+    others = growth.whole is None and (manifest.source.others or manifest.source.url != listing.source.url)
     outline = manifest.model_copy(
         update={
             "generation": generation,
@@ -147,7 +149,7 @@ def _outline(manifest: Manifest, listing: Listing, growth: Growth, *, images_onl
             "labels": list(listing.classes.names),
             "label_numbers": list(listing.classes.numbers),
             "splits": listing.splits,
-            "source": manifest.source.model_copy(update={"images_only": images_only}),
+            "source": source_of(listing, images_only=images_only, others=others),
             "shards": growth.kept.shards,
             "samples": growth.kept.samples,
             "image_bytes": growth.kept.image_bytes,

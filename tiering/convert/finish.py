@@ -9,7 +9,7 @@ import google_crc32c
 
 from tiering.convert.kept import Kept
 from tiering.convert.leaving_out import OnError, Receipts, Written, write_left_out
-from tiering.convert.listing import Listing, source_of
+from tiering.convert.listing import Listing
 from tiering.convert.workspace import Workspace
 from tiering.errors import DatasetError, UsageError
 from tiering.sources.account import Account
@@ -39,7 +39,7 @@ def finish(
     Raises DatasetError for what could not be packed or read, when on_error is "fail", or when nothing could.
     """
     target = space.target
-    written = write_left_out(space, listing, outline, receipts, on_error)
+    written = write_left_out(space, listing, outline, base, receipts, on_error)
     if base is not None and not _gains(base, receipts, written):
         return base.store.manifest
     shards: list[Shard] = list(outline.shards)
@@ -75,7 +75,6 @@ def finish(
             "account": account,
             "shards": shards,
             "columns": columns.crcs,
-            "source": source_of(listing, images_only=outline.source.images_only),
             "documents": known,
         }
     )
