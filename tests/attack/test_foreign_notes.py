@@ -91,6 +91,7 @@ LINKS = [
     ("data/c/2", f"{VICTIM}/thesis.txt"),
     ("zarr.json", f"{VICTIM}/thesis.txt"),
     ("left-out.tsv", f"{VICTIM}/thesis.txt"),
+    ("left-out-2.tsv", f"{VICTIM}/thesis.txt"),
     ("quarantine", VICTIM),
 ]
 

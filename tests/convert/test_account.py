@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -19,7 +20,7 @@ import tiering
 from tests.dataset.test_remote import upload
 from tests.dataset.trees import picture, put
 from tiering.dataset.profile import profile_dataset
-from tiering.errors import DatasetError
+from tiering.errors import DatasetError, MachineError
 from tiering.sources.account import Account
 from tiering.sources.remote import connect
 
@@ -193,11 +194,66 @@ def test_an_append_from_elsewhere_adds_to_the_account_and_mended_images_leave_it
     put(second, "more.txt", b"more")
     manifest = tiering.append(second, tmp_path / "store", on_error="skip")
     assert counts(manifest.account) == {"damaged": 1, "not an image": 2}
-    lines = (tmp_path / "store" / "left-out.tsv").read_text().splitlines()
+    lines = (tmp_path / "store" / "left-out-2.tsv").read_text().splitlines()
+    assert not (tmp_path / "store" / "left-out.tsv").exists()
     assert sorted(line.split("\t")[0] for line in lines[1:]) == ["cat/3.jpg", "more.txt", "notes.txt"]
     assert manifest.account.packed_bytes == sum((root / key).stat().st_size for root, key in (
         (first, "cat/1.jpg"), (second, "cat/2.jpg")))  # fmt: skip
     assert tiering.verify(tmp_path / "store").ok
+
+
+def test_a_packed_image_that_is_a_broken_link_now_is_not_left_out(tmp_path):
+    root = tmp_path / "photos"
+    put(root, "c/1.png")
+    put(root, "c/2.png")
+    tiering.convert(root, tmp_path / "store", "lmdb", workers=1)
+    (root / "c" / "2.png").unlink()
+    (root / "c" / "2.png").symlink_to("nowhere.png")
+    (root / "c" / "4.png").symlink_to("nowhere.png")
+    put(root, "c/3.png")
+    account = tiering.append(root, tmp_path / "store", on_error="skip", workers=1).account
+    assert (account.met, account.packed, counts(account)) == (4, 3, {"broken link": 1})
+    listed = (tmp_path / "store" / "left-out-2.tsv").read_text().splitlines()[1:]
+    assert [each.split("\t")[0] for each in listed] == ["c/4.png"]
+
+
+def test_a_second_append_from_elsewhere_leaves_the_first_source_in_the_account(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    put(first, "cat/1.jpg")
+    put(first, "cat/bad.jpg", b"junk")
+    tiering.convert(first, tmp_path / "store", "lmdb", on_error="skip", workers=1)
+    put(second, "dog/1.jpg")
+    put(second, "dog/notes.txt", b"words")
+    for number in (2, 3):
+        put(second, f"dog/{number}.jpg")
+        manifest = tiering.append(second, tmp_path / "store", workers=1)
+        assert counts(manifest.account) == {"damaged": 1, "not an image": 1}
+        assert manifest.account.met == manifest.samples + 2
+    put(first, "cat/bad.jpg")
+    manifest = tiering.append(first, tmp_path / "store", workers=1)
+    assert counts(manifest.account) == {"not an image": 1}
+
+
+def test_an_append_that_fails_before_its_manifest_is_completed_by_the_next(tmp_path, monkeypatch):
+    first, second = tmp_path / "first", tmp_path / "second"
+    put(first, "cat/1.jpg")
+    put(first, "cat/bad.jpg", b"junk")
+    tiering.convert(first, tmp_path / "store", "lmdb", on_error="skip", workers=1)
+    put(second, "dog/1.jpg")
+    put(second, "dog/bad.jpg", b"junk")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tiering.convert.finish.index_writer", full)
+        with pytest.raises(MachineError, match="no space left"):
+            tiering.append(second, tmp_path / "store", on_error="skip", workers=1)
+    assert tiering.verify(tmp_path / "store").ok
+    manifest = tiering.append(second, tmp_path / "store", on_error="skip", workers=1)
+    assert (manifest.samples, counts(manifest.account)) == (2, {"damaged": 2})
+    assert tiering.verify(tmp_path / "store").ok
+    assert [name for name in os.listdir(tmp_path / "store") if "left-out" in name] == ["left-out-2.tsv"]
 
 
 def webdataset(path: Path, *, sidecars: bool = True) -> Path:

@@ -173,7 +173,7 @@ def test_an_image_that_cannot_be_packed_any_more_is_named_and_mended_leaves_the_
     assert tiering.open_store(store).manifest.generation == 1
     found = tiering.sync(source, store, workers=1, on_error="skip")
     assert (found.changed, found.manifest.samples, found.manifest.left_out) == (1, 89, 1)
-    assert victim.name in (store / "left-out.tsv").read_text()
+    assert victim.name in (store / "left-out-2.tsv").read_text()
     assert tiering.verify(store, source=source).ok
     files = tree(store)
     assert tiering.sync(source, store, workers=1, on_error="skip").manifest == found.manifest
@@ -182,7 +182,7 @@ def test_an_image_that_cannot_be_packed_any_more_is_named_and_mended_leaves_the_
     victim.write_bytes(sound)
     found = tiering.sync(source, store, workers=1)
     assert (found.new, found.manifest.samples, found.manifest.left_out) == (1, 90, 0)
-    assert not (store / "left-out.tsv").exists()
+    assert not list(store.glob("left-out*"))
     assert tiering.verify(store, source=source).ok
 
 

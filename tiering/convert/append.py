@@ -16,7 +16,15 @@ from tiering.convert.class_maps import class_map
 from tiering.convert.kept import Kept
 from tiering.convert.label_columns import renumber
 from tiering.convert.leaving_out import OnError, write_left_out
-from tiering.convert.listing import SCHEMA, Listing, blocks, labelled_state, make_listing, open_again
+from tiering.convert.listing import (
+    SCHEMA,
+    Listing,
+    blocks,
+    labelled_state,
+    make_listing,
+    open_again,
+    source_of,
+)
 from tiering.convert.lookup import NOWHERE, Lookup
 from tiering.convert.plan import make_plan, packable
 from tiering.convert.progress import Progress, no_progress
@@ -29,7 +37,7 @@ from tiering.sources.left_out import ERRORS, LeftOut
 from tiering.storage.location import Location
 from tiering.store.base import Store
 from tiering.store.columns import map_column
-from tiering.store.layout import BAD_FILES, LEFT_OUT, index_name
+from tiering.store.layout import BAD_FILES, index_name, is_left_out, left_out_name
 from tiering.store.manifest import MANIFEST, Manifest, Settings, read_manifest
 from tiering.store.open import open_packed
 from tiering.store.parts import WORK
@@ -111,7 +119,8 @@ def grow(source: str | os.PathLike[str], store: str | os.PathLike[str], choose: 
             growth = choose(listing, base, settings)
             if growth is None:
                 if run.on_error == "fail" and listing.left_out.count(*ERRORS):
-                    write_left_out(space, listing, manifest, tuple, run.on_error)  # which names them all, and raises
+                    # It names them all, and raises.
+                    write_left_out(space, listing, manifest, Kept(base), tuple, run.on_error)
                 _tidy(place, manifest)
                 return manifest
             _refuse_larger(listing, growth.selected, settings)
@@ -130,7 +139,8 @@ def grow(source: str | os.PathLike[str], store: str | os.PathLike[str], choose: 
 
 def _tidy(place: Location, manifest: Manifest) -> None:
     """Remove what a finished run left that its manifest does not name, the notes last."""
-    for name in (LEFT_OUT, BAD_FILES):
+    near = (1, manifest.generation - 1, manifest.generation, manifest.generation + 1)
+    for name in (BAD_FILES, *(left_out_name(number) for number in near if number > 0)):
         if name not in manifest.documents:
             (place / name).remove()
     (place / WORK).remove()
@@ -139,6 +149,7 @@ def _tidy(place: Location, manifest: Manifest) -> None:
 def _outline(manifest: Manifest, listing: Listing, growth: Growth, *, images_only: bool) -> Manifest:
     """Return the manifest of the next generation, but for what packing tells."""
     generation = manifest.generation + 1
+    others = growth.whole is None and (manifest.source.others or manifest.source.url != listing.source.url)
     outline = manifest.model_copy(
         update={
             "generation": generation,
@@ -146,7 +157,7 @@ def _outline(manifest: Manifest, listing: Listing, growth: Growth, *, images_onl
             "labels": list(listing.classes.names),
             "label_numbers": list(listing.classes.numbers),
             "splits": listing.splits,
-            "source": manifest.source.model_copy(update={"images_only": images_only}),
+            "source": source_of(listing, images_only=images_only, others=others),
             "shards": growth.kept.shards,
             "samples": growth.kept.samples,
             "image_bytes": growth.kept.image_bytes,
@@ -158,7 +169,7 @@ def _outline(manifest: Manifest, listing: Listing, growth: Growth, *, images_onl
         update={
             "layout": listing.layout,
             "account": Account.of(growth.kept.samples, growth.whole, LeftOut()),
-            "documents": {name: crc for name, crc in manifest.documents.items() if name not in (LEFT_OUT, BAD_FILES)},
+            "documents": {name: crc for name, crc in manifest.documents.items() if not is_left_out(name)},
         }
     )
 

@@ -22,7 +22,7 @@ from tiering.sources.account import Account, fields
 from tiering.sources.left_out import ERRORS, NOT_IN_STORE, LeftOut
 from tiering.store.base import Store
 from tiering.store.columns import sound_file
-from tiering.store.layout import BAD_FILES, LEFT_OUT
+from tiering.store.layout import is_left_out
 from tiering.text import as_field, display
 
 _BATCH: Final = 256
@@ -126,7 +126,7 @@ class Comparison:
     def _known(self) -> dict[str, str]:
         """Return what the store itself says it lacks although it should not: kinds by key, as its list writes it."""
         documents = self._store.manifest.documents
-        name = next((name for name in (LEFT_OUT, BAD_FILES) if name in documents), None)
+        name = next(filter(is_left_out, documents), None)
         path = sound_file(self._store.place / name, self._scratch / "left-out", documents[name]) if name else None
         if path is None:
             return {}

@@ -9,14 +9,14 @@ import google_crc32c
 
 from tiering.convert.kept import Kept
 from tiering.convert.leaving_out import OnError, Receipts, Written, write_left_out
-from tiering.convert.listing import Listing, source_of
+from tiering.convert.listing import Listing
 from tiering.convert.workspace import Workspace
 from tiering.errors import DatasetError, UsageError
 from tiering.sources.account import Account
 from tiering.storage.local import sync
 from tiering.storage.location import Location
 from tiering.store.index import index_documents, index_writer
-from tiering.store.layout import BAD_FILES, LEFT_OUT
+from tiering.store.layout import is_left_out, left_out_name
 from tiering.store.manifest import MANIFEST, Manifest, Shard, encode_manifest
 from tiering.store.zarr import array_documents
 
@@ -39,7 +39,7 @@ def finish(
     Raises DatasetError for what could not be packed or read, when on_error is "fail", or when nothing could.
     """
     target = space.target
-    written = write_left_out(space, listing, outline, receipts, on_error)
+    written = write_left_out(space, listing, outline, base, receipts, on_error)
     if base is not None and not _gains(base, receipts, written):
         return base.store.manifest
     shards: list[Shard] = list(outline.shards)
@@ -57,14 +57,14 @@ def finish(
             listing.source.url,
             expected="an image that can be packed",
             found="none",
-            action=f"See {target}/{LEFT_OUT}.",
+            action=f"See {target}/{left_out_name(outline.generation)}.",
         )
     documents = _documents(outline, shards, columns.counts)
     for name, content in documents.items():
         (target / name).write(content, space.work)
-    known = {name: crc for name, crc in outline.documents.items() if name not in (LEFT_OUT, BAD_FILES)}
+    known = {name: crc for name, crc in outline.documents.items() if not is_left_out(name)}
     known |= {name: int(google_crc32c.value(content)) for name, content in documents.items()}
-    known |= {} if written.crc32c is None else {LEFT_OUT: written.crc32c}
+    known |= {} if written.crc32c is None else {left_out_name(outline.generation): written.crc32c}
     before = outline.account.packed_bytes if outline.account else outline.image_bytes
     account = Account.of(samples, before + offered - written.failed_bytes, written.left_out)
     manifest = outline.model_copy(
@@ -75,15 +75,12 @@ def finish(
             "account": account,
             "shards": shards,
             "columns": columns.crcs,
-            "source": source_of(listing, images_only=outline.source.images_only),
             "documents": known,
         }
     )
     if target.local:
         sync_directories(target.local)
     _commit(target, encode_manifest(manifest), version, space.work)
-    if BAD_FILES in outline.documents:
-        (target / BAD_FILES).remove()  # what it said is in the new list
     if target.local:
         sync(target.local)
     return manifest
@@ -120,7 +117,8 @@ def _gains(base: Kept, receipts: Receipts, written: Written) -> bool:
     """
     if not base.unchanged or any(receipt.shard.samples for receipt in receipts()):
         return True
-    return written.crc32c != base.store.manifest.documents.get(LEFT_OUT)
+    before = [crc for name, crc in base.store.manifest.documents.items() if is_left_out(name)]
+    return before != ([] if written.crc32c is None else [written.crc32c])
 
 
 def sync_directories(root: Path) -> None:

@@ -1,18 +1,24 @@
-"""left-out.tsv: everything of a source that is not packed, a line for each; and whether that is an error."""
+"""left-out.tsv: everything of a source that is not packed, a line for each; and whether that is an error.
+
+Each generation has a list of its own, so that an append that fails leaves the earlier one to the next run.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate, chain, islice
+from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from tiering.convert.listing import Listing
+from tiering.convert.kept import Kept
+from tiering.convert.listing import Listing, blocks
 from tiering.convert.lookup import NOWHERE, Lookup
 from tiering.convert.quarantine import quarantine
-from tiering.convert.receipt import Receipt
+from tiering.convert.receipt import Bad, Receipt
 from tiering.convert.summed import Summed
 from tiering.convert.workspace import Workspace
 from tiering.errors import DatasetError
@@ -20,7 +26,7 @@ from tiering.sources.account import HEADER, fields, line
 from tiering.sources.left_out import ERRORS, OF_IMAGES, LeftOut
 from tiering.storage.location import Location
 from tiering.store.columns import sound_file
-from tiering.store.layout import BAD_FILES, LEFT_OUT
+from tiering.store.layout import LEFT_OUT, is_left_out, left_out_name
 from tiering.store.manifest import Manifest
 from tiering.store.parts import QUARANTINE
 from tiering.text import as_field, display
@@ -42,52 +48,51 @@ class Written:
 
 
 def write_left_out(
-    space: Workspace, listing: Listing, outline: Manifest, receipts: Receipts, on_error: OnError
+    space: Workspace, listing: Listing, outline: Manifest, base: Kept | None, receipts: Receipts, on_error: OnError
 ) -> Written:
     """Write the list of all that is left out of a store that is being finished.
 
-    outline: the manifest of the store that is appended to, or one without samples.
-    An append from the source that the store was made from has seen all of it: its list takes the place of the earlier
-    one. From another source it adds to it, and takes away what is there now.
+    outline: the manifest that the run leads to, but with the documents of the store before; base: what is kept of that
+    store. What is kept is packed, though the source may not have it any more.
+    Where the store was only ever packed from this source, the list takes the place of the earlier one. Otherwise it
+    adds to it, and takes away what is there now.
     Raises DatasetError where somebody meant to have what is left out, when on_error is "fail"; the list then lies in
     the store that is being made, or among the notes of what is appended.
     """
     failed = LeftOut()
-    for receipt in receipts():
-        for bad in receipt.bad:
-            failed.add(bad.kind, bad.key, bad.size, bad.reason)
-    left_out = LeftOut()
-    left_out.merge(listing.left_out)
-    left_out.merge(failed)
-    errors = left_out.count(*ERRORS)
+    for bad in _bad(receipts):
+        failed.add(bad.kind, bad.key, bad.size, bad.reason)
+    errors = listing.left_out.count(*ERRORS) + failed.count(*ERRORS)
     refused = on_error == "fail" and errors > 0
-    place = space.target / LEFT_OUT if space.fresh or not refused else space.work / LEFT_OUT
+    name = left_out_name(outline.generation)
+    place = space.target / name if space.fresh or not refused else space.work / LEFT_OUT
     (space.work / LEFT_OUT).remove()
-    earlier = _list_before(outline, listing)
+    walked, left_out = _walked(listing, None if refused else base, space.scratch / "walked")
+    left_out.merge(failed)
+    earlier = _list_before(outline)
     if not left_out.kinds and earlier is None:
-        (space.target / LEFT_OUT).remove()
+        (space.target / name).remove()
         return Written(left_out, 0, None)
     names = _Named()
     with place.writing(space.work) as file:
         summed = Summed(file)
         summed.write(HEADER)
-        for kept in _still_true(space, listing, outline, earlier, left_out):
-            summed.write(kept)
-        with listing.lines.local.open("rb") as lines:  # type: ignore[union-attr] # it lies in a local scratch directory
-            for each in lines:
-                summed.write(each)
-                names.add(each)
-        for receipt in receipts():
-            for bad in receipt.bad:
-                each = line(bad.kind, bad.key, bad.size, bad.reason)
+        if earlier is not None:
+            for kept in _still_true(space, listing, outline, earlier, walked, left_out):
+                summed.write(kept)
+        with walked.open("rb") as lines:
+            for each in chain(lines, (line(bad.kind, bad.key, bad.size, bad.reason) for bad in _bad(receipts))):
                 summed.write(each)
                 names.add(each)
     if refused:
         raise _cannot_pack(place, listing, names.shown, errors)
     if on_error == "quarantine" and failed.kinds:
-        keys = {bad.key for receipt in receipts() for bad in receipt.bad}
-        quarantine(listing, keys, space.target / QUARANTINE, space.work)
+        quarantine(listing, {bad.key for bad in _bad(receipts)}, space.target / QUARANTINE, space.work)
     return Written(left_out, failed.size(), summed.crc)
+
+
+def _bad(receipts: Receipts) -> Iterator[Bad]:
+    return (bad for receipt in receipts() for bad in receipt.bad)
 
 
 class _Named:
@@ -104,34 +109,84 @@ class _Named:
                 self.shown.append(f"{key}: {said}")
 
 
-def _list_before(outline: Manifest, listing: Listing) -> str | None:
+def _list_before(outline: Manifest) -> str | None:
     """Return the name of the list that an append adds to, None where the new one says it all."""
-    if outline.source.url == listing.source.url:
-        return None
-    return next((name for name in (LEFT_OUT, BAD_FILES) if name in outline.documents), None)
+    return next(filter(is_left_out, outline.documents), None) if outline.source.others else None
+
+
+def _walked(listing: Listing, base: Kept | None, path: Path) -> tuple[Path, LeftOut]:
+    """Return the lines of a walk, and their counts, but for those of samples that a store keeps.
+
+    path: where to write them, if they are others than the walk's.
+    """
+    walked: Path = listing.lines.local  # type: ignore[assignment] # it lies in a local scratch directory
+    left_out = LeftOut()
+    if base is None or not listing.left_out.kinds:
+        left_out.merge(listing.left_out)
+        return walked, left_out
+    lines = _Lines(walked)
+    packed = np.zeros(len(lines), dtype=bool)
+    for rows in blocks(len(base.store)):
+        kept = rows if base.there is None else rows[base.there[rows]]
+        found = lines.find([_field(key) for key in base.store.index.keys(kept)])
+        packed[found[found != NOWHERE]] = True
+    with walked.open("rb") as every, path.open("wb") as file:
+        for each, there in zip(every, packed, strict=True):
+            if not there:
+                file.write(each)
+                ((key, kind, size, reason),) = fields([each])
+                left_out.add(kind, key.encode(), size, reason)
+    return path, left_out
 
 
 def _still_true(
-    space: Workspace, listing: Listing, outline: Manifest, name: str | None, left_out: LeftOut
+    space: Workspace, listing: Listing, outline: Manifest, name: str, walked: Path, left_out: LeftOut
 ) -> Iterator[bytes]:
-    """Yield the lines of the list before an append that still hold, and add them to what is left out."""
-    if name is None:
-        return
+    """Yield the lines of the list before an append that still hold, and add them to what is left out.
+
+    What this walk met is in its own list now, or is a sample.
+    """
     path = sound_file(space.target / name, space.scratch / "earlier", outline.documents[name])
     if path is None:
         raise DatasetError(
             str(space.target / name), expected="the CRC-32C of the manifest", found="another one",
             action="Check the store: tiering verify",
         )  # fmt: skip
-    now = Lookup(len(listing), lambda rows: [_field(key) for key in listing.keys(rows)])
+    samples, named = Lookup(len(listing), lambda rows: [_field(key) for key in listing.keys(rows)]), _Lines(walked)
     with path.open("rb") as lines:
         every = fields(lines)
         while batch := list(islice(every, _BATCH)):
-            there = now.find([key.encode() for key, *_ in batch]) != NOWHERE
-            for at in np.flatnonzero(~there).tolist():
+            keys = [key.encode() for key, *_ in batch]
+            met = (samples.find(keys) != NOWHERE) | (named.find(keys) != NOWHERE)
+            for at in np.flatnonzero(~met).tolist():
                 key, kind, size, reason = batch[at]
                 left_out.add(kind, key.encode(), size)
                 yield f"{key}\t{kind}\t{size}\t{reason}\n".encode()
+
+
+class _Lines:
+    """Finds the lines of a list by key, as the list writes it: 24 bytes of memory a line."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as lines:
+            self._ends = np.fromiter(accumulate(map(len, lines)), dtype=np.int64)
+        self._text = np.memmap(path, dtype=np.uint8, mode="r") if len(self._ends) else np.empty(0, dtype=np.uint8)
+        self._lookup = Lookup(len(self._ends), self._keys)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def find(self, keys: list[bytes]) -> npt.NDArray[np.int64]:
+        """Return the row of each key, NOWHERE for keys that no line has."""
+        return self._lookup.find(keys)
+
+    def _keys(self, rows: npt.NDArray[np.int64]) -> list[bytes]:
+        begins = np.where(rows > 0, self._ends[rows - 1], 0)
+        ends = self._ends[rows]
+        return [
+            self._text[begin:end].tobytes().partition(b"\t")[0]
+            for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)
+        ]
 
 
 def _field(key: bytes) -> bytes:

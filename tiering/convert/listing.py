@@ -198,12 +198,12 @@ def open_again(place: str | os.PathLike[str], manifest: Manifest) -> Source:
     return open_source(place, TableForm.of(manifest.source.columns, manifest.source.root))
 
 
-def source_of(listing: Listing, *, images_only: bool) -> Origin:
+def source_of(listing: Listing, *, images_only: bool, others: bool = False) -> Origin:
     """Return what a manifest says of the source."""
     form = listing.source.form
     return Origin(
         url=listing.source.url, fingerprint=listing.fingerprint, root=form.root or None, columns=dict(form.columns),
-        images_only=images_only,
+        images_only=images_only, others=others,
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from tiering.storage.scratch import scratch_directory
 from tiering.store.base import IndexArray, Store
 from tiering.store.columns import sound_bytes, sound_file
 from tiering.store.index import column_place
-from tiering.store.layout import LEFT_OUT
+from tiering.store.layout import is_left_out
 from tiering.store.lmdb_format import OURS, format_of
 from tiering.store.lmdb_walk import Walker
 from tiering.store.manifest import MANIFEST, Shard
@@ -179,7 +179,7 @@ def _documents(store: Store, scratch: Path, *, quick: bool, rewritten: bool) -> 
     rewritten: an append may have written those of the next generation already.
     """
     for name, crc in store.manifest.documents.items():
-        if rewritten and name in REWRITTEN:
+        if rewritten and (name in REWRITTEN or is_left_out(name)):
             continue
         try:
             if not quick and not _is_sound(store.place / name, crc, scratch):
@@ -193,7 +193,7 @@ def _documents(store: Store, scratch: Path, *, quick: bool, rewritten: bool) -> 
 
 
 def _is_sound(place: Location, crc: int, scratch: Path) -> bool:
-    if place.name == LEFT_OUT:  # as long as the source has files
+    if is_left_out(place.name):  # as long as the source has files
         return sound_file(place, scratch / "document", crc) is not None
     return sound_bytes(place, crc) is not None
 

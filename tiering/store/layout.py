@@ -15,7 +15,7 @@ from tiering.store.index import COLUMNS
 ENTRY_BYTES: Final = 16
 TABLE_CRC_BYTES: Final = 4
 
-#: Everything of the source that is not packed, with its kind, its bytes and the reason.
+#: Everything of the source that is not packed, with its kind, its bytes and the reason; see left_out_name.
 LEFT_OUT: Final = "left-out.tsv"
 
 #: Images that could not be packed, as stores up to 0.2 list them.
@@ -24,6 +24,7 @@ BAD_FILES: Final = "bad-files.tsv"
 _DOCUMENT: Final = re.compile(
     rf"(?:(?P<index>index(?:-(?P<generation>[1-9][0-9]{{0,17}}))?)(?:/(?:{'|'.join(COLUMNS)}))?/)?zarr\.json"
 )
+_LEFT_OUT: Final = re.compile(r"left-out(?:-(?P<generation>[1-9][0-9]{0,17}))?\.tsv")
 _ARRAYS: Final = ("data/zarr.json", "images/zarr.json")
 
 
@@ -44,10 +45,23 @@ def index_name(generation: int) -> str:
     return "index" if generation == 1 else f"index-{generation}"
 
 
+def left_out_name(generation: int) -> str:
+    """Return the name of the list of what a generation leaves out. generation: from 1."""
+    return LEFT_OUT if generation == 1 else f"left-out-{generation}.tsv"
+
+
+def is_left_out(name: str) -> bool:
+    """Return whether a name is that of a list of what is left out, of any generation."""
+    return name == BAD_FILES or _LEFT_OUT.fullmatch(name) is not None
+
+
 def is_document(name: str, generation: int) -> bool:
     """Return whether a name can be that of a document of a store in this generation or an earlier one."""
-    if name in (LEFT_OUT, BAD_FILES) or name in _ARRAYS:
+    if name == BAD_FILES or name in _ARRAYS:
         return True
+    if (listed := _LEFT_OUT.fullmatch(name)) is not None:
+        of = int(listed["generation"] or 1)
+        return of <= generation and name == left_out_name(of)
     found = _DOCUMENT.fullmatch(name)
     if found is None or found["index"] is None:
         return found is not None

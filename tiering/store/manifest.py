@@ -85,6 +85,7 @@ class Source(_Frozen):
     root: PublicUrl | None = Field(default=None, description="of a table: what its paths are relative to; None: it")
     columns: dict[str, str] = Field(default={}, description="of a table: its column of path, label and split, if told")
     images_only: bool = Field(default=False, description="masks and other sidecars of images were left out")
+    others: bool = Field(default=False, description="other sources were packed before: see append")
 
 
 class Manifest(_Frozen):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from tiering.store.layout import BAD_FILES, LEFT_OUT, is_document
+from tiering.store.layout import is_document, is_left_out
 from tiering.store.manifest import MANIFEST, Manifest
 
 #: Directory of a conversion's notes; it is removed when the store is finished.
@@ -18,14 +18,14 @@ RECORD: Final = "plan.json"
 #: The most bytes in a note: a few names and numbers.
 NOTE_BYTES: Final = 1 << 20
 
-#: Documents that an append rewrites, before the manifest.
-REWRITTEN: Final = (LEFT_OUT, BAD_FILES, "data/zarr.json", "images/zarr.json")
+#: Documents that an append rewrites, before the manifest. It also removes the earlier list of what is left out.
+REWRITTEN: Final = ("data/zarr.json", "images/zarr.json")
 
 #: Copies of images that could not be packed.
 QUARANTINE: Final = "quarantine"
 
 _OWN: Final = re.compile(
-    rf"{re.escape(MANIFEST)}|zarr\.json|(data|images)/zarr\.json|index(-[0-9]+)?/.+|{re.escape(LEFT_OUT)}|{re.escape(BAD_FILES)}"
+    rf"{re.escape(MANIFEST)}|zarr\.json|(data|images)/zarr\.json|index(-[0-9]+)?/.+"
     rf"|{QUARANTINE}/.+"
     r"|shard-[0-9]{5,}\.mdb|data/c/[0-9]+|images/c/[0-9]+/0/0/0"
 )
@@ -36,7 +36,7 @@ def is_own_name(name: str) -> bool:
 
     name: path relative to the store, POSIX.
     """
-    return _OWN.fullmatch(name) is not None
+    return is_left_out(name) or _OWN.fullmatch(name) is not None
 
 
 def foreign_files(names: Iterable[str], manifest: Manifest) -> Iterator[str]:
