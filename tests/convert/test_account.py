@@ -179,8 +179,12 @@ def test_an_append_of_nothing_but_broken_links_fails_and_names_them(tmp_path):
     with pytest.raises(DatasetError, match=r"cat/2\.jpg: broken link"):
         tiering.append(root, tmp_path / "store")
     assert "cat/2.jpg\tbroken link" in (tmp_path / "store" / ".tiering" / "left-out.tsv").read_text()
-    assert tiering.append(root, tmp_path / "store", on_error="skip").samples == 1
-    assert sorted(os.listdir(tmp_path / "store")) == ["index", "manifest.json", "shard-00000.mdb"]
+    manifest = tiering.append(root, tmp_path / "store", on_error="skip")
+    assert (manifest.samples, manifest.generation, counts(manifest.account)) == (1, 2, {"broken link": 1})
+    assert tiering.append(root, tmp_path / "store", on_error="skip") == manifest
+    assert tiering.verify(tmp_path / "store", source=root).ok
+    files = ["index", "index-2", "left-out-2.tsv", "manifest.json", "shard-00000.mdb"]
+    assert sorted(os.listdir(tmp_path / "store")) == files
 
 
 def test_an_append_from_elsewhere_adds_to_the_account_and_mended_images_leave_it(tmp_path):

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.convert.class_maps import class_map
+from tiering.convert.finish import finish
 from tiering.convert.kept import Kept
 from tiering.convert.label_columns import renumber
-from tiering.convert.leaving_out import OnError, write_left_out
+from tiering.convert.leaving_out import OnError
 from tiering.convert.listing import (
     SCHEMA,
     Listing,
@@ -33,7 +34,7 @@ from tiering.convert.workspace import workspace
 from tiering.dataset.numbering import Given
 from tiering.errors import DatasetError, StoreError, command, from_os_error
 from tiering.sources.account import Account
-from tiering.sources.left_out import ERRORS, LeftOut
+from tiering.sources.left_out import LeftOut
 from tiering.storage.location import Location
 from tiering.store.base import Store
 from tiering.store.columns import map_column
@@ -91,8 +92,9 @@ def append(
     Images whose key the store holds already are passed over. Readers that are open keep their generation; those that
     open the store afterwards see the new one. The other parameters are those of tiering.convert; a store that was made
     with images_only stays one.
-    Returns the manifest, the old one where there is nothing to add. Raises DatasetError where a file of the store has
-    another size in the source now, StoreError where there is no finished store.
+    Returns the manifest, the old one where there is nothing to add and the account is the same.
+    Raises DatasetError where a file of the store has another size in the source now, StoreError where there is no
+    finished store.
     """
     run = Run(Workers(workers, dask, executor), on_error, images_only, restart, progress)
     return grow(source, store, _new, run)
@@ -118,11 +120,12 @@ def grow(source: str | os.PathLike[str], store: str | os.PathLike[str], choose: 
             listing = _in_terms_of(manifest, listing, directory)
             growth = choose(listing, base, settings)
             if growth is None:
-                if run.on_error == "fail" and listing.left_out.count(*ERRORS):
-                    # It names them all, and raises.
-                    write_left_out(space, listing, manifest, Kept(base), tuple, run.on_error)
-                _tidy(place, manifest)
-                return manifest
+                kept = Kept(base)
+                outline = _outline(manifest, listing, Growth(np.empty(0, np.int64), kept), images_only=only)
+                # Only the account may differ: then the next generation has the same shards.
+                grown = finish(space, listing, outline, tuple, kept, version, run.on_error, 0)
+                _tidy(place, grown)
+                return grown
             _refuse_larger(listing, growth.selected, settings)
             generation = manifest.generation + 1
             plan = make_plan(listing.size, settings, generation=generation, selected=growth.selected)
