@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from tiering.advice.catalog import RANDOM_READ, Tier
-from tiering.advice.prediction import PAGE
+from tiering.io_sizes import PAGE_BYTES
 from tiering.placement.problem import Floats
 
 
@@ -76,7 +76,7 @@ def occupied(units: pl.DataFrame, tier: Tier) -> Floats:
 
 def paged(size: pl.Expr) -> pl.Expr:
     """Return B that a file occupies in whole pages."""
-    return (size + (PAGE - 1)) // PAGE * PAGE
+    return (size + (PAGE_BYTES - 1)) // PAGE_BYTES * PAGE_BYTES
 
 
 def read_seconds(tier: Tier, size: Floats) -> Floats:

@@ -22,7 +22,7 @@ REQUIRED: Final = ("path", "size", "reads", "bytes_read")
 _LISTED: Final = 1 << 17
 
 
-def heat_of(
+def read_heat(
     path: str | os.PathLike[str],
     *,
     root: Path | None = None,
@@ -57,7 +57,7 @@ def heat_of(
 
 
 def write_heat(heat: Heat, path: str | Path) -> None:
-    """Write heat as a CSV file that heat_of reads again. Raises OSError."""
+    """Write heat as a CSV file that read_heat reads again. Raises OSError."""
     with Path(path).open("wb") as file:
         heat.files.write_csv(file)
 

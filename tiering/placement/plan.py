@@ -10,8 +10,7 @@ import numpy as np
 import polars as pl
 
 from tiering.advice.catalog import Tier, load_catalog
-from tiering.advice.prediction import MONTH
-from tiering.advice.recommend import HOUR_USD
+from tiering.advice.ranking import HOUR_USD
 from tiering.errors import UsageError
 from tiering.placement.bundles import By, bundle
 from tiering.placement.dual_prices import GROUPS
@@ -20,7 +19,7 @@ from tiering.placement.heat import Heat
 from tiering.placement.linear_program import shortage
 from tiering.placement.problem import Problem, excess, loads
 from tiering.placement.solver import assign
-from tiering.units import format_bytes, format_count
+from tiering.units import MONTH_SECONDS, format_bytes, format_count
 
 _FEATURES: Final = ("size", "paged", "opens", "reads", "bytes_read", "bytes_written")
 
@@ -101,7 +100,7 @@ def place(
 ) -> Placement:
     """Assign files to tiers for the least monthly cost: storage, requests, retrieval, and waiting.
 
-    heat: of each file, as heat_sources.heat_of reads it. capacities: names of the tiers that take part,
+    heat: of each file, as heat_sources.read_heat reads it. capacities: names of the tiers that take part,
     and B on each; None for the catalog's own. tiers: the catalog, by default the shipped one. by: what moves as one;
     packed stores always do. runs: how often a month what the trace shows happens; by default it never stops. duration:
     s that the trace spans, by default what the heat says. hour_usd: USD for an hour of waiting. in_flight: requests
@@ -179,7 +178,7 @@ def _terms(
             found=f"{spans:g} s",
             action="Say how long it took: --duration TIME, such as 90s or 2h.",
         )
-    often = MONTH / spans if runs is None else runs
+    often = MONTH_SECONDS / spans if runs is None else runs
     limits = (("runs", often, 0.0), ("hour price", hour_usd, 0.0), ("in flight", in_flight, 1))
     for name, value, least in limits:
         if not least <= value < float("inf"):

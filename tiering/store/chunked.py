@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.errors import StoreError, TieringError, command
+from tiering.io_sizes import HELD_BYTES
 from tiering.storage.attempts import attempts
 from tiering.storage.location import Location
 from tiering.store.base import (
@@ -37,8 +38,7 @@ from tiering.store.layout import ENTRY_BYTES, TABLE_CRC_BYTES
 from tiering.store.manifest import Manifest, Settings
 from tiering.store.shards import shard_files
 
-#: What a store of compressed chunks may keep decoded, and of its shards' tables of chunks.
-HELD_BYTES: Final = 64 << 20
+#: What a store of compressed chunks may keep of its shards' tables of chunks.
 _TABLE_BYTES: Final = 16 << 20
 
 

@@ -25,9 +25,6 @@ from tiering.store.manifest import Settings, Shard
 
 IndexArray = npt.NDArray[np.int64]
 
-#: Large enough that a foreign reader's request is worth its latency, small enough not to drown one image.
-CHUNK_BYTES: Final = 1 << 18
-
 #: Images of more bytes are cut into chunks one by one.
 _PIECEWISE_BYTES: Final = 64 << 20
 
