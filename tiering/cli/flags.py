@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from tiering.errors import UsageError
+from tiering.errors import TieringError, UsageError
 
 _QUOTED: Final = re.compile(r"`(\w+)`")
 
@@ -29,6 +29,7 @@ FLAGS: Final[Mapping[str, Mapping[str, str]]] = {
         "threads": "--threads",
     },
     "place": {
+        "by": "--by",
         "capacities": "--capacity",
         "duration": "--duration",
         "hour_usd": "--hour-price",
@@ -49,10 +50,10 @@ FLAGS: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 
-def by_flag(verb: str, error: UsageError) -> UsageError:
-    """Return the error with flags in place of parameters.
+def by_flag(verb: str, error: TieringError) -> TieringError:
+    """Return the error with flags in place of parameters, or the same error where it names none.
 
-    A parameter is the first word of `where`, or stands in backquotes in another part.
+    A parameter is the first word of a UsageError's `where`, or stands in backquotes in another part.
     """
     flags = FLAGS.get(verb, {})
     first, space, rest = error.where.partition(" ")
@@ -60,9 +61,8 @@ def by_flag(verb: str, error: UsageError) -> UsageError:
     def replaced(text: str) -> str:
         return _QUOTED.sub(lambda match: flags.get(match[1], match[0]), text)
 
-    return type(error)(
-        f"{flags.get(first, first)}{space}{rest}",
-        expected=replaced(error.expected),
-        found=error.found,
-        action=replaced(error.action),
-    )
+    where = f"{flags.get(first, first)}{space}{rest}" if isinstance(error, UsageError) else error.where
+    parts = where, replaced(error.expected), replaced(error.action)
+    if parts == (error.where, error.expected, error.action):
+        return error
+    return type(error)(parts[0], expected=parts[1], found=error.found, action=parts[2])

@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from tiering.cli.flags import by_flag
 from tiering.cli.output import note
-from tiering.errors import UsageError
+from tiering.errors import TieringError
 from tiering.signals import exit_code_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -63,8 +63,11 @@ class Verb(TyperCommand):
         except KeyboardInterrupt as interruption:
             note(f"Interrupted. {LAST_LINES[_name(ctx)].format_map(ctx.params)}")
             raise typer.Exit(exit_code_of(interruption)) from None
-        except UsageError as error:
-            raise by_flag(_name(ctx), error) from error
+        except TieringError as error:
+            named = by_flag(_name(ctx), error)
+            if named is error:
+                raise
+            raise named from error
 
     def format_help(self, *words: Any) -> None:
         """Show the help."""
