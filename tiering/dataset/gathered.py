@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from tiering.dataset.classes import MOST_CLASSES
 from tiering.dataset.counting import Count, Totals, count_remote, count_tree
 from tiering.dataset.estimates import Estimate, Sample, empties, quantile, ratio_of_squares, total, total_files
 from tiering.dataset.headers import Fault, Seen
@@ -45,8 +46,9 @@ class Gathered:
 
     files, size: of the images, number and bytes. quantiles: their sizes in bytes, by QUANTILES. folders: images in each
     directory, by its path below the root, "" or ending in "/". rule: what these say. labels: images of each label,
-    where the source itself says so, else None. imbalance: of the directories, see estimates.ratio_of_squares; filled:
-    share of them that hold images; both None where they were counted. sampled: whether files were estimated. left_out:
+    where the source itself says so, else None; captions: whether it has more than a source may have.
+    imbalance: of the directories, see estimates.ratio_of_squares; filled: share of them that hold images; None where
+    they were counted. sampled: whether files were estimated. left_out:
     what is no image; of a sample as much as it stands for, with intervals in others, by kind. by_content: see Survey.
     failed: images that cannot be packed, and damaged: some of them with the reason, where every image was looked into;
     seen: what was found in the sampled images, where that is known already.
@@ -60,6 +62,7 @@ class Gathered:
     folders: dict[bytes, int]
     rule: FolderRule
     labels: dict[str, int] | None = None
+    captions: bool = False
     imbalance: Estimate | None = None
     filled: Estimate | None = None
     sampled: bool = False
@@ -168,6 +171,7 @@ class _Counted:
         self.damaged: list[str] = []
         self.seen: dict[bytes, Seen] = {}
         self.labels: Counter[str] = Counter()
+        self.captions = False
         self.folders = Folders(tars=len(source.files) > 1)
 
     def add(self, frame: pl.DataFrame) -> None:
@@ -180,8 +184,9 @@ class _Counted:
             for key, size, label in part.select("key", "size", "label").iter_rows():
                 slash = key.rfind(b"/") + 1
                 found.take(key[:slash], key[slash:], size, self.draw(), self.count.limit)
-                if label is not None:
+                if label is not None and not self.captions:
                     self.labels[label] += 1
+            self.captions = self.captions or len(self.labels) > MOST_CLASSES
             self._look_into(part, {key for _, key, _ in found.kept})
             self.count.add(found)
         if len(self.places) + len(self.seen) > 4 * self.count.keep:
@@ -219,7 +224,8 @@ class _Counted:
             )
         self._forget()
         gathered = from_totals(self.tree, totals)
-        gathered.labels = dict(self.labels) or None
+        gathered.labels = {} if self.captions else dict(self.labels) or None
+        gathered.captions = self.captions
         gathered.rule = self.folders.rule()
         if self.failed is not None:
             gathered.failed, gathered.damaged = self.failed, self.damaged
