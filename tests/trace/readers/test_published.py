@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import polars as pl
@@ -132,6 +133,15 @@ def test_documents_of_a_trail_may_stand_one_after_the_other(tmp_path):
     assert len(events) == len(CLOUDTRAIL_LINES.rows)
     _, spread = _read(_written(tmp_path / "lines", "\n".join(f'{{"Records": [{record}]}}' for record in records)))
     assert spread.equals(events)
+
+
+def test_many_documents_of_a_trail_joined_in_one_file_cost_no_more_each(tmp_path):
+    """zcat *.json.gz of a day: where each document copied the rest of the text, this took minutes."""
+    record, count = CLOUDTRAIL_LINES.content.splitlines()[0], 20_000
+    path = _written(tmp_path / "joined", f'{{"Records": [{record}]}}\n' * count)
+    began = time.perf_counter()
+    assert len(_read(path)[1]) == count
+    assert time.perf_counter() - began < 10
 
 
 def test_documents_may_stand_side_by_side_in_an_array(tmp_path):

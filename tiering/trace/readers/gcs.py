@@ -11,8 +11,9 @@ from pathlib import Path
 
 import polars as pl
 
-from tiering.trace.readers.base import Damage, Reader, open_trace, shows
+from tiering.trace.readers.base import Damage, Reader, shows
 from tiering.trace.readers.objects import REQUESTS, Requests
+from tiering.trace.readers.opening import open_trace
 from tiering.trace.readers.tables import Shape, blocks, first_lines, own_names, report
 
 _NEEDED = {"time_micros", "cs_method", "sc_bytes", "cs_object"}

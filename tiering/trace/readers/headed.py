@@ -15,7 +15,8 @@ import polars as pl
 
 from tiering.errors import UsageError
 from tiering.trace.events import OPS
-from tiering.trace.readers.base import Damage, Reader, open_trace, shows
+from tiering.trace.readers.base import Damage, Reader, shows
+from tiering.trace.readers.opening import open_trace
 from tiering.trace.readers.tables import SECTOR, Layout, Shape, first_lines, operation, own_names, read_table
 from tiering.trace.readers.times import instant
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import polars as pl
 
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.readers.base import Damage, Reader, open_trace, shows
+from tiering.trace.readers.base import Damage, Reader, shows
+from tiering.trace.readers.opening import open_trace
 from tiering.trace.readers.tables import Shape, as_events, blocks, first_lines, own_names, report
 from tiering.trace.readers.times import DayClock
 from tiering.units import format_bytes

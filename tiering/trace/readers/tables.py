@@ -11,7 +11,8 @@ import polars as pl
 
 from tiering.errors import TraceError
 from tiering.trace.events import EVENT_SCHEMA, OPS
-from tiering.trace.readers.base import Damage, Level, Reader, Shows, byte_blocks, for_polars
+from tiering.trace.readers.base import Damage, Level, Reader, Shows, byte_blocks
+from tiering.trace.readers.opening import for_polars
 
 #: B of text parsed at once: large enough that the cost of a block does not show, small enough to keep in mind.
 _BLOCK = 1 << 23
