@@ -255,10 +255,16 @@ def run(*body, start=True, exit_line="+++ exited with 0 +++"):
         (run(OPEN, READ, "--- SIGCHLD {si_signo=SIGCHLD, si_pid=8} ---"), None),
         (run("fork() = 8"), "1 of its processes or threads are not seen to end (strace follows them with -f)"),
         (run("read(3,  <unfinished ...>", "read(3,  <unfinished ...>"), "1 of its calls have a beginning and no end"),
-        (run(OPEN, "io_uring_enter(5, 1, 0, 0, NULL, 8) = 1"), "io_uring_enter moves data that strace does not see"),
+        (
+            run(OPEN, "io_uring_enter(5, 1, 0, 0, NULL, 8) = 1"),
+            "io_uring_enter moves data that the trace does not show",
+        ),
         (run(OPEN, "io_uring_setup(8, {flags=0, sq_thread_cpu=0}) = 5"), None),
-        (run(OPEN, "io_uring_setup(8, {flags=IORING_SETUP_SQPOLL}) = 5"), "io_uring_setup moves data that strace does"),
-        (run(OPEN, "io_uring_setup(8, 0x7ffd) = 5"), "io_uring_setup moves data that strace does not see"),
+        (
+            run(OPEN, "io_uring_setup(8, {flags=IORING_SETUP_SQPOLL}) = 5"),
+            "io_uring_setup moves data that the trace does",
+        ),
+        (run(OPEN, "io_uring_setup(8, 0x7ffd) = 5"), "io_uring_setup moves data that the trace does not show"),
     ],
 )
 def test_a_trace_holds_the_whole_run_only_where_it_shows_its_start_its_end_and_all_between(tmp_path, lines, gap):

@@ -54,6 +54,7 @@ READERS: tuple[Reader, ...] = (
     dftracer.READER,
     minio.AUDIT,
     minio.TRACE,
+    azure.RESOURCE,
     cloudtrail.READER,
     perf.READER,
     strace.READER,

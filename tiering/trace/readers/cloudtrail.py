@@ -18,7 +18,7 @@ import polars as pl
 from tiering.errors import from_os_error
 from tiering.trace.readers import objects
 from tiering.trace.readers.base import Damage, Reader, shows, spoken
-from tiering.trace.readers.documents import read_requests
+from tiering.trace.readers.documents import documents, read_requests
 from tiering.trace.readers.opening import BROKEN, open_trace
 from tiering.trace.readers.times import instant_of
 
@@ -30,6 +30,8 @@ _EVENTS = {
     "GetObject": ("read", "bytesTransferredOut"),
     "PutObject": ("write", "bytesTransferredIn"),
     "UploadPart": ("write", "bytesTransferredIn"),
+    "CompleteMultipartUpload": ("rename", ""),
+    "CopyObject": ("rename", ""),
     "HeadObject": ("stat", ""),
     "DeleteObject": ("unlink", ""),
 }
@@ -55,7 +57,7 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
         damage.at(1, f"broken compressed data ({error})", unit="record")
         return
     if not is_file:
-        yield from read_requests(path, damage, _rows, "a record of CloudTrail")
+        yield from read_requests(documents(path, damage), damage, _rows, "a record of CloudTrail")
         return
     requests, rows = objects.Requests(), list[tuple[object, ...]]()
     for number, record in enumerate(_records(path, damage), 1):
