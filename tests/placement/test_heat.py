@@ -12,7 +12,7 @@ from tiering.errors import InputError, TraceError
 from tiering.placement.heat import HEAT_SCHEMA, trace_heat
 from tiering.placement.heat_sources import read_heat, write_heat
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.features import profile_trace_file
+from tiering.trace.profile import profile_trace_file
 
 TRACES = FIXTURES / "traces"
 
@@ -138,7 +138,7 @@ def test_a_root_gives_every_file_its_own_size_and_touched_ones_their_heat(tmp_pa
     assert any("not UTF-8: 1" in note for note in heat.notes)
     assert any("no longer below" in note for note in heat.notes)
     write_heat(heat, tmp_path / "again.csv")
-    with pytest.raises(InputError, match="--root"):
+    with pytest.raises(InputError, match="`root`"):
         read_heat(tmp_path / "heat.csv", root=tmp_path / "nowhere")
 
 

@@ -196,9 +196,9 @@ def test_what_is_short_is_named_with_its_amount():
         ({"capacities": {"tape": 1}}, "expected one of nvme"),
         ({"capacities": {"dram": 1}}, "expected one of nvme"),
         ({"capacities": {"hdd": 0}}, "at least 1 byte"),
-        ({"duration": 0.0}, "--duration TIME"),
+        ({"duration": 0.0}, "`duration`"),
         ({"runs": -1.0}, "runs"),
-        ({"in_flight": 0}, "in flight"),
+        ({"in_flight": 0}, "in_flight"),
         ({"most_busy": 1.5}, "up to 1"),
     ],
 )

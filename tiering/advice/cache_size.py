@@ -26,7 +26,7 @@ from tiering.advice.prediction import CachePlan, hit_ratio, predict
 from tiering.errors import UsageError
 from tiering.literals import Format, OriginalFormat
 from tiering.profile import Profile
-from tiering.trace.reuse import CurvePoint
+from tiering.trace.reuse_distance import CurvePoint
 from tiering.units import format_bytes
 from tiering.workload.verdict import classify
 

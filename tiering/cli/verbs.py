@@ -15,7 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 from tiering.cli.flags import by_flag
 from tiering.cli.output import note
 from tiering.errors import TieringError
-from tiering.signals import exit_code_of
+from tiering.system.signals import exit_code_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -8,9 +8,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from tiering.arrays import IndexArray
 from tiering.dataset.images import LARGEST_BYTES
 from tiering.io_sizes import CHUNK_BYTES, PIXEL_CHUNK_BYTES
-from tiering.order import EpochOrder, IndexArray
+from tiering.permutation import EpochOrder
 from tiering.store.manifest import Kind, Pixels, Settings
 
 MIB: Final = 1 << 20

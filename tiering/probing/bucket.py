@@ -16,10 +16,10 @@ import numpy as np
 
 from tiering.advice.catalog import ReadPoint
 from tiering.errors import MachineError
-from tiering.signals import put_off
 from tiering.storage.bucket import open_bucket
 from tiering.storage.failures import asking, remote_errors
 from tiering.storage.objects import again
+from tiering.system.signals import put_off
 
 OBJECT: Final = 8 << 20
 BLOCKS: Final = (4096, 131072, 1048576, OBJECT)
@@ -90,10 +90,14 @@ def measure_bucket(url: str, seconds: float, size: int, say: Callable[[str], Non
     prefix = "/".join(part for part in (below, f"tiering-probe-{uuid.uuid4().hex}") if part)
     first = f"{prefix}/first"
     with remote_errors(url):
-        with asking(url):
-            obstore.put(store, first, b"tiering", use_multipart=False)
-        stop, pool = Event(), ThreadPoolExecutor(1)
+        stop, pool, refused = Event(), ThreadPoolExecutor(1), False
         try:
+            try:
+                with asking(url):
+                    obstore.put(store, first, b"tiering", use_multipart=False)
+            except Exception:
+                refused = True
+                raise
             with asking(url):
                 obstore.get_range(store, first, start=0, end=7)
                 obstore.delete(store, first)
@@ -106,7 +110,9 @@ def measure_bucket(url: str, seconds: float, size: int, say: Callable[[str], Non
             with put_off():
                 stop.set()
                 pool.shutdown()
-                _remove(obstore, store, url, prefix)
+                # An interrupted first write may still have reached the server, but a refused one left nothing.
+                if not refused:
+                    _remove(obstore, store, url, prefix)
 
 
 def _remove(obstore: Any, store: Any, url: str, prefix: str) -> None:

@@ -10,9 +10,9 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from tiering.arrays import IndexArray
 from tiering.io_sizes import ANNOUNCE_THREADS, ANNOUNCED_BYTES
-from tiering.order import IndexArray
-from tiering.store.base import Store
+from tiering.store.protocol import Store
 
 T = TypeVar("T")
 
