@@ -210,7 +210,7 @@ def test_the_worked_example_is_sane_and_explains_itself():
     ):
         assert words_of_it in everything
     alone = tiering(*words[:-4], "--nodes", "1")
-    assert "years this way: several nodes share it" in alone.stderr
+    assert "years this way: several nodes can share it" in alone.stderr
 
 
 def strace_of(tmp_path, end):

@@ -80,7 +80,7 @@ def within(options: Sequence[Option], limits: Limits) -> tuple[list[Option], lis
                 parameter,
                 expected="a limit that some option can keep",
                 found=nearest(kept),
-                action="Loosen it, or give a catalog with a tier that keeps it: --catalog FILE",
+                action="Loosen it, or give `tiers` with one that keeps it.",
             )
         kept = left
     return kept, dropped

@@ -148,7 +148,7 @@ def long_run(option: Option, epochs: int, nodes: int) -> Iterator[str]:
     """Say that a run takes longer than the month that the costs assume."""
     run_s = option.run_s(epochs)
     if run_s > MONTH_SECONDS:
-        more = "several nodes share it with --nodes COUNT" if nodes == 1 else "more nodes or fewer epochs shorten it"
+        more = "several nodes can share it (`nodes`)" if nodes == 1 else "more nodes or fewer epochs shorten it"
         yield f"A run of {epochs:,} epochs takes {format_seconds(run_s)} this way: {more}."
 
 

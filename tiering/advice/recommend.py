@@ -136,7 +136,7 @@ def recommend(
             profile.root,
             expected="a tier that holds it",
             found=f"{format_bytes(profile.bytes)}, more than any",
-            action="Give one with enough capacity: --catalog FILE",
+            action="Give `tiers` with enough capacity.",
         )
     at_home = CachePlan(ram=memory if trains and home.access != "object" else 0)
     baseline = option_of(data, home, "folder", "none", at_home, setting)
@@ -256,12 +256,12 @@ def _notes(
     home: Tier, ram: int, setting: Setting, data: DatasetSizes, job: Job, *, named: bool, trains: bool
 ) -> Iterator[str]:
     if not named:
-        yield f"The dataset is assumed to lie on {home.title} now; --tier NAME changes that."
+        yield f"The dataset is assumed to lie on {home.title} now; `current` changes that."
     if trains:
         yield (
-            f"{format_bytes(ram)} of the host's memory cache data at no cost; --ram SIZE changes that."
+            f"{format_bytes(ram)} of the host's memory cache data at no cost; `ram` changes that."
             if ram
-            else "No memory is used as a cache; --ram SIZE adds some."
+            else "No memory is used as a cache; `ram` adds some."
         )
         yield "Zarr without a codec is as fast as LMDB, so it is listed only where LMDB is impossible."
         if data.raw:
@@ -270,12 +270,12 @@ def _notes(
         if job.decode:
             threads = f"{job.threads} thread{'s' if job.threads > 1 else ''}"
             yield (
-                f"The loader decodes the images in {threads}; --threads COUNT changes that, and --encoded leaves "
+                f"The loader decodes the images in {threads}; `threads` changes that, and `decode` can leave "
                 "decoding to the training."
             )
         if job.decode and not data.row_bytes:
-            yield "Images have many shapes; --resize HxW also considers storing pixels of one shape."
-    measured = "measured here" if setting.costs.measured else "typical (--calibrate measures them)"
+            yield "Images have many shapes; `resize` also considers storing pixels of one shape."
+    measured = "measured here" if setting.costs.measured else "typical (give `costs` for measured ones)"
     yield (
         f"Times are predictions, prices are the catalog's, and processor times are {measured}; tiering bench "
         "checks them."

@@ -17,7 +17,9 @@ FLAGS: Final[Mapping[str, Mapping[str, str]]] = {
         "budget_usd": "--budget",
         "capacity": "--capacity",
         "checkpoint_every": "--checkpoint-every",
+        "costs": "--calibrate",
         "current": "--tier",
+        "decode": "--encoded",
         "epochs": "--epochs",
         "gpu_utilisation": "--gpu-utilisation",
         "hour_usd": "--hour-price",
@@ -25,8 +27,10 @@ FLAGS: Final[Mapping[str, Mapping[str, str]]] = {
         "max_epoch_s": "--max-epoch-time",
         "nodes": "--nodes",
         "ram": "--ram",
+        "resize": "--resize",
         "samples_per_s": "--samples-per-second",
         "threads": "--threads",
+        "tiers": "--catalog",
     },
     "place": {
         "by": "--by",
@@ -50,6 +54,11 @@ FLAGS: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 
+def with_flags(verb: str, text: str) -> str:
+    """Return a sentence of the library with flags in place of the parameters that it has in backquotes."""
+    return _QUOTED.sub(lambda match: FLAGS.get(verb, {}).get(match[1], match[0]), text)
+
+
 def by_flag(verb: str, error: TieringError) -> TieringError:
     """Return the error with flags in place of parameters, or the same error where it names none.
 
@@ -58,11 +67,8 @@ def by_flag(verb: str, error: TieringError) -> TieringError:
     flags = FLAGS.get(verb, {})
     first, space, rest = error.where.partition(" ")
 
-    def replaced(text: str) -> str:
-        return _QUOTED.sub(lambda match: flags.get(match[1], match[0]), text)
-
     where = f"{flags.get(first, first)}{space}{rest}" if isinstance(error, UsageError) else error.where
-    parts = where, replaced(error.expected), replaced(error.action)
+    parts = where, with_flags(verb, error.expected), with_flags(verb, error.action)
     if parts == (error.where, error.expected, error.action):
         return error
     return type(error)(parts[0], expected=parts[1], found=error.found, action=parts[2])

@@ -266,9 +266,9 @@ def _shares(
 def _notes(units: pl.DataFrame, heat: Heat, terms: Terms, runs: float | None) -> list[str]:
     notes = []
     if runs is None:
-        notes.append(f"The trace is assumed to repeat all month, {terms.runs:,.4g} times; --runs COUNT changes that.")
+        notes.append(f"The trace is assumed to repeat all month, {terms.runs:,.4g} times; `runs` changes that.")
     if not heat.root:
-        notes.append("Only files in the trace are placed, with the size seen there; --root DIR places all below DIR.")
+        notes.append("Only files in the trace are placed, with the size seen there; `root` places all below it.")
     stores = int((units["kind"] == "store").sum())
     if stores:
         notes.append(f"{format_count(stores)} packed {'store moves' if stores == 1 else 'stores move'} as a whole.")

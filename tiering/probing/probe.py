@@ -217,7 +217,7 @@ def _depth(points: Sequence[ReadPoint], best: ReadPoint) -> int:
 
 
 def _notes(figures: mount.MountFigures, kind: str, like: str, bound: int) -> list[str]:
-    notes = [f"Price and endurance cannot be measured: they come from {like} in the catalog (--like NAME)."]
+    notes = [f"Price and endurance cannot be measured: they come from {like} in the catalog (`like`)."]
     if kind in _MEMORY:
         notes.append(f"{kind} keeps its files in memory: the figures are the memory's.")
     elif not figures.direct:
