@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from tiering.advice.constraints import Limits
+    from tiering.advice.recommend import Job, recommend
+    from tiering.advice.recommendation import Recommendation
     from tiering.convert.append import append
     from tiering.convert.export import export
     from tiering.convert.repair import repair
@@ -25,9 +28,6 @@ if TYPE_CHECKING:
     from tiering.store.base import Sample, Store
     from tiering.store.manifest import Manifest
     from tiering.store.open import open_store
-    from tiering.tiers.limits import Limits
-    from tiering.tiers.options import Recommendation
-    from tiering.tiers.recommend import Job, recommend
     from tiering.trace.features import profile_trace
     from tiering.trace.readers import read_trace
     from tiering.trace.summary import TraceProfile
@@ -43,10 +43,10 @@ _HOME = {
     "Profile": "tiering.profile",
     "classify": "tiering.workload.model",
     "Verdict": "tiering.workload.model",
-    "recommend": "tiering.tiers.recommend",
-    "Job": "tiering.tiers.recommend",
-    "Limits": "tiering.tiers.limits",
-    "Recommendation": "tiering.tiers.options",
+    "recommend": "tiering.advice.recommend",
+    "Job": "tiering.advice.recommend",
+    "Limits": "tiering.advice.constraints",
+    "Recommendation": "tiering.advice.recommendation",
     "append": "tiering.convert.append",
     "export": "tiering.convert.export",
     "repair": "tiering.convert.repair",

@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tiering.placement.heat import trace_heat
 from tiering.trace.features import profile_trace_file
-from tiering.trace.heat import trace_heat
 from tiering.trace.readers import read_trace
 from tiering.trace.summary import TraceProfile
 from tiering.workload.evidence import FEATURE_NAMES, features

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tiering.advice.prediction import hit_ratio
 from tiering.errors import UsageError
 from tiering.serve.cache.open import cached
 from tiering.serve.cache.stats import CacheStats
@@ -20,7 +21,6 @@ from tiering.serve.loader import Loader
 from tiering.store.base import Buffer, Store
 from tiering.store.open import open_store
 from tiering.store.pagecache import drop
-from tiering.tiers.predict import hit_ratio
 
 
 @dataclass(frozen=True, slots=True)

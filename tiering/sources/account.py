@@ -21,7 +21,6 @@ from tiering.sources.left_out import (
     NOT_PACKED,
     UNREADABLE_FILE,
     LeftOut,
-    Tally,
 )
 from tiering.text import as_field, display
 
@@ -86,13 +85,6 @@ class Account(BaseModel):
             message = f"{self.met:,} files of {self.met_bytes:,} bytes met, {count:,} of {size:,} accounted for"
             raise ValueError(message)
         return self
-
-    @property
-    def tallies(self) -> LeftOut:
-        """What is left out, to be added to."""
-        return LeftOut(
-            {name: Tally(kind.count, kind.bytes, list(kind.examples)) for name, kind in self.left_out.items()}
-        )
 
     def count(self, *kinds: str) -> int:
         """Return how many are left out, of some kinds."""
