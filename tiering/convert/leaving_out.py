@@ -128,7 +128,7 @@ def _walked(listing: Listing, base: Kept | None, path: Path) -> tuple[Path, Left
     packed = np.zeros(len(lines), dtype=bool)
     for rows in blocks(len(base.store)):
         kept = rows if base.there is None else rows[base.there[rows]]
-        found = lines.find([_field(key) for key in base.store.index.keys(kept)])
+        found = lines.find([as_listed(key) for key in base.store.index.keys(kept)])
         packed[found[found != NOWHERE]] = True
     with walked.open("rb") as every, path.open("wb") as file:
         for each, there in zip(every, packed, strict=True):
@@ -152,7 +152,7 @@ def _still_true(
             str(space.target / name), expected="the CRC-32C of the manifest", found="another one",
             action="Check the store: tiering verify",
         )  # fmt: skip
-    samples, named = Lookup(len(listing), lambda rows: [_field(key) for key in listing.keys(rows)]), _Lines(walked)
+    samples, named = Lookup(len(listing), lambda rows: [as_listed(key) for key in listing.keys(rows)]), _Lines(walked)
     with path.open("rb") as lines:
         every = fields(lines)
         while batch := list(islice(every, _BATCH)):
@@ -189,7 +189,8 @@ class _Lines:
         ]
 
 
-def _field(key: bytes) -> bytes:
+def as_listed(key: bytes) -> bytes:
+    """Return a key as the list writes it."""
     return as_field(display(key)).encode()
 
 

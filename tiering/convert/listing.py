@@ -24,7 +24,7 @@ from tiering.dataset.fingerprint import Fingerprint
 from tiering.dataset.labels import FolderRule, Folders
 from tiering.dataset.numbering import Given, blocks, number_folders
 from tiering.dataset.source import Source, open_source
-from tiering.dataset.tables import TableForm
+from tiering.dataset.tables import TableForm, is_readable
 from tiering.errors import DatasetError
 from tiering.secrets import without_secrets
 from tiering.sources.account import Ledger
@@ -194,8 +194,17 @@ def labelled_state(state: str, columns: dict[str, npt.NDArray[Any]]) -> str:
 
 
 def open_again(place: str | os.PathLike[str], manifest: Manifest) -> Source:
-    """Open the source of a finished store, a table as it was read then: see tiering.dataset.source.open_source."""
-    return open_source(place, TableForm.of(manifest.source.columns, manifest.source.root))
+    """Open a source of a finished store, a table as it was read then: see tiering.dataset.source.open_source.
+
+    A table that the store does not know is read as the first of those whose columns it has, or as it says itself.
+    """
+    sources = [manifest.source, *manifest.earlier]
+    forms = {source.url: TableForm.of(source.columns, source.root) for source in reversed(sources)}
+    opened = open_source(place, forms.get(without_secrets(Location.of(place).url), forms[manifest.source.url]))
+    if opened.kind != "table" or without_secrets(opened.url) in forms:
+        return opened
+    tried = [*(forms[source.url] for source in sources), TableForm((), opened.form.root), opened.form]
+    return replace(opened, form=next((form for form in tried if is_readable(opened.url, form)), opened.form))
 
 
 def source_of(listing: Listing, *, images_only: bool, others: bool = False) -> Origin:
