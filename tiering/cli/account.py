@@ -18,7 +18,7 @@ def account_lines(account: Account | None, packed: str = "packed", *, about: boo
 
     packed: what became of the rest. about: whether the numbers are estimates.
     """
-    if account is None or not account.left_out:
+    if account is None or not (account.left_out or account.shared_keys):
         return
     left_out = account.met - account.packed
     met = f"{'about ' if about else ''}{format_count(account.met)} files met"
@@ -27,3 +27,6 @@ def account_lines(account: Account | None, packed: str = "packed", *, about: boo
         examples = ", ".join(kind.examples[:_NAMED]) + (", ..." if kind.count > _NAMED < len(kind.examples) else "")
         size = f", {format_bytes(kind.bytes)}" if kind.bytes else ""
         yield f"  {name}: {format_count(kind.count)}{size}{f' ({examples})' if examples else ''}"
+    if account.shared_keys:
+        examples = "; ".join(account.shared_examples[:_NAMED]) + ("; ..." if account.shared_keys > _NAMED else "")
+        yield f"  keys that several files share: {format_count(account.shared_keys)} ({examples})"

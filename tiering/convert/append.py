@@ -17,7 +17,7 @@ from tiering.convert.class_maps import class_map
 from tiering.convert.finish import finish
 from tiering.convert.kept import Kept
 from tiering.convert.label_columns import renumber
-from tiering.convert.leaving_out import OnError, as_listed
+from tiering.convert.leaving_out import OnError, as_listed, refuse_shared
 from tiering.convert.listing import (
     SCHEMA,
     Listing,
@@ -135,6 +135,7 @@ def grow(source: str | os.PathLike[str], store: str | os.PathLike[str], choose: 
             only = run.images_only or manifest.source.images_only
             given = Given(class_map(manifest), grows=True, by_number=False)
             listing = make_listing(opened, directory, given, images_only=only)
+            refuse_shared(space, listing, images_only=only)
             listing = _in_terms_of(manifest, listing, directory)
             growth = choose(listing, base, settings)
             if growth is None:

@@ -140,10 +140,9 @@ def make_listing(source: Source, directory: Path, given: Given | None = None, *,
     """List a source into a new directory, and what is left out into a file beside it.
 
     given: the class map to number labels by; by default the source decides. images_only: leave out masks and other
-    files that share their key with an image (True), refuse them (False), or take every image for a sample of its own
-    (None), as stores up to 0.2 did.
-    Raises DatasetError where there is no image, too many names of labels, labels that are not classes, or keys that
-    several files share.
+    files that share their key with an image (True), name them all for those who refuse them (False), or take every
+    image for a sample of its own (None), as stores up to 0.2 did.
+    Raises DatasetError where there is no image, too many names of labels, or labels that are not classes.
     """
     where = without_secrets(source.url)
     names = {name: Names(name, where) for name in ("label", "split")}
@@ -153,7 +152,7 @@ def make_listing(source: Source, directory: Path, given: Given | None = None, *,
     place = Location.of(directory)
     lines = Location.of(directory.with_name(LEFT_OUT))
     with ColumnsWriter(lambda name: place / name, SCHEMA) as writer, lines.writing() as file:
-        ledger = Ledger(file, images_only=bool(images_only))
+        ledger = Ledger(file, images_only=images_only)
         for batch in source.batches(ledger):
             keys = batch["key"].to_list()
             key, key_end = lay_end_to_end(keys)
@@ -164,8 +163,6 @@ def make_listing(source: Source, directory: Path, given: Given | None = None, *,
             state.update(keys, taken["size"], taken["version"])
             if folders is not None:
                 folders.add(keys)
-    if images_only is False:
-        ledger.refuse_shared(str(Location.of(source.url)))
     columns = {name: map_column(place / name, dtype) for name, dtype in SCHEMA.items()}
     if not len(columns["size"]):
         raise DatasetError(

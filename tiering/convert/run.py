@@ -26,7 +26,7 @@ from tiering.convert.commit import (
 from tiering.convert.dask import dask_cluster
 from tiering.convert.finish import finish
 from tiering.convert.kept import Kept
-from tiering.convert.leaving_out import OnError
+from tiering.convert.leaving_out import OnError, refuse_shared
 from tiering.convert.listing import Listing, blocks, make_listing, names_digest, source_of, unlabelled
 from tiering.convert.pack import Check, Packed, ShardTask, pack_shard
 from tiering.convert.plan import ShardPlan, make_plan
@@ -157,6 +157,7 @@ class _Conversion:
         with workspace(target, fresh=True) as space:
             directory = space.scratch / "listing"
             job = self._job(space, directory)
+            refuse_shared(space, job.listing, images_only=self.images_only)
             self._warn(job.listing, output)
             done = self._finished(job)
             manifest = done or run_job(

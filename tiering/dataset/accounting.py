@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from tiering.dataset.estimates import Estimate
 from tiering.dataset.gathered import Gathered
 from tiering.dataset.headers import Fault, Seen
-from tiering.sources.account import Account
-from tiering.sources.left_out import DAMAGED, ERRORS, SIDECAR, LeftOut
+from tiering.sources.account import Account, shared_keys
+from tiering.sources.left_out import DAMAGED, ERRORS, LeftOut
 from tiering.text import display
 
 
@@ -39,8 +39,8 @@ def close_account(found: Gathered, seen: Sequence[Seen], damaged_share: Estimate
     return Account.of(files - count, size - left_out.size(DAMAGED), left_out)
 
 
-def left_out_notes(found: Gathered) -> list[str]:
-    """Say in sentences what of the files that are left out somebody should know."""
+def left_out_notes(found: Gathered, where: str) -> list[str]:
+    """Say in sentences what of the files that are left out somebody should know. where: the dataset."""
     notes = []
     if found.by_content:
         notes.append(
@@ -55,8 +55,7 @@ def left_out_notes(found: Gathered) -> list[str]:
     ]
     if failed:
         notes.append(f"Left out: {'; '.join(failed)}.")
-    if SIDECAR in found.left_out.kinds:
-        notes.append(
-            "Some files share their key with an image: their contents are not packed, and convert wants --images-only."
-        )
+    shared = found.left_out.shared
+    if shared.count:
+        notes.append(f"{shared_keys(where, shared.count, shared.examples)}")
     return notes

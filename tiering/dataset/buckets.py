@@ -30,6 +30,7 @@ from tiering.sources.left_out import (
     unlooked,
 )
 from tiering.sources.remote import connect, first_bytes
+from tiering.sources.shared import Shared
 from tiering.sources.siblings import with_keys
 from tiering.storage.bucket import REQUESTS
 from tiering.storage.failures import asking
@@ -78,6 +79,7 @@ class RemoteTree:
         path = joined(self.root, _text(prefix)).rstrip("/") if prefix else self.root
         folders: list[bytes] = []
         sizes: deque[int | None] = deque()
+        shared = Shared()
 
         def names() -> Iterator[bytes]:
             for more, files in pages(self.system, self.url, path):
@@ -89,10 +91,13 @@ class RemoteTree:
         try:
             keys = with_keys(names())
             while part := [(name, key, sizes.popleft()) for name, key in islice(keys, _PAGE)]:
+                shared.tell(prefix, ((name, key) for name, key, _ in part))
                 yield _listing(prefix, part, folders)
                 folders.clear()
-            if folders:
-                yield _listing(prefix, [], folders)
+            if folders or shared.count:
+                last = _listing(prefix, [], folders)
+                last.left_out.shared = shared
+                yield last
         except FileNotFoundError:
             found = Listing()
             found.left_out.add(MISSING, prefix, reason="it vanished during the walk")

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from tiering.dataset.headers import Seen, in_threads, inspect_files
 from tiering.errors import from_os_error
-from tiering.sources.contents import broken, is_zarr, look_at, special
+from tiering.sources.contents import broken, is_directory, is_zarr, look_at, special
 from tiering.sources.entries import CHUNK, is_file
 from tiering.sources.formats import is_image_name
 from tiering.sources.left_out import (
@@ -65,12 +65,15 @@ class Kept:
 
     def __init__(self, keep: int, random: np.random.Generator) -> None:
         self.count = 0
+        self.endings: set[bytes] = set()
         self._keep, self._random, self._limit = keep, random, 1.0
         self._rows: list[tuple[float, bytes, int]] = []
 
     def add(self, names: Sequence[bytes], sizes: Sequence[int] | None = None) -> None:
         """Add names, and their sizes where these are known."""
         self.count += len(names)
+        if len(self.endings) < 2:
+            self.endings.update({name.partition(b".")[2] for name in names})
         numbers = self._random.random(len(names)).tolist()
         rows = zip(numbers, names, sizes or [0] * len(names), strict=True)
         self._rows += [row for row in rows if row[0] < self._limit]
@@ -140,7 +143,7 @@ class LocalTree:
             with os.scandir(self.root + b"/" + prefix) as entries:
                 while chunk := list(islice(entries, CHUNK)):
                     kept.add(self._images(prefix, chunk, found, folders, others))
-            self._tell_others(prefix, others, found, random)
+            self._tell_others(prefix, others, found, random, kept.endings)
         except OSError as error:
             if not prefix:
                 raise from_os_error(error) from error
@@ -228,11 +231,20 @@ class LocalTree:
         here, there = os.path.realpath(self.root + b"/" + prefix), os.path.realpath(path)
         return LOOP if (here + b"/").startswith(there.rstrip(b"/") + b"/") else "", "", True
 
-    def _tell_others(self, prefix: bytes, others: list[bytes], found: Listing, random: np.random.Generator) -> None:
-        """Count the files whose name is no image's; a few are looked at, and have the size that stands for all."""
+    def _tell_others(
+        self, prefix: bytes, others: list[bytes], found: Listing, random: np.random.Generator, endings: set[bytes]
+    ) -> None:
+        """Count the files whose name is no image's; a few are looked at, and have the size that stands for all.
+
+        endings: of the images' names. Those of one extension and one dot share no key.
+        """
+        if not others and len(endings) < 2:
+            return
+        with os.scandir(self.root + b"/" + prefix) as entries:
+            keys = dict(with_keys(sorted(entry.name + b"/" * is_directory(entry) for entry in entries)))
+        found.left_out.shared.tell(prefix, keys.items())
         if not others:
             return
-        keys = dict(with_keys(sorted(os.listdir(self.root + b"/" + prefix))))  # noqa: PTH208 - bytes paths
         few = [others[at] for at in random.permutation(len(others))[:_LOOKED_AT].tolist()]
         looked = [name for name in few if not look_at(self.root + b"/" + prefix + name, name)[0]]
         found.by_content += [prefix + name for name in looked]

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import stat
-from typing import Final
+from typing import Any, Final
 
 from tiering.sources.formats import HEAD, format_of, is_image_name, unfetched, unpacked
 from tiering.sources.left_out import (
@@ -60,6 +60,14 @@ def is_zarr_metadata(text: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     return isinstance(found, dict) and "zarr_format" in found
+
+
+def is_directory(entry: os.DirEntry[Any]) -> bool:
+    """True for a directory or a link to one. False for a broken link."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def special(mode: int) -> str:

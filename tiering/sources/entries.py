@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from itertools import compress, islice
 from typing import Any, BinaryIO, Final
 
-from tiering.sources.contents import broken, is_zarr, look_at, special
-from tiering.sources.formats import IMAGE_EXTENSIONS
+from tiering.sources.contents import broken, is_directory, is_zarr, look_at, special
+from tiering.sources.formats import IMAGE_EXTENSIONS, is_image_name
 from tiering.sources.left_out import (
     LOOP,
     MISSING,
@@ -31,6 +31,7 @@ from tiering.sources.left_out import (
     LeftOut,
     unlooked,
 )
+from tiering.sources.shared import Names
 from tiering.sources.siblings import with_keys
 
 _IMAGES: Final = frozenset(extension.decode() for extension in IMAGE_EXTENSIONS)
@@ -137,6 +138,7 @@ class _Folder:
         self.found, self.handle, self.prefix, self.limit = found, handle, prefix, limit
         self.part, self.parts = task.part, task.parts
         self.others: list[tuple[bytes, int]] = []
+        self.names = Names()
         self.random = random.Random(b"%d %d %d/" % (seed, task.part, task.parts) + prefix).random
 
     def scan(self, chain: tuple[tuple[int, int], ...]) -> None:
@@ -148,6 +150,9 @@ class _Folder:
             while chunk := list(islice(entries, CHUNK)):
                 mine = chunk if self.parts == 1 else [e for at, e in enumerate(chunk, number) if self._mine(at)]
                 number += len(chunk)
+                if self.parts > 1 and self.part == 0:
+                    names = [entry.name for entry in chunk]
+                    self.names.add({name[-4:] for name in names}, dotted=max(name.count(".") for name in names) > 1)
                 try:
                     files = [entry for entry in mine if entry.is_file() and entry.name[0] != "."]
                 except OSError:  # One is a link that cannot be followed: a test that bears it is slower by a tenth.
@@ -186,12 +191,20 @@ class _Folder:
             self._leave_out(SPECIAL, name, reason=special(mode))
 
     def _tell_sidecars(self) -> None:
-        """Count the files that are no images, apart those that share their key with an image."""
-        if not self.others:
+        """Count the files that are no images, apart those that share their key with an image; and such keys."""
+        if not self.others and not self.names.may_share:
             return
-        keys = dict(with_keys(sorted(map(os.fsencode, os.listdir(self.handle)))))  # noqa: PTH208 - a descriptor
-        for name, size in self.others:
-            self._leave_out(NOT_AN_IMAGE if keys.get(name) is None else SIDECAR, name, size)
+        with os.scandir(self.handle) as entries:
+            here = {os.fsencode(entry.name) + b"/" * is_directory(entry): is_file(entry) for entry in entries}
+        others = dict(self.others)
+        shared: list[tuple[bytes, bytes | None]] = []
+        for name, key in with_keys(sorted(here)):
+            if name in others:
+                self._leave_out(NOT_AN_IMAGE if key is None else SIDECAR, name, others[name])
+            if key is not None and here[name] and (name in others or is_image_name(name) or self.parts > 1):
+                shared.append((name, key))
+        if self.part == 0:
+            self.found.left_out.shared.tell(self.prefix, shared)
 
     def _count(self, files: list[os.DirEntry[str]]) -> None:
         # Each step goes through all files in C or nearly so: a loop over them takes half as long again.
@@ -203,7 +216,8 @@ class _Folder:
         # Nearly all extensions have three letters; looking for the dot takes three times as long.
         extensions = [name[-3:] if name[-4:-3] == "." else _extension(name) for name in names]
         found = self.found
-        if not _IMAGES.issuperset(map(str.lower, set(extensions))):
+        endings = set(extensions)
+        if not _IMAGES.issuperset(map(str.lower, endings)):
             images = [
                 # Of x.a.b the last three letters hold another dot.
                 extension.lower() in _IMAGES or self._is_image(name, size)
@@ -218,7 +232,10 @@ class _Folder:
             return
         found.folders[self.prefix] = found.folders.get(self.prefix, 0) + len(names)
         found.sizes.extend(sizes)
-        if not "".join(names).isascii():
+        together = "".join(names)
+        if self.parts == 1:
+            self.names.add(endings, dotted=together.count(".") > len(names))
+        if not together.isascii():
             found.odd_names += sum(map(_odd, names))
         draw, limit = self.random, self.limit
         numbers = [draw() for _ in names]

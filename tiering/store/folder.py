@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,13 +22,14 @@ from tiering.dataset.scan import Scan, scan
 from tiering.dataset.source import Source as Folder
 from tiering.dataset.source import read_samples
 from tiering.errors import StoreError
-from tiering.sources.account import Account, Ledger
+from tiering.sources.account import Account, Ledger, SharedKeysWarning, shared_keys
 from tiering.storage.location import Location
 from tiering.store.advice import will_need_file
 from tiering.store.base import BLOCK_BYTES, Buffer, IndexArray, PixelArray, Sample, as_indices, sample_of, samples_in
 from tiering.store.index import Index
 from tiering.store.manifest import Manifest, Source
 from tiering.store.residency import missing_bytes
+from tiering.text import shown
 
 #: Files of an announcement that are looked up in the page cache first.
 _LOOKED_AT: Final = 4
@@ -51,6 +53,9 @@ class FolderStore:
             ledger = Ledger()
             files = pl.concat([batch.select("key", "size", "version") for batch in self._source.batches(ledger)])
             account = Account.of(len(files), int(files["size"].sum()), ledger.left_out)
+        if account.shared_keys:
+            said = shared_keys(str(self.place), account.shared_keys, account.shared_examples)
+            warnings.warn(shown(str(said)), SharedKeysWarning, stacklevel=2)
         self.index, told = index_of(files, self.place.url)
         self._root = os.fsencode(local) if local else b""
         self.manifest = Manifest(
