@@ -131,3 +131,29 @@ def test_masks_that_a_store_holds_are_not_left_out_by_an_append_but_taken_out_by
     found = tiering.verify(tmp_path / "store", source=tmp_path / "photos")
     assert found.ok, found.problems
     assert counts(found.account) == {"sidecar": 1}
+
+
+def test_rows_of_a_table_of_classes_without_an_image_are_accounted_for_by_every_verb(tmp_path):
+    root = tmp_path / "tiny"
+    for name in ("train/cat/images/1.jpg", "val/images/v1.jpg"):
+        put(root, name)
+    put(root, "val/images/v2.jpg", b"junk")
+    put(root, "val/val_annotations.txt", b"v1.jpg\tcat\t0\nv2.jpg\tcat\t0\nv3.jpg\tcat\t0\n")
+    store, how = tmp_path / "store", {"on_error": "skip", "workers": 1}
+    with pytest.raises(DatasetError, match=r"val/v3\.jpg: label without an image, a table of classes names it"):
+        tiering.convert(root, store, "lmdb", workers=1)
+    known = {"damaged": 1, "label without an image": 1, "not an image": 1}
+    assert counts(tiering.convert(root, store, "lmdb", **how).account) == known
+    assert counts(tiering.profile_dataset(root).account) == counts(tiering.profile_dataset(root, sample="all").account)
+    assert counts(tiering.profile_dataset(root).account) == known
+    assert counts(tiering.open_store(root).manifest.account) == {"label without an image": 1, "not an image": 1}
+    put(root, "val/images/v4.jpg")
+    with (root / "val/val_annotations.txt").open("ab") as file:
+        file.write(b"v4.jpg\tcat\t0\nv5.jpg\tcat\t0\n")
+    known |= {"label without an image": 2}
+    assert counts(tiering.append(root, store, **how).account) == known
+    found = tiering.verify(store, source=root)
+    assert found.ok, found.problems
+    assert counts(found.account) == known
+    put(root, "val/images/v3.jpg")
+    assert counts(tiering.sync(root, store, **how).manifest.account) == known | {"label without an image": 1}

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tiering.convert.label_columns import Names, number_splits, number_told
-from tiering.dataset.annotations import FolderLabels, folder_labels
+from tiering.dataset.annotations import FolderLabels, folder_labels, tell_lost_rows
 from tiering.dataset.classes import NONE, ClassMap
 from tiering.dataset.fingerprint import Fingerprint
 from tiering.dataset.labels import FolderRule, Folders
@@ -163,17 +163,19 @@ def make_listing(source: Source, directory: Path, given: Given | None = None, *,
             state.update(keys, taken["size"], taken["version"])
             if folders is not None:
                 folders.add(keys)
+        told = None if folders is None else _told(source, folders.rule())
+        if told is not None:
+            tell_lost_rows(source.url, told, ledger)
     columns = {name: map_column(place / name, dtype) for name, dtype in SCHEMA.items()}
     if not len(columns["size"]):
         raise DatasetError(
             source.url, expected="image files", found=f"no image in this {source.kind}", action="Check the path."
         )
     layout: str = source.kind
-    if folders is None or names["label"]:
+    if told is None or names["label"]:
         classes = number_told(names["label"], directory / "label", SCHEMA["label"], given, where)
         splits = number_splits(names["split"], directory / "split", SCHEMA["split"])
     else:
-        told = _told(source, folders.rule())
         classes, splits = _by_folders(columns, directory, told, names["split"], given, where)
         layout = told.kind if source.kind == "folder" else source.kind
     columns |= {name: map_column(place / name, SCHEMA[name]) for name in ("label", "split")}

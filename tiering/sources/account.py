@@ -24,6 +24,7 @@ from tiering.sources.left_out import (
     LeftOut,
     Tally,
 )
+from tiering.sources.shared import Shared
 from tiering.text import as_field, display
 
 #: First line of the list of all that is left out.
@@ -91,7 +92,8 @@ class Account(BaseModel):
     def tallies(self) -> LeftOut:
         """What is left out, to be added to."""
         return LeftOut(
-            {name: Tally(kind.count, kind.bytes, list(kind.examples)) for name, kind in self.left_out.items()}
+            {name: Tally(kind.count, kind.bytes, list(kind.examples)) for name, kind in self.left_out.items()},
+            Shared(self.shared_keys, [[each] for each in self.shared_examples]),
         )
 
     def count(self, *kinds: str) -> int:

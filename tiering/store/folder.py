@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from tiering.dataset.annotations import folder_labels
+from tiering.dataset.annotations import FolderLabels, folder_labels, tell_lost_rows
 from tiering.dataset.classes import ClassMap
 from tiering.dataset.fingerprint import Fingerprint
 from tiering.dataset.images import refuse_large
@@ -53,16 +53,17 @@ class FolderStore:
             ledger = Ledger()
             files = pl.concat([batch.select("key", "size", "version") for batch in self._source.batches(ledger)])
             account = Account.of(len(files), int(files["size"].sum()), ledger.left_out)
+        self.index, told = index_of(files, self.place.url)
+        account = _with_lost_rows(account, self.place.url, told)
         if account.shared_keys:
             said = shared_keys(str(self.place), account.shared_keys, account.shared_examples)
             warnings.warn(shown(str(said)), SharedKeysWarning, stacklevel=2)
-        self.index, told = index_of(files, self.place.url)
         self._root = os.fsencode(local) if local else b""
         self.manifest = Manifest(
             kind="folder",
             samples=len(self.index),
             image_bytes=int(self.index.size.sum()),
-            layout=told.kind,
+            layout=told.labels.kind,
             labels=list(told.classes.names),
             label_numbers=list(told.classes.numbers),
             splits=told.splits,
@@ -152,9 +153,9 @@ class FolderStore:
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What folders tell: the layout in words, and what the numbers of classes and splits mean."""
+    """What folders tell, and what the numbers of classes and splits mean."""
 
-    kind: str
+    labels: FolderLabels
     classes: ClassMap
     splits: list[str]
 
@@ -181,7 +182,15 @@ def index_of(files: pl.DataFrame, url: str) -> tuple[Index, _Told]:
         return files["key"][int(rows[0]) : int(rows[-1]) + 1].to_list()  # rows come in blocks
 
     classes, splits = number_folders(told, keys_of, n, {"label": label, "split": split}, None, url)
-    return index, _Told(told.kind, classes, splits)
+    return index, _Told(told, classes, splits)
+
+
+def _with_lost_rows(account: Account, url: str, told: _Told) -> Account:
+    """Return an account with the rows of tables of classes that name no image."""
+    ledger = Ledger()
+    tell_lost_rows(url, told.labels, ledger)
+    ledger.left_out.merge(account.tallies)
+    return Account.of(account.packed, account.packed_bytes, ledger.left_out)
 
 
 def _fingerprint(files: pl.DataFrame) -> str:
