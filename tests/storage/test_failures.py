@@ -141,7 +141,7 @@ def silent_server():
 
 
 @pytest.mark.parametrize("way", ["open_store", "profile", "probe"])
-@pytest.mark.parametrize("scheme", ["s3", "http"])
+@pytest.mark.parametrize("scheme", ["s3", pytest.param("http", marks=pytest.mark.slow)])
 def test_a_silent_server_is_mentioned_and_given_up(monkeypatch, caplog, s3, scheme, way):
     monkeypatch.setenv("TIERING_REMOTE_TIMEOUT", "2")
     monkeypatch.setattr(patience, "NOTICE_SECONDS", 0.3)

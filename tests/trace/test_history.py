@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import polars as pl
 import pytest
@@ -87,6 +89,21 @@ def test_every_byte_is_counted_as_one_by_one(drawn, step, piece):
             found.add(_accesses(rows[at : at + step]))
         places = found.places()
         assert (found.first_reads(), found.new_content(), int((places.end - places.start).sum())) == counted(rows)
+
+
+def test_a_job_that_appends_and_reads_the_whole_file_again_costs_the_same_at_every_step():
+    """In pieces, the n-th read covers n of them: these 60,000 accesses would take minutes."""
+    count, block = 30_000, 4096
+    ends = np.arange(1, count + 1) * block
+    starts = np.where(np.arange(2 * count) % 2 == 0, np.repeat(ends - block, 2), 0)
+    rows = Accesses(
+        file=np.full(2 * count, 7, np.uint64), group=np.ones(2 * count, np.int32), start=starts,
+        end=np.repeat(ends, 2), writes=np.arange(2 * count) % 2 == 0,
+    )  # fmt: skip
+    found, began = ReadHistory(), time.perf_counter()
+    found.add(rows)
+    assert found.first_reads() == found.new_content() == count * block
+    assert time.perf_counter() - began < 10
 
 
 def _accesses(rows):

@@ -72,7 +72,7 @@ def classify(
 def _rows(verdict: Verdict) -> Iterator[tuple[str, str]]:
     yield "verdict", f"{verdict.workload} (probability {verdict.probability:.2f})"
     for fact in verdict.facts:
-        yield "because" if fact.weight >= 0 else "despite", fact.text
+        yield "despite" if fact.against else "because", fact.text
     for line in verdict.notes:
         yield "note", line
 

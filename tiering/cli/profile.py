@@ -233,7 +233,7 @@ def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:
 def _verdict_rows(verdict: Verdict) -> Iterator[tuple[str, str]]:
     yield "verdict", f"{verdict.workload} ({percent(verdict.probability)} sure)"
     for fact in verdict.facts:
-        yield "", f"- {'against it: ' if fact.weight < 0 else ''}{fact.text}"
+        yield "", f"- {'against it: ' if fact.against else ''}{fact.text}"
     for line in verdict.notes:
         yield "", f"- {line}"
 

@@ -17,7 +17,8 @@ from tiering.convert.class_maps import class_map
 from tiering.convert.finish import finish
 from tiering.convert.kept import Kept
 from tiering.convert.label_columns import renumber
-from tiering.convert.leaving_out import OnError, as_listed, refuse_shared
+from tiering.convert.leaving_out import OnError, refuse_shared
+from tiering.convert.listed_lines import field_of
 from tiering.convert.listing import (
     SCHEMA,
     Listing,
@@ -238,7 +239,7 @@ def _refuse_masks(listing: Listing, base: Store) -> None:
     """Raise DatasetError where the store holds a mask as a sample that this run leaves out: it would stay in there."""
     if not listing.left_out.count(SIDECAR):
         return
-    held = Lookup(len(base), lambda rows: [as_listed(key) for key in base.index.keys(rows)])
+    held = Lookup(len(base), lambda rows: [field_of(key) for key in base.index.keys(rows)])
     masks: list[str] = []
     count = 0
     with listing.lines.local.open("rb") as lines:  # type: ignore[union-attr] # in a local scratch directory

@@ -25,7 +25,8 @@ from tiering.sources.contents import special
 from tiering.sources.directory import names_in
 from tiering.sources.formats import is_image_name
 from tiering.sources.left_out import NOT_IN_TAR, unlooked
-from tiering.sources.remote import RemoteFolder, connect
+from tiering.sources.remote import connect
+from tiering.sources.remote_folder import RemoteFolder
 from tiering.sources.tars import compressed
 from tiering.sources.walk import LocalFolder, Walk, display, no_images
 from tiering.storage.bucket import within_time

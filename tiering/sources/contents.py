@@ -10,7 +10,7 @@ import json
 import os
 import re
 import stat
-from typing import Any, Final
+from typing import Final
 
 from tiering.sources.formats import HEAD, format_of, is_image_name, unfetched, unpacked
 from tiering.sources.left_out import (
@@ -62,14 +62,6 @@ def is_zarr_metadata(text: bytes) -> bool:
     return isinstance(found, dict) and "zarr_format" in found
 
 
-def is_directory(entry: os.DirEntry[Any]) -> bool:
-    """True for a directory or a link to one. False for a broken link."""
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
-
-
 def special(mode: int) -> str:
     """Name what is neither a file nor a directory."""
     if stat.S_ISFIFO(mode):
@@ -118,10 +110,10 @@ def look_at(path: bytes, name: bytes, directory: int | None = None) -> tuple[str
 
 def look_at_head(head: bytes, name: bytes) -> tuple[str, str]:
     """Tell by a file's first HEAD bytes whether it is an image, see look_at."""
-    if what := unpacked(head, name):
-        return NOT_PACKED, what
     if what := unfetched(head):
         return NOT_FETCHED, what
+    if what := unpacked(head, name):
+        return NOT_PACKED, what
     return ("", "") if format_of(head) else (NOT_AN_IMAGE, "")
 
 

@@ -45,6 +45,9 @@ PACKED: Final = "Zarr store"
 #: Only verify has this one: an image that was not there, or not readable, when the store was made.
 NOT_IN_STORE: Final = "not in the store"
 
+#: Only a survey has this one: a file whose name is no image's, and that is one all the same. Packing takes it.
+BY_CONTENT: Final = "image by its content alone"
+
 KINDS: Final = frozenset(ERRORS | {NOT_AN_IMAGE, SIDECAR, LABEL, HIDDEN, TOOL, SPECIAL, LOOP, PACKED, NOT_IN_STORE})
 
 #: What keys that several files share are called where they are estimated: these are no files.

@@ -208,14 +208,15 @@ def _places(reads: pl.DataFrame) -> NDArray[np.uint64]:
 def _in_order(data: pl.DataFrame, reads: pl.DataFrame) -> Accesses:
     """Put reads, as Runs made them of data, and what changes files in between back into the order of events."""
     op, size = pl.col("op"), pl.col("size")
+    # A file that is renamed, renamed over or removed is another from then on.
+    replaced = op.is_in(["rename", "unlink"])
     kinds = data.select(
         read=(op == "read") & (size > 0),
-        changes=((op == "write") & (size > 0) & pl.col("offset").is_not_null()) | (op == "rename"),
+        changes=((op == "write") & (size > 0) & pl.col("offset").is_not_null()) | replaced,
     )
     if not kinds["changes"].any():
         return Accesses(*_ranges(reads), np.zeros(len(reads), np.bool_))
-    # A file that is renamed, or renamed over, is another from then on.
-    whole = pl.when(op == "rename")
+    whole = pl.when(replaced)
     changes = data.filter(kinds["changes"]).select(
         "file",
         "group",

@@ -10,6 +10,7 @@ from typing import Final
 import polars as pl
 
 from tiering.errors import InputError, TraceError, from_os_error
+from tiering.sources.local import regular_files
 from tiering.storage.local import plainly_named
 from tiering.trace.heat import HEAT_SCHEMA, Heat, trace_heat
 from tiering.trace.noise import is_below
@@ -133,26 +134,21 @@ def _walk(root: Path) -> tuple[pl.DataFrame, int]:
     sizes: list[int] = []
     frames: list[pl.DataFrame] = []
     odd = 0
-    pending = [b""]
-    while pending:
-        prefix = pending.pop()
-        try:
-            with os.scandir(os.path.join(top, prefix)) as found:  # noqa: PTH118 - bytes paths
-                for entry in found:
-                    key = prefix + entry.name
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(key + b"/")
-                    elif entry.is_file(follow_symlinks=False):
-                        try:
-                            name = key.decode()
-                        except UnicodeDecodeError:
-                            odd += 1
-                            continue
-                        names.append(name)
-                        sizes.append(entry.stat(follow_symlinks=False).st_size)
-        except OSError as error:
-            raise from_os_error(error) from error
-        if len(names) > _LISTED or not pending:
-            frames.append(pl.DataFrame({"path": names, "size": sizes}, schema={"path": pl.String, "size": pl.Int64}))
-            names, sizes = [], []
-    return pl.concat(frames), odd
+    try:
+        for key, size in regular_files(top):
+            try:
+                names.append(key.decode())
+            except UnicodeDecodeError:
+                odd += 1
+                continue
+            sizes.append(size)
+            if len(names) > _LISTED:
+                frames.append(_frame(names, sizes))
+                names, sizes = [], []
+    except OSError as error:
+        raise from_os_error(error) from error
+    return pl.concat([*frames, _frame(names, sizes)]), odd
+
+
+def _frame(names: list[str], sizes: list[int]) -> pl.DataFrame:
+    return pl.DataFrame({"path": names, "size": sizes}, schema={"path": pl.String, "size": pl.Int64})

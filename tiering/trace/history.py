@@ -8,9 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiering.trace.intervals import FULL, MOST, Ranges, chosen, chosen_rows, length, over_groups, union
+from tiering.trace.spans import Spans
 
-#: Accesses that wait to be looked at together, at least, and pieces of them that are looked at together at most.
-_FEWEST, _SLICE = 1 << 17, 1 << 21
+#: Accesses that wait to be looked at together, at least; and pieces of them that are looked at together, beyond which
+#: files whose accesses cover more than so many each are taken access by access.
+_FEWEST, _SLICE, _DEEP = 1 << 17, 1 << 21, 2
+#: Stands for all process groups.
+_ANYBODY = -1 << 31
 #: B; where a file ends that is replaced as a whole.
 WHOLE = 1 << 62
 
@@ -106,9 +110,10 @@ class ReadHistory:
         before = Accesses(*current, np.zeros(len(current.file), np.bool_))
         every = Accesses(*(np.concatenate(columns) for columns in zip(*[before, rows], strict=True)))
         file, place, first, count = _cut(every)
-        if int(count.sum()) > _SLICE and len(rows.file) > 1:
-            half = len(rows.file) // 2
-            return self._replayed(self._replayed(current, rows.at(slice(0, half))), rows.at(slice(half, None)))
+        if int(count.sum()) > _SLICE and len(deep := _deep(every.file, count)):
+            held, taken = np.isin(current.file, deep), np.isin(rows.file, deep)
+            rest = self._replayed(current.at(~held), rows.at(~taken))
+            return _joined(rest, self._one_by_one(current.at(held), rows.at(taken)))
         # One row for each piece of each access, piece after piece and in order within.
         row = np.repeat(np.arange(len(count)), count)
         piece = first[row] + np.arange(len(row)) - (np.cumsum(count) - count)[row]
@@ -138,6 +143,53 @@ class ReadHistory:
         self._past = union(_joined(self._past, Ranges(file[past], zero, place[past], place[past + 1])))
         kept = piece[stays]
         return Ranges(file[kept], group[stays], place[kept], place[kept + 1])
+
+    def _one_by_one(self, current: Ranges, rows: Accesses) -> Ranges:
+        """Do the same, access by access; each costs some 5 us, however many pieces it covers."""
+        seen: dict[int, dict[int, Spans]] = {}
+        for file, group, start, end in zip(*(column.tolist() for column in current), strict=True):
+            _spans(seen, file, group).add(start, end)
+            _spans(seen, file, _ANYBODY).add(start, end)
+        past: list[tuple[int, int, int, int]] = []
+        for file, group, start, end, writes in zip(*(column.tolist() for column in rows), strict=True):
+            if not writes:
+                _spans(seen, file, group).add(start, end)
+                _spans(seen, file, _ANYBODY).add(start, end)
+                continue
+            for reader, spans in seen.get(file, {}).items():
+                gone = spans.cut(start, end)
+                size = sum(last - begin for begin, last in gone) / self.rate
+                if reader == _ANYBODY:
+                    self._gone += size
+                    past += [(file, 0, begin, last) for begin, last in gone]
+                else:
+                    self._gone_by_group += size
+        self._past = union(_joined(self._past, _ranges(past)))
+        return _ranges(
+            [
+                (file, group, begin, last)
+                for file, groups in seen.items()
+                for group, spans in groups.items()
+                if group != _ANYBODY
+                for begin, last in spans
+            ]
+        )
+
+
+def _deep(file: NDArray[np.uint64], pieces: NDArray[np.intp]) -> NDArray[np.uint64]:
+    """Name the files whose accesses cover several pieces each: taken by pieces, n of them may cost n * n."""
+    names, of, accesses = np.unique(file, return_inverse=True, return_counts=True)
+    return np.asarray(names[np.bincount(of, weights=pieces) > _DEEP * accesses])
+
+
+def _spans(seen: dict[int, dict[int, Spans]], file: int, group: int) -> Spans:
+    return seen.setdefault(file, {}).setdefault(group, Spans())
+
+
+def _ranges(rows: list[tuple[int, int, int, int]]) -> Ranges:
+    kinds = (np.uint64, np.int32, np.int64, np.int64)
+    columns = zip(*rows, strict=True) if rows else ((),) * len(kinds)
+    return Ranges(*(np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)))
 
 
 def _sampled(rows: Accesses, threshold: int) -> Accesses:
