@@ -133,6 +133,19 @@ def test_masks_that_a_store_holds_are_not_left_out_by_an_append_but_taken_out_by
     assert counts(found.account) == {"sidecar": 1}
 
 
+def test_a_row_that_names_a_directory_is_a_missing_file_to_every_verb(tmp_path):
+    put(tmp_path, "k/1.jpg")
+    put(tmp_path, "list.csv", b"path,label\nk/1.jpg,a\nk,b\n")
+    manifest = tiering.convert(tmp_path / "list.csv", tmp_path / "store", "lmdb", on_error="skip", workers=1)
+    for account in (
+        manifest.account,
+        tiering.profile_dataset(tmp_path / "list.csv").account,
+        tiering.profile_dataset(tmp_path / "list.csv", sample="all").account,
+        tiering.verify(tmp_path / "store", source=tmp_path / "list.csv").account,
+    ):
+        assert counts(account) == {"missing file": 1}
+
+
 def test_rows_of_a_table_of_classes_without_an_image_are_accounted_for_by_every_verb(tmp_path):
     root = tmp_path / "tiny"
     for name in ("train/cat/images/1.jpg", "val/images/v1.jpg"):
