@@ -12,7 +12,7 @@ import tiering
 from tests.dataset.test_remote import upload
 from tests.invariants import assert_holds_exactly
 from tests.s3 import FaultyProxy, forget_connections, s3_environment
-from tiering.tiers.probe import probe
+from tiering.probing.probe import probe
 
 KEY = "AKIAONLYTHISONE"
 

@@ -14,8 +14,8 @@ import tiering
 from tests.s3 import FaultyProxy, s3_environment
 from tests.web import guarded_server, presigned
 from tiering.errors import InputError, MachineError, TieringError, UsageError
+from tiering.probing.probe import probe
 from tiering.storage import patience
-from tiering.tiers.probe import probe
 
 #: What everything that touches a bucket for the first time does with a URL.
 WAYS = {
