@@ -357,7 +357,7 @@ def test_images_of_one_name_share_a_key_and_numbers_do_not(tmp_path):
 def test_a_description_beside_images_is_a_sidecar(tmp_path):
     put(tmp_path / "photos", "1.jpg")
     put(tmp_path / "photos", "metadata.jsonl", b'{"file_name": "1.jpg", "text": "a cat"}\n')
-    with pytest.raises(DatasetError, match=r"metadata\.jsonl and the images beside it"):
+    with pytest.raises(DatasetError, match=r"metadata\.jsonl and the images that it describes"):
         tiering.convert(tmp_path / "photos", tmp_path / "store", "lmdb")
 
 

@@ -44,9 +44,12 @@ class Comparison:
         opened = open_again(source, store.manifest)
         self._listing = make_listing(opened, scratch / "listing", given, images_only=only)
         self._settings = store.manifest.settings
+        self._others = store.manifest.source.others
         self._scratch = scratch
         self._account = LeftOut()
         self._packed = self._packed_bytes = 0
+        #: Samples that the source lacks, of a store that was packed from others too.
+        self.elsewhere = 0
 
     def differences(self, progress: Progress) -> Iterator[str]:
         """Say how the store differs from the source, a line for each sample."""
@@ -57,15 +60,20 @@ class Comparison:
         for samples in blocks(len(store), _BATCH):
             keys = store.index.keys(samples)
             found = held.find(keys)
-            yield from (
-                f"sample {samples[at]:,} ({display(keys[at])}): not in the source"
-                for at in np.flatnonzero(found == NOWHERE).tolist()
-            )
+            if self._others:
+                self.elsewhere += int(np.count_nonzero(found == NOWHERE))
+            else:
+                yield from (
+                    f"sample {samples[at]:,} ({display(keys[at])}): not in the source"
+                    for at in np.flatnonzero(found == NOWHERE).tolist()
+                )
             there = np.flatnonzero(found != NOWHERE)
             packed[found[there]] = True
             yield from self._differ(samples[there], listing.rows(found[there]))
             compared += int(store.index.size[samples].sum())
             progress(int(samples[-1]) + 1, len(store), compared)
+        if self.elsewhere == len(store):
+            yield f"{display(os.fsencode(listing.source.url))}: none of the store's {len(store):,} samples is in it"
         known = self._known()
         self._account.merge(listing.left_out)
         for rows in blocks(len(listing)):

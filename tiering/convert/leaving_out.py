@@ -5,6 +5,7 @@ Each generation has a list of its own, so that an append that fails leaves the e
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -22,7 +23,7 @@ from tiering.convert.receipt import Receipt
 from tiering.convert.summed import Summed
 from tiering.convert.workspace import Workspace
 from tiering.errors import DatasetError
-from tiering.sources.account import HEADER, fields, line
+from tiering.sources.account import HEADER, fields, line, shared_keys
 from tiering.sources.left_out import ERRORS, OF_IMAGES, LeftOut
 from tiering.storage.location import Location
 from tiering.store.columns import sound_file
@@ -93,6 +94,21 @@ def write_left_out(
     return Written(told.samples, left_out, failed.size(), summed.crc)
 
 
+def refuse_shared(space: Workspace, listing: Listing, *, images_only: bool) -> None:
+    """Raise DatasetError where files of the source share a key, unless images_only says what to do about it.
+
+    They are listed where a run lists what it cannot pack.
+    """
+    shared = listing.left_out.shared
+    if images_only or not shared.count:
+        return
+    place = (space.target if space.fresh else space.work) / LEFT_OUT
+    with listing.lines.local.open("rb") as lines, place.writing(space.work) as file:  # type: ignore[union-attr]
+        file.write(HEADER)
+        shutil.copyfileobj(lines, file)
+    raise shared_keys(str(Location.of(listing.source.url)), shared.count, shared.examples, str(place))
+
+
 @dataclass(frozen=True, slots=True)
 class _Packed:
     """What the receipts say: samples that are packed; what could not be, and a file with a line for each."""
@@ -143,6 +159,7 @@ def _walked(listing: Listing, base: Kept | None, path: Path) -> tuple[Path, Left
     if base is None or not listing.left_out.kinds:
         left_out.merge(listing.left_out)
         return walked, left_out
+    left_out.shared.merge(listing.left_out.shared)
     lines = ListedLines(walked)
     packed = np.zeros(len(lines), dtype=bool)
     for rows in blocks(len(base.store)):

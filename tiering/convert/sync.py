@@ -7,7 +7,7 @@ left out of the next index. An image counts as changed when its bytes are others
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -20,6 +20,7 @@ from tiering.convert.kept import Kept
 from tiering.convert.leaving_out import OnError
 from tiering.convert.listing import Listing, blocks
 from tiering.convert.lookup import NOWHERE, Lookup
+from tiering.convert.pack import Check
 from tiering.convert.progress import Progress, no_progress
 from tiering.convert.run import Workers
 from tiering.dataset.pixels import to_pixels
@@ -49,7 +50,10 @@ def sync(
     source: str | os.PathLike[str],
     store: str | os.PathLike[str],
     *,
+    columns: str | Mapping[str, str] | None = None,
+    table_root: str | os.PathLike[str] | None = None,
     on_error: OnError = "fail",
+    check: Check = "quick",
     images_only: bool = False,
     restart: bool = False,
     workers: int | None = None,
@@ -65,7 +69,8 @@ def sync(
     Raises DatasetError where the source has no image of the store, StoreError where there is no finished store.
     """
     found = _Difference()
-    run = Run(Workers(workers, dask, executor), on_error, images_only, restart, progress)
+    crew = Workers(workers, dask, executor)
+    run = Run(crew, on_error, images_only, restart, progress, check, columns, table_root)
     manifest = grow(source, store, lambda listing, base, settings: found.of(listing, base, settings, progress), run)
     return Synced(manifest, found.new, found.changed, found.vanished, found.relabelled)
 

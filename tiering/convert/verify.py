@@ -44,7 +44,8 @@ class Verification:
     quick: only structure and sizes were looked at; damaged: shards that have to be rebuilt; unfinished: says that an
     append is under way or was killed, whose files are no part of the store yet; None where there is none. account: of
     the source as it is now, where one was compared; else what the store says of it. decoded: every image was decoded;
-    undecodable: of the problems, the images that cannot be, though their bytes are as packed.
+    undecodable: of the problems, the images that cannot be, though their bytes are as packed. elsewhere: samples that
+    the source lacks, where the store was packed from others too: they are compared with nothing.
     """
 
     store: str
@@ -59,6 +60,7 @@ class Verification:
     account: Account | None = None
     decoded: bool = False
     undecodable: int = 0
+    elsewhere: int = 0
 
     @property
     def ok(self) -> bool:
@@ -117,10 +119,11 @@ def verify(
             checked += shard.bytes
             progress(first + shard.samples, len(opened), checked)
         account = opened.manifest.account
+        elsewhere = 0
         if source is not None and sound and not quick:
             comparison = Comparison(opened, source, scratch)
             problems.add(comparison.differences(progress))
-            account = comparison.account
+            account, elsewhere = comparison.account, comparison.elsewhere
     return Verification(
         store=str(store),
         samples=len(opened),
@@ -134,6 +137,7 @@ def verify(
         account=account,
         decoded=decode,
         undecodable=undecodable,
+        elsewhere=elsewhere,
     )
 
 

@@ -193,13 +193,13 @@ def workspace(target: Location, *, fresh: bool) -> Iterator[Workspace]:
 def _leaving_nothing(space: Workspace) -> Iterator[None]:
     """Remove a workspace if the block fails before any shard is done. Finished shards stay for the next conversion.
 
-    A list of what cannot be appended stays, too: the error names it.
+    A list of what cannot be packed stays, too: the error names it.
     """
     try:
         yield
     except BaseException:
         # A finished store must not be removed: after the rename another store may have this name.
-        listed = not space.fresh and (space.work / LEFT_OUT).exists()
+        listed = ((space.target if space.fresh else space.work) / LEFT_OUT).exists()
         if not space.has_receipts() and not listed and not (space.fresh and (space.target / MANIFEST).exists()):
             space.work.remove()
             if space.fresh and space.target.local:

@@ -9,8 +9,8 @@ import numpy as np
 from tiering.dataset.estimates import Estimate, share
 from tiering.dataset.gathered import Gathered
 from tiering.dataset.headers import Fault, Seen
-from tiering.sources.account import Account
-from tiering.sources.left_out import BY_CONTENT, ERRORS, SIDECAR, LeftOut, Tally
+from tiering.sources.account import Account, shared_keys
+from tiering.sources.left_out import BY_CONTENT, ERRORS, LeftOut, Tally
 from tiering.units import format_count
 
 
@@ -52,8 +52,8 @@ def close_account(found: Gathered, seen: Sequence[Seen], failed: dict[str, Estim
     return Account.of(files - those.count() + more.count, size - those.size() + more.size, left_out)
 
 
-def left_out_notes(found: Gathered) -> list[str]:
-    """Say in sentences what of the files that are left out somebody should know."""
+def left_out_notes(found: Gathered, where: str) -> list[str]:
+    """Say in sentences what of the files that are left out somebody should know. where: the dataset."""
     notes = []
     if found.by_content.count:
         count = found.others[BY_CONTENT]
@@ -71,8 +71,7 @@ def left_out_notes(found: Gathered) -> list[str]:
     ]
     if failed:
         notes.append(f"Left out: {'; '.join(failed)}.")
-    if SIDECAR in found.left_out.kinds:
-        notes.append(
-            "Some files share their key with an image: their contents are not packed, and convert wants --images-only."
-        )
+    shared = found.left_out.shared
+    if shared.count:
+        notes.append(f"{shared_keys(where, shared.count, shared.examples)}")
     return notes

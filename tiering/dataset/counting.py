@@ -97,7 +97,9 @@ def count_remote(url: str, *, keep: int = 0, seed: int = 0) -> Totals:
                 found = Found()
                 found.left_out.add(PACKED, folder.key)
                 return found, []
-            for entry in folder.look_at(part, _EACH):
+            looked = folder.look_at(part, _EACH)
+            found.left_out.shared.tell(folder.key, ((each.name, each.shared) for each in looked if each.shares))
+            for entry in looked:
                 if entry.kind == FOLDER:
                     folders.append(folder.below(entry.name))
                 elif entry.kind:

@@ -6,31 +6,29 @@ from collections import Counter
 
 import numpy as np
 
-from tiering.dataset.annotations import FolderLabels, folder_labels
+from tiering.dataset.annotations import FolderLabels, folder_labels, tell_lost_rows
 from tiering.dataset.classes import MOST_CLASSES, NONE, classes_of
 from tiering.dataset.gathered import Gathered
 from tiering.dataset.labels import Layout
 from tiering.dataset.source import Source
 from tiering.errors import DatasetError
 from tiering.secrets import without_secrets
+from tiering.sources.account import Ledger
 from tiering.text import display
 
 
 def labelled(source: Source, found: Gathered) -> tuple[Layout, dict[str, int], list[str]]:
-    """Return how the images are laid out, how many there are of each label, and what to say of that."""
+    """Return how the images are laid out, how many there are of each label, and what to say of that.
+
+    Rows of a table of classes that name no image are counted among what is left out, unless the dataset was sampled.
+    """
     if found.labels is not None:
         kind: Layout = "table" if source.kind == "table" else "WebDataset"
         labels, note = _of_source(without_secrets(source.url), found.labels, captions=found.captions)
         return kind, labels, [note] if note else []
     if source.kind == "table":
         return "table", {}, []
-    rule = found.rule
-    if source.kind == "tar":
-        told = FolderLabels(rule)
-        kind = "class tars" if rule.kind == "class tars" else "tar shards"
-    else:
-        told = folder_labels(source.url, rule)
-        kind = told.kind
+    kind, told = _folders(source, found)
     totals: Counter[bytes] = Counter()
     without = 0
     for folder, count in found.folders.items():
@@ -61,6 +59,19 @@ def _of_source(where: str, said: dict[str, int], *, captions: bool) -> tuple[dic
         counts[numbers[name]] += count
     counts.pop(NONE, None)
     return {name: counts[number] for name, number in zip(classes.names, classes.numbers, strict=True)}, ""
+
+
+def _folders(source: Source, found: Gathered) -> tuple[Layout, FolderLabels]:
+    """Return how the folders of a dataset are laid out, and what they tell."""
+    rule = found.rule
+    if source.kind == "tar":
+        return "class tars" if rule.kind == "class tars" else "tar shards", FolderLabels(rule)
+    told = folder_labels(source.url, rule)
+    if not found.sampled:
+        ledger = Ledger()
+        tell_lost_rows(source.url, told, ledger)
+        found.left_out.merge(ledger.left_out)
+    return told.kind, told
 
 
 def _counts(told: FolderLabels, found: Gathered, folder: bytes, count: int) -> Counter[bytes | None]:

@@ -226,8 +226,9 @@ def _tell(sample: _Sample, prefix: bytes, ledger: Ledger) -> None:
     if sample.shares():
         # To WebDataset 22.05.cls is a field of the sample 22, and no label.
         fields = [label[0] for label in sample.label_files if label[0][: -len(".cls")] != sample.stem]
-        for key in sorted([*(image[0] for image in sample.images), *(other[0] for other in sample.others), *fields]):
-            ledger.share(prefix + sample.stem, prefix + key)
+        sizes = {key: size for key, size, *_ in sample.images}
+        for key in sorted([*sizes, *(other[0] for other in sample.others), *fields]):
+            ledger.share(prefix + sample.stem, prefix + key, sizes.get(key))
         plain = [image for image in sample.images if _is_plain(image[0])]
         if ledger.images_only and plain:
             for key, size, *_ in sample.images:

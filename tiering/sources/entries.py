@@ -17,9 +17,10 @@ from itertools import compress
 from typing import BinaryIO, Final
 
 from tiering.sources.contents import broken, look_at
-from tiering.sources.formats import IMAGE_EXTENSIONS
+from tiering.sources.formats import IMAGE_EXTENSIONS, is_image_name
 from tiering.sources.left_out import NOT_AN_IMAGE, SIDECAR, LeftOut
-from tiering.sources.local import Directory, entered, refused
+from tiering.sources.local import Directory, entered, is_file, marked_name, refused
+from tiering.sources.shared import Names
 from tiering.sources.siblings import with_keys
 
 _IMAGES: Final = frozenset(extension.decode() for extension in IMAGE_EXTENSIONS)
@@ -112,11 +113,15 @@ class _Folder:
         self.found, self.directory, self.prefix, self.limit = found, directory, prefix, limit
         self.handle, self.part, self.parts = directory.handle, task.part, task.parts
         self.others: list[tuple[bytes, int]] = []
+        self.names = Names()
         self.random = random.Random(b"%d %d %d/" % (seed, task.part, task.parts) + prefix).random
 
     def scan(self) -> None:
         """Go through the entries; those of other parts are counted on, and not asked about."""
         folders: list[bytes] = []
+        if self.parts > 1 and self.part == 0:
+            every = os.listdir(self.handle)  # noqa: PTH208 - a descriptor
+            self.names.add({name[-4:] for name in every}, dotted=any(name.count(".") > 1 for name in every))
         for files in self.directory.files(self.prefix, self.found.left_out, folders, self.part, self.parts):
             self._count(files)
         self._tell_sidecars()
@@ -126,12 +131,20 @@ class _Folder:
             self.found.tasks.append(Task(self.prefix, together, self.directory.chain))
 
     def _tell_sidecars(self) -> None:
-        """Count the files that are no images, apart those that share their key with an image."""
-        if not self.others:
+        """Count the files that are no images, apart those that share their key with an image; and such keys."""
+        if not self.others and not self.names.may_share:
             return
-        keys = dict(with_keys(sorted(map(os.fsencode, os.listdir(self.handle)))))  # noqa: PTH208 - a descriptor
-        for name, size in self.others:
-            self._leave_out(NOT_AN_IMAGE if keys.get(name) is None else SIDECAR, name, size)
+        with os.scandir(self.handle) as entries:
+            here = {os.fsencode(marked_name(entry)): is_file(entry) for entry in entries}
+        others = dict(self.others)
+        shared: list[tuple[bytes, bytes | None]] = []
+        for name, key in with_keys(sorted(here)):
+            if name in others:
+                self._leave_out(NOT_AN_IMAGE if key is None else SIDECAR, name, others[name])
+            if key is not None and here[name] and (name in others or is_image_name(name) or self.parts > 1):
+                shared.append((name, key))
+        if self.part == 0:
+            self.found.left_out.shared.tell(self.prefix, shared)
 
     def _count(self, files: list[os.DirEntry[str]]) -> None:
         # Each step goes through all files in C or nearly so: a loop over them takes half as long again.
@@ -143,7 +156,8 @@ class _Folder:
         # Nearly all extensions have three letters; looking for the dot takes three times as long.
         extensions = [name[-3:] if name[-4:-3] == "." else _extension(name) for name in names]
         found = self.found
-        if not _IMAGES.issuperset(map(str.lower, set(extensions))):
+        endings = set(extensions)
+        if not _IMAGES.issuperset(map(str.lower, endings)):
             images = [
                 # Of x.a.b the last three letters hold another dot.
                 extension.lower() in _IMAGES or self._is_image(name, size)
@@ -158,7 +172,10 @@ class _Folder:
             return
         found.folders[self.prefix] = found.folders.get(self.prefix, 0) + len(names)
         found.sizes.extend(sizes)
-        if not "".join(names).isascii():
+        together = "".join(names)
+        if self.parts == 1:
+            self.names.add(endings, dotted=together.count(".") > len(names))
+        if not together.isascii():
             found.odd_names += sum(map(_odd, names))
         draw, limit = self.random, self.limit
         numbers = [draw() for _ in names]

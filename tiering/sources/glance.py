@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -118,15 +118,20 @@ def _fill(found: Listing, directory: Directory, prefix: bytes, keep: int, random
     kept = Kept(keep, random)
     others: list[bytes] = []
     folders: list[bytes] = []
+    endings: set[bytes] = set()
     for files in directory.files(prefix, found.left_out, folders):
         names = [os.fsencode(entry.name) for entry in files]
         images = list(filter(is_image_name, names))
         if len(images) < len(names):
             others += [name for name in names if not is_image_name(name)]
         kept.add(images)
+        endings |= {name.partition(b".")[2] for name in images} if len(endings) < 2 else set()
     found.count, found.images = kept.count, kept.names()
+    # Names of one extension and one dot share no key.
+    keys = dict(with_keys(sorted(directory.names()))) if others or len(endings) > 1 else {}
+    found.left_out.shared.tell(prefix, keys.items())
     if others:
-        _look_at_few(found, directory, prefix, others, random)
+        _look_at_few(found, directory, prefix, others, keys, random)
     for name in folders:
         try:
             about = os.stat(name, dir_fd=directory.handle)
@@ -138,9 +143,13 @@ def _fill(found: Listing, directory: Directory, prefix: bytes, keep: int, random
 
 
 def _look_at_few(
-    found: Listing, directory: Directory, prefix: bytes, others: list[bytes], random: np.random.Generator
+    found: Listing,
+    directory: Directory,
+    prefix: bytes,
+    others: list[bytes],
+    keys: Mapping[bytes, bytes | None],
+    random: np.random.Generator,
 ) -> None:
-    keys = dict(with_keys(sorted(directory.names())))
     named = Counter(NOT_AN_IMAGE if keys.get(name) is None else SIDECAR for name in others)
     looked = []
     for name in (others[at] for at in random.permutation(len(others))[:_LOOKED_AT].tolist()):
@@ -166,6 +175,7 @@ def glance_remote(folder: RemoteFolder, keep: int, random: np.random.Generator) 
     bytes_: Counter[str] = Counter()
     untold = False
     for part in folder.parts():
+        found.left_out.shared.tell(prefix, ((entry.name, entry.shared) for entry in part))
         for name, size, _, _, kind, reason in part:
             if kind == PACKED:
                 return Listing(left_out=LeftOut({PACKED: Tally(1, 0, [display(prefix)])}))

@@ -60,10 +60,10 @@ class Directory:
                 try:
                     files = [entry for entry in mine if entry.is_file() and entry.name[0] != "."]
                 except OSError:  # One is a link that cannot be followed: a test that bears it is slower by a tenth.
-                    files = [entry for entry in mine if _is_file(entry) and entry.name[0] != "."]
+                    files = [entry for entry in mine if is_file(entry) and entry.name[0] != "."]
                 if len(files) < len(mine):
                     for entry in mine:
-                        if entry.name[0] == "." or not _is_file(entry):
+                        if entry.name[0] == "." or not is_file(entry):
                             name = os.fsencode(marked_name(entry))
                             kind, reason, size = told(name, name.rstrip(b"/"), self.handle)
                             left_out.add(kind, prefix + name, size, reason) if kind else folders.append(name)
@@ -153,7 +153,8 @@ def regular_files(root: bytes) -> Iterator[tuple[bytes, int]]:
                     yield prefix + entry.name, entry.stat(follow_symlinks=False).st_size
 
 
-def _is_file(entry: os.DirEntry[Any]) -> bool:
+def is_file(entry: os.DirEntry[Any]) -> bool:
+    """True for a file or a link to one. False for a broken link."""
     try:
         return entry.is_file()
     except OSError:

@@ -58,6 +58,11 @@ class Entry(NamedTuple):
     kind: str
     reason: str = ""
 
+    @property
+    def shares(self) -> bool:
+        """Whether it belongs to a key that it shares; what is an image by its content alone is no mask of another."""
+        return self.kind in (NOT_AN_IMAGE, SIDECAR) or (self.kind == IMAGE and is_image_name(self.name))
+
 
 @dataclass(frozen=True, slots=True)
 class RemoteFolder:

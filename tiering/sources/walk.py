@@ -88,7 +88,7 @@ class Walk:
         # What is an image by its content alone (photo.jpg.1) is no mask of another.
         if key is None or not is_image_name(name):
             return True
-        self.ledger.share(prefix + key, prefix + name)
+        self.ledger.share(prefix + key, prefix + name, size)
         if self.ledger.images_only and not is_plain(name, key):
             self.ledger.leave_out(SIDECAR, prefix + name, size)
             return False

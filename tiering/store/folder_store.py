@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from tiering.arrays import IndexArray, PixelArray
-from tiering.dataset.annotations import folder_labels
+from tiering.dataset.annotations import FolderLabels, folder_labels, tell_lost_rows
 from tiering.dataset.classes import ClassMap
 from tiering.dataset.fingerprint import Fingerprint
 from tiering.dataset.images import refuse_large
@@ -22,13 +23,14 @@ from tiering.dataset.scan import Scan, scan
 from tiering.dataset.source import Source as Folder
 from tiering.dataset.source import read_samples
 from tiering.errors import StoreError
-from tiering.sources.account import Account, Ledger
+from tiering.sources.account import Account, Ledger, SharedKeysWarning, shared_keys
 from tiering.storage.location import Location
 from tiering.store.index import Index
 from tiering.store.manifest import Manifest, Source
 from tiering.store.protocol import BLOCK_BYTES, Buffer, Sample, as_indices, sample_of, samples_in
 from tiering.system.madvise import will_need_file
 from tiering.system.page_cache import missing_bytes
+from tiering.text import shown
 
 #: Files of an announcement that are looked up in the page cache first.
 _LOOKED_AT: Final = 4
@@ -53,12 +55,16 @@ class FolderStore:
             files = pl.concat([batch.select("key", "size", "version") for batch in self._source.batches(ledger)])
             account = Account.of(len(files), int(files["size"].sum()), ledger.left_out)
         self.index, told = index_of(files, self.place.url)
+        account = _with_lost_rows(account, self.place.url, told)
+        if account.shared_keys:
+            said = shared_keys(str(self.place), account.shared_keys, account.shared_examples)
+            warnings.warn(shown(str(said)), SharedKeysWarning, stacklevel=2)
         self._root = os.fsencode(local) if local else b""
         self.manifest = Manifest(
             kind="folder",
             samples=len(self.index),
             image_bytes=int(self.index.size.sum()),
-            layout=told.kind,
+            layout=told.labels.kind,
             labels=list(told.classes.names),
             label_numbers=list(told.classes.numbers),
             splits=told.splits,
@@ -148,9 +154,9 @@ class FolderStore:
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What folders tell: the layout in words, and what the numbers of classes and splits mean."""
+    """What folders tell, and what the numbers of classes and splits mean."""
 
-    kind: str
+    labels: FolderLabels
     classes: ClassMap
     splits: list[str]
 
@@ -177,7 +183,15 @@ def index_of(files: pl.DataFrame, url: str) -> tuple[Index, _Told]:
         return files["key"][int(rows[0]) : int(rows[-1]) + 1].to_list()  # rows come in blocks
 
     classes, splits = number_folders(told, keys_of, n, {"label": label, "split": split}, None, url)
-    return index, _Told(told.kind, classes, splits)
+    return index, _Told(told, classes, splits)
+
+
+def _with_lost_rows(account: Account, url: str, told: _Told) -> Account:
+    """Return an account with the rows of tables of classes that name no image."""
+    ledger = Ledger()
+    tell_lost_rows(url, told.labels, ledger)
+    ledger.left_out.merge(account.tallies)
+    return Account.of(account.packed, account.packed_bytes, ledger.left_out)
 
 
 def _fingerprint(files: pl.DataFrame) -> str:
