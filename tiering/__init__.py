@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from tiering.serve.loader import Batch, Loader
     from tiering.serve.metrics import serve_metrics
     from tiering.serve.quality import ShuffleQuality, shuffle_quality
-    from tiering.store.base import Sample, Store
     from tiering.store.manifest import Manifest
     from tiering.store.open import open_store
-    from tiering.trace.features import profile_trace
+    from tiering.store.protocol import Sample, Store
+    from tiering.trace.profile import profile_trace
     from tiering.trace.readers import read_trace
-    from tiering.trace.summary import TraceProfile
+    from tiering.trace.trace_profile import TraceProfile
     from tiering.workload.model import Verdict, classify
 
 # Imported on first use: `tiering --help` must not pay for scikit-learn, Polars and Zarr.
@@ -38,8 +38,8 @@ _HOME = {
     "profile_dataset": "tiering.dataset.profile",
     "DatasetProfile": "tiering.dataset.profile",
     "read_trace": "tiering.trace.readers",
-    "profile_trace": "tiering.trace.features",
-    "TraceProfile": "tiering.trace.summary",
+    "profile_trace": "tiering.trace.profile",
+    "TraceProfile": "tiering.trace.trace_profile",
     "Profile": "tiering.profile",
     "classify": "tiering.workload.model",
     "Verdict": "tiering.workload.model",
@@ -54,8 +54,8 @@ _HOME = {
     "Synced": "tiering.convert.sync",
     "verify": "tiering.convert.verify",
     "open_store": "tiering.store.open",
-    "Store": "tiering.store.base",
-    "Sample": "tiering.store.base",
+    "Store": "tiering.store.protocol",
+    "Sample": "tiering.store.protocol",
     "Manifest": "tiering.store.manifest",
     "cached": "tiering.serve.cache.open",
     "CachedStore": "tiering.serve.cache.store",

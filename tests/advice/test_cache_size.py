@@ -13,8 +13,8 @@ from tiering.advice.cache_size import SHARES, sizes_for_trace, sizes_for_trainin
 from tiering.advice.catalog import find_tier, load_catalog
 from tiering.advice.prediction import Data, hit_ratio
 from tiering.errors import UsageError
-from tiering.trace.features import profile_trace_file
-from tiering.trace.reuse import CurvePoint
+from tiering.trace.profile import profile_trace_file
+from tiering.trace.reuse_distance import CurvePoint
 
 CATALOG = {tier.name: tier for tier in load_catalog()}
 NFS, NVME, HDD = (CATALOG[name] for name in ("nfs", "nvme", "hdd"))

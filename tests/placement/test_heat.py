@@ -12,7 +12,7 @@ from tiering.errors import InputError, TraceError
 from tiering.placement.heat import HEAT_SCHEMA, trace_heat
 from tiering.placement.heat_sources import heat_of, write_heat
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.features import profile_trace_file
+from tiering.trace.profile import profile_trace_file
 
 TRACES = FIXTURES / "traces"
 

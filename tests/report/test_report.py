@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from tests.conftest import FIXTURES
 from tiering.cli.app import app
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.features import profile_trace_file
+from tiering.trace.profile import profile_trace_file
 from tiering.trace.readers import read_trace
 from tiering.trace.timeline import BINS, FILES, ROWS, TimelineBinner, timeline
 

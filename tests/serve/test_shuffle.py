@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tiering
-from tiering.order import EpochOrder
+from tiering.permutation import EpochOrder
 from tiering.serve.shuffle import BlockOrder, StoreOrder
 
 cases = {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tiering.trace.features import profile_trace_file
+from tiering.trace.profile import profile_trace_file
 from tiering.workload.model import classify
 
 PROGRAMS = Path(__file__).parents[2] / "fixtures" / "programs"

@@ -20,7 +20,7 @@ from typing import Final
 from tiering.advice.catalog import Tier
 from tiering.advice.prediction import CachePlan, Data, Format, hit_ratio, predict
 from tiering.errors import UsageError
-from tiering.trace.reuse import CurvePoint
+from tiering.trace.reuse_distance import CurvePoint
 from tiering.units import format_bytes
 
 #: Shares of a dataset that are shown.

@@ -29,7 +29,7 @@ SOCKET_COPY: Final = 1.3e9
 ZSTD_DECODE: Final = 1e9
 #: B of batches of pixels that a loader holds (tiering.serve.loader).
 AHEAD: Final = 64 << 20
-#: B of decoded chunks that a store of compressed chunks keeps (tiering.store.chunked).
+#: B of decoded chunks that a store of compressed chunks keeps (tiering.store.chunked_store).
 HELD: Final = 64 << 20
 
 

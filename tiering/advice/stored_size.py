@@ -19,7 +19,7 @@ CHUNK: Final = 1 << 18
 #: File systems and LMDB's overflow values occupy whole pages.
 PAGE: Final = 4096
 #: B that the loader announces with one call, and B between two samples that are read as one (tiering.serve.ahead,
-#: tiering.store.mapped).
+#: tiering.store.mapped_files).
 TOLD_AT_ONCE: Final = 4 << 20
 GAP: Final = 16 << 10
 #: Header of an LMDB value's first overflow page, bytes; smaller values share pages.

@@ -78,7 +78,7 @@ def _tier(tiers: tuple[Tier, ...], option: str, name: str) -> Tier:
 
 def _profile(source: Path) -> Profile:
     from tiering.profile import Profile, is_profile, read_profile
-    from tiering.trace.features import profile_trace_file
+    from tiering.trace.profile import profile_trace_file
 
     if is_profile(source):
         return read_profile(source)

@@ -12,7 +12,7 @@ from tiering.cli.output import JsonFlag, emit_json, out, plain, status
 from tiering.errors import ProfileError
 
 if TYPE_CHECKING:
-    from tiering.trace.summary import TraceProfile
+    from tiering.trace.trace_profile import TraceProfile
     from tiering.workload.model import Verdict
 
 
@@ -93,7 +93,7 @@ def _of_profile(path: Path) -> list[TraceProfile]:
 
 def _of_trace(path: Path, dataset: Path | None, *, lenient: bool, columns: str | None) -> TraceProfile:
     from tiering.dataset.profile import profile_dataset
-    from tiering.trace.features import profile_trace_file
+    from tiering.trace.profile import profile_trace_file
     from tiering.trace.readers.headed import parse_mapping
 
     mapping = parse_mapping(columns) if columns is not None else None

@@ -36,12 +36,12 @@ from tiering.errors import DatasetError, StoreError, command, from_os_error
 from tiering.sources.account import Account
 from tiering.sources.left_out import LeftOut
 from tiering.storage.location import Location
-from tiering.store.base import Store
 from tiering.store.columns import map_column
 from tiering.store.layout import BAD_FILES, index_name, is_left_out, left_out_name
 from tiering.store.manifest import MANIFEST, Manifest, Settings, read_manifest
 from tiering.store.open import open_packed
 from tiering.store.parts import WORK
+from tiering.store.protocol import Store
 from tiering.text import display
 
 _SHOWN: Final = 10

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from tiering.arrays import IndexArray
 from tiering.convert.class_maps import class_map
 from tiering.convert.listed_lines import ListedLines, field_of
 from tiering.convert.listing import Rows, blocks, make_listing, open_again
@@ -22,14 +22,12 @@ from tiering.dataset.source import read_samples
 from tiering.errors import DatasetError, TieringError
 from tiering.sources.account import Account, fields
 from tiering.sources.left_out import ERRORS, NOT_IN_STORE, LeftOut
-from tiering.store.base import Store
 from tiering.store.columns import sound_file
 from tiering.store.layout import is_left_out
+from tiering.store.protocol import Store
 from tiering.text import display
 
 _BATCH: Final = 256
-
-IndexArray = npt.NDArray[np.int64]
 
 
 class Comparison:

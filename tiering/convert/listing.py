@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tiering.arrays import IndexArray
 from tiering.convert.label_columns import Names, number_splits, number_told
 from tiering.dataset.annotations import FolderLabels, folder_labels
 from tiering.dataset.classes import NONE, ClassMap
@@ -47,7 +48,6 @@ SCHEMA: Final[dict[str, str]] = {
     "key_end": "<i8",
 }
 
-IndexArray = npt.NDArray[np.int64]
 
 __all__ = [
     "SCHEMA",

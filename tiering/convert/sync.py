@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import google_crc32c
 import numpy as np
-import numpy.typing as npt
 
+from tiering.arrays import IndexArray
 from tiering.convert.append import Growth, Run, grow
 from tiering.convert.kept import Kept
 from tiering.convert.leaving_out import OnError
@@ -25,12 +25,10 @@ from tiering.convert.run import Workers
 from tiering.dataset.pixels import to_pixels
 from tiering.dataset.source import read_samples
 from tiering.errors import DatasetError
-from tiering.store.base import IndexArray, Store
 from tiering.store.manifest import Manifest, Settings
+from tiering.store.protocol import Store
 
 _BATCH = 256
-
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

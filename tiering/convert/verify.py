@@ -11,6 +11,7 @@ from typing import Final
 import google_crc32c
 import numpy as np
 
+from tiering.arrays import IndexArray
 from tiering.convert.compare import Comparison
 from tiering.convert.decoding import Decoding
 from tiering.convert.listing import blocks
@@ -20,7 +21,6 @@ from tiering.errors import StoreError, TieringError, UsageError, command
 from tiering.sources.account import Account
 from tiering.storage.location import Location
 from tiering.storage.scratch import scratch_directory
-from tiering.store.base import IndexArray, Store
 from tiering.store.columns import sound_bytes, sound_file
 from tiering.store.index import column_place
 from tiering.store.layout import is_left_out
@@ -29,6 +29,7 @@ from tiering.store.lmdb_walk import Walker
 from tiering.store.manifest import MANIFEST, Shard
 from tiering.store.open import open_damaged
 from tiering.store.parts import REWRITTEN, foreign_files
+from tiering.store.protocol import Store
 from tiering.store.zarr_metadata import index_problems
 from tiering.text import display
 

@@ -21,7 +21,6 @@ from tiering.convert.listing import SCHEMA, Listing, changes
 from tiering.convert.pack import Check
 from tiering.convert.receipt import Receipt, read_receipt, receipt_number, receipt_place
 from tiering.errors import DatasetError, UsageError, command
-from tiering.signals import put_off
 from tiering.storage.location import Location
 from tiering.storage.lock import locked
 from tiering.storage.names import PublicUrl
@@ -29,6 +28,7 @@ from tiering.store.columns import map_column
 from tiering.store.layout import LEFT_OUT, shard_names
 from tiering.store.manifest import MANIFEST, Kind, Manifest, Settings, read_manifest
 from tiering.store.parts import NOTE_BYTES, RECORD, WORK, is_own_name
+from tiering.system.signals import put_off
 
 LISTING: Final = "listing"
 _SHOWN: Final = 10

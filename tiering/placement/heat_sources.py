@@ -13,7 +13,7 @@ from tiering.errors import InputError, TraceError, from_os_error
 from tiering.placement.heat import HEAT_SCHEMA, Heat, trace_heat
 from tiering.sources.local import regular_files
 from tiering.storage.local import plainly_named
-from tiering.trace.noise import is_below
+from tiering.trace.program_files import is_below
 from tiering.trace.readers import read_trace
 from tiering.units import format_count
 

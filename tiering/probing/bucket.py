@@ -16,10 +16,10 @@ import numpy as np
 
 from tiering.advice.catalog import ReadPoint
 from tiering.errors import MachineError
-from tiering.signals import put_off
 from tiering.storage.bucket import open_bucket
 from tiering.storage.failures import asking, remote_errors
 from tiering.storage.objects import again
+from tiering.system.signals import put_off
 
 OBJECT: Final = 8 << 20
 BLOCKS: Final = (4096, 131072, 1048576, OBJECT)

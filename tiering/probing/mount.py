@@ -19,10 +19,10 @@ from typing import Final, Literal
 import numpy as np
 
 from tiering.advice.catalog import ReadPoint
-from tiering.directio import Reads, opened_direct, read_many, read_on_threads
 from tiering.errors import InputError, MachineError
-from tiering.signals import put_off
+from tiering.system.direct_reads import Reads, opened_direct, read_many, read_on_threads
 from tiering.system.machine import libc_syscall
+from tiering.system.signals import put_off
 from tiering.units import format_bytes
 
 BLOCKS: Final = (4096, 131072, 1048576)

@@ -13,8 +13,8 @@ from typing import Final, Literal
 
 from tiering.advice.catalog import RANDOM_READ, ReadPoint, Tier, find_tier, load_catalog
 from tiering.errors import UsageError
-from tiering.mounts import NETWORK, filesystem_of
 from tiering.probing import bucket, mount
+from tiering.system.filesystems import NETWORK, filesystem_of
 from tiering.units import format_bytes, format_count, parse_room
 
 #: What is written at most by default: a file on a mount, objects in a bucket.

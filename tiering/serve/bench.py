@@ -18,9 +18,9 @@ from tiering.serve.cache.stats import CacheStats
 from tiering.serve.cache.store import CachedStore
 from tiering.serve.device import random_read_bandwidth
 from tiering.serve.loader import Loader
-from tiering.store.base import Buffer, Store
 from tiering.store.open import open_store
-from tiering.store.pagecache import drop
+from tiering.store.protocol import Buffer, Store
+from tiering.system.page_cache import drop
 
 
 @dataclass(frozen=True, slots=True)

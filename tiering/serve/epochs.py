@@ -10,8 +10,9 @@ from typing import Any, Final, SupportsIndex
 
 import numpy as np
 
+from tiering.arrays import IndexArray
 from tiering.errors import UsageError
-from tiering.order import VERSION, IndexArray
+from tiering.permutation import VERSION
 from tiering.serve.share import Share
 from tiering.serve.shuffle import Order, Shuffle, StickyOrder, epoch_order
 

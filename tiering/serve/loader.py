@@ -13,7 +13,7 @@ from typing import Any, Final, overload
 import numpy as np
 import numpy.typing as npt
 
-from tiering.order import IndexArray
+from tiering.arrays import IndexArray, PixelArray
 from tiering.serve.ahead import Ahead, announced
 from tiering.serve.buffers import Buffers
 from tiering.serve.cache.stats import CacheStats, Counting, Turning
@@ -22,7 +22,7 @@ from tiering.serve.epochs import STICKY_EPOCHS, Epochs, State
 from tiering.serve.faults import Failed, Living, blamed
 from tiering.serve.making import Made, Maker, OnError
 from tiering.serve.shuffle import WINDOW, Shuffle
-from tiering.store.base import Buffer, Images, PixelArray, Sample, Store, samples_in, shape_of
+from tiering.store.protocol import Buffer, Images, Sample, Store, samples_in, shape_of
 from tiering.system.machine import usable_cores
 
 #: How many bytes the loader is ahead of its consumer by default: enough for the device's queue, little enough to stay

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from tiering.order import IndexArray
+from tiering.arrays import IndexArray
 
 #: Positions drawn at once: one call of an order costs as much as some thousand positions.
 _DRAWN: Final = 1 << 14

@@ -8,7 +8,8 @@ from typing import Final, Literal, Protocol
 
 import numpy as np
 
-from tiering.order import EpochOrder, IndexArray
+from tiering.arrays import IndexArray
+from tiering.permutation import EpochOrder
 
 #: "global": any sample at any position. "block": within windows of some blocks. False: as the store has them.
 Shuffle = Literal["global", "block", False]

@@ -15,8 +15,8 @@ from tiering.storage.attempts import attempts
 from tiering.storage.json_text import parse_json
 from tiering.storage.location import Location
 from tiering.storage.names import PublicUrl, RelativeName
-from tiering.store.consistency import contradictions
 from tiering.store.lmdb_format import refuse_other
+from tiering.store.manifest_checks import contradictions
 
 MANIFEST: Final = "manifest.json"
 FORMAT_VERSION: Final = 2

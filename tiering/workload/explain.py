@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from tiering.trace.summary import TraceProfile
+from tiering.trace.trace_profile import TraceProfile
 from tiering.units import format_bytes
 from tiering.workload.evidence import FEATURE_NAMES
 from tiering.workload.forecast import Model

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from tiering.trace.summary import TraceProfile
+from tiering.trace.trace_profile import TraceProfile
 from tiering.units import format_bytes
 from tiering.workload.doubt import gaps, near, too_little, unplaced, unsupported
 from tiering.workload.evidence import features, mapping_decides

@@ -26,7 +26,7 @@ from tests.trace.readers.published import (
 )
 from tiering.errors import TraceError
 from tiering.trace.events import UNPLACED
-from tiering.trace.features import profile_trace_file
+from tiering.trace.profile import profile_trace_file
 from tiering.trace.readers import Trace, read_trace
 from tiering.workload.verdict import classify
 

@@ -14,7 +14,7 @@ import zstandard
 
 from tiering.errors import TraceError
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.features import profile_trace_file
+from tiering.trace.profile import profile_trace_file
 from tiering.trace.readers import read_trace
 from tiering.trace.readers.strace_lines import UNTIMED
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from tiering.errors import MachineError, UsageError, from_os_error
-from tiering.mounts import NETWORK, filesystem_of
 from tiering.serve.cache import files
 from tiering.serve.cache.files import lock_of
 from tiering.serve.cache.headers import NAME, remove_extents
+from tiering.system.filesystems import NETWORK, filesystem_of
 
 MARKER: Final = "tiering-cache.json"
 EXTENTS: Final = "extents"

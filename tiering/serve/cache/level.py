@@ -14,6 +14,7 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
+from tiering.arrays import IndexArray
 from tiering.errors import StoreError
 from tiering.serve.cache.about import About, join, open_slots
 from tiering.serve.cache.headers import HEADER_BYTES, header_of
@@ -21,8 +22,7 @@ from tiering.serve.cache.payloads import HEAD_BYTES, head, payloads_of
 from tiering.serve.cache.pool import Extent
 from tiering.serve.cache.space import CacheSpace
 from tiering.serve.cache.units import Units
-from tiering.store.base import IndexArray
-from tiering.store.mapped import MappedFiles
+from tiering.store.mapped_files import MappedFiles
 
 #: How long after there was no room it is looked for again: another dataset may be in use no longer.
 _AGAIN_SECONDS: Final = 5.0

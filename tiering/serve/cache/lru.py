@@ -9,13 +9,14 @@ from threading import Lock
 
 import google_crc32c
 
+from tiering.arrays import IndexArray
 from tiering.errors import UsageError
 from tiering.serve.cache.headers import HEADER_BYTES
 from tiering.serve.cache.level import InThread, Level, Writer
 from tiering.serve.cache.payloads import HEAD_BYTES, head
 from tiering.serve.cache.space import CacheSpace
 from tiering.serve.cache.store import CachedStore
-from tiering.store.base import Buffer, IndexArray, Store
+from tiering.store.protocol import Buffer, Store
 
 
 class LruStore(CachedStore):

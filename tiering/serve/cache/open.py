@@ -12,8 +12,8 @@ from tiering.errors import UsageError
 from tiering.serve.cache.lru import LruStore
 from tiering.serve.cache.space import CacheSpace
 from tiering.serve.cache.store import CachedStore
-from tiering.store.base import Store
 from tiering.store.open import open_store
+from tiering.store.protocol import Store
 from tiering.units import parse_room
 
 Policy = Literal["static", "lru"]

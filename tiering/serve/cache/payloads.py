@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tiering.order import IndexArray
+from tiering.arrays import IndexArray
 from tiering.serve.cache.files import open_file
 from tiering.serve.cache.slots import Slots
 

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tiering.order import IndexArray
+from tiering.arrays import IndexArray
 from tiering.serve.cache.files import open_file
 
 _Table = npt.NDArray[np.uint32]

@@ -13,6 +13,7 @@ from threading import Lock
 import numpy as np
 import numpy.typing as npt
 
+from tiering.arrays import IndexArray, PixelArray
 from tiering.errors import TieringError
 from tiering.serve.cache.about import About
 from tiering.serve.cache.fill import Filler
@@ -21,19 +22,7 @@ from tiering.serve.cache.origin import Origin
 from tiering.serve.cache.space import CacheSpace
 from tiering.serve.cache.stats import CacheStats
 from tiering.serve.cache.units import UNIT_BYTES, Units
-from tiering.store.base import (
-    Buffer,
-    Images,
-    IndexArray,
-    PixelArray,
-    Sample,
-    Store,
-    as_indices,
-    images_of,
-    sample_of,
-    samples_in,
-    shape_of,
-)
+from tiering.store.protocol import Buffer, Images, Sample, Store, as_indices, images_of, sample_of, samples_in, shape_of
 
 
 class CachedStore:

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from tiering.store.base import IndexArray
+from tiering.arrays import IndexArray
 
 #: What a cache moves at once: small images by some hundreds, large ones one by one.
 UNIT_BYTES: Final = 128 << 10

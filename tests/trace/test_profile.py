@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.features import profile_trace, profile_trace_file
+from tiering.trace.profile import profile_trace, profile_trace_file
 from tiering.trace.readers import read_trace
 
 TRACES = Path(__file__).parents[2] / "fixtures" / "traces"

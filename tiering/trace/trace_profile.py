@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tiering.trace.bursts import WriteBursts
 from tiering.trace.readers.base import Level
-from tiering.trace.reuse import CurvePoint, Passes
+from tiering.trace.reuse_distance import CurvePoint, Passes
 
 #: Share of the bytes read up to which bytes without a known place do not matter.
 _UNPLACED = 0.05

@@ -11,15 +11,22 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
+from tiering.arrays import IndexArray, PixelArray
 from tiering.errors import StoreError, TieringError, command
 from tiering.storage.attempts import attempts
 from tiering.storage.location import Location
-from tiering.store.base import (
+from tiering.store.checked_reads import checked
+from tiering.store.chunk_cache import HeldChunks
+from tiering.store.codecs import parse_codec
+from tiering.store.columns import damaged
+from tiering.store.generation import Generation, Seen
+from tiering.store.index import Index, open_index
+from tiering.store.layout import ENTRY_BYTES, TABLE_CRC_BYTES
+from tiering.store.manifest import Manifest, Settings
+from tiering.store.protocol import (
     Buffer,
     ByteRanges,
     Images,
-    IndexArray,
-    PixelArray,
     Sample,
     as_indices,
     check_ranges,
@@ -27,15 +34,7 @@ from tiering.store.base import (
     sample_of,
     samples_in,
 )
-from tiering.store.checked import checked
-from tiering.store.codecs import parse_codec
-from tiering.store.columns import damaged
-from tiering.store.generation import Generation, Seen
-from tiering.store.held import HeldChunks
-from tiering.store.index import Index, open_index
-from tiering.store.layout import ENTRY_BYTES, TABLE_CRC_BYTES
-from tiering.store.manifest import Manifest, Settings
-from tiering.store.shards import shard_files
+from tiering.store.remote_shards import shard_files
 
 #: What a store of compressed chunks may keep decoded, and of its shards' tables of chunks.
 HELD_BYTES: Final = 64 << 20

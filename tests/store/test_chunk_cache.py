@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tiering.store.held import HeldChunks
+from tiering.store.chunk_cache import HeldChunks
 
 
 def test_threads_that_want_the_same_chunk_decode_it_once():

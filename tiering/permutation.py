@@ -13,6 +13,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from tiering.arrays import IndexArray
+
 VERSION: Final = 2
 
 #: Below this size any Feistel network is visibly non-uniform, and a table of the whole order costs nothing.
@@ -24,7 +26,6 @@ ROUNDS: Final = 6
 #: Positions computed at once: what a round touches stays in the second-level cache.
 _PIECE: Final = 1 << 14
 
-IndexArray = npt.NDArray[np.int64]
 _U32 = npt.NDArray[np.uint32]
 _U64 = npt.NDArray[np.uint64]
 _Halves = tuple[_U32, _U32]

@@ -8,13 +8,14 @@ from collections.abc import Callable
 import google_crc32c
 import numpy as np
 
+from tiering.arrays import IndexArray
 from tiering.errors import StoreError, command
 from tiering.storage.attempts import TIMES, attempts
 from tiering.storage.location import Location
-from tiering.store.base import Images, IndexArray, Store
 from tiering.store.columns import damaged, sound_bytes
 from tiering.store.generation import explain
 from tiering.store.manifest import Manifest
+from tiering.store.protocol import Images, Store
 
 
 def checked(

@@ -11,16 +11,14 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from tiering.arrays import IndexArray, PixelArray
 from tiering.dataset.pixels import PixelShape
 from tiering.storage.location import Location
 from tiering.store.columns import damaged
 from tiering.store.index import Index
 from tiering.store.manifest import Manifest
 
-IndexArray = npt.NDArray[np.int64]
-PixelArray = npt.NDArray[np.uint8]
 Buffer = bytes | memoryview
 
 #: A block where nothing is encoded in chunks: a few milliseconds of reading, so that a seek before it weighs little.

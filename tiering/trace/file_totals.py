@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from tiering.trace.blocks import mixed
+from tiering.trace.block_sample import mixed
 
 _FEWEST = 1 << 17
 #: Files kept; beyond, a share of them is, by their identity.

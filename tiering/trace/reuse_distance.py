@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from tiering.trace.blocks import BLOCK, References
+from tiering.trace.block_sample import BLOCK, References
 
 #: Points of a curve, spaced evenly in the logarithm of the size.
 _POINTS = 24

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tiering.trace.noise import is_noise
+from tiering.trace.program_files import is_noise
 
 
 def noise(path: str | None, root: Path | None = None) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tiering.trace.order import order_randomness
+from tiering.trace.visit_order import order_randomness
 
 FILES = 500
 

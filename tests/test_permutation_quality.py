@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.shuffle_battery import compare
 from benchmarks.shuffle_quality import affine, ours, rounds
-from tiering.order import TABLE_BELOW, EpochOrder
+from tiering.permutation import TABLE_BELOW, EpochOrder
 
 
 @pytest.mark.parametrize("n", [1_000, pytest.param(TABLE_BELOW + 1, marks=pytest.mark.slow)])

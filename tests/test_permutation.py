@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiering.order import TABLE_BELOW, EpochOrder
+from tiering.permutation import TABLE_BELOW, EpochOrder
 
 sizes = st.one_of(st.integers(1, 300), st.integers(TABLE_BELOW - 2, TABLE_BELOW + 70_000))
 seeds = st.integers(-(2**63), 2**64)

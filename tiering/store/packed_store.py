@@ -8,14 +8,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tiering.arrays import IndexArray, PixelArray
 from tiering.errors import TieringError
 from tiering.storage.location import Location
-from tiering.store.base import (
+from tiering.store.checked_reads import checked
+from tiering.store.generation import Generation, Seen
+from tiering.store.index import Index, open_index
+from tiering.store.manifest import Manifest
+from tiering.store.protocol import (
     BLOCK_BYTES,
     ByteRanges,
     Images,
-    IndexArray,
-    PixelArray,
     Sample,
     as_indices,
     check_ranges,
@@ -24,11 +27,7 @@ from tiering.store.base import (
     samples_in,
     shape_of,
 )
-from tiering.store.checked import checked
-from tiering.store.generation import Generation, Seen
-from tiering.store.index import Index, open_index
-from tiering.store.manifest import Manifest
-from tiering.store.shards import shard_files
+from tiering.store.remote_shards import shard_files
 
 
 class PackedStore:

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.features import profile_trace
-from tiering.trace.history import Accesses, ReadHistory
+from tiering.trace.overwrites import Accesses, ReadHistory
+from tiering.trace.profile import profile_trace
 
 
 def profile(*events):
@@ -83,8 +83,8 @@ def test_every_byte_is_counted_as_one_by_one(drawn, step, piece):
     rows = [(file, group, start, start + size, writes) for file, group, start, size, writes in drawn]
     found = ReadHistory()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tiering.trace.history._FEWEST", 7)
-        patch.setattr("tiering.trace.history._SLICE", piece)
+        patch.setattr("tiering.trace.overwrites._FEWEST", 7)
+        patch.setattr("tiering.trace.overwrites._SLICE", piece)
         for at in range(0, len(rows), step):
             found.add(_accesses(rows[at : at + step]))
         places = found.places()

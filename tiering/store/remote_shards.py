@@ -6,17 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from tiering.arrays import IndexArray
 from tiering.errors import StoreError
 from tiering.storage.location import Location
 from tiering.store.columns import damaged
 from tiering.store.generation import Generation
 from tiering.store.manifest import Shard
-from tiering.store.mapped import MappedFiles
-
-IndexArray = npt.NDArray[np.int64]
+from tiering.store.mapped_files import MappedFiles
 
 
 class ShardFiles(Protocol):

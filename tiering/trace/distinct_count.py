@@ -24,7 +24,7 @@ class DistinctCount:
         self._threshold = _FULL
 
     def add(self, hashes: NDArray[np.uint64]) -> None:
-        """Add hashes, as uniform as those of tiering.trace.blocks.mixed."""
+        """Add hashes, as uniform as those of tiering.trace.block_sample.mixed."""
         if self._threshold < _FULL:
             hashes = hashes[hashes < self._threshold]
         self._waiting.append(hashes)

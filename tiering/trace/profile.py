@@ -10,20 +10,20 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tiering.trace.blocks import BlockSample, mixed
+from tiering.trace.block_sample import BlockSample, mixed
 from tiering.trace.bursts import BurstFinder
-from tiering.trace.distinct import DistinctCount
-from tiering.trace.history import WHOLE, Accesses, ReadHistory
+from tiering.trace.distinct_count import DistinctCount
+from tiering.trace.file_totals import FileTally
 from tiering.trace.intervals import Ranges, RangeUnion, length, over_groups
-from tiering.trace.noise import is_below, is_noise
+from tiering.trace.overwrites import WHOLE, Accesses, ReadHistory
+from tiering.trace.program_files import is_below, is_noise
+from tiering.trace.read_runs import Runs
 from tiering.trace.readers import read_trace
 from tiering.trace.readers.base import Level
-from tiering.trace.reuse import miss_ratio_curve, passes, working_set
-from tiering.trace.runs import Runs
-from tiering.trace.summary import TraceProfile
-from tiering.trace.tally import FileTally
-from tiering.trace.totals import Span, Sums, Visits, share
-from tiering.trace.unplaced import IS_NOWHERE
+from tiering.trace.reuse_distance import miss_ratio_curve, passes, working_set
+from tiering.trace.running_totals import Span, Sums, Visits, share
+from tiering.trace.trace_profile import TraceProfile
+from tiering.trace.unplaced_reads import IS_NOWHERE
 
 _REFERRED = ("file", "start", "end", "time", "sequential")
 

@@ -7,8 +7,8 @@ from collections.abc import Collection
 import numpy as np
 import polars as pl
 
-from tiering.trace.order import order_randomness
-from tiering.trace.unplaced import Unplaced
+from tiering.trace.unplaced_reads import Unplaced
+from tiering.trace.visit_order import order_randomness
 
 #: Visits whose order is judged: 12 bytes each, and enough for several epochs or one very long one.
 _VISITS = 1 << 20

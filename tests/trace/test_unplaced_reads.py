@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from tiering.placement.heat import trace_heat
-from tiering.trace.features import profile_trace_file
+from tiering.trace.profile import profile_trace_file
 from tiering.trace.readers import read_trace
-from tiering.trace.summary import TraceProfile
+from tiering.trace.trace_profile import TraceProfile
 from tiering.workload.evidence import FEATURE_NAMES, features
 from tiering.workload.verdict import classify
 

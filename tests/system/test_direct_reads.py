@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tiering.directio import opened_direct, read_at_once, read_many, read_on_threads
+from tiering.system.direct_reads import opened_direct, read_at_once, read_many, read_on_threads
 
 WAYS = [read_at_once, read_on_threads, read_many]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.noise import is_noise
+from tiering.trace.program_files import is_noise
 
 #: Names in the file's metadata: whether the whole run is in the trace, if not, why, which processes failed, and
 #: whether calls that move data are missing.

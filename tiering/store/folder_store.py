@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from tiering.arrays import IndexArray, PixelArray
 from tiering.dataset.annotations import folder_labels
 from tiering.dataset.classes import ClassMap
 from tiering.dataset.fingerprint import Fingerprint
@@ -23,11 +24,11 @@ from tiering.dataset.source import read_samples
 from tiering.errors import StoreError
 from tiering.sources.account import Account, Ledger
 from tiering.storage.location import Location
-from tiering.store.advice import will_need_file
-from tiering.store.base import BLOCK_BYTES, Buffer, IndexArray, PixelArray, Sample, as_indices, sample_of, samples_in
 from tiering.store.index import Index
 from tiering.store.manifest import Manifest, Source
-from tiering.store.residency import missing_bytes
+from tiering.store.protocol import BLOCK_BYTES, Buffer, Sample, as_indices, sample_of, samples_in
+from tiering.system.madvise import will_need_file
+from tiering.system.page_cache import missing_bytes
 
 #: Files of an announcement that are looked up in the page cache first.
 _LOOKED_AT: Final = 4

@@ -7,7 +7,7 @@ import sys
 
 SWALLOWED = """
 import os, signal, time
-from tiering.signals import ending_interrupts, exit_code_of
+from tiering.system.signals import ending_interrupts, exit_code_of
 
 class Closing:
     def __del__(self):

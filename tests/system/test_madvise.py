@@ -14,12 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tiering
-from tiering.store import mapped
-from tiering.store.advice import will_need, will_need_file
-from tiering.store.folder import FolderStore
-from tiering.store.mapped import MappedFiles, _merged
-from tiering.store.pagecache import drop
-from tiering.store.residency import missing_bytes
+from tiering.store import mapped_files as mapped
+from tiering.store.folder_store import FolderStore
+from tiering.store.mapped_files import MappedFiles, _merged
+from tiering.system.madvise import will_need, will_need_file
+from tiering.system.page_cache import drop, missing_bytes
 
 PAGE = mmap.PAGESIZE
 SIZE = 3 << 20
@@ -119,7 +118,7 @@ def test_a_folder_is_announced_and_left_alone_where_it_is_there(photos, tmp_path
     store.announce(np.arange(100))
     assert _soon(lambda: missing_bytes(named[:100], 1 << 30) == 0)
     assert missing_bytes(named[100:], 0) != 0
-    monkeypatch.setattr("tiering.store.folder.will_need_file", lambda path: pytest.fail(f"announced {path}"))
+    monkeypatch.setattr("tiering.store.folder_store.will_need_file", lambda path: pytest.fail(f"announced {path}"))
     store.announce(np.arange(100))
 
 

@@ -13,19 +13,18 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tiering.arrays import IndexArray
 from tiering.errors import StoreError, from_os_error
 from tiering.storage.local import open_to_read
 from tiering.storage.location import Location
-from tiering.store.advice import will_need, will_need_file
 from tiering.store.columns import damaged
-from tiering.store.residency import missing_bytes
+from tiering.system.madvise import will_need, will_need_file
 from tiering.system.maps import advise, is_out_of_maps, map_file
+from tiering.system.page_cache import missing_bytes
 
 #: How many files to keep mapped. A map holds no descriptor, so vm.max_map_count is the bound: 65,530 per process, most
 #: of which this leaves to others.
 KEPT: Final = 8_192
-
-IndexArray = npt.NDArray[np.int64]
 
 
 #: Ranges this near to one another are announced as one: reading the gap costs less than another request.
