@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.arrays import IndexArray, PixelArray
+from tiering.io_sizes import PREFETCH_BYTES
 from tiering.serve.ahead import Ahead, announced
 from tiering.serve.buffers import Buffers
 from tiering.serve.cache.stats import CacheStats, Counting, Turning
@@ -24,10 +25,6 @@ from tiering.serve.making import Made, Maker, OnError
 from tiering.serve.shuffle import WINDOW, Shuffle
 from tiering.store.protocol import Buffer, Images, Sample, Store, samples_in, shape_of
 from tiering.system.machine import usable_cores
-
-#: How many bytes the loader is ahead of its consumer by default: enough for the device's queue, little enough to stay
-#: in the page cache, and well within a budget of 256 MiB for a process.
-AHEAD_BYTES: Final = 64 << 20
 
 #: What a thread makes as one piece of work, and about how many times as large as a file its pixels are.
 _PIECE_BYTES: Final = 4 << 20
@@ -132,7 +129,7 @@ class Loader:
         on_error: OnError = "raise",
         copy: bool = False,
         num_threads: int | None = None,
-        prefetch: int = AHEAD_BYTES,
+        prefetch: int = PREFETCH_BYTES,
         window: int = WINDOW,
         sticky: bool = False,
         sticky_epochs: int = STICKY_EPOCHS,
