@@ -10,7 +10,7 @@ the same process. Before a cold epoch 1 GiB of memory is touched and freed: on a
 memory that the host had taken back waits for the host, which has nothing to do with epochs.
 
 The model is given (a) the device as fio finds it in the same run, (b) the dataset's profile, and (c) what
-tiering.serve.calibrate measures on a sample of the images, once a round. It sees no measured epoch.
+tiering.measure.calibration measures on a sample of the images, once a round. It sees no measured epoch.
 
 Of all rounds the quickest counts, here as in the calibration: what else runs on a machine only adds to a time. The
 range of the rounds stands beside it. A cold epoch has the prediction for the device as it was just before.
@@ -39,8 +39,8 @@ import numpy as np
 import tiering
 from tiering.dataset.pixels import PixelShape, to_pixels
 from tiering.dataset.profile import DatasetProfile, profile_dataset
-from tiering.serve.calibrate import calibrate
-from tiering.serve.device import random_read_bandwidth
+from tiering.measure.calibration import calibrate
+from tiering.measure.device import random_read_bandwidth
 from tiering.system.machine import half_of_memory, usable_cores
 from tiering.tiers.catalog import Tier, find_tier, load_catalog
 from tiering.tiers.costs import Coding, Costs, Work

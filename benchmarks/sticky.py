@@ -14,8 +14,8 @@ from itertools import chain
 
 import numpy as np
 
+from tiering.measure.shuffle_quality import shuffle_quality
 from tiering.serve.epochs import Epochs
-from tiering.serve.quality import shuffle_quality
 
 SAMPLES, CLASSES, RANKS, BATCH, EPOCHS = 50_000, 100, 8, 64, 32
 

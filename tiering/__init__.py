@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from tiering.cache.cached_store import CachedStore
+    from tiering.cache.metrics import serve_metrics
+    from tiering.cache.open import cached
+    from tiering.cache.stats import CacheStats
     from tiering.convert.append import append
     from tiering.convert.export import export
     from tiering.convert.repair import repair
@@ -15,13 +19,9 @@ if TYPE_CHECKING:
     from tiering.convert.sync import Synced, sync
     from tiering.convert.verify import verify
     from tiering.dataset.profile import DatasetProfile, profile_dataset
+    from tiering.measure.shuffle_quality import ShuffleQuality, shuffle_quality
     from tiering.profile import Profile
-    from tiering.serve.cache.open import cached
-    from tiering.serve.cache.stats import CacheStats
-    from tiering.serve.cache.store import CachedStore
     from tiering.serve.loader import Batch, Loader
-    from tiering.serve.metrics import serve_metrics
-    from tiering.serve.quality import ShuffleQuality, shuffle_quality
     from tiering.store.base import Sample, Store
     from tiering.store.manifest import Manifest
     from tiering.store.open import open_store
@@ -57,14 +57,14 @@ _HOME = {
     "Store": "tiering.store.base",
     "Sample": "tiering.store.base",
     "Manifest": "tiering.store.manifest",
-    "cached": "tiering.serve.cache.open",
-    "CachedStore": "tiering.serve.cache.store",
-    "CacheStats": "tiering.serve.cache.stats",
+    "cached": "tiering.cache.open",
+    "CachedStore": "tiering.cache.cached_store",
+    "CacheStats": "tiering.cache.stats",
     "Loader": "tiering.serve.loader",
     "Batch": "tiering.serve.loader",
-    "serve_metrics": "tiering.serve.metrics",
-    "shuffle_quality": "tiering.serve.quality",
-    "ShuffleQuality": "tiering.serve.quality",
+    "serve_metrics": "tiering.cache.metrics",
+    "shuffle_quality": "tiering.measure.shuffle_quality",
+    "ShuffleQuality": "tiering.measure.shuffle_quality",
 }
 
 __all__ = [

@@ -19,10 +19,10 @@ import google_crc32c
 import numpy as np
 
 from tests.attack.fields import VALUES, attacks_on, fields, put, renamed, text_of
+from tiering.cache.dataset_notes import About
+from tiering.cache.directory import Marker
 from tiering.convert.listing import SCHEMA
 from tiering.convert.workspace import Record
-from tiering.serve.cache.about import About
-from tiering.serve.cache.directory import Marker
 from tiering.store.index import COLUMNS
 from tiering.store.manifest import Manifest, Shard
 

@@ -12,7 +12,7 @@ from tests.invariants import assert_every_sample_once
 from tiering.dataset.images import decode
 from tiering.dataset.pixels import PixelShape, to_pixels
 from tiering.errors import DatasetError, UsageError
-from tiering.serve.bench import bench
+from tiering.measure.bench import bench
 from tiering.serve.torch import StoreDataset
 
 CODECS = ["none", "zstd:1", "lz4", "blosc-lz4-bitshuffle"]

@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.serve.test_cache_private import as_user
 
 import tiering
 from tests.conftest import PROGRAM
-from tests.serve.test_cache_private import as_user
 from tiering.errors import command
 
 

@@ -13,15 +13,15 @@ from typing import Any, Final, overload
 import numpy as np
 import numpy.typing as npt
 
+from tiering.cache.stats import CacheStats, CountingStore, RefillingStore
+from tiering.cache.units import unit_samples
 from tiering.order import IndexArray
-from tiering.serve.ahead import Ahead, announced
 from tiering.serve.buffers import Buffers
-from tiering.serve.cache.stats import CacheStats, Counting, Turning
-from tiering.serve.cache.units import UNIT_BYTES
 from tiering.serve.epochs import STICKY_EPOCHS, Epochs, State
-from tiering.serve.faults import Failed, Living, blamed
-from tiering.serve.making import Made, Maker, OnError
-from tiering.serve.shuffle import WINDOW, Shuffle
+from tiering.serve.faults import ContinuingIterator, Failed, blamed
+from tiering.serve.orders import WINDOW, Shuffle
+from tiering.serve.pieces import OnError, Piece, PieceMaker
+from tiering.serve.prefetch import ReadAhead, announced_ahead
 from tiering.store.base import Buffer, Images, PixelArray, Sample, Store, samples_in, shape_of
 from tiering.system.machine import usable_cores
 
@@ -157,10 +157,10 @@ class Loader:
             window=window,
             sticky=sticky,
             sticky_epochs=sticky_epochs,
-            run=samples_in(UNIT_BYTES, store.manifest),
+            run=unit_samples(store.manifest),
         )
         self._views = store.views and not decode and transform is None
-        self._maker = Maker(store, transform, on_error, decode=decode)
+        self._maker = PieceMaker(store, transform, on_error, decode=decode)
         self._skips, self._skipped = on_error == "skip", 0
         self._decode, self._copy = decode, copy
         self._threads = num_threads or usable_cores()
@@ -203,27 +203,27 @@ class Loader:
 
         None for a store without a cache, unless on_error is "skip".
         """
-        if isinstance(self.store, Counting):
+        if isinstance(self.store, CountingStore):
             return replace(self.store.stats(), skipped=self._skipped)
         return CacheStats(skipped=self._skipped) if self._skips else None
 
-    def __iter__(self) -> Living[Batch]:
+    def __iter__(self) -> ContinuingIterator[Batch]:
         """Serve one epoch, or the rest of one."""
         return self.batches()
 
-    def batches(self, first: int = 0, step: int = 1) -> Living[Batch]:
+    def batches(self, first: int = 0, step: int = 1) -> ContinuingIterator[Batch]:
         """Serve every step-th batch of the epoch from the first on: the part of one worker of several.
 
         A batch that cannot be served is raised, and counts as handed out; the iteration then goes on with the next.
         """
-        return Living(self.outcomes(first, step))
+        return ContinuingIterator(self.outcomes(first, step))
 
     def outcomes(self, first: int = 0, step: int = 1) -> Iterator[Batch | Failed]:
         """Yield batches as `batches` does, and in the place of one that cannot be served what is raised for it."""
-        if isinstance(self.store, Turning):
+        if isinstance(self.store, RefillingStore):
             self.store.turn(self._epochs.turn)
         drawn = chain.from_iterable(self._epochs.drawn(first, step))
-        told = announced(self.store, drawn, self.batch_size, self._prefetch)
+        told = announced_ahead(self.store, drawn, self.batch_size, self._prefetch)
         for outcome in self._viewed(told) if self._views else self._worked(told):
             self._epochs.count()
             if isinstance(outcome, Batch):
@@ -247,7 +247,7 @@ class Loader:
         buffers = self._buffers
         begun: deque[tuple[IndexArray, PixelArray | None]] = deque()
 
-        def calls() -> Iterator[tuple[Callable[[], Made | Failed], int]]:
+        def calls() -> Iterator[tuple[Callable[[], Piece | Failed], int]]:
             for indices in batches:
                 pixels = buffers.take(len(indices)) if buffers else None
                 begun.append((indices, pixels))
@@ -255,17 +255,17 @@ class Loader:
                     part, out = indices[at : at + piece], None if pixels is None else pixels[at : at + piece]
                     yield partial(self._maker.piece, part, out), len(part)
 
-        with Ahead(calls(), _size_of, self._threads, self._prefetch) as results:
+        with ReadAhead(calls(), _size_of, self._threads, self._prefetch) as results:
             for head in results:
                 indices, pixels = begun.popleft()
                 rest = islice(results, -(-len(indices) // piece) - 1)
                 yield self._joined(indices, pixels, [head, *rest], piece)
 
     def _joined(
-        self, indices: IndexArray, pixels: PixelArray | None, pieces: list[Made | Failed], piece: int
+        self, indices: IndexArray, pixels: PixelArray | None, pieces: list[Piece | Failed], piece: int
     ) -> Batch | Failed:
         """Put a batch together. pixels: what its pieces were read into, where they are not to be chained."""
-        made: list[Made] = []
+        made: list[Piece] = []
         filled: dict[int, int] = {}
         for each in pieces:
             if isinstance(each, Failed):
@@ -280,6 +280,6 @@ class Loader:
         return Batch(images, self.store.index.label[indices], indices, self.store, places)
 
 
-def _size_of(outcome: Made | Failed) -> int:
+def _size_of(outcome: Piece | Failed) -> int:
     """Return the bytes that a piece of a batch holds."""
-    return outcome.nbytes if isinstance(outcome, Made) else 0
+    return outcome.nbytes if isinstance(outcome, Piece) else 0

@@ -12,9 +12,9 @@ import numpy as np
 
 from tiering.errors import MachineError
 from tiering.serve.epochs import Epochs, State, refused, stated
-from tiering.serve.faults import Failed, Living, named
+from tiering.serve.faults import ContinuingIterator, Failed, named
 from tiering.serve.loader import Loader
-from tiering.serve.shuffle import WINDOW, Shuffle
+from tiering.serve.orders import WINDOW, Shuffle
 from tiering.store.base import Sample, Store, as_indices
 from tiering.store.open import open_store
 from tiering.system.machine import usable_cores
@@ -175,7 +175,7 @@ class EpochDataset(IterableDataset[Any]):  # type: ignore[misc]
         return len(self._loader)
 
     def __iter__(self) -> Iterator[Any]:
-        return Living(self._outcomes())
+        return ContinuingIterator(self._outcomes())
 
     @property
     def skipped(self) -> int:

@@ -1,6 +1,6 @@
 """Costs: the processor's time for a sample, by each way to serve it.
 
-They are measured on the machine and the images at hand (tiering.serve.calibrate), or figured from class figures:
+They are measured on the machine and the images at hand (tiering.measure.calibration), or figured from class figures:
 2 cores of AMD EPYC, 2026-11, benchmarks/prediction.py.
 """
 

@@ -18,7 +18,7 @@ ZSTD_RATIO: Final = 0.6
 CHUNK: Final = 1 << 18
 #: File systems and LMDB's overflow values occupy whole pages.
 PAGE: Final = 4096
-#: B that the loader announces with one call, and B between two samples that are read as one (tiering.serve.ahead,
+#: B that the loader announces with one call, and B between two samples that are read as one (tiering.serve.prefetch,
 #: tiering.store.mapped).
 TOLD_AT_ONCE: Final = 4 << 20
 GAP: Final = 16 << 10

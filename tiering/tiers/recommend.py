@@ -89,7 +89,7 @@ def recommend(
     shipped one. ram: B of memory that each training host has for caching and has paid for; none by default.
     job: the training; limits: what may not be broken. current: name of the tier where the dataset lies now, by default
     the first local one that holds it. hour_usd: USD that an hour of waiting for data costs, at least 0. costs: of this
-    processor for these images (tiering.serve.calibrate), by default class figures.
+    processor for these images (tiering.measure.calibration), by default class figures.
     Raises UsageError for a tier that the catalog lacks, for anything below those limits, for an empty dataset, where
     no tier can hold the dataset, and where nothing keeps the limits.
     """

@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from tiering.cache.stats import CacheStats
 from tiering.errors import from_os_error
-from tiering.serve.cache.stats import CacheStats
 
 
 @contextmanager

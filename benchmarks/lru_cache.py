@@ -1,21 +1,28 @@
-"""LRU: the policy that shuffled epochs defeat, to compare with."""
+"""An LRU cache, kept only as a baseline for tiering's own, which never evicts within a dataset."""
 
 from __future__ import annotations
 
 import os
 from bisect import bisect_left, insort
 from collections import OrderedDict
+from pathlib import Path
 from threading import Lock
 
 import google_crc32c
 
+from tiering.cache.cached_store import CachedStore
+from tiering.cache.extents import HEADER_BYTES
+from tiering.cache.level import CacheLevel, InThread, LevelWriter
+from tiering.cache.slot_table import HEAD_BYTES, head
+from tiering.cache.space import CacheSpace
 from tiering.errors import UsageError
-from tiering.serve.cache.headers import HEADER_BYTES
-from tiering.serve.cache.level import InThread, Level, Writer
-from tiering.serve.cache.payloads import HEAD_BYTES, head
-from tiering.serve.cache.space import CacheSpace
-from tiering.serve.cache.store import CachedStore
 from tiering.store.base import Buffer, IndexArray, Store
+from tiering.store.open import open_store
+
+
+def lru_cached(path: str | Path, size: int, directory: Path) -> LruStore:
+    """Put an LRU cache of `size` bytes in a new directory in front of the store at `path`."""
+    return LruStore(open_store(path), CacheSpace(directory, size))
 
 
 class LruStore(CachedStore):
@@ -38,17 +45,20 @@ class LruStore(CachedStore):
             self._lru.touch(self._units.of(indices[extent >= 0]))
             return extent, [bytes(view) for view in views]
 
-    def _writers(self) -> list[Writer]:
+    def _writers(self) -> list[LevelWriter]:
         self._lru = Evicting(self.levels[0], self._origin.fetcher.in_thread)
         return [self._lru]
 
 
 class Evicting:
-    """The Writer of such a cache. lock: held while payloads are copied out, and while their places are used again."""
+    """The LevelWriter of an LRU cache.
+
+    lock: held while payloads are copied out, and while their bytes are overwritten.
+    """
 
     full = False
 
-    def __init__(self, level: Level, in_thread: InThread) -> None:
+    def __init__(self, level: CacheLevel, in_thread: InThread) -> None:
         self.lock = Lock()
         self.admitted_bytes = 0
         self._level, self._in_thread = level, in_thread

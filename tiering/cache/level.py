@@ -1,4 +1,4 @@
-"""Level: what one cache directory holds of one dataset, and what a process adds to it."""
+"""CacheLevel: what one cache directory holds of one dataset, and what a process adds to it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
+from tiering.cache.dataset_notes import DatasetNotes, join_dataset, open_slot_table
+from tiering.cache.extents import HEADER_BYTES, Extent, header_of
+from tiering.cache.slot_table import HEAD_BYTES, head, payloads_of
+from tiering.cache.space import CacheSpace
+from tiering.cache.units import CacheUnits
 from tiering.errors import StoreError
-from tiering.serve.cache.about import About, join, open_slots
-from tiering.serve.cache.headers import HEADER_BYTES, header_of
-from tiering.serve.cache.payloads import HEAD_BYTES, head, payloads_of
-from tiering.serve.cache.pool import Extent
-from tiering.serve.cache.space import CacheSpace
-from tiering.serve.cache.units import Units
 from tiering.store.base import IndexArray
 from tiering.store.mapped import MappedFiles
 
@@ -31,7 +30,7 @@ _AGAIN_SECONDS: Final = 5.0
 InThread = Callable[..., Awaitable[Any]]
 
 
-class Extents(MappedFiles):
+class MappedExtents(MappedFiles):
     """The extents of some levels, of which not all are there. persistent: how many of them, the first, are files."""
 
     def __init__(self, spaces: list[CacheSpace]) -> None:
@@ -57,19 +56,21 @@ class Extents(MappedFiles):
         return view if len(view) == size else None
 
 
-class Level:
+class CacheLevel:
     """The units of a dataset in one space, as a process finds them.
 
     about: what to note of the dataset where it is new; base: the number that the space's first extent has in `files`.
     Raises MachineError where the space has no room for the dataset's table, or cannot be written.
     """
 
-    def __init__(self, space: CacheSpace, name: str, about: About, units: Units, files: Extents, base: int) -> None:
+    def __init__(
+        self, space: CacheSpace, name: str, about: DatasetNotes, units: CacheUnits, files: MappedExtents, base: int
+    ) -> None:
         self.space, self.base = space, base
         self.dataset = space.dataset(name)
-        about, held = join(space, self.dataset, about)
+        about, held = join_dataset(space, self.dataset, about)
         self.header = header_of(name, bytes.fromhex(about.filling))
-        self.slots = open_slots(self.dataset)
+        self.slots = open_slot_table(self.dataset)
         self._units, self._files = units, files
         #: By slot, the check of what was compared with its CRC-32C.
         self._checked: npt.NDArray[np.uint32] = np.zeros(len(self.slots), dtype=np.uint32)
@@ -105,7 +106,7 @@ class Level:
         self._leave()
 
 
-class Writer(Protocol):
+class LevelWriter(Protocol):
     """Adds units to a level, for one process."""
 
     admitted_bytes: int
@@ -129,9 +130,9 @@ class Writer(Protocol):
 
 
 class Appender:
-    """The Writer of a cache that never evicts: payloads behind one another in extents of the process's own."""
+    """The LevelWriter of a cache that never evicts: payloads behind one another in extents of the process's own."""
 
-    def __init__(self, level: Level, units: Units, in_thread: InThread) -> None:
+    def __init__(self, level: CacheLevel, units: CacheUnits, in_thread: InThread) -> None:
         self._level, self._units, self._in_thread = level, units, in_thread
         self._claiming = asyncio.Lock()
         self._extents: list[Extent] = []

@@ -51,7 +51,7 @@ class CacheStats:
 
 
 @runtime_checkable
-class Counting(Protocol):
+class CountingStore(Protocol):
     """A store that counts what it serves from where."""
 
     def stats(self) -> CacheStats:
@@ -60,7 +60,7 @@ class Counting(Protocol):
 
 
 @runtime_checkable
-class Turning(Protocol):
+class RefillingStore(Protocol):
     """A store that holds what is read of it for so many epochs, and other samples afterwards."""
 
     def turn(self, number: int) -> None:

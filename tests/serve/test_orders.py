@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import tiering
 from tiering.order import EpochOrder
-from tiering.serve.shuffle import BlockOrder, StoreOrder
+from tiering.serve.orders import BlockOrder, StoreOrder
 
 cases = {
     "n": st.integers(1, 3000),

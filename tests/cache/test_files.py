@@ -13,9 +13,9 @@ import pytest
 
 import tiering
 from tests.conftest import FIXTURES
+from tiering.cache import maintenance as care
+from tiering.cache.space import memory_of
 from tiering.errors import TieringError, UsageError
-from tiering.serve.cache import care
-from tiering.serve.cache.space import memory_of
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_a_shared_one_is_its_groups_too(lmdb, tmp_path, umask, mask):
 
 READ = """
 import sys, tiering
-from tiering.serve.cache import care
+from tiering.cache import maintenance as care
 store = tiering.cached(sys.argv[1], "8MB", sys.argv[2])
 care.warm(store)
 print(store.stats().hits, store.stats().misses)

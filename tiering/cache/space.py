@@ -10,9 +10,8 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Final, Self
 
-from tiering.errors import MachineError, UsageError
-from tiering.serve.cache import files
-from tiering.serve.cache.directory import (
+from tiering.cache import files
+from tiering.cache.directory import (
     DATASETS,
     EXTENTS,
     LEAST,
@@ -28,8 +27,9 @@ from tiering.serve.cache.directory import (
     remove_dataset,
     unfinished_in,
 )
-from tiering.serve.cache.pool import CacheFullWarning, Extent, Pool
-from tiering.serve.cache.room import Room, room_in_memory, room_on_disk
+from tiering.cache.extents import CacheFullWarning, Extent, ExtentPool
+from tiering.cache.free_space import FreeSpace, free_in_memory, free_on_disk
+from tiering.errors import MachineError, UsageError
 from tiering.units import format_bytes
 
 #: Where caches in memory lie.
@@ -51,8 +51,8 @@ class CacheSpace:
     ) -> None:
         marker = prepare(directory, size, force=force, shared=shared)
         self.directory, self.size, self.volatile = directory, size, volatile
-        room = room_in_memory if volatile else room_on_disk
-        self.pool = Pool(directory / EXTENTS, marker.extent_bytes, marker.extents, room)
+        room = free_in_memory if volatile else free_on_disk
+        self.pool = ExtentPool(directory / EXTENTS, marker.extent_bytes, marker.extents, room)
         self._datasets = directory / DATASETS
         self._locks = locks_work(directory)
 
@@ -81,7 +81,7 @@ class CacheSpace:
             )  # fmt: skip
         try:
             _make_in_memory(directory, beside)
-            room = room_in_memory(directory)
+            room = free_in_memory(directory)
             # All processes that share it compute the same bound; the extents of a larger one would not fit.
             bound = min(size, max(room.most, LEAST))
             space = cls(directory, bound, volatile=True)
@@ -94,7 +94,7 @@ class CacheSpace:
     @property
     def capacity(self) -> int:
         """Bytes that the cache may come to hold: its bound, or what there is room for now."""
-        return min(self.size, self.used_bytes() + room_in_memory(self.directory).left) if self.volatile else self.size
+        return min(self.size, self.used_bytes() + free_in_memory(self.directory).left) if self.volatile else self.size
 
     def dataset(self, name: str) -> Path:
         """Return the directory of a dataset's table and notes."""
@@ -203,7 +203,7 @@ def _no_memory(directory: Path, error: Exception) -> MachineError:
     )  # fmt: skip
 
 
-def _little_memory(directory: Path, size: int, room: int, where: Room) -> str:
+def _little_memory(directory: Path, size: int, room: int, where: FreeSpace) -> str:
     return (
         f"{directory}: --cache-ram asks for {format_bytes(size)} and there is room for {format_bytes(room)}: {where} "
         "(such as tensors of PyTorch's workers). The cache takes what it can."

@@ -1,4 +1,4 @@
-"""Room: how much space a cache may still take, and how much it leaves free for others."""
+"""Free space: how much a cache may still take, and how much it leaves free for others."""
 
 from __future__ import annotations
 
@@ -22,8 +22,15 @@ _MOST_OF_MEMORY: Final = 4 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """Room in one place. size: all bytes; free: bytes free; kept: bytes left for others; what: the place, in words."""
+class FreeSpace:
+    """Free space of one file system or control group, in bytes.
+
+    Attributes:
+        size: Its total size.
+        free: How much of it is free now.
+        kept: How much a cache leaves free for others.
+        what: A phrase for messages, such as "on its disk".
+    """
 
     size: int
     free: int
@@ -45,23 +52,23 @@ class Room:
         return f"{free} of {size} are free {self.what}, and {kept} stay free for others"
 
 
-def room_on_disk(directory: Path) -> Room:
+def free_on_disk(directory: Path) -> FreeSpace:
     """Return the room on a directory's disk."""
     size, free = _of_file_system(directory)
-    return Room(size, free, min(_MOST_OF_DISK, int(size * _DISK_SHARE)), "on its disk")
+    return FreeSpace(size, free, min(_MOST_OF_DISK, int(size * _DISK_SHARE)), "on its disk")
 
 
-def room_in_memory(directory: Path) -> Room:
+def free_in_memory(directory: Path) -> FreeSpace:
     """Return the room in a directory's in-memory file system, or in the control group if that has less.
 
     Files there count as memory of the control group.
     """
     size, free = _of_file_system(directory)
-    found = Room(size, free, _kept_in_memory(size), f"in {directory.parent}")
+    found = FreeSpace(size, free, _kept_in_memory(size), f"in {directory.parent}")
     bound = memory_bound()
     if bound is None:
         return found
-    group = Room(bound.limit, bound.free, _kept_in_memory(bound.limit), "in its control group's memory")
+    group = FreeSpace(bound.limit, bound.free, _kept_in_memory(bound.limit), "in its control group's memory")
     return min(found, group, key=lambda room: room.left)
 
 

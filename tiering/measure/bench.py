@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tiering.cache.cached_store import CachedStore
+from tiering.cache.open import cached
+from tiering.cache.stats import CacheStats
 from tiering.errors import UsageError
-from tiering.serve.cache.open import cached
-from tiering.serve.cache.stats import CacheStats
-from tiering.serve.cache.store import CachedStore
-from tiering.serve.device import random_read_bandwidth
+from tiering.measure.device import random_read_bandwidth
 from tiering.serve.loader import Loader
 from tiering.store.base import Buffer, Store
 from tiering.store.open import open_store

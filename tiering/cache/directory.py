@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from tiering.cache import files
+from tiering.cache.extents import NAME, remove_extents
+from tiering.cache.files import lock_of
 from tiering.errors import MachineError, UsageError, from_os_error
 from tiering.mounts import NETWORK, filesystem_of
-from tiering.serve.cache import files
-from tiering.serve.cache.files import lock_of
-from tiering.serve.cache.headers import NAME, remove_extents
 
 MARKER: Final = "tiering-cache.json"
 EXTENTS: Final = "extents"

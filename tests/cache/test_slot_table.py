@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiering.serve.cache.slots import Slots, table_bytes
+from tiering.cache.slot_table import SlotTable, table_bytes
 
 
-def table(directory: Path, units: int, room: int, key: int = 7) -> Slots:
+def table(directory: Path, units: int, room: int, key: int = 7) -> SlotTable:
     path = directory / "slots"
     path.unlink(missing_ok=True)
     path.write_bytes(bytes(table_bytes(units, room)))
-    return Slots(path, key)
+    return SlotTable(path, key)
 
 
 @pytest.fixture(scope="module")
@@ -63,5 +63,5 @@ def test_another_filling_finds_nothing_of_the_last_one(tmp_path):
     first = table(tmp_path, 100, 100)
     for unit in range(100):
         first.publish(unit, 0, unit, 1)
-    second = Slots(tmp_path / "slots", 0x9D2C5680)
+    second = SlotTable(tmp_path / "slots", 0x9D2C5680)
     assert (second.find(np.arange(100)).extent == -1).all()

@@ -13,14 +13,14 @@ from threading import Lock
 import numpy as np
 import numpy.typing as npt
 
+from tiering.cache.dataset_notes import DatasetNotes
+from tiering.cache.filler import Filler
+from tiering.cache.level import Appender, CacheLevel, LevelWriter, MappedExtents
+from tiering.cache.origin import Origin
+from tiering.cache.space import CacheSpace
+from tiering.cache.stats import CacheStats
+from tiering.cache.units import CacheUnits, unit_samples
 from tiering.errors import TieringError
-from tiering.serve.cache.about import About
-from tiering.serve.cache.fill import Filler
-from tiering.serve.cache.level import Appender, Extents, Level, Writer
-from tiering.serve.cache.origin import Origin
-from tiering.serve.cache.space import CacheSpace
-from tiering.serve.cache.stats import CacheStats
-from tiering.serve.cache.units import UNIT_BYTES, Units
 from tiering.store.base import (
     Buffer,
     Images,
@@ -31,7 +31,6 @@ from tiering.store.base import (
     as_indices,
     images_of,
     sample_of,
-    samples_in,
     shape_of,
 )
 
@@ -58,7 +57,7 @@ class CachedStore:
         self.views = self._shape is None
         self.space, self.memory = space, memory
         self._origin = Origin(origin)
-        self._units = Units(self.index.size, samples_in(UNIT_BYTES, origin.manifest))
+        self._units = CacheUnits(self.index.size, unit_samples(origin.manifest))
         self._join(0)
         self._begin()
 
@@ -202,7 +201,7 @@ class CachedStore:
         """Find what the cache has for a turn, or begin it."""
         identity = self._origin.identity
         name = hashlib.sha256(f"{identity} {turn}".encode()).hexdigest()[: len(identity)] if turn else identity
-        about = About(
+        about = DatasetNotes(
             origin=str(self.place),
             samples=len(self.index),
             image_bytes=self.manifest.image_bytes,
@@ -211,9 +210,9 @@ class CachedStore:
         )
         spaces = [self.space, self.memory] if self.memory else [self.space]
         firsts = np.cumsum([0, *(each.pool.extents for each in spaces)]).tolist()
-        self._turn, self._files = turn, Extents(spaces)
+        self._turn, self._files = turn, MappedExtents(spaces)
         self.levels = tuple(
-            Level(each, name, about, self._units, self._files, first)
+            CacheLevel(each, name, about, self._units, self._files, first)
             for each, first in zip(spaces, firsts, strict=False)
         )
 
@@ -228,7 +227,7 @@ class CachedStore:
         self._counted = CacheStats()
         self._filler = Filler(self._origin, self._units, self.levels, self._writers())
 
-    def _writers(self) -> list[Writer]:
+    def _writers(self) -> list[LevelWriter]:
         return [Appender(level, self._units, self._origin.fetcher.in_thread) for level in self.levels]
 
     def _count(self, indices: IndexArray, extent: IndexArray, stalled: float = 0.0) -> None:

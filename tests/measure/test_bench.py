@@ -10,8 +10,8 @@ import pytest
 
 import tiering
 from tiering.errors import UsageError
-from tiering.serve.bench import bench
-from tiering.serve.device import random_read_bandwidth
+from tiering.measure.bench import bench
+from tiering.measure.device import random_read_bandwidth
 from tiering.store.pagecache import drop
 from tiering.store.residency import missing_bytes
 

@@ -19,7 +19,7 @@ _TOLD_AT_ONCE: Final = 4 << 20
 T = TypeVar("T")
 
 
-def announced(store: Store, batches: Iterable[IndexArray], batch_size: int, ahead: int) -> Iterator[IndexArray]:
+def announced_ahead(store: Store, batches: Iterable[IndexArray], batch_size: int, ahead: int) -> Iterator[IndexArray]:
     """Yield batches of samples, each after it and the next few have been announced.
 
     ahead: bytes announced and not yet yielded; they lie in the page cache.
@@ -42,7 +42,7 @@ def announced(store: Store, batches: Iterable[IndexArray], batch_size: int, ahea
             yield from group
 
 
-class Ahead(Generic[T]):
+class ReadAhead(Generic[T]):
     """Calls that run on threads ahead of their use, in order, up to a bound on the bytes of their results.
 
     calls: what to do, and for how many samples; size_of: bytes of a result; limit: bytes of results that may wait,

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
 
 from platformdirs import user_cache_path
 
+from tiering.cache.cached_store import CachedStore
+from tiering.cache.space import CacheSpace
 from tiering.errors import UsageError
-from tiering.serve.cache.lru import LruStore
-from tiering.serve.cache.space import CacheSpace
-from tiering.serve.cache.store import CachedStore
 from tiering.store.base import Store
 from tiering.store.open import open_store
 from tiering.units import parse_room
-
-Policy = Literal["static", "lru"]
 
 
 def default_directory() -> Path:
@@ -42,7 +38,6 @@ def cached(
     directory: str | os.PathLike[str] | None = None,
     *,
     ram: int | str = 0,
-    policy: Policy = "static",
     force: bool = False,
     shared_group: bool = False,
 ) -> CachedStore:
@@ -51,8 +46,7 @@ def cached(
     origin: a store, its path or URL, or a directory of images. size: bound of the cache, in bytes or as "200GB"; it
     holds at every instant, for everything in the directory. directory: of the cache, by default below the user's cache
     directory. ram: of a tier in memory beside it, for what it has no room for; gone with the last
-    process that uses it. policy: "static" keeps what it has admitted; "lru", for comparisons, evicts what was used
-    longest ago, for one process in a new directory. force: take a directory on a network file system, too.
+    process that uses it. force: take a directory on a network file system, too.
     shared_group: let the group of a new directory use it; by default only its owner can.
     Returns a Store. Raises what open_store raises; UsageError for a directory that is no cache, is used with another
     size, or lies on a network file system; MachineError where it cannot be written.
@@ -61,8 +55,7 @@ def cached(
         Path(directory or default_directory()).absolute(), _bytes(size), force=force, shared=shared_group
     )
     memory = CacheSpace.in_memory(space.directory, room) if (room := _bytes(ram)) else None
-    kind = LruStore if policy == "lru" else CachedStore
-    return kind(open_store(origin) if isinstance(origin, str | os.PathLike) else origin, space, memory)
+    return CachedStore(open_store(origin) if isinstance(origin, str | os.PathLike) else origin, space, memory)
 
 
 def _bytes(size: int | str) -> int:

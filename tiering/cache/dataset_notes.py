@@ -12,19 +12,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tiering.cache import files
+from tiering.cache.directory import PARTS, in_use, remove_dataset
+from tiering.cache.extents import NAME
+from tiering.cache.slot_table import SlotTable, is_table, table_bytes
+from tiering.cache.space import CacheSpace
 from tiering.errors import MachineError, StoreError, command, from_os_error
-from tiering.serve.cache import files
-from tiering.serve.cache.directory import PARTS, in_use, remove_dataset
-from tiering.serve.cache.headers import NAME
-from tiering.serve.cache.slots import Slots, is_table, table_bytes
-from tiering.serve.cache.space import CacheSpace
 
 #: The largest about.json in bytes.
 _MOST: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class DatasetNotes:
     """What a cache notes of a dataset: about.json.
 
     filling: hexadecimal, differs whenever the dataset is cached anew.
@@ -38,7 +38,7 @@ class About:
     filling: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @classmethod
-    def of(cls, dataset: Path) -> About:
+    def read(cls, dataset: Path) -> DatasetNotes:
         """Read a dataset's about.json. Raises StoreError if it is missing or damaged."""
         path = dataset / "about.json"
         try:
@@ -52,7 +52,7 @@ class About:
             ) from error  # fmt: skip
         return found
 
-    def is_of(self, other: About) -> bool:
+    def matches(self, other: DatasetNotes) -> bool:
         """Return whether another note has the same counts; its origin may differ if the store was copied."""
         counts = [(each.samples, each.image_bytes, each.unit_samples, each.units) for each in (self, other)]
         return counts[0] == counts[1]
@@ -72,20 +72,20 @@ class About:
             raise ValueError("invalid names")
 
 
-def open_slots(dataset: Path) -> Slots:
+def open_slot_table(dataset: Path) -> SlotTable:
     """Map a dataset's table."""
-    return Slots(dataset / "slots", int(About.of(dataset).filling[:8], 16))
+    return SlotTable(dataset / "slots", int(DatasetNotes.read(dataset).filling[:8], 16))
 
 
-def sound(dataset: Path) -> About:
+def checked_notes(dataset: Path) -> DatasetNotes:
     """Return a cache's notes on a dataset. Raises StoreError if the dataset's files cannot be used."""
-    about = About.of(dataset)
+    about = DatasetNotes.read(dataset)
     if not all(files.is_plain(dataset / name) for name in PARTS) or not is_table(dataset / "slots", about.units):
         raise StoreError(str(dataset), expected="the slot table of a dataset", found="none that can be used")
     return about
 
 
-def join(space: CacheSpace, dataset: Path, about: About) -> tuple[About, int]:
+def join_dataset(space: CacheSpace, dataset: Path, about: DatasetNotes) -> tuple[DatasetNotes, int]:
     """Find a dataset's table, or make it, and say that it is in use as long as the descriptor is open.
 
     dataset: its directory in the cache; about: what to note where it is new. Returns what is noted, and the descriptor.
@@ -107,25 +107,25 @@ def join(space: CacheSpace, dataset: Path, about: About) -> tuple[About, int]:
             )  # fmt: skip
     except OSError as error:
         raise from_os_error(error) from error
-    return About.of(dataset), descriptor
+    return DatasetNotes.read(dataset), descriptor
 
 
-def _mend(space: CacheSpace, dataset: Path, about: About) -> None:
+def _mend(space: CacheSpace, dataset: Path, about: DatasetNotes) -> None:
     """Remove a damaged dataset, unless a process uses it. Call it under the lock."""
     if dataset.is_dir() and not _is_sound(dataset, about) and not in_use(dataset):
         space.pool.remove(dataset.name)
         remove_dataset(dataset)
 
 
-def _is_sound(dataset: Path, about: About | None = None) -> bool:
+def _is_sound(dataset: Path, about: DatasetNotes | None = None) -> bool:
     try:
-        found = sound(dataset)
+        found = checked_notes(dataset)
     except StoreError:
         return False
-    return about is None or found.is_of(about)
+    return about is None or found.matches(about)
 
 
-def _make(space: CacheSpace, dataset: Path, about: About) -> None:
+def _make(space: CacheSpace, dataset: Path, about: DatasetNotes) -> None:
     room = space.pool.extents * space.pool.extent_bytes
     size = table_bytes(about.units, room * about.units // max(1, about.image_bytes))
     space.tidy()

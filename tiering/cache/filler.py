@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tiering.serve.cache.level import Level, Writer
-from tiering.serve.cache.origin import Origin
-from tiering.serve.cache.units import Units
+from tiering.cache.level import CacheLevel, LevelWriter
+from tiering.cache.origin import Origin
+from tiering.cache.units import CacheUnits
 from tiering.store.base import Buffer, IndexArray
 
 #: How long a process waits for another one that lives and fetches what both want; a dead one is noticed at once.
@@ -33,7 +33,9 @@ class Filler:
     levels: of the cache, and writers: to each of them, tried in turn, so that what the first holds no other does.
     """
 
-    def __init__(self, origin: Origin, units: Units, levels: Sequence[Level], writers: Sequence[Writer]) -> None:
+    def __init__(
+        self, origin: Origin, units: CacheUnits, levels: Sequence[CacheLevel], writers: Sequence[LevelWriter]
+    ) -> None:
         self._origin, self._units, self._levels, self._writers = origin, units, levels, writers
         self._lock = threading.Lock()
         #: By sample: what comes, or None for what the cache has by then.

@@ -6,18 +6,23 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import google_crc32c
+import numpy as np
 
+from tiering.cache.cached_store import CachedStore
+from tiering.cache.dataset_notes import DatasetNotes, checked_notes, open_slot_table
+from tiering.cache.directory import in_use, is_cache
+from tiering.cache.files import open_file
+from tiering.cache.slot_table import Payloads, payloads_of
+from tiering.cache.space import CacheSpace, last_used, memory_of
 from tiering.errors import StoreError, UsageError
-from tiering.serve.cache.about import About, open_slots, sound
-from tiering.serve.cache.directory import in_use, is_cache
-from tiering.serve.cache.files import open_file
-from tiering.serve.cache.payloads import Payloads, payloads_of
-from tiering.serve.cache.space import CacheSpace, last_used, memory_of
-from tiering.serve.cache.store import CachedStore
-from tiering.serve.loader import Loader
+from tiering.store.base import samples_in
+
+#: Bytes that `warm` reads at once, and bytes that it requests ahead of them.
+_READ_BYTES: Final = 4 << 20
+_AHEAD_BYTES: Final = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ def check(directory: Path) -> CacheCheck:
     units = damaged = 0
     for space in _spaces(directory):
         for dataset, _ in _known(space):
-            slots = open_slots(dataset)
+            slots = open_slot_table(dataset)
             for found in _payloads(space, dataset):
                 crcs = slots.find(found.units).crc.tolist()
                 rows = zip(found.units.tolist(), found.offsets.tolist(), found.sizes.tolist(), crcs, strict=True)
@@ -122,28 +127,33 @@ def warm(store: CachedStore, progress: Callable[[int, int, int], None] | None = 
 
     progress: told of the samples gone through, of how many, and of their bytes. Raises what reading raises.
     """
-    samples = size = 0
-    for batch in Loader(store, 256, shuffle=False):
-        samples += len(batch)
-        size += int(store.index.size[batch.indices].sum())
+    samples, size = len(store), 0
+    step = samples_in(_READ_BYTES, store.manifest)
+    ahead = step * (_AHEAD_BYTES // _READ_BYTES)
+    for begin in range(0, samples, step):
+        end = min(begin + step, samples)
+        # The first call announces everything up to `ahead`; each later one moves that end by one step.
+        store.announce(np.arange(begin + ahead if begin else 0, min(end + ahead, samples)))
+        store.read(np.arange(begin, end))
+        size += int(store.index.size[begin:end].sum())
         if progress:
-            progress(samples, len(store), size)
+            progress(end, samples, size)
         if store.full:
             return
 
 
-def _known(space: CacheSpace) -> Iterator[tuple[Path, About]]:
+def _known(space: CacheSpace) -> Iterator[tuple[Path, DatasetNotes]]:
     """Yield the datasets of a cache, without damaged or foreign ones."""
     for dataset in space.datasets():
         try:
-            yield dataset, sound(dataset)
+            yield dataset, checked_notes(dataset)
         except StoreError:
             continue
 
 
 def _cached_bytes(space: CacheSpace, dataset: Path) -> int:
     try:
-        sound(dataset)
+        checked_notes(dataset)
     except StoreError:
         return 0
     return sum(int(found.sizes.sum()) for found in _payloads(space, dataset))
@@ -156,7 +166,7 @@ def _spaces(directory: Path) -> list[CacheSpace]:
 
 
 def _payloads(space: CacheSpace, dataset: Path) -> Iterator[Payloads]:
-    return payloads_of(open_slots(dataset), dict(enumerate(space.pool.paths())))
+    return payloads_of(open_slot_table(dataset), dict(enumerate(space.pool.paths())))
 
 
 def _read(file: BinaryIO, offset: int, size: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Units: the runs of samples that a cache moves as one."""
+"""The runs of samples that a cache moves as one."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ from typing import Final
 
 import numpy as np
 
-from tiering.store.base import IndexArray
+from tiering.store.base import IndexArray, samples_in
+from tiering.store.manifest import Manifest
 
 #: What a cache moves at once: small images by some hundreds, large ones one by one.
-UNIT_BYTES: Final = 128 << 10
+_UNIT_BYTES: Final = 128 << 10
 
 
-class Units:
+def unit_samples(manifest: Manifest) -> int:
+    """Return the number of samples in a cache unit of a store, at least one."""
+    return samples_in(_UNIT_BYTES, manifest)
+
+
+class CacheUnits:
     """Samples in runs of so many, whose bytes lie one behind the other.
 
     size: int64 (n,), bytes of each sample; samples: in a unit, the last of which may hold fewer.

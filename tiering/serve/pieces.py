@@ -25,7 +25,7 @@ _log: Final = logging.getLogger("tiering")
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class Piece:
     """A piece of a batch, made. filled: places in it that hold another sample, and the number of that."""
 
     images: Images | list[Any]
@@ -39,7 +39,7 @@ class Made:
         return sum(len(each) if isinstance(each, bytes) else getattr(each, "nbytes", 0) for each in self.images)
 
 
-class Maker:
+class PieceMaker:
     """Makes pieces of batches.
 
     decode, transform: as the Loader has them. on_error: "skip" puts another sample in the place of one that cannot be
@@ -54,7 +54,7 @@ class Maker:
         self._decodes = decode and shape_of(store.manifest) is None
         self._told = 0
 
-    def piece(self, indices: IndexArray, out: PixelArray | None) -> Made | Failed:
+    def piece(self, indices: IndexArray, out: PixelArray | None) -> Piece | Failed:
         """Make a piece. What goes wrong is returned: an exception would end the epoch.
 
         out: as Store.read takes it. Beside what reading, decoding and the transform cost, 0.1 us a sample.
@@ -64,14 +64,14 @@ class Maker:
         except Exception as error:  # noqa: BLE001 - raised where the batch is asked for
             return Failed(error)
 
-    def _made(self, indices: IndexArray, out: PixelArray | None) -> Made:
+    def _made(self, indices: IndexArray, out: PixelArray | None) -> Piece:
         store, decodes, transform = self._store, self._decodes, self._transform
         try:
             images: Images | list[Any] = store.read(indices, out)
         except Exception as error:  # noqa: BLE001 - raised again, with the sample that it befalls
             raise blamed(store, indices, error)  # noqa: B904 - mostly the same error
         if not decodes and transform is None:
-            return Made(images)
+            return Piece(images)
         labels, keys = store.index.label[indices].tolist(), store.index.keys(indices)
         made: list[Any] = []
         filled: dict[int, int] = {}
@@ -86,7 +86,7 @@ class Maker:
                     raise fault from fault.__cause__
                 filled[len(made)], stand_in = self._stand_in(index, fault)
                 made.append(stand_in)
-        return Made(made, filled)
+        return Piece(made, filled)
 
     def _stand_in(self, index: int, fault: Exception) -> tuple[int, Any]:
         """Return the number of the sample that takes another one's place, and what is made of it.

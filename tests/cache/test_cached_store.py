@@ -26,10 +26,10 @@ import s3fs
 import tiering
 from tests.conftest import FIXTURES
 from tests.s3 import FaultyProxy, s3_environment
+from tiering.cache.space import MARKER, memory_of
+from tiering.cache.stats import CacheStats
+from tiering.cache.units import _UNIT_BYTES
 from tiering.errors import MachineError, StoreError, UsageError
-from tiering.serve.cache.space import MARKER, memory_of
-from tiering.serve.cache.stats import CacheStats
-from tiering.serve.cache.units import UNIT_BYTES
 
 
 @pytest.fixture(scope="module")
@@ -112,24 +112,6 @@ def test_hit_ratio_is_the_share_that_fits_and_nothing_is_written_after_the_first
     store.close()
 
 
-@pytest.mark.slow
-def test_lru_is_what_theory_says_and_serves_no_wrong_byte(lmdb, tmp_path):
-    origin, share = tiering.open_store(lmdb), 0.6
-    store = tiering.cached(origin, int(share * origin.manifest.image_bytes), tmp_path / "cache", policy="lru")
-    served(store, 0)
-    before = store.stats()
-    for epoch in range(1, 7):
-        assert served(store, epoch) == plain(lmdb, epoch)
-    ratio, _ = since(store, before)
-    assert ratio < share + (1 - share) * math.log(1 - share) + 0.05
-    assert ratio > 0.1
-    assert store.stats().admitted_bytes > 2 * origin.manifest.image_bytes
-    assert files_bytes(tmp_path / "cache") <= share * origin.manifest.image_bytes
-    with pytest.raises(UsageError, match="one process"):
-        pickle.dumps(store)
-    store.close()
-
-
 def test_nodes_that_keep_their_shares_fetch_nothing_until_these_are_dealt_anew(lmdb, tmp_path):
     whole = tiering.open_store(lmdb).manifest.image_bytes
     sticky = {"world_size": 2, "sticky": True, "sticky_epochs": 3}
@@ -196,7 +178,7 @@ def test_what_a_killed_process_left_in_memory_is_found_again(lmdb, tmp_path):
 def test_the_table_of_slots_is_as_large_as_the_cache_needs_it(lmdb, tmp_path):
     small = tiering.cached(lmdb, "2MB", tmp_path / "small")
     large = tiering.cached(lmdb, "64MB", tmp_path / "large")
-    assert len(small.levels[0].slots) <= 8 * math.ceil(4 * 2e6 / UNIT_BYTES / 8)
+    assert len(small.levels[0].slots) <= 8 * math.ceil(4 * 2e6 / _UNIT_BYTES / 8)
     assert len(large.levels[0].slots) >= len(tiering.open_store(lmdb)) // small._units.samples
     small.close()
     large.close()
@@ -383,7 +365,7 @@ def test_where_locks_do_nothing_no_byte_is_wrong(lmdb, tmp_path):
 
 
 def test_epochs_that_are_broken_off_leave_no_pile_of_samples(lmdb, tmp_path, monkeypatch):
-    monkeypatch.setattr("tiering.serve.cache.fill.MOST_AHEAD_BYTES", 1_000_000)  # some 133 samples
+    monkeypatch.setattr("tiering.cache.filler.MOST_AHEAD_BYTES", 1_000_000)  # some 133 samples
     store = tiering.cached(lmdb, "1100kB", tmp_path / "cache")
     for epoch in range(30):
         loader = tiering.Loader(store, 16, seed=epoch, prefetch=500_000)
@@ -465,7 +447,7 @@ def test_bounds_and_directories_that_make_no_sense(lmdb, tmp_path):
 
 
 def test_one_who_fetches_and_hangs_holds_nobody_up_for_long(lmdb, tmp_path, monkeypatch):
-    monkeypatch.setattr("tiering.serve.cache.fill.WAIT_SECONDS", 0.5)
+    monkeypatch.setattr("tiering.cache.filler.WAIT_SECONDS", 0.5)
     store = tiering.cached(lmdb, "64MB", tmp_path / "cache")
     slots = os.open(store.levels[0].dataset / "slots", os.O_RDWR)
     fcntl.fcntl(slots, fcntl.F_OFD_SETLK, _whole_file())

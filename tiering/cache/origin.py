@@ -9,8 +9,8 @@ import os
 import google_crc32c
 import numpy as np
 
+from tiering.cache.fetcher import Fetcher, Span
 from tiering.errors import StoreError
-from tiering.serve.cache.fetch import Fetcher, Span
 from tiering.storage.location import Location
 from tiering.store.base import Buffer, IndexArray, Store, samples_in
 from tiering.store.columns import damaged

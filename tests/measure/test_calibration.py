@@ -8,7 +8,7 @@ import pytest
 
 import tiering
 from tiering.errors import DatasetError
-from tiering.serve.calibrate import calibrate
+from tiering.measure.calibration import calibrate
 from tiering.serve.loader import Loader
 from tiering.store.pagecache import drop
 
@@ -36,7 +36,7 @@ def test_what_is_read_cold_was_taken_out_of_memory_before(files, tmp_path, monke
         gone.append(drop(paths))
         return gone[-1]
 
-    monkeypatch.setattr("tiering.serve.calibrate.drop", seen)
+    monkeypatch.setattr("tiering.measure.calibration.drop", seen)
     calibrate(files, scratch=tmp_path)
     assert len(gone) > 1
     assert all(gone)  # a file that a store has mapped, and read from, would stay

@@ -1,4 +1,4 @@
-"""Pool: a directory of numbered extents of one size, which bounds a cache without a lock.
+"""ExtentPool: a directory of numbered extents of one size, which bounds a cache without a lock.
 
 There are only so many numbers, every extent has one size, and whoever creates the file of a number owns it: so the sum
 of all files cannot pass the bound, whatever the processes do and whether or not the file system honours locks. Within
@@ -9,14 +9,50 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from tiering.serve.cache.files import lock_of, open_file
-from tiering.serve.cache.headers import HEADER_BYTES, owner_of
-from tiering.serve.cache.room import Room
+from tiering.cache.files import lock_of, open_file
+from tiering.cache.free_space import FreeSpace
+
+HEADER_BYTES: Final = 64
+_NAME_BYTES: Final = 32
+_PAGE: Final = 4096
+
+#: The name of a dataset.
+NAME: Final = "[0-9a-f]{32}"
+
+
+def header_of(name: str, filling: bytes) -> bytes:
+    """Return the header of an extent of a dataset. name: up to 32 ASCII letters; filling: 16 bytes."""
+    return name.encode().ljust(_NAME_BYTES, b"\0") + filling.ljust(HEADER_BYTES - _NAME_BYTES, b"\0")
+
+
+def remove_extents(directory: Path) -> None:
+    """Remove all extents in a directory, whatever their size. Other files stay."""
+    for path in sorted(directory.iterdir()):
+        if re.fullmatch("[0-9]{5}", path.name) and owner_of(path) is not None:
+            path.unlink(missing_ok=True)
+
+
+def owner_of(path: Path) -> bytes | None:
+    """Return the dataset that an extent's header names; empty if a process died while it made the extent.
+
+    None if there is no extent, if it is being made right now, or if the file is not an extent.
+    """
+    try:
+        with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
+            name = file.read(HEADER_BYTES)[:_NAME_BYTES].rstrip(b"\0")
+            if name:
+                return name if re.fullmatch(NAME.encode(), name) else None
+            left = os.fstat(file.fileno()).st_size % _PAGE == 0
+            return name if left and lock_of(file.fileno()) else None
+    except (FileNotFoundError, PermissionError):
+        return None
 
 
 class CacheFullWarning(UserWarning):
@@ -35,14 +71,14 @@ class Extent:
     begun: bool
 
 
-class Pool:
+class ExtentPool:
     """Extents of extent_bytes, numbered from 0, at most `extents` of them.
 
     room: returns the room where the directory lies. A file that has the name of an extent but is none stays: its number
     counts as taken.
     """
 
-    def __init__(self, directory: Path, extent_bytes: int, extents: int, room: Callable[[Path], Room]) -> None:
+    def __init__(self, directory: Path, extent_bytes: int, extents: int, room: Callable[[Path], FreeSpace]) -> None:
         self.extent_bytes, self.extents, self._room = extent_bytes, extents, room
         self.frozen = False
         self._directory = directory
