@@ -151,7 +151,7 @@ def test_others_fill_the_disk(photos, in_small_tmpfs, seed):
     script = (
         "import sys, threading, time, warnings\n"
         "from pathlib import Path\n"
-        "from tests.serve.test_campaign import read_epochs\n"
+        "from tests.cache.test_campaign import read_epochs\n"
         "warnings.simplefilter('ignore')\n"
         "def fill():\n"
         "    time.sleep(float(sys.argv[2]))\n"

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.serve.test_cache_private import as_user
 
 import tiering
+from tests.cache.test_files import as_user
 from tests.conftest import PROGRAM
 from tiering.errors import command
 
