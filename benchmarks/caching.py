@@ -148,7 +148,7 @@ def rank_of_four(path: str, cache: Path, size: int, rank: int, epochs: int, resu
     found = []
     for epoch in range(epochs):
         before = store.stats().origin_bytes
-        serve(store, epoch, rank=rank, world_size=4)
+        serve(store, epoch, ranks=tiering.Ranks(rank, 4))
         found.append(store.stats().origin_bytes - before)
     results.put(found)
 

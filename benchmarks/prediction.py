@@ -152,7 +152,7 @@ def epochs(path: Path, threads: int, side: int, number: int) -> tuple[float, flo
     how: dict[str, Any] = {}
     if settings is None or settings.pixels is None:
         how["transform"] = lambda sample: to_pixels(sample.image, sample.key, shape, "crop")
-    loader = tiering.Loader(store, BATCH, seed=number, num_threads=threads, **how)
+    loader = tiering.Loader(store, BATCH, seed=number, threads=threads, **how)
     took = []
     while len(took) < 3 or (sum(took[1:]) < 1 and len(took) < 30):
         began = time.perf_counter()

@@ -19,9 +19,13 @@ if TYPE_CHECKING:
     from tiering.convert.sync import Synced, sync
     from tiering.convert.verify import verify
     from tiering.dataset.profile import DatasetProfile, profile_dataset
+    from tiering.measure.bench import Measurement, bench
     from tiering.measure.shuffle_quality import ShuffleQuality, shuffle_quality
     from tiering.profile import Profile
-    from tiering.serve.loader import Batch, Loader
+    from tiering.serve.batches import Batch
+    from tiering.serve.epochs import Ranks
+    from tiering.serve.loader import Loader
+    from tiering.serve.orders import BlockShuffle, StickyShuffle
     from tiering.store.base import Sample, Store
     from tiering.store.manifest import Manifest
     from tiering.store.open import open_store
@@ -61,7 +65,12 @@ _HOME = {
     "CachedStore": "tiering.cache.cached_store",
     "CacheStats": "tiering.cache.stats",
     "Loader": "tiering.serve.loader",
-    "Batch": "tiering.serve.loader",
+    "Batch": "tiering.serve.batches",
+    "Ranks": "tiering.serve.epochs",
+    "BlockShuffle": "tiering.serve.orders",
+    "StickyShuffle": "tiering.serve.orders",
+    "bench": "tiering.measure.bench",
+    "Measurement": "tiering.measure.bench",
     "serve_metrics": "tiering.cache.metrics",
     "shuffle_quality": "tiering.measure.shuffle_quality",
     "ShuffleQuality": "tiering.measure.shuffle_quality",
@@ -69,6 +78,7 @@ _HOME = {
 
 __all__ = [
     "Batch",
+    "BlockShuffle",
     "CacheStats",
     "CachedStore",
     "DatasetProfile",
@@ -76,16 +86,20 @@ __all__ = [
     "Limits",
     "Loader",
     "Manifest",
+    "Measurement",
     "Profile",
+    "Ranks",
     "Recommendation",
     "Sample",
     "ShuffleQuality",
+    "StickyShuffle",
     "Store",
     "Synced",
     "TraceProfile",
     "Verdict",
     "__version__",
     "append",
+    "bench",
     "cached",
     "classify",
     "convert",

@@ -114,11 +114,11 @@ def test_hit_ratio_is_the_share_that_fits_and_nothing_is_written_after_the_first
 
 def test_nodes_that_keep_their_shares_fetch_nothing_until_these_are_dealt_anew(lmdb, tmp_path):
     whole = tiering.open_store(lmdb).manifest.image_bytes
-    sticky = {"world_size": 2, "sticky": True, "sticky_epochs": 3}
+    sticky = tiering.StickyShuffle(epochs=3)
     nodes = [tiering.cached(lmdb, int(0.7 * whole), tmp_path / f"node{rank}") for rank in range(2)]
     for epoch in range(5):
         before = [node.stats().origin_bytes for node in nodes]
-        parts = [served(node, epoch, rank=rank, **sticky) for rank, node in enumerate(nodes)]
+        parts = [served(node, epoch, ranks=tiering.Ranks(rank, 2), shuffle=sticky) for rank, node in enumerate(nodes)]
         assert sorted(chain.from_iterable(parts)) == sorted(plain(lmdb))
         fetched = sum(node.stats().origin_bytes for node in nodes) - sum(before)
         assert fetched == 0 if epoch % 3 else whole <= fetched < 1.12 * whole
@@ -196,7 +196,7 @@ def test_another_process_finds_what_was_cached(lmdb, tmp_path):
 
 def _rank(path: Path, cache: Path, rank: int, results) -> None:
     store = tiering.cached(path, "64MB", cache)
-    loader = tiering.Loader(store, 64, seed=1, rank=rank, world_size=4)
+    loader = tiering.Loader(store, 64, seed=1, ranks=tiering.Ranks(rank, 4))
     found = [batch.indices for batch in loader]
     results.put((rank, np.concatenate(found).tolist(), store.stats().origin_bytes))
 

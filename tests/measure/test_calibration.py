@@ -51,7 +51,7 @@ def test_without_a_shape_there_are_no_pixels(files):
 
 def test_what_is_measured_is_about_what_an_epoch_takes(files, photos):
     costs = calibrate(files, codecs=())
-    loader = Loader(tiering.open_store(photos), 64, num_threads=1)
+    loader = Loader(tiering.open_store(photos), 64, threads=1)
     took = []
     for _ in range(5):
         began = time.perf_counter()

@@ -122,7 +122,7 @@ def _work(store: Store, start: float, serial: float | None = None, **how: Any) -
 
 def _each(store: Store, threads: int, start: float, **how: Any) -> float:
     # One loader, as in training: its memory is new in the first epoch alone, and so are the maps of the store.
-    loader = Loader(store, _BATCH, num_threads=threads, **how)
+    loader = Loader(store, _BATCH, threads=threads, **how)
     _epoch_seconds(loader)
     best, spent, rounds = math.inf, 0.0, 0
     while rounds < _ROUNDS or (spent < _LONG_ENOUGH and rounds < _MOST_ROUNDS):
@@ -134,7 +134,7 @@ def _each(store: Store, threads: int, start: float, **how: Any) -> float:
 
 def _seconds(store: Store, threads: int, **how: Any) -> float:
     """Time the first epoch of a loader."""
-    return _epoch_seconds(Loader(store, _BATCH, num_threads=threads, **how))
+    return _epoch_seconds(Loader(store, _BATCH, threads=threads, **how))
 
 
 def _epoch_seconds(loader: Loader) -> float:

@@ -2,19 +2,66 @@
 
 from __future__ import annotations
 
+import operator
+import reprlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Final, Literal, Protocol
+from typing import Literal, Protocol, SupportsIndex
 
 import numpy as np
 
 from tiering.order import EpochOrder, IndexArray
 
-#: "global": any sample at any position. "block": within windows of some blocks. False: as the store has them.
-Shuffle = Literal["global", "block", False]
 
-#: Blocks that are shuffled together. Their chunks are held decoded at the same time.
-WINDOW: Final = 16
+@dataclass(frozen=True, slots=True)
+class BlockShuffle:
+    """Shuffle blocks of neighbouring samples, and the samples of each window of blocks.
+
+    For stores of compressed chunks that hold many samples, and for slow origins: each chunk is decoded once an epoch.
+
+    Attributes:
+        window: Blocks that are shuffled together. Their chunks are held decoded at the same time.
+
+    Raises:
+        TypeError: If `window` is not an integer.
+        ValueError: If it is below 1.
+    """
+
+    window: int = 16
+
+    def __post_init__(self) -> None:
+        at_least_one("window", self.window)
+
+
+@dataclass(frozen=True, slots=True)
+class StickyShuffle:
+    """Let each rank keep its share of the samples for some epochs, shuffled by itself every epoch.
+
+    The cache of a node then needs to hold no more than the shares of its ranks. Runs of neighbours, near 128 KiB, stay
+    together, as caches move them.
+
+    Attributes:
+        epochs: Epochs after which the samples are dealt to the ranks again. Each new deal costs one epoch of fetching,
+            with the default a sixteenth of all.
+
+    Raises:
+        TypeError: If `epochs` is not an integer.
+        ValueError: If it is below 1.
+    """
+
+    epochs: int = 16
+
+    def __post_init__(self) -> None:
+        at_least_one("epochs", self.epochs)
+
+
+#: How the samples of an epoch are ordered. True is "global": any sample at any position. False: as the store has them.
+#: "block" and "sticky" are BlockShuffle() and StickyShuffle().
+Shuffle = bool | Literal["global", "block", "sticky"] | BlockShuffle | StickyShuffle
+
+#: The same with each meaning said in one way.
+PlainShuffle = Literal["global", False] | BlockShuffle | StickyShuffle
 
 _Moved = Callable[[EpochOrder, IndexArray], IndexArray]
 
@@ -182,10 +229,31 @@ class StickyOrder:
         return found
 
 
-def epoch_order(n: int, shuffle: Shuffle, seed: int, epoch: int, block: int, window: int) -> Order:
-    """Return the order of an epoch. block: samples in a block; window: blocks shuffled together."""
-    if shuffle is False:
-        return StoreOrder(n)
+def plain_shuffle(shuffle: object) -> PlainShuffle:
+    """Return a shuffle in its one spelling. Raises ValueError for anything that is none."""
+    if isinstance(shuffle, BlockShuffle | StickyShuffle):
+        return shuffle
+    if shuffle is True or shuffle is False:
+        return "global" if shuffle else False
+    if shuffle == "global":
+        return "global"
     if shuffle == "block":
-        return BlockOrder(n, block, window, seed, epoch)
-    return EpochOrder(n, seed, epoch)
+        return BlockShuffle()
+    if shuffle == "sticky":
+        return StickyShuffle()
+    raise ValueError(
+        f'shuffle must be True, False, "global", "block", "sticky", a BlockShuffle or a StickyShuffle, got {shuffle!r}'
+    )
+
+
+def integer(name: str, value: object) -> int:
+    """Return a caller's number as an int. Raises TypeError if it is not an integer, and for True and False."""
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise TypeError(f"{name} must be an integer, got {reprlib.repr(value)}")
+    return operator.index(value)
+
+
+def at_least_one(name: str, value: object) -> None:
+    """Raise TypeError for a number that is no integer, ValueError for one below 1."""
+    if integer(name, value) < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")

@@ -40,7 +40,7 @@ class Loading:
     decode: as pixels, decoded by the loader; otherwise as encoded bytes. threads: of the loader; cores: that they, the
     announcing and the kernel share, by default as many as threads. samples_per_s: what the job takes, on all nodes
     together, when it never waits; None where it takes what it gets. nodes: that share each epoch, every one with caches
-    of its own, in which its samples stay (Loader's sticky=True). Raises ValueError for anything not above 0.
+    of its own, in which its samples stay (Loader(shuffle="sticky")). Raises ValueError for anything not above 0.
     """
 
     decode: bool = False
