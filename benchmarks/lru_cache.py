@@ -10,14 +10,15 @@ from threading import Lock
 
 import google_crc32c
 
+from tiering.arrays import IndexArray
 from tiering.cache.cached_store import CachedStore
 from tiering.cache.extents import HEADER_BYTES
 from tiering.cache.level import CacheLevel, InThread, LevelWriter
 from tiering.cache.slot_table import HEAD_BYTES, head
 from tiering.cache.space import CacheSpace
 from tiering.errors import UsageError
-from tiering.store.base import Buffer, IndexArray, Store
 from tiering.store.open import open_store
+from tiering.store.protocol import Buffer, Store
 
 
 def lru_cached(path: str | Path, size: int, directory: Path) -> LruStore:

@@ -19,16 +19,16 @@ import time
 import numpy as np
 import polars as pl
 
-from tiering.tiers.assign import assign, greedy
-from tiering.tiers.bundles import bundle
-from tiering.tiers.catalog import Tier, load_catalog
-from tiering.tiers.charges import Terms
-from tiering.tiers.dual import best_dual, relaxed
-from tiering.tiers.exact import prices_of, solve
-from tiering.tiers.placement import place, problem_of
-from tiering.tiers.predict import MONTH
-from tiering.tiers.problem import Problem, costs_of
-from tiering.trace.heat import HEAT_SCHEMA, Heat
+from tiering.advice.catalog import Tier, load_catalog
+from tiering.advice.prediction import MONTH
+from tiering.placement.bundles import bundle
+from tiering.placement.dual_prices import best_dual, relaxed
+from tiering.placement.file_costs import Terms
+from tiering.placement.heat import HEAT_SCHEMA, Heat
+from tiering.placement.linear_program import prices_of, solve
+from tiering.placement.plan import place, problem_of
+from tiering.placement.problem import Problem, costs_of
+from tiering.placement.solver import assign, greedy
 
 DAY = 86400.0
 EXACT_SECONDS = 20.0

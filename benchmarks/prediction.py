@@ -37,17 +37,17 @@ from typing import Any
 import numpy as np
 
 import tiering
+from tiering.advice.catalog import Tier, find_tier, load_catalog
+from tiering.advice.constraints import Limits
+from tiering.advice.cpu_costs import Coding, Costs, Work
+from tiering.advice.dataset_sizes import data_of
+from tiering.advice.prediction import CachePlan, Loading, predict
+from tiering.advice.recommend import Job, recommend
 from tiering.dataset.pixels import PixelShape, to_pixels
 from tiering.dataset.profile import DatasetProfile, profile_dataset
 from tiering.measure.calibration import calibrate
 from tiering.measure.device import random_read_bandwidth
 from tiering.system.machine import half_of_memory, usable_cores
-from tiering.tiers.catalog import Tier, find_tier, load_catalog
-from tiering.tiers.costs import Coding, Costs, Work
-from tiering.tiers.data import data_of
-from tiering.tiers.limits import Limits
-from tiering.tiers.predict import CachePlan, Loading, predict
-from tiering.tiers.recommend import Job, recommend
 
 ROOT = Path(__file__).parent.parent
 SIDES = {"photos": 224, "tiny": 32}

@@ -26,9 +26,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
-from tiering import directio
-from tiering.directio import opened_direct, read_at_once, read_on_threads
-from tiering.tiers import mount
+from tiering.probing import mount
+from tiering.system import direct_reads as directio
+from tiering.system.direct_reads import opened_direct, read_at_once, read_on_threads
 from tiering.units import format_rate, parse_bytes
 
 HUGE, MAP_HUGETLB = 2 << 20, 0x40000

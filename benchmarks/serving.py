@@ -32,7 +32,7 @@ from PIL import Image
 
 import tiering
 from tiering.dataset.images import decode
-from tiering.order import EpochOrder
+from tiering.permutation import EpochOrder
 from tiering.store.codecs import parse_codec
 from tiering.system.machine import usable_cores
 

@@ -18,7 +18,7 @@ from functools import partial
 import numpy as np
 
 from benchmarks.shuffle_battery import Generator, compare
-from tiering.order import EpochOrder
+from tiering.permutation import EpochOrder
 
 
 def main() -> None:

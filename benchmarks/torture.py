@@ -7,7 +7,8 @@ that can be left out, as far as this user may make it. What is there is counted 
 of tiering: a file, a link or a special file counts once, and so does a directory that nobody looks into (hidden ones,
 @eaDir, __MACOSX, Zarr stores, those that may not be read, and links to a directory that they lie in). Then DIR is
 converted, with --images-only where files share a key, appended to its own store, verified against DIR, and profiled.
-Each says what it met, and that has to be the number counted apart, and so its bytes. Exits with 1 where it is not.
+Each says what it met, and that has to be the number counted apart, and so its bytes. The profile has to leave out of
+each kind what the conversion does. Exits with 1 where it is not.
 """
 
 from __future__ import annotations
@@ -137,6 +138,14 @@ def accounts(place: Path, work: Path, kind: str) -> Iterator[tuple[str, Account 
     yield "profile", profile_dataset(place, sample="all").account
 
 
+def by_kind(account: Account | None) -> dict[str, tuple[int, int]]:
+    """Return number and bytes of what is packed, and of each kind that is left out."""
+    if account is None:
+        return {}
+    kinds = {kind: (left.count, left.bytes) for kind, left in account.left_out.items()}
+    return {"packed": (account.packed, account.packed_bytes)} | kinds
+
+
 def make(place: Path) -> None:
     """Make a tree with every kind of file."""
 
@@ -262,14 +271,19 @@ def main() -> None:
     count, size = truth(asked.place)
     print(f"counted apart: {count:,} files, {size:,} bytes")
     wrong = 0
+    written: Account | None = None
     try:
         for verb, account in accounts(asked.place, work, asked.to):
             said = (
                 f"{account.met:,} met, {account.met_bytes:,} bytes, {account.packed:,} packed" if account else "wrong"
             )
             same = account is not None and (account.met, account.met_bytes) == (count, size)
-            wrong += not same
             print(f"{verb}: {said}{'' if same else '  <- not what was counted apart'}")
+            written = account if verb == "convert" else written
+            if same and verb == "profile" and by_kind(account) != by_kind(written):
+                same = False
+                print("    <- not what convert wrote")
+            wrong += not same
             for kind, left in account.left_out.items() if account and verb in ("convert", "profile") else ():
                 print(f"    {kind}: {left.count:,}, {left.bytes:,} bytes ({', '.join(left.examples[:3])})")
     finally:

@@ -30,10 +30,11 @@ import numpy as np
 import polars as pl
 
 from benchmarks.tracing_inputs import INPUTS, PROGRAMS
-from tiering.trace import blocks, intervals
+from tiering.trace import block_sample as blocks
+from tiering.trace import intervals
 from tiering.trace.capture import FLAGS, record
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.features import profile_trace
+from tiering.trace.profile import profile_trace
 
 ROUNDS = 5
 READS = 10_000

@@ -34,7 +34,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tiering.trace.capture import ASKED
-from tiering.trace.features import profile_trace_file
+from tiering.trace.profile import profile_trace_file
 from tiering.workload.label import label
 from tiering.workload.model import classify
 

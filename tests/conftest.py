@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import tiering
+from tests import warm
 
 pytest_plugins = ["tests.s3", "tests.clouds"]
 
@@ -55,14 +56,16 @@ def packed(request: pytest.FixtureRequest, photos: Path, tmp_path_factory: pytes
 
 @pytest.fixture
 def program() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run `tiering` as a user does, in a process of its own."""
+    """Run `tiering` as a user does, in a process of its own; under a prefix, by its script."""
 
-    def run(*words: object, prefix: tuple[str, ...] = (), **options: object) -> subprocess.CompletedProcess[str]:
+    def run(*words: object, prefix: tuple[str, ...] = (), cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        env = {"COLUMNS": "120", "NO_COLOR": "1"}
+        if not prefix:
+            return warm.run(*words, cwd=cwd, env=env)
         command = [*prefix, str(PROGRAM), *map(str, words)]
-        environment = os.environ | {"COLUMNS": "120", "NO_COLOR": "1"}
         return subprocess.run(
-            command, capture_output=True, text=True, env=environment, timeout=300, check=False, **options
-        )  # type: ignore[call-overload]
+            command, capture_output=True, text=True, env=os.environ | env, cwd=cwd, timeout=300, check=False
+        )
 
     return run
 

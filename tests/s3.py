@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,6 +34,7 @@ _DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Er
 _ANYBODY = "AWS4-HMAC-SHA256 Credential=testing/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
 _CONDITIONS = ("if-match", "if-none-match")
 _PIECE = 1 << 16
+_FLIPS_IN_A_ROW = 3
 
 
 @contextmanager
@@ -99,7 +101,8 @@ class FaultyProxy:
     target: the server's endpoint. share: of all requests, in [0, 1], chosen by a generator with that seed.
     endpoint: where the proxy listens, while it is entered. requests, failures: counted so far.
     broken_off: share of the answers with a body whose connection is cut early, counted as failures too; flipped: share
-    of those in which a bit is changed. dead: no request gets any answer. lost: of so many of the next writes, the answer
+    of those in which a bit is changed, but never more than three times in a row for the same range of an object, so that
+    a reader that asks five times is served for certain. dead: no request gets any answer. lost: of so many of the next writes, the answer
     is lost on the way. unconditional: writes under a condition are answered with 501, as by servers that know none.
     deaf: conditions are taken no notice of, as by other servers.
     answer: status and code by which every request is refused, as (403, "AccessDenied").
@@ -116,6 +119,7 @@ class FaultyProxy:
         self.answer: tuple[int, str] | None = None
         self.requests = self.failures = 0
         self._random, self._lock = random.Random(seed), threading.Lock()
+        self._flips: Counter[tuple[str, str | None]] = Counter()
 
     def __enter__(self) -> Self:
         handler = type("Handler", (self.handler,), {"proxy": self})
@@ -131,12 +135,14 @@ class FaultyProxy:
         self._thread.join()
         self._server.server_close()
 
-    def draw(self) -> tuple[bool, bool, bool]:
+    def draw(self, path: str, extent: str | None) -> tuple[bool, bool, bool]:
         """Count a request; return whether it fails, and whether its answer breaks off or has a wrong bit."""
         with self._lock:
             self.requests += 1
             shares = (self.share, self.broken_off, self.flipped)
             refused, cut, flip = (self._random.random() < share for share in shares)
+            flip = flip and self._flips[path, extent] < _FLIPS_IN_A_ROW
+            self._flips[path, extent] = self._flips[path, extent] + 1 if flip else 0
             self.failures += refused or cut or flip
             return refused, cut, flip
 
@@ -149,7 +155,7 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def _forward(self) -> None:
-        refused, cut, flip = self.proxy.draw()
+        refused, cut, flip = self.proxy.draw(self.path, self.headers.get("Range"))
         if self.proxy.dead:
             self.close_connection = True
             return

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from tiering.advice.constraints import Limits
+    from tiering.advice.recommend import Job, recommend
+    from tiering.advice.recommendation import Recommendation
     from tiering.cache.cached_store import CachedStore
     from tiering.cache.metrics import serve_metrics
     from tiering.cache.open import cached
@@ -26,15 +29,12 @@ if TYPE_CHECKING:
     from tiering.serve.epochs import Ranks
     from tiering.serve.loader import Loader
     from tiering.serve.orders import BlockShuffle, StickyShuffle
-    from tiering.store.base import Sample, Store
     from tiering.store.manifest import Manifest
     from tiering.store.open import open_store
-    from tiering.tiers.limits import Limits
-    from tiering.tiers.options import Recommendation
-    from tiering.tiers.recommend import Job, recommend
-    from tiering.trace.features import profile_trace
+    from tiering.store.protocol import Sample, Store
+    from tiering.trace.profile import profile_trace
     from tiering.trace.readers import read_trace
-    from tiering.trace.summary import TraceProfile
+    from tiering.trace.trace_profile import TraceProfile
     from tiering.workload.model import Verdict, classify
 
 # Imported on first use: `tiering --help` must not pay for scikit-learn, Polars and Zarr.
@@ -42,15 +42,15 @@ _HOME = {
     "profile_dataset": "tiering.dataset.profile",
     "DatasetProfile": "tiering.dataset.profile",
     "read_trace": "tiering.trace.readers",
-    "profile_trace": "tiering.trace.features",
-    "TraceProfile": "tiering.trace.summary",
+    "profile_trace": "tiering.trace.profile",
+    "TraceProfile": "tiering.trace.trace_profile",
     "Profile": "tiering.profile",
     "classify": "tiering.workload.model",
     "Verdict": "tiering.workload.model",
-    "recommend": "tiering.tiers.recommend",
-    "Job": "tiering.tiers.recommend",
-    "Limits": "tiering.tiers.limits",
-    "Recommendation": "tiering.tiers.options",
+    "recommend": "tiering.advice.recommend",
+    "Job": "tiering.advice.recommend",
+    "Limits": "tiering.advice.constraints",
+    "Recommendation": "tiering.advice.recommendation",
     "append": "tiering.convert.append",
     "export": "tiering.convert.export",
     "repair": "tiering.convert.repair",
@@ -58,8 +58,8 @@ _HOME = {
     "Synced": "tiering.convert.sync",
     "verify": "tiering.convert.verify",
     "open_store": "tiering.store.open",
-    "Store": "tiering.store.base",
-    "Sample": "tiering.store.base",
+    "Store": "tiering.store.protocol",
+    "Sample": "tiering.store.protocol",
     "Manifest": "tiering.store.manifest",
     "cached": "tiering.cache.open",
     "CachedStore": "tiering.cache.cached_store",

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tiering.dataset.profile import DatasetProfile
 from tiering.errors import ProfileError
-from tiering.trace.summary import TraceProfile
+from tiering.trace.trace_profile import TraceProfile
 
 _SNIFFED: Final = 4096
 

@@ -31,17 +31,17 @@ def assert_harmless(results, least):
 
 
 def some(cases):
-    """One case of every second kind and attack."""
+    """One case of every fourth kind and attack."""
     found = {}
     for case in cases:
         attack = str(int(case.attack) % 4) if case.kind == "lie" else case.attack
         found.setdefault((case.kind, attack), []).append(case)
     dice = random.Random(17)
-    return [dice.choice(those) for those in list(found.values())[::2]]
+    return [dice.choice(those) for those in list(found.values())[::4]]
 
 
 def test_some_attacks_of_every_kind_end_in_a_named_error_or_right_data(root):
-    assert_harmless(run(root, some(every(root)), workers=1), least=25)
+    assert_harmless(run(root, some(every(root)), workers=1), least=12)
 
 
 @pytest.mark.slow

@@ -308,7 +308,7 @@ def test_killed_at_any_time_it_serves_the_right_bytes_within_its_bound(lmdb, tmp
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        for round_ in range(4):
+        for round_ in range(2):
             filling = context.Process(target=_fill_slowly, args=(lmdb, tmp_path / "cache"))
             filling.start()
             time.sleep(1.5 + 0.13 * round_)
@@ -330,7 +330,7 @@ def test_what_a_killed_process_left_half_full_is_filled_up(lmdb, tmp_path):
         "for batch in tiering.Loader(store, 64, seed=int(sys.argv[3]), limit=100): pass\n"
         "os.kill(os.getpid(), 9)\n"
     )
-    for seed in range(12):
+    for seed in range(4):
         subprocess.run([sys.executable, "-c", code, lmdb, tmp_path / "cache", str(seed)], check=False)
     # 1,200 samples of 7.5 kB: 9 MB at most, in extents of 2 MB.
     extents = list((tmp_path / "cache" / "extents").iterdir())

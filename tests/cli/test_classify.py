@@ -5,21 +5,18 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.workload.traces import nothing, training
 from tiering.profile import Profile, write_profile
 
 TRACES = Path(__file__).parents[2] / "fixtures" / "traces"
 
 
-def tiering(*words):
-    command = [sys.executable, "-m", "tiering.cli.app", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+tiering = warm.run
 
 
 def answer(*words):

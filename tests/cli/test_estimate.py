@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 from typer.testing import CliRunner
 
+from tests import warm
 from tiering.cli.app import app
 
 
@@ -96,9 +95,7 @@ def test_every_flag_moves_its_figures(flag, value, moved):
 
 
 def test_the_table_says_the_same_and_nothing_is_cut_short():
-    done = subprocess.run(
-        [sys.executable, "-m", "tiering.cli.app", "estimate"], capture_output=True, text=True, check=True, timeout=60
-    )
+    done = warm.run("estimate")
     for words in ("100 M x 5,000 = 500 billion", "22.95 EB", "about 11.5 billion : 1", "repeated 50 times"):
         assert words in done.stdout
     assert "…" not in done.stdout

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from tiering.cli.app import app
 from tiering.dataset.profile import profile_dataset
 from tiering.profile import Profile, write_profile
-from tiering.trace.features import profile_trace_file
+from tiering.trace.profile import profile_trace_file
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "images"
 

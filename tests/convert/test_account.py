@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -19,9 +20,11 @@ import pytest
 import tiering
 from tests.dataset.test_remote import upload
 from tests.dataset.trees import picture, put
+from tests.s3 import FaultyProxy, s3_environment
 from tiering.dataset.profile import profile_dataset
+from tiering.dataset.source import open_source
 from tiering.errors import DatasetError, MachineError
-from tiering.sources.account import Account
+from tiering.sources.account import Account, Ledger
 from tiering.sources.remote import connect
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
@@ -113,6 +116,54 @@ def test_convert_verify_append_and_profile_carry_the_same_account_of_a_tree_of_o
     assert counts(found.account) == KINDS
     assert counts(profile_dataset(odd, sample="all").account) == KINDS
     assert counts(tiering.append(odd, store, on_error="skip").account) == KINDS
+
+
+def test_a_profile_of_all_has_the_account_that_convert_writes(odd, tmp_path):
+    """Rare formats are decoded for it, and masks left out as --images-only does."""
+    for name, data in {
+        **{f"cut.{kind.lower()}": picture(64, 64, kind)[:700] for kind in ("BMP", "GIF", "TIFF", "WEBP", "TGA", "PPM")},
+        "7.jpg": picture(),
+        "7.mask.png": picture(20, 20, "PNG"),
+        "7.txt": b"words",
+        "lfs.tga": LFS,
+        "lfs.exr": LFS,
+    }.items():
+        put(odd, f"more/{name}", data)
+    manifest = tiering.convert(odd, tmp_path / "store", "lmdb", workers=1, on_error="skip", images_only=True)
+    found = profile_dataset(odd, sample="all")
+    assert counts(found.account)["damaged"] >= 6
+    assert counts(found.account)["content not fetched"] == 5
+    names = {"met", "met_bytes", "packed", "packed_bytes"}
+    assert found.account.model_dump(include=names) == manifest.account.model_dump(include=names)
+    sizes = [{kind: (left.count, left.bytes) for kind, left in account.left_out.items()}
+             for account in (found.account, manifest.account)]  # fmt: skip
+    assert sizes[0] == sizes[1]
+
+
+def test_an_account_that_rests_on_a_sample_of_headers_says_about_with_intervals(program, tmp_path):
+    for number in range(40):
+        put(tmp_path, f"{number}.jpg", picture() if number % 2 else b"cut")
+    said = program("profile", tmp_path, "--probes", "10").stdout
+    assert "about 40 files met" in said
+    assert re.search(r"damaged: \d+ \(\d+ to \d+\)", said)
+    assert (
+        "  account      40 files met: 20 to pack, 20 left out" in program("profile", tmp_path, "--sample", "all").stdout
+    )
+
+
+def test_a_sampled_profile_counts_images_by_content_with_an_interval(tmp_path):
+    for folder in range(80):
+        for number in range(20):
+            put(tmp_path, f"c{folder:02}/{number}.jpg")
+        for number in range(2 + folder % 3):
+            put(tmp_path, f"c{folder:02}/photo{number}")
+    true = sum(2 + folder % 3 for folder in range(80))
+    profile = profile_dataset(tmp_path, sample=100)
+    estimate = profile.estimates["images by content"]
+    assert estimate.low <= true <= estimate.high
+    assert not estimate.exact
+    assert any(note.startswith("About ") and f"({round(estimate.low)} to " in note for note in profile.notes)
+    assert profile.account.packed > profile.files
 
 
 def test_a_sampled_profile_estimates_the_account_with_intervals(tmp_path):
@@ -306,7 +357,7 @@ def test_images_of_one_name_share_a_key_and_numbers_do_not(tmp_path):
 def test_a_description_beside_images_is_a_sidecar(tmp_path):
     put(tmp_path / "photos", "1.jpg")
     put(tmp_path / "photos", "metadata.jsonl", b'{"file_name": "1.jpg", "text": "a cat"}\n')
-    with pytest.raises(DatasetError, match=r"metadata\.jsonl and the images beside it"):
+    with pytest.raises(DatasetError, match=r"metadata\.jsonl and the images that it describes"):
         tiering.convert(tmp_path / "photos", tmp_path / "store", "lmdb")
 
 
@@ -411,6 +462,31 @@ def test_a_tree_in_a_bucket_has_the_same_account(s3, tmp_path):
     local = counts(here.account) | {"content not fetched": 2, "not an image": 4}
     assert counts(manifest.account) == local == counts(profile_dataset(s3, sample="all").account)
     assert (manifest.account.met, manifest.account.met_bytes) == (here.account.met, here.account.met_bytes)
+
+
+def test_only_files_whose_name_leaves_it_open_are_read_in_a_bucket(s3, s3_endpoint, tmp_path):
+    for number in range(40):
+        put(tmp_path, f"photos/c/{number:02}.jpg")
+        put(tmp_path, f"photos/c/{number:02}.json", b"{}")
+    for name in ("a", "b.1", "c.jpg_large"):
+        put(tmp_path, f"photos/c/{name}")
+    upload(tmp_path / "photos", s3)
+    with FaultyProxy(s3_endpoint, share=0, seed=1) as proxy, s3_environment(proxy.endpoint):
+        ledger = Ledger()
+        assert sum(map(len, open_source(s3).batches(ledger))) == 43
+        assert proxy.requests < 20
+    assert ledger.left_out.count("sidecar") == 40
+
+
+def test_a_survey_of_a_bucket_looks_into_some_files_whose_name_says_nothing(s3, tmp_path):
+    for number in range(20):
+        put(tmp_path, f"photos/c/{number}.jpg")
+        put(tmp_path, f"photos/c/photo{number}")
+    put(tmp_path, "photos/c/pointer", LFS)
+    upload(tmp_path / "photos", s3)
+    here, there = (profile_dataset(place, sample=100) for place in (tmp_path / "photos", s3))
+    assert here.account == there.account
+    assert (there.account.packed, counts(there.account)) == (40, {"content not fetched": 1})
 
 
 def test_a_key_of_a_bucket_to_which_no_path_leads_is_named(s3, tmp_path):

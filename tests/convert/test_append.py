@@ -138,7 +138,7 @@ def test_an_append_that_broke_off_leaves_the_store_as_it_was_and_goes_on(photos,
     assert tiering.verify(tmp_path / "store", source=source).ok
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["lmdb", pytest.param("zarr", marks=pytest.mark.slow)])
 def test_verify_says_that_an_append_is_unfinished_and_counts_no_problem(program, photos, tmp_path, kind):
     source = first_half(photos, tmp_path / "photos")
     store = tmp_path / "store"

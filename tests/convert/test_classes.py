@@ -13,6 +13,7 @@ import pytest
 
 import tiering
 from tests.dataset.trees import picture, put
+from tests.docs.test_docs import blocks
 from tiering.convert.class_maps import read_classes
 from tiering.dataset.classes import ClassMap, LabelsWarning
 from tiering.errors import DatasetError, UsageError
@@ -367,10 +368,7 @@ def test_names_with_dots_never_lose_their_labels_in_silence(tmp_path):
             about = tarfile.TarInfo(f"a/{name}")
             about.size = len(data)
             archive.addfile(about, io.BytesIO(data))
-    # To WebDataset they are two images of one sample.
-    with pytest.raises(DatasetError, match=r"1 key that several files share \(a/22\.05\.cls"):
-        pack(path, tmp_path / "store")
-    pack(path, tmp_path / "store", images_only=True)
+    pack(path, tmp_path / "store")
     assert served(tmp_path / "store") == {"a/22.05.jpg": 3, "a/22.06.jpg": 4}
 
 
@@ -398,8 +396,19 @@ def test_profile_and_convert_say_the_same_of_what_is_packed_already(tmp_path, be
         (only,) = said
         assert "Parquet files that hold the images themselves" in only
         assert only.endswith(
-            "Write its images out as files, with a table of their path and label, and give that table."
+            "Write its images out as files, with a table of their path and label, and give that table. "
+            "docs/converting.md has the few lines for files of Hugging Face."
         )
+
+
+def test_the_lines_that_the_documentation_has_for_hugging_face_lead_to_a_store(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    hugging_face(tmp_path / "hub" / "data")
+    (code,) = [each for each in blocks("docs/converting.md", "python") if "read_parquet" in each]
+    exec(compile(code, "docs/converting.md", "exec"), {})
+    manifest = pack(tmp_path / "unpacked/list.csv", tmp_path / "store")
+    assert (manifest.samples, manifest.splits, manifest.account.left_out) == (4, ["train"], {})
+    assert [number for _, number in sorted(served(tmp_path / "store").items())] == [0, 1, 2, 1]
 
 
 SOURCES = {

@@ -9,6 +9,8 @@ import zipfile
 import numpy as np
 import pytest
 
+import tiering
+from tests.dataset.trees import picture, put
 from tiering.convert.receipt import Bad, Receipt, read_receipt, receipt_place, write_receipt
 from tiering.storage.location import Location
 from tiering.store.index import COLUMNS
@@ -112,3 +114,19 @@ def test_a_cut_receipt_a_sparse_one_and_a_link_to_a_device_are_none(tmp_path):
     (tmp_path / place.name).symlink_to("/dev/zero")
     assert read_receipt(place) is None
     assert read_receipt(Location.of(tmp_path / "3.npz")) is None
+
+
+def test_a_conversion_reads_each_receipt_twice(tmp_path, monkeypatch):
+    """A receipt holds its shard's part of the index: reading it is what finishing costs."""
+    for number in range(4):
+        put(tmp_path / "photos", f"{number}.jpg", picture() if number else b"damaged")
+    reads = []
+
+    def counted(place, expected=None):
+        found = read_receipt(place, expected)
+        reads.append(found)
+        return found
+
+    monkeypatch.setattr("tiering.convert.workspace.read_receipt", counted)
+    tiering.convert(tmp_path / "photos", tmp_path / "store", "lmdb", workers=1, on_error="quarantine")
+    assert len([found for found in reads if found is not None]) == 2

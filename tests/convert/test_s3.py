@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
 import zarr
 
 import tiering
-from tests.conftest import PROGRAM
+from tests import warm
 from tests.dataset.test_remote import upload
 from tests.invariants import assert_holds_exactly, tree
 from tests.s3 import FaultyProxy, s3_environment
@@ -81,15 +80,15 @@ def test_a_conversion_into_a_bucket_goes_on_where_it_was(photos, s3, tmp_path, k
             raise StopError
 
     with pytest.raises(StopError):
-        tiering.convert(photos, f"{s3}/store", kind, shard_bytes=100_000, workers=1, progress=stop)
+        tiering.convert(photos, f"{s3}/store", kind, shard_bytes=SHARD, workers=1, progress=stop)
     with pytest.raises(StoreError, match="finished store"):
         tiering.open_store(f"{s3}/store")
     seen = []
     manifest = tiering.convert(
-        photos, f"{s3}/store", kind, shard_bytes=100_000, progress=lambda n, of, size: seen.append(n)
+        photos, f"{s3}/store", kind, shard_bytes=SHARD, progress=lambda n, of, size: seen.append(n)
     )
     assert 0 < seen[0] < seen[-1] == 300
-    here = tiering.convert(photos, tmp_path / "here", kind, shard_bytes=100_000)
+    here = tiering.convert(photos, tmp_path / "here", kind, shard_bytes=SHARD)
     assert manifest == here
     assert tree(downloaded(f"{s3}/store", tmp_path / "there")) == tree(tmp_path / "here")
 
@@ -113,7 +112,7 @@ def test_append_and_repair_in_a_bucket(photos, s3, tmp_path):
     half = tmp_path / "photos"
     for name in sorted(os.listdir(photos))[::2]:
         shutil.copytree(photos / name, half / name)
-    tiering.convert(half, f"{s3}/store", "lmdb", shard_bytes=100_000)
+    tiering.convert(half, f"{s3}/store", "lmdb", shard_bytes=SHARD)
     assert tiering.append(photos, f"{s3}/store").samples == 300
     store = Location.of(f"{s3}/store")
     shard = tiering.open_store(f"{s3}/store").manifest.shards[1]
@@ -196,10 +195,8 @@ def test_the_second_converter_into_a_bucket_is_told_of_the_first(photos, s3):
 def test_a_server_that_is_down_is_one_clear_line(photos, s3, tmp_path, verb):
     url = f"{s3}/store"
     words = {"export": [url, tmp_path / "out"], "convert": [photos, url]}.get(verb[0], [url])
-    environment = os.environ | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}
-    done = subprocess.run(
-        [PROGRAM, verb[0], *words, *verb[1:]], env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
+    environment = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}
+    done = warm.run(verb[0], *words, *verb[1:], env=environment)
     assert done.returncode == 4, done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert "AWS_ENDPOINT_URL" in done.stderr

@@ -17,7 +17,7 @@ from tiering.errors import DatasetError, StoreError
 KINDS = ["lmdb", "zarr"]
 
 
-@pytest.fixture(params=["lmdb", "zarr", "zarr-zstd", "zarr-pixels"])
+@pytest.fixture(params=["lmdb", "zarr", pytest.param("zarr-zstd", marks=pytest.mark.slow), "zarr-pixels"])
 def store(request, photos, tmp_path):
     kind, _, extra = request.param.partition("-")
     options = {"resize": (16, 24)} if extra == "pixels" else {"codec": extra or "none"}

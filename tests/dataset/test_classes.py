@@ -27,6 +27,13 @@ def test_integers_keep_their_values_and_names_are_sorted(said, names, numbers):
     assert set(known.values()) - {-1} == set(numbers)
 
 
+@pytest.mark.parametrize("said", [["cat", "0.5"], ["1", "unknown", "2.5"], ["cat", "nan"], ["x", "1e-3"]])
+def test_measurements_and_nan_beside_names_are_refused(said):
+    with pytest.raises(DatasetError, match="beside"):
+        classes_of(said, "t.csv")
+    assert classes_of(["cat", "3", "1.0", "1x"], "t.csv")[0].names == ("1.0", "1x", "3", "cat")
+
+
 @pytest.mark.parametrize("said", [["0.25", "10.5"], ["1", "2.5"], ["1e-3"], ["0.5"]])
 def test_measurements_are_no_classes(said):
     with pytest.raises(DatasetError, match=r"measurements as labels, such as .*--columns path=path"):

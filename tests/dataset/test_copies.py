@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.dataset.trees import put
 from tiering.dataset.copies import copies
 from tiering.dataset.estimates import Sample
-from tiering.dataset.places import LocalTree
+from tiering.dataset.trees import LocalTree
 
 
 def sample_of(root: Path, names: list[str], files: int) -> Sample:

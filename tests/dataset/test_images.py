@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from tests.dataset.damage import tiff
-from tests.dataset.trees import FIXTURES, picture, put
-from tiering.dataset.images import ImageHeader, check_end, check_image, decode, probe
+from tests.dataset.trees import FIXTURES, picture
+from tiering.dataset.images import ImageHeader, check_image, decode, probe
 from tiering.dataset.markers import jpeg_head
 from tiering.dataset.pixels import PixelShape, to_pixels
 from tiering.errors import DatasetError, InputError
@@ -423,14 +423,6 @@ def test_headers_know_grey_from_colour():
 def test_a_missing_file_is_bad_input(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         probe(tmp_path / "no.jpg")
-
-
-def test_the_end_of_a_file_is_checked_without_reading_the_middle(tmp_path):
-    check_end(put(tmp_path, "good.jpg", JPEG))
-    check_end(put(tmp_path, "padded.jpg", JPEG + bytes(10)))
-    check_end(put(tmp_path, "good.bmp", picture(format="BMP")))
-    with pytest.raises(DatasetError, match="truncated PNG"):
-        check_end(put(tmp_path, "cut.png", PNG[:-20]))
 
 
 def test_a_header_is_a_plain_value():

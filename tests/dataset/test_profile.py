@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 
 from tests.dataset.trees import FIXTURES, picture, put
-from tiering.dataset.buckets import RemoteTree, count_remote
+from tiering.dataset.counting import count_remote
 from tiering.dataset.profile import QUANTILES, DatasetProfile, profile_dataset
 from tiering.sources.remote import connect
+from tiering.sources.remote_folder import RemoteFolder
 
 
 def test_counts_sizes_and_labels_of_the_fixture_images():
@@ -222,10 +223,9 @@ def test_a_bucket_is_listed_page_by_page(s3: str):
     system, path = connect(s3)
     for number in range(1100):
         system.pipe_file(f"{path}/flat/{number:05d}.jpg", b"x" * (number % 7))
-    tree = RemoteTree(s3)
-    pages = list(tree.pages(b"flat/"))
-    assert [len(page.images) for page in pages] == [1000, 100]
-    totals = count_remote(tree, keep=10)
+    top = RemoteFolder.top(s3)
+    assert [len(part) for part in top.below(b"flat/").parts()] == [1000, 100]
+    totals = count_remote(s3, keep=10)
     assert totals.sizes.count == 1100
     assert totals.sizes.total == sum(number % 7 for number in range(1100))
     assert len(totals.kept) == 10

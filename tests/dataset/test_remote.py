@@ -16,7 +16,8 @@ from tests.dataset.trees import FIXTURES, put
 from tests.s3 import FaultyProxy, free_port, s3_environment
 from tiering.dataset.source import SOURCE_SCHEMA, Source, open_source, read_samples
 from tiering.errors import DatasetError, InputError, MachineError, TieringError, UsageError
-from tiering.sources.remote import RemoteFolder, connect, version_of
+from tiering.sources.remote import connect, version_of
+from tiering.sources.remote_folder import RemoteFolder
 from tiering.sources.walk import Walk
 
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from tests.dataset.trees import put
 from tiering.dataset.counting import count_tree
 from tiering.dataset.estimates import mean, quantile, share, total, total_files
-from tiering.dataset.places import Kept, Listing, LocalTree
 from tiering.dataset.survey import draw, survey
+from tiering.dataset.trees import LocalTree
+from tiering.sources.glance import Kept, Listing
 
 
 class Imagined:

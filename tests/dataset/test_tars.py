@@ -73,6 +73,20 @@ def test_a_label_that_no_image_uses_is_named(tmp_path):
         listed(pack(tmp_path / "dots.tar", [("22.05.jpg", b"x"), ("22.07.cls", b"3")]))
 
 
+def test_frames_are_samples_in_a_tar_as_in_a_directory_however_many_share_the_first_dot(tmp_path, monkeypatch):
+    frames = [(f"f.{number:04d}.{end}", data) for number in range(1200) for end, data in (("cls", b"1"), ("png", b"x"))]
+    ledger = Ledger()
+    samples = pl.concat(list(open_source(pack(tmp_path / "frames.tar", frames)).batches(ledger)))
+    assert samples["label"].to_list() == ["1"] * 1200
+    assert not ledger.left_out.shared.count
+    masks = [("f.0001.mask.png", b"x"), ("f.0001.png", b"x")]
+    list(open_source(pack(tmp_path / "masks.tar", masks)).batches(ledger))
+    assert "f.0001.mask.png and f.0001.png" in ledger.left_out.shared.examples[0]
+    monkeypatch.setattr("tiering.dataset.tars._MOST_MEMBERS", 100)
+    with pytest.raises(DatasetError, match="more of f, the name up to its first dot"):
+        listed(pack(tmp_path / "captions.tar", [(f"f.{number}.a", b"x") for number in range(102)]))
+
+
 def test_several_tars_are_one_dataset_in_order_of_name_with_their_splits(tmp_path):
     for name in ("val_0", "train-1", "train-0", "more"):
         pack(tmp_path / f"{name}.tar", [("1.jpg", name.encode()), ("0.jpg", b"")])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.dataset.trees import put
 from tiering.dataset.scan import scan
-from tiering.sources.remote import RemoteFolder
+from tiering.sources.remote_folder import RemoteFolder
 from tiering.sources.walk import BATCH, WALK_SCHEMA, LocalFolder, Walk, sorted_names
 
 # Bytes on both sides of "/" decide where a directory belongs among files.

@@ -44,14 +44,11 @@ def run_all(page: str) -> None:
     [
         "README.md",
         "docs/tutorial.md",
-        "docs/profiling.md",
         "docs/converting.md",
-        "docs/serving.md",
-        "docs/traces.md",
-        "docs/report.md",
-        "docs/placement.md",
-        "docs/tiers.md",
-        "docs/recommending.md",
+        *(
+            pytest.param(f"docs/{page}.md", marks=pytest.mark.slow)
+            for page in ("profiling", "serving", "traces", "report", "placement", "tiers", "recommending")
+        ),
     ],
 )
 def test_commands_and_code_run_as_shown(place, page):

@@ -91,14 +91,6 @@ def test_the_whole_way_speaks_json(program, photos, tmp_path):
     assert said("estimate")
 
 
-@pytest.mark.parametrize(("trace", "workload"), [("train_loop", "re-read-heavy"), ("sqlite_log", "write-heavy")])
-def test_recorded_traces_are_told_apart(program, trace, workload):
-    path = next((FIXTURES / "traces").glob(f"{trace}.strace*"))
-    done = program("classify", path)
-    assert done.returncode == 0
-    assert workload in done.stdout
-
-
 def test_a_reader_that_stops_early_is_no_error(photos):
     command = f"'{PROGRAM}' info '{photos}' | head -n 1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)

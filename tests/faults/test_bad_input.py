@@ -52,7 +52,7 @@ def test_a_dataset_that_is_none(program, photos, tmp_path, make, verb):
     assert sorted(os.listdir(tmp_path)) == before
 
 
-@pytest.mark.parametrize("kind", ["lmdb", "zarr"])
+@pytest.mark.parametrize("kind", ["lmdb", pytest.param("zarr", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("contents", "words"), [(b"", "zero"), (GARBAGE, "image"), ("cut", "truncated")])
 def test_an_image_that_is_none(program, some_photos, tmp_path, kind, contents, words):
     victim = min(some_photos.rglob("*.jpg"))

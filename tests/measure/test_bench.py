@@ -12,8 +12,7 @@ import tiering
 from tiering.errors import UsageError
 from tiering.measure.bench import bench
 from tiering.measure.device import random_read_bandwidth
-from tiering.store.pagecache import drop
-from tiering.store.residency import missing_bytes
+from tiering.system.page_cache import drop, missing_bytes
 
 
 def test_stores_are_measured_against_the_folder(packed, photos):

@@ -10,7 +10,7 @@ import tiering
 from tiering.errors import DatasetError
 from tiering.measure.calibration import calibrate
 from tiering.serve.loader import Loader
-from tiering.store.pagecache import drop
+from tiering.system.page_cache import drop
 
 
 @pytest.fixture(scope="module")

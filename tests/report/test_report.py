@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from tests.conftest import FIXTURES
 from tiering.cli.app import app
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.features import profile_trace_file
+from tiering.trace.profile import profile_trace_file
 from tiering.trace.readers import read_trace
 from tiering.trace.timeline import BINS, FILES, ROWS, TimelineBinner, timeline
 
@@ -46,6 +46,8 @@ def test_a_profile_with_a_trace_gives_every_section_below_six_megabytes(tmp_path
     assert done.exit_code == 0, done.stderr
     page = output.read_text()
     assert len(page.encode()) < 6_000_000
+    notes = re.findall(r"<li>(.*?)</li>", page.split('<section id="trace-1"')[1].split("</section>")[0])
+    assert len(notes) == len(set(notes)) > 0
     for words in ("re-read-heavy", "double the RAM", "the dataset lies on nfs", "How it was computed", "Thumbnail of "):
         assert words in page
     shown = figures(page)

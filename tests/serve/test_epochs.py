@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiering.errors import UsageError
-from tiering.order import VERSION
+from tiering.permutation import VERSION
 from tiering.serve.epochs import Epochs, Ranks
 from tiering.serve.orders import BlockShuffle, StickyShuffle
 

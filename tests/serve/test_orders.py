@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tiering
-from tiering.order import EpochOrder
+from tiering.permutation import EpochOrder
 from tiering.serve.orders import BlockOrder, StoreOrder
 
 cases = {

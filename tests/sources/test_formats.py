@@ -39,6 +39,8 @@ def test_what_is_no_image_is_taken_for_none(text):
         (b"\0" * 128 + b"DICM", b"x", "image of a format that is not packed"),
         (b"version https://git-lfs.github.com/spec/v1\n", b"x.bin", "content not fetched"),
         (b"../../.git/annex/objects/a/b/MD5E-s1--c.jpg", b"x", "content not fetched"),
+        (b"version https://git-lfs.github.com/spec/v1\n", b"t.tga", "content not fetched"),
+        (b"version https://git-lfs.github.com/spec/v1\n", b"x.dcm", "content not fetched"),
         (b"\xff\xd8\xff", b"photo.svg", ""),
     ],
 )

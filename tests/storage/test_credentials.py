@@ -12,7 +12,7 @@ import tiering
 from tests.dataset.test_remote import upload
 from tests.invariants import assert_holds_exactly
 from tests.s3 import FaultyProxy, forget_connections, s3_environment
-from tiering.tiers.probe import probe
+from tiering.probing.probe import probe
 
 KEY = "AKIAONLYTHISONE"
 
@@ -73,8 +73,11 @@ def few_photos(photos, tmp_path):
 @pytest.mark.parametrize(
     "way",
     [
-        *("credentials file", "AWS_ENDPOINT_URL_S3", "fsspec's settings"),
-        *(pytest.param(way, marks=pytest.mark.slow) for way in ("profile with an endpoint", "anonymous")),
+        "credentials file",
+        *(
+            pytest.param(way, marks=pytest.mark.slow)
+            for way in ("AWS_ENDPOINT_URL_S3", "fsspec's settings", "profile with an endpoint", "anonymous")
+        ),
     ],
 )
 def test_everything_that_touches_a_bucket_is_told_the_same_way(told, way, few_photos, tmp_path):

@@ -14,8 +14,8 @@ import tiering
 from tests.s3 import FaultyProxy, s3_environment
 from tests.web import guarded_server, presigned
 from tiering.errors import InputError, MachineError, TieringError, UsageError
+from tiering.probing.probe import probe
 from tiering.storage import patience
-from tiering.tiers.probe import probe
 
 #: What everything that touches a bucket for the first time does with a URL.
 WAYS = {
@@ -141,7 +141,7 @@ def silent_server():
 
 
 @pytest.mark.parametrize("way", ["open_store", "profile", "probe"])
-@pytest.mark.parametrize("scheme", ["s3", "http"])
+@pytest.mark.parametrize("scheme", ["s3", pytest.param("http", marks=pytest.mark.slow)])
 def test_a_silent_server_is_mentioned_and_given_up(monkeypatch, caplog, s3, scheme, way):
     monkeypatch.setenv("TIERING_REMOTE_TIMEOUT", "2")
     monkeypatch.setattr(patience, "NOTICE_SECONDS", 0.3)

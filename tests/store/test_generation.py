@@ -20,7 +20,8 @@ from PIL import Image
 
 import tiering
 from tiering.errors import StoreError
-from tiering.store import generation, mapped
+from tiering.store import generation
+from tiering.store import mapped_files as mapped
 from tiering.store.columns import descriptor_crc
 from tiering.store.open import open_damaged
 from tiering.system.renames import exchange

@@ -16,7 +16,8 @@ import pytest
 
 import tiering
 from tiering.storage.location import Location
-from tiering.store import lmdb, mapped, zarr
+from tiering.store import lmdb, zarr
+from tiering.store import mapped_files as mapped
 from tiering.store.columns import file_crc, lay_end_to_end
 from tiering.store.index import index_documents, index_writer
 from tiering.store.layout import shard_name

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.features import profile_trace
+from tiering.trace.profile import profile_trace
 from tiering.trace.readers import read_trace
 
 TRACES = Path(__file__).parents[2] / "fixtures" / "traces"
@@ -78,14 +78,14 @@ def test_a_recorded_trace_gives_the_same_profile_in_any_batches(name):
 
 
 def test_samples_of_large_traces_do_not_depend_on_batches_either(monkeypatch):
-    monkeypatch.setattr("tiering.trace.blocks._MOST", 500)
-    monkeypatch.setattr("tiering.trace.distinct._MOST", 64)
-    monkeypatch.setattr("tiering.trace.history._FEWEST", 50)
-    monkeypatch.setattr("tiering.trace.history.MOST", 60)
+    monkeypatch.setattr("tiering.trace.block_sample._MOST", 500)
+    monkeypatch.setattr("tiering.trace.distinct_count._MOST", 64)
+    monkeypatch.setattr("tiering.trace.overwrites._FEWEST", 50)
+    monkeypatch.setattr("tiering.trace.overwrites.MOST", 60)
     monkeypatch.setattr("tiering.trace.intervals._FEWEST", 50)
     monkeypatch.setattr("tiering.trace.intervals.MOST", 60)
-    monkeypatch.setattr("tiering.trace.tally._MOST", 40)
-    monkeypatch.setattr("tiering.trace.tally._FEWEST", 50)
+    monkeypatch.setattr("tiering.trace.file_totals._MOST", 40)
+    monkeypatch.setattr("tiering.trace.file_totals._FEWEST", 50)
     chance = random.Random(3)
     rows = []
     for time in range(3000):

@@ -16,7 +16,7 @@ import pytest
 
 from tiering.errors import MachineError, TraceError, UsageError
 from tiering.trace.capture import ASKED, record
-from tiering.trace.features import profile_trace_file
+from tiering.trace.profile import profile_trace_file
 from tiering.trace.readers import read_trace
 from tiering.trace.readers.strace_calls import CALLS, STATS
 from tiering.trace.readers.strace_unnamed import UNNAMED
@@ -88,7 +88,7 @@ def test_a_trace_that_cannot_be_written_leaves_the_command_alone(tmp_path, files
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("tiering.trace.parquet.TraceWriter.add", full)
+    monkeypatch.setattr("tiering.trace.parquet_writer.TraceWriter.add", full)
     script = f"cp {files}/000 {tmp_path}/before; sleep 0.3; cp {files}/001 {tmp_path}/after"
     with pytest.raises(MachineError, match="space"):
         record(["sh", "-c", script], tmp_path / "t")
@@ -98,7 +98,7 @@ def test_a_trace_that_cannot_be_written_leaves_the_command_alone(tmp_path, files
 def test_a_trace_of_several_parts_is_the_same(tmp_path, files, monkeypatch):
     words = [sys.executable, "-c", LOOP, str(files), str(tmp_path / "out")]
     whole = record(words, tmp_path / "whole")
-    monkeypatch.setattr("tiering.trace.parquet._PART", 100)
+    monkeypatch.setattr("tiering.trace.parquet_writer._PART", 100)
     monkeypatch.setattr("tiering.trace.readers.strace._BATCH", 50)
     parts = record(words, tmp_path / "parts")
     assert (parts.bytes_read, parts.bytes_written) == (whole.bytes_read, whole.bytes_written)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tiering.trace.features import profile_trace_file
+from tiering.trace.profile import profile_trace_file
 from tiering.workload.model import classify
 
 TRACES = Path(__file__).parents[2] / "fixtures" / "traces"

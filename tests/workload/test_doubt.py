@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.workload.traces import sure_of, training
-from tiering.trace.summary import TraceProfile
+from tiering.trace.trace_profile import TraceProfile
 from tiering.workload.doubt import DWARFED, FLOOR, NEAR
 from tiering.workload.label import MAJORITY, SINGLE_PASS
 from tiering.workload.meaning import speaks_for

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tiering.workload.build import main as build
-from tiering.workload.corpus import examples
+from tiering.workload.corpus import Example, examples
+from tiering.workload.doubt import FLOOR
 from tiering.workload.forecast import shipped
 from tiering.workload.model import FEATURE_NAMES, WORKLOADS, cross_validate, features, load, train
 from tiering.workload.recorded import recorded
@@ -38,6 +40,21 @@ def test_even_a_small_corpus_beats_the_plain_rule_on_unfinished_runs(small):
     assert set(figures) == names | {"answered", "accuracy", "calibration_error"}
     assert figures["f1_0.25"] > figures["rule_0.25"]
     assert all(0 <= value <= 1 for value in figures.values() if not math.isnan(value))
+
+
+def test_what_gets_no_verdict_for_want_of_data_counts_as_none_in_evaluation(small):
+    families = sorted({each.family for each in small})[::5]
+    some = [_scaled_to(FLOOR / 2, each) for each in small if each.family in families]
+    assert cross_validate(0, some)["answered"] == 0
+
+
+def _scaled_to(size: float, example: Example) -> Example:
+    """Let a run move that many bytes in all."""
+    trace = example.trace
+    factor = size / (trace.bytes_read + trace.bytes_written + trace.mapped_bytes)
+    names = ("bytes_read", "bytes_written", "bytes_reread", "mapped_bytes", "excluded_bytes")
+    sizes = {name: int(getattr(trace, name) * factor) for name in names}
+    return replace(example, trace=trace.model_copy(update=sizes))
 
 
 def test_recorded_programs_are_many_and_of_every_workload():

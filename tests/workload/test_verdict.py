@@ -171,7 +171,8 @@ def test_any_trace_gets_a_verdict_that_adds_up(reread, write, order, files, cove
     assert len({fact.feature for fact in verdict.facts}) == len(weights)
     likeliest = max(verdict.probabilities, key=verdict.probabilities.get)
     for fact in verdict.facts:
-        assert speaks_for(fact.feature, fact.value, likeliest) in {None, fact.weight >= 0}
+        assert speaks_for(fact.feature, fact.value, likeliest) in {None, not fact.against}
+        assert fact.against or fact.weight >= 0
     assert all(fact.text and math.isfinite(fact.value) for fact in verdict.facts)
     assert type(verdict).model_validate_json(verdict.model_dump_json()) == verdict
 
@@ -189,3 +190,27 @@ def test_any_trace_gets_a_verdict_that_adds_up(reread, write, order, files, cove
 )
 def test_a_share_in_words(share, text):
     assert percent(share) == text
+
+
+class FromRereads:
+    """An estimator that takes re-reading for a reason to call a run read-once."""
+
+    def predict_proba(self, vectors):
+        high = np.clip(vectors[:, :1], 0.01, 0.9)
+        rest = (1 - high) / 3
+        return np.hstack([high if name == "read-once" else rest for name in WORKLOADS])
+
+
+def test_a_fact_whose_words_speak_against_the_verdict_is_shown_and_called_one():
+    model = Model(FromRereads(), np.zeros(len(FEATURE_NAMES)))
+    verdict = classify(training(), model)
+    (fact,) = [fact for fact in verdict.facts if fact.feature == "reread_share"]
+    assert max(verdict.probabilities, key=verdict.probabilities.get) == "read-once"
+    assert (fact.against, fact.weight > 0) == (True, True)
+
+
+@pytest.mark.parametrize("changes", [{}, {"bytes_read": 100, "bytes_written": 0, "mapped_bytes": 0}])
+def test_what_was_left_out_in_reading_is_said_with_a_verdict_and_without(changes):
+    verdict = classify(training(skipped_lines=1, notes=["3 of 9 files hold no trace."], **changes))
+    assert verdict.notes.count("3 of 9 files hold no trace.") == 1
+    assert "1 line of the trace could not be read and was left out." in verdict.notes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tiering.trace.summary import TraceProfile
+from tiering.trace.trace_profile import TraceProfile
 from tiering.workload.model import FEATURE_NAMES, WORKLOADS, Model
 
 _TRAINING = {

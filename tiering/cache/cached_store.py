@@ -13,6 +13,7 @@ from threading import Lock
 import numpy as np
 import numpy.typing as npt
 
+from tiering.arrays import IndexArray, PixelArray
 from tiering.cache.dataset_notes import DatasetNotes
 from tiering.cache.filler import Filler
 from tiering.cache.level import Appender, CacheLevel, LevelWriter, MappedExtents
@@ -21,18 +22,7 @@ from tiering.cache.space import CacheSpace
 from tiering.cache.stats import CacheStats
 from tiering.cache.units import CacheUnits, unit_samples
 from tiering.errors import TieringError
-from tiering.store.base import (
-    Buffer,
-    Images,
-    IndexArray,
-    PixelArray,
-    Sample,
-    Store,
-    as_indices,
-    images_of,
-    sample_of,
-    shape_of,
-)
+from tiering.store.protocol import Buffer, Images, Sample, Store, as_indices, images_of, sample_of, shape_of
 
 
 class CachedStore:

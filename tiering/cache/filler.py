@@ -12,10 +12,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from tiering.arrays import IndexArray
 from tiering.cache.level import CacheLevel, LevelWriter
 from tiering.cache.origin import Origin
 from tiering.cache.units import CacheUnits
-from tiering.store.base import Buffer, IndexArray
+from tiering.store.protocol import Buffer
 
 #: How long a process waits for another one that lives and fetches what both want; a dead one is noticed at once.
 WAIT_SECONDS: Final = 10.0

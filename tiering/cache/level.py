@@ -14,14 +14,14 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
+from tiering.arrays import IndexArray
 from tiering.cache.dataset_notes import DatasetNotes, join_dataset, open_slot_table
 from tiering.cache.extents import HEADER_BYTES, Extent, header_of
 from tiering.cache.slot_table import HEAD_BYTES, head, payloads_of
 from tiering.cache.space import CacheSpace
 from tiering.cache.units import CacheUnits
 from tiering.errors import StoreError
-from tiering.store.base import IndexArray
-from tiering.store.mapped import MappedFiles
+from tiering.store.mapped_files import MappedFiles
 
 #: How long after there was no room it is looked for again: another dataset may be in use no longer.
 _AGAIN_SECONDS: Final = 5.0

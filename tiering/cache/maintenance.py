@@ -18,7 +18,7 @@ from tiering.cache.files import open_file
 from tiering.cache.slot_table import Payloads, payloads_of
 from tiering.cache.space import CacheSpace, last_used, memory_of
 from tiering.errors import StoreError, UsageError
-from tiering.store.base import samples_in
+from tiering.store.protocol import samples_in
 
 #: Bytes that `warm` reads at once, and bytes that it requests ahead of them.
 _READ_BYTES: Final = 4 << 20

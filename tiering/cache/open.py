@@ -10,8 +10,8 @@ from platformdirs import user_cache_path
 from tiering.cache.cached_store import CachedStore
 from tiering.cache.space import CacheSpace
 from tiering.errors import UsageError
-from tiering.store.base import Store
 from tiering.store.open import open_store
+from tiering.store.protocol import Store
 from tiering.units import parse_room
 
 

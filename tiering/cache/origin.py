@@ -9,14 +9,15 @@ import os
 import google_crc32c
 import numpy as np
 
+from tiering.arrays import IndexArray
 from tiering.cache.fetcher import Fetcher, Span
 from tiering.errors import StoreError
 from tiering.storage.location import Location
-from tiering.store.base import Buffer, IndexArray, Store, samples_in
 from tiering.store.columns import damaged
-from tiering.store.folder import FolderStore
+from tiering.store.folder_store import FolderStore
 from tiering.store.generation import explain
 from tiering.store.manifest import encode_manifest
+from tiering.store.protocol import Buffer, Store, samples_in
 
 #: Neighbours are one request unless what lies between them is more than this share of one: packed formats put headers
 #: and the rest of a page there, and other samples are not to be paid for.

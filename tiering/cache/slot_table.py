@@ -15,8 +15,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tiering.arrays import IndexArray
 from tiering.cache.files import open_file
-from tiering.order import IndexArray
 
 _Table = npt.NDArray[np.uint32]
 

@@ -6,8 +6,9 @@ from typing import Final
 
 import numpy as np
 
-from tiering.store.base import IndexArray, samples_in
+from tiering.arrays import IndexArray
 from tiering.store.manifest import Manifest
+from tiering.store.protocol import samples_in
 
 #: What a cache moves at once: small images by some hundreds, large ones one by one.
 _UNIT_BYTES: Final = 128 << 10

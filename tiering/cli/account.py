@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from tiering.units import format_bytes, format_count
@@ -13,12 +13,18 @@ if TYPE_CHECKING:
 _NAMED: Final = 3
 
 
-def account_lines(account: Account | None, packed: str = "packed", *, about: bool = False) -> Iterator[str]:
+def account_lines(
+    account: Account | None,
+    packed: str = "packed",
+    *,
+    about: bool = False,
+    intervals: Mapping[str, tuple[float, float]] | None = None,
+) -> Iterator[str]:
     """Yield a line for all that was met, and one for each kind that is left out; none where nothing is.
 
-    packed: what became of the rest. about: whether the numbers are estimates.
+    packed: what became of the rest. about: whether the numbers are estimates; intervals: of these by kind.
     """
-    if account is None or not account.left_out:
+    if account is None or not (account.left_out or account.shared_keys):
         return
     left_out = account.met - account.packed
     met = f"{'about ' if about else ''}{format_count(account.met)} files met"
@@ -26,4 +32,9 @@ def account_lines(account: Account | None, packed: str = "packed", *, about: boo
     for name, kind in account.left_out.items():
         examples = ", ".join(kind.examples[:_NAMED]) + (", ..." if kind.count > _NAMED < len(kind.examples) else "")
         size = f", {format_bytes(kind.bytes)}" if kind.bytes else ""
-        yield f"  {name}: {format_count(kind.count)}{size}{f' ({examples})' if examples else ''}"
+        low, high = (intervals or {}).get(name, (kind.count, kind.count))
+        between = f" ({format_count(round(low))} to {format_count(round(high))})" if low < high < 1e18 else ""
+        yield f"  {name}: {format_count(kind.count)}{between}{size}{f' ({examples})' if examples else ''}"
+    if account.shared_keys:
+        examples = "; ".join(account.shared_examples[:_NAMED]) + ("; ..." if account.shared_keys > _NAMED else "")
+        yield f"  keys that several files share: {format_count(account.shared_keys)} ({examples})"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tiering.advice.recommendation import Asks, Option, Recommendation
 from tiering.cli.output import note, out, table
 from tiering.errors import command
-from tiering.tiers.options import Asks, Option, Recommendation
 from tiering.units import format_bytes, format_count, format_rate, format_seconds
 
 #: Columns that the widest table of options needs.

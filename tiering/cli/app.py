@@ -35,7 +35,7 @@ from tiering.cli.discreet import keep_secrets
 from tiering.cli.output import note, prepare_streams
 from tiering.cli.verbs import Group, Verbs
 from tiering.errors import MachineError, TieringError, from_os_error
-from tiering.signals import ending_interrupts, exit_code_of
+from tiering.system.signals import ending_interrupts, exit_code_of
 
 EPILOG = (
     "Exit codes: 0 success; 1 the answer is no (verify found damage); 2 usage; 3 bad input; "

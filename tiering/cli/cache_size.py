@@ -13,9 +13,9 @@ from tiering.errors import UsageError
 from tiering.units import format_bytes, format_seconds, parse_number
 
 if TYPE_CHECKING:
+    from tiering.advice.cache_size import CacheSizes
+    from tiering.advice.catalog import Tier
     from tiering.profile import Profile
-    from tiering.tiers.catalog import Tier
-    from tiering.tiers.sizing import CacheSizes
 
 #: Columns that the table needs.
 WIDTH = 120
@@ -45,9 +45,9 @@ def size(
     Example: `tiering cache size profile.json --tier nfs --cache-tier nvme --samples-per-second 3000`
     """
     # Imported here so that `tiering --help` does not wait for Polars.
-    from tiering.tiers.catalog import load_catalog
-    from tiering.tiers.data import data_of
-    from tiering.tiers.sizing import sizes_for_trace, sizes_for_training
+    from tiering.advice.cache_size import sizes_for_trace, sizes_for_training
+    from tiering.advice.catalog import load_catalog
+    from tiering.advice.dataset_sizes import data_of
 
     tiers = load_catalog(catalog)
     rate = None if samples_per_second is None else parse_number(samples_per_second)
@@ -68,7 +68,7 @@ def size(
 
 
 def _tier(tiers: tuple[Tier, ...], option: str, name: str) -> Tier:
-    from tiering.tiers.catalog import find_tier
+    from tiering.advice.catalog import find_tier
 
     found = find_tier(tiers, name)
     if found is None:
@@ -78,7 +78,7 @@ def _tier(tiers: tuple[Tier, ...], option: str, name: str) -> Tier:
 
 def _profile(source: Path) -> Profile:
     from tiering.profile import Profile, is_profile, read_profile
-    from tiering.trace.features import profile_trace_file
+    from tiering.trace.profile import profile_trace_file
 
     if is_profile(source):
         return read_profile(source)

@@ -12,7 +12,7 @@ from tiering.cli.output import JsonFlag, emit_json, out, plain, status
 from tiering.errors import ProfileError
 
 if TYPE_CHECKING:
-    from tiering.trace.summary import TraceProfile
+    from tiering.trace.trace_profile import TraceProfile
     from tiering.workload.model import Verdict
 
 
@@ -72,7 +72,7 @@ def classify(
 def _rows(verdict: Verdict) -> Iterator[tuple[str, str]]:
     yield "verdict", f"{verdict.workload} (probability {verdict.probability:.2f})"
     for fact in verdict.facts:
-        yield "because" if fact.weight >= 0 else "despite", fact.text
+        yield "despite" if fact.against else "because", fact.text
     for line in verdict.notes:
         yield "note", line
 
@@ -93,7 +93,7 @@ def _of_profile(path: Path) -> list[TraceProfile]:
 
 def _of_trace(path: Path, dataset: Path | None, *, lenient: bool, columns: str | None) -> TraceProfile:
     from tiering.dataset.profile import profile_dataset
-    from tiering.trace.features import profile_trace_file
+    from tiering.trace.profile import profile_trace_file
     from tiering.trace.readers.headed import parse_mapping
 
     mapping = parse_mapping(columns) if columns is not None else None

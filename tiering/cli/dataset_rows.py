@@ -43,7 +43,9 @@ def dataset_rows(dataset: DatasetProfile) -> Iterator[tuple[str, str]]:
     yield from _label_rows(dataset)
     yield from _header_rows(dataset)
     if dataset.damaged_count:
-        shown = f"{format_count(dataset.damaged_count)} of {format_count(dataset.probed)} looked at"
+        exact = "damaged_share" in known and known["damaged_share"].exact
+        looked_at = dataset.files if exact else dataset.probed
+        shown = f"{format_count(dataset.damaged_count)} of {format_count(looked_at)} looked at"
         yield "damaged", shown + _range(known, "damaged_share", percent)
     elif "damaged_share" in known and not known["damaged_share"].exact:
         high = percent(known["damaged_share"].high)
@@ -55,7 +57,13 @@ def dataset_rows(dataset: DatasetProfile) -> Iterator[tuple[str, str]]:
         yield "duplicates", f"{found} in {format_count(copies.sample)} images ({percent(copies.low)} to {high} of all)"
     elif copies is not None and copies.value:
         yield "duplicates", f"{format_count(round(copies.value * copies.sample))} are copies of another"
-    lines = list(account_lines(dataset.account, "to pack", about=dataset.sampled))
+    intervals = {
+        name.removeprefix("left out "): (found.low, found.high)
+        for name, found in known.items()
+        if name.startswith("left out ") and not found.exact
+    }
+    about = dataset.sampled or ("damaged_share" in known and not known["damaged_share"].exact)
+    lines = list(account_lines(dataset.account, "to pack", about=about, intervals=intervals))
     yield from (("account" if number == 0 else "", line) for number, line in enumerate(lines))
 
 
@@ -76,7 +84,7 @@ def _label_rows(dataset: DatasetProfile) -> Iterator[tuple[str, str]]:
 
 
 def _header_rows(dataset: DatasetProfile) -> Iterator[tuple[str, str]]:
-    seen = dataset.probed - dataset.damaged_count
+    seen = sum(dataset.formats.values())
     if not seen:
         return
     known = dataset.estimates

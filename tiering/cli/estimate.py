@@ -31,7 +31,7 @@ def estimate(
     Example: `tiering estimate --images 1.28M --image-size 110kB --epochs 90`
     """
     # Imported here so that `tiering --help` stays quick.
-    from tiering.tiers.arithmetic import TrainingRun, figures, lines, texts
+    from tiering.advice.estimate import TrainingRun, figures, lines, texts
     from tiering.units import parse_bytes, parse_count, parse_room
 
     run = TrainingRun(

@@ -14,7 +14,7 @@ from tiering.errors import UsageError
 from tiering.units import format_bytes, format_count, parse_number, parse_room, parse_seconds
 
 if TYPE_CHECKING:
-    from tiering.tiers.placement import Placement, Summary
+    from tiering.placement.plan import Placement, Summary
 
 #: Columns that the table needs.
 WIDTH = 150
@@ -78,10 +78,10 @@ def place(
     Example: `tiering place run.parquet --capacity nvme=10TB --capacity hdd=100TB --capacity object --lists lists/`
     """
     # Imported here so that `tiering --help` does not wait for Polars and SciPy.
-    from tiering.tiers.catalog import load_catalog
-    from tiering.tiers.lists import commands, write_lists, write_plan
-    from tiering.tiers.placement import place as plan
-    from tiering.trace.heat_files import heat_of, write_heat
+    from tiering.advice.catalog import load_catalog
+    from tiering.placement.file_lists import commands, write_lists, write_plan
+    from tiering.placement.heat_sources import heat_of, write_heat
+    from tiering.placement.plan import place as plan
     from tiering.trace.readers.headed import parse_mapping
 
     room = dict(_room(capacity or []))

@@ -14,7 +14,7 @@ from tiering.errors import InputError, UsageError, command
 from tiering.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
-    from tiering.tiers.probe import Probe
+    from tiering.probing.probe import Probe
 
 #: Columns that the table needs.
 WIDTH = 140
@@ -54,10 +54,10 @@ def probe(
     Example: `tiering probe /mnt/data -o data.toml`
     """
     # Imported here so that `tiering --help` does not wait for pydantic.
+    from tiering.advice.catalog import load_catalog
     from tiering.cli.console import line
-    from tiering.tiers.catalog import load_catalog
-    from tiering.tiers.entry import to_toml
-    from tiering.tiers.probe import probe as run
+    from tiering.probing.probe import probe as run
+    from tiering.probing.tier_toml import to_toml
 
     tiers = load_catalog(catalog)
     if output is not None:

@@ -16,7 +16,7 @@ from tiering.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
     from tiering.dataset.profile import DatasetProfile
-    from tiering.trace.summary import TraceProfile
+    from tiering.trace.trace_profile import TraceProfile
     from tiering.workload.model import Verdict
 
 
@@ -132,7 +132,7 @@ def _columns(text: str | None, dataset: str | None) -> tuple[str | None, str | N
 def _profile_trace(
     path: Path, dataset: str | None, directory: DatasetProfile | None, *, lenient: bool, columns: str | None
 ) -> TraceProfile:
-    from tiering.trace.features import profile_trace_file
+    from tiering.trace.profile import profile_trace_file
     from tiering.trace.readers.headed import parse_mapping
 
     with status(f"Reading {path}"):
@@ -233,7 +233,7 @@ def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:
 def _verdict_rows(verdict: Verdict) -> Iterator[tuple[str, str]]:
     yield "verdict", f"{verdict.workload} ({percent(verdict.probability)} sure)"
     for fact in verdict.facts:
-        yield "", f"- {'against it: ' if fact.weight < 0 else ''}{fact.text}"
+        yield "", f"- {'against it: ' if fact.against else ''}{fact.text}"
     for line in verdict.notes:
         yield "", f"- {line}"
 

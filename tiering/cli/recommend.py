@@ -14,9 +14,9 @@ from tiering.system.machine import half_of_memory
 from tiering.units import parse_count, parse_number, parse_room, parse_seconds
 
 if TYPE_CHECKING:
+    from tiering.advice.cpu_costs import Costs
     from tiering.dataset.profile import DatasetProfile
     from tiering.profile import Profile
-    from tiering.tiers.costs import Costs
 
 
 def recommend(
@@ -91,12 +91,12 @@ def recommend(
     Example: `tiering recommend profile.json --tier nfs --ram 64GiB --epochs 90 --max-epoch-time 30min`
     """
     # Imported here so that `tiering --help` does not wait for Polars.
+    from tiering.advice.catalog import load_catalog
+    from tiering.advice.constraints import Limits
+    from tiering.advice.recommend import Job
+    from tiering.advice.recommend import recommend as run
     from tiering.cli.advised import show
     from tiering.dataset.pixels import parse_size
-    from tiering.tiers.catalog import load_catalog
-    from tiering.tiers.limits import Limits
-    from tiering.tiers.recommend import Job
-    from tiering.tiers.recommend import recommend as run
 
     tiers = load_catalog(catalog)
     memory = parse_room(ram) if ram is not None else half_of_memory()

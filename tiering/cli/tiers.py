@@ -17,7 +17,7 @@ from tiering.units import format_bytes, format_rate, format_seconds
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tiering.tiers.catalog import Tier
+    from tiering.advice.catalog import Tier
 
 #: Columns that the widest table needs.
 WIDTH = 140
@@ -31,7 +31,7 @@ def list_tiers(catalog: Catalog = None, json: JsonFlag = False) -> None:
 
     Example: `tiering tiers list`
     """
-    from tiering.tiers.catalog import load_catalog
+    from tiering.advice.catalog import load_catalog
 
     found = load_catalog(catalog)
     if json:
@@ -64,7 +64,7 @@ def show(
 
     Example: `tiering tiers show nvme`
     """
-    from tiering.tiers.catalog import find_tier, load_catalog
+    from tiering.advice.catalog import find_tier, load_catalog
 
     known = load_catalog(catalog)
     tier = find_tier(known, name)
@@ -94,8 +94,8 @@ def check(
 
     Example: `tiering tiers check mine.toml`
     """
-    from tiering.tiers.catalog import load_catalog
-    from tiering.tiers.entry import implausible
+    from tiering.advice.catalog import load_catalog
+    from tiering.probing.tier_toml import implausible
 
     found = load_catalog(file)
     warnings = [{"tier": tier.name, "warning": said} for tier in found for said in implausible(tier)]

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from tiering.cli.output import note
-from tiering.signals import exit_code_of
+from tiering.system.signals import exit_code_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -61,6 +61,9 @@ def verify(
 
 def _equal(found: Verification) -> str:
     """Say of which files every byte was compared: of all in the source, or of those that were packed."""
+    if found.elsewhere:
+        here, other = format_count(found.samples - found.elsewhere), format_count(found.elsewhere)
+        return f"{here} equal to their files in {found.source}, {other} from other sources and not compared"
     if found.account is None or not found.account.left_out:
         return f"every byte equal to {found.source}"
     return f"every sample equal to its file in {found.source}, which holds more files than were packed"

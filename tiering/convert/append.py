@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,8 @@ from tiering.convert.class_maps import class_map
 from tiering.convert.finish import finish
 from tiering.convert.kept import Kept
 from tiering.convert.label_columns import renumber
-from tiering.convert.leaving_out import OnError
+from tiering.convert.leaving_out import OnError, refuse_shared
+from tiering.convert.listed_lines import field_of
 from tiering.convert.listing import (
     SCHEMA,
     Listing,
@@ -27,24 +29,28 @@ from tiering.convert.listing import (
     source_of,
 )
 from tiering.convert.lookup import NOWHERE, Lookup
+from tiering.convert.pack import Check
 from tiering.convert.plan import make_plan, packable
 from tiering.convert.progress import Progress, no_progress
 from tiering.convert.run import Job, Workers, run_job
 from tiering.convert.workspace import workspace
 from tiering.dataset.numbering import Given
+from tiering.dataset.source import Source, open_told
 from tiering.errors import DatasetError, StoreError, command, from_os_error
-from tiering.sources.account import Account
-from tiering.sources.left_out import LeftOut
+from tiering.secrets import without_secrets
+from tiering.sources.account import Account, fields
+from tiering.sources.left_out import SIDECAR, LeftOut
 from tiering.storage.location import Location
-from tiering.store.base import Store
 from tiering.store.columns import map_column
 from tiering.store.layout import BAD_FILES, index_name, is_left_out, left_out_name
 from tiering.store.manifest import MANIFEST, Manifest, Settings, read_manifest
 from tiering.store.open import open_packed
 from tiering.store.parts import WORK
+from tiering.store.protocol import Store
 from tiering.text import display
 
 _SHOWN: Final = 10
+_BATCH: Final = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,15 @@ class Run:
     images_only: bool
     restart: bool
     progress: Progress
+    check: Check = "quick"
+    columns: str | Mapping[str, str] | None = None
+    table_root: str | os.PathLike[str] | None = None
+
+    def opened(self, source: str | os.PathLike[str], manifest: Manifest) -> Source:
+        """Open a source for a store: a table as the run says, else as the store knows it."""
+        if self.columns or self.table_root:
+            return open_told(source, self.columns, self.table_root)
+        return open_again(source, manifest)
 
 
 #: Says by a listing, the store and its settings what to do; None for nothing.
@@ -79,7 +94,10 @@ def append(
     source: str | os.PathLike[str],
     store: str | os.PathLike[str],
     *,
+    columns: str | Mapping[str, str] | None = None,
+    table_root: str | os.PathLike[str] | None = None,
     on_error: OnError = "fail",
+    check: Check = "quick",
     images_only: bool = False,
     restart: bool = False,
     workers: int | None = None,
@@ -91,12 +109,13 @@ def append(
 
     Images whose key the store holds already are passed over. Readers that are open keep their generation; those that
     open the store afterwards see the new one. The other parameters are those of tiering.convert; a store that was made
-    with images_only stays one.
+    with images_only stays one, and a table that it knows is read as it was then.
     Returns the manifest, the old one where there is nothing to add and the account is the same.
     Raises DatasetError where a file of the store has another size in the source now, StoreError where there is no
     finished store.
     """
-    run = Run(Workers(workers, dask, executor), on_error, images_only, restart, progress)
+    crew = Workers(workers, dask, executor)
+    run = Run(crew, on_error, images_only, restart, progress, check, columns, table_root)
     return grow(source, store, _new, run)
 
 
@@ -104,7 +123,7 @@ def grow(source: str | os.PathLike[str], store: str | os.PathLike[str], choose: 
     """Make the next generation of a store. Returns its manifest, the old one where there is nothing to do."""
     place = Location.of(store)
     # A directory without a manifest is not ours to open a workspace in.
-    opened = open_again(source, read_manifest(place))
+    opened = run.opened(source, read_manifest(place))
     try:
         with workspace(place, fresh=False) as space:
             _, version = (place / MANIFEST).read_version()
@@ -117,6 +136,7 @@ def grow(source: str | os.PathLike[str], store: str | os.PathLike[str], choose: 
             only = run.images_only or manifest.source.images_only
             given = Given(class_map(manifest), grows=True, by_number=False)
             listing = make_listing(opened, directory, given, images_only=only)
+            refuse_shared(space, listing, images_only=only)
             listing = _in_terms_of(manifest, listing, directory)
             growth = choose(listing, base, settings)
             if growth is None:
@@ -130,7 +150,7 @@ def grow(source: str | os.PathLike[str], store: str | os.PathLike[str], choose: 
             generation = manifest.generation + 1
             plan = make_plan(listing.size, settings, generation=generation, selected=growth.selected)
             outline = _outline(manifest, listing, growth, images_only=only)
-            job = Job(space, listing, plan, manifest.kind, outline, growth.kept, version)
+            job = Job(space, listing, plan, manifest.kind, outline, growth.kept, version, run.check)
             grown = run_job(job, directory, run.crew, run.on_error, restart=run.restart, progress=run.progress)
             if grown == manifest:
                 space.clear()  # shards without a sample
@@ -153,6 +173,8 @@ def _outline(manifest: Manifest, listing: Listing, growth: Growth, *, images_onl
     """Return the manifest of the next generation, but for what packing tells."""
     generation = manifest.generation + 1
     others = growth.whole is None and (manifest.source.others or manifest.source.url != listing.source.url)
+    known = [*manifest.earlier, manifest.source] if growth.whole is None else []
+    earlier = [source for source in known if source.url != without_secrets(listing.source.url)]
     outline = manifest.model_copy(
         update={
             "generation": generation,
@@ -161,6 +183,7 @@ def _outline(manifest: Manifest, listing: Listing, growth: Growth, *, images_onl
             "label_numbers": list(listing.classes.numbers),
             "splits": listing.splits,
             "source": source_of(listing, images_only=images_only, others=others),
+            "earlier": earlier,
             "shards": growth.kept.shards,
             "samples": growth.kept.samples,
             "image_bytes": growth.kept.image_bytes,
@@ -189,6 +212,7 @@ def _in_terms_of(manifest: Manifest, listing: Listing, directory: Path) -> Listi
 def _new(listing: Listing, base: Store, settings: Settings) -> Growth | None:
     """Choose the rows of a listing that a store does not hold."""
     held = Lookup(len(base), base.index.keys)
+    _refuse_masks(listing, base)
     new: list[npt.NDArray[np.int64]] = []
     changed: list[str] = []
     for rows in blocks(len(listing)):
@@ -209,6 +233,29 @@ def _new(listing: Listing, base: Store, settings: Settings) -> Growth | None:
         )
     selected = np.concatenate(new)
     return Growth(selected, Kept(base)) if len(selected) else None
+
+
+def _refuse_masks(listing: Listing, base: Store) -> None:
+    """Raise DatasetError where the store holds a mask as a sample that this run leaves out: it would stay in there."""
+    if not listing.left_out.count(SIDECAR):
+        return
+    held = Lookup(len(base), lambda rows: [field_of(key) for key in base.index.keys(rows)])
+    masks: list[str] = []
+    count = 0
+    with listing.lines.local.open("rb") as lines:  # type: ignore[union-attr] # in a local scratch directory
+        every = (key for key, kind, *_ in fields(lines) if kind == SIDECAR)
+        while keys := list(islice(every, _BATCH)):
+            there = [key for key, at in zip(keys, held.find([key.encode() for key in keys]), strict=True) if at >= 0]
+            count += len(there)
+            masks += there[: _SHOWN - len(masks)]
+    if count:
+        raise DatasetError(
+            listing.source.url,
+            expected="masks and other sidecars that the store does not hold",
+            found=f"{count:,} that it holds as samples ({'; '.join(masks)}{'; ...' if count > len(masks) else ''})",
+            action="Append takes nothing out. To take them out: "
+            + command("tiering", "append", "--sync", "--images-only", listing.source.url, base.place),
+        )
 
 
 def _refuse_larger(listing: Listing, selected: npt.NDArray[np.int64], settings: Settings) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from tiering.arrays import IndexArray
 from tiering.convert.class_maps import class_map
+from tiering.convert.listed_lines import ListedLines, field_of
 from tiering.convert.listing import Rows, blocks, make_listing, open_again
 from tiering.convert.lookup import NOWHERE, Lookup
 from tiering.convert.progress import Progress
@@ -20,14 +22,12 @@ from tiering.dataset.source import read_samples
 from tiering.errors import DatasetError, TieringError
 from tiering.sources.account import Account, fields
 from tiering.sources.left_out import ERRORS, NOT_IN_STORE, LeftOut
-from tiering.store.base import Store
 from tiering.store.columns import sound_file
 from tiering.store.layout import is_left_out
-from tiering.text import as_field, display
+from tiering.store.protocol import Store
+from tiering.text import display
 
 _BATCH: Final = 256
-
-IndexArray = npt.NDArray[np.int64]
 
 
 class Comparison:
@@ -44,9 +44,12 @@ class Comparison:
         opened = open_again(source, store.manifest)
         self._listing = make_listing(opened, scratch / "listing", given, images_only=only)
         self._settings = store.manifest.settings
+        self._others = store.manifest.source.others
         self._scratch = scratch
         self._account = LeftOut()
         self._packed = self._packed_bytes = 0
+        #: Samples that the source lacks, of a store that was packed from others too.
+        self.elsewhere = 0
 
     def differences(self, progress: Progress) -> Iterator[str]:
         """Say how the store differs from the source, a line for each sample."""
@@ -57,15 +60,20 @@ class Comparison:
         for samples in blocks(len(store), _BATCH):
             keys = store.index.keys(samples)
             found = held.find(keys)
-            yield from (
-                f"sample {samples[at]:,} ({display(keys[at])}): not in the source"
-                for at in np.flatnonzero(found == NOWHERE).tolist()
-            )
+            if self._others:
+                self.elsewhere += int(np.count_nonzero(found == NOWHERE))
+            else:
+                yield from (
+                    f"sample {samples[at]:,} ({display(keys[at])}): not in the source"
+                    for at in np.flatnonzero(found == NOWHERE).tolist()
+                )
             there = np.flatnonzero(found != NOWHERE)
             packed[found[there]] = True
             yield from self._differ(samples[there], listing.rows(found[there]))
             compared += int(store.index.size[samples].sum())
             progress(int(samples[-1]) + 1, len(store), compared)
+        if self.elsewhere == len(store):
+            yield f"{display(os.fsencode(listing.source.url))}: none of the store's {len(store):,} samples is in it"
         known = self._known()
         self._account.merge(listing.left_out)
         for rows in blocks(len(listing)):
@@ -73,8 +81,9 @@ class Comparison:
             self._packed += int(packed[rows].sum())
             self._packed_bytes += int(sizes[packed[rows]].sum())
             lacking = rows[~packed[rows]]
-            for key, size in zip(listing.keys(lacking), sizes[~packed[rows]].tolist(), strict=True):
-                kind = known.get(as_field(display(key)))
+            keys = listing.keys(lacking)
+            kinds = _kinds_of(known, keys)
+            for key, size, kind in zip(keys, sizes[~packed[rows]].tolist(), kinds, strict=True):
                 self._account.add(kind or NOT_IN_STORE, key, size)
                 if kind is None:
                     yield f"{display(key)}: in the source but not in the store"
@@ -85,11 +94,14 @@ class Comparison:
         """Everything that lies in the source now; once all differences were asked for."""
         return Account.of(self._packed, self._packed_bytes, self._account)
 
-    def _untold(self, known: dict[str, str]) -> Iterator[str]:
+    def _untold(self, known: ListedLines) -> Iterator[str]:
         """Say of which files the source has nothing to pack, and the store does not know it."""
         with self._listing.lines.local.open("rb") as lines:  # type: ignore[union-attr] # in a local scratch directory
-            for key, kind, _, reason in fields(lines):
-                if kind in ERRORS and key not in known:
+            errors = (each for each in fields(lines) if each[1] in ERRORS)
+            while batch := list(islice(errors, _BATCH)):
+                there = known.have([key.encode() for key, *_ in batch])
+                for at in np.flatnonzero(~there).tolist():
+                    key, kind, _, reason = batch[at]
                     yield f"{key}: {kind}{f', {reason}' if reason else ''}: the store does not account for it"
 
     def _differ(self, samples: IndexArray, rows: Rows) -> Iterator[str]:
@@ -123,12 +135,24 @@ class Comparison:
         except DatasetError:
             return None
 
-    def _known(self) -> dict[str, str]:
-        """Return what the store itself says it lacks although it should not: kinds by key, as its list writes it."""
+    def _known(self) -> ListedLines:
+        """Return what the store itself says it lacks although it should not."""
         documents = self._store.manifest.documents
         name = next(filter(is_left_out, documents), None)
         path = sound_file(self._store.place / name, self._scratch / "left-out", documents[name]) if name else None
-        if path is None:
-            return {}
-        with path.open("rb") as lines:
-            return {key: kind for key, kind, *_ in fields(lines) if kind in ERRORS}
+        errors = self._scratch / "left-out-errors"
+        with errors.open("wb") as file:
+            if path is not None:
+                with path.open("rb") as lines:
+                    file.writelines(f"{key}\t{kind}\n".encode() for key, kind, *_ in fields(lines) if kind in ERRORS)
+        return ListedLines(errors)
+
+
+def _kinds_of(known: ListedLines, keys: list[bytes]) -> list[str | None]:
+    """Return under which kind a store lists each key, None for one that it does not list."""
+    rows = known.find([field_of(key) for key in keys])
+    kinds: list[str | None] = [None] * len(keys)
+    there = np.flatnonzero(rows != NOWHERE)
+    for at, line in zip(there.tolist(), known.lines(rows[there]), strict=True):
+        kinds[at] = line.decode().rstrip("\n").split("\t")[1]
+    return kinds

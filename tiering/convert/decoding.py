@@ -9,9 +9,10 @@ from typing import Final, Self
 
 import numpy as np
 
+from tiering.arrays import IndexArray, PixelArray
 from tiering.dataset.images import decode
 from tiering.errors import DatasetError
-from tiering.store.base import Buffer, IndexArray, PixelArray, Store, shape_of
+from tiering.store.protocol import Buffer, Store, shape_of
 from tiering.system.machine import usable_cores
 from tiering.text import display
 

@@ -30,9 +30,9 @@ from tiering.dataset.pixels import encode_png
 from tiering.errors import StoreError, UsageError, command, from_os_error
 from tiering.storage.local import sync
 from tiering.storage.location import Location
-from tiering.store.base import Store, shape_of
 from tiering.store.manifest import encode_manifest
 from tiering.store.open import open_store
+from tiering.store.protocol import Store, shape_of
 from tiering.system.syncs import sync_file_system
 
 _NOTE_BYTES: Final = 256

@@ -13,7 +13,7 @@ import polars as pl
 from tiering.convert.listing import blocks
 from tiering.errors import StoreError
 from tiering.storage.names import is_relative
-from tiering.store.base import Store, shape_of
+from tiering.store.protocol import Store, shape_of
 
 #: Labels and splits that cannot be read from the files' paths.
 LABELS: Final = "labels.csv"

@@ -34,13 +34,13 @@ def finish(
     """Write everything but the shards, the manifest last, and return it; of a store that gains nothing, the old one.
 
     outline: the manifest but for what only the receipts know; receipts: gives those of this plan, in order, as often
-    as asked; base: what is kept of the store that grows; version: of its manifest, which must still be there; offered:
-    bytes in the source of what was to be packed.
+    as asked, which is twice; base: what is kept of the store that grows; version: of its manifest, which must still be
+    there; offered: bytes in the source of what was to be packed.
     Raises DatasetError for what could not be packed or read, when on_error is "fail", or when nothing could.
     """
     target = space.target
     written = write_left_out(space, listing, outline, base, receipts, on_error)
-    if base is not None and not _gains(base, receipts, written):
+    if base is not None and not _gains(base, written):
         return base.store.manifest
     shards: list[Shard] = list(outline.shards)
     samples, size = outline.samples, outline.image_bytes
@@ -110,12 +110,12 @@ def _documents(outline: Manifest, shards: list[Shard], counts: dict[str, int]) -
     return documents
 
 
-def _gains(base: Kept, receipts: Receipts, written: Written) -> bool:
+def _gains(base: Kept, written: Written) -> bool:
     """Return whether a store gets new samples, loses some, or leaves out other files than before.
 
     Images that cannot be packed are tried again by every run: they alone make no generation.
     """
-    if not base.unchanged or any(receipt.shard.samples for receipt in receipts()):
+    if not base.unchanged or written.samples:
         return True
     before = [crc for name, crc in base.store.manifest.documents.items() if is_left_out(name)]
     return before != ([] if written.crc32c is None else [written.crc32c])

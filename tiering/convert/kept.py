@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.convert.listing import blocks
-from tiering.store.base import Store
 from tiering.store.columns import lay_end_to_end
 from tiering.store.index import COLUMNS
 from tiering.store.manifest import Shard
+from tiering.store.protocol import Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,31 +5,31 @@ Each generation has a list of its own, so that an append that fails leaves the e
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import accumulate, chain, islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from tiering.convert.kept import Kept
+from tiering.convert.listed_lines import ListedLines, field_of
 from tiering.convert.listing import Listing, blocks
 from tiering.convert.lookup import NOWHERE, Lookup
 from tiering.convert.quarantine import quarantine
-from tiering.convert.receipt import Bad, Receipt
+from tiering.convert.receipt import Receipt
 from tiering.convert.summed import Summed
 from tiering.convert.workspace import Workspace
 from tiering.errors import DatasetError
-from tiering.sources.account import HEADER, fields, line
+from tiering.sources.account import HEADER, fields, line, shared_keys
 from tiering.sources.left_out import ERRORS, OF_IMAGES, LeftOut
 from tiering.storage.location import Location
 from tiering.store.columns import sound_file
 from tiering.store.layout import LEFT_OUT, is_left_out, left_out_name
 from tiering.store.manifest import Manifest
 from tiering.store.parts import QUARANTINE
-from tiering.text import as_field, display
 
 OnError = Literal["fail", "skip", "quarantine"]
 Receipts = Callable[[], Iterable[Receipt]]
@@ -40,8 +40,12 @@ _BATCH: Final = 1 << 12
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What is left out; bytes of what could not be packed; CRC-32C of the list, None where nothing is left out."""
+    """What a run packed and left out.
 
+    samples: packed by it. failed_bytes: of what could not be packed. crc32c: of the list, None without one.
+    """
+
+    samples: int
     left_out: LeftOut
     failed_bytes: int
     crc32c: int | None
@@ -59,9 +63,8 @@ def write_left_out(
     Raises DatasetError where somebody meant to have what is left out, when on_error is "fail"; the list then lies in
     the store that is being made, or among the notes of what is appended.
     """
-    failed = LeftOut()
-    for bad in _bad(receipts):
-        failed.add(bad.kind, bad.key, bad.size, bad.reason)
+    told = _told(receipts, space.scratch / "failed")
+    failed = told.failed
     errors = listing.left_out.count(*ERRORS) + failed.count(*ERRORS)
     refused = on_error == "fail" and errors > 0
     name = left_out_name(outline.generation)
@@ -72,7 +75,7 @@ def write_left_out(
     earlier = _list_before(outline)
     if not left_out.kinds and earlier is None:
         (space.target / name).remove()
-        return Written(left_out, 0, None)
+        return Written(told.samples, left_out, 0, None)
     names = _Named()
     with place.writing(space.work) as file:
         summed = Summed(file)
@@ -80,19 +83,51 @@ def write_left_out(
         if earlier is not None:
             for kept in _still_true(space, listing, outline, earlier, walked, left_out):
                 summed.write(kept)
-        with walked.open("rb") as lines:
-            for each in chain(lines, (line(bad.kind, bad.key, bad.size, bad.reason) for bad in _bad(receipts))):
+        with walked.open("rb") as lines, told.lines.open("rb") as more:
+            for each in chain(lines, more):
                 summed.write(each)
                 names.add(each)
     if refused:
         raise _cannot_pack(place, listing, names.shown, errors)
     if on_error == "quarantine" and failed.kinds:
-        quarantine(listing, {bad.key for bad in _bad(receipts)}, space.target / QUARANTINE, space.work)
-    return Written(left_out, failed.size(), summed.crc)
+        quarantine(listing, ListedLines(told.lines), space.target / QUARANTINE, space.work)
+    return Written(told.samples, left_out, failed.size(), summed.crc)
 
 
-def _bad(receipts: Receipts) -> Iterator[Bad]:
-    return (bad for receipt in receipts() for bad in receipt.bad)
+def refuse_shared(space: Workspace, listing: Listing, *, images_only: bool) -> None:
+    """Raise DatasetError where files of the source share a key, unless images_only says what to do about it.
+
+    They are listed where a run lists what it cannot pack.
+    """
+    shared = listing.left_out.shared
+    if images_only or not shared.count:
+        return
+    place = (space.target if space.fresh else space.work) / LEFT_OUT
+    with listing.lines.local.open("rb") as lines, place.writing(space.work) as file:  # type: ignore[union-attr]
+        file.write(HEADER)
+        shutil.copyfileobj(lines, file)
+    raise shared_keys(str(Location.of(listing.source.url)), shared.count, shared.examples, str(place))
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """What the receipts say: samples that are packed; what could not be, and a file with a line for each."""
+
+    samples: int
+    failed: LeftOut
+    lines: Path
+
+
+def _told(receipts: Receipts, path: Path) -> _Packed:
+    """Read all receipts. Each holds a shard's part of the index, so that is done once."""
+    samples, failed = 0, LeftOut()
+    with path.open("wb") as file:
+        for receipt in receipts():
+            samples += receipt.shard.samples
+            for bad in receipt.bad:
+                failed.add(bad.kind, bad.key, bad.size, bad.reason)
+                file.write(line(bad.kind, bad.key, bad.size, bad.reason))
+    return _Packed(samples, failed, path)
 
 
 class _Named:
@@ -124,11 +159,12 @@ def _walked(listing: Listing, base: Kept | None, path: Path) -> tuple[Path, Left
     if base is None or not listing.left_out.kinds:
         left_out.merge(listing.left_out)
         return walked, left_out
-    lines = _Lines(walked)
+    left_out.shared.merge(listing.left_out.shared)
+    lines = ListedLines(walked)
     packed = np.zeros(len(lines), dtype=bool)
     for rows in blocks(len(base.store)):
         kept = rows if base.there is None else rows[base.there[rows]]
-        found = lines.find([_field(key) for key in base.store.index.keys(kept)])
+        found = lines.find([field_of(key) for key in base.store.index.keys(kept)])
         packed[found[found != NOWHERE]] = True
     with walked.open("rb") as every, path.open("wb") as file:
         for each, there in zip(every, packed, strict=True):
@@ -152,45 +188,19 @@ def _still_true(
             str(space.target / name), expected="the CRC-32C of the manifest", found="another one",
             action="Check the store: tiering verify",
         )  # fmt: skip
-    samples, named = Lookup(len(listing), lambda rows: [_field(key) for key in listing.keys(rows)]), _Lines(walked)
+    samples, named = (
+        Lookup(len(listing), lambda rows: [field_of(key) for key in listing.keys(rows)]),
+        ListedLines(walked),
+    )
     with path.open("rb") as lines:
         every = fields(lines)
         while batch := list(islice(every, _BATCH)):
             keys = [key.encode() for key, *_ in batch]
-            met = (samples.find(keys) != NOWHERE) | (named.find(keys) != NOWHERE)
+            met = (samples.find(keys) != NOWHERE) | named.have(keys)
             for at in np.flatnonzero(~met).tolist():
                 key, kind, size, reason = batch[at]
                 left_out.add(kind, key.encode(), size)
                 yield f"{key}\t{kind}\t{size}\t{reason}\n".encode()
-
-
-class _Lines:
-    """Finds the lines of a list by key, as the list writes it: 24 bytes of memory a line."""
-
-    def __init__(self, path: Path) -> None:
-        with path.open("rb") as lines:
-            self._ends = np.fromiter(accumulate(map(len, lines)), dtype=np.int64)
-        self._text = np.memmap(path, dtype=np.uint8, mode="r") if len(self._ends) else np.empty(0, dtype=np.uint8)
-        self._lookup = Lookup(len(self._ends), self._keys)
-
-    def __len__(self) -> int:
-        return len(self._ends)
-
-    def find(self, keys: list[bytes]) -> npt.NDArray[np.int64]:
-        """Return the row of each key, NOWHERE for keys that no line has."""
-        return self._lookup.find(keys)
-
-    def _keys(self, rows: npt.NDArray[np.int64]) -> list[bytes]:
-        begins = np.where(rows > 0, self._ends[rows - 1], 0)
-        ends = self._ends[rows]
-        return [
-            self._text[begin:end].tobytes().partition(b"\t")[0]
-            for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)
-        ]
-
-
-def _field(key: bytes) -> bytes:
-    return as_field(display(key)).encode()
 
 
 def _cannot_pack(place: Location, listing: Listing, shown: list[str], count: int) -> DatasetError:

@@ -17,14 +17,15 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tiering.arrays import IndexArray
 from tiering.convert.label_columns import Names, number_splits, number_told
-from tiering.dataset.annotations import FolderLabels, folder_labels
+from tiering.dataset.annotations import FolderLabels, folder_labels, tell_lost_rows
 from tiering.dataset.classes import NONE, ClassMap
 from tiering.dataset.fingerprint import Fingerprint
 from tiering.dataset.labels import FolderRule, Folders
 from tiering.dataset.numbering import Given, blocks, number_folders
 from tiering.dataset.source import Source, open_source
-from tiering.dataset.tables import TableForm
+from tiering.dataset.tables import TableForm, is_readable
 from tiering.errors import DatasetError
 from tiering.secrets import without_secrets
 from tiering.sources.account import Ledger
@@ -47,7 +48,6 @@ SCHEMA: Final[dict[str, str]] = {
     "key_end": "<i8",
 }
 
-IndexArray = npt.NDArray[np.int64]
 
 __all__ = [
     "SCHEMA",
@@ -140,10 +140,9 @@ def make_listing(source: Source, directory: Path, given: Given | None = None, *,
     """List a source into a new directory, and what is left out into a file beside it.
 
     given: the class map to number labels by; by default the source decides. images_only: leave out masks and other
-    files that share their key with an image (True), refuse them (False), or take every image for a sample of its own
-    (None), as stores up to 0.2 did.
-    Raises DatasetError where there is no image, too many names of labels, labels that are not classes, or keys that
-    several files share.
+    files that share their key with an image (True), name them all for those who refuse them (False), or take every
+    image for a sample of its own (None), as stores up to 0.2 did.
+    Raises DatasetError where there is no image, too many names of labels, or labels that are not classes.
     """
     where = without_secrets(source.url)
     names = {name: Names(name, where) for name in ("label", "split")}
@@ -153,7 +152,7 @@ def make_listing(source: Source, directory: Path, given: Given | None = None, *,
     place = Location.of(directory)
     lines = Location.of(directory.with_name(LEFT_OUT))
     with ColumnsWriter(lambda name: place / name, SCHEMA) as writer, lines.writing() as file:
-        ledger = Ledger(file, images_only=bool(images_only))
+        ledger = Ledger(file, images_only=images_only)
         for batch in source.batches(ledger):
             keys = batch["key"].to_list()
             key, key_end = lay_end_to_end(keys)
@@ -164,19 +163,19 @@ def make_listing(source: Source, directory: Path, given: Given | None = None, *,
             state.update(keys, taken["size"], taken["version"])
             if folders is not None:
                 folders.add(keys)
-    if images_only is False:
-        ledger.refuse_shared(str(Location.of(source.url)))
+        told = None if folders is None else _told(source, folders.rule())
+        if told is not None:
+            tell_lost_rows(source.url, told, ledger)
     columns = {name: map_column(place / name, dtype) for name, dtype in SCHEMA.items()}
     if not len(columns["size"]):
         raise DatasetError(
             source.url, expected="image files", found=f"no image in this {source.kind}", action="Check the path."
         )
     layout: str = source.kind
-    if folders is None or names["label"]:
+    if told is None or names["label"]:
         classes = number_told(names["label"], directory / "label", SCHEMA["label"], given, where)
         splits = number_splits(names["split"], directory / "split", SCHEMA["split"])
     else:
-        told = _told(source, folders.rule())
         classes, splits = _by_folders(columns, directory, told, names["split"], given, where)
         layout = told.kind if source.kind == "folder" else source.kind
     columns |= {name: map_column(place / name, SCHEMA[name]) for name in ("label", "split")}
@@ -194,8 +193,17 @@ def labelled_state(state: str, columns: dict[str, npt.NDArray[Any]]) -> str:
 
 
 def open_again(place: str | os.PathLike[str], manifest: Manifest) -> Source:
-    """Open the source of a finished store, a table as it was read then: see tiering.dataset.source.open_source."""
-    return open_source(place, TableForm.of(manifest.source.columns, manifest.source.root))
+    """Open a source of a finished store, a table as it was read then: see tiering.dataset.source.open_source.
+
+    A table that the store does not know is read as the first of those whose columns it has, or as it says itself.
+    """
+    sources = [manifest.source, *manifest.earlier]
+    forms = {source.url: TableForm.of(source.columns, source.root) for source in reversed(sources)}
+    opened = open_source(place, forms.get(without_secrets(Location.of(place).url), forms[manifest.source.url]))
+    if opened.kind != "table" or without_secrets(opened.url) in forms:
+        return opened
+    tried = [*(forms[source.url] for source in sources), TableForm((), opened.form.root), opened.form]
+    return replace(opened, form=next((form for form in tried if is_readable(opened.url, form)), opened.form))
 
 
 def source_of(listing: Listing, *, images_only: bool, others: bool = False) -> Origin:

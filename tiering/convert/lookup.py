@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tiering.arrays import IndexArray
 from tiering.convert.listing import blocks
-
-IndexArray = npt.NDArray[np.int64]
 
 NOWHERE: Final = -1
 

@@ -8,8 +8,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from tiering.arrays import IndexArray
 from tiering.dataset.images import LARGEST_BYTES
-from tiering.order import EpochOrder, IndexArray
+from tiering.permutation import EpochOrder
 from tiering.store.manifest import Kind, Pixels, Settings
 from tiering.store.zarr import CHUNK_BYTES
 

@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 
+from tiering.convert.listed_lines import ListedLines, field_of
 from tiering.convert.listing import Listing, blocks
 from tiering.dataset.images import LARGEST_BYTES
 from tiering.dataset.source import Source, read_samples
@@ -31,16 +32,18 @@ _SHOWN: Final = 5
 _log: Final = logging.getLogger("tiering")
 
 
-def quarantine(listing: Listing, bad: set[bytes], place: Location, scratch: Location) -> None:
+def quarantine(listing: Listing, bad: ListedLines, place: Location, scratch: Location) -> None:
     """Copy images to a place under their keys, if they can be read and are not too large for an image.
 
-    bad: their keys. place: directory of a store; scratch: a directory beside it for temporary files.
+    bad: a line for each. place: directory of a store; scratch: a directory beside it for temporary files.
     Raises MachineError or OSError if a copy cannot be written.
     """
     source, missing = listing.source, list[str]()
     of_its_own = source.kind != "tar" and "://" not in source.base
     for rows in blocks(len(listing)):
-        taken = [row for row, key in zip(rows, listing.keys(rows), strict=True) if key in bad and is_relative(key)]
+        keys = listing.keys(rows)
+        there = bad.have([field_of(key) for key in keys])
+        taken = [rows[at] for at in np.flatnonzero(there).tolist() if is_relative(keys[at])]
         if of_its_own:
             keys = listing.keys(np.array(taken, dtype=np.int64))
             missing += [os.fsdecode(key) for key in keys if not _copy(_root(source), key, place, scratch)]

@@ -23,10 +23,10 @@ from tiering.dataset.numbering import Given
 from tiering.errors import DatasetError, StoreError, command
 from tiering.storage.location import Location
 from tiering.storage.scratch import scratch_directory
-from tiering.store.base import Store
 from tiering.store.manifest import read_manifest
 from tiering.store.open import open_packed
 from tiering.store.parts import WORK
+from tiering.store.protocol import Store
 from tiering.text import display
 
 

@@ -26,7 +26,7 @@ from tiering.convert.commit import (
 from tiering.convert.dask import dask_cluster
 from tiering.convert.finish import finish
 from tiering.convert.kept import Kept
-from tiering.convert.leaving_out import OnError
+from tiering.convert.leaving_out import OnError, refuse_shared
 from tiering.convert.listing import Listing, blocks, make_listing, names_digest, source_of, unlabelled
 from tiering.convert.pack import Check, Packed, ShardTask, pack_shard
 from tiering.convert.plan import ShardPlan, make_plan
@@ -39,8 +39,7 @@ from tiering.dataset.classes import LabelsWarning, combined
 from tiering.dataset.numbering import Given
 from tiering.dataset.pixels import ResizeMode
 from tiering.dataset.source import Source as OpenedSource
-from tiering.dataset.source import open_source
-from tiering.dataset.tables import TableForm
+from tiering.dataset.source import open_told
 from tiering.errors import UsageError, from_os_error
 from tiering.storage.location import Location
 from tiering.store.lmdb_format import OURS
@@ -122,12 +121,7 @@ def convert(
     if resume and restart:
         raise UsageError("resume and restart", expected="one of them", found="both", action="Leave one out.")
     output = Location.of(store)
-    opened = open_source(source, TableForm.of(columns, table_root))
-    if opened.kind != "table" and (columns or table_root):
-        raise UsageError(
-            "--columns" if columns else "--root", expected="a table as the dataset", found=f"a {opened.kind}",
-            action="Give the table that lists the images.",
-        )  # fmt: skip
+    opened = open_told(source, columns, table_root)
     given = None if classes is None else Given(read_classes(classes))
     packing = Packing(to, codec, seed, shard_bytes, pixels or resize is not None, resize, resize_mode, channels)
     _refuse_inside(opened.url, output)
@@ -163,6 +157,7 @@ class _Conversion:
         with workspace(target, fresh=True) as space:
             directory = space.scratch / "listing"
             job = self._job(space, directory)
+            refuse_shared(space, job.listing, images_only=self.images_only)
             self._warn(job.listing, output)
             done = self._finished(job)
             manifest = done or run_job(

@@ -14,7 +14,7 @@ from tiering.dataset.images import ImageHeader, check_image, probe
 from tiering.dataset.pixels import ResizeMode, agree_on_shape, to_pixels
 from tiering.dataset.source import read_samples
 from tiering.errors import DatasetError, UsageError
-from tiering.order import EpochOrder
+from tiering.permutation import EpochOrder
 from tiering.store.codec_choice import choose_codec
 from tiering.store.codecs import parse_codec
 from tiering.store.manifest import MOST_COUNT, Kind, Pixels, Settings

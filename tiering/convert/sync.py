@@ -7,30 +7,29 @@ left out of the next index. An image counts as changed when its bytes are others
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import google_crc32c
 import numpy as np
-import numpy.typing as npt
 
+from tiering.arrays import IndexArray
 from tiering.convert.append import Growth, Run, grow
 from tiering.convert.kept import Kept
 from tiering.convert.leaving_out import OnError
 from tiering.convert.listing import Listing, blocks
 from tiering.convert.lookup import NOWHERE, Lookup
+from tiering.convert.pack import Check
 from tiering.convert.progress import Progress, no_progress
 from tiering.convert.run import Workers
 from tiering.dataset.pixels import to_pixels
 from tiering.dataset.source import read_samples
 from tiering.errors import DatasetError
-from tiering.store.base import IndexArray, Store
 from tiering.store.manifest import Manifest, Settings
+from tiering.store.protocol import Store
 
 _BATCH = 256
-
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,10 @@ def sync(
     source: str | os.PathLike[str],
     store: str | os.PathLike[str],
     *,
+    columns: str | Mapping[str, str] | None = None,
+    table_root: str | os.PathLike[str] | None = None,
     on_error: OnError = "fail",
+    check: Check = "quick",
     images_only: bool = False,
     restart: bool = False,
     workers: int | None = None,
@@ -67,7 +69,8 @@ def sync(
     Raises DatasetError where the source has no image of the store, StoreError where there is no finished store.
     """
     found = _Difference()
-    run = Run(Workers(workers, dask, executor), on_error, images_only, restart, progress)
+    crew = Workers(workers, dask, executor)
+    run = Run(crew, on_error, images_only, restart, progress, check, columns, table_root)
     manifest = grow(source, store, lambda listing, base, settings: found.of(listing, base, settings, progress), run)
     return Synced(manifest, found.new, found.changed, found.vanished, found.relabelled)
 

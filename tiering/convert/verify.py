@@ -11,6 +11,7 @@ from typing import Final
 import google_crc32c
 import numpy as np
 
+from tiering.arrays import IndexArray
 from tiering.convert.compare import Comparison
 from tiering.convert.decoding import Decoding
 from tiering.convert.listing import blocks
@@ -20,7 +21,6 @@ from tiering.errors import StoreError, TieringError, UsageError, command
 from tiering.sources.account import Account
 from tiering.storage.location import Location
 from tiering.storage.scratch import scratch_directory
-from tiering.store.base import IndexArray, Store
 from tiering.store.columns import sound_bytes, sound_file
 from tiering.store.index import column_place
 from tiering.store.layout import is_left_out
@@ -29,6 +29,7 @@ from tiering.store.lmdb_walk import Walker
 from tiering.store.manifest import MANIFEST, Shard
 from tiering.store.open import open_damaged
 from tiering.store.parts import REWRITTEN, foreign_files
+from tiering.store.protocol import Store
 from tiering.store.zarr_metadata import index_problems
 from tiering.text import display
 
@@ -43,7 +44,8 @@ class Verification:
     quick: only structure and sizes were looked at; damaged: shards that have to be rebuilt; unfinished: says that an
     append is under way or was killed, whose files are no part of the store yet; None where there is none. account: of
     the source as it is now, where one was compared; else what the store says of it. decoded: every image was decoded;
-    undecodable: of the problems, the images that cannot be, though their bytes are as packed.
+    undecodable: of the problems, the images that cannot be, though their bytes are as packed. elsewhere: samples that
+    the source lacks, where the store was packed from others too: they are compared with nothing.
     """
 
     store: str
@@ -58,6 +60,7 @@ class Verification:
     account: Account | None = None
     decoded: bool = False
     undecodable: int = 0
+    elsewhere: int = 0
 
     @property
     def ok(self) -> bool:
@@ -116,10 +119,11 @@ def verify(
             checked += shard.bytes
             progress(first + shard.samples, len(opened), checked)
         account = opened.manifest.account
+        elsewhere = 0
         if source is not None and sound and not quick:
             comparison = Comparison(opened, source, scratch)
             problems.add(comparison.differences(progress))
-            account = comparison.account
+            account, elsewhere = comparison.account, comparison.elsewhere
     return Verification(
         store=str(store),
         samples=len(opened),
@@ -133,6 +137,7 @@ def verify(
         account=account,
         decoded=decode,
         undecodable=undecodable,
+        elsewhere=elsewhere,
     )
 
 

@@ -21,7 +21,6 @@ from tiering.convert.listing import SCHEMA, Listing, changes
 from tiering.convert.pack import Check
 from tiering.convert.receipt import Receipt, read_receipt, receipt_number, receipt_place
 from tiering.errors import DatasetError, UsageError, command
-from tiering.signals import put_off
 from tiering.storage.location import Location
 from tiering.storage.lock import locked
 from tiering.storage.names import PublicUrl
@@ -29,6 +28,7 @@ from tiering.store.columns import map_column
 from tiering.store.layout import LEFT_OUT, shard_names
 from tiering.store.manifest import MANIFEST, Kind, Manifest, Settings, read_manifest
 from tiering.store.parts import NOTE_BYTES, RECORD, WORK, is_own_name
+from tiering.system.signals import put_off
 
 LISTING: Final = "listing"
 _SHOWN: Final = 10
@@ -193,13 +193,13 @@ def workspace(target: Location, *, fresh: bool) -> Iterator[Workspace]:
 def _leaving_nothing(space: Workspace) -> Iterator[None]:
     """Remove a workspace if the block fails before any shard is done. Finished shards stay for the next conversion.
 
-    A list of what cannot be appended stays, too: the error names it.
+    A list of what cannot be packed stays, too: the error names it.
     """
     try:
         yield
     except BaseException:
         # A finished store must not be removed: after the rename another store may have this name.
-        listed = not space.fresh and (space.work / LEFT_OUT).exists()
+        listed = ((space.target if space.fresh else space.work) / LEFT_OUT).exists()
         if not space.has_receipts() and not listed and not (space.fresh and (space.target / MANIFEST).exists()):
             space.work.remove()
             if space.fresh and space.target.local:

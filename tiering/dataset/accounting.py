@@ -4,48 +4,64 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tiering.dataset.estimates import Estimate
+import numpy as np
+
+from tiering.dataset.estimates import Estimate, share
 from tiering.dataset.gathered import Gathered
 from tiering.dataset.headers import Fault, Seen
-from tiering.sources.account import Account
-from tiering.sources.left_out import DAMAGED, ERRORS, SIDECAR, LeftOut
-from tiering.text import display
+from tiering.sources.account import Account, shared_keys
+from tiering.sources.left_out import BY_CONTENT, ERRORS, LeftOut, Tally
+from tiering.units import format_count
 
 
-def close_account(found: Gathered, seen: Sequence[Seen], damaged_share: Estimate) -> Account:
-    """Close the account of a dataset.
+def failed_kinds(found: Gathered, seen: Sequence[Seen]) -> dict[str, Estimate]:
+    """Return how many images cannot be packed, by kind. seen: what was found in the sampled images."""
+    if found.failed is not None:
+        return {kind: Estimate.known(tally.count, len(seen)) for kind, tally in found.failed.kinds.items()}
+    kinds = np.array([header.kind if isinstance(header, Fault) else "" for header in seen])
+    files = found.files.value
+    counts = {}
+    for kind in sorted(set(kinds.tolist()) - {""}):
+        of = share(found.sample, kinds == kind)
+        counts[kind] = Estimate(value=of.value * files, low=of.low * files, high=of.high * files, sample=of.sample)
+    return counts
 
-    seen: what was found in the sampled images. damaged_share: of all images.
+
+def close_account(found: Gathered, seen: Sequence[Seen], failed: dict[str, Estimate]) -> Account:
+    """Close the account of a dataset. seen: what was found in the sampled images; failed: see failed_kinds.
+
     Where every image was looked at, those that cannot be packed are left out one by one; else as many as the sample
-    stands for, all under one kind.
+    stands for, and as many bytes as their share of the files.
     """
     left_out = LeftOut()
     left_out.merge(found.left_out)
     files, size = round(found.files.value), round(found.size.value)
-    failed = LeftOut()
-    for key, bytes_, header in zip(found.sample.key, found.sample.size.tolist(), seen, strict=True):
-        if isinstance(header, Fault):
-            failed.add(header.kind, key, bytes_, header)
-    if found.sample.complete:
-        left_out.merge(failed)
-        return Account.of(files - failed.count(), size - failed.size(), left_out)
-    count = round(damaged_share.value * files)
-    if count:
-        share = LeftOut()
-        share.add(DAMAGED, b"", round(size * count / files))
-        share.kinds[DAMAGED].count = count
-        share.kinds[DAMAGED].examples = [text for tally in failed.kinds.values() for text in tally.examples][:5]
-        left_out.merge(share)
-    return Account.of(files - count, size - left_out.size(DAMAGED), left_out)
+    those = found.failed
+    if those is None:
+        those = LeftOut()
+        for key, bytes_, header in zip(found.sample.key, found.sample.size.tolist(), seen, strict=True):
+            if isinstance(header, Fault) and header.kind:
+                those.add(header.kind, key, bytes_, header)
+        if not found.sample.complete:
+            those = LeftOut({
+                kind: Tally(round(count.value), round(size * count.value / files), those.kinds[kind].examples)
+                for kind, count in failed.items()
+            })  # fmt: skip
+    left_out.merge(those)
+    more = found.by_content
+    return Account.of(files - those.count() + more.count, size - those.size() + more.size, left_out)
 
 
-def left_out_notes(found: Gathered) -> list[str]:
-    """Say in sentences what of the files that are left out somebody should know."""
+def left_out_notes(found: Gathered, where: str) -> list[str]:
+    """Say in sentences what of the files that are left out somebody should know. where: the dataset."""
     notes = []
-    if found.by_content:
+    if found.by_content.count:
+        count = found.others[BY_CONTENT]
+        number, low, high = (format_count(round(end)) for end in (count.value, count.low, count.high))
         notes.append(
-            f"Some files that have no image's name are images all the same, such as {display(found.by_content[0])}: "
-            "packing takes them, and --sample all counts them."
+            f"About {number}{'' if count.exact else f' ({low} to {high})'} files that have "
+            f"no image's name are images all the same, such as {found.by_content.examples[0]}: packing takes them, and "
+            "--sample all counts them."
         )
     failed = [
         f"{example}: {kind}"
@@ -55,8 +71,7 @@ def left_out_notes(found: Gathered) -> list[str]:
     ]
     if failed:
         notes.append(f"Left out: {'; '.join(failed)}.")
-    if SIDECAR in found.left_out.kinds:
-        notes.append(
-            "Some files share their key with an image: their contents are not packed, and convert wants --images-only."
-        )
+    shared = found.left_out.shared
+    if shared.count:
+        notes.append(f"{shared_keys(where, shared.count, shared.examples)}")
     return notes

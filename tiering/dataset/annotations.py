@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 from tiering.dataset.labels import SPLITS, FolderRule, Layout
+from tiering.dataset.source import Source
 from tiering.errors import DatasetError, StoreError
+from tiering.sources.account import Ledger
+from tiering.sources.left_out import LOST_LABEL
 from tiering.storage.location import Location
-from tiering.storage.urls import name_of
+from tiering.storage.urls import joined, name_of
 from tiering.text import display
 
 #: Bytes of such a table at most: 250,000 images.
@@ -73,6 +77,32 @@ def folder_labels(url: str, rule: FolderRule) -> FolderLabels:
             raise DatasetError(str(place), expected="a table of classes", found=error.found) from error
         tables[split] = _parsed(text, str(place))
     return FolderLabels(rule, tables)
+
+
+def tell_lost_rows(url: str, told: FolderLabels, ledger: Ledger) -> None:
+    """Tell a ledger of the rows of a folder's tables that name no file there; it is walked again for that.
+
+    A file that is there and left out is named by what is wrong with it, and not by its row.
+    """
+    for split, classes in told.tables.items():
+        lost = set(classes)
+        place = joined(url, split.rstrip(b"/").decode("utf-8", "surrogateescape")) if split else url
+        with suppress(DatasetError):  # no image at all
+            for frame in Source(place, "folder").batches(_Met(lost)):
+                lost.difference_update(key.rpartition(b"/")[2] for key in frame["key"].to_list())
+        for name in sorted(lost):
+            ledger.leave_out(LOST_LABEL, split + name, reason="a table of classes names it")
+
+
+class _Met(Ledger):
+    """Takes the names of files that are left out from a set."""
+
+    def __init__(self, names: set[bytes]) -> None:
+        super().__init__()
+        self._names = names
+
+    def leave_out(self, kind: str, key: bytes, size: int = 0, reason: str = "") -> None:  # noqa: ARG002 - as Ledger's
+        self._names.discard(key.rpartition(b"/")[2])
 
 
 def _split_of(url: str) -> str:

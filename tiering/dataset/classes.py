@@ -151,7 +151,11 @@ def whole_numbers(said: Collection[str], where: str) -> dict[str, int] | None:
 
     Raises DatasetError as classes_of does.
     """
-    if not said or not all(_NUMBER.fullmatch(name) for name in said):
+    numbers = [name for name in said if _NUMBER.fullmatch(name)]
+    if len(numbers) < len(said):
+        _refuse_measurements(said, numbers, where)
+        return None
+    if not said:
         return None
     values = {name: _whole(name) for name in said}
     for name, value in values.items():
@@ -167,6 +171,20 @@ def whole_numbers(said: Collection[str], where: str) -> dict[str, int] | None:
             action="Number the classes otherwise, or write their names.",
         )
     return found
+
+
+def _refuse_measurements(said: Collection[str], numbers: list[str], where: str) -> None:
+    """Raise DatasetError for labels such as 0.5 and nan beside names: they are no classes, and not names either."""
+    odd = next((name for name in numbers if not _WHOLE.fullmatch(name) and _whole(name) in (None, NONE)), None)
+    if odd is None:
+        return
+    name = next(name for name in said if not _NUMBER.fullmatch(name))
+    raise DatasetError(
+        where,
+        expected="classes: names, or whole numbers",
+        found=f"names such as {name!r} beside {odd!r}",
+        action="Leave the label empty where there is none, and write the others as names.",
+    )
 
 
 def _values(said: Collection[str]) -> dict[str, int] | None:

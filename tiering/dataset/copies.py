@@ -9,7 +9,7 @@ from scipy import special
 
 from tiering.dataset.estimates import CONFIDENCE, Estimate, Sample
 from tiering.dataset.images import LARGEST_BYTES
-from tiering.dataset.places import Tree
+from tiering.dataset.trees import Tree
 
 #: Of files of one size, this much is compared before they are read to their end.
 _FIRST_BYTES = 4096

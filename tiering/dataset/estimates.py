@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import special
 
-Floats = npt.NDArray[np.float64]
+from tiering.arrays import FloatArray
 
 #: Of all samples, how many have an interval that holds the truth.
 CONFIDENCE = 0.95
@@ -58,7 +58,7 @@ class Sample:
     """
 
     population: npt.NDArray[np.int64]
-    factor: Floats
+    factor: FloatArray
     draw: npt.NDArray[np.int64]
     turn: npt.NDArray[np.int64]
     key: list[bytes]
@@ -84,9 +84,9 @@ class Sample:
         return np.bincount(self.unit, minlength=len(self.population))
 
     @property
-    def weight(self) -> Floats:
+    def weight(self) -> FloatArray:
         """How many files each file stands for."""
-        inside: Floats = self.population / np.maximum(self.taken, 1) * self.factor
+        inside: FloatArray = self.population / np.maximum(self.taken, 1) * self.factor
         return np.take(inside, self.unit)
 
     @property
@@ -100,20 +100,20 @@ def total_files(sample: Sample) -> Estimate:
     return total_of_units(sample, sample.population.astype(np.float64))
 
 
-def total_of_units(sample: Sample, counts: Floats) -> Estimate:
+def total_of_units(sample: Sample, counts: FloatArray) -> Estimate:
     """Estimate the sum over all units of what was counted in each that was listed, not negative, float64 (units,)."""
     numbers = counts * sample.factor
     variance, freedom = _between(sample, numbers)
     return _positive(float(numbers.sum()), variance, freedom, len(numbers), least=float(counts.sum()))
 
 
-def total(sample: Sample, values: Floats) -> Estimate:
+def total(sample: Sample, values: FloatArray) -> Estimate:
     """Estimate the sum over all files of a value that is known of the sampled ones, not negative, float64 (n,)."""
     variance, freedom = _variance(sample, values)
     return _positive(float((sample.weight * values).sum()), variance, freedom, len(values), least=float(values.sum()))
 
 
-def mean(sample: Sample, values: Floats, of: npt.NDArray[np.bool_] | None = None) -> Estimate:
+def mean(sample: Sample, values: FloatArray, of: npt.NDArray[np.bool_] | None = None) -> Estimate:
     """Estimate the mean over all files of a value that is not negative, float64 (n,).
 
     of: which of the sampled files count, bool (n,); by default all. 0 where there is none.
@@ -208,7 +208,7 @@ def empties(sample: Sample) -> Estimate | None:
     return Estimate(value=value, low=low, high=high, sample=count)
 
 
-def _variance(sample: Sample, values: Floats) -> tuple[float, float]:
+def _variance(sample: Sample, values: FloatArray) -> tuple[float, float]:
     """Return the variance of the estimated total of a value of the sampled files, and its degrees of freedom."""
     units = len(sample.population)
     taken = sample.taken
@@ -226,7 +226,7 @@ def _variance(sample: Sample, values: Floats) -> tuple[float, float]:
     return whole, whole**2 / spread if spread > 0 else 0.0
 
 
-def _between(sample: Sample, units: Floats) -> tuple[float, int]:
+def _between(sample: Sample, units: FloatArray) -> tuple[float, int]:
     """Return the variance of the sum of what the drawn units stand for, and its degrees of freedom."""
     drawn = sample.draw >= 0
     sums = np.bincount(sample.draw[drawn], weights=units[drawn], minlength=len(sample.turn))

@@ -4,35 +4,40 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from tiering.dataset.buckets import RemoteTree, count_remote
-from tiering.dataset.counting import Count, Totals, count_tree
+from tiering.dataset.classes import MOST_CLASSES
+from tiering.dataset.counting import Count, Totals, count_remote, count_tree
 from tiering.dataset.estimates import Estimate, Sample, empties, quantile, ratio_of_squares, total, total_files
-from tiering.dataset.headers import Fault, Seen, unreadable
-from tiering.dataset.images import check_image, probe
+from tiering.dataset.headers import Fault, Seen
 from tiering.dataset.labels import FolderRule, Folders
 from tiering.dataset.packed import packed, refuse_packed
-from tiering.dataset.places import LocalTree, Tree, digest_of
-from tiering.dataset.source import Source, read_samples
+from tiering.dataset.source import Source
 from tiering.dataset.survey import Survey
+from tiering.dataset.trees import SourceTree, Tree, tree_at
 from tiering.errors import DatasetError
-from tiering.sources.account import Ledger, kind_of
+from tiering.sources.account import Ledger
 from tiering.sources.entries import Found
 from tiering.sources.formats import extension_of
-from tiering.sources.left_out import MISSING, LeftOut
+from tiering.sources.left_out import MISSING, LeftOut, Tally
 from tiering.sources.walk import no_images
 from tiering.text import display
 
 #: Shares of the files, in order of size, of which a profile says the size.
 QUANTILES: Final = ("0", "0.01", "0.05", "0.1", "0.25", "0.5", "0.75", "0.9", "0.95", "0.99", "1")
+
+
+#: Images that cannot be packed and that are named with their reason.
+MAX_DAMAGED: Final = 20
+
+#: Images that are looked into together.
+_TOGETHER: Final = 4096
 
 
 @dataclass(slots=True)
@@ -41,9 +46,12 @@ class Gathered:
 
     files, size: of the images, number and bytes. quantiles: their sizes in bytes, by QUANTILES. folders: images in each
     directory, by its path below the root, "" or ending in "/". rule: what these say. labels: images of each label,
-    where the source itself says so, else None. imbalance: of the directories, see estimates.ratio_of_squares; filled:
-    share of them that hold images; both None where they were counted. sampled: whether files were estimated. left_out:
+    where the source itself says so, else None; captions: whether it has more than a source may have.
+    imbalance: of the directories, see estimates.ratio_of_squares; filled: share of them that hold images; None where
+    they were counted. sampled: whether files were estimated. left_out:
     what is no image; of a sample as much as it stands for, with intervals in others, by kind. by_content: see Survey.
+    failed: images that cannot be packed, and damaged: some of them with the reason, where every image was looked into;
+    seen: what was found in the sampled images, where that is known already.
     """
 
     tree: Tree
@@ -54,6 +62,7 @@ class Gathered:
     folders: dict[bytes, int]
     rule: FolderRule
     labels: dict[str, int] | None = None
+    captions: bool = False
     imbalance: Estimate | None = None
     filled: Estimate | None = None
     sampled: bool = False
@@ -61,7 +70,10 @@ class Gathered:
     odd_names: int = 0
     left_out: LeftOut = field(default_factory=LeftOut)
     others: dict[str, Estimate] = field(default_factory=dict)
-    by_content: list[bytes] = field(default_factory=list)
+    by_content: Tally = field(default_factory=Tally)
+    failed: LeftOut | None = None
+    damaged: list[str] = field(default_factory=list)
+    seen: list[Seen] | None = None
     extensions: dict[str, int] = field(default_factory=dict)
 
 
@@ -118,114 +130,113 @@ def from_totals(tree: Tree, totals: Totals) -> Gathered:
 
 
 def count_folder(url: str, *, keep: int, seed: int) -> Gathered:
-    """Count a whole tree, local or behind a URL. keep: images to draw for a look into them.
+    """Count a whole tree, local or behind a URL, and look into none of its images. keep: images to draw for that.
 
     Raises DatasetError where there is no image, MachineError where the tree cannot be read.
     """
-    tree = RemoteTree(url) if "://" in url else LocalTree(os.fsencode(url))
-    if isinstance(tree, RemoteTree):
-        totals = count_remote(tree, keep=keep, seed=seed)
-    else:
-        totals = count_tree(url, keep=keep, seed=seed)
+    count = count_remote if "://" in url else count_tree
+    totals = count(url, keep=keep, seed=seed)
     if not totals.sizes.count:
         where = display(os.fsencode(url))
         if kind := packed(url):
             raise refuse_packed(where, kind)
         raise no_images(where, totals.left_out)
-    return from_totals(tree, totals)
+    return from_totals(tree_at(url), totals)
 
 
-def count_source(source: Source, *, keep: int, seed: int) -> Gathered:
-    """Count the samples that a table lists or that tar files hold.
+def count_source(source: Source, *, keep: int, seed: int, every: bool) -> Gathered:
+    """Count the samples that packing would be offered, in the walk that packing takes.
 
-    keep: images to draw for a look into them. seed: of that sample.
+    keep: images to draw for a look into them. seed: of that sample. every: look into all images, as packing does, so
+    that the account is that of a store. Of images that share a key, masks are left out as with --images-only.
     Raises DatasetError and MachineError as Source.batches does. Missing files of a table are left out.
     """
-    count = Count(keep)
-    draw = Random(seed).random
-    places: dict[bytes, tuple[int, int, int]] = {}
-    labels: Counter[str] = Counter()
-    told = False
-    seen = Folders(tars=len(source.files) > 1)
-    ledger = Ledger()
+    counted = _Counted(source, keep, seed, every=every)
+    ledger = Ledger(images_only=True)
     for frame in source.batches(ledger):
-        there = frame.filter(pl.col("size") >= 0)
-        seen.add(there["key"].to_list())
-        found = Found()
-        found.sizes.frombytes(there["size"].cast(pl.Int64).to_numpy().tobytes())
+        counted.add(frame)
+    return counted.finished(ledger)
+
+
+class _Counted:
+    """The samples of a source so far; no more than the sample of them and some rows of a frame are held."""
+
+    def __init__(self, source: Source, keep: int, seed: int, *, every: bool) -> None:
+        self.source = source
+        self.count = Count(keep)
+        self.draw = Random(seed).random
+        self.places: dict[bytes, tuple[int, int, int]] = {}
+        self.tree: Tree = tree_at(source.url) if source.kind == "folder" else SourceTree(source, self.places)
+        self.failed = LeftOut() if every else None
+        self.damaged: list[str] = []
+        self.seen: dict[bytes, Seen] = {}
+        self.labels: Counter[str] = Counter()
+        self.captions = False
+        self.folders = Folders(tars=len(source.files) > 1)
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Count the samples of a frame."""
         for key in frame.filter(pl.col("size") < 0)["key"]:
-            found.left_out.add(MISSING, key, reason="no such file")
-        for key, size, label, file, offset in there.select("key", "size", "label", "file", "offset").iter_rows():
-            number = draw()
-            folder = key[: key.rfind(b"/") + 1]
-            found.folders[folder] = found.folders.get(folder, 0) + 1
-            extension = extension_of(key).decode("utf-8", "backslashreplace")
-            found.extensions[extension] = found.extensions.get(extension, 0) + 1
-            found.odd_names += _odd(key)
-            if label is not None:
-                labels[label] += 1
-                told = True
-            if number < count.limit:
-                found.kept.append((number, key, size))
-                places[key] = (file, offset, size)
-        count.add(found)
-    totals = count.finished()
-    totals.left_out.merge(ledger.left_out)
-    if not totals.sizes.count:
-        raise DatasetError(source.url, expected="image files that are there", found="none", action="Check the paths.")
-    kept = {key for key, _ in totals.kept}
-    tree = SourceTree(source, {key: place for key, place in places.items() if key in kept})
-    gathered = from_totals(tree, totals)
-    gathered.labels = dict(labels) if told else None
-    gathered.rule = seen.rule()
-    return gathered
+            self.count.totals.left_out.add(MISSING, key, reason="no such file")
+        for part in frame.filter(pl.col("size") >= 0).iter_slices(_TOGETHER):
+            self.folders.add(part["key"].to_list())
+            found = Found()
+            for key, size, label in part.select("key", "size", "label").iter_rows():
+                slash = key.rfind(b"/") + 1
+                found.take(key[:slash], key[slash:], size, self.draw(), self.count.limit)
+                if label is not None and not self.captions:
+                    self.labels[label] += 1
+            self.captions = self.captions or len(self.labels) > MOST_CLASSES
+            self._look_into(part, {key for _, key, _ in found.kept})
+            self.count.add(found)
+        if len(self.places) + len(self.seen) > 4 * self.count.keep:
+            self._forget()
+
+    def _look_into(self, part: pl.DataFrame, kept: set[bytes]) -> None:
+        """Look into the images of some rows where all are to be looked into; remember what belongs to those kept."""
+        if self.source.kind != "folder":
+            self.places.update((row[0], row[1:]) for row in part.select("key", "file", "offset", "size").iter_rows())
+        if self.failed is not None:
+            keys = part["key"].to_list()
+            for key, size, seen in zip(keys, part["size"].to_list(), self.tree.inspect(keys), strict=True):
+                if isinstance(seen, Fault) and seen.kind:
+                    self.failed.add(seen.kind, key, size, seen)
+                    self.damaged += [f"{display(key)}: {seen}"] if len(self.damaged) < MAX_DAMAGED else []
+                if key in kept:
+                    self.seen[key] = seen
+        for key in part["key"].to_list() if self.places else ():
+            if key not in kept:
+                del self.places[key]
+
+    def _forget(self) -> None:
+        kept = {key for _, key, _ in self.count.numbered}
+        for held in (self.places, self.seen):
+            for key in [key for key in held if key not in kept]:
+                del held[key]
+
+    def finished(self, ledger: Ledger) -> Gathered:
+        """Return what was counted."""
+        totals = self.count.finished()
+        totals.left_out.merge(ledger.left_out)
+        if not totals.sizes.count:
+            raise DatasetError(
+                self.source.url, expected="image files that are there", found="none", action="Check the paths."
+            )
+        self._forget()
+        gathered = from_totals(self.tree, totals)
+        gathered.labels = {} if self.captions else dict(self.labels) or None
+        gathered.captions = self.captions
+        gathered.rule = self.folders.rule()
+        if self.failed is not None:
+            gathered.failed, gathered.damaged = self.failed, self.damaged
+            gathered.seen = [self.seen[key] for key in gathered.sample.key]
+        return gathered
 
 
 def _rule(folders: Iterable[bytes]) -> FolderRule:
     seen = Folders()
     seen.add(folders)
     return seen.rule()
-
-
-class SourceTree:
-    """The sampled images of a table or of tar files, see tiering.dataset.places.Tree; nothing is listed here."""
-
-    def __init__(self, source: Source, places: dict[bytes, tuple[int, int, int]]) -> None:
-        self.source = source
-        self.places = places
-
-    def look_into(self, prefix: bytes, keep: int, random: np.random.Generator) -> Any:  # noqa: ARG002 - as in Tree
-        """Tables and tar files are read from front to back instead."""
-        raise NotADirectoryError(prefix)
-
-    def sizes(self, keys: Sequence[bytes]) -> npt.NDArray[np.int64]:
-        """Return the bytes of some images."""
-        return np.array([self.places[key][2] for key in keys], np.int64)
-
-    def inspect(self, keys: Sequence[bytes]) -> list[Seen]:
-        """Look at some images, which are read for it."""
-        return [self._look(data) for data in self._read(keys)]
-
-    def digests(self, keys: Sequence[bytes], limit: int | None = None) -> list[bytes]:
-        """Hash the contents of some images."""
-        return [b"" if isinstance(data, Exception) else digest_of(data[:limit]) for data in self._read(keys)]
-
-    def _read(self, keys: Sequence[bytes]) -> Any:
-        rows = np.array([self.places[key] for key in keys], np.int64).reshape(-1, 3)
-        return read_samples(self.source, list(keys), rows[:, 0].astype(np.int32), rows[:, 1], rows[:, 2])
-
-    @staticmethod
-    def _look(data: bytes | OSError | DatasetError) -> Seen:
-        if isinstance(data, OSError):
-            return unreadable(data)
-        try:
-            if isinstance(data, DatasetError):
-                return Fault(data.found, kind_of(data))
-            header = probe(data)
-            check_image(data, "image")
-        except DatasetError as error:
-            return Fault(error.found, kind_of(error))
-        return header
 
 
 def _odd(key: bytes) -> bool:

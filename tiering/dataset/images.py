@@ -190,25 +190,6 @@ def refuse_bomb(where: str, width: int, height: int) -> None:
         raise _damaged(where, f"a header that claims too many pixels ({width:,} x {height:,})")
 
 
-def check_end(path: Path) -> None:
-    """Check the end of a file that begins as a JPEG or PNG, reading it all only when its end looks wrong.
-
-    Raises what check_image raises, and tiering.errors.MachineError when the file may not be read.
-    """
-    try:
-        with path.open("rb") as file:
-            head = file.read(8)
-            ending = _JPEG_END if head.startswith(JPEG) else _PNG_END if head == _PNG else b""
-            size = file.seek(0, os.SEEK_END)
-            refuse_large(display(os.fsencode(path)), size)
-            file.seek(max(0, size - len(ending)))
-            if file.read(len(ending)) != ending:
-                file.seek(0)
-                check_image(file.read(size), display(os.fsencode(path)))
-    except OSError as error:
-        raise from_os_error(error) from error
-
-
 def _header(file: BinaryIO, where: str) -> ImageHeader:
     head = file.read(HEAD)
     if not head:

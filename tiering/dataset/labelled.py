@@ -6,38 +6,29 @@ from collections import Counter
 
 import numpy as np
 
-from tiering.dataset.annotations import FolderLabels, folder_labels
-from tiering.dataset.classes import NONE, classes_of
+from tiering.dataset.annotations import FolderLabels, folder_labels, tell_lost_rows
+from tiering.dataset.classes import MOST_CLASSES, NONE, classes_of
 from tiering.dataset.gathered import Gathered
 from tiering.dataset.labels import Layout
 from tiering.dataset.source import Source
 from tiering.errors import DatasetError
 from tiering.secrets import without_secrets
+from tiering.sources.account import Ledger
 from tiering.text import display
 
 
 def labelled(source: Source, found: Gathered) -> tuple[Layout, dict[str, int], list[str]]:
-    """Return how the images are laid out, how many there are of each label, and what to say of that."""
+    """Return how the images are laid out, how many there are of each label, and what to say of that.
+
+    Rows of a table of classes that name no image are counted among what is left out, unless the dataset was sampled.
+    """
     if found.labels is not None:
         kind: Layout = "table" if source.kind == "table" else "WebDataset"
-        try:
-            classes, numbers = classes_of(list(found.labels), without_secrets(source.url))
-        except DatasetError as error:
-            return kind, {}, [f"{error}"]
-        counts = Counter(dict.fromkeys(classes.numbers, 0))
-        for name, count in found.labels.items():
-            counts[numbers[name]] += count
-        counts.pop(NONE, None)
-        return kind, {name: counts[number] for name, number in zip(classes.names, classes.numbers, strict=True)}, []
+        labels, note = _of_source(without_secrets(source.url), found.labels, captions=found.captions)
+        return kind, labels, [note] if note else []
     if source.kind == "table":
         return "table", {}, []
-    rule = found.rule
-    if source.kind == "tar":
-        told = FolderLabels(rule)
-        kind = "class tars" if rule.kind == "class tars" else "tar shards"
-    else:
-        told = folder_labels(source.url, rule)
-        kind = told.kind
+    kind, told = _folders(source, found)
     totals: Counter[bytes] = Counter()
     without = 0
     for folder, count in found.folders.items():
@@ -47,12 +38,40 @@ def labelled(source: Source, found: Gathered) -> tuple[Layout, dict[str, int], l
             else:
                 totals[label] += images
     # Two names that differ only in bytes that are not UTF-8 may look the same: add those up.
-    labels: Counter[str] = Counter()
+    named: Counter[str] = Counter()
     for folder_name in sorted(totals):
-        labels[display(folder_name)] += totals[folder_name]
+        named[display(folder_name)] += totals[folder_name]
     about = "About " if found.sampled else ""
-    notes = [f"{about}{without:,} images lie in no class folder and have no label."] if without and labels else []
-    return kind, dict(labels), notes
+    notes = [f"{about}{without:,} images lie in no class folder and have no label."] if without and named else []
+    return kind, dict(named), notes
+
+
+def _of_source(where: str, said: dict[str, int], *, captions: bool) -> tuple[dict[str, int], str]:
+    """Return how many images there are of each label that the source itself tells, and what to say of that."""
+    if captions:
+        return {}, f"{where} has more than {MOST_CLASSES:,} different labels: captions or measurements, and no classes."
+    try:
+        classes, numbers = classes_of(list(said), where)
+    except DatasetError as error:
+        return {}, f"{error}"
+    counts = Counter(dict.fromkeys(classes.numbers, 0))
+    for name, count in said.items():
+        counts[numbers[name]] += count
+    counts.pop(NONE, None)
+    return {name: counts[number] for name, number in zip(classes.names, classes.numbers, strict=True)}, ""
+
+
+def _folders(source: Source, found: Gathered) -> tuple[Layout, FolderLabels]:
+    """Return how the folders of a dataset are laid out, and what they tell."""
+    rule = found.rule
+    if source.kind == "tar":
+        return "class tars" if rule.kind == "class tars" else "tar shards", FolderLabels(rule)
+    told = folder_labels(source.url, rule)
+    if not found.sampled:
+        ledger = Ledger()
+        tell_lost_rows(source.url, told, ledger)
+        found.left_out.merge(ledger.left_out)
+    return told.kind, told
 
 
 def _counts(told: FolderLabels, found: Gathered, folder: bytes, count: int) -> Counter[bytes | None]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from tiering.arrays import IndexArray
 from tiering.dataset.annotations import FolderLabels
 from tiering.dataset.classes import MOST_CLASSES, NONE, ClassMap
 from tiering.errors import DatasetError
@@ -16,7 +17,6 @@ from tiering.text import display
 
 _BATCH: Final = 1 << 16
 
-IndexArray = npt.NDArray[np.int64]
 
 #: Gives the keys of some rows.
 Keys = Callable[[IndexArray], list[bytes]]

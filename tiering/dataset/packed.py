@@ -37,7 +37,7 @@ _ACTIONS: Final[dict[Packed, str]] = {
     "LMDB": "Give the images that it was packed from. If tiering packed it, see what it holds: tiering info",
     "Zarr": "Give the images that it was packed from. If tiering packed it, see what it holds: tiering info",
     "TFRecord": _UNPACK,
-    "Parquet": _UNPACK,
+    "Parquet": f"{_UNPACK} docs/converting.md has the few lines for files of Hugging Face.",
 }
 
 #: Names looked at: packed datasets have few files, and a tree of images may have a million.

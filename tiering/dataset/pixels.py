@@ -10,17 +10,16 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import simplejpeg
 from PIL import Image
 
+from tiering.arrays import PixelArray
 from tiering.dataset.images import ImageHeader, load_stored, refuse_bomb
 from tiering.dataset.markers import Encoded, JpegHead, jpeg_head
 from tiering.dataset.orientation import TURNS, jpeg_orientation, turned
 from tiering.errors import DatasetError, UsageError
 
 ResizeMode = Literal["crop", "pad", "stretch"]
-Pixels = npt.NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 
 _SIZE: Final = re.compile(r"([0-9]{1,9})(?:[xX]([0-9]{1,9}))?")
@@ -56,7 +55,7 @@ class PixelShape:
 class _Stored(NamedTuple):
     """A decoded image before it is turned: pixels made reduction times smaller, and the sides it has in full."""
 
-    pixels: Image.Image | Pixels
+    pixels: Image.Image | PixelArray
     reduction: int
     orientation: int
     width: int
@@ -74,7 +73,7 @@ class _Region(NamedTuple):
     corner: tuple[int, int]
 
 
-def to_pixels(data: Encoded, where: str, shape: PixelShape, resize: ResizeMode | None) -> Pixels:
+def to_pixels(data: Encoded, where: str, shape: PixelShape, resize: ResizeMode | None) -> PixelArray:
     """Decode an image, as decode does, into pixels of one shape.
 
     data: the encoded file. where: what to call it in the error. shape: of the result.
@@ -150,7 +149,7 @@ def agree_on_shape(headers: Iterable[ImageHeader]) -> PixelShape:
     return PixelShape(height, width, channels)
 
 
-def encode_png(pixels: Pixels) -> bytes:
+def encode_png(pixels: PixelArray) -> bytes:
     """Encode pixels as a PNG, which loses nothing.
 
     pixels: uint8 of shape (height, width, 3), or (height, width, 1) or (height, width) for grey.
@@ -180,10 +179,10 @@ def _stored_jpeg(data: Encoded, where: str, shape: PixelShape, resize: ResizeMod
     return None if pixels is None else _Stored(pixels, reduction, orientation, head.width, head.height)
 
 
-def _decoded(data: Encoded, head: JpegHead, reduction: int) -> Pixels | None:
+def _decoded(data: Encoded, head: JpegHead, reduction: int) -> PixelArray | None:
     colours = "GRAY" if head.components == 1 else "RGB"
     try:
-        pixels: Pixels = (
+        pixels: PixelArray = (
             simplejpeg.decode_jpeg(data, colours)
             if reduction == 1
             else simplejpeg.decode_jpeg(
@@ -238,7 +237,7 @@ def _region(where: str, seen: tuple[int, int], shape: PixelShape, resize: Resize
     return _Region(whole, size, ((shape.width - size[0]) // 2, (shape.height - size[1]) // 2))
 
 
-def _drawn(stored: _Stored, seen: tuple[int, int], region: _Region) -> Pixels:
+def _drawn(stored: _Stored, seen: tuple[int, int], region: _Region) -> PixelArray:
     """Resize the region's box, still as stored; the result is a small one, so turning it is cheap."""
     swap, mirror, flip = TURNS.get(stored.orientation, (False, False, False))
     left, top, right, bottom = region.box
@@ -259,11 +258,11 @@ def _drawn(stored: _Stored, seen: tuple[int, int], region: _Region) -> Pixels:
     return drawn if drawn.ndim == 3 else drawn[:, :, np.newaxis]
 
 
-def _image(pixels: Pixels) -> Image.Image:
+def _image(pixels: PixelArray) -> Image.Image:
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
 
-def _placed(drawn: Pixels, region: _Region, shape: PixelShape) -> Pixels:
+def _placed(drawn: PixelArray, region: _Region, shape: PixelShape) -> PixelArray:
     wanted = (shape.height, shape.width, shape.channels)
     if drawn.shape == wanted and drawn.flags.c_contiguous and drawn.flags.writeable:
         return drawn

@@ -11,23 +11,31 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from tiering.dataset.accounting import close_account, left_out_notes
+from tiering.dataset.accounting import close_account, failed_kinds, left_out_notes
 from tiering.dataset.arrangement import describe
-from tiering.dataset.buckets import RemoteTree
 from tiering.dataset.copies import copies
 from tiering.dataset.estimates import Estimate, mean, share
-from tiering.dataset.gathered import QUANTILES, Gathered, count_folder, count_source, from_survey
+from tiering.dataset.gathered import MAX_DAMAGED, QUANTILES, Gathered, count_folder, count_source, from_survey
 from tiering.dataset.headers import Seen
 from tiering.dataset.images import ImageHeader
 from tiering.dataset.labelled import labelled, splits_of
 from tiering.dataset.labels import Layout
-from tiering.dataset.places import LocalTree
 from tiering.dataset.source import Source, open_source
 from tiering.dataset.survey import survey
 from tiering.dataset.tables import TableForm
+from tiering.dataset.trees import tree_at
 from tiering.secrets import without_secrets
 from tiering.sources.account import Account
-from tiering.sources.left_out import DAMAGED, NOT_AN_IMAGE, NOT_FETCHED, NOT_PACKED, SIDECAR, UNREADABLE_FILE
+from tiering.sources.left_out import (
+    BY_CONTENT,
+    DAMAGED,
+    NOT_AN_IMAGE,
+    NOT_FETCHED,
+    NOT_PACKED,
+    SHARED,
+    SIDECAR,
+    UNREADABLE_FILE,
+)
 from tiering.text import display
 from tiering.units import format_count
 
@@ -38,7 +46,6 @@ _OTHERS: Final = (NOT_AN_IMAGE, SIDECAR)
 _OF_IMAGES: Final = (DAMAGED, NOT_FETCHED, NOT_PACKED, UNREADABLE_FILE)
 
 MAX_SHAPES: Final = 20
-MAX_DAMAGED: Final = 20
 
 #: Files that a survey asks about, and headers that are read of a dataset that is neither small nor surveyed.
 SURVEYED: Final = 2000
@@ -86,7 +93,10 @@ class DatasetProfile(BaseModel):
     damaged: list[str] = Field(
         default=[], description="probed files that are no whole image, at most 20, each with its reason"
     )
-    damaged_count: int = Field(default=0, description="all probed files that are no whole image")
+    damaged_count: int = Field(
+        default=0,
+        description="images that are no whole image: of those probed, or of all with sample all",
+    )
     other_files: int = 0
     other_bytes: int = 0
     skipped: dict[str, int] = Field(default={}, description="entries left out, by kind: broken link, hidden, ...")
@@ -103,7 +113,8 @@ class DatasetProfile(BaseModel):
         default={},
         description="by name, with 95 % intervals: files, bytes, size_mean, labels, label_imbalance (label size that a "
         "random image sees, over the mean label size), damaged_share, duplicate_share, pixel_bytes_mean, "
-        "format NAME, mode NAME, shape WxH, left out KIND (files)",
+        "format NAME, mode NAME, shape WxH, left out KIND (files), images by content (files whose name is no image's), "
+        "shared keys",
     )
     size_intervals: dict[str, tuple[int, int]] = Field(
         default={}, description="95 % intervals of size_quantiles where sampled; of 0 and 1 what was seen"
@@ -121,9 +132,11 @@ def profile_dataset(
 ) -> DatasetProfile:
     """Profile a dataset: a directory of images, a table that lists them, or tar files; here or behind a URL.
 
-    sample: "all" counts every file and reads up to 100,000 headers. A number estimates everything from about so many
+    sample: "all" counts every file and looks into every image, so that the account is what convert writes; the other
+    figures of headers are those of up to 100,000. A number estimates everything from about so many
     files in some directories, at least 2, without listing the others. "auto" does that with 2,000 files where there
-    seem to be more than 100,000, and counts otherwise. Tables and tar files are always read whole.
+    seem to be more than 100,000, and counts otherwise; up to 10,000 images as "all" does.
+    Tables and tar files are always read whole.
     probes: headers to read at most of a dataset that is counted, at least 1; by default all where there are no more
     than 10,000 images or all were asked for, else 2,000. seed: of the random choices. columns, table_root: how to read
     a table, see tiering.convert.
@@ -143,19 +156,27 @@ def profile_dataset(
 
 
 def _gather(source: Source, sample: Literal["auto", "all"] | int, probes: int | None, seed: int) -> Gathered:
+    keep = min(probes or MOST_HEADERS, MOST_HEADERS)
+    if sample == "all" and probes is None:
+        return count_source(source, keep=keep, seed=seed, every=True)
+    few = min(probes or ALL_HEADERS, MOST_HEADERS)
     if source.kind != "folder":
-        return count_source(source, keep=probes or (MOST_HEADERS if sample == "all" else ALL_HEADERS), seed=seed)
+        return _fewer(count_source(source, keep=few, seed=seed, every=False), sample, probes, seed)
     if sample == "all":
-        found = count_folder(source.url, keep=min(probes or MOST_HEADERS, MOST_HEADERS), seed=seed)
-    else:
-        tree = RemoteTree(source.url) if "://" in source.url else LocalTree(os.fsencode(source.url))
-        surveyed = survey(tree, SURVEYED if sample == "auto" else sample, seed)
-        if surveyed.sample.key:
-            found = from_survey(tree, surveyed)
-        if not surveyed.sample.key or (sample == "auto" and found.files.high <= COUNTED):
-            # A survey that found nothing does not prove that there is nothing.
-            keep = min(probes or ALL_HEADERS, MOST_HEADERS)
-            found = count_folder(source.url, keep=keep, seed=seed)
+        return count_folder(source.url, keep=keep, seed=seed)
+    tree = tree_at(source.url)
+    surveyed = survey(tree, SURVEYED if sample == "auto" else sample, seed)
+    # A survey that found nothing does not prove that there is nothing.
+    found = from_survey(tree, surveyed) if surveyed.sample.key else None
+    if found is None or (sample == "auto" and found.files.high <= ALL_HEADERS and probes is None):
+        return count_source(source, keep=keep, seed=seed, every=True)
+    if sample == "auto" and found.files.high <= COUNTED:
+        found = count_folder(source.url, keep=few, seed=seed)
+    return _fewer(found, sample, probes, seed)
+
+
+def _fewer(found: Gathered, sample: Literal["auto", "all"] | int, probes: int | None, seed: int) -> Gathered:
+    """Look into fewer images of a dataset that is neither small nor surveyed."""
     if sample != "all" and probes is None and len(found.sample.key) > SURVEYED and found.files.value > ALL_HEADERS:
         found.sample = found.sample.some(SURVEYED, seed)
     return found
@@ -163,14 +184,18 @@ def _gather(source: Source, sample: Literal["auto", "all"] | int, probes: int | 
 
 def _profile(root: str, source: Source, found: Gathered) -> DatasetProfile:
     sample = found.sample
-    seen = found.tree.inspect(sample.key)
+    seen = found.tree.inspect(sample.key) if found.seen is None else found.seen
     headers = [header for header in seen if isinstance(header, ImageHeader)]
     whole = np.array([isinstance(header, ImageHeader) for header in seen], bool)
-    damaged = [f"{display(key)}: {why}" for key, why in zip(sample.key, seen, strict=True) if isinstance(why, str)]
+    damaged = found.damaged or [
+        f"{display(key)}: {why}" for key, why in zip(sample.key, seen, strict=True) if isinstance(why, str)
+    ]
     shapes = Counter((header.width, header.height, header.mode) for header in headers)
     kind, labels, notes = labelled(source, found)
     estimates = _estimates(found, seen, whole, labels)
-    account = close_account(found, seen, estimates["damaged_share"])
+    failed = failed_kinds(found, seen)
+    estimates |= {f"left out {kind}": count for kind, count in failed.items() if not count.exact}
+    account = close_account(found, seen, failed)
     return DatasetProfile(
         root=root,
         layout=kind,
@@ -188,12 +213,12 @@ def _profile(root: str, source: Source, found: Gathered) -> DatasetProfile:
         distinct_shapes=len(shapes),
         pixel_bytes_mean=estimates["pixel_bytes_mean"].value,
         damaged=damaged[:MAX_DAMAGED],
-        damaged_count=len(damaged),
+        damaged_count=len(damaged) if found.failed is None else found.failed.count(),
         other_files=account.count(*_OTHERS),
         other_bytes=account.size(*_OTHERS),
         skipped={kind: left.count for kind, left in account.left_out.items() if kind not in (*_OTHERS, *_OF_IMAGES)},
         account=account,
-        notes=[*_notes(found), *notes],
+        notes=[*_notes(found, root), *notes],
         arrangement=describe(source, kind, len(labels), splits_of(found)),
         sampled=found.sampled,
         modes=dict(Counter(header.mode for header in headers).most_common()),
@@ -213,16 +238,20 @@ def _estimates(
     size_mean = Estimate.known(found.size.value / found.files.value, found.files.sample)
     if found.sampled:
         size_mean = mean(sample, sample.size.astype(np.float64))
+    damaged = share(sample, ~whole)
+    if found.failed is not None:
+        damaged = Estimate.known(found.failed.count() / found.files.value, round(found.files.value))
     pixels = np.array([3.0 * header.width * header.height if isinstance(header, ImageHeader) else 0 for header in seen])
     estimates = {"files": found.files, "bytes": found.size, "size_mean": size_mean}
     if labels:
         estimates |= _label_estimates(found, labels)
     estimates |= {
-        "damaged_share": share(sample, ~whole),
+        "damaged_share": damaged,
         "duplicate_share": copies(sample, found.tree),
         "pixel_bytes_mean": mean(sample, pixels, whole),
     }
-    estimates |= {f"left out {kind}": count for kind, count in found.others.items()}
+    no_kinds = {BY_CONTENT: "images by content", SHARED: SHARED}
+    estimates |= {no_kinds.get(kind, f"left out {kind}"): count for kind, count in found.others.items()}
     for word, name_of in (
         ("format", lambda header: header.format),
         ("mode", lambda header: header.mode),
@@ -250,7 +279,7 @@ def _label_estimates(found: Gathered, labels: dict[str, int]) -> dict[str, Estim
     return estimates
 
 
-def _notes(found: Gathered) -> list[str]:
+def _notes(found: Gathered, root: str) -> list[str]:
     notes = []
     of = "sampled image files" if found.sampled else "image files"
     if found.sampled:
@@ -265,5 +294,5 @@ def _notes(found: Gathered) -> list[str]:
             f"{found.odd_names:,} of the {of} have a name that is not UTF-8; such names are kept "
             "byte for byte and shown with backslashes."
         )
-    notes += left_out_notes(found)
+    notes += left_out_notes(found, root)
     return notes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections import OrderedDict
@@ -108,7 +109,7 @@ def _read_file(path: bytes, size: int) -> Found:
     except OSError as error:
         return OSError(error.errno, error.strerror, os.fsdecode(path))
     if not stat.S_ISREG(about.st_mode):
-        return DatasetError(display(path), expected="a file", found="something else", action="Take it out.")
+        return FileNotFoundError(errno.ENOENT, "No such file, but something else of that name", os.fsdecode(path))
     return _changed(display(path), size, about.st_size)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -18,14 +18,15 @@ from tiering.dataset.packed import packed, refuse_packed
 from tiering.dataset.ranges import Found, read_files, read_parts, read_remote
 from tiering.dataset.tables import AS_WRITTEN, TABLE_EXTENSIONS, TableForm, is_list, is_table_name, table_batches
 from tiering.dataset.tars import is_compressed_name, is_tar_name, tar_batches
-from tiering.errors import DatasetError, from_os_error
+from tiering.errors import DatasetError, UsageError, from_os_error
 from tiering.secrets import without_secrets
 from tiering.sources.account import Ledger
 from tiering.sources.contents import special
 from tiering.sources.directory import names_in
 from tiering.sources.formats import is_image_name
 from tiering.sources.left_out import NOT_IN_TAR, unlooked
-from tiering.sources.remote import RemoteFolder, connect
+from tiering.sources.remote import connect
+from tiering.sources.remote_folder import RemoteFolder
 from tiering.sources.tars import compressed
 from tiering.sources.walk import LocalFolder, Walk, display, no_images
 from tiering.storage.bucket import within_time
@@ -141,6 +142,21 @@ def open_source(place: str | os.PathLike[str], form: TableForm | None = None) ->
         found="a file of another kind",
         action="Give the directory that holds the class folders.",
     )
+
+
+def open_told(
+    place: str | os.PathLike[str],
+    columns: str | Mapping[str, str] | None,
+    root: str | os.PathLike[str] | None,
+) -> Source:
+    """Open a source; columns and root say how to read a table, and are refused for anything else (UsageError)."""
+    opened = open_source(place, TableForm.of(columns, root))
+    if opened.kind != "table" and (columns or root):
+        raise UsageError(
+            "--columns" if columns else "--root", expected="a table as the dataset", found=f"a {opened.kind}",
+            action="Give the table that lists the images.",
+        )  # fmt: skip
+    return opened
 
 
 def read_samples(

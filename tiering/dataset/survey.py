@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.dataset.estimates import Estimate, Sample, total_of_units
-from tiering.dataset.places import Tree
-from tiering.sources.left_out import LOOP, MISSING, LeftOut, Tally
+from tiering.dataset.trees import Tree
+from tiering.sources.left_out import BY_CONTENT, LOOP, MISSING, SHARED, LeftOut, Tally
 
 #: Files drawn from a directory, and directories drawn at least: fewer say too little about how they differ.
 _FILES_EACH = 32
@@ -40,8 +40,8 @@ class Survey:
 
     sample: of the images. folders: path of the directory of each of the sample's units, "" or ending in "/". unseen:
     the directories that were not listed, each with the images that it is likely to hold. left_out: what is no image, as
-    much as what was seen stands for; others: the same by kind, with intervals. by_content: names of some images whose
-    name is no image's, which are counted as no images.
+    much as what was seen stands for; others: the same by kind, with intervals. by_content: of the files whose name
+    is no image's those that are images, which are in others too, and in no other figure.
     """
 
     sample: Sample
@@ -49,7 +49,7 @@ class Survey:
     unseen: list[tuple[bytes, float]]
     left_out: LeftOut
     others: dict[str, Estimate]
-    by_content: list[bytes]
+    by_content: Tally
 
 
 def survey(tree: Tree, files: int, seed: int = 0) -> Survey:
@@ -107,7 +107,6 @@ class _Surveyor:
         self.units: list[_Unit] = []
         self.rounds: list[int] = []
         self.unseen: list[tuple[bytes, float]] = []
-        self.by_content: list[bytes] = []
 
     def survey(self) -> Survey:
         draws = max(_LEAST_DRAWS, self.files // _FILES_EACH)
@@ -137,18 +136,23 @@ class _Surveyor:
         sample = self._sample()
         others = self._others(sample)
         left_out = LeftOut()
+        for unit in self.units:
+            left_out.shared.merge(unit.left_out.shared)
+        shared = total_of_units(sample, np.array([unit.left_out.shared.count for unit in self.units], float))
+        left_out.shared.count = round(shared.value)
         for kind, (count, size) in others.items():
             left_out.kinds[kind] = Tally(round(count.value), round(size))
             for unit in self.units:
                 if kind in unit.left_out.kinds:
                     left_out.merge(LeftOut({kind: Tally(0, 0, unit.left_out.kinds[kind].examples)}))
+        by_content = left_out.kinds.pop(BY_CONTENT, Tally())
         return Survey(
             sample,
             [unit.prefix for unit in self.units],
             self.unseen,
             left_out,
-            {kind: count for kind, (count, _) in others.items()},
-            self.by_content,
+            {kind: count for kind, (count, _) in others.items()} | ({SHARED: shared} if shared.value else {}),
+            by_content,
         )
 
     def _others(self, sample: Sample) -> dict[str, tuple[Estimate, float]]:
@@ -176,7 +180,6 @@ class _Surveyor:
         """List a directory: its images become a unit; return the directories in it."""
         found = self.tree.look_into(prefix, self.files, self.random)
         self.units.append(_Unit(prefix, found.count, found.images, found.sizes, factor, draw, found.left_out))
-        self.by_content += found.by_content
         return [(prefix + name + b"/", weight, leaf) for name, weight, leaf in found.folders]
 
     def _descend(self, prefix: bytes, factor: float, draw: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Final
 import polars as pl
 from polars.exceptions import PolarsError
 
+from tiering.dataset.classes import LabelsWarning
 from tiering.dataset.dialects import HEAD
 from tiering.dataset.dialects import is_list as looks_like_list
 from tiering.dataset.duplicates import Duplicates
@@ -93,6 +95,17 @@ def is_list(url: str) -> bool:
     system, path = connect(url)
     with asking(url):
         return looks_like_list(system.cat_file(path, start=0, end=HEAD))
+
+
+def is_readable(url: str, form: TableForm) -> bool:
+    """Return whether a table has the columns of a form; of one that names none, whether it says itself which to use."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LabelsWarning)
+        try:
+            with _fetched(url) as path, _polars_errors(url), opened(path, url, dict(form.columns)):
+                return True
+        except (DatasetError, UsageError):
+            return False
 
 
 def table_batches(url: str, form: TableForm) -> Iterator[pl.DataFrame]:

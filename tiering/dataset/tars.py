@@ -1,5 +1,7 @@
 """Images in tar files, laid out as WebDataset does: the members of a sample share their name up to its first dot.
 
+As in a directory, parts of digits belong to the name: 22.05.jpg and 22.06.jpg are two samples.
+
 A hard or symbolic link is a sample of its own, with the bytes of the member that it names.
 """
 
@@ -22,7 +24,7 @@ from tiering.sources.contents import look_at_head
 from tiering.sources.formats import HEAD, is_image_name
 from tiering.sources.left_out import LABEL, LOST_LABEL, NOT_AN_IMAGE, SIDECAR, TAR_LINK
 from tiering.sources.remote import hash63
-from tiering.sources.siblings import is_plain
+from tiering.sources.siblings import is_plain, numbered
 from tiering.sources.tars import Member, members, opened
 from tiering.sources.walk import BATCH, no_images
 from tiering.storage.failures import remote_errors
@@ -31,6 +33,10 @@ from tiering.text import display
 
 _COMPRESSED: Final = re.compile(r"\.(tar\.\w+|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
 _LABEL_BYTES: Final = 4096
+
+#: Members of one key that are held at once where each image is a sample of its own, and in any case.
+_HELD: Final = 1000
+_MOST_MEMBERS: Final = 100_000
 
 #: An image in a tar: its key, size, version, label, split, number of the file, and offset.
 Row = tuple[bytes, int, int, str | None, str | None, int, int]
@@ -130,6 +136,22 @@ class _Sample:
     others: list[tuple[bytes, int]] = field(default_factory=list)
     failed: bool = False
 
+    def shares(self) -> bool:
+        """Tell whether an image has other images or files beside it that are fields of the same sample."""
+        keys = {numbered(key) for key, *_ in self.images}
+        return len(keys) < len(self.images) or bool(self.images and self.others)
+
+    def held(self) -> int:
+        """Return how many members are held."""
+        return len(self.images) + len(self.label_files) + len(self.others)
+
+    def is_whole(self, key: bytes) -> bool:
+        """Tell whether the images so far are samples of their own, and a member of this key belongs to another one."""
+        named = {image.rpartition(b".")[0] for image, *_ in self.images}
+        if not self.images or numbered(key) == numbered(self.images[-1][0]) or self.others or self.shares():
+            return False
+        return not self.labels or self.labels.keys() == named
+
     def label_of(self, image: bytes) -> str | None:
         """Return the label of an image: that of its own name, or of the sample."""
         return self.labels.get(image.rpartition(b".")[0], self.labels.get(self.stem))
@@ -138,6 +160,10 @@ class _Sample:
         """Return a label that is of no image, b"" if there is none."""
         used = {self.stem, *(key.rpartition(b".")[0] for key, *_ in self.images)} if self.labels else set()
         return next((name for name in self.labels if name not in used), b"")
+
+
+def _is_plain(key: bytes) -> bool:
+    return is_plain(key, numbered(key))
 
 
 def _keys(samples: list[_Sample]) -> pl.Series:
@@ -156,9 +182,15 @@ def _samples(path: str, prefix: bytes, ledger: Ledger) -> Iterator[_Sample]:
                     continue
                 folder, slash, name = member.key.rpartition(b"/")
                 stem = folder + slash + name.partition(b".")[0]
-                if stem != sample.stem:
+                if stem != sample.stem or (sample.held() >= _HELD and sample.is_whole(member.key)):
                     yield sample
                     sample = _Sample(stem)
+                if sample.held() > _MOST_MEMBERS:
+                    raise DatasetError(
+                        display(os.fsencode(path)), expected=f"at most {_MOST_MEMBERS:,} members of one key",
+                        found=f"more of {display(stem)}, the name up to its first dot",
+                        action="Give every image a name of its own before the first dot.",
+                    )  # fmt: skip
                 if member.kind:
                     ledger.leave_out(member.kind, prefix + member.key, member.size, member.reason)
                     sample.failed = True
@@ -191,15 +223,16 @@ def _add(sample: _Sample, file: BinaryIO, member: Member, version: str, prefix: 
 
 def _tell(sample: _Sample, prefix: bytes, ledger: Ledger) -> None:
     """Tell a ledger what of a sample is left out, and whether its members share its key; drop masks if it says so."""
-    if len(sample.images) > 1 or (sample.images and sample.others):
+    if sample.shares():
         # To WebDataset 22.05.cls is a field of the sample 22, and no label.
         fields = [label[0] for label in sample.label_files if label[0][: -len(".cls")] != sample.stem]
-        for key in sorted([*(image[0] for image in sample.images), *(other[0] for other in sample.others), *fields]):
-            ledger.share(prefix + sample.stem, prefix + key)
-        plain = [image for image in sample.images if is_plain(image[0], sample.stem)]
+        sizes = {key: size for key, size, *_ in sample.images}
+        for key in sorted([*sizes, *(other[0] for other in sample.others), *fields]):
+            ledger.share(prefix + sample.stem, prefix + key, sizes.get(key))
+        plain = [image for image in sample.images if _is_plain(image[0])]
         if ledger.images_only and plain:
             for key, size, *_ in sample.images:
-                if not is_plain(key, sample.stem):
+                if not _is_plain(key):
                     ledger.leave_out(SIDECAR, prefix + key, size)
             sample.images = plain
     for key, size in sample.others:

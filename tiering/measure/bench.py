@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tiering.advice.prediction import hit_ratio
 from tiering.cache.cached_store import CachedStore
 from tiering.cache.open import cached
 from tiering.cache.stats import CacheStats
 from tiering.errors import UsageError
 from tiering.measure.device import random_read_bandwidth
 from tiering.serve.loader import Loader
-from tiering.store.base import Buffer, Store
 from tiering.store.open import open_store
-from tiering.store.pagecache import drop
-from tiering.tiers.predict import hit_ratio
+from tiering.store.protocol import Buffer, Store
+from tiering.system.page_cache import drop
 
 
 @dataclass(frozen=True, slots=True)

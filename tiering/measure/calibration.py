@@ -15,14 +15,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from tiering.advice.cpu_costs import Coding, Costs, Work
 from tiering.convert.run import convert
 from tiering.dataset.pixels import PixelShape, to_pixels
 from tiering.serve.loader import AHEAD_BYTES, Loader
-from tiering.store.base import Sample, Store
 from tiering.store.open import open_store
-from tiering.store.pagecache import drop
+from tiering.store.protocol import Sample, Store
 from tiering.system.machine import usable_cores
-from tiering.tiers.costs import Coding, Costs, Work
+from tiering.system.page_cache import drop
 
 #: Codecs of pixels that are measured unless told.
 CODECS: Final = ("zstd", "blosc-lz4")

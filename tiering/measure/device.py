@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from tiering.directio import Target, opened_direct, read_at_once
-from tiering.order import IndexArray
+from tiering.arrays import IndexArray
+from tiering.system.direct_reads import Target, opened_direct, read_at_once
 
 #: As fio's rw=randread, bs=128k, iodepth=32, direct=1, ioengine=libaio.
 REQUEST: Final = 128 << 10

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tiering.order import IndexArray
+from tiering.arrays import IndexArray
 
 #: Positions looked at together.
 _PIECE = 1 << 20

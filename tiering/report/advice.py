@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tiering.advice.catalog import Tier, load_catalog
+from tiering.advice.recommend import HOUR_USD, Job, recommend
+from tiering.advice.recommendation import Option, Recommendation
 from tiering.dataset.profile import DatasetProfile
 from tiering.errors import UsageError
-from tiering.tiers.catalog import Tier, load_catalog
-from tiering.tiers.options import Option, Recommendation
-from tiering.tiers.recommend import HOUR_USD, Job, recommend
 from tiering.units import format_bytes, format_count, format_seconds
 from tiering.workload.model import Verdict
 

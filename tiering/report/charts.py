@@ -14,8 +14,8 @@ from tiering.dataset.profile import DatasetProfile
 from tiering.report.advice import Advice
 from tiering.report.figures import axis, bars_of, curve_of, escaped, figure_of, scale
 from tiering.report.gather import TracePart
-from tiering.trace.summary import TraceProfile
 from tiering.trace.timeline import Timeline
+from tiering.trace.trace_profile import TraceProfile
 from tiering.units import format_bytes, format_count, format_rate, format_seconds
 
 

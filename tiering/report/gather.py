@@ -11,10 +11,10 @@ from tiering.dataset.thumbnails import Thumbnail, thumbnails
 from tiering.errors import DatasetError
 from tiering.profile import Profile, read_profile
 from tiering.report.advice import Advice, Assumptions, advise
-from tiering.trace.features import profile_trace_file
+from tiering.trace.profile import profile_trace_file
 from tiering.trace.readers import read_trace
-from tiering.trace.summary import TraceProfile
 from tiering.trace.timeline import Timeline, TimelineBinner, timeline
+from tiering.trace.trace_profile import TraceProfile
 from tiering.workload.model import Verdict, classify
 
 

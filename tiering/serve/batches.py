@@ -11,8 +11,8 @@ from typing import Any, Final, overload
 import numpy as np
 import numpy.typing as npt
 
-from tiering.order import IndexArray
-from tiering.store.base import Buffer, Images, Store
+from tiering.arrays import IndexArray
+from tiering.store.protocol import Buffer, Images, Store
 
 NO_PLACES: Final[IndexArray] = np.empty(0, dtype=np.int64)
 NO_PLACES.flags.writeable = False

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tiering.store.base import PixelArray
+from tiering.arrays import PixelArray
 
 
 class Buffers:

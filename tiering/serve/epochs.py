@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from tiering.arrays import IndexArray
 from tiering.errors import UsageError
-from tiering.order import VERSION, EpochOrder, IndexArray
+from tiering.permutation import VERSION, EpochOrder
 from tiering.serve.orders import (
     BlockOrder,
     BlockShuffle,

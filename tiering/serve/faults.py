@@ -15,9 +15,9 @@ from typing import Generic, TypeVar
 import google_crc32c
 import numpy as np
 
+from tiering.arrays import IndexArray, PixelArray
 from tiering.errors import DatasetError, InputError, StoreError, command
-from tiering.order import IndexArray
-from tiering.store.base import Buffer, PixelArray, Store
+from tiering.store.protocol import Buffer, Store
 from tiering.text import shown
 
 T = TypeVar("T")

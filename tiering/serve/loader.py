@@ -12,9 +12,9 @@ from typing import Any, Final, Literal, Self, get_args
 
 import numpy as np
 
+from tiering.arrays import IndexArray, PixelArray
 from tiering.cache.stats import CacheStats, CountingStore, RefillingStore
 from tiering.cache.units import unit_samples
-from tiering.order import IndexArray
 from tiering.serve.batches import NO_PLACES, Batch, Copied
 from tiering.serve.buffers import Buffers
 from tiering.serve.epochs import Epochs, Ranks, State
@@ -22,8 +22,8 @@ from tiering.serve.faults import ContinuingIterator, Failed, blamed
 from tiering.serve.orders import Shuffle, at_least_one
 from tiering.serve.pieces import OnError, Piece, PieceMaker
 from tiering.serve.prefetch import ReadAhead, announced_ahead
-from tiering.store.base import PixelArray, Sample, Store, samples_in, shape_of
 from tiering.store.open import open_store
+from tiering.store.protocol import Sample, Store, samples_in, shape_of
 from tiering.system.machine import usable_cores
 
 #: How many bytes the loader is ahead of its consumer by default: enough for the device's queue, little enough to stay

@@ -11,7 +11,8 @@ from typing import Literal, Protocol, SupportsIndex
 
 import numpy as np
 
-from tiering.order import EpochOrder, IndexArray
+from tiering.arrays import IndexArray
+from tiering.permutation import EpochOrder
 
 
 @dataclass(frozen=True, slots=True)

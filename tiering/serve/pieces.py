@@ -10,10 +10,11 @@ from typing import Any, Final, Literal, cast
 
 import numpy as np
 
+from tiering.arrays import IndexArray, PixelArray
 from tiering.dataset.images import decode as decode_image
 from tiering.errors import TieringError
 from tiering.serve.faults import Failed, blamed, named
-from tiering.store.base import Buffer, Images, IndexArray, PixelArray, Sample, Store, shape_of
+from tiering.store.protocol import Buffer, Images, Sample, Store, shape_of
 
 #: What a loader does about a sample that cannot be decoded or transformed.
 OnError = Literal["raise", "skip"]

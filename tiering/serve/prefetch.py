@@ -10,8 +10,8 @@ from typing import Final, Generic, TypeVar
 
 import numpy as np
 
-from tiering.order import IndexArray
-from tiering.store.base import Store
+from tiering.arrays import IndexArray
+from tiering.store.protocol import Store
 
 #: Announced with one call: enough requests for the device's queue, few enough to begin at once.
 _TOLD_AT_ONCE: Final = 4 << 20

@@ -15,8 +15,8 @@ from tiering.serve.epochs import Epochs, Ranks, State, refused, stated
 from tiering.serve.faults import ContinuingIterator, Failed, named
 from tiering.serve.loader import Loader
 from tiering.serve.orders import Shuffle
-from tiering.store.base import Sample, Store, as_indices
 from tiering.store.open import open_store
+from tiering.store.protocol import Sample, Store, as_indices
 from tiering.system.machine import usable_cores
 
 try:

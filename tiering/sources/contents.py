@@ -110,10 +110,10 @@ def look_at(path: bytes, name: bytes, directory: int | None = None) -> tuple[str
 
 def look_at_head(head: bytes, name: bytes) -> tuple[str, str]:
     """Tell by a file's first HEAD bytes whether it is an image, see look_at."""
-    if what := unpacked(head, name):
-        return NOT_PACKED, what
     if what := unfetched(head):
         return NOT_FETCHED, what
+    if what := unpacked(head, name):
+        return NOT_PACKED, what
     return ("", "") if format_of(head) else (NOT_AN_IMAGE, "")
 
 

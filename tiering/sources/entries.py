@@ -1,4 +1,4 @@
-"""What lies in one local directory: names told apart, sizes asked for, a random few of the files kept by name.
+"""Local directories counted: sizes asked for, a random few of the files kept by name.
 
 The module needs nothing but the standard library: the processes that scan a large tree run it as a program, and start
 in the time that Python itself takes.
@@ -6,37 +6,24 @@ in the time that Python itself takes.
 
 from __future__ import annotations
 
-import errno
 import os
 import pickle
 import random
-import stat
 import sys
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import compress, islice
-from typing import Any, BinaryIO, Final
+from itertools import compress
+from typing import BinaryIO, Final
 
-from tiering.sources.contents import broken, is_zarr, look_at, special
-from tiering.sources.formats import IMAGE_EXTENSIONS
-from tiering.sources.left_out import (
-    LOOP,
-    MISSING,
-    NOT_AN_IMAGE,
-    PACKED,
-    SIDECAR,
-    SPECIAL,
-    UNREADABLE_DIRECTORY,
-    LeftOut,
-    unlooked,
-)
+from tiering.sources.contents import broken, look_at
+from tiering.sources.formats import IMAGE_EXTENSIONS, is_image_name
+from tiering.sources.left_out import NOT_AN_IMAGE, SIDECAR, LeftOut
+from tiering.sources.local import Directory, entered, is_file, marked_name, refused
+from tiering.sources.shared import Names
 from tiering.sources.siblings import with_keys
 
 _IMAGES: Final = frozenset(extension.decode() for extension in IMAGE_EXTENSIONS)
-
-#: Files whose names are held at once, unless some that are no images lie among them: then those of one directory.
-CHUNK: Final = 20_000
 
 #: Directories that are handed out together.
 TOGETHER: Final = 16
@@ -46,14 +33,6 @@ SHARED_BYTES: Final = 1 << 20
 
 #: How a message begins: its length in bytes.
 _LENGTH: Final = 8
-
-
-def is_file(entry: os.DirEntry[Any]) -> bool:
-    """True for a file or a link to one. False for a broken link; the scan reports it."""
-    try:
-        return entry.is_file()
-    except OSError:
-        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +68,16 @@ class Found:
     left_out: LeftOut = field(default_factory=LeftOut)
     tasks: list[Task] = field(default_factory=list)
 
+    def take(self, prefix: bytes, name: bytes, size: int, number: float, limit: float) -> None:
+        """Count one image. number: a random one; below the limit the image is kept by name."""
+        extension = _extension(name.decode("utf-8", "surrogateescape")).lower()
+        self.extensions[extension] = self.extensions.get(extension, 0) + 1
+        self.folders[prefix] = self.folders.get(prefix, 0) + 1
+        self.odd_names += _odd(name.decode("utf-8", "surrogateescape"))
+        self.sizes.append(size)
+        if number < limit:
+            self.kept.append((number, prefix + name, size))
+
 
 def look(root: bytes, task: Task, limit: float, seed: int, shares: int) -> Found:
     """Look into the directories of a task.
@@ -101,97 +90,61 @@ def look(root: bytes, task: Task, limit: float, seed: int, shares: int) -> Found
     found = Found()
     for name in task.names.split(b"\0"):
         prefix = task.parent + name + b"/" * bool(name)
-        try:
-            handle = os.open(root + b"/" + prefix, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            if not prefix:
-                raise
-            gone = error.errno in (errno.ENOENT, errno.ENOTDIR)
-            why = "it vanished during the walk" if gone else (error.strerror or str(error)).lower()
-            found.left_out.add(MISSING if gone else UNREADABLE_DIRECTORY, prefix, reason=why)
-            continue
-        try:
-            about = os.fstat(handle)
-            identity = about.st_dev, about.st_ino
-            if identity in task.chain:
-                found.left_out.add(LOOP, prefix)
-            elif is_zarr(b"", handle):
-                found.left_out.add(PACKED, prefix)
-            elif task.parts == 1 and shares > 1 and about.st_size > SHARED_BYTES:
+        with entered(root, prefix, task.chain) as directory:
+            if not isinstance(directory, Directory):
+                found.left_out.add(directory[0], prefix, reason=directory[1])
+            elif task.parts == 1 and shares > 1 and directory.size > SHARED_BYTES:
                 found.tasks += [Task(task.parent, name, task.chain, part, shares) for part in range(shares)]
             else:
-                _Folder(found, handle, prefix, task, limit, seed).scan((*task.chain, identity))
-        except OSError as error:
-            if not prefix:
-                raise
-            found.left_out.add(UNREADABLE_DIRECTORY, prefix, reason=(error.strerror or str(error)).lower())
-        finally:
-            os.close(handle)
+                try:
+                    _Folder(found, directory, prefix, task, limit, seed).scan()
+                except OSError as error:
+                    if not prefix:
+                        raise
+                    kind, why = refused(error)
+                    found.left_out.add(kind, prefix, reason=why)
     return found
 
 
 class _Folder:
     """One open directory, being looked into."""
 
-    def __init__(self, found: Found, handle: int, prefix: bytes, task: Task, limit: float, seed: int) -> None:
-        self.found, self.handle, self.prefix, self.limit = found, handle, prefix, limit
-        self.part, self.parts = task.part, task.parts
+    def __init__(self, found: Found, directory: Directory, prefix: bytes, task: Task, limit: float, seed: int) -> None:
+        self.found, self.directory, self.prefix, self.limit = found, directory, prefix, limit
+        self.handle, self.part, self.parts = directory.handle, task.part, task.parts
         self.others: list[tuple[bytes, int]] = []
+        self.names = Names()
         self.random = random.Random(b"%d %d %d/" % (seed, task.part, task.parts) + prefix).random
 
-    def scan(self, chain: tuple[tuple[int, int], ...]) -> None:
+    def scan(self) -> None:
         """Go through the entries; those of other parts are counted on, and not asked about."""
         folders: list[bytes] = []
-        number = 0
-        # Relative to the open directory the system has one name to look up instead of a path.
-        with os.scandir(self.handle) as entries:
-            while chunk := list(islice(entries, CHUNK)):
-                mine = chunk if self.parts == 1 else [e for at, e in enumerate(chunk, number) if self._mine(at)]
-                number += len(chunk)
-                try:
-                    files = [entry for entry in mine if entry.is_file() and entry.name[0] != "."]
-                except OSError:  # One is a link that cannot be followed: a test that bears it is slower by a tenth.
-                    files = [entry for entry in mine if is_file(entry) and entry.name[0] != "."]
-                if len(files) < len(mine):
-                    for entry in mine:
-                        if entry.name[0] == "." or not is_file(entry):
-                            self._other(entry, folders)
-                self._count(files)
+        if self.parts > 1 and self.part == 0:
+            every = os.listdir(self.handle)  # noqa: PTH208 - a descriptor
+            self.names.add({name[-4:] for name in every}, dotted=any(name.count(".") > 1 for name in every))
+        for files in self.directory.files(self.prefix, self.found.left_out, folders, self.part, self.parts):
+            self._count(files)
         self._tell_sidecars()
-        for begin in range(0, len(folders), TOGETHER):
-            self.found.tasks.append(Task(self.prefix, b"\0".join(folders[begin : begin + TOGETHER]), chain))
-
-    def _mine(self, number: int) -> bool:
-        return number // 64 % self.parts == self.part
-
-    def _other(self, entry: os.DirEntry[str], folders: list[bytes]) -> None:
-        name = os.fsencode(entry.name)
-        try:
-            directory = entry.is_dir()
-            if kind := unlooked(name + b"/" * directory):
-                size = 0 if directory else entry.stat(follow_symlinks=False).st_size
-                self._leave_out(kind, name + b"/" * directory, size)
-                return
-            if directory:
-                folders.append(name)
-                return
-            mode = os.stat(entry.name, dir_fd=self.handle).st_mode
-        except OSError as error:
-            kind, why = broken(error, name, self.handle)
-            self._leave_out(unlooked(name) or kind, name, reason="" if unlooked(name) else why)
-            return
-        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
-            self._leave_out(MISSING, name, reason="it changed during the walk")
-        else:
-            self._leave_out(SPECIAL, name, reason=special(mode))
+        names = [name[:-1] for name in folders]
+        for begin in range(0, len(names), TOGETHER):
+            together = b"\0".join(names[begin : begin + TOGETHER])
+            self.found.tasks.append(Task(self.prefix, together, self.directory.chain))
 
     def _tell_sidecars(self) -> None:
-        """Count the files that are no images, apart those that share their key with an image."""
-        if not self.others:
+        """Count the files that are no images, apart those that share their key with an image; and such keys."""
+        if not self.others and not self.names.may_share:
             return
-        keys = dict(with_keys(sorted(map(os.fsencode, os.listdir(self.handle)))))  # noqa: PTH208 - a descriptor
-        for name, size in self.others:
-            self._leave_out(NOT_AN_IMAGE if keys.get(name) is None else SIDECAR, name, size)
+        with os.scandir(self.handle) as entries:
+            here = {os.fsencode(marked_name(entry)): is_file(entry) for entry in entries}
+        others = dict(self.others)
+        shared: list[tuple[bytes, bytes | None]] = []
+        for name, key in with_keys(sorted(here)):
+            if name in others:
+                self._leave_out(NOT_AN_IMAGE if key is None else SIDECAR, name, others[name])
+            if key is not None and here[name] and (name in others or is_image_name(name) or self.parts > 1):
+                shared.append((name, key))
+        if self.part == 0:
+            self.found.left_out.shared.tell(self.prefix, shared)
 
     def _count(self, files: list[os.DirEntry[str]]) -> None:
         # Each step goes through all files in C or nearly so: a loop over them takes half as long again.
@@ -203,7 +156,8 @@ class _Folder:
         # Nearly all extensions have three letters; looking for the dot takes three times as long.
         extensions = [name[-3:] if name[-4:-3] == "." else _extension(name) for name in names]
         found = self.found
-        if not _IMAGES.issuperset(map(str.lower, set(extensions))):
+        endings = set(extensions)
+        if not _IMAGES.issuperset(map(str.lower, endings)):
             images = [
                 # Of x.a.b the last three letters hold another dot.
                 extension.lower() in _IMAGES or self._is_image(name, size)
@@ -218,7 +172,10 @@ class _Folder:
             return
         found.folders[self.prefix] = found.folders.get(self.prefix, 0) + len(names)
         found.sizes.extend(sizes)
-        if not "".join(names).isascii():
+        together = "".join(names)
+        if self.parts == 1:
+            self.names.add(endings, dotted=together.count(".") > len(names))
+        if not together.isascii():
             found.odd_names += sum(map(_odd, names))
         draw, limit = self.random, self.limit
         numbers = [draw() for _ in names]

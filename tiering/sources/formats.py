@@ -27,6 +27,14 @@ _UNPACKED: Final = _RAW | {
     b"wdp": "a JPEG XR image", b"hdp": "a JPEG XR image", b"bpg": "a BPG image", b"flif": "a FLIF image",
 }  # fmt: skip
 
+#: Extensions by which a name is surely no image's: text, tables, arrays, models, archives, films and sounds.
+_NO_IMAGE: Final = frozenset(
+    b"txt text md rst json jsonl ndjson csv tsv parquet arrow feather xml html htm css js yaml yml toml ini cfg conf "
+    b"log py ipynb sh bat cpp h rtf tex bib pdf doc docx xls xlsx ppt pptx cls names npy npz mat pkl pickle pt pth "
+    b"ckpt safetensors onnx h5 hdf5 lmdb mdb db sqlite tfrecord zip tar gz tgz bz2 xz zst 7z rar mp4 avi mov mkv webm "
+    b"mpg mp3 wav flac ogg m4a srt vtt dvc md5 sha1 sha256".split()
+)
+
 #: Formats whose files begin with no mark of their own: Pillow's name, by extension.
 _BY_NAME: Final = {b"tga": "TGA", b"pcx": "PCX", b"xbm": "XBM", b"dib": "DIB", b"ico": "ICO", b"cur": "CUR"}
 UNMARKED: Final = frozenset(_BY_NAME.values())
@@ -76,6 +84,14 @@ def is_image_name(name: bytes) -> bool:
     return bool(dot) and extension.lower() in IMAGE_EXTENSIONS
 
 
+def leaves_open(name: bytes) -> bool:
+    """Tell whether only a file's first bytes say whether it is an image: photo.jpg.1, photo, photo.bin.
+
+    Where every look costs a request, names such as photo.json are believed.
+    """
+    return not is_image_name(name) and extension_of(name) not in _NO_IMAGE
+
+
 def format_of(head: bytes, name: bytes = b"") -> str | None:
     """Return Pillow's name of an image's format, None for what is no image.
 
@@ -83,7 +99,7 @@ def format_of(head: bytes, name: bytes = b"") -> str | None:
     Camera raw images begin as a TIFF does; unpacked knows them.
     """
     marked = next((kind for mark, kind in _MARKS if head.startswith(mark)), None) or _of_structure(head)
-    return marked or (_BY_NAME.get(extension_of(name)) if head else None)
+    return marked or (_BY_NAME.get(extension_of(name)) if head and not unfetched(head) else None)
 
 
 def unpacked(head: bytes, name: bytes) -> str | None:

@@ -1,24 +1,17 @@
-"""Trees and files behind a URL, through fsspec: connections, versions, listings and look-ups."""
+"""Files behind a URL, through fsspec: connections, versions, look-ups and first bytes."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, Final
 
-import polars as pl
-
-from tiering.sources.contents import ZARR_BYTES, is_zarr_metadata, look_at_head
-from tiering.sources.formats import HEAD, is_image_name
-from tiering.sources.left_out import MISSING, NOT_AN_IMAGE, PACKED, UNKNOWN_SIZE, UNREACHABLE, ZARR_MARKS, unlooked
-from tiering.sources.siblings import with_keys
-from tiering.sources.walk import BATCH, WALK_SCHEMA, Row, Walk
+from tiering.sources.formats import HEAD
 from tiering.storage.bucket import REQUESTS, file_system
 from tiering.storage.failures import asking, remote_errors
-from tiering.storage.urls import joined, split_query
+from tiering.storage.urls import joined
 
 #: What drivers call the thing that changes when a file does, the most telling first.
 _VERSIONS: Final = (
@@ -67,97 +60,6 @@ def look_up(url: str, names: list[str]) -> list[tuple[int, int]]:
         return list(pool.map(ask, names))
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteFolder:
-    """A directory behind a URL.
-
-    url: of the tree, for errors. system: fsspec's file system. root: path of the tree in it. prefix: path below the
-    root, "" or ending in "/".
-    """
-
-    url: str
-    system: Any
-    root: str
-    prefix: str = ""
-
-    @classmethod
-    def top(cls, url: str) -> RemoteFolder:
-        """Return the root of a tree. Raises what connect raises."""
-        system, path = connect(url)
-        return cls(url, system, path)
-
-    def entries(self, walk: Walk) -> Iterator[Row | RemoteFolder]:
-        """Yield what is in the directory, see tiering.sources.walk.Folder; a file's version is version_of it.
-
-        Of a file whose name is no image's the first bytes are fetched, many at a time.
-        Raises MachineError where the server cannot be asked.
-        """
-        prefix = self.prefix.encode("utf-8", "surrogateescape")
-        try:
-            listed = list_directory(
-                self.system, self.url, joined(self.root, self.prefix).rstrip("/") if self.prefix else self.root
-            )
-        except FileNotFoundError:
-            walk.ledger.leave_out(MISSING, prefix, reason="it vanished during the walk")
-            return
-        if self._is_zarr(prefix, listed):
-            walk.ledger.leave_out(PACKED, prefix)
-            return
-        if walk.passed_over and not prefix:
-            listed = listed.filter(~pl.col("key").is_in(list(walk.passed_over)))
-        table = listed.sort("key")
-        names = (name for batch in table.iter_slices(BATCH) for name in batch["key"])
-        shared = with_keys(names)
-        for batch in table.iter_slices(BATCH):
-            heads = self._heads(prefix, [row[:2] for row in batch.iter_rows() if not is_image_name(row[0])])
-            for name, size, version in batch.iter_rows():
-                _, key = next(shared)
-                yield from self._entry(walk, prefix, (name, size, version), key, heads)
-
-    def _is_zarr(self, prefix: bytes, listed: pl.DataFrame) -> bool:
-        """Tell whether the directory is a Zarr store, see tiering.sources.contents.is_zarr."""
-        marks = listed.filter(pl.col("key").is_in(list(ZARR_MARKS)) & pl.col("size").is_between(1, ZARR_BYTES))
-        if not len(marks) or any(map(is_image_name, listed["key"])):
-            return False
-        base = joined(self.root, prefix.decode("utf-8", "surrogateescape")) if prefix else self.root
-        files = [(name, size) for name, size in marks.select("key", "size").iter_rows()]
-        return any(map(is_zarr_metadata, first_bytes(self.system, self.url, base, files, end=ZARR_BYTES)))
-
-    def _entry(
-        self,
-        walk: Walk,
-        prefix: bytes,
-        row: tuple[bytes, int | None, int],
-        shared: bytes | None,
-        heads: dict[bytes, bytes],
-    ) -> Iterator[Row | RemoteFolder]:
-        name, size, version = row
-        key = prefix + name
-        if kind := unlooked(name):
-            walk.ledger.leave_out(kind, key, 0 if name.endswith(b"/") else size or 0)
-        elif name == b"/":
-            walk.ledger.leave_out(UNREACHABLE, key, reason="no path leads to a directory without a name")
-        elif name.endswith(b"/"):
-            yield RemoteFolder(self.url, self.system, self.root, key.decode("utf-8", "surrogateescape"))
-        elif size is None:
-            walk.ledger.leave_out(UNKNOWN_SIZE, key, reason="the server tells no size")
-        else:
-            kind, why = look_at_head(heads[name], name) if name in heads else ("", "")
-            if kind == NOT_AN_IMAGE:
-                walk.other(prefix, name, shared, size)
-            elif kind:
-                walk.ledger.leave_out(kind, key, size, why)
-            elif walk.takes(prefix, name, shared, size):
-                yield key, size, version
-
-    def _heads(self, prefix: bytes, files: list[tuple[bytes, int | None]]) -> dict[bytes, bytes]:
-        """Return the first bytes of some files; hidden ones and directories are not asked for."""
-        wanted = [(name, size or 0) for name, size in files if not name.endswith(b"/") and unlooked(name) is None]
-        base = joined(self.root, prefix.decode("utf-8", "surrogateescape")) if prefix else self.root
-        heads = first_bytes(self.system, self.url, base, wanted)
-        return {name: head for (name, _), head in zip(wanted, heads, strict=True)}
-
-
 def first_bytes(
     system: Any, url: str, base: str, files: Sequence[tuple[bytes, int]], threads: int = REQUESTS, end: int = HEAD
 ) -> list[bytes]:
@@ -183,30 +85,6 @@ def first_bytes(
         return []
     with asking(url), ThreadPoolExecutor(threads if system.async_impl else 1) as pool:
         return list(pool.map(ask, files))
-
-
-def list_directory(system: Any, url: str, path: str) -> pl.DataFrame:
-    """List one remote directory in WALK_SCHEMA's columns; names of directories end in "/", one without a name is "/".
-
-    Raises FileNotFoundError, and MachineError where the server cannot be asked.
-    """
-    with asking(url):
-        listed = system.ls(path, detail=True)
-    rows = []
-    path = split_query(path)[0]
-    for info in listed:
-        raw = split_query(str(info["name"]))[0]
-        name = raw.rstrip("/").removeprefix(path).removeprefix("/")
-        directory = info["type"] == "directory"
-        if not name and directory and raw == f"{path}/" and url.startswith(("s3://", "s3a://")):
-            rows.append((b"/", None, 0))  # of keys such as cats//1.jpg
-            continue
-        # A directory may list an empty object of its own name, which is how some tools make directories.
-        if not name or "/" in name:
-            continue
-        row = (name.encode("utf-8", "surrogateescape") + b"/" * directory, info["size"], version_of(info))
-        rows.append(row)
-    return pl.DataFrame(rows, schema=WALK_SCHEMA, orient="row")
 
 
 def as_os_error(error: BaseException, path: str) -> OSError:

@@ -62,6 +62,15 @@ def _grouped(names: list[bytes]) -> Iterator[tuple[bytes, bytes | None]]:
             yield from _related(members)
 
 
+def numbered(name: bytes) -> bytes:
+    """Return a name up to its first dot and the parts of digits behind it: 22.05 of 22.05.jpg and 22.05.mask.png."""
+    parts = name.split(b".")
+    end = 1
+    while end < len(parts) - 1 and parts[end].isdigit():
+        end += 1
+    return b".".join(parts[:end])
+
+
 def is_plain(name: bytes, key: bytes) -> bool:
     """Tell whether a name is its key and an extension: KEY.jpg, not KEY.mask.png."""
     return name.rpartition(b".")[0] == key

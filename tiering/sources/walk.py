@@ -13,27 +13,20 @@ import polars as pl
 
 from tiering.errors import DatasetError, from_os_error
 from tiering.sources.account import Ledger
-from tiering.sources.contents import broken, is_zarr, look_at, special
+from tiering.sources.contents import look_at
 from tiering.sources.formats import is_image_name
-from tiering.sources.left_out import (
-    LOOP,
-    MISSING,
-    NOT_AN_IMAGE,
-    PACKED,
-    SIDECAR,
-    SPECIAL,
-    UNREADABLE_DIRECTORY,
-    LeftOut,
-    unlooked,
-)
+from tiering.sources.left_out import NOT_AN_IMAGE, SIDECAR, LeftOut
+from tiering.sources.local import Directory, Identity, entered, refused, told
 from tiering.sources.siblings import DESCRIPTIONS, is_plain, with_keys
 from tiering.text import display
 from tiering.units import format_count
 
-__all__ = ["BATCH", "WALK_SCHEMA", "Folder", "LocalFolder", "Row", "Walk", "display", "marked_name", "sorted_names"]
+__all__ = ["BATCH", "WALK_SCHEMA", "Folder", "LocalFolder", "Row", "Walk", "display", "sorted_names"]
 
 WALK_SCHEMA: Final = {"key": pl.Binary, "size": pl.Int64, "version": pl.Int64}
 BATCH: Final = 50_000
+
+_DOT: Final = ord(".")
 
 #: A file: its key, its size in bytes, and its version.
 Row = tuple[bytes, int, int]
@@ -95,7 +88,7 @@ class Walk:
         # What is an image by its content alone (photo.jpg.1) is no mask of another.
         if key is None or not is_image_name(name):
             return True
-        self.ledger.share(prefix + key, prefix + name)
+        self.ledger.share(prefix + key, prefix + name, size)
         if self.ledger.images_only and not is_plain(name, key):
             self.ledger.leave_out(SIDECAR, prefix + name, size)
             return False
@@ -128,19 +121,18 @@ def no_images(where: str, left_out: LeftOut, what: str = "directory") -> Dataset
 class LocalFolder:
     """A directory of this machine.
 
-    root: of the tree. prefix: path below it, "" or ending in "/". identity: device and inode. parent: the directory
-    that the walk came from.
+    root: of the tree. prefix: path below it, "" or ending in "/". chain: see tiering.sources.local.entered.
     """
 
     root: bytes
-    prefix: bytes
-    identity: tuple[int, int]
-    parent: LocalFolder | None = None
+    prefix: bytes = b""
+    chain: tuple[Identity, ...] = ()
 
     @classmethod
     def top(cls, root: bytes) -> LocalFolder:
         """Return the root of a tree. Raises OSError."""
-        return cls(root, b"", _identity(os.stat(root)))  # noqa: PTH116 - bytes paths
+        os.stat(root)  # noqa: PTH116 - bytes paths
+        return cls(root)
 
     def entries(self, walk: Walk) -> Iterator[Row | LocalFolder]:
         """Yield what is in the directory, see Folder; a file's version is its time of change in ns since 1970.
@@ -149,37 +141,38 @@ class LocalFolder:
         devices are left out without being opened. Only a file whose name is no image's is opened, to look at its first
         bytes. Raises MachineError where the root may not be read.
         """
-        ledger = walk.ledger
-        if is_zarr(os.path.join(self.root, self.prefix)):  # noqa: PTH118 - bytes paths
-            ledger.leave_out(PACKED, self.prefix)
-            return
         passed_over = walk.passed_over if not self.prefix else frozenset()
         try:
-            with os.scandir(os.path.join(self.root, self.prefix)) as found:  # noqa: PTH118 - bytes paths
-                names = sorted_names(marked_name(entry) for entry in found if entry.name not in passed_over)
+            with entered(self.root, self.prefix, self.chain) as directory:
+                if not isinstance(directory, Directory):
+                    walk.ledger.leave_out(directory[0], self.prefix, reason=directory[1])
+                    return
+                names = sorted_names(name for name in directory.names() if name not in passed_over)
+                chain = directory.chain
         except OSError as error:
             if not self.prefix:
                 raise from_os_error(error) from error
-            ledger.leave_out(UNREADABLE_DIRECTORY, self.prefix, reason=(error.strerror or "").lower())
+            kind, reason = refused(error)
+            walk.ledger.leave_out(kind, self.prefix, reason=reason)
             return
         for name, shared in with_keys(names):
             key = self.prefix + name
             path = os.path.join(self.root, key)  # noqa: PTH118 - bytes paths
-            if kind := unlooked(name):
-                ledger.leave_out(kind, key, 0 if name.endswith(b"/") else _size_of(path))
-                continue
             try:
                 about = os.stat(path)  # noqa: PTH116 - bytes paths
-            except OSError as error:
-                kind, reason = broken(error, path.rstrip(b"/"))
-                ledger.leave_out(kind, key, reason=reason)
-                continue
-            if shared is None and stat.S_ISREG(about.st_mode) and is_image_name(name):
+                file = name[0] != _DOT and stat.S_ISREG(about.st_mode)
+            except OSError:
+                file = False
+            if file and shared is None and is_image_name(name):
                 yield key, about.st_size, about.st_mtime_ns  # nearly all; a generator more would cost 0.3 us
-            elif stat.S_ISREG(about.st_mode):
+            elif file:
                 yield from self._file(walk, name, shared, about)
             else:
-                yield from self._no_file(ledger, name, about)
+                kind, reason, size = told(name, path.rstrip(b"/"))
+                if kind:
+                    walk.ledger.leave_out(kind, key, size, reason)
+                else:
+                    yield LocalFolder(self.root, key, chain)
 
     def _file(self, walk: Walk, name: bytes, shared: bytes | None, about: os.stat_result) -> Iterator[Row]:
         key, size = self.prefix + name, about.st_size
@@ -194,26 +187,6 @@ class LocalFolder:
         if shared is None or walk.takes(self.prefix, name, shared, size):
             yield key, size, about.st_mtime_ns
 
-    def _no_file(self, ledger: Ledger, name: bytes, about: os.stat_result) -> Iterator[LocalFolder]:
-        key, identity = self.prefix + name, _identity(about)
-        if not stat.S_ISDIR(about.st_mode):
-            ledger.leave_out(SPECIAL, key, reason=special(about.st_mode))
-        elif self._lies_in(identity):
-            ledger.leave_out(LOOP, key)
-        elif not name.endswith(b"/"):
-            ledger.leave_out(MISSING, key, reason="it became a directory meanwhile")
-        else:
-            yield LocalFolder(self.root, key, identity, self)
-
-    def _lies_in(self, identity: tuple[int, int]) -> bool:
-        # The chain of ancestors decides, not the set of all directories seen: two links to one directory are
-        # two folders of the dataset, whichever is walked first. Plain directories are checked too: below a
-        # link that leads above the root, they are how the walk comes back.
-        folder: LocalFolder | None = self
-        while folder is not None and folder.identity != identity:
-            folder = folder.parent
-        return folder is not None
-
 
 def sorted_names(names: Iterable[bytes]) -> Iterator[bytes]:
     """Sort names bytewise; beyond 50,000 of them as a column, which takes a third of the memory of objects."""
@@ -227,26 +200,6 @@ def sorted_names(names: Iterable[bytes]) -> Iterator[bytes]:
         chunk = list(islice(rest, BATCH))
     column = pl.concat(columns).sort()
     return (name for begin in range(0, len(column), BATCH) for name in column[begin : begin + BATCH].to_list())
-
-
-def marked_name(entry: os.DirEntry[bytes]) -> bytes:
-    """Return an entry's name, with a "/" at its end where it is a directory or a link to one."""
-    try:
-        directory = entry.is_dir()
-    except OSError:  # What is wrong with it comes out when it is looked at again.
-        directory = False
-    return entry.name + b"/" if directory else entry.name
-
-
-def _size_of(path: bytes) -> int:
-    try:
-        return os.lstat(path).st_size
-    except OSError:
-        return 0
-
-
-def _identity(about: os.stat_result) -> tuple[int, int]:
-    return about.st_dev, about.st_ino
 
 
 def _is_utf8(name: bytes) -> bool:

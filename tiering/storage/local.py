@@ -40,8 +40,10 @@ def opened_directory(base: Path, parts: Sequence[str], *, create: bool = False) 
                 below = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
             except OSError as error:
                 raise _not_ours(error, base.joinpath(*parts[: position + 1])) from error
-            os.close(descriptor)
-            descriptor = below
+            # In this order: an interruption between the two must not make `finally` close the same number again, which
+            # may be the descriptor of another thread by then.
+            above, descriptor = descriptor, below
+            os.close(above)
         yield descriptor
     finally:
         os.close(descriptor)

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
+from tiering.arrays import AnyArray
 from tiering.errors import StoreError
 from tiering.storage.attempts import attempts
 from tiering.storage.local import open_to_read
@@ -25,7 +26,6 @@ _PIECE: Final = 4 << 20
 #: The most bytes in a file that describes a store beside its manifest. The longest lists the images left out.
 SMALL_FILE: Final = 256 << 20
 
-AnyArray = npt.NDArray[Any]
 #: Says in which file a column lies.
 PlaceOf = Callable[[str], Location]
 

@@ -13,9 +13,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from tiering.arrays import IndexArray
 from tiering.storage.location import Location
 from tiering.store.columns import ColumnsWriter, damaged, keys_at, map_column
-from tiering.store.documents import zarr_documents
+from tiering.store.zarr_documents import zarr_documents
 
 #: label, split: numbers of names in the manifest, -1 for none. size: bytes of a sample. crc32c: of its bytes.
 #: offset: see the store's format. key: all keys one after another. key_end: where each key ends.
@@ -28,8 +29,6 @@ COLUMNS: Final[dict[str, str]] = {
     "key": "|u1",
     "key_end": "<i8",
 }
-
-IndexArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,10 @@ from typing import Any, Final
 
 import lmdb
 import numpy as np
-import numpy.typing as npt
 
+from tiering.arrays import IndexArray
 from tiering.errors import MachineError, StoreError, TieringError, from_os_error
 from tiering.store.lmdb_format import OURS, format_of, set_map_size
-
-IndexArray = npt.NDArray[np.int64]
 
 #: Dirty pages are held until the commit. As long as they fit in a core's cache, writing them is a third as dear as from
 #: memory: 2 MiB packs 110 kB images at 3.5 GB/s, 32 MiB at 1.1.

@@ -15,8 +15,8 @@ from tiering.storage.attempts import attempts
 from tiering.storage.json_text import parse_json
 from tiering.storage.location import Location
 from tiering.storage.names import PublicUrl, RelativeName
-from tiering.store.consistency import contradictions
 from tiering.store.lmdb_format import refuse_other
+from tiering.store.manifest_checks import contradictions
 
 MANIFEST: Final = "manifest.json"
 FORMAT_VERSION: Final = 2
@@ -112,6 +112,7 @@ class Manifest(_Frozen):
         default=None, description="which LMDB reads the shards, see tiering.store.lmdb_format; None: 0.9, or no LMDB"
     )
     source: Source
+    earlier: list[Source] = Field(default=[], description="other sources that images were packed from: see append")
     shards: list[Shard] = []
     index: RelativeName = Field(default="index", description="directory of the index of this generation")
     columns: dict[RelativeName, Crc] = Field(default={}, description="CRC-32C of each column of the index")

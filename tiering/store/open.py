@@ -9,15 +9,15 @@ import numpy as np
 
 from tiering.errors import StoreError
 from tiering.storage.location import Location
-from tiering.store.base import Store
-from tiering.store.chunked import ChunkedStore
+from tiering.store.chunked_store import ChunkedStore
 from tiering.store.filesystem import warn_of_network
-from tiering.store.folder import FolderStore
+from tiering.store.folder_store import FolderStore
 from tiering.store.generation import check_lengths, look, replaced
 from tiering.store.lmdb_format import format_of, refuse_other
 from tiering.store.manifest import MANIFEST, Manifest, read_manifest
-from tiering.store.packed import PackedStore
+from tiering.store.packed_store import PackedStore
 from tiering.store.parts import WORK
+from tiering.store.protocol import Store
 from tiering.store.zarr_metadata import check_array
 
 #: By these an unfinished store is told from a directory of images.

@@ -16,14 +16,12 @@ from typing import Any, BinaryIO, Final
 
 import google_crc32c
 import numpy as np
-import numpy.typing as npt
 
+from tiering.arrays import IndexArray
 from tiering.store.codecs import parse_codec
-from tiering.store.documents import zarr_documents
 from tiering.store.layout import TABLE_CRC_BYTES
 from tiering.store.manifest import Settings, Shard
-
-IndexArray = npt.NDArray[np.int64]
+from tiering.store.zarr_documents import zarr_documents
 
 #: Large enough that a foreign reader's request is worth its latency, small enough not to drown one image.
 CHUNK_BYTES: Final = 1 << 18

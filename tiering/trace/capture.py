@@ -21,7 +21,7 @@ from tiering.errors import MachineError, UsageError, from_os_error
 
 if TYPE_CHECKING:
     # Imported when the command runs: Polars takes as long to start as many a command to end.
-    from tiering.trace.parquet import TraceWriter
+    from tiering.trace.parquet_writer import TraceWriter
     from tiering.trace.readers.base import Damage
 
 Backend = Literal["strace", "dftracer"]
@@ -131,7 +131,7 @@ def _with_strace(command: Sequence[str], to: Path, work: Path) -> Recording:
 
 def _converted(reading: int, to: Path, work: Path) -> tuple[TraceWriter, Damage, int]:
     """Turn strace's text into events as it comes. Returns them, what was wrong with the text, and its length, B."""
-    from tiering.trace.parquet import TraceWriter  # noqa: PLC0415
+    from tiering.trace.parquet_writer import TraceWriter  # noqa: PLC0415
     from tiering.trace.readers import strace  # noqa: PLC0415
     from tiering.trace.readers.base import Damage, byte_blocks_of  # noqa: PLC0415
 
@@ -200,7 +200,7 @@ def _with_dftracer(command: Sequence[str], to: Path, work: Path) -> Recording:
             found="none",
             action="Use --backend strace: DFTracer sees no programs that are linked statically.",
         )
-    from tiering.trace.parquet import TraceWriter  # noqa: PLC0415
+    from tiering.trace.parquet_writer import TraceWriter  # noqa: PLC0415
     from tiering.trace.readers import read_trace  # noqa: PLC0415
     from tiering.trace.readers.base import Damage  # noqa: PLC0415
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tiering.trace.blocks import mixed
+from tiering.trace.block_sample import mixed
 
 _FEWEST = 1 << 17
 #: Disjoint ranges kept; 28 B each, and several times that while they are merged.

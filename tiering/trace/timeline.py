@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tiering.trace.blocks import mixed
-from tiering.trace.noise import is_noise
+from tiering.trace.block_sample import mixed
+from tiering.trace.program_files import is_noise
 
 #: Bins of time, and bins of time of the heat map: one of those spans several of the former.
 BINS: Final = 512

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from tiering.arrays import AnyArray
 from tiering.storage.json_text import parse_json
 
 #: The estimators of scikit-learn that a model consists of.
@@ -41,8 +41,6 @@ _MOST_MEMBERS: Final = 4096
 _SCHEMA: Final = "schema.json"
 _MOST_TEXT: Final = 1000
 _SHOWN: Final = 5
-
-AnyArray = npt.NDArray[Any]
 
 
 class Archive:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tiering.trace.summary import TraceProfile
+from tiering.trace.trace_profile import TraceProfile
 from tiering.units import format_bytes
 from tiering.workload.evidence import possible_labels
 from tiering.workload.explain import percent

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from tiering.trace.summary import TraceProfile
+from tiering.trace.trace_profile import TraceProfile
 from tiering.workload.label import Workload, label
 
 #: Names of the features, in the order of the vector.

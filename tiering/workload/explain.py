@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from tiering.trace.summary import TraceProfile
+from tiering.trace.trace_profile import TraceProfile
 from tiering.units import format_bytes
 from tiering.workload.evidence import FEATURE_NAMES
 from tiering.workload.forecast import Model
@@ -27,7 +27,10 @@ class Fact(BaseModel):
 
     feature: str
     value: float = Field(description="as in tiering.workload.evidence.features")
-    weight: float = Field(description="how far it moved the log-odds of the verdict; negative speaks against it")
+    weight: float = Field(description="how far it moved the log-odds of the verdict; negative: away from it")
+    against: bool = Field(
+        default=False, description="it speaks against the verdict, in the sense of its words or by its weight"
+    )
     text: str = Field(description='in plain words: "80 % of all bytes moved were read again"')
 
 
@@ -35,11 +38,12 @@ def facts(model: Model, vector: npt.NDArray[np.float64], workload: int) -> list[
     """Return the three facts that weighed most, heaviest first, those against the verdict among them.
 
     vector: (len(FEATURE_NAMES),); workload: position in WORKLOADS of the verdict that is to be explained.
-    The weight of a feature is the mean of two changes in log-odds: what is lost when it alone is set to the
-    median of the corpus, and what is gained when it alone is put into a trace of medians. These are the first and
-    the last term of its Shapley value (Strumbelj and Kononenko, 2014), so a feature whose message others repeat
-    still counts. What the trace cannot tell (NaN) is no fact, nor is what the model takes for the opposite of what its
-    words say: that bytes were read again is no reason to call a run read-once.
+    A fact speaks against the verdict where its words do, whatever the model made of it, and where it has a negative
+    weight and words that say neither. The weight of a feature is the mean of two changes in log-odds: what is lost when
+    it alone is set to the median of the corpus, and what is gained when it alone is put into a trace of medians. These
+    are the first and the last term of its Shapley value (Strumbelj and Kononenko, 2014), so a feature whose message
+    others repeat still counts. What the trace cannot tell (NaN) is no fact, nor is what speaks for the verdict in words
+    and was taken against it by the model.
     """
     count = len(FEATURE_NAMES)
     without, alone = np.tile(vector, (count, 1)), np.tile(model.medians, (count, 1))
@@ -49,17 +53,15 @@ def facts(model: Model, vector: npt.NDArray[np.float64], workload: int) -> list[
     odds = _log_odds(chances)
     weights = ((odds[0] - odds[2 : 2 + count]) + (odds[2 + count :] - odds[1])) / 2
     known = np.flatnonzero(~np.isnan(vector))
-    known = known[[_agrees(FEATURE_NAMES[at], vector[at], weights[at], WORKLOADS[workload]) for at in known]]
-    heaviest = known[np.argsort(-np.abs(weights[known]), kind="stable")][:FACTS]
-    return [
-        Fact(
-            feature=FEATURE_NAMES[place],
-            value=float(vector[place]),
-            weight=float(weights[place]),
-            text=_WORDS[FEATURE_NAMES[place]](float(vector[place])),
-        )
-        for place in heaviest
-    ]
+    found = []
+    for place in known[np.argsort(-np.abs(weights[known]), kind="stable")].tolist():
+        name, value, weight = FEATURE_NAMES[place], float(vector[place]), float(weights[place])
+        speaks = speaks_for(name, value, WORKLOADS[workload])
+        if speaks and weight < 0:
+            continue
+        against = weight < 0 if speaks is None else not speaks
+        found.append(Fact(feature=name, value=value, weight=weight, against=against, text=_WORDS[name](value)))
+    return found[:FACTS]
 
 
 def defined_facts(trace: TraceProfile, workload: Workload) -> list[Fact]:
@@ -77,15 +79,10 @@ def defined_facts(trace: TraceProfile, workload: Workload) -> list[Fact]:
     for name, share in shares.items():
         apart = float(_log_odds(np.array([share]))[0] - bound) * (1 if decides[name] == workload else -1)
         neutral = name == "epochs" and workload in {"write-heavy", "mixed"}
-        found.append(
-            Fact(feature=name, value=values[name], weight=0.0 if neutral else apart, text=_WORDS[name](values[name]))
-        )
+        weight = 0.0 if neutral else apart
+        text = _WORDS[name](values[name])
+        found.append(Fact(feature=name, value=values[name], weight=weight, against=weight < 0, text=text))
     return sorted(found, key=lambda fact: -fact.weight)
-
-
-def _agrees(feature: str, value: float, weight: float, workload: str) -> bool:
-    speaks = speaks_for(feature, value, workload)
-    return speaks is None or speaks == (weight >= 0)
 
 
 def _log_odds(chances: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from tiering.workload.archive import TRUSTED_TYPES, AnyArray, Archive, attributes, items, plain
+from tiering.arrays import AnyArray
+from tiering.workload.archive import TRUSTED_TYPES, Archive, attributes, items, plain
 
 _FOREST, _TREE_CLASSIFIER, _TREE = TRUSTED_TYPES
 

@@ -6,7 +6,7 @@ import importlib.resources
 import json
 from collections.abc import Iterator
 
-from tiering.trace.summary import TraceProfile
+from tiering.trace.trace_profile import TraceProfile
 from tiering.workload.corpus import Example
 
 #: What the families of recorded runs begin with.

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.workload.corpus import Example, examples
-from tiering.workload.evidence import FEATURE_NAMES, features
+from tiering.workload.evidence import features
 from tiering.workload.forecast import Model
 from tiering.workload.label import WORKLOADS, label
 from tiering.workload.recorded import RECORDED, recorded
-from tiering.workload.verdict import FORECAST_ABOVE, MAPPED_CAP, SHOWN_ABOVE, moves_data
+from tiering.workload.verdict import is_decided, judge, moves_data, no_ground
 
 _TREES = 100
 _LEAF = 6
@@ -26,7 +26,7 @@ _TEMPERATURE = 0.87
 class _Table:
     """The corpus in columns: vectors, workloads (positions in WORKLOADS), families, parts, the plain rule, real ones.
 
-    mapped: most bytes are mapped, so that even a whole run has to be guessed.
+    traces: profiles, of which a whole run's is marked as one.
     """
 
     vectors: npt.NDArray[np.float64]
@@ -35,14 +35,11 @@ class _Table:
     parts: npt.NDArray[np.str_]
     rule: npt.NDArray[np.int64]
     real: npt.NDArray[np.bool_]
+    traces: npt.NDArray[np.object_]
 
     def only(self, rows: npt.NDArray[np.bool_]) -> _Table:
         """Return some of the examples."""
         return _Table(*(getattr(self, column.name)[rows] for column in fields(self)))
-
-    @property
-    def mapped(self) -> npt.NDArray[np.bool_]:
-        return np.asarray(self.vectors[:, FEATURE_NAMES.index("mapped_share")] > 0.5, np.bool_)
 
 
 def train(
@@ -65,8 +62,9 @@ def cross_validate(seed: int = 0, corpus: Sequence[Example] | None = None) -> di
     Returns figures for each part ("whole", and the shares of the first epoch): f1_* is macro F1 over the four
     workloads on generated runs, rule_* that of the plain rule, which applies the definition of the label to
     what the trace shows; answered_* the share of examples with a verdict other than inconclusive, accuracy_* the
-    share of these that are right, and answered and accuracy the same over all parts. A whole run is judged as one that
-    is known to be whole: by the definition, unless most of it is mapped. calibration_error: expected calibration error
+    share of these that are right, and answered and accuracy the same over all parts. Verdicts are given and held back
+    as tiering.workload.verdict does it: a whole run is judged as one that is known to be whole, and one that moves too
+    little gets none. calibration_error: expected calibration error
     over ten bins (Guo et al., ICML 2017) of all forecasts. recorded_*: the recorded runs, how many got a verdict, and
     how many a wrong one, of the model and of the plain rule.
     """
@@ -84,6 +82,7 @@ def _columns(corpus: Sequence[Example] | None, seed: int) -> _Table:
         parts=np.array([each.part for each in made]),
         rule=np.array([WORKLOADS.index(label(*each)) for each in moved]),
         real=np.array([each.family.startswith(RECORDED) for each in made]),
+        traces=np.array([each.trace.model_copy(update={"whole": each.part == "whole"}) for each in made], object),
     )
 
 
@@ -111,13 +110,12 @@ def _figures(table: _Table, seed: int) -> dict[str, float]:
     for family in np.unique(table.families):
         unknown = table.families == family
         found[unknown] = _fitted(table.only(~unknown), seed).probabilities(table.vectors[unknown])
-    decided = (table.parts == "whole") & ~table.mapped
-    forecast = ~decided
-    best = np.where(decided, table.rule, found.argmax(axis=1))
-    held = np.where(table.mapped, MAPPED_CAP, 1.0)
-    sure = np.where(decided, 1.0, np.minimum(found.max(axis=1), held))
-    shown = (best == table.rule) & (best != WORKLOADS.index("read-once"))
-    answered = sure >= np.where(shown, SHOWN_ABOVE, FORECAST_ABOVE)
+    judged = [judge(trace, chances) for trace, chances in zip(table.traces, found, strict=True)]
+    best = np.array([each.best for each in judged])
+    sure = np.array([each.sure for each in judged])
+    grounds = [no_ground(trace) is None for trace in table.traces]
+    answered = np.array([each.given for each in judged]) & np.array(grounds)
+    forecast = np.array([not is_decided(trace) for trace in table.traces])
     right = best == table.workloads
     given = answered & ~table.real
     figures = {

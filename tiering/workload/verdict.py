@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from tiering.trace.summary import TraceProfile
+from tiering.trace.trace_profile import TraceProfile
 from tiering.units import format_bytes
 from tiering.workload.doubt import gaps, near, too_little, unplaced, unsupported
 from tiering.workload.evidence import features, mapping_decides
@@ -64,28 +64,23 @@ def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:
     decide it.
     Raises ModelError when the model file is damaged.
     """
-    if trace.bytes_accessed > trace.bytes_read + trace.bytes_written:
-        return _undecided(
-            "The trace does not tell reads from writes: it gives the curves of a cache, but no kind of workload."
-        )
-    if (reason := too_little(trace) or unplaced(trace)) is not None:
-        return _undecided(reason, *_lacking(trace))
+    if (reason := no_ground(trace)) is not None:
+        even = 1 / len(WORKLOADS)
+        chances = dict.fromkeys(WORKLOADS, even)
+        notes = [reason, *_lacking(trace), *_of_reading(trace)]
+        return Verdict(workload="inconclusive", probability=even, probabilities=chances, facts=[], notes=notes)
     chosen = model or shipped()
     vector = features(trace)
-    cap, notes = _limits(trace)
-    chances = _capped(_chances(trace, chosen, vector), cap)
-    best = int(chances.argmax())
-    sure = float(chances[best])
-    few = trace.reads + trace.writes < FEW_CALLS and not is_decided(trace)
-    lacking = unsupported(trace, WORKLOADS[best])
-    given = sure >= _threshold(trace, WORKLOADS[best]) and lacking is None and not few
-    if lacking is not None:
-        notes.append(lacking)
-    elif not given:
-        second = int(np.argsort(chances)[-2])
+    found = judge(trace, chosen.probabilities(vector[None, :])[0])
+    best, sure, chances_of = found.best, found.sure, found.chances
+    notes = _limits(trace)
+    if found.lacking is not None:
+        notes.append(found.lacking)
+    elif not found.given:
+        second = int(np.argsort(chances_of)[-2])
         notes.append(
             f"The likeliest are {WORKLOADS[best]} ({percent(sure)}) and {WORKLOADS[second]} "
-            f"({percent(float(chances[second]))}); a longer trace, or the dataset's size, may decide."
+            f"({percent(float(chances_of[second]))}); a longer trace, or the dataset's size, may decide."
         )
     elif WORKLOADS[best] == "re-read-heavy" and trace.reread_share <= MAJORITY:
         notes.append(_unfinished(trace))
@@ -94,16 +89,48 @@ def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:
     notes.extend(near(trace))
     decided = is_decided(trace)
     return Verdict(
-        workload=WORKLOADS[best] if given else "inconclusive",
+        workload=WORKLOADS[best] if found.given else "inconclusive",
         probability=sure,
-        probabilities={name: float(chance) for name, chance in zip(WORKLOADS, chances, strict=True)},
+        probabilities={name: float(chance) for name, chance in zip(WORKLOADS, chances_of, strict=True)},
         facts=defined_facts(trace, WORKLOADS[best]) if decided else facts(chosen, vector, best),
         whole=decided,
         notes=notes,
     )
 
 
-def _chances(trace: TraceProfile, model: Model, vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def no_ground(trace: TraceProfile) -> str | None:
+    """Say why a trace is no ground for any judgement, if so."""
+    if trace.bytes_accessed > trace.bytes_read + trace.bytes_written:
+        return "The trace does not tell reads from writes: it gives the curves of a cache, but no kind of workload."
+    return too_little(trace) or unplaced(trace)
+
+
+class Judgement(NamedTuple):
+    """What a forecast comes to, with all that limits it.
+
+    chances: of each workload; best: position of the likeliest, and sure its chance; given: whether that is the verdict;
+    lacking: what the trace lacks that would decide.
+    """
+
+    chances: npt.NDArray[np.float64]
+    best: int
+    sure: float
+    given: bool
+    lacking: str | None
+
+
+def judge(trace: TraceProfile, forecast: npt.NDArray[np.float64]) -> Judgement:
+    """Judge a trace that there is ground for. forecast: a model's probability of each workload."""
+    chances = _capped(_chances(trace, forecast), _cap(trace))
+    best = int(chances.argmax())
+    sure = float(chances[best])
+    few = trace.reads + trace.writes < FEW_CALLS and not is_decided(trace)
+    lacking = unsupported(trace, WORKLOADS[best])
+    given = sure >= _threshold(trace, WORKLOADS[best]) and lacking is None and not few
+    return Judgement(chances, best, sure, given, lacking)
+
+
+def _chances(trace: TraceProfile, forecast: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return the probability of each workload, before what the trace cannot show limits it.
 
     A trace of a block device is mostly a window of a service, without a beginning: what it shows is what there is. It
@@ -111,7 +138,6 @@ def _chances(trace: TraceProfile, model: Model, vector: npt.NDArray[np.float64])
     """
     if is_decided(trace):
         return _as_defined(trace)
-    forecast: npt.NDArray[np.float64] = model.probabilities(vector[None, :])[0]
     if trace.level != "block":
         return forecast
     return np.asarray((forecast + _as_defined(trace)) / 2, np.float64)
@@ -148,17 +174,15 @@ def _as_defined(trace: TraceProfile) -> npt.NDArray[np.float64]:
     return np.array([float(name == found) for name in WORKLOADS])
 
 
-def _undecided(*notes: str) -> Verdict:
-    even = 1 / len(WORKLOADS)
-    chances = dict.fromkeys(WORKLOADS, even)
-    return Verdict(workload="inconclusive", probability=even, probabilities=chances, facts=[], notes=list(notes))
+def _cap(trace: TraceProfile) -> float:
+    """Return the highest probability that such a trace can support; _limits says why."""
+    return min(MAPPED_CAP if _is_mapped(trace) else 1.0, BLOCK_CAP if trace.level == "block" else 1.0)
 
 
-def _limits(trace: TraceProfile) -> tuple[float, list[str]]:
-    """Return the highest probability that such a trace can support, and why, in words."""
-    cap, notes = 1.0, []
+def _limits(trace: TraceProfile) -> list[str]:
+    """Say what a trace can support, and what it cannot."""
+    notes = []
     if _is_mapped(trace):
-        cap = min(cap, MAPPED_CAP)
         notes.append(
             "Most bytes are mapped into memory. No tracer sees what is touched there, or how often: the mapped bytes "
             f"are an upper bound, and the probability is held to {MAPPED_CAP:g} at most."
@@ -172,7 +196,6 @@ def _limits(trace: TraceProfile) -> tuple[float, list[str]]:
         notes.append("The whole run is in this trace: its label follows from the bytes, and is no forecast.")
     notes.extend(_lacking(trace))
     if trace.level == "block":
-        cap = min(cap, BLOCK_CAP)
         notes.append(
             "This trace was taken below the page cache: reads that the cache answered are missing, so there may be "
             f"more re-reading than it shows. The probability is held to {BLOCK_CAP:g} at most."
@@ -181,15 +204,16 @@ def _limits(trace: TraceProfile) -> tuple[float, list[str]]:
         notes.append(f"Only {calls} reads and writes were traced: too few to forecast from, little to judge by.")
     if trace.coverage == 0:
         notes.append("No byte of the dataset that was named is read in this trace: its size was left out of account.")
-    if trace.skipped_lines:
-        lines = (
-            "line of the trace could not be read and was"
-            if trace.skipped_lines == 1
-            else ("lines of the trace could not be read and were")
-        )
-        notes.append(f"{trace.skipped_lines} {lines} left out.")
-    notes.extend(trace.notes)
-    return cap, notes
+    return [*notes, *_of_reading(trace)]
+
+
+def _of_reading(trace: TraceProfile) -> list[str]:
+    """Say what the reading of the trace left out, and what its reader has to say."""
+    if not trace.skipped_lines:
+        return trace.notes
+    one = trace.skipped_lines == 1
+    lines = "line of the trace could not be read and was" if one else "lines of the trace could not be read and were"
+    return [f"{trace.skipped_lines} {lines} left out.", *trace.notes]
 
 
 def _lacking(trace: TraceProfile) -> list[str]:

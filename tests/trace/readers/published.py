@@ -51,6 +51,56 @@ AZURE = Published(
     ],
 )
 
+
+def _resource(operation: str, second: int, category: str = "StorageRead", status: object = 200, **told: object) -> str:
+    return json.dumps(
+        {
+            "time": f"2019-02-28T19:10:{second}.2123117Z",
+            "resourceId": "/subscriptions/1/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/acme/"
+            "blobServices/default",
+            "category": category,
+            "operationName": operation,
+            "operationVersion": "2017-04-17",
+            "schemaVersion": "1.0",
+            "statusCode": status,
+            "statusText": "Success",
+            "durationMs": 5,
+            "callerIpAddress": "192.0.2.1:11111",
+            "correlationId": "ad881411-201e-004e-1c99-cfd67d000000",
+            "location": "uswestcentral",
+            "properties": {"accountName": "acme", "serviceType": "blob", "operationCount": 0, **told},
+            "uri": "https://acme.blob.core.windows.net:443/photos/a%20b.jpg?sv=2017-04-17&sig=XXXXX",
+            "protocol": "HTTPS",
+            "resourceType": "Microsoft.Storage/storageAccounts/blobServices",
+        }
+    )
+
+
+AZURE_RESOURCE = Published(
+    "learn.microsoft.com, azure/storage/blobs/monitor-blob-storage-reference (the fields of resource logs, and a record)",
+    "\n".join(
+        (
+            _resource("PutBlob", 21, "StorageWrite", 201, requestBodySize=0, contentLengthHeader="11552"),
+            _resource("GetBlob", 22, responseBodySize=11552, responseHeaderSize=300),
+            _resource("GetBlob", 23, status="206", responseBodySize="500", objectKey='"/acme/photos/c.dat"'),
+            _resource("GetBlob", 24, status=404, responseBodySize=215),
+            _resource("ListBlobs", 25, responseBodySize=5215),
+            _resource("PutBlock", 26, "StorageWrite", 201, requestBodySize=4096),
+            _resource("PutBlockList", 27, "StorageWrite", 201, requestBodySize=200),
+            _resource("DeleteBlob", 28, "StorageDelete", 202),
+            "",
+        )
+    ),
+    [
+        (1551381021.212311, "write", "azure://acme/photos/a b.jpg", 0, 11552, 0.005),
+        (1551381022.212311, "read", "azure://acme/photos/a b.jpg", 0, 11552, 0.005),
+        (1551381023.212311, "read", "azure://acme/photos/c.dat", None, 500, 0.005),
+        (1551381026.212311, "write", "azure://acme/photos/a b.jpg", None, 4096, 0.005),
+        (1551381027.212311, "rename", "azure://acme/photos/a b.jpg", None, 0, 0.005),
+        (1551381028.212311, "unlink", "azure://acme/photos/a b.jpg", None, 0, 0.005),
+    ],
+)
+
 GCS = Published(
     "cloud.google.com/storage/docs/access-logs (the fields); kanjiapi.dev's test of its own logs, and "
     "salrashid123/gcs_csek (lines)",
@@ -158,6 +208,7 @@ MINIO_AUDIT = Published(
         (1709235566.744432, "read", "s3://data/hello.txt", 0, 12, 0.002111986),
         (1709235567.744432, "read", "s3://data/big.bin", 1000, 500, 0.002111986),
         (1709235568.744432, "write", "s3://data/big.bin", None, 5000, 0.002111986),
+        (1709235569.744432, "rename", "s3://data/big.bin", None, 0, 0.002111986),
         (1709235571.187818, "write", "s3://testbucket/hosts", 0, 512, 0.016438202),
     ],
 )
@@ -179,6 +230,49 @@ MINIO_TEXT = Published(
         (1782945700.5, "write", "s3://first/hello world.txt", 0, 123, 0.024143),
         (1782945705.0, "read", "s3://first/a.bin", 0, 8704, 0.00076),
         (1782945706.0, "read", "s3://first/a.bin", None, 1 << 20, 62.5),
+    ],
+)
+
+MINIO_VERBOSE = Published(
+    "minio/mc, cmd/admin-trace.go (traceMessage.String) and its pull request 4949 (a line of another call)",
+    """\
+127.0.0.1:9001 [REQUEST s3.GetObject] [2024-06-03T14:14:51.680] [Client IP: 192.0.2.1]
+127.0.0.1:9001 GET /photos/a b.jpg?x-id=GetObject
+127.0.0.1:9001 Proto: HTTP/1.1
+127.0.0.1:9001 Host: 127.0.0.1:9001
+127.0.0.1:9001 Range: bytes=4096-8191
+127.0.0.1:9001 <BLOB>
+127.0.0.1:9001 [RESPONSE] [2024-06-03T14:14:51.682] [ Duration 1.5ms TTFB 1.2ms ↑ 90 B  ↓ 4.3 KiB ]
+127.0.0.1:9001 206 Partial Content
+127.0.0.1:9001 Content-Length: 4096
+127.0.0.1:9001 Content-Range: bytes 4096-8191/262144
+127.0.0.1:9001 Server: MinIO
+127.0.0.1:9001
+127.0.0.1:9001
+127.0.0.1:9001  [STORAGE storage.ReadXL] [2024-06-03T14:14:51.690] /data/d3 warp a.rnd total-errs-timeout=0 0s 1003 B
+127.0.0.1:9001 [REQUEST s3.PutObject] [2024-06-03T14:14:52.000] [Client IP: 192.0.2.1]
+127.0.0.1:9001 PUT /photos/new.jpg
+127.0.0.1:9001 Proto: HTTP/1.1
+127.0.0.1:9001 Host: 127.0.0.1:9001
+127.0.0.1:9001 Content-Length: 12345
+127.0.0.1:9001 <BLOB>
+127.0.0.1:9001 [RESPONSE] [2024-06-03T14:14:52.010] [ Duration 10ms TTFB 9.8ms ↑ 12 KiB  ↓ 0 B ]
+127.0.0.1:9001 200 OK
+127.0.0.1:9001
+127.0.0.1:9001
+127.0.0.1:9001 [REQUEST s3.GetObject] [2024-06-03T14:14:53.000] [Client IP: 192.0.2.1]
+127.0.0.1:9001 GET /photos/gone.jpg
+127.0.0.1:9001 Proto: HTTP/1.1
+127.0.0.1:9001 Host: 127.0.0.1:9001
+127.0.0.1:9001
+127.0.0.1:9001 [RESPONSE] [2024-06-03T14:14:53.010] [ Duration 1ms TTFB 900µs ↑ 90 B  ↓ 300 B ]
+127.0.0.1:9001 404 Not Found
+127.0.0.1:9001
+127.0.0.1:9001
+""",
+    [
+        (1717424091.68, "read", "s3://photos/a b.jpg", 4096, 4096, 0.0015),
+        (1717424092.0, "write", "s3://photos/new.jpg", 0, 12345, 0.01),
     ],
 )
 
@@ -423,9 +517,10 @@ PROCMON = Published(
 #: Format, and its samples; the first is the one that stands for the format in tests of all of them.
 PUBLISHED: dict[str, list[Published]] = {
     "azure-log": [AZURE],
+    "azure-resource-log": [AZURE_RESOURCE],
     "gcs-log": [GCS],
     "minio-audit": [MINIO_AUDIT],
-    "minio-trace": [MINIO_TEXT, MINIO_JSON],
+    "minio-trace": [MINIO_TEXT, MINIO_JSON, MINIO_VERBOSE],
     "cloudtrail": [CLOUDTRAIL_LINES],
     "biosnoop": [BIOSNOOP],
     "fsslower": [EXT4SLOWER, XFSSLOWER_CSV, NFSSLOWER, FILESLOWER],

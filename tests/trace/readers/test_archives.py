@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import shutil
 import tarfile
 import tempfile
@@ -97,6 +98,10 @@ def test_a_damaged_archive_is_refused_and_one_without_a_trace_says_so(tmp_path, 
         archive.writestr("readme.txt", "nothing here")
     with pytest.raises(TraceError, match="a directory without a trace"):
         read_trace(tmp_path / "b.zip")
+    with zipfile.ZipFile(tmp_path / "c.zip", "w") as archive:
+        archive.writestr("logs/log.7.gz", gzip.compress(GOOD)[:-12])
+    with pytest.raises(TraceError, match=r"c\.zip/logs/log\.7\.gz: .*broken compressed data"):
+        read_trace(tmp_path / "c.zip")
 
 
 def test_a_tar_whose_last_member_is_a_zip_is_read_as_the_tar(tmp_path, scratch):
@@ -149,3 +154,33 @@ def test_damage_names_the_member(tmp_path, scratch):
         archive.writestr("logs/log.7", GOOD.replace(b"7 1.", b"1.") + b"what?\n" + GOOD.replace(b"7 1.", b"1."))
     with pytest.raises(TraceError, match=r"a\.zip/logs/log\.7, line 3"):
         list(read_trace(tmp_path / "a.zip").batches)
+
+
+def test_what_holds_no_trace_is_counted_and_named(tmp_path, scratch):
+    logs = tmp_path / "logs"
+    (logs / "deep").mkdir(parents=True)
+    (logs / "log.7").write_bytes(GOOD)
+    (logs / "README.md").write_text("Nothing here.\n")
+    (logs / "deep" / "empty").write_bytes(b"")
+    (logs / "blank").write_bytes(b"\n")
+    (logs / "link").symlink_to("nowhere")
+    (logs / "elsewhere").symlink_to(tmp_path)
+    said = "5 of 6 files hold no trace and were left out: README.md, blank, deep/empty, elsewhere, link."
+    packed = Path(shutil.make_archive(str(tmp_path / "packed"), "gztar", logs))
+    for place in (logs, packed):
+        trace = read_trace(place)
+        assert len(pl.concat(trace.batches)) == 2
+        assert trace.notes == [said]
+    with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
+        archive.writestr("log.7", GOOD)
+        for number in range(9):
+            archive.writestr(f"more{number}", "nothing")
+    (note,) = read_trace(tmp_path / "many.zip").notes
+    assert note.startswith("9 of 10 files hold no trace")
+    assert note.endswith("more0, more1, more2, more3, more4 and 4 more.")
+
+
+def test_a_pipe_is_refused_before_its_beginning_is_lost(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(TraceError, match=r"can be read only once.* Write it to a file first"):
+        read_trace(tmp_path / "pipe")

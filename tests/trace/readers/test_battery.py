@@ -23,7 +23,7 @@ from tests.trace.readers.published import PUBLISHED
 from tests.trace.readers.test_formats import DOCUMENTED, TRACES
 from tiering.errors import TieringError
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.features import profile_trace
+from tiering.trace.profile import profile_trace
 from tiering.trace.readers import READERS, read_trace
 
 RECORDED = {

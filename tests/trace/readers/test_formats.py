@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.trace.readers.published import PUBLISHED
 from tiering.errors import TieringError, TraceError, UsageError
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.features import profile_trace_file
+from tiering.trace.profile import profile_trace_file
 from tiering.trace.readers import READERS, read_trace
 from tiering.trace.readers.headed import parse_mapping
 

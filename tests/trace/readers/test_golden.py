@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tiering.trace.parquet import TraceWriter
+from tiering.trace.parquet_writer import TraceWriter
 from tiering.trace.readers import read_trace
 
 TRACES = Path(__file__).parents[3] / "fixtures" / "traces"

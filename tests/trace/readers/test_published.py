@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import time
 from pathlib import Path
 
 import polars as pl
@@ -11,9 +14,11 @@ from tests.trace.readers.published import (
     AZURE,
     CLOUDTRAIL_LINES,
     EXT4SLOWER,
+    GCS,
     MINIO_AUDIT,
     MINIO_JSON,
     MINIO_TEXT,
+    MINIO_VERBOSE,
     NFSSLOWER,
     PERF,
     PROCMON,
@@ -21,7 +26,7 @@ from tests.trace.readers.published import (
 )
 from tiering.errors import TraceError
 from tiering.trace.events import UNPLACED
-from tiering.trace.features import profile_trace_file
+from tiering.trace.profile import profile_trace_file
 from tiering.trace.readers import Trace, read_trace
 from tiering.workload.verdict import classify
 
@@ -109,6 +114,62 @@ def test_files_that_perf_could_not_name_leave_open_what_was_read_again():
     assert profile.bytes_unplaced == profile.bytes_read
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        "io_uring_enter(fd: 5, to_submit: 1, min_complete: 1, flags: GETEVENTS)",
+        "io_uring_setup(entries: 8, params: 0x7ffd)",
+        "io_submit(ctx_id: 0x7f, nr: 1, iocbpp: 0x7ffe)",
+    ],
+)
+def test_transfers_that_perf_cannot_show_are_a_gap(tmp_path, call):
+    lines = PERF.content.replace("LOST 23 events!\n", f"     0.410 ( 0.009 ms): cat/9079 {call}   = 1\n")
+    trace, _ = _read(_written(tmp_path / "t", lines))
+    assert trace.missing
+    assert f"{call.partition('(')[0]} moves data that the trace does not show" in trace.gaps
+
+
+def _s3(
+    second: int, operation: str, key: str = "a.bin", status: int = 200, sent: object = "-", size: object = "-"
+) -> str:
+    return (
+        f"owner photos [06/Feb/2019:00:00:{second:02} +0000] 192.0.2.3 arn ID {operation} {key} "
+        f'"GET /photos/{key} HTTP/1.1" {status} - {sent} {size} 10 5 "-" "S3Console/0.4" -\n'
+    )
+
+
+@pytest.mark.parametrize("change", ["REST.POST.UPLOAD", "REST.COPY.OBJECT", "REST.DELETE.OBJECT", "S3.EXPIRE.OBJECT"])
+def test_what_was_uploaded_in_parts_or_after_a_removal_is_not_read_again(tmp_path, change):
+    lines = [_s3(1, "REST.GET.OBJECT", sent=1000, size=1000), _s3(2, "REST.PUT.PART", size=1000), _s3(3, change)]
+    lines.append(_s3(4, "REST.GET.OBJECT", sent=1000, size=1000))
+    assert profile_trace_file(_written(tmp_path / "t", "".join(lines))).bytes_reread == 0
+    again = [*lines, _s3(5, "REST.GET.OBJECT", sent=1000, size=1000)]
+    found = profile_trace_file(_written(tmp_path / "t", "".join(again)))
+    assert (found.bytes_reread, found.bytes_written) == (1000, 1000)
+
+
+def test_a_verbose_trace_of_mc_that_breaks_off_says_so_and_one_request_that_does_is_damage(tmp_path):
+    content = MINIO_VERBOSE.content
+    cut = content[: content.rindex("127.0.0.1:9001 404")]
+    trace, events = _read(_written(tmp_path / "t", cut))
+    assert (len(events), trace.gaps) == (2, ["its last request is cut short"])
+    first = content.index("127.0.0.1:9001 [RESPONSE]")
+    path = _written(tmp_path / "u", content[:first] + content[content.index("127.0.0.1:9001 [REQUEST s3.Put") :])
+    with pytest.raises(TraceError, match=r"line 1: .*a request without an answer"):
+        list(read_trace(path).batches)
+    assert len(_read(path, lenient=True)[1]) == 1
+
+
+@pytest.mark.parametrize("sample", [GCS, PROCMON])
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_csv_of_tools_is_read_with_the_separators_of_other_countries(tmp_path, sample, separator):
+    _, plain = _read(_written(tmp_path / "plain", sample.content))
+    rows = csv.reader(io.StringIO(sample.content.removeprefix("\ufeff"), newline=""))
+    made = io.StringIO(newline="")
+    csv.writer(made, delimiter=separator, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows)
+    assert _read(_written(tmp_path / "t", made.getvalue()))[1].equals(plain)
+
+
 def test_paging_of_windows_is_left_out_and_said(tmp_path):
     trace, _ = _read(_written(tmp_path / "t", PROCMON.content))
     assert trace.notes == ["Paging I/O was left out (65.5 kB): it serves calls that are counted, or mappings of files."]
@@ -132,6 +193,15 @@ def test_documents_of_a_trail_may_stand_one_after_the_other(tmp_path):
     assert len(events) == len(CLOUDTRAIL_LINES.rows)
     _, spread = _read(_written(tmp_path / "lines", "\n".join(f'{{"Records": [{record}]}}' for record in records)))
     assert spread.equals(events)
+
+
+def test_many_documents_of_a_trail_joined_in_one_file_cost_no_more_each(tmp_path):
+    """zcat *.json.gz of a day: where each document copied the rest of the text, this took minutes."""
+    record, count = CLOUDTRAIL_LINES.content.splitlines()[0], 20_000
+    path = _written(tmp_path / "joined", f'{{"Records": [{record}]}}\n' * count)
+    began = time.perf_counter()
+    assert len(_read(path)[1]) == count
+    assert time.perf_counter() - began < 10
 
 
 def test_documents_may_stand_side_by_side_in_an_array(tmp_path):

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
+import lzma
+import os
+import resource
 
 import polars as pl
 import pytest
+import zstandard
 
 from tiering.errors import TraceError
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.features import profile_trace_file
+from tiering.trace.profile import profile_trace_file
 from tiering.trace.readers import read_trace
+from tiering.trace.readers.strace_lines import UNTIMED
 
 OPEN = 'openat(AT_FDCWD, "/d/a", O_RDONLY) = 3'
 READ = 'read(3, "abc"..., 4096) = 4096'
@@ -249,16 +255,42 @@ def run(*body, start=True, exit_line="+++ exited with 0 +++"):
         (run(OPEN, READ, "--- SIGCHLD {si_signo=SIGCHLD, si_pid=8} ---"), None),
         (run("fork() = 8"), "1 of its processes or threads are not seen to end (strace follows them with -f)"),
         (run("read(3,  <unfinished ...>", "read(3,  <unfinished ...>"), "1 of its calls have a beginning and no end"),
-        (run(OPEN, "io_uring_enter(5, 1, 0, 0, NULL, 8) = 1"), "io_uring_enter moves data that strace does not see"),
+        (
+            run(OPEN, "io_uring_enter(5, 1, 0, 0, NULL, 8) = 1"),
+            "io_uring_enter moves data that the trace does not show",
+        ),
         (run(OPEN, "io_uring_setup(8, {flags=0, sq_thread_cpu=0}) = 5"), None),
-        (run(OPEN, "io_uring_setup(8, {flags=IORING_SETUP_SQPOLL}) = 5"), "io_uring_setup moves data that strace does"),
-        (run(OPEN, "io_uring_setup(8, 0x7ffd) = 5"), "io_uring_setup moves data that strace does not see"),
+        (
+            run(OPEN, "io_uring_setup(8, {flags=IORING_SETUP_SQPOLL}) = 5"),
+            "io_uring_setup moves data that the trace does",
+        ),
+        (run(OPEN, "io_uring_setup(8, 0x7ffd) = 5"), "io_uring_setup moves data that the trace does not show"),
     ],
 )
 def test_a_trace_holds_the_whole_run_only_where_it_shows_its_start_its_end_and_all_between(tmp_path, lines, gap):
     _, trace = reading(tmp_path, *lines)
     assert trace.complete == (gap is None)
     assert any(gap in each for each in trace.gaps) == (gap is not None) if gap else trace.gaps == []
+
+
+def test_a_library_that_was_mapped_and_not_read_tells_that_reads_were_not_traced(tmp_path):
+    """As under -e trace='!read': files that were copied once show calls, and what was read of them does not."""
+    library = 'openat(AT_FDCWD, "/usr/lib/libc.so.6", O_RDONLY|O_CLOEXEC) = 3'
+    header, mapped = (
+        'read(3, "ELF"..., 832) = 832',
+        "mmap(NULL, 2037344, PROT_READ, MAP_PRIVATE|MAP_DENYWRITE, 3, 0) = 0x7f",
+    )
+    whole, filtered = ([library, *some, mapped, "close(3) = 0"] for some in ([header], []))
+    _, trace = reading(tmp_path, *run(*whole))
+    assert (trace.complete, trace.missing) == (True, False)
+    _, trace = reading(tmp_path, *run(*filtered))
+    assert (trace.missing, trace.gaps) == (True, ["read moves data that the trace does not show"])
+
+
+@pytest.mark.parametrize("took", ["<0>", "<0.1>", "<12.123456789>"])
+def test_durations_of_any_precision_are_read(tmp_path, took):
+    events, _ = reading(tmp_path, f"7 1.1 {OPEN} {took}", f"7 1.2 {READ} {took}")
+    assert events["duration"].to_list() == [float(took.strip("<>"))] * 2
 
 
 def test_files_that_were_opened_and_that_no_call_touches_tell_of_calls_that_were_not_traced(tmp_path):
@@ -355,3 +387,80 @@ def test_a_child_that_ended_before_its_fork_returned_is_not_waited_for(tmp_path)
     events, trace = reading(tmp_path, *lines, "7 1.7 <... vfork resumed>) = 8", "7 2.0 +++ exited with 0 +++")
     assert events["op"].to_list() == ["exec", "fork", "exec"]
     assert (trace.complete, trace.gaps) == (True, [])
+
+
+def test_the_times_of_day_of_threads_pass_midnight_together(tmp_path):
+    (tmp_path / "log.7").write_text(
+        '23:59:58.1 execve("/bin/a", ["a"], 0x1 /* 1 var */) = 0\n'
+        f"23:59:58.2 {OPEN}\n23:59:59.1 fork() = 8\n00:00:05.5 wait4(8, NULL, 0, NULL) = 8\n"
+        "00:00:06.1 +++ exited with 0 +++\n"
+    )
+    (tmp_path / "log.8").write_text(f"00:00:01.1 {READ}\n00:00:05.1 +++ exited with 0 +++\n")
+    trace = read_trace(tmp_path)
+    events = pl.concat(trace.batches)
+    assert moved(events) == [("read", "/d/a", 0, 4096)]
+    assert events["time"].to_list() == pytest.approx([86398.1, 86398.2, 86399.1, 86401.1])
+    assert trace.complete
+
+
+def test_a_run_of_ff_that_lasts_longer_than_a_day_without_dates_says_so(tmp_path):
+    hours = ["10:00:00", "18:00:00", "02:00:00", "09:00:00", "12:00:00"]
+    (tmp_path / "log.7").write_text(f"09:59:59 {OPEN}\n" + "".join(f"{hour} {READ}\n" for hour in hours))
+    trace = read_trace(tmp_path)
+    assert pl.concat(trace.batches)["time"].is_sorted()
+    assert any("longer than a day" in gap for gap in trace.gaps)
+
+
+@pytest.mark.parametrize("lead", ["1.5 ", "10:00:05 ", "", "8 1.5 "])
+def test_a_file_of_ff_that_holds_only_the_end_of_a_thread_counts(tmp_path, lead):
+    other = lead.replace("8 ", "7 ", 1)
+    first = 'execve("/bin/a", ["a"], 0x1 /* 1 var */) = 0'
+    lines = [first, OPEN, READ, "fork() = 8", "+++ exited with 0 +++"]
+    (tmp_path / "log.7").write_text("".join(f"{other}{line}\n" for line in lines))
+    (tmp_path / "log.8").write_text(f"{lead}--- SIGCHLD {{si_signo=SIGCHLD}} ---\n{lead}+++ exited with 0 +++\n")
+    trace = read_trace(tmp_path)
+    assert moved(pl.concat(trace.batches)) == [("read", "/d/a", 0, 4096)]
+    assert (trace.notes, trace.complete) == (([UNTIMED] if not lead else []), True)
+    (tmp_path / "log.9").write_text("what is this?\n")
+    trace = read_trace(tmp_path)
+    list(trace.batches)
+    assert not trace.complete
+    assert "log.9, a file of the same run, holds no trace" in trace.gaps
+
+
+def test_a_stray_trace_beside_the_files_of_ff_does_not_part_them(tmp_path):
+    (tmp_path / "log.7").write_text(f"1.0 {OPEN}\n1.1 fork() = 8\n")
+    (tmp_path / "log.8").write_text(f"1.2 {READ}\n")
+    (tmp_path / "other.strace").write_text(f"5 1.3 {OPEN.replace('/d/a', '/d/b')}\n5 1.4 {READ}\n")
+    expected = [("read", "/d/a", 0, 4096), ("read", "/d/b", 0, 4096)]
+    assert moved(pl.concat(read_trace(tmp_path).batches)) == expected
+
+
+@pytest.mark.parametrize("kind", ["text", "gzip", "zstandard", "xz"])
+def test_more_files_of_ff_than_a_process_may_open_are_read_by_time(tmp_path, few_descriptors, kind):
+    pack = {"gzip": gzip.compress, "zstandard": zstandard.compress, "xz": lzma.compress}.get(kind, bytes)
+    suffix = {"gzip": ".gz", "zstandard": ".zst", "xz": ".xz"}.get(kind, "")
+    for thread in range(100, 100 + few_descriptors):
+        lines = f"{thread}.1 {OPEN}\n{thread + few_descriptors}.2 {READ}\n"
+        (tmp_path / f"log.{thread}{suffix}").write_bytes(pack(lines.encode()))
+    events = pl.concat(read_trace(tmp_path).batches)
+    assert events["op"].to_list() == ["open"] * few_descriptors + ["read"] * few_descriptors
+
+
+def test_more_logs_of_ranks_than_a_process_may_open_are_read_by_time(tmp_path, few_descriptors):
+    for rank in range(few_descriptors):
+        lines = [f"7 {1 + rank}.1 {OPEN}", f"7 {1000 + rank}.2 {READ}"]
+        (tmp_path / f"rank-{rank}.log").write_text("\n".join(lines) + "\n")
+    events = pl.concat(read_trace(tmp_path).batches)
+    assert events["time"].is_sorted()
+    assert len(events) == 2 * few_descriptors
+
+
+@pytest.fixture
+def few_descriptors():
+    """Let this process open 40 more files, and give how many are too many."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = max(map(int, os.listdir("/proc/self/fd"))) + 40
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, before[0]), before[1]))
+    yield 60
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from tiering.trace.features import profile_trace_file
-from tiering.trace.parquet import WHOLE
+from tiering.trace.parquet_writer import WHOLE
+from tiering.trace.profile import profile_trace_file
 from tiering.trace.readers import read_trace
 from tiering.workload.model import classify
 

@@ -6,15 +6,17 @@ To add a format: write a module beside this one with a `READER`, and add it to `
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 import polars as pl
 
 from tiering.errors import TraceError, from_os_error
 from tiering.storage.scratch import scratch_directory
+from tiering.text import shown
 from tiering.trace.readers import (
     azure,
     biosnoop,
@@ -37,9 +39,10 @@ from tiering.trace.readers import (
     strace_files,
 )
 from tiering.trace.readers.archives import is_archive, unpack
-from tiering.trace.readers.base import BROKEN, Damage, Level, Reader, open_trace, possible
+from tiering.trace.readers.base import Damage, Level, Reader, possible
 from tiering.trace.readers.closest import RECORD, advice, closest
 from tiering.trace.readers.merge import merged
+from tiering.trace.readers.opening import BROKEN, open_trace
 from tiering.trace.readers.strace_files import grouped
 
 #: In the order in which they are asked: formats that announce themselves first, those told by their shape last.
@@ -51,6 +54,7 @@ READERS: tuple[Reader, ...] = (
     dftracer.READER,
     minio.AUDIT,
     minio.TRACE,
+    azure.RESOURCE,
     cloudtrail.READER,
     perf.READER,
     strace.READER,
@@ -69,6 +73,8 @@ READERS: tuple[Reader, ...] = (
 )
 
 _HEAD = 1 << 16
+#: Files that a note names.
+_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +133,8 @@ def read_trace(
     """Recognise a trace by its first bytes, and read it in batches of events.
 
     path: a file, plain or compressed with gzip, Zstandard or xz; or a directory with the logs of one job's processes,
-    all of one format, which are merged by time (files of no known format in it are left out); or a tar or zip of one.
+    all of one format, which are merged by time (files of no known format in it are left out, and named in a note); or
+    a tar or zip of one.
     lenient: leave out lines that cannot be parsed, and count them. columns: of a table, as
     tiering.trace.readers.headed.parse_mapping gives them; without them its header tells.
     Raises TraceError for a file that is missing, empty or of no known format, and, while the batches are
@@ -161,8 +168,8 @@ def _read_archive(path: Path, *, lenient: bool) -> Trace:
     unpacked = ExitStack()
     try:
         place = unpacked.enter_context(scratch_directory())
-        unpack(path, place)
-        trace = _read_directory(place, path, lenient=lenient)
+        others = unpack(path, place)
+        trace = _read_directory(place, path, lenient=lenient, others=others)
     except BaseException:
         unpacked.close()
         raise
@@ -174,27 +181,25 @@ def _while_open(unpacked: ExitStack, batches: Iterator[pl.DataFrame]) -> Iterato
         yield from batches
 
 
-def _read_directory(place: Path, path: Path, *, lenient: bool) -> Trace:
-    """Merge the logs below a directory; path: what it is called."""
-    found: dict[str, list[tuple[Path, Reader]]] = {}
-    for at, _, names in os.walk(place):
-        for name in sorted(names):
-            file = Path(at) / name
-            reader = _reader_of(_head(file)) if file.is_file() and file.stat().st_size else None
-            if reader is not None:
-                found.setdefault(reader.name, []).append((file, reader))
+def _read_directory(place: Path, path: Path, *, lenient: bool, others: Sequence[str] = ()) -> Trace:
+    """Merge the logs below a directory; path: what it is called; others: what was beside them, and is not there."""
+    found: dict[str, list[Path]] = {}
+    aside: list[Path] = []
+    for file in sorted(_below(place)):
+        reader = _reader_in(file, path / file.relative_to(place))
+        if reader is None:
+            aside.append(file)
+        else:
+            found.setdefault(reader.name, []).append(file)
     if not found:
         raise _unusable(path, "a directory without a trace")
     if len(found) > 1:
         kinds = ", ".join(f"{len(files)} of {name}" for name, files in found.items())
         raise _unusable(path, f"a directory with traces of several formats ({kinds})")
-    ((name, files),) = found.items()
-    reader, logs = files[0][1], sorted(file for file, _ in files)
+    ((name, logs),) = found.items()
+    reader = next(each for each in READERS if each.name == name)
     damage = {file: Damage(path / file.relative_to(place), name, lenient) for file in logs}
-    runs = grouped(logs) if reader is strace.READER else None
-    if runs is None:
-        streams = [possible(reader.read(file, each), each) for file, each in damage.items()]
-        return Trace(path, name, reader.level, merged(streams), tuple(damage.values()))
+    runs = grouped(logs) if reader is strace.READER else {}
     whole = {run: Damage(path / run.relative_to(place), name, lenient) for run in runs}
     streams = [
         possible(
@@ -203,22 +208,64 @@ def _read_directory(place: Path, path: Path, *, lenient: bool) -> Trace:
         )
         for run, threads in runs.items()
     ]
-    return Trace(path, name, reader.level, merged(streams), tuple(whole.values()))
+    of_runs = {file for threads in runs.values() for file in threads.values()}
+    alone = {file: each for file, each in damage.items() if file not in of_runs}
+    streams += [possible(reader.read(file, each), each) for file, each in alone.items()]
+    left_out = Damage(path, name, lenient)
+    left_out.complete = True
+    names = sorted([*(str(file.relative_to(place)) for file in aside), *others])
+    if names:
+        left_out.notes.append(_left_out(names, len(logs) + len(names)))
+    for file in aside:
+        if strace_files.run_of(file) in whole and file.is_file() and file.stat().st_size:
+            left_out.gaps.append(f"{shown(file.name)}, a file of the same run, holds no trace")
+    return Trace(path, name, reader.level, merged(streams), (*whole.values(), *alone.values(), left_out))
+
+
+def _below(place: Path) -> Iterator[Path]:
+    """Give all that lies below a directory and is no directory. Raises MachineError where one cannot be read."""
+
+    def refuse(error: OSError) -> NoReturn:
+        raise from_os_error(error) from error
+
+    for at, directories, names in os.walk(place, onerror=refuse):
+        yield from (Path(at) / name for name in names)
+        yield from (link for name in directories if (link := Path(at) / name).is_symlink())
+
+
+def _reader_in(file: Path, called: Path) -> Reader | None:
+    """Find the reader of a file among others; none of what holds nothing, or is no file. called: its name in errors."""
+    if not file.is_file() or not file.stat().st_size:
+        return None
+    head = _first_bytes(file, called)
+    return _reader_of(head) if head.strip() else None
+
+
+def _left_out(names: list[str], count: int) -> str:
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    listed = ", ".join(map(shown, names[:_NAMED]))
+    return f"{len(names):,} of {count:,} files hold no trace and were left out: {listed}{more}."
 
 
 def _head(path: Path) -> bytes:
-    try:
-        with open_trace(path) as file:
-            head = file.read(_HEAD)
-    except FileNotFoundError as error:
-        raise _unusable(path, "no such file") from error
-    except BROKEN as error:
-        raise _unusable(path, f"broken compressed data ({error})") from error
-    except OSError as error:
-        raise from_os_error(error) from error
+    if path.exists() and not path.is_file():
+        raise _unusable(path, "a pipe or a device, which can be read only once", "Write it to a file first.")
+    head = _first_bytes(path, path)
     if not head.strip():
         raise _unusable(path, "an empty file" if not head else "nothing but white space")
     return head
+
+
+def _first_bytes(path: Path, called: Path) -> bytes:
+    try:
+        with open_trace(path) as file:
+            return file.read(_HEAD)
+    except FileNotFoundError as error:
+        raise _unusable(called, "no such file") from error
+    except BROKEN as error:
+        raise _unusable(called, f"broken compressed data ({error})") from error
+    except OSError as error:
+        raise from_os_error(error) from error
 
 
 def _unusable(path: Path, found: str, action: str = RECORD) -> TraceError:

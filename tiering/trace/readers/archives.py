@@ -19,7 +19,7 @@ from typing import IO, Self, cast
 from tiering.errors import TraceError, from_os_error
 from tiering.storage.names import relative_name
 from tiering.text import shown
-from tiering.trace.readers.base import BROKEN, open_trace
+from tiering.trace.readers.opening import BROKEN, open_trace
 
 #: Members of an archive, and B in all of its files, at most.
 MEMBERS, TOTAL = 100_000, 1 << 34
@@ -39,18 +39,20 @@ def is_archive(head: bytes) -> bool:
     return head.startswith(_ZIP) or head[_TAR_AT : _TAR_AT + len(_TAR)] == _TAR
 
 
-def unpack(path: Path, to: Path) -> None:
-    """Unpack the plain files of an archive into an empty directory.
+def unpack(path: Path, to: Path) -> list[str]:
+    """Unpack the plain files of an archive into an empty directory, and give the names of its links and devices.
 
     Raises TraceError for a damaged archive, a name that leads elsewhere, and more than fits; MachineError where there
     is no room.
     """
     left = min(TOTAL, int(shutil.disk_usage(to).free * _ROOM))
+    others: list[str] = []
     try:
-        for count, (name, content) in enumerate(_zipped(path) if _is_zip(path) else _tarred(path)):
+        for count, (name, is_directory, content) in enumerate(_zipped(path) if _is_zip(path) else _tarred(path)):
             if count >= MEMBERS:
                 raise _refused(path, f"more than {MEMBERS:,} files", f"at most {MEMBERS:,} files")
             if content is None:
+                others += [name.removeprefix("./")] * (not is_directory)
                 continue
             target = to / relative_name(name.removeprefix("./"))
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -66,6 +68,7 @@ def unpack(path: Path, to: Path) -> None:
         raise _refused(path, "two members where one is a directory", "names of files") from error
     except OSError as error:
         raise from_os_error(error) from error
+    return others
 
 
 class _Member(tarfile.TarInfo):
@@ -108,7 +111,7 @@ def _is_zip(path: Path) -> bool:
         return file.read(max(map(len, _ZIP))).startswith(_ZIP)
 
 
-def _tarred(path: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
+def _tarred(path: Path) -> Iterator[tuple[str, bool, IO[bytes] | None]]:
     """Give the members of a tar as they come, with the content of plain files; links are other names, and no logs."""
     with open_trace(path) as raw:
         bounded = _Bounded(raw)
@@ -117,19 +120,19 @@ def _tarred(path: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
                 # Both would grow with the number of members.
                 archive.members, archive.pax_headers = [], {}
                 bounded.left = sys.maxsize
-                yield member.name, archive.extractfile(member) if member.isreg() else None
+                yield member.name, member.isdir(), archive.extractfile(member) if member.isreg() else None
                 bounded.left = _HEADERS
 
 
-def _zipped(path: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
+def _zipped(path: Path) -> Iterator[tuple[str, bool, IO[bytes] | None]]:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             kind = stat.S_IFMT(member.external_attr >> 16)
             if member.is_dir() or kind not in (0, stat.S_IFREG):
-                yield member.filename, None
+                yield member.filename, member.is_dir(), None
                 continue
             with archive.open(member) as content:
-                yield member.filename, content
+                yield member.filename, False, content
 
 
 def _refused(path: Path, found: str, expected: str) -> TraceError:

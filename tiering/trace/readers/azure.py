@@ -1,6 +1,7 @@
-"""Azure Storage Analytics logs of the blob service, versions 1.0 and 2.0.
+"""Azure's logs of the blob service: Storage Analytics, versions 1.0 and 2.0, and resource logs in JSON.
 
-Format: Microsoft's REST reference, "Storage Analytics log format": fields in a fixed order, separated by semicolons.
+Formats: Microsoft's REST reference, "Storage Analytics log format": fields in a fixed order, separated by semicolons;
+"Azure Blob Storage monitoring data reference": what diagnostic settings write to storage, one object a line.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ import html
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import polars as pl
 
-from tiering.trace.readers.base import Damage, Reader, shows
+from tiering.trace.readers.base import Damage, Reader, shows, spoken
+from tiering.trace.readers.documents import documents, read_requests
 from tiering.trace.readers.objects import REQUESTS, Requests
 from tiering.trace.readers.tables import Shape, blocks, like, report
-from tiering.trace.readers.times import instant
+from tiering.trace.readers.times import instant, instant_of
 
 _LINE = re.compile(r"[12]\.0;\d{4}-\d\d-\d\dT[\d:.]+Z;\w+;\w*;\d*;\d*;")
 _FIELDS = [
@@ -42,6 +46,7 @@ _FIELDS = [
     "sent",
     "length",
 ]
+_MOST_MOVED = 1 << 62
 _NUMBERS = ("took", "received", "sent", "length")
 _SHAPE = Shape(";", {name: pl.Int64() if name in _NUMBERS else pl.String() for name in _FIELDS}, quoted=True)
 _OPS = {
@@ -52,11 +57,15 @@ _OPS = {
     "PutPage": "write",
     "AppendBlock": "write",
     "AppendFile": "write",
+    **dict.fromkeys(("PutBlockList", "CopyBlob", "CopyBlobDestination", "PutBlobFromURL"), "rename"),
     "GetBlobProperties": "stat",
     "GetBlobMetadata": "stat",
     "DeleteBlob": "unlink",
     "DeleteFile": "unlink",
 }
+#: They write a part of a blob, of which the logs do not tell where it lies.
+_PARTS = ("PutBlock", "PutPage", "AppendBlock", "AppendFile")
+_CATEGORIES = (b'"StorageRead"', b'"StorageWrite"', b'"StorageDelete"')
 
 
 def sniff(head: bytes) -> bool:
@@ -93,9 +102,7 @@ def _requests(table: pl.DataFrame) -> pl.DataFrame:
     keys = kept["key"]
     if keys.str.contains("&", literal=True).any():
         keys = pl.Series(map(html.unescape, keys), dtype=pl.String)
-    is_part = (pl.col("status") == "206") | pl.col("operation").is_in(
-        ["PutBlock", "PutPage", "AppendBlock", "AppendFile"]
-    )
+    is_part = (pl.col("status") == "206") | pl.col("operation").is_in(_PARTS)
     return kept.select(
         time="when",
         op="op",
@@ -108,6 +115,60 @@ def _requests(table: pl.DataFrame) -> pl.DataFrame:
     ).cast(REQUESTS)
 
 
+def sniff_resource(head: bytes) -> bool:
+    """Return whether the text is a resource log of a storage account: objects with an operation and its category."""
+    text = head.lstrip()
+    return text.startswith((b"{", b"[")) and b'"operationName"' in text and any(each in text for each in _CATEGORIES)
+
+
+def read_resource(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
+    """Turn a resource log into batches of events, as read does.
+
+    Raises TraceError for a record that makes no sense (damage.lenient: it is counted and left out).
+    """
+    return read_requests(documents(path, damage), damage, _rows, "a record of Azure's resource logs")
+
+
+def _rows(document: dict[str, Any]) -> list[tuple[object, ...]]:
+    # An event hub's records come in an object.
+    return [row for record in document.get("records", [document]) for row in _row(record)]
+
+
+def _row(record: dict[str, Any]) -> list[tuple[object, ...]]:
+    operation, status = record["operationName"], str(record.get("statusCode", ""))
+    op, told = _OPS.get(operation), record.get("properties") or {}
+    if op is None or not status.startswith("2"):
+        return []
+    size = 0
+    if op in ("read", "write"):
+        sizes = ("responseBodySize",) if op == "read" else ("requestBodySize", "contentLengthHeader")
+        known = [int(told[name]) for name in sizes if str(told.get(name, "")).isdecimal()]
+        size = max(known, default=-1)
+        if not 0 <= size < _MOST_MOVED:
+            raise ValueError(f"{size} bytes" if known else f"no {' and no '.join(sizes)}")
+    took = record.get("durationMs")
+    client = re.sub(r":\d+$", "", str(record.get("callerIpAddress") or ""))
+    offset = None if status == "206" or operation in _PARTS else 0
+    duration = None if took is None else float(took) / 1e3
+    return [(instant_of(record["time"]), op, _path(record, told), size, duration, spoken(client), offset, None)]
+
+
+def _path(record: dict[str, Any], told: dict[str, Any]) -> str:
+    key = str(told.get("objectKey") or "").strip('"')
+    if not key:
+        place = urlsplit(record["uri"])
+        key = f"{(place.hostname or '').split('.')[0]}{unquote(place.path)}"
+    return spoken(f"azure://{key.lstrip('/')}")
+
+
+RESOURCE = Reader(
+    "azure-resource-log",
+    "a resource log of Azure's blob service",
+    "object",
+    sniff_resource,
+    read_resource,
+    shows("times operations sizes names", partly="durations offsets processes"),
+)
 READER = Reader(
     "azure-log",
     "a Storage Analytics log of Azure",

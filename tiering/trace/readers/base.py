@@ -2,78 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
-import io
-import lzma
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import polars as pl
-import zstandard
 
 from tiering.errors import TraceError, from_os_error
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
+from tiering.trace.readers.opening import BROKEN, open_trace
 
 Level = Literal["application", "file", "object", "block"]
 
-
-class _Zstandard(io.RawIOBase):
-    """The text of a Zstandard file of any number of frames.
-
-    The library's own reader takes a file that breaks off for one that ends. Frames are fed in small pieces, because
-    four bytes can stand for 128 KiB: memory is bounded by 16 MiB whatever the file holds.
-    """
-
-    _PIECE = 512
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
-        self._frame = zstandard.ZstdDecompressor().decompressobj()
-        self._begun = False
-        self._fed = b""
-        self._text = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-    def readinto(self, buffer: Buffer) -> int:
-        while not self._text:
-            self._fed = self._fed or self._file.read(self._PIECE)
-            if not self._fed:
-                if self._begun:
-                    raise EOFError("the file ended before the end of its frame")
-                return 0
-            self._text = memoryview(self._frame.decompress(self._fed))
-            self._begun, self._fed = not self._frame.eof, self._frame.unused_data
-            if not self._begun:
-                # Several frames are what parallel compressors write, and what `cat a.zst b.zst` makes.
-                self._frame = zstandard.ZstdDecompressor().decompressobj()
-        target = memoryview(buffer).cast("B")
-        count = min(len(target), len(self._text))
-        target[:count] = self._text[:count]
-        self._text = self._text[count:]
-        return count
-
-
-#: How compressed files begin, and what opens them.
-_COMPRESSED: dict[bytes, Callable[[Path], io.BufferedIOBase]] = {
-    b"\x1f\x8b": gzip.GzipFile,
-    b"\x28\xb5\x2f\xfd": lambda path: io.BufferedReader(_Zstandard(path)),
-    b"\xfd7zXZ": lzma.LZMAFile,
-}
-#: What decompressors raise for broken data.
-BROKEN = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zstandard.ZstdError)
-
-_TAKEN_FOR_COMPRESSED = (*_COMPRESSED, b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")
 
 _BLOCK = 1 << 20
 #: B; no request moves more, no file or device reaches further, no address space is wider: sums of them fit in 64 bits.
@@ -159,16 +99,6 @@ class Reader:
     line: Callable[[str], object] | None = None
 
 
-def open_trace(path: Path) -> io.BufferedIOBase:
-    """Open a trace for reading bytes, decompressing gzip, Zstandard and xz on the way. Raises OSError and BROKEN."""
-    with path.open("rb") as raw:
-        head = raw.read(max(map(len, _COMPRESSED)))
-    for magic, opened in _COMPRESSED.items():
-        if head.startswith(magic):
-            return opened(path)
-    return path.open("rb")
-
-
 def byte_blocks(path: Path, damage: Damage, block: int | None = None) -> Iterator[tuple[int, bytes]]:
     """Read a text trace in blocks of whole lines: (number of the first line, counted from 1; the lines).
 
@@ -244,11 +174,6 @@ def record_blocks(path: Path, damage: Damage, record: int, block: int = _BLOCK) 
         raise from_os_error(error) from error
     if rest:
         damage.at(read + 1, f"{len(rest)} bytes", expected=f"a record of {record} bytes", unit="record")
-
-
-def for_polars(lines: bytes) -> io.BytesIO:
-    """Give text to Polars' parsers, which take any that begins like a compressed file for one; ours is no such file."""
-    return io.BytesIO(b"?" + lines[1:] if lines.startswith(_TAKEN_FOR_COMPRESSED) else lines)
 
 
 def spoken(text: str) -> str:

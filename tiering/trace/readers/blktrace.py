@@ -16,7 +16,8 @@ import polars as pl
 
 from tiering.errors import from_os_error
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.readers.base import BROKEN, Damage, Reader, byte_blocks, open_trace, shows
+from tiering.trace.readers.base import Damage, Reader, byte_blocks, shows
+from tiering.trace.readers.opening import BROKEN, open_trace
 from tiering.trace.readers.tables import SECTOR, first_lines
 
 _MAGIC, _VERSION = 0x65617400, 0x07

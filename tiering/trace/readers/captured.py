@@ -10,7 +10,7 @@ import polars as pl
 from tiering.errors import from_os_error
 from tiering.storage.local import plainly_named
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.parquet import FAILED, GAPS, MISSING, WHOLE
+from tiering.trace.parquet_writer import FAILED, GAPS, MISSING, WHOLE
 from tiering.trace.readers.base import Damage, Reader, shows
 
 _MAGIC = b"PAR1"

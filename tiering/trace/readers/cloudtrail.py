@@ -7,6 +7,7 @@ neither the HTTP status nor the object's size, and hardly ever a Range: nearly e
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,21 @@ import polars as pl
 
 from tiering.errors import from_os_error
 from tiering.trace.readers import objects
-from tiering.trace.readers.base import BROKEN, Damage, Reader, open_trace, shows, spoken
-from tiering.trace.readers.documents import read_requests
+from tiering.trace.readers.base import Damage, Reader, shows, spoken
+from tiering.trace.readers.documents import documents, read_requests
+from tiering.trace.readers.opening import BROKEN, open_trace
 from tiering.trace.readers.times import instant_of
 
 #: B; CloudTrail's own files stay under some MB, and a document needs several times its length in memory.
 _LARGEST = 1 << 27
 _MOST_MOVED = 1 << 62
+_BETWEEN = re.compile(r"\s*")
 _EVENTS = {
     "GetObject": ("read", "bytesTransferredOut"),
     "PutObject": ("write", "bytesTransferredIn"),
     "UploadPart": ("write", "bytesTransferredIn"),
+    "CompleteMultipartUpload": ("rename", ""),
+    "CopyObject": ("rename", ""),
     "HeadObject": ("stat", ""),
     "DeleteObject": ("unlink", ""),
 }
@@ -52,7 +57,7 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
         damage.at(1, f"broken compressed data ({error})", unit="record")
         return
     if not is_file:
-        yield from read_requests(path, damage, _rows, "a record of CloudTrail")
+        yield from read_requests(documents(path, damage), damage, _rows, "a record of CloudTrail")
         return
     requests, rows = objects.Requests(), list[tuple[object, ...]]()
     for number, record in enumerate(_records(path, damage), 1):
@@ -82,7 +87,7 @@ def _records(path: Path, damage: Damage) -> list[Any]:
             document, at = decoder.raw_decode(left, at)
             found = document["Records"]
             records += found if isinstance(found, list) else []
-            at += len(left[at:]) - len(left[at:].lstrip()) if left[at : at + 1].isspace() else 0
+            at = _BETWEEN.match(left, at).end()  # type: ignore[union-attr]  # nothing at all matches, too
     except BROKEN as error:
         damage.at(1, f"broken compressed data ({error})", unit="record")
     except OSError as error:

@@ -18,7 +18,8 @@ import polars as pl
 from tiering.errors import MachineError, from_os_error
 from tiering.storage.scratch import scratch_directory
 from tiering.trace.readers import captured
-from tiering.trace.readers.base import BROKEN, Damage, Reader, open_trace, shows
+from tiering.trace.readers.base import Damage, Reader, shows
+from tiering.trace.readers.opening import BROKEN, open_trace
 
 _NUMBER = 6567223
 #: s; a log of millions of records takes a minute.

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from tiering.trace.events import EVENT_SCHEMA, UNPLACED
-from tiering.trace.parquet import GAPS, WHOLE
+from tiering.trace.parquet_writer import GAPS, WHOLE
 
 _NO_STATUS = "Darshan does not log with which status a run ends: what is said of the whole run is a forecast."
 #: Events made of one file's counters at most; the bytes are the same, in larger accesses.

@@ -14,7 +14,8 @@ from pathlib import Path
 import polars as pl
 
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.readers.base import Damage, Reader, byte_blocks, for_polars, shows, spoken
+from tiering.trace.readers.base import Damage, Reader, byte_blocks, shows, spoken
+from tiering.trace.readers.opening import for_polars
 
 _BLOCK = 1 << 22
 _ARGS = ("fname", "fhash", "ret", "offset", "count", "size", "length", "mode", "flags", "whence", "name", "value", "fd")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,16 @@ _ODD = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
 Rows = Callable[[dict[str, Any]], list[tuple[object, ...]]]
 
 
-def read_requests(path: Path, damage: Damage, rows: Rows, expected: str) -> Iterator[pl.DataFrame]:
-    """Turn the documents of a log into batches of events.
+def read_requests(
+    found: Iterable[tuple[int, dict[str, Any]]], damage: Damage, rows: Rows, expected: str
+) -> Iterator[pl.DataFrame]:
+    """Turn the documents of a log, each with its line, into batches of events.
 
     expected: what a document should be, in words. Raises TraceError for one that makes no sense (damage.lenient: it
     is counted and left out).
     """
     requests, batch = Requests(), list[tuple[object, ...]]()
-    for number, document in documents(path, damage):
+    for number, document in found:
         try:
             batch += rows(document)
         except _ODD as error:

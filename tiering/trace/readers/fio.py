@@ -8,7 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from tiering.trace.events import OPS
-from tiering.trace.readers.base import Damage, Reader, open_trace, shows
+from tiering.trace.readers.base import Damage, Reader, shows
+from tiering.trace.readers.opening import open_trace
 from tiering.trace.readers.tables import Layout, Shape, read_table
 
 _MARKS = {b"fio version 2 iolog": 2, b"fio version 3 iolog": 3}

@@ -5,15 +5,15 @@ Format: Cloud Storage's documentation, "Usage logs and storage logs".
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 
-from tiering.trace.readers.base import Damage, Reader, open_trace, shows
+from tiering.trace.readers.base import Damage, Reader, shows
 from tiering.trace.readers.objects import REQUESTS, Requests
-from tiering.trace.readers.tables import Shape, blocks, first_lines, own_names, report
+from tiering.trace.readers.opening import open_trace
+from tiering.trace.readers.tables import Shape, blocks, header_of, own_names, report
 
 _NEEDED = {"time_micros", "cs_method", "sc_bytes", "cs_object"}
 _NUMBERS = ("time_micros", "sc_bytes", "cs_bytes", "time_taken_micros")
@@ -28,15 +28,7 @@ _DESCRIBES = r"(?i)^storage\.objects\.get$"
 
 def sniff(head: bytes) -> bool:
     """Return whether the text is a usage log: its header names the request's time, method and object."""
-    return set(_header(head)) >= _NEEDED
-
-
-def _header(head: bytes) -> list[str]:
-    lines = first_lines(head, 1)
-    try:
-        return [name.strip().lower() for name in next(csv.reader(lines[:1]), [])]
-    except csv.Error:
-        return []
+    return set(header_of(head)[1]) >= _NEEDED
 
 
 def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
@@ -46,9 +38,10 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     TraceError for a line that is none of such a log (damage.lenient: it is counted and left out).
     """
     with open_trace(path) as file:
-        header = own_names(path, _header(file.read(1 << 16)), _USED)
+        separator, first = header_of(file.read(1 << 16))
+    header = own_names(path, first, _USED)
     names = {name: pl.Int64() if name in _NUMBERS else pl.String() for name in header}
-    shape = Shape(",", names, lambda line: sniff(line.encode("latin-1")), quoted=True)
+    shape = Shape(separator, names, lambda line: sniff(line.encode("latin-1")), quoted=True)
     requests = Requests()
     for block in blocks(path, damage, shape):
         missing = [pl.lit(None, pl.Int64 if each in _NUMBERS else pl.String).alias(each) for each in _USED]

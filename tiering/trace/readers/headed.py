@@ -6,7 +6,6 @@ tabs, and may be quoted. A table without a column for the operation has events o
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,8 +14,19 @@ import polars as pl
 
 from tiering.errors import UsageError
 from tiering.trace.events import OPS
-from tiering.trace.readers.base import Damage, Reader, open_trace, shows
-from tiering.trace.readers.tables import SECTOR, Layout, Shape, first_lines, operation, own_names, read_table
+from tiering.trace.readers.base import Damage, Reader, shows
+from tiering.trace.readers.opening import open_trace
+from tiering.trace.readers.tables import (
+    SECTOR,
+    Layout,
+    Shape,
+    fields_of,
+    first_lines,
+    header_of,
+    operation,
+    own_names,
+    read_table,
+)
 from tiering.trace.readers.times import instant
 
 #: Names by which columns are known, and the factor to s or B that a name implies.
@@ -105,12 +115,12 @@ def parse_mapping(text: str) -> dict[str, str]:
 
 def sniff(head: bytes) -> bool:
     """Return whether the first line names at least a time, a size, and a file or an offset."""
-    return _known(_header(head)[1]) is not None
+    return _known(header_of(head)[1]) is not None
 
 
 def lacks(head: bytes) -> str:
     """Say what a table lacks to be read without --columns; "" where its first line names none of what is needed."""
-    _, header = _header(head)
+    _, header = header_of(head)
     found = _found(header)
     if not found or len(header) < 2 or not _is_text(header):
         return ""
@@ -132,23 +142,6 @@ def read(path: Path, damage: Damage, mapping: Mapping[str, str] | None = None) -
     yield from read_table(path, damage, _layout(path, head, mapping))
 
 
-def _header(head: bytes) -> tuple[str, list[str]]:
-    """Find the separator, and the fields of the first line."""
-    lines = [line.lstrip("#") for line in first_lines(head, 1)]
-    if not lines:
-        return ",", []
-    separator = max(",;\t", key=lines[0].count)
-    return separator, [name.lower() for name in _fields(lines[0], separator)]
-
-
-def _fields(line: str, separator: str) -> list[str]:
-    try:
-        fields = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
-    except csv.Error:
-        fields = line.split(separator)
-    return [field.strip().strip('"') for field in fields]
-
-
 def _found(header: list[str]) -> dict[str, str]:
     found = {}
     for field, names in _NAMES.items():
@@ -166,7 +159,7 @@ def _known(header: list[str]) -> dict[str, str] | None:
 
 
 def _layout(path: Path, head: bytes, given: Mapping[str, str] | None) -> Layout:
-    separator, header = _header(head)
+    separator, header = header_of(head)
     mapping = given or _known(header) or {}
     numbered = all(_column(each).isdigit() for each in mapping.values())
     named = [f"column {place}" for place in range(len(header))]
@@ -206,12 +199,12 @@ def _layout(path: Path, head: bytes, given: Mapping[str, str] | None) -> Layout:
 
 def _title(header: list[str], separator: str) -> Callable[[str], bool]:
     """Make what knows the line that names the columns."""
-    return lambda line: [name.lower() for name in _fields(line.lstrip("#"), separator)] == header
+    return lambda line: [name.lower() for name in fields_of(line.lstrip("#"), separator)] == header
 
 
 def _first_row(head: bytes, separator: str, *, header: bool) -> list[str]:
     lines = first_lines(head, 2)[1 if header else 0 :]
-    return _fields(lines[0], separator) if lines else []
+    return fields_of(lines[0], separator) if lines else []
 
 
 def _column(specified: str) -> str:
@@ -233,7 +226,7 @@ def _operation(value: pl.Expr, read: str | None, write: str | None) -> tuple[pl.
 
 def sniff_blocks(head: bytes) -> bool:
     """Return whether it is a table whose offsets are sectors: requests to a block device."""
-    _, header = _header(head)
+    _, header = header_of(head)
     return sniff(head) and any(name in header for name, factor in _NAMES["offset"].items() if factor == SECTOR)
 
 

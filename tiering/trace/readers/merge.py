@@ -8,13 +8,18 @@ import polars as pl
 
 from tiering.trace.events import EVENT_SCHEMA
 
+_TOGETHER = 16
+
 
 def merged(streams: Sequence[Iterator[pl.DataFrame]]) -> Iterator[pl.DataFrame]:
     """Merge streams of batches by time. A single stream is passed on.
 
     What is sure to come before all that is still to be read is given away, as long as each stream is in order of time;
-    memory is bounded by two batches of each.
+    memory is bounded by two batches of each. Many streams are merged a few at a time, so that a batch meets few others.
     """
+    if len(streams) > _TOGETHER:
+        step = -(-len(streams) // _TOGETHER)
+        streams = [merged(streams[at : at + step]) for at in range(0, len(streams), step)]
     if len(streams) == 1:
         yield from streams[0]
         return

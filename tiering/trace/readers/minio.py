@@ -12,9 +12,9 @@ from typing import Any
 
 import polars as pl
 
-from tiering.trace.readers import objects
+from tiering.trace.readers import minio_verbose, objects
 from tiering.trace.readers.base import Damage, Reader, byte_blocks, shows, spoken
-from tiering.trace.readers.documents import read_requests
+from tiering.trace.readers.documents import documents, read_requests
 from tiering.trace.readers.tables import first_lines
 from tiering.trace.readers.times import DayClock, instant, instant_of
 
@@ -22,6 +22,8 @@ _OPS = {
     "GetObject": "read",
     "PutObject": "write",
     "PutObjectPart": "write",
+    "CompleteMultipartUpload": "rename",
+    "CopyObject": "rename",
     "HeadObject": "stat",
     "DeleteObject": "unlink",
 }
@@ -36,9 +38,7 @@ _TEXT = re.compile(_LINE)
 #: Calls of other kinds, traced with --all: by the server's own parts, and to its disks.
 _OTHER = r"^(?:\S+ +\| )?(?:\d{4}-\d\d-\d\dT)?\d\d:\d\d:\d\d\.\d+ \[[^\]]+\] \w+\.\w+ "
 _OTHER_TEXT = re.compile(_OTHER)
-_UNITS = {f"{prefix}iB": 1024**power for power, prefix in enumerate(("K", "M", "G", "T", "P"), 1)} | {"B": 1}
 _WAYS = ("in", "out")
-_SPANS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "ns": 1e-9}
 
 
 def sniff_audit(head: bytes) -> bool:
@@ -51,7 +51,7 @@ def read_audit(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
 
     Raises TraceError for an entry that makes no sense (damage.lenient: it is counted and left out).
     """
-    return read_requests(path, damage, _audited, "an entry of MinIO's audit log")
+    return read_requests(documents(path, damage), damage, _audited, "an entry of MinIO's audit log")
 
 
 def _audited(entry: dict[str, Any]) -> list[tuple[object, ...]]:
@@ -74,9 +74,11 @@ def _audited(entry: dict[str, Any]) -> list[tuple[object, ...]]:
 
 
 def sniff_trace(head: bytes) -> bool:
-    """Return whether the text is that of `mc admin trace`, or its documents."""
+    """Return whether the text is that of `mc admin trace`, verbose or not, or its documents."""
     if head.lstrip().startswith(b"{"):
         return b'"api"' in head and b'"path"' in head and (b'"callStats"' in head or b'"timeToFirstByte"' in head)
+    if minio_verbose.sniff(head):
+        return True
     lines = [line.encode("latin-1").decode("utf-8", "replace") for line in first_lines(head)]
     return any(map(_is_call, lines)) and all(_is_call(line) or _OTHER_TEXT.match(line) for line in lines)
 
@@ -91,8 +93,14 @@ def read_trace(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
 
     Raises TraceError for a line or a document that makes no sense (damage.lenient: it is counted and left out).
     """
-    if next(byte_blocks(path, damage, 1 << 12), (1, b""))[1].lstrip().startswith(b"{"):
-        yield from read_requests(path, damage, _traced, "a document of mc admin trace --json")
+    start = next(byte_blocks(path, damage, 1 << 16), (1, b""))[1]
+    if start.lstrip().startswith(b"{"):
+        yield from read_requests(documents(path, damage), damage, _traced, "a document of mc admin trace --json")
+        return
+    if minio_verbose.sniff(start):
+        yield from read_requests(
+            minio_verbose.documents(path, damage), damage, _traced, "a request of mc admin trace --verbose"
+        )
         return
     requests, clock, seen = objects.Requests(), DayClock(), False
     for number, block in byte_blocks(path, damage, _BLOCK):
@@ -123,7 +131,10 @@ def _printed(table: pl.DataFrame, clock: DayClock) -> pl.DataFrame:
         table = table.with_columns(when=pl.Series(clock.since_first_midnight(times["of_day"].to_numpy())))
     else:
         table = table.with_columns(when=times["dated"])
-    scale = {name: pl.col(f"{name}_unit").replace_strict(_UNITS, default=None, return_dtype=pl.Int64) for name in _WAYS}
+    scale = {
+        name: pl.col(f"{name}_unit").replace_strict(minio_verbose.UNITS, default=None, return_dtype=pl.Int64)
+        for name in _WAYS
+    }
     sizes = {
         name: (pl.col(name).cast(pl.Float64, strict=False) * scale[name]).round().cast(pl.Int64, strict=False)
         for name in _WAYS
@@ -131,7 +142,9 @@ def _printed(table: pl.DataFrame, clock: DayClock) -> pl.DataFrame:
     op = pl.col("call").replace_strict(_OPS, default=None, return_dtype=pl.String)
     is_part = (pl.col("status") == "206") | (pl.col("call") == "PutObjectPart")
     return (
-        table.with_columns(op=op, took=pl.Series([_seconds(each) for each in table["took"]], dtype=pl.Float64))
+        table.with_columns(
+            op=op, took=pl.Series([minio_verbose.seconds(each) for each in table["took"]], dtype=pl.Float64)
+        )
         .filter(pl.col("op").is_not_null(), pl.col("status").str.starts_with("2"))
         .select(
             time="when",
@@ -145,15 +158,6 @@ def _printed(table: pl.DataFrame, clock: DayClock) -> pl.DataFrame:
         )
         .cast(objects.REQUESTS)
     )
-
-
-def _seconds(text: str) -> float | None:
-    """Read a duration as Go prints it, "1m2.5s"."""
-    pieces = re.findall(r"([\d.]+)(ms|µs|us|ns|h|m|s)", text)
-    try:
-        return sum(float(number) * _SPANS[unit] for number, unit in pieces) if pieces else None
-    except ValueError:
-        return None
 
 
 def _traced(document: dict[str, Any]) -> list[tuple[object, ...]]:

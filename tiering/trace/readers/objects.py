@@ -15,7 +15,8 @@ import polars as pl
 from tiering.trace.events import EVENT_SCHEMA, UNPLACED
 from tiering.trace.readers.base import Damage, spoken
 
-#: Columns of requests. time: s; op: one of OPS; path: "s3://bucket/key"; size: B moved; duration: s or null;
+#: Columns of requests. time: s; op: one of OPS, "rename" where the object's name gets other content, which was uploaded
+#: in parts or is copied; path: "s3://bucket/key"; size: B moved; duration: s or null;
 #: client: who asked; offset: B, null where it is not known; whole: B of the object, null where it is not known.
 REQUESTS = pl.Schema(
     {
@@ -51,8 +52,9 @@ class Requests:
         table = requests.with_columns(file=pl.col("path").hash())
         op, moved = pl.col("op"), pl.col("size") > 0
         unplaced = (op == "read") & pl.col("offset").is_null() & moved
-        table = table.with_columns(flags=pl.when(unplaced).then(pl.lit(UNPLACED)))
-        parts = table.select((pl.col("flags").is_not_null()).arg_true()).to_series().to_list()
+        replaced = pl.when(op == "rename").then(pl.lit("w"))
+        table = table.with_columns(flags=pl.when(unplaced).then(pl.lit(UNPLACED)).otherwise(replaced))
+        parts = table.select((pl.col("flags") == UNPLACED).arg_true()).to_series().to_list()
         self._moves += int((table["op"].is_in(["read", "write"]) & (table["size"] > 0)).sum())
         self._parts += len(parts)
         if parts:

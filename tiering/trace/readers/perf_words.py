@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 OPENS = frozenset({"open", "openat", "openat2", "creat"})
 FORKS = frozenset({"clone", "clone3", "fork", "vfork"})
+#: Calls that move data which no other call shows. perf does not print whether the kernel polls a ring.
+_UNSEEN = frozenset({"io_uring_setup", "io_uring_enter", "io_submit"})
 
 _FD = re.compile(r"\b(?:fd|fildes|oldfd|out_fd|fd_in|in_fd|fd_out): (-?\d{1,9})(?:<([^>]*)>)?")
 _FIELD = {
@@ -44,6 +46,8 @@ def said(name: str, arguments: str) -> str | None:
     """Say a call as strace prints it, up to its result; None for one that neither moves data nor concerns files."""
     if name in FORKS:
         return f"clone(child_stack=NULL, flags={'CLONE_THREAD' if makes_thread(name, arguments) else 'SIGCHLD'})"
+    if name in _UNSEEN:
+        return f"{name}()"
     if name in _ON_PATHS:
         kept = [f'"{path}"' for path in paths(arguments)]
         plain, needed = _ON_PATHS[name]

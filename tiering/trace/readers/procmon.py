@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.readers.base import Damage, Reader, open_trace, shows
-from tiering.trace.readers.tables import Shape, as_events, blocks, first_lines, own_names, report
+from tiering.trace.readers.base import Damage, Reader, shows
+from tiering.trace.readers.opening import open_trace
+from tiering.trace.readers.tables import Shape, as_events, blocks, header_of, own_names, report
 from tiering.trace.readers.times import DayClock
 from tiering.units import format_bytes
 
@@ -36,15 +36,7 @@ _ACCESS = r"Desired Access: (?P<access>.*?)(?:, Disposition|$)"
 
 def sniff(head: bytes) -> bool:
     """Return whether the text is Process Monitor's: its header names the time of day, the operation and its details."""
-    return set(_header(head)) >= _NEEDED
-
-
-def _header(head: bytes) -> list[str]:
-    lines = first_lines(head, 1)
-    try:
-        return [name.strip().lower() for name in next(csv.reader(lines[:1]), [])]
-    except csv.Error:
-        return []
+    return set(header_of(head)[1]) >= _NEEDED
 
 
 def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
@@ -54,8 +46,11 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     is. Raises TraceError for a line that makes no sense (damage.lenient: it is counted and left out).
     """
     with open_trace(path) as file:
-        header = own_names(path, _header(file.read(1 << 16)), _USED)
-    shape = Shape(",", {name: pl.String() for name in header}, lambda line: sniff(line.encode("latin-1")), quoted=True)
+        separator, first = header_of(file.read(1 << 16))
+    header = own_names(path, first, _USED)
+    shape = Shape(
+        separator, {name: pl.String() for name in header}, lambda line: sniff(line.encode("latin-1")), quoted=True
+    )
     clock, paged = DayClock(), 0
     for block in blocks(path, damage, shape):
         table = _told(

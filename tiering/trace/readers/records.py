@@ -15,7 +15,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.readers.base import Damage, Reader, open_trace, record_blocks, shows
+from tiering.trace.readers.base import Damage, Reader, record_blocks, shows
+from tiering.trace.readers.opening import open_trace
 
 _SECTOR = 512
 #: No device is larger, and a number of B still fits in 64 bits.

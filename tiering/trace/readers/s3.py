@@ -23,10 +23,13 @@ _OPS = {
     "WEBSITE.GET.OBJECT": "read",
     "REST.PUT.OBJECT": "write",
     "REST.PUT.PART": "write",
-    "REST.POST.UPLOAD": "write",
+    # An upload in parts is complete, or a copy made: the object is another from then on.
+    "REST.POST.UPLOAD": "rename",
+    "REST.COPY.OBJECT": "rename",
     "REST.HEAD.OBJECT": "stat",
     "REST.DELETE.OBJECT": "unlink",
     "BATCH.DELETE.OBJECT": "unlink",
+    "S3.EXPIRE.OBJECT": "unlink",
 }
 
 

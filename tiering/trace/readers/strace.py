@@ -28,7 +28,7 @@ _PREFIX = r"(\d{1,9}+) ++(\d{1,12}+\.\d{1,9}+) ++"
 _CALL = re.compile(
     _PREFIX + r"(\w++)\((?:(\d{1,10}+)(?=[<,)])(?:<([^>]*+)>)?)?(.*)\)"
     r" += (-?\d{1,18}|0x[0-9a-f]{1,16}|\?)(?:<((?:->|[^>])*)>(?:>|\(deleted\))?)?"
-    r"(?: E\w+)?(?: \(.*\)| <unavailable>)?(?: <(\d{1,12}\.\d{1,9})>)?$"
+    r"(?: E\w+)?(?: \(.*\)| <unavailable>)?(?: <(\d{1,12}(?:\.\d{1,9})?)>)?$"
 )
 _BEGUN = re.compile(_PREFIX + r"(\w+)\(")
 _CLOSING = re.compile(_PREFIX.replace("(", "(?:") + r"close\((\d{1,10})")
@@ -45,6 +45,11 @@ _REMARK = re.compile(
     r" \| [0-9a-f]{5,16}  | \* \d+ bytes in buffer \d+$|"
     r"% time +seconds |(?:-{2,} *){5,}$| *\d{1,3}\.\d\d +\d+\.\d+ +\d+ +\d+ (?: *\d+)? *\w+$"
 )
+#: What the file of a thread consists of that made no call which was traced.
+_NO_CALL = re.compile(
+    r"(?:\[pid +\d{1,9}\] +|\d{1,9} +)?(?:[\d.:]{1,30} +)?(?:\(\+ *[\d.]+\) +)?(?:\[[ ?0-9a-f]{4,16}\] +)*"
+    r"(?:\+\+\+ (?:exited with \d{1,3}|killed by SIG\w+(?: \(core dumped\))?) \+\+\+|--- SIG\w+ \{.*\} ---)\r?$"
+)
 _MARK = " resumed>"
 _LOOKED_AT = 200
 _SUMMARY = "% time     seconds  usecs/call     calls"
@@ -52,8 +57,10 @@ _TORN = "its last line is cut short"
 
 
 def sniff(head: bytes) -> bool:
-    """Return whether text is strace output: one of its first lines is a call, or the table of -c."""
+    """Return whether text is strace output: one of its first lines is a call, or all are ends and signals, or -c's."""
     lines = head.decode("latin-1").split("\n")[:_LOOKED_AT]
+    if (some := [line for line in lines if line.strip()]) and all(map(_NO_CALL.match, some)):
+        return True
     shaped = [line for _, some in canonical([(1, lines)], Damage(Path(), "strace")) for line in some]
     return "\n".join(lines).lstrip().startswith(_SUMMARY) or any(
         _CALL.match(line) or (line.endswith(UNFINISHED) and _BEGUN.match(line)) for line in shaped

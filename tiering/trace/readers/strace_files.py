@@ -17,11 +17,12 @@ import polars as pl
 
 from tiering.trace.readers.base import Damage, line_blocks
 from tiering.trace.readers.strace import events_of
-from tiering.trace.readers.strace_lines import Block, canonical, tells_others, tells_times
+from tiering.trace.readers.strace_lines import DAY, Block, canonical, tells_others, tells_times, time_of_day
 
 _SUFFIX = re.compile(r"(.+)\.(\d{1,9})(?:\.(?:gz|zst|xz))?")
 _BEGUN = re.compile(r"\d+ \S+ (?:<\.\.\. )?(?:clone[23]?|v?fork)\b.*\) += (\d+)")
-_BLOCK = 1 << 20
+#: B read of a file at once, and of all of them together.
+_BLOCK, _TOGETHER = 1 << 20, 1 << 26
 #: Lines that are handed on together.
 _LINES = 1 << 15
 
@@ -53,8 +54,8 @@ class _Joined(Damage):
         line.damage.at(line.number, found, expected=expected, unit=unit)
 
 
-def grouped(files: Iterable[Path]) -> dict[Path, dict[int, Path]] | None:
-    """Sort files into what single runs of strace -ff wrote, by name and thread; None where they are not its files.
+def grouped(files: Iterable[Path]) -> dict[Path, dict[int, Path]]:
+    """Sort files into what single runs of strace -ff wrote, by name and thread; other files are left out.
 
     `strace -f -o rank.0` writes a name of the same kind, but its lines name their processes.
     """
@@ -62,9 +63,15 @@ def grouped(files: Iterable[Path]) -> dict[Path, dict[int, Path]] | None:
     for file in files:
         match = _SUFFIX.fullmatch(file.name)
         if match is None or tells_others(_first_lines(file, Damage(file, "strace", lenient=True)), int(match[2])):
-            return None
+            continue
         found.setdefault(file.with_name(match[1]), {})[int(match[2])] = file
     return found
+
+
+def run_of(file: Path) -> Path | None:
+    """Return the name of the run of strace -ff that a file is of by its own name, if any."""
+    match = _SUFFIX.fullmatch(file.name)
+    return None if match is None else file.with_name(match[1])
 
 
 def read_files(
@@ -76,12 +83,24 @@ def read_files(
     """
     joined = _Joined(shown, "strace", into.lenient)
     each = dict(zip(files, damages, strict=True))
-    timed = all(tells_times(_first_lines(path, each[thread])) for thread, path in files.items())
-    streams = {thread: _lines(path, each[thread], thread) for thread, path in files.items()}
+    first = {thread: _first_lines(path, each[thread]) for thread, path in files.items()}
+    timed = all(map(tells_times, first.values()))
+    # The first has the lowest number, as far as numbers have not begun again.
+    begin = time_of_day(first[min(first)]) if timed else None
+    block = max(1 << 14, min(_BLOCK, _TOGETHER // len(files)))
+    streams = {
+        thread: _lines(line_blocks(path, each[thread], block), each[thread], thread, begin)
+        for thread, path in files.items()
+    }
     lines = heapq.merge(*(_by_time(stream, thread) for thread, stream in streams.items())) if timed else None
     ordered = (line for _, _, line in lines) if lines is not None else _as_begun(streams)
     joined.untimed = not timed
-    yield from events_of(_blocks(ordered, joined, timed=timed), joined)
+    latest = 0.0
+    for batch in events_of(_blocks(ordered, joined, timed=timed), joined):
+        latest = max(latest, float(batch["time"].to_numpy()[-1]))
+        yield batch
+    if begin is not None and latest > begin + DAY:
+        into.gaps.append("it lasts longer than a day and its times have no dates: how its threads follow is not known")
     into.complete, into.untimed = joined.complete, joined.untimed
     into.gaps += [*joined.gaps, *(gap for damage in damages for gap in damage.gaps)]
     into.failed |= joined.failed
@@ -94,8 +113,8 @@ def _first_lines(path: Path, damage: Damage) -> list[str]:
     return next(iter(line_blocks(path, damage, 1 << 14)), (1, []))[1]
 
 
-def _lines(path: Path, damage: Damage, thread: int) -> Iterator[_Line]:
-    for first, lines in canonical(line_blocks(path, damage, _BLOCK), damage, thread):
+def _lines(blocks: Iterable[Block], damage: Damage, thread: int, begin: float | None) -> Iterator[_Line]:
+    for first, lines in canonical(blocks, damage, thread, begin):
         for number, text in enumerate(lines, first):
             yield _Line(text, damage, number, damage.torn)
 
@@ -113,9 +132,8 @@ def _by_time(lines: Iterator[_Line], thread: int) -> Iterator[tuple[float, int, 
 def _as_begun(streams: Mapping[int, Iterator[_Line]]) -> Iterator[_Line]:
     """Put the lines of each thread after the call that began it."""
     waiting = dict(streams)
-    while waiting:
-        # The first has the lowest number, as far as numbers have not begun again.
-        stack = [waiting.pop(min(waiting))]
+    for thread in sorted(streams):
+        stack = [waiting.pop(thread)] if thread in waiting else []
         while stack:
             line = next(stack[-1], None)
             if line is None:

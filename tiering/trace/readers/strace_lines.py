@@ -41,21 +41,24 @@ _GLUED = re.compile(
 _CALLED = re.compile(rf"(?:{'|'.join(CALLS)})(?:\(| resumed>)")
 _OF_DAY = re.compile(r"(\d\d):(\d\d):(\d\d(?:\.\d{1,9})?)")
 _LOOKED_AT = 200
-_DAY = 86400
+DAY = 86400
+#: s by which threads that strace attached to may seem to begin before their run.
+_SLACK = 3600
 
 #: What brings a time, as it is written or absent, to s that grow, as text.
 _Clock = Callable[[str | None], str]
 
 
-def canonical(blocks: Iterable[Block], damage: Damage, thread: int = 0) -> Iterator[Block]:
+def canonical(blocks: Iterable[Block], damage: Damage, thread: int = 0, begin: float | None = None) -> Iterator[Block]:
     """Bring lines to one shape. No line is added or taken away, so that numbers stay right.
 
-    thread: whose lines they are where they do not say.
+    thread: whose lines they are where they do not say; begin: the time of day at which their run begins, s, where
+    other files hold the beginning.
     """
     shape: _Shape | None = None
     end = 1
     for first, lines in blocks:
-        shape = shape or _Shape(lines, damage, thread)
+        shape = shape or _Shape(lines, damage, thread, begin)
         end = first + len(lines)
         yield (first, lines) if shape.is_plain else (first - len(shape.held), shape.rewritten(lines))
     if shape is not None and shape.held:
@@ -67,7 +70,7 @@ def canonical(blocks: Iterable[Block], damage: Damage, thread: int = 0) -> Itera
 class _Shape:
     """How one trace is written, and the lines that wait for the rest of a call."""
 
-    def __init__(self, lines: list[str], damage: Damage, thread: int) -> None:
+    def __init__(self, lines: list[str], damage: Damage, thread: int, begin: float | None) -> None:
         leads = [(found, line) for line in lines[:_LOOKED_AT] if (found := _LEAD.match(line))]
         times = [found[3].strip() for found, _ in leads if found[3]]
         #: Whether the command's own output cannot be among the lines: -o names each line's process without brackets.
@@ -77,7 +80,7 @@ class _Shape:
         self.held: list[str] = []
         #: Lines left out that hold a call.
         self.dropped = 0
-        self._thread, self._clock, self._is_timed = thread, _clock(times), bool(times)
+        self._thread, self._clock, self._is_timed = thread, _clock(times, begin), bool(times)
         damage.untimed |= bool(leads) and not times
 
     def rewritten(self, lines: list[str]) -> list[str]:
@@ -130,11 +133,23 @@ def tells_others(lines: list[str], thread: int) -> bool:
     return -1 not in named and any(number != thread for number in named)
 
 
-def _clock(times: list[str]) -> _Clock:
+def time_of_day(lines: list[str]) -> float | None:
+    """Return the first time of lines, in s since midnight, where they tell no more than the time of day."""
+    for line in lines[:_LOOKED_AT]:
+        if (found := _LEAD.match(line)) and found[3]:
+            return _seconds(said) if (said := _OF_DAY.match(found[3])) else None
+    return None
+
+
+def _seconds(said: re.Match[str]) -> float:
+    return int(said[1]) * 3600 + int(said[2]) * 60 + float(said[3])
+
+
+def _clock(times: list[str], begin: float | None = None) -> _Clock:
     if not times:
         return _counted()
     if _OF_DAY.match(times[0]):
-        return _times_of_day()
+        return _times_of_day(begin)
     # With -r alone, strace prints the time since the line before, beginning with 0.
     return _since_before() if any(float(time) == 0 for time in times) else _as_written
 
@@ -165,8 +180,8 @@ def _since_before() -> _Clock:
     return clock
 
 
-def _times_of_day() -> _Clock:
-    """Count from the first midnight on."""
+def _times_of_day(begin: float | None) -> _Clock:
+    """Count from the midnight before the run on. begin: when the run begins, where that is not with these lines."""
     last: float | None = None
 
     def clock(time: str | None) -> str:
@@ -174,9 +189,13 @@ def _times_of_day() -> _Clock:
         said = _OF_DAY.match(time or "")
         if said is None:
             return f"{last or 0.0:.9f}"
-        now = int(said[1]) * 3600 + int(said[2]) * 60 + float(said[3])
-        # Threads may be out of order by a little, so only a leap back by hours is another day.
-        now += 0 if last is None else round((last - now) / _DAY) * _DAY
+        now = _seconds(said)
+        if last is None:
+            # A thread that begins earlier in the day than its run was begun after midnight.
+            now += DAY * (begin is not None and now < begin - _SLACK)
+        else:
+            # Threads may be out of order by a little, so only a leap back by hours is another day.
+            now += round((last - now) / DAY) * DAY
         last = now if last is None else max(last, now)
         return f"{now:.9f}"
 

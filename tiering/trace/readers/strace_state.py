@@ -98,7 +98,7 @@ class Calls:
             *self.tree.gaps(),
             *(["strace was detached from it"] * self.detached),
             *([f"{self.lost} of its calls have a beginning and no end in the trace"] * bool(self.lost)),
-            *(f"{name} moves data that strace does not see" for name in sorted(self.unseen)),
+            *(f"{name} moves data that the trace does not show" for name in sorted(self.unseen)),
         ]
 
     def resolve(self, process: Process, fd: str | int | None, annotation: str | None, name: str) -> File:

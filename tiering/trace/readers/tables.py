@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ import polars as pl
 
 from tiering.errors import TraceError
 from tiering.trace.events import EVENT_SCHEMA, OPS
-from tiering.trace.readers.base import Damage, Level, Reader, Shows, byte_blocks, for_polars
+from tiering.trace.readers.base import Damage, Level, Reader, Shows, byte_blocks
+from tiering.trace.readers.opening import for_polars
 
 #: B of text parsed at once: large enough that the cost of a block does not show, small enough to keep in mind.
 _BLOCK = 1 << 23
@@ -191,6 +193,24 @@ def own_names(path: Path, header: Sequence[str], used: Iterable[str]) -> list[st
                 action="Rename them, or number the columns from 0: --columns 'time=0,op=1,offset=2,size=3,file=4'.",
             )
     return [name if name and name not in header[:place] else f"column {place}" for place, name in enumerate(header)]
+
+
+def header_of(head: bytes) -> tuple[str, list[str]]:
+    """Find the separator of a table (a comma, a semicolon or a tab), and the names in its first line, in lower case."""
+    lines = [line.lstrip("#") for line in first_lines(head, 1)]
+    if not lines:
+        return ",", []
+    separator = max(",;\t", key=lines[0].count)
+    return separator, [name.lower() for name in fields_of(lines[0], separator)]
+
+
+def fields_of(line: str, separator: str) -> list[str]:
+    """Cut a line into its fields, which may be quoted."""
+    try:
+        fields = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    except csv.Error:
+        fields = line.split(separator)
+    return [field.strip().strip('"') for field in fields]
 
 
 def first_lines(head: bytes, count: int = 20) -> list[str]:

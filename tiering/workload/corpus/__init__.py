@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from tiering.trace.features import profile_trace
-from tiering.trace.summary import TraceProfile
+from tiering.trace.profile import profile_trace
+from tiering.trace.trace_profile import TraceProfile
 from tiering.workload.corpus import kin, looking_up, mixing, relatives, scanning, training, writing
 from tiering.workload.corpus.rows import Run
 from tiering.workload.label import Workload, label

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tiering.arrays import IndexArray
 from tiering.trace.events import EVENT_SCHEMA, OPS
 
 Rows = npt.NDArray[np.void]
-Ints = npt.NDArray[np.int64]
 
 _ROW = np.dtype(
     [
@@ -68,7 +68,7 @@ def touch(
 
 
 def visit(
-    files: Ints, sizes: Ints, buffer: int, *, op: str = "read", pid: npt.ArrayLike = 0, stat: bool = False
+    files: IndexArray, sizes: IndexArray, buffer: int, *, op: str = "read", pid: npt.ArrayLike = 0, stat: bool = False
 ) -> Rows:
     """Open each file in turn, read or write it whole in calls of at most `buffer` bytes, and close it.
 
@@ -159,7 +159,7 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> int:
     return round(float(np.exp(rng.uniform(np.log(low), np.log(high)))))
 
 
-def file_sizes(rng: np.random.Generator, count: int, mean: float, sigma: float | None = None) -> Ints:
+def file_sizes(rng: np.random.Generator, count: int, mean: float, sigma: float | None = None) -> IndexArray:
     """Draw file sizes (B) around a mean; log-normal, as image and office files are. All equal for sigma 0."""
     spread = float(rng.choice([0.0, 0.2, 0.5, 0.8])) if sigma is None else sigma
     return np.maximum(1, mean * rng.lognormal(-(spread**2) / 2, spread, count)).astype(np.int64)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tiering.arrays import IndexArray
 from tiering.workload.corpus.rows import (
-    Ints,
     Run,
     by_process,
     chain,
@@ -30,7 +30,7 @@ def _tree(count: int, folders: int, suffix: str) -> list[str]:
     return [f"/srv/tree/d{number // per_folder:03d}/f{number:05d}{suffix}" for number in range(count)]
 
 
-def _walk(rng: np.random.Generator, count: int, folders: int) -> Ints:
+def _walk(rng: np.random.Generator, count: int, folders: int) -> IndexArray:
     """Return the order of a directory walk: sorted, or as the file system keeps each folder (hashed).
 
     Who reads one large folder has mostly sorted its names, or reads them as they arrived.

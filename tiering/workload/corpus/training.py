@@ -12,8 +12,8 @@ import dataclasses
 
 import numpy as np
 
+from tiering.arrays import IndexArray
 from tiering.workload.corpus.rows import (
-    Ints,
     Rows,
     Run,
     by_process,
@@ -87,7 +87,7 @@ def _train(
     return finish(rng, chain(*pieces), names, total)
 
 
-def _orders(rng: np.random.Generator, count: int, epochs: int) -> list[Ints]:
+def _orders(rng: np.random.Generator, count: int, epochs: int) -> list[IndexArray]:
     """Return the order of each epoch: shuffled anew, with replacement in one run of eight."""
     if rng.random() < 0.125:
         return [rng.integers(0, count, count) for _ in range(epochs)]

@@ -1,0 +1,28 @@
+"""Signals that end a process are heard, whatever Python is doing when they come."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+SWALLOWED = """
+import os, signal, time
+from tiering.system.signals import ending_interrupts, exit_code_of
+
+class Closing:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)
+
+try:
+    with ending_interrupts():
+        Closing()
+        time.sleep(30)
+except KeyboardInterrupt as error:
+    raise SystemExit(exit_code_of(error))
+"""
+
+
+def test_a_signal_that_comes_in_a_destructor_still_ends_the_block():
+    done = subprocess.run([sys.executable, "-c", SWALLOWED], capture_output=True, text=True, timeout=25, check=False)
+    assert (done.returncode, done.stderr) == (143, "")

@@ -1,0 +1,180 @@
+"""The reasons behind options, in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from tiering.advice.catalog import Tier
+from tiering.advice.prediction import MONTH
+from tiering.advice.recommendation import Option
+from tiering.units import format_bytes, format_seconds
+
+if TYPE_CHECKING:
+    from tiering.workload.model import Verdict
+
+_LIMITS = {
+    "device": "The device's random reads set the pace.",
+    "open latency": "Opening a file for every sample sets the pace.",
+    "CPU copy": "Copying the bytes sets the pace: no faster storage would help.",
+    "decoding": "Decoding on the processor sets the pace: no faster storage would help.",
+    "all cores": "The processor as a whole sets the pace: more threads would not help.",
+    "training job": "The training job sets the pace: it never waits for data.",
+}
+#: Years over which makers count drive writes per day.
+WARRANTY_YEARS: Final = 5
+#: Share of the time between two checkpoints that writing one may take unmentioned.
+_LONG_CHECKPOINT: Final = 0.01
+
+
+def reason_for_training(option: Option) -> str:
+    """Say why a re-read-heavy workload would want this, and what limits it."""
+    how = {
+        "folder": "Plain files, nothing to convert, but a file is opened for every sample.",
+        "lmdb": "One packed store without a file to open for each sample, and the known order is announced ahead.",
+        "zarr": "One packed store without a file to open for each sample, readable by any Zarr v3 reader.",
+        "pixels": "Decoded once instead of every epoch, in one packed store without the originals: keep those too.",
+    }[option.format]
+    parts = [how]
+    if option.cache_ram or option.cache_local:
+        parts.append(f"The cache answers {_percent(option.hit_ratio)} of the reads after the first epoch.")
+    elif option.cache != "none":
+        parts.append(
+            f"The kernel's page cache answers {_percent(option.hit_ratio)} of the reads after the first epoch."
+        )
+    parts.append(_LIMITS[option.bottleneck])
+    if option.stall_fraction is not None and option.stall_fraction >= 0.005:
+        parts.append(f"The training job waits {_percent(option.stall_fraction)} of the time.")
+    epoch = format_seconds(option.steady_epoch_s)
+    pace = (
+        f"{option.speedup:.3g} times as fast as the folder now"
+        if option.speedup >= 1.005
+        else f"{1 / option.speedup:.3g} times as slow as the folder now"
+        if option.speedup <= 0.995
+        else "as fast as the folder now"
+    )
+    parts.append(f"A steady epoch takes {epoch}; a run is {pace}.")
+    return " ".join((*parts, *option.warnings))
+
+
+def conversion(option: Option, epochs: int) -> str:
+    """Say what it costs to get to an option, and when that pays."""
+    if not option.move_s:
+        return "Nothing has to be converted or moved."
+    what = "Moving it" if option.format == "folder" else "Packing"
+    cost = f"{what} takes {format_seconds(option.move_s)}"
+    if option.move_usd >= 0.005:
+        cost += f" and {option.move_usd:,.2f} USD of requests and retrievals"
+    pays = option.pays_back_epochs
+    if pays is None:
+        return f"{cost}; it makes no epoch faster and pays back only by what it saves in storage."
+    late = f", more than a run of {epochs:,} has" if pays > epochs else ""
+    return f"{cost} and pays back after {_epochs(pays)}{late}."
+
+
+def _epochs(count: float) -> str:
+    if count < 0.05:
+        return "the first epoch"
+    return f"{count:,.0f} epochs" if count >= 100 else f"{count:.1f} epochs"
+
+
+def reason_for_one_pass(option: Option) -> str:
+    """Say why data that is read once is streamed as it lies."""
+    return (
+        f"Read once: stream it from {option.tier_title}, file after file; do not cache it. Packing would read all of "
+        "it an extra time, and a cache would never be asked again. The one pass takes "
+        f"{format_seconds(option.first_epoch_s)}."
+    )
+
+
+def reason_for_writes(option: Option, catalog: Sequence[Tier], written_per_day: float | None) -> str:
+    """Say why a write-heavy workload would want this, and what its writes wear. written_per_day: B, where known."""
+    by_name = {tier.name: tier for tier in catalog}
+    parts = ["Mostly written, seldom read again: do not pack it, for packed stores are written once and read often."]
+    if option.cache_tier is not None:
+        front = by_name[option.cache_tier]
+        parts.append(
+            f"Writes land on {format_bytes(option.cache_local)} of {front.title} first and move to "
+            f"{option.tier_title} later, in order."
+        )
+        parts.extend(_endurance(front, option.cache_local, written_per_day))
+    else:
+        parts.extend(_endurance(by_name[option.tier], None, written_per_day))
+    parts.append("What has grown cold may move on to an archive.")
+    return " ".join(parts)
+
+
+def life_years(tier: Tier, size: int, written_per_day: float) -> float | None:
+    """Return the years until so many B of a tier are worn out by that many B of writes a day; None where nothing wears.
+
+    Endurance is drive writes per day over a warranty of WARRANTY_YEARS: so much can be written in all.
+    """
+    if tier.endurance is None or written_per_day <= 0:
+        return None
+    return tier.endurance * size * WARRANTY_YEARS / written_per_day
+
+
+def _endurance(tier: Tier, size: int | None, written_per_day: float | None) -> Iterator[str]:
+    if tier.endurance is None:
+        return
+    worn = "its own capacity" if size is None else format_bytes(size * tier.endurance)
+    times = f"{tier.endurance:g} times " if size is None else ""
+    yield f"It endures {times}{worn} of writes a day ({tier.endurance:g} drive writes a day)."
+    whole = size if size is not None else tier.capacity
+    years = life_years(tier, whole, written_per_day) if whole and written_per_day else None
+    if years is not None and written_per_day is not None:
+        advice = " Take a larger or a write-intensive device." if years < WARRANTY_YEARS else ""
+        lasts = f"{years:,.1f} years" if years < 100 else "more than 100 years"
+        yield f"The trace writes {format_bytes(written_per_day)} a day: it lasts {lasts}.{advice}"
+
+
+def checkpoint_advice(option: Option, catalog: Sequence[Tier], checkpoint: int | None, every: int) -> Iterator[str]:
+    """Say where checkpoints need another place. checkpoint: B of one; every: epochs from one to the next."""
+    tier = next((tier for tier in catalog if tier.name == option.tier), None)
+    if not checkpoint or tier is None:
+        return
+    between = option.steady_epoch_s * every
+    if (takes := checkpoint / tier.write_bandwidth) <= _LONG_CHECKPOINT * between:
+        return
+    said = (
+        f"A checkpoint of {format_bytes(checkpoint)} takes {format_seconds(takes)} on {tier.title}, of "
+        f"{format_seconds(between)} between two."
+    )
+    lasting = [other for other in catalog if other.access != "memory" and other.holds(checkpoint)]
+    quick = max(lasting, key=lambda other: other.write_bandwidth, default=tier)
+    if quick.write_bandwidth > tier.write_bandwidth:
+        said += f" Write it to {quick.title} first: {format_seconds(checkpoint / quick.write_bandwidth)}."
+    yield said
+
+
+def long_run(option: Option, epochs: int, nodes: int) -> Iterator[str]:
+    """Say that a run outlasts a month, which one run a month is counted by."""
+    run_s = option.run_s(epochs)
+    if run_s > MONTH:
+        more = "several nodes share it with --nodes COUNT" if nodes == 1 else "more nodes or fewer epochs shorten it"
+        yield f"A run of {epochs:,} epochs takes {format_seconds(run_s)} this way: {more}."
+
+
+def sureness(verdict: Verdict | None) -> Iterator[str]:
+    """Say what the advice rests on, and how sure that is."""
+    if verdict is None:
+        yield "No trace was given: this is advice for training, which reads everything again every epoch."
+        return
+    if verdict.workload == "read-once" and not verdict.is_single_pass:
+        yield (
+            f"The trace looks like a single pass ({verdict.probability:.0%}), but the whole run is not in it, and a "
+            "first epoch looks the same: this is advice for training. A trace of the whole run would tell."
+        )
+    elif verdict.workload in {"inconclusive", "mixed"}:
+        yield (
+            f"The trace is {verdict.workload}: this is advice for training, and holds only if the data is read again. "
+            "A longer trace would tell."
+        )
+    else:
+        sure = f"{verdict.probability:.0%}"
+        yield f"The trace is {verdict.workload} with a probability of {sure}: the advice is no surer."
+    yield from verdict.notes
+
+
+def _percent(share: float) -> str:
+    return ">99 %" if 0.99 < share < 1 else "<1 %" if 0 < share < 0.01 else f"{100 * share:.0f} %"

@@ -1,0 +1,16 @@
+"""Names for the NumPy arrays that are handed around."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+#: Numbers of samples, and byte offsets and sizes.
+IndexArray = npt.NDArray[np.int64]
+#: Decoded pixels, of shape (height, width, channels) or (samples, height, width, channels).
+PixelArray = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.float64]
+MaskArray = npt.NDArray[np.bool_]
+AnyArray = npt.NDArray[Any]

@@ -1,0 +1,80 @@
+"""What moves together: files, directories, and packed stores, which are never divided between tiers."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal
+
+import polars as pl
+
+from tiering.placement.file_costs import paged
+
+By = Literal["file", "directory"]
+
+#: Names of files that make the directory they lie in a packed store: Zarr and LMDB.
+_MARKS: Final = ("zarr.json", ".zgroup", ".zarray", ".zmetadata", "data.mdb", "lock.mdb")
+#: Names of directories that are packed stores whatever was seen in them.
+_NAMED: Final = r"(?s)^(.*?\.(?:zarr|lmdb|mdb))/"
+
+_SUMS: Final = ("size", "paged", "opens", "reads", "bytes_read", "writes", "bytes_written")
+
+
+def bundle(files: pl.DataFrame, by: By = "file") -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Put files together that must not be parted.
+
+    files: HEAT_SCHEMA. by: "file": each for itself, "directory": all that lie in one directory, not those in
+    directories below it. Whichever it is, everything below a packed store is one unit: a directory named *.zarr, *.lmdb
+    or *.mdb, or the topmost one that holds a file that only stores have (zarr.json, data.mdb ...).
+    Returns the units, one row each, sorted by path: path, kind ("file", "directory" or "store"), files, size (B), paged
+    (B in whole pages), and the sums of the heat; and the members: path and unit (its row).
+    """
+    parent = pl.col("path").str.extract(r"(?s)^(.*)/[^/]*$").fill_null("")
+    own = pl.col("path") if by == "file" else pl.when(parent == "").then(pl.lit(".")).otherwise(parent)
+    files = _in_stores(files).with_columns(unit_path=pl.coalesce("store", own), paged=paged(pl.col("size")))
+    kind = pl.when(pl.col("store").is_not_null()).then(pl.lit("store")).otherwise(pl.lit(by))
+    if by == "file" and files["store"].null_count() == len(files):
+        units = files.select("path", *_SUMS, kind=kind, files=pl.lit(1, pl.Int64)).sort("path")
+    else:
+        units = (
+            files.group_by(path="unit_path")
+            .agg(pl.col(_SUMS).sum(), kind=kind.first(), files=pl.len().cast(pl.Int64))
+            .sort("path")
+        )
+    units = units.select("path", "kind", "files", *_SUMS)
+    numbered = units.select(unit_path="path").with_row_index("unit")
+    members = files.select("path", "unit_path").join(numbered, on="unit_path", how="left", maintain_order="left")
+    return units, members.select("path", "unit")
+
+
+def _in_stores(files: pl.DataFrame) -> pl.DataFrame:
+    """Add the column store: the topmost packed store that a file lies in, null for most."""
+    path = pl.col("path")
+    if files["path"].is_in(_MARKS).any():
+        return files.with_columns(store=pl.lit("."))
+    marks = "|".join(map(re.escape, _MARKS))
+    found = {
+        *files["path"].str.extract(rf"(?s)^(.*)/(?:{marks})$").drop_nulls().unique(),
+        *files["path"].str.extract(_NAMED).drop_nulls().unique(),
+    }
+    # A store of tiering's has its shards, stores themselves, in directories below its manifest.
+    named = files["path"].str.extract(r"(?s)^(.*)/manifest\.json$").drop_nulls().unique()
+    found |= {name for name in named if any(store.startswith(f"{name}/") for store in found)}
+    by_depth: dict[int, list[str]] = {}
+    for store in _topmost(found):
+        by_depth.setdefault(store.count("/"), []).append(store)
+    files = files.with_columns(store=pl.lit(None, pl.String))
+    for depth, stores in by_depth.items():
+        top = path.str.extract(rf"^((?:[^/]*/){{{depth}}}[^/]*)/")
+        inside = pl.when(top.is_in(pl.Series(stores).implode())).then(top)
+        files = files.with_columns(store=pl.coalesce("store", inside))
+    return files
+
+
+def _topmost(directories: set[str]) -> list[str]:
+    """Leave out directories that lie below others."""
+    tops: list[str] = []
+    # Compared by parts, a directory comes right before all that lies below it.
+    for name in sorted(directories, key=lambda name: name.split("/")):
+        if not tops or not name.startswith(f"{tops[-1]}/"):
+            tops.append(name)
+    return tops

@@ -1,0 +1,86 @@
+"""What files cost on a tier, and how much of its time they take: a month of storage, requests, retrieval and waiting.
+
+For each file and tier, with its counts from the heat, scaled from the trace to a month:
+
+    storage     size / GB x price; on a file system in whole pages
+    access      reads / 1,000 x request_price + bytes read / GB x retrieval_price
+    waiting     hours x hour_usd, with opens x open_cost + reads x (latency + bytes / read_bandwidth) over the
+                requests in flight, never faster than the device (Tier.read_seconds), + bytes written / write_bandwidth
+    busy        (reads x read_seconds(bytes / reads) + bytes written / write_bandwidth) / s of the trace
+
+A read's size is the file's mean. Writes are taken to be buffered: they wait for bandwidth, not for latency.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from tiering.advice.catalog import RANDOM_READ, Tier
+from tiering.advice.prediction import PAGE
+from tiering.placement.problem import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What turns counts of a trace into a month's bill.
+
+    duration: s that the trace spans; its mean rate is what tiers must carry. runs: how often a month what the trace
+    shows happens. hour_usd: USD that an hour of waiting costs. in_flight: requests that wait at the same time.
+    """
+
+    duration: float
+    runs: float
+    hour_usd: float
+    in_flight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Charges:
+    """What each of some files costs on one tier: USD a month, s of waiting a month, and share of the tier's time."""
+
+    storage: Floats
+    access: Floats
+    waiting_s: Floats
+    busy: Floats
+
+    def total(self, hour_usd: float) -> Floats:
+        """Return USD a month, waiting included."""
+        return self.storage + self.access + self.waiting_s * (hour_usd / 3600)
+
+
+def charges(units: pl.DataFrame, tier: Tier, terms: Terms) -> Charges:
+    """Work out what units (columns size, paged, opens, reads, bytes_read, bytes_written) cost on a tier."""
+    opens, reads, read, written = (
+        units[name].to_numpy().astype(np.float64) for name in ("opens", "reads", "bytes_read", "bytes_written")
+    )
+    mean = np.divide(read, reads, out=np.zeros_like(read), where=reads > 0)
+    device = read_seconds(tier, mean)
+    alone = tier.read_latency_p50 + mean / tier.read_bandwidth
+    wait = np.maximum(device, alone / min(terms.in_flight, tier.queue_depth))
+    writing = written / tier.write_bandwidth
+    return Charges(
+        storage=occupied(units, tier) / 1e9 * tier.price,
+        access=terms.runs * (reads / 1000 * tier.request_price + read / 1e9 * tier.retrieval_price),
+        waiting_s=terms.runs * (opens * (tier.open_cost / terms.in_flight) + reads * wait + writing),
+        busy=(reads * device + writing) / terms.duration,
+    )
+
+
+def occupied(units: pl.DataFrame, tier: Tier) -> Floats:
+    """Return B that units occupy: whole pages on a file system, bytes in an object store."""
+    return units["paged" if tier.access == "file" else "size"].to_numpy().astype(np.float64)
+
+
+def paged(size: pl.Expr) -> pl.Expr:
+    """Return B that a file occupies in whole pages."""
+    return (size + (PAGE - 1)) // PAGE * PAGE
+
+
+def read_seconds(tier: Tier, size: Floats) -> Floats:
+    """Return Tier.read_seconds for many sizes (B) at once."""
+    head = np.minimum(size, RANDOM_READ) / tier.random_bandwidth
+    tail = np.maximum(0.0, size - RANDOM_READ) / max(tier.read_bandwidth, tier.random_bandwidth)
+    return np.maximum(max(1 / tier.iops, tier.read_latency_p50 / tier.queue_depth), head + tail)

@@ -1,0 +1,157 @@
+"""Heat: how much each file of a trace was read and written, one row a file, for deciding where files should lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from tiering.errors import TraceError
+from tiering.trace.program_files import is_noise
+from tiering.trace.read_runs import Runs
+from tiering.trace.unplaced_reads import IS_NOWHERE
+from tiering.units import format_count
+
+#: One row a file.
+#:   path            as the trace shows it; below a root where one was given
+#:   size            B: the file's own where a root was given, else the highest byte that was seen
+#:   opens, reads, writes         calls; a mapping counts as one read of all it maps
+#:   bytes_read, bytes_written    B
+#:   first, last     s, time of the first and of the last event that moved data; null where none did
+HEAT_SCHEMA: Final = pl.Schema(
+    {
+        "path": pl.String(),
+        "size": pl.Int64(),
+        "opens": pl.Int64(),
+        "reads": pl.Int64(),
+        "bytes_read": pl.Int64(),
+        "writes": pl.Int64(),
+        "bytes_written": pl.Int64(),
+        "first": pl.Float64(),
+        "last": pl.Float64(),
+    }
+)
+_SUMS: Final = ("opens", "reads", "bytes_read", "writes", "bytes_written", "appended")
+_ROWS: Final = pl.Schema(
+    {
+        "file": pl.UInt64(),
+        "path": pl.String(),
+        "highest": pl.Int64(),
+        "gone": pl.Boolean(),
+        **dict.fromkeys(_SUMS, pl.Int64()),
+        "first": pl.Float64(),
+        "last": pl.Float64(),
+    }
+)
+#: Rows of batches that wait before they are summed up.
+_FEWEST: Final = 1 << 17
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """What a trace did to each file.
+
+    files: columns of HEAT_SCHEMA, sorted by path. duration: s that the trace spans. root: directory that the paths
+    are relative to, or "" where they are as traced. notes: what was left out, in words.
+    """
+
+    files: pl.DataFrame
+    duration: float
+    root: str = ""
+    notes: tuple[str, ...] = field(default=())
+
+
+def trace_heat(batches: Iterable[pl.DataFrame], *, root: Path | None = None, source: str = "trace") -> Heat:
+    """Sum a stream of event batches (EVENT_SCHEMA, in order of time) into one row a file.
+
+    Memory is a batch and a row for each file, in columns. Files of interpreters and libraries are left out unless
+    they lie below root, and so is what the trace deletes or renames at last. Raises TraceError where no file has a
+    name.
+    """
+    noise, runs, rows = is_noise(root), Runs(), [pl.DataFrame(schema=_ROWS)]
+    begin, end = float("inf"), float("-inf")
+    for batch in batches:
+        if batch.is_empty():
+            continue
+        finish = batch["time"] + batch["duration"].fill_null(0.0)
+        begin = min(begin, float(batch["time"].to_numpy().min()))
+        end = max(end, float(finish.to_numpy().max()))
+        rows.append(_batch_rows(batch.filter(~noise), runs))
+        if sum(map(len, rows[1:])) > max(_FEWEST, len(rows[0])):
+            rows = [_summed(rows)]
+    table = _summed(rows)
+    # Directories are opened, too, and files looked at: only what moved data has heat. Devices cannot be placed.
+    moved = pl.col("reads") + pl.col("writes") > 0
+    table = table.filter(moved, ~pl.col("path").str.starts_with("/dev/").fill_null(value=False))
+    notes = []
+    nameless, gone = int(table["path"].null_count()), int(table["gone"].sum())
+    if nameless == len(table):
+        raise TraceError(
+            source,
+            expected="a trace that names files",
+            found=f"{format_count(nameless)} without a name" if nameless else "no data of any file read or written",
+            action="Record one that does: tiering trace -o run.parquet -- COMMAND",
+        )
+    if nameless:
+        notes.append(f"Left out, files without a name: {format_count(nameless)}.")
+    if gone:
+        notes.append(f"Left out, files that the trace deletes or renames: {format_count(gone)}.")
+    files = table.filter(pl.col("path").is_not_null(), ~pl.col("gone"))
+    # Several identities may share one name: a file that was replaced, and its successor.
+    files = (
+        files.with_columns(size=pl.max_horizontal("highest", "appended"))
+        .group_by("path")
+        .agg(
+            pl.col("size").max(),
+            pl.col("opens", "reads", "bytes_read", "writes", "bytes_written").sum(),
+            pl.col("first").min(),
+            pl.col("last").max(),
+        )
+    )
+    return Heat(files.select(HEAT_SCHEMA.names()).sort("path"), max(0.0, end - begin), notes=tuple(notes))
+
+
+#: The event of a name that another file gets: it is there afterwards.
+_takes_name = (pl.col("op") == "rename") & (pl.col("flags") == "w").fill_null(value=False)
+
+
+def _batch_rows(data: pl.DataFrame, runs: Runs) -> pl.DataFrame:
+    op, size = pl.col("op"), pl.col("size")
+    is_read = op.is_in(["read", "mmap", "access"])
+    moves = (is_read | (op == "write")) & (size > 0)
+    # A read without an offset follows the one before it, which may be in an earlier batch.
+    ends = runs.add(data.filter(~IS_NOWHERE)).reads.group_by("file").agg(reached=pl.col("end").max())
+    table = data.group_by("file").agg(
+        pl.col("path").first(),
+        highest=(pl.col("offset").fill_null(0) + size).filter(moves).max(),
+        gone=op.cast(pl.String).filter(op != "stat", ~_takes_name).last().is_in(["unlink", "rename"]),
+        opens=(op == "open").sum(),
+        reads=(is_read & moves).sum(),
+        bytes_read=size.filter(is_read).sum(),
+        writes=((op == "write") & moves).sum(),
+        bytes_written=size.filter(op == "write").sum(),
+        appended=size.filter(op == "write", pl.col("offset").is_null()).sum(),
+        first=pl.col("time").filter(moves).min(),
+        last=pl.col("time").filter(moves).max(),
+    )
+    joined = table.join(ends, on="file", how="left")
+    reached = pl.max_horizontal("highest", "reached").fill_null(0)
+    return joined.with_columns(highest=reached).select(_ROWS.names()).cast(_ROWS)
+
+
+def _summed(rows: list[pl.DataFrame]) -> pl.DataFrame:
+    return (
+        pl.concat(rows)
+        .group_by("file", maintain_order=True)
+        .agg(
+            pl.col("path").drop_nulls().first(),
+            pl.col("highest").max(),
+            pl.col("gone").drop_nulls().last().fill_null(value=False),
+            pl.col(_SUMS).sum(),
+            pl.col("first").min(),
+            pl.col("last").max(),
+        )
+    )

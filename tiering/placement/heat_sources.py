@@ -1,0 +1,154 @@
+"""Where heat comes from: a trace, or a table of it; and, of a directory, the files that nothing touched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from tiering.errors import InputError, TraceError, from_os_error
+from tiering.placement.heat import HEAT_SCHEMA, Heat, trace_heat
+from tiering.sources.local import regular_files
+from tiering.storage.local import plainly_named
+from tiering.trace.program_files import is_below
+from tiering.trace.readers import read_trace
+from tiering.units import format_count
+
+#: Columns that a table must have; the others are 0 or null where it lacks them.
+REQUIRED: Final = ("path", "size", "reads", "bytes_read")
+#: Files listed before they become columns, which take a tenth of the memory of Python's strings.
+_LISTED: Final = 1 << 17
+
+
+def heat_of(
+    path: str | os.PathLike[str],
+    *,
+    root: Path | None = None,
+    lenient: bool = False,
+    columns: Mapping[str, str] | None = None,
+) -> Heat:
+    """Read the heat of a trace of any known format, or a table of heat that was made before.
+
+    path: a trace, or a CSV file whose header has the columns of HEAT_SCHEMA (opens, writes, bytes_written, first and
+    last may be missing). root: directory whose files are to be placed: all of them, untouched ones too, with
+    the sizes that they have. lenient, columns: as for read_trace.
+    Raises TraceError where the trace cannot be used or names no files, InputError for a table that cannot.
+    """
+    if columns is None and is_heat_table(path):
+        found = _read_table(Path(path))
+        return found if root is None else _below_root(found, root)
+    trace = read_trace(path, lenient=lenient, columns=columns)
+    if trace.level == "block":
+        raise TraceError(
+            str(path),
+            expected="a trace of files or objects",
+            found="one of a block device, which does not know files",
+            action="Record one that does: tiering trace -o run.parquet -- COMMAND",
+        )
+    found = trace_heat(trace.batches, root=root, source=str(path))
+    notes = [*found.notes, *trace.notes]
+    if trace.skipped_lines:
+        notes.append(f"{format_count(trace.skipped_lines)} damaged lines were skipped.")
+    # Without times it is not known how long that took.
+    found = Heat(found.files, 0.0 if trace.untimed else found.duration, found.root, tuple(notes))
+    return found if root is None else _below_root(found, root)
+
+
+def write_heat(heat: Heat, path: str | Path) -> None:
+    """Write heat as a CSV file that heat_of reads again. Raises OSError."""
+    with Path(path).open("wb") as file:
+        heat.files.write_csv(file)
+
+
+def is_heat_table(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file is a CSV table of heat: its first line has the required columns."""
+    try:
+        if not Path(path).is_file():
+            return False
+        with Path(path).open("rb") as file:
+            head = file.readline(4096)
+    except OSError as error:
+        raise from_os_error(error) from error
+    names = [name.strip().strip(b'"') for name in head.split(b",")]
+    return all(name.encode() in names for name in REQUIRED)
+
+
+def _read_table(path: Path) -> Heat:
+    try:
+        with plainly_named(path) as plain:
+            table = pl.read_csv(plain, schema_overrides=dict(HEAT_SCHEMA))
+    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise InputError(str(path), expected=f"a table of {', '.join(HEAT_SCHEMA)}", found=reason) from error
+    for name, kind in HEAT_SCHEMA.items():
+        if name not in table.columns:
+            table = table.with_columns(pl.lit(0 if kind == pl.Int64() else None, kind).alias(name))
+    table = table.select(HEAT_SCHEMA.names())
+    numbers = table.select(pl.col(pl.Int64))
+    wrong = [name for name in numbers.columns if numbers[name].null_count() or (numbers[name] < 0).any()]
+    if wrong or table["path"].null_count():
+        raise InputError(
+            str(path),
+            expected="a path and numbers of at least 0 in every row",
+            found=f"others in the column {wrong[0] if wrong else 'path'}",
+        )
+    if table["path"].is_duplicated().any():
+        again = table.filter(pl.col("path").is_duplicated())["path"][0]
+        raise InputError(str(path), expected="one row a file", found=f"several for {again!r}")
+    begin, end = table["first"].min(), table["last"].max()
+    duration = float(end) - float(begin) if isinstance(begin, float) and isinstance(end, float) else 0.0
+    return Heat(table.sort("path"), duration)
+
+
+def _below_root(heat: Heat, root: Path) -> Heat:
+    """Keep what lies below root, under paths relative to it, and add the files that nothing touched."""
+    real, odd = _walk(root)
+    forms = sorted({os.path.normpath(root), os.path.abspath(root), os.path.realpath(root)}, key=len, reverse=True)  # noqa: PTH100
+    relative = pl.col("path")
+    for form in forms:
+        relative = relative.str.strip_prefix(f"{form.rstrip('/')}/")
+    touched = heat.files.filter(is_below(root)).with_columns(relative).drop("size")
+    sums = [name for name, kind in HEAT_SCHEMA.items() if kind == pl.Int64() and name != "size"]
+    touched = touched.group_by("path").agg(pl.col(sums).sum(), pl.col("first").min(), pl.col("last").max())
+    files = real.join(touched, on="path", how="left").with_columns(pl.col(sums).fill_null(0))
+    missing = len(touched.join(real, on="path", how="anti"))
+    notes = list(heat.notes)
+    if odd:
+        notes.append(f"Left out, with names that are not UTF-8: {format_count(odd)}. They stay where they are.")
+    if missing:
+        notes.append(f"Left out, in the trace but no longer below {root}: {format_count(missing)}.")
+    if len(touched) == missing:
+        notes.append(f"The trace touches no file below {root}: was it recorded under another path?")
+    return Heat(files.select(HEAT_SCHEMA.names()).sort("path"), heat.duration, str(root), tuple(notes))
+
+
+def _walk(root: Path) -> tuple[pl.DataFrame, int]:
+    """List all regular files below root as (path, size), and count the names that are not UTF-8."""
+    top = os.fsencode(root)
+    if not root.is_dir():
+        raise InputError(str(root), expected="a directory", found="none", action="Check --root.")
+    names: list[str] = []
+    sizes: list[int] = []
+    frames: list[pl.DataFrame] = []
+    odd = 0
+    try:
+        for key, size in regular_files(top):
+            try:
+                names.append(key.decode())
+            except UnicodeDecodeError:
+                odd += 1
+                continue
+            sizes.append(size)
+            if len(names) > _LISTED:
+                frames.append(_frame(names, sizes))
+                names, sizes = [], []
+    except OSError as error:
+        raise from_os_error(error) from error
+    return pl.concat([*frames, _frame(names, sizes)]), odd
+
+
+def _frame(names: list[str], sizes: list[int]) -> pl.DataFrame:
+    return pl.DataFrame({"path": names, "size": sizes}, schema={"path": pl.String, "size": pl.Int64})

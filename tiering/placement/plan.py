@@ -1,0 +1,260 @@
+"""Where each file should lie: the plan of least monthly cost that the tiers' room and rates allow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from tiering.advice.catalog import Tier, load_catalog
+from tiering.advice.prediction import MONTH
+from tiering.advice.recommend import HOUR_USD
+from tiering.errors import UsageError
+from tiering.placement.bundles import By, bundle
+from tiering.placement.dual_prices import GROUPS
+from tiering.placement.file_costs import Terms, charges, occupied
+from tiering.placement.heat import Heat
+from tiering.placement.linear_program import shortage
+from tiering.placement.problem import Problem, excess, loads
+from tiering.placement.solver import assign
+from tiering.units import format_bytes, format_count
+
+_FEATURES: Final = ("size", "paged", "opens", "reads", "bytes_read", "bytes_written")
+
+
+@dataclass(frozen=True, slots=True)
+class TierShare:
+    """What a plan puts on one tier. Money is USD a month, sizes are B.
+
+    units: files, directories and stores that move as one; bytes: as the tier stores them; capacity: None for no end.
+    busy: share of the time that the tier works for what lies on it, at the trace's mean rate.
+    waiting_h: h a month that readers and writers wait. alone_usd: what everything on this tier would cost, None
+    where it has not the room or not the rate.
+    """
+
+    tier: str
+    title: str
+    units: int
+    files: int
+    bytes: int
+    capacity: int | None
+    busy: float
+    storage_usd: float
+    access_usd: float
+    waiting_h: float
+    waiting_usd: float
+    monthly_usd: float
+    alone_usd: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A plan in short.
+
+    monthly_usd: of all tiers, waiting included; bound_usd: no plan costs less; gap: share of the bound that the plan is
+    above it, at most; proven: an exact solver found nothing cheaper (to 0.01 %). notes: what was assumed.
+    """
+
+    tiers: tuple[TierShare, ...]
+    units: int
+    files: int
+    bytes: int
+    monthly_usd: float
+    bound_usd: float
+    gap: float
+    proven: bool
+    hour_usd: float
+    runs: float
+    duration: float
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A plan: its summary, and what goes where.
+
+    units: one row for each unit, by path: path, kind, tier, files, size (B), reads, bytes_read, bytes_written (of
+    the trace), monthly_usd. members: path of each file, and unit, its row in units. root: of the paths, "" where they
+    are as traced.
+    """
+
+    summary: Summary
+    units: pl.DataFrame
+    members: pl.DataFrame
+    root: str = ""
+
+
+def place(
+    heat: Heat,
+    capacities: Mapping[str, int | None],
+    *,
+    tiers: Sequence[Tier] | None = None,
+    by: By = "file",
+    runs: float | None = None,
+    duration: float | None = None,
+    hour_usd: float = HOUR_USD,
+    in_flight: int = 1,
+    most_busy: float = 1.0,
+) -> Placement:
+    """Assign files to tiers for the least monthly cost: storage, requests, retrieval, and waiting.
+
+    heat: of each file, as heat_sources.heat_of reads it. capacities: names of the tiers that take part,
+    and B on each; None for the catalog's own. tiers: the catalog, by default the shipped one. by: what moves as one;
+    packed stores always do. runs: how often a month what the trace shows happens; by default it never stops. duration:
+    s that the trace spans, by default what the heat says. hour_usd: USD for an hour of waiting. in_flight: requests
+    that wait at the same time. most_busy: share of its time that a tier may be busy.
+    Raises UsageError for what is not possible: unknown tiers, no duration, no file, and, saying what is short by how
+    much, where the tiers have not the room or not the rate for all.
+    """
+    chosen, room = _tiers(tiers, capacities)
+    terms = _terms(heat, runs, duration, hour_usd, in_flight, most_busy)
+    if heat.files.is_empty():
+        raise UsageError("placement", expected="files to place", found="none")
+    units, members = bundle(heat.files, by)
+    problem = problem_of(units, chosen, room, terms, most_busy)
+    found = assign(problem)
+    if found is None:
+        raise _short(problem, chosen)
+    summary = Summary(
+        tiers=_shares(units, problem, chosen, room, terms, found.choice),
+        units=len(units),
+        files=len(members),
+        bytes=int(units["size"].sum()),
+        monthly_usd=found.cost,
+        bound_usd=found.bound,
+        gap=found.gap,
+        proven=found.proven,
+        hour_usd=hour_usd,
+        runs=terms.runs,
+        duration=terms.duration,
+        notes=(*heat.notes, *_notes(units, heat, terms, runs)),
+    )
+    names = pl.Series("tier", [tier.name for tier in chosen], pl.String)[found.choice]
+    cost = problem.cost[found.choice, np.arange(len(units))]
+    shown = units.select(
+        "path", "kind", pl.lit(names).alias("tier"), "files", "size", "reads", "bytes_read", "bytes_written"
+    ).with_columns(monthly_usd=pl.lit(pl.Series(cost)))
+    return Placement(summary, shown, members, heat.root)
+
+
+def problem_of(
+    units: pl.DataFrame, tiers: Sequence[Tier], room: Sequence[int | None], terms: Terms, most_busy: float = 1.0
+) -> Problem:
+    """Return the assignment problem of units (tiering.placement.bundles.bundle) on tiers with so much room (B)."""
+    cost, use = np.empty((len(tiers), len(units))), np.empty((2, len(tiers), len(units)))
+    for number, tier in enumerate(tiers):
+        charged = charges(units, tier, terms)
+        cost[number] = charged.total(terms.hour_usd)
+        use[0, number], use[1, number] = occupied(units, tier), charged.busy
+    limits = np.full((2, len(tiers)), most_busy)
+    limits[0] = [np.inf if size is None else size for size in room]
+    return Problem(cost, use, limits, units.select(_FEATURES).to_numpy().astype(np.float64))
+
+
+def _tiers(tiers: Sequence[Tier] | None, capacities: Mapping[str, int | None]) -> tuple[list[Tier], list[int | None]]:
+    catalog = {tier.name: tier for tier in (load_catalog() if tiers is None else tiers)}
+    lasting = [name for name, tier in catalog.items() if tier.access != "memory"]
+    if not capacities:
+        raise UsageError("capacities", expected="at least one tier", found="none", action="Give --capacity hdd=100TB.")
+    for name, size in capacities.items():
+        if name not in lasting:
+            raise UsageError("capacities", expected=f"one of {', '.join(lasting)}", found=repr(name))
+        if size is not None and size < 1:
+            raise UsageError(f"capacity of {name}", expected="at least 1 byte", found=f"{size:,}")
+    chosen = [catalog[name] for name in capacities]
+    return chosen, [capacities[tier.name] or tier.capacity for tier in chosen]
+
+
+def _terms(
+    heat: Heat, runs: float | None, duration: float | None, hour_usd: float, in_flight: int, most_busy: float
+) -> Terms:
+    spans = heat.duration if duration is None else duration
+    if not 0 < spans < float("inf"):
+        raise UsageError(
+            "duration",
+            expected="a trace that spans some time",
+            found=f"{spans:g} s",
+            action="Say how long it took: --duration TIME, such as 90s or 2h.",
+        )
+    often = MONTH / spans if runs is None else runs
+    limits = (("runs", often, 0.0), ("hour price", hour_usd, 0.0), ("in flight", in_flight, 1))
+    for name, value, least in limits:
+        if not least <= value < float("inf"):
+            raise UsageError(name, expected=f"at least {least:g}", found=f"{value:g}")
+    if not 0 < most_busy <= 1:
+        raise UsageError("most busy", expected="a share above 0 and up to 1", found=f"{most_busy:g}")
+    return Terms(spans, often, hour_usd, in_flight)
+
+
+def _shares(
+    units: pl.DataFrame,
+    problem: Problem,
+    tiers: Sequence[Tier],
+    room: Sequence[int | None],
+    terms: Terms,
+    choice: np.ndarray[tuple[int, ...], np.dtype[np.intp]],
+) -> tuple[TierShare, ...]:
+    used = loads(problem, choice)
+    shares = []
+    for number, tier in enumerate(tiers):
+        mine = units.filter(pl.Series(choice == number, dtype=pl.Boolean))
+        charged = charges(mine, tier, terms)
+        waiting = float(charged.waiting_s.sum()) / 3600
+        everything = np.full(problem.items, number, np.intp)
+        shares.append(
+            TierShare(
+                tier=tier.name,
+                title=tier.title,
+                units=len(mine),
+                files=int(mine["files"].sum()),
+                bytes=round(float(used[0, number])),
+                capacity=room[number],
+                busy=float(used[1, number]),
+                storage_usd=float(charged.storage.sum()),
+                access_usd=float(charged.access.sum()),
+                waiting_h=waiting,
+                waiting_usd=waiting * terms.hour_usd,
+                monthly_usd=float(charged.total(terms.hour_usd).sum()),
+                alone_usd=None if excess(problem, everything).any() else float(problem.cost[number].sum()),
+            )
+        )
+    return tuple(shares)
+
+
+def _notes(units: pl.DataFrame, heat: Heat, terms: Terms, runs: float | None) -> list[str]:
+    notes = []
+    if runs is None:
+        notes.append(
+            f"What the trace shows is taken to go on all month, {terms.runs:,.4g} times its length: "
+            "--runs COUNT says otherwise."
+        )
+    if not heat.root:
+        notes.append("Only files that the trace reads or writes are placed, as large as was seen: --root gives all.")
+    stores = int((units["kind"] == "store").sum())
+    if stores:
+        notes.append(f"{format_count(stores)} packed {'store moves' if stores == 1 else 'stores move'} as a whole.")
+    return notes
+
+
+def _short(problem: Problem, tiers: Sequence[Tier]) -> UsageError:
+    """Return the error that says which capacities and rates are short by how much."""
+    short = shortage(problem.grouped(GROUPS))
+    parts = []
+    for number, tier in enumerate(tiers):
+        if short[0, number]:
+            parts.append(f"{tier.name} is short of {format_bytes(short[0, number] * problem.limits[0, number])}")
+        if short[1, number]:
+            parts.append(f"{tier.name} would be busy {1 + short[1, number]:.3g} times as long as it may be")
+    total = float(problem.use[0].min(axis=0).sum())
+    offered = float(problem.limits[0].sum())
+    if total > offered:
+        parts.insert(0, f"{format_bytes(total)} to place, {format_bytes(offered)} of room")
+    return UsageError(
+        "placement",
+        expected="room and rate for everything",
+        found="; ".join(parts) or "files that do not divide so that all limits are kept",
+        action="Give more with --capacity, add a faster tier, or take a coarser or finer --by.",
+    )

@@ -1,0 +1,209 @@
+"""Measure a mount or an object store into a tier of the catalog."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from tiering.advice.catalog import RANDOM_READ, ReadPoint, Tier, find_tier, load_catalog
+from tiering.errors import UsageError
+from tiering.probing import bucket, mount
+from tiering.system.filesystems import NETWORK, filesystem_of
+from tiering.units import format_bytes, format_count, parse_room
+
+#: What is written at most by default: a file on a mount, objects in a bucket.
+FILE_SIZE: Final = 1 << 30
+BUCKET_SIZE: Final = 64 << 20
+
+#: So many reads of the largest block are in flight at the greatest depth.
+LEAST_SIZE: Final = mount.BLOCKS[-1] * mount.DEPTHS[-1]
+
+#: A depth counts as enough where it reaches that share of the best one.
+_ENOUGH: Final = 0.95
+
+_MEMORY: Final = frozenset({"tmpfs", "ramfs", "hugetlbfs"})
+_SHARES: Final = frozenset({"nfs", "nfs3", "nfs4", "cifs", "smb", "smb3", "smbfs", "afs", "9p"})
+_SMALL: Final = 4096
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a probe found.
+
+    tier: the entry for a catalog. place: what was measured. like: the tier of the catalog from which comes what cannot
+    be measured. seconds: what it took. written: B, all removed again. notes: what one must know of the figures.
+    """
+
+    tier: Tier
+    place: str
+    like: str
+    seconds: float
+    written: int
+    notes: tuple[str, ...]
+
+
+def probe(
+    place: str | os.PathLike[str],
+    *,
+    seconds: float = 30.0,
+    size: int | str | None = None,
+    name: str = "measured",
+    like: str | None = None,
+    tiers: Sequence[Tier] | None = None,
+    announce: Callable[[str], None] = lambda _: None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Probe:
+    """Measure what lies below a path or URL as it is seen from this host, and remove what was written for it.
+
+    place: a directory on the mount, or the URL of a bucket or a prefix in it. seconds: about how long it may take.
+    size: B written at most; by default 1 GiB on a mount and 64 MiB behind a URL. name: of the tier. like: the tier of
+    the catalog whose price and endurance it gets, which cannot be measured; by default the one that is most like it.
+    tiers: the catalog, by default the shipped one. announce: told the bounds before anything is done; progress: told
+    what is being measured.
+    Raises UsageError for bounds or names that cannot be, and what measure_mount and measure_bucket raise.
+    """
+    known = tuple(load_catalog() if tiers is None else tiers)
+    remote = "://" in os.fspath(place)
+    bound = parse_room(size) if isinstance(size, str) else size
+    bound = (BUCKET_SIZE if remote else FILE_SIZE) if bound is None else bound
+    _check(seconds, bound, name, known, like, remote=remote)
+    began = time.perf_counter()
+    if remote:
+        url = os.fspath(place).rstrip("/")
+        announce(
+            f"Measuring {url}: at most about {seconds:g} s and {format_count(bucket.REQUESTS)} requests; at most "
+            f"{format_bytes(bound + bucket.MOST_REQUESTS * _SMALL)} are written, and deleted at the end."
+        )
+        objects = bucket.measure_bucket(url, seconds, bound, progress)
+        model = find_tier(known, like or "object")
+        assert model is not None  # noqa: S101 - checked above
+        tier = _bucket_tier(name, objects, model)
+        return Probe(tier, url, model.name, time.perf_counter() - began, objects.written, ())
+    path = Path(place)
+    announce(
+        f"Measuring {path}: at most about {seconds:g} s; at most {format_bytes(bound)} are written into a hidden "
+        f"directory of its own, read at most {mount.POINTS} times, and removed at the end."
+    )
+    figures = mount.measure_mount(path, seconds, bound, progress)
+    kind = filesystem_of(path) or ""
+    model = find_tier(known, like or _most_like(kind, figures))
+    model = model or known[0]
+    tier = _mount_tier(name, figures, model, kind, shutil.disk_usage(path).total)
+    notes = tuple(_notes(figures, kind, model.name, bound))
+    return Probe(tier, str(path), model.name, time.perf_counter() - began, figures.written, notes)
+
+
+def _check(seconds: float, size: int, name: str, tiers: tuple[Tier, ...], like: str | None, *, remote: bool) -> None:
+    if not seconds > 0:
+        raise UsageError("--seconds", expected="more than none", found=f"{seconds:g}")
+    least = bucket.OBJECT if remote else LEAST_SIZE
+    if size < least:
+        raise UsageError("--size", expected=f"at least {format_bytes(least)}", found=format_bytes(size))
+    if not _NAME.fullmatch(name):
+        raise UsageError("--name", expected="letters, digits, - and _", found=repr(name))
+    wanted = like or ("object" if remote else tiers[0].name)
+    if find_tier(tiers, wanted) is None:
+        raise UsageError("--like", expected=f"one of {', '.join(tier.name for tier in tiers)}", found=repr(wanted))
+
+
+def _most_like(kind: str, figures: mount.MountFigures) -> str:
+    """Return the shipped tier whose class this is: by the file system, and by how fast it answers."""
+    if kind in _MEMORY:
+        return "dram"
+    if kind in NETWORK:
+        return "nfs" if kind in _SHARES else "parallel-fs"
+    if _at(figures.points, "random", _SMALL, 1).p50 > 2e-3:
+        return "hdd"
+    return "nvme" if _best(figures.points, "sequential").bandwidth > 600e6 else "sata-ssd"
+
+
+def _mount_tier(name: str, figures: mount.MountFigures, model: Tier, kind: str, capacity: int) -> Tier:
+    single = _at(figures.points, "random", _SMALL, 1)
+    opened = max(0.0, figures.small_read - single.p50)
+    # On a local disk the names of files that were just made are in memory. Cold ones take two more reads, as the
+    # catalog has it.
+    cold = opened if kind in NETWORK or kind in _MEMORY else opened + 2 * single.p50
+    measured: dict[str, object] = {
+        "access": "memory" if kind in _MEMORY else "file",
+        "network": kind in NETWORK,
+        "mmap_ok": kind not in NETWORK,
+        "capacity": capacity or None,
+        "write_bandwidth": figures.write_bandwidth,
+        "open_cost": cold,
+        "metadata_rate": figures.metadata_rate,
+        "sync_rate": figures.sync_rate,
+    }
+    return _tier(name, model, measured, figures.points)
+
+
+def _bucket_tier(name: str, figures: bucket.BucketFigures, model: Tier) -> Tier:
+    measured: dict[str, object] = {
+        "access": "object",
+        "network": True,
+        "mmap_ok": False,
+        "capacity": None,
+        "write_bandwidth": figures.write_bandwidth,
+        # There is nothing to open: the first byte is all that one waits for.
+        "open_cost": _at(figures.points, "random", _SMALL, 1).p50,
+        "metadata_rate": figures.metadata_rate,
+        "sync_rate": figures.sync_rate,
+    }
+    return _tier(name, model, measured, figures.points)
+
+
+def _tier(name: str, model: Tier, measured: dict[str, object], points: tuple[ReadPoint, ...]) -> Tier:
+    single = _at(points, "random", _SMALL, 1)
+    small, large = _best(points, "random", _SMALL), _best(points, "random", RANDOM_READ)
+    small_depth, large_depth = _depth(points, small), _depth(points, large)
+    figures = {
+        "name": name,
+        "title": f"{model.title}, measured",
+        "read_bandwidth": _best(points, "sequential").bandwidth,
+        "random_bandwidth": large.bandwidth,
+        "iops": small.bandwidth / _SMALL,
+        "read_latency_p50": single.p50,
+        "read_latency_p99": single.p99,
+        "queue_depth": max(small_depth, large_depth),
+        "read_points": points,
+    }
+    return Tier.model_validate(model.model_dump() | measured | figures)
+
+
+def _at(points: Sequence[ReadPoint], pattern: Literal["random", "sequential"], block: int, depth: int) -> ReadPoint:
+    return next(each for each in points if (each.pattern, each.block, each.depth) == (pattern, block, depth))
+
+
+def _best(points: Sequence[ReadPoint], pattern: str, block: int | None = None) -> ReadPoint:
+    fitting = [each for each in points if each.pattern == pattern and block in (None, each.block)]
+    return max(fitting, key=lambda each: each.bandwidth)
+
+
+def _depth(points: Sequence[ReadPoint], best: ReadPoint) -> int:
+    """Return the smallest depth that is as good as the best."""
+    return min(
+        each.depth
+        for each in points
+        if (each.pattern, each.block) == (best.pattern, best.block) and each.bandwidth >= _ENOUGH * best.bandwidth
+    )
+
+
+def _notes(figures: mount.MountFigures, kind: str, like: str, bound: int) -> list[str]:
+    notes = [f"Price and endurance cannot be measured: they are those of {like} in the catalog (--like NAME)."]
+    if kind in _MEMORY:
+        notes.append(f"{kind} keeps its files in memory: the figures are the memory's.")
+    elif not figures.direct:
+        notes.append("This file system has no direct reads (O_DIRECT): the page cache was dropped before every point.")
+    if kind not in NETWORK and kind not in _MEMORY:
+        notes.append(
+            "Look-ups were answered from memory; open_cost counts two more reads for names that are not there."
+        )
+    if figures.read_from < bound:
+        notes.append(f"Writing was slow: reads were measured on {format_bytes(figures.read_from)}.")
+    return notes

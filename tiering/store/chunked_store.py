@@ -1,0 +1,223 @@
+"""ChunkedStore: a Zarr store whose chunks are compressed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import google_crc32c
+import numpy as np
+import numpy.typing as npt
+
+from tiering.arrays import IndexArray, PixelArray
+from tiering.errors import StoreError, TieringError, command
+from tiering.storage.attempts import attempts
+from tiering.storage.location import Location
+from tiering.store.checked_reads import checked
+from tiering.store.chunk_cache import HeldChunks
+from tiering.store.codecs import parse_codec
+from tiering.store.columns import damaged
+from tiering.store.generation import Generation, Seen
+from tiering.store.index import Index, open_index
+from tiering.store.layout import ENTRY_BYTES, TABLE_CRC_BYTES
+from tiering.store.manifest import Manifest, Settings
+from tiering.store.protocol import (
+    Buffer,
+    ByteRanges,
+    Images,
+    Sample,
+    as_indices,
+    check_ranges,
+    images_of,
+    sample_of,
+    samples_in,
+)
+from tiering.store.remote_shards import shard_files
+
+#: What a store of compressed chunks may keep decoded, and of its shards' tables of chunks.
+HELD_BYTES: Final = 64 << 20
+_TABLE_BYTES: Final = 16 << 20
+
+
+class ChunkedStore:
+    """A packed dataset of compressed chunks: a sample costs the decoding of its chunks, unless they are held still.
+
+    Decoded chunks are held up to HELD_BYTES. Decoding releases the interpreter lock.
+    """
+
+    def __init__(self, place: Location, manifest: Manifest, settings: Settings, seen: Seen | None = None) -> None:
+        self.place = place
+        self.manifest = manifest
+        self.index: Index = open_index(place / manifest.index, manifest.samples, manifest.columns)
+        self.views = False
+        self.block = samples_in(settings.chunk_bytes, manifest)
+        self._settings = settings
+        self._shape = settings.pixels.shape if settings.pixels else None
+        self._codec = parse_codec(settings.codec)
+        self._generation = Generation(place, manifest, seen) if place.local else None
+        self._files = shard_files(place, manifest.shards, self._generation)
+        counts: npt.NDArray[np.int64] = np.array([shard.samples for shard in manifest.shards], dtype=np.int64)
+        self._ends = np.cumsum(counts)
+        self._bytes: npt.NDArray[np.int64] = np.array([shard.bytes for shard in manifest.shards], dtype=np.int64)
+        self._chunks = settings.shard_bytes // settings.chunk_bytes
+        self._tables = HeldChunks(_TABLE_BYTES // (self._chunks * ENTRY_BYTES))
+        self._held = HeldChunks(HELD_BYTES // settings.chunk_bytes)
+
+    def __len__(self) -> int:
+        return self.manifest.samples
+
+    def __getitem__(self, i: int) -> Sample:
+        return sample_of(self, i)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel to another process as a path, and the identities of the files there."""
+        seen = self._generation.seen if self._generation else None
+        return type(self), (self.place, self.manifest, self._settings, seen)
+
+    def read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
+        """Decode samples, in the order asked for.
+
+        Raises StoreError for a damaged index or chunk, a shard that is not the one that was there at opening, or a
+        sample that arrives damaged over the network.
+        """
+        indices = as_indices(indices, len(self))
+        if self._generation:
+            return self._read(indices, out)
+        return checked(self, indices, lambda: self._read(indices, out), self._read_anew)
+
+    def _read_anew(self, indices: IndexArray) -> Images:
+        """Read samples again whose chunks decoded into wrong bytes."""
+        offset, size = self._ranges(indices)
+        chunk = self._settings.chunk_bytes
+        for begin, end in zip(offset.tolist(), (offset + size).tolist(), strict=True):
+            for number in range(begin // chunk, end // chunk + 1):
+                self._held.forget(number)
+        return self._read(indices)
+
+    def _read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
+        offset, size = self._ranges(indices)
+        if self._shape is not None and self._shape.nbytes == self._settings.chunk_bytes:
+            # A chunk is a sample: nobody else will want it, and it can be decoded where it is wanted.
+            pixels = np.empty((len(indices), *self._shape.sides), dtype=np.uint8) if out is None else out
+            self._decode_rows(offset // self._settings.chunk_bytes, pixels.reshape(len(indices), self._shape.nbytes))
+            return pixels
+        found: list[Buffer] = [b""] * len(indices)
+        # In order of place, so that a batch decodes each chunk once however few are held.
+        for at in np.argsort(offset, kind="stable").tolist():
+            found[at] = self._sample(int(offset[at]), int(offset[at] + size[at]))
+        return images_of(found, self._shape, out)
+
+    def _ranges(self, indices: IndexArray) -> tuple[IndexArray, IndexArray]:
+        """Return where samples begin in the array, and their sizes in bytes; raise StoreError for impossible ones."""
+        offset, size, shard_bytes = self.index.offset[indices], self.index.size[indices], self._settings.shard_bytes
+        shard = np.searchsorted(self._ends, indices, side="right")
+        ranges = ByteRanges(shard, offset - shard * shard_bytes, size)
+        check_ranges(self, indices, ranges, np.full(len(indices), shard_bytes), self._shape)
+        return offset, size
+
+    def _sample(self, begin: int, end: int) -> Buffer:
+        chunk = self._settings.chunk_bytes
+        numbers = range(begin // chunk, max(end - 1, begin) // chunk + 1)
+        chunks = [self._held.get(number, self._decoded) for number in numbers]
+        whole = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return whole[begin - numbers[0] * chunk : end - numbers[0] * chunk]
+
+    def _decode_rows(self, numbers: IndexArray, rows: PixelArray) -> None:
+        """Decode chunks into the rows of an array."""
+        for number, encoded, row in zip(numbers.tolist(), self._encoded(numbers), rows, strict=True):
+            try:
+                self._codec.decode_into(encoded, row.data)
+            except ValueError as error:
+                if self._generation:
+                    raise self._damaged(number, str(error)) from error
+                row[:] = np.frombuffer(self._decoded(number), dtype=np.uint8)
+
+    def _decoded(self, number: int) -> bytes:
+        """Return a decoded chunk. A remote chunk that does not decode is fetched again."""
+        said = ""
+        for _ in attempts(self.place):
+            try:
+                return bytes(self._codec.decode(self._encoded(np.array([number]))[0], self._settings.chunk_bytes))
+            except ValueError as error:
+                said = str(error)
+        raise self._damaged(number, said)
+
+    def _encoded(self, numbers: IndexArray) -> Sequence[bytes | memoryview]:
+        """Return chunks as they are stored. Raises StoreError where a shard's table leads out of it."""
+        shard, within = np.divmod(numbers, self._chunks)
+        entry = np.empty((len(numbers), 2), dtype=np.int64)
+        for each in np.unique(shard).tolist():
+            entry[shard == each] = self._table(each)[within[shard == each]]
+        bad = ~self._sound(shard, entry)
+        if bad.any():
+            at = int(np.argmax(bad))
+            raise self._damaged(int(numbers[at]), f"entry ({entry[at, 0]}, {entry[at, 1]}) in the shard's table")
+        return self._files.views(shard, entry[:, 0], entry[:, 1])
+
+    def _sound(self, shard: IndexArray, entry: IndexArray) -> npt.NDArray[np.bool_]:
+        """Tell which entries of shards' tables lie within their shards."""
+        limit = self._bytes[shard]
+        # Compared one by one first: the sum of two damaged numbers may be too large for 64 bits.
+        sound: npt.NDArray[np.bool_] = np.all((entry >= 0) & (entry <= limit[:, None]), axis=1)
+        sound &= entry[:, 0] + entry[:, 1] <= limit
+        return sound
+
+    def _damaged(self, number: int, found: str) -> StoreError:
+        shard, within = divmod(number, self._chunks)
+        return StoreError(
+            f"{self.place}/{self.manifest.shards[shard].name}",
+            expected=f"chunk {within} to decode into {self._settings.chunk_bytes:,} bytes",
+            found=found.lower(),
+            action=f"See which shards are damaged: {command('tiering', 'verify', self.place)}",
+        )
+
+    def _table(self, shard: int) -> npt.NDArray[np.int64]:
+        """Return the shard's table of chunks: int64 (chunks, 2) of offset and bytes."""
+        return np.frombuffer(self._tables.get(shard, self._read_table), dtype="<i8").reshape(-1, 2)
+
+    def _read_table(self, shard: int) -> bytes:
+        size = self._chunks * ENTRY_BYTES + TABLE_CRC_BYTES
+        place = self.place / self.manifest.shards[shard].name
+        for _ in attempts(place):
+            # Copy it: a view would keep the map alive.
+            found = bytes(self._files.views(*_one(shard, self.manifest.shards[shard].bytes - size, size))[0])
+            table, crc = found[:-TABLE_CRC_BYTES], found[-TABLE_CRC_BYTES:]
+            if len(found) == size and google_crc32c.value(table) == int.from_bytes(crc, "little"):
+                return table
+        raise damaged(place, "the table of its chunks with its CRC-32C", "other bytes")
+
+    def byte_ranges(self, indices: IndexArray) -> None:
+        """Return None: samples lie in compressed chunks."""
+
+    def announce(self, indices: IndexArray) -> None:
+        """Start reading the samples' chunks into the page cache without waiting for them."""
+        if self._files.resident():
+            return
+        with suppress(TieringError, OSError, IndexError):  # read() will raise it
+            offset, size = self._ranges(indices)
+            first = offset // self._settings.chunk_bytes
+            last = np.maximum(offset + size - 1, offset) // self._settings.chunk_bytes
+            reach = range(int((last - first).max(initial=0)) + 1)
+            numbers = np.unique(np.concatenate([np.minimum(first + further, last) for further in reach]))
+            shard, within = np.divmod(numbers, self._chunks)
+            for each in np.unique(shard).tolist():
+                entry = self._table(each)[within[shard == each]]
+                entry = entry[self._sound(np.full(len(entry), each), entry)]
+                if len(entry):
+                    self._files.announce(np.full(len(entry), each), entry[:, 0], entry[:, 1])
+
+    def files(self) -> list[Path]:
+        """Return the shard files, where they are local."""
+        return self._files.paths
+
+    def close(self) -> None:
+        """Drop the maps and the chunks that are held."""
+        self._files.close()
+        self._held.clear()
+        self._tables.clear()
+
+
+def _one(shard: int, offset: int, size: int) -> tuple[IndexArray, IndexArray, IndexArray]:
+    return np.array([shard]), np.array([offset]), np.array([size])

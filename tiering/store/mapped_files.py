@@ -1,0 +1,191 @@
+"""Mapped files: byte ranges of many files as views, and the hint to the kernel that they will be wanted."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import time
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tiering.arrays import IndexArray
+from tiering.errors import StoreError, from_os_error
+from tiering.storage.local import open_to_read
+from tiering.storage.location import Location
+from tiering.store.columns import damaged
+from tiering.system.madvise import will_need, will_need_file
+from tiering.system.maps import advise, is_out_of_maps, map_file
+from tiering.system.page_cache import missing_bytes
+
+#: How many files to keep mapped. A map holds no descriptor, so vm.max_map_count is the bound: 65,530 per process, most
+#: of which this leaves to others.
+KEPT: Final = 8_192
+
+
+#: Ranges this near to one another are announced as one: reading the gap costs less than another request.
+_GAP: Final = 16 << 10
+
+
+#: The page cache is looked at that often, or as seldom as makes it one per cent of the time; a page that it drops
+#: between is read by a page fault.
+_GLANCE_SECONDS: Final = 1.0
+_GLANCE_COST: Final = 100
+_LITTLE: Final = 64 << 20
+
+
+class _Mapped(NamedTuple):
+    view: memoryview
+    address: int
+
+
+class MappedFiles:
+    """Files mapped on first use and read as views, KEPT of them at a time; no file stays open.
+
+    paths: the files; sizes: the bytes each must have. Nothing is opened before the first use, and a map that a fork
+    inherits stays valid. So one object serves parents, children and threads: its tables only grow, and are replaced as
+    a whole when maps are dropped.
+    """
+
+    def __init__(self, paths: Sequence[Path], sizes: Sequence[int]) -> None:
+        self.paths = list(paths)
+        self._sizes = list(sizes)
+        self._mapped: dict[int, _Mapped] = {}
+        self._views: dict[int, memoryview] = {}
+        self._there, self._look_at = False, 0.0
+
+    def views(self, file: IndexArray, offset: IndexArray, size: IndexArray) -> list[memoryview]:
+        """Return one view a range; the floor is a slice of a memoryview, about 0.1 us a sample."""
+        ranges = file.tolist(), offset.tolist(), (offset + size).tolist()
+        try:
+            views = self._views
+            return [views[number][begin:end] for number, begin, end in zip(*ranges, strict=True)]
+        except KeyError:
+            # A file at a time: a batch may need more of them than are kept.
+            return [self._of(number).view[begin:end] for number, begin, end in zip(*ranges, strict=True)]
+
+    def announce(self, file: IndexArray, offset: IndexArray, size: IndexArray) -> None:
+        """Start reading ranges into the page cache without waiting for them.
+
+        Told of the next few hundred samples, the kernel keeps the device's queue full, which 4 KiB page faults one
+        after another never do. Submitting 110 KB costs 40 us, all of it the kernel's and without the interpreter lock;
+        2 us where they are there already.
+        """
+        number, begin, end = _merged(file, offset, offset + size)
+        # In pieces, so that all files of a piece can be mapped at the same time.
+        nth = np.cumsum(np.diff(number, prepend=number[0]) != 0)
+        edges = np.searchsorted(nth, np.arange(0, int(nth[-1]) + KEPT + 1, KEPT))
+        for first, last in pairwise(edges.tolist()):
+            self._announce(number[first:last].tolist(), begin[first:last], (end - begin)[first:last])
+
+    def _announce(self, number: list[int], begin: IndexArray, length: IndexArray) -> None:
+        # These references keep the maps alive, whatever other threads drop meanwhile.
+        used = {each: self._of(each) for each in set(number)}
+        begin = begin + np.array([used[each].address for each in number], dtype=np.int64)
+        if not will_need(begin.astype(np.uint64), length.astype(np.uint64)) and hasattr(mmap, "MADV_WILLNEED"):
+            for at, size in zip(begin.tolist(), length.tolist(), strict=True):
+                advise(at, size, mmap.MADV_WILLNEED)
+
+    def resident(self) -> bool:
+        """Tell whether the page cache holds every file, as of a second ago.
+
+        What announcing never asks for, like the pages of LMDB's tree, keeps a file from being whole there for ever: so
+        once little is missing, that little is read too.
+        """
+        began = time.monotonic()
+        if began >= self._look_at:
+            self._look_at = began + _GLANCE_SECONDS
+            watched = self.watched()
+            missing = missing_bytes(watched, _LITTLE)
+            self._there = missing == 0
+            self._look_at += _GLANCE_COST * (time.monotonic() - began)
+            if missing and missing <= _LITTLE:
+                for path in watched:
+                    will_need_file(path)
+        return self._there
+
+    def watched(self) -> list[Path]:
+        """Return the files that resident() looks at."""
+        return self.paths
+
+    def close(self) -> None:
+        """Drop the maps; each is unmapped when its last view is gone."""
+        self._mapped, self._views = {}, {}
+
+    def check(self, number: int, descriptor: int) -> None:
+        """Raise StoreError for a wrong file; called before each mapping."""
+        found = os.fstat(descriptor).st_size
+        if found != self._sizes[number]:
+            raise self.wrong(number, f"{found:,}", descriptor)
+
+    def wrong(self, number: int, found: str, descriptor: int | None = None) -> StoreError:  # noqa: ARG002 - for ShardMaps
+        """Return the error for a wrong file.
+
+        found: what it is instead; descriptor: of the file, if it exists.
+        """
+        return damaged(Location.of(self.paths[number]), f"{self._sizes[number]:,} bytes by the manifest", found)
+
+    def _of(self, number: int) -> _Mapped:
+        """Return a file's map. A new map is kept, if necessary in place of older ones."""
+        found = self._mapped.get(number)
+        if found is None:
+            found = self._map(number)
+            if len(self._mapped) >= KEPT:
+                self._give_up(KEPT // 2)
+            self._mapped[number] = found
+            self._views[number] = found.view
+        return found
+
+    def _give_up(self, kept: int) -> None:
+        """Keep only the newest maps."""
+        # Copy in one step, because other threads add to it.
+        newest = list(self._mapped.copy().items())[-kept:] if kept else []
+        self._mapped = dict(newest)
+        self._views = {number: mapped.view for number, mapped in newest}
+
+    def _map(self, number: int) -> _Mapped:
+        path = self.paths[number]
+        try:
+            descriptor = open_to_read(path)
+        except FileNotFoundError:
+            raise self.wrong(number, "no such file") from None
+        except OSError as error:
+            raise from_os_error(error) from error
+        try:
+            # By descriptor, so that the file that is checked is the one that is mapped, even if its name is replaced.
+            self.check(number, descriptor)
+            memory = self._memory(descriptor, self._sizes[number])
+        except OSError as error:
+            raise from_os_error(OSError(error.errno, error.strerror, str(path))) from error
+        finally:
+            os.close(descriptor)
+        if hasattr(mmap, "MADV_RANDOM"):
+            # The pages that are needed are announced; read-ahead around a fault would fetch megabytes more.
+            advise(memory.ctypes.data, len(memory), mmap.MADV_RANDOM)
+        return _Mapped(memory.data, memory.ctypes.data)
+
+    def _memory(self, descriptor: int, size: int) -> npt.NDArray[np.uint8]:
+        try:
+            return map_file(descriptor, size)
+        except OSError as error:
+            if not is_out_of_maps(error):
+                raise
+            self._give_up(0)
+            return map_file(descriptor, size)
+
+
+def _merged(file: IndexArray, begin: IndexArray, end: IndexArray) -> tuple[IndexArray, IndexArray, IndexArray]:
+    """Return the files, begins and ends of ranges, sorted, neighbours joined, each beginning at a page."""
+    begin = begin - begin % mmap.PAGESIZE
+    order = np.lexsort((begin, file))
+    file, begin = file[order], begin[order]
+    # Files laid end to end, each further away from the last than a gap: then one running maximum does for all.
+    shift = file * (int(end.max()) + 2 * _GAP)
+    reach = np.maximum.accumulate(end[order] + shift)
+    first = np.concatenate([[True], begin[1:] + shift[1:] > reach[:-1] + _GAP])
+    last = np.concatenate([first[1:], [True]])
+    return file[first], begin[first], reach[last] - shift[first]

@@ -1,0 +1,91 @@
+"""Write a trace as Parquet, the form in which `tiering trace` keeps it, while it grows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from tiering.trace.events import EVENT_SCHEMA
+from tiering.trace.program_files import is_noise
+
+#: Names in the file's metadata: whether the whole run is in the trace, if not, why, which processes failed, and
+#: whether calls that move data are missing.
+WHOLE, GAPS, FAILED, MISSING = "tiering.whole", "tiering.gaps", "tiering.failed", "tiering.missing"
+
+#: Events that are kept in memory before they go to a file.
+_PART = 1 << 20
+
+
+class TraceWriter:
+    """Takes batches of events, and gives a trace that appears whole or not at all.
+
+    Memory is bounded by a million events and a batch; what is more waits in files below `work`.
+    """
+
+    def __init__(self, work: Path) -> None:
+        self.events = self.bytes_read = self.bytes_written = self.mapped_bytes = 0
+        self._work = work
+        self._parts: list[Path] = []
+        self._waiting: list[pl.DataFrame] = []
+        self._rows = 0
+
+    def add(self, batch: pl.DataFrame) -> None:
+        """Add events (EVENT_SCHEMA). mapped_bytes, B, leaves out what programs map of their own machinery."""
+        op, size = pl.col("op"), pl.col("size")
+        sums = batch.select(
+            read=size.filter(op == "read").sum(),
+            written=size.filter(op == "write").sum(),
+        )
+        read, written = sums.row(0)
+        self.events += len(batch)
+        self.bytes_read += int(read)
+        self.bytes_written += int(written)
+        self.mapped_bytes += int(batch.filter(op == "mmap").filter(~is_noise())["size"].sum())
+        self._waiting.append(batch)
+        self._rows += len(batch)
+        if self._rows >= _PART:
+            self._parts.append(self._work / f"part-{len(self._parts)}.parquet")
+            self._taken().write_parquet(self._parts[-1])
+
+    def finish(
+        self,
+        to: Path,
+        notes: Sequence[str],
+        gaps: Sequence[str] | None = None,
+        *,
+        failed: Sequence[int] = (),
+        missing: bool = False,
+    ) -> None:
+        """Write the trace, with notes that its reader gives back. Raises OSError.
+
+        gaps: why the whole run is not in it, none where it is; by default it is not known whether it is. failed:
+        processes that ended otherwise than with status 0, though the run did not. missing: calls that move data are.
+        """
+        whole = "unknown" if gaps is None else "no" if gaps else "yes"
+        metadata = {
+            "tiering.notes": "\n".join(notes),
+            WHOLE: whole,
+            GAPS: "\n".join(gaps or ()),
+            FAILED: " ".join(map(str, failed)),
+            MISSING: "yes" if missing else "no",
+        }
+        partial = to.with_name(f".{to.name}.{os.getpid()}.partial")
+        rest = self._taken()
+        try:
+            if self._parts:
+                pl.concat([pl.scan_parquet(self._parts, glob=False), rest.lazy()]).sink_parquet(
+                    partial, metadata=metadata
+                )
+            else:
+                rest.write_parquet(partial, metadata=metadata)
+            partial.replace(to)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _taken(self) -> pl.DataFrame:
+        table = pl.concat([pl.DataFrame(schema=EVENT_SCHEMA), *self._waiting])
+        self._waiting, self._rows = [], 0
+        return table

@@ -1,0 +1,246 @@
+"""From a trace to its TraceProfile, in one pass and bounded memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tiering.trace.block_sample import BlockSample, mixed
+from tiering.trace.bursts import BurstFinder
+from tiering.trace.distinct_count import DistinctCount
+from tiering.trace.file_totals import FileTally
+from tiering.trace.intervals import Ranges, RangeUnion, length, over_groups
+from tiering.trace.overwrites import WHOLE, Accesses, ReadHistory
+from tiering.trace.program_files import is_below, is_noise
+from tiering.trace.read_runs import Runs
+from tiering.trace.readers import read_trace
+from tiering.trace.readers.base import Level
+from tiering.trace.reuse_distance import miss_ratio_curve, passes, working_set
+from tiering.trace.running_totals import Span, Sums, Visits, share
+from tiering.trace.trace_profile import TraceProfile
+from tiering.trace.unplaced_reads import IS_NOWHERE
+
+_REFERRED = ("file", "start", "end", "time", "sequential")
+
+
+def profile_trace_file(
+    path: str | os.PathLike[str],
+    *,
+    dataset_root: Path | None = None,
+    dataset_bytes: int | None = None,
+    lenient: bool = False,
+    columns: Mapping[str, str] | None = None,
+    beside: Callable[[pl.DataFrame], None] | None = None,
+) -> TraceProfile:
+    """Read a trace of any known format, or a directory of one job's logs, and profile it.
+
+    dataset_root: directory whose files are data even where they look like a library's;
+    dataset_bytes: B in the dataset, for coverage; lenient: leave out and count lines that cannot be parsed;
+    columns: of a table without a telling header (tiering.trace.readers.headed.parse_mapping);
+    beside: told each batch of events, for what else is to be made of them in the same pass.
+    Raises TraceError where the trace cannot be used.
+    """
+    trace = read_trace(path, lenient=lenient, columns=columns)
+    profile = profile_trace(
+        trace.batches if beside is None else _shown(trace.batches, beside),
+        source=str(path),
+        format=trace.format,
+        level=trace.level,
+        dataset_root=dataset_root,
+        dataset_bytes=dataset_bytes,
+        failed=lambda: trace.failed,
+    )
+    seen = {"skipped_lines": trace.skipped_lines, "notes": trace.notes, "whole": trace.complete, "gaps": trace.gaps}
+    seen |= {"calls_missing": trace.missing}
+    return profile.model_copy(update=seen | (_without_times(profile) if trace.untimed else {}))
+
+
+def _without_times(profile: TraceProfile) -> dict[str, object]:
+    """Leave out what only times tell: their numbers are those of lines."""
+    found = profile.epochs_found
+    epochs = found and found.model_copy(update={"period": None, "boundaries": []})
+    return {"untimed": True, "duration": None, "epochs_found": epochs, "write_bursts": None, "working_set": []}
+
+
+def _shown(batches: Iterable[pl.DataFrame], to: Callable[[pl.DataFrame], None]) -> Iterator[pl.DataFrame]:
+    for batch in batches:
+        to(batch)
+        yield batch
+
+
+def profile_trace(
+    batches: Iterable[pl.DataFrame],
+    *,
+    source: str = "",
+    format: str = "events",  # noqa: A002
+    level: Level = "file",
+    dataset_root: Path | None = None,
+    dataset_bytes: int | None = None,
+    failed: Callable[[], Collection[int]] = tuple,
+) -> TraceProfile:
+    """Profile a stream of event batches (EVENT_SCHEMA, in order of time).
+
+    failed: asked at the end for the processes that failed or were told to end, though the run did not.
+
+    Memory is bounded by a batch, a row for each of a million files, two million ranges, and a million references to
+    blocks; what does not fit is estimated from samples by place. Figures whose denominator is 0 are 0.
+    """
+    noise = is_noise(dataset_root)
+    inside = is_below(dataset_root) if dataset_root is not None else pl.lit(value=True)
+    span, history, runs, tally, visits = Span(), ReadHistory(), Runs(), FileTally(), Visits()
+    written, sample, bursts, sums, begun = RangeUnion(), BlockSample(), BurstFinder(), Sums(), DistinctCount()
+    excluded = excluded_read = sequential = 0
+    for batch in batches:
+        span.add(batch)
+        paths = batch.select("file", "path").unique("file").with_columns(noise=noise, inside=inside)
+        marked = batch.join(paths.drop("path"), on="file", how="left", maintain_order="left")
+        moved = pl.col("op").is_in(["read", "write"])
+        left_out = marked.filter("noise", moved)
+        excluded += int(left_out["size"].sum())
+        excluded_read += int(left_out.filter(pl.col("op") == "read")["size"].sum())
+        data = marked.filter(~pl.col("noise"))
+        placed = data.filter(~IS_NOWHERE)
+        run_batch = runs.add(placed)
+        reads = run_batch.reads
+        history.add(_in_order(placed, reads))
+        begun.add(_places(reads))
+        sequential += int(reads["sequential"].sum())
+        visits.add(reads)
+        tally.add(data, reads, run_batch.finished)
+        sums.add(data)
+        _sample(sample, reads, data)
+        writes = data.filter(pl.col("op") == "write", pl.col("size") > 0)
+        if len(writes):
+            written.add(_ranges(_located(writes.filter(pl.col("offset").is_not_null()))))
+            ends = writes["time"] + writes["duration"].fill_null(0.0)
+            bursts.add(writes["time"].to_numpy(), ends.to_numpy(), writes["size"].to_numpy())
+    tally.add_finished(runs.rest())
+
+    files = tally.table()
+    totals = sums.totals
+    # Of reads without a place none is known to be another's.
+    nowhere = sums.unplaced.bytes_nowhere
+    first_reads = min(totals["bytes_read"], history.first_reads() + nowhere)
+    content = min(first_reads, history.new_content() + nowhere)
+    places, rate = history.places(), history.rate
+    unique = min(content, round(length(places) / rate) + nowhere)
+    reread = totals["bytes_read"] - first_reads
+    moved_bytes = totals["bytes_read"] + totals["bytes_written"]
+    is_read = (files["bytes_read"] > 0) | (files["mapped_bytes"] > 0)
+    is_written = (files["bytes_written"] > 0) | files["mapped_for_writing"]
+    used = int((is_read | is_written).sum())
+    opened = files.filter(pl.col("opens") > 0)
+    again = opened.filter(pl.col("opens") > 1)["opens"]
+    outputs = opened.filter("writable")
+    inputs = opened.filter(~pl.col("writable"))
+    highest = files.filter(pl.col("bytes_read") > 0)["highest_read"]
+    unique_written = min(totals["bytes_written"], round(length(over_groups(written.merged())) / written.rate))
+    references = sample.references()
+    return TraceProfile(
+        source=source,
+        format=format,
+        level=level,
+        events=span.events,
+        duration=span.seconds,
+        processes=len(span.processes),
+        files=round(used / tally.rate),
+        untouched_share=share(int((~inputs["touched"]).sum()), len(inputs)),
+        untouched_output_share=share(int((~outputs["touched"]).sum()), len(outputs)),
+        failed_share=sums.share_of(failed()),
+        **totals,
+        reads_again=max(0, totals["reads"] - sums.unplaced.reads_nowhere - begun.count()),
+        bytes_unplaced=sums.unplaced.bytes,
+        bytes_reread=reread,
+        bytes_shared=first_reads - content,
+        unique_bytes_read=unique,
+        unique_bytes_written=unique_written,
+        excluded_bytes=excluded,
+        excluded_bytes_read=excluded_read,
+        reread_share=share(reread, moved_bytes),
+        write_share=share(totals["bytes_written"], moved_bytes),
+        opens_per_file=share(int(opened["opens"].sum()), len(opened)),
+        # Of sorted numbers, so that it does not depend on the order of files.
+        opens_deviation=float(np.std(np.sort(opened["opens"].to_numpy()))) if len(opened) else 0.0,
+        reopened_share=share(len(again), len(opened)),
+        reopened_once_share=share(int((again == 2).sum()), len(again)),
+        reopened_rarely_share=share(int((again <= 5).sum()), len(again)),
+        overwrite_factor=max(1.0, share(sums.placed_bytes_written, unique_written)) if totals["bytes_written"] else 0.0,
+        busiest_share=sums.busiest_share(),
+        whole_file_share=share(int(files["whole_runs"].sum()), int(files["runs"].sum())),
+        read_only_files=share(int((is_read & ~is_written).sum()), used),
+        write_only_files=share(int((is_written & ~is_read).sum()), used),
+        read_write_files=share(int((is_read & is_written).sum()), used),
+        sequentiality=share(sequential, totals["reads"]),
+        order_randomness=visits.randomness(files),
+        file_size_mean=share(int(highest.sum()), len(highest)),
+        file_size_spread=float(np.log10(np.maximum(highest.sort().to_numpy(), 1)).std()) if len(highest) else 0.0,
+        file_coverage=min(1.0, share(unique, int(highest.sum()) / tally.rate)),
+        epochs=share(totals["bytes_read"], first_reads),
+        coverage=_coverage(places, rate, files, dataset_bytes),
+        epochs_found=passes(references, span.begin),
+        write_bursts=bursts.found(),
+        working_set=working_set(references),
+        miss_ratio_curve=miss_ratio_curve(references),
+        sample_rate=references.rate,
+        range_rate=rate,
+    ).without_guesses()
+
+
+def _located(moves: pl.DataFrame) -> pl.DataFrame:
+    return moves.with_columns(start=pl.col("offset").fill_null(0)).with_columns(end=pl.col("start") + pl.col("size"))
+
+
+def _ranges(moves: pl.DataFrame) -> Ranges:
+    return Ranges(*(moves[column].to_numpy() for column in ("file", "group", "start", "end")))
+
+
+def _places(reads: pl.DataFrame) -> NDArray[np.uint64]:
+    """Return a hash of where each read begins, and for which job."""
+    file, group, start = (reads[column].to_numpy().astype(np.uint64) for column in ("file", "group", "start"))
+    return mixed(file ^ mixed(start ^ mixed(group)))
+
+
+def _in_order(data: pl.DataFrame, reads: pl.DataFrame) -> Accesses:
+    """Put reads, as Runs made them of data, and what changes files in between back into the order of events."""
+    op, size = pl.col("op"), pl.col("size")
+    # A file that is renamed, renamed over or removed is another from then on.
+    replaced = op.is_in(["rename", "unlink"])
+    kinds = data.select(
+        read=(op == "read") & (size > 0),
+        changes=((op == "write") & (size > 0) & pl.col("offset").is_not_null()) | replaced,
+    )
+    if not kinds["changes"].any():
+        return Accesses(*_ranges(reads), np.zeros(len(reads), np.bool_))
+    whole = pl.when(replaced)
+    changes = data.filter(kinds["changes"]).select(
+        "file",
+        "group",
+        start=whole.then(0).otherwise("offset"),
+        end=whole.then(WHOLE).otherwise(pl.col("offset") + size),
+    )
+    places = [np.flatnonzero(kinds[name].to_numpy()) for name in ("read", "changes")]
+    order = np.argsort(np.concatenate(places), kind="stable")
+    both = pl.concat([reads.select(changes.columns), changes])
+    return Accesses(*_ranges(both), np.arange(len(both)) >= len(reads)).at(order)
+
+
+def _sample(sample: BlockSample, reads: pl.DataFrame, data: pl.DataFrame) -> None:
+    """Add reads, and requests of which it is not known whether they read, in order of time."""
+    accesses = data.filter(pl.col("op") == "access", pl.col("size") > 0)
+    if len(accesses):
+        located = _located(accesses).with_columns(sequential=pl.lit(value=False))
+        reads = pl.concat([reads.select(_REFERRED), located.select(_REFERRED)]).sort("time", maintain_order=True)
+    if len(reads):
+        sample.add(*(reads[column].to_numpy() for column in _REFERRED))
+
+
+def _coverage(places: Ranges, rate: float, files: pl.DataFrame, dataset_bytes: int | None) -> float | None:
+    if not dataset_bytes:
+        return None
+    mine = np.isin(places.file, files.filter("inside")["file"].to_numpy())
+    return min(1.0, length(places.at(mine)) / rate / dataset_bytes)

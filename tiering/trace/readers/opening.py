@@ -1,0 +1,122 @@
+"""Opening a trace: gzip, Zstandard and xz are opened on the way, and no file is held open between reads."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+import os
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import zstandard
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+#: B that a decompressor takes from its file at a time.
+_TAKEN = 1 << 16
+
+
+class _Reopened(io.RawIOBase):
+    """A file that is open only while it is read: a trace may have more files than a process may have open.
+
+    Opening anew costs some 10 us a block.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._at = path, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence == os.SEEK_END:
+            raise io.UnsupportedOperation("the end is not looked for")
+        self._at = offset + (self._at if whence == os.SEEK_CUR else 0)
+        return self._at
+
+    def readinto(self, buffer: Buffer) -> int:
+        with self._path.open("rb", buffering=0) as file:
+            file.seek(self._at)
+            count = file.readinto(buffer) or 0
+        self._at += count
+        return count
+
+
+class _Zstandard(io.RawIOBase):
+    """The text of a Zstandard file of any number of frames.
+
+    The library's own reader takes a file that breaks off for one that ends. Frames are fed in small pieces, because
+    four bytes can stand for 128 KiB: memory is bounded by 16 MiB whatever the file holds.
+    """
+
+    _PIECE = 512
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        self._file = file
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._begun = False
+        self._fed = b""
+        self._text = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+    def readinto(self, buffer: Buffer) -> int:
+        while not self._text:
+            self._fed = self._fed or self._file.read(self._PIECE)
+            if not self._fed:
+                if self._begun:
+                    raise EOFError("the file ended before the end of its frame")
+                return 0
+            self._text = memoryview(self._frame.decompress(self._fed))
+            self._begun, self._fed = not self._frame.eof, self._frame.unused_data
+            if not self._begun:
+                # Several frames are what parallel compressors write, and what `cat a.zst b.zst` makes.
+                self._frame = zstandard.ZstdDecompressor().decompressobj()
+        target = memoryview(buffer).cast("B")
+        count = min(len(target), len(self._text))
+        target[:count] = self._text[:count]
+        self._text = self._text[count:]
+        return count
+
+
+#: How compressed files begin, and what opens them.
+_COMPRESSED: dict[bytes, Callable[[io.BufferedReader], io.BufferedIOBase]] = {
+    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file, mode="rb"),
+    b"\x28\xb5\x2f\xfd": lambda file: io.BufferedReader(_Zstandard(file)),
+    b"\xfd7zXZ": lzma.LZMAFile,
+}
+#: What decompressors raise for broken data.
+BROKEN = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zstandard.ZstdError)
+
+_TAKEN_FOR_COMPRESSED = (*_COMPRESSED, b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")
+
+
+def open_trace(path: Path) -> io.BufferedIOBase:
+    """Open a trace for reading bytes, decompressing gzip, Zstandard and xz on the way. Raises OSError and BROKEN."""
+    with path.open("rb") as raw:
+        head = raw.read(max(map(len, _COMPRESSED)))
+    file: io.BufferedReader = io.BufferedReader(_Reopened(path), _TAKEN)
+    for magic, opened in _COMPRESSED.items():
+        if head.startswith(magic):
+            return opened(file)
+    return file
+
+
+def for_polars(lines: bytes) -> io.BytesIO:
+    """Give text to Polars' parsers, which take any that begins like a compressed file for one; ours is no such file."""
+    return io.BytesIO(b"?" + lines[1:] if lines.startswith(_TAKEN_FOR_COMPRESSED) else lines)

@@ -1,0 +1,154 @@
+"""How often a cache of a size would miss, and whether reads come in passes: both from references to blocks."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from tiering.trace.block_sample import BLOCK, References
+
+#: Points of a curve, spaced evenly in the logarithm of the size.
+_POINTS = 24
+_WINDOWS = 32
+#: A pass may be blurred by prefetching and by workers: share of its references on the wrong side of its end.
+_BLUR = 0.15
+#: Share of blocks that must have been read as often as the typical one, give or take one pass and a tenth.
+_EVEN = 0.8
+#: A pass that was begun counts once it holds this share of a whole one.
+_BEGUN = 0.05
+_FEWEST = 8
+
+
+class CurvePoint(BaseModel):
+    """Miss ratios of a cache of one size, over all reads of the trace, the first ones included."""
+
+    model_config = ConfigDict(frozen=True)
+
+    cache_bytes: int
+    lru: float = Field(description="share of block references that an LRU cache misses")
+    static: float = Field(description="the same for a cache that fills once and never evicts")
+
+
+class Passes(BaseModel):
+    """Epochs: passes over the same data, one after the other, each block once in each."""
+
+    model_config = ConfigDict(frozen=True)
+
+    count: int = Field(description="passes, a last one that was begun included")
+    period: float | None = Field(
+        description="s from the beginning of a pass to the next, the median; null without times"
+    )
+    boundaries: list[float] = Field(description="s from the trace's beginning to the beginnings of passes 2, 3, ...")
+
+
+def miss_ratio_curve(references: References) -> list[CurvePoint]:
+    """Work out miss ratios over cache sizes from one block to all of them; empty where nothing was read.
+
+    LRU: stack distances (Mattson et al., 1970) of the sampled references, scaled by the rate as SHARDS does. Static:
+    the blocks that were read first are the ones kept. With a sample of n distinct blocks the error of a ratio is
+    about 0.5 / sqrt(n) (SHARDS, section 5: below 0.01 on average from 8,000 blocks on), and several times that where a
+    few blocks are much hotter than the others (docs/benchmarks.md, "Tracing").
+    """
+    total = len(references.block)
+    if not total:
+        return []
+    before = _previous(references.block)
+    distances = _distances(before)
+    again = before >= 0
+    _, first, counts = np.unique(references.block, return_index=True, return_counts=True)
+    saved = np.cumsum((counts - 1)[np.argsort(first)])
+    distinct = len(counts)
+    scale = BLOCK / references.rate
+    sizes = np.unique(np.geomspace(1, distinct, _POINTS).round().astype(np.int64))
+    ordered = np.sort(distances[again])
+    return [
+        CurvePoint(
+            cache_bytes=round(size * scale),
+            lru=1 - float(np.searchsorted(ordered, size, side="left")) / total,
+            static=1 - float(saved[size - 1]) / total,
+        )
+        for size in sizes.tolist()
+    ]
+
+
+def working_set(references: References) -> list[int]:
+    """Give the distinct bytes read in each of 32 equal parts of the time between the first and the last reference."""
+    if not len(references.time):
+        return []
+    begin, end = float(references.time.min()), float(references.time.max())
+    part = np.minimum(((references.time - begin) / max(end - begin, 1e-9) * _WINDOWS).astype(np.int64), _WINDOWS - 1)
+    table = pl.DataFrame({"part": part, "block": references.block}).group_by("part").agg(pl.col("block").n_unique())
+    counts = np.zeros(_WINDOWS, np.int64)
+    counts[table["part"].to_numpy()] = table["block"].to_numpy()
+    return [round(int(count) * BLOCK / references.rate) for count in counts]
+
+
+def passes(references: References, begin: float) -> Passes | None:
+    """Find epochs; None where reads do not come in passes, or there is only one.
+
+    begin: s, when the trace begins. A block's n-th reference belongs to pass n. These are passes if most blocks are
+    read equally often, and if hardly any block is read for pass n + 1 before the other blocks were read for pass n.
+    """
+    _, keys, counts = np.unique(references.block, return_inverse=True, return_counts=True)
+    if len(counts) < _FEWEST:
+        return None
+    typical = float(np.median(counts))
+    if typical < 2 and (counts >= 2).mean() < _BEGUN:
+        return None
+    if (np.abs(counts - typical) <= 1 + typical / 10).mean() < _EVEN:
+        return None
+    order = np.argsort(keys, kind="stable")
+    starts = np.cumsum(counts) - counts
+    nth = np.empty(len(keys), np.int64)
+    nth[order] = np.arange(len(keys)) - np.repeat(starts, counts)
+    sizes = np.bincount(nth)
+    begun = int((sizes >= _BEGUN * len(counts)).sum())
+    boundaries = []
+    for number in range(1, begun):
+        place = int(sizes[:number].sum())
+        wrong = int((nth[:place] >= number).sum())
+        if wrong > _BLUR * min(sizes[number - 1], sizes[number]):
+            return None
+        boundaries.append(float(references.time[place]) - begin)
+    if not boundaries:
+        return None
+    starts_at = [float(references.time[0]) - begin, *boundaries]
+    return Passes(count=begun, period=float(np.median(np.diff(starts_at))), boundaries=boundaries)
+
+
+def _previous(blocks: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Find the place of the reference before to the same block; -1 for the first."""
+    order = np.argsort(blocks, kind="stable")
+    before = np.full(len(blocks), -1, np.int64)
+    same = blocks[order][1:] == blocks[order][:-1]
+    before[order[1:][same]] = order[:-1][same]
+    return before
+
+
+def _distances(before: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count the distinct blocks between a reference and the one before to the same block.
+
+    Between places p and i lie i - p - 1 references; those whose own predecessor lies after p repeat a block within,
+    so the distance is i - p - 1 less the earlier references with a later predecessor: inversions of `before`. These are
+    counted bit by bit from the top, with all numbers of equal upper bits side by side in their order.
+    """
+    count = len(before)
+    rank = np.empty(count, np.int64)
+    # Ties exist only at -1, whose distances nobody asks for.
+    rank[np.argsort(before, kind="stable")] = np.arange(count)
+    bits = max(1, int(count - 1).bit_length())
+    values = np.arange(1 << bits)
+    values[:count] = rank
+    places = np.arange(1 << bits)
+    inversions = np.zeros(1 << bits, np.int64)
+    for bit in range(bits - 1, -1, -1):
+        ones = ((values >> bit) & 1).reshape(-1, 2 << bit)
+        larger = np.cumsum(ones, axis=1)
+        zero = ones == 0
+        inversions[places.reshape(ones.shape)[zero]] += larger[zero]
+        order = np.argsort(ones, axis=1, kind="stable")
+        values = np.take_along_axis(values.reshape(ones.shape), order, axis=1).ravel()
+        places = np.take_along_axis(places.reshape(ones.shape), order, axis=1).ravel()
+    return np.arange(count) - before - 1 - inversions[:count]

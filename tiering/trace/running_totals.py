@@ -1,0 +1,124 @@
+"""Figures over a whole trace that are sums, and the order in which files were visited."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+import polars as pl
+
+from tiering.trace.unplaced_reads import Unplaced
+from tiering.trace.visit_order import order_randomness
+
+#: Visits whose order is judged: 12 bytes each, and enough for several epochs or one very long one.
+_VISITS = 1 << 20
+
+
+def share(part: float, whole: float) -> float:
+    """Return part / whole, and 0 of nothing."""
+    return part / whole if whole else 0.0
+
+
+class Span:
+    """When the trace begins and ends, and who is in it."""
+
+    def __init__(self) -> None:
+        self.events = 0
+        self.processes: set[int] = set()
+        self._first, self._last = float("inf"), float("-inf")
+
+    def add(self, batch: pl.DataFrame) -> None:
+        """Add a batch of events (EVENT_SCHEMA)."""
+        if batch.is_empty():
+            return
+        self.events += len(batch)
+        self.processes.update(batch["pid"].unique())
+        ends = batch["time"] + batch["duration"].fill_null(0.0)
+        self._first = min(self._first, float(batch["time"].to_numpy().min()))
+        self._last = max(self._last, float(ends.to_numpy().max()))
+
+    @property
+    def begin(self) -> float:
+        """When the first event began, s."""
+        return self._first if self.events else 0.0
+
+    @property
+    def seconds(self) -> float:
+        """From the first event to the end of the last, s."""
+        return self._last - self._first if self.events else 0.0
+
+
+class Sums:
+    """Sums over the whole trace, and over each process."""
+
+    def __init__(self) -> None:
+        names = (
+            "opens",
+            "reads",
+            "writes",
+            "bytes_read",
+            "bytes_written",
+            "mapped_bytes",
+            "accesses",
+            "bytes_accessed",
+        )
+        self.totals = dict.fromkeys(names, 0)
+        self.placed_bytes_written = 0
+        self.unplaced = Unplaced()
+        self._processes = [pl.DataFrame(schema={"pid": pl.Int32, "size": pl.Int64})]
+
+    def add(self, data: pl.DataFrame) -> None:
+        """Add a batch of events (EVENT_SCHEMA) of data."""
+        op, size = pl.col("op"), pl.col("size")
+        self.unplaced.add(data)
+        counted = data.select(
+            opens=(op == "open").sum(),
+            reads=((op == "read") & (size > 0)).sum(),
+            writes=((op == "write") & (size > 0)).sum(),
+            bytes_read=size.filter(op == "read").sum(),
+            bytes_written=size.filter(op == "write").sum(),
+            mapped_bytes=size.filter(op == "mmap").sum(),
+            accesses=(op == "access").sum(),
+            bytes_accessed=size.filter(op == "access").sum(),
+            placed=size.filter(op == "write", pl.col("offset").is_not_null()).sum(),
+        ).row(0, named=True)
+        self.placed_bytes_written += int(counted.pop("placed"))
+        for name, value in counted.items():
+            self.totals[name] += int(value)
+        moved = data.filter(op.is_in(["read", "write"])).group_by("pid").agg(size.sum())
+        self._processes = [pl.concat([*self._processes, moved]).group_by("pid").agg(size.sum())]
+
+    def share_of(self, processes: Collection[int]) -> float:
+        """Return the share of the bytes moved that some processes moved."""
+        sizes = self._processes[0]
+        mine = sizes.filter(pl.col("pid").is_in(list(processes)))["size"] if processes else sizes["size"].head(0)
+        return share(int(mine.sum()), int(sizes["size"].sum()))
+
+    def busiest_share(self) -> float:
+        """Return the share of the bytes moved that the busiest hundredth of the processes moved, at least one."""
+        sizes = np.sort(self._processes[0]["size"].to_numpy())[::-1]
+        return share(int(sizes[: max(1, len(sizes) // 100)].sum()), int(sizes.sum()))
+
+
+class Visits:
+    """The first visits of the trace, in order."""
+
+    def __init__(self) -> None:
+        self._kept: list[pl.DataFrame] = []
+        self._count = 0
+
+    def add(self, reads: pl.DataFrame) -> None:
+        """Add a batch of reads, as RunBatch has them."""
+        if self._count < _VISITS:
+            visits = reads.filter("visit").select("file", "group").head(_VISITS - self._count)
+            self._kept.append(visits)
+            self._count += len(visits)
+
+    def randomness(self, files: pl.DataFrame) -> float:
+        """Say how random the order is; files: FileTally.table."""
+        if not self._count:
+            return 0.0
+        visits = pl.concat(self._kept).join(files.select("file"), on="file", how="semi", maintain_order="left")
+        ranked = files.sort("path", "file")["file"].to_list()
+        places = {file: place for place, file in enumerate(ranked)}
+        return order_randomness(visits["file"].to_numpy(), visits["group"].to_numpy(), places)

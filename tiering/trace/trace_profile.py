@@ -1,0 +1,137 @@
+"""TraceProfile: what a trace says about a workload."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tiering.trace.bursts import WriteBursts
+from tiering.trace.readers.base import Level
+from tiering.trace.reuse_distance import CurvePoint, Passes
+
+#: Share of the bytes read up to which bytes without a known place do not matter.
+_UNPLACED = 0.05
+#: What is left out of a profile where they do.
+_WITHOUT_PLACES: dict[str, object] = {
+    "sequentiality": None,
+    "epochs_found": None,
+    "working_set": [],
+    "miss_ratio_curve": [],
+}
+
+
+class TraceProfile(BaseModel):
+    """The features of one trace. Sizes are bytes, times are seconds, shares are ratios in [0, 1].
+
+    Traffic of the interpreter, of libraries, of /proc, /sys and /dev and of terminals and pipes is left out
+    of every figure and counted in excluded_bytes alone.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str = Field(description="path of the trace")
+    format: str = Field(description="name of the reader that read it")
+    level: Level = Field(description="where it was taken; a block trace hides what the page cache served")
+    events: int = Field(description="events of any kind, excluded ones included")
+    whole: bool = Field(
+        default=False, description="the trace shows a run from its start to its end, by itself and with status 0"
+    )
+    gaps: list[str] = Field(default=[], description='why it cannot hold the whole run: "it was killed by SIGINT"')
+    calls_missing: bool = Field(default=False, description="calls that move data are known to be missing")
+    untimed: bool = Field(default=False, description="there are no times: what needs them is null or left out")
+    skipped_lines: int = Field(default=0, description="lines that a lenient reading left out")
+    duration: float | None = Field(description="s from the first event to the end of the last; null without times")
+    processes: int = Field(description="distinct processes with any event")
+    files: int = Field(description="distinct files with data read, written or mapped")
+    untouched_share: float = Field(
+        default=0.0, description="share of the files opened for reading alone that no call reads or maps"
+    )
+    untouched_output_share: float = Field(
+        default=0.0, description="share of the files opened for writing that no call reads, writes, maps or syncs"
+    )
+    failed_share: float = Field(
+        default=0.0, description="share of the bytes moved by processes that failed or were told to end, not the run"
+    )
+
+    reads: int = Field(description="calls that read at least one byte; probes of a file's end are none")
+    reads_again: int = Field(
+        default=0, description="of them, those that begin where the same process group had begun one before"
+    )
+    writes: int
+    opens: int
+    bytes_read: int
+    bytes_written: int
+    accesses: int = Field(default=0, description="requests of which the trace does not tell whether they read or wrote")
+    bytes_accessed: int = Field(default=0, description="B asked for by them; in no other figure but the cache curves")
+    bytes_reread: int = Field(
+        description="read again by the process group that had read them, and not overwritten in between"
+    )
+    bytes_unplaced: int = Field(
+        default=0,
+        description="read somewhere in their files, where the trace does not tell (parts of objects): any of them may "
+        "have been read again, so that bytes_reread is the least that is possible",
+    )
+    bytes_shared: int = Field(description="read first by another process group")
+    unique_bytes_read: int = Field(description="distinct bytes of files, whoever read them")
+    unique_bytes_written: int = Field(default=0, description="distinct bytes of files that were written")
+    mapped_bytes: int = Field(description="an upper bound: touches of a mapping are invisible to a tracer")
+    excluded_bytes: int = Field(description="read and written by the machinery of programs")
+    excluded_bytes_read: int = Field(default=0, description="the part of excluded_bytes that was read")
+
+    reread_share: float = Field(description="bytes_reread / (bytes_read + bytes_written)")
+    write_share: float = Field(description="bytes_written / (bytes_read + bytes_written)")
+    opens_per_file: float = Field(description="mean opens of a file that was opened")
+    opens_deviation: float = Field(default=0.0, description="standard deviation of the opens of a file that was opened")
+    reopened_share: float = Field(description="share of opened files that were opened again")
+    reopened_once_share: float = Field(default=0.0, description="of the files opened again: share opened just twice")
+    reopened_rarely_share: float = Field(default=0.0, description="of the same: share re-opened under five times")
+    overwrite_factor: float = Field(default=0.0, description="bytes_written / unique_bytes_written; 0 without writes")
+    busiest_share: float = Field(
+        default=0.0, description="share of the bytes moved by the busiest hundredth of the processes, at least one"
+    )
+    whole_file_share: float = Field(
+        description="share of runs of reads, from an open to the close, that cover the file from 0 to "
+        "the highest byte read of it, without skipping ahead"
+    )
+    read_only_files: float = Field(description="share of files only read")
+    write_only_files: float = Field(description="share of files only written")
+    read_write_files: float = Field(description="share of files both read and written")
+    sequentiality: float | None = Field(
+        description="share of reads that begin where the last since the open ended, or at byte 0 as the first; null "
+        "where the trace does not tell where reads lie"
+    )
+    order_randomness: float = Field(
+        description="how random the order of visits to files is: 0 sorted or repeated, 1 as in a shuffle"
+    )
+    file_size_mean: float = Field(description="mean over read files of the highest byte read")
+    file_size_spread: float = Field(
+        default=0.0, description="standard deviation over read files of log10 of the highest byte read"
+    )
+    file_coverage: float = Field(
+        default=0.0, description="unique_bytes_read / sum over read files of the highest byte read"
+    )
+    epochs: float = Field(
+        description="passes: bytes_read / (bytes_read - bytes_reread); 1 is a single pass, 0 no reads"
+    )
+    coverage: float | None = Field(
+        default=None,
+        description="unique bytes read below dataset_root (of all files without one) / bytes of the dataset, "
+        "where that is known",
+    )
+    epochs_found: Passes | None = Field(default=None, description="epochs with their boundaries, where reads have them")
+    write_bursts: WriteBursts | None = None
+    working_set: list[int] = Field(default=[], description="distinct B read in each 32nd part of the reading time")
+    miss_ratio_curve: list[CurvePoint] = []
+    sample_rate: float = Field(
+        default=1.0, description="share of the blocks that epochs, working set and curve were worked out from"
+    )
+    range_rate: float = Field(default=1.0, description="the same for distinct and re-read bytes; 1 is exact")
+    notes: list[str] = Field(default=[], description="what the reader has to say about the trace")
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the trace tells where nearly all bytes lie that were read."""
+        return self.bytes_unplaced <= _UNPLACED * self.bytes_read
+
+    def without_guesses(self) -> TraceProfile:
+        """Leave out what needs the places of reads where the trace does not tell them."""
+        return self if self.is_placed else self.model_copy(update=_WITHOUT_PLACES)
