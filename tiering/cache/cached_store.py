@@ -22,10 +22,10 @@ from tiering.cache.space import CacheSpace
 from tiering.cache.stats import CacheStats
 from tiering.cache.units import CacheUnits, unit_samples
 from tiering.errors import TieringError
-from tiering.store.protocol import Buffer, Images, Sample, Store, as_indices, images_of, sample_of, shape_of
+from tiering.store.protocol import Buffer, Images, Store, StoreBase, as_indices, images_of, shape_of
 
 
-class CachedStore:
+class CachedStore(StoreBase):
     """A store whose samples are fetched from an origin once, as far as a cache has room for them.
 
     origin: any Store; space: the cache, shared by all processes and jobs that use the directory; memory: another one,
@@ -51,11 +51,8 @@ class CachedStore:
         self._join(0)
         self._begin()
 
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __getitem__(self, i: int) -> Sample:
-        return sample_of(self, i)
+    def __repr__(self) -> str:
+        return f"CachedStore({self._origin.store!r}, {self.space!r}, memory={self.memory!r})"
 
     def __reduce__(self) -> tuple[object, ...]:
         """Travel to another process as an origin and a directory."""

@@ -56,6 +56,9 @@ class CacheSpace:
         self._datasets = directory / DATASETS
         self._locks = locks_work(directory)
 
+    def __repr__(self) -> str:
+        return f"CacheSpace({str(self.directory)!r}, {format_bytes(self.size)})"
+
     @classmethod
     def at(cls, directory: Path, *, volatile: bool = False) -> Self:
         """Open a cache that is there. Raises UsageError where there is none."""
