@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from tiering.advice.estimate import Estimate, TrainingRun, estimate
     from tiering.advice.recommend import Job, recommend
     from tiering.advice.recommendation import Recommendation
+    from tiering.cache.cached_store import CachedStore
+    from tiering.cache.metrics import serve_metrics
+    from tiering.cache.open import cached
+    from tiering.cache.stats import CacheStats
     from tiering.convert.append import append
     from tiering.convert.export import export
     from tiering.convert.repair import repair
@@ -21,16 +25,16 @@ if TYPE_CHECKING:
     from tiering.convert.sync import Synced, sync
     from tiering.convert.verify import verify
     from tiering.dataset.profile import DatasetProfile, profile_dataset
+    from tiering.measure.bench import Measurement, bench
+    from tiering.measure.shuffle_quality import ShuffleQuality, shuffle_quality
     from tiering.placement.heat_sources import read_heat
     from tiering.placement.plan import Placement, place
     from tiering.probing.probe import Probe, probe
     from tiering.profile import Profile
-    from tiering.serve.cache.open import cached
-    from tiering.serve.cache.stats import CacheStats
-    from tiering.serve.cache.store import CachedStore
-    from tiering.serve.loader import Batch, Loader
-    from tiering.serve.metrics import serve_metrics
-    from tiering.serve.quality import ShuffleQuality, shuffle_quality
+    from tiering.serve.batches import Batch
+    from tiering.serve.epochs import Ranks
+    from tiering.serve.loader import Loader
+    from tiering.serve.orders import BlockShuffle, StickyShuffle
     from tiering.store.manifest import Manifest
     from tiering.store.open import open_store
     from tiering.store.protocol import Sample, Store
@@ -75,18 +79,24 @@ _HOME = {
     "Store": "tiering.store.protocol",
     "Sample": "tiering.store.protocol",
     "Manifest": "tiering.store.manifest",
-    "cached": "tiering.serve.cache.open",
-    "CachedStore": "tiering.serve.cache.store",
-    "CacheStats": "tiering.serve.cache.stats",
+    "cached": "tiering.cache.open",
+    "CachedStore": "tiering.cache.cached_store",
+    "CacheStats": "tiering.cache.stats",
     "Loader": "tiering.serve.loader",
-    "Batch": "tiering.serve.loader",
-    "serve_metrics": "tiering.serve.metrics",
-    "shuffle_quality": "tiering.serve.quality",
-    "ShuffleQuality": "tiering.serve.quality",
+    "Batch": "tiering.serve.batches",
+    "Ranks": "tiering.serve.epochs",
+    "BlockShuffle": "tiering.serve.orders",
+    "StickyShuffle": "tiering.serve.orders",
+    "bench": "tiering.measure.bench",
+    "Measurement": "tiering.measure.bench",
+    "serve_metrics": "tiering.cache.metrics",
+    "shuffle_quality": "tiering.measure.shuffle_quality",
+    "ShuffleQuality": "tiering.measure.shuffle_quality",
 }
 
 __all__ = [
     "Batch",
+    "BlockShuffle",
     "CacheSizes",
     "CacheStats",
     "CachedStore",
@@ -96,12 +106,15 @@ __all__ = [
     "Limits",
     "Loader",
     "Manifest",
+    "Measurement",
     "Placement",
     "Probe",
     "Profile",
+    "Ranks",
     "Recommendation",
     "Sample",
     "ShuffleQuality",
+    "StickyShuffle",
     "Store",
     "Synced",
     "Tier",
@@ -110,6 +123,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "append",
+    "bench",
     "cache_size",
     "cached",
     "classify",

@@ -47,7 +47,7 @@ def test_a_conversion_that_decodes_names_every_one_of_them(spoilt, tmp_path):
     assert listed(tmp_path / "store" / "left-out.tsv") == set(bad)
     assert manifest.samples == len(tree(photos)) - len(bad)
     assert tiering.verify(tmp_path / "store", decode=True).ok
-    assert sum(len(batch) for batch in tiering.Loader(tiering.open_store(tmp_path / "store"), 16, decode=True)) > 0
+    assert sum(len(batch) for batch in tiering.Loader(tiering.open_store(tmp_path / "store"), 16, images="pixels")) > 0
 
 
 def test_a_conversion_goes_on_only_with_the_same_check(spoilt, tmp_path):

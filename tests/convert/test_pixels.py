@@ -12,7 +12,7 @@ from tests.invariants import assert_every_sample_once
 from tiering.dataset.images import decode
 from tiering.dataset.pixels import PixelShape, to_pixels
 from tiering.errors import DatasetError, UsageError
-from tiering.serve.bench import bench
+from tiering.measure.bench import bench
 from tiering.serve.torch import StoreDataset
 
 CODECS = ["none", "zstd:1", "lz4", "blosc-lz4-bitshuffle"]
@@ -98,7 +98,7 @@ def test_pixels_left_out_leave_a_gap_and_rows_are_found_by_the_offset(tmp_path):
 def test_loader_torch_and_bench_take_pixels(photos, tmp_path):
     tiering.convert(photos, tmp_path / "store", "zarr", resize=(24, 32))
     store = tiering.open_store(tmp_path / "store")
-    loader = tiering.Loader(store, 64, seed=3, decode=True)
+    loader = tiering.Loader(store, 64, seed=3, images="pixels")
     assert_every_sample_once([loader], 0, 300)
     batch = next(iter(loader))
     assert np.array_equal(batch.images, store.read(batch.indices))

@@ -172,7 +172,7 @@ def _written_per_day(profile: Profile) -> float | None:
 
 
 def _costs(dataset: DatasetProfile, shape: tuple[int, int] | None) -> Costs:
-    from tiering.serve.calibrate import calibrate
+    from tiering.measure.calibration import calibrate
     from tiering.store.open import open_store
 
     with status("Measuring this processor"):

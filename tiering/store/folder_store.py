@@ -27,7 +27,7 @@ from tiering.sources.account import Account, Ledger, SharedKeysWarning, shared_k
 from tiering.storage.location import Location
 from tiering.store.index import Index
 from tiering.store.manifest import Manifest, Source
-from tiering.store.protocol import BLOCK_BYTES, Buffer, Sample, as_indices, sample_of, samples_in
+from tiering.store.protocol import BLOCK_BYTES, Buffer, StoreBase, as_indices, samples_in
 from tiering.system.madvise import will_need_file
 from tiering.system.page_cache import missing_bytes
 from tiering.text import shown
@@ -36,7 +36,7 @@ from tiering.text import shown
 _LOOKED_AT: Final = 4
 
 
-class FolderStore:
+class FolderStore(StoreBase):
     """The images of a directory in order of key, each a file that is read as a whole.
 
     place: a directory, or the URL of one. scanned: what a scan of a local one found, where it is at hand.
@@ -77,12 +77,6 @@ class FolderStore:
         self.listing = hashlib.sha256(files["version"].to_numpy().tobytes()).hexdigest()
         self.views = False
         self.block = samples_in(BLOCK_BYTES, self.manifest)
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __getitem__(self, i: int) -> Sample:
-        return sample_of(self, i)
 
     def read(self, indices: IndexArray, out: PixelArray | None = None) -> list[Buffer]:  # noqa: ARG002 - no pixels here
         """Read whole files; a cached one takes about 12 us.
