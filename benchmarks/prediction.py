@@ -43,8 +43,8 @@ from tiering.advice.cpu_costs import Coding, Costs, Work
 from tiering.advice.dataset_sizes import data_of
 from tiering.advice.prediction import CachePlan, Loading, predict
 from tiering.advice.recommend import Job, recommend
-from tiering.dataset.pixels import PixelShape, to_pixels
 from tiering.dataset.profile import DatasetProfile, profile_dataset
+from tiering.images.pixels import PixelShape, to_pixels
 from tiering.serve.calibrate import calibrate
 from tiering.serve.device import random_read_bandwidth
 from tiering.system.machine import half_of_memory, usable_cores

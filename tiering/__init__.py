@@ -11,14 +11,13 @@ if TYPE_CHECKING:
     from tiering.advice.constraints import Limits
     from tiering.advice.recommend import Job, recommend
     from tiering.advice.recommendation import Recommendation
-    from tiering.convert.append import append
-    from tiering.convert.export import export
-    from tiering.convert.repair import repair
-    from tiering.convert.run import convert
-    from tiering.convert.sync import Synced, sync
-    from tiering.convert.verify import verify
     from tiering.dataset.profile import DatasetProfile, profile_dataset
-    from tiering.profile import Profile
+    from tiering.packing.append import append
+    from tiering.packing.convert import convert
+    from tiering.packing.export import export
+    from tiering.packing.repair import repair
+    from tiering.packing.sync import Synced, sync
+    from tiering.packing.verify import verify
     from tiering.serve.cache.open import cached
     from tiering.serve.cache.stats import CacheStats
     from tiering.serve.cache.store import CachedStore
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from tiering.trace.readers import read_trace
     from tiering.trace.trace_profile import TraceProfile
     from tiering.workload.model import Verdict, classify
+    from tiering.workload.profile import Profile
 
 # Imported on first use: `tiering --help` must not pay for scikit-learn, Polars and Zarr.
 _HOME = {
@@ -40,19 +40,20 @@ _HOME = {
     "read_trace": "tiering.trace.readers",
     "profile_trace": "tiering.trace.profile",
     "TraceProfile": "tiering.trace.trace_profile",
-    "Profile": "tiering.profile",
+    "Profile": "tiering.workload.profile",
     "classify": "tiering.workload.model",
     "Verdict": "tiering.workload.model",
     "recommend": "tiering.advice.recommend",
     "Job": "tiering.advice.recommend",
     "Limits": "tiering.advice.constraints",
     "Recommendation": "tiering.advice.recommendation",
-    "append": "tiering.convert.append",
-    "export": "tiering.convert.export",
-    "repair": "tiering.convert.repair",
-    "sync": "tiering.convert.sync",
-    "Synced": "tiering.convert.sync",
-    "verify": "tiering.convert.verify",
+    "convert": "tiering.packing.convert",
+    "append": "tiering.packing.append",
+    "export": "tiering.packing.export",
+    "repair": "tiering.packing.repair",
+    "sync": "tiering.packing.sync",
+    "Synced": "tiering.packing.sync",
+    "verify": "tiering.packing.verify",
     "open_store": "tiering.store.open",
     "Store": "tiering.store.protocol",
     "Sample": "tiering.store.protocol",
@@ -104,8 +105,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name == "convert":
-        return import_module("tiering.convert")
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module 'tiering' has no attribute {name!r}")

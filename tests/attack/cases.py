@@ -19,8 +19,8 @@ import google_crc32c
 import numpy as np
 
 from tests.attack.fields import VALUES, attacks_on, fields, put, renamed, text_of
-from tiering.convert.listing import SCHEMA
-from tiering.convert.workspace import Record
+from tiering.packing.listing import SCHEMA
+from tiering.packing.workspace import Record
 from tiering.serve.cache.about import About
 from tiering.serve.cache.directory import Marker
 from tiering.store.index import COLUMNS

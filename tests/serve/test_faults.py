@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 import tiering
-from tests.dataset.damage import half_a_png, undecodable
+from tests.damage import half_a_png, undecodable
 from tests.serve.test_metrics import scraped
-from tiering.dataset.images import decode
 from tiering.errors import DatasetError, InputError, StoreError
+from tiering.images.image import decode
 from tiering.serve.torch import EpochDataset, StoreDataset
 
 KINDS = ["folder", "lmdb", "zarr", "zarr-zstd"]

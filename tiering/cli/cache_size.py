@@ -15,7 +15,7 @@ from tiering.units import format_bytes, format_seconds, parse_number
 if TYPE_CHECKING:
     from tiering.advice.cache_size import CacheSizes
     from tiering.advice.catalog import Tier
-    from tiering.profile import Profile
+    from tiering.workload.profile import Profile
 
 #: Columns that the table needs.
 WIDTH = 120
@@ -77,8 +77,8 @@ def _tier(tiers: tuple[Tier, ...], option: str, name: str) -> Tier:
 
 
 def _profile(source: Path) -> Profile:
-    from tiering.profile import Profile, is_profile, read_profile
     from tiering.trace.profile import profile_trace_file
+    from tiering.workload.profile import Profile, is_profile, read_profile
 
     if is_profile(source):
         return read_profile(source)

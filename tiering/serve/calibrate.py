@@ -16,8 +16,8 @@ from typing import Any, Final
 import numpy as np
 
 from tiering.advice.cpu_costs import Coding, Costs, Work
-from tiering.convert.run import convert
-from tiering.dataset.pixels import PixelShape, to_pixels
+from tiering.images.pixels import PixelShape, to_pixels
+from tiering.packing.convert import convert
 from tiering.serve.loader import AHEAD_BYTES, Loader
 from tiering.store.open import open_store
 from tiering.store.protocol import Sample, Store
