@@ -28,6 +28,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 import tiering
+from benchmarks.lru_cache import lru_cached
 from tests.s3 import BUCKET, s3_environment, s3_server
 
 SHARES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.8)
@@ -132,7 +133,7 @@ def hits(path: Path, work: Path) -> None:
 
 def lru(path: Path, cache: Path, size: int) -> float:
     """Return the hit ratio in epochs 2 to 4 of a cache that evicts what was used longest ago."""
-    store = tiering.cached(path, size, cache, policy="lru")
+    store = lru_cached(path, size, cache)
     serve(store, 0)
     before = store.stats()
     for epoch in (1, 2, 3):
@@ -147,7 +148,7 @@ def rank_of_four(path: str, cache: Path, size: int, rank: int, epochs: int, resu
     found = []
     for epoch in range(epochs):
         before = store.stats().origin_bytes
-        serve(store, epoch, rank=rank, world_size=4)
+        serve(store, epoch, ranks=tiering.Ranks(rank, 4))
         found.append(store.stats().origin_bytes - before)
     results.put(found)
 

@@ -10,7 +10,7 @@ the same process. Before a cold epoch 1 GiB of memory is touched and freed: on a
 memory that the host had taken back waits for the host, which has nothing to do with epochs.
 
 The model is given (a) the device as fio finds it in the same run, (b) the dataset's profile, and (c) what
-tiering.serve.calibrate measures on a sample of the images, once a round. It sees no measured epoch.
+tiering.measure.calibration measures on a sample of the images, once a round. It sees no measured epoch.
 
 Of all rounds the quickest counts, here as in the calibration: what else runs on a machine only adds to a time. The
 range of the rounds stands beside it. A cold epoch has the prediction for the device as it was just before.
@@ -44,10 +44,10 @@ from tiering.advice.dataset_sizes import sizes_of
 from tiering.advice.epoch_stages import Loading
 from tiering.advice.prediction import CachePlan, predict
 from tiering.advice.recommend import Job, recommend
-from tiering.dataset.pixels import PixelShape, to_pixels
 from tiering.dataset.profile import DatasetProfile, profile_dataset
-from tiering.serve.calibrate import calibrate
-from tiering.serve.device import random_read_bandwidth
+from tiering.images.pixels import PixelShape, to_pixels
+from tiering.measure.calibration import calibrate
+from tiering.measure.device import random_read_bandwidth
 from tiering.system.machine import half_of_memory, usable_cores
 
 ROOT = Path(__file__).parent.parent
@@ -153,7 +153,7 @@ def epochs(path: Path, threads: int, side: int, number: int) -> tuple[float, flo
     how: dict[str, Any] = {}
     if settings is None or settings.pixels is None:
         how["transform"] = lambda sample: to_pixels(sample.image, sample.key, shape, "crop")
-    loader = tiering.Loader(store, BATCH, seed=number, num_threads=threads, **how)
+    loader = tiering.Loader(store, BATCH, seed=number, threads=threads, **how)
     took = []
     while len(took) < 3 or (sum(took[1:]) < 1 and len(took) < 30):
         began = time.perf_counter()

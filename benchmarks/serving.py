@@ -31,7 +31,7 @@ import simplejpeg
 from PIL import Image
 
 import tiering
-from tiering.dataset.images import decode
+from tiering.images.image import decode
 from tiering.permutation import EpochOrder
 from tiering.store.codecs import parse_codec
 from tiering.system.machine import usable_cores
@@ -85,7 +85,7 @@ def epochs_of(store: tiering.Store, **settings: object) -> Rate:
         began, samples = time.perf_counter(), 0
         for batch in loader:
             samples += len(batch.labels)
-            if settings.get("copy"):
+            if settings.get("images") == "bytes":
                 for _ in batch.images:
                     pass
         return samples / (time.perf_counter() - began)
@@ -112,7 +112,7 @@ def warm(store: tiering.Store) -> dict[str, Rate]:
             maps[file][begin:end]
         return len(slices) / (time.perf_counter() - began)
 
-    return {"bare copies": bare, "Loader, copies": epochs_of(store, copy=True), "Loader, views": epochs_of(store)}
+    return {"bare copies": bare, "Loader, copies": epochs_of(store, images="bytes"), "Loader, views": epochs_of(store)}
 
 
 def decoded(store: tiering.Store, limit: int) -> dict[str, Rate]:
@@ -125,7 +125,7 @@ def decoded(store: tiering.Store, limit: int) -> dict[str, Rate]:
                 pass
             return len(images) / (time.perf_counter() - began)
 
-    return {"bare simplejpeg": bare, "Loader(decode=True)": epochs_of(store, decode=True, limit=limit)}
+    return {"bare simplejpeg": bare, "Loader(images='pixels')": epochs_of(store, images="pixels", limit=limit)}
 
 
 def chunks(store: tiering.Store, images: Path) -> dict[str, Rate]:

@@ -14,8 +14,9 @@ from itertools import chain
 
 import numpy as np
 
-from tiering.serve.epochs import Epochs
-from tiering.serve.quality import shuffle_quality
+from tiering.measure.shuffle_quality import shuffle_quality
+from tiering.serve.epochs import Epochs, Ranks
+from tiering.serve.orders import StickyShuffle
 
 SAMPLES, CLASSES, RANKS, BATCH, EPOCHS = 50_000, 100, 8, 64, 32
 
@@ -41,8 +42,8 @@ def effects(labels: np.ndarray, epoch: int, sticky: bool, run: int) -> tuple[flo
     ranks = []
     for rank in range(RANKS):
         epochs = Epochs(
-            SAMPLES, 1, batch_size=BATCH, shuffle="global", seed=5, drop_last=True, rank=rank, world_size=RANKS,
-            limit=None, window=1, sticky=sticky, sticky_epochs=16, run=run,
+            SAMPLES, 1, batch_size=BATCH, shuffle=StickyShuffle(16) if sticky else True, seed=5, drop_last=True,
+            ranks=Ranks(rank, RANKS), run=run,
         )  # fmt: skip
         epochs.set_epoch(epoch)
         ranks.append(list(chain.from_iterable(epochs.drawn())))

@@ -14,23 +14,26 @@ if TYPE_CHECKING:
     from tiering.advice.estimate import Estimate, TrainingRun, estimate
     from tiering.advice.recommend import Job, recommend
     from tiering.advice.recommendation import Recommendation
-    from tiering.convert.append import append
-    from tiering.convert.export import export
-    from tiering.convert.repair import repair
-    from tiering.convert.run import convert
-    from tiering.convert.sync import Synced, sync
-    from tiering.convert.verify import verify
+    from tiering.cache.cached_store import CachedStore
+    from tiering.cache.metrics import serve_metrics
+    from tiering.cache.open import cached
+    from tiering.cache.stats import CacheStats
     from tiering.dataset.profile import DatasetProfile, profile_dataset
+    from tiering.measure.bench import Measurement, bench
+    from tiering.measure.shuffle_quality import ShuffleQuality, shuffle_quality
+    from tiering.packing.append import append
+    from tiering.packing.convert import convert
+    from tiering.packing.export import export
+    from tiering.packing.repair import repair
+    from tiering.packing.sync import Synced, sync
+    from tiering.packing.verify import verify
     from tiering.placement.heat_sources import read_heat
     from tiering.placement.plan import Placement, place
     from tiering.probing.probe import Probe, probe
-    from tiering.profile import Profile
-    from tiering.serve.cache.open import cached
-    from tiering.serve.cache.stats import CacheStats
-    from tiering.serve.cache.store import CachedStore
-    from tiering.serve.loader import Batch, Loader
-    from tiering.serve.metrics import serve_metrics
-    from tiering.serve.quality import ShuffleQuality, shuffle_quality
+    from tiering.serve.batches import Batch
+    from tiering.serve.epochs import Ranks
+    from tiering.serve.loader import Loader
+    from tiering.serve.orders import BlockShuffle, StickyShuffle
     from tiering.store.manifest import Manifest
     from tiering.store.open import open_store
     from tiering.store.protocol import Sample, Store
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from tiering.trace.readers import read_trace
     from tiering.trace.trace_profile import TraceProfile
     from tiering.workload.model import Verdict, classify
+    from tiering.workload.profile import Profile
 
 # Imported on first use: `tiering --help` must not pay for scikit-learn, Polars and Zarr.
 _HOME = {
@@ -46,7 +50,7 @@ _HOME = {
     "read_trace": "tiering.trace.readers",
     "profile_trace": "tiering.trace.profile",
     "TraceProfile": "tiering.trace.trace_profile",
-    "Profile": "tiering.profile",
+    "Profile": "tiering.workload.profile",
     "classify": "tiering.workload.model",
     "Verdict": "tiering.workload.model",
     "recommend": "tiering.advice.recommend",
@@ -65,28 +69,35 @@ _HOME = {
     "read_heat": "tiering.placement.heat_sources",
     "probe": "tiering.probing.probe",
     "Probe": "tiering.probing.probe",
-    "append": "tiering.convert.append",
-    "export": "tiering.convert.export",
-    "repair": "tiering.convert.repair",
-    "sync": "tiering.convert.sync",
-    "Synced": "tiering.convert.sync",
-    "verify": "tiering.convert.verify",
+    "convert": "tiering.packing.convert",
+    "append": "tiering.packing.append",
+    "export": "tiering.packing.export",
+    "repair": "tiering.packing.repair",
+    "sync": "tiering.packing.sync",
+    "Synced": "tiering.packing.sync",
+    "verify": "tiering.packing.verify",
     "open_store": "tiering.store.open",
     "Store": "tiering.store.protocol",
     "Sample": "tiering.store.protocol",
     "Manifest": "tiering.store.manifest",
-    "cached": "tiering.serve.cache.open",
-    "CachedStore": "tiering.serve.cache.store",
-    "CacheStats": "tiering.serve.cache.stats",
+    "cached": "tiering.cache.open",
+    "CachedStore": "tiering.cache.cached_store",
+    "CacheStats": "tiering.cache.stats",
     "Loader": "tiering.serve.loader",
-    "Batch": "tiering.serve.loader",
-    "serve_metrics": "tiering.serve.metrics",
-    "shuffle_quality": "tiering.serve.quality",
-    "ShuffleQuality": "tiering.serve.quality",
+    "Batch": "tiering.serve.batches",
+    "Ranks": "tiering.serve.epochs",
+    "BlockShuffle": "tiering.serve.orders",
+    "StickyShuffle": "tiering.serve.orders",
+    "bench": "tiering.measure.bench",
+    "Measurement": "tiering.measure.bench",
+    "serve_metrics": "tiering.cache.metrics",
+    "shuffle_quality": "tiering.measure.shuffle_quality",
+    "ShuffleQuality": "tiering.measure.shuffle_quality",
 }
 
 __all__ = [
     "Batch",
+    "BlockShuffle",
     "CacheSizes",
     "CacheStats",
     "CachedStore",
@@ -96,12 +107,15 @@ __all__ = [
     "Limits",
     "Loader",
     "Manifest",
+    "Measurement",
     "Placement",
     "Probe",
     "Profile",
+    "Ranks",
     "Recommendation",
     "Sample",
     "ShuffleQuality",
+    "StickyShuffle",
     "Store",
     "Synced",
     "Tier",
@@ -110,6 +124,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "append",
+    "bench",
     "cache_size",
     "cached",
     "classify",
@@ -134,8 +149,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name == "convert":
-        return import_module("tiering.convert")
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module 'tiering' has no attribute {name!r}")

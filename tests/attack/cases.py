@@ -19,10 +19,10 @@ import google_crc32c
 import numpy as np
 
 from tests.attack.fields import VALUES, attacks_on, fields, put, renamed, text_of
-from tiering.convert.listing import SCHEMA
-from tiering.convert.workspace import Record
-from tiering.serve.cache.about import About
-from tiering.serve.cache.directory import Marker
+from tiering.cache.dataset_notes import DatasetNotes
+from tiering.cache.directory import Marker
+from tiering.packing.listing import SCHEMA
+from tiering.packing.workspace import Record
 from tiering.store.index import COLUMNS
 from tiering.store.manifest import Manifest, Shard
 
@@ -70,7 +70,7 @@ def _json_cases(root: Path) -> Iterator[Case]:
     documents += [("zstd", f"store/{name}", None) for name in ("data/zarr.json", "index/size/zarr.json")]
     documents.append(("cache", "cache/tiering-cache.json", _schema(Marker)))
     (about,) = (root / "bases" / "cache" / "cache" / "datasets").glob("*/about.json")
-    documents.append(("cache", str(about.relative_to(root / "bases" / "cache")), _schema(About)))
+    documents.append(("cache", str(about.relative_to(root / "bases" / "cache")), _schema(DatasetNotes)))
     for base, file, schema in documents:
         document = json.loads((root / "bases" / base / file).read_text())
         for number, path in enumerate(fields(document, schema)):

@@ -104,9 +104,9 @@ def _operations(root: Path, sandbox: Path, held: list[bytes], case: Case) -> dic
 
     def serve() -> None:
         opened = tiering.open_store(store)
-        for batch in tiering.Loader(opened, 5, seed=1, num_threads=1, transform=lambda sample: sample.key):
+        for batch in tiering.Loader(opened, 5, seed=1, threads=1, transform=lambda sample: sample.key):
             assert len(batch.keys) == len(batch.labels)
-        served = [(index, bytes(image)) for batch in tiering.Loader(opened, 5, seed=1, num_threads=1)
+        served = [(index, bytes(image)) for batch in tiering.Loader(opened, 5, seed=1, threads=1)
                   for index, image in zip(batch.indices.tolist(), batch.images, strict=True)]  # fmt: skip
         assert not precise or [image for _, image in sorted(served)] == held
         opened.close()
@@ -154,7 +154,7 @@ def _cache_operations(sandbox: Path, held: list[bytes]) -> dict[str, Callable[[]
         assert [bytes(image) for image in store.read(np.arange(len(store)))] == held
 
     def serve(store: tiering.Store) -> None:
-        for batch in tiering.Loader(store, 5, num_threads=1):
+        for batch in tiering.Loader(store, 5, threads=1):
             for index, image in zip(batch.indices.tolist(), batch.images, strict=True):
                 assert bytes(image) == held[index]
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import tiering
+from tests.cache.test_files import as_user
 from tests.conftest import PROGRAM
-from tests.serve.test_cache_private import as_user
 from tiering.errors import command
 
 

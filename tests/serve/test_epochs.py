@@ -12,20 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiering.errors import UsageError
-from tiering.serve.epochs import Epochs
+from tiering.permutation import VERSION
+from tiering.serve.epochs import Epochs, Ranks
+from tiering.serve.orders import BlockShuffle, StickyShuffle
 
 orders = {
     "n": st.integers(1, 2000),
-    "shuffle": st.sampled_from(["global", "block", False]),
+    "shuffle": st.sampled_from([True, BlockShuffle(window=4), False]),
     "seed": st.integers(0, 2**40),
     "limit": st.one_of(st.none(), st.integers(1, 2500)),
 }
 deals = {"batch_size": st.integers(1, 300), "world_size": st.integers(1, 9)}
 
 
-def made(
-    n, *, block=7, batch_size=1, world_size=1, rank=0, shuffle="global", seed=0, drop_last=False, limit=None, **sticky
-):
+def made(n, *, block=7, batch_size=1, world_size=1, rank=0, shuffle=True, seed=0, drop_last=False, limit=None, run=1):
     return Epochs(
         n,
         block,
@@ -33,11 +33,9 @@ def made(
         shuffle=shuffle,
         seed=seed,
         drop_last=drop_last,
-        rank=rank,
-        world_size=world_size,
+        ranks=Ranks(rank, world_size),
         limit=limit,
-        window=4,
-        **sticky,
+        run=run,
     )
 
 
@@ -157,7 +155,6 @@ def test_a_state_of_another_order_is_refused(wrong, said):
         {"rank": 2, "world_size": 2},
         {"rank": -1},
         {"limit": 0},
-        {"shuffle": True},
         {"shuffle": "none"},
     ],
 )
@@ -177,7 +174,7 @@ def test_a_hundred_million_samples_are_dealt_without_a_table():
 @settings(max_examples=100, deadline=None)
 @given(n=st.integers(1, 3000), world_size=st.integers(1, 9), batch_size=st.integers(1, 50), run=st.integers(1, 30))
 def test_sticky_ranks_keep_their_samples_until_they_are_dealt_anew(n, world_size, batch_size, run):
-    settings = {"batch_size": batch_size, "world_size": world_size, "run": run, "sticky": True, "sticky_epochs": 3}
+    settings = {"batch_size": batch_size, "world_size": world_size, "run": run, "shuffle": StickyShuffle(epochs=3)}
 
     def served(epoch):
         ranks = [made(n, rank=rank, **settings) for rank in range(world_size)]
@@ -199,23 +196,50 @@ def test_sticky_ranks_keep_their_samples_until_they_are_dealt_anew(n, world_size
 @settings(max_examples=60, deadline=None)
 @given(n=st.integers(1, 900), before=st.integers(1, 5), after=st.integers(1, 5), batches=st.integers(0, 40))
 def test_another_number_of_ranks_ends_a_sticky_epoch(n, before, after, batches):
-    first = [made(n, batch_size=4, world_size=before, rank=rank, sticky=True) for rank in range(before)]
+    first = [made(n, batch_size=4, world_size=before, rank=rank, shuffle="sticky") for rank in range(before)]
     done = [batches_of(each)[:batches] for each in first]
     state = json.loads(json.dumps(first[0].state(batches)))
     rest = []
     for rank in range(after):
-        each = made(n, batch_size=5, world_size=after, rank=rank, sticky=True)
+        each = made(n, batch_size=5, world_size=after, rank=rank, shuffle="sticky")
         each.load(state)
         rest.append(batches_of(each))
     assert all_of(chain.from_iterable([*done, *rest])) == list(range(n))
 
 
-def test_sticky_needs_a_global_shuffle_and_its_state_says_so():
-    with pytest.raises(ValueError, match="sticky"):
-        made(9, shuffle="block", sticky=True)
-    with pytest.raises(ValueError, match="sticky_epochs"):
-        made(9, sticky=True, sticky_epochs=0)
+def test_a_sticky_state_is_refused_by_another_shuffle():
     with pytest.raises(UsageError, match="sticky_epochs"):
-        made(9).load(made(9, sticky=True).state())
+        made(9).load(made(9, shuffle="sticky").state())
     with pytest.raises(UsageError, match="sticky_epochs"):
-        made(9, sticky=True).load(made(9).state())
+        made(9, shuffle="sticky").load(made(9).state())
+
+
+@pytest.mark.parametrize("shuffle", [True, "global", "block", "sticky", False])
+def test_a_state_saved_by_an_earlier_release_still_loads(shuffle):
+    """The keys and words that states had when window and sticky_epochs were settings of the Loader."""
+    old = {"order": VERSION, "seed": 0, "shuffle": "global", "samples": 9, "limit": 9, "sticky_epochs": None}
+    old |= {"epoch": 2, "position": 4}
+    if shuffle == "block":
+        old |= {"shuffle": "block", "block": 7, "window": 16}
+    elif shuffle == "sticky":
+        old |= {"sticky_epochs": 16, "run": 1, "shares": 1}
+    elif shuffle is False:
+        old |= {"shuffle": False}
+    epochs = made(9, shuffle=shuffle)
+    epochs.load(old)
+    assert len(batches_of(epochs)) == 5
+    assert epochs.state(0) == old
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda: BlockShuffle(window=0), lambda: StickyShuffle(epochs=0), lambda: Ranks(2, 2)]
+)
+def test_values_out_of_range_are_refused(wrong):
+    with pytest.raises(ValueError, match="got"):
+        wrong()
+
+
+@pytest.mark.parametrize("wrong", [lambda: BlockShuffle("16"), lambda: StickyShuffle(1.5), lambda: Ranks(0.0)])
+def test_values_that_are_no_integers_are_refused(wrong):
+    with pytest.raises(TypeError, match="integer"):
+        wrong()

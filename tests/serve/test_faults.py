@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 import tiering
-from tests.dataset.damage import half_a_png, undecodable
-from tests.serve.test_metrics import scraped
-from tiering.dataset.images import decode
+from tests.cache.test_metrics import scraped
+from tests.damage import half_a_png, undecodable
 from tiering.errors import DatasetError, InputError, StoreError
+from tiering.images.image import decode
 from tiering.serve.torch import EpochDataset, StoreDataset
 
 KINDS = ["folder", "lmdb", "zarr", "zarr-zstd"]
@@ -69,7 +69,7 @@ def outcomes(iterator):
 
 def test_an_error_names_sample_key_and_store_and_what_to_do(place):
     store = tiering.open_store(place)
-    found = outcomes(iter(tiering.Loader(store, 1, shuffle=False, decode=True)))
+    found = outcomes(iter(tiering.Loader(store, 1, shuffle=False, images="pixels")))
     errors = {number: error for number, error in enumerate(found) if isinstance(error, Exception)}
     assert set(errors) == bad(store)
     for number, error in errors.items():
@@ -84,7 +84,7 @@ def test_an_error_names_sample_key_and_store_and_what_to_do(place):
 @pytest.mark.parametrize("shuffle", ["global", "block", False])
 def test_the_iterator_lives_on_after_an_error(place, shuffle):
     store = tiering.open_store(place)
-    loader = tiering.Loader(store, 8, shuffle=shuffle, seed=3, decode=True)
+    loader = tiering.Loader(store, 8, shuffle=shuffle, seed=3, images="pixels")
     found = outcomes(iter(loader))
     assert len(found) == len(loader)
     orders = [batch.indices.tolist() for batch in tiering.Loader(store, 8, shuffle=shuffle, seed=3)]
@@ -93,7 +93,7 @@ def test_the_iterator_lives_on_after_an_error(place, shuffle):
             assert bad(store) & set(order)
         else:
             assert batch.indices.tolist() == order
-    assert loader.epoch == 1
+    assert loader.current_epoch == 1
 
 
 def test_a_transform_that_raises_stop_iteration_does_not_end_the_epoch(stores):
@@ -110,7 +110,7 @@ def test_a_transform_that_raises_stop_iteration_does_not_end_the_epoch(stores):
 
 def test_the_place_after_an_error_is_behind_the_batch_that_failed(stores):
     store = tiering.open_store(stores / "lmdb")
-    loader = tiering.Loader(store, 8, seed=3, decode=True)
+    loader = tiering.Loader(store, 8, seed=3, images="pixels")
     iterator = iter(loader)
     before = 0
     while True:
@@ -120,7 +120,7 @@ def test_the_place_after_an_error_is_behind_the_batch_that_failed(stores):
             break
         before += 1
     state = json.loads(json.dumps(loader.state_dict()))
-    again = tiering.Loader(store, 8, seed=3, decode=True)
+    again = tiering.Loader(store, 8, seed=3, images="pixels")
     again.load_state_dict(state)
     assert len(outcomes(iter(again))) == len(loader) - before - 1
 
@@ -129,7 +129,7 @@ def test_an_iterator_that_is_dropped_after_an_error_leaves_no_thread(stores):
     gc.collect()
     before = threading.active_count()
     with pytest.raises(DatasetError):
-        list(tiering.Loader(tiering.open_store(stores / "lmdb"), 68, decode=True))
+        list(tiering.Loader(tiering.open_store(stores / "lmdb"), 68, images="pixels"))
     gc.collect()
     assert threading.active_count() == before
 
@@ -143,9 +143,9 @@ def test_skipping_leaves_every_batch_as_large_and_every_rank_with_as_many(place,
     undecoded = bad(store)
     skipped = 0
     for rank in range(world_size):
-        how = {"seed": 1, "drop_last": drop_last, "rank": rank, "world_size": world_size}
+        how = {"seed": 1, "drop_last": drop_last, "ranks": tiering.Ranks(rank, world_size)}
         plain = [batch.indices for batch in tiering.Loader(store, batch_size, **how)]
-        loader = tiering.Loader(store, batch_size, decode=True, on_error="skip", **how)
+        loader = tiering.Loader(store, batch_size, images="pixels", on_error="skip", **how)
         batches = list(loader)
         assert len(batches) == len(plain) == len(loader)
         assert [len(batch.images) for batch in batches] == [len(order) for order in plain]
@@ -166,9 +166,9 @@ def test_what_stands_in_depends_on_the_sample_alone(stores):
     """Not on ranks, threads, batches, or where the epoch was interrupted."""
     store = tiering.open_store(stores / "lmdb")
     found = {}
-    for how in ({}, {"num_threads": 1}, {"rank": 1, "world_size": 2}, {"rank": 0, "world_size": 2}):
+    for how in ({}, {"threads": 1}, {"ranks": tiering.Ranks(1, 2)}, {"ranks": tiering.Ranks(0, 2)}):
         for batch_size in (4, 13):
-            loader = tiering.Loader(store, batch_size, seed=2, decode=True, on_error="skip", **how)
+            loader = tiering.Loader(store, batch_size, seed=2, images="pixels", on_error="skip", **how)
             plain = tiering.Loader(store, batch_size, seed=2, **how)
             for batch, other in zip(loader, plain, strict=True):
                 for at in batch.filled.tolist():
@@ -192,7 +192,7 @@ def test_an_epoch_with_skipped_samples_goes_on_where_it_stopped(stores, stop):
 
 def test_only_what_is_handed_out_is_counted(stores):
     store = tiering.open_store(stores / "lmdb")
-    loader = tiering.Loader(store, 8, seed=5, decode=True, on_error="skip")
+    loader = tiering.Loader(store, 8, seed=5, images="pixels", on_error="skip")
     counted = 0
     for batch in loader:
         counted += len(batch.filled)
@@ -203,7 +203,7 @@ def test_only_what_is_handed_out_is_counted(stores):
 
 def test_skipped_samples_are_told_by_name_and_not_for_ever(stores, caplog):
     store = tiering.open_store(stores / "lmdb")
-    loader = tiering.Loader(store, 8, decode=True, on_error="skip")
+    loader = tiering.Loader(store, 8, images="pixels", on_error="skip")
     with caplog.at_level(logging.WARNING, logger="tiering"):
         for _ in range(3):
             list(loader)
@@ -247,7 +247,7 @@ def test_a_store_of_one_bad_image_raises(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.png").write_bytes(half_a_png())
     with pytest.raises(DatasetError, match=r"a\.png"):
-        list(tiering.Loader(tiering.open_store(tmp_path / "photos"), 8, decode=True, on_error="skip"))
+        list(tiering.Loader(tiering.open_store(tmp_path / "photos"), 8, images="pixels", on_error="skip"))
 
 
 def test_a_long_stretch_of_bad_images_is_left_behind(photos, tmp_path):
@@ -256,7 +256,7 @@ def test_a_long_stretch_of_bad_images_is_left_behind(photos, tmp_path):
     for number in range(40):
         (root / f"{number:02}.png").write_bytes(half_a_png())
     (root / "99.jpg").write_bytes(next(photos.rglob("*.jpg")).read_bytes())
-    loader = tiering.Loader(tiering.open_store(root), 8, shuffle=False, decode=True, on_error="skip")
+    loader = tiering.Loader(tiering.open_store(root), 8, shuffle=False, images="pixels", on_error="skip")
     found = outcomes(iter(loader))
     assert len(found) == len(loader)
     served = [batch for batch in found if not isinstance(batch, Exception)]
@@ -270,7 +270,7 @@ def test_bytes_that_changed_in_the_store_are_not_blamed_on_the_image(stores, tmp
     with store.files()[0].open("r+b") as file:
         file.seek(int(store.index.offset[row]))
         file.write(b"\0" * 40)
-    errors = outcomes(iter(tiering.Loader(store, 1, shuffle=False, decode=True)))
+    errors = outcomes(iter(tiering.Loader(store, 1, shuffle=False, images="pixels")))
     assert isinstance(errors[row], StoreError)
     assert "The store is damaged" in str(errors[row])
     assert f"sample {row} (b/half.png)" in str(errors[row])
@@ -285,7 +285,7 @@ def test_a_file_that_is_gone_names_its_sample_and_the_epoch_goes_on(stores, tmp_
     store = tiering.open_store(root)
     (root / store[4].key).unlink()
     for on_error in ("raise", "skip"):
-        loader = tiering.Loader(store, 8, shuffle=False, decode=decode, on_error=on_error)
+        loader = tiering.Loader(store, 8, shuffle=False, images="pixels" if decode else "encoded", on_error=on_error)
         found = outcomes(iter(loader))
         assert [isinstance(each, Exception) for each in found] == [True, False, False, False]
         assert isinstance(found[0], InputError)
@@ -294,7 +294,7 @@ def test_a_file_that_is_gone_names_its_sample_and_the_epoch_goes_on(stores, tmp_
 
 def test_a_cache_counts_skipped_samples_beside_its_own(stores, tmp_path):
     store = tiering.cached(stores / "lmdb", "64MB", tmp_path / "cache")
-    loader = tiering.Loader(store, 8, decode=True, on_error="skip")
+    loader = tiering.Loader(store, 8, images="pixels", on_error="skip")
     with tiering.serve_metrics(loader.stats, 0) as port:
         list(loader)
         assert scraped(port)["tiering_skipped_samples_total", ""] == loader.stats().skipped == len(bad(store))
@@ -314,7 +314,7 @@ WAYS = [(0, None), (2, "fork"), pytest.param(2, "spawn", marks=pytest.mark.slow)
 
 @pytest.mark.parametrize(("workers", "method"), WAYS)
 def test_a_dataloader_lives_on_after_an_error(stores, workers, method):
-    dataset = EpochDataset(stores / "lmdb", 8, seed=1, decode=True)
+    dataset = EpochDataset(stores / "lmdb", 8, seed=1, images="pixels")
     loader = DataLoader(dataset, batch_size=None, num_workers=workers, multiprocessing_context=method)
     found = outcomes(iter(loader))
     assert len(found) == len(loader) == 9
@@ -327,9 +327,9 @@ def test_a_dataloader_lives_on_after_an_error(stores, workers, method):
 def test_workers_of_a_dataloader_skip_alike_and_count(stores, workers, method):
     expected = [
         batch.labels.tolist()
-        for batch in tiering.Loader(tiering.open_store(stores / "lmdb"), 8, seed=1, decode=True, on_error="skip")
+        for batch in tiering.Loader(tiering.open_store(stores / "lmdb"), 8, seed=1, images="pixels", on_error="skip")
     ]
-    dataset = EpochDataset(stores / "lmdb", 8, seed=1, decode=True, on_error="skip")
+    dataset = EpochDataset(stores / "lmdb", 8, seed=1, images="pixels", on_error="skip")
     loader = DataLoader(dataset, batch_size=None, num_workers=workers, multiprocessing_context=method)
     assert [labels.tolist() for _, labels in loader] == expected
     assert dataset.skipped == 8
@@ -338,7 +338,7 @@ def test_workers_of_a_dataloader_skip_alike_and_count(stores, workers, method):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_stateful_dataloader_goes_on_among_skipped_samples(stores, workers):
     def made():
-        dataset = EpochDataset(stores / "lmdb", 8, seed=1, decode=True, on_error="skip")
+        dataset = EpochDataset(stores / "lmdb", 8, seed=1, images="pixels", on_error="skip")
         return StatefulDataLoader(dataset, batch_size=None, num_workers=workers)
 
     whole = [labels.tolist() for _, labels in made()]
@@ -374,7 +374,7 @@ from tiering.serve.torch import EpochDataset
 store, rank, meeting, workers = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=3)
 model = DistributedDataParallel(torch.nn.Linear(1, 1))
-dataset = EpochDataset(store, 5, seed=7, drop_last=True, decode=True, on_error="skip")
+dataset = EpochDataset(store, 5, seed=7, drop_last=True, images="pixels", on_error="skip")
 sizes = []
 for epoch in range(2):
     dataset.set_epoch(epoch)

@@ -24,7 +24,7 @@ def store(photos):
 def test_every_kind_of_store_serves_every_sample_once(packed, shuffle, world_size):
     store = tiering.open_store(packed)
     loaders = [
-        tiering.Loader(store, 32, shuffle=shuffle, rank=rank, world_size=world_size) for rank in range(world_size)
+        tiering.Loader(store, 32, shuffle=shuffle, ranks=tiering.Ranks(rank, world_size)) for rank in range(world_size)
     ]
     assert_every_sample_once(loaders, epoch=1, samples=300)
 
@@ -59,7 +59,7 @@ def test_drop_last_leaves_out_the_uneven_end(store, batch_size, whole):
 
 
 def test_decoded_batches_are_arrays(packed):
-    batch = next(iter(tiering.Loader(tiering.open_store(packed), 16, decode=True)))
+    batch = next(iter(tiering.Loader(tiering.open_store(packed), 16, images="pixels")))
     assert all(image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 for image in batch.images)
 
 
@@ -71,7 +71,7 @@ def test_leaving_an_epoch_early_is_clean(packed):
 
 
 def test_more_ranks_than_samples_leave_some_with_nothing(store):
-    loaders = [tiering.Loader(store, 8, rank=rank, world_size=301) for rank in (0, 300)]
+    loaders = [tiering.Loader(store, 8, ranks=tiering.Ranks(rank, 301)) for rank in (0, 300)]
     assert [len(served(loader, 0)) for loader in loaders] == [1, 0]
 
 
@@ -79,10 +79,9 @@ def test_more_ranks_than_samples_leave_some_with_nothing(store):
     "wrong",
     [
         {"batch_size": 0},
-        {"batch_size": 8, "rank": 2, "world_size": 2},
-        {"batch_size": 8, "shuffle": True},
-        {"batch_size": 8, "window": 0},
-        {"batch_size": 8, "num_threads": 0},
+        {"batch_size": 8, "shuffle": "none"},
+        {"batch_size": 8, "images": "jpeg"},
+        {"batch_size": 8, "threads": 0},
         {"batch_size": 8, "prefetch": 0},
     ],
 )
@@ -102,7 +101,7 @@ def test_a_shard_that_vanishes_stops_the_epoch_with_a_named_error(photos, tmp_pa
 def test_after_an_epoch_comes_the_next(packed):
     loader = tiering.Loader(tiering.open_store(packed), 64, seed=5)
     orders = [[index for batch in loader for index in batch.indices.tolist()] for _ in range(3)]
-    assert loader.epoch == 3
+    assert loader.current_epoch == 3
     assert orders == [served(loader, epoch) for epoch in range(3)]
 
 
@@ -124,7 +123,7 @@ def test_a_state_in_the_middle_of_an_epoch_goes_on_where_it_was_taken(packed):
     whole = [pair for batch in loader for pair in zip(batch.keys, map(bytes, batch.images), strict=True)]
     assert seen + rest == whole
     # The epoch that was resumed is over: the next one is whole again.
-    assert again.epoch == 5
+    assert again.current_epoch == 5
     assert again.state_dict()["position"] == 0
     assert len(served(again, 5)) == 300
 
@@ -165,7 +164,7 @@ def test_limit_serves_the_first_of_each_epochs_order(packed):
 
 def test_copies_are_bytes_of_their_own(packed):
     store = tiering.open_store(packed)
-    views, copies = (next(iter(tiering.Loader(store, 16, copy=copy))).images for copy in (False, True))
+    views, copies = (next(iter(tiering.Loader(store, 16, images=form))).images for form in ("encoded", "bytes"))
     assert all(type(image) is bytes for image in copies)
     assert len(copies) == 16
     assert list(copies) == [bytes(image) for image in views]
@@ -190,7 +189,7 @@ def test_transforms_run_on_threads_and_see_whole_samples(packed, photos):
         names.add(threading.current_thread().name)
         return sample.key, sample.label, bytes(sample.image)
 
-    loader = tiering.Loader(tiering.open_store(packed), 32, transform=transform, num_threads=3)
+    loader = tiering.Loader(tiering.open_store(packed), 32, transform=transform, threads=3)
     for batch in loader:
         for (key, label, image), other, number in zip(batch.images, batch.keys, batch.labels, strict=True):
             assert (key, label) == (other, number)
@@ -200,7 +199,9 @@ def test_transforms_run_on_threads_and_see_whole_samples(packed, photos):
 
 
 def test_a_transform_of_a_decoded_sample_gets_its_pixels(packed):
-    loader = tiering.Loader(tiering.open_store(packed), 32, decode=True, transform=lambda sample: sample.image.shape)
+    loader = tiering.Loader(
+        tiering.open_store(packed), 32, images="pixels", transform=lambda sample: sample.image.shape
+    )
     assert all(len(shape) == 3 for batch in loader for shape in batch.images)
 
 
@@ -217,9 +218,9 @@ def test_what_a_transform_raises_stops_the_epoch(packed):
 
 def test_threads_end_with_the_epoch_and_with_whoever_leaves_it(packed):
     before = threading.active_count()
-    for _ in tiering.Loader(tiering.open_store(packed), 32, decode=True):
+    for _ in tiering.Loader(tiering.open_store(packed), 32, images="pixels"):
         pass
-    iterator = iter(tiering.Loader(tiering.open_store(packed), 32, decode=True))
+    iterator = iter(tiering.Loader(tiering.open_store(packed), 32, images="pixels"))
     next(iterator)
     iterator.close()
     assert threading.active_count() == before
@@ -253,7 +254,7 @@ def test_a_vanished_chunk_stops_the_epoch_of_a_compressed_store(photos, tmp_path
 @pytest.mark.parametrize("ahead", [1, 1 << 30])
 def test_any_prefetch_serves_the_same(packed, ahead):
     store = tiering.open_store(packed)
-    for extra in ({}, {"decode": True}):
+    for extra in ({}, {"images": "pixels"}):
         one = tiering.Loader(store, 16, seed=1, prefetch=ahead, **extra)
         assert served(one, 2) == served(tiering.Loader(store, 16, seed=1), 2)
 
@@ -269,7 +270,7 @@ def test_what_a_transform_raises_names_its_sample(packed, decode):
         return sample.label
 
     with pytest.raises(ZeroDivisionError) as caught:
-        list(tiering.Loader(store, 32, decode=decode, transform=transform))
+        list(tiering.Loader(store, 32, images="pixels" if decode else "encoded", transform=transform))
     assert caught.value.__notes__ == [f"sample 17 ({key}) of {packed}"]
 
 
@@ -278,7 +279,7 @@ def test_an_image_that_cannot_be_decoded_is_named(some_photos):
     broken.write_bytes(b"\xff\xd8\xff" + bytes(100))
     store = tiering.open_store(some_photos)
     with pytest.raises(tiering.errors.TieringError) as caught:
-        list(tiering.Loader(store, 8, decode=True))
+        list(tiering.Loader(store, 8, images="pixels"))
     assert f"({broken.relative_to(some_photos)}) of {some_photos}" in caught.value.where
 
 
@@ -319,19 +320,19 @@ def test_the_end_of_an_epoch_is_a_place_in_it(packed):
     loader = tiering.Loader(tiering.open_store(packed), 8)
     loader.load_state_dict(loader.state_dict() | {"position": 300})
     assert list(loader) == []
-    assert loader.epoch == 1
+    assert loader.current_epoch == 1
 
 
 @pytest.mark.parametrize("shares", [0, -1, 1.5, None, 10**12])
 def test_shares_that_cannot_be_are_refused(packed, shares):
-    loader = tiering.Loader(tiering.open_store(packed), 8, sticky=True)
+    loader = tiering.Loader(tiering.open_store(packed), 8, shuffle="sticky")
     with pytest.raises(tiering.errors.UsageError, match="shares"):
         loader.load_state_dict(loader.state_dict() | {"shares": shares})
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"batch_size": 8.0}, {"batch_size": True}, {"seed": 1.5}, {"limit": 2.5}, {"rank": 0.0}, {"window": "16"}, {"sticky_epochs": 1.5}],
+    [{"batch_size": 8.0}, {"batch_size": True}, {"seed": 1.5}, {"limit": 2.5}],
     ids=repr,
 )  # fmt: skip
 def test_settings_that_are_no_integers_are_refused(store, wrong):

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 import tiering
-from tiering.dataset.images import decode
 from tiering.errors import UsageError
+from tiering.images.image import decode
 from tiering.serve.torch import EpochDataset, EpochSampler, StoreDataset
 
 #: How a DataLoader runs: workers, the way they start, and whether they outlive an epoch.
@@ -145,12 +145,12 @@ def test_the_rest_of_an_epoch_is_served_once_by_other_ranks_and_workers(lmdb, be
     """(workers, ranks) before and after; what a DataLoader has read ahead does not count."""
     steps, behind = 3, []
     for rank in range(before[1]):
-        dataset = EpochDataset(lmdb, 16, seed=7, rank=rank, world_size=before[1])
+        dataset = EpochDataset(lmdb, 16, seed=7, ranks=tiering.Ranks(rank, before[1]))
         iterator = iter(DataLoader(dataset, batch_size=None, num_workers=before[0]))
         behind += [image for _ in range(steps) for image in next(iterator)[0]]
         state = json.loads(json.dumps(dataset.state_dict(steps)))
     for rank in range(after[1]):
-        dataset = EpochDataset(lmdb, 24, seed=7, rank=rank, world_size=after[1])
+        dataset = EpochDataset(lmdb, 24, seed=7, ranks=tiering.Ranks(rank, after[1]))
         dataset.load_state_dict(state)
         behind += [
             image for images, _ in DataLoader(dataset, batch_size=None, num_workers=after[0]) for image in images
@@ -220,7 +220,7 @@ def test_ranks_of_torch_distributed_share_every_epoch(lmdb, tmp_path):
         expected = [
             [len(image) for image in images]
             for epoch in range(2)
-            for images, _ in _expected(lmdb, epoch, 16, rank=rank, world_size=2, drop_last=True)
+            for images, _ in _expected(lmdb, epoch, 16, ranks=tiering.Ranks(rank, 2), drop_last=True)
         ]
         assert each["sizes"] == expected
 

@@ -39,7 +39,7 @@ NO_INTEGER_ARRAYS = [
 OUTSIDE = [[300], [-1], [0, 10**6], [2**62], np.array([2**63], dtype=np.uint64)]
 
 
-@pytest.fixture(params=["folder", "packed", "cached folder", "cached store", "lru"])
+@pytest.fixture(params=["folder", "packed", "cached folder", "cached store"])
 def store(request, packed, photos, tmp_path):
     """Every kind of store."""
     if request.param == "folder":
@@ -47,9 +47,8 @@ def store(request, packed, photos, tmp_path):
     elif request.param == "packed":
         yield tiering.open_store(packed)
     else:
-        policy = "lru" if request.param == "lru" else "static"
         origin = photos if request.param == "cached folder" else packed
-        opened = tiering.cached(origin, 8 << 20, tmp_path / "cache", policy=policy)
+        opened = tiering.cached(origin, 8 << 20, tmp_path / "cache")
         yield opened
         opened.close()
 

@@ -26,6 +26,7 @@ MATRIX = [
     *((["-f", extra], "file") for extra in ("-t", "-tt", "-r", "-v")),
     *((["-f", f"--timestamps=unix,{unit}"], "file") for unit in ("s", "ms", "us", "ns")),
     (["-f", "-ttt", "-e", "read=all"], "file"),
+    (["-f", "-ttt", "--syscall-times=s"], "file"),
     (["-f", "-ttt", "-s", "4096", "-x"], "file"),
     (["-f", "-n", "-i", "-Y", "-r", "-ttt", "-y"], "file"),
     (["-f"], "stderr"),
@@ -82,6 +83,11 @@ def seen(log: Path) -> tuple[object, ...]:
 def test_a_program_under_any_options_moves_the_same_bytes_for_the_same_verdict(tmp_path, options, where):
     found = seen(recorded("cat", options, where, tmp_path / "work"))
     assert found == (800_000, 800_000, 400_000, True, "mixed")
+
+
+def test_a_program_whose_reads_were_not_traced_gets_no_verdict(tmp_path):
+    found = seen(recorded("cat", ["-f", "-ttt", "-e", "trace=!read"], "file", tmp_path / "work"))
+    assert found[-2:] == (False, "inconclusive")
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """Processor time of one sample, for each way to serve it.
 
-`tiering.serve.calibrate` measures these costs with the loader itself, on some of the images. Without a measurement,
+`tiering.measure.calibration` measures these costs with the loader itself, on some of the images. Without a measurement,
 `typical_costs` computes them from figures for one class of machine: 2 cores of AMD EPYC, 2026-11,
 benchmarks/prediction.py.
 """

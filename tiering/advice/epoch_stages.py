@@ -46,7 +46,7 @@ class Loading:
         threads: Threads of the loader.
         cores: Cores that the threads, the announcing and the kernel share; by default as many as threads.
         samples_per_s: Samples per second the training job can consume, on all nodes together. None for no limit.
-        nodes: Nodes that share each epoch. Each has its own caches, in which its samples stay (Loader's sticky=True).
+        nodes: Nodes that share each epoch. Each has its own caches, in which its samples stay (`shuffle="sticky"`).
 
     Raises:
         ValueError: For anything not above 0.

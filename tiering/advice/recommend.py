@@ -106,7 +106,7 @@ def recommend(
         limits: Limits that the choice must keep.
         current: Name of the tier where the dataset lies now; by default the first local one that holds it.
         hour_usd: Cost of an hour of waiting for data, USD, at least 0.
-        costs: Processor time of a sample (tiering.serve.calibrate); by default typical costs.
+        costs: Processor time of a sample (tiering.measure.calibration); by default typical costs.
 
     Returns:
         The choice, its alternatives, and the reasons.

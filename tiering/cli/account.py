@@ -24,7 +24,7 @@ def account_lines(
 
     packed: what became of the rest. about: whether the numbers are estimates; intervals: of these by kind.
     """
-    if account is None or not account.left_out:
+    if account is None or not (account.left_out or account.shared_keys):
         return
     left_out = account.met - account.packed
     met = f"{'about ' if about else ''}{format_count(account.met)} files met"
@@ -35,3 +35,6 @@ def account_lines(
         low, high = (intervals or {}).get(name, (kind.count, kind.count))
         between = f" ({format_count(round(low))} to {format_count(round(high))})" if low < high < 1e18 else ""
         yield f"  {name}: {format_count(kind.count)}{between}{size}{f' ({examples})' if examples else ''}"
+    if account.shared_keys:
+        examples = "; ".join(account.shared_examples[:_NAMED]) + ("; ..." if account.shared_keys > _NAMED else "")
+        yield f"  keys that several files share: {format_count(account.shared_keys)} ({examples})"

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tiering.cli.account import account_lines
-from tiering.cli.convert import BadFiles, Dask, ImagesOnly, OnError, Progress, Restart, Workers
+from tiering.cli.convert import (
+    BadFiles,
+    Check,
+    Columns,
+    Dask,
+    HowClosely,
+    ImagesOnly,
+    OnError,
+    Progress,
+    Restart,
+    TableRoot,
+    Workers,
+)
 from tiering.cli.output import JsonFlag, emit_json, out
 from tiering.cli.progress import progress
 from tiering.units import format_count
@@ -20,7 +32,10 @@ def append(
         bool,
         typer.Option("--sync", help="Bring the store up to the dataset: take out what vanished, replace what changed."),
     ] = False,
+    columns: Columns = None,
+    root: TableRoot = None,
     on_error: BadFiles = OnError.fail,
+    check: HowClosely = Check.quick,
     images_only: ImagesOnly = False,
     workers: Workers = None,
     dask: Dask = None,
@@ -36,64 +51,30 @@ def append(
 
     Example: `tiering append photos/ photos.lmdb`
     """
-    if sync:
-        _sync(dataset, store, on_error, workers, dask, show, images_only=images_only, restart=restart, json=json)
-        return
-    from tiering.convert.append import append as run
+    from tiering.packing.append import append as add
+    from tiering.packing.sync import sync as bring_up
     from tiering.store.open import open_damaged
 
-    before = len(open_damaged(store))
-    with progress("packing", show=show) as advance:
-        manifest = run(
-            dataset,
-            store,
-            on_error=on_error.value,
-            images_only=images_only,
-            restart=restart,
-            workers=workers,
-            dask=dask,
-            progress=advance,
-        )
+    options: dict[str, Any] = {
+        "columns": columns, "table_root": root, "on_error": on_error.value, "check": check.value,
+        "images_only": images_only, "workers": workers, "dask": dask, "restart": restart,
+    }  # fmt: skip
+    with progress("syncing" if sync else "packing", show=show) as advance:
+        if sync:
+            synced = bring_up(dataset, store, progress=advance, **options)
+            manifest = synced.manifest
+            counts = {
+                "new": synced.new, "changed": synced.changed, "vanished": synced.vanished,
+                "relabelled": synced.relabelled,
+            }  # fmt: skip
+        else:
+            before = len(open_damaged(store))
+            manifest = add(dataset, store, progress=advance, **options)
+            counts = {"added": manifest.samples - before}
     if json:
-        emit_json(manifest)
+        emit_json(synced if sync else manifest)
         return
-    added = manifest.samples - before
-    out().print(f"{store}: {format_count(added)} added, {format_count(manifest.samples)} samples in all")
-    for line in account_lines(manifest.account):
-        out().print(line)
-
-
-def _sync(
-    dataset: str,
-    store: str,
-    on_error: OnError,
-    workers: int | None,
-    dask: str | None,
-    show: bool | None,
-    *,
-    images_only: bool,
-    restart: bool,
-    json: bool,
-) -> None:
-    from tiering.convert.sync import sync as run
-
-    with progress("syncing", show=show) as advance:
-        found = run(
-            dataset,
-            store,
-            on_error=on_error.value,
-            images_only=images_only,
-            restart=restart,
-            workers=workers,
-            dask=dask,
-            progress=advance,
-        )
-    if json:
-        emit_json(found)
-        return
-    manifest = found.manifest
-    counts = {"new": found.new, "changed": found.changed, "vanished": found.vanished, "relabelled": found.relabelled}
     said = ", ".join(f"{format_count(count)} {name}" for name, count in counts.items())
-    out().print(f"{store}: {said}; {format_count(manifest.samples)} samples in all")
+    out().print(f"{store}: {said}{';' if sync else ','} {format_count(manifest.samples)} samples in all")
     for line in account_lines(manifest.account):
         out().print(line)

@@ -42,14 +42,14 @@ def bench(
     Example: `tiering bench photos/ photos.lmdb photos.zarr`
     """
     from tiering.cli.live import View
-    from tiering.serve.bench import bench as run
+    from tiering.measure.bench import bench as run
 
     view = View()
     with ExitStack() as around:
         if metrics_port is not None:
             if cache_size is None:
                 raise UsageError("--metrics-port", expected="--cache-size beside it", found="no cache to count for")
-            from tiering.serve.metrics import serve_metrics
+            from tiering.cache.metrics import serve_metrics
 
             port = around.enter_context(serve_metrics(view.stats, metrics_port, metrics_host))
             note(f"Metrics: http://{metrics_host}:{port}/metrics")

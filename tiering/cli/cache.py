@@ -27,7 +27,7 @@ def info(directory: Directory = None, json: JsonFlag = False) -> None:
 
     Example: `tiering cache info`
     """
-    from tiering.serve.cache.care import info as look
+    from tiering.cache.maintenance import info as look
 
     found = look(_chosen(directory))
     if json:
@@ -59,9 +59,9 @@ def warm(
 
     Example: `tiering cache warm s3://bucket/photos.lmdb --cache-size 200GB`
     """
+    from tiering.cache.maintenance import warm as fetch
+    from tiering.cache.open import cached
     from tiering.cli.progress import progress
-    from tiering.serve.cache.care import warm as fetch
-    from tiering.serve.cache.open import cached
 
     store = cached(origin, size, directory, ram=ram, force=force, shared_group=shared_group)
     try:
@@ -82,7 +82,7 @@ def verify(directory: Directory = None, json: JsonFlag = False) -> None:
 
     Example: `tiering cache verify`
     """
-    from tiering.serve.cache.care import check
+    from tiering.cache.maintenance import check
 
     found = check(_chosen(directory))
     if json:
@@ -103,7 +103,7 @@ def clear(
 
     Example: `tiering cache clear s3://bucket/photos.lmdb`
     """
-    from tiering.serve.cache.care import clear as empty
+    from tiering.cache.maintenance import clear as empty
     from tiering.storage.location import Location
 
     names = empty(_chosen(directory), str(Location.of(origin)) if origin else None)
@@ -120,6 +120,6 @@ cache.command("size")(size)
 
 
 def _chosen(directory: Path | None) -> Path:
-    from tiering.serve.cache.open import default_directory
+    from tiering.cache.open import default_directory
 
     return (directory or default_directory()).absolute()

@@ -63,6 +63,20 @@ BadFiles = Annotated[
 ImagesOnly = Annotated[
     bool, typer.Option("--images-only", help="Leave out the masks, captions and other files that share their key.")
 ]
+HowClosely = Annotated[
+    Check, typer.Option(help="Of each image: its beginning and end, or all its pixels, which takes longer.")
+]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FIELD=COLUMN,...",
+        help="Columns of a table by name, or by number from 0: path=Image,label=Id; path=0,label=1.",
+    ),
+]
+TableRoot = Annotated[
+    str | None,
+    typer.Option("--root", metavar="DIRECTORY", help="What a table's paths are relative to; by default its place."),
+]
 Progress = Annotated[bool | None, typer.Option("--progress/--no-progress", help="Show progress on stderr.")]
 
 
@@ -101,21 +115,10 @@ def convert(
             help="Numbers of the classes: a store to agree with, or a file with NAME,NUMBER or a name on each line.",
         ),
     ] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FIELD=COLUMN,...",
-            help="Columns of a table by name, or by number from 0: path=Image,label=Id; path=0,label=1.",
-        ),
-    ] = None,
-    root: Annotated[
-        str | None,
-        typer.Option(metavar="DIRECTORY", help="What a table's paths are relative to; by default its place."),
-    ] = None,
+    columns: Columns = None,
+    root: TableRoot = None,
     on_error: BadFiles = OnError.fail,
-    check: Annotated[
-        Check, typer.Option(help="Of each image: its beginning and end, or all its pixels, which takes longer.")
-    ] = Check.quick,
+    check: HowClosely = Check.quick,
     images_only: ImagesOnly = False,
     workers: Workers = None,
     dask: Dask = None,
@@ -134,9 +137,9 @@ def convert(
 
     Example: `tiering convert photos/ photos.lmdb --to lmdb`
     """
-    from tiering.convert.commit import check_unfinished
-    from tiering.convert.run import convert as run
-    from tiering.dataset.pixels import parse_size
+    from tiering.images.pixels import parse_size
+    from tiering.packing.commit import check_unfinished
+    from tiering.packing.convert import convert as run
     from tiering.storage.location import Location
 
     if to is None:

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from rich.live import Live
 from rich.table import Table
 
+from tiering.cache.stats import CacheStats
 from tiering.cli.console import line
 from tiering.cli.output import talk
-from tiering.serve.bench import Moment
-from tiering.serve.cache.stats import CacheStats
+from tiering.measure.bench import Moment
 from tiering.units import format_bytes, format_count
 
 

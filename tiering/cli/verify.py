@@ -13,7 +13,7 @@ from tiering.errors import command
 from tiering.units import format_bytes, format_count
 
 if TYPE_CHECKING:
-    from tiering.convert.verify import Verification
+    from tiering.packing.verify import Verification
 
 
 def verify(
@@ -34,7 +34,7 @@ def verify(
 
     Example: `tiering verify photos.lmdb --source photos/`
     """
-    from tiering.convert.verify import verify as run
+    from tiering.packing.verify import verify as run
 
     with progress("checking", show=show) as advance:
         found = run(store, source=source, quick=quick, decode=decode, progress=advance)
@@ -61,6 +61,9 @@ def verify(
 
 def _equal(found: Verification) -> str:
     """Say of which files every byte was compared: of all in the source, or of those that were packed."""
+    if found.elsewhere:
+        here, other = format_count(found.samples - found.elsewhere), format_count(found.elsewhere)
+        return f"{here} equal to their files in {found.source}, {other} from other sources and not compared"
     if found.account is None or not found.account.left_out:
         return f"every byte equal to {found.source}"
     return f"every sample equal to its file in {found.source}, which holds more files than were packed"

@@ -11,30 +11,31 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from tiering.dataset.accounting import close_account, failed_kinds, left_out_notes
-from tiering.dataset.arrangement import describe
+from tiering.dataset.class_sizes import labelled, splits_of
 from tiering.dataset.copies import copies
 from tiering.dataset.estimates import Estimate, mean, share
-from tiering.dataset.gathered import MAX_DAMAGED, QUANTILES, Gathered, count_folder, count_source, from_survey
-from tiering.dataset.headers import Seen
-from tiering.dataset.images import ImageHeader
-from tiering.dataset.labelled import labelled, splits_of
-from tiering.dataset.labels import Layout
-from tiering.dataset.source import Source, open_source
+from tiering.dataset.header_reads import Seen
+from tiering.dataset.profile_account import close_account, failed_kinds, left_out_notes
 from tiering.dataset.survey import survey
-from tiering.dataset.tables import TableForm
-from tiering.dataset.trees import tree_at
+from tiering.dataset.totals import MAX_DAMAGED, QUANTILES, Gathered, count_folder, count_source, from_survey
+from tiering.dataset.tree_reads import tree_at
+from tiering.images.image import ImageHeader
 from tiering.secrets import without_secrets
 from tiering.sources.account import Account
+from tiering.sources.labels.folders import Layout
+from tiering.sources.layout import describe
 from tiering.sources.left_out import (
     BY_CONTENT,
     DAMAGED,
     NOT_AN_IMAGE,
     NOT_FETCHED,
     NOT_PACKED,
+    SHARED,
     SIDECAR,
     UNREADABLE_FILE,
 )
+from tiering.sources.source import Source, open_source
+from tiering.sources.tables.table import TableForm
 from tiering.text import display
 from tiering.units import format_count
 
@@ -112,7 +113,8 @@ class DatasetProfile(BaseModel):
         default={},
         description="by name, with 95 % intervals: files, bytes, size_mean, labels, label_imbalance (label size that a "
         "random image sees, over the mean label size), damaged_share, duplicate_share, pixel_bytes_mean, "
-        "format NAME, mode NAME, shape WxH, left out KIND (files), images by content (files whose name is no image's)",
+        "format NAME, mode NAME, shape WxH, left out KIND (files), images by content (files whose name is no image's), "
+        "shared keys",
     )
     size_intervals: dict[str, tuple[int, int]] = Field(
         default={}, description="95 % intervals of size_quantiles where sampled; of 0 and 1 what was seen"
@@ -216,7 +218,7 @@ def _profile(root: str, source: Source, found: Gathered) -> DatasetProfile:
         other_bytes=account.size(*_OTHERS),
         skipped={kind: left.count for kind, left in account.left_out.items() if kind not in (*_OTHERS, *_OF_IMAGES)},
         account=account,
-        notes=[*_notes(found), *notes],
+        notes=[*_notes(found, root), *notes],
         arrangement=describe(source, kind, len(labels), splits_of(found)),
         sampled=found.sampled,
         modes=dict(Counter(header.mode for header in headers).most_common()),
@@ -248,9 +250,8 @@ def _estimates(
         "duplicate_share": copies(sample, found.tree),
         "pixel_bytes_mean": mean(sample, pixels, whole),
     }
-    estimates |= {
-        "images by content" if kind == BY_CONTENT else f"left out {kind}": count for kind, count in found.others.items()
-    }
+    no_kinds = {BY_CONTENT: "images by content", SHARED: SHARED}
+    estimates |= {no_kinds.get(kind, f"left out {kind}"): count for kind, count in found.others.items()}
     for word, name_of in (
         ("format", lambda header: header.format),
         ("mode", lambda header: header.mode),
@@ -278,7 +279,7 @@ def _label_estimates(found: Gathered, labels: dict[str, int]) -> dict[str, Estim
     return estimates
 
 
-def _notes(found: Gathered) -> list[str]:
+def _notes(found: Gathered, root: str) -> list[str]:
     notes = []
     of = "sampled image files" if found.sampled else "image files"
     if found.sampled:
@@ -293,5 +294,5 @@ def _notes(found: Gathered) -> list[str]:
             f"{found.odd_names:,} of the {of} have a name that is not UTF-8; such names are kept "
             "byte for byte and shown with backslashes."
         )
-    notes += left_out_notes(found)
+    notes += left_out_notes(found, root)
     return notes

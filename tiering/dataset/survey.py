@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.dataset.estimates import Estimate, Sample, total_of_units
-from tiering.dataset.trees import Tree
-from tiering.sources.left_out import BY_CONTENT, LOOP, MISSING, LeftOut, Tally
+from tiering.dataset.tree_reads import Tree
+from tiering.sources.left_out import BY_CONTENT, LOOP, MISSING, SHARED, LeftOut, Tally
 
 #: Files drawn from a directory, and directories drawn at least: fewer say too little about how they differ.
 _FILES_EACH = 32
@@ -136,6 +136,10 @@ class _Surveyor:
         sample = self._sample()
         others = self._others(sample)
         left_out = LeftOut()
+        for unit in self.units:
+            left_out.shared.merge(unit.left_out.shared)
+        shared = total_of_units(sample, np.array([unit.left_out.shared.count for unit in self.units], float))
+        left_out.shared.count = round(shared.value)
         for kind, (count, size) in others.items():
             left_out.kinds[kind] = Tally(round(count.value), round(size))
             for unit in self.units:
@@ -147,7 +151,7 @@ class _Surveyor:
             [unit.prefix for unit in self.units],
             self.unseen,
             left_out,
-            {kind: count for kind, (count, _) in others.items()},
+            {kind: count for kind, (count, _) in others.items()} | ({SHARED: shared} if shared.value else {}),
             by_content,
         )
 

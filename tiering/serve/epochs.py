@@ -1,100 +1,184 @@
-"""Epochs: the orders of all epochs dealt to ranks, and the place that is reached in them."""
+"""Epochs: how the samples of each epoch are dealt to ranks in batches, and the position reached, to save and resume."""
 
 from __future__ import annotations
 
 import math
-import operator
 import reprlib
 from collections.abc import Iterator
-from typing import Any, Final, SupportsIndex
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 
 from tiering.arrays import IndexArray
 from tiering.errors import UsageError
-from tiering.permutation import VERSION
-from tiering.serve.share import Share
-from tiering.serve.shuffle import Order, Shuffle, StickyOrder, epoch_order
+from tiering.permutation import VERSION, EpochOrder
+from tiering.serve.orders import (
+    BlockOrder,
+    BlockShuffle,
+    Order,
+    Shuffle,
+    StickyOrder,
+    StickyShuffle,
+    StoreOrder,
+    at_least_one,
+    integer,
+    plain_shuffle,
+)
+
+#: Positions drawn at once: one call of an order costs as much as some thousand positions.
+_DRAWN: Final = 1 << 14
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """Which share of every epoch a process serves.
+
+    Together the ranks serve each sample exactly once. Their numbers of batches are equal but for the end of an epoch:
+    where fewer than `world_size` samples are left over, only as many ranks have one more batch, of one sample.
+
+    Attributes:
+        rank: Number of this process, in [0, world_size).
+        world_size: How many processes share the epoch.
+
+    Raises:
+        TypeError: If one of them is not an integer.
+        ValueError: If `rank` is outside its range.
+
+    Example:
+        >>> Ranks(1, 4)
+        Ranks(rank=1, world_size=4)
+    """
+
+    rank: int = 0
+    world_size: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= integer("rank", self.rank) < integer("world_size", self.world_size):
+            raise ValueError(f"rank must be in [0, world_size), got rank {self.rank} of {self.world_size}")
+
+
+@dataclass(frozen=True, slots=True)
+class RankBatches:
+    """The batches of one rank in positions [begin, end) of an epoch.
+
+    A step of all ranks takes the next batch_size * world_size positions. Rank r takes every world_size-th of them,
+    starting with the r-th. After a step, whatever the number of ranks, the served positions are one run from `begin`
+    on, so any other number of ranks can continue from there. The positions of the last, incomplete step are dealt to
+    the ranks in turn; `drop_last` leaves them out for all ranks.
+
+    Example: positions 0 to 10, 2 ranks, batches of 2. Rank 0 has [0, 2], [4, 6], [8, 10]; rank 1 has [1, 3], [5, 7],
+    [9]. After one step, positions 0 to 3 are served.
+    """
+
+    begin: int
+    end: int
+    batch_size: int
+    ranks: Ranks = Ranks()
+    drop_last: bool = False
+
+    def __len__(self) -> int:
+        """Return the number of this rank's batches."""
+        whole, rest = divmod(max(0, self.end - self.begin), self._step)
+        return whole + int(not self.drop_last and rest > self.ranks.rank)
+
+    def after(self, batches: int) -> int:
+        """Return the position from which on nothing is served yet, once every rank has served that many batches."""
+        return min(self.begin + batches * self._step, self.end)
+
+    def positions(self, first: int = 0, step: int = 1) -> Iterator[list[IndexArray]]:
+        """Yield the positions of every step-th batch from the first on, some batches at a time, each int64 (n,)."""
+        at_once = max(1, _DRAWN // self.batch_size)
+        within = np.arange(self.batch_size, dtype=np.int64) * self.ranks.world_size + self.ranks.rank
+        numbers = range(first, len(self), step)
+        for begin in range(0, len(numbers), at_once):
+            starts = np.array(numbers[begin : begin + at_once], dtype=np.int64) * self._step + self.begin
+            batches = list(starts[:, None] + within)
+            batches[-1] = batches[-1][batches[-1] < self.end]
+            yield batches
+
+    @property
+    def _step(self) -> int:
+        return self.batch_size * self.ranks.world_size
+
 
 #: A place in the epochs: a few numbers and words, fit for JSON.
 State = dict[str, Any]
-
-#: Epochs for which shares are kept by default: dealing them anew costs one epoch's fetching, a sixteenth of all then.
-STICKY_EPOCHS: Final = 16
 
 #: Far more ranks than any job has; a table of shares has one entry per rank.
 _MOST_SHARES: Final = 1 << 20
 
 
 class Epochs:
-    """What one rank serves of each epoch of n samples, in batches, and how far it has come.
+    """The samples that one rank serves in each epoch, in batches, and the position it has reached.
 
-    n: samples; block: samples in a block of the store. shuffle, seed, window, limit, batch_size, drop_last, rank,
-    world_size, sticky, sticky_epochs: as the Loader has them; run: neighbours that sticky shares keep together.
-    Raises ValueError for a setting that makes no sense, TypeError for a number that is not an integer.
+    Args:
+        n: Samples in the store.
+        block: Samples in a block of the store, for BlockShuffle.
+        batch_size: Samples in a batch.
+        shuffle: See `Shuffle`.
+        seed: Seed of the shuffles, any integer.
+        ranks: The share of this process; by default all of it.
+        drop_last: Leave out the incomplete end of each epoch.
+        limit: Serve only the first so many samples of each epoch.
+        run: Neighbours that StickyShuffle keeps together.
+
+    Raises:
+        ValueError: For a setting that makes no sense.
+        TypeError: For a number that is not an integer.
     """
 
     def __init__(
         self,
         n: int,
-        block: int,
+        block: int = 1,
         *,
         batch_size: int,
-        shuffle: Shuffle,
-        seed: int,
-        drop_last: bool,
-        rank: int,
-        world_size: int,
-        limit: int | None,
-        window: int,
-        sticky: bool = False,
-        sticky_epochs: int = STICKY_EPOCHS,
+        shuffle: Shuffle = True,
+        seed: int = 0,
+        ranks: Ranks | None = None,
+        drop_last: bool = False,
+        limit: int | None = None,
         run: int = 1,
     ) -> None:
-        integers = {"batch_size": batch_size, "seed": seed, "rank": rank, "world_size": world_size, "window": window}
-        for name, value in {**integers, "sticky_epochs": sticky_epochs, "limit": 1 if limit is None else limit}.items():
-            integer(name, value)
-        if shuffle not in ("global", "block", False):
-            raise ValueError(f'shuffle must be "global", "block" or False, got {shuffle!r}')
-        if limit is not None and limit < 1:
-            raise ValueError(f"limit must be at least 1, got {limit}")
-        if window < 1:
-            raise ValueError(f"window must be at least 1, got {window}")
-        if sticky_epochs < 1:
-            raise ValueError(f"sticky_epochs must be at least 1, got {sticky_epochs}")
-        if sticky and shuffle != "global":
-            raise ValueError(f'sticky shares need shuffle="global", got {shuffle!r}')
+        at_least_one("batch_size", batch_size)
+        integer("seed", seed)
+        if limit is not None:
+            at_least_one("limit", limit)
+        self.ranks = ranks or Ranks()
         self.epoch = 0
+        self._shuffle = plain_shuffle(shuffle)
         self._run = run
-        self._shares, self._period = world_size, sticky_epochs if sticky else 0
+        self._period = self._shuffle.epochs if isinstance(self._shuffle, StickyShuffle) else 0
+        self._shares = self.ranks.world_size
         self._begin = self._served = 0
-        self._n, self._block = n, block
-        self._shuffle: Shuffle = shuffle
-        self._seed, self._window = seed, window
+        self._n, self._block, self._seed = n, block, seed
         self._end = n if limit is None else min(limit, n)
-        self._dealt = (batch_size, rank, world_size, drop_last)
-        self._share(0)
+        self._batch_size, self._drop_last = batch_size, drop_last
+
+    def __repr__(self) -> str:
+        return f"shuffle={self._shuffle!r}, seed={self._seed}, {self.ranks!r}, epoch={self.epoch}"
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
-        return len(self._share(0))
+        return len(self._batches(0))
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch to draw next; from its start, unless a state of that epoch was loaded."""
         epoch = integer("epoch", epoch)
         if epoch != self.epoch:
-            self.epoch, self._begin, self._served, self._shares = epoch, 0, 0, self._dealt[2]
+            self.epoch, self._begin, self._served, self._shares = epoch, 0, 0, self.ranks.world_size
 
     @property
     def turn(self) -> int:
-        """How many times shares were dealt anew before the epoch; 0 where none are kept."""
+        """How many times StickyShuffle has dealt the samples again before this epoch; 0 for other shuffles."""
         return self.epoch // self._period if self._period else 0
 
     def drawn(self, first: int = 0, step: int = 1) -> Iterator[list[IndexArray]]:
         """Yield the samples of every step-th batch of what is left of the epoch, some batches at a time."""
         self._served = 0
         order = self._order()
-        for positions in self._share(self._begin).positions(first, step):
+        for positions in self._batches(self._begin).positions(first, step):
             ends = np.cumsum([len(batch) for batch in positions])
             yield np.split(order.at(np.concatenate(positions)), ends[:-1])
 
@@ -114,7 +198,7 @@ class Epochs:
         """
         if batches is not None and integer("batches", batches) < 0:
             raise ValueError(f"batches must be at least 0, got {batches}")
-        position = self._share(self._begin).after(self._served if batches is None else batches)
+        position = self._batches(self._begin).after(self._served if batches is None else batches)
         shares = {"shares": self._shares} if self._period else {}
         return self._identity() | {"epoch": self.epoch, "position": position} | shares
 
@@ -135,30 +219,26 @@ class Epochs:
             )
         epoch = stated(state, "epoch")
         position = stated(state, "position", 0, self._end)
-        shares = stated(state, "shares", 1, _MOST_SHARES) if self._period else self._dealt[2]
+        shares = stated(state, "shares", 1, _MOST_SHARES) if self._period else self.ranks.world_size
         self.epoch, self._begin, self._served, self._shares = epoch, position, 0, shares
 
     def _identity(self) -> State:
-        """Return what decides the order of samples."""
-        found: State = {"order": VERSION, "seed": self._seed, "shuffle": self._shuffle, "samples": self._n}
-        found["limit"] = self._end
+        """Return what decides the order of samples. Its keys and values are those of saved states."""
+        blocks = self._shuffle if isinstance(self._shuffle, BlockShuffle) else None
+        name = "block" if blocks else "global" if self._shuffle else False
+        found: State = {"order": VERSION, "seed": self._seed, "shuffle": name, "samples": self._n, "limit": self._end}
         found |= {"sticky_epochs": self._period, "run": self._run} if self._period else {"sticky_epochs": None}
-        return found | ({"block": self._block, "window": self._window} if self._shuffle == "block" else {})
+        return found | ({"block": self._block, "window": blocks.window} if blocks else {})
 
     def _order(self) -> Order:
         if self._period:
             return StickyOrder(self._n, self._run, self._shares, self._seed, self.epoch, self._period)
-        return epoch_order(self._n, self._shuffle, self._seed, self.epoch, self._block, self._window)
+        if isinstance(self._shuffle, BlockShuffle):
+            return BlockOrder(self._n, self._block, self._shuffle.window, self._seed, self.epoch)
+        return EpochOrder(self._n, self._seed, self.epoch) if self._shuffle else StoreOrder(self._n)
 
-    def _share(self, begin: int) -> Share:
-        return Share(begin, self._end, *self._dealt)
-
-
-def integer(name: str, value: object) -> int:
-    """Return a caller's number as an int. Raises TypeError if it is not an integer, and for True and False."""
-    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
-        raise TypeError(f"{name} must be an integer, got {reprlib.repr(value)}")
-    return operator.index(value)
+    def _batches(self, begin: int) -> RankBatches:
+        return RankBatches(begin, self._end, self._batch_size, self.ranks, self._drop_last)
 
 
 def stated(state: State, name: str, least: float = -math.inf, most: float = math.inf) -> int:

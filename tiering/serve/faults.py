@@ -1,7 +1,8 @@
 """Faults: what goes wrong with a sample while it is served, and how it is told.
 
 A generator that raises is over: the next call says that the epoch has ended, and the ranks of a job wait for each other
-for ever. So a fault travels as a value, Failed, and Living raises it for one batch and goes on with the next.
+for ever. So a fault travels as a value, Failed, and ContinuingIterator raises it for one batch
+and goes on with the next.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Failed:
     error: Exception
 
 
-class Living(Iterator[T], Generic[T]):
+class ContinuingIterator(Iterator[T], Generic[T]):
     """An iterator that goes on after what it raises: a batch that failed is passed over, the next one is served.
 
     outcomes: a generator of what to hand out and what to raise.

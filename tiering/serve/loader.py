@@ -1,175 +1,149 @@
-"""Loader: shuffled epochs of batches from any Store, with the near future announced to the kernel."""
+"""Loader: shuffled epochs of batches from any Store, with upcoming reads announced to the kernel."""
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
 from itertools import chain, islice
-from typing import Any, Final, overload
+from typing import Any, Final, Literal, Self, get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from tiering.arrays import IndexArray, PixelArray
+from tiering.cache.stats import CacheStats, CountingStore, RefillingStore
+from tiering.cache.units import unit_samples
 from tiering.io_sizes import PREFETCH_BYTES
-from tiering.serve.ahead import Ahead, announced
+from tiering.serve.batches import NO_PLACES, Batch, Copied
 from tiering.serve.buffers import Buffers
-from tiering.serve.cache.stats import CacheStats, Counting, Turning
-from tiering.serve.cache.units import UNIT_BYTES
-from tiering.serve.epochs import STICKY_EPOCHS, Epochs, State
-from tiering.serve.faults import Failed, Living, blamed
-from tiering.serve.making import Made, Maker, OnError
-from tiering.serve.shuffle import WINDOW, Shuffle
-from tiering.store.protocol import Buffer, Images, Sample, Store, samples_in, shape_of
+from tiering.serve.epochs import Epochs, Ranks, State
+from tiering.serve.faults import ContinuingIterator, Failed, blamed
+from tiering.serve.orders import Shuffle, at_least_one
+from tiering.serve.pieces import OnError, Piece, PieceMaker
+from tiering.serve.prefetch import ReadAhead, announced_ahead
+from tiering.store.open import open_store
+from tiering.store.protocol import Sample, Store, samples_in, shape_of
 from tiering.system.machine import usable_cores
 
-#: What a thread makes as one piece of work, and about how many times as large as a file its pixels are.
+#: The form in which a loader hands out encoded images: as they are (views of the store where that saves a copy), as
+#: bytes of their own, or decoded.
+ImageForm = Literal["encoded", "bytes", "pixels"]
+
+#: The size of one task of a thread. Decoded pixels take about six times the bytes of their file.
 _PIECE_BYTES: Final = 4 << 20
 _PIECE_SAMPLES: Final = 64
 _DECODED: Final = 6
 
-_NOWHERE: Final[IndexArray] = np.empty(0, dtype=np.int64)
-_NOWHERE.flags.writeable = False
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Some samples of one epoch, in its order.
-
-    images: encoded bytes, as views of the store where that saves a copy; arrays uint8 (height, width, 3) when decoded;
-        one array uint8 (n, height, width, channels) from a store of pixels; what the transform made, where there is
-        one. labels: int32 (n,), numbers of classes as in Manifest.classes, -1 for none; indices: int64 (n,), the
-        samples' numbers in the store.
-    filled: int64 (k,), places in the batch whose own sample was skipped (the Loader's on_error); image, label, index
-        and key are there those of the sample that was taken instead.
-    Views and arrays stay valid as long as they are referenced, even after the store is closed.
-    """
-
-    images: Images | Copied | list[Any]
-    labels: npt.NDArray[np.int32]
-    indices: IndexArray
-    store: Store
-    filled: IndexArray = field(default_factory=lambda: _NOWHERE)
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    @cached_property
-    def keys(self) -> list[str]:
-        """The paths of the originals; os.fsencode(key) is byte-exact."""
-        return [os.fsdecode(key) for key in self.store.index.keys(self.indices)]
-
-
-class Copied(Sequence[bytes]):
-    """Encoded images as bytes of their own, each copied out of the store when it is taken.
-
-    Copied one by one they are still in the processor's cache when they are decoded; a batch copied at once is not.
-    """
-
-    def __init__(self, views: Sequence[Buffer]) -> None:
-        self._views = views
-
-    def __len__(self) -> int:
-        return len(self._views)
-
-    @overload
-    def __getitem__(self, at: int) -> bytes: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[bytes]: ...
-    def __getitem__(self, at: int | slice) -> bytes | list[bytes]:
-        return [bytes(view) for view in self._views[at]] if isinstance(at, slice) else bytes(self._views[at])
-
-    def __iter__(self) -> Iterator[bytes]:
-        return map(bytes, self._views)
-
 
 class Loader:
-    """Serves epochs of batches: every sample exactly once an epoch, in an order that only seed and epoch decide.
+    """Serves epochs of batches: every sample exactly once an epoch, in an order that depends only on seed and epoch.
 
-    store: any Store. batch_size: samples in a batch. Iterating serves one epoch and then goes on to the next one;
-    set_epoch chooses another.
-    shuffle: "global" draws each epoch from all orders; "block" shuffles within windows of `window` blocks of the store,
-        for compressed chunks of many samples and for slow origins; False keeps the order of the store.
-    seed: of the shuffles. limit: serve only that many samples, the first of each epoch's order.
-    rank, world_size: this process's share of every epoch. Together the ranks serve each sample exactly once. Their
-        numbers of batches are equal but for the end of an epoch: where fewer than world_size samples are left over,
-        only as many ranks have one more batch, of one sample.
-    drop_last: leave out the incomplete end: all ranks serve the same number of batches, all of batch_size samples.
-    decode: give arrays instead of encoded bytes. transform: called with each Sample (decoded before, where decode says
-        so), on threads; its results are the batch's images, and a note on what it raises names the sample.
-    on_error: what to do about a sample that cannot be decoded, or that the transform raises for. "raise" raises it in
-        the place of the batch; ask for the next batch to go on. "skip" takes another sample instead, the next one in
-        the store that can be served, counts that in stats(), and warns of the first ten. Either way every rank has as
-        many batches as before, and with "skip" batches of the same sizes. What cannot be read is always raised.
-    copy: give encoded images as bytes of their own instead of views, each copied when it is taken from the batch.
-    num_threads: for reading, decoding and transforming; by default the usable cores. prefetch: bytes the loader is
-        ahead of its consumer, announced to the kernel and, where threads work, read and decoded.
-    sticky: each rank keeps its share of the samples, shuffled by itself every epoch, so that its node's cache needs to
-        hold no more than that; runs of neighbours, near 128 KiB, are dealt anew every sticky_epochs epochs.
+    Iterating serves one epoch and then moves on to the next one; `epoch(e)` serves a given one.
 
-    Raises ValueError for a setting that makes no sense, TypeError for a number that is no integer.
+    Args:
+        store: Any store, or its path or URL.
+        batch_size: Samples in a batch.
+        seed: Seed of the shuffles.
+        shuffle: True or "global" draws each epoch from all orders. "block" (or BlockShuffle) shuffles within windows of
+            blocks, for compressed chunks of many samples and for slow origins. "sticky" (or StickyShuffle) lets each
+            rank keep its share for some epochs, for caches smaller than the dataset. False keeps the store's order.
+        images: "encoded" hands out encoded images as they are, "bytes" as bytes of their own, each copied when it is
+            taken from the batch, "pixels" decoded to uint8 arrays (height, width, 3).
+        transform: Called with each Sample, on threads; decoded before with `images="pixels"`. Its results are the
+            batch's images. An exception that it raises carries a note that names the sample.
+        ranks: The share of this process in every epoch; by default all of it.
+        drop_last: Leave out the incomplete end: all ranks serve the same number of full batches.
+        limit: Serve only that many samples, the first of each epoch's order.
+        on_error: What to do when a sample cannot be decoded, or the transform raises for it. "raise" raises in place of
+            the batch; ask for the next batch to continue. "skip" serves the next sample in the store that works
+            instead, counts it in `stats()`, and warns for the first ten. Either way every rank has as many batches as
+            before, and with "skip" batches of the same sizes. A failed read is always raised.
+        prefetch: Bytes that the loader stays ahead of its consumer: announced to the kernel and, where threads work,
+            read and decoded.
+        threads: Threads that read, decode and transform; by default the usable cores.
+
+    Raises:
+        ValueError: For a setting that makes no sense.
+        TypeError: For a number that is not an integer.
+
+    Example:
+        for epoch in range(90):
+            for batch in loader.epoch(epoch):
+                train(batch.images, batch.labels)
     """
 
     def __init__(
         self,
-        store: Store,
+        store: Store | str | os.PathLike[str],
         batch_size: int,
         *,
-        shuffle: Shuffle = "global",
         seed: int = 0,
-        drop_last: bool = False,
-        rank: int = 0,
-        world_size: int = 1,
-        limit: int | None = None,
-        decode: bool = False,
+        shuffle: Shuffle = True,
+        images: ImageForm = "encoded",
         transform: Callable[[Sample], Any] | None = None,
+        ranks: Ranks | None = None,
+        drop_last: bool = False,
+        limit: int | None = None,
         on_error: OnError = "raise",
-        copy: bool = False,
-        num_threads: int | None = None,
         prefetch: int = PREFETCH_BYTES,
-        window: int = WINDOW,
-        sticky: bool = False,
-        sticky_epochs: int = STICKY_EPOCHS,
+        threads: int | None = None,
     ) -> None:
-        for name, value in {"num_threads": num_threads, "prefetch": prefetch}.items():
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        if on_error not in ("raise", "skip"):
+        at_least_one("prefetch", prefetch)
+        if threads is not None:
+            at_least_one("threads", threads)
+        if on_error not in get_args(OnError):
             raise ValueError(f'on_error must be "raise" or "skip", got {on_error!r}')
-        self.store = store
+        if images not in get_args(ImageForm):
+            raise ValueError(f'images must be "encoded", "bytes" or "pixels", got {images!r}')
+        self._owned = isinstance(store, str | os.PathLike)
+        self.store = open_store(store) if isinstance(store, str | os.PathLike) else store
         self.batch_size = batch_size
         self._epochs = Epochs(
-            len(store),
-            store.block,
+            len(self.store),
+            self.store.block,
             batch_size=batch_size,
             shuffle=shuffle,
             seed=seed,
+            ranks=ranks,
             drop_last=drop_last,
-            rank=rank,
-            world_size=world_size,
             limit=limit,
-            window=window,
-            sticky=sticky,
-            sticky_epochs=sticky_epochs,
-            run=samples_in(UNIT_BYTES, store.manifest),
+            run=unit_samples(self.store.manifest),
         )
-        self._views = store.views and not decode and transform is None
-        self._maker = Maker(store, transform, on_error, decode=decode)
+        self._decode, self._copy = images == "pixels", images == "bytes"
+        self._views = self.store.views and not self._decode and transform is None
+        self._maker = PieceMaker(self.store, transform, on_error, decode=self._decode)
         self._skips, self._skipped = on_error == "skip", 0
-        self._decode, self._copy = decode, copy
-        self._threads = num_threads or usable_cores()
+        self._threads = threads or usable_cores()
         self._prefetch = prefetch
-        shape = None if transform else shape_of(store.manifest)
-        # From one epoch to the next: memory that is given back costs page faults again, half the time of small rows.
+        shape = None if transform else shape_of(self.store.manifest)
+        # Kept from one epoch to the next: new memory costs page faults again, half the time of small rows.
         self._buffers = None if shape is None else Buffers(batch_size, shape.sides, prefetch)
 
+    def __repr__(self) -> str:
+        return f"Loader({self.store!r}, batch_size={self.batch_size}, {self._epochs!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the store if the loader opened it; a store that was handed in stays open."""
+        if self._owned:
+            self.store.close()
+
     @property
-    def epoch(self) -> int:
-        """The epoch that is served now, or next."""
+    def current_epoch(self) -> int:
+        """The epoch that is being served, or is next."""
         return self._epochs.epoch
+
+    def epoch(self, epoch: int) -> ContinuingIterator[Batch]:
+        """Serve one epoch: from its start, or from the position of a loaded state of that epoch."""
+        self.set_epoch(epoch)
+        return self.batches()
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
@@ -180,48 +154,54 @@ class Loader:
         self._epochs.set_epoch(epoch)
 
     def state_dict(self, batches: int | None = None) -> State:
-        """Return the place in the epochs, to go on from in another process: a small dict, fit for JSON.
+        """Return the position in the epochs, to resume from in another process: a small dict that JSON can hold.
 
-        batches: how many batches of this iteration the training has behind it, where something between reads ahead (a
-        DataLoader with workers); by default all that were handed out. All ranks save after the same batch.
+        All ranks save after the same batch.
+
+        Args:
+            batches: How many batches of this iteration the training has finished, where something in between reads
+                ahead (a DataLoader with workers); by default all that were handed out.
         """
         return self._epochs.state(batches)
 
     def load_state_dict(self, state: State) -> None:
-        """Go on behind a place: the next iteration serves the rest of its epoch.
+        """Resume: the next iteration serves the rest of the saved epoch.
 
-        The batch size, the number of ranks and the store's format may be others than before: what is left of the epoch
-        is dealt anew. Raises UsageError for a state of another order of samples, or of a place that is in no epoch.
+        The batch size, the number of ranks and the store's format may have changed; the rest of the epoch is then dealt
+        accordingly.
+
+        Raises:
+            UsageError: For a state of another order of samples, or of a position outside the epoch.
         """
         self._epochs.load(state)
 
     def stats(self) -> CacheStats | None:
-        """Return what the store's cache has counted in this process, and how many samples this loader has skipped.
+        """Return the counts of the store's cache in this process, and how many samples this loader has skipped.
 
-        None for a store without a cache, unless on_error is "skip".
+        None for a store without a cache, unless `on_error` is "skip".
         """
-        if isinstance(self.store, Counting):
+        if isinstance(self.store, CountingStore):
             return replace(self.store.stats(), skipped=self._skipped)
         return CacheStats(skipped=self._skipped) if self._skips else None
 
-    def __iter__(self) -> Living[Batch]:
+    def __iter__(self) -> ContinuingIterator[Batch]:
         """Serve one epoch, or the rest of one."""
         return self.batches()
 
-    def batches(self, first: int = 0, step: int = 1) -> Living[Batch]:
+    def batches(self, first: int = 0, step: int = 1) -> ContinuingIterator[Batch]:
         """Serve every step-th batch of the epoch from the first on: the part of one worker of several.
 
-        A batch that cannot be served is raised, and counts as handed out; the iteration then goes on with the next.
+        A batch that cannot be served is raised, and counts as handed out; the iteration then continues with the next.
         """
-        return Living(self.outcomes(first, step))
+        return ContinuingIterator(self.outcomes(first, step))
 
     def outcomes(self, first: int = 0, step: int = 1) -> Iterator[Batch | Failed]:
-        """Yield batches as `batches` does, and in the place of one that cannot be served what is raised for it."""
-        if isinstance(self.store, Turning):
+        """Yield batches as `batches` does, but a failed batch as a value: `Failed` holds its exception."""
+        if isinstance(self.store, RefillingStore):
             self.store.turn(self._epochs.turn)
         drawn = chain.from_iterable(self._epochs.drawn(first, step))
-        told = announced(self.store, drawn, self.batch_size, self._prefetch)
-        for outcome in self._viewed(told) if self._views else self._worked(told):
+        announced = announced_ahead(self.store, drawn, self.batch_size, self._prefetch)
+        for outcome in self._viewed(announced) if self._views else self._worked(announced):
             self._epochs.count()
             if isinstance(outcome, Batch):
                 self._skipped += len(outcome.filled)
@@ -234,7 +214,7 @@ class Loader:
                 images = self.store.read(indices)
                 found = Copied(images) if self._copy and isinstance(images, list) else images
                 outcome: Batch | Failed = Batch(found, self.store.index.label[indices], indices, self.store)
-            except Exception as error:  # noqa: BLE001 - raised by the iterator, which lives on
+            except Exception as error:  # noqa: BLE001 - raised by the iterator, which continues
                 outcome = Failed(blamed(self.store, indices, error))
             yield outcome
 
@@ -244,7 +224,7 @@ class Loader:
         buffers = self._buffers
         begun: deque[tuple[IndexArray, PixelArray | None]] = deque()
 
-        def calls() -> Iterator[tuple[Callable[[], Made | Failed], int]]:
+        def calls() -> Iterator[tuple[Callable[[], Piece | Failed], int]]:
             for indices in batches:
                 pixels = buffers.take(len(indices)) if buffers else None
                 begun.append((indices, pixels))
@@ -252,17 +232,17 @@ class Loader:
                     part, out = indices[at : at + piece], None if pixels is None else pixels[at : at + piece]
                     yield partial(self._maker.piece, part, out), len(part)
 
-        with Ahead(calls(), _size_of, self._threads, self._prefetch) as results:
+        with ReadAhead(calls(), _size_of, self._threads, self._prefetch) as results:
             for head in results:
                 indices, pixels = begun.popleft()
                 rest = islice(results, -(-len(indices) // piece) - 1)
                 yield self._joined(indices, pixels, [head, *rest], piece)
 
     def _joined(
-        self, indices: IndexArray, pixels: PixelArray | None, pieces: list[Made | Failed], piece: int
+        self, indices: IndexArray, pixels: PixelArray | None, pieces: list[Piece | Failed], piece: int
     ) -> Batch | Failed:
-        """Put a batch together. pixels: what its pieces were read into, where they are not to be chained."""
-        made: list[Made] = []
+        """Join the pieces of a batch. pixels: the array that they were read into, if there is one."""
+        made: list[Piece] = []
         filled: dict[int, int] = {}
         for each in pieces:
             if isinstance(each, Failed):
@@ -273,10 +253,10 @@ class Loader:
             indices = indices.copy()
             indices[list(filled)] = list(filled.values())
         images = [*chain.from_iterable(each.images for each in made)] if pixels is None else pixels
-        places = np.array(list(filled), dtype=np.int64) if filled else _NOWHERE
+        places = np.array(list(filled), dtype=np.int64) if filled else NO_PLACES
         return Batch(images, self.store.index.label[indices], indices, self.store, places)
 
 
-def _size_of(outcome: Made | Failed) -> int:
+def _size_of(outcome: Piece | Failed) -> int:
     """Return the bytes that a piece of a batch holds."""
-    return outcome.nbytes if isinstance(outcome, Made) else 0
+    return outcome.nbytes if isinstance(outcome, Piece) else 0

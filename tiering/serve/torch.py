@@ -11,10 +11,10 @@ from typing import Any, Final
 import numpy as np
 
 from tiering.errors import MachineError
-from tiering.serve.epochs import Epochs, State, refused, stated
-from tiering.serve.faults import Failed, Living, named
+from tiering.serve.epochs import Epochs, Ranks, State, refused, stated
+from tiering.serve.faults import ContinuingIterator, Failed, named
 from tiering.serve.loader import Loader
-from tiering.serve.shuffle import WINDOW, Shuffle
+from tiering.serve.orders import Shuffle
 from tiering.store.open import open_store
 from tiering.store.protocol import Sample, Store, as_indices
 from tiering.system.machine import usable_cores
@@ -38,12 +38,14 @@ _MOST_WORKERS: Final = 1024
 class StoreDataset(Dataset[Any]):  # type: ignore[misc]
     """A store as a map-style dataset for torch.utils.data.DataLoader.
 
-    store: a store, its path or its URL. transform: applied to each Sample; by default the item is (bytes, label),
-    or (array, label) from a store of pixels.
-    If it raises, the exception names the sample.
-    __getitems__ hands a whole batch of indices to the store at once. Works with workers that are forked or spawned: a
-    store travels as a path, and the maps are made where they are used. Give the DataLoader an EpochSampler for epochs
-    that can be resumed; EpochDataset reads further ahead and is faster.
+    `__getitems__` passes a whole batch of indices to the store at once. Workers may be forked or spawned: a store is
+    pickled as a path, and each process maps the files itself. Give the DataLoader an EpochSampler for epochs that can
+    be resumed; EpochDataset reads further ahead and is faster.
+
+    Args:
+        store: A store, its path or its URL.
+        transform: Applied to each Sample; if it raises, the exception names the sample. By default the item is
+            (bytes, label), or (array, label) from a store of pixels.
     """
 
     def __init__(self, store: Store | str | Path, transform: Callable[[Sample], Any] | None = None) -> None:
@@ -78,35 +80,34 @@ class StoreDataset(Dataset[Any]):  # type: ignore[misc]
 class EpochSampler(Sampler[int]):  # type: ignore[misc]
     """The indices that one rank takes of each epoch, in the same orders as the Loader's.
 
-    dataset: a StoreDataset, or anything with a length. shuffle, seed, limit, window: as the Loader has them. rank,
-    world_size: by default those of torch.distributed, where it is initialised. Ranks differ by one index at most;
-    drop_last leaves out the uneven end.
+    Args:
+        dataset: A StoreDataset, or anything with a length.
+        seed: Seed of the shuffles.
+        shuffle: As for the Loader.
+        ranks: The share of this process; by default that of torch.distributed, where it is initialised.
+        drop_last: Leave out the uneven end. Otherwise the ranks' numbers of indices differ by one at most.
+        limit: Draw only that many indices, the first of each epoch's order.
     """
 
     def __init__(
         self,
         dataset: Dataset[Any] | Sequence[Any],
         *,
-        shuffle: Shuffle = "global",
         seed: int = 0,
+        shuffle: Shuffle = True,
+        ranks: Ranks | None = None,
         drop_last: bool = False,
-        rank: int | None = None,
-        world_size: int | None = None,
         limit: int | None = None,
-        window: int = WINDOW,
     ) -> None:
-        rank, world_size = _ranks(rank, world_size)
         self._epochs = Epochs(
             len(dataset),
             dataset.store.block if isinstance(dataset, StoreDataset) else 1,
             batch_size=1,
             shuffle=shuffle,
             seed=seed,
+            ranks=ranks or _distributed(),
             drop_last=drop_last,
-            rank=rank,
-            world_size=world_size,
             limit=limit,
-            window=window,
         )
 
     def __len__(self) -> int:
@@ -139,13 +140,18 @@ class EpochSampler(Sampler[int]):  # type: ignore[misc]
 class EpochDataset(IterableDataset[Any]):  # type: ignore[misc]
     """Shuffled epochs of whole batches, for a DataLoader with batch_size=None and any number of workers.
 
-    store: a store, its path or its URL. options: as the Loader has them; rank and world_size are by default those of
-    torch.distributed, where it is initialised, and the cores are shared among the workers. An item is (images, labels):
-    images as a Batch has them, but encoded ones as bytes; labels int64. Batches come in the same order whatever the
-    number of workers, each of which serves every so-many-th.
-    A batch that cannot be served is raised in its place, and the iteration goes on with the next. With on_error="skip"
-    `skipped` counts the samples for which others were taken, in all workers.
-    Call set_epoch before each epoch, as with torch's DistributedSampler; workers that persist hear of it too.
+    An item is (images, labels): images as in a Batch, but encoded ones as bytes; labels int64. Batches come in the same
+    order whatever the number of workers: worker w of W serves every W-th batch, from the w-th on. A batch that fails is
+    raised in its place, and the iteration continues with the next. Call `set_epoch` before each epoch, as with torch's
+    DistributedSampler; persistent workers see it too.
+
+    Args:
+        store: A store, its path or its URL.
+        batch_size: Samples in a batch.
+        ranks: The share of this process; by default that of torch.distributed, where it is initialised.
+        threads: Threads of each worker; by default the usable cores, divided among the workers.
+        **options: Further arguments of the Loader. With `on_error="skip"`, `skipped` counts the samples that were
+            replaced, in all workers.
     """
 
     def __init__(
@@ -153,15 +159,13 @@ class EpochDataset(IterableDataset[Any]):  # type: ignore[misc]
         store: Store | str | Path,
         batch_size: int,
         *,
-        rank: int | None = None,
-        world_size: int | None = None,
-        num_threads: int | None = None,
+        ranks: Ranks | None = None,
+        threads: int | None = None,
         **options: Any,
     ) -> None:
         self.store = open_store(store) if isinstance(store, str | Path) else store
-        rank, world_size = _ranks(rank, world_size)
-        self._settings = {"batch_size": batch_size, "rank": rank, "world_size": world_size, **options}
-        self._threads = num_threads
+        self._settings = {"batch_size": batch_size, "ranks": ranks or _distributed(), **options}
+        self._threads = threads
         self._loader = self._made(1)
         # Which worker of how many is at work, and its batches: those loaded with a state, and those handed out.
         self._worker: tuple[int, int] | None = None
@@ -175,7 +179,7 @@ class EpochDataset(IterableDataset[Any]):  # type: ignore[misc]
         return len(self._loader)
 
     def __iter__(self) -> Iterator[Any]:
-        return Living(self._outcomes())
+        return ContinuingIterator(self._outcomes())
 
     @property
     def skipped(self) -> int:
@@ -203,7 +207,7 @@ class EpochDataset(IterableDataset[Any]):  # type: ignore[misc]
             yield images, batch.labels.astype(np.int64)
         self._worker, self._served = None, 0
         if info is None:
-            self._epoch.fill_(self._loader.epoch)
+            self._epoch.fill_(self._loader.current_epoch)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration serves; from its start, unless a state of that epoch was loaded."""
@@ -229,19 +233,19 @@ class EpochDataset(IterableDataset[Any]):  # type: ignore[misc]
         # Check everything before changing anything, so that a refused state changes nothing.
         worker, loaded = _worker_of(state, len(self._loader)) if isinstance(state, dict) else (None, 0)
         self._loader.load_state_dict(state)
-        self._epoch.fill_(self._loader.epoch)
+        self._epoch.fill_(self._loader.current_epoch)
         self._worker, self._loaded = worker, loaded
 
     def _made(self, workers: int) -> Loader:
         threads = self._threads or max(1, usable_cores() // workers)
-        return Loader(self.store, num_threads=threads, **self._settings)
+        return Loader(self.store, threads=threads, **self._settings)
 
 
-def _ranks(rank: int | None, world_size: int | None) -> tuple[int, int]:
-    """Return what is given, or else torch.distributed's."""
-    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    found = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if distributed else (0, 1)
-    return found[0] if rank is None else rank, found[1] if world_size is None else world_size
+def _distributed() -> Ranks:
+    """Return the ranks of torch.distributed, or a single one where it is not initialised."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return Ranks(torch.distributed.get_rank(), torch.distributed.get_world_size())
+    return Ranks()
 
 
 def _worker_of(state: State, batches: int) -> tuple[tuple[int, int] | None, int]:

@@ -19,16 +19,16 @@ from tiering.sources.left_out import (
     MISSING,
     NOT_FETCHED,
     NOT_PACKED,
+    SIDECAR,
     UNREADABLE_FILE,
     LeftOut,
+    Tally,
 )
+from tiering.sources.trees.shared_keys import Shared
 from tiering.text import as_field, display
 
 #: First line of the list of all that is left out.
 HEADER: Final = b"key\tkind\tbytes\treason\n"
-
-#: Shared keys that an error names.
-_SHOWN: Final = 10
 
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
 
@@ -56,6 +56,8 @@ class Account(BaseModel):
     packed: Count
     packed_bytes: Count = Field(description="their bytes in the source")
     left_out: dict[str, Kind] = Field(default={}, description="by kind, see tiering.sources.left_out")
+    shared_keys: Count = Field(default=0, description="keys that several files share: an image and its mask or caption")
+    shared_examples: list[str] = Field(default=[], max_length=10, description="the files of the first few")
 
     @classmethod
     def of(cls, packed: int, size: int, left_out: LeftOut) -> Account:
@@ -66,7 +68,7 @@ class Account(BaseModel):
         }
         return cls(
             met=packed + left_out.count(), met_bytes=size + left_out.size(), packed=packed, packed_bytes=size,
-            left_out=kinds,
+            left_out=kinds, shared_keys=left_out.shared.count, shared_examples=left_out.shared.examples,
         )  # fmt: skip
 
     @field_validator("left_out")
@@ -86,6 +88,14 @@ class Account(BaseModel):
             raise ValueError(message)
         return self
 
+    @property
+    def tallies(self) -> LeftOut:
+        """What is left out, to be added to."""
+        return LeftOut(
+            {name: Tally(kind.count, kind.bytes, list(kind.examples)) for name, kind in self.left_out.items()},
+            Shared(self.shared_keys, [[each] for each in self.shared_examples]),
+        )
+
     def count(self, *kinds: str) -> int:
         """Return how many are left out, of some kinds."""
         return sum(kind.count for name, kind in self.left_out.items() if name in kinds)
@@ -104,17 +114,15 @@ class Ledger:
     """Takes note of what a walk leaves out, and of keys that several files share.
 
     lines: where a line for each is written, an open file; None keeps only counts. images_only: of the images that
-    share a key only KEY.jpg is a sample, where there is one; masks and other sidecars are left out.
+    share a key only KEY.jpg is a sample, where there is one; masks and other sidecars are left out. False: such images
+    have lines too, for the source is refused; None: they are samples like others.
     """
 
-    def __init__(self, lines: BinaryIO | None = None, *, images_only: bool = False) -> None:
+    def __init__(self, lines: BinaryIO | None = None, *, images_only: bool | None = False) -> None:
         self.left_out = LeftOut()
         self.images_only = images_only
-        self.shared = 0
         self._lines = lines
-        self._named: list[list[str]] = []
-        self._key = b""
-        self._together: list[str] = []
+        self._first = b""
 
     def leave_out(self, kind: str, key: bytes, size: int = 0, reason: str = "") -> None:
         """Count and name one file. key: its path below the source, a directory's with "/" at its end; size: bytes."""
@@ -122,36 +130,43 @@ class Ledger:
         if self._lines is not None:
             self._lines.write(line(kind, key, size, reason))
 
-    def share(self, key: bytes, path: bytes) -> None:
-        """Take note of a file that shares a key; files that share one come one after another."""
-        if key != self._key:
-            self._key, self._together = key, []
-        if len(self._together) < EXAMPLES:
-            self._together.append(display(path))
-        if len(self._together) == 2:
-            self._name(self._together)
+    def share(self, key: bytes, path: bytes, size: int | None = None) -> None:
+        """Take note of a file that may share a key; files that do come one after another.
+
+        size: of an image in bytes; other files have a line of their own.
+        """
+        number = self.left_out.shared.share(key, path)
+        text = b""
+        if size is not None and self.images_only is False:
+            text = line(SIDECAR, path, size, f"image that shares the key {display(key)}")
+        if number == 1:
+            self._first = text
+        elif self._lines is not None:
+            self._lines.write(self._first + text)
+            self._first = b""
 
     def describe(self, path: bytes) -> None:
-        """Take note of a file that describes the images of its whole directory."""
-        self._name([display(path), "the images beside it"])
+        """Take note of a file that describes the images of its directory."""
+        self.left_out.shared.describe(path)
 
-    def _name(self, together: list[str]) -> None:
-        self.shared += 1
-        if len(self._named) < _SHOWN:
-            self._named.append(together)
 
-    def refuse_shared(self, where: str) -> None:
-        """Raise DatasetError where files share a key, unless images_only says what to do about it."""
-        if not self.shared or self.images_only:
-            return
-        keys = "1 key" if self.shared == 1 else f"{self.shared:,} keys"
-        named = "; ".join(" and ".join(together) for together in self._named)
-        raise DatasetError(
-            where,
-            expected="an image of its own for every sample",
-            found=f"{keys} that several files share ({named}{'; ...' if self.shared > len(self._named) else ''})",
-            action="Masks, captions and other fields are not packed yet. To pack just the images: --images-only",
-        )
+class SharedKeysWarning(UserWarning):
+    """Files that share a key are served as samples of their own, or not at all."""
+
+
+def shared_keys(where: str, count: int, examples: list[str], listed: str = "") -> DatasetError:
+    """Return the error that refuses files that share a key; others warn with its words.
+
+    listed: the file in which all of them are named.
+    """
+    keys = "1 key" if count == 1 else f"{count:,} keys"
+    return DatasetError(
+        where,
+        expected="an image of its own for every sample",
+        found=f"{keys} that several files share ({'; '.join(examples)}{'; ...' if count > len(examples) else ''})",
+        action=(f"All are listed in {listed}. " if listed else "")
+        + "Masks, captions and other fields are not packed yet. To pack just the images: --images-only",
+    )
 
 
 def kind_of(error: TieringError) -> str:

@@ -1,6 +1,6 @@
 """What a walk leaves out: the kinds, and how many there are of each.
 
-The module needs nothing but the standard library: see tiering.sources.entries.
+The module needs nothing but the standard library: see tiering.sources.trees.entries.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from tiering.sources.trees.shared_keys import Shared
 from tiering.text import display
 
 #: Of these somebody meant to have the content: they are errors like a damaged image.
@@ -49,6 +50,9 @@ BY_CONTENT: Final = "image by its content alone"
 
 KINDS: Final = frozenset(ERRORS | {NOT_AN_IMAGE, SIDECAR, LABEL, HIDDEN, TOOL, SPECIAL, LOOP, PACKED, NOT_IN_STORE})
 
+#: What keys that several files share are called where they are estimated: these are no files.
+SHARED: Final = "shared keys"
+
 #: Names of each kind that are kept beside its count.
 EXAMPLES: Final = 5
 
@@ -78,9 +82,13 @@ class Tally:
 
 @dataclass(slots=True)
 class LeftOut:
-    """What is left out, by kind. Small whatever is counted; those of several threads and processes add up."""
+    """What is left out, by kind. Small whatever is counted; those of several threads and processes add up.
+
+    shared: keys that several files share, whether these are left out or taken for images of their own.
+    """
 
     kinds: dict[str, Tally] = field(default_factory=dict)
+    shared: Shared = field(default_factory=Shared)
 
     def add(self, kind: str, key: bytes, size: int = 0, reason: str = "") -> None:
         """Count one. key: its path below the source, a directory's with "/" at its end; size: bytes."""
@@ -92,6 +100,7 @@ class LeftOut:
 
     def merge(self, other: LeftOut) -> None:
         """Add what was counted elsewhere."""
+        self.shared.merge(other.shared)
         for kind, more in other.kinds.items():
             found = self.kinds.setdefault(kind, Tally())
             found.count += more.count

@@ -28,11 +28,10 @@ from tiering.store.protocol import (
     Buffer,
     ByteRanges,
     Images,
-    Sample,
+    StoreBase,
     as_indices,
     check_ranges,
     images_of,
-    sample_of,
     samples_in,
 )
 from tiering.store.remote_shards import shard_files
@@ -41,7 +40,7 @@ from tiering.store.remote_shards import shard_files
 _TABLE_BYTES: Final = 16 << 20
 
 
-class ChunkedStore:
+class ChunkedStore(StoreBase):
     """A packed dataset of compressed chunks: a sample costs the decoding of its chunks, unless they are held still.
 
     Decoded chunks are held up to HELD_BYTES. Decoding releases the interpreter lock.
@@ -64,12 +63,6 @@ class ChunkedStore:
         self._chunks = settings.shard_bytes // settings.chunk_bytes
         self._tables = HeldChunks(_TABLE_BYTES // (self._chunks * ENTRY_BYTES))
         self._held = HeldChunks(HELD_BYTES // settings.chunk_bytes)
-
-    def __len__(self) -> int:
-        return self.manifest.samples
-
-    def __getitem__(self, i: int) -> Sample:
-        return sample_of(self, i)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Travel to another process as a path, and the identities of the files there."""

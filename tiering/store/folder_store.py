@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,29 +13,30 @@ import numpy as np
 import polars as pl
 
 from tiering.arrays import IndexArray, PixelArray
-from tiering.dataset.annotations import folder_labels
-from tiering.dataset.classes import ClassMap
-from tiering.dataset.fingerprint import Fingerprint
-from tiering.dataset.images import refuse_large
-from tiering.dataset.labels import Folders
-from tiering.dataset.numbering import number_folders
-from tiering.dataset.scan import Scan, scan
-from tiering.dataset.source import Source as Folder
-from tiering.dataset.source import read_samples
 from tiering.errors import StoreError
-from tiering.sources.account import Account, Ledger
+from tiering.images.image import refuse_large
+from tiering.sources.account import Account, Ledger, SharedKeysWarning, shared_keys
+from tiering.sources.fingerprint import Fingerprint
+from tiering.sources.labels.annotations import FolderLabels, folder_labels, tell_lost_rows
+from tiering.sources.labels.classes import ClassMap
+from tiering.sources.labels.folders import Folders
+from tiering.sources.labels.numbering import number_folders
+from tiering.sources.scan import Scan, scan
+from tiering.sources.source import Source as Folder
+from tiering.sources.source import read_samples
 from tiering.storage.location import Location
 from tiering.store.index import Index
 from tiering.store.manifest import Manifest, Source
-from tiering.store.protocol import BLOCK_BYTES, Buffer, Sample, as_indices, sample_of, samples_in
+from tiering.store.protocol import BLOCK_BYTES, Buffer, StoreBase, as_indices, samples_in
 from tiering.system.madvise import will_need_file
 from tiering.system.page_cache import missing_bytes
+from tiering.text import shown
 
 #: Files of an announcement that are looked up in the page cache first.
 _LOOKED_AT: Final = 4
 
 
-class FolderStore:
+class FolderStore(StoreBase):
     """The images of a directory in order of key, each a file that is read as a whole.
 
     place: a directory, or the URL of one. scanned: what a scan of a local one found, where it is at hand.
@@ -53,12 +55,16 @@ class FolderStore:
             files = pl.concat([batch.select("key", "size", "version") for batch in self._source.batches(ledger)])
             account = Account.of(len(files), int(files["size"].sum()), ledger.left_out)
         self.index, told = index_of(files, self.place.url)
+        account = _with_lost_rows(account, self.place.url, told)
+        if account.shared_keys:
+            said = shared_keys(str(self.place), account.shared_keys, account.shared_examples)
+            warnings.warn(shown(str(said)), SharedKeysWarning, stacklevel=2)
         self._root = os.fsencode(local) if local else b""
         self.manifest = Manifest(
             kind="folder",
             samples=len(self.index),
             image_bytes=int(self.index.size.sum()),
-            layout=told.kind,
+            layout=told.labels.kind,
             labels=list(told.classes.names),
             label_numbers=list(told.classes.numbers),
             splits=told.splits,
@@ -71,12 +77,6 @@ class FolderStore:
         self.listing = hashlib.sha256(files["version"].to_numpy().tobytes()).hexdigest()
         self.views = False
         self.block = samples_in(BLOCK_BYTES, self.manifest)
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __getitem__(self, i: int) -> Sample:
-        return sample_of(self, i)
 
     def read(self, indices: IndexArray, out: PixelArray | None = None) -> list[Buffer]:  # noqa: ARG002 - no pixels here
         """Read whole files; a cached one takes about 12 us.
@@ -148,9 +148,9 @@ class FolderStore:
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What folders tell: the layout in words, and what the numbers of classes and splits mean."""
+    """What folders tell, and what the numbers of classes and splits mean."""
 
-    kind: str
+    labels: FolderLabels
     classes: ClassMap
     splits: list[str]
 
@@ -177,7 +177,15 @@ def index_of(files: pl.DataFrame, url: str) -> tuple[Index, _Told]:
         return files["key"][int(rows[0]) : int(rows[-1]) + 1].to_list()  # rows come in blocks
 
     classes, splits = number_folders(told, keys_of, n, {"label": label, "split": split}, None, url)
-    return index, _Told(told.kind, classes, splits)
+    return index, _Told(told, classes, splits)
+
+
+def _with_lost_rows(account: Account, url: str, told: _Told) -> Account:
+    """Return an account with the rows of tables of classes that name no image."""
+    ledger = Ledger()
+    tell_lost_rows(url, told.labels, ledger)
+    ledger.left_out.merge(account.tallies)
+    return Account.of(account.packed, account.packed_bytes, ledger.left_out)
 
 
 def _fingerprint(files: pl.DataFrame) -> str:

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final, Literal
 import google_crc32c
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tiering.dataset.pixels import PixelShape, ResizeMode
 from tiering.errors import StoreError, command
+from tiering.images.pixels import PixelShape, ResizeMode
 from tiering.sources.account import Account
 from tiering.storage.attempts import attempts
 from tiering.storage.json_text import parse_json
@@ -112,6 +112,7 @@ class Manifest(_Frozen):
         default=None, description="which LMDB reads the shards, see tiering.store.lmdb_format; None: 0.9, or no LMDB"
     )
     source: Source
+    earlier: list[Source] = Field(default=[], description="other sources that images were packed from: see append")
     shards: list[Shard] = []
     index: RelativeName = Field(default="index", description="directory of the index of this generation")
     columns: dict[RelativeName, Crc] = Field(default={}, description="CRC-32C of each column of the index")

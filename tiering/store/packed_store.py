@@ -19,18 +19,17 @@ from tiering.store.protocol import (
     BLOCK_BYTES,
     ByteRanges,
     Images,
-    Sample,
+    StoreBase,
     as_indices,
     check_ranges,
     images_of,
-    sample_of,
     samples_in,
     shape_of,
 )
 from tiering.store.remote_shards import shard_files
 
 
-class PackedStore:
+class PackedStore(StoreBase):
     """A packed dataset read through maps of its shards, or by ranges where it is remote.
 
     place: the store; manifest: its manifest, whose generation this object keeps; origins: int64 (shards,), what to take
@@ -51,12 +50,6 @@ class PackedStore:
         self._files = shard_files(place, manifest.shards, self._generation)
         self.views = self._shape is None and place.local is not None
         self.block = samples_in(BLOCK_BYTES, manifest)
-
-    def __len__(self) -> int:
-        return self.manifest.samples
-
-    def __getitem__(self, i: int) -> Sample:
-        return sample_of(self, i)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Travel to another process as a path, and the identities of the files there; maps stay here."""

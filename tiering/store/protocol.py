@@ -8,12 +8,12 @@ import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self, cast
 
 import numpy as np
 
 from tiering.arrays import IndexArray, PixelArray
-from tiering.dataset.pixels import PixelShape
+from tiering.images.pixels import PixelShape
 from tiering.storage.location import Location
 from tiering.store.columns import damaged
 from tiering.store.index import Index
@@ -96,8 +96,41 @@ class Store(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of files and maps. Views that are still referenced stay valid."""
+        """Close files and maps. Views that are still referenced stay valid."""
         ...
+
+    def __enter__(self) -> Self:
+        """Return the store, to be closed at the end of a `with` block."""
+        ...
+
+    def __exit__(self, *error: object) -> None:
+        """Close the store."""
+        ...
+
+
+class StoreBase:
+    """The parts that all stores share: `with` blocks and a `repr`."""
+
+    place: Location
+    manifest: Manifest
+
+    def __len__(self) -> int:
+        return self.manifest.samples
+
+    def __getitem__(self, i: int) -> Sample:
+        return sample_of(cast("Store", self), i)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.place)!r}, {self.manifest.kind}, {len(self):,} samples)"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close files and maps. Views that are still referenced stay valid."""
 
 
 def sample_of(store: Store, i: int) -> Sample:

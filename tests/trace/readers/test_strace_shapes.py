@@ -273,6 +273,26 @@ def test_a_trace_holds_the_whole_run_only_where_it_shows_its_start_its_end_and_a
     assert any(gap in each for each in trace.gaps) == (gap is not None) if gap else trace.gaps == []
 
 
+def test_a_library_that_was_mapped_and_not_read_tells_that_reads_were_not_traced(tmp_path):
+    """As under -e trace='!read': files that were copied once show calls, and what was read of them does not."""
+    library = 'openat(AT_FDCWD, "/usr/lib/libc.so.6", O_RDONLY|O_CLOEXEC) = 3'
+    header, mapped = (
+        'read(3, "ELF"..., 832) = 832',
+        "mmap(NULL, 2037344, PROT_READ, MAP_PRIVATE|MAP_DENYWRITE, 3, 0) = 0x7f",
+    )
+    whole, filtered = ([library, *some, mapped, "close(3) = 0"] for some in ([header], []))
+    _, trace = reading(tmp_path, *run(*whole))
+    assert (trace.complete, trace.missing) == (True, False)
+    _, trace = reading(tmp_path, *run(*filtered))
+    assert (trace.missing, trace.gaps) == (True, ["read moves data that the trace does not show"])
+
+
+@pytest.mark.parametrize("took", ["<0>", "<0.1>", "<12.123456789>"])
+def test_durations_of_any_precision_are_read(tmp_path, took):
+    events, _ = reading(tmp_path, f"7 1.1 {OPEN} {took}", f"7 1.2 {READ} {took}")
+    assert events["duration"].to_list() == [float(took.strip("<>"))] * 2
+
+
 def test_files_that_were_opened_and_that_no_call_touches_tell_of_calls_that_were_not_traced(tmp_path):
     path = tmp_path / "job.strace"
     opens = [f'openat(AT_FDCWD, "/d/{at}", O_RDONLY) = 3' for at in range(20)]

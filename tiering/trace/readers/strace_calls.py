@@ -98,7 +98,11 @@ def _map(calls: Calls, process: Process, line: Line) -> None:
     parsed = _MAPPING.match(line.arguments)
     if parsed is None or "MAP_ANONYMOUS" in parsed[3]:
         return
-    file = calls.tree.descriptor(process, int(parsed[4]), parsed[5]).file
+    opened = calls.tree.descriptor(process, int(parsed[4]), parsed[5])
+    file = opened.file
+    if "MAP_DENYWRITE" in parsed[3] and opened.offset == 0:
+        # Only the dynamic loader maps so, and not before it has read the library's header.
+        calls.unseen.add("read")
     flags = "rw" if "PROT_WRITE" in parsed[2] and "MAP_SHARED" in parsed[3] else "r"
     calls.add(line, "mmap", file, process, offset=int(parsed[6], 0), size=int(parsed[1]), flags=flags)
 

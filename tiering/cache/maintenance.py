@@ -1,0 +1,174 @@
+"""Looking after a cache: what it holds, whether it is sound, filling it ahead, and emptying it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import google_crc32c
+import numpy as np
+
+from tiering.cache.cached_store import CachedStore
+from tiering.cache.dataset_notes import DatasetNotes, checked_notes, open_slot_table
+from tiering.cache.directory import in_use, is_cache
+from tiering.cache.files import open_file
+from tiering.cache.slot_table import Payloads, payloads_of
+from tiering.cache.space import CacheSpace, last_used, memory_of
+from tiering.errors import StoreError, UsageError
+from tiering.store.protocol import samples_in
+
+#: Bytes that `warm` reads at once, and bytes that it requests ahead of them.
+_READ_BYTES: Final = 4 << 20
+_AHEAD_BYTES: Final = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class CachedDataset:
+    """What a cache holds of one dataset.
+
+    samples, image_bytes: of the whole dataset; cached_bytes: of it on disk; ram_bytes: of it in memory; in_use: whether
+    a process reads it now; last_used: s since 1970.
+    """
+
+    origin: str
+    samples: int
+    image_bytes: int
+    cached_bytes: int
+    ram_bytes: int
+    in_use: bool
+    last_used: float
+
+
+@dataclass(frozen=True, slots=True)
+class CacheInfo:
+    """What a cache directory holds. size: its bound; used_bytes: of all files in it.
+
+    ram_size, ram_used_bytes: of the cache in memory beside it, 0 where there is none.
+    """
+
+    directory: str
+    size: int
+    used_bytes: int
+    ram_size: int
+    ram_used_bytes: int
+    datasets: tuple[CachedDataset, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheCheck:
+    """What a check of a cache found. units: payloads read; damaged: of them, now taken out."""
+
+    units: int
+    damaged: int
+
+
+def info(directory: Path) -> CacheInfo:
+    """Look at a cache. Raises UsageError for a directory that is none."""
+    space, *memory = _spaces(directory)
+    found = []
+    for dataset, about in _known(space):
+        ram = sum(_cached_bytes(each, each.dataset(dataset.name)) for each in memory)
+        used = last_used(dataset)
+        cached = _cached_bytes(space, dataset)
+        found.append(CachedDataset(about.origin, about.samples, about.image_bytes, cached, ram, in_use(dataset), used))
+    ram_size, ram_used = sum(each.size for each in memory), sum(each.used_bytes() for each in memory)
+    return CacheInfo(str(directory), space.size, space.used_bytes(), ram_size, ram_used, tuple(found))
+
+
+def check(directory: Path) -> CacheCheck:
+    """Read every payload and compare its CRC-32C; take out what is damaged, so that it is fetched anew.
+
+    Raises UsageError for a directory that is no cache.
+    """
+    units = damaged = 0
+    for space in _spaces(directory):
+        for dataset, _ in _known(space):
+            slots = open_slot_table(dataset)
+            for found in _payloads(space, dataset):
+                crcs = slots.find(found.units).crc.tolist()
+                rows = zip(found.units.tolist(), found.offsets.tolist(), found.sizes.tolist(), crcs, strict=True)
+                units += len(crcs)
+                with os.fdopen(open_file(found.path, os.O_RDONLY), "rb") as file:
+                    for unit, offset, size, crc in rows:
+                        if google_crc32c.value(_read(file, offset, min(size, space.pool.extent_bytes))) != crc:
+                            damaged += 1
+                            slots.withdraw(unit)
+    return CacheCheck(units, damaged)
+
+
+def clear(directory: Path, origin: str | None = None) -> list[str]:
+    """Remove datasets from a cache: all, or those of one origin; return their origins.
+
+    Raises UsageError for a directory that is no cache, an origin that it does not hold, and one that is in use.
+    """
+    space, *memory = _spaces(directory)
+    with space.locked():
+        origins = {each: about.origin for each, about in _known(space)}
+        chosen = {each: name for each, name in origins.items() if origin in (None, name)}
+        if origin is not None and not chosen:
+            raise UsageError(origin, expected="an origin that the cache holds", found="none of it in the cache")
+        for each, name in chosen.items():
+            if in_use(each):
+                raise UsageError(
+                    name, expected="a dataset that nobody uses", found="one in use",
+                    action="Wait for the processes that read it.",
+                )  # fmt: skip
+        for each in chosen:
+            for level in (space, *memory):
+                level.forget(each.name)
+    return list(chosen.values())
+
+
+def warm(store: CachedStore, progress: Callable[[int, int, int], None] | None = None) -> None:
+    """Fetch a dataset in its own order until the cache has all of it, or is full.
+
+    progress: told of the samples gone through, of how many, and of their bytes. Raises what reading raises.
+    """
+    samples, size = len(store), 0
+    step = samples_in(_READ_BYTES, store.manifest)
+    ahead = step * (_AHEAD_BYTES // _READ_BYTES)
+    for begin in range(0, samples, step):
+        end = min(begin + step, samples)
+        # The first call announces everything up to `ahead`; each later one moves that end by one step.
+        store.announce(np.arange(begin + ahead if begin else 0, min(end + ahead, samples)))
+        store.read(np.arange(begin, end))
+        size += int(store.index.size[begin:end].sum())
+        if progress:
+            progress(end, samples, size)
+        if store.full:
+            return
+
+
+def _known(space: CacheSpace) -> Iterator[tuple[Path, DatasetNotes]]:
+    """Yield the datasets of a cache, without damaged or foreign ones."""
+    for dataset in space.datasets():
+        try:
+            yield dataset, checked_notes(dataset)
+        except StoreError:
+            continue
+
+
+def _cached_bytes(space: CacheSpace, dataset: Path) -> int:
+    try:
+        checked_notes(dataset)
+    except StoreError:
+        return 0
+    return sum(int(found.sizes.sum()) for found in _payloads(space, dataset))
+
+
+def _spaces(directory: Path) -> list[CacheSpace]:
+    """Return the cache in a directory, and that in memory beside it where there is one."""
+    memory = memory_of(directory)
+    return [CacheSpace.at(directory), *([CacheSpace.at(memory, volatile=True)] if is_cache(memory) else [])]
+
+
+def _payloads(space: CacheSpace, dataset: Path) -> Iterator[Payloads]:
+    return payloads_of(open_slot_table(dataset), dict(enumerate(space.pool.paths())))
+
+
+def _read(file: BinaryIO, offset: int, size: int) -> bytes:
+    file.seek(offset)
+    return file.read(size)

@@ -1,0 +1,218 @@
+"""Slots: which payloads of a dataset lie where in the extents, as a table that readers need no lock for."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import mmap
+import os
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tiering.arrays import IndexArray
+from tiering.cache.files import open_file
+
+_Table = npt.NDArray[np.uint32]
+
+#: A slot: number of the extent + 1 (0: nothing), place in it, CRC-32C of the payload, and a check of these three.
+SLOT_BYTES: Final = 16
+_SLOT: Final = np.dtype("<u4")
+
+#: Slots that a unit may have: 128 bytes, two lines of the processor's cache.
+_WAYS: Final = 8
+
+#: Slots for each payload that the cache has room for. With fewer, some units would find all of theirs taken.
+_SPARE: Final = 4
+
+#: Where the locks of buckets lie, behind those of all units.
+_BUCKETS_AT: Final = 1 << 40
+_TRIES: Final = 100
+_PAUSE: Final = 1e-4
+
+# struct flock on 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid.
+_FLOCK: Final = struct.Struct("hhqqi4x")
+
+
+class Found(NamedTuple):
+    """Where units lie: numbers of extents, int64, -1 for none, and offsets, int64.
+
+    And of each its CRC-32C, the check, which differs for the same unit at another place, and the number of its slot.
+    """
+
+    extent: IndexArray
+    offset: IndexArray
+    crc: npt.NDArray[np.uint32]
+    check: npt.NDArray[np.uint32]
+    slot: IndexArray
+
+
+def table_bytes(units: int, room: int) -> int:
+    """Return the size of a table for so many units, where the cache has room for the payloads of `room` of them."""
+    return -(-max(1, min(units, _SPARE * room)) // _WAYS) * _WAYS * SLOT_BYTES
+
+
+def is_table(path: Path, units: int) -> bool:
+    """Return whether a file has a possible size for a table of this many units."""
+    size = path.stat().st_size
+    return 0 < size <= table_bytes(units, units) and size % (_WAYS * SLOT_BYTES) == 0
+
+
+class SlotTable:
+    """The table of a dataset's units, mapped by all processes: as large as the cache needs it, not the dataset.
+
+    path: of table_bytes(); key: differs from one filling to the next, so that what one left behind means nothing to
+    another.
+    Unit u may have any of the eight slots of bucket u modulo the number of buckets. A slot is written in one go and
+    carries a check of itself with its unit: what was half written, or is of another filling, is no slot.
+    """
+
+    def __init__(self, path: Path, key: int) -> None:
+        self._path, self._key = path, np.uint32(key)
+        with os.fdopen(open_file(path, os.O_RDWR), "r+b") as file:
+            self._map = mmap.mmap(file.fileno(), 0)
+        self._table: _Table = np.frombuffer(self._map, dtype=_SLOT).reshape(-1, _WAYS, 4)
+        self._descriptor, self._process = -1, 0
+
+    def __len__(self) -> int:
+        return len(self._table) * _WAYS
+
+    def find(self, units: IndexArray) -> Found:
+        """Return where units lie."""
+        bucket = units % len(self._table)
+        rows = self._table[bucket]
+        same = rows[:, :, 3] == self._check(units.astype(np.uint32)[:, None], rows)
+        way = same.argmax(axis=1)
+        rows = rows[np.arange(len(units)), way]
+        extent = rows[:, 0].astype(np.int64) - 1
+        extent[~same.any(axis=1)] = -1
+        return Found(extent, rows[:, 1].astype(np.int64), rows[:, 2], rows[:, 3], bucket * _WAYS + way)
+
+    def room(self, unit: int) -> bool:
+        """Tell whether a unit would find a free slot."""
+        return not self._table[unit % len(self._table), :, 0].all()
+
+    def publish(self, unit: int, extent: int, offset: int, crc: int) -> bool:
+        """Write a unit's slot, once its payload is written; False where none was free, or others held them too long."""
+        row = np.array([[extent + 1, offset, crc, 0]], dtype=_SLOT)
+        row[0, 3] = self._check(np.array([unit], dtype=np.uint32), row)[0]
+        bucket = unit % len(self._table)
+        lock = _BUCKETS_AT + bucket
+        for _ in range(_TRIES):
+            if self.lock(lock):
+                break
+            time.sleep(_PAUSE)
+        else:
+            return False
+        try:
+            way = int(self._table[bucket, :, 0].argmin())
+            free = not self._table[bucket, way, 0]
+            if free:
+                self._table[bucket, way] = row[0]
+        finally:
+            self.unlock(lock)
+        return free
+
+    def withdraw(self, unit: int) -> None:
+        """Empty a unit's slot, because its payload is not what it says."""
+        found = self.find(np.array([unit]))
+        if found.extent[0] >= 0:
+            self._table.reshape(-1, 4)[found.slot[0]] = 0
+
+    def filled(self) -> tuple[IndexArray, IndexArray]:
+        """Return the extents and offsets of all that was ever written, in no order; their payloads name their units."""
+        table = self._table.reshape(-1, 4)
+        there = np.flatnonzero(table[:, 0])
+        return table[there, 0].astype(np.int64) - 1, table[there, 1].astype(np.int64)
+
+    def lock(self, unit: int) -> bool:
+        """Take the lock of a unit, which dies with this process; False where another process has it."""
+        try:
+            self._lock(unit, fcntl.F_WRLCK)
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                return False
+            raise
+        return True
+
+    def unlock(self, unit: int) -> None:
+        """Let go of the lock of a unit."""
+        self._lock(unit, fcntl.F_UNLCK)
+
+    def close(self) -> None:
+        """Let go of the locks."""
+        if self._descriptor >= 0 and self._process == os.getpid():
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+    def _lock(self, at: int, kind: int) -> None:
+        if self._process != os.getpid():
+            # These locks belong to an open file, which a fork would share.
+            self._descriptor, self._process = open_file(self._path, os.O_RDWR), os.getpid()
+        fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, at, 1, 0))
+
+    def _check(self, units: npt.NDArray[np.uint32], rows: _Table) -> npt.NDArray[np.uint32]:
+        """Mix a unit's number, a slot's fields and the key: never 0 for what was never written."""
+        mixed = units ^ self._key
+        for column in range(3):
+            mixed = (mixed ^ rows[..., column]) * np.uint32(0x9E3779B1)
+            mixed ^= mixed >> np.uint32(15)
+        return mixed | np.uint32(1)
+
+
+#: The bytes of a payload and the number of its unit.
+_HEAD: Final = struct.Struct("<II")
+HEAD_BYTES: Final = _HEAD.size
+
+
+class Payloads(NamedTuple):
+    """The payloads of a dataset in one extent: units, offsets and bytes, each int64 (n,)."""
+
+    path: Path
+    units: IndexArray
+    offsets: IndexArray
+    sizes: IndexArray
+
+
+def head(unit: int, size: int) -> bytes:
+    """Return what stands before a payload."""
+    return _HEAD.pack(size, unit)
+
+
+def payloads_of(slots: SlotTable, paths: dict[int, Path]) -> Iterator[Payloads]:
+    """Go through what a table says of extents, as far as it is true: an extent at a time.
+
+    paths: of the extents to look at, by number; those that are not there are left out.
+    """
+    extents, offsets = slots.filled()
+    for number, path in paths.items():
+        here = offsets[extents == number]
+        heads = _heads(path, here)
+        if heads is None:
+            continue
+        units = heads[:, 1]
+        found = slots.find(units)
+        same = (found.extent == number) & (found.offset == here)
+        yield Payloads(path, units[same], here[same], heads[same, 0])
+
+
+def _heads(path: Path, offsets: IndexArray) -> IndexArray | None:
+    """Read the heads of payloads: int64 (n, 2) of bytes and units; what lies outside of the extent is no payload."""
+    if not len(offsets):
+        return None
+    try:
+        with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+    except FileNotFoundError:
+        return None
+    inside = (offsets >= HEAD_BYTES) & (offsets <= size)
+    found = np.zeros((len(offsets), 2), dtype=np.int64)
+    at = (offsets[inside] - HEAD_BYTES)[:, None] + np.arange(HEAD_BYTES)
+    found[inside] = np.frombuffer(data, dtype=np.uint8)[at].view("<u4")
+    return found

@@ -1,0 +1,68 @@
+"""What a cache has done, in numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStats:
+    """Counts of one process since it opened the cache, or forked.
+
+    hits, misses: samples served from the cache, and from the origin; hit_bytes, miss_bytes: of them; ram_hits,
+    ram_bytes: of the hits, those from the tier in memory. origin_bytes: fetched, more than miss_bytes where requests
+    were hedged, repeated or bring neighbours too; origin_requests, retries, hedged: of requests. admitted_bytes:
+    written into the cache. stall_seconds: for which reading waited. in_flight: requests under way; depth: how many may
+    be; ahead: samples asked for and not yet read. skipped: samples that a loader could not decode or transform, and
+    for which it took others.
+    """
+
+    hits: int = 0
+    misses: int = 0
+    hit_bytes: int = 0
+    miss_bytes: int = 0
+    ram_hits: int = 0
+    ram_bytes: int = 0
+    origin_bytes: int = 0
+    origin_requests: int = 0
+    retries: int = 0
+    hedged: int = 0
+    admitted_bytes: int = 0
+    stall_seconds: float = 0.0
+    in_flight: int = 0
+    depth: int = 0
+    ahead: int = 0
+    skipped: int = 0
+
+    @property
+    def hit_ratio(self) -> float:
+        """Share of the samples served that came from the cache; 0 where none was served."""
+        served = self.hits + self.misses
+        return self.hits / served if served else 0.0
+
+    def levels(self) -> dict[str, tuple[int, int]]:
+        """Return samples and bytes served from each level: disk, memory and origin."""
+        return {
+            "disk": (self.hits - self.ram_hits, self.hit_bytes - self.ram_bytes),
+            "memory": (self.ram_hits, self.ram_bytes),
+            "origin": (self.misses, self.miss_bytes),
+        }
+
+
+@runtime_checkable
+class CountingStore(Protocol):
+    """A store that counts what it serves from where."""
+
+    def stats(self) -> CacheStats:
+        """Return the counts so far."""
+        ...
+
+
+@runtime_checkable
+class RefillingStore(Protocol):
+    """A store that holds what is read of it for so many epochs, and other samples afterwards."""
+
+    def turn(self, number: int) -> None:
+        """Be told before an epoch how many times what is read of the store has changed."""
+        ...

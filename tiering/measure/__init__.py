@@ -1,0 +1,1 @@
+"""Measure the system: shuffled epochs, processor costs, device bandwidth and shuffle quality."""

@@ -1,0 +1,193 @@
+"""Measure shuffled epochs: the same order, the same consumer, whatever the store."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tiering.advice.prediction import hit_ratio
+from tiering.cache.cached_store import CachedStore
+from tiering.cache.open import cached
+from tiering.cache.stats import CacheStats
+from tiering.errors import UsageError
+from tiering.measure.device import random_read_bandwidth
+from tiering.serve.loader import Loader
+from tiering.store.open import open_store
+from tiering.store.protocol import Buffer, Store
+from tiering.system.page_cache import drop
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What shuffled epochs from one store took. Rates are per second; bytes are encoded bytes.
+
+    first: the first epoch, cold where `cold` says so; later: the median of the warm ones. vs_folder: ratio of the
+    samples/s to those of the plain folder in the same run, None where no folder was measured. device: random direct
+    reads of 128 KiB, 32 at a time, just before the first epoch; None where they could not be measured on that device.
+    first_vs_device: share of that which the first epoch reached, None where it was not cold. hit_ratio: share of the
+    later epochs' samples that came from tiering's cache, predicted_hit_ratio: what the model says of a cache of that
+    size; None without a cache.
+    """
+
+    store: str
+    kind: str
+    samples: int
+    image_bytes: int
+    cold: bool
+    first_seconds: float
+    later_seconds: float
+    first_samples_per_s: float
+    later_samples_per_s: float
+    first_bytes_per_s: float
+    later_bytes_per_s: float
+    device_bytes_per_s: float | None = None
+    first_vs_device: float | None = None
+    first_vs_folder: float | None = None
+    later_vs_folder: float | None = None
+    hit_ratio: float | None = None
+    predicted_hit_ratio: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where a measurement is: epoch (from 0) of how many, samples of it so far, of how many, and for how many seconds.
+
+    stats: of the cache since it was opened; None without one.
+    """
+
+    store: str
+    epoch: int
+    epochs: int
+    samples: int
+    of: int
+    seconds: float
+    stats: CacheStats | None
+
+
+def bench(
+    paths: Sequence[str | Path],
+    *,
+    epochs: int = 3,
+    batch_size: int = 256,
+    seed: int = 0,
+    cache_size: int | str | None = None,
+    cache_dir: str | Path | None = None,
+    cache_ram: int | str = 0,
+    shared_group: bool = False,
+    progress: Callable[[str], None] | None = None,
+    watch: Callable[[Moment], None] | None = None,
+) -> list[Measurement]:
+    """Serve shuffled epochs from each store and measure them.
+
+    paths: stores (paths or URLs) and dataset directories; epochs: at least 2, the first cold where the page cache
+    can be dropped. cache_size, cache_dir, cache_ram, shared_group: put a cache in front of each, as tiering.cached
+    does. The consumer copies every byte once, as a decoder would read it, so that a mapped store gains nothing by
+    laziness.
+    progress: told what begins; watch: told after every batch where the measurement is.
+    Returns a measurement a path, in order. Raises what open_store raises, and UsageError for too few epochs.
+    """
+    if epochs < 2:
+        raise UsageError("--epochs", expected="at least 2 epochs: a first and a later one", found=str(epochs))
+    found = []
+    for path in paths:
+        origin = open_store(path)
+        store = (
+            origin
+            if cache_size is None
+            else cached(origin, cache_size, cache_dir, ram=cache_ram, shared_group=shared_group)
+        )
+        if progress:
+            progress(f"{path}: {len(store):,} samples, {epochs} epochs")
+        try:
+            found.append(_measure(store, origin, epochs, batch_size, seed, watch))
+        finally:
+            store.close()
+    return _against_folder(_against_device(found))
+
+
+def _measure(
+    store: Store, origin: Store, epochs: int, batch_size: int, seed: int, watch: Callable[[Moment], None] | None
+) -> Measurement:
+    device = random_read_bandwidth(origin.files())
+    cold = drop(origin.files())
+    loader = Loader(store, batch_size, seed=seed)
+    scratch = bytearray(int(store.index.size.max()))
+    seconds = []
+    first = None
+    for epoch in range(epochs):
+        first = loader.stats() if epoch == 1 else first
+        loader.set_epoch(epoch)
+        began = time.perf_counter()
+        samples = 0
+        for batch in loader:
+            for image in batch.images:
+                data = _bytes_of(image)
+                scratch[: len(data)] = data
+            samples += len(batch)
+            if watch:
+                spent = time.perf_counter() - began
+                watch(Moment(str(store.place), epoch, epochs, samples, len(store), spent, loader.stats()))
+        seconds.append(time.perf_counter() - began)
+    later = statistics.median(seconds[1:])
+    size = store.manifest.image_bytes
+    return Measurement(
+        store=str(store.place),
+        kind=store.manifest.kind,
+        samples=samples,
+        image_bytes=size,
+        cold=cold,
+        first_seconds=seconds[0],
+        later_seconds=later,
+        first_samples_per_s=samples / seconds[0],
+        later_samples_per_s=samples / later,
+        first_bytes_per_s=size / seconds[0],
+        later_bytes_per_s=size / later,
+        device_bytes_per_s=device,
+        hit_ratio=_hit_ratio(first, loader.stats()),
+        predicted_hit_ratio=hit_ratio(store.capacity, size) if isinstance(store, CachedStore) else None,
+    )
+
+
+def _hit_ratio(before: CacheStats | None, now: CacheStats | None) -> float | None:
+    if before is None or now is None:
+        return None
+    return CacheStats(hits=now.hits - before.hits, misses=now.misses - before.misses).hit_ratio
+
+
+def _against_device(found: list[Measurement]) -> list[Measurement]:
+    """Compare with the device; small files have none of their own, and take that of a store that lies beside them."""
+    known: dict[int, float] = {}
+    device_of = {each.store: Path(each.store).stat().st_dev for each in found if Path(each.store).exists()}
+    for each in found:
+        if each.device_bytes_per_s is not None:
+            known.setdefault(device_of[each.store], each.device_bytes_per_s)
+    compared = []
+    for each in found:
+        limit = each.device_bytes_per_s or known.get(device_of.get(each.store, -1))
+        share = each.first_bytes_per_s / limit if limit and each.cold else None
+        compared.append(replace(each, device_bytes_per_s=limit, first_vs_device=share))
+    return compared
+
+
+def _against_folder(found: list[Measurement]) -> list[Measurement]:
+    folder = next((each for each in found if each.kind == "folder"), None)
+    if folder is None:
+        return found
+    return [
+        replace(
+            each,
+            first_vs_folder=each.first_samples_per_s / folder.first_samples_per_s,
+            later_vs_folder=each.later_samples_per_s / folder.later_samples_per_s,
+        )
+        for each in found
+    ]
+
+
+def _bytes_of(image: Buffer | npt.NDArray[np.uint8]) -> bytes | memoryview:
+    return image.reshape(-1).data if isinstance(image, np.ndarray) else image

@@ -1,0 +1,228 @@
+"""Calibration: what this machine's processor takes to serve some images in each way, measured with the loader."""
+
+from __future__ import annotations
+
+import math
+import mmap
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from tiering.advice.cpu_costs import Coding, Costs, Work
+from tiering.advice.device_time import BATCH_SAMPLES
+from tiering.images.pixels import PixelShape, to_pixels
+from tiering.io_sizes import PREFETCH_BYTES
+from tiering.packing.convert import convert
+from tiering.serve.loader import Loader
+from tiering.store.open import open_store
+from tiering.store.protocol import Sample, Store
+from tiering.system.machine import usable_cores
+from tiering.system.page_cache import drop
+
+#: Codecs of pixels that are measured unless told.
+CODECS: Final = ("zstd", "blosc-lz4")
+#: Images and bytes of a sample: enough to be timed, little enough to be packed in a second.
+_MOST_IMAGES: Final = 4096
+_MOST_BYTES: Final = 32 << 20
+#: Epochs of each measurement at least; short ones are repeated for so many s, for the quickest counts.
+_ROUNDS: Final = 4
+_LONG_ENOUGH: Final = 0.5
+_MOST_ROUNDS: Final = 50
+#: B from which NumPy asks for huge pages.
+_HUGE: Final = 4 << 20
+
+
+def calibrate(
+    images: Sequence[Path],
+    shape: tuple[int, int] | None = None,
+    *,
+    codecs: Sequence[str] = CODECS,
+    scratch: Path | None = None,
+    seed: int = 0,
+) -> Costs:
+    """Measure what serving images costs the processor, by packing a random sample of them and reading it warm.
+
+    images: files of the dataset, of which up to 4,096 or 32 MiB are copied; shape: (height, width) that they are
+    brought to as pixels, None to leave pixels out; scratch: where the copies lie meanwhile, by default the directory
+    for temporary files. Takes some ten seconds.
+    Raises DatasetError for images that cannot be decoded, OSError for files that cannot be read.
+    """
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="tiering-calibrate-") as name:
+        work = Path(name)
+        some = work / "images"
+        _copy_some(images, some, seed)
+        folder = open_store(some)
+        convert(some, work / "lmdb", "lmdb", on_error="skip")
+        touch, fill = _first_time(work / "lmdb")  # first of all: what a store maps cannot be dropped from memory
+        packed = open_store(work / "lmdb")
+        start = min(_seconds(packed, 1, limit=1) for _ in range(_MOST_ROUNDS))
+        view = _work(packed, start, serial=1.0)
+        file = _work(folder, start)
+        told = _telling(folder)
+        decode, row, codings, fresh = Work(0.0), Work(0.0), {}, 0.0
+        if shape is not None:
+            fresh = _new_memory(BATCH_SAMPLES * 3 * shape[0] * shape[1])
+            both = _work(packed, start, transform=_decoder(shape))
+            decode = Work(max(0.0, both.seconds - view.seconds), both.serial)
+            convert(some, work / "none", "zarr", resize=shape, codec="none", on_error="skip")
+            row = _work(open_store(work / "none"), start)
+            for codec in codecs:
+                convert(some, work / codec, "zarr", resize=shape, codec=codec, on_error="skip")
+                codings[codec] = _coding(work / codec, start)
+    codings = _held_alike(codings)
+    return Costs(
+        view=view,
+        file=file,
+        decode=decode,
+        row=row,
+        codings=codings,
+        start_s=start,
+        fill=fill,
+        touch=touch,
+        tell_file_s=told,
+        fresh=fresh,
+        measured=True,
+    )
+
+
+def _copy_some(images: Sequence[Path], to: Path, seed: int) -> None:
+    to.mkdir()
+    drawn = np.random.default_rng(seed).permutation(len(images))[:_MOST_IMAGES]
+    copied = 0
+    for number, at in enumerate(drawn.tolist()):
+        path = images[at]
+        shutil.copyfile(path, to / f"{number:06d}{path.suffix}")
+        copied += path.stat().st_size
+        if copied >= _MOST_BYTES:
+            return
+
+
+def _decoder(shape: tuple[int, int]) -> Callable[[Sample], Any]:
+    wanted = PixelShape(*shape, 3)
+    return lambda sample: to_pixels(sample.image, sample.key, wanted, "crop")  # type: ignore[arg-type]
+
+
+def _work(store: Store, start: float, serial: float | None = None, **how: Any) -> Work:
+    """Time warm epochs on one thread and on all cores, and take the serial share from the two (Amdahl's law)."""
+    one = _each(store, 1, start, **how)
+    cores = usable_cores()
+    if serial is not None or cores == 1:
+        return Work(one, serial or 0.0)
+    many = _each(store, cores, start, **how)
+    share = (many / one - 1 / cores) / (1 - 1 / cores)
+    # Threads that fight for the lock may be slower than one.
+    return Work(one, min(3.0, max(0.0, share)))
+
+
+def _each(store: Store, threads: int, start: float, **how: Any) -> float:
+    # One loader, as in training: its memory is new in the first epoch alone, and so are the maps of the store.
+    loader = Loader(store, BATCH_SAMPLES, threads=threads, **how)
+    _epoch_seconds(loader)
+    best, spent, rounds = math.inf, 0.0, 0
+    while rounds < _ROUNDS or (spent < _LONG_ENOUGH and rounds < _MOST_ROUNDS):
+        took = _epoch_seconds(loader)
+        best, spent, rounds = min(best, took), spent + took, rounds + 1
+    # A scheduler that wakes threads late must not make a cost vanish.
+    return max(best / 2, best - start) / len(store)
+
+
+def _seconds(store: Store, threads: int, **how: Any) -> float:
+    """Time the first epoch of a loader."""
+    return _epoch_seconds(Loader(store, BATCH_SAMPLES, threads=threads, **how))
+
+
+def _epoch_seconds(loader: Loader) -> float:
+    """Time one epoch; a consumer of encoded images copies each once, as a decoder would read it."""
+    scratch = bytearray(int(loader.store.index.size.max()))
+    began = time.perf_counter()
+    for batch in loader:
+        if isinstance(batch.images[0], memoryview | bytes):
+            for image in batch.images:
+                scratch[: len(image)] = image
+    return time.perf_counter() - began
+
+
+def _new_memory(array: int) -> float:
+    """Time the faults of memory that is new to the process, in arrays of so many B: s a byte."""
+    took = []
+    for _ in range(_ROUNDS):
+        # Private, like what NumPy allocates: shared memory has faults of another kind, and no huge pages.
+        with mmap.mmap(-1, max(array, PREFETCH_BYTES), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+            if array >= _HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+                memory.madvise(mmap.MADV_HUGEPAGE)
+            whole = np.frombuffer(memory, np.uint8)
+            laps = [time.perf_counter()]
+            for value in (1, 2):
+                whole.fill(value)
+                laps.append(time.perf_counter())
+            del whole
+        took.append((laps[1] - laps[0]) - (laps[2] - laps[1]))
+    return max(0.0, min(took)) / max(array, PREFETCH_BYTES)
+
+
+def _telling(folder: Store) -> float:
+    """Time announcing files that are not in memory: s for each, with the interpreter's lock held for much of it."""
+    took = []
+    for _ in range(_ROUNDS):
+        drop(folder.files())
+        began = time.perf_counter()
+        folder.announce(np.arange(len(folder)))
+        took.append(time.perf_counter() - began)
+    return min(took) / len(folder)
+
+
+def _held_alike(codings: dict[str, Coding]) -> dict[str, Coding]:
+    """Give codecs with chunks of many rows one cost of a row whose chunk is held: it does not depend on the codec."""
+    held = [coding.work for coding in codings.values() if coding.chunk > 1]
+    if not held:
+        return codings
+    least = min(held, key=lambda work: work.seconds)
+    return {name: replace(one, work=least) if one.chunk > 1 else one for name, one in codings.items()}
+
+
+def _first_time(path: Path) -> tuple[float, float]:
+    """Return s a byte for the faults of a new map, and of the kernel for bytes that are not in memory.
+
+    Both are processor time of the whole process, for to wait for the device costs none.
+    """
+    touched, filled = [], []
+    for _ in range(_ROUNDS):
+        store = open_store(path)
+        touched.append(_cpu(store) - _cpu(store))
+        store.close()
+        store = open_store(path)
+        drop(store.files())
+        filled.append(_cpu(store) - _cpu(store))
+        store.close()
+    size = store.manifest.image_bytes
+    touch = max(0.0, statistics.median(touched)) / size
+    return touch, max(0.0, statistics.median(filled) / size - touch)
+
+
+def _cpu(store: Store) -> float:
+    began = time.process_time()
+    _seconds(store, 1)
+    return time.process_time() - began
+
+
+def _coding(path: Path, start: float) -> Coding:
+    store = open_store(path)
+    row, rows = int(store.index.size.max()), store.block
+    stored = sum(shard.bytes for shard in store.manifest.shards)
+    work = _work(store, start)
+    store.close()
+    # What the first epoch takes beyond the later ones is the decoding of each chunk, where chunks stay decoded.
+    first = []
+    for _ in range(_ROUNDS):
+        store = open_store(path)
+        first.append(_cpu(store) - _cpu(store))
+        store.close()
+    chunks = -(-len(store) // rows)
+    return Coding(stored / (len(store) * row), work, max(0.0, statistics.median(first)) / chunks, rows)

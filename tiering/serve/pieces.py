@@ -1,0 +1,123 @@
+"""Making: what a batch holds is made of its samples, piece by piece, on threads: read, decoded, transformed."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, cast
+
+import numpy as np
+
+from tiering.arrays import IndexArray, PixelArray
+from tiering.errors import TieringError
+from tiering.images.image import decode as decode_image
+from tiering.serve.faults import Failed, blamed, named
+from tiering.store.protocol import Buffer, Images, Sample, Store, shape_of
+
+#: What a loader does about a sample that cannot be decoded or transformed.
+OnError = Literal["raise", "skip"]
+
+#: Skipped samples that are told one by one; all are counted.
+_TOLD: Final = 10
+
+_log: Final = logging.getLogger("tiering")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of a batch, made. filled: places in it that hold another sample, and the number of that."""
+
+    images: Images | list[Any]
+    filled: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the images; what tells no size counts as nothing."""
+        if isinstance(self.images, np.ndarray):
+            return self.images.nbytes
+        return sum(len(each) if isinstance(each, bytes) else getattr(each, "nbytes", 0) for each in self.images)
+
+
+class PieceMaker:
+    """Makes pieces of batches.
+
+    decode, transform: as the Loader has them. on_error: "skip" puts another sample in the place of one that cannot be
+    decoded or transformed, so that a batch keeps its size and an epoch its number of batches. Which one follows from
+    the sample alone: neither threads nor ranks nor an interruption change it.
+    """
+
+    def __init__(
+        self, store: Store, transform: Callable[[Sample], Any] | None, on_error: OnError, *, decode: bool
+    ) -> None:
+        self._store, self._transform, self._skips = store, transform, on_error == "skip"
+        self._decodes = decode and shape_of(store.manifest) is None
+        self._told = 0
+
+    def piece(self, indices: IndexArray, out: PixelArray | None) -> Piece | Failed:
+        """Make a piece. What goes wrong is returned: an exception would end the epoch.
+
+        out: as Store.read takes it. Beside what reading, decoding and the transform cost, 0.1 us a sample.
+        """
+        try:
+            return self._made(indices, out)
+        except Exception as error:  # noqa: BLE001 - raised where the batch is asked for
+            return Failed(error)
+
+    def _made(self, indices: IndexArray, out: PixelArray | None) -> Piece:
+        store, decodes, transform = self._store, self._decodes, self._transform
+        try:
+            images: Images | list[Any] = store.read(indices, out)
+        except Exception as error:  # noqa: BLE001 - raised again, with the sample that it befalls
+            raise blamed(store, indices, error)  # noqa: B904 - mostly the same error
+        if not decodes and transform is None:
+            return Piece(images)
+        labels, keys = store.index.label[indices].tolist(), store.index.keys(indices)
+        made: list[Any] = []
+        filled: dict[int, int] = {}
+        for image, label, key in zip(images, labels, keys, strict=True):
+            try:
+                pixels = decode_image(image) if decodes else image
+                made.append(transform(Sample(pixels, label, os.fsdecode(key))) if transform else pixels)
+            except Exception as error:  # noqa: BLE001 - it may be anything that a transform raises
+                index = int(indices[len(made)])
+                fault = named(store, index, image, error)
+                if not self._skips:
+                    raise fault from fault.__cause__
+                filled[len(made)], stand_in = self._stand_in(index, fault)
+                made.append(stand_in)
+        return Piece(made, filled)
+
+    def _stand_in(self, index: int, fault: Exception) -> tuple[int, Any]:
+        """Return the number of the sample that takes another one's place, and what is made of it.
+
+        The next one in the store, or else the one after 2, 4, 8 and so on: a damaged stretch is soon left behind.
+        Raises the fault where none of these can be served: then it is not this sample's.
+        """
+        samples = len(self._store)
+        for power in range((samples - 1).bit_length()):
+            number = (index + (1 << power)) % samples
+            try:
+                sample = self._store[number]
+                pixels = decode_image(cast("Buffer", sample.image)) if self._decodes else sample.image
+                whole = Sample(pixels, sample.label, sample.key)
+                made = self._transform(whole) if self._transform else pixels
+            except Exception:  # noqa: BLE001, S112 - it is told when its own turn comes
+                continue
+            self._tell(number, fault)
+            return number, made
+        fault.add_note("Nor could any of the samples that were tried in its place be served.")
+        raise fault from fault.__cause__
+
+    def _tell(self, number: int, fault: Exception) -> None:
+        self._told += 1
+        if self._told <= _TOLD:
+            said = f"{fault.where}: {fault.found}" if isinstance(fault, TieringError) else _with_notes(fault)
+            _log.warning("%s. Skipped; sample %s is served in its place.", said, f"{number:,}")
+        elif self._told == _TOLD + 1:
+            _log.warning("Further samples that are skipped are only counted: see stats().")
+
+
+def _with_notes(fault: Exception) -> str:
+    return ": ".join([*getattr(fault, "__notes__", []), type(fault).__name__, *([str(fault)] if str(fault) else [])])

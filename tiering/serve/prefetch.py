@@ -1,0 +1,85 @@
+"""Reading ahead: the kernel is told what comes next, and threads work on it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from tiering.arrays import IndexArray
+from tiering.io_sizes import ANNOUNCE_THREADS, ANNOUNCED_BYTES
+from tiering.store.protocol import Store
+
+T = TypeVar("T")
+
+
+def announced_ahead(store: Store, batches: Iterable[IndexArray], batch_size: int, ahead: int) -> Iterator[IndexArray]:
+    """Yield batches of samples, each after it and the next few have been announced.
+
+    ahead: bytes announced and not yet yielded; they lie in the page cache.
+    """
+    mean = max(1, store.manifest.image_bytes // max(1, len(store)))
+    at_once = max(1, ANNOUNCED_BYTES // (mean * batch_size))
+    groups = max(1, ahead // (mean * batch_size * at_once))
+    source = iter(batches)
+    # On a thread: submitting reads costs as much processor time as consuming them.
+    with ThreadPoolExecutor(ANNOUNCE_THREADS, thread_name_prefix="tiering-announce") as announcer:
+        told: deque[tuple[list[IndexArray], Future[None]]] = deque()
+        while True:
+            while len(told) < groups and (group := list(islice(source, at_once))):
+                told.append((group, announcer.submit(store.announce, np.concatenate(group))))
+            if not told:
+                return
+            group, done = told.popleft()
+            # Whoever overtakes the announcements reads by page faults, 4 KiB at a time.
+            done.result()
+            yield from group
+
+
+class ReadAhead(Generic[T]):
+    """Calls that run on threads ahead of their use, in order, up to a bound on the bytes of their results.
+
+    calls: what to do, and for how many samples; size_of: bytes of a result; limit: bytes of results that may wait,
+    though every thread has a call to run and one to go on with in any case.
+    """
+
+    def __init__(
+        self, calls: Iterable[tuple[Callable[[], T], int]], size_of: Callable[[T], int], threads: int, limit: int
+    ) -> None:
+        self._calls = iter(calls)
+        self._size_of = size_of
+        self._limit = limit
+        self._at_least = 2 * threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="tiering-read")
+        self._running: deque[tuple[Future[T], int]] = deque()
+        self._waiting = self._samples = self._bytes = 0
+
+    def __enter__(self) -> Iterator[T]:
+        return self._results()
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def _results(self) -> Iterator[T]:
+        while self._more() or self._running:
+            future, samples = self._running.popleft()
+            result = future.result()
+            self._waiting -= samples
+            self._samples += samples
+            self._bytes += self._size_of(result)
+            yield result
+
+    def _more(self) -> bool:
+        """Start calls up to the limit; tell whether any runs."""
+        mean = self._bytes / self._samples if self._samples else 0.0
+        while len(self._running) < self._at_least or (mean and self._waiting * mean < self._limit):
+            call = next(self._calls, None)
+            if call is None:
+                break
+            self._running.append((self._pool.submit(call[0]), call[1]))
+            self._waiting += call[1]
+        return bool(self._running)
