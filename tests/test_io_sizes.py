@@ -13,8 +13,8 @@ from tiering.advice.cpu_costs import typical_costs
 from tiering.advice.dataset_sizes import DatasetSizes
 from tiering.advice.device_time import group_of
 from tiering.packing.convert import convert
-from tiering.serve import ahead
 from tiering.serve.loader import Loader
+from tiering.serve.prefetch import announced_ahead
 from tiering.store.open import open_store
 
 
@@ -57,6 +57,6 @@ def test_the_loader_announces_as_many_samples_at_once_as_the_model_counts(tmp_pa
             told.append(len(indices))
 
     batches = [np.arange(at, at + 64) for at in range(0, 1920, 64)]
-    list(ahead.announced(Recorder(), batches, 64, io_sizes.PREFETCH_BYTES))
+    list(announced_ahead(Recorder(), batches, 64, io_sizes.PREFETCH_BYTES))
     assert told[0] == io_sizes.ANNOUNCED_BYTES // (10_000 * 64) * 64
     assert abs(told[0] - group_of(10_000)) < 64
