@@ -1,4 +1,4 @@
-"""Metrics: what a cache has counted, for Prometheus to scrape."""
+"""Metrics: the counts of a cache, for Prometheus to scrape."""
 
 from __future__ import annotations
 

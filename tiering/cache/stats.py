@@ -1,4 +1,4 @@
-"""What a cache has done, in numbers."""
+"""The counts of a cache, and the protocols of stores that keep them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class CacheStats:
 
 @runtime_checkable
 class CountingStore(Protocol):
-    """A store that counts what it serves from where."""
+    """A store that counts its hits and misses."""
 
     def stats(self) -> CacheStats:
         """Return the counts so far."""
@@ -61,8 +61,8 @@ class CountingStore(Protocol):
 
 @runtime_checkable
 class RefillingStore(Protocol):
-    """A store that holds what is read of it for so many epochs, and other samples afterwards."""
+    """A store that is filled again when the samples that are read of it change."""
 
     def turn(self, number: int) -> None:
-        """Be told before an epoch how many times what is read of the store has changed."""
+        """Note before an epoch how many times the samples that are read have changed."""
         ...

@@ -1,4 +1,4 @@
-"""Measure shuffled epochs: the same order, the same consumer, whatever the store."""
+"""Measure shuffled epochs of stores, with the same order and the same consumer for each."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from tiering.system.page_cache import drop
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What shuffled epochs from one store took. Rates are per second; bytes are encoded bytes.
+    """Times and rates of shuffled epochs from one store. Rates are per second; bytes are encoded bytes.
 
     first: the first epoch, cold where `cold` says so; later: the median of the warm ones. vs_folder: ratio of the
     samples/s to those of the plain folder in the same run, None where no folder was measured. device: random direct
     reads of 128 KiB, 32 at a time, just before the first epoch; None where they could not be measured on that device.
     first_vs_device: share of that which the first epoch reached, None where it was not cold. hit_ratio: share of the
-    later epochs' samples that came from tiering's cache, predicted_hit_ratio: what the model says of a cache of that
+    later epochs' samples that came from tiering's cache, predicted_hit_ratio: the prediction for a cache of that
     size; None without a cache.
     """
 
@@ -89,8 +89,8 @@ def bench(
     can be dropped. cache_size, cache_dir, cache_ram, shared_group: put a cache in front of each, as tiering.cached
     does. The consumer copies every byte once, as a decoder would read it, so that a mapped store gains nothing by
     laziness.
-    progress: told what begins; watch: told after every batch where the measurement is.
-    Returns a measurement a path, in order. Raises what open_store raises, and UsageError for too few epochs.
+    progress: called with a line of text as each store begins; watch: called with a Moment after every batch.
+    Returns one measurement per path, in order. Raises the errors of open_store, and UsageError for too few epochs.
     """
     if epochs < 2:
         raise UsageError("--epochs", expected="at least 2 epochs: a first and a later one", found=str(epochs))
@@ -161,7 +161,7 @@ def _hit_ratio(before: CacheStats | None, now: CacheStats | None) -> float | Non
 
 
 def _against_device(found: list[Measurement]) -> list[Measurement]:
-    """Compare with the device; small files have none of their own, and take that of a store that lies beside them."""
+    """Compare with the device; a folder of small files uses the measurement of a store on the same device."""
     known: dict[int, float] = {}
     device_of = {each.store: Path(each.store).stat().st_dev for each in found if Path(each.store).exists()}
     for each in found:

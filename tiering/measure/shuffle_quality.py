@@ -16,7 +16,7 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ShuffleQuality:
-    """What the batches of an order look like.
+    """How well an order mixes the classes in its batches.
 
     design_effect: variance of the batches' class counts over that under simple random sampling; 1 is perfect, 50 means
         that a batch says as much about the dataset as one of a fiftieth of its size, drawn at random.
