@@ -20,7 +20,6 @@ import numpy as np
 import polars as pl
 
 from tiering.advice.catalog import Tier, load_catalog
-from tiering.advice.prediction import MONTH
 from tiering.placement.bundles import bundle
 from tiering.placement.dual_prices import best_dual, relaxed
 from tiering.placement.file_costs import Terms
@@ -29,6 +28,7 @@ from tiering.placement.linear_program import prices_of, solve
 from tiering.placement.plan import place, problem_of
 from tiering.placement.problem import Problem, costs_of
 from tiering.placement.solver import assign, greedy
+from tiering.units import MONTH_SECONDS
 
 DAY = 86400.0
 EXACT_SECONDS = 20.0
@@ -87,7 +87,7 @@ def random_problem(seed: int) -> Problem:
         total = int(units["paged"].sum())
         shares = generator.dirichlet(np.ones(count)) * generator.uniform(1.02, 2.0)
         room = [max(1, int(share * total)) for share in shares]
-        terms = Terms(DAY, MONTH / DAY, float(generator.choice([0.0, 0.2, 2.0])), int(generator.choice([1, 8])))
+        terms = Terms(DAY, MONTH_SECONDS / DAY, float(generator.choice([0.0, 0.2, 2.0])), int(generator.choice([1, 8])))
         problem = slowed(problem_of(units, tiers, room, terms), generator)
         prices = prices_of(problem)
         if (

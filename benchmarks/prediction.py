@@ -40,8 +40,9 @@ import tiering
 from tiering.advice.catalog import Tier, find_tier, load_catalog
 from tiering.advice.constraints import Limits
 from tiering.advice.cpu_costs import Coding, Costs, Work
-from tiering.advice.dataset_sizes import data_of
-from tiering.advice.prediction import CachePlan, Loading, predict
+from tiering.advice.dataset_sizes import sizes_of
+from tiering.advice.epoch_stages import Loading
+from tiering.advice.prediction import CachePlan, predict
 from tiering.advice.recommend import Job, recommend
 from tiering.dataset.pixels import PixelShape, to_pixels
 from tiering.dataset.profile import DatasetProfile, profile_dataset
@@ -271,7 +272,7 @@ def recommended(found: dict[str, Any], tier: Tier, name: str, threads: int, *, k
 
 
 def predicted(found: dict[str, Any], tier: Tier, name: str, way: str, threads: int) -> tuple[float, float]:
-    data = data_of(DatasetProfile.model_validate(found["profiles"][name]), (SIDES[name], SIDES[name]))
+    data = sizes_of(DatasetProfile.model_validate(found["profiles"][name]), (SIDES[name], SIDES[name]))
     store_format, _, codec = way.partition(" ")
     memory = CachePlan(ram=half_of_memory())
     guess = predict(

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from tiering.advice.cache_size import CacheSizes, cache_size
+    from tiering.advice.catalog import Tier, load_catalog
     from tiering.advice.constraints import Limits
+    from tiering.advice.estimate import Estimate, TrainingRun, estimate
     from tiering.advice.recommend import Job, recommend
     from tiering.advice.recommendation import Recommendation
     from tiering.cache.cached_store import CachedStore
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from tiering.dataset.profile import DatasetProfile, profile_dataset
     from tiering.measure.bench import Measurement, bench
     from tiering.measure.shuffle_quality import ShuffleQuality, shuffle_quality
+    from tiering.placement.heat_sources import read_heat
+    from tiering.placement.plan import Placement, place
+    from tiering.probing.probe import Probe, probe
     from tiering.profile import Profile
     from tiering.serve.batches import Batch
     from tiering.serve.epochs import Ranks
@@ -51,6 +57,18 @@ _HOME = {
     "Job": "tiering.advice.recommend",
     "Limits": "tiering.advice.constraints",
     "Recommendation": "tiering.advice.recommendation",
+    "cache_size": "tiering.advice.cache_size",
+    "CacheSizes": "tiering.advice.cache_size",
+    "estimate": "tiering.advice.estimate",
+    "Estimate": "tiering.advice.estimate",
+    "TrainingRun": "tiering.advice.estimate",
+    "load_catalog": "tiering.advice.catalog",
+    "Tier": "tiering.advice.catalog",
+    "place": "tiering.placement.plan",
+    "Placement": "tiering.placement.plan",
+    "read_heat": "tiering.placement.heat_sources",
+    "probe": "tiering.probing.probe",
+    "Probe": "tiering.probing.probe",
     "append": "tiering.convert.append",
     "export": "tiering.convert.export",
     "repair": "tiering.convert.repair",
@@ -79,14 +97,18 @@ _HOME = {
 __all__ = [
     "Batch",
     "BlockShuffle",
+    "CacheSizes",
     "CacheStats",
     "CachedStore",
     "DatasetProfile",
+    "Estimate",
     "Job",
     "Limits",
     "Loader",
     "Manifest",
     "Measurement",
+    "Placement",
+    "Probe",
     "Profile",
     "Ranks",
     "Recommendation",
@@ -95,18 +117,26 @@ __all__ = [
     "StickyShuffle",
     "Store",
     "Synced",
+    "Tier",
     "TraceProfile",
+    "TrainingRun",
     "Verdict",
     "__version__",
     "append",
     "bench",
+    "cache_size",
     "cached",
     "classify",
     "convert",
+    "estimate",
     "export",
+    "load_catalog",
     "open_store",
+    "place",
+    "probe",
     "profile_dataset",
     "profile_trace",
+    "read_heat",
     "read_trace",
     "recommend",
     "repair",

@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 from math import floor, isfinite, log10
+from typing import Final
 
 from tiering.errors import UsageError
+
+#: Seconds of a month: 365.25 days / 12.
+MONTH_SECONDS: Final = 365.25 / 12 * 86400
 
 _DECIMAL: dict[str, int] = {letter: 1000**power for power, letter in enumerate("kMGTPE", start=1)}
 _BINARY: dict[str, int] = {f"{letter.upper()}i": 1024**power for power, letter in enumerate("kMGTPE", start=1)}
@@ -108,6 +112,41 @@ def format_rate(rate: float) -> str:
 def format_count(count: float) -> str:
     """Write a whole number with thousands separators: 60000 -> "60,000"."""
     return f"{round(count):,}"
+
+
+def format_percent(share: float, digits: int = 0) -> str:
+    """Write a ratio as a percentage: 0.67 -> "67 %".
+
+    A share close to 0 or 1 is never rounded to it: 0.002 -> "<1 %", 0.998 -> ">99 %".
+
+    Args:
+        share: The ratio; 1 is all.
+        digits: Significant digits to show. 0 shows whole per cents; with digits, "<0.1 %" and ">99.9 %" are the ends.
+
+    Example:
+        >>> format_percent(0.0532), format_percent(0.0532, digits=3)
+        ('5 %', '5.32 %')
+    """
+    least = 0.001 if digits else 0.01
+    if 0 < share < least:
+        return f"<{100 * least:g} %"
+    if 1 - least < share < 1:
+        return f">{100 * (1 - least):g} %"
+    return f"{_significant(100 * share, digits)} %" if digits else f"{100 * share:.0f} %"
+
+
+def format_usd(amount: float) -> str:
+    """Write US dollars without their sign: cents, and three significant digits below one dollar.
+
+    Example:
+        >>> format_usd(1876.4), format_usd(0.5), format_usd(0.07921), format_usd(0.000004)
+        ('1,876.40', '0.50', '0.0792', '<0.001')
+    """
+    if amount == 0 or abs(amount) >= 1 or not isfinite(amount):
+        return f"{amount:,.2f}"
+    if 0 < amount < 0.001:
+        return "<0.001"
+    return max(f"{amount:.2f}", _significant(amount, 3), key=len)
 
 
 def format_seconds(seconds: float) -> str:

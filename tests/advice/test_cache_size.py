@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 from tests.conftest import FIXTURES
 from tiering.advice.cache_size import SHARES, sizes_for_trace, sizes_for_training
 from tiering.advice.catalog import find_tier, load_catalog
-from tiering.advice.prediction import Data, hit_ratio
+from tiering.advice.dataset_sizes import DatasetSizes
+from tiering.advice.prediction import hit_ratio
 from tiering.errors import UsageError
 from tiering.trace.profile import profile_trace_file
 from tiering.trace.reuse_distance import CurvePoint
 
 CATALOG = {tier.name: tier for tier in load_catalog()}
 NFS, NVME, HDD = (CATALOG[name] for name in ("nfs", "nvme", "hdd"))
-IMAGES = Data(1_000_000, 110_000_000_000)
+IMAGES = DatasetSizes(1_000_000, 110_000_000_000)
 
 
 def point(size, static, lru):
@@ -77,7 +78,7 @@ def test_no_cache_where_it_gains_nothing():
     rate=st.none() | st.floats(1, 1e7),
 )
 def test_more_cache_never_hurts_and_the_knee_is_enough(samples, size, origin, cache, rate):
-    data = Data(samples, samples * size)
+    data = DatasetSizes(samples, samples * size)
     found = sizes_for_training(data, CATALOG[origin], CATALOG[cache], samples_per_s=rate)
     steps = found.steps
     assert [step.cache_bytes for step in steps] == sorted(step.cache_bytes for step in steps)

@@ -13,12 +13,12 @@ from tiering.errors import UsageError
 @pytest.mark.parametrize(
     ("wrong", "where"),
     [
-        ({"budget_usd": -1.0}, "--budget"),
-        ({"max_epoch_s": float("nan")}, "--max-epoch-time"),
-        ({"gpu_utilisation": 1.5}, "--gpu-utilisation"),
-        ({"capacity": {"nvme": 0}}, "--capacity nvme"),
-        ({"capacity": {"tape": 1}}, "--capacity tape"),
-        ({"gpu_utilisation": 0.9}, "--gpu-utilisation"),
+        ({"budget_usd": -1.0}, "budget_usd"),
+        ({"max_epoch_s": float("nan")}, "max_epoch_s"),
+        ({"gpu_utilisation": 1.5}, "gpu_utilisation"),
+        ({"capacity": {"nvme": 0}}, "capacity nvme"),
+        ({"capacity": {"tape": 1}}, "capacity tape"),
+        ({"gpu_utilisation": 0.9}, "gpu_utilisation"),
     ],
 )
 def test_impossible_limits_are_refused_by_name(wrong, where):
@@ -32,8 +32,8 @@ def test_a_budget_drops_what_is_dearer_and_says_so():
     limit = min(option.monthly_usd for option in everything(free)) * 2
     found = recommend(IMAGENET, current="nfs", ram=16 * GIB, limits=Limits(budget_usd=limit))
     assert all(option.monthly_usd <= limit for option in everything(found))
-    assert any(line.startswith("--budget") and "drops" in line for line in found.dropped)
-    with pytest.raises(UsageError, match="for the cheapest that is left"):
+    assert any(line.startswith("A budget of") and "drops" in line for line in found.dropped)
+    with pytest.raises(UsageError, match="for the cheapest one left"):
         recommend(IMAGENET, limits=Limits(budget_usd=0.0))
 
 
@@ -62,7 +62,7 @@ def test_originals_that_must_stay_rule_pixels_out():
     assert "without the originals" in free.choice.reason
     found = recommend(IMAGENET, job=job, ram=16 * GIB, limits=Limits(keep_originals=True))
     assert {option.format for option in everything(found)} <= {"folder", "lmdb", "zarr"}
-    assert any("--must-keep-originals drops" in line for line in found.dropped)
+    assert any("Keeping the originals drops" in line for line in found.dropped)
     assert found.choice.bottleneck == "decoding"
 
 

@@ -10,15 +10,17 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tiering.advice.catalog import load_catalog
-from tiering.advice.dataset_sizes import spread_of
-from tiering.advice.prediction import CachePlan, Data, Loading, hit_ratio, predict, stored_bytes
+from tiering.advice.dataset_sizes import DatasetSizes, spread_of
+from tiering.advice.epoch_stages import Loading
+from tiering.advice.prediction import CachePlan, hit_ratio, predict
+from tiering.advice.stored_size import stored_bytes
 
 TIERS = {tier.name: tier for tier in load_catalog()}
 #: The virtual disk of docs/benchmarks.md, its 2 cores and its 20,000 JPEGs of 110 KB.
 MEASURED = TIERS["nvme"].model_copy(
     update={"read_bandwidth": 850e6, "random_bandwidth": 1406e6, "iops": 50e3, "open_cost": 320e-6}
 )
-IMAGENET_LIKE = Data(20_000, 20_000 * 110_000)
+IMAGENET_LIKE = DatasetSizes(20_000, 20_000 * 110_000)
 
 ways = st.sampled_from(
     [
@@ -33,7 +35,7 @@ ways = st.sampled_from(
 )
 tiers = st.sampled_from(list(TIERS.values()))
 datasets = st.builds(
-    lambda samples, mean, side, pixels: Data(samples, samples * mean, pixels=pixels, row_bytes=3 * side * side),
+    lambda samples, mean, side, pixels: DatasetSizes(samples, samples * mean, pixels=pixels, row_bytes=3 * side * side),
     st.integers(1, 10**9),
     st.integers(1, 10**8),
     st.integers(1, 1024),
@@ -74,7 +76,7 @@ def test_announced_lmdb_is_as_fast_as_measured():
 
 
 def test_decoding_sets_the_pace_of_jpegs_and_pixels_do_without():
-    data = Data(20_000, 20_000 * 110_000, pixels=400 * 350, row_bytes=224 * 224 * 3)
+    data = DatasetSizes(20_000, 20_000 * 110_000, pixels=400 * 350, row_bytes=224 * 224 * 3)
     how = Loading(decode=True, threads=2)
     jpegs = predict(data, MEASURED, "lmdb", cache=CachePlan(ram=24 << 30), loading=how)
     assert jpegs.bottleneck == "decoding"
@@ -97,8 +99,8 @@ def test_a_job_slower_than_its_data_never_waits_and_a_faster_one_does():
 
 def test_the_distribution_of_sizes_counts_and_not_their_mean_alone():
     # The device is asked as often: small ones wait as long as their mean would, and large ones longer.
-    mixed = Data(10**6, 10**6 * 100_000, sizes=((0.5, 1000.0), (0.5, 199_000.0)))
-    even = Data(10**6, 10**6 * 100_000)
+    mixed = DatasetSizes(10**6, 10**6 * 100_000, sizes=((0.5, 1000.0), (0.5, 199_000.0)))
+    even = DatasetSizes(10**6, 10**6 * 100_000)
     hdd = TIERS["hdd"]
     assert predict(mixed, hdd, "lmdb").steady_epoch_s > 1.05 * predict(even, hdd, "lmdb").steady_epoch_s
     assert stored_bytes(mixed, "folder") > stored_bytes(even, "folder")
@@ -211,7 +213,7 @@ def test_a_packed_store_is_never_slower_than_the_folder(data, tier, how):
 
 def test_requests_and_retrievals_are_billed_for_what_the_cache_misses():
     archive = TIERS["object-archive"]
-    data = Data(1_000_000, 100_000_000_000)
+    data = DatasetSizes(1_000_000, 100_000_000_000)
     bare = predict(data, archive, "folder", epochs=10).monthly_usd
     assert bare == pytest.approx(100 * 0.004 + 10 * 1000 * 0.01 + 10 * 100 * 0.03)
     cached = predict(data, archive, "folder", cache=CachePlan(ram=data.bytes, fill_once=True), epochs=10).monthly_usd

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from tests.advice.profiles import GIB, IMAGENET, PETABYTES, TIERS, dataset, everything, verdict
 from tiering.advice.constraints import Limits
+from tiering.advice.ranking import pareto, total_usd
 from tiering.advice.reasons import life_years
-from tiering.advice.recommend import Job, pareto, recommend, total_usd
+from tiering.advice.recommend import Job, recommend
 from tiering.errors import UsageError
 
 WORKLOADS = ["re-read-heavy", "write-heavy", "read-once", "mixed", "inconclusive"]
@@ -27,7 +28,7 @@ def test_training_gets_a_packed_store_on_local_flash():
     baseline = found.baseline.first_epoch_s + 99 * found.baseline.steady_epoch_s
     assert found.choice.speedup == pytest.approx(baseline / run)
     assert all(option.reason for option in (*everything(found), found.baseline))
-    assert any("No trace" in line for line in found.notes)
+    assert any("Without a trace" in line for line in found.notes)
 
 
 def test_petabytes_go_neither_into_memory_nor_onto_a_disk_that_is_too_small():
@@ -143,9 +144,9 @@ def test_dearer_waiting_buys_faster_storage():
     ("options", "where"),
     [
         ({"ram": -1}, "ram"),
-        ({"hour_usd": -1.0}, "hour price"),
-        ({"hour_usd": float("nan")}, "hour price"),
-        ({"current": "tape"}, "tier"),
+        ({"hour_usd": -1.0}, "hour_usd"),
+        ({"hour_usd": float("nan")}, "hour_usd"),
+        ({"current": "tape"}, "current"),
         ({"tiers": []}, "catalog"),
         ({"tiers": [TIERS["dram"]]}, "catalog"),
         ({"tiers": [TIERS["nvme"].model_copy(update={"capacity": 1000})]}, "photos"),
@@ -173,8 +174,8 @@ def test_write_heavy_data_with_nothing_but_object_stores_is_refused():
         ({"epochs": 0}, "epochs"),
         ({"threads": 0}, "threads"),
         ({"nodes": 0}, "nodes"),
-        ({"checkpoint_every": 0}, "checkpoint every"),
-        ({"samples_per_s": 0.0}, "samples per second"),
+        ({"checkpoint_every": 0}, "checkpoint_every"),
+        ({"samples_per_s": 0.0}, "samples_per_s"),
     ],
 )
 def test_an_impossible_job_is_refused_by_name(wrong, where):
@@ -213,7 +214,7 @@ def test_lmdb_is_kept_from_network_file_systems_and_its_maps_are_a_warning_on_sl
     assert any("LMDB on nfs" in line for line in found.dropped)
     slow = [option for option in everything(found) if (option.tier, option.format) == ("hdd", "lmdb")]
     assert slow
-    assert any("is a fault of 8 ms" in line for line in slow[0].warnings)
+    assert any("is a page fault of 8 ms" in line for line in slow[0].warnings)
     assert slow[0].warnings[0] in slow[0].reason
     assert all(option.warnings == () for option in everything(found) if option.tier == "nfs")
 
@@ -274,7 +275,7 @@ def test_the_advice_is_as_sure_as_the_classifier():
     assert recommend(IMAGENET).confidence is None
     found = recommend(IMAGENET, verdict=verdict("re-read-heavy"))
     assert found.confidence == 0.9
-    assert any("probability of 90%" in line for line in found.notes)
+    assert any("probability of 90 %" in line for line in found.notes)
 
 
 def test_nodes_whose_samples_stay_add_their_caches_up():

@@ -98,11 +98,11 @@ def test_flags_move_the_advice(profile, tmp_path):
         ([FIXTURES, "--ram", "64"], 2, "found 64 without one. For example 64GB, or 64B for bytes."),
         ([FIXTURES, "--capacity", "nvme=2"], 2, "found 2 without one."),
         ([FIXTURES, "--samples-per-second", "fast"], 2, "expected a number such as 500, 2.5k or 1M"),
-        ([FIXTURES, "--epochs", "0"], 2, "UsageError: epochs"),
+        ([FIXTURES, "--epochs", "0"], 2, "UsageError: --epochs"),
         ([FIXTURES, "--capacity", "nvme"], 2, "expected TIER=SIZE"),
         ([FIXTURES, "--capacity", "tape=1TB"], 2, "UsageError: --capacity tape"),
         ([FIXTURES, "--max-epoch-time", "soon"], 2, "expected a duration"),
-        ([FIXTURES, "--budget", "0"], 2, "for the cheapest that is left"),
+        ([FIXTURES, "--budget", "0"], 2, "for the cheapest one left"),
         ([FIXTURES, "--gpu-utilisation", "0.9"], 2, "--samples-per-second"),
         ([FIXTURES, "--resize", "big"], 2, "UsageError: "),
         ([FIXTURES, "--catalog", "nowhere.toml"], 3, "InputError: nowhere.toml"),
@@ -147,7 +147,7 @@ def test_limits_and_the_job_reach_the_advice(profile):
     assert found["choice"]["format"] == "pixels"
     kept = document(profile, "--resize", "64x64", "--ram", "4GiB", "--must-keep-originals")
     assert kept["choice"]["format"] != "pixels"
-    assert any("--must-keep-originals drops" in line for line in kept["dropped"])
+    assert any("Keeping the originals drops" in line for line in kept["dropped"])
     small = document(profile, "--capacity", "nvme=1MB", "--capacity", "sata-ssd=1MB")
     assert small["choice"]["tier"] not in {"nvme", "sata-ssd"}
     waiting = document(profile, "--samples-per-second", "1e9")
@@ -170,7 +170,7 @@ def test_pixels_are_converted_with_their_shape(profile):
 
 def test_calibrated_advice_is_measured_here(tmp_path):
     found = document(FIXTURES, "--resize", "32x32", "--calibrate", "--ram", "4GiB")
-    assert any("processor times measured here" in line for line in found["notes"])
+    assert any("processor times are measured here" in line for line in found["notes"])
     assert found["choice"]["steady_epoch_s"] > 0
 
 
@@ -237,6 +237,6 @@ def test_a_pass_that_did_not_come_to_its_end_is_no_reason_to_stream(tmp_path, en
 
 def test_a_whole_run_of_one_pass_is_streamed_and_the_doubt_is_passed_on(tmp_path):
     done = tiering(strace_of(tmp_path, ["7 200.0 +++ exited with 0 +++"]))
-    assert "Workload: read-once, probability 100%" in done.stdout
+    assert "Workload: read-once, probability 100 %" in done.stdout
     assert "stream" in done.stdout
     assert "it may be one epoch of several" in done.stderr

@@ -7,9 +7,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from tiering.advice.catalog import load_catalog
+from tiering.advice.catalog import implausible, load_catalog
 from tiering.cli.app import app
-from tiering.probing.tier_toml import implausible
 
 
 def tiering(*words, env=None):

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import FIXTURES
 from tiering.errors import InputError, TraceError
 from tiering.placement.heat import HEAT_SCHEMA, trace_heat
-from tiering.placement.heat_sources import heat_of, write_heat
+from tiering.placement.heat_sources import read_heat, write_heat
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.profile import profile_trace_file
 
@@ -43,7 +43,7 @@ def row(heat, path):
 
 @pytest.mark.parametrize("name", ["train_loop.strace.gz", "sqlite_log.strace", "dlio", "vpic.darshan"])
 def test_sums_are_those_of_the_profile(name):
-    heat = heat_of(TRACES / name)
+    heat = read_heat(TRACES / name)
     profile = profile_trace_file(TRACES / name)
     assert heat.files.schema == HEAT_SCHEMA
     assert heat.files["bytes_read"].sum() == profile.bytes_read + profile.mapped_bytes
@@ -52,7 +52,7 @@ def test_sums_are_those_of_the_profile(name):
 
 
 def test_every_photograph_of_five_epochs_was_read_five_times(photos):
-    heat = heat_of(TRACES / "train_loop.strace.gz")
+    heat = read_heat(TRACES / "train_loop.strace.gz")
     images = heat.files.filter(pl.col("path").str.contains("/images/"))
     assert len(images) == 300
     assert (images["reads"] == 5).all()
@@ -96,14 +96,14 @@ def test_what_is_deleted_in_the_end_or_was_only_opened_is_not_placed():
 def test_a_table_of_heat_comes_back_as_it_was(tmp_path):
     heat = trace_heat([events((0, "read", "/d/a,b\nc", 0, 10), (9, "read", '/d/"x"', 0, 5))])
     write_heat(heat, tmp_path / "heat.csv")
-    again = heat_of(tmp_path / "heat.csv")
+    again = read_heat(tmp_path / "heat.csv")
     assert again.files.equals(heat.files)
     assert again.duration == 9.0
 
 
 def test_missing_columns_of_a_table_are_zero(tmp_path):
     (tmp_path / "heat.csv").write_text("path,size,reads,bytes_read\na,10,1,10\n")
-    heat = heat_of(tmp_path / "heat.csv")
+    heat = read_heat(tmp_path / "heat.csv")
     assert row(heat, "a") | {"first": None, "last": None} == row(heat, "a")
     assert row(heat, "a")["writes"] == 0
 
@@ -120,7 +120,7 @@ def test_missing_columns_of_a_table_are_zero(tmp_path):
 def test_a_table_that_cannot_be_is_refused(tmp_path, lines, said):
     (tmp_path / "heat.csv").write_text(f"path,size,reads,bytes_read\n{lines}\n")
     with pytest.raises(InputError, match=said):
-        heat_of(tmp_path / "heat.csv")
+        read_heat(tmp_path / "heat.csv")
 
 
 def test_a_root_gives_every_file_its_own_size_and_touched_ones_their_heat(tmp_path):
@@ -132,19 +132,19 @@ def test_a_root_gives_every_file_its_own_size_and_touched_ones_their_heat(tmp_pa
     (tmp_path / "data" / os.fsdecode(b"bad\xff")).write_bytes(b"x")
     table = f"path,size,reads,bytes_read\n{tmp_path}/data/hot,3,7,21\n{tmp_path}/elsewhere,1,1,1\n{tmp_path}/data/no,1,1,1\n"
     (tmp_path / "heat.csv").write_text(table)
-    heat = heat_of(tmp_path / "heat.csv", root=tmp_path / "data")
+    heat = read_heat(tmp_path / "heat.csv", root=tmp_path / "data")
     assert heat.files.select("path", "size", "reads").rows() == [("deep/cold", 50, 0), ("hot", 100, 7)]
     assert heat.root == str(tmp_path / "data")
     assert any("not UTF-8: 1" in note for note in heat.notes)
     assert any("no longer below" in note for note in heat.notes)
     write_heat(heat, tmp_path / "again.csv")
-    with pytest.raises(InputError, match="--root"):
-        heat_of(tmp_path / "heat.csv", root=tmp_path / "nowhere")
+    with pytest.raises(InputError, match="`root`"):
+        read_heat(tmp_path / "heat.csv", root=tmp_path / "nowhere")
 
 
 def test_block_traces_and_traces_without_names_are_refused():
     with pytest.raises(TraceError, match="block device"):
-        heat_of(TRACES / "websearch.mqsim")
+        read_heat(TRACES / "websearch.mqsim")
     with pytest.raises(TraceError, match="no data of any file"):
         trace_heat([])
     nameless = events((0, "read", "/d/a", 0, 10)).with_columns(path=pl.lit(None, pl.String))
@@ -162,13 +162,13 @@ def test_a_file_that_another_replaced_is_still_there(tmp_path):
         '7 1.5 rename("/d/other", "/d/new") = 0',
     ]
     (tmp_path / "job.strace").write_text("\n".join(lines) + "\n")
-    heat = heat_of(tmp_path / "job.strace")
+    heat = read_heat(tmp_path / "job.strace")
     assert heat.files["path"].to_list() == ["/d/a"]
     assert any("deletes or renames: 1" in note for note in heat.notes)
 
 
 def test_without_times_it_is_not_known_how_long_what_is_placed_took(tmp_path):
     (tmp_path / "job.strace").write_text('openat(AT_FDCWD, "/d/a", O_RDONLY) = 3\nread(3, "x", 100) = 100\n')
-    heat = heat_of(tmp_path / "job.strace")
+    heat = read_heat(tmp_path / "job.strace")
     assert heat.duration == 0
     assert any("no times" in note for note in heat.notes)

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from tiering.advice.catalog import load_catalog
-from tiering.advice.prediction import MONTH
 from tiering.errors import UsageError
 from tiering.placement.bundles import bundle
 from tiering.placement.file_costs import Terms, charges, occupied, read_seconds
 from tiering.placement.heat import HEAT_SCHEMA, Heat
 from tiering.placement.plan import place
+from tiering.units import MONTH_SECONDS
 
 CATALOG = {tier.name: tier for tier in load_catalog()}
 LASTING = [name for name, tier in CATALOG.items() if tier.access != "memory"]
@@ -74,7 +74,7 @@ def check(placement, capacities, most_busy=1.0):
 def every_plan(found, names, capacities, duration=DAY, hour_usd=2.0):
     """Return the cost of the best of all plans, by trying each; None where none keeps the limits."""
     units, _ = bundle(found.files)
-    terms = Terms(duration, MONTH / duration, hour_usd)
+    terms = Terms(duration, MONTH_SECONDS / duration, hour_usd)
     charged = [charges(units, CATALOG[name], terms) for name in names]
     cost = np.array([each.total(hour_usd) for each in charged])
     busy = np.array([each.busy for each in charged])
@@ -127,7 +127,7 @@ def test_a_plan_is_within_a_hundredth_of_an_exact_solver(seed):
     found, names = many(120, seed), ("nvme", "hdd", "object")
     units, _ = bundle(found.files)
     capacities = {"nvme": int(units["paged"].sum()) // 5, "hdd": int(units["paged"].sum()) // 3, "object": None}
-    terms = Terms(DAY, MONTH / DAY, 2.0)
+    terms = Terms(DAY, MONTH_SECONDS / DAY, 2.0)
     charged = [charges(units, CATALOG[name], terms) for name in names]
     cost = np.concatenate([each.total(2.0) for each in charged])
     rows = np.zeros((5, len(cost)))
@@ -196,9 +196,9 @@ def test_what_is_short_is_named_with_its_amount():
         ({"capacities": {"tape": 1}}, "expected one of nvme"),
         ({"capacities": {"dram": 1}}, "expected one of nvme"),
         ({"capacities": {"hdd": 0}}, "at least 1 byte"),
-        ({"duration": 0.0}, "--duration TIME"),
+        ({"duration": 0.0}, "`duration`"),
         ({"runs": -1.0}, "runs"),
-        ({"in_flight": 0}, "in flight"),
+        ({"in_flight": 0}, "in_flight"),
         ({"most_busy": 1.5}, "up to 1"),
     ],
 )
@@ -216,7 +216,7 @@ def test_runs_scale_the_bill_but_not_the_rate():
     assert thrice.waiting_h == pytest.approx(3 * once.waiting_h)
     assert (thrice.busy, thrice.storage_usd) == (once.busy, once.storage_usd)
     always = place(found, {"object": None}).summary
-    assert always.runs == pytest.approx(MONTH / 3600)
+    assert always.runs == pytest.approx(MONTH_SECONDS / 3600)
 
 
 def test_directories_and_packed_stores_stay_whole():

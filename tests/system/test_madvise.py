@@ -157,4 +157,4 @@ def test_merged_ranges_cover_all_and_little_more(given_ranges):
     for (one, _, end), (other, start, _) in itertools.pairwise(merged):
         assert one != other or start > end
     covered = sum(e - b for _, b, e in merged)
-    assert covered <= int(size.sum()) + len(file) * (mapped._GAP + PAGE)
+    assert covered <= int(size.sum()) + len(file) * (mapped.JOINED_GAP_BYTES + PAGE)

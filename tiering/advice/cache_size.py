@@ -1,13 +1,16 @@
-"""How large a cache should be: hit ratio and epoch time against its size, the price of each step, and the knee.
+"""How large a cache should be: hit ratio and epoch time for each size, the price of each step, and the knee.
 
-Training reads everything once an epoch in a fresh order, so a cache that fills once and never evicts answers
-c = cache / dataset of the reads, and no policy answers more (advice/prediction.py). That is a straight line:
-each byte gains as much as the one before, and there is no knee to find by its bend. What ends it is that
-the training job is no faster, or that all of the data fit. LRU, beside it, gives nearly nothing until then.
+Training reads everything once an epoch in a fresh order. A cache that fills once and never evicts answers
+c = cache / dataset of the reads, and no policy answers more (prediction.hit_ratio). That is a straight line: each byte
+gains as much as the one before, so no bend marks the right size. The line ends where the training job itself sets the
+pace, or where all data fit. LRU gives nearly nothing before that point.
 
-Other workloads have a curve of their own, taken from the trace. Its knee is where the curve lies farthest above
-the straight line from its beginning to its end: the greatest difference of the two once both axes are scaled to [0, 1]
-(Satopaa, Albrecht, Irwin, Raghavan, "Finding a 'Kneedle' in a Haystack", ICDCS workshops 2011).
+Example: 100 GB on NFS, and a job that consumes half of what NVMe delivers. With 50 GB of cache the job never waits; the
+other 50 GB would only cost money.
+
+Other workloads have a curve of their own, from the trace. Its knee is the point that lies farthest above the straight
+line from the first point to the last, once both axes are scaled to [0, 1] (Satopaa, Albrecht, Irwin, Raghavan, "Finding
+a 'Kneedle' in a Haystack", ICDCS workshops 2011).
 """
 
 from __future__ import annotations
@@ -17,28 +20,37 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from tiering.advice.catalog import Tier
-from tiering.advice.prediction import CachePlan, Data, Format, hit_ratio, predict
+from tiering.advice.catalog import Tier, find_tier, load_catalog
+from tiering.advice.dataset_sizes import DatasetSizes, sizes_of
+from tiering.advice.prediction import CachePlan, hit_ratio, predict
 from tiering.errors import UsageError
+from tiering.literals import Format, OriginalFormat
+from tiering.profile import Profile
 from tiering.trace.reuse_distance import CurvePoint
 from tiering.units import format_bytes
+from tiering.workload.verdict import classify
 
-#: Shares of a dataset that are shown.
+#: Shares of a dataset for which the cache is shown.
 SHARES: Final = (0.0, 0.05, *(tenth / 10 for tenth in range(1, 11)))
-#: A curve bends where it lies at least so far above its chord; SHARDS' error of a ratio is about 0.01.
+#: A curve bends where it lies at least this far above its chord. The error of a ratio by SHARDS is about 0.01.
 BEND: Final = 0.05
-#: A share is found to a part in 10^6.
+#: Halvings that find a share to one part in 10^6.
 _HALVINGS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One size of a cache. Sizes are B, times s, money USD a month.
+    """One size of a cache.
 
-    share: of the data. hit_ratio: of a cache that fills once; lru_hit_ratio: of one that evicts. epoch_s: a steady
-    epoch; None for traces without epochs. monthly_usd: of the cache alone. usd_per_point, usd_per_second: what a
-    hundredth of all reads, and a second of each epoch, cost a month more than on the step before; None where nothing
-    is gained.
+    Attributes:
+        cache_bytes: The size.
+        share: The size / the size of the data.
+        hit_ratio: Of a cache that fills once.
+        lru_hit_ratio: Of a cache that evicts.
+        epoch_s: Seconds of a steady epoch; None for traces without epochs.
+        monthly_usd: The price of the cache alone, USD a month.
+        usd_per_point: USD a month for each further per cent of the reads, since the step before; None without a gain.
+        usd_per_second: USD a month for each second that an epoch becomes shorter, likewise.
     """
 
     cache_bytes: int
@@ -53,7 +65,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class CacheSizes:
-    """Cache sizes for one workload, smallest first. knee: place of the recommended step, None where none stands out."""
+    """Cache sizes for one workload.
+
+    Attributes:
+        steps: The sizes, smallest first.
+        knee: Position of the recommended step; None where no step stands out.
+        reason: Why that step, in a sentence.
+        notes: Assumptions, one sentence each.
+    """
 
     steps: tuple[Step, ...]
     knee: int | None
@@ -61,22 +80,70 @@ class CacheSizes:
     notes: tuple[str, ...]
 
 
+def cache_size(
+    profile: Profile,
+    *,
+    origin: str = "object",
+    cache: str = "nvme",
+    store_format: OriginalFormat = "folder",
+    samples_per_s: float | None = None,
+    tiers: Sequence[Tier] | None = None,
+) -> CacheSizes:
+    """Return the hit ratio, epoch time and price of caches of several sizes, and the size that is enough.
+
+    A dataset is assumed to be trained on. If the profile's trace shows another workload, or if it has only a trace, the
+    sizes follow the trace's own curve.
+
+    Args:
+        profile: A dataset's profile, a trace's, or both.
+        origin: Name of the tier on which the data lie.
+        cache: Name of the tier of the cache.
+        store_format: How the dataset is kept.
+        samples_per_s: Samples per second the training job can consume. None for no limit.
+        tiers: The catalog; by default the shipped one.
+
+    Raises:
+        UsageError: For an unknown tier, an impossible rate, or a profile without dataset and trace.
+
+    Example:
+        >>> profile = Profile(dataset=tiering.profile_dataset("photos/"))  # doctest: +SKIP
+        >>> tiering.cache_size(profile, origin="nfs", samples_per_s=3000).reason  # doctest: +SKIP
+        'From 61.4 GB on, the training job sets the pace, not its data.'
+    """
+    known = tuple(load_catalog() if tiers is None else tiers)
+    below, above = _named(known, "origin", origin), _named(known, "cache", cache)
+    if profile.dataset is not None and _trains(profile):
+        data = sizes_of(profile.dataset)
+        return sizes_for_training(data, below, above, store_format=store_format, samples_per_s=samples_per_s)
+    if profile.traces:
+        return sizes_for_trace(profile.traces[0].miss_ratio_curve, above)
+    raise UsageError("profile", expected="a dataset or a trace", found="neither")
+
+
 def sizes_for_training(
-    data: Data,
+    data: DatasetSizes,
     origin: Tier,
     cache: Tier,
     *,
     store_format: Format = "folder",
     samples_per_s: float | None = None,
 ) -> CacheSizes:
-    """Say what caches of several sizes give a training run whose data lie on origin.
+    """Return the gain of caches of several sizes for a training run.
 
-    samples_per_s: what the training job takes at most; None where it takes what it gets. The step at which the job,
-    and no longer its data, sets the pace is a step of its own.
-    Raises UsageError for a rate that is not above 0.
+    The size from which the job, and not its data, sets the pace is a step of its own.
+
+    Args:
+        data: The dataset.
+        origin: The tier on which the data lie.
+        cache: The tier of the cache.
+        store_format: How the dataset is kept.
+        samples_per_s: Samples per second the training job can consume. None for no limit.
+
+    Raises:
+        UsageError: For a rate that is not above 0.
     """
     if samples_per_s is not None and not 0 < samples_per_s < float("inf"):
-        raise UsageError("samples per second", expected="above 0", found=f"{samples_per_s:g}")
+        raise UsageError("samples_per_s", expected="above 0", found=f"{samples_per_s:g}")
     least = 0.0 if samples_per_s is None else data.samples / samples_per_s
     epoch = partial(_epoch, data, origin, cache, store_format)
     enough = _enough(epoch, least)
@@ -100,26 +167,30 @@ def sizes_for_training(
     if cache.capacity is not None and cache.capacity < data.bytes:
         notes.append(f"{cache.title} holds {format_bytes(cache.capacity)} on one host: larger sizes need several.")
     if served[1.0] >= served[0.0] * 0.999:
-        reason = f"From {cache.title} samples come no faster than from {origin.title}: no cache is worth its price."
+        reason = f"{cache.title} delivers samples no faster than {origin.title}: no cache is worth its price."
         return CacheSizes(tuple(steps), 0, reason, tuple(notes))
     if enough == 0.0:
-        reason = "The training job is slower than its data as they lie: no cache is needed."
+        reason = "The training job is slower than its data source: no cache is needed."
         return CacheSizes(tuple(steps), 0, reason, tuple(notes))
     if enough is not None:
         knee = shares.index(enough)
-        reason = f"From {format_bytes(steps[knee].cache_bytes)} on the training job sets the pace, not its data."
+        reason = f"From {format_bytes(steps[knee].cache_bytes)} on, the training job sets the pace, not its data."
         return CacheSizes(tuple(steps), knee, reason, tuple(notes))
     if samples_per_s is not None:
         notes.append("The training job is faster than even a cache of everything: its rate is never reached.")
-    reason = f"All of it, {format_bytes(data.bytes)}: nothing before that ends the gain."
+    reason = f"All of it, {format_bytes(data.bytes)}: each byte up to there gains as much as the one before."
     return CacheSizes(tuple(steps), len(steps) - 1, reason, tuple(notes))
 
 
 def sizes_for_trace(curve: Sequence[CurvePoint], cache: Tier) -> CacheSizes:
-    """Say what caches of several sizes give the workload of a trace.
+    """Return the gain of caches of several sizes for the workload of a trace. The knee is that of the better policy.
 
-    curve: its miss ratios (TraceProfile.miss_ratio_curve), over all reads, the first of each block included. The knee
-    is of the better of the two policies. Raises UsageError where the curve is empty.
+    Args:
+        curve: Miss ratios (TraceProfile.miss_ratio_curve) over all reads, the first read of each block included.
+        cache: The tier of the cache.
+
+    Raises:
+        UsageError: For an empty curve.
     """
     if not curve:
         raise UsageError("cache", expected="a trace that reads something", found="no read in it")
@@ -129,29 +200,44 @@ def sizes_for_trace(curve: Sequence[CurvePoint], cache: Tier) -> CacheSizes:
         share = point.cache_bytes / whole
         steps.append(_step(point.cache_bytes, share, 1 - point.static, 1 - point.lru, None, cache, steps[-1]))
     best = [max(step.hit_ratio, step.lru_hit_ratio) for step in steps]
-    notes = ("Hit ratios count all reads, the first of each block too, which no cache can answer.",)
+    notes = ("Hit ratios count all reads, also the first of each block, which no cache can answer.",)
     if best[-1] < 0.01:
         return CacheSizes(tuple(steps), 0, "Hardly anything is read twice: no cache is worth its price.", notes)
     heights = [ratio / best[-1] - step.share for ratio, step in zip(best, steps, strict=True)]
     knee = max(range(len(steps)), key=heights.__getitem__)
     if heights[knee] >= BEND:
         size = format_bytes(steps[knee].cache_bytes)
-        return CacheSizes(tuple(steps), knee, f"From {size} on further bytes gain less than those before.", notes)
-    reason = f"The curve has no knee: a cache of {format_bytes(whole)} gains most, and a smaller one its share at best."
+        return CacheSizes(tuple(steps), knee, f"From {size} on, further bytes gain less than those before.", notes)
+    reason = f"The curve has no knee: a cache of {format_bytes(whole)} gains most, and a smaller one at best its share."
     return CacheSizes(tuple(steps), None, reason, notes)
 
 
-def _epoch(data: Data, origin: Tier, cache: Tier, store_format: Format, share: float) -> float:
-    """Return s of a steady epoch with this share of the data in the cache."""
+def _named(tiers: tuple[Tier, ...], parameter: str, name: str) -> Tier:
+    found = find_tier(tiers, name)
+    if found is None:
+        raise UsageError(parameter, expected=f"one of {', '.join(tier.name for tier in tiers)}", found=repr(name))
+    return found
+
+
+def _trains(profile: Profile) -> bool:
+    """Return whether the workload reads everything again every epoch. Without a trace it is assumed to."""
+    if not profile.traces:
+        return True
+    verdict = classify(profile.traces[0])
+    return verdict.workload != "write-heavy" and not verdict.is_single_pass
+
+
+def _epoch(data: DatasetSizes, origin: Tier, cache: Tier, store_format: Format, share: float) -> float:
+    """Return the seconds of a steady epoch with this share of the data in the cache."""
     size = round(share * data.bytes)
     plan = CachePlan(local=size, local_tier=cache) if size else CachePlan()
     return predict(data, origin, store_format, cache=plan).steady_epoch_s
 
 
 def _enough(epoch: Callable[[float], float], least: float) -> float | None:
-    """Return the least share at which an epoch takes no longer than the job does; None where none is enough.
+    """Return the smallest share at which an epoch takes no longer than the job needs; None where none is enough.
 
-    An epoch is never slower with more of a cache, so halving finds it.
+    A larger cache never makes an epoch slower, so bisection finds it.
     """
     if epoch(1.0) > least:
         return None

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tiering.errors import CatalogError
+from tiering.units import format_bytes, format_rate, format_seconds, format_usd
 
-#: The size at which random_bandwidth is given, bytes.
-RANDOM_READ = 128 * 1024
+#: Bytes of the reads by which random_bandwidth is defined.
+RANDOM_READ: Final = 128 * 1024
+#: Bytes of the reads by which iops is defined.
+SMALL_READ: Final = 4096
+#: Figures from different sources may contradict each other by this factor.
+_SLACK: Final = 1.05
 
 
 class ReadPoint(BaseModel):
-    """Reads of one size at one queue depth, as they were measured."""
+    """A measurement of reads of one size at one queue depth."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -32,47 +37,45 @@ class ReadPoint(BaseModel):
 class Tier(BaseModel):
     """One storage tier as one training host sees it. GB = 1e9 bytes.
 
-    Where each shipped figure comes from stands beside it in catalog.toml.
+    The sources of the shipped figures stand beside them in catalog.toml.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    name: str = Field(min_length=1, description="the word for it on the command line")
-    title: str = Field(min_length=1, description="the words for it in a sentence")
-    access: Literal["memory", "file", "object"] = Field(description="memory does not outlive the machine")
+    name: str = Field(min_length=1, description="its name on the command line")
+    title: str = Field(min_length=1, description="its name in a sentence")
+    access: Literal["memory", "file", "object"] = Field(description="memory is lost with the machine")
     network: bool = Field(description="behind a network")
     mmap_ok: bool = Field(description="safe for memory maps, and so for LMDB")
-    capacity: int | None = Field(default=None, gt=0, description="B on one host or share; None: no practical end")
+    capacity: int | None = Field(default=None, gt=0, description="B on one host or share; None: no practical limit")
     read_bandwidth: float = Field(gt=0, description="B/s, sequential")
     random_bandwidth: float = Field(gt=0, description="B/s of random 128 KiB reads, queue_depth in flight")
     iops: float = Field(gt=0, description="random small reads/s, queue_depth in flight")
     write_bandwidth: float = Field(gt=0, description="B/s, sequential")
     read_latency_p50: float = Field(gt=0, description="s, median of one small read")
     read_latency_p99: float = Field(gt=0, description="s")
-    queue_depth: int = Field(gt=0, description="requests in flight that still raise the throughput")
-    open_cost: float = Field(ge=0, description="s to open and close one cold file in one thread, its data apart")
+    queue_depth: int = Field(gt=0, description="requests in flight up to which throughput grows")
+    open_cost: float = Field(ge=0, description="s to open and close one uncached file in one thread, without its data")
     price: float = Field(ge=0, description="USD / (GB month)")
     request_price: float = Field(default=0.0, ge=0, description="USD / 1,000 reads")
     retrieval_price: float = Field(default=0.0, ge=0, description="USD / GB read")
-    minimum_days: float = Field(
-        default=0.0, ge=0, description="days that are paid for at least, once something is kept"
-    )
-    endurance: float | None = Field(default=None, gt=0, description="drive writes per day, where writes wear")
+    minimum_days: float = Field(default=0.0, ge=0, description="days that each stored object is billed for at least")
+    endurance: float | None = Field(default=None, gt=0, description="drive writes per day; None: no wear")
     metadata_rate: float | None = Field(default=None, gt=0, description="look-ups (stat)/s, one at a time")
     sync_rate: float | None = Field(
         default=None, gt=0, description="writes of 4 KiB made durable (fsync)/s, one at a time"
     )
-    read_points: tuple[ReadPoint, ...] = Field(default=(), description="the curves behind the figures, where measured")
+    read_points: tuple[ReadPoint, ...] = Field(default=(), description="the measured curves behind the figures")
 
     def holds(self, size: int) -> bool:
-        """Say whether a dataset of this many bytes fits."""
+        """Return whether a dataset of this many bytes fits."""
         return self.capacity is None or size <= self.capacity
 
     def read_seconds(self, size: float) -> float:
-        """Return s that one random read of `size` bytes takes of the device, with queue_depth in flight.
+        """Return the seconds of the device that one random read of `size` bytes takes, with queue_depth in flight.
 
-        The slowest of three limits: requests (iops), latency over requests in flight (Little's law), and bytes.
-        Bytes move at random_bandwidth up to the 128 KiB at which it is given; what is beyond is sequential.
+        The slowest of three limits counts: requests (iops), latency over requests in flight (Little's law), and bytes.
+        Bytes move at random_bandwidth up to 128 KiB, for which it is defined; the rest moves at read_bandwidth.
         """
         head = min(size, RANDOM_READ) / self.random_bandwidth
         tail = max(0.0, size - RANDOM_READ) / max(self.read_bandwidth, self.random_bandwidth)
@@ -80,11 +83,19 @@ class Tier(BaseModel):
 
 
 def load_catalog(path: str | Path | None = None) -> tuple[Tier, ...]:
-    """Read the shipped catalog and, where given, a file that overrides it.
+    """Read the shipped catalog, and optionally a file that overrides it.
 
-    path: a TOML file with tables [tier.NAME]. The keys of a known NAME replace the shipped ones, a new NAME is a
-    tier of its own and needs all keys. With `replace = true` at the top only the file's tiers count.
-    Raises CatalogError, naming the key, for anything else, and OSError where the file cannot be read.
+    Args:
+        path: A TOML file with tables [tier.NAME]. The keys of a known NAME replace the shipped ones. A new NAME adds a
+            tier and needs all keys. With `replace = true` at the top, only the file's tiers count.
+
+    Raises:
+        CatalogError: For anything else in the file; the message names the key.
+        OSError: Where the file cannot be read.
+
+    Example:
+        >>> [tier.name for tier in load_catalog()][:3]
+        ['dram', 'nvme', 'sata-ssd']
     """
     tables = _read("catalog.toml", resources.files("tiering.advice").joinpath("catalog.toml").read_bytes())
     shipped: dict[str, Any] = dict(tables["tier"])
@@ -107,8 +118,50 @@ def load_catalog(path: str | Path | None = None) -> tuple[Tier, ...]:
 
 
 def find_tier(tiers: tuple[Tier, ...], name: str) -> Tier | None:
-    """Return the tier of this name, or None where the catalog has none."""
+    """Return the tier of this name, or None."""
     return next((tier for tier in tiers if tier.name == name), None)
+
+
+def implausible(tier: Tier) -> Iterator[str]:
+    """Yield implausible figures of a tier, in words: figures that contradict each other, or mistaken units.
+
+    They do not make a catalog unusable, but they spoil predictions.
+    """
+    small = tier.iops * SMALL_READ
+    most = tier.queue_depth / tier.read_latency_p50
+    read, random = format_rate(tier.read_bandwidth), format_rate(tier.random_bandwidth)
+    p50, p99 = format_seconds(tier.read_latency_p50), format_seconds(tier.read_latency_p99)
+    doubts = (
+        (tier.random_bandwidth > tier.read_bandwidth, f"random_bandwidth {random} is above read_bandwidth {read}"),
+        (tier.read_latency_p99 < tier.read_latency_p50, f"read_latency_p99 {p99} is below read_latency_p50 {p50}"),
+        (
+            small > _SLACK * max(tier.read_bandwidth, tier.random_bandwidth),
+            f"iops {tier.iops:,.0f} of 4 KiB are {format_rate(small)}, above read_bandwidth {read}",
+        ),
+        (
+            # Object stores limit the requests for each prefix, and a dataset may have several prefixes.
+            tier.access != "object" and tier.iops * _SLACK < tier.random_bandwidth / RANDOM_READ,
+            f"iops {tier.iops:,.0f} are fewer than the reads of 128 KiB in random_bandwidth {random}",
+        ),
+        (
+            tier.iops > 2 * most,
+            f"iops {tier.iops:,.0f} need more than queue_depth / read_latency_p50 = {most:,.0f} (Little's law)",
+        ),
+        (
+            tier.mmap_ok and (tier.network or tier.access == "object"),
+            "mmap_ok behind a network: maps fault page by page there, and LMDB must not be used",
+        ),
+        (tier.access == "object" and not tier.network, "an object store that is not behind a network"),
+        (tier.price > 100, f"price {format_usd(tier.price)} USD per GB and month: is it per TB?"),
+        (
+            tier.capacity is not None and tier.capacity < 10**9,
+            f"capacity {format_bytes(tier.capacity or 0)}: is it in bytes?",
+        ),
+    )
+    yield from (text for doubt, text in doubts if doubt)
+    for point in tier.read_points:
+        if point.p99 < point.p50:
+            yield f"read_points, {point.pattern} {point.block} B at depth {point.depth}: p99 is below p50"
 
 
 def _read(where: str, content: bytes) -> dict[str, Any]:
@@ -124,7 +177,7 @@ def _tiers(where: str, tables: Mapping[str, Mapping[str, Any]]) -> tuple[Tier, .
 
 def _tier(where: str, name: str, table: Mapping[str, Any]) -> Tier:
     if "name" in table:
-        raise CatalogError(f"{where}: tier.{name}.name", found="a name of its own", action="It is the table's name.")
+        raise CatalogError(f"{where}: tier.{name}.name", found="a second name", action="The table names the tier.")
     try:
         return Tier.model_validate({"name": name, **table}, strict=False)
     except ValidationError as error:
@@ -134,5 +187,5 @@ def _tier(where: str, name: str, table: Mapping[str, Any]) -> Tier:
         raise CatalogError(
             f"{where}: {key}",
             found=found,
-            action="The keys and their units stand at the top of advice/catalog.toml.",
+            action="The top of advice/catalog.toml lists the keys and their units.",
         ) from error

@@ -1,4 +1,4 @@
-"""Limits: what a recommendation may not break, and what was dropped because of them."""
+"""The limits that a recommendation must keep, and the options that break them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,26 @@ from typing import Final
 from tiering.advice.catalog import Tier
 from tiering.advice.recommendation import Option
 from tiering.errors import UsageError
-from tiering.units import format_bytes, format_seconds
+from tiering.units import format_bytes, format_percent, format_seconds, format_usd
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the chosen option keeps.
+    """The limits that the chosen option must keep.
 
-    budget_usd: USD a month, at most; max_epoch_s: s of a steady epoch, at most; capacity: B of tiers by name, instead
-    of the catalog's; keep_originals: the original files stay, to the last byte; gpu_utilisation: share of a steady
-    epoch in which the training job works, at least, for which its rate must be known. Raises UsageError for impossible
-    ones.
+    Attributes:
+        budget_usd: USD a month, at most.
+        max_epoch_s: Seconds of a steady epoch, at most.
+        capacity: Bytes of tiers by name, in place of the catalog's.
+        keep_originals: Whether the original files must stay, to the last byte.
+        gpu_utilisation: Share of a steady epoch in which the training job works, at least. Needs the job's rate.
+
+    Raises:
+        UsageError: For an impossible limit.
+
+    Example:
+        >>> Limits(budget_usd=500.0, max_epoch_s=1800.0).keep_originals
+        False
     """
 
     budget_usd: float | None = None
@@ -29,27 +38,25 @@ class Limits:
     gpu_utilisation: float | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("--budget", self.budget_usd), ("--max-epoch-time", self.max_epoch_s)):
+        for name, value in (("budget_usd", self.budget_usd), ("max_epoch_s", self.max_epoch_s)):
             if value is not None and not 0 <= value < float("inf"):
                 raise UsageError(name, expected="at least 0", found=str(value))
         if self.gpu_utilisation is not None and not 0 < self.gpu_utilisation <= 1:
-            raise UsageError(
-                "--gpu-utilisation", expected="a share above 0, 1 at most", found=f"{self.gpu_utilisation}"
-            )
+            raise UsageError("gpu_utilisation", expected="a share above 0, 1 at most", found=f"{self.gpu_utilisation}")
         for name, size in self.capacity.items():
             if size < 1:
-                raise UsageError(f"--capacity {name}", expected="at least 1 byte", found=format_bytes(size))
+                raise UsageError(f"capacity {name}", expected="at least 1 byte", found=format_bytes(size))
 
 
 NO_LIMITS: Final = Limits()
 
 
 def resized(catalog: Sequence[Tier], limits: Limits) -> tuple[Tier, ...]:
-    """Return the catalog with the capacities of the limits. Raises UsageError for a tier that it lacks."""
+    """Return the catalog with the capacities of the limits. Raises UsageError for an unknown tier."""
     names = [tier.name for tier in catalog]
     for name in limits.capacity:
         if name not in names:
-            raise UsageError(f"--capacity {name}", expected=f"one of {', '.join(names)}", found=repr(name))
+            raise UsageError(f"capacity {name}", expected=f"one of {', '.join(names)}", found=repr(name))
     return tuple(
         tier.model_copy(update={"capacity": limits.capacity[tier.name]}) if tier.name in limits.capacity else tier
         for tier in catalog
@@ -59,25 +66,28 @@ def resized(catalog: Sequence[Tier], limits: Limits) -> tuple[Tier, ...]:
 def within(options: Sequence[Option], limits: Limits) -> tuple[list[Option], list[str]]:
     """Return the options that break no limit, and a sentence for each limit that dropped some.
 
-    Raises UsageError where none is left, with the option that comes nearest to the limit that dropped the last.
+    Raises:
+        UsageError: Where no option is left. The message names the limit that dropped the last options, and how near
+            the best of them came to it.
     """
-    kept, said = list(options), []
-    for name, broken, nearest in _rules(limits):
+    kept, dropped = list(options), []
+    for parameter, rule, broken, nearest in _rules(limits):
         left = [option for option in kept if not broken(option)]
         if len(left) < len(kept):
-            said.append(f"{name} drops {len(kept) - len(left)} of {len(kept)} ways.")
+            dropped.append(f"{rule} drops {len(kept) - len(left)} of {len(kept)} options.")
         if kept and not left:
             raise UsageError(
-                name,
-                expected="a limit that some way can keep",
+                parameter,
+                expected="a limit that some option can keep",
                 found=nearest(kept),
-                action="Loosen it, or give the catalog a tier that keeps it: --catalog FILE",
+                action="Loosen it, or give a catalog with a tier that keeps it: --catalog FILE",
             )
         kept = left
-    return kept, said
+    return kept, dropped
 
 
-_Rule = tuple[str, Callable[[Option], bool], Callable[[Sequence[Option]], str]]
+#: The parameter, the limit in words, whether an option breaks it, and how near the best option comes to it.
+_Rule = tuple[str, str, Callable[[Option], bool], Callable[[Sequence[Option]], str]]
 
 
 def _rules(limits: Limits) -> list[_Rule]:
@@ -85,7 +95,8 @@ def _rules(limits: Limits) -> list[_Rule]:
     if limits.keep_originals:
         rules.append(
             (
-                "--must-keep-originals",
+                "keep_originals",
+                "Keeping the originals",
                 lambda option: option.format == "pixels",
                 lambda _: "only pixels, which are not the original files",
             )
@@ -94,7 +105,8 @@ def _rules(limits: Limits) -> list[_Rule]:
         longest = limits.max_epoch_s
         rules.append(
             (
-                f"--max-epoch-time {format_seconds(longest)}",
+                "max_epoch_s",
+                f"An epoch of at most {format_seconds(longest)}",
                 lambda option: option.steady_epoch_s > longest,
                 lambda kept: f"{format_seconds(min(option.steady_epoch_s for option in kept))} at best",
             )
@@ -103,19 +115,21 @@ def _rules(limits: Limits) -> list[_Rule]:
         stall = 1 - limits.gpu_utilisation
         rules.append(
             (
-                f"--gpu-utilisation {limits.gpu_utilisation:.0%}",
-                # A share that is met but for rounding, or for the start of an epoch, is met.
+                "gpu_utilisation",
+                f"A GPU utilisation of at least {format_percent(limits.gpu_utilisation)}",
+                # Rounding, or the start of an epoch, must not break a share that is otherwise kept.
                 lambda option: (option.stall_fraction or 0.0) > stall + 1e-3,
-                lambda kept: f"{1 - min(option.stall_fraction or 0.0 for option in kept):.0%} at best",
+                lambda kept: f"{format_percent(1 - min(option.stall_fraction or 0.0 for option in kept))} at best",
             )
         )
     if limits.budget_usd is not None:
         most = limits.budget_usd
         rules.append(
             (
-                f"--budget {most:,.2f} USD a month",
+                "budget_usd",
+                f"A budget of {format_usd(most)} USD a month",
                 lambda option: option.monthly_usd > most,
-                lambda kept: f"{min(option.monthly_usd for option in kept):,.2f} USD for the cheapest that is left",
+                lambda kept: f"{format_usd(min(option.monthly_usd for option in kept))} USD for the cheapest one left",
             )
         )
     return rules

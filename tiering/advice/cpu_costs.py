@@ -1,7 +1,8 @@
-"""Costs: the processor's time for a sample, by each way to serve it.
+"""Processor time of one sample, for each way to serve it.
 
-They are measured on the machine and the images at hand (tiering.measure.calibration), or figured from class figures:
-2 cores of AMD EPYC, 2026-11, benchmarks/prediction.py.
+`tiering.measure.calibration` measures these costs with the loader itself, on some of the images. Without a measurement,
+`typical_costs` computes them from figures for one class of machine: 2 cores of AMD EPYC, 2026-11,
+benchmarks/prediction.py.
 """
 
 from __future__ import annotations
@@ -9,46 +10,55 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from tiering.advice.dataset_sizes import Data
+from tiering.advice.dataset_sizes import DatasetSizes
+from tiering.io_sizes import PIXEL_CHUNK_BYTES
 
-#: s and B/s: a view of a warm map, and a copy of it that leaves the processor's cache.
+# The figures are pairs of s for each sample, and B/s or pixels/s for its size.
+#: A view into a map whose pages are in memory, and a copy of it that leaves the processor's cache.
 _VIEW, _VIEW_RATE = 1.0e-6, 12e9
-#: s and B/s: open, read and close a warm file in a worker.
+#: Open, read and close a cached file in a worker.
 _FILE, _FILE_RATE = 14e-6, 4e9
-#: s and pixels/s: decode a JPEG or the like and bring it to its shape; pixels that are stored as they are. What an
-#: image costs however small it is mostly holds the interpreter's lock, what its pixels cost does not.
+#: Decode a JPEG or the like and bring it to its shape. _RAW_RATE is for files of plain pixels.
 _DECODE, _DECODE_RATE, _RAW_RATE = 30e-6, 55e6, 300e6
+#: The fixed cost of an image is mostly spent holding the GIL; the per-pixel cost is not.
 _DECODE_SERIAL, _PIXEL_SERIAL = 0.7, 0.05
-#: s and B/s: copy a row of pixels from a map into a batch.
+#: Copy a row of pixels from a map into a batch.
 _ROW, _ROW_RATE = 6e-6, 2.5e9
-#: s and B/s: announce a file.
-_TELL, _TELL_RATE = 12e-6, 2.5e9
-#: Pixels of a photograph when nothing is known of them: B of JPEG to a pixel.
-_BYTES_A_PIXEL: Final = 0.6
-#: Bytes of a compressed chunk of pixels at least, as tiering convert packs it.
-PIXEL_CHUNK: Final = 64 << 10
+#: Announce a file to the kernel.
+_ANNOUNCE, _ANNOUNCE_RATE = 12e-6, 2.5e9
+#: Bytes of JPEG for each pixel, for photographs of unknown dimensions.
+_BYTES_PER_PIXEL: Final = 0.6
+#: By codec: stored / plain bytes for photographs, and plain B/s that one core decodes. `tiering convert` measures both.
+_CODECS: Final = {"zstd": (0.80, 0.65e9), "blosc-lz4": (0.84, 1.0e9)}
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Processor time of one sample: s in one thread, of which the share `serial` is not divided among threads.
+    """Processor time of one sample.
 
-    Serial is what holds the interpreter's lock, memory or caches that threads share (Amdahl's law).
+    Attributes:
+        seconds: In one thread.
+        serial: Share that more threads do not divide, because it holds the GIL, or memory or caches that threads share
+            (Amdahl's law). Above 1 where threads hinder each other.
     """
 
     seconds: float
     serial: float = 0.0
 
     def on(self, threads: float) -> float:
-        """Return s between two samples when so many threads, at least 1, work."""
+        """Return the seconds between two samples when this many threads work, at least 1."""
         return self.seconds * (self.serial + (1 - self.serial) / threads)
 
 
 @dataclass(frozen=True, slots=True)
 class Coding:
-    """A codec on rows of pixels. ratio: stored / plain bytes; work: a sample whose chunk is decoded for it, or held.
+    """The cost of a codec for rows of pixels.
 
-    chunk: rows in a chunk, which is decoded as a whole: s in one thread.
+    Attributes:
+        ratio: Stored bytes / plain bytes.
+        work: Time of a sample out of a chunk that is already decoded. With one row to a chunk, decoding is included.
+        chunk_s: Seconds to decode a whole chunk in one thread.
+        chunk: Rows in a chunk.
     """
 
     ratio: float
@@ -59,13 +69,20 @@ class Coding:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Processor time for one sample of a dataset, by way.
+    """Processor time of one sample of a dataset, for each way to serve it.
 
-    view: out of a mapped store, copied once; file: open, read, close; decode: encoded bytes to pixels of one shape;
-    row: pixels out of a mapped store into a batch; codings: by name of the codec. start_s: of an epoch.
-    fill: s a byte that the kernel takes to bring cold bytes into the page cache; touch: s a byte that a reader takes
-    for the faults of a map's pages, the first time; fresh: s a byte of the faults of memory for batches of pixels, the
-    first time; tell_file_s: to announce a file. measured: on the machine at hand.
+    Attributes:
+        view: Take a view out of a mapped store and copy it once.
+        file: Open, read and close a file.
+        decode: Decode encoded bytes to pixels of one shape.
+        row: Copy a row of pixels out of a mapped store into a batch.
+        codings: Costs of each codec of pixels, by name.
+        start_s: Seconds to start an epoch.
+        fill: Seconds per byte that the kernel needs to bring uncached bytes into the page cache.
+        touch: Seconds per byte for the page faults of a map, on the first pass.
+        fresh: Seconds per byte for the page faults of new memory for batches of pixels.
+        tell_file_s: Seconds to announce a file.
+        measured: Whether the costs were measured on this machine.
     """
 
     view: Work
@@ -81,13 +98,13 @@ class Costs:
     measured: bool = False
 
 
-def class_costs(data: Data) -> Costs:
-    """Return what class figures make of a dataset."""
-    pixels = data.pixels or data.mean / (3 if data.raw else _BYTES_A_PIXEL)
+def typical_costs(data: DatasetSizes) -> Costs:
+    """Return the costs of a dataset on a typical machine."""
+    pixels = data.pixels or data.mean / (3 if data.raw else _BYTES_PER_PIXEL)
     rate = _RAW_RATE if data.raw else _DECODE_RATE
     codings = {}
     if data.row_bytes:
-        rows = max(1, PIXEL_CHUNK // data.row_bytes)
+        rows = max(1, PIXEL_CHUNK_BYTES // data.row_bytes)
         for name, (ratio, speed) in _CODECS.items():
             chunk_s = rows * data.row_bytes / speed
             codings[name] = Coding(
@@ -96,18 +113,14 @@ def class_costs(data: Data) -> Costs:
     return Costs(
         view=Work(_VIEW + data.mean / _VIEW_RATE, 1.0),
         file=Work(_FILE + data.mean / _FILE_RATE, 0.6),
-        decode=_together(Work(_DECODE, _DECODE_SERIAL), Work(pixels / rate, _PIXEL_SERIAL)),
+        decode=_sum(Work(_DECODE, _DECODE_SERIAL), Work(pixels / rate, _PIXEL_SERIAL)),
         row=Work(_ROW + data.row_bytes / _ROW_RATE, 0.6),
         codings=codings,
-        tell_file_s=_TELL + data.mean / _TELL_RATE,
+        tell_file_s=_ANNOUNCE + data.mean / _ANNOUNCE_RATE,
     )
 
 
-def _together(one: Work, other: Work) -> Work:
-    """Return what two pieces of work are, one after the other."""
+def _sum(one: Work, other: Work) -> Work:
+    """Return two pieces of work, one after the other, as one."""
     seconds = one.seconds + other.seconds
     return Work(seconds, (one.seconds * one.serial + other.seconds * other.serial) / seconds)
-
-
-#: Bytes left of photographs as pixels, and plain B/s of decoding by one core; tiering convert measures a sample.
-_CODECS: Final = {"zstd": (0.80, 0.65e9), "blosc-lz4": (0.84, 1.0e9)}

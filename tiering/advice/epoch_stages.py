@@ -1,46 +1,55 @@
-"""The stages of an epoch: what the device, the opens, the threads and the cores need for it, each by itself."""
+"""The stages of an epoch: the seconds that the device, the opens, the threads and the cores each need, alone.
+
+The idea: the loader reads ahead, so the stages work at the same time and the slowest one sets the pace. A steady epoch
+takes the largest of these numbers. In a cold epoch the first group of samples passes through the stages one after the
+other, before anything overlaps; `cold_seconds` adds that.
+
+Example: 1,000 files, 10 ms of device time each, 2 ms to open each with 2 threads, 4 ms of decoding in 4 threads.
+Device 10 s, open latency 1 s, decoding 1 s: the epoch takes 10 s, and faster decoding would change nothing. Move the
+files to a device of 0.5 ms: now the opens and the decoding set the pace, and the epoch takes 1 s.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Final, Literal
+from typing import Final
 
 from tiering.advice.catalog import Tier
 from tiering.advice.cpu_costs import Coding, Costs, Work
-from tiering.advice.dataset_sizes import Data
-from tiering.advice.stored_size import CHUNK, Format, device_seconds, first_share, group_of
+from tiering.advice.dataset_sizes import DatasetSizes
+from tiering.advice.device_time import device_seconds, first_share, group_of
+from tiering.io_sizes import ANNOUNCE_THREADS, CHUNK_BYTES, HELD_BYTES, PREFETCH_BYTES
+from tiering.literals import Bottleneck, Format
 
-Bottleneck = Literal["device", "open latency", "CPU copy", "decoding", "all cores", "training job"]
-#: s that each stage of an epoch alone would take.
+#: Seconds that each stage of an epoch would take alone.
 Stages = dict[Bottleneck, float]
 
-#: Threads of the loader that announce, and so open, files at the same time.
-ANNOUNCERS: Final = 2
-#: Loader workers that wait for a network at the same time; a usual setting, not a measurement.
+#: Loader workers that wait for a network at the same time. A usual setting, not a measurement.
 NETWORK_WORKERS: Final = 8
-#: s that a sample out of tiering's cache takes above one out of a mapped store: docs/benchmarks.md, "Caching".
+#: Seconds that a sample out of tiering's cache takes above one out of a mapped store: docs/benchmarks.md, "Caching".
 CACHE_SECONDS: Final = 2e-6
-#: s and B/s of what comes over a socket: copied like a file, by nobody mapped.
+#: Seconds for each sample, and B/s, of data from a socket. It is copied like a file; nothing can map it.
 SOCKET_SECONDS: Final = 12e-6
-SOCKET_COPY: Final = 1.3e9
-#: Plain B/s of decoding zstd by one core: an assumption for encoded files that compress.
-ZSTD_DECODE: Final = 1e9
-#: B of batches of pixels that a loader holds (tiering.serve.loader).
-AHEAD: Final = 64 << 20
-#: B of decoded chunks that a store of compressed chunks keeps (tiering.store.chunked_store).
-HELD: Final = 64 << 20
+SOCKET_RATE: Final = 1.3e9
+#: Plain B/s that one core decodes of zstd. An assumption for encoded files that compress.
+ZSTD_RATE: Final = 1e9
 
 
 @dataclass(frozen=True, slots=True)
 class Loading:
     """How a training job takes its samples.
 
-    decode: as pixels, decoded by the loader; otherwise as encoded bytes. threads: of the loader; cores: that they, the
-    announcing and the kernel share, by default as many as threads. samples_per_s: what the job takes, on all nodes
-    together, when it never waits; None where it takes what it gets. nodes: that share each epoch, every one with caches
-    of its own, in which its samples stay (Loader(shuffle="sticky")). Raises ValueError for anything not above 0.
+    Attributes:
+        decode: Whether the loader decodes images to pixels. Otherwise the job takes encoded bytes.
+        threads: Threads of the loader.
+        cores: Cores that the threads, the announcing and the kernel share; by default as many as threads.
+        samples_per_s: Samples per second the training job can consume, on all nodes together. None for no limit.
+        nodes: Nodes that share each epoch. Each has its own caches, in which its samples stay (`shuffle="sticky"`).
+
+    Raises:
+        ValueError: For anything not above 0.
     """
 
     decode: bool = False
@@ -58,10 +67,10 @@ class Loading:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """One way to serve one dataset."""
+class EpochModel:
+    """One dataset on one tier in one format, and the job that reads it."""
 
-    data: Data
+    data: DatasetSizes
     tier: Tier
     store_format: Format
     codec: str
@@ -71,30 +80,35 @@ class Way:
     def stages(
         self, *, miss: float, cached: float, page_cache: float, local: float = 0.0, first: bool = False
     ) -> Stages:
-        """Return s of each stage of an epoch.
+        """Return the seconds of each stage of an epoch, on one node.
 
-        Shares of the samples: miss, read from where the dataset lies; cached, from tiering's cache; local of them, from
-        its disk. page_cache: B of memory that keep what was read. first: nothing is decoded yet.
+        Args:
+            miss: Share of the samples read from the tier.
+            cached: Share of the samples read from tiering's cache.
+            page_cache: Bytes of memory that keep what was read.
+            local: The part of `cached` that comes from the cache's disk.
+            first: Whether nothing is decoded or mapped yet.
         """
         samples = self.data.samples / self.loading.nodes
-        opens = told = 0.0
+        opens = announcing = 0.0
         if self.store_format == "folder":
-            overlap = NETWORK_WORKERS if self.tier.network else ANNOUNCERS
-            told = miss * self.costs.tell_file_s if self.tier.access == "file" else 0.0
-            opens = (miss * self.tier.open_cost + told) / overlap
+            announcing = miss * self.costs.tell_file_s if self.tier.access == "file" else 0.0
+            opens = (miss * self.tier.open_cost + announcing) / self._opens_at_once
         threads = min(self.loading.threads, self.loading.cores or self.loading.threads)
         read, decode = self._read(cached, threads, first=first), self._decode()
         fill = (miss + local) * self.costs.fill * self._item if self.tier.access == "file" else 0.0
-        # Telling holds the interpreter's lock, and so the threads.
-        paced = read.on(threads) + decode.on(threads) + told
-        touched = self._touched if first else 0.0
+        # Announcing a file holds the GIL, and so the threads.
+        paced = read.on(threads) + decode.on(threads) + announcing
+        faults = self._page_faults if first else 0.0
         if self._viewed:
-            # The consumer itself takes the views; threads help it with nothing.
-            paced = read.seconds + touched
+            # The consumer itself takes the views; threads do not help.
+            paced = read.seconds + faults
         else:
-            paced += touched / threads
-        everywhere = (read.seconds + decode.seconds + fill + told + touched) / max(threads, self.loading.cores or 2)
-        cpu: Bottleneck = "decoding" if decode.seconds > self._own(first=first).seconds else "CPU copy"
+            paced += faults / threads
+        everywhere = (read.seconds + decode.seconds + fill + announcing + faults) / max(
+            threads, self.loading.cores or 2
+        )
+        cpu: Bottleneck = "decoding" if decode.seconds > self._plain_read(first=first).seconds else "CPU copy"
         return {
             "device": miss * self.device(page_cache),
             "open latency": samples * opens,
@@ -102,21 +116,21 @@ class Way:
             "all cores": samples * everywhere,
         }
 
-    def piped(self, stages: Stages, page_cache: float) -> float:
-        """Return s of a cold epoch: a stage, and of the others what the first group of samples takes, at their most.
+    def cold_seconds(self, stages: Stages, page_cache: float) -> float:
+        """Return the seconds of a cold epoch.
 
-        That group is announced by one thread; until it was read and decoded, nothing overlaps.
+        That is the worst sum of one whole stage and the time that the first group of samples spends in the others. One
+        thread announces that group, and nothing overlaps until it is read and decoded.
         """
         groups = max(1.0, self.data.samples / self.loading.nodes / group_of(self._item))
-        overlap = NETWORK_WORKERS if self.tier.network else ANNOUNCERS
         shared = (self.data, self.tier, self.store_format, self.codec, self.costs, page_cache)
         alone: Stages = {
             name: time * (first_share(*shared) if name == "device" else 1 / groups)
             for name, time in stages.items()
             if name != "all cores"
         }
-        alone["open latency"] *= overlap
-        # All cores have the processor's part of that group in theirs.
+        alone["open latency"] *= self._opens_at_once
+        # "All cores" already counts the processor's part of that group.
         within: dict[str, set[str]] = {"all cores": {"CPU copy", "decoding"}}
         return self.costs.start_s + max(
             time + sum(wait for other, wait in alone.items() if other not in within.get(name, {name}))
@@ -124,26 +138,30 @@ class Way:
         )
 
     def device(self, page_cache: float) -> float:
-        """Return s that the device needs for all of a node's samples."""
+        """Return the seconds that the device needs for all of a node's samples."""
         whole = device_seconds(self.data, self.tier, self.store_format, self.codec, self.costs, page_cache)
         return whole / self.loading.nodes
 
     @property
+    def _opens_at_once(self) -> int:
+        return NETWORK_WORKERS if self.tier.network else ANNOUNCE_THREADS
+
+    @property
     def _item(self) -> float:
-        """B of a mean sample as it is stored."""
+        """Bytes of a mean sample as it is stored."""
         if self.store_format != "pixels":
             return self.data.mean
         coding = self._coding
         return self.data.row_bytes * (coding.ratio if coding else 1.0)
 
     @property
-    def _touched(self) -> float:
-        """Return s of the faults of a sample's pages in new maps, and in new memory for batches of pixels.
+    def _page_faults(self) -> float:
+        """Seconds for a sample's page faults: in new maps, and in new memory for batches of pixels.
 
-        Chunks of many rows count those of maps as decoding.
+        For chunks of many rows the faults of maps are part of decoding.
         """
         rows = self.data.samples * self.data.row_bytes / self.loading.nodes if self.store_format == "pixels" else 0.0
-        batches = self.costs.fresh * min(rows, AHEAD) * self.loading.nodes / self.data.samples
+        batches = self.costs.fresh * min(rows, PREFETCH_BYTES) * self.loading.nodes / self.data.samples
         if self.store_format == "folder" or self.tier.access == "object":
             return batches
         coding = self._coding
@@ -155,7 +173,7 @@ class Way:
 
     @property
     def _viewed(self) -> bool:
-        """Whether the training takes views of maps, which no thread has to make."""
+        """Whether training takes views of maps, which need no thread."""
         packed = self.store_format in ("lmdb", "zarr") and self.codec == "none"
         return packed and not self.loading.decode and self.tier.access != "object"
 
@@ -163,33 +181,34 @@ class Way:
         return self.costs.decode if self.loading.decode and self.store_format != "pixels" else Work(0.0)
 
     def _read(self, cached: float, threads: int, *, first: bool) -> Work:
-        """Return the work of reading one sample. cached: share that tiering's cache answers, if that is cheaper."""
-        own = self._own(first=first)
+        """Return the work of reading one sample, with the cheaper of the cache and the store for the cached share."""
+        own = self._plain_read(first=first)
         plain = self.costs.row if self.store_format == "pixels" else self.costs.view
-        slab = Work(CACHE_SECONDS + plain.seconds, plain.serial)
-        if not cached or slab.seconds >= own.seconds or slab.on(threads) >= own.on(threads):
+        hit = Work(CACHE_SECONDS + plain.seconds, plain.serial)
+        if not cached or hit.seconds >= own.seconds or hit.on(threads) >= own.on(threads):
             return own
-        seconds = (1 - cached) * own.seconds + cached * slab.seconds
-        serial = (1 - cached) * own.seconds * own.serial + cached * slab.seconds * slab.serial
+        seconds = (1 - cached) * own.seconds + cached * hit.seconds
+        serial = (1 - cached) * own.seconds * own.serial + cached * hit.seconds * hit.serial
         return Work(seconds, serial / seconds)
 
-    def _own(self, *, first: bool) -> Work:
+    def _plain_read(self, *, first: bool) -> Work:
+        """Return the work of reading one sample without tiering's cache."""
         if self.store_format == "folder":
             return self.costs.file
         if self.tier.access == "object":
-            return Work(SOCKET_SECONDS + self._item / SOCKET_COPY)
+            return Work(SOCKET_SECONDS + self._item / SOCKET_RATE)
         if self.store_format == "pixels":
             coding = self._coding
             return self.costs.row if coding is None else self._coded(coding, first=first)
         if self.codec != "none":
-            return Work(self.costs.view.seconds + max(self.data.mean, CHUNK) / ZSTD_DECODE)
+            return Work(self.costs.view.seconds + max(self.data.mean, CHUNK_BYTES) / ZSTD_RATE)
         return self.costs.view
 
     def _coded(self, coding: Coding, *, first: bool) -> Work:
         if coding.chunk == 1:
             return coding.work
-        # Chunks of many rows: some stay decoded; of the others each sample decodes a whole one.
-        held = min(1.0, HELD / (self.data.samples * self.data.row_bytes))
+        # Some chunks stay decoded; of the others each sample decodes a whole one.
+        held = min(1.0, HELD_BYTES / (self.data.samples * self.data.row_bytes))
         chunks = (1 - held) + (held / coding.chunk if first else 0.0)
         decoding = chunks * coding.chunk_s
         seconds = coding.work.seconds + decoding
@@ -197,10 +216,11 @@ class Way:
         return Work(seconds, (coding.work.seconds * coding.work.serial + decoding) / seconds)
 
 
-def blended(bypassed: Stages, used: Stages) -> Stages:
-    """Return the stages when as much of a local cache is used as makes the slowest stage least.
+def best_blend(bypassed: Stages, used: Stages) -> Stages:
+    """Return the stages for the use of a local cache that makes the slowest stage fastest.
 
-    All are straight lines of the share that is used, so the least lies at an end or where two of them cross.
+    Each stage is a straight line of the share of the cache that is used, from `bypassed` (0) to `used` (1). The least
+    maximum of straight lines lies at an end, or where two of them cross.
     """
     shares = {0.0, 1.0}
     for one, other in combinations(bypassed, 2):

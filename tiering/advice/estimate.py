@@ -1,4 +1,4 @@
-"""Epochs times images times bytes: what a training run asks of its storage, in exact whole numbers."""
+"""Estimate how much a training run reads and writes: epochs x images x bytes, in exact whole numbers."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from fractions import Fraction
 from tiering.errors import UsageError
 from tiering.units import format_bytes
 
-#: An MNIST image: 28 x 28 pixels of one byte.
+#: Bytes of an MNIST image: 28 x 28 pixels of one byte.
 MNIST_IMAGE = 28 * 28
 
 #: Pixels of a 4K image by the 4,096 x 4,096 definition.
 PIXELS_4K = 4096 * 4096
 
-#: One 4,520 x 2,540 uncompressed TIFF with 4 channels, bytes.
+#: Bytes of a 4,520 x 2,540 uncompressed TIFF with 4 channels.
 TIFF_8_BIT = 4520 * 2540 * 4
 TIFF_16_BIT = 2 * TIFF_8_BIT
 
@@ -29,11 +29,22 @@ _WORDS = (
 
 @dataclass(frozen=True, slots=True)
 class TrainingRun:
-    """A training run that reads a whole dataset once an epoch. The defaults are the worked example.
+    """A training run that reads a whole dataset once an epoch. The defaults are the documentation's worked example.
 
-    images: in the dataset; image_bytes: B of each; epochs: passes over the dataset; checkpoint_bytes: B of each
-    checkpoint; checkpoint_every: epochs from one checkpoint to the next; batch_size: images to a batch.
-    Raises UsageError for anything below 1.
+    Attributes:
+        images: Images in the dataset.
+        image_bytes: Bytes of each image.
+        epochs: Passes over the dataset.
+        checkpoint_bytes: Bytes of each checkpoint.
+        checkpoint_every: Epochs from one checkpoint to the next.
+        batch_size: Images in a batch.
+
+    Raises:
+        UsageError: For anything below 1.
+
+    Example:
+        >>> TrainingRun(images=1_280_000, image_bytes=110_000, epochs=90).run_bytes_read
+        12672000000000
     """
 
     images: int = 100_000_000
@@ -47,23 +58,23 @@ class TrainingRun:
         for field in fields(self):
             value = getattr(self, field.name)
             if value < 1:
-                raise UsageError(field.name.replace("_", " "), expected="at least 1", found=f"{value:,}")
+                raise UsageError(field.name, expected="at least 1", found=f"{value:,}")
 
     @property
     def dataset_bytes(self) -> int:
-        """B of the dataset, and B read in one epoch."""
+        """Bytes of the dataset, and bytes read in one epoch."""
         return self.images * self.image_bytes
 
     @property
     def run_bytes_read(self) -> int:
-        """B read in the whole run."""
+        """Bytes read in the whole run."""
         return self.dataset_bytes * self.epochs
 
     @property
     def run_file_reads(self) -> int:
         """Image files read in the whole run: images x epochs.
 
-        Published text about this example has 50 billion; 100 million x 5,000 is 500 billion.
+        Published text about this example says 50 billion, but 100 million x 5,000 is 500 billion.
         """
         return self.images * self.epochs
 
@@ -74,12 +85,12 @@ class TrainingRun:
 
     @property
     def run_bytes_written(self) -> int:
-        """B of all checkpoints."""
+        """Bytes of all checkpoints."""
         return self.checkpoints * self.checkpoint_bytes
 
     @property
     def interval_bytes_read(self) -> int:
-        """B read from one checkpoint to the next."""
+        """Bytes read from one checkpoint to the next."""
         return self.dataset_bytes * self.checkpoint_every
 
     @property
@@ -89,7 +100,7 @@ class TrainingRun:
 
     @property
     def epoch_transfers(self) -> int:
-        """Batches copied to the GPU in an epoch, the last one perhaps not full."""
+        """Batches copied to the GPU in an epoch. The last one may not be full."""
         return -(-self.images // self.batch_size)
 
     @property
@@ -98,10 +109,39 @@ class TrainingRun:
         return Fraction(self.run_bytes_read, self.run_bytes_written) if self.checkpoints else None
 
 
-def figures(run: TrainingRun) -> dict[str, int | float | None]:
-    """Return every figure of the worked example in base units: bytes and counts, whole numbers all.
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The reads and writes of a training run.
 
-    Only bytes_read_per_byte_written may have a fraction, or be None where the run writes nothing.
+    Attributes:
+        figures: Every quantity in base units, by name.
+        texts: The same as people write them.
+        rows: Pairs of (quantity, value) in words, for a table.
+    """
+
+    figures: dict[str, int | float | None]
+    texts: dict[str, str]
+    rows: list[tuple[str, str]]
+
+
+def estimate(run: TrainingRun | None = None) -> Estimate:
+    """Estimate how much a training run reads and writes.
+
+    Args:
+        run: The run; by default the documentation's worked example.
+
+    Example:
+        >>> estimate(TrainingRun(images=1_280_000, image_bytes=110_000, epochs=90)).texts["run_bytes_read"]
+        '12.67 TB'
+    """
+    run = run or TrainingRun()
+    return Estimate(figures(run), texts(run), lines(run))
+
+
+def figures(run: TrainingRun) -> dict[str, int | float | None]:
+    """Return every figure in base units, as whole numbers of bytes and counts.
+
+    Only bytes_read_per_byte_written may have a fraction. It is None where the run writes nothing.
     """
     ratio = run.read_write_ratio
     exact = None if ratio is None else int(ratio) if ratio.denominator == 1 else float(ratio)
@@ -133,23 +173,23 @@ def figures(run: TrainingRun) -> dict[str, int | float | None]:
 
 
 def texts(run: TrainingRun) -> dict[str, str]:
-    """Return the figures, by the same keys, as people write them: "4.59 PB", "500 billion", "11.5 billion : 1"."""
-    said: dict[str, str] = {}
+    """Return the figures under the same keys as people write them: "4.59 PB", "500 billion", "11.5 billion : 1"."""
+    written: dict[str, str] = {}
     for key, value in figures(run).items():
         if value is None or key == "bytes_read_per_byte_written":
-            said[key] = _ratio(run.read_write_ratio)
+            written[key] = _ratio(run.read_write_ratio)
         elif "bytes" in key:
-            # 22.95 EB needs four digits; 45,923,200 B is known as 45.9 MB.
-            said[key] = format_bytes(value, 3 if key.startswith("tiff") else 4)
+            # 22.95 EB needs four digits, but 45,923,200 B is usually written as 45.9 MB.
+            written[key] = format_bytes(value, 3 if key.startswith("tiff") else 4)
         else:
-            said[key] = in_words(int(value))
-    return said
+            written[key] = in_words(int(value))
+    return written
 
 
 def lines(run: TrainingRun) -> list[tuple[str, str]]:
-    """Return the worked example as rows of (quantity, value), in words."""
+    """Return the figures as rows of (quantity, value), in words."""
     text = texts(run)
-    such = (
+    images = (
         "such 8-bit images" if text["image_bytes"] == text["tiff_8_bit_bytes"] else f"images of {text['image_bytes']}"
     )
     epochs = "every epoch" if run.checkpoint_every == 1 else f"one every {run.checkpoint_every:,} epochs"
@@ -162,7 +202,7 @@ def lines(run: TrainingRun) -> list[tuple[str, str]]:
         ("a 4K image by the 4,096 x 4,096 definition", f"{text['image_4k_pixels']} pixels"),
         ("one 4,520 x 2,540 uncompressed TIFF, 4 channels, 8 bit", text["tiff_8_bit_bytes"]),
         ("the same at 16 bit", text["tiff_16_bit_bytes"]),
-        (f"the dataset: {text['images']} {such}", text["dataset_bytes"]),
+        (f"the dataset: {text['images']} {images}", text["dataset_bytes"]),
         ("read in one epoch", f"{text['epoch_bytes_read']}, in {text['epoch_file_reads']} file reads"),
         ("epochs to train", text["epochs"]),
         ("bytes read in the whole run", text["run_bytes_read"]),
@@ -179,11 +219,12 @@ def lines(run: TrainingRun) -> list[tuple[str, str]]:
 
 
 def in_words(count: int) -> str:
-    """Write a count in words where three digits say it exactly: 500 billion, but 3,125,000."""
+    """Write a count in words where three digits are exact: 500 billion, but 3,125,000."""
     for size, word in _WORDS:
         if count >= size:
-            said = Fraction(count, size)
-            return f"{_three(said)} {word}" if said < 1000 and Fraction(_three(said)) == said else f"{count:,}"
+            scaled = Fraction(count, size)
+            exact = scaled < 1000 and Fraction(_three(scaled)) == scaled
+            return f"{_three(scaled)} {word}" if exact else f"{count:,}"
     return f"{count:,}"
 
 
@@ -192,7 +233,7 @@ def _short(count: int) -> str:
 
 
 def _three(value: Fraction) -> str:
-    """Write at least 1 with three significant digits."""
+    """Write a number of at least 1 with three significant digits."""
     places = 0 if value >= 100 else 1 if value >= 10 else 2
     text = f"{round(value * 10**places) / 10**places:.{places}f}"
     return text.rstrip("0").rstrip(".") if places else text
@@ -203,8 +244,8 @@ def _ratio(ratio: Fraction | None) -> str:
         return "nothing is written"
     for size, word in _WORDS:
         if ratio >= size:
-            said = ratio / size
-            about = "" if Fraction(_three(said)) == said else "about "
-            return f"{about}{_three(said)} {word} : 1"
+            scaled = ratio / size
+            about = "" if Fraction(_three(scaled)) == scaled else "about "
+            return f"{about}{_three(scaled)} {word} : 1"
     exact = ratio.denominator == 1
     return f"{int(ratio):,} : 1" if exact else f"about {float(ratio):,.3g} : 1"

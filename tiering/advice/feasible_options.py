@@ -1,4 +1,4 @@
-"""The ways to keep a dataset that are possible at all, each with its prediction."""
+"""The feasible ways to keep a dataset, each with its prediction."""
 
 from __future__ import annotations
 
@@ -8,21 +8,30 @@ from dataclasses import replace
 from typing import Final
 
 from tiering.advice.catalog import Tier
-from tiering.advice.prediction import CachePlan, Codec, Data, Format, stored_bytes
-from tiering.advice.recommendation import Option, Setting, describe
+from tiering.advice.dataset_sizes import DatasetSizes
+from tiering.advice.prediction import CachePlan, Setting, predict
+from tiering.advice.recommendation import Option
+from tiering.advice.stored_size import stored_bytes
+from tiering.literals import Format
 from tiering.units import format_bytes, format_seconds
 
-#: Share of a dataset that a write-back device holds, and B that it holds at least: the most recent data.
+#: Share of a dataset that a write-back device holds, the most recent data, and the bytes that it holds at least.
 _WRITE_BACK_SHARE: Final = 0.1
 _WRITE_BACK_LEAST: Final = 10**10
-#: A page fault that takes so many s makes a map of a cold disk slow: a seek.
+#: Seconds of a page fault that make a map of an uncached disk slow: a seek.
 _SLOW_FAULT: Final = 1e-3
 
 
-def for_training(catalog: Sequence[Tier], data: Data, ram: int, setting: Setting) -> Iterator[Option]:
+def for_training(catalog: Sequence[Tier], data: DatasetSizes, ram: int, setting: Setting) -> Iterator[Option]:
     """Yield every tier, format and cache for data that is read again every epoch.
 
-    ram: B of each host's memory. A local cache is the fastest local tier, in front of slower ones.
+    A local cache is the fastest local tier, in front of slower ones.
+
+    Args:
+        catalog: The tiers.
+        data: The dataset.
+        ram: Bytes of each host's memory for caching.
+        setting: What all predictions share.
     """
     fastest = min(_local(catalog), key=lambda tier: tier.read_seconds(data.mean), default=None)
     nodes = setting.loading.nodes
@@ -30,7 +39,7 @@ def for_training(catalog: Sequence[Tier], data: Data, ram: int, setting: Setting
         served = data.samples * data.row_bytes if store_format == "pixels" else data.bytes
         share = -(-served // nodes)
         kept = min(ram, share)
-        # The kernel caches files and maps by itself; what comes over a socket it does not.
+        # The kernel caches files and maps by itself, but not what comes over a socket.
         plans = [CachePlan(ram=ram if tier.access != "object" else 0)]
         if ram:
             plans.append(CachePlan(ram=kept, fill_once=True))
@@ -39,23 +48,27 @@ def for_training(catalog: Sequence[Tier], data: Data, ram: int, setting: Setting
             if room:
                 plans.append(CachePlan(ram=kept, fill_once=ram > 0, local=room, local_tier=fastest))
         for plan in plans:
-            found = describe(data, tier, store_format, codec, plan, setting)
-            yield replace(found, warnings=(*_warnings(tier, store_format, plan, served),))
+            option = option_of(data, tier, store_format, codec, plan, setting)
+            yield replace(option, warnings=(*_warnings(tier, store_format, plan, served),))
 
 
-def for_one_pass(catalog: Sequence[Tier], data: Data, setting: Setting) -> Iterator[Option]:
-    """Yield plain folders without a cache: what is read once would be read once more to be packed."""
+def for_one_pass(catalog: Sequence[Tier], data: DatasetSizes, setting: Setting) -> Iterator[Option]:
+    """Yield plain folders without a cache. Packing would read data a second time that is needed once."""
     for tier, store_format, _ in _homes(catalog, data, setting):
         if store_format == "folder":
-            yield describe(data, tier, "folder", "none", CachePlan(), setting)
+            yield option_of(data, tier, "folder", "none", CachePlan(), setting)
 
 
 def for_writes(
-    catalog: Sequence[Tier], data: Data, setting: Setting, written_per_day: float | None
+    catalog: Sequence[Tier], data: DatasetSizes, setting: Setting, written_per_day: float | None
 ) -> Iterator[Option]:
     """Yield plain folders on file systems, the slow ones behind a local device that takes the writes first.
 
-    written_per_day: B, where known: the device is so large that it endures them for as long as it is warranted.
+    Args:
+        catalog: The tiers.
+        data: The dataset.
+        setting: What all predictions share.
+        written_per_day: Bytes, where known. The device is then large enough to endure them for its warranty.
     """
     quickest = max(_local(catalog), key=lambda tier: tier.iops, default=None)
     for tier, store_format, _ in _homes(catalog, data, setting):
@@ -66,11 +79,11 @@ def for_writes(
             worn = (written_per_day or 0.0) / (quickest.endurance or math.inf)
             wanted = max(_WRITE_BACK_LEAST, int(data.bytes * _WRITE_BACK_SHARE), math.ceil(worn))
             plan = CachePlan(local=min(wanted, quickest.capacity or wanted), local_tier=quickest)
-        yield describe(data, tier, "folder", "none", plan, setting, writes=True)
+        yield option_of(data, tier, "folder", "none", plan, setting, writes=True)
 
 
-def left_out(catalog: Sequence[Tier], data: Data) -> Iterator[str]:
-    """Say what is no option at all, and why: a sentence for each tier and format."""
+def infeasible(catalog: Sequence[Tier], data: DatasetSizes) -> Iterator[str]:
+    """Yield a sentence for each tier and format that is impossible, with the reason."""
     shared = [tier.name for tier in catalog if tier.access == "file" and (tier.network or not tier.mmap_ok)]
     if shared:
         yield f"LMDB on {', '.join(shared)}: its maps and locks are not safe on network file systems."
@@ -85,11 +98,66 @@ def left_out(catalog: Sequence[Tier], data: Data) -> Iterator[str]:
             yield f"{tier.name} holds {format_bytes(tier.capacity or 0)}: {pixels} of pixels do not fit."
 
 
+def option_of(
+    data: DatasetSizes,
+    tier: Tier,
+    store_format: Format,
+    codec: str,
+    plan: CachePlan,
+    setting: Setting,
+    *,
+    writes: bool = False,
+) -> Option:
+    """Return an option with its prediction. Its move_s is the time to make and write it, without reading.
+
+    Args:
+        data: The dataset.
+        tier: Where it would lie.
+        store_format: How it would be kept.
+        codec: Of the format.
+        plan: The caches.
+        setting: What all predictions share.
+        writes: Whether the local device takes writes instead of keeping reads: it costs, but speeds up no epoch.
+    """
+    epochs, how, costs = setting.epochs, setting.loading, setting.costs
+    served_from = None if writes else plan
+    found = predict(data, tier, store_format, codec, served_from, epochs=epochs, loading=how, costs=costs)
+    local = plan.local if plan.local_tier is not None else 0
+    write_back = local / 1e9 * plan.local_tier.price if writes and plan.local_tier is not None else 0.0
+    parts = []
+    if plan.fill_once and plan.ram:
+        parts.append(f"{format_bytes(plan.ram)} of RAM")
+    if plan.local_tier is not None and local:
+        parts.append(f"{format_bytes(local)} on {plan.local_tier.name}" + (" (write-back)" if writes else ""))
+    each = " a node" if parts and how.nodes > 1 else ""
+    stored = stored_bytes(data, store_format, codec, pages=tier.access != "object", costs=costs)
+    making = data.samples * costs.decode.seconds / how.threads if store_format == "pixels" else 0.0
+    return Option(
+        tier=tier.name,
+        tier_title=tier.title,
+        format=store_format,
+        codec=codec,
+        stored=stored,
+        cache=" + ".join(parts) + each or ("page cache" if found.hit_ratio >= 0.005 else "none"),
+        cache_ram=plan.ram if plan.fill_once else 0,
+        cache_local=local,
+        cache_tier=plan.local_tier.name if plan.local_tier is not None and local else None,
+        first_epoch_s=found.first_epoch_s,
+        steady_epoch_s=found.steady_epoch_s,
+        samples_per_s=found.samples_per_s,
+        bottleneck=found.bottleneck,
+        hit_ratio=found.hit_ratio,
+        monthly_usd=found.monthly_usd + write_back,
+        stall_fraction=found.stall_fraction,
+        move_s=(making + stored / tier.write_bandwidth) / how.nodes,
+    )
+
+
 def _warnings(tier: Tier, store_format: Format, plan: CachePlan, served: int) -> Iterator[str]:
     cached = plan.ram + plan.local >= served
     if store_format == "lmdb" and tier.read_latency_p50 >= _SLOW_FAULT and not cached:
         yield (
-            f"LMDB is read through a map: on {tier.title} every page that was not announced in time is a fault of "
+            f"LMDB is read through a map: on {tier.title} each page that was not announced in time is a page fault of "
             f'{format_seconds(tier.read_latency_p50)}. Serve it with shuffle="block", which reads in sequence, or '
             "warm it first."
         )
@@ -99,13 +167,13 @@ def _local(catalog: Sequence[Tier]) -> list[Tier]:
     return [tier for tier in catalog if tier.access == "file" and not tier.network]
 
 
-def _homes(catalog: Sequence[Tier], data: Data, setting: Setting) -> Iterator[tuple[Tier, Format, Codec]]:
-    """Yield where the dataset can live: on what outlives the machine, where it fits, LMDB only where maps are safe.
+def _homes(catalog: Sequence[Tier], data: DatasetSizes, setting: Setting) -> Iterator[tuple[Tier, Format, str]]:
+    """Yield each tier that outlives the machine with each format that fits; LMDB only where maps are safe.
 
-    Zarr without codec reads like LMDB: where LMDB is possible it would only say everything twice. Pixels are for jobs
-    that take pixels.
+    Zarr without a codec reads like LMDB, so it is listed only where LMDB is impossible. Pixels are for jobs that take
+    pixels.
     """
-    formats: list[tuple[Format, Codec]] = [("folder", "none"), ("lmdb", "none"), ("zarr", "none")]
+    formats: list[tuple[Format, str]] = [("folder", "none"), ("lmdb", "none"), ("zarr", "none")]
     if data.raw:
         formats[2] = ("zarr", "zstd")
     if data.row_bytes and setting.loading.decode:

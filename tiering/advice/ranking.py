@@ -1,17 +1,16 @@
-"""The choice among options: total cost of a month with one run, and the Pareto front behind it."""
+"""Rank options by the total cost of a month with one run, and find the Pareto front behind the choice."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
-from tiering.advice.prediction import MONTH
 from tiering.advice.recommendation import Option
-from tiering.units import format_count
+from tiering.units import MONTH_SECONDS, format_count, format_percent, format_usd
 
-#: USD that an hour of waiting costs unless told: about one rented training GPU.
+#: Default cost of an hour of waiting, USD: about one rented training GPU.
 HOUR_USD: Final = 2.0
-#: Differences in total cost below 1 USD or 5 % are not worth waiting for: then the faster option is taken.
+#: Differences in total cost below 1 USD or 5 % are not worth waiting for; then the faster option wins.
 SLACK_USD: Final = 1.0
 SLACK_SHARE: Final = 0.05
 #: Options beside the chosen one that are worth a reader's time.
@@ -28,13 +27,14 @@ def pareto(options: Sequence[Option], epochs: int) -> list[Option]:
 
 
 def total_usd(option: Option, epochs: int, hour_usd: float) -> float:
-    """Return USD of a month with one run of so many epochs: the bill, and the hours of waiting for data.
+    """Return the cost of a month with one run: the bill, and the hours of waiting for data.
 
-    A run that takes longer than a month has that many months' bills. The waiting counts the time to get there, packing
-    or copying, as well, and the bill what reading it for that costs.
+    A run that takes longer than a month has that many months' bills. The waiting includes the time to pack or copy the
+    dataset, and the bill includes the reads for that.
     """
     run_s = option.run_s(epochs)
-    return option.monthly_usd * max(1.0, run_s / MONTH) + option.move_usd + (option.move_s + run_s) / 3600 * hour_usd
+    bill = option.monthly_usd * max(1.0, run_s / MONTH_SECONDS)
+    return bill + option.move_usd + (option.move_s + run_s) / 3600 * hour_usd
 
 
 def choose(options: Sequence[Option], workload: str, home: str, epochs: int, hour_usd: float) -> tuple[Option, str]:
@@ -44,20 +44,20 @@ def choose(options: Sequence[Option], workload: str, home: str, epochs: int, hou
         return cheapest, "the cheapest month among file systems, with a write-back device where the tier is slow"
     stay = next((option for option in options if option.tier == home), None)
     if workload == "read-once" and stay is not None:
-        return stay, "where it lies: to move it would read it as often as the one pass does"
+        return stay, "stay in place: a move would read everything as often as the one pass does"
     return _lowest_total(options, epochs, hour_usd), (
         f"lowest total of a month with one run of {format_count(epochs)} epoch{'s' if epochs > 1 else ''}: storage, "
-        f"requests, and waiting for data, packing included, at {hour_usd:.2f} USD an hour; "
-        f"where totals differ by less than {SLACK_USD:.0f} USD or {100 * SLACK_SHARE:.0f} %, the fastest"
+        f"requests, and waiting for data, packing included, at {format_usd(hour_usd)} USD an hour; "
+        f"where totals differ by less than {SLACK_USD:.0f} USD or {format_percent(SLACK_SHARE)}, the fastest"
     )
 
 
 def others(options: Sequence[Option], choice: Option, epochs: int, hour_usd: float) -> list[Option]:
-    """Return the rest of the front and each other tier's best, by total cost: at most SHOWN."""
+    """Return the rest of the front and the best of each other tier, by total cost: at most SHOWN."""
     kept: list[Option] = []
     for option in sorted(options, key=lambda option: total_usd(option, epochs, hour_usd)):
         same_tier = [other for other in (choice, *kept) if other.tier == option.tier]
-        # What costs the same as a better option of its tier is on the front by a cent, and says nothing new.
+        # An option that costs the same as a better one of its tier is on the front by a cent, and not worth a line.
         new = all(abs(other.monthly_usd - option.monthly_usd) > 0.02 * other.monthly_usd for other in same_tier)
         if (option.tier, option.format, option.codec, option.cache) != (
             choice.tier,
@@ -74,7 +74,7 @@ def _lowest_total(options: Sequence[Option], epochs: int, hour_usd: float) -> Op
     limit = lowest + max(SLACK_USD, SLACK_SHARE * lowest)
     near = [option for option in options if total_usd(option, epochs, hour_usd) <= limit]
     fastest = min(option.run_s(epochs) for option in near)
-    # Within a hundredth of the fastest nobody feels it: then the simplest, and of equals the cheapest.
+    # A hundredth of the run makes no difference to anyone: then the simplest wins, and of equals the cheapest.
     ties = [option for option in near if option.run_s(epochs) <= fastest * 1.01]
     order = ("folder", "lmdb", "zarr", "pixels")
     return min(

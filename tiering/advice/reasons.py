@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from tiering.advice.catalog import Tier
-from tiering.advice.prediction import MONTH
+from tiering.advice.catalog import Tier, find_tier
 from tiering.advice.recommendation import Option
-from tiering.units import format_bytes, format_seconds
+from tiering.units import MONTH_SECONDS, format_bytes, format_percent, format_seconds, format_usd
 
 if TYPE_CHECKING:
     from tiering.workload.model import Verdict
 
-_LIMITS = {
+_PACE: Final = {
     "device": "The device's random reads set the pace.",
     "open latency": "Opening a file for every sample sets the pace.",
     "CPU copy": "Copying the bytes sets the pace: no faster storage would help.",
@@ -21,31 +20,29 @@ _LIMITS = {
     "all cores": "The processor as a whole sets the pace: more threads would not help.",
     "training job": "The training job sets the pace: it never waits for data.",
 }
+_HOW: Final = {
+    "folder": "Plain files: nothing to convert, but every sample opens a file.",
+    "lmdb": "One packed store without a file to open for each sample, and the known order is announced ahead.",
+    "zarr": "One packed store without a file to open for each sample, readable by any Zarr v3 reader.",
+    "pixels": "Decoded once instead of every epoch, in one packed store without the originals: keep those too.",
+}
 #: Years over which makers count drive writes per day.
 WARRANTY_YEARS: Final = 5
-#: Share of the time between two checkpoints that writing one may take unmentioned.
+#: Share of the time between two checkpoints that writing one may take without a note.
 _LONG_CHECKPOINT: Final = 0.01
 
 
 def reason_for_training(option: Option) -> str:
-    """Say why a re-read-heavy workload would want this, and what limits it."""
-    how = {
-        "folder": "Plain files, nothing to convert, but a file is opened for every sample.",
-        "lmdb": "One packed store without a file to open for each sample, and the known order is announced ahead.",
-        "zarr": "One packed store without a file to open for each sample, readable by any Zarr v3 reader.",
-        "pixels": "Decoded once instead of every epoch, in one packed store without the originals: keep those too.",
-    }[option.format]
-    parts = [how]
+    """Return why a workload that reads again would want this option, and its bottleneck."""
+    parts = [_HOW[option.format]]
+    hits = format_percent(option.hit_ratio)
     if option.cache_ram or option.cache_local:
-        parts.append(f"The cache answers {_percent(option.hit_ratio)} of the reads after the first epoch.")
+        parts.append(f"The cache answers {hits} of the reads after the first epoch.")
     elif option.cache != "none":
-        parts.append(
-            f"The kernel's page cache answers {_percent(option.hit_ratio)} of the reads after the first epoch."
-        )
-    parts.append(_LIMITS[option.bottleneck])
+        parts.append(f"The kernel's page cache answers {hits} of the reads after the first epoch.")
+    parts.append(_PACE[option.bottleneck])
     if option.stall_fraction is not None and option.stall_fraction >= 0.005:
-        parts.append(f"The training job waits {_percent(option.stall_fraction)} of the time.")
-    epoch = format_seconds(option.steady_epoch_s)
+        parts.append(f"The training job waits {format_percent(option.stall_fraction)} of the time.")
     pace = (
         f"{option.speedup:.3g} times as fast as the folder now"
         if option.speedup >= 1.005
@@ -53,21 +50,21 @@ def reason_for_training(option: Option) -> str:
         if option.speedup <= 0.995
         else "as fast as the folder now"
     )
-    parts.append(f"A steady epoch takes {epoch}; a run is {pace}.")
+    parts.append(f"A steady epoch takes {format_seconds(option.steady_epoch_s)}; a run is {pace}.")
     return " ".join((*parts, *option.warnings))
 
 
 def conversion(option: Option, epochs: int) -> str:
-    """Say what it costs to get to an option, and when that pays."""
+    """Return the cost of getting to an option, and when that pays."""
     if not option.move_s:
         return "Nothing has to be converted or moved."
-    what = "Moving it" if option.format == "folder" else "Packing"
-    cost = f"{what} takes {format_seconds(option.move_s)}"
+    doing = "Moving it" if option.format == "folder" else "Packing"
+    cost = f"{doing} takes {format_seconds(option.move_s)}"
     if option.move_usd >= 0.005:
-        cost += f" and {option.move_usd:,.2f} USD of requests and retrievals"
+        cost += f" and {format_usd(option.move_usd)} USD of requests and retrievals"
     pays = option.pays_back_epochs
     if pays is None:
-        return f"{cost}; it makes no epoch faster and pays back only by what it saves in storage."
+        return f"{cost}; it makes no epoch faster, so only lower storage costs can pay for it."
     late = f", more than a run of {epochs:,} has" if pays > epochs else ""
     return f"{cost} and pays back after {_epochs(pays)}{late}."
 
@@ -79,18 +76,18 @@ def _epochs(count: float) -> str:
 
 
 def reason_for_one_pass(option: Option) -> str:
-    """Say why data that is read once is streamed as it lies."""
+    """Return why data that is read once is streamed from where it lies."""
     return (
         f"Read once: stream it from {option.tier_title}, file after file; do not cache it. Packing would read all of "
-        "it an extra time, and a cache would never be asked again. The one pass takes "
+        "it a second time, and nothing would ever read the cache. The one pass takes "
         f"{format_seconds(option.first_epoch_s)}."
     )
 
 
 def reason_for_writes(option: Option, catalog: Sequence[Tier], written_per_day: float | None) -> str:
-    """Say why a write-heavy workload would want this, and what its writes wear. written_per_day: B, where known."""
+    """Return why a write-heavy workload would want this option, and the wear. written_per_day: bytes, where known."""
     by_name = {tier.name: tier for tier in catalog}
-    parts = ["Mostly written, seldom read again: do not pack it, for packed stores are written once and read often."]
+    parts = ["Mostly written, seldom read again: do not pack it. Packed stores are written once and read often."]
     if option.cache_tier is not None:
         front = by_name[option.cache_tier]
         parts.append(
@@ -100,14 +97,14 @@ def reason_for_writes(option: Option, catalog: Sequence[Tier], written_per_day: 
         parts.extend(_endurance(front, option.cache_local, written_per_day))
     else:
         parts.extend(_endurance(by_name[option.tier], None, written_per_day))
-    parts.append("What has grown cold may move on to an archive.")
+    parts.append("Old data may move on to an archive.")
     return " ".join(parts)
 
 
 def life_years(tier: Tier, size: int, written_per_day: float) -> float | None:
-    """Return the years until so many B of a tier are worn out by that many B of writes a day; None where nothing wears.
+    """Return the years until writes wear out `size` bytes of a tier; None where writes do not wear it.
 
-    Endurance is drive writes per day over a warranty of WARRANTY_YEARS: so much can be written in all.
+    Endurance is drive writes per day over a warranty of WARRANTY_YEARS, so it bounds the bytes written in all.
     """
     if tier.endurance is None or written_per_day <= 0:
         return None
@@ -129,52 +126,48 @@ def _endurance(tier: Tier, size: int | None, written_per_day: float | None) -> I
 
 
 def checkpoint_advice(option: Option, catalog: Sequence[Tier], checkpoint: int | None, every: int) -> Iterator[str]:
-    """Say where checkpoints need another place. checkpoint: B of one; every: epochs from one to the next."""
-    tier = next((tier for tier in catalog if tier.name == option.tier), None)
+    """Say where checkpoints need a faster tier. checkpoint: bytes of one; every: epochs from one to the next."""
+    tier = find_tier(tuple(catalog), option.tier)
     if not checkpoint or tier is None:
         return
     between = option.steady_epoch_s * every
     if (takes := checkpoint / tier.write_bandwidth) <= _LONG_CHECKPOINT * between:
         return
-    said = (
+    advice = (
         f"A checkpoint of {format_bytes(checkpoint)} takes {format_seconds(takes)} on {tier.title}, of "
         f"{format_seconds(between)} between two."
     )
     lasting = [other for other in catalog if other.access != "memory" and other.holds(checkpoint)]
     quick = max(lasting, key=lambda other: other.write_bandwidth, default=tier)
     if quick.write_bandwidth > tier.write_bandwidth:
-        said += f" Write it to {quick.title} first: {format_seconds(checkpoint / quick.write_bandwidth)}."
-    yield said
+        advice += f" Write it to {quick.title} first: {format_seconds(checkpoint / quick.write_bandwidth)}."
+    yield advice
 
 
 def long_run(option: Option, epochs: int, nodes: int) -> Iterator[str]:
-    """Say that a run outlasts a month, which one run a month is counted by."""
+    """Say that a run takes longer than the month that the costs assume."""
     run_s = option.run_s(epochs)
-    if run_s > MONTH:
+    if run_s > MONTH_SECONDS:
         more = "several nodes share it with --nodes COUNT" if nodes == 1 else "more nodes or fewer epochs shorten it"
         yield f"A run of {epochs:,} epochs takes {format_seconds(run_s)} this way: {more}."
 
 
-def sureness(verdict: Verdict | None) -> Iterator[str]:
-    """Say what the advice rests on, and how sure that is."""
+def certainty(verdict: Verdict | None) -> Iterator[str]:
+    """Say what the advice rests on, and how certain that is."""
     if verdict is None:
-        yield "No trace was given: this is advice for training, which reads everything again every epoch."
+        yield "Without a trace, this is advice for training, which reads everything again every epoch."
         return
+    sure = format_percent(verdict.probability)
     if verdict.workload == "read-once" and not verdict.is_single_pass:
         yield (
-            f"The trace looks like a single pass ({verdict.probability:.0%}), but the whole run is not in it, and a "
-            "first epoch looks the same: this is advice for training. A trace of the whole run would tell."
+            f"The trace looks like a single pass ({sure}), but it does not cover the whole run, and a first epoch "
+            "looks the same: this is advice for training. A trace of the whole run would decide it."
         )
     elif verdict.workload in {"inconclusive", "mixed"}:
         yield (
             f"The trace is {verdict.workload}: this is advice for training, and holds only if the data is read again. "
-            "A longer trace would tell."
+            "A longer trace would decide it."
         )
     else:
-        sure = f"{verdict.probability:.0%}"
-        yield f"The trace is {verdict.workload} with a probability of {sure}: the advice is no surer."
+        yield f"The trace is {verdict.workload} with a probability of {sure}, which bounds how sure this advice is."
     yield from verdict.notes
-
-
-def _percent(share: float) -> str:
-    return ">99 %" if 0.99 < share < 1 else "<1 %" if 0 < share < 0.01 else f"{100 * share:.0f} %"

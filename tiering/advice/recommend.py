@@ -1,4 +1,4 @@
-"""What to do about a dataset: enumerate tiers, formats and caches, predict each, keep the limits, rank, and say why."""
+"""Recommend where and how to keep a dataset: list the options, predict each, keep the limits, rank, and say why."""
 
 from __future__ import annotations
 
@@ -8,42 +8,54 @@ from typing import TYPE_CHECKING
 
 from tiering.advice.catalog import Tier, find_tier, load_catalog
 from tiering.advice.constraints import NO_LIMITS, Limits, resized, within
-from tiering.advice.cpu_costs import Costs, class_costs
-from tiering.advice.dataset_sizes import Data, data_of
-from tiering.advice.feasible_options import for_one_pass, for_training, for_writes, left_out
-from tiering.advice.prediction import CachePlan, Loading, predict, stored_bytes
-from tiering.advice.ranking import HOUR_USD, choose, others, pareto, total_usd
+from tiering.advice.cpu_costs import Costs, typical_costs
+from tiering.advice.dataset_sizes import DatasetSizes, sizes_of
+from tiering.advice.epoch_stages import Loading
+from tiering.advice.feasible_options import for_one_pass, for_training, for_writes, infeasible, option_of
+from tiering.advice.prediction import CachePlan, Setting, predict
+from tiering.advice.ranking import HOUR_USD, choose, others, pareto
 from tiering.advice.reasons import (
+    certainty,
     checkpoint_advice,
     conversion,
     long_run,
     reason_for_one_pass,
     reason_for_training,
     reason_for_writes,
-    sureness,
 )
-from tiering.advice.recommendation import Option, Recommendation, Setting, describe
-from tiering.advice.requirements import asks_of, in_words
+from tiering.advice.recommendation import Option, Recommendation
+from tiering.advice.requirements import in_words, requirements_of
+from tiering.advice.stored_size import ZSTD_RATIO, stored_bytes
 from tiering.errors import UsageError
 from tiering.system.machine import usable_cores
-from tiering.units import format_bytes, format_count
+from tiering.units import format_bytes, format_count, format_percent, format_usd
 
 if TYPE_CHECKING:
     from tiering.dataset.profile import DatasetProfile
     from tiering.workload.model import Verdict
 
-__all__ = ["HOUR_USD", "Job", "pareto", "recommend", "total_usd"]
-
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The training that a recommendation is for. Raises UsageError for impossible numbers.
+    """The training that a recommendation is for.
 
-    epochs: passes of one run, at least 1, one run a month. decode: its loader turns images into pixels on the
-    processor; otherwise it takes them encoded. resize: (height, width) that it brings them to, with which pixels can
-    be stored. threads: of each node's loader, by default this machine's cores. nodes: that share each epoch.
-    samples_per_s: what it takes on all nodes when it never waits. checkpoint_bytes, checkpoint_every: B of a
-    checkpoint, and epochs from one to the next. written_per_day: B, for workloads that write.
+    Attributes:
+        epochs: Passes over the dataset in one run, at least 1. One run a month is assumed.
+        decode: Whether the loader decodes images to pixels on the processor. Otherwise the job takes encoded bytes.
+        resize: (height, width) to which training brings images. With it, pixels can be stored.
+        threads: Threads of each node's loader; by default this machine's cores.
+        nodes: Nodes that share each epoch.
+        samples_per_s: Samples per second the training job can consume, on all nodes together. None for no limit.
+        checkpoint_bytes: Bytes of a checkpoint.
+        checkpoint_every: Epochs from one checkpoint to the next.
+        written_per_day: Bytes a day, for workloads that write.
+
+    Raises:
+        UsageError: For impossible numbers.
+
+    Example:
+        >>> Job(epochs=90, checkpoint_bytes=40_000_000, checkpoint_every=10).written
+        360000000
     """
 
     epochs: int = 100
@@ -58,15 +70,15 @@ class Job:
 
     def __post_init__(self) -> None:
         least = (("epochs", self.epochs), ("threads", self.threads), ("nodes", self.nodes))
-        for name, value in (*least, ("checkpoint every", self.checkpoint_every)):
+        for name, value in (*least, ("checkpoint_every", self.checkpoint_every)):
             if value < 1:
                 raise UsageError(name, expected="at least 1", found=str(value))
         if self.samples_per_s is not None and not 0 < self.samples_per_s < float("inf"):
-            raise UsageError("samples per second", expected="above 0", found=f"{self.samples_per_s:g}")
+            raise UsageError("samples_per_s", expected="above 0", found=f"{self.samples_per_s:g}")
 
     @property
     def written(self) -> int:
-        """B of all checkpoints of a run."""
+        """Bytes of all checkpoints of a run."""
         return (self.checkpoint_bytes or 0) * (self.epochs // self.checkpoint_every)
 
 
@@ -84,19 +96,34 @@ def recommend(
 ) -> Recommendation:
     """Recommend where and how to keep a dataset.
 
-    verdict: the workload that a trace showed; without one, or where it is read-once and may be the first of several
-    epochs, training is assumed. tiers: the catalog, by default the
-    shipped one. ram: B of memory that each training host has for caching and has paid for; none by default.
-    job: the training; limits: what may not be broken. current: name of the tier where the dataset lies now, by default
-    the first local one that holds it. hour_usd: USD that an hour of waiting for data costs, at least 0. costs: of this
-    processor for these images (tiering.measure.calibration), by default class figures.
-    Raises UsageError for a tier that the catalog lacks, for anything below those limits, for an empty dataset, where
-    no tier can hold the dataset, and where nothing keeps the limits.
+    Args:
+        profile: The dataset's profile.
+        verdict: The workload that a trace showed. Training is assumed without one, and where it is read-once but may be
+            the first of several epochs.
+        tiers: The catalog; by default the shipped one.
+        ram: Bytes of memory of each training host for caching. Its price does not count. None by default.
+        job: The training.
+        limits: Limits that the choice must keep.
+        current: Name of the tier where the dataset lies now; by default the first local one that holds it.
+        hour_usd: Cost of an hour of waiting for data, USD, at least 0.
+        costs: Processor time of a sample (tiering.measure.calibration); by default typical costs.
+
+    Returns:
+        The choice, its alternatives, and the reasons.
+
+    Raises:
+        UsageError: For an unknown tier, a negative number, an empty dataset, a dataset that no tier can hold, and
+            limits that no option keeps.
+
+    Example:
+        >>> profile = tiering.profile_dataset("photos/")  # doctest: +SKIP
+        >>> print(tiering.recommend(profile, current="nfs").choice.format)  # doctest: +SKIP
+        lmdb
     """
     job = job or Job()
     catalog = resized(tuple(load_catalog() if tiers is None else tiers), limits)
     memory = _checked(profile, ram, hour_usd, job, limits)
-    data = data_of(profile, job.resize)
+    data = sizes_of(profile, job.resize)
     workload = "re-read-heavy" if verdict is None else verdict.workload
     if verdict is not None and workload == "read-once" and not verdict.is_single_pass:
         workload = "inconclusive"
@@ -112,11 +139,11 @@ def recommend(
             action="Give one with enough capacity: --catalog FILE",
         )
     at_home = CachePlan(ram=memory if trains and home.access != "object" else 0)
-    baseline = describe(data, home, "folder", "none", at_home, setting)
+    baseline = option_of(data, home, "folder", "none", at_home, setting)
     reading_s, reading_usd = _reading(data, home, setting)
     passes = setting.epochs
     compared = [option.compared_with(baseline, passes, reading_s, reading_usd) for option in options]
-    kept, said = within(compared, limits)
+    kept, broken = within(compared, limits)
     front = pareto(kept, passes)
     kept = [option.on_front(option in front) for option in kept]
     choice, criterion = choose(kept, workload, home.name, passes, hour_usd)
@@ -124,7 +151,9 @@ def recommend(
     stay = baseline.because(f"As it is now: plain files on {home.title}.")
     target = limits.max_epoch_s
     kind, where = ("folder", home) if choice.format == "pixels" else (choice.format, find_tier(catalog, choice.tier))
-    asks = asks_of(data, catalog, where or home, kind, memory, setting, target_s=target, written=job.written)
+    required = requirements_of(
+        data, catalog, where or home, kind, memory, setting, target_s=target, written=job.written
+    )
     advice = [*checkpoint_advice(choice, catalog, job.checkpoint_bytes, job.checkpoint_every)] if trains else []
     return Recommendation(
         choice=choice,
@@ -138,12 +167,12 @@ def recommend(
         criterion=criterion,
         doing_nothing=_doing_nothing(stay, passes, hour_usd),
         conversion=conversion(choice, passes),
-        dropped=(*left_out(catalog, data), *said) if trains else tuple(said),
-        asks=asks,
+        dropped=(*infeasible(catalog, data), *broken) if trains else tuple(broken),
+        asks=required,
         notes=(
-            *sureness(verdict),
+            *certainty(verdict),
             *advice,
-            *(in_words(asks, passes) if trains else ()),
+            *(in_words(required, passes) if trains else ()),
             *long_run(choice, passes, job.nodes),
             *_notes(home, memory, setting, data, job, named=current is not None, trains=trains),
         ),
@@ -151,7 +180,7 @@ def recommend(
 
 
 def _candidates(
-    workload: str, catalog: Sequence[Tier], data: Data, ram: int, setting: Setting, job: Job
+    workload: str, catalog: Sequence[Tier], data: DatasetSizes, ram: int, setting: Setting, job: Job
 ) -> Iterator[Option]:
     if workload == "write-heavy":
         return for_writes(catalog, data, setting, job.written_per_day)
@@ -160,18 +189,18 @@ def _candidates(
     )
 
 
-def _setting(data: Data, job: Job, trains: bool, costs: Costs | None) -> Setting:
+def _setting(data: DatasetSizes, job: Job, trains: bool, costs: Costs | None) -> Setting:
     loading = Loading(
         decode=job.decode and trains,
         threads=job.threads,
         samples_per_s=job.samples_per_s if trains else None,
         nodes=job.nodes if trains else 1,
     )
-    return Setting(job.epochs if trains else 1, loading, costs or class_costs(data))
+    return Setting(job.epochs if trains else 1, loading, costs or typical_costs(data))
 
 
-def _reading(data: Data, home: Tier, setting: Setting) -> tuple[float, float]:
-    """Return s and USD of reading the whole dataset once where it lies, by all nodes and undecoded."""
+def _reading(data: DatasetSizes, home: Tier, setting: Setting) -> tuple[float, float]:
+    """Return the seconds and USD to read the whole dataset once from where it lies, on all nodes, without decoding."""
     plain = replace(setting.loading, decode=False, samples_per_s=None)
     found = predict(data, home, "folder", epochs=1, loading=plain, costs=setting.costs)
     dollars = data.samples / 1000 * home.request_price + data.bytes / 1e9 * home.retrieval_price
@@ -182,15 +211,14 @@ def _checked(profile: DatasetProfile, ram: int | None, hour_usd: float, job: Job
     if profile.files < 1 or profile.bytes < 1:
         found = f"{format_count(profile.files)} images of {format_bytes(profile.bytes)} in all"
         raise UsageError(profile.root, expected="a dataset with images", found=found)
-    for name, value in (("ram", ram or 0), ("hour price", hour_usd)):
+    for name, value in (("ram", ram or 0), ("hour_usd", hour_usd)):
         if not 0 <= value < float("inf"):
             raise UsageError(name, expected="at least 0", found=str(value))
     if limits.gpu_utilisation is not None and job.samples_per_s is None:
         raise UsageError(
-            "--gpu-utilisation",
-            expected="the rate of the job beside it",
+            "gpu_utilisation",
+            expected="`samples_per_s` of the job as well",
             found="none",
-            action="Give --samples-per-second.",
         )
     return ram or 0
 
@@ -201,12 +229,12 @@ def _explained(option: Option, workload: str, catalog: Sequence[Tier], job: Job)
     return option.because(reason_for_one_pass(option) if workload == "read-once" else reason_for_training(option))
 
 
-def _current(catalog: Sequence[Tier], data: Data, name: str | None) -> Tier:
+def _current(catalog: Sequence[Tier], data: DatasetSizes, name: str | None) -> Tier:
     names = ", ".join(tier.name for tier in catalog)
     if name is not None:
         found = find_tier(tuple(catalog), name)
         if found is None:
-            raise UsageError("tier", expected=f"one of {names}", found=repr(name))
+            raise UsageError("current", expected=f"one of {names}", found=repr(name))
         return found
     lasting = [tier for tier in catalog if tier.access != "memory"]
     fitting = [tier for tier in lasting if tier.holds(stored_bytes(data, "folder"))] or lasting
@@ -218,28 +246,37 @@ def _current(catalog: Sequence[Tier], data: Data, name: str | None) -> Tier:
 def _doing_nothing(stay: Option, epochs: int, hour_usd: float) -> str:
     waiting = stay.run_s(epochs) / 3600
     return (
-        f"Doing nothing costs {stay.monthly_usd:,.2f} USD a month for plain files on {stay.tier_title}, and "
+        f"Doing nothing costs {format_usd(stay.monthly_usd)} USD a month for plain files on {stay.tier_title}, and "
         f"{waiting:,.{0 if waiting >= 100 else 2}f} hours of a run of {epochs:,} epoch{'s' if epochs > 1 else ''}: "
-        f"{waiting * hour_usd:,.2f} USD at {hour_usd:.2f} USD an hour."
+        f"{format_usd(waiting * hour_usd)} USD at {format_usd(hour_usd)} USD an hour."
     )
 
 
-def _notes(home: Tier, ram: int, setting: Setting, data: Data, job: Job, *, named: bool, trains: bool) -> Iterator[str]:
+def _notes(
+    home: Tier, ram: int, setting: Setting, data: DatasetSizes, job: Job, *, named: bool, trains: bool
+) -> Iterator[str]:
     if not named:
-        yield f"The dataset is taken to lie on {home.title} now: --tier NAME says otherwise."
+        yield f"The dataset is assumed to lie on {home.title} now; --tier NAME changes that."
     if trains:
         yield (
-            f"{format_bytes(ram)} of the host's memory cache data and are taken as paid for: --ram SIZE changes it."
+            f"{format_bytes(ram)} of the host's memory cache data at no cost; --ram SIZE changes that."
             if ram
-            else "No memory is counted as a cache: --ram SIZE adds some."
+            else "No memory is used as a cache; --ram SIZE adds some."
         )
-        yield "Zarr without codec is predicted like LMDB, and listed only where LMDB cannot be."
+        yield "Zarr without a codec is as fast as LMDB, so it is listed only where LMDB is impossible."
         if data.raw:
-            yield "Most images are uncompressed: Zarr with zstd is taken to save 40 %; tiering convert measures it."
+            saving = format_percent(1 - ZSTD_RATIO)
+            yield f"Most images are uncompressed: zstd is assumed to save {saving}; tiering convert measures it."
         if job.decode:
             threads = f"{job.threads} thread{'s' if job.threads > 1 else ''}"
-            yield f"Images are decoded by {threads}: --threads COUNT, or --encoded where the training does it itself."
+            yield (
+                f"The loader decodes the images in {threads}; --threads COUNT changes that, and --encoded leaves "
+                "decoding to the training."
+            )
         if job.decode and not data.row_bytes:
-            yield "Images have many shapes: with --resize HxW, pixels of one shape are considered too."
-    measured = "measured here" if setting.costs.measured else "class figures (--calibrate measures them)"
-    yield f"Times are predictions, prices the catalog's, processor times {measured}: check them with tiering bench."
+            yield "Images have many shapes; --resize HxW also considers storing pixels of one shape."
+    measured = "measured here" if setting.costs.measured else "typical (--calibrate measures them)"
+    yield (
+        f"Times are predictions, prices are the catalog's, and processor times are {measured}; tiering bench "
+        "checks them."
+    )

@@ -1,24 +1,24 @@
-"""How `tiering recommend` shows its advice."""
+"""How `tiering recommend` shows a recommendation."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tiering.advice.recommendation import Asks, Option, Recommendation
+from tiering.advice.recommendation import Option, Recommendation, Requirements
 from tiering.cli.output import note, out, table
 from tiering.errors import command
-from tiering.units import format_bytes, format_count, format_rate, format_seconds
+from tiering.units import format_bytes, format_count, format_percent, format_rate, format_seconds, format_usd
 
 #: Columns that the widest table of options needs.
 WIDTH = 160
 
 
 def show(found: Recommendation, root: str, shape: tuple[int, int] | None) -> None:
-    """Print the options, the choice with its reasons, what it costs and saves, and what the run asks of storage."""
+    """Print the options, the choice with its reasons, its cost and savings, and the requirements of the run."""
     console = out()
-    # Many columns need more than the 80 that a pipe is taken to have; a figure cut short would be a wrong one.
+    # A pipe counts as 80 columns wide, and a truncated figure would be wrong.
     console.width = max(console.width, WIDTH)
-    sure = "" if found.confidence is None else f", probability {found.confidence:.0%}"
+    sure = "" if found.confidence is None else f", probability {format_percent(found.confidence)}"
     console.print(f"Workload: {found.workload}{sure}")
     stalls = found.choice.stall_fraction is not None
     shown = table(
@@ -42,11 +42,11 @@ def show(found: Recommendation, root: str, shape: tuple[int, int] | None) -> Non
         shown.add_row(mark, *_cells(option, stalls=stalls))
     console.print(shown)
     if any(option.on_frontier for option in found.alternatives):
-        note("*: no other way is both cheaper and faster.")
+        note("*: no other option is both cheaper and faster.")
     lines = ("", found.choice.reason, f"Chosen by: {found.criterion}.", found.conversion, found.doing_nothing)
     for line in lines:
         console.print(line, soft_wrap=True)
-    _show_asks(found.asks)
+    _show_requirements(found.asks)
     for line in found.dropped:
         note(f"Left out: {line}")
     for line in found.notes:
@@ -65,33 +65,33 @@ def _cells(option: Option, *, stalls: bool) -> list[str]:
         format_seconds(option.steady_epoch_s),
         f"{option.samples_per_s:,.3g}" if option.samples_per_s < 100 else format_count(option.samples_per_s),
         option.bottleneck,
-        *([f"{100 * (option.stall_fraction or 0):.0f} %"] if stalls else []),
+        *([format_percent(option.stall_fraction or 0.0)] if stalls else []),
         f"{option.speedup:,.3g} x" if option.speedup < 100 else f"{format_count(option.speedup)} x",
-        f"{option.monthly_usd:,.2f}",
+        format_usd(option.monthly_usd),
         "-" if pays is None or not option.move_s else f"{pays:,.1f} epochs" if pays < 100 else f"{pays:,.0f} epochs",
     ]
 
 
-def _show_asks(asks: Asks) -> None:
-    """Show tiers and nodes where one host cannot hold the dataset; elsewhere they tell nothing new."""
-    if all(tier.fits for tier in asks.tiers):
+def _show_requirements(required: Requirements) -> None:
+    """Show tiers and nodes where one host cannot hold the dataset; elsewhere they add nothing."""
+    if all(tier.fits for tier in required.tiers):
         return
     console = out()
     console.width = max(console.width, WIDTH)
     tiers = table("plain files on", "fits", "a cold epoch", "USD/month")
-    for tier in asks.tiers:
+    for tier in required.tiers:
         tiers.add_row(tier.tier, "yes" if tier.fits else "no", format_seconds(tier.epoch_s), f"{tier.usd:,.0f}")
     console.print()
     console.print(tiers)
-    if len(asks.nodes) < 2:
+    if len(required.nodes) < 2:
         return
-    aimed = asks.bytes_per_s is not None
+    aimed = required.bytes_per_s is not None
     nodes = table("nodes", "cache on each", "hits", "from origin", *(["at"] if aimed else []), "epoch", "USD/month")
-    for each in asks.nodes:
+    for each in required.nodes:
         nodes.add_row(
             format_count(each.nodes),
             format_bytes(each.cache_bytes),
-            f"{100 * each.hit_ratio:.3g} %",
+            format_percent(each.hit_ratio, 3),
             format_bytes(each.origin_bytes),
             *([format_rate(each.origin_bytes_per_s or 0.0)] if aimed else []),
             format_seconds(each.epoch_s),

@@ -12,7 +12,7 @@ Catalog = Annotated[
     typer.Option("--catalog", metavar="FILE", envvar="TIERING_CATALOG", help="TOML file that overrides or adds tiers."),
 ]
 HourPrice = Annotated[
-    float, typer.Option("--hour-price", min=0, metavar="USD", help="What an hour of waiting for data costs.")
+    float, typer.Option("--hour-price", min=0, metavar="USD", help="Cost of an hour of waiting for data.")
 ]
 
 #: What NumPy and scikit-learn both take.

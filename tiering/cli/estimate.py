@@ -1,4 +1,4 @@
-"""`tiering estimate`: what a training run asks of its storage, before anything is bought."""
+"""`tiering estimate`: how much a training run reads and writes, before anything is bought."""
 
 from __future__ import annotations
 
@@ -25,31 +25,34 @@ def estimate(
 ) -> None:
     """Work out how much a training run reads and writes: epochs x images x bytes, in exact whole numbers.
 
-    Without flags it is the worked example of the documentation: 100 million TIFF images of 45.9 MB over 5,000
-    epochs. Published text about that example has 50 billion file reads; 100 million x 5,000 is 500 billion.
+    Without flags it shows the worked example of the documentation: 100 million TIFF images of 45.9 MB over 5,000
+    epochs. Published text about that example says 50 billion file reads, but 100 million x 5,000 is 500 billion.
 
     Example: `tiering estimate --images 1.28M --image-size 110kB --epochs 90`
     """
     # Imported here so that `tiering --help` stays quick.
-    from tiering.advice.estimate import TrainingRun, figures, lines, texts
+    from tiering.advice.estimate import TrainingRun
+    from tiering.advice.estimate import estimate as run
     from tiering.units import parse_bytes, parse_count, parse_room
 
-    run = TrainingRun(
-        images=parse_count(images),
-        image_bytes=parse_bytes(image_size),
-        epochs=parse_count(epochs),
-        checkpoint_bytes=parse_room(checkpoint_size),
-        checkpoint_every=parse_count(checkpoint_every),
-        batch_size=parse_count(batch_size),
+    found = run(
+        TrainingRun(
+            images=parse_count(images),
+            image_bytes=parse_bytes(image_size),
+            epochs=parse_count(epochs),
+            checkpoint_bytes=parse_room(checkpoint_size),
+            checkpoint_every=parse_count(checkpoint_every),
+            batch_size=parse_count(batch_size),
+        )
     )
     if json:
-        emit_json({**figures(run), "text": texts(run)})
+        emit_json({**found.figures, "text": found.texts})
         return
     shown = table("quantity", "value")
     shown.columns[1].justify = "left"
-    for quantity, value in lines(run):
+    for quantity, value in found.rows:
         shown.add_row(quantity, value)
     console = out()
-    # A pipe is taken to have 80 columns; a figure cut short would be a wrong one.
+    # A pipe counts as 80 columns wide, and a truncated figure would be wrong.
     console.width = max(console.width, WIDTH)
     console.print(shown)

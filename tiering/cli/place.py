@@ -1,17 +1,27 @@
-"""`tiering place`: which file should lie on which tier, for the least cost that room and rates allow."""
+"""`tiering place`: which file belongs on which tier, for the least cost within the tiers' room and rates."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tiering.advice.ranking import HOUR_USD
 from tiering.cli.choices import Catalog, HourPrice
 from tiering.cli.output import JsonFlag, emit_json, note, out, solver_aside, status, table
 from tiering.errors import UsageError
-from tiering.units import format_bytes, format_count, parse_number, parse_room, parse_seconds
+from tiering.literals import MovedAs
+from tiering.units import (
+    format_bytes,
+    format_count,
+    format_percent,
+    format_usd,
+    parse_number,
+    parse_room,
+    parse_seconds,
+)
 
 if TYPE_CHECKING:
     from tiering.placement.plan import Placement, Summary
@@ -22,19 +32,17 @@ WIDTH = 150
 
 def place(
     trace: Annotated[
-        Path, typer.Argument(metavar="TRACE|HEAT.csv", help="I/O trace of a run, or a table written by --heat.")
+        Path, typer.Argument(metavar="TRACE|HEAT.csv", help="I/O trace of a run, or a table written with --heat.")
     ],
     capacity: Annotated[
         list[str] | None,
         typer.Option(
             metavar="TIER[=SIZE]",
-            help="Tier that takes part and its room; without SIZE the catalog's. May be repeated.",
+            help="Tier to use, and its room; without SIZE the catalog's capacity. May be repeated.",
             show_default=False,
         ),
     ] = None,
-    by: Annotated[
-        Literal["file", "directory"], typer.Option(help="What moves as one. Packed stores always do.")
-    ] = "file",
+    by: Annotated[MovedAs, typer.Option(help="Unit that moves as one. A packed store always moves as one.")] = "file",
     root: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Place all files below DIR, untouched ones too, with their real sizes."),
@@ -42,20 +50,22 @@ def place(
     runs: Annotated[
         str | None,
         typer.Option(
-            metavar="COUNT", help="How often a month what the trace shows happens; by default it never stops."
+            metavar="COUNT", help="Runs like the trace in a month; by default one follows the other all month."
         ),
     ] = None,
     duration: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="What the trace spans, such as 90s or 2h, where its times do not tell."),
+        typer.Option(
+            metavar="TIME", help="Time that the trace spans, such as 90s or 2h, if its own times do not show it."
+        ),
     ] = None,
-    hour_price: HourPrice = 2.0,
+    hour_price: HourPrice = HOUR_USD,
     in_flight: Annotated[int, typer.Option(min=1, help="Requests that wait at the same time.")] = 1,
     most_busy: Annotated[float, typer.Option(help="Share of its time that a tier may be busy.")] = 1.0,
     catalog: Catalog = None,
     what_if: Annotated[
         Path | None,
-        typer.Option(metavar="OTHER.toml", help="A second catalog, to compare with the first."),
+        typer.Option(metavar="OTHER.toml", help="A second catalog to compare with the first."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the plan: .csv or .json.")
@@ -63,7 +73,9 @@ def place(
     lists: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write the file lists of each tier for rsync and rclone.")
     ] = None,
-    heat: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the heat of each file as CSV.")] = None,
+    heat: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write how much each file was read and written, as CSV.")
+    ] = None,
     columns: Annotated[
         str | None,
         typer.Option(metavar="FIELD=COLUMN,...", help="Columns of a trace that is a table, as in tiering profile."),
@@ -73,21 +85,21 @@ def place(
 ) -> None:
     """Assign files or directories to storage tiers for the least monthly cost within their room and rates.
 
-    Nothing is moved: the plan, the lists and the commands to type are all that is made.
+    Moves nothing: it makes a plan, and on request file lists and the commands that would copy the files.
 
     Example: `tiering place run.parquet --capacity nvme=10TB --capacity hdd=100TB --capacity object --lists lists/`
     """
     # Imported here so that `tiering --help` does not wait for Polars and SciPy.
     from tiering.advice.catalog import load_catalog
     from tiering.placement.file_lists import commands, write_lists, write_plan
-    from tiering.placement.heat_sources import heat_of, write_heat
+    from tiering.placement.heat_sources import read_heat, write_heat
     from tiering.placement.plan import place as plan
     from tiering.trace.readers.headed import parse_mapping
 
     room = dict(_room(capacity or []))
     catalogs = [load_catalog(catalog)] + ([load_catalog(what_if)] if what_if is not None else [])
     with status(f"Reading {trace}"):
-        found = heat_of(
+        found = read_heat(
             trace, root=root, lenient=lenient, columns=parse_mapping(columns) if columns is not None else None
         )
     if heat is not None:
@@ -130,7 +142,7 @@ def place(
             )
     typed = commands(plans[0], written, catalogs[0])
     if typed:
-        note("Nothing was moved. To copy, put your places for TO_... and type:")
+        note("Nothing was moved. To copy the files, replace each TO_... by its destination and type:")
         for line in typed:
             note(f"  {line}")
 
@@ -148,7 +160,7 @@ def _room(given: Sequence[str]) -> Iterator[tuple[str, int | None]]:
 
 def _show(found: Summary) -> None:
     console = out()
-    # A figure cut short would be a wrong one.
+    # A truncated figure would be wrong.
     console.width = max(console.width, WIDTH)
     shown = table("tier", "files", "bytes", "of room", "busy", "storage", "access", "waiting", "USD/month", "all here")
     for share in found.tiers:
@@ -156,13 +168,13 @@ def _show(found: Summary) -> None:
             share.tier,
             format_count(share.files),
             format_bytes(share.bytes),
-            "-" if share.capacity is None else _percent(share.bytes / share.capacity),
-            _percent(share.busy),
-            _usd(share.storage_usd),
-            _usd(share.access_usd),
-            _usd(share.waiting_usd),
-            _usd(share.monthly_usd),
-            "cannot" if share.alone_usd is None else _usd(share.alone_usd),
+            "-" if share.capacity is None else format_percent(share.bytes / share.capacity, 3),
+            format_percent(share.busy, 3),
+            format_usd(share.storage_usd),
+            format_usd(share.access_usd),
+            format_usd(share.waiting_usd),
+            format_usd(share.monthly_usd),
+            "cannot" if share.alone_usd is None else format_usd(share.alone_usd),
         )
     parts = [
         sum(getattr(share, name) for share in found.tiers) for name in ("storage_usd", "access_usd", "waiting_usd")
@@ -173,7 +185,7 @@ def _show(found: Summary) -> None:
         format_bytes(found.bytes),
         "",
         "",
-        *map(_usd, (*parts, found.monthly_usd)),
+        *map(format_usd, (*parts, found.monthly_usd)),
         "",
     )
     console.print(shown)
@@ -185,7 +197,7 @@ def _quality(found: Summary) -> str:
         return "No plan costs less (to 0.01 %)."
     gap = 100 * found.gap
     shown = f"{gap:.2g}" if gap < 10 else f"{gap:.0f}"
-    return f"Within {shown} % of the optimum: no plan costs less than {_usd(found.bound_usd)} USD a month."
+    return f"Within {shown} % of the optimum: no plan costs less than {format_usd(found.bound_usd)} USD a month."
 
 
 def _compare(plans: Sequence[Placement], names: tuple[str, str]) -> None:
@@ -200,21 +212,12 @@ def _compare(plans: Sequence[Placement], names: tuple[str, str]) -> None:
             first.tier,
             *(format_count(each.files) for each in (first, second)),
             *(format_bytes(each.bytes) for each in (first, second)),
-            *(_percent(each.busy) for each in (first, second)),
+            *(format_percent(each.busy, 3) for each in (first, second)),
             *(f"{each.waiting_h:,.3g}" for each in (first, second)),
-            *(_usd(each.monthly_usd) for each in (first, second)),
+            *(format_usd(each.monthly_usd) for each in (first, second)),
         )
     console.print()
     console.print(shown)
     less = one.monthly_usd - two.monthly_usd
-    said = f"{_usd(abs(less))} USD a month {'less' if less > 0 else 'more'}" if less else "the same"
-    console.print(f"With {names[1]} it costs {said}.", soft_wrap=True)
-
-
-def _usd(amount: float) -> str:
-    """Write money: cents, and three digits below a dollar."""
-    return f"{amount:,.2f}" if amount >= 1 or amount == 0 else "<0.01" if amount < 0.005 else f"{amount:.3g}"
-
-
-def _percent(share: float) -> str:
-    return "0 %" if share == 0 else "<0.1 %" if share < 0.001 else f"{100 * share:.3g} %"
+    difference = f"{format_usd(abs(less))} USD a month {'less' if less > 0 else 'more'}" if less else "the same"
+    console.print(f"With {names[1]} it costs {difference}.", soft_wrap=True)

@@ -10,7 +10,7 @@ import typer
 from tiering.cli.choices import Catalog
 from tiering.cli.output import JsonFlag, emit_json, note, out, status
 from tiering.cli.tiers import figures_of, points_of
-from tiering.errors import InputError, UsageError, command
+from tiering.errors import command
 from tiering.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -23,14 +23,15 @@ WIDTH = 140
 def probe(
     place: Annotated[str, typer.Argument(metavar="PATH|URL", help="Directory on the mount, or URL of a bucket.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE.toml", help="Write the tier, for --catalog.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE.toml", help="Write the tier as a catalog, for --catalog."),
     ] = None,
-    seconds: Annotated[float, typer.Option(metavar="N", help="About how long it may take.")] = 30.0,
+    seconds: Annotated[float, typer.Option(metavar="N", help="About how long the measurement may take.")] = 30.0,
     size: Annotated[
         str | None,
         typer.Option(
             metavar="SIZE",
-            help="What is written at most, and removed again; by default 1 GiB, behind a URL 64 MiB.",
+            help="Most bytes to write, all removed again; by default 1 GiB, or 64 MiB behind a URL.",
             show_default=False,
         ),
     ] = None,
@@ -48,8 +49,8 @@ def probe(
 ) -> None:
     """Measure reads, small files, look-ups, writes and syncs of a mount, or of an object store, into a tier.
 
-    Bounded in time and bytes, which is said before it starts. What is written lies in a hidden directory of its own, or
-    below a prefix of its own, and is removed, also when it is interrupted. Nothing that exists is touched.
+    Prints its bounds of time and bytes before it starts. It writes into a hidden directory, or below a prefix, of its
+    own, and removes that again, also when it is interrupted. It touches no existing file.
 
     Example: `tiering probe /mnt/data -o data.toml`
     """
@@ -57,11 +58,11 @@ def probe(
     from tiering.advice.catalog import load_catalog
     from tiering.cli.console import line
     from tiering.probing.probe import probe as run
-    from tiering.probing.tier_toml import to_toml
+    from tiering.probing.tier_toml import check_new, write_tier
 
     tiers = load_catalog(catalog)
     if output is not None:
-        _check(output)
+        check_new(output)
     with status("Measuring") as shown:
         found = run(
             place,
@@ -74,28 +75,21 @@ def probe(
             progress=lambda what: shown.update(line(f"Measuring {place}: {what}")),
         )
     if output is not None:
-        output.write_text(to_toml(found), encoding="utf-8")
+        write_tier(found, output)
     if json:
         emit_json(found)
     else:
         _show(found)
-        for said in found.notes:
-            note(f"Note: {said}")
+        for each in found.notes:
+            note(f"Note: {each}")
     if output is not None:
         quoted = command(output)
         note(f"Wrote {quoted}. Use it with --catalog {quoted}, or TIERING_CATALOG={quoted}.")
 
 
-def _check(output: Path) -> None:
-    if output.exists():
-        raise UsageError(str(output), expected="a file that is not there yet", found="one", action="Give another name.")
-    if not output.absolute().parent.is_dir():
-        raise InputError(str(output), expected="a directory to write into", found="none there")
-
-
 def _show(found: Probe) -> None:
     console = out()
-    # A figure cut short would be a wrong one.
+    # A truncated figure would be wrong.
     console.width = max(console.width, WIDTH)
     for shown in (points_of(found.tier), figures_of(found.tier)):
         console.print(shown)

@@ -1,4 +1,4 @@
-"""`tiering recommend`: where and how to keep a dataset, and what it would gain."""
+"""`tiering recommend`: where and how to keep a dataset, and the gain."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tiering.advice.ranking import HOUR_USD
 from tiering.cli.choices import MOST_WORKERS, Catalog, HourPrice
 from tiering.cli.output import JsonFlag, emit_json, note, status
 from tiering.errors import DatasetError, InputError, UsageError
@@ -34,10 +35,10 @@ def recommend(
     epochs: Annotated[str, typer.Option(metavar="COUNT", help="Epochs of a training run.")] = "100",
     tier: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Tier on which the dataset lies now: nvme, hdd, nfs, object ..."),
+        typer.Option(metavar="NAME", help="Tier on which the dataset lies now, such as nvme, hdd, nfs or object."),
     ] = None,
     budget: Annotated[
-        float | None, typer.Option(metavar="USD", help="Limit: what storage and requests cost a month.")
+        float | None, typer.Option(metavar="USD", help="Limit: cost of storage and requests, a month.")
     ] = None,
     max_epoch_time: Annotated[
         str | None, typer.Option(metavar="TIME", help="Limit: how long an epoch may take, such as 30min or 2h.")
@@ -46,21 +47,26 @@ def recommend(
         list[str] | None, typer.Option(metavar="TIER=SIZE", help="Limit: room on a tier, instead of the catalog's.")
     ] = None,
     must_keep_originals: Annotated[
-        bool, typer.Option("--must-keep-originals", help="Limit: only formats that hold the files to the last byte.")
+        bool,
+        typer.Option(
+            "--must-keep-originals", help="Limit: only formats that keep the original files to the last byte."
+        ),
     ] = False,
     samples_per_second: Annotated[
         str | None,
-        typer.Option(metavar="COUNT", help="What the training takes when it never waits, such as 3000 or 1M."),
+        typer.Option(metavar="COUNT", help="Samples per second the training job can consume, such as 3000 or 1M."),
     ] = None,
     gpu_utilisation: Annotated[
         float | None,
         typer.Option(metavar="SHARE", help="Limit: share of the time that the training works, such as 0.9."),
     ] = None,
     resize: Annotated[
-        str | None, typer.Option(metavar="HxW", help="Shape that training brings images to: pixels are considered.")
+        str | None,
+        typer.Option(metavar="HxW", help="Shape to which training brings images. Storing pixels is then considered."),
     ] = None,
     encoded: Annotated[
-        bool, typer.Option("--encoded", help="Training takes encoded images and decodes them itself, on a GPU say.")
+        bool,
+        typer.Option("--encoded", help="The training takes encoded images and decodes them itself, such as on a GPU."),
     ] = False,
     threads: Annotated[
         int | None,
@@ -76,17 +82,17 @@ def recommend(
         str, typer.Option(metavar="COUNT", help="Epochs from one checkpoint to the next.")
     ] = "1",
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="Measure this processor on some of the images first, some 10 s.")
+        bool, typer.Option("--calibrate", help="Measure this processor on some of the images first; takes about 10 s.")
     ] = False,
-    hour_price: HourPrice = 2.0,
+    hour_price: HourPrice = HOUR_USD,
     catalog: Catalog = None,
     json: JsonFlag = False,
 ) -> None:
     """Recommend the storage tier, the packed format, the codec and the cache for a dataset.
 
-    Every fitting combination is predicted, time and money; what breaks a limit is dropped, and the rest is ranked.
-    Nothing is read but the dataset's profile, and nothing is changed. A profile made with a trace gives advice for the
-    workload that the trace shows.
+    Predicts the time and cost of every feasible combination, drops those that break a limit, and ranks the rest. It
+    reads only the dataset's profile, and changes nothing. A profile made with a trace gives advice for the trace's
+    workload.
 
     Example: `tiering recommend profile.json --tier nfs --ram 64GiB --epochs 90 --max-epoch-time 30min`
     """
@@ -144,7 +150,7 @@ def recommend(
         costs=_costs(profile.dataset, shape) if calibrate else None,
     )
     if len(profile.traces) > 1:
-        note(f"Note: of {len(profile.traces)} traces the first was judged, {profile.traces[0].source}.")
+        note(f"Note: The profile has {len(profile.traces)} traces; only the first counts, {profile.traces[0].source}.")
     if json:
         emit_json(found)
         return

@@ -1,4 +1,4 @@
-"""tiering tiers: what the catalog knows of each storage tier, and whether a catalog of yours is sound."""
+"""`tiering tiers`: show the catalog of storage tiers, and check a catalog of your own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ tiers = Verbs(no_args_is_help=True, help="Show and check the catalog of storage 
 
 @tiers.command("list")
 def list_tiers(catalog: Catalog = None, json: JsonFlag = False) -> None:
-    """List the tiers of the catalog with what each can do and costs.
+    """List the tiers of the catalog with their speed and price.
 
     Example: `tiering tiers list`
     """
@@ -56,7 +56,7 @@ def list_tiers(catalog: Catalog = None, json: JsonFlag = False) -> None:
 
 @tiers.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Tier: nvme, hdd, nfs, object ...")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Tier, such as nvme, hdd, nfs or object.")],
     catalog: Catalog = None,
     json: JsonFlag = False,
 ) -> None:
@@ -88,17 +88,16 @@ def check(
     ] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Check that a catalog can be used, and warn of figures that are hardly true.
+    """Check that a catalog can be used, and warn of implausible figures.
 
-    What is wrong is an error (exit code 3); what is implausible a warning.
+    A wrong entry is an error (exit code 3); an implausible one is a warning.
 
     Example: `tiering tiers check mine.toml`
     """
-    from tiering.advice.catalog import load_catalog
-    from tiering.probing.tier_toml import implausible
+    from tiering.advice.catalog import implausible, load_catalog
 
     found = load_catalog(file)
-    warnings = [{"tier": tier.name, "warning": said} for tier in found for said in implausible(tier)]
+    warnings = [{"tier": tier.name, "warning": text} for tier in found for text in implausible(tier)]
     if json:
         emit_json({"tiers": [tier.name for tier in found], "warnings": warnings})
         return
@@ -109,17 +108,17 @@ def check(
 
 
 def figures_of(tier: Tier) -> Table:
-    """Return every figure of a tier, its value and what it means."""
+    """Return a table of a tier's figures, with value and meaning."""
     shown = table(tier.name, "", "")
     shown.columns[2].justify = "left"
     for key, field in type(tier).model_fields.items():
         if key not in {"name", "read_points"}:
-            shown.add_row(key, _said(key, getattr(tier, key)), f"  {field.description}")
+            shown.add_row(key, _shown(key, getattr(tier, key)), f"  {field.description}")
     return shown
 
 
 def points_of(tier: Tier) -> Table:
-    """Return the reads that were measured of a tier."""
+    """Return a table of a tier's measured reads."""
     shown = table("reads", "block", "in flight", "bandwidth", "reads/s", "p50", "p99")
     for point in sorted(tier.read_points, key=lambda each: (each.pattern, each.block, each.depth)):
         shown.add_row(
@@ -134,7 +133,7 @@ def points_of(tier: Tier) -> Table:
     return shown
 
 
-def _said(key: str, value: object) -> str:
+def _shown(key: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not isinstance(value, int | float):
@@ -149,6 +148,6 @@ def _said(key: str, value: object) -> str:
 
 def _print(shown: Table) -> None:
     console = out()
-    # A figure cut short would be a wrong one.
+    # A truncated figure would be wrong.
     console.width = max(console.width, WIDTH)
     console.print(shown)

@@ -12,7 +12,9 @@ from typing import Any, Final, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from tiering.cli.flags import by_flag
 from tiering.cli.output import note
+from tiering.errors import TieringError
 from tiering.system.signals import exit_code_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -61,6 +63,11 @@ class Verb(TyperCommand):
         except KeyboardInterrupt as interruption:
             note(f"Interrupted. {LAST_LINES[_name(ctx)].format_map(ctx.params)}")
             raise typer.Exit(exit_code_of(interruption)) from None
+        except TieringError as error:
+            named = by_flag(_name(ctx), error)
+            if named is error:
+                raise
+            raise named from error
 
     def format_help(self, *words: Any) -> None:
         """Show the help."""

@@ -10,15 +10,12 @@ import numpy.typing as npt
 
 from tiering.arrays import IndexArray
 from tiering.dataset.images import LARGEST_BYTES
+from tiering.io_sizes import CHUNK_BYTES, PIXEL_CHUNK_BYTES
 from tiering.permutation import EpochOrder
 from tiering.store.manifest import Kind, Pixels, Settings
-from tiering.store.zarr import CHUNK_BYTES
 
 MIB: Final = 1 << 20
 _BLOCK: Final = 1 << 18
-
-#: What a chunk of compressed pixels should hold at least: a codec needs something to work on.
-_PIXEL_CHUNK_BYTES: Final = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +48,7 @@ def settings_for(
     wanted = max(shard_bytes or default_shard_bytes(total, largest), largest)
     if pixels is not None:
         sample = pixels.shape.nbytes
-        chunk = sample * max(1, min(_PIXEL_CHUNK_BYTES, wanted) // sample)
+        chunk = sample * max(1, min(PIXEL_CHUNK_BYTES, wanted) // sample)
     else:
         chunk = min(CHUNK_BYTES, wanted) if kind == "zarr" else 0
     if chunk:

@@ -16,9 +16,11 @@ from typing import Any, Final
 import numpy as np
 
 from tiering.advice.cpu_costs import Coding, Costs, Work
+from tiering.advice.device_time import BATCH_SAMPLES
 from tiering.convert.run import convert
 from tiering.dataset.pixels import PixelShape, to_pixels
-from tiering.serve.loader import AHEAD_BYTES, Loader
+from tiering.io_sizes import PREFETCH_BYTES
+from tiering.serve.loader import Loader
 from tiering.store.open import open_store
 from tiering.store.protocol import Sample, Store
 from tiering.system.machine import usable_cores
@@ -29,7 +31,6 @@ CODECS: Final = ("zstd", "blosc-lz4")
 #: Images and bytes of a sample: enough to be timed, little enough to be packed in a second.
 _MOST_IMAGES: Final = 4096
 _MOST_BYTES: Final = 32 << 20
-_BATCH: Final = 256
 #: Epochs of each measurement at least; short ones are repeated for so many s, for the quickest counts.
 _ROUNDS: Final = 4
 _LONG_ENOUGH: Final = 0.5
@@ -67,7 +68,7 @@ def calibrate(
         announce = _announcing(folder)
         decode, row, codings, fresh = Work(0.0), Work(0.0), {}, 0.0
         if shape is not None:
-            fresh = _new_memory(_BATCH * 3 * shape[0] * shape[1])
+            fresh = _new_memory(BATCH_SAMPLES * 3 * shape[0] * shape[1])
             both = _work(packed, start, transform=_decoder(shape))
             decode = Work(max(0.0, both.seconds - view.seconds), both.serial)
             convert(some, work / "none", "zarr", resize=shape, codec="none", on_error="skip")
@@ -122,7 +123,7 @@ def _work(store: Store, start: float, serial: float | None = None, **how: Any) -
 
 def _each(store: Store, threads: int, start: float, **how: Any) -> float:
     # One loader, as in training: its memory is new in the first epoch alone, and so are the maps of the store.
-    loader = Loader(store, _BATCH, threads=threads, **how)
+    loader = Loader(store, BATCH_SAMPLES, threads=threads, **how)
     _epoch_seconds(loader)
     best, spent, rounds = math.inf, 0.0, 0
     while rounds < _ROUNDS or (spent < _LONG_ENOUGH and rounds < _MOST_ROUNDS):
@@ -134,7 +135,7 @@ def _each(store: Store, threads: int, start: float, **how: Any) -> float:
 
 def _seconds(store: Store, threads: int, **how: Any) -> float:
     """Time the first epoch of a loader."""
-    return _epoch_seconds(Loader(store, _BATCH, threads=threads, **how))
+    return _epoch_seconds(Loader(store, BATCH_SAMPLES, threads=threads, **how))
 
 
 def _epoch_seconds(loader: Loader) -> float:
@@ -153,7 +154,7 @@ def _new_memory(array: int) -> float:
     took = []
     for _ in range(_ROUNDS):
         # Private, like what NumPy allocates: shared memory has faults of another kind, and no huge pages.
-        with mmap.mmap(-1, max(array, AHEAD_BYTES), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        with mmap.mmap(-1, max(array, PREFETCH_BYTES), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
             if array >= _HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
                 memory.madvise(mmap.MADV_HUGEPAGE)
             whole = np.frombuffer(memory, np.uint8)
@@ -163,7 +164,7 @@ def _new_memory(array: int) -> float:
                 laps.append(time.perf_counter())
             del whole
         took.append((laps[1] - laps[0]) - (laps[2] - laps[1]))
-    return max(0.0, min(took)) / max(array, AHEAD_BYTES)
+    return max(0.0, min(took)) / max(array, PREFETCH_BYTES)
 
 
 def _announcing(folder: Store) -> float:

@@ -1,32 +1,37 @@
-"""What moves together: files, directories, and packed stores, which are never divided between tiers."""
+"""Bundle files that must move together: directories on request, and packed stores always."""
 
 from __future__ import annotations
 
 import re
-from typing import Final, Literal
+from typing import Final
 
 import polars as pl
 
+from tiering.literals import MovedAs
 from tiering.placement.file_costs import paged
 
-By = Literal["file", "directory"]
-
-#: Names of files that make the directory they lie in a packed store: Zarr and LMDB.
+#: Files of Zarr and LMDB that mark their directory as a packed store.
 _MARKS: Final = ("zarr.json", ".zgroup", ".zarray", ".zmetadata", "data.mdb", "lock.mdb")
-#: Names of directories that are packed stores whatever was seen in them.
+#: Names of directories that are packed stores, whatever files were seen in them.
 _NAMED: Final = r"(?s)^(.*?\.(?:zarr|lmdb|mdb))/"
 
 _SUMS: Final = ("size", "paged", "opens", "reads", "bytes_read", "writes", "bytes_written")
 
 
-def bundle(files: pl.DataFrame, by: By = "file") -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Put files together that must not be parted.
+def bundle(files: pl.DataFrame, by: MovedAs = "file") -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Group files into the units that a placement moves.
 
-    files: HEAT_SCHEMA. by: "file": each for itself, "directory": all that lie in one directory, not those in
-    directories below it. Whichever it is, everything below a packed store is one unit: a directory named *.zarr, *.lmdb
-    or *.mdb, or the topmost one that holds a file that only stores have (zarr.json, data.mdb ...).
-    Returns the units, one row each, sorted by path: path, kind ("file", "directory" or "store"), files, size (B), paged
-    (B in whole pages), and the sums of the heat; and the members: path and unit (its row).
+    Everything below a packed store is one unit. A packed store is a directory named *.zarr, *.lmdb or *.mdb, or the
+    topmost one with a file that only stores have (zarr.json, data.mdb ...).
+
+    Args:
+        files: Columns of HEAT_SCHEMA.
+        by: "file" makes each other file a unit; "directory" all files of one directory, without those of directories
+            below it.
+
+    Returns:
+        The units, one row each, sorted by path: path, kind ("file", "directory" or "store"), files, size (bytes), paged
+        (bytes in whole pages), and the sums of the heat. And the members: path, and unit (its row).
     """
     parent = pl.col("path").str.extract(r"(?s)^(.*)/[^/]*$").fill_null("")
     own = pl.col("path") if by == "file" else pl.when(parent == "").then(pl.lit(".")).otherwise(parent)
@@ -56,7 +61,7 @@ def _in_stores(files: pl.DataFrame) -> pl.DataFrame:
         *files["path"].str.extract(rf"(?s)^(.*)/(?:{marks})$").drop_nulls().unique(),
         *files["path"].str.extract(_NAMED).drop_nulls().unique(),
     }
-    # A store of tiering's has its shards, stores themselves, in directories below its manifest.
+    # A store of tiering's keeps its shards, themselves stores, in directories below its manifest.
     named = files["path"].str.extract(r"(?s)^(.*)/manifest\.json$").drop_nulls().unique()
     found |= {name for name in named if any(store.startswith(f"{name}/") for store in found)}
     by_depth: dict[int, list[str]] = {}

@@ -1,10 +1,17 @@
-"""Prices on room and rate under which every item chooses for itself, and the bound that follows from them.
+"""Prices on room and rate under which each item chooses its own tier, and the lower bound that follows from them.
 
-Whatever the prices, the sum of the cheapest choices, less what the limits would be paid, is a lower bound of the
-optimum; the best prices are those of the highest bound. Each choice of all items gives a plane above that concave
-function, and their minimum is raised until it meets the bound (cutting planes: Kelley, J. SIAM 8, 1960), within a box
-around the best prices so far. At the end the planes that meet there tell in which shares their choices, mixed, use no
-more than the limits allow.
+The idea: put a price on each limit. Then every item can choose its cheapest tier alone, because the price keeps others
+away from scarce room. For any prices, the sum of these choices minus the price of all limits is a lower bound of the
+optimum (Lagrangian relaxation). The best prices give the highest bound.
+
+The bound is a concave function of the prices. Each choice of all items is a plane above it, so the minimum of the
+planes found so far overestimates it. We go to the maximum of that minimum, add the plane found there, and repeat until
+both meet (cutting planes: Kelley, J. SIAM 8, 1960). A box around the best prices keeps the steps short. At the end, the
+planes that meet at the maximum say in which shares their choices must be mixed to use no more than the limits allow.
+
+Example, with the two items of problem.py: without prices both choose the fast tier, 80 bytes of 60, and the bound is 3.
+At a price of 4 for all 60 bytes, the items pay 1 + 2 and 2 + 3.33 there, against 3 and 9 on the slow tier. The first
+item no longer minds moving, and the bound rises to 3 + 5.33 - 4 = 4.33. The optimum is 5.
 """
 
 from __future__ import annotations
@@ -19,18 +26,22 @@ from scipy.optimize import linprog
 from tiering.placement.linear_program import prices_of
 from tiering.placement.problem import Choice, Floats, Problem, costs_of
 
-#: Groups of like items in the linear program that gives the first prices.
+#: Groups of like items in the linear program that finds the first prices.
 GROUPS: Final = 3000
-#: Evaluations of all items at most, and the relative gap at which prices are good enough.
+#: Most evaluations of all items, and the relative gap at which prices are good enough.
 _STEPS: Final = 40
 _CLOSED: Final = 2e-5
 
 
 @dataclass(frozen=True, slots=True)
 class Dual:
-    """Prices of whole limits, [limit, tier], the choices under them, and the bound. No plan costs less than it.
+    """Prices, and the choices and the bound under them.
 
-    mixed: choices under these and other prices, mixed so that the limits are nearly kept.
+    Attributes:
+        prices: [limit, tier]: the price of the whole limit.
+        choice: The tier of each item under these prices.
+        bound: No plan costs less.
+        mixed: Choices under these and other prices, mixed so that they nearly keep the limits.
     """
 
     prices: Floats
@@ -40,9 +51,9 @@ class Dual:
 
 
 def relaxed(problem: Problem, prices: Floats) -> Dual:
-    """Choose for each item the tier of least cost and price.
+    """Choose for each item the tier with the least sum of cost and price.
 
-    prices: cost of the whole capacity (row 0) and of the whole rate (row 1) of each tier, at least 0.
+    prices: price of each tier's whole capacity (row 0) and whole rate (row 1), at least 0.
     """
     best = problem.priced(0, prices)
     choice = np.zeros(problem.items, np.intp)
@@ -55,7 +66,7 @@ def relaxed(problem: Problem, prices: Floats) -> Dual:
 
 
 def best_dual(problem: Problem) -> Dual:
-    """Find prices near the best; exactly the best ones where items are few."""
+    """Find nearly the best prices; exactly the best where items are few."""
     groups = problem.grouped(GROUPS)
     start = prices_of(groups)
     found = relaxed(problem, np.zeros((2, problem.tiers)) if start is None else start)
@@ -63,6 +74,7 @@ def best_dual(problem: Problem) -> Dual:
 
 
 def _raised(problem: Problem, best: Dual) -> Dual:
+    """Raise the bound by cutting planes, starting from these prices."""
     planes: list[tuple[float, Floats]] = []
     choices: list[NDArray[np.uint8]] = []
     shares = np.ones(1)
@@ -89,9 +101,9 @@ def _raised(problem: Problem, best: Dual) -> Dual:
 
 
 def _mixed(problem: Problem, choices: list[NDArray[np.uint8]], shares: Floats) -> Choice:
-    """Let each item choose as in one of several plans, in these shares, evenly among items of similar cost."""
+    """Give each item its tier from one of several plans, in these shares, evenly among items of similar cost."""
     order = np.argsort(problem.cost[0], kind="stable")
-    # Multiples of the golden ratio fill [0, 1) evenly wherever one begins and ends.
+    # Multiples of the golden ratio fill [0, 1) evenly, wherever a run of them begins and ends.
     spread = np.modf(np.arange(1, problem.items + 1) * 0.6180339887498949)[0]
     chosen = np.searchsorted(np.cumsum(shares)[:-1], spread, side="right")
     mixed = np.empty(problem.items, np.intp)
@@ -104,7 +116,7 @@ def _mixed(problem: Problem, choices: list[NDArray[np.uint8]], shares: Floats) -
 def _highest(
     planes: list[tuple[float, Floats]], low: Floats, high: Floats, unit: float
 ) -> tuple[Floats, float, Floats]:
-    """Return the prices in the box at which the lowest plane is highest, its height, and the shares of the planes."""
+    """Return the prices in the box where the lowest plane is highest, its height, and the shares of the planes."""
     size = len(low)
     rows = np.stack([np.append(-slope, 1.0) for _, slope in planes])
     found: Any = linprog(

@@ -1,6 +1,6 @@
-"""What files cost on a tier, and how much of its time they take: a month of storage, requests, retrieval and waiting.
+"""The monthly cost of files on a tier, and the share of its time that they take.
 
-For each file and tier, with its counts from the heat, scaled from the trace to a month:
+For each file and tier, with the file's counts scaled from the trace to a month:
 
     storage     size / GB x price; on a file system in whole pages
     access      reads / 1,000 x request_price + bytes read / GB x retrieval_price
@@ -8,7 +8,7 @@ For each file and tier, with its counts from the heat, scaled from the trace to 
                 requests in flight, never faster than the device (Tier.read_seconds), + bytes written / write_bandwidth
     busy        (reads x read_seconds(bytes / reads) + bytes written / write_bandwidth) / s of the trace
 
-A read's size is the file's mean. Writes are taken to be buffered: they wait for bandwidth, not for latency.
+A read's size is the file's mean. Writes are assumed to be buffered: they wait for bandwidth, not for latency.
 """
 
 from __future__ import annotations
@@ -19,16 +19,19 @@ import numpy as np
 import polars as pl
 
 from tiering.advice.catalog import RANDOM_READ, Tier
-from tiering.advice.prediction import PAGE
+from tiering.io_sizes import PAGE_BYTES
 from tiering.placement.problem import Floats
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What turns counts of a trace into a month's bill.
+    """Terms that turn the counts of a trace into a month's bill.
 
-    duration: s that the trace spans; its mean rate is what tiers must carry. runs: how often a month what the trace
-    shows happens. hour_usd: USD that an hour of waiting costs. in_flight: requests that wait at the same time.
+    Attributes:
+        duration: Seconds that the trace spans. Tiers must carry its mean rate.
+        runs: Runs like the trace in a month.
+        hour_usd: Cost of an hour of waiting, USD.
+        in_flight: Requests that wait at the same time.
     """
 
     duration: float
@@ -39,7 +42,14 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Charges:
-    """What each of some files costs on one tier: USD a month, s of waiting a month, and share of the tier's time."""
+    """Costs of files on one tier, one value for each file.
+
+    Attributes:
+        storage: USD a month.
+        access: USD a month of requests and retrieval.
+        waiting_s: Seconds of waiting a month.
+        busy: Share of the tier's time.
+    """
 
     storage: Floats
     access: Floats
@@ -52,7 +62,7 @@ class Charges:
 
 
 def charges(units: pl.DataFrame, tier: Tier, terms: Terms) -> Charges:
-    """Work out what units (columns size, paged, opens, reads, bytes_read, bytes_written) cost on a tier."""
+    """Return the costs on a tier of units with columns size, paged, opens, reads, bytes_read and bytes_written."""
     opens, reads, read, written = (
         units[name].to_numpy().astype(np.float64) for name in ("opens", "reads", "bytes_read", "bytes_written")
     )
@@ -70,17 +80,17 @@ def charges(units: pl.DataFrame, tier: Tier, terms: Terms) -> Charges:
 
 
 def occupied(units: pl.DataFrame, tier: Tier) -> Floats:
-    """Return B that units occupy: whole pages on a file system, bytes in an object store."""
+    """Return the bytes that units occupy: whole pages on a file system, plain bytes in an object store."""
     return units["paged" if tier.access == "file" else "size"].to_numpy().astype(np.float64)
 
 
 def paged(size: pl.Expr) -> pl.Expr:
-    """Return B that a file occupies in whole pages."""
-    return (size + (PAGE - 1)) // PAGE * PAGE
+    """Return the bytes that a file occupies in whole pages."""
+    return (size + (PAGE_BYTES - 1)) // PAGE_BYTES * PAGE_BYTES
 
 
 def read_seconds(tier: Tier, size: Floats) -> Floats:
-    """Return Tier.read_seconds for many sizes (B) at once."""
+    """Return Tier.read_seconds for many sizes (bytes) at once."""
     head = np.minimum(size, RANDOM_READ) / tier.random_bandwidth
     tail = np.maximum(0.0, size - RANDOM_READ) / max(tier.read_bandwidth, tier.random_bandwidth)
     return np.maximum(max(1 / tier.iops, tier.read_latency_p50 / tier.queue_depth), head + tail)

@@ -1,4 +1,4 @@
-"""Plans written down: as a table, and as the file lists that rsync and rclone take."""
+"""Write a placement as a table, and as the file lists that rsync and rclone read."""
 
 from __future__ import annotations
 
@@ -25,12 +25,16 @@ _LISTS: Final = (".rsync0", ".rclone", ".not-rclone0")
 
 @dataclass(frozen=True, slots=True)
 class FileList:
-    """The files of one tier, as lists.
+    """The file lists of one tier.
 
-    files: how many. rsync: path of the list with a NUL behind each name, for --from0 --files-from. rclone: path of the
-    list with one name per line, for --files-from-raw; None if it would be empty. not_rclone: path of the list, in
-    rsync's format, of the names that rclone cannot copy; None if it can copy all. not_carried: how many these are.
-    awkward: one of them.
+    Attributes:
+        tier: Name of the tier.
+        files: Number of files.
+        rsync: Path of the list for rsync --from0 --files-from, with a NUL behind each name.
+        rclone: Path of the list for rclone --files-from-raw, one name a line; None if it would be empty.
+        not_rclone: Path of the list, in rsync's format, of the names that rclone cannot copy; None if it can copy all.
+        not_carried: Number of those names.
+        awkward: One of them.
     """
 
     tier: str
@@ -43,10 +47,14 @@ class FileList:
 
 
 def write_lists(placement: Placement, directory: Path) -> tuple[FileList, ...]:
-    """Write lists for each tier that gets files: TIER.rsync0, TIER.rclone and TIER.not-rclone0. Raises OSError.
+    """Write the lists of each tier that gets files: TIER.rsync0, TIER.rclone and TIER.not-rclone0.
 
-    Rsync's list has all names. The names that rclone cannot copy are in the third list instead of the second, so each
-    file is in one of those two: see _NOT_BY_RCLONE. Raises UsageError if the directory already holds lists.
+    Rsync's list has all names. Of the other two, the second has the names that rclone cannot copy (_NOT_BY_RCLONE), and
+    the first has the rest.
+
+    Raises:
+        UsageError: If the directory already holds lists.
+        OSError: Where a list cannot be written.
     """
     directory.mkdir(parents=True, exist_ok=True)
     standing = sorted(path.name for path in directory.iterdir() if path.suffix in _LISTS)
@@ -55,7 +63,7 @@ def write_lists(placement: Placement, directory: Path) -> tuple[FileList, ...]:
             str(directory),
             expected="a directory without file lists",
             found=standing[0],
-            action="An old list beside new ones would move files twice: take another directory, or remove them.",
+            action="Old and new lists together would move files twice: name another directory, or remove them.",
         )
     written = []
     tier = placement.units["tier"].gather(placement.members["unit"])
@@ -79,7 +87,7 @@ def write_lists(placement: Placement, directory: Path) -> tuple[FileList, ...]:
 
 
 def commands(placement: Placement, lists: Sequence[FileList], tiers: Sequence[Tier]) -> list[str]:
-    """Return the commands that would copy each tier's files there, with TO_... where only the user knows the place."""
+    """Return the commands that would copy each tier's files, with TO_... for destinations that the user must name."""
     access = {tier.name: tier.access for tier in tiers}
     source = quote(f"{placement.root.rstrip('/')}/") if placement.root else "/"
     typed = []
@@ -95,9 +103,9 @@ def commands(placement: Placement, lists: Sequence[FileList], tiers: Sequence[Ti
 
 
 def write_plan(placement: Placement, path: Path) -> None:
-    """Write what goes where, one row a unit: as JSON where the name ends in .json, else as CSV. Raises OSError.
+    """Write the plan, one row a unit: as JSON where the name ends in .json, otherwise as CSV. Raises OSError.
 
-    JSON has the summary under "summary" as well, and the rows under "units".
+    JSON has the summary under "summary" and the rows under "units".
     """
     if path.suffix.lower() != ".json":
         with path.open("wb") as file:
@@ -109,7 +117,7 @@ def write_plan(placement: Placement, path: Path) -> None:
 
 
 def _for_rsync(paths: pl.Series) -> bytes:
-    # rsync takes a name that begins with # or ; for a comment, even between NULs.
+    # To rsync, a name that begins with # or ; is a comment, even between NULs.
     return _joined(paths.str.replace(r"^([#;])", "./$1"), "\0")
 
 

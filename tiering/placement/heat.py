@@ -1,4 +1,4 @@
-"""Heat: how much each file of a trace was read and written, one row a file, for deciding where files should lie."""
+"""Heat: how much each file of a trace was read and written, one row a file."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tiering.trace.unplaced_reads import IS_NOWHERE
 from tiering.units import format_count
 
 #: One row a file.
-#:   path            as the trace shows it; below a root where one was given
-#:   size            B: the file's own where a root was given, else the highest byte that was seen
-#:   opens, reads, writes         calls; a mapping counts as one read of all it maps
-#:   bytes_read, bytes_written    B
-#:   first, last     s, time of the first and of the last event that moved data; null where none did
+#:   path            as in the trace; relative to the root where one is given
+#:   size            bytes: the file's own size where a root is given, else the highest byte in the trace
+#:   opens, reads, writes         calls; a mapping counts as one read of everything it maps
+#:   bytes_read, bytes_written    bytes
+#:   first, last     seconds, time of the first and last event that moved data; null where none did
 HEAT_SCHEMA: Final = pl.Schema(
     {
         "path": pl.String(),
@@ -46,16 +46,19 @@ _ROWS: Final = pl.Schema(
         "last": pl.Float64(),
     }
 )
-#: Rows of batches that wait before they are summed up.
+#: Rows of batches to collect before they are summed.
 _FEWEST: Final = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
 class Heat:
-    """What a trace did to each file.
+    """How much each file was read and written.
 
-    files: columns of HEAT_SCHEMA, sorted by path. duration: s that the trace spans. root: directory that the paths
-    are relative to, or "" where they are as traced. notes: what was left out, in words.
+    Attributes:
+        files: Columns of HEAT_SCHEMA, sorted by path.
+        duration: Seconds that the trace spans.
+        root: Directory that the paths are relative to; "" where they are as traced.
+        notes: What was left out, one sentence each.
     """
 
     files: pl.DataFrame
@@ -65,11 +68,18 @@ class Heat:
 
 
 def trace_heat(batches: Iterable[pl.DataFrame], *, root: Path | None = None, source: str = "trace") -> Heat:
-    """Sum a stream of event batches (EVENT_SCHEMA, in order of time) into one row a file.
+    """Sum a stream of event batches into one row a file.
 
-    Memory is a batch and a row for each file, in columns. Files of interpreters and libraries are left out unless
-    they lie below root, and so is what the trace deletes or renames at last. Raises TraceError where no file has a
-    name.
+    Memory holds one batch, and one row for each file. Files of interpreters and libraries are left out unless they lie
+    below root. So are files that the trace finally deletes or renames.
+
+    Args:
+        batches: Data frames of EVENT_SCHEMA, in order of time.
+        root: Directory whose files are to be placed.
+        source: Name of the trace, for errors.
+
+    Raises:
+        TraceError: Where no file has a name.
     """
     noise, runs, rows = is_noise(root), Runs(), [pl.DataFrame(schema=_ROWS)]
     begin, end = float("inf"), float("-inf")
@@ -83,7 +93,7 @@ def trace_heat(batches: Iterable[pl.DataFrame], *, root: Path | None = None, sou
         if sum(map(len, rows[1:])) > max(_FEWEST, len(rows[0])):
             rows = [_summed(rows)]
     table = _summed(rows)
-    # Directories are opened, too, and files looked at: only what moved data has heat. Devices cannot be placed.
+    # Only files that moved data have heat, not opened directories or stat calls. Devices cannot be placed.
     moved = pl.col("reads") + pl.col("writes") > 0
     table = table.filter(moved, ~pl.col("path").str.starts_with("/dev/").fill_null(value=False))
     notes = []
@@ -100,7 +110,7 @@ def trace_heat(batches: Iterable[pl.DataFrame], *, root: Path | None = None, sou
     if gone:
         notes.append(f"Left out, files that the trace deletes or renames: {format_count(gone)}.")
     files = table.filter(pl.col("path").is_not_null(), ~pl.col("gone"))
-    # Several identities may share one name: a file that was replaced, and its successor.
+    # Several identities may share a name: a file and the one that replaced it.
     files = (
         files.with_columns(size=pl.max_horizontal("highest", "appended"))
         .group_by("path")
@@ -114,7 +124,7 @@ def trace_heat(batches: Iterable[pl.DataFrame], *, root: Path | None = None, sou
     return Heat(files.select(HEAT_SCHEMA.names()).sort("path"), max(0.0, end - begin), notes=tuple(notes))
 
 
-#: The event of a name that another file gets: it is there afterwards.
+#: A rename onto this name: the name exists afterwards.
 _takes_name = (pl.col("op") == "rename") & (pl.col("flags") == "w").fill_null(value=False)
 
 

@@ -1,4 +1,4 @@
-"""Where heat comes from: a trace, or a table of it; and, of a directory, the files that nothing touched."""
+"""Read heat from a trace or from a table, and add a directory's files that the trace did not touch."""
 
 from __future__ import annotations
 
@@ -17,25 +17,36 @@ from tiering.trace.program_files import is_below
 from tiering.trace.readers import read_trace
 from tiering.units import format_count
 
-#: Columns that a table must have; the others are 0 or null where it lacks them.
+#: Columns that a table must have. Other missing columns are 0 or null.
 REQUIRED: Final = ("path", "size", "reads", "bytes_read")
-#: Files listed before they become columns, which take a tenth of the memory of Python's strings.
+#: Files listed before they become columns, which need a tenth of the memory of Python's strings.
 _LISTED: Final = 1 << 17
 
 
-def heat_of(
+def read_heat(
     path: str | os.PathLike[str],
     *,
     root: Path | None = None,
     lenient: bool = False,
     columns: Mapping[str, str] | None = None,
 ) -> Heat:
-    """Read the heat of a trace of any known format, or a table of heat that was made before.
+    """Read heat from a trace of any known format, or from a table of heat.
 
-    path: a trace, or a CSV file whose header has the columns of HEAT_SCHEMA (opens, writes, bytes_written, first and
-    last may be missing). root: directory whose files are to be placed: all of them, untouched ones too, with
-    the sizes that they have. lenient, columns: as for read_trace.
-    Raises TraceError where the trace cannot be used or names no files, InputError for a table that cannot.
+    Args:
+        path: A trace, or a CSV file with the columns of HEAT_SCHEMA. opens, writes, bytes_written, first and last may
+            be missing.
+        root: Directory whose files are to be placed, also the untouched ones, with their present sizes.
+        lenient: Whether to skip damaged lines of a trace, as for read_trace.
+        columns: Columns of a trace that is a table, as for read_trace.
+
+    Raises:
+        TraceError: For a trace that cannot be used or that names no files.
+        InputError: For a table that cannot be used.
+
+    Example:
+        >>> heat = tiering.read_heat("run.parquet", root="/data")  # doctest: +SKIP
+        >>> heat.files.columns[:3]  # doctest: +SKIP
+        ['path', 'size', 'opens']
     """
     if columns is None and is_heat_table(path):
         found = _read_table(Path(path))
@@ -45,26 +56,26 @@ def heat_of(
         raise TraceError(
             str(path),
             expected="a trace of files or objects",
-            found="one of a block device, which does not know files",
+            found="a trace of a block device, which has no files",
             action="Record one that does: tiering trace -o run.parquet -- COMMAND",
         )
     found = trace_heat(trace.batches, root=root, source=str(path))
     notes = [*found.notes, *trace.notes]
     if trace.skipped_lines:
         notes.append(f"{format_count(trace.skipped_lines)} damaged lines were skipped.")
-    # Without times it is not known how long that took.
+    # A trace without times has no duration.
     found = Heat(found.files, 0.0 if trace.untimed else found.duration, found.root, tuple(notes))
     return found if root is None else _below_root(found, root)
 
 
 def write_heat(heat: Heat, path: str | Path) -> None:
-    """Write heat as a CSV file that heat_of reads again. Raises OSError."""
+    """Write heat as a CSV file that read_heat can read. Raises OSError."""
     with Path(path).open("wb") as file:
         heat.files.write_csv(file)
 
 
 def is_heat_table(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a file is a CSV table of heat: its first line has the required columns."""
+    """Return whether a file is a CSV table of heat: its first line has the required columns."""
     try:
         if not Path(path).is_file():
             return False
@@ -104,7 +115,7 @@ def _read_table(path: Path) -> Heat:
 
 
 def _below_root(heat: Heat, root: Path) -> Heat:
-    """Keep what lies below root, under paths relative to it, and add the files that nothing touched."""
+    """Keep the files below root, under paths relative to it, and add the untouched ones."""
     real, odd = _walk(root)
     forms = sorted({os.path.normpath(root), os.path.abspath(root), os.path.realpath(root)}, key=len, reverse=True)  # noqa: PTH100
     relative = pl.col("path")
@@ -129,7 +140,7 @@ def _walk(root: Path) -> tuple[pl.DataFrame, int]:
     """List all regular files below root as (path, size), and count the names that are not UTF-8."""
     top = os.fsencode(root)
     if not root.is_dir():
-        raise InputError(str(root), expected="a directory", found="none", action="Check --root.")
+        raise InputError(str(root), expected="a directory", found="none", action="Check `root`.")
     names: list[str] = []
     sizes: list[int] = []
     frames: list[pl.DataFrame] = []

@@ -1,4 +1,17 @@
-"""What HiGHS solves, by scipy: the linear program behind the prices, small problems exactly, and what is short."""
+"""Linear and integer programs, solved by HiGHS through scipy.
+
+The variables are x[tier, item], flattened tier by tier: 1 where the item lies. The constraints are:
+
+    for each item:   the sum of x over the tiers is 1                   (_one_each)
+    for each limit:  the sum of use * x on the tier is within the limit (_limit_rows, only limits that can bind)
+
+With x between 0 and 1 this is a linear program. Its duals are the prices of the limits (`prices_of`), and slack on the
+limits says how much they are short (`shortage`). With x in {0, 1} it is the assignment itself (`solve`).
+
+Example: the two items of problem.py. As a linear program, the fast tier holds the second item and a third of the first,
+cost 2 + 1/3 + 2 = 4.33: a lower bound. The only limit that binds is 60 bytes; a further byte would save 2/30, so the
+price of the whole limit is 60 * 2/30 = 4. As an integer program, the first item lies on the slow tier: cost 5.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +24,21 @@ from scipy.sparse import csr_array, hstack, identity, kron, vstack
 
 from tiering.placement.problem import Choice, Floats, Problem, costs_of, excess, loads
 
-#: Relative gap at which the exact solver may stop.
+#: Relative gap at which the integer program may stop.
 GAP: Final = 5e-5
-#: What a whole limit is to the solver, whose tolerance of 1e-6 is absolute.
+#: Value of a whole limit in the program. The solver's tolerance of 1e-6 is absolute, so this sets the relative one.
 _SCALE: Final = 1e2
 
 
 @dataclass(frozen=True, slots=True)
 class Solved:
-    """What the exact solver found: a plan for all items, a bound given the items that were fixed, and its word."""
+    """A solution of the integer program.
+
+    Attributes:
+        choice: The tier of each item, also of the fixed ones.
+        bound: No plan with these fixed items costs less.
+        proven: Whether the solver proved that the plan is optimal, given the fixed items.
+    """
 
     choice: Choice
     bound: float
@@ -27,7 +46,7 @@ class Solved:
 
 
 def prices_of(problem: Problem) -> Floats | None:
-    """Return the price of each whole limit, [limit, tier]: the duals of the linear relaxation; None if infeasible."""
+    """Return the price of each whole limit, [limit, tier]: the duals of the linear program. None if infeasible."""
     rows, rest, where = _limit_rows(problem, problem.limits)
     unit = _unit(problem)
     found: Any = linprog(
@@ -47,9 +66,9 @@ def prices_of(problem: Problem) -> Floats | None:
 
 
 def shortage(problem: Problem) -> Floats:
-    """Return by how much each limit would have to grow, [limit, tier], in shares of the whole, least in all.
+    """Return the least growth of the limits that makes the problem feasible, [limit, tier], in shares of each limit.
 
-    All 0 where items could be divided between tiers to keep the limits.
+    All 0 where the limits could be kept by dividing items between tiers.
     """
     rows, rest, where = _limit_rows(problem, problem.limits)
     count, choices = len(rest), problem.items * problem.tiers
@@ -69,9 +88,9 @@ def shortage(problem: Problem) -> Floats:
 
 
 def solve(problem: Problem, base: Choice, open_items: Choice, seconds: float, *, gap: float = GAP) -> Solved | None:
-    """Choose the tiers of some items exactly, the others staying as in base; None where no plan was found.
+    """Choose the tiers of some items exactly, with the other items fixed as in `base`. None where no plan was found.
 
-    seconds: that the solver may take. gap: relative, at which it may stop.
+    seconds: time limit. gap: relative gap at which the solver may stop.
     """
     fixed = np.ones(problem.items, bool)
     fixed[open_items] = False
@@ -81,7 +100,7 @@ def solve(problem: Problem, base: Choice, open_items: Choice, seconds: float, *,
     if (remaining < -1e-9 * np.where(np.isfinite(problem.limits), problem.limits, 0.0)).any():
         return None
     unit = _unit(part)
-    # A limit may come out broken by the solver's tolerance: then once more with limits as much tighter.
+    # The solver's tolerance may break a limit; then solve once more with limits tighter by that much.
     for tightened in (0.0, 2e-6 / _SCALE):
         rows, rest, _ = _limit_rows(part, remaining - tightened * np.where(np.isfinite(remaining), problem.limits, 0))
         found: Any = milp(
@@ -92,7 +111,7 @@ def solve(problem: Problem, base: Choice, open_items: Choice, seconds: float, *,
                 LinearConstraint(rows, -np.inf, rest),
                 LinearConstraint(_one_each(part), 1, 1),
             ],
-            # Without presolve HiGHS is no slower here, and prints less to a stdout that is not its own.
+            # Without presolve HiGHS is no slower here, and prints less to our stdout.
             options={"time_limit": seconds, "mip_rel_gap": gap, "presolve": False},
         )
         if found.x is None:
@@ -109,9 +128,9 @@ def solve(problem: Problem, base: Choice, open_items: Choice, seconds: float, *,
 
 
 def large_ones(problem: Problem, whole: int, seconds: float) -> Choice | None:
-    """Choose the tiers of the first `whole` items exactly, all others being divisible; None where no plan was found.
+    """Choose the tiers of the first `whole` items exactly, with all others divisible. None where no plan was found.
 
-    seconds: that the solver may take.
+    seconds: time limit.
     """
     rows, rest, _ = _limit_rows(problem, problem.limits)
     integral = np.zeros(problem.cost.shape)
@@ -129,13 +148,13 @@ def large_ones(problem: Problem, whole: int, seconds: float) -> Choice | None:
 
 
 def _limit_rows(problem: Problem, limits: Floats) -> tuple[csr_array, Floats, tuple[Choice, Choice]]:
-    """Return one row for each limit that binds at all, its right-hand side, and which limit it is."""
+    """Return a row for each limit that can bind, its right-hand side, and its (limit, tier)."""
     whole = loads_of_all(problem)
     where = np.nonzero(whole > limits)
     rows = []
     rest = []
     for limit, tier in zip(*where, strict=True):
-        # A limit may have been used up by fixed items; its row's scale is that of what it is to hold.
+        # Fixed items may have used up a limit, so the whole limit sets the scale of its row.
         scale = _SCALE / problem.limits[limit, tier]
         row = csr_array(problem.use[limit, tier][None, :] * scale)
         before, after = tier * problem.items, (problem.tiers - 1 - tier) * problem.items
@@ -147,7 +166,7 @@ def _limit_rows(problem: Problem, limits: Floats) -> tuple[csr_array, Floats, tu
 
 
 def loads_of_all(problem: Problem) -> Floats:
-    """Return what each limit would have to hold if everything lay on its tier, [limit, tier]."""
+    """Return the use of each limit if everything lay on its tier, [limit, tier]."""
     return np.stack(
         [loads(problem, np.full(problem.items, tier, np.intp))[:, tier] for tier in range(problem.tiers)], axis=1
     )
@@ -158,17 +177,17 @@ def _one_each(problem: Problem) -> csr_array:
 
 
 def _finite(problem: Problem) -> Floats:
-    """Return the costs in one row; those of choices that are not allowed do not matter."""
+    """Return the costs in one row. The costs of choices that are not allowed do not matter."""
     return np.where(np.isfinite(problem.cost), problem.cost, 0.0).ravel()
 
 
 def _allowed(problem: Problem) -> Floats:
-    """Return 1 for each choice that is allowed, in one row, and 0 for the others."""
+    """Return 1 for each allowed choice, and 0 for the others, in one row."""
     return np.isfinite(problem.cost).ravel().astype(np.float64)
 
 
 def _unit(problem: Problem) -> float:
-    """Return the cost that becomes 1 for the solver, whose tolerances are absolute: a mean item's least."""
+    """Return the cost that is 1 to the solver, because its tolerances are absolute: the mean item's least cost."""
     least = problem.cost.min(axis=0)
     unit = float(least[np.isfinite(least)].mean()) if np.isfinite(least).any() else 1.0
     return unit if unit > 0 else float(_finite(problem).max()) or 1.0

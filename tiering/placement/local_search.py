@@ -1,4 +1,15 @@
-"""Make a plan keep its limits, and then make it cheaper, by whole groups of moves: 10^6 items take seconds."""
+"""Make a plan keep its limits, and then make it cheaper, by moving many items at once: 10^6 items take seconds.
+
+The idea: `mended` takes the tier that is furthest over a limit, sorts its items by the loss of a move per share of the
+excess that it frees, and moves the first ones that free enough. `improved` does the reverse: it sorts all cheaper moves
+by saving per share of the room that they use, and makes those that fit. Running sums of the sorted uses decide how many
+moves fit, so a round of moves is a few array operations. Few items are also exchanged in pairs.
+
+Example: a tier has 100 bytes, and 130 lie on it: items of 20, 30 and 80 bytes, which lose 1, 6 and 8 elsewhere. The
+excess is 30, so the items free 20/30, 1 and (at most) 1 of it, at a loss of 1.5, 6 and 8 each. The first two are moved,
+because the first alone does not free enough. Then 80 bytes lie there and 20 are free: `improved` moves the item of 20
+bytes back. The loss is 6.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +20,24 @@ from numpy.typing import NDArray
 
 from tiering.placement.problem import Choice, Floats, Problem, excess, loads
 
-#: Rounds of moves at most, and of moves to where there is no room; most plans are done after a few.
+#: Most rounds of moves, and of moves to full tiers. Most plans need a few.
 _ROUNDS: Final = 40
 _PUSHES: Final = 20
-#: Items up to which pairs are tried for an exchange, and rounds of that.
+#: Most items for which pairs are exchanged, and most rounds of that.
 _PAIRED: Final = 1500
 _EXCHANGES: Final = 500
 _TOLERANCE: Final = 1e-9
 
 
 def mended(problem: Problem, choice: Choice, prices: Floats, *, pushing: bool = False) -> Choice | None:
-    """Move items away from tiers that are over a limit, those first that lose least by it; None if that fails.
+    """Move items away from tiers that are over a limit, least loss first. None where that fails.
 
-    prices: of the limits, [limit, tier]; an item's loss counts them. pushing: at first move items also where there is
-    no room, for others to be pushed on from there, each item once; otherwise only where there is room.
+    Args:
+        problem: The problem.
+        choice: The tier of each item.
+        prices: Of the limits, [limit, tier]; they count in an item's loss.
+        pushing: Whether the first rounds may move items to full tiers, from where others then move on. Each item moves
+            once in these rounds.
     """
     choice = choice.copy()
     priced = np.stack([problem.priced(tier, prices) for tier in range(problem.tiers)])
@@ -46,7 +61,7 @@ def mended(problem: Problem, choice: Choice, prices: Floats, *, pushing: bool = 
 
 
 def improved(problem: Problem, choice: Choice, prices: Floats) -> Choice:
-    """Move items to cheaper tiers where these have room, and exchange pairs of them where items are few."""
+    """Move items to cheaper tiers that have room, and exchange pairs where items are few."""
     choice = choice.copy()
     before = np.inf
     for _ in range(_ROUNDS):
@@ -75,14 +90,14 @@ def _relieve(
     room: Floats,
     movable: NDArray[np.bool_],
 ) -> Choice:
-    """Move items off one tier until it is no longer over its limits, or as far as others have room. Return them."""
+    """Move items off one tier until it keeps its limits, or the others are full. Return the moved items."""
     items = np.flatnonzero((choice == tier) & movable)
     relief = (problem.use[:, tier, items] / np.where(over > 0, over, np.inf)[:, None]).sum(axis=0)
     items, relief = items[relief > 0], relief[relief > 0]
     target, loss = _best_target(problem, items, priced, room, tier)
     goes = target >= 0
     items, relief, target, loss = items[goes], relief[goes], target[goes], loss[goes]
-    # A small item that frees too little costs no more than a large one that frees too much: loss for what is needed.
+    # Freeing more than is needed is worth nothing, so the relief counts up to 1.
     order = np.argsort(loss / np.minimum(relief, 1.0), kind="stable")
     items, target = items[order], target[order]
     fits = _fitting(problem, items, target, room)
@@ -96,13 +111,13 @@ def _relieve(
 
 
 def _best_target(problem: Problem, items: Choice, priced: Floats, room: Floats, tier: int) -> tuple[Choice, Floats]:
-    """Return for each item the other tier with room for it that loses least, -1 if none, and the loss."""
+    """Return for each item the tier with room for it where it loses least, or -1, and the loss."""
     target, least = np.full(len(items), -1, np.intp), np.full(len(items), np.inf)
     for other in range(problem.tiers):
         if other == tier:
             continue
         fits = (problem.use[:, other, items] <= room[:, other, None]).all(axis=0)
-        # Where an item may not lie, everything else is better: it loses nothing, and is the first to go.
+        # An item that may not lie here loses nothing by a move, and is the first to go.
         there, here = priced[other, items], priced[tier, items]
         fits &= np.isfinite(there)
         loss = np.full(len(items), np.inf)
@@ -113,7 +128,7 @@ def _best_target(problem: Problem, items: Choice, priced: Floats, room: Floats, 
 
 
 def _fitting(problem: Problem, items: Choice, target: Choice, room: Floats) -> NDArray[np.bool_]:
-    """Tell which items fit into their targets' room if they come in this order and one that does not ends it."""
+    """Return which items fit into their targets' room, in this order; the first one that does not fit ends it."""
     fits = np.ones(len(items), bool)
     for tier in range(problem.tiers):
         there = np.flatnonzero(target == tier)
@@ -123,7 +138,7 @@ def _fitting(problem: Problem, items: Choice, target: Choice, room: Floats) -> N
 
 
 def _fill(problem: Problem, choice: Choice, prices: Floats) -> float:
-    """Move items to cheaper tiers, the greatest saving for what it uses first. Return what it saved."""
+    """Move items to cheaper tiers, in order of saving per priced use. Return the total saving."""
     room = _room(problem, choice)
     here = problem.cost[choice, np.arange(problem.items)]
     target, most = np.full(problem.items, -1, np.intp), np.zeros(problem.items)
@@ -146,7 +161,7 @@ def _fill(problem: Problem, choice: Choice, prices: Floats) -> float:
 
 
 def _exchange(problem: Problem, choice: Choice) -> bool:
-    """Exchange the two items of different tiers that save most by it, limits kept. Return whether there were any."""
+    """Exchange the two items of different tiers that save most, within the limits. Return whether there were any."""
     room = _room(problem, choice)
     best, pair = 0.0, None
     members = [np.flatnonzero(choice == tier) for tier in range(problem.tiers)]

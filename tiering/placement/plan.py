@@ -1,4 +1,4 @@
-"""Where each file should lie: the plan of least monthly cost that the tiers' room and rates allow."""
+"""Place each file on a tier: the plan of least monthly cost within the tiers' room and rates."""
 
 from __future__ import annotations
 
@@ -10,29 +10,39 @@ import numpy as np
 import polars as pl
 
 from tiering.advice.catalog import Tier, load_catalog
-from tiering.advice.prediction import MONTH
-from tiering.advice.recommend import HOUR_USD
+from tiering.advice.ranking import HOUR_USD
 from tiering.errors import UsageError
-from tiering.placement.bundles import By, bundle
+from tiering.literals import MovedAs
+from tiering.placement.bundles import bundle
 from tiering.placement.dual_prices import GROUPS
 from tiering.placement.file_costs import Terms, charges, occupied
 from tiering.placement.heat import Heat
 from tiering.placement.linear_program import shortage
 from tiering.placement.problem import Problem, excess, loads
 from tiering.placement.solver import assign
-from tiering.units import format_bytes, format_count
+from tiering.units import MONTH_SECONDS, format_bytes, format_count
 
 _FEATURES: Final = ("size", "paged", "opens", "reads", "bytes_read", "bytes_written")
 
 
 @dataclass(frozen=True, slots=True)
 class TierShare:
-    """What a plan puts on one tier. Money is USD a month, sizes are B.
+    """One tier's part of a plan. Money is USD a month.
 
-    units: files, directories and stores that move as one; bytes: as the tier stores them; capacity: None for no end.
-    busy: share of the time that the tier works for what lies on it, at the trace's mean rate.
-    waiting_h: h a month that readers and writers wait. alone_usd: what everything on this tier would cost, None
-    where it has not the room or not the rate.
+    Attributes:
+        tier: Name of the tier.
+        title: The tier's name in a sentence.
+        units: Number of units: files, directories and stores that move as one.
+        files: Number of files.
+        bytes: Bytes as the tier stores them.
+        capacity: Bytes; None for no limit.
+        busy: Share of the time that the tier works for its files, at the trace's mean rate.
+        storage_usd: Cost of storage.
+        access_usd: Cost of requests and retrieval.
+        waiting_h: Hours a month that readers and writers wait.
+        waiting_usd: Cost of that waiting.
+        monthly_usd: Total cost.
+        alone_usd: Cost of everything on this tier; None where it lacks the room or the rate.
     """
 
     tier: str
@@ -54,8 +64,19 @@ class TierShare:
 class Summary:
     """A plan in short.
 
-    monthly_usd: of all tiers, waiting included; bound_usd: no plan costs less; gap: share of the bound that the plan is
-    above it, at most; proven: an exact solver found nothing cheaper (to 0.01 %). notes: what was assumed.
+    Attributes:
+        tiers: Each tier's part.
+        units: Number of units.
+        files: Number of files.
+        bytes: Bytes of all files.
+        monthly_usd: Cost of all tiers, waiting included.
+        bound_usd: No plan costs less.
+        gap: Excess of the plan over the bound, as a share of the bound.
+        proven: Whether no plan costs less (to 0.01 %).
+        hour_usd: Cost of an hour of waiting.
+        runs: Runs like the trace in a month.
+        duration: Seconds that the trace spans.
+        notes: Assumptions, one sentence each.
     """
 
     tiers: tuple[TierShare, ...]
@@ -74,11 +95,14 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A plan: its summary, and what goes where.
+    """A plan: its summary, and the tier of every unit and file.
 
-    units: one row for each unit, by path: path, kind, tier, files, size (B), reads, bytes_read, bytes_written (of
-    the trace), monthly_usd. members: path of each file, and unit, its row in units. root: of the paths, "" where they
-    are as traced.
+    Attributes:
+        summary: The plan in short.
+        units: One row for each unit, sorted by path: path, kind, tier, files, size (bytes), reads, bytes_read,
+            bytes_written (of the trace), monthly_usd.
+        members: One row for each file: path, and unit, its row in units.
+        root: Directory that the paths are relative to; "" where they are as traced.
     """
 
     summary: Summary
@@ -92,7 +116,7 @@ def place(
     capacities: Mapping[str, int | None],
     *,
     tiers: Sequence[Tier] | None = None,
-    by: By = "file",
+    by: MovedAs = "file",
     runs: float | None = None,
     duration: float | None = None,
     hour_usd: float = HOUR_USD,
@@ -101,13 +125,28 @@ def place(
 ) -> Placement:
     """Assign files to tiers for the least monthly cost: storage, requests, retrieval, and waiting.
 
-    heat: of each file, as heat_sources.heat_of reads it. capacities: names of the tiers that take part,
-    and B on each; None for the catalog's own. tiers: the catalog, by default the shipped one. by: what moves as one;
-    packed stores always do. runs: how often a month what the trace shows happens; by default it never stops. duration:
-    s that the trace spans, by default what the heat says. hour_usd: USD for an hour of waiting. in_flight: requests
-    that wait at the same time. most_busy: share of its time that a tier may be busy.
-    Raises UsageError for what is not possible: unknown tiers, no duration, no file, and, saying what is short by how
-    much, where the tiers have not the room or not the rate for all.
+    Args:
+        heat: How much each file is read and written (tiering.read_heat).
+        capacities: Names of the tiers to use, and bytes on each; None for the catalog's own capacity.
+        tiers: The catalog; by default the shipped one.
+        by: Unit that moves as one. A packed store always moves as one.
+        runs: Runs like the trace in a month; by default one follows the other all month.
+        duration: Seconds that the trace spans; by default the heat's.
+        hour_usd: Cost of an hour of waiting, USD.
+        in_flight: Requests that wait at the same time.
+        most_busy: Share of its time that a tier may be busy.
+
+    Returns:
+        The plan. Nothing is moved.
+
+    Raises:
+        UsageError: For unknown tiers, a heat without files or duration, and tiers without the room or the rate for all
+            files; the message then says what is missing and how much.
+
+    Example:
+        >>> heat = tiering.read_heat("run.parquet")  # doctest: +SKIP
+        >>> tiering.place(heat, {"nvme": 10**12, "hdd": None}).summary.monthly_usd  # doctest: +SKIP
+        611.71
     """
     chosen, room = _tiers(tiers, capacities)
     terms = _terms(heat, runs, duration, hour_usd, in_flight, most_busy)
@@ -143,7 +182,7 @@ def place(
 def problem_of(
     units: pl.DataFrame, tiers: Sequence[Tier], room: Sequence[int | None], terms: Terms, most_busy: float = 1.0
 ) -> Problem:
-    """Return the assignment problem of units (tiering.placement.bundles.bundle) on tiers with so much room (B)."""
+    """Return the assignment problem of units (bundles.bundle) on tiers with this much room (bytes)."""
     cost, use = np.empty((len(tiers), len(units))), np.empty((2, len(tiers), len(units)))
     for number, tier in enumerate(tiers):
         charged = charges(units, tier, terms)
@@ -158,12 +197,12 @@ def _tiers(tiers: Sequence[Tier] | None, capacities: Mapping[str, int | None]) -
     catalog = {tier.name: tier for tier in (load_catalog() if tiers is None else tiers)}
     lasting = [name for name, tier in catalog.items() if tier.access != "memory"]
     if not capacities:
-        raise UsageError("capacities", expected="at least one tier", found="none", action="Give --capacity hdd=100TB.")
+        raise UsageError("capacities", expected="at least one tier", found="none", action="Name tiers in `capacities`.")
     for name, size in capacities.items():
         if name not in lasting:
             raise UsageError("capacities", expected=f"one of {', '.join(lasting)}", found=repr(name))
         if size is not None and size < 1:
-            raise UsageError(f"capacity of {name}", expected="at least 1 byte", found=f"{size:,}")
+            raise UsageError(f"capacities {name}", expected="at least 1 byte", found=f"{size:,}")
     chosen = [catalog[name] for name in capacities]
     return chosen, [capacities[tier.name] or tier.capacity for tier in chosen]
 
@@ -177,15 +216,15 @@ def _terms(
             "duration",
             expected="a trace that spans some time",
             found=f"{spans:g} s",
-            action="Say how long it took: --duration TIME, such as 90s or 2h.",
+            action="Give the time that it spans in `duration`.",
         )
-    often = MONTH / spans if runs is None else runs
-    limits = (("runs", often, 0.0), ("hour price", hour_usd, 0.0), ("in flight", in_flight, 1))
+    often = MONTH_SECONDS / spans if runs is None else runs
+    limits = (("runs", often, 0.0), ("hour_usd", hour_usd, 0.0), ("in_flight", in_flight, 1))
     for name, value, least in limits:
         if not least <= value < float("inf"):
             raise UsageError(name, expected=f"at least {least:g}", found=f"{value:g}")
     if not 0 < most_busy <= 1:
-        raise UsageError("most busy", expected="a share above 0 and up to 1", found=f"{most_busy:g}")
+        raise UsageError("most_busy", expected="a share above 0 and up to 1", found=f"{most_busy:g}")
     return Terms(spans, often, hour_usd, in_flight)
 
 
@@ -227,12 +266,9 @@ def _shares(
 def _notes(units: pl.DataFrame, heat: Heat, terms: Terms, runs: float | None) -> list[str]:
     notes = []
     if runs is None:
-        notes.append(
-            f"What the trace shows is taken to go on all month, {terms.runs:,.4g} times its length: "
-            "--runs COUNT says otherwise."
-        )
+        notes.append(f"The trace is assumed to repeat all month, {terms.runs:,.4g} times; --runs COUNT changes that.")
     if not heat.root:
-        notes.append("Only files that the trace reads or writes are placed, as large as was seen: --root gives all.")
+        notes.append("Only files in the trace are placed, with the size seen there; --root DIR places all below DIR.")
     stores = int((units["kind"] == "store").sum())
     if stores:
         notes.append(f"{format_count(stores)} packed {'store moves' if stores == 1 else 'stores move'} as a whole.")
@@ -240,7 +276,7 @@ def _notes(units: pl.DataFrame, heat: Heat, terms: Terms, runs: float | None) ->
 
 
 def _short(problem: Problem, tiers: Sequence[Tier]) -> UsageError:
-    """Return the error that says which capacities and rates are short by how much."""
+    """Return the error that says which capacities and rates are too small, and by how much."""
     short = shortage(problem.grouped(GROUPS))
     parts = []
     for number, tier in enumerate(tiers):
@@ -255,6 +291,6 @@ def _short(problem: Problem, tiers: Sequence[Tier]) -> UsageError:
     return UsageError(
         "placement",
         expected="room and rate for everything",
-        found="; ".join(parts) or "files that do not divide so that all limits are kept",
-        action="Give more with --capacity, add a faster tier, or take a coarser or finer --by.",
+        found="; ".join(parts) or "files too large to be divided within all limits",
+        action="Raise `capacities`, add a faster tier, or change `by`.",
     )

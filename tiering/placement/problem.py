@@ -1,4 +1,14 @@
-"""The assignment problem itself: costs, uses and limits, as arrays of (tier, item)."""
+"""The assignment problem: items, tiers, costs, uses and limits, as arrays of (tier, item).
+
+Each item goes to exactly one tier. A tier has a capacity (bytes) and a rate (share of its time), and an item uses some
+of both. The plan of least cost within all limits is wanted; solver.py finds it.
+
+Example: items of 30 and 50 bytes on a fast tier with a capacity of 60 bytes, and on an unlimited slow one.
+
+    cost = [[1, 2], [3, 9]]    use[0] = [[30, 50], [30, 50]]    limits[0] = [60, inf]
+
+Only one item fits on the fast tier. The second saves 7 there and the first only 2, so the best plan is [1, 0], cost 5.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +25,13 @@ Choice = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Items to assign to tiers. All values are at least 0.
+    """Items to assign to tiers. All values are float64 and at least 0.
 
-    cost: [tier, item]; inf where an item may not lie. use: [limit, tier, item]; limit 0 is capacity (B), limit 1 is
-    rate (share of the tier's time). limits: [limit, tier], above 0, inf where there is none. like: [item, feature]:
-    numbers by which items are alike; items of equal features have equal costs and uses, and both grow in proportion to
-    the features.
+    Attributes:
+        cost: [tier, item]. inf where an item may not lie.
+        use: [limit, tier, item]. Limit 0 is capacity (bytes); limit 1 is rate (share of the tier's time).
+        limits: [limit, tier]. Above 0; inf for no limit.
+        like: [item, feature]. Items of equal features have equal costs and uses, and both grow in proportion to them.
     """
 
     cost: Floats
@@ -30,16 +41,16 @@ class Problem:
 
     @property
     def tiers(self) -> int:
-        """How many tiers."""
+        """Number of tiers."""
         return len(self.cost)
 
     @property
     def items(self) -> int:
-        """How many items."""
+        """Number of items."""
         return int(self.cost.shape[1])
 
     def priced(self, tier: int, prices: Floats) -> Floats:
-        """Return each item's cost on a tier, with the price of what it uses there."""
+        """Return each item's cost on a tier, plus the price of its use of the limits there."""
         total: Floats = self.cost[tier].copy()
         for limit in range(2):
             if prices[limit, tier] > 0 and np.isfinite(self.limits[limit, tier]):
@@ -60,18 +71,22 @@ class Problem:
         return loads(self, choice) / self.limits
 
     def regret(self, prices: Floats) -> Floats:
-        """Return for each item what its second choice costs more than its first, under prices."""
+        """Return the extra cost of each item's second choice over its first, under prices."""
         first = self.priced(0, prices)
         second = np.full(self.items, np.inf)
         for tier in range(1, self.tiers):
             cost = self.priced(tier, prices)
             np.minimum(second, np.maximum(first, cost), out=second)
             np.minimum(first, cost, out=first)
-        # An item without any choice has no second one that would be worse.
+        # An item without any allowed tier has no regret.
         return np.where(np.isfinite(first), second - np.where(np.isfinite(first), first, 0.0), 0.0)
 
     def grouped(self, most: int) -> Problem:
-        """Return a problem of at most so many items, each the sum of like ones: equal to a step of the logarithm."""
+        """Return a problem of at most `most` items, each the sum of like items.
+
+        Items are alike when the logarithms of their features round to the same step. The steps grow coarser until the
+        groups are few enough.
+        """
         if self.items <= most:
             return self
         logs = np.log2(1 + self.like)
@@ -80,7 +95,7 @@ class Problem:
             key = np.zeros(self.items, np.int64)
             for column in np.rint(logs * per_octave).astype(np.int64).T:
                 key = key * (int(column.max()) + 1) + column
-            # Counting by hash costs a tenth of what sorting costs.
+            # Counting by hash takes a tenth of the time of sorting.
             if pl.Series(key).n_unique() <= most:
                 member = np.unique(key, return_inverse=True)[1]
                 break
@@ -97,7 +112,7 @@ class Problem:
 
 
 def loads(problem: Problem, choice: Choice) -> Floats:
-    """Return what a plan uses of each limit, [limit, tier], in the limit's unit."""
+    """Return a plan's use of each limit, [limit, tier], in the limit's unit."""
     items = np.arange(problem.items)
     return np.stack(
         [np.bincount(choice, problem.use[limit][choice, items], problem.tiers) for limit in range(2)]
@@ -105,7 +120,7 @@ def loads(problem: Problem, choice: Choice) -> Floats:
 
 
 def excess(problem: Problem, choice: Choice) -> Floats:
-    """Return by how much a plan breaks each limit, [limit, tier]; bytes exactly, rates to a part in 10^9."""
+    """Return the amount by which a plan breaks each limit, [limit, tier]: bytes exactly, rates to one part in 10^9."""
     over = loads(problem, choice) - problem.limits
     over[1] -= np.where(np.isfinite(problem.limits[1]), problem.limits[1], 0.0) * 1e-9
     return np.maximum(0.0, over)

@@ -1,10 +1,15 @@
-"""Assign items to tiers for least cost within capacities and rates, with a bound on how far from the optimum it is.
+"""Assign items to tiers for least cost within capacities and rates, with a bound on the distance to the optimum.
 
-This is the generalised assignment problem with two limits for each tier. Prices on the limits make it fall apart into
-one choice for each item, which also gives a lower bound of the optimum (Lagrangian relaxation; Fisher, Management
-Science 27, 1981; dual_prices). The choices are mended until they keep all limits, and improved
-(local_search). What the bound leaves open is given to an exact solver (linear_program), as long as it is
-small: an item whose other choices cost more than the gap that is left cannot lie elsewhere in any better plan.
+This is the generalised assignment problem with two limits for each tier. It is solved in three steps:
+
+1. Prices on the limits let each item choose alone, which also gives a lower bound of the optimum (dual_prices;
+   Lagrangian relaxation: Fisher, Management Science 27, 1981).
+2. The choices are mended until they keep all limits, and improved (local_search).
+3. The gap to the bound is closed exactly for the few items that are still open (linear_program). If another tier would
+   cost an item more than the whole gap, no better plan can move it, so it stays fixed.
+
+Example: the two items of problem.py. The bound is 4.33. Under the prices both items choose the fast tier, or the first
+one the slow tier; mending moves the first one, for cost 5. The integer program over both items proves that 5 is best.
 """
 
 from __future__ import annotations
@@ -21,26 +26,28 @@ from tiering.placement.linear_program import large_ones, solve
 from tiering.placement.local_search import improved, mended
 from tiering.placement.problem import Choice, Problem, costs_of, excess, loads
 
-#: Choices (items x tiers) that the exact solver is given at once, s that it may take, and times that it is asked.
+#: Most choices (items x tiers) in one integer program, and its time limit in seconds.
 EXACT_CHOICES: Final = 3000
 EXACT_SECONDS: Final = 3.0
-EXACT_TIMES: Final = 3
-#: A relative gap to the bound at which nothing is left to win.
+#: Relative gap to the bound at which a plan counts as optimal.
 CLOSED: Final = 1e-4
-#: A relative gap from which on large items are chosen first, how many of them, beside how many groups of others.
+#: Relative gap above which large items are placed first; how many of them; and how many groups the others form.
 _WIDE: Final = 1e-3
 _LARGE: Final = 150
 _LARGE_GROUPS: Final = 700
-#: Shares of the limits that are held back where no plan is found without.
+#: Shares of the limits held back where no plan is found otherwise.
 _TIGHTER: Final = (1e-3, 1e-2)
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Which item goes where.
+    """A plan.
 
-    choice: for each item the number of its tier. cost: of all, in the problem's unit. bound: no plan costs less.
-    proven: an exact solver showed that none costs less than this one (to 0.01 %).
+    Attributes:
+        choice: The tier number of each item.
+        cost: The plan's cost, in the problem's unit.
+        bound: No plan costs less.
+        proven: Whether no plan costs less than this one (to 0.01 %).
     """
 
     choice: NDArray[np.intp]
@@ -50,14 +57,15 @@ class Assignment:
 
     @property
     def gap(self) -> float:
-        """Share of the bound by which the plan may cost more than the optimum, at most."""
+        """Largest possible excess of the cost over the optimum, as a share of the bound."""
         return max(0.0, self.cost - self.bound) / self.bound if self.bound > 0 else 0.0 if self.cost <= 0 else 1.0
 
 
 def assign(problem: Problem) -> Assignment | None:
-    """Find a plan; None where none was found that keeps the limits.
+    """Find a plan. None where no plan was found that keeps the limits.
 
-    Memory is about four times that of problem.cost. 10^6 items on 4 tiers take about 5 s (benchmarks/placement.py).
+    The peak memory is about four times that of problem.cost. 10^6 items on 4 tiers take about 5 s
+    (benchmarks/placement.py).
     """
     problem = problem.possible()
     if not np.isfinite(problem.cost.min(axis=0)).all() or _too_much(problem):
@@ -75,7 +83,7 @@ def assign(problem: Problem) -> Assignment | None:
             best = improved(problem, solved.choice, dual.prices)
             cost = costs_of(problem, best)
         if _covers(problem, dual, base, open_items, cost):
-            # Every better plan is among those that the solver looked at.
+            # The solver considered every plan that could be better.
             return Assignment(best, cost, max(dual.bound, min(cost, solved.bound)), solved.proven)
     if best is None:
         return None
@@ -84,19 +92,19 @@ def assign(problem: Problem) -> Assignment | None:
 
 
 def _too_much(problem: Problem) -> bool:
-    """Tell whether items need more than all tiers together have, even each where it uses least."""
+    """Return whether the items need more than all tiers together have, even each on the tier where it uses least."""
     least = np.where(np.isfinite(problem.cost), problem.use, np.inf).min(axis=1).sum(axis=1)
     return bool(least[0] > problem.limits[0].sum() or least[1] > problem.limits[1].sum() * (1 + 1e-9))
 
 
 def _first(problem: Problem, dual: Dual) -> Choice | None:
-    """Find a plan by prices; where it leaves a wide gap, also with large items chosen first, and take the better."""
+    """Find a plan by prices. If its gap is wide, also find one with large items placed first, and return the better."""
     best = greedy(problem, dual)
     if problem.items <= EXACT_CHOICES // problem.tiers:
         return best
     for share in _TIGHTER:
         if best is None:
-            # Under limits a little tighter the choices leave room to mend what whole items do not divide.
+            # Slightly tighter limits leave room for whole items that do not divide evenly.
             best = greedy(problem, best_dual(replace(problem, limits=problem.limits * (1 - share))))
     if best is not None and costs_of(problem, best) - dual.bound <= _WIDE * dual.bound:
         return best
@@ -105,9 +113,9 @@ def _first(problem: Problem, dual: Dual) -> Choice | None:
 
 
 def greedy(problem: Problem, dual: Dual) -> Choice | None:
-    """Mend and improve the choices under prices; None where the limits cannot be kept so.
+    """Mend and improve the choices under prices. None where that does not keep the limits.
 
-    Everything on one tier is tried as well, so the plan never costs more than that.
+    It also tries everything on one tier, so the plan never costs more than that.
     """
     plans: list[Choice] = []
     for pushing in (False, True):
@@ -124,9 +132,9 @@ def greedy(problem: Problem, dual: Dual) -> Choice | None:
 
 
 def _large_first(problem: Problem, dual: Dual) -> Choice | None:
-    """Choose for the items that use most of any limit exactly, then for the others under what is left.
+    """Place the items that use most of any limit exactly, then the others in the remaining room.
 
-    Prices say nothing of an item that takes a third of a tier: it is there or it is not, and much follows from it.
+    Prices cannot guide an item that fills a third of a tier: its place decides many others.
     """
     shares = np.where(np.isfinite(problem.cost), (problem.use / problem.limits[:, :, None]).max(axis=0), 0.0)
     order = np.argsort(-shares.max(axis=0), kind="stable")
@@ -144,7 +152,7 @@ def _large_first(problem: Problem, dual: Dual) -> Choice | None:
     if chosen is None:
         return None
     taken = loads(parts[0], chosen)
-    # What is used up to the last byte is a limit of nearly nothing: limits are above 0.
+    # A fully used limit becomes a tiny positive number, because limits must be > 0.
     left = np.maximum(problem.limits - taken, np.where(np.isfinite(problem.limits), problem.limits, 1.0) * 1e-12)
     rest = problem.part(small, left).possible()
     found = greedy(rest, best_dual(rest))
@@ -156,9 +164,9 @@ def _large_first(problem: Problem, dual: Dual) -> Choice | None:
 
 
 def _parts(problem: Problem, dual: Dual, best: Choice | None) -> Iterator[tuple[Choice, Choice]]:
-    """Yield what the exact solver is asked: a plan, and the items that it may move.
+    """Yield the questions for the exact solver: a plan, and the items that it may move.
 
-    First those that the prices decide least, then also those that had to be moved against the prices.
+    First come the items that the prices decide least clearly, then also those that were moved against the prices.
     """
     count = EXACT_CHOICES // problem.tiers
     if count >= problem.items:
@@ -176,7 +184,7 @@ def _parts(problem: Problem, dual: Dual, best: Choice | None) -> Iterator[tuple[
 
 
 def _covers(problem: Problem, dual: Dual, base: Choice, open_items: Choice, cost: float) -> bool:
-    """Tell whether no plan cheaper than cost has any other item elsewhere than in base."""
+    """Return whether every plan cheaper than `cost` leaves all other items where they are in `base`."""
     outside = np.ones(problem.items, bool)
     outside[open_items] = False
     if not outside.any():

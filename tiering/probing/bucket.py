@@ -25,25 +25,28 @@ OBJECT: Final = 8 << 20
 BLOCKS: Final = (4096, 131072, 1048576, OBJECT)
 CONCURRENCY: Final = (1, 2, 4, 8, 16, 32, 64)
 
-#: Requests of one point: enough for a p99, few enough to cost nothing (0.4 USD a million on Amazon S3).
+#: Most requests of one point: enough for a p99, and nearly free (0.4 USD a million on Amazon S3).
 MOST_REQUESTS: Final = 1000
-#: Requests in all: every point, the look-ups and small writes, and some to write, list and delete.
+#: Most requests in all: each point, the look-ups and small writes, and some to write, list and delete.
 REQUESTS: Final = MOST_REQUESTS * (len(BLOCKS) * len(CONCURRENCY) + 2)
 
 _SMALL: Final = 4096
 _WRITERS: Final = 8
-#: s between attempts to clear up.
+#: Seconds between attempts to clean up.
 _PAUSES: Final = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 _WRITE, _LOOK, _SYNC = 0.2, 0.05, 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class BucketFigures:
-    """What was measured of an object store.
+    """The figures of an object store.
 
-    points: ranged reads of objects of 8 MiB, "sequential" where they are read whole, "random" where in parts.
-    write_bandwidth: B/s of writing objects of 8 MiB, 8 at a time. sync_rate: writes of objects of 4 KiB/s, one at a
-    time. metadata_rate: look-ups (HEAD)/s, one at a time. written: B.
+    Attributes:
+        points: Ranged reads of objects of 8 MiB: "sequential" for whole objects, "random" for parts.
+        write_bandwidth: B/s of writes of objects of 8 MiB, 8 at a time.
+        sync_rate: Writes of objects of 4 KiB/s, one at a time.
+        metadata_rate: Look-ups (HEAD)/s, one at a time.
+        written: Bytes written.
     """
 
     points: tuple[ReadPoint, ...]
@@ -54,24 +57,31 @@ class BucketFigures:
 
 
 class _StoppedError(Exception):
-    """The measurement was stopped; nobody waits for its figures."""
+    """The measurement was stopped, and its figures are not needed."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Requests that were made: s that all took, and s of each."""
+    """Completed requests: the seconds of all together, and of each."""
 
     seconds: float
     latencies: list[float]
 
 
 def measure_bucket(url: str, seconds: float, size: int, say: Callable[[str], None]) -> BucketFigures:
-    """Measure an object store with objects of its own below a unique prefix, which are deleted whatever happens.
+    """Measure an object store with new objects below a unique prefix, which are deleted whatever happens.
 
-    url: a bucket or a prefix in it. seconds: about how long it may take. size: B that are written at most, small
-    objects apart (4 MB); a point reads no more than that either. say: told what begins.
-    Raises UsageError for a URL that obstore does not open, and MachineError where it is missing, or the server cannot
-    be asked or does not let objects be written, read and deleted: that is tried with one small object first.
+    It first tries to write, read and delete one small object.
+
+    Args:
+        url: A bucket or a prefix in it.
+        seconds: About how long the measurement may take.
+        size: Most bytes to write, besides small objects of 4 MB in all. A point reads no more than that.
+        say: Called with the name of each part.
+
+    Raises:
+        UsageError: For a URL that obstore does not open.
+        MachineError: Without obstore, without a connection, or without the right to write, read and delete objects.
     """
     with remote_errors(url):
         bucket = open_bucket(url, "to measure what lies behind a URL")
@@ -80,14 +90,18 @@ def measure_bucket(url: str, seconds: float, size: int, say: Callable[[str], Non
     prefix = "/".join(part for part in (below, f"tiering-probe-{uuid.uuid4().hex}") if part)
     first = f"{prefix}/first"
     with remote_errors(url):
-        with asking(url):
-            obstore.put(store, first, b"tiering", use_multipart=False)
-        stop, pool = Event(), ThreadPoolExecutor(1)
+        stop, pool, refused = Event(), ThreadPoolExecutor(1), False
         try:
+            try:
+                with asking(url):
+                    obstore.put(store, first, b"tiering", use_multipart=False)
+            except Exception:
+                refused = True
+                raise
             with asking(url):
                 obstore.get_range(store, first, start=0, end=7)
                 obstore.delete(store, first)
-            # On a thread, where no signal interrupts the loop in the middle of a step.
+            # On a thread, where no signal can interrupt the loop in the middle of a step.
             work = pool.submit(
                 asyncio.run, _measured(obstore, store, prefix, seconds, max(1, size // OBJECT), say, stop)
             )
@@ -96,11 +110,13 @@ def measure_bucket(url: str, seconds: float, size: int, say: Callable[[str], Non
             with put_off():
                 stop.set()
                 pool.shutdown()
-                _remove(obstore, store, url, prefix)
+                # An interrupted first write may still have reached the server, but a refused one left nothing.
+                if not refused:
+                    _remove(obstore, store, url, prefix)
 
 
 def _remove(obstore: Any, store: Any, url: str, prefix: str) -> None:
-    """Delete what lies below the prefix, until a listing finds nothing; a server that fails is asked again."""
+    """Delete all objects below the prefix until a listing finds none. Ask a failing server again."""
     failure: Exception | None = None
     for pause in (0.0, *_PAUSES):
         time.sleep(pause)
@@ -109,13 +125,13 @@ def _remove(obstore: Any, store: Any, url: str, prefix: str) -> None:
             if not found:
                 return
             obstore.delete(store, found)
-        except Exception as error:  # noqa: BLE001 - drivers raise their own kinds; the last one is told
+        except Exception as error:  # noqa: BLE001 - drivers raise their own kinds; the last one is reported
             failure = error
     raise MachineError(
         url,
-        expected="to delete what was written for the probe",
-        found=f"{type(failure).__name__}: {failure}" if failure else "objects that stay",
-        action=f"Delete what lies below {prefix}/ yourself.",
+        expected="to delete the probe's objects",
+        found=f"{type(failure).__name__}: {failure}" if failure else "objects that remain",
+        action=f"Delete the objects below {prefix}/ yourself.",
     ) from failure
 
 
@@ -161,7 +177,7 @@ async def _measured(
 def _getter(
     obstore: Any, store: Any, prefix: str, objects: int, block: int
 ) -> Callable[[int], Coroutine[Any, Any, None]]:
-    """Return what makes the nth read of a block: each part of each object once, in a random order."""
+    """Return a function that makes the nth read: each part of each object once, in a random order."""
     inside = OBJECT // block
     order = np.random.default_rng().permutation(objects * inside).tolist()
 
@@ -175,10 +191,10 @@ def _getter(
 
 
 async def _run(request: Callable[[int], Awaitable[None]], most: int, depth: int, seconds: float, stop: Event) -> _Run:
-    """Make requests 0, 1, ... with so many under way, until there are `most` or the time is up; at least one each.
+    """Make requests 0, 1, ..., `depth` at a time, until there are `most` or the time is up; at least one each.
 
-    No request is ever called off: a write that arrived after the clearing up would stay for ever. When one fails, or
-    the measurement is stopped, those under way are waited for.
+    No request is ever cancelled, because a write that arrives after the clean-up would stay for ever. When one
+    fails, or the measurement stops, this waits for the others.
     """
     numbers, latencies = iter(range(most)), list[float]()
     start = time.perf_counter()

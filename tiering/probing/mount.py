@@ -30,18 +30,17 @@ DEPTHS: Final = (1, 2, 4, 8, 16, 32)
 PATTERNS: Final[tuple[Literal["random", "sequential"], ...]] = ("random", "sequential")
 POINTS: Final = len(BLOCKS) * len(DEPTHS) * len(PATTERNS)
 
-#: What the hidden directory of a probe is called.
+#: Prefix of the name of a probe's hidden directory.
 PREFIX: Final = ".tiering-probe-"
 
 _PIECE: Final = 1 << 20
-_SYNC_EVERY: Final = 64  # pieces; so much may be waiting to be written when the time is up
-#: Random bytes that pieces are cut from, few enough to stay in the processor's cache, as a writer's own buffer would.
+_SYNC_EVERY: Final = 64  # pieces: the most that may still be unwritten when the time is up
+#: Random bytes from which pieces are cut: few enough to stay in the processor's cache, like a writer's own buffer.
 _POOL: Final = 2 << 20
 _SMALL: Final = 4096
 _MOST_FILES: Final = 500
 
-#: Shares of the time: laying out the file to read, making small files, reading them, look-ups, syncs. Reads have what
-#: is left.
+#: Shares of the time: write the file to read, make small files, read them, look-ups, syncs. Reads have the rest.
 _LAY, _MAKE, _OPEN, _LOOK, _SYNC = 0.25, 0.05, 0.04, 0.02, 0.04
 
 #: statx(2): its number, and the flag that makes a network file system ask its server.
@@ -51,12 +50,17 @@ _AT_FDCWD, _FORCE_SYNC, _BASIC = -100, 0x2000, 0x7FF
 
 @dataclass(frozen=True, slots=True)
 class MountFigures:
-    """What was measured of a mount.
+    """The figures of a mount.
 
-    points: reads. write_bandwidth: B/s of writing in sequence, made durable every 64 MiB. sync_rate: appends of 4 KiB
-    made durable/s. small_read: s to open, read and close a file of 4 KiB whose data are not in memory, median.
-    metadata_rate: look-ups/s. direct: reads went past the page cache; else the cache was dropped before them.
-    read_from: B of the file that was read. written: B in all.
+    Attributes:
+        points: Reads.
+        write_bandwidth: B/s of sequential writes, made durable every 64 MiB.
+        sync_rate: Durable appends of 4 KiB/s.
+        small_read: Median seconds to open, read and close a file of 4 KiB whose data are not in memory.
+        metadata_rate: Look-ups/s.
+        direct: Whether reads bypassed the page cache. Otherwise the cache was dropped before them.
+        read_from: Bytes of the file that was read.
+        written: Bytes written in all.
     """
 
     points: tuple[ReadPoint, ...]
@@ -70,14 +74,21 @@ class MountFigures:
 
 
 def measure_mount(directory: Path, seconds: float, size: int, say: Callable[[str], None]) -> MountFigures:
-    """Measure the file system below a directory in a hidden one of its own, which is removed whatever happens.
+    """Measure the file system of a directory, in a hidden directory that is removed whatever happens.
 
-    seconds: about how long it may take. size: B that are written at most, small files apart (2 MB). say: told what
-    begins. Raises InputError where there is no directory, MachineError where it has not the room, and OSError as it
-    comes: no permission, a read-only or a full file system.
+    Args:
+        directory: A directory on the mount.
+        seconds: About how long the measurement may take.
+        size: Most bytes to write, besides small files of 2 MB in all.
+        say: Called with the name of each part.
+
+    Raises:
+        InputError: Where there is no directory.
+        MachineError: Without enough free space.
+        OSError: Without permission, and on a read-only or full file system.
     """
     if not directory.is_dir():
-        raise InputError(str(directory), expected="a directory on the mount to measure", found="none there")
+        raise InputError(str(directory), expected="a directory on the mount to measure", found="none")
     room = shutil.disk_usage(directory)
     needed = size + _MOST_FILES * 2 * _SMALL
     if room.total > 0 and room.free < needed:
@@ -85,7 +96,7 @@ def measure_mount(directory: Path, seconds: float, size: int, say: Callable[[str
             str(directory),
             expected=f"{format_bytes(needed)} free for the probe's files",
             found=f"{format_bytes(room.free)}",
-            action="Give a smaller --size, or free some space.",
+            action="Give a smaller `size`, or free some space.",
         )
     with _workspace(directory) as own, ExitStack() as stack:
         say("writing")
@@ -100,7 +111,7 @@ def measure_mount(directory: Path, seconds: float, size: int, say: Callable[[str
             if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
                 raise
             direct = -1
-        path.unlink()  # it lives as long as it is open: even a killed probe leaves none of it
+        path.unlink()  # it lives while it is open, so even a killed probe leaves nothing
         share = 1 - _LAY - _MAKE - _OPEN - _LOOK - _SYNC
         points = read_points(plain, direct, written, seconds * share)
         say("small files and syncs")
@@ -123,9 +134,14 @@ def measure_mount(directory: Path, seconds: float, size: int, say: Callable[[str
 def read_points(plain: int, direct: int, size: int, seconds: float) -> tuple[ReadPoint, ...]:
     """Read a file in blocks of each size, at each depth, at random and in sequence.
 
-    plain, direct: descriptors of it; direct is -1 where there are no direct reads, and the page cache is dropped
-    before every point. size: B of the file. seconds: for all points. A point ends after its share of the time or after
-    one pass over the file, so that nothing is read twice.
+    A point ends after its share of the time, or after one pass over the file, so that nothing is read twice.
+
+    Args:
+        plain: Descriptor of the file.
+        direct: Descriptor for direct reads, or -1 where there are none. Then the page cache is dropped before each
+            point.
+        size: Bytes of the file.
+        seconds: Time for all points.
     """
     found = []
     left = [(pattern, block, depth) for block in BLOCKS for depth in DEPTHS for pattern in PATTERNS]
@@ -146,14 +162,14 @@ def read_point(plain: int, direct: int, size: int, pattern: str, block: int, dep
         return read_many(targets, block, depth, seconds)
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(plain, 0, 0, os.POSIX_FADV_DONTNEED)
-        # Read-ahead belongs to sequential reading; for random reads it would fetch what nobody asked for.
+        # Read-ahead is right for sequential reads; with random reads it would fetch unwanted data.
         ahead = os.POSIX_FADV_SEQUENTIAL if pattern == "sequential" else os.POSIX_FADV_RANDOM
         os.posix_fadvise(plain, 0, 0, ahead)
     return read_on_threads(targets, block, depth, seconds)
 
 
 def offsets(pattern: str, count: int, block: int) -> list[int]:
-    """Return where so many blocks begin, each once: in sequence, or in a random order."""
+    """Return the offsets of `count` blocks, each once, in sequence or in a random order."""
     order = np.arange(count) if pattern == "sequential" else np.random.default_rng().permutation(count)
     found: list[int] = (order * block).tolist()
     return found
@@ -194,8 +210,8 @@ def _opened(path: Path) -> Iterator[int]:
 
 
 def lay_out(path: Path, size: int, seconds: float) -> tuple[int, float]:
-    """Write a file of random bytes, made durable every 64 MiB, while there is time; return its B and the s it took."""
-    pool = memoryview(np.random.default_rng().bytes(_POOL))  # what repeats could be stored once
+    """Write random bytes, durable every 64 MiB, while there is time. Return the bytes and the seconds."""
+    pool = memoryview(np.random.default_rng().bytes(_POOL))  # random: a file system may store repeated data once
     pieces = size // _PIECE
     with path.open("xb", buffering=0) as file:
         start = time.perf_counter()
@@ -236,7 +252,7 @@ def _small_files(own: Path, seconds: float) -> list[Path]:
 
 
 def _read_small(names: list[Path], seconds: float) -> float:
-    """Return the median s to open, read and close one of the files, each read once."""
+    """Return the median seconds to open, read and close one of the files, each read once."""
     end, taken = time.perf_counter() + seconds, []
     for at in np.random.default_rng().permutation(len(names)):
         begun = time.perf_counter()
@@ -250,7 +266,7 @@ def _read_small(names: list[Path], seconds: float) -> float:
 
 
 def _look_up(names: list[Path], seconds: float) -> float:
-    """Return look-ups/s. A network file system is made to ask its server; a local one answers from memory."""
+    """Return look-ups/s. A network file system must ask its server; a local one answers from memory."""
     number, syscall = _STATX.get(platform.machine()), libc_syscall()
     about = ctypes.create_string_buffer(256)
     asks = number is not None and syscall is not None
@@ -268,7 +284,7 @@ def _look_up(names: list[Path], seconds: float) -> float:
 
 
 def append(path: Path, seconds: float) -> tuple[float, int]:
-    """Append 4 KiB and make it durable, again and again; return how often in a second, and B."""
+    """Append 4 KiB and make it durable, repeatedly. Return the rate per second, and the bytes."""
     data, done = memoryview(os.urandom(_SMALL)), 0
     with path.open("xb", buffering=0) as file:
         start = time.perf_counter()

@@ -17,14 +17,14 @@ from tiering.probing import bucket, mount
 from tiering.system.filesystems import NETWORK, filesystem_of
 from tiering.units import format_bytes, format_count, parse_room
 
-#: What is written at most by default: a file on a mount, objects in a bucket.
+#: Default bound on the bytes written: a file on a mount, objects in a bucket.
 FILE_SIZE: Final = 1 << 30
 BUCKET_SIZE: Final = 64 << 20
 
-#: So many reads of the largest block are in flight at the greatest depth.
+#: The file must hold one of the largest blocks for each read in flight at the greatest depth.
 LEAST_SIZE: Final = mount.BLOCKS[-1] * mount.DEPTHS[-1]
 
-#: A depth counts as enough where it reaches that share of the best one.
+#: A depth is enough where it reaches this share of the best bandwidth.
 _ENOUGH: Final = 0.95
 
 _MEMORY: Final = frozenset({"tmpfs", "ramfs", "hugetlbfs"})
@@ -35,10 +35,15 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a probe found.
+    """The result of a measurement.
 
-    tier: the entry for a catalog. place: what was measured. like: the tier of the catalog from which comes what cannot
-    be measured. seconds: what it took. written: B, all removed again. notes: what one must know of the figures.
+    Attributes:
+        tier: A tier for a catalog.
+        place: The measured path or URL.
+        like: Name of the catalog's tier that supplied the figures that cannot be measured.
+        seconds: Duration of the measurement.
+        written: Bytes written, all removed again.
+        notes: Caveats of the figures, one sentence each.
     """
 
     tier: Tier
@@ -60,14 +65,32 @@ def probe(
     announce: Callable[[str], None] = lambda _: None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Probe:
-    """Measure what lies below a path or URL as it is seen from this host, and remove what was written for it.
+    """Measure the storage behind a path or URL, as this host sees it, and remove all files written for that.
 
-    place: a directory on the mount, or the URL of a bucket or a prefix in it. seconds: about how long it may take.
-    size: B written at most; by default 1 GiB on a mount and 64 MiB behind a URL. name: of the tier. like: the tier of
-    the catalog whose price and endurance it gets, which cannot be measured; by default the one that is most like it.
-    tiers: the catalog, by default the shipped one. announce: told the bounds before anything is done; progress: told
-    what is being measured.
-    Raises UsageError for bounds or names that cannot be, and what measure_mount and measure_bucket raise.
+    Args:
+        place: A directory on the mount, or the URL of a bucket or of a prefix in it.
+        seconds: About how long the measurement may take.
+        size: Most bytes to write, as a number or as text such as "1GiB"; by default 1 GiB on a mount, and 64 MiB behind
+            a URL.
+        name: Name of the measured tier.
+        like: Name of the catalog's tier whose price and endurance it gets, because they cannot be measured; by default
+            the most similar one.
+        tiers: The catalog; by default the shipped one.
+        announce: Called with the bounds, before anything is written.
+        progress: Called with the name of each part of the measurement.
+
+    Returns:
+        A tier for a catalog, and caveats.
+
+    Raises:
+        UsageError: For impossible bounds and names.
+        InputError: Where there is no directory.
+        MachineError: Without enough free space, or where a bucket cannot be used.
+        OSError: Without permission, and on a read-only or full file system.
+
+    Example:
+        >>> tiering.probe("/mnt/data", seconds=10).tier.read_bandwidth  # doctest: +SKIP
+        2310000000.0
     """
     known = tuple(load_catalog() if tiers is None else tiers)
     remote = "://" in os.fspath(place)
@@ -102,19 +125,19 @@ def probe(
 
 def _check(seconds: float, size: int, name: str, tiers: tuple[Tier, ...], like: str | None, *, remote: bool) -> None:
     if not seconds > 0:
-        raise UsageError("--seconds", expected="more than none", found=f"{seconds:g}")
+        raise UsageError("seconds", expected="above 0", found=f"{seconds:g}")
     least = bucket.OBJECT if remote else LEAST_SIZE
     if size < least:
-        raise UsageError("--size", expected=f"at least {format_bytes(least)}", found=format_bytes(size))
+        raise UsageError("size", expected=f"at least {format_bytes(least)}", found=format_bytes(size))
     if not _NAME.fullmatch(name):
-        raise UsageError("--name", expected="letters, digits, - and _", found=repr(name))
+        raise UsageError("name", expected="letters, digits, - and _", found=repr(name))
     wanted = like or ("object" if remote else tiers[0].name)
     if find_tier(tiers, wanted) is None:
-        raise UsageError("--like", expected=f"one of {', '.join(tier.name for tier in tiers)}", found=repr(wanted))
+        raise UsageError("like", expected=f"one of {', '.join(tier.name for tier in tiers)}", found=repr(wanted))
 
 
 def _most_like(kind: str, figures: mount.MountFigures) -> str:
-    """Return the shipped tier whose class this is: by the file system, and by how fast it answers."""
+    """Return the most similar shipped tier, by the kind of file system and its latency."""
     if kind in _MEMORY:
         return "dram"
     if kind in NETWORK:
@@ -127,8 +150,7 @@ def _most_like(kind: str, figures: mount.MountFigures) -> str:
 def _mount_tier(name: str, figures: mount.MountFigures, model: Tier, kind: str, capacity: int) -> Tier:
     single = _at(figures.points, "random", _SMALL, 1)
     opened = max(0.0, figures.small_read - single.p50)
-    # On a local disk the names of files that were just made are in memory. Cold ones take two more reads, as the
-    # catalog has it.
+    # A local disk keeps the names of new files in memory. The catalog counts two more reads for uncached names.
     cold = opened if kind in NETWORK or kind in _MEMORY else opened + 2 * single.p50
     measured: dict[str, object] = {
         "access": "memory" if kind in _MEMORY else "file",
@@ -150,7 +172,7 @@ def _bucket_tier(name: str, figures: bucket.BucketFigures, model: Tier) -> Tier:
         "mmap_ok": False,
         "capacity": None,
         "write_bandwidth": figures.write_bandwidth,
-        # There is nothing to open: the first byte is all that one waits for.
+        # Nothing is opened: the only wait is for the first byte.
         "open_cost": _at(figures.points, "random", _SMALL, 1).p50,
         "metadata_rate": figures.metadata_rate,
         "sync_rate": figures.sync_rate,
@@ -186,7 +208,7 @@ def _best(points: Sequence[ReadPoint], pattern: str, block: int | None = None) -
 
 
 def _depth(points: Sequence[ReadPoint], best: ReadPoint) -> int:
-    """Return the smallest depth that is as good as the best."""
+    """Return the smallest depth whose bandwidth is as good as the best."""
     return min(
         each.depth
         for each in points
@@ -195,15 +217,13 @@ def _depth(points: Sequence[ReadPoint], best: ReadPoint) -> int:
 
 
 def _notes(figures: mount.MountFigures, kind: str, like: str, bound: int) -> list[str]:
-    notes = [f"Price and endurance cannot be measured: they are those of {like} in the catalog (--like NAME)."]
+    notes = [f"Price and endurance cannot be measured: they come from {like} in the catalog (--like NAME)."]
     if kind in _MEMORY:
         notes.append(f"{kind} keeps its files in memory: the figures are the memory's.")
     elif not figures.direct:
-        notes.append("This file system has no direct reads (O_DIRECT): the page cache was dropped before every point.")
+        notes.append("This file system has no direct reads (O_DIRECT): the page cache was dropped before each point.")
     if kind not in NETWORK and kind not in _MEMORY:
-        notes.append(
-            "Look-ups were answered from memory; open_cost counts two more reads for names that are not there."
-        )
+        notes.append("Look-ups came from memory; open_cost counts two more reads for uncached names.")
     if figures.read_from < bound:
         notes.append(f"Writing was slow: reads were measured on {format_bytes(figures.read_from)}.")
     return notes

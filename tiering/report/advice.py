@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tiering.advice.catalog import Tier, load_catalog
-from tiering.advice.recommend import HOUR_USD, Job, recommend
+from tiering.advice.ranking import HOUR_USD
+from tiering.advice.recommend import Job, recommend
 from tiering.advice.recommendation import Option, Recommendation
 from tiering.dataset.profile import DatasetProfile
 from tiering.errors import UsageError

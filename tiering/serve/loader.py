@@ -15,6 +15,7 @@ import numpy as np
 from tiering.arrays import IndexArray, PixelArray
 from tiering.cache.stats import CacheStats, CountingStore, RefillingStore
 from tiering.cache.units import unit_samples
+from tiering.io_sizes import PREFETCH_BYTES
 from tiering.serve.batches import NO_PLACES, Batch, Copied
 from tiering.serve.buffers import Buffers
 from tiering.serve.epochs import Epochs, Ranks, State
@@ -25,10 +26,6 @@ from tiering.serve.prefetch import ReadAhead, announced_ahead
 from tiering.store.open import open_store
 from tiering.store.protocol import Sample, Store, samples_in, shape_of
 from tiering.system.machine import usable_cores
-
-#: How many bytes the loader is ahead of its consumer by default: enough for the device's queue, little enough to stay
-#: in the page cache, and well within a budget of 256 MiB for a process.
-AHEAD_BYTES: Final = 64 << 20
 
 #: The form in which a loader hands out encoded images: as they are (views of the store where that saves a copy), as
 #: bytes of their own, or decoded.
@@ -90,7 +87,7 @@ class Loader:
         drop_last: bool = False,
         limit: int | None = None,
         on_error: OnError = "raise",
-        prefetch: int = AHEAD_BYTES,
+        prefetch: int = PREFETCH_BYTES,
         threads: int | None = None,
     ) -> None:
         at_least_one("prefetch", prefetch)

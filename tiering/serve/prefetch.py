@@ -6,15 +6,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from tiering.arrays import IndexArray
+from tiering.io_sizes import ANNOUNCE_THREADS, ANNOUNCED_BYTES
 from tiering.store.protocol import Store
-
-#: Announced with one call: enough requests for the device's queue, few enough to begin at once.
-_ANNOUNCED_AT_ONCE: Final = 4 << 20
 
 T = TypeVar("T")
 
@@ -25,11 +23,11 @@ def announced_ahead(store: Store, batches: Iterable[IndexArray], batch_size: int
     ahead: bytes announced and not yet yielded; they stay in the page cache.
     """
     mean = max(1, store.manifest.image_bytes // max(1, len(store)))
-    at_once = max(1, _ANNOUNCED_AT_ONCE // (mean * batch_size))
+    at_once = max(1, ANNOUNCED_BYTES // (mean * batch_size))
     groups = max(1, ahead // (mean * batch_size * at_once))
     source = iter(batches)
     # On a thread: submitting reads costs as much processor time as consuming them.
-    with ThreadPoolExecutor(2, thread_name_prefix="tiering-announce") as announcer:
+    with ThreadPoolExecutor(ANNOUNCE_THREADS, thread_name_prefix="tiering-announce") as announcer:
         announced: deque[tuple[list[IndexArray], Future[None]]] = deque()
         while True:
             while len(announced) < groups and (group := list(islice(source, at_once))):

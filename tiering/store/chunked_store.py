@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from tiering.arrays import IndexArray, PixelArray
 from tiering.errors import StoreError, TieringError, command
+from tiering.io_sizes import HELD_BYTES
 from tiering.storage.attempts import attempts
 from tiering.storage.location import Location
 from tiering.store.checked_reads import checked
@@ -35,8 +36,7 @@ from tiering.store.protocol import (
 )
 from tiering.store.remote_shards import shard_files
 
-#: What a store of compressed chunks may keep decoded, and of its shards' tables of chunks.
-HELD_BYTES: Final = 64 << 20
+#: What a store of compressed chunks may keep of its shards' tables of chunks.
 _TABLE_BYTES: Final = 16 << 20
 
 

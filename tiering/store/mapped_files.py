@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from tiering.arrays import IndexArray
 from tiering.errors import StoreError, from_os_error
+from tiering.io_sizes import JOINED_GAP_BYTES
 from tiering.storage.local import open_to_read
 from tiering.storage.location import Location
 from tiering.store.columns import damaged
@@ -25,10 +26,6 @@ from tiering.system.page_cache import missing_bytes
 #: How many files to keep mapped. A map holds no descriptor, so vm.max_map_count is the bound: 65,530 per process, most
 #: of which this leaves to others.
 KEPT: Final = 8_192
-
-
-#: Ranges this near to one another are announced as one: reading the gap costs less than another request.
-_GAP: Final = 16 << 10
 
 
 #: The page cache is looked at that often, or as seldom as makes it one per cent of the time; a page that it drops
@@ -184,8 +181,8 @@ def _merged(file: IndexArray, begin: IndexArray, end: IndexArray) -> tuple[Index
     order = np.lexsort((begin, file))
     file, begin = file[order], begin[order]
     # Files laid end to end, each further away from the last than a gap: then one running maximum does for all.
-    shift = file * (int(end.max()) + 2 * _GAP)
+    shift = file * (int(end.max()) + 2 * JOINED_GAP_BYTES)
     reach = np.maximum.accumulate(end[order] + shift)
-    first = np.concatenate([[True], begin[1:] + shift[1:] > reach[:-1] + _GAP])
+    first = np.concatenate([[True], begin[1:] + shift[1:] > reach[:-1] + JOINED_GAP_BYTES])
     last = np.concatenate([first[1:], [True]])
     return file[first], begin[first], reach[last] - shift[first]

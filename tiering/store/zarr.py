@@ -23,9 +23,6 @@ from tiering.store.layout import TABLE_CRC_BYTES
 from tiering.store.manifest import Settings, Shard
 from tiering.store.zarr_documents import zarr_documents
 
-#: Large enough that a foreign reader's request is worth its latency, small enough not to drown one image.
-CHUNK_BYTES: Final = 1 << 18
-
 #: Images of more bytes are cut into chunks one by one.
 _PIECEWISE_BYTES: Final = 64 << 20
 

@@ -1,0 +1,32 @@
+"""Library errors name parameters, and the command line names its flags."""
+
+from __future__ import annotations
+
+import pytest
+from typer.main import get_command
+
+from tiering.cli.app import app
+from tiering.cli.flags import FLAGS, by_flag
+from tiering.errors import InputError, UsageError
+
+
+@pytest.mark.parametrize("verb", sorted(FLAGS))
+def test_every_flag_is_one_of_its_verbs(verb):
+    command = get_command(app)
+    for word in verb.split():
+        command = command.commands[word]
+    known = {name for parameter in command.params for name in parameter.opts}
+    assert set(FLAGS[verb].values()) <= known
+
+
+def test_a_parameter_becomes_its_flag():
+    found = by_flag("place", UsageError("capacities tape", expected="`by`", found="`by`", action="Raise `capacities`."))
+    assert (found.where, found.expected, found.found) == ("--capacity tape", "--by", "`by`")
+    assert found.action == "Raise --capacity."
+
+
+def test_paths_and_other_verbs_stay_as_they_are():
+    path = InputError("size", expected="a directory", found="none")
+    assert by_flag("probe", path) is path
+    other = UsageError("capacities", found="none")
+    assert by_flag("info", other) is other

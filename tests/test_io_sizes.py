@@ -1,0 +1,62 @@
+"""The performance model counts with the sizes that the loader, the stores and the packer really use."""
+
+from __future__ import annotations
+
+import inspect
+import io
+
+import numpy as np
+from PIL import Image
+
+from tiering import io_sizes
+from tiering.advice.cpu_costs import typical_costs
+from tiering.advice.dataset_sizes import DatasetSizes
+from tiering.advice.device_time import group_of
+from tiering.convert.run import convert
+from tiering.serve import ahead
+from tiering.serve.loader import Loader
+from tiering.store.open import open_store
+
+
+def photos(directory, number, size):
+    rng = np.random.default_rng(1)
+    directory.mkdir()
+    for name in range(number):
+        image = io.BytesIO()
+        Image.fromarray(rng.integers(0, 255, (*size, 3), np.uint8)).save(image, "JPEG")
+        (directory / f"{name}.jpg").write_bytes(image.getvalue())
+    return directory
+
+
+def test_a_chunk_of_pixels_holds_as_many_rows_as_the_model_counts(tmp_path):
+    convert(photos(tmp_path / "photos", 40, (64, 64)), tmp_path / "store", "zarr", resize=(64, 64), codec="zstd")
+    packed = open_store(tmp_path / "store")
+    row = 64 * 64 * 3
+    assert packed.block == typical_costs(DatasetSizes(40, 40_000, row_bytes=row)).codings["zstd"].chunk == 5
+
+
+def test_a_chunk_of_encoded_images_is_as_large_as_the_model_counts(tmp_path):
+    convert(photos(tmp_path / "photos", 300, (64, 64)), tmp_path / "store", "zarr", codec="zstd")
+    assert open_store(tmp_path / "store").manifest.settings.chunk_bytes == io_sizes.CHUNK_BYTES
+
+
+def test_the_loader_prefetches_as_much_as_the_model_counts():
+    assert inspect.signature(Loader).parameters["prefetch"].default == io_sizes.PREFETCH_BYTES
+
+
+def test_the_loader_announces_as_many_samples_at_once_as_the_model_counts(tmp_path):
+    told = []
+
+    class Recorder:
+        manifest = type("Manifest", (), {"image_bytes": 10_000 * 2000})
+
+        def __len__(self):
+            return 2000
+
+        def announce(self, indices):
+            told.append(len(indices))
+
+    batches = [np.arange(at, at + 64) for at in range(0, 1920, 64)]
+    list(ahead.announced(Recorder(), batches, 64, io_sizes.PREFETCH_BYTES))
+    assert told[0] == io_sizes.ANNOUNCED_BYTES // (10_000 * 64) * 64
+    assert abs(told[0] - group_of(10_000)) < 64
