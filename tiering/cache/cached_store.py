@@ -28,14 +28,19 @@ from tiering.store.protocol import Buffer, Images, Store, StoreBase, as_indices,
 class CachedStore(StoreBase):
     """A store whose samples are fetched from an origin once, as far as a cache has room for them.
 
-    origin: any Store; space: the cache, shared by all processes and jobs that use the directory; memory: another one,
-    which takes what the first has no room for.
     Units of samples are admitted until the cache is full, and stay: every epoch reads every sample once, so no policy
-    can do better than the share that fits (Mohan et al., "Analyzing and Mitigating Data Stalls in DNN Training", VLDB
+    can hit more than the share that fits (Mohan et al., "Analyzing and Mitigating Data Stalls in DNN Training", VLDB
     2021, section 4). Announced samples are fetched in the background. If two processes want a unit, one fetches it.
     Samples from a packed origin are checked against its CRC-32Cs; cached units are checked on their first use by each
     process.
-    Raises MachineError where the cache has no room for the dataset's table, or cannot be written.
+
+    Args:
+        origin: Any store that is not a cache.
+        space: The cache, shared by all processes and jobs that use its directory.
+        memory: A second one, for units that the first has no room for.
+
+    Raises:
+        MachineError: If the cache has no room for the dataset's slot table, or cannot be written.
     """
 
     _filler: Filler

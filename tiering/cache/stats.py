@@ -10,12 +10,24 @@ from typing import Protocol, runtime_checkable
 class CacheStats:
     """Counts of one process since it opened the cache, or forked.
 
-    hits, misses: samples served from the cache, and from the origin; hit_bytes, miss_bytes: of them; ram_hits,
-    ram_bytes: of the hits, those from the tier in memory. origin_bytes: fetched, more than miss_bytes where requests
-    were hedged, repeated or bring neighbours too; origin_requests, retries, hedged: of requests. admitted_bytes:
-    written into the cache. stall_seconds: for which reading waited. in_flight: requests under way; depth: how many may
-    be; ahead: samples asked for and not yet read. skipped: samples that a loader could not decode or transform, and
-    for which it took others.
+    Attributes:
+        hits: Samples served from the cache.
+        misses: Samples served from the origin.
+        hit_bytes: Bytes of the hits.
+        miss_bytes: Bytes of the misses.
+        ram_hits: Hits that came from the tier in memory.
+        ram_bytes: Bytes of those.
+        origin_bytes: Bytes fetched from the origin: more than miss_bytes if requests were hedged or retried, or fetched
+            neighbours too.
+        origin_requests: Requests to the origin.
+        retries: Requests repeated after an error.
+        hedged: Requests sent a second time because they were late.
+        admitted_bytes: Bytes written into the cache.
+        stall_seconds: Time for which reading waited for the origin, s.
+        in_flight: Requests that are running now.
+        depth: How many requests may run at once.
+        ahead: Samples that were requested and not read yet.
+        skipped: Samples that a loader could not decode or transform, and replaced.
     """
 
     hits: int = 0
