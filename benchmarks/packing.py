@@ -292,10 +292,18 @@ def tools() -> dict[str, Tool]:
     """Return all tools by name; on one core there is nothing to share among processes."""
     found = {
         "tiering, LMDB": Tool(
-            partial(pack_tiering, "lmdb"), content_tiering, ("tiering.convert.run",), ("tiering", "lmdb"), peer=False
+            partial(pack_tiering, "lmdb"),
+            content_tiering,
+            ("tiering.packing.convert",),
+            ("tiering", "lmdb"),
+            peer=False,
         ),
         "tiering, Zarr": Tool(
-            partial(pack_tiering, "zarr"), content_tiering, ("tiering.convert.run",), ("tiering", "zarr"), peer=False
+            partial(pack_tiering, "zarr"),
+            content_tiering,
+            ("tiering.packing.convert",),
+            ("tiering", "zarr"),
+            peer=False,
         ),
         f"LitData, {CORES} workers": Tool(
             pack_litdata, content_litdata, ("litdata", "litdata.streaming.serializers"), ("litdata",)

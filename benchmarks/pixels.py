@@ -19,7 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import tiering
-from tiering.dataset.pixels import PixelShape, parse_size, to_pixels
+from tiering.images.pixels import PixelShape, parse_size, to_pixels
 from tiering.store.codecs import parse_codec
 from tiering.system.machine import usable_cores
 

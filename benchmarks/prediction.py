@@ -44,8 +44,8 @@ from tiering.advice.dataset_sizes import sizes_of
 from tiering.advice.epoch_stages import Loading
 from tiering.advice.prediction import CachePlan, predict
 from tiering.advice.recommend import Job, recommend
-from tiering.dataset.pixels import PixelShape, to_pixels
 from tiering.dataset.profile import DatasetProfile, profile_dataset
+from tiering.images.pixels import PixelShape, to_pixels
 from tiering.measure.calibration import calibrate
 from tiering.measure.device import random_read_bandwidth
 from tiering.system.machine import half_of_memory, usable_cores

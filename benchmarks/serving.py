@@ -31,7 +31,7 @@ import simplejpeg
 from PIL import Image
 
 import tiering
-from tiering.dataset.images import decode
+from tiering.images.image import decode
 from tiering.permutation import EpochOrder
 from tiering.store.codecs import parse_codec
 from tiering.system.machine import usable_cores

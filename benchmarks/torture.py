@@ -109,7 +109,7 @@ def truth(place: Path) -> tuple[int, int]:
 
 def tiering_reads_tars(place: Path) -> bool:
     """Tell whether a directory is one of tar files; nothing else here asks tiering what a directory is."""
-    from tiering.dataset.source import open_source  # noqa: PLC0415
+    from tiering.sources.source import open_source  # noqa: PLC0415
 
     return open_source(place).kind == "tar"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import tiering
-from tiering.convert.export import export
+from tiering.packing.export import export
 
 
 def main() -> None:

@@ -24,7 +24,13 @@ _WARM = """
 import json, os, signal, sys
 import tiering, tiering.cli.app
 from tiering.cli.app import app
-from tiering.convert import append, compare, export, repair, run, sync, verify
+from tiering.packing import append
+from tiering.packing import source_comparison as compare
+from tiering.packing import export
+from tiering.packing import repair
+from tiering.packing import convert as run
+from tiering.packing import sync
+from tiering.packing import verify
 import zarr, polars, lmdb
 
 for line in sys.stdin:

@@ -12,7 +12,7 @@ from tiering import io_sizes
 from tiering.advice.cpu_costs import typical_costs
 from tiering.advice.dataset_sizes import DatasetSizes
 from tiering.advice.device_time import group_of
-from tiering.convert.run import convert
+from tiering.packing.convert import convert
 from tiering.serve import ahead
 from tiering.serve.loader import Loader
 from tiering.store.open import open_store

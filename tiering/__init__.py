@@ -18,19 +18,18 @@ if TYPE_CHECKING:
     from tiering.cache.metrics import serve_metrics
     from tiering.cache.open import cached
     from tiering.cache.stats import CacheStats
-    from tiering.convert.append import append
-    from tiering.convert.export import export
-    from tiering.convert.repair import repair
-    from tiering.convert.run import convert
-    from tiering.convert.sync import Synced, sync
-    from tiering.convert.verify import verify
     from tiering.dataset.profile import DatasetProfile, profile_dataset
     from tiering.measure.bench import Measurement, bench
     from tiering.measure.shuffle_quality import ShuffleQuality, shuffle_quality
+    from tiering.packing.append import append
+    from tiering.packing.convert import convert
+    from tiering.packing.export import export
+    from tiering.packing.repair import repair
+    from tiering.packing.sync import Synced, sync
+    from tiering.packing.verify import verify
     from tiering.placement.heat_sources import read_heat
     from tiering.placement.plan import Placement, place
     from tiering.probing.probe import Probe, probe
-    from tiering.profile import Profile
     from tiering.serve.batches import Batch
     from tiering.serve.epochs import Ranks
     from tiering.serve.loader import Loader
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from tiering.trace.readers import read_trace
     from tiering.trace.trace_profile import TraceProfile
     from tiering.workload.model import Verdict, classify
+    from tiering.workload.profile import Profile
 
 # Imported on first use: `tiering --help` must not pay for scikit-learn, Polars and Zarr.
 _HOME = {
@@ -50,7 +50,7 @@ _HOME = {
     "read_trace": "tiering.trace.readers",
     "profile_trace": "tiering.trace.profile",
     "TraceProfile": "tiering.trace.trace_profile",
-    "Profile": "tiering.profile",
+    "Profile": "tiering.workload.profile",
     "classify": "tiering.workload.model",
     "Verdict": "tiering.workload.model",
     "recommend": "tiering.advice.recommend",
@@ -69,12 +69,13 @@ _HOME = {
     "read_heat": "tiering.placement.heat_sources",
     "probe": "tiering.probing.probe",
     "Probe": "tiering.probing.probe",
-    "append": "tiering.convert.append",
-    "export": "tiering.convert.export",
-    "repair": "tiering.convert.repair",
-    "sync": "tiering.convert.sync",
-    "Synced": "tiering.convert.sync",
-    "verify": "tiering.convert.verify",
+    "convert": "tiering.packing.convert",
+    "append": "tiering.packing.append",
+    "export": "tiering.packing.export",
+    "repair": "tiering.packing.repair",
+    "sync": "tiering.packing.sync",
+    "Synced": "tiering.packing.sync",
+    "verify": "tiering.packing.verify",
     "open_store": "tiering.store.open",
     "Store": "tiering.store.protocol",
     "Sample": "tiering.store.protocol",
@@ -148,8 +149,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name == "convert":
-        return import_module("tiering.convert")
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module 'tiering' has no attribute {name!r}")

@@ -21,8 +21,8 @@ import numpy as np
 from tests.attack.fields import VALUES, attacks_on, fields, put, renamed, text_of
 from tiering.cache.dataset_notes import DatasetNotes
 from tiering.cache.directory import Marker
-from tiering.convert.listing import SCHEMA
-from tiering.convert.workspace import Record
+from tiering.packing.listing import SCHEMA
+from tiering.packing.workspace import Record
 from tiering.store.index import COLUMNS
 from tiering.store.manifest import Manifest, Shard
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests import warm
 from tests.workload.traces import nothing, training
-from tiering.profile import Profile, write_profile
+from tiering.workload.profile import Profile, write_profile
 
 TRACES = Path(__file__).parents[2] / "fixtures" / "traces"
 

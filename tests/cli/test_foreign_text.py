@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from tests.dataset.trees import picture, put
+from tests.trees import picture, put
 from tiering.cli.app import app
 from tiering.text import shown
 

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from tests.dataset.trees import FIXTURES, picture, put
-from tiering.profile import Profile, read_profile
+from tests.trees import FIXTURES, picture, put
+from tiering.workload.profile import Profile, read_profile
 
 
 def tiering(*words, cwd=None):

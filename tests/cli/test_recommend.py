@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from tiering.cli.app import app
 from tiering.dataset.profile import profile_dataset
-from tiering.profile import Profile, write_profile
 from tiering.trace.profile import profile_trace_file
+from tiering.workload.profile import Profile, write_profile
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "images"
 

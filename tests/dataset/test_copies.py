@@ -9,10 +9,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.dataset.trees import put
+from tests.trees import put
 from tiering.dataset.copies import copies
 from tiering.dataset.estimates import Sample
-from tiering.dataset.trees import LocalTree
+from tiering.dataset.tree_reads import LocalTree
 
 
 def sample_of(root: Path, names: list[str], files: int) -> Sample:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.dataset.trees import FIXTURES, put
+from tests.trees import FIXTURES, put
 from tiering.dataset.counting import Totals, count_tree
-from tiering.dataset.scan import scan
 from tiering.errors import TieringError
 from tiering.sources.left_out import LeftOut
+from tiering.sources.scan import scan
 
 
 def counts(left_out: LeftOut) -> dict[str, tuple[int, int]]:

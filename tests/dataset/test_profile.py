@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.dataset.trees import FIXTURES, picture, put
+from tests.trees import FIXTURES, picture, put
 from tiering.dataset.counting import count_remote
 from tiering.dataset.profile import QUANTILES, DatasetProfile, profile_dataset
-from tiering.sources.remote import connect
-from tiering.sources.remote_folder import RemoteFolder
+from tiering.sources.trees.remote import connect
+from tiering.sources.trees.remote_folder import RemoteFolder
 
 
 def test_counts_sizes_and_labels_of_the_fixture_images():

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.dataset.trees import put
+from tests.trees import put
 from tiering.dataset.counting import count_tree
 from tiering.dataset.estimates import mean, quantile, share, total, total_files
 from tiering.dataset.survey import draw, survey
-from tiering.dataset.trees import LocalTree
-from tiering.sources.glance import Kept, Listing
+from tiering.dataset.tree_reads import LocalTree
+from tiering.sources.trees.glance import Kept, Listing
 
 
 class Imagined:

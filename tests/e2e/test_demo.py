@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.conftest import FIXTURES
-from tiering.profile import read_profile
+from tiering.workload.profile import read_profile
 
 
 @pytest.mark.slow

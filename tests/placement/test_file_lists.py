@@ -10,8 +10,8 @@ import subprocess
 import polars as pl
 import pytest
 
-from tests.dataset.trees import put
 from tests.invariants import tree
+from tests.trees import put
 from tiering.advice.catalog import load_catalog
 from tiering.errors import UsageError
 from tiering.placement.file_lists import commands, write_lists, write_plan

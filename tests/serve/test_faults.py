@@ -16,9 +16,9 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 
 import tiering
 from tests.cache.test_metrics import scraped
-from tests.dataset.damage import half_a_png, undecodable
-from tiering.dataset.images import decode
+from tests.damage import half_a_png, undecodable
 from tiering.errors import DatasetError, InputError, StoreError
+from tiering.images.image import decode
 from tiering.serve.torch import EpochDataset, StoreDataset
 
 KINDS = ["folder", "lmdb", "zarr", "zarr-zstd"]

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 import tiering
-from tiering.dataset.images import decode
 from tiering.errors import UsageError
+from tiering.images.image import decode
 from tiering.serve.torch import EpochDataset, EpochSampler, StoreDataset
 
 #: How a DataLoader runs: workers, the way they start, and whether they outlive an epoch.

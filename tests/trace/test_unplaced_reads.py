@@ -12,7 +12,7 @@ from tiering.placement.heat import trace_heat
 from tiering.trace.profile import profile_trace_file
 from tiering.trace.readers import read_trace
 from tiering.trace.trace_profile import TraceProfile
-from tiering.workload.evidence import FEATURE_NAMES, features
+from tiering.workload.features import FEATURE_NAMES, features
 from tiering.workload.verdict import classify
 
 _PART, _PARTS, _OBJECTS = 1 << 20, 8, 30

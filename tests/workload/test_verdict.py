@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.workload.traces import fixed, nothing, sure_of, training
 from tiering.workload.explain import percent
-from tiering.workload.meaning import speaks_for
+from tiering.workload.feature_meanings import speaks_for
 from tiering.workload.model import BLOCK_ABOVE, FEATURE_NAMES, FORECAST_ABOVE, SHOWN_ABOVE, WORKLOADS, Model, classify
 
 

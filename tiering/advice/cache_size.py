@@ -25,9 +25,9 @@ from tiering.advice.dataset_sizes import DatasetSizes, sizes_of
 from tiering.advice.prediction import CachePlan, hit_ratio, predict
 from tiering.errors import UsageError
 from tiering.literals import Format, OriginalFormat
-from tiering.profile import Profile
 from tiering.trace.reuse_distance import CurvePoint
 from tiering.units import format_bytes
+from tiering.workload.profile import Profile
 from tiering.workload.verdict import classify
 
 #: Shares of a dataset for which the cache is shown.

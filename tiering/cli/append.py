@@ -51,8 +51,8 @@ def append(
 
     Example: `tiering append photos/ photos.lmdb`
     """
-    from tiering.convert.append import append as add
-    from tiering.convert.sync import sync as bring_up
+    from tiering.packing.append import append as add
+    from tiering.packing.sync import sync as bring_up
     from tiering.store.open import open_damaged
 
     options: dict[str, Any] = {

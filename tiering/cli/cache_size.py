@@ -14,7 +14,7 @@ from tiering.units import format_bytes, format_percent, format_seconds, format_u
 
 if TYPE_CHECKING:
     from tiering.advice.cache_size import CacheSizes
-    from tiering.profile import Profile
+    from tiering.workload.profile import Profile
 
 #: Columns that the table needs.
 WIDTH = 120
@@ -60,8 +60,8 @@ def size(
 
 
 def _profile(source: Path) -> Profile:
-    from tiering.profile import Profile, is_profile, read_profile
     from tiering.trace.profile import profile_trace_file
+    from tiering.workload.profile import Profile, is_profile, read_profile
 
     if is_profile(source):
         return read_profile(source)

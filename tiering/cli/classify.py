@@ -47,9 +47,9 @@ def classify(
     Example: `tiering classify train.strace`
     """
     # Imported here so that `tiering --help` does not wait for Polars and scikit-learn.
-    from tiering.profile import is_profile
     from tiering.workload.model import classify as judge
     from tiering.workload.model import load
+    from tiering.workload.profile import is_profile
 
     with status(f"Reading {source}"):
         chosen = load(model) if model is not None else None
@@ -78,7 +78,7 @@ def _rows(verdict: Verdict) -> Iterator[tuple[str, str]]:
 
 
 def _of_profile(path: Path) -> list[TraceProfile]:
-    from tiering.profile import read_profile
+    from tiering.workload.profile import read_profile
 
     traces = read_profile(path).traces
     if not traces:

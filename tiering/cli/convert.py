@@ -137,9 +137,9 @@ def convert(
 
     Example: `tiering convert photos/ photos.lmdb --to lmdb`
     """
-    from tiering.convert.commit import check_unfinished
-    from tiering.convert.run import convert as run
-    from tiering.dataset.pixels import parse_size
+    from tiering.images.pixels import parse_size
+    from tiering.packing.commit import check_unfinished
+    from tiering.packing.convert import convert as run
     from tiering.storage.location import Location
 
     if to is None:

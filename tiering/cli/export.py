@@ -22,7 +22,7 @@ def export(
 
     Example: `tiering export photos.lmdb photos-again/`
     """
-    from tiering.convert.export import export as run
+    from tiering.packing.export import export as run
 
     with progress("exporting", show=show) as advance:
         files = run(store, directory, progress=advance)

@@ -75,7 +75,7 @@ def profile(
     """
     # Imported here so that `tiering --help` does not wait for Polars.
     from tiering.dataset.profile import profile_dataset
-    from tiering.profile import Profile, write_profile
+    from tiering.workload.profile import Profile, write_profile
 
     traces = trace or []
     if dataset is None and not traces:

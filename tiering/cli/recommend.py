@@ -17,7 +17,7 @@ from tiering.units import parse_count, parse_number, parse_room, parse_seconds
 if TYPE_CHECKING:
     from tiering.advice.cpu_costs import Costs
     from tiering.dataset.profile import DatasetProfile
-    from tiering.profile import Profile
+    from tiering.workload.profile import Profile
 
 
 def recommend(
@@ -102,7 +102,7 @@ def recommend(
     from tiering.advice.recommend import Job
     from tiering.advice.recommend import recommend as run
     from tiering.cli.advised import show
-    from tiering.dataset.pixels import parse_size
+    from tiering.images.pixels import parse_size
 
     tiers = load_catalog(catalog)
     memory = parse_room(ram) if ram is not None else half_of_memory()
@@ -181,7 +181,7 @@ def _costs(dataset: DatasetProfile, shape: tuple[int, int] | None) -> Costs:
 
 def _profile(path: Path) -> Profile:
     from tiering.dataset.profile import profile_dataset
-    from tiering.profile import Profile, read_profile
+    from tiering.workload.profile import Profile, read_profile
 
     if path.is_dir():
         with status(f"Reading {path}"):

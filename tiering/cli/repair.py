@@ -25,7 +25,7 @@ def repair(
 
     Example: `tiering repair photos.lmdb --source photos/`
     """
-    from tiering.convert.repair import repair as run
+    from tiering.packing.repair import repair as run
 
     with progress("repairing", show=show) as advance:
         repaired = run(store, source=source, workers=workers, dask=dask, progress=advance)

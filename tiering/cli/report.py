@@ -47,9 +47,9 @@ def report(
 
     Example: `tiering report profile.json -o report.html`
     """
-    from tiering.report.advice import Assumptions
-    from tiering.report.gather import gather
-    from tiering.report.page import render, write
+    from tiering.reporting.advice import Assumptions
+    from tiering.reporting.content import gather
+    from tiering.reporting.page import render, write
     from tiering.trace.readers.headed import parse_mapping
 
     if output.exists() and not force:

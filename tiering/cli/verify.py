@@ -13,7 +13,7 @@ from tiering.errors import command
 from tiering.units import format_bytes, format_count
 
 if TYPE_CHECKING:
-    from tiering.convert.verify import Verification
+    from tiering.packing.verify import Verification
 
 
 def verify(
@@ -34,7 +34,7 @@ def verify(
 
     Example: `tiering verify photos.lmdb --source photos/`
     """
-    from tiering.convert.verify import verify as run
+    from tiering.packing.verify import verify as run
 
     with progress("checking", show=show) as advance:
         found = run(store, source=source, quick=quick, decode=decode, progress=advance)

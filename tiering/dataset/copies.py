@@ -8,8 +8,8 @@ import numpy as np
 from scipy import special
 
 from tiering.dataset.estimates import CONFIDENCE, Estimate, Sample
-from tiering.dataset.images import LARGEST_BYTES
-from tiering.dataset.trees import Tree
+from tiering.dataset.tree_reads import Tree
+from tiering.images.image import LARGEST_BYTES
 
 #: Of files of one size, this much is compared before they are read to their end.
 _FIRST_BYTES = 4096

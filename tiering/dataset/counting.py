@@ -17,11 +17,11 @@ from typing import BinaryIO, Final, cast
 
 import numpy as np
 
-from tiering.dataset.sizes import Sizes
+from tiering.dataset.size_distribution import Sizes
 from tiering.errors import MachineError, from_os_error
-from tiering.sources.entries import Found, Task, look, receive, send
 from tiering.sources.left_out import PACKED, LeftOut
-from tiering.sources.remote_folder import FOLDER, RemoteFolder
+from tiering.sources.trees.entries import Found, Task, look, receive, send
+from tiering.sources.trees.remote_folder import FOLDER, RemoteFolder
 from tiering.system.machine import usable_cores
 from tiering.text import display
 
@@ -59,7 +59,7 @@ def count_tree(root: str | os.PathLike[str], *, keep: int = 0, seed: int = 0, pr
 
     root: the directory. keep: images to draw at random and keep by name. seed: of that sample, which depends on nothing
     else but the tree and the order in which the system lists it. processes: at most; by default one for each core.
-    Links are followed, and everything else is left out and counted, as tiering.sources.walk does.
+    Links are followed, and everything else is left out and counted, as tiering.sources.trees.walk does.
     Raises MachineError where the root cannot be read or a process is lost.
     Memory: the sample, a few bytes for each directory, 16 MB of sizes, and in each process 20,000 names, or those
     of one directory where other files lie among images.
@@ -180,7 +180,7 @@ class _Worker:
 
     def __init__(self, stack: ExitStack, root: bytes, seed: int, shares: int) -> None:
         package = str(Path(__file__).parents[2])
-        start = "import sys; sys.path.insert(0, sys.argv.pop()); from tiering.sources.entries import main; main()"
+        start = "import sys; sys.path.insert(0, sys.argv.pop()); from tiering.sources.trees.entries import main; main()"
         # Without site-packages and their start-up files Python is there in 20 ms.
         command = [sys.executable, "-S", "-E", "-c", start, os.fsdecode(root), str(seed), str(shares), package]
         process = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))  # noqa: S603

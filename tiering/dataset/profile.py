@@ -11,21 +11,19 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from tiering.dataset.accounting import close_account, failed_kinds, left_out_notes
-from tiering.dataset.arrangement import describe
+from tiering.dataset.class_sizes import labelled, splits_of
 from tiering.dataset.copies import copies
 from tiering.dataset.estimates import Estimate, mean, share
-from tiering.dataset.gathered import MAX_DAMAGED, QUANTILES, Gathered, count_folder, count_source, from_survey
-from tiering.dataset.headers import Seen
-from tiering.dataset.images import ImageHeader
-from tiering.dataset.labelled import labelled, splits_of
-from tiering.dataset.labels import Layout
-from tiering.dataset.source import Source, open_source
+from tiering.dataset.header_reads import Seen
+from tiering.dataset.profile_account import close_account, failed_kinds, left_out_notes
 from tiering.dataset.survey import survey
-from tiering.dataset.tables import TableForm
-from tiering.dataset.trees import tree_at
+from tiering.dataset.totals import MAX_DAMAGED, QUANTILES, Gathered, count_folder, count_source, from_survey
+from tiering.dataset.tree_reads import tree_at
+from tiering.images.image import ImageHeader
 from tiering.secrets import without_secrets
 from tiering.sources.account import Account
+from tiering.sources.labels.folders import Layout
+from tiering.sources.layout import describe
 from tiering.sources.left_out import (
     BY_CONTENT,
     DAMAGED,
@@ -36,6 +34,8 @@ from tiering.sources.left_out import (
     SIDECAR,
     UNREADABLE_FILE,
 )
+from tiering.sources.source import Source, open_source
+from tiering.sources.tables.table import TableForm
 from tiering.text import display
 from tiering.units import format_count
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.dataset.estimates import Estimate, Sample, total_of_units
-from tiering.dataset.trees import Tree
+from tiering.dataset.tree_reads import Tree
 from tiering.sources.left_out import BY_CONTENT, LOOP, MISSING, SHARED, LeftOut, Tally
 
 #: Files drawn from a directory, and directories drawn at least: fewer say too little about how they differ.

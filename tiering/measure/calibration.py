@@ -17,9 +17,9 @@ import numpy as np
 
 from tiering.advice.cpu_costs import Coding, Costs, Work
 from tiering.advice.device_time import BATCH_SAMPLES
-from tiering.convert.run import convert
-from tiering.dataset.pixels import PixelShape, to_pixels
+from tiering.images.pixels import PixelShape, to_pixels
 from tiering.io_sizes import PREFETCH_BYTES
+from tiering.packing.convert import convert
 from tiering.serve.loader import Loader
 from tiering.store.open import open_store
 from tiering.store.protocol import Sample, Store

@@ -11,7 +11,7 @@ import polars as pl
 
 from tiering.errors import InputError, TraceError, from_os_error
 from tiering.placement.heat import HEAT_SCHEMA, Heat, trace_heat
-from tiering.sources.local import regular_files
+from tiering.sources.trees.local import regular_files
 from tiering.storage.local import plainly_named
 from tiering.trace.program_files import is_below
 from tiering.trace.readers import read_trace

@@ -11,8 +11,8 @@ from typing import Any, Final, Literal, cast
 import numpy as np
 
 from tiering.arrays import IndexArray, PixelArray
-from tiering.dataset.images import decode as decode_image
 from tiering.errors import TieringError
+from tiering.images.image import decode as decode_image
 from tiering.serve.faults import Failed, blamed, named
 from tiering.store.protocol import Buffer, Images, Sample, Store, shape_of
 

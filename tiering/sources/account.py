@@ -24,7 +24,7 @@ from tiering.sources.left_out import (
     LeftOut,
     Tally,
 )
-from tiering.sources.shared import Shared
+from tiering.sources.trees.shared_keys import Shared
 from tiering.text import as_field, display
 
 #: First line of the list of all that is left out.

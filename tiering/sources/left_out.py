@@ -1,6 +1,6 @@
 """What a walk leaves out: the kinds, and how many there are of each.
 
-The module needs nothing but the standard library: see tiering.sources.entries.
+The module needs nothing but the standard library: see tiering.sources.trees.entries.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from tiering.sources.shared import Shared
+from tiering.sources.trees.shared_keys import Shared
 from tiering.text import display
 
 #: Of these somebody meant to have the content: they are errors like a damaged image.

@@ -13,17 +13,17 @@ import numpy as np
 import polars as pl
 
 from tiering.arrays import IndexArray, PixelArray
-from tiering.dataset.annotations import FolderLabels, folder_labels, tell_lost_rows
-from tiering.dataset.classes import ClassMap
-from tiering.dataset.fingerprint import Fingerprint
-from tiering.dataset.images import refuse_large
-from tiering.dataset.labels import Folders
-from tiering.dataset.numbering import number_folders
-from tiering.dataset.scan import Scan, scan
-from tiering.dataset.source import Source as Folder
-from tiering.dataset.source import read_samples
 from tiering.errors import StoreError
+from tiering.images.image import refuse_large
 from tiering.sources.account import Account, Ledger, SharedKeysWarning, shared_keys
+from tiering.sources.fingerprint import Fingerprint
+from tiering.sources.labels.annotations import FolderLabels, folder_labels, tell_lost_rows
+from tiering.sources.labels.classes import ClassMap
+from tiering.sources.labels.folders import Folders
+from tiering.sources.labels.numbering import number_folders
+from tiering.sources.scan import Scan, scan
+from tiering.sources.source import Source as Folder
+from tiering.sources.source import read_samples
 from tiering.storage.location import Location
 from tiering.store.index import Index
 from tiering.store.manifest import Manifest, Source

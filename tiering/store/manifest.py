@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final, Literal
 import google_crc32c
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tiering.dataset.pixels import PixelShape, ResizeMode
 from tiering.errors import StoreError, command
+from tiering.images.pixels import PixelShape, ResizeMode
 from tiering.sources.account import Account
 from tiering.storage.attempts import attempts
 from tiering.storage.json_text import parse_json

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol, Self, cast
 import numpy as np
 
 from tiering.arrays import IndexArray, PixelArray
-from tiering.dataset.pixels import PixelShape
+from tiering.images.pixels import PixelShape
 from tiering.storage.location import Location
 from tiering.store.columns import damaged
 from tiering.store.index import Index

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from tiering.trace.trace_profile import TraceProfile
 from tiering.units import format_bytes
-from tiering.workload.evidence import possible_labels
 from tiering.workload.explain import percent
+from tiering.workload.features import possible_labels
 from tiering.workload.label import MAJORITY, SINGLE_PASS, Workload
 
 #: B; below this there is no verdict. A run that moves less is nothing that a choice of storage could help.

@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tiering.trace.trace_profile import TraceProfile
 from tiering.units import format_bytes
-from tiering.workload.evidence import FEATURE_NAMES
-from tiering.workload.forecast import Model
+from tiering.workload.classifier import Model
+from tiering.workload.feature_meanings import speaks_for
+from tiering.workload.features import FEATURE_NAMES
 from tiering.workload.label import MAJORITY, WORKLOADS, Workload
-from tiering.workload.meaning import speaks_for
 
 #: How many facts a verdict gives.
 FACTS = 3
@@ -26,7 +26,7 @@ class Fact(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     feature: str
-    value: float = Field(description="as in tiering.workload.evidence.features")
+    value: float = Field(description="as in tiering.workload.features.features")
     weight: float = Field(description="how far it moved the log-odds of the verdict; negative: away from it")
     against: bool = Field(
         default=False, description="it speaks against the verdict, in the sense of its words or by its weight"

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from tiering.arrays import AnyArray
-from tiering.workload.archive import TRUSTED_TYPES, Archive, attributes, items, plain
+from tiering.workload.skops_archive import TRUSTED_TYPES, Archive, attributes, items, plain
 
 _FOREST, _TREE_CLASSIFIER, _TREE = TRUSTED_TYPES
 

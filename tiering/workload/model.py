@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tiering.workload.archive import TRUSTED_TYPES
-from tiering.workload.evidence import FEATURE_NAMES, features
+from tiering.workload.classifier import Model, load, save, shipped
 from tiering.workload.explain import Fact
-from tiering.workload.forecast import Model, load, save, shipped
+from tiering.workload.features import FEATURE_NAMES, features
 from tiering.workload.label import WORKLOADS, Workload
-from tiering.workload.train import cross_validate, train
+from tiering.workload.skops_archive import TRUSTED_TYPES
+from tiering.workload.training.train import cross_validate, train
 from tiering.workload.verdict import BLOCK_ABOVE, FORECAST_ABOVE, SHOWN_ABOVE, Verdict, classify
 
 __all__ = [

@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tiering.trace.trace_profile import TraceProfile
 from tiering.units import format_bytes
+from tiering.workload.classifier import Model, shipped
 from tiering.workload.doubt import gaps, near, too_little, unplaced, unsupported
-from tiering.workload.evidence import features, mapping_decides
 from tiering.workload.explain import Fact, defined_facts, facts, percent
-from tiering.workload.forecast import Model, shipped
+from tiering.workload.features import features, mapping_decides
 from tiering.workload.label import MAJORITY, WORKLOADS, Workload, label
 
 #: Below this probability the verdict is "inconclusive". Before anything is read twice, every run looks like a single

@@ -1,0 +1,120 @@
+"""Who packs makes no difference: processes, threads, a Dask cluster, and any of them losing a worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from distributed import Client, LocalCluster
+
+import tiering
+from tests.invariants import tree
+from tiering.errors import MachineError
+from tiering.packing.executors import process_pool, run_tasks
+
+SHARD = 50_000
+
+
+@pytest.fixture(scope="module")
+def whole(photos, tmp_path_factory):
+    """The store that one process makes."""
+    place = tmp_path_factory.mktemp("whole") / "store"
+    tiering.convert(photos, place, "zarr", shard_bytes=SHARD, workers=1)
+    return tree(place)
+
+
+def test_an_executor_of_the_callers_is_used_and_left_open(photos, tmp_path, whole):
+    with ThreadPoolExecutor(3) as pool:
+        tiering.convert(photos, tmp_path / "store", "zarr", shard_bytes=SHARD, executor=pool)
+        assert pool.submit(int, 7).result() == 7
+    assert tree(tmp_path / "store") == whole
+
+
+def _children() -> list[int]:
+    me = os.getpid()
+    return [int(task) for task in Path(f"/proc/{me}/task/{me}/children").read_text().split()]
+
+
+def test_a_worker_process_that_is_killed_costs_only_its_shard(photos, tmp_path, whole):
+    before = set(_children())
+    killed = []
+
+    def kill_one(samples, of, size):
+        if samples and not killed:
+            workers = [child for child in set(_children()) - before if b"spawn_main" in _command(child)]
+            killed.append(workers[0])
+            os.kill(workers[0], signal.SIGKILL)
+
+    tiering.convert(photos, tmp_path / "store", "zarr", shard_bytes=SHARD, workers=2, progress=kill_one)
+    assert killed
+    assert tree(tmp_path / "store") == whole
+
+
+def _command(process: int) -> bytes:
+    return Path(f"/proc/{process}/cmdline").read_bytes()
+
+
+def _die(task: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return task
+
+
+def test_work_that_always_kills_its_worker_ends_in_an_error():
+    with pytest.raises(MachineError, match="again and again"):
+        list(run_tasks(lambda: process_pool(2, 4), _die, range(4), ahead=2))
+
+
+def test_a_dask_cluster_that_loses_a_worker_makes_the_same_store(photos, tmp_path, whole):
+    with LocalCluster(n_workers=4, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+        victims = []
+
+        def kill_one(samples, of, size):
+            if samples and not victims:
+                processes = client.run(os.getpid)
+                victims.append(next(iter(processes.values())))
+                os.kill(victims[0], signal.SIGKILL)
+
+        tiering.convert(
+            photos, tmp_path / "store", "zarr", shard_bytes=SHARD, dask=cluster.scheduler_address, progress=kill_one
+        )
+        assert victims
+    assert tree(tmp_path / "store") == whole
+
+
+def test_dask_local_is_a_word_on_the_command_line(program, photos, tmp_path, whole):
+    done = program("convert", photos, tmp_path / "store", "--to", "zarr", "--shard-size", "50kB", "--dask", "local")
+    assert done.returncode == 0, done.stderr
+    assert tree(tmp_path / "store") == whole
+
+
+def test_a_scheduler_that_is_not_there_is_one_clear_line(program, photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("TIERING_DASK_WAIT", "2")
+    done = program("convert", photos, tmp_path / "store", "--to", "zarr", "--dask", "tcp://127.0.0.1:9")
+    assert done.returncode == 4
+    assert "a Dask scheduler" in done.stderr.strip().splitlines()[-1]
+    assert os.listdir(tmp_path) == []
+
+
+def test_workers_end_with_a_parent_that_was_killed(program, photos, tmp_path):
+    script = (
+        "import os, time\n"
+        "from tiering.packing.executors import process_pool\n"
+        "if __name__ == '__main__':\n"
+        "    with process_pool(2, 2) as pool:\n"
+        "        print(pool.submit(os.getpid).result(), flush=True)\n"
+        "        time.sleep(60)\n"
+    )
+    (tmp_path / "parent.py").write_text(script)
+    with subprocess.Popen([sys.executable, tmp_path / "parent.py"], stdout=subprocess.PIPE, text=True) as parent:
+        worker = int(parent.stdout.readline())
+        parent.kill()
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{worker}").exists() and b"spawn_main" in _command(worker):
+        assert time.monotonic() < deadline, "the worker outlives its parent"
+        time.sleep(0.05)

@@ -1,0 +1,99 @@
+"""Training: reproducible, and better than the plain rule on programs that it has not seen."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tiering.workload.classifier import shipped
+from tiering.workload.doubt import FLOOR
+from tiering.workload.model import FEATURE_NAMES, WORKLOADS, cross_validate, features, load, train
+from tiering.workload.training.build import main as build
+from tiering.workload.training.corpus import Example, examples
+from tiering.workload.training.recorded import recorded
+
+
+@pytest.fixture(scope="module")
+def small():
+    return list(examples(3, runs=3, parts=(0.25,), scale=0.2))
+
+
+def test_the_same_corpus_gives_the_same_model(small):
+    vectors = np.array([features(example.trace) for example in small])
+    first, again = (train(4, small, measure=False).probabilities(vectors) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert first.shape == (len(small), len(WORKLOADS))
+
+
+def test_medians_are_of_what_is_known(small):
+    medians = train(0, small, measure=False).medians
+    assert medians.shape == (len(FEATURE_NAMES),)
+    assert not np.isnan(medians).any()
+
+
+def test_even_a_small_corpus_beats_the_plain_rule_on_unfinished_runs(small):
+    figures = cross_validate(0, small)
+    names = {f"{kind}_{what}" for kind in ("f1", "rule", "answered", "accuracy") for what in ("whole", "0.25")}
+    assert set(figures) == names | {"answered", "accuracy", "calibration_error"}
+    assert figures["f1_0.25"] > figures["rule_0.25"]
+    assert all(0 <= value <= 1 for value in figures.values() if not math.isnan(value))
+
+
+def test_what_gets_no_verdict_for_want_of_data_counts_as_none_in_evaluation(small):
+    families = sorted({each.family for each in small})[::5]
+    some = [_scaled_to(FLOOR / 2, each) for each in small if each.family in families]
+    assert cross_validate(0, some)["answered"] == 0
+
+
+def _scaled_to(size: float, example: Example) -> Example:
+    """Let a run move that many bytes in all."""
+    trace = example.trace
+    factor = size / (trace.bytes_read + trace.bytes_written + trace.mapped_bytes)
+    names = ("bytes_read", "bytes_written", "bytes_reread", "mapped_bytes", "excluded_bytes")
+    sizes = {name: int(getattr(trace, name) * factor) for name in names}
+    return replace(example, trace=trace.model_copy(update=sizes))
+
+
+def test_recorded_programs_are_many_and_of_every_workload():
+    runs = [each for each in recorded() if each.part == "whole"]
+    assert len(runs) >= 40
+    assert len({each.family for each in runs}) >= 15
+    assert {each.workload for each in runs} == set(WORKLOADS)
+
+
+def test_of_recorded_programs_that_were_held_out_hardly_one_is_misjudged():
+    figures = shipped().figures
+    assert figures["recorded_wrong_whole"] <= figures["recorded_whole"] / 40
+    assert figures["recorded_wrong_0.25"] < figures["recorded_rule_wrong_0.25"] / 4
+
+
+def test_the_shipped_model_carries_its_figures():
+    figures = shipped().figures
+    assert figures["f1_whole"] >= 0.96
+    assert figures["accuracy"] >= 0.98
+    assert figures["f1_whole"] > figures["rule_whole"]
+    assert figures["f1_0.25"] >= 0.8
+    assert figures["f1_0.25"] > figures["rule_0.25"] + 0.05
+
+
+@pytest.mark.slow
+def test_the_build_makes_the_model_that_ships(tmp_path):
+    build([str(tmp_path / "again.skops")])
+    again = load(tmp_path / "again.skops")
+    fresh = list(examples(11, runs=2, parts=(0.25,)))
+    vectors = np.array([features(example.trace) for example in fresh])
+    np.testing.assert_allclose(again.probabilities(vectors), shipped().probabilities(vectors), atol=1e-9)
+    assert again.figures == shipped().figures
+
+
+@pytest.mark.slow
+def test_new_runs_of_known_families_are_told_apart():
+    fresh = list(examples(12, runs=4, parts=(0.25, 1.0)))
+    chances = shipped().probabilities(np.array([features(example.trace) for example in fresh]))
+    right = chances.argmax(axis=1) == np.array([WORKLOADS.index(example.workload) for example in fresh])
+    whole = np.array([example.part == "whole" for example in fresh])
+    assert right[whole].mean() >= 0.95
+    assert right[~whole].mean() >= 0.85

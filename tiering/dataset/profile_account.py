@@ -1,0 +1,77 @@
+"""The account of a profile: images to pack, and what is left out, counted or estimated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tiering.dataset.estimates import Estimate, share
+from tiering.dataset.header_reads import Fault, Seen
+from tiering.dataset.totals import Gathered
+from tiering.sources.account import Account, shared_keys
+from tiering.sources.left_out import BY_CONTENT, ERRORS, LeftOut, Tally
+from tiering.units import format_count
+
+
+def failed_kinds(found: Gathered, seen: Sequence[Seen]) -> dict[str, Estimate]:
+    """Return how many images cannot be packed, by kind. seen: what was found in the sampled images."""
+    if found.failed is not None:
+        return {kind: Estimate.known(tally.count, len(seen)) for kind, tally in found.failed.kinds.items()}
+    kinds = np.array([header.kind if isinstance(header, Fault) else "" for header in seen])
+    files = found.files.value
+    counts = {}
+    for kind in sorted(set(kinds.tolist()) - {""}):
+        of = share(found.sample, kinds == kind)
+        counts[kind] = Estimate(value=of.value * files, low=of.low * files, high=of.high * files, sample=of.sample)
+    return counts
+
+
+def close_account(found: Gathered, seen: Sequence[Seen], failed: dict[str, Estimate]) -> Account:
+    """Close the account of a dataset. seen: what was found in the sampled images; failed: see failed_kinds.
+
+    Where every image was looked at, those that cannot be packed are left out one by one; else as many as the sample
+    stands for, and as many bytes as their share of the files.
+    """
+    left_out = LeftOut()
+    left_out.merge(found.left_out)
+    files, size = round(found.files.value), round(found.size.value)
+    those = found.failed
+    if those is None:
+        those = LeftOut()
+        for key, bytes_, header in zip(found.sample.key, found.sample.size.tolist(), seen, strict=True):
+            if isinstance(header, Fault) and header.kind:
+                those.add(header.kind, key, bytes_, header)
+        if not found.sample.complete:
+            those = LeftOut({
+                kind: Tally(round(count.value), round(size * count.value / files), those.kinds[kind].examples)
+                for kind, count in failed.items()
+            })  # fmt: skip
+    left_out.merge(those)
+    more = found.by_content
+    return Account.of(files - those.count() + more.count, size - those.size() + more.size, left_out)
+
+
+def left_out_notes(found: Gathered, where: str) -> list[str]:
+    """Say in sentences what of the files that are left out somebody should know. where: the dataset."""
+    notes = []
+    if found.by_content.count:
+        count = found.others[BY_CONTENT]
+        number, low, high = (format_count(round(end)) for end in (count.value, count.low, count.high))
+        notes.append(
+            f"About {number}{'' if count.exact else f' ({low} to {high})'} files that have "
+            f"no image's name are images all the same, such as {found.by_content.examples[0]}: packing takes them, and "
+            "--sample all counts them."
+        )
+    failed = [
+        f"{example}: {kind}"
+        for kind in found.left_out.kinds
+        if kind in ERRORS
+        for example in found.left_out.kinds[kind].examples
+    ]
+    if failed:
+        notes.append(f"Left out: {'; '.join(failed)}.")
+    shared = found.left_out.shared
+    if shared.count:
+        notes.append(f"{shared_keys(where, shared.count, shared.examples)}")
+    return notes

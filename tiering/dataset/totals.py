@@ -1,0 +1,243 @@
+"""What is known of a dataset before any image is opened: counted, or estimated from a survey; one shape for both."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from tiering.dataset.counting import Count, Totals, count_remote, count_tree
+from tiering.dataset.estimates import Estimate, Sample, empties, quantile, ratio_of_squares, total, total_files
+from tiering.dataset.header_reads import Fault, Seen
+from tiering.dataset.survey import Survey
+from tiering.dataset.tree_reads import SourceTree, Tree, tree_at
+from tiering.errors import DatasetError
+from tiering.images.formats import extension_of
+from tiering.sources.account import Ledger
+from tiering.sources.labels.classes import MOST_CLASSES
+from tiering.sources.labels.folders import FolderRule, Folders
+from tiering.sources.left_out import MISSING, LeftOut, Tally
+from tiering.sources.packed_datasets import packed, refuse_packed
+from tiering.sources.source import Source
+from tiering.sources.trees.entries import Found
+from tiering.sources.trees.walk import no_images
+from tiering.text import display
+
+#: Shares of the files, in order of size, of which a profile says the size.
+QUANTILES: Final = ("0", "0.01", "0.05", "0.1", "0.25", "0.5", "0.75", "0.9", "0.95", "0.99", "1")
+
+
+#: Images that cannot be packed and that are named with their reason.
+MAX_DAMAGED: Final = 20
+
+#: Images that are looked into together.
+_TOGETHER: Final = 4096
+
+
+@dataclass(slots=True)
+class Gathered:
+    """A dataset's files in figures, and a sample of its images.
+
+    files, size: of the images, number and bytes. quantiles: their sizes in bytes, by QUANTILES. folders: images in each
+    directory, by its path below the root, "" or ending in "/". rule: what these say. labels: images of each label,
+    where the source itself says so, else None; captions: whether it has more than a source may have.
+    imbalance: of the directories, see estimates.ratio_of_squares; filled: share of them that hold images; None where
+    they were counted. sampled: whether files were estimated. left_out:
+    what is no image; of a sample as much as it stands for, with intervals in others, by kind. by_content: see Survey.
+    failed: images that cannot be packed, and damaged: some of them with the reason, where every image was looked into;
+    seen: what was found in the sampled images, where that is known already.
+    """
+
+    tree: Tree
+    sample: Sample
+    files: Estimate
+    size: Estimate
+    quantiles: dict[str, Estimate]
+    folders: dict[bytes, int]
+    rule: FolderRule
+    labels: dict[str, int] | None = None
+    captions: bool = False
+    imbalance: Estimate | None = None
+    filled: Estimate | None = None
+    sampled: bool = False
+    empty: int = 0
+    odd_names: int = 0
+    left_out: LeftOut = field(default_factory=LeftOut)
+    others: dict[str, Estimate] = field(default_factory=dict)
+    by_content: Tally = field(default_factory=Tally)
+    failed: LeftOut | None = None
+    damaged: list[str] = field(default_factory=list)
+    seen: list[Seen] | None = None
+    extensions: dict[str, int] = field(default_factory=dict)
+
+
+def from_survey(tree: Tree, found: Survey) -> Gathered:
+    """Estimate from a survey. There must be a sampled image."""
+    sample = found.sample
+    folders: Counter[bytes] = Counter()
+    for folder, population in zip(found.folders, sample.population.tolist(), strict=True):
+        folders[folder] += population
+    for folder, likely in found.unseen:
+        folders[folder] += max(1, round(likely))
+    # Directories of directories hold no images of their own, mostly, and are nobody's label.
+    drawn = sample.draw >= 0
+    alone = len(found.folders) == len(set(found.folders)) == len(np.unique(sample.draw[drawn])) + int((~drawn).sum())
+    return Gathered(
+        tree=tree,
+        sample=sample,
+        files=total_files(sample),
+        size=total(sample, sample.size.astype(np.float64)),
+        quantiles={name: quantile(sample, float(name)) for name in QUANTILES},
+        folders={folder: count for folder, count in folders.items() if count},
+        rule=_rule(folder for folder, count in folders.items() if count),
+        imbalance=ratio_of_squares(sample) if alone else None,
+        filled=empties(sample),
+        sampled=not sample.complete,
+        empty=int((sample.size == 0).sum()),
+        odd_names=sum(_odd(key) for key in sample.key),
+        left_out=found.left_out,
+        others=found.others,
+        by_content=found.by_content,
+        extensions=dict(Counter(extension_of(key).decode() for key in sample.key).most_common()),
+    )
+
+
+def from_totals(tree: Tree, totals: Totals) -> Gathered:
+    """Return what was counted. There must be an image."""
+    sizes = totals.sizes
+    keys = [key for key, _ in totals.kept]
+    size = np.array([size for _, size in totals.kept], np.int64)
+    values = sizes.quantiles(tuple(float(name) for name in QUANTILES))
+    return Gathered(
+        tree=tree,
+        sample=Sample.simple(sizes.count, keys, size),
+        files=Estimate.known(sizes.count, sizes.count),
+        size=Estimate.known(sizes.total, sizes.count),
+        quantiles={name: Estimate.known(value, sizes.count) for name, value in zip(QUANTILES, values, strict=True)},
+        folders=dict(totals.folders),
+        rule=_rule(totals.folders),
+        empty=sizes.empty,
+        odd_names=totals.odd_names,
+        left_out=totals.left_out,
+        extensions=dict(totals.extensions.most_common()),
+    )
+
+
+def count_folder(url: str, *, keep: int, seed: int) -> Gathered:
+    """Count a whole tree, local or behind a URL, and look into none of its images. keep: images to draw for that.
+
+    Raises DatasetError where there is no image, MachineError where the tree cannot be read.
+    """
+    count = count_remote if "://" in url else count_tree
+    totals = count(url, keep=keep, seed=seed)
+    if not totals.sizes.count:
+        where = display(os.fsencode(url))
+        if kind := packed(url):
+            raise refuse_packed(where, kind)
+        raise no_images(where, totals.left_out)
+    return from_totals(tree_at(url), totals)
+
+
+def count_source(source: Source, *, keep: int, seed: int, every: bool) -> Gathered:
+    """Count the samples that packing would be offered, in the walk that packing takes.
+
+    keep: images to draw for a look into them. seed: of that sample. every: look into all images, as packing does, so
+    that the account is that of a store. Of images that share a key, masks are left out as with --images-only.
+    Raises DatasetError and MachineError as Source.batches does. Missing files of a table are left out.
+    """
+    counted = _Counted(source, keep, seed, every=every)
+    ledger = Ledger(images_only=True)
+    for frame in source.batches(ledger):
+        counted.add(frame)
+    return counted.finished(ledger)
+
+
+class _Counted:
+    """The samples of a source so far; no more than the sample of them and some rows of a frame are held."""
+
+    def __init__(self, source: Source, keep: int, seed: int, *, every: bool) -> None:
+        self.source = source
+        self.count = Count(keep)
+        self.draw = Random(seed).random
+        self.places: dict[bytes, tuple[int, int, int]] = {}
+        self.tree: Tree = tree_at(source.url) if source.kind == "folder" else SourceTree(source, self.places)
+        self.failed = LeftOut() if every else None
+        self.damaged: list[str] = []
+        self.seen: dict[bytes, Seen] = {}
+        self.labels: Counter[str] = Counter()
+        self.captions = False
+        self.folders = Folders(tars=len(source.files) > 1)
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Count the samples of a frame."""
+        for key in frame.filter(pl.col("size") < 0)["key"]:
+            self.count.totals.left_out.add(MISSING, key, reason="no such file")
+        for part in frame.filter(pl.col("size") >= 0).iter_slices(_TOGETHER):
+            self.folders.add(part["key"].to_list())
+            found = Found()
+            for key, size, label in part.select("key", "size", "label").iter_rows():
+                slash = key.rfind(b"/") + 1
+                found.take(key[:slash], key[slash:], size, self.draw(), self.count.limit)
+                if label is not None and not self.captions:
+                    self.labels[label] += 1
+            self.captions = self.captions or len(self.labels) > MOST_CLASSES
+            self._look_into(part, {key for _, key, _ in found.kept})
+            self.count.add(found)
+        if len(self.places) + len(self.seen) > 4 * self.count.keep:
+            self._forget()
+
+    def _look_into(self, part: pl.DataFrame, kept: set[bytes]) -> None:
+        """Look into the images of some rows where all are to be looked into; remember what belongs to those kept."""
+        if self.source.kind != "folder":
+            self.places.update((row[0], row[1:]) for row in part.select("key", "file", "offset", "size").iter_rows())
+        if self.failed is not None:
+            keys = part["key"].to_list()
+            for key, size, seen in zip(keys, part["size"].to_list(), self.tree.inspect(keys), strict=True):
+                if isinstance(seen, Fault) and seen.kind:
+                    self.failed.add(seen.kind, key, size, seen)
+                    self.damaged += [f"{display(key)}: {seen}"] if len(self.damaged) < MAX_DAMAGED else []
+                if key in kept:
+                    self.seen[key] = seen
+        for key in part["key"].to_list() if self.places else ():
+            if key not in kept:
+                del self.places[key]
+
+    def _forget(self) -> None:
+        kept = {key for _, key, _ in self.count.numbered}
+        for held in (self.places, self.seen):
+            for key in [key for key in held if key not in kept]:
+                del held[key]
+
+    def finished(self, ledger: Ledger) -> Gathered:
+        """Return what was counted."""
+        totals = self.count.finished()
+        totals.left_out.merge(ledger.left_out)
+        if not totals.sizes.count:
+            raise DatasetError(
+                self.source.url, expected="image files that are there", found="none", action="Check the paths."
+            )
+        self._forget()
+        gathered = from_totals(self.tree, totals)
+        gathered.labels = {} if self.captions else dict(self.labels) or None
+        gathered.captions = self.captions
+        gathered.rule = self.folders.rule()
+        if self.failed is not None:
+            gathered.failed, gathered.damaged = self.failed, self.damaged
+            gathered.seen = [self.seen[key] for key in gathered.sample.key]
+        return gathered
+
+
+def _rule(folders: Iterable[bytes]) -> FolderRule:
+    seen = Folders()
+    seen.add(folders)
+    return seen.rule()
+
+
+def _odd(key: bytes) -> bool:
+    return not key.isascii() and key.decode("utf-8", "ignore").encode() != key

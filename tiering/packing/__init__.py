@@ -1,0 +1,5 @@
+"""Packing: write a dataset into a store, and keep the store true to it.
+
+Open `convert.py` first: it lists the source, plans shards, packs them on an executor, and commits the store with the
+manifest last. `append.py`, `sync.py` and `repair.py` change a finished store; `verify.py` and `export.py` read it.
+"""

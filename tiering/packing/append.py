@@ -1,0 +1,270 @@
+"""Append: new files as new shards of a finished store, under a manifest of the next generation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tiering.errors import DatasetError, StoreError, command, from_os_error
+from tiering.packing.class_maps import class_map
+from tiering.packing.convert import Job, Workers, run_job
+from tiering.packing.finish import finish
+from tiering.packing.kept_generation import Kept
+from tiering.packing.key_lookup import NOWHERE, Lookup
+from tiering.packing.label_columns import renumber
+from tiering.packing.left_out_file import OnError, refuse_shared
+from tiering.packing.listed_lines import field_of
+from tiering.packing.listing import (
+    SCHEMA,
+    Listing,
+    blocks,
+    labelled_state,
+    make_listing,
+    open_again,
+    source_of,
+)
+from tiering.packing.progress import Progress, no_progress
+from tiering.packing.shard import Check
+from tiering.packing.shard_plan import make_plan, packable
+from tiering.packing.workspace import workspace
+from tiering.secrets import without_secrets
+from tiering.sources.account import Account, fields
+from tiering.sources.labels.numbering import Given
+from tiering.sources.left_out import SIDECAR, LeftOut
+from tiering.sources.source import Source, open_told
+from tiering.storage.location import Location
+from tiering.store.columns import map_column
+from tiering.store.layout import BAD_FILES, index_name, is_left_out, left_out_name
+from tiering.store.manifest import MANIFEST, Manifest, Settings, read_manifest
+from tiering.store.open import open_packed
+from tiering.store.parts import WORK
+from tiering.store.protocol import Store
+from tiering.text import display
+
+_SHOWN: Final = 10
+_BATCH: Final = 1 << 12
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What the next generation of a store is made of.
+
+    selected: rows of the listing to pack, int64; kept: what is taken over. whole: where the listing is the whole
+    dataset, the bytes in it of what is taken over; None where other sources may have been packed before.
+    """
+
+    selected: npt.NDArray[np.int64]
+    kept: Kept
+    whole: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a run goes about it: see the parameters of tiering.convert."""
+
+    crew: Workers
+    on_error: OnError
+    images_only: bool
+    restart: bool
+    progress: Progress
+    check: Check = "quick"
+    columns: str | Mapping[str, str] | None = None
+    table_root: str | os.PathLike[str] | None = None
+
+    def opened(self, source: str | os.PathLike[str], manifest: Manifest) -> Source:
+        """Open a source for a store: a table as the run says, else as the store knows it."""
+        if self.columns or self.table_root:
+            return open_told(source, self.columns, self.table_root)
+        return open_again(source, manifest)
+
+
+#: Says by a listing, the store and its settings what to do; None for nothing.
+Choose = Callable[[Listing, Store, Settings], Growth | None]
+
+
+def append(
+    source: str | os.PathLike[str],
+    store: str | os.PathLike[str],
+    *,
+    columns: str | Mapping[str, str] | None = None,
+    table_root: str | os.PathLike[str] | None = None,
+    on_error: OnError = "fail",
+    check: Check = "quick",
+    images_only: bool = False,
+    restart: bool = False,
+    workers: int | None = None,
+    dask: str | None = None,
+    executor: Executor | None = None,
+    progress: Progress = no_progress,
+) -> Manifest:
+    """Add the images of a source that a store does not hold yet, as new shards; nothing that is there is rewritten.
+
+    Images whose key the store holds already are passed over. Readers that are open keep their generation; those that
+    open the store afterwards see the new one. The other parameters are those of tiering.convert; a store that was made
+    with images_only stays one, and a table that it knows is read as it was then.
+    Returns the manifest, the old one where there is nothing to add and the account is the same.
+    Raises DatasetError where a file of the store has another size in the source now, StoreError where there is no
+    finished store.
+    """
+    crew = Workers(workers, dask, executor)
+    run = Run(crew, on_error, images_only, restart, progress, check, columns, table_root)
+    return grow(source, store, _new, run)
+
+
+def grow(source: str | os.PathLike[str], store: str | os.PathLike[str], choose: Choose, run: Run) -> Manifest:
+    """Make the next generation of a store. Returns its manifest, the old one where there is nothing to do."""
+    place = Location.of(store)
+    # A directory without a manifest is not ours to open a workspace in.
+    opened = run.opened(source, read_manifest(place))
+    try:
+        with workspace(place, fresh=False) as space:
+            _, version = (place / MANIFEST).read_version()
+            manifest = read_manifest(place)
+            base = open_packed(place, manifest)
+            settings = manifest.settings
+            if settings is None or manifest.kind == "folder":
+                raise StoreError(str(place), expected="a packed store", found="a folder")
+            directory = space.scratch / "listing"
+            only = run.images_only or manifest.source.images_only
+            given = Given(class_map(manifest), grows=True, by_number=False)
+            listing = make_listing(opened, directory, given, images_only=only)
+            refuse_shared(space, listing, images_only=only)
+            listing = _in_terms_of(manifest, listing, directory)
+            growth = choose(listing, base, settings)
+            if growth is None:
+                kept = Kept(base)
+                outline = _outline(manifest, listing, Growth(np.empty(0, np.int64), kept), images_only=only)
+                # Only the account may differ: then the next generation has the same shards.
+                grown = finish(space, listing, outline, tuple, kept, version, run.on_error, 0)
+                _tidy(place, grown)
+                return grown
+            _refuse_larger(listing, growth.selected, settings)
+            generation = manifest.generation + 1
+            plan = make_plan(listing.size, settings, generation=generation, selected=growth.selected)
+            outline = _outline(manifest, listing, growth, images_only=only)
+            job = Job(space, listing, plan, manifest.kind, outline, growth.kept, version, run.check)
+            grown = run_job(job, directory, run.crew, run.on_error, restart=run.restart, progress=run.progress)
+            if grown == manifest:
+                space.clear()  # shards without a sample
+            _tidy(place, grown)
+    except OSError as error:
+        raise from_os_error(error if error.filename else OSError(error.errno, error.strerror, str(place))) from error
+    return grown
+
+
+def _tidy(place: Location, manifest: Manifest) -> None:
+    """Remove what a finished run left that its manifest does not name, the notes last."""
+    near = (1, manifest.generation - 1, manifest.generation, manifest.generation + 1)
+    for name in (BAD_FILES, *(left_out_name(number) for number in near if number > 0)):
+        if name not in manifest.documents:
+            (place / name).remove()
+    (place / WORK).remove()
+
+
+def _outline(manifest: Manifest, listing: Listing, growth: Growth, *, images_only: bool) -> Manifest:
+    """Return the manifest of the next generation, but for what packing tells."""
+    generation = manifest.generation + 1
+    others = growth.whole is None and (manifest.source.others or manifest.source.url != listing.source.url)
+    known = [*manifest.earlier, manifest.source] if growth.whole is None else []
+    earlier = [source for source in known if source.url != without_secrets(listing.source.url)]
+    outline = manifest.model_copy(
+        update={
+            "generation": generation,
+            "index": index_name(generation),
+            "labels": list(listing.classes.names),
+            "label_numbers": list(listing.classes.numbers),
+            "splits": listing.splits,
+            "source": source_of(listing, images_only=images_only, others=others),
+            "earlier": earlier,
+            "shards": growth.kept.shards,
+            "samples": growth.kept.samples,
+            "image_bytes": growth.kept.image_bytes,
+        }
+    )
+    if growth.whole is None:
+        return outline
+    return outline.model_copy(
+        update={
+            "layout": listing.layout,
+            "account": Account.of(growth.kept.samples, growth.whole, LeftOut()),
+            "documents": {name: crc for name, crc in manifest.documents.items() if not is_left_out(name)},
+        }
+    )
+
+
+def _in_terms_of(manifest: Manifest, listing: Listing, directory: Path) -> Listing:
+    """Number splits as the store does, new names after the old ones."""
+    splits = [*manifest.splits, *(added for added in listing.splits if added not in set(manifest.splits))]
+    place = {known: number for number, known in enumerate(splits)}
+    renumber(directory / "split", SCHEMA["split"], [place[known] for known in listing.splits])
+    columns = listing.columns | {"split": map_column(Location.of(directory / "split"), SCHEMA["split"])}
+    return replace(listing, columns=columns, splits=splits, state=labelled_state(listing.state, columns))
+
+
+def _new(listing: Listing, base: Store, settings: Settings) -> Growth | None:
+    """Choose the rows of a listing that a store does not hold."""
+    held = Lookup(len(base), base.index.keys)
+    _refuse_masks(listing, base)
+    new: list[npt.NDArray[np.int64]] = []
+    changed: list[str] = []
+    for rows in blocks(len(listing)):
+        keys = listing.keys(rows)
+        found = held.find(keys)
+        new.append(rows[found == NOWHERE])
+        if settings.pixels is None:
+            here = np.flatnonzero(found != NOWHERE)
+            differ = here[base.index.size[found[here]] != listing.size[rows[here]]]
+            changed += [display(keys[at]) for at in differ.tolist()]
+    if changed:
+        raise DatasetError(
+            listing.source.url,
+            expected="new files, beside those that the store holds",
+            found=f"{len(changed):,} that have another size than in the store ({'; '.join(changed[:_SHOWN])})",
+            action="Append adds and changes nothing. To bring the store up to the source: "
+            + command("tiering", "append", "--sync", listing.source.url, base.place),
+        )
+    selected = np.concatenate(new)
+    return Growth(selected, Kept(base)) if len(selected) else None
+
+
+def _refuse_masks(listing: Listing, base: Store) -> None:
+    """Raise DatasetError where the store holds a mask as a sample that this run leaves out: it would stay in there."""
+    if not listing.left_out.count(SIDECAR):
+        return
+    held = Lookup(len(base), lambda rows: [field_of(key) for key in base.index.keys(rows)])
+    masks: list[str] = []
+    count = 0
+    with listing.lines.local.open("rb") as lines:  # type: ignore[union-attr] # in a local scratch directory
+        every = (key for key, kind, *_ in fields(lines) if kind == SIDECAR)
+        while keys := list(islice(every, _BATCH)):
+            there = [key for key, at in zip(keys, held.find([key.encode() for key in keys]), strict=True) if at >= 0]
+            count += len(there)
+            masks += there[: _SHOWN - len(masks)]
+    if count:
+        raise DatasetError(
+            listing.source.url,
+            expected="masks and other sidecars that the store does not hold",
+            found=f"{count:,} that it holds as samples ({'; '.join(masks)}{'; ...' if count > len(masks) else ''})",
+            action="Append takes nothing out. To take them out: "
+            + command("tiering", "append", "--sync", "--images-only", listing.source.url, base.place),
+        )
+
+
+def _refuse_larger(listing: Listing, selected: npt.NDArray[np.int64], settings: Settings) -> None:
+    """Raise DatasetError for an image that is larger than a shard of the store can be."""
+    largest = int(packable(listing.size[selected]).max(initial=0))
+    if settings.pixels is None and largest > settings.shard_bytes:
+        raise DatasetError(
+            listing.source.url,
+            expected=f"images of at most {settings.shard_bytes:,} bytes, the size of the store's shards",
+            found=f"one of {largest:,}",
+            action="Convert the dataset again.",
+        )

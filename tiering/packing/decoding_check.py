@@ -1,0 +1,69 @@
+"""Decoding: every image of a store decoded, as training would, to find those that cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+
+from tiering.arrays import IndexArray, PixelArray
+from tiering.errors import DatasetError
+from tiering.images.image import decode
+from tiering.store.protocol import Buffer, Store, shape_of
+from tiering.system.machine import usable_cores
+from tiering.text import display
+
+#: Images that a thread takes at a time.
+_AT_ONCE: Final = 16
+
+
+class Decoding:
+    """Decodes images on threads and keeps what is wrong with them until it is taken.
+
+    A store of pixels holds no encoded image: there nothing is decoded.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._has_images = shape_of(store.manifest) is None
+        self._pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix="tiering-decode")
+        self._found: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def check(self, rows: IndexArray, images: Sequence[Buffer | PixelArray]) -> None:
+        """Decode samples whose bytes are those that were packed. The decoders release the interpreter lock."""
+        if not self._has_images:
+            return
+        parts = [images[at : at + _AT_ONCE] for at in range(0, len(images), _AT_ONCE)]
+        faults = [fault for part in self._pool.map(_faults, parts) for fault in part]
+        for row, fault in zip(rows.tolist(), faults, strict=True):
+            if fault is not None:
+                key = display(self._store.index.keys(np.array([row]))[0])
+                self._found.append(f"sample {row:,} ({key}): cannot be decoded: {fault}")
+
+    def taken(self) -> list[str]:
+        """Return what was found since this was last called."""
+        found, self._found = self._found, []
+        return found
+
+
+def _faults(images: Sequence[Buffer]) -> list[str | None]:
+    return [_fault(image) for image in images]
+
+
+def _fault(image: Buffer) -> str | None:
+    try:
+        decode(image)
+    except DatasetError as error:
+        return error.found
+    return None

@@ -1,0 +1,151 @@
+"""Names of exported files: checked to be valid and all different before anything is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import Final, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tiering.errors import StoreError
+from tiering.packing.listing import blocks
+from tiering.storage.names import is_relative
+from tiering.store.protocol import Store, shape_of
+
+#: Labels and splits that cannot be read from the files' paths.
+LABELS: Final = "labels.csv"
+
+#: Layouts whose labels cannot be read from the paths.
+TOLD: Final = ("table", "tar", "annotated splits")
+
+#: The most bytes that file systems allow in one part of a path.
+_LONGEST_PART: Final = 255
+#: How many hashes of directories to collect before removing duplicates.
+_WAITING: Final = 1 << 22
+
+_SUSPECTS: Final = 1000
+
+Hashes = npt.NDArray[np.uint64]
+
+
+def name_of(key: bytes, *, pixels: bool) -> bytes:
+    """Return the name of the file that a sample becomes: its key; for pixels, the key with .png."""
+    return key if not pixels or key.lower().endswith(b".png") else key + b".png"
+
+
+def check_names(store: Store) -> None:
+    """Make sure that every sample becomes a separate file. Takes 9 bytes per sample, and no Python objects.
+
+    Raises StoreError for a key that is not a relative path or is too long for a file system, for two samples of one
+    name, and for a sample whose name is a directory in another's path.
+    """
+    taken = np.empty(len(store) + 1, dtype=np.uint64)
+    directories = [np.empty(0, dtype=np.uint64)]
+    count = waiting = 0
+    for names in _names(store):
+        _check_each(store, names)
+        taken[count : count + len(names)] = _hashes(names)
+        count += len(names)
+        for level in _above(names):
+            directories.append(np.unique(_hashes(level)))
+            waiting += len(directories[-1])
+            if waiting > _WAITING:
+                directories, waiting = [np.unique(np.concatenate(directories))], 0
+    if not count:
+        return
+    taken = taken[:count]
+    taken.sort()
+    above = np.unique(np.concatenate(directories))
+    place = np.minimum(np.searchsorted(taken, above), count - 1)
+    # Hashes may be equal by chance, so these are only suspects. One real clash among the first thousand is enough to
+    # refuse the store, and creating files exclusively finds any that remain.
+    suspects = np.concatenate(
+        [taken[1:][taken[1:] == taken[:-1]][:_SUSPECTS], above[taken[place] == above][:_SUSPECTS]]
+    )
+    if len(suspects):
+        _compare(store, pl.Series(suspects, dtype=pl.UInt64))
+
+
+def find_twin(store: Store, name: bytes) -> bytes | None:
+    """Return the first other sample name that differs only in letter case or in how accents are encoded."""
+    import unicodedata  # noqa: PLC0415 - only needed for an error on an unusual file system
+
+    def folded(each: bytes) -> str:
+        return unicodedata.normalize("NFKC", each.decode("utf-8", "surrogateescape")).casefold()
+
+    wanted = folded(name)
+    return next((each for names in _names(store) for each in names if each != name and folded(each) == wanted), None)
+
+
+def _names(store: Store) -> Iterator[list[bytes]]:
+    """Yield the names of all files in batches."""
+    pixels = shape_of(store.manifest) is not None
+    if store.manifest.layout in TOLD:
+        yield [LABELS.encode()]
+    for rows in blocks(len(store)):
+        yield [name_of(key, pixels=pixels) for key in store.index.keys(rows)]
+
+
+def _above(names: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Yield the parent directories of the names, then the parents of those, and so on, as relative paths."""
+    while names := {name.rpartition(b"/")[0] for name in names if b"/" in name}:
+        yield list(names)
+
+
+def _hashes(names: list[bytes]) -> Hashes:
+    return pl.Series(names, dtype=pl.Binary).hash().to_numpy()
+
+
+def _check_each(store: Store, names: list[bytes]) -> None:
+    for name in names:
+        if not is_relative(name):
+            raise StoreError(
+                str(store.place), expected="keys that are relative paths", found=os.fsdecode(name)[:100] or "''"
+            )
+        if len(name) > _LONGEST_PART and max(map(len, name.split(b"/"))) > _LONGEST_PART:
+            raise StoreError(
+                str(store.place), expected=f"names of at most {_LONGEST_PART} bytes, as file systems require",
+                found=os.fsdecode(name),
+            )  # fmt: skip
+
+
+def _compare(store: Store, suspects: pl.Series) -> None:
+    """Compare the names behind suspected hashes, and raise StoreError for two that are equal."""
+    seen: set[bytes] = set()
+    for names in _names(store):
+        for name in _among(names, suspects):
+            if name in seen:
+                _refuse(store, name, name, "one file")
+            seen.add(name)
+    for names in _names(store):
+        for above in (above for level in _above(names) for above in _among(level, suspects)):
+            if above in seen:
+                inside = next(name for name in names if name.startswith(above + b"/"))
+                _refuse(store, above, inside, "a file and a directory")
+
+
+def _among(names: list[bytes], suspects: pl.Series) -> list[bytes]:
+    series = pl.Series(names, dtype=pl.Binary)
+    return series.filter(series.hash().is_in(suspects.implode())).to_list()
+
+
+def _refuse(store: Store, one: bytes, other: bytes, what: str) -> NoReturn:
+    """Raise StoreError that names the samples which would become one file, by their keys."""
+    pixels = shape_of(store.manifest) is not None
+    wanted = {one, other}
+    keys = [LABELS.encode()] if store.manifest.layout in TOLD and LABELS.encode() in wanted else []
+    for rows in blocks(len(store)):
+        keys += [key for key in store.index.keys(rows) if name_of(key, pixels=pixels) in wanted]
+    raise clash(store, sorted(keys)[:2], what)
+
+
+def clash(store: Store, keys: list[bytes], what: str) -> StoreError:
+    """Return the error for two samples that cannot both become files."""
+    shown = " and ".join(os.fsdecode(key) for key in keys)
+    return StoreError(
+        str(store.place), expected="samples that become files of different names",
+        found=f"{shown}, which would be {what}", action="Nothing was written.",
+    )  # fmt: skip

@@ -1,0 +1,87 @@
+"""Kept: what the next generation of a store takes over from the one before.
+
+Shards stay as they are, for readers that are open have them mapped. A sample is taken out by not naming it any more:
+the next index leaves it out, and its shard counts it as removed. Its bytes stay in the shard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tiering.packing.listing import blocks
+from tiering.store.columns import lay_end_to_end
+from tiering.store.index import COLUMNS
+from tiering.store.manifest import Shard
+from tiering.store.protocol import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The samples of a store that its next generation names again.
+
+    there: bool (n,), which of them do; label, split: their new numbers, int32 and int8 (n,). None: all of them, as
+    they are.
+    """
+
+    store: Store
+    there: npt.NDArray[np.bool_] | None = None
+    label: npt.NDArray[np.int32] | None = None
+    split: npt.NDArray[np.int8] | None = None
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether it is the whole store as it is."""
+        if self.there is None or self.label is None or self.split is None:
+            return True
+        index = self.store.index
+        return bool(self.there.all() and (self.label == index.label).all() and (self.split == index.split).all())
+
+    @property
+    def samples(self) -> int:
+        """How many there are."""
+        return len(self.store) if self.there is None else int(np.count_nonzero(self.there))
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of the samples together."""
+        if self.there is None:
+            return self.store.manifest.image_bytes
+        size = self.store.index.size
+        return sum(int(size[rows][self.there[rows]].sum()) for rows in blocks(len(self.store)))
+
+    @property
+    def shards(self) -> list[Shard]:
+        """The shards, each with what of it is kept."""
+        shards = self.store.manifest.shards
+        if self.there is None:
+            return shards
+        kept: list[Shard] = []
+        first = 0
+        for shard in shards:
+            there = int(np.count_nonzero(self.there[first : first + shard.samples]))
+            first += shard.samples
+            kept.append(shard.model_copy(update={"samples": there, "removed": shard.packed - there}))
+        return kept
+
+    def parts(self) -> Iterator[dict[str, npt.NDArray[Any]]]:
+        """Yield their rows of the index, some at a time."""
+        for rows in blocks(len(self.store)):
+            yield self._part(rows if self.there is None else rows[self.there[rows]])
+
+    def _part(self, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
+        index = self.store.index
+        part = {name: getattr(index, name)[rows] for name in COLUMNS if not name.startswith("key")}
+        for name, column in (("label", self.label), ("split", self.split)):
+            if column is not None:
+                part[name] = column[rows]
+        if self.there is not None:
+            part["key"], part["key_end"] = lay_end_to_end(index.keys(rows))
+            return part
+        begin = int(index.key_end[rows[0] - 1]) if rows[0] else 0
+        ends = index.key_end[rows]
+        return part | {"key": index.key[begin : int(ends[-1])], "key_end": ends - begin}

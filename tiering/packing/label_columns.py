@@ -1,0 +1,83 @@
+"""Numbers of labels and splits: provisional while a source is listed, final once all of its names are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tiering.errors import DatasetError
+from tiering.sources.labels.classes import MOST_CLASSES, ClassMap, classes_of, whole_numbers
+from tiering.sources.labels.numbering import Given, blocks
+
+_MOST_SPLITS: Final = int(np.iinfo(np.int8).max)
+
+
+class Names:
+    """Numbers names in the order they come."""
+
+    def __init__(self, what: str, where: str) -> None:
+        self._what, self._where = what, where
+        self._most = MOST_CLASSES if what == "label" else _MOST_SPLITS
+        self._numbers: dict[str, int] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._numbers)
+
+    @property
+    def said(self) -> list[str]:
+        """The names in the order of their provisional numbers."""
+        return list(self._numbers)
+
+    def number(self, names: pl.Series) -> npt.NDArray[np.int32]:
+        """Return the provisional number of each name, -1 for none."""
+        if names.null_count() == len(names):
+            return np.full(len(names), -1, dtype=np.int32)
+        for name in names.drop_nulls().unique(maintain_order=True):
+            self._numbers.setdefault(name, len(self._numbers))
+        if len(self._numbers) > self._most:
+            if self._what == "label":
+                whole_numbers(self.said, self._where)  # which says it where they are measurements
+            raise DatasetError(
+                f"{self._where}, {self._what}s", expected=f"at most {self._most:,} different names", found="more",
+                action="Name classes there, not captions or measurements.",
+            )  # fmt: skip
+        codes = names.replace_strict(self._numbers, default=-1, return_dtype=pl.Int32)
+        return codes.fill_null(-1).to_numpy().astype(np.int32)
+
+
+def number_told(names: Names, path: Path, dtype: str, given: Given | None, where: str) -> ClassMap:
+    """Give the labels that the source itself tells their final numbers, in a written column."""
+    if given is None or not given.classes.names_measurements(names.said):
+        classes, numbers = classes_of(names.said, where)  # which refuses what is no class
+    if given:
+        classes, numbers = given.number(names.said, where)
+    if names:
+        renumber(path, dtype, [numbers[name] for name in names.said])
+    return classes
+
+
+def number_splits(names: Names, path: Path, dtype: str) -> list[str]:
+    """Give the splits that the source itself tells their final numbers, and return their names in that order.
+
+    Folds, which are numbers, are in the order of these; names are sorted bytewise.
+    """
+    ordered = sorted(names.said, key=lambda name: name.encode("utf-8", "surrogateescape"))
+    if all(name.isascii() and name.isdigit() for name in ordered):
+        ordered.sort(key=int)
+    place = {name: number for number, name in enumerate(ordered)}
+    if ordered:
+        renumber(path, dtype, [place[name] for name in names.said])
+    return ordered
+
+
+def renumber(path: Path, dtype: str, numbers: list[int]) -> None:
+    """Replace number i by numbers[i] in a written column; -1 stays."""
+    final = np.array([*numbers, -1], dtype=dtype)
+    column = np.memmap(path, dtype=dtype, mode="r+")
+    for rows in blocks(len(column)):
+        column[rows] = final[column[rows]]
+    column.flush()

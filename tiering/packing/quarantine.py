@@ -1,0 +1,102 @@
+"""Quarantine: copies of the images that could not be packed, kept inside the store for somebody to look at.
+
+A dataset may hold links to anything, and the conversion may run as root. So only regular files that really lie below
+the source are copied: links within the source are followed, links that lead out of it are not. A copy is no more
+readable than the file was.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from tiering.errors import DatasetError, StoreError
+from tiering.images.image import LARGEST_BYTES
+from tiering.packing.listed_lines import ListedLines, field_of
+from tiering.packing.listing import Listing, blocks
+from tiering.sources.source import Source, read_samples
+from tiering.storage.local import open_below
+from tiering.storage.location import Location
+from tiering.storage.names import is_relative
+from tiering.text import display
+
+_PIECE: Final = 1 << 20
+_SHOWN: Final = 5
+
+_log: Final = logging.getLogger("tiering")
+
+
+def quarantine(listing: Listing, bad: ListedLines, place: Location, scratch: Location) -> None:
+    """Copy images to a place under their keys, if they can be read and are not too large for an image.
+
+    bad: a line for each. place: directory of a store; scratch: a directory beside it for temporary files.
+    Raises MachineError or OSError if a copy cannot be written.
+    """
+    source, missing = listing.source, list[str]()
+    of_its_own = source.kind != "tar" and "://" not in source.base
+    for rows in blocks(len(listing)):
+        keys = listing.keys(rows)
+        there = bad.have([field_of(key) for key in keys])
+        taken = [rows[at] for at in np.flatnonzero(there).tolist() if is_relative(keys[at])]
+        if of_its_own:
+            keys = listing.keys(np.array(taken, dtype=np.int64))
+            missing += [os.fsdecode(key) for key in keys if not _copy(_root(source), key, place, scratch)]
+            continue
+        found = listing.rows(np.array(taken, dtype=np.int64))
+        images = read_samples(source, found.keys(), found.file, found.offset, found.size)
+        for key, image in zip(found.keys(), images, strict=True):
+            if isinstance(image, bytes):
+                (place / os.fsdecode(key)).write(image, scratch)
+            else:
+                missing.append(os.fsdecode(key))
+    if missing:
+        shown = ", ".join(display(os.fsencode(key)) for key in missing[:_SHOWN])
+        _log.warning("%d of the images that were put aside could not be copied: %s", len(missing), shown)
+
+
+def _root(source: Source) -> bytes:
+    """Return the directory that the keys of a local source are relative to, with links resolved."""
+    return os.path.realpath(os.fsencode(source.base))
+
+
+def _copy(root: bytes, key: bytes, place: Location, scratch: Location) -> bool:
+    """Copy an image of a local dataset; False if it is no regular file below the root, too large or unreadable."""
+    path = os.path.realpath(os.path.join(root, key))  # noqa: PTH118 - bytes paths
+    below = os.path.relpath(path, root)
+    if not is_relative(below):
+        return False
+    try:
+        # This follows no links, so a link that somebody puts there now does not help them.
+        descriptor = open_below(Path(os.fsdecode(root)), os.fsdecode(below).split("/"))
+    except (OSError, StoreError):
+        return False
+    try:
+        about = os.fstat(descriptor)
+        if about.st_size <= LARGEST_BYTES:
+            with (place / os.fsdecode(key)).building(scratch) as copy, copy.open("wb") as file:
+                # The owner must be able to read it, or it could not be synced.
+                os.fchmod(file.fileno(), stat.S_IMODE(about.st_mode) & 0o777 | stat.S_IRUSR)
+                file.writelines(_pieces(descriptor, os.fsdecode(key)))
+    except DatasetError:
+        return False
+    else:
+        return about.st_size <= LARGEST_BYTES
+    finally:
+        os.close(descriptor)
+
+
+def _pieces(descriptor: int, name: str) -> Iterator[bytes]:
+    """Yield a file's contents in pieces. Raises DatasetError if it cannot be read."""
+    left = LARGEST_BYTES
+    try:
+        while left and (piece := os.read(descriptor, min(_PIECE, left))):
+            left -= len(piece)
+            yield piece
+    except OSError as error:
+        raise DatasetError(name, found=str(error.strerror).lower()) from error

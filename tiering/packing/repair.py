@@ -1,0 +1,150 @@
+"""Repair: pack the damaged shards of a finished store again, from its source, and nothing else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import closing
+
+import numpy as np
+
+from tiering.errors import DatasetError, StoreError, command
+from tiering.packing.class_maps import class_map
+from tiering.packing.convert import Workers
+from tiering.packing.executors import run_tasks
+from tiering.packing.key_lookup import NOWHERE, Lookup
+from tiering.packing.listing import Listing, make_listing, open_again
+from tiering.packing.progress import Progress, no_progress
+from tiering.packing.receipts import read_receipt, receipt_place
+from tiering.packing.shard import ShardTask, pack_shard
+from tiering.packing.verify import check_index, check_shard_file
+from tiering.packing.workspace import workspace
+from tiering.sources.labels.numbering import Given
+from tiering.storage.location import Location
+from tiering.storage.scratch import scratch_directory
+from tiering.store.manifest import read_manifest
+from tiering.store.open import open_packed
+from tiering.store.parts import WORK
+from tiering.store.protocol import Store
+from tiering.text import display
+
+
+def repair(
+    store: str | os.PathLike[str],
+    *,
+    source: str | os.PathLike[str],
+    workers: int | None = None,
+    dask: str | None = None,
+    executor: Executor | None = None,
+    progress: Progress = no_progress,
+) -> list[str]:
+    """Find the shards of a finished store that are missing or damaged, and pack just those again.
+
+    source: what the store was packed from. A repaired shard takes its place only where it is to the last byte what the
+    manifest names. Returns the names of the shards that were repaired.
+    Raises StoreError where the index is damaged, or a shard cannot come out the same, DatasetError where the source
+    lacks images that are needed.
+    """
+    place = Location.of(store)
+    base = open_packed(place, read_manifest(place))
+    problems = list(check_index(base))
+    if problems:
+        raise StoreError(
+            str(place), expected="a sound index to repair shards by", found=problems[0],
+            action="Convert the dataset again: --overwrite",
+        )  # fmt: skip
+    with scratch_directory() as scratch:
+        damaged = [
+            number
+            for number, shard in enumerate(base.manifest.shards)
+            if any(check_shard_file(place, shard, scratch, quick=False))
+        ]
+    # What sync took out of a shard is in no source any more.
+    lost = [number for number in damaged if base.manifest.shards[number].removed]
+    mendable = [number for number in damaged if number not in lost]
+    if mendable:
+        _repair(place, source, base, mendable, Workers(workers, dask, executor), progress)
+    if lost:
+        names = ", ".join(base.manifest.shards[number].name for number in lost)
+        replace = ["--overwrite"] if place.local else []
+        again = command("tiering", "convert", source, place if replace else "URL", "--to", base.manifest.kind, *replace)
+        raise StoreError(
+            str(place),
+            expected="damaged shards whose images are all in the source",
+            found=f"{names}, of which append --sync has taken images out",
+            action=f"All other shards are sound. Convert the dataset again: {again}",
+        )
+    return [base.manifest.shards[number].name for number in damaged]
+
+
+def _repair(
+    place: Location,
+    source: str | os.PathLike[str],
+    base: Store,
+    damaged: list[int],
+    crew: Workers,
+    progress: Progress,
+) -> None:
+    """Pack shards again, and put each in its place."""
+    with workspace(place, fresh=False) as space:
+        # Apart from the notes of an append that may be unfinished there.
+        work = space.work / "repair"
+        repaired = work / "shards"
+        only = base.manifest.source.images_only or None
+        opened = open_again(source, base.manifest)
+        given = Given(class_map(base.manifest), grows=True)
+        listing = make_listing(opened, space.scratch / "listing", given, images_only=only)
+        tasks = _tasks(place, listing, base, damaged, work)
+        done = size = 0
+        wanted = sum(base.manifest.shards[number].samples for number in damaged)
+        try:
+            with closing(run_tasks(crew.opener(len(damaged)), pack_shard, tasks, ahead=4)) as every:
+                for packed in every:
+                    shard = base.manifest.shards[packed.number]
+                    receipt = read_receipt(receipt_place(work, packed.number))
+                    if receipt is None or receipt.shard != shard:
+                        bad = [f"{display(each.key)}: {each.reason}" for each in receipt.bad] if receipt else []
+                        raise StoreError(
+                            f"{place}/{shard.name}",
+                            expected="to come out as the manifest says",
+                            found=bad[0] if bad else "other bytes: the source has changed since it was packed",
+                            action="The damaged shard was left as it is. Restore the source, or convert again: "
+                            "--overwrite",
+                        )
+                    (repaired / shard.name).move(place / shard.name)
+                    done += packed.samples
+                    size += packed.size
+                    progress(done, wanted, size)
+        finally:
+            work.remove()
+            if space.found is None:
+                (place / WORK).remove()
+
+
+def _tasks(place: Location, listing: Listing, base: Store, damaged: list[int], work: Location) -> Iterator[ShardTask]:
+    manifest, index = base.manifest, base.index
+    if manifest.settings is None or manifest.kind == "folder":
+        raise StoreError(str(place), expected="a packed store", found="a folder")
+    held = Lookup(len(listing), listing.keys)
+    ends = np.cumsum([shard.samples for shard in manifest.shards])
+    for number in damaged:
+        samples = np.arange(int(ends[number]) - manifest.shards[number].samples, int(ends[number]), dtype=np.int64)
+        keys = index.keys(samples)
+        found = held.find(keys)
+        lacking = [display(keys[at]) for at in np.flatnonzero(found == NOWHERE).tolist()]
+        if lacking:
+            raise DatasetError(
+                listing.source.url, expected=f"the images of {manifest.shards[number].name}",
+                found=f"{len(lacking):,} missing, {lacking[0]} first", action="Restore them from elsewhere.",
+            )  # fmt: skip
+        yield ShardTask(
+            listing.source,
+            work / "shards",
+            work,
+            manifest.kind,
+            manifest.settings,
+            "repair",
+            number,
+            listing.rows(found),
+        )

@@ -1,0 +1,166 @@
+"""Pack one shard: the unit of work, of retry and of resume."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final, Literal, cast
+
+import google_crc32c
+import numpy as np
+import numpy.typing as npt
+
+from tiering.errors import DatasetError, from_os_error
+from tiering.images.image import check_image, decode
+from tiering.images.pixels import to_pixels
+from tiering.packing.listing import Rows
+from tiering.packing.receipts import Bad, Receipt, receipt_place, write_receipt
+from tiering.packing.shard_plan import packable
+from tiering.sources.account import kind_of
+from tiering.sources.source import Source, read_samples
+from tiering.storage.location import Location
+from tiering.storage.summed_file import Summed
+from tiering.store import lmdb, zarr
+from tiering.store.columns import file_crc, lay_end_to_end
+from tiering.store.layout import shard_name
+from tiering.store.manifest import Kind, Settings, Shard
+from tiering.text import display
+
+#: How closely images are looked at: their beginning and end, as check_image does, or all their pixels.
+Check = Literal["quick", "decode"]
+
+#: What is wrong with one file; anything else is wrong with the machine.
+_OF_THE_FILE: Final = (
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENOTDIR,
+    errno.ENAMETOOLONG,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardTask:
+    """What a worker needs to pack one shard: small, and able to travel to another machine.
+
+    target: the store being made; work: directory of the conversion's notes; plan: digest of its plan; number: of the
+    shard; rows: its samples in packed order.
+    """
+
+    source: Source
+    target: Location
+    work: Location
+    kind: Kind
+    settings: Settings
+    plan: str
+    number: int
+    rows: Rows
+    check: Check = "quick"
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """What a worker says at once; the rest stands in the receipt. size: bytes of the samples that were packed."""
+
+    number: int
+    samples: int
+    size: int
+    bad: int
+
+
+def pack_shard(task: ShardTask) -> Packed:
+    """Pack one shard, put it in its place, and leave a receipt of what is in it.
+
+    Images that are damaged, empty, gone or changed since the listing are left out and named in the receipt.
+    Raises MachineError for a disk that is full or fails, or a server that is down.
+    """
+    try:
+        shard, columns, bad = _pack(task)
+        write_receipt(receipt_place(task.work, task.number), Receipt(task.plan, shard, columns, bad))
+    except OSError as error:
+        raise from_os_error(_located(error, task.target)) from error
+    return Packed(task.number, shard.samples, int(columns["size"].sum()), len(bad))
+
+
+def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[Bad]]:
+    reader = _Reader(task)
+    settings = task.settings
+    scratch = task.work
+    name = shard_name(task.kind, task.number, pixels=settings.pixels is not None)
+    if task.kind == "lmdb":
+        with (task.target / name).building(scratch) as path:
+            offset = lmdb.write_shard(path, reader.images(), capacity=lmdb.capacity_for(packable(task.rows.size)))
+            size, crc = path.stat().st_size, file_crc(path)
+    else:
+        with (task.target / name).writing(scratch) as file:
+            summed = Summed(file)
+            offset = zarr.write_shard(cast("BinaryIO", summed), reader.images(), settings, task.number)
+            size, crc = summed.size, summed.crc
+    kept = np.array(reader.kept, dtype=np.int64)
+    keys = task.rows.keys()
+    key, key_end = lay_end_to_end([keys[row] for row in reader.kept])
+    columns: dict[str, npt.NDArray[Any]] = {
+        "label": task.rows.label[kept],
+        "split": task.rows.split[kept],
+        "size": np.array(reader.sizes, dtype=np.int64),
+        "crc32c": np.array(reader.crcs, dtype=np.uint32),
+        "offset": offset,
+        "key": key,
+        "key_end": key_end,
+    }
+    return Shard(name=name, samples=len(kept), bytes=size, crc32c=crc), columns, reader.bad
+
+
+class _Reader:
+    """Reads a shard's images one after another, checks each, and keeps what the index needs."""
+
+    def __init__(self, task: ShardTask) -> None:
+        self.kept: list[int] = []
+        self.sizes: list[int] = []
+        self.crcs: list[int] = []
+        self.bad: list[Bad] = []
+        self._task = task
+
+    def images(self) -> Iterator[bytes]:
+        rows, keys = self._task.rows, self._task.rows.keys()
+        found = read_samples(self._task.source, keys, rows.file, rows.offset, rows.size)
+        for row, key in enumerate(keys):
+            try:
+                # Nothing else refers to the image, so its memory is free before the next one is read.
+                stored = self._stored(next(found), display(key))
+            except DatasetError as error:
+                self.bad.append(Bad(key, kind_of(error), max(int(rows.size[row]), 0), error.found))
+                continue
+            self.kept.append(row)
+            self.sizes.append(len(stored))
+            self.crcs.append(google_crc32c.value(stored))
+            yield stored
+            del stored
+
+    def _stored(self, image: bytes | OSError | DatasetError, shown: str) -> bytes:
+        if isinstance(image, OSError):
+            raise self._of_the_file(image, shown) from image
+        if isinstance(image, DatasetError):
+            raise image
+        pixels = self._task.settings.pixels
+        if pixels is None:
+            check_image(image, shown)
+            if self._task.check == "decode":
+                decode(image, shown)
+            return image
+        return to_pixels(image, shown, pixels.shape, pixels.resize).tobytes()
+
+    def _of_the_file(self, error: OSError, shown: str) -> DatasetError:
+        local = "://" not in self._task.source.url
+        if error.errno not in _OF_THE_FILE and not (local and error.errno == errno.EIO):
+            raise error
+        gone = error.errno == errno.ENOENT
+        return DatasetError(shown, found="no such file" if gone else (error.strerror or str(error)).lower())
+
+
+def _located(error: OSError, target: Location) -> OSError:
+    """Name the store where the system named no file."""
+    return error if error.filename else OSError(error.errno, error.strerror or str(error), str(target))

@@ -1,0 +1,115 @@
+"""The shard plan: which samples go into which shard, and in which order. Equal source and settings, equal plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tiering.arrays import IndexArray
+from tiering.images.image import LARGEST_BYTES
+from tiering.io_sizes import CHUNK_BYTES, PIXEL_CHUNK_BYTES
+from tiering.permutation import EpochOrder
+from tiering.store.manifest import Kind, Pixels, Settings
+
+MIB: Final = 1 << 20
+_BLOCK: Final = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class ShardPlan:
+    """The plan of a store, or of what is appended to one.
+
+    settings: what it was planned with; generation: of the manifest that it leads to; selected: the listing's rows to
+    pack, int64, or None for all of them; n: how many; ends: int64 (shards,), where each shard ends in packed order.
+    """
+
+    settings: Settings
+    generation: int
+    selected: IndexArray | None
+    n: int
+    ends: IndexArray
+
+    def rows(self, shard: int) -> IndexArray:
+        """Return the listing's rows of a shard, in packed order. O(1) memory beside the result."""
+        begin = int(self.ends[shard - 1]) if shard else 0
+        return _rows(self, begin, int(self.ends[shard]))
+
+
+def settings_for(
+    kind: Kind, total: int, largest: int, *, codec: str, seed: int, shard_bytes: int | None, pixels: Pixels | None
+) -> Settings:
+    """Choose the sizes of shards and chunks from the data alone, so that every machine plans alike.
+
+    total, largest: bytes of all samples and of the largest, as they will be stored. shard_bytes: asked for, or None.
+    """
+    wanted = max(shard_bytes or default_shard_bytes(total, largest), largest)
+    if pixels is not None:
+        sample = pixels.shape.nbytes
+        chunk = sample * max(1, min(PIXEL_CHUNK_BYTES, wanted) // sample)
+    else:
+        chunk = min(CHUNK_BYTES, wanted) if kind == "zarr" else 0
+    if chunk:
+        # A Zarr shard is a whole number of chunks: no larger than asked for, but never too small for a sample.
+        wanted = max(wanted // chunk, -(-largest // chunk)) * chunk
+    return Settings(seed=seed, shard_bytes=wanted, codec=codec, chunk_bytes=chunk, pixels=pixels)
+
+
+def default_shard_bytes(total: int, largest: int) -> int:
+    """Choose the size of a shard, a multiple of a MiB.
+
+    About 16 shards, to pack in parallel; between 16 and 256 MiB, to redo little after a failure; from 128 GiB on larger
+    ones, so that a reader can keep all of 512 mapped, up to 4 GiB; never smaller than the largest sample.
+    """
+    wanted = max(min(max(total // 16, 16 * MIB), 256 * MIB), min(total // 512, 4096 * MIB), largest)
+    return -(-wanted // MIB) * MIB
+
+
+def packable(size: IndexArray) -> IndexArray:
+    """Return sizes as a plan counts them, int64: 0 for files that are gone or too large to pack."""
+    return np.where(size > LARGEST_BYTES, 0, np.maximum(size, 0))
+
+
+def make_plan(
+    size: IndexArray, settings: Settings, *, generation: int = 1, selected: IndexArray | None = None
+) -> ShardPlan:
+    """Plan a store: samples in a seeded random order, cut into shards of bounded size.
+
+    size: bytes of every sample of the listing, int64 (n,); it is read block by block.
+    The random order makes every run of neighbours a random sample of the dataset, so that reading block by block
+    is unbiased whatever the size of a block.
+    """
+    n = len(size) if selected is None else len(selected)
+    unfinished = ShardPlan(settings, generation, selected, n, np.empty(0, dtype=np.int64))
+    if not n:
+        return unfinished
+    if settings.pixels is not None:
+        a_shard = settings.shard_bytes // settings.pixels.shape.nbytes
+        ends = np.minimum(np.arange(a_shard, n + a_shard, a_shard, dtype=np.int64), n)
+    else:
+        ends = _ends(unfinished, size)
+    return ShardPlan(settings, generation, selected, n, ends)
+
+
+def _rows(plan: ShardPlan, begin: int, end: int) -> IndexArray:
+    order = EpochOrder(plan.n, plan.settings.seed, plan.generation - 1, stream="pack").take(begin, end)
+    return order if plan.selected is None else plan.selected[order]
+
+
+def _ends(plan: ShardPlan, size: IndexArray) -> IndexArray:
+    ends: list[int] = []
+    packed = 0  # bytes in the shard that is being filled
+    for begin in range(0, plan.n, _BLOCK):
+        end = min(begin + _BLOCK, plan.n)
+        running: npt.NDArray[np.int64] = np.cumsum(packable(size[_rows(plan, begin, end)]))
+        taken = 0
+        while True:
+            fits = int(np.searchsorted(running, plan.settings.shard_bytes - packed + taken, side="right"))
+            if fits == end - begin:
+                packed += int(running[-1]) - taken
+                break
+            ends.append(begin + fits)
+            taken, packed = int(running[fits - 1]) if fits else 0, 0
+    return np.array([*ends, plan.n], dtype=np.int64)

@@ -1,0 +1,158 @@
+"""Compare a store with the source it was packed from: every byte, every label, every key."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from tiering.arrays import IndexArray
+from tiering.errors import DatasetError, TieringError
+from tiering.images.pixels import to_pixels
+from tiering.packing.class_maps import class_map
+from tiering.packing.key_lookup import NOWHERE, Lookup
+from tiering.packing.listed_lines import ListedLines, field_of
+from tiering.packing.listing import Rows, blocks, make_listing, open_again
+from tiering.packing.progress import Progress
+from tiering.sources.account import Account, fields
+from tiering.sources.labels.numbering import Given
+from tiering.sources.left_out import ERRORS, NOT_IN_STORE, LeftOut
+from tiering.sources.source import read_samples
+from tiering.store.columns import sound_file
+from tiering.store.layout import is_left_out
+from tiering.store.protocol import Store
+from tiering.text import display
+
+_BATCH: Final = 256
+
+
+class Comparison:
+    """A store beside its source, as the source is now.
+
+    scratch: a local directory for the listing of the source.
+    """
+
+    def __init__(self, store: Store, source: str | os.PathLike[str], scratch: Path) -> None:
+        self._store = store
+        # Numbered by the store's own classes, which may have come from elsewhere than this source.
+        given = Given(class_map(store.manifest), grows=True)
+        only = store.manifest.source.images_only or None
+        opened = open_again(source, store.manifest)
+        self._listing = make_listing(opened, scratch / "listing", given, images_only=only)
+        self._settings = store.manifest.settings
+        self._others = store.manifest.source.others
+        self._scratch = scratch
+        self._account = LeftOut()
+        self._packed = self._packed_bytes = 0
+        #: Samples that the source lacks, of a store that was packed from others too.
+        self.elsewhere = 0
+
+    def differences(self, progress: Progress) -> Iterator[str]:
+        """Say how the store differs from the source, a line for each sample."""
+        store, listing = self._store, self._listing
+        held = Lookup(len(listing), listing.keys)
+        packed = np.zeros(len(listing), dtype=bool)
+        compared = 0
+        for samples in blocks(len(store), _BATCH):
+            keys = store.index.keys(samples)
+            found = held.find(keys)
+            if self._others:
+                self.elsewhere += int(np.count_nonzero(found == NOWHERE))
+            else:
+                yield from (
+                    f"sample {samples[at]:,} ({display(keys[at])}): not in the source"
+                    for at in np.flatnonzero(found == NOWHERE).tolist()
+                )
+            there = np.flatnonzero(found != NOWHERE)
+            packed[found[there]] = True
+            yield from self._differ(samples[there], listing.rows(found[there]))
+            compared += int(store.index.size[samples].sum())
+            progress(int(samples[-1]) + 1, len(store), compared)
+        if self.elsewhere == len(store):
+            yield f"{display(os.fsencode(listing.source.url))}: none of the store's {len(store):,} samples is in it"
+        known = self._known()
+        self._account.merge(listing.left_out)
+        for rows in blocks(len(listing)):
+            sizes = np.maximum(listing.size[rows], 0)
+            self._packed += int(packed[rows].sum())
+            self._packed_bytes += int(sizes[packed[rows]].sum())
+            lacking = rows[~packed[rows]]
+            keys = listing.keys(lacking)
+            kinds = _kinds_of(known, keys)
+            for key, size, kind in zip(keys, sizes[~packed[rows]].tolist(), kinds, strict=True):
+                self._account.add(kind or NOT_IN_STORE, key, size)
+                if kind is None:
+                    yield f"{display(key)}: in the source but not in the store"
+        yield from self._untold(known)
+
+    @property
+    def account(self) -> Account:
+        """Everything that lies in the source now; once all differences were asked for."""
+        return Account.of(self._packed, self._packed_bytes, self._account)
+
+    def _untold(self, known: ListedLines) -> Iterator[str]:
+        """Say of which files the source has nothing to pack, and the store does not know it."""
+        with self._listing.lines.local.open("rb") as lines:  # type: ignore[union-attr] # in a local scratch directory
+            errors = (each for each in fields(lines) if each[1] in ERRORS)
+            while batch := list(islice(errors, _BATCH)):
+                there = known.have([key.encode() for key, *_ in batch])
+                for at in np.flatnonzero(~there).tolist():
+                    key, kind, _, reason = batch[at]
+                    yield f"{key}: {kind}{f', {reason}' if reason else ''}: the store does not account for it"
+
+    def _differ(self, samples: IndexArray, rows: Rows) -> Iterator[str]:
+        store = self._store
+        try:
+            images = store.read(samples)
+        except TieringError as error:
+            yield f"samples {samples[0]:,} to {samples[-1]:,}: {error}"
+            return
+        originals = read_samples(self._listing.source, rows.keys(), rows.file, rows.offset, rows.size)
+        manifest, index = store.manifest, store.index
+        for at, (sample, image, original) in enumerate(zip(samples.tolist(), images, originals, strict=True)):
+            shown = f"sample {sample:,} ({display(rows.keys_at(at))})"
+            if not isinstance(original, bytes):
+                yield f"{shown}: cannot be read in the source: {original}"
+            elif bytes(image) != self._stored(original):
+                yield f"{shown}: differs from the source"
+            if int(index.label[sample]) != int(rows.label[at]):
+                yield f"{shown}: another label than in the source"
+            mine, other = int(index.split[sample]), int(rows.split[at])
+            if (manifest.splits[mine] if mine >= 0 else None) != (self._listing.splits[other] if other >= 0 else None):
+                yield f"{shown}: another split than in the source"
+
+    def _stored(self, original: bytes) -> bytes | None:
+        """Return an original as the store would hold it, or None where it cannot be packed any more."""
+        pixels = self._settings.pixels if self._settings else None
+        if pixels is None:
+            return original
+        try:
+            return to_pixels(original, "", pixels.shape, pixels.resize).tobytes()
+        except DatasetError:
+            return None
+
+    def _known(self) -> ListedLines:
+        """Return what the store itself says it lacks although it should not."""
+        documents = self._store.manifest.documents
+        name = next(filter(is_left_out, documents), None)
+        path = sound_file(self._store.place / name, self._scratch / "left-out", documents[name]) if name else None
+        errors = self._scratch / "left-out-errors"
+        with errors.open("wb") as file:
+            if path is not None:
+                with path.open("rb") as lines:
+                    file.writelines(f"{key}\t{kind}\n".encode() for key, kind, *_ in fields(lines) if kind in ERRORS)
+        return ListedLines(errors)
+
+
+def _kinds_of(known: ListedLines, keys: list[bytes]) -> list[str | None]:
+    """Return under which kind a store lists each key, None for one that it does not list."""
+    rows = known.find([field_of(key) for key in keys])
+    kinds: list[str | None] = [None] * len(keys)
+    there = np.flatnonzero(rows != NOWHERE)
+    for at, line in zip(there.tolist(), known.lines(rows[there]), strict=True):
+        kinds[at] = line.decode().rstrip("\n").split("\t")[1]
+    return kinds

@@ -1,0 +1,166 @@
+"""Sync: bring a finished store up to its source, under a manifest of the next generation.
+
+New and changed images become new shards, as append makes them. What vanished, and the old bytes of what changed, are
+left out of the next index. An image counts as changed when its bytes are others than were packed, not when its time is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import google_crc32c
+import numpy as np
+
+from tiering.arrays import IndexArray
+from tiering.errors import DatasetError
+from tiering.images.pixels import to_pixels
+from tiering.packing.append import Growth, Run, grow
+from tiering.packing.convert import Workers
+from tiering.packing.kept_generation import Kept
+from tiering.packing.key_lookup import NOWHERE, Lookup
+from tiering.packing.left_out_file import OnError
+from tiering.packing.listing import Listing, blocks
+from tiering.packing.progress import Progress, no_progress
+from tiering.packing.shard import Check
+from tiering.sources.source import read_samples
+from tiering.store.manifest import Manifest, Settings
+from tiering.store.protocol import Store
+
+_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """What sync did: samples that are new, changed, or vanished from the source, and those with another label or split.
+
+    manifest: of the store, the old one where there was nothing to do.
+    """
+
+    manifest: Manifest
+    new: int
+    changed: int
+    vanished: int
+    relabelled: int
+
+
+def sync(
+    source: str | os.PathLike[str],
+    store: str | os.PathLike[str],
+    *,
+    columns: str | Mapping[str, str] | None = None,
+    table_root: str | os.PathLike[str] | None = None,
+    on_error: OnError = "fail",
+    check: Check = "quick",
+    images_only: bool = False,
+    restart: bool = False,
+    workers: int | None = None,
+    dask: str | None = None,
+    executor: Executor | None = None,
+    progress: Progress = no_progress,
+) -> Synced:
+    """Bring a store up to its source: new, changed and vanished images, and labels and splits that are others now.
+
+    Shards that are there stay as they are, so that readers that are open keep their generation. The bytes of images
+    that vanished or changed stay in their shards until the dataset is converted again. To tell what changed, every
+    image of the source is read. The parameters are those of tiering.append.
+    Raises DatasetError where the source has no image of the store, StoreError where there is no finished store.
+    """
+    found = _Difference()
+    crew = Workers(workers, dask, executor)
+    run = Run(crew, on_error, images_only, restart, progress, check, columns, table_root)
+    manifest = grow(source, store, lambda listing, base, settings: found.of(listing, base, settings, progress), run)
+    return Synced(manifest, found.new, found.changed, found.vanished, found.relabelled)
+
+
+@dataclass(slots=True)
+class _Difference:
+    """How a source differs from a store, in counts."""
+
+    new: int = 0
+    changed: int = 0
+    vanished: int = 0
+    relabelled: int = 0
+
+    def of(self, listing: Listing, base: Store, settings: Settings, progress: Progress) -> Growth | None:
+        """Compare; return what the next generation is made of, None where it would be the same.
+
+        Takes about 30 bytes a sample of memory, beside the 16 of the look-up.
+        """
+        row = _rows_of(listing, base)
+        there = row != NOWHERE
+        if not there.any():
+            raise DatasetError(
+                listing.source.url,
+                expected=f"the source of {base.place}",
+                found=f"none of its {len(base):,} images",
+                action="Check the path; tiering convert makes a store of another dataset.",
+            )
+        new = np.ones(len(listing), dtype=bool)
+        new[row[there]] = False
+        changed = np.zeros(len(listing), dtype=bool)
+        for rows in _changed(listing, base, row, settings, progress):
+            changed[rows] = True
+        self.new, self.changed = int(np.count_nonzero(new)), int(np.count_nonzero(changed))
+        self.vanished = int(np.count_nonzero(~there))
+        there[there] = ~changed[row[there]]
+        label, split = base.index.label.copy(), base.index.split.copy()
+        size = 0
+        for samples in blocks(len(base)):
+            kept = samples[there[samples]]
+            label[kept], split[kept] = listing.columns["label"][row[kept]], listing.columns["split"][row[kept]]
+            size += int(listing.size[row[kept]].sum())
+        other = (label != base.index.label) | (split != base.index.split)
+        self.relabelled = int(np.count_nonzero(other))
+        if not (self.new or self.changed or self.vanished or self.relabelled):
+            return None
+        return Growth(np.flatnonzero(new | changed), Kept(base, there, label, split), size)
+
+
+def _rows_of(listing: Listing, base: Store) -> IndexArray:
+    """Return the row of the listing that each sample of a store is, NOWHERE for those that it lacks: int64 (n,)."""
+    row = np.empty(len(base), dtype=np.int64)
+    held = Lookup(len(listing), listing.keys)
+    for samples in blocks(len(base)):
+        row[samples] = held.find(base.index.keys(samples))
+    return row
+
+
+def _changed(
+    listing: Listing, base: Store, row: IndexArray, settings: Settings, progress: Progress
+) -> Iterator[IndexArray]:
+    """Yield the rows of a listing whose images are others than the store's, some at a time.
+
+    They are read in the order of the source, which the disk likes. An image that cannot be read, or not be packed any
+    more, is another one: the packer says what is wrong with it.
+    """
+    sample = np.full(len(listing), NOWHERE, dtype=np.int64)
+    held = np.flatnonzero(row != NOWHERE)
+    sample[row[held]] = held
+    read = 0
+    for every in blocks(len(listing), _BATCH):
+        rows = every[sample[every] != NOWHERE]
+        if settings.pixels is None:
+            same = base.index.size[sample[rows]] == listing.size[rows]
+            yield rows[~same]
+            rows = rows[same]
+        some = listing.rows(rows)
+        images = read_samples(listing.source, some.keys(), some.file, some.offset, some.size)
+        crcs = base.index.crc32c[sample[rows]].tolist()
+        yield rows[[_crc(image, settings) != crc for image, crc in zip(images, crcs, strict=True)]]
+        read += int(some.size.sum())
+        progress(int(every[-1]) + 1, len(listing), read)
+
+
+def _crc(image: bytes | OSError | DatasetError, settings: Settings) -> int | None:
+    """Return the CRC-32C of an image as the store would hold it; None for one that it cannot hold."""
+    if not isinstance(image, bytes):
+        return None
+    if settings.pixels is None:
+        return int(google_crc32c.value(image))
+    try:
+        return int(google_crc32c.value(to_pixels(image, "", settings.pixels.shape, settings.pixels.resize).tobytes()))
+    except DatasetError:
+        return None

@@ -1,0 +1,268 @@
+"""Verify a store against its manifest and its source."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import google_crc32c
+import numpy as np
+
+from tiering.arrays import IndexArray
+from tiering.errors import StoreError, TieringError, UsageError, command
+from tiering.packing.decoding_check import Decoding
+from tiering.packing.listing import blocks
+from tiering.packing.progress import Progress, no_progress
+from tiering.packing.source_comparison import Comparison
+from tiering.packing.workspace import unfinished_append
+from tiering.sources.account import Account
+from tiering.storage.location import Location
+from tiering.storage.scratch import scratch_directory
+from tiering.store.columns import sound_bytes, sound_file
+from tiering.store.index import column_place
+from tiering.store.layout import is_left_out
+from tiering.store.lmdb_format import OURS, format_of
+from tiering.store.lmdb_walk import Walker
+from tiering.store.manifest import MANIFEST, Shard
+from tiering.store.open import open_damaged
+from tiering.store.parts import REWRITTEN, foreign_files
+from tiering.store.protocol import Store
+from tiering.store.zarr_metadata import index_problems
+from tiering.text import display
+
+_BATCH: Final = 1024
+_KEPT: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What verify found: sizes in bytes; problems holds the first hundred of problem_count.
+
+    quick: only structure and sizes were looked at; damaged: shards that have to be rebuilt; unfinished: says that an
+    append is under way or was killed, whose files are no part of the store yet; None where there is none. account: of
+    the source as it is now, where one was compared; else what the store says of it. decoded: every image was decoded;
+    undecodable: of the problems, the images that cannot be, though their bytes are as packed. elsewhere: samples that
+    the source lacks, where the store was packed from others too: they are compared with nothing.
+    """
+
+    store: str
+    samples: int
+    image_bytes: int
+    source: str | None
+    quick: bool
+    problem_count: int
+    problems: list[str]
+    damaged: list[str]
+    unfinished: str | None = None
+    account: Account | None = None
+    decoded: bool = False
+    undecodable: int = 0
+    elsewhere: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether the store holds exactly what it should."""
+        return self.problem_count == 0
+
+
+def verify(
+    store: str | os.PathLike[str],
+    *,
+    source: str | os.PathLike[str] | None = None,
+    quick: bool = False,
+    decode: bool = False,
+    progress: Progress = no_progress,
+) -> Verification:
+    """Check every file of a store and the CRC-32C of every sample; with a source, every byte and label against it.
+
+    store: a packed store, path or URL; source: what it was packed from; quick: look at structure and sizes only.
+    decode: decode every image too, which takes as long as training's decoding of one epoch.
+    progress: told samples checked, samples in all, and bytes checked.
+    Returns what was found. Raises StoreError where there is no finished store to check, or its manifest is damaged, and
+    UsageError for quick together with decode.
+    """
+    if quick and decode:
+        raise UsageError(
+            "--decode", expected="every image to be read", found="--quick, which reads none", action="Give one of them."
+        )
+    opened = open_damaged(store)
+    if opened.manifest.kind == "folder":
+        raise StoreError(
+            str(store),
+            expected="a packed store",
+            found="a directory of images",
+            action=f"Pack it first: {command('tiering', 'convert', store)} STORE",
+        )
+    problems = _Problems()
+    problems.add(_strangers(opened))
+    unfinished = unfinished_append(opened.place, opened.manifest)
+    # A damaged index names and places samples wrongly: it is the finding, and no guide to others.
+    undecodable = 0
+    with scratch_directory() as scratch, Walker() as walker, Decoding(opened) as decoding:
+        documents = _documents(opened, scratch, quick=quick, rewritten=unfinished is not None)
+        sound = problems.add([*([] if quick else check_index(opened)), *documents])
+        checked = 0
+        for first, shard in _shards(opened):
+            found = [*check_shard_file(opened.place, shard, scratch, quick=quick)]
+            if sound and not quick:
+                rows = np.arange(first, first + shard.samples, dtype=np.int64)
+                wanted = decoding if decode else None
+                found += _samples(opened, shard, rows, None if found else walker, scratch, wanted)
+            if not problems.add(found):
+                problems.damaged.append(shard.name)
+            failing = decoding.taken()
+            undecodable += len(failing)
+            problems.add(failing)
+            checked += shard.bytes
+            progress(first + shard.samples, len(opened), checked)
+        account = opened.manifest.account
+        elsewhere = 0
+        if source is not None and sound and not quick:
+            comparison = Comparison(opened, source, scratch)
+            problems.add(comparison.differences(progress))
+            account, elsewhere = comparison.account, comparison.elsewhere
+    return Verification(
+        store=str(store),
+        samples=len(opened),
+        image_bytes=opened.manifest.image_bytes,
+        source=None if source is None else str(source),
+        quick=quick,
+        problem_count=problems.count,
+        problems=problems.kept,
+        damaged=problems.damaged,
+        unfinished=unfinished,
+        account=account,
+        decoded=decode,
+        undecodable=undecodable,
+        elsewhere=elsewhere,
+    )
+
+
+class _Problems:
+    """Counts what is wrong and keeps the first hundred."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.kept: list[str] = []
+        self.damaged: list[str] = []
+
+    def add(self, said: Iterator[str] | list[str]) -> bool:
+        """Take problems; return whether there were none."""
+        before = self.count
+        for problem in said:
+            self.count += 1
+            if len(self.kept) < _KEPT:
+                self.kept.append(problem)
+        return self.count == before
+
+
+def check_index(store: Store) -> Iterator[str]:
+    """Check the bytes of the index."""
+    manifest, index = store.manifest, store.index
+    with scratch_directory() as scratch:
+        for name, crc in manifest.columns.items():
+            place = column_place(store.place / manifest.index, name)
+            if sound_file(place, scratch / "column", crc) is None:
+                yield f"{manifest.index}/{name}: its CRC-32C is not the manifest's"
+    yield from index_problems(store.place / manifest.index, index)
+    for name, known in (("label", list(manifest.classes)), ("split", list(range(len(manifest.splits))))):
+        if not np.isin(np.unique(getattr(index, name)), [-1, *known]).all():
+            yield f"{manifest.index}/{name}: a {name} that the manifest does not name"
+    begins = np.concatenate([[0], index.key_end[:-1]])
+    if (begins > index.key_end).any() or (index.size < 0).any() or (index.size > manifest.image_bytes).any():
+        yield f"{manifest.index}: keys that end before they begin, or sizes of no image"
+    elif int(index.size.sum()) != manifest.image_bytes:
+        yield f"{MANIFEST}: {manifest.image_bytes:,} bytes of images, {int(index.size.sum()):,} indexed"
+
+
+def _documents(store: Store, scratch: Path, *, quick: bool, rewritten: bool) -> Iterator[str]:
+    """Check the files that describe the store to other readers.
+
+    rewritten: an append may have written those of the next generation already.
+    """
+    for name, crc in store.manifest.documents.items():
+        if rewritten and (name in REWRITTEN or is_left_out(name)):
+            continue
+        try:
+            if not quick and not _is_sound(store.place / name, crc, scratch):
+                yield f"{name}: its CRC-32C is not the manifest's"
+            elif quick and not (store.place / name).exists():
+                yield f"{name}: missing"
+        except FileNotFoundError:
+            yield f"{name}: missing"
+        except StoreError as error:
+            yield f"{name}: {error.found}"
+
+
+def _is_sound(place: Location, crc: int, scratch: Path) -> bool:
+    if is_left_out(place.name):  # as long as the source has files
+        return sound_file(place, scratch / "document", crc) is not None
+    return sound_bytes(place, crc) is not None
+
+
+def _strangers(store: Store) -> Iterator[str]:
+    """Name files that the manifest does not know: a shard too many is a sign of a copy gone wrong."""
+    for name in foreign_files(store.place.names(), store.manifest):
+        yield f"{name}: not part of the store by its manifest"
+
+
+def check_shard_file(store: Location, shard: Shard, scratch: Path, *, quick: bool) -> Iterator[str]:
+    """Check a shard's file: that it is there, its size, and unless quick its CRC-32C."""
+    place = store / shard.name
+    try:
+        size = place.size()
+    except FileNotFoundError:
+        yield f"{shard.name}: missing"
+        return
+    except StoreError as error:
+        yield f"{shard.name}: {error.found}"
+        return
+    if size != shard.bytes:
+        yield f"{shard.name}: {shard.bytes:,} bytes by the manifest, {size:,} found"
+    elif not quick and sound_file(place, scratch / "shard", shard.crc32c) is None:
+        yield f"{shard.name}: its CRC-32C is not the manifest's"
+
+
+def _shards(store: Store) -> Iterator[tuple[int, Shard]]:
+    first = 0
+    for shard in store.manifest.shards:
+        yield first, shard
+        first += shard.samples
+
+
+def _samples(
+    store: Store, shard: Shard, rows: IndexArray, walker: Walker | None, scratch: Path, decoding: Decoding | None
+) -> Iterator[str]:
+    """Check a shard's samples against their CRC-32Cs; an LMDB shard that is as written, by LMDB's own view too."""
+    if walker is not None and store.manifest.kind == "lmdb":
+        local = (store.place / shard.name).local or scratch / "shard"
+        if (found := format_of(local)) in (None, OURS):
+            yield from walker.problems(local, shard.name, store.index.crc32c[rows], shard.removed)
+        else:
+            yield f"{shard.name}: of the format of LMDB {found}, where that of LMDB {OURS} is expected"
+    try:
+        whole = (store.place / shard.name).size() == shard.bytes
+    except (FileNotFoundError, StoreError):
+        return  # check_shard_file has said it.
+    for block in blocks(len(rows), _BATCH) if whole else ():
+        yield from _batch(store, rows[block], decoding)
+
+
+def _batch(store: Store, rows: IndexArray, decoding: Decoding | None) -> Iterator[str]:
+    try:
+        images = store.read(rows)
+    except TieringError as error:
+        yield f"samples {rows[0]:,} to {rows[-1]:,}: {error}"
+        return
+    sound = np.ones(len(rows), dtype=bool)
+    for at, (row, image) in enumerate(zip(rows.tolist(), images, strict=True)):
+        data = bytes(image)
+        if len(data) != store.index.size[row] or google_crc32c.value(data) != store.index.crc32c[row]:
+            key = display(store.index.keys(np.array([row]))[0])
+            sound[at] = False
+            yield f"sample {row:,} ({key}): its bytes do not have their CRC-32C"
+    if decoding is not None:
+        decoding.check(rows[sound], [images[at] for at in np.flatnonzero(sound).tolist()])

@@ -1,0 +1,236 @@
+"""The workspace of a conversion: where a store is built, and the notes by which a killed conversion goes on.
+
+A new local store is built in NAME.partial and renamed when it is finished. What is appended, and a store behind a URL,
+are built in their place: nothing counts before the manifest names it. The notes lie in `.tiering` of that directory:
+the lock, the record of the plan, the listing it was made from, and a receipt for every shard that is done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tiering.errors import DatasetError, UsageError, command
+from tiering.packing.listing import SCHEMA, Listing, changes
+from tiering.packing.receipts import Receipt, read_receipt, receipt_number, receipt_place
+from tiering.packing.shard import Check
+from tiering.storage.location import Location
+from tiering.storage.lock import locked
+from tiering.storage.names import PublicUrl
+from tiering.store.columns import map_column
+from tiering.store.layout import LEFT_OUT, shard_names
+from tiering.store.manifest import MANIFEST, Kind, Manifest, Settings, read_manifest
+from tiering.store.parts import NOTE_BYTES, RECORD, WORK, is_own_name
+from tiering.system.signals import put_off
+
+LISTING: Final = "listing"
+_SHOWN: Final = 10
+
+
+class Record(BaseModel):
+    """What a conversion set out to do; one that goes on must want the same."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Kind
+    generation: int
+    settings: Settings
+    source: PublicUrl
+    samples: int
+    state: str
+    names: str = ""
+    sync: bool = False
+    check: Check = "quick"
+
+    @property
+    def digest(self) -> str:
+        """What receipts name the plan by. Sync packs the same shards as append of the same images."""
+        # Receipts from before there was a choice of checks still count where there is none.
+        unsaid = {"sync", "check"} if self.check == "quick" else {"sync"}
+        return hashlib.sha256(self.model_dump_json(exclude=unsaid).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """target: the directory being written; work: its notes; scratch: a local directory for temporary columns;
+    found: the record of an unfinished conversion that was already there; fresh: this is a new store, not an append.
+    """  # noqa: D205 - a list of fields
+
+    target: Location
+    work: Location
+    scratch: Path
+    found: Record | None
+    fresh: bool
+
+    def agree(self, record: Record, listing: Listing, directory: Path, *, restart: bool) -> None:
+        """Begin a conversion, or make sure that the one found here is the same.
+
+        listing, directory: what the source holds now, and where those columns lie.
+        Raises UsageError for other settings, DatasetError for a source that has changed; restart begins anew instead.
+        """
+        if self.found == record:
+            return
+        if self.found is not None and not (restart or self._was_told_to_mend(record)):
+            self._refuse(self.found, record, listing)
+        self.clear()
+        for name in SCHEMA:
+            if self.work.local is None:
+                (self.work / LISTING / name).write((directory / name).read_bytes())
+        if self.work.local:
+            (self.work / LISTING).remove()
+            directory.rename(self.work.local / LISTING)
+        (self.work / RECORD).write(record.model_dump_json(indent=2).encode())
+
+    def receipt(self, number: int, digest: str) -> Receipt | None:
+        """Return the receipt of a shard that is done under this plan, and whose file is there in full."""
+        found = read_receipt(receipt_place(self.work, number))
+        if found is None or found.plan != digest:
+            return None
+        with suppress(FileNotFoundError):
+            if (self.target / found.shard.name).size() == found.shard.bytes:
+                return found
+        return None
+
+    def clear(self) -> None:
+        """Remove the shards and notes of an unfinished conversion, and nothing that only claims to belong to it.
+
+        In a new store, this removes everything that has one of our names. In a finished store, it removes a shard if
+        a receipt has its number and the manifest does not name it. It does not trust a receipt's contents: they may
+        come from elsewhere.
+        """
+        (self.work / RECORD).remove()
+        if self.fresh:
+            (self.target / MANIFEST).remove()
+            unfinished = [name for name in self.target.names() if is_own_name(name)]
+        else:
+            kept = {shard.name for shard in read_manifest(self.target).shards}
+            numbers = map(receipt_number, self.work.names())
+            unfinished = [
+                name for number in numbers if number is not None for name in shard_names(number) if name not in kept
+            ]
+        for name in unfinished:
+            (self.target / name).remove()
+        for name in self.work.names():
+            if receipt_number(name) is not None or name == LEFT_OUT or name.endswith(".tmp"):
+                (self.work / name).remove()
+
+    def has_receipts(self) -> bool:
+        """Return whether any shard is done."""
+        return any(receipt_number(name) is not None for name in self.work.names())
+
+    def _was_told_to_mend(self, record: Record) -> bool:
+        """Tell whether the last run ended by asking to mend images, so that a changed source is the answer to that."""
+        same = self.found is not None and self.found.model_copy(
+            update={
+                "state": record.state,
+                "samples": record.samples,
+                "settings": record.settings,
+                "names": record.names,
+            }
+        )
+        return same == record and ((self.target if self.fresh else self.work) / LEFT_OUT).exists()
+
+    def _refuse(self, found: Record, wanted: Record, listing: Listing) -> None:
+        said: list[str] = []
+        if found.state != wanted.state and found.source == wanted.source:
+            old = {name: map_column(self.work / LISTING / name, dtype) for name, dtype in SCHEMA.items()}
+            said = changes(old, listing, same_names=found.names == wanted.names)
+        if not said:
+            before, now = (_flat(record) for record in (found, wanted))
+            other = [f"{name} {before[name]}, now {now[name]}" for name in now if before[name] != now[name]]
+            raise UsageError(
+                str(self.target),
+                expected="the settings of the unfinished conversion there",
+                found="; ".join(other) or "another plan",
+                action="Use the same settings to go on, or begin anew: --restart",
+            )
+        raise DatasetError(
+            wanted.source,
+            expected="the files that the unfinished conversion began with",
+            found=f"{len(said):,} changed since ({'; '.join(said[:_SHOWN])}{'; ...' if len(said) > _SHOWN else ''})",
+            action="Put them back to go on, or begin anew with what is there now: --restart",
+        )
+
+
+@contextmanager
+def workspace(target: Location, *, fresh: bool) -> Iterator[Workspace]:
+    """Open the workspace of a store and lock it. What is done stays there if the block fails.
+
+    target: directory to write into; fresh: it is made for this and goes again if nothing is done in it.
+    Raises UsageError where another converter is at work, or a directory that is not ours stands in the way.
+    """
+    work = target / WORK
+    if fresh and target.local and _holds_something(target.local) and not work.exists():
+        if (target / MANIFEST).exists():
+            raise UsageError(
+                str(target), expected="nothing: the store is built there",
+                found="a finished store that an older tiering did not rename",
+                action=f"Give it its name: {command('mv', '-nT', target, target.url.removesuffix('.partial'))}",
+            )  # fmt: skip
+        raise UsageError(
+            str(target), expected="a free place to build the store in", found="a directory that tiering did not make"
+        )
+    with ExitStack() as stack:
+        # An interruption must leave nothing of these steps. Behind a URL the lock may take long: do not block Ctrl-C.
+        with put_off() if work.local else nullcontext():
+            if work.local:
+                work.make_directory()
+            stack.enter_context(locked(work))
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="tiering-", dir=work.local))
+            opened = Workspace(target, work, Path(scratch), _record(work), fresh)
+            stack.enter_context(_leaving_nothing(opened))
+        yield opened
+
+
+@contextmanager
+def _leaving_nothing(space: Workspace) -> Iterator[None]:
+    """Remove a workspace if the block fails before any shard is done. Finished shards stay for the next conversion.
+
+    A list of what cannot be packed stays, too: the error names it.
+    """
+    try:
+        yield
+    except BaseException:
+        # A finished store must not be removed: after the rename another store may have this name.
+        listed = ((space.target if space.fresh else space.work) / LEFT_OUT).exists()
+        if not space.has_receipts() and not listed and not (space.fresh and (space.target / MANIFEST).exists()):
+            space.work.remove()
+            if space.fresh and space.target.local:
+                with suppress(OSError):  # it stays if foreign files are in it
+                    space.target.local.rmdir()
+        raise
+
+
+def _holds_something(target: Path) -> bool:
+    """Return whether anything but an empty directory is at a path."""
+    return target.is_symlink() or (target.exists() and not (target.is_dir() and not any(target.iterdir())))
+
+
+def unfinished_append(store: Location, manifest: Manifest) -> str | None:
+    """Describe an append to a finished store that is running or was killed; None if there is none."""
+    record = _record(store / WORK)
+    if record is None or record.generation != manifest.generation + 1:
+        return None
+    images = "1 image" if record.samples == 1 else f"{record.samples:,} images"
+    again = command("tiering", "append", *(["--sync"] if record.sync else []), record.source, store)
+    return f"An append of {images} is running or was killed. If it was killed, run the same command again: {again}"
+
+
+def _record(work: Location) -> Record | None:
+    try:
+        return Record.model_validate_json((work / RECORD).read(most=NOTE_BYTES))
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
+def _flat(record: Record) -> dict[str, object]:
+    content = record.model_dump(mode="json", exclude={"settings", "state", "samples", "names"})
+    content["classes and splits"] = record.names[:8]
+    return content | record.settings.model_dump(mode="json")

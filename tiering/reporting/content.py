@@ -1,0 +1,95 @@
+"""What a report is made of: profile, timelines, verdicts, thumbnails, recommendation and what-if."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiering.dataset.profile import profile_dataset
+from tiering.errors import DatasetError
+from tiering.reporting.advice import Advice, Assumptions, advise
+from tiering.reporting.thumbnails import Thumbnail, thumbnails
+from tiering.trace.profile import profile_trace_file
+from tiering.trace.readers import read_trace
+from tiering.trace.timeline import Timeline, TimelineBinner, timeline
+from tiering.trace.trace_profile import TraceProfile
+from tiering.workload.model import Verdict, classify
+from tiering.workload.profile import Profile, read_profile
+
+
+@dataclass(frozen=True, slots=True)
+class TracePart:
+    """One trace: its profile, its verdict, and its timeline where the trace itself is still there."""
+
+    profile: TraceProfile
+    verdict: Verdict
+    timeline: Timeline | None
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Everything that a report shows. advice: None without a dataset."""
+
+    profile: Profile
+    pictures: list[Thumbnail]
+    traces: list[TracePart]
+    advice: Advice | None
+
+
+def gather(
+    place: Path,
+    traces: Sequence[Path] = (),
+    *,
+    assumptions: Assumptions,
+    lenient: bool = False,
+    columns: Mapping[str, str] | None = None,
+) -> Content:
+    """Collect what a report shows.
+
+    place: a profile.json, or a directory of images. traces: those to show besides the profile's own, which are read
+    again where their files are still there; lenient, columns: as profile_trace_file has them.
+    Raises DatasetError or ProfileError for a place that is neither, TraceError for a trace that cannot be read.
+    """
+    profile = _profile(place)
+    dataset = profile.dataset
+    root = Path(dataset.root) if dataset is not None else None
+    parts = {Path(trace.source).absolute(): _part(trace, root, lenient, columns) for trace in profile.traces}
+    for path in traces:
+        if path.absolute() not in parts:
+            binner = TimelineBinner(root)
+            trace = profile_trace_file(
+                path,
+                dataset_root=root,
+                dataset_bytes=dataset.bytes if dataset is not None else None,
+                lenient=lenient,
+                columns=columns,
+                beside=binner.add,
+            )
+            parts[path.absolute()] = TracePart(trace, classify(trace), None if trace.untimed else binner.found())
+    shown = list(parts.values())
+    return Content(
+        profile=Profile(dataset=dataset, traces=[part.profile for part in shown]),
+        pictures=thumbnails(dataset.root) if dataset is not None else [],
+        traces=shown,
+        advice=advise(dataset, shown[0].verdict if shown else None, assumptions) if dataset is not None else None,
+    )
+
+
+def _part(trace: TraceProfile, root: Path | None, lenient: bool, columns: Mapping[str, str] | None) -> TracePart:
+    """Read a trace again that was profiled before, for its timeline, if it is still there."""
+    path, line = Path(trace.source), None
+    if path.exists() and not trace.untimed:
+        opened = read_trace(path, lenient=lenient, columns=columns if trace.format == "csv" else None)
+        line = timeline(opened.batches, dataset_root=root)
+    return TracePart(trace, classify(trace), line)
+
+
+def _profile(place: Path) -> Profile:
+    if place.is_dir():
+        return Profile(dataset=profile_dataset(place))
+    if not place.exists():
+        raise DatasetError(
+            str(place), expected="a directory of images or a profile.json", found="nothing", action="Check the path."
+        )
+    return read_profile(place)

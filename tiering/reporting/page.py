@@ -1,0 +1,104 @@
+"""The page: content into one HTML file, with Plotly inside and nothing fetched."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import os
+from importlib import import_module, resources
+from pathlib import Path
+from typing import Any
+
+from tiering import __version__
+from tiering.errors import UsageError
+from tiering.reporting.advice import COLUMNS, WHAT_IF, Assumptions
+from tiering.reporting.charts import of_advice, of_dataset, of_trace
+from tiering.reporting.content import Content
+from tiering.text import shown
+from tiering.units import format_bytes, format_count, format_seconds
+
+
+def render(content: Content, assumptions: Assumptions) -> str:
+    """Return the report as one HTML document. Raises UsageError where the extra `report` is not installed."""
+    jinja = _needed("jinja2")
+    environment = jinja.Environment(
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja.StrictUndefined,
+        # Text marked as safe is our own HTML. Any other text may come from outside: show it on one line.
+        finalize=lambda value: value if hasattr(value, "__html__") else _visible(value),
+    )
+    template = environment.from_string(_file("page.html.jinja"))
+    dataset = content.profile.dataset
+    in_dataset = of_dataset(dataset) if dataset is not None else []
+    in_traces = [of_trace(part, number) for number, part in enumerate(content.traces, start=1)]
+    pareto = of_advice(content.advice) if content.advice is not None else None
+    every = [*in_dataset, *(chart for charts in in_traces for chart in charts), *([pareto] if pareto else [])]
+    return str(
+        template.render(
+            title=dataset.root if dataset is not None else "I/O traces",
+            version=__version__,
+            style=_file("page.css"),
+            script=_file("page.js"),
+            dataset=dataset,
+            dataset_charts=in_dataset,
+            pictures=content.pictures,
+            traces=list(zip(content.traces, in_traces, strict=True)),
+            advice=content.advice,
+            pareto=pareto,
+            given=assumptions,
+            option_columns=COLUMNS,
+            what_if_columns=WHAT_IF,
+            figures=_json({chart.name: chart.figure for chart in every}),
+            plotly=_plotly(),
+            size=format_bytes,
+            count=format_count,
+            seconds=format_seconds,
+        )
+    )
+
+
+def write(page: str, path: Path) -> None:
+    """Write the page; the file appears whole or not at all. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _plotly() -> str:
+    """Return plotly.js as the wheel has it, gzipped and in Base64: 2.0 MB instead of 4.8; the page inflates it."""
+    source: str = _needed("plotly.offline").get_plotlyjs()
+    return base64.b64encode(gzip.compress(source.encode(), 9, mtime=0)).decode()
+
+
+def _needed(module: str) -> Any:
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise UsageError(
+            "tiering report", expected="plotly and jinja2", found=str(error), action="pip install 'tiering[report]'"
+        ) from error
+
+
+def _file(name: str) -> str:
+    return (resources.files("tiering.reporting") / name).read_text(encoding="utf-8")
+
+
+def _json(value: object) -> str:
+    """Return JSON that may stand in a script element: no "<" can end that, or begin another."""
+    text = json.dumps(_visible(value), separators=(",", ":"), default=lambda number: number.item())
+    return text.replace("<", "\\u003c")
+
+
+def _visible(value: object) -> object:
+    """Return a value with every text in it escaped by tiering.text.shown."""
+    if isinstance(value, str):
+        return shown(value)
+    if isinstance(value, dict):
+        return {name: _visible(item) for name, item in value.items()}
+    return [_visible(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,91 @@
+"""Scan a directory of images: every image's key, size and time of change, without opening those known by name."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from tiering.errors import DatasetError, from_os_error
+from tiering.sources.account import Account, Ledger
+from tiering.sources.packed_datasets import packed, refuse_packed
+from tiering.sources.trees.contents import special
+from tiering.sources.trees.walk import LocalFolder, Walk, no_images
+from tiering.text import display
+
+__all__ = ["SCAN_SCHEMA", "Scan", "scan"]
+
+SCAN_SCHEMA: Final = {"key": pl.Binary, "size": pl.Int64, "mtime_ns": pl.Int64}
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What a walk over a dataset directory found. Sizes are bytes.
+
+    root: the directory as it was given.
+    files: the image files only, sorted by key bytewise, in the columns of SCAN_SCHEMA: key (path below root
+    with
+        "/" between its parts, byte for byte as the file system has it), size (bytes), mtime_ns (ns since
+        1970).
+    account: of everything that lies there. odd_names: images whose key is not valid UTF-8.
+    """
+
+    root: Path
+    files: pl.DataFrame
+    account: Account
+    odd_names: int = 0
+
+
+def scan(root: str | Path) -> Scan:
+    """Walk a local directory and return the images in it.
+
+    Symbolic links are followed, to files and to directories; a link to a directory that it lies in is a circle
+    and is left out. FIFOs, sockets and devices are left out without being opened; a file whose name is no image's
+    is opened to look at its first bytes. The walk holds 32 bytes and the key of each image, and Python objects for
+    no more than 50,000 images at a time.
+
+    Raises DatasetError when root is missing, not a directory, empty, without any image, or a URL, and
+    tiering.errors.MachineError when root itself may not be read.
+    """
+    directory = _check_root(root)
+    walk = Walk(Ledger())
+    frames = list(walk.batches(LocalFolder.top(os.fsencode(directory))))
+    if not frames and (kind := packed(directory)):
+        raise refuse_packed(display(os.fsencode(directory)), kind)
+    if not frames:
+        raise no_images(display(os.fsencode(directory)), walk.ledger.left_out)
+    files = pl.concat(frames, rechunk=True).rename({"version": "mtime_ns"})
+    account = Account.of(len(files), int(files["size"].sum()), walk.ledger.left_out)
+    return Scan(directory, files, account, walk.odd_names)
+
+
+def _check_root(root: str | Path) -> Path:
+    if "://" in str(root):
+        raise DatasetError(
+            str(root),
+            expected="a directory on this machine",
+            found="a URL",
+            action="Only local directories are read so far: mount it, or copy it to a disk first.",
+        )
+    path = Path(root)
+    where = display(os.fsencode(path))
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise DatasetError(
+            where, expected="a directory of images", found="nothing at that path", action="Check the path."
+        ) from None
+    except OSError as error:
+        raise from_os_error(error) from error
+    if not stat.S_ISDIR(mode):
+        raise DatasetError(
+            where,
+            expected="a directory of images",
+            found="a file" if stat.S_ISREG(mode) else f"a {special(mode)}",
+            action="Give the directory that holds the class folders.",
+        )
+    return path

@@ -1,0 +1,279 @@
+"""Where samples come from: a folder of images, a table that lists them, or tar files; here or behind a URL."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tiering.errors import DatasetError, UsageError, from_os_error
+from tiering.images.formats import is_image_name
+from tiering.images.image import LARGEST_BYTES, refuse_large
+from tiering.secrets import without_secrets
+from tiering.sources.account import Ledger
+from tiering.sources.byte_ranges import Found, read_files, read_parts, read_remote
+from tiering.sources.left_out import NOT_IN_TAR, unlooked
+from tiering.sources.packed_datasets import packed, refuse_packed
+from tiering.sources.tables.table import AS_WRITTEN, TABLE_EXTENSIONS, TableForm, is_list, is_table_name, table_batches
+from tiering.sources.tar_members import compressed
+from tiering.sources.tar_samples import is_compressed_name, is_tar_name, tar_batches
+from tiering.sources.trees.contents import special
+from tiering.sources.trees.directory import names_in
+from tiering.sources.trees.remote import connect
+from tiering.sources.trees.remote_folder import RemoteFolder
+from tiering.sources.trees.walk import LocalFolder, Walk, no_images
+from tiering.storage.bucket import within_time
+from tiering.storage.failures import asking
+from tiering.storage.location import Location
+from tiering.storage.urls import joined, name_of, parent_of
+from tiering.text import display
+
+#: key: path below the source's root, byte for byte; of several tar files it begins with the tar's name. size: bytes,
+#: -1 for a file that a table names and that is not there. version: changes when the file does. label, split: null
+#: where the source itself has none. file: number in Source.files, or -1 for a file of its own. offset: first byte.
+SOURCE_SCHEMA: Final = {
+    "key": pl.Binary,
+    "size": pl.Int64,
+    "version": pl.Int64,
+    "label": pl.String,
+    "split": pl.String,
+    "file": pl.Int32,
+    "offset": pl.Int64,
+}
+
+Kind = Literal["folder", "table", "tar"]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Source:
+    """Where samples come from; small, and the same on every machine that sees the same files.
+
+    url: the absolute path of a folder, a table, a tar file or a folder of them, or its URL.
+    files: the tar files, as absolute paths or URLs; empty where each sample is a file of its own. form: how a table is
+    read where it does not say so itself.
+    """
+
+    url: str
+    kind: Kind
+    files: tuple[str, ...] = ()
+    form: TableForm = AS_WRITTEN
+
+    def __repr__(self) -> str:
+        return f"Source({without_secrets(self.url)!r}, {self.kind!r}, {len(self.files)} files)"
+
+    @property
+    def base(self) -> str:
+        """The directory, or its URL, that keys are paths below; of tars the place that holds them."""
+        return self.form.root or parent_of(self.url) if self.kind == "table" else self.url
+
+    def batches(self, ledger: Ledger | None = None) -> Iterator[pl.DataFrame]:
+        """Yield the samples in SOURCE_SCHEMA's columns, up to 50,000 rows at a time.
+
+        ledger: told of everything that is met and is no sample, and of keys that several files share.
+        A folder's come sorted by key bytewise, a table's and a tar's in their own order.
+        Raises DatasetError where there is no image, or what is there cannot be used; MachineError where it cannot be
+        read.
+        """
+        told = ledger or Ledger()
+        if self.kind == "table":
+            yield from table_batches(self.url, self.form)
+        elif self.kind == "tar":
+            self._tell_of_others(told)
+            yield from tar_batches(self.files, SOURCE_SCHEMA, told)
+        else:
+            yield from self._folder_batches(told)
+
+    def _folder_batches(self, ledger: Ledger) -> Iterator[pl.DataFrame]:
+        empty = True
+        for frame in Walk(ledger).batches(_top(self.url)):
+            empty = False
+            yield frame.with_columns(
+                pl.lit(None, pl.String).alias("label"),
+                pl.lit(None, pl.String).alias("split"),
+                pl.lit(-1, pl.Int32).alias("file"),
+                pl.lit(0, pl.Int64).alias("offset"),
+            )
+        if empty and (kind := packed(self.url)):
+            raise refuse_packed(_shown(self.url), kind)
+        if empty:
+            raise no_images(_shown(self.url), ledger.left_out)
+
+    def _tell_of_others(self, ledger: Ledger) -> None:
+        """Tell a ledger of what lies beside the tar files of a directory."""
+        if self.files == (self.url,):
+            return
+        tars = frozenset(os.fsencode(name_of(file)) for file in self.files)
+        for key, size, _ in Walk(ledger, passed_over=tars).images(_top(self.url)):
+            # There was none when the tar files were found: somebody put it there since.
+            ledger.leave_out(NOT_IN_TAR, key, size, "an image beside the tar files")
+
+
+def open_source(place: str | os.PathLike[str], form: TableForm | None = None) -> Source:
+    """Decide by what is there how samples are to be had from a place.
+
+    place: a local path, or a URL that fsspec knows. form: how to read a table. A table is known by its name (.csv,
+    .tsv, .parquet), a list in plain text (.txt, .lst) by its first line too, a tar file by its name; a directory is one
+    of tar files when there are some in it and no image in a directory below it; else it is a folder of images.
+    Raises DatasetError where nothing is there, nothing that can be read, or images and tar files side by side;
+    UsageError where fsspec lacks the driver or does not know the scheme; MachineError where the place cannot be read.
+    """
+    url = Location.of(place).url
+    name = name_of(url)
+    directory = _is_directory(url)
+    if directory:
+        return _of_directory(url)
+    if is_compressed_name(name):
+        raise compressed(_shown(url))
+    if is_table_name(name) or is_list(url):
+        return Source(url, "table", form=form or AS_WRITTEN)
+    if is_tar_name(name):
+        return Source(url, "tar", (url,))
+    if kind := packed(url):
+        raise refuse_packed(_shown(url), kind)
+    raise DatasetError(
+        _shown(url),
+        expected=f"a directory of images, a table ({', '.join(TABLE_EXTENSIONS)}) or a tar file",
+        found="a file of another kind",
+        action="Give the directory that holds the class folders.",
+    )
+
+
+def open_told(
+    place: str | os.PathLike[str],
+    columns: str | Mapping[str, str] | None,
+    root: str | os.PathLike[str] | None,
+) -> Source:
+    """Open a source; columns and root say how to read a table, and are refused for anything else (UsageError)."""
+    opened = open_source(place, TableForm.of(columns, root))
+    if opened.kind != "table" and (columns or root):
+        raise UsageError(
+            "--columns" if columns else "--root", expected="a table as the dataset", found=f"a {opened.kind}",
+            action="Give the table that lists the images.",
+        )  # fmt: skip
+    return opened
+
+
+def read_samples(
+    source: Source,
+    key: list[bytes],
+    file: npt.NDArray[np.int32],
+    offset: npt.NDArray[np.int64],
+    size: npt.NDArray[np.int64],
+) -> Iterator[Found]:
+    """Yield the bytes of some samples in the order given, or in its place why a sample cannot be read.
+
+    key, file, offset, size: the columns of a source's batches, in any order and choice of rows.
+    Each result is the sample's bytes; an OSError that names the file, such as FileNotFoundError; or a DatasetError for
+    a file that changed while it was being packed, or that is larger than an image may be and is not read. No such
+    sample ends the iteration.
+    Raises UsageError where the driver of a URL is missing, MachineError where it cannot connect.
+    """
+    if (size > LARGEST_BYTES).any():
+        return _passing_over(source, key, file, offset, size)
+    remote = "://" in source.url
+    sizes = size.tolist()
+    if source.kind == "tar":
+        files = [source.files[number] for number in file.tolist()]
+        ranges = zip(files, offset.tolist(), sizes, strict=True)
+        return read_remote(source.url, ranges) if remote else read_parts(ranges)
+    if "://" not in source.base:
+        return read_files(os.fsencode(source.base), key, sizes)
+    names = (joined(source.base, name.decode("utf-8", "surrogateescape")) for name in key)
+    return read_remote(source.base, ((name, -1, count) for name, count in zip(names, sizes, strict=True)))
+
+
+def _passing_over(
+    source: Source,
+    key: list[bytes],
+    file: npt.NDArray[np.int32],
+    offset: npt.NDArray[np.int64],
+    size: npt.NDArray[np.int64],
+) -> Iterator[Found]:
+    """Read the samples that are not too large, and yield in the place of the others why they are not read."""
+    fits = np.flatnonzero(size <= LARGEST_BYTES)
+    found = read_samples(source, [key[at] for at in fits.tolist()], file[fits], offset[fits], size[fits])
+    for name, count in zip(key, size.tolist(), strict=True):
+        try:
+            refuse_large(display(name), count)
+        except DatasetError as error:
+            yield error
+        else:
+            yield next(found)
+
+
+def _is_directory(url: str) -> bool:
+    try:
+        if "://" in url:
+            system, path = connect(url)
+            with asking(url):
+                about = system.info(path, **within_time(system))
+                # A web server knows no directories: what lists files is a page.
+                if str(about.get("mimetype", "")).startswith("text/html"):
+                    return bool(system.isdir(path))
+                return bool(about["type"] == "directory")
+        mode = Path(url).stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise DatasetError(
+            _shown(url), expected="a directory of images", found="nothing at that path", action="Check the path."
+        ) from None
+    except OSError as error:
+        raise from_os_error(error) from error
+    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+        raise DatasetError(
+            _shown(url),
+            expected="a directory of images",
+            found=f"a {special(mode)}",
+            action="Give the directory that holds the class folders.",
+        )
+    return stat.S_ISDIR(mode)
+
+
+def _of_directory(url: str) -> Source:
+    """Tell a folder of images from one of tar files."""
+    tars = []
+    below = False
+    image = b""
+    for name in names_in(url):
+        if unlooked(name):
+            continue
+        if is_image_name(name):
+            image = image or name
+            continue
+        below |= name.endswith(b"/")
+        if is_tar_name(os.fsdecode(name)) or is_compressed_name(os.fsdecode(name)):
+            tars.append(name)
+    # The archive that a dataset was unpacked from often lies beside its class folders.
+    if not tars or (below and any(b"/" in key for key, _, _ in Walk(Ledger()).images(_top(url)))):
+        return Source(url, "folder")
+    if image:
+        raise DatasetError(
+            _shown(url),
+            expected="a directory of images, or one of tar files",
+            found=f"both side by side: {display(image)} beside {display(min(tars))}",
+            action="Move one kind elsewhere, or give a single tar file.",
+        )
+    files = tuple(joined(url, os.fsdecode(name)) for name in sorted(tars))
+    for file in files:
+        if is_compressed_name(name_of(file)):
+            raise compressed(_shown(file))
+    return Source(url, "tar", files)
+
+
+def _top(url: str) -> LocalFolder | RemoteFolder:
+    if "://" in url:
+        return RemoteFolder.top(url)
+    try:
+        return LocalFolder.top(os.fsencode(url))
+    except OSError as error:
+        raise from_os_error(error) from error
+
+
+def _shown(url: str) -> str:
+    return without_secrets(display(os.fsencode(url)))

@@ -1,0 +1,183 @@
+"""The rows of a table's file: path, label and split as text, whatever the file's format and dialect."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from tiering.errors import DatasetError
+from tiering.sources.labels.classes import LabelsWarning
+from tiering.sources.packed_datasets import Arrangement, holds_images, refuse_packed
+from tiering.sources.tables.column_names import SPELLINGS, recognised
+from tiering.sources.tables.dialects import BLANKS, HEAD, Dialect, as_utf8, choose, dialect_of, no_paths
+from tiering.sources.trees.walk import BATCH
+from tiering.storage.urls import name_of
+from tiering.text import display, shown
+
+#: Paths that do not lie below the table's root, or are none.
+_OUTSIDE: Final = r"^/|://|(^|/)\.\.(/|$)|\x00"
+
+#: Separates fields where blanks of any number did.
+_UNIT: Final = "\x1f"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """An open table: its columns path, label and split as text, what it is called, and the number of its first row."""
+
+    frame: pl.LazyFrame
+    where: str
+    first: int
+
+    def batches(self, base: str) -> Iterator[pl.DataFrame]:
+        """Yield the columns key, label and split; keys are relative to the base."""
+        roots = [base] if "://" in base else list(dict.fromkeys((base, os.path.realpath(base))))
+        row = self.first
+        relative = pl.col("path")
+        for root in roots:
+            relative = relative.str.strip_prefix(root.rstrip("/") + "/")
+        clean = relative.str.replace_all(r"/(\./|/)+", "/").str.replace(r"^(\./)+", "")
+        for frame in self.frame.collect_batches(chunk_size=BATCH):
+            named = frame.with_columns(key=clean, relative=relative)
+            self._check(named, base, row)
+            row += len(frame)
+            # A line without anything is how many a CSV file ends.
+            yield from named.filter(pl.col("path").is_not_null()).select("key", "label", "split").iter_slices(BATCH)
+
+    def _check(self, frame: pl.DataFrame, base: str, before: int) -> None:
+        told = pl.col("label").is_not_null() | pl.col("split").is_not_null() | ~pl.col("blank")
+        missing = pl.col("path").is_null() & told
+        wrong = missing | (pl.col("key") == "") | pl.col("relative").str.contains(_OUTSIDE)
+        found = frame.with_row_index("row").filter(wrong.fill_null(value=False)).head(1)
+        for row, path in found.select("row", "path").iter_rows():
+            raise DatasetError(
+                f"{self.where}, row {before + row:,}",
+                expected=f"a path below {_shown(base)}, absolute or relative to it",
+                found=repr(path) if path else "no path",
+                action="Say which directory the paths are relative to: --root DIRECTORY",
+            )
+
+
+@contextmanager
+def opened(path: Path, url: str, columns: Mapping[str, str]) -> Iterator[Table]:
+    """Open a table's columns path, label and split.
+
+    path: of a file on this machine; url: what it is called. columns: as given, see TableForm.
+    Raises DatasetError where there is no column of paths, or images are in the table itself; UsageError for a column
+    that is not there.
+    """
+    extension = path.suffix.lower()
+    if extension == ".parquet" or extension in (".jsonl", ".ndjson"):
+        if extension == ".parquet" and holds_images(path):
+            raise refuse_packed(_shown(url), Arrangement("Parquet", 1, name_of(url)))
+        frame = pl.scan_parquet(path, glob=False) if extension == ".parquet" else _json_lines(path)
+        names = frame.collect_schema().names()
+        chosen = choose(names, columns, _shown(url)) if columns else recognised(names)
+        if "path" not in chosen:
+            raise no_paths(_shown(url), names)
+        _refuse_lists(frame, chosen, url)
+        if not columns:
+            _tell_unused(names, chosen, url)
+        yield Table(_named(frame, names, chosen, spaced=False, in_text=False), _shown(url), 1)
+        return
+    with as_utf8(path) as text:
+        with text.open("rb") as file:
+            dialect = dialect_of(file.read(HEAD).decode("utf-8", "replace"), columns, _shown(url))
+        frame = _blanks(text, dialect) if dialect.separator == BLANKS else _separated(text, dialect)
+        if dialect.header and not columns:
+            _tell_unused(dialect.names, dialect.chosen, url)
+        names = frame.collect_schema().names()
+        yield Table(_named(frame, names, dialect.chosen, spaced=dialect.spaced, in_text=True), _shown(url), 1)
+
+
+def _json_lines(path: Path) -> pl.LazyFrame:
+    """Read every value as text: a column's type in the first rows says nothing about the others.
+
+    A first pass finds the columns, which may begin in any row, and those that hold lists or objects anywhere. It keeps
+    one line in memory and takes 1.7 us a line of two fields.
+    """
+    schema: dict[str, pl.DataType] = {}
+    with path.open("rb") as lines:
+        for line in lines:
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                continue  # Polars refuses this line.
+            for name, value in row.items() if isinstance(row, dict) else ():
+                if isinstance(value, dict | list):
+                    schema[name] = pl.Struct({}) if isinstance(value, dict) else pl.List(pl.String)
+                elif name not in schema:
+                    schema[name] = pl.String()
+    return pl.scan_ndjson(path, schema=schema)
+
+
+def _separated(path: Path, dialect: Dialect) -> pl.LazyFrame:
+    return pl.scan_csv(path, separator=dialect.separator, has_header=dialect.header, infer_schema=False, glob=False)
+
+
+def _blanks(path: Path, dialect: Dialect) -> pl.LazyFrame:
+    """Read lines whose fields are separated by blanks. If there are two fields, the first may hold blanks."""
+    lines = pl.scan_csv(
+        path, separator=_UNIT, quote_char=None, has_header=False, skip_rows=int(dialect.header), infer_schema=False,
+        glob=False, new_columns=["line"],
+    )  # fmt: skip
+    line = pl.col("line").str.strip_chars()
+    if len(dialect.names) == 2:
+        pair = line.str.extract_groups(r"^(.*\S)[ \t]+(\S+)$")
+        alone = pl.when(line != "").then(line)  # a line of one field
+        return lines.select(pair.struct.field("1").fill_null(alone), pair.struct.field("2"))
+    fields = line.str.replace_all(r"[ \t]+", _UNIT).str.split_exact(_UNIT, len(dialect.names) - 1)
+    return lines.select(fields.struct.field(f"field_{place}") for place in range(len(dialect.names)))
+
+
+def _named(
+    frame: pl.LazyFrame, names: list[str], chosen: Mapping[str, int], *, spaced: bool, in_text: bool
+) -> pl.LazyFrame:
+    """Return the columns path, label and split, and whether a line holds nothing at all.
+
+    spaced: whether a blank follows each separator. in_text: whether lines may be empty.
+    """
+    columns = []
+    for wanted in SPELLINGS:
+        text = pl.lit(None, pl.String)
+        if wanted in chosen:
+            text = pl.col(names[chosen[wanted]]).cast(pl.String)
+            # A file's name may begin or end with a blank; those of classes and splits do not.
+            text = text.str.strip_chars_start(" ") if wanted == "path" and spaced else text
+            text = text.str.strip_chars() if wanted != "path" else text
+            text = pl.when(text != "").then(text) if wanted != "path" else text
+        columns.append(text.alias(wanted))
+    return frame.select(*columns, blank=pl.all_horizontal(pl.all().is_null()) if in_text else pl.lit(value=True))
+
+
+def _refuse_lists(frame: pl.LazyFrame, chosen: Mapping[str, int], url: str) -> None:
+    for wanted, place in chosen.items():
+        name, kind = list(frame.collect_schema().items())[place]
+        if kind.is_nested():
+            raise DatasetError(
+                f"{_shown(url)}, column {name}", expected=f"one {wanted} in each row", found=f"values of type {kind}",
+                action="Give the columns to use: --columns path=NAME,label=NAME",
+            )  # fmt: skip
+
+
+def _tell_unused(names: Sequence[str], chosen: Mapping[str, int], url: str) -> None:
+    """Warn if no column of labels is known while other columns are left: one of them may be meant."""
+    others = [name for place, name in enumerate(names) if place not in chosen.values() and name.strip()]
+    if others and "label" not in chosen:
+        said = (
+            f"{_shown(url)}: none of the columns {', '.join(others[:6])} is known to hold labels; the images have no "
+            f"class. If one of them does, name it: --columns path={names[chosen['path']]},label=NAME"
+        )
+        warnings.warn(shown(said), LabelsWarning, stacklevel=2)
+
+
+def _shown(url: str) -> str:
+    return display(os.fsencode(url))

@@ -1,0 +1,249 @@
+"""Local directories counted: sizes asked for, a random few of the files kept by name.
+
+The module needs nothing but the standard library: the processes that scan a large tree run it as a program, and start
+in the time that Python itself takes.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+import sys
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import compress
+from typing import BinaryIO, Final
+
+from tiering.images.formats import IMAGE_EXTENSIONS, is_image_name
+from tiering.sources.left_out import NOT_AN_IMAGE, SIDECAR, LeftOut
+from tiering.sources.trees.contents import broken, look_at
+from tiering.sources.trees.local import Directory, entered, is_file, marked_name, refused
+from tiering.sources.trees.shared_keys import Names
+from tiering.sources.trees.siblings import with_keys
+
+_IMAGES: Final = frozenset(extension.decode() for extension in IMAGE_EXTENSIONS)
+
+#: Directories that are handed out together.
+TOGETHER: Final = 16
+
+#: A directory that itself takes more bytes than this (some 30,000 entries) is shared between processes.
+SHARED_BYTES: Final = 1 << 20
+
+#: How a message begins: its length in bytes.
+_LENGTH: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Directories of one parent to look into.
+
+    parent: path of the parent below the root, "" or ending in "/". names: of the directories in it, separated by NUL
+    bytes; "" is the parent itself. chain: device and inode of the directories that the walk came through.
+    part, parts: which of how many shares of the entries to ask about.
+    """
+
+    parent: bytes
+    names: bytes
+    chain: tuple[tuple[int, int], ...] = ()
+    part: int = 0
+    parts: int = 1
+
+
+@dataclass(slots=True)
+class Found:
+    """What was found in the directories of a task.
+
+    sizes: bytes of each image, int64. kept: random number, key and size of the images whose random number is below the
+    limit. folders: images in each directory that has some. extensions: images by extension in lower case. left_out:
+    what is no image. tasks: what is still to be done.
+    """
+
+    sizes: array[int] = field(default_factory=lambda: array("q"))
+    kept: list[tuple[float, bytes, int]] = field(default_factory=list)
+    folders: dict[bytes, int] = field(default_factory=dict)
+    extensions: dict[str, int] = field(default_factory=dict)
+    odd_names: int = 0
+    left_out: LeftOut = field(default_factory=LeftOut)
+    tasks: list[Task] = field(default_factory=list)
+
+    def take(self, prefix: bytes, name: bytes, size: int, number: float, limit: float) -> None:
+        """Count one image. number: a random one; below the limit the image is kept by name."""
+        extension = _extension(name.decode("utf-8", "surrogateescape")).lower()
+        self.extensions[extension] = self.extensions.get(extension, 0) + 1
+        self.folders[prefix] = self.folders.get(prefix, 0) + 1
+        self.odd_names += _odd(name.decode("utf-8", "surrogateescape"))
+        self.sizes.append(size)
+        if number < limit:
+            self.kept.append((number, prefix + name, size))
+
+
+def look(root: bytes, task: Task, limit: float, seed: int, shares: int) -> Found:
+    """Look into the directories of a task.
+
+    limit: images whose random number in [0, 1) is below are kept by name. seed: of these numbers, which depend on
+    nothing else but the directory and its order. shares: parts to make of a very large directory.
+    Raises OSError where the tree's root cannot be read; whatever else cannot be read is in left_out.
+    About 4 us an image with the page cache warm, of which stat(2) is 3 us, and 10 us any other file, which is opened.
+    """
+    found = Found()
+    for name in task.names.split(b"\0"):
+        prefix = task.parent + name + b"/" * bool(name)
+        with entered(root, prefix, task.chain) as directory:
+            if not isinstance(directory, Directory):
+                found.left_out.add(directory[0], prefix, reason=directory[1])
+            elif task.parts == 1 and shares > 1 and directory.size > SHARED_BYTES:
+                found.tasks += [Task(task.parent, name, task.chain, part, shares) for part in range(shares)]
+            else:
+                try:
+                    _Folder(found, directory, prefix, task, limit, seed).scan()
+                except OSError as error:
+                    if not prefix:
+                        raise
+                    kind, why = refused(error)
+                    found.left_out.add(kind, prefix, reason=why)
+    return found
+
+
+class _Folder:
+    """One open directory, being looked into."""
+
+    def __init__(self, found: Found, directory: Directory, prefix: bytes, task: Task, limit: float, seed: int) -> None:
+        self.found, self.directory, self.prefix, self.limit = found, directory, prefix, limit
+        self.handle, self.part, self.parts = directory.handle, task.part, task.parts
+        self.others: list[tuple[bytes, int]] = []
+        self.names = Names()
+        self.random = random.Random(b"%d %d %d/" % (seed, task.part, task.parts) + prefix).random
+
+    def scan(self) -> None:
+        """Go through the entries; those of other parts are counted on, and not asked about."""
+        folders: list[bytes] = []
+        if self.parts > 1 and self.part == 0:
+            every = os.listdir(self.handle)  # noqa: PTH208 - a descriptor
+            self.names.add({name[-4:] for name in every}, dotted=any(name.count(".") > 1 for name in every))
+        for files in self.directory.files(self.prefix, self.found.left_out, folders, self.part, self.parts):
+            self._count(files)
+        self._tell_sidecars()
+        names = [name[:-1] for name in folders]
+        for begin in range(0, len(names), TOGETHER):
+            together = b"\0".join(names[begin : begin + TOGETHER])
+            self.found.tasks.append(Task(self.prefix, together, self.directory.chain))
+
+    def _tell_sidecars(self) -> None:
+        """Count the files that are no images, apart those that share their key with an image; and such keys."""
+        if not self.others and not self.names.may_share:
+            return
+        with os.scandir(self.handle) as entries:
+            here = {os.fsencode(marked_name(entry)): is_file(entry) for entry in entries}
+        others = dict(self.others)
+        shared: list[tuple[bytes, bytes | None]] = []
+        for name, key in with_keys(sorted(here)):
+            if name in others:
+                self._leave_out(NOT_AN_IMAGE if key is None else SIDECAR, name, others[name])
+            if key is not None and here[name] and (name in others or is_image_name(name) or self.parts > 1):
+                shared.append((name, key))
+        if self.part == 0:
+            self.found.left_out.shared.tell(self.prefix, shared)
+
+    def _count(self, files: list[os.DirEntry[str]]) -> None:
+        # Each step goes through all files in C or nearly so: a loop over them takes half as long again.
+        try:
+            sizes = [entry.stat().st_size for entry in files]
+        except OSError:
+            files, sizes = self._still_there(files)
+        names = [entry.name for entry in files]
+        # Nearly all extensions have three letters; looking for the dot takes three times as long.
+        extensions = [name[-3:] if name[-4:-3] == "." else _extension(name) for name in names]
+        found = self.found
+        endings = set(extensions)
+        if not _IMAGES.issuperset(map(str.lower, endings)):
+            images = [
+                # Of x.a.b the last three letters hold another dot.
+                extension.lower() in _IMAGES or self._is_image(name, size)
+                for name, extension, size in zip(names, extensions, sizes, strict=True)
+            ]
+            names, sizes = list(compress(names, images)), list(compress(sizes, images))
+            extensions = [extension.rpartition(".")[2] for extension in compress(extensions, images)]
+        for extension, count in Counter(extensions).items():
+            lower = extension.lower()
+            found.extensions[lower] = found.extensions.get(lower, 0) + count
+        if not names:
+            return
+        found.folders[self.prefix] = found.folders.get(self.prefix, 0) + len(names)
+        found.sizes.extend(sizes)
+        together = "".join(names)
+        if self.parts == 1:
+            self.names.add(endings, dotted=together.count(".") > len(names))
+        if not together.isascii():
+            found.odd_names += sum(map(_odd, names))
+        draw, limit = self.random, self.limit
+        numbers = [draw() for _ in names]
+        if min(numbers) < limit:
+            found.kept += [
+                (number, self.prefix + os.fsencode(name), size)
+                for number, name, size in zip(numbers, names, sizes, strict=True)
+                if number < limit
+            ]
+
+    def _still_there(self, files: list[os.DirEntry[str]]) -> tuple[list[os.DirEntry[str]], list[int]]:
+        """Return the files whose size can be had, and their sizes."""
+        left: list[os.DirEntry[str]] = []
+        sizes = []
+        for entry in files:
+            try:
+                sizes.append(entry.stat().st_size)
+            except OSError as error:
+                name = os.fsencode(entry.name)
+                kind, why = broken(error, name, self.handle)
+                self._leave_out(kind, name, reason=why)
+            else:
+                left.append(entry)
+        return left, sizes
+
+    def _is_image(self, name: str, size: int) -> bool:
+        """Tell by its first bytes whether a file is an image; take note of one that is none."""
+        plain = os.fsencode(name)
+        kind, why = look_at(plain, plain, self.handle)
+        if kind == NOT_AN_IMAGE:
+            self.others.append((plain, size))
+        elif kind:
+            self._leave_out(kind, plain, size, why)
+        return not kind
+
+    def _leave_out(self, kind: str, name: bytes, size: int = 0, reason: str = "") -> None:
+        self.found.left_out.add(kind, self.prefix + name, size, reason)
+
+
+def _extension(name: str) -> str:
+    return name.rpartition(".")[2] if "." in name else ""
+
+
+def _odd(name: str) -> bool:
+    return any("\udc80" <= letter <= "\udcff" for letter in name)
+
+
+def send(pipe: BinaryIO, message: object) -> int:
+    """Send a message to another process of ours; return how many bytes it took. Raises OSError."""
+    data = pickle.dumps(message, protocol=5)
+    pipe.write(len(data).to_bytes(_LENGTH, "little") + data)
+    pipe.flush()
+    return len(data)
+
+
+def receive(pipe: BinaryIO) -> object:
+    """Wait for a message of a process of ours; None where it has gone. Raises OSError."""
+    length = pipe.read(_LENGTH)
+    data = pipe.read(int.from_bytes(length, "little")) if len(length) == _LENGTH else b""
+    return pickle.loads(data) if data else None  # noqa: S301 - written by a process that we started
+
+
+def main() -> None:
+    """Answer tasks from standard input until it ends."""
+    root, seed, shares = os.fsencode(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    while message := receive(sys.stdin.buffer):
+        send(sys.stdout.buffer, look(root, message[0], message[1], seed, shares))  # type: ignore[index]
+
+
+if __name__ == "__main__":
+    main()

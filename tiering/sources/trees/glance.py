@@ -1,0 +1,232 @@
+"""A directory at a glance, as a survey sees it: names now, sizes only where they cost nothing, a few contents."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from tiering.errors import from_os_error
+from tiering.images.formats import is_image_name
+from tiering.sources.left_out import BY_CONTENT, EXAMPLES, NOT_AN_IMAGE, PACKED, SIDECAR, LeftOut, Tally
+from tiering.sources.trees.contents import look_at
+from tiering.sources.trees.local import CHUNK, Directory, Identity, entered, refused
+from tiering.sources.trees.remote_folder import FOLDER, IMAGE, OPEN, Entry, RemoteFolder
+from tiering.sources.trees.siblings import with_keys
+from tiering.text import display
+
+#: Files of a directory, of those whose name is no image's, that are looked at; they stand for the others.
+_LOOKED_AT: Final = 32
+
+
+@dataclass(slots=True)
+class Listing:
+    """What is in one directory.
+
+    count: image files, by name. images: names of all of them, or of a random sample. sizes: the bytes of these where
+    the listing tells them, else None. folders: name of each directory in it, how much it is likely to hold (in any
+    unit; only the ratios count), and whether it is known to hold no directory. left_out: everything else, as far as a
+    few files stand for all; those that are images by their content alone are of the kind BY_CONTENT.
+    """
+
+    count: int = 0
+    images: list[bytes] = field(default_factory=list)
+    sizes: list[int] | None = None
+    folders: list[tuple[bytes, float, bool]] = field(default_factory=list)
+    left_out: LeftOut = field(default_factory=LeftOut)
+
+
+class Kept:
+    """A simple random sample of names that come in parts, in their order, and the sizes that come with them."""
+
+    def __init__(self, keep: int, random: np.random.Generator) -> None:
+        self.count = 0
+        self._keep, self._random, self._limit = keep, random, 1.0
+        self._rows: list[tuple[float, bytes, int]] = []
+
+    def add(self, names: Sequence[bytes], sizes: Sequence[int] | None = None) -> None:
+        """Add names, and their sizes where these are known."""
+        self.count += len(names)
+        numbers = self._random.random(len(names)).tolist()
+        rows = zip(numbers, names, sizes or [0] * len(names), strict=True)
+        self._rows += [row for row in rows if row[0] < self._limit]
+        if len(self._rows) > 2 * self._keep + CHUNK:
+            self._thin()
+
+    def names(self) -> list[bytes]:
+        """Return the names of the sample."""
+        self._thin()
+        return [name for _, name, _ in self._rows]
+
+    def sizes(self) -> list[int]:
+        """Return the sizes of the sample."""
+        self._thin()
+        return [size for _, _, size in self._rows]
+
+    def _thin(self) -> None:
+        if len(self._rows) > self._keep:
+            self._limit = sorted(number for number, _, _ in self._rows)[self._keep]
+            self._rows = [row for row in self._rows if row[0] < self._limit]
+
+
+class _Looked(NamedTuple):
+    """A file whose name is no image's, one of the few: its kind by name and by content, with the reason."""
+
+    name: bytes
+    size: int
+    named: str
+    kind: str
+    reason: str
+
+
+def glance(root: bytes, prefix: bytes, keep: int, random: np.random.Generator) -> Listing:
+    """List a local directory; about 1 us an entry. keep: images to keep by name, drawn at random where there are more.
+
+    Raises MachineError where the root cannot be read. Directories of common file systems take bytes in step with their
+    number of entries, and have one link of each directory in them: what they hold can be guessed, and most of them
+    need not be listed to know that they have none.
+    """
+    found = Listing()
+    try:
+        with entered(root, prefix, _chain(root, prefix)) as directory:
+            if isinstance(directory, Directory):
+                _fill(found, directory, prefix, keep, random)
+            else:
+                found.left_out.add(directory[0], prefix, reason=directory[1])
+    except OSError as error:
+        if not prefix:
+            raise from_os_error(error) from error
+        kind, reason = refused(error)
+        found = Listing()
+        found.left_out.add(kind, prefix, reason=reason)
+    return found
+
+
+def _chain(root: bytes, prefix: bytes) -> tuple[Identity, ...]:
+    """Return the directories that lead to one; a walk would have come through them."""
+    parts = prefix.split(b"/")[:-1]
+    above = [b"/".join(parts[:depth]) for depth in range(len(parts))]
+    found = (os.stat(os.path.join(root, path)) for path in above)  # noqa: PTH116, PTH118 - bytes paths
+    return tuple((about.st_dev, about.st_ino) for about in found)
+
+
+def _fill(found: Listing, directory: Directory, prefix: bytes, keep: int, random: np.random.Generator) -> None:
+    kept = Kept(keep, random)
+    others: list[bytes] = []
+    folders: list[bytes] = []
+    endings: set[bytes] = set()
+    for files in directory.files(prefix, found.left_out, folders):
+        names = [os.fsencode(entry.name) for entry in files]
+        images = list(filter(is_image_name, names))
+        if len(images) < len(names):
+            others += [name for name in names if not is_image_name(name)]
+        kept.add(images)
+        endings |= {name.partition(b".")[2] for name in images} if len(endings) < 2 else set()
+    found.count, found.images = kept.count, kept.names()
+    # Names of one extension and one dot share no key.
+    keys = dict(with_keys(sorted(directory.names()))) if others or len(endings) > 1 else {}
+    found.left_out.shared.tell(prefix, keys.items())
+    if others:
+        _look_at_few(found, directory, prefix, others, keys, random)
+    for name in folders:
+        try:
+            about = os.stat(name, dir_fd=directory.handle)
+        except OSError as error:
+            kind, reason = refused(error)
+            found.left_out.add(kind, prefix + name, reason=reason)
+        else:
+            found.folders.append((name[:-1], float(about.st_size), about.st_nlink == 2))
+
+
+def _look_at_few(
+    found: Listing,
+    directory: Directory,
+    prefix: bytes,
+    others: list[bytes],
+    keys: Mapping[bytes, bytes | None],
+    random: np.random.Generator,
+) -> None:
+    named = Counter(NOT_AN_IMAGE if keys.get(name) is None else SIDECAR for name in others)
+    looked = []
+    for name in (others[at] for at in random.permutation(len(others))[:_LOOKED_AT].tolist()):
+        by_name = NOT_AN_IMAGE if keys.get(name) is None else SIDECAR
+        kind, reason = look_at(name, name, directory.handle)
+        try:
+            size = os.stat(name, dir_fd=directory.handle).st_size
+        except OSError:
+            size = 0
+        looked.append(_Looked(name, size, by_name, by_name if kind == NOT_AN_IMAGE else kind or BY_CONTENT, reason))
+    mean = sum(each.size for each in looked) // len(looked)
+    _stand_for(found, prefix, {kind: (count, mean * count) for kind, count in named.items()}, looked)
+
+
+def glance_remote(folder: RemoteFolder, keep: int, random: np.random.Generator) -> Listing:
+    """List a remote directory, see glance. Nothing is known of what directories hold before they are listed.
+
+    Raises MachineError where the server cannot be asked.
+    """
+    found, prefix = Listing(), folder.key
+    images = Kept(keep, random)
+    few = {kind: Kept(_LOOKED_AT, random) for kind in (NOT_AN_IMAGE, SIDECAR)}
+    bytes_: Counter[str] = Counter()
+    untold = False
+    for part in folder.parts():
+        found.left_out.shared.tell(prefix, ((entry.name, entry.shared) for entry in part))
+        for name, size, _, _, kind, reason in part:
+            if kind == PACKED:
+                return Listing(left_out=LeftOut({PACKED: Tally(1, 0, [display(prefix)])}))
+            if kind == FOLDER:
+                found.folders.append((name[:-1], 1.0, False))
+            elif kind not in (IMAGE, OPEN):
+                found.left_out.add(kind, prefix + name, size or 0, reason)
+        by_name = [entry for entry in part if entry.kind == IMAGE]
+        images.add([entry.name for entry in by_name], [entry.size or 0 for entry in by_name])
+        untold = untold or any(entry.size is None for entry in by_name)
+        for kind, kept in few.items():
+            unsure = [
+                entry for entry in part if entry.kind == OPEN and (entry.shared is None) == (kind == NOT_AN_IMAGE)
+            ]
+            kept.add([entry.name for entry in unsure], [entry.size or 0 for entry in unsure])
+            bytes_[kind] += sum(entry.size or 0 for entry in unsure)
+    found.count, found.images = images.count, images.names()
+    found.sizes = None if untold else images.sizes()
+    for named, kept in few.items():
+        chosen = zip(kept.names(), kept.sizes(), strict=True)
+        settled = folder.look_at([Entry(name, size, 0, None, OPEN) for name, size in chosen])
+        looked = [
+            _Looked(each.name, each.size or 0, named, named if each.kind == NOT_AN_IMAGE else each.kind or BY_CONTENT,
+                    each.reason)
+            for each in settled
+        ]  # fmt: skip
+        _stand_for(found, prefix, {named: (kept.count, bytes_[named])}, looked)
+    return found
+
+
+def _stand_for(found: Listing, prefix: bytes, named: dict[str, tuple[int, int]], looked: Sequence[_Looked]) -> None:
+    """Count the files whose name is no image's: those that were looked at stand for all that their name is like.
+
+    named: number and bytes of all, by the kind that their names say.
+    """
+    for kind, (count, size) in named.items():
+        here = [each for each in looked if each.named == kind]
+        left, left_size = count, size
+        for other in sorted({each.kind for each in here} - {kind}):
+            those = [each for each in here if each.kind == other]
+            share = round(count * len(those) / len(here))
+            bytes_ = round(sum(each.size for each in those) * count / len(here))
+            _add(found, other, share, bytes_, prefix, those)
+            left, left_size = left - share, max(left_size - bytes_, 0)
+        _add(found, kind, left, left_size, prefix, [each for each in here if each.kind == kind])
+
+
+def _add(found: Listing, kind: str, count: int, size: int, prefix: bytes, examples: list[_Looked]) -> None:
+    if count:
+        named = [
+            f"{display(prefix + each.name)} ({each.reason})" if each.reason else display(prefix + each.name)
+            for each in examples[:EXAMPLES]
+        ]
+        found.left_out.merge(LeftOut({kind: Tally(count, size, named)}))

@@ -1,0 +1,219 @@
+"""The lister of trees behind a URL; conversions, profiles and surveys all ask it what the entries of a directory are.
+
+A name says it, or where it leaves that open, the first bytes of the file.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+import polars as pl
+
+from tiering.images.formats import is_image_name, leaves_open
+from tiering.sources.left_out import (
+    MISSING,
+    NOT_AN_IMAGE,
+    PACKED,
+    SIDECAR,
+    UNKNOWN_SIZE,
+    UNREACHABLE,
+    ZARR_MARKS,
+    unlooked,
+)
+from tiering.sources.trees.contents import ZARR_BYTES, is_zarr_metadata, look_at_head
+from tiering.sources.trees.remote import connect, first_bytes, version_of
+from tiering.sources.trees.remote_listing import Listed, list_directory, pages
+from tiering.sources.trees.siblings import with_keys
+from tiering.sources.trees.walk import Row, Walk
+from tiering.storage.bucket import REQUESTS
+from tiering.storage.failures import asking
+from tiering.storage.urls import joined
+
+#: What an entry may be besides the kinds that are left out.
+IMAGE: Final = ""
+FOLDER: Final = "folder"
+OPEN: Final = "open"
+
+#: Entries that are told together.
+_TOGETHER: Final = 1000
+
+
+class Entry(NamedTuple):
+    """An entry of a remote directory.
+
+    name, size, version: see remote_listing.Listed. shared: the key that it shares with others, None for
+    one of its own. kind: IMAGE, FOLDER, OPEN (only its first bytes can tell), or why it is left out; reason: what more
+    there is to say.
+    """
+
+    name: bytes
+    size: int | None
+    version: int
+    shared: bytes | None
+    kind: str
+    reason: str = ""
+
+    @property
+    def shares(self) -> bool:
+        """Whether it belongs to a key that it shares; what is an image by its content alone is no mask of another."""
+        return self.kind in (NOT_AN_IMAGE, SIDECAR) or (self.kind == IMAGE and is_image_name(self.name))
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFolder:
+    """A directory behind a URL.
+
+    url: of the tree, for errors. system: fsspec's file system. root: path of the tree in it. prefix: path below the
+    root, "" or ending in "/".
+    """
+
+    url: str
+    system: Any
+    root: str
+    prefix: str = ""
+
+    @classmethod
+    def top(cls, url: str) -> RemoteFolder:
+        """Return the root of a tree. Raises what connect raises."""
+        system, path = connect(url)
+        return cls(url, system, path)
+
+    @property
+    def key(self) -> bytes:
+        """The prefix as keys have it."""
+        return self.prefix.encode("utf-8", "surrogateescape")
+
+    @property
+    def path(self) -> str:
+        """The directory's path in the file system."""
+        return joined(self.root, self.prefix).rstrip("/") if self.prefix else self.root
+
+    def below(self, name: bytes) -> RemoteFolder:
+        """Return a directory in this one. name: ends in "/"."""
+        return RemoteFolder(self.url, self.system, self.root, self.prefix + name.decode("utf-8", "surrogateescape"))
+
+    def entries(self, walk: Walk) -> Iterator[Row | RemoteFolder]:
+        """Yield what is in the directory, see tiering.sources.trees.walk.Folder; a file's version is version_of it.
+
+        It is listed whole before, since keys come sorted. Raises MachineError where the server cannot be asked.
+        """
+        prefix = self.key
+        try:
+            listed = list_directory(self.system, self.url, self.path)
+        except FileNotFoundError:
+            walk.ledger.leave_out(MISSING, prefix, reason="it vanished during the walk")
+            return
+        marks = listed.filter(pl.col("key").is_in(list(ZARR_MARKS)))
+        if self._is_zarr(marks.rows(), (marks.height > 0) and any(map(is_image_name, listed["key"]))):
+            walk.ledger.leave_out(PACKED, prefix)
+            return
+        if walk.passed_over and not prefix:
+            listed = listed.filter(~pl.col("key").is_in(list(walk.passed_over)))
+        for part in _told(row for batch in listed.iter_slices(_TOGETHER) for row in batch.iter_rows()):
+            for entry in self.look_at(part):
+                yield from self._walked(walk, prefix, entry)
+
+    def _walked(self, walk: Walk, prefix: bytes, entry: Entry) -> Iterator[Row | RemoteFolder]:
+        name, size, version, shared, kind, reason = entry
+        if kind == FOLDER:
+            yield self.below(name)
+        elif kind in (NOT_AN_IMAGE, SIDECAR):
+            walk.other(prefix, name, shared, size or 0)
+        elif kind:
+            walk.ledger.leave_out(kind, prefix + name, size or 0, reason)
+        elif walk.takes(prefix, name, shared, size or 0):
+            yield prefix + name, size or 0, version
+
+    def parts(self) -> Iterator[list[Entry]]:
+        """Yield what is in the directory in parts of about a thousand entries; no more is held, however many there are.
+
+        Where the last entry is of the kind PACKED, the directory is a Zarr store, and what came before no part of the
+        dataset. Raises MachineError where the server cannot be asked.
+        """
+        marks: list[Listed] = []
+        images = False
+        try:
+            for part in _told(row for page in pages(self.system, self.url, self.path) for row in page):
+                marks += [entry[:3] for entry in part if entry.name in ZARR_MARKS]
+                images = images or any(is_image_name(entry.name) for entry in part)
+                yield part
+        except FileNotFoundError:
+            yield [Entry(b"", 0, 0, None, MISSING, "it vanished during the walk")]
+        if self._is_zarr(marks, images):
+            yield [Entry(b"", 0, 0, None, PACKED)]
+
+    def look_at(self, part: Sequence[Entry], threads: int = REQUESTS) -> list[Entry]:
+        """Settle what names and listings leave open, with a request for each such entry.
+
+        The first bytes tell whether a file is an image; the size is asked for that a listing does not tell.
+        threads: requests at a time, where the driver can.
+        """
+        asked = {each.name: each for each in part if each.size is None and each.kind in (IMAGE, OPEN)}
+        sized = dict(zip(asked, self._sizes(list(asked), threads), strict=True))
+        part = [each._replace(size=sized[each.name][0], version=sized[each.name][1]) if each.name in sized else each
+                for each in part]  # fmt: skip
+        part = [each._replace(kind=UNKNOWN_SIZE, reason="the server tells no size")
+                if each.size is None and each.kind in (IMAGE, OPEN) else each for each in part]  # fmt: skip
+        wanted = [(each.name, each.size or 0) for each in part if each.kind == OPEN]
+        heads = first_bytes(self.system, self.url, self.path, wanted, threads)
+        looked = {name: look_at_head(head, name) for (name, _), head in zip(wanted, heads, strict=True)}
+        return [_settled(each, *looked[each.name]) if each.kind == OPEN else each for each in part]
+
+    def _sizes(self, names: list[bytes], threads: int) -> list[tuple[int | None, int]]:
+        def ask(name: bytes) -> tuple[int | None, int]:
+            try:
+                info = self.system.info(joined(self.path, name.decode("utf-8", "surrogateescape")))
+            except FileNotFoundError:
+                return None, 0
+            return info["size"] if info["type"] == "file" else None, version_of(info)
+
+        if not names:
+            return []
+        with asking(self.url), ThreadPoolExecutor(threads if self.system.async_impl else 1) as pool:
+            return list(pool.map(ask, names))
+
+    def _is_zarr(self, marks: Sequence[Listed], images: bool) -> bool:
+        """Tell whether the directory is a Zarr store, see tiering.sources.trees.contents.is_zarr."""
+        files = [(name, size) for name, size, _ in marks if size and size <= ZARR_BYTES]
+        if not files or images:
+            return False
+        return any(map(is_zarr_metadata, first_bytes(self.system, self.url, self.path, files, end=ZARR_BYTES)))
+
+
+def _settled(entry: Entry, kind: str, reason: str) -> Entry:
+    if kind == NOT_AN_IMAGE and entry.shared is not None:
+        kind = SIDECAR
+    return entry._replace(kind=kind, reason=reason)
+
+
+def _told(rows: Iterable[Listed]) -> Iterator[list[Entry]]:
+    """Say of each entry what its name says. rows: sorted by name, as a page of a listing is."""
+    waiting: deque[Listed] = deque()
+
+    def names() -> Iterator[bytes]:
+        for row in rows:
+            waiting.append(row)
+            yield row[0]
+
+    keys = with_keys(names())
+    while part := [Entry(*waiting.popleft(), key, *_by_name(name, key)) for name, key in islice(keys, _TOGETHER)]:
+        yield part
+
+
+def _by_name(name: bytes, shared: bytes | None) -> tuple[str, str]:
+    if kind := unlooked(name):
+        return kind, ""
+    if name == b"/":
+        return UNREACHABLE, "no path leads to a directory without a name"
+    if name.endswith(b"/"):
+        return FOLDER, ""
+    if is_image_name(name):
+        return IMAGE, ""
+    if leaves_open(name):
+        return OPEN, ""
+    return NOT_AN_IMAGE if shared is None else SIDECAR, ""

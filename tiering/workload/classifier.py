@@ -1,0 +1,150 @@
+"""The trained model as a value, and its file: written by skops, never by pickle, and read with distrust."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.resources
+import os
+import re
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tiering.errors import ModelError
+from tiering.text import shown
+from tiering.workload.features import FEATURE_NAMES
+from tiering.workload.forest import read_forest
+from tiering.workload.label import WORKLOADS
+from tiering.workload.skops_archive import Archive, items, mapping, open_archive, plain
+
+_FORMAT, _FORMAT_VERSION = "tiering-model", 2
+_SHIPPED = "workload.skops"
+_ACTION = "Use a model that this version of tiering has made: python -m tiering.workload.training.build FILE"
+
+#: Far above what training finds, 0.87; far beyond, every probability would be the same, or lost in rounding.
+_MOST_TEMPERATURE = 100.0
+_FIGURE = re.compile(r"[a-z0-9_.]{1,60}")
+_MOST_SAID = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A classifier of feature vectors.
+
+    estimator: a scikit-learn classifier whose classes are the positions in WORKLOADS.
+    medians: of each feature over the corpus, NaN left out; a typical trace, for explanations.
+    temperature: above 0; below 1 it sharpens the estimator's probabilities (Guo et al., ICML 2017, section 4.2).
+    figures: how well it does on families of programs that it was not trained on; see train.cross_validate.
+    """
+
+    estimator: Any
+    medians: npt.NDArray[np.float64]
+    temperature: float = 1.0
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def probabilities(self, vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the probability of each workload: (n, len(FEATURE_NAMES)) in, (n, len(WORKLOADS)) out."""
+        votes: npt.NDArray[np.float64] = self.estimator.predict_proba(vectors)
+        tempered = votes ** (1 / self.temperature)
+        return np.asarray(tempered / tempered.sum(axis=1, keepdims=True))
+
+
+def save(model: Model, path: str | Path) -> None:
+    """Write a model file; it appears whole or not at all. Raises OSError."""
+    document = {
+        "format": _FORMAT,
+        "format_version": _FORMAT_VERSION,
+        "features": list(FEATURE_NAMES),
+        "workloads": list(WORKLOADS),
+        "estimator": model.estimator,
+        "medians": model.medians,
+        "temperature": model.temperature,
+        "figures": dict(model.figures),
+    }
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        _skops().dump(document, temporary, compression=zipfile.ZIP_DEFLATED)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(path: str | Path) -> Model:
+    """Read a model file, which may come from anybody.
+
+    Nothing that the file names is made: a forest is built here from its arrays, once they are checked.
+    Raises ModelError when it is no such file, is broken, is larger than a model can be, is of another version, names a
+    type that is not in TRUSTED_TYPES, or has a tree that is not sound. Raises OSError when it cannot be read.
+    """
+    try:
+        archive = open_archive(path)
+        return _read(archive)
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError, MemoryError) as error:
+        found = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+        raise _refused(path, shown(found[:_MOST_SAID]).rstrip(".")) from error
+
+
+@functools.cache
+def shipped() -> Model:
+    """Return the model that comes with the package; it is read once."""
+    with importlib.resources.as_file(importlib.resources.files("tiering.workload") / _SHIPPED) as path:
+        return load(path)
+
+
+def _read(archive: Archive) -> Model:
+    """Take a model out of an archive. Raises ValueError where it has none, or another one."""
+    content = archive.content
+    for name, expected in {"format": _FORMAT, "format_version": _FORMAT_VERSION}.items():
+        if (found := plain(content.get(name))) != expected:
+            raise ValueError(f"{name} = {found!r}")
+    for name, names in {"features": FEATURE_NAMES, "workloads": WORKLOADS}.items():
+        if [plain(each) for each in items(content.get(name))] != list(names):
+            raise ValueError(f"other {name}")
+    estimator = read_forest(archive, content.get("estimator"), len(FEATURE_NAMES), len(WORKLOADS))
+    medians = archive.array(content.get("medians"))
+    if medians.dtype != np.float64 or medians.shape != (len(FEATURE_NAMES),):
+        raise ValueError("no median for each feature")
+    # Forests compare in single precision. NaN: a feature that no trace of the corpus has.
+    if (np.abs(medians) > np.finfo(np.float32).max).any():
+        raise ValueError("a median beyond single precision")
+    temperature = plain(content.get("temperature"))
+    if not isinstance(temperature, float) or not 1 / _MOST_TEMPERATURE <= temperature <= _MOST_TEMPERATURE:
+        raise ValueError(f"temperature = {temperature!r}")
+    figures = {name: plain(value) for name, value in mapping(content.get("figures")).items()}
+    if not all(_FIGURE.fullmatch(name) and isinstance(value, float | int) for name, value in figures.items()):
+        raise ValueError("figures that are no numbers")
+    return Model(estimator, medians, temperature, figures)  # type: ignore[arg-type]  # numbers, as was checked
+
+
+def _refused(path: str | Path, found: str) -> ModelError:
+    return ModelError(str(path), expected="a model file of tiering", found=found, action=_ACTION)
+
+
+def _skops() -> Any:
+    """Import skops.io. It imports every module of scikit-learn, its adapter for torch among them.
+
+    Importing torch takes 1.5 s and is for nothing here: while skops is imported, the adapter is hidden.
+    """
+    with _hidden("sklearn.externals.array_api_compat.torch"):
+        import skops.io  # noqa: PLC0415
+    return skops.io
+
+
+@contextlib.contextmanager
+def _hidden(name: str) -> Iterator[None]:
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]  # how the import system marks "cannot be imported"
+    try:
+        yield
+    finally:
+        sys.modules.pop(name, None)

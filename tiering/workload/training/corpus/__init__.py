@@ -1,0 +1,176 @@
+"""Generators of labelled traces, drawn from published characterisations, and the examples made of them.
+
+A family is one program or service; its runs differ in size, speed, processes and habits. What a model is shown is
+mostly only the first part of a run, and the label is that of the whole run: the model learns to forecast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from tiering.trace.profile import profile_trace
+from tiering.trace.trace_profile import TraceProfile
+from tiering.workload.label import Workload, label
+from tiering.workload.training.corpus import kin, looking_up, mixing, relatives, scanning, training, writing
+from tiering.workload.training.corpus.rows import Run
+
+Generator = Callable[[np.random.Generator, float], Run]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One generator of runs, and the workload that each of them is.
+
+    generate: takes a random generator and a scale (1 gives some 10^3 to 10^4 events) and returns a Run.
+    """
+
+    generate: Generator
+    promises: Workload
+
+    @property
+    def name(self) -> str:
+        """The name of the generator."""
+        return self.generate.__name__
+
+
+FAMILIES: tuple[Family, ...] = (
+    *(
+        Family(generate, "re-read-heavy")
+        for generate in (
+            training.shuffled_files,
+            training.worker_files,
+            training.packed_random,
+            training.packed_batches,
+            training.packed_mapped,
+            training.mapped_arrays,
+            training.record_files,
+            training.sequential_epochs,
+            training.tuning_jobs,
+        )
+    ),
+    *(
+        Family(generate, "write-heavy")
+        for generate in (
+            writing.log_appending,
+            writing.database_rows,
+            writing.simulation_checkpoints,
+            writing.backup_target,
+            writing.table_output,
+            writing.merge_tree,
+            writing.resumed_simulation,
+            writing.capture,
+            writing.autosaving,
+        )
+    ),
+    *(
+        Family(generate, "read-once")
+        for generate in (
+            scanning.table_scan,
+            scanning.archive_source,
+            scanning.text_search,
+            scanning.inference,
+            scanning.checksums,
+            scanning.mapped_scan,
+            scanning.mapped_tables,
+            looking_up.index_lookups,
+            looking_up.point_queries,
+            looking_up.range_requests,
+            looking_up.column_scan,
+        )
+    ),
+    *(
+        Family(generate, "mixed")
+        for generate in (
+            mixing.office_server,
+            mixing.database_server,
+            mixing.build,
+            mixing.mail,
+            mixing.conversion,
+            mixing.external_sort,
+            mixing.rereading_editor,
+        )
+    ),
+    Family(relatives.windowed_shuffle, "re-read-heavy"),
+    Family(relatives.weighted_sampling, "re-read-heavy"),
+    Family(relatives.growing_dataset, "re-read-heavy"),
+    Family(relatives.web_serving, "re-read-heavy"),
+    Family(relatives.media_streams, "read-once"),
+    Family(relatives.log_analysis, "read-once"),
+    Family(relatives.image_dump, "read-once"),
+    Family(relatives.photo_store, "read-once"),
+    Family(relatives.restarted_solver, "write-heavy"),
+    Family(relatives.unpacking, "write-heavy"),
+    Family(relatives.spilling_join, "mixed"),
+    Family(relatives.copying, "mixed"),
+    Family(kin.language_pretraining, "write-heavy"),
+    Family(kin.tar_shards, "re-read-heavy"),
+    Family(kin.indexed_records, "re-read-heavy"),
+    Family(kin.object_gets, "read-once"),
+)
+
+
+#: Shares of the first epoch at which forecasts are trained and judged.
+PARTS = (0.1, 0.25, 0.5, 1.0)
+
+#: Events that a part has at least.
+FEWEST = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A part of a run as a model sees it, and what the whole run was.
+
+    part: "whole", or the share of the first epoch (of the whole run where it has none) that the profile saw.
+    """
+
+    family: str
+    trace: TraceProfile
+    part: str
+    workload: Workload
+
+
+def whole_run(run: Run) -> tuple[TraceProfile, Workload]:
+    """Profile a whole run and label it, the touches that no tracer shows included."""
+    trace = profile_trace([run.events], source="corpus", dataset_bytes=run.dataset_bytes)
+    read = trace.bytes_read + run.unseen_read + run.unseen_reread
+    return trace, label(read, trace.bytes_written, trace.bytes_reread + run.unseen_reread)
+
+
+def examples(seed: int = 0, *, runs: int = 15, parts: Sequence[float] = PARTS, scale: float = 0.5) -> Iterator[Example]:
+    """Generate the corpus: of each family `runs` whole runs, and the first parts of each.
+
+    parts: shares of the first epoch, or of the whole run where it has no epochs.
+    The same seed gives the same corpus. The dataset's size is known in half of the examples, so that a model
+    learns to do without it; one example in eight has lost its opens and closes, as in traces of block devices and
+    of network file systems.
+    """
+    for number, family in enumerate(FAMILIES):
+        for index in range(runs):
+            rng = np.random.default_rng([seed, number, index])
+            run = family.generate(rng, scale)
+            trace, workload = whole_run(run)
+            yield Example(family.name, trace if rng.random() < 0.5 else _forget(trace), "whole", workload)
+            span = first_epoch(run.events, trace)
+            for part in parts:
+                events = run.events.head(max(FEWEST, int(span * part)))
+                if rng.random() < 0.125:
+                    events = events.filter(pl.col("op").is_in(["read", "write", "mmap", "sync"]))
+                known = run.dataset_bytes if rng.random() < 0.5 else None
+                seen = profile_trace([events], source="corpus", dataset_bytes=known)
+                yield Example(family.name, seen, f"{part:g}", workload)
+
+
+def first_epoch(events: pl.DataFrame, trace: TraceProfile) -> int:
+    """Count the events of a run's first epoch: all of them where the trace has no epochs."""
+    if trace.epochs_found is None:
+        return len(events)
+    times = events["time"].to_numpy()
+    return int((times < times.min() + trace.epochs_found.boundaries[0]).sum())
+
+
+def _forget(trace: TraceProfile) -> TraceProfile:
+    return trace.model_copy(update={"coverage": None})
