@@ -180,7 +180,7 @@ def test_what_stands_in_depends_on_the_sample_alone(stores):
 @pytest.mark.parametrize("stop", [1, 4, 8])
 def test_an_epoch_with_skipped_samples_goes_on_where_it_stopped(stores, stop):
     store = tiering.open_store(stores / "zarr")
-    how = {"seed": 5, "decode": True, "on_error": "skip"}
+    how = {"seed": 5, "images": "pixels", "on_error": "skip"}
     whole = [batch.indices.tolist() for batch in tiering.Loader(store, 8, **how)]
     loader = tiering.Loader(store, 8, **how)
     iterator = iter(loader)

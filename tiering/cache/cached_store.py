@@ -28,14 +28,19 @@ from tiering.store.protocol import Buffer, Images, Store, StoreBase, as_indices,
 class CachedStore(StoreBase):
     """A store whose samples are fetched from an origin once, as far as a cache has room for them.
 
-    origin: any Store; space: the cache, shared by all processes and jobs that use the directory; memory: another one,
-    which takes what the first has no room for.
     Units of samples are admitted until the cache is full, and stay: every epoch reads every sample once, so no policy
-    can do better than the share that fits (Mohan et al., "Analyzing and Mitigating Data Stalls in DNN Training", VLDB
-    2021, section 4). Announced samples are fetched in the background; what two processes want is fetched by one.
-    What comes from a packed origin is checked against its CRC-32Cs, and what comes from the cache on its first use by
-    each process.
-    Raises MachineError where the cache has no room for the dataset's table, or cannot be written.
+    can hit more than the share that fits (Mohan et al., "Analyzing and Mitigating Data Stalls in DNN Training", VLDB
+    2021, section 4). Announced samples are fetched in the background. If two processes want a unit, one fetches it.
+    Samples from a packed origin are checked against its CRC-32Cs; cached units are checked on their first use by each
+    process.
+
+    Args:
+        origin: Any store that is not a cache.
+        space: The cache, shared by all processes and jobs that use its directory.
+        memory: A second one, for units that the first has no room for.
+
+    Raises:
+        MachineError: If the cache has no room for the dataset's slot table, or cannot be written.
     """
 
     _filler: Filler
@@ -55,20 +60,20 @@ class CachedStore(StoreBase):
         return f"CachedStore({self._origin.store!r}, {self.space!r}, memory={self.memory!r})"
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Travel to another process as an origin and a directory."""
+        """Pickle as an origin and a directory."""
         return _again, (self._origin.store, self.space.directory, self.space.size, self.memory and self.memory.size)
 
     def byte_ranges(self, indices: IndexArray) -> None:
-        """Return None: samples lie here or there."""
+        """Return None: a sample may be in the cache or at the origin."""
 
     def files(self) -> list[Path]:
-        """Return no file: what a cache holds is no store."""
+        """Return an empty list: the files of a cache are not those of a store."""
         return []
 
     def read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
-        """Return samples in the order asked for, cached ones as views; waits for what is not there yet.
+        """Return samples in the order asked for, cached ones as views; wait for missing ones.
 
-        Raises StoreError for an origin that is not what its index says, MachineError for one that does not answer.
+        Raises StoreError if the origin does not match its index, MachineError if it does not answer.
         """
         return images_of(self._raw(as_indices(indices, len(self))), self._shape, out)
 
@@ -85,7 +90,7 @@ class CachedStore(StoreBase):
                 self._files.announce(extent[on_disk], begin[on_disk], size[on_disk])
 
     def turn(self, number: int) -> None:
-        """Begin a filling of the samples that are read from now on; what was cached for others makes room.
+        """Start to cache a new set of samples; those cached for an earlier turn make room.
 
         Between epochs, by the Loader. number: differs for each filling, and is the same for all processes.
         """
@@ -103,7 +108,7 @@ class CachedStore(StoreBase):
         self._filler = Filler(self._origin, self._units, self.levels, self._writers())
 
     def stats(self) -> CacheStats:
-        """Return what this process has counted."""
+        """Return the counts of this process."""
         self._own()
         traffic = self._origin.fetcher.traffic
         return replace(
@@ -125,11 +130,11 @@ class CachedStore(StoreBase):
 
     @property
     def full(self) -> bool:
-        """Whether the cache took no more when this process last had something for it."""
+        """Whether the cache refused the last unit that this process tried to add."""
         return self._filler.full
 
     def close(self) -> None:
-        """Let go of files, maps and connections. Views that are still referenced stay valid; what is cached stays."""
+        """Close files, maps and connections. Referenced views stay valid, and the cache keeps its data."""
         self._own()
         self._filler.close()
         for level in self.levels:
@@ -138,7 +143,7 @@ class CachedStore(StoreBase):
         self._origin.store.close()
 
     def _find(self, indices: IndexArray) -> tuple[IndexArray, IndexArray, IndexArray]:
-        """Return where samples lie in the extents (-1: nowhere), from where, and how many bytes."""
+        """Return the extent of each sample (-1: not cached), its offset there, and its size in bytes."""
         self._own()
         units = self._units.of(indices)
         first, *others = self.levels
@@ -149,7 +154,7 @@ class CachedStore(StoreBase):
         return extent, offset + self._units.within(indices), self.index.size[indices]
 
     def _cached(self, indices: IndexArray) -> tuple[IndexArray, list[Buffer]]:
-        """Return the extents that samples lie in (-1: nowhere), and the bytes of those that do."""
+        """Return the extent of each sample (-1: not cached), and the bytes of the cached ones."""
         extent, begin, size = self._find(indices)
         there = extent >= 0
         if there.all():
@@ -185,7 +190,7 @@ class CachedStore(StoreBase):
         return found
 
     def _join(self, turn: int) -> None:
-        """Find what the cache has for a turn, or begin it."""
+        """Open the cached data of a turn, or create it."""
         identity = self._origin.identity
         name = hashlib.sha256(f"{identity} {turn}".encode()).hexdigest()[: len(identity)] if turn else identity
         about = DatasetNotes(
@@ -204,7 +209,7 @@ class CachedStore(StoreBase):
         )
 
     def _own(self) -> None:
-        """Begin anew in a process that was forked: threads, extents and counts are its parent's."""
+        """Start afresh in a forked process: threads, extents and counts belong to its parent."""
         if self._process != os.getpid():
             self._begin()
 

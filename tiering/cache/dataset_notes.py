@@ -1,4 +1,4 @@
-"""What a cache notes of a dataset, and its table: made once, and joined by all who use it."""
+"""The directory of one dataset in a cache: its notes (about.json) and slot table, created once and shared."""
 
 from __future__ import annotations
 
@@ -25,9 +25,15 @@ _MOST: Final = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class DatasetNotes:
-    """What a cache notes of a dataset: about.json.
+    """The contents of about.json.
 
-    filling: hexadecimal, differs whenever the dataset is cached anew.
+    Attributes:
+        origin: Path or URL of the dataset.
+        samples: Samples in the whole dataset.
+        image_bytes: Bytes of all its images.
+        unit_samples: Samples in a unit.
+        units: Units in the whole dataset.
+        filling: 32 hexadecimal digits that differ each time the dataset is cached again.
     """
 
     origin: str
@@ -86,10 +92,18 @@ def checked_notes(dataset: Path) -> DatasetNotes:
 
 
 def join_dataset(space: CacheSpace, dataset: Path, about: DatasetNotes) -> tuple[DatasetNotes, int]:
-    """Find a dataset's table, or make it, and say that it is in use as long as the descriptor is open.
+    """Open a dataset's directory in a cache, creating it if it is missing, and mark it as in use.
 
-    dataset: its directory in the cache; about: what to note where it is new. Returns what is noted, and the descriptor.
-    Raises MachineError where the cache has no room for the table, or cannot be written.
+    Args:
+        space: The cache.
+        dataset: The directory of the dataset in the cache.
+        about: The notes to write if it is new.
+
+    Returns:
+        The notes in the directory, and a descriptor. The dataset counts as in use while the descriptor is open.
+
+    Raises:
+        MachineError: If the cache has no room for the table, or cannot be written.
     """
     try:
         with space.locked():
@@ -136,7 +150,7 @@ def _make(space: CacheSpace, dataset: Path, about: DatasetNotes) -> None:
             found="less, beside what is in use",
             action="Give a larger --cache-size.",
         )
-    # Whole or not at all, so that nobody maps a table that is still being made, locks or no locks.
+    # Create it under another name, so that no process maps an unfinished table, even where locks do nothing.
     made = dataset.with_name(f".new-{uuid.uuid4().hex}")
     files.make_directory(made)
     try:

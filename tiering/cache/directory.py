@@ -1,4 +1,4 @@
-"""The directory of a cache: what marks it, who may use it, and locks in it."""
+"""The directory of a cache: its marker file, its permissions and its locks."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ DATASETS: Final = "datasets"
 #: The files in the directory of a dataset. Anything else in a cache is foreign: it is skipped, and never removed.
 PARTS: Final = ("about.json", "slots", "in-use")
 
-#: The size of an extent is a 64th of the cache within these bounds: small enough that what does not fit behind the last
-#: payload weighs little, large enough that a few hundred maps show all of it.
+#: The size of an extent is a 64th of the cache within these bounds: small enough that the space wasted behind the last
+#: payload is small, large enough that a few hundred maps show all of it.
 _LEAST_EXTENT: Final = 2 << 20
 _MOST_EXTENT: Final = 1 << 30
 _EXTENTS: Final = 64
@@ -47,7 +47,7 @@ NOTES_BYTES: Final = 32 << 10
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """tiering-cache.json: what makes a directory a cache. size: its bound in bytes."""
+    """The contents of tiering-cache.json, which marks a directory as a cache. size: its bound in bytes."""
 
     version: int
     size: int
@@ -60,7 +60,7 @@ class Marker:
 
 
 def prepare(directory: Path, size: int, *, force: bool, shared: bool = False) -> Marker:
-    """Make a directory a cache of a size, or find that it is one; give it another size while nobody uses it.
+    """Make a directory a cache of a size, or open it as one; change its size if no process uses it.
 
     force: accept a directory on a network file system; shared: let its group use it. Raises UsageError as CacheSpace
     does, and MachineError if the disk fails.
@@ -100,12 +100,12 @@ def read_marker(path: Path) -> Marker | None:
 
 
 def is_cache(directory: Path) -> bool:
-    """Tell whether a directory is a cache."""
+    """Return whether a directory is a cache."""
     return read_marker(directory / MARKER) is not None
 
 
 def locks_work(directory: Path) -> bool:
-    """Tell whether locks keep anybody out there; on some network file systems they do nothing."""
+    """Return whether file locks work in a directory; on some network file systems they do nothing."""
     path = directory / f".lock-{uuid.uuid4().hex}"
     first = files.open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     second = files.open_file(path, os.O_RDWR)
@@ -118,7 +118,7 @@ def locks_work(directory: Path) -> bool:
 
 
 def in_use(dataset: Path) -> bool:
-    """Tell whether a process holds a dataset open."""
+    """Return whether a process uses a dataset."""
     try:
         descriptor = files.open_file(dataset / "in-use", os.O_RDWR)
     except FileNotFoundError:
@@ -169,7 +169,7 @@ def _create(directory: Path, *, force: bool, shared: bool) -> None:
             action="Choose another --cache-dir, or say --force.",
         )  # fmt: skip
     if not (directory / MARKER).exists():
-        # What one who was killed here, or is at it now, may have made so far.
+        # Files that another process may have created before it was killed, or is creating now.
         ours = {directory / name for name in ("lock", EXTENTS, DATASETS)}
         others = [path.name for path in directory.iterdir() if path not in ours and not path.name.startswith(".")]
         others += [
@@ -192,7 +192,7 @@ def _create(directory: Path, *, force: bool, shared: bool) -> None:
 
 
 def _agree(directory: Path, size: int) -> Marker:
-    """Take the size that the directory has, or give it another one while nobody uses it."""
+    """Check the size of the cache, or change it if no process uses it."""
     path = directory / MARKER
     wanted = Marker(1, size, _extent_bytes(size))
     if read_marker(path) == wanted:

@@ -1,8 +1,8 @@
-"""ExtentPool: a directory of numbered extents of one size, which bounds a cache without a lock.
+"""Extents: numbered files of one size, which bound a cache without a lock.
 
-There are only so many numbers, every extent has one size, and whoever creates the file of a number owns it: so the sum
-of all files cannot pass the bound, whatever the processes do and whether or not the file system honours locks. Within
-an extent its owner alone writes, one payload behind the other, and nothing is ever written twice.
+The number of extents is fixed, all have one size, and the process that creates the file of a number owns it. So the
+files never exceed the bound, even on file systems where locks do nothing. Only the owner of an extent writes to it, one
+payload after another, and it never overwrites anything.
 """
 
 from __future__ import annotations
@@ -115,13 +115,13 @@ class ExtentPool:
         return None
 
     def remove(self, name: str) -> None:
-        """Remove the extents of a dataset; whoever still reads them keeps them until they are closed."""
+        """Remove the extents of a dataset; processes that have them open can read them until they close them."""
         for path in self.paths():
             if owner_of(path) == name.encode():
                 path.unlink(missing_ok=True)
 
     def remove_strays(self, names: set[str]) -> bool:
-        """Remove the extents of datasets that are none of these; tell whether there were any."""
+        """Remove the extents of all datasets except these; return whether there were any."""
         known = {name.encode() for name in names}
         strays = [path for path in self.paths() if (owner := owner_of(path)) is not None and owner not in known]
         for path in strays:

@@ -1,4 +1,4 @@
-"""Fetcher: many byte ranges of an origin under way at once, in one background thread of each process."""
+"""Fetcher: reads many byte ranges of an origin concurrently, on one background thread of each process."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _LOCAL_THREADS: Final = 64
 
 @dataclass(slots=True)
 class Traffic:
-    """What went over the wire, counted since the process began to fetch."""
+    """Counts of requests and bytes since the process began to fetch."""
 
     requests: int = 0
     bytes: int = 0
@@ -77,7 +77,7 @@ class Fetcher:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def in_thread(self, call: Callable[..., T], *arguments: object) -> T:
-        """Run what blocks on threads of the fetcher's own. Within a coroutine."""
+        """Run a blocking call on one of the fetcher's threads. Await it in a coroutine."""
         return await self._loop.run_in_executor(self._pool, call, *arguments)
 
     async def get(self, span: Span, sound: Callable[[memoryview], bool]) -> memoryview:
@@ -136,7 +136,7 @@ class Fetcher:
         self._process = os.getpid()
 
     async def _hedged(self, span: Span) -> memoryview:
-        """Ask, and a second time when the answer is later than nearly all were; take the first answer."""
+        """Request a range, and again if the answer is unusually late; return the first answer."""
         began = time.monotonic()
         if self._hedge_after == float("inf"):
             data = await self._asked(span)
@@ -187,7 +187,7 @@ async def _cancel_all() -> None:
 
 
 class _Turns:
-    """How many may ask at once: twice as many as long as that is faster."""
+    """Limits concurrent requests, and doubles the limit as long as that raises the throughput."""
 
     def __init__(self, traffic: Traffic) -> None:
         self._traffic = traffic
@@ -225,7 +225,7 @@ class _Turns:
 def _asker(
     url: str, loop: asyncio.AbstractEventLoop, pool: ThreadPoolExecutor
 ) -> Callable[[Span], Awaitable[bytes | memoryview]]:
-    """Return what reads one range of an origin, once and without trying again."""
+    """Return a coroutine function that reads one range of an origin once, without retries."""
     if "://" not in url:
 
         async def local(span: Span) -> bytes:

@@ -1,4 +1,4 @@
-"""Filler: brings samples from the origin, and into the cache as long as it has room, once for all who want them."""
+"""Filler: fetches samples from the origin, and adds them to the cache as long as it has room."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tiering.cache.origin import Origin
 from tiering.cache.units import CacheUnits
 from tiering.store.protocol import Buffer
 
-#: How long a process waits for another one that lives and fetches what both want; a dead one is noticed at once.
+#: How long a process waits for a live one that fetches the same unit; the lock of a dead one is released at once.
 WAIT_SECONDS: Final = 10.0
 _FIRST_LOOK, _LAST_LOOK = 0.001, 0.02
 
-#: Samples asked for and not taken are kept up to so many bytes; the oldest are those of epochs that were broken off.
+#: Bytes of requested samples that are kept until they are taken. The oldest belong to epochs that were broken off.
 MOST_AHEAD_BYTES: Final = 512 << 20
 
 _Samples = dict[int, Buffer]
@@ -31,7 +31,7 @@ _Samples = dict[int, Buffer]
 class Filler:
     """Fetches for one process. Its coroutines run on the origin's thread, one piece at a time.
 
-    levels: of the cache, and writers: to each of them, tried in turn, so that what the first holds no other does.
+    levels: of the cache; writers: one for each level, tried in order, so that no unit is in two levels.
     """
 
     def __init__(
@@ -39,18 +39,18 @@ class Filler:
     ) -> None:
         self._origin, self._units, self._levels, self._writers = origin, units, levels, writers
         self._lock = threading.Lock()
-        #: By sample: what comes, or None for what the cache has by then.
+        #: By sample: its result, None for a sample that will be in the cache.
         self._coming: dict[int, Future[_Samples | None]] = {}
         self._most_ahead = origin.samples_in(MOST_AHEAD_BYTES)
         self._filling: dict[int, asyncio.Future[None]] = {}
 
     @property
     def ahead(self) -> int:
-        """Samples asked for and not taken yet."""
+        """Samples that were requested and not taken yet."""
         return len(self._coming)
 
     def ask(self, samples: IndexArray) -> None:
-        """Begin to fetch those samples that are not on their way."""
+        """Start to fetch the samples that are not being fetched yet."""
         with self._lock:
             by_unit: dict[int, list[int]] = {}
             for sample, unit in zip(samples.tolist(), self._units.of(samples).tolist(), strict=True):
@@ -63,14 +63,14 @@ class Filler:
                 del self._coming[oldest]
 
     def coming(self, samples: IndexArray) -> npt.NDArray[np.bool_]:
-        """Tell which samples are on their way, or here and not taken."""
+        """Return a mask of the samples that are being fetched, or were fetched and not taken."""
         coming = self._coming
         if not coming:
             return np.zeros(len(samples), dtype=np.bool_)
         return np.fromiter((sample in coming for sample in samples.tolist()), np.bool_, len(samples))
 
     def take(self, sample: int) -> Buffer | None:
-        """Wait for a sample on its way and return it; None where the cache has it now, or nobody asked for it."""
+        """Wait for a requested sample; return None if it is in the cache now, or was not requested."""
         with self._lock:
             future = self._coming.get(sample)
         if future is None:
@@ -84,13 +84,13 @@ class Filler:
         return None if found is None else found[sample]
 
     def close(self) -> None:
-        """Stop fetching, and let go of the extents."""
+        """Stop fetching, and close the extents."""
         self._origin.fetcher.close()
         for writer in self._writers:
             writer.close()
 
     def settle(self) -> None:
-        """Wait for what is on its way, and let go of the extents."""
+        """Wait for running fetches, and close the extents."""
         with self._lock:
             coming = set(self._coming.values())
             self._coming.clear()
@@ -109,7 +109,7 @@ class Filler:
         return sum(writer.admitted_bytes for writer in self._writers)
 
     async def _obtain(self, unit: int, samples: list[int]) -> _Samples | None:
-        """Bring a unit into the cache and return None, or return the samples where it takes no more."""
+        """Add a unit to the cache and return None; return the samples if the cache is full."""
         at = np.array(samples, dtype=np.int64)
         while (other := self._filling.get(unit)) is not None:
             await other
@@ -129,9 +129,10 @@ class Filler:
         return dict(zip(samples, await self._origin.read(at), strict=True))
 
     async def _fill(self, unit: int) -> tuple[bool, bytes | None]:
-        """Fetch a unit and write it into the cache. Return whether it is there, and if not its bytes, if they came.
+        """Fetch a unit and write it into the cache.
 
-        Neither where another process fetches it and takes too long.
+        Returns whether the unit is cached, and otherwise its bytes; (False, None) if another process is fetching it and
+        takes too long.
         """
         slots = self._levels[0].slots
         look, deadline = _FIRST_LOOK, time.monotonic() + WAIT_SECONDS
@@ -151,7 +152,7 @@ class Filler:
             slots.unlock(unit)
 
     async def _keep(self, unit: int, payload: bytes) -> bool:
-        """Add a unit to the first level that takes it; tell whether one did."""
+        """Add a unit to the first level that takes it; return whether one did."""
         for writer in self._writers:
             if writer.admits(unit) and await writer.keep(unit, payload):
                 return True

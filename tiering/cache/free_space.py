@@ -10,11 +10,11 @@ from typing import Final
 from tiering.system.control_groups import memory_bound
 from tiering.units import format_bytes
 
-#: Left free on the disk of a cache: this share of it, but at most this many bytes.
+#: Disk space left free: this share of it, but at most this many bytes.
 _DISK_SHARE: Final = 0.05
 _MOST_OF_DISK: Final = 10 << 30
 
-#: Left free in memory: half of the file system, and half of what the control group allows, but at most this many bytes
+#: Memory left free: half of the file system, and half of what the control group allows, but at most this many bytes
 #: each. PyTorch's workers hand their batches over in /dev/shm: 8 workers with 2 batches each of 256 images of 224 x 224
 #: in float32 need 2.5 GB. A container has 64 MB there by default, and a cache must not take all of them.
 _MEMORY_SHARE: Final = 0.5

@@ -1,4 +1,4 @@
-"""CacheLevel: what one cache directory holds of one dataset, and what a process adds to it."""
+"""CacheLevel: the units of one dataset in one cache directory; Appender adds to them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from tiering.cache.units import CacheUnits
 from tiering.errors import StoreError
 from tiering.store.mapped_files import MappedFiles
 
-#: How long after there was no room it is looked for again: another dataset may be in use no longer.
+#: How long a full level waits before it looks for room again: another dataset may no longer be in use.
 _AGAIN_SECONDS: Final = 5.0
 
-#: Runs what blocks on a thread.
+#: Runs a blocking call on a thread.
 InThread = Callable[..., Awaitable[Any]]
 
 
@@ -59,7 +59,7 @@ class MappedExtents(MappedFiles):
 class CacheLevel:
     """The units of a dataset in one space, as a process finds them.
 
-    about: what to note of the dataset where it is new; base: the number that the space's first extent has in `files`.
+    about: the notes to write if the dataset is new; base: the number that the space's first extent has in `files`.
     Raises MachineError where the space has no room for the dataset's table, or cannot be written.
     """
 
@@ -72,14 +72,14 @@ class CacheLevel:
         self.header = header_of(name, bytes.fromhex(about.filling))
         self.slots = open_slot_table(self.dataset)
         self._units, self._files = units, files
-        #: By slot, the check of what was compared with its CRC-32C.
+        #: By slot, the check value of the payload that this process has compared with its CRC-32C.
         self._checked: npt.NDArray[np.uint32] = np.zeros(len(self.slots), dtype=np.uint32)
         self._leave = weakref.finalize(self, _leave, space, held, os.getpid())
 
     def find(self, units: IndexArray) -> tuple[IndexArray, IndexArray]:
         """Return the extents (numbers in `files`, -1: not here) and offsets of units, each int64, as units.
 
-        A payload is compared with its CRC-32C on its first use by the process, and what is damaged taken out.
+        The first use of a payload by the process compares it with its CRC-32C; a damaged one loses its slot.
         """
         found = self.slots.find(units)
         extent, offset = found.extent, found.offset
@@ -97,11 +97,11 @@ class CacheLevel:
         return extent, offset
 
     def has(self, unit: int) -> bool:
-        """Tell whether a unit is here."""
+        """Return whether a unit is here."""
         return bool(self.slots.find(np.array([unit])).extent[0] >= 0)
 
     def close(self) -> None:
-        """Let go of the dataset; what is volatile goes, unless others use it."""
+        """Close the dataset. A volatile one is removed unless another process uses it."""
         self.slots.close()
         self._leave()
 
@@ -117,20 +117,20 @@ class LevelWriter(Protocol):
         ...
 
     def admits(self, unit: int) -> bool:
-        """Tell whether there may be room for a unit."""
+        """Return whether there may be room for a unit."""
         ...
 
     async def keep(self, unit: int, payload: bytes) -> bool:
-        """Add a unit; tell whether there was room."""
+        """Add a unit; return whether there was room."""
         ...
 
     def close(self) -> None:
-        """Let go of what this process writes to."""
+        """Close the files that this process writes to."""
         ...
 
 
 class Appender:
-    """The LevelWriter of a cache that never evicts: payloads behind one another in extents of the process's own."""
+    """The LevelWriter of a cache that never evicts: it appends payloads to extents that the process owns."""
 
     def __init__(self, level: CacheLevel, units: CacheUnits, in_thread: InThread) -> None:
         self._level, self._units, self._in_thread = level, units, in_thread
@@ -146,13 +146,13 @@ class Appender:
         return self._exhausted or self._level.space.pool.frozen
 
     def admits(self, unit: int) -> bool:
-        """Tell whether there may be room for a unit."""
+        """Return whether there may be room for a unit."""
         pool = self._level.space.pool
         fits = self._end + HEAD_BYTES + self._units.bytes_of(unit) <= pool.extent_bytes
         return not pool.frozen and (not self._exhausted or (bool(self._extents) and fits))
 
     async def keep(self, unit: int, payload: bytes) -> bool:
-        """Write a payload behind the last one; tell whether there was room."""
+        """Append a payload; return whether there was room."""
         if (room := await self._room(unit, HEAD_BYTES + len(payload))) is None:
             return False
         extent, begin = room
@@ -173,7 +173,7 @@ class Appender:
         return time.monotonic() < self._again_at
 
     def close(self) -> None:
-        """Let go of the extents."""
+        """Close the extents."""
         for extent in self._extents:
             os.close(extent.descriptor)
         self._extents = []
@@ -215,7 +215,7 @@ class Appender:
 
 
 def _leave(space: CacheSpace, held: int, process: int) -> None:
-    """Let go of a dataset, in the process that joined it: the descriptor is shared with its forks."""
+    """Close a dataset in the process that joined it; its forks share the descriptor."""
     if os.getpid() == process:
         os.close(held)
         space.leave()

@@ -1,4 +1,4 @@
-"""Looking after a cache: what it holds, whether it is sound, filling it ahead, and emptying it."""
+"""Maintenance of a cache: list its contents, check them, fill it in advance, and empty it."""
 
 from __future__ import annotations
 
@@ -27,10 +27,16 @@ _AHEAD_BYTES: Final = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class CachedDataset:
-    """What a cache holds of one dataset.
+    """The cached part of one dataset.
 
-    samples, image_bytes: of the whole dataset; cached_bytes: of it on disk; ram_bytes: of it in memory; in_use: whether
-    a process reads it now; last_used: s since 1970.
+    Attributes:
+        origin: Path or URL of the dataset.
+        samples: Samples in the whole dataset.
+        image_bytes: Bytes of all its images.
+        cached_bytes: Bytes of it that are cached on disk.
+        ram_bytes: Bytes of it that are cached in memory.
+        in_use: Whether a process uses it now.
+        last_used: When it was used last, s since 1970.
     """
 
     origin: str
@@ -44,9 +50,15 @@ class CachedDataset:
 
 @dataclass(frozen=True, slots=True)
 class CacheInfo:
-    """What a cache directory holds. size: its bound; used_bytes: of all files in it.
+    """The contents of a cache directory.
 
-    ram_size, ram_used_bytes: of the cache in memory beside it, 0 where there is none.
+    Attributes:
+        directory: Its path.
+        size: Its bound in bytes.
+        used_bytes: Bytes of all files in it.
+        ram_size: Bound of the cache in memory beside it; 0 without one.
+        ram_used_bytes: Bytes of the files there.
+        datasets: The cached datasets, the one used last at the end.
     """
 
     directory: str
@@ -59,7 +71,7 @@ class CacheInfo:
 
 @dataclass(frozen=True, slots=True)
 class CacheCheck:
-    """What a check of a cache found. units: payloads read; damaged: of them, now taken out."""
+    """The result of a check. units: payloads read; damaged: how many of them were damaged and removed."""
 
     units: int
     damaged: int
@@ -79,7 +91,7 @@ def info(directory: Path) -> CacheInfo:
 
 
 def check(directory: Path) -> CacheCheck:
-    """Read every payload and compare its CRC-32C; take out what is damaged, so that it is fetched anew.
+    """Read every payload and compare its CRC-32C; remove damaged ones, so that they are fetched again.
 
     Raises UsageError for a directory that is no cache.
     """
@@ -125,7 +137,7 @@ def clear(directory: Path, origin: str | None = None) -> list[str]:
 def warm(store: CachedStore, progress: Callable[[int, int, int], None] | None = None) -> None:
     """Fetch a dataset in its own order until the cache has all of it, or is full.
 
-    progress: told of the samples gone through, of how many, and of their bytes. Raises what reading raises.
+    progress: called with the samples read, the samples in all, and the bytes read. Raises the errors of `read`.
     """
     samples, size = len(store), 0
     step = samples_in(_READ_BYTES, store.manifest)

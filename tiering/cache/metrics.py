@@ -1,4 +1,4 @@
-"""Metrics: what a cache has counted, for Prometheus to scrape."""
+"""Metrics: the counts of a cache, for Prometheus to scrape."""
 
 from __future__ import annotations
 
@@ -17,9 +17,16 @@ from tiering.errors import from_os_error
 def serve_metrics(stats: Callable[[], CacheStats | None], port: int, host: str = "127.0.0.1") -> Iterator[int]:
     """Answer on http://HOST:PORT/metrics with a cache's counts, as long as the context lasts.
 
-    stats: a loader's or a cached store's `stats`; without stats nothing is shown. port: 0 for any free one; host: the
-    address to listen on: by default only this machine can ask, with "0.0.0.0" every machine can.
-    Yields the port. Raises MachineError if it is taken.
+    Args:
+        stats: The `stats` method of a loader or a cached store. While it returns None, no metric is shown.
+        port: The port to listen on; 0 for any free one.
+        host: The address to listen on. By default only this machine can connect; with "0.0.0.0" every machine can.
+
+    Yields:
+        The port.
+
+    Raises:
+        MachineError: If the port is taken.
     """
     registry = CollectorRegistry()
     registry.register(_Counts(stats))

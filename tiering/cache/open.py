@@ -43,13 +43,28 @@ def cached(
 ) -> CachedStore:
     """Put a cache on a local disk in front of a dataset, shared by all processes that name the same directory.
 
-    origin: a store, its path or URL, or a directory of images. size: bound of the cache, in bytes or as "200GB"; it
-    holds at every instant, for everything in the directory. directory: of the cache, by default below the user's cache
-    directory. ram: of a tier in memory beside it, for what it has no room for; gone with the last
-    process that uses it. force: take a directory on a network file system, too.
-    shared_group: let the group of a new directory use it; by default only its owner can.
-    Returns a Store. Raises what open_store raises; UsageError for a directory that is no cache, is used with another
-    size, or lies on a network file system; MachineError where it cannot be written.
+    Args:
+        origin: A store, its path or URL, or a directory of images.
+        size: Bound of the cache in bytes, or as "200GB". Everything in the directory counts, and the bound holds at
+            every instant.
+        directory: The directory of the cache; by default one below the user's cache directory.
+        ram: Bound of a second tier in memory, in bytes or as "50GB", for units that the disk has no room for. It is
+            removed with the last process that uses it.
+        force: Accept a directory on a network file system.
+        shared_group: Let the group of a new directory use it; by default only its owner can.
+
+    Returns:
+        A store of the same samples, to be closed after use.
+
+    Raises:
+        UsageError: If the directory is not a cache, is in use with another size, or is on a network file system.
+        MachineError: If the directory cannot be written.
+        TieringError: Further errors of open_store.
+
+    Example:
+        with tiering.cached("s3://bucket/photos.lmdb", "200GB") as store:
+            for batch in tiering.Loader(store, 256):
+                ...
     """
     space = CacheSpace(
         Path(directory or default_directory()).absolute(), _bytes(size), force=force, shared=shared_group

@@ -1,4 +1,4 @@
-"""Origin: samples of the store behind a cache, as verified bytes, wherever they lie."""
+"""Origin: fetches verified samples of the store behind a cache, local or remote."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ from tiering.store.generation import explain
 from tiering.store.manifest import encode_manifest
 from tiering.store.protocol import Buffer, Store, samples_in
 
-#: Neighbours are one request unless what lies between them is more than this share of one: packed formats put headers
+#: Neighbours are one request unless the gap between them is more than this share of one: packed formats put headers
 #: and the rest of a page there, and other samples are not to be paid for.
 _GAP_SHARE = 4
 _GAP_BYTES = 64
 
 
 class Origin:
-    """What a cache fetches from.
+    """The store that a cache fetches from.
 
-    store: any Store that is no cache. Packed samples are fetched as byte ranges of their shards, files as a whole; what
-    lies in compressed chunks is read by the store itself, on threads.
+    Packed samples are fetched as byte ranges of their shards, and plain files whole. A store of compressed chunks reads
+    its samples itself, on threads.
+
+    store: any Store that is not a cache.
     """
 
     def __init__(self, store: Store) -> None:
@@ -52,7 +54,7 @@ class Origin:
     async def read(self, samples: IndexArray) -> list[Buffer]:
         """Fetch samples, in the order asked for.
 
-        Raises StoreError for samples that are not what the index says, MachineError for an origin that does not answer.
+        Raises StoreError for samples that do not match the index, MachineError if the origin does not answer.
         """
         spans = self._spans(samples)
         if spans is None:
@@ -81,7 +83,7 @@ class Origin:
         except StoreError as error:
             raise await self._explained(error) from error
         for slot, at, size in members:
-            # Of its own, so that what is left of the request does not stay for it.
+            # A copy, so that the sample does not keep the whole response alive.
             parts[slot] = data if len(members) == 1 and size == len(data) else bytes(data[at : at + size])
 
     async def _explained(self, error: StoreError) -> StoreError:

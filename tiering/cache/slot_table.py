@@ -1,4 +1,4 @@
-"""Slots: which payloads of a dataset lie where in the extents, as a table that readers need no lock for."""
+"""Slot table: the position of each payload of a dataset in the extents, read without a lock."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WAYS: Final = 8
 #: Slots for each payload that the cache has room for. With fewer, some units would find all of theirs taken.
 _SPARE: Final = 4
 
-#: Where the locks of buckets lie, behind those of all units.
+#: Lock bytes of buckets start here, after those of all units.
 _BUCKETS_AT: Final = 1 << 40
 _TRIES: Final = 100
 _PAUSE: Final = 1e-4
@@ -40,7 +40,7 @@ _FLOCK: Final = struct.Struct("hhqqi4x")
 
 
 class Found(NamedTuple):
-    """Where units lie: numbers of extents, int64, -1 for none, and offsets, int64.
+    """Positions of units: numbers of extents, int64, -1 for none, and offsets, int64.
 
     And of each its CRC-32C, the check, which differs for the same unit at another place, and the number of its slot.
     """
@@ -53,7 +53,7 @@ class Found(NamedTuple):
 
 
 def table_bytes(units: int, room: int) -> int:
-    """Return the size of a table for so many units, where the cache has room for the payloads of `room` of them."""
+    """Return the size of a table for so many units, if the cache has room for `room` of them."""
     return -(-max(1, min(units, _SPARE * room)) // _WAYS) * _WAYS * SLOT_BYTES
 
 
@@ -83,7 +83,7 @@ class SlotTable:
         return len(self._table) * _WAYS
 
     def find(self, units: IndexArray) -> Found:
-        """Return where units lie."""
+        """Return the positions of units."""
         bucket = units % len(self._table)
         rows = self._table[bucket]
         same = rows[:, :, 3] == self._check(units.astype(np.uint32)[:, None], rows)
@@ -94,7 +94,7 @@ class SlotTable:
         return Found(extent, rows[:, 1].astype(np.int64), rows[:, 2], rows[:, 3], bucket * _WAYS + way)
 
     def room(self, unit: int) -> bool:
-        """Tell whether a unit would find a free slot."""
+        """Return whether a unit would find a free slot."""
         return not self._table[unit % len(self._table), :, 0].all()
 
     def publish(self, unit: int, extent: int, offset: int, crc: int) -> bool:
@@ -119,7 +119,7 @@ class SlotTable:
         return free
 
     def withdraw(self, unit: int) -> None:
-        """Empty a unit's slot, because its payload is not what it says."""
+        """Empty a unit's slot, because its payload is damaged."""
         found = self.find(np.array([unit]))
         if found.extent[0] >= 0:
             self._table.reshape(-1, 4)[found.slot[0]] = 0
@@ -141,11 +141,11 @@ class SlotTable:
         return True
 
     def unlock(self, unit: int) -> None:
-        """Let go of the lock of a unit."""
+        """Release the lock of a unit."""
         self._lock(unit, fcntl.F_UNLCK)
 
     def close(self) -> None:
-        """Let go of the locks."""
+        """Release all locks."""
         if self._descriptor >= 0 and self._process == os.getpid():
             os.close(self._descriptor)
         self._descriptor = -1
@@ -180,12 +180,12 @@ class Payloads(NamedTuple):
 
 
 def head(unit: int, size: int) -> bytes:
-    """Return what stands before a payload."""
+    """Return the head that precedes a payload."""
     return _HEAD.pack(size, unit)
 
 
 def payloads_of(slots: SlotTable, paths: dict[int, Path]) -> Iterator[Payloads]:
-    """Go through what a table says of extents, as far as it is true: an extent at a time.
+    """Yield the payloads that a table names, one extent at a time, without slots that are wrong.
 
     paths: of the extents to look at, by number; those that are not there are left out.
     """
@@ -202,7 +202,7 @@ def payloads_of(slots: SlotTable, paths: dict[int, Path]) -> Iterator[Payloads]:
 
 
 def _heads(path: Path, offsets: IndexArray) -> IndexArray | None:
-    """Read the heads of payloads: int64 (n, 2) of bytes and units; what lies outside of the extent is no payload."""
+    """Read the heads of payloads: int64 (n, 2) of bytes and units; zeros for offsets outside the extent."""
     if not len(offsets):
         return None
     try:

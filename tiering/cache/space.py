@@ -1,4 +1,4 @@
-"""CacheSpace: a directory that holds a cache: a pool of extents, and a table of each dataset that lies in them."""
+"""CacheSpace: a directory that holds a cache: a pool of extents, and a slot table for each dataset."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tiering.cache.free_space import FreeSpace, free_in_memory, free_on_disk
 from tiering.errors import MachineError, UsageError
 from tiering.units import format_bytes
 
-#: Where caches in memory lie.
+#: The directory of caches in memory.
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 - the memory file system, which is what it is for
 
 
@@ -96,7 +96,7 @@ class CacheSpace:
 
     @property
     def capacity(self) -> int:
-        """Bytes that the cache may come to hold: its bound, or what there is room for now."""
+        """Bytes that the cache can hold: its bound, or less if a volatile cache has less room now."""
         return min(self.size, self.used_bytes() + free_in_memory(self.directory).left) if self.volatile else self.size
 
     def dataset(self, name: str) -> Path:
@@ -112,17 +112,17 @@ class CacheSpace:
         return sum(_size(Path(at, name)) for at, _, names in os.walk(self.directory) for name in names)
 
     def locked(self) -> AbstractContextManager[None]:
-        """Hold the lock of the directory, for what is seldom done: datasets that come and go."""
+        """Hold the lock of the directory, to add or remove datasets."""
         return locked(self.directory)
 
     def tidy(self) -> None:
-        """Remove what those left behind who were killed while they made or removed a dataset. Under the lock."""
+        """Remove leftovers of processes that were killed while they changed a dataset. Call it under the lock."""
         if self._locks:
             for left in unfinished_in(self.directory):
                 remove_dataset(left)
 
     def room_for_table(self, size: int) -> bool:
-        """Tell whether a table of so many bytes fits among those that are there, evicting others for it."""
+        """Return whether there is room for a table of so many bytes, evicting other datasets for it."""
         room = self.size - self.pool.extents * self.pool.extent_bytes - NOTES_BYTES
         while size <= room:
             there = sum(_size(path / "slots") for path in self.datasets())
@@ -147,7 +147,7 @@ class CacheSpace:
         return made
 
     def forget(self, name: str) -> None:
-        """Remove a dataset and its extents; whoever still reads them keeps them until they are closed."""
+        """Remove a dataset and its extents; processes that have them open can read them until they close them."""
         gone = self.dataset(name)
         if holds_only_ours(gone):
             # Readers see it vanish in one step. Not with foreign files in it: they would vanish, too.
@@ -156,14 +156,14 @@ class CacheSpace:
         remove_dataset(gone)
 
     def leave(self) -> None:
-        """Be told that a process let go of a dataset: of what is volatile, forget all that nobody uses."""
+        """Note that a process closed a dataset: a volatile cache removes all datasets that are not in use."""
         if self.volatile and self._locks:
             with self.locked():
                 while self._evict():
                     pass
 
     def _evict(self) -> bool:
-        """Remove the dataset used longest ago and not used now, or else extents of nobody; tell whether."""
+        """Remove the least recently used idle dataset, or else orphaned extents; return whether any was."""
         if not self._locks:
             return False
         for dataset in self.datasets():
@@ -174,7 +174,7 @@ class CacheSpace:
 
 
 def memory_of(beside: Path) -> Path:
-    """Return where the cache in memory lies that goes with a cache directory."""
+    """Return the directory of the cache in memory that belongs to a cache directory."""
     digest = hashlib.sha256(os.fsencode(beside.resolve())).hexdigest()
     return _MEMORY / f"tiering-{digest[:16]}"
 

@@ -1,4 +1,4 @@
-"""What a cache has done, in numbers."""
+"""The counts of a cache, and the protocols of stores that keep them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,24 @@ from typing import Protocol, runtime_checkable
 class CacheStats:
     """Counts of one process since it opened the cache, or forked.
 
-    hits, misses: samples served from the cache, and from the origin; hit_bytes, miss_bytes: of them; ram_hits,
-    ram_bytes: of the hits, those from the tier in memory. origin_bytes: fetched, more than miss_bytes where requests
-    were hedged, repeated or bring neighbours too; origin_requests, retries, hedged: of requests. admitted_bytes:
-    written into the cache. stall_seconds: for which reading waited. in_flight: requests under way; depth: how many may
-    be; ahead: samples asked for and not yet read. skipped: samples that a loader could not decode or transform, and
-    for which it took others.
+    Attributes:
+        hits: Samples served from the cache.
+        misses: Samples served from the origin.
+        hit_bytes: Bytes of the hits.
+        miss_bytes: Bytes of the misses.
+        ram_hits: Hits that came from the tier in memory.
+        ram_bytes: Bytes of those.
+        origin_bytes: Bytes fetched from the origin: more than miss_bytes if requests were hedged or retried, or fetched
+            neighbours too.
+        origin_requests: Requests to the origin.
+        retries: Requests repeated after an error.
+        hedged: Requests sent a second time because they were late.
+        admitted_bytes: Bytes written into the cache.
+        stall_seconds: Time for which reading waited for the origin, s.
+        in_flight: Requests that are running now.
+        depth: How many requests may run at once.
+        ahead: Samples that were requested and not read yet.
+        skipped: Samples that a loader could not decode or transform, and replaced.
     """
 
     hits: int = 0
@@ -52,7 +64,7 @@ class CacheStats:
 
 @runtime_checkable
 class CountingStore(Protocol):
-    """A store that counts what it serves from where."""
+    """A store that counts its hits and misses."""
 
     def stats(self) -> CacheStats:
         """Return the counts so far."""
@@ -61,8 +73,8 @@ class CountingStore(Protocol):
 
 @runtime_checkable
 class RefillingStore(Protocol):
-    """A store that holds what is read of it for so many epochs, and other samples afterwards."""
+    """A store that is filled again when the samples that are read of it change."""
 
     def turn(self, number: int) -> None:
-        """Be told before an epoch how many times what is read of the store has changed."""
+        """Note before an epoch how many times the samples that are read have changed."""
         ...

@@ -10,7 +10,7 @@ from tiering.arrays import IndexArray
 from tiering.store.manifest import Manifest
 from tiering.store.protocol import samples_in
 
-#: What a cache moves at once: small images by some hundreds, large ones one by one.
+#: The size of a unit: hundreds of small images, or one large image.
 _UNIT_BYTES: Final = 128 << 10
 
 
@@ -20,7 +20,7 @@ def unit_samples(manifest: Manifest) -> int:
 
 
 class CacheUnits:
-    """Samples in runs of so many, whose bytes lie one behind the other.
+    """Samples in runs of equal length, stored contiguously.
 
     size: int64 (n,), bytes of each sample; samples: in a unit, the last of which may hold fewer.
     """

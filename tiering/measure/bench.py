@@ -1,4 +1,4 @@
-"""Measure shuffled epochs: the same order, the same consumer, whatever the store."""
+"""Measure shuffled epochs of stores, with the same order and the same consumer for each."""
 
 from __future__ import annotations
 
@@ -25,14 +25,27 @@ from tiering.system.page_cache import drop
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What shuffled epochs from one store took. Rates are per second; bytes are encoded bytes.
+    """Times and rates of shuffled epochs from one store. Rates are per second; bytes are encoded bytes.
 
-    first: the first epoch, cold where `cold` says so; later: the median of the warm ones. vs_folder: ratio of the
-    samples/s to those of the plain folder in the same run, None where no folder was measured. device: random direct
-    reads of 128 KiB, 32 at a time, just before the first epoch; None where they could not be measured on that device.
-    first_vs_device: share of that which the first epoch reached, None where it was not cold. hit_ratio: share of the
-    later epochs' samples that came from tiering's cache, predicted_hit_ratio: what the model says of a cache of that
-    size; None without a cache.
+    Attributes:
+        store: Path or URL of the store.
+        kind: Its format.
+        samples: Samples in an epoch.
+        image_bytes: Encoded bytes in an epoch.
+        cold: Whether the first epoch began with nothing in the page cache.
+        first_seconds: Time of the first epoch, s.
+        later_seconds: Median time of the later epochs, s.
+        first_samples_per_s: Rate of the first epoch.
+        later_samples_per_s: Rate of the median later epoch.
+        first_bytes_per_s: Rate of the first epoch.
+        later_bytes_per_s: Rate of the median later epoch.
+        device_bytes_per_s: Bandwidth of random direct reads of 128 KiB, 32 at a time, just before the first epoch; None
+            if that could not be measured.
+        first_vs_device: first_bytes_per_s / device_bytes_per_s, None if the first epoch was not cold.
+        first_vs_folder: Ratio of first_samples_per_s to that of the plain folder of the same run; None without one.
+        later_vs_folder: The same ratio of later_samples_per_s.
+        hit_ratio: Share of the later epochs' samples that came from tiering's cache; None without a cache.
+        predicted_hit_ratio: The prediction for a cache of that size; None without a cache.
     """
 
     store: str
@@ -56,9 +69,16 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Where a measurement is: epoch (from 0) of how many, samples of it so far, of how many, and for how many seconds.
+    """The progress of a measurement.
 
-    stats: of the cache since it was opened; None without one.
+    Attributes:
+        store: Path or URL of the store.
+        epoch: Number of the running epoch, from 0.
+        epochs: Epochs in all.
+        samples: Samples served so far in this epoch.
+        of: Samples in an epoch.
+        seconds: Time since the epoch began, s.
+        stats: Counts of the cache since it was opened; None without a cache.
     """
 
     store: str
@@ -85,12 +105,27 @@ def bench(
 ) -> list[Measurement]:
     """Serve shuffled epochs from each store and measure them.
 
-    paths: stores (paths or URLs) and dataset directories; epochs: at least 2, the first cold where the page cache
-    can be dropped. cache_size, cache_dir, cache_ram, shared_group: put a cache in front of each, as tiering.cached
-    does. The consumer copies every byte once, as a decoder would read it, so that a mapped store gains nothing by
-    laziness.
-    progress: told what begins; watch: told after every batch where the measurement is.
-    Returns a measurement a path, in order. Raises what open_store raises, and UsageError for too few epochs.
+    The consumer copies every byte once, as a decoder would read it, so that mapped stores do not gain by never reading.
+
+    Args:
+        paths: Stores (paths or URLs) and dataset directories. The first directory is the baseline of the others.
+        epochs: Epochs to serve from each, at least 2. The first is cold if its files can be dropped from the page
+            cache; the others are warm.
+        batch_size: Samples in a batch.
+        seed: Seed of the shuffles.
+        cache_size: Bound of a cache in front of each store, in bytes or as "200GB"; None for no cache.
+        cache_dir: The directory of that cache, as for tiering.cached.
+        cache_ram: Bound of its tier in memory, as for tiering.cached.
+        shared_group: As for tiering.cached.
+        progress: Called with a line of text as each store begins.
+        watch: Called with a Moment after every batch.
+
+    Returns:
+        One measurement per path, in order.
+
+    Raises:
+        UsageError: For fewer than 2 epochs.
+        TieringError: Further errors of open_store and tiering.cached.
     """
     if epochs < 2:
         raise UsageError("--epochs", expected="at least 2 epochs: a first and a later one", found=str(epochs))
@@ -161,7 +196,7 @@ def _hit_ratio(before: CacheStats | None, now: CacheStats | None) -> float | Non
 
 
 def _against_device(found: list[Measurement]) -> list[Measurement]:
-    """Compare with the device; small files have none of their own, and take that of a store that lies beside them."""
+    """Compare with the device; a folder of small files uses the measurement of a store on the same device."""
     known: dict[int, float] = {}
     device_of = {each.store: Path(each.store).stat().st_dev for each in found if Path(each.store).exists()}
     for each in found:

@@ -1,4 +1,4 @@
-"""Calibration: what this machine's processor takes to serve some images in each way, measured with the loader."""
+"""Calibration: the processor time to serve images in each format, measured on this machine with the loader."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tiering.store.protocol import Sample, Store
 from tiering.system.machine import usable_cores
 from tiering.system.page_cache import drop
 
-#: Codecs of pixels that are measured unless told.
+#: Codecs of pixels that are measured by default.
 CODECS: Final = ("zstd", "blosc-lz4")
 #: Images and bytes of a sample: enough to be timed, little enough to be packed in a second.
 _MOST_IMAGES: Final = 4096
@@ -47,7 +47,7 @@ def calibrate(
     scratch: Path | None = None,
     seed: int = 0,
 ) -> Costs:
-    """Measure what serving images costs the processor, by packing a random sample of them and reading it warm.
+    """Measure the processor time of serving images, by packing a random sample of them and reading it warm.
 
     images: files of the dataset, of which up to 4,096 or 32 MiB are copied; shape: (height, width) that they are
     brought to as pixels, None to leave pixels out; scratch: where the copies lie meanwhile, by default the directory
@@ -60,12 +60,12 @@ def calibrate(
         _copy_some(images, some, seed)
         folder = open_store(some)
         convert(some, work / "lmdb", "lmdb", on_error="skip")
-        touch, fill = _first_time(work / "lmdb")  # first of all: what a store maps cannot be dropped from memory
+        touch, fill = _first_time(work / "lmdb")  # first of all: mapped files cannot be dropped from memory
         packed = open_store(work / "lmdb")
         start = min(_seconds(packed, 1, limit=1) for _ in range(_MOST_ROUNDS))
         view = _work(packed, start, serial=1.0)
         file = _work(folder, start)
-        told = _telling(folder)
+        announce = _announcing(folder)
         decode, row, codings, fresh = Work(0.0), Work(0.0), {}, 0.0
         if shape is not None:
             fresh = _new_memory(BATCH_SAMPLES * 3 * shape[0] * shape[1])
@@ -86,7 +86,7 @@ def calibrate(
         start_s=start,
         fill=fill,
         touch=touch,
-        tell_file_s=told,
+        tell_file_s=announce,
         fresh=fresh,
         measured=True,
     )
@@ -167,7 +167,7 @@ def _new_memory(array: int) -> float:
     return max(0.0, min(took)) / max(array, PREFETCH_BYTES)
 
 
-def _telling(folder: Store) -> float:
+def _announcing(folder: Store) -> float:
     """Time announcing files that are not in memory: s for each, with the interpreter's lock held for much of it."""
     took = []
     for _ in range(_ROUNDS):
@@ -218,7 +218,7 @@ def _coding(path: Path, start: float) -> Coding:
     stored = sum(shard.bytes for shard in store.manifest.shards)
     work = _work(store, start)
     store.close()
-    # What the first epoch takes beyond the later ones is the decoding of each chunk, where chunks stay decoded.
+    # If chunks stay decoded, the first epoch takes longer by the time to decode each chunk.
     first = []
     for _ in range(_ROUNDS):
         store = open_store(path)

@@ -1,4 +1,4 @@
-"""What the device below some files can do: random direct reads, many at a time."""
+"""The bandwidth of the device below some files: random direct reads, many at a time."""
 
 from __future__ import annotations
 

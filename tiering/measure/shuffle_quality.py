@@ -16,11 +16,15 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ShuffleQuality:
-    """What the batches of an order look like.
+    """How well an order mixes the classes in its batches.
 
-    design_effect: variance of the batches' class counts over that under simple random sampling; 1 is perfect, 50 means
-        that a batch says as much about the dataset as one of a fiftieth of its size, drawn at random.
-    standard_error: of the design effect of a perfect shuffle. batches: whole ones, looked at; classes: that occur.
+    Attributes:
+        design_effect: Variance of the batches' class counts, divided by that under simple random sampling. 1 is
+            perfect. 50 means that a batch represents the dataset only as well as a random batch of a fiftieth of its
+            size.
+        standard_error: Standard error of the design effect of a perfect shuffle.
+        batches: Whole batches compared.
+        classes: Classes that occur.
     """
 
     design_effect: float
@@ -32,12 +36,25 @@ class ShuffleQuality:
 def shuffle_quality(order: IndexArray, labels: npt.NDArray[np.integer], batch_size: int = 256) -> ShuffleQuality:
     """Compare the batches of an order with simple random samples of the same size, by the labels in them.
 
-    order: int64 (k,), samples in the order they are served; labels: integers (n,), the class of every sample, -1 for
-    none; batch_size: samples in a batch.
     The design effect is the ratio of variances of Kish, "Survey Sampling" (1965), section 8.2, summed over batches and
-    classes; under simple random sampling without replacement a class of share p varies by b p (1 - p) (k - b)/(k - 1)
-    in a batch of b.
-    Returns the quality. Raises ValueError for fewer than two whole batches, or fewer than two classes.
+    classes. Under simple random sampling without replacement, the count of a class of share p in a batch of b has the
+    variance b p (1 - p) (k - b) / (k - 1). For example, if every batch of 256 holds one of two equal classes only, its
+    counts differ from their means by 128, so the variance is 128^2 instead of about 64, and the design effect 256.
+
+    Args:
+        order: int64 (k,), samples in the order in which they are served.
+        labels: Integers (n,), the class of every sample, -1 for none.
+        batch_size: Samples in a batch.
+
+    Returns:
+        The quality of the order.
+
+    Raises:
+        ValueError: For fewer than two whole batches, or fewer than two classes.
+
+    Example:
+        order = np.concatenate([batch.indices for batch in loader])
+        tiering.shuffle_quality(order, store.index.label[:]).design_effect
     """
     names, number = np.unique(labels, return_inverse=True)
     batches = len(order) // batch_size

@@ -83,7 +83,7 @@ class RankBatches:
         return whole + int(not self.drop_last and rest > self.ranks.rank)
 
     def after(self, batches: int) -> int:
-        """Return the position from which on nothing is served yet, once every rank has served that many batches."""
+        """Return the first unserved position once every rank has served that many batches."""
         return min(self.begin + batches * self._step, self.end)
 
     def positions(self, first: int = 0, step: int = 1) -> Iterator[list[IndexArray]]:
@@ -102,7 +102,7 @@ class RankBatches:
         return self.batch_size * self.ranks.world_size
 
 
-#: A place in the epochs: a few numbers and words, fit for JSON.
+#: A position in the epochs: a few numbers and words, fit for JSON.
 State = dict[str, Any]
 
 #: Far more ranks than any job has; a table of shares has one entry per rank.
@@ -175,7 +175,7 @@ class Epochs:
         return self.epoch // self._period if self._period else 0
 
     def drawn(self, first: int = 0, step: int = 1) -> Iterator[list[IndexArray]]:
-        """Yield the samples of every step-th batch of what is left of the epoch, some batches at a time."""
+        """Yield the samples of every step-th remaining batch of the epoch, some batches at a time."""
         self._served = 0
         order = self._order()
         for positions in self._batches(self._begin).positions(first, step):
@@ -223,7 +223,7 @@ class Epochs:
         self.epoch, self._begin, self._served, self._shares = epoch, position, 0, shares
 
     def _identity(self) -> State:
-        """Return what decides the order of samples. Its keys and values are those of saved states."""
+        """Return the settings that decide the order of samples. Their keys and values are those of saved states."""
         blocks = self._shuffle if isinstance(self._shuffle, BlockShuffle) else None
         name = "block" if blocks else "global" if self._shuffle else False
         found: State = {"order": VERSION, "seed": self._seed, "shuffle": name, "samples": self._n, "limit": self._end}

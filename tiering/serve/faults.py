@@ -1,4 +1,4 @@
-"""Faults: what goes wrong with a sample while it is served, and how it is told.
+"""Faults: errors of single samples while a batch is served, as values.
 
 A generator that raises is over: the next call says that the epoch has ended, and the ranks of a job wait for each other
 for ever. So a fault travels as a value, Failed, and ContinuingIterator raises it for one batch
@@ -25,15 +25,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """What was raised in the place of a batch, or of a part of one."""
+    """The exception of a batch, or of a part of one, that could not be served."""
 
     error: Exception
 
 
 class ContinuingIterator(Iterator[T], Generic[T]):
-    """An iterator that goes on after what it raises: a batch that failed is passed over, the next one is served.
+    """An iterator that continues after an exception: it skips a failed batch and serves the next one.
 
-    outcomes: a generator of what to hand out and what to raise.
+    outcomes: yields batches, and Failed for exceptions to raise.
     """
 
     def __init__(self, outcomes: Iterator[T | Failed]) -> None:
@@ -55,7 +55,7 @@ class ContinuingIterator(Iterator[T], Generic[T]):
             del found, error, self
 
     def close(self) -> None:
-        """End the iteration: threads stop, and what was read ahead is let go of."""
+        """End the iteration: stop the threads and drop the batches that were read ahead."""
         close = getattr(self._outcomes, "close", None)
         if close is not None:
             close()
@@ -67,26 +67,26 @@ def note_of(store: Store, index: int, key: bytes) -> str:
 
 
 def named(store: Store, index: int, image: Buffer | PixelArray, error: Exception) -> Exception:
-    """Return what is raised for a sample that could not be decoded or transformed, with its number, key and store.
+    """Return the exception for a sample that could not be decoded or transformed, with its number, key and store.
 
-    error: what was raised. The decoder's own error becomes one that knows the store, and with it the advice that fits;
-    any other gets a note, so that its type stays.
+    error: the original exception. A decoder's error becomes one that names the store and the fitting advice; any other
+    gets a note and keeps its type.
     """
     key = store.index.keys(np.array([index]))[0]
     where = note_of(store, index, key)
     if not isinstance(error, DatasetError) or error.where != "image":
         error.add_note(where)
         return error
-    told = _told(store, index, where, image, error)
-    told.__cause__ = error
-    return told
+    explained = _explained(store, index, where, image, error)
+    explained.__cause__ = error
+    return explained
 
 
 def blamed(store: Store, indices: IndexArray, error: Exception) -> Exception:
-    """Return what is raised for samples that could not be read: the error, noting the first sample that it befalls.
+    """Return the exception for samples that could not be read, with a note that names the first of them.
 
-    Samples are read again one by one. Of a remote store they are not, as each may take minutes; what fails there is
-    named where it is checked.
+    The samples are read again one by one. Those of a remote store are not, because each may take minutes; the check
+    that fails there names its sample.
     """
     if store.place.local is None:
         return error
@@ -99,7 +99,7 @@ def blamed(store: Store, indices: IndexArray, error: Exception) -> Exception:
     return error
 
 
-def _told(store: Store, index: int, where: str, image: Buffer | PixelArray, error: DatasetError) -> InputError:
+def _explained(store: Store, index: int, where: str, image: Buffer | PixelArray, error: DatasetError) -> InputError:
     skip = 'To go on without such images: Loader(on_error="skip").'
     crcs = store.index.crc32c
     if not len(crcs):

@@ -61,7 +61,7 @@ class StickyShuffle:
 #: "block" and "sticky" are BlockShuffle() and StickyShuffle().
 Shuffle = bool | Literal["global", "block", "sticky"] | BlockShuffle | StickyShuffle
 
-#: The same with each meaning said in one way.
+#: The same, with one spelling for each meaning.
 PlainShuffle = Literal["global", False] | BlockShuffle | StickyShuffle
 
 _Moved = Callable[[EpochOrder, IndexArray], IndexArray]
@@ -109,7 +109,7 @@ class Runs:
 
     def __init__(self, n: int, run: int, order: EpochOrder) -> None:
         self._run, self._order = run, order
-        # The last run may be short: what lies behind its slot begins earlier by what it lacks.
+        # The last run may be short: the slots after it begin earlier by the number of samples that it lacks.
         self._short_slot = int(order.position_of(np.array([len(order) - 1]))[0])
         self._lacks = len(order) * run - n
 
@@ -126,7 +126,7 @@ class Runs:
         return found
 
     def slot_of(self, places: IndexArray) -> tuple[IndexArray, IndexArray]:
-        """Return the slots that places lie in, and where in them."""
+        """Return the slot of each place, and the offset in it."""
         behind = places >= (self._short_slot + 1) * self._run - self._lacks
         slot, within = np.divmod(places + behind * self._lacks, self._run)
         return slot, within
@@ -188,14 +188,14 @@ class StickyOrder:
     """Runs of samples dealt to shares, which keep them for a number of epochs, each share shuffled every epoch.
 
     n: samples; run: neighbours that stay together, as a cache moves them; shares: position p is of share p % shares, as
-    ranks take positions; seed, epoch: any integers; period: epochs after which the runs are dealt anew.
+    ranks take positions; seed, epoch: any integers; period: epochs after which the runs are dealt again.
     Memory is that of an EpochOrder for each share that is asked for. Raises ValueError for fewer than one sample.
     """
 
     def __init__(self, n: int, run: int, shares: int, seed: int, epoch: int, period: int) -> None:
         self._n, self._shares = n, shares
         self._runs = Runs(n, run, EpochOrder(-(-n // run), seed, epoch // period, "shares"))
-        #: Where shares begin in the sequence of runs; a run that lies across two is of both.
+        #: Where shares begin in the sequence of runs; a run that crosses a boundary belongs to both.
         self._begins: IndexArray = np.array(
             [number * (n // shares) + min(number, n % shares) for number in range(shares)]
         )

@@ -1,4 +1,4 @@
-"""Making: what a batch holds is made of its samples, piece by piece, on threads: read, decoded, transformed."""
+"""Pieces: parts of a batch, read, decoded and transformed on threads."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from tiering.images.image import decode as decode_image
 from tiering.serve.faults import Failed, blamed, named
 from tiering.store.protocol import Buffer, Images, Sample, Store, shape_of
 
-#: What a loader does about a sample that cannot be decoded or transformed.
+#: How a loader handles a sample that cannot be decoded or transformed.
 OnError = Literal["raise", "skip"]
 
-#: Skipped samples that are told one by one; all are counted.
-_TOLD: Final = 10
+#: Skipped samples that are logged one by one; all are counted.
+_MOST_LOGGED: Final = 10
 
 _log: Final = logging.getLogger("tiering")
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of a batch, made. filled: places in it that hold another sample, and the number of that."""
+    """A finished piece of a batch. filled: positions of replaced samples, and the number of each replacement."""
 
     images: Images | list[Any]
     filled: dict[int, int] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the images; what tells no size counts as nothing."""
+        """Bytes of the images; objects of unknown size count as 0."""
         if isinstance(self.images, np.ndarray):
             return self.images.nbytes
         return sum(len(each) if isinstance(each, bytes) else getattr(each, "nbytes", 0) for each in self.images)
@@ -53,12 +53,12 @@ class PieceMaker:
     ) -> None:
         self._store, self._transform, self._skips = store, transform, on_error == "skip"
         self._decodes = decode and shape_of(store.manifest) is None
-        self._told = 0
+        self._logged = 0
 
     def piece(self, indices: IndexArray, out: PixelArray | None) -> Piece | Failed:
-        """Make a piece. What goes wrong is returned: an exception would end the epoch.
+        """Make a piece. Errors are returned: an exception would end the epoch.
 
-        out: as Store.read takes it. Beside what reading, decoding and the transform cost, 0.1 us a sample.
+        out: as for Store.read. Costs 0.1 us a sample on top of reading, decoding and the transform.
         """
         try:
             return self._made(indices, out)
@@ -90,10 +90,10 @@ class PieceMaker:
         return Piece(made, filled)
 
     def _stand_in(self, index: int, fault: Exception) -> tuple[int, Any]:
-        """Return the number of the sample that takes another one's place, and what is made of it.
+        """Return the number of the sample that replaces a failed one, and its decoded or transformed image.
 
         The next one in the store, or else the one after 2, 4, 8 and so on: a damaged stretch is soon left behind.
-        Raises the fault where none of these can be served: then it is not this sample's.
+        Raises the fault if none of these can be served, because then the sample is not the cause.
         """
         samples = len(self._store)
         for power in range((samples - 1).bit_length()):
@@ -103,19 +103,19 @@ class PieceMaker:
                 pixels = decode_image(cast("Buffer", sample.image)) if self._decodes else sample.image
                 whole = Sample(pixels, sample.label, sample.key)
                 made = self._transform(whole) if self._transform else pixels
-            except Exception:  # noqa: BLE001, S112 - it is told when its own turn comes
+            except Exception:  # noqa: BLE001, S112 - it is reported in its own turn
                 continue
-            self._tell(number, fault)
+            self._log_skip(number, fault)
             return number, made
         fault.add_note("Nor could any of the samples that were tried in its place be served.")
         raise fault from fault.__cause__
 
-    def _tell(self, number: int, fault: Exception) -> None:
-        self._told += 1
-        if self._told <= _TOLD:
-            said = f"{fault.where}: {fault.found}" if isinstance(fault, TieringError) else _with_notes(fault)
-            _log.warning("%s. Skipped; sample %s is served in its place.", said, f"{number:,}")
-        elif self._told == _TOLD + 1:
+    def _log_skip(self, number: int, fault: Exception) -> None:
+        self._logged += 1
+        if self._logged <= _MOST_LOGGED:
+            text = f"{fault.where}: {fault.found}" if isinstance(fault, TieringError) else _with_notes(fault)
+            _log.warning("%s. Skipped; sample %s is served in its place.", text, f"{number:,}")
+        elif self._logged == _MOST_LOGGED + 1:
             _log.warning("Further samples that are skipped are only counted: see stats().")
 
 

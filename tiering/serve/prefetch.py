@@ -1,4 +1,4 @@
-"""Reading ahead: the kernel is told what comes next, and threads work on it."""
+"""Prefetch: announce upcoming samples to the kernel, and read and decode them on threads."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ T = TypeVar("T")
 
 
 def announced_ahead(store: Store, batches: Iterable[IndexArray], batch_size: int, ahead: int) -> Iterator[IndexArray]:
-    """Yield batches of samples, each after it and the next few have been announced.
+    """Yield batches of samples, after announcing each of them and the next few.
 
-    ahead: bytes announced and not yet yielded; they lie in the page cache.
+    ahead: bytes announced and not yet yielded; they stay in the page cache.
     """
     mean = max(1, store.manifest.image_bytes // max(1, len(store)))
     at_once = max(1, ANNOUNCED_BYTES // (mean * batch_size))
@@ -28,14 +28,14 @@ def announced_ahead(store: Store, batches: Iterable[IndexArray], batch_size: int
     source = iter(batches)
     # On a thread: submitting reads costs as much processor time as consuming them.
     with ThreadPoolExecutor(ANNOUNCE_THREADS, thread_name_prefix="tiering-announce") as announcer:
-        told: deque[tuple[list[IndexArray], Future[None]]] = deque()
+        announced: deque[tuple[list[IndexArray], Future[None]]] = deque()
         while True:
-            while len(told) < groups and (group := list(islice(source, at_once))):
-                told.append((group, announcer.submit(store.announce, np.concatenate(group))))
-            if not told:
+            while len(announced) < groups and (group := list(islice(source, at_once))):
+                announced.append((group, announcer.submit(store.announce, np.concatenate(group))))
+            if not announced:
                 return
-            group, done = told.popleft()
-            # Whoever overtakes the announcements reads by page faults, 4 KiB at a time.
+            group, done = announced.popleft()
+            # Without this wait, reads overtake the announcements and fault in 4 KiB pages one at a time.
             done.result()
             yield from group
 
@@ -43,8 +43,8 @@ def announced_ahead(store: Store, batches: Iterable[IndexArray], batch_size: int
 class ReadAhead(Generic[T]):
     """Calls that run on threads ahead of their use, in order, up to a bound on the bytes of their results.
 
-    calls: what to do, and for how many samples; size_of: bytes of a result; limit: bytes of results that may wait,
-    though every thread has a call to run and one to go on with in any case.
+    calls: what to do, and for how many samples; size_of: bytes of a result; limit: bytes of results that may wait.
+    Whatever the limit, every thread has one call to run and a second one queued.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class ReadAhead(Generic[T]):
             yield result
 
     def _more(self) -> bool:
-        """Start calls up to the limit; tell whether any runs."""
+        """Start calls up to the limit; return whether any is running."""
         mean = self._bytes / self._samples if self._samples else 0.0
         while len(self._running) < self._at_least or (mean and self._waiting * mean < self._limit):
             call = next(self._calls, None)

@@ -27,7 +27,7 @@ except ImportError as error:
         "tiering.serve.torch", expected="PyTorch", found="no module torch", action="pip install 'tiering[torch]'"
     ) from error
 
-#: What a state says beside the place: which worker of how many took it, and how many batches it had handed out.
+#: Further keys of a worker's state: its number and the number of workers, and the batches that it had handed out.
 _WORKER: Final = "worker"
 _SERVED: Final = "served"
 
@@ -114,7 +114,7 @@ class EpochSampler(Sampler[int]):  # type: ignore[misc]
         return len(self._epochs)
 
     def __iter__(self) -> Iterator[int]:
-        """Draw one epoch, or the rest of one, and go on to the next."""
+        """Draw one epoch, or the rest of one, and move on to the next."""
         for drawn in self._epochs.drawn():
             for index in np.concatenate(drawn).tolist():
                 self._epochs.count()
@@ -126,14 +126,14 @@ class EpochSampler(Sampler[int]):  # type: ignore[misc]
         self._epochs.set_epoch(epoch)
 
     def state_dict(self, samples: int | None = None) -> State:
-        """Return the place in the epochs: behind so many samples of this rank, by default those that were drawn.
+        """Return the position after so many samples of this rank, by default those that were drawn.
 
-        A DataLoader draws ahead of the training: say how many samples that has behind it.
+        A DataLoader draws ahead of the training: pass the number of samples that the training has finished.
         """
         return self._epochs.state(samples)
 
     def load_state_dict(self, state: State) -> None:
-        """Go on behind a place, with any number of ranks. Raises UsageError for a state of another order of samples."""
+        """Resume, with any number of ranks. Raises UsageError for a state of another order of samples."""
         self._epochs.load(state)
 
 
@@ -217,11 +217,11 @@ class EpochDataset(IterableDataset[Any]):  # type: ignore[misc]
         self._loader.set_epoch(epoch)
 
     def state_dict(self, batches: int | None = None) -> State:
-        """Return the place in the epochs.
+        """Return the position in the epochs.
 
-        batches: how many batches of this iteration the training has behind it. Then the state is the whole dataset's,
-        to go on with any number of ranks and workers. By default it is what this worker has handed out, as torchdata's
-        StatefulDataLoader asks for it, to go on with as many workers.
+        batches: how many batches of this iteration the training has finished. The state then describes the whole
+        dataset and can be resumed with any number of ranks and workers. By default it describes the batches that this
+        worker has handed out, as torchdata's StatefulDataLoader asks for, to resume with as many workers.
         """
         if batches is not None:
             return self._loader.state_dict(batches)
