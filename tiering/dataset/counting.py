@@ -98,7 +98,7 @@ def count_remote(url: str, *, keep: int = 0, seed: int = 0) -> Totals:
                 found.left_out.add(PACKED, folder.key)
                 return found, []
             looked = folder.look_at(part, _EACH)
-            found.left_out.shared.tell(folder.key, ((each.name, each.shared) for each in looked if each.shares))
+            found.left_out.shared.add_all(folder.key, ((each.name, each.shared) for each in looked if each.shares))
             for entry in looked:
                 if entry.kind == FOLDER:
                     folders.append(folder.below(entry.name))

@@ -33,7 +33,7 @@ _THREADS: Final = 16
 #: Files that a thread looks at in a row.
 _SLICE: Final = 64
 
-Given = TypeVar("Given")
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -91,7 +91,7 @@ def inspect_remote(system: Any, root: str, keys: Sequence[bytes], threads: int) 
 
 
 def in_threads(
-    work: Callable[[Given], Result], items: Sequence[Given], threads: int, slice_: int = _SLICE
+    work: Callable[[Item], Result], items: Sequence[Item], threads: int, slice_: int = _SLICE
 ) -> list[Result]:
     """Do some work that mostly waits for each item, in threads of which each takes some items in a row."""
     parts = [items[begin : begin + slice_] for begin in range(0, len(items), slice_)]

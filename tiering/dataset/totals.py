@@ -23,7 +23,7 @@ from tiering.sources.account import Ledger
 from tiering.sources.labels.classes import MOST_CLASSES
 from tiering.sources.labels.folders import FolderRule, Folders
 from tiering.sources.left_out import MISSING, LeftOut, Tally
-from tiering.sources.packed_datasets import packed, refuse_packed
+from tiering.sources.packed_datasets import already_packed, packed
 from tiering.sources.source import Source
 from tiering.sources.trees.entries import Found
 from tiering.sources.trees.walk import no_images
@@ -139,7 +139,7 @@ def count_folder(url: str, *, keep: int, seed: int) -> Gathered:
     if not totals.sizes.count:
         where = display(os.fsencode(url))
         if kind := packed(url):
-            raise refuse_packed(where, kind)
+            raise already_packed(where, kind)
         raise no_images(where, totals.left_out)
     return from_totals(tree_at(url), totals)
 
