@@ -1,4 +1,4 @@
-"""The account of a profile: the images to pack and the entries that are left out, counted or estimated."""
+"""The account of a profile, counted or estimated, and the notes for the user."""
 
 from __future__ import annotations
 
@@ -52,7 +52,27 @@ def close_account(found: Gathered, seen: Sequence[Seen], failed: dict[str, Estim
     return Account.of(files - unpackable.count() + more.count, size - unpackable.size() + more.size, left_out)
 
 
-def left_out_notes(found: Gathered, where: str) -> list[str]:
+def notes_on(found: Gathered, where: str) -> list[str]:
+    """Return sentences that a user should know of a dataset. where: its name."""
+    notes = []
+    of = "sampled image files" if found.sampled else "image files"
+    if found.sampled:
+        notes.append(
+            f"Estimated from {format_count(len(found.sample.key))} of about {format_count(round(found.files.value))} "
+            f"images, in {format_count(len(found.sample.population))} directories; --sample all counts every file."
+        )
+    if found.empty:
+        notes.append(f"{found.empty:,} of the {of} have zero bytes.")
+    if found.odd_names:
+        notes.append(
+            f"{found.odd_names:,} of the {of} have a name that is not UTF-8; such names are kept "
+            "byte for byte and shown with backslashes."
+        )
+    notes += _left_out_notes(found, where)
+    return notes
+
+
+def _left_out_notes(found: Gathered, where: str) -> list[str]:
     """Return sentences about left-out files that the user should know of. where: the name of the dataset."""
     notes = []
     if found.by_content.count:
