@@ -45,8 +45,8 @@ _OFTEN = "CHLD,ALRM,PROF,VTALRM,URG,WINCH,IO,CONT,USR1,USR2"
 FLAGS = ("-f", "--seccomp-bpf", "-ttt", "-T", "-y", "-s", "1", "-q", "-e", f"signal=!{_OFTEN}", "-e", _FILTER)
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT)
 _LIBRARY_ALONE = (
-    "DFTracer sees calls of the C library alone: what is said of the whole run is a forecast. Record it with strace to "
-    "judge the run."
+    "DFTracer only sees calls of the C library, so the verdict on the whole run is a forecast. Record the run with "
+    "strace to judge it."
 )
 #: B. strace stops the command only if this much of its output waits.
 _PIPE = 1 << 20
