@@ -1,4 +1,4 @@
-"""The recommendation of a report, and the same under other assumptions. Only this module knows its types."""
+"""The recommendation of a report, and what it would be under other assumptions. Only this module knows its types."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from tiering.advice.recommend import Job, recommend
 from tiering.advice.recommendation import Option, Recommendation
 from tiering.dataset.profile import DatasetProfile
 from tiering.errors import UsageError
-from tiering.units import format_bytes, format_count, format_seconds
+from tiering.units import format_bytes, format_count, format_percent, format_seconds, format_usd
 from tiering.workload.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Assumptions:
-    """What advice rests on: ram in B, epochs of a run, the tier now, USD of an hour of waiting, a catalog's file."""
+    """The assumptions of the advice.
+
+    ram: B. epochs: of a run. tier: the present one. hour_usd: USD for an hour of waiting. catalog: path of a catalog.
+    """
 
     ram: int = 0
     epochs: int = 100
@@ -28,7 +31,7 @@ class Assumptions:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One option, written out. mark: chosen, now, or empty; the numbers are s an epoch and USD a month."""
+    """One option in words. mark: chosen, now, or empty. The numbers are s per epoch and USD a month."""
 
     mark: str
     name: str
@@ -41,7 +44,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """A recommendation in words and rows. what_if: the assumption, and what would be chosen under it."""
+    """A recommendation in words and rows. what_if: assumptions, and the choice under each."""
 
     summary: str
     reason: str
@@ -68,7 +71,7 @@ WHAT_IF = ("assumption", "what would be chosen", "later epochs", "USD/month")
 def advise(dataset: DatasetProfile, verdict: Verdict | None, given: Assumptions) -> Advice:
     """Recommend, and recommend again with more RAM, more epochs, slower tiers and lower prices.
 
-    Raises what recommend raises for the assumptions given; one that cannot be met is said in its row.
+    Raises as recommend does for the given assumptions. A what-if assumption that cannot be met says so in its row.
     """
     tiers = tuple(load_catalog(given.catalog))
     found = _run(dataset, verdict, tiers, given)
@@ -89,7 +92,7 @@ def advise(dataset: DatasetProfile, verdict: Verdict | None, given: Assumptions)
     return Advice(
         summary=f"{_name(found.choice)}: {format_seconds(found.choice.steady_epoch_s)} an epoch, "
         f"{_times(found.choice.speedup)} over the plain files as they lie now, "
-        f"for {found.choice.monthly_usd:,.2f} USD a month.",
+        f"for {format_usd(found.choice.monthly_usd)} USD a month.",
         reason=f"{found.choice.reason} {found.conversion} {found.doing_nothing}",
         criterion=found.criterion,
         rows=tuple(_row(mark, option) for mark, option in options),
@@ -119,7 +122,7 @@ def _case(
         choice = _run(dataset, verdict, tiers, given).choice
     except UsageError as error:
         return (title, f"not possible: {error}", "", "")
-    return (title, _name(choice), format_seconds(choice.steady_epoch_s), f"{choice.monthly_usd:,.2f}")
+    return (title, _name(choice), format_seconds(choice.steady_epoch_s), format_usd(choice.monthly_usd))
 
 
 def _row(mark: str, option: Option) -> Row:
@@ -128,9 +131,9 @@ def _row(mark: str, option: Option) -> Row:
         format_seconds(option.steady_epoch_s),
         f"{option.samples_per_s:,.3g}" if option.samples_per_s < 100 else format_count(option.samples_per_s),
         option.bottleneck,
-        f"{100 * option.hit_ratio:.0f} %",
+        format_percent(option.hit_ratio),
         _times(option.speedup),
-        f"{option.monthly_usd:,.2f}",
+        format_usd(option.monthly_usd),
         "-" if option.pays_back_epochs is None or not option.move_s else f"{option.pays_back_epochs:,.1f} epochs",
     )
     return Row(mark, _name(option), cells, option.monthly_usd, option.steady_epoch_s, option.on_frontier, option.reason)

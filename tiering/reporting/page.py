@@ -1,11 +1,10 @@
-"""The page: content into one HTML file, with Plotly inside and nothing fetched."""
+"""Render a report into one HTML file, with Plotly included and nothing fetched."""
 
 from __future__ import annotations
 
 import base64
 import gzip
 import json
-import os
 from importlib import import_module, resources
 from pathlib import Path
 from typing import Any
@@ -15,19 +14,20 @@ from tiering.errors import UsageError
 from tiering.reporting.advice import COLUMNS, WHAT_IF, Assumptions
 from tiering.reporting.charts import of_advice, of_dataset, of_trace
 from tiering.reporting.content import Content
+from tiering.storage.location import Location
 from tiering.text import shown
 from tiering.units import format_bytes, format_count, format_seconds
 
 
 def render(content: Content, assumptions: Assumptions) -> str:
-    """Return the report as one HTML document. Raises UsageError where the extra `report` is not installed."""
+    """Return the report as one HTML document. Raises UsageError if the extra `report` is not installed."""
     jinja = _needed("jinja2")
     environment = jinja.Environment(
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja.StrictUndefined,
-        # Text marked as safe is our own HTML. Any other text may come from outside: show it on one line.
+        # Text marked as safe is our own HTML. Any other text may be foreign, so it is shown on one line.
         finalize=lambda value: value if hasattr(value, "__html__") else _visible(value),
     )
     template = environment.from_string(_file("page.html.jinja"))
@@ -61,17 +61,12 @@ def render(content: Content, assumptions: Assumptions) -> str:
 
 
 def write(page: str, path: Path) -> None:
-    """Write the page; the file appears whole or not at all. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write the page, which appears complete or not at all. Raises OSError or MachineError."""
+    Location.of(path).write(page.encode(errors="backslashreplace"))
 
 
 def _plotly() -> str:
-    """Return plotly.js as the wheel has it, gzipped and in Base64: 2.0 MB instead of 4.8; the page inflates it."""
+    """Return plotly.js from the wheel, gzipped and in Base64: 2.0 MB instead of 4.8. The page inflates it."""
     source: str = _needed("plotly.offline").get_plotlyjs()
     return base64.b64encode(gzip.compress(source.encode(), 9, mtime=0)).decode()
 
@@ -90,13 +85,13 @@ def _file(name: str) -> str:
 
 
 def _json(value: object) -> str:
-    """Return JSON that may stand in a script element: no "<" can end that, or begin another."""
+    """Return JSON that is safe in a script element: no "<" can end that element, or begin another."""
     text = json.dumps(_visible(value), separators=(",", ":"), default=lambda number: number.item())
     return text.replace("<", "\\u003c")
 
 
 def _visible(value: object) -> object:
-    """Return a value with every text in it escaped by tiering.text.shown."""
+    """Return a value in which every text is escaped by tiering.text.shown."""
     if isinstance(value, str):
         return shown(value)
     if isinstance(value, dict):

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Literal
 
 from tiering.errors import MachineError, UsageError, from_os_error
+from tiering.units import format_percent
 
 if TYPE_CHECKING:
     # Imported when the command runs: Polars takes as long to start as many a command to end.
@@ -246,7 +247,9 @@ def _compared(traced: int, counted: int | None, what: str) -> str:
     """Return a note if the trace has clearly fewer bytes than the kernel counted, else ""."""
     if counted is None or traced >= 0.99 * counted - (1 << 16):
         return ""
-    return f"The trace holds {100 * traced / counted:.1f} % of the bytes that the kernel counted as {what}."
+    return (
+        f"The trace holds {format_percent(traced / counted, digits=3)} of the bytes that the kernel counted as {what}."
+    )
 
 
 def _kernel_counts(pid: int) -> tuple[int | None, int | None]:

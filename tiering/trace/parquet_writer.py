@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
+from tiering.storage.location import Location
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.program_files import is_noise
 
@@ -73,18 +73,14 @@ class TraceWriter:
             FAILED: " ".join(map(str, failed)),
             MISSING: "yes" if missing else "no",
         }
-        partial = to.with_name(f".{to.name}.{os.getpid()}.partial")
         rest = self._taken()
-        try:
+        with Location.of(to).building() as partial:
             if self._parts:
                 pl.concat([pl.scan_parquet(self._parts, glob=False), rest.lazy()]).sink_parquet(
                     partial, metadata=metadata
                 )
             else:
                 rest.write_parquet(partial, metadata=metadata)
-            partial.replace(to)
-        finally:
-            partial.unlink(missing_ok=True)
 
     def _taken(self) -> pl.DataFrame:
         table = pl.concat([pl.DataFrame(schema=EVENT_SCHEMA), *self._waiting])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final, Literal
 
@@ -10,13 +9,22 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tiering.dataset.profile import DatasetProfile
 from tiering.errors import ProfileError
+from tiering.storage.location import Location
 from tiering.trace.trace_profile import TraceProfile
 
 _SNIFFED: Final = 4096
 
 
 class Profile(BaseModel):
-    """What `tiering profile -o profile.json` writes."""
+    """The document that `tiering profile -o profile.json` writes: a dataset, its traces, or both.
+
+    dataset: the profile of the dataset, or None. traces: profiles of traces of jobs that read it.
+
+    Example:
+        >>> import tiering
+        >>> profile = tiering.Profile(dataset=tiering.profile_dataset("photos"))  # doctest: +SKIP
+        >>> tiering.recommend(profile.dataset)  # doctest: +SKIP
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -27,21 +35,18 @@ class Profile(BaseModel):
 
 
 def write_profile(profile: Profile, path: str | Path) -> None:
-    """Write profile.json; the file appears whole or not at all. Raises OSError."""
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        temporary.write_text(profile.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write profile.json, which appears complete or not at all.
+
+    Raises OSError or MachineError.
+    """
+    Location.of(path).write((profile.model_dump_json(indent=2) + "\n").encode())
 
 
 def is_profile(path: str | Path) -> bool:
-    """Tell whether a file is a profile.json, by how it begins. Raises OSError."""
+    """Return whether a file is a profile.json, judging by its beginning. Raises OSError."""
     if Path(path).is_dir():
         return False
-    # Some trace formats are JSON as well, so the first brace alone does not tell.
+    # Some trace formats are JSON as well, so the first brace is not enough.
     with Path(path).open("rb") as file:
         start = file.read(_SNIFFED).lstrip()
     return start.startswith(b"{") and b'"tiering-profile"' in start
