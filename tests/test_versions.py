@@ -18,8 +18,10 @@ import skops.io
 import tiering
 from tests.conftest import FIXTURES
 from tiering.errors import InputError, UsageError
-from tiering.workload.model import TRUSTED_TYPES, classify, load, save, shipped
+from tiering.workload.classifier import load, save, shipped
 from tiering.workload.profile import Profile, read_profile, write_profile
+from tiering.workload.skops_archive import TRUSTED_TYPES
+from tiering.workload.verdict import classify
 
 VERSIONS = sorted(path for path in FIXTURES.glob("v*") if path.is_dir())
 STORES = ("lmdb", "zarr", "zarr-zstd", "pixels", "pixels-zstd", "appended")

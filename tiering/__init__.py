@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from tiering.trace.profile import profile_trace
     from tiering.trace.readers import read_trace
     from tiering.trace.trace_profile import TraceProfile
-    from tiering.workload.model import Verdict, classify
     from tiering.workload.profile import Profile
+    from tiering.workload.verdict import Verdict, classify
 
 # Imported on first use: `tiering --help` must not pay for scikit-learn, Polars and Zarr.
 _HOME = {
@@ -51,8 +51,8 @@ _HOME = {
     "profile_trace": "tiering.trace.profile",
     "TraceProfile": "tiering.trace.trace_profile",
     "Profile": "tiering.workload.profile",
-    "classify": "tiering.workload.model",
-    "Verdict": "tiering.workload.model",
+    "classify": "tiering.workload.verdict",
+    "Verdict": "tiering.workload.verdict",
     "recommend": "tiering.advice.recommend",
     "Job": "tiering.advice.recommend",
     "Limits": "tiering.advice.constraints",

@@ -23,7 +23,8 @@ import numpy as np
 
 from tests.workload.traces import training
 from tiering.errors import ModelError
-from tiering.workload.model import classify, load, shipped
+from tiering.workload.classifier import load, shipped
+from tiering.workload.verdict import classify
 
 SECONDS = 10
 MOST_RSS = 1 << 30

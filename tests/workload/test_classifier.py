@@ -14,8 +14,9 @@ import skops.io
 
 from tests.workload.traces import training
 from tiering.errors import ModelError
-from tiering.workload.classifier import shipped
-from tiering.workload.model import FEATURE_NAMES, Model, classify, features, load, save
+from tiering.workload.classifier import Model, load, save, shipped
+from tiering.workload.features import FEATURE_NAMES, features
+from tiering.workload.verdict import classify
 
 
 class Foreign:
@@ -169,7 +170,7 @@ def test_a_failed_save_leaves_nothing_behind(tmp_path):
 
 def test_neither_scikit_learn_nor_torch_is_imported_before_it_is_needed():
     code = (
-        "import sys, tiering.workload.model as m; assert 'sklearn' not in sys.modules; "
+        "import sys, tiering.workload.classifier as m; assert 'sklearn' not in sys.modules; "
         "m.shipped(); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import FIXTURES
 from tests.workload.hostile_models import MOST_RSS, SECONDS, at_random, attempted, by_field, by_hand, members_of
 from tiering.errors import ModelError
-from tiering.workload.model import load
+from tiering.workload.classifier import load
 
 MODEL = FIXTURES / "v0.1.0" / "model.skops"
 SOUND = {"refused", "right"}

@@ -29,8 +29,8 @@ def train(
 
     Example: `tiering model train -o mine.skops`
     """
-    from tiering.workload.model import save
-    from tiering.workload.model import train as make
+    from tiering.workload.classifier import save
+    from tiering.workload.training.train import train as make
 
     with status("Training"):
         made = make(seed)
@@ -45,7 +45,7 @@ def evaluate(seed: _Seed = 0, json: JsonFlag = False) -> None:
 
     Example: `tiering model evaluate`
     """
-    from tiering.workload.model import cross_validate
+    from tiering.workload.training.train import cross_validate
 
     with status("Cross-validating"):
         figures = cross_validate(seed)
@@ -61,7 +61,7 @@ def show(model: _Model = None, json: JsonFlag = False) -> None:
 
     Example: `tiering model show`
     """
-    from tiering.workload.model import load, shipped
+    from tiering.workload.classifier import load, shipped
 
     figures = (load(model) if model is not None else shipped()).figures
     if json:

@@ -25,8 +25,9 @@ from tiering.workload.label import WORKLOADS
 from tiering.workload.skops_archive import Archive, items, mapping, open_archive, plain
 
 _FORMAT, _FORMAT_VERSION = "tiering-model", 2
-_SHIPPED = "workload.skops"
-_ACTION = "Use a model that this version of tiering has made: python -m tiering.workload.training.build FILE"
+#: The model that comes with the package, beside this module.
+SHIPPED = "workload.skops"
+_ACTION = "Use a model that this version of tiering has made: tiering model train -o FILE"
 
 #: Far above what training finds, 0.87; far beyond, every probability would be the same, or lost in rounding.
 _MOST_TEMPERATURE = 100.0
@@ -95,7 +96,7 @@ def load(path: str | Path) -> Model:
 @functools.cache
 def shipped() -> Model:
     """Return the model that comes with the package; it is read once."""
-    with importlib.resources.as_file(importlib.resources.files("tiering.workload") / _SHIPPED) as path:
+    with importlib.resources.as_file(importlib.resources.files("tiering.workload") / SHIPPED) as path:
         return load(path)
 
 

@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tiering.workload.classifier import shipped
+from tiering.workload.classifier import load, shipped
 from tiering.workload.doubt import FLOOR
-from tiering.workload.model import FEATURE_NAMES, WORKLOADS, cross_validate, features, load, train
-from tiering.workload.training.build import main as build
-from tiering.workload.training.corpus import Example, examples
-from tiering.workload.training.recorded import recorded
+from tiering.workload.features import FEATURE_NAMES, features
+from tiering.workload.label import WORKLOADS
+from tiering.workload.training.corpus import Example, examples, recorded
+from tiering.workload.training.train import cross_validate, train
+from tiering.workload.training.train import main as build
 
 
 @pytest.fixture(scope="module")
