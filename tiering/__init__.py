@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tiering.store.manifest import Manifest
     from tiering.store.open import open_store
     from tiering.store.protocol import Sample, Store
-    from tiering.trace.profile import profile_trace
+    from tiering.trace.profile import profile_events
     from tiering.trace.readers import read_trace
     from tiering.trace.trace_profile import TraceProfile
     from tiering.workload.model import Verdict, classify
@@ -48,7 +48,7 @@ _HOME = {
     "profile_dataset": "tiering.dataset.profile",
     "DatasetProfile": "tiering.dataset.profile",
     "read_trace": "tiering.trace.readers",
-    "profile_trace": "tiering.trace.profile",
+    "profile_events": "tiering.trace.profile",
     "TraceProfile": "tiering.trace.trace_profile",
     "Profile": "tiering.workload.profile",
     "classify": "tiering.workload.model",
@@ -136,7 +136,7 @@ __all__ = [
     "place",
     "probe",
     "profile_dataset",
-    "profile_trace",
+    "profile_events",
     "read_heat",
     "read_trace",
     "recommend",

@@ -93,9 +93,9 @@ def _of_profile(path: Path) -> list[TraceProfile]:
 
 def _of_trace(path: Path, dataset: Path | None, *, lenient: bool, columns: str | None) -> TraceProfile:
     from tiering.dataset.profile import profile_dataset
-    from tiering.trace.profile import profile_trace_file
+    from tiering.trace.profile import profile_trace
     from tiering.trace.readers.headed import parse_mapping
 
     mapping = parse_mapping(columns) if columns is not None else None
     total = profile_dataset(str(dataset), probes=1).bytes if dataset is not None else None
-    return profile_trace_file(path, dataset_root=dataset, dataset_bytes=total, lenient=lenient, columns=mapping)
+    return profile_trace(path, dataset_root=dataset, dataset_bytes=total, lenient=lenient, columns=mapping)
