@@ -36,7 +36,7 @@ from pathlib import Path
 from tiering.trace.capture import ASKED
 from tiering.trace.profile import profile_trace
 from tiering.workload.label import label
-from tiering.workload.model import classify
+from tiering.workload.verdict import classify
 
 HERE = Path(__file__).resolve().parent.parent / "fixtures"
 STRACE = ("strace", "-f", "-ttt", "-T", "-y", "-s", "1", "-q")

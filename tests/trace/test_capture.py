@@ -20,7 +20,7 @@ from tiering.trace.profile import profile_trace
 from tiering.trace.readers import read_trace
 from tiering.trace.readers.strace_calls import CALLS, STATS
 from tiering.trace.readers.strace_unnamed import UNNAMED
-from tiering.workload.model import classify
+from tiering.workload.verdict import classify
 
 LOOP = """
 import sys, pathlib

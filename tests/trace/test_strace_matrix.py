@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tiering.trace.profile import profile_trace
-from tiering.workload.model import classify
+from tiering.workload.verdict import classify
 
 PROGRAMS = Path(__file__).parents[2] / "fixtures" / "programs"
 READER = "import os, sys; [open(f'in/{n}', 'rb').read() for _ in range(3) for n in os.listdir('in')]"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tiering.trace.profile import profile_trace
-from tiering.workload.model import classify
+from tiering.workload.verdict import classify
 
 TRACES = Path(__file__).parents[2] / "fixtures" / "traces"
 LINES = gzip.decompress((TRACES / "train_loop.strace.gz").read_bytes()).splitlines(keepends=True)

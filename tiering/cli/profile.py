@@ -17,7 +17,7 @@ from tiering.units import format_bytes, format_count, format_seconds
 if TYPE_CHECKING:
     from tiering.dataset.profile import DatasetProfile
     from tiering.trace.trace_profile import TraceProfile
-    from tiering.workload.model import Verdict
+    from tiering.workload.verdict import Verdict
 
 
 def profile(
@@ -175,7 +175,7 @@ def _show(dataset: DatasetProfile | None, traces: list[TraceProfile]) -> None:
 
 
 def _verdict(trace: TraceProfile) -> Verdict:
-    from tiering.workload.model import classify
+    from tiering.workload.verdict import classify
 
     return classify(trace)
 

@@ -8,13 +8,12 @@ import numpy as np
 
 from tiering.dataset.totals import Gathered
 from tiering.errors import DatasetError
-from tiering.secrets import without_secrets
 from tiering.sources.account import Ledger
 from tiering.sources.labels.annotations import FolderLabels, folder_labels, tell_lost_rows
 from tiering.sources.labels.classes import MOST_CLASSES, NONE, classes_of
 from tiering.sources.labels.folders import Layout
 from tiering.sources.source import Source
-from tiering.text import display
+from tiering.text import display, without_secrets
 
 
 def labelled(source: Source, found: Gathered) -> tuple[Layout, dict[str, int], list[str]]:

@@ -20,7 +20,6 @@ from tiering.dataset.survey import survey
 from tiering.dataset.totals import MAX_DAMAGED, QUANTILES, Gathered, count_folder, count_source, from_survey
 from tiering.dataset.tree_reads import tree_at
 from tiering.images.image import ImageHeader
-from tiering.secrets import without_secrets
 from tiering.sources.account import Account
 from tiering.sources.labels.folders import Layout
 from tiering.sources.layout import describe
@@ -36,7 +35,7 @@ from tiering.sources.left_out import (
 )
 from tiering.sources.source import Source, open_source
 from tiering.sources.tables.table import TableForm
-from tiering.text import display
+from tiering.text import display, without_secrets
 from tiering.units import format_count
 
 __all__ = ["QUANTILES", "DatasetProfile", "Estimate", "Shape", "profile_dataset"]

@@ -35,7 +35,6 @@ from tiering.packing.progress import Progress, no_progress
 from tiering.packing.shard import Check
 from tiering.packing.shard_plan import make_plan, packable
 from tiering.packing.workspace import workspace
-from tiering.secrets import without_secrets
 from tiering.sources.account import Account, fields
 from tiering.sources.labels.numbering import Given
 from tiering.sources.left_out import SIDECAR, LeftOut
@@ -47,7 +46,7 @@ from tiering.store.manifest import MANIFEST, Manifest, Settings, read_manifest
 from tiering.store.open import open_packed
 from tiering.store.parts import WORK
 from tiering.store.protocol import Store
-from tiering.text import display
+from tiering.text import display, without_secrets
 
 _SHOWN: Final = 10
 _BATCH: Final = 1 << 12

@@ -20,7 +20,6 @@ import polars as pl
 from tiering.arrays import IndexArray
 from tiering.errors import DatasetError
 from tiering.packing.label_columns import Names, number_splits, number_told
-from tiering.secrets import without_secrets
 from tiering.sources.account import Ledger
 from tiering.sources.fingerprint import Fingerprint
 from tiering.sources.labels.annotations import FolderLabels, folder_labels, tell_lost_rows
@@ -35,7 +34,7 @@ from tiering.store.columns import ColumnsWriter, keys_at, lay_end_to_end, map_co
 from tiering.store.layout import LEFT_OUT
 from tiering.store.manifest import Manifest
 from tiering.store.manifest import Source as Origin
-from tiering.text import display
+from tiering.text import display, without_secrets
 
 SCHEMA: Final[dict[str, str]] = {
     "size": "<i8",

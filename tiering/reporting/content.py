@@ -14,8 +14,8 @@ from tiering.trace.profile import profile_trace
 from tiering.trace.readers import read_trace
 from tiering.trace.timeline import Timeline, TimelineBinner, timeline
 from tiering.trace.trace_profile import TraceProfile
-from tiering.workload.model import Verdict, classify
 from tiering.workload.profile import Profile, read_profile
+from tiering.workload.verdict import Verdict, classify
 
 
 @dataclass(frozen=True, slots=True)

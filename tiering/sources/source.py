@@ -16,7 +16,6 @@ import polars as pl
 from tiering.errors import DatasetError, UsageError, from_os_error
 from tiering.images.formats import is_image_name
 from tiering.images.image import LARGEST_BYTES, refuse_large
-from tiering.secrets import without_secrets
 from tiering.sources.account import Ledger
 from tiering.sources.byte_ranges import Found, read_files, read_parts, read_remote
 from tiering.sources.left_out import NOT_IN_TAR, unlooked
@@ -33,7 +32,7 @@ from tiering.storage.bucket import within_time
 from tiering.storage.failures import asking
 from tiering.storage.location import Location
 from tiering.storage.urls import joined, name_of, parent_of
-from tiering.text import display
+from tiering.text import display, without_secrets
 
 #: key: path below the source's root, byte for byte; of several tar files it begins with the tar's name. size: bytes,
 #: -1 for a file that a table names and that is not there. version: changes when the file does. label, split: null

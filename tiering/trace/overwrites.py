@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tiering.trace.intervals import FULL, MOST, Ranges, chosen, chosen_rows, length, over_groups, union
-from tiering.trace.spans import Spans
+from tiering.trace.intervals import FULL, MOST, Ranges, Spans, chosen, chosen_rows, length, over_groups, union
 
 #: Accesses that wait to be looked at together, at least; and pieces of them that are looked at together, beyond which
 #: files whose accesses cover more than so many each are taken access by access.

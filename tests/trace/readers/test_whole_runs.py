@@ -10,7 +10,7 @@ import polars as pl
 from tiering.trace.parquet_writer import WHOLE
 from tiering.trace.profile import profile_trace
 from tiering.trace.readers import read_trace
-from tiering.workload.model import classify
+from tiering.workload.verdict import classify
 
 TRACES = Path(__file__).parents[3] / "fixtures" / "traces"
 

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 
 from tiering.errors import from_os_error
 from tiering.sources.trees.local import marked_name
-from tiering.sources.trees.remote import connect
-from tiering.sources.trees.remote_listing import pages
+from tiering.sources.trees.remote import connect, pages
 
 
 def names_in(url: str) -> Iterator[bytes]:

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import polars as pl
 
-from tiering.images.formats import is_image_name, leaves_open
+from tiering.images.formats import is_image_name, needs_a_look
 from tiering.sources.left_out import (
     MISSING,
     NOT_AN_IMAGE,
@@ -26,8 +26,7 @@ from tiering.sources.left_out import (
     unlooked,
 )
 from tiering.sources.trees.contents import ZARR_BYTES, is_zarr_metadata, look_at_head
-from tiering.sources.trees.remote import connect, first_bytes, version_of
-from tiering.sources.trees.remote_listing import Listed, list_directory, pages
+from tiering.sources.trees.remote import Listed, connect, first_bytes, list_directory, pages, version_of
 from tiering.sources.trees.siblings import with_keys
 from tiering.sources.trees.walk import Row, Walk
 from tiering.storage.bucket import REQUESTS
@@ -214,6 +213,6 @@ def _by_name(name: bytes, shared: bytes | None) -> tuple[str, str]:
         return FOLDER, ""
     if is_image_name(name):
         return IMAGE, ""
-    if leaves_open(name):
+    if needs_a_look(name):
         return OPEN, ""
     return NOT_AN_IMAGE if shared is None else SIDECAR, ""
