@@ -28,7 +28,7 @@ from tiering.trace.unplaced_reads import IS_NOWHERE
 _REFERRED = ("file", "start", "end", "time", "sequential")
 
 
-def profile_trace_file(
+def profile_trace(
     path: str | os.PathLike[str],
     *,
     dataset_root: Path | None = None,
@@ -39,14 +39,27 @@ def profile_trace_file(
 ) -> TraceProfile:
     """Read a trace of any known format, or a directory of one job's logs, and profile it.
 
-    dataset_root: a directory whose files are data, even if they look like those of a library. dataset_bytes: B in the
-    dataset, for coverage. lenient: count lines that cannot be parsed, and skip them. columns: of a table without a
-    telling header (tiering.trace.readers.headed.parse_mapping). beside: called with each batch of events, to use them
-    in the same pass.
-    Raises TraceError if the trace cannot be used.
+    Args:
+        path: A trace, as for `read_trace`.
+        dataset_root: A directory whose files are data, even if they look like those of a library.
+        dataset_bytes: B in the dataset, for coverage.
+        lenient: Count lines that cannot be parsed, and skip them.
+        columns: Columns of a table without a telling header (tiering.trace.readers.headed.parse_mapping).
+        beside: Called with each batch of events, to use them in the same pass.
+
+    Returns:
+        The figures of the trace.
+
+    Raises:
+        TraceError: The trace cannot be used.
+
+    Example:
+        >>> profile = tiering.profile_trace("job.strace")  # doctest: +SKIP
+        >>> profile.reread_share, profile.write_share  # doctest: +SKIP
+        (0.79, 0.02)
     """
     trace = read_trace(path, lenient=lenient, columns=columns)
-    profile = profile_trace(
+    profile = profile_events(
         trace.batches if beside is None else _shown(trace.batches, beside),
         source=str(path),
         format=trace.format,
@@ -73,7 +86,7 @@ def _shown(batches: Iterable[pl.DataFrame], to: Callable[[pl.DataFrame], None]) 
         yield batch
 
 
-def profile_trace(
+def profile_events(
     batches: Iterable[pl.DataFrame],
     *,
     source: str = "",
@@ -102,7 +115,7 @@ def profile_trace(
 
     Example:
         >>> trace = tiering.read_trace("job.parquet")  # doctest: +SKIP
-        >>> tiering.profile_trace(trace.batches).reread_share  # doctest: +SKIP
+        >>> tiering.profile_events(trace.batches).reread_share  # doctest: +SKIP
         0.79
     """
     noise = is_noise(dataset_root)

@@ -23,14 +23,7 @@ class TraceProfile(BaseModel):
     """The figures of one trace. Sizes are bytes, times are seconds, shares are ratios in [0, 1].
 
     Traffic of the interpreter, of libraries, of /proc, /sys and /dev, and of terminals and pipes is left out of every
-    figure. It is counted only in excluded_bytes.
-
-    Example:
-        >>> import tiering
-        >>> trace = tiering.read_trace("job.parquet")  # doctest: +SKIP
-        >>> profile = tiering.profile_trace(trace.batches)  # doctest: +SKIP
-        >>> profile.reread_share, profile.write_share  # doctest: +SKIP
-        (0.79, 0.02)
+    figure. It is counted only in excluded_bytes. tiering.profile_trace makes a TraceProfile.
     """
 
     model_config = ConfigDict(frozen=True)

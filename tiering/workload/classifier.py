@@ -42,7 +42,7 @@ class Model:
     estimator: a scikit-learn classifier whose classes are the positions in WORKLOADS. medians: of each feature over the
     corpus, without NaN; a typical trace, for explanations. temperature: above 0; below 1 it sharpens the estimator's
     probabilities (Guo et al., ICML 2017, section 4.2). figures: its quality on families of programs outside its
-    training; see train.cross_validate.
+    training; see train.evaluate_model.
     """
 
     estimator: Any
@@ -60,7 +60,7 @@ class Model:
         return np.asarray(tempered / tempered.sum(axis=1, keepdims=True))
 
 
-def save(model: Model, path: str | Path) -> None:
+def save_model(model: Model, path: str | Path) -> None:
     """Write a model file, which appears complete or not at all. Raises OSError or MachineError."""
     document = {
         "format": _FORMAT,
@@ -76,13 +76,21 @@ def save(model: Model, path: str | Path) -> None:
         _skops().dump(document, temporary, compression=zipfile.ZIP_DEFLATED)
 
 
-def load(path: str | Path) -> Model:
+def load_model(path: str | Path | None = None) -> Model:
     """Read a model file, which may come from an untrusted source.
 
     No object that the file names is created. A new forest is built from its arrays, after they were checked.
-    Raises ModelError if it is not a model file, is broken or too large, has another version, names a type outside
-    TRUSTED_TYPES, or has an unsound tree. Raises OSError if it cannot be read.
+
+    Args:
+        path: A file that `tiering model train` wrote; None for the model that ships with tiering.
+
+    Raises:
+        ModelError: The file is not a model, is damaged, too large or of another version, names a type outside
+            TRUSTED_TYPES, or has an unsound tree.
+        OSError: It cannot be read.
     """
+    if path is None:
+        return shipped()
     try:
         archive = open_archive(path)
         return _read(archive)
@@ -95,7 +103,7 @@ def load(path: str | Path) -> Model:
 def shipped() -> Model:
     """Return the model that comes with the package. It is read once."""
     with importlib.resources.as_file(importlib.resources.files("tiering.workload") / SHIPPED) as path:
-        return load(path)
+        return load_model(path)
 
 
 def _read(archive: Archive) -> Model:

@@ -41,9 +41,7 @@ class Verdict(BaseModel):
     """The kind of workload that a trace shows, and its probability.
 
     Example:
-        >>> import tiering
-        >>> trace = tiering.read_trace("job.parquet")  # doctest: +SKIP
-        >>> verdict = tiering.classify(tiering.profile_trace(trace.batches))  # doctest: +SKIP
+        >>> verdict = tiering.classify(tiering.profile_trace("job.strace"))  # doctest: +SKIP
         >>> verdict.workload, verdict.probability  # doctest: +SKIP
         ('re-read-heavy', 0.97)
     """
@@ -72,7 +70,7 @@ def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:
 
     Args:
         trace: The profile of the trace.
-        model: From `load`; by default the model that comes with tiering.
+        model: From `load_model`; by default the model that ships with tiering.
 
     Returns:
         The verdict, with its reasons and caveats.
@@ -81,7 +79,7 @@ def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:
         ModelError: The model file is damaged.
 
     Example:
-        >>> tiering.classify(profile.traces[0]).workload  # doctest: +SKIP
+        >>> tiering.classify(tiering.profile_trace("job.strace")).workload  # doctest: +SKIP
         'read-once'
     """
     if (reason := no_ground(trace)) is not None:
