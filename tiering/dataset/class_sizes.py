@@ -41,7 +41,7 @@ def labelled(source: Source, found: Gathered) -> tuple[Layout, dict[str, int], l
     for folder_name in sorted(totals):
         named[display(folder_name)] += totals[folder_name]
     about = "About " if found.sampled else ""
-    notes = [f"{about}{without:,} images lie in no class folder and have no label."] if without and named else []
+    notes = [f"{about}{without:,} images are in no class folder and have no label."] if without and named else []
     return kind, dict(named), notes
 
 

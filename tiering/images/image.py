@@ -160,7 +160,7 @@ def load_stored(data: Encoded, where: str) -> tuple[Image.Image, int]:
         raise DatasetError(
             where,
             expected="channels of 8 or 16 bits",
-            found=f"{kind} pixels, whose range nothing tells",
+            found=f"{kind} pixels, whose range is unknown",
             action="Scale them to 8 or 16 bits yourself, and replace the file.",
         )
     orientation = orientation_of(image)

@@ -83,7 +83,7 @@ def advise(dataset: DatasetProfile, verdict: Verdict | None, given: Assumptions)
         (f"double the RAM: {format_bytes(2 * given.ram)}", tiers, replace(given, ram=2 * given.ram)),
         (f"twice the epochs: {format_count(2 * given.epochs)}", tiers, replace(given, epochs=2 * given.epochs)),
         *(
-            (f"the dataset lies on {name}", tiers, replace(given, tier=name))
+            (f"the dataset is on {name}", tiers, replace(given, tier=name))
             for name in ("nfs", "object")
             if name in names
         ),
@@ -91,7 +91,7 @@ def advise(dataset: DatasetProfile, verdict: Verdict | None, given: Assumptions)
     ]
     return Advice(
         summary=f"{_name(found.choice)}: {format_seconds(found.choice.steady_epoch_s)} an epoch, "
-        f"{_times(found.choice.speedup)} over the plain files as they lie now, "
+        f"{_times(found.choice.speedup)} over the plain files in their present place, "
         f"for {format_usd(found.choice.monthly_usd)} USD a month.",
         reason=f"{found.choice.reason} {found.conversion} {found.doing_nothing}",
         criterion=found.criterion,

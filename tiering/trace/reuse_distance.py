@@ -142,7 +142,7 @@ def _distances(before: NDArray[np.int64]) -> NDArray[np.int64]:
     predecessor: the inversions of `before`. They are counted bit by bit from the top, like a radix sort, with all
     numbers of equal upper bits side by side in their order.
 
-    Example: a b c b a has before = -1 -1 -1 1 0. At i = 4, p = 0: 3 references lie between, and b at 3 has the later
+    Example: a b c b a has before = -1 -1 -1 1 0. At i = 4, p = 0: 3 references are between, and b at 3 has the later
     predecessor 1, so the distance is 3 - 1 = 2.
     """
     count = len(before)

@@ -49,7 +49,8 @@ class TraceProfile(BaseModel):
         default=0.0, description="share of the files opened for writing that no call reads, writes, maps or syncs"
     )
     failed_share: float = Field(
-        default=0.0, description="share of the bytes moved by processes that failed or were told to end, not the run"
+        default=0.0,
+        description="share of the bytes moved by processes that failed or were ended, although the run was not",
     )
 
     reads: int = Field(description="calls that read at least one byte; probes of a file's end are none")
@@ -60,18 +61,18 @@ class TraceProfile(BaseModel):
     opens: int
     bytes_read: int
     bytes_written: int
-    accesses: int = Field(default=0, description="requests of which the trace does not tell whether they read or wrote")
-    bytes_accessed: int = Field(default=0, description="B asked for by them; in no other figure but the cache curves")
+    accesses: int = Field(default=0, description="requests that the trace does not identify as reads or writes")
+    bytes_accessed: int = Field(default=0, description="B requested by them; included only in the cache curves")
     bytes_reread: int = Field(
         description="read again by the process group that had read them, and not overwritten in between"
     )
     bytes_unplaced: int = Field(
         default=0,
-        description="read somewhere in their files, where the trace does not tell (parts of objects): any of them may "
+        description="read at unknown positions in their files (parts of objects): any of them may "
         "have been read again, so that bytes_reread is the least that is possible",
     )
     bytes_shared: int = Field(description="read first by another process group")
-    unique_bytes_read: int = Field(description="distinct bytes of files, whoever read them")
+    unique_bytes_read: int = Field(description="distinct bytes of files, read by any process")
     unique_bytes_written: int = Field(default=0, description="distinct bytes of files that were written")
     mapped_bytes: int = Field(description="an upper bound: touches of a mapping are invisible to a tracer")
     excluded_bytes: int = Field(description="read and written by the machinery of programs")
@@ -97,7 +98,7 @@ class TraceProfile(BaseModel):
     read_write_files: float = Field(description="share of files both read and written")
     sequentiality: float | None = Field(
         description="share of reads that begin where the last since the open ended, or at byte 0 as the first; null "
-        "where the trace does not tell where reads lie"
+        "if the trace does not show the positions of reads"
     )
     order_randomness: float = Field(
         description="how random the order of visits to files is: 0 sorted or repeated, 1 as in a shuffle"

@@ -32,7 +32,7 @@ def gaps(trace: TraceProfile) -> list[str]:
         share, what = max((trace.untouched_share, "reading"), (trace.untouched_output_share, "writing"))
         found.append(f"{percent(share)} of the files opened for {what} are touched by no call: others were not traced")
     if trace.failed_share > _FAILED:
-        found.append(f"processes that moved {percent(trace.failed_share)} of the bytes failed or were told to end")
+        found.append(f"processes that moved {percent(trace.failed_share)} of the bytes failed or were ended")
     return found
 
 

@@ -96,7 +96,7 @@ def _events(report: Any) -> tuple[pl.DataFrame, list[str]]:
     if seen == moved:
         return events, []
     if not seen:
-        return events, ["Darshan's counters tell no order of accesses: orders, epochs and runs are guesses."]
+        return events, ["Darshan's counters have no order of accesses, so orders, epochs and runs are guesses."]
     share = f"{min(99.9, 100 * seen / moved):.3g} % of the bytes that Darshan counted"
     return events, [f"Extended tracing saw {share}: of the files that it left out, the counters were used."]
 

@@ -220,8 +220,8 @@ def _operation(value: pl.Expr, read: str | None, write: str | None) -> tuple[pl.
     if read is not None and write is not None:
         return operation(value, read, write), value.is_not_null() & (value != "") & ~value.is_in([read, write])
     codes = dict.fromkeys(_READS, "read") | dict.fromkeys(_WRITES, "write")
-    said = value.str.to_lowercase()
-    return said.replace_strict(codes, default=None, return_dtype=pl.Enum(OPS)), said.is_in(_OTHERS)
+    word = value.str.to_lowercase()
+    return word.replace_strict(codes, default=None, return_dtype=pl.Enum(OPS)), word.is_in(_OTHERS)
 
 
 def sniff_blocks(head: bytes) -> bool:

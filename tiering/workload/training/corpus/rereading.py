@@ -164,7 +164,7 @@ def packed_mapped(rng: np.random.Generator, scale: float) -> Run:
     sizes = file_sizes(rng, shards, log_uniform(rng, 1e7, 1e10))
     total = int(sizes.sum())
     epochs = int(rng.integers(3, 40))
-    again = int(rng.choice([1, epochs]))  # some readers map anew each epoch
+    again = int(rng.choice([1, epochs]))  # some readers map again each epoch
     steps = log_uniform(rng, 20, max(30, 300 * scale))
     pieces = [touch("stat", np.arange(shards))]
     log = touch("write", np.full(steps, shards), 0, rng.integers(20, 300, steps))
