@@ -136,11 +136,11 @@ def test_a_few_mapped_bytes_hold_nothing_down():
 
 def test_little_evidence_skipped_lines_and_a_dataset_that_is_not_in_the_trace_are_noted():
     verdict = classify(training(reads=3, writes=1, skipped_lines=7, coverage=0.0), fixed(0.98, 0.01, 0.01, 0.0))
-    said = [" ".join(note.split()[:6]) for note in verdict.notes[:4]]
-    assert said == [
+    beginnings = [" ".join(note.split()[:6]) for note in verdict.notes[:4]]
+    assert beginnings == [
         "The whole run is not in",
         "Only 4 reads and writes were",
-        "No byte of the dataset that",
+        "This trace reads no byte of",
         "7 lines of the trace could",
     ]
     assert verdict.workload == "inconclusive"

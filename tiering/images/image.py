@@ -98,16 +98,16 @@ def check_image(data: Encoded, where: str) -> None:
     if not data:
         raise _damaged(where, "zero bytes")
     head = bytes(data[:32])
-    kind, whole, sides = "image", False, None
+    kind, complete, sides = "image", False, None
     if head.startswith(JPEG):
-        kind, whole, sides = "JPEG", data[-2:] == _JPEG_END, jpeg_sides(data)
+        kind, complete, sides = "JPEG", data[-2:] == _JPEG_END, jpeg_sides(data)
     elif head.startswith(_PNG):
-        kind, whole, sides = "PNG", data[-12:] == _PNG_END, png_sides(head)
+        kind, complete, sides = "PNG", data[-12:] == _PNG_END, png_sides(head)
         # Pillow accepts a PNG that has all its pixels. Without the last chunk it is truncated all the same.
-        if not whole and _PNG_END not in bytes(data):
+        if not complete and _PNG_END not in bytes(data):
             raise _damaged(where, "a truncated PNG")
     elif head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        kind, whole, sides = "WebP", True, webp_sides(head)
+        kind, complete, sides = "WebP", True, webp_sides(head)
         if len(data) < int.from_bytes(head[4:8], "little") + 8:
             raise _damaged(where, "a truncated WebP")
     else:
@@ -116,7 +116,7 @@ def check_image(data: Encoded, where: str) -> None:
             raise _unknown(where, head)
     if sides is not None:
         refuse_bomb(where, *sides)
-    if sides is None or not whole:
+    if sides is None or not complete:
         # Cameras and editors append padding and trailers, so only decoding shows whether the image is complete.
         _decode_with_pillow(data, where, kind)
 

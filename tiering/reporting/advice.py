@@ -68,26 +68,30 @@ COLUMNS = (
 WHAT_IF = ("assumption", "what would be chosen", "later epochs", "USD/month")
 
 
-def advise(dataset: DatasetProfile, verdict: Verdict | None, given: Assumptions) -> Advice:
+def advise(dataset: DatasetProfile, verdict: Verdict | None, assumptions: Assumptions) -> Advice:
     """Recommend, and recommend again with more RAM, more epochs, slower tiers and lower prices.
 
     Raises as recommend does for the given assumptions. A what-if assumption that cannot be met says so in its row.
     """
-    tiers = tuple(load_catalog(given.catalog))
-    found = _run(dataset, verdict, tiers, given)
+    tiers = tuple(load_catalog(assumptions.catalog))
+    found = _run(dataset, verdict, tiers, assumptions)
     options = [("chosen", found.choice), *(("", each) for each in found.alternatives), ("now", found.baseline)]
     half = tuple(tier.model_copy(update={"price": tier.price / 2}) for tier in tiers)
     names = {tier.name for tier in tiers}
     cases = [
-        ("as given", tiers, given),
-        (f"double the RAM: {format_bytes(2 * given.ram)}", tiers, replace(given, ram=2 * given.ram)),
-        (f"twice the epochs: {format_count(2 * given.epochs)}", tiers, replace(given, epochs=2 * given.epochs)),
+        ("as given", tiers, assumptions),
+        (f"double the RAM: {format_bytes(2 * assumptions.ram)}", tiers, replace(assumptions, ram=2 * assumptions.ram)),
+        (
+            f"twice the epochs: {format_count(2 * assumptions.epochs)}",
+            tiers,
+            replace(assumptions, epochs=2 * assumptions.epochs),
+        ),
         *(
-            (f"the dataset is on {name}", tiers, replace(given, tier=name))
+            (f"the dataset is on {name}", tiers, replace(assumptions, tier=name))
             for name in ("nfs", "object")
             if name in names
         ),
-        ("storage at half the price", half, given),
+        ("storage at half the price", half, assumptions),
     ]
     return Advice(
         summary=f"{_name(found.choice)}: {format_seconds(found.choice.steady_epoch_s)} an epoch, "
@@ -102,24 +106,24 @@ def advise(dataset: DatasetProfile, verdict: Verdict | None, given: Assumptions)
 
 
 def _run(
-    dataset: DatasetProfile, verdict: Verdict | None, tiers: tuple[Tier, ...], given: Assumptions
+    dataset: DatasetProfile, verdict: Verdict | None, tiers: tuple[Tier, ...], assumptions: Assumptions
 ) -> Recommendation:
     return recommend(
         dataset,
         verdict=verdict,
         tiers=tiers,
-        ram=given.ram,
-        job=Job(epochs=given.epochs),
-        current=given.tier,
-        hour_usd=given.hour_usd,
+        ram=assumptions.ram,
+        job=Job(epochs=assumptions.epochs),
+        current=assumptions.tier,
+        hour_usd=assumptions.hour_usd,
     )
 
 
 def _case(
-    title: str, dataset: DatasetProfile, verdict: Verdict | None, tiers: tuple[Tier, ...], given: Assumptions
+    title: str, dataset: DatasetProfile, verdict: Verdict | None, tiers: tuple[Tier, ...], assumptions: Assumptions
 ) -> tuple[str, ...]:
     try:
-        choice = _run(dataset, verdict, tiers, given).choice
+        choice = _run(dataset, verdict, tiers, assumptions).choice
     except UsageError as error:
         return (title, f"not possible: {error}", "", "")
     return (title, _name(choice), format_seconds(choice.steady_epoch_s), format_usd(choice.monthly_usd))

@@ -79,11 +79,11 @@ def _check_splits(nodes: AnyArray, features: int) -> None:
     leaf = (left == _LEAF) & (right == _LEAF)
     place = np.arange(len(nodes))
     forward = (left > place) & (right > place) & (left < len(nodes)) & (right < len(nodes))
-    asks = (nodes["feature"] >= 0) & (nodes["feature"] < features) & np.isfinite(nodes["threshold"])
-    wrong = ~(leaf | (forward & asks))
+    tests_a_feature = (nodes["feature"] >= 0) & (nodes["feature"] < features) & np.isfinite(nodes["threshold"])
+    wrong = ~(leaf | (forward & tests_a_feature))
     if wrong.any() or not len(nodes):
         at = int(np.argmax(wrong)) if len(nodes) else 0
-        raise ValueError(f"a tree of {len(nodes):,} nodes whose node {at:,} leads nowhere or asks for no feature")
+        raise ValueError(f"a tree of {len(nodes):,} nodes whose node {at:,} leads nowhere or tests no feature")
 
 
 def _check_values(values: AnyArray, shape: tuple[int, ...]) -> None:

@@ -94,7 +94,7 @@ def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:
     notes = _limits(trace)
     if found.lacking is not None:
         notes.append(found.lacking)
-    elif not found.given:
+    elif not found.conclusive:
         second = int(np.argsort(chances_of)[-2])
         notes.append(
             f"The likeliest are {WORKLOADS[best]} ({percent(sure)}) and {WORKLOADS[second]} "
@@ -107,7 +107,7 @@ def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:
     notes.extend(near(trace))
     decided = is_decided(trace)
     return Verdict(
-        workload=WORKLOADS[best] if found.given else "inconclusive",
+        workload=WORKLOADS[best] if found.conclusive else "inconclusive",
         probability=sure,
         probabilities={name: float(chance) for name, chance in zip(WORKLOADS, chances_of, strict=True)},
         facts=defined_facts(trace, WORKLOADS[best]) if decided else facts(chosen, vector, best),
@@ -126,14 +126,14 @@ def no_ground(trace: TraceProfile) -> str | None:
 class Judgement(NamedTuple):
     """A judgement of a forecast within the limits of the trace.
 
-    chances: of each workload, float64 (4,). best: position of the likeliest. sure: its chance. given: whether that is
-    the verdict. lacking: the missing part of the trace that would decide, or None.
+    chances: of each workload, float64 (4,). best: position of the likeliest. sure: its chance. conclusive: whether that
+    is the verdict. lacking: the missing part of the trace that would decide, or None.
     """
 
     chances: npt.NDArray[np.float64]
     best: int
     sure: float
-    given: bool
+    conclusive: bool
     lacking: str | None
 
 
@@ -144,8 +144,8 @@ def judge(trace: TraceProfile, forecast: npt.NDArray[np.float64]) -> Judgement:
     sure = float(chances[best])
     few = trace.reads + trace.writes < FEW_CALLS and not is_decided(trace)
     lacking = unsupported(trace, WORKLOADS[best])
-    given = sure >= _threshold(trace, WORKLOADS[best]) and lacking is None and not few
-    return Judgement(chances, best, sure, given, lacking)
+    conclusive = sure >= _threshold(trace, WORKLOADS[best]) and lacking is None and not few
+    return Judgement(chances, best, sure, conclusive, lacking)
 
 
 def _chances(trace: TraceProfile, forecast: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

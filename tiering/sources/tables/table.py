@@ -57,16 +57,16 @@ class TableForm:
     @classmethod
     def of(cls, columns: str | Mapping[str, str] | None, root: str | os.PathLike[str] | None) -> TableForm:
         """Parse columns such as "path=Image,label=Id", "path,label" (by position), or a mapping. Raises UsageError."""
-        given = dict(columns) if isinstance(columns, Mapping) else _parsed(columns or "")
-        for name in given:
-            if name not in SPELLINGS or not given[name]:
+        fields = dict(columns) if isinstance(columns, Mapping) else _parsed(columns or "")
+        for name in fields:
+            if name not in SPELLINGS or not fields[name]:
                 raise UsageError(
                     "--columns", expected=f"FIELD=COLUMN, FIELD one of {', '.join(SPELLINGS)}", found=name,
                     action="Type, for example: --columns path=0,label=1",
                 )  # fmt: skip
-        if given and "path" not in given:
-            raise UsageError("--columns", expected="at least path", found=", ".join(given), action="Name it.")
-        return cls(tuple(given.items()), "" if root is None else Location.of(root).url)
+        if fields and "path" not in fields:
+            raise UsageError("--columns", expected="at least path", found=", ".join(fields), action="Name it.")
+        return cls(tuple(fields.items()), "" if root is None else Location.of(root).url)
 
 
 #: For a table that shows by itself how to read it.

@@ -69,7 +69,7 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
         for row in bad.arg_true().to_list():
             damage.at(number + row, repr(lines[row][:80]), expected="a line of ext4slower or a similar tool")
         yield state.events(table.filter(pl.col("time").is_not_null()))
-    damage.notes.append("Files are distinguished only by their names without directories: files of one name count as one.")
+    damage.notes.append("Files are distinguished only by name, without directories: those with one name count as one.")
     damage.gaps.extend(gaps := list(state.gaps()))
     damage.missing |= bool(gaps)
 

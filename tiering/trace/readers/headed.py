@@ -158,9 +158,9 @@ def _known(header: list[str]) -> dict[str, str] | None:
     return found if {"time", "size"} <= found.keys() and found.keys() & {"file", "offset"} else None
 
 
-def _layout(path: Path, head: bytes, given: Mapping[str, str] | None) -> Layout:
+def _layout(path: Path, head: bytes, mapping_of_columns: Mapping[str, str] | None) -> Layout:
     separator, header = header_of(head)
-    mapping = given or _known(header) or {}
+    mapping = mapping_of_columns or _known(header) or {}
     numbered = all(_column(each).isdigit() for each in mapping.values())
     named = [f"column {place}" for place in range(len(header))]
     if not numbered:

@@ -135,7 +135,7 @@ class _Words:
 
     def rest(self) -> list[str]:
         """Return the opens that no call named."""
-        return [line for key in list(self._opens) for line in self._given(key, None)]
+        return [line for key in list(self._opens) for line in self._emitted(key, None)]
 
     def _translated(self, tid: int, at: str, name: str, arguments: str, result: str, took: str) -> list[str]:
         leader, end = self._leaders.get(tid, tid), f" = {result} <{took}>"
@@ -152,10 +152,10 @@ class _Words:
         if fd[1] is None and name not in _SETTLE and len(waiting.calls) < _MOST_HELD:
             waiting.calls += lines
             return []
-        return [*self._given((leader, fd[0]), fd[1]), *lines]
+        return [*self._emitted((leader, fd[0]), fd[1]), *lines]
 
     def _open(self, key: tuple[int, int], begin: str, name: str, arguments: str, end: str) -> list[str]:
-        left = self._given(key, None)
+        left = self._emitted(key, None)
         flags = perf_words.flags_of_open(name, arguments)
         opened = _Open(f'{begin} openat(AT_FDCWD, "', f'", {flags}){end}', begin)
         if named := perf_words.paths(arguments):
@@ -165,7 +165,7 @@ class _Words:
         self._opens[key] = opened
         return left
 
-    def _given(self, key: tuple[int, int], path: str | None) -> list[str]:
+    def _emitted(self, key: tuple[int, int], path: str | None) -> list[str]:
         """Emit an open that waited, and the later calls on its descriptor: it is named now, or never will be."""
         waiting = self._opens.pop(key, None)
         if waiting is None:

@@ -55,11 +55,11 @@ _TO_DO = (
     .otherwise(pl.lit(_THOROUGHLY))
     .alias("do")
 )  # fmt: skip
-_whole, _seconds = pl.Int64(), pl.Float64()
+_integer, _seconds = pl.Int64(), pl.Float64()
 _COLUMNS = (
-    pl.col("row"), pl.col("do"), pl.col("thread").cast(_whole), pl.col("when").cast(_seconds),
-    pl.col("fd").cast(_whole), pl.coalesce("made", "path").alias("path"), pl.col("last").cast(_whole),
-    pl.col("result").cast(_whole), pl.col("flags"), pl.col("took").cast(_seconds),
+    pl.col("row"), pl.col("do"), pl.col("thread").cast(_integer), pl.col("when").cast(_seconds),
+    pl.col("fd").cast(_integer), pl.coalesce("made", "path").alias("path"), pl.col("last").cast(_integer),
+    pl.col("result").cast(_integer), pl.col("flags"), pl.col("took").cast(_seconds),
 )  # fmt: skip
 
 

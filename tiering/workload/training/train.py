@@ -78,8 +78,8 @@ def evaluate_model(seed: int = 0, corpus: Sequence[Example] | None = None) -> di
 
 
 def _columns(corpus: Sequence[Example] | None, seed: int) -> _Table:
-    given = [*examples(seed), *recorded()] if corpus is None else corpus
-    made = [each for each in given if moves_data(each.trace)]
+    every = [*examples(seed), *recorded()] if corpus is None else corpus
+    made = [each for each in every if moves_data(each.trace)]
     moved = [(each.trace.bytes_read, each.trace.bytes_written, each.trace.bytes_reread) for each in made]
     return _Table(
         vectors=np.array([features(each.trace) for each in made]),
@@ -120,25 +120,25 @@ def _figures(table: _Table, seed: int) -> dict[str, float]:
     best = np.array([each.best for each in judged])
     sure = np.array([each.sure for each in judged])
     grounds = [no_ground(trace) is None for trace in table.traces]
-    answered = np.array([each.given for each in judged]) & np.array(grounds)
+    answered = np.array([each.conclusive for each in judged]) & np.array(grounds)
     forecast = np.array([not is_decided(trace) for trace in table.traces])
     right = best == table.workloads
-    given = answered & ~table.real
+    counted = answered & ~table.real
     figures = {
-        "answered": given.sum() / (~table.real).sum(),
-        "accuracy": right[given].mean() if given.any() else math.nan,
+        "answered": counted.sum() / (~table.real).sum(),
+        "accuracy": right[counted].mean() if counted.any() else math.nan,
         "calibration_error": _calibration_error(sure[forecast], right[forecast]),
     }
     for name in _in_order(table.parts):
         chosen = (table.parts == name) & ~table.real
         if not chosen.any():
             continue
-        given = answered & chosen
+        counted = answered & chosen
         truth = table.workloads[chosen]
         figures[f"f1_{name}"] = f1_score(truth, best[chosen], average="macro")
         figures[f"rule_{name}"] = f1_score(truth, table.rule[chosen], average="macro")
-        figures[f"answered_{name}"] = given.sum() / chosen.sum()
-        figures[f"accuracy_{name}"] = right[given].mean() if given.any() else math.nan
+        figures[f"answered_{name}"] = counted.sum() / chosen.sum()
+        figures[f"accuracy_{name}"] = right[counted].mean() if counted.any() else math.nan
     for name in _in_order(table.parts[table.real]):
         chosen = (table.parts == name) & table.real
         figures[f"recorded_{name}"] = chosen.sum()
