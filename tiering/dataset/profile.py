@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from tiering.dataset.class_sizes import labelled, splits_of
+from tiering.dataset.class_sizes import describe, labelled, splits_of
 from tiering.dataset.copies import copies
 from tiering.dataset.estimates import Estimate, mean, share
 from tiering.dataset.header_reads import Seen
@@ -22,7 +22,6 @@ from tiering.dataset.tree_reads import tree_at
 from tiering.images.image import ImageHeader
 from tiering.sources.account import Account
 from tiering.sources.labels.folders import Layout
-from tiering.sources.layout import describe
 from tiering.sources.left_out import (
     BY_CONTENT,
     DAMAGED,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tiering.trace.block_sample import BlockSample, mixed
 from tiering.trace.bursts import BurstFinder
 from tiering.trace.distinct_count import DistinctCount
+from tiering.trace.events import IS_NOWHERE
 from tiering.trace.file_totals import FileTally
 from tiering.trace.intervals import Ranges, RangeUnion, length, over_groups
 from tiering.trace.overwrites import WHOLE, Accesses, ReadHistory
@@ -21,9 +22,9 @@ from tiering.trace.read_runs import Runs
 from tiering.trace.readers import read_trace
 from tiering.trace.readers.base import Level
 from tiering.trace.reuse_distance import miss_ratio_curve, passes, working_set
-from tiering.trace.running_totals import Span, Sums, Visits, share
+from tiering.trace.running_totals import Span, Sums, share
 from tiering.trace.trace_profile import TraceProfile
-from tiering.trace.unplaced_reads import IS_NOWHERE
+from tiering.trace.visit_order import Visits
 
 _REFERRED = ("file", "start", "end", "time", "sequential")
 
