@@ -5,7 +5,6 @@ The rules are those of a conversion.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 
 import numpy as np
@@ -98,7 +97,7 @@ def describe(source: Source, kind: Layout, labels: int, splits: list[str]) -> st
     kind: as tiering.sources.labels.folders names it. labels: how many there are. splits: names of the folders that are
     splits.
     """
-    name = display(os.fsencode(name_of(source.url)))
+    name = display(name_of(source.url))
     shards = f"{len(source.files):,} tar file{'s' if len(source.files) != 1 else ''}"
     several = f"{labels:,} label{'s' if labels != 1 else ''}"
     named = ", ".join(splits[:5])

@@ -167,7 +167,7 @@ def profile_dataset(
         raise ValueError(message)
     source = open_source(root, TableForm.of(columns, table_root))
     found = _gather(source, sample, probes, seed)
-    return _profile(without_secrets(display(os.fsencode(root))), source, found)
+    return _profile(without_secrets(display(root)), source, found)
 
 
 def _gather(source: Source, sample: Literal["auto", "all"] | int, probes: int | None, seed: int) -> Gathered:

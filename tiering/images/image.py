@@ -74,7 +74,7 @@ def probe(source: str | Path | Encoded) -> ImageHeader:
     About 50 us for a file in the page cache.
     """
     if isinstance(source, str | Path):
-        where = display(os.fsencode(source))
+        where = display(source)
         try:
             with Path(source).open("rb") as file:
                 return _header(file, where)

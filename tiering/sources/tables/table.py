@@ -127,11 +127,11 @@ def table_batches(url: str, form: TableForm) -> Iterator[pl.DataFrame]:
             row += len(frame)
             yield frame
         if not row:
-            raise DatasetError(_shown(url), expected="rows", found="an empty table", action="Check the file.")
+            raise DatasetError(display(url), expected="rows", found="an empty table", action="Check the file.")
         twice = seen.first(lambda: (frame["key"] for frame in _placed(table, base, look)))
     if twice is not None:
         raise DatasetError(
-            _shown(url),
+            display(url),
             expected="each file once",
             found=f"{display(twice)} twice",
             action="Remove one of the two rows.",
@@ -200,7 +200,7 @@ def _polars_errors(url: str) -> Iterator[None]:
         yield
     except PolarsError as error:
         message = str(error).split("\n", 1)[0]
-        raise DatasetError(_shown(url), expected="a table", found=message, action="Check the file.") from error
+        raise DatasetError(display(url), expected="a table", found=message, action="Check the file.") from error
     except OSError as error:
         raise from_os_error(error) from error
 
@@ -217,7 +217,7 @@ def _fetched(url: str) -> Iterator[Path]:
             path = Location.of(url).fetched(directory / name_of(url))
         except FileNotFoundError:
             raise DatasetError(
-                _shown(url), expected="a table", found="nothing at that path", action="Check the path."
+                display(url), expected="a table", found="nothing at that path", action="Check the path."
             ) from None
         yield path
 
@@ -233,7 +233,3 @@ def _look_up_locally(base: str, names: list[str]) -> list[tuple[int, int]]:
             continue
         found.append((about.st_size, about.st_mtime_ns) if stat.S_ISREG(about.st_mode) else (-1, 0))
     return found
-
-
-def _shown(url: str) -> str:
-    return display(os.fsencode(url))
