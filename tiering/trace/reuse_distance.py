@@ -43,11 +43,9 @@ class Passes(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    count: int = Field(description="passes, a last one that was begun included")
-    period: float | None = Field(
-        description="s from the beginning of a pass to the next, the median; null without times"
-    )
-    boundaries: list[float] = Field(description="s from the trace's beginning to the beginnings of passes 2, 3, ...")
+    count: int = Field(description="passes, including a last incomplete one")
+    period: float | None = Field(description="median s from the beginning of one pass to the next; null without times")
+    boundaries: list[float] = Field(description="s from the beginning of the trace to those of passes 2, 3, ...")
 
 
 def miss_ratio_curve(references: References) -> list[CurvePoint]:

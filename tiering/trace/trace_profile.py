@@ -30,20 +30,18 @@ class TraceProfile(BaseModel):
 
     source: str = Field(description="path of the trace")
     format: str = Field(description="name of the reader that read it")
-    level: Level = Field(description="where it was taken; a block trace hides what the page cache served")
-    events: int = Field(description="events of any kind, excluded ones included")
-    whole: bool = Field(
-        default=False, description="the trace shows a run from its start to its end, by itself and with status 0"
-    )
-    gaps: list[str] = Field(default=[], description='why it cannot hold the whole run: "it was killed by SIGINT"')
+    level: Level = Field(description="layer at which it was taken; a block trace lacks reads served by the page cache")
+    events: int = Field(description="events of any kind, including excluded ones")
+    whole: bool = Field(default=False, description="the trace shows a run from its start to its own end, with status 0")
+    gaps: list[str] = Field(default=[], description='why it cannot contain the whole run: "it was killed by SIGINT"')
     calls_missing: bool = Field(default=False, description="calls that move data are known to be missing")
-    untimed: bool = Field(default=False, description="there are no times: what needs them is null or left out")
-    skipped_lines: int = Field(default=0, description="lines that a lenient reading left out")
+    untimed: bool = Field(default=False, description="no times: figures that need them are null or missing")
+    skipped_lines: int = Field(default=0, description="lines that a lenient reading skipped")
     duration: float | None = Field(description="s from the first event to the end of the last; null without times")
     processes: int = Field(description="distinct processes with any event")
     files: int = Field(description="distinct files with data read, written or mapped")
     untouched_share: float = Field(
-        default=0.0, description="share of the files opened for reading alone that no call reads or maps"
+        default=0.0, description="share of the files opened only for reading that no call reads or maps"
     )
     untouched_output_share: float = Field(
         default=0.0, description="share of the files opened for writing that no call reads, writes, maps or syncs"
@@ -53,9 +51,9 @@ class TraceProfile(BaseModel):
         description="share of the bytes moved by processes that failed or were ended, although the run was not",
     )
 
-    reads: int = Field(description="calls that read at least one byte; probes of a file's end are none")
+    reads: int = Field(description="calls that read at least one byte; probes for the end of a file do not count")
     reads_again: int = Field(
-        default=0, description="of them, those that begin where the same process group had begun one before"
+        default=0, description="those of them that begin where the same process group began an earlier one"
     )
     writes: int
     opens: int
@@ -64,17 +62,17 @@ class TraceProfile(BaseModel):
     accesses: int = Field(default=0, description="requests that the trace does not identify as reads or writes")
     bytes_accessed: int = Field(default=0, description="B requested by them; included only in the cache curves")
     bytes_reread: int = Field(
-        description="read again by the process group that had read them, and not overwritten in between"
+        description="re-read by the process group that had read them, without being overwritten in between"
     )
     bytes_unplaced: int = Field(
         default=0,
         description="read at unknown positions in their files (parts of objects): any of them may "
-        "have been read again, so that bytes_reread is the least that is possible",
+        "have been read again, so bytes_reread is the least possible",
     )
     bytes_shared: int = Field(description="read first by another process group")
     unique_bytes_read: int = Field(description="distinct bytes of files, read by any process")
     unique_bytes_written: int = Field(default=0, description="distinct bytes of files that were written")
-    mapped_bytes: int = Field(description="an upper bound: touches of a mapping are invisible to a tracer")
+    mapped_bytes: int = Field(description="an upper bound, since tracers do not see accesses through a mapping")
     excluded_bytes: int = Field(description="read and written by the machinery of programs")
     excluded_bytes_read: int = Field(default=0, description="the part of excluded_bytes that was read")
 
@@ -83,8 +81,8 @@ class TraceProfile(BaseModel):
     opens_per_file: float = Field(description="mean opens of a file that was opened")
     opens_deviation: float = Field(default=0.0, description="standard deviation of the opens of a file that was opened")
     reopened_share: float = Field(description="share of opened files that were opened again")
-    reopened_once_share: float = Field(default=0.0, description="of the files opened again: share opened just twice")
-    reopened_rarely_share: float = Field(default=0.0, description="of the same: share re-opened under five times")
+    reopened_once_share: float = Field(default=0.0, description="of the files opened again, share opened just twice")
+    reopened_rarely_share: float = Field(default=0.0, description="of the same files, share re-opened up to 4 times")
     overwrite_factor: float = Field(default=0.0, description="bytes_written / unique_bytes_written; 0 without writes")
     busiest_share: float = Field(
         default=0.0, description="share of the bytes moved by the busiest hundredth of the processes, at least one"
@@ -97,7 +95,7 @@ class TraceProfile(BaseModel):
     write_only_files: float = Field(description="share of files only written")
     read_write_files: float = Field(description="share of files both read and written")
     sequentiality: float | None = Field(
-        description="share of reads that begin where the last since the open ended, or at byte 0 as the first; null "
+        description="share of reads that begin where the last since the open ended, or the first at byte 0; null "
         "if the trace does not show the positions of reads"
     )
     order_randomness: float = Field(
@@ -116,17 +114,17 @@ class TraceProfile(BaseModel):
     coverage: float | None = Field(
         default=None,
         description="unique bytes read below dataset_root (of all files without one) / bytes of the dataset, "
-        "where that is known",
+        "if that is known",
     )
-    epochs_found: Passes | None = Field(default=None, description="epochs with their boundaries, where reads have them")
+    epochs_found: Passes | None = Field(default=None, description="epochs with their boundaries, if reads have any")
     write_bursts: WriteBursts | None = None
-    working_set: list[int] = Field(default=[], description="distinct B read in each 32nd part of the reading time")
+    working_set: list[int] = Field(default=[], description="distinct B read in each 32nd of the reading time")
     miss_ratio_curve: list[CurvePoint] = []
     sample_rate: float = Field(
-        default=1.0, description="share of the blocks that epochs, working set and curve were worked out from"
+        default=1.0, description="share of the blocks from which epochs, working set and curve were computed"
     )
     range_rate: float = Field(default=1.0, description="the same for distinct and re-read bytes; 1 is exact")
-    notes: list[str] = Field(default=[], description="what the reader has to say about the trace")
+    notes: list[str] = Field(default=[], description="remarks of the reader about the trace")
 
     @property
     def is_placed(self) -> bool:

@@ -78,12 +78,10 @@ class Fact(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     feature: str
-    value: float = Field(description="as in tiering.workload.features.features")
-    weight: float = Field(description="how far it moved the log-odds of the verdict; negative: away from it")
-    against: bool = Field(
-        default=False, description="it speaks against the verdict, in the sense of its words or by its weight"
-    )
-    text: str = Field(description='in plain words: "80 % of all bytes moved were read again"')
+    value: float = Field(description="the value, as in tiering.workload.features.features")
+    weight: float = Field(description="its contribution to the log-odds of the verdict; negative speaks against it")
+    against: bool = Field(default=False, description="it speaks against the verdict, by its words or by its weight")
+    text: str = Field(description='the fact in plain words: "80 % of all bytes moved were read again"')
 
 
 def facts(model: Model, vector: npt.NDArray[np.float64], workload: int) -> list[Fact]:

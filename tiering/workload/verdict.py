@@ -49,10 +49,10 @@ class Verdict(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     workload: Workload | Literal["inconclusive"]
-    probability: float = Field(description="of the likeliest workload, in [0, 1]")
-    probabilities: dict[str, float] = Field(description="of each workload; they sum to 1")
-    facts: list[Fact] = Field(description="up to three that weighed most, heaviest first; none without a judgement")
-    whole: bool = Field(default=False, description="the whole run was judged, so that nothing is a forecast")
+    probability: float = Field(description="probability of the likeliest workload, in [0, 1]")
+    probabilities: dict[str, float] = Field(description="probability of each workload; they sum to 1")
+    facts: list[Fact] = Field(description="the facts with the greatest weights, heaviest first; at most three")
+    whole: bool = Field(default=False, description="the whole run was judged, so nothing is a forecast")
     notes: list[str] = []
 
     @property
