@@ -216,7 +216,7 @@ def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:
     elif not trace.is_placed:
         yield "epochs", "not known: the trace does not tell where reads lie"
     elif trace.bytes_read:
-        yield "epochs", f"none; what was read was read {trace.epochs:.3g} times on average"
+        yield "epochs", f"none; each byte was read {trace.epochs:.3g} times on average"
     if trace.write_bursts is not None and trace.write_bursts.count > 1:
         bursts = trace.write_bursts
         every = f", one every {format_seconds(bursts.period)}" if bursts.period is not None else ""

@@ -161,7 +161,7 @@ def load_stored(data: Encoded, where: str) -> tuple[Image.Image, int]:
             where,
             expected="channels of 8 or 16 bits",
             found=f"{kind} pixels, whose range is unknown",
-            action="Scale them to 8 or 16 bits yourself, and replace the file.",
+            action="Scale them to 8 or 16 bits, and replace the file.",
         )
     orientation = orientation_of(image)
     if image.mode == "I" or image.mode.startswith("I;16"):

@@ -153,7 +153,7 @@ def agree_on_shape(headers: Iterable[ImageHeader]) -> PixelShape:
             "dataset",
             expected="images of one size",
             found=f"{shown}{others} (height x width)",
-            action="Bring them to one with --resize HxW, for example --resize 224x224.",
+            action="Resize them with --resize HxW, for example --resize 224x224.",
         )
     ((height, width),) = sizes
     return PixelShape(height, width, channels)

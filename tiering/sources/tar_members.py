@@ -157,9 +157,7 @@ def _targets(path: str) -> dict[bytes, _Target]:
         key: (member.offset_data, member.size) for key, member in _again(path) if key in wanted and member.isreg()
     }
     return {
-        key: end
-        if isinstance(end, str)
-        else places.get(end, f"it names {display(end)}, and no file there is called so")
+        key: end if isinstance(end, str) else places.get(end, f"it names {display(end)}, but no file has that name")
         for key, end in ends.items()
     }
 

@@ -97,7 +97,7 @@ def _images(path: str, number: int, ledger: Ledger, *, alone: bool) -> Iterator[
                     display(path),
                     expected="labels of images whose names are the same up to the first dot, as WebDataset has them",
                     found=f"{display(unused)}.cls, which is the label of no image",
-                    action="Name the image and its label alike.",
+                    action="Give the image and its label the same name.",
                 )
         seen.add(_keys(batch))
     if lost_label and lost_image:

@@ -165,11 +165,11 @@ _WORDS: dict[str, Callable[[float], str]] = {
     "write_share": _share("written bytes are {} of the bytes moved", "nothing was written"),
     "shared_share": _share("{} of all bytes moved had been read by another job before", "no other job read the same"),
     "mapped_share": _share("mapped bytes are {} of all bytes mapped or moved", "no file is mapped into memory"),
-    "epochs": _number("what was read was read {} times on average"),
+    "epochs": _number("each byte was read {} times on average"),
     "coverage": _share("{} of the dataset's bytes have been read so far"),
     "opens_per_file": _number("a file is opened {} times on average"),
     "reopened_share": _share("{} of the opened files were opened more than once", "no file was opened twice"),
-    "whole_file_share": _share("{} of the openings read the file whole, from start to end", "no file is read whole"),
+    "whole_file_share": _share("{} of the opens read the whole file, from start to end", "no file is read whole"),
     "read_only_files": _share("{} of the files are only read", "no file is only read"),
     "write_only_files": _share("{} of the files are only written", "no file is only written"),
     "read_write_files": _share("{} of the files are both read and written", "no file is both read and written"),
@@ -181,8 +181,6 @@ _WORDS: dict[str, Callable[[float], str]] = {
     "write_call_share": _share("{} of the read and write calls are writes", "no call is a write"),
     "file_coverage": _share("{} of the bytes of the files that are read have been read so far"),
     "unrepeated": lambda value: (
-        "reads repeat themselves less than random ones would, as in an epoch"
-        if value > 0
-        else "reads repeat themselves"
+        "reads repeat less often than random reads would, as in an epoch" if value > 0 else "reads repeat"
     ),
 }

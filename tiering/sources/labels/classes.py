@@ -168,7 +168,7 @@ def whole_numbers(labels: Collection[str], where: str) -> dict[str, int] | None:
             where,
             expected=f"numbers of classes from 0 to {_LARGEST:,}, and -1 for none",
             found=_some(outside),
-            action="Number the classes otherwise, or write their names.",
+            action="Use other numbers for the classes, or their names.",
         )
     return found
 
@@ -183,7 +183,7 @@ def _refuse_measurements(labels: Collection[str], numbers: list[str], where: str
         where,
         expected="classes: names, or whole numbers",
         found=f"names such as {name!r} beside {odd!r}",
-        action="Leave the label empty where there is none, and write the others as names.",
+        action="Leave missing labels empty, and write the others as names.",
     )
 
 
