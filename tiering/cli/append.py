@@ -72,7 +72,7 @@ def append(
             manifest = add(dataset, store, progress=advance, **options)
             counts = {"added": manifest.samples - before}
     if json:
-        emit_json(synced if sync else manifest)
+        emit_json(synced if sync else manifest, "sync")
         return
     said = ", ".join(f"{format_count(count)} {name}" for name, count in counts.items())
     out().print(f"{store}: {said}{';' if sync else ','} {format_count(manifest.samples)} samples in all")

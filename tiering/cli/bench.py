@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tiering.cli.choices import MOST_SEED, SharedGroup
-from tiering.cli.output import JsonFlag, emit_json, note, out, plain, table
+from tiering.cli.output import JsonFlag, emit_json, note, out, table
 from tiering.errors import UsageError
 from tiering.units import format_count, format_rate
 
@@ -67,7 +67,7 @@ def bench(
             watch=view.watch if live or metrics_port is not None else None,
         )
     if json:
-        emit_json({"measurements": [plain(each) for each in found]})
+        emit_json({"measurements": found}, "benchmark")
         return
     shown = table("store", "kind", "epoch", "samples/s", "throughput", "of device", "vs folder")
     for each in found:

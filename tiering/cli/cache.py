@@ -31,7 +31,7 @@ def info(directory: Directory = None, json: JsonFlag = False) -> None:
 
     found = cache_info(directory)
     if json:
-        emit_json(found)
+        emit_json(found, "cache")
         return
     shown = table("origin", "samples", "bytes", "on disk", "in memory", "share", "in use")
     for each in found.datasets:
@@ -71,7 +71,7 @@ def warm(
     finally:
         store.close()
     if json:
-        emit_json(found)
+        emit_json(found, "cache-counts")
         return
     note(f"{format_bytes(found.admitted_bytes)} fetched into the cache, {format_bytes(found.hit_bytes)} were there.")
 
@@ -86,7 +86,7 @@ def verify(directory: Directory = None, json: JsonFlag = False) -> None:
 
     found = verify_cache(directory)
     if json:
-        emit_json(found)
+        emit_json(found, "cache-check")
     else:
         note(f"{format_count(found.units)} units checked, {format_count(found.damaged)} damaged and taken out.")
     if found.damaged:
@@ -107,7 +107,7 @@ def clear(
 
     names = clear_cache(directory, origin)
     if json:
-        emit_json({"removed": names})
+        emit_json({"removed": names}, "cache-removal")
         return
     for name in names:
         note(f"Removed {name}")

@@ -54,7 +54,7 @@ def size(
         tiers=load_catalog(catalog),
     )
     if json:
-        emit_json(found)
+        emit_json(found, "cache-sizes")
         return
     _show(found)
 

@@ -60,7 +60,7 @@ def classify(
         )
         verdicts = [(trace.source, judge(trace, chosen)) for trace in traces]
     if json:
-        emit_json({"verdicts": [{"source": name, **plain(verdict)} for name, verdict in verdicts]})
+        emit_json({"verdicts": [{"source": name, **plain(verdict)} for name, verdict in verdicts]}, "verdicts")
         return
     console = out()
     for name, verdict in verdicts:

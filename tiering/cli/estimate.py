@@ -46,7 +46,7 @@ def estimate(
         )
     )
     if json:
-        emit_json({**found.figures, "text": found.texts})
+        emit_json({**found.figures, "text": found.texts}, "estimate")
         return
     shown = table("quantity", "value")
     shown.columns[1].justify = "left"

@@ -27,6 +27,6 @@ def export(
     with progress("exporting", show=show) as advance:
         files = run(store, directory, progress=advance)
     if json:
-        emit_json({"store": str(store), "directory": str(directory), "files": files})
+        emit_json({"store": str(store), "directory": str(directory), "files": files}, "export")
     else:
         out().print(f"{directory}: {format_count(files)} files")

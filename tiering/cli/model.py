@@ -50,7 +50,7 @@ def evaluate(seed: _Seed = 0, json: JsonFlag = False) -> None:
     with status("Cross-validating"):
         figures = evaluate_model(seed)
     if json:
-        emit_json(figures)
+        emit_json(figures, "model-figures")
     else:
         _show(figures)
 
@@ -65,7 +65,7 @@ def show(model: _Model = None, json: JsonFlag = False) -> None:
 
     figures = load_model(model).figures
     if json:
-        emit_json(figures)
+        emit_json(figures, "model-figures")
     else:
         _show(figures)
 

@@ -127,7 +127,7 @@ def place(
         note(f"Wrote {output}.")
     if json:
         other = {"what_if": plans[1].summary} if what_if is not None else {}
-        emit_json({"plan": plans[0].summary, **other, "lists": written})
+        emit_json({"plan": plans[0].summary, **other, "lists": written}, "placement")
         return
     _show(plans[0].summary)
     if what_if is not None:

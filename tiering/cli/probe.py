@@ -78,7 +78,7 @@ def probe(
     if output is not None:
         write_tier(found, output)
     if json:
-        emit_json(found)
+        emit_json(found, "probe")
     else:
         _show(found)
         for each in found.notes:

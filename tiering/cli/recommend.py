@@ -152,7 +152,7 @@ def recommend(
     if len(profile.traces) > 1:
         note(f"Note: The profile has {len(profile.traces)} traces; only the first counts, {profile.traces[0].source}.")
     if json:
-        emit_json(found)
+        emit_json(found, "recommendation")
         return
     show(found, profile.dataset.root, shape)
 

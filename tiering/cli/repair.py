@@ -30,7 +30,7 @@ def repair(
     with progress("repairing", show=show) as advance:
         repaired = run(store, source=source, workers=workers, dask=dask, progress=advance)
     if json:
-        emit_json({"store": store, "repaired": repaired})
+        emit_json({"store": store, "repaired": repaired}, "repair")
         return
     for name in repaired:
         out().print(f"{store}/{name}: packed again")

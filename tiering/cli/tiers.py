@@ -35,7 +35,7 @@ def list_tiers(catalog: Catalog = None, json: JsonFlag = False) -> None:
 
     found = load_catalog(catalog)
     if json:
-        emit_json({"tiers": found})
+        emit_json({"tiers": found}, "tiers")
         return
     shown = table(
         *("tier", "sequential", "random", "reads/s", "writes", "p50", "p99", "in flight", "USD/GB/month"),
@@ -71,7 +71,7 @@ def show(
     if tier is None:
         raise UsageError("NAME", expected=f"one of {', '.join(each.name for each in known)}", found=repr(name))
     if json:
-        emit_json(tier)
+        emit_json(tier, "tier")
         return
     _print(figures_of(tier))
     if tier.read_points:
@@ -99,7 +99,7 @@ def check(
     found = load_catalog(file)
     warnings = [{"tier": tier.name, "warning": text} for tier in found for text in implausible(tier)]
     if json:
-        emit_json({"tiers": [tier.name for tier in found], "warnings": warnings})
+        emit_json({"tiers": [tier.name for tier in found], "warnings": warnings}, "catalog-check")
         return
     for each in warnings:
         note(f"Warning: tier.{each['tier']}: {each['warning']}.")

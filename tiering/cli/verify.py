@@ -39,7 +39,7 @@ def verify(
     with progress("checking", show=show) as advance:
         found = run(store, source=source, quick=quick, decode=decode, progress=advance)
     if json:
-        emit_json(plain(found) | {"ok": found.ok})
+        emit_json({**plain(found), "ok": found.ok}, "verification")
     elif found.ok:
         against = f", {_equal(found)}" if source and not quick else ""
         size = format_bytes(found.image_bytes)
