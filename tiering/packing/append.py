@@ -36,9 +36,9 @@ from tiering.packing.shard import Check
 from tiering.packing.shard_plan import make_plan, packable
 from tiering.packing.workspace import workspace
 from tiering.sources.account import Account, fields
-from tiering.sources.labels.numbering import Given
+from tiering.sources.labels.numbering import ClassNumbering
 from tiering.sources.left_out import SIDECAR, LeftOut
-from tiering.sources.source import Source, open_told
+from tiering.sources.source import Source, open_with_columns
 from tiering.storage.location import Location
 from tiering.store.columns import map_column
 from tiering.store.layout import BAD_FILES, index_name, is_left_out, left_out_name
@@ -81,7 +81,7 @@ class Run:
     def opened(self, source: str | os.PathLike[str], manifest: Manifest) -> Source:
         """Open a source for a store: a table as the run says, else as the store knows it."""
         if self.columns or self.table_root:
-            return open_told(source, self.columns, self.table_root)
+            return open_with_columns(source, self.columns, self.table_root)
         return open_again(source, manifest)
 
 
@@ -133,7 +133,7 @@ def grow(source: str | os.PathLike[str], store: str | os.PathLike[str], choose: 
                 raise StoreError(str(place), expected="a packed store", found="a folder")
             directory = space.scratch / "listing"
             only = run.images_only or manifest.source.images_only
-            given = Given(class_map(manifest), grows=True, by_number=False)
+            given = ClassNumbering(class_map(manifest), grows=True, by_number=False)
             listing = make_listing(opened, directory, given, images_only=only)
             refuse_shared(space, listing, images_only=only)
             listing = _in_terms_of(manifest, listing, directory)

@@ -38,9 +38,9 @@ from tiering.packing.shard import Check, Packed, ShardTask, pack_shard
 from tiering.packing.shard_plan import ShardPlan, make_plan
 from tiering.packing.workspace import Record, Workspace, workspace
 from tiering.sources.labels.classes import LabelsWarning, combined
-from tiering.sources.labels.numbering import Given
+from tiering.sources.labels.numbering import ClassNumbering
 from tiering.sources.source import Source as OpenedSource
-from tiering.sources.source import open_told
+from tiering.sources.source import open_with_columns
 from tiering.storage.location import Location
 from tiering.store.lmdb_format import OURS
 from tiering.store.manifest import MANIFEST, Kind, Manifest, Settings, read_manifest
@@ -121,8 +121,8 @@ def convert(
     if resume and restart:
         raise UsageError("resume and restart", expected="one of them", found="both", action="Leave one out.")
     output = Location.of(store)
-    opened = open_told(source, columns, table_root)
-    given = None if classes is None else Given(read_classes(classes))
+    opened = open_with_columns(source, columns, table_root)
+    given = None if classes is None else ClassNumbering(read_classes(classes))
     packing = Packing(to, codec, seed, shard_bytes, pixels or resize is not None, resize, resize_mode, channels)
     _refuse_inside(opened.url, output)
     crew = Workers(workers, dask, executor)
@@ -143,7 +143,7 @@ class _Conversion:
 
     source: OpenedSource
     packing: Packing
-    given: Given | None
+    given: ClassNumbering | None
     crew: Workers
     on_error: OnError
     check: Check

@@ -20,7 +20,7 @@ def test_darshan_tells_no_exit_status_so_that_its_runs_are_forecast():
     assert (profile.whole, profile.gaps) == (False, [])
     verdict = classify(profile)
     assert (verdict.workload, verdict.whole) == ("write-heavy", False)
-    assert any("Darshan does not log with which status" in note for note in verdict.notes)
+    assert any("Darshan does not log the exit status" in note for note in verdict.notes)
 
 
 def test_records_that_darshan_had_no_room_for_are_a_gap(tmp_path):
