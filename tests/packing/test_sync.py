@@ -266,7 +266,7 @@ def test_the_command_line_counts_and_says_it_in_json(program, lmdb, photos):
     assert {name: said[name] for name in ("new", "changed", "vanished", "relabelled")} == {
         "new": 0, "changed": 0, "vanished": 1, "relabelled": 0,
     }  # fmt: skip
-    assert "taken out 5 samples, whose space" in " ".join(CliRunner().invoke(app, ["info", str(store)]).stdout.split())
+    assert "taken out 5 samples; to free" in " ".join(CliRunner().invoke(app, ["info", str(store)]).stdout.split())
 
 
 class StopError(Exception):

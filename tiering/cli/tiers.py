@@ -60,7 +60,7 @@ def show(
     catalog: Catalog = None,
     json: JsonFlag = False,
 ) -> None:
-    """Show every figure of one tier with its unit.
+    """Show every figure of a tier, with its unit.
 
     Example: `tiering tiers show nvme`
     """
@@ -88,9 +88,9 @@ def check(
     ] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Check that a catalog can be used, and warn of implausible figures.
+    """Check a catalog of tiers, and warn about implausible figures.
 
-    A wrong entry is an error (exit code 3); an implausible one is a warning.
+    Exits with 3 if an entry is wrong. An implausible figure is only a warning.
 
     Example: `tiering tiers check mine.toml`
     """
