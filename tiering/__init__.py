@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from tiering.measure.shuffle_quality import ShuffleQuality, shuffle_quality
     from tiering.packing.append import append
     from tiering.packing.convert import convert
+    from tiering.packing.executors import Dask
     from tiering.packing.export import export
     from tiering.packing.repair import repair
+    from tiering.packing.settings import Pixels, Shards
     from tiering.packing.sync import Synced, sync
     from tiering.packing.verify import verify
     from tiering.placement.heat_sources import read_heat
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from tiering.serve.epochs import Ranks
     from tiering.serve.loader import Loader
     from tiering.serve.orders import BlockShuffle, StickyShuffle
+    from tiering.sources.source import TableSource
     from tiering.store.manifest import Manifest
     from tiering.store.open import open_store
     from tiering.store.protocol import Sample, Store
@@ -70,6 +73,10 @@ _HOME = {
     "probe": "tiering.probing.probe",
     "Probe": "tiering.probing.probe",
     "convert": "tiering.packing.convert",
+    "Pixels": "tiering.packing.settings",
+    "Shards": "tiering.packing.settings",
+    "Dask": "tiering.packing.executors",
+    "TableSource": "tiering.sources.source",
     "append": "tiering.packing.append",
     "export": "tiering.packing.export",
     "repair": "tiering.packing.repair",
@@ -101,6 +108,7 @@ __all__ = [
     "CacheSizes",
     "CacheStats",
     "CachedStore",
+    "Dask",
     "DatasetProfile",
     "Estimate",
     "Job",
@@ -108,16 +116,19 @@ __all__ = [
     "Loader",
     "Manifest",
     "Measurement",
+    "Pixels",
     "Placement",
     "Probe",
     "Profile",
     "Ranks",
     "Recommendation",
     "Sample",
+    "Shards",
     "ShuffleQuality",
     "StickyShuffle",
     "Store",
     "Synced",
+    "TableSource",
     "Tier",
     "TraceProfile",
     "TrainingRun",

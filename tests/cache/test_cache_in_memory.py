@@ -28,7 +28,7 @@ def larger(tmp_path_factory):
     place = tmp_path_factory.mktemp("memory")
     script = [sys.executable, FIXTURES / "make_images.py", "--count", "2000", "--classes", "5", place / "photos"]
     subprocess.run(script, check=True, capture_output=True)
-    tiering.convert(place / "photos", place / "photos.lmdb", "lmdb", shard_bytes=4 << 20)
+    tiering.convert(place / "photos", place / "photos.lmdb", "lmdb", shards=tiering.Shards(4 << 20))
     return place / "photos.lmdb"
 
 

@@ -21,7 +21,7 @@ from tiering.errors import TieringError, UsageError
 @pytest.fixture(scope="module")
 def lmdb(photos, tmp_path_factory):
     place = tmp_path_factory.mktemp("private") / "photos.lmdb"
-    tiering.convert(photos, place, "lmdb", shard_bytes=1 << 20, workers=1)
+    tiering.convert(photos, place, "lmdb", shards=tiering.Shards(1 << 20), workers=1)
     return place
 
 

@@ -8,11 +8,36 @@ from typing import Final
 
 from tiering.errors import TieringError, UsageError
 
-_QUOTED: Final = re.compile(r"`(\w+)`")
+#: A parameter, an attribute of one, or a parameter with its value.
+_QUOTED: Final = re.compile(r'`([\w.]+(?:="\w+")?)`')
+
+_TABLE: Final = {"columns": "--columns", "root": "--root"}
+
+_PACKING: Final = _TABLE | {
+    'check="decode"': "--check decode",
+    "images_only": "--images-only",
+    'on_error="skip"': "--on-error skip",
+    'resume="never"': "--restart",
+    "workers": "--workers",
+}
 
 #: By verb: parameter of the library -> flag.
 FLAGS: Final[Mapping[str, Mapping[str, str]]] = {
     "cache size": {"origin": "--tier", "cache": "--cache-tier", "samples_per_s": "--samples-per-second"},
+    "profile": _TABLE,
+    "convert": _PACKING
+    | {
+        "classes": "--classes",
+        "codec": "--codec",
+        "overwrite": "--overwrite",
+        "pixels": "--resize",
+        "pixels.channels": "--channels",
+        'resume="only"': "--resume",
+        "shards.bytes": "--shard-size",
+        "to": "--to",
+    },
+    "append": _PACKING,
+    "repair": {"workers": "--workers"},
     "recommend": {
         "budget_usd": "--budget",
         "capacity": "--capacity",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import numpy as np
@@ -34,8 +34,7 @@ from tiering.sources.left_out import (
     SIDECAR,
     UNREADABLE_FILE,
 )
-from tiering.sources.source import Source, open_source
-from tiering.sources.tables.table import TableForm
+from tiering.sources.source import AnySource, Source, open_source
 from tiering.text import display
 from tiering.units import format_count
 
@@ -122,13 +121,11 @@ class DatasetProfile(BaseModel):
 
 
 def profile_dataset(
-    root: str | os.PathLike[str],
+    root: AnySource,
     *,
     sample: Literal["auto", "all"] | int = "auto",
     probes: int | None = None,
     seed: int = 0,
-    columns: str | Mapping[str, str] | None = None,
-    table_root: str | os.PathLike[str] | None = None,
 ) -> DatasetProfile:
     """Profile a dataset: a directory of images, a table that lists them, or tar files; here or behind a URL.
 
@@ -138,8 +135,8 @@ def profile_dataset(
     seem to be more than 100,000, and counts otherwise; up to 10,000 images as "all" does.
     Tables and tar files are always read whole.
     probes: headers to read at most of a dataset that is counted, at least 1; by default all where there are no more
-    than 10,000 images or all were asked for, else 2,000. seed: of the random choices. columns, table_root: how to read
-    a table, see tiering.convert.
+    than 10,000 images or all were asked for, else 2,000. seed: of the random choices. root: a tiering.TableSource says
+    how to read a table.
     Raises DatasetError where there is no image, UsageError where the driver of a URL is missing, MachineError where the
     place cannot be read, and ValueError for a sample or probes below these limits. A file that cannot be read or is no
     whole image is no error here: it is counted in damaged.
@@ -150,7 +147,7 @@ def profile_dataset(
     if isinstance(sample, int) and sample < 2:
         message = f"sample: expected at least 2, found {sample}"
         raise ValueError(message)
-    source = open_source(root, TableForm.of(columns, table_root))
+    source = open_source(root)
     found = _gather(source, sample, probes, seed)
     return _profile(without_secrets(display(os.fsencode(root))), source, found)
 

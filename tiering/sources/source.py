@@ -115,15 +115,45 @@ class Source:
             ledger.leave_out(NOT_IN_TAR, key, size, "an image beside the tar files")
 
 
-def open_source(place: str | os.PathLike[str], form: TableForm | None = None) -> Source:
-    """Decide by what is there how samples are to be had from a place.
+@dataclass(frozen=True, slots=True)
+class TableSource:
+    """A table that lists images, and how to read it. Give it where a function takes a source.
 
-    place: a local path, or a URL that fsspec knows. form: how to read a table. A table is known by its name (.csv,
-    .tsv, .parquet), a list in plain text (.txt, .lst) by its first line too, a tar file by its name; a directory is one
-    of tar files when there are some in it and no image in a directory below it; else it is a folder of images.
-    Raises DatasetError where nothing is there, nothing that can be read, or images and tar files side by side;
-    UsageError where fsspec lacks the driver or does not know the scheme; MachineError where the place cannot be read.
+    Args:
+        path: The table (CSV, TSV, Parquet, JSON lines), a path or an fsspec URL.
+        columns: The columns with path, label and split, by name or by number from 0: `"path=Image,label=Id"`,
+            `"path=0,label=1"`, or a mapping. By default they are recognised by their names.
+        root: The directory that the paths are relative to, by default the table's own.
+
+    Example:
+        >>> table = TableSource("photos/list.csv", columns="path=Image,label=Id")
     """
+
+    path: str | os.PathLike[str]
+    columns: str | Mapping[str, str] | None = None
+    root: str | os.PathLike[str] | None = None
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.path)
+
+
+#: What a function takes as a source.
+AnySource = str | os.PathLike[str] | TableSource
+
+
+def open_source(place: AnySource, form: TableForm | None = None) -> Source:
+    """Find out what a place holds, and open it.
+
+    place: a local path, or a URL that fsspec knows, or a TableSource. form: how to read a table that is given by its
+    path. A table is known by its name (.csv, .tsv, .parquet), a list in plain text (.txt, .lst) by its first line too,
+    a tar file by its name. A directory with tar files, and no image in a directory below it, is a dataset of tar files.
+    Any other directory is a folder of images.
+    Raises DatasetError where nothing is there, nothing that can be read, or images and tar files side by side;
+    UsageError where fsspec lacks the driver or does not know the scheme, or where a TableSource is no table;
+    MachineError where the place cannot be read.
+    """
+    if isinstance(place, TableSource):
+        return _open_table(place)
     url = Location.of(place).url
     name = name_of(url)
     directory = _is_directory(url)
@@ -145,16 +175,11 @@ def open_source(place: str | os.PathLike[str], form: TableForm | None = None) ->
     )
 
 
-def open_told(
-    place: str | os.PathLike[str],
-    columns: str | Mapping[str, str] | None,
-    root: str | os.PathLike[str] | None,
-) -> Source:
-    """Open a source; columns and root say how to read a table, and are refused for anything else (UsageError)."""
-    opened = open_source(place, TableForm.of(columns, root))
-    if opened.kind != "table" and (columns or root):
+def _open_table(table: TableSource) -> Source:
+    opened = open_source(table.path, TableForm.of(table.columns, table.root))
+    if opened.kind != "table" and (table.columns or table.root):
         raise UsageError(
-            "--columns" if columns else "--root", expected="a table as the dataset", found=f"a {opened.kind}",
+            "columns" if table.columns else "root", expected="a table as the dataset", found=f"a {opened.kind}",
             action="Give the table that lists the images.",
         )  # fmt: skip
     return opened
