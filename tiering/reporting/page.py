@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import os
 from importlib import import_module, resources
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from tiering.errors import UsageError
 from tiering.reporting.advice import COLUMNS, WHAT_IF, Assumptions
 from tiering.reporting.charts import of_advice, of_dataset, of_trace
 from tiering.reporting.content import Content
+from tiering.storage.output_file import write_output
 from tiering.text import shown
 from tiering.units import format_bytes, format_count, format_seconds
 
@@ -62,12 +62,7 @@ def render(content: Content, assumptions: Assumptions) -> str:
 
 def write(page: str, path: Path) -> None:
     """Write the page; the file appears whole or not at all. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_output(path, page)
 
 
 def _plotly() -> str:
