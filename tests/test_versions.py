@@ -121,7 +121,7 @@ def test_an_unfinished_conversion_goes_on_or_says_how_to_begin_anew(version, old
     """Its source lay elsewhere, so that going on would be another plan."""
     _unpacked(version / "unfinished.tar.gz", tmp_path)
     again = {"to": "lmdb", "shards": tiering.Shards(8 << 10), "workers": 1}
-    with pytest.raises((UsageError, InputError), match="--restart"):
+    with pytest.raises((UsageError, InputError), match='resume="never"'):
         tiering.convert(old_photos, tmp_path / "stopped", **again)
     tiering.convert(old_photos, tmp_path / "stopped", **again, resume="never")
     assert tiering.verify(tmp_path / "stopped", source=old_photos).ok

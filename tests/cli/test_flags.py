@@ -6,7 +6,7 @@ import pytest
 from typer.main import get_command
 
 from tiering.cli.app import app
-from tiering.cli.flags import FLAGS, by_flag
+from tiering.cli.flags import EVERYWHERE, FLAGS, by_flag
 from tiering.errors import InputError, UsageError
 
 
@@ -17,6 +17,15 @@ def test_every_flag_is_one_of_its_verbs(verb):
         command = command.commands[word]
     known = {name for parameter in command.params for name in parameter.opts}
     assert {flag.split()[0] for flag in FLAGS[verb].values()} <= known
+
+
+def test_every_flag_that_holds_everywhere_is_one_of_some_verb():
+    def flags(command):
+        for each in getattr(command, "commands", {}).values():
+            yield from flags(each)
+        yield from (name for parameter in command.params for name in parameter.opts)
+
+    assert {flag.split()[0] for flag in EVERYWHERE.values()} <= set(flags(get_command(app)))
 
 
 def test_a_parameter_becomes_its_flag():

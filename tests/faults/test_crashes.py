@@ -85,7 +85,7 @@ def convert(made, work, kind):
         try:
             tiering.convert(made / "photos", output, kind, shards=tiering.Shards(20_000), workers=1)
         except UsageError as error:
-            assert "--overwrite" in str(error)  # noqa: PT017 - it was finished, but for nothing
+            assert "`overwrite`" in str(error)  # noqa: PT017 - it was finished, but for nothing
         assert tree(output) == tree(made / f"whole.{kind}")
 
     def meanwhile():

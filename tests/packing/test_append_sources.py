@@ -74,7 +74,7 @@ def test_a_table_the_store_does_not_know_is_read_as_one_of_its_own_or_as_it_says
     put(tables, "other.csv", b"label,path\ncat,a/6.jpg\n")
     assert tiering.append(tables / "other.csv", tables / "store", workers=1).samples == 4
     put(tables, "odd.csv", b"This,That\ncat,a/6.jpg\n")
-    with pytest.raises((DatasetError, UsageError), match="--columns"):
+    with pytest.raises((DatasetError, UsageError), match="columns"):
         tiering.append(tables / "odd.csv", tables / "store", workers=1)
     with pytest.raises(UsageError, match="a table as the dataset"):
         tiering.append(tiering.TableSource(tables / "first", columns="path=0"), tables / "store")

@@ -134,7 +134,7 @@ def splits(tmp_path):
 
 def test_a_second_split_whose_classes_differ_is_warned_of(splits, tmp_path):
     pack(splits / "train", tmp_path / "train.lmdb")
-    with pytest.warns(LabelsWarning, match=r"differ from those of .*train\.lmdb.*c is 1 here and 2 there.*--classes"):
+    with pytest.warns(LabelsWarning, match=r"differ from those of .*train\.lmdb.*c is 1 here and 2 there.*`classes`"):
         pack(splits / "val", tmp_path / "val.lmdb")
     manifest = pack(splits / "val", tmp_path / "same.lmdb", classes=tmp_path / "train.lmdb")
     assert manifest.classes == {0: "a", 1: "b", 2: "c"}
@@ -244,7 +244,7 @@ def test_a_conversion_does_not_go_on_with_other_classes(tmp_path):
 def test_measurements_are_refused_with_what_to_do(tmp_path):
     root = images(tmp_path / "data", "0.jpg", "1.jpg")
     table = put(root, "t.csv", b"path,target\n0.jpg,0.25\n1.jpg,10.5\n")
-    with pytest.raises(DatasetError, match=r"measurements as labels, such as 0\.25.*--columns path=path"):
+    with pytest.raises(DatasetError, match=r"measurements as labels, such as 0\.25.*`columns` path=path"):
         pack(table, tmp_path / "store")
     profile = tiering.profile_dataset(table)
     assert profile.labels == {}

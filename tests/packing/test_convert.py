@@ -106,7 +106,7 @@ def test_a_flat_directory_has_no_labels(photos, tmp_path):
 def test_an_existing_output_is_refused_and_kept(photos, tmp_path):
     tiering.convert(photos, tmp_path / "store", "lmdb")
     before = tree(tmp_path / "store")
-    with pytest.raises(UsageError, match="--overwrite"):
+    with pytest.raises(UsageError, match="`overwrite`"):
         tiering.convert(photos, tmp_path / "store", "zarr")
     assert tree(tmp_path / "store") == before
     assert tiering.convert(photos, tmp_path / "store", "zarr", overwrite=True).kind == "zarr"

@@ -96,7 +96,7 @@ def test_a_store_of_pixels_has_no_image_to_decode(photos, tmp_path):
 
 
 def test_a_quick_look_decodes_nothing(photos, tmp_path):
-    with pytest.raises(UsageError, match="--decode"):
+    with pytest.raises(UsageError, match="`decode`"):
         tiering.verify(photos, quick=True, decode=True)
 
 

@@ -70,7 +70,7 @@ def test_images_of_one_shape_need_no_resize(tmp_path, mode, channels):
 
 
 def test_images_of_many_shapes_ask_for_a_resize(photos, tmp_path):
-    with pytest.raises(DatasetError, match="--resize"):
+    with pytest.raises(DatasetError, match="`pixels`"):
         tiering.convert(photos, tmp_path / "store", "zarr", pixels=tiering.Pixels())
 
 

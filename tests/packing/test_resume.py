@@ -67,7 +67,7 @@ def test_a_source_that_changed_is_refused_by_name(some_photos, tmp_path, kind):
     assert f"{files[2].relative_to(some_photos)}: removed" in said
     assert "new.jpg: added" in said
     assert said.count(": changed") == 2
-    assert "--restart" in said
+    assert '`resume="never"`' in said
     tiering.convert(some_photos, tmp_path / "store", kind, shards=tiering.Shards(SHARD), resume="never")
     assert tiering.verify(tmp_path / "store", source=some_photos).ok
 
@@ -93,7 +93,7 @@ def test_a_source_whose_labels_changed_is_refused_by_name(photos, tmp_path):
             shards=tiering.Shards(SHARD),
         )
     labels_table(photos, tmp_path, swapped=(3, 10))
-    with pytest.raises(DatasetError, match=r"2 changed since .*: another label.*--restart"):
+    with pytest.raises(DatasetError, match=r"2 changed since .*: another label.*`resume="):
         tiering.convert(human, store, "lmdb", shards=tiering.Shards(SHARD))
     both = tiering.TableSource(table, "path=path,label=human,split=model", photos)
     with pytest.raises(UsageError, match="classes and splits"):
@@ -152,7 +152,7 @@ def test_a_conversion_that_did_nothing_leaves_nothing(photos, tmp_path):
 
 def test_resume_goes_on_with_what_is_unfinished_and_begins_nothing(photos, tmp_path):
     store = tmp_path / "store"
-    with pytest.raises(UsageError, match=r"found none\. Leave out --resume"):
+    with pytest.raises(UsageError, match=r"found none\. Leave out `resume"):
         tiering.convert(photos, store, "lmdb", shards=tiering.Shards(SHARD), resume="only")
     assert os.listdir(tmp_path) == []
     partial = interrupt(photos, store, "lmdb")

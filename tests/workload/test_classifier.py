@@ -108,7 +108,7 @@ def test_a_pickle_is_refused_unread(tmp_path):
 def test_another_document_is_refused(tmp_path, changes):
     path = tmp_path / "other.skops"
     skops.io.dump(_document(**changes), path)
-    with pytest.raises(ModelError, match=r"tiering\.workload\.build"):
+    with pytest.raises(ModelError, match=r"workload\.training\.build"):
         load(path)
 
 

@@ -197,7 +197,7 @@ def _keeps_dying() -> MachineError:
     return MachineError(
         "a worker process",
         found="ended without a word, again and again (out of memory, or no `if __name__ == '__main__':` in a script)",
-        action="Convert again; fewer processes take less memory (--workers 1).",
+        action="Convert again; fewer processes take less memory (`workers` 1).",
     )
 
 

@@ -49,7 +49,7 @@ def repair(
     if problems:
         raise StoreError(
             str(place), expected="a sound index to repair shards by", found=problems[0],
-            action="Convert the dataset again: --overwrite",
+            action="Convert the dataset again with `overwrite`.",
         )  # fmt: skip
     with scratch_directory() as scratch:
         damaged = [
@@ -71,7 +71,7 @@ def repair(
         raise StoreError(
             str(place),
             expected="damaged shards whose images are all in the source",
-            found=f"{names}, of which append --sync has taken images out",
+            found=f"{names}, from which a sync removed images",
             action=f"All other shards are sound. Convert the dataset again: {again}",
         )
     return [base.manifest.shards[number].name for number in damaged]
@@ -108,8 +108,8 @@ def _repair(
                             f"{place}/{shard.name}",
                             expected="to come out as the manifest says",
                             found=bad[0] if bad else "other bytes: the source has changed since it was packed",
-                            action="The damaged shard was left as it is. Restore the source, or convert again: "
-                            "--overwrite",
+                            action="The damaged shard was left as it is. Restore the source, or convert again "
+                            "with `overwrite`.",
                         )
                     (repaired / shard.name).move(place / shard.name)
                     done += packed.samples

@@ -91,7 +91,7 @@ def choose_settings(listing: Listing, packing: Packing, begun: Settings | None) 
         raise UsageError("shards.bytes", expected="1 B to 9 PB", found=format_bytes(limit))
     if packing.kind == "lmdb":
         if packing.pixels:
-            raise UsageError("to", expected="Zarr for pixels", found="LMDB", action='Use `to`="zarr".')
+            raise UsageError("to", expected="Zarr for pixels", found="LMDB", action='Use `to="zarr"`.')
         if packing.codec not in ("auto", "none"):
             raise UsageError(
                 f"codec {packing.codec}", expected="Zarr for a codec", found="LMDB, which keeps the original files"
