@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tiering.system.mountinfo import mounts_of
+from tiering.system.mounts import mounts_of
 
 
 @contextmanager

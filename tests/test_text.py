@@ -1,4 +1,4 @@
-"""Foreign text: on one line, every character to be seen, and nothing lost on the way."""
+"""Foreign text is shown on one line with every character visible, and without its secrets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiering.errors import StoreError
-from tiering.text import as_field, shown
+from tiering.text import as_field, shown, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,42 @@ def test_an_error_shows_the_names_in_it():
     error = StoreError("a\x1bb", expected="c\n", found="\udcff", action="See \u202e.")
     assert str(error) == r"a\x1bb: expected c\n, found \xff. See \u202e."
     assert error.where == "a\x1bb"
+
+
+@pytest.mark.parametrize(
+    ("url", "clean"),
+    [
+        ("https://me:CANARY@host/photos.tar", "https://host/photos.tar"),
+        ("https://CANARY@host:8080/photos", "https://host:8080/photos"),
+        ("https://host/photos.tar?X-Amz-Signature=CANARY&part=2", "https://host/photos.tar"),
+        ("https://host/photos.tar#CANARY", "https://host/photos.tar"),
+        ("https://me:CAN@ARY@host/x", "https://host/x"),
+        ("https://me:CAN/ARY@host/x", "https://host/x"),
+        ("https://me:CAN?ARY@host/x", "https://host/x"),
+        ("https://me:CANARY?", "https://..."),
+        ("zip://*.jpg::https://me:CANARY@host/x.zip?sig=CANARY", "zip://*.jpg::https://host/x.zip"),
+        ("sftp://me:CANARY@host/x", "sftp://me@host/x"),
+        ("abfss://photos@account.dfs.core.windows.net/x?sig=CANARY", "abfss://photos@account.dfs.core.windows.net/x"),
+        ("s3://key:CANARY@bucket/x", "s3://bucket/x"),
+        ("403, url='https://h/x?sig=CANARY', token=CANARY", "403, url='https://h/x', token=..."),
+        ("GET /x?X-Amz-Credential=CANARY%2F2026&a=1", "GET /x?X-Amz-Credential=...&a=1"),
+    ],
+)
+def test_a_secret_goes_and_the_name_stays(url, clean):
+    assert without_secrets(url) == clean
+    assert without_secrets(clean) == clean
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/data/token=3/cat.jpg",
+        "s3://bucket/what?.jpg",
+        "s3://bucket/x?versionId=3",
+        "http://[::1]:80/x",
+        "a = b",
+        "C:\\x",
+    ],
+)
+def test_a_name_without_a_secret_stays_as_it_is(name):
+    assert without_secrets(name) == name

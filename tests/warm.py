@@ -19,12 +19,26 @@ from pathlib import Path
 from typing import Any
 
 _WAITING = """
-import json, os, signal, socket, sys
+import atexit, gc, json, os, signal, socket, sys
+
+code = 1
+
+
+def end():
+    # The first registered runs last. What Python does afterwards would write to every object, and so copy every page.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+atexit.register(end)
 import lmdb, obstore, s3fs, scipy.optimize, skops.io, sklearn.ensemble, zarr  # and not Polars, which starts threads
 import tiering.cli.app
 
 with open("/proc/self/status") as status:
     assert "Threads:\\t1\\n" in status.read(), "a process with threads must not be forked"
+gc.collect()
+gc.freeze()
 asked = socket.socket(fileno=int(sys.argv[1]))
 while True:
     data, streams, _, _ = socket.recv_fds(asked, 1 << 20, 3)
@@ -49,7 +63,12 @@ os.environ.update(environment)
 os.chdir(directory)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv = ["tiering", *words]
-tiering.cli.app.main()
+try:
+    tiering.cli.app.main()
+    code = 0
+except SystemExit as ended:
+    code = 0 if ended.code is None else ended.code if isinstance(ended.code, int) else 1
+    raise
 """
 
 

@@ -1,4 +1,4 @@
-"""Names for the NumPy arrays that are handed around."""
+"""Type names for the NumPy arrays that cross module boundaries."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-#: Numbers of samples, and byte offsets and sizes.
+#: Sample numbers, byte offsets and sizes.
 IndexArray = npt.NDArray[np.int64]
 #: Decoded pixels, of shape (height, width, channels) or (samples, height, width, channels).
 PixelArray = npt.NDArray[np.uint8]

@@ -1,17 +1,17 @@
-"""What can go wrong, and the exit code that each kind gives the command line.
+"""The errors that tiering raises, and the exit code of each on the command line.
 
-TieringError                (exit code 1 is no error: verify answers no)
-├── UsageError             2   the request itself cannot be met as it was made
-├── InputError             3   something that was given cannot be used
+TieringError                (exit code 1 is not an error: `verify` found damage)
+├── UsageError             2   the request cannot be met as made
+├── InputError             3   an input cannot be used
 │   ├── DatasetError           a dataset directory, or an image in it
-│   │   ├── NotFetchedError        a pointer of git-lfs or git-annex in the place of an image
-│   │   └── FormatError            an image whose decoder is not there
+│   │   ├── NotFetchedError        a git-lfs or git-annex pointer instead of an image
+│   │   └── FormatError            an image that no installed decoder reads
 │   ├── TraceError             a trace file
 │   ├── ProfileError           a profile.json
 │   ├── ModelError             a classifier file
 │   ├── CatalogError           a catalog of tiers
 │   └── StoreError             a packed dataset
-└── MachineError       4   disk full, no permission, a server that is down
+└── MachineError           4   disk full, no permission, a server that is down
 """
 
 from __future__ import annotations
@@ -20,18 +20,20 @@ import errno
 import shlex
 from typing import ClassVar
 
-from tiering.secrets import without_secrets
-from tiering.text import shown
+from tiering.text import shown, without_secrets
 
 
 class TieringError(Exception):
     """Base of every error that tiering raises on purpose.
 
-    where: the file, line, shard or option that the error is about.
-    expected, found: what should have been there, and what was.
-    action: what to do next, as a sentence.
+    Args:
+        where: The file, line, shard or parameter that the error is about.
+        expected: What should have been there; "" if that is obvious.
+        found: What was there instead.
+        action: What to do next, as a sentence.
 
-    All four may hold names of files. The message is one line with invisible characters escaped: see tiering.text.
+    All four may contain file names. The message is a single line without secrets or invisible characters
+    (tiering.text).
     """
 
     exit_code: ClassVar[int] = 3
@@ -39,8 +41,8 @@ class TieringError(Exception):
     def __init__(self, where: str, *, expected: str = "", found: str, action: str = "") -> None:
         where, expected, found, action = map(without_secrets, (where, expected, found, action))
         self.where, self.expected, self.found, self.action = where, expected, found, action
-        said = f"expected {expected}, found {found}" if expected else found
-        super().__init__(shown(" ".join(part for part in (f"{where}: {said}.", action) if part)))
+        problem = f"expected {expected}, found {found}" if expected else found
+        super().__init__(shown(" ".join(part for part in (f"{where}: {problem}.", action) if part)))
 
     def __reduce__(self) -> tuple[object, ...]:
         """Travel between processes with all four parts."""
@@ -52,13 +54,13 @@ def _rebuild(kind: type[TieringError], where: str, expected: str, found: str, ac
 
 
 class UsageError(TieringError):
-    """The request cannot be met as it was made, for example because its output exists."""
+    """The request cannot be met as made, for example because its output exists already."""
 
     exit_code = 2
 
 
 class InputError(TieringError):
-    """Something that was given cannot be used."""
+    """An input cannot be used."""
 
     exit_code = 3
 
@@ -68,11 +70,11 @@ class DatasetError(InputError):
 
 
 class NotFetchedError(DatasetError):
-    """A file holds no image but a pointer to one that git-lfs or git-annex has not fetched."""
+    """A file holds a pointer to an image that git-lfs or git-annex has not fetched yet."""
 
 
 class FormatError(DatasetError):
-    """An image is of a format that is not packed, or that needs an extra."""
+    """An image has a format that tiering cannot decode, or only with an extra that is not installed."""
 
 
 class TraceError(InputError):
@@ -96,13 +98,13 @@ class StoreError(InputError):
 
 
 class MachineError(TieringError):
-    """The machine stands in the way: disk full, no permission, a server that is down."""
+    """The machine prevents it: the disk is full, a permission is missing, a server is down."""
 
     exit_code = 4
 
 
 def command(*words: object) -> str:
-    """Return a command that can be pasted into a shell, whatever characters its words hold.
+    """Return a command line that can be pasted into a shell, whatever characters its words contain.
 
     Example: `command("tiering", "verify", "my photos.lmdb")` returns `tiering verify 'my photos.lmdb'`.
     """
@@ -122,9 +124,9 @@ _ADVICE = {
 
 
 def from_os_error(error: OSError) -> TieringError:
-    """Turn an operating-system error into a named one that says where and what to do.
+    """Turn an OSError into a TieringError that says where it happened and what to do.
 
-    A path that does not exist is bad input (exit code 3); everything else is the environment (4).
+    A path that does not exist is bad input (exit code 3). Everything else is the environment (4).
     """
     kind = InputError if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR) else MachineError
     where = str(error.filename) if error.filename is not None else "input/output"

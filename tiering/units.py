@@ -1,4 +1,4 @@
-"""Quantities as people write them ("45.9MB", "100M", "4GiB/s"), in and out."""
+"""Read and write quantities as people write them: "45.9MB", "100M", "4GiB/s", "67 %", "90 min"."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _FACTORS = {"": 1} | {key.lower(): value for key, value in (_DECIMAL | _BINARY).
 _SECONDS = {"": 1, "s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400, "day": 86400, "days": 86400}
 _DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(s|min|m|h|days?|d|)", re.IGNORECASE | re.ASCII)
 _SCIENTIFIC = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?e[+-]?[0-9]{1,2}", re.IGNORECASE | re.ASCII)
-# A comma only where it separates thousands: "45,9MB" must not quietly become 459 MB. At most 40 digits, for the
-# largest quantity anyone means is far below and int() refuses very long texts with an error of its own.
+# A comma may only separate thousands: "45,9MB" must not silently become 459 MB. 40 digits are more than enough, and
+# int() refuses very long texts with an error of its own.
 _QUANTITY = re.compile(
     r"(?=[0-9_,.]{1,40}(?![0-9_,.]))"
     r"([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+(?:_[0-9]+)*)?(\.[0-9]*)?\s*([kmgtpe]i?)?(b)?(/s)?",
@@ -36,10 +36,10 @@ def parse_bytes(text: str) -> int:
 
 
 def parse_room(text: str) -> int:
-    """Read how much a disk, a memory, a cache or a shard may hold, such as "64GiB" or "200 GB", into bytes.
+    """Read the capacity of a disk, memory, cache or shard, such as "64GiB" or "200 GB", into bytes.
 
-    A number alone is refused, but for 0: who types 64 means 64 GB, and not 64 bytes.
-    Raises UsageError for that and for anything else that is no size.
+    The unit is required, except for 0: a user who types 64 means 64 GB, not 64 bytes.
+    Raises UsageError for a missing unit and for anything that is not a size.
     """
     size = parse_bytes(text)
     if size and text.strip()[-1] in "0123456789.":
@@ -58,7 +58,7 @@ def parse_number(text: str) -> float:
 
 
 def parse_rate(text: str) -> int:
-    """Read a rate such as "4GiB/s" or "500MB/s" into bytes per second; "/s" may be left out.
+    """Read a rate such as "4GiB/s" or "500MB/s" into bytes per second. The "/s" is optional.
 
     Raises UsageError for anything else. Fractions of a byte are rounded to the nearest byte.
     """
@@ -78,7 +78,7 @@ def parse_count(text: str) -> int:
 
 
 def _parse(text: str, expected: str, *, rate: bool, byte_suffix: bool) -> Fraction:
-    """Return the exact value; the suffixes are the same for sizes, rates and counts."""
+    """Return the exact value. Sizes, rates and counts share the same suffixes."""
     match = _QUANTITY.fullmatch(text.strip())
     number = f"{match[1] or ''}{match[2] or ''}" if match else ""
     wrong_suffix = match is not None and ((match[5] and not rate) or (match[4] and not byte_suffix))
@@ -136,7 +136,7 @@ def format_percent(share: float, digits: int = 0) -> str:
 
 
 def format_usd(amount: float) -> str:
-    """Write US dollars without their sign: cents, and three significant digits below one dollar.
+    """Write US dollars without the currency sign, to the cent; amounts below one dollar get three significant digits.
 
     Example:
         >>> format_usd(1876.4), format_usd(0.5), format_usd(0.07921), format_usd(0.000004)
@@ -150,7 +150,7 @@ def format_usd(amount: float) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Write a duration in the largest unit that leaves a readable number: 5400 -> "90 min"."""
+    """Write a duration in the unit that gives the most readable number: 5400 -> "90 min"."""
     steps = (
         ("us", 1e-6, 1e-3),
         ("ms", 1e-3, 1.0),
@@ -185,7 +185,7 @@ def _scaled(value: float, digits: int) -> str:
 
 
 def _significant(value: float, digits: int) -> str:
-    """Write with at most this many significant digits, never as a power of ten; whole digits are all kept."""
+    """Write with at most this many significant digits, never in scientific notation. All integer digits are kept."""
     if value == 0 or not isfinite(value):
         return f"{value:g}"
     places = max(0, digits - 1 - floor(log10(abs(value))))

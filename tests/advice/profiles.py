@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tiering.advice.catalog import load_catalog
 from tiering.dataset.profile import DatasetProfile
-from tiering.workload.model import Verdict
+from tiering.workload.verdict import Verdict
 
 TIERS = {tier.name: tier for tier in load_catalog()}
 GIB = 1 << 30

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import tiering
-from tiering.system.filesystems import NETWORK, filesystem_of
+from tiering.system.mounts import NETWORK, filesystem_of
 
 MOUNTS = r"""22 1 254:1 / / rw,relatime - ext4 /dev/vda1 rw
 30 22 0:26 / /mnt rw - tmpfs tmpfs rw

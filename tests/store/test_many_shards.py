@@ -22,7 +22,7 @@ from tiering.store.columns import file_crc, lay_end_to_end
 from tiering.store.index import index_documents, index_writer
 from tiering.store.layout import shard_name
 from tiering.store.manifest import MANIFEST, Manifest, Settings, Shard, Source, encode_manifest
-from tiering.system.descriptors import raise_descriptor_limit
+from tiering.system.machine import raise_descriptor_limit
 
 ROOT = Path(__file__).parent.parent.parent
 LIMIT = 256

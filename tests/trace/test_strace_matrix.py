@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tiering.trace.profile import profile_trace_file
-from tiering.workload.model import classify
+from tiering.trace.profile import profile_trace
+from tiering.workload.verdict import classify
 
 PROGRAMS = Path(__file__).parents[2] / "fixtures" / "programs"
 READER = "import os, sys; [open(f'in/{n}', 'rb').read() for _ in range(3) for n in os.listdir('in')]"
@@ -72,7 +72,7 @@ def recorded(program: str, options: list[str], where: str, work: Path) -> Path:
 
 
 def seen(log: Path) -> tuple[object, ...]:
-    profile = profile_trace_file(log)
+    profile = profile_trace(log)
     verdict = classify(profile)
     return profile.bytes_read, profile.bytes_written, profile.bytes_reread, profile.whole, verdict.workload
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.workload.traces import nothing, training
-from tiering.workload.model import FEATURE_NAMES, features
+from tiering.workload.features import FEATURE_NAMES, features
 
 
 def test_the_vector_is_in_the_order_of_the_names():

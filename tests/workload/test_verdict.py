@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.workload.traces import fixed, nothing, sure_of, training
-from tiering.workload.explain import percent
-from tiering.workload.feature_meanings import speaks_for
-from tiering.workload.model import BLOCK_ABOVE, FEATURE_NAMES, FORECAST_ABOVE, SHOWN_ABOVE, WORKLOADS, Model, classify
+from tiering.workload.classifier import Model
+from tiering.workload.explain import percent, speaks_for
+from tiering.workload.features import FEATURE_NAMES
+from tiering.workload.label import WORKLOADS
+from tiering.workload.verdict import BLOCK_ABOVE, FORECAST_ABOVE, SHOWN_ABOVE, classify
 
 
 def test_five_shuffled_epochs_are_re_read_heavy_for_a_reason():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from tiering.trace.trace_profile import TraceProfile
-from tiering.workload.model import FEATURE_NAMES, WORKLOADS, Model
+from tiering.workload.classifier import Model
+from tiering.workload.features import FEATURE_NAMES
+from tiering.workload.label import WORKLOADS
 
 _TRAINING = {
     "source": "train.strace",

@@ -10,7 +10,7 @@ from tiering.advice.recommendation import Option
 from tiering.units import MONTH_SECONDS, format_bytes, format_percent, format_seconds, format_usd
 
 if TYPE_CHECKING:
-    from tiering.workload.model import Verdict
+    from tiering.workload.verdict import Verdict
 
 _PACE: Final = {
     "device": "The device's random reads set the pace.",

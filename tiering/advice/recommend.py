@@ -32,7 +32,7 @@ from tiering.units import format_bytes, format_count, format_percent, format_usd
 
 if TYPE_CHECKING:
     from tiering.dataset.profile import DatasetProfile
-    from tiering.workload.model import Verdict
+    from tiering.workload.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from tiering.cache import files
 from tiering.cache.extents import NAME, remove_extents
 from tiering.cache.files import lock_of
 from tiering.errors import MachineError, UsageError, from_os_error
-from tiering.system.filesystems import NETWORK, filesystem_of
+from tiering.system.mounts import NETWORK, filesystem_of
 
 MARKER: Final = "tiering-cache.json"
 EXTENTS: Final = "extents"

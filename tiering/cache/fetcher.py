@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from tiering.errors import MachineError, StoreError
-from tiering.secrets import without_secrets
 from tiering.storage.bucket import file_system, open_bucket
 from tiering.storage.failures import lasting_failure
 from tiering.storage.patience import NOTICE_SECONDS, remote_seconds, say_waiting
 from tiering.storage.urls import WEB
+from tiering.text import without_secrets
 
 T = TypeVar("T")
 

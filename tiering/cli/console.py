@@ -7,8 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from tiering.secrets import without_secrets
-from tiering.text import shown
+from tiering.text import shown, without_secrets
 
 
 class PlainConsole(Console):

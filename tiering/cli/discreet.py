@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any, TextIO, cast
 
-from tiering.secrets import without_secrets
+from tiering.text import without_secrets
 
 
 class DiscreetStream:

@@ -135,7 +135,7 @@ def recommend(
     )
     verdict = None
     if profile.traces:
-        from tiering.workload.model import classify
+        from tiering.workload.verdict import classify
 
         verdict = classify(profile.traces[0])
     found = run(

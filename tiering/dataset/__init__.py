@@ -1,1 +1,5 @@
-"""What is on disk, read without changing it."""
+"""The profile of a dataset: how many images of which sizes, formats and classes it has, counted or estimated.
+
+Open `profile` first: profile_dataset() returns a DatasetProfile. `counting` reads every size, `survey` samples large
+trees, and `estimates` holds the statistics. Nothing here changes the dataset.
+"""

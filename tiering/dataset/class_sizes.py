@@ -1,4 +1,4 @@
-"""The labels of a dataset in figures: how many images each class has, by the rules that a conversion follows."""
+"""Count the images of each class, by the rules that a conversion follows."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ import numpy as np
 
 from tiering.dataset.totals import Gathered
 from tiering.errors import DatasetError
-from tiering.secrets import without_secrets
 from tiering.sources.account import Ledger
-from tiering.sources.labels.annotations import FolderLabels, folder_labels, tell_lost_rows
+from tiering.sources.labels.annotations import FolderLabels, folder_labels, report_lost_rows
 from tiering.sources.labels.classes import MOST_CLASSES, NONE, classes_of
 from tiering.sources.labels.folders import Layout
 from tiering.sources.source import Source
-from tiering.text import display
+from tiering.text import display, without_secrets
 
 
 def labelled(source: Source, found: Gathered) -> tuple[Layout, dict[str, int], list[str]]:
-    """Return how the images are laid out, how many there are of each label, and what to say of that.
+    """Return the layout of the images, their number for each label, and notes for the user.
 
-    Rows of a table of classes that name no image are counted among what is left out, unless the dataset was sampled.
+    Rows of a table of classes that name no image count as left out, unless the dataset was sampled.
     """
     if found.labels is not None:
         kind: Layout = "table" if source.kind == "table" else "WebDataset"
@@ -28,11 +27,11 @@ def labelled(source: Source, found: Gathered) -> tuple[Layout, dict[str, int], l
         return kind, labels, [note] if note else []
     if source.kind == "table":
         return "table", {}, []
-    kind, told = _folders(source, found)
+    kind, by_folder = _folders(source, found)
     totals: Counter[bytes] = Counter()
     without = 0
     for folder, count in found.folders.items():
-        for label, images in _counts(told, found, folder, count).items():
+        for label, images in _counts(by_folder, found, folder, count).items():
             if label is None:
                 without += images
             else:
@@ -46,41 +45,41 @@ def labelled(source: Source, found: Gathered) -> tuple[Layout, dict[str, int], l
     return kind, dict(named), notes
 
 
-def _of_source(where: str, said: dict[str, int], *, captions: bool) -> tuple[dict[str, int], str]:
-    """Return how many images there are of each label that the source itself tells, and what to say of that."""
+def _of_source(where: str, counted: dict[str, int], *, captions: bool) -> tuple[dict[str, int], str]:
+    """Return the number of images for each label that the source itself gives, and a note for the user."""
     if captions:
         return {}, f"{where} has more than {MOST_CLASSES:,} different labels: captions or measurements, and no classes."
     try:
-        classes, numbers = classes_of(list(said), where)
+        classes, numbers = classes_of(list(counted), where)
     except DatasetError as error:
         return {}, f"{error}"
     counts = Counter(dict.fromkeys(classes.numbers, 0))
-    for name, count in said.items():
+    for name, count in counted.items():
         counts[numbers[name]] += count
     counts.pop(NONE, None)
     return {name: counts[number] for name, number in zip(classes.names, classes.numbers, strict=True)}, ""
 
 
 def _folders(source: Source, found: Gathered) -> tuple[Layout, FolderLabels]:
-    """Return how the folders of a dataset are laid out, and what they tell."""
+    """Return the layout of the folders of a dataset, and their labels."""
     rule = found.rule
     if source.kind == "tar":
         return "class tars" if rule.kind == "class tars" else "tar shards", FolderLabels(rule)
-    told = folder_labels(source.url, rule)
+    by_folder = folder_labels(source.url, rule)
     if not found.sampled:
         ledger = Ledger()
-        tell_lost_rows(source.url, told, ledger)
+        report_lost_rows(source.url, by_folder, ledger)
         found.left_out.merge(ledger.left_out)
-    return told.kind, told
+    return by_folder.kind, by_folder
 
 
-def _counts(told: FolderLabels, found: Gathered, folder: bytes, count: int) -> Counter[bytes | None]:
+def _counts(by_folder: FolderLabels, found: Gathered, folder: bytes, count: int) -> Counter[bytes | None]:
     """Return how many images of a folder have each label."""
-    if not any(folder.startswith(split) for split in told.tables):
-        # A name is not needed to know whose label an image has: its folder is.
-        return Counter({told.of([folder + b"-"])[0][0]: count})
+    if not any(folder.startswith(split) for split in by_folder.tables):
+        # The folder alone decides the label of an image, so any name will do.
+        return Counter({by_folder.of([folder + b"-"])[0][0]: count})
     listing = found.tree.look_into(folder, count + 1, np.random.default_rng(0))
-    return Counter(told.of([folder + name for name in listing.images])[0])
+    return Counter(by_folder.of([folder + name for name in listing.images])[0])
 
 
 def splits_of(found: Gathered) -> list[str]:

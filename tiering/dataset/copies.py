@@ -1,4 +1,4 @@
-"""How many files of a dataset are copies of another, told by hashes of the contents of a sample."""
+"""Estimate how many files of a dataset are copies of another, from hashes of the contents of a sample."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from tiering.dataset.estimates import CONFIDENCE, Estimate, Sample
 from tiering.dataset.tree_reads import Tree
 from tiering.images.image import LARGEST_BYTES
 
-#: Of files of one size, this much is compared before they are read to their end.
+#: Files of equal size are compared by this many bytes first, then as a whole.
 _FIRST_BYTES = 4096
 
 
 def copies(sample: Sample, tree: Tree) -> Estimate:
-    """Estimate the share of images whose contents another image has as well, all but one of each kind counted.
+    """Estimate the share of images that are superfluous copies: all but one of each set of equal files.
 
     Only files of equal size are read: first their beginnings, then those with equal beginnings to the end.
-    Of a complete sample the answer is exact. Else each pair of equal files in the sample stands for as many pairs as
-    there are in the dataset for one in the sample, taken for pairs apart; the interval is that of a Poisson count
-    (Garwood, Biometrika 28, 1936), cut at 1. A small sample of a large dataset seldom holds both files of a pair: its
-    interval says how little that tells. Files of zero bytes do not count, nor do
-    such as are too large for an image.
+    A complete sample gives an exact answer. Otherwise each pair of equal files in the sample represents as many pairs
+    as the dataset has for one in the sample, and all pairs count as disjoint. The interval is that of a Poisson count
+    (Garwood, Biometrika 28, 1936), cut at 1. A small sample of a large dataset seldom contains both files of a pair, so
+    its interval is wide. Empty files and files too large for an image do not count.
     """
     groups = _equal(sample, tree)
     count = len(sample.key)
@@ -32,7 +31,7 @@ def copies(sample: Sample, tree: Tree) -> Estimate:
         return Estimate.known(extra / count if count else 0.0, count)
     weight = sample.weight
     files = float(weight.sum())
-    # Two files are in the sample together about as often as one is, times as often as the other is.
+    # The chance that two files are both in the sample is about the product of their chances.
     usual = (files * (files - 1)) / (count * (count - 1)) if count > 1 else files
     pairs = [weight[one] * weight[two] for group in groups for at, one in enumerate(group) for two in group[:at]]
     each = float(np.mean(pairs)) if pairs else usual
@@ -44,7 +43,7 @@ def copies(sample: Sample, tree: Tree) -> Estimate:
 
 
 def _equal(sample: Sample, tree: Tree) -> list[list[int]]:
-    """Return the numbers of sampled files with the same contents, two or more together."""
+    """Return the numbers of sampled files with equal contents, in groups of two or more."""
     groups = _split([list(range(len(sample.key)))], [int(size) for size in sample.size])
     groups = [group for group in groups if 0 < sample.size[group[0]] <= LARGEST_BYTES]
     for limit in (_FIRST_BYTES, None):
@@ -57,7 +56,7 @@ def _equal(sample: Sample, tree: Tree) -> list[list[int]]:
 
 
 def _split(groups: list[list[int]], value: dict[int, bytes] | list[int]) -> list[list[int]]:
-    """Split groups by a value; what is alone is left out."""
+    """Split groups by a value, and drop groups of one."""
     found: list[list[int]] = []
     for group in groups:
         parts: defaultdict[bytes | int, list[int]] = defaultdict(list)

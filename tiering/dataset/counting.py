@@ -1,4 +1,4 @@
-"""Every file of a tree counted, a large local one by several processes; no more than totals are kept."""
+"""Count every file of a tree. Several processes share a large local one. Only totals and a sample stay in memory."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from tiering.sources.trees.remote_folder import FOLDER, RemoteFolder
 from tiering.system.machine import usable_cores
 from tiering.text import display
 
-#: Files that one process counts before it calls for help; others take about 50 ms to start.
+#: How many files one process counts before it starts others, which takes about 50 ms.
 _ALONE: Final = 20_000
 
-#: Bytes of tasks that may wait in a pipe: the system holds 64 KiB before a writer must wait.
+#: Bytes of tasks that may wait in a pipe. The system buffers 64 KiB before a writer blocks.
 _IN_PIPE: Final = 32 << 10
 _TASKS_AHEAD: Final = 2
 
-#: Remote directories listed at once, and requests for each of them.
+#: How many remote directories are listed at once, and how many requests each may make.
 _AT_ONCE: Final = 16
 _EACH: Final = 4
 
 
 @dataclass(slots=True)
 class Totals:
-    """What a whole tree holds. Sizes are bytes.
+    """The contents of a whole tree. Sizes are bytes.
 
     sizes: of the images. kept: key and size of a simple random sample of them, without replacement, sorted by key.
     folders: images in each directory that has some, by its path below the root, "" or ending in "/". extensions: images
-    by extension. left_out: everything else. odd_names: images whose name is not UTF-8.
+    by extension. left_out: all other entries. odd_names: images whose name is not UTF-8.
     """
 
     sizes: Sizes = field(default_factory=Sizes)
@@ -55,15 +55,15 @@ class Totals:
 
 
 def count_tree(root: str | os.PathLike[str], *, keep: int = 0, seed: int = 0, processes: int | None = None) -> Totals:
-    """Ask for the size of every file of a local directory, and add up.
+    """Count the files of a local directory and add up their sizes.
 
-    root: the directory. keep: images to draw at random and keep by name. seed: of that sample, which depends on nothing
-    else but the tree and the order in which the system lists it. processes: at most; by default one for each core.
-    Links are followed, and everything else is left out and counted, as tiering.sources.trees.walk does.
-    Raises MachineError where the root cannot be read or a process is lost.
-    Memory: the sample, a few bytes for each directory, 16 MB of sizes, and in each process 20,000 names, or those
-    of one directory where other files lie among images.
-    benchmarks/scan.py has it beside `find -printf '%s %p'`.
+    root: the directory. keep: how many images to draw at random. seed: of that sample, which otherwise depends only on
+    the tree and the order in which the system lists it. processes: at most; by default one per core.
+    Links are followed, and other entries are left out and counted, as in tiering.sources.trees.walk.
+    Raises MachineError if the root cannot be read or a process is lost.
+    Memory: the sample, a few bytes per directory, 16 MB of sizes, and in each process 20,000 names, or those of one
+    directory if other files are mixed with its images.
+    benchmarks/scan.py compares it with `find -printf '%s %p'`.
     """
     place = os.path.abspath(os.fsencode(root))  # noqa: PTH100 - bytes paths
     workers = processes or usable_cores()
@@ -82,10 +82,10 @@ def count_tree(root: str | os.PathLike[str], *, keep: int = 0, seed: int = 0, pr
 
 
 def count_remote(url: str, *, keep: int = 0, seed: int = 0) -> Totals:
-    """List a whole tree behind a URL and add up, as count_tree does. 16 directories are listed at once.
+    """List a whole tree behind a URL and add up sizes, as count_tree does. 16 directories are listed at once.
 
-    What is held of it is a thousand names of each of these, and totals.
-    Raises MachineError where the server cannot be asked, UsageError where its driver is missing.
+    Memory: a thousand names of each of these, and totals.
+    Raises MachineError if the server does not answer, UsageError if its driver is missing.
     """
     count = Count(keep)
 
@@ -98,7 +98,7 @@ def count_remote(url: str, *, keep: int = 0, seed: int = 0) -> Totals:
                 found.left_out.add(PACKED, folder.key)
                 return found, []
             looked = folder.look_at(part, _EACH)
-            found.left_out.shared.tell(folder.key, ((each.name, each.shared) for each in looked if each.shares))
+            found.left_out.shared.add_all(folder.key, ((each.name, each.shared) for each in looked if each.shares))
             for entry in looked:
                 if entry.kind == FOLDER:
                     folders.append(folder.below(entry.name))
@@ -123,7 +123,7 @@ def count_remote(url: str, *, keep: int = 0, seed: int = 0) -> Totals:
 
 
 class Count:
-    """The totals so far, and the limit below which a random number makes an image one of the sample."""
+    """The totals so far, and the limit below which an image's random number puts it into the sample."""
 
     def __init__(self, keep: int) -> None:
         self.totals = Totals()
@@ -132,7 +132,7 @@ class Count:
         self.numbered: list[tuple[float, bytes, int]] = []
 
     def add(self, found: Found) -> None:
-        """Add what was found somewhere."""
+        """Add the contents of some directories."""
         totals = self.totals
         totals.sizes.add(np.frombuffer(found.sizes, np.int64))
         for folder, count in found.folders.items():
@@ -145,7 +145,7 @@ class Count:
             self._thin()
 
     def finished(self) -> Totals:
-        """Return the totals, and the sample."""
+        """Return the totals with the sample."""
         self._thin()
         self.totals.kept = sorted((key, size) for _, key, size in self.numbered)
         return self.totals
@@ -157,7 +157,7 @@ class Count:
 
 
 def _together(root: bytes, pending: list[Task], count: Count, seed: int, workers: int) -> None:
-    """Hand tasks to processes, the deepest first, until none is left."""
+    """Give tasks to processes, the deepest directories first, until none is left."""
     with ExitStack() as stack:
         choice = stack.enter_context(selectors.DefaultSelector())
         crew = [_Worker(stack, root, seed, workers) for _ in range(workers)]
@@ -176,12 +176,12 @@ def _together(root: bytes, pending: list[Task], count: Count, seed: int, workers
 
 
 class _Worker:
-    """A process that looks into directories. It ends when its input does, so also when this process dies."""
+    """A process that looks into directories. It ends when its input ends, and so also if this process dies."""
 
     def __init__(self, stack: ExitStack, root: bytes, seed: int, shares: int) -> None:
         package = str(Path(__file__).parents[2])
         start = "import sys; sys.path.insert(0, sys.argv.pop()); from tiering.sources.trees.entries import main; main()"
-        # Without site-packages and their start-up files Python is there in 20 ms.
+        # Without site-packages and their start-up files, Python starts in 20 ms.
         command = [sys.executable, "-S", "-E", "-c", start, os.fsdecode(root), str(seed), str(shares), package]
         process = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))  # noqa: S603
         stack.callback(process.kill)

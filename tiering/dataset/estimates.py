@@ -1,9 +1,12 @@
-"""Estimates of a dataset from a sample of its files, each with an interval that holds the truth in 95 of 100 samples.
+"""Estimate figures of a dataset from a sample of its files, with intervals that contain the truth in 95 of 100 samples.
 
-Files are drawn in two stages: some directories, each with a known probability, and some files in each of them. A
-directory that is in the sample for certain adds the spread of the files inside; the others add how they differ from
-each other, as if drawn with replacement, which errs on the wide side (Cochran, Sampling Techniques, 3rd ed., 1977,
-chapters 9A and 11). Means and shares are ratios, whose spread is that of their linearised residuals.
+Files are drawn in two stages: first directories, each with a known probability, then files in each of them. A directory
+that is in the sample for certain contributes the variance of the files inside. The others contribute the variance
+between them, as if drawn with replacement, which errs on the wide side (Cochran, Sampling Techniques, 3rd ed., 1977,
+chapters 9A and 11). Means and shares are ratios; their variance is that of their linearised residuals.
+
+Example: two of four directories are drawn and contain 10 and 30 files, so each represents 2. The tree has about 2 x 10
++ 2 x 30 = 80 files, and the difference between 20 and 60 gives the interval.
 """
 
 from __future__ import annotations
@@ -18,14 +21,15 @@ from scipy import special
 
 from tiering.arrays import FloatArray
 
-#: Of all samples, how many have an interval that holds the truth.
+#: The share of samples whose interval contains the truth.
 CONFIDENCE = 0.95
 
 
 class Estimate(BaseModel):
-    """A figure, and the interval that holds the truth in 95 of 100 samples; both ends are the figure where it is exact.
+    """A figure, and the interval that contains the truth in 95 of 100 samples.
 
-    sample: files (for counts of files and labels: directories) that it was estimated from.
+    If it is exact, both ends equal the figure. sample: how many files it was estimated from; for numbers of files and
+    labels, how many directories.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -37,24 +41,24 @@ class Estimate(BaseModel):
 
     @property
     def exact(self) -> bool:
-        """Whether nothing was estimated."""
+        """Whether the figure was counted, not estimated."""
         return self.low == self.value == self.high
 
     @classmethod
     def known(cls, value: float, sample: int) -> Estimate:
-        """Return a figure that was counted."""
+        """Return a counted figure."""
         return cls(value=value, low=value, high=value, sample=sample)
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A sample of files. Of units, one each: population, factor, draw. Of files, one each: key, size, unit.
+    """A sample of files, drawn from units. A unit is a directory, or a whole tree.
 
-    population: files in each unit (a directory, or a whole tree), int64. factor: how many units each stands for, 1 for
-    those in the sample for certain. draw: number of the draw by chance that led to the unit (several where it led down
-    a path), -1 for those in the sample for certain, int64. turn: for each draw, of which round it is; rounds draw from
-    different parts of the tree, int64. key: path below the root. size: bytes, int64. unit: number of the unit that a
-    file was drawn from, int64.
+    Of each unit: population: its number of files, int64. factor: how many units it represents, 1 if it is in the sample
+    for certain. draw: number of the random draw that led to it (several units for a draw along a path), -1 if certain,
+    int64.
+    Of each draw: turn: number of its round, int64. Rounds draw from different parts of the tree.
+    Of each file: key: path below the root. size: bytes, int64. unit: number of its unit, int64.
     """
 
     population: npt.NDArray[np.int64]
@@ -67,25 +71,25 @@ class Sample:
 
     @classmethod
     def simple(cls, files: int, key: list[bytes], size: npt.NDArray[np.int64]) -> Sample:
-        """Return a simple random sample of so many files."""
+        """Return a simple random sample from a population of `files` files."""
         none = np.empty(0, np.int64)
         unit = np.zeros(len(key), np.int64)
         return cls(np.array([files], np.int64), np.ones(1), np.array([-1], np.int64), none, key, size, unit)
 
     def some(self, files: int, seed: int) -> Sample:
-        """Return a simple random sample of the sampled files. Every unit must keep a file: for a single unit only."""
+        """Return a simple random sample of the sampled files. For a single unit only: every unit must keep a file."""
         kept = np.sort(np.random.default_rng(seed).choice(len(self.key), files, replace=False))
         key = [self.key[number] for number in kept.tolist()]
         return Sample(self.population, self.factor, self.draw, self.turn, key, self.size[kept], self.unit[kept])
 
     @property
     def taken(self) -> npt.NDArray[np.int64]:
-        """Files that were drawn from each unit, int64."""
+        """The number of files drawn from each unit, int64."""
         return np.bincount(self.unit, minlength=len(self.population))
 
     @property
     def weight(self) -> FloatArray:
-        """How many files each file stands for."""
+        """How many files each sampled file represents."""
         inside: FloatArray = self.population / np.maximum(self.taken, 1) * self.factor
         return np.take(inside, self.unit)
 
@@ -101,22 +105,22 @@ def total_files(sample: Sample) -> Estimate:
 
 
 def total_of_units(sample: Sample, counts: FloatArray) -> Estimate:
-    """Estimate the sum over all units of what was counted in each that was listed, not negative, float64 (units,)."""
+    """Estimate the sum of a count over all units. counts: of the listed units, not negative, float64 (units,)."""
     numbers = counts * sample.factor
     variance, freedom = _between(sample, numbers)
     return _positive(float(numbers.sum()), variance, freedom, len(numbers), least=float(counts.sum()))
 
 
 def total(sample: Sample, values: FloatArray) -> Estimate:
-    """Estimate the sum over all files of a value that is known of the sampled ones, not negative, float64 (n,)."""
+    """Estimate the sum of a value over all files. values: of the sampled files, not negative, float64 (n,)."""
     variance, freedom = _variance(sample, values)
     return _positive(float((sample.weight * values).sum()), variance, freedom, len(values), least=float(values.sum()))
 
 
 def mean(sample: Sample, values: FloatArray, of: npt.NDArray[np.bool_] | None = None) -> Estimate:
-    """Estimate the mean over all files of a value that is not negative, float64 (n,).
+    """Estimate the mean of a value over all files. values: of the sampled files, not negative, float64 (n,).
 
-    of: which of the sampled files count, bool (n,); by default all. 0 where there is none.
+    of: which of the sampled files count, bool (n,); by default all. Returns 0 if there is none.
     """
     member = np.ones(len(values)) if of is None else of.astype(np.float64)
     size = float((sample.weight * member).sum())
@@ -128,11 +132,11 @@ def mean(sample: Sample, values: FloatArray, of: npt.NDArray[np.bool_] | None = 
 
 
 def share(sample: Sample, of: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_] | None = None) -> Estimate:
-    """Estimate the share of all files that are of a kind, bool (n,).
+    """Estimate the share of all files that are of a kind. of: whether each sampled file is, bool (n,).
 
-    among: which of the sampled files count, bool (n,); by default all. 0 where there is none.
-    The interval is Clopper and Pearson's for the number of independent draws that would spread as much (Korn and
-    Graubard, Survey Methodology 24, 1998): it makes sense where none was found, or all.
+    among: which of the sampled files count, bool (n,); by default all. Returns 0 if there is none.
+    The interval is Clopper and Pearson's for the number of independent draws with the same variance (Korn and Graubard,
+    Survey Methodology 24, 1998). It stays meaningful if none or all of the sampled files are of the kind.
     """
     member = np.ones(len(of), bool) if among is None else among
     count = int(member.sum())
@@ -152,11 +156,11 @@ def share(sample: Sample, of: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_
 
 
 def quantile(sample: Sample, at: float) -> Estimate:
-    """Estimate the size at a share of the files in order of size.
+    """Estimate the size at a share `at` of the sorted files.
 
-    The interval is Woodruff's (Journal of the American Statistical Association 47, 1952): that of the share of files
-    that are no larger, read from the sizes. The smallest and the largest size have none: what was seen is all that is
-    known, up to 0 and to infinity, and both ends are what was seen.
+    The interval is Woodruff's (Journal of the American Statistical Association 47, 1952): the ends of the interval of
+    the share of files that are no larger, converted back into sizes. The smallest and the largest size have no
+    interval, since nothing is known beyond the sizes seen.
     """
     order = np.argsort(sample.size, kind="stable")
     ordered = sample.size[order]
@@ -176,10 +180,10 @@ def quantile(sample: Sample, at: float) -> Estimate:
 
 
 def ratio_of_squares(sample: Sample) -> Estimate | None:
-    """Estimate how unequal the units are that hold files: their number times the sum of squares over the squared sum.
+    """Estimate how unequal the units with files are: their number times the sum of squares over the squared sum.
 
-    1 where all hold as many files; else how many times the mean it is that the unit of a random file holds.
-    None where fewer than two draws were made by chance, or no unit holds a file.
+    It is 1 if all contain equally many files. In general, the unit of a random file contains this many times the mean.
+    Returns None if fewer than two units were drawn at random, or no unit contains a file.
     """
     filled = sample.population > 0
     units, files = sample.factor * filled, sample.factor * sample.population
@@ -193,7 +197,7 @@ def ratio_of_squares(sample: Sample) -> Estimate | None:
 
 
 def empties(sample: Sample) -> Estimate | None:
-    """Estimate the share of the units drawn by chance that hold a file. None where there are none.
+    """Estimate the share of the randomly drawn units that contain a file. Returns None if there are no such units.
 
     The interval is Clopper and Pearson's, for as many independent draws.
     """
@@ -227,27 +231,27 @@ def _variance(sample: Sample, values: FloatArray) -> tuple[float, float]:
 
 
 def _between(sample: Sample, units: FloatArray) -> tuple[float, int]:
-    """Return the variance of the sum of what the drawn units stand for, and its degrees of freedom."""
+    """Return the variance of the sum over the drawn units, and its degrees of freedom."""
     drawn = sample.draw >= 0
     sums = np.bincount(sample.draw[drawn], weights=units[drawn], minlength=len(sample.turn))
     variance, freedom = 0.0, 0
     for turn in np.unique(sample.turn):
         each = sums[sample.turn == turn]
-        # From one draw alone nobody knows the spread.
+        # A single draw does not show the variance.
         variance += float(len(each) * each.var(ddof=1)) if len(each) > 1 else math.inf
         freedom += len(each) - 1
     return variance, freedom
 
 
 def _positive(value: float, variance: float, freedom: float, sample: int, least: float = 0.0) -> Estimate:
-    """Return the interval of a positive figure by Student's t on its logarithm.
+    """Return the interval of a positive figure, from Student's t on its logarithm.
 
-    Sums of skewed sizes miss their truth more often on one side: samples without the largest files are too low and
-    look less spread than they are. The logarithm's interval reaches further up than down.
+    Samples of skewed sizes often miss the largest files. Then the sum is too low and its variance looks too small. The
+    interval of the logarithm reaches further up than down, which corrects for this.
     """
     if variance == 0 or value <= 0:
         return Estimate.known(value, sample)
-    # An interval of unknown width is as wide as a float can say.
+    # An interval of unknown width is about as wide as floats allow.
     reach = min(_t(max(freedom, 1.0)) * math.sqrt(variance) / value, 300.0)
     low, high = value * math.exp(-reach), value * math.exp(reach)
     return Estimate(value=value, low=min(value, max(low, least)), high=high, sample=sample)
@@ -258,7 +262,7 @@ def _t(freedom: float) -> float:
 
 
 def _beta(successes: float, trials: float) -> tuple[float, float]:
-    """Return Clopper and Pearson's interval of a share; counts need not be whole."""
+    """Return Clopper and Pearson's interval of a share. The counts need not be integers."""
     tail = (1 - CONFIDENCE) / 2
     failures = trials - successes
     low = float(special.betaincinv(successes, failures + 1, tail)) if successes > 0 else 0.0

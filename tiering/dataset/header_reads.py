@@ -1,4 +1,4 @@
-"""Headers and ends of many image files, read with as few requests as can be; nothing is decoded that looks whole."""
+"""Read the headers and ends of many image files with few requests. Images that look complete are not decoded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tiering.sources.left_out import DAMAGED, MISSING, UNREADABLE_FILE
 from tiering.storage.urls import joined
 from tiering.text import display
 
-#: What is read of a file's beginning: JPEGs from cameras hold a thumbnail before their sides.
+#: How much of a file's beginning is read. JPEGs from cameras have a thumbnail before their width and height.
 _HEAD: Final = 4096
 _LONG_HEAD: Final = 1 << 16
 
@@ -27,39 +27,38 @@ _JPEG_MODES: Final = {1: "L", 3: "RGB", 4: "CMYK"}
 _PNG_MODES: Final = {2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
 _PNG_GREYS: Final = {1: "1", 2: "L", 4: "L", 8: "L", 16: "I;16"}
 
-#: Threads for files on this machine: a disk or a network file system is waited for, not computed.
+#: Threads for local files: they mostly wait for a disk or a network file system.
 _THREADS: Final = 16
 
-#: Files that a thread looks at in a row.
+#: How many files a thread inspects in a row.
 _SLICE: Final = 64
 
-Given = TypeVar("Given")
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class Fault(str):
-    """The reason why a file is no whole image. kind: under which an account has it."""
+    """The reason why a file is not a complete image. kind: under which an account counts it."""
 
     __slots__ = ("kind",)
     kind: str
 
     def __new__(cls, reason: str, kind: str) -> Self:
-        """Keep the kind beside the words."""
+        """Store the kind with the text."""
         made = super().__new__(cls, reason)
         made.kind = kind
         return made
 
 
-#: A file's header, or the reason why it is no whole image.
+#: A file's header, or the reason why it is not a complete image.
 Seen = ImageHeader | Fault
 
 
 def inspect_files(root: bytes, keys: Sequence[bytes]) -> list[Seen]:
-    """Look at the beginning and the end of local files: paths below root.
+    """Inspect the beginning and the end of local files. keys: their paths below root.
 
-    Returns each file's header, or why it is no whole image or cannot be read.
-    Says of each what packing would. About 12 us a JPEG or PNG with the page cache warm; another format is read and
-    decoded.
+    Returns for each file its header, or the reason why packing would leave it out. About 12 us for a JPEG or PNG with a
+    warm page cache. Other formats are read and decoded.
     """
 
     def look_at(key: bytes) -> Seen:
@@ -73,10 +72,10 @@ def inspect_files(root: bytes, keys: Sequence[bytes]) -> list[Seen]:
 
 
 def inspect_remote(system: Any, root: str, keys: Sequence[bytes], threads: int) -> list[Seen]:
-    """Look at the beginning and the end of remote files, as inspect_files does.
+    """Inspect the beginning and the end of remote files, as inspect_files does.
 
-    system: fsspec's file system. root: path in it. threads: requests at a time. Two requests a file at most, but for
-    those that look damaged, which are read.
+    system: fsspec's file system. root: path in it. threads: requests at a time. At most two requests per file, except
+    for those that look damaged, which are read completely.
     """
 
     def look_at(key: bytes) -> Seen:
@@ -84,23 +83,23 @@ def inspect_remote(system: Any, root: str, keys: Sequence[bytes], threads: int) 
         try:
             return _reason(lambda: _fetched(system, path))
         except OSError as error:
-            # Some servers have no range of an empty file.
+            # Some servers refuse ranges of empty files.
             return Fault("zero bytes", DAMAGED) if _is_empty(system, path) else unreadable(error)
 
     return in_threads(look_at, keys, threads)
 
 
 def in_threads(
-    work: Callable[[Given], Result], items: Sequence[Given], threads: int, slice_: int = _SLICE
+    work: Callable[[Item], Result], items: Sequence[Item], threads: int, slice_: int = _SLICE
 ) -> list[Result]:
-    """Do some work that mostly waits for each item, in threads of which each takes some items in a row."""
+    """Apply work, which mostly waits, to each item. Each thread takes several items in a row."""
     parts = [items[begin : begin + slice_] for begin in range(0, len(items), slice_)]
     with ThreadPoolExecutor(threads) as pool:
         return [result for part in pool.map(lambda part: [work(item) for item in part], parts) for result in part]
 
 
 def _quick(path: bytes) -> ImageHeader | None:
-    """Return the header of a JPEG or PNG that looks whole, None for whatever else there is."""
+    """Return the header of a JPEG or PNG that looks complete; None for anything else."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
@@ -123,7 +122,7 @@ def _quick(path: bytes) -> ImageHeader | None:
 
 
 def _read(head: bytes) -> ImageHeader | None:
-    """Return what the head of a JPEG or PNG says, None where it is odd."""
+    """Return the header in the first bytes of a JPEG or PNG, or None if it is unusual."""
     if head.startswith(JPEG):
         found = jpeg_head(head)
         if found is None or found.components not in _JPEG_MODES:
@@ -148,9 +147,9 @@ def _read(head: bytes) -> ImageHeader | None:
 
 
 def look(data: bytes, where: str) -> Seen:
-    """Return the header of an image, or why packing leaves it out; of kind "" for one that is packed all the same.
+    """Return the header of an image, or the reason why packing leaves it out; kind "" if packing takes it all the same.
 
-    data: the file's whole contents. where: what to call it; its name may tell the format.
+    data: the whole file. where: its name for errors, whose extension may decide the format.
     """
     try:
         check_image(data, where)
@@ -163,7 +162,7 @@ def look(data: bytes, where: str) -> Seen:
 
 
 def _thorough(path: Path) -> Seen:
-    """Look at a whole file. Raises DatasetError for one that is too large, OSError for one that cannot be read."""
+    """Inspect a whole file. Raises DatasetError if it is too large, OSError if it cannot be read."""
     with path.open("rb") as file:
         refuse_large(display(os.fsencode(path)), os.fstat(file.fileno()).st_size)
         return look(file.read(), display(os.fsencode(path)))
@@ -198,6 +197,6 @@ def _reason(looking: Callable[[], Seen]) -> Seen:
 
 
 def unreadable(error: OSError) -> Fault:
-    """Return why a file cannot be read."""
+    """Return the fault for a file that cannot be read."""
     kind = MISSING if isinstance(error, FileNotFoundError) else UNREADABLE_FILE
     return Fault(f"cannot be read: {(error.strerror or str(error)).lower()}", kind)

@@ -1,4 +1,4 @@
-"""DatasetProfile: what a dataset holds, counted or estimated from file names, sizes and image headers."""
+"""DatasetProfile: the contents of a dataset, counted or estimated from file names, sizes and image headers."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from tiering.dataset.class_sizes import labelled, splits_of
 from tiering.dataset.copies import copies
 from tiering.dataset.estimates import Estimate, mean, share
 from tiering.dataset.header_reads import Seen
-from tiering.dataset.profile_account import close_account, failed_kinds, left_out_notes
+from tiering.dataset.profile_account import close_account, failed_kinds, notes_on
 from tiering.dataset.survey import survey
 from tiering.dataset.totals import MAX_DAMAGED, QUANTILES, Gathered, count_folder, count_source, from_survey
 from tiering.dataset.tree_reads import tree_at
 from tiering.images.image import ImageHeader
-from tiering.secrets import without_secrets
 from tiering.sources.account import Account
 from tiering.sources.labels.folders import Layout
 from tiering.sources.layout import describe
@@ -35,30 +34,30 @@ from tiering.sources.left_out import (
     UNREADABLE_FILE,
 )
 from tiering.sources.source import AnySource, Source, open_source
-from tiering.text import display
-from tiering.units import format_count
+from tiering.text import display, without_secrets
 
 __all__ = ["QUANTILES", "DatasetProfile", "Estimate", "Shape", "profile_dataset"]
 
-#: Files that are no images, and images that are no good: each has a figure of its own.
+#: Files that are not images, and images that cannot be packed. Each has a figure of its own.
 _OTHERS: Final = (NOT_AN_IMAGE, SIDECAR)
 _OF_IMAGES: Final = (DAMAGED, NOT_FETCHED, NOT_PACKED, UNREADABLE_FILE)
 
 MAX_SHAPES: Final = 20
 
-#: Files that a survey asks about, and headers that are read of a dataset that is neither small nor surveyed.
+#: How many files a survey draws, and how many headers are read of a dataset that is neither small nor surveyed.
 SURVEYED: Final = 2000
 
-#: More images than this are not counted unasked, and of more than this not every header is read unasked.
+#: Larger datasets are surveyed instead of counted, and of more than ALL_HEADERS images not every header is read, unless
+#: the caller requests it.
 COUNTED: Final = 100_000
 ALL_HEADERS: Final = 10_000
 
-#: Headers read at most, whatever is asked: each is held until the end.
+#: Most headers read, even on request: all are kept until the end.
 MOST_HEADERS: Final = 100_000
 
 
 class Shape(BaseModel):
-    """One combination of size and colour mode, and how many of the probed images have it."""
+    """A combination of size and colour mode, and how many of the probed images have it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -71,8 +70,8 @@ class Shape(BaseModel):
 class DatasetProfile(BaseModel):
     """A dataset in figures. Sizes are bytes.
 
-    Formats, modes, shapes and damage are those of a random sample of `probed` files. Counts, sizes and labels are exact
-    unless `sampled`; then they are estimates. Whatever is estimated is in `estimates` with its 95 % interval.
+    Formats, modes, shapes and damage are those of a random sample of `probed` files. Counts, sizes and labels are
+    exact, or estimates if `sampled`. Every estimate is in `estimates` with its 95 % interval.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -127,19 +126,34 @@ def profile_dataset(
     probes: int | None = None,
     seed: int = 0,
 ) -> DatasetProfile:
-    """Profile a dataset: a directory of images, a table that lists them, or tar files; here or behind a URL.
+    """Profile a dataset: a directory of images, a table that lists them, or tar files, on this machine or behind a URL.
 
-    sample: "all" counts every file and looks into every image, so that the account is what convert writes; the other
-    figures of headers are those of up to 100,000. A number estimates everything from about so many
-    files in some directories, at least 2, without listing the others. "auto" does that with 2,000 files where there
-    seem to be more than 100,000, and counts otherwise; up to 10,000 images as "all" does.
-    Tables and tar files are always read whole.
-    probes: headers to read at most of a dataset that is counted, at least 1; by default all where there are no more
-    than 10,000 images or all were asked for, else 2,000. seed: of the random choices. root: a tiering.TableSource says
-    how to read a table.
-    Raises DatasetError where there is no image, UsageError where the driver of a URL is missing, MachineError where the
-    place cannot be read, and ValueError for a sample or probes below these limits. A file that cannot be read or is no
-    whole image is no error here: it is counted in damaged.
+    Tables and tar files are always read completely. A file that cannot be read or is not a complete image is no error:
+    it is counted in `damaged`.
+
+    Args:
+        root: Path or URL of the dataset, or a TableSource that says how to read a table.
+        sample: "all" counts every file and inspects every image, so that the account equals that of a conversion; other
+            figures from headers use up to 100,000 of them. A number, at least 2, estimates everything from about that
+            many files in some directories, without listing the others. "auto" counts up to about 100,000 files,
+            inspecting every image if there are at most 10,000, and surveys 2,000 files of a larger dataset.
+        probes: Most headers to read of a counted dataset, at least 1. By default all if there are at most 10,000 images
+            or sample is "all", else 2,000.
+        seed: Seed of the random choices.
+
+    Returns:
+        The profile.
+
+    Raises:
+        DatasetError: There is no image.
+        UsageError: The driver of a URL is missing.
+        MachineError: The dataset cannot be read.
+        ValueError: sample or probes is too small.
+
+    Example:
+        >>> profile = tiering.profile_dataset("photos")  # doctest: +SKIP
+        >>> profile.files, profile.size_mean, profile.labels  # doctest: +SKIP
+        (60000, 784.0, {'cat': 6000, 'dog': 54000})
     """
     if probes is not None and probes < 1:
         message = f"probes: expected at least 1, found {probes}"
@@ -163,7 +177,7 @@ def _gather(source: Source, sample: Literal["auto", "all"] | int, probes: int | 
         return count_folder(source.url, keep=keep, seed=seed)
     tree = tree_at(source.url)
     surveyed = survey(tree, SURVEYED if sample == "auto" else sample, seed)
-    # A survey that found nothing does not prove that there is nothing.
+    # A survey without images does not prove that there are none.
     found = from_survey(tree, surveyed) if surveyed.sample.key else None
     if found is None or (sample == "auto" and found.files.high <= ALL_HEADERS and probes is None):
         return count_source(source, keep=keep, seed=seed, every=True)
@@ -173,7 +187,7 @@ def _gather(source: Source, sample: Literal["auto", "all"] | int, probes: int | 
 
 
 def _fewer(found: Gathered, sample: Literal["auto", "all"] | int, probes: int | None, seed: int) -> Gathered:
-    """Look into fewer images of a dataset that is neither small nor surveyed."""
+    """Inspect fewer images of a dataset that is neither small nor surveyed."""
     if sample != "all" and probes is None and len(found.sample.key) > SURVEYED and found.files.value > ALL_HEADERS:
         found.sample = found.sample.some(SURVEYED, seed)
     return found
@@ -215,7 +229,7 @@ def _profile(root: str, source: Source, found: Gathered) -> DatasetProfile:
         other_bytes=account.size(*_OTHERS),
         skipped={kind: left.count for kind, left in account.left_out.items() if kind not in (*_OTHERS, *_OF_IMAGES)},
         account=account,
-        notes=[*_notes(found, root), *notes],
+        notes=[*notes_on(found, root), *notes],
         arrangement=describe(source, kind, len(labels), splits_of(found)),
         sampled=found.sampled,
         modes=dict(Counter(header.mode for header in headers).most_common()),
@@ -230,7 +244,7 @@ def _profile(root: str, source: Source, found: Gathered) -> DatasetProfile:
 def _estimates(
     found: Gathered, seen: Sequence[Seen], whole: npt.NDArray[np.bool_], labels: dict[str, int]
 ) -> dict[str, Estimate]:
-    """Return every figure that may be uncertain, each with its interval."""
+    """Return every figure that may be uncertain, with its interval."""
     sample = found.sample
     size_mean = Estimate.known(found.size.value / found.files.value, found.files.sample)
     if found.sampled:
@@ -267,29 +281,10 @@ def _label_estimates(found: Gathered, labels: dict[str, int]) -> dict[str, Estim
         unequal = float(count * (numbers**2).sum() / numbers.sum() ** 2)
         return {"labels": Estimate.known(count, count), "label_imbalance": Estimate.known(unequal, count)}
     estimates = {}
-    # Only what was listed can be known to hold images.
+    # Only listed directories are known to contain images.
     if found.filled is not None:
         ends = {name: getattr(found.filled, name) * count for name in ("value", "low", "high")}
         estimates["labels"] = Estimate(**ends, sample=found.filled.sample)
     if found.imbalance is not None and count == len(found.folders):
         estimates["label_imbalance"] = found.imbalance
     return estimates
-
-
-def _notes(found: Gathered, root: str) -> list[str]:
-    notes = []
-    of = "sampled image files" if found.sampled else "image files"
-    if found.sampled:
-        notes.append(
-            f"Estimated from {format_count(len(found.sample.key))} of about {format_count(round(found.files.value))} "
-            f"images, in {format_count(len(found.sample.population))} directories; --sample all counts every file."
-        )
-    if found.empty:
-        notes.append(f"{found.empty:,} of the {of} have zero bytes.")
-    if found.odd_names:
-        notes.append(
-            f"{found.odd_names:,} of the {of} have a name that is not UTF-8; such names are kept "
-            "byte for byte and shown with backslashes."
-        )
-    notes += left_out_notes(found, root)
-    return notes

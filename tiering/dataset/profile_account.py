@@ -1,4 +1,4 @@
-"""The account of a profile: images to pack, and what is left out, counted or estimated."""
+"""The account of a profile, counted or estimated, and the notes for the user."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tiering.units import format_count
 
 
 def failed_kinds(found: Gathered, seen: Sequence[Seen]) -> dict[str, Estimate]:
-    """Return how many images cannot be packed, by kind. seen: what was found in the sampled images."""
+    """Return how many images cannot be packed, by kind. seen: the results for the sampled images."""
     if found.failed is not None:
         return {kind: Estimate.known(tally.count, len(seen)) for kind, tally in found.failed.kinds.items()}
     kinds = np.array([header.kind if isinstance(header, Fault) else "" for header in seen])
@@ -28,32 +28,52 @@ def failed_kinds(found: Gathered, seen: Sequence[Seen]) -> dict[str, Estimate]:
 
 
 def close_account(found: Gathered, seen: Sequence[Seen], failed: dict[str, Estimate]) -> Account:
-    """Close the account of a dataset. seen: what was found in the sampled images; failed: see failed_kinds.
+    """Close the account of a dataset. seen: the results for the sampled images. failed: from failed_kinds.
 
-    Where every image was looked at, those that cannot be packed are left out one by one; else as many as the sample
-    stands for, and as many bytes as their share of the files.
+    If every image was inspected, each one that cannot be packed is left out by name. Otherwise their number is the one
+    that the sample represents, and their bytes are the same share of all bytes.
     """
     left_out = LeftOut()
     left_out.merge(found.left_out)
     files, size = round(found.files.value), round(found.size.value)
-    those = found.failed
-    if those is None:
-        those = LeftOut()
+    unpackable = found.failed
+    if unpackable is None:
+        unpackable = LeftOut()
         for key, bytes_, header in zip(found.sample.key, found.sample.size.tolist(), seen, strict=True):
             if isinstance(header, Fault) and header.kind:
-                those.add(header.kind, key, bytes_, header)
+                unpackable.add(header.kind, key, bytes_, header)
         if not found.sample.complete:
-            those = LeftOut({
-                kind: Tally(round(count.value), round(size * count.value / files), those.kinds[kind].examples)
+            unpackable = LeftOut({
+                kind: Tally(round(count.value), round(size * count.value / files), unpackable.kinds[kind].examples)
                 for kind, count in failed.items()
             })  # fmt: skip
-    left_out.merge(those)
+    left_out.merge(unpackable)
     more = found.by_content
-    return Account.of(files - those.count() + more.count, size - those.size() + more.size, left_out)
+    return Account.of(files - unpackable.count() + more.count, size - unpackable.size() + more.size, left_out)
 
 
-def left_out_notes(found: Gathered, where: str) -> list[str]:
-    """Say in sentences what of the files that are left out somebody should know. where: the dataset."""
+def notes_on(found: Gathered, where: str) -> list[str]:
+    """Return sentences that a user should know of a dataset. where: its name."""
+    notes = []
+    of = "sampled image files" if found.sampled else "image files"
+    if found.sampled:
+        notes.append(
+            f"Estimated from {format_count(len(found.sample.key))} of about {format_count(round(found.files.value))} "
+            f"images, in {format_count(len(found.sample.population))} directories; --sample all counts every file."
+        )
+    if found.empty:
+        notes.append(f"{found.empty:,} of the {of} have zero bytes.")
+    if found.odd_names:
+        notes.append(
+            f"{found.odd_names:,} of the {of} have a name that is not UTF-8; such names are kept "
+            "byte for byte and shown with backslashes."
+        )
+    notes += _left_out_notes(found, where)
+    return notes
+
+
+def _left_out_notes(found: Gathered, where: str) -> list[str]:
+    """Return sentences about left-out files that the user should know of. where: the name of the dataset."""
     notes = []
     if found.by_content.count:
         count = found.others[BY_CONTENT]

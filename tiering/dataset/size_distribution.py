@@ -1,4 +1,4 @@
-"""How sizes are spread, held as counts of distinct sizes: exact for a million of them, to 0.1 % beyond."""
+"""The distribution of file sizes, as counts of distinct sizes: exact up to a million of them, to 0.1 % beyond."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-#: Distinct sizes that are held before they are rounded.
+#: How many distinct sizes are kept before they are rounded.
 MAX_DISTINCT: Final = 1_000_000
 
-#: Bits of a size that are kept when it is rounded: to the middle of its bucket is at most 2^-10 of it.
+#: Bits of a size that rounding keeps. A size is at most 2^-10 of itself away from the middle of its bucket.
 _BITS: Final = 9
 
-#: Sizes collected before they are sorted into the counts.
+#: How many sizes are collected before they are sorted into the counts.
 _WAITING: Final = 200_000
 
 
 class Sizes:
-    """A multiset of sizes in bytes, and what can be asked of it. It takes 16 MB at most.
+    """A multiset of sizes in bytes. It takes 16 MB at most.
 
-    Quantiles are exact as long as there were no more than MAX_DISTINCT different sizes; beyond that each may be wrong
-    by `error` of itself. Count and total are always exact.
+    Quantiles are exact for up to MAX_DISTINCT different sizes. Beyond that, their relative error is at most `error`.
+    Count and total are always exact.
     """
 
     def __init__(self) -> None:
@@ -45,9 +45,9 @@ class Sizes:
             self._settle()
 
     def quantiles(self, shares: tuple[float, ...]) -> list[int]:
-        """Return the size at each share of the files in order of size: of n files, that of number share x (n - 1).
+        """Return the size at each share of the sorted files: of n files, the one with number share x (n - 1).
 
-        Raises ValueError where there is no size.
+        Raises ValueError if there is no size.
         """
         if not self.count:
             message = "quantiles: expected at least one size, found none"
@@ -77,7 +77,7 @@ class Sizes:
 
 
 def _round(sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Round to the middle of a bucket whose width is a 512th of the power of two below; a bucket's middle stays."""
+    """Round to the middle of a bucket, which is 1/512 as wide as the power of two below. A middle stays as it is."""
     _, exponents = np.frexp(sizes.astype(np.float64))
     shift = np.maximum(exponents - 1 - _BITS, 0).astype(np.int64)
     rounded: npt.NDArray[np.int64] = (sizes >> shift << shift) + ((np.int64(1) << shift) >> 1)

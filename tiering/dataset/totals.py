@@ -1,4 +1,4 @@
-"""What is known of a dataset before any image is opened: counted, or estimated from a survey; one shape for both."""
+"""The figures of a dataset before any image is opened, counted or estimated from a survey, in one form for both."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from tiering.sources.account import Ledger
 from tiering.sources.labels.classes import MOST_CLASSES
 from tiering.sources.labels.folders import FolderRule, Folders
 from tiering.sources.left_out import MISSING, LeftOut, Tally
-from tiering.sources.packed_datasets import packed, refuse_packed
+from tiering.sources.packed_datasets import already_packed, packed
 from tiering.sources.source import Source
 from tiering.sources.trees.entries import Found
 from tiering.sources.trees.walk import no_images
 from tiering.text import display
 
-#: Shares of the files, in order of size, of which a profile says the size.
+#: Shares of the sorted files at which a profile gives the size.
 QUANTILES: Final = ("0", "0.01", "0.05", "0.1", "0.25", "0.5", "0.75", "0.9", "0.95", "0.99", "1")
 
 
-#: Images that cannot be packed and that are named with their reason.
+#: How many images that cannot be packed are named with their reason.
 MAX_DAMAGED: Final = 20
 
-#: Images that are looked into together.
+#: How many images are inspected at once.
 _TOGETHER: Final = 4096
 
 
@@ -44,14 +44,15 @@ _TOGETHER: Final = 4096
 class Gathered:
     """A dataset's files in figures, and a sample of its images.
 
-    files, size: of the images, number and bytes. quantiles: their sizes in bytes, by QUANTILES. folders: images in each
-    directory, by its path below the root, "" or ending in "/". rule: what these say. labels: images of each label,
-    where the source itself says so, else None; captions: whether it has more than a source may have.
-    imbalance: of the directories, see estimates.ratio_of_squares; filled: share of them that hold images; None where
-    they were counted. sampled: whether files were estimated. left_out:
-    what is no image; of a sample as much as it stands for, with intervals in others, by kind. by_content: see Survey.
-    failed: images that cannot be packed, and damaged: some of them with the reason, where every image was looked into;
-    seen: what was found in the sampled images, where that is known already.
+    files, size: number and bytes of the images. quantiles: their sizes in bytes, by QUANTILES. folders: images in each
+    directory, by its path below the root, "" or ending in "/". rule: the meaning of the folders. labels: images of each
+    label if the source itself has labels, else None; captions: whether there are more labels than a source may have.
+    imbalance: of the directories, from estimates.ratio_of_squares; filled: the share of them that contain images; both
+    None after a full count. sampled: whether files were estimated.
+    left_out: entries that are not images, extrapolated if sampled; others: their intervals, by kind. by_content: as in
+    Survey.
+    failed: images that cannot be packed, and damaged: some of them with the reason, if every image was inspected. seen:
+    the results for the sampled images, if known already.
     """
 
     tree: Tree
@@ -78,14 +79,14 @@ class Gathered:
 
 
 def from_survey(tree: Tree, found: Survey) -> Gathered:
-    """Estimate from a survey. There must be a sampled image."""
+    """Estimate from a survey, which must have sampled an image."""
     sample = found.sample
     folders: Counter[bytes] = Counter()
     for folder, population in zip(found.folders, sample.population.tolist(), strict=True):
         folders[folder] += population
     for folder, likely in found.unseen:
         folders[folder] += max(1, round(likely))
-    # Directories of directories hold no images of their own, mostly, and are nobody's label.
+    # Directories of directories rarely contain images of their own, and are no label.
     drawn = sample.draw >= 0
     alone = len(found.folders) == len(set(found.folders)) == len(np.unique(sample.draw[drawn])) + int((~drawn).sum())
     return Gathered(
@@ -109,7 +110,7 @@ def from_survey(tree: Tree, found: Survey) -> Gathered:
 
 
 def from_totals(tree: Tree, totals: Totals) -> Gathered:
-    """Return what was counted. There must be an image."""
+    """Return the counted figures. There must be an image."""
     sizes = totals.sizes
     keys = [key for key, _ in totals.kept]
     size = np.array([size for _, size in totals.kept], np.int64)
@@ -130,25 +131,26 @@ def from_totals(tree: Tree, totals: Totals) -> Gathered:
 
 
 def count_folder(url: str, *, keep: int, seed: int) -> Gathered:
-    """Count a whole tree, local or behind a URL, and look into none of its images. keep: images to draw for that.
+    """Count a whole tree, local or behind a URL, without opening its images.
 
-    Raises DatasetError where there is no image, MachineError where the tree cannot be read.
+    keep: how many images to draw for inspection. Raises DatasetError if there is no image, MachineError if the tree
+    cannot be read.
     """
     count = count_remote if "://" in url else count_tree
     totals = count(url, keep=keep, seed=seed)
     if not totals.sizes.count:
         where = display(os.fsencode(url))
         if kind := packed(url):
-            raise refuse_packed(where, kind)
+            raise already_packed(where, kind)
         raise no_images(where, totals.left_out)
     return from_totals(tree_at(url), totals)
 
 
 def count_source(source: Source, *, keep: int, seed: int, every: bool) -> Gathered:
-    """Count the samples that packing would be offered, in the walk that packing takes.
+    """Count the samples of a source, by the same walk as packing.
 
-    keep: images to draw for a look into them. seed: of that sample. every: look into all images, as packing does, so
-    that the account is that of a store. Of images that share a key, masks are left out as with --images-only.
+    keep: how many images to draw for inspection. seed: of that sample. every: inspect all images as packing does, so
+    that the account equals that of a store. Masks of images that share a key are left out, as with --images-only.
     Raises DatasetError and MachineError as Source.batches does. Missing files of a table are left out.
     """
     counted = _Counted(source, keep, seed, every=every)
@@ -159,7 +161,7 @@ def count_source(source: Source, *, keep: int, seed: int, every: bool) -> Gather
 
 
 class _Counted:
-    """The samples of a source so far; no more than the sample of them and some rows of a frame are held."""
+    """The samples of a source counted so far. It holds only the drawn sample and some rows of a frame."""
 
     def __init__(self, source: Source, keep: int, seed: int, *, every: bool) -> None:
         self.source = source
@@ -193,7 +195,7 @@ class _Counted:
             self._forget()
 
     def _look_into(self, part: pl.DataFrame, kept: set[bytes]) -> None:
-        """Look into the images of some rows where all are to be looked into; remember what belongs to those kept."""
+        """Inspect the images of some rows, if all are to be inspected, and keep the results of the drawn ones."""
         if self.source.kind != "folder":
             self.places.update((row[0], row[1:]) for row in part.select("key", "file", "offset", "size").iter_rows())
         if self.failed is not None:
@@ -215,7 +217,7 @@ class _Counted:
                 del held[key]
 
     def finished(self, ledger: Ledger) -> Gathered:
-        """Return what was counted."""
+        """Return the counted figures."""
         totals = self.count.finished()
         totals.left_out.merge(ledger.left_out)
         if not totals.sizes.count:

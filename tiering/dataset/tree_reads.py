@@ -1,4 +1,4 @@
-"""The images of a dataset that somebody wants to look into: in a tree, a table or tar files, here or behind a URL."""
+"""Inspect the images of a dataset: in a tree, a table or tar files, local or behind a URL."""
 
 from __future__ import annotations
 
@@ -24,56 +24,57 @@ from tiering.storage.failures import asking
 from tiering.storage.urls import joined
 from tiering.text import display
 
-#: Sizes that are asked for by one thread at a time.
+#: How many sizes one thread looks up in a row.
 _SLICE: Final = 500
 
 
 class Tree(Protocol):
-    """A tree of files, wherever it lies."""
+    """A tree of files, local or remote."""
 
     def look_into(self, prefix: bytes, keep: int, random: np.random.Generator) -> Listing:
-        """List a directory, its path below the root being "" or ending in "/"; empty where it cannot be read.
+        """List a directory; the result is empty if it cannot be read.
 
-        keep: images to keep by name, drawn at random where there are more.
+        prefix: its path below the root, "" or ending in "/". keep: how many images to keep by name, drawn at random if
+        there are more.
         """
         ...
 
     def sizes(self, keys: Sequence[bytes]) -> npt.NDArray[np.int64]:
-        """Return the bytes of some files, int64, -1 for one that is gone or is none."""
+        """Return the bytes of files, int64 (n,), -1 for one that is missing or not a file."""
         ...
 
     def inspect(self, keys: Sequence[bytes]) -> Sequence[Seen]:
-        """Return the header of some files, or why one is no whole image or cannot be read."""
+        """Return for each file its header, or the reason why it is not a complete image or cannot be read."""
         ...
 
     def digests(self, keys: Sequence[bytes], limit: int | None = None) -> Sequence[bytes]:
-        """Return a hash of the contents of some files, or of their first bytes; b"" for one that cannot be read."""
+        """Return a hash of each file's contents, or of its first bytes; b"" if it cannot be read."""
         ...
 
 
 class LocalTree:
-    """A tree on this machine, see Tree."""
+    """A Tree on this machine."""
 
     def __init__(self, root: bytes) -> None:
         self.root = root
 
     def look_into(self, prefix: bytes, keep: int, random: np.random.Generator) -> Listing:
-        """List a directory. Raises MachineError where the root cannot be read."""
+        """List a directory. Raises MachineError if the root cannot be read."""
         return glance(self.root, prefix, keep, random)
 
     def sizes(self, keys: Sequence[bytes]) -> npt.NDArray[np.int64]:
-        """Return the bytes of some files; about 4 us each, and 16 at a time where the disk must be asked."""
+        """Return the bytes of files, at about 4 us each, and 16 at a time if the disk must be read."""
         parts = [keys[begin : begin + _SLICE] for begin in range(0, len(keys), _SLICE)]
         with ThreadPoolExecutor(16) as pool:
             found = pool.map(lambda part: [self._size(key) for key in part], parts)
             return np.array([size for part in found for size in part], np.int64)
 
     def inspect(self, keys: Sequence[bytes]) -> list[Seen]:
-        """Look at the beginning and the end of some files."""
+        """Inspect the beginning and the end of files."""
         return inspect_files(self.root, keys)
 
     def digests(self, keys: Sequence[bytes], limit: int | None = None) -> list[bytes]:
-        """Hash the contents of some files."""
+        """Hash the contents of files."""
 
         def read(key: bytes) -> bytes:
             with Path(os.fsdecode(self.root + b"/" + key)).open("rb") as file:
@@ -90,7 +91,7 @@ class LocalTree:
 
 
 class RemoteTree:
-    """A tree behind a URL, see Tree. Raises what tiering.sources.trees.remote.connect raises."""
+    """A Tree behind a URL. Raises as tiering.sources.trees.remote.connect does."""
 
     def __init__(self, url: str) -> None:
         self.top = RemoteFolder.top(url)
@@ -98,11 +99,11 @@ class RemoteTree:
         self._threads = REQUESTS if self.system.async_impl else 1
 
     def look_into(self, prefix: bytes, keep: int, random: np.random.Generator) -> Listing:
-        """List a directory. Raises MachineError where the server cannot be asked."""
+        """List a directory. Raises MachineError if the server does not answer."""
         return glance_remote(self.top.below(prefix), keep, random)
 
     def sizes(self, keys: Sequence[bytes]) -> npt.NDArray[np.int64]:
-        """Return the bytes of some files; one request each."""
+        """Return the bytes of files, with one request each."""
 
         def ask(key: bytes) -> int:
             try:
@@ -115,12 +116,12 @@ class RemoteTree:
             return np.array(in_threads(ask, keys, self._threads, 1), np.int64)
 
     def inspect(self, keys: Sequence[bytes]) -> list[Seen]:
-        """Look at the beginning and the end of some files."""
+        """Inspect the beginning and the end of files."""
         with asking(self.url):
             return inspect_remote(self.system, self.root, keys, self._threads)
 
     def digests(self, keys: Sequence[bytes], limit: int | None = None) -> list[bytes]:
-        """Hash the contents of some files."""
+        """Hash the contents of files."""
 
         def read(key: bytes) -> bytes:
             return bytes(self.system.cat_file(joined(self.root, _text(key)), start=0, end=limit))
@@ -130,9 +131,9 @@ class RemoteTree:
 
 
 class SourceTree:
-    """The images of a table or of tar files, see Tree; nothing is listed here.
+    """The images of a table or of tar files as a Tree, which cannot be listed.
 
-    places: number of the file, offset and size of each image that may be asked for.
+    places: file number, offset and size of each image that may be requested.
     """
 
     def __init__(self, source: Source, places: dict[bytes, tuple[int, int, int]]) -> None:
@@ -140,19 +141,19 @@ class SourceTree:
         self.places = places
 
     def look_into(self, prefix: bytes, keep: int, random: np.random.Generator) -> Any:  # noqa: ARG002 - as in Tree
-        """Tables and tar files are read from front to back instead."""
+        """Refuse: tables and tar files are read from front to back instead."""
         raise NotADirectoryError(prefix)
 
     def sizes(self, keys: Sequence[bytes]) -> npt.NDArray[np.int64]:
-        """Return the bytes of some images."""
+        """Return the bytes of images."""
         return np.array([self.places[key][2] for key in keys], np.int64)
 
     def inspect(self, keys: Sequence[bytes]) -> list[Seen]:
-        """Look at some images, which are read for it."""
+        """Read and inspect images."""
         return [_look(data, display(key)) for key, data in zip(keys, self._read(keys), strict=True)]
 
     def digests(self, keys: Sequence[bytes], limit: int | None = None) -> list[bytes]:
-        """Hash the contents of some images."""
+        """Hash the contents of images."""
         return [b"" if isinstance(data, Exception) else digest_of(data[:limit]) for data in self._read(keys)]
 
     def _read(self, keys: Sequence[bytes]) -> Any:
@@ -161,12 +162,12 @@ class SourceTree:
 
 
 def tree_at(url: str) -> LocalTree | RemoteTree:
-    """Return the tree at a local path or a URL. Raises what RemoteTree raises."""
+    """Return the tree at a local path or a URL. Raises as RemoteTree does."""
     return RemoteTree(url) if "://" in url else LocalTree(os.fsencode(url))
 
 
 def digest_of(data: bytes) -> bytes:
-    """Return a hash of 16 bytes, by which the contents of two files are told to be the same."""
+    """Return a hash of 16 bytes that identifies contents."""
     return hashlib.blake2b(data, digest_size=16).digest()
 
 

@@ -1,6 +1,6 @@
-"""Which files are images: told by the first bytes where a file is read anyway, by the name where it is not.
+"""Recognise images: by their first bytes where a file is read anyway, else by their name.
 
-The module needs nothing but the standard library: see tiering.sources.trees.entries.
+This module imports only the standard library; see tiering.sources.trees.entries for the reason.
 """
 
 from __future__ import annotations
@@ -8,16 +8,16 @@ from __future__ import annotations
 import re
 from typing import Final
 
-#: Bytes of a file's beginning by which its format is told.
+#: How many bytes at the start of a file are enough to recognise its format.
 HEAD: Final = 512
 
-#: Extensions by which a name is an image's.
+#: Extensions of image files.
 IMAGE_EXTENSIONS: Final = frozenset(
     b"jpg jpeg jpe jfif png apng bmp dib gif webp tif tiff ppm pgm pbm pnm jp2 j2k jpf jpx j2c jpc avif avifs heic "
     b"heif hif jxl tga qoi dds psd ico cur icns pcx sgi xbm xpm".split()
 )
 
-#: Images that no decoder here reads, by extension.
+#: Image formats that no decoder here reads, by extension.
 _RAW: Final = dict.fromkeys(
     b"cr2 cr3 crw nef nrw arw sr2 srf dng orf rw2 raf pef srw x3f iiq 3fr erf kdc mrw".split(), "a camera's raw image"
 )
@@ -27,7 +27,7 @@ _UNPACKED: Final = _RAW | {
     b"wdp": "a JPEG XR image", b"hdp": "a JPEG XR image", b"bpg": "a BPG image", b"flif": "a FLIF image",
 }  # fmt: skip
 
-#: Extensions by which a name is surely no image's: text, tables, arrays, models, archives, films and sounds.
+#: Extensions that are never those of an image: text, tables, arrays, models, archives, films and sounds.
 _NO_IMAGE: Final = frozenset(
     b"txt text md rst json jsonl ndjson csv tsv parquet arrow feather xml html htm css js yaml yml toml ini cfg conf "
     b"log py ipynb sh bat cpp h rtf tex bib pdf doc docx xls xlsx ppt pptx cls names npy npz mat pkl pickle pt pth "
@@ -35,11 +35,11 @@ _NO_IMAGE: Final = frozenset(
     b"mpg mp3 wav flac ogg m4a srt vtt dvc md5 sha1 sha256".split()
 )
 
-#: Formats whose files begin with no mark of their own: Pillow's name, by extension.
+#: Formats without magic bytes: Pillow's name, by extension.
 _BY_NAME: Final = {b"tga": "TGA", b"pcx": "PCX", b"xbm": "XBM", b"dib": "DIB", b"ico": "ICO", b"cur": "CUR"}
 UNMARKED: Final = frozenset(_BY_NAME.values())
 
-#: What a file begins with, and what Pillow calls the format.
+#: Magic bytes at the start of a file, and Pillow's name of the format.
 _MARKS: Final[tuple[tuple[bytes, str], ...]] = (
     (b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG"), (b"GIF87a", "GIF"), (b"GIF89a", "GIF"),
     (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"), (b"II+\0", "TIFF"), (b"MM\0+", "TIFF"),  # the last two are BigTIFF
@@ -63,7 +63,7 @@ _SVG: Final = re.compile(rb"\s*(\xef\xbb\xbf)?(<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE
 _BMP_HEADERS: Final = (12, 16, 40, 52, 56, 64, 108, 124)
 _HEIF_BRANDS: Final = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
 
-#: What a file holds in the place of an image that a tool was to fetch.
+#: Texts that stand in a file for an image that a tool has not fetched, and how to fetch it.
 _POINTERS: Final = (
     (b"version https://git-lfs.github.com/spec/", "a git-lfs pointer: git lfs pull fetches it"),
     (b"version https://hawser.github.com/spec/", "a git-lfs pointer: git lfs pull fetches it"),
@@ -79,31 +79,31 @@ def extension_of(name: bytes) -> bytes:
 
 
 def is_image_name(name: bytes) -> bool:
-    """Tell whether the extension is an image's, in any case: IMAGE_EXTENSIONS."""
+    """Return whether a name has an image extension, in upper or lower case: IMAGE_EXTENSIONS."""
     _, dot, extension = name.rpartition(b".")
     return bool(dot) and extension.lower() in IMAGE_EXTENSIONS
 
 
-def leaves_open(name: bytes) -> bool:
-    """Tell whether only a file's first bytes say whether it is an image: photo.jpg.1, photo, photo.bin.
+def needs_a_look(name: bytes) -> bool:
+    """Return whether only a file's first bytes can show if it is an image: photo.jpg.1, photo, photo.bin.
 
-    Where every look costs a request, names such as photo.json are believed.
+    Names such as photo.json are trusted, since every look at a remote file costs a request.
     """
     return not is_image_name(name) and extension_of(name) not in _NO_IMAGE
 
 
 def format_of(head: bytes, name: bytes = b"") -> str | None:
-    """Return Pillow's name of an image's format, None for what is no image.
+    """Return Pillow's name of an image's format, or None if it is not an image.
 
-    head: the first HEAD bytes, or all there are. name: by whose extension a format is known that has no mark.
-    Camera raw images begin as a TIFF does; unpacked knows them.
+    head: the first HEAD bytes, or fewer for a shorter file. name: its extension decides for formats without magic
+    bytes. Camera raw images begin like a TIFF; `unpacked` recognises them.
     """
     marked = next((kind for mark, kind in _MARKS if head.startswith(mark)), None) or _of_structure(head)
     return marked or (_BY_NAME.get(extension_of(name)) if head and not unfetched(head) else None)
 
 
 def unpacked(head: bytes, name: bytes) -> str | None:
-    """Say which image this is that no decoder here reads, None for anything else. head, name: as for format_of."""
+    """Describe an image that no decoder here reads; None for anything else. head, name: as for format_of."""
     extension = extension_of(name)
     for mark, what in _UNPACKED_MARKS:
         if head.startswith(mark):
@@ -115,12 +115,12 @@ def unpacked(head: bytes, name: bytes) -> str | None:
     if head[:1] in (b"<", b"\xef", b" ", b"\n", b"\t", b"\r") and _SVG.match(head):
         return "an SVG drawing"
     named = _UNPACKED.get(extension)
-    # A photograph under a wrong extension is packed as what it is; only raw images begin like another format.
+    # A photo with a wrong extension is packed by its content. Only raw images begin like another format.
     return named if named and (extension in _RAW or format_of(head) is None) else None
 
 
 def unfetched(head: bytes) -> str | None:
-    """Say which tool's pointer a file is, None for a file that holds its own content. head: as for format_of."""
+    """Describe the pointer that a file holds instead of an image; None if it is no pointer. head: as for format_of."""
     for mark, what in _POINTERS:
         if head.startswith(mark):
             return what
@@ -130,7 +130,7 @@ def unfetched(head: bytes) -> str | None:
 
 
 def _of_structure(head: bytes) -> str | None:
-    """Tell a format whose beginning is more than a mark."""
+    """Recognise the formats that need more than magic bytes."""
     found: str | None = None
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         found = "WEBP"
@@ -150,7 +150,7 @@ def _of_structure(head: bytes) -> str | None:
 
 
 def _of_brands(head: bytes) -> str | None:
-    """Tell AVIF and HEIC by the brands of their first box (ISO/IEC 14496-12)."""
+    """Recognise AVIF and HEIC by the brands in their first box (ISO/IEC 14496-12)."""
     box = head[: min(int.from_bytes(head[:4]), len(head))]
     brands = [box[at : at + 4] for at in (8, *range(16, len(box), 4))]
     if b"avif" in brands or b"avis" in brands:
@@ -159,6 +159,6 @@ def _of_brands(head: bytes) -> str | None:
 
 
 def _is_icon(head: bytes) -> bool:
-    """Tell whether the first picture of an icon lies right behind the table of pictures, as it does in every icon."""
+    """Return whether the first picture directly follows the table of pictures, as in every icon."""
     count = int.from_bytes(head[4:6], "little")
     return 0 < count < 256 and head[9:10] == b"\0" and int.from_bytes(head[18:22], "little") == 6 + 16 * count

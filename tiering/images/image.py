@@ -1,7 +1,7 @@
 """Single images: read the header, check that a file is whole, decode the pixels.
 
-Pixels are the picture as it is seen: EXIF orientation is applied, since what keeps pixels loses the EXIF data.
-Headers are as stored: their sides are those before the picture is turned.
+Decoded pixels are upright: EXIF orientation is applied, because a pixel store loses the EXIF data.
+Headers give width and height as stored, before that rotation.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from tiering.errors import DatasetError, from_os_error
-from tiering.images.decoders import open_image, refuse_unpacked
+from tiering.images.decoders import hush, open_image, refuse_unpacked
 from tiering.images.formats import HEAD, format_of
-from tiering.images.library_noise import hush
 from tiering.images.markers import JPEG, Encoded, jpeg_head, jpeg_sides, png_sides, webp_sides
 from tiering.images.orientation import jpeg_orientation, orientation_of, turned
 from tiering.text import display
 
-#: Bytes that one encoded image may have. The pixels that Pillow takes for sane, twice 89 million, take half of it as
-#: 8-bit RGB, and all of it with 16 bits a channel. What is larger is seldom an image: a disk image, a sparse file.
+#: Largest encoded image, in bytes. Pillow accepts up to 2 x 89 million pixels; they fill half of it as 8-bit RGB, and
+#: all of it with 16 bits per channel. A larger file is seldom an image: rather a disk image or a sparse file.
 LARGEST_BYTES: Final = 1 << 30
 
-# Every process that decodes imports this, workers too.
+# Every process that decodes imports this module, workers too.
 hush()
 
 _JPEG_END = b"\xff\xd9"
 _PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"\0\0\0\0IEND\xaeB`\x82"
 _GREY_MODES: Final = ("1", "L", "LA", "La", "I")
 
-#: Formats of at most 16 bits, scaled to 16 where Pillow gives them in its mode of 32, I. Any other image of that mode
-#: may hold numbers of any range, negative ones too.
+#: Formats of at most 16 bits, which Pillow may open in its 32-bit mode I. Any other image of that mode may hold numbers
+#: of any range, even negative ones.
 _16_BITS_AS_I: Final = ("PNG", "PPM", "JPEG2000")
 
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """A header: sides in pixels, format and mode as Pillow names them (JPEG, PNG; RGB, L, I;16).
+    """The header of an image.
 
-    The sides are as stored: where EXIF orientation turns the picture by a quarter, decode swaps them. (A TIFF's
-    are as seen: Pillow turns those itself.)
+    format, mode: as Pillow names them (JPEG, PNG; RGB, L, I;16). width, height: pixels, as stored. Where EXIF
+    orientation rotates the picture by 90 degrees, decode swaps them. (Pillow rotates TIFFs itself, so theirs are
+    final.)
     """
 
     format: str
@@ -56,21 +56,21 @@ class ImageHeader:
 
     @property
     def grey(self) -> bool:
-        """Whether the picture has no colours; of a palette nobody looks at the entries."""
+        """Whether the picture is greyscale. A palette counts as colour, whatever its entries."""
         return is_grey(self.mode)
 
 
 def is_grey(mode: str) -> bool:
-    """Tell whether a mode, as Pillow names it, has no colours."""
+    """Return whether a mode of Pillow's is greyscale."""
     return mode in _GREY_MODES or mode.startswith("I;16")
 
 
 def probe(source: str | Path | Encoded) -> ImageHeader:
-    """Read an image's header and decode nothing.
+    """Read an image's header without decoding pixels.
 
-    source: a path, or an image's bytes. Of a file only the head is read (a TIFF may keep its header
-    elsewhere). Raises DatasetError when it is no image, has zero bytes, or claims more pixels than Pillow
-    takes for sane, and tiering.errors.MachineError when the file may not be read.
+    source: a path, or the bytes of an image. Only the head of a file is read (a TIFF may keep its header elsewhere).
+    Raises DatasetError if it is not an image, is empty, or claims more pixels than Pillow accepts, and MachineError if
+    the file may not be read.
     About 50 us for a file in the page cache.
     """
     if isinstance(source, str | Path):
@@ -84,16 +84,16 @@ def probe(source: str | Path | Encoded) -> ImageHeader:
 
 
 def check_image(data: Encoded, where: str) -> None:
-    """Check that a file's whole contents are a whole image of a sane size.
+    """Check that a file's contents are one complete image of an acceptable size.
 
-    data: the file's bytes. where: what to call the file in the error.
-    A JPEG or PNG is whole when it begins and ends as one, a WebP when it is as long as it says; when the end
-    or the header looks wrong, and for all other formats, Pillow decodes the first frame and decides. Bits that
-    flipped in the middle of a JPEG are not found: nothing but the eye finds those.
-    Raises DatasetError for zero bytes, for what is no known image format, for a truncated or damaged image, and
-    for a header that claims more pixels than Pillow takes for sane (a decompression bomb).
-    Floor: 2.0 us for a good JPEG of any size, 0.8 us for a PNG, 1.4 us for a WebP, a full decode for the
-    others (one core).
+    data: the file's bytes. where: the name for errors.
+    A JPEG or PNG passes if its start and end are right, a WebP if it is as long as its header says. If the end or the
+    header looks wrong, and for all other formats, Pillow decodes the first frame and decides. Flipped bits in the
+    middle of a JPEG go unnoticed; only a person would see them.
+    Raises DatasetError for an empty file, an unknown format, a truncated or damaged image, and a header that claims
+    more pixels than Pillow accepts (a decompression bomb).
+    Floor: 2.0 us for a good JPEG of any size, 0.8 us for a PNG, 1.4 us for a WebP, a full decode for the others (one
+    core).
     """
     if not data:
         raise _damaged(where, "zero bytes")
@@ -103,7 +103,7 @@ def check_image(data: Encoded, where: str) -> None:
         kind, whole, sides = "JPEG", data[-2:] == _JPEG_END, jpeg_sides(data)
     elif head.startswith(_PNG):
         kind, whole, sides = "PNG", data[-12:] == _PNG_END, png_sides(head)
-        # Pillow is content when all pixels are there; a file without the last chunk was cut all the same.
+        # Pillow accepts a PNG that has all its pixels. Without the last chunk it is truncated all the same.
         if not whole and _PNG_END not in bytes(data):
             raise _damaged(where, "a truncated PNG")
     elif head.startswith(b"RIFF") and head[8:12] == b"WEBP":
@@ -117,25 +117,23 @@ def check_image(data: Encoded, where: str) -> None:
     if sides is not None:
         refuse_bomb(where, *sides)
     if sides is None or not whole:
-        # Cameras and editors leave padding and trailers after the end: only decoding can tell.
+        # Cameras and editors append padding and trailers, so only decoding shows whether the image is complete.
         _decode_with_pillow(data, where, kind)
 
 
 def decode(data: Encoded, where: str = "image") -> npt.NDArray[np.uint8]:
-    """Decode an image into RGB pixels as seen, uint8 of shape (height, width, 3).
+    """Decode an image into upright RGB pixels, uint8 of shape (height, width, 3).
 
-    data: the encoded file. where: what to call it in the error.
-    EXIF orientation is applied (JPEG, PNG, WebP, TIFF), and XMP's where EXIF names none, as Pillow reads them; EXIF
-    data that make no sense are ignored.
-    Greyscale and 1-bit pixels are spread to three equal channels, palettes are looked up, CMYK and YCCK are
-    converted as Pillow does (every CMYK JPEG is taken for inverted, as Adobe writes them), colour profiles are
-    ignored. Transparency is dropped and never blended with a background: a pixel keeps the colour that stands
-    under its alpha. 16-bit channels keep their upper 8 bits. Of an animation the first frame counts, of an animated
-    PNG the picture that a plain viewer shows.
-    Raises DatasetError when it cannot be decoded, claims more pixels than Pillow takes for sane, or holds
-    floating-point, signed or 32-bit integer pixels, whose range nothing tells.
-    Floor: libjpeg-turbo's time for a JPEG and 2 us, 58 us for 129 x 105 pixels on one core; 2 us more where there are
-    EXIF data.
+    data: the encoded file. where: the name for errors.
+    EXIF orientation is applied (JPEG, PNG, WebP, TIFF), or XMP's if EXIF has none, as Pillow reads them. Nonsensical
+    EXIF data are ignored.
+    Greyscale and 1-bit pixels become three equal channels. Palettes are resolved. CMYK and YCCK are converted as Pillow
+    does, which assumes that every CMYK JPEG is inverted, as Adobe writes them. Colour profiles are ignored.
+    Transparency is dropped without blending: a pixel keeps the colour under its alpha. 16-bit channels keep their upper
+    8 bits. An animation gives its first frame, an animated PNG the picture that a plain viewer shows.
+    Raises DatasetError if it cannot be decoded, claims more pixels than Pillow accepts, or has floating-point, signed
+    or 32-bit integer pixels, whose range is unknown.
+    Floor: libjpeg-turbo's time for a JPEG plus 2 us, 58 us for 129 x 105 pixels on one core; 2 us more with EXIF data.
     """
     head = jpeg_head(data)
     if head is not None and head.components != 4:
@@ -143,7 +141,7 @@ def decode(data: Encoded, where: str = "image") -> npt.NDArray[np.uint8]:
         try:
             pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(data)
         except ValueError:
-            pass  # Odd subsampling, or an oddity that the strict decoder refuses: Pillow is more patient.
+            pass  # Odd subsampling, or another oddity that the strict decoder refuses: Pillow is more tolerant.
         else:
             return turned(pixels, jpeg_orientation(data, head))
     image, orientation = load_stored(data, where)
@@ -151,9 +149,9 @@ def decode(data: Encoded, where: str = "image") -> npt.NDArray[np.uint8]:
 
 
 def load_stored(data: Encoded, where: str) -> tuple[Image.Image, int]:
-    """Decode an image of any format with Pillow: the pixels as stored, and the orientation they need.
+    """Decode an image of any format with Pillow, without rotating it.
 
-    Returns an image of mode L when is_grey, of mode RGB otherwise, and an orientation from 1 to 8 for turned.
+    Returns an image of mode L (greyscale) or RGB, and the orientation from 1 to 8 that `turned` needs.
     Raises DatasetError as decode does.
     """
     image = _decode_with_pillow(data, where, "image")
@@ -170,21 +168,21 @@ def load_stored(data: Encoded, where: str) -> tuple[Image.Image, int]:
         upper = np.clip(np.asarray(image), 0, 0xFFFF) >> 8
         return Image.fromarray(upper.astype(np.uint8)), orientation
     try:
-        if image.mode == "La":  # multiplied with its alpha: Pillow divides on the way to LA only
+        if image.mode == "La":  # premultiplied with its alpha: Pillow only divides on the way to LA
             image = image.convert("LA")
         return image.convert("L" if is_grey(image.mode) else "RGB"), orientation
-    except Exception as error:  # and so do its converters
+    except Exception as error:  # Pillow's converters raise anything for hostile bytes
         raise _from_pillow(where, "image", error) from error
 
 
 def refuse_large(where: str, size: int) -> None:
-    """Raise DatasetError for a file of more bytes than one image may have: LARGEST_BYTES."""
+    """Raise DatasetError for a file of more than LARGEST_BYTES bytes."""
     if size > LARGEST_BYTES:
         raise _damaged(where, f"{size:,} bytes: an image may have {LARGEST_BYTES:,} at most")
 
 
 def refuse_bomb(where: str, width: int, height: int) -> None:
-    """Raise DatasetError for more pixels than Pillow takes for sane: Image.MAX_IMAGE_PIXELS, twice."""
+    """Raise DatasetError for more pixels than Pillow accepts: twice Image.MAX_IMAGE_PIXELS."""
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and width * height > 2 * limit:
         raise _damaged(where, f"a header that claims too many pixels ({width:,} x {height:,})")
@@ -203,7 +201,7 @@ def _header(file: BinaryIO, where: str) -> ImageHeader:
         raise
     except Exception as error:  # Pillow's readers raise anything for hostile bytes
         raise _from_pillow(where, "image", error) from error
-    # Pillow calls a JPEG with a second picture in it MPO; its first picture is a plain JPEG.
+    # Pillow calls a JPEG with a second picture MPO. Its first picture is a plain JPEG.
     kind = "JPEG" if image.format == "MPO" else str(image.format)
     return ImageHeader(kind, image.width, image.height, image.mode)
 
@@ -222,14 +220,14 @@ def _decode_with_pillow(data: Encoded, where: str, kind: str) -> Image.Image:
 
 
 def _from_pillow(where: str, kind: str, error: Exception) -> DatasetError:
-    said = str(error).strip().lower()
+    message = str(error).strip().lower()
     if isinstance(error, Image.DecompressionBombError):
-        return _damaged(where, f"a header that claims too many pixels ({said.split(',')[0]})")
+        return _damaged(where, f"a header that claims too many pixels ({message.split(',')[0]})")
     if isinstance(error, OSError) and error.errno is not None:
         raise from_os_error(error) from error
-    if "truncated" in said or isinstance(error, EOFError):
+    if "truncated" in message or isinstance(error, EOFError):
         return _damaged(where, f"a truncated {kind}")
-    return _damaged(where, f"a damaged {kind} ({said or type(error).__name__})")
+    return _damaged(where, f"a damaged {kind} ({message or type(error).__name__})")
 
 
 def _unknown(where: str, head: bytes) -> DatasetError:

@@ -1,4 +1,4 @@
-"""What the first bytes of an image say, read without decoding: sides in pixels, and where metadata lie."""
+"""Read width, height and the position of metadata from the first bytes of an image, without decoding."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 Encoded = bytes | bytearray | memoryview
 
-#: Where something begins and ends in a file.
+#: The first byte of something in a file, and the byte after its last.
 Span = tuple[int, int]
 
 JPEG: Final = b"\xff\xd8\xff"
@@ -15,14 +15,15 @@ EXIF: Final = b"Exif\0\0"
 XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _JPEG_FRAME, _PNG_SIDES = struct.Struct(">HHB"), struct.Struct(">II")
 
-# More segments than any camera or editor writes: what has more is left to Pillow, which reads them faster.
+# More segments than any camera or editor writes. A JPEG with more is left to Pillow, which reads them faster.
 _MOST_SEGMENTS: Final = 100
 
 
 class JpegHead(NamedTuple):
-    """What stands before a JPEG's pixels: sides in pixels as stored, 1 (grey), 3 or 4 (CMYK) components.
+    """The part of a JPEG before its pixels.
 
-    exif, xmp: where the EXIF data and the XMP packet begin and end in the file, (0, 0) for none.
+    width, height: pixels, as stored. components: 1 (grey), 3 or 4 (CMYK).
+    exif, xmp: the spans of the EXIF data and the XMP packet in the file, (0, 0) if missing.
     """
 
     width: int
@@ -33,9 +34,9 @@ class JpegHead(NamedTuple):
 
 
 def jpeg_head(data: Encoded) -> JpegHead | None:
-    """Read what stands before a JPEG's pixels, copying nothing.
+    """Read the part of a JPEG before its pixels, without copying.
 
-    Returns None for what is no JPEG, and for a JPEG so odd that the decoder had better say what it is.
+    Returns None if it is not a JPEG, or an unusual one that is better left to the decoder.
     Floor: 1.2 us for a JPEG with the usual five segments.
     """
     if data[:3] != JPEG:
@@ -65,7 +66,7 @@ def jpeg_head(data: Encoded) -> JpegHead | None:
 
 
 def _metadata(data: Encoded, start: int, stop: int, exif: Span, xmp: Span) -> tuple[Span, Span]:
-    """Return where EXIF data and XMP lie, once the segment from start to stop is known: the first, and the last one."""
+    """Update the spans of EXIF data and XMP with the segment [start, stop). The first EXIF and the last XMP count."""
     if exif == (0, 0) and data[start : start + len(EXIF)] == EXIF:
         return (start + len(EXIF), stop), xmp
     if data[start : start + len(XMP)] == XMP:
@@ -74,18 +75,18 @@ def _metadata(data: Encoded, start: int, stop: int, exif: Span, xmp: Span) -> tu
 
 
 def jpeg_sides(data: Encoded) -> tuple[int, int] | None:
-    """Return width and height as a JPEG's header claims them, None where it is odd."""
+    """Return width and height from a JPEG's header, or None if it is unusual."""
     head = jpeg_head(data)
     return None if head is None else (head.width, head.height)
 
 
 def png_sides(head: bytes) -> tuple[int, int] | None:
-    """Return width and height as a PNG's first 24 bytes claim them, None where they are odd."""
+    """Return width and height from a PNG's first 24 bytes, or None if they are unusual."""
     return _PNG_SIDES.unpack_from(head, 16) if head[12:16] == b"IHDR" and len(head) >= 24 else None
 
 
 def webp_sides(head: bytes) -> tuple[int, int] | None:
-    """Return width and height as a WebP's first 30 bytes claim them, None where they are odd."""
+    """Return width and height from a WebP's first 30 bytes, or None if they are unusual."""
     kind = head[12:16]
     if len(head) < 30:
         return None

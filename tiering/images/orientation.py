@@ -1,8 +1,8 @@
-"""Orientation: which way up a picture is to be seen, as its metadata say, and the turning of its pixels.
+"""Read the orientation of a picture from its metadata, and rotate its pixels upright.
 
-EXIF data decide; XMP counts where they name no orientation. Both are read as Pillow reads them (Image.getexif), so that
-a picture is the same whichever library decodes it. Nearly all files hold a plain 16-bit number, which is read here;
-every other shape that the entry can have goes to Pillow itself.
+EXIF data decide; XMP counts if they have no orientation. Both are read as Pillow reads them (Image.getexif), so that a
+picture is the same whichever library decodes it. Nearly all files hold a plain 16-bit number, which is read here. Every
+other form of the entry goes to Pillow itself.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from PIL import Image
 
 from tiering.images.markers import EXIF, Encoded, JpegHead
 
-#: EXIF orientation to how the picture must be turned: swap rows and columns, then mirror left and right, then flip top
-#: and bottom. Whatever is not in it needs no turn.
+#: How to make a picture upright, by EXIF orientation: swap rows and columns, then mirror left and right, then flip top
+#: and bottom. An orientation that is missing here needs no change.
 TURNS: Final = {
     2: (False, True, False),
     3: (False, True, True),
@@ -32,12 +32,12 @@ _TAG: Final = 0x0112
 _SHORT: Final = 3
 _IN_XMP: Final = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 
-#: Where Pillow keeps the metadata of an image that it has decoded.
+#: Keys under which Pillow keeps the metadata of a decoded image.
 _KEPT_IN: Final = frozenset(("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"))
 
 
 def jpeg_orientation(data: Encoded, head: JpegHead) -> int:
-    """Return a JPEG's orientation, from 1 to 8; 1 (as stored) when it has none that makes sense."""
+    """Return a JPEG's orientation, from 1 to 8; 1 (as stored) if it has none or a nonsensical one."""
     start, stop = head.exif
     found = _in_exif(bytes(data[start:stop])) if stop else None
     if found is None and head.xmp[1]:
@@ -47,7 +47,7 @@ def jpeg_orientation(data: Encoded, head: JpegHead) -> int:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """Return the orientation of an image that Pillow has decoded, from 1 to 8; 1 when it has none that makes sense."""
+    """Return the orientation of an image that Pillow decoded, from 1 to 8; 1 if it has none or a nonsensical one."""
     if _KEPT_IN.isdisjoint(image.info):
         return 1
     exif = image.info.get("exif")
@@ -62,9 +62,9 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def turned(pixels: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:
-    """Turn pixels as stored, uint8 of shape (height, width, channels), to how they are seen.
+    """Rotate stored pixels, uint8 of shape (height, width, channels), upright.
 
-    orientation: from 1 to 8, as EXIF counts. Returns C-contiguous pixels, the same array for orientation 1.
+    orientation: from 1 to 8, as in EXIF. Returns C-contiguous pixels, the same array for orientation 1.
     """
     turn = TURNS.get(orientation)
     if turn is None:
@@ -78,9 +78,9 @@ def turned(pixels: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.ui
 
 
 def _in_exif(exif: bytes) -> int | None:
-    """Find the orientation in EXIF data, which are a small TIFF file; None where they name none.
+    """Find the orientation in EXIF data, which are a small TIFF file; None if they have none.
 
-    Slices past their end are empty, thus 0.
+    Slices past the end of the data are empty, and count as 0.
     """
     order: Literal["little", "big"] = "big" if exif[:2] == b"MM" else "little"
     if exif[:4] not in (b"II*\0", b"MM\0*"):
@@ -97,7 +97,7 @@ def _in_exif(exif: bytes) -> int | None:
 
 
 def _by_pillow(exif: bytes) -> int | None:
-    """Read an orientation of any type and count: a LONG turns the picture, a BYTE does not."""
+    """Read an orientation of any type and count with Pillow: a LONG rotates the picture, a BYTE does not."""
     read = Image.Exif()
     try:
         read.load(EXIF + exif)
@@ -112,7 +112,7 @@ def _in_xmp(xmp: bytes) -> int | None:
 
 
 def _turn(value: object) -> int | None:
-    """Return what a value of the tag asks for: 1 where it asks for no turn, None where there is no value."""
+    """Return the orientation that a value of the tag stands for, 1 for an unknown one; None without a value."""
     if value is None:
         return None
     # A fraction or a float of 6 counts as 6, as in Pillow's own table.

@@ -1,4 +1,4 @@
-"""Pixels of one shape: decoded samples as a pixel store packs them, and which shape a dataset has."""
+"""Decode images into pixels of one shape for a pixel store, and find the shape that a dataset has."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _LONGEST_SIDE: Final = 65_535
 
 @dataclass(frozen=True, slots=True)
 class PixelShape:
-    """The shape of one decoded sample: sides in pixels, and 1 (grey) or 3 (RGB) channels of 8 bits.
+    """The shape of one decoded sample.
 
-    Raises ValueError for a side below 1 and for another number of channels.
+    height, width: pixels, at least 1. channels: 1 (grey) or 3 (RGB), of 8 bits. Raises ValueError for anything else.
     """
 
     height: int
@@ -53,7 +53,10 @@ class PixelShape:
 
 
 class _Stored(NamedTuple):
-    """A decoded image before it is turned: pixels made reduction times smaller, and the sides it has in full."""
+    """A decoded image before it is rotated upright.
+
+    pixels: scaled down `reduction` times. width, height: of the whole image in pixels.
+    """
 
     pixels: Image.Image | PixelArray
     reduction: int
@@ -63,9 +66,9 @@ class _Stored(NamedTuple):
 
 
 class _Region(NamedTuple):
-    """What of a picture goes where: a box of the picture as seen, drawn at a size, at a corner of the sample.
+    """A box of the upright picture, and the place in the sample where it is drawn. All in pixels.
 
-    box: left, top, right, bottom. size: width, height. corner: left, top. All in pixels.
+    box: left, top, right, bottom. size: width and height in the sample. corner: left and top in the sample.
     """
 
     box: Box
@@ -76,18 +79,25 @@ class _Region(NamedTuple):
 def to_pixels(data: Encoded, where: str, shape: PixelShape, resize: ResizeMode | None) -> PixelArray:
     """Decode an image, as decode does, into pixels of one shape.
 
-    data: the encoded file. where: what to call it in the error. shape: of the result.
-    resize: "crop" scales until the picture just covers the shape and cuts out its centre (torchvision's Resize and
-        CenterCrop), "pad" scales until it just fits inside and centres it on zeros, "stretch" gives it the shape
-        whatever becomes of its proportions; None takes only images that have the shape. Scaling is bilinear over
-        all pixels that a new pixel covers (antialiased).
-    Returns C-contiguous uint8 of shape (height, width, channels). Three channels of a grey image are equal.
-    A JPEG at least four times as large as needed is decoded at 1/2, 1/4 or 1/8 of its size, never below twice the
-    size needed.
-    Raises DatasetError for an image that cannot be decoded, one of another size when resize is None, and one in
-    colour (a palette counts as such) when the shape has one channel.
+    A JPEG at least four times as large as needed is decoded at 1/2, 1/4 or 1/8 of its size, but never at less than
+    twice the size needed. Scaling is bilinear over all pixels that a new pixel covers (antialiased).
     Floor: the decoder's time, Pillow's to resize, and 10 us: 1.9 ms for a JPEG of 500 x 400 pixels cropped to
     224 x 224, 10 ms for one of 3000 x 2000 (one core).
+
+    Args:
+        data: The encoded file.
+        where: The name for errors.
+        shape: The shape of the result.
+        resize: "crop" scales until the picture just covers the shape and cuts out its centre (torchvision's Resize and
+            CenterCrop). "pad" scales until it just fits inside and centres it on zeros. "stretch" ignores its
+            proportions. None accepts only images that have the shape.
+
+    Returns:
+        C-contiguous uint8 of shape (height, width, channels). The three channels of a grey image are equal.
+
+    Raises:
+        DatasetError: The image cannot be decoded, has another size although resize is None, or is in colour (a palette
+            counts as colour) although the shape has one channel.
     """
     stored = _stored_jpeg(data, where, shape, resize)
     if stored is None:
@@ -100,7 +110,7 @@ def to_pixels(data: Encoded, where: str, shape: PixelShape, resize: ResizeMode |
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Read a size as people write it: HxW ("224x336"), or one number for a square ("224").
+    """Read a size such as "224x336" (height x width), or one number for a square ("224").
 
     Returns height and width in pixels. Raises UsageError for anything else, and for sides outside 1 to 65,535.
     """
@@ -119,12 +129,12 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def agree_on_shape(headers: Iterable[ImageHeader]) -> PixelShape:
-    """Find the one shape that all images have, from their headers.
+    """Find the shape that all images have in common, from their headers.
 
-    headers: as probe gives them, read once; only the different sizes are kept. Their sides are as stored, so an
-    image that EXIF orientation turns by a quarter agrees here and is refused by to_pixels, unless it is square.
-    Returns the shape, with one channel when every image is grey, three otherwise.
-    Raises DatasetError when there is no image, or when the sizes differ: then only resizing gives one shape.
+    headers: the results of probe, iterated once; only the distinct sizes are kept. They give sizes as stored, so an
+    image that EXIF orientation rotates by 90 degrees passes here, and to_pixels refuses it unless it is square.
+    Returns the shape, with one channel if every image is grey, else three.
+    Raises DatasetError if there is no image, or if the sizes differ: then only resizing gives one shape.
     """
     sizes: Counter[tuple[int, int]] = Counter()
     channels = 1
@@ -150,10 +160,10 @@ def agree_on_shape(headers: Iterable[ImageHeader]) -> PixelShape:
 
 
 def encode_png(pixels: PixelArray) -> bytes:
-    """Encode pixels as a PNG, which loses nothing.
+    """Encode pixels as a PNG, without loss and at zlib's fastest level.
 
     pixels: uint8 of shape (height, width, 3), or (height, width, 1) or (height, width) for grey.
-    Compressed as fast as zlib can. Raises ValueError for another shape or dtype.
+    Raises ValueError for another shape or dtype.
     """
     if pixels.dtype != np.uint8:
         raise ValueError(f"pixels are uint8, not {pixels.dtype}")
@@ -167,7 +177,7 @@ def encode_png(pixels: PixelArray) -> bytes:
 
 
 def _stored_jpeg(data: Encoded, where: str, shape: PixelShape, resize: ResizeMode | None) -> _Stored | None:
-    """Decode a JPEG no larger than needed; None for what Pillow must decode: other formats, CMYK, oddities."""
+    """Decode a JPEG no larger than needed; None if Pillow must decode it: another format, CMYK, an unusual JPEG."""
     head = jpeg_head(data)
     if head is None or head.components == 4 or not (head.width and head.height):
         return None
@@ -190,12 +200,12 @@ def _decoded(data: Encoded, head: JpegHead, reduction: int) -> PixelArray | None
             )
         )
     except ValueError:
-        return None  # Odd subsampling, or an oddity that the strict decoder refuses: Pillow is more patient.
+        return None  # Odd subsampling, or another oddity that the strict decoder refuses: Pillow is more tolerant.
     return pixels
 
 
 def _reduction(region: _Region) -> int:
-    """Find how many times smaller a JPEG may be decoded. Other fractions of 8 than these take longer, not less."""
+    """Return by how much a JPEG may be scaled down in decoding. Other fractions than these take longer, not less."""
     left, top, right, bottom = region.box
     width, height = region.size
     enough = min((right - left) / width, (bottom - top) / height) / 2
@@ -203,7 +213,7 @@ def _reduction(region: _Region) -> int:
 
 
 def _seen(width: int, height: int, orientation: int) -> tuple[int, int]:
-    """Return width and height as seen, from those stored."""
+    """Return width and height of the upright picture, from those stored."""
     return (height, width) if TURNS.get(orientation, (False,))[0] else (width, height)
 
 
@@ -221,7 +231,7 @@ def _region(where: str, seen: tuple[int, int], shape: PixelShape, resize: Resize
         return _Region(whole, full, (0, 0))
     wider = width * shape.height >= height * shape.width
     if resize == "crop":
-        # torchvision's roundings, done on the box instead of on a resized picture of which most is thrown away.
+        # torchvision's rounding, applied to the box: resizing the whole picture first would waste most of the work.
         if wider:
             scaled = width * shape.height // height, shape.height
         else:
@@ -238,7 +248,7 @@ def _region(where: str, seen: tuple[int, int], shape: PixelShape, resize: Resize
 
 
 def _drawn(stored: _Stored, seen: tuple[int, int], region: _Region) -> PixelArray:
-    """Resize the region's box, still as stored; the result is a small one, so turning it is cheap."""
+    """Resize the region's box before rotating it: the result is small, so rotating it is cheap."""
     swap, mirror, flip = TURNS.get(stored.orientation, (False, False, False))
     left, top, right, bottom = region.box
     if mirror:

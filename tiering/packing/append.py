@@ -35,9 +35,8 @@ from tiering.packing.progress import Progress, no_progress
 from tiering.packing.shard import Check
 from tiering.packing.shard_plan import make_plan, packable
 from tiering.packing.workspace import workspace
-from tiering.secrets import without_secrets
 from tiering.sources.account import Account, fields
-from tiering.sources.labels.numbering import Given
+from tiering.sources.labels.numbering import ClassNumbering
 from tiering.sources.left_out import SIDECAR, LeftOut
 from tiering.sources.source import AnySource
 from tiering.storage.location import Location
@@ -47,7 +46,7 @@ from tiering.store.manifest import MANIFEST, Manifest, Settings, read_manifest
 from tiering.store.open import open_packed
 from tiering.store.parts import WORK
 from tiering.store.protocol import Store
-from tiering.text import display
+from tiering.text import display, without_secrets
 
 _SHOWN: Final = 10
 _BATCH: Final = 1 << 12
@@ -120,7 +119,7 @@ def grow(source: AnySource, store: str | os.PathLike[str], choose: Choose, run: 
                 raise StoreError(str(place), expected="a packed store", found="a folder")
             directory = space.scratch / "listing"
             only = run.images_only or manifest.source.images_only
-            given = Given(class_map(manifest), grows=True, by_number=False)
+            given = ClassNumbering(class_map(manifest), grows=True, by_number=False)
             listing = make_listing(opened, directory, given, images_only=only)
             refuse_shared(space, listing, images_only=only)
             listing = _in_terms_of(manifest, listing, directory)

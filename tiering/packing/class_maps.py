@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from tiering.errors import StoreError, TieringError, UsageError, command
-from tiering.secrets import without_secrets
 from tiering.sources.labels.classes import ClassMap, map_of
 from tiering.sources.labels.folders import SPLITS, Folders
 from tiering.sources.left_out import unlooked
@@ -18,7 +17,7 @@ from tiering.storage.json_text import parse_json
 from tiering.storage.location import Location
 from tiering.storage.urls import parent_of
 from tiering.store.manifest import LARGEST, MANIFEST, Manifest, read_manifest
-from tiering.text import display
+from tiering.text import display, without_secrets
 
 #: Entries of a directory that are looked at for other splits, and differences that are shown.
 _ENTRIES: Final = 5000

@@ -35,7 +35,7 @@ from tiering.packing.shard import Check, ShardTask, pack_shard
 from tiering.packing.shard_plan import ShardPlan, make_plan
 from tiering.packing.workspace import Record, Workspace, workspace
 from tiering.sources.labels.classes import LabelsWarning, combined
-from tiering.sources.labels.numbering import Given
+from tiering.sources.labels.numbering import ClassNumbering
 from tiering.sources.source import AnySource, open_source
 from tiering.sources.source import Source as OpenedSource
 from tiering.storage.location import Location
@@ -106,7 +106,7 @@ def convert(
     """
     output = Location.of(store)
     opened = open_source(source)
-    numbered = None if classes is None else Given(read_classes(classes))
+    numbered = None if classes is None else ClassNumbering(read_classes(classes))
     packing = Packing(to, codec, shards, pixels)
     _refuse_inside(opened.url, output)
     conversion = _Conversion(
@@ -128,7 +128,7 @@ class _Conversion:
 
     source: OpenedSource
     packing: Packing
-    given: Given | None
+    given: ClassNumbering | None
     workers: Workers
     on_error: OnError
     check: Check

@@ -11,7 +11,7 @@ import polars as pl
 
 from tiering.errors import DatasetError
 from tiering.sources.labels.classes import MOST_CLASSES, ClassMap, classes_of, whole_numbers
-from tiering.sources.labels.numbering import Given, blocks
+from tiering.sources.labels.numbering import ClassNumbering, blocks
 
 _MOST_SPLITS: Final = int(np.iinfo(np.int8).max)
 
@@ -49,7 +49,7 @@ class Names:
         return codes.fill_null(-1).to_numpy().astype(np.int32)
 
 
-def number_told(names: Names, path: Path, dtype: str, given: Given | None, where: str) -> ClassMap:
+def number_told(names: Names, path: Path, dtype: str, given: ClassNumbering | None, where: str) -> ClassMap:
     """Give the labels that the source itself tells their final numbers, in a written column."""
     if given is None or not given.classes.names_measurements(names.said):
         classes, numbers = classes_of(names.said, where)  # which refuses what is no class

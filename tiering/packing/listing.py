@@ -19,13 +19,12 @@ import polars as pl
 from tiering.arrays import IndexArray
 from tiering.errors import DatasetError
 from tiering.packing.label_columns import Names, number_splits, number_told
-from tiering.secrets import without_secrets
 from tiering.sources.account import Ledger
 from tiering.sources.fingerprint import Fingerprint
-from tiering.sources.labels.annotations import FolderLabels, folder_labels, tell_lost_rows
+from tiering.sources.labels.annotations import FolderLabels, folder_labels, report_lost_rows
 from tiering.sources.labels.classes import NONE, ClassMap
 from tiering.sources.labels.folders import FolderRule, Folders
-from tiering.sources.labels.numbering import Given, blocks, number_folders
+from tiering.sources.labels.numbering import ClassNumbering, blocks, number_folders
 from tiering.sources.left_out import LeftOut
 from tiering.sources.source import AnySource, Source, TableSource, open_source
 from tiering.sources.tables.table import TableForm, is_readable
@@ -34,7 +33,7 @@ from tiering.store.columns import ColumnsWriter, keys_at, lay_end_to_end, map_co
 from tiering.store.layout import LEFT_OUT
 from tiering.store.manifest import Manifest
 from tiering.store.manifest import Source as Origin
-from tiering.text import display
+from tiering.text import display, without_secrets
 
 SCHEMA: Final[dict[str, str]] = {
     "size": "<i8",
@@ -135,7 +134,9 @@ class Listing:
             yield pl.DataFrame({"key": pl.Series(self.keys(rows), dtype=pl.Binary), **columns, "row": rows})
 
 
-def make_listing(source: Source, directory: Path, given: Given | None = None, *, images_only: bool | None) -> Listing:
+def make_listing(
+    source: Source, directory: Path, given: ClassNumbering | None = None, *, images_only: bool | None
+) -> Listing:
     """List a source into a new directory, and what is left out into a file beside it.
 
     given: the class map to number labels by; by default the source decides. images_only: leave out masks and other
@@ -164,7 +165,7 @@ def make_listing(source: Source, directory: Path, given: Given | None = None, *,
                 folders.add(keys)
         told = None if folders is None else _told(source, folders.rule())
         if told is not None:
-            tell_lost_rows(source.url, told, ledger)
+            report_lost_rows(source.url, told, ledger)
     columns = {name: map_column(place / name, dtype) for name, dtype in SCHEMA.items()}
     if not len(columns["size"]):
         raise DatasetError(
@@ -271,7 +272,7 @@ def _by_folders(
     directory: Path,
     told: FolderLabels,
     named_splits: Names,
-    given: Given | None,
+    given: ClassNumbering | None,
     where: str,
 ) -> tuple[ClassMap, list[str]]:
     """Write the columns label and split as folders tell them; a tar's own name tells its split before they do."""

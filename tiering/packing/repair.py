@@ -18,7 +18,7 @@ from tiering.packing.receipts import read_receipt, receipt_place
 from tiering.packing.shard import ShardTask, pack_shard
 from tiering.packing.verify import check_index, check_shard_file
 from tiering.packing.workspace import workspace
-from tiering.sources.labels.numbering import Given
+from tiering.sources.labels.numbering import ClassNumbering
 from tiering.sources.source import AnySource
 from tiering.storage.location import Location
 from tiering.storage.scratch import scratch_directory
@@ -92,7 +92,7 @@ def _repair(
         repaired = work / "shards"
         only = base.manifest.source.images_only or None
         opened = open_again(source, base.manifest)
-        given = Given(class_map(base.manifest), grows=True)
+        given = ClassNumbering(class_map(base.manifest), grows=True)
         listing = make_listing(opened, space.scratch / "listing", given, images_only=only)
         tasks = _tasks(place, listing, base, damaged, work)
         done = size = 0

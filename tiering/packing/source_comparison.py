@@ -19,7 +19,7 @@ from tiering.packing.listed_lines import ListedLines, field_of
 from tiering.packing.listing import Rows, blocks, make_listing, open_again
 from tiering.packing.progress import Progress
 from tiering.sources.account import Account, fields
-from tiering.sources.labels.numbering import Given
+from tiering.sources.labels.numbering import ClassNumbering
 from tiering.sources.left_out import ERRORS, NOT_IN_STORE, LeftOut
 from tiering.sources.source import read_samples
 from tiering.store.columns import sound_file
@@ -39,7 +39,7 @@ class Comparison:
     def __init__(self, store: Store, source: str | os.PathLike[str], scratch: Path) -> None:
         self._store = store
         # Numbered by the store's own classes, which may have come from elsewhere than this source.
-        given = Given(class_map(store.manifest), grows=True)
+        given = ClassNumbering(class_map(store.manifest), grows=True)
         only = store.manifest.source.images_only or None
         opened = open_again(source, store.manifest)
         self._listing = make_listing(opened, scratch / "listing", given, images_only=only)

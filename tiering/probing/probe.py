@@ -14,7 +14,7 @@ from typing import Final, Literal
 from tiering.advice.catalog import RANDOM_READ, ReadPoint, Tier, find_tier, load_catalog
 from tiering.errors import UsageError
 from tiering.probing import bucket, mount
-from tiering.system.filesystems import NETWORK, filesystem_of
+from tiering.system.mounts import NETWORK, filesystem_of
 from tiering.units import format_bytes, format_count, parse_room
 
 #: Default bound on the bytes written: a file on a mount, objects in a bucket.

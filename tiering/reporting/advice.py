@@ -12,7 +12,7 @@ from tiering.advice.recommendation import Option, Recommendation
 from tiering.dataset.profile import DatasetProfile
 from tiering.errors import UsageError
 from tiering.units import format_bytes, format_count, format_seconds
-from tiering.workload.model import Verdict
+from tiering.workload.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)

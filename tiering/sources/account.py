@@ -1,6 +1,6 @@
-"""The account of a source: whatever a walk meets is packed, or left out, counted and named.
+"""The account of a source: every file that a walk meets is either packed, or counted and named as left out.
 
-A Ledger is written during the walk that packs, an entry at a time; an Account is the value that it closes with.
+The walk writes entries into a Ledger, one at a time. An Account is the value at the end.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from tiering.sources.left_out import (
 from tiering.sources.trees.shared_keys import Shared
 from tiering.text import as_field, display
 
-#: First line of the list of all that is left out.
+#: First line of the list of everything that is left out.
 HEADER: Final = b"key\tkind\tbytes\treason\n"
 
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
 
 
 class Kind(BaseModel):
-    """What is left out of one kind."""
+    """The files of one kind that are left out."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,9 +44,9 @@ class Kind(BaseModel):
 
 
 class Account(BaseModel):
-    """Everything that a walk over a source met: what is packed, and what is left out, by kind.
+    """Everything that a walk over a source met: packed, or left out by kind.
 
-    A directory that no walk looks into (hidden, unreadable, a link in a circle) is one entry of no bytes.
+    A directory that the walk does not enter (hidden, unreadable, a circular link) is one entry of no bytes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,7 +61,7 @@ class Account(BaseModel):
 
     @classmethod
     def of(cls, packed: int, size: int, left_out: LeftOut) -> Account:
-        """Close an account. packed, size: number and bytes of what is packed."""
+        """Close an account. packed, size: number and bytes of the packed samples."""
         kinds = {
             kind: Kind(count=tally.count, bytes=tally.size, examples=tally.examples)
             for kind, tally in sorted(left_out.kinds.items(), key=lambda item: (item[0] not in ERRORS, item[0]))
@@ -90,32 +90,33 @@ class Account(BaseModel):
 
     @property
     def tallies(self) -> LeftOut:
-        """What is left out, to be added to."""
+        """The entries that are left out, as a LeftOut to which more can be added."""
         return LeftOut(
             {name: Tally(kind.count, kind.bytes, list(kind.examples)) for name, kind in self.left_out.items()},
             Shared(self.shared_keys, [[each] for each in self.shared_examples]),
         )
 
     def count(self, *kinds: str) -> int:
-        """Return how many are left out, of some kinds."""
+        """Return how many entries of some kinds are left out."""
         return sum(kind.count for name, kind in self.left_out.items() if name in kinds)
 
     def size(self, *kinds: str) -> int:
-        """Return the bytes of what is left out, of some kinds."""
+        """Return the bytes of the entries of some kinds that are left out."""
         return sum(kind.bytes for name, kind in self.left_out.items() if name in kinds)
 
     @property
     def failed(self) -> int:
-        """How many are left out of which somebody meant to have the content."""
+        """How many entries are left out although their owner meant them to be packed."""
         return self.count(*ERRORS)
 
 
 class Ledger:
-    """Takes note of what a walk leaves out, and of keys that several files share.
+    """Records what a walk leaves out, and the keys that several files share.
 
-    lines: where a line for each is written, an open file; None keeps only counts. images_only: of the images that
-    share a key only KEY.jpg is a sample, where there is one; masks and other sidecars are left out. False: such images
-    have lines too, for the source is refused; None: they are samples like others.
+    lines: an open file that gets a line for each entry; None only counts.
+    images_only: True keeps only KEY.jpg of several images that share a key, if it exists; the others, such as masks,
+    are left out. False lists such images too, because the source will be refused. None takes them as samples like any
+    other.
     """
 
     def __init__(self, lines: BinaryIO | None = None, *, images_only: bool | None = False) -> None:
@@ -125,15 +126,15 @@ class Ledger:
         self._first = b""
 
     def leave_out(self, kind: str, key: bytes, size: int = 0, reason: str = "") -> None:
-        """Count and name one file. key: its path below the source, a directory's with "/" at its end; size: bytes."""
+        """Count and list one entry. key: its path below the source; a directory's ends in "/". size: bytes."""
         self.left_out.add(kind, key, size, reason)
         if self._lines is not None:
             self._lines.write(line(kind, key, size, reason))
 
     def share(self, key: bytes, path: bytes, size: int | None = None) -> None:
-        """Take note of a file that may share a key; files that do come one after another.
+        """Record a file that may share a key. Files of one key must come one after another.
 
-        size: of an image in bytes; other files have a line of their own.
+        size: bytes of an image; None for other files, which have a line of their own.
         """
         number = self.left_out.shared.share(key, path)
         text = b""
@@ -146,18 +147,18 @@ class Ledger:
             self._first = b""
 
     def describe(self, path: bytes) -> None:
-        """Take note of a file that describes the images of its directory."""
+        """Record a file that describes the images of its directory."""
         self.left_out.shared.describe(path)
 
 
 class SharedKeysWarning(UserWarning):
-    """Files that share a key are served as samples of their own, or not at all."""
+    """Files that share a key are served as separate samples, or not at all."""
 
 
 def shared_keys(where: str, count: int, examples: list[str], listed: str = "") -> DatasetError:
-    """Return the error that refuses files that share a key; others warn with its words.
+    """Return the error that refuses files that share a key. Its text also serves as a warning.
 
-    listed: the file in which all of them are named.
+    listed: the file that lists all of them.
     """
     keys = "1 key" if count == 1 else f"{count:,} keys"
     return DatasetError(
@@ -170,26 +171,26 @@ def shared_keys(where: str, count: int, examples: list[str], listed: str = "") -
 
 
 def kind_of(error: TieringError) -> str:
-    """Return the kind under which an account has an image that cannot be packed, or read, for this reason."""
+    """Return the kind under which an account counts an image that raised this error."""
     if isinstance(error, NotFetchedError):
         return NOT_FETCHED
     if isinstance(error, FormatError):
         return NOT_PACKED
-    # What Pillow raises for damage is an OSError without a number.
+    # For damage Pillow raises an OSError without a number.
     if isinstance(error.__cause__, OSError) and error.__cause__.errno is not None:
         return MISSING if isinstance(error.__cause__, FileNotFoundError) else UNREADABLE_FILE
     return DAMAGED
 
 
 def line(kind: str, key: bytes, size: int, reason: str) -> bytes:
-    """Return the line of the list for one file that is left out."""
+    """Return the line of the list for one entry that is left out."""
     return f"{as_field(display(key))}\t{kind}\t{size}\t{as_field(reason)}\n".encode()
 
 
 def fields(lines: Iterable[bytes]) -> Iterator[tuple[str, str, int, str]]:
-    """Yield key, kind, bytes and reason of each file in a list, with or without its first line.
+    """Yield key, kind, bytes and reason of each entry in a list, with or without its header line.
 
-    Keys are as the list writes them. The lists of tiering up to 0.2 have keys and reasons only, of damaged images.
+    Keys stay as written in the list. Lists of tiering up to 0.2 only have keys and reasons, of damaged images.
     """
     for each in lines:
         key, *rest = each.decode().rstrip("\n").split("\t")

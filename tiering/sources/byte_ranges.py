@@ -1,4 +1,4 @@
-"""Read samples, each a byte range of a file, in the order asked for; what cannot be read is told without stopping."""
+"""Read samples, each a byte range of a file, in the requested order; yield an error in place of one that fails."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tiering.storage.bucket import REQUESTS
 from tiering.storage.failures import asking
 from tiering.text import display
 
-#: A sample's bytes, or why there are none.
+#: The bytes of a sample, or the error that prevented reading it.
 Found = bytes | OSError | DatasetError
 
-#: A part of a file: path or URL, first byte, bytes. With first byte -1 it is the whole file, of that many bytes.
+#: A part of a file: path or URL, first byte, size in bytes. First byte -1 means the whole file, of that size.
 Range = tuple[str, int, int]
 
 _OPEN_FILES: Final = 16
@@ -29,16 +29,16 @@ _BYTES_AHEAD: Final = (_BATCHES_AHEAD + 2) * _BATCH_BYTES
 
 
 def read_files(root: bytes, keys: Iterable[bytes], sizes: Iterable[int]) -> Iterator[Found]:
-    """Yield the contents of local files, each named by its path below root. sizes: what each should have, in bytes.
+    """Yield the contents of local files. keys: their paths below root. sizes: the expected sizes in bytes.
 
-    About 15 us a file of 100 kB in the page cache (open, read and close; one core).
+    About 15 us for a file of 100 kB in the page cache (open, read and close; one core).
     """
     for key, size in zip(keys, sizes, strict=True):
         yield _read_file(os.path.join(root, key), size)  # noqa: PTH118 - bytes paths
 
 
 def read_parts(ranges: Iterable[Range]) -> Iterator[Found]:
-    """Yield parts of local files, of which 16 are kept open."""
+    """Yield parts of local files. Up to 16 of the files stay open."""
     files: OrderedDict[str, int] = OrderedDict()
     try:
         for path, offset, size in ranges:
@@ -61,15 +61,14 @@ def read_parts(ranges: Iterable[Range]) -> Iterator[Found]:
 
 
 def read_remote(url: str, ranges: Iterable[Range]) -> Iterator[Found]:
-    """Yield parts of files behind URLs of one file system, some 32 MB or 64 requests at a time.
+    """Yield parts of files behind URLs of one file system, in batches of about 32 MB or 64 requests.
 
-    Two batches are under way while one is consumed, so that waiting for the server and working on what came overlap;
-    images that are larger than a batch come one at a time, so that no more than one of them is held beside the last.
-    Failed requests are the driver's to try again.
-    Raises UsageError where the driver is missing, MachineError where it cannot connect.
+    Two batches are requested ahead of the one being consumed, so that the server's latency overlaps with the work.
+    Images that are larger than a batch come one at a time, so that at most one of them is held besides the last.
+    The driver repeats failed requests. Raises UsageError if the driver is missing, MachineError if it cannot connect.
     """
     system, _ = connect(url)
-    # Drivers that wait one request at a time promise nothing about threads: they get one.
+    # Synchronous drivers do not promise to be thread-safe, so they get one thread.
     pool = ThreadPoolExecutor(_BATCHES_AHEAD if system.async_impl else 1)
     pending: list[tuple[int, Future[list[Found]]]] = []
     try:
@@ -85,7 +84,7 @@ def read_remote(url: str, ranges: Iterable[Range]) -> Iterator[Found]:
 
 
 def _consumed(fetched: Future[list[Found]]) -> Iterator[Found]:
-    """Yield what was fetched, and hold none of it any longer."""
+    """Yield fetched samples, and release each one at once."""
     found = fetched.result()
     found.reverse()
     while found:
@@ -94,10 +93,10 @@ def _consumed(fetched: Future[list[Found]]) -> Iterator[Found]:
 
 def _read_file(path: bytes, size: int) -> Found:
     try:
-        # A FIFO that took the file's place would make a plain open wait for ever.
+        # Without O_NONBLOCK, opening a FIFO that took the file's place would block for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         try:
-            # One byte more than there should be: a file that grew is found out.
+            # One byte more than expected reveals a file that grew.
             data = os.read(descriptor, size + 1) if size >= 0 else b""
             while 0 < len(data) < size and (more := os.read(descriptor, size + 1 - len(data))):
                 data += more
@@ -127,20 +126,20 @@ def _batches(ranges: Iterable[Range]) -> Iterator[list[Range]]:
 
 
 def _fetch(system: Any, url: str, batch: list[Range]) -> list[Found]:
-    # No server answers a request for no bytes: of a file, an empty one is asked for without bounds, of a part nothing.
-    asked = [part for part in batch if part[1] < 0 or part[2]]
-    # Of a whole file one byte more is asked for than there should be: a file that grew is found out.
-    begins = [None if size <= 0 else max(offset, 0) for _, offset, size in asked]
-    ends = [None if size <= 0 else offset + size if offset >= 0 else size + 1 for _, offset, size in asked]
+    # No server answers a request for zero bytes: an empty file is requested without bounds, an empty part not at all.
+    requested = [part for part in batch if part[1] < 0 or part[2]]
+    # One byte more than expected of a whole file reveals a file that grew.
+    begins = [None if size <= 0 else max(offset, 0) for _, offset, size in requested]
+    ends = [None if size <= 0 else offset + size if offset >= 0 else size + 1 for _, offset, size in requested]
     with asking(url):
-        found = iter(system.cat_ranges([path for path, _, _ in asked], begins, ends, on_error="return"))
+        found = iter(system.cat_ranges([path for path, _, _ in requested], begins, ends, on_error="return"))
     return [_checked(next(found), path, size) if offset < 0 or size else b"" for path, offset, size in batch]
 
 
 def _checked(data: bytes | BaseException, path: str, size: int) -> Found:
     if isinstance(data, BaseException):
         error = as_os_error(data, path)
-        # A range that lies behind the end of the file: 416 in HTTP.
+        # The range begins after the end of the file: 416 in HTTP.
         beyond = getattr(data, "status", None) == 416 or "range" in str(error.strerror).lower()
         return _changed(display(os.fsencode(path)), size) if beyond else error
     return data if len(data) == size else _changed(display(os.fsencode(path)), size, len(data))

@@ -1,4 +1,4 @@
-"""What a dataset is, told without reading its images: a digest over every key and size."""
+"""Identify a dataset without reading its images: a digest over all keys and sizes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 
 class Fingerprint:
-    """A running SHA-256 over keys and sizes (and versions, where they matter), whatever the batches they come in."""
+    """A running SHA-256 over keys, sizes and, optionally, versions. It does not depend on how samples are batched."""
 
     def __init__(self) -> None:
         self._parts = {name: hashlib.sha256() for name in ("key", "length", "size", "version")}
@@ -17,7 +17,7 @@ class Fingerprint:
     def update(
         self, keys: list[bytes], size: npt.NDArray[np.int64], version: npt.NDArray[np.int64] | None = None
     ) -> None:
-        """Add some samples: their keys, sizes in bytes int64 (n,), and versions int64 (n,)."""
+        """Add samples. keys: n of them. size: bytes, int64 (n,). version: int64 (n,)."""
         self._parts["key"].update(b"".join(keys))
         self._parts["length"].update(np.array([len(key) for key in keys], dtype="<i8").tobytes())
         self._parts["size"].update(np.ascontiguousarray(size, dtype="<i8").tobytes())
@@ -25,7 +25,7 @@ class Fingerprint:
             self._parts["version"].update(np.ascontiguousarray(version, dtype="<i8").tobytes())
 
     def hexdigest(self) -> str:
-        """Return the digest of all samples added so far, 64 hexadecimal digits."""
+        """Return the digest of all samples added so far, as 64 hexadecimal digits."""
         together = hashlib.sha256()
         for part in self._parts.values():
             together.update(part.digest())

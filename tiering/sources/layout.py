@@ -1,4 +1,4 @@
-"""How a dataset is laid out, said in a sentence: class folders, splits, a table, tar shards."""
+"""Describe the layout of a dataset in a sentence: class folders, splits, a table or tar shards."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from tiering.text import display
 
 
 def describe(source: Source, kind: Layout, labels: int, splits: list[str]) -> str:
-    """Say in a sentence how a dataset is laid out.
+    """Describe the layout of a dataset in a sentence.
 
-    kind: see tiering.sources.labels.folders. labels: how many there are. splits: names of folders that are splits.
+    kind: as tiering.sources.labels.folders names it. labels: how many there are. splits: names of the folders that are
+    splits.
     """
     name = display(os.fsencode(name_of(source.url)))
     shards = f"{len(source.files):,} tar file{'s' if len(source.files) != 1 else ''}"

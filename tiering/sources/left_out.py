@@ -1,6 +1,6 @@
-"""What a walk leaves out: the kinds, and how many there are of each.
+"""The kinds of entries that a walk leaves out, and the count of each.
 
-The module needs nothing but the standard library: see tiering.sources.trees.entries.
+This module imports only the standard library; see tiering.sources.trees.entries for the reason.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 from tiering.sources.trees.shared_keys import Shared
 from tiering.text import display
 
-#: Of these somebody meant to have the content: they are errors like a damaged image.
+#: Their owner meant these to be packed, so they count as errors like a damaged image.
 UNREADABLE_DIRECTORY: Final = "unreadable directory"
 UNREADABLE_FILE: Final = "unreadable file"
 MISSING: Final = "missing file"
@@ -29,10 +29,10 @@ ERRORS: Final = frozenset({
     UNKNOWN_SIZE, UNREACHABLE, NOT_IN_TAR,
 })  # fmt: skip
 
-#: Of these it is known that they are images, or were meant to be some.
+#: These are known to be images, or were meant to be.
 OF_IMAGES: Final = frozenset({UNREADABLE_FILE, MISSING, NOT_FETCHED, NOT_PACKED, DAMAGED})
 
-#: These are counted and named, and nothing is wrong with them.
+#: These are counted and named, but nothing is wrong with them.
 NOT_AN_IMAGE: Final = "not an image"
 SIDECAR: Final = "sidecar"
 LABEL: Final = "label file"
@@ -42,30 +42,30 @@ SPECIAL: Final = "special file"
 LOOP: Final = "link in a circle"
 PACKED: Final = "Zarr store"
 
-#: Only verify has this one: an image that was not there, or not readable, when the store was made.
+#: Used only by verify: an image that was missing or unreadable when the store was made.
 NOT_IN_STORE: Final = "not in the store"
 
-#: Only a survey has this one: a file whose name is no image's, and that is one all the same. Packing takes it.
+#: Used only by a survey: an image without an image's name. Packing takes it.
 BY_CONTENT: Final = "image by its content alone"
 
 KINDS: Final = frozenset(ERRORS | {NOT_AN_IMAGE, SIDECAR, LABEL, HIDDEN, TOOL, SPECIAL, LOOP, PACKED, NOT_IN_STORE})
 
-#: What keys that several files share are called where they are estimated: these are no files.
+#: The name for estimated shared keys, which are no files.
 SHARED: Final = "shared keys"
 
-#: Names of each kind that are kept beside its count.
+#: How many names of each kind are kept beside its count.
 EXAMPLES: Final = 5
 
-#: Directories that tools leave beside data; what is in them is no part of a dataset.
+#: Directories that tools leave beside data. Their contents are not part of a dataset.
 _TOOLS: Final = frozenset({b"@eaDir/", b"__MACOSX/", b".ipynb_checkpoints/"})
 
 
-#: Files by which a directory is a Zarr store, whose chunks may begin as the images that they hold do.
+#: Files that mark a directory as a Zarr store, whose chunks may start with the magic bytes of their images.
 ZARR_MARKS: Final = (b"zarr.json", b".zgroup", b".zarray")
 
 
 def unlooked(name: bytes) -> str | None:
-    """Return the kind of an entry that no walk looks at, None for any other. name: of a directory with a "/"."""
+    """Return the kind of an entry that every walk ignores, or None. A directory's name ends in "/"."""
     if name in _TOOLS:
         return TOOL
     return HIDDEN if name.startswith(b".") else None
@@ -73,7 +73,7 @@ def unlooked(name: bytes) -> str | None:
 
 @dataclass(slots=True)
 class Tally:
-    """What is left out of one kind: how many, their bytes, and the names of the first few."""
+    """The entries of one kind: their number, their bytes, and the names of the first few."""
 
     count: int = 0
     size: int = 0
@@ -82,16 +82,16 @@ class Tally:
 
 @dataclass(slots=True)
 class LeftOut:
-    """What is left out, by kind. Small whatever is counted; those of several threads and processes add up.
+    """The entries that are left out, by kind, in little memory. Counts of several threads and processes can be merged.
 
-    shared: keys that several files share, whether these are left out or taken for images of their own.
+    shared: the keys that several files share, even if those are packed as separate samples.
     """
 
     kinds: dict[str, Tally] = field(default_factory=dict)
     shared: Shared = field(default_factory=Shared)
 
     def add(self, kind: str, key: bytes, size: int = 0, reason: str = "") -> None:
-        """Count one. key: its path below the source, a directory's with "/" at its end; size: bytes."""
+        """Count one entry. key: its path below the source; a directory's ends in "/". size: bytes."""
         found = self.kinds.setdefault(kind, Tally())
         found.count += 1
         found.size += size
@@ -99,7 +99,7 @@ class LeftOut:
             found.examples.append(f"{display(key)} ({reason})" if reason else display(key))
 
     def merge(self, other: LeftOut) -> None:
-        """Add what was counted elsewhere."""
+        """Add the counts of another part of the source."""
         self.shared.merge(other.shared)
         for kind, more in other.kinds.items():
             found = self.kinds.setdefault(kind, Tally())
@@ -108,9 +108,9 @@ class LeftOut:
             found.examples += more.examples[: EXAMPLES - len(found.examples)]
 
     def count(self, *kinds: str) -> int:
-        """Return how many were left out, of some kinds or of all."""
+        """Return how many entries were left out, of some kinds or of all."""
         return sum(tally.count for kind, tally in self.kinds.items() if not kinds or kind in kinds)
 
     def size(self, *kinds: str) -> int:
-        """Return the bytes of what was left out, of some kinds or of all."""
+        """Return the bytes of the entries that were left out, of some kinds or of all."""
         return sum(tally.size for kind, tally in self.kinds.items() if not kinds or kind in kinds)

@@ -1,4 +1,4 @@
-"""Datasets that are packed already, known by names: LMDB, Zarr, TFRecord, and Parquet that holds images."""
+"""Recognise datasets that are already packed, by file names: LMDB, Zarr, TFRecord, and Parquet that holds images."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _ACTIONS: Final[dict[Packed, str]] = {
     "Parquet": f"{_UNPACK} docs/converting.md has the few lines for files of Hugging Face.",
 }
 
-#: Names looked at: packed datasets have few files, and a tree of images may have a million.
+#: How many names to look at. Packed datasets have few files, but a tree of images may have a million.
 _MOST: Final = 10_000
 
 #: Hugging Face puts its files into data/, or into a folder for each configuration and split.
@@ -49,19 +49,19 @@ _FOLDERS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Arrangement:
-    """A packed dataset: its kind, how many files of it were seen in one place, and the path of one."""
+class PackedDataset:
+    """A packed dataset: its kind, how many of its files were seen in one directory, and the path of one."""
 
     kind: Packed
     files: int
     example: str
 
 
-def packed(place: str | os.PathLike[str]) -> Arrangement | None:
-    """Recognise a packed dataset by the name of a file, or by names in a directory and a few below; else return None.
+def packed(place: str | os.PathLike[str]) -> PackedDataset | None:
+    """Recognise a packed dataset by the name of a file, or by names in a directory and some below it; else return None.
 
-    place: a path or a URL. For directories in which no image was found, because it lists them. A Parquet file that has
-    a column of paths only lists files, so its schema is read.
+    place: a path or a URL. Call it for directories without images, because it lists them. A Parquet file with a column
+    of paths only lists files, so the schema is read.
     Raises MachineError if the place cannot be read.
     """
     url = Location.of(place).url
@@ -71,12 +71,12 @@ def packed(place: str | os.PathLike[str]) -> Arrangement | None:
 
 
 def is_file(url: str) -> bool:
-    """Return whether a path or URL is a file's."""
+    """Return whether a path or URL is a file."""
     return Path(url).is_file() if "://" not in url else not Location.of(url).is_directory()
 
 
-def refuse_packed(where: str, found: Arrangement) -> DatasetError:
-    """Return the error that says that a dataset is packed, and by what it was recognised."""
+def already_packed(where: str, found: PackedDataset) -> DatasetError:
+    """Return the error for a dataset that is packed already. It names the files that show this."""
     several = f"{found.files:,} files, such as {found.example}" if found.files > 1 else found.example
     return DatasetError(
         where,
@@ -87,7 +87,7 @@ def refuse_packed(where: str, found: Arrangement) -> DatasetError:
 
 
 def holds_images(path: str | Path) -> bool:
-    """Return whether a Parquet file holds images: in a column of bytes, or of bytes and path as Hugging Face has it."""
+    """Return whether a Parquet file holds images: as bytes, or as bytes and path as Hugging Face writes them."""
     try:
         schema = pl.scan_parquet(path, glob=False).collect_schema()
     except (PolarsError, OSError):
@@ -101,20 +101,20 @@ def holds_images(path: str | Path) -> bool:
     )
 
 
-def _in_directory(url: str, below: str, deeper: int) -> Arrangement | None:
+def _in_directory(url: str, below: str, deeper: int) -> PackedDataset | None:
     names = sorted(islice(_names(url), _MOST))
     files = [name for name in names if not name.endswith("/")]
     found = _of_names(files, url)
     if found:
-        return Arrangement(found.kind, found.files, below + found.example)
+        return PackedDataset(found.kind, found.files, below + found.example)
     folders = [name for name in names if name.endswith("/")] if deeper else []
     inside = (_in_directory(joined(url, name[:-1]), below + name, deeper - 1) for name in folders[:_FOLDERS])
     return next(filter(None, inside), None)
 
 
-def _of_names(names: list[str], base: str) -> Arrangement | None:
+def _of_names(names: list[str], base: str) -> PackedDataset | None:
     if marks := [name for name in names if name in _ZARR]:
-        return Arrangement("Zarr", 1, marks[0])
+        return PackedDataset("Zarr", 1, marks[0])
     kinds: tuple[tuple[Packed, Iterable[str]], ...] = (
         ("LMDB", [name for name in names if _LMDB.search(name) and name != "lock.mdb"]),
         ("TFRecord", [name for name in names if _TFRECORD.search(name)]),
@@ -123,12 +123,12 @@ def _of_names(names: list[str], base: str) -> Arrangement | None:
     for kind, found in kinds:
         each = list(found)
         if each and (kind != "Parquet" or holds_images(joined(base, each[0]))):
-            return Arrangement(kind, len(each), each[0])
+            return PackedDataset(kind, len(each), each[0])
     return None
 
 
 def _names(url: str) -> Iterator[str]:
-    """Yield the names in a directory, hidden ones too, a directory's with a "/" at its end."""
+    """Yield the names in a directory, including hidden ones. A directory's name ends in "/"."""
     try:
         yield from map(display, names_in(url))
     except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,10 @@
-"""Find a key that occurs twice among many, with 8 bytes a key."""
+"""Find a key that occurs twice among many, with 8 bytes of memory per key.
+
+Only a 64-bit hash of each key is kept. At the end the hashes are sorted, so equal ones become neighbours. Only if there
+are any, the keys are read a second time, and those with a suspect hash are compared in full.
+
+Example: keys a, b, a give hashes 7, 3, 7; sorted 3, 7, 7. The suspect is 7, and the second reading finds "a" twice.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +16,19 @@ import polars as pl
 
 
 class Duplicates:
-    """Keys seen so far, as hashes of 64 bits; sorting them at the end takes 16 bytes a key."""
+    """Collects keys as 64-bit hashes. Sorting them at the end takes 16 bytes per key."""
 
     def __init__(self) -> None:
         self._hashes: list[npt.NDArray[np.uint64]] = []
 
     def add(self, keys: pl.Series) -> None:
-        """Take note of some keys, Binary."""
+        """Add keys, a Binary series."""
         self._hashes.append(keys.hash().to_numpy())
 
     def first(self, again: Callable[[], Iterable[pl.Series]]) -> bytes | None:
         """Return the first key that occurs a second time, or None.
 
-        again: gives all keys once more, in the same order. It is called only where two hashes are equal, which is
+        again: yields all keys once more, in the same order. It is called only if two hashes are equal, which happens by
         chance once in 180,000 sets of 10^7 keys.
         """
         if not self._hashes:

@@ -1,4 +1,4 @@
-"""Scan a directory of images: every image's key, size and time of change, without opening those known by name."""
+"""Scan a local directory of images: key, size and mtime of each, opening only files with an unclear name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import polars as pl
 
 from tiering.errors import DatasetError, from_os_error
 from tiering.sources.account import Account, Ledger
-from tiering.sources.packed_datasets import packed, refuse_packed
+from tiering.sources.packed_datasets import already_packed, packed
 from tiering.sources.trees.contents import special
 from tiering.sources.trees.walk import LocalFolder, Walk, no_images
 from tiering.text import display
@@ -24,14 +24,12 @@ SCAN_SCHEMA: Final = {"key": pl.Binary, "size": pl.Int64, "mtime_ns": pl.Int64}
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What a walk over a dataset directory found. Sizes are bytes.
+    """The result of a walk over a dataset directory.
 
-    root: the directory as it was given.
-    files: the image files only, sorted by key bytewise, in the columns of SCAN_SCHEMA: key (path below root
-    with
-        "/" between its parts, byte for byte as the file system has it), size (bytes), mtime_ns (ns since
-        1970).
-    account: of everything that lies there. odd_names: images whose key is not valid UTF-8.
+    root: the directory, as the caller named it.
+    files: the images, sorted bytewise by key, in the columns of SCAN_SCHEMA: key (path below root with "/" between its
+    parts, with the bytes of the file system), size (bytes), mtime_ns (ns since 1970).
+    account: everything in the directory, packed and left out. odd_names: number of images whose key is not valid UTF-8.
     """
 
     root: Path
@@ -43,19 +41,19 @@ class Scan:
 def scan(root: str | Path) -> Scan:
     """Walk a local directory and return the images in it.
 
-    Symbolic links are followed, to files and to directories; a link to a directory that it lies in is a circle
-    and is left out. FIFOs, sockets and devices are left out without being opened; a file whose name is no image's
-    is opened to look at its first bytes. The walk holds 32 bytes and the key of each image, and Python objects for
-    no more than 50,000 images at a time.
+    Symbolic links to files and directories are followed. A link to a directory that contains it is a circle and is left
+    out. FIFOs, sockets and devices are left out without being opened. A file without an image's name is opened to check
+    its first bytes. The walk holds the key and 32 bytes of each image, and Python objects for at most 50,000 images at
+    a time.
 
-    Raises DatasetError when root is missing, not a directory, empty, without any image, or a URL, and
-    tiering.errors.MachineError when root itself may not be read.
+    Raises DatasetError if root is missing, not a directory, empty, without any image, or a URL, and MachineError if
+    root may not be read.
     """
     directory = _check_root(root)
     walk = Walk(Ledger())
     frames = list(walk.batches(LocalFolder.top(os.fsencode(directory))))
     if not frames and (kind := packed(directory)):
-        raise refuse_packed(display(os.fsencode(directory)), kind)
+        raise already_packed(display(os.fsencode(directory)), kind)
     if not frames:
         raise no_images(display(os.fsencode(directory)), walk.ledger.left_out)
     files = pl.concat(frames, rechunk=True).rename({"version": "mtime_ns"})

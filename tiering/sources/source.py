@@ -1,4 +1,4 @@
-"""Where samples come from: a folder of images, a table that lists them, or tar files; here or behind a URL."""
+"""Where samples come from: a folder of images, a table that lists them, or tar files, local or behind a URL."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ import polars as pl
 from tiering.errors import DatasetError, UsageError, from_os_error
 from tiering.images.formats import is_image_name
 from tiering.images.image import LARGEST_BYTES, refuse_large
-from tiering.secrets import without_secrets
 from tiering.sources.account import Ledger
 from tiering.sources.byte_ranges import Found, read_files, read_parts, read_remote
 from tiering.sources.left_out import NOT_IN_TAR, unlooked
-from tiering.sources.packed_datasets import packed, refuse_packed
+from tiering.sources.packed_datasets import already_packed, packed
 from tiering.sources.tables.table import AS_WRITTEN, TABLE_EXTENSIONS, TableForm, is_list, is_table_name, table_batches
 from tiering.sources.tar_members import compressed
 from tiering.sources.tar_samples import is_compressed_name, is_tar_name, tar_batches
@@ -33,11 +32,11 @@ from tiering.storage.bucket import within_time
 from tiering.storage.failures import asking
 from tiering.storage.location import Location
 from tiering.storage.urls import joined, name_of, parent_of
-from tiering.text import display
+from tiering.text import display, without_secrets
 
-#: key: path below the source's root, byte for byte; of several tar files it begins with the tar's name. size: bytes,
-#: -1 for a file that a table names and that is not there. version: changes when the file does. label, split: null
-#: where the source itself has none. file: number in Source.files, or -1 for a file of its own. offset: first byte.
+#: key: path below the source's root, byte for byte; with several tar files it starts with the name of the tar. size:
+#: bytes, -1 for a missing file that a table names. version: changes when the file does. label, split: null if the
+#: source has none. file: number in Source.files, or -1 for a file of its own. offset: first byte.
 SOURCE_SCHEMA: Final = {
     "key": pl.Binary,
     "size": pl.Int64,
@@ -53,11 +52,11 @@ Kind = Literal["folder", "table", "tar"]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Source:
-    """Where samples come from; small, and the same on every machine that sees the same files.
+    """Where samples come from: a small value, equal on every machine that sees the same files.
 
-    url: the absolute path of a folder, a table, a tar file or a folder of them, or its URL.
-    files: the tar files, as absolute paths or URLs; empty where each sample is a file of its own. form: how a table is
-    read where it does not say so itself.
+    url: the absolute path or URL of a folder, a table, a tar file or a folder of tar files.
+    files: the tar files, as absolute paths or URLs; empty if each sample is a file. form: how to read a table that does
+    not show it itself.
     """
 
     url: str
@@ -70,25 +69,25 @@ class Source:
 
     @property
     def base(self) -> str:
-        """The directory, or its URL, that keys are paths below; of tars the place that holds them."""
+        """The directory, as a path or URL, that keys are relative to. For tars, the directory that contains them."""
         return self.form.root or parent_of(self.url) if self.kind == "table" else self.url
 
     def batches(self, ledger: Ledger | None = None) -> Iterator[pl.DataFrame]:
         """Yield the samples in SOURCE_SCHEMA's columns, up to 50,000 rows at a time.
 
-        ledger: told of everything that is met and is no sample, and of keys that several files share.
-        A folder's come sorted by key bytewise, a table's and a tar's in their own order.
-        Raises DatasetError where there is no image, or what is there cannot be used; MachineError where it cannot be
+        ledger: records every entry that is not a sample, and keys that several files share.
+        A folder's samples come sorted bytewise by key, those of tables and tars in their own order.
+        Raises DatasetError if there is no image or the contents cannot be used, and MachineError if they cannot be
         read.
         """
-        told = ledger or Ledger()
+        ledger = ledger or Ledger()
         if self.kind == "table":
             yield from table_batches(self.url, self.form)
         elif self.kind == "tar":
-            self._tell_of_others(told)
-            yield from tar_batches(self.files, SOURCE_SCHEMA, told)
+            self._report_others(ledger)
+            yield from tar_batches(self.files, SOURCE_SCHEMA, ledger)
         else:
-            yield from self._folder_batches(told)
+            yield from self._folder_batches(ledger)
 
     def _folder_batches(self, ledger: Ledger) -> Iterator[pl.DataFrame]:
         empty = True
@@ -101,17 +100,17 @@ class Source:
                 pl.lit(0, pl.Int64).alias("offset"),
             )
         if empty and (kind := packed(self.url)):
-            raise refuse_packed(_shown(self.url), kind)
+            raise already_packed(_shown(self.url), kind)
         if empty:
             raise no_images(_shown(self.url), ledger.left_out)
 
-    def _tell_of_others(self, ledger: Ledger) -> None:
-        """Tell a ledger of what lies beside the tar files of a directory."""
+    def _report_others(self, ledger: Ledger) -> None:
+        """Record in a ledger the entries beside the tar files of a directory."""
         if self.files == (self.url,):
             return
         tars = frozenset(os.fsencode(name_of(file)) for file in self.files)
         for key, size, _ in Walk(ledger, passed_over=tars).images(_top(self.url)):
-            # There was none when the tar files were found: somebody put it there since.
+            # It was not there when the tar files were found, so it is new.
             ledger.leave_out(NOT_IN_TAR, key, size, "an image beside the tar files")
 
 
@@ -142,15 +141,15 @@ AnySource = str | os.PathLike[str] | TableSource
 
 
 def open_source(place: AnySource, form: TableForm | None = None) -> Source:
-    """Find out what a place holds, and open it.
+    """Recognise the dataset at a path or URL.
 
-    place: a local path, or a URL that fsspec knows, or a TableSource. form: how to read a table that is given by its
-    path. A table is known by its name (.csv, .tsv, .parquet), a list in plain text (.txt, .lst) by its first line too,
-    a tar file by its name. A directory with tar files, and no image in a directory below it, is a dataset of tar files.
-    Any other directory is a folder of images.
-    Raises DatasetError where nothing is there, nothing that can be read, or images and tar files side by side;
-    UsageError where fsspec lacks the driver or does not know the scheme, or where a TableSource is no table;
-    MachineError where the place cannot be read.
+    place: a local path, a URL that fsspec knows, or a TableSource. form: how to read a table that is given by its path.
+    Names identify tables (.csv, .tsv, .parquet) and tar files. A plain text file (.txt, .lst) is a table if its first
+    line shows it. A directory with tar files and no image below it is a source of tars; any other directory is a folder
+    of images.
+    Raises DatasetError if nothing is there, nothing can be read, or images and tar files are mixed; UsageError if
+    fsspec lacks the driver or does not know the scheme, or a TableSource is no table; MachineError if the place cannot
+    be read.
     """
     if isinstance(place, TableSource):
         return _open_table(place)
@@ -166,7 +165,7 @@ def open_source(place: AnySource, form: TableForm | None = None) -> Source:
     if is_tar_name(name):
         return Source(url, "tar", (url,))
     if kind := packed(url):
-        raise refuse_packed(_shown(url), kind)
+        raise already_packed(_shown(url), kind)
     raise DatasetError(
         _shown(url),
         expected=f"a directory of images, a table ({', '.join(TABLE_EXTENSIONS)}) or a tar file",
@@ -192,13 +191,13 @@ def read_samples(
     offset: npt.NDArray[np.int64],
     size: npt.NDArray[np.int64],
 ) -> Iterator[Found]:
-    """Yield the bytes of some samples in the order given, or in its place why a sample cannot be read.
+    """Yield the bytes of samples in the order of the arguments, or in place of each unreadable one the error.
 
-    key, file, offset, size: the columns of a source's batches, in any order and choice of rows.
-    Each result is the sample's bytes; an OSError that names the file, such as FileNotFoundError; or a DatasetError for
-    a file that changed while it was being packed, or that is larger than an image may be and is not read. No such
-    sample ends the iteration.
-    Raises UsageError where the driver of a URL is missing, MachineError where it cannot connect.
+    key, file, offset, size: columns of the source's batches, any rows in any order.
+    Each result is the bytes of a sample, an OSError that names the file (such as FileNotFoundError), or a DatasetError
+    for a file that changed during packing or is larger than an image may be. Such errors are yielded, so the iteration
+    continues.
+    Raises UsageError if the driver of a URL is missing, MachineError if it cannot connect.
     """
     if (size > LARGEST_BYTES).any():
         return _passing_over(source, key, file, offset, size)
@@ -221,7 +220,7 @@ def _passing_over(
     offset: npt.NDArray[np.int64],
     size: npt.NDArray[np.int64],
 ) -> Iterator[Found]:
-    """Read the samples that are not too large, and yield in the place of the others why they are not read."""
+    """Read the samples that are not too large, and yield an error in place of each of the others."""
     fits = np.flatnonzero(size <= LARGEST_BYTES)
     found = read_samples(source, [key[at] for at in fits.tolist()], file[fits], offset[fits], size[fits])
     for name, count in zip(key, size.tolist(), strict=True):
@@ -239,7 +238,7 @@ def _is_directory(url: str) -> bool:
             system, path = connect(url)
             with asking(url):
                 about = system.info(path, **within_time(system))
-                # A web server knows no directories: what lists files is a page.
+                # A web server has no directories. A page that lists files serves as one.
                 if str(about.get("mimetype", "")).startswith("text/html"):
                     return bool(system.isdir(path))
                 return bool(about["type"] == "directory")
@@ -261,7 +260,7 @@ def _is_directory(url: str) -> bool:
 
 
 def _of_directory(url: str) -> Source:
-    """Tell a folder of images from one of tar files."""
+    """Decide whether a directory is a folder of images or one of tar files."""
     tars = []
     below = False
     image = b""
@@ -274,7 +273,7 @@ def _of_directory(url: str) -> Source:
         below |= name.endswith(b"/")
         if is_tar_name(os.fsdecode(name)) or is_compressed_name(os.fsdecode(name)):
             tars.append(name)
-    # The archive that a dataset was unpacked from often lies beside its class folders.
+    # The archive from which a dataset was unpacked is often beside its class folders.
     if not tars or (below and any(b"/" in key for key, _, _ in Walk(Ledger()).images(_top(url)))):
         return Source(url, "folder")
     if image:

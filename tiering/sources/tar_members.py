@@ -1,4 +1,4 @@
-"""The members of a tar file, read from front to back; a link is resolved to the member that it names."""
+"""Read the members of a tar file from front to back, and resolve links to the members that they name."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from tiering.text import display
 _MAGICS: Final = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ": "xz", b"BZh": "bzip2"}
 _BLOCK: Final = 512
 
-#: A listing reads a remote tar from front to back in pieces of this size, and skips what is larger.
+#: A listing reads a remote tar from front to back in pieces of this size, and skips larger members.
 _PIECE: Final = 8 << 20
 
-#: Links that lead to each other: more than this are a circle.
+#: A longer chain of links to links is treated as a circle.
 _LONGEST_CHAIN: Final = 40
 
 
 class Member(NamedTuple):
     """A file in a tar.
 
-    key: its path. size, offset: its bytes, and where they begin, of a link those of what it names. changed: time of
-    change. kind: "" or why no walk looks at it, see tiering.sources.left_out; reason: what more there is to say.
+    key: its path. size, offset: its bytes and where they start; for a link, those of the target. changed: modification
+    time. kind: why walks ignore it (tiering.sources.left_out), or ""; reason: details.
     """
 
     key: bytes
@@ -40,17 +40,18 @@ class Member(NamedTuple):
     reason: str = ""
 
 
-#: Where what a link names lies, first byte and bytes; or why it names nothing.
+#: First byte and size of a link's target, or the reason why it has none.
 _Target = tuple[int, int] | str
 
 
 def members(path: str, file: BinaryIO, size: int) -> Iterator[Member]:
-    """Yield the files in a tar in the order they lie there: all members but directories.
+    """Yield the members of a tar in their order, except directories.
 
-    path: of it, or its URL; file: it, open, which may be moved between two members; size: of it in bytes.
-    Links are resolved by reading the headers twice more, once it turns out that there are some.
-    Raises DatasetError for what is no whole tar file, for names that lead out of it, and for files with holes.
-    About 25 us a member, nearly all of it tarfile's (one core, headers in the page cache).
+    path: path or URL of the tar. file: the open tar, which may be moved between two members. size: of the tar, in
+    bytes.
+    If there are links, two more passes over the headers resolve them.
+    Raises DatasetError if it is not a complete tar file, for names that lead out of it, and for sparse files.
+    About 25 us per member, nearly all of it in tarfile (one core, headers in the page cache).
     """
     where = display(os.fsencode(path))
     targets: dict[bytes, _Target] | None = None
@@ -73,7 +74,7 @@ def members(path: str, file: BinaryIO, size: int) -> Iterator[Member]:
 
 
 def opened(path: str) -> tuple[BinaryIO, int, str]:
-    """Open a tar file; return it with its size in bytes and what tells its version."""
+    """Open a tar file. Return it with its size in bytes and a text that changes with its version."""
     try:
         if "://" not in path:
             file = Path(path).open("rb")  # noqa: SIM115 - the caller closes it
@@ -100,13 +101,13 @@ def compressed(where: str, how: str = "a compressed one") -> DatasetError:
 
 
 def _headers(file: BinaryIO, size: int, where: str) -> Iterator[tuple[bytes, tarfile.TarInfo]]:
-    """Yield the members of a tar with their keys, directories apart."""
+    """Yield the members of a tar with their keys, without directories."""
     _refuse_compressed(file, where)
     member: tarfile.TarInfo | None = None
     try:
         with tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
             while (member := tar.next()) is not None:
-                # TarFile remembers every member, for look-ups that nobody makes here.
+                # TarFile keeps every member for look-ups, which are not needed here.
                 tar.members = []  # type: ignore[attr-defined] # unknown to typeshed
                 if member.offset_data + member.size > size and member.isreg():
                     raise _cut(where, size, member.name)
@@ -115,7 +116,7 @@ def _headers(file: BinaryIO, size: int, where: str) -> Iterator[tuple[bytes, tar
             end = tar.offset
     except (tarfile.TarError, ValueError, OverflowError) as error:  # the last two from numbers in damaged headers
         raise _no_tar(where, str(error), size) from error
-    # TarFile takes a damaged header, and the end of the file, for the end of the archive.
+    # TarFile mistakes a damaged header or the end of the file for the end of the archive.
     file.seek(end)
     block = file.read(_BLOCK)
     if len(block) < _BLOCK or size % _BLOCK:
@@ -139,13 +140,13 @@ def _key_of(member: tarfile.TarInfo, where: str) -> bytes:
 
 
 def _marked(key: bytes) -> list[bytes]:
-    """Return the parts of a key, those of directories with "/" at their end."""
+    """Return the parts of a key. Those of directories end in "/"."""
     *folders, name = key.split(b"/")
     return [*(folder + b"/" for folder in folders), name]
 
 
 def _targets(path: str) -> dict[bytes, _Target]:
-    """Find what the links in a tar name. Nothing is held of other members."""
+    """Find the targets of the links in a tar. It keeps nothing about other members."""
     links: dict[bytes, bytes | str] = {}
     for key, member in _again(path):
         if member.issym() or member.islnk():
@@ -171,7 +172,10 @@ def _again(path: str) -> Iterator[tuple[bytes, tarfile.TarInfo]]:
 
 
 def _named(key: bytes, member: tarfile.TarInfo) -> bytes | str:
-    """Return the key that a link names, or why it names none. A hard link counts from the root of the tar."""
+    """Return the key that a link names, or the reason why it names none.
+
+    Hard links are relative to the root of the tar.
+    """
     target = member.linkname.encode("utf-8", "surrogateescape")
     base = b"" if member.islnk() else key.rpartition(b"/")[0]
     if member.issym() and target.startswith(b"/"):
@@ -181,7 +185,7 @@ def _named(key: bytes, member: tarfile.TarInfo) -> bytes | str:
 
 
 def _end(key: bytes, links: dict[bytes, bytes | str]) -> bytes | str:
-    """Follow links to what is none."""
+    """Follow links until one names something that is not a link."""
     here: bytes | str = key
     for _ in range(_LONGEST_CHAIN):
         if isinstance(here, str) or here not in links:
@@ -208,7 +212,7 @@ def _cut(where: str, size: int, member: str) -> DatasetError:
     )
 
 
-def _no_tar(where: str, said: str, size: int) -> DatasetError:
-    if any(sign in said for sign in ("end of data", "truncated", "empty header")):
+def _no_tar(where: str, reason: str, size: int) -> DatasetError:
+    if any(sign in reason for sign in ("end of data", "truncated", "empty header")):
         return _cut(where, size, "")
-    return DatasetError(where, expected="a whole tar file", found=said, action="Copy it again.")
+    return DatasetError(where, expected="a whole tar file", found=reason, action="Copy it again.")

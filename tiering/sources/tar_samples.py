@@ -1,8 +1,7 @@
-"""Images in tar files, laid out as WebDataset does: the members of a sample share their name up to its first dot.
+"""Images in tar files in the layout of WebDataset: members with the same name up to the first dot form a sample.
 
 As in a directory, parts of digits belong to the name: 22.05.jpg and 22.06.jpg are two samples.
-
-A hard or symbolic link is a sample of its own, with the bytes of the member that it names.
+A hard or symbolic link is a sample of its own, with the bytes of its target.
 """
 
 from __future__ import annotations
@@ -34,36 +33,36 @@ from tiering.text import display
 _COMPRESSED: Final = re.compile(r"\.(tar\.\w+|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
 _LABEL_BYTES: Final = 4096
 
-#: Members of one key that are held at once where each image is a sample of its own, and in any case.
+#: How many members of one key are held at once if each image is a sample of its own, and in any case.
 _HELD: Final = 1000
 _MOST_MEMBERS: Final = 100_000
 
-#: An image in a tar: its key, size, version, label, split, number of the file, and offset.
+#: An image in a tar: its key, size, version, label, split, number of the tar file, and offset.
 Row = tuple[bytes, int, int, str | None, str | None, int, int]
 
 
 def is_tar_name(name: str) -> bool:
-    """Tell whether a name is a plain tar file's."""
+    """Return whether a name is that of a plain tar file."""
     return name.lower().endswith(".tar")
 
 
 def is_compressed_name(name: str) -> bool:
-    """Tell whether a name is a compressed tar file's, in which nothing can be read at random."""
+    """Return whether a name is that of a compressed tar file, which does not allow random access."""
     return _COMPRESSED.search(name) is not None
 
 
 def split_of(name: str) -> str | None:
-    """Return the split that a tar file's name begins with: train-0000.tar belongs to train."""
+    """Return the split with which the name of a tar file starts: train-0000.tar belongs to train."""
     first = re.match("[a-z]+", name.lower())
     return first.group() if first and first.group() in SPLITS else None
 
 
 def tar_batches(files: tuple[str, ...], schema: dict[str, Any], ledger: Ledger) -> Iterator[pl.DataFrame]:
-    """Yield the images in tar files in the order they lie there, up to 50,000 rows at a time.
+    """Yield the images in tar files in their order, up to 50,000 rows at a time.
 
-    files: paths or URLs. schema: the columns, of a Row. ledger: told of everything that is no sample.
-    Raises DatasetError for what is no whole tar file, a name that occurs twice in one, members of a sample that lie
-    apart, and where there is no image at all; MachineError where a file cannot be read.
+    files: paths or URLs. schema: the columns, those of a Row. ledger: records every entry that is not a sample.
+    Raises DatasetError for an incomplete tar file, a name that occurs twice in one, members of a sample that are not
+    neighbours, and if there is no image at all; MachineError if a file cannot be read.
     """
     alone = len(files) == 1
     rows = (row for number, path in enumerate(files) for row in _images(path, number, ledger, alone=alone))
@@ -77,7 +76,7 @@ def tar_batches(files: tuple[str, ...], schema: dict[str, Any], ledger: Ledger) 
 
 
 def _images(path: str, number: int, ledger: Ledger, *, alone: bool) -> Iterator[Row]:
-    """Yield the images of one tar file and check that they are all that it holds, and whole."""
+    """Yield the images of one tar file, and check that samples and labels belong together."""
     name = name_of(path)
     prefix = b"" if alone else os.fsencode(name[: -len(".tar")]) + b"/"
     split = split_of(name)
@@ -86,7 +85,7 @@ def _images(path: str, number: int, ledger: Ledger, *, alone: bool) -> Iterator[
     samples = _samples(path, prefix, ledger)
     while batch := list(islice(samples, BATCH)):
         for sample in batch:
-            _tell(sample, prefix, ledger)
+            _record(sample, prefix, ledger)
             for key, size, version, offset in sample.images:
                 yield prefix + key, size, version, sample.label_of(key), split, number, offset
             if not sample.labels and sample.images:
@@ -121,12 +120,13 @@ def _images(path: str, number: int, ledger: Ledger, *, alone: bool) -> Iterator[
 
 @dataclass(slots=True)
 class _Sample:
-    """Neighbouring members of one WebDataset key, which is their name up to its first dot.
+    """Neighbouring members with one WebDataset key, which is their name up to its first dot.
 
-    images: key, size, version and offset of each. labels: by the name of the `.cls` member without this ending: the key
-    itself (1.jpg and 1.cls), or of names with more dots that of one image (22.05.jpg and 22.05.cls). label_files: key
-    and size of those. others: key and size of the files that are neither. failed: whether an image of it is left out,
-    being of a format that is not packed or a link to nothing.
+    images: key, size, version and offset of each.
+    labels: by the name of the `.cls` member without its extension. That is the key itself (1.jpg and 1.cls), or the
+    longer name of one image (22.05.jpg and 22.05.cls).
+    label_files, others: key and size of the label files, and of the files that are neither image nor label.
+    failed: whether one of its images is left out, because its format is not packed or its link has no target.
     """
 
     stem: bytes
@@ -137,7 +137,7 @@ class _Sample:
     failed: bool = False
 
     def shares(self) -> bool:
-        """Tell whether an image has other images or files beside it that are fields of the same sample."""
+        """Return whether an image has other images or files beside it that are fields of the same sample."""
         keys = {numbered(key) for key, *_ in self.images}
         return len(keys) < len(self.images) or bool(self.images and self.others)
 
@@ -146,18 +146,18 @@ class _Sample:
         return len(self.images) + len(self.label_files) + len(self.others)
 
     def is_whole(self, key: bytes) -> bool:
-        """Tell whether the images so far are samples of their own, and a member of this key belongs to another one."""
+        """Return whether the images so far are samples of their own, and a member with this key starts another one."""
         named = {image.rpartition(b".")[0] for image, *_ in self.images}
         if not self.images or numbered(key) == numbered(self.images[-1][0]) or self.others or self.shares():
             return False
         return not self.labels or self.labels.keys() == named
 
     def label_of(self, image: bytes) -> str | None:
-        """Return the label of an image: that of its own name, or of the sample."""
+        """Return the label of an image: that of its own name, or that of the sample."""
         return self.labels.get(image.rpartition(b".")[0], self.labels.get(self.stem))
 
     def unused(self) -> bytes:
-        """Return a label that is of no image, b"" if there is none."""
+        """Return a label that belongs to no image, or b""."""
         used = {self.stem, *(key.rpartition(b".")[0] for key, *_ in self.images)} if self.labels else set()
         return next((name for name in self.labels if name not in used), b"")
 
@@ -172,7 +172,7 @@ def _keys(samples: list[_Sample]) -> pl.Series:
 
 def _samples(path: str, prefix: bytes, ledger: Ledger) -> Iterator[_Sample]:
     sample = _Sample(b"")
-    # Whatever goes wrong below is the file system's, local or not.
+    # Any OSError below comes from the file system, local or remote.
     with remote_errors(path):
         file, size, version = opened(path)
         with file:
@@ -200,7 +200,7 @@ def _samples(path: str, prefix: bytes, ledger: Ledger) -> Iterator[_Sample]:
 
 
 def _add(sample: _Sample, file: BinaryIO, member: Member, version: str, prefix: bytes, ledger: Ledger) -> None:
-    """Put a member where it belongs in its sample: by its name, or by its first bytes where that is no image's."""
+    """Add a member to its sample, by its name, or by its first bytes if it does not have an image's name."""
     key, size, offset = member.key, member.size, member.offset
     name = key.rpartition(b"/")[2]
     kind = reason = ""
@@ -221,10 +221,13 @@ def _add(sample: _Sample, file: BinaryIO, member: Member, version: str, prefix: 
         sample.failed = True
 
 
-def _tell(sample: _Sample, prefix: bytes, ledger: Ledger) -> None:
-    """Tell a ledger what of a sample is left out, and whether its members share its key; drop masks if it says so."""
+def _record(sample: _Sample, prefix: bytes, ledger: Ledger) -> None:
+    """Record in a ledger what of a sample is left out, and which members share its key.
+
+    This drops masks if the ledger wants images only.
+    """
     if sample.shares():
-        # To WebDataset 22.05.cls is a field of the sample 22, and no label.
+        # For WebDataset, 22.05.cls is a field of the sample 22 and not a label.
         fields = [label[0] for label in sample.label_files if label[0][: -len(".cls")] != sample.stem]
         sizes = {key: size for key, size, *_ in sample.images}
         for key in sorted([*sizes, *(other[0] for other in sample.others), *fields]):

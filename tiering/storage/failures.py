@@ -11,10 +11,10 @@ from typing import Final, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from tiering.errors import InputError, MachineError, TieringError, UsageError, from_os_error
-from tiering.secrets import without_secrets
 from tiering.storage.attempts import attempts
 from tiering.storage.bucket import EXTRAS, S3, file_system, scheme_of, within_time
 from tiering.storage.patience import SETTING, noticing, remote_seconds
+from tiering.text import without_secrets
 
 T = TypeVar("T")
 

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from tiering.errors import StoreError, TieringError, UsageError
-from tiering.secrets import without_secrets
 from tiering.storage.conditional import unconditional
 from tiering.storage.json_text import parse_json
 from tiering.storage.location import Location
+from tiering.text import without_secrets
 
 #: Seconds between renewals, and seconds without one until a lock lapses.
 RENEW_SECONDS: Final = 15.0

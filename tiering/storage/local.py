@@ -18,7 +18,7 @@ from typing import Final
 
 from tiering.errors import StoreError, from_os_error
 from tiering.storage.scratch import scratch_directory
-from tiering.system.descriptors import raise_descriptor_limit
+from tiering.system.machine import raise_descriptor_limit
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 

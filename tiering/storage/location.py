@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from tiering.errors import StoreError
-from tiering.secrets import without_secrets
 from tiering.storage import conditional, local
 from tiering.storage.bucket import file_system, within_time
 from tiering.storage.failures import asked, asking, remote_errors
 from tiering.storage.names import is_relative
 from tiering.storage.scratch import scratch_directory
 from tiering.storage.urls import joined, name_of, refuse_mistyped
+from tiering.text import without_secrets
 
 #: Bytes of one part of an upload. An S3 object may have ten thousand parts.
 _PART_BYTES: Final = 16 << 20

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator
 
-from tiering.secrets import without_secrets
+from tiering.text import without_secrets
 
 #: The most bytes in a name (PATH_MAX of Linux).
 LONGEST: Final = 4096

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from tiering.errors import UsageError
-from tiering.secrets import without_secrets
+from tiering.text import without_secrets
 
 SETTING: Final = "TIERING_REMOTE_TIMEOUT"
 DEFAULT_SECONDS: Final = 60.0

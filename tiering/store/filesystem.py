@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-from tiering.system.filesystems import NETWORK, filesystem_of
+from tiering.system.mounts import NETWORK, filesystem_of
 
 
 class NetworkFileSystemWarning(UserWarning):

@@ -17,7 +17,7 @@ from tiering.errors import StoreError
 from tiering.images.image import refuse_large
 from tiering.sources.account import Account, Ledger, SharedKeysWarning, shared_keys
 from tiering.sources.fingerprint import Fingerprint
-from tiering.sources.labels.annotations import FolderLabels, folder_labels, tell_lost_rows
+from tiering.sources.labels.annotations import FolderLabels, folder_labels, report_lost_rows
 from tiering.sources.labels.classes import ClassMap
 from tiering.sources.labels.folders import Folders
 from tiering.sources.labels.numbering import number_folders
@@ -183,7 +183,7 @@ def index_of(files: pl.DataFrame, url: str) -> tuple[Index, _Told]:
 def _with_lost_rows(account: Account, url: str, told: _Told) -> Account:
     """Return an account with the rows of tables of classes that name no image."""
     ledger = Ledger()
-    tell_lost_rows(url, told.labels, ledger)
+    report_lost_rows(url, told.labels, ledger)
     ledger.left_out.merge(account.tallies)
     return Account.of(account.packed, account.packed_bytes, ledger.left_out)
 

@@ -1,4 +1,4 @@
-"""What the control groups of this process allow: processors and memory, in both versions, at every level.
+"""The processors and memory that the control groups of this process allow, in both versions and at every level.
 
 /proc/self/cgroup says which group of each hierarchy a process is in. /proc/self/mountinfo says where that hierarchy is
 mounted, and which group is the root of the mount. In a container the mount often shows only the container's own group,
@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tiering.system.mountinfo import mounts_of
+from tiering.system.mounts import mounts_of
 
 _ROOT: Final = Path("/")
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryBound:
-    """A bound of memory. limit: bytes that the group may use; free: bytes that it may still take.
+    """A memory limit. limit: bytes that the group may use. free: bytes that it may still allocate.
 
     File pages that can be dropped at once count as free. Files in /dev/shm count as used.
     """
@@ -32,7 +32,7 @@ class MemoryBound:
 
 
 def processor_share(root: Path = _ROOT) -> float | None:
-    """Return how many processors' time the quotas give this process; None if there is no quota.
+    """Return how many processors' worth of time the quotas give this process; None without a quota.
 
     root: the directory that holds /proc and the mounts; a test can use another one.
     """
@@ -45,7 +45,7 @@ def processor_share(root: Path = _ROOT) -> float | None:
 
 
 def memory_bound(root: Path = _ROOT) -> MemoryBound | None:
-    """Return the tightest memory bound on this process; None if there is none.
+    """Return the tightest memory limit on this process; None if there is none.
 
     root: as for processor_share. `limit` and `free` may come from different levels.
     """
@@ -85,7 +85,7 @@ def _groups(root: Path) -> dict[str, str]:
 
 
 def _below(path: str, mounted: str) -> str:
-    """Return the path of a group below the root of its mount; the root itself if the group lies elsewhere."""
+    """Return the path of a group below the root of its mount; the root itself if the group is elsewhere."""
     inside = os.path.relpath(path, mounted) if path.startswith("/") and mounted.startswith("/") else "."
     return "." if inside == ".." or inside.startswith("../") or "/../" in f"{path}/" else inside
 

@@ -1,4 +1,4 @@
-"""Many reads at a time past the page cache: Linux's asynchronous I/O, or threads where there is none."""
+"""Many reads in flight past the page cache: Linux's asynchronous I/O, or threads where it is missing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ Target = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """Reads that were made: B of each, s that all took, and s of each from its submission to its end."""
+    """A finished series of reads.
+
+    block: bytes of each read. seconds: of the whole series. latencies: float64 (n,), s from submission to completion.
+    """
 
     block: int
     seconds: float
@@ -35,12 +38,12 @@ class Reads:
 
     @property
     def bandwidth(self) -> float:
-        """B/s; 0 where nothing was read."""
+        """Bytes per second; 0 if nothing was read."""
         return len(self.latencies) * self.block / self.seconds if len(self.latencies) else 0.0
 
 
 class _Calls(NamedTuple):
-    """The numbers of Linux's asynchronous I/O: io_setup(2) and its kin."""
+    """The system call numbers of Linux's asynchronous I/O: io_setup(2), io_destroy(2) and so on."""
 
     setup: int
     destroy: int
@@ -57,13 +60,13 @@ _EVENT: Final = np.dtype([("slot", "<i8"), ("request", "<u8"), ("result", "<i8")
 _FILE_AT, _OFFSET_AT = 5, 5  # in words of 4 and of 8 bytes
 _EVENT_WORDS, _RESULT_AT = 4, 2
 
-#: The depth up to which threads are as good.
-_FEW: Final = 1
+#: Up to this depth, plain reads on threads are as good.
+_THREADS_UP_TO: Final = 1
 
 
 @contextmanager
 def opened_direct(path: str | Path) -> Iterator[int]:
-    """Open a file for reads past the page cache. Raises OSError where its file system has none (EINVAL)."""
+    """Open a file for reads past the page cache. Raises OSError (EINVAL) if its file system does not support them."""
     if not hasattr(os, "O_DIRECT"):
         raise OSError(errno.EINVAL, "no direct reads on this system", str(path))
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT)
@@ -74,31 +77,39 @@ def opened_direct(path: str | Path) -> Iterator[int]:
 
 
 def whole_pages(size: int) -> mmap.mmap:
-    """Return memory that direct reads can go to. It lies as scattered as the page cache does, in pages of 4 KiB.
+    """Return page-aligned memory for direct reads, scattered over pages of 4 KiB as the page cache is.
 
-    A virtual disk may take twice as long for that as for huge pages (docs/benchmarks.md, "Probe").
+    A virtual disk may take twice as long to fill it as to fill huge pages (docs/benchmarks.md, "Probe").
     """
     return mmap.mmap(-1, size)
 
 
 def read_many(targets: Iterable[Target], block: int, depth: int, seconds: float) -> Reads:
-    """Read blocks with so many in flight, the way that costs the least at that depth; see read_at_once.
+    """Read blocks with `depth` of them in flight, in the cheapest way for that depth; see read_at_once.
 
-    One at a time is a plain read: a call instead of two.
+    At depth 1 this is a plain read: one system call instead of two.
     """
-    way = read_on_threads if depth <= _FEW else read_at_once
-    return way(targets, block, depth, seconds)
+    read = read_on_threads if depth <= _THREADS_UP_TO else read_at_once
+    return read(targets, block, depth, seconds)
 
 
 def read_at_once(targets: Iterable[Target], block: int, depth: int, seconds: float) -> Reads:
-    """Read blocks with so many in flight, in one thread, until the targets or the seconds are used up.
+    """Read blocks from one thread, with many in flight, until the targets or the time run out.
 
-    targets: descriptors opened with O_DIRECT, offsets in multiples of what the device asks for. block: B of one read.
-    Returns what was read; all that was begun is waited for and counts. Raises OSError where a read fails or falls
-    short, and ENOSYS where the system is not Linux on x86-64 or ARM64.
+    Threads that take turns at the interpreter lock would use three times the processor. A read costs 3 to 7 us
+    (docs/benchmarks.md, "Probe"), so this measures devices of up to about 200,000 reads/s.
 
-    One thread of the interpreter does it, for threads that take turns at its lock use three times the processor. A
-    read costs it 3 to 7 us (docs/benchmarks.md, "Probe"), so that a device of some 200,000 reads/s is its limit.
+    Args:
+        targets: Descriptors opened with O_DIRECT, and offsets that are multiples of the device's block size.
+        block: Bytes of one read.
+        depth: Reads in flight.
+        seconds: When to stop submitting reads. Reads in flight are waited for, and count.
+
+    Returns:
+        The reads that were made.
+
+    Raises:
+        OSError: A read failed or was short; ENOSYS if the system is not Linux on x86-64 or ARM64.
     """
     calls, syscall = _CALLS.get(platform.machine()), libc_syscall()
     if calls is None or syscall is None:
@@ -112,7 +123,7 @@ def read_at_once(targets: Iterable[Target], block: int, depth: int, seconds: flo
     with ExitStack() as stack:
         if syscall(calls.setup, depth, ctypes.byref(context)) != 0:
             raise _failed()
-        stack.callback(syscall, calls.destroy, context)  # waits for what is under way
+        stack.callback(syscall, calls.destroy, context)  # waits for the reads in flight
         return _read(iter(targets), requests, seconds, syscall, calls, context)
 
 
@@ -121,15 +132,15 @@ def _read(
 ) -> Reads:
     depth, block, address = len(requests), int(requests["bytes"][0]), requests.ctypes.data
     events = np.zeros(depth, dtype=_EVENT)
-    given = np.zeros(depth, dtype=np.uint64)
-    # Views of plain words: writing one costs 40 ns, a tenth of what a NumPy array takes. Nearly always few are done.
-    # Arguments of system calls are made once, for the same reason.
+    addresses = np.zeros(depth, dtype=np.uint64)
+    # Writing one word through a memoryview costs 40 ns, a tenth of NumPy's time, and few reads finish at a time.
+    # The arguments of the system calls are made once, for the same reason.
     words, halves = requests.view(np.int64).data, requests.view(np.int32).data
     ended = events.view(np.int64).data
     submit, reap = (ctypes.c_long(number) for number in (calls.submit, calls.getevents))
     one, most, all_events = ctypes.c_long(1), ctypes.c_long(depth), ctypes.c_void_p(events.ctypes.data)
-    given[:] = address + np.arange(depth, dtype=np.uint64) * np.uint64(_REQUEST.itemsize)
-    pointers = [ctypes.c_void_p(given.ctypes.data + 8 * slot) for slot in range(depth)]
+    addresses[:] = address + np.arange(depth, dtype=np.uint64) * np.uint64(_REQUEST.itemsize)
+    pointers = [ctypes.c_void_p(addresses.ctypes.data + 8 * slot) for slot in range(depth)]
     free, begun, latencies, flying = list(range(depth)), [0.0] * depth, list[float](), 0
     clock = time.perf_counter
     now = start = clock()
@@ -142,7 +153,7 @@ def _read(
                 break
             halves[slot * 16 + _FILE_AT], words[slot * 8 + _OFFSET_AT] = target
             begun[slot] = clock()
-            # Each by itself, as fio does: neighbours that are given together become one larger read.
+            # One submission per read, as fio does: the kernel merges neighbours that are submitted together.
             if syscall(submit, context, one, pointers[slot]) != 1:
                 raise _failed()
             flying += 1
@@ -167,10 +178,10 @@ def _read(
 
 
 def read_on_threads(targets: Iterable[Target], block: int, depth: int, seconds: float) -> Reads:
-    """Read blocks with so many in flight, a thread for each, until the targets or the seconds are used up.
+    """Read blocks with one thread per read in flight, until the targets or the time run out.
 
-    For descriptors of any kind; otherwise as read_at_once. Threads take turns at the interpreter's lock: past some
-    50,000 reads/s they measure it, and not the device.
+    It takes descriptors of any kind, and is otherwise like read_at_once. Above about 50,000 reads/s the interpreter
+    lock, at which threads take turns, is the limit instead of the device.
     """
     shared, stop = iter(list(targets)), Event()  # the iterator of a list may be shared by threads
 
@@ -199,7 +210,7 @@ def read_on_threads(targets: Iterable[Target], block: int, depth: int, seconds: 
         try:
             found = [each.result() for each in workers]
         finally:
-            stop.set()  # an interruption of the one that waits here ends the others soon
+            stop.set()  # if this thread is interrupted, the workers end soon
     taken = time.perf_counter() - start
     return Reads(block, taken, np.array([one for each in found for one in each]))
 

@@ -1,10 +1,11 @@
-"""What this machine offers."""
+"""The processors, memory and open files that this process may use."""
 
 from __future__ import annotations
 
 import ctypes
 import math
 import os
+import resource
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +18,7 @@ _ROOT: Final = Path("/")
 def usable_cores(root: Path = _ROOT) -> int:
     """Return the number of processors that this process may use, at least 1.
 
-    These are the ones that it may run on (affinity and cpusets), limited by its control groups' quotas, rounded up.
+    Affinity and cpusets decide which ones; the quotas of its control groups, rounded up, limit how many.
     root: the directory that holds /proc and the control groups.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -26,7 +27,7 @@ def usable_cores(root: Path = _ROOT) -> int:
 
 
 def usable_memory(root: Path = _ROOT) -> int:
-    """Return B: this machine's memory, or less if the control groups of this process allow less.
+    """Return the memory of this machine in bytes, or less if the control groups of this process allow less.
 
     root: the directory that holds /proc and the control groups.
     """
@@ -36,7 +37,7 @@ def usable_memory(root: Path = _ROOT) -> int:
 
 
 def half_of_memory(root: Path = _ROOT) -> int:
-    """Return B: half of the usable memory, which advice assumes for caching; the training needs the rest."""
+    """Return half of the usable memory, in bytes. Advice assumes it for caching and leaves the rest to the training."""
     return usable_memory(root) // 2
 
 
@@ -52,3 +53,24 @@ def libc_syscall() -> Any:
         return None
     syscall.restype = ctypes.c_long
     return syscall
+
+
+#: More than tiering ever needs. Unlimited would be too much: some programs close all possible descriptors one by one.
+_ENOUGH: Final = 65_536
+
+
+def raise_descriptor_limit() -> bool:
+    """Raise the soft limit on open files towards the hard one. Returns whether it was raised.
+
+    Call it when a process has reached the limit. The soft limit is usually 1,024 (for select(2)), the hard one far
+    higher.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return False
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (OSError, ValueError):
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""Tell the kernel what will be read: many ranges of mapped memory with one system call, or a whole file."""
+"""Announce reads to the kernel: many ranges of mapped memory with one system call, or a whole file."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _PROCESS_MADVISE: Final = 440  # the same number on every architecture (Linux 5.
 _WILLNEED: Final = 3
 _RANGES_A_CALL: Final = 1024  # UIO_MAXIOV
 
-#: The kernel reads of one range no more than the larger of the device's read-ahead and its largest request, and says
-#: nothing about the rest. Hardly a device has less than this.
+#: The kernel reads at most the larger of the device's read-ahead and its largest request of a range, and silently
+#: ignores the rest. Hardly any device has less than this.
 _PIECE: Final = 128 << 10
 
 U64Array = npt.NDArray[np.uint64]
@@ -27,17 +27,22 @@ U64Array = npt.NDArray[np.uint64]
 def will_need(begin: U64Array, length: U64Array) -> bool:
     """Start reading ranges of this process's maps into memory, without waiting for them.
 
-    begin: uint64 (n,), addresses, multiples of the page size; length: uint64 (n,), bytes.
-    Returns False where the system does not offer this, or stopped on the way (a signal): advise them one by one then.
-    One process_madvise(2) for a thousand ranges: the interpreter lock is free for the whole of it, which it would not
-    be between a thousand calls of madvise.
+    One process_madvise(2) covers a thousand ranges and releases the interpreter lock once. A thousand calls of madvise
+    would compete for the lock a thousand times.
+
+    Args:
+        begin: uint64 (n,), addresses, multiples of the page size.
+        length: uint64 (n,), bytes.
+
+    Returns:
+        False if the system does not offer this call, or a signal interrupted it. Then advise the ranges one by one.
     """
     syscall = libc_syscall()
     if syscall is None or not hasattr(os, "pidfd_open"):
         return False
     ranges = _pieces(begin, length)
     try:
-        # Opened anew each time, because after a fork an old one would name the parent.
+        # Opened for each call, because after a fork an old descriptor would name the parent.
         itself = os.pidfd_open(os.getpid())
     except OSError:
         return False
@@ -54,7 +59,7 @@ def will_need(begin: U64Array, length: U64Array) -> bool:
 
 
 def will_need_file(path: str | bytes | Path) -> None:
-    """Start reading a whole file into the page cache, without waiting for it; a file that is gone is left alone."""
+    """Start reading a whole file into the page cache, without waiting for it. A missing file is ignored."""
     if not hasattr(os, "posix_fadvise"):
         return
     with suppress(OSError):
@@ -67,7 +72,7 @@ def will_need_file(path: str | bytes | Path) -> None:
 
 
 def _pieces(begin: U64Array, length: U64Array) -> U64Array:
-    """Cut ranges into pieces: uint64 (k, 2) of begin and length."""
+    """Cut ranges into pieces of at most _PIECE bytes: uint64 (k, 2), begin and length."""
     count = np.maximum((length + np.uint64(_PIECE - 1)) // np.uint64(_PIECE), 1).astype(np.int64)
     of = np.repeat(np.arange(len(begin)), count)
     nth = np.arange(len(of)) - np.repeat(np.cumsum(count) - count, count)

@@ -29,7 +29,7 @@ class Libc(NamedTuple):
 
 
 class _Memory:
-    """Mapped memory for NumPy; it is unmapped when nothing refers to it any more."""
+    """Mapped memory for NumPy. It is unmapped when nothing refers to it any more."""
 
     def __init__(self, address: int, size: int) -> None:
         self.__array_interface__ = {"shape": (size,), "typestr": "|u1", "data": (address, True), "version": 3}
@@ -38,11 +38,11 @@ class _Memory:
 
 
 def map_file(descriptor: int, size: int) -> npt.NDArray[np.uint8]:
-    """Map the first bytes of a file for reading; the descriptor may be closed afterwards.
+    """Map the first bytes of a file for reading. The descriptor may be closed afterwards.
 
-    size: bytes; the file must have this many, because reading pages past its end kills the process (SIGBUS).
-    Returns uint8 (size,), read-only; the map goes with its last view, and a forked child has its own. Raises OSError,
-    with ENOMEM if the process has reached its limit on maps (vm.max_map_count).
+    size: bytes. The file must have this many, because reading pages past its end kills the process (SIGBUS).
+    Returns uint8 (size,), read-only. The map ends with its last view; a forked child has its own. Raises OSError, with
+    ENOMEM if the process has reached its limit on maps (vm.max_map_count).
     """
     if size == 0:
         return np.empty(0, dtype=np.uint8)
@@ -54,7 +54,7 @@ def map_file(descriptor: int, size: int) -> npt.NDArray[np.uint8]:
 
 
 def advise(address: int, size: int, advice: int) -> None:
-    """Tell the kernel how mapped memory will be used, from the start of a page: madvise(2). A hint never fails."""
+    """Announce how mapped memory will be used: madvise(2). address: the start of a page. A hint never fails."""
     if size:
         _libc().madvise(address, size, advice)
 

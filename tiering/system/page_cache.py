@@ -1,4 +1,4 @@
-"""The page cache: how much of a file it holds, and taking files out of it to measure a cold epoch."""
+"""The page cache: count the bytes of files that it lacks, and drop files from it to measure a cold epoch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tiering.system.machine import libc_syscall
 _CACHESTAT: Final = 451  # the same number on every architecture (Linux 6.5)
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
-#: Files that drop() checks afterwards.
+#: How many files drop() checks afterwards.
 _CHECKED: Final = 64
 
 
@@ -30,7 +30,7 @@ class _CacheStat(ctypes.Structure):
 def missing_bytes(paths: Sequence[Path | bytes], enough: int) -> int | None:
     """Count the bytes of files that the page cache does not hold, with cachestat(2).
 
-    This takes 40 ns for a page that is cached alone, and under 1 ns for pages that lie together.
+    This takes 40 ns for a page that is cached alone, and under 1 ns for each of many neighbouring pages.
 
     Args:
         paths: the files.
@@ -62,7 +62,7 @@ def missing_bytes(paths: Sequence[Path | bytes], enough: int) -> int | None:
 
 
 def drop(paths: Iterable[Path]) -> bool:
-    """Take files out of the page cache, without touching other files.
+    """Drop files from the page cache, without touching other files.
 
     Dirty pages are written first, since the kernel cannot drop them.
 
@@ -89,7 +89,10 @@ def drop(paths: Iterable[Path]) -> bool:
 
 
 def _is_cached(path: Path) -> bool:
-    """Ask cachestat. Where it is missing, read a byte without waiting (RWF_NOWAIT): only a cached page answers."""
+    """Return whether the page cache holds some of a file.
+
+    If cachestat is missing, read one byte without waiting (RWF_NOWAIT): that succeeds only for a cached page.
+    """
     missing = missing_bytes([path], 0)
     if missing is not None:
         return missing < path.stat().st_size

@@ -1,4 +1,4 @@
-"""Renames that never replace anything by accident: renameat2(2)."""
+"""Renames that cannot replace anything by accident: renameat2(2)."""
 
 from __future__ import annotations
 

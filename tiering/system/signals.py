@@ -1,4 +1,4 @@
-"""Signals that end a process: turned into an interruption, and put off while something is being tidied up."""
+"""Signals that end a process: raise them as interruptions, and postpone them during a clean-up."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Final
 
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-#: Until a signal is sent again: the destructor has ended by then.
+#: Delay before a swallowed signal is sent again. The destructor that swallowed it has ended by then.
 _AGAIN_SECONDS: Final = 0.01
 
 
 class EndingSignal(KeyboardInterrupt):
-    """SIGTERM or SIGHUP as an interruption. exit_code: what shells expect of a program that the signal ended."""
+    """SIGTERM or SIGHUP as an interruption. exit_code: the one that shells expect of a program ended by the signal."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -32,9 +32,9 @@ def exit_code_of(interruption: KeyboardInterrupt) -> int:
 
 @contextmanager
 def ending_interrupts() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP interrupt the block as Ctrl-C does, so that it cleans up. For the main thread.
+    """Let SIGTERM and SIGHUP interrupt the block as Ctrl-C does, so that it cleans up. Call it in the main thread.
 
-    Schedulers end a job by SIGTERM. A signal that is already ignored stays ignored: nohup ignores SIGHUP.
+    Schedulers end jobs with SIGTERM. A signal that is already ignored stays ignored: nohup ignores SIGHUP.
     """
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
@@ -52,7 +52,7 @@ def ending_interrupts() -> Iterator[None]:
 
 @contextmanager
 def _repeated() -> Iterator[None]:
-    """Send a signal once more whose exception a destructor swallowed: Python only prints what one raises."""
+    """Send a signal again if a destructor swallowed its exception: Python only prints exceptions of destructors."""
     before, done = sys.unraisablehook, threading.Event()
 
     def again(number: int) -> None:
@@ -77,9 +77,10 @@ def _repeated() -> Iterator[None]:
 
 @contextmanager
 def put_off() -> Iterator[None]:
-    """Keep what would interrupt the block for its end. Threads other than the main one are never interrupted.
+    """Postpone an interruption of the block to its end. Threads other than the main one are never interrupted.
 
-    Blocking the signals would not do: the kernel gives them to any thread that takes them, and Python acts in this one.
+    Blocking the signals is not enough: the kernel delivers them to any other thread, and Python handles them in this
+    one.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

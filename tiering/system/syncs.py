@@ -1,4 +1,4 @@
-"""Making many files durable at once: syncfs(2)."""
+"""Make many files durable at once: syncfs(2)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 def sync_file_system(path: Path) -> None:
     """Write all pending data of a path's file system to its device. Raises OSError if that fails.
 
-    For trees of many small files, where a sync per file would be slow. If the C library lacks syncfs, every file system
-    is synced.
+    Use it for trees of many small files, where one sync per file is slow. If the C library lacks syncfs, it syncs every
+    file system.
     """
     syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
     if syncfs is None:

@@ -1,6 +1,10 @@
-"""A sample of the blocks that a trace reads, chosen by place and bounded in size.
+"""A sample of the blocks that a trace reads, chosen by a hash of their place, of bounded size.
 
-SHARDS: Waldspurger, Park, Garthwaite and Ahmad, "Efficient MRC Construction with SHARDS", FAST 2015, sections 3 and 4.
+SHARDS (Waldspurger, Park, Garthwaite and Ahmad, "Efficient MRC Construction with SHARDS", FAST 2015, sections 3 and 4):
+a block is in the sample if its hash is below a threshold. So either all references to a block are sampled or none, and
+re-use within the sample is that of the whole. If the sample grows too large, halve the threshold and drop blocks.
+
+Example: at threshold 1/2, blocks with hashes 0.3, 0.8, 0.1 leave the first and third, each with all its references.
 """
 
 from __future__ import annotations
@@ -12,9 +16,9 @@ from numpy.typing import NDArray
 
 #: B of a block, the unit in which re-use is counted.
 BLOCK = 1 << 16
-#: References kept at most; 16 B each, and what is worked out of them costs some 100 B each.
+#: Most references kept, at 16 B each. Analysing them takes about 100 B each.
 _MOST = 1 << 20
-#: References that are expanded at once.
+#: How many references are expanded at once.
 _SLICE = 1 << 21
 _FULL = 1 << 32
 
@@ -22,7 +26,7 @@ _FULL = 1 << 32
 class References(NamedTuple):
     """References to sampled blocks, in the order of the trace.
 
-    block: identity; time: s; rate: share of all blocks that the sample holds, in (0, 1].
+    block: identity, uint64. time: s, float64. rate: the share of all blocks in the sample, in (0, 1].
     """
 
     block: NDArray[np.uint64]
@@ -39,10 +43,10 @@ def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 class BlockSample:
-    """The sample, while the trace is read.
+    """The sample while the trace is read.
 
-    It begins with all blocks, and halves its share whenever it grows too large: a block that stays has all its
-    references in it. Reads that go on within a block that the read before had entered are no new reference to it.
+    It starts with all blocks and halves its share whenever it grows too large. A sequential read that continues within
+    the block in which the previous one ended is not a new reference to it.
     """
 
     def __init__(self) -> None:
@@ -59,7 +63,7 @@ class BlockSample:
         time: NDArray[np.float64],
         goes_on: NDArray[np.bool_],
     ) -> None:
-        """Add reads of bytes [start, end) of files. goes_on: the read begins where the last of its run ended."""
+        """Add reads of bytes [start, end) of files. goes_on: whether a read continues the previous one of its run."""
         first = start // BLOCK + (goes_on & (start % BLOCK != 0))
         counts = np.maximum((end - 1) // BLOCK - first + 1, 0)
         edges = np.cumsum(counts)
@@ -72,7 +76,7 @@ class BlockSample:
             begin = until
 
     def references(self) -> References:
-        """Give the references sampled so far."""
+        """Return the references sampled so far."""
         blocks = np.concatenate(self._blocks) if self._blocks else np.empty(0, np.uint64)
         times = np.concatenate(self._times) if self._times else np.empty(0, np.float64)
         return References(blocks, times, self._threshold / _FULL)
@@ -86,7 +90,7 @@ class BlockSample:
     ) -> None:
         row = np.repeat(np.arange(len(counts)), counts)
         place = np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
-        # Each by itself: neighbours that share a decision share their heat, which made curves six times as far off.
+        # Hash each block on its own. Neighbours are similarly hot: choosing them together made errors six times larger.
         key = mixed(file[row] ^ mixed((first[row] + place).astype(np.uint64)))
         chosen = self._are_chosen(key)
         self._blocks.append(key[chosen])
@@ -97,7 +101,7 @@ class BlockSample:
 
     def _halve(self) -> None:
         blocks, times, _ = self.references()
-        # No further than needed: the share at the end is then that of the whole, however it was handed in.
+        # Halve no more than needed: the final share then does not depend on the size of the batches.
         while len(blocks) > _MOST and self._threshold > 1:
             self._threshold //= 2
             kept = self._are_chosen(blocks)

@@ -1,4 +1,4 @@
-"""Bursts of writes: checkpoints, above all."""
+"""Bursts of writes, most of which are checkpoints."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-#: s without a write that end a burst, to begin with.
+#: Initial length, in s, of a pause without writes that ends a burst.
 _GAP = 0.5
-#: Bursts kept; when there are more, the gap doubles and neighbours merge.
+#: Most bursts kept. If there are more, the gap doubles and neighbours merge.
 _MOST = 4096
-#: A burst belongs to the large ones from this share of the largest on.
+#: Bursts of at least this share of the largest count as large.
 _LARGE = 0.25
 
 
@@ -26,14 +26,14 @@ class WriteBursts(BaseModel):
 
 
 class BurstFinder:
-    """Finds bursts while a trace is read; memory is bounded."""
+    """Finds bursts while a trace is read, in bounded memory."""
 
     def __init__(self) -> None:
         self._begin = self._end = self._size = np.empty(0)
         self._gap = _GAP
 
     def add(self, begin: NDArray[np.float64], end: NDArray[np.float64], size: NDArray[np.int64]) -> None:
-        """Add writes in order of time: s, s and B."""
+        """Add writes in order of time. begin, end: s. size: B."""
         if len(begin):
             parts = ((self._begin, begin), (self._end, end), (self._size, size.astype(np.float64)))
             self._begin, self._end, self._size = (np.concatenate(pair) for pair in parts)
@@ -43,7 +43,7 @@ class BurstFinder:
                 self._join()
 
     def found(self) -> WriteBursts | None:
-        """Describe the large bursts; None where nothing was written."""
+        """Describe the large bursts. Returns None if nothing was written."""
         if not len(self._size) or self._size.max() <= 0:
             return None
         large = self._size >= _LARGE * self._size.max()

@@ -1,4 +1,4 @@
-"""Record what a command does to files: a tracer runs it, and what it says becomes a compact Parquet trace."""
+"""Record the file accesses of a command: a tracer runs it, and its output becomes a compact Parquet trace."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Backend = Literal["strace", "dftracer"]
 
-#: What the reader of strace's text understands (strace_calls.CALLS), without the calls that tell about a file only.
+#: The calls that strace's reader understands (strace_calls.CALLS), without those that only describe a file.
 ASKED = (
     *("open", "openat", "openat2", "creat", "close", "close_range", "lseek", "_llseek"),
     *("read", "readv", "pread", "pread64", "preadv", "preadv2"),
@@ -38,30 +38,30 @@ ASKED = (
     *("unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2", "getdents", "getdents64"),
     *("io_uring_setup", "io_uring_enter", "io_submit"),
 )
-#: Calls that are not there on every architecture are asked for with a question mark.
+#: The question mark makes strace tolerate calls that the architecture lacks.
 _FILTER = f"trace={','.join(f'?{name}' for name in ASKED)}"
-#: Signals that come often and end nothing; of those not shown, strace does not say that they ended a process either.
+#: Frequent signals that end nothing. If they do end a process, strace does not report it.
 _OFTEN = "CHLD,ALRM,PROF,VTALRM,URG,WINCH,IO,CONT,USR1,USR2"
 FLAGS = ("-f", "--seccomp-bpf", "-ttt", "-T", "-y", "-s", "1", "-q", "-e", f"signal=!{_OFTEN}", "-e", _FILTER)
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT)
 _LIBRARY_ALONE = (
-    "DFTracer sees calls of the C library alone: what is said of the whole run is a forecast. Record it with strace to "
-    "judge the run."
+    "DFTracer only sees calls of the C library, so the verdict on the whole run is a forecast. Record the run with "
+    "strace to judge it."
 )
-#: B; strace stops the command only where so much of its text waits.
+#: B. strace stops the command only if this much of its output waits.
 _PIPE = 1 << 20
-#: B/ms; strace writes a few MB/s at most.
+#: B/ms. strace writes a few MB/s at most.
 _FASTEST = 1 << 15
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What was recorded.
+    """The result of a recording.
 
-    status: exit status of the command, 128 + n where signal n ended it. bytes_read, bytes_written: B in the trace's
-    events; counted_read, counted_written: B that the kernel counted for the command and its children
-    (/proc/PID/io), None where it was not asked. mapped_bytes: B of data files mapped, an upper bound of what was
-    touched through mappings. notes: what is worth saying, kept in the trace as well.
+    status: exit status of the command, 128 + n if signal n ended it. bytes_read, bytes_written: B in the trace's
+    events. counted_read, counted_written: B that the kernel counted for the command and its children (/proc/PID/io), or
+    None. mapped_bytes: B of mapped data files, an upper bound of the accesses through mappings. notes: for the user;
+    the trace has them as well.
     """
 
     path: Path
@@ -75,12 +75,29 @@ class Recording:
     notes: list[str]
 
 
-def record(command: Sequence[str], to: Path, *, backend: Backend = "strace") -> Recording:
-    """Run a command, trace it, and write a Parquet trace, which appears whole or not at all.
+def record(
+    command: Sequence[str], output: str | os.PathLike[str] = "trace.parquet", *, backend: Backend = "strace"
+) -> Recording:
+    """Run a command and record its reads, writes, opens and mappings as a trace.
 
-    The command has this process's standard streams; signals that end processes are passed on to it.
-    Raises UsageError for a command that does not exist, and MachineError where the tracer is missing or may not trace.
+    The command gets this process's standard streams, and the signals that would end this process.
+
+    Args:
+        command: The program and its arguments.
+        output: The Parquet file to write. It appears whole or not at all.
+        backend: "strace" sees every system call. "dftracer" costs less, but sees only calls of the C library.
+
+    Returns:
+        The exit status of the command, and the counts of the recording.
+
+    Raises:
+        UsageError: If the command, or the directory of the output, does not exist.
+        MachineError: If the tracer is not installed, or may not trace.
+
+    Example:
+        >>> record(["python", "train.py"], "train.parquet")  # doctest: +SKIP
     """
+    to = Path(output)
     if not command or shutil.which(command[0]) is None:
         found = repr(command[0]) if command else "nothing"
         raise UsageError("tiering trace", expected="a command", found=found, action="Type: tiering trace -- COMMAND")
@@ -106,56 +123,55 @@ def _with_strace(command: Sequence[str], to: Path, work: Path) -> Recording:
     os.close(writing)
     with _passing_on(lambda: _child(strace.pid)):
         try:
-            events, damage, said = _converted(reading, to, work)
+            events, damage, text_bytes = _converted(reading, to, work)
         except BaseException:
-            # The command is not to suffer: without its tracer, the calls that are traced would fail.
+            # Let the command finish: without its tracer, the traced calls would fail.
             for _ in _blocks(reading):
                 pass
             strace.wait()
             raise
         finally:
             os.close(reading)
-        # Gone, but not yet forgotten: the kernel has counted it all by now.
+        # The process has ended but is not reaped yet, so its final counts can be read.
         os.waitid(os.P_PID, strace.pid, os.WEXITED | os.WNOWAIT)
         read, written = _kernel_counts(strace.pid)
         status = strace.wait()
-    if not said and status:
+    if not text_bytes and status:
         raise MachineError(
             "strace", expected="leave to trace", found=f"exit status {status}", action="Allow ptrace, or trace as root."
         )
-    # What strace writes is its text alone.
-    written = None if written is None else max(0, written - said)
-    # strace ends as its command did, by the same signal.
+    # strace itself writes only its text.
+    written = None if written is None else max(0, written - text_bytes)
+    # strace ends like its command, by the same signal.
     return _finished(events, to, 128 - status if status < 0 else status, damage, read, written)
 
 
 def _converted(reading: int, to: Path, work: Path) -> tuple[TraceWriter, Damage, int]:
-    """Turn strace's text into events as it comes. Returns them, what was wrong with the text, and its length, B."""
+    """Turn strace's text into events as it arrives. Return them, the problems of the text, and its length in B."""
     from tiering.trace.parquet_writer import TraceWriter  # noqa: PLC0415
     from tiering.trace.readers import strace  # noqa: PLC0415
     from tiering.trace.readers.base import Damage, byte_blocks_of  # noqa: PLC0415
 
-    said = 0
+    text_bytes = 0
 
     def counted() -> Iterator[bytes]:
-        nonlocal said
+        nonlocal text_bytes
         for block in _blocks(reading):
-            said += len(block)
+            text_bytes += len(block)
             yield block
 
     damage, events = Damage(to, "strace", lenient=True), TraceWriter(work)
     lines = ((number, block.decode("latin-1").split("\n")) for number, block in byte_blocks_of(counted(), damage))
     for batch in strace.events(lines, damage):
         events.add(batch)
-    return events, damage, said
+    return events, damage, text_bytes
 
 
 def _blocks(pipe: int) -> Iterator[bytes]:
-    """Read a pipe to its end, in blocks as large as can be without the writer having to wait.
+    """Read a pipe to its end, in blocks as large as possible without blocking the writer.
 
-    strace writes each line as it comes. A reader that waits for data is woken up for every line, which costs the
-    traced command more than the tracing (measured: benchmarks/tracing.py); one that waits for the end, and looks now
-    and then, is not.
+    strace writes line by line. A reader that waits for data wakes up for every line, which costs the traced command
+    more than the tracing does (benchmarks/tracing.py). This reader waits for the end, and polls in between.
     """
     pause = max(1, fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) // _FASTEST)
     ended = select.poll()
@@ -215,7 +231,7 @@ def _with_dftracer(command: Sequence[str], to: Path, work: Path) -> Recording:
 def _finished(
     events: TraceWriter, to: Path, status: int, damage: Damage, counted_read: int | None, counted_written: int | None
 ) -> Recording:
-    """Write the trace, and say how complete it is."""
+    """Write the trace, and note how complete it is."""
     notes = [
         _compared(events.bytes_read, counted_read, "read"),
         _compared(events.bytes_written, counted_written, "written"),
@@ -233,14 +249,14 @@ def _finished(
 
 
 def _compared(traced: int, counted: int | None, what: str) -> str:
-    """Say where the trace holds clearly less than the kernel counted."""
+    """Return a note if the trace has clearly fewer bytes than the kernel counted, else ""."""
     if counted is None or traced >= 0.99 * counted - (1 << 16):
         return ""
     return f"The trace holds {100 * traced / counted:.1f} % of the bytes that the kernel counted as {what}."
 
 
 def _kernel_counts(pid: int) -> tuple[int | None, int | None]:
-    """Read rchar and wchar, B, of a process and its children that are gone (proc(5), /proc/PID/io)."""
+    """Return rchar and wchar, in B, of a process and its ended children (proc(5), /proc/PID/io)."""
     try:
         fields = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
         return int(fields["rchar"]), int(fields["wchar"])
@@ -249,14 +265,14 @@ def _kernel_counts(pid: int) -> tuple[int | None, int | None]:
 
 
 def _child(strace: int) -> int | None:
-    """Find the command, the child of strace."""
+    """Return the process of the command, which is strace's child."""
     children = Path(f"/proc/{strace}/task/{strace}/children").read_text().split()
     return int(children[0]) if children else None
 
 
 @contextmanager
 def _passing_on(target: Callable[[], int | None]) -> Iterator[None]:
-    """Pass signals on to the command. What a terminal sends goes to all of its processes anyhow."""
+    """Pass signals on to the command. Those from a terminal reach all processes anyway."""
 
     def forward(number: int, _frame: FrameType | None) -> None:
         with suppress(OSError):
@@ -277,7 +293,7 @@ def _passing_on(target: Callable[[], int | None]) -> Iterator[None]:
 
 
 def _of_terminal() -> bool:
-    """Tell whether this process is in the foreground of a terminal, which sends its signals to the whole group."""
+    """Return whether this process is in the foreground of a terminal, which signals the whole group."""
     try:
         with Path("/dev/tty").open("rb") as terminal:
             return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()

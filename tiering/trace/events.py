@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-#: What an event did. Readers fold the system calls of a kind into one: pread64 and readv are "read".
+#: The operations. Readers map all system calls of a kind to one: pread64 and readv are "read".
 OPS = (
     "open",
     "close",
@@ -21,25 +21,25 @@ OPS = (
     "access",
 )
 
-#: Where in the stack the trace was taken; a block trace lies under the page cache.
+#: The layer at which a trace was taken. A block trace is taken below the page cache.
 LEVELS = ("application", "file", "object", "block")
 
-#: The flag of a read whose bytes may lie anywhere in their file.
+#: The flag of a read whose bytes may be anywhere in their file.
 UNPLACED = "unplaced"
 
-#: One row an event, in order of time.
+#: One row per event, in order of time.
 #:   time      s, since the epoch or since the first event
-#:   op        one of OPS; "access" where the trace does not tell reads from writes
-#:   file      identity of the file within the trace: equal numbers, equal file (a hash of the path is fine)
-#:   offset    B, where the bytes begin; null where it is not known
-#:   size      B moved (read, write) or mapped (mmap); 0 for the others
-#:   pid       process (not thread) that asked
-#:   group     process group of one job: children share it with the ancestor that the trace began with
-#:   duration  s spent in the call; null where it is not known
-#:   path      as the trace shows it; null where there is none
-#:   flags     for open: "r", "w" or "rw"; for mmap: "r" or "rw"; for rename: "w" for the name that a file gets, whose
-#:             own file is gone; UNPLACED for a read of bytes of which the trace does not tell where they lie: its
-#:             offset is null, or one at which the fewest bytes would be read again
+#:   op        one of OPS; "access" if the trace does not distinguish reads from writes
+#:   file      identity of the file within the trace: equal numbers mean the same file (a hash of the path is fine)
+#:   offset    B, where the bytes begin; null if unknown
+#:   size      B moved (read, write) or mapped (mmap); 0 for other operations
+#:   pid       the process (not thread) that made the call
+#:   group     process group of one job: children have that of the ancestor with which the trace began
+#:   duration  s spent in the call; null if unknown
+#:   path      as the trace has it; null if it has none
+#:   flags     for open: "r", "w" or "rw"; for mmap: "r" or "rw"; for rename: "w" for the name that a file gets, which
+#:             removes the file that had it; UNPLACED for a read whose place in its file is unknown: its offset is null,
+#:             or the one with which the fewest bytes would be re-read
 EVENT_SCHEMA = pl.Schema(
     {
         "time": pl.Float64(),

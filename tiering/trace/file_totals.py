@@ -1,4 +1,4 @@
-"""What happened to each file: one row a file, summed over batches."""
+"""Totals of each file: one row per file, summed over batches."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import polars as pl
 from tiering.trace.block_sample import mixed
 
 _FEWEST = 1 << 17
-#: Files kept; beyond, a share of them is, by their identity.
+#: Most files kept. Beyond that, a share of them is kept, chosen by identity.
 _MOST = 1 << 20
 _FULL = 1 << 32
 
 _MARKS = ("mapped_for_writing", "writable", "touched")
-#: What is done to an open file that was not opened for nothing, or that is there for a moment only.
+#: Operations that show a file was really used, not just opened, or that it is temporary.
 _TOUCHES = ("read", "write", "mmap", "sync", "truncate", "unlink", "access")
 _SUMS = ("opens", "reads", "writes", "bytes_read", "bytes_written", "mapped_bytes")
 _EMPTY = pl.DataFrame(
@@ -32,7 +32,7 @@ _NO_RUNS = pl.DataFrame(schema={"file": pl.UInt64, "furthest": pl.Int64, "runs":
 
 
 class FileTally:
-    """Sums per file. Additions wait until they are as many as the rows so far; memory is a row per file.
+    """Sums per file. New rows wait until they are as many as the summed ones; memory is one row per file.
 
     Beyond a million files only a share of them, chosen by identity, is kept: `rate`.
     """
@@ -44,15 +44,15 @@ class FileTally:
 
     @property
     def rate(self) -> float:
-        """Share of the files that the table holds, in (0, 1]."""
+        """The share of the files in the table, in (0, 1]."""
         return self._threshold / _FULL
 
     def add(self, data: pl.DataFrame, reads: pl.DataFrame, finished: pl.DataFrame) -> None:
-        """Add a batch of events (EVENT_SCHEMA and `inside`), and the RunBatch that Runs made of it."""
+        """Add a batch of events (EVENT_SCHEMA and `inside`), and the RunBatch for it."""
         op, size = pl.col("op"), pl.col("size")
         moves = size > 0
         highest = reads.group_by("file").agg(highest_read=pl.col("end").max())
-        # Columns first and plain sums after: a filter within each group costs four times as much.
+        # Compute columns first and sum them afterwards: a filter within each group costs four times as much.
         counted = data.select(
             "file",
             "path",
@@ -78,7 +78,7 @@ class FileTally:
         self.add_finished(finished)
 
     def add_finished(self, finished: pl.DataFrame) -> None:
-        """Add runs that are over (RunBatch.finished)."""
+        """Add finished runs (RunBatch.finished)."""
         ends = finished.group_by("file", "furthest").agg(
             runs=pl.len().cast(pl.Int64), gapless=pl.col("no_gap").sum().cast(pl.Int64)
         )
@@ -87,9 +87,9 @@ class FileTally:
             self._ends = [self._summed_ends()]
 
     def table(self) -> pl.DataFrame:
-        """Give one row a file: path, inside, sums, highest_read (B), runs, and whole_runs.
+        """Return one row per file: path, inside, sums, highest_read (B), runs, and whole_runs.
 
-        A run is whole where it left no gap and went as far as any read of the file did.
+        A run is whole if it left no gap and reached the highest byte that any read of the file did.
         """
         files = self._sum_up()
         ends = self._summed_ends().join(files.select("file", "highest_read"), on="file")
@@ -98,7 +98,7 @@ class FileTally:
         return files.join(runs, on="file", how="left").with_columns(pl.col("runs", "whole_runs").fill_null(0))
 
     def _sum_up(self) -> pl.DataFrame:
-        """Sum up to one row a file, of no more files than fit; a share that is lowered is the whole trace's."""
+        """Sum up to one row per file, and lower the share, for the whole trace, if there are too many."""
         self._files = [self._summed()]
         while len(self._files[0]) > _MOST and self._threshold > 1:
             self._threshold //= 2
@@ -126,7 +126,7 @@ class FileTally:
         )
 
     def _summed_ends(self) -> pl.DataFrame:
-        """Only the furthest end of a file can be its whole; the rest are kept as a count alone."""
+        """Keep only the furthest end of each file, since only that can be a whole read, and the number of runs."""
         ends = pl.concat(self._ends).group_by("file", "furthest").agg(pl.col("runs", "gapless").sum())
         return (
             ends.sort("furthest")

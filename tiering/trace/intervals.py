@@ -1,7 +1,17 @@
-"""Unions of byte ranges, for many files at once."""
+"""Unions of byte ranges: of many files at once (RangeUnion), or of one file with cuts (Spans).
+
+The kernel is a sort. Ranges are sorted by file, group and start; a range begins a new union where its start is beyond
+the furthest end so far. A growing union collects new ranges until they are as many as the merged ones, so that each
+range takes part in O(log n) sorts.
+
+Example: [0, 4) [8, 12) [2, 6) sort to [0, 4) [2, 6) [8, 12). The furthest ends are 4, 6, 12. Only 0 and 8 start beyond
+the end before them, so the union is [0, 6) [8, 12).
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -10,17 +20,17 @@ from numpy.typing import NDArray
 from tiering.trace.block_sample import mixed
 
 _FEWEST = 1 << 17
-#: Disjoint ranges kept; 28 B each, and several times that while they are merged.
+#: Most disjoint ranges that are kept, at 28 B each, and several times that while they are merged.
 MOST = 1 << 21
-#: B; ranges are kept or left out by parts of files of this size once there are too many.
+#: B. If there are too many ranges, parts of files of this size are kept or dropped as a whole.
 _PART = 1 << 20
-#: Parts that are looked at together.
+#: How many parts are processed at once.
 _SLICE = 1 << 20
 FULL = 1 << 32
 
 
 class Ranges(NamedTuple):
-    """Half-open byte ranges [start, end) of a file as one process group saw it; one row a range."""
+    """Half-open byte ranges [start, end) of files, each for one process group; one row per range."""
 
     file: NDArray[np.uint64]
     group: NDArray[np.int32]
@@ -28,21 +38,21 @@ class Ranges(NamedTuple):
     end: NDArray[np.int64]
 
     def at(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Ranges:
-        """Give some of the ranges, by place, by mask or from one place to another."""
+        """Return some of the ranges, by index, mask or slice."""
         return Ranges(self.file[rows], self.group[rows], self.start[rows], self.end[rows])
 
 
 def union(ranges: Ranges) -> Ranges:
-    """Merge ranges of the same file and group that overlap or touch; sorted by file, group and start.
+    """Merge ranges of the same file and group that overlap or touch. Sort by file, group and start.
 
-    Costs one sort. Empty ranges vanish.
+    The cost is one sort. Empty ranges vanish.
     """
     ranges = ranges.at(ranges.end > ranges.start)
     file, group, start, end = ranges
     if not len(file):
         return ranges
     if (file == file[0]).all() and (group == group[0]).all():
-        # A block device: one key sorts in half the time.
+        # One file, such as a block device: a single key sorts in half the time.
         ranges = ranges.at(np.argsort(start, kind="stable"))
     else:
         ranges = ranges.at(np.lexsort((start, group, file)))
@@ -59,11 +69,11 @@ def union(ranges: Ranges) -> Ranges:
 
 
 def running_maximum(values: NDArray[np.int64], owner: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the largest of each value and those before it of the same owner; at least one, none negative.
+    """Return the running maximum of values within each owner. There must be a value, and none may be negative.
 
-    owner: counted from 0, never falling.
+    owner: numbers from 0, never falling.
     """
-    # Each owner is lifted above the last. Where that takes numbers too large, ranks stand for the values.
+    # An offset lifts each owner above the one before. If that overflows, ranks replace the values.
     most = int(values.max()) + 1
     if most * (int(owner[-1]) + 1) < 1 << 62:
         lift = owner * most
@@ -74,12 +84,11 @@ def running_maximum(values: NDArray[np.int64], owner: NDArray[np.int64]) -> NDAr
 
 
 class RangeUnion:
-    """A union of ranges that grows.
+    """A growing union of ranges.
 
-    Additions wait until they are as many as the ranges merged so far, so a range costs O(log n) sorts in
-    all, and memory is that of the disjoint ranges: files read whole cost one each, however often. From two million
-    ranges on, only those in a share of all parts of files are kept, by a hash of the place, and the bytes are
-    estimated: with a million parts of equal weight, to about 0.1 %.
+    Memory is that of the disjoint ranges: a file that is always read completely costs one, however often. Beyond two
+    million ranges, only a share of all parts of files is kept, chosen by a hash of the place, and bytes are estimated:
+    to about 0.1 % for a million parts of equal weight.
     """
 
     def __init__(self) -> None:
@@ -92,12 +101,12 @@ class RangeUnion:
 
     @property
     def rate(self) -> float:
-        """Share of the parts of files that are kept, in (0, 1]."""
+        """The share of the parts of files that are kept, in (0, 1]."""
         return self._threshold / FULL
 
     def add(self, ranges: Ranges) -> None:
-        """Add ranges; they may overlap."""
-        # When ranges are merged depends on their number, not on how they are handed in.
+        """Add ranges, which may overlap."""
+        # The time of a merge depends on the number of ranges, not on the size of the batches.
         while len(ranges.file):
             room = max(_FEWEST, len(self._merged.file)) - self._waiting_rows
             self._waiting.append(ranges.at(slice(0, room)))
@@ -107,7 +116,7 @@ class RangeUnion:
                 self.merged()
 
     def merged(self) -> Ranges:
-        """Give the disjoint ranges, sorted by file, group and start."""
+        """Return the disjoint ranges, sorted by file, group and start."""
         if self._waiting:
             fresh = Ranges(*(np.concatenate(columns) for columns in zip(*self._waiting, strict=True)))
             fresh = chosen(fresh, self._threshold) if self._threshold < FULL else fresh
@@ -126,13 +135,13 @@ def chosen(ranges: Ranges, threshold: int) -> Ranges:
 
 
 def chosen_rows(ranges: Ranges, threshold: int) -> tuple[NDArray[np.intp], Ranges]:
-    """Do the same, and give the row that each was cut from, in order."""
+    """Do the same as `chosen`, and also return the row that each result was cut from, in order."""
     first, last = ranges.start // _PART, (ranges.end - 1) // _PART
     counts = np.maximum(last - first + 1, 0)
     edges = np.cumsum(counts)
     kept, begin = [(np.empty(0, np.intp), ranges.at(slice(0, 0)))], 0
     while begin < len(counts):
-        # So many parts at once that they fit in memory, whatever the length of the ranges.
+        # Limit the parts per step, so that long ranges fit in memory too.
         before = int(edges[begin - 1]) if begin else 0
         until = max(begin + 1, int(np.searchsorted(edges, before + _SLICE, side="right")))
         rows = slice(begin, until)
@@ -156,10 +165,48 @@ def _chosen_parts(
 
 
 def length(ranges: Ranges) -> int:
-    """Bytes in ranges, counting overlaps as often as they occur."""
+    """Return the bytes in ranges, counting overlaps repeatedly."""
     return int((ranges.end - ranges.start).sum())
 
 
 def over_groups(ranges: Ranges) -> Ranges:
-    """Unite the ranges of all process groups, as group 0."""
+    """Merge the ranges of all process groups, as group 0."""
     return union(ranges._replace(group=np.zeros_like(ranges.group)))
+
+
+class Spans:
+    """Half-open byte spans of one file, no two of which touch. Reads add spans, writes cut them.
+
+    An addition joins all spans that it touches, and a cut leaves at most two ends, so n of them cost n log n whatever
+    their length. Example: adding [0, 8) and cutting [2, 4) leaves [0, 2) and [4, 8).
+    """
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return zip(self._starts, self._ends, strict=True)
+
+    def add(self, start: int, end: int) -> None:
+        """Add the bytes [start, end)."""
+        if start >= end:
+            return
+        first, last = bisect_left(self._ends, start), bisect_right(self._starts, end)
+        if first < last:
+            start, end = min(start, self._starts[first]), max(end, self._ends[last - 1])
+        self._starts[first:last], self._ends[first:last] = [start], [end]
+
+    def cut(self, start: int, end: int) -> list[tuple[int, int]]:
+        """Remove the bytes [start, end), and return the spans that were removed."""
+        first, last = bisect_right(self._ends, start), bisect_left(self._starts, end)
+        if first >= last:
+            return []
+        taken = list(zip(self._starts[first:last], self._ends[first:last], strict=True))
+        left = [(taken[0][0], start)] if taken[0][0] < start else []
+        right = [(end, taken[-1][1])] if taken[-1][1] > end else []
+        self._starts[first:last] = [begin for begin, _ in left + right]
+        self._ends[first:last] = [until for _, until in left + right]
+        taken[0] = (max(taken[0][0], start), taken[0][1])
+        taken[-1] = (taken[-1][0], min(taken[-1][1], end))
+        return taken

@@ -1,4 +1,12 @@
-"""What each job has read of files since it was written: bytes that were overwritten in between are new to a reader."""
+"""Track what each job has read of files since it was written: overwritten bytes are new to a reader.
+
+Within a batch, files are cut wherever an access begins or ends, so that every access covers whole pieces. For each
+piece, the number of earlier writes is its version. A read is a repeat if the same group has read the same version of
+the piece.
+
+Example: job 1 reads [0, 8), [0, 4) is written, job 1 reads [0, 8) again. The cuts are 0, 4, 8. Piece [0, 4) is read at
+versions 0 and 1: new both times. Piece [4, 8) is read twice at version 0: the second is a repeat. New bytes: 8 + 4.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +15,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tiering.trace.intervals import FULL, MOST, Ranges, chosen, chosen_rows, length, over_groups, union
-from tiering.trace.spans import Spans
+from tiering.trace.intervals import FULL, MOST, Ranges, Spans, chosen, chosen_rows, length, over_groups, union
 
-#: Accesses that wait to be looked at together, at least; and pieces of them that are looked at together, beyond which
-#: files whose accesses cover more than so many each are taken access by access.
+#: How many accesses wait at least before they are processed together; how many pieces are processed together; and
+#: beyond how many pieces per access, on average, the accesses of a file are processed one by one.
 _FEWEST, _SLICE, _DEEP = 1 << 17, 1 << 21, 2
-#: Stands for all process groups.
+#: Represents all process groups.
 _ANYBODY = -1 << 31
-#: B; where a file ends that is replaced as a whole.
+#: B; the end of a file that is replaced as a whole.
 WHOLE = 1 << 62
 
 
 class Accesses(NamedTuple):
-    """Reads and writes in order: bytes [start, end) of a file by a process group; one row an access."""
+    """Reads and writes in order: bytes [start, end) of a file by a process group; one row per access."""
 
     file: NDArray[np.uint64]
     group: NDArray[np.int32]
@@ -29,20 +36,20 @@ class Accesses(NamedTuple):
     writes: NDArray[np.bool_]
 
     def at(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Accesses:
-        """Give some of the accesses."""
+        """Return some of the accesses."""
         return Accesses(self.file[rows], self.group[rows], self.start[rows], self.end[rows], self.writes[rows])
 
     def ranges(self) -> Ranges:
-        """Give what they move, without the order."""
+        """Return the bytes they move, without the order."""
         return Ranges(self.file, self.group, self.start, self.end)
 
 
 class ReadHistory:
-    """Bytes by who has read them since they were last written, while a trace is read.
+    """The bytes that each group has read since they were last written, while a trace is read.
 
-    Accesses wait until they are as many as the ranges so far, so that an access costs O(log n) sorts in all; files that
-    are only read cost nothing else. Memory is that of the disjoint ranges. From two million on, those in a share of all
-    parts of files are kept, by a hash of the place, and bytes are estimated (tiering.trace.intervals).
+    Accesses wait until they are as many as the ranges so far, so that each takes part in O(log n) sorts. Files that are
+    only read cost nothing else. Memory is that of the disjoint ranges. Beyond two million, a share of all parts of
+    files is kept, chosen by a hash of the place, and bytes are estimated (tiering.trace.intervals).
     """
 
     def __init__(self) -> None:
@@ -55,11 +62,11 @@ class ReadHistory:
 
     @property
     def rate(self) -> float:
-        """Share of the parts of files that are kept, in (0, 1]."""
+        """The share of the parts of files that are kept, in (0, 1]."""
         return self._threshold / FULL
 
     def add(self, accesses: Accesses) -> None:
-        """Add accesses in order. When they are looked at depends on their number, not on how they are handed in."""
+        """Add accesses in order. The time of processing depends on their number, not on the size of the batches."""
         while len(accesses.file):
             room = max(_FEWEST, len(self._current.file)) - self._rows
             self._waiting.append(accesses.at(slice(0, room)))
@@ -79,7 +86,7 @@ class ReadHistory:
         return round(length(over_groups(self._current)) / self.rate + self._gone)
 
     def places(self) -> Ranges:
-        """Return the places that any group read, in any version, as group 0."""
+        """Return the ranges that any group read, in any version, as group 0."""
         self._look()
         return over_groups(_joined(self._current, self._past))
 
@@ -103,7 +110,10 @@ class ReadHistory:
             self._current, self._past = (chosen(each, self._threshold) for each in (self._current, self._past))
 
     def _replayed(self, current: Ranges, rows: Accesses) -> Ranges:
-        """Take accesses of files that are read and written, in order; give what is read and not overwritten since."""
+        """Process accesses of files that are both read and written, in order.
+
+        Returns the ranges that were read and not overwritten since.
+        """
         rows = rows.at(rows.end > rows.start)
         if not len(rows.file):
             return current
@@ -114,7 +124,7 @@ class ReadHistory:
             held, taken = np.isin(current.file, deep), np.isin(rows.file, deep)
             rest = self._replayed(current.at(~held), rows.at(~taken))
             return _joined(rest, self._one_by_one(current.at(held), rows.at(taken)))
-        # One row for each piece of each access, piece after piece and in order within.
+        # One row per piece of each access, sorted by piece, and in order within a piece.
         row = np.repeat(np.arange(len(count)), count)
         piece = first[row] + np.arange(len(row)) - (np.cumsum(count) - count)[row]
         order = np.argsort(piece, kind="stable")
@@ -122,13 +132,13 @@ class ReadHistory:
         written = np.cumsum(every.writes[row])
         begins = np.flatnonzero(np.append(True, piece[1:] != piece[:-1])[: len(piece)])
         of = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(piece))))
-        # How often a piece had been written: the version that is read, and at the end the one that is there.
+        # How often a piece had been written: the version that is read, and the final one.
         version: NDArray[np.int64] = written - (written - every.writes[row])[begins][of]
         last: NDArray[np.int64] = version[np.append(begins[1:], len(piece)) - 1][of]
         read = ~every.writes[row]
         piece, version, last, group = piece[read], version[read], last[read], every.group[row[read]]
         if len(group) and (group != group[0]).any():
-            # Within a piece versions only grow, so that a single job's reads are in order.
+            # Versions only grow within a piece, so the reads of a single job would be in order already.
             order = np.lexsort((group, version, piece))
             piece, version, last, group = piece[order], version[order], last[order], group[order]
         other = (piece[1:] != piece[:-1]) | (version[1:] != version[:-1])
@@ -145,7 +155,7 @@ class ReadHistory:
         return Ranges(file[kept], group[stays], place[kept], place[kept + 1])
 
     def _one_by_one(self, current: Ranges, rows: Accesses) -> Ranges:
-        """Do the same, access by access; each costs some 5 us, however many pieces it covers."""
+        """Do the same as _replayed, one access at a time. Each costs about 5 us, however many pieces it covers."""
         seen: dict[int, dict[int, Spans]] = {}
         for file, group, start, end in zip(*(column.tolist() for column in current), strict=True):
             _spans(seen, file, group).add(start, end)
@@ -177,7 +187,7 @@ class ReadHistory:
 
 
 def _deep(file: NDArray[np.uint64], pieces: NDArray[np.intp]) -> NDArray[np.uint64]:
-    """Name the files whose accesses cover several pieces each: taken by pieces, n of them may cost n * n."""
+    """Return the files whose accesses cover several pieces each. By pieces, n such accesses may cost n * n."""
     names, of, accesses = np.unique(file, return_inverse=True, return_counts=True)
     return np.asarray(names[np.bincount(of, weights=pieces) > _DEEP * accesses])
 
@@ -193,7 +203,7 @@ def _ranges(rows: list[tuple[int, int, int, int]]) -> Ranges:
 
 
 def _sampled(rows: Accesses, threshold: int) -> Accesses:
-    """Cut reads at the bounds of parts and keep those of the sample; writes change nothing beyond it."""
+    """Cut reads at the bounds of parts, and keep those in the sample. Writes are kept, as others have no effect."""
     writes = np.flatnonzero(rows.writes)
     reads = np.flatnonzero(~rows.writes)
     row, cut = chosen_rows(rows.at(reads).ranges(), threshold)
@@ -205,13 +215,14 @@ def _sampled(rows: Accesses, threshold: int) -> Accesses:
 def _cut(rows: Accesses) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.intp], NDArray[np.intp]]:
     """Cut files where any access begins or ends.
 
-    Returns file and place of each cut, in order, and of each access the cut where it begins and the pieces it covers.
+    Returns file and place of each cut, in order; and for each access, the cut where it begins and the number of pieces
+    that it covers.
     """
     file, place = np.tile(rows.file, 2), np.concatenate([rows.start, rows.end])
     names = np.unique(file)
     most = int(place.max()) + 1
     if most * len(names) < WHOLE:
-        # One key sorts in a third of the time that two take.
+        # One key sorts in a third of the time of two.
         order = np.argsort(np.searchsorted(names, file) * most + place)
     else:
         order = np.lexsort((place, file))

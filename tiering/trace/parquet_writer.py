@@ -1,4 +1,4 @@
-"""Write a trace as Parquet, the form in which `tiering trace` keeps it, while it grows."""
+"""Write a growing trace as Parquet, the format of `tiering trace`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tiering.trace.program_files import is_noise
 #: whether calls that move data are missing.
 WHOLE, GAPS, FAILED, MISSING = "tiering.whole", "tiering.gaps", "tiering.failed", "tiering.missing"
 
-#: Events that are kept in memory before they go to a file.
+#: How many events stay in memory before they go to a file.
 _PART = 1 << 20
 
 
 class TraceWriter:
-    """Takes batches of events, and gives a trace that appears whole or not at all.
+    """Collects batches of events, and writes a trace that appears complete or not at all.
 
-    Memory is bounded by a million events and a batch; what is more waits in files below `work`.
+    Memory is bounded by a million events and a batch. Further events wait in files below `work`.
     """
 
     def __init__(self, work: Path) -> None:
@@ -33,7 +33,7 @@ class TraceWriter:
         self._rows = 0
 
     def add(self, batch: pl.DataFrame) -> None:
-        """Add events (EVENT_SCHEMA). mapped_bytes, B, leaves out what programs map of their own machinery."""
+        """Add events (EVENT_SCHEMA). The sum mapped_bytes, in B, excludes the machinery of programs."""
         op, size = pl.col("op"), pl.col("size")
         sums = batch.select(
             read=size.filter(op == "read").sum(),
@@ -59,10 +59,11 @@ class TraceWriter:
         failed: Sequence[int] = (),
         missing: bool = False,
     ) -> None:
-        """Write the trace, with notes that its reader gives back. Raises OSError.
+        """Write the trace, with notes that its reader returns. Raises OSError.
 
-        gaps: why the whole run is not in it, none where it is; by default it is not known whether it is. failed:
-        processes that ended otherwise than with status 0, though the run did not. missing: calls that move data are.
+        gaps: reasons why the trace is not the whole run; empty if it is, None if that is unknown. failed: processes
+        that ended with a status other than 0, although the run did not. missing: whether calls that move data are
+        missing.
         """
         whole = "unknown" if gaps is None else "no" if gaps else "yes"
         metadata = {

@@ -1,4 +1,4 @@
-"""From a trace to its TraceProfile, in one pass and bounded memory."""
+"""Make the TraceProfile of a trace, in one pass and bounded memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tiering.trace.unplaced_reads import IS_NOWHERE
 _REFERRED = ("file", "start", "end", "time", "sequential")
 
 
-def profile_trace_file(
+def profile_trace(
     path: str | os.PathLike[str],
     *,
     dataset_root: Path | None = None,
@@ -39,14 +39,14 @@ def profile_trace_file(
 ) -> TraceProfile:
     """Read a trace of any known format, or a directory of one job's logs, and profile it.
 
-    dataset_root: directory whose files are data even where they look like a library's;
-    dataset_bytes: B in the dataset, for coverage; lenient: leave out and count lines that cannot be parsed;
-    columns: of a table without a telling header (tiering.trace.readers.headed.parse_mapping);
-    beside: told each batch of events, for what else is to be made of them in the same pass.
-    Raises TraceError where the trace cannot be used.
+    dataset_root: a directory whose files are data, even if they look like those of a library. dataset_bytes: B in the
+    dataset, for coverage. lenient: count lines that cannot be parsed, and skip them. columns: of a table without a
+    telling header (tiering.trace.readers.headed.parse_mapping). beside: called with each batch of events, to use them
+    in the same pass.
+    Raises TraceError if the trace cannot be used.
     """
     trace = read_trace(path, lenient=lenient, columns=columns)
-    profile = profile_trace(
+    profile = profile_events(
         trace.batches if beside is None else _shown(trace.batches, beside),
         source=str(path),
         format=trace.format,
@@ -61,7 +61,7 @@ def profile_trace_file(
 
 
 def _without_times(profile: TraceProfile) -> dict[str, object]:
-    """Leave out what only times tell: their numbers are those of lines."""
+    """Drop the figures that need times. In such a trace, times are just line numbers."""
     found = profile.epochs_found
     epochs = found and found.model_copy(update={"period": None, "boundaries": []})
     return {"untimed": True, "duration": None, "epochs_found": epochs, "write_bursts": None, "working_set": []}
@@ -73,7 +73,7 @@ def _shown(batches: Iterable[pl.DataFrame], to: Callable[[pl.DataFrame], None]) 
         yield batch
 
 
-def profile_trace(
+def profile_events(
     batches: Iterable[pl.DataFrame],
     *,
     source: str = "",
@@ -83,12 +83,27 @@ def profile_trace(
     dataset_bytes: int | None = None,
     failed: Callable[[], Collection[int]] = tuple,
 ) -> TraceProfile:
-    """Profile a stream of event batches (EVENT_SCHEMA, in order of time).
-
-    failed: asked at the end for the processes that failed or were told to end, though the run did not.
+    """Profile a stream of event batches.
 
     Memory is bounded by a batch, a row for each of a million files, two million ranges, and a million references to
-    blocks; what does not fit is estimated from samples by place. Figures whose denominator is 0 are 0.
+    blocks. Larger traces are estimated from samples by place. Figures whose denominator is 0 are 0.
+
+    Args:
+        batches: Events in EVENT_SCHEMA, in order of time.
+        source: The name of the trace, kept in the profile.
+        format: The name of its format, kept in the profile.
+        level: The layer at which it was taken.
+        dataset_root: A directory whose files are data, even if they look like those of a library.
+        dataset_bytes: B in the dataset, for coverage.
+        failed: Called at the end; returns the processes that failed or were ended although the run did not fail.
+
+    Returns:
+        The figures of the trace.
+
+    Example:
+        >>> trace = tiering.read_trace("job.parquet")  # doctest: +SKIP
+        >>> tiering.profile_trace(trace.batches).reread_share  # doctest: +SKIP
+        0.79
     """
     noise = is_noise(dataset_root)
     inside = is_below(dataset_root) if dataset_root is not None else pl.lit(value=True)
@@ -123,7 +138,7 @@ def profile_trace(
 
     files = tally.table()
     totals = sums.totals
-    # Of reads without a place none is known to be another's.
+    # No read without a place is known to repeat another.
     nowhere = sums.unplaced.bytes_nowhere
     first_reads = min(totals["bytes_read"], history.first_reads() + nowhere)
     content = min(first_reads, history.new_content() + nowhere)
@@ -164,7 +179,7 @@ def profile_trace(
         reread_share=share(reread, moved_bytes),
         write_share=share(totals["bytes_written"], moved_bytes),
         opens_per_file=share(int(opened["opens"].sum()), len(opened)),
-        # Of sorted numbers, so that it does not depend on the order of files.
+        # Sorted, so that the sum does not depend on the order of files.
         opens_deviation=float(np.std(np.sort(opened["opens"].to_numpy()))) if len(opened) else 0.0,
         reopened_share=share(len(again), len(opened)),
         reopened_once_share=share(int((again == 2).sum()), len(again)),
@@ -200,15 +215,15 @@ def _ranges(moves: pl.DataFrame) -> Ranges:
 
 
 def _places(reads: pl.DataFrame) -> NDArray[np.uint64]:
-    """Return a hash of where each read begins, and for which job."""
+    """Return a hash of the job, file and start of each read."""
     file, group, start = (reads[column].to_numpy().astype(np.uint64) for column in ("file", "group", "start"))
     return mixed(file ^ mixed(start ^ mixed(group)))
 
 
 def _in_order(data: pl.DataFrame, reads: pl.DataFrame) -> Accesses:
-    """Put reads, as Runs made them of data, and what changes files in between back into the order of events."""
+    """Put reads (from Runs) and changes of files back into the order of events."""
     op, size = pl.col("op"), pl.col("size")
-    # A file that is renamed, renamed over or removed is another from then on.
+    # After a file is renamed, overwritten by a rename or removed, its name stands for another file.
     replaced = op.is_in(["rename", "unlink"])
     kinds = data.select(
         read=(op == "read") & (size > 0),
@@ -230,7 +245,7 @@ def _in_order(data: pl.DataFrame, reads: pl.DataFrame) -> Accesses:
 
 
 def _sample(sample: BlockSample, reads: pl.DataFrame, data: pl.DataFrame) -> None:
-    """Add reads, and requests of which it is not known whether they read, in order of time."""
+    """Add reads, and accesses that may be reads, in order of time."""
     accesses = data.filter(pl.col("op") == "access", pl.col("size") > 0)
     if len(accesses):
         located = _located(accesses).with_columns(sequential=pl.lit(value=False))

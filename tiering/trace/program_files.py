@@ -1,6 +1,7 @@
-"""Which files are the machinery of a program rather than its data.
+"""Recognise files that belong to the machinery of programs instead of their data.
 
-N processes that import the same modules look like N-fold re-reading, and a progress bar like many writes.
+Otherwise N processes that import the same modules would look like N-fold re-reading, and a progress bar like many
+writes.
 """
 
 from __future__ import annotations
@@ -34,15 +35,15 @@ _NOISE = "|".join(_KINDS)
 
 
 def is_noise(dataset_root: Path | None = None) -> pl.Expr:
-    """Tell whether an event's path is noise; a path below dataset_root never is, nor is a missing one."""
+    """Return whether an event's path is noise. Paths below dataset_root and missing paths never are."""
     noise = pl.col("path").str.contains(_NOISE).fill_null(value=False)
     return noise if dataset_root is None else noise & ~is_below(dataset_root)
 
 
 def is_below(root: Path) -> pl.Expr:
-    """Tell whether an event's path is root or below it.
+    """Return whether an event's path is root or below it.
 
-    Tracers show paths resolved, absolute or as the program gave them, so root is compared in all three forms.
+    Tracers show paths resolved, absolute or as the program wrote them, so root is compared in all three forms.
     """
     forms = {os.path.normpath(root), os.path.abspath(root), os.path.realpath(root)}  # noqa: PTH100
     below = [(pl.col("path") == form) | pl.col("path").str.starts_with(f"{form.rstrip('/')}/") for form in forms]

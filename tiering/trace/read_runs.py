@@ -1,4 +1,12 @@
-"""Runs of reads: what a process does with a file from one open to the next, across batches of events."""
+"""Runs of reads: what a process reads of a file from one open to the next, across batches of events.
+
+Rows (opens, reads, closes) are sorted by process and file. Then a run is a contiguous stretch of rows, and all its
+properties are running sums or maxima over the stretch. A run that a batch leaves open is carried into the next batch as
+one row.
+
+Example: open, read [0, 4), read [4, 8), read [0, 4), close is one run of three reads. The furthest ends before each are
+0, 4, 8, so no read skips ahead (no gap). The second is sequential; the third is not, since 0 is not the last end, 8.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +19,7 @@ from numpy.typing import NDArray
 from tiering.trace.intervals import running_maximum
 
 #: Rows of runs: an open, a read or a close, or a run that an earlier batch left open. position and furthest are B, or
-#: null in a read or a close; depth is how often the file was open before this row, where an earlier batch left that.
+#: null in a read or a close. depth is how often the file was open before this row, if an earlier batch left that.
 _ROWS = pl.Schema(
     {
         "file": pl.UInt64,
@@ -47,10 +55,10 @@ _NO_READS = pl.DataFrame(
 
 
 class RunBatch(NamedTuple):
-    """What a batch of events adds.
+    """The results for one batch of events.
 
-    reads: one row a read of data (file, group, time, start, end, sequential, visit), in order; finished: one row
-    a run of reads that began with an open and is over (file, furthest, no_gap).
+    reads: one row per read of data (file, group, time, start, end, sequential, visit), in order. finished: one row per
+    finished run of reads that began with an open (file, furthest, no_gap).
     """
 
     reads: pl.DataFrame
@@ -58,14 +66,14 @@ class RunBatch(NamedTuple):
 
 
 class Runs:
-    """Follows the runs of a trace. Memory grows with the files that are open.
+    """Follows the runs of a trace. Memory grows with the number of open files.
 
-    A run begins with an open and ends with the next one of that process and file, or when the last of its descriptors
-    is closed: until then, reads after the close of another descriptor go on with it.
+    A run begins with an open and ends with the next open of that process and file, or when the last of its descriptors
+    is closed. Reads after the close of another descriptor continue it.
 
-    A read whose offset is not known is taken to follow the one before it, from byte 0 after an open. A read
-    is sequential where it begins at the end of the run's last read, or at byte 0 as the run's first. A visit
-    is the first read of a run; where a trace shows no opens, a read of another file than the process's last.
+    A read without an offset is assumed to follow the previous one, from byte 0 after an open. A read is sequential if
+    it begins at the end of the run's previous read, or at byte 0 as its first. A visit is the first read of a run; if a
+    trace has no opens, it is a read of another file than the process's last.
     """
 
     def __init__(self) -> None:
@@ -73,7 +81,7 @@ class Runs:
         self._last = pl.DataFrame(schema={"pid": pl.Int32, "last": pl.UInt64})
 
     def add(self, events: pl.DataFrame) -> RunBatch:
-        """Take the events of a batch (EVENT_SCHEMA, in order)."""
+        """Process a batch of events (EVENT_SCHEMA, in order)."""
         op, known = pl.col("op"), ("file", "group", "pid", "offset", "size", "time")
         opens, reads, closes = op == "open", (op == "read") & (pl.col("size") > 0), op == "close"
         fresh = events.filter(opens | reads | closes).select(
@@ -91,11 +99,11 @@ class Runs:
         return RunBatch(self._visits(followed), finished.select("file", "furthest", "no_gap"))
 
     def rest(self) -> pl.DataFrame:
-        """Give the runs that the trace left open, in the form of RunBatch.finished."""
+        """Return the runs that the trace left open, in the form of RunBatch.finished."""
         return self._open.filter("opened", "earlier_reads").select("file", "furthest", "no_gap")
 
     def _visits(self, reads: pl.DataFrame) -> pl.DataFrame:
-        """Say which reads are visits, and remember what each process read last."""
+        """Mark the reads that are visits, and remember the last file of each process."""
         reads = reads.join(self._last, on="pid", how="left", maintain_order="left")
         elsewhere = pl.col("file").ne_missing(pl.coalesce(pl.col("file").shift(1).over("pid"), "last"))
         self._last = pl.concat([self._last, reads.select("pid", last="file")]).unique("pid", keep="last")
@@ -104,12 +112,13 @@ class Runs:
 
 
 def _followed(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Follow rows of _ROWS, at least one, in order. Returns the reads, in order, and one row a run.
+    """Follow rows of _ROWS, at least one, in order. Return the reads, in order, and one row per run.
 
-    Columns of reads: file, group, pid, time, start, end, sequential, first_read, run_opened. Those of runs: _ROWS, as
-    the row to carry on with, and closed, latest: whether there is a close, and no later run of that process and file.
+    Columns of reads: file, group, pid, time, start, end, sequential, first_read, run_opened. Columns of runs: _ROWS, as
+    the row to continue with, and closed and latest: whether the run was closed, and whether it is the last of that
+    process and file.
     """
-    # Sorted by process and file, a run is a stretch of rows, and everything about it a running sum or maximum.
+    # Sorted by process and file, a run is a contiguous stretch of rows.
     order = np.lexsort((rows["pid"].to_numpy(), rows["file"].to_numpy()))
     table = rows[order]
     file, pid, size = (table[name].to_numpy() for name in ("file", "pid", "size"))
@@ -118,7 +127,7 @@ def _followed(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     )
     first = np.append(True, (file[1:] != file[:-1]) | (pid[1:] != pid[:-1]))
     depth = _depth(opens.astype(np.int64) - closes + table["depth"].to_numpy(), np.flatnonzero(first))
-    # What follows the last close is another run, without an open.
+    # Rows after the last close form another run, without an open.
     ended = closes & (depth == 0)
     begin = np.flatnonzero(first | opens | np.append(False, ended[:-1]))
     last = np.append(begin[1:], len(file)) - 1
@@ -129,8 +138,8 @@ def _followed(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     end = start + size
     placed = table["position"].is_not_null().to_numpy()
     position = np.where(placed, table["position"].fill_null(0).to_numpy(), end)
-    told = np.maximum.accumulate(np.where(placed | reads, np.arange(len(file)), -1))
-    before = _earlier(told, -1)
+    known_position = np.maximum.accumulate(np.where(placed | reads, np.arange(len(file)), -1))
+    before = _earlier(known_position, -1)
     before = np.where(before >= begin[run], position[before], 0)
     furthest = running_maximum(np.where(reads, end, table["furthest"].fill_null(0).to_numpy()), run)
     reached = _earlier(furthest, 0)
@@ -163,7 +172,7 @@ def _followed(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         opened=was_opened,
         no_gap=np.logical_and.reduceat(no_gap & (~reads | (start <= reached)), begin),
         earlier_reads=np.logical_or.reduceat(earlier | reads, begin),
-        position=pl.Series(position[told[last]]),
+        position=pl.Series(position[known_position[last]]),
         furthest=furthest[last],
         time=table["time"][last],
         depth=depth[last],
@@ -174,15 +183,15 @@ def _followed(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def _depth(steps: NDArray[np.int64], begins: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Sum steps up from each begin on, never below 0: a close of what the trace did not see opened."""
+    """Sum steps up from each begin. Never go below 0: a trace may close what it did not see opened."""
     total = np.cumsum(steps)
     owner = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(steps))))
     total -= (total - steps)[begins][owner]
-    # How far below 0 the sum has been is what was not there to be closed.
+    # The lowest sum below 0 counts the closes without an open.
     below = running_maximum(np.maximum(-total, 0), owner)
     return np.asarray(total + below, np.int64)
 
 
 def _earlier(values: NDArray[np.int64], before_all: int) -> NDArray[np.int64]:
-    """Return what stands one row earlier."""
+    """Return the values shifted down by one row."""
     return np.append(before_all, values[:-1])

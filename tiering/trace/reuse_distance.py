@@ -1,4 +1,11 @@
-"""How often a cache of a size would miss, and whether reads come in passes: both from references to blocks."""
+"""The miss ratio of a cache of any size, and whether reads come in passes, both from references to blocks.
+
+An LRU cache of s blocks hits exactly if fewer than s distinct other blocks were referenced since the last reference to
+the same block: the reuse distance. Sorting all distances gives the miss ratios of all cache sizes at once.
+
+Example: references a b c b a. The distance of the second b is 1 (c), that of the second a is 2 (b, c). A cache of 2
+blocks hits only b: miss ratio 4/5. A cache of 3 blocks hits both: 3/5.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +16,20 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tiering.trace.block_sample import BLOCK, References
 
-#: Points of a curve, spaced evenly in the logarithm of the size.
+#: Points of a curve, evenly spaced in the logarithm of the size.
 _POINTS = 24
 _WINDOWS = 32
-#: A pass may be blurred by prefetching and by workers: share of its references on the wrong side of its end.
+#: Prefetching and workers blur passes: the tolerated share of a pass's references on the wrong side of its end.
 _BLUR = 0.15
-#: Share of blocks that must have been read as often as the typical one, give or take one pass and a tenth.
+#: Share of blocks that must be read as often as the typical one, up to one pass and a tenth.
 _EVEN = 0.8
-#: A pass that was begun counts once it holds this share of a whole one.
+#: An unfinished pass counts from this share of a complete one.
 _BEGUN = 0.05
 _FEWEST = 8
 
 
 class CurvePoint(BaseModel):
-    """Miss ratios of a cache of one size, over all reads of the trace, the first ones included."""
+    """Miss ratios of a cache of one size, over all reads of the trace, including first ones."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -32,7 +39,7 @@ class CurvePoint(BaseModel):
 
 
 class Passes(BaseModel):
-    """Epochs: passes over the same data, one after the other, each block once in each."""
+    """Epochs: consecutive passes over the same data, with each block once per pass."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -44,12 +51,12 @@ class Passes(BaseModel):
 
 
 def miss_ratio_curve(references: References) -> list[CurvePoint]:
-    """Work out miss ratios over cache sizes from one block to all of them; empty where nothing was read.
+    """Return miss ratios for cache sizes from one block to all of them; empty if nothing was read.
 
-    LRU: stack distances (Mattson et al., 1970) of the sampled references, scaled by the rate as SHARDS does. Static:
-    the blocks that were read first are the ones kept. With a sample of n distinct blocks the error of a ratio is
-    about 0.5 / sqrt(n) (SHARDS, section 5: below 0.01 on average from 8,000 blocks on), and several times that where a
-    few blocks are much hotter than the others (docs/benchmarks.md, "Tracing").
+    LRU: stack distances (Mattson et al., 1970) of the sampled references, scaled by the rate as in SHARDS. Static: a
+    cache that keeps the blocks that were read first. With n distinct blocks in the sample, the error of a ratio is
+    about 0.5 / sqrt(n) (SHARDS, section 5: below 0.01 on average from 8,000 blocks on), and several times that if a few
+    blocks are much hotter than the others (docs/benchmarks.md, "Tracing").
     """
     total = len(references.block)
     if not total:
@@ -74,7 +81,7 @@ def miss_ratio_curve(references: References) -> list[CurvePoint]:
 
 
 def working_set(references: References) -> list[int]:
-    """Give the distinct bytes read in each of 32 equal parts of the time between the first and the last reference."""
+    """Return the distinct bytes read in each of 32 equal parts of the time from the first to the last reference."""
     if not len(references.time):
         return []
     begin, end = float(references.time.min()), float(references.time.max())
@@ -86,10 +93,10 @@ def working_set(references: References) -> list[int]:
 
 
 def passes(references: References, begin: float) -> Passes | None:
-    """Find epochs; None where reads do not come in passes, or there is only one.
+    """Find epochs. Returns None if reads do not come in passes, or there is only one.
 
     begin: s, when the trace begins. A block's n-th reference belongs to pass n. These are passes if most blocks are
-    read equally often, and if hardly any block is read for pass n + 1 before the other blocks were read for pass n.
+    read equally often, and hardly any block is read for pass n + 1 before the others were read for pass n.
     """
     _, keys, counts = np.unique(references.block, return_inverse=True, return_counts=True)
     if len(counts) < _FEWEST:
@@ -119,7 +126,7 @@ def passes(references: References, begin: float) -> Passes | None:
 
 
 def _previous(blocks: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Find the place of the reference before to the same block; -1 for the first."""
+    """Return the index of the previous reference to the same block; -1 for a first one."""
     order = np.argsort(blocks, kind="stable")
     before = np.full(len(blocks), -1, np.int64)
     same = blocks[order][1:] == blocks[order][:-1]
@@ -128,15 +135,19 @@ def _previous(blocks: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 
 def _distances(before: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Count the distinct blocks between a reference and the one before to the same block.
+    """Count the distinct blocks between each reference and the previous one to the same block.
 
-    Between places p and i lie i - p - 1 references; those whose own predecessor lies after p repeat a block within,
-    so the distance is i - p - 1 less the earlier references with a later predecessor: inversions of `before`. These are
-    counted bit by bit from the top, with all numbers of equal upper bits side by side in their order.
+    Between positions p and i there are i - p - 1 references. One of them repeats a block within the span if its own
+    predecessor is after p. So the distance is i - p - 1 minus the number of earlier references with a later
+    predecessor: the inversions of `before`. They are counted bit by bit from the top, like a radix sort, with all
+    numbers of equal upper bits side by side in their order.
+
+    Example: a b c b a has before = -1 -1 -1 1 0. At i = 4, p = 0: 3 references lie between, and b at 3 has the later
+    predecessor 1, so the distance is 3 - 1 = 2.
     """
     count = len(before)
     rank = np.empty(count, np.int64)
-    # Ties exist only at -1, whose distances nobody asks for.
+    # Only -1 has ties, and distances of first references are not used.
     rank[np.argsort(before, kind="stable")] = np.arange(count)
     bits = max(1, int(count - 1).bit_length())
     values = np.arange(1 << bits)

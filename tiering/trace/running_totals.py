@@ -1,4 +1,4 @@
-"""Figures over a whole trace that are sums, and the order in which files were visited."""
+"""Figures of a whole trace that are plain sums, and the order in which files were visited."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import polars as pl
 from tiering.trace.unplaced_reads import Unplaced
 from tiering.trace.visit_order import order_randomness
 
-#: Visits whose order is judged: 12 bytes each, and enough for several epochs or one very long one.
+#: How many visits are kept to judge their order: 12 bytes each, enough for several epochs or one very long one.
 _VISITS = 1 << 20
 
 
 def share(part: float, whole: float) -> float:
-    """Return part / whole, and 0 of nothing."""
+    """Return part / whole, or 0 if whole is 0."""
     return part / whole if whole else 0.0
 
 
 class Span:
-    """When the trace begins and ends, and who is in it."""
+    """The time span of the trace, and its processes."""
 
     def __init__(self) -> None:
         self.events = 0
@@ -39,12 +39,12 @@ class Span:
 
     @property
     def begin(self) -> float:
-        """When the first event began, s."""
+        """When the first event began, in s."""
         return self._first if self.events else 0.0
 
     @property
     def seconds(self) -> float:
-        """From the first event to the end of the last, s."""
+        """The time from the first event to the end of the last, in s."""
         return self._last - self._first if self.events else 0.0
 
 
@@ -68,7 +68,7 @@ class Sums:
         self._processes = [pl.DataFrame(schema={"pid": pl.Int32, "size": pl.Int64})]
 
     def add(self, data: pl.DataFrame) -> None:
-        """Add a batch of events (EVENT_SCHEMA) of data."""
+        """Add a batch of data events (EVENT_SCHEMA)."""
         op, size = pl.col("op"), pl.col("size")
         self.unplaced.add(data)
         counted = data.select(
@@ -89,13 +89,13 @@ class Sums:
         self._processes = [pl.concat([*self._processes, moved]).group_by("pid").agg(size.sum())]
 
     def share_of(self, processes: Collection[int]) -> float:
-        """Return the share of the bytes moved that some processes moved."""
+        """Return the share of the moved bytes that some processes moved."""
         sizes = self._processes[0]
         mine = sizes.filter(pl.col("pid").is_in(list(processes)))["size"] if processes else sizes["size"].head(0)
         return share(int(mine.sum()), int(sizes["size"].sum()))
 
     def busiest_share(self) -> float:
-        """Return the share of the bytes moved that the busiest hundredth of the processes moved, at least one."""
+        """Return the share of the moved bytes that the busiest hundredth of the processes moved, at least one."""
         sizes = np.sort(self._processes[0]["size"].to_numpy())[::-1]
         return share(int(sizes[: max(1, len(sizes) // 100)].sum()), int(sizes.sum()))
 
@@ -108,14 +108,14 @@ class Visits:
         self._count = 0
 
     def add(self, reads: pl.DataFrame) -> None:
-        """Add a batch of reads, as RunBatch has them."""
+        """Add a batch of reads from a RunBatch."""
         if self._count < _VISITS:
             visits = reads.filter("visit").select("file", "group").head(_VISITS - self._count)
             self._kept.append(visits)
             self._count += len(visits)
 
     def randomness(self, files: pl.DataFrame) -> float:
-        """Say how random the order is; files: FileTally.table."""
+        """Return how random the order is. files: from FileTally.table."""
         if not self._count:
             return 0.0
         visits = pl.concat(self._kept).join(files.select("file"), on="file", how="semi", maintain_order="left")

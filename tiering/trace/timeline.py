@@ -1,4 +1,4 @@
-"""What a trace did over time, binned: bytes in each part of the time, and of each file, in one bounded pass."""
+"""Bin a trace over time: bytes in each interval, in total and per file, in one pass and bounded memory."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from tiering.trace.block_sample import mixed
 from tiering.trace.program_files import is_noise
 
-#: Bins of time, and bins of time of the heat map: one of those spans several of the former.
+#: Bins of time, and the coarser bins of the heat map.
 BINS: Final = 512
 HEAT_BINS: Final = 128
-#: Files whose accesses are followed; beyond, a share of all files is, by identity.
+#: How many files are followed. Beyond that, a share of all files is, chosen by identity.
 FILES: Final = 4096
-#: Rows of the heat map: neighbours by path share one where there are more files.
+#: Rows of the heat map. With more files, neighbours by path share a row.
 ROWS: Final = 160
 _SHORTEST: Final = 2.0**-20
 _FULL: Final = 1 << 32
@@ -28,11 +28,11 @@ _KINDS: Final = ("read", "write", "access")
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Bytes over time. Bin n of the timeline begins n * bin_s after the trace does.
+    """Bytes over time. Bin n of the timeline begins n * bin_s after the start of the trace.
 
-    bin_s, heat_bin_s: s. read, written, accessed: B in each bin. rows: what each row of the heat map stands for, in
-    order of path; heat: B of any kind, rows by time. files: files in the heat map; rate: share of all files that
-    these are, in (0, 1].
+    bin_s, heat_bin_s: s. read, written, accessed: B in each bin, int64. rows: the labels of the heat map's rows, in
+    order of path. heat: B of any kind, int64 (rows, bins). files: how many files are in the heat map. rate: their share
+    of all files, in (0, 1].
     """
 
     bin_s: float
@@ -47,11 +47,11 @@ class Timeline:
 
 
 def timeline(batches: Iterable[pl.DataFrame], *, dataset_root: Path | None = None) -> Timeline:
-    """Bin a stream of event batches (EVENT_SCHEMA, in order of time); the machinery of programs is left out.
+    """Bin a stream of event batches (EVENT_SCHEMA, in order of time), without the machinery of programs.
 
-    dataset_root: directory whose files are data even where they look like a library's.
-    Bins double in width whenever the trace outlasts them, so one pass is enough: memory is BINS sums, FILES rows of
-    HEAT_BINS sums with a path each, and a batch. Sums are exact; only the choice of files is a sample beyond FILES.
+    dataset_root: a directory whose files are data, even if they look like those of a library.
+    Bins double in width whenever the trace outlasts them, so one pass is enough. Memory is BINS sums, FILES rows of
+    HEAT_BINS sums with a path each, and a batch. Sums are exact; beyond FILES, only a sample of the files is shown.
     """
     binner = TimelineBinner(dataset_root)
     for batch in batches:
@@ -60,7 +60,7 @@ def timeline(batches: Iterable[pl.DataFrame], *, dataset_root: Path | None = Non
 
 
 class TimelineBinner:
-    """A timeline while its events come."""
+    """A timeline while its events arrive."""
 
     def __init__(self, dataset_root: Path | None = None) -> None:
         self._noise = is_noise(dataset_root)
@@ -135,7 +135,7 @@ class TimelineBinner:
         return (mixed(files) >> np.uint64(32)) < self._threshold
 
     def found(self) -> Timeline:
-        """Return the timeline of what was added."""
+        """Return the timeline of the events added."""
         names = [self._paths.get(file, f"file {file:x}") for file in self._ids.tolist()]
         order = sorted(range(len(names)), key=names.__getitem__)
         groups = [part.tolist() for part in np.array_split(np.array(order, np.intp), min(ROWS, max(1, len(order))))]
@@ -158,7 +158,7 @@ class TimelineBinner:
 
 
 def _folded(sums: NDArray[np.int64], factor: int) -> NDArray[np.int64]:
-    """Add each `factor` neighbouring columns up, into as many columns as before."""
+    """Add up groups of `factor` neighbouring columns, and keep the number of columns."""
     made = np.zeros_like(sums)
     np.add.at(made.T, np.arange(sums.shape[1]) // factor, sums.T)
     return made

@@ -1,4 +1,4 @@
-"""TraceProfile: what a trace says about a workload."""
+"""TraceProfile: the figures of a trace that describe its workload."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from tiering.trace.bursts import WriteBursts
 from tiering.trace.readers.base import Level
 from tiering.trace.reuse_distance import CurvePoint, Passes
 
-#: Share of the bytes read up to which bytes without a known place do not matter.
+#: Bytes without a known position do not matter up to this share of the bytes read.
 _UNPLACED = 0.05
-#: What is left out of a profile where they do.
+#: The fields that a profile lacks if they do matter.
 _WITHOUT_PLACES: dict[str, object] = {
     "sequentiality": None,
     "epochs_found": None,
@@ -20,10 +20,17 @@ _WITHOUT_PLACES: dict[str, object] = {
 
 
 class TraceProfile(BaseModel):
-    """The features of one trace. Sizes are bytes, times are seconds, shares are ratios in [0, 1].
+    """The figures of one trace. Sizes are bytes, times are seconds, shares are ratios in [0, 1].
 
-    Traffic of the interpreter, of libraries, of /proc, /sys and /dev and of terminals and pipes is left out
-    of every figure and counted in excluded_bytes alone.
+    Traffic of the interpreter, of libraries, of /proc, /sys and /dev, and of terminals and pipes is left out of every
+    figure. It is counted only in excluded_bytes.
+
+    Example:
+        >>> import tiering
+        >>> trace = tiering.read_trace("job.parquet")  # doctest: +SKIP
+        >>> profile = tiering.profile_trace(trace.batches)  # doctest: +SKIP
+        >>> profile.reread_share, profile.write_share  # doctest: +SKIP
+        (0.79, 0.02)
     """
 
     model_config = ConfigDict(frozen=True)
@@ -129,9 +136,9 @@ class TraceProfile(BaseModel):
 
     @property
     def is_placed(self) -> bool:
-        """Whether the trace tells where nearly all bytes lie that were read."""
+        """Whether the trace shows the position of nearly all bytes that were read."""
         return self.bytes_unplaced <= _UNPLACED * self.bytes_read
 
     def without_guesses(self) -> TraceProfile:
-        """Leave out what needs the places of reads where the trace does not tell them."""
+        """Drop the figures that need the positions of reads, if the trace does not show them."""
         return self if self.is_placed else self.model_copy(update=_WITHOUT_PLACES)

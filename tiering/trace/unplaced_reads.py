@@ -1,4 +1,4 @@
-"""Reads of bytes of which the trace does not tell where they lie: parts of objects in logs without Ranges."""
+"""Reads whose position in the file is unknown: parts of objects in logs without ranges."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import polars as pl
 from tiering.trace.events import UNPLACED
 
 _IS_UNPLACED = (pl.col("op") == "read") & (pl.col("flags") == UNPLACED).fill_null(value=False)
-#: Those that have not even a likely place: they follow no read, and overlap none.
+#: Reads without even a likely position: they neither follow nor overlap another read.
 IS_NOWHERE = _IS_UNPLACED & pl.col("offset").is_null()
 
 
 class Unplaced:
-    """Bytes read somewhere in their files; and of them the reads, and bytes, that have not even a likely place."""
+    """Bytes read at unknown positions; and of them, the reads and bytes without even a likely position."""
 
     def __init__(self) -> None:
         self.bytes = self.bytes_nowhere = self.reads_nowhere = 0

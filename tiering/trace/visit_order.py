@@ -1,24 +1,24 @@
-"""How random the order is in which files are visited."""
+"""Measure how random the order is in which files are visited."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-#: Loader workers and files that come in pairs interleave a few sorted sequences; look this far back for them.
+#: Loader workers and files in pairs interleave a few sorted sequences, so look this many visits back.
 _LAGS = 4
 
 
 def order_randomness(visits: NDArray[np.uint64], groups: NDArray[np.int32], ranks: dict[int, int]) -> float:
-    """Say how random a sequence of visits to files is: 0 sorted or repeated, 1 as in a shuffle.
+    """Return how random a sequence of visits to files is: 0 sorted or repeated, 1 as in a shuffle.
 
-    visits: files in the order of visits; groups: the process group of each; ranks: a file's place by path.
+    visits: files in the order of visits. groups: the process group of each. ranks: each file's position by path.
 
-    From one visit to the next of the same group, a shuffle over N files moves |step| = (N + 1) / 3 places on
-    average, and a sorted pass 1. The figure is (mean |step| - 1) / ((N + 1) / 3 - 1), cut to [0, 1], and
-    the least of several: places by path, and, over the visits after the first to each file, places in the
-    order of first visits (an order that is kept from epoch to epoch is not random, whatever it is); each over
-    steps of 1 to 4 visits. Fewer than 3 files are 0. The mean over groups is weighted by visits.
+    From one visit to the next of the same group, a shuffle of N files moves |step| = (N + 1) / 3 positions on average,
+    and a sorted pass 1. The figure is (mean |step| - 1) / ((N + 1) / 3 - 1), clipped to [0, 1]. The least of several
+    counts: with positions by path, and, after the first visit to each file, with positions in the order of first visits
+    (an order that repeats from epoch to epoch is not random); each over steps of 1 to 4 visits. Fewer than 3 files give
+    0. The mean over groups is weighted by visits.
     """
     total = weight = 0.0
     for group in np.unique(groups):

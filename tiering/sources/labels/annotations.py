@@ -1,4 +1,4 @@
-"""Labels of a folder: by its folders, or by a table beside the images, as Tiny ImageNet's val/val_annotations.txt."""
+"""Labels of a folder: by its folders, or by a table such as Tiny ImageNet's val/val_annotations.txt."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tiering.storage.location import Location
 from tiering.storage.urls import joined, name_of
 from tiering.text import display
 
-#: Bytes of such a table at most: 250,000 images.
+#: Largest size of such a table, in bytes: enough for 250,000 images.
 _LARGEST: Final = 16 << 20
 
 
@@ -24,7 +24,8 @@ _LARGEST: Final = 16 << 20
 class FolderLabels:
     """Class and split of every image in a folder.
 
-    rule: of its folders. tables: for each split that has a table, by the split's path, the class of each image name.
+    rule: for its folders. tables: for each split that has a table, by the path of the split, the class of each image
+    name.
     """
 
     rule: FolderRule
@@ -32,11 +33,11 @@ class FolderLabels:
 
     @property
     def kind(self) -> Layout:
-        """How the source is laid out, in words."""
+        """The layout of the source, in words."""
         return "annotated splits" if self.tables else self.rule.kind
 
     def of(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], list[bytes | None]]:
-        """Return the class and the split of each key. Floor: 0.3 us a key."""
+        """Return the class and the split of each key. Floor: 0.3 us per key."""
         folders = [key[: key.rfind(b"/") + 1] for key in keys]
         known = {folder: self.rule.of(folder) for folder in set(folders)}
         labels, splits = [known[folder][0] for folder in folders], [known[folder][1] for folder in folders]
@@ -45,7 +46,7 @@ class FolderLabels:
         return labels, splits
 
     def names_of(self, keys: Sequence[bytes]) -> tuple[set[bytes | None], set[bytes | None]]:
-        """Return the different classes and splits of some keys, which takes half the time."""
+        """Return the distinct classes and splits of some keys, in half the time of `of`."""
         if self.tables:
             labels, splits = self.of(keys)
             return set(labels), set(splits)
@@ -62,7 +63,7 @@ class FolderLabels:
 def folder_labels(url: str, rule: FolderRule) -> FolderLabels:
     """Return the labels of a folder. Splits without class folders may have a table, which is read here.
 
-    url: of the folder. A flat folder may be such a split by itself.
+    url: of the folder. A flat folder may itself be such a split.
     Raises DatasetError for a malformed table, MachineError for one that cannot be read.
     """
     tables = {}
@@ -79,12 +80,12 @@ def folder_labels(url: str, rule: FolderRule) -> FolderLabels:
     return FolderLabels(rule, tables)
 
 
-def tell_lost_rows(url: str, told: FolderLabels, ledger: Ledger) -> None:
-    """Tell a ledger of the rows of a folder's tables that name no file there; it is walked again for that.
+def report_lost_rows(url: str, labels: FolderLabels, ledger: Ledger) -> None:
+    """Record in a ledger the rows of a folder's tables that name a missing file. This walks the folder again.
 
-    A file that is there and left out is named by what is wrong with it, and not by its row.
+    A file that exists but is left out is recorded with its own problem, not as a lost row.
     """
-    for split, classes in told.tables.items():
+    for split, classes in labels.tables.items():
         lost = set(classes)
         place = joined(url, split.rstrip(b"/").decode("utf-8", "surrogateescape")) if split else url
         with suppress(DatasetError):  # no image at all
@@ -95,7 +96,7 @@ def tell_lost_rows(url: str, told: FolderLabels, ledger: Ledger) -> None:
 
 
 class _Met(Ledger):
-    """Takes the names of files that are left out from a set."""
+    """Removes the names of files that are left out from a set."""
 
     def __init__(self, names: set[bytes]) -> None:
         super().__init__()
@@ -106,13 +107,13 @@ class _Met(Ledger):
 
 
 def _split_of(url: str) -> str:
-    """Return which split a flat folder is by its name; "val" if it has another: only val has a table as shipped."""
+    """Return the split that a flat folder is, by its name; "val" for other names, since only val comes with a table."""
     name = name_of(url)
     return name if name.lower() in SPLITS else "val"
 
 
 def _parsed(text: bytes, where: str) -> dict[bytes, bytes]:
-    """Return the class of each image name: the first two fields of a line, separated by tabs."""
+    """Return the class of each image name: the first two tab-separated fields of each line."""
     classes: dict[bytes, bytes] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():

@@ -1,7 +1,7 @@
-"""Classes: their names, and the numbers that their samples are served with.
+"""Classes: their names, and the numbers with which their samples are served.
 
-docs/formats.md states the one rule. A class map that is given decides. Otherwise integers of a table or of `.cls`
-members keep their values, and all names (of folders too) are sorted bytewise and counted from 0, as torchvision's
+docs/formats.md states the rule. A class map from the user decides. Otherwise integers in a table or in `.cls` members
+keep their values, and names, including those of folders, are sorted bytewise and numbered from 0, as torchvision's
 ImageFolder does.
 """
 
@@ -14,10 +14,10 @@ from typing import Final
 
 from tiering.errors import DatasetError
 
-#: The most classes. More names than this are captions, or targets of a regression.
+#: The largest number of classes. More distinct names are captions, or targets of a regression.
 MOST_CLASSES: Final = 1 << 20
 
-#: The number of samples without a class. A source may write it itself.
+#: The number of samples without a class. A source may contain it itself.
 NONE: Final = -1
 
 _LARGEST: Final = (1 << 31) - 1
@@ -28,7 +28,7 @@ _SHOWN: Final = 5
 
 
 class LabelsWarning(UserWarning):
-    """The labels of a source may not be what its owner means."""
+    """The labels of a source may not be the intended ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class ClassMap:
 
     @classmethod
     def counted(cls, names: Iterable[str]) -> ClassMap:
-        """Return the map that counts names from 0 in the order given."""
+        """Return the map that numbers names from 0 in their order."""
         named = tuple(names)
         return cls(named, tuple(range(len(named))))
 
@@ -52,19 +52,19 @@ class ClassMap:
         """Whether every name is its number written out, as integers of a table are."""
         return all(_WHOLE.fullmatch(name) and int(name) == number for name, number in self._pairs())
 
-    def names_measurements(self, said: Collection[str]) -> bool:
-        """Whether labels that are no classes by themselves, such as 0.5, are classes of this map, as in old stores."""
+    def names_measurements(self, labels: Collection[str]) -> bool:
+        """Return whether the map has labels that are no classes by themselves, such as 0.5, as old stores do."""
         names = set(self.names)
-        return any(name in names and _values([name]) is None for name in said)
+        return any(name in names and _values([name]) is None for name in labels)
 
-    def takes(self, said: Collection[str], where: str, *, folders: bool = False) -> dict[str, int]:
-        """Return the number of each label that a source gives; every one must be of this map.
+    def takes(self, labels: Collection[str], where: str, *, folders: bool = False) -> dict[str, int]:
+        """Return the number of each label of a source. Every label must be in this map.
 
-        said: labels by name, or by number where none of them is a name of the map. where: names the source in errors.
+        labels: names, or numbers if none of them is a name of the map. where: the name of the source in errors.
         folders: the labels are names of folders, which are never numbers.
-        Raises DatasetError for a label that the map does not have.
+        Raises DatasetError for a label that the map lacks.
         """
-        known, missing = self._look_up(said, folders)
+        known, missing = self._look_up(labels, folders)
         if missing:
             raise DatasetError(
                 where,
@@ -74,18 +74,18 @@ class ClassMap:
             )
         return known
 
-    def grown(self, said: Collection[str], where: str, *, folders: bool = False) -> tuple[ClassMap, dict[str, int]]:
-        """Return this map with the labels that it lacks added, and the number of each label that a source gives.
+    def grown(self, labels: Collection[str], where: str, *, folders: bool = False) -> tuple[ClassMap, dict[str, int]]:
+        """Return this map with the missing labels added, and the number of each label of a source.
 
-        said, where, folders: as for `takes`. A new integer is its own number where all others are; new names get the
-        numbers after the largest, sorted.
+        labels, where, folders: as for `takes`. A new integer is its own number if all others are; new names are sorted
+        and get the numbers after the largest.
         Raises DatasetError for integers that mean nothing in a map of names.
         """
-        known, missing = self._look_up(said, folders)
+        known, missing = self._look_up(labels, folders)
         if not missing:
             return self, known
         values = {} if folders else {name: value for name in missing if (value := _whole(name)) is not None}
-        if not self.own and len(values) == len(said):
+        if not self.own and len(values) == len(labels):
             raise DatasetError(
                 where,
                 expected=f"names of classes, as the store has them ({_some(self.names)}), or their numbers",
@@ -101,9 +101,9 @@ class ClassMap:
         known |= {name: number for number, name in enumerate(rest, first)}
         return map_of(named | dict(enumerate(rest, first))), known
 
-    def refuse_doubtful(self, said: Collection[str], where: str) -> None:
-        """Raise DatasetError for integers of a table that may be names or numbers: the map's names are digits too."""
-        values = _values(said)
+    def refuse_doubtful(self, labels: Collection[str], where: str) -> None:
+        """Raise DatasetError for integers that may be names or numbers, because the map's names are digits too."""
+        values = _values(labels)
         if values is None or self.own or not any(map(_WHOLE.fullmatch, self.names)):
             return
         unknown = [name for name, value in values.items() if value != NONE and name not in self.names]
@@ -115,49 +115,49 @@ class ClassMap:
                 action="Write the classes by name, or append a folder for each class.",
             )
 
-    def _look_up(self, said: Collection[str], folders: bool) -> tuple[dict[str, int], list[str]]:
-        """Return the number of each label that is known, and the labels that are not."""
-        values = None if folders else _values(said)
-        if values is not None and (self.own or not set(said) & set(self.names)):
+    def _look_up(self, labels: Collection[str], folders: bool) -> tuple[dict[str, int], list[str]]:
+        """Return the number of each known label, and the labels that are unknown."""
+        values = None if folders else _values(labels)
+        if values is not None and (self.own or not set(labels) & set(self.names)):
             numbers = set(self.numbers)
             known = {name: value for name, value in values.items() if value == NONE or value in numbers}
         else:
             places = dict(self._pairs())
             known = {name: NONE for name, value in (values or {}).items() if value == NONE}
-            known |= {name: places[name] for name in said if name in places}
-        return known, [name for name in said if name not in known]
+            known |= {name: places[name] for name in labels if name in places}
+        return known, [name for name in labels if name not in known]
 
     def _pairs(self) -> Iterable[tuple[str, int]]:
         return zip(self.names, self.numbers, strict=True)
 
 
-def classes_of(said: Collection[str], where: str) -> tuple[ClassMap, dict[str, int]]:
-    """Number the labels that a table or `.cls` members give, and return the class map and the number of each.
+def classes_of(labels: Collection[str], where: str) -> tuple[ClassMap, dict[str, int]]:
+    """Number the labels of a table or of `.cls` members. Return the class map and the number of each label.
 
-    said: the different labels, as text. Integers keep their values, -1 being no class, and so do whole numbers with a
-    decimal point (1.0), which pandas makes of integers beside missing ones. Names are sorted bytewise.
-    Raises DatasetError for integers that int32 does not hold or that are below -1, and for measurements: other numbers
-    with a decimal point, which are no classes.
+    labels: the distinct labels, as text. Integers keep their values, -1 meaning no class. So do whole numbers with a
+    decimal point (1.0), which pandas writes for integers in a column with missing values. Names are sorted bytewise.
+    Raises DatasetError for integers below -1 or outside int32, and for measurements: other decimal numbers, which are
+    no classes.
     """
-    values = whole_numbers(said, where)
+    values = whole_numbers(labels, where)
     if values is None:
-        known = ClassMap.counted(sorted(said, key=_bytes))
+        known = ClassMap.counted(sorted(labels, key=_bytes))
         return known, dict(zip(known.names, known.numbers, strict=True))
     return map_of(_written(values)), values
 
 
-def whole_numbers(said: Collection[str], where: str) -> dict[str, int] | None:
-    """Return the values of labels that are integers, all of them; None where some are names.
+def whole_numbers(labels: Collection[str], where: str) -> dict[str, int] | None:
+    """Return the values of labels that are all integers; None if some are names.
 
     Raises DatasetError as classes_of does.
     """
-    numbers = [name for name in said if _NUMBER.fullmatch(name)]
-    if len(numbers) < len(said):
-        _refuse_measurements(said, numbers, where)
+    numbers = [name for name in labels if _NUMBER.fullmatch(name)]
+    if len(numbers) < len(labels):
+        _refuse_measurements(labels, numbers, where)
         return None
-    if not said:
+    if not labels:
         return None
-    values = {name: _whole(name) for name in said}
+    values = {name: _whole(name) for name in labels}
     for name, value in values.items():
         if value is None:
             raise measurements(where, name)
@@ -173,12 +173,12 @@ def whole_numbers(said: Collection[str], where: str) -> dict[str, int] | None:
     return found
 
 
-def _refuse_measurements(said: Collection[str], numbers: list[str], where: str) -> None:
-    """Raise DatasetError for labels such as 0.5 and nan beside names: they are no classes, and not names either."""
+def _refuse_measurements(labels: Collection[str], numbers: list[str], where: str) -> None:
+    """Raise DatasetError for labels such as 0.5 and nan among names: they are neither classes nor names."""
     odd = next((name for name in numbers if not _WHOLE.fullmatch(name) and _whole(name) in (None, NONE)), None)
     if odd is None:
         return
-    name = next(name for name in said if not _NUMBER.fullmatch(name))
+    name = next(name for name in labels if not _NUMBER.fullmatch(name))
     raise DatasetError(
         where,
         expected="classes: names, or whole numbers",
@@ -187,14 +187,14 @@ def _refuse_measurements(said: Collection[str], numbers: list[str], where: str) 
     )
 
 
-def _values(said: Collection[str]) -> dict[str, int] | None:
-    """Return the values of labels that are numbers of classes, all of them; None where some are anything else."""
-    values = {name: value for name in said if (value := _whole(name)) is not None and NONE <= value <= _LARGEST}
-    return values if values and len(values) == len(said) else None
+def _values(labels: Collection[str]) -> dict[str, int] | None:
+    """Return the values of labels that are all valid class numbers; None if some are anything else."""
+    values = {name: value for name in labels if (value := _whole(name)) is not None and NONE <= value <= _LARGEST}
+    return values if values and len(values) == len(labels) else None
 
 
 def combined(classes: ClassMap) -> str:
-    """Say which name looks like several classes of one image ("a,b" beside "b"); "" if none does."""
+    """Describe a name that looks like several classes of one image ("a,b" beside "b"); "" if there is none."""
     names = set(classes.names)
     for name in classes.names:
         parts = [part.strip() for part in _SEVERAL.split(name)]
@@ -207,7 +207,7 @@ def combined(classes: ClassMap) -> str:
 
 
 def measurements(where: str, example: str) -> DatasetError:
-    """Return the error for numbers that are not classes."""
+    """Return the error for labels that are decimal numbers."""
     return DatasetError(
         where,
         expected="classes: names or whole numbers",
@@ -218,7 +218,7 @@ def measurements(where: str, example: str) -> DatasetError:
 
 
 def _written(values: Mapping[str, int]) -> dict[int, str]:
-    """Return the name of each number: as the source writes it, and plainly where it writes it in two ways (7, 007)."""
+    """Return the name of each number: as written in the source, or in plain digits if written in two ways (7, 007)."""
     names: dict[int, str] = {}
     for name, value in values.items():
         names[value] = name if value not in names and _WHOLE.fullmatch(name) else str(value)
@@ -239,7 +239,7 @@ def _whole(text: str) -> int | None:
     if not _NUMBER.fullmatch(text):
         return None
     value = float(text)
-    if value != value:  # noqa: PLR0124 - NaN, which is how pandas writes that there is none
+    if value != value:  # noqa: PLR0124 - NaN, which pandas writes for a missing value
         return NONE
     return int(value) if value.is_integer() else None
 

@@ -1,12 +1,12 @@
-"""Which of a key's folders is its split and which its class: train/cat/1.jpg is a cat in the split train.
+"""Decide which folder of a key is its split and which its class: train/cat/1.jpg is a cat in the split train.
 
 The rule looks only at folders, so a survey, a conversion and a plain folder give the same answer:
 
-1. Folders are splits if all folders in one place have names of SPLITS, in any case. They may lie below folders that
-   all images share: ILSVRC/Data/CLS-LOC/train/n01440764/1.JPEG.
+1. Folders are splits if all folders in one place have names of SPLITS, in upper or lower case. They may be below
+folders that all images share: ILSVRC/Data/CLS-LOC/train/n01440764/1.JPEG.
 2. The class is the folder below the split, or the first folder if there are no splits. Deeper folders do not matter.
 3. A folder called images is not a class if it is the only folder in its place. The class is then one level deeper:
-   images/cat/1.jpg. Tiny ImageNet's val/images/val_0.JPEG has no class folder.
+images/cat/1.jpg. Tiny ImageNet's val/images/val_0.JPEG has no class folder.
 4. An image beside these folders has no class.
 """
 
@@ -32,23 +32,23 @@ Layout = Literal[
 SPLITS: Final = ("train", "training", "val", "valid", "validation", "dev", "test", "testing")
 _SPLITS: Final = frozenset(name.encode() for name in SPLITS)
 
-#: Names of folders that hold the images and say nothing about them.
+#: Names of folders that contain the images and carry no information.
 _IMAGES: Final = frozenset((b"images", b"image", b"imgs", b"img", b"jpegimages"))
 
-#: How ImageNet calls its classes, and its tars of one class each: n01440764.tar.
+#: ImageNet's name of a class, and of its tar: n01440764.tar.
 _SYNSET: Final = re.compile(rb"n[0-9]{8}")
 
-#: Folders of a path that are looked at: splits lie near the top.
+#: How many folders of a path to look at. Splits are near the top.
 _DEEPEST: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
 class FolderRule:
-    """Where the split and the class stand in a path.
+    """The positions of the split and the class in a path.
 
     kind: the layout in words. split, label: number of the folder, from 0; None if there is none. passed: folders called
     images that are not classes, as paths that end in "/". bare: splits without class folders, as such paths; "" if the
-    whole folder may be one. skip: 1 if paths begin with the name of a tar file, which is not a folder, else 0.
+    whole folder may be one. skip: 1 if paths start with the name of a tar file, which is not a folder, else 0.
     """
 
     kind: Layout
@@ -76,7 +76,7 @@ class FolderRule:
 
 @dataclass(slots=True)
 class _Node:
-    """A folder. below: the folders in it by name; None once they cannot all be splits, so that they are classes."""
+    """A folder. below: its folders by name; None once they cannot all be splits, so that they are classes."""
 
     below: dict[bytes, _Node] | None = field(default_factory=dict)
 
@@ -94,14 +94,14 @@ class _Node:
 
     @property
     def only(self) -> bytes:
-        """The name of the folder in it if there is just one, else b""."""
+        """The name of its folder if there is exactly one, else b""."""
         return next(iter(self.below)) if self.below is not None and len(self.below) == 1 else b""
 
 
 class Folders:
     """Collects the folders of keys, some keys at a time, and keeps only the few names that decide the rule.
 
-    tars: whether each key begins with the name of a tar file.
+    tars: whether each key starts with the name of a tar file.
     """
 
     def __init__(self, *, tars: bool = False) -> None:
@@ -111,7 +111,7 @@ class Folders:
         self._class_tars = tars
 
     def add(self, keys: Iterable[bytes]) -> None:
-        """Add some keys. Floor: 0.2 us a key, which is the time to cut off the file's name."""
+        """Add keys. Floor: 0.2 us per key, the time to cut off the file's name."""
         if self._class_tars:
             keys = list(keys)
             self._class_tars = all(map(_is_of_a_class_tar, keys))
@@ -119,7 +119,7 @@ class Folders:
             self._top.add(folder.split(b"/", _DEEPEST)[self._skip : -1])
 
     def rule(self) -> FolderRule:
-        """Return the rule, once all keys were added."""
+        """Return the rule, after all keys were added."""
         if self._class_tars:
             return FolderRule("class tars", label=0)
         return self._with_splits() or self._without_splits()
@@ -163,7 +163,7 @@ def _passed_over(node: _Node) -> bytes:
 
 
 def _has_folders(node: _Node) -> bool:
-    """Return whether there are class folders in it, or in its folder of images."""
+    """Return whether it contains class folders, directly or in its folder of images."""
     if node.below and _passed_over(node):
         node = node.below[node.only]
     return node.below is None or bool(node.below)
@@ -175,7 +175,7 @@ def _are_splits(names: Iterable[bytes]) -> bool:
 
 
 def _is_of_a_class_tar(key: bytes) -> bool:
-    """Return whether an image lies in a tar that is named after its class: n01440764/n01440764_18.JPEG."""
+    """Return whether the tar of an image is named after its class: n01440764/n01440764_18.JPEG."""
     tar, _, name = key.partition(b"/")
     if b"/" in name:
         return False

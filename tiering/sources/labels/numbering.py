@@ -1,4 +1,4 @@
-"""Numbers for the classes and splits of many samples, some rows at a time."""
+"""Number the classes and splits of many samples, some rows at a time."""
 
 from __future__ import annotations
 
@@ -18,48 +18,53 @@ from tiering.text import display
 _BATCH: Final = 1 << 16
 
 
-#: Gives the keys of some rows.
+#: Returns the keys of some rows.
 Keys = Callable[[IndexArray], list[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """A class map that a source is numbered by.
+class ClassNumbering:
+    """An existing class map by which a source is numbered.
 
-    grows: whether classes that it lacks are added, or refused. by_number: whether a table may name classes by number
-    although the names of the map are digits too.
+    grows: whether missing classes are added or refused. by_number: whether a table may name classes by number although
+    the names of the map are digits too.
     """
 
     classes: ClassMap
     grows: bool = False
     by_number: bool = True
 
-    def number(self, said: list[str], where: str, *, folders: bool = False) -> tuple[ClassMap, dict[str, int]]:
-        """Return the class map and the number of each label that a source gives. folders: they are names of folders."""
+    def number(self, labels: list[str], where: str, *, folders: bool = False) -> tuple[ClassMap, dict[str, int]]:
+        """Return the class map and the number of each label of a source. folders: the labels are names of folders."""
         if not (folders or self.by_number):
-            self.classes.refuse_doubtful(said, where)
+            self.classes.refuse_doubtful(labels, where)
         if self.grows:
-            return self.classes.grown(said, where, folders=folders)
-        return self.classes, self.classes.takes(said, where, folders=folders)
+            return self.classes.grown(labels, where, folders=folders)
+        return self.classes, self.classes.takes(labels, where, folders=folders)
 
 
 def number_folders(
-    told: FolderLabels, keys: Keys, n: int, columns: dict[str, npt.NDArray[Any]], given: Given | None, where: str
+    class_labels: FolderLabels,
+    keys: Keys,
+    n: int,
+    columns: dict[str, npt.NDArray[Any]],
+    given: ClassNumbering | None,
+    where: str,
 ) -> tuple[ClassMap, list[str]]:
-    """Number the classes and splits that folders tell, into columns that hold -1.
+    """Number the classes and splits that folders define, and write them into columns that contain -1.
 
-    columns: label and split, or label alone, int32 and int8 of shape (n,), open for writing.
+    columns: label (int32) and split (int8), or label alone, of shape (n,), writable.
     """
     found: dict[str, set[bytes]] = {"label": set(), "split": set()}
     for rows in blocks(n):
-        for name, names_here in zip(found, told.names_of(keys(rows)), strict=True):
+        for name, names_here in zip(found, class_labels.names_of(keys(rows)), strict=True):
             found[name].update(each for each in names_here if each is not None)
         if len(found["label"]) > MOST_CLASSES:
             raise DatasetError(
                 where, expected=f"at most {MOST_CLASSES:,} class folders", found="more",
                 action="Put the images of a class into one folder, or list them in a table.",
             )  # fmt: skip
-    # As torchvision's ImageFolder: sorted by their bytes. What is not UTF-8 may look like another name, and is not.
+    # Sorted by bytes, as in torchvision's ImageFolder. Names that are not UTF-8 may look equal and still differ.
     names = {name: sorted(values) for name, values in found.items()}
     shown = {name: [display(each) for each in values] for name, values in names.items()}
     classes = ClassMap.counted(shown["label"])
@@ -70,13 +75,13 @@ def number_folders(
     if not any(place.values()):
         return classes, shown["split"]
     for rows in blocks(n):
-        for name, values in zip(place, told.of(keys(rows)), strict=True):
+        for name, values in zip(place, class_labels.of(keys(rows)), strict=True):
             if name in columns and place[name]:
                 columns[name][rows] = [NONE if value is None else place[name][value] for value in values]
     return classes, shown["split"]
 
 
 def blocks(n: int, size: int = _BATCH) -> Iterator[IndexArray]:
-    """Yield [0, n) in pieces."""
+    """Yield [0, n) in blocks of consecutive numbers."""
     for begin in range(0, n, size):
         yield np.arange(begin, min(begin + size, n), dtype=np.int64)

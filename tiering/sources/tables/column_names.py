@@ -1,4 +1,4 @@
-"""How people name the columns of a table: "Image Path", image_id and FileName are all columns of paths."""
+"""Recognise columns by their names: "Image Path", image_id and FileName are all columns of paths."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-#: Names of each column in lower case, without blanks, dots, hyphens and underscores. The first one found counts.
+#: Names of each column in lower case, without blanks, dots, hyphens and underscores. The first match counts.
 SPELLINGS: Final = {
     "path": (
         *("path", "filepath", "imagepath", "imgpath", "file", "filename", "imagefile", "imagefilename", "imagename"),
@@ -23,17 +23,17 @@ _LEFT_AWAY: Final = re.compile(r"[\s_.\-]+")
 
 
 def plain(name: str) -> str:
-    """Return a column's name as SPELLINGS has it."""
+    """Return a column's name in the spelling of SPELLINGS."""
     return _LEFT_AWAY.sub("", name.strip().strip('\ufeff"').lower())
 
 
 def is_path_column(name: str) -> bool:
-    """Return whether a column's name is one that columns of paths have."""
+    """Return whether columns of paths have this name."""
     return plain(name) in SPELLINGS["path"]
 
 
 def recognised(names: Sequence[str]) -> dict[str, int]:
-    """Return the places of the columns path, label and split, as far as their names are known."""
+    """Return the positions of the columns path, label and split, as far as their names are known."""
     places = {plain(name): place for place, name in reversed(list(enumerate(names)))}
     return {
         wanted: places[next(name for name in spellings if name in places)]

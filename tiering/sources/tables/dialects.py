@@ -1,7 +1,7 @@
-"""How a text table is written: its encoding, its separator, and whether it has a header.
+"""Find out how a text table is written: its encoding, its separator, and whether it has a header.
 
-Tables come from spreadsheets, databases and shell scripts, so we look at the first line. A separator fits if the line,
-split by it, names a column of paths. In a table without a header it fits if a field is the name of an image.
+Tables come from spreadsheets, databases and shell scripts, so the first line decides. A separator fits if it splits the
+line into names of which one is a column of paths. In a table without a header, one field must be the name of an image.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from tiering.sources.tables.column_names import SPELLINGS, recognised
 from tiering.storage.location import Location
 from tiering.storage.scratch import scratch_directory
 
-#: Bytes looked at.
+#: How many bytes to look at.
 HEAD: Final = 1 << 16
 
-#: One or more blanks separate the fields of Caffe's and ImageNet's lists: "n01440764/1.JPEG 0".
+#: One or more blanks separate the fields in lists of Caffe and ImageNet: "n01440764/1.JPEG 0".
 BLANKS: Final = " "
 _SEPARATORS: Final = (",", "\t", ";", "|")
 
@@ -35,9 +35,9 @@ _PIECE: Final = 1 << 20
 class Dialect:
     """How a text table is written.
 
-    separator: one character, or BLANKS. header: whether the first line names the columns. names: of the columns, or the
-    first line's fields without a header. spaced: whether a blank follows each separator. chosen: place of each column:
-    path, and label and split where they are.
+    separator: one character, or BLANKS. header: whether the first line names the columns. names: of the columns;
+    without a header, the fields of the first line. spaced: whether a blank follows each separator. chosen: positions of
+    the columns path, label and split, as far as they exist.
     """
 
     separator: str
@@ -50,9 +50,9 @@ class Dialect:
 def dialect_of(head: str, columns: Mapping[str, str], where: str) -> Dialect:
     """Find out how a table is written.
 
-    head: its beginning. columns: column of path, label and split by name or by number from 0, where they were given.
-    where: names the table in errors. Raises DatasetError where no column of paths can be made out, UsageError for given
-    columns that are not there.
+    head: its beginning. columns: the columns of path, label and split, by name or by number from 0, if the user chose
+    them. where: the name of the table in errors. Raises DatasetError if no column of paths can be identified,
+    UsageError for chosen columns that do not exist.
     """
     lines = [line for line in head.lstrip("\ufeff").splitlines() if line.strip()]
     if not lines:
@@ -78,7 +78,7 @@ def dialect_of(head: str, columns: Mapping[str, str], where: str) -> Dialect:
 
 
 def choose(names: list[str], columns: Mapping[str, str], where: str) -> dict[str, int]:
-    """Return the place of the columns that were given by name, or by number from 0. Raises UsageError for others."""
+    """Return the positions of columns named by name or by number from 0. Raises UsageError for unknown ones."""
     places: dict[str, int] = {}
     for wanted, column in columns.items():
         if column in names:
@@ -107,7 +107,7 @@ def no_paths(where: str, names: list[str]) -> DatasetError:
 
 @contextmanager
 def as_utf8(path: Path) -> Iterator[Path]:
-    """Give the path of a text file in UTF-8: the file itself, or a copy if it is in UTF-16 or UTF-32."""
+    """Yield the path of a text file in UTF-8: the file itself, or a copy if it is in UTF-16 or UTF-32."""
     with path.open("rb") as file:
         encoding = _encoding(file.read(HEAD))
     if encoding is None:
@@ -157,7 +157,7 @@ class _Candidate:
 
     @property
     def is_header(self) -> bool:
-        """Whether it names a column of paths. Words with blanks between them may be a sentence: all must be known."""
+        """Whether it names a column of paths. Between blanks every word must be known, since it may be a sentence."""
         known = recognised(self.names)
         return "path" in known and (self.separator != BLANKS or 1 < len(self.names) == len(known))
 
@@ -170,13 +170,13 @@ def _names_image(found: _Candidate) -> bool:
 
 
 def _widest(candidates: list[_Candidate]) -> _Candidate:
-    """Return the one with most fields. Blanks are the last choice: file names may hold them."""
+    """Return the candidate with the most fields. Blanks are the last choice, because file names may contain them."""
     others = [found for found in candidates if found.separator != BLANKS and len(found.names) > 1]
     return max(others or reversed(candidates), key=lambda found: len(found.names))
 
 
 def _is_above_images(found: _Candidate, lines: list[str], chosen: Mapping[str, int]) -> bool:
-    """Return whether the first line is a header in words we do not know: only the second line names an image."""
+    """Return whether the first line is a header in unknown words: only the second line names an image."""
     if len(lines) < 2 or "path" not in chosen or _is_image(found.names[chosen["path"]]):
         return False
     below = _Candidate.of(lines[1], found.separator).names
@@ -187,7 +187,7 @@ def _guessed(fields: list[str], where: str) -> dict[str, int]:
     """Return the columns of a table without a header, if its first line leaves no doubt."""
     paths = [place for place, name in enumerate(fields) if _is_image(name)]
     others = [place for place in range(len(fields)) if place not in paths]
-    # What stands before a path is its number as often as its class (images.txt of CUB-200): it is not taken for one.
+    # A field before the path is a row number as often as a class (images.txt of CUB-200), so it does not count as one.
     if len(paths) > 1 or len(others) > 1 or others == [0]:
         raise DatasetError(
             where,

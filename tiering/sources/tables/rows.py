@@ -1,4 +1,4 @@
-"""The rows of a table's file: path, label and split as text, whatever the file's format and dialect."""
+"""The rows of a table's file: path, label and split as text, for every format and dialect."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ import polars as pl
 
 from tiering.errors import DatasetError
 from tiering.sources.labels.classes import LabelsWarning
-from tiering.sources.packed_datasets import Arrangement, holds_images, refuse_packed
+from tiering.sources.packed_datasets import PackedDataset, already_packed, holds_images
 from tiering.sources.tables.column_names import SPELLINGS, recognised
 from tiering.sources.tables.dialects import BLANKS, HEAD, Dialect, as_utf8, choose, dialect_of, no_paths
 from tiering.sources.trees.walk import BATCH
 from tiering.storage.urls import name_of
 from tiering.text import display, shown
 
-#: Paths that do not lie below the table's root, or are none.
+#: Matches paths that are not below the table's root, or are no paths.
 _OUTSIDE: Final = r"^/|://|(^|/)\.\.(/|$)|\x00"
 
-#: Separates fields where blanks of any number did.
+#: Replaces runs of blanks as the separator of fields.
 _UNIT: Final = "\x1f"
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """An open table: its columns path, label and split as text, what it is called, and the number of its first row."""
+    """An open table: its columns path, label and split as text, its name for errors, and its first row's number."""
 
     frame: pl.LazyFrame
     where: str
     first: int
 
     def batches(self, base: str) -> Iterator[pl.DataFrame]:
-        """Yield the columns key, label and split; keys are relative to the base."""
+        """Yield the columns key, label and split. Keys are relative to the base."""
         roots = [base] if "://" in base else list(dict.fromkeys((base, os.path.realpath(base))))
         row = self.first
         relative = pl.col("path")
@@ -49,12 +49,12 @@ class Table:
             named = frame.with_columns(key=clean, relative=relative)
             self._check(named, base, row)
             row += len(frame)
-            # A line without anything is how many a CSV file ends.
+            # Many CSV files end with an empty line.
             yield from named.filter(pl.col("path").is_not_null()).select("key", "label", "split").iter_slices(BATCH)
 
     def _check(self, frame: pl.DataFrame, base: str, before: int) -> None:
-        told = pl.col("label").is_not_null() | pl.col("split").is_not_null() | ~pl.col("blank")
-        missing = pl.col("path").is_null() & told
+        labelled = pl.col("label").is_not_null() | pl.col("split").is_not_null() | ~pl.col("blank")
+        missing = pl.col("path").is_null() & labelled
         wrong = missing | (pl.col("key") == "") | pl.col("relative").str.contains(_OUTSIDE)
         found = frame.with_row_index("row").filter(wrong.fill_null(value=False)).head(1)
         for row, path in found.select("row", "path").iter_rows():
@@ -68,16 +68,16 @@ class Table:
 
 @contextmanager
 def opened(path: Path, url: str, columns: Mapping[str, str]) -> Iterator[Table]:
-    """Open a table's columns path, label and split.
+    """Open the columns path, label and split of a table.
 
-    path: of a file on this machine; url: what it is called. columns: as given, see TableForm.
-    Raises DatasetError where there is no column of paths, or images are in the table itself; UsageError for a column
-    that is not there.
+    path: a file on this machine. url: its name in errors. columns: as in TableForm.
+    Raises DatasetError if there is no column of paths, or the table itself contains images; UsageError for a column
+    that does not exist.
     """
     extension = path.suffix.lower()
     if extension == ".parquet" or extension in (".jsonl", ".ndjson"):
         if extension == ".parquet" and holds_images(path):
-            raise refuse_packed(_shown(url), Arrangement("Parquet", 1, name_of(url)))
+            raise already_packed(_shown(url), PackedDataset("Parquet", 1, name_of(url)))
         frame = pl.scan_parquet(path, glob=False) if extension == ".parquet" else _json_lines(path)
         names = frame.collect_schema().names()
         chosen = choose(names, columns, _shown(url)) if columns else recognised(names)
@@ -85,7 +85,7 @@ def opened(path: Path, url: str, columns: Mapping[str, str]) -> Iterator[Table]:
             raise no_paths(_shown(url), names)
         _refuse_lists(frame, chosen, url)
         if not columns:
-            _tell_unused(names, chosen, url)
+            _warn_of_unused(names, chosen, url)
         yield Table(_named(frame, names, chosen, spaced=False, in_text=False), _shown(url), 1)
         return
     with as_utf8(path) as text:
@@ -93,16 +93,16 @@ def opened(path: Path, url: str, columns: Mapping[str, str]) -> Iterator[Table]:
             dialect = dialect_of(file.read(HEAD).decode("utf-8", "replace"), columns, _shown(url))
         frame = _blanks(text, dialect) if dialect.separator == BLANKS else _separated(text, dialect)
         if dialect.header and not columns:
-            _tell_unused(dialect.names, dialect.chosen, url)
+            _warn_of_unused(dialect.names, dialect.chosen, url)
         names = frame.collect_schema().names()
         yield Table(_named(frame, names, dialect.chosen, spaced=dialect.spaced, in_text=True), _shown(url), 1)
 
 
 def _json_lines(path: Path) -> pl.LazyFrame:
-    """Read every value as text: a column's type in the first rows says nothing about the others.
+    """Read every value as text: the type of a column in the first rows does not hold for the others.
 
-    A first pass finds the columns, which may begin in any row, and those that hold lists or objects anywhere. It keeps
-    one line in memory and takes 1.7 us a line of two fields.
+    A first pass finds the columns, which may start in any row, and those with lists or objects anywhere. It keeps one
+    line in memory and takes 1.7 us for a line of two fields.
     """
     schema: dict[str, pl.DataType] = {}
     with path.open("rb") as lines:
@@ -124,7 +124,7 @@ def _separated(path: Path, dialect: Dialect) -> pl.LazyFrame:
 
 
 def _blanks(path: Path, dialect: Dialect) -> pl.LazyFrame:
-    """Read lines whose fields are separated by blanks. If there are two fields, the first may hold blanks."""
+    """Read lines whose fields are separated by blanks. If there are two fields, the first may contain blanks."""
     lines = pl.scan_csv(
         path, separator=_UNIT, quote_char=None, has_header=False, skip_rows=int(dialect.header), infer_schema=False,
         glob=False, new_columns=["line"],
@@ -141,7 +141,7 @@ def _blanks(path: Path, dialect: Dialect) -> pl.LazyFrame:
 def _named(
     frame: pl.LazyFrame, names: list[str], chosen: Mapping[str, int], *, spaced: bool, in_text: bool
 ) -> pl.LazyFrame:
-    """Return the columns path, label and split, and whether a line holds nothing at all.
+    """Return the columns path, label and split, and whether a line is completely empty.
 
     spaced: whether a blank follows each separator. in_text: whether lines may be empty.
     """
@@ -150,7 +150,7 @@ def _named(
         text = pl.lit(None, pl.String)
         if wanted in chosen:
             text = pl.col(names[chosen[wanted]]).cast(pl.String)
-            # A file's name may begin or end with a blank; those of classes and splits do not.
+            # File names may start or end with a blank; names of classes and splits do not.
             text = text.str.strip_chars_start(" ") if wanted == "path" and spaced else text
             text = text.str.strip_chars() if wanted != "path" else text
             text = pl.when(text != "").then(text) if wanted != "path" else text
@@ -168,15 +168,15 @@ def _refuse_lists(frame: pl.LazyFrame, chosen: Mapping[str, int], url: str) -> N
             )  # fmt: skip
 
 
-def _tell_unused(names: Sequence[str], chosen: Mapping[str, int], url: str) -> None:
-    """Warn if no column of labels is known while other columns are left: one of them may be meant."""
+def _warn_of_unused(names: Sequence[str], chosen: Mapping[str, int], url: str) -> None:
+    """Warn if no column of labels is known but other columns remain: one of them may hold labels."""
     others = [name for place, name in enumerate(names) if place not in chosen.values() and name.strip()]
     if others and "label" not in chosen:
-        said = (
+        message = (
             f"{_shown(url)}: none of the columns {', '.join(others[:6])} is known to hold labels; the images have no "
             f"class. If one of them does, name it: `columns` path={names[chosen['path']]},label=NAME"
         )
-        warnings.warn(shown(said), LabelsWarning, stacklevel=2)
+        warnings.warn(shown(message), LabelsWarning, stacklevel=2)
 
 
 def _shown(url: str) -> str:

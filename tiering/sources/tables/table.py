@@ -1,4 +1,4 @@
-"""Datasets listed in a table (CSV, TSV, Parquet, JSON lines) with a column of paths, and perhaps labels and splits."""
+"""Datasets listed in a table (CSV, TSV, Parquet, JSON lines) by path, and perhaps with labels and splits."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ TABLE_EXTENSIONS: Final = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
 #: Extensions of plain text files, some of which are lists of images.
 LIST_EXTENSIONS: Final = (".txt", ".lst", ".list")
 
-#: Extensions to try if a table gives names without one, as columns called image_id often do; the usual ones first.
+#: Extensions to try if a table has names without them, as columns called image_id often do; the common ones first.
 _CONTINUED: Final = ("jpg", "png", "jpeg", "JPG", "JPEG", "PNG", "tif", "tiff", "webp", "bmp")
 
-#: Returns size and version of files below a place, (-1, 0) for a missing file.
+#: Returns size and version of each file below a place, (-1, 0) for a missing file.
 _LookUp = Callable[[str, list[str]], list[tuple[int, int]]]
 
 
 @dataclass(frozen=True, slots=True)
 class TableForm:
-    """How to read a table that does not say so itself.
+    """How to read a table that does not show it itself.
 
     columns: the table's columns of path, label and split, by name or by number from 0. root: absolute path or URL that
     its paths are relative to; "" for the table's own directory.
@@ -56,7 +56,7 @@ class TableForm:
 
     @classmethod
     def of(cls, columns: str | Mapping[str, str] | None, root: str | os.PathLike[str] | None) -> TableForm:
-        """Take columns as "path=Image,label=Id", as "path,label" in their order, or as a mapping. Raises UsageError."""
+        """Parse columns such as "path=Image,label=Id", "path,label" (by position), or a mapping. Raises UsageError."""
         given = dict(columns) if isinstance(columns, Mapping) else _parsed(columns or "")
         for name in given:
             if name not in SPELLINGS or not given[name]:
@@ -69,7 +69,7 @@ class TableForm:
         return cls(tuple(given.items()), "" if root is None else Location.of(root).url)
 
 
-#: For a table that says itself how to read it.
+#: For a table that shows by itself how to read it.
 AS_WRITTEN: Final = TableForm()
 
 
@@ -81,7 +81,7 @@ def _parsed(text: str) -> dict[str, str]:
 
 
 def is_table_name(name: str) -> bool:
-    """Return whether a name has one of TABLE_EXTENSIONS, in any case."""
+    """Return whether a name has one of TABLE_EXTENSIONS, in upper or lower case."""
     return name.lower().endswith(TABLE_EXTENSIONS)
 
 
@@ -98,7 +98,7 @@ def is_list(url: str) -> bool:
 
 
 def is_readable(url: str, form: TableForm) -> bool:
-    """Return whether a table has the columns of a form; of one that names none, whether it says itself which to use."""
+    """Return whether a table has the columns of a form or, if the form names none, recognisable columns of its own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LabelsWarning)
         try:
@@ -111,12 +111,11 @@ def is_readable(url: str, form: TableForm) -> bool:
 def table_batches(url: str, form: TableForm) -> Iterator[pl.DataFrame]:
     """Yield a table's rows in order with the size and version of each file, up to 50,000 rows at a time.
 
-    url: the table's path or URL; form: how to read it. All columns are read as text, so that a label of 007 stays one.
-    A file that is missing has size -1 and version 0. The columns are those of tiering.sources.source.SOURCE_SCHEMA.
-    Raises DatasetError for a table without a column of paths or without rows, a path that does not lie below the root,
-    and a path that occurs twice; UsageError for a column that is not there; MachineError where the files cannot be
-    looked up.
-    About 4 us a row for local files (10^6 rows, one core); a request each for remote ones.
+    url: path or URL of the table. form: how to read it. All columns are read as text, so that a label of 007 stays 007.
+    A missing file has size -1 and version 0. The columns are those of tiering.sources.source.SOURCE_SCHEMA.
+    Raises DatasetError for a table without a column of paths or without rows, a path outside the root, and a path that
+    occurs twice; UsageError for a column that does not exist; MachineError if the files cannot be looked up.
+    About 4 us per row for local files (10^6 rows, one core); one request each for remote files.
     """
     base = form.root or parent_of(url)
     look: _LookUp = look_up if "://" in base else _look_up_locally
@@ -162,13 +161,13 @@ def _placed(table: Table, base: str, look: _LookUp) -> Iterator[pl.DataFrame]:
 
 
 def _turn_slashes(keys: list[str], about: list[tuple[int, int]], base: str, look: _LookUp) -> None:
-    """Take a backslash for a slash, in place, if a name has no file: the table was written on Windows."""
+    """Replace backslashes with slashes, in place, in names without a file: the table was written on Windows."""
     lacking = [at for at, (size, _) in enumerate(about) if size < 0 and "\\" in keys[at]]
     turned = [keys[at].replace("\\", "/") for at in lacking]
     inside = [place for place, name in enumerate(turned) if is_relative(name.encode())]
     found = look(base, [turned[place] for place in inside])
     for place, each in zip(inside, found, strict=True):
-        # A missing file keeps its name as the table has it, for the error that names it.
+        # A missing file keeps its name as in the table, for the error that names it.
         if each[0] >= 0:
             keys[lacking[place]], about[lacking[place]] = turned[place], each
 
@@ -176,7 +175,7 @@ def _turn_slashes(keys: list[str], about: list[tuple[int, int]], base: str, look
 def _continue_names(
     keys: list[str], about: list[tuple[int, int]], base: str, look: _LookUp, endings: list[str]
 ) -> None:
-    """Add the missing extensions to names, in place, if there are such files.
+    """Add missing extensions to names, in place, if files with them exist.
 
     endings: the extensions, in the order to try them. The last one that fitted moves to the front.
     """
@@ -200,15 +199,15 @@ def _polars_errors(url: str) -> Iterator[None]:
     try:
         yield
     except PolarsError as error:
-        said = str(error).split("\n", 1)[0]
-        raise DatasetError(_shown(url), expected="a table", found=said, action="Check the file.") from error
+        message = str(error).split("\n", 1)[0]
+        raise DatasetError(_shown(url), expected="a table", found=message, action="Check the file.") from error
     except OSError as error:
         raise from_os_error(error) from error
 
 
 @contextmanager
 def _fetched(url: str) -> Iterator[Path]:
-    """Give the path of a table on this machine; a remote one is copied to a temporary file."""
+    """Yield a local path to a table. A remote one is copied to a temporary file."""
     if "://" not in url:
         with plainly_named(Path(url)) as path:
             yield path
@@ -229,7 +228,7 @@ def _look_up_locally(base: str, names: list[str]) -> list[tuple[int, int]]:
     for name in names:
         try:
             about = os.stat(os.path.join(root, name.encode()))  # noqa: PTH116, PTH118 - 10 us a file less than pathlib
-        except OSError:  # Reading it will tell what is wrong with it.
+        except OSError:  # Reading it will raise the proper error.
             found.append((-1, 0))
             continue
         found.append((about.st_size, about.st_mtime_ns) if stat.S_ISREG(about.st_mode) else (-1, 0))

@@ -1,6 +1,6 @@
-"""What an entry of a directory is, told by its first bytes or by what stands in their way.
+"""Find out what an entry of a directory is: by its first bytes, or by the error that prevents reading it.
 
-The module needs nothing but the standard library: see tiering.sources.trees.entries.
+This module imports only the standard library; see tiering.sources.trees.entries for the reason.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from tiering.sources.left_out import (
     ZARR_MARKS,
 )
 
-#: What a file of DVC says of the file that it stands for.
+#: Where a file of DVC names the file that it stands for.
 _DVC_PATH: Final = re.compile(rb"^[ -]*path: *[\"']?([^\r\n\"']+)", re.MULTILINE)
 _DVC_BYTES: Final = 1 << 16
 
 
-#: Metadata of a Zarr store is smaller than this, also that of a group with thousands of arrays.
+#: Metadata of a Zarr store is smaller than this, even that of a group with thousands of arrays.
 ZARR_BYTES: Final = 64 << 20
 
 
 def is_zarr(path: bytes, directory: int | None = None) -> bool:
-    """Tell whether a local directory is a Zarr store: it holds Zarr metadata, and no file that is named as an image.
+    """Return whether a local directory is a Zarr store: it has Zarr metadata and no file with an image's name.
 
-    path: of it, "" for an open directory. About 3 us for one without a file of that name.
+    path: of the directory, "" for an open one. About 3 us for a directory without metadata files.
     """
     for mark in ZARR_MARKS:
         name = os.path.join(path, mark)  # noqa: PTH118 - bytes paths
@@ -54,7 +54,7 @@ def is_zarr(path: bytes, directory: int | None = None) -> bool:
 
 
 def is_zarr_metadata(text: bytes) -> bool:
-    """Tell whether a file is metadata of Zarr, and not one that only has its name."""
+    """Return whether the text is Zarr metadata, and not that of another file with the same name."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -63,35 +63,35 @@ def is_zarr_metadata(text: bytes) -> bool:
 
 
 def special(mode: int) -> str:
-    """Name what is neither a file nor a directory."""
+    """Name the type of an entry that is neither a file nor a directory."""
     if stat.S_ISFIFO(mode):
         return "FIFO"
     return "socket" if stat.S_ISSOCK(mode) else "device"
 
 
 def broken(error: OSError, path: bytes, directory: int | None = None) -> tuple[str, str]:
-    """Return the kind of an entry that cannot be looked at, and what the matter is.
+    """Return the kind of an entry that cannot be inspected, and the reason.
 
-    path: of it, relative to an open directory where one is given.
+    path: of the entry, relative to `directory` if that is given.
     """
-    said = (error.strerror or str(error)).lower()
+    reason = (error.strerror or str(error)).lower()
     if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-        return UNREADABLE_FILE, said
+        return UNREADABLE_FILE, reason
     try:
         target = os.readlink(path, dir_fd=directory)
     except OSError:
-        # What is no link was there a moment ago: somebody else is removing files.
+        # It is not a broken link, so it existed a moment ago: another process is removing files.
         return MISSING, "it vanished during the walk"
     if b"annex/objects/" in target:
         return BROKEN_LINK, "git-annex has not fetched its content"
-    return BROKEN_LINK, "DVC has not fetched its content" if b".dvc/cache/" in target else said
+    return BROKEN_LINK, "DVC has not fetched its content" if b".dvc/cache/" in target else reason
 
 
 def look_at(path: bytes, name: bytes, directory: int | None = None) -> tuple[str, str]:
-    """Tell by the first bytes of a local file whether it is an image: ("", "") for one, else its kind and the reason.
+    """Check by the first bytes whether a local file is an image: return ("", "") if so, else its kind and the reason.
 
-    path: of it, relative to an open directory where one is given; name: its last part.
-    About 6 us with the page cache warm.
+    path: of the file, relative to `directory` if that is given. name: its last part.
+    About 6 us with a warm page cache.
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory)
@@ -109,7 +109,7 @@ def look_at(path: bytes, name: bytes, directory: int | None = None) -> tuple[str
 
 
 def look_at_head(head: bytes, name: bytes) -> tuple[str, str]:
-    """Tell by a file's first HEAD bytes whether it is an image, see look_at."""
+    """Check by a file's first HEAD bytes whether it is an image, as look_at does."""
     if what := unfetched(head):
         return NOT_FETCHED, what
     if what := unpacked(head, name):
@@ -118,7 +118,7 @@ def look_at_head(head: bytes, name: bytes) -> tuple[str, str]:
 
 
 def _pointed_at(text: bytes, path: bytes, directory: int | None) -> tuple[str, str]:
-    """Say of a file of DVC whether what it stands for is there."""
+    """Find out whether the file that a file of DVC stands for exists."""
     base = path.rpartition(b"/")[0] or b"."
     for found in _DVC_PATH.findall(text) if b"outs:" in text else ():
         try:

@@ -1,4 +1,4 @@
-"""The names in one directory, wherever it lies, for those who look no further."""
+"""List the names in one directory, local or remote, without looking at the entries."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections.abc import Iterator
 
 from tiering.errors import from_os_error
 from tiering.sources.trees.local import marked_name
-from tiering.sources.trees.remote import connect
-from tiering.sources.trees.remote_listing import pages
+from tiering.sources.trees.remote import connect, pages
 
 
 def names_in(url: str) -> Iterator[bytes]:
-    """Yield the names in a directory, hidden ones too, a directory's with a "/" at its end. url: or a local path.
+    """Yield the names in a directory, including hidden ones. Names of directories end in "/". url: a URL or local path.
 
-    Raises FileNotFoundError and NotADirectoryError as they are, MachineError for what else goes wrong.
+    Raises FileNotFoundError and NotADirectoryError as they are, and MachineError for other failures.
     """
     if "://" in url:
         system, path = connect(url)

@@ -1,7 +1,7 @@
-"""Local directories counted: sizes asked for, a random few of the files kept by name.
+"""Count local directories: the size of every image, and the names of a random few.
 
-The module needs nothing but the standard library: the processes that scan a large tree run it as a program, and start
-in the time that Python itself takes.
+This module imports only the standard library. The processes that scan a large tree run it as a program, so it must
+start as fast as Python itself.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from tiering.sources.trees.siblings import with_keys
 
 _IMAGES: Final = frozenset(extension.decode() for extension in IMAGE_EXTENSIONS)
 
-#: Directories that are handed out together.
+#: How many directories one task contains.
 TOGETHER: Final = 16
 
-#: A directory that itself takes more bytes than this (some 30,000 entries) is shared between processes.
+#: A directory whose own size is larger than this (some 30,000 entries) is split among processes.
 SHARED_BYTES: Final = 1 << 20
 
-#: How a message begins: its length in bytes.
+#: A message starts with its length in this many bytes.
 _LENGTH: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Directories of one parent to look into.
+    """Directories with one parent to look into.
 
-    parent: path of the parent below the root, "" or ending in "/". names: of the directories in it, separated by NUL
-    bytes; "" is the parent itself. chain: device and inode of the directories that the walk came through.
-    part, parts: which of how many shares of the entries to ask about.
+    parent: path of the parent below the root, "" or ending in "/". names: the directories in it, separated by NUL
+    bytes; "" is the parent itself. chain: device and inode of the directories that lead there. part, parts: which share
+    of the entries to count, of how many.
     """
 
     parent: bytes
@@ -53,11 +53,11 @@ class Task:
 
 @dataclass(slots=True)
 class Found:
-    """What was found in the directories of a task.
+    """The contents of the directories of a task.
 
     sizes: bytes of each image, int64. kept: random number, key and size of the images whose random number is below the
-    limit. folders: images in each directory that has some. extensions: images by extension in lower case. left_out:
-    what is no image. tasks: what is still to be done.
+    limit. folders: number of images in each directory that has some. extensions: images by extension in lower case.
+    left_out: entries that are not images. tasks: the remaining work.
     """
 
     sizes: array[int] = field(default_factory=lambda: array("q"))
@@ -69,7 +69,7 @@ class Found:
     tasks: list[Task] = field(default_factory=list)
 
     def take(self, prefix: bytes, name: bytes, size: int, number: float, limit: float) -> None:
-        """Count one image. number: a random one; below the limit the image is kept by name."""
+        """Count one image. number: its random number; if that is below the limit, the image is kept by name."""
         extension = _extension(name.decode("utf-8", "surrogateescape")).lower()
         self.extensions[extension] = self.extensions.get(extension, 0) + 1
         self.folders[prefix] = self.folders.get(prefix, 0) + 1
@@ -82,10 +82,11 @@ class Found:
 def look(root: bytes, task: Task, limit: float, seed: int, shares: int) -> Found:
     """Look into the directories of a task.
 
-    limit: images whose random number in [0, 1) is below are kept by name. seed: of these numbers, which depend on
-    nothing else but the directory and its order. shares: parts to make of a very large directory.
-    Raises OSError where the tree's root cannot be read; whatever else cannot be read is in left_out.
-    About 4 us an image with the page cache warm, of which stat(2) is 3 us, and 10 us any other file, which is opened.
+    limit: images whose random number in [0, 1) is below it are kept by name. seed: of these numbers, which otherwise
+    depend only on the directory and its order. shares: how many parts to make of a very large directory.
+    Raises OSError if the root of the tree cannot be read. Other entries that cannot be read are in left_out.
+    About 4 us for an image with a warm page cache, 3 us of it in stat(2), and 10 us for any other file, which is
+    opened.
     """
     found = Found()
     for name in task.names.split(b"\0"):
@@ -107,7 +108,7 @@ def look(root: bytes, task: Task, limit: float, seed: int, shares: int) -> Found
 
 
 class _Folder:
-    """One open directory, being looked into."""
+    """One open directory while it is counted."""
 
     def __init__(self, found: Found, directory: Directory, prefix: bytes, task: Task, limit: float, seed: int) -> None:
         self.found, self.directory, self.prefix, self.limit = found, directory, prefix, limit
@@ -117,21 +118,21 @@ class _Folder:
         self.random = random.Random(b"%d %d %d/" % (seed, task.part, task.parts) + prefix).random
 
     def scan(self) -> None:
-        """Go through the entries; those of other parts are counted on, and not asked about."""
+        """Go through the entries. Those of other parts are skipped."""
         folders: list[bytes] = []
         if self.parts > 1 and self.part == 0:
             every = os.listdir(self.handle)  # noqa: PTH208 - a descriptor
             self.names.add({name[-4:] for name in every}, dotted=any(name.count(".") > 1 for name in every))
         for files in self.directory.files(self.prefix, self.found.left_out, folders, self.part, self.parts):
             self._count(files)
-        self._tell_sidecars()
+        self._count_sidecars()
         names = [name[:-1] for name in folders]
         for begin in range(0, len(names), TOGETHER):
             together = b"\0".join(names[begin : begin + TOGETHER])
             self.found.tasks.append(Task(self.prefix, together, self.directory.chain))
 
-    def _tell_sidecars(self) -> None:
-        """Count the files that are no images, apart those that share their key with an image; and such keys."""
+    def _count_sidecars(self) -> None:
+        """Count the shared keys and the files that are not images, separately if they share the key of an image."""
         if not self.others and not self.names.may_share:
             return
         with os.scandir(self.handle) as entries:
@@ -144,22 +145,22 @@ class _Folder:
             if key is not None and here[name] and (name in others or is_image_name(name) or self.parts > 1):
                 shared.append((name, key))
         if self.part == 0:
-            self.found.left_out.shared.tell(self.prefix, shared)
+            self.found.left_out.shared.add_all(self.prefix, shared)
 
     def _count(self, files: list[os.DirEntry[str]]) -> None:
-        # Each step goes through all files in C or nearly so: a loop over them takes half as long again.
+        # Each step processes all files almost entirely in C. A loop over the files takes half as long again.
         try:
             sizes = [entry.stat().st_size for entry in files]
         except OSError:
             files, sizes = self._still_there(files)
         names = [entry.name for entry in files]
-        # Nearly all extensions have three letters; looking for the dot takes three times as long.
+        # Nearly all extensions have three letters. Searching for the dot takes three times as long.
         extensions = [name[-3:] if name[-4:-3] == "." else _extension(name) for name in names]
         found = self.found
         endings = set(extensions)
         if not _IMAGES.issuperset(map(str.lower, endings)):
             images = [
-                # Of x.a.b the last three letters hold another dot.
+                # The last three letters of x.a.b contain another dot.
                 extension.lower() in _IMAGES or self._is_image(name, size)
                 for name, extension, size in zip(names, extensions, sizes, strict=True)
             ]
@@ -187,7 +188,7 @@ class _Folder:
             ]
 
     def _still_there(self, files: list[os.DirEntry[str]]) -> tuple[list[os.DirEntry[str]], list[int]]:
-        """Return the files whose size can be had, and their sizes."""
+        """Return the files whose size can be read, and their sizes."""
         left: list[os.DirEntry[str]] = []
         sizes = []
         for entry in files:
@@ -202,7 +203,7 @@ class _Folder:
         return left, sizes
 
     def _is_image(self, name: str, size: int) -> bool:
-        """Tell by its first bytes whether a file is an image; take note of one that is none."""
+        """Check by its first bytes whether a file is an image, and record it if not."""
         plain = os.fsencode(name)
         kind, why = look_at(plain, plain, self.handle)
         if kind == NOT_AN_IMAGE:
@@ -224,7 +225,7 @@ def _odd(name: str) -> bool:
 
 
 def send(pipe: BinaryIO, message: object) -> int:
-    """Send a message to another process of ours; return how many bytes it took. Raises OSError."""
+    """Send a message to another process of ours, and return its size in bytes. Raises OSError."""
     data = pickle.dumps(message, protocol=5)
     pipe.write(len(data).to_bytes(_LENGTH, "little") + data)
     pipe.flush()
@@ -232,7 +233,7 @@ def send(pipe: BinaryIO, message: object) -> int:
 
 
 def receive(pipe: BinaryIO) -> object:
-    """Wait for a message of a process of ours; None where it has gone. Raises OSError."""
+    """Wait for a message from a process of ours. Returns None if the process has gone. Raises OSError."""
     length = pipe.read(_LENGTH)
     data = pipe.read(int.from_bytes(length, "little")) if len(length) == _LENGTH else b""
     return pickle.loads(data) if data else None  # noqa: S301 - written by a process that we started

@@ -1,4 +1,4 @@
-"""A directory at a glance, as a survey sees it: names now, sizes only where they cost nothing, a few contents."""
+"""List a directory quickly for a survey: all names, sizes only if they are free, and the contents of a few files."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from tiering.sources.trees.remote_folder import FOLDER, IMAGE, OPEN, Entry, Remo
 from tiering.sources.trees.siblings import with_keys
 from tiering.text import display
 
-#: Files of a directory, of those whose name is no image's, that are looked at; they stand for the others.
+#: How many files without an image's name are inspected per directory. They represent the others.
 _LOOKED_AT: Final = 32
 
 
 @dataclass(slots=True)
 class Listing:
-    """What is in one directory.
+    """The contents of one directory.
 
-    count: image files, by name. images: names of all of them, or of a random sample. sizes: the bytes of these where
-    the listing tells them, else None. folders: name of each directory in it, how much it is likely to hold (in any
-    unit; only the ratios count), and whether it is known to hold no directory. left_out: everything else, as far as a
-    few files stand for all; those that are images by their content alone are of the kind BY_CONTENT.
+    count: image files, by name. images: the names of all, or of a random sample. sizes: their bytes if the listing has
+    them, else None. folders: for each directory, its name, its likely amount of contents (in any unit; only ratios
+    count), and whether it is known to contain no directory. left_out: all other entries, extrapolated from a few files;
+    images recognised only by content have the kind BY_CONTENT.
     """
 
     count: int = 0
@@ -41,7 +41,7 @@ class Listing:
 
 
 class Kept:
-    """A simple random sample of names that come in parts, in their order, and the sizes that come with them."""
+    """A simple random sample of names that arrive in parts, in their order, with their sizes."""
 
     def __init__(self, keep: int, random: np.random.Generator) -> None:
         self.count = 0
@@ -49,7 +49,7 @@ class Kept:
         self._rows: list[tuple[float, bytes, int]] = []
 
     def add(self, names: Sequence[bytes], sizes: Sequence[int] | None = None) -> None:
-        """Add names, and their sizes where these are known."""
+        """Add names, and their sizes if known."""
         self.count += len(names)
         numbers = self._random.random(len(names)).tolist()
         rows = zip(numbers, names, sizes or [0] * len(names), strict=True)
@@ -74,7 +74,7 @@ class Kept:
 
 
 class _Looked(NamedTuple):
-    """A file whose name is no image's, one of the few: its kind by name and by content, with the reason."""
+    """One of the inspected files without an image's name: its kind by name and by content, with the reason."""
 
     name: bytes
     size: int
@@ -84,11 +84,12 @@ class _Looked(NamedTuple):
 
 
 def glance(root: bytes, prefix: bytes, keep: int, random: np.random.Generator) -> Listing:
-    """List a local directory; about 1 us an entry. keep: images to keep by name, drawn at random where there are more.
+    """List a local directory, at about 1 us per entry. keep: how many images to keep by name, drawn at random.
 
-    Raises MachineError where the root cannot be read. Directories of common file systems take bytes in step with their
-    number of entries, and have one link of each directory in them: what they hold can be guessed, and most of them
-    need not be listed to know that they have none.
+    Common file systems give a directory a size that grows with its number of entries, and one link for each directory
+    in it. So the amount of its contents can be estimated, and most directories without subdirectories need not be
+    listed.
+    Raises MachineError if the root cannot be read.
     """
     found = Listing()
     try:
@@ -107,7 +108,7 @@ def glance(root: bytes, prefix: bytes, keep: int, random: np.random.Generator) -
 
 
 def _chain(root: bytes, prefix: bytes) -> tuple[Identity, ...]:
-    """Return the directories that lead to one; a walk would have come through them."""
+    """Return the directories that lead to one, as a walk would have recorded them."""
     parts = prefix.split(b"/")[:-1]
     above = [b"/".join(parts[:depth]) for depth in range(len(parts))]
     found = (os.stat(os.path.join(root, path)) for path in above)  # noqa: PTH116, PTH118 - bytes paths
@@ -127,9 +128,9 @@ def _fill(found: Listing, directory: Directory, prefix: bytes, keep: int, random
         kept.add(images)
         endings |= {name.partition(b".")[2] for name in images} if len(endings) < 2 else set()
     found.count, found.images = kept.count, kept.names()
-    # Names of one extension and one dot share no key.
+    # Names with a single extension and one dot each share no key.
     keys = dict(with_keys(sorted(directory.names()))) if others or len(endings) > 1 else {}
-    found.left_out.shared.tell(prefix, keys.items())
+    found.left_out.shared.add_all(prefix, keys.items())
     if others:
         _look_at_few(found, directory, prefix, others, keys, random)
     for name in folders:
@@ -165,9 +166,9 @@ def _look_at_few(
 
 
 def glance_remote(folder: RemoteFolder, keep: int, random: np.random.Generator) -> Listing:
-    """List a remote directory, see glance. Nothing is known of what directories hold before they are listed.
+    """List a remote directory as glance does. The contents of its directories are unknown before they are listed.
 
-    Raises MachineError where the server cannot be asked.
+    Raises MachineError if the server does not answer.
     """
     found, prefix = Listing(), folder.key
     images = Kept(keep, random)
@@ -175,7 +176,7 @@ def glance_remote(folder: RemoteFolder, keep: int, random: np.random.Generator) 
     bytes_: Counter[str] = Counter()
     untold = False
     for part in folder.parts():
-        found.left_out.shared.tell(prefix, ((entry.name, entry.shared) for entry in part))
+        found.left_out.shared.add_all(prefix, ((entry.name, entry.shared) for entry in part))
         for name, size, _, _, kind, reason in part:
             if kind == PACKED:
                 return Listing(left_out=LeftOut({PACKED: Tally(1, 0, [display(prefix)])}))
@@ -207,18 +208,18 @@ def glance_remote(folder: RemoteFolder, keep: int, random: np.random.Generator) 
 
 
 def _stand_for(found: Listing, prefix: bytes, named: dict[str, tuple[int, int]], looked: Sequence[_Looked]) -> None:
-    """Count the files whose name is no image's: those that were looked at stand for all that their name is like.
+    """Count the files without an image's name: the inspected ones represent all whose name is similar.
 
-    named: number and bytes of all, by the kind that their names say.
+    named: number and bytes of all of them, by the kind that their names suggest.
     """
     for kind, (count, size) in named.items():
         here = [each for each in looked if each.named == kind]
         left, left_size = count, size
         for other in sorted({each.kind for each in here} - {kind}):
-            those = [each for each in here if each.kind == other]
-            share = round(count * len(those) / len(here))
-            bytes_ = round(sum(each.size for each in those) * count / len(here))
-            _add(found, other, share, bytes_, prefix, those)
+            of_kind = [each for each in here if each.kind == other]
+            share = round(count * len(of_kind) / len(here))
+            bytes_ = round(sum(each.size for each in of_kind) * count / len(here))
+            _add(found, other, share, bytes_, prefix, of_kind)
             left, left_size = left - share, max(left_size - bytes_, 0)
         _add(found, kind, left, left_size, prefix, [each for each in here if each.kind == kind])
 

@@ -1,7 +1,7 @@
-"""The lister of local trees: which directories are looked into, and what their entries are.
+"""List local trees: decide which directories are entered, and what their entries are.
 
-Whoever walks a tree asks here: packing, which wants names in order; counting and surveys, which want them quickly.
-The module needs nothing but the standard library: see tiering.sources.trees.entries.
+Every walk over a tree uses this module: packing, which needs names in order, and counting and surveys, which need
+speed. It imports only the standard library; see tiering.sources.trees.entries for the reason.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, AnyStr, Final
 from tiering.sources.left_out import LOOP, MISSING, PACKED, SPECIAL, UNREADABLE_DIRECTORY, LeftOut, unlooked
 from tiering.sources.trees.contents import broken, is_zarr, special
 
-#: Entries that are told apart together.
+#: How many entries are classified at once.
 CHUNK: Final = 20_000
 
 #: Device and inode of a directory.
@@ -29,8 +29,7 @@ Identity = tuple[int, int]
 class Directory:
     """An open local directory.
 
-    handle: its descriptor. size: bytes that it takes itself. chain: of the directories that the walk came through, this
-    one last.
+    handle: its descriptor. size: its own size in bytes. chain: the directories that lead to it, itself last.
     """
 
     handle: int
@@ -38,7 +37,7 @@ class Directory:
     chain: tuple[Identity, ...]
 
     def names(self) -> Iterator[bytes]:
-        """Yield the names of all entries in the order of the system, see marked_name. Raises OSError."""
+        """Yield the names of all entries in the order of the system, as marked_name writes them. Raises OSError."""
         with os.scandir(self.handle) as entries:
             for entry in entries:
                 yield os.fsencode(marked_name(entry))
@@ -46,39 +45,39 @@ class Directory:
     def files(
         self, prefix: bytes, left_out: LeftOut, folders: list[bytes], part: int = 0, parts: int = 1
     ) -> Iterator[list[os.DirEntry[str]]]:
-        """Yield the plain files in chunks; put the directories into folders, and whatever else there is into left_out.
+        """Yield the regular files in chunks. Append directories to `folders` and add other entries to `left_out`.
 
-        prefix: path of the directory below the tree's root. part, parts: which of how many shares of the entries to
-        look at; those of the others are counted on. Raises OSError.
+        prefix: path of the directory below the tree's root. part, parts: which share of the entries to look at, of how
+        many; the others are skipped. Raises OSError.
         """
         number = 0
-        # Relative to the open directory the system has one name to look up instead of a path.
+        # Relative to the open directory, the system looks up one name instead of a path.
         with os.scandir(self.handle) as entries:
             while chunk := list(islice(entries, CHUNK)):
                 mine = chunk if parts == 1 else [e for at, e in enumerate(chunk, number) if at // 64 % parts == part]
                 number += len(chunk)
                 try:
                     files = [entry for entry in mine if entry.is_file() and entry.name[0] != "."]
-                except OSError:  # One is a link that cannot be followed: a test that bears it is slower by a tenth.
+                except OSError:  # One is a broken link. A test that tolerates these is 10 % slower.
                     files = [entry for entry in mine if is_file(entry) and entry.name[0] != "."]
                 if len(files) < len(mine):
                     for entry in mine:
                         if entry.name[0] == "." or not is_file(entry):
                             name = os.fsencode(marked_name(entry))
-                            kind, reason, size = told(name, name.rstrip(b"/"), self.handle)
+                            kind, reason, size = classify_entry(name, name.rstrip(b"/"), self.handle)
                             left_out.add(kind, prefix + name, size, reason) if kind else folders.append(name)
                 yield files
 
 
 @contextmanager
 def entered(root: bytes, prefix: bytes, chain: tuple[Identity, ...] = ()) -> Iterator[Directory | tuple[str, str]]:
-    """Open a directory of a tree; give the kind and the reason instead where it is not looked into.
+    """Open a directory of a tree, or yield the kind and the reason why it is not entered.
 
-    prefix: path below root, "" or ending in "/". chain: of the directories that the walk came through. One among
-    them is a circle. The chain decides, not the set of all directories seen: two links to one directory are two
-    folders of the dataset, whichever is walked first. Plain directories are checked too: below a link that leads above
-    the root, they are how the walk comes back.
-    Raises OSError where the root cannot be opened.
+    prefix: path below root, "" or ending in "/". chain: the directories that lead to it. If it is one of them, it is a
+    circle. Comparing with all directories seen would be wrong: two links to one directory are two folders of the
+    dataset, in whichever order they are walked. Plain directories are checked too, because below a link to somewhere
+    above the root they lead back.
+    Raises OSError if the root cannot be opened.
     """
     try:
         handle = os.open(os.path.join(root, prefix), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # noqa: PTH118
@@ -107,10 +106,10 @@ def refused(error: OSError) -> tuple[str, str]:
     return UNREADABLE_DIRECTORY, (error.strerror or str(error)).lower()
 
 
-def told(name: bytes, path: bytes, directory: int | None = None) -> tuple[str, str, int]:
-    """Say of an entry that is no plain file why it is left out, and its bytes; kind "" for a directory to look into.
+def classify_entry(name: bytes, path: bytes, directory: int | None = None) -> tuple[str, str, int]:
+    """Return kind, reason and bytes of an entry that is not a regular file; kind "" for a directory to enter.
 
-    name: see marked_name. path: of it, relative to an open directory where one is given.
+    name: as from marked_name. path: of the entry, relative to `directory` if that is given.
     """
     try:
         if kind := unlooked(name):
@@ -127,10 +126,10 @@ def told(name: bytes, path: bytes, directory: int | None = None) -> tuple[str, s
 
 
 def marked_name(entry: os.DirEntry[AnyStr]) -> AnyStr:
-    """Return an entry's name, with a "/" at its end where it is a directory or a link to one."""
+    """Return an entry's name, with a "/" at its end if it is a directory or a link to one."""
     try:
         directory = entry.is_dir()
-    except OSError:  # What is wrong with it comes out when it is looked at again.
+    except OSError:  # The next look at it reports the problem.
         directory = False
     if not directory:
         return entry.name
@@ -138,9 +137,10 @@ def marked_name(entry: os.DirEntry[AnyStr]) -> AnyStr:
 
 
 def regular_files(root: bytes) -> Iterator[tuple[bytes, int]]:
-    """Yield path below root and bytes of each regular file, hidden ones too, in no order; links are not followed.
+    """Yield path below root and bytes of each regular file, in any order, including hidden ones.
 
-    This is what lies on a disk, and not what a dataset has of it. Raises OSError where a directory cannot be read.
+    These are all files on the disk, not only those that a dataset uses. Links are not followed. Raises OSError if a
+    directory cannot be read.
     """
     pending = [b""]
     while pending:

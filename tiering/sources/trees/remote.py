@@ -1,19 +1,21 @@
-"""Files behind a URL, through fsspec: connections, versions, look-ups and first bytes."""
+"""Files behind a URL, through fsspec: connections, versions, listings, look-ups and first bytes."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
+
+import polars as pl
 
 from tiering.images.formats import HEAD
 from tiering.storage.bucket import REQUESTS, file_system
 from tiering.storage.failures import asking, remote_errors
-from tiering.storage.urls import joined
+from tiering.storage.urls import joined, split_query
 
-#: What drivers call the thing that changes when a file does, the most telling first.
+#: Drivers' names of the value that changes with a file, the most reliable first.
 _VERSIONS: Final = (
     *("ETag", "etag", "generation", "md5Hash", "content_md5"),
     *("LastModified", "last_modified", "mtime", "modified", "updated", "created"),
@@ -21,16 +23,16 @@ _VERSIONS: Final = (
 
 
 def connect(url: str) -> tuple[Any, str]:
-    """Return fsspec's file system for a URL and the path in it.
+    """Return fsspec's file system for a URL, and the path in it.
 
-    Raises UsageError where the driver is missing or the scheme is unknown, MachineError where it cannot connect.
+    Raises UsageError if the driver is missing or the scheme is unknown, MachineError if it cannot connect.
     """
     with remote_errors(url):
         return file_system(url)
 
 
 def version_of(info: dict[str, Any]) -> int:
-    """Return 63 bits that change when a remote file does: of its ETag, or of its time of change; 0 without either."""
+    """Return 63 bits that change when a remote file does, from its ETag or modification time; 0 without either."""
     found = next((info[name] for name in _VERSIONS if info.get(name)), None)
     return 0 if found is None else hash63(str(found).strip('"'))
 
@@ -41,9 +43,9 @@ def hash63(text: str) -> int:
 
 
 def look_up(url: str, names: list[str]) -> list[tuple[int, int]]:
-    """Return size and version of each remote file below a URL, (-1, 0) for one that is not there or no file.
+    """Return size and version of each remote file below a URL, (-1, 0) if it is missing or not a file.
 
-    One request a file, 64 at a time where the driver can. Raises MachineError where the server cannot be asked.
+    One request per file, 64 at a time if the driver is asynchronous. Raises MachineError if the server does not answer.
     """
     system, path = connect(url)
 
@@ -63,17 +65,17 @@ def look_up(url: str, names: list[str]) -> list[tuple[int, int]]:
 def first_bytes(
     system: Any, url: str, base: str, files: Sequence[tuple[bytes, int]], threads: int = REQUESTS, end: int = HEAD
 ) -> list[bytes]:
-    """Return the first bytes of some files in a remote directory, b"" for one that is gone or empty.
+    """Return the first bytes of files in a remote directory, b"" for a file that is missing or empty.
 
-    base: path of the directory in the file system. files: names in it, and bytes. One request a file; threads: at a
-    time, where the driver can. end: how many bytes.
-    Raises MachineError where the server cannot be asked.
+    base: path of the directory in the file system. files: names in it, and their bytes. threads: requests at a time, if
+    the driver is asynchronous. end: how many bytes. One request per file.
+    Raises MachineError if the server does not answer.
     """
 
     def ask(file: tuple[bytes, int]) -> bytes:
         name, size = file
         if not size:
-            return b""  # A server has no range of it.
+            return b""  # Servers refuse ranges of empty files.
         try:
             return bytes(
                 system.cat_file(joined(base.rstrip("/"), name.decode("utf-8", "surrogateescape")), start=0, end=end)
@@ -88,14 +90,74 @@ def first_bytes(
 
 
 def as_os_error(error: BaseException, path: str) -> OSError:
-    """Return what a driver raised as an OSError that names the file; a kind unknown to Python becomes EIO."""
-    said = str(error) or type(error).__name__
+    """Turn a driver's exception into an OSError that names the file. Kinds unknown to Python become EIO."""
+    message = str(error) or type(error).__name__
     if isinstance(error, FileNotFoundError):
         return FileNotFoundError(errno.ENOENT, "No such file", path)
     if isinstance(error, PermissionError):
-        return PermissionError(errno.EACCES, said, path)
+        return PermissionError(errno.EACCES, message, path)
     if isinstance(error, TimeoutError):
-        return TimeoutError(errno.ETIMEDOUT, said, path)
+        return TimeoutError(errno.ETIMEDOUT, message, path)
     if isinstance(error, OSError):
-        return OSError(error.errno or errno.EIO, error.strerror or said, path)
-    return OSError(errno.EIO, f"{type(error).__name__}: {said}", path)
+        return OSError(error.errno or errno.EIO, error.strerror or message, path)
+    return OSError(errno.EIO, f"{type(error).__name__}: {message}", path)
+
+
+LISTING_SCHEMA = {"key": pl.Binary, "size": pl.Int64, "version": pl.Int64}
+
+#: An entry of a listing: its name, ending in "/" for a directory; its bytes, None if the server does not tell; its
+#: version, as from version_of.
+Listed = tuple[bytes, int | None, int]
+
+
+def pages(system: Any, url: str, path: str) -> Iterator[list[Listed]]:
+    """List a remote directory in sorted pages: a thousand names at a time for S3, all at once for others.
+
+    system: fsspec's file system. path: in it. url: for errors. A directory without a name is "/".
+    Raises FileNotFoundError, and MachineError if the server does not answer.
+    """
+    if url.startswith(("s3://", "s3a://")):
+        yield from _s3_pages(system, url, path)
+    else:
+        yield sorted(_all_at_once(system, url, path))
+
+
+def list_directory(system: Any, url: str, path: str) -> pl.DataFrame:
+    """List a whole remote directory in LISTING_SCHEMA's columns, sorted by name."""
+    frames = [pl.DataFrame(page, schema=LISTING_SCHEMA, orient="row") for page in pages(system, url, path)]
+    return pl.concat(frames).sort("key")
+
+
+def _all_at_once(system: Any, url: str, path: str) -> Iterator[Listed]:
+    with asking(url):
+        listed = system.ls(path, detail=True)
+    path = split_query(path)[0]
+    for info in listed:
+        name = split_query(str(info["name"]))[0].rstrip("/").removeprefix(path).removeprefix("/")
+        # A directory may contain an empty object of its own name: some tools make directories this way.
+        if name and "/" not in name:
+            yield _bytes(name) + b"/" * (info["type"] == "directory"), info["size"], version_of(info)
+
+
+def _s3_pages(system: Any, url: str, path: str) -> Iterator[list[Listed]]:
+    bucket, _, base = path.partition("/")
+    prefix = f"{base}/" if base else ""
+    more: dict[str, str] = {}
+    while True:
+        with asking(url):
+            answer: dict[str, Any] = system.call_s3(
+                "list_objects_v2", Bucket=bucket, Prefix=prefix, Delimiter="/", **more
+            )
+        folders, files = answer.get("CommonPrefixes", ()), answer.get("Contents", ())
+        if prefix and not (more or folders or files):
+            raise FileNotFoundError(url)
+        page = [(_bytes(each["Prefix"][len(prefix) :]), None, 0) for each in folders]
+        page += [(_bytes(each["Key"][len(prefix) :]), each["Size"], version_of(each)) for each in files]
+        yield sorted(row for row in page if row[0])
+        if not answer.get("IsTruncated"):
+            return
+        more = {"ContinuationToken": answer["NextContinuationToken"]}
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")

@@ -1,6 +1,6 @@
-"""The lister of trees behind a URL; conversions, profiles and surveys all ask it what the entries of a directory are.
+"""List trees behind a URL: conversions, profiles and surveys all classify the entries of a directory here.
 
-A name says it, or where it leaves that open, the first bytes of the file.
+The name decides what an entry is, or the first bytes of the file if the name leaves it open.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import polars as pl
 
-from tiering.images.formats import is_image_name, leaves_open
+from tiering.images.formats import is_image_name, needs_a_look
 from tiering.sources.left_out import (
     MISSING,
     NOT_AN_IMAGE,
@@ -26,29 +26,27 @@ from tiering.sources.left_out import (
     unlooked,
 )
 from tiering.sources.trees.contents import ZARR_BYTES, is_zarr_metadata, look_at_head
-from tiering.sources.trees.remote import connect, first_bytes, version_of
-from tiering.sources.trees.remote_listing import Listed, list_directory, pages
+from tiering.sources.trees.remote import Listed, connect, first_bytes, list_directory, pages, version_of
 from tiering.sources.trees.siblings import with_keys
 from tiering.sources.trees.walk import Row, Walk
 from tiering.storage.bucket import REQUESTS
 from tiering.storage.failures import asking
 from tiering.storage.urls import joined
 
-#: What an entry may be besides the kinds that are left out.
+#: Kinds of entries besides those that are left out.
 IMAGE: Final = ""
 FOLDER: Final = "folder"
 OPEN: Final = "open"
 
-#: Entries that are told together.
+#: How many entries are classified at once.
 _TOGETHER: Final = 1000
 
 
 class Entry(NamedTuple):
     """An entry of a remote directory.
 
-    name, size, version: see remote_listing.Listed. shared: the key that it shares with others, None for
-    one of its own. kind: IMAGE, FOLDER, OPEN (only its first bytes can tell), or why it is left out; reason: what more
-    there is to say.
+    name, size, version: as in Listed. shared: the key that it shares with others, None if it has its own. kind: IMAGE,
+    FOLDER, OPEN (only the first bytes can decide), or why it is left out. reason: details.
     """
 
     name: bytes
@@ -60,7 +58,7 @@ class Entry(NamedTuple):
 
     @property
     def shares(self) -> bool:
-        """Whether it belongs to a key that it shares; what is an image by its content alone is no mask of another."""
+        """Whether it belongs to a shared key. An image recognised only by content is not the mask of another."""
         return self.kind in (NOT_AN_IMAGE, SIDECAR) or (self.kind == IMAGE and is_image_name(self.name))
 
 
@@ -85,7 +83,7 @@ class RemoteFolder:
 
     @property
     def key(self) -> bytes:
-        """The prefix as keys have it."""
+        """The prefix, as in keys."""
         return self.prefix.encode("utf-8", "surrogateescape")
 
     @property
@@ -98,9 +96,10 @@ class RemoteFolder:
         return RemoteFolder(self.url, self.system, self.root, self.prefix + name.decode("utf-8", "surrogateescape"))
 
     def entries(self, walk: Walk) -> Iterator[Row | RemoteFolder]:
-        """Yield what is in the directory, see tiering.sources.trees.walk.Folder; a file's version is version_of it.
+        """Yield the contents of the directory, as tiering.sources.trees.walk.Folder requires.
 
-        It is listed whole before, since keys come sorted. Raises MachineError where the server cannot be asked.
+        The whole directory is listed first, since keys must come sorted. Versions come from version_of. Raises
+        MachineError if the server does not answer.
         """
         prefix = self.key
         try:
@@ -114,7 +113,7 @@ class RemoteFolder:
             return
         if walk.passed_over and not prefix:
             listed = listed.filter(~pl.col("key").is_in(list(walk.passed_over)))
-        for part in _told(row for batch in listed.iter_slices(_TOGETHER) for row in batch.iter_rows()):
+        for part in _classified(row for batch in listed.iter_slices(_TOGETHER) for row in batch.iter_rows()):
             for entry in self.look_at(part):
                 yield from self._walked(walk, prefix, entry)
 
@@ -130,15 +129,15 @@ class RemoteFolder:
             yield prefix + name, size or 0, version
 
     def parts(self) -> Iterator[list[Entry]]:
-        """Yield what is in the directory in parts of about a thousand entries; no more is held, however many there are.
+        """Yield the contents of the directory, about a thousand entries at a time, in bounded memory.
 
-        Where the last entry is of the kind PACKED, the directory is a Zarr store, and what came before no part of the
-        dataset. Raises MachineError where the server cannot be asked.
+        If the last entry has the kind PACKED, the directory is a Zarr store, and the entries before it do not belong to
+        the dataset. Raises MachineError if the server does not answer.
         """
         marks: list[Listed] = []
         images = False
         try:
-            for part in _told(row for page in pages(self.system, self.url, self.path) for row in page):
+            for part in _classified(row for page in pages(self.system, self.url, self.path) for row in page):
                 marks += [entry[:3] for entry in part if entry.name in ZARR_MARKS]
                 images = images or any(is_image_name(entry.name) for entry in part)
                 yield part
@@ -148,13 +147,13 @@ class RemoteFolder:
             yield [Entry(b"", 0, 0, None, PACKED)]
 
     def look_at(self, part: Sequence[Entry], threads: int = REQUESTS) -> list[Entry]:
-        """Settle what names and listings leave open, with a request for each such entry.
+        """Decide what names and listings leave open, with one request for each such entry.
 
-        The first bytes tell whether a file is an image; the size is asked for that a listing does not tell.
-        threads: requests at a time, where the driver can.
+        The first bytes show whether a file is an image. Sizes that the listing lacks are requested. threads: requests
+        at a time, if the driver is asynchronous.
         """
-        asked = {each.name: each for each in part if each.size is None and each.kind in (IMAGE, OPEN)}
-        sized = dict(zip(asked, self._sizes(list(asked), threads), strict=True))
+        unsized = {each.name: each for each in part if each.size is None and each.kind in (IMAGE, OPEN)}
+        sized = dict(zip(unsized, self._sizes(list(unsized), threads), strict=True))
         part = [each._replace(size=sized[each.name][0], version=sized[each.name][1]) if each.name in sized else each
                 for each in part]  # fmt: skip
         part = [each._replace(kind=UNKNOWN_SIZE, reason="the server tells no size")
@@ -178,7 +177,7 @@ class RemoteFolder:
             return list(pool.map(ask, names))
 
     def _is_zarr(self, marks: Sequence[Listed], images: bool) -> bool:
-        """Tell whether the directory is a Zarr store, see tiering.sources.trees.contents.is_zarr."""
+        """Return whether the directory is a Zarr store, by the rule of tiering.sources.trees.contents.is_zarr."""
         files = [(name, size) for name, size, _ in marks if size and size <= ZARR_BYTES]
         if not files or images:
             return False
@@ -191,8 +190,8 @@ def _settled(entry: Entry, kind: str, reason: str) -> Entry:
     return entry._replace(kind=kind, reason=reason)
 
 
-def _told(rows: Iterable[Listed]) -> Iterator[list[Entry]]:
-    """Say of each entry what its name says. rows: sorted by name, as a page of a listing is."""
+def _classified(rows: Iterable[Listed]) -> Iterator[list[Entry]]:
+    """Classify each entry by its name. rows: sorted by name, as in a page of a listing."""
     waiting: deque[Listed] = deque()
 
     def names() -> Iterator[bytes]:
@@ -214,6 +213,6 @@ def _by_name(name: bytes, shared: bytes | None) -> tuple[str, str]:
         return FOLDER, ""
     if is_image_name(name):
         return IMAGE, ""
-    if leaves_open(name):
+    if needs_a_look(name):
         return OPEN, ""
     return NOT_AN_IMAGE if shared is None else SIDECAR, ""

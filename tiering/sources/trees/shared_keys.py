@@ -1,6 +1,6 @@
-"""Keys that several files share: an image and its mask or caption. Whoever meets such files counts them here.
+"""Count keys that several files share: an image and its mask or caption.
 
-The module needs nothing but the standard library: see tiering.sources.trees.entries.
+This module imports only the standard library; see tiering.sources.trees.entries for the reason.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Final
 from tiering.sources.trees.siblings import DESCRIPTIONS
 from tiering.text import display
 
-#: Keys of which the files are named, and files named of each.
+#: How many keys have their files named, and how many files of each.
 _KEYS: Final = 10
 _FILES: Final = 5
 
 
 @dataclass(slots=True)
 class Shared:
-    """How many keys several files share, and the files of the first few. Those of several places add up."""
+    """How many keys are shared by several files, and the files of the first few."""
 
     count: int = 0
     named: list[list[str]] = field(default_factory=list)
@@ -27,8 +27,8 @@ class Shared:
     _seen: int = 0
     _together: list[str] = field(default_factory=list)
 
-    def tell(self, prefix: bytes, names: Iterable[tuple[bytes, bytes | None]]) -> None:
-        """Take note of files of one directory, in the order that siblings.with_keys gives them."""
+    def add_all(self, prefix: bytes, names: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Record files of one directory, in the order of siblings.with_keys."""
         for name, key in names:
             if name in DESCRIPTIONS and key is not None:
                 self.describe(prefix + name)
@@ -36,9 +36,9 @@ class Shared:
                 self.share(prefix + key, prefix + name)
 
     def share(self, key: bytes, path: bytes) -> int:
-        """Take note of a file that may share a key; return how many there are of this key by now.
+        """Record a file that may share a key. Return how many files of this key there are so far.
 
-        Files of one key come one after another.
+        Files of one key must come one after another.
         """
         if key != self._key:
             self._key, self._seen, self._together = key, 0, []
@@ -50,11 +50,11 @@ class Shared:
         return self._seen
 
     def describe(self, path: bytes) -> None:
-        """Take note of a file that describes the images of its directory, and those below it."""
+        """Record a file that describes the images of its directory and below."""
         self._name([display(path), "the images that it describes"])
 
     def merge(self, other: Shared) -> None:
-        """Add what was counted elsewhere."""
+        """Add the counts of another place."""
         self.count += other.count
         self.named += other.named[: _KEYS - len(self.named)]
 
@@ -70,14 +70,14 @@ class Shared:
 
 
 class Names:
-    """What the names in a directory have in common: those of one extension and one dot share no key."""
+    """What the names in a directory have in common. Names with a single extension and one dot each share no key."""
 
     def __init__(self) -> None:
         self._endings: set[str] = set()
         self._dotted = False
 
     def add(self, endings: set[str], *, dotted: bool) -> None:
-        """Take note of some names. endings: how they end; dotted: whether one has several dots."""
+        """Add names. endings: how they end. dotted: whether one has several dots."""
         self._endings |= endings
         self._dotted |= dotted
 

@@ -1,8 +1,8 @@
-"""Files of one directory that belong to one sample: an image, its mask, its caption.
+"""Find files of one directory that belong to one sample: an image, its mask, its caption.
 
-Files share a key where one is an image, KEY.jpg, and the others go on behind its key: KEY.txt, KEY.png, KEY.mask.png.
-Parts of digits only go on with a number and not with a field (22.jpg and 22.05.jpg are two samples), and so does a
-name that begins with a whole other one (photo.jpg and photo.jpg.png).
+Files share a key if one is an image, KEY.jpg, and the names of the others continue its key: KEY.txt, KEY.png,
+KEY.mask.png. Parts of digits belong to the name of an image, so 22.jpg and 22.05.jpg are two samples. So are photo.jpg
+and photo.jpg.png, where one name starts with another complete name.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Final
 
 from tiering.images.formats import is_image_name
 
-#: Files that describe the images beside them, whatever those are called (Hugging Face's ImageFolder).
+#: Files that describe the images beside them, whatever their names (Hugging Face's ImageFolder).
 DESCRIPTIONS: Final = frozenset({b"metadata.jsonl", b"metadata.csv", b"metadata.parquet"})
 
-#: Names that are looked at together.
+#: How many names are processed at once.
 _TOGETHER: Final = 5000
 
 
 def with_keys(names: Iterable[bytes]) -> Iterator[tuple[bytes, bytes | None]]:
-    """Yield each name with the key that it shares with another, None for a file of its own.
+    """Yield each name with the key that it shares with another, or None if it shares none.
 
-    names: of one directory, sorted bytewise; a directory's ends in "/".
-    Floor: 0.2 us a name where none shares its key, which is looked up for many at a time.
+    names: of one directory, sorted bytewise; those of directories end in "/".
+    Floor: 0.2 us per name without a shared key, since many names are checked at once.
     """
     return chain.from_iterable(_by_parts(names))
 
@@ -35,7 +35,7 @@ def _by_parts(names: Iterable[bytes]) -> Iterator[Iterable[tuple[bytes, bytes | 
     part: list[bytes] = []
     while more := list(islice(rest, _TOGETHER)):
         part += more
-        # Names that may share a key stand together: the last of them wait for what follows.
+        # Names that may share a key are neighbours, so the last ones wait for the next part.
         last, end = _first(part[-1]), len(part)
         if _first(part[0]) == last:
             continue
@@ -63,7 +63,7 @@ def _grouped(names: list[bytes]) -> Iterator[tuple[bytes, bytes | None]]:
 
 
 def numbered(name: bytes) -> bytes:
-    """Return a name up to its first dot and the parts of digits behind it: 22.05 of 22.05.jpg and 22.05.mask.png."""
+    """Return a name up to its first dot and the digits that follow: 22.05 of 22.05.jpg and 22.05.mask.png."""
     parts = name.split(b".")
     end = 1
     while end < len(parts) - 1 and parts[end].isdigit():
@@ -72,7 +72,7 @@ def numbered(name: bytes) -> bytes:
 
 
 def is_plain(name: bytes, key: bytes) -> bool:
-    """Tell whether a name is its key and an extension: KEY.jpg, not KEY.mask.png."""
+    """Return whether a name is its key and an extension: KEY.jpg, not KEY.mask.png."""
     return name.rpartition(b".")[0] == key
 
 
@@ -91,7 +91,7 @@ def _related(members: list[bytes]) -> Iterator[tuple[bytes, bytes | None]]:
 
 
 def _owner(name: bytes, images: set[bytes], files: set[bytes]) -> bytes | None:
-    """Return the key that a name goes on behind, None for a directory and for a name behind no image's."""
+    """Return the key of the image whose name this one continues; None for directories and other names."""
     if name.endswith(b"/"):
         return None
     image = is_image_name(name)

@@ -1,4 +1,4 @@
-"""Walk a tree of images depth first, so that its keys come sorted while no more than one directory's names are held."""
+"""Walk a tree of images depth first: keys come sorted, and only one directory's names are in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tiering.images.formats import is_image_name
 from tiering.sources.account import Ledger
 from tiering.sources.left_out import NOT_AN_IMAGE, SIDECAR, LeftOut
 from tiering.sources.trees.contents import look_at
-from tiering.sources.trees.local import Directory, Identity, entered, refused, told
+from tiering.sources.trees.local import Directory, Identity, classify_entry, entered, refused
 from tiering.sources.trees.siblings import DESCRIPTIONS, is_plain, with_keys
 from tiering.text import display
 from tiering.units import format_count
@@ -33,14 +33,13 @@ Row = tuple[bytes, int, int]
 
 
 class Folder(Protocol):
-    """One directory of a tree, wherever the tree lies."""
+    """One directory of a tree, local or remote."""
 
     def entries(self, walk: Walk) -> Iterator[Row | Folder]:
-        """Yield its images and directories sorted by name, a directory's name with a "/" at its end.
+        """Yield its images and directories sorted by name, where a directory's name ends in "/".
 
-        In this order every key below a directory has its place between the files before and after it: keys that are
-        walked depth first come sorted bytewise, and nothing needs to hold them all. Every other entry is told to
-        walk.ledger.
+        In this order, all keys below a directory sort between the files before and after it. So a depth-first walk
+        yields keys sorted bytewise without holding them all. Every other entry is recorded in walk.ledger.
         """
         ...
 
@@ -49,8 +48,8 @@ class Folder(Protocol):
 class Walk:
     """A walk over a tree.
 
-    ledger: told of everything that is no sample. passed_over: names at the top that somebody else accounts for.
-    odd_names: images whose key is not UTF-8.
+    ledger: records every entry that is not a sample. passed_over: names at the top that the caller accounts for.
+    odd_names: number of images whose key is not UTF-8.
     """
 
     ledger: Ledger = field(default_factory=Ledger)
@@ -60,8 +59,8 @@ class Walk:
     def batches(self, top: Folder) -> Iterator[pl.DataFrame]:
         """Yield the images below a directory sorted by key, up to 50,000 rows at a time, in WALK_SCHEMA's columns.
 
-        About 6 us a local file with the page cache warm, of which the system's scandir and stat are 3.5 us (10^6 files,
-        one core). 10^6 files in one directory take 70 MB at most, in 1,000 directories 30 MB.
+        About 6 us for a local file with a warm page cache, 3.5 us of it in scandir and stat (10^6 files, one core).
+        10^6 files take 70 MB at most in one directory, and 30 MB in 1,000 directories.
         """
         images = self.images(top)
         while rows := list(islice(images, BATCH)):
@@ -81,11 +80,11 @@ class Walk:
                 stack.append(entry.entries(self))
 
     def takes(self, prefix: bytes, name: bytes, key: bytes | None, size: int) -> bool:
-        """Decide whether an image is a sample; tell the ledger of keys that it shares, and of one that is a mask.
+        """Return whether an image is a sample. Record in the ledger a shared key, and an image that is a mask.
 
-        prefix: of its directory; key: that its name shares with others, None for one of its own.
+        prefix: of its directory. key: that it shares with others, None if it has its own.
         """
-        # What is an image by its content alone (photo.jpg.1) is no mask of another.
+        # An image recognised only by content (photo.jpg.1) is not the mask of another.
         if key is None or not is_image_name(name):
             return True
         self.ledger.share(prefix + key, prefix + name, size)
@@ -95,7 +94,7 @@ class Walk:
         return True
 
     def other(self, prefix: bytes, name: bytes, key: bytes | None, size: int) -> None:
-        """Tell the ledger of a file that is no image."""
+        """Record in the ledger a file that is not an image."""
         if key is None:
             self.ledger.leave_out(NOT_AN_IMAGE, prefix + name, size)
             return
@@ -104,7 +103,7 @@ class Walk:
 
 
 def no_images(where: str, left_out: LeftOut, what: str = "directory") -> DatasetError:
-    """Return the error that says what was met in place of images. what: the place is."""
+    """Return the error for a source without images, which says what was found instead. what: the type of the place."""
     parts = [
         f"{kind}: {format_count(tally.count)} ({', '.join(tally.examples[:2])})"
         for kind, tally in sorted(left_out.kinds.items())
@@ -121,7 +120,7 @@ def no_images(where: str, left_out: LeftOut, what: str = "directory") -> Dataset
 class LocalFolder:
     """A directory of this machine.
 
-    root: of the tree. prefix: path below it, "" or ending in "/". chain: see tiering.sources.trees.local.entered.
+    root: of the tree. prefix: path below it, "" or ending in "/". chain: as in tiering.sources.trees.local.entered.
     """
 
     root: bytes
@@ -135,11 +134,12 @@ class LocalFolder:
         return cls(root)
 
     def entries(self, walk: Walk) -> Iterator[Row | LocalFolder]:
-        """Yield what is in the directory, see Folder; a file's version is its time of change in ns since 1970.
+        """Yield the contents of the directory, as Folder requires. A file's version is its mtime in ns since 1970.
 
-        Links are followed; a link to a directory that it lies in is a circle and is left out. FIFOs, sockets and
-        devices are left out without being opened. Only a file whose name is no image's is opened, to look at its first
-        bytes. Raises MachineError where the root may not be read.
+        Links are followed. A link to a directory that contains it is a circle and is left out. FIFOs, sockets and
+        devices are left out without being opened. Only files without an image's name are opened, to check their first
+        bytes.
+        Raises MachineError if the root may not be read.
         """
         passed_over = walk.passed_over if not self.prefix else frozenset()
         try:
@@ -164,11 +164,11 @@ class LocalFolder:
             except OSError:
                 file = False
             if file and shared is None and is_image_name(name):
-                yield key, about.st_size, about.st_mtime_ns  # nearly all; a generator more would cost 0.3 us
+                yield key, about.st_size, about.st_mtime_ns  # nearly all files; another generator would cost 0.3 us
             elif file:
                 yield from self._file(walk, name, shared, about)
             else:
-                kind, reason, size = told(name, path.rstrip(b"/"))
+                kind, reason, size = classify_entry(name, path.rstrip(b"/"))
                 if kind:
                     walk.ledger.leave_out(kind, key, size, reason)
                 else:
@@ -189,7 +189,7 @@ class LocalFolder:
 
 
 def sorted_names(names: Iterable[bytes]) -> Iterator[bytes]:
-    """Sort names bytewise; beyond 50,000 of them as a column, which takes a third of the memory of objects."""
+    """Sort names bytewise. More than 50,000 are sorted as a column, which takes a third of the memory of objects."""
     rest = iter(names)
     chunk = list(islice(rest, BATCH))
     if len(chunk) < BATCH:

@@ -1,6 +1,7 @@
-"""Readers of trace formats: one file each, chosen by what the trace holds and never by its name.
+"""Readers of trace formats: one module per format, recognised by contents and never by file name.
 
-To add a format: write a module beside this one with a `READER`, and add it to `READERS`.
+Open `base` first: it defines what a Reader is. To add a format, write a module here with a `READER`, and add it to
+`READERS`.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ from tiering.trace.readers.merge import merged
 from tiering.trace.readers.opening import BROKEN, open_trace
 from tiering.trace.readers.strace_files import grouped
 
-#: In the order in which they are asked: formats that announce themselves first, those told by their shape last.
+#: In the order of recognition: formats with an unmistakable beginning first, those recognised by their shape last.
 READERS: tuple[Reader, ...] = (
     captured.READER,
     darshan.READER,
@@ -73,16 +74,16 @@ READERS: tuple[Reader, ...] = (
 )
 
 _HEAD = 1 << 16
-#: Files that a note names.
+#: How many files a note names.
 _NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A trace that is open for one reading: iterate over batches, then ask for skipped_lines and notes.
+    """A trace that is open for one reading: iterate over `batches`, then read skipped_lines, notes and so on.
 
-    path: the file or directory; format: the reader's name; level: where in the stack it was taken;
-    batches: frames in EVENT_SCHEMA, made while iterating, so errors in the middle come from there.
+    path: the file or directory. format: the reader's name. level: the layer at which the trace was taken. batches: data
+    frames in EVENT_SCHEMA; they are made while iterating, so that is where errors in the middle are raised.
     """
 
     path: Path
@@ -93,17 +94,17 @@ class Trace:
 
     @property
     def skipped_lines(self) -> int:
-        """Lines left out so far by a lenient reading."""
+        """Lines that a lenient reading has skipped so far."""
         return sum(each.skipped for each in self.damage)
 
     @property
     def complete(self) -> bool:
-        """Whether the trace shows the whole run, so far as it was read: from its start to its end, with status 0."""
+        """Whether the trace, as far as it was read, shows the whole run: from its start to its end, with status 0."""
         return all(each.complete for each in self.damage) and not self.gaps
 
     @property
     def gaps(self) -> list[str]:
-        """Why the trace cannot hold the whole run, each once."""
+        """Distinct reasons why the trace cannot contain the whole run."""
         return list(dict.fromkeys(gap for each in self.damage for gap in each.gaps))
 
     @property
@@ -113,17 +114,17 @@ class Trace:
 
     @property
     def failed(self) -> set[int]:
-        """Processes that ended otherwise than with status 0, though the run did not."""
+        """Processes that ended with a status other than 0, although the run did not."""
         return {pid for each in self.damage for pid in each.failed}
 
     @property
     def untimed(self) -> bool:
-        """Whether the trace has no times, so that those of its events show their order alone."""
+        """Whether the trace has no times. Those of its events then only give their order."""
         return any(each.untimed for each in self.damage)
 
     @property
     def notes(self) -> list[str]:
-        """What the readers have to say so far about the trace as a whole, each once."""
+        """Distinct remarks of the readers about the trace as a whole, so far."""
         return list(dict.fromkeys(note for each in self.damage for note in each.notes))
 
 
@@ -132,13 +133,25 @@ def read_trace(
 ) -> Trace:
     """Recognise a trace by its first bytes, and read it in batches of events.
 
-    path: a file, plain or compressed with gzip, Zstandard or xz; or a directory with the logs of one job's processes,
-    all of one format, which are merged by time (files of no known format in it are left out, and named in a note); or
-    a tar or zip of one.
-    lenient: leave out lines that cannot be parsed, and count them. columns: of a table, as
-    tiering.trace.readers.headed.parse_mapping gives them; without them its header tells.
-    Raises TraceError for a file that is missing, empty or of no known format, and, while the batches are
-    iterated, for damage (naming the line); MachineError where the file may not be read.
+    Args:
+        path: A file, plain or compressed with gzip, Zstandard or xz. Or a directory with the logs of one job's
+            processes, all in one format; they are merged by time, and files of unknown format are skipped and named in
+            a note. Or a tar or zip of such a directory.
+        lenient: Count lines that cannot be parsed and skip them.
+        columns: Columns of a table, as from tiering.trace.readers.headed.parse_mapping; by default its header decides.
+
+    Returns:
+        The trace. Its `batches` can be iterated once.
+
+    Raises:
+        TraceError: The trace is missing, empty or of unknown format; or, while the batches are iterated, damaged. The
+            error names the line.
+        MachineError: The file may not be read.
+
+    Example:
+        >>> trace = tiering.read_trace("job.strace")  # doctest: +SKIP
+        >>> sum(len(batch) for batch in trace.batches), trace.format  # doctest: +SKIP
+        (182034, 'strace')
     """
     path = Path(path)
     if columns is not None:
@@ -164,7 +177,7 @@ def _reader_of(head: bytes) -> Reader | None:
 
 
 def _read_archive(path: Path, *, lenient: bool) -> Trace:
-    """Read what is in an archive as a directory; it is unpacked until its batches have been read."""
+    """Read an archive like a directory. The unpacked files exist until the batches have been read."""
     unpacked = ExitStack()
     try:
         place = unpacked.enter_context(scratch_directory())
@@ -182,7 +195,10 @@ def _while_open(unpacked: ExitStack, batches: Iterator[pl.DataFrame]) -> Iterato
 
 
 def _read_directory(place: Path, path: Path, *, lenient: bool, others: Sequence[str] = ()) -> Trace:
-    """Merge the logs below a directory; path: what it is called; others: what was beside them, and is not there."""
+    """Merge the logs below a directory.
+
+    path: its name in errors. others: members of an archive that were not unpacked.
+    """
     found: dict[str, list[Path]] = {}
     aside: list[Path] = []
     for file in sorted(_below(place)):
@@ -223,7 +239,7 @@ def _read_directory(place: Path, path: Path, *, lenient: bool, others: Sequence[
 
 
 def _below(place: Path) -> Iterator[Path]:
-    """Give all that lies below a directory and is no directory. Raises MachineError where one cannot be read."""
+    """Return everything below a directory except directories. Raises MachineError if one cannot be read."""
 
     def refuse(error: OSError) -> NoReturn:
         raise from_os_error(error) from error
@@ -234,7 +250,7 @@ def _below(place: Path) -> Iterator[Path]:
 
 
 def _reader_in(file: Path, called: Path) -> Reader | None:
-    """Find the reader of a file among others; none of what holds nothing, or is no file. called: its name in errors."""
+    """Find the reader of one file among several; None if it is empty or not a file. called: its name in errors."""
     if not file.is_file() or not file.stat().st_size:
         return None
     head = _first_bytes(file, called)

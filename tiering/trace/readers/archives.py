@@ -1,7 +1,7 @@
-"""A compressed directory of logs, `.tar`, `.tar.gz` (or another compression) or `.zip`: unpacked with distrust.
+"""Unpack a directory of logs from a `.tar`, `.tar.gz` (or other compression) or `.zip`, without trusting it.
 
-Nothing but plain files is taken, under names that lead below the directory, and no more of them, nor more bytes, than
-logs of one job can be. Links, devices and directories of the archive are never made.
+Only regular files are unpacked, with names that stay below the directory, and no more files and bytes than the logs of
+one job can have. Links, devices and directories of the archive are never created.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from tiering.storage.names import relative_name
 from tiering.text import shown
 from tiering.trace.readers.opening import BROKEN, open_trace
 
-#: Members of an archive, and B in all of its files, at most.
+#: Most members of an archive, and most B in all of its files.
 MEMBERS, TOTAL = 100_000, 1 << 34
-#: Share of the free room that they may take.
+#: The share of the free space that they may use.
 _ROOM = 0.5
 _PIECE = 1 << 20
-#: B read from one member to the next at most: tarfile holds all of a name that has a header of its own.
+#: Most B read between two members. tarfile holds the whole of a name that has a header of its own.
 _HEADERS = 1 << 20
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _TAR, _TAR_AT = b"ustar", 257
@@ -35,15 +35,15 @@ _WRONG = (*BROKEN, tarfile.TarError, zipfile.BadZipFile, RuntimeError, NotImplem
 
 
 def is_archive(head: bytes) -> bool:
-    """Return whether (decompressed) first bytes are those of an archive."""
+    """Return whether the first (decompressed) bytes are those of an archive."""
     return head.startswith(_ZIP) or head[_TAR_AT : _TAR_AT + len(_TAR)] == _TAR
 
 
 def unpack(path: Path, to: Path) -> list[str]:
-    """Unpack the plain files of an archive into an empty directory, and give the names of its links and devices.
+    """Unpack the regular files of an archive into an empty directory, and return the names of its links and devices.
 
-    Raises TraceError for a damaged archive, a name that leads elsewhere, and more than fits; MachineError where there
-    is no room.
+    Raises TraceError for a damaged archive, a name that leads out of the directory, and too much data; MachineError if
+    there is no space.
     """
     left = min(TOTAL, int(shutil.disk_usage(to).free * _ROOM))
     others: list[str] = []
@@ -72,7 +72,7 @@ def unpack(path: Path, to: Path) -> list[str]:
 
 
 class _Member(tarfile.TarInfo):
-    """A header of a tar. tarfile takes a damaged header, and a file cut between members, for the end of the tar."""
+    """A header of a tar. tarfile mistakes a damaged header, or a cut between members, for the end of the tar."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
@@ -86,18 +86,18 @@ class _Member(tarfile.TarInfo):
 
 class _Tar(tarfile.TarFile):
     tarinfo = _Member
-    #: What it remembers of the members that it has given.
+    #: The members that it keeps.
     members: list[tarfile.TarInfo]
 
 
 class _Bounded:
-    """A file to read so many bytes of; left can be set anew."""
+    """A file from which a limited number of bytes can be read. `left` can be reset."""
 
     def __init__(self, file: IO[bytes] | io.BufferedIOBase) -> None:
         self._file, self.left = file, _HEADERS
 
     def read(self, size: int) -> bytes:
-        """Read on. Raises tarfile.ReadError where nothing is left."""
+        """Read on. Raises tarfile.ReadError if the limit is reached."""
         piece = self._file.read(size)
         self.left -= len(piece)
         if self.left < 0:
@@ -106,18 +106,18 @@ class _Bounded:
 
 
 def _is_zip(path: Path) -> bool:
-    """Decide by the first bytes: zipfile.is_zipfile also finds a zip that is the last member of a tar."""
+    """Decide by the first bytes, because zipfile.is_zipfile also finds a zip that is the last member of a tar."""
     with path.open("rb") as file:
         return file.read(max(map(len, _ZIP))).startswith(_ZIP)
 
 
 def _tarred(path: Path) -> Iterator[tuple[str, bool, IO[bytes] | None]]:
-    """Give the members of a tar as they come, with the content of plain files; links are other names, and no logs."""
+    """Yield the members of a tar, with the contents of regular files. Links are other names, not logs."""
     with open_trace(path) as raw:
         bounded = _Bounded(raw)
         with _Tar.open(fileobj=cast("IO[bytes]", bounded), mode="r|") as archive:
             while (member := archive.next()) is not None:
-                # Both would grow with the number of members.
+                # Both would grow with each member.
                 archive.members, archive.pax_headers = [], {}
                 bounded.left = sys.maxsize
                 yield member.name, member.isdir(), archive.extractfile(member) if member.isreg() else None

@@ -1,7 +1,7 @@
 """Azure's logs of the blob service: Storage Analytics, versions 1.0 and 2.0, and resource logs in JSON.
 
 Formats: Microsoft's REST reference, "Storage Analytics log format": fields in a fixed order, separated by semicolons;
-"Azure Blob Storage monitoring data reference": what diagnostic settings write to storage, one object a line.
+"Azure Blob Storage monitoring data reference": what diagnostic settings write to storage, one object per line.
 """
 
 from __future__ import annotations
@@ -63,21 +63,21 @@ _OPS = {
     "DeleteBlob": "unlink",
     "DeleteFile": "unlink",
 }
-#: They write a part of a blob, of which the logs do not tell where it lies.
+#: They write a part of a blob, at a position that the logs do not contain.
 _PARTS = ("PutBlock", "PutPage", "AppendBlock", "AppendFile")
 _CATEGORIES = (b'"StorageRead"', b'"StorageWrite"', b'"StorageDelete"')
 
 
 def sniff(head: bytes) -> bool:
-    """Return whether the text is a Storage Analytics log: its first lines all are entries of one."""
+    """Return whether the text is a Storage Analytics log: all of its first lines are entries of one."""
     return like(_LINE.match, head)
 
 
 def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     """Turn a log into batches of events: GetBlob is a read, PutBlob and the parts of a blob are writes.
 
-    The log tells no ranges: an answer 206 is a part whose place is not known. Raises TraceError for a line that is
-    none of such a log (damage.lenient: it is counted and left out).
+    The log has no ranges: a response 206 is a part at an unknown position. Raises TraceError for a line that is not of
+    such a log, or counts and skips it if damage.lenient.
     """
     requests = Requests()
     for block in blocks(path, damage, _SHAPE):
@@ -124,13 +124,13 @@ def sniff_resource(head: bytes) -> bool:
 def read_resource(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     """Turn a resource log into batches of events, as read does.
 
-    Raises TraceError for a record that makes no sense (damage.lenient: it is counted and left out).
+    Raises TraceError for a nonsensical record, or counts and skips it if damage.lenient.
     """
     return read_requests(documents(path, damage), damage, _rows, "a record of Azure's resource logs")
 
 
 def _rows(document: dict[str, Any]) -> list[tuple[object, ...]]:
-    # An event hub's records come in an object.
+    # Event hubs wrap the records in an object.
     return [row for record in document.get("records", [document]) for row in _row(record)]
 
 

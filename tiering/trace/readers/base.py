@@ -1,4 +1,4 @@
-"""What a reader of a trace format is, and what all need: text by lines, and one way to meet damage."""
+"""The parts of a trace reader that all formats share: text by lines, and one way to handle damage."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ Level = Literal["application", "file", "object", "block"]
 
 
 _BLOCK = 1 << 20
-#: B; no request moves more, no file or device reaches further, no address space is wider: sums of them fit in 64 bits.
+#: B. No request moves more, no file or device is larger, and no address space is wider. Sums of them fit in 64 bits.
 _MOST_MOVED, _FURTHEST, _WIDEST = 1 << 40, 1 << 61, 1 << 47
-#: B; no tracer writes longer lines, so a longer one is a file of another kind.
+#: B. No tracer writes longer lines, so a file with a longer one has another format.
 _LONGEST_LINE = 1 << 24
 
 
 @dataclass(slots=True)
 class Damage:
-    """What to do about a line that cannot be parsed: raise, or (lenient) count it and go on.
+    """Handles a line that cannot be parsed: raises, or (lenient) counts it and continues.
 
-    notes: what a reader has to say about the trace as a whole. complete: the trace shows a run from its start to its
-    end, by itself and with status 0. gaps: why it does not hold the whole run, each a clause such as "it was killed by
-    SIGINT"; where there are any, complete does not count. missing: calls that move data are known to be missing.
-    failed: processes, by number, that ended otherwise than with status 0 or were told to end, and how. untimed: the
-    trace has no times. torn: the block given last is a line without an end.
+    notes: remarks of a reader about the trace as a whole. complete: the trace shows a run from its start to its end,
+    not ended by others, with status 0. gaps: reasons why it does not contain the whole run, each a clause such as "it
+    was killed by SIGINT"; they override complete. missing: calls that move data are known to be missing. failed:
+    processes, by number, that ended with another status than 0 or were ended by a signal, and how. untimed: the trace
+    has no times. torn: the last block ends with an unfinished line.
     """
 
     path: Path
@@ -46,7 +46,7 @@ class Damage:
     torn: bool = field(default=False, init=False)
 
     def is_torn(self, number: int, last: int) -> bool:
-        """Return whether a line is without its end. last: the number of the last line of its block."""
+        """Return whether a line is unfinished. last: the number of the last line of its block."""
         return self.torn and number == last
 
     def at(self, number: int, found: str, *, expected: str = "", unit: str = "line") -> None:
@@ -61,20 +61,20 @@ class Damage:
         self.skipped += 1
 
 
-#: What the records of a format may tell, in the order of the table in docs/traces.md.
+#: The facts that records of a format may contain, in the order of the table in docs/traces.md.
 FACTS = ("times", "durations", "operations", "sizes", "offsets", "names", "processes", "opens", "closes", "end")
 
 
 @dataclass(frozen=True, slots=True)
 class Shows:
-    """What the records of a format tell, of FACTS: always, or only in part. It does not tell the others."""
+    """The FACTS that records of a format contain, always or partly. They lack the others."""
 
     always: frozenset[str]
     partly: frozenset[str]
 
 
 def shows(always: str, partly: str = "") -> Shows:
-    """Name what a format tells, in words of FACTS."""
+    """Return the Shows for two lists of words from FACTS."""
     told = Shows(frozenset(always.split()), frozenset(partly.split()))
     if unknown := (told.always | told.partly) - set(FACTS):
         raise ValueError(f"no facts: {', '.join(sorted(unknown))}")
@@ -83,11 +83,11 @@ def shows(always: str, partly: str = "") -> Shows:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """One trace format.
+    """A trace format.
 
-    sniff: whether a file whose (decompressed) first bytes are these is of this format.
-    read: a path and the damage to report to, into batches of events in EVENT_SCHEMA.
-    shows: what the format can tell. line: whether a line of text is one of this format; None where lines do not say.
+    sniff: returns whether a file with these first (decompressed) bytes has this format. read: turns a path into batches
+    of events in EVENT_SCHEMA, and reports to a Damage. shows: the facts that the format contains. line: returns whether
+    a line of text belongs to this format; None if single lines do not show it.
     """
 
     name: str
@@ -100,16 +100,16 @@ class Reader:
 
 
 def byte_blocks(path: Path, damage: Damage, block: int | None = None) -> Iterator[tuple[int, bytes]]:
-    """Read a text trace in blocks of whole lines: (number of the first line, counted from 1; the lines).
+    """Read a text trace in blocks of complete lines: (number of the first line, counted from 1; the lines).
 
-    Memory is bounded by three blocks (B) and one line.
-    Raises TraceError where the file, or its compression, ends too early or a line exceeds 16 MiB.
+    block: B. Memory is bounded by three blocks and one line. Raises TraceError if the file, or its compression, ends
+    too early, or a line exceeds 16 MiB.
     """
     return byte_blocks_of(_read(path, block or _BLOCK), damage)
 
 
 def _read(path: Path, size: int) -> Iterator[bytes]:
-    """Read a trace in blocks of that many B; what comes before a break is given before the break is raised."""
+    """Read a trace in blocks of that many B. If it is broken, the bytes before the break come first."""
     with open_trace(path) as file:
         while True:
             parts: list[bytes] = []
@@ -127,7 +127,7 @@ def _read(path: Path, size: int) -> Iterator[bytes]:
 
 
 def byte_blocks_of(blocks: Iterator[bytes], damage: Damage) -> Iterator[tuple[int, bytes]]:
-    """Cut blocks of bytes at the ends of lines, as byte_blocks does."""
+    """Cut blocks of bytes at line ends, as byte_blocks does."""
     number, rest = 1, b""
     try:
         for fresh in blocks:
@@ -151,14 +151,14 @@ def byte_blocks_of(blocks: Iterator[bytes], damage: Damage) -> Iterator[tuple[in
 def line_blocks(path: Path, damage: Damage, block: int | None = None) -> Iterator[tuple[int, list[str]]]:
     """Read a text trace in blocks (B): (number of the first line, counted from 1; lines without their ends).
 
-    Bytes are decoded as Latin-1, which never fails and can be undone. Raises as byte_blocks does.
+    Bytes are decoded as Latin-1, which never fails and is reversible. Raises as byte_blocks does.
     """
     for number, lines in byte_blocks(path, damage, block):
         yield number, lines.decode("latin-1").split("\n")
 
 
 def record_blocks(path: Path, damage: Damage, record: int, block: int = _BLOCK) -> Iterator[bytes]:
-    """Read a binary trace in blocks of whole records of that many bytes. A part of one at the end is damage."""
+    """Read a binary trace in blocks of complete records. record: bytes of one. A partial record is damage."""
     size, read, rest = block // record * record, 0, b""
     try:
         for fresh in _read(path, size):
@@ -177,12 +177,12 @@ def record_blocks(path: Path, damage: Damage, record: int, block: int = _BLOCK) 
 
 
 def spoken(text: str) -> str:
-    """Make text of JSON, which may hold halves of characters, fit for a column: they stay escapes."""
+    """Escape lone surrogates in text from JSON, so that it fits into a column."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def possible(batches: Iterator[pl.DataFrame], damage: Damage) -> Iterator[pl.DataFrame]:
-    """Hold events to what a system can do, so that no analysis has to: a damaged number is damage, not a petabyte."""
+    """Check events against what a system can do. A damaged number becomes damage instead of a petabyte."""
     size, offset, took = pl.col("size"), pl.col("offset"), pl.col("duration")
     most = pl.when(pl.col("op") == "mmap").then(_WIDEST).otherwise(_MOST_MOVED)
     fine = size.is_between(0, most) & offset.fill_null(0).is_between(0, _FURTHEST) & pl.col("time").is_finite()
@@ -198,7 +198,7 @@ def possible(batches: Iterator[pl.DataFrame], damage: Damage) -> Iterator[pl.Dat
                 damage.at(seen + row + 1, found, expected="an event that can happen", unit="event")
             kept = batch.filter(checked["fine"])
         if checked["odd"].any():
-            # Clocks are set back now and then; the event is none the worse.
+            # Clocks are sometimes set back. The rest of the event is still good.
             kept = kept.with_columns(duration=pl.when(~odd).then(took))
         seen += len(batch)
         if len(kept) or not len(batch):

@@ -1,7 +1,7 @@
-"""Requests to block devices as biosnoop prints them: the tool of bcc, in Python and with libbpf.
+"""Requests to block devices, as printed by biosnoop: the tool of bcc, in Python and with libbpf.
 
 Sources: iovisor/bcc, tools/biosnoop_example.txt and libbpf-tools/biosnoop.c. bpftrace's biosnoop.bt prints neither
-sizes nor sectors, so that nothing can be read from it; it is refused by name.
+sizes nor sectors, so it is refused by name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tiering.trace.readers.tables import SECTOR, as_events, first_lines
 
 _HEADER = r"^TIME\(s\) +COMM +PID +DISK +T +SECTOR +BYTES\b"
 _SIZELESS = re.compile(r"TIME\(ms\) +(?:DISK.*)?COMM +PID +LAT\(ms\)")
-#: A command's name may hold spaces; what stands before the latency is the time in a queue, or a pattern.
+#: A command's name may contain spaces. The field before the latency is the time in a queue, or a pattern.
 _LINE = (
     r"^(?P<time>\d+\.\d+) +(?P<comm>.{1,16}?) +(?P<pid>-?\d{1,9}) +(?P<disk>[^ ]+)? +(?P<kind>[A-Z-]+)"
     r" +(?P<sector>-?\d{1,18}) +(?P<size>\d{1,18}) +(?:[^ ]+ +)*?(?P<took>\d+\.\d+)\s*$"
@@ -38,9 +38,9 @@ def sniff(head: bytes) -> bool:
 
 
 def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
-    """Turn biosnoop's lines into batches of events. Its times are those of ends: a request began its latency earlier.
+    """Turn biosnoop's lines into batches of events. Its times are those of completion, so the latency is subtracted.
 
-    Raises TraceError for a line that is none of biosnoop's (damage.lenient: it is counted and left out), and for the
+    Raises TraceError for a line that biosnoop does not write (or counts and skips it if damage.lenient), and for the
     output of bpftrace's script of that name.
     """
     for number, block in byte_blocks(path, damage, _BLOCK):
@@ -77,7 +77,7 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
                     "time": pl.col("at") - pl.col("took"),
                     "op": pl.col("op"),
                     "file": disk.hash(),
-                    # A sector that no device has becomes an offset that `possible` reports.
+                    # An impossible sector becomes an offset that `possible` reports.
                     "offset": pl.when(pl.col("sector") < _SECTORS).then(pl.col("sector") * SECTOR).otherwise(-1),
                     "size": pl.col("size"),
                     "pid": pl.col("pid").clip(0, (1 << 31) - 1),

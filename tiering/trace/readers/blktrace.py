@@ -1,8 +1,7 @@
 """The Linux kernel's block traces: blktrace's binary files and blkparse's text.
 
-Format: blktrace_api.h of the kernel, blkparse(1). A request shows up several times, once for each thing that
-happens to it; one of these is counted: when it was queued (Q), or issued (D), or completed (C), the first of them
-that the trace has.
+Format: blktrace_api.h of the kernel, blkparse(1). A request appears several times, once for each step. One of these
+counts: queued (Q), issued (D) or completed (C), whichever is the first that the trace has.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _RECORD = np.dtype(
         ("pdu", "<u2"),
     ]
 )
-#: Low half of an action: what happened; bits of the high half: to what.
+#: Low half of an action: the step. Bits of the high half: the kind of request.
 _HAPPENED = {1: "Q", 7: "D", 8: "C"}
 _IS_WRITE, _IS_DISCARD = 1 << 17, 1 << 29
 _IS_READ = 1 << 16
@@ -48,7 +47,7 @@ _LINE = (
     r"\s+(?P<rwbs>[A-Z]+)(?:\s+(?P<sector>\d+)\s+\+\s+(?P<sectors>\d+))?"
 )
 _TEXT = re.compile(_LINE)
-#: What blkparse prints after the events, or before: totals by processor, process and device, and the files it read.
+#: What blkparse prints around the events: totals by processor, process and device, and the files it read.
 _SUMMARY = (
     r"^\s*$|^(?:CPU\d+|Total|Throughput|Events|Skips|\S+) ?\(|^\s+[A-Z][A-Za-z ]+:|^(?:Throughput|Events|Skips)"
     r"|^Input file |^Trace started at |^=== |^\s*(?:CPU\s*\d+|Total):|^\*+$"
@@ -57,13 +56,13 @@ _REMARK = re.compile(_SUMMARY)
 
 
 def sniff_text(head: bytes) -> bool:
-    """Return whether the text is blkparse's: it begins with an event, maybe after a remark."""
+    """Return whether the text is blkparse's: it begins with an event, perhaps after a remark."""
     events = (line for line in first_lines(head) if not _REMARK.match(line))
     return _TEXT.match(next(events, "")) is not None
 
 
 def read_text(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
-    """Turn blkparse's text into batches of events. Raises TraceError for a line that is none of blkparse's."""
+    """Turn blkparse's text into batches of events. Raises TraceError for a line that blkparse does not write."""
     chosen = None
     for number, block in byte_blocks(path, damage, _BLOCK * 8):
         lines = pl.Series("line", block.decode("latin-1").split("\n"))
@@ -95,7 +94,7 @@ def sniff_binary(head: bytes) -> bool:
 
 
 def read_binary(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
-    """Turn one processor's blktrace file into batches of events. Raises TraceError for a record that is none."""
+    """Turn one processor's blktrace file into batches of events. Raises TraceError for an invalid record."""
     chosen, seen, rest = None, 0, b""
     try:
         with open_trace(path) as file:
@@ -118,9 +117,9 @@ def read_binary(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
 
 
 def _records(data: bytes) -> tuple[np.ndarray[tuple[int], np.dtype[np.void]], bytes, bool]:
-    """Split bytes into records, each followed by the bytes that its `pdu` counts: records, the rest, whether sound.
+    """Split bytes into records, each followed by the bytes counted in its `pdu`. Return records, rest, and validity.
 
-    Stretches without such bytes are taken at once.
+    Runs of records without such bytes are taken at once.
     """
     parts, at, size, sound = [], 0, _RECORD.itemsize, True
     while len(data) - at >= size:
@@ -160,7 +159,7 @@ def _binary_events(
                 "time": mine["time"] / 1e9,
                 "op": np.where(read, "read", np.where(write, "write", "")).astype(str),
                 "device": [f"{device >> 20},{device & 0xFFFFF}" for device in mine["device"].tolist()],
-                # A sector that no device has becomes an offset that `possible` reports.
+                # An impossible sector becomes an offset that `possible` reports.
                 "offset": np.where(mine["sector"] < 1 << 52, mine["sector"] * SECTOR, -1).astype(np.int64),
                 "size": mine["bytes"].astype(np.int64),
                 "pid": mine["pid"].astype(np.int32),

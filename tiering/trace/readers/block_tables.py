@@ -1,4 +1,4 @@
-"""Block traces that were published as tables: MSR Cambridge, Alibaba, Tencent, SPC, and simulators' ASCII inputs.
+"""Block traces published as tables: MSR Cambridge, Alibaba, Tencent, SPC, and ASCII inputs of simulators.
 
 Sources of the layouts: MSR Cambridge traces (Narayanan et al., FAST 2008; README of SNIA IOTTA 388), Alibaba block
 traces (Li et al., IISWC 2020), Tencent CBS (Zhang et al., ATC 2020; SNIA IOTTA 27917), SPC-1 trace file format 1.0.1
@@ -16,12 +16,12 @@ from tiering.trace.readers.base import shows
 from tiering.trace.readers.tables import SECTOR, Layout, Shape, like, operation, reader_of
 
 _INT, _FLOAT, _TEXT = pl.Int64(), pl.Float64(), pl.String()
-#: 100 ns from 1601, where Windows' clock begins, to 1970.
+#: Units of 100 ns from 1601, the start of Windows' clock, to 1970.
 _WINDOWS_EPOCH = 116_444_736_000_000_000
 
 
 def _volume(*columns: str) -> dict[str, pl.Expr]:
-    """Name the device that columns tell, and give it an identity."""
+    """Return the name and the identity of the device that columns identify."""
     path = pl.format(f"volume {'.'.join(['{}'] * len(columns))}", *columns)
     return {"path": path, "file": pl.struct(columns).hash()}
 

@@ -1,4 +1,4 @@
-"""Traces that `tiering trace` recorded: Parquet files in the event schema."""
+"""Traces recorded by `tiering trace`: Parquet files in the event schema."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from tiering.trace.readers.base import Damage, Reader, shows
 
 _MAGIC = b"PAR1"
 _BATCH = 1 << 17
-#: Digits of a process's number.
+#: Most digits of a process number.
 _LONGEST = 10
 _NOT_NOTED = (
-    "This trace was recorded by a version of tiering that did not note how runs end: what is said of the whole run is "
-    "a forecast. Record it again to judge the run."
+    "This trace was recorded by a version of tiering that did not record how runs end, so the verdict on the whole run "
+    "is a forecast. Record it again to judge the run."
 )
 
 
 def sniff(head: bytes) -> bool:
-    """Tell whether bytes are a Parquet file's."""
+    """Return whether bytes are those of a Parquet file."""
     return head.startswith(_MAGIC)
 
 
 def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
-    """Give the events back in batches. Raises TraceError for a damaged file, or one with other columns."""
+    """Yield the events in batches. Raises TraceError for a damaged file, or one with other columns."""
     with plainly_named(path) as plain:
         yield from _read(plain, damage)
 

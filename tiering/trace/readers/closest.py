@@ -1,4 +1,4 @@
-"""What to say of a file that no reader takes: which format it is closest to, and how a table can be read."""
+"""Explain why no reader takes a file: the closest format, and how a table could be read."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ COLUMNS = (
     "If it is a table with one request a line, name its columns, or number them from 0: "
     "--columns 'time=COLUMN,op=COLUMN:R/W,offset=COLUMN,size=COLUMN,file=COLUMN'."
 )
-#: Lines looked at; further down, a file holds more of the same.
+#: How many lines are inspected. The rest of a file is similar.
 _LINES = 200
-#: Formats that announce themselves, by words of the announcement.
+#: Formats that are recognised by words at their beginning.
 _ANNOUNCED = {
     "fio": b"iolog",
     "dftracer": b'"cat"',
@@ -28,7 +28,7 @@ _ANNOUNCED = {
 
 
 def closest(head: bytes, readers: Iterable[Reader]) -> str:
-    """Say which format the first bytes of a file are closest to, and why they are not of it; "" where none is near."""
+    """Name the format that the first bytes of a file come closest to, and how they differ; "" if none is close."""
     lines = first_lines(head, _LINES)
     if b"\0" in head or not lines:
         return ""
@@ -48,7 +48,7 @@ def closest(head: bytes, readers: Iterable[Reader]) -> str:
 
 
 def advice(head: bytes) -> str:
-    """Say what to do with a file that no reader takes."""
+    """Return advice for a file that no reader takes."""
     lines = first_lines(head)
     tables = any(sum(mark in line for line in lines) * 2 >= max(1, len(lines)) for mark in (",", ";", "\t"))
     return f"{COLUMNS} Or record a trace with: {RECORD.partition(': ')[2]}" if tables and b"\0" not in head else RECORD

@@ -1,7 +1,7 @@
-"""Data events of AWS CloudTrail: the files of a trail, and the same records one a line.
+"""Data events of AWS CloudTrail: the files of a trail, or the same records one per line.
 
-Format: Amazon S3 user guide, "CloudTrail log file examples for Amazon S3". A record says how many bytes were sent, but
-neither the HTTP status nor the object's size, and hardly ever a Range: nearly every read may be one of a part.
+Format: Amazon S3 user guide, "CloudTrail log file examples for Amazon S3". A record has the number of bytes sent, but
+neither the HTTP status nor the object's size, and rarely a Range. So nearly every read may be a partial one.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ def sniff(head: bytes) -> bool:
 
 
 def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
-    """Turn a log of CloudTrail into batches of events; the files of a trail are small, and read whole.
+    """Turn a log of CloudTrail into batches of events. The files of a trail are small, and read as a whole.
 
-    Raises TraceError where a document or a record makes no sense (damage.lenient: it is counted and left out).
+    Raises TraceError for a nonsensical document or record, or counts and skips it if damage.lenient.
     """
     try:
         with open_trace(path) as file:
@@ -113,7 +113,7 @@ def _row(record: dict[str, Any]) -> list[tuple[object, ...]]:
         raise ValueError(f"{size} bytes")
     when = instant_of(record["eventTime"])
     path = objects.name(asked["bucketName"], unquote_plus(asked["key"]))
-    # Where a Range was recorded, the answer was one of a part.
+    # If a Range was recorded, the response was partial.
     offset = objects.place(206, asked, None)[0] if op == "read" else None
     if record["eventName"] == "PutObject":
         offset = 0

@@ -1,7 +1,7 @@
-"""Darshan logs: counters of each file, and each access where extended tracing (DXT) was on.
+"""Darshan logs: counters of each file, and single accesses if extended tracing (DXT) was on.
 
-Read with the `darshan` wheel, the extra of that name (docs.darshan.dev). Its library, in C, aborts on some damaged
-logs, so it works in a process of its own: `darshan_log`.
+They are read with the `darshan` wheel, the extra of that name (docs.darshan.dev). Its C library aborts on some damaged
+logs, so it runs in a process of its own: `darshan_log`.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def sniff(head: bytes) -> bool:
 def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     """Turn a log into batches of events: those of DXT, or events that add up to the counters.
 
-    Counters tell no order: a file's accesses are spread evenly between its first and its last, and walk through the
-    file again and again until the bytes are reached. Raises TraceError where the log is damaged, and MachineError
-    without the wheel.
+    Counters have no order. A file's accesses are spread evenly between the first and the last one, and walk through the
+    file repeatedly until the bytes are reached. Raises TraceError if the log is damaged, and MachineError without the
+    wheel.
     """
     if importlib.util.find_spec("darshan") is None:
         raise MachineError(
@@ -66,7 +66,7 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
 
 
 def _copied(path: Path, to: Path, damage: Damage) -> bool:
-    """Give Darshan's library a log of its own: it opens files itself, and has tried to unlink damaged ones."""
+    """Copy the log for Darshan's library, which opens files itself and has tried to unlink damaged ones."""
     try:
         with open_trace(path) as log, to.open("wb") as file:
             shutil.copyfileobj(log, file)

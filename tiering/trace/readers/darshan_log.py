@@ -1,11 +1,11 @@
-"""Turn a Darshan log into events: `python -m tiering.trace.readers.darshan_log LOG EVENTS`, for `darshan` beside it.
+"""Turn a Darshan log into events: `python -m tiering.trace.readers.darshan_log LOG EVENTS`, a process of `darshan`.
 
 Source of the counters' meaning: docs.darshan.dev; Carns et al., "Understanding and Improving Computational Science
 Storage Access through Continuous Characterization", ACM TOS 2011.
 
-Modules lie above one another: what MPI-IO moves shows again as POSIX or as DFS, and what DFS moves as DAOS. Of a file,
-the lowest that was instrumented counts, except that DFS, which knows the names, goes before DAOS. The C library's own
-calls beneath STDIO are not instrumented, so STDIO counts beside POSIX.
+Modules are layers. Bytes moved by MPI-IO appear again as POSIX or DFS, and bytes moved by DFS as DAOS. For each file,
+the lowest instrumented layer counts, except that DFS, which knows the names, precedes DAOS. The C library's own calls
+beneath STDIO are not instrumented, so STDIO counts beside POSIX.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ import polars as pl
 from tiering.trace.events import EVENT_SCHEMA, UNPLACED
 from tiering.trace.parquet_writer import GAPS, WHOLE
 
-_NO_STATUS = "Darshan does not log with which status a run ends: what is said of the whole run is a forecast."
-#: Events made of one file's counters at most; the bytes are the same, in larger accesses.
+_NO_STATUS = "Darshan does not log the exit status of a run, so the verdict on the whole run is a forecast."
+#: Most events made from one file's counters. Beyond that, accesses are larger, with the same bytes.
 _MOST = 100_000
-#: B of one file in a job; more is a damaged counter.
+#: B of one file in a job. A larger counter is damaged.
 _WHOLE = 1 << 56
-#: Share of a file's counted bytes that DXT must have seen to be believed.
+#: The share of a file's counted bytes that DXT must have seen for its accesses to count.
 _SEEN = 0.5
-#: Of a file with such a name, MPI-IO's bytes went through DFS.
+#: MPI-IO's bytes of a file with such a name went through DFS.
 _ON_DFS = ("daos:", "dfs:")
 
 
 @dataclass(frozen=True, slots=True)
 class _Module:
-    """One module: its name, what its counters begin with, and which of them count opens, reads and writes."""
+    """A module: its name, the prefix of its counters, and those that count opens, reads and writes."""
 
     name: str
     prefix: str
@@ -63,7 +63,7 @@ _MODULES = (_POSIX, _STDIO, _DFS, _DAOS, _MPIIO)
 
 
 def main(log: str, to: str) -> None:
-    """Write the events of a log, and notes on it, as captured.READER reads them."""
+    """Write the events of a log, and notes on it, in the form that captured.READER reads."""
     from darshan import DarshanReport  # type: ignore[import-untyped]  # noqa: PLC0415
 
     report = DarshanReport(log, read_all=False)
@@ -106,14 +106,14 @@ def _moves(events: pl.DataFrame) -> pl.DataFrame:
 
 
 def _without(events: pl.DataFrame, *others: pl.DataFrame) -> pl.DataFrame:
-    """Leave out the files whose bytes other modules count."""
+    """Drop the files whose bytes other modules count."""
     for other in others:
         events = events.join(_moves(other).select("file").unique(), on="file", how="anti", maintain_order="left")
     return events
 
 
 def _best(counted: pl.DataFrame, traced: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """Take each file's accesses as they were traced, if most of them were; and say how many B that are."""
+    """Use each file's traced accesses if they cover most of it. Return them, and how many B they cover."""
     whole, seen = (_moves(each).group_by("file").agg(pl.col("size").sum()) for each in (counted, traced))
     both = seen.join(whole, on="file", how="left").filter(pl.col("size") >= _SEEN * pl.col("size_right").fill_null(0))
     known = traced.join(both.select("file"), on="file", how="semi", maintain_order="left")
@@ -123,12 +123,12 @@ def _best(counted: pl.DataFrame, traced: pl.DataFrame) -> tuple[pl.DataFrame, in
 
 
 def _name(report: Any, identity: int) -> str:
-    # DAOS has objects that belong to no file.
+    # Some objects of DAOS belong to no file.
     return str(report.name_records.get(identity) or f"<record {identity}>")
 
 
 def _counted(report: Any, module: _Module) -> pl.DataFrame:
-    """Make events of a module's counters. A shared file has one record for all ranks, whose rank is -1."""
+    """Make events from a module's counters. A shared file has one record for all ranks, with rank -1."""
     parts = [pl.DataFrame(schema=EVENT_SCHEMA)]
     for record in report.records.get(module.name, []):
         columns = {name: record["counters"][name].to_numpy() for name in record["counters"].columns}
@@ -158,9 +158,9 @@ def _of_file(path: str, row: dict[str, Any], module: _Module) -> list[pl.DataFra
 def _walk(
     path: str, pid: int, op: str, size: int, span: int | None, calls: int, begin: float, end: float
 ) -> pl.DataFrame:
-    """Spread bytes over that many calls, which walk through the first `span` bytes of a file, over and over.
+    """Spread bytes over that many calls, which walk through the first `span` bytes of a file repeatedly.
 
-    span: None where the module does not count how far calls went; then their places are not known.
+    span: None if the module does not count how far calls reached; then their positions are unknown.
     """
     count = int(min(max(calls, math.ceil(size / max(span or size, 1)), 1), _MOST))
     edges = np.linspace(0, size, count + 1).astype(np.int64)
@@ -175,7 +175,7 @@ def _walk(
 
 
 def _traced(report: Any, module: str) -> pl.DataFrame:
-    """Make events of the accesses that extended tracing recorded."""
+    """Make events from the accesses recorded by extended tracing."""
     parts = [pl.DataFrame(schema=EVENT_SCHEMA)]
     for record in report.records.get(module, []):
         path, pid = _name(report, int(record["id"])), max(0, int(record["rank"]))

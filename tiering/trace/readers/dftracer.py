@@ -1,7 +1,7 @@
-"""DFTracer's logs, .pfw and .pfw.gz, of one process each: a JSON object a line (dftracer.readthedocs.io).
+"""DFTracer's logs, .pfw and .pfw.gz, one per process: a JSON object per line (dftracer.readthedocs.io).
 
-Three dialects are about: file names within the events (`fname`, every value a string), names by a hash that is a
-number, and names by a hash that is a text. The last two announce a name in an "FH" line before they use it.
+There are three dialects: file names within the events (`fname`, every value a string), names by a numeric hash, and
+names by a hash that is a text. The last two announce a name in an "FH" line before they use it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LINE = pl.Schema(
         "args": pl.Struct(dict.fromkeys(_ARGS, pl.String())),
     }
 )
-#: Calls by their names without prefixes and suffixes of the C library.
+#: Calls by their names, without prefixes and suffixes of the C library.
 _OPS = {
     **dict.fromkeys(("open", "openat", "creat", "fopen", "fdopen"), "open"),
     **dict.fromkeys(("close", "fclose"), "close"),
@@ -44,24 +44,23 @@ _OPS = {
     **dict.fromkeys(("stat", "lstat", "fstat", "xstat", "lxstat", "fxstat", "fxstatat"), "stat"),
     **dict.fromkeys(("lseek", "fseek", "fseeko"), "seek"),
 }
-#: The phase of a call that is complete, in Chrome's trace format and as DFTracer 2.2 numbers it.
+#: The phase of a complete call, in Chrome's trace format and as DFTracer 2.2 numbers it.
 _COMPLETE = ("X", "1")
-_NO_STATUS = "DFTracer does not log with which status a run ends: what is said of the whole run is a forecast."
+_NO_STATUS = "DFTracer does not log the exit status of a run, so the verdict on the whole run is a forecast."
 _EXPLICIT = ("pread", "pwrite", "preadv", "pwritev")
 _FIRST = re.compile(rb"\s*+\[?\s*+\{\s*+\"(?:id|name)\"\s*:")
 
 
 def sniff(head: bytes) -> bool:
-    """Return whether the text is a log of DFTracer: an array of objects, a line each, with ids or names first."""
+    """Return whether the text is a log of DFTracer: an array of objects, one per line, with ids or names first."""
     return bool(_FIRST.match(head)) and b'"cat"' in head and b'"ph"' in head
 
 
 def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
-    """Turn a log into batches of events, in order of time within a batch; calls that failed are no events.
+    """Turn a log into batches of events, in order of time within a batch. Failed calls are no events.
 
-    Offsets follow from the calls on a descriptor where the log does not give them. All processes of a job are
-    one group.
-    Raises TraceError for a line that cannot be parsed (damage.lenient: it is counted and left out).
+    If the log has no offsets, they follow from the calls on a descriptor. All processes of a job are one group. Raises
+    TraceError for a line that cannot be parsed, or counts and skips it if damage.lenient.
     """
     names = pl.DataFrame(schema={"fhash": pl.String, "path": pl.String})
     positions: dict[tuple[str, str], int] = {}
@@ -83,7 +82,7 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
 
 
 def _parsed(block: bytes, number: int, damage: Damage) -> pl.DataFrame | None:
-    """Parse a block of lines into columns of text; the brackets of the array, and commas, are not of them."""
+    """Parse a block of lines into columns of text, without the brackets of the array and commas."""
     kept = [
         (at, line.strip().removeprefix(b"[").rstrip(b",").removesuffix(b"]").rstrip(b","))
         for at, line in enumerate(block.split(b"\n"), number)
@@ -104,7 +103,7 @@ def _parsed(block: bytes, number: int, damage: Damage) -> pl.DataFrame | None:
 
 
 def _one_by_one(kept: list[tuple[int, bytes]], damage: Damage) -> pl.DataFrame:
-    """Parse lines singly, to name the one that is damaged and to keep the others."""
+    """Parse lines one by one, to report the damaged one and keep the others."""
     rows = []
     for at, line in kept:
         try:
@@ -163,7 +162,7 @@ def _events(calls: pl.DataFrame, names: pl.DataFrame, positions: dict[tuple[str,
 
 
 def _mode() -> pl.Expr:
-    """Say what a file was opened for: fopen has a mode, open flags whose two lowest bits tell."""
+    """Return how a file was opened: from the mode of fopen, or the two lowest bits of open's flags."""
     bits = pl.col("flags").cast(pl.Int64, strict=False).fill_null(0) & 3
     by_flags = bits.replace_strict({0: "r", 1: "w"}, default="rw", return_dtype=pl.String)
     mode = pl.col("mode")
@@ -172,10 +171,10 @@ def _mode() -> pl.Expr:
 
 
 def _placed(table: pl.DataFrame, positions: dict[tuple[str, str], int]) -> pl.DataFrame:
-    """Give reads and writes without an offset the one that the calls before on the same file imply.
+    """Give reads and writes without an offset the one implied by earlier calls on the same file.
 
-    positions: (pid, path) to position, carried from batch to batch. An open begins at 0, a seek that says where it
-    ended sets the position, and a read or write moves it on.
+    positions: (pid, path) to position, carried from batch to batch. An open starts at 0, a seek with a result sets the
+    position, and reads and writes advance it.
     """
     sets = (
         pl.when(pl.col("op") == "open").then(0).when((pl.col("op") == "seek") & (pl.col("cat") == "POSIX")).then("ret")

@@ -1,4 +1,4 @@
-"""JSON documents one after the other in a text: one a line, or spread over lines, as tools print them."""
+"""Read a sequence of JSON documents: one per line, or spread over lines, as tools print them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tiering.trace.readers.base import Damage, byte_blocks
 from tiering.trace.readers.objects import Requests, frame
 
 _BLOCK = 1 << 22
-#: Characters of one document; no log writes larger ones.
+#: Most characters of a document. No log writes larger ones.
 _LONGEST = 1 << 24
 _BATCH = 1 << 16
 _DECODER = json.JSONDecoder()
-#: What a damaged or foreign document raises in code that picks it apart.
+#: Exceptions that a damaged or foreign document may cause in code that takes it apart.
 _ODD = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
 
-#: Makes rows of objects.REQUESTS of a document; none of one that moves no data. May raise any of _ODD.
+#: Makes rows of objects.REQUESTS from a document, none if it moves no data. May raise any of _ODD.
 Rows = Callable[[dict[str, Any]], list[tuple[object, ...]]]
 
 
@@ -29,8 +29,8 @@ def read_requests(
 ) -> Iterator[pl.DataFrame]:
     """Turn the documents of a log, each with its line, into batches of events.
 
-    expected: what a document should be, in words. Raises TraceError for one that makes no sense (damage.lenient: it
-    is counted and left out).
+    expected: describes a valid document. Raises TraceError for a nonsensical one, or counts and skips it if
+    damage.lenient.
     """
     requests, batch = Requests(), list[tuple[object, ...]]()
     for number, document in found:
@@ -47,11 +47,11 @@ def read_requests(
 
 
 def documents(path: Path, damage: Damage) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Give the objects of a text, each with the number of its first line.
+    """Yield the JSON objects of a text, each with the number of its first line.
 
-    Objects stand on one line each, or side by side, or one begins with a line "{" and ends with a line "}" of the same
-    indentation; commas after it, and the brackets of an array around all of them, are passed over. Raises TraceError
-    for anything else.
+    Objects may be on one line each, or side by side, or span from a line "{" to a line "}" with the same indentation.
+    Commas between them, and the brackets of an array around all of them, are ignored. Raises TraceError for anything
+    else.
     """
     begun, pieces, held, end = 0, list[str](), 0, ""
     for number, block in byte_blocks(path, damage, _BLOCK):
@@ -78,7 +78,7 @@ def documents(path: Path, damage: Damage) -> Iterator[tuple[int, dict[str, Any]]
 
 
 def _parsed(text: str, number: int, damage: Damage) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Give the objects of a text, which may stand side by side."""
+    """Return the objects of a text, which may be side by side."""
     at = 0
     while at < len(text):
         try:

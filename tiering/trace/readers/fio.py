@@ -21,7 +21,7 @@ _OPS = {
     "sync": "sync",
     "datasync": "sync",
 }
-#: Actions that are no events: a file's name is announced, time passes, space is given back.
+#: Actions that are no events: a file's name is announced, time passes, space is released.
 _OTHERS = ("add", "wait", "trim")
 
 _ACTION = pl.col("action")
@@ -38,14 +38,14 @@ _COLUMNS = {"name": pl.String(), "action": pl.String(), "offset": pl.Int64(), "s
 
 
 def sniff(head: bytes) -> bool:
-    """Return whether the text is an I/O log of fio: its first line says so."""
+    """Return whether the text is an I/O log of fio, by its first line."""
     return head.split(b"\n", 1)[0].strip() in _MARKS
 
 
 def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
-    """Turn an I/O log into batches of events. Version 2 has no times: there, seconds are those of its waits.
+    """Turn an I/O log into batches of events. Version 2 has no times: seconds are the sum of its waits.
 
-    Raises TraceError for a line that is none of fio's (damage.lenient: it is counted and left out).
+    Raises TraceError for a line that fio does not write, or counts and skips it if damage.lenient.
     """
     return read_table(path, damage, _V3) if _version(path) == 3 else read_table(path, damage, _V2)
 

@@ -1,9 +1,9 @@
-"""File operations as bcc's ext4slower, xfsslower, nfsslower and fileslower print them, and bpftrace's fileslower.
+"""File operations, as printed by bcc's ext4slower, xfsslower, nfsslower and fileslower, and bpftrace's fileslower.
 
 Sources: iovisor/bcc, tools/ext4slower_example.txt, xfsslower_example.txt, nfsslower_example.txt, fileslower.py, and
-libbpf-tools/fsslower.c; brendangregg/bpf-perf-tools-book, fileslower.bt. They print an operation when it took longer
-than a threshold (10 ms unless it is given), so that quick ones, mostly those that the page cache answers, are missing
-unless the threshold was 0. Names are without their directories.
+libbpf-tools/fsslower.c; brendangregg/bpf-perf-tools-book, fileslower.bt. They print operations that took longer than a
+threshold (10 ms by default). Unless it was 0, quick operations are missing, most of which the page cache served. Names
+are without their directories.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from tiering.trace.readers.tables import as_events, first_lines
 from tiering.trace.readers.times import DayClock
 
 _BLOCK = 1 << 22
-#: Of ext4slower and its kin: time of day; offsets are KiB, rounded down.
+#: Of ext4slower and the similar tools: time of day; offsets are KiB, rounded down.
 _PLACED = (
     r"^(?P<time>\d\d:\d\d:\d\d) +(?P<comm>.{1,16}?) +(?P<pid>\d{1,9}) +(?P<kind>[RWOSFG]) +(?P<size>-?\d{1,18}|LL_MAX)"
     r" +(?P<offset>-?\d{1,18}) +(?P<took>\d+\.\d+) (?P<name>.*)$"
 )
-#: With -j or -c: the time of the end since the machine started, in us or ns; offsets are B.
+#: With -j or -c: the time of completion since the machine started, in us or ns; offsets are B.
 _CSV = (
     r"^(?P<time>\d+),(?P<comm>[^,]*),(?P<pid>\d{1,9}),(?P<kind>[RWOSFG]),(?P<size>-?\d{1,18}|LL_MAX),(?P<offset>-?\d{1,18}),"
     r"(?P<took>\d+),(?P<name>.*)$"
@@ -42,12 +42,12 @@ _TITLES = re.compile(
 _TRACING = re.compile(r"Tracing (?:\w+ operations|sync read/writes)(?: (?:that are )?slower than (?P<least>\d+) ms)?")
 _OPS = {"R": "read", "W": "write", "O": "open", "S": "sync", "F": "sync", "G": "stat"}
 _KIB = 1024
-#: Positions in files that are remembered; without one, a call is taken to begin at its KiB.
+#: How many positions in files are remembered. Without one, a call is assumed to begin at its KiB.
 _MOST_OPEN = 1 << 20
 
 
 def sniff(head: bytes) -> bool:
-    """Return whether the text is of one of these tools: by its header, or by its lines."""
+    """Return whether the text is from one of these tools, by its header or its lines."""
     lines = first_lines(head)
     if any(_TITLES.match(line) or _TRACING.match(line) for line in lines[:2]):
         return True
@@ -57,7 +57,7 @@ def sniff(head: bytes) -> bool:
 def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     """Turn the lines of such a tool into batches of events.
 
-    Raises TraceError for a line that is none of them (damage.lenient: it is counted and left out).
+    Raises TraceError for a line that none of them writes, or counts and skips it if damage.lenient.
     """
     state = _State()
     for number, block in byte_blocks(path, damage, _BLOCK):
@@ -67,7 +67,7 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
         table = lines.str.extract_groups(state.line).struct.unnest()
         bad = table["time"].is_null() & ~lines.str.contains(rf"^\s*$|^(?:{_TITLES.pattern})|^Tracing ")
         for row in bad.arg_true().to_list():
-            damage.at(number + row, repr(lines[row][:80]), expected="a line of ext4slower's or its kin's")
+            damage.at(number + row, repr(lines[row][:80]), expected="a line of ext4slower or a similar tool")
         yield state.events(table.filter(pl.col("time").is_not_null()))
     damage.notes.append("Files are told apart by their names without directories: those of one name count as one.")
     damage.gaps.extend(gaps := list(state.gaps()))
@@ -75,7 +75,7 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
 
 
 class _State:
-    """Which of the tools it is, and what one block of lines leaves for the next."""
+    """Which of the tools it is, and the state that one block of lines leaves for the next."""
 
     def __init__(self) -> None:
         self.line = _PLACED
@@ -85,7 +85,7 @@ class _State:
         self._ends: dict[tuple[int, str], int] = {}
 
     def begin(self, lines: list[str]) -> None:
-        """Tell from the first lines which of the tools it is."""
+        """Recognise the tool by the first lines."""
         said = next(filter(None, map(_TRACING.match, lines)), None)
         self._least = None if said is None else said["least"] or "0"
         text = "\n".join(lines)
@@ -96,7 +96,7 @@ class _State:
             self.line, self._unit = _UNPLACED, 1e3 if title[0].startswith("TIMEms") else 1.0
 
     def events(self, table: pl.DataFrame) -> pl.DataFrame:
-        """Make events of lines."""
+        """Make events from lines."""
         scale = 1e6 if self.line == _CSV else 1e3
         op = pl.col("kind").replace_strict(_OPS, default=None, return_dtype=pl.String)
         moves = op.is_in(["read", "write"])
@@ -131,7 +131,7 @@ class _State:
         )
 
     def gaps(self) -> Iterator[str]:
-        """Say what is missing from the trace."""
+        """Return what is missing from the trace."""
         if self._least != "0":
             least = "10 ms, if it was not set otherwise" if self._least is None else f"{self._least} ms"
             yield f"operations quicker than the tool's threshold ({least}) are missing; 0 records all of them"
@@ -144,7 +144,7 @@ class _State:
         return table["time"].cast(pl.Float64) / self._unit - table["took"]
 
     def _offsets(self, table: pl.DataFrame) -> pl.Series:
-        """Give the B at which calls begin. Of a KiB, the byte where the last call on the file ended is likeliest."""
+        """Return the B at which calls begin: within the KiB, preferably where the last call on the file ended."""
         if self.line == _UNPLACED:
             return pl.repeat(None, len(table), dtype=pl.Int64, eager=True)
         told = table["offset"].cast(pl.Int64, strict=False)

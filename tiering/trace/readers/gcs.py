@@ -1,4 +1,4 @@
-"""Usage logs of Google Cloud Storage: CSV with a header, as the service writes them or as a query exports them.
+"""Usage logs of Google Cloud Storage: CSV with a header, as written by the service or exported by a query.
 
 Format: Cloud Storage's documentation, "Usage logs and storage logs".
 """
@@ -17,12 +17,12 @@ from tiering.trace.readers.tables import Shape, blocks, header_of, own_names, re
 
 _NEEDED = {"time_micros", "cs_method", "sc_bytes", "cs_object"}
 _NUMBERS = ("time_micros", "sc_bytes", "cs_bytes", "time_taken_micros")
-#: Columns that an export may leave out.
+#: Columns that an export may lack.
 _USED = (*_NUMBERS, "c_ip", "cs_method", "sc_status", "cs_bucket", "cs_object", "cs_operation", "cs_uri")
 _OPS = {"GET": "read", "PUT": "write", "POST": "write", "HEAD": "stat", "DELETE": "unlink"}
-#: Operations of the same methods that move no object: they list, copy within the service, or change settings.
+#: Operations with the same methods that move no object: they list, copy within the service, or change settings.
 _OTHERS = r"(?i)acl|list|bucket|compose|copy|rewrite|iam|notification"
-#: Through the JSON interface, a GET is one of an object's description unless it asks for its media.
+#: In the JSON interface, a GET returns an object's description unless it requests its media.
 _DESCRIBES = r"(?i)^storage\.objects\.get$"
 
 
@@ -34,8 +34,8 @@ def sniff(head: bytes) -> bool:
 def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     """Turn a usage log into batches of events.
 
-    The log tells neither ranges nor the objects' sizes: an answer 206 is a part whose place is not known. Raises
-    TraceError for a line that is none of such a log (damage.lenient: it is counted and left out).
+    The log has neither ranges nor the sizes of objects: a response 206 is a part at an unknown position. Raises
+    TraceError for a line that is not of such a log, or counts and skips it if damage.lenient.
     """
     with open_trace(path) as file:
         separator, first = header_of(file.read(1 << 16))

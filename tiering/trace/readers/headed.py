@@ -1,7 +1,7 @@
-"""Tables with a header: columns are found by their names, or by a mapping that is given.
+"""Tables with a header: columns are recognised by their names, or by a mapping from the user.
 
-libCacheSim's CSV files are such tables, and so are exports of databases. Fields are separated by commas, semicolons or
-tabs, and may be quoted. A table without a column for the operation has events of "access".
+CSV files of libCacheSim are such tables, and so are exports of databases. Fields are separated by commas, semicolons or
+tabs, and may be quoted. In a table without a column for the operation, events are "access".
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tiering.trace.readers.tables import (
 )
 from tiering.trace.readers.times import instant
 
-#: Names by which columns are known, and the factor to s or B that a name implies.
+#: Recognised names of columns, and the factor to s or B that a name implies.
 _NAMES: dict[str, dict[str, float]] = {
     "time": {
         "time": 1,
@@ -67,7 +67,7 @@ _NAMES: dict[str, dict[str, float]] = {
     "pid": dict.fromkeys(("pid", "process", "process_id"), 1),
     "duration": {"duration": 1, "latency": 1, "response_time": 1, "duration_us": 1e-6, "latency_us": 1e-6},
 }
-#: Words, and SCSI's codes of 6, 10, 12 and 16 bytes (SBC-3, table 33), as libCacheSim's tables have them.
+#: Words, and SCSI's codes of 6, 10, 12 and 16 bytes (SBC-3, table 33), as in libCacheSim's tables.
 _READS = ("r", "read", "rs", "ra", "get", "08", "28", "a8", "88")
 _WRITES = ("w", "write", "ws", "wa", "put", "wm", "0a", "2a", "aa", "8a")
 #: Operations that move no data.
@@ -119,7 +119,7 @@ def sniff(head: bytes) -> bool:
 
 
 def lacks(head: bytes) -> str:
-    """Say what a table lacks to be read without --columns; "" where its first line names none of what is needed."""
+    """Describe what a table lacks to be read without --columns; "" if its first line has no known name."""
     _, header = header_of(head)
     found = _found(header)
     if not found or len(header) < 2 or not _is_text(header):
@@ -132,10 +132,10 @@ def lacks(head: bytes) -> str:
 
 
 def read(path: Path, damage: Damage, mapping: Mapping[str, str] | None = None) -> Iterator[pl.DataFrame]:
-    """Turn a table into batches of events. mapping: from fields to columns, as parse_mapping gives it.
+    """Turn a table into batches of events. mapping: from fields to columns, as from parse_mapping.
 
-    Raises TraceError for a line that makes no sense (damage.lenient: it is counted and left out) and for a column that
-    is there twice, and UsageError for a mapping to a column that is not there.
+    Raises TraceError for a nonsensical line (or counts and skips it if damage.lenient) and for a column that occurs
+    twice, and UsageError for a mapping to a missing column.
     """
     with open_trace(path) as file:
         head = file.read(1 << 16)
@@ -198,7 +198,7 @@ def _layout(path: Path, head: bytes, given: Mapping[str, str] | None) -> Layout:
 
 
 def _title(header: list[str], separator: str) -> Callable[[str], bool]:
-    """Make what knows the line that names the columns."""
+    """Return a function that recognises the header line."""
     return lambda line: [name.lower() for name in fields_of(line.lstrip("#"), separator)] == header
 
 
@@ -216,7 +216,7 @@ def _is_text(header: list[str]) -> bool:
 
 
 def _operation(value: pl.Expr, read: str | None, write: str | None) -> tuple[pl.Expr, pl.Expr]:
-    """Translate operations, and say which lines are of others."""
+    """Translate operations, and mark the lines with other operations."""
     if read is not None and write is not None:
         return operation(value, read, write), value.is_not_null() & (value != "") & ~value.is_in([read, write])
     codes = dict.fromkeys(_READS, "read") | dict.fromkeys(_WRITES, "write")

@@ -1,4 +1,4 @@
-"""Traces of several processes as one, by time."""
+"""Merge the traces of several processes by time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _TOGETHER = 16
 
 
 def merged(streams: Sequence[Iterator[pl.DataFrame]]) -> Iterator[pl.DataFrame]:
-    """Merge streams of batches by time. A single stream is passed on.
+    """Merge streams of batches by time. A single stream is passed through.
 
-    What is sure to come before all that is still to be read is given away, as long as each stream is in order of time;
-    memory is bounded by two batches of each. Many streams are merged a few at a time, so that a batch meets few others.
+    If each stream is in order of time, events are yielded as soon as no earlier one can follow. Memory is bounded by
+    two batches per stream. Many streams are merged in groups, so that each batch is compared with few others.
     """
     if len(streams) > _TOGETHER:
         step = -(-len(streams) // _TOGETHER)

@@ -1,4 +1,4 @@
-"""MinIO's audit log, and what `mc admin trace` prints as text and, with --json, as documents.
+"""MinIO's audit log, and the output of `mc admin trace`, as text and, with --json, as documents.
 
 Formats: MinIO's documentation, "Publish Server or Audit Logs to an External Service", and mc's cmd/admin-trace.go.
 """
@@ -28,14 +28,14 @@ _OPS = {
     "DeleteObject": "unlink",
 }
 _BLOCK = 1 << 22
-#: time, status, call, host and path, client, duration, received, sent. Docker puts the container's name before.
+#: time, status, call, host and path, client, duration, received, sent. Docker prefixes the container's name.
 _LINE = (
     r"^(?:\S+ +\| )?(?P<time>(?:\d{4}-\d\d-\d\dT)?\d\d:\d\d:\d\d\.\d+) \[(?P<status>\d{3}) [^\]]*\] s3\.(?P<call>\w+) "
     r"(?P<host>[^/ ]*)/(?P<target>.*?) +(?P<client>[\w.:%\[\]-]+) +(?P<took>[\dhmsnuµ.]+) +(?:⇣ +\S+ +)?"
     r"↑ (?P<in>[\d.]{1,9}) (?P<in_unit>[KMGTP]?i?B) ↓ (?P<out>[\d.]{1,9}) (?P<out_unit>[KMGTP]?i?B)\s*$"
 )
 _TEXT = re.compile(_LINE)
-#: Calls of other kinds, traced with --all: by the server's own parts, and to its disks.
+#: Calls of other kinds, traced with --all: between the server's own parts, and to its disks.
 _OTHER = r"^(?:\S+ +\| )?(?:\d{4}-\d\d-\d\dT)?\d\d:\d\d:\d\d\.\d+ \[[^\]]+\] \w+\.\w+ "
 _OTHER_TEXT = re.compile(_OTHER)
 _WAYS = ("in", "out")
@@ -47,9 +47,9 @@ def sniff_audit(head: bytes) -> bool:
 
 
 def read_audit(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
-    """Turn an audit log into batches of events. Headers, where they were recorded, place the parts of objects.
+    """Turn an audit log into batches of events. Recorded headers give the positions of parts of objects.
 
-    Raises TraceError for an entry that makes no sense (damage.lenient: it is counted and left out).
+    Raises TraceError for a nonsensical entry, or counts and skips it if damage.lenient.
     """
     return read_requests(documents(path, damage), damage, _audited, "an entry of MinIO's audit log")
 
@@ -84,14 +84,14 @@ def sniff_trace(head: bytes) -> bool:
 
 
 def _is_call(line: str) -> bool:
-    # The pattern takes long to tell that a long line is none; names of objects have 1,024 characters at most.
+    # The pattern is slow to reject long lines. Names of objects have at most 1,024 characters.
     return len(line) < 1 << 12 and _TEXT.match(line) is not None
 
 
 def read_trace(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
-    """Turn a trace of mc into batches of events; calls other than S3's are none.
+    """Turn a trace of mc into batches of events. Only calls of S3 are events.
 
-    Raises TraceError for a line or a document that makes no sense (damage.lenient: it is counted and left out).
+    Raises TraceError for a nonsensical line or document, or counts and skips it if damage.lenient.
     """
     start = next(byte_blocks(path, damage, 1 << 16), (1, b""))[1]
     if start.lstrip().startswith(b"{"):
@@ -121,7 +121,7 @@ def read_trace(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
 
 
 def _printed(table: pl.DataFrame, clock: DayClock) -> pl.DataFrame:
-    """Make rows of objects.REQUESTS of lines of text. Those without a date count from the first midnight."""
+    """Make rows of objects.REQUESTS from lines of text. Times without a date count from the first midnight."""
     text = pl.col("time")
     hours, minutes, seconds = (
         text.str.split(":").list.get(place, null_on_oob=True).cast(pl.Float64, strict=False) for place in range(3)

@@ -1,8 +1,8 @@
-"""What `mc admin trace --verbose` prints, some lines a request, as the documents that it prints with --json.
+"""Convert the output of `mc admin trace --verbose`, several lines per request, into the documents of --json.
 
-Format: mc's cmd/admin-trace.go. A request begins with `[REQUEST s3.GetObject] [time] [Client IP: ...]`, goes on with
-its line and headers, and ends with `[RESPONSE] [time] [ Duration ... up down ]`, the status and the answer's headers.
-The server's name may stand before each line.
+Format: mc's cmd/admin-trace.go. A request begins with `[REQUEST s3.GetObject] [time] [Client IP: ...]`, continues with
+its line and headers, and ends with `[RESPONSE] [time] [ Duration ... up down ]`, the status and the response's headers.
+The server's name may precede each line.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def sniff(head: bytes) -> bool:
 
 
 def documents(path: Path, damage: Damage) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Give the requests as documents of --json, each with the number of its first line; bodies are passed over.
+    """Yield the requests as documents of --json, each with the number of its first line. Bodies are skipped.
 
-    Raises TraceError for a request without an answer, unless it is the last one, which may be cut short.
+    Raises TraceError for a request without a response, unless it is the last one, which may be cut off.
     """
     clock, begun, found, before = DayClock(), 0, dict[str, Any](), ""
     for number, block in byte_blocks(path, damage, _BLOCK):
@@ -73,7 +73,7 @@ def _ended(found: dict[str, Any], begun: int, damage: Damage) -> Iterator[tuple[
 
 
 def _add(found: dict[str, Any], line: str) -> None:
-    """Take what a line says of the request that has begun, if any."""
+    """Add the contents of a line to the current request, if any."""
     if not found:
         return
     if "path" not in found:
@@ -94,7 +94,7 @@ def _add(found: dict[str, Any], line: str) -> None:
 
 
 def _time(begin: re.Match[str], clock: DayClock) -> str:
-    """Write a time as documents have it; those without a date count from the first midnight."""
+    """Return a time in the form of documents. Times without a date count from the first midnight."""
     if begin["date"]:
         return f"{begin['date']}{begin['time']}"
     hours, minutes, rest = begin["time"].split(":")
@@ -111,7 +111,7 @@ def _bytes(text: str) -> int | None:
 
 
 def seconds(text: str) -> float | None:
-    """Read a duration as Go prints it, "1m2.5s"."""
+    """Parse a duration as Go prints it, such as "1m2.5s"."""
     pieces = re.findall(r"([\d.]+)(ms|µs|us|ns|h|m|s)", text)
     try:
         return sum(float(number) * _SPANS[unit] for number, unit in pieces) if pieces else None

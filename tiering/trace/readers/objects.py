@@ -1,7 +1,7 @@
-"""What logs of object stores have in common: requests by clients for objects, whole or in parts.
+"""What logs of object stores have in common: requests of clients for objects, or for parts of them.
 
-Most of these logs give the bytes that were sent, but not the Range that was asked for. Where a part lies is then not
-known, and is not made up: the event has the flag UNPLACED, and features that need places are missing.
+Most of these logs have the number of bytes sent, but not the requested Range. Then the position of a part is unknown
+and is not guessed: the event has the flag UNPLACED, and features that need positions are missing.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import polars as pl
 from tiering.trace.events import EVENT_SCHEMA, UNPLACED
 from tiering.trace.readers.base import Damage, spoken
 
-#: Columns of requests. time: s; op: one of OPS, "rename" where the object's name gets other content, which was uploaded
-#: in parts or is copied; path: "s3://bucket/key"; size: B moved; duration: s or null;
-#: client: who asked; offset: B, null where it is not known; whole: B of the object, null where it is not known.
+#: Columns of requests. time: s. op: one of OPS; "rename" if the object's name gets other content, uploaded in parts or
+#: copied. path: "s3://bucket/key". size: B moved. duration: s or null. client: who made the request. offset: B, null if
+#: unknown. whole: B of the object, null if unknown.
 REQUESTS = pl.Schema(
     {
         "time": pl.Float64(),
@@ -30,17 +30,17 @@ REQUESTS = pl.Schema(
         "whole": pl.Int64(),
     }
 )
-#: Objects in the midst of a pass that are followed at once.
+#: How many objects are followed at once during a pass over each.
 _MOST_OPEN = 1 << 20
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)$")
 _RANGE = re.compile(r"bytes=(\d{1,18})-(?:\d{1,18})?$")
 
 
 class Requests:
-    """Makes events of requests, and counts those whose part of the object is not known.
+    """Makes events from requests, and counts those for an unknown part of an object.
 
-    Of an object whose size is known, such parts are laid one after the other, from its beginning, round and round:
-    fewer bytes cannot have been read again. Memory is a number for each object in the midst of a pass.
+    If the size of the object is known, such parts are placed one after the other from its beginning, and around again:
+    this gives the fewest re-read bytes. Memory is one number for each object with an unfinished pass.
     """
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class Requests:
         )
 
     def note(self, damage: Damage) -> None:
-        """Say at the end how many requests were for parts that the log does not place."""
+        """Add a note at the end on how many requests were for parts at an unknown position."""
         if self._parts:
             damage.notes.append(
                 f"{self._parts:,} of {self._moves:,} requests read parts of objects, and the log does not say which "
@@ -102,9 +102,9 @@ class Requests:
 def place(
     status: int, asked: Mapping[str, Any] | None, given: Mapping[str, Any] | None
 ) -> tuple[int | None, int | None]:
-    """Find where the bytes of an answer begin, and how large the object is: null where the record does not say.
+    """Return where the bytes of a response begin, and the size of the object; null if the record does not show it.
 
-    status: HTTP status; asked, given: headers of the request and of the answer, where they were recorded.
+    status: HTTP status. asked, given: headers of the request and of the response, if recorded.
     """
     if span := _CONTENT_RANGE.match(_header(given, "content-range")):
         return int(span[1]), None if span[3] == "*" else int(span[3])
@@ -115,7 +115,7 @@ def place(
 
 
 def length(headers: Mapping[str, Any] | None, *names: str) -> int | None:
-    """Give the first of some headers that is a number of bytes."""
+    """Return the first of some headers that is a number of bytes."""
     found = (_header(headers, name) for name in names)
     return next((int(text) for text in found if text.isdecimal() and len(text) < 19), None)
 
@@ -127,12 +127,12 @@ def _header(headers: Mapping[str, Any] | None, name: str) -> str:
 
 
 def frame(rows: Iterable[tuple[object, ...]]) -> pl.DataFrame:
-    """Make a frame of rows in the order of REQUESTS."""
+    """Make a data frame from rows in the order of REQUESTS."""
     return pl.DataFrame(list(rows), schema=REQUESTS, orient="row")
 
 
 def name(bucket: object, key: object, scheme: str = "s3") -> str:
-    """Name an object as its users do. Raises TypeError where a record has no such names."""
+    """Return the usual name of an object. Raises TypeError if a record has no such names."""
     if not isinstance(bucket, str) or not isinstance(key, str):
         raise TypeError("no bucket and key")
     return spoken(f"{scheme}://{bucket}/{key}")

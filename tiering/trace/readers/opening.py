@@ -1,4 +1,4 @@
-"""Opening a trace: gzip, Zstandard and xz are opened on the way, and no file is held open between reads."""
+"""Open traces: decompress gzip, Zstandard and xz, and keep no file open between reads."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ import zstandard
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-#: B that a decompressor takes from its file at a time.
+#: How many B a decompressor reads from its file at a time.
 _TAKEN = 1 << 16
 
 
 class _Reopened(io.RawIOBase):
-    """A file that is open only while it is read: a trace may have more files than a process may have open.
+    """A file that is open only during a read, because a trace may have more files than a process may open.
 
-    Opening anew costs some 10 us a block.
+    Reopening costs about 10 us per block.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,10 +53,10 @@ class _Reopened(io.RawIOBase):
 
 
 class _Zstandard(io.RawIOBase):
-    """The text of a Zstandard file of any number of frames.
+    """The text of a Zstandard file with any number of frames.
 
-    The library's own reader takes a file that breaks off for one that ends. Frames are fed in small pieces, because
-    four bytes can stand for 128 KiB: memory is bounded by 16 MiB whatever the file holds.
+    The library's own reader does not notice a truncated file. Frames are decompressed in small pieces, because four
+    bytes can stand for 128 KiB. Memory is bounded by 16 MiB for any file.
     """
 
     _PIECE = 512
@@ -85,7 +85,7 @@ class _Zstandard(io.RawIOBase):
             self._text = memoryview(self._frame.decompress(self._fed))
             self._begun, self._fed = not self._frame.eof, self._frame.unused_data
             if not self._begun:
-                # Several frames are what parallel compressors write, and what `cat a.zst b.zst` makes.
+                # Parallel compressors write several frames, and so does `cat a.zst b.zst`.
                 self._frame = zstandard.ZstdDecompressor().decompressobj()
         target = memoryview(buffer).cast("B")
         count = min(len(target), len(self._text))
@@ -94,20 +94,20 @@ class _Zstandard(io.RawIOBase):
         return count
 
 
-#: How compressed files begin, and what opens them.
+#: The first bytes of compressed files, and what opens them.
 _COMPRESSED: dict[bytes, Callable[[io.BufferedReader], io.BufferedIOBase]] = {
     b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file, mode="rb"),
     b"\x28\xb5\x2f\xfd": lambda file: io.BufferedReader(_Zstandard(file)),
     b"\xfd7zXZ": lzma.LZMAFile,
 }
-#: What decompressors raise for broken data.
+#: Exceptions of decompressors for broken data.
 BROKEN = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zstandard.ZstdError)
 
 _TAKEN_FOR_COMPRESSED = (*_COMPRESSED, b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")
 
 
 def open_trace(path: Path) -> io.BufferedIOBase:
-    """Open a trace for reading bytes, decompressing gzip, Zstandard and xz on the way. Raises OSError and BROKEN."""
+    """Open a trace for reading bytes, and decompress gzip, Zstandard and xz. Raises OSError and BROKEN."""
     with path.open("rb") as raw:
         head = raw.read(max(map(len, _COMPRESSED)))
     file: io.BufferedReader = io.BufferedReader(_Reopened(path), _TAKEN)
@@ -118,5 +118,5 @@ def open_trace(path: Path) -> io.BufferedIOBase:
 
 
 def for_polars(lines: bytes) -> io.BytesIO:
-    """Give text to Polars' parsers, which take any that begins like a compressed file for one; ours is no such file."""
+    """Wrap text for Polars, masking a first byte that it would mistake for a compression header."""
     return io.BytesIO(b"?" + lines[1:] if lines.startswith(_TAKEN_FOR_COMPRESSED) else lines)

@@ -1,11 +1,11 @@
-"""What `perf trace` prints: calls in perf's words, which are put into strace's and read as those are.
+"""Read the output of `perf trace`: its calls are translated into strace's form and read as those are.
 
 Source: tools/perf/builtin-trace.c of the kernel. A line is `time ( duration ms): command/thread call(name: value, ...)
 = result`.
 
-perf prints the name given to open where it could probe the kernel for it. Else it looks up what a descriptor is some
-time after the call, when it may be another file already, or none: an open waits here until a later call on its
-descriptor names it, and what is read of such a file is read of an uncertain one (UNPLACED).
+perf prints the name passed to open if it could probe the kernel for it. Otherwise it looks up a descriptor some time
+after the call, when it may be another file or none. So an open waits here until a later call on its descriptor names
+the file, and the positions of reads from such a file are uncertain (UNPLACED).
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _CALL = re.compile(r"(?P<name>\w+)\((?P<arguments>.*)\)" + _RESULT)
 _BEGUN = re.compile(r"(?P<name>\w+)\((?P<arguments>.*)\) +\.\.\.$")
 _CONTINUED = re.compile(r"\.\.\. \[continued\]: (?P<name>\w+)\(\)\)" + _RESULT)
 _LOST = re.compile(r"LOST (\d{1,12}) events!\s*")
-#: Stacks under a call, tracepoints and other events, the summary of -s, and what perf says about itself.
+#: Stacks under a call, tracepoints and other events, the summary of -s, and perf's own remarks.
 _REMARK = re.compile(r"\s*$|\s{10}| *[\d.]+ |LOST |Warning|\[|\(|perf|#| Summary| [\w./-]+ \(\d+\), \d+ events")
-#: Calls after which a descriptor that has no name yet gets none.
+#: After these calls, a descriptor without a name will get none.
 _SETTLE = frozenset({"close", "dup", "dup2", "dup3", "fcntl", "sendfile64", "sendfile", "copy_file_range"})
 _MOST_HELD = 1000
 
@@ -53,7 +53,7 @@ def _is_call(line: str) -> bool:
 def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     """Turn perf trace's text into batches of events, as strace.read does.
 
-    Raises TraceError for a line that is none of perf's (damage.lenient: it is counted and left out).
+    Raises TraceError for a line that perf does not write, or counts and skips it if damage.lenient.
     """
     words = _Words(damage)
     for batch in strace.events(_rewritten(path, damage, words), damage):
@@ -83,7 +83,7 @@ def _rewritten(path: Path, damage: Damage, words: _Words) -> Iterator[tuple[int,
 
 @dataclass(slots=True)
 class _Open:
-    """An open whose file is not named yet: its line but for the name, and the calls on its descriptor since."""
+    """An open whose file has no name yet: its line except for the name, and later calls on its descriptor."""
 
     head: str
     tail: str
@@ -91,12 +91,12 @@ class _Open:
     calls: list[str] = field(default_factory=list)
 
     def line(self, path: str) -> str:
-        """Say it with the name of its file."""
+        """Return the line with the name of its file."""
         return f"{self.head}{path}{self.tail}"
 
 
 class _Words:
-    """Puts perf's lines into strace's words, some of them later than they come."""
+    """Translates perf's lines into strace's form, some of them with a delay."""
 
     def __init__(self, damage: Damage) -> None:
         self.lost = self.looked_up = 0
@@ -107,7 +107,7 @@ class _Words:
         self._leaders: dict[int, int] = {}
 
     def of(self, line: str, number: int) -> list[str]:
-        """Give the lines that strace would have printed, none where the call is of no interest."""
+        """Return the lines that strace would have printed; none if the call does not matter."""
         if "LOST " in line:
             self.lost += sum(map(int, _LOST.findall(line)))
             line = _LOST.sub("", line)
@@ -134,7 +134,7 @@ class _Words:
         return self._said(tid, at, name, arguments, result, f"{float(found['took'] or 0) / 1e3:.6f}")
 
     def rest(self) -> list[str]:
-        """Give the opens that no call named."""
+        """Return the opens that no call named."""
         return [line for key in list(self._opens) for line in self._given(key, None)]
 
     def _said(self, tid: int, at: str, name: str, arguments: str, result: str, took: str) -> list[str]:
@@ -166,7 +166,7 @@ class _Words:
         return left
 
     def _given(self, key: tuple[int, int], path: str | None) -> list[str]:
-        """Say an open that waited, and the calls on its descriptor since: now it is named, or it never will be."""
+        """Emit an open that waited, and the later calls on its descriptor: it is named now, or never will be."""
         waiting = self._opens.pop(key, None)
         if waiting is None:
             return []

@@ -1,4 +1,4 @@
-"""One call in perf trace's words, put into strace's: `pread64(fd: 3, buf: 0x7f, count: 8, pos: 64)` and the like."""
+"""Translate one call of perf trace into strace's form: `pread64(fd: 3, buf: 0x7f, count: 8, pos: 64)` and the like."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _PATHS = re.compile(r'\b(?:filename|pathname|path|oldname|newname): (?:"([^"]*)"
 
 
 def descriptor(arguments: str) -> tuple[int, str | None] | None:
-    """Find the first descriptor among the arguments, and the path that perf shows for it."""
+    """Return the first descriptor among the arguments, and the path that perf shows for it."""
     found = _FD.search(arguments)
     return None if found is None else (int(found[1]), found[2] or None)
 
 
 def paths(arguments: str) -> list[str]:
-    """Give the paths among the arguments, where perf could read them."""
+    """Return the paths among the arguments, as far as perf could read them."""
     return [first or second for first, second in _PATHS.findall(arguments)]
 
 
 def flags_of_open(name: str, arguments: str) -> str:
-    """Give the flags of an open as strace has them."""
+    """Return the flags of an open as strace writes them."""
     if name == "creat":
         return "O_WRONLY|O_CREAT|O_TRUNC"
     flags = "|".join(f"O_{word}" for word in (_field(arguments, "flags") or "RDONLY").split("|"))
@@ -38,12 +38,12 @@ def flags_of_open(name: str, arguments: str) -> str:
 
 
 def makes_thread(name: str, arguments: str) -> bool:
-    """Return whether a fork makes a thread. clone3 is what makes them; perf does not print what it was told."""
+    """Return whether a fork makes a thread. clone3 usually does; perf does not print its arguments."""
     return name == "clone3" or "THREAD" in _field(arguments, "clone_flags").split("|")
 
 
 def said(name: str, arguments: str) -> str | None:
-    """Say a call as strace prints it, up to its result; None for one that neither moves data nor concerns files."""
+    """Return a call as strace prints it, up to its result; None if it neither moves data nor concerns files."""
     if name in FORKS:
         return f"clone(child_stack=NULL, flags={'CLONE_THREAD' if makes_thread(name, arguments) else 'SIGCHLD'})"
     if name in _UNSEEN:
@@ -57,7 +57,7 @@ def said(name: str, arguments: str) -> str | None:
     return in_words(name, told, arguments) if told and in_words is not None else None
 
 
-#: The call as strace has it, and how many paths it needs.
+#: The call as strace writes it, and how many paths it needs.
 _ON_PATHS = {
     **dict.fromkeys(("unlink", "unlinkat"), ("unlink", 1)),
     **dict.fromkeys(("rename", "renameat", "renameat2"), ("rename", 2)),

@@ -1,4 +1,4 @@
-"""Processes, descriptors and positions: what a trace of system calls implies but does not print."""
+"""Processes, descriptors and positions: the state that a trace of system calls implies but does not print."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from hashlib import blake2b
 _ESCAPE = re.compile(rb"\\(?:([0-7]{1,3})|x([0-9a-f]{2})|(.))")
 _LETTERS = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"f": b"\f"}
 _STANDARD = {0: "<stdin>", 1: "<stdout>", 2: "<stderr>"}
-#: What programs inherit besides standard streams without that anything was left out of a trace.
+#: Descriptors that programs inherit besides standard streams, without anything missing from the trace.
 _NO_DATA = ("/dev/", "/proc/", "/sys/", "/memfd:")
 
 
 @dataclass(slots=True)
 class File:
-    """A file, pipe, socket or device by its name; size is B, or None while nothing has shown it."""
+    """A file, pipe, socket or device by its name. size: B, or None while unknown."""
 
     path: str
     identity: int
@@ -24,7 +24,7 @@ class File:
 
 @dataclass(slots=True)
 class OpenFile:
-    """An open file description, which dup and fork share; offset is B, or None while it is not known."""
+    """An open file description, which dup and fork share. offset: B, or None while unknown."""
 
     file: File
     offset: int | None
@@ -35,8 +35,8 @@ class OpenFile:
 class Process:
     """A process (not a thread), its group, and its descriptor table.
 
-    begun: the trace shows how it began. end: how it ended otherwise than with status 0, empty where it was that, and
-    None while the trace does not show an end. asked_to_end: the signal that somebody sent to end it.
+    begun: the trace shows how it began. end: how it ended; "" for status 0, None while the trace shows no end.
+    asked_to_end: the signal with which another process asked it to end.
     """
 
     pid: int
@@ -48,7 +48,7 @@ class Process:
 
 
 def unescape(text: str) -> str:
-    """Undo C escapes; text is Latin-1 for bytes. Bytes that are not UTF-8 stay visible as escapes."""
+    """Undo C escapes. text: Latin-1 for bytes. Bytes that are not UTF-8 stay visible as escapes."""
     if "\\" not in text and text.isascii():
         return text
     return _ESCAPE.sub(_byte, text.encode("latin-1")).decode("utf-8", errors="backslashreplace")
@@ -62,18 +62,18 @@ def _byte(match: re.Match[bytes]) -> bytes:
 
 
 class Files:
-    """Names to files: one File per name, however the tracer wrote it. Memory grows with distinct names."""
+    """The files of a trace: one File per name, however the tracer wrote it. Memory grows with distinct names."""
 
     def __init__(self) -> None:
         self.written: dict[str, File] = {}
         self._named: dict[str, File] = {}
 
     def annotated(self, text: str) -> File:
-        """Look up what stands after a descriptor: "/a/b", "pipe:[7]", "TCP:[...", "/dev/tty<char..."."""
+        """Look up the name after a descriptor: "/a/b", "pipe:[7]", "TCP:[...", "/dev/tty<char..."."""
         file = self.written.get(text)
         if file is None:
             name = text.split("<", 1)[0].removesuffix(" (deleted)")
-            # A connection's addresses are not an identity worth keeping: one name for all of a protocol.
+            # The addresses of connections do not matter, so all of a protocol share one name.
             name = f"socket:{name.split(':', 1)[0]}" if name[:1].isupper() else unescape(name)
             file = self.written[text] = self.named(name)
         return file
@@ -88,31 +88,31 @@ class Files:
 
 
 class ProcessTree:
-    """Who descends from whom. A thread is its process; a group is named by the root of its tree."""
+    """The descent of processes. A thread counts as its process, and a group is named by the root of its tree."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
         self.members: dict[int, Process] = {}
-        #: Children that may not have done all they would have: they did not end with status 0, or were told to end.
-        #: How much they moved decides whether it matters. A program may be done with them (multiprocessing.Pool ends
-        #: its workers so), but a time limit looks the same: `timeout` is the parent of what it ends.
+        #: Children that may not have finished their work: they ended with another status than 0, or by a signal.
+        #: The bytes they moved decide whether it matters. A program may be done with them (multiprocessing.Pool ends
+        #: its workers like this), but a time limit looks the same: `timeout` is the parent of the command it ends.
         self.failed: dict[int, str] = {}
-        #: Descriptors of files that were used, and that the trace shows no opening of.
+        #: Descriptors of files that were used without an open in the trace.
         self.never_opened = 0
         self._root: Process | None = None
         self._roots: list[Process] = []
         self._named: int | None = None
         self._forking: dict[int, tuple[Process, str]] = {}
-        #: Children that showed up before a fork returned, and whose they were taken for.
+        #: Children that appeared before a fork returned, and the parent assumed for each.
         self._guessed: dict[int, tuple[Process, str]] = {}
 
     def process(self, tid: int, *, begins_with_exec: bool = False) -> Process:
-        """Find the process of a thread, or make it out.
+        """Return the process of a thread, or infer it.
 
-        A stranger that shows up while a fork is under way is taken for its child. Any other belongs to the
-        group that the trace began with, for its fork was filtered out or came before the tracer; but one
-        that begins with execve is another command that was traced. On a terminal, strace names the first
-        process (0 here) only while there are others: a stranger is then that one.
+        An unknown thread that appears during a fork is taken for its child. Any other one belongs to the group with
+        which the trace began, since its fork was filtered out or came before the tracer. But if it begins with execve,
+        it is another traced command. On a terminal, strace names the first process (0 here) only while there are
+        others: an unknown one is then that process.
         """
         process = self.members.get(tid)
         if process is not None:
@@ -134,39 +134,39 @@ class ProcessTree:
         return process
 
     def is_first(self, tid: int) -> None:
-        """Note that this is the number of the first process, which had none at first."""
+        """Record that this is the number of the first process, which had none before."""
         self._named = tid
         self.members[tid] = self.members[0]
 
     def number(self, tid: int) -> int:
-        """Return the number by which a thread is known: 0 for the first process where it had none at first."""
+        """Return the number by which a thread is known: 0 for the first process if it had none before."""
         return 0 if tid == self._named else tid
 
     def forking(self, tid: int, flags: str) -> None:
-        """Note that a fork, vfork or clone has begun and not yet returned."""
+        """Record that a fork, vfork or clone has begun and not returned yet."""
         self._forking[tid] = (self.process(tid), flags)
 
     def forked(self, tid: int, child: int, flags: str) -> Process:
-        """Note a fork, vfork or clone that returned its child's number."""
+        """Record a fork, vfork or clone that returned its child's number."""
         self._forking.pop(tid, None)
         parent = self.process(tid)
         known, right = self.members.get(child), (parent, _shares(flags))
         guessed = self._guessed.pop(child, None)
         if known is None and guessed is not None:
-            # It has come and gone since: vfork returns when the child has ended.
+            # The child has ended already: vfork returns after that.
             return parent if "CLONE_THREAD" in flags else Process(child, parent.group)
-        # Where several forks were under way at a time, the child may have been taken for another's.
+        # With several forks at a time, the child may have been assigned to the wrong one.
         return known if known is not None and guessed in (None, right) else self._child(child, parent, flags)
 
     def not_forked(self, tid: int) -> None:
-        """Note that a fork failed."""
+        """Record that a fork failed."""
         self._forking.pop(tid, None)
 
     def gone(self, tid: int, how: str) -> None:
-        """Forget a thread, whose number may be used again. how: as Process.end has it."""
+        """Forget a thread, whose number may be used again. how: as in Process.end."""
         process = self.members.pop(tid, None)
         self._forking.pop(tid, None)
-        # Where a thread ends, its process goes on.
+        # If a thread ends, its process continues.
         if process is not None and self.number(tid) == process.pid:
             process.end = how
             why = how or (process.asked_to_end and f"it was sent {process.asked_to_end} before it ended")
@@ -174,12 +174,12 @@ class ProcessTree:
                 self.failed[process.pid] = why
 
     def sent(self, tid: int, signal: str) -> None:
-        """Note a signal that asks a process to end."""
+        """Record a signal that asks a process to end."""
         if (process := self.members.get(tid)) is not None:
             process.asked_to_end = process.asked_to_end or signal
 
     def gaps(self) -> list[str]:
-        """Say why the trace cannot hold the whole run, so far: nothing where it may."""
+        """Return reasons, so far, why the trace cannot contain the whole run."""
         found = [] if self._roots else ["the trace shows no process"]
         for root in self._roots:
             if not root.begun:
@@ -197,7 +197,7 @@ class ProcessTree:
         return list(dict.fromkeys(filter(None, found)))
 
     def descriptor(self, process: Process, fd: int, annotation: str | None) -> OpenFile:
-        """Find what a descriptor refers to; annotation is the path that -yy printed, if any."""
+        """Return the open file of a descriptor. annotation: the path that -yy printed, if any."""
         known = process.descriptors.get(fd)
         if annotation is None:
             if known is None:
@@ -211,8 +211,8 @@ class ProcessTree:
             )
             known = process.descriptors[fd] = OpenFile(file, None)
         elif known.file is not file:
-            # The kernel's word counts. Between two paths it is a rename, which moves no offset;
-            # anything else means that a call which closed and opened was not traced.
+            # The kernel's name counts. If both are paths, the file was renamed, which keeps the offset. Otherwise a
+            # call that closed and reopened the descriptor was not traced.
             if file.path.startswith("/") and known.file.path.startswith("/"):
                 known.file = file
             else:
@@ -220,9 +220,10 @@ class ProcessTree:
         return known
 
     def closed(self, process: Process, fd: int, annotation: str | None) -> File:
-        """Forget a descriptor that was closed, and return its file.
+        """Forget a closed descriptor, and return its file.
 
-        Another thread may have opened something under that number before this call was seen to return: that stays.
+        Another thread may have opened a file under that number before the trace shows the end of this call. That one
+        stays.
         """
         known = process.descriptors.get(fd)
         if annotation is not None:
@@ -248,5 +249,5 @@ class ProcessTree:
 
 
 def _shares(flags: str) -> str:
-    """Say what a child shares with its parent, by the flags of clone."""
+    """Return what a child shares with its parent, according to the flags of clone."""
     return "process" if "CLONE_THREAD" in flags else "descriptors" if "CLONE_FILES" in flags else "nothing"

@@ -1,4 +1,4 @@
-"""What Process Monitor (Sysinternals, Windows) saves as CSV: one operation of a process a line."""
+"""CSV from Process Monitor (Sysinternals, Windows): one operation of a process per line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OPS = {
     "SetDispositionInformationEx": "unlink",
     "SetRenameInformationFile": "rename",
 }
-#: "10:29:05.0593693 AM", or with 24 hours where Windows is set to them.
+#: "10:29:05.0593693 AM", or in 24 hours if Windows is set to them.
 _TIME = r"^(?P<hour>\d{1,2}):(?P<minute>\d\d):(?P<second>\d\d(?:[.,]\d+)?)(?: ?(?P<half>[AP]M))?$"
 _MOVED = r"Offset: (?P<offset>-?[\d.,\s]+), Length: (?P<size>[\d.,\s]+?)(?:, |$)"
 _ACCESS = r"Desired Access: (?P<access>.*?)(?:, Disposition|$)"
@@ -40,10 +40,10 @@ def sniff(head: bytes) -> bool:
 
 
 def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
-    """Turn a table of operations into batches of events; those of the registry, of networks and that fail are none.
+    """Turn a table of operations into batches of events, without failed ones and those on the registry and networks.
 
-    Paging I/O is what the cache and mappings read on behalf of others: it is left out, and the notes say how much it
-    is. Raises TraceError for a line that makes no sense (damage.lenient: it is counted and left out).
+    Paging I/O is what the cache and mappings read on behalf of others. It is left out, and a note gives its amount.
+    Raises TraceError for a nonsensical line, or counts and skips it if damage.lenient.
     """
     with open_trace(path) as file:
         separator, first = header_of(file.read(1 << 16))
@@ -104,7 +104,7 @@ def _events(table: pl.DataFrame) -> pl.DataFrame:
             "time": pl.col("time"),
             "op": pl.col("op"),
             "file": pl.col("path").hash(),
-            # A negative offset is Windows' way to say "at the end" or "where the file stands".
+            # Windows uses negative offsets for "at the end" and "at the current position".
             "offset": pl.when(moves & (pl.col("offset") >= 0)).then("offset"),
             "size": pl.when(moves).then("size").otherwise(0),
             "pid": pl.col("pid").cast(pl.Int32, strict=False),

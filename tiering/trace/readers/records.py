@@ -19,7 +19,7 @@ from tiering.trace.readers.base import Damage, Reader, record_blocks, shows
 from tiering.trace.readers.opening import open_trace
 
 _SECTOR = 512
-#: No device is larger, and a number of B still fits in 64 bits.
+#: No device is larger, and its number of B still fits in 64 bits.
 _MOST_SECTORS = 1 << 52
 _VSCSI_1 = np.dtype(
     [("sn", "<u4"), ("size", "<u4"), ("sg", "<u4"), ("cmd", "<u2"), ("ver", "<u2"), ("lbn", "<u8"), ("at", "<u8")]
@@ -41,12 +41,12 @@ _ORACLE = np.dtype([("at", "<u4"), ("object", "<u8"), ("size", "<u4"), ("next", 
 _READS, _WRITES = (0x08, 0x28, 0xA8, 0x88), (0x0A, 0x2A, 0xAA, 0x8A)
 _VERSION_MASK = 0xFF00
 _HEAD = 1 << 16
-#: No trace is longer; eight letters, read as a number, are more.
+#: No trace has more requests. Eight letters, read as a number, give more.
 _MOST_REQUESTS = 1 << 48
 
 
 def _vscsi_kind(head: bytes) -> np.dtype[np.void] | None:
-    """Find the version whose every first record makes sense."""
+    """Return the version in which all of the first records make sense."""
     for kind, version in ((_VSCSI_1, 0x0100), (_VSCSI_2, 0x0200)):
         records = np.frombuffer(head[: len(head) // kind.itemsize * kind.itemsize], kind)[:100]
         if (
@@ -86,7 +86,7 @@ def _vscsi_events(records: NDArray[np.void]) -> pl.DataFrame:
 
 
 def _sniff_oracle(head: bytes) -> bool:
-    """Tell by the records: times rise, sizes are positive, and the next use of an object lies ahead."""
+    """Recognise the format by its records: times rise, sizes are positive, and the next use of an object is later."""
     records = np.frombuffer(head[: len(head) // _ORACLE.itemsize * _ORACLE.itemsize], _ORACLE)[:1000]
     if len(records) < 2 or int(records["at"][-1]) - int(records["at"][0]) > 1 << 30:
         return False
@@ -108,7 +108,7 @@ def _read_oracle(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
 def _events(
     time: NDArray[np.float64], op: NDArray[Any] | str, *, size: NDArray[Any], offset: NDArray[Any] | int, **more: Any
 ) -> pl.DataFrame:
-    """Build events of one process from columns; a scalar stands for all rows."""
+    """Make events of one process from columns. A scalar applies to all rows."""
     given = {"time": time, "op": op, "size": size, "offset": offset, "file": 0, "pid": 0, "group": 0, **more}
     columns = {}
     for name, kind in EVENT_SCHEMA.items():

@@ -23,7 +23,7 @@ _OPS = {
     "WEBSITE.GET.OBJECT": "read",
     "REST.PUT.OBJECT": "write",
     "REST.PUT.PART": "write",
-    # An upload in parts is complete, or a copy made: the object is another from then on.
+    # An upload in parts was completed, or a copy was made: the name stands for a new object.
     "REST.POST.UPLOAD": "rename",
     "REST.COPY.OBJECT": "rename",
     "REST.HEAD.OBJECT": "stat",
@@ -34,16 +34,16 @@ _OPS = {
 
 
 def sniff(head: bytes) -> bool:
-    """Return whether the text is an S3 server access log: its first lines all are lines of one."""
+    """Return whether the text is an S3 server access log: all of its first lines belong to one."""
     return like(_TEXT.match, head)
 
 
 def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     """Turn an access log into batches of events: GETs are reads, PUTs and uploaded parts are writes.
 
-    The log does not tell ranges. An answer 206 of fewer bytes than the object has is a part whose place is not known,
-    and so is an uploaded part; anything else begins at byte 0. Raises TraceError for a line that is none of such a
-    log (damage.lenient: it is counted and left out).
+    The log has no ranges. A response 206 with fewer bytes than the object is a part at an unknown position, and so is
+    an uploaded part. Other transfers begin at byte 0. Raises TraceError for a line that is not of such a log, or counts
+    and skips it if damage.lenient.
     """
     requests = Requests()
     for number, block in byte_blocks(path, damage, _BLOCK):

@@ -1,7 +1,7 @@
-"""Read the output of `strace -f -ttt -T -yy` and of most other options (strace_lines).
+"""Read the output of `strace -f -ttt -T -yy`, and of most other options (strace_lines).
 
-Format: strace(1). A line is `pid time call(arguments) = result <duration>`. A call during which another
-thread makes one is split in two, `call(... <unfinished ...>` and `<... call resumed>...`.
+Format: strace(1). A line is `pid time call(arguments) = result <duration>`. A call that is interrupted by one of
+another thread is split in two: `call(... <unfinished ...>` and `<... call resumed>...`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tiering.trace.readers.strace_lines import DETACHED, UNFINISHED, UNTIMED, Bl
 from tiering.trace.readers.strace_state import FORKS, Calls, Line
 
 _BATCH = 100_000
-#: B of lines cut at once: what a block costs by itself hardly shows, and it stays in the processor's cache.
+#: B of lines processed at once: large enough to hide the cost per block, small enough for the processor's cache.
 _BLOCK = 1 << 22
 _PREFIX = r"(\d{1,9}+) ++(\d{1,12}+\.\d{1,9}+) ++"
-#: pid, time, call, a first argument that is a descriptor, its path, the other arguments, result, the result's
-#: path, duration. The arguments are greedy so that ") = 5" inside a quoted buffer is passed over; what may
-#: follow a result is narrow so that it is not mistaken for one.
+#: pid, time, call, a first argument that is a descriptor, its path, the other arguments, result, the result's path,
+#: duration. The arguments are greedy, so that they skip ") = 5" inside a quoted buffer. The text after a result is
+#: restricted, so that it is not mistaken for one.
 _CALL = re.compile(
     _PREFIX + r"(\w++)\((?:(\d{1,10}+)(?=[<,)])(?:<([^>]*+)>)?)?(.*)\)"
     r" += (-?\d{1,18}|0x[0-9a-f]{1,16}|\?)(?:<((?:->|[^>])*)>(?:>|\(deleted\))?)?"
@@ -34,10 +34,10 @@ _BEGUN = re.compile(_PREFIX + r"(\w+)\(")
 _CLOSING = re.compile(_PREFIX.replace("(", "(?:") + r"close\((\d{1,10})")
 _RESUMED = re.compile(_PREFIX + r"<\.\.\. (\w+) resumed>(.*)$")
 _GONE = re.compile(_PREFIX + r"\+\+\+ (?:exited with (\d{1,3})|killed by (\w+))")
-#: Signals by which somebody ends a run; a program that expects them may still end with status 0.
+#: Signals that end a run from outside. A program that handles them may still end with status 0.
 _SENT = re.compile(_PREFIX + r"--- (SIG(?:INT|TERM|HUP|QUIT|XCPU)) ")
 _DETACHED = re.compile(r"(?:strace: )?Process (\d{1,9}) detached")
-#: Signals, other ends of processes, stacks of -k, buffers of -e read, sums of -C, and what strace says about itself.
+#: Signals, other ends of processes, stacks of -k, buffers of -e read, sums of -C, and strace's own remarks.
 _REMARK = re.compile(
     r"\s*(?:<unfinished \.\.\.>)?$|"
     + _PREFIX
@@ -45,7 +45,7 @@ _REMARK = re.compile(
     r" \| [0-9a-f]{5,16}  | \* \d+ bytes in buffer \d+$|"
     r"% time +seconds |(?:-{2,} *){5,}$| *\d{1,3}\.\d\d +\d+\.\d+ +\d+ +\d+ (?: *\d+)? *\w+$"
 )
-#: What the file of a thread consists of that made no call which was traced.
+#: The contents of the file of a thread that made no traced call.
 _NO_CALL = re.compile(
     r"(?:\[pid +\d{1,9}\] +|\d{1,9} +)?(?:[\d.:]{1,30} +)?(?:\(\+ *[\d.]+\) +)?(?:\[[ ?0-9a-f]{4,16}\] +)*"
     r"(?:\+\+\+ (?:exited with \d{1,3}|killed by SIG\w+(?: \(core dumped\))?) \+\+\+|--- SIG\w+ \{.*\} ---)\r?$"
@@ -70,15 +70,15 @@ def sniff(head: bytes) -> bool:
 def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     """Turn strace output into batches of about 100,000 events, in order of time within a batch.
 
-    Calls that failed, and calls that neither move data nor concern files or processes, are no events.
-    Memory is bounded by a batch, the open files and the distinct paths. Raises TraceError for a line that is
-    none of strace's (damage.lenient: it is counted and left out).
+    Failed calls, and calls that neither move data nor concern files or processes, are no events. Memory is bounded by a
+    batch, the open files and the distinct paths. Raises TraceError for a line that strace does not write, or counts and
+    skips it if damage.lenient.
     """
     return events(line_blocks(path, damage, _BLOCK), damage)
 
 
 def events(blocks: Iterable[Block], damage: Damage) -> Iterator[pl.DataFrame]:
-    """Do the same with blocks of lines, each with the number of its first."""
+    """Do the same as read, for blocks of lines, each with the number of its first line."""
     return events_of(canonical(_calls_in(blocks, damage), damage), damage)
 
 
@@ -90,7 +90,7 @@ def _calls_in(blocks: Iterable[Block], damage: Damage) -> Iterator[Block]:
 
 
 def events_of(blocks: Iterable[Block], damage: Damage) -> Iterator[pl.DataFrame]:
-    """Do the same with lines in the shape of strace_lines; whether the run is whole stands in damage at the end."""
+    """Do the same as read, for lines in the shape of strace_lines. `damage` shows at the end if the run is whole."""
     calls = Calls()
     unfinished: dict[int, str] = {}
     last = 0
@@ -119,15 +119,15 @@ def events_of(blocks: Iterable[Block], damage: Damage) -> Iterator[pl.DataFrame]
 
 
 def _earliest(unfinished: Iterable[str]) -> float:
-    """Find the time of the first call that is still to make an event, s."""
+    """Return the time, in s, of the first unfinished call that will make an event."""
     begun = (_BEGUN.match(line) for line in unfinished)
     return min((float(each[2]) for each in begun if each is not None and each[3] in CALLS), default=float("inf"))
 
 
 def _thoroughly(line: str, number: int, calls: Calls, unfinished: dict[int, str], damage: Damage) -> None:
-    """Deal with any line."""
+    """Process any line."""
     line = line.rstrip("\r")
-    # An unfinished call would make the pattern try every place to end at.
+    # On an unfinished call, the pattern would try every position as the end.
     if line.endswith((UNFINISHED, DETACHED)):
         _begin(line, number, calls, unfinished, damage)
         return
@@ -152,14 +152,14 @@ def _thoroughly(line: str, number: int, calls: Calls, unfinished: dict[int, str]
 def _whole(
     thread: int, name: str, rest: str, number: int, calls: Calls, unfinished: dict[int, str], damage: Damage
 ) -> str | None:
-    """Join the two halves of a call. The beginning carries its pid and time."""
+    """Join the two halves of a call. The first half has its pid and time."""
     members = calls.tree.members
     if thread not in unfinished and f" {name}(" in unfinished.get(0, ""):
-        # The first process had no number while it was alone.
+        # strace does not number the first process while it is alone.
         calls.tree.is_first(thread)
     beginning = unfinished.pop(calls.tree.number(thread), None)
     if beginning is None:
-        # strace -p comes in the middle of calls, and so does a log whose beginning was cut off.
+        # strace -p starts in the middle of calls, and so does a log without its beginning.
         if thread in members:
             damage.at(number, f"the rest of a call to {name} that was never begun")
         return None
@@ -167,7 +167,7 @@ def _whole(
 
 
 def _apply(match: re.Match[str], number: int, calls: Calls, damage: Damage) -> None:
-    """Do what a whole call says."""
+    """Process a complete call."""
     tid, when, name, fd, fd_path, arguments, result, result_path, duration = match.groups()
     call = CALLS.get(name)
     thread = int(tid)
@@ -187,7 +187,7 @@ def _apply(match: re.Match[str], number: int, calls: Calls, damage: Damage) -> N
 
 
 def _begin(line: str, number: int, calls: Calls, unfinished: dict[int, str], damage: Damage) -> None:
-    """Keep the beginning of a call that another one interrupts."""
+    """Keep the first half of an interrupted call."""
     begun = _BEGUN.match(line)
     if begun is None:
         if not _REMARK.match(line):
@@ -211,7 +211,7 @@ def _begin(line: str, number: int, calls: Calls, unfinished: dict[int, str], dam
 
 
 def _other_line(line: str, number: int, calls: Calls, unfinished: dict[int, str], damage: Damage) -> None:
-    """Deal with a line that is no call."""
+    """Process a line that is not a call."""
     if gone := _GONE.match(line):
         thread = int(gone[1])
         unfinished.pop(calls.tree.number(thread), None)

@@ -1,4 +1,4 @@
-"""What each system call in strace's output means: the events it makes, and what it does to descriptors."""
+"""The meaning of each system call in strace's output: the events it makes, and its effect on descriptors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STATS = frozenset({"stat", "lstat", "fstat", "stat64", "lstat64", "fstat64", "ne
 
 
 def _moves(op: str, position: Callable[[str], int | None] | None = None) -> Call:
-    """Make the meaning of a call that reads or writes; position finds an explicit offset, or None."""
+    """Return the handler of a call that reads or writes. position: extracts an explicit offset, or is None."""
 
     def call(calls: Calls, process: Process, line: Line) -> None:
         opened = calls.tree.descriptor(process, line.fd, line.fd_path)
@@ -64,7 +64,7 @@ def _open(calls: Calls, process: Process, line: Line) -> None:
 def _close(calls: Calls, process: Process, line: Line) -> None:
     begun = calls.closing.pop(line.tid, None)
     if begun is not None and line.fd_path is None and process.descriptors.get(line.fd) is not begun:
-        # Since it began, another thread has been given the number.
+        # Since the call began, another thread has got the number.
         file = begun.file
     else:
         file = calls.tree.closed(process, line.fd, line.fd_path)
@@ -101,7 +101,7 @@ def _map(calls: Calls, process: Process, line: Line) -> None:
     opened = calls.tree.descriptor(process, int(parsed[4]), parsed[5])
     file = opened.file
     if "MAP_DENYWRITE" in parsed[3] and opened.offset == 0:
-        # Only the dynamic loader maps so, and not before it has read the library's header.
+        # Only the dynamic loader maps like this, after it has read the library's header.
         calls.unseen.add("read")
     flags = "rw" if "PROT_WRITE" in parsed[2] and "MAP_SHARED" in parsed[3] else "r"
     calls.add(line, "mmap", file, process, offset=int(parsed[6], 0), size=int(parsed[1]), flags=flags)
@@ -132,7 +132,7 @@ def _transfer(
     origin: tuple[OpenFile, str | None],
     target: tuple[OpenFile, str | None],
 ) -> None:
-    """Note a copy inside the kernel as a read and a write, which takes the time."""
+    """Record a copy inside the kernel as a read and a write; the write has the duration."""
     for op, (opened, explicit), said in (
         ("read", origin, line._replace(duration=0.0)),
         ("write", target, line),
@@ -142,7 +142,7 @@ def _transfer(
 
 
 def _fork(calls: Calls, process: Process, line: Line) -> None:
-    # A thread is no process of its own.
+    # A thread is not a process.
     if calls.tree.forked(line.tid, line.result, line.arguments) is not process:
         calls.add(line, "fork", calls.files.named(f"<process {line.result}>"), process)
 
@@ -156,7 +156,7 @@ def _execute(calls: Calls, process: Process, line: Line) -> None:
 
 
 def _concerns(op: str) -> Call:
-    """Make the meaning of a call that concerns one file, named by its path or by a descriptor."""
+    """Return the handler of a call that concerns one file, named by its path or by a descriptor."""
 
     def call(calls: Calls, process: Process, line: Line) -> None:
         parsed = _PATH.match(line.arguments)
@@ -192,12 +192,12 @@ def _rename(calls: Calls, process: Process, line: Line) -> None:
 
 
 def _listed(calls: Calls, process: Process, line: Line) -> None:
-    """Note that the names in a directory were asked for: what it was opened for, and no data."""
+    """Record that a directory was listed. That is a use of the open directory, but moves no data."""
     calls.add(line, "read", calls.tree.descriptor(process, line.fd, line.fd_path).file, process)
 
 
 def _unseen(name: str) -> Call:
-    """Make the meaning of a call that starts transfers which no other call shows."""
+    """Return the handler of a call that starts transfers which no other call shows."""
 
     def call(calls: Calls, _process: Process, _line: Line) -> None:
         calls.unseen.add(name)
@@ -206,9 +206,9 @@ def _unseen(name: str) -> Call:
 
 
 def _ring(calls: Calls, _process: Process, line: Line) -> None:
-    """Note a ring that the kernel polls: io_uring_enter, which other rings take, need not be called.
+    """Record a ring that the kernel polls: unlike other rings, it works without calls of io_uring_enter.
 
-    Where strace does not print the flags, it may be such a ring.
+    If strace does not print the flags, it may be such a ring.
     """
     if "flags=" not in line.arguments or "IORING_SETUP_SQPOLL" in line.arguments:
         calls.unseen.add("io_uring_setup")

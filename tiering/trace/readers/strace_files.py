@@ -1,7 +1,7 @@
-"""What `strace -ff -o LOG` writes: a file a thread, LOG.PID, in which lines do not say whose they are.
+"""Read the files of `strace -ff -o LOG`: one file LOG.PID per thread, whose lines do not name the thread.
 
-The files are brought back into one order, by time, so that descriptors are inherited as they were. Where there are no
-times, or times of -r, which count from line to line over all files, a thread's lines come where it was begun.
+The files are merged by time, so that descriptors are inherited correctly. Without times, or with those of -r, which
+count from line to line over all files, a thread's lines follow the call that began it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _SUFFIX = re.compile(r"(.+)\.(\d{1,9})(?:\.(?:gz|zst|xz))?")
 _BEGUN = re.compile(r"\d+ \S+ (?:<\.\.\. )?(?:clone[23]?|v?fork)\b.*\) += (\d+)")
 #: B read of a file at once, and of all of them together.
 _BLOCK, _TOGETHER = 1 << 20, 1 << 26
-#: Lines that are handed on together.
+#: How many lines are passed on together.
 _LINES = 1 << 15
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A line, where it stands, and whether it is without its end."""
+    """A line, its position, and whether it is unfinished."""
 
     text: str
     damage: Damage
@@ -39,25 +39,25 @@ class _Line:
 
 @dataclass(slots=True)
 class _Joined(Damage):
-    """Damage in any of several files: it is named with the file and line that it stands in."""
+    """Damage in one of several files, reported with the file and its own line number."""
 
     first: int = field(default=1, init=False)
     lines: list[_Line] = field(default_factory=list, init=False)
 
     def is_torn(self, number: int, last: int) -> bool:  # noqa: ARG002
-        """Return whether a line is the last of its file, and without its end."""
+        """Return whether a line is the unfinished last line of its file."""
         return self.lines[number - self.first].torn
 
     def at(self, number: int, found: str, *, expected: str = "", unit: str = "line") -> None:
-        """Report damage in the line with this number of all."""
+        """Report damage in the line with this number in the merged text."""
         line = self.lines[number - self.first]
         line.damage.at(line.number, found, expected=expected, unit=unit)
 
 
 def grouped(files: Iterable[Path]) -> dict[Path, dict[int, Path]]:
-    """Sort files into what single runs of strace -ff wrote, by name and thread; other files are left out.
+    """Group files into single runs of strace -ff, by name and thread. Other files are left out.
 
-    `strace -f -o rank.0` writes a name of the same kind, but its lines name their processes.
+    `strace -f -o rank.0` writes similar names, but its lines name their processes.
     """
     found: dict[Path, dict[int, Path]] = {}
     for file in files:
@@ -69,7 +69,7 @@ def grouped(files: Iterable[Path]) -> dict[Path, dict[int, Path]]:
 
 
 def run_of(file: Path) -> Path | None:
-    """Return the name of the run of strace -ff that a file is of by its own name, if any."""
+    """Return the run of strace -ff that a file belongs to, judging by its name, or None."""
     match = _SUFFIX.fullmatch(file.name)
     return None if match is None else file.with_name(match[1])
 
@@ -79,13 +79,13 @@ def read_files(
 ) -> Iterator[pl.DataFrame]:
     """Turn the files of one run, by thread, into batches of events, as strace.read does.
 
-    damages: one of each file, for its lines; into: what is to be said of all.
+    damages: one per file, for its lines. into: for remarks about all of them.
     """
     joined = _Joined(shown, "strace", into.lenient)
     each = dict(zip(files, damages, strict=True))
     first = {thread: _first_lines(path, each[thread]) for thread, path in files.items()}
     timed = all(map(tells_times, first.values()))
-    # The first has the lowest number, as far as numbers have not begun again.
+    # The first thread has the lowest number, unless numbers wrapped around.
     begin = time_of_day(first[min(first)]) if timed else None
     block = max(1 << 14, min(_BLOCK, _TOGETHER // len(files)))
     streams = {
@@ -120,7 +120,7 @@ def _lines(blocks: Iterable[Block], damage: Damage, thread: int, begin: float | 
 
 
 def _by_time(lines: Iterator[_Line], thread: int) -> Iterator[tuple[float, int, _Line]]:
-    """Give each line its time, and those without one that of the line before; of equal times, threads decide."""
+    """Yield each line with its time, or with that of the line before. Equal times are ordered by thread."""
     time = 0.0
     for line in lines:
         head = line.text.split(" ", 2)
@@ -155,6 +155,6 @@ def _blocks(lines: Iterator[_Line], joined: _Joined, *, timed: bool) -> Iterator
 
 
 def _placed(text: str, number: int) -> str:
-    """Give a line its place among all as its time."""
+    """Use a line's position among all lines as its time."""
     head = text.split(" ", 2)
     return f"{head[0]} {number}.0 {head[2]}" if len(head) == 3 and head[0].isdigit() else text

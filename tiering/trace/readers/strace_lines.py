@@ -1,7 +1,7 @@
-"""The shapes in which strace writes its lines, brought to one: `PID TIME call(arguments) = result`.
+"""Normalise the lines of strace to one shape: `PID TIME call(arguments) = result`.
 
-What varies (strace(1)): -i, -n, -Y, and -r beside -ttt put more before a call; -t, -tt, -r and --timestamps write other
-times, or none. Without -o FILE, what the command says stands among the lines and cuts some of them in two.
+Options change them (strace(1)): -i, -n, -Y, and -r beside -ttt put more before a call; -t, -tt, -r and --timestamps
+write other times, or none. Without -o FILE, the command's output is mixed into the lines and cuts some of them in two.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ UNFINISHED, DETACHED = "<unfinished ...>", "<detached ...>"
 UNTIMED = "The trace has no times: the order of its calls stands for time, and rates are left out."
 
 _NUMBER = r"(\d{1,9})(?:<[^>]*>)?(?: /\* \d+ in strace's PID NS \*/)?"
-#: Process, time, time since the line before, number of the call, instruction pointer; and how a line goes on.
+#: Process, time, time since the line before, number of the call, instruction pointer; and how a line continues.
 _LEAD = re.compile(
     r" *(?:\[pid +" + _NUMBER + r"\] +|" + _NUMBER + r" +)?"
     r"(\d\d:\d\d:\d\d(?:\.\d{1,9})? +|\d{1,12}\.\d{1,9} +|\d{10,12} +)?"
@@ -29,15 +29,15 @@ _LEAD = re.compile(
 #: A line that needs no change.
 _PLAIN = re.compile(r"\d{1,9} +\d{1,12}\.\d{1,9} +(?=[A-Za-z_]\w*\(|<\.\.\. |\+\+\+ |--- )")
 _WHOLE = re.compile(r"\) += (?:-?\d|0x|\?)|(?:<unfinished|<detached) \.\.\.>$")
-#: What strace says about itself, in the middle of a line; ^C is the terminal's.
+#: A remark of strace's in the middle of a line; ^C comes from the terminal.
 _REMARK = re.compile(r"(?:\^C)?(?:strace: )?Process \d+ (?:attached|detached).*$")
-#: A line of strace's behind something of the command's that has no end: it begins with a process, a time or both.
+#: A line of strace's after unfinished output of the command. It begins with a process, a time or both.
 _TIME = r"(?:\d\d:\d\d:\d\d(?:\.\d{1,9})?|[1-9]\d{9}(?:\.\d{1,9})?|\d{1,6}\.\d{6,9}) +"
 _GLUED = re.compile(
     rf"(?:\[pid +\d+\] +(?:{_TIME})?|{_TIME})(?:\(\+ *\d+(?:\.\d+)?\) +)?(?:\[[ 0-9a-f?]{{4,16}}\] +)*"
     r"(?=[A-Za-z_]\w*\(|<\.\.\. \w+ resumed>|\+\+\+ |--- )"
 )
-#: A call somewhere in a line; whether it is whole, _WHOLE says.
+#: A call somewhere in a line. _WHOLE checks whether it is complete.
 _CALLED = re.compile(rf"(?:{'|'.join(CALLS)})(?:\(| resumed>)")
 _OF_DAY = re.compile(r"(\d\d):(\d\d):(\d\d(?:\.\d{1,9})?)")
 _LOOKED_AT = 200
@@ -45,15 +45,15 @@ DAY = 86400
 #: s by which threads that strace attached to may seem to begin before their run.
 _SLACK = 3600
 
-#: What brings a time, as it is written or absent, to s that grow, as text.
+#: Turns a time as written, or its absence, into growing s, as text.
 _Clock = Callable[[str | None], str]
 
 
 def canonical(blocks: Iterable[Block], damage: Damage, thread: int = 0, begin: float | None = None) -> Iterator[Block]:
-    """Bring lines to one shape. No line is added or taken away, so that numbers stay right.
+    """Bring lines to one shape. No line is added or removed, so that line numbers stay correct.
 
-    thread: whose lines they are where they do not say; begin: the time of day at which their run begins, s, where
-    other files hold the beginning.
+    thread: the thread that lines without one belong to. begin: s since midnight at the beginning of the run, if other
+    files contain it.
     """
     shape: _Shape | None = None
     end = 1
@@ -68,23 +68,23 @@ def canonical(blocks: Iterable[Block], damage: Damage, thread: int = 0, begin: f
 
 
 class _Shape:
-    """How one trace is written, and the lines that wait for the rest of a call."""
+    """The form in which one trace is written, and the lines that wait for the rest of a call."""
 
     def __init__(self, lines: list[str], damage: Damage, thread: int, begin: float | None) -> None:
         leads = [(found, line) for line in lines[:_LOOKED_AT] if (found := _LEAD.match(line))]
         times = [found[3].strip() for found, _ in leads if found[3]]
-        #: Whether the command's own output cannot be among the lines: -o names each line's process without brackets.
+        #: Whether the command's output cannot be among the lines. With -o, process numbers have no brackets.
         self._is_file = thread != 0 or any(found[2] for found, _ in leads[:1])
         self.is_plain = self._is_file and thread == 0 and all(_PLAIN.match(line) for _, line in leads)
         self.is_plain &= _clock(times) is _as_written
         self.held: list[str] = []
-        #: Lines left out that hold a call.
+        #: How many skipped lines contain a call.
         self.dropped = 0
         self._thread, self._clock, self._is_timed = thread, _clock(times, begin), bool(times)
         damage.untimed |= bool(leads) and not times
 
     def rewritten(self, lines: list[str]) -> list[str]:
-        """Rewrite lines, those held back before first; hold back those at the end from an open call on."""
+        """Rewrite the waiting lines and these. From an unfinished call on, keep lines waiting."""
         made: list[str] = self.held
         cut = 0 if self.held else None
         for line in lines:
@@ -106,14 +106,14 @@ class _Shape:
                 made.append(made[cut] + line)
                 made[cut], cut = "", None
             else:
-                # The command's output, or strace's about itself.
+                # Output of the command, or a remark of strace's.
                 made.append(line if _REMARK.match(line) else "")
                 self.dropped += bool(_CALLED.search(line) and (_WHOLE.search(line) or " resumed>" in line))
         self.held = [] if cut is None else made[cut:]
         return made if cut is None else made[:cut]
 
     def _lead(self, line: str) -> re.Match[str] | None:
-        """Match what stands before a call, if all is there that this trace has."""
+        """Match the part before a call, if it has everything that this trace has."""
         found = _LEAD.match(line)
         if found is None or (self._is_timed and not found[3]):
             return None
@@ -121,20 +121,20 @@ class _Shape:
 
 
 def tells_times(lines: list[str]) -> bool:
-    """Return whether lines have times of their own, not only the time since the line before."""
+    """Return whether lines have absolute times, not only the time since the line before."""
     times = [found[3].strip() for line in lines[:_LOOKED_AT] if (found := _LEAD.match(line)) and found[3]]
     return bool(times) and (_OF_DAY.match(times[0]) is not None or all(float(time) for time in times))
 
 
 def tells_others(lines: list[str], thread: int) -> bool:
-    """Return whether all lines name a process or thread, and not all of them this one."""
+    """Return whether all lines name a process or thread, and some of them another one than this."""
     leads = filter(None, map(_LEAD.match, lines[:_LOOKED_AT]))
     named = [int(found[1] or found[2] or -1) for found in leads]
     return -1 not in named and any(number != thread for number in named)
 
 
 def time_of_day(lines: list[str]) -> float | None:
-    """Return the first time of lines, in s since midnight, where they tell no more than the time of day."""
+    """Return the first time of the lines, in s since midnight, if they only have times of day."""
     for line in lines[:_LOOKED_AT]:
         if (found := _LEAD.match(line)) and found[3]:
             return _seconds(said) if (said := _OF_DAY.match(found[3])) else None
@@ -150,7 +150,7 @@ def _clock(times: list[str], begin: float | None = None) -> _Clock:
         return _counted()
     if _OF_DAY.match(times[0]):
         return _times_of_day(begin)
-    # With -r alone, strace prints the time since the line before, beginning with 0.
+    # With -r alone, strace prints the time since the line before, starting at 0.
     return _since_before() if any(float(time) == 0 for time in times) else _as_written
 
 
@@ -181,7 +181,7 @@ def _since_before() -> _Clock:
 
 
 def _times_of_day(begin: float | None) -> _Clock:
-    """Count from the midnight before the run on. begin: when the run begins, where that is not with these lines."""
+    """Return a clock that counts from the midnight before the run. begin: when the run begins, if elsewhere."""
     last: float | None = None
 
     def clock(time: str | None) -> str:
@@ -191,10 +191,10 @@ def _times_of_day(begin: float | None) -> _Clock:
             return f"{last or 0.0:.9f}"
         now = _seconds(said)
         if last is None:
-            # A thread that begins earlier in the day than its run was begun after midnight.
+            # A thread that begins earlier in the day than its run began after midnight.
             now += DAY * (begin is not None and now < begin - _SLACK)
         else:
-            # Threads may be out of order by a little, so only a leap back by hours is another day.
+            # Threads may be slightly out of order, so only a jump back by hours starts another day.
             now += round((last - now) / DAY) * DAY
         last = now if last is None else max(last, now)
         return f"{now:.9f}"

@@ -1,8 +1,8 @@
-"""The calls that make up most of a trace, taken from a block of strace's lines at once.
+"""The fast path of the strace reader: process the common calls of a whole block of lines at once.
 
-Polars cuts the lines into columns and brings the halves of interrupted calls together; only what depends on the
-calls before (processes, descriptors, positions) is done call by call. Whatever does not look as expected is left to
-strace.py's pattern, which costs ten times as much: both ways give the same events of sound lines.
+Polars splits the lines into columns and joins the halves of interrupted calls. Only the state that depends on earlier
+calls (processes, descriptors, positions) is updated call by call. Unusual lines go to strace.py's pattern, which costs
+ten times as much. For valid lines, both give the same events.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from tiering.trace.readers.strace_calls import CALLS
 from tiering.trace.readers.strace_lines import UNFINISHED
 from tiering.trace.readers.strace_state import FORKS, Calls, advance
 
-#: Thread, time, and the call that is gone on with, or a call and its first argument, where that is a descriptor
-#: with its path. No part may be absent: one that may makes the pattern take twice as long.
+#: Thread, time, and the resumed call, or a call and its first argument if that is a descriptor with its path. No part
+#: may be optional: that would double the time of the pattern.
 _HEAD = (
     r"^(?P<thread>[0-9]{1,9}) +(?P<when>[0-9]{1,12}\.[0-9]{1,9}) +"
     r'(?:<\.\.\. (?P<more>[a-z0-9_]+) resumed>|(?P<name>[a-z0-9_]+)\((?:(?P<fd>[0-9]{1,9})<(?P<path>[^<>]*)>|[A-Z"]))'
 )
-#: A last argument that is a number, then the result and its path, or a failure, and s.
+#: A last argument that is a number, then the result and its path, or a failure, and the duration in s.
 _TAIL = (
     r"(?:, (?P<last>[0-9]{1,18}))?\) += (?:(?P<result>[0-9]{1,15})(?:<(?P<made>[^<>]*)>)?|"
     r"(?P<failed>-1) E[A-Z0-9]+ \([^()]*\))(?: <(?P<took>[0-9]{1,12}\.[0-9]{1,9})>)?$"
 )
-#: An open's flags, or that a seek is to the end: what stands last among the arguments.
+#: The last of the arguments: an open's flags, or SEEK_END of a seek.
 _FLAGS = (
     r'(?:[^\\]", |>, 0, )(O_[A-Z_|]+|SEEK_END)(?:, 0[0-7]*)?'
     r"(?: <unfinished \.\.\.>|\) += [0-9]+(?:<[^<>]*>)?(?: <[0-9.]+>)?)$"
@@ -37,9 +37,9 @@ _FLAGS = (
 
 _OPENINGS = ("openat", "close")
 _AT_POSITION, _AT_OFFSET = ("read", "write", "close", "lseek"), {"pread64": "read", "pwrite64": "write"}
-#: Calls whose failures mean something.
+#: Calls whose failures have a meaning.
 _NEVER_IN_VAIN = (*FORKS, "execve", "execveat")
-#: What there is to do for a line, instead of a call.
+#: What to do for a line instead of a call.
 _NOTHING, _SHOW_UP, _THOROUGHLY = "nothing", "show up", "thoroughly"
 
 _name, _result = pl.col("name"), pl.col("result").is_not_null()
@@ -64,9 +64,9 @@ _COLUMNS = (
 
 
 def take(calls: Calls, lines: list[str], first: int, damage: Damage, thoroughly: Callable[[str, int], None]) -> None:
-    """Do what a block of lines says; first: the number of its first line, counted from 1.
+    """Process a block of lines. first: the number of its first line, counted from 1.
 
-    thoroughly: deals with a line, given with its number, that is not among the usual ones.
+    thoroughly: processes an unusual line, passed with its number.
     """
     tree, cells, known, members = calls.tree, calls.cells, calls.files.written, calls.tree.members
     cut = _cut(lines).filter((pl.col("do") != _SHOW_UP) | ~pl.col("thread").is_in(list(members)))
@@ -103,7 +103,7 @@ def take(calls: Calls, lines: list[str], first: int, damage: Damage, thoroughly:
 
 
 def _open(calls: Calls, process: Process, when: float, path: str, fd: int, flags: str, took: float | None) -> None:
-    """Note that a file is open."""
+    """Record that a file is open."""
     file = calls.files.annotated(path)
     anew, append, mode = _opening(flags)
     if anew:
@@ -114,10 +114,10 @@ def _open(calls: Calls, process: Process, when: float, path: str, fd: int, flags
 
 
 def _cut(lines: list[str]) -> pl.DataFrame:
-    """Cut lines into columns, in order, without the lines that mean nothing.
+    """Split lines into columns, in order, without the lines that mean nothing.
 
-    row; do: the call, or what is to be done instead; thread; when; fd; path: of fd, or of what was opened; last: the
-    offset of a call that is given one; result; flags: of an open, or that a seek went to the end; took: s.
+    row; do: the call, or what to do instead; thread; when; fd; path: of fd, or of the opened file; last: the offset of
+    a call with an explicit one; result; flags: of an open, or SEEK_END; took: s.
     """
     text = pl.Series("text", lines, dtype=pl.String)
     heads = text.str.extract_groups(_HEAD).struct.unnest().with_columns(begun=text.str.ends_with(UNFINISHED))
@@ -126,7 +126,7 @@ def _cut(lines: list[str]) -> pl.DataFrame:
         pl.col("row", "begun", "name").shift().over("thread").name.prefix("last_")
     )
     joined = halves.filter(~pl.col("begun") & pl.col("last_begun") & (pl.col("last_name") == pl.col("more")))
-    # The rest of a call stands for all of it: its beginning is brought to where it is.
+    # The second half represents the call, so its beginning moves there.
     begins = heads["row"].scatter(joined["row"], joined["last_row"])
     cut = (
         pl.concat(
@@ -146,14 +146,14 @@ def _cut(lines: list[str]) -> pl.DataFrame:
 
 
 def _close(calls: Calls, process: Process, when: float, path: str, fd: int, took: float | None) -> None:
-    """Note that a file is closed."""
+    """Record that a file is closed."""
     file = calls.tree.closed(process, fd, path)
     calls.cells += (when, "close", file.identity, None, 0, process.pid, process.group, took, file.path, None)
 
 
 @lru_cache(maxsize=1024)
 def _opening(flags: str) -> tuple[bool, bool, str | None]:
-    """Say of an open's flags: whether the file is empty now, whether writes append, and the event's flags, if any."""
+    """Return from an open's flags whether the file is empty now, whether writes append, and the event's flags."""
     mode = "w" if "O_WRONLY" in flags else "rw" if "O_RDWR" in flags else "r"
     anew = "O_TRUNC" in flags or "O_EXCL" in flags
     return anew, "O_APPEND" in flags, None if "O_DIRECTORY" in flags or "O_PATH" in flags else mode

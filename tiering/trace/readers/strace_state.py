@@ -1,4 +1,4 @@
-"""What calls in strace's output act on: processes, descriptors and files; and the events that they make."""
+"""The state that calls in strace's output change (processes, descriptors and files), and the resulting events."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tiering.trace.readers.processes import File, Files, OpenFile, Process, Proc
 #: B; leaves room to add an offset and a size in 64 bits.
 _MOST = 1 << 61
 
-#: Events that wait for one before them at most.
+#: How many events may wait for an earlier one.
 _MOST_HELD = 100_000
 
 FORKS = frozenset({"fork", "vfork", "clone", "clone2", "clone3"})
 
 
 class Line(NamedTuple):
-    """A complete call as strace prints it; times are s.
+    """A complete call as strace prints it. Times are s.
 
-    fd and fd_path: the first argument where that is a descriptor (else -1 and None), and its path under -yy;
-    arguments: the text of the others; result_path: the path that -yy shows for a descriptor returned.
+    fd, fd_path: the first argument if it is a descriptor (else -1 and None), and its path under -yy. arguments: the
+    text of the others. result_path: the path that -yy shows for a returned descriptor.
     """
 
     tid: int
@@ -38,22 +38,21 @@ class Line(NamedTuple):
 
 
 class Calls:
-    """The state that calls act on, and the events they have made."""
+    """The state that calls change, and the events they have made."""
 
     def __init__(self) -> None:
         self.files = Files()
         self.tree = ProcessTree(self.files)
-        # One flat list, row after row: a tuple for each event would keep the garbage collector busy (a fifth
-        # of the time to read a trace).
+        # One flat list, row after row. With a tuple per event, the garbage collector takes a fifth of the time.
         self.cells: list[object] = []
         self._held = pl.DataFrame(schema=EVENT_SCHEMA)
-        #: What threads are about to close.
+        #: Open files that threads are about to close.
         self.closing: dict[int, OpenFile] = {}
-        #: Calls that have no end in the trace though their thread went on.
+        #: Calls without an end in the trace, although their thread continued.
         self.lost = 0
-        #: Whether strace let go of a process that went on.
+        #: Whether strace detached from a process that continued.
         self.detached = False
-        #: Calls that move data of which the trace shows nothing.
+        #: Calls that move data which the trace does not show.
         self.unseen: set[str] = set()
 
     def add(
@@ -67,19 +66,19 @@ class Calls:
         size: int = 0,
         flags: str | None = None,
     ) -> None:
-        """Note an event."""
+        """Record an event."""
         pid, group = process.pid, process.group
         self.cells += (line.when, op, file.identity, offset, size, pid, group, line.duration, file.path, flags)
 
     def __len__(self) -> int:
-        """Count the events noted and not yet taken."""
+        """Return the number of recorded events that were not taken yet."""
         return len(self.cells) // len(EVENT_SCHEMA)
 
     def take(self, until: float = float("inf")) -> pl.DataFrame:
-        """Take the events noted before a time (s), in order of time, and forget them.
+        """Remove and return the events before a time (s), in order of time.
 
-        A call that was interrupted is complete, and noted, later than it began. What comes after it waits for it,
-        unless that is most of what there is: a call may wait for hours.
+        An interrupted call is complete, and recorded, later than it began. Later events wait for it, unless they are
+        most of what there is, since a call may take hours.
         """
         width = len(EVENT_SCHEMA)
         columns = {name: self.cells[place::width] for place, name in enumerate(EVENT_SCHEMA)}
@@ -93,7 +92,7 @@ class Calls:
         return table[:sure]
 
     def gaps(self) -> list[str]:
-        """Say why the trace cannot hold the whole run, so far."""
+        """Return reasons, so far, why the trace cannot contain the whole run."""
         return [
             *self.tree.gaps(),
             *(["strace was detached from it"] * self.detached),
@@ -102,7 +101,7 @@ class Calls:
         ]
 
     def resolve(self, process: Process, fd: str | int | None, annotation: str | None, name: str) -> File:
-        """Find the file of a name as it was passed, relative to a directory where the trace shows which."""
+        """Return the file of a name as it was passed, relative to a directory if the trace shows which."""
         path = unescape(name)
         if path.startswith("/"):
             return self.files.named(posixpath.normpath(path))
@@ -114,12 +113,12 @@ class Calls:
         return self.files.named(posixpath.normpath(posixpath.join(directory, path)) if path else directory)
 
 
-#: What a call means. Raises ValueError where its arguments make no sense.
+#: The effect of a call. Raises ValueError if its arguments make no sense.
 Call = Callable[[Calls, Process, Line], None]
 
 
 def advance(opened: OpenFile, op: str, moved: int, explicit: int | None = None) -> int | None:
-    """Say where the bytes begin, and move the position on."""
+    """Return where the bytes of a transfer begin, and advance the position."""
     if explicit is not None:
         offset: int | None = explicit
     elif op == "write" and opened.append:

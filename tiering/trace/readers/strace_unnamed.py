@@ -1,6 +1,6 @@
-"""Descriptors that no path names: sockets, pipes, memory and events, known by the calls that make them.
+"""Descriptors without a path (sockets, pipes, memory and events), recognised by the calls that create them.
 
-Their names are the kernel's, as -y shows them, so that they are told from files with -y and without.
+They get the kernel's names, as -y shows them, so that they are distinguished from files with -y and without.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _PASSED = re.compile(r"SCM_RIGHTS, cmsg_data=\[([^\]]*)\]")
 
 
 def _one(kind: str) -> Call:
-    """Make the meaning of a call that returns a descriptor."""
+    """Return the handler of a call that returns a descriptor."""
 
     def call(calls: Calls, process: Process, line: Line) -> None:
         name = kind
@@ -32,7 +32,7 @@ def _one(kind: str) -> Call:
 
 
 def _two(kind: str) -> Call:
-    """Make the meaning of a call that fills in two descriptors."""
+    """Return the handler of a call that fills in two descriptors."""
 
     def call(calls: Calls, process: Process, line: Line) -> None:
         made: File = calls.files.named(kind)
@@ -43,7 +43,7 @@ def _two(kind: str) -> Call:
 
 
 def _received(calls: Calls, process: Process, line: Line) -> None:
-    """Note descriptors that another process sent: what they are shows under -y alone."""
+    """Record descriptors sent by another process. Only -y shows what they are."""
     if "SCM_RIGHTS" not in line.arguments:
         return
     for said in _PASSED.findall(line.arguments):

@@ -1,4 +1,4 @@
-"""Text formats of one event a line and one separator: what such a format is, and how all of them are read."""
+"""Text formats with one event per line and one separator: their description, and the reader for all of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tiering.trace.events import EVENT_SCHEMA, OPS
 from tiering.trace.readers.base import Damage, Level, Reader, Shows, byte_blocks
 from tiering.trace.readers.opening import for_polars
 
-#: B of text parsed at once: large enough that the cost of a block does not show, small enough to keep in mind.
+#: B of text parsed at once: large enough to hide the cost per block, small enough for memory.
 _BLOCK = 1 << 23
 _MARK = b"\xef\xbb\xbf"
 
@@ -24,10 +24,10 @@ SECTOR = 512
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How the lines of a text are cut into columns.
+    """How the lines of a text are split into columns.
 
-    columns: names and types, in order; further fields of a line are left out. header: whether a line is one that
-    names the columns; quoted: fields may stand in double quotes, as CSV has them.
+    columns: names and types, in order; further fields are ignored. header: returns whether a line names the columns.
+    quoted: fields may be in double quotes, as in CSV.
     """
 
     separator: str
@@ -37,7 +37,7 @@ class Shape:
 
 
 class Block(NamedTuple):
-    """Some lines of a text, the number of the first, counted from 1, and their fields, a row a line."""
+    """Some lines of a text, the number of the first, counted from 1, and their fields, one row per line."""
 
     first: int
     lines: bytes
@@ -46,12 +46,12 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One format whose lines are events.
+    """A format whose lines are events.
 
-    sniff: whether a file that begins with these bytes is of this format; line: whether a line is one of its own.
-    events: an expression for each column of EVENT_SCHEMA that the format has. A line for which `op` or `size` is null
-    is damage, unless `other` is true for it: that one is no event, and `aside` says of such lines what they are.
-    elapsed: s that pass at a line, in a format whose times are those of its waits: `time` is then their sum so far.
+    sniff: returns whether a file with these first bytes has this format. line: returns whether a line belongs to it.
+    events: an expression for each column of EVENT_SCHEMA that the format has. A line with a null `op` or `size` is
+    damage, unless `other` is true for it: then it is not an event, and `aside` describes such lines. elapsed: s that
+    pass at a line, in a format with waits instead of times: `time` is their running sum.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Layout:
 
 
 def reader_of(layout: Layout) -> Reader:
-    """Make the reader of a layout."""
+    """Make the reader for a layout."""
 
     def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
         return read_table(path, damage, layout)
@@ -77,10 +77,10 @@ def reader_of(layout: Layout) -> Reader:
 
 
 def read_table(path: Path, damage: Damage, layout: Layout) -> Iterator[pl.DataFrame]:
-    """Read a text of a layout in batches of events, in order of time within a batch.
+    """Read a text with a layout in batches of events, in order of time within a batch.
 
-    Memory is bounded by a block of 8 MiB and its events. Raises TraceError for a line that makes no sense
-    (damage.lenient: it is counted and left out).
+    Memory is bounded by a block of 8 MiB and its events. Raises TraceError for a nonsensical line, or counts and skips
+    it if damage.lenient.
     """
     clock, aside = 0.0, 0
     for cut in blocks(path, damage, layout.shape):
@@ -95,7 +95,7 @@ def read_table(path: Path, damage: Damage, layout: Layout) -> Iterator[pl.DataFr
 
 
 def blocks(path: Path, damage: Damage, shape: Shape) -> Iterator[Block]:
-    """Cut a text into columns, some lines at a time. What cannot be parsed is null; a header is no row."""
+    """Split a text into columns, some lines at a time. Fields that cannot be parsed are null. Headers are no rows."""
     for number, text in byte_blocks(path, damage, _BLOCK):
         first, lines = number, text
         if number == 1:
@@ -127,7 +127,7 @@ def _cut(lines: bytes, shape: Shape) -> pl.DataFrame:
 
 
 def _whole(lines: bytes, separator: str) -> bytes:
-    """Empty the lines whose quotes do not match: such a field would run on over the lines that follow."""
+    """Empty the lines with unbalanced quotes, since such a field would continue over the lines that follow."""
     each = lines.split(b"\n")
     field = rf'(?:"(?:[^"]|"")*"|[^"{separator}][^{separator}]*)?'
     texts = pl.Series(line.decode("latin-1") for line in each)
@@ -136,7 +136,7 @@ def _whole(lines: bytes, separator: str) -> bytes:
 
 
 def _timed(block: Block, layout: Layout, clock: float) -> tuple[Block, float]:
-    """Add the times of a format that has waits instead. clock: s up to these lines; returned as of their end."""
+    """Add times to a format that has waits instead. clock: s before these lines; the result has it after them."""
     if layout.elapsed is None:
         return block, clock
     table = block.table.with_columns(time=layout.elapsed.fill_null(0.0).cum_sum() + clock)
@@ -154,13 +154,13 @@ def _events(block: Block, other: pl.Series, damage: Damage, layout: Layout) -> p
 
 
 def as_events(table: pl.DataFrame, columns: Mapping[str, pl.Expr]) -> pl.DataFrame:
-    """Make a row of EVENT_SCHEMA of each row of a table. What has no expression is null, or 0 if it must be known."""
+    """Make a row of EVENT_SCHEMA from each row of a table. Columns without an expression are null, or 0 if required."""
     events = table.select(columns.get(name, pl.lit(None)).cast(kind).alias(name) for name, kind in EVENT_SCHEMA.items())
     return events.with_columns(pl.col("pid", "group", "file").fill_null(0))
 
 
 def senseless(events: pl.DataFrame) -> pl.Series:
-    """Say which rows are no events: without a time, an operation or a size, or with a negative number of bytes."""
+    """Return which rows are no events: without time, operation or size, or with a negative number of bytes."""
     wrong = pl.any_horizontal(pl.col("op", "size", "time").is_null(), pl.col("size") < 0, pl.col("offset") < 0)
     return events.select(wrong.fill_null(value=False)).to_series()
 
@@ -168,7 +168,7 @@ def senseless(events: pl.DataFrame) -> pl.Series:
 def report(
     bad: pl.Series, block: Block, damage: Damage, describes: str, header: Callable[[str], object] | None = None
 ) -> None:
-    """Name the lines of rows that are bad. A line without any text is no damage, and neither is one more header."""
+    """Report the lines of bad rows. Empty lines and repeated headers are no damage."""
     texts = block.lines.split(b"\n")
     for row in bad.arg_true().to_list():
         text = texts[row].decode("latin-1").strip() if row < len(texts) else "?"
@@ -178,12 +178,12 @@ def report(
 
 
 def operation(codes: pl.Expr, read: str | int, write: str | int) -> pl.Expr:
-    """Translate a column of two codes into events' ops."""
+    """Translate a column of two codes into operations of events."""
     return codes.replace_strict({read: "read", write: "write"}, default=None, return_dtype=pl.Enum(OPS))
 
 
 def own_names(path: Path, header: Sequence[str], used: Iterable[str]) -> list[str]:
-    """Give every column of a header a name of its own. Raises TraceError where one that is used stands twice."""
+    """Give every column of a header a unique name. Raises TraceError if a column that is used occurs twice."""
     for name in used:
         if (count := header.count(name)) > 1:
             raise TraceError(
@@ -196,7 +196,7 @@ def own_names(path: Path, header: Sequence[str], used: Iterable[str]) -> list[st
 
 
 def header_of(head: bytes) -> tuple[str, list[str]]:
-    """Find the separator of a table (a comma, a semicolon or a tab), and the names in its first line, in lower case."""
+    """Find the separator of a table (comma, semicolon or tab), and the names in its first line, in lower case."""
     lines = [line.lstrip("#") for line in first_lines(head, 1)]
     if not lines:
         return ",", []
@@ -205,7 +205,7 @@ def header_of(head: bytes) -> tuple[str, list[str]]:
 
 
 def fields_of(line: str, separator: str) -> list[str]:
-    """Cut a line into its fields, which may be quoted."""
+    """Split a line into its fields, which may be quoted."""
     try:
         fields = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
     except csv.Error:
@@ -214,14 +214,14 @@ def fields_of(line: str, separator: str) -> list[str]:
 
 
 def first_lines(head: bytes, count: int = 20) -> list[str]:
-    """Give the first whole lines of a text, without empty ones."""
+    """Return the first complete lines of a text, without empty ones."""
     whole, end, rest = head.removeprefix(_MARK).rpartition(b"\n")
     lines = (whole if end else rest).decode("latin-1").split("\n")
     return [line.rstrip("\r") for line in lines[: 4 * count] if line.strip()][:count]
 
 
 def like(pattern: Callable[[str], object], head: bytes, *, header: Callable[[str], object] | None = None) -> bool:
-    """Return whether the first lines all match, or the first one is the header of just this format."""
+    """Return whether the first lines all match, or the first one is the header of exactly this format."""
     lines = first_lines(head)
     if lines and header is not None and header(lines[0]):
         return True

@@ -1,19 +1,25 @@
-"""Training and honest testing: always on families of programs that the model has not seen."""
+"""Train the workload model, and cross-validate it on families of programs that it has not seen.
+
+`python -m tiering.workload.training.train [FILE]` makes the model that ships; without FILE it replaces workload.skops.
+It takes a few minutes. The file keeps the figures of the cross-validation, which docs/reference/model.md repeats.
+"""
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from tiering.workload import classifier
 from tiering.workload.classifier import Model
 from tiering.workload.features import features
 from tiering.workload.label import WORKLOADS, label
-from tiering.workload.training.corpus import Example, examples
-from tiering.workload.training.recorded import RECORDED, recorded
+from tiering.workload.training.corpus import RECORDED, Example, examples, recorded
 from tiering.workload.verdict import is_decided, judge, moves_data, no_ground
 
 _TREES = 100
@@ -42,7 +48,7 @@ class _Table:
         return _Table(*(getattr(self, column.name)[rows] for column in fields(self)))
 
 
-def train(
+def train_model(
     seed: int = 0,
     corpus: Sequence[Example] | None = None,
     *,
@@ -56,7 +62,7 @@ def train(
     return replace(_fitted(table, seed), figures=_figures(table, seed) if measure else {})
 
 
-def cross_validate(seed: int = 0, corpus: Sequence[Example] | None = None) -> dict[str, float]:
+def evaluate_model(seed: int = 0, corpus: Sequence[Example] | None = None) -> dict[str, float]:
     """Judge every example by a model that was trained without its family or program.
 
     Returns figures for each part ("whole", and the shares of the first epoch): f1_* is macro F1 over the four
@@ -151,3 +157,13 @@ def _calibration_error(sure: npt.NDArray[np.float64], right: npt.NDArray[np.bool
     bins = np.minimum((sure * 10).astype(np.int64), 9)
     gaps = [abs(sure[bins == each].mean() - right[bins == each].mean()) * (bins == each).mean() for each in set(bins)]
     return float(sum(gaps))
+
+
+def main(arguments: list[str]) -> None:
+    """Train on the corpus of seed 0 and write the model."""
+    target = Path(arguments[0]) if arguments else Path(classifier.__file__).with_name(classifier.SHIPPED)
+    classifier.save_model(train_model(seed=0), target)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

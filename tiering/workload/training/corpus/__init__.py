@@ -6,16 +6,26 @@ mostly only the first part of a run, and the label is that of the whole run: the
 
 from __future__ import annotations
 
+import importlib.resources
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
-from tiering.trace.profile import profile_trace
+from tiering.trace.profile import profile_events
 from tiering.trace.trace_profile import TraceProfile
 from tiering.workload.label import Workload, label
-from tiering.workload.training.corpus import kin, looking_up, mixing, relatives, scanning, training, writing
+from tiering.workload.training.corpus import (
+    further_programs,
+    large_files,
+    looking_up,
+    mixing,
+    rereading,
+    scanning,
+    writing,
+)
 from tiering.workload.training.corpus.rows import Run
 
 Generator = Callable[[np.random.Generator, float], Run]
@@ -41,15 +51,15 @@ FAMILIES: tuple[Family, ...] = (
     *(
         Family(generate, "re-read-heavy")
         for generate in (
-            training.shuffled_files,
-            training.worker_files,
-            training.packed_random,
-            training.packed_batches,
-            training.packed_mapped,
-            training.mapped_arrays,
-            training.record_files,
-            training.sequential_epochs,
-            training.tuning_jobs,
+            rereading.shuffled_files,
+            rereading.worker_files,
+            rereading.packed_random,
+            rereading.packed_batches,
+            rereading.packed_mapped,
+            rereading.mapped_arrays,
+            rereading.record_files,
+            rereading.sequential_epochs,
+            rereading.tuning_jobs,
         )
     ),
     *(
@@ -94,22 +104,22 @@ FAMILIES: tuple[Family, ...] = (
             mixing.rereading_editor,
         )
     ),
-    Family(relatives.windowed_shuffle, "re-read-heavy"),
-    Family(relatives.weighted_sampling, "re-read-heavy"),
-    Family(relatives.growing_dataset, "re-read-heavy"),
-    Family(relatives.web_serving, "re-read-heavy"),
-    Family(relatives.media_streams, "read-once"),
-    Family(relatives.log_analysis, "read-once"),
-    Family(relatives.image_dump, "read-once"),
-    Family(relatives.photo_store, "read-once"),
-    Family(relatives.restarted_solver, "write-heavy"),
-    Family(relatives.unpacking, "write-heavy"),
-    Family(relatives.spilling_join, "mixed"),
-    Family(relatives.copying, "mixed"),
-    Family(kin.language_pretraining, "write-heavy"),
-    Family(kin.tar_shards, "re-read-heavy"),
-    Family(kin.indexed_records, "re-read-heavy"),
-    Family(kin.object_gets, "read-once"),
+    Family(further_programs.windowed_shuffle, "re-read-heavy"),
+    Family(further_programs.weighted_sampling, "re-read-heavy"),
+    Family(further_programs.growing_dataset, "re-read-heavy"),
+    Family(further_programs.web_serving, "re-read-heavy"),
+    Family(further_programs.media_streams, "read-once"),
+    Family(further_programs.log_analysis, "read-once"),
+    Family(further_programs.image_dump, "read-once"),
+    Family(further_programs.photo_store, "read-once"),
+    Family(further_programs.restarted_solver, "write-heavy"),
+    Family(further_programs.unpacking, "write-heavy"),
+    Family(further_programs.spilling_join, "mixed"),
+    Family(further_programs.copying, "mixed"),
+    Family(large_files.language_pretraining, "write-heavy"),
+    Family(large_files.tar_shards, "re-read-heavy"),
+    Family(large_files.indexed_records, "re-read-heavy"),
+    Family(large_files.object_gets, "read-once"),
 )
 
 
@@ -135,7 +145,7 @@ class Example:
 
 def whole_run(run: Run) -> tuple[TraceProfile, Workload]:
     """Profile a whole run and label it, the touches that no tracer shows included."""
-    trace = profile_trace([run.events], source="corpus", dataset_bytes=run.dataset_bytes)
+    trace = profile_events([run.events], source="corpus", dataset_bytes=run.dataset_bytes)
     read = trace.bytes_read + run.unseen_read + run.unseen_reread
     return trace, label(read, trace.bytes_written, trace.bytes_reread + run.unseen_reread)
 
@@ -160,7 +170,7 @@ def examples(seed: int = 0, *, runs: int = 15, parts: Sequence[float] = PARTS, s
                 if rng.random() < 0.125:
                     events = events.filter(pl.col("op").is_in(["read", "write", "mmap", "sync"]))
                 known = run.dataset_bytes if rng.random() < 0.5 else None
-                seen = profile_trace([events], source="corpus", dataset_bytes=known)
+                seen = profile_events([events], source="corpus", dataset_bytes=known)
                 yield Example(family.name, seen, f"{part:g}", workload)
 
 
@@ -174,3 +184,16 @@ def first_epoch(events: pl.DataFrame, trace: TraceProfile) -> int:
 
 def _forget(trace: TraceProfile) -> TraceProfile:
     return trace.model_copy(update={"coverage": None})
+
+
+#: What the families of recorded runs begin with.
+RECORDED = "recorded "
+
+
+def recorded() -> Iterator[Example]:
+    """Read the recorded runs that come with the package; the family is "recorded" and the program's name."""
+    lines = (importlib.resources.files("tiering.workload.training") / "recorded.jsonl").read_text(encoding="utf-8")
+    for line in lines.splitlines():
+        found = json.loads(line)
+        family, trace = f"{RECORDED}{found['program']}", TraceProfile.model_validate(found["trace"])
+        yield Example(family, trace, found["part"], found["workload"])
