@@ -52,16 +52,19 @@ def append(
     Example: `tiering append photos/ photos.lmdb`
     """
     from tiering.packing.append import append as add
+    from tiering.packing.executors import Dask as Cluster
     from tiering.packing.sync import sync as bring_up
+    from tiering.sources.source import TableSource
     from tiering.store.open import open_damaged
 
     options: dict[str, Any] = {
-        "columns": columns, "table_root": root, "on_error": on_error.value, "check": check.value,
-        "images_only": images_only, "workers": workers, "dask": dask, "restart": restart,
+        "images_only": images_only, "on_error": on_error.value, "check": check.value,
+        "resume": "never" if restart else "auto", "workers": Cluster(dask) if dask else workers,
     }  # fmt: skip
+    source = TableSource(dataset, columns, root) if columns or root else dataset
     with progress("syncing" if sync else "packing", show=show) as advance:
         if sync:
-            synced = bring_up(dataset, store, progress=advance, **options)
+            synced = bring_up(source, store, progress=advance, **options)
             manifest = synced.manifest
             counts = {
                 "new": synced.new, "changed": synced.changed, "vanished": synced.vanished,
@@ -69,7 +72,7 @@ def append(
             }  # fmt: skip
         else:
             before = len(open_damaged(store))
-            manifest = add(dataset, store, progress=advance, **options)
+            manifest = add(source, store, progress=advance, **options)
             counts = {"added": manifest.samples - before}
     if json:
         emit_json(synced if sync else manifest, "sync")

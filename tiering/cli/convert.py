@@ -163,6 +163,9 @@ def convert(
     from tiering.images.pixels import parse_size
     from tiering.packing.commit import check_unfinished
     from tiering.packing.convert import convert as run
+    from tiering.packing.executors import Dask as Cluster
+    from tiering.packing.settings import Pixels, Shards
+    from tiering.sources.source import TableSource
     from tiering.storage.location import Location
 
     if to is None:
@@ -171,29 +174,27 @@ def convert(
         raise UsageError("--to", expected="lmdb or zarr", found="nothing", action="For example: --to lmdb")
     if channels == 2:
         raise UsageError("--channels", expected="1 or 3", found="2")
+    if resume and restart:
+        raise UsageError("--resume and --restart", expected="one of them", found="both", action="Leave one out.")
+    shape = None
+    if pixels or resize is not None:
+        height, width = (None, None) if resize is None else parse_size(resize)
+        shape = Pixels(height, width, resize_mode.value, None if channels is None else 1 if channels == 1 else 3)
     with progress("packing", show=show) as advance:
         manifest = run(
-            dataset,
+            TableSource(dataset, columns, root) if columns or root else dataset,
             store,
             to.value,
+            pixels=shape,
             codec=codec,
-            seed=seed,
-            shard_bytes=None if shard_size is None else parse_room(shard_size),
-            pixels=pixels,
-            resize=None if resize is None else parse_size(resize),
-            resize_mode=resize_mode.value,
-            channels=None if channels is None else 1 if channels == 1 else 3,
+            shards=Shards(None if shard_size is None else parse_room(shard_size), seed),
             classes=classes,
-            columns=columns,
-            table_root=root,
+            images_only=images_only,
             on_error=on_error.value,
             check=check.value,
-            images_only=images_only,
             overwrite=overwrite,
-            resume=resume,
-            restart=restart,
-            workers=workers,
-            dask=dask,
+            resume="only" if resume else "never" if restart else "auto",
+            workers=Cluster(dask) if dask else workers,
             progress=advance,
         )
     if json:
@@ -201,7 +202,7 @@ def convert(
         return
     shards = "1 shard" if len(manifest.shards) == 1 else f"{len(manifest.shards):,} shards"
     stored = f"{format_count(manifest.samples)} samples, {format_bytes(manifest.image_bytes)}, {shards}"
-    decoded = pixels or resize or check is Check.decode
+    decoded = shape is not None or check is Check.decode
     out().print(f"{store}: {stored}{'' if decoded else ', pixels not decoded (--check decode)'}")
     for line in account_lines(manifest.account):
         out().print(line)

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from click import get_current_context
 
+from tiering.cli.flags import verb_of, with_flags
 from tiering.text import shown
 
 if TYPE_CHECKING:
@@ -74,8 +76,9 @@ def status(doing: str) -> Status:
 
 
 def note(message: str) -> None:
-    """Print one line of talk on stderr, with invisible characters escaped: see tiering.text."""
-    sys.stderr.write(f"{shown(message)}\n")
+    """Print one line of talk on stderr, with flags for parameters and invisible characters escaped."""
+    flagged = with_flags(verb_of(get_current_context(silent=True)), message)
+    sys.stderr.write(f"{shown(flagged)}\n")
 
 
 def prepare_streams() -> None:

@@ -10,7 +10,6 @@ import typer
 
 from tiering.advice.ranking import HOUR_USD
 from tiering.cli.choices import Catalog, HourPrice
-from tiering.cli.flags import with_flags
 from tiering.cli.output import JsonFlag, emit_json, note, out, solver_aside, status, table
 from tiering.errors import UsageError
 from tiering.literals import MovedAs
@@ -133,7 +132,7 @@ def place(
     if what_if is not None:
         _compare(plans, ("catalog" if catalog is None else catalog.name, what_if.name))
     for line in plans[0].summary.notes:
-        note(f"Note: {with_flags('place', line)}")
+        note(f"Note: {line}")
     for each in written:
         if each.not_carried:
             note(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tiering.cli.choices import Catalog
-from tiering.cli.flags import with_flags
 from tiering.cli.output import JsonFlag, emit_json, note, out, status
 from tiering.cli.tiers import figures_of, points_of
 from tiering.errors import command
@@ -86,7 +85,7 @@ def probe(
     else:
         _show(found)
         for each in found.notes:
-            note(f"Note: {with_flags('probe', each)}")
+            note(f"Note: {each}")
     if output is not None:
         quoted = command(output)
         note(f"Wrote {quoted}. Use it with --catalog {quoted}, or TIERING_CATALOG={quoted}.")

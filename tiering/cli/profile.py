@@ -78,6 +78,7 @@ def profile(
     """
     # Imported here so that `tiering --help` does not wait for Polars.
     from tiering.dataset.profile import profile_dataset
+    from tiering.sources.source import TableSource
     from tiering.workload.profile import Profile, write_profile
 
     traces = trace or []
@@ -93,9 +94,8 @@ def profile(
     directory = None
     if dataset is not None:
         with status(f"Reading {dataset}"):
-            directory = profile_dataset(
-                dataset, sample=asked, probes=probes, seed=seed, columns=of_table, table_root=root
-            )
+            listed = TableSource(dataset, of_table, root) if of_table or root else dataset
+            directory = profile_dataset(listed, sample=asked, probes=probes, seed=seed)
     profiled = [_profile_trace(path, dataset, directory, lenient=lenient, columns=of_trace) for path in traces]
     document = Profile(dataset=directory, traces=profiled)
     if output is not None:

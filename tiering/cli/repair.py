@@ -27,10 +27,12 @@ def repair(
 
     Example: `tiering repair photos.lmdb --source photos/`
     """
+    from tiering.packing.executors import Dask as Cluster
     from tiering.packing.repair import repair as run
 
     with progress("repairing", show=show) as advance:
-        repaired = run(store, source=source, workers=workers, dask=dask, progress=advance)
+        crew = Cluster(dask) if dask else workers
+        repaired = run(store, source=source, workers=crew, progress=advance)
     if json:
         emit_json({"store": store, "repaired": repaired}, "repair")
         return

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from tiering.cli.flags import by_flag
+from tiering.cli.flags import by_flag, verb_of
 from tiering.cli.output import note
 from tiering.errors import TieringError
 from tiering.system.signals import exit_code_of
@@ -61,10 +61,10 @@ class Verb(TyperCommand):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as interruption:
-            note(f"Interrupted. {LAST_LINES[_name(ctx)].format_map(ctx.params)}")
+            note(f"Interrupted. {LAST_LINES[verb_of(ctx)].format_map(ctx.params)}")
             raise typer.Exit(exit_code_of(interruption)) from None
         except TieringError as error:
-            named = by_flag(_name(ctx), error)
+            named = by_flag(verb_of(ctx), error)
             if named is error:
                 raise
             raise named from error
@@ -101,13 +101,3 @@ def _mark_no_line() -> None:
     from typer import rich_utils
 
     rich_utils.REQUIRED_SHORT_STRING = ""
-
-
-def _name(ctx: typer.Context) -> str:
-    """Return the command's name, without the program's."""
-    names: list[str] = []
-    at: Any = ctx
-    while at.parent is not None:
-        names.append(at.info_name)
-        at = at.parent
-    return " ".join(reversed(names))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
@@ -34,8 +34,7 @@ from tiering.sources.left_out import (
     SIDECAR,
     UNREADABLE_FILE,
 )
-from tiering.sources.source import Source, open_source
-from tiering.sources.tables.table import TableForm
+from tiering.sources.source import AnySource, Source, open_source
 from tiering.text import display, without_secrets
 from tiering.units import format_bytes, format_count
 
@@ -136,13 +135,11 @@ class DatasetProfile(Shown, BaseModel):
 
 
 def profile_dataset(
-    root: str | os.PathLike[str],
+    root: AnySource,
     *,
     sample: Literal["auto", "all"] | int = "auto",
     probes: int | None = None,
     seed: int = 0,
-    columns: str | Mapping[str, str] | None = None,
-    table_root: str | os.PathLike[str] | None = None,
 ) -> DatasetProfile:
     """Profile a dataset: a directory of images, a table that lists them, or tar files, on this machine or behind a URL.
 
@@ -150,7 +147,7 @@ def profile_dataset(
     it is counted in `damaged`.
 
     Args:
-        root: Path or URL of the dataset.
+        root: Path or URL of the dataset, or a TableSource that says how to read a table.
         sample: "all" counts every file and inspects every image, so that the account equals that of a conversion; other
             figures from headers use up to 100,000 of them. A number, at least 2, estimates everything from about that
             many files in some directories, without listing the others. "auto" counts up to about 100,000 files,
@@ -158,8 +155,6 @@ def profile_dataset(
         probes: Most headers to read of a counted dataset, at least 1. By default all if there are at most 10,000 images
             or sample is "all", else 2,000.
         seed: Seed of the random choices.
-        columns: Columns of a table, as in tiering.convert.
-        table_root: Directory that the paths in a table are relative to.
 
     Returns:
         The profile.
@@ -181,7 +176,7 @@ def profile_dataset(
     if isinstance(sample, int) and sample < 2:
         message = f"sample: expected at least 2, found {sample}"
         raise ValueError(message)
-    source = open_source(root, TableForm.of(columns, table_root))
+    source = open_source(root)
     found = _gather(source, sample, probes, seed)
     return _profile(without_secrets(display(os.fsencode(root))), source, found)
 

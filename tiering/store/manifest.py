@@ -58,7 +58,7 @@ class Shard(_Frozen):
         return self.samples + self.removed
 
 
-class Pixels(_Frozen):
+class StoredPixels(_Frozen):
     """The one shape of a store of decoded images, and how images were brought to it."""
 
     height: Side
@@ -79,7 +79,7 @@ class Settings(_Frozen):
     shard_bytes: Count = Field(description="upper bound of the samples' bytes in one shard", ge=1)
     codec: str = Field(default="none", description="codec of the Zarr chunks")
     chunk_bytes: Count = Field(default=0, description="bytes of one Zarr chunk; 0 for LMDB")
-    pixels: Pixels | None = Field(default=None, description="None: the store holds the original files")
+    pixels: StoredPixels | None = Field(default=None, description="None: the store holds the original files")
 
 
 class Source(_Frozen):

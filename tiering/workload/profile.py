@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final, Literal
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tiering.dataset.profile import DatasetProfile
 from tiering.errors import ProfileError
 from tiering.notebook import Shown, Summary
+from tiering.storage.output_file import write_output
 from tiering.trace.trace_profile import TraceProfile
 
 _SNIFFED: Final = 4096
@@ -34,13 +34,7 @@ class Profile(Shown, BaseModel):
 
 def write_profile(profile: Profile, path: str | Path) -> None:
     """Write profile.json; the file appears whole or not at all. Raises OSError."""
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        temporary.write_text(profile.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_output(path, profile.model_dump_json(indent=2) + "\n")
 
 
 def is_profile(path: str | Path) -> bool:
