@@ -34,7 +34,7 @@ from tiering.trace import block_sample as blocks
 from tiering.trace import intervals
 from tiering.trace.capture import FLAGS, record
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.profile import profile_trace
+from tiering.trace.profile import profile_events
 
 ROUNDS = 5
 READS = 10_000
@@ -188,7 +188,7 @@ def _epochs(count: int, batch: int = 1 << 17) -> Iterator[pl.DataFrame]:
 def profile(_work: Path) -> None:
     # First, for its peak of memory is that of the process.
     began = time.process_time()
-    found = profile_trace(_events(MOST))
+    found = profile_events(_events(MOST))
     busy = time.process_time() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"| TraceProfile, {MOST:,} events, making them included | {MOST / busy:,.0f} events/s |")
@@ -200,7 +200,7 @@ def profile(_work: Path) -> None:
             events, rates = list(made(count)), []
             for _ in range(ROUNDS):
                 began = time.process_time()
-                profile_trace(iter(events))
+                profile_events(iter(events))
                 rates.append(count / (time.process_time() - began))
             print(
                 f"| TraceProfile, {count:,} events of {what} | {statistics.median(rates):,.0f} events/s"
@@ -214,10 +214,10 @@ def curves(_work: Path) -> None:
     for what, made in (("a block device", _events), ("100,000 files, epoch after epoch", _epochs)):
         events = list(made(6_000_000))
         with mock.patch.object(blocks, "_MOST", 1 << 24), mock.patch.object(intervals, "_MOST", 1 << 24):
-            exact = profile_trace(events)
+            exact = profile_events(events)
         for most in (1 << 20, 1 << 18, 1 << 16):
             with mock.patch.object(blocks, "_MOST", most), mock.patch.object(intervals, "_MOST", most):
-                found = profile_trace(events)
+                found = profile_events(events)
             sizes = [point.cache_bytes for point in exact.miss_ratio_curve]
             gaps = []
             for name in ("lru", "static"):

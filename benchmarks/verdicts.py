@@ -34,7 +34,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tiering.trace.capture import ASKED
-from tiering.trace.profile import profile_trace_file
+from tiering.trace.profile import profile_trace
 from tiering.workload.label import label
 from tiering.workload.verdict import classify
 
@@ -126,7 +126,7 @@ def without_machinery(lines: list[bytes]) -> list[bytes]:
 
 
 def judged(trace: Path) -> tuple[str, bool]:
-    verdict = classify(profile_trace_file(trace))
+    verdict = classify(profile_trace(trace))
     return verdict.workload, verdict.whole
 
 
@@ -138,7 +138,7 @@ def filtered(lines: list[bytes], call: str) -> bytes:
 def cut(trace: Path, truth: str | None, cuts: int, seed: int) -> tuple[str, list[tuple[str, str]]]:
     """Cut one trace at random places, and return the truth and (what was done to it, the verdict)."""
     lines = without_machinery(trace.read_bytes().splitlines(keepends=True))
-    whole = profile_trace_file(trace)
+    whole = profile_trace(trace)
     real = truth or label(whole.bytes_read, whole.bytes_written, whole.bytes_reread)
     places = [at for at, line in enumerate(lines) if _DATA.match(line) and not _NOISE.search(line)]
     chance = random.Random(seed)

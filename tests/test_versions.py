@@ -18,7 +18,7 @@ import skops.io
 import tiering
 from tests.conftest import FIXTURES
 from tiering.errors import InputError, UsageError
-from tiering.workload.classifier import load, save, shipped
+from tiering.workload.classifier import load_model, save_model, shipped
 from tiering.workload.profile import Profile, read_profile, write_profile
 from tiering.workload.skops_archive import TRUSTED_TYPES
 from tiering.workload.verdict import classify
@@ -144,7 +144,7 @@ def test_the_program_takes_an_old_profile(version, program):
 
 
 def test_an_old_model_says_the_same(version, expected):
-    model = load(version / "model.skops")
+    model = load_model(version / "model.skops")
     vectors = np.stack([factor * model.medians for factor in (0.0, 0.5, 1.0, 2.0)])
     np.testing.assert_allclose(model.probabilities(vectors), expected["model"]["probabilities"])
 
@@ -162,7 +162,7 @@ def test_every_format_of_today_has_a_fixture(photos, tmp_path):
     store = tiering.cached(tmp_path / "lmdb", 8 << 20, tmp_path / "cache")
     store.close()
     write_profile(Profile(), tmp_path / "profile.json")
-    save(shipped(), tmp_path / "model.skops")
+    save_model(shipped(), tmp_path / "model.skops")
     (tmp_path / "state.json").write_text(json.dumps(tiering.Loader(store, 1).state_dict()))
     today = _formats(tmp_path, tmp_path / "cache")
     kept = [_formats(path, _unpacked(path / "cache.tar.gz", tmp_path / path.name)) for path in VERSIONS]

@@ -14,7 +14,7 @@ from tiering.advice.catalog import find_tier, load_catalog
 from tiering.advice.dataset_sizes import DatasetSizes
 from tiering.advice.prediction import hit_ratio
 from tiering.errors import UsageError
-from tiering.trace.profile import profile_trace_file
+from tiering.trace.profile import profile_trace
 from tiering.trace.reuse_distance import CurvePoint
 
 CATALOG = {tier.name: tier for tier in load_catalog()}
@@ -109,7 +109,7 @@ def test_curves_without_a_knee_say_so():
 
 
 def test_a_recorded_training_loop_has_the_straight_line_of_the_theory():
-    curve = profile_trace_file(FIXTURES / "traces" / "train_loop.strace.gz").miss_ratio_curve
+    curve = profile_trace(FIXTURES / "traces" / "train_loop.strace.gz").miss_ratio_curve
     found = sizes_for_trace(curve, find_tier(load_catalog(), "nvme"))
     assert found.knee is None
     for step in found.steps:

@@ -35,7 +35,7 @@ def umask():
 
 def fill(lmdb, directory, **how) -> None:
     store = tiering.cached(lmdb, "8MB", directory, **how)
-    care.warm(store)
+    care.warm_cache(store)
     store.close()
 
 
@@ -67,7 +67,7 @@ READ = """
 import sys, tiering
 from tiering.cache import maintenance as care
 store = tiering.cached(sys.argv[1], "8MB", sys.argv[2])
-care.warm(store)
+care.warm_cache(store)
 print(store.stats().hits, store.stats().misses)
 store.close()
 """
@@ -151,16 +151,16 @@ def test_strays_are_passed_over_and_never_removed(lmdb, tmp_path, photos):
     fill(lmdb, cache)
     mine = strays(cache, tmp_path / "outside")
     before = snapshot(mine)
-    assert [each.samples for each in care.info(cache).datasets] == [300]
-    assert care.check(cache).damaged == 0
+    assert [each.samples for each in care.cache_info(cache).datasets] == [300]
+    assert care.verify_cache(cache).damaged == 0
     fill(lmdb, cache)
     fill(photos, cache)  # another dataset
-    assert sorted(care.clear(cache)) == sorted([str(lmdb), str(photos)])
-    assert care.info(cache).datasets == ()
+    assert sorted(care.clear_cache(cache)) == sorted([str(lmdb), str(photos)])
+    assert care.cache_info(cache).datasets == ()
     assert snapshot(mine) == before
     tiering.cached(lmdb, "1MiB", cache).close()  # smaller: everything of the cache goes
     fill_small = tiering.cached(photos, "1MiB", cache)
-    care.warm(fill_small)
+    care.warm_cache(fill_small)
     fill_small.close()
     assert snapshot(mine) == before
 
@@ -181,12 +181,12 @@ def test_damaged_notes_are_made_anew(lmdb, tmp_path, text):
     tiering.cached(lmdb, "8MB", cache).close()
     (about,) = cache.glob("datasets/*/about.json")
     about.write_text(text)
-    assert care.info(cache).datasets == ()
-    assert care.clear(cache) == []
+    assert care.cache_info(cache).datasets == ()
+    assert care.clear_cache(cache) == []
     store = tiering.cached(lmdb, "8MB", cache)
     assert bytes(store[7].image) == bytes(tiering.open_store(lmdb)[7].image)
     store.close()
-    assert len(care.info(cache).datasets) == 1
+    assert len(care.cache_info(cache).datasets) == 1
 
 
 @pytest.mark.parametrize("name", ["slots", "in-use", "about.json"])
@@ -209,8 +209,8 @@ def test_a_dataset_with_a_spoiled_file_is_made_anew(lmdb, tmp_path, name, kind):
             os.mkfifo(path)
         case "directory":
             path.mkdir()
-    care.info(cache)
-    care.check(cache)
+    care.cache_info(cache)
+    care.verify_cache(cache)
     if kind == "directory":  # not a thing of ours: it stays, and with it the place that the dataset needs
         with pytest.raises(TieringError, match=str(path.parent)):
             tiering.cached(lmdb, "8MB", cache)
@@ -227,11 +227,11 @@ def test_a_damaged_marker_is_no_cache(lmdb, tmp_path, text):
     fill(lmdb, tmp_path / "cache")
     (tmp_path / "cache" / "tiering-cache.json").write_text(text)
     with pytest.raises(UsageError, match="expected a cache directory"):
-        care.info(tmp_path / "cache")
+        care.cache_info(tmp_path / "cache")
     fill(lmdb, tmp_path / "cache")
-    assert len(care.info(tmp_path / "cache").datasets) == 1
+    assert len(care.cache_info(tmp_path / "cache").datasets) == 1
 
 
 def test_what_fixtures_has_is_no_cache():
     with pytest.raises(UsageError):
-        care.clear(FIXTURES)
+        care.clear_cache(FIXTURES)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from tiering.cli.app import app
 from tiering.dataset.profile import profile_dataset
-from tiering.trace.profile import profile_trace_file
+from tiering.trace.profile import profile_trace
 from tiering.workload.profile import Profile, write_profile
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "images"
@@ -222,7 +222,7 @@ def strace_of(tmp_path, end):
         lines += [f'{at}.2 read(3, "", 200000) = 0', f"{at}.3 close(3) = 0"]
     (tmp_path / "job.strace").write_text("\n".join([*lines, *end]) + "\n")
     path = tmp_path / "profile.json"
-    trace = profile_trace_file(tmp_path / "job.strace")
+    trace = profile_trace(tmp_path / "job.strace")
     write_profile(Profile(dataset=profile_dataset(FIXTURES), traces=[trace]), path)
     return path
 

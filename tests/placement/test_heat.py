@@ -12,7 +12,7 @@ from tiering.errors import InputError, TraceError
 from tiering.placement.heat import HEAT_SCHEMA, trace_heat
 from tiering.placement.heat_sources import read_heat, write_heat
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.profile import profile_trace_file
+from tiering.trace.profile import profile_trace
 
 TRACES = FIXTURES / "traces"
 
@@ -44,7 +44,7 @@ def row(heat, path):
 @pytest.mark.parametrize("name", ["train_loop.strace.gz", "sqlite_log.strace", "dlio", "vpic.darshan"])
 def test_sums_are_those_of_the_profile(name):
     heat = read_heat(TRACES / name)
-    profile = profile_trace_file(TRACES / name)
+    profile = profile_trace(TRACES / name)
     assert heat.files.schema == HEAT_SCHEMA
     assert heat.files["bytes_read"].sum() == profile.bytes_read + profile.mapped_bytes
     assert heat.files["bytes_written"].sum() <= profile.bytes_written

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from tests.conftest import FIXTURES
 from tiering.cli.app import app
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.profile import profile_trace_file
+from tiering.trace.profile import profile_trace
 from tiering.trace.readers import read_trace
 from tiering.trace.timeline import BINS, FILES, ROWS, TimelineBinner, timeline
 
@@ -84,8 +84,8 @@ def test_a_place_that_is_not_there_is_named(tmp_path):
 
 def test_a_trace_is_read_once_for_its_profile_and_its_timeline():
     binner = TimelineBinner()
-    profile = profile_trace_file(TRACE, beside=binner.add)
-    assert profile == profile_trace_file(TRACE)
+    profile = profile_trace(TRACE, beside=binner.add)
+    assert profile == profile_trace(TRACE)
     alone, together = timeline(read_trace(TRACE).batches), binner.found()
     assert together.rows == alone.rows
     assert together.read.tolist() == alone.read.tolist()

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.profile import profile_trace
+from tiering.trace.profile import profile_events
 from tiering.trace.readers import read_trace
 
 TRACES = Path(__file__).parents[2] / "fixtures" / "traces"
@@ -32,18 +32,18 @@ def frame(rows):
 def test_a_close_of_one_of_two_descriptors_ends_no_run_wherever_the_batch_ends():
     rows = [event(0, "open"), event(1, "open"), *(event(2 + at, "read", at * 1000, 1000) for at in range(5))]
     rows += [event(8, "close"), *(event(9 + at, "read", 5000 + at * 1000, 1000) for at in range(5))]
-    whole = profile_trace([frame(rows)])
+    whole = profile_events([frame(rows)])
     assert whole.sequentiality == 1
     for cut in range(len(rows)):
-        assert profile_trace([frame(rows[:cut]), frame(rows[cut:])]) == whole
+        assert profile_events([frame(rows[:cut]), frame(rows[cut:])]) == whole
 
 
 def test_reads_after_the_last_close_are_another_run_wherever_the_batch_ends():
     rows = [event(0, "open"), event(1, "read", 0, 1000), event(2, "close"), event(3, "read", 1000, 1000)]
-    whole = profile_trace([frame(rows)])
+    whole = profile_events([frame(rows)])
     assert whole.sequentiality == 0.5
     for cut in range(len(rows)):
-        assert profile_trace([frame(rows[:cut]), frame(rows[cut:])]) == whole
+        assert profile_events([frame(rows[:cut]), frame(rows[cut:])]) == whole
 
 
 @st.composite
@@ -65,16 +65,16 @@ def some_events(draw):
 def test_any_events_give_the_same_profile_in_any_batches(rows, cuts):
     edges = [0, *sorted(cuts), len(rows)]
     parts = [frame(rows[begin:end]) for begin, end in itertools.pairwise(edges)]
-    assert profile_trace(parts) == profile_trace([frame(rows)])
+    assert profile_events(parts) == profile_events([frame(rows)])
 
 
 @pytest.mark.parametrize("name", ["sqlite_log.strace", "train_loop.strace.gz"])
 def test_a_recorded_trace_gives_the_same_profile_in_any_batches(name):
     events = pl.concat(read_trace(TRACES / name).batches)
-    whole = profile_trace([events])
+    whole = profile_events([events])
     chance = random.Random(7)
     edges = [0, *sorted(chance.sample(range(len(events)), 15)), len(events)]
-    assert profile_trace([events[begin:end] for begin, end in itertools.pairwise(edges)]) == whole
+    assert profile_events([events[begin:end] for begin, end in itertools.pairwise(edges)]) == whole
 
 
 def test_samples_of_large_traces_do_not_depend_on_batches_either(monkeypatch):
@@ -92,11 +92,11 @@ def test_samples_of_large_traces_do_not_depend_on_batches_either(monkeypatch):
         place, number = chance.randrange(200) << 20, chance.randrange(60)
         op = chance.choice(["read", "read", "write"])
         rows.append(event(time, op, place, 1 << 16, file=number, path=f"/data/{number}"))
-    whole = profile_trace([frame(rows)])
+    whole = profile_events([frame(rows)])
     assert whole.sample_rate < 1
     assert whole.range_rate < 1
     for step in (100, 333, 1024):
-        assert profile_trace([frame(rows[at : at + step]) for at in range(0, len(rows), step)]) == whole
+        assert profile_events([frame(rows[at : at + step]) for at in range(0, len(rows), step)]) == whole
 
 
 def test_events_of_strace_come_in_the_same_order_in_batches_of_any_size(tmp_path, monkeypatch):

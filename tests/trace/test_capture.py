@@ -16,7 +16,7 @@ import pytest
 
 from tiering.errors import MachineError, TraceError, UsageError
 from tiering.trace.capture import ASKED, record
-from tiering.trace.profile import profile_trace_file
+from tiering.trace.profile import profile_trace
 from tiering.trace.readers import read_trace
 from tiering.trace.readers.strace_calls import CALLS, STATS
 from tiering.trace.readers.strace_unnamed import UNNAMED
@@ -46,7 +46,7 @@ def test_three_passes_are_seen_as_three_epochs(tmp_path, files, backend):
     made = record([sys.executable, "-c", LOOP, str(files), str(tmp_path / "out")], trace, backend=backend)
     assert made.status == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["files", "out", "trace.parquet"]
-    profile = profile_trace_file(trace)
+    profile = profile_trace(trace)
     assert profile.format == "tiering"
     assert profile.bytes_read == 3_000_000
     assert profile.bytes_reread == 2_000_000
@@ -195,7 +195,7 @@ def test_a_damaged_trace_is_refused(tmp_path):
 def test_a_recording_says_whether_the_run_came_to_its_end(tmp_path, files, command, gap):
     trace = tmp_path / "trace.parquet"
     record(["sh", "-c", command.format(files=files)], trace)
-    profile = profile_trace_file(trace)
+    profile = profile_trace(trace)
     assert profile.whole == (gap is None)
     assert profile.gaps == ([] if gap is None else [gap])
 
@@ -204,7 +204,7 @@ def test_a_recording_remembers_which_part_of_the_run_failed(tmp_path, files):
     trace, dies = tmp_path / "trace.parquet", tmp_path / "dies.py"
     dies.write_text("import os, sys\nfor path in os.scandir(sys.argv[1]):\n    open(path, 'rb').read()\nos.abort()\n")
     record(["sh", "-c", f"{sys.executable} {dies} {files}; echo done > {tmp_path}/done"], trace)
-    profile = profile_trace_file(trace)
+    profile = profile_trace(trace)
     assert (profile.whole, profile.gaps) == (True, [])
     assert profile.failed_share > 0.99
     assert not classify(profile).whole

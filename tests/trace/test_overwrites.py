@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.overwrites import Accesses, ReadHistory
-from tiering.trace.profile import profile_trace
+from tiering.trace.profile import profile_events
 
 
 def profile(*events):
@@ -21,7 +21,7 @@ def profile(*events):
         (float(time), op, file, offset, size, 1, 1, None, f"/scratch/{file}", None)
         for time, (op, file, offset, size) in enumerate(events)
     ]
-    return profile_trace([pl.DataFrame(rows, schema=EVENT_SCHEMA, orient="row")])
+    return profile_events([pl.DataFrame(rows, schema=EVENT_SCHEMA, orient="row")])
 
 
 def test_a_scratch_file_that_is_written_again_before_each_pair_of_reads_is_read_again_once_a_pair():

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.profile import profile_trace, profile_trace_file
+from tiering.trace.profile import profile_events, profile_trace
 from tiering.trace.readers import read_trace
 
 TRACES = Path(__file__).parents[2] / "fixtures" / "traces"
@@ -30,7 +30,7 @@ def read(path: str, offset: int | None, size: int, **other) -> dict:
 
 
 def test_a_recorded_training_loop_shows_its_five_shuffled_epochs():
-    profile = profile_trace_file(TRACES / "train_loop.strace.gz", dataset_root=IMAGES, dataset_bytes=10**6)
+    profile = profile_trace(TRACES / "train_loop.strace.gz", dataset_root=IMAGES, dataset_bytes=10**6)
     assert profile.format == "strace"
     assert profile.skipped_lines == 0
     assert profile.epochs == pytest.approx(5, abs=0.01)
@@ -47,7 +47,7 @@ def test_a_recorded_training_loop_shows_its_five_shuffled_epochs():
 
 
 def test_a_recorded_database_shows_that_it_writes():
-    profile = profile_trace_file(TRACES / "sqlite_log.strace")
+    profile = profile_trace(TRACES / "sqlite_log.strace")
     assert profile.write_share > 0.5
     assert profile.reread_share < 0.1
     assert profile.order_randomness == 0
@@ -55,7 +55,7 @@ def test_a_recorded_database_shows_that_it_writes():
 
 
 def test_reads_that_begin_where_the_same_job_began_one_are_counted():
-    profile = profile_trace(
+    profile = profile_events(
         iter(
             [
                 frame(read("/d/a", 0, 10), read("/d/a", 10, 10), read("/d/b", 0, 10)),
@@ -76,17 +76,17 @@ def test_recorded_traces_show_no_private_path(name):
 def test_the_profile_does_not_depend_on_how_events_are_batched(rows):
     loop, database = (pl.concat(read_trace(TRACES / name).batches) for name in NAMES)
     events = pl.concat([loop[1000 : 1000 + 40 * rows], database[500 : 500 + 20 * rows]])
-    assert profile_trace(events.iter_slices(rows)) == profile_trace([events])
+    assert profile_events(events.iter_slices(rows)) == profile_events([events])
 
 
 def test_nothing_read_is_all_zeros():
-    profile = profile_trace([])
+    profile = profile_events([])
     assert (profile.epochs, profile.reread_share, profile.write_share, profile.events) == (0, 0, 0, 0)
-    assert profile_trace([frame({"op": "stat", "path": "/d/a"})]).files == 0
+    assert profile_events([frame({"op": "stat", "path": "/d/a"})]).files == 0
 
 
 def test_rereading_by_a_group_is_told_from_sharing_between_groups():
-    profile = profile_trace(
+    profile = profile_events(
         [
             frame(
                 read("/d/a", 0, 100),
@@ -103,13 +103,13 @@ def test_rereading_by_a_group_is_told_from_sharing_between_groups():
 
 def test_opens_have_a_mean_and_a_spread():
     opened = [{"op": "open", "path": path} for path in ("/d/a", "/d/a", "/d/a", "/d/b")]
-    profile = profile_trace([frame(*opened)])
+    profile = profile_events([frame(*opened)])
     assert (profile.opens_per_file, profile.opens_deviation, profile.reopened_share) == (2, 1, 0.5)
 
 
 def test_reads_without_offsets_follow_each_other_from_each_open():
     opened = {"op": "open", "path": "/d/a"}
-    profile = profile_trace([frame(opened, read("/d/a", None, 60), read("/d/a", None, 40)) for _ in range(3)])
+    profile = profile_events([frame(opened, read("/d/a", None, 60), read("/d/a", None, 40)) for _ in range(3)])
     assert profile.epochs == 3
     assert profile.sequentiality == 1
     assert profile.whole_file_share == 1
@@ -121,11 +121,11 @@ def test_a_file_read_in_part_or_with_gaps_is_not_read_whole():
     whole = [opened, read("/d/a", 0, 60), read("/d/a", 0, 100), closed]
     part = [opened, read("/d/a", 0, 60), closed]
     gaps = [opened, read("/d/a", 0, 10), read("/d/a", 90, 10), closed]
-    assert profile_trace([frame(*whole, *part, *gaps, *whole)]).whole_file_share == 0.5
+    assert profile_events([frame(*whole, *part, *gaps, *whole)]).whole_file_share == 0.5
 
 
 def test_files_are_sorted_by_what_is_done_to_them():
-    profile = profile_trace(
+    profile = profile_events(
         [
             frame(
                 read("/d/r", 0, 10),
@@ -146,15 +146,15 @@ def test_files_are_sorted_by_what_is_done_to_them():
 
 def test_coverage_counts_the_dataset_alone():
     rows = frame(read("/d/photos/a", 0, 40), read("/d/photos/a", 0, 40), read("/d/else", 0, 1000))
-    assert profile_trace([rows], dataset_root=Path("/d/photos"), dataset_bytes=100).coverage == pytest.approx(0.4)
-    assert profile_trace([rows], dataset_bytes=10_000).coverage == pytest.approx(0.104)
-    assert profile_trace([rows]).coverage is None
+    assert profile_events([rows], dataset_root=Path("/d/photos"), dataset_bytes=100).coverage == pytest.approx(0.4)
+    assert profile_events([rows], dataset_bytes=10_000).coverage == pytest.approx(0.104)
+    assert profile_events([rows]).coverage is None
 
 
 def test_a_lenient_profile_says_what_was_skipped(tmp_path):
     trace = tmp_path / "job.strace"
     trace.write_text('7 1.1 read(3</d/a>, "", 10) = 10\nwhat?\n7 1.2 read(3</d/a>, "", 10) = 10\n')
-    assert profile_trace_file(trace, lenient=True).skipped_lines == 1
+    assert profile_trace(trace, lenient=True).skipped_lines == 1
 
 
 moves = st.lists(
@@ -173,7 +173,7 @@ def test_bytes_add_up_as_a_model_of_single_bytes_does(moves, batch):
         seen[group] |= touched
         total += size
     rows = frame(*(read(f"/d/{name}", offset, size, group=group, pid=group) for name, group, offset, size in moves))
-    profile = profile_trace(rows.iter_slices(batch))
+    profile = profile_events(rows.iter_slices(batch))
     assert profile.bytes_read == total
     assert profile.bytes_reread == reread
     assert profile.unique_bytes_read == len(seen[1] | seen[2])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tiering.trace.profile import profile_trace_file
+from tiering.trace.profile import profile_trace
 from tiering.workload.verdict import classify
 
 PROGRAMS = Path(__file__).parents[2] / "fixtures" / "programs"
@@ -72,7 +72,7 @@ def recorded(program: str, options: list[str], where: str, work: Path) -> Path:
 
 
 def seen(log: Path) -> tuple[object, ...]:
-    profile = profile_trace_file(log)
+    profile = profile_trace(log)
     verdict = classify(profile)
     return profile.bytes_read, profile.bytes_written, profile.bytes_reread, profile.whole, verdict.workload
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from tiering.placement.heat import trace_heat
-from tiering.trace.profile import profile_trace_file
+from tiering.trace.profile import profile_trace
 from tiering.trace.readers import read_trace
 from tiering.trace.trace_profile import TraceProfile
 from tiering.workload.features import FEATURE_NAMES, features
@@ -40,7 +40,7 @@ def _log(path: Path, passes: int, *, parts: bool = True, clients: int = 1, opera
 
 
 def _profile(path: Path) -> tuple[TraceProfile, dict[str, float]]:
-    profile = profile_trace_file(path)
+    profile = profile_trace(path)
     return profile, dict(zip(FEATURE_NAMES, features(profile).tolist(), strict=True))
 
 
@@ -81,13 +81,13 @@ def test_parts_and_wholes_of_an_object_overlap(tmp_path):
     parts, whole = _log(tmp_path / "a", 1), _log(tmp_path / "b", 1, parts=False)
     both = tmp_path / "both"
     both.write_text(parts.read_text() + whole.read_text())
-    assert profile_trace_file(both).bytes_reread == _OBJECTS * _WHOLE
+    assert profile_trace(both).bytes_reread == _OBJECTS * _WHOLE
 
 
 def test_uploaded_parts_do_not_overwrite_one_another(tmp_path):
     path = _log(tmp_path / "log", 1, operation="PUT.PART")
     assert pl.concat(read_trace(path).batches)["offset"].null_count() == _OBJECTS * _PARTS
-    assert profile_trace_file(path).overwrite_factor == 1
+    assert profile_trace(path).overwrite_factor == 1
 
 
 def test_a_few_parts_among_wholes_do_not_hide_what_is_known(tmp_path):
@@ -109,5 +109,5 @@ def test_an_object_of_unknown_size_is_at_least_as_large_as_its_largest_part(tmp_
     path.write_text("".join(line.format(second, size) for second, size in ((10, 500), (11, 900), (12, 100))))
     heat = trace_heat(read_trace(path).batches)
     assert heat.files.select("path", "size", "reads", "bytes_read").rows() == [("s3://b/k", 900, 3, 1500)]
-    profile = profile_trace_file(path)
+    profile = profile_trace(path)
     assert (profile.bytes_reread, profile.reads_again, profile.unique_bytes_read) == (0, 0, 1500)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tiering.trace.profile import profile_trace_file
+from tiering.trace.profile import profile_trace
 from tiering.workload.verdict import classify
 
 TRACES = Path(__file__).parents[2] / "fixtures" / "traces"
@@ -21,7 +21,7 @@ ENDS = ["killed by SIGKILL", "killed by SIGINT", "exited with 1", "exited with 1
 def judged(tmp_path, content):
     path = tmp_path / "run.strace"
     path.write_bytes(content)
-    return classify(profile_trace_file(path))
+    return classify(profile_trace(path))
 
 
 @pytest.mark.parametrize("end", ENDS)

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import FIXTURES
 from tests.workload.hostile_models import MOST_RSS, SECONDS, at_random, attempted, by_field, by_hand, members_of
 from tiering.errors import ModelError
-from tiering.workload.classifier import load
+from tiering.workload.classifier import load_model
 
 MODEL = FIXTURES / "v0.1.0" / "model.skops"
 SOUND = {"refused", "right"}
@@ -60,10 +60,10 @@ def test_a_thousand_damages_are_refused_or_give_sound_answers(tmp_path):
 @pytest.mark.parametrize("place", ["/dev/zero", "/dev/full", "/"])
 def test_what_is_no_regular_file_is_refused(place):
     with pytest.raises(ModelError, match="no regular file"):
-        load(place)
+        load_model(place)
 
 
 def test_a_pipe_is_refused_without_waiting_for_its_other_end(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ModelError, match="no regular file"):
-        load(tmp_path / "pipe")
+        load_model(tmp_path / "pipe")

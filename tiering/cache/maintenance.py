@@ -15,12 +15,14 @@ from tiering.cache.cached_store import CachedStore
 from tiering.cache.dataset_notes import DatasetNotes, checked_notes, open_slot_table
 from tiering.cache.directory import in_use, is_cache
 from tiering.cache.files import open_file
+from tiering.cache.open import default_directory
 from tiering.cache.slot_table import Payloads, payloads_of
 from tiering.cache.space import CacheSpace, last_used, memory_of
 from tiering.errors import StoreError, UsageError
+from tiering.storage.location import Location
 from tiering.store.protocol import samples_in
 
-#: Bytes that `warm` reads at once, and bytes that it requests ahead of them.
+#: Bytes that `warm_cache` reads at once, and bytes that it requests ahead of them.
 _READ_BYTES: Final = 4 << 20
 _AHEAD_BYTES: Final = 64 << 20
 
@@ -77,8 +79,15 @@ class CacheCheck:
     damaged: int
 
 
-def info(directory: Path) -> CacheInfo:
-    """Look at a cache. Raises UsageError for a directory that is none."""
+def cache_info(directory: str | os.PathLike[str] | None = None) -> CacheInfo:
+    """Describe a cache: its bound, its use, and its datasets.
+
+    Args:
+        directory: The cache; by default the one below the user's cache directory.
+
+    Raises:
+        UsageError: If the directory is no cache.
+    """
     space, *memory = _spaces(directory)
     found = []
     for dataset, about in _known(space):
@@ -87,13 +96,17 @@ def info(directory: Path) -> CacheInfo:
         cached = _cached_bytes(space, dataset)
         found.append(CachedDataset(about.origin, about.samples, about.image_bytes, cached, ram, in_use(dataset), used))
     ram_size, ram_used = sum(each.size for each in memory), sum(each.used_bytes() for each in memory)
-    return CacheInfo(str(directory), space.size, space.used_bytes(), ram_size, ram_used, tuple(found))
+    return CacheInfo(str(space.directory), space.size, space.used_bytes(), ram_size, ram_used, tuple(found))
 
 
-def check(directory: Path) -> CacheCheck:
-    """Read every payload and compare its CRC-32C; remove damaged ones, so that they are fetched again.
+def verify_cache(directory: str | os.PathLike[str] | None = None) -> CacheCheck:
+    """Compare the CRC-32C of every payload in a cache. Remove the damaged ones; they are fetched again when needed.
 
-    Raises UsageError for a directory that is no cache.
+    Args:
+        directory: The cache; by default the one below the user's cache directory.
+
+    Raises:
+        UsageError: If the directory is no cache.
     """
     units = damaged = 0
     for space in _spaces(directory):
@@ -111,17 +124,28 @@ def check(directory: Path) -> CacheCheck:
     return CacheCheck(units, damaged)
 
 
-def clear(directory: Path, origin: str | None = None) -> list[str]:
-    """Remove datasets from a cache: all, or those of one origin; return their origins.
+def clear_cache(
+    directory: str | os.PathLike[str] | None = None, origin: str | os.PathLike[str] | None = None
+) -> list[str]:
+    """Remove datasets from a cache.
 
-    Raises UsageError for a directory that is no cache, an origin that it does not hold, and one that is in use.
+    Args:
+        directory: The cache; by default the one below the user's cache directory.
+        origin: Path or URL of the dataset to remove; by default all are removed.
+
+    Returns:
+        The origins that were removed.
+
+    Raises:
+        UsageError: If the directory is no cache, does not hold the origin, or if a process uses the dataset.
     """
     space, *memory = _spaces(directory)
+    named = None if origin is None else str(Location.of(origin))
     with space.locked():
         origins = {each: about.origin for each, about in _known(space)}
-        chosen = {each: name for each, name in origins.items() if origin in (None, name)}
-        if origin is not None and not chosen:
-            raise UsageError(origin, expected="an origin that the cache holds", found="none of it in the cache")
+        chosen = {each: name for each, name in origins.items() if named in (None, name)}
+        if named is not None and not chosen:
+            raise UsageError(named, expected="an origin that the cache holds", found="none of it in the cache")
         for each, name in chosen.items():
             if in_use(each):
                 raise UsageError(
@@ -134,10 +158,15 @@ def clear(directory: Path, origin: str | None = None) -> list[str]:
     return list(chosen.values())
 
 
-def warm(store: CachedStore, progress: Callable[[int, int, int], None] | None = None) -> None:
-    """Fetch a dataset in its own order until the cache has all of it, or is full.
+def warm_cache(store: CachedStore, progress: Callable[[int, int, int], None] | None = None) -> None:
+    """Fetch a dataset in its own order until the cache holds all of it, or is full.
 
-    progress: called with the samples read, the samples in all, and the bytes read. Raises the errors of `read`.
+    Args:
+        store: The dataset behind its cache, as `cached` returns it.
+        progress: Called with the samples read, the samples in all, and the bytes read.
+
+    Raises:
+        StoreError: As `store.read` does.
     """
     samples, size = len(store), 0
     step = samples_in(_READ_BYTES, store.manifest)
@@ -171,8 +200,9 @@ def _cached_bytes(space: CacheSpace, dataset: Path) -> int:
     return sum(int(found.sizes.sum()) for found in _payloads(space, dataset))
 
 
-def _spaces(directory: Path) -> list[CacheSpace]:
-    """Return the cache in a directory, and that in memory beside it where there is one."""
+def _spaces(given: str | os.PathLike[str] | None) -> list[CacheSpace]:
+    """Return the cache in a directory, followed by the cache in memory that goes with it, if there is one."""
+    directory = default_directory() if given is None else Path(given).absolute()
     memory = memory_of(directory)
     return [CacheSpace.at(directory), *([CacheSpace.at(memory, volatile=True)] if is_cache(memory) else [])]
 

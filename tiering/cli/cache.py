@@ -27,9 +27,9 @@ def info(directory: Directory = None, json: JsonFlag = False) -> None:
 
     Example: `tiering cache info`
     """
-    from tiering.cache.maintenance import info as look
+    from tiering.cache.maintenance import cache_info
 
-    found = look(_chosen(directory))
+    found = cache_info(directory)
     if json:
         emit_json(found)
         return
@@ -59,14 +59,14 @@ def warm(
 
     Example: `tiering cache warm s3://bucket/photos.lmdb --cache-size 200GB`
     """
-    from tiering.cache.maintenance import warm as fetch
+    from tiering.cache.maintenance import warm_cache
     from tiering.cache.open import cached
     from tiering.cli.progress import progress
 
     store = cached(origin, size, directory, ram=ram, force=force, shared_group=shared_group)
     try:
         with progress("fetching") as advance:
-            fetch(store, advance)
+            warm_cache(store, advance)
         found = store.stats()
     finally:
         store.close()
@@ -82,9 +82,9 @@ def verify(directory: Directory = None, json: JsonFlag = False) -> None:
 
     Example: `tiering cache verify`
     """
-    from tiering.cache.maintenance import check
+    from tiering.cache.maintenance import verify_cache
 
-    found = check(_chosen(directory))
+    found = verify_cache(directory)
     if json:
         emit_json(found)
     else:
@@ -103,10 +103,9 @@ def clear(
 
     Example: `tiering cache clear s3://bucket/photos.lmdb`
     """
-    from tiering.cache.maintenance import clear as empty
-    from tiering.storage.location import Location
+    from tiering.cache.maintenance import clear_cache
 
-    names = empty(_chosen(directory), str(Location.of(origin)) if origin else None)
+    names = clear_cache(directory, origin)
     if json:
         emit_json({"removed": names})
         return
@@ -117,9 +116,3 @@ def clear(
 
 
 cache.command("size")(size)
-
-
-def _chosen(directory: Path | None) -> Path:
-    from tiering.cache.open import default_directory
-
-    return (directory or default_directory()).absolute()

@@ -60,13 +60,13 @@ def size(
 
 
 def _profile(source: Path) -> Profile:
-    from tiering.trace.profile import profile_trace_file
+    from tiering.trace.profile import profile_trace
     from tiering.workload.profile import Profile, is_profile, read_profile
 
     if is_profile(source):
         return read_profile(source)
     with status(f"Reading {source}"):
-        return Profile(traces=[profile_trace_file(source)])
+        return Profile(traces=[profile_trace(source)])
 
 
 def _show(found: CacheSizes) -> None:

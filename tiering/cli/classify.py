@@ -47,12 +47,12 @@ def classify(
     Example: `tiering classify train.strace`
     """
     # Imported here so that `tiering --help` does not wait for Polars and scikit-learn.
-    from tiering.workload.classifier import load
+    from tiering.workload.classifier import load_model
     from tiering.workload.profile import is_profile
     from tiering.workload.verdict import classify as judge
 
     with status(f"Reading {source}"):
-        chosen = load(model) if model is not None else None
+        chosen = load_model(model) if model is not None else None
         traces = (
             _of_profile(source)
             if is_profile(source)
@@ -93,9 +93,9 @@ def _of_profile(path: Path) -> list[TraceProfile]:
 
 def _of_trace(path: Path, dataset: Path | None, *, lenient: bool, columns: str | None) -> TraceProfile:
     from tiering.dataset.profile import profile_dataset
-    from tiering.trace.profile import profile_trace_file
+    from tiering.trace.profile import profile_trace
     from tiering.trace.readers.headed import parse_mapping
 
     mapping = parse_mapping(columns) if columns is not None else None
     total = profile_dataset(str(dataset), probes=1).bytes if dataset is not None else None
-    return profile_trace_file(path, dataset_root=dataset, dataset_bytes=total, lenient=lenient, columns=mapping)
+    return profile_trace(path, dataset_root=dataset, dataset_bytes=total, lenient=lenient, columns=mapping)

@@ -29,12 +29,12 @@ def train(
 
     Example: `tiering model train -o mine.skops`
     """
-    from tiering.workload.classifier import save
-    from tiering.workload.training.train import train as make
+    from tiering.workload.classifier import save_model
+    from tiering.workload.training.train import train_model
 
     with status("Training"):
-        made = make(seed)
-    save(made, output)
+        made = train_model(seed)
+    save_model(made, output)
     note(f"Wrote {output}.")
     _show(made.figures)
 
@@ -45,10 +45,10 @@ def evaluate(seed: _Seed = 0, json: JsonFlag = False) -> None:
 
     Example: `tiering model evaluate`
     """
-    from tiering.workload.training.train import cross_validate
+    from tiering.workload.training.train import evaluate_model
 
     with status("Cross-validating"):
-        figures = cross_validate(seed)
+        figures = evaluate_model(seed)
     if json:
         emit_json(figures)
     else:
@@ -61,9 +61,9 @@ def show(model: _Model = None, json: JsonFlag = False) -> None:
 
     Example: `tiering model show`
     """
-    from tiering.workload.classifier import load, shipped
+    from tiering.workload.classifier import load_model
 
-    figures = (load(model) if model is not None else shipped()).figures
+    figures = load_model(model).figures
     if json:
         emit_json(figures)
     else:

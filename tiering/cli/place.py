@@ -25,7 +25,7 @@ from tiering.units import (
 )
 
 if TYPE_CHECKING:
-    from tiering.placement.plan import Placement, Summary
+    from tiering.placement.plan import Placement, PlacementSummary
 
 #: Columns that the table needs.
 WIDTH = 150
@@ -159,7 +159,7 @@ def _room(given: Sequence[str]) -> Iterator[tuple[str, int | None]]:
         yield name, parse_room(size) if size else None
 
 
-def _show(found: Summary) -> None:
+def _show(found: PlacementSummary) -> None:
     console = out()
     # A truncated figure would be wrong.
     console.width = max(console.width, WIDTH)
@@ -193,7 +193,7 @@ def _show(found: Summary) -> None:
     console.print(_quality(found), soft_wrap=True)
 
 
-def _quality(found: Summary) -> str:
+def _quality(found: PlacementSummary) -> str:
     if found.proven:
         return "No plan costs less (to 0.01 %)."
     gap = 100 * found.gap

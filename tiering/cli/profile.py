@@ -132,11 +132,11 @@ def _columns(text: str | None, dataset: str | None) -> tuple[str | None, str | N
 def _profile_trace(
     path: Path, dataset: str | None, directory: DatasetProfile | None, *, lenient: bool, columns: str | None
 ) -> TraceProfile:
-    from tiering.trace.profile import profile_trace_file
+    from tiering.trace.profile import profile_trace
     from tiering.trace.readers.headed import parse_mapping
 
     with status(f"Reading {path}"):
-        return profile_trace_file(
+        return profile_trace(
             path,
             dataset_root=Path(dataset) if dataset is not None else None,
             dataset_bytes=directory.bytes if directory is not None else None,

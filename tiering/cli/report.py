@@ -48,8 +48,7 @@ def report(
     Example: `tiering report profile.json -o report.html`
     """
     from tiering.reporting.advice import Assumptions
-    from tiering.reporting.content import gather
-    from tiering.reporting.page import render, write
+    from tiering.reporting.page import write_report
     from tiering.trace.readers.headed import parse_mapping
 
     if output.exists() and not force:
@@ -63,6 +62,5 @@ def report(
     )
     mapping = parse_mapping(columns) if columns is not None else None
     with status("Reading"):
-        content = gather(place, traces or [], assumptions=given, lenient=lenient, columns=mapping)
-        write(render(content, given), output)
+        write_report(place, output, traces or [], assumptions=given, lenient=lenient, columns=mapping)
     note(f"Wrote {output} ({format_bytes(output.stat().st_size)}).")

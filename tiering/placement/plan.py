@@ -61,7 +61,7 @@ class TierShare:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class PlacementSummary:
     """A plan in short.
 
     Attributes:
@@ -105,7 +105,7 @@ class Placement:
         root: Directory that the paths are relative to; "" where they are as traced.
     """
 
-    summary: Summary
+    summary: PlacementSummary
     units: pl.DataFrame
     members: pl.DataFrame
     root: str = ""
@@ -157,7 +157,7 @@ def place(
     found = assign(problem)
     if found is None:
         raise _short(problem, chosen)
-    summary = Summary(
+    summary = PlacementSummary(
         tiers=_shares(units, problem, chosen, room, terms, found.choice),
         units=len(units),
         files=len(members),

@@ -10,7 +10,7 @@ from tiering.dataset.profile import profile_dataset
 from tiering.errors import DatasetError
 from tiering.reporting.advice import Advice, Assumptions, advise
 from tiering.reporting.thumbnails import Thumbnail, thumbnails
-from tiering.trace.profile import profile_trace_file
+from tiering.trace.profile import profile_trace
 from tiering.trace.readers import read_trace
 from tiering.trace.timeline import Timeline, TimelineBinner, timeline
 from tiering.trace.trace_profile import TraceProfile
@@ -48,7 +48,7 @@ def gather(
     """Collect what a report shows.
 
     place: a profile.json, or a directory of images. traces: those to show besides the profile's own, which are read
-    again where their files are still there; lenient, columns: as profile_trace_file has them.
+    again where their files are still there; lenient, columns: as profile_trace has them.
     Raises DatasetError or ProfileError for a place that is neither, TraceError for a trace that cannot be read.
     """
     profile = _profile(place)
@@ -58,7 +58,7 @@ def gather(
     for path in traces:
         if path.absolute() not in parts:
             binner = TimelineBinner(root)
-            trace = profile_trace_file(
+            trace = profile_trace(
                 path,
                 dataset_root=root,
                 dataset_bytes=dataset.bytes if dataset is not None else None,

@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 import os
+from collections.abc import Mapping, Sequence
 from importlib import import_module, resources
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,41 @@ from tiering import __version__
 from tiering.errors import UsageError
 from tiering.reporting.advice import COLUMNS, WHAT_IF, Assumptions
 from tiering.reporting.charts import of_advice, of_dataset, of_trace
-from tiering.reporting.content import Content
+from tiering.reporting.content import Content, gather
 from tiering.text import shown
 from tiering.units import format_bytes, format_count, format_seconds
+
+
+def write_report(
+    place: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    traces: Sequence[str | os.PathLike[str]] = (),
+    *,
+    assumptions: Assumptions | None = None,
+    lenient: bool = False,
+    columns: Mapping[str, str] | None = None,
+) -> None:
+    """Write one HTML file that shows a dataset, its traces, their verdicts and the recommendations.
+
+    Args:
+        place: A profile.json, or a directory of images.
+        output: The file to write. It appears whole or not at all; an existing one is replaced.
+        traces: Traces to show besides those of the profile.
+        assumptions: The training run to give advice for.
+        lenient: Skip and count damaged lines of a trace.
+        columns: Columns of a trace that is a table: see `profile_trace`.
+
+    Raises:
+        UsageError: If the extra `report` is not installed.
+        DatasetError: If the place is neither a profile nor a directory of images.
+        ProfileError: If the profile cannot be read.
+        TraceError: If a trace cannot be read.
+    """
+    given = assumptions or Assumptions()
+    content = gather(
+        Path(place), [Path(trace) for trace in traces], assumptions=given, lenient=lenient, columns=columns
+    )
+    write(render(content, given), Path(output))
 
 
 def render(content: Content, assumptions: Assumptions) -> str:

@@ -11,7 +11,6 @@ from tiering.errors import StoreError
 from tiering.storage.location import Location
 from tiering.store.chunked_store import ChunkedStore
 from tiering.store.filesystem import warn_of_network
-from tiering.store.folder_store import FolderStore
 from tiering.store.generation import check_lengths, look, replaced
 from tiering.store.lmdb_format import format_of, refuse_other
 from tiering.store.manifest import MANIFEST, Manifest, read_manifest
@@ -60,6 +59,9 @@ def open_damaged(place: str | os.PathLike[str]) -> Store:
         raise StoreError(str(place), expected="a store or a directory of images", found=found, action=action)
     folder = not any((store / name).exists() for name in (MANIFEST, *_TRACES)) and store.is_directory()
     if folder:
+        # Imported here: a machine that only serves packed stores needs no Polars.
+        from tiering.store.folder_store import FolderStore  # noqa: PLC0415
+
         return FolderStore(store)
     for _ in range(_TIMES):
         before = look(store / MANIFEST)

@@ -75,23 +75,29 @@ class Recording:
     notes: list[str]
 
 
-def record(command: Sequence[str], to: Path, *, backend: Backend = "strace") -> Recording:
-    """Run a command, trace it, and write a Parquet trace, which appears complete or not at all.
+def record(
+    command: Sequence[str], output: str | os.PathLike[str] = "trace.parquet", *, backend: Backend = "strace"
+) -> Recording:
+    """Run a command and record its reads, writes, opens and mappings as a trace.
 
-    The command uses this process's standard streams. Signals that end processes are passed on to it.
+    The command gets this process's standard streams, and the signals that would end this process.
 
     Args:
         command: The program and its arguments.
-        to: Where to write the trace.
-        backend: "strace", or "dftracer" for calls of the C library only.
+        output: The Parquet file to write. It appears whole or not at all.
+        backend: "strace" sees every system call. "dftracer" costs less, but sees only calls of the C library.
 
     Returns:
-        The recording.
+        The exit status of the command, and the counts of the recording.
 
     Raises:
-        UsageError: The command does not exist.
-        MachineError: The tracer is missing or may not trace.
+        UsageError: If the command, or the directory of the output, does not exist.
+        MachineError: If the tracer is not installed, or may not trace.
+
+    Example:
+        >>> record(["python", "train.py"], "train.parquet")  # doctest: +SKIP
     """
+    to = Path(output)
     if not command or shutil.which(command[0]) is None:
         found = repr(command[0]) if command else "nothing"
         raise UsageError("tiering trace", expected="a command", found=found, action="Type: tiering trace -- COMMAND")

@@ -28,7 +28,7 @@ from tiering.trace.unplaced_reads import IS_NOWHERE
 _REFERRED = ("file", "start", "end", "time", "sequential")
 
 
-def profile_trace_file(
+def profile_trace(
     path: str | os.PathLike[str],
     *,
     dataset_root: Path | None = None,
@@ -46,7 +46,7 @@ def profile_trace_file(
     Raises TraceError if the trace cannot be used.
     """
     trace = read_trace(path, lenient=lenient, columns=columns)
-    profile = profile_trace(
+    profile = profile_events(
         trace.batches if beside is None else _shown(trace.batches, beside),
         source=str(path),
         format=trace.format,
@@ -73,7 +73,7 @@ def _shown(batches: Iterable[pl.DataFrame], to: Callable[[pl.DataFrame], None]) 
         yield batch
 
 
-def profile_trace(
+def profile_events(
     batches: Iterable[pl.DataFrame],
     *,
     source: str = "",

@@ -42,7 +42,7 @@ class Model:
     estimator: a scikit-learn classifier whose classes are the positions in WORKLOADS.
     medians: of each feature over the corpus, NaN left out; a typical trace, for explanations.
     temperature: above 0; below 1 it sharpens the estimator's probabilities (Guo et al., ICML 2017, section 4.2).
-    figures: how well it does on families of programs that it was not trained on; see train.cross_validate.
+    figures: how well it does on families of programs that it was not trained on; see train.evaluate_model.
     """
 
     estimator: Any
@@ -57,7 +57,7 @@ class Model:
         return np.asarray(tempered / tempered.sum(axis=1, keepdims=True))
 
 
-def save(model: Model, path: str | Path) -> None:
+def save_model(model: Model, path: str | Path) -> None:
     """Write a model file; it appears whole or not at all. Raises OSError."""
     document = {
         "format": _FORMAT,
@@ -78,13 +78,21 @@ def save(model: Model, path: str | Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def load(path: str | Path) -> Model:
-    """Read a model file, which may come from anybody.
+def load_model(path: str | Path | None = None) -> Model:
+    """Read a model file. The file may come from anybody.
 
-    Nothing that the file names is made: a forest is built here from its arrays, once they are checked.
-    Raises ModelError when it is no such file, is broken, is larger than a model can be, is of another version, names a
-    type that is not in TRUSTED_TYPES, or has a tree that is not sound. Raises OSError when it cannot be read.
+    The types that the file names are never constructed: the forest is built here from arrays, after they are checked.
+
+    Args:
+        path: A file that `tiering model train` wrote; None for the model that ships with tiering.
+
+    Raises:
+        ModelError: If the file is no model, is damaged, too large or of another version, names a type that is not in
+            TRUSTED_TYPES, or has a broken tree.
+        OSError: If it cannot be read.
     """
+    if path is None:
+        return shipped()
     try:
         archive = open_archive(path)
         return _read(archive)
@@ -95,9 +103,9 @@ def load(path: str | Path) -> Model:
 
 @functools.cache
 def shipped() -> Model:
-    """Return the model that comes with the package; it is read once."""
+    """Return the model that ships with tiering. It is read once a process."""
     with importlib.resources.as_file(importlib.resources.files("tiering.workload") / SHIPPED) as path:
-        return load(path)
+        return load_model(path)
 
 
 def _read(archive: Archive) -> Model:

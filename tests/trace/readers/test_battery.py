@@ -23,7 +23,7 @@ from tests.trace.readers.published import PUBLISHED
 from tests.trace.readers.test_formats import DOCUMENTED, TRACES
 from tiering.errors import TieringError
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.profile import profile_trace
+from tiering.trace.profile import profile_events
 from tiering.trace.readers import READERS, read_trace
 
 RECORDED = {
@@ -107,7 +107,7 @@ def _read(path: Path, data: bytes, *, lenient: bool) -> pl.DataFrame | None:
     for batch in batches:
         assert dict(batch.schema) == dict(EVENT_SCHEMA)
         assert (batch["size"] >= 0).all()
-    profile_trace(batches)
+    profile_events(batches)
     return pl.concat(batches) if batches else pl.DataFrame(schema=EVENT_SCHEMA)
 
 

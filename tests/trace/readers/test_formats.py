@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.trace.readers.published import PUBLISHED
 from tiering.errors import TieringError, TraceError, UsageError
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.profile import profile_trace_file
+from tiering.trace.profile import profile_trace
 from tiering.trace.readers import READERS, read_trace
 from tiering.trace.readers.headed import parse_mapping
 
@@ -225,7 +225,7 @@ def test_waits_of_fio_add_up_over_blocks_of_text(tmp_path, monkeypatch):
     events = pl.concat(read_trace(path).batches)
     assert events["time"].is_sorted()
     assert events["time"][-1] == pytest.approx(0.999)
-    assert profile_trace_file(path).duration == pytest.approx(0.999)
+    assert profile_trace(path).duration == pytest.approx(0.999)
 
 
 HEADERS = {
@@ -298,7 +298,7 @@ def test_real_files_give_their_bytes(name, format_, level, reads, writes):
 
 
 def test_two_ranks_of_a_training_job_show_its_five_epochs():
-    profile = profile_trace_file(TRACES / "dlio")
+    profile = profile_trace(TRACES / "dlio")
     assert profile.processes == 2
     assert profile.epochs_found is not None
     assert profile.epochs_found.count == 5
@@ -307,7 +307,7 @@ def test_two_ranks_of_a_training_job_show_its_five_epochs():
 
 
 def test_counters_say_that_they_tell_no_order():
-    profile = profile_trace_file(TRACES / "vpic.darshan")
+    profile = profile_trace(TRACES / "vpic.darshan")
     assert any("no order" in note for note in profile.notes)
     assert profile.writes == 16_402
     assert profile.opens == 2_049

@@ -26,7 +26,7 @@ from tests.trace.readers.published import (
 )
 from tiering.errors import TraceError
 from tiering.trace.events import UNPLACED
-from tiering.trace.profile import profile_trace_file
+from tiering.trace.profile import profile_trace
 from tiering.trace.readers import Trace, read_trace
 from tiering.workload.verdict import classify
 
@@ -92,7 +92,7 @@ def test_writes_above_a_threshold_are_no_ground_for_a_verdict(tmp_path):
     lines = "".join(f"06:49:{at // 10:02} python  37  W 1048576 {at * 1024} 15.20 ckpt.pt\n" for at in range(300))
     for least, workload in (("", "write-heavy"), (" slower than 10 ms", "inconclusive")):
         path = _written(tmp_path / "t", f"Tracing ext4 operations{least}\n{lines}")
-        assert classify(profile_trace_file(path)).workload == workload
+        assert classify(profile_trace(path)).workload == workload
 
 
 def test_lost_events_of_perf_are_counted(tmp_path):
@@ -109,7 +109,7 @@ def test_files_that_perf_could_not_name_leave_open_what_was_read_again():
     assert reads["size"].is_in([3277, 2364, 2460]).sum() == 9  # three files, each read three times
     assert set(reads["flags"]) == {UNPLACED}
     assert any("looked them up later" in note for note in trace.notes)
-    profile = profile_trace_file(TRACES / "cksum.perf.gz")
+    profile = profile_trace(TRACES / "cksum.perf.gz")
     assert profile.bytes_reread == 0
     assert profile.bytes_unplaced == profile.bytes_read
 
@@ -142,9 +142,9 @@ def _s3(
 def test_what_was_uploaded_in_parts_or_after_a_removal_is_not_read_again(tmp_path, change):
     lines = [_s3(1, "REST.GET.OBJECT", sent=1000, size=1000), _s3(2, "REST.PUT.PART", size=1000), _s3(3, change)]
     lines.append(_s3(4, "REST.GET.OBJECT", sent=1000, size=1000))
-    assert profile_trace_file(_written(tmp_path / "t", "".join(lines))).bytes_reread == 0
+    assert profile_trace(_written(tmp_path / "t", "".join(lines))).bytes_reread == 0
     again = [*lines, _s3(5, "REST.GET.OBJECT", sent=1000, size=1000)]
-    found = profile_trace_file(_written(tmp_path / "t", "".join(again)))
+    found = profile_trace(_written(tmp_path / "t", "".join(again)))
     assert (found.bytes_reread, found.bytes_written) == (1000, 1000)
 
 

@@ -14,7 +14,7 @@ import zstandard
 
 from tiering.errors import TraceError
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.profile import profile_trace_file
+from tiering.trace.profile import profile_trace
 from tiering.trace.readers import read_trace
 from tiering.trace.readers.strace_lines import UNTIMED
 
@@ -74,7 +74,7 @@ def test_seconds_between_lines_beside_times_are_left_out(tmp_path):
 def test_without_times_order_stands_for_time_and_rates_are_left_out(tmp_path):
     path = tmp_path / "job.strace"
     path.write_text(f"{OPEN}\n" + 40 * f"{READ}\n" + "close(3) = 0\n")
-    found = profile_trace_file(path)
+    found = profile_trace(path)
     assert (found.untimed, found.duration, found.write_bursts, found.working_set) == (True, None, None, [])
     assert found.sequentiality == 1
     assert any("no times" in note for note in found.notes)
@@ -227,7 +227,7 @@ def test_descriptors_without_a_path_are_known_by_the_calls_that_made_them_and_ar
     )
     events = pl.concat(read_trace(path).batches)
     assert events.filter(op="read")["path"].to_list() == [name] * 30 + ["/d/a"]
-    found = profile_trace_file(path)
+    found = profile_trace(path)
     assert (found.bytes_read, found.excluded_bytes) == (4096, 30 * 65536)
 
 
@@ -297,11 +297,11 @@ def test_files_that_were_opened_and_that_no_call_touches_tell_of_calls_that_were
     path = tmp_path / "job.strace"
     opens = [f'openat(AT_FDCWD, "/d/{at}", O_RDONLY) = 3' for at in range(20)]
     path.write_text("\n".join(run(*opens, *[READ] * 5)) + "\n")
-    assert profile_trace_file(path).untouched_share == 0.95
+    assert profile_trace(path).untouched_share == 0.95
     path.write_text("\n".join(run(*itertools.chain.from_iterable((each, READ) for each in opens))) + "\n")
-    assert profile_trace_file(path).untouched_share == 0
+    assert profile_trace(path).untouched_share == 0
     path.write_text("\n".join(run('openat(AT_FDCWD, "/d/out", O_WRONLY|O_CREAT, 0666) = 3', "close(3) = 0")) + "\n")
-    assert profile_trace_file(path).untouched_output_share == 1
+    assert profile_trace(path).untouched_output_share == 1
 
 
 def test_a_part_of_the_run_that_failed_is_told_though_the_run_did_not(tmp_path):
@@ -319,7 +319,7 @@ def test_a_part_of_the_run_that_failed_is_told_though_the_run_did_not(tmp_path):
         lines += [f"8 1.5 {OPEN}", f"8 1.6 {READ}", *[f"8 1.65 {signal}"] * bool(signal)]
         lines += [f"8 1.7 +++ {end} +++", "7 2.0 +++ exited with 0 +++"]
         path.write_text("\n".join(lines) + "\n")
-        assert profile_trace_file(path).failed_share == share
+        assert profile_trace(path).failed_share == share
 
 
 @pytest.mark.parametrize("torn", ['1.3 read(3, "ab', "1.3 re", "1."])

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tiering.workload.classifier import load, shipped
+from tiering.workload.classifier import load_model, shipped
 from tiering.workload.doubt import FLOOR
 from tiering.workload.features import FEATURE_NAMES, features
 from tiering.workload.label import WORKLOADS
 from tiering.workload.training.corpus import Example, examples, recorded
-from tiering.workload.training.train import cross_validate, train
+from tiering.workload.training.train import evaluate_model, train_model
 from tiering.workload.training.train import main as build
 
 
@@ -24,19 +24,19 @@ def small():
 
 def test_the_same_corpus_gives_the_same_model(small):
     vectors = np.array([features(example.trace) for example in small])
-    first, again = (train(4, small, measure=False).probabilities(vectors) for _ in range(2))
+    first, again = (train_model(4, small, measure=False).probabilities(vectors) for _ in range(2))
     np.testing.assert_array_equal(first, again)
     assert first.shape == (len(small), len(WORKLOADS))
 
 
 def test_medians_are_of_what_is_known(small):
-    medians = train(0, small, measure=False).medians
+    medians = train_model(0, small, measure=False).medians
     assert medians.shape == (len(FEATURE_NAMES),)
     assert not np.isnan(medians).any()
 
 
 def test_even_a_small_corpus_beats_the_plain_rule_on_unfinished_runs(small):
-    figures = cross_validate(0, small)
+    figures = evaluate_model(0, small)
     names = {f"{kind}_{what}" for kind in ("f1", "rule", "answered", "accuracy") for what in ("whole", "0.25")}
     assert set(figures) == names | {"answered", "accuracy", "calibration_error"}
     assert figures["f1_0.25"] > figures["rule_0.25"]
@@ -46,7 +46,7 @@ def test_even_a_small_corpus_beats_the_plain_rule_on_unfinished_runs(small):
 def test_what_gets_no_verdict_for_want_of_data_counts_as_none_in_evaluation(small):
     families = sorted({each.family for each in small})[::5]
     some = [_scaled_to(FLOOR / 2, each) for each in small if each.family in families]
-    assert cross_validate(0, some)["answered"] == 0
+    assert evaluate_model(0, some)["answered"] == 0
 
 
 def _scaled_to(size: float, example: Example) -> Example:
@@ -83,7 +83,7 @@ def test_the_shipped_model_carries_its_figures():
 @pytest.mark.slow
 def test_the_build_makes_the_model_that_ships(tmp_path):
     build([str(tmp_path / "again.skops")])
-    again = load(tmp_path / "again.skops")
+    again = load_model(tmp_path / "again.skops")
     fresh = list(examples(11, runs=2, parts=(0.25,)))
     vectors = np.array([features(example.trace) for example in fresh])
     np.testing.assert_allclose(again.probabilities(vectors), shipped().probabilities(vectors), atol=1e-9)

@@ -48,7 +48,7 @@ class _Table:
         return _Table(*(getattr(self, column.name)[rows] for column in fields(self)))
 
 
-def train(
+def train_model(
     seed: int = 0,
     corpus: Sequence[Example] | None = None,
     *,
@@ -62,7 +62,7 @@ def train(
     return replace(_fitted(table, seed), figures=_figures(table, seed) if measure else {})
 
 
-def cross_validate(seed: int = 0, corpus: Sequence[Example] | None = None) -> dict[str, float]:
+def evaluate_model(seed: int = 0, corpus: Sequence[Example] | None = None) -> dict[str, float]:
     """Judge every example by a model that was trained without its family or program.
 
     Returns figures for each part ("whole", and the shares of the first epoch): f1_* is macro F1 over the four
@@ -162,7 +162,7 @@ def _calibration_error(sure: npt.NDArray[np.float64], right: npt.NDArray[np.bool
 def main(arguments: list[str]) -> None:
     """Train on the corpus of seed 0 and write the model."""
     target = Path(arguments[0]) if arguments else Path(classifier.__file__).with_name(classifier.SHIPPED)
-    classifier.save(train(seed=0), target)
+    classifier.save_model(train_model(seed=0), target)
 
 
 if __name__ == "__main__":

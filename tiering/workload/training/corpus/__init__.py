@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from tiering.trace.profile import profile_trace
+from tiering.trace.profile import profile_events
 from tiering.trace.trace_profile import TraceProfile
 from tiering.workload.label import Workload, label
 from tiering.workload.training.corpus import (
@@ -145,7 +145,7 @@ class Example:
 
 def whole_run(run: Run) -> tuple[TraceProfile, Workload]:
     """Profile a whole run and label it, the touches that no tracer shows included."""
-    trace = profile_trace([run.events], source="corpus", dataset_bytes=run.dataset_bytes)
+    trace = profile_events([run.events], source="corpus", dataset_bytes=run.dataset_bytes)
     read = trace.bytes_read + run.unseen_read + run.unseen_reread
     return trace, label(read, trace.bytes_written, trace.bytes_reread + run.unseen_reread)
 
@@ -170,7 +170,7 @@ def examples(seed: int = 0, *, runs: int = 15, parts: Sequence[float] = PARTS, s
                 if rng.random() < 0.125:
                     events = events.filter(pl.col("op").is_in(["read", "write", "mmap", "sync"]))
                 known = run.dataset_bytes if rng.random() < 0.5 else None
-                seen = profile_trace([events], source="corpus", dataset_bytes=known)
+                seen = profile_events([events], source="corpus", dataset_bytes=known)
                 yield Example(family.name, seen, f"{part:g}", workload)
 
 

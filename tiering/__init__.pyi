@@ -1,0 +1,64 @@
+# The public names of tiering and the module of each: for type checkers, and read by `__getattr__` in `__init__.py`.
+# isort: skip_file
+
+from tiering.advice.cache_size import (
+    CacheSizes as CacheSizes,
+    cache_size as cache_size,
+    sizes_for_trace as sizes_for_trace,
+    sizes_for_training as sizes_for_training,
+)
+from tiering.advice.catalog import ReadPoint as ReadPoint, Tier as Tier, load_catalog as load_catalog
+from tiering.advice.constraints import Limits as Limits
+from tiering.advice.estimate import Estimate as Estimate, TrainingRun as TrainingRun, estimate as estimate
+from tiering.advice.recommend import Job as Job, recommend as recommend
+from tiering.advice.recommendation import Option as Option, Recommendation as Recommendation
+from tiering.cache.cached_store import CachedStore as CachedStore
+from tiering.cache.maintenance import (
+    CacheCheck as CacheCheck,
+    CacheInfo as CacheInfo,
+    cache_info as cache_info,
+    clear_cache as clear_cache,
+    verify_cache as verify_cache,
+    warm_cache as warm_cache,
+)
+from tiering.cache.metrics import serve_metrics as serve_metrics
+from tiering.cache.open import cached as cached
+from tiering.cache.stats import CacheStats as CacheStats
+from tiering.dataset.profile import DatasetProfile as DatasetProfile, profile_dataset as profile_dataset
+from tiering.measure.bench import Measurement as Measurement, bench as bench
+from tiering.measure.calibration import calibrate as calibrate
+from tiering.measure.shuffle_quality import ShuffleQuality as ShuffleQuality, shuffle_quality as shuffle_quality
+from tiering.packing.append import append as append
+from tiering.packing.convert import convert as convert
+from tiering.packing.export import export as export
+from tiering.packing.repair import repair as repair
+from tiering.packing.sync import Synced as Synced, sync as sync
+from tiering.packing.verify import Verification as Verification, verify as verify
+from tiering.permutation import EpochOrder as EpochOrder
+from tiering.placement.heat_sources import read_heat as read_heat
+from tiering.placement.plan import (
+    Placement as Placement,
+    PlacementSummary as PlacementSummary,
+    TierShare as TierShare,
+    place as place,
+)
+from tiering.probing.probe import Probe as Probe, probe as probe
+from tiering.reporting.advice import Assumptions as Assumptions
+from tiering.reporting.page import write_report as write_report
+from tiering.serve.batches import Batch as Batch
+from tiering.serve.epochs import Ranks as Ranks
+from tiering.serve.loader import Loader as Loader
+from tiering.serve.orders import BlockShuffle as BlockShuffle, StickyShuffle as StickyShuffle
+from tiering.store.manifest import Manifest as Manifest
+from tiering.store.open import open_store as open_store
+from tiering.store.protocol import Sample as Sample, Store as Store
+from tiering.trace.capture import Recording as Recording, record as record
+from tiering.trace.profile import profile_events as profile_events, profile_trace as profile_trace
+from tiering.trace.readers import read_trace as read_trace
+from tiering.trace.trace_profile import TraceProfile as TraceProfile
+from tiering.workload.classifier import Model as Model, load_model as load_model, save_model as save_model
+from tiering.workload.profile import Profile as Profile, read_profile as read_profile, write_profile as write_profile
+from tiering.workload.training.train import evaluate_model as evaluate_model, train_model as train_model
+from tiering.workload.verdict import Verdict as Verdict, classify as classify
+
+__version__: str
