@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 import tiering
-from tests.invariants import tree
 from tests.trees import picture, put
 from tiering.dataset.profile import profile_dataset
 from tiering.errors import DatasetError
 from tiering.images.image import LARGEST_BYTES
+from tiering.testing import tree
 
 TIB = 1 << 40
 SAID = "1,099,511,627,776 bytes: an image may have 1,073,741,824 at most"
