@@ -8,9 +8,9 @@ import typer
 import tiering
 from tests.conftest import FIXTURES
 from tests.crashes import Strikes
-from tests.invariants import tree
 from tiering.cli.app import app
 from tiering.cli.verbs import LAST_LINES
+from tiering.testing import tree
 
 TRACE = next((FIXTURES / "traces").glob("train_loop.strace*"))
 STORE, IMAGES = "{store}", FIXTURES / "images"
@@ -49,7 +49,7 @@ WORDS = {
 @pytest.fixture(scope="module")
 def made(photos, tmp_path_factory):
     root = tmp_path_factory.mktemp("made")
-    tiering.convert(photos, root / "store", "lmdb", shard_bytes=400_000)
+    tiering.convert(photos, root / "store", "lmdb", shards=tiering.Shards(400_000))
     tiering.cached(root / "store", "8MB", root / "cache").close()
     return root
 

@@ -14,8 +14,8 @@ import zarr
 from PIL import Image
 
 import tiering
-from tests.invariants import assert_holds_exactly
 from tiering.errors import StoreError
+from tiering.testing import assert_holds_exactly
 
 
 def test_a_store_holds_the_images_byte_for_byte(packed, photos):
@@ -83,7 +83,7 @@ def test_a_pickled_store_is_a_path(packed):
 
 
 def test_plain_lmdb_reads_every_sample(photos, tmp_path):
-    manifest = tiering.convert(photos, tmp_path / "a.lmdb", "lmdb", shard_bytes=400_000)
+    manifest = tiering.convert(photos, tmp_path / "a.lmdb", "lmdb", shards=tiering.Shards(400_000))
     store, found = tiering.open_store(tmp_path / "a.lmdb"), []
     for shard in manifest.shards:
         with (

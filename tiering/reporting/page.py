@@ -16,7 +16,7 @@ from tiering.errors import UsageError
 from tiering.reporting.advice import COLUMNS, WHAT_IF, Assumptions
 from tiering.reporting.charts import of_advice, of_dataset, of_trace
 from tiering.reporting.content import Content, gather
-from tiering.storage.location import Location
+from tiering.storage.output_file import write_output
 from tiering.text import shown
 from tiering.units import format_bytes, format_count, format_seconds
 
@@ -95,8 +95,8 @@ def render(content: Content, assumptions: Assumptions) -> str:
 
 
 def write(page: str, path: Path) -> None:
-    """Write the page, which appears complete or not at all. Raises OSError or MachineError."""
-    Location.of(path).write(page.encode(errors="backslashreplace"))
+    """Write the page, which appears complete or not at all. Raises OSError."""
+    write_output(path, page)
 
 
 def _plotly() -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tiering.storage.location import Location
+from tiering.storage.output_file import output_file
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.program_files import is_noise
 
@@ -74,13 +74,11 @@ class TraceWriter:
             MISSING: "yes" if missing else "no",
         }
         rest = self._taken()
-        with Location.of(to).building() as partial:
+        with output_file(to) as file:
             if self._parts:
-                pl.concat([pl.scan_parquet(self._parts, glob=False), rest.lazy()]).sink_parquet(
-                    partial, metadata=metadata
-                )
+                pl.concat([pl.scan_parquet(self._parts, glob=False), rest.lazy()]).sink_parquet(file, metadata=metadata)
             else:
-                rest.write_parquet(partial, metadata=metadata)
+                rest.write_parquet(file, metadata=metadata)
 
     def _taken(self) -> pl.DataFrame:
         table = pl.concat([pl.DataFrame(schema=EVENT_SCHEMA), *self._waiting])

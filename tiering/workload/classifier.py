@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.errors import ModelError
-from tiering.storage.location import Location
+from tiering.storage.output_file import output_file
 from tiering.text import shown
 from tiering.workload.features import FEATURE_NAMES
 from tiering.workload.forest import read_forest
@@ -61,7 +61,7 @@ class Model:
 
 
 def save_model(model: Model, path: str | Path) -> None:
-    """Write a model file, which appears complete or not at all. Raises OSError or MachineError."""
+    """Write a model file, which appears complete or not at all. Raises OSError."""
     document = {
         "format": _FORMAT,
         "format_version": _FORMAT_VERSION,
@@ -72,8 +72,8 @@ def save_model(model: Model, path: str | Path) -> None:
         "temperature": model.temperature,
         "figures": dict(model.figures),
     }
-    with Location.of(path).building() as temporary:
-        _skops().dump(document, temporary, compression=zipfile.ZIP_DEFLATED)
+    with output_file(path) as file:
+        _skops().dump(document, file, compression=zipfile.ZIP_DEFLATED)
 
 
 def load_model(path: str | Path | None = None) -> Model:

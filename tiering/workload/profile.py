@@ -9,13 +9,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tiering.dataset.profile import DatasetProfile
 from tiering.errors import ProfileError
-from tiering.storage.location import Location
+from tiering.notebook import Shown, Summary
+from tiering.storage.output_file import write_output
 from tiering.trace.trace_profile import TraceProfile
 
 _SNIFFED: Final = 4096
 
 
-class Profile(BaseModel):
+class Profile(Shown, BaseModel):
     """The document that `tiering profile -o profile.json` writes: a dataset, its traces, or both.
 
     dataset: the profile of the dataset, or None. traces: profiles of traces of jobs that read it.
@@ -33,13 +34,15 @@ class Profile(BaseModel):
     dataset: DatasetProfile | None = None
     traces: list[TraceProfile] = []
 
+    def summary(self) -> Summary:
+        """Return the most important figures of the dataset and of each trace."""
+        rows = [] if self.dataset is None else list(self.dataset.summary()[1])
+        return "Profile", [*rows, *(("trace", f"{trace.source}: {trace.moved()}") for trace in self.traces)]
+
 
 def write_profile(profile: Profile, path: str | Path) -> None:
-    """Write profile.json, which appears complete or not at all.
-
-    Raises OSError or MachineError.
-    """
-    Location.of(path).write((profile.model_dump_json(indent=2) + "\n").encode())
+    """Write profile.json, which appears complete or not at all. Raises OSError."""
+    write_output(path, profile.model_dump_json(indent=2) + "\n")
 
 
 def is_profile(path: str | Path) -> bool:

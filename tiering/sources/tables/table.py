@@ -61,11 +61,11 @@ class TableForm:
         for name in fields:
             if name not in SPELLINGS or not fields[name]:
                 raise UsageError(
-                    "--columns", expected=f"FIELD=COLUMN, FIELD one of {', '.join(SPELLINGS)}", found=name,
-                    action="Type, for example: --columns path=0,label=1",
+                    "columns", expected=f"FIELD=COLUMN, FIELD one of {', '.join(SPELLINGS)}", found=name,
+                    action="Type, for example: `columns` path=0,label=1",
                 )  # fmt: skip
         if fields and "path" not in fields:
-            raise UsageError("--columns", expected="at least path", found=", ".join(fields), action="Name it.")
+            raise UsageError("columns", expected="at least path", found=", ".join(fields), action="Name it.")
         return cls(tuple(fields.items()), "" if root is None else Location.of(root).url)
 
 
