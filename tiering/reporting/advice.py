@@ -17,9 +17,17 @@ from tiering.workload.verdict import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Assumptions:
-    """The assumptions of the advice.
+    """The training run and the prices on which advice is based.
 
-    ram: B. epochs: of a run. tier: the present one. hour_usd: USD for an hour of waiting. catalog: path of a catalog.
+    Args:
+        ram: Memory for caching, in bytes.
+        epochs: Epochs of a run.
+        tier: Name of the tier that has the dataset now.
+        hour_usd: Cost of an hour of waiting for data, in USD.
+        catalog: Path of a catalog of tiers; None for the one that ships with tiering.
+
+    Example:
+        >>> tiering.write_report("photos", "report.html", assumptions=Assumptions(epochs=90))  # doctest: +SKIP
     """
 
     ram: int = 0

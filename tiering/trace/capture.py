@@ -59,10 +59,15 @@ _FASTEST = 1 << 15
 class Recording:
     """The result of a recording.
 
-    status: exit status of the command, 128 + n if signal n ended it. bytes_read, bytes_written: B in the trace's
-    events. counted_read, counted_written: B that the kernel counted for the command and its children (/proc/PID/io), or
-    None. mapped_bytes: B of mapped data files, an upper bound of the accesses through mappings. notes: for the user;
-    the trace has them as well.
+    Attributes:
+        path: The trace.
+        status: Exit status of the command, 128 + n if signal n ended it.
+        events: How many events the trace has.
+        bytes_read, bytes_written: B in these events.
+        counted_read, counted_written: B that the kernel counted for the command and its children (/proc/PID/io), or
+            None.
+        mapped_bytes: B of mapped data files, an upper bound of the accesses through mappings.
+        notes: Remarks for the user; the trace has them as well.
     """
 
     path: Path

@@ -39,10 +39,11 @@ _MOST_SAID = 300
 class Model:
     """A classifier of feature vectors.
 
-    estimator: a scikit-learn classifier whose classes are the positions in WORKLOADS. medians: of each feature over the
-    corpus, without NaN; a typical trace, for explanations. temperature: above 0; below 1 it sharpens the estimator's
-    probabilities (Guo et al., ICML 2017, section 4.2). figures: its quality on families of programs outside its
-    training; see train.evaluate_model.
+    Attributes:
+        estimator: A scikit-learn classifier whose classes are the positions in WORKLOADS.
+        medians: The median of each feature over the corpus, without NaN, float64; a typical trace, for explanations.
+        temperature: Above 0; below 1 it sharpens the estimator's probabilities (Guo et al., ICML 2017, section 4.2).
+        figures: Its quality on families of programs outside its training, from train.evaluate_model.
     """
 
     estimator: Any
@@ -61,7 +62,15 @@ class Model:
 
 
 def save_model(model: Model, path: str | Path) -> None:
-    """Write a model file, which appears complete or not at all. Raises OSError."""
+    """Write a model file, which appears complete or not at all.
+
+    Args:
+        model: The model, such as one from `train_model`.
+        path: The file. An existing one is replaced.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     document = {
         "format": _FORMAT,
         "format_version": _FORMAT_VERSION,

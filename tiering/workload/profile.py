@@ -17,14 +17,15 @@ _SNIFFED: Final = 4096
 
 
 class Profile(Shown, BaseModel):
-    """The document that `tiering profile -o profile.json` writes: a dataset, its traces, or both.
+    """The document that `tiering profile -o profile.json` writes.
 
-    dataset: the profile of the dataset, or None. traces: profiles of traces of jobs that read it.
+    Attributes:
+        dataset: The profile of the dataset, or None.
+        traces: Profiles of traces of jobs that read it.
 
     Example:
-        >>> import tiering
         >>> profile = tiering.Profile(dataset=tiering.profile_dataset("photos"))  # doctest: +SKIP
-        >>> tiering.recommend(profile.dataset)  # doctest: +SKIP
+        >>> tiering.write_profile(profile, "profile.json")  # doctest: +SKIP
     """
 
     model_config = ConfigDict(frozen=True)
@@ -41,7 +42,15 @@ class Profile(Shown, BaseModel):
 
 
 def write_profile(profile: Profile, path: str | Path) -> None:
-    """Write profile.json, which appears complete or not at all. Raises OSError."""
+    """Write profile.json, which appears complete or not at all.
+
+    Args:
+        profile: The profile.
+        path: The file. An existing one is replaced.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     write_output(path, profile.model_dump_json(indent=2) + "\n")
 
 
@@ -56,7 +65,18 @@ def is_profile(path: str | Path) -> bool:
 
 
 def read_profile(path: str | Path) -> Profile:
-    """Read profile.json. Raises ProfileError for anything else or a newer format version, and OSError."""
+    """Read profile.json.
+
+    Args:
+        path: A file that `tiering profile -o` or `write_profile` wrote.
+
+    Returns:
+        The profile.
+
+    Raises:
+        ProfileError: It is not a profile, or has a newer format version.
+        OSError: It cannot be read.
+    """
     text = Path(path).read_bytes()
     try:
         return Profile.model_validate_json(text)

@@ -54,25 +54,37 @@ def train_model(
     *,
     measure: bool = True,
 ) -> Model:
-    """Train a model on the corpus of that seed and the recorded runs, or on given examples.
+    """Train a model on generated and recorded runs. The same seed and versions give the same model.
 
-    measure: also cross-validate, for Model.figures. The same seed and versions give the same model.
+    Args:
+        seed: Seed of the corpus and of the training.
+        corpus: The examples; by default the generated corpus of that seed and the recorded runs.
+        measure: Also cross-validate, for Model.figures.
+
+    Returns:
+        The model, for `classify` or `save_model`.
     """
     table = _columns(corpus, seed)
     return replace(_fitted(table, seed), figures=_figures(table, seed) if measure else {})
 
 
 def evaluate_model(seed: int = 0, corpus: Sequence[Example] | None = None) -> dict[str, float]:
-    """Judge every example by a model that was trained without its family or program.
+    """Cross-validate: judge every example by a model that was trained without its family or program.
 
-    Returns figures for each part ("whole", and the shares of the first epoch). On generated runs: f1_* is macro F1 over
-    the four workloads, and rule_* that of the plain rule, which applies the definition of the label to the trace;
-    answered_* is the share of examples with a verdict other than inconclusive, and accuracy_* the share of these that
-    are right; answered and accuracy are the same over all parts. Verdicts are given or withheld as in
-    tiering.workload.verdict: a whole run is judged as one that is known to be whole, and one that moves too little gets
-    no verdict. calibration_error: expected calibration error over ten bins (Guo et al., ICML 2017) of all forecasts.
-    recorded_*: the number of recorded runs, of those with a verdict, and of those with a wrong one, by the model and by
-    the plain rule.
+    Verdicts are given or withheld as in tiering.workload.verdict: a whole run is judged as one that is known to be
+    whole, and one that moves too little gets no verdict.
+
+    Args:
+        seed: Seed of the corpus and of the training.
+        corpus: The examples; by default the generated corpus of that seed and the recorded runs.
+
+    Returns:
+        Figures by name, for each part ("whole", and the shares of the first epoch). On generated runs: f1_* is macro F1
+        over the four workloads, and rule_* that of the plain rule, which applies the definition of the label to the
+        trace. answered_* is the share of examples with a verdict other than inconclusive, and accuracy_* the share of
+        these that are right; answered and accuracy are the same over all parts. calibration_error is the expected
+        calibration error over ten bins (Guo et al., ICML 2017) of all forecasts. recorded_* are the number of recorded
+        runs, of those with a verdict, and of those with a wrong one, by the model and by the plain rule.
     """
     return _figures(_columns(corpus, seed), seed)
 
