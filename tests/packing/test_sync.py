@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 import tiering
 from tests.crashes import Strikes
-from tests.invariants import assert_every_sample_once, assert_holds_exactly, tree
 from tiering.cli.app import app
 from tiering.errors import DatasetError, StoreError, UsageError
+from tiering.testing import assert_every_sample_once, assert_holds_exactly, tree
 
 WAYS = {
     "lmdb": ("lmdb", {}),

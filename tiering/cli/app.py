@@ -35,6 +35,7 @@ from tiering.cli.discreet import keep_secrets
 from tiering.cli.output import note, prepare_streams
 from tiering.cli.verbs import Group, Verbs
 from tiering.errors import MachineError, TieringError, from_os_error
+from tiering.system import require_linux
 from tiering.system.signals import ending_interrupts, exit_code_of
 
 EPILOG = (
@@ -56,6 +57,7 @@ class Program(Group):
     """All commands. Turns each expected error into one line and an exit code."""
 
     def _run(self, ctx: typer.Context) -> object:
+        require_linux()
         with ending_interrupts():
             done = super().invoke(ctx)
         # Flush now: an error at interpreter exit could no longer be reported.
