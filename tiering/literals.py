@@ -18,3 +18,18 @@ Bottleneck = Literal["device", "open latency", "CPU copy", "decoding", "all core
 
 #: The units that a placement moves.
 MovedAs = Literal["file", "directory"]
+
+#: The formats of a packed store.
+PackedFormat = Literal["lmdb", "zarr"]
+
+#: What packing does about images that it cannot pack: fail at the end, leave them out, or keep copies of them too.
+OnBadImage = Literal["fail", "skip", "quarantine"]
+
+#: How much of each image packing checks: its beginning and end, or all its pixels.
+Check = Literal["quick", "decode"]
+
+#: How images are resized to one shape.
+ResizeMode = Literal["crop", "pad", "stretch"]
+
+#: The programs that record a trace.
+Tracer = Literal["strace", "dftracer"]

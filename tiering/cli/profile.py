@@ -59,7 +59,7 @@ def profile(
         typer.Option(
             metavar="FIELD=COLUMN,...",
             help="For a trace that is a table: columns for time, size, op, offset, file and pid, such as "
-            "time=ts*1e-6,size=len. For a dataset that is a table: path, label and split.",
+            "time=ts,size=len. For a dataset that is a table: path, label and split.",
         ),
     ] = None,
     root: Annotated[

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import simplejpeg
@@ -18,8 +18,8 @@ from tiering.errors import DatasetError, UsageError
 from tiering.images.image import ImageHeader, load_stored, refuse_bomb
 from tiering.images.markers import Encoded, JpegHead, jpeg_head
 from tiering.images.orientation import TURNS, jpeg_orientation, turned
+from tiering.literals import ResizeMode
 
-ResizeMode = Literal["crop", "pad", "stretch"]
 Box = tuple[float, float, float, float]
 
 _SIZE: Final = re.compile(r"([0-9]{1,9})(?:[xX]([0-9]{1,9}))?")

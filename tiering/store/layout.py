@@ -7,8 +7,9 @@ the one it must be, and cannot lead elsewhere.
 from __future__ import annotations
 
 import re
-from typing import Final, Literal
+from typing import Final
 
+from tiering.literals import PackedFormat
 from tiering.store.index import COLUMNS
 
 #: Bytes of an entry of a Zarr shard's table of chunks, and of the CRC-32C behind the table.
@@ -28,7 +29,7 @@ _LEFT_OUT: Final = re.compile(r"left-out(?:-(?P<generation>[1-9][0-9]{0,17}))?\.
 _ARRAYS: Final = ("data/zarr.json", "images/zarr.json")
 
 
-def shard_name(kind: Literal["lmdb", "zarr"], number: int, *, pixels: bool = False) -> str:
+def shard_name(kind: PackedFormat, number: int, *, pixels: bool = False) -> str:
     """Return the name of a shard's file within a store. number: from 0; pixels: the samples are decoded images."""
     if kind == "lmdb":
         return f"shard-{number:05d}.mdb"

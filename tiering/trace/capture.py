@@ -15,17 +15,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tiering.errors import MachineError, UsageError, from_os_error
+from tiering.literals import Tracer
 from tiering.units import format_percent
 
 if TYPE_CHECKING:
     # Imported when the command runs: Polars takes as long to start as many a command to end.
     from tiering.trace.parquet_writer import TraceWriter
     from tiering.trace.readers.base import Damage
-
-Backend = Literal["strace", "dftracer"]
 
 #: The calls that strace's reader understands (strace_calls.CALLS), without those that only describe a file.
 ASKED = (
@@ -82,7 +81,7 @@ class Recording:
 
 
 def record(
-    command: Sequence[str], output: str | os.PathLike[str] = "trace.parquet", *, backend: Backend = "strace"
+    command: Sequence[str], output: str | os.PathLike[str] = "trace.parquet", *, backend: Tracer = "strace"
 ) -> Recording:
     """Run a command and record its reads, writes, opens and mappings as a trace.
 
