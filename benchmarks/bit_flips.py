@@ -29,7 +29,7 @@ STORES = {
     "lmdb": {"to": "lmdb"},
     "zarr": {"to": "zarr", "codec": "none"},
     "zarr, zstd": {"to": "zarr", "codec": "zstd"},
-    "zarr, pixels, blosc": {"to": "zarr", "resize": (32, 32), "codec": "blosc-lz4"},
+    "zarr, pixels, blosc": {"to": "zarr", "pixels": tiering.Pixels(32, 32), "codec": "blosc-lz4"},
 }
 FOUND, MISSED, SAME, UNNAMED = 0, 1, 2, 3
 
@@ -73,7 +73,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bit-flips-") as directory:
         for name, how in STORES.items():
             store = Path(directory) / name.replace(", ", "-")
-            tiering.convert(options.images, store, shard_bytes=1_000_000, **how)
+            tiering.convert(options.images, store, shards=tiering.Shards(1_000_000), **how)
             sound = contents(store)
             files = [path for path in sorted(store.rglob("*")) if path.is_file()]
             sizes = [path.stat().st_size for path in files]

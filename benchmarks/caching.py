@@ -264,7 +264,7 @@ def bucket(images: Path, work: Path) -> None:
         os.link(path, some / path.parent.name / path.name)
     with s3_server() as endpoint, s3_environment(endpoint):
         url = f"s3://{BUCKET}/images.lmdb"
-        tiering.convert(some, url, "lmdb", shard_bytes=16 << 20)
+        tiering.convert(some, url, "lmdb", shards=tiering.Shards(16 << 20))
         tiering.convert(some, work / "local.lmdb", "lmdb")
         with FarAway(endpoint, BANDWIDTH) as far, s3_environment(far.endpoint):
             rates, warm, spent = [], [], []

@@ -64,7 +64,12 @@ def main() -> None:
                 floors.append(time.perf_counter() - began)
             began = time.perf_counter()
             tiering.convert(
-                options.images, store, "zarr", resize=(shape.height, shape.width), codec=options.codec, workers=cores
+                options.images,
+                store,
+                "zarr",
+                pixels=tiering.Pixels(shape.height, shape.width),
+                codec=options.codec,
+                workers=cores,
             )
             ours.append(time.perf_counter() - began)
             shutil.rmtree(store)

@@ -110,7 +110,7 @@ def measure(work: Path, given: dict[str, Path | None], rounds: int, output: Path
             stores[name][way] = images
             if how:
                 stores[name][way] = work / f"{name} {way}"
-                sized = {"resize": (SIDES[name], SIDES[name])} if way.startswith("pixels") else {}
+                sized = {"pixels": tiering.Pixels(SIDES[name], SIDES[name])} if way.startswith("pixels") else {}
                 tiering.convert(images, stores[name][way], **how, **sized)
         profile = profile_dataset(images)
         found["profiles"][name] = profile.model_dump(mode="json")

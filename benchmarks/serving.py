@@ -58,7 +58,7 @@ def main() -> None:
         shown("decoded, 1,500 images", asked.rounds, decoded(tiering.open_store(work / "images"), 1500))
         pixels = some(asked.images, work / "some", 4000)
         for codec in ("zstd", "blosc-lz4"):
-            tiering.convert(pixels, work / codec, "zarr", resize=(224, 224), codec=codec)
+            tiering.convert(pixels, work / codec, "zarr", pixels=tiering.Pixels(224, 224), codec=codec)
             shown(f"pixels, {codec}", asked.rounds, chunks(tiering.open_store(work / codec), pixels))
         orders()
         memory(work / "images")

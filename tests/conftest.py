@@ -50,7 +50,7 @@ def packed(request: pytest.FixtureRequest, photos: Path, tmp_path_factory: pytes
     kind, _, codec = request.param.partition("-")
     store = tmp_path_factory.mktemp("stores") / f"photos.{request.param}"
     # Small shards, so that there are several.
-    tiering.convert(photos, store, kind, codec=codec or "none", shard_bytes=1 << 20)
+    tiering.convert(photos, store, kind, codec=codec or "none", shards=tiering.Shards(1 << 20))
     return store
 
 

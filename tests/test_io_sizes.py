@@ -13,6 +13,7 @@ from tiering.advice.cpu_costs import typical_costs
 from tiering.advice.dataset_sizes import DatasetSizes
 from tiering.advice.device_time import group_of
 from tiering.packing.convert import convert
+from tiering.packing.settings import Pixels
 from tiering.serve.loader import Loader
 from tiering.serve.prefetch import announced_ahead
 from tiering.store.open import open_store
@@ -29,7 +30,7 @@ def photos(directory, number, size):
 
 
 def test_a_chunk_of_pixels_holds_as_many_rows_as_the_model_counts(tmp_path):
-    convert(photos(tmp_path / "photos", 40, (64, 64)), tmp_path / "store", "zarr", resize=(64, 64), codec="zstd")
+    convert(photos(tmp_path / "photos", 40, (64, 64)), tmp_path / "store", "zarr", pixels=Pixels(64, 64), codec="zstd")
     packed = open_store(tmp_path / "store")
     row = 64 * 64 * 3
     assert packed.block == typical_costs(DatasetSizes(40, 40_000, row_bytes=row)).codings["zstd"].chunk == 5

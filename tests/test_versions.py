@@ -122,10 +122,10 @@ def test_an_old_cache_answers_what_it_holds(version, expected, tmp_path):
 def test_an_unfinished_conversion_goes_on_or_says_how_to_begin_anew(version, old_photos, tmp_path):
     """Its source lay elsewhere, so that going on would be another plan."""
     _unpacked(version / "unfinished.tar.gz", tmp_path)
-    again = {"to": "lmdb", "shard_bytes": 8 << 10, "workers": 1}
-    with pytest.raises((UsageError, InputError), match="--restart"):
+    again = {"to": "lmdb", "shards": tiering.Shards(8 << 10), "workers": 1}
+    with pytest.raises((UsageError, InputError), match='resume="never"'):
         tiering.convert(old_photos, tmp_path / "stopped", **again)
-    tiering.convert(old_photos, tmp_path / "stopped", **again, restart=True)
+    tiering.convert(old_photos, tmp_path / "stopped", **again, resume="never")
     assert tiering.verify(tmp_path / "stopped", source=old_photos).ok
 
 

@@ -30,8 +30,10 @@ from tiering.measure.calibration import calibrate as calibrate
 from tiering.measure.shuffle_quality import ShuffleQuality as ShuffleQuality, shuffle_quality as shuffle_quality
 from tiering.packing.append import append as append
 from tiering.packing.convert import convert as convert
+from tiering.packing.executors import Dask as Dask
 from tiering.packing.export import export as export
 from tiering.packing.repair import repair as repair
+from tiering.packing.settings import Pixels as Pixels, Shards as Shards
 from tiering.packing.sync import Synced as Synced, sync as sync
 from tiering.packing.verify import Verification as Verification, verify as verify
 from tiering.permutation import EpochOrder as EpochOrder
@@ -49,6 +51,7 @@ from tiering.serve.batches import Batch as Batch
 from tiering.serve.epochs import Ranks as Ranks
 from tiering.serve.loader import Loader as Loader
 from tiering.serve.orders import BlockShuffle as BlockShuffle, StickyShuffle as StickyShuffle
+from tiering.sources.source import TableSource as TableSource
 from tiering.store.manifest import Manifest as Manifest
 from tiering.store.open import open_store as open_store
 from tiering.store.protocol import Sample as Sample, Store as Store

@@ -39,7 +39,7 @@ def main() -> None:
 def pack_tiering(images: Path, to: Path) -> None:
     import tiering
 
-    tiering.convert(images, to, "lmdb", shard_bytes=SHARD_BYTES)
+    tiering.convert(images, to, "lmdb", shards=tiering.Shards(SHARD_BYTES))
 
 
 def open_tiering(url: str, cache: Path, bound: int) -> Callable[[int], Iterable[int]]:

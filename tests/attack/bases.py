@@ -21,7 +21,7 @@ KINDS = {
     "zstd": {"to": "zarr", "codec": "zstd"},
     "lz4": {"to": "zarr", "codec": "lz4"},
     "blosc": {"to": "zarr", "codec": "blosc-zstd"},
-    "pixels": {"to": "zarr", "codec": "zstd", "resize": (48, 64)},
+    "pixels": {"to": "zarr", "codec": "zstd", "pixels": tiering.Pixels(48, 64)},
 }
 
 
@@ -40,7 +40,7 @@ def make(root: Path) -> None:
         store = root / "bases" / name / "store"
         store.parent.mkdir(parents=True)
         with ThreadPoolExecutor(1) as executor:
-            tiering.convert(photos, store, **how, shard_bytes=40_000, executor=executor)
+            tiering.convert(photos, store, **how, shards=tiering.Shards(40_000), workers=executor)
         opened = tiering.open_store(store)
         images = [bytes(image) for image in opened.read(np.arange(len(opened)))]
         np.savez(root / "bases" / name / "holds.npz", *[np.frombuffer(image, np.uint8) for image in images])
@@ -55,7 +55,7 @@ def unfinished(root: Path) -> None:
     (root / "more" / "bad.jpg").write_bytes(b"no image")
     try:
         with ThreadPoolExecutor(1) as executor:
-            tiering.append(root / "more", base / "store", executor=executor)
+            tiering.append(root / "more", base / "store", workers=executor)
     except DatasetError:
         pass
     assert list((base / "store" / ".tiering").glob("*.npz"))

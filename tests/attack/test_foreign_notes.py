@@ -30,7 +30,7 @@ def made(photos, tmp_path_factory):
                 (root / tree_of / name.name).mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, root / tree_of / name.name)
     for kind in ("lmdb", "zarr"):
-        tiering.convert(root / "first", root / kind, kind, shard_bytes=30_000)
+        tiering.convert(root / "first", root / kind, kind, shards=tiering.Shards(30_000))
     return root
 
 
@@ -69,7 +69,7 @@ def test_a_receipt_from_elsewhere_removes_nothing(store, source, tmp_path, name,
     (store / ".tiering" / f"{number}.npz").write_bytes(forged_receipt(shard))
     before, held = tree(tmp_path / VICTIM), tree(store)
     try:
-        tiering.append(source, store, restart=True)
+        tiering.append(source, store, resume="never")
     except TieringError:
         pass
     else:

@@ -124,7 +124,7 @@ def _operations(root: Path, sandbox: Path, held: list[bytes], case: Case) -> dic
     def append() -> None:
         # Where it always lies, so that an append that is unfinished goes on by its receipts.
         with ThreadPoolExecutor(1) as executor:
-            tiering.append(root / "more", store, on_error="skip", executor=executor)
+            tiering.append(root / "more", store, on_error="skip", workers=executor)
         if satisfied and case.kind in ("json", "name"):
             assert tiering.verify(store).ok
 

@@ -43,7 +43,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def lmdb(folder) -> Path:
-    tiering.convert(folder, folder.parent / "photos.lmdb", "lmdb", shard_bytes=4 << 20)
+    tiering.convert(folder, folder.parent / "photos.lmdb", "lmdb", shards=tiering.Shards(4 << 20))
     return folder.parent / "photos.lmdb"
 
 
@@ -51,9 +51,11 @@ def lmdb(folder) -> Path:
 def origin(request, folder, lmdb) -> Path:
     if request.param in ("folder", "lmdb"):
         return folder if request.param == "folder" else lmdb
-    how = {"zarr": {}, "zstd": {"codec": "zstd"}, "pixels": {"resize": (48, 48), "codec": "zstd"}}[request.param]
+    how = {"zarr": {}, "zstd": {"codec": "zstd"}, "pixels": {"pixels": tiering.Pixels(48, 48), "codec": "zstd"}}[
+        request.param
+    ]
     store = folder.parent / f"photos.{request.param}"
-    tiering.convert(folder, store, "zarr", shard_bytes=4 << 20, **how)
+    tiering.convert(folder, store, "zarr", shards=tiering.Shards(4 << 20), **how)
     return store
 
 

@@ -50,7 +50,7 @@ def photos(tmp_path_factory) -> Path:
     for seed in (0, 1):
         script = [sys.executable, FIXTURES / "make_images.py", "--count", "1500", "--seed", str(seed)]
         subprocess.run([*script, path / f"photos{seed}"], check=True, capture_output=True)
-        tiering.convert(path / f"photos{seed}", path / f"{seed}.lmdb", "lmdb", shard_bytes=4 << 20)
+        tiering.convert(path / f"photos{seed}", path / f"{seed}.lmdb", "lmdb", shards=tiering.Shards(4 << 20))
     return path
 
 

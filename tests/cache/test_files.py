@@ -21,7 +21,7 @@ from tiering.errors import TieringError, UsageError
 @pytest.fixture(scope="module")
 def lmdb(photos, tmp_path_factory):
     place = tmp_path_factory.mktemp("private") / "photos.lmdb"
-    tiering.convert(photos, place, "lmdb", shard_bytes=1 << 20, workers=1)
+    tiering.convert(photos, place, "lmdb", shards=tiering.Shards(1 << 20), workers=1)
     return place
 
 
@@ -99,7 +99,7 @@ def test_a_member_of_the_group_uses_it_and_others_do_not(lmdb, tmp_path):
     stranger = as_user(54322, 54322, sys.executable, "-c", READ, lmdb, cache)
     assert "MachineError" in stranger.stderr
     assert "permission denied" in stranger.stderr
-    assert "Or choose another --cache-dir" in stranger.stderr
+    assert "Or choose another `directory`" in stranger.stderr
 
 
 def test_a_private_one_is_not_made_shared_behind_its_owners_back(lmdb, tmp_path):

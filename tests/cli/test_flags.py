@@ -6,7 +6,7 @@ import pytest
 from typer.main import get_command
 
 from tiering.cli.app import app
-from tiering.cli.flags import FLAGS, by_flag
+from tiering.cli.flags import EVERYWHERE, FLAGS, by_flag
 from tiering.errors import InputError, UsageError
 
 
@@ -16,13 +16,27 @@ def test_every_flag_is_one_of_its_verbs(verb):
     for word in verb.split():
         command = command.commands[word]
     known = {name for parameter in command.params for name in parameter.opts}
-    assert set(FLAGS[verb].values()) <= known
+    assert {flag.split()[0] for flag in FLAGS[verb].values()} <= known
+
+
+def test_every_flag_that_holds_everywhere_is_one_of_some_verb():
+    def flags(command):
+        for each in getattr(command, "commands", {}).values():
+            yield from flags(each)
+        yield from (name for parameter in command.params for name in parameter.opts)
+
+    assert {flag.split()[0] for flag in EVERYWHERE.values()} <= set(flags(get_command(app)))
 
 
 def test_a_parameter_becomes_its_flag():
     found = by_flag("place", UsageError("capacities tape", expected="`by`", found="`by`", action="Raise `capacities`."))
     assert (found.where, found.expected, found.found) == ("--capacity tape", "--by", "`by`")
     assert found.action == "Raise --capacity."
+
+
+def test_an_attribute_and_a_parameter_with_its_value_become_flags():
+    found = by_flag("convert", UsageError("shards.bytes", found="0 B", action='Or begin again: `resume="never"`.'))
+    assert (found.where, found.action) == ("--shard-size", "Or begin again: --restart.")
 
 
 def test_paths_and_other_verbs_stay_as_they_are():

@@ -49,7 +49,7 @@ WORDS = {
 @pytest.fixture(scope="module")
 def made(photos, tmp_path_factory):
     root = tmp_path_factory.mktemp("made")
-    tiering.convert(photos, root / "store", "lmdb", shard_bytes=400_000)
+    tiering.convert(photos, root / "store", "lmdb", shards=tiering.Shards(400_000))
     tiering.cached(root / "store", "8MB", root / "cache").close()
     return root
 

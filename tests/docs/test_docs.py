@@ -64,10 +64,10 @@ def test_the_worked_example_runs(place):
 
 def test_plain_readers_reproduce_every_sample(place, photos):
     codes = blocks("docs/formats.md", "python")
-    stores = {"photos.lmdb": {}, "photos.zarr": {}, "pixels.zarr": {"resize": (24, 32)}}
+    stores = {"photos.lmdb": {}, "photos.zarr": {}, "pixels.zarr": {"pixels": tiering.Pixels(24, 32)}}
     for (name, how), code in zip(stores.items(), codes, strict=True):
         assert sum(bool(line.strip()) for line in code.splitlines()) <= 5
-        tiering.convert(photos, place / name, name.split(".")[1], shard_bytes=400_000, **how)
+        tiering.convert(photos, place / name, name.split(".")[1], shards=tiering.Shards(400_000), **how)
         names = {"pathlib": pathlib}
         exec(compile(code, "docs/formats.md", "exec"), names)
         store = tiering.open_store(place / name)

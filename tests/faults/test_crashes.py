@@ -41,8 +41,8 @@ def made(photos, tmp_path_factory):
                 (root / dataset / name).mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, root / dataset / name)
     for kind in ("lmdb", "zarr"):
-        tiering.convert(root / "photos", root / f"whole.{kind}", kind, shard_bytes=20_000)
-        tiering.convert(root / "first", root / f"half.{kind}", kind, shard_bytes=20_000)
+        tiering.convert(root / "photos", root / f"whole.{kind}", kind, shards=tiering.Shards(20_000))
+        tiering.convert(root / "first", root / f"half.{kind}", kind, shards=tiering.Shards(20_000))
         shutil.copytree(root / f"half.{kind}", root / f"grown.{kind}")
         tiering.append(root / "photos", root / f"grown.{kind}")
     later(root / "photos", root / "later")
@@ -83,9 +83,9 @@ def convert(made, work, kind):
 
     def again():
         try:
-            tiering.convert(made / "photos", output, kind, shard_bytes=20_000, workers=1)
+            tiering.convert(made / "photos", output, kind, shards=tiering.Shards(20_000), workers=1)
         except UsageError as error:
-            assert "--overwrite" in str(error)  # noqa: PT017 - it was finished, but for nothing
+            assert "`overwrite`" in str(error)  # noqa: PT017 - it was finished, but for nothing
         assert tree(output) == tree(made / f"whole.{kind}")
 
     def meanwhile():
@@ -100,7 +100,7 @@ def overwrite(made, work, kind):
     words = ["convert", made / "photos", work / "store", "--to", kind, "--shard-size", "20kB", "--workers", "1"]
 
     def again():
-        tiering.convert(made / "photos", work / "store", kind, shard_bytes=20_000, workers=1, overwrite=True)
+        tiering.convert(made / "photos", work / "store", kind, shards=tiering.Shards(20_000), workers=1, overwrite=True)
         assert tree(work / "store") == tree(made / f"whole.{kind}")
 
     def meanwhile():

@@ -75,7 +75,7 @@ def test_a_home_that_is_read_only_names_the_option(store, tmp_path):
 
 
 def test_a_full_tmpdir_is_named_and_leaves_nothing(photos, tmp_path, s3, in_small_tmpfs):
-    tiering.convert(photos, f"{s3}/store", "zarr", shard_bytes=1 << 20, workers=1)
+    tiering.convert(photos, f"{s3}/store", "zarr", shards=tiering.Shards(1 << 20), workers=1)
     place = tmp_path / "small"
     words = ["env", f"TMPDIR={place}", PROGRAM, "verify", f"{s3}/store", "--source", photos]
     done = in_small_tmpfs(16, words)

@@ -334,7 +334,7 @@ def test_masks_and_captions_make_no_samples(tmp_path, packed):
         tiering.convert(source, tmp_path / "store", "lmdb")
     assert "3 keys that several files share" in str(raised.value)
     assert "000.jpg and 000.json and 000.mask.png and 000.txt" in str(raised.value) or not packed
-    assert "--images-only" in str(raised.value)
+    assert "`images_only`" in str(raised.value)
     manifest = tiering.convert(source, tmp_path / "store", "lmdb", images_only=True)
     assert manifest.samples == 3
     assert counts(manifest.account) == ({"label file": 3, "sidecar": 9} if packed else {"sidecar": 12})

@@ -34,17 +34,21 @@ def grow(photos, place):
         {},
         *(
             pytest.param(options, marks=pytest.mark.slow)
-            for options in ({"codec": "zstd"}, {"resize": (24, 32)}, {"resize": (24, 32), "codec": "lz4"})
+            for options in (
+                {"codec": "zstd"},
+                {"pixels": tiering.Pixels(24, 32)},
+                {"pixels": tiering.Pixels(24, 32), "codec": "lz4"},
+            )
         ),
     ],
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_new_images_are_added_and_old_shards_stay(photos, tmp_path, kind, options):
     if kind == "lmdb" and options:
-        options = {"seed": 5}
+        options = {"shards": tiering.Shards(100_000, seed=5)}
     source = first_half(photos, tmp_path / "photos")
     store = tmp_path / "store"
-    before = tiering.convert(source, store, kind, shard_bytes=100_000, **options)
+    before = tiering.convert(source, store, kind, **({"shards": tiering.Shards(100_000)} | options))
     shards = {shard.name: (store / shard.name).stat().st_mtime_ns for shard in before.shards}
     reader = tiering.open_store(store)
     old = [(key, bytes(image)) for key, image in zip(_keys(reader), reader.read(np.arange(len(reader))), strict=True)]
@@ -63,7 +67,7 @@ def test_new_images_are_added_and_old_shards_stay(photos, tmp_path, kind, option
     assert [
         (key, bytes(image)) for key, image in zip(_keys(reader), reader.read(np.arange(len(reader))), strict=True)
     ] == old
-    if "resize" not in options:
+    if "pixels" not in options:
         assert_holds_exactly(grown, source)
         tiering.export(store, tmp_path / "again")
         assert tree(tmp_path / "again") == tree(source)
@@ -127,7 +131,7 @@ def _stop(samples, of, size):
 
 def test_an_append_that_broke_off_leaves_the_store_as_it_was_and_goes_on(photos, tmp_path):
     source = first_half(photos, tmp_path / "photos")
-    before = tiering.convert(source, tmp_path / "store", "lmdb", shard_bytes=50_000)
+    before = tiering.convert(source, tmp_path / "store", "lmdb", shards=tiering.Shards(50_000))
     grow(photos, source)
     with pytest.raises(StopError):
         tiering.append(source, tmp_path / "store", workers=1, progress=_stop)
@@ -142,7 +146,7 @@ def test_an_append_that_broke_off_leaves_the_store_as_it_was_and_goes_on(photos,
 def test_verify_says_that_an_append_is_unfinished_and_counts_no_problem(program, photos, tmp_path, kind):
     source = first_half(photos, tmp_path / "photos")
     store = tmp_path / "store"
-    tiering.convert(source, store, kind, shard_bytes=50_000)
+    tiering.convert(source, store, kind, shards=tiering.Shards(50_000))
     grow(photos, source)
     shutil.copytree(store, tmp_path / "other")
     command = ["append", source, store, "--workers", "1"]

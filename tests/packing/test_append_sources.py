@@ -24,15 +24,16 @@ def tables(tmp_path):
     put(tmp_path, "one/list.csv", b"Id;Bild;Art\n1;a/1.jpg;cat\n2;a/2.jpg;dog\n")
     put(tmp_path, "two/list.csv", b"Photo,Kind\nb/3.jpg,dog\nb/4.jpg,cow\n")
     tiering.convert(
-        tmp_path / "one/list.csv", tmp_path / "store", "lmdb", columns="path=Bild,label=Art",
-        table_root=tmp_path / "first", workers=1,
+        tiering.TableSource(tmp_path / "one/list.csv", columns="path=Bild,label=Art", root=tmp_path / "first"), tmp_path / "store", "lmdb", workers=1,
     )  # fmt: skip
     return tmp_path
 
 
 def grow(place):
     return tiering.append(
-        place / "two/list.csv", place / "store", columns="path=Photo,label=Kind", table_root=place / "second", workers=1
+        tiering.TableSource(place / "two/list.csv", columns="path=Photo,label=Kind", root=place / "second"),
+        place / "store",
+        workers=1,
     )
 
 
@@ -73,10 +74,10 @@ def test_a_table_the_store_does_not_know_is_read_as_one_of_its_own_or_as_it_says
     put(tables, "other.csv", b"label,path\ncat,a/6.jpg\n")
     assert tiering.append(tables / "other.csv", tables / "store", workers=1).samples == 4
     put(tables, "odd.csv", b"This,That\ncat,a/6.jpg\n")
-    with pytest.raises((DatasetError, UsageError), match="--columns"):
+    with pytest.raises((DatasetError, UsageError), match="columns"):
         tiering.append(tables / "odd.csv", tables / "store", workers=1)
     with pytest.raises(UsageError, match="a table as the dataset"):
-        tiering.append(tables / "first", tables / "store", columns="path=0")
+        tiering.append(tiering.TableSource(tables / "first", columns="path=0"), tables / "store")
 
 
 def test_sync_takes_a_table_as_it_is_told_and_forgets_the_others(tables):

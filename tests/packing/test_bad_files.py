@@ -48,7 +48,7 @@ def spoil(photos):
 def test_all_bad_images_are_named_at_the_end_and_no_store_opens(some_photos, tmp_path, kind):
     keys = spoil(some_photos)
     with pytest.raises(DatasetError) as raised:
-        tiering.convert(some_photos, tmp_path / "store", kind, shard_bytes=200_000)
+        tiering.convert(some_photos, tmp_path / "store", kind, shards=tiering.Shards(200_000))
     assert f"{len(BAD)} images" in str(raised.value)
     for key, reason in zip(keys, BAD, strict=True):
         assert f"{key.decode()}: " in str(raised.value)
@@ -67,9 +67,9 @@ def test_bad_images_can_be_left_out_after_all_without_packing_again(some_photos,
     spoiled = {key: (some_photos / os.fsdecode(key)).read_bytes() for key in keys}
     before = tree(some_photos)
     with pytest.raises(DatasetError):
-        tiering.convert(some_photos, tmp_path / "store", kind, shard_bytes=200_000)
+        tiering.convert(some_photos, tmp_path / "store", kind, shards=tiering.Shards(200_000))
     packed = {path: path.stat().st_mtime_ns for path in (tmp_path / "store.partial").rglob("*.mdb")}
-    manifest = tiering.convert(some_photos, tmp_path / "store", kind, shard_bytes=200_000, on_error=on_error)
+    manifest = tiering.convert(some_photos, tmp_path / "store", kind, shards=tiering.Shards(200_000), on_error=on_error)
     assert all((tmp_path / "store" / path.name).stat().st_mtime_ns == time for path, time in packed.items())
     assert manifest.left_out == len(keys)
     assert manifest.samples == len(before) - len(keys)
@@ -126,11 +126,13 @@ def test_files_that_grow_shrink_or_vanish_under_the_packer_are_bad_files(some_ph
 
     # The first shard's progress report is the moment: the listing is made, and the other shards are not packed yet.
     store = tmp_path / "store"
-    tiering.convert(some_photos, store, "lmdb", shard_bytes=20_000)
+    tiering.convert(some_photos, store, "lmdb", shards=tiering.Shards(20_000))
     order = tiering.open_store(store).index.keys(np.arange(sum(1 for _ in some_photos.rglob("*.*"))))
     victims = [some_photos / os.fsdecode(key) for key in order[-3:]]
     with pytest.raises(DatasetError) as raised:
-        tiering.convert(some_photos, tmp_path / "again", "lmdb", shard_bytes=20_000, workers=1, progress=meddle)
+        tiering.convert(
+            some_photos, tmp_path / "again", "lmdb", shards=tiering.Shards(20_000), workers=1, progress=meddle
+        )
     assert "3 images" in str(raised.value)
     assert str(raised.value).count("changed while it was being packed") == 2
     assert "no such file" in str(raised.value)

@@ -134,7 +134,7 @@ def splits(tmp_path):
 
 def test_a_second_split_whose_classes_differ_is_warned_of(splits, tmp_path):
     pack(splits / "train", tmp_path / "train.lmdb")
-    with pytest.warns(LabelsWarning, match=r"differ from those of .*train\.lmdb.*c is 1 here and 2 there.*--classes"):
+    with pytest.warns(LabelsWarning, match=r"differ from those of .*train\.lmdb.*c is 1 here and 2 there.*`classes`"):
         pack(splits / "val", tmp_path / "val.lmdb")
     manifest = pack(splits / "val", tmp_path / "same.lmdb", classes=tmp_path / "train.lmdb")
     assert manifest.classes == {0: "a", 1: "b", 2: "c"}
@@ -232,11 +232,11 @@ def test_a_conversion_does_not_go_on_with_other_classes(tmp_path):
             raise StopError
 
     with pytest.raises(StopError):
-        pack(root, tmp_path / "store", shard_bytes=2000, progress=stop)
+        pack(root, tmp_path / "store", shards=tiering.Shards(2000), progress=stop)
     path = put(tmp_path, "classes", b"b\na\n")
     with pytest.raises(UsageError, match="classes and splits"):
-        pack(root, tmp_path / "store", shard_bytes=2000, classes=path)
-    pack(root, tmp_path / "store", shard_bytes=2000, classes=path, restart=True)
+        pack(root, tmp_path / "store", shards=tiering.Shards(2000), classes=path)
+    pack(root, tmp_path / "store", shards=tiering.Shards(2000), classes=path, resume="never")
     assert set(served(tmp_path / "store").values()) == {0, 1}
     assert served(tmp_path / "store")["b/1.jpg"] == 0
 
@@ -244,12 +244,12 @@ def test_a_conversion_does_not_go_on_with_other_classes(tmp_path):
 def test_measurements_are_refused_with_what_to_do(tmp_path):
     root = images(tmp_path / "data", "0.jpg", "1.jpg")
     table = put(root, "t.csv", b"path,target\n0.jpg,0.25\n1.jpg,10.5\n")
-    with pytest.raises(DatasetError, match=r"measurements as labels, such as 0\.25.*--columns path=path"):
+    with pytest.raises(DatasetError, match=r"measurements as labels, such as 0\.25.*`columns` path=path"):
         pack(table, tmp_path / "store")
     profile = tiering.profile_dataset(table)
     assert profile.labels == {}
     assert "measurements as labels" in profile.notes[-1]
-    assert pack(table, tmp_path / "store", columns="path=path").labels == []
+    assert pack(tiering.TableSource(table, columns="path=path"), tmp_path / "store").labels == []
     # The store knows how its table was read.
     assert tiering.verify(tmp_path / "store", source=table).ok
     pl.DataFrame({"path": ["0.jpg", "1.jpg"], "label": [3.0, float("nan")]}).write_parquet(root / "t.parquet")
@@ -288,14 +288,14 @@ def test_several_classes_of_one_image_are_warned_of(tmp_path):
 def test_a_table_elsewhere_is_read_again_as_it_was(tmp_path):
     root = images(tmp_path / "data", "0.jpg", "1.jpg", "2.jpg")
     table = put(tmp_path, "lists/t.csv", f"{root}/0.jpg,a\n1.jpg,b\n".encode())
-    manifest = pack(table, tmp_path / "store", table_root=root, columns="path=0,label=1")
+    manifest = pack(tiering.TableSource(table, columns="path=0,label=1", root=root), tmp_path / "store")
     assert (manifest.source.root, manifest.source.columns) == (str(root), {"path": "0", "label": "1"})
     assert names(tmp_path / "store") == {"0.jpg": "a", "1.jpg": "b"}
     assert tiering.verify(tmp_path / "store", source=table).ok
     put(tmp_path, "lists/t.csv", f"{root}/0.jpg,a\n1.jpg,b\n2.jpg,a\n".encode())
     assert tiering.append(table, tmp_path / "store", workers=1).samples == 3
     with pytest.raises(UsageError, match="expected a table as the dataset, found a folder"):
-        pack(root, tmp_path / "another", table_root=root)
+        pack(tiering.TableSource(root, root=root), tmp_path / "another")
 
 
 def test_tiny_imagenet_is_labelled_as_it_is_shipped(tmp_path):

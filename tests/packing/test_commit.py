@@ -56,12 +56,12 @@ def test_what_appears_at_the_output_meanwhile_is_kept_and_so_is_the_work(some_ph
     output, expected = tmp_path / "store", tmp_path / "expected"
     make(expected)
     with pytest.raises(UsageError, match="kept in"):
-        tiering.convert(some_photos, output, "lmdb", shard_bytes=SHARD, progress=appears_at(output, make))
+        tiering.convert(some_photos, output, "lmdb", shards=tiering.Shards(SHARD), progress=appears_at(output, make))
     assert state(output) == state(expected)
     partial = tmp_path / "store.partial"
     packed = {path.name: path.stat().st_ino for path in partial.glob("*.mdb")}
     output.rename(tmp_path / "moved")
-    tiering.convert(some_photos, output, "lmdb", shard_bytes=SHARD)
+    tiering.convert(some_photos, output, "lmdb", shards=tiering.Shards(SHARD))
     assert {path.name: path.stat().st_ino for path in output.glob("*.mdb")} == packed
     assert tiering.verify(output, source=some_photos).ok
     assert sorted(os.listdir(tmp_path)) == ["expected", "moved", "photos", "store"]
@@ -169,6 +169,6 @@ def test_restart_of_a_finished_conversion_of_another_kind_leaves_nothing_of_it(p
     with pytest.raises(UsageError):
         tiering.convert(photos, output, "zarr", progress=appears_at(output, an_empty_directory))
     output.rmdir()
-    tiering.convert(photos, output, "lmdb", restart=True)
+    tiering.convert(photos, output, "lmdb", resume="never")
     assert tiering.verify(output, source=photos).ok
     shutil.rmtree(output)

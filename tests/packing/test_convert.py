@@ -29,8 +29,8 @@ def test_a_store_verifies_and_exports_to_the_same_tree(packed, photos, tmp_path)
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_number_of_workers_makes_the_same_store(photos, tmp_path, kind):
-    one = tiering.convert(photos, tmp_path / "one", kind, workers=1, shard_bytes=400_000)
-    two = tiering.convert(photos, tmp_path / "two", kind, workers=2, shard_bytes=400_000)
+    one = tiering.convert(photos, tmp_path / "one", kind, workers=1, shards=tiering.Shards(400_000))
+    two = tiering.convert(photos, tmp_path / "two", kind, workers=2, shards=tiering.Shards(400_000))
     assert len(two.shards) > 3
     assert one == two
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
@@ -40,7 +40,7 @@ def test_any_number_of_workers_makes_the_same_store(photos, tmp_path, kind):
 def test_the_packed_order_is_a_shuffle_of_its_seed(photos, tmp_path):
     keys = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        tiering.convert(photos, tmp_path / name, "lmdb", seed=seed)
+        tiering.convert(photos, tmp_path / name, "lmdb", shards=tiering.Shards(seed=seed))
         store = tiering.open_store(tmp_path / name)
         keys.append(store.index.keys(np.arange(len(store))))
     assert keys[0] == keys[1]
@@ -106,7 +106,7 @@ def test_a_flat_directory_has_no_labels(photos, tmp_path):
 def test_an_existing_output_is_refused_and_kept(photos, tmp_path):
     tiering.convert(photos, tmp_path / "store", "lmdb")
     before = tree(tmp_path / "store")
-    with pytest.raises(UsageError, match="--overwrite"):
+    with pytest.raises(UsageError, match="`overwrite`"):
         tiering.convert(photos, tmp_path / "store", "zarr")
     assert tree(tmp_path / "store") == before
     assert tiering.convert(photos, tmp_path / "store", "zarr", overwrite=True).kind == "zarr"
@@ -151,8 +151,8 @@ def test_export_into_something_is_refused(packed, some_photos):
     ("options", "word"),
     [
         ({"codec": "zstd"}, "Zarr for a codec"),
-        ({"resize": (8, 8)}, "Zarr for pixels"),
-        ({"pixels": True}, "Zarr for pixels"),
+        ({"pixels": tiering.Pixels(8, 8)}, "Zarr for pixels"),
+        ({"pixels": tiering.Pixels()}, "Zarr for pixels"),
     ],
 )
 def test_what_lmdb_cannot_hold_is_refused(photos, tmp_path, options, word):

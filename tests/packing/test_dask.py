@@ -150,7 +150,7 @@ def test_a_worker_with_another_version_is_named(photos, tmp_path, scheduler, wor
     (copy / "__init__.py").write_text(text.replace(f'__version__ = "{tiering.__version__}"', '__version__ = "0.0.7"'))
     worker(path=str(copy.parent))
     with pytest.raises(MachineError, match=f"and tiering {tiering.__version__}, found .* has tiering 0.0.7"):
-        tiering.convert(photos, tmp_path / "store", "zarr", dask=scheduler.address)
+        tiering.convert(photos, tmp_path / "store", "zarr", workers=tiering.Dask(scheduler.address))
     assert not (tmp_path / "store.partial").exists()
 
 
@@ -208,7 +208,7 @@ def answering(reply: bytes | None):
 def test_something_else_at_the_address_is_one_clear_line(photos, tmp_path, reply, monkeypatch):
     monkeypatch.setenv("TIERING_DASK_WAIT", "2")
     with answering(reply) as address, pytest.raises(MachineError, match="expected a Dask scheduler"):
-        tiering.convert(photos, tmp_path / "store", "zarr", dask=address)
+        tiering.convert(photos, tmp_path / "store", "zarr", workers=tiering.Dask(address))
     assert os.listdir(tmp_path) == []
 
 
@@ -232,7 +232,8 @@ def run_and(photos, place, address, act, **environment):
         "def tell(samples, of, size):\n"
         "    if samples: print(samples, flush=True)\n"
         "try:\n"
-        f"    tiering.convert(*sys.argv[1:3], 'zarr', shard_bytes={SHARD}, dask=sys.argv[3], progress=tell)\n"
+        f"    tiering.convert(*sys.argv[1:3], 'zarr', shards=tiering.Shards({SHARD}),\n"
+        "        workers=tiering.Dask(sys.argv[3]), progress=tell)\n"
         "except TieringError as error:\n"
         "    sys.exit(f'{type(error).__name__}: {error}')\n"
     )
@@ -272,7 +273,7 @@ def test_a_scheduler_that_dies_is_missed_and_the_conversion_goes_on_later(many, 
     assert "MachineError" in said.splitlines()[-1]
     assert "expected a Dask scheduler" in said
     assert list((tmp_path / "store.partial" / ".tiering").glob("*.npz"))
-    tiering.convert(many, tmp_path / "store", "zarr", shard_bytes=SHARD, workers=1)
+    tiering.convert(many, tmp_path / "store", "zarr", shards=tiering.Shards(SHARD), workers=1)
     assert len(tiering.open_store(tmp_path / "store")) == 1800
 
 
@@ -284,7 +285,9 @@ def test_who_hangs_is_missed(many, tmp_path, scheduler, worker, who):
         process.send_signal(signal.SIGSTOP)
         began = time.monotonic()
         with pytest.raises(MachineError, match="expected an answer from the workers tcp://"):
-            tiering.convert(many, tmp_path / "store", "zarr", shard_bytes=SHARD, dask=scheduler.address)
+            tiering.convert(
+                many, tmp_path / "store", "zarr", shards=tiering.Shards(SHARD), workers=tiering.Dask(scheduler.address)
+            )
         assert time.monotonic() - began < 60
     else:
         code, said = run_and(

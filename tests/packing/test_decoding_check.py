@@ -58,7 +58,7 @@ def test_a_conversion_goes_on_only_with_the_same_check(spoilt, tmp_path):
         tiering.convert(photos, tmp_path / "store", "lmdb")
     with pytest.raises(UsageError, match="check quick, now decode"):
         tiering.convert(photos, tmp_path / "store", "lmdb", check="decode", on_error="skip")
-    manifest = tiering.convert(photos, tmp_path / "store", "lmdb", check="decode", on_error="skip", restart=True)
+    manifest = tiering.convert(photos, tmp_path / "store", "lmdb", check="decode", on_error="skip", resume="never")
     assert manifest.left_out == 9
 
 
@@ -91,12 +91,12 @@ def test_verify_tells_bytes_that_changed_from_images_that_never_decoded(spoilt, 
 
 
 def test_a_store_of_pixels_has_no_image_to_decode(photos, tmp_path):
-    tiering.convert(photos, tmp_path / "store", "zarr", resize=(16, 24))
+    tiering.convert(photos, tmp_path / "store", "zarr", pixels=tiering.Pixels(16, 24))
     assert tiering.verify(tmp_path / "store", decode=True).ok
 
 
 def test_a_quick_look_decodes_nothing(photos, tmp_path):
-    with pytest.raises(UsageError, match="--decode"):
+    with pytest.raises(UsageError, match="`decode`"):
         tiering.verify(photos, quick=True, decode=True)
 
 

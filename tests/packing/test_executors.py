@@ -25,13 +25,13 @@ SHARD = 50_000
 def whole(photos, tmp_path_factory):
     """The store that one process makes."""
     place = tmp_path_factory.mktemp("whole") / "store"
-    tiering.convert(photos, place, "zarr", shard_bytes=SHARD, workers=1)
+    tiering.convert(photos, place, "zarr", shards=tiering.Shards(SHARD), workers=1)
     return tree(place)
 
 
 def test_an_executor_of_the_callers_is_used_and_left_open(photos, tmp_path, whole):
     with ThreadPoolExecutor(3) as pool:
-        tiering.convert(photos, tmp_path / "store", "zarr", shard_bytes=SHARD, executor=pool)
+        tiering.convert(photos, tmp_path / "store", "zarr", shards=tiering.Shards(SHARD), workers=pool)
         assert pool.submit(int, 7).result() == 7
     assert tree(tmp_path / "store") == whole
 
@@ -51,7 +51,7 @@ def test_a_worker_process_that_is_killed_costs_only_its_shard(photos, tmp_path, 
             killed.append(workers[0])
             os.kill(workers[0], signal.SIGKILL)
 
-    tiering.convert(photos, tmp_path / "store", "zarr", shard_bytes=SHARD, workers=2, progress=kill_one)
+    tiering.convert(photos, tmp_path / "store", "zarr", shards=tiering.Shards(SHARD), workers=2, progress=kill_one)
     assert killed
     assert tree(tmp_path / "store") == whole
 
@@ -81,7 +81,12 @@ def test_a_dask_cluster_that_loses_a_worker_makes_the_same_store(photos, tmp_pat
                 os.kill(victims[0], signal.SIGKILL)
 
         tiering.convert(
-            photos, tmp_path / "store", "zarr", shard_bytes=SHARD, dask=cluster.scheduler_address, progress=kill_one
+            photos,
+            tmp_path / "store",
+            "zarr",
+            shards=tiering.Shards(SHARD),
+            workers=tiering.Dask(cluster.scheduler_address),
+            progress=kill_one,
         )
         assert victims
     assert tree(tmp_path / "store") == whole

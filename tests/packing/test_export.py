@@ -50,7 +50,7 @@ def refused(store, place, *words, kind=StoreError):
 def test_pixels_of_a_jpg_and_a_jpg_png_are_not_one_file(tmp_path):
     for name in ("a.jpg", "a.jpg.png", "b.jpg"):
         put(tmp_path / "photos", name, picture(format="PNG" if name.endswith("png") else "JPEG"))
-    tiering.convert(tmp_path / "photos", tmp_path / "store", "zarr", pixels=True)
+    tiering.convert(tmp_path / "photos", tmp_path / "store", "zarr", pixels=tiering.Pixels())
     refused(tmp_path / "store", tmp_path, "a.jpg and a.jpg.png", "one file", "Nothing was written")
 
 

@@ -137,7 +137,7 @@ def test_a_failing_callback_leaves_nobody_packing(photos, tmp_path):
             raise KeyError(samples)
 
     with pytest.raises(KeyError):
-        tiering.convert(photos, tmp_path / "store", "zarr", shard_bytes=SHARD, workers=2, progress=fail)
+        tiering.convert(photos, tmp_path / "store", "zarr", shards=tiering.Shards(SHARD), workers=2, progress=fail)
     before = tree(tmp_path)
     time.sleep(0.3)
     assert tree(tmp_path) == before

@@ -17,7 +17,7 @@ def store(photos, tmp_path):
     some.mkdir(parents=True)
     for image in sorted(photos.rglob("*.jpg"))[:30]:
         shutil.copy(image, some)
-    tiering.convert(tmp_path / "photos", tmp_path / "store", "lmdb", shard_bytes=60_000, workers=1)
+    tiering.convert(tmp_path / "photos", tmp_path / "store", "lmdb", shards=tiering.Shards(60_000), workers=1)
     return tmp_path / "store"
 
 

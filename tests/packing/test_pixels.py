@@ -24,7 +24,9 @@ def _expected(photos, key, mode="crop", shape=(24, 32)):
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_pixels_are_those_of_the_originals_for_us_and_for_plain_zarr(photos, tmp_path, codec):
-    manifest = tiering.convert(photos, tmp_path / "store", "zarr", resize=(24, 32), codec=codec, shard_bytes=100_000)
+    manifest = tiering.convert(
+        photos, tmp_path / "store", "zarr", pixels=tiering.Pixels(24, 32), codec=codec, shards=tiering.Shards(100_000)
+    )
     assert len(manifest.shards) > 3
     store = tiering.open_store(tmp_path / "store")
     everything = np.arange(len(store))
@@ -42,7 +44,7 @@ def test_pixels_are_those_of_the_originals_for_us_and_for_plain_zarr(photos, tmp
 
 @pytest.mark.parametrize("mode", ["crop", "pad", "stretch"])
 def test_the_mode_of_resizing_is_kept_in_the_manifest(photos, tmp_path, mode):
-    manifest = tiering.convert(photos, tmp_path / "store", "zarr", resize=(20, 20), resize_mode=mode)
+    manifest = tiering.convert(photos, tmp_path / "store", "zarr", pixels=tiering.Pixels(20, 20, mode=mode))
     assert manifest.settings.pixels.resize == mode
     sample = tiering.open_store(tmp_path / "store")[0]
     assert np.array_equal(sample.image, _expected(photos, sample.key, mode, (20, 20)))
@@ -59,7 +61,7 @@ def _alike(place, count, mode="RGB", size=(40, 30)):
 @pytest.mark.parametrize(("mode", "channels"), [("RGB", 3), ("L", 1)])
 def test_images_of_one_shape_need_no_resize(tmp_path, mode, channels):
     _alike(tmp_path / "images", 20, mode)
-    tiering.convert(tmp_path / "images", tmp_path / "store", "zarr", pixels=True)
+    tiering.convert(tmp_path / "images", tmp_path / "store", "zarr", pixels=tiering.Pixels())
     store = tiering.open_store(tmp_path / "store")
     assert store[0].image.shape == (30, 40, channels)
     for i in range(20):
@@ -68,16 +70,16 @@ def test_images_of_one_shape_need_no_resize(tmp_path, mode, channels):
 
 
 def test_images_of_many_shapes_ask_for_a_resize(photos, tmp_path):
-    with pytest.raises(DatasetError, match="--resize"):
-        tiering.convert(photos, tmp_path / "store", "zarr", pixels=True)
+    with pytest.raises(DatasetError, match="`pixels`"):
+        tiering.convert(photos, tmp_path / "store", "zarr", pixels=tiering.Pixels())
 
 
 def test_a_colour_image_among_grey_ones_is_a_bad_file(tmp_path):
     _alike(tmp_path / "images", 20, "L")
     Image.new("RGB", (40, 30), "red").save(tmp_path / "images" / "red.png")
     with pytest.raises(DatasetError, match=r"red\.png"):
-        tiering.convert(tmp_path / "images", tmp_path / "store", "zarr", pixels=True, channels=1)
-    manifest = tiering.convert(tmp_path / "images", tmp_path / "other", "zarr", pixels=True)
+        tiering.convert(tmp_path / "images", tmp_path / "store", "zarr", pixels=tiering.Pixels(channels=1))
+    manifest = tiering.convert(tmp_path / "images", tmp_path / "other", "zarr", pixels=tiering.Pixels())
     assert manifest.settings.pixels.channels == 3
 
 
@@ -86,7 +88,12 @@ def test_pixels_left_out_leave_a_gap_and_rows_are_found_by_the_offset(tmp_path):
     for name in ("3.png", "30.png"):
         (tmp_path / "images" / name).write_bytes(b"junk")
     manifest = tiering.convert(
-        tmp_path / "images", tmp_path / "store", "zarr", resize=(30, 40), shard_bytes=20_000, on_error="skip"
+        tmp_path / "images",
+        tmp_path / "store",
+        "zarr",
+        pixels=tiering.Pixels(30, 40),
+        shards=tiering.Shards(20_000),
+        on_error="skip",
     )
     assert (manifest.samples, manifest.left_out) == (48, 2)
     store = tiering.open_store(tmp_path / "store")
@@ -96,7 +103,7 @@ def test_pixels_left_out_leave_a_gap_and_rows_are_found_by_the_offset(tmp_path):
 
 
 def test_loader_torch_and_bench_take_pixels(photos, tmp_path):
-    tiering.convert(photos, tmp_path / "store", "zarr", resize=(24, 32))
+    tiering.convert(photos, tmp_path / "store", "zarr", pixels=tiering.Pixels(24, 32))
     store = tiering.open_store(tmp_path / "store")
     loader = tiering.Loader(store, 64, seed=3, images="pixels")
     assert_every_sample_once([loader], 0, 300)
@@ -109,7 +116,7 @@ def test_loader_torch_and_bench_take_pixels(photos, tmp_path):
 
 
 def test_pixels_are_exported_as_png(photos, tmp_path):
-    tiering.convert(photos, tmp_path / "store", "zarr", resize=(24, 32))
+    tiering.convert(photos, tmp_path / "store", "zarr", pixels=tiering.Pixels(24, 32))
     assert tiering.export(tmp_path / "store", tmp_path / "again") == 300
     store = tiering.open_store(tmp_path / "store")
     for i in (0, 17, 299):

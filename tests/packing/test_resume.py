@@ -33,7 +33,7 @@ def interrupt(source, store, kind, *, after=2, **options):
             raise StopError
 
     with pytest.raises(StopError):
-        tiering.convert(source, store, kind, shard_bytes=SHARD, workers=1, progress=progress, **options)
+        tiering.convert(source, store, kind, shards=tiering.Shards(SHARD), workers=1, progress=progress, **options)
     return store.with_name(store.name + ".partial")
 
 
@@ -45,9 +45,9 @@ def test_finished_shards_are_not_packed_again_and_the_store_is_the_same(photos, 
     assert len(shards) >= 2
     with pytest.raises(StoreError):
         tiering.open_store(partial)
-    manifest = tiering.convert(photos, tmp_path / "store", kind, shard_bytes=SHARD)
+    manifest = tiering.convert(photos, tmp_path / "store", kind, shards=tiering.Shards(SHARD))
     assert all((tmp_path / "store" / name).stat().st_ino == done[name] for name in shards)
-    assert tiering.convert(photos, tmp_path / "whole", kind, shard_bytes=SHARD) == manifest
+    assert tiering.convert(photos, tmp_path / "whole", kind, shards=tiering.Shards(SHARD)) == manifest
     assert tree(tmp_path / "store") == tree(tmp_path / "whole")
     assert sorted(os.listdir(tmp_path)) == ["store", "whole"]
 
@@ -61,14 +61,14 @@ def test_a_source_that_changed_is_refused_by_name(some_photos, tmp_path, kind):
     (some_photos / "new.jpg").write_bytes(files[1].read_bytes())
     os.utime(files[3], ns=(1, 1))
     with pytest.raises(DatasetError) as raised:
-        tiering.convert(some_photos, tmp_path / "store", kind, shard_bytes=SHARD)
+        tiering.convert(some_photos, tmp_path / "store", kind, shards=tiering.Shards(SHARD))
     said = str(raised.value)
     assert "4 changed since" in said
     assert f"{files[2].relative_to(some_photos)}: removed" in said
     assert "new.jpg: added" in said
     assert said.count(": changed") == 2
-    assert "--restart" in said
-    tiering.convert(some_photos, tmp_path / "store", kind, shard_bytes=SHARD, restart=True)
+    assert '`resume="never"`' in said
+    tiering.convert(some_photos, tmp_path / "store", kind, shards=tiering.Shards(SHARD), resume="never")
     assert tiering.verify(tmp_path / "store", source=some_photos).ok
 
 
@@ -83,18 +83,23 @@ def labels_table(photos, tmp_path, swapped=()):
 
 def test_a_source_whose_labels_changed_is_refused_by_name(photos, tmp_path):
     table, store = labels_table(photos, tmp_path), tmp_path / "store"
-    human = {"columns": "path=path,label=human", "table_root": photos}
-    interrupt(table, store, "lmdb", **human)
+    human = tiering.TableSource(table, "path=path,label=human", photos)
+    interrupt(human, store, "lmdb")
     with pytest.raises(DatasetError, match=r"\d+ changed since .*: another label"):
-        tiering.convert(table, store, "lmdb", shard_bytes=SHARD, columns="path=path,label=model", table_root=photos)
+        tiering.convert(
+            tiering.TableSource(table, columns="path=path,label=model", root=photos),
+            store,
+            "lmdb",
+            shards=tiering.Shards(SHARD),
+        )
     labels_table(photos, tmp_path, swapped=(3, 10))
-    with pytest.raises(DatasetError, match=r"2 changed since .*: another label.*--restart"):
-        tiering.convert(table, store, "lmdb", shard_bytes=SHARD, **human)
-    both = human | {"columns": "path=path,label=human,split=model"}
+    with pytest.raises(DatasetError, match=r"2 changed since .*: another label.*`resume="):
+        tiering.convert(human, store, "lmdb", shards=tiering.Shards(SHARD))
+    both = tiering.TableSource(table, "path=path,label=human,split=model", photos)
     with pytest.raises(UsageError, match="classes and splits"):
-        tiering.convert(table, store, "lmdb", shard_bytes=SHARD, **both)
+        tiering.convert(both, store, "lmdb", shards=tiering.Shards(SHARD))
     labels_table(photos, tmp_path)
-    tiering.convert(table, store, "lmdb", shard_bytes=SHARD, **human)
+    tiering.convert(human, store, "lmdb", shards=tiering.Shards(SHARD))
     assert tiering.verify(store, source=table).ok
 
 
@@ -103,7 +108,9 @@ def test_an_append_does_not_go_on_with_other_labels_or_splits(photos, tmp_path):
     whole = table.read_text().splitlines()
     columns = "path=path,label=human,split=model"
     table.write_text("\n".join(whole[:20]))
-    tiering.convert(table, store, "lmdb", shard_bytes=SHARD, workers=1, columns=columns, table_root=photos)
+    tiering.convert(
+        tiering.TableSource(table, columns=columns, root=photos), store, "lmdb", shards=tiering.Shards(SHARD), workers=1
+    )
     table.write_text("\n".join([whole[0], *(f"{line[:-1]}1" for line in whole[20:])]))
 
     def stop(samples, of, size):
@@ -115,16 +122,16 @@ def test_an_append_does_not_go_on_with_other_labels_or_splits(photos, tmp_path):
     table.write_text("\n".join([whole[0], *(f"{line[:-1]}0" for line in whole[20:])]))
     with pytest.raises(DatasetError, match=r"\d+ changed since .*: another split"):
         tiering.append(table, store, workers=1)
-    assert tiering.append(table, store, workers=1, restart=True).samples == len(whole) - 1
+    assert tiering.append(table, store, workers=1, resume="never").samples == len(whole) - 1
 
 
 def test_other_settings_are_refused_and_named(photos, tmp_path):
     interrupt(photos, tmp_path / "store", "zarr")
     with pytest.raises(UsageError, match="seed 0, now 7"):
-        tiering.convert(photos, tmp_path / "store", "zarr", shard_bytes=SHARD, seed=7)
+        tiering.convert(photos, tmp_path / "store", "zarr", shards=tiering.Shards(SHARD, seed=7))
     with pytest.raises(UsageError, match="kind zarr, now lmdb"):
-        tiering.convert(photos, tmp_path / "store", "lmdb", shard_bytes=SHARD)
-    assert tiering.convert(photos, tmp_path / "store", "lmdb", restart=True).kind == "lmdb"
+        tiering.convert(photos, tmp_path / "store", "lmdb", shards=tiering.Shards(SHARD))
+    assert tiering.convert(photos, tmp_path / "store", "lmdb", resume="never").kind == "lmdb"
     assert tiering.verify(tmp_path / "store", source=photos).ok
 
 
@@ -133,7 +140,7 @@ def test_a_receipt_or_shard_that_is_not_whole_counts_for_nothing(photos, tmp_pat
     partial = interrupt(photos, tmp_path / "store", "lmdb")
     victim = min((partial / ".tiering").glob("*.npz") if spoil == "receipt" else partial.glob("*.mdb"))
     victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 2])
-    tiering.convert(photos, tmp_path / "store", "lmdb", shard_bytes=SHARD)
+    tiering.convert(photos, tmp_path / "store", "lmdb", shards=tiering.Shards(SHARD))
     assert tiering.verify(tmp_path / "store", source=photos).ok
 
 
@@ -145,16 +152,14 @@ def test_a_conversion_that_did_nothing_leaves_nothing(photos, tmp_path):
 
 def test_resume_goes_on_with_what_is_unfinished_and_begins_nothing(photos, tmp_path):
     store = tmp_path / "store"
-    with pytest.raises(UsageError, match=r"found none\. Leave out --resume"):
-        tiering.convert(photos, store, "lmdb", shard_bytes=SHARD, resume=True)
+    with pytest.raises(UsageError, match=r"found none\. Leave out `resume"):
+        tiering.convert(photos, store, "lmdb", shards=tiering.Shards(SHARD), resume="only")
     assert os.listdir(tmp_path) == []
     partial = interrupt(photos, store, "lmdb")
     shard = (partial / "shard-00000.mdb").stat().st_ino
     with pytest.raises(UsageError, match="seed 0, now 7"):
-        tiering.convert(photos, store, "lmdb", shard_bytes=SHARD, seed=7, resume=True)
-    with pytest.raises(UsageError, match="one of them"):
-        tiering.convert(photos, store, "lmdb", resume=True, restart=True)
-    tiering.convert(photos, store, "lmdb", shard_bytes=SHARD, resume=True)
+        tiering.convert(photos, store, "lmdb", shards=tiering.Shards(SHARD, seed=7), resume="only")
+    tiering.convert(photos, store, "lmdb", shards=tiering.Shards(SHARD), resume="only")
     assert (store / "shard-00000.mdb").stat().st_ino == shard
 
 
@@ -172,7 +177,10 @@ def test_resume_of_a_finished_store_names_the_command_that_repairs_it(program, p
     assert tree(store) == files
     # An overwriting that was interrupted is unfinished, and the store that it will replace stands meanwhile.
     interrupt(photos, store, "zarr", overwrite=True)
-    assert tiering.convert(photos, store, "zarr", shard_bytes=SHARD, overwrite=True, resume=True).kind == "zarr"
+    assert (
+        tiering.convert(photos, store, "zarr", shards=tiering.Shards(SHARD), overwrite=True, resume="only").kind
+        == "zarr"
+    )
 
 
 def test_a_second_converter_is_told_of_the_first(program, photos, tmp_path):
@@ -195,7 +203,7 @@ def test_a_second_converter_is_told_of_the_first(program, photos, tmp_path):
 def test_killed_at_any_moment_and_run_again_the_store_is_the_same(photos, tmp_path, kind):
     dice = random.Random(kind)
     whole = tmp_path / "whole"
-    tiering.convert(photos, whole, kind, shard_bytes=20_000)
+    tiering.convert(photos, whole, kind, shards=tiering.Shards(20_000))
     store = tmp_path / "store"
     command = [PROGRAM, "convert", photos, store, "--to", kind, "--shard-size", "20kB"]
     for _ in range(6):

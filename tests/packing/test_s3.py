@@ -37,8 +37,8 @@ def but_for_the_manifest(files):
 
 @pytest.mark.parametrize("kind", [pytest.param("lmdb", marks=pytest.mark.slow), "zarr"])
 def test_a_store_in_a_bucket_is_the_same_and_is_read_where_it_is(photos, s3, tmp_path, kind):
-    manifest = tiering.convert(photos, f"{s3}/store", kind, shard_bytes=SHARD)
-    here = tiering.convert(photos, tmp_path / "here", kind, shard_bytes=SHARD)
+    manifest = tiering.convert(photos, f"{s3}/store", kind, shards=tiering.Shards(SHARD))
+    here = tiering.convert(photos, tmp_path / "here", kind, shards=tiering.Shards(SHARD))
     assert manifest == here
     assert tree(downloaded(f"{s3}/store", tmp_path / "there")) == tree(tmp_path / "here")
     store = tiering.open_store(f"{s3}/store")
@@ -50,7 +50,9 @@ def test_a_store_in_a_bucket_is_the_same_and_is_read_where_it_is(photos, s3, tmp
 
 
 def test_plain_zarr_reads_a_store_in_a_bucket(photos, s3):
-    tiering.convert(photos, f"{s3}/store", "zarr", resize=(16, 16), codec="zstd", shard_bytes=50_000)
+    tiering.convert(
+        photos, f"{s3}/store", "zarr", pixels=tiering.Pixels(16, 16), codec="zstd", shards=tiering.Shards(50_000)
+    )
     group = zarr.open_group(f"{s3}/store", mode="r")
     assert np.array_equal(group["images"][:], tiering.open_store(f"{s3}/store").read(np.arange(300)))
 
@@ -59,9 +61,9 @@ def test_plain_zarr_reads_a_store_in_a_bucket(photos, s3):
 @pytest.mark.parametrize("kind", KINDS)
 def test_from_bucket_to_bucket_with_every_twentieth_request_refused(photos, s3, s3_endpoint, tmp_path, kind):
     upload(photos, f"{s3}/photos")
-    here = tiering.convert(photos, tmp_path / "here", kind, shard_bytes=SHARD)
+    here = tiering.convert(photos, tmp_path / "here", kind, shards=tiering.Shards(SHARD))
     with FaultyProxy(s3_endpoint, 0.05, seed=7) as proxy, s3_environment(proxy.endpoint):
-        there = tiering.convert(f"{s3}/photos", f"{s3}/store", kind, shard_bytes=SHARD)
+        there = tiering.convert(f"{s3}/photos", f"{s3}/store", kind, shards=tiering.Shards(SHARD))
     assert proxy.failures > 10
     assert (there.shards, there.columns, there.labels) == (here.shards, here.columns, here.labels)
     files = tree(downloaded(f"{s3}/store", tmp_path / "there"))
@@ -80,15 +82,15 @@ def test_a_conversion_into_a_bucket_goes_on_where_it_was(photos, s3, tmp_path, k
             raise StopError
 
     with pytest.raises(StopError):
-        tiering.convert(photos, f"{s3}/store", kind, shard_bytes=SHARD, workers=1, progress=stop)
+        tiering.convert(photos, f"{s3}/store", kind, shards=tiering.Shards(SHARD), workers=1, progress=stop)
     with pytest.raises(StoreError, match="finished store"):
         tiering.open_store(f"{s3}/store")
     seen = []
     manifest = tiering.convert(
-        photos, f"{s3}/store", kind, shard_bytes=SHARD, progress=lambda n, of, size: seen.append(n)
+        photos, f"{s3}/store", kind, shards=tiering.Shards(SHARD), progress=lambda n, of, size: seen.append(n)
     )
     assert 0 < seen[0] < seen[-1] == 300
-    here = tiering.convert(photos, tmp_path / "here", kind, shard_bytes=SHARD)
+    here = tiering.convert(photos, tmp_path / "here", kind, shards=tiering.Shards(SHARD))
     assert manifest == here
     assert tree(downloaded(f"{s3}/store", tmp_path / "there")) == tree(tmp_path / "here")
 
@@ -100,19 +102,19 @@ def test_a_source_that_changed_meanwhile_is_refused(some_photos, s3):
 
     upload(some_photos, f"{s3}/photos")
     with pytest.raises(StopError):
-        tiering.convert(f"{s3}/photos", f"{s3}/store", "lmdb", shard_bytes=50_000, workers=1, progress=stop)
+        tiering.convert(f"{s3}/photos", f"{s3}/store", "lmdb", shards=tiering.Shards(50_000), workers=1, progress=stop)
     victim = min(some_photos.rglob("*.jpg"))
     shutil.copy(max(some_photos.rglob("*.jpg")), victim)
     upload(some_photos, f"{s3}/photos")
     with pytest.raises(tiering.errors.DatasetError, match=f"{victim.name}: changed"):
-        tiering.convert(f"{s3}/photos", f"{s3}/store", "lmdb", shard_bytes=50_000)
+        tiering.convert(f"{s3}/photos", f"{s3}/store", "lmdb", shards=tiering.Shards(50_000))
 
 
 def test_append_and_repair_in_a_bucket(photos, s3, tmp_path):
     half = tmp_path / "photos"
     for name in sorted(os.listdir(photos))[::2]:
         shutil.copytree(photos / name, half / name)
-    tiering.convert(half, f"{s3}/store", "lmdb", shard_bytes=SHARD)
+    tiering.convert(half, f"{s3}/store", "lmdb", shards=tiering.Shards(SHARD))
     assert tiering.append(photos, f"{s3}/store").samples == 300
     store = Location.of(f"{s3}/store")
     shard = tiering.open_store(f"{s3}/store").manifest.shards[1]
@@ -184,10 +186,10 @@ def test_the_second_converter_into_a_bucket_is_told_of_the_first(photos, s3):
     def second(samples, of, size):
         if not said:
             with pytest.raises(UsageError) as raised:
-                tiering.convert(photos, f"{s3}/store", "lmdb", shard_bytes=100_000)
+                tiering.convert(photos, f"{s3}/store", "lmdb", shards=tiering.Shards(100_000))
             said.append(str(raised.value))
 
-    tiering.convert(photos, f"{s3}/store", "lmdb", shard_bytes=100_000, workers=1, progress=second)
+    tiering.convert(photos, f"{s3}/store", "lmdb", shards=tiering.Shards(100_000), workers=1, progress=second)
     assert f"process {os.getpid()} on " in said[0]
 
 

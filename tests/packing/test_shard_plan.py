@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiering.packing.shard_plan import MIB, default_shard_bytes, make_plan, settings_for
-from tiering.store.manifest import Pixels
+from tiering.store.manifest import StoredPixels
 
 KINDS = ["lmdb", "zarr"]
 SIZES = st.lists(st.integers(-1, 40 * MIB), min_size=1, max_size=200).filter(lambda sizes: max(sizes) > 0)
@@ -34,7 +34,7 @@ def test_a_plan_holds_every_row_once_and_bounds_every_shard(sizes, kind, asked, 
     n=st.integers(1, 5000), height=st.integers(1, 64), width=st.integers(1, 64), asked=st.none() | st.integers(1, MIB)
 )
 def test_a_plan_of_pixels_fills_its_shards_with_whole_chunks(n, height, width, asked):
-    pixels = Pixels(height=height, width=width, channels=3)
+    pixels = StoredPixels(height=height, width=width, channels=3)
     sample = pixels.shape.nbytes
     chosen = settings_for("zarr", n * sample, sample, codec="none", seed=0, shard_bytes=asked, pixels=pixels)
     plan = make_plan(np.ones(n, dtype=np.int64), chosen)

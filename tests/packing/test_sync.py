@@ -24,7 +24,7 @@ WAYS = {
     "lmdb": ("lmdb", {}),
     "zarr": ("zarr", {"codec": "none"}),
     "zstd": ("zarr", {"codec": "zstd"}),
-    "pixels": ("zarr", {"resize": (24, 32), "codec": "none"}),
+    "pixels": ("zarr", {"pixels": tiering.Pixels(24, 32), "codec": "none"}),
 }
 
 
@@ -44,7 +44,7 @@ def pack(photos, place, kind, **how):
     source = place / "photos"
     for name in sorted(os.listdir(photos))[:3]:
         shutil.copytree(photos / name, source / name)
-    tiering.convert(source, place / "store", kind, shard_bytes=50_000, workers=1, **how)
+    tiering.convert(source, place / "store", kind, shards=tiering.Shards(50_000), workers=1, **how)
     return source, place / "store"
 
 
@@ -243,7 +243,7 @@ def test_a_damaged_shard_that_holds_what_is_gone_is_told_and_the_others_are_repa
 
 def test_in_a_bucket_it_is_the_same(photos, s3, tmp_path):
     source, local = pack(photos, tmp_path, "lmdb")
-    before = tiering.convert(source, f"{s3}/store", "lmdb", shard_bytes=50_000, workers=1)
+    before = tiering.convert(source, f"{s3}/store", "lmdb", shards=tiering.Shards(50_000), workers=1)
     reader = tiering.open_store(f"{s3}/store")
     change(source, photos)
     found = tiering.sync(source, f"{s3}/store", workers=1)
@@ -266,7 +266,7 @@ def test_the_command_line_counts_and_says_it_in_json(program, lmdb, photos):
     assert {name: said[name] for name in ("new", "changed", "vanished", "relabelled")} == {
         "new": 0, "changed": 0, "vanished": 1, "relabelled": 0,
     }  # fmt: skip
-    assert "taken out 5 samples, whose space" in " ".join(CliRunner().invoke(app, ["info", str(store)]).stdout.split())
+    assert "taken out 5 samples; to free" in " ".join(CliRunner().invoke(app, ["info", str(store)]).stdout.split())
 
 
 class StopError(Exception):
@@ -305,7 +305,7 @@ def test_a_store_that_is_none_is_an_error(photos, tmp_path):
 def test_killed_in_a_bucket_the_next_run_makes_it_whole(photos, s3, tmp_path, number):
     source, local = pack(photos, tmp_path, "lmdb")
     store = f"{s3}/store-{number}"
-    tiering.convert(source, store, "lmdb", shard_bytes=50_000, workers=1)
+    tiering.convert(source, store, "lmdb", shards=tiering.Shards(50_000), workers=1)
     before = everything(tiering.open_store(store))
     change(source, photos)
     with Strikes(tmp_path / "log") as strikes:

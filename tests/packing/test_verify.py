@@ -20,8 +20,8 @@ KINDS = ["lmdb", "zarr"]
 @pytest.fixture(params=["lmdb", "zarr", pytest.param("zarr-zstd", marks=pytest.mark.slow), "zarr-pixels"])
 def store(request, photos, tmp_path):
     kind, _, extra = request.param.partition("-")
-    options = {"resize": (16, 24)} if extra == "pixels" else {"codec": extra or "none"}
-    tiering.convert(photos, tmp_path / "store", kind, shard_bytes=100_000, **options)
+    options = {"pixels": tiering.Pixels(16, 24)} if extra == "pixels" else {"codec": extra or "none"}
+    tiering.convert(photos, tmp_path / "store", kind, shards=tiering.Shards(100_000), **options)
     return tmp_path / "store"
 
 

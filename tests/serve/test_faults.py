@@ -40,7 +40,7 @@ def stores(photos, tmp_path_factory):
         (root / "b" / name).write_bytes(data)
     for kind, codec in (("lmdb", "none"), ("zarr", "none"), ("zarr", "zstd")):
         name = kind if codec == "none" else f"{kind}-{codec}"
-        tiering.convert(root, place / name, kind, codec=codec, shard_bytes=60_000, workers=1)
+        tiering.convert(root, place / name, kind, codec=codec, shards=tiering.Shards(60_000), workers=1)
     return place
 
 

@@ -228,7 +228,7 @@ def test_threads_end_with_the_epoch_and_with_whoever_leaves_it(packed):
 
 @pytest.mark.parametrize("codec", ["none", "zstd"])
 def test_batches_of_pixels_that_are_kept_stay_as_they_were(photos, tmp_path, codec):
-    tiering.convert(photos, tmp_path / "pixels", "zarr", resize=(160, 150), codec=codec)
+    tiering.convert(photos, tmp_path / "pixels", "zarr", pixels=tiering.Pixels(160, 150), codec=codec)
     store = tiering.open_store(tmp_path / "pixels")
     loader = tiering.Loader(store, 20, seed=3, prefetch=1)
     kept = [(batch.indices, batch.images, batch.images[5]) for batch in loader for _ in range(1)]

@@ -54,7 +54,7 @@ def _served(loader):
 @pytest.fixture(scope="module")
 def lmdb(photos, tmp_path_factory):
     place = tmp_path_factory.mktemp("torch") / "photos.lmdb"
-    tiering.convert(photos, place, "lmdb", shard_bytes=1 << 20)
+    tiering.convert(photos, place, "lmdb", shards=tiering.Shards(1 << 20))
     return place
 
 
@@ -114,7 +114,7 @@ def test_getitems_equals_getitem(packed):
 
 
 def test_pixels_become_tensors(photos, tmp_path):
-    tiering.convert(photos, tmp_path / "pixels", "zarr", resize=(32, 32))
+    tiering.convert(photos, tmp_path / "pixels", "zarr", pixels=tiering.Pixels(32, 32))
     loader = DataLoader(EpochDataset(tmp_path / "pixels", 64), batch_size=None, num_workers=2)
     images, labels = next(iter(loader))
     assert images.shape == (64, 32, 32, 3)

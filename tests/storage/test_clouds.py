@@ -28,8 +28,8 @@ def upload(tree, url):
 @pytest.mark.parametrize("kind", ["lmdb", pytest.param("zarr", marks=pytest.mark.slow)])
 def test_a_dataset_is_packed_from_and_into_a_bucket_and_is_the_same(some_photos, cloud, tmp_path, kind):
     upload(some_photos, f"{cloud}/photos")
-    here = tiering.convert(some_photos, tmp_path / "here", kind, shard_bytes=150_000)
-    there = tiering.convert(f"{cloud}/photos", f"{cloud}/store", kind, shard_bytes=150_000, workers=1)
+    here = tiering.convert(some_photos, tmp_path / "here", kind, shards=tiering.Shards(150_000))
+    there = tiering.convert(f"{cloud}/photos", f"{cloud}/store", kind, shards=tiering.Shards(150_000), workers=1)
     assert (there.shards, there.columns, there.labels) == (here.shards, here.columns, here.labels)
     assert_holds_exactly(tiering.open_store(f"{cloud}/store"), some_photos)
     assert tiering.verify(f"{cloud}/store", source=f"{cloud}/photos").ok
@@ -41,7 +41,7 @@ def test_a_dataset_is_packed_from_and_into_a_bucket_and_is_the_same(some_photos,
 def test_a_store_is_appended_to_mended_cached_profiled_and_exported(some_photos, cloud, tmp_path):
     half = tmp_path / "half"
     shutil.copytree(min(some_photos.iterdir()), half / min(os.listdir(some_photos)))
-    tiering.convert(half, f"{cloud}/store", "lmdb", shard_bytes=150_000, workers=1)
+    tiering.convert(half, f"{cloud}/store", "lmdb", shards=tiering.Shards(150_000), workers=1)
     assert tiering.append(some_photos, f"{cloud}/store", workers=1).generation == 2
     store = Location.of(f"{cloud}/store")
     (store / "shard-00000.mdb").remove()

@@ -20,8 +20,8 @@ KINDS = {
     "lmdb": {"to": "lmdb"},
     "zarr": {"to": "zarr", "codec": "none"},
     "zarr-zstd": {"to": "zarr", "codec": "zstd"},
-    "pixels": {"to": "zarr", "codec": "none", "resize": (12, 12)},
-    "pixels-zstd": {"to": "zarr", "codec": "zstd", "resize": (12, 12)},
+    "pixels": {"to": "zarr", "codec": "none", "pixels": tiering.Pixels(12, 12)},
+    "pixels-zstd": {"to": "zarr", "codec": "zstd", "pixels": tiering.Pixels(12, 12)},
 }
 
 #: The bar is one answer in twenty; with one in five a store this small meets enough of them.
@@ -44,7 +44,7 @@ def source(tmp_path_factory):
 def here(request, source, tmp_path_factory):
     """A local store in some shards; never written to."""
     store = tmp_path_factory.mktemp("flips") / request.param
-    tiering.convert(source, store, shard_bytes=12 * 500, workers=1, **KINDS[request.param])
+    tiering.convert(source, store, shards=tiering.Shards(12 * 500), workers=1, **KINDS[request.param])
     return store
 
 
@@ -165,7 +165,7 @@ def test_a_store_that_was_replaced_in_its_bucket_says_so(here, there, source, tm
     store = tiering.open_store(there)
     other = draw(tmp_path / "photos", range(60), 2)
     kind = KINDS[here.name]
-    tiering.convert(other, tmp_path / "other", shard_bytes=12 * 500, workers=1, **kind)
+    tiering.convert(other, tmp_path / "other", shards=tiering.Shards(12 * 500), workers=1, **kind)
     s3fs.S3FileSystem(use_listings_cache=False).put(str(tmp_path / "other") + "/", there, recursive=True)
     with pytest.raises(StoreError, match="It was replaced or removed while it was open"):
         contents(store)

@@ -29,8 +29,8 @@ from tiering.system.renames import exchange
 KINDS = {
     "lmdb": {"to": "lmdb"},
     "zarr": {"to": "zarr", "codec": "none"},
-    "zstd": {"to": "zarr", "codec": "zstd", "resize": (12, 12)},
-    "pixels": {"to": "zarr", "codec": "none", "resize": (12, 12)},
+    "zstd": {"to": "zarr", "codec": "zstd", "pixels": tiering.Pixels(12, 12)},
+    "pixels": {"to": "zarr", "codec": "none", "pixels": tiering.Pixels(12, 12)},
 }
 
 
@@ -62,7 +62,7 @@ def stores(request, sources, pool, tmp_path_factory):
     root = tmp_path_factory.mktemp("stores")
     for seed in (1, 2):
         store = root / f"{seed}"
-        tiering.convert(sources[seed, 60], store, shard_bytes=6 * 500, executor=pool, **KINDS[request.param])
+        tiering.convert(sources[seed, 60], store, shards=tiering.Shards(6 * 500), workers=pool, **KINDS[request.param])
     return root
 
 
@@ -138,7 +138,7 @@ def test_a_spawned_worker_reads_what_its_parent_opened(place):
 def test_an_append_changes_nothing_for_a_reader_nor_for_workers_that_it_starts_then(place, sources, pool):
     store = tiering.open_store(place)
     right = contents(tiering.open_store(place))
-    tiering.append(sources[1, 72], place, executor=pool)
+    tiering.append(sources[1, 72], place, workers=pool)
     assert len(tiering.open_store(place)) == 72
     assert contents(store) == right
     assert contents(pickle.loads(pickle.dumps(store))) == right
@@ -154,7 +154,7 @@ def test_a_repair_changes_nothing_for_a_reader_nor_for_its_workers(place, source
     with pytest.raises(StoreError, match="CRC-32C"):
         contents(store)
     travelling = pickle.dumps(store)
-    assert tiering.repair(place, source=sources[1, 60], executor=pool) == [store.manifest.shards[4].name]
+    assert tiering.repair(place, source=sources[1, 60], workers=pool) == [store.manifest.shards[4].name]
     assert contents(store) == right
     assert contents(pickle.loads(travelling)) == right
 
@@ -191,7 +191,7 @@ def test_opening_compares_lengths(place):
 
 
 def test_a_shard_that_is_cut_below_its_map_ends_the_reader_with_sigbus_as_documented(sources, pool, tmp_path):
-    tiering.convert(sources[1, 60], tmp_path / "store", "lmdb", executor=pool)
+    tiering.convert(sources[1, 60], tmp_path / "store", "lmdb", workers=pool)
     script = (
         "import os, sys, tiering\n"
         "store = tiering.open_store(sys.argv[1])\n"
@@ -348,7 +348,7 @@ class Campaign:
     def append(self):
         side, count = self.holds
         if count == 60:
-            tiering.append(self.sources[side, 72], self.place, executor=self.pool)
+            tiering.append(self.sources[side, 72], self.place, workers=self.pool)
             self.holds = (side, 72)
             self.truth.setdefault(self.holds, self._truth(self.place))
         if self.opened[0] != side:
@@ -366,7 +366,7 @@ class Campaign:
             (self.root / "damaged").write_bytes(other)
             os.replace(self.root / "damaged", shard)
         self.look(may_refuse=True)
-        assert tiering.repair(self.place, source=self.sources[self.holds], executor=self.pool)
+        assert tiering.repair(self.place, source=self.sources[self.holds], workers=self.pool)
         if self.opened[0] != self.holds[0]:
             self.look(may_refuse=True)
             self.open()

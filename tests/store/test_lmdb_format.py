@@ -23,7 +23,7 @@ from tiering.store.lmdb_format import format_of
 @pytest.fixture(scope="module")
 def packed(photos, tmp_path_factory):
     store = tmp_path_factory.mktemp("lmdb") / "store"
-    tiering.convert(photos / "china-0", store, "lmdb", shard_bytes=100_000, workers=1)
+    tiering.convert(photos / "china-0", store, "lmdb", shards=tiering.Shards(100_000), workers=1)
     return store
 
 

@@ -16,9 +16,9 @@ from tiering.errors import StoreError
 def packed(photos, tmp_path_factory):
     """One store of each kind, copied for each test."""
     made = tmp_path_factory.mktemp("packed")
-    tiering.convert(photos, made / "lmdb", "lmdb", shard_bytes=100_000)
-    tiering.convert(photos, made / "zarr", "zarr", shard_bytes=100_000, codec="none")
-    tiering.convert(photos, made / "pixels", "zarr", shard_bytes=100_000, resize=(16, 24))
+    tiering.convert(photos, made / "lmdb", "lmdb", shards=tiering.Shards(100_000))
+    tiering.convert(photos, made / "zarr", "zarr", shards=tiering.Shards(100_000), codec="none")
+    tiering.convert(photos, made / "pixels", "zarr", pixels=tiering.Pixels(16, 24), shards=tiering.Shards(100_000))
     return made
 
 

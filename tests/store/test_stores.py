@@ -83,7 +83,7 @@ def test_a_pickled_store_is_a_path(packed):
 
 
 def test_plain_lmdb_reads_every_sample(photos, tmp_path):
-    manifest = tiering.convert(photos, tmp_path / "a.lmdb", "lmdb", shard_bytes=400_000)
+    manifest = tiering.convert(photos, tmp_path / "a.lmdb", "lmdb", shards=tiering.Shards(400_000))
     store, found = tiering.open_store(tmp_path / "a.lmdb"), []
     for shard in manifest.shards:
         with (

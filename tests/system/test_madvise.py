@@ -127,7 +127,7 @@ def test_a_folder_is_announced_and_left_alone_where_it_is_there(photos, tmp_path
 def test_announced_samples_are_read_with_and_without_the_call(photos, tmp_path, monkeypatch, offered, codec):
     if not offered:
         monkeypatch.setattr(mapped, "will_need", lambda *_: False)
-    tiering.convert(photos, tmp_path / "store", "zarr", codec=codec, shard_bytes=32 << 20)
+    tiering.convert(photos, tmp_path / "store", "zarr", codec=codec, shards=tiering.Shards(32 << 20))
     store = tiering.open_store(tmp_path / "store")
     # Too large to be completed by the glance, as far as it knows.
     monkeypatch.setattr(mapped, "_LITTLE", 0)

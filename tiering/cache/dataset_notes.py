@@ -54,7 +54,7 @@ class DatasetNotes:
         except (OSError, ValueError, TypeError, RecursionError) as error:
             raise StoreError(
                 str(path), expected="a cache's notes on a dataset", found=str(error).split("\n")[0][:200],
-                action=f"Remove that directory ({command('rm', '-r', dataset)}), or choose another --cache-dir.",
+                action=f"Remove that directory ({command('rm', '-r', dataset)}), or choose another `directory`.",
             ) from error  # fmt: skip
         return found
 
@@ -117,7 +117,7 @@ def join_dataset(space: CacheSpace, dataset: Path, about: DatasetNotes) -> tuple
             os.close(descriptor)
             raise StoreError(
                 str(dataset), expected="notes on this dataset", found="notes on another one, which is in use",
-                action="Choose another --cache-dir.",
+                action="Choose another `directory`.",
             )  # fmt: skip
     except OSError as error:
         raise from_os_error(error) from error
@@ -148,7 +148,7 @@ def _make(space: CacheSpace, dataset: Path, about: DatasetNotes) -> None:
             str(space.directory),
             expected=f"{size:,} bytes of the cache for the table of {about.units:,} units",
             found="less, beside what is in use",
-            action="Give a larger --cache-size.",
+            action="Give a larger `size`.",
         )
     # Create it under another name, so that no process maps an unfinished table, even where locks do nothing.
     made = dataset.with_name(f".new-{uuid.uuid4().hex}")

@@ -73,7 +73,7 @@ def prepare(directory: Path, size: int, *, force: bool, shared: bool = False) ->
             return _agree(directory, size)
     except OSError as error:
         named = from_os_error(error)
-        action = f"{named.action} Or choose another --cache-dir.".strip()
+        action = f"{named.action} Or choose another `directory`.".strip()
         raise MachineError(named.where, found=named.found, action=action) from error
 
 
@@ -166,7 +166,7 @@ def _create(directory: Path, *, force: bool, shared: bool) -> None:
     if kind in NETWORK and not force:
         raise UsageError(
             str(directory), expected="a local disk for the cache", found=f"a network file system ({kind})",
-            action="Choose another --cache-dir, or say --force.",
+            action="Choose another `directory`, or say `force`.",
         )  # fmt: skip
     if not (directory / MARKER).exists():
         # Files that another process may have created before it was killed, or is creating now.
@@ -178,14 +178,14 @@ def _create(directory: Path, *, force: bool, shared: bool) -> None:
         if others and not (directory / MARKER).exists():
             raise UsageError(
                 str(directory), expected=f"an empty directory, or a cache ({MARKER})", found=min(others),
-                action="Choose another --cache-dir: nothing is deleted that this cache did not create.",
+                action="Choose another `directory`: nothing is deleted that this cache did not create.",
             )  # fmt: skip
         if shared and not new:
             files.share(directory)
     if shared and not files.is_shared(directory):
         raise UsageError(
-            str(directory), expected="a cache for its group (--shared-group)", found="one for its owner alone",
-            action="Choose another --cache-dir, or remove this one.",
+            str(directory), expected="a cache for its group (`shared_group`)", found="one for its owner alone",
+            action="Choose another `directory`, or remove this one.",
         )  # fmt: skip
     files.make_directory(directory / EXTENTS)
     files.make_directory(directory / DATASETS)
@@ -208,7 +208,7 @@ def _agree(directory: Path, size: int) -> Marker:
                 held = f"{marker.size:,} bytes, and in use" if marker else "a damaged marker, and in use"
                 raise UsageError(
                     str(directory), expected=f"a cache of {size:,} bytes", found=held,
-                    action="Use the same size, or another --cache-dir.",
+                    action="Use the same size, or another `directory`.",
                 )  # fmt: skip
             if marker is None or marker.extent_bytes != wanted.extent_bytes or size < marker.size:
                 for each in datasets_in(directory):

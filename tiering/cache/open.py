@@ -27,7 +27,7 @@ def default_directory() -> Path:
     if not found.is_absolute():
         raise UsageError(
             "the cache's directory", expected="a home directory (HOME)", found="none for this user",
-            action="Name a directory: --cache-dir",
+            action="Name a directory: `directory`",
         )  # fmt: skip
     return found
 

@@ -66,7 +66,7 @@ class CacheSpace:
         if marker is None:
             raise UsageError(
                 str(directory), expected=f"a cache directory (it holds {MARKER})", found="none",
-                action="Check --cache-dir.",
+                action="Check `directory`.",
             )  # fmt: skip
         return cls(directory, marker.size, force=True, volatile=volatile)
 
@@ -79,7 +79,7 @@ class CacheSpace:
         directory = memory_of(beside)
         if not _MEMORY.is_dir():
             raise UsageError(
-                "--cache-ram", expected=f"a file system in memory at {_MEMORY}", found="none on this machine",
+                "ram", expected=f"a file system in memory at {_MEMORY}", found="none on this machine",
                 action="Leave it out: the system's page cache holds what was read last.",
             )  # fmt: skip
         try:
@@ -202,13 +202,13 @@ def _no_memory(directory: Path, error: Exception) -> MachineError:
     found = error.found if isinstance(error, MachineError) else str(getattr(error, "strerror", None) or error).lower()
     return MachineError(
         str(directory), expected=f"room for a cache in memory ({directory.parent})", found=found,
-        action="Leave out --cache-ram, or give the file system more room (docker run --shm-size=8g).",
+        action="Leave out `ram`, or give the file system more room (docker run --shm-size=8g).",
     )  # fmt: skip
 
 
 def _little_memory(directory: Path, size: int, room: int, where: FreeSpace) -> str:
     return (
-        f"{directory}: --cache-ram asks for {format_bytes(size)} and there is room for {format_bytes(room)}: {where} "
+        f"{directory}: `ram` asks for {format_bytes(size)} and there is room for {format_bytes(room)}: {where} "
         "(such as tensors of PyTorch's workers). The cache takes what it can."
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from tiering.advice.recommendation import Option, Recommendation, Requirements
-from tiering.cli.flags import with_flags
 from tiering.cli.output import note, out, table
 from tiering.errors import command
 from tiering.units import format_bytes, format_count, format_percent, format_rate, format_seconds, format_usd
@@ -49,9 +48,9 @@ def show(found: Recommendation, root: str, shape: tuple[int, int] | None) -> Non
         console.print(line, soft_wrap=True)
     _show_requirements(found.asks)
     for line in found.dropped:
-        note(f"Left out: {with_flags('recommend', line)}")
+        note(f"Left out: {line}")
     for line in found.notes:
-        note(f"Note: {with_flags('recommend', line)}")
+        note(f"Note: {line}")
     _show_next(found.choice, root, shape)
 
 

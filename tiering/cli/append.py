@@ -26,11 +26,11 @@ from tiering.units import format_count
 
 
 def append(
-    dataset: Annotated[str, typer.Argument(help="Images, as for convert; those that the store holds are passed over.")],
-    store: Annotated[str, typer.Argument(help="Finished store to add to, path or URL.")],
+    dataset: Annotated[str, typer.Argument(help="Images, as for convert. Those already in the store are skipped.")],
+    store: Annotated[str, typer.Argument(help="Finished store to add to. Path or URL.")],
     sync: Annotated[
         bool,
-        typer.Option("--sync", help="Bring the store up to the dataset: take out what vanished, replace what changed."),
+        typer.Option("--sync", help="Also remove deleted images from the store, and replace changed ones."),
     ] = False,
     columns: Columns = None,
     root: TableRoot = None,
@@ -43,25 +43,28 @@ def append(
     show: Progress = None,
     json: JsonFlag = False,
 ) -> None:
-    """Add new images to a finished store as new shards; nothing that is there is rewritten.
+    """Add new images to a finished store, as new shards. Existing shards are not rewritten.
 
-    Training jobs that have the store open keep what they opened; the next ones see the new images too. With --sync
-    every image of the dataset is read, to see which changed. What is taken out keeps its place in the store until the
-    dataset is converted again.
+    Training jobs that have the store open keep seeing what they opened. Jobs that open it later see the new images.
+    With --sync, every image of the dataset is read to find changes. Removed images keep their space in the store until
+    the dataset is converted again.
 
     Example: `tiering append photos/ photos.lmdb`
     """
     from tiering.packing.append import append as add
+    from tiering.packing.executors import Dask as Cluster
     from tiering.packing.sync import sync as bring_up
+    from tiering.sources.source import TableSource
     from tiering.store.open import open_damaged
 
     options: dict[str, Any] = {
-        "columns": columns, "table_root": root, "on_error": on_error.value, "check": check.value,
-        "images_only": images_only, "workers": workers, "dask": dask, "restart": restart,
+        "images_only": images_only, "on_error": on_error.value, "check": check.value,
+        "resume": "never" if restart else "auto", "workers": Cluster(dask) if dask else workers,
     }  # fmt: skip
+    source = TableSource(dataset, columns, root) if columns or root else dataset
     with progress("syncing" if sync else "packing", show=show) as advance:
         if sync:
-            synced = bring_up(dataset, store, progress=advance, **options)
+            synced = bring_up(source, store, progress=advance, **options)
             manifest = synced.manifest
             counts = {
                 "new": synced.new, "changed": synced.changed, "vanished": synced.vanished,
@@ -69,10 +72,10 @@ def append(
             }  # fmt: skip
         else:
             before = len(open_damaged(store))
-            manifest = add(dataset, store, progress=advance, **options)
+            manifest = add(source, store, progress=advance, **options)
             counts = {"added": manifest.samples - before}
     if json:
-        emit_json(synced if sync else manifest)
+        emit_json(synced if sync else manifest, "sync")
         return
     said = ", ".join(f"{format_count(count)} {name}" for name, count in counts.items())
     out().print(f"{store}: {said}{';' if sync else ','} {format_count(manifest.samples)} samples in all")

@@ -4,15 +4,49 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from tiering.errors import TieringError, UsageError
 
-_QUOTED: Final = re.compile(r"`(\w+)`")
+#: A parameter, an attribute of one, or a parameter with its value.
+_QUOTED: Final = re.compile(r'`([\w.]+(?:="\w+")?)`')
+
+#: Parameters that have the same flag wherever they are named, in the verb itself or in the next one to run.
+EVERYWHERE: Final[Mapping[str, str]] = {
+    "channels": "--channels",
+    "classes": "--classes",
+    "columns": "--columns",
+    "force": "--force",
+    "images_only": "--images-only",
+    'on_error="skip"': "--on-error skip",
+    "overwrite": "--overwrite",
+    "pixels": "--resize",
+    'resume="never"': "--restart",
+    "resize": "--resize",
+    "root": "--root",
+    "shared_group": "--shared-group",
+    "workers": "--workers",
+}
+
+_CACHE_DIR: Final = {"directory": "--cache-dir"}
+_CACHE: Final = {**_CACHE_DIR, "ram": "--cache-ram", "size": "--cache-size"}
 
 #: By verb: parameter of the library -> flag.
 FLAGS: Final[Mapping[str, Mapping[str, str]]] = {
     "cache size": {"origin": "--tier", "cache": "--cache-tier", "samples_per_s": "--samples-per-second"},
+    "bench": _CACHE | {"epochs": "--epochs"},
+    "cache clear": _CACHE_DIR,
+    "cache info": _CACHE_DIR,
+    "cache verify": _CACHE_DIR,
+    "cache warm": _CACHE,
+    "convert": {
+        "codec": "--codec",
+        'resume="only"': "--resume",
+        "shards.bytes": "--shard-size",
+        "to": "--to",
+        'to="zarr"': "--to zarr",
+    },
+    "verify": {"decode": "--decode", "quick": "--quick"},
     "recommend": {
         "budget_usd": "--budget",
         "capacity": "--capacity",
@@ -54,9 +88,19 @@ FLAGS: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 
+def verb_of(context: Any) -> str:
+    """Return the name of the verb that runs, without that of the program; "" without a context of click."""
+    names: list[str] = []
+    while context is not None and context.parent is not None:
+        names.append(context.info_name)
+        context = context.parent
+    return " ".join(reversed(names))
+
+
 def with_flags(verb: str, text: str) -> str:
     """Return a sentence of the library with flags in place of the parameters that it has in backquotes."""
-    return _QUOTED.sub(lambda match: FLAGS.get(verb, {}).get(match[1], match[0]), text)
+    flags = {**EVERYWHERE, **FLAGS.get(verb, {})}
+    return _QUOTED.sub(lambda match: flags.get(match[1], match[0]), text)
 
 
 def by_flag(verb: str, error: TieringError) -> TieringError:
@@ -64,9 +108,8 @@ def by_flag(verb: str, error: TieringError) -> TieringError:
 
     A parameter is the first word of a UsageError's `where`, or stands in backquotes in another part.
     """
-    flags = FLAGS.get(verb, {})
+    flags = {**EVERYWHERE, **FLAGS.get(verb, {})}
     first, space, rest = error.where.partition(" ")
-
     where = f"{flags.get(first, first)}{space}{rest}" if isinstance(error, UsageError) else error.where
     parts = where, with_flags(verb, error.expected), with_flags(verb, error.action)
     if parts == (error.where, error.expected, error.action):

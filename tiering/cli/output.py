@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from click import get_current_context
 
+from tiering.cli.flags import verb_of, with_flags
 from tiering.text import shown
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _PIPE_WIDTH = 1000
+
+#: Raised when a key of a --json document changes its meaning or goes. A new key leaves it.
+JSON_VERSION: Final = 1
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
 
@@ -71,8 +76,9 @@ def status(doing: str) -> Status:
 
 
 def note(message: str) -> None:
-    """Print one line of talk on stderr, with invisible characters escaped: see tiering.text."""
-    sys.stderr.write(f"{shown(message)}\n")
+    """Print one line of talk on stderr, with flags for parameters and invisible characters escaped."""
+    flagged = with_flags(verb_of(get_current_context(silent=True)), message)
+    sys.stderr.write(f"{shown(flagged)}\n")
 
 
 def prepare_streams() -> None:
@@ -82,9 +88,17 @@ def prepare_streams() -> None:
     warnings.showwarning = lambda message, *_, **__: note(f"Warning: {message}")
 
 
-def emit_json(document: object) -> None:
-    """Print one JSON document on stdout; pydantic models and dataclasses are taken as they are."""
-    sys.stdout.write(json.dumps(plain(document), indent=2) + "\n")
+def emit_json(document: object, name: str = "") -> None:
+    """Print one JSON document on stdout. docs/reference/json.md describes them all.
+
+    Args:
+        document: A pydantic model, a dataclass or a dict.
+        name: `tiering-NAME` becomes its `format`. A document that is also a file has a format of its own.
+    """
+    content = plain(document)
+    if "format_version" not in content:
+        content = {"format": f"tiering-{name}", "format_version": JSON_VERSION, **content}
+    sys.stdout.write(json.dumps(content, indent=2) + "\n")
 
 
 def plain(value: object) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from tiering.dataset.survey import survey
 from tiering.dataset.totals import MAX_DAMAGED, QUANTILES, Gathered, count_folder, count_source, from_survey
 from tiering.dataset.tree_reads import tree_at
 from tiering.images.image import ImageHeader
+from tiering.notebook import Shown, Summary, data_frame
 from tiering.sources.account import Account
 from tiering.sources.labels.folders import Layout
 from tiering.sources.layout import describe
@@ -33,9 +34,12 @@ from tiering.sources.left_out import (
     SIDECAR,
     UNREADABLE_FILE,
 )
-from tiering.sources.source import Source, open_source
-from tiering.sources.tables.table import TableForm
+from tiering.sources.source import AnySource, Source, open_source
 from tiering.text import display, without_secrets
+from tiering.units import format_bytes, format_count
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["QUANTILES", "DatasetProfile", "Estimate", "Shape", "profile_dataset"]
 
@@ -68,7 +72,7 @@ class Shape(BaseModel):
     count: int
 
 
-class DatasetProfile(BaseModel):
+class DatasetProfile(Shown, BaseModel):
     """A dataset in figures. Sizes are bytes.
 
     Formats, modes, shapes and damage are those of a random sample of `probed` files. Counts, sizes and labels are
@@ -119,15 +123,23 @@ class DatasetProfile(BaseModel):
         default={}, description="95 % intervals of size_quantiles where sampled; of 0 and 1 what was seen"
     )
 
+    def summary(self) -> Summary:
+        """Return the number of images, their sizes, labels and formats."""
+        held = f"{format_count(self.files)}, {format_bytes(self.bytes)}{' (estimates)' if self.sampled else ''}"
+        labels, formats = format_count(len(self.labels)), ", ".join(self.formats)
+        return f"Dataset {self.root}", [("images", held), ("labels", labels), ("formats", formats)]
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a row for each label, with its number of images."""
+        return data_frame({"label": self.labels, "images": self.labels.values()})
+
 
 def profile_dataset(
-    root: str | os.PathLike[str],
+    root: AnySource,
     *,
     sample: Literal["auto", "all"] | int = "auto",
     probes: int | None = None,
     seed: int = 0,
-    columns: str | Mapping[str, str] | None = None,
-    table_root: str | os.PathLike[str] | None = None,
 ) -> DatasetProfile:
     """Profile a dataset: a directory of images, a table that lists them, or tar files, on this machine or behind a URL.
 
@@ -135,7 +147,7 @@ def profile_dataset(
     it is counted in `damaged`.
 
     Args:
-        root: Path or URL of the dataset.
+        root: Path or URL of the dataset, or a TableSource that says how to read a table.
         sample: "all" counts every file and inspects every image, so that the account equals that of a conversion; other
             figures from headers use up to 100,000 of them. A number, at least 2, estimates everything from about that
             many files in some directories, without listing the others. "auto" counts up to about 100,000 files,
@@ -143,8 +155,6 @@ def profile_dataset(
         probes: Most headers to read of a counted dataset, at least 1. By default all if there are at most 10,000 images
             or sample is "all", else 2,000.
         seed: Seed of the random choices.
-        columns: Columns of a table, as in tiering.convert.
-        table_root: Directory that the paths in a table are relative to.
 
     Returns:
         The profile.
@@ -166,7 +176,7 @@ def profile_dataset(
     if isinstance(sample, int) and sample < 2:
         message = f"sample: expected at least 2, found {sample}"
         raise ValueError(message)
-    source = open_source(root, TableForm.of(columns, table_root))
+    source = open_source(root)
     found = _gather(source, sample, probes, seed)
     return _profile(without_secrets(display(os.fsencode(root))), source, found)
 

@@ -47,7 +47,7 @@ def refuse_unpacked(head: bytes, where: str) -> None:
     if what := unpacked(head, os.fsencode(where)):
         raise FormatError(
             where, expected="an image that can be decoded here", found=f"{what}, a format that is not packed",
-            action="Convert it to JPEG, PNG or TIFF first, or leave it out: --on-error skip",
+            action='Convert it to JPEG, PNG or TIFF first, or leave it out: `on_error="skip"`',
         )  # fmt: skip
 
 

@@ -121,10 +121,10 @@ def parse_size(text: str) -> tuple[int, int]:
         if min(height, width) >= 1 and max(height, width) <= _LONGEST_SIDE:
             return height, width
     raise UsageError(
-        "--resize",
+        "resize",
         expected=f"HxW, height and width in pixels from 1 to {_LONGEST_SIDE:,}",
         found=repr(text),
-        action="Write for example --resize 224x224.",
+        action="For example 224x224.",
     )
 
 
@@ -153,7 +153,7 @@ def agree_on_shape(headers: Iterable[ImageHeader]) -> PixelShape:
             "dataset",
             expected="images of one size",
             found=f"{shown}{others} (height x width)",
-            action="Bring them to one with --resize HxW, for example --resize 224x224.",
+            action="Bring them to one with `pixels`, for example 224x224.",
         )
     ((height, width),) = sizes
     return PixelShape(height, width, channels)
@@ -225,7 +225,7 @@ def _region(where: str, seen: tuple[int, int], shape: PixelShape, resize: Resize
             where,
             expected=f"{_size(shape.height, shape.width)} (height x width)",
             found=_size(height, width),
-            action=f"Bring all images to one size: --resize {_size(shape.height, shape.width)}.",
+            action=f"Bring all images to one size: `pixels` {_size(shape.height, shape.width)}.",
         )
     if resize is None or resize == "stretch" or seen == full:
         return _Region(whole, full, (0, 0))
@@ -288,7 +288,7 @@ def _check_channels(grey: bool, where: str, shape: PixelShape) -> None:
             where,
             expected="a grey image",
             found="a colour image",
-            action="Keep the colours of all images: --channels 3.",
+            action="Keep the colours of all images: `channels` 3.",
         )
 
 

@@ -128,7 +128,7 @@ def bench(
         TieringError: Further errors of open_store and tiering.cached.
     """
     if epochs < 2:
-        raise UsageError("--epochs", expected="at least 2 epochs: a first and a later one", found=str(epochs))
+        raise UsageError("epochs", expected="at least 2 epochs: a first and a later one", found=str(epochs))
     found = []
     for path in paths:
         origin = open_store(path)

@@ -20,6 +20,7 @@ from tiering.advice.device_time import BATCH_SAMPLES
 from tiering.images.pixels import PixelShape, to_pixels
 from tiering.io_sizes import PREFETCH_BYTES
 from tiering.packing.convert import convert
+from tiering.packing.settings import Pixels
 from tiering.serve.loader import Loader
 from tiering.store.open import open_store
 from tiering.store.protocol import Sample, Store
@@ -71,10 +72,10 @@ def calibrate(
             fresh = _new_memory(BATCH_SAMPLES * 3 * shape[0] * shape[1])
             both = _work(packed, start, transform=_decoder(shape))
             decode = Work(max(0.0, both.seconds - view.seconds), both.serial)
-            convert(some, work / "none", "zarr", resize=shape, codec="none", on_error="skip")
+            convert(some, work / "none", "zarr", pixels=Pixels(*shape), codec="none", on_error="skip")
             row = _work(open_store(work / "none"), start)
             for codec in codecs:
-                convert(some, work / codec, "zarr", resize=shape, codec=codec, on_error="skip")
+                convert(some, work / codec, "zarr", pixels=Pixels(*shape), codec=codec, on_error="skip")
                 codings[codec] = _coding(work / codec, start)
     codings = _held_alike(codings)
     return Costs(

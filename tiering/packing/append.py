@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from tiering.errors import DatasetError, StoreError, command, from_os_error
 from tiering.packing.class_maps import class_map
-from tiering.packing.convert import Job, Workers, run_job
+from tiering.packing.convert import Job, run_job
+from tiering.packing.executors import Workers
 from tiering.packing.finish import finish
 from tiering.packing.kept_generation import Kept
 from tiering.packing.key_lookup import NOWHERE, Lookup
@@ -38,7 +38,7 @@ from tiering.packing.workspace import workspace
 from tiering.sources.account import Account, fields
 from tiering.sources.labels.numbering import ClassNumbering
 from tiering.sources.left_out import SIDECAR, LeftOut
-from tiering.sources.source import Source, open_with_columns
+from tiering.sources.source import AnySource
 from tiering.storage.location import Location
 from tiering.store.columns import map_column
 from tiering.store.layout import BAD_FILES, index_name, is_left_out, left_out_name
@@ -67,22 +67,14 @@ class Growth:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How a run goes about it: see the parameters of tiering.convert."""
+    """The arguments of append and sync that are those of tiering.convert."""
 
-    crew: Workers
-    on_error: OnError
     images_only: bool
-    restart: bool
+    on_error: OnError
+    check: Check
+    resume: Literal["auto", "never"]
+    workers: Workers
     progress: Progress
-    check: Check = "quick"
-    columns: str | Mapping[str, str] | None = None
-    table_root: str | os.PathLike[str] | None = None
-
-    def opened(self, source: str | os.PathLike[str], manifest: Manifest) -> Source:
-        """Open a source for a store: a table as the run says, else as the store knows it."""
-        if self.columns or self.table_root:
-            return open_with_columns(source, self.columns, self.table_root)
-        return open_again(source, manifest)
 
 
 #: Says by a listing, the store and its settings what to do; None for nothing.
@@ -90,18 +82,14 @@ Choose = Callable[[Listing, Store, Settings], Growth | None]
 
 
 def append(
-    source: str | os.PathLike[str],
+    source: AnySource,
     store: str | os.PathLike[str],
     *,
-    columns: str | Mapping[str, str] | None = None,
-    table_root: str | os.PathLike[str] | None = None,
+    images_only: bool = False,
     on_error: OnError = "fail",
     check: Check = "quick",
-    images_only: bool = False,
-    restart: bool = False,
-    workers: int | None = None,
-    dask: str | None = None,
-    executor: Executor | None = None,
+    resume: Literal["auto", "never"] = "auto",
+    workers: Workers = None,
     progress: Progress = no_progress,
 ) -> Manifest:
     """Add the images of a source that a store does not hold yet, as new shards; nothing that is there is rewritten.
@@ -113,16 +101,14 @@ def append(
     Raises DatasetError where a file of the store has another size in the source now, StoreError where there is no
     finished store.
     """
-    crew = Workers(workers, dask, executor)
-    run = Run(crew, on_error, images_only, restart, progress, check, columns, table_root)
-    return grow(source, store, _new, run)
+    return grow(source, store, _new, Run(images_only, on_error, check, resume, workers, progress))
 
 
-def grow(source: str | os.PathLike[str], store: str | os.PathLike[str], choose: Choose, run: Run) -> Manifest:
+def grow(source: AnySource, store: str | os.PathLike[str], choose: Choose, run: Run) -> Manifest:
     """Make the next generation of a store. Returns its manifest, the old one where there is nothing to do."""
     place = Location.of(store)
     # A directory without a manifest is not ours to open a workspace in.
-    opened = run.opened(source, read_manifest(place))
+    opened = open_again(source, read_manifest(place))
     try:
         with workspace(place, fresh=False) as space:
             _, version = (place / MANIFEST).read_version()
@@ -150,7 +136,9 @@ def grow(source: str | os.PathLike[str], store: str | os.PathLike[str], choose: 
             plan = make_plan(listing.size, settings, generation=generation, selected=growth.selected)
             outline = _outline(manifest, listing, growth, images_only=only)
             job = Job(space, listing, plan, manifest.kind, outline, growth.kept, version, run.check)
-            grown = run_job(job, directory, run.crew, run.on_error, restart=run.restart, progress=run.progress)
+            grown = run_job(
+                job, directory, run.workers, run.on_error, restart=run.resume == "never", progress=run.progress
+            )
             if grown == manifest:
                 space.clear()  # shards without a sample
             _tidy(place, grown)

@@ -72,14 +72,14 @@ def differences(classes: ClassMap, source: str, output: Location) -> str:
         if said := _compared(classes, class_map(manifest)):
             return (
                 f"The classes differ from those of {place}, which holds {theirs}: {said}. If both are splits of one "
-                f"dataset, convert again with {command('--classes', place)}"
+                f"dataset, convert again with `classes` {command(place)}"
             )
     for theirs, names in [] if packed else _folders_beside(source):
         if said := _compared(classes, ClassMap.counted(names)):
             return (
                 f"The classes differ from those of {theirs}, another split beside this one: {said}. Pack both into one "
                 f"store ({command('tiering', 'convert', parent_of(source))}), or give the second one the classes of "
-                "the first: --classes STORE"
+                "the first, with `classes`."
             )
     return ""
 
@@ -187,7 +187,7 @@ def _of_lines(text: bytes, where: Location) -> Iterator[tuple[str, int]]:
 
 def _refused(where: Location, found: str) -> UsageError:
     return UsageError(
-        f"--classes {where}",
+        f"classes {where}",
         expected="a store, or a file with a class on each line (in order, or NAME,NUMBER) or JSON of names and numbers",
         found=found,
         action="tiering info STORE --json shows the classes of a store.",

@@ -72,7 +72,7 @@ def check_output(output: Location, *, overwrite: bool) -> Standing | None:
         return None
     if not overwrite:
         raise UsageError(
-            str(output), found="already exists", action="Replace it with --overwrite, or choose another path."
+            str(output), found="already exists", action="Replace it with `overwrite`, or choose another path."
         )
     standing = None if output.local.is_symlink() else Standing.at(output)
     if standing is None:
@@ -105,7 +105,7 @@ def check_unfinished(output: Location, source: str, *, overwrite: bool) -> None:
     if not (partial_of(output) / WORK / RECORD).exists():
         raise UsageError(
             str(output), expected="an unfinished conversion to go on with", found="none",
-            action="Leave out --resume to begin one.",
+            action='Leave out `resume="only"` to begin one.',
         )  # fmt: skip
 
 

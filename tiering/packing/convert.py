@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from concurrent.futures import Executor
-from contextlib import AbstractContextManager, closing
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
 from tiering.errors import UsageError, from_os_error
-from tiering.images.pixels import ResizeMode
 from tiering.packing.class_maps import differences, read_classes
 from tiering.packing.commit import (
     Standing,
@@ -25,110 +23,97 @@ from tiering.packing.commit import (
     put_in_place,
     was_not_cleaned,
 )
-from tiering.packing.dask_cluster import dask_cluster
-from tiering.packing.executors import MakeExecutor, given, process_pool, run_tasks
+from tiering.packing.executors import Workers, opener, run_tasks, tasks_ahead
 from tiering.packing.finish import finish
 from tiering.packing.kept_generation import Kept
 from tiering.packing.left_out_file import OnError, refuse_shared
 from tiering.packing.listing import Listing, blocks, make_listing, names_digest, source_of, unlabelled
 from tiering.packing.progress import Progress, no_progress
 from tiering.packing.receipts import Receipt
-from tiering.packing.settings import Packing, choose_settings
-from tiering.packing.shard import Check, Packed, ShardTask, pack_shard
+from tiering.packing.settings import Packing, Pixels, Shards, choose_settings
+from tiering.packing.shard import Check, ShardTask, pack_shard
 from tiering.packing.shard_plan import ShardPlan, make_plan
 from tiering.packing.workspace import Record, Workspace, workspace
 from tiering.sources.labels.classes import LabelsWarning, combined
 from tiering.sources.labels.numbering import ClassNumbering
+from tiering.sources.source import AnySource, open_source
 from tiering.sources.source import Source as OpenedSource
-from tiering.sources.source import open_with_columns
 from tiering.storage.location import Location
 from tiering.store.lmdb_format import OURS
 from tiering.store.manifest import MANIFEST, Kind, Manifest, Settings, read_manifest
-from tiering.system.machine import usable_cores
 from tiering.text import shown
 
+_SHARDS: Final = Shards()
 
-@dataclass(frozen=True, slots=True)
-class Workers:
-    """Who packs: so many processes here, a Dask cluster at an address, or an executor that the caller opened."""
-
-    processes: int | None = None
-    dask: str | None = None
-    executor: Executor | None = None
-
-    def opener(self, tasks: int) -> MakeExecutor:
-        """Return what opens an executor for so many tasks."""
-
-        def open_executor() -> AbstractContextManager[Executor]:
-            if self.executor is not None:
-                return given(self.executor)
-            return dask_cluster(self.dask) if self.dask else process_pool(self.processes, tasks)
-
-        return open_executor
+#: Whether to go on with an unfinished conversion: if there is one, it must be there, or begin again from nothing.
+Resume = Literal["auto", "only", "never"]
 
 
 def convert(
-    source: str | os.PathLike[str],
+    source: AnySource,
     store: str | os.PathLike[str],
     to: Kind,
     *,
+    pixels: Pixels | None = None,
     codec: str = "auto",
-    seed: int = 0,
-    shard_bytes: int | None = None,
-    pixels: bool = False,
-    resize: tuple[int, int] | None = None,
-    resize_mode: ResizeMode = "crop",
-    channels: Literal[1, 3] | None = None,
+    shards: Shards = _SHARDS,
     classes: str | os.PathLike[str] | None = None,
-    columns: str | Mapping[str, str] | None = None,
-    table_root: str | os.PathLike[str] | None = None,
+    images_only: bool = False,
     on_error: OnError = "fail",
     check: Check = "quick",
-    images_only: bool = False,
     overwrite: bool = False,
-    resume: bool = False,
-    restart: bool = False,
-    workers: int | None = None,
-    dask: str | None = None,
-    executor: Executor | None = None,
+    resume: Resume = "auto",
+    workers: Workers = None,
     progress: Progress = no_progress,
 ) -> Manifest:
-    """Pack images into an LMDB or Zarr store. Killed at any moment and called again, it goes on where it was.
+    """Pack images into an LMDB or Zarr store.
 
-    source: a directory of images, tar files, or a CSV or Parquet table; a path or an fsspec URL, never changed.
-    store: the directory or URL to make; no reader opens it before it is finished. to: "lmdb" or "zarr".
-    codec: of Zarr chunks, such as "none", "zstd:3", "blosc-lz4-bitshuffle"; "auto" measures a sample of the images.
-    seed: of the packed order. shard_bytes: upper bound of the samples' bytes in a shard; by default from the data.
-    pixels: store decoded images of one shape (Zarr only); resize: (height, width) to bring them to, which implies
-    pixels; resize_mode: "crop", "pad" or "stretch"; channels: 1 or 3, by default 1 where all images are grey.
-    classes: a store or a file that numbers the classes, see tiering.packing.class_maps; by default docs/formats.md says
-    how they are numbered. columns: which of a table's have path, label and split: "path=Image,label=Id", or by number,
-    "path=0,label=1"; table_root: directory that its paths are relative to, its own by default.
-    on_error: what to do about images that cannot be packed, and directories, links and pointers that lead to none:
-    "fail" at the end with all of them listed, "skip" them, or put copies of the images in "quarantine".
-    check: "decode" decodes every image, so that what fails counts as damaged. images_only: pack images without the
-    masks, captions and other files that share their key. overwrite: replace a finished local store. resume: only go on
-    with an unfinished conversion, and begin none; restart: begin an unfinished one again from nothing. workers:
-    processes, the usable cores by default; dask: address of a Dask scheduler, or "local"; executor: run on this
-    instead. progress: told samples packed, samples in all, and bytes packed.
+    If the conversion is killed, call it again with the same arguments: it continues where it stopped.
 
-    Returns the manifest, whose account says what was left out. Warns (LabelsWarning) of images without a class among
-    others, and of classes that differ from those of another split beside the store. Raises DatasetError for images that
-    cannot be packed or read, labels that are not classes, files that share a key, or a source that changed under an
-    unfinished conversion, UsageError where the output exists or another converter is at work on it, MachineError for a
-    full or failing disk or a server that is down.
+    Args:
+        source: A directory of images, tar files, or a CSV or Parquet table; a path, an fsspec URL, or a TableSource
+            that says how to read a table. It is never changed.
+        store: The directory or URL to make. Readers can open it only when it is finished.
+        to: "lmdb" or "zarr".
+        pixels: Store decoded images of this shape (Zarr only); by default the original files, byte for byte.
+        codec: Codec of Zarr chunks, such as "none", "zstd:3", "blosc-lz4-bitshuffle"; "auto" measures some images.
+        shards: Size of the shards, and seed of the packed order.
+        classes: A store, or a file that numbers the classes, see docs/formats.md; by default names are numbered in
+            sorted order.
+        images_only: Pack images without the masks, captions and other files that share their key.
+        on_error: What to do with images that cannot be packed, broken links and unreadable directories: "fail" at the
+            end and list them all, "skip" them, or put copies of the images in "quarantine".
+        check: "quick" looks at the beginning and end of each image; "decode" decodes every image.
+        overwrite: Replace a finished local store.
+        resume: "auto" continues an unfinished conversion if there is one, "only" requires one, "never" starts again.
+        workers: Number of processes, by default one for each usable core; or a Dask cluster, or an open executor.
+        progress: Called with the samples packed, all samples, and the bytes packed.
+
+    Returns:
+        The manifest. Its account lists everything that was left out.
+
+    Raises:
+        DatasetError: Images cannot be packed or read, labels are not classes, files share a key, or the source changed
+            since an unfinished conversion began.
+        UsageError: The output exists, or another converter is working on it.
+        MachineError: A disk is full or fails, or a server is down.
+
+    Warns:
+        LabelsWarning: Some images have no class, or the classes differ from those of another split beside the store.
+
+    Example:
+        >>> tiering.convert("photos", "photos.zarr", "zarr", pixels=tiering.Pixels(224, 224))  # doctest: +SKIP
     """
-    if resume and restart:
-        raise UsageError("resume and restart", expected="one of them", found="both", action="Leave one out.")
     output = Location.of(store)
-    opened = open_with_columns(source, columns, table_root)
-    given = None if classes is None else ClassNumbering(read_classes(classes))
-    packing = Packing(to, codec, seed, shard_bytes, pixels or resize is not None, resize, resize_mode, channels)
+    opened = open_source(source)
+    numbered = None if classes is None else ClassNumbering(read_classes(classes))
+    packing = Packing(to, codec, shards, pixels)
     _refuse_inside(opened.url, output)
-    crew = Workers(workers, dask, executor)
-    conversion = _Conversion(opened, packing, given, crew, on_error, check, images_only, restart, progress)
+    conversion = _Conversion(
+        opened, packing, numbered, workers, on_error, check, images_only, resume == "never", progress
+    )
     try:
-        if resume:
+        if resume == "only":
             check_unfinished(output, opened.url, overwrite=overwrite)
         if was_not_cleaned(output) and (done := conversion.committed(output)):
             return done
@@ -144,7 +129,7 @@ class _Conversion:
     source: OpenedSource
     packing: Packing
     given: ClassNumbering | None
-    crew: Workers
+    workers: Workers
     on_error: OnError
     check: Check
     images_only: bool
@@ -161,7 +146,7 @@ class _Conversion:
             self._warn(job.listing, output)
             done = self._finished(job)
             manifest = done or run_job(
-                job, directory, self.crew, self.on_error, restart=self.restart, progress=self.progress
+                job, directory, self.workers, self.on_error, restart=self.restart, progress=self.progress
             )
             put_in_place(target, output, standing)
             clean(output)
@@ -255,7 +240,7 @@ class Job:
 
 
 def run_job(
-    job: Job, directory: Path, crew: Workers, on_error: OnError, *, restart: bool, progress: Progress
+    job: Job, directory: Path, workers: Workers, on_error: OnError, *, restart: bool, progress: Progress
 ) -> Manifest:
     """Pack what no receipt says is done, and finish the store.
 
@@ -274,10 +259,12 @@ def run_job(
     tasks = (job.task(number) for number in missing)
     progress(samples, job.plan.n, size)
     # Closed at once, however the loop ends: all packing must have stopped before the lock is released.
-    with closing(_packed(crew, tasks, len(missing))) as every:
-        for packed in every:
-            samples, size = samples + packed.samples, size + packed.size
-            progress(samples, job.plan.n, size)
+    if missing:
+        packing = run_tasks(opener(workers, len(missing)), pack_shard, tasks, ahead=tasks_ahead(workers))
+        with closing(packing):
+            for packed in packing:
+                samples, size = samples + packed.samples, size + packed.size
+                progress(samples, job.plan.n, size)
 
     def receipts() -> Iterator[Receipt]:
         for number in job.numbers:
@@ -290,12 +277,6 @@ def run_job(
             yield done
 
     return finish(space, job.listing, job.outline, receipts, job.base, job.version, on_error, job.offered)
-
-
-def _packed(crew: Workers, tasks: Iterable[ShardTask], count: int) -> Generator[Packed]:
-    if count:
-        ahead = 2 * max(crew.processes or usable_cores(), 2) if not crew.dask else 64
-        yield from run_tasks(crew.opener(count), pack_shard, tasks, ahead=ahead)
 
 
 def _refuse_inside(source: str, output: Location) -> None:

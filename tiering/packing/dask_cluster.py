@@ -273,6 +273,6 @@ def _dask(address: str) -> Any:
         import distributed  # noqa: PLC0415 - an optional dependency
     except ImportError as error:
         raise UsageError(
-            f"--dask {address}", expected="Dask", found=str(error), action="pip install 'tiering[dask]'"
+            f"workers {address}", expected="Dask", found=str(error), action="pip install 'tiering[dask]'"
         ) from error
     return distributed

@@ -5,6 +5,7 @@ Ctrl-C drops unfinished shards: a shard appears whole or not at all, and the nex
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -22,13 +23,14 @@ from concurrent.futures import (
     wait,
 )
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import Connection
-from typing import Final, Protocol, TypeVar, runtime_checkable
+from queue import SimpleQueue
+from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
 from tiering.errors import MachineError
-from tiering.packing.dask_cluster import named
-from tiering.packing.thread_executor import one_thread
+from tiering.packing.dask_cluster import dask_cluster, named
 from tiering.system.machine import usable_cores
 
 T = TypeVar("T")
@@ -41,7 +43,46 @@ ATTEMPTS: Final = 3
 _LOOK: Final = 1.0
 _WAKE: Final = 0.2
 
+#: How long a task may take to clean up when it is told to stop. One that still waits for a server is abandoned.
+_STOP_SECONDS: Final = 1.5
+
+_Task = tuple[Future[Any], Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 MakeExecutor = Callable[[], AbstractContextManager[Executor]]
+
+
+@dataclass(frozen=True, slots=True)
+class Dask:
+    """Workers of a Dask cluster. All of them must see the source and the store.
+
+    Args:
+        address: Of the scheduler, such as "tcp://host:8786"; "local" starts a cluster on this machine.
+    """
+
+    address: str = "local"
+
+
+#: Who packs: so many processes (None: as many as there are usable cores), a Dask cluster, or an open executor.
+Workers = int | Dask | Executor | None
+
+
+def opener(workers: Workers, tasks: int) -> MakeExecutor:
+    """Return a function that opens an executor for so many tasks."""
+
+    def open_executor() -> AbstractContextManager[Executor]:
+        if isinstance(workers, Dask):
+            return dask_cluster(workers.address)
+        if workers is None or isinstance(workers, int):
+            return process_pool(workers, tasks)
+        return _given(workers)
+
+    return open_executor
+
+
+def tasks_ahead(workers: Workers) -> int:
+    """Return how many tasks to submit at a time, so that no worker waits."""
+    if isinstance(workers, Dask):
+        return 64
+    return 2 * max(workers if isinstance(workers, int) else usable_cores(), 2)
 
 
 @runtime_checkable
@@ -94,7 +135,7 @@ def run_tasks(make: MakeExecutor, work: Callable[[T], R], tasks: Iterable[T], *,
 def process_pool(workers: int | None, tasks: int) -> AbstractContextManager[Executor]:
     """Open a pool of processes: as many as asked for or as there are usable cores, and no more than tasks."""
     processes = min(workers or usable_cores(), tasks)
-    return one_thread() if processes <= 1 else _processes(processes)
+    return _one_thread() if processes <= 1 else _processes(processes)
 
 
 @contextmanager
@@ -118,7 +159,7 @@ def _processes(count: int) -> Iterator[Executor]:
 
 
 @contextmanager
-def given(executor: Executor) -> Iterator[Executor]:
+def _given(executor: Executor) -> Iterator[Executor]:
     """Use an executor that somebody else opened and will close."""
     yield executor
 
@@ -156,5 +197,73 @@ def _keeps_dying() -> MachineError:
     return MachineError(
         "a worker process",
         found="ended without a word, again and again (out of memory, or no `if __name__ == '__main__':` in a script)",
-        action="Convert again; fewer processes take less memory (--workers 1).",
+        action="Convert again; fewer processes take less memory (`workers` 1).",
     )
+
+
+class _Stopped(BaseException):
+    """Raised inside the running task when it is no longer wanted; the task cleans up as for any error."""
+
+
+@contextmanager
+def _one_thread() -> Iterator[Executor]:
+    """Open an executor of one thread. Ctrl-C drops the running task; an error drops only those that wait."""
+    executor = _OneThread()
+    try:
+        yield executor
+    except Exception:
+        executor.shutdown(cancel_futures=True)
+        raise
+    except BaseException:
+        executor.stop()
+        raise
+    executor.shutdown()
+
+
+class _OneThread(Executor):
+    """Runs tasks in turn on a daemon thread, so that the interpreter does not wait for it at exit."""
+
+    def __init__(self) -> None:
+        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
+        self._waiting: list[Future[Any]] = []
+        self._thread = threading.Thread(target=self._run, name="tiering-pack", daemon=True)
+        self._thread.start()
+
+    def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
+        """Queue a task."""
+        future: Future[R] = Future()
+        self._waiting = [each for each in self._waiting if not each.done()] + [future]
+        self._tasks.put((future, fn, args, kwargs))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more tasks, and wait for those in the queue."""
+        if cancel_futures:
+            for future in self._waiting:
+                future.cancel()
+        self._tasks.put(None)
+        if wait:
+            self._thread.join()
+
+    def stop(self) -> None:
+        """Drop the running task and those that wait."""
+        self.shutdown(wait=False, cancel_futures=True)
+        if self._thread.is_alive():
+            number = ctypes.c_ulong(self._thread.ident or 0)
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(number, ctypes.py_object(_Stopped))
+            self._thread.join(_STOP_SECONDS)
+
+    def _run(self) -> None:
+        try:
+            while (task := self._tasks.get()) is not None:
+                future, fn, args, kwargs = task
+                if not future.set_running_or_notify_cancel():
+                    continue
+                try:
+                    result = fn(*args, **kwargs)
+                except Exception as error:  # noqa: BLE001 - result() raises it
+                    future.set_exception(error)
+                else:
+                    future.set_result(result)
+        except _Stopped:
+            return

@@ -211,5 +211,5 @@ def _cannot_pack(place: Location, listing: Listing, shown: list[str], count: int
         expected="images that can be read whole",
         found=f"{files} ({'; '.join(shown)}{'; ...' if count > len(shown) else ''})",
         action=f"All are listed in {place}. Mend them and convert again, or leave them out at no"
-        " further cost: --on-error skip",
+        ' further cost: `on_error="skip"`',
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from tiering.sources.labels.classes import NONE, ClassMap
 from tiering.sources.labels.folders import FolderRule, Folders
 from tiering.sources.labels.numbering import ClassNumbering, blocks, number_folders
 from tiering.sources.left_out import LeftOut
-from tiering.sources.source import Source, open_source
+from tiering.sources.source import AnySource, Source, TableSource, open_source
 from tiering.sources.tables.table import TableForm, is_readable
 from tiering.storage.location import Location
 from tiering.store.columns import ColumnsWriter, keys_at, lay_end_to_end, map_column
@@ -193,11 +192,16 @@ def labelled_state(state: str, columns: dict[str, npt.NDArray[Any]]) -> str:
     return digest.hexdigest()
 
 
-def open_again(place: str | os.PathLike[str], manifest: Manifest) -> Source:
+def open_again(place: AnySource, manifest: Manifest) -> Source:
     """Open a source of a finished store, a table as it was read then: see tiering.sources.source.open_source.
 
     A table that the store does not know is read as the first of those whose columns it has, or as it says itself.
+    A TableSource is read as it says.
     """
+    if isinstance(place, TableSource):
+        if place.columns or place.root:
+            return open_source(place)
+        place = place.path
     sources = [manifest.source, *manifest.earlier]
     forms = {source.url: TableForm.of(source.columns, source.root) for source in reversed(sources)}
     opened = open_source(place, forms.get(without_secrets(Location.of(place).url), forms[manifest.source.url]))

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from concurrent.futures import Executor
 from contextlib import closing
 
 import numpy as np
 
 from tiering.errors import DatasetError, StoreError, command
 from tiering.packing.class_maps import class_map
-from tiering.packing.convert import Workers
-from tiering.packing.executors import run_tasks
+from tiering.packing.executors import Workers, opener, run_tasks
 from tiering.packing.key_lookup import NOWHERE, Lookup
 from tiering.packing.listing import Listing, make_listing, open_again
 from tiering.packing.progress import Progress, no_progress
@@ -21,6 +19,7 @@ from tiering.packing.shard import ShardTask, pack_shard
 from tiering.packing.verify import check_index, check_shard_file
 from tiering.packing.workspace import workspace
 from tiering.sources.labels.numbering import ClassNumbering
+from tiering.sources.source import AnySource
 from tiering.storage.location import Location
 from tiering.storage.scratch import scratch_directory
 from tiering.store.manifest import read_manifest
@@ -33,10 +32,8 @@ from tiering.text import display
 def repair(
     store: str | os.PathLike[str],
     *,
-    source: str | os.PathLike[str],
-    workers: int | None = None,
-    dask: str | None = None,
-    executor: Executor | None = None,
+    source: AnySource,
+    workers: Workers = None,
     progress: Progress = no_progress,
 ) -> list[str]:
     """Find the shards of a finished store that are missing or damaged, and pack just those again.
@@ -52,7 +49,7 @@ def repair(
     if problems:
         raise StoreError(
             str(place), expected="a sound index to repair shards by", found=problems[0],
-            action="Convert the dataset again: --overwrite",
+            action="Convert the dataset again with `overwrite`.",
         )  # fmt: skip
     with scratch_directory() as scratch:
         damaged = [
@@ -64,15 +61,17 @@ def repair(
     lost = [number for number in damaged if base.manifest.shards[number].removed]
     mendable = [number for number in damaged if number not in lost]
     if mendable:
-        _repair(place, source, base, mendable, Workers(workers, dask, executor), progress)
+        _repair(place, source, base, mendable, workers, progress)
     if lost:
         names = ", ".join(base.manifest.shards[number].name for number in lost)
         replace = ["--overwrite"] if place.local else []
-        again = command("tiering", "convert", source, place if replace else "URL", "--to", base.manifest.kind, *replace)
+        again = command(
+            "tiering", "convert", os.fspath(source), place if replace else "URL", "--to", base.manifest.kind, *replace
+        )
         raise StoreError(
             str(place),
             expected="damaged shards whose images are all in the source",
-            found=f"{names}, of which append --sync has taken images out",
+            found=f"{names}, from which a sync removed images",
             action=f"All other shards are sound. Convert the dataset again: {again}",
         )
     return [base.manifest.shards[number].name for number in damaged]
@@ -80,10 +79,10 @@ def repair(
 
 def _repair(
     place: Location,
-    source: str | os.PathLike[str],
+    source: AnySource,
     base: Store,
     damaged: list[int],
-    crew: Workers,
+    workers: Workers,
     progress: Progress,
 ) -> None:
     """Pack shards again, and put each in its place."""
@@ -99,7 +98,7 @@ def _repair(
         done = size = 0
         wanted = sum(base.manifest.shards[number].samples for number in damaged)
         try:
-            with closing(run_tasks(crew.opener(len(damaged)), pack_shard, tasks, ahead=4)) as every:
+            with closing(run_tasks(opener(workers, len(damaged)), pack_shard, tasks, ahead=4)) as every:
                 for packed in every:
                     shard = base.manifest.shards[packed.number]
                     receipt = read_receipt(receipt_place(work, packed.number))
@@ -109,8 +108,8 @@ def _repair(
                             f"{place}/{shard.name}",
                             expected="to come out as the manifest says",
                             found=bad[0] if bad else "other bytes: the source has changed since it was packed",
-                            action="The damaged shard was left as it is. Restore the source, or convert again: "
-                            "--overwrite",
+                            action="The damaged shard was left as it is. Restore the source, or convert again "
+                            "with `overwrite`.",
                         )
                     (repaired / shard.name).move(place / shard.name)
                     done += packed.samples

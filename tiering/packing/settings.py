@@ -17,7 +17,7 @@ from tiering.permutation import EpochOrder
 from tiering.sources.source import read_samples
 from tiering.store.codec_choice import choose_codec
 from tiering.store.codecs import parse_codec
-from tiering.store.manifest import MOST_COUNT, Kind, Pixels, Settings
+from tiering.store.manifest import MOST_COUNT, Kind, Settings, StoredPixels
 from tiering.units import format_bytes
 
 #: Images looked at to choose a codec, and to agree on a shape.
@@ -26,40 +26,82 @@ _SHAPE_SAMPLE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
+class Pixels:
+    """Decoded images of one shape, to be stored in place of the original files (Zarr only).
+
+    Args:
+        height: Pixels to resize each image to; None if the images have one shape already.
+        width: As height. Give both or neither.
+        mode: How to resize: "crop" cuts off what does not fit, "pad" adds a border, "stretch" changes the proportions.
+        channels: 1 (grey) or 3 (RGB); None for 1 if all images are grey, else 3.
+
+    Raises:
+        UsageError: Only one of height and width is given.
+
+    Example:
+        >>> Pixels(224, 224)
+        Pixels(height=224, width=224, mode='crop', channels=None)
+    """
+
+    height: int | None = None
+    width: int | None = None
+    mode: ResizeMode = "crop"
+    channels: Literal[1, 3] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.height is None) != (self.width is None):
+            raise UsageError("pixels", expected="a height and a width, or neither", found="only one of them")
+
+
+@dataclass(frozen=True, slots=True)
+class Shards:
+    """How to cut a store into shards.
+
+    Args:
+        bytes: Upper bound of the samples' bytes in a shard; None to choose it from the data.
+        seed: Seed of the random order in which samples are packed.
+
+    Example:
+        >>> Shards(bytes=256 << 20)
+        Shards(bytes=268435456, seed=0)
+    """
+
+    bytes: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Packing:
-    """What was asked for: see tiering.convert."""
+    """The settings that the caller of tiering.convert gave. pixels: None to store the original files."""
 
     kind: Kind
     codec: str
-    seed: int
-    shard_bytes: int | None
-    pixels: bool
-    resize: tuple[int, int] | None
-    resize_mode: ResizeMode
-    channels: Literal[1, 3] | None
+    shards: Shards
+    pixels: Pixels | None
 
 
 def choose_settings(listing: Listing, packing: Packing, begun: Settings | None) -> Settings:
-    """Complete what was asked for from the data.
+    """Complete the caller's settings from the data.
 
-    begun: the settings of an unfinished conversion, whose codec stands where a new measurement might choose otherwise.
-    Raises UsageError for what does not go together, DatasetError for pixels of many shapes without a resize.
+    begun: the settings of an unfinished conversion. Its codec is kept, because measuring again might choose another.
+    Raises UsageError for settings that do not go together, DatasetError for pixels of many shapes without a resize.
     """
-    if packing.shard_bytes is not None and not 1 <= packing.shard_bytes <= MOST_COUNT:
-        raise UsageError("--shard-size", expected="1 B to 9 PB", found=format_bytes(packing.shard_bytes))
+    limit = packing.shards.bytes
+    if limit is not None and not 1 <= limit <= MOST_COUNT:
+        raise UsageError("shards.bytes", expected="1 B to 9 PB", found=format_bytes(limit))
     if packing.kind == "lmdb":
         if packing.pixels:
-            raise UsageError("--to lmdb", expected="Zarr for pixels", found="LMDB", action="Use --to zarr.")
+            raise UsageError("to", expected="Zarr for pixels", found="LMDB", action='Use `to="zarr"`.')
         if packing.codec not in ("auto", "none"):
             raise UsageError(
-                f"--codec {packing.codec}", expected="Zarr for a codec", found="LMDB, which keeps the original files"
+                f"codec {packing.codec}", expected="Zarr for a codec", found="LMDB, which keeps the original files"
             )
-    pixels = _pixels(listing, packing) if packing.pixels else None
+    pixels = None if packing.pixels is None else _agreed(listing, packing.pixels)
     total, largest = _extent(listing, pixels)
 
     def settings(codec: str) -> Settings:
         return settings_for(
-            packing.kind, total, largest, codec=codec, seed=packing.seed, shard_bytes=packing.shard_bytes, pixels=pixels
+            packing.kind, total, largest, codec=codec, seed=packing.shards.seed, shard_bytes=limit, pixels=pixels
         )
 
     if packing.codec != "auto":
@@ -72,7 +114,7 @@ def choose_settings(listing: Listing, packing: Packing, begun: Settings | None) 
     return settings(choose_codec(samples, settings("none").chunk_bytes).name)
 
 
-def _extent(listing: Listing, pixels: Pixels | None) -> tuple[int, int]:
+def _extent(listing: Listing, pixels: StoredPixels | None) -> tuple[int, int]:
     """Return the bytes of all samples and of the largest, as they will be stored."""
     if pixels is not None:
         return len(listing) * pixels.shape.nbytes, pixels.shape.nbytes
@@ -83,18 +125,17 @@ def _extent(listing: Listing, pixels: Pixels | None) -> tuple[int, int]:
     return total, largest
 
 
-def _pixels(listing: Listing, packing: Packing) -> Pixels:
+def _agreed(listing: Listing, pixels: Pixels) -> StoredPixels:
+    """Complete a shape from the headers of some images."""
     headers = list(_headers(listing))
     if not headers:
         raise DatasetError(listing.source.url, expected="images to take a shape from", found="none that can be read")
-    if packing.resize is not None:
-        height, width = packing.resize
+    if pixels.height is not None and pixels.width is not None:
         grey = agree_on_shape([ImageHeader(h.format, 1, 1, h.mode) for h in headers])
-        return Pixels(
-            height=height, width=width, channels=packing.channels or grey.channels, resize=packing.resize_mode
-        )
+        channels = pixels.channels or grey.channels
+        return StoredPixels(height=pixels.height, width=pixels.width, channels=channels, resize=pixels.mode)
     shape = agree_on_shape(headers)
-    return Pixels(height=shape.height, width=shape.width, channels=packing.channels or shape.channels)
+    return StoredPixels(height=shape.height, width=shape.width, channels=pixels.channels or shape.channels)
 
 
 def _some(listing: Listing, count: int, stream: str) -> Iterator[bytes]:
@@ -114,7 +155,7 @@ def _headers(listing: Listing) -> Iterator[ImageHeader]:
             continue  # The packer names it.
 
 
-def _stored(listing: Listing, pixels: Pixels | None) -> Iterator[bytes]:
+def _stored(listing: Listing, pixels: StoredPixels | None) -> Iterator[bytes]:
     for image in _some(listing, _CODEC_SAMPLE, "codec"):
         try:
             if pixels is None:

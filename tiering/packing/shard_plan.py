@@ -12,7 +12,7 @@ from tiering.arrays import IndexArray
 from tiering.images.image import LARGEST_BYTES
 from tiering.io_sizes import CHUNK_BYTES, PIXEL_CHUNK_BYTES
 from tiering.permutation import EpochOrder
-from tiering.store.manifest import Kind, Pixels, Settings
+from tiering.store.manifest import Kind, Settings, StoredPixels
 
 MIB: Final = 1 << 20
 _BLOCK: Final = 1 << 18
@@ -39,7 +39,7 @@ class ShardPlan:
 
 
 def settings_for(
-    kind: Kind, total: int, largest: int, *, codec: str, seed: int, shard_bytes: int | None, pixels: Pixels | None
+    kind: Kind, total: int, largest: int, *, codec: str, seed: int, shard_bytes: int | None, pixels: StoredPixels | None
 ) -> Settings:
     """Choose the sizes of shards and chunks from the data alone, so that every machine plans alike.
 

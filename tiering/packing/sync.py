@@ -7,9 +7,9 @@ left out of the next index. An image counts as changed when its bytes are others
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Executor
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import google_crc32c
 import numpy as np
@@ -18,14 +18,14 @@ from tiering.arrays import IndexArray
 from tiering.errors import DatasetError
 from tiering.images.pixels import to_pixels
 from tiering.packing.append import Growth, Run, grow
-from tiering.packing.convert import Workers
+from tiering.packing.executors import Workers
 from tiering.packing.kept_generation import Kept
 from tiering.packing.key_lookup import NOWHERE, Lookup
 from tiering.packing.left_out_file import OnError
 from tiering.packing.listing import Listing, blocks
 from tiering.packing.progress import Progress, no_progress
 from tiering.packing.shard import Check
-from tiering.sources.source import read_samples
+from tiering.sources.source import AnySource, read_samples
 from tiering.store.manifest import Manifest, Settings
 from tiering.store.protocol import Store
 
@@ -47,18 +47,14 @@ class Synced:
 
 
 def sync(
-    source: str | os.PathLike[str],
+    source: AnySource,
     store: str | os.PathLike[str],
     *,
-    columns: str | Mapping[str, str] | None = None,
-    table_root: str | os.PathLike[str] | None = None,
+    images_only: bool = False,
     on_error: OnError = "fail",
     check: Check = "quick",
-    images_only: bool = False,
-    restart: bool = False,
-    workers: int | None = None,
-    dask: str | None = None,
-    executor: Executor | None = None,
+    resume: Literal["auto", "never"] = "auto",
+    workers: Workers = None,
     progress: Progress = no_progress,
 ) -> Synced:
     """Bring a store up to its source: new, changed and vanished images, and labels and splits that are others now.
@@ -69,8 +65,7 @@ def sync(
     Raises DatasetError where the source has no image of the store, StoreError where there is no finished store.
     """
     found = _Difference()
-    crew = Workers(workers, dask, executor)
-    run = Run(crew, on_error, images_only, restart, progress, check, columns, table_root)
+    run = Run(images_only, on_error, check, resume, workers, progress)
     manifest = grow(source, store, lambda listing, base, settings: found.of(listing, base, settings, progress), run)
     return Synced(manifest, found.new, found.changed, found.vanished, found.relabelled)
 

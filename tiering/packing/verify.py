@@ -86,7 +86,7 @@ def verify(
     """
     if quick and decode:
         raise UsageError(
-            "--decode", expected="every image to be read", found="--quick, which reads none", action="Give one of them."
+            "decode", expected="either `decode`, which reads every image, or `quick`, which reads none", found="both"
         )
     opened = open_damaged(store)
     if opened.manifest.kind == "folder":

@@ -149,13 +149,13 @@ class Workspace:
                 str(self.target),
                 expected="the settings of the unfinished conversion there",
                 found="; ".join(other) or "another plan",
-                action="Use the same settings to go on, or begin anew: --restart",
+                action='Use the same settings to continue, or start again: `resume="never"`',
             )
         raise DatasetError(
             wanted.source,
             expected="the files that the unfinished conversion began with",
             found=f"{len(said):,} changed since ({'; '.join(said[:_SHOWN])}{'; ...' if len(said) > _SHOWN else ''})",
-            action="Put them back to go on, or begin anew with what is there now: --restart",
+            action='Put them back to continue, or start again with what is there now: `resume="never"`',
         )
 
 

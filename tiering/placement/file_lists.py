@@ -14,6 +14,7 @@ import polars as pl
 from tiering.advice.catalog import Tier
 from tiering.errors import UsageError
 from tiering.placement.plan import Placement
+from tiering.storage.output_file import output_file, write_output
 
 #: Characters that rclone cannot handle in a list. It encodes control characters as U+2400 to U+2421, a dot and a slash
 #: as U+FF0E and U+FF0F, and marks names that already hold those with U+201B; it then compares the names in a list with
@@ -72,15 +73,15 @@ def write_lists(placement: Placement, directory: Path) -> tuple[FileList, ...]:
         if paths.is_empty():
             continue
         rsync = directory / f"{share.tier}.rsync0"
-        rsync.write_bytes(_for_rsync(paths))
+        write_output(rsync, _for_rsync(paths))
         awkward = paths.str.contains(_NOT_BY_RCLONE)
         carried, left = paths.filter(~awkward), paths.filter(awkward)
         rclone = None if carried.is_empty() else directory / f"{share.tier}.rclone"
         if rclone is not None:
-            rclone.write_bytes(_joined(carried, "\n"))
+            write_output(rclone, _joined(carried, "\n"))
         not_rclone = None if left.is_empty() else directory / f"{share.tier}.not-rclone0"
         if not_rclone is not None:
-            not_rclone.write_bytes(_for_rsync(left))
+            write_output(not_rclone, _for_rsync(left))
         first = None if left.is_empty() else str(left[0])
         written.append(FileList(share.tier, len(paths), rsync, rclone, not_rclone, len(left), first))
     return tuple(written)
@@ -108,12 +109,12 @@ def write_plan(placement: Placement, path: Path) -> None:
     JSON has the summary under "summary" and the rows under "units".
     """
     if path.suffix.lower() != ".json":
-        with path.open("wb") as file:
+        with output_file(path) as file:
             placement.units.write_csv(file)
         return
     # Rows by Polars: 10^6 of them as Python objects would take a minute and gigabytes.
     summary = json.dumps(asdict(placement.summary))
-    path.write_text(f'{{"summary": {summary}, "units": {placement.units.write_json()}}}\n', encoding="utf-8")
+    write_output(path, f'{{"summary": {summary}, "units": {placement.units.write_json()}}}\n')
 
 
 def _for_rsync(paths: pl.Series) -> bytes:

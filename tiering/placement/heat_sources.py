@@ -13,6 +13,7 @@ from tiering.errors import InputError, TraceError, from_os_error
 from tiering.placement.heat import HEAT_SCHEMA, Heat, trace_heat
 from tiering.sources.trees.local import regular_files
 from tiering.storage.local import plainly_named
+from tiering.storage.output_file import output_file
 from tiering.trace.program_files import is_below
 from tiering.trace.readers import read_trace
 from tiering.units import format_count
@@ -70,7 +71,7 @@ def read_heat(
 
 def write_heat(heat: Heat, path: str | Path) -> None:
     """Write heat as a CSV file that read_heat can read. Raises OSError."""
-    with Path(path).open("wb") as file:
+    with output_file(path) as file:
         heat.files.write_csv(file)
 
 

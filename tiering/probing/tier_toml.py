@@ -9,6 +9,7 @@ from typing import Final
 
 from tiering.errors import InputError, UsageError
 from tiering.probing.probe import Probe
+from tiering.storage.output_file import write_output
 
 _POINT: Final = ("pattern", "block", "depth", "bandwidth", "p50", "p99")
 
@@ -63,7 +64,7 @@ def check_new(path: Path) -> None:
 
 def write_tier(found: Probe, path: Path) -> None:
     """Write the measured tier as a catalog file. Raises OSError."""
-    path.write_text(to_toml(found), encoding="utf-8")
+    write_output(path, to_toml(found))
 
 
 def _value(value: str | bool | float) -> str:

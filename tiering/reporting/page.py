@@ -16,6 +16,7 @@ from tiering.errors import UsageError
 from tiering.reporting.advice import COLUMNS, WHAT_IF, Assumptions
 from tiering.reporting.charts import of_advice, of_dataset, of_trace
 from tiering.reporting.content import Content, gather
+from tiering.storage.output_file import write_output
 from tiering.text import shown
 from tiering.units import format_bytes, format_count, format_seconds
 
@@ -95,12 +96,7 @@ def render(content: Content, assumptions: Assumptions) -> str:
 
 def write(page: str, path: Path) -> None:
     """Write the page; the file appears whole or not at all. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_output(path, page)
 
 
 def _plotly() -> str:

@@ -166,7 +166,7 @@ def shared_keys(where: str, count: int, examples: list[str], listed: str = "") -
         expected="an image of its own for every sample",
         found=f"{keys} that several files share ({'; '.join(examples)}{'; ...' if count > len(examples) else ''})",
         action=(f"All are listed in {listed}. " if listed else "")
-        + "Masks, captions and other fields are not packed yet. To pack just the images: --images-only",
+        + "Masks, captions and other fields are not packed yet. To pack just the images: `images_only`",
     )
 
 

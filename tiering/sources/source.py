@@ -114,15 +114,45 @@ class Source:
             ledger.leave_out(NOT_IN_TAR, key, size, "an image beside the tar files")
 
 
-def open_source(place: str | os.PathLike[str], form: TableForm | None = None) -> Source:
+@dataclass(frozen=True, slots=True)
+class TableSource:
+    """A table that lists images, and how to read it. Give it where a function takes a source.
+
+    Args:
+        path: The table (CSV, TSV, Parquet, JSON lines), a path or an fsspec URL.
+        columns: The columns with path, label and split, by name or by number from 0: `"path=Image,label=Id"`,
+            `"path=0,label=1"`, or a mapping. By default they are recognised by their names.
+        root: The directory that the paths are relative to, by default the table's own.
+
+    Example:
+        >>> table = TableSource("photos/list.csv", columns="path=Image,label=Id")
+    """
+
+    path: str | os.PathLike[str]
+    columns: str | Mapping[str, str] | None = None
+    root: str | os.PathLike[str] | None = None
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.path)
+
+
+#: What a function takes as a source.
+AnySource = str | os.PathLike[str] | TableSource
+
+
+def open_source(place: AnySource, form: TableForm | None = None) -> Source:
     """Recognise the dataset at a path or URL.
 
-    place: a local path, or a URL that fsspec knows. form: how to read a table. Names identify tables (.csv, .tsv,
-    .parquet) and tar files. A plain text file (.txt, .lst) is a table if its first line shows it. A directory with tar
-    files and no image below it is a source of tars; any other directory is a folder of images.
+    place: a local path, a URL that fsspec knows, or a TableSource. form: how to read a table that is given by its path.
+    Names identify tables (.csv, .tsv, .parquet) and tar files. A plain text file (.txt, .lst) is a table if its first
+    line shows it. A directory with tar files and no image below it is a source of tars; any other directory is a folder
+    of images.
     Raises DatasetError if nothing is there, nothing can be read, or images and tar files are mixed; UsageError if
-    fsspec lacks the driver or does not know the scheme; MachineError if the place cannot be read.
+    fsspec lacks the driver or does not know the scheme, or a TableSource is no table; MachineError if the place cannot
+    be read.
     """
+    if isinstance(place, TableSource):
+        return _open_table(place)
     url = Location.of(place).url
     name = name_of(url)
     directory = _is_directory(url)
@@ -144,16 +174,11 @@ def open_source(place: str | os.PathLike[str], form: TableForm | None = None) ->
     )
 
 
-def open_with_columns(
-    place: str | os.PathLike[str],
-    columns: str | Mapping[str, str] | None,
-    root: str | os.PathLike[str] | None,
-) -> Source:
-    """Open a source. columns and root describe a table; for any other source they raise UsageError."""
-    opened = open_source(place, TableForm.of(columns, root))
-    if opened.kind != "table" and (columns or root):
+def _open_table(table: TableSource) -> Source:
+    opened = open_source(table.path, TableForm.of(table.columns, table.root))
+    if opened.kind != "table" and (table.columns or table.root):
         raise UsageError(
-            "--columns" if columns else "--root", expected="a table as the dataset", found=f"a {opened.kind}",
+            "columns" if table.columns else "root", expected="a table as the dataset", found=f"a {opened.kind}",
             action="Give the table that lists the images.",
         )  # fmt: skip
     return opened

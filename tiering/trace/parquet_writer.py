@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
+from tiering.storage.output_file import output_file
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.program_files import is_noise
 
@@ -73,18 +73,12 @@ class TraceWriter:
             FAILED: " ".join(map(str, failed)),
             MISSING: "yes" if missing else "no",
         }
-        partial = to.with_name(f".{to.name}.{os.getpid()}.partial")
         rest = self._taken()
-        try:
+        with output_file(to) as file:
             if self._parts:
-                pl.concat([pl.scan_parquet(self._parts, glob=False), rest.lazy()]).sink_parquet(
-                    partial, metadata=metadata
-                )
+                pl.concat([pl.scan_parquet(self._parts, glob=False), rest.lazy()]).sink_parquet(file, metadata=metadata)
             else:
-                rest.write_parquet(partial, metadata=metadata)
-            partial.replace(to)
-        finally:
-            partial.unlink(missing_ok=True)
+                rest.write_parquet(file, metadata=metadata)
 
     def _taken(self) -> pl.DataFrame:
         table = pl.concat([pl.DataFrame(schema=EVENT_SCHEMA), *self._waiting])

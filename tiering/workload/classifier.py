@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.resources
-import os
 import re
 import sys
 import zipfile
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.errors import ModelError
+from tiering.storage.output_file import output_file
 from tiering.text import shown
 from tiering.workload.features import FEATURE_NAMES
 from tiering.workload.forest import read_forest
@@ -69,13 +69,8 @@ def save_model(model: Model, path: str | Path) -> None:
         "temperature": model.temperature,
         "figures": dict(model.figures),
     }
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        _skops().dump(document, temporary, compression=zipfile.ZIP_DEFLATED)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with output_file(path) as file:
+        _skops().dump(document, file, compression=zipfile.ZIP_DEFLATED)
 
 
 def load_model(path: str | Path | None = None) -> Model:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final, Literal
 
@@ -10,12 +9,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tiering.dataset.profile import DatasetProfile
 from tiering.errors import ProfileError
+from tiering.notebook import Shown, Summary
+from tiering.storage.output_file import write_output
 from tiering.trace.trace_profile import TraceProfile
 
 _SNIFFED: Final = 4096
 
 
-class Profile(BaseModel):
+class Profile(Shown, BaseModel):
     """What `tiering profile -o profile.json` writes."""
 
     model_config = ConfigDict(frozen=True)
@@ -25,16 +26,15 @@ class Profile(BaseModel):
     dataset: DatasetProfile | None = None
     traces: list[TraceProfile] = []
 
+    def summary(self) -> Summary:
+        """Return the most important figures of the dataset and of each trace."""
+        rows = [] if self.dataset is None else list(self.dataset.summary()[1])
+        return "Profile", [*rows, *(("trace", f"{trace.source}: {trace.moved()}") for trace in self.traces)]
+
 
 def write_profile(profile: Profile, path: str | Path) -> None:
     """Write profile.json; the file appears whole or not at all. Raises OSError."""
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        temporary.write_text(profile.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_output(path, profile.model_dump_json(indent=2) + "\n")
 
 
 def is_profile(path: str | Path) -> bool:

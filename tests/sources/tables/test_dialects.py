@@ -114,7 +114,7 @@ def test_absolute_paths_below_the_root_are_relative(folder, tmp_path_factory):
     (folder / "link").symlink_to(folder, target_is_directory=True)
     assert rows(folder / "link" / "t.csv") == AB
     elsewhere = put(tmp_path_factory.mktemp("lists"), "t.csv", text)
-    with pytest.raises(DatasetError, match=r"row 1: expected a path below .* --root DIRECTORY"):
+    with pytest.raises(DatasetError, match=r"row 1: expected a path below .* `root` DIRECTORY"):
         rows(elsewhere)
     assert rows(elsewhere, root=folder) == AB
     source = open_source(elsewhere, TableForm.of(None, folder))
@@ -126,8 +126,8 @@ def test_absolute_paths_below_the_root_are_relative(folder, tmp_path_factory):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("foto,klasse\n0.jpg,a\n", "found the columns foto, klasse.*--columns path=NAME"),
-        ("17,a,0.jpg\n", r"found 3 columns without names \(17, a, 0.jpg\).*--columns path=0,label=1"),
+        ("foto,klasse\n0.jpg,a\n", "found the columns foto, klasse.*`columns` path=NAME"),
+        ("17,a,0.jpg\n", r"found 3 columns without names \(17, a, 0.jpg\).*`columns` path=0,label=1"),
         ("0.jpg,1.jpg\n", "found 2 columns without names"),
         ("1 0.jpg\n2 1.jpg\n", r"found 2 columns without names \(1, 0.jpg\)"),
     ],
@@ -139,7 +139,7 @@ def test_what_cannot_be_made_out_is_refused_with_what_to_do(folder, text, said):
 
 @pytest.mark.parametrize("columns", ["path=nowhere", "path=9", "label=1", "colour=2", "path="])
 def test_columns_that_make_no_sense_are_refused(folder, columns):
-    with pytest.raises(UsageError, match="--columns"):
+    with pytest.raises(UsageError, match="columns"):
         rows(put(folder, "t.csv", b"path,label\n0.jpg,a\n"), columns)
 
 
@@ -153,7 +153,7 @@ def test_a_table_whose_labels_have_another_name_is_warned_of(folder):
     path = put(folder, "t.csv", b"path,breed\n0.jpg,a\n")
     with pytest.warns(
         LabelsWarning,
-        match="none of the columns breed is known to hold labels; the images have no class.*--columns path=path,label=NAME",
+        match="none of the columns breed is known to hold labels; the images have no class.*`columns` path=path,label=NAME",
     ):
         assert rows(path) == [("0.jpg", None, None)]
     assert rows(path, "path=path") == [("0.jpg", None, None)]

@@ -70,7 +70,7 @@ class ClassMap:
                 where,
                 expected=f"classes of the map, which has {len(self):,} ({_some(self.names)})",
                 found=f"{len(missing):,} that it lacks: {_some(sorted(missing))}",
-                action="Add them to the map, or convert without --classes.",
+                action="Add them to the map, or convert without `classes`.",
             )
         return known
 
@@ -213,7 +213,7 @@ def measurements(where: str, example: str) -> DatasetError:
         expected="classes: names or whole numbers",
         found=f"measurements as labels, such as {example}",
         action="A store holds no regression targets yet. Pack the images without them, for example "
-        "--columns path=path, and find the target of a sample by its key, which is the table's path.",
+        "`columns` path=path, and find the target of a sample by its key, which is the table's path.",
     )
 
 

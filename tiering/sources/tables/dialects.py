@@ -87,7 +87,7 @@ def choose(names: list[str], columns: Mapping[str, str], where: str) -> dict[str
             places[wanted] = int(column)
         else:
             raise UsageError(
-                "--columns",
+                "columns",
                 expected=f"a column of {where}: {', '.join(names)}, or a number from 0 to {len(names) - 1}",
                 found=column, action="Name it as the first line does.",
             )  # fmt: skip
@@ -100,8 +100,8 @@ def no_paths(where: str, names: list[str]) -> DatasetError:
         where,
         expected=f"a column of paths named {', '.join(SPELLINGS['path'][:9])} or the like",
         found=f"the columns {', '.join(names)}",
-        action="Say which it is: --columns path=NAME,label=NAME; without a header by number, from 0: "
-        "--columns path=0,label=1",
+        action="Say which it is: `columns` path=NAME,label=NAME; without a header by number, from 0: "
+        "`columns` path=0,label=1",
     )
 
 
@@ -193,7 +193,7 @@ def _guessed(fields: list[str], where: str) -> dict[str, int]:
             where,
             expected="a first line that names the columns, or two columns, a path and then a label",
             found=f"{len(fields)} columns without names ({', '.join(fields[:6])})",
-            action="Say which are which, counted from 0: --columns path=0,label=1",
+            action="Say which are which, counted from 0: `columns` path=0,label=1",
         )
     return {"path": paths[0]} | ({"label": others[0]} if others else {})
 

@@ -62,7 +62,7 @@ class Table:
                 f"{self.where}, row {before + row:,}",
                 expected=f"a path below {_shown(base)}, absolute or relative to it",
                 found=repr(path) if path else "no path",
-                action="Say which directory the paths are relative to: --root DIRECTORY",
+                action="Say which directory the paths are relative to: `root` DIRECTORY",
             )
 
 
@@ -164,7 +164,7 @@ def _refuse_lists(frame: pl.LazyFrame, chosen: Mapping[str, int], url: str) -> N
         if kind.is_nested():
             raise DatasetError(
                 f"{_shown(url)}, column {name}", expected=f"one {wanted} in each row", found=f"values of type {kind}",
-                action="Give the columns to use: --columns path=NAME,label=NAME",
+                action="Give the columns to use: `columns` path=NAME,label=NAME",
             )  # fmt: skip
 
 
@@ -174,7 +174,7 @@ def _warn_of_unused(names: Sequence[str], chosen: Mapping[str, int], url: str) -
     if others and "label" not in chosen:
         message = (
             f"{_shown(url)}: none of the columns {', '.join(others[:6])} is known to hold labels; the images have no "
-            f"class. If one of them does, name it: --columns path={names[chosen['path']]},label=NAME"
+            f"class. If one of them does, name it: `columns` path={names[chosen['path']]},label=NAME"
         )
         warnings.warn(shown(message), LabelsWarning, stacklevel=2)
 

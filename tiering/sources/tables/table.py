@@ -61,11 +61,11 @@ class TableForm:
         for name in given:
             if name not in SPELLINGS or not given[name]:
                 raise UsageError(
-                    "--columns", expected=f"FIELD=COLUMN, FIELD one of {', '.join(SPELLINGS)}", found=name,
-                    action="Type, for example: --columns path=0,label=1",
+                    "columns", expected=f"FIELD=COLUMN, FIELD one of {', '.join(SPELLINGS)}", found=name,
+                    action="Type, for example: `columns` path=0,label=1",
                 )  # fmt: skip
         if given and "path" not in given:
-            raise UsageError("--columns", expected="at least path", found=", ".join(given), action="Name it.")
+            raise UsageError("columns", expected="at least path", found=", ".join(given), action="Name it.")
         return cls(tuple(given.items()), "" if root is None else Location.of(root).url)
 
 
