@@ -41,10 +41,9 @@ from tiering.sources.left_out import SIDECAR, LeftOut
 from tiering.sources.source import AnySource
 from tiering.storage.location import Location
 from tiering.store.columns import map_column
-from tiering.store.layout import BAD_FILES, index_name, is_left_out, left_out_name
-from tiering.store.manifest import MANIFEST, Manifest, Settings, read_manifest
+from tiering.store.layout import BAD_FILES, MANIFEST, WORK, index_name, is_left_out, left_out_name
+from tiering.store.manifest import Manifest, Settings, read_manifest
 from tiering.store.open import open_packed
-from tiering.store.parts import WORK
 from tiering.store.protocol import Store
 from tiering.text import display, without_secrets
 

@@ -22,9 +22,9 @@ from tiering.sources.labels.numbering import ClassNumbering
 from tiering.sources.source import AnySource
 from tiering.storage.location import Location
 from tiering.storage.scratch import scratch_directory
+from tiering.store.layout import WORK
 from tiering.store.manifest import read_manifest
 from tiering.store.open import open_packed
-from tiering.store.parts import WORK
 from tiering.store.protocol import Store
 from tiering.text import display
 
