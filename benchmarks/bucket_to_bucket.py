@@ -15,10 +15,10 @@ import time
 from pathlib import Path
 
 import tiering
-from tests.invariants import tree
 from tests.packing.test_s3 import but_for_the_manifest, downloaded
 from tests.s3 import FaultyProxy, s3_environment, s3_server
 from tests.sources.trees.test_remote import upload
+from tiering.testing import tree
 
 
 def main() -> None:

@@ -98,3 +98,29 @@ def test_serving_a_store_loads_no_library_of_advice(code, photos, tmp_path):
     code = f"import sys; {code}; print(*(name for name in {heavy} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code, store], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+HIDDEN = """
+import sys
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"polars", "scipy", "sklearn", "skops", "joblib", "lmdb", "zarr", "rich", "typer",
+                                      "prometheus_client", "plotly", "jinja2", "torch", "obstore", "s3fs"}:
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Hidden())
+import tiering
+for place in sys.argv[2:]:
+    with tiering.open_store(place) as store, tiering.cached(place, "100MB", f"{sys.argv[1]}/cache", force=True) as cache:
+        for source in (store, cache):
+            assert sum(len(batch.labels) for batch in tiering.Loader(source, 7).epoch(0)) == len(store)
+            assert str(source.manifest)
+"""
+
+
+def test_stores_are_served_and_cached_with_the_small_installation(tmp_path):
+    """The packages in docs/install.md are enough; all others are hidden."""
+    stores = [FIXTURES / "v0.1.0" / name for name in ("lmdb", "zarr", "zarr-zstd", "pixels", "pixels-zstd")]
+    done = subprocess.run(
+        [sys.executable, "-c", HIDDEN, tmp_path, *stores], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -30,6 +30,7 @@ __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the names are strings
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'tiering' has no attribute {name!r}")
+    import_module("tiering.system").require_linux()
     # Kept, so that the next use costs nothing.
     found = globals()[name] = getattr(import_module(_HOMES[name]), name)
     return found

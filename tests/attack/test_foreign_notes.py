@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import tiering
-from tests.invariants import tree
 from tiering.errors import StoreError, TieringError
 from tiering.storage.location import Location
 from tiering.store.manifest import read_manifest
+from tiering.testing import tree
 
 VICTIM = "victim"
 

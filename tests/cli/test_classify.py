@@ -140,7 +140,7 @@ def test_the_dataset_gives_coverage(tmp_path):
 def test_help_begins_with_the_purpose_and_shows_an_example():
     done = tiering("classify", "--help")
     assert done.returncode == 0
-    assert "Say what kind of workload a trace shows" in done.stdout
+    assert "Name the kind of workload that a trace shows" in done.stdout
     assert "tiering classify train.strace" in done.stdout
 
 

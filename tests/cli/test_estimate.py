@@ -19,7 +19,9 @@ def figures(*words):
     done = tiering(*words, "--json")
     assert done.exit_code == 0, done.stderr
     assert done.stderr == ""
-    return json.loads(done.stdout)
+    document = json.loads(done.stdout)
+    assert (document.pop("format"), document.pop("format_version")) == ("tiering-estimate", 1)
+    return document
 
 
 def test_every_figure_of_the_worked_example():

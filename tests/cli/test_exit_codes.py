@@ -31,7 +31,7 @@ def test_a_fault_of_our_own_says_so_and_exits_with_70(broken, error):
     done = CliRunner().invoke(app, ["info", "x"])
     assert done.exit_code == 70
     assert f"tiering failed: {type(error).__name__}" in done.output
-    assert "a fault in tiering" in done.output
+    assert "a bug in tiering" in done.output
     assert "--debug" in done.output
     assert "Traceback" not in done.output
     debugged = CliRunner().invoke(app, ["--debug", "info", "x"])

@@ -8,9 +8,9 @@ import typer
 import tiering
 from tests.conftest import FIXTURES
 from tests.crashes import Strikes
-from tests.invariants import tree
 from tiering.cli.app import app
 from tiering.cli.verbs import LAST_LINES
+from tiering.testing import tree
 
 TRACE = next((FIXTURES / "traces").glob("train_loop.strace*"))
 STORE, IMAGES = "{store}", FIXTURES / "images"

@@ -14,8 +14,8 @@ import pytest
 
 import tiering
 from tests.crashes import Strikes
-from tests.invariants import tree
 from tiering.errors import UsageError
+from tiering.testing import tree
 
 #: Strikes of a scenario and a signal in an ordinary run.
 FEW = 2

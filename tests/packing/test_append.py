@@ -11,8 +11,8 @@ import pytest
 
 import tiering
 from tests.crashes import Strikes
-from tests.invariants import assert_every_sample_once, assert_holds_exactly, tree
 from tiering.errors import DatasetError, StoreError
+from tiering.testing import assert_every_sample_once, assert_holds_exactly, tree
 
 KINDS = ["lmdb", "zarr"]
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import tiering
-from tests.invariants import tree
 from tiering.errors import DatasetError, StoreError
+from tiering.testing import tree
 
 KINDS = ["lmdb", "zarr"]
 

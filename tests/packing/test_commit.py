@@ -11,8 +11,8 @@ import pytest
 
 import tiering
 from tests.conftest import PROGRAM
-from tests.invariants import tree
 from tiering.errors import UsageError
+from tiering.testing import tree
 
 SHARD = 100_000
 

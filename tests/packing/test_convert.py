@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import tiering
-from tests.invariants import assert_holds_exactly, tree
 from tiering.errors import DatasetError, UsageError
+from tiering.testing import assert_holds_exactly, tree
 
 KINDS = ["lmdb", "zarr"]
 

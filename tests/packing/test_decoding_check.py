@@ -11,8 +11,8 @@ from PIL import Image
 
 import tiering
 from tests.damage import spoil
-from tests.invariants import tree
 from tiering.errors import DatasetError, UsageError
+from tiering.testing import tree
 
 
 @pytest.fixture

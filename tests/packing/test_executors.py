@@ -14,9 +14,9 @@ import pytest
 from distributed import Client, LocalCluster
 
 import tiering
-from tests.invariants import tree
 from tiering.errors import MachineError
 from tiering.packing.executors import process_pool, run_tasks
+from tiering.testing import tree
 
 SHARD = 50_000
 

@@ -12,10 +12,10 @@ import tracemalloc
 import pytest
 
 import tiering
-from tests.invariants import tree
 from tests.trees import picture, put
 from tiering.errors import MachineError, StoreError, TieringError, UsageError
 from tiering.packing.export_names import check_names
+from tiering.testing import tree
 
 
 def packed_tar(place, keys, kind="lmdb", **how):

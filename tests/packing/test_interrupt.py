@@ -13,8 +13,8 @@ import pytest
 
 import tiering
 from tests.conftest import PROGRAM
-from tests.invariants import tree
 from tiering.storage.location import Location
+from tiering.testing import tree
 
 SHARD = 20_000
 

@@ -8,12 +8,12 @@ import zarr
 from PIL import Image
 
 import tiering
-from tests.invariants import assert_every_sample_once
 from tiering.errors import DatasetError, UsageError
 from tiering.images.image import decode
 from tiering.images.pixels import PixelShape, to_pixels
 from tiering.measure.bench import bench
 from tiering.serve.torch import StoreDataset
+from tiering.testing import assert_every_sample_once
 
 CODECS = ["none", "zstd:1", "lz4", "blosc-lz4-bitshuffle"]
 

@@ -8,9 +8,9 @@ import stat
 import pytest
 
 import tiering
-from tests.invariants import tree
 from tests.packing.test_ways_in import webdataset
 from tests.trees import picture, put
+from tiering.testing import tree
 
 SECRET = b"root:$y$j9T$secret"
 

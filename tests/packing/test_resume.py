@@ -12,8 +12,8 @@ import pytest
 
 import tiering
 from tests.conftest import PROGRAM
-from tests.invariants import tree
 from tiering.errors import DatasetError, StoreError, UsageError
+from tiering.testing import tree
 
 KINDS = ["lmdb", "zarr"]
 SHARD = 100_000

@@ -11,11 +11,11 @@ import zarr
 
 import tiering
 from tests import warm
-from tests.invariants import assert_holds_exactly, tree
 from tests.s3 import FaultyProxy, s3_environment
 from tests.sources.trees.test_remote import upload
 from tiering.errors import StoreError, UsageError
 from tiering.storage.location import Location
+from tiering.testing import assert_holds_exactly, tree
 
 SHARD = 400_000
 KINDS = ["lmdb", "zarr"]

@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 import tiering
 from tests.crashes import Strikes
-from tests.invariants import assert_every_sample_once, assert_holds_exactly, tree
 from tiering.cli.app import app
 from tiering.errors import DatasetError, StoreError, UsageError
+from tiering.testing import assert_every_sample_once, assert_holds_exactly, tree
 
 WAYS = {
     "lmdb": ("lmdb", {}),
@@ -266,7 +266,7 @@ def test_the_command_line_counts_and_says_it_in_json(program, lmdb, photos):
     assert {name: said[name] for name in ("new", "changed", "vanished", "relabelled")} == {
         "new": 0, "changed": 0, "vanished": 1, "relabelled": 0,
     }  # fmt: skip
-    assert "taken out 5 samples, whose space" in " ".join(CliRunner().invoke(app, ["info", str(store)]).stdout.split())
+    assert "taken out 5 samples; to free" in " ".join(CliRunner().invoke(app, ["info", str(store)]).stdout.split())
 
 
 class StopError(Exception):

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import tiering
-from tests.invariants import tree
 from tests.trees import picture, put
 from tiering.errors import DatasetError, StoreError
+from tiering.testing import tree
 
 KINDS = ["lmdb", "zarr"]
 

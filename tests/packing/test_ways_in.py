@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import tiering
-from tests.invariants import tree
+from tiering.testing import tree
 
 
 def told(store):

@@ -10,7 +10,6 @@ import subprocess
 import polars as pl
 import pytest
 
-from tests.invariants import tree
 from tests.trees import put
 from tiering.advice.catalog import load_catalog
 from tiering.errors import UsageError
@@ -18,6 +17,7 @@ from tiering.placement.file_lists import commands, write_lists, write_plan
 from tiering.placement.heat import HEAT_SCHEMA, Heat
 from tiering.placement.plan import place
 from tiering.storage.location import Location
+from tiering.testing import tree
 
 ODD = [
     *(" lead", "trail ", "-dash", "+ plus", "ü/ñ", "*?[1]", "{a,b}", "back\\slash", "q\"uote's", "$HOME", "!", "~", "d/ e /f"),

@@ -180,7 +180,7 @@ def test_an_interrupted_probe_leaves_nothing(tmp_path, number, pause):
     run.send_signal(number)
     _, said = run.communicate(timeout=120)
     assert run.returncode == 128 + number, said
-    assert "is removed; the same command starts from the beginning." in said
+    assert "is removed. The same command starts from the beginning." in said
     assert "Traceback" not in said
     assert os.listdir(tmp_path) == []
 

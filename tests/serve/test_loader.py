@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tiering
-from tests.invariants import assert_every_sample_once, served
+from tiering.testing import assert_every_sample_once, served
 
 
 @pytest.fixture(scope="module")

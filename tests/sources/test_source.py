@@ -146,7 +146,7 @@ def test_files_that_change_vanish_or_may_not_be_read_are_told_without_stopping(t
     gone = found[b"gone.jpg"]
     assert isinstance(gone, FileNotFoundError)
     assert gone.filename == str(tmp_path / "gone.jpg")
-    assert isinstance(found[b"fifo.jpg"], DatasetError)
+    assert isinstance(found[b"fifo.jpg"], FileNotFoundError)
     assert isinstance(found[b"folder.jpg"], OSError)
     assert found[b"folder.jpg"].errno == errno.EISDIR
 

@@ -10,12 +10,12 @@ import pytest
 
 import tiering
 from tests.clouds import GenerationsProxy
-from tests.invariants import assert_holds_exactly, tree
 from tests.s3 import BUCKET
 from tiering.errors import InputError, UsageError
 from tiering.probing.probe import probe
 from tiering.storage.location import Location
 from tiering.storage.lock import locked
+from tiering.testing import assert_holds_exactly, tree
 
 
 def upload(tree, url):

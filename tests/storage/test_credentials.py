@@ -9,10 +9,10 @@ import fsspec
 import pytest
 
 import tiering
-from tests.invariants import assert_holds_exactly
 from tests.s3 import FaultyProxy, forget_connections, s3_environment
 from tests.sources.trees.test_remote import upload
 from tiering.probing.probe import probe
+from tiering.testing import assert_holds_exactly
 
 KEY = "AKIAONLYTHISONE"
 

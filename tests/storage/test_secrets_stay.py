@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 import tiering
-from tests.invariants import assert_holds_exactly, tree
 from tests.web import CANARY, guarded_server, presigned, spilled
+from tiering.testing import assert_holds_exactly, tree
 
 
 @pytest.fixture

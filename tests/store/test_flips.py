@@ -9,12 +9,12 @@ import pytest
 import s3fs
 
 import tiering
-from tests.invariants import tree
 from tests.s3 import FaultyProxy, s3_environment
 from tests.store.test_generation import contents, draw
 from tiering.errors import StoreError, TieringError
 from tiering.storage.attempts import TIMES
 from tiering.storage.location import Location
+from tiering.testing import tree
 
 KINDS = {
     "lmdb": {"to": "lmdb"},

@@ -14,8 +14,8 @@ import zarr
 from PIL import Image
 
 import tiering
-from tests.invariants import assert_holds_exactly
 from tiering.errors import StoreError
+from tiering.testing import assert_holds_exactly
 
 
 def test_a_store_holds_the_images_byte_for_byte(packed, photos):

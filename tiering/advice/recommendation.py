@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 from tiering.literals import Bottleneck, Format
+from tiering.notebook import Shown, Summary, data_frame
+from tiering.units import format_seconds, format_usd
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +170,7 @@ class Requirements:
 
 
 @dataclass(frozen=True, slots=True)
-class Recommendation:
+class Recommendation(Shown):
     """The advice for a dataset.
 
     Attributes:
@@ -195,3 +201,22 @@ class Recommendation:
     dropped: tuple[str, ...]
     asks: Requirements
     notes: tuple[str, ...]
+
+    def summary(self) -> Summary:
+        """Return the choice, its speed and cost, and the reason for it."""
+        chosen = self.choice
+        rows = [
+            ("keep it", f"{chosen.format} on {chosen.tier}, cache: {chosen.cache}"),
+            ("later epochs", f"{format_seconds(chosen.steady_epoch_s)}, limited by {chosen.bottleneck}"),
+            ("speed-up", f"{chosen.speedup:.3g} x"),
+            ("USD/month", format_usd(chosen.monthly_usd)),
+            ("because", chosen.reason),
+        ]
+        return f"Recommendation for a workload that is {self.workload}", rows
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a row for each option: its role (choice, alternative or baseline), and the fields of Option."""
+        options = [("choice", self.choice), *(("alternative", each) for each in self.alternatives)]
+        options.append(("baseline", self.baseline))
+        columns = {field.name: [getattr(each, field.name) for _, each in options] for field in fields(Option)}
+        return data_frame({"role": [role for role, _ in options], **columns})

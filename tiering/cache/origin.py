@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+from typing import TYPE_CHECKING
 
 import google_crc32c
 import numpy as np
@@ -14,15 +15,26 @@ from tiering.cache.fetcher import Fetcher, Span
 from tiering.errors import StoreError
 from tiering.storage.location import Location
 from tiering.store.columns import damaged
-from tiering.store.folder_store import FolderStore
 from tiering.store.generation import explain
 from tiering.store.manifest import encode_manifest
 from tiering.store.protocol import Buffer, Store, samples_in
+
+if TYPE_CHECKING:
+    from tiering.store.folder_store import FolderStore
 
 #: Neighbours are one request unless the gap between them is more than this share of one: packed formats put headers
 #: and the rest of a page there, and other samples are not to be paid for.
 _GAP_SHARE = 4
 _GAP_BYTES = 64
+
+
+def _as_folder(store: Store) -> FolderStore | None:
+    if store.manifest.kind != "folder":
+        return None
+    # Imported here: a machine that only serves packed stores needs no Polars.
+    from tiering.store.folder_store import FolderStore  # noqa: PLC0415
+
+    return store if isinstance(store, FolderStore) else None
 
 
 class Origin:
@@ -36,7 +48,7 @@ class Origin:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._folder = store if isinstance(store, FolderStore) else None
+        self._folder = _as_folder(store)
         self.fetcher = Fetcher(store.place.url)
 
     @property

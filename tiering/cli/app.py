@@ -1,4 +1,4 @@
-"""The program `tiering`: its verbs, its exit codes, and the one place where errors become words."""
+"""The program `tiering`: its commands, its exit codes, and the one place that turns errors into messages."""
 
 from __future__ import annotations
 
@@ -35,12 +35,13 @@ from tiering.cli.discreet import keep_secrets
 from tiering.cli.output import note, prepare_streams
 from tiering.cli.verbs import Group, Verbs
 from tiering.errors import MachineError, TieringError, from_os_error
+from tiering.system import require_linux
 from tiering.system.signals import ending_interrupts, exit_code_of
 
 EPILOG = (
-    "Exit codes: 0 success; 1 the answer is no (verify found damage); 2 usage; 3 bad input; "
-    "4 environment (disk full, no permission); 70 a fault in tiering itself; 130 interrupted (143 by SIGTERM); "
-    "141 the output pipe was closed."
+    "Exit codes: 0 success; 1 the answer is no (verify found damage); 2 wrong usage; 3 bad input; "
+    "4 environment (disk full, no permission); 70 a bug in tiering; 130 interrupted (143 by SIGTERM); "
+    "141 output pipe closed."
 )
 
 #: Typer's own exceptions: a requested exit, and a faulty command line (click's ClickException, whose name in Typer
@@ -53,9 +54,10 @@ _PIPE_CLOSED: Final = 141
 
 
 class Program(Group):
-    """All verbs: turns every error that is expected into one line and an exit code."""
+    """All commands. Turns each expected error into one line and an exit code."""
 
     def _run(self, ctx: typer.Context) -> object:
+        require_linux()
         with ending_interrupts():
             done = super().invoke(ctx)
         # Flush now: an error at interpreter exit could no longer be reported.
@@ -63,7 +65,7 @@ class Program(Group):
         return done
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
-        """Run the verb; with --debug, show the traceback too. Python's own exit code, 1, would mean damage."""
+        """Run the command, and show the traceback with --debug. Never exits with 1 by accident: that means damage."""
         try:
             return self._run(ctx)
         except _OF_THE_PARSER:
@@ -73,7 +75,7 @@ class Program(Group):
             sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - until the end of the process
             raise typer.Exit(_PIPE_CLOSED) from None
         except KeyboardInterrupt as interruption:
-            note("Interrupted.")  # before a verb began: each has a last line of its own
+            note("Interrupted.")  # before a command began: each has a last line of its own
             raise typer.Exit(exit_code_of(interruption)) from None
         except Exception as error:  # noqa: BLE001 - the one place that turns errors into messages
             if ctx.params["debug"]:
@@ -81,7 +83,7 @@ class Program(Group):
             failure = _named(error)
             if failure is None:
                 note(
-                    f"tiering failed: {type(error).__name__}: {error}. This is a fault in tiering, not in your input."
+                    f"tiering failed: {type(error).__name__}: {error}. This is a bug in tiering, not in your input."
                     " Run the same command again with --debug right after `tiering`, and report what it prints."
                 )
                 raise typer.Exit(_OUR_FAULT) from None
@@ -90,7 +92,7 @@ class Program(Group):
 
 
 def _named(error: Exception) -> TieringError | None:
-    """Return the error that tells people what happened; None for an unexpected one."""
+    """Return the error to show; None for an unexpected one."""
     if isinstance(error, TieringError):
         return error
     if isinstance(error, OSError):
@@ -119,12 +121,14 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def options(
-    debug: Annotated[bool, typer.Option("--debug", envvar="TIERING_DEBUG", help="Show tracebacks.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="TIERING_DEBUG", help="Show a traceback with every error.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Profile image datasets and I/O traces, say where and how to keep the data, pack it, and serve it fast.
+    """Profile image datasets and I/O traces, advise where and how to keep the data, pack it, and serve it fast.
 
     Example: `tiering profile photos/ --trace train.strace`
     """

@@ -26,11 +26,11 @@ from tiering.units import format_count
 
 
 def append(
-    dataset: Annotated[str, typer.Argument(help="Images, as for convert; those that the store holds are passed over.")],
-    store: Annotated[str, typer.Argument(help="Finished store to add to, path or URL.")],
+    dataset: Annotated[str, typer.Argument(help="Images, as for convert. Those already in the store are skipped.")],
+    store: Annotated[str, typer.Argument(help="Finished store to add to. Path or URL.")],
     sync: Annotated[
         bool,
-        typer.Option("--sync", help="Bring the store up to the dataset: take out what vanished, replace what changed."),
+        typer.Option("--sync", help="Also remove deleted images from the store, and replace changed ones."),
     ] = False,
     columns: Columns = None,
     root: TableRoot = None,
@@ -43,11 +43,11 @@ def append(
     show: Progress = None,
     json: JsonFlag = False,
 ) -> None:
-    """Add new images to a finished store as new shards; nothing that is there is rewritten.
+    """Add new images to a finished store, as new shards. Existing shards are not rewritten.
 
-    Training jobs that have the store open keep what they opened; the next ones see the new images too. With --sync
-    every image of the dataset is read, to see which changed. What is taken out keeps its place in the store until the
-    dataset is converted again.
+    Training jobs that have the store open keep seeing what they opened. Jobs that open it later see the new images.
+    With --sync, every image of the dataset is read to find changes. Removed images keep their space in the store until
+    the dataset is converted again.
 
     Example: `tiering append photos/ photos.lmdb`
     """
@@ -75,7 +75,7 @@ def append(
             manifest = add(source, store, progress=advance, **options)
             counts = {"added": manifest.samples - before}
     if json:
-        emit_json(synced if sync else manifest)
+        emit_json(synced if sync else manifest, "sync")
         return
     said = ", ".join(f"{format_count(count)} {name}" for name, count in counts.items())
     out().print(f"{store}: {said}{';' if sync else ','} {format_count(manifest.samples)} samples in all")

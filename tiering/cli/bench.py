@@ -9,35 +9,43 @@ from typing import Annotated
 import typer
 
 from tiering.cli.choices import MOST_SEED, SharedGroup
-from tiering.cli.output import JsonFlag, emit_json, note, out, plain, table
+from tiering.cli.output import JsonFlag, emit_json, note, out, table
 from tiering.errors import UsageError
 from tiering.units import format_count, format_rate
 
 
 def bench(
-    stores: Annotated[list[str], typer.Argument(help="Stores, and dataset directories as the baseline.")],
-    epochs: Annotated[int, typer.Option(help="Epochs to serve from each; the first is the cold one.")] = 3,
+    stores: Annotated[
+        list[str], typer.Argument(help="Stores to measure, and dataset directories to compare them with.")
+    ],
+    epochs: Annotated[int, typer.Option(help="Epochs to serve from each store. The first one is cold.")] = 3,
     batch_size: Annotated[int, typer.Option(min=1, max=1 << 24, help="Samples in a batch.")] = 256,
     seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the shuffles.")] = 0,
     cache_size: Annotated[
-        str | None, typer.Option(help="Put a cache of that bound, such as 200GB, before each.")
+        str | None, typer.Option(help="Put a cache of this size, such as 200GB, in front of each store.")
     ] = None,
-    cache_dir: Annotated[Path | None, typer.Option(help="The cache; by default below your cache directory.")] = None,
-    cache_ram: Annotated[str, typer.Option(help="Bound of a tier in memory for what the cache lacks room for.")] = "0",
+    cache_dir: Annotated[
+        Path | None, typer.Option(help="Directory of the cache. By default below your cache directory.")
+    ] = None,
+    cache_ram: Annotated[
+        str, typer.Option(help="Size of a second cache in memory, for samples that do not fit into the first.")
+    ] = "0",
     shared_group: SharedGroup = False,
-    live: Annotated[bool, typer.Option("--live", help="Show rates, levels and waiting while it runs.")] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Show rates, cache levels and waiting times during the run.")
+    ] = False,
     metrics_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Answer Prometheus there while it runs: /metrics.")
+        int | None, typer.Option(min=0, max=65535, help="Serve Prometheus metrics on this port, at /metrics.")
     ] = None,
     metrics_host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address to answer Prometheus on; 0.0.0.0 lets other machines ask.")
+        str, typer.Option(metavar="ADDRESS", help="Address for the metrics. 0.0.0.0 lets other machines read them.")
     ] = "127.0.0.1",
     json: JsonFlag = False,
 ) -> None:
-    """Serve shuffled epochs of encoded images from each store and compare them with the plain folder.
+    """Measure how fast each store serves shuffled epochs, compared with the plain folder.
 
-    The first epoch is cold where the page cache can be dropped for those files, the later ones are warm. A cold epoch
-    is compared with what the device can do: random direct reads of 128 KiB, 32 at a time, measured in the same run.
+    The first epoch is cold if the kernel lets tiering drop the files from the page cache; later epochs are warm. The
+    cold epoch is also compared with the device's own speed: random direct reads of 128 KiB, 32 at a time.
 
     Example: `tiering bench photos/ photos.lmdb photos.zarr`
     """
@@ -67,7 +75,7 @@ def bench(
             watch=view.watch if live or metrics_port is not None else None,
         )
     if json:
-        emit_json({"measurements": [plain(each) for each in found]})
+        emit_json({"measurements": found}, "benchmark")
         return
     shown = table("store", "kind", "epoch", "samples/s", "throughput", "of device", "vs folder")
     for each in found:
@@ -90,4 +98,4 @@ def bench(
                 f"predicted {each.predicted_hit_ratio:.1%}."
             )
     if not all(each.cold for each in found):
-        note("Some files could not be taken out of the page cache: their first epoch was not cold.")
+        note("Some files stayed in the page cache, so their first epoch was not cold.")

@@ -1,4 +1,4 @@
-"""tiering cache: what a cache holds, filling it ahead, checking and emptying it."""
+"""tiering cache: describe, fill, check and empty a cache."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from tiering.cli.output import JsonFlag, emit_json, note, out, table
 from tiering.cli.verbs import Verbs
 from tiering.units import format_bytes, format_count
 
-cache = Verbs(no_args_is_help=True, help="Look after the cache in front of slow storage.")
+cache = Verbs(no_args_is_help=True, help="Manage the cache in front of slow storage.")
 
-Ram = Annotated[str, typer.Option("--cache-ram", help="Bound of a tier in memory for what the cache lacks room for.")]
+Ram = Annotated[
+    str,
+    typer.Option("--cache-ram", help="Size of a second cache in memory, for samples that do not fit into the first."),
+]
 Directory = Annotated[
-    Path | None, typer.Option("--cache-dir", help="The cache; by default below your cache directory.")
+    Path | None, typer.Option("--cache-dir", help="Directory of the cache. By default below your cache directory.")
 ]
 
 
 @cache.command()
 def info(directory: Directory = None, json: JsonFlag = False) -> None:
-    """Show what a cache holds, and of how much.
+    """Show how much of each dataset a cache holds.
 
     Example: `tiering cache info`
     """
@@ -31,7 +34,7 @@ def info(directory: Directory = None, json: JsonFlag = False) -> None:
 
     found = cache_info(directory)
     if json:
-        emit_json(found)
+        emit_json(found, "cache")
         return
     shown = table("origin", "samples", "bytes", "on disk", "in memory", "share", "in use")
     for each in found.datasets:
@@ -47,15 +50,15 @@ def info(directory: Directory = None, json: JsonFlag = False) -> None:
 
 @cache.command()
 def warm(
-    origin: Annotated[str, typer.Argument(help="Store (path or URL) or dataset directory to fetch.")],
-    size: Annotated[str, typer.Option("--cache-size", help="Bound of the cache, such as 200GB.")],
+    origin: Annotated[str, typer.Argument(help="Store or dataset directory to fetch. Path or URL.")],
+    size: Annotated[str, typer.Option("--cache-size", help="Size of the cache, such as 200GB.")],
     directory: Directory = None,
     ram: Ram = "0",
     shared_group: SharedGroup = False,
-    force: Annotated[bool, typer.Option("--force", help="Take a directory on a network file system, too.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Allow a cache directory on a network file system.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Fetch a dataset into the cache before the training needs it, as far as there is room.
+    """Fetch a dataset into the cache before training needs it, until the cache is full.
 
     Example: `tiering cache warm s3://bucket/photos.lmdb --cache-size 200GB`
     """
@@ -71,14 +74,16 @@ def warm(
     finally:
         store.close()
     if json:
-        emit_json(found)
+        emit_json(found, "cache-counts")
         return
     note(f"{format_bytes(found.admitted_bytes)} fetched into the cache, {format_bytes(found.hit_bytes)} were there.")
 
 
 @cache.command()
 def verify(directory: Directory = None, json: JsonFlag = False) -> None:
-    """Check every byte in a cache; what is damaged is taken out, to be fetched anew, and the exit code is 1.
+    """Check every byte in a cache, and remove damaged samples so that they are fetched again.
+
+    Exits with 1 if any sample was damaged.
 
     Example: `tiering cache verify`
     """
@@ -86,20 +91,20 @@ def verify(directory: Directory = None, json: JsonFlag = False) -> None:
 
     found = verify_cache(directory)
     if json:
-        emit_json(found)
+        emit_json(found, "cache-check")
     else:
-        note(f"{format_count(found.units)} units checked, {format_count(found.damaged)} damaged and taken out.")
+        note(f"{format_count(found.units)} units checked, {format_count(found.damaged)} damaged and removed.")
     if found.damaged:
         raise typer.Exit(1)
 
 
 @cache.command()
 def clear(
-    origin: Annotated[str | None, typer.Argument(help="Only what was cached of this origin.")] = None,
+    origin: Annotated[str | None, typer.Argument(help="Remove only the samples of this dataset. Path or URL.")] = None,
     directory: Directory = None,
     json: JsonFlag = False,
 ) -> None:
-    """Remove what a cache holds; nothing else is ever deleted, and nothing that is in use.
+    """Remove the samples from a cache. Datasets in use, and files outside the cache, are never removed.
 
     Example: `tiering cache clear s3://bucket/photos.lmdb`
     """
@@ -107,7 +112,7 @@ def clear(
 
     names = clear_cache(directory, origin)
     if json:
-        emit_json({"removed": names})
+        emit_json({"removed": names}, "cache-removal")
         return
     for name in names:
         note(f"Removed {name}")

@@ -24,20 +24,22 @@ def size(
     source: Annotated[
         Path, typer.Argument(metavar="PROFILE|TRACE", help="A profile.json of a dataset, or an I/O trace.")
     ],
-    tier: Annotated[str, typer.Option(metavar="NAME", help="Tier on which the data lie.")] = "object",
+    tier: Annotated[str, typer.Option(metavar="NAME", help="Tier that holds the data.")] = "object",
     cache_tier: Annotated[str, typer.Option(metavar="NAME", help="Tier of the cache.")] = "nvme",
     store_format: Annotated[OriginalFormat, typer.Option("--format", help="How the dataset is stored.")] = "folder",
     samples_per_second: Annotated[
         str | None,
-        typer.Option(metavar="COUNT", help="Samples per second the job can consume, such as 1M; by default no limit."),
+        typer.Option(
+            metavar="COUNT", help="Samples per second the training job can consume, such as 1M. By default no limit."
+        ),
     ] = None,
     catalog: Catalog = None,
     json: JsonFlag = False,
 ) -> None:
-    """Show the hit ratio, epoch time and price of caches of several sizes, and the size that is enough.
+    """Show the hit ratio, epoch time and price of several cache sizes, and recommend one.
 
-    A dataset is assumed to be trained on. If the profile's trace shows another workload, or for a trace alone, the
-    sizes follow the trace's own curve.
+    For a dataset it assumes training. For a trace alone, or if the profile's trace shows another workload, it uses the
+    trace's own miss ratio curve.
 
     Example: `tiering cache size profile.json --tier nfs --cache-tier nvme --samples-per-second 3000`
     """
@@ -54,7 +56,7 @@ def size(
         tiers=load_catalog(catalog),
     )
     if json:
-        emit_json(found)
+        emit_json(found, "cache-sizes")
         return
     _show(found)
 

@@ -1,4 +1,4 @@
-"""Options that several verbs have, spelled once."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ Catalog = Annotated[
     typer.Option("--catalog", metavar="FILE", envvar="TIERING_CATALOG", help="TOML file that overrides or adds tiers."),
 ]
 HourPrice = Annotated[
-    float, typer.Option("--hour-price", min=0, metavar="USD", help="Cost of an hour of waiting for data.")
+    float, typer.Option("--hour-price", min=0, metavar="USD", help="Cost of one hour of waiting for data.")
 ]
 
-#: What NumPy and scikit-learn both take.
+#: The largest seed that both NumPy and scikit-learn accept.
 MOST_SEED: Final = (1 << 32) - 1
 
-#: More processes, threads or nodes than anyone has: above it, a slip of the keyboard.
+#: More processes, threads or nodes than anyone has; more is a typing error.
 MOST_WORKERS: Final = 1 << 16
 
 SharedGroup = Annotated[
     bool,
-    typer.Option("--shared-group", help="Let the directory's group use the cache, too; by default only you can."),
+    typer.Option("--shared-group", help="Let the group of the directory use the cache too. By default only you can."),
 ]

@@ -1,4 +1,4 @@
-"""`tiering classify`: what kind of workload a trace shows, how sure that is, and why."""
+"""`tiering classify`: the kind of workload that a trace shows, its probability, and the reasons."""
 
 from __future__ import annotations
 
@@ -23,26 +23,30 @@ def classify(
     ],
     dataset: Annotated[
         Path | None,
-        typer.Option("--dataset", metavar="DIR", help="The images that the trace is about, for its coverage."),
+        typer.Option(
+            "--dataset",
+            metavar="DIR",
+            help="Images that the traced program reads. The share that it read makes the verdict surer.",
+        ),
     ] = None,
     model: Annotated[
-        Path | None, typer.Option("--model", metavar="FILE", help="Another model than the one that ships.")
+        Path | None, typer.Option("--model", metavar="FILE", help="Use this model instead of the one that ships.")
     ] = None,
     columns: Annotated[
         str | None,
         typer.Option(
             metavar="FIELD=COLUMN,...",
-            help="Columns of a trace that is a table: time, size, op, offset, file, pid; "
-            "as in 'time=ts*1e-6,op=kind:R/W,offset=lba*512,size=len'.",
+            help="For a trace that is a table: columns for time, size, op, offset, file and pid, such as "
+            "time=ts*1e-6,size=len.",
         ),
     ] = None,
     lenient: Annotated[bool, typer.Option("--lenient", help="Skip and count damaged lines of a trace.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Say what kind of workload a trace shows, how sure that is, and the three facts that weighed most.
+    """Name the kind of workload that a trace shows, with its probability and the three strongest reasons.
 
-    The answer is re-read-heavy, write-heavy, read-once, mixed or inconclusive, and it is about the whole run, also
-    where the trace shows only its beginning. A profile with several traces gets a verdict on each.
+    The verdict is re-read-heavy, write-heavy, read-once, mixed or inconclusive. It is a forecast for the whole run,
+    even if the trace shows only the beginning. A profile with several traces gets one verdict for each.
 
     Example: `tiering classify train.strace`
     """
@@ -60,7 +64,7 @@ def classify(
         )
         verdicts = [(trace.source, judge(trace, chosen)) for trace in traces]
     if json:
-        emit_json({"verdicts": [{"source": name, **plain(verdict)} for name, verdict in verdicts]})
+        emit_json({"verdicts": [{"source": name, **plain(verdict)} for name, verdict in verdicts]}, "verdicts")
         return
     console = out()
     for name, verdict in verdicts:

@@ -23,7 +23,7 @@ class Target(StrEnum):
 
 
 class OnError(StrEnum):
-    """What to do about images that cannot be packed."""
+    """Ways to treat images that cannot be packed."""
 
     fail = "fail"
     skip = "skip"
@@ -31,14 +31,14 @@ class OnError(StrEnum):
 
 
 class Check(StrEnum):
-    """How closely images are looked at."""
+    """How much of each image is checked."""
 
     quick = "quick"
     decode = "decode"
 
 
 class ResizeMode(StrEnum):
-    """How images are brought to one shape."""
+    """Ways to resize images to one shape."""
 
     crop = "crop"
     pad = "pad"
@@ -46,73 +46,96 @@ class ResizeMode(StrEnum):
 
 
 Workers = Annotated[
-    int | None, typer.Option(min=1, max=MOST_WORKERS, metavar="N", help="Processes; by default the usable cores.")
+    int | None,
+    typer.Option(
+        min=1, max=MOST_WORKERS, metavar="N", help="Number of processes. By default one for each usable core."
+    ),
 ]
 Dask = Annotated[
-    str | None, typer.Option(metavar="ADDRESS", help="Pack on a Dask cluster: tcp://host:8786, or local for one here.")
+    str | None,
+    typer.Option(
+        metavar="ADDRESS", help="Pack on a Dask cluster, such as tcp://host:8786. local starts one on this machine."
+    ),
 ]
-Restart = Annotated[bool, typer.Option("--restart", help="Start an unfinished conversion again from nothing.")]
+Restart = Annotated[
+    bool, typer.Option("--restart", help="Discard an unfinished conversion and start from the beginning.")
+]
 BadFiles = Annotated[
     OnError,
     typer.Option(
         metavar="HOW",
-        help="Images that cannot be packed, broken links, unreadable directories: fail at the end with all listed, "
-        "skip, or quarantine copies.",
+        help="For images that cannot be packed, broken links and unreadable directories. fail: list them all and fail "
+        "at the end. skip: leave them out. quarantine: leave them out and keep copies.",
     ),
 ]
 ImagesOnly = Annotated[
-    bool, typer.Option("--images-only", help="Leave out the masks, captions and other files that share their key.")
+    bool, typer.Option("--images-only", help="Leave out masks, captions and other files that share an image's key.")
 ]
 HowClosely = Annotated[
-    Check, typer.Option(help="Of each image: its beginning and end, or all its pixels, which takes longer.")
+    Check,
+    typer.Option(
+        help="quick: check the beginning and end of each image. decode: decode each image, which takes longer."
+    ),
 ]
 Columns = Annotated[
     str | None,
     typer.Option(
         metavar="FIELD=COLUMN,...",
-        help="Columns of a table by name, or by number from 0: path=Image,label=Id; path=0,label=1.",
+        help="Columns of a table, by name or by number from 0: path=Image,label=Id or path=0,label=1.",
     ),
 ]
 TableRoot = Annotated[
     str | None,
-    typer.Option("--root", metavar="DIRECTORY", help="What a table's paths are relative to; by default its place."),
+    typer.Option(
+        "--root",
+        metavar="DIRECTORY",
+        help="Directory that a table's paths are relative to. By default the table's own.",
+    ),
 ]
 Progress = Annotated[bool | None, typer.Option("--progress/--no-progress", help="Show progress on stderr.")]
 
 
 def convert(
     dataset: Annotated[
-        str, typer.Argument(help="Images: a directory, tar files, a CSV or Parquet table; path or URL. Never changed.")
+        str, typer.Argument(help="Images: a directory, tar files, or a CSV or Parquet table. Path or URL.")
     ],
-    store: Annotated[str, typer.Argument(help="Store to make, path or URL; readers open it only when it is finished.")],
+    store: Annotated[
+        str, typer.Argument(help="Store to create. Path or URL. Readers cannot open it before it is finished.")
+    ],
     to: Annotated[Target | None, typer.Option(help="Packed format.")] = None,
     codec: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="Codec of Zarr chunks: none, lz4, zstd:3, blosc-lz4 and others; auto measures."
+            metavar="NAME",
+            help="Codec of Zarr chunks: none, lz4, zstd:3, blosc-lz4 and others. auto tries some and picks one.",
         ),
     ] = "auto",
     pixels: Annotated[bool, typer.Option("--pixels", help="Zarr: store decoded images of one shape.")] = False,
     resize: Annotated[
-        str | None, typer.Option(metavar="HxW", help="Bring images to one shape, such as 224x224; implies --pixels.")
+        str | None, typer.Option(metavar="HxW", help="Resize images to one shape, such as 224x224. Implies --pixels.")
     ] = None,
     resize_mode: Annotated[
-        ResizeMode, typer.Option(metavar="HOW", help="How they are brought to it: crop, pad or stretch.")
+        ResizeMode, typer.Option(metavar="HOW", help="How to resize: crop, pad or stretch.")
     ] = ResizeMode.crop,
     channels: Annotated[
         int | None,
-        typer.Option(min=1, max=3, metavar="N", help="Of pixels, 1 or 3; by default 1 where all images are grey."),
+        typer.Option(
+            min=1,
+            max=3,
+            metavar="N",
+            help="Channels of the pixels, 1 or 3. By default 1 if all images are grey, else 3.",
+        ),
     ] = None,
     shard_size: Annotated[
         str | None,
-        typer.Option(metavar="SIZE", help="Bytes in a shard at most, such as 256MiB; by default from the data."),
+        typer.Option(metavar="SIZE", help="Most bytes in a shard, such as 256MiB. By default it depends on the data."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, metavar="N", help="Seed of the packed order.")] = 0,
     classes: Annotated[
         str | None,
         typer.Option(
             metavar="FILE|STORE",
-            help="Numbers of the classes: a store to agree with, or a file with NAME,NUMBER or a name on each line.",
+            help="Class numbers to use: those of another store, or of a file with NAME,NUMBER or a name on each line.",
         ),
     ] = None,
     columns: Columns = None,
@@ -122,9 +145,9 @@ def convert(
     images_only: ImagesOnly = False,
     workers: Workers = None,
     dask: Dask = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store that is there already.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.")] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Only go on with an unfinished conversion, and begin none.")
+        bool, typer.Option("--resume", help="Continue an unfinished conversion; fail if there is none.")
     ] = False,
     restart: Restart = False,
     show: Progress = None,
@@ -132,8 +155,8 @@ def convert(
 ) -> None:
     """Pack images into an LMDB or Zarr store.
 
-    The original files stay as they are, byte for byte, in a seeded random order, unless pixels are asked for. A
-    conversion that was killed goes on where it was when the same command is given again.
+    The store holds the original files, byte for byte, in a seeded random order; with --pixels it holds decoded images.
+    The source is never changed. To continue an interrupted conversion, run the same command again.
 
     Example: `tiering convert photos/ photos.lmdb --to lmdb`
     """
@@ -184,5 +207,5 @@ def convert(
     for line in account_lines(manifest.account):
         out().print(line)
     if manifest.account and manifest.account.left_out:
-        note(f"All that is left out is listed in {command(f'{store}/left-out.tsv')}")
+        note(f"Everything left out is listed in {command(f'{store}/left-out.tsv')}")
     note(f"Next: {command('tiering', 'verify', store, '--source', dataset)}")

@@ -1,4 +1,4 @@
-"""`tiering estimate`: how much a training run reads and writes, before anything is bought."""
+"""`tiering estimate`: how much a training run reads and writes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def estimate(
     batch_size: Annotated[str, typer.Option(metavar="COUNT", help="Images in a batch.")] = "32",
     json: JsonFlag = False,
 ) -> None:
-    """Work out how much a training run reads and writes: epochs x images x bytes, in exact whole numbers.
+    """Calculate how much a training run reads and writes, exactly: epochs x images x bytes.
 
-    Without flags it shows the worked example of the documentation: 100 million TIFF images of 45.9 MB over 5,000
+    Without options it shows the example of the documentation: 100 million TIFF images of 45.9 MB over 5,000
     epochs. Published text about that example says 50 billion file reads, but 100 million x 5,000 is 500 billion.
 
     Example: `tiering estimate --images 1.28M --image-size 110kB --epochs 90`
@@ -46,7 +46,7 @@ def estimate(
         )
     )
     if json:
-        emit_json({**found.figures, "text": found.texts})
+        emit_json({**found.figures, "text": found.texts}, "estimate")
         return
     shown = table("quantity", "value")
     shown.columns[1].justify = "left"

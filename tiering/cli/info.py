@@ -1,4 +1,4 @@
-"""tiering info: what a store holds."""
+"""tiering info: describe a store."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _NAMED = 8
 
 
 def info(
-    store: Annotated[str, typer.Argument(help="Packed store, or a directory of images.")], json: JsonFlag = False
+    store: Annotated[str, typer.Argument(help="Store, or directory of images. Path or URL.")], json: JsonFlag = False
 ) -> None:
-    """Show what a store holds and how it was packed, without reading its samples.
+    """Describe a store and how it was packed, without reading its samples.
 
     Example: `tiering info photos.lmdb`
     """
@@ -55,7 +55,7 @@ def info(
         }
     if removed := sum(shard.removed for shard in manifest.shards):
         samples = "1 sample" if removed == 1 else f"{format_count(removed)} samples"
-        rows["taken out"] = f"{samples}, whose space comes back when the dataset is converted again"
+        rows["taken out"] = f"{samples}; to free their space, convert the dataset again"
     account = list(account_lines(manifest.account))
     if manifest.left_out and not account:
         rows["left out"] = f"{manifest.left_out:,} images that could not be packed: see bad-files.tsv"
@@ -72,5 +72,5 @@ def _holds(manifest: Manifest) -> str:
     pixels = manifest.settings.pixels if manifest.settings else None
     if pixels is None:
         return "the original files"
-    brought = f", brought to it by {pixels.resize}" if pixels.resize else ""
+    brought = f", resized by {pixels.resize}" if pixels.resize else ""
     return f"pixels of {pixels.height} x {pixels.width} x {pixels.channels}{brought}"

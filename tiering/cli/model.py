@@ -1,4 +1,4 @@
-"""`tiering model`: the classifier itself - train it again, judge it, show it."""
+"""`tiering model`: train, evaluate and show the classifier of workloads."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from tiering.cli.choices import MOST_SEED
 from tiering.cli.output import JsonFlag, emit_json, note, out, status, table
 from tiering.cli.verbs import Verbs
 
-model = Verbs(help="Train, evaluate or show the classifier of workloads.", no_args_is_help=True)
+model = Verbs(help="Train, evaluate and show the classifier of workloads.", no_args_is_help=True)
 
-_Model = Annotated[Path | None, typer.Option("--model", metavar="FILE", help="Another model than the one that ships.")]
+_Model = Annotated[
+    Path | None, typer.Option("--model", metavar="FILE", help="Use this model instead of the one that ships.")
+]
 _Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the generated corpus and of the forest.")]
 
 
 @model.command()
 def train(
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where the model goes.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Model to write.")],
     seed: _Seed = 0,
 ) -> None:
-    """Train a model on the generated corpus and the recorded programs, and cross-validate it: a few minutes.
+    """Train a model on generated and recorded traces, and cross-validate it. Takes a few minutes.
 
-    The same seed and the same versions of the packages give the same model, bit for bit.
+    The same seed and the same package versions give the same model, bit for bit.
 
     Example: `tiering model train -o mine.skops`
     """
@@ -41,7 +43,7 @@ def train(
 
 @model.command()
 def evaluate(seed: _Seed = 0, json: JsonFlag = False) -> None:
-    """Cross-validate: judge each family and each program by a model that has not seen it. A few minutes.
+    """Test how well the classifier judges programs that it was not trained on. Takes a few minutes.
 
     Example: `tiering model evaluate`
     """
@@ -50,14 +52,14 @@ def evaluate(seed: _Seed = 0, json: JsonFlag = False) -> None:
     with status("Cross-validating"):
         figures = evaluate_model(seed)
     if json:
-        emit_json(figures)
+        emit_json(figures, "model-figures")
     else:
         _show(figures)
 
 
 @model.command()
 def show(model: _Model = None, json: JsonFlag = False) -> None:
-    """Show how well a model did on families and programs that it had not seen, as its file has it.
+    """Show how well a model judged programs that it was not trained on, as recorded in its file.
 
     Example: `tiering model show`
     """
@@ -65,7 +67,7 @@ def show(model: _Model = None, json: JsonFlag = False) -> None:
 
     figures = load_model(model).figures
     if json:
-        emit_json(figures)
+        emit_json(figures, "model-figures")
     else:
         _show(figures)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from click import get_current_context
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _PIPE_WIDTH = 1000
+
+#: Raised when a key of a --json document changes its meaning or goes. A new key leaves it.
+JSON_VERSION: Final = 1
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
 
@@ -85,9 +88,17 @@ def prepare_streams() -> None:
     warnings.showwarning = lambda message, *_, **__: note(f"Warning: {message}")
 
 
-def emit_json(document: object) -> None:
-    """Print one JSON document on stdout; pydantic models and dataclasses are taken as they are."""
-    sys.stdout.write(json.dumps(plain(document), indent=2) + "\n")
+def emit_json(document: object, name: str = "") -> None:
+    """Print one JSON document on stdout. docs/reference/json.md describes them all.
+
+    Args:
+        document: A pydantic model, a dataclass or a dict.
+        name: `tiering-NAME` becomes its `format`. A document that is also a file has a format of its own.
+    """
+    content = plain(document)
+    if "format_version" not in content:
+        content = {"format": f"tiering-{name}", "format_version": JSON_VERSION, **content}
+    sys.stdout.write(json.dumps(content, indent=2) + "\n")
 
 
 def plain(value: object) -> Any:

@@ -1,4 +1,4 @@
-"""`tiering place`: which file belongs on which tier, for the least cost within the tiers' room and rates."""
+"""`tiering place`: the cheapest tier for each file, within the room and speed of the tiers."""
 
 from __future__ import annotations
 
@@ -31,61 +31,61 @@ WIDTH = 150
 
 
 def place(
-    trace: Annotated[
-        Path, typer.Argument(metavar="TRACE|HEAT.csv", help="I/O trace of a run, or a table written with --heat.")
-    ],
+    trace: Annotated[Path, typer.Argument(metavar="TRACE|HEAT.csv", help="I/O trace, or a table written with --heat.")],
     capacity: Annotated[
         list[str] | None,
         typer.Option(
             metavar="TIER[=SIZE]",
-            help="Tier to use, and its room; without SIZE the catalog's capacity. May be repeated.",
+            help="Tier to use, and its room. Without SIZE, the capacity in the catalog. May be repeated.",
             show_default=False,
         ),
     ] = None,
-    by: Annotated[MovedAs, typer.Option(help="Unit that moves as one. A packed store always moves as one.")] = "file",
+    by: Annotated[
+        MovedAs, typer.Option(help="Move single files or whole directories. A packed store always moves as one.")
+    ] = "file",
     root: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Place all files below DIR, untouched ones too, with their real sizes."),
+        typer.Option(
+            metavar="DIR", help="Place every file below DIR, even if the trace does not touch it, with its real size."
+        ),
     ] = None,
     runs: Annotated[
         str | None,
         typer.Option(
-            metavar="COUNT", help="Runs like the trace in a month; by default one follows the other all month."
+            metavar="COUNT", help="Runs like this one in a month. By default as many as fit, one after the other."
         ),
     ] = None,
     duration: Annotated[
         str | None,
-        typer.Option(
-            metavar="TIME", help="Time that the trace spans, such as 90s or 2h, if its own times do not show it."
-        ),
+        typer.Option(metavar="TIME", help="Duration of the trace, such as 90s or 2h, if the trace has no times."),
     ] = None,
     hour_price: HourPrice = HOUR_USD,
-    in_flight: Annotated[int, typer.Option(min=1, help="Requests that wait at the same time.")] = 1,
-    most_busy: Annotated[float, typer.Option(help="Share of its time that a tier may be busy.")] = 1.0,
+    in_flight: Annotated[int, typer.Option(min=1, help="Requests in flight at the same time.")] = 1,
+    most_busy: Annotated[float, typer.Option(help="Largest share of the time that a tier may be busy.")] = 1.0,
     catalog: Catalog = None,
     what_if: Annotated[
         Path | None,
-        typer.Option(metavar="OTHER.toml", help="A second catalog to compare with the first."),
+        typer.Option(metavar="OTHER.toml", help="Also plan with this catalog, and compare."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the plan: .csv or .json.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the plan, as .csv or .json.")
     ] = None,
     lists: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write the file lists of each tier for rsync and rclone.")
+        Path | None, typer.Option(metavar="DIR", help="Write a file list for each tier, for rsync and rclone.")
     ] = None,
     heat: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write how much each file was read and written, as CSV.")
+        Path | None, typer.Option(metavar="FILE", help="Write how much each file was read and written, as .csv.")
     ] = None,
     columns: Annotated[
         str | None,
-        typer.Option(metavar="FIELD=COLUMN,...", help="Columns of a trace that is a table, as in tiering profile."),
+        typer.Option(metavar="FIELD=COLUMN,...", help="Columns of a trace that is a table, as for `tiering profile`."),
     ] = None,
     lenient: Annotated[bool, typer.Option("--lenient", help="Skip and count damaged lines of a trace.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Assign files or directories to storage tiers for the least monthly cost within their room and rates.
+    """Find the cheapest storage tier for each file or directory, within the room and speed of the tiers.
 
-    Moves nothing: it makes a plan, and on request file lists and the commands that would copy the files.
+    Prints a plan and moves nothing. With --lists it also writes file lists, and prints the commands that copy them.
 
     Example: `tiering place run.parquet --capacity nvme=10TB --capacity hdd=100TB --capacity object --lists lists/`
     """
@@ -126,7 +126,7 @@ def place(
         note(f"Wrote {output}.")
     if json:
         other = {"what_if": plans[1].summary} if what_if is not None else {}
-        emit_json({"plan": plans[0].summary, **other, "lists": written})
+        emit_json({"plan": plans[0].summary, **other, "lists": written}, "placement")
         return
     _show(plans[0].summary)
     if what_if is not None:
@@ -142,7 +142,7 @@ def place(
             )
     typed = commands(plans[0], written, catalogs[0])
     if typed:
-        note("Nothing was moved. To copy the files, replace each TO_... by its destination and type:")
+        note("Nothing was moved. To copy the files, replace each TO_... with its destination and run:")
         for line in typed:
             note(f"  {line}")
 

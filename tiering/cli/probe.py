@@ -1,4 +1,4 @@
-"""`tiering probe`: measure a mount or an object store into a tier of the catalog."""
+"""`tiering probe`: measure a mount or a bucket, and describe it as a tier."""
 
 from __future__ import annotations
 
@@ -21,17 +21,21 @@ WIDTH = 140
 
 
 def probe(
-    place: Annotated[str, typer.Argument(metavar="PATH|URL", help="Directory on the mount, or URL of a bucket.")],
+    place: Annotated[
+        str, typer.Argument(metavar="PATH|URL", help="Directory on the mount to measure, or URL of a bucket.")
+    ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE.toml", help="Write the tier as a catalog, for --catalog."),
+        typer.Option("--output", "-o", metavar="FILE.toml", help="Write the tier to a catalog, for --catalog."),
     ] = None,
-    seconds: Annotated[float, typer.Option(metavar="N", help="About how long the measurement may take.")] = 30.0,
+    seconds: Annotated[
+        float, typer.Option(metavar="N", help="Approximate seconds that the measurement may take.")
+    ] = 30.0,
     size: Annotated[
         str | None,
         typer.Option(
             metavar="SIZE",
-            help="Most bytes to write, all removed again; by default 1 GiB, or 64 MiB behind a URL.",
+            help="Most bytes to write. They are removed again. By default 1 GiB, or 64 MiB for a URL.",
             show_default=False,
         ),
     ] = None,
@@ -40,17 +44,17 @@ def probe(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Tier of the catalog whose price and endurance it gets; by default the one most like it.",
+            help="Tier in the catalog to copy the price and endurance from. By default the most similar one.",
             show_default=False,
         ),
     ] = None,
     catalog: Catalog = None,
     json: JsonFlag = False,
 ) -> None:
-    """Measure reads, small files, look-ups, writes and syncs of a mount, or of an object store, into a tier.
+    """Measure the speed of a mount or a bucket, and describe it as a storage tier.
 
-    Prints its bounds of time and bytes before it starts. It writes into a hidden directory, or below a prefix, of its
-    own, and removes that again, also when it is interrupted. It touches no existing file.
+    Measures reads, small files, look-ups, writes and syncs. It first prints how long it will take and how much it will
+    write. It writes to a hidden directory or prefix of its own, and removes it at the end, even when interrupted.
 
     Example: `tiering probe /mnt/data -o data.toml`
     """
@@ -77,7 +81,7 @@ def probe(
     if output is not None:
         write_tier(found, output)
     if json:
-        emit_json(found)
+        emit_json(found, "probe")
     else:
         _show(found)
         for each in found.notes:

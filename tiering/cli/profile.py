@@ -1,4 +1,4 @@
-"""`tiering profile`: what a dataset directory holds, and what traces say about how it is used."""
+"""`tiering profile`: describe a dataset, and the workload that traces of it show."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ def profile(
     dataset: Annotated[
         str | None,
         typer.Argument(
-            metavar="DATASET", help="Directory of images, table or tar file, or its URL.", show_default=False
+            metavar="DATASET", help="Directory of images, table, or tar file; path or URL.", show_default=False
         ),
     ] = None,
     trace: Annotated[
         list[Path] | None,
-        typer.Option("--trace", "-t", metavar="TRACE", help="I/O trace of a run over it; may be repeated."),
+        typer.Option(
+            "--trace", "-t", metavar="TRACE", help="I/O trace of a program that reads the dataset. May be repeated."
+        ),
     ] = None,
     output: Annotated[
         Path | None,
@@ -39,15 +41,15 @@ def profile(
         str,
         typer.Option(
             metavar="auto|N|all",
-            help="Count every file (all), or estimate from about N files without listing the others; "
-            "auto does that above 100,000 images.",
+            help="all: count every file. N: estimate from about N files, without listing the others. "
+            "auto: estimate above 100,000 images.",
         ),
     ] = "auto",
     probes: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Image headers to read at most where files are counted; 2,000 of more than 10,000 images, else all.",
+            help="Most image headers to read when files are counted. By default all, or 2,000 of more than 10,000.",
             show_default=False,
         ),
     ] = None,
@@ -56,20 +58,21 @@ def profile(
         str | None,
         typer.Option(
             metavar="FIELD=COLUMN,...",
-            help="Columns of a trace that is a table: time, size, op, offset, file, pid; "
-            "as in 'time=ts*1e-6,op=kind:R/W,offset=lba*512,size=len'. Of a dataset that is one: path, label, split.",
+            help="For a trace that is a table: columns for time, size, op, offset, file and pid, such as "
+            "time=ts*1e-6,size=len. For a dataset that is a table: path, label and split.",
         ),
     ] = None,
     root: Annotated[
-        str | None, typer.Option(metavar="DIRECTORY", help="What the paths of a table of images are relative to.")
+        str | None,
+        typer.Option(metavar="DIRECTORY", help="Directory that the paths in a table of images are relative to."),
     ] = None,
     lenient: Annotated[bool, typer.Option("--lenient", help="Skip and count damaged lines of a trace.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Say what a dataset directory holds and, from I/O traces, what kind of workload reads it.
+    """Describe an image dataset and, from I/O traces, the workload that reads it.
 
-    Nothing is changed in the dataset: files are counted, or some directories drawn and the rest estimated with 95 %
-    intervals; and image headers are read, of all files or of a random sample.
+    Counts files and reads image headers. For large datasets it samples some directories and estimates the rest, with
+    95 % intervals. It never changes the dataset.
 
     Example: `tiering profile photos/ --trace train.strace -o profile.json`
     """

@@ -1,4 +1,4 @@
-"""`tiering recommend`: where and how to keep a dataset, and the gain."""
+"""`tiering recommend`: where and how to keep a dataset, and what that gains."""
 
 from __future__ import annotations
 
@@ -22,35 +22,34 @@ if TYPE_CHECKING:
 
 def recommend(
     dataset: Annotated[
-        Path, typer.Argument(metavar="DATASET|PROFILE", help="Directory of images, or a profile.json of it.")
+        Path, typer.Argument(metavar="DATASET|PROFILE", help="Directory of images, or its profile.json.")
     ],
     ram: Annotated[
         str | None,
         typer.Option(
             metavar="SIZE",
-            help="Memory of each training host for caching; by default half of what this process may use.",
+            help="Memory for caching on each training host. By default half of what this process may use.",
             show_default=False,
         ),
     ] = None,
     epochs: Annotated[str, typer.Option(metavar="COUNT", help="Epochs of a training run.")] = "100",
     tier: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Tier on which the dataset lies now, such as nvme, hdd, nfs or object."),
+        typer.Option(metavar="NAME", help="Tier that holds the dataset now, such as nvme, hdd, nfs or object."),
     ] = None,
     budget: Annotated[
-        float | None, typer.Option(metavar="USD", help="Limit: cost of storage and requests, a month.")
+        float | None, typer.Option(metavar="USD", help="Limit: monthly cost of storage and requests.")
     ] = None,
     max_epoch_time: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Limit: how long an epoch may take, such as 30min or 2h.")
+        str | None, typer.Option(metavar="TIME", help="Limit: time of an epoch, such as 30min or 2h.")
     ] = None,
     capacity: Annotated[
-        list[str] | None, typer.Option(metavar="TIER=SIZE", help="Limit: room on a tier, instead of the catalog's.")
+        list[str] | None,
+        typer.Option(metavar="TIER=SIZE", help="Limit: room on a tier. Replaces the catalog's. May be repeated."),
     ] = None,
     must_keep_originals: Annotated[
         bool,
-        typer.Option(
-            "--must-keep-originals", help="Limit: only formats that keep the original files to the last byte."
-        ),
+        typer.Option("--must-keep-originals", help="Limit: only formats that keep the original files byte for byte."),
     ] = False,
     samples_per_second: Annotated[
         str | None,
@@ -58,20 +57,23 @@ def recommend(
     ] = None,
     gpu_utilisation: Annotated[
         float | None,
-        typer.Option(metavar="SHARE", help="Limit: share of the time that the training works, such as 0.9."),
+        typer.Option(metavar="SHARE", help="Limit: share of the time that the GPU must be busy, such as 0.9."),
     ] = None,
     resize: Annotated[
         str | None,
-        typer.Option(metavar="HxW", help="Shape to which training brings images. Storing pixels is then considered."),
+        typer.Option(metavar="HxW", help="Shape that training resizes images to. Also considers storing pixels."),
     ] = None,
     encoded: Annotated[
         bool,
-        typer.Option("--encoded", help="The training takes encoded images and decodes them itself, such as on a GPU."),
+        typer.Option("--encoded", help="Training takes encoded images and decodes them itself, such as on a GPU."),
     ] = False,
     threads: Annotated[
         int | None,
         typer.Option(
-            min=1, max=MOST_WORKERS, metavar="COUNT", help="Threads of the loader; by default this machine's cores."
+            min=1,
+            max=MOST_WORKERS,
+            metavar="COUNT",
+            help="Threads of the loader. By default the cores of this machine.",
         ),
     ] = None,
     nodes: Annotated[
@@ -82,7 +84,8 @@ def recommend(
         str, typer.Option(metavar="COUNT", help="Epochs from one checkpoint to the next.")
     ] = "1",
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="Measure this processor on some of the images first; takes about 10 s.")
+        bool,
+        typer.Option("--calibrate", help="First measure this processor with some of the images. Takes about 10 s."),
     ] = False,
     hour_price: HourPrice = HOUR_USD,
     catalog: Catalog = None,
@@ -90,9 +93,8 @@ def recommend(
 ) -> None:
     """Recommend the storage tier, the packed format, the codec and the cache for a dataset.
 
-    Predicts the time and cost of every feasible combination, drops those that break a limit, and ranks the rest. It
-    reads only the dataset's profile, and changes nothing. A profile made with a trace gives advice for the trace's
-    workload.
+    Predicts the time and cost of every feasible combination, drops those that break a limit, and ranks the rest. If the
+    profile contains a trace, the advice is for the workload of that trace. Nothing is changed.
 
     Example: `tiering recommend profile.json --tier nfs --ram 64GiB --epochs 90 --max-epoch-time 30min`
     """
@@ -152,7 +154,7 @@ def recommend(
     if len(profile.traces) > 1:
         note(f"Note: The profile has {len(profile.traces)} traces; only the first counts, {profile.traces[0].source}.")
     if json:
-        emit_json(found)
+        emit_json(found, "recommendation")
         return
     show(found, profile.dataset.root, shape)
 

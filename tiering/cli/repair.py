@@ -1,4 +1,4 @@
-"""tiering repair: pack the damaged shards of a store again."""
+"""tiering repair: repack the damaged shards of a store."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from tiering.cli.progress import progress
 
 
 def repair(
-    store: Annotated[str, typer.Argument(help="Finished store to repair, path or URL.")],
-    source: Annotated[str, typer.Option(metavar="DATASET", help="What it was packed from; never changed.")],
+    store: Annotated[str, typer.Argument(help="Finished store to repair. Path or URL.")],
+    source: Annotated[
+        str, typer.Option(metavar="DATASET", help="Dataset that the store was packed from. It is never changed.")
+    ],
     workers: Workers = None,
     dask: Dask = None,
     show: Progress = None,
     json: JsonFlag = False,
 ) -> None:
-    """Find the missing and damaged shards of a finished store, and pack just those again from its source.
+    """Repack the missing and damaged shards of a finished store from its source.
 
-    A shard is put in place only where it is to the last byte the one that was packed; all others are left alone.
+    A repacked shard must equal the original byte for byte, or it is not put in place. Sound shards are not touched.
 
     Example: `tiering repair photos.lmdb --source photos/`
     """
@@ -32,9 +34,9 @@ def repair(
         crew = Cluster(dask) if dask else workers
         repaired = run(store, source=source, workers=crew, progress=advance)
     if json:
-        emit_json({"store": store, "repaired": repaired})
+        emit_json({"store": store, "repaired": repaired}, "repair")
         return
     for name in repaired:
-        out().print(f"{store}/{name}: packed again")
+        out().print(f"{store}/{name}: repacked")
     if not repaired:
         out().print(f"{store}: no shard is missing or damaged")

@@ -1,4 +1,4 @@
-"""`tiering report`: everything about a dataset and its traces in one HTML file."""
+"""`tiering report`: a dataset and its traces in one HTML file."""
 
 from __future__ import annotations
 
@@ -15,35 +15,37 @@ from tiering.units import format_bytes, parse_count, parse_room
 
 
 def report(
-    place: Annotated[Path, typer.Argument(metavar="PROFILE|DATASET", help="profile.json, or a directory of images.")],
+    place: Annotated[Path, typer.Argument(metavar="PROFILE|DATASET", help="A profile.json, or a directory of images.")],
     traces: Annotated[
-        list[Path] | None, typer.Argument(metavar="[TRACE]...", help="Traces to show besides the profile's own.")
+        list[Path] | None,
+        typer.Argument(metavar="[TRACE]...", help="Traces to show in addition to those of the profile."),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="HTML file to write.")] = Path(
         "report.html"
     ),
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     ram: Annotated[
         str | None,
         typer.Option(
             metavar="SIZE",
-            help="Memory of the training host for caching; by default half of what this process may use.",
+            help="Memory for caching on the training host. By default half of what this process may use.",
             show_default=False,
         ),
     ] = None,
     epochs: Annotated[str, typer.Option(metavar="COUNT", help="Epochs of a training run.")] = "100",
-    tier: Annotated[str | None, typer.Option(metavar="NAME", help="Tier on which the dataset lies now.")] = None,
+    tier: Annotated[str | None, typer.Option(metavar="NAME", help="Tier that holds the dataset now.")] = None,
     hour_price: HourPrice = 2.0,
     catalog: Catalog = None,
     columns: Annotated[
         str | None,
-        typer.Option(metavar="FIELD=COLUMN,...", help="Columns of a trace that is a table, as for tiering profile."),
+        typer.Option(metavar="FIELD=COLUMN,...", help="Columns of a trace that is a table, as for `tiering profile`."),
     ] = None,
     lenient: Annotated[bool, typer.Option("--lenient", help="Skip and count damaged lines of a trace.")] = False,
 ) -> None:
-    """Write one HTML file that shows the dataset, its traces, the verdict and the recommendations, and opens offline.
+    """Write an HTML report of a dataset, its traces, their verdicts and the recommendations.
 
-    Needs the extra `report`. Traces that the profile names are read again where they are still there.
+    The report is one file that opens offline. Traces that the profile names are read again if they still exist. Needs
+    `pip install 'tiering[report]'`.
 
     Example: `tiering report profile.json -o report.html`
     """

@@ -35,7 +35,7 @@ def list_tiers(catalog: Catalog = None, json: JsonFlag = False) -> None:
 
     found = load_catalog(catalog)
     if json:
-        emit_json({"tiers": found})
+        emit_json({"tiers": found}, "tiers")
         return
     shown = table(
         *("tier", "sequential", "random", "reads/s", "writes", "p50", "p99", "in flight", "USD/GB/month"),
@@ -60,7 +60,7 @@ def show(
     catalog: Catalog = None,
     json: JsonFlag = False,
 ) -> None:
-    """Show every figure of one tier with its unit.
+    """Show every figure of a tier, with its unit.
 
     Example: `tiering tiers show nvme`
     """
@@ -71,7 +71,7 @@ def show(
     if tier is None:
         raise UsageError("NAME", expected=f"one of {', '.join(each.name for each in known)}", found=repr(name))
     if json:
-        emit_json(tier)
+        emit_json(tier, "tier")
         return
     _print(figures_of(tier))
     if tier.read_points:
@@ -88,9 +88,9 @@ def check(
     ] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Check that a catalog can be used, and warn of implausible figures.
+    """Check a catalog of tiers, and warn about implausible figures.
 
-    A wrong entry is an error (exit code 3); an implausible one is a warning.
+    Exits with 3 if an entry is wrong. An implausible figure is only a warning.
 
     Example: `tiering tiers check mine.toml`
     """
@@ -99,7 +99,7 @@ def check(
     found = load_catalog(file)
     warnings = [{"tier": tier.name, "warning": text} for tier in found for text in implausible(tier)]
     if json:
-        emit_json({"tiers": [tier.name for tier in found], "warnings": warnings})
+        emit_json({"tiers": [tier.name for tier in found], "warnings": warnings}, "catalog-check")
         return
     for each in warnings:
         note(f"Warning: tier.{each['tier']}: {each['warning']}.")

@@ -12,19 +12,19 @@ from tiering.units import format_bytes, format_count
 
 
 def trace(
-    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="The command, with its arguments.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where the trace goes.")] = Path(
+    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="The command and its arguments.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Trace to write.")] = Path(
         "trace.parquet"
     ),
     backend: Annotated[
         Literal["strace", "dftracer"],
-        typer.Option(help="strace sees every system call; dftracer costs less and sees calls of the C library."),
+        typer.Option(help="strace sees every system call. dftracer costs less, but sees only calls of the C library."),
     ] = "strace",
 ) -> None:
     """Run a command and record its reads, writes, opens and mappings as a trace.
 
-    The command keeps its standard streams, gets the signals, and gives the exit status. The trace is a Parquet
-    file that `tiering profile --trace` and `tiering classify` read.
+    The command keeps its standard streams and receives the signals that are sent to tiering. tiering exits with its
+    exit status. `tiering profile --trace` and `tiering classify` read the trace, a Parquet file.
 
     Example: `tiering trace -o train.parquet -- python train.py`
     """
@@ -42,7 +42,7 @@ def trace(
     if made.mapped_bytes:
         note(
             f"Note: up to {format_bytes(made.mapped_bytes)} of data were mapped into memory; "
-            "what was touched there no tracer sees."
+            "no tracer sees which parts of them were read."
         )
     if made.status:
         raise typer.Exit(made.status)

@@ -1,7 +1,7 @@
-"""Verbs: how each shows its help, and the last line of each that is interrupted.
+"""Commands: how each shows its help, and the last line that it prints when it is interrupted.
 
-The last line says what the interruption left behind, and what the same command will do. It is a verb's own, because the
-verbs differ in both; a test holds that every verb has one.
+The last line states what is left behind, and what the same command will do next. Every command has its own line; a test
+checks that.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from tiering.system.signals import exit_code_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_NOTHING: Final = "Nothing was changed; the same command starts from the beginning."
+_NOTHING: Final = "Nothing was changed. The same command starts from the beginning."
 _BEGINNING: Final = "The same command starts from the beginning."
 
-#: By verb. The names in braces are the verb's parameters.
+#: By command. Names in braces are its parameters.
 LAST_LINES: Final = {
     "profile": _BEGINNING,
     "trace": "The same command runs the program again and records it from the beginning.",
     "classify": _NOTHING,
-    "convert": "Finished shards stay; the same command goes on from there.",
-    "append": "The store is as it was, or complete. Finished shards stay; the same command goes on from there.",
-    "repair": "Shards that are repaired stay so; the same command repairs the others.",
+    "convert": "Finished shards are kept. Run the same command to continue.",
+    "append": "The store is unchanged or complete. Finished shards are kept. Run the same command to continue.",
+    "repair": "Repaired shards are kept. Run the same command to repair the others.",
     "verify": _NOTHING,
     "info": _NOTHING,
-    "export": "{directory} holds all files or none; if none, the same command starts from the beginning.",
+    "export": "{directory} holds all files or none. If none, the same command starts from the beginning.",
     "bench": _BEGINNING,
     "cache info": _NOTHING,
-    "cache warm": "What was fetched stays in the cache; the same command goes on from there.",
-    "cache verify": "What was found damaged is taken out; the same command starts from the beginning.",
-    "cache clear": "What was removed is gone; the same command removes the rest.",
+    "cache warm": "Fetched samples stay in the cache. Run the same command to continue.",
+    "cache verify": "Damaged samples found so far are removed. The same command starts from the beginning.",
+    "cache clear": "Part of the cache is removed. Run the same command to remove the rest.",
     "cache size": _NOTHING,
     "model train": _BEGINNING,
     "model evaluate": _NOTHING,
@@ -45,19 +45,19 @@ LAST_LINES: Final = {
     "estimate": _NOTHING,
     "recommend": _NOTHING,
     "report": _BEGINNING,
-    "place": "No file of yours was moved; the same command starts from the beginning.",
+    "place": "No file was moved. The same command starts from the beginning.",
     "tiers list": _NOTHING,
     "tiers show": _NOTHING,
     "tiers check": _NOTHING,
-    "probe": "What was written to {place} is removed; the same command starts from the beginning.",
+    "probe": "All that was written to {place} is removed. The same command starts from the beginning.",
 }
 
 
 class Verb(TyperCommand):
-    """A verb of the program."""
+    """A command of the program."""
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
-        """Run the verb; where it is interrupted, say what that leaves behind."""
+        """Run the command. If it is interrupted, print its last line."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as interruption:
@@ -76,7 +76,7 @@ class Verb(TyperCommand):
 
 
 class Group(TyperGroup):
-    """Verbs that belong together."""
+    """A group of commands."""
 
     def format_help(self, *words: Any) -> None:
         """Show the help."""
@@ -85,18 +85,18 @@ class Group(TyperGroup):
 
 
 class Verbs(typer.Typer):
-    """A Typer whose commands are verbs."""
+    """A Typer whose commands are of class Verb."""
 
     def __init__(self, *, cls: type[Group] = Group, **options: Any) -> None:
         super().__init__(cls=cls, **options)
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[Function], Function]:
-        """Return what makes a verb of a function."""
+        """Return a decorator that makes a function a command."""
         return super().command(name, cls=Verb, **options)
 
 
 def _mark_no_line() -> None:
-    """Have no asterisk before what is required: `[required]` behind it says so, and in words."""
+    """Show no asterisk before a required argument: `[required]` after it is enough."""
     # Imported with Rich, for the help alone.
     from typer import rich_utils
 

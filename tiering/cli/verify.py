@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 def verify(
-    store: Annotated[str, typer.Argument(help="Packed store to check, path or URL.")],
+    store: Annotated[str, typer.Argument(help="Store to check. Path or URL.")],
     source: Annotated[
-        str | None, typer.Option(help="What it was packed from, to compare every byte and label.")
+        str | None, typer.Option(help="Dataset that the store was packed from. Compares every byte and label with it.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Look at structure and sizes only.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Check only structure and sizes.")] = False,
     decode: Annotated[
-        bool, typer.Option("--decode", help="Decode every image too, and name those that cannot be.")
+        bool, typer.Option("--decode", help="Also decode every image, and list those that fail.")
     ] = False,
     show: Annotated[bool | None, typer.Option("--progress/--no-progress", help="Show progress on stderr.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Check a store: every shard, every column, the CRC-32C of every sample, and with --source every byte.
+    """Check every shard, every column and the CRC-32C of every sample of a store.
 
-    Exits with 1 when anything is wrong.
+    With --source, also compare every byte with the original files. Exits with 1 if anything is wrong.
 
     Example: `tiering verify photos.lmdb --source photos/`
     """
@@ -39,12 +39,12 @@ def verify(
     with progress("checking", show=show) as advance:
         found = run(store, source=source, quick=quick, decode=decode, progress=advance)
     if json:
-        emit_json(plain(found) | {"ok": found.ok})
+        emit_json({**plain(found), "ok": found.ok}, "verification")
     elif found.ok:
         against = f", {_equal(found)}" if source and not quick else ""
         size = format_bytes(found.image_bytes)
         pixels = ", every image decoded" if decode else ", pixels not decoded (--decode)"
-        checked = "structure and sizes right, no byte read" if quick else f"every CRC-32C right{against}{pixels}"
+        checked = "structure and sizes right, no sample read" if quick else f"every CRC-32C right{against}{pixels}"
         out().print(f"{store}: {format_count(found.samples)} samples, {size}, {checked}")
     else:
         for problem in found.problems:
@@ -60,7 +60,7 @@ def verify(
 
 
 def _equal(found: Verification) -> str:
-    """Say of which files every byte was compared: of all in the source, or of those that were packed."""
+    """Return which files were compared byte for byte: all in the source, or only the packed ones."""
     if found.elsewhere:
         here, other = format_count(found.samples - found.elsewhere), format_count(found.elsewhere)
         return f"{here} equal to their files in {found.source}, {other} from other sources and not compared"
@@ -77,8 +77,8 @@ def _advice(store: str, source: str | None, found: Verification) -> str:
     if found.undecodable == found.problem_count:
         again = command("tiering", "convert", source or "DATASET", store)
         return (
-            "These images are as they were packed: replace them in the source and convert it again, or leave them out:"
-            f" {again} --overwrite --check decode --on-error skip (and your other options)"
+            "These images were broken before they were packed. Replace them in the source and convert again, or leave"
+            f" them out: {again} --overwrite --check decode --on-error skip (and your other options)"
         )
     if not found.damaged:
         return "Convert it again, or copy it again if it is a copy."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from tiering.dataset.survey import survey
 from tiering.dataset.totals import MAX_DAMAGED, QUANTILES, Gathered, count_folder, count_source, from_survey
 from tiering.dataset.tree_reads import tree_at
 from tiering.images.image import ImageHeader
+from tiering.notebook import Shown, Summary, data_frame
 from tiering.sources.account import Account
 from tiering.sources.labels.folders import Layout
 from tiering.sources.layout import describe
@@ -35,6 +36,10 @@ from tiering.sources.left_out import (
 )
 from tiering.sources.source import AnySource, Source, open_source
 from tiering.text import display, without_secrets
+from tiering.units import format_bytes, format_count
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["QUANTILES", "DatasetProfile", "Estimate", "Shape", "profile_dataset"]
 
@@ -67,7 +72,7 @@ class Shape(BaseModel):
     count: int
 
 
-class DatasetProfile(BaseModel):
+class DatasetProfile(Shown, BaseModel):
     """A dataset in figures. Sizes are bytes.
 
     Formats, modes, shapes and damage are those of a random sample of `probed` files. Counts, sizes and labels are
@@ -117,6 +122,16 @@ class DatasetProfile(BaseModel):
     size_intervals: dict[str, tuple[int, int]] = Field(
         default={}, description="95 % intervals of size_quantiles where sampled; of 0 and 1 what was seen"
     )
+
+    def summary(self) -> Summary:
+        """Return the number of images, their sizes, labels and formats."""
+        held = f"{format_count(self.files)}, {format_bytes(self.bytes)}{' (estimates)' if self.sampled else ''}"
+        labels, formats = format_count(len(self.labels)), ", ".join(self.formats)
+        return f"Dataset {self.root}", [("images", held), ("labels", labels), ("formats", formats)]
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a row for each label, with its number of images."""
+        return data_frame({"label": self.labels, "images": self.labels.values()})
 
 
 def profile_dataset(

@@ -101,10 +101,12 @@ def measure_bucket(url: str, seconds: float, size: int, say: Callable[[str], Non
             with asking(url):
                 obstore.get_range(store, first, start=0, end=7)
                 obstore.delete(store, first)
-            # On a thread, where no signal can interrupt the loop in the middle of a step.
-            work = pool.submit(
-                asyncio.run, _measured(obstore, store, prefix, seconds, max(1, size // OBJECT), say, stop)
-            )
+            # On a thread, where no signal can interrupt the loop in the middle of a step. A signal that interrupted the
+            # start of the thread would leave a pool that does not know of it, and does not wait for it.
+            with put_off():
+                work = pool.submit(
+                    asyncio.run, _measured(obstore, store, prefix, seconds, max(1, size // OBJECT), say, stop)
+                )
             return work.result()
         finally:
             with put_off():

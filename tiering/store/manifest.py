@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import google_crc32c
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tiering.errors import StoreError, command
 from tiering.images.pixels import PixelShape, ResizeMode
+from tiering.notebook import Shown, Summary, data_frame
 from tiering.sources.account import Account
 from tiering.storage.attempts import attempts
 from tiering.storage.json_text import parse_json
@@ -18,6 +19,10 @@ from tiering.storage.names import PublicUrl, RelativeName
 from tiering.store.layout import MANIFEST
 from tiering.store.lmdb_format import refuse_other
 from tiering.store.manifest_checks import contradictions
+from tiering.units import format_bytes, format_count
+
+if TYPE_CHECKING:
+    import polars as pl
 
 FORMAT_VERSION: Final = 2
 
@@ -88,7 +93,7 @@ class Source(_Frozen):
     others: bool = Field(default=False, description="other sources were packed before: see append")
 
 
-class Manifest(_Frozen):
+class Manifest(Shown, _Frozen):
     """manifest.json: written last, so that a directory without one is not a finished store."""
 
     format: Literal["tiering"] = "tiering"
@@ -117,6 +122,17 @@ class Manifest(_Frozen):
     index: RelativeName = Field(default="index", description="directory of the index of this generation")
     columns: dict[RelativeName, Crc] = Field(default={}, description="CRC-32C of each column of the index")
     documents: dict[RelativeName, Crc] = Field(default={}, description="CRC-32C of every other file of the store")
+
+    def summary(self) -> Summary:
+        """Return what the store holds."""
+        held = f"{format_count(self.samples)}, {format_bytes(self.image_bytes)}"
+        shards, generation = format_count(len(self.shards)), str(self.generation)
+        rows = [("samples", held), ("classes", format_count(len(self.labels))), ("shards", shards)]
+        return f"Store of kind {self.kind}", [*rows, ("generation", generation), ("source", self.source.url)]
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a row for each class, with its number and its name."""
+        return data_frame({"number": self.classes, "name": self.classes.values()})
 
     @property
     def classes(self) -> dict[int, str]:

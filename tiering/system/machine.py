@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import math
 import os
-import resource
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -65,6 +64,8 @@ def raise_descriptor_limit() -> bool:
     Call it when a process has reached the limit. The soft limit is usually 1,024 (for select(2)), the hard one far
     higher.
     """
+    import resource  # noqa: PLC0415 - only on Unix; elsewhere `require_linux` has the message
+
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
     if soft == resource.RLIM_INFINITY or soft >= wanted:

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
-_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+#: Windows has no SIGHUP. tiering does not run there, but it says so (tiering.system.require_linux).
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 #: Delay before a swallowed signal is sent again. The destructor that swallowed it has ended by then.
 _AGAIN_SECONDS: Final = 0.01

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import BaseModel, ConfigDict, Field
 
+from tiering.notebook import Shown, Summary, data_frame
 from tiering.trace.bursts import WriteBursts
 from tiering.trace.readers.base import Level
 from tiering.trace.reuse_distance import CurvePoint, Passes
+from tiering.units import format_bytes, format_count, format_percent
+
+if TYPE_CHECKING:
+    import polars as pl
 
 #: Bytes without a known position do not matter up to this share of the bytes read.
 _UNPLACED = 0.05
@@ -19,7 +26,7 @@ _WITHOUT_PLACES: dict[str, object] = {
 }
 
 
-class TraceProfile(BaseModel):
+class TraceProfile(Shown, BaseModel):
     """The figures of one trace. Sizes are bytes, times are seconds, shares are ratios in [0, 1].
 
     Traffic of the interpreter, of libraries, of /proc, /sys and /dev, and of terminals and pipes is left out of every
@@ -133,6 +140,25 @@ class TraceProfile(BaseModel):
     )
     range_rate: float = Field(default=1.0, description="the same for distinct and re-read bytes; 1 is exact")
     notes: list[str] = Field(default=[], description="what the reader has to say about the trace")
+
+    def summary(self) -> Summary:
+        """Return how much the trace moves, how often it reads again, and how many passes it shows."""
+        rows = [
+            ("moved", self.moved()),
+            ("files", format_count(self.files)),
+            ("read again", f"{format_percent(self.reread_share)} of all bytes moved"),
+            ("passes", f"{self.epochs:.3g}"),
+        ]
+        return f"Trace {self.source}", rows
+
+    def moved(self) -> str:
+        """Return the bytes read and written, in words."""
+        return f"{format_bytes(self.bytes_read)} read, {format_bytes(self.bytes_written)} written"
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return the miss ratio curve: a row for each cache size in bytes, with the ratios `lru` and `static`."""
+        names = "cache_bytes", "lru", "static"
+        return data_frame({name: [getattr(point, name) for point in self.miss_ratio_curve] for name in names})
 
     @property
     def is_placed(self) -> bool:

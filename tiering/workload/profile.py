@@ -9,13 +9,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tiering.dataset.profile import DatasetProfile
 from tiering.errors import ProfileError
+from tiering.notebook import Shown, Summary
 from tiering.storage.output_file import write_output
 from tiering.trace.trace_profile import TraceProfile
 
 _SNIFFED: Final = 4096
 
 
-class Profile(BaseModel):
+class Profile(Shown, BaseModel):
     """What `tiering profile -o profile.json` writes."""
 
     model_config = ConfigDict(frozen=True)
@@ -24,6 +25,11 @@ class Profile(BaseModel):
     format_version: Literal[1] = 1
     dataset: DatasetProfile | None = None
     traces: list[TraceProfile] = []
+
+    def summary(self) -> Summary:
+        """Return the most important figures of the dataset and of each trace."""
+        rows = [] if self.dataset is None else list(self.dataset.summary()[1])
+        return "Profile", [*rows, *(("trace", f"{trace.source}: {trace.moved()}") for trace in self.traces)]
 
 
 def write_profile(profile: Profile, path: str | Path) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from tiering.notebook import Shown, Summary, data_frame
 from tiering.trace.trace_profile import TraceProfile
-from tiering.units import format_bytes
+from tiering.units import format_bytes, format_percent
 from tiering.workload.classifier import Model, shipped
 from tiering.workload.doubt import gaps, near, too_little, unplaced, unsupported
 from tiering.workload.explain import Fact, defined_facts, facts, percent
 from tiering.workload.features import features, mapping_decides
 from tiering.workload.label import MAJORITY, WORKLOADS, Workload, label
+
+if TYPE_CHECKING:
+    import polars as pl
 
 #: Below this probability the verdict is "inconclusive". Before anything is read twice, every run looks like a single
 #: pass: of a forecast that goes beyond what the trace shows, and of read-once, more is asked.
@@ -37,7 +41,7 @@ BLOCK_CAP = 0.85
 FEW_CALLS = 20
 
 
-class Verdict(BaseModel):
+class Verdict(Shown, BaseModel):
     """What kind of workload a trace shows, and how sure that is."""
 
     model_config = ConfigDict(frozen=True)
@@ -53,6 +57,15 @@ class Verdict(BaseModel):
     def is_single_pass(self) -> bool:
         """Whether advice may rest on there being one pass: before a run has ended, every first epoch looks like one."""
         return self.workload == "read-once" and self.whole
+
+    def summary(self) -> Summary:
+        """Return the workload, its probability and the facts behind it."""
+        facts = [("despite" if fact.against else "because", fact.text) for fact in self.facts]
+        return "Verdict", [("workload", self.workload), ("probability", format_percent(self.probability)), *facts]
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a row for each workload, with its probability."""
+        return data_frame({"workload": self.probabilities, "probability": self.probabilities.values()})
 
 
 def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:

@@ -100,8 +100,8 @@ def test_a_missing_file_has_no_size_and_is_told_when_it_is_read(folder):
     missing, whole, pipe, directory = read_samples(open_source(path), samples["key"].to_list(), *columns)
     assert isinstance(missing, FileNotFoundError)
     assert whole == b"a/2.jpg"
-    assert isinstance(pipe, DatasetError)
-    assert isinstance(directory, DatasetError)
+    assert isinstance(pipe, FileNotFoundError)
+    assert isinstance(directory, FileNotFoundError)
     put(folder, "nowhere.jpg", b"late")
     late = next(read_samples(open_source(path), samples["key"].to_list(), *columns))
     assert "it was missing" in str(late)

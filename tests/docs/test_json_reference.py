@@ -1,0 +1,72 @@
+"""docs/reference/json.md is current, and what the commands print with --json is what it says."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+from typer.testing import CliRunner
+
+from docs.json_reference import DOCUMENTS, PAGE, page, schema_of
+from tests.conftest import FIXTURES
+from tiering.cli.app import app
+
+TRACE = next((FIXTURES / "traces").glob("train_loop.strace*"))
+SCHEMAS = {document.name: schema_of(document) for document in DOCUMENTS}
+
+
+def test_the_page_is_current():
+    assert PAGE.read_text() == page(), "remake it: python -m docs.json_reference"
+
+
+def printed(*words: object, status: int = 0) -> dict[str, object]:
+    done = CliRunner().invoke(app, [*map(str, words), "--json"])
+    assert done.exit_code == status, done.output
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory, photos) -> dict[str, dict[str, object]]:
+    """A document of each command, by its name; `model evaluate` takes minutes and prints what `model show` prints."""
+    work = tmp_path_factory.mktemp("documents")
+    store, cache, profile = work / "photos.lmdb", work / "cache", work / "profile.json"
+    directory = ("--cache-dir", cache)
+    found = {
+        "profile": printed("profile", photos, "--trace", TRACE, "-o", profile),
+        "classify": printed("classify", profile),
+        "convert": printed("convert", photos, store, "--to", "lmdb"),
+        "append": printed("append", photos, store),
+        "append --sync": printed("append", "--sync", photos, store),
+        "repair": printed("repair", store, "--source", photos),
+        "verify": printed("verify", store, "--source", photos),
+        "info": printed("info", store),
+        "export": printed("export", store, work / "again"),
+        "bench": printed("bench", photos, store, "--epochs", 2),
+        "cache warm": printed("cache", "warm", store, "--cache-size", "100MB", *directory),
+        "cache info": printed("cache", "info", *directory),
+        "cache verify": printed("cache", "verify", *directory),
+        "cache clear": printed("cache", "clear", *directory),
+        "cache size": printed("cache", "size", profile),
+        "model show": printed("model", "show"),
+        "estimate": printed("estimate"),
+        "recommend": printed("recommend", profile, "--samples-per-second", 3000),
+        "place": printed("place", TRACE, "--capacity", "nvme=1TB", "--capacity", "hdd", "--lists", work / "lists"),
+        "probe": printed("probe", work, "--seconds", 0.1, "--size", "64MiB"),
+        "tiers list": printed("tiers", "list"),
+        "tiers show": printed("tiers", "show", "nvme"),
+        "tiers check": printed("tiers", "check"),
+    }
+    assert {name for document in DOCUMENTS for name in document.commands.split(", ")} == {*found, "model evaluate"}
+    return found
+
+
+@pytest.mark.parametrize(
+    "command", [name for each in DOCUMENTS for name in each.commands.split(", ") if name != "model evaluate"]
+)
+def test_a_document_is_as_its_schema_says(documents, command):
+    (described,) = (each for each in DOCUMENTS if command in each.commands.split(", "))
+    document = documents[command]
+    assert document["format"] == described.name
+    assert isinstance(document["format_version"], int)
+    jsonschema.validate(document, SCHEMAS[described.name])
