@@ -41,10 +41,9 @@ from tiering.sources.left_out import SIDECAR, LeftOut
 from tiering.sources.source import AnySource
 from tiering.storage.location import Location
 from tiering.store.columns import map_column
-from tiering.store.layout import BAD_FILES, index_name, is_left_out, left_out_name
-from tiering.store.manifest import MANIFEST, Manifest, Settings, read_manifest
+from tiering.store.layout import BAD_FILES, MANIFEST, WORK, index_name, is_left_out, left_out_name
+from tiering.store.manifest import Manifest, Settings, read_manifest
 from tiering.store.open import open_packed
-from tiering.store.parts import WORK
 from tiering.store.protocol import Store
 from tiering.text import display, without_secrets
 
@@ -92,14 +91,30 @@ def append(
     workers: Workers = None,
     progress: Progress = no_progress,
 ) -> Manifest:
-    """Add the images of a source that a store does not hold yet, as new shards; nothing that is there is rewritten.
+    """Add the images of a source that a store does not hold yet, as new shards. Nothing is rewritten.
 
-    Images whose key the store holds already are passed over. Readers that are open keep their generation; those that
-    open the store afterwards see the new one. The other parameters are those of tiering.convert; a store that was made
-    with images_only stays one, and a table that it knows is read as it was then.
-    Returns the manifest, the old one where there is nothing to add and the account is the same.
-    Raises DatasetError where a file of the store has another size in the source now, StoreError where there is no
-    finished store.
+    Images whose key the store already holds are skipped. Open readers keep the generation that they opened; a store
+    that is opened afterwards shows the new images.
+
+    Args:
+        source: As for tiering.convert. A table that the store knows is read as it was then.
+        store: A finished store, its path or URL.
+        images_only: As for tiering.convert. A store that was made with images_only stays one.
+        on_error: As for tiering.convert.
+        check: As for tiering.convert.
+        resume: "auto" continues an unfinished append if there is one, "never" starts again.
+        workers: As for tiering.convert.
+        progress: Called with the samples packed, all new samples, and the bytes packed.
+
+    Returns:
+        The manifest; the old one if there is nothing to add and the account is the same.
+
+    Raises:
+        DatasetError: A file of the store has another size in the source now.
+        StoreError: There is no finished store.
+
+    Example:
+        >>> tiering.append("photos", "photos.lmdb")  # doctest: +SKIP
     """
     return grow(source, store, _new, Run(images_only, on_error, check, resume, workers, progress))
 

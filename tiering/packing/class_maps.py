@@ -16,7 +16,8 @@ from tiering.sources.left_out import unlooked
 from tiering.storage.json_text import parse_json
 from tiering.storage.location import Location
 from tiering.storage.urls import parent_of
-from tiering.store.manifest import LARGEST, MANIFEST, Manifest, read_manifest
+from tiering.store.layout import MANIFEST
+from tiering.store.manifest import LARGEST, Manifest, read_manifest
 from tiering.text import display, without_secrets
 
 #: Entries of a directory that are looked at for other splits, and differences that are shown.

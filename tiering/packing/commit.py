@@ -21,8 +21,8 @@ from tiering.storage.json_text import parse_json
 from tiering.storage.local import sync
 from tiering.storage.location import Location
 from tiering.storage.lock import locked
-from tiering.store.manifest import LARGEST, MANIFEST, read_manifest
-from tiering.store.parts import NOTE_BYTES, RECORD, WORK, foreign_files
+from tiering.store.layout import MANIFEST, NOTE_BYTES, RECORD, WORK, foreign_files
+from tiering.store.manifest import LARGEST, read_manifest
 from tiering.system.file_calls import UNSUPPORTED, exchange, rename_new
 
 _REPLACED = "replaced.json"

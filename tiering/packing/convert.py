@@ -40,8 +40,9 @@ from tiering.sources.labels.numbering import ClassNumbering
 from tiering.sources.source import AnySource, open_source
 from tiering.sources.source import Source as OpenedSource
 from tiering.storage.location import Location
+from tiering.store.layout import MANIFEST
 from tiering.store.lmdb_format import OURS
-from tiering.store.manifest import MANIFEST, Manifest, Settings, read_manifest
+from tiering.store.manifest import Manifest, Settings, read_manifest
 from tiering.text import shown
 
 _SHARDS: Final = Shards()

@@ -17,8 +17,8 @@ from tiering.sources.account import Account
 from tiering.storage.local import sync
 from tiering.storage.location import Location
 from tiering.store.index import index_documents, index_writer
-from tiering.store.layout import is_left_out, left_out_name
-from tiering.store.manifest import MANIFEST, Manifest, Shard, encode_manifest
+from tiering.store.layout import MANIFEST, is_left_out, left_out_name
+from tiering.store.manifest import Manifest, Shard, encode_manifest
 from tiering.store.zarr import array_documents
 
 

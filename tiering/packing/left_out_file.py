@@ -28,9 +28,8 @@ from tiering.sources.left_out import ERRORS, OF_IMAGES, LeftOut
 from tiering.storage.location import Location
 from tiering.storage.summed_file import Summed
 from tiering.store.columns import sound_file
-from tiering.store.layout import LEFT_OUT, is_left_out, left_out_name
+from tiering.store.layout import LEFT_OUT, QUARANTINE, is_left_out, left_out_name
 from tiering.store.manifest import Manifest
-from tiering.store.parts import QUARANTINE
 
 Receipts = Callable[[], Iterable[Receipt]]
 

@@ -10,4 +10,4 @@ Progress = Callable[[int, int, int], None]
 
 
 def no_progress(samples: int, of: int, size: int) -> None:
-    """Listen to nobody's progress."""
+    """Ignore progress."""

@@ -1,4 +1,4 @@
-"""Repair: pack the damaged shards of a finished store again, from its source, and nothing else."""
+"""Repair: repack only the missing or damaged shards of a finished store, from its source."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from tiering.sources.labels.numbering import ClassNumbering
 from tiering.sources.source import AnySource
 from tiering.storage.location import Location
 from tiering.storage.scratch import scratch_directory
+from tiering.store.layout import WORK
 from tiering.store.manifest import read_manifest
 from tiering.store.open import open_packed
-from tiering.store.parts import WORK
 from tiering.store.protocol import Store
 from tiering.text import display
 
@@ -36,12 +36,26 @@ def repair(
     workers: Workers = None,
     progress: Progress = no_progress,
 ) -> list[str]:
-    """Find the shards of a finished store that are missing or damaged, and pack just those again.
+    """Repack only the missing or damaged shards of a finished store.
 
-    source: what the store was packed from. A repaired shard takes its place only where it is to the last byte what the
-    manifest names. Returns the names of the shards that were repaired.
-    Raises StoreError where the index is damaged, or a shard cannot come out the same, DatasetError where the source
-    lacks images that are needed.
+    A repacked shard is put in place only if it equals, byte for byte, the one that the manifest describes.
+
+    Args:
+        store: A finished store, its path or URL.
+        source: The dataset that the store was packed from.
+        workers: As for tiering.convert.
+        progress: Called with the samples packed, the samples of all damaged shards, and the bytes packed.
+
+    Returns:
+        The names of the repaired shards.
+
+    Raises:
+        StoreError: The index is damaged, or a shard cannot come out the same.
+        DatasetError: The source lacks images that are needed.
+
+    Example:
+        >>> tiering.repair("photos.lmdb", source="photos")  # doctest: +SKIP
+        ['shard-00003.mdb']
     """
     place = Location.of(store)
     base = open_packed(place, read_manifest(place))

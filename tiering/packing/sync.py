@@ -56,12 +56,32 @@ def sync(
     workers: Workers = None,
     progress: Progress = no_progress,
 ) -> Synced:
-    """Bring a store up to its source: new, changed and vanished images, and labels and splits that are others now.
+    """Bring a store up to its source: new, changed and vanished images, and changed labels and splits.
 
-    Shards that are there stay as they are, so that readers that are open keep their generation. The bytes of images
-    that vanished or changed stay in their shards until the dataset is converted again. To tell what changed, every
-    image of the source is read. The parameters are those of tiering.append.
-    Raises DatasetError where the source has no image of the store, StoreError where there is no finished store.
+    Existing shards stay as they are, and open readers keep the generation that they opened. The bytes of vanished and
+    changed images stay in their shards until the dataset is converted again. Every image of the source is read, to find
+    those that changed.
+
+    Args:
+        source: As for tiering.append.
+        store: A finished store, its path or URL.
+        images_only: As for tiering.append.
+        on_error: As for tiering.append.
+        check: As for tiering.append.
+        resume: As for tiering.append.
+        workers: As for tiering.append.
+        progress: Called with the samples compared or packed, all of them, and their bytes.
+
+    Returns:
+        What changed, in counts, and the manifest.
+
+    Raises:
+        DatasetError: The source has no image of the store.
+        StoreError: There is no finished store.
+
+    Example:
+        >>> tiering.sync("photos", "photos.lmdb").vanished  # doctest: +SKIP
+        0
     """
     found = _Difference()
     run = Run(images_only, on_error, check, resume, workers, progress)

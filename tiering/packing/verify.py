@@ -23,12 +23,11 @@ from tiering.storage.location import Location
 from tiering.storage.scratch import scratch_directory
 from tiering.store.columns import sound_bytes, sound_file
 from tiering.store.index import column_place
-from tiering.store.layout import is_left_out
+from tiering.store.layout import MANIFEST, REWRITTEN, foreign_files, is_left_out
 from tiering.store.lmdb_format import OURS, format_of
 from tiering.store.lmdb_walk import Walker
-from tiering.store.manifest import MANIFEST, Shard
+from tiering.store.manifest import Shard
 from tiering.store.open import open_damaged
-from tiering.store.parts import REWRITTEN, foreign_files
 from tiering.store.protocol import Store
 from tiering.store.zarr_metadata import index_problems
 from tiering.text import display

@@ -25,9 +25,8 @@ from tiering.storage.location import Location
 from tiering.storage.lock import locked
 from tiering.storage.names import PublicUrl
 from tiering.store.columns import map_column
-from tiering.store.layout import LEFT_OUT, shard_names
-from tiering.store.manifest import MANIFEST, Manifest, Settings, read_manifest
-from tiering.store.parts import NOTE_BYTES, RECORD, WORK, is_own_name
+from tiering.store.layout import LEFT_OUT, MANIFEST, NOTE_BYTES, RECORD, WORK, is_own_name, shard_names
+from tiering.store.manifest import Manifest, Settings, read_manifest
 from tiering.system.signals import put_off
 
 LISTING: Final = "listing"

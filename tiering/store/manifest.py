@@ -17,6 +17,7 @@ from tiering.storage.attempts import attempts
 from tiering.storage.json_text import parse_json
 from tiering.storage.location import Location
 from tiering.storage.names import PublicUrl, RelativeName
+from tiering.store.layout import MANIFEST
 from tiering.store.lmdb_format import refuse_other
 from tiering.store.manifest_checks import contradictions
 from tiering.units import format_bytes, format_count
@@ -24,7 +25,6 @@ from tiering.units import format_bytes, format_count
 if TYPE_CHECKING:
     import polars as pl
 
-MANIFEST: Final = "manifest.json"
 FORMAT_VERSION: Final = 2
 
 #: The most bytes in manifest.json: enough for a million labels, or two hundred thousand shards.

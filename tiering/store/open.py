@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import warnings
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -10,14 +12,14 @@ import numpy as np
 from tiering.errors import StoreError
 from tiering.storage.location import Location
 from tiering.store.chunked_store import ChunkedStore
-from tiering.store.filesystem import warn_of_network
 from tiering.store.generation import check_lengths, look, replaced
+from tiering.store.layout import MANIFEST, WORK
 from tiering.store.lmdb_format import format_of, refuse_other
-from tiering.store.manifest import MANIFEST, Manifest, read_manifest
+from tiering.store.manifest import Manifest, read_manifest
 from tiering.store.packed_store import PackedStore
-from tiering.store.parts import WORK
 from tiering.store.protocol import Store
 from tiering.store.zarr_metadata import check_array
+from tiering.system.mounts import NETWORK, filesystem_of
 
 #: By these an unfinished store is told from a directory of images.
 _TRACES: Final = (WORK, "index", "shard-00000.mdb", "zarr.json")
@@ -25,6 +27,10 @@ _TRACES: Final = (WORK, "index", "shard-00000.mdb", "zarr.json")
 
 #: How often to retry opening a store that changes meanwhile.
 _TIMES: Final = 10
+
+
+class NetworkFileSystemWarning(UserWarning):
+    """A store is read through a map over a network file system."""
 
 
 def open_store(place: str | os.PathLike[str]) -> Store:
@@ -84,10 +90,22 @@ def open_packed(store: Location, manifest: Manifest) -> Store:
         raise StoreError(str(store), expected="a manifest of kind lmdb or zarr", found=manifest.kind)
     check_array(store, manifest)
     if store.local:
-        warn_of_network(store.local)
+        _warn_of_network(store.local)
     origins = np.zeros(len(manifest.shards), dtype=np.int64)
     if manifest.kind == "zarr":
         if settings.codec != "none":
             return ChunkedStore(store, manifest, settings)
         origins += np.arange(len(manifest.shards)) * settings.shard_bytes
     return PackedStore(store, manifest, origins)
+
+
+def _warn_of_network(path: Path) -> None:
+    """Warn where a path lies on a network file system, with what to do instead."""
+    kind = filesystem_of(path)
+    if kind in NETWORK:
+        warnings.warn(
+            f"{path} lies on a network file system ({kind}): shards are mapped, every page fault is a request, and a "
+            "server that goes away kills the reader. Copy the store to a local disk, or keep it in an object store.",
+            NetworkFileSystemWarning,
+            stacklevel=3,
+        )
