@@ -45,13 +45,13 @@ def shown(text: str | bytes | os.PathLike[str]) -> str:
     Example: `shown("photos\x1b[2J")` returns the 13 plain characters `photos\x1b[2J`.
     """
     if not isinstance(text, str):
-        text = display(os.fsencode(text))
+        text = display(text)
     return _UNSHOWN.sub(_visible, text)
 
 
-def display(name: bytes) -> str:
-    r"""Return a key or name as a unique string, the same on every machine: a byte that is not UTF-8 becomes `\xNN`."""
-    return name.decode("utf-8", "backslashreplace")
+def display(name: bytes | str | os.PathLike[str]) -> str:
+    r"""Return a key, name or path as a unique string, the same on every machine: non-UTF-8 bytes become `\xNN`."""
+    return (name if isinstance(name, bytes) else os.fsencode(name)).decode("utf-8", "backslashreplace")
 
 
 def as_field(text: str) -> str:

@@ -134,7 +134,7 @@ def test_the_dataset_gives_coverage(tmp_path):
     shutil.copytree(images, elsewhere)
     (verdict,) = answer(recorded("train_loop"), "--dataset", elsewhere)["verdicts"]
     assert verdict["workload"] == "re-read-heavy"
-    assert any("No byte of the dataset" in note for note in verdict["notes"])
+    assert any("no byte of the named dataset" in note for note in verdict["notes"])
 
 
 def test_help_begins_with_the_purpose_and_shows_an_example():

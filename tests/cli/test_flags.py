@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_type_hints
+
 import pytest
 from typer.main import get_command
 
+from tiering import literals
+from tiering.cli import append, cache_size, convert, place, trace
 from tiering.cli.app import app
 from tiering.cli.flags import EVERYWHERE, FLAGS, by_flag
 from tiering.errors import InputError, UsageError
@@ -44,3 +48,20 @@ def test_paths_and_other_verbs_stay_as_they_are():
     assert by_flag("probe", path) is path
     other = UsageError("capacities", found="none")
     assert by_flag("info", other) is other
+
+
+@pytest.mark.parametrize(
+    ("verb", "parameter", "words"),
+    [
+        (convert.convert, "to", literals.PackedFormat | None),
+        (convert.convert, "on_error", literals.OnBadImage),
+        (convert.convert, "check", literals.Check),
+        (convert.convert, "resize_mode", literals.ResizeMode),
+        (append.append, "on_error", literals.OnBadImage),
+        (trace.trace, "backend", literals.Tracer),
+        (place.place, "by", literals.MovedAs),
+        (cache_size.size, "store_format", literals.OriginalFormat),
+    ],
+)
+def test_the_choices_of_a_flag_are_those_of_the_library(verb, parameter, words):
+    assert get_type_hints(verb)[parameter] == words

@@ -135,7 +135,7 @@ def test_a_damaged_trace_is_bad_input(tmp_path):
 
 def test_help_says_what_the_verb_is_for_and_shows_an_example():
     done = tiering("profile", "--help")
-    assert "what a dataset directory holds" in done.stdout
+    assert "Describe an image dataset" in done.stdout
     assert "tiering profile photos/ --trace" in done.stdout
 
 

@@ -277,7 +277,7 @@ def test_pixels_whose_range_nothing_tells_are_refused_whatever_their_values(kind
     check_image(data, "x")
     said = "floating-point" if kind == "float32" else "integer"
     for use in (decode, lambda data: to_pixels(data, "x", PixelShape(30, 40, 1), None)):
-        with pytest.raises(DatasetError, match=f"{said} pixels, whose range nothing tells"):
+        with pytest.raises(DatasetError, match=f"{said} pixels, whose range is unknown"):
             use(data)
 
 

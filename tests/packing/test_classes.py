@@ -396,8 +396,8 @@ def test_profile_and_convert_say_the_same_of_what_is_packed_already(tmp_path, be
         (only,) = said
         assert "Parquet files that hold the images themselves" in only
         assert only.endswith(
-            "Write its images out as files, with a table of their path and label, and give that table. "
-            "docs/converting.md has the few lines for files of Hugging Face."
+            "Write its images as files, with a table of their paths and labels, and use that table. "
+            "docs/converting.md shows how for files of Hugging Face."
         )
 
 

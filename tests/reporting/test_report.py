@@ -48,7 +48,7 @@ def test_a_profile_with_a_trace_gives_every_section_below_six_megabytes(tmp_path
     assert len(page.encode()) < 6_000_000
     notes = re.findall(r"<li>(.*?)</li>", page.split('<section id="trace-1"')[1].split("</section>")[0])
     assert len(notes) == len(set(notes)) > 0
-    for words in ("re-read-heavy", "double the RAM", "the dataset lies on nfs", "How it was computed", "Thumbnail of "):
+    for words in ("re-read-heavy", "double the RAM", "the dataset is on nfs", "How it was computed", "Thumbnail of "):
         assert words in page
     shown = figures(page)
     assert len(shown["timeline-1"]["layout"]["shapes"]) == 4

@@ -125,7 +125,7 @@ def test_compressed_tars_are_refused_with_advice(tmp_path, name):
             open_source(place)
 
 
-def test_files_that_change_vanish_or_may_not_be_read_are_told_without_stopping(tmp_path):
+def test_files_that_change_vanish_or_may_not_be_read_are_reported_without_stopping(tmp_path):
     for name in ("grown", "shrunk", "emptied", "gone", "fifo", "folder", "whole"):
         put(tmp_path, f"{name}.jpg", b"0123456789")
     put(tmp_path, "filled.jpg", b"")

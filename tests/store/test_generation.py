@@ -24,7 +24,7 @@ from tiering.store import generation
 from tiering.store import mapped_files as mapped
 from tiering.store.columns import descriptor_crc
 from tiering.store.open import open_damaged
-from tiering.system.renames import exchange
+from tiering.system.file_calls import exchange
 
 KINDS = {
     "lmdb": {"to": "lmdb"},

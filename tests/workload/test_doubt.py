@@ -57,7 +57,7 @@ def test_a_run_that_is_not_whole_is_forecast_and_never_called_a_single_pass(chan
     assert verdict.workload != "read-once"
     assert not verdict.whole
     (note,) = [note for note in verdict.notes if note.startswith("The whole run is not in this trace: ")]
-    assert note.endswith("What is said of it is a forecast.")
+    assert note.endswith("So the verdict is a forecast.")
     for gap in changes.get("gaps", []):
         assert gap in note
 

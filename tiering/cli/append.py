@@ -9,12 +9,10 @@ import typer
 from tiering.cli.account import account_lines
 from tiering.cli.convert import (
     BadFiles,
-    Check,
     Columns,
     Dask,
     HowClosely,
     ImagesOnly,
-    OnError,
     Progress,
     Restart,
     TableRoot,
@@ -34,8 +32,8 @@ def append(
     ] = False,
     columns: Columns = None,
     root: TableRoot = None,
-    on_error: BadFiles = OnError.fail,
-    check: HowClosely = Check.quick,
+    on_error: BadFiles = "fail",
+    check: HowClosely = "quick",
     images_only: ImagesOnly = False,
     workers: Workers = None,
     dask: Dask = None,
@@ -58,7 +56,7 @@ def append(
     from tiering.store.open import open_damaged
 
     options: dict[str, Any] = {
-        "images_only": images_only, "on_error": on_error.value, "check": check.value,
+        "images_only": images_only, "on_error": on_error, "check": check,
         "resume": "never" if restart else "auto", "workers": Cluster(dask) if dask else workers,
     }  # fmt: skip
     source = TableSource(dataset, columns, root) if columns or root else dataset

@@ -11,7 +11,7 @@ import typer
 from tiering.cli.choices import MOST_SEED, SharedGroup
 from tiering.cli.output import JsonFlag, emit_json, note, out, table
 from tiering.errors import UsageError
-from tiering.units import format_count, format_rate
+from tiering.units import format_count, format_percent, format_rate
 
 
 def bench(
@@ -86,7 +86,7 @@ def bench(
         )  # fmt: skip
         for number, (epoch, samples, size, share, ratio) in enumerate(rows):
             head = ("", "") if number else (each.store, each.kind)
-            shares = ("-" if share is None else f"{share:.0%}", "-" if ratio is None else f"{ratio:.1f} x")
+            shares = ("-" if share is None else format_percent(share), "-" if ratio is None else f"{ratio:.1f} x")
             shown.add_row(*head, epoch, format_count(samples), format_rate(size), *shares)
     out().print(shown)
     if limits := {format_rate(each.device_bytes_per_s) for each in found if each.device_bytes_per_s}:
@@ -94,8 +94,8 @@ def bench(
     for each in found:
         if each.hit_ratio is not None:
             note(
-                f"{each.store}: {each.hit_ratio:.1%} of later epochs' samples came from the cache; "
-                f"predicted {each.predicted_hit_ratio:.1%}."
+                f"{each.store}: {format_percent(each.hit_ratio, digits=3)} of later epochs' samples "
+                f"came from the cache; predicted {format_percent(each.predicted_hit_ratio or 0.0, digits=3)}."
             )
     if not all(each.cold for each in found):
         note("Some files stayed in the page cache, so their first epoch was not cold.")

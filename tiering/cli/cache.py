@@ -11,7 +11,7 @@ from tiering.cli.cache_size import size
 from tiering.cli.choices import SharedGroup
 from tiering.cli.output import JsonFlag, emit_json, note, out, table
 from tiering.cli.verbs import Verbs
-from tiering.units import format_bytes, format_count
+from tiering.units import format_bytes, format_count, format_percent
 
 cache = Verbs(no_args_is_help=True, help="Manage the cache in front of slow storage.")
 
@@ -38,7 +38,7 @@ def info(directory: Directory = None, json: JsonFlag = False) -> None:
         return
     shown = table("origin", "samples", "bytes", "on disk", "in memory", "share", "in use")
     for each in found.datasets:
-        share = f"{(each.cached_bytes + each.ram_bytes) / max(1, each.image_bytes):.0%}"
+        share = format_percent((each.cached_bytes + each.ram_bytes) / max(1, each.image_bytes))
         used = "yes" if each.in_use else "no"
         sizes = map(format_bytes, (each.image_bytes, each.cached_bytes, each.ram_bytes))
         shown.add_row(each.origin, format_count(each.samples), *sizes, share, used)

@@ -37,7 +37,7 @@ def classify(
         typer.Option(
             metavar="FIELD=COLUMN,...",
             help="For a trace that is a table: columns for time, size, op, offset, file and pid, such as "
-            "time=ts*1e-6,size=len.",
+            "time=ts,size=len.",
         ),
     ] = None,
     lenient: Annotated[bool, typer.Option("--lenient", help="Skip and count damaged lines of a trace.")] = False,

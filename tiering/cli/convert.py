@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -12,38 +11,8 @@ from tiering.cli.choices import MOST_SEED, MOST_WORKERS
 from tiering.cli.output import JsonFlag, emit_json, note, out
 from tiering.cli.progress import progress
 from tiering.errors import UsageError, command
+from tiering.literals import Check, OnBadImage, PackedFormat, ResizeMode
 from tiering.units import format_bytes, format_count, parse_room
-
-
-class Target(StrEnum):
-    """The packed formats."""
-
-    lmdb = "lmdb"
-    zarr = "zarr"
-
-
-class OnError(StrEnum):
-    """Ways to treat images that cannot be packed."""
-
-    fail = "fail"
-    skip = "skip"
-    quarantine = "quarantine"
-
-
-class Check(StrEnum):
-    """How much of each image is checked."""
-
-    quick = "quick"
-    decode = "decode"
-
-
-class ResizeMode(StrEnum):
-    """Ways to resize images to one shape."""
-
-    crop = "crop"
-    pad = "pad"
-    stretch = "stretch"
-
 
 Workers = Annotated[
     int | None,
@@ -61,7 +30,7 @@ Restart = Annotated[
     bool, typer.Option("--restart", help="Discard an unfinished conversion and start from the beginning.")
 ]
 BadFiles = Annotated[
-    OnError,
+    OnBadImage,
     typer.Option(
         metavar="HOW",
         help="For images that cannot be packed, broken links and unreadable directories. fail: list them all and fail "
@@ -102,7 +71,7 @@ def convert(
     store: Annotated[
         str, typer.Argument(help="Store to create. Path or URL. Readers cannot open it before it is finished.")
     ],
-    to: Annotated[Target | None, typer.Option(help="Packed format.")] = None,
+    to: Annotated[PackedFormat | None, typer.Option(help="Packed format.")] = None,
     codec: Annotated[
         str,
         typer.Option(
@@ -116,7 +85,7 @@ def convert(
     ] = None,
     resize_mode: Annotated[
         ResizeMode, typer.Option(metavar="HOW", help="How to resize: crop, pad or stretch.")
-    ] = ResizeMode.crop,
+    ] = "crop",
     channels: Annotated[
         int | None,
         typer.Option(
@@ -140,8 +109,8 @@ def convert(
     ] = None,
     columns: Columns = None,
     root: TableRoot = None,
-    on_error: BadFiles = OnError.fail,
-    check: HowClosely = Check.quick,
+    on_error: BadFiles = "fail",
+    check: HowClosely = "quick",
     images_only: ImagesOnly = False,
     workers: Workers = None,
     dask: Dask = None,
@@ -179,19 +148,19 @@ def convert(
     shape = None
     if pixels or resize is not None:
         height, width = (None, None) if resize is None else parse_size(resize)
-        shape = Pixels(height, width, resize_mode.value, None if channels is None else 1 if channels == 1 else 3)
+        shape = Pixels(height, width, resize_mode, None if channels is None else 1 if channels == 1 else 3)
     with progress("packing", show=show) as advance:
         manifest = run(
             TableSource(dataset, columns, root) if columns or root else dataset,
             store,
-            to.value,
+            to,
             pixels=shape,
             codec=codec,
             shards=Shards(None if shard_size is None else parse_room(shard_size), seed),
             classes=classes,
             images_only=images_only,
-            on_error=on_error.value,
-            check=check.value,
+            on_error=on_error,
+            check=check,
             overwrite=overwrite,
             resume="only" if resume else "never" if restart else "auto",
             workers=Cluster(dask) if dask else workers,
@@ -202,7 +171,7 @@ def convert(
         return
     shards = "1 shard" if len(manifest.shards) == 1 else f"{len(manifest.shards):,} shards"
     stored = f"{format_count(manifest.samples)} samples, {format_bytes(manifest.image_bytes)}, {shards}"
-    decoded = shape is not None or check is Check.decode
+    decoded = shape is not None or check == "decode"
     out().print(f"{store}: {stored}{'' if decoded else ', pixels not decoded (--check decode)'}")
     for line in account_lines(manifest.account):
         out().print(line)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from tiering.cli.account import account_lines
-from tiering.units import format_bytes, format_count
+from tiering.units import format_bytes, format_count, format_percent
 
 if TYPE_CHECKING:
     from tiering.dataset.profile import DatasetProfile, Estimate
@@ -46,15 +46,18 @@ def dataset_rows(dataset: DatasetProfile) -> Iterator[tuple[str, str]]:
         exact = "damaged_share" in known and known["damaged_share"].exact
         looked_at = dataset.files if exact else dataset.probed
         shown = f"{format_count(dataset.damaged_count)} of {format_count(looked_at)} looked at"
-        yield "damaged", shown + _range(known, "damaged_share", percent)
+        yield "damaged", shown + _range(known, "damaged_share", format_percent)
     elif "damaged_share" in known and not known["damaged_share"].exact:
-        high = percent(known["damaged_share"].high)
+        high = format_percent(known["damaged_share"].high)
         yield "damaged", f"none of {format_count(dataset.probed)} looked at (at most {high} of all)"
     copies = known.get("duplicate_share")
     if copies is not None and dataset.probed < dataset.files:
-        found = "none seen" if copies.value == 0 else f"about {percent(copies.value)} are copies of another"
-        high = percent(copies.high)
-        yield "duplicates", f"{found} in {format_count(copies.sample)} images ({percent(copies.low)} to {high} of all)"
+        found = "none seen" if copies.value == 0 else f"about {format_percent(copies.value)} are copies of another"
+        high = format_percent(copies.high)
+        yield (
+            "duplicates",
+            f"{found} in {format_count(copies.sample)} images ({format_percent(copies.low)} to {high} of all)",
+        )
     elif copies is not None and copies.value:
         yield "duplicates", f"{format_count(round(copies.value * copies.sample))} are copies of another"
     intervals = {
@@ -91,8 +94,8 @@ def _header_rows(dataset: DatasetProfile) -> Iterator[tuple[str, str]]:
 
     def shares(word: str, counts: dict[str, int]) -> str:
         return ", ".join(
-            f"{name} {percent(known[f'{word} {name}'].value if f'{word} {name}' in known else count / seen)}"
-            f"{_range(known, f'{word} {name}', percent)}"
+            f"{name} {format_percent(known[f'{word} {name}'].value if f'{word} {name}' in known else count / seen)}"
+            f"{_range(known, f'{word} {name}', format_percent)}"
             for name, count in counts.items()
         )
 
@@ -106,13 +109,6 @@ def _header_rows(dataset: DatasetProfile) -> Iterator[tuple[str, str]]:
     yield "shapes", f"{format_count(dataset.distinct_shapes)} different: {shapes}{more}"
     mean = format_bytes(round(dataset.pixel_bytes_mean))
     yield "as pixels", f"mean {mean}{_range(known, 'pixel_bytes_mean', _bytes)} as 8-bit RGB"
-
-
-def percent(share: float) -> str:
-    """Write a ratio as a percentage: never 0 % or 100 % for what is merely close to it."""
-    if 0 < share < 0.01:
-        return "<1 %"
-    return ">99 %" if 0.99 < share < 1 else f"{100 * share:.0f} %"
 
 
 def _range(known: dict[str, Estimate], name: str, write: Callable[[float], str]) -> str:

@@ -12,7 +12,7 @@ from tiering.cache.stats import CacheStats
 from tiering.cli.console import line
 from tiering.cli.output import talk
 from tiering.measure.bench import Moment
-from tiering.units import format_bytes, format_count
+from tiering.units import format_bytes, format_count, format_percent
 
 
 class View:
@@ -53,7 +53,7 @@ class View:
             return shown
         served = found.hits + found.misses
         for level, (count, size) in found.levels().items():
-            shown.add_row(f"from {level}", f"{count / max(1, served):.1%}", format_bytes(size))
+            shown.add_row(f"from {level}", format_percent(count / max(1, served), digits=3), format_bytes(size))
         shown.add_row("fetched", f"{format_count(found.origin_requests)} requests", format_bytes(found.origin_bytes))
         shown.add_row("repeated, hedged", f"{format_count(found.retries)}", f"{format_count(found.hedged)}")
         shown.add_row("in flight", format_count(found.in_flight), f"of {format_count(found.depth)}")

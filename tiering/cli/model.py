@@ -11,6 +11,7 @@ import typer
 from tiering.cli.choices import MOST_SEED
 from tiering.cli.output import JsonFlag, emit_json, note, out, status, table
 from tiering.cli.verbs import Verbs
+from tiering.units import format_percent
 
 model = Verbs(help="Train, evaluate and show the classifier of workloads.", no_args_is_help=True)
 
@@ -76,7 +77,7 @@ def _show(figures: Mapping[str, float]) -> None:
     parts = [name.removeprefix("f1_") for name in figures if name.startswith("f1_")]
     made = table("part seen", "macro F1", "plain rule", "with a verdict", "of these, right", title="Generated runs")
     for part in parts:
-        shares = [f"{100 * figures[f'{name}_{part}']:.1f} %" for name in ("answered", "accuracy")]
+        shares = [format_percent(figures[f"{name}_{part}"], digits=3) for name in ("answered", "accuracy")]
         made.add_row(_words(part), f"{figures[f'f1_{part}']:.3f}", f"{figures[f'rule_{part}']:.3f}", *shares)
     out().print(made)
     real = [part for part in parts if f"recorded_{part}" in figures]
@@ -89,10 +90,11 @@ def _show(figures: Mapping[str, float]) -> None:
         out().print(made)
     out().print()
     out().print(
-        f"Verdicts on generated runs: {100 * figures['accuracy']:.1f} % right, on {100 * figures['answered']:.1f} %."
+        f"Verdicts on generated runs: {format_percent(figures['accuracy'], digits=3)} right, "
+        f"on {format_percent(figures['answered'], digits=3)}."
     )
     out().print(f"Expected calibration error of forecasts: {figures['calibration_error']:.3f}")
 
 
 def _words(part: str) -> str:
-    return "whole run" if part == "whole" else f"{100 * float(part):.0f} % of the first epoch"
+    return "whole run" if part == "whole" else f"{format_percent(float(part))} of the first epoch"

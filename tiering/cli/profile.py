@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, cast
 import typer
 
 from tiering.cli.choices import MOST_SEED
-from tiering.cli.dataset_rows import dataset_rows, percent
+from tiering.cli.dataset_rows import dataset_rows
 from tiering.cli.output import JsonFlag, emit_json, note, out, status
 from tiering.errors import UsageError
-from tiering.units import format_bytes, format_count, format_seconds
+from tiering.units import format_bytes, format_count, format_percent, format_seconds
 
 if TYPE_CHECKING:
     from tiering.dataset.profile import DatasetProfile
@@ -59,7 +59,7 @@ def profile(
         typer.Option(
             metavar="FIELD=COLUMN,...",
             help="For a trace that is a table: columns for time, size, op, offset, file and pid, such as "
-            "time=ts*1e-6,size=len. For a dataset that is a table: path, label and split.",
+            "time=ts,size=len. For a dataset that is a table: path, label and split.",
         ),
     ] = None,
     root: Annotated[
@@ -206,7 +206,7 @@ def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:
         yield "mapped", f"at most {format_bytes(trace.mapped_bytes)}"
     again = f", by {format_count(trace.reads_again)} of the reads" if trace.reads else ""
     least = "" if trace.is_placed else "at least "
-    yield "read again", f"{least}{percent(trace.reread_share)} of all bytes moved{again}"
+    yield "read again", f"{least}{format_percent(trace.reread_share)} of all bytes moved{again}"
     if trace.accesses:
         asked = format_bytes(trace.bytes_accessed)
         yield "accesses", f"{format_count(trace.accesses)}, {asked} (whether they read or wrote is not known)"
@@ -219,7 +219,7 @@ def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:
     elif not trace.is_placed:
         yield "epochs", "not known: the trace does not tell where reads lie"
     elif trace.bytes_read:
-        yield "epochs", f"none; what was read was read {trace.epochs:.3g} times on average"
+        yield "epochs", f"none; each byte was read {trace.epochs:.3g} times on average"
     if trace.write_bursts is not None and trace.write_bursts.count > 1:
         bursts = trace.write_bursts
         every = f", one every {format_seconds(bursts.period)}" if bursts.period is not None else ""
@@ -227,14 +227,14 @@ def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:
     if curve := trace.miss_ratio_curve:
         whole = curve[-1].cache_bytes
         half = min(curve, key=lambda point: abs(point.cache_bytes - whole / 2))
-        filled, lru = percent(1 - half.static), percent(1 - half.lru)
+        filled, lru = format_percent(1 - half.static), format_percent(1 - half.lru)
         yield "cache", f"{format_bytes(half.cache_bytes)} would answer {filled} of the reads (LRU: {lru})"
     if trace.coverage is not None:
-        yield "coverage", f"{percent(trace.coverage)} of the dataset's bytes"
+        yield "coverage", f"{format_percent(trace.coverage)} of the dataset's bytes"
 
 
 def _verdict_rows(verdict: Verdict) -> Iterator[tuple[str, str]]:
-    yield "verdict", f"{verdict.workload} ({percent(verdict.probability)} sure)"
+    yield "verdict", f"{verdict.workload} ({format_percent(verdict.probability)} sure)"
     for fact in verdict.facts:
         yield "", f"- {'against it: ' if fact.against else ''}{fact.text}"
     for line in verdict.notes:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from tiering.cli.output import note
+from tiering.literals import Tracer
 from tiering.units import format_bytes, format_count
 
 
@@ -17,7 +18,7 @@ def trace(
         "trace.parquet"
     ),
     backend: Annotated[
-        Literal["strace", "dftracer"],
+        Tracer,
         typer.Option(help="strace sees every system call. dftracer costs less, but sees only calls of the C library."),
     ] = "strace",
 ) -> None:

@@ -1,4 +1,7 @@
-"""Count the images of each class, by the rules that a conversion follows."""
+"""The labels of a dataset: how many images each class has, and its layout in a sentence.
+
+The rules are those of a conversion.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from tiering.sources.labels.annotations import FolderLabels, folder_labels, repo
 from tiering.sources.labels.classes import MOST_CLASSES, NONE, classes_of
 from tiering.sources.labels.folders import Layout
 from tiering.sources.source import Source
+from tiering.storage.urls import name_of
 from tiering.text import display, without_secrets
 
 
@@ -41,7 +45,7 @@ def labelled(source: Source, found: Gathered) -> tuple[Layout, dict[str, int], l
     for folder_name in sorted(totals):
         named[display(folder_name)] += totals[folder_name]
     about = "About " if found.sampled else ""
-    notes = [f"{about}{without:,} images lie in no class folder and have no label."] if without and named else []
+    notes = [f"{about}{without:,} images are in no class folder and have no label."] if without and named else []
     return kind, dict(named), notes
 
 
@@ -85,3 +89,30 @@ def _counts(by_folder: FolderLabels, found: Gathered, folder: bytes, count: int)
 def splits_of(found: Gathered) -> list[str]:
     """Return the names of the folders that are splits."""
     return sorted({display(split) for folder in found.folders if (split := found.rule.of(folder)[1]) is not None})
+
+
+def describe(source: Source, kind: Layout, labels: int, splits: list[str]) -> str:
+    """Describe the layout of a dataset in a sentence.
+
+    kind: as tiering.sources.labels.folders names it. labels: how many there are. splits: names of the folders that are
+    splits.
+    """
+    name = display(name_of(source.url))
+    shards = f"{len(source.files):,} tar file{'s' if len(source.files) != 1 else ''}"
+    several = f"{labels:,} label{'s' if labels != 1 else ''}"
+    named = ", ".join(splits[:5])
+    return {
+        "table": f"A manifest: {name} lists the files" + (f", with {several}." if labels else "."),
+        "tar shards": f"Tar shards: {shards} of images with {several}."
+        if labels
+        else f"Tar shards: {shards} of images without labels.",
+        "class tars": f"Class tars: {shards}, one for each of {several}.",
+        "WebDataset": f"WebDataset shards: {shards}, samples with {several}.",
+        "split and class folders": f"Splits ({named}), each with a folder for each label: {several}.",
+        "annotated splits": f"Splits ({named}), with class folders or a table of classes for each: {several}."
+        if splits
+        else f"A split with a table of classes: {several}.",
+        "splits": f"Splits ({named}) without class folders.",
+        "class folders": f"Class folders: one for each of {several}.",
+        "flat": "Flat: all images in one folder.",
+    }[kind]

@@ -200,8 +200,8 @@ class _Worker:
         if not isinstance(found, Found):
             raise MachineError(
                 display(root),
-                expected="an answer of a process that scans a part of the directory",
-                found="that it has ended",
-                action="Start again; the system may have ended it for want of memory.",
+                expected="an answer from a process that scans part of the directory",
+                found="that the process has ended",
+                action="Start again. The process may have run out of memory.",
             )
         return found

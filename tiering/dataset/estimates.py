@@ -37,7 +37,7 @@ class Estimate(BaseModel):
     value: float
     low: float
     high: float
-    sample: int = Field(description="files, or directories, that were looked at")
+    sample: int = Field(description="files, or directories, in the sample")
 
     @property
     def exact(self) -> bool:

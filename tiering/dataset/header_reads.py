@@ -164,8 +164,8 @@ def look(data: bytes, where: str) -> Seen:
 def _thorough(path: Path) -> Seen:
     """Inspect a whole file. Raises DatasetError if it is too large, OSError if it cannot be read."""
     with path.open("rb") as file:
-        refuse_large(display(os.fsencode(path)), os.fstat(file.fileno()).st_size)
-        return look(file.read(), display(os.fsencode(path)))
+        refuse_large(display(path), os.fstat(file.fileno()).st_size)
+        return look(file.read(), display(path))
 
 
 def _fetched(system: Any, path: str) -> Seen:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Literal
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from tiering.dataset.class_sizes import labelled, splits_of
+from tiering.dataset.class_sizes import describe, labelled, splits_of
 from tiering.dataset.copies import copies
 from tiering.dataset.estimates import Estimate, mean, share
 from tiering.dataset.header_reads import Seen
@@ -23,7 +22,6 @@ from tiering.images.image import ImageHeader
 from tiering.notebook import Shown, Summary, data_frame
 from tiering.sources.account import Account
 from tiering.sources.labels.folders import Layout
-from tiering.sources.layout import describe
 from tiering.sources.left_out import (
     BY_CONTENT,
     DAMAGED,
@@ -86,7 +84,7 @@ class DatasetProfile(Shown, BaseModel):
     files: int = Field(description="image files")
     bytes: int = Field(description="sum of their sizes")
     size_mean: float
-    size_quantiles: dict[str, int] = Field(description="sizes by quantile, the keys being QUANTILES")
+    size_quantiles: dict[str, int] = Field(description="sizes by quantile, as in QUANTILES")
     labels: dict[str, int] = Field(description="images of each label; empty for a flat directory")
     probed: int = Field(description="image headers read, drawn at random without replacement")
     formats: dict[str, int] = Field(description="probed images by format")
@@ -94,33 +92,33 @@ class DatasetProfile(Shown, BaseModel):
     distinct_shapes: int
     pixel_bytes_mean: float = Field(description="mean of width x height x 3 over probed images")
     damaged: list[str] = Field(
-        default=[], description="probed files that are no whole image, at most 20, each with its reason"
+        default=[], description="probed files that are not complete images, at most 20, each with the reason"
     )
     damaged_count: int = Field(
         default=0,
-        description="images that are no whole image: of those probed, or of all with sample all",
+        description="how many images are incomplete: of those probed, or of all with sample all",
     )
     other_files: int = 0
     other_bytes: int = 0
     skipped: dict[str, int] = Field(default={}, description="entries left out, by kind: broken link, hidden, ...")
     account: Account | None = Field(
         default=None,
-        description="everything that was met: images to pack, and what is left out; estimated where sampled",
+        description="all entries: images to pack, and those left out; estimated if sampled",
     )
-    notes: list[str] = Field(default=[], description="what else a user should know, one sentence each")
-    arrangement: str = Field(default="", description="how the dataset is laid out, in a sentence")
+    notes: list[str] = Field(default=[], description="notes for the user, one sentence each")
+    arrangement: str = Field(default="", description="the layout of the dataset, in a sentence")
     sampled: bool = Field(default=False, description="whether files, bytes, sizes and labels are estimates")
     modes: dict[str, int] = Field(default={}, description="probed images by colour mode")
-    extensions: dict[str, int] = Field(default={}, description="images, of a sample where sampled, by extension")
+    extensions: dict[str, int] = Field(default={}, description="images by extension; those of the sample if sampled")
     estimates: dict[str, Estimate] = Field(
         default={},
         description="by name, with 95 % intervals: files, bytes, size_mean, labels, label_imbalance (label size that a "
         "random image sees, over the mean label size), damaged_share, duplicate_share, pixel_bytes_mean, "
-        "format NAME, mode NAME, shape WxH, left out KIND (files), images by content (files whose name is no image's), "
+        "format NAME, mode NAME, shape WxH, left out KIND (files), images by content (without an image's name), "
         "shared keys",
     )
     size_intervals: dict[str, tuple[int, int]] = Field(
-        default={}, description="95 % intervals of size_quantiles where sampled; of 0 and 1 what was seen"
+        default={}, description="95 % intervals of size_quantiles if sampled; for 0 and 1 the sizes seen"
     )
 
     def summary(self) -> Summary:
@@ -178,7 +176,7 @@ def profile_dataset(
         raise ValueError(message)
     source = open_source(root)
     found = _gather(source, sample, probes, seed)
-    return _profile(without_secrets(display(os.fsencode(root))), source, found)
+    return _profile(without_secrets(display(root)), source, found)
 
 
 def _gather(source: Source, sample: Literal["auto", "all"] | int, probes: int | None, seed: int) -> Gathered:

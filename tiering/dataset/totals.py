@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -139,7 +138,7 @@ def count_folder(url: str, *, keep: int, seed: int) -> Gathered:
     count = count_remote if "://" in url else count_tree
     totals = count(url, keep=keep, seed=seed)
     if not totals.sizes.count:
-        where = display(os.fsencode(url))
+        where = display(url)
         if kind := packed(url):
             raise already_packed(where, kind)
         raise no_images(where, totals.left_out)

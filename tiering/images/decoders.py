@@ -43,7 +43,7 @@ def open_image(file: BinaryIO, where: str) -> Image.Image:
 def refuse_unpacked(head: bytes, where: str) -> None:
     """Raise NotFetchedError for a pointer file, and FormatError for an image that no decoder here reads."""
     if what := unfetched(head):
-        raise NotFetchedError(where, expected="a whole image", found=what, action="Fetch it, and do the same again.")
+        raise NotFetchedError(where, expected="a whole image", found=what, action="Fetch it, then repeat the command.")
     if what := unpacked(head, os.fsencode(where)):
         raise FormatError(
             where, expected="an image that can be decoded here", found=f"{what}, a format that is not packed",
@@ -69,7 +69,7 @@ def _register(kind: str, where: str) -> None:
         raise FormatError(
             where, expected="an image that can be decoded here",
             found=f"a {name} image, whose decoder is an extra: pip install 'tiering[{extra}]'",
-            action="Do the same again then."
+            action="Then repeat the command."
         ) from None  # fmt: skip
     if kind not in Image.OPEN:
         raise FormatError(

@@ -74,7 +74,7 @@ def probe(source: str | Path | Encoded) -> ImageHeader:
     About 50 us for a file in the page cache.
     """
     if isinstance(source, str | Path):
-        where = display(os.fsencode(source))
+        where = display(source)
         try:
             with Path(source).open("rb") as file:
                 return _header(file, where)
@@ -98,16 +98,16 @@ def check_image(data: Encoded, where: str) -> None:
     if not data:
         raise _damaged(where, "zero bytes")
     head = bytes(data[:32])
-    kind, whole, sides = "image", False, None
+    kind, complete, sides = "image", False, None
     if head.startswith(JPEG):
-        kind, whole, sides = "JPEG", data[-2:] == _JPEG_END, jpeg_sides(data)
+        kind, complete, sides = "JPEG", data[-2:] == _JPEG_END, jpeg_sides(data)
     elif head.startswith(_PNG):
-        kind, whole, sides = "PNG", data[-12:] == _PNG_END, png_sides(head)
+        kind, complete, sides = "PNG", data[-12:] == _PNG_END, png_sides(head)
         # Pillow accepts a PNG that has all its pixels. Without the last chunk it is truncated all the same.
-        if not whole and _PNG_END not in bytes(data):
+        if not complete and _PNG_END not in bytes(data):
             raise _damaged(where, "a truncated PNG")
     elif head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        kind, whole, sides = "WebP", True, webp_sides(head)
+        kind, complete, sides = "WebP", True, webp_sides(head)
         if len(data) < int.from_bytes(head[4:8], "little") + 8:
             raise _damaged(where, "a truncated WebP")
     else:
@@ -116,7 +116,7 @@ def check_image(data: Encoded, where: str) -> None:
             raise _unknown(where, head)
     if sides is not None:
         refuse_bomb(where, *sides)
-    if sides is None or not whole:
+    if sides is None or not complete:
         # Cameras and editors append padding and trailers, so only decoding shows whether the image is complete.
         _decode_with_pillow(data, where, kind)
 
@@ -160,8 +160,8 @@ def load_stored(data: Encoded, where: str) -> tuple[Image.Image, int]:
         raise DatasetError(
             where,
             expected="channels of 8 or 16 bits",
-            found=f"{kind} pixels, whose range nothing tells",
-            action="Scale them to 8 or 16 bits yourself, and replace the file.",
+            found=f"{kind} pixels, whose range is unknown",
+            action="Scale them to 8 or 16 bits, and replace the file.",
         )
     orientation = orientation_of(image)
     if image.mode == "I" or image.mode.startswith("I;16"):

@@ -70,10 +70,10 @@ def turned(pixels: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.ui
     if turn is None:
         return pixels
     height, width, channels = pixels.shape
-    # Moving whole pixels is three times faster than moving their channels one by one.
-    whole = np.ascontiguousarray(pixels).view(f"V{channels}").reshape(height, width)
+    # Moving pixels as single items is three times faster than moving their channels one by one.
+    items = np.ascontiguousarray(pixels).view(f"V{channels}").reshape(height, width)
     swap, mirror, flip = turn
-    seen = np.ascontiguousarray((whole.T if swap else whole)[:: -1 if flip else 1, :: -1 if mirror else 1])
+    seen = np.ascontiguousarray((items.T if swap else items)[:: -1 if flip else 1, :: -1 if mirror else 1])
     return seen.view(np.uint8).reshape(*seen.shape, channels)
 
 

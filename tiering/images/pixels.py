@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import simplejpeg
@@ -18,8 +18,8 @@ from tiering.errors import DatasetError, UsageError
 from tiering.images.image import ImageHeader, load_stored, refuse_bomb
 from tiering.images.markers import Encoded, JpegHead, jpeg_head
 from tiering.images.orientation import TURNS, jpeg_orientation, turned
+from tiering.literals import ResizeMode
 
-ResizeMode = Literal["crop", "pad", "stretch"]
 Box = tuple[float, float, float, float]
 
 _SIZE: Final = re.compile(r"([0-9]{1,9})(?:[xX]([0-9]{1,9}))?")
@@ -153,7 +153,7 @@ def agree_on_shape(headers: Iterable[ImageHeader]) -> PixelShape:
             "dataset",
             expected="images of one size",
             found=f"{shown}{others} (height x width)",
-            action="Bring them to one with `pixels`, for example 224x224.",
+            action="Resize them with `pixels`, for example 224x224.",
         )
     ((height, width),) = sizes
     return PixelShape(height, width, channels)
@@ -219,7 +219,7 @@ def _seen(width: int, height: int, orientation: int) -> tuple[int, int]:
 
 def _region(where: str, seen: tuple[int, int], shape: PixelShape, resize: ResizeMode | None) -> _Region:
     width, height = seen
-    whole, full = (0, 0, width, height), (shape.width, shape.height)
+    picture, full = (0, 0, width, height), (shape.width, shape.height)
     if resize is None and seen != full:
         raise DatasetError(
             where,
@@ -228,7 +228,7 @@ def _region(where: str, seen: tuple[int, int], shape: PixelShape, resize: Resize
             action=f"Bring all images to one size: `pixels` {_size(shape.height, shape.width)}.",
         )
     if resize is None or resize == "stretch" or seen == full:
-        return _Region(whole, full, (0, 0))
+        return _Region(picture, full, (0, 0))
     wider = width * shape.height >= height * shape.width
     if resize == "crop":
         # torchvision's rounding, applied to the box: resizing the whole picture first would waste most of the work.
@@ -244,7 +244,7 @@ def _region(where: str, seen: tuple[int, int], shape: PixelShape, resize: Resize
         size = shape.width, max(1, round(height * shape.width / width))
     else:
         size = max(1, round(width * shape.height / height)), shape.height
-    return _Region(whole, size, ((shape.width - size[0]) // 2, (shape.height - size[1]) // 2))
+    return _Region(picture, size, ((shape.width - size[0]) // 2, (shape.height - size[1]) // 2))
 
 
 def _drawn(stored: _Stored, seen: tuple[int, int], region: _Region) -> PixelArray:

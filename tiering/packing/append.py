@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.errors import DatasetError, StoreError, command, from_os_error
+from tiering.literals import Check, OnBadImage
 from tiering.packing.class_maps import class_map
 from tiering.packing.convert import Job, run_job
 from tiering.packing.executors import Workers
@@ -20,7 +21,7 @@ from tiering.packing.finish import finish
 from tiering.packing.kept_generation import Kept
 from tiering.packing.key_lookup import NOWHERE, Lookup
 from tiering.packing.label_columns import renumber
-from tiering.packing.left_out_file import OnError, refuse_shared
+from tiering.packing.left_out_file import refuse_shared
 from tiering.packing.listed_lines import field_of
 from tiering.packing.listing import (
     SCHEMA,
@@ -32,7 +33,6 @@ from tiering.packing.listing import (
     source_of,
 )
 from tiering.packing.progress import Progress, no_progress
-from tiering.packing.shard import Check
 from tiering.packing.shard_plan import make_plan, packable
 from tiering.packing.workspace import workspace
 from tiering.sources.account import Account, fields
@@ -69,7 +69,7 @@ class Run:
     """The arguments of append and sync that are those of tiering.convert."""
 
     images_only: bool
-    on_error: OnError
+    on_error: OnBadImage
     check: Check
     resume: Literal["auto", "never"]
     workers: Workers
@@ -85,7 +85,7 @@ def append(
     store: str | os.PathLike[str],
     *,
     images_only: bool = False,
-    on_error: OnError = "fail",
+    on_error: OnBadImage = "fail",
     check: Check = "quick",
     resume: Literal["auto", "never"] = "auto",
     workers: Workers = None,

@@ -23,7 +23,7 @@ from tiering.storage.location import Location
 from tiering.storage.lock import locked
 from tiering.store.layout import MANIFEST, NOTE_BYTES, RECORD, WORK, foreign_files
 from tiering.store.manifest import LARGEST, read_manifest
-from tiering.system.renames import UNSUPPORTED, exchange, rename_new
+from tiering.system.file_calls import UNSUPPORTED, exchange, rename_new
 
 _REPLACED = "replaced.json"
 _SHOWN = 5

@@ -13,6 +13,7 @@ from typing import Final, Literal
 import numpy as np
 
 from tiering.errors import UsageError, from_os_error
+from tiering.literals import Check, OnBadImage, PackedFormat
 from tiering.packing.class_maps import differences, read_classes
 from tiering.packing.commit import (
     Standing,
@@ -26,12 +27,12 @@ from tiering.packing.commit import (
 from tiering.packing.executors import Workers, opener, run_tasks, tasks_ahead
 from tiering.packing.finish import finish
 from tiering.packing.kept_generation import Kept
-from tiering.packing.left_out_file import OnError, refuse_shared
+from tiering.packing.left_out_file import refuse_shared
 from tiering.packing.listing import Listing, blocks, make_listing, names_digest, source_of, unlabelled
 from tiering.packing.progress import Progress, no_progress
 from tiering.packing.receipts import Receipt
 from tiering.packing.settings import Packing, Pixels, Shards, choose_settings
-from tiering.packing.shard import Check, ShardTask, pack_shard
+from tiering.packing.shard import ShardTask, pack_shard
 from tiering.packing.shard_plan import ShardPlan, make_plan
 from tiering.packing.workspace import Record, Workspace, workspace
 from tiering.sources.labels.classes import LabelsWarning, combined
@@ -41,7 +42,7 @@ from tiering.sources.source import Source as OpenedSource
 from tiering.storage.location import Location
 from tiering.store.layout import MANIFEST
 from tiering.store.lmdb_format import OURS
-from tiering.store.manifest import Kind, Manifest, Settings, read_manifest
+from tiering.store.manifest import Manifest, Settings, read_manifest
 from tiering.text import shown
 
 _SHARDS: Final = Shards()
@@ -53,14 +54,14 @@ Resume = Literal["auto", "only", "never"]
 def convert(
     source: AnySource,
     store: str | os.PathLike[str],
-    to: Kind,
+    to: PackedFormat,
     *,
     pixels: Pixels | None = None,
     codec: str = "auto",
     shards: Shards = _SHARDS,
     classes: str | os.PathLike[str] | None = None,
     images_only: bool = False,
-    on_error: OnError = "fail",
+    on_error: OnBadImage = "fail",
     check: Check = "quick",
     overwrite: bool = False,
     resume: Resume = "auto",
@@ -131,7 +132,7 @@ class _Conversion:
     packing: Packing
     given: ClassNumbering | None
     workers: Workers
-    on_error: OnError
+    on_error: OnBadImage
     check: Check
     images_only: bool
     restart: bool
@@ -197,7 +198,7 @@ class Job:
     space: Workspace
     listing: Listing
     plan: ShardPlan
-    kind: Kind
+    kind: PackedFormat
     outline: Manifest
     base: Kept | None = None
     version: str | None = None
@@ -241,7 +242,7 @@ class Job:
 
 
 def run_job(
-    job: Job, directory: Path, workers: Workers, on_error: OnError, *, restart: bool, progress: Progress
+    job: Job, directory: Path, workers: Workers, on_error: OnBadImage, *, restart: bool, progress: Progress
 ) -> Manifest:
     """Pack what no receipt says is done, and finish the store.
 

@@ -33,7 +33,7 @@ from tiering.storage.location import Location
 from tiering.store.manifest import encode_manifest
 from tiering.store.open import open_store
 from tiering.store.protocol import Store, shape_of
-from tiering.system.syncs import sync_file_system
+from tiering.system.file_calls import sync_file_system
 
 _NOTE_BYTES: Final = 256
 _BATCH: Final = 1024

@@ -8,8 +8,9 @@ from pathlib import Path
 import google_crc32c
 
 from tiering.errors import DatasetError, UsageError
+from tiering.literals import OnBadImage
 from tiering.packing.kept_generation import Kept
-from tiering.packing.left_out_file import OnError, Receipts, Written, write_left_out
+from tiering.packing.left_out_file import Receipts, Written, write_left_out
 from tiering.packing.listing import Listing
 from tiering.packing.workspace import Workspace
 from tiering.sources.account import Account
@@ -28,7 +29,7 @@ def finish(
     receipts: Receipts,
     base: Kept | None,
     version: str | None,
-    on_error: OnError,
+    on_error: OnBadImage,
     offered: int,
 ) -> Manifest:
     """Write everything but the shards, the manifest last, and return it; of a store that gains nothing, the old one.

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
 from tiering.errors import DatasetError
+from tiering.literals import OnBadImage
 from tiering.packing.kept_generation import Kept
 from tiering.packing.key_lookup import NOWHERE, Lookup
 from tiering.packing.listed_lines import ListedLines, field_of
@@ -30,7 +31,6 @@ from tiering.store.columns import sound_file
 from tiering.store.layout import LEFT_OUT, QUARANTINE, is_left_out, left_out_name
 from tiering.store.manifest import Manifest
 
-OnError = Literal["fail", "skip", "quarantine"]
 Receipts = Callable[[], Iterable[Receipt]]
 
 _SHOWN: Final = 10
@@ -51,7 +51,7 @@ class Written:
 
 
 def write_left_out(
-    space: Workspace, listing: Listing, outline: Manifest, base: Kept | None, receipts: Receipts, on_error: OnError
+    space: Workspace, listing: Listing, outline: Manifest, base: Kept | None, receipts: Receipts, on_error: OnBadImage
 ) -> Written:
     """Write the list of all that is left out of a store that is being finished.
 

@@ -10,14 +10,15 @@ import numpy as np
 
 from tiering.errors import DatasetError, UsageError
 from tiering.images.image import ImageHeader, check_image, probe
-from tiering.images.pixels import ResizeMode, agree_on_shape, to_pixels
+from tiering.images.pixels import agree_on_shape, to_pixels
+from tiering.literals import PackedFormat, ResizeMode
 from tiering.packing.listing import Listing, blocks
 from tiering.packing.shard_plan import packable, settings_for
 from tiering.permutation import EpochOrder
 from tiering.sources.source import read_samples
 from tiering.store.codec_choice import choose_codec
 from tiering.store.codecs import parse_codec
-from tiering.store.manifest import MOST_COUNT, Kind, Settings, StoredPixels
+from tiering.store.manifest import MOST_COUNT, Settings, StoredPixels
 from tiering.units import format_bytes
 
 #: Images looked at to choose a codec, and to agree on a shape.
@@ -74,7 +75,7 @@ class Shards:
 class Packing:
     """The settings that the caller of tiering.convert gave. pixels: None to store the original files."""
 
-    kind: Kind
+    kind: PackedFormat
     codec: str
     shards: Shards
     pixels: Pixels | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final, Literal, cast
+from typing import Any, BinaryIO, Final, cast
 
 import google_crc32c
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from tiering.errors import DatasetError, from_os_error
 from tiering.images.image import check_image, decode
 from tiering.images.pixels import to_pixels
+from tiering.literals import Check, PackedFormat
 from tiering.packing.listing import Rows
 from tiering.packing.receipts import Bad, Receipt, receipt_place, write_receipt
 from tiering.packing.shard_plan import packable
@@ -24,11 +25,8 @@ from tiering.storage.summed_file import Summed
 from tiering.store import lmdb, zarr
 from tiering.store.columns import file_crc, lay_end_to_end
 from tiering.store.layout import shard_name
-from tiering.store.manifest import Kind, Settings, Shard
+from tiering.store.manifest import Settings, Shard
 from tiering.text import display
-
-#: How closely images are looked at: their beginning and end, as check_image does, or all their pixels.
-Check = Literal["quick", "decode"]
 
 #: What is wrong with one file; anything else is wrong with the machine.
 _OF_THE_FILE: Final = (
@@ -53,7 +51,7 @@ class ShardTask:
     source: Source
     target: Location
     work: Location
-    kind: Kind
+    kind: PackedFormat
     settings: Settings
     plan: str
     number: int

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from tiering.arrays import IndexArray
 from tiering.images.image import LARGEST_BYTES
 from tiering.io_sizes import CHUNK_BYTES, PIXEL_CHUNK_BYTES
+from tiering.literals import PackedFormat
 from tiering.permutation import EpochOrder
-from tiering.store.manifest import Kind, Settings, StoredPixels
+from tiering.store.manifest import Settings, StoredPixels
 
 MIB: Final = 1 << 20
 _BLOCK: Final = 1 << 18
@@ -39,7 +40,14 @@ class ShardPlan:
 
 
 def settings_for(
-    kind: Kind, total: int, largest: int, *, codec: str, seed: int, shard_bytes: int | None, pixels: StoredPixels | None
+    kind: PackedFormat,
+    total: int,
+    largest: int,
+    *,
+    codec: str,
+    seed: int,
+    shard_bytes: int | None,
+    pixels: StoredPixels | None,
 ) -> Settings:
     """Choose the sizes of shards and chunks from the data alone, so that every machine plans alike.
 

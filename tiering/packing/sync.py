@@ -17,14 +17,13 @@ import numpy as np
 from tiering.arrays import IndexArray
 from tiering.errors import DatasetError
 from tiering.images.pixels import to_pixels
+from tiering.literals import Check, OnBadImage
 from tiering.packing.append import Growth, Run, grow
 from tiering.packing.executors import Workers
 from tiering.packing.kept_generation import Kept
 from tiering.packing.key_lookup import NOWHERE, Lookup
-from tiering.packing.left_out_file import OnError
 from tiering.packing.listing import Listing, blocks
 from tiering.packing.progress import Progress, no_progress
-from tiering.packing.shard import Check
 from tiering.sources.source import AnySource, read_samples
 from tiering.store.manifest import Manifest, Settings
 from tiering.store.protocol import Store
@@ -51,7 +50,7 @@ def sync(
     store: str | os.PathLike[str],
     *,
     images_only: bool = False,
-    on_error: OnError = "fail",
+    on_error: OnBadImage = "fail",
     check: Check = "quick",
     resume: Literal["auto", "never"] = "auto",
     workers: Workers = None,

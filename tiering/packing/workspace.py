@@ -18,15 +18,15 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tiering.errors import DatasetError, UsageError, command
+from tiering.literals import Check, PackedFormat
 from tiering.packing.listing import SCHEMA, Listing, changes
 from tiering.packing.receipts import Receipt, read_receipt, receipt_number, receipt_place
-from tiering.packing.shard import Check
 from tiering.storage.location import Location
 from tiering.storage.lock import locked
 from tiering.storage.names import PublicUrl
 from tiering.store.columns import map_column
 from tiering.store.layout import LEFT_OUT, MANIFEST, NOTE_BYTES, RECORD, WORK, is_own_name, shard_names
-from tiering.store.manifest import Kind, Manifest, Settings, read_manifest
+from tiering.store.manifest import Manifest, Settings, read_manifest
 from tiering.system.signals import put_off
 
 LISTING: Final = "listing"
@@ -38,7 +38,7 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    kind: Kind
+    kind: PackedFormat
     generation: int
     settings: Settings
     source: PublicUrl

@@ -10,9 +10,9 @@ from typing import Final
 import polars as pl
 
 from tiering.errors import TraceError
+from tiering.trace.events import IS_NOWHERE
 from tiering.trace.program_files import is_noise
 from tiering.trace.read_runs import Runs
-from tiering.trace.unplaced_reads import IS_NOWHERE
 from tiering.units import format_count
 
 #: One row a file.

@@ -1,4 +1,4 @@
-"""The recommendation of a report, and the same under other assumptions. Only this module knows its types."""
+"""The recommendation of a report, and what it would be under other assumptions. Only this module knows its types."""
 
 from __future__ import annotations
 
@@ -11,13 +11,24 @@ from tiering.advice.recommend import Job, recommend
 from tiering.advice.recommendation import Option, Recommendation
 from tiering.dataset.profile import DatasetProfile
 from tiering.errors import UsageError
-from tiering.units import format_bytes, format_count, format_seconds
+from tiering.units import format_bytes, format_count, format_percent, format_seconds, format_usd
 from tiering.workload.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Assumptions:
-    """What advice rests on: ram in B, epochs of a run, the tier now, USD of an hour of waiting, a catalog's file."""
+    """The training run and the prices on which advice is based.
+
+    Args:
+        ram: Memory for caching, in bytes.
+        epochs: Epochs of a run.
+        tier: Name of the tier that has the dataset now.
+        hour_usd: Cost of an hour of waiting for data, in USD.
+        catalog: Path of a catalog of tiers; None for the one that ships with tiering.
+
+    Example:
+        >>> tiering.write_report("photos", "report.html", assumptions=Assumptions(epochs=90))  # doctest: +SKIP
+    """
 
     ram: int = 0
     epochs: int = 100
@@ -28,7 +39,7 @@ class Assumptions:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One option, written out. mark: chosen, now, or empty; the numbers are s an epoch and USD a month."""
+    """One option in words. mark: chosen, now, or empty. The numbers are s per epoch and USD a month."""
 
     mark: str
     name: str
@@ -41,7 +52,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """A recommendation in words and rows. what_if: the assumption, and what would be chosen under it."""
+    """A recommendation in words and rows. what_if: assumptions, and the choice under each."""
 
     summary: str
     reason: str
@@ -65,31 +76,35 @@ COLUMNS = (
 WHAT_IF = ("assumption", "what would be chosen", "later epochs", "USD/month")
 
 
-def advise(dataset: DatasetProfile, verdict: Verdict | None, given: Assumptions) -> Advice:
+def advise(dataset: DatasetProfile, verdict: Verdict | None, assumptions: Assumptions) -> Advice:
     """Recommend, and recommend again with more RAM, more epochs, slower tiers and lower prices.
 
-    Raises what recommend raises for the assumptions given; one that cannot be met is said in its row.
+    Raises as recommend does for the given assumptions. A what-if assumption that cannot be met says so in its row.
     """
-    tiers = tuple(load_catalog(given.catalog))
-    found = _run(dataset, verdict, tiers, given)
+    tiers = tuple(load_catalog(assumptions.catalog))
+    found = _run(dataset, verdict, tiers, assumptions)
     options = [("chosen", found.choice), *(("", each) for each in found.alternatives), ("now", found.baseline)]
     half = tuple(tier.model_copy(update={"price": tier.price / 2}) for tier in tiers)
     names = {tier.name for tier in tiers}
     cases = [
-        ("as given", tiers, given),
-        (f"double the RAM: {format_bytes(2 * given.ram)}", tiers, replace(given, ram=2 * given.ram)),
-        (f"twice the epochs: {format_count(2 * given.epochs)}", tiers, replace(given, epochs=2 * given.epochs)),
+        ("as given", tiers, assumptions),
+        (f"double the RAM: {format_bytes(2 * assumptions.ram)}", tiers, replace(assumptions, ram=2 * assumptions.ram)),
+        (
+            f"twice the epochs: {format_count(2 * assumptions.epochs)}",
+            tiers,
+            replace(assumptions, epochs=2 * assumptions.epochs),
+        ),
         *(
-            (f"the dataset lies on {name}", tiers, replace(given, tier=name))
+            (f"the dataset is on {name}", tiers, replace(assumptions, tier=name))
             for name in ("nfs", "object")
             if name in names
         ),
-        ("storage at half the price", half, given),
+        ("storage at half the price", half, assumptions),
     ]
     return Advice(
         summary=f"{_name(found.choice)}: {format_seconds(found.choice.steady_epoch_s)} an epoch, "
-        f"{_times(found.choice.speedup)} over the plain files as they lie now, "
-        f"for {found.choice.monthly_usd:,.2f} USD a month.",
+        f"{_times(found.choice.speedup)} over the plain files in their present place, "
+        f"for {format_usd(found.choice.monthly_usd)} USD a month.",
         reason=f"{found.choice.reason} {found.conversion} {found.doing_nothing}",
         criterion=found.criterion,
         rows=tuple(_row(mark, option) for mark, option in options),
@@ -99,27 +114,27 @@ def advise(dataset: DatasetProfile, verdict: Verdict | None, given: Assumptions)
 
 
 def _run(
-    dataset: DatasetProfile, verdict: Verdict | None, tiers: tuple[Tier, ...], given: Assumptions
+    dataset: DatasetProfile, verdict: Verdict | None, tiers: tuple[Tier, ...], assumptions: Assumptions
 ) -> Recommendation:
     return recommend(
         dataset,
         verdict=verdict,
         tiers=tiers,
-        ram=given.ram,
-        job=Job(epochs=given.epochs),
-        current=given.tier,
-        hour_usd=given.hour_usd,
+        ram=assumptions.ram,
+        job=Job(epochs=assumptions.epochs),
+        current=assumptions.tier,
+        hour_usd=assumptions.hour_usd,
     )
 
 
 def _case(
-    title: str, dataset: DatasetProfile, verdict: Verdict | None, tiers: tuple[Tier, ...], given: Assumptions
+    title: str, dataset: DatasetProfile, verdict: Verdict | None, tiers: tuple[Tier, ...], assumptions: Assumptions
 ) -> tuple[str, ...]:
     try:
-        choice = _run(dataset, verdict, tiers, given).choice
+        choice = _run(dataset, verdict, tiers, assumptions).choice
     except UsageError as error:
         return (title, f"not possible: {error}", "", "")
-    return (title, _name(choice), format_seconds(choice.steady_epoch_s), f"{choice.monthly_usd:,.2f}")
+    return (title, _name(choice), format_seconds(choice.steady_epoch_s), format_usd(choice.monthly_usd))
 
 
 def _row(mark: str, option: Option) -> Row:
@@ -128,9 +143,9 @@ def _row(mark: str, option: Option) -> Row:
         format_seconds(option.steady_epoch_s),
         f"{option.samples_per_s:,.3g}" if option.samples_per_s < 100 else format_count(option.samples_per_s),
         option.bottleneck,
-        f"{100 * option.hit_ratio:.0f} %",
+        format_percent(option.hit_ratio),
         _times(option.speedup),
-        f"{option.monthly_usd:,.2f}",
+        format_usd(option.monthly_usd),
         "-" if option.pays_back_epochs is None or not option.move_s else f"{option.pays_back_epochs:,.1f} epochs",
     )
     return Row(mark, _name(option), cells, option.monthly_usd, option.steady_epoch_s, option.on_frontier, option.reason)

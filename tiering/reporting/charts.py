@@ -1,6 +1,6 @@
-"""Charts: each a Plotly figure as plain data, one sentence that says what it shows, and the same as a table.
+"""Charts: each is a Plotly figure as plain data, a sentence that describes it, and the same data as a table.
 
-Colours are names ("c1", "text") that the page replaces by those of its light or dark theme.
+Colours are names ("c1", "text") that the page replaces with those of its light or dark theme.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from tiering.reporting.content import TracePart
 from tiering.reporting.figures import axis, bars_of, curve_of, escaped, figure_of, scale
 from tiering.trace.timeline import Timeline
 from tiering.trace.trace_profile import TraceProfile
-from tiering.units import format_bytes, format_count, format_rate, format_seconds
+from tiering.units import format_bytes, format_count, format_percent, format_rate, format_seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """name: unique in the page; title; summary: what a reader sees; figure: Plotly's; columns, rows: the table."""
+    """A chart: its figure, and the same data as a table.
+
+    name: unique in the page. summary: a description for readers. figure: Plotly's. columns, rows: the table.
+    """
 
     name: str
     title: str
@@ -32,7 +35,7 @@ class Chart:
 
 
 def of_dataset(dataset: DatasetProfile) -> list[Chart]:
-    """Return the distributions of sizes and, where headers were read, of shapes."""
+    """Return the distributions of sizes and, if headers were read, of shapes."""
     sizes = dataset.size_quantiles
     points = [(size, float(share)) for share, size in sizes.items()]
     made = [
@@ -62,7 +65,7 @@ def of_dataset(dataset: DatasetProfile) -> list[Chart]:
                 "shapes",
                 "Image shapes",
                 f"{format_count(dataset.distinct_shapes)} different shapes in {format_count(seen)} headers read; the "
-                f"most common is {shapes[0][0]}, {100 * shapes[0][1] / max(seen, 1):.0f} % of them.",
+                f"most common is {shapes[0][0]}, {format_percent(shapes[0][1] / max(seen, 1))} of them.",
                 bars_of(shapes, "images of those looked at"),
                 ("shape", "images"),
                 [(name, format_count(count)) for name, count in shapes],
@@ -85,10 +88,10 @@ def of_trace(part: TracePart, number: int) -> list[Chart]:
         Chart(
             f"verdict-{number}",
             "How likely each workload is",
-            f"{odds[0][0]} is the likeliest, with {100 * odds[0][1]:.1f} %.",
+            f"{odds[0][0]} is the likeliest, with {format_percent(odds[0][1], digits=3)}.",
             bars_of([(name, round(100 * share, 2)) for name, share in odds], "probability (%)"),
             ("workload", "probability"),
-            [(name, f"{100 * share:.1f} %") for name, share in odds],
+            [(name, format_percent(share, digits=3)) for name, share in odds],
         )
     )
     return made
@@ -149,7 +152,7 @@ def _timeline(line: Timeline, trace: TraceProfile, number: int) -> Chart:
     for one in data:
         one["line"]["shape"] = "hv"
     starts = trace.epochs_found.boundaries if trace.epochs_found is not None else []
-    # More lines than this would hide what they divide.
+    # More lines would hide the data between them.
     shown = starts if len(starts) <= 60 else []
     figure = figure_of(data, x=axis("time since the trace began (s)"), y=axis("rate (B/s)", exponentformat="SI"))
     figure["layout"]["shapes"] = [
@@ -197,7 +200,7 @@ def _timeline(line: Timeline, trace: TraceProfile, number: int) -> Chart:
 
 def _heat(line: Timeline, number: int) -> Chart:
     times = [round(float(at), 9) for at in (np.arange(line.heat.shape[1]) + 0.5) * line.heat_bin_s]
-    sampled = "" if line.rate == 1 else f" They are a sample: {100 * line.rate:.2g} % of all files."
+    sampled = "" if line.rate == 1 else f" They are a sample: {format_percent(line.rate, digits=2)} of all files."
     values = [[round(float(v), 2) if v else None for v in row] for row in np.log10(np.maximum(line.heat, 1))]
     figure = figure_of(
         [
@@ -241,8 +244,8 @@ def _shares(trace: TraceProfile, number: int) -> Chart:
     return Chart(
         f"shares-{number}",
         "What the bytes moved were",
-        f"{100 * trace.reread_share:.3g} % of all bytes moved were read again, "
-        f"{100 * trace.write_share:.3g} % written.",
+        f"{format_percent(trace.reread_share, digits=3)} of all bytes moved were read again, "
+        f"{format_percent(trace.write_share, digits=3)} written.",
         bars_of([(name, float(f"{100 * size / whole:.4g}")) for name, size in parts], "share of bytes moved (%)"),
         ("part", "bytes", "share"),
         [(name, format_bytes(size), f"{100 * size / whole:.3g} %") for name, size in parts],
@@ -256,8 +259,8 @@ def _misses(trace: TraceProfile, number: int) -> Chart:
     return Chart(
         f"misses-{number}",
         "Miss ratio against cache size",
-        f"With {format_bytes(half.cache_bytes)} a cache that fills once misses {100 * half.static:.0f} % of the reads, "
-        f"an LRU cache {100 * half.lru:.0f} %.",
+        f"With {format_bytes(half.cache_bytes)} a cache that fills once misses {format_percent(half.static)} of the "
+        f"reads, an LRU cache {format_percent(half.lru)}.",
         figure_of(
             [
                 curve_of(sizes, [100 * point.static for point in curve], "filled once", "c1", False),
@@ -267,5 +270,8 @@ def _misses(trace: TraceProfile, number: int) -> Chart:
             y=axis("reads missed (%)", range=[0, 103]),
         ),
         ("cache", "filled once", "LRU"),
-        [(format_bytes(p.cache_bytes), f"{100 * p.static:.1f} %", f"{100 * p.lru:.1f} %") for p in curve],
+        [
+            (format_bytes(p.cache_bytes), format_percent(p.static, digits=3), format_percent(p.lru, digits=3))
+            for p in curve
+        ],
     )

@@ -1,4 +1,4 @@
-"""What a report is made of: profile, timelines, verdicts, thumbnails, recommendation and what-if."""
+"""Gather the contents of a report: profile, timelines, verdicts, thumbnails, recommendation and what-if."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tiering.workload.verdict import Verdict, classify
 
 @dataclass(frozen=True, slots=True)
 class TracePart:
-    """One trace: its profile, its verdict, and its timeline where the trace itself is still there."""
+    """A trace: its profile, its verdict, and its timeline if the trace file still exists."""
 
     profile: TraceProfile
     verdict: Verdict
@@ -29,7 +29,7 @@ class TracePart:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """Everything that a report shows. advice: None without a dataset."""
+    """All contents of a report. advice: None without a dataset."""
 
     profile: Profile
     pictures: list[Thumbnail]
@@ -45,11 +45,11 @@ def gather(
     lenient: bool = False,
     columns: Mapping[str, str] | None = None,
 ) -> Content:
-    """Collect what a report shows.
+    """Collect the contents of a report.
 
     place: a profile.json, or a directory of images. traces: those to show besides the profile's own, which are read
-    again where their files are still there; lenient, columns: as profile_trace has them.
-    Raises DatasetError or ProfileError for a place that is neither, TraceError for a trace that cannot be read.
+    again if their files still exist. lenient, columns: as in profile_trace.
+    Raises DatasetError or ProfileError if the place is neither, TraceError for a trace that cannot be read.
     """
     profile = _profile(place)
     dataset = profile.dataset
@@ -77,7 +77,7 @@ def gather(
 
 
 def _part(trace: TraceProfile, root: Path | None, lenient: bool, columns: Mapping[str, str] | None) -> TracePart:
-    """Read a trace again that was profiled before, for its timeline, if it is still there."""
+    """Return a trace that was profiled before, and read it again for its timeline if it still exists."""
     path, line = Path(trace.source), None
     if path.exists() and not trace.untimed:
         opened = read_trace(path, lenient=lenient, columns=columns if trace.format == "csv" else None)

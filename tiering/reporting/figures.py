@@ -1,4 +1,4 @@
-"""Plotly figures as plain data: curves, bars, and the axes they stand on."""
+"""Plotly figures as plain data: curves, bars and axes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def curve_of(x: Sequence[float], y: Sequence[float], name: str, colour: str, points: bool) -> dict[str, Any]:
-    """Return one line of a figure, with marks on its points where `points` says so."""
+    """Return a line of a figure. points: whether to mark its points."""
     mode = "lines+markers" if points else "lines"
     return {"type": "scatter", "mode": mode, "name": name, "x": x, "y": y, "line": {"color": colour, "width": 2}}
 
@@ -35,12 +35,12 @@ def bars_of(items: Sequence[tuple[str, float]], unit: str) -> dict[str, Any]:
 
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
-    """Return an axis with this title; `more` are Plotly's own settings."""
+    """Return an axis with this title. more: Plotly's own settings."""
     return {"title": {"text": title}, "automargin": True, **more}
 
 
 def scale(values: Sequence[float]) -> dict[str, Any]:
-    """Return a logarithmic axis where values differ much, and all can be on one."""
+    """Return a logarithmic axis if the values differ much and are all positive."""
     low, high = min(values), max(values)
     return {"type": "log", "exponentformat": "none"} if 0 < low < high / 20 else {"rangemode": "tozero"}
 
@@ -52,5 +52,5 @@ def figure_of(data: list[dict[str, Any]], *, x: dict[str, Any], y: dict[str, Any
 
 
 def escaped(text: str) -> str:
-    """Plotly takes some markup in labels for what it says: a file's name must not be that."""
+    """Escape text for a label: Plotly interprets some markup, which a file's name must not become."""
     return html.escape(text)

@@ -1,4 +1,4 @@
-"""The page: content into one HTML file, with Plotly inside and nothing fetched."""
+"""Render a report into one HTML file, with Plotly included and nothing fetched."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def write_report(
 
     Args:
         place: A profile.json, or a directory of images.
-        output: The file to write. It appears whole or not at all; an existing one is replaced.
+        output: The file to write. It appears complete or not at all, and replaces an existing one.
         traces: Traces to show besides those of the profile.
-        assumptions: The training run to give advice for.
-        lenient: Skip and count damaged lines of a trace.
-        columns: Columns of a trace that is a table: see `profile_trace`.
+        assumptions: The training run that the advice is for.
+        lenient: Count damaged lines of a trace, and skip them.
+        columns: Columns of a trace that is a table, as for `profile_trace`.
 
     Raises:
-        UsageError: If the extra `report` is not installed.
-        DatasetError: If the place is neither a profile nor a directory of images.
-        ProfileError: If the profile cannot be read.
-        TraceError: If a trace cannot be read.
+        UsageError: The extra `report` is not installed.
+        DatasetError: The place is neither a profile nor a directory of images.
+        ProfileError: The profile cannot be read.
+        TraceError: A trace cannot be read.
     """
     given = assumptions or Assumptions()
     content = gather(
@@ -54,14 +54,14 @@ def write_report(
 
 
 def render(content: Content, assumptions: Assumptions) -> str:
-    """Return the report as one HTML document. Raises UsageError where the extra `report` is not installed."""
+    """Return the report as one HTML document. Raises UsageError if the extra `report` is not installed."""
     jinja = _needed("jinja2")
     environment = jinja.Environment(
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja.StrictUndefined,
-        # Text marked as safe is our own HTML. Any other text may come from outside: show it on one line.
+        # Text marked as safe is our own HTML. Any other text may be foreign, so it is shown on one line.
         finalize=lambda value: value if hasattr(value, "__html__") else _visible(value),
     )
     template = environment.from_string(_file("page.html.jinja"))
@@ -95,12 +95,12 @@ def render(content: Content, assumptions: Assumptions) -> str:
 
 
 def write(page: str, path: Path) -> None:
-    """Write the page; the file appears whole or not at all. Raises OSError."""
+    """Write the page, which appears complete or not at all. Raises OSError."""
     write_output(path, page)
 
 
 def _plotly() -> str:
-    """Return plotly.js as the wheel has it, gzipped and in Base64: 2.0 MB instead of 4.8; the page inflates it."""
+    """Return plotly.js from the wheel, gzipped and in Base64: 2.0 MB instead of 4.8. The page inflates it."""
     source: str = _needed("plotly.offline").get_plotlyjs()
     return base64.b64encode(gzip.compress(source.encode(), 9, mtime=0)).decode()
 
@@ -119,13 +119,13 @@ def _file(name: str) -> str:
 
 
 def _json(value: object) -> str:
-    """Return JSON that may stand in a script element: no "<" can end that, or begin another."""
+    """Return JSON that is safe in a script element: no "<" can end that element, or begin another."""
     text = json.dumps(_visible(value), separators=(",", ":"), default=lambda number: number.item())
     return text.replace("<", "\\u003c")
 
 
 def _visible(value: object) -> object:
-    """Return a value with every text in it escaped by tiering.text.shown."""
+    """Return a value in which every text is escaped by tiering.text.shown."""
     if isinstance(value, str):
         return shown(value)
     if isinstance(value, dict):

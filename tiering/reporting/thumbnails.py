@@ -17,14 +17,17 @@ from tiering.errors import TieringError
 from tiering.sources.scan import scan
 from tiering.text import display
 
-#: Pixels on the longer side, and the most pixels that an image may have to be decoded for this.
+#: Pixels on the longer side, and the most pixels of an image that is decoded for a thumbnail.
 SIDE: Final = 112
 LARGEST: Final = 64_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
-    """One image in small. name: its key, for people; uri: data URI of a WebP; width, height: of the thumbnail."""
+    """A small picture of an image.
+
+    name: its key, for display. uri: data URI of a WebP. width, height: of the thumbnail, in pixels.
+    """
 
     name: str
     uri: str
@@ -33,7 +36,7 @@ class Thumbnail:
 
 
 def thumbnails(root: str | Path, *, count: int = 12, seed: int = 0) -> list[Thumbnail]:
-    """Return thumbnails of a random sample of a dataset's images; none where the dataset is not there.
+    """Return thumbnails of a random sample of a dataset's images; none if the dataset is missing.
 
     root: a local directory. seed: of the sample. Images that cannot be decoded, and those of more than 64 million
     pixels, are left out.
@@ -60,7 +63,7 @@ def _thumbnail(path: bytes, name: str) -> Thumbnail | None:
                 image.thumbnail((SIDE, SIDE))
                 small = image.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        # What Pillow raises for what is no whole image; profile counts those.
+        # Pillow raises many types for incomplete images. The profile counts those.
         return None
     target = io.BytesIO()
     small.save(target, "WEBP", quality=60)

@@ -55,9 +55,9 @@ class Account(BaseModel):
     met_bytes: Count = Field(description="their bytes in the source")
     packed: Count
     packed_bytes: Count = Field(description="their bytes in the source")
-    left_out: dict[str, Kind] = Field(default={}, description="by kind, see tiering.sources.left_out")
+    left_out: dict[str, Kind] = Field(default={}, description="entries by kind, as in tiering.sources.left_out")
     shared_keys: Count = Field(default=0, description="keys that several files share: an image and its mask or caption")
-    shared_examples: list[str] = Field(default=[], max_length=10, description="the files of the first few")
+    shared_examples: list[str] = Field(default=[], max_length=10, description="the files of the first few such keys")
 
     @classmethod
     def of(cls, packed: int, size: int, left_out: LeftOut) -> Account:

@@ -54,7 +54,7 @@ def read_parts(ranges: Iterable[Range]) -> Iterator[Found]:
             except OSError as error:
                 yield OSError(error.errno, error.strerror, path)
                 continue
-            yield data if len(data) == size else _changed(display(os.fsencode(path)), size, len(data))
+            yield data if len(data) == size else _changed(display(path), size, len(data))
     finally:
         for descriptor in files.values():
             os.close(descriptor)
@@ -141,8 +141,8 @@ def _checked(data: bytes | BaseException, path: str, size: int) -> Found:
         error = as_os_error(data, path)
         # The range begins after the end of the file: 416 in HTTP.
         beyond = getattr(data, "status", None) == 416 or "range" in str(error.strerror).lower()
-        return _changed(display(os.fsencode(path)), size) if beyond else error
-    return data if len(data) == size else _changed(display(os.fsencode(path)), size, len(data))
+        return _changed(display(path), size) if beyond else error
+    return data if len(data) == size else _changed(display(path), size, len(data))
 
 
 def _changed(where: str, size: int, found: int | None = None) -> DatasetError:

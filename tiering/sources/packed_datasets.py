@@ -32,12 +32,12 @@ _TITLES: Final[dict[Packed, str]] = {
     "TFRecord": "TFRecord files",
     "Parquet": "Parquet files that hold the images themselves",
 }
-_UNPACK: Final = "Write its images out as files, with a table of their path and label, and give that table."
+_UNPACK: Final = "Write its images as files, with a table of their paths and labels, and use that table."
 _ACTIONS: Final[dict[Packed, str]] = {
-    "LMDB": "Give the images that it was packed from. If tiering packed it, see what it holds: tiering info",
-    "Zarr": "Give the images that it was packed from. If tiering packed it, see what it holds: tiering info",
+    "LMDB": "Use the images from which it was packed. If tiering packed it, show its contents: tiering info",
+    "Zarr": "Use the images from which it was packed. If tiering packed it, show its contents: tiering info",
     "TFRecord": _UNPACK,
-    "Parquet": f"{_UNPACK} docs/converting.md has the few lines for files of Hugging Face.",
+    "Parquet": f"{_UNPACK} docs/converting.md shows how for files of Hugging Face.",
 }
 
 #: How many names to look at. Packed datasets have few files, but a tree of images may have a million.

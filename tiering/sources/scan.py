@@ -53,9 +53,9 @@ def scan(root: str | Path) -> Scan:
     walk = Walk(Ledger())
     frames = list(walk.batches(LocalFolder.top(os.fsencode(directory))))
     if not frames and (kind := packed(directory)):
-        raise already_packed(display(os.fsencode(directory)), kind)
+        raise already_packed(display(directory), kind)
     if not frames:
-        raise no_images(display(os.fsencode(directory)), walk.ledger.left_out)
+        raise no_images(display(directory), walk.ledger.left_out)
     files = pl.concat(frames, rechunk=True).rename({"version": "mtime_ns"})
     account = Account.of(len(files), int(files["size"].sum()), walk.ledger.left_out)
     return Scan(directory, files, account, walk.odd_names)
@@ -70,7 +70,7 @@ def _check_root(root: str | Path) -> Path:
             action="Only local directories are read so far: mount it, or copy it to a disk first.",
         )
     path = Path(root)
-    where = display(os.fsencode(path))
+    where = display(path)
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):

@@ -300,4 +300,4 @@ def _top(url: str) -> LocalFolder | RemoteFolder:
 
 
 def _shown(url: str) -> str:
-    return without_secrets(display(os.fsencode(url)))
+    return without_secrets(display(url))

@@ -53,7 +53,7 @@ def members(path: str, file: BinaryIO, size: int) -> Iterator[Member]:
     Raises DatasetError if it is not a complete tar file, for names that lead out of it, and for sparse files.
     About 25 us per member, nearly all of it in tarfile (one core, headers in the page cache).
     """
-    where = display(os.fsencode(path))
+    where = display(path)
     targets: dict[bytes, _Target] | None = None
     for key, member in _headers(file, size, where):
         kind = next((kind for part in _marked(key) if (kind := unlooked(part))), "")
@@ -86,7 +86,7 @@ def opened(path: str) -> tuple[BinaryIO, int, str]:
         return cast("BinaryIO", remote), int(info["size"]), str(version_of(info))
     except FileNotFoundError:
         raise DatasetError(
-            display(os.fsencode(path)), expected="a tar file", found="nothing at that path", action="Check the path."
+            display(path), expected="a tar file", found="nothing at that path", action="Check the path."
         ) from None
 
 
@@ -157,9 +157,7 @@ def _targets(path: str) -> dict[bytes, _Target]:
         key: (member.offset_data, member.size) for key, member in _again(path) if key in wanted and member.isreg()
     }
     return {
-        key: end
-        if isinstance(end, str)
-        else places.get(end, f"it names {display(end)}, and no file there is called so")
+        key: end if isinstance(end, str) else places.get(end, f"it names {display(end)}, but no file has that name")
         for key, end in ends.items()
     }
 
@@ -168,7 +166,7 @@ def _again(path: str) -> Iterator[tuple[bytes, tarfile.TarInfo]]:
     with remote_errors(path):
         file, size, _ = opened(path)
         with file:
-            yield from _headers(file, size, display(os.fsencode(path)))
+            yield from _headers(file, size, display(path))
 
 
 def _named(key: bytes, member: tarfile.TarInfo) -> bytes | str:

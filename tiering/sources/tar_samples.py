@@ -94,15 +94,15 @@ def _images(path: str, number: int, ledger: Ledger, *, alone: bool) -> Iterator[
                 lost_label = lost_label or next(iter(sample.labels))
             elif sample.images and not sample.failed and (unused := sample.unused()):
                 raise DatasetError(
-                    display(os.fsencode(path)),
+                    display(path),
                     expected="labels of images whose names are the same up to the first dot, as WebDataset has them",
                     found=f"{display(unused)}.cls, which is the label of no image",
-                    action="Name the image and its label alike.",
+                    action="Give the image and its label the same name.",
                 )
         seen.add(_keys(batch))
     if lost_label and lost_image:
         raise DatasetError(
-            display(os.fsencode(path)),
+            display(path),
             expected="the members of a sample one after another",
             found=f"a label without an image ({display(lost_label)}.cls) and an image without a label "
             f"({display(lost_image)})",
@@ -111,7 +111,7 @@ def _images(path: str, number: int, ledger: Ledger, *, alone: bool) -> Iterator[
     twice = seen.first(lambda: (_keys([sample]) for sample in _samples(path, prefix, Ledger())))
     if twice is not None:
         raise DatasetError(
-            display(os.fsencode(path)),
+            display(path),
             expected="members with different names",
             found=f"{display(twice)} twice",
             action="Remove one of the two.",
@@ -187,7 +187,7 @@ def _samples(path: str, prefix: bytes, ledger: Ledger) -> Iterator[_Sample]:
                     sample = _Sample(stem)
                 if sample.held() > _MOST_MEMBERS:
                     raise DatasetError(
-                        display(os.fsencode(path)), expected=f"at most {_MOST_MEMBERS:,} members of one key",
+                        display(path), expected=f"at most {_MOST_MEMBERS:,} members of one key",
                         found=f"more of {display(stem)}, the name up to its first dot",
                         action="Give every image a name of its own before the first dot.",
                     )  # fmt: skip

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
+from tiering.literals import PackedFormat
 from tiering.store.index import COLUMNS
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ _OWN: Final = re.compile(
 )
 
 
-def shard_name(kind: Literal["lmdb", "zarr"], number: int, *, pixels: bool = False) -> str:
+def shard_name(kind: PackedFormat, number: int, *, pixels: bool = False) -> str:
     """Return the name of a shard's file within a store. number: from 0; pixels: the samples are decoded images."""
     if kind == "lmdb":
         return f"shard-{number:05d}.mdb"

@@ -9,7 +9,8 @@ import google_crc32c
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tiering.errors import StoreError, command
-from tiering.images.pixels import PixelShape, ResizeMode
+from tiering.images.pixels import PixelShape
+from tiering.literals import ResizeMode
 from tiering.notebook import Shown, Summary, data_frame
 from tiering.sources.account import Account
 from tiering.storage.attempts import attempts
@@ -28,8 +29,6 @@ FORMAT_VERSION: Final = 2
 
 #: The most bytes in manifest.json: enough for a million labels, or two hundred thousand shards.
 LARGEST: Final = 64 << 20
-
-Kind = Literal["lmdb", "zarr"]
 
 #: Sums of these numbers fit into 64 bits, and doubles hold them exactly.
 MOST_COUNT: Final = 1 << 53

@@ -20,9 +20,9 @@ class WriteBursts(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     count: int
-    size: float = Field(description="B written in one, the median")
-    period: float | None = Field(description="s from the beginning of one to the next, the median; null for one")
-    share: float = Field(description="share of all written bytes that is in them")
+    size: float = Field(description="median B written in one burst")
+    period: float | None = Field(description="median s from the beginning of one burst to the next; null for one burst")
+    share: float = Field(description="share of all written bytes that belongs to them")
 
 
 class BurstFinder:

@@ -15,16 +15,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tiering.errors import MachineError, UsageError, from_os_error
+from tiering.literals import Tracer
+from tiering.units import format_percent
 
 if TYPE_CHECKING:
     # Imported when the command runs: Polars takes as long to start as many a command to end.
     from tiering.trace.parquet_writer import TraceWriter
     from tiering.trace.readers.base import Damage
-
-Backend = Literal["strace", "dftracer"]
 
 #: The calls that strace's reader understands (strace_calls.CALLS), without those that only describe a file.
 ASKED = (
@@ -58,10 +58,15 @@ _FASTEST = 1 << 15
 class Recording:
     """The result of a recording.
 
-    status: exit status of the command, 128 + n if signal n ended it. bytes_read, bytes_written: B in the trace's
-    events. counted_read, counted_written: B that the kernel counted for the command and its children (/proc/PID/io), or
-    None. mapped_bytes: B of mapped data files, an upper bound of the accesses through mappings. notes: for the user;
-    the trace has them as well.
+    Attributes:
+        path: The trace.
+        status: Exit status of the command, 128 + n if signal n ended it.
+        events: How many events the trace has.
+        bytes_read, bytes_written: B in these events.
+        counted_read, counted_written: B that the kernel counted for the command and its children (/proc/PID/io), or
+            None.
+        mapped_bytes: B of mapped data files, an upper bound of the accesses through mappings.
+        notes: Remarks for the user; the trace has them as well.
     """
 
     path: Path
@@ -76,7 +81,7 @@ class Recording:
 
 
 def record(
-    command: Sequence[str], output: str | os.PathLike[str] = "trace.parquet", *, backend: Backend = "strace"
+    command: Sequence[str], output: str | os.PathLike[str] = "trace.parquet", *, backend: Tracer = "strace"
 ) -> Recording:
     """Run a command and record its reads, writes, opens and mappings as a trace.
 
@@ -252,7 +257,9 @@ def _compared(traced: int, counted: int | None, what: str) -> str:
     """Return a note if the trace has clearly fewer bytes than the kernel counted, else ""."""
     if counted is None or traced >= 0.99 * counted - (1 << 16):
         return ""
-    return f"The trace holds {100 * traced / counted:.1f} % of the bytes that the kernel counted as {what}."
+    return (
+        f"The trace holds {format_percent(traced / counted, digits=3)} of the bytes that the kernel counted as {what}."
+    )
 
 
 def _kernel_counts(pid: int) -> tuple[int | None, int | None]:

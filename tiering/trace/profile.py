@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tiering.trace.block_sample import BlockSample, mixed
 from tiering.trace.bursts import BurstFinder
 from tiering.trace.distinct_count import DistinctCount
+from tiering.trace.events import IS_NOWHERE
 from tiering.trace.file_totals import FileTally
 from tiering.trace.intervals import Ranges, RangeUnion, length, over_groups
 from tiering.trace.overwrites import WHOLE, Accesses, ReadHistory
@@ -21,9 +22,9 @@ from tiering.trace.read_runs import Runs
 from tiering.trace.readers import read_trace
 from tiering.trace.readers.base import Level
 from tiering.trace.reuse_distance import miss_ratio_curve, passes, working_set
-from tiering.trace.running_totals import Span, Sums, Visits, share
+from tiering.trace.running_totals import Span, Sums, share
 from tiering.trace.trace_profile import TraceProfile
-from tiering.trace.unplaced_reads import IS_NOWHERE
+from tiering.trace.visit_order import Visits
 
 _REFERRED = ("file", "start", "end", "time", "sequential")
 
@@ -39,11 +40,24 @@ def profile_trace(
 ) -> TraceProfile:
     """Read a trace of any known format, or a directory of one job's logs, and profile it.
 
-    dataset_root: a directory whose files are data, even if they look like those of a library. dataset_bytes: B in the
-    dataset, for coverage. lenient: count lines that cannot be parsed, and skip them. columns: of a table without a
-    telling header (tiering.trace.readers.headed.parse_mapping). beside: called with each batch of events, to use them
-    in the same pass.
-    Raises TraceError if the trace cannot be used.
+    Args:
+        path: A trace, as for `read_trace`.
+        dataset_root: A directory whose files are data, even if they look like those of a library.
+        dataset_bytes: B in the dataset, for coverage.
+        lenient: Count lines that cannot be parsed, and skip them.
+        columns: Columns of a table without a telling header (tiering.trace.readers.headed.parse_mapping).
+        beside: Called with each batch of events, to use them in the same pass.
+
+    Returns:
+        The figures of the trace.
+
+    Raises:
+        TraceError: The trace cannot be used.
+
+    Example:
+        >>> profile = tiering.profile_trace("job.strace")  # doctest: +SKIP
+        >>> profile.reread_share, profile.write_share  # doctest: +SKIP
+        (0.79, 0.02)
     """
     trace = read_trace(path, lenient=lenient, columns=columns)
     profile = profile_events(
@@ -102,7 +116,7 @@ def profile_events(
 
     Example:
         >>> trace = tiering.read_trace("job.parquet")  # doctest: +SKIP
-        >>> tiering.profile_trace(trace.batches).reread_share  # doctest: +SKIP
+        >>> tiering.profile_events(trace.batches).reread_share  # doctest: +SKIP
         0.79
     """
     noise = is_noise(dataset_root)

@@ -5,7 +5,7 @@ properties are running sums or maxima over the stretch. A run that a batch leave
 one row.
 
 Example: open, read [0, 4), read [4, 8), read [0, 4), close is one run of three reads. The furthest ends before each are
-0, 4, 8, so no read skips ahead (no gap). The second is sequential; the third is not, since 0 is not the last end, 8.
+0, 4, 8, so no read skips ahead (no gap). The first two are sequential; the third is not, since the last end is 8.
 """
 
 from __future__ import annotations

@@ -43,11 +43,9 @@ class Passes(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    count: int = Field(description="passes, a last one that was begun included")
-    period: float | None = Field(
-        description="s from the beginning of a pass to the next, the median; null without times"
-    )
-    boundaries: list[float] = Field(description="s from the trace's beginning to the beginnings of passes 2, 3, ...")
+    count: int = Field(description="passes, including a last incomplete one")
+    period: float | None = Field(description="median s from the beginning of one pass to the next; null without times")
+    boundaries: list[float] = Field(description="s from the beginning of the trace to those of passes 2, 3, ...")
 
 
 def miss_ratio_curve(references: References) -> list[CurvePoint]:
@@ -142,7 +140,7 @@ def _distances(before: NDArray[np.int64]) -> NDArray[np.int64]:
     predecessor: the inversions of `before`. They are counted bit by bit from the top, like a radix sort, with all
     numbers of equal upper bits side by side in their order.
 
-    Example: a b c b a has before = -1 -1 -1 1 0. At i = 4, p = 0: 3 references lie between, and b at 3 has the later
+    Example: a b c b a has before = -1 -1 -1 1 0. At i = 4, p = 0: 3 references are between, and b at 3 has the later
     predecessor 1, so the distance is 3 - 1 = 2.
     """
     count = len(before)

@@ -1,4 +1,4 @@
-"""Figures of a whole trace that are plain sums, and the order in which files were visited."""
+"""Figures of a whole trace that are plain sums."""
 
 from __future__ import annotations
 
@@ -7,11 +7,7 @@ from collections.abc import Collection
 import numpy as np
 import polars as pl
 
-from tiering.trace.unplaced_reads import Unplaced
-from tiering.trace.visit_order import order_randomness
-
-#: How many visits are kept to judge their order: 12 bytes each, enough for several epochs or one very long one.
-_VISITS = 1 << 20
+from tiering.trace.events import Unplaced
 
 
 def share(part: float, whole: float) -> float:
@@ -98,27 +94,3 @@ class Sums:
         """Return the share of the moved bytes that the busiest hundredth of the processes moved, at least one."""
         sizes = np.sort(self._processes[0]["size"].to_numpy())[::-1]
         return share(int(sizes[: max(1, len(sizes) // 100)].sum()), int(sizes.sum()))
-
-
-class Visits:
-    """The first visits of the trace, in order."""
-
-    def __init__(self) -> None:
-        self._kept: list[pl.DataFrame] = []
-        self._count = 0
-
-    def add(self, reads: pl.DataFrame) -> None:
-        """Add a batch of reads from a RunBatch."""
-        if self._count < _VISITS:
-            visits = reads.filter("visit").select("file", "group").head(_VISITS - self._count)
-            self._kept.append(visits)
-            self._count += len(visits)
-
-    def randomness(self, files: pl.DataFrame) -> float:
-        """Return how random the order is. files: from FileTally.table."""
-        if not self._count:
-            return 0.0
-        visits = pl.concat(self._kept).join(files.select("file"), on="file", how="semi", maintain_order="left")
-        ranked = files.sort("path", "file")["file"].to_list()
-        places = {file: place for place, file in enumerate(ranked)}
-        return order_randomness(visits["file"].to_numpy(), visits["group"].to_numpy(), places)

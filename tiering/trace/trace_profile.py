@@ -30,64 +30,56 @@ class TraceProfile(Shown, BaseModel):
     """The figures of one trace. Sizes are bytes, times are seconds, shares are ratios in [0, 1].
 
     Traffic of the interpreter, of libraries, of /proc, /sys and /dev, and of terminals and pipes is left out of every
-    figure. It is counted only in excluded_bytes.
-
-    Example:
-        >>> import tiering
-        >>> trace = tiering.read_trace("job.parquet")  # doctest: +SKIP
-        >>> profile = tiering.profile_trace(trace.batches)  # doctest: +SKIP
-        >>> profile.reread_share, profile.write_share  # doctest: +SKIP
-        (0.79, 0.02)
+    figure. It is counted only in excluded_bytes. tiering.profile_trace makes a TraceProfile.
     """
 
     model_config = ConfigDict(frozen=True)
 
     source: str = Field(description="path of the trace")
     format: str = Field(description="name of the reader that read it")
-    level: Level = Field(description="where it was taken; a block trace hides what the page cache served")
-    events: int = Field(description="events of any kind, excluded ones included")
-    whole: bool = Field(
-        default=False, description="the trace shows a run from its start to its end, by itself and with status 0"
-    )
-    gaps: list[str] = Field(default=[], description='why it cannot hold the whole run: "it was killed by SIGINT"')
+    level: Level = Field(description="layer at which it was taken; a block trace lacks reads served by the page cache")
+    events: int = Field(description="events of any kind, including excluded ones")
+    whole: bool = Field(default=False, description="the trace shows a run from its start to its own end, with status 0")
+    gaps: list[str] = Field(default=[], description='why it cannot contain the whole run: "it was killed by SIGINT"')
     calls_missing: bool = Field(default=False, description="calls that move data are known to be missing")
-    untimed: bool = Field(default=False, description="there are no times: what needs them is null or left out")
-    skipped_lines: int = Field(default=0, description="lines that a lenient reading left out")
+    untimed: bool = Field(default=False, description="no times: figures that need them are null or missing")
+    skipped_lines: int = Field(default=0, description="lines that a lenient reading skipped")
     duration: float | None = Field(description="s from the first event to the end of the last; null without times")
     processes: int = Field(description="distinct processes with any event")
     files: int = Field(description="distinct files with data read, written or mapped")
     untouched_share: float = Field(
-        default=0.0, description="share of the files opened for reading alone that no call reads or maps"
+        default=0.0, description="share of the files opened only for reading that no call reads or maps"
     )
     untouched_output_share: float = Field(
         default=0.0, description="share of the files opened for writing that no call reads, writes, maps or syncs"
     )
     failed_share: float = Field(
-        default=0.0, description="share of the bytes moved by processes that failed or were told to end, not the run"
+        default=0.0,
+        description="share of the bytes moved by processes that failed or were ended, although the run was not",
     )
 
-    reads: int = Field(description="calls that read at least one byte; probes of a file's end are none")
+    reads: int = Field(description="calls that read at least one byte; probes for the end of a file do not count")
     reads_again: int = Field(
-        default=0, description="of them, those that begin where the same process group had begun one before"
+        default=0, description="those of them that begin where the same process group began an earlier one"
     )
     writes: int
     opens: int
     bytes_read: int
     bytes_written: int
-    accesses: int = Field(default=0, description="requests of which the trace does not tell whether they read or wrote")
-    bytes_accessed: int = Field(default=0, description="B asked for by them; in no other figure but the cache curves")
+    accesses: int = Field(default=0, description="requests that the trace does not identify as reads or writes")
+    bytes_accessed: int = Field(default=0, description="B requested by them; included only in the cache curves")
     bytes_reread: int = Field(
-        description="read again by the process group that had read them, and not overwritten in between"
+        description="re-read by the process group that had read them, without being overwritten in between"
     )
     bytes_unplaced: int = Field(
         default=0,
-        description="read somewhere in their files, where the trace does not tell (parts of objects): any of them may "
-        "have been read again, so that bytes_reread is the least that is possible",
+        description="read at unknown positions in their files (parts of objects): any of them may "
+        "have been read again, so bytes_reread is the least possible",
     )
     bytes_shared: int = Field(description="read first by another process group")
-    unique_bytes_read: int = Field(description="distinct bytes of files, whoever read them")
+    unique_bytes_read: int = Field(description="distinct bytes of files, read by any process")
     unique_bytes_written: int = Field(default=0, description="distinct bytes of files that were written")
-    mapped_bytes: int = Field(description="an upper bound: touches of a mapping are invisible to a tracer")
+    mapped_bytes: int = Field(description="an upper bound, since tracers do not see accesses through a mapping")
     excluded_bytes: int = Field(description="read and written by the machinery of programs")
     excluded_bytes_read: int = Field(default=0, description="the part of excluded_bytes that was read")
 
@@ -96,8 +88,8 @@ class TraceProfile(Shown, BaseModel):
     opens_per_file: float = Field(description="mean opens of a file that was opened")
     opens_deviation: float = Field(default=0.0, description="standard deviation of the opens of a file that was opened")
     reopened_share: float = Field(description="share of opened files that were opened again")
-    reopened_once_share: float = Field(default=0.0, description="of the files opened again: share opened just twice")
-    reopened_rarely_share: float = Field(default=0.0, description="of the same: share re-opened under five times")
+    reopened_once_share: float = Field(default=0.0, description="of the files opened again, share opened just twice")
+    reopened_rarely_share: float = Field(default=0.0, description="of the same files, share re-opened up to 4 times")
     overwrite_factor: float = Field(default=0.0, description="bytes_written / unique_bytes_written; 0 without writes")
     busiest_share: float = Field(
         default=0.0, description="share of the bytes moved by the busiest hundredth of the processes, at least one"
@@ -110,8 +102,8 @@ class TraceProfile(Shown, BaseModel):
     write_only_files: float = Field(description="share of files only written")
     read_write_files: float = Field(description="share of files both read and written")
     sequentiality: float | None = Field(
-        description="share of reads that begin where the last since the open ended, or at byte 0 as the first; null "
-        "where the trace does not tell where reads lie"
+        description="share of reads that begin where the last since the open ended, or the first at byte 0; null "
+        "if the trace does not show the positions of reads"
     )
     order_randomness: float = Field(
         description="how random the order of visits to files is: 0 sorted or repeated, 1 as in a shuffle"
@@ -129,17 +121,17 @@ class TraceProfile(Shown, BaseModel):
     coverage: float | None = Field(
         default=None,
         description="unique bytes read below dataset_root (of all files without one) / bytes of the dataset, "
-        "where that is known",
+        "if that is known",
     )
-    epochs_found: Passes | None = Field(default=None, description="epochs with their boundaries, where reads have them")
+    epochs_found: Passes | None = Field(default=None, description="epochs with their boundaries, if reads have any")
     write_bursts: WriteBursts | None = None
-    working_set: list[int] = Field(default=[], description="distinct B read in each 32nd part of the reading time")
+    working_set: list[int] = Field(default=[], description="distinct B read in each 32nd of the reading time")
     miss_ratio_curve: list[CurvePoint] = []
     sample_rate: float = Field(
-        default=1.0, description="share of the blocks that epochs, working set and curve were worked out from"
+        default=1.0, description="share of the blocks from which epochs, working set and curve were computed"
     )
     range_rate: float = Field(default=1.0, description="the same for distinct and re-read bytes; 1 is exact")
-    notes: list[str] = Field(default=[], description="what the reader has to say about the trace")
+    notes: list[str] = Field(default=[], description="remarks of the reader about the trace")
 
     def summary(self) -> Summary:
         """Return how much the trace moves, how often it reads again, and how many passes it shows."""

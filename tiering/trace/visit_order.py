@@ -1,12 +1,39 @@
-"""Measure how random the order is in which files are visited."""
+"""The order in which files were visited, and how random it is."""
 
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
+#: How many visits are kept to judge their order: 12 bytes each, enough for several epochs or one very long one.
+_VISITS = 1 << 20
 #: Loader workers and files in pairs interleave a few sorted sequences, so look this many visits back.
 _LAGS = 4
+
+
+class Visits:
+    """The first visits of the trace, in order."""
+
+    def __init__(self) -> None:
+        self._kept: list[pl.DataFrame] = []
+        self._count = 0
+
+    def add(self, reads: pl.DataFrame) -> None:
+        """Add a batch of reads from a RunBatch."""
+        if self._count < _VISITS:
+            visits = reads.filter("visit").select("file", "group").head(_VISITS - self._count)
+            self._kept.append(visits)
+            self._count += len(visits)
+
+    def randomness(self, files: pl.DataFrame) -> float:
+        """Return how random the order is. files: from FileTally.table."""
+        if not self._count:
+            return 0.0
+        visits = pl.concat(self._kept).join(files.select("file"), on="file", how="semi", maintain_order="left")
+        ranked = files.sort("path", "file")["file"].to_list()
+        places = {file: place for place, file in enumerate(ranked)}
+        return order_randomness(visits["file"].to_numpy(), visits["group"].to_numpy(), places)
 
 
 def order_randomness(visits: NDArray[np.uint64], groups: NDArray[np.int32], ranks: dict[int, int]) -> float:

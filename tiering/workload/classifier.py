@@ -1,4 +1,4 @@
-"""The trained model as a value, and its file: written by skops, never by pickle, and read with distrust."""
+"""The trained model as a value, and its file: written by skops, never by pickle, and read without trusting it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FORMAT, _FORMAT_VERSION = "tiering-model", 2
 SHIPPED = "workload.skops"
 _ACTION = "Use a model that this version of tiering has made: tiering model train -o FILE"
 
-#: Far above what training finds, 0.87; far beyond, every probability would be the same, or lost in rounding.
+#: Far above the 0.87 that training finds. Far beyond, all probabilities would be equal, or lost in rounding.
 _MOST_TEMPERATURE = 100.0
 _FIGURE = re.compile(r"[a-z0-9_.]{1,60}")
 _MOST_SAID = 300
@@ -39,10 +39,11 @@ _MOST_SAID = 300
 class Model:
     """A classifier of feature vectors.
 
-    estimator: a scikit-learn classifier whose classes are the positions in WORKLOADS.
-    medians: of each feature over the corpus, NaN left out; a typical trace, for explanations.
-    temperature: above 0; below 1 it sharpens the estimator's probabilities (Guo et al., ICML 2017, section 4.2).
-    figures: how well it does on families of programs that it was not trained on; see train.evaluate_model.
+    Attributes:
+        estimator: A scikit-learn classifier whose classes are the positions in WORKLOADS.
+        medians: The median of each feature over the corpus, without NaN, float64; a typical trace, for explanations.
+        temperature: Above 0; below 1 it sharpens the estimator's probabilities (Guo et al., ICML 2017, section 4.2).
+        figures: Its quality on families of programs outside its training, from train.evaluate_model.
     """
 
     estimator: Any
@@ -51,14 +52,25 @@ class Model:
     figures: dict[str, float] = field(default_factory=dict)
 
     def probabilities(self, vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Return the probability of each workload: (n, len(FEATURE_NAMES)) in, (n, len(WORKLOADS)) out."""
+        """Return the probability of each workload.
+
+        vectors: float64 (n, len(FEATURE_NAMES)). Returns float64 (n, len(WORKLOADS)).
+        """
         votes: npt.NDArray[np.float64] = self.estimator.predict_proba(vectors)
         tempered = votes ** (1 / self.temperature)
         return np.asarray(tempered / tempered.sum(axis=1, keepdims=True))
 
 
 def save_model(model: Model, path: str | Path) -> None:
-    """Write a model file; it appears whole or not at all. Raises OSError."""
+    """Write a model file, which appears complete or not at all.
+
+    Args:
+        model: The model, such as one from `train_model`.
+        path: The file. An existing one is replaced.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     document = {
         "format": _FORMAT,
         "format_version": _FORMAT_VERSION,
@@ -74,17 +86,17 @@ def save_model(model: Model, path: str | Path) -> None:
 
 
 def load_model(path: str | Path | None = None) -> Model:
-    """Read a model file. The file may come from anybody.
+    """Read a model file, which may come from an untrusted source.
 
-    The types that the file names are never constructed: the forest is built here from arrays, after they are checked.
+    No object that the file names is created. A new forest is built from its arrays, after they were checked.
 
     Args:
         path: A file that `tiering model train` wrote; None for the model that ships with tiering.
 
     Raises:
-        ModelError: If the file is no model, is damaged, too large or of another version, names a type that is not in
-            TRUSTED_TYPES, or has a broken tree.
-        OSError: If it cannot be read.
+        ModelError: The file is not a model, is damaged, too large or of another version, names a type outside
+            TRUSTED_TYPES, or has an unsound tree.
+        OSError: It cannot be read.
     """
     if path is None:
         return shipped()
@@ -98,13 +110,13 @@ def load_model(path: str | Path | None = None) -> Model:
 
 @functools.cache
 def shipped() -> Model:
-    """Return the model that ships with tiering. It is read once a process."""
+    """Return the model that comes with the package. It is read once."""
     with importlib.resources.as_file(importlib.resources.files("tiering.workload") / SHIPPED) as path:
         return load_model(path)
 
 
 def _read(archive: Archive) -> Model:
-    """Take a model out of an archive. Raises ValueError where it has none, or another one."""
+    """Read a model from an archive. Raises ValueError if it has none, or one of another form."""
     content = archive.content
     for name, expected in {"format": _FORMAT, "format_version": _FORMAT_VERSION}.items():
         if (found := plain(content.get(name))) != expected:
@@ -116,7 +128,7 @@ def _read(archive: Archive) -> Model:
     medians = archive.array(content.get("medians"))
     if medians.dtype != np.float64 or medians.shape != (len(FEATURE_NAMES),):
         raise ValueError("no median for each feature")
-    # Forests compare in single precision. NaN: a feature that no trace of the corpus has.
+    # Forests compare in single precision. NaN marks a feature that no trace of the corpus has.
     if (np.abs(medians) > np.finfo(np.float32).max).any():
         raise ValueError("a median beyond single precision")
     temperature = plain(content.get("temperature"))
@@ -133,9 +145,9 @@ def _refused(path: str | Path, found: str) -> ModelError:
 
 
 def _skops() -> Any:
-    """Import skops.io. It imports every module of scikit-learn, its adapter for torch among them.
+    """Import skops.io, which imports every module of scikit-learn, including its adapter for torch.
 
-    Importing torch takes 1.5 s and is for nothing here: while skops is imported, the adapter is hidden.
+    Importing torch takes 1.5 s and is useless here, so the adapter is hidden during the import.
     """
     with _hidden("sklearn.externals.array_api_compat.torch"):
         import skops.io  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""What a trace cannot support: why it does not hold the whole run, too little data, and shares near a threshold."""
+"""The limits of a trace: why it lacks part of the run, has too little data, or shares close to a threshold."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from tiering.workload.explain import percent
 from tiering.workload.features import possible_labels
 from tiering.workload.label import MAJORITY, SINGLE_PASS, Workload
 
-#: B; below this there is no verdict. A run that moves less is nothing that a choice of storage could help.
+#: B; below this there is no verdict. No choice of storage helps a run that moves less.
 FLOOR = 1 << 16
-#: Nor is there one where what was left out of account is this many times what is left.
+#: There is no verdict either if the excluded bytes are this many times the others.
 DWARFED = 100
-#: Shares this close to a threshold could have fallen on its other side.
+#: Shares this close to a threshold might as well be on its other side.
 NEAR = 0.05
-#: From these shares of the opened files on, files that no call touches mean that calls were not traced. Some programs
-#: open files only to see whether they are there; of a handful of outputs one is often a lock.
+#: From these shares of the opened files on, files that no call touches show that calls were not traced. Some programs
+#: open files only to check that they exist, and one of a few outputs is often a lock.
 _UNTOUCHED, _UNTOUCHED_OUTPUTS = 0.1, 0.5
-#: Share of the bytes from which on it matters that the processes that moved them failed or were told to end.
+#: From this share of the bytes on, it matters that the processes which moved them failed or were ended.
 _FAILED = 0.1
 
 
 def gaps(trace: TraceProfile) -> list[str]:
-    """Say why a trace cannot hold the whole run, as clauses; nothing where it does not show."""
+    """Return reasons, as clauses, why a trace cannot contain the whole run; empty if there are none."""
     found = list(trace.gaps)
     if trace.skipped_lines:
         found.append("lines of it could not be read")
@@ -32,15 +32,15 @@ def gaps(trace: TraceProfile) -> list[str]:
         share, what = max((trace.untouched_share, "reading"), (trace.untouched_output_share, "writing"))
         found.append(f"{percent(share)} of the files opened for {what} are touched by no call: others were not traced")
     if trace.failed_share > _FAILED:
-        found.append(f"processes that moved {percent(trace.failed_share)} of the bytes failed or were told to end")
+        found.append(f"processes that moved {percent(trace.failed_share)} of the bytes failed or were ended")
     return found
 
 
 def calls_are_missing(trace: TraceProfile) -> bool:
     """Return whether calls that move data are known to be missing, so that no share of the bytes is known.
 
-    Files that were opened and not touched are not enough where others were read or written, as some libraries do it
-    unseen by some tracers; but where no file was, a kind of calls is missing as a whole.
+    Opened but untouched files are not enough if other files were read or written, as some libraries access files in
+    ways that some tracers do not see. But if no file was touched, a whole kind of calls is missing.
     """
     unread = trace.untouched_share > _UNTOUCHED and not trace.reads
     unwritten = trace.untouched_output_share > _UNTOUCHED_OUTPUTS and not trace.writes
@@ -48,7 +48,7 @@ def calls_are_missing(trace: TraceProfile) -> bool:
 
 
 def unsupported(trace: TraceProfile, workload: Workload) -> str | None:
-    """Say why a trace that is known to lack a part of the run cannot support a workload, if so."""
+    """Return why an incomplete trace cannot support a workload, or None."""
     if calls_are_missing(trace):
         return "Calls that move data are missing, so that no share of the bytes is known."
     if workload == "read-once" and gaps(trace):
@@ -59,7 +59,7 @@ def unsupported(trace: TraceProfile, workload: Workload) -> str | None:
 
 
 def too_little(trace: TraceProfile) -> str | None:
-    """Say that there is too little to judge by, if so."""
+    """Return why there is too little data for a verdict, or None."""
     moved = trace.bytes_read + trace.bytes_written
     if not (moved or trace.mapped_bytes):
         return "No data was read, written or mapped: there is nothing to judge by."
@@ -78,7 +78,7 @@ def too_little(trace: TraceProfile) -> str | None:
 
 
 def unplaced(trace: TraceProfile) -> str | None:
-    """Say that the kind of workload depends on where in their files bytes lie that were read, if so."""
+    """Return why the workload depends on unknown positions of reads, or None."""
     labels = possible_labels(trace)
     if len(labels) == 1:
         return None
@@ -86,13 +86,13 @@ def unplaced(trace: TraceProfile) -> str | None:
     most = min(trace.bytes_read, trace.bytes_reread + trace.bytes_unplaced) / moved
     unknown = percent(trace.bytes_unplaced / trace.bytes_read)
     return (
-        f"The trace does not tell where {unknown} of the bytes read lie: between {percent(trace.reread_share)} and "
+        f"The trace does not show where {unknown} of the bytes read are: between {percent(trace.reread_share)} and "
         f"{percent(most)} of all bytes may have been read again, so that it is {' or '.join(labels)}."
     )
 
 
 def near(trace: TraceProfile) -> Iterator[str]:
-    """Say which shares lie near a threshold of the definition, and what is on its two sides."""
+    """Return a note for each share near a threshold of the definition, with the workloads on its two sides."""
     once = 1 - trace.reread_share - trace.write_share
     for share, what, bound, name in (
         (trace.reread_share, "Bytes read again", MAJORITY, "re-read-heavy"),

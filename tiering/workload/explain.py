@@ -1,9 +1,10 @@
-"""Why a verdict: the facts that moved it, each in plain words and with its number."""
+"""Explain a verdict: the facts that decided it, each in plain words with its number."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -11,14 +12,17 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from tiering.trace.trace_profile import TraceProfile
-from tiering.units import format_bytes
+from tiering.units import format_bytes, format_percent
 from tiering.workload.classifier import Model
 from tiering.workload.features import FEATURE_NAMES
 from tiering.workload.label import MAJORITY, WORKLOADS, Workload
 
 
 class _Meaning(NamedTuple):
-    """Values up to `low` and from `high` on mean something: what they speak for, and what they speak against."""
+    """The meaning of a feature's values up to `low`, and from `high` on.
+
+    Each has the workloads that such values speak for, and those that they speak against.
+    """
 
     low: float
     high: float
@@ -30,7 +34,7 @@ class _Meaning(NamedTuple):
 
 _RE, _WRITE, _ONCE, _ = WORKLOADS
 
-#: Features whose words a reader takes for or against a workload; those of the others are neither.
+#: Features whose words a reader takes as evidence for or against a workload. Those of other features are neutral.
 _MEANINGS: dict[str, _Meaning] = {
     "reread_share": _Meaning(0.1, 0.4, (_WRITE, _ONCE), (_RE,), (_RE,), (_WRITE, _ONCE)),
     "write_share": _Meaning(0.1, 0.4, (_RE, _ONCE), (_WRITE,), (_WRITE,), (_RE, _ONCE)),
@@ -42,13 +46,13 @@ _MEANINGS: dict[str, _Meaning] = {
     "write_only_files": _Meaning(0.1, 0.9, (_RE, _ONCE), (_WRITE,), (_WRITE,), (_RE, _ONCE)),
     "order_randomness": _Meaning(0.25, 0.75, (_ONCE,), (), (_RE,), (_ONCE,)),
     "write_call_share": _Meaning(0.1, 0.5, (_RE, _ONCE), (_WRITE,), (_WRITE,), (_RE, _ONCE)),
-    # Above 0 bytes repeat less than by chance, as in an epoch.
+    # Above 0, bytes repeat less often than by chance, as in an epoch.
     "unrepeated": _Meaning(0.0, 1e-9, high_for=(_RE, _ONCE), low_against=(_ONCE,)),
 }
 
 
 def speaks_for(feature: str, value: float, workload: str) -> bool | None:
-    """Return True if a value speaks for a workload in plain words, False if against it, None if it does neither."""
+    """Return True if the words for a value speak for a workload, False if against it, None if neither."""
     meaning = _MEANINGS.get(feature)
     if meaning is None:
         return None
@@ -61,34 +65,37 @@ def speaks_for(feature: str, value: float, workload: str) -> bool | None:
     return None
 
 
-#: How many facts a verdict gives.
+#: Writes a share with three significant digits.
+percent = partial(format_percent, digits=3)
+
+#: How many facts a verdict has.
 FACTS = 3
 
 
 class Fact(BaseModel):
-    """One fact that moved the verdict."""
+    """A fact that contributed to the verdict."""
 
     model_config = ConfigDict(frozen=True)
 
     feature: str
-    value: float = Field(description="as in tiering.workload.features.features")
-    weight: float = Field(description="how far it moved the log-odds of the verdict; negative: away from it")
-    against: bool = Field(
-        default=False, description="it speaks against the verdict, in the sense of its words or by its weight"
-    )
-    text: str = Field(description='in plain words: "80 % of all bytes moved were read again"')
+    value: float = Field(description="the value, as in tiering.workload.features.features")
+    weight: float = Field(description="its contribution to the log-odds of the verdict; negative speaks against it")
+    against: bool = Field(default=False, description="it speaks against the verdict, by its words or by its weight")
+    text: str = Field(description='the fact in plain words: "80 % of all bytes moved were read again"')
 
 
 def facts(model: Model, vector: npt.NDArray[np.float64], workload: int) -> list[Fact]:
-    """Return the three facts that weighed most, heaviest first, those against the verdict among them.
+    """Return the three facts with the greatest weights, heaviest first, including those against the verdict.
 
-    vector: (len(FEATURE_NAMES),); workload: position in WORKLOADS of the verdict that is to be explained.
-    A fact speaks against the verdict where its words do, whatever the model made of it, and where it has a negative
-    weight and words that say neither. The weight of a feature is the mean of two changes in log-odds: what is lost when
-    it alone is set to the median of the corpus, and what is gained when it alone is put into a trace of medians. These
-    are the first and the last term of its Shapley value (Strumbelj and Kononenko, 2014), so a feature whose message
-    others repeat still counts. What the trace cannot tell (NaN) is no fact, nor is what speaks for the verdict in words
-    and was taken against it by the model.
+    vector: float64 (len(FEATURE_NAMES),). workload: position of the verdict in WORKLOADS.
+
+    The weight of a feature is the mean of two changes in log-odds: the loss if only this feature is set to the median
+    of the corpus, and the gain if only this feature is put into a vector of medians. These are the last and the first
+    term of its Shapley value (Strumbelj and Kononenko, 2014), so a feature counts even if others carry the same
+    information.
+    A fact speaks against the verdict if its words do, or if its weight is negative and its words are neutral. A feature
+    that the trace does not show (NaN) is no fact. Nor is one whose words speak for the verdict but whose weight is
+    negative.
     """
     count = len(FEATURE_NAMES)
     without, alone = np.tile(vector, (count, 1)), np.tile(model.medians, (count, 1))
@@ -110,9 +117,9 @@ def facts(model: Model, vector: npt.NDArray[np.float64], workload: int) -> list[
 
 
 def defined_facts(trace: TraceProfile, workload: Workload) -> list[Fact]:
-    """Return what the definition decided by, heaviest first: each speaks for the verdict, or is neutral.
+    """Return the shares that decide by the definition, heaviest first. Each speaks for the verdict, or is neutral.
 
-    The weight of a share is how far its log-odds lie from those of the threshold, on the verdict's side of it.
+    The weight of a share is the distance of its log-odds from those of the threshold, on the verdict's side of it.
     """
     shares = {"reread_share": trace.reread_share, "write_share": trace.write_share}
     values = dict(shares)
@@ -133,15 +140,6 @@ def defined_facts(trace: TraceProfile, workload: Workload) -> list[Fact]:
 def _log_odds(chances: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     clipped = np.clip(chances, 1e-6, 1 - 1e-6)
     return np.asarray(np.log(clipped / (1 - clipped)), np.float64)
-
-
-def percent(share: float) -> str:
-    """Write a share with three digits, and never round something to nothing or to all: 0.8 -> "80 %"."""
-    if 0 < share < 1e-4:
-        return "less than 0.01 %"
-    if 0.999 < share < 1:
-        return "over 99.9 %"
-    return f"{100 * share:.3g} %"
 
 
 def _share(words: str, nothing: str = "") -> Callable[[float], str]:
@@ -167,11 +165,11 @@ _WORDS: dict[str, Callable[[float], str]] = {
     "write_share": _share("written bytes are {} of the bytes moved", "nothing was written"),
     "shared_share": _share("{} of all bytes moved had been read by another job before", "no other job read the same"),
     "mapped_share": _share("mapped bytes are {} of all bytes mapped or moved", "no file is mapped into memory"),
-    "epochs": _number("what was read was read {} times on average"),
+    "epochs": _number("each byte was read {} times on average"),
     "coverage": _share("{} of the dataset's bytes have been read so far"),
     "opens_per_file": _number("a file is opened {} times on average"),
     "reopened_share": _share("{} of the opened files were opened more than once", "no file was opened twice"),
-    "whole_file_share": _share("{} of the openings read the file whole, from start to end", "no file is read whole"),
+    "whole_file_share": _share("{} of the opens read the whole file, from start to end", "no file is read whole"),
     "read_only_files": _share("{} of the files are only read", "no file is only read"),
     "write_only_files": _share("{} of the files are only written", "no file is only written"),
     "read_write_files": _share("{} of the files are both read and written", "no file is both read and written"),
@@ -183,8 +181,6 @@ _WORDS: dict[str, Callable[[float], str]] = {
     "write_call_share": _share("{} of the read and write calls are writes", "no call is a write"),
     "file_coverage": _share("{} of the bytes of the files that are read have been read so far"),
     "unrepeated": lambda value: (
-        "reads repeat themselves less than random ones would, as in an epoch"
-        if value > 0
-        else "reads repeat themselves"
+        "reads repeat less often than random reads would, as in an epoch" if value > 0 else "reads repeat"
     ),
 }

@@ -1,4 +1,4 @@
-"""The features that a trace is judged by: shares, ratios and logarithms, so that a run's length does not matter."""
+"""The features by which a trace is judged: shares, ratios and logarithms, independent of the run's length."""
 
 from __future__ import annotations
 
@@ -34,19 +34,18 @@ FEATURE_NAMES: tuple[str, ...] = (
     "unrepeated",
 )
 
-#: How often a run may touch a mapping: as many epochs as a long training has.
+#: How often a run may touch a mapping: the number of epochs of a long training.
 _TOUCHES = 100
 
 
 def features(trace: TraceProfile) -> npt.NDArray[np.float64]:
-    """Return the feature vector of a trace, in the order of FEATURE_NAMES.
+    """Return the feature vector of a trace, float64 (len(FEATURE_NAMES),), in the order of FEATURE_NAMES.
 
-    NaN stands for what the trace cannot tell: coverage where the dataset is not known, everything about opening
-    where no open was traced, everything about reads where there were none, and everything about the places of reads
-    where it does not tell them. file_size, read_size and write_size are
-    log10 of bytes; mapped_share is mapped / (mapped + moved) bytes; unrepeated is the share of the bytes read that
-    uniform draws with replacement would have read again by now, less the share that was: above 0 each byte is drawn
-    once, as in an epoch. The others are as TraceProfile has them.
+    Features that the trace does not show are NaN: coverage without a known dataset, everything about opens without
+    traced opens, everything about reads without reads, and everything about the positions of reads if they are unknown.
+    file_size, read_size and write_size are log10 of bytes. mapped_share is mapped / (mapped + moved) bytes. unrepeated
+    is the share of the bytes read that uniform draws with replacement would have read again by now, minus the actual
+    share: it is above 0 if each byte is drawn once, as in an epoch. The others are those of TraceProfile.
     """
     moved = trace.bytes_read + trace.bytes_written
     opened, read = trace.opens > 0, trace.bytes_read > 0
@@ -58,7 +57,7 @@ def features(trace: TraceProfile) -> npt.NDArray[np.float64]:
         "shared_share": trace.bytes_shared / moved if moved and trace.is_placed else math.nan,
         "mapped_share": trace.mapped_bytes / (trace.mapped_bytes + moved) if trace.mapped_bytes else 0.0,
         "epochs": trace.epochs if read and bounded else math.nan,
-        # a coverage of 0 means that the trace is about something else than that dataset
+        # with a coverage of 0, the trace does not concern that dataset
         "coverage": trace.coverage or math.nan,
         "opens_per_file": trace.opens_per_file if opened else math.nan,
         "reopened_share": trace.reopened_share if opened else math.nan,
@@ -80,18 +79,19 @@ def features(trace: TraceProfile) -> npt.NDArray[np.float64]:
 
 
 def possible_labels(trace: TraceProfile) -> list[Workload]:
-    """Name the workloads that the trace can be one of: several where reads without a known place decide."""
+    """Return the workloads that the trace can be: several if reads at unknown positions decide."""
     most = min(trace.bytes_read, trace.bytes_reread + trace.bytes_unplaced)
-    # The label changes with the bytes re-read from read-once over mixed to re-read-heavy, and between them not at all.
+    # With more re-read bytes, the label goes from read-once over mixed to re-read-heavy, and never back.
     bounds = (trace.bytes_reread, (trace.bytes_reread + most) // 2, most)
     return list(dict.fromkeys(label(trace.bytes_read, trace.bytes_written, each) for each in bounds))
 
 
 def mapping_decides(trace: TraceProfile) -> bool:
-    """Tell whether the workload depends on how often the mapped bytes were touched, which no tracer sees.
+    """Return whether the workload depends on how often the mapped bytes were touched, which no tracer sees.
 
-    The bounds of each workload are planes, so that a label that holds for the corners of what is possible holds for all
-    of it. They are: no touch; one, of bytes that were not read before; and many, of bytes that were not or that were.
+    The bounds of each workload are planes, so a label that holds at the corners of the possible region holds
+    everywhere. The corners are: no touch; one touch of bytes that were not read before; and many touches of bytes that
+    were not, or that were.
     """
     once, often = trace.mapped_bytes, _TOUCHES * trace.mapped_bytes
     corners = ((0, 0), (once, 0), (often, often - once), (often, often))
@@ -109,7 +109,7 @@ def _log(size: float) -> float:
 
 
 def _unrepeated(trace: TraceProfile) -> float:
-    """Compare with draws of n out of N: of N, 1 - exp(-n/N) are expected to have been drawn at least once."""
+    """Compare with n draws out of N: a share of 1 - exp(-n/N) is expected to be drawn at least once."""
     covered = min(trace.file_coverage, 0.999)
     if covered == 0:
         return math.nan

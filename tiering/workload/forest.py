@@ -1,7 +1,7 @@
-"""The trees of a model: taken out of its file, checked, and put into a forest that is made here.
+"""Read the trees of a model from its file, check them, and build a new forest from them.
 
-scikit-learn follows the indices of a tree without looking at them: one that leads out of the tree ends the process,
-and one that leads back never ends. So a tree is taken only if each of its splits leads forward, to nodes that exist.
+scikit-learn follows the indices of a tree without checking them. An index outside the tree crashes the process, and one
+that leads back loops for ever. So each split must lead forward, to nodes that exist.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tiering.workload.skops_archive import TRUSTED_TYPES, Archive, attributes, i
 
 _FOREST, _TREE_CLASSIFIER, _TREE = TRUSTED_TYPES
 
-#: Bounds of the work that a verdict takes: four times the trees of the model that ships, and thirty times their nodes.
+#: Bounds on the work of a verdict: four times as many trees as the model that ships, and thirty times as many nodes.
 _MOST_TREES: Final = 400
 _MOST_NODES: Final = 1_000_000
 
@@ -24,9 +24,9 @@ _TOLERANCE: Final = 1e-6
 
 
 def read_forest(archive: Archive, node: object, features: int, classes: int) -> Any:
-    """Return a forest of an archive as a scikit-learn classifier. Raises ValueError for one that is not sound.
+    """Return the forest in an archive as a scikit-learn classifier. Raises ValueError if it is not sound.
 
-    features: columns of what it is asked about; classes: how many it tells apart.
+    features: the number of columns of its input. classes: the number of classes.
     """
     from sklearn.ensemble import ExtraTreesClassifier  # noqa: PLC0415 - takes a second
     from sklearn.tree import ExtraTreeClassifier  # noqa: PLC0415
@@ -48,7 +48,7 @@ def read_forest(archive: Archive, node: object, features: int, classes: int) -> 
 
 
 def _fitted(classifier: Any, features: int, classes: int, **learned: object) -> Any:
-    """Give a classifier what fitting would have given it."""
+    """Set the attributes of a classifier that fitting would have set."""
     learned |= {"n_features_in_": features, "n_outputs_": 1, "n_classes_": classes, "classes_": np.arange(classes)}
     for name, value in learned.items():
         setattr(classifier, name, value)
@@ -68,26 +68,26 @@ def _read_tree(archive: Archive, node: object, features: int, classes: int) -> A
     _check_splits(nodes, features)
     _check_values(values, (len(nodes), 1, classes))
     tree = Tree(features, np.array([classes]), 1)
-    # max_depth is for scikit-learn's drawings; no path is longer than the tree.
+    # Only scikit-learn's drawings use max_depth. No path is longer than the tree.
     tree.__setstate__({"max_depth": len(nodes), "node_count": len(nodes), "nodes": nodes, "values": values})
     return tree
 
 
 def _check_splits(nodes: AnyArray, features: int) -> None:
-    """Check that every node is a leaf, or asks for a feature there is and leads to two nodes behind itself."""
+    """Check that every node is a leaf, or tests an existing feature and leads to two later nodes."""
     left, right = nodes["left_child"], nodes["right_child"]
     leaf = (left == _LEAF) & (right == _LEAF)
     place = np.arange(len(nodes))
     forward = (left > place) & (right > place) & (left < len(nodes)) & (right < len(nodes))
-    asks = (nodes["feature"] >= 0) & (nodes["feature"] < features) & np.isfinite(nodes["threshold"])
-    wrong = ~(leaf | (forward & asks))
+    tests_a_feature = (nodes["feature"] >= 0) & (nodes["feature"] < features) & np.isfinite(nodes["threshold"])
+    wrong = ~(leaf | (forward & tests_a_feature))
     if wrong.any() or not len(nodes):
         at = int(np.argmax(wrong)) if len(nodes) else 0
-        raise ValueError(f"a tree of {len(nodes):,} nodes whose node {at:,} leads nowhere or asks for no feature")
+        raise ValueError(f"a tree of {len(nodes):,} nodes whose node {at:,} leads nowhere or tests no feature")
 
 
 def _check_values(values: AnyArray, shape: tuple[int, ...]) -> None:
-    """Check that every node has a probability of each class."""
+    """Check that every node has a probability for each class."""
     if values.shape != shape or values.dtype != np.float64:
         raise ValueError(f"values of {values.dtype} and shape {values.shape}, not float64 and {shape}")
     sound = np.isfinite(values).all() and (values >= 0).all()

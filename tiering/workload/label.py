@@ -1,4 +1,4 @@
-"""Ground truth: what kind of workload a whole run was, from the bytes that it moved."""
+"""The ground truth: the kind of workload of a whole run, from the bytes that it moved."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ from typing import Literal
 
 Workload = Literal["re-read-heavy", "write-heavy", "read-once", "mixed"]
 
-#: The kinds of workload, in the order in which probabilities are kept.
+#: The kinds of workload, in the order of probabilities.
 WORKLOADS: tuple[Workload, ...] = ("re-read-heavy", "write-heavy", "read-once", "mixed")
 
-#: A clear majority of all bytes decides: whatever tier is chosen, most of its work is of this kind. Closer to a half
-#: neither kind can be neglected, and the run is mixed.
+#: A clear majority of all bytes decides: on any tier, most of the work is of this kind. Closer to a half, neither kind
+#: can be neglected, and the run is mixed.
 MAJORITY = 0.6
 
-#: A run with up to a quarter of writes and repeats is still served best as a single pass.
+#: A run with up to a quarter of writes and repeats is still best served as a single pass.
 SINGLE_PASS = 0.75
 
 
 def label(bytes_read: int, bytes_written: int, bytes_reread: int) -> Workload:
-    """Name the workload of a whole run.
+    """Return the workload of a whole run.
 
-    bytes_read, bytes_written: bytes moved; bytes_reread: the part of bytes_read that the same job had read before.
-    With S = bytes_read + bytes_written:
+    bytes_read, bytes_written: bytes moved. bytes_reread: the part of bytes_read that the same job had read before. With
+    S = bytes_read + bytes_written:
 
     - re-read-heavy: bytes_reread > 0.6 S
     - write-heavy: bytes_written > 0.6 S
     - read-once: bytes_read - bytes_reread > 0.75 S
-    - mixed: everything else, a run that moved nothing among it
+    - mixed: everything else, including a run that moved nothing
 
-    Repeats are compared with all bytes, not with reads: an HPC code may re-read nearly all of what little it
-    reads while it writes a hundred times as much. E epochs over one dataset have a re-read share of 1 - 1/E, so
-    a training run needs three to count. Raises ValueError for a negative count, or for more bytes re-read than read.
+    Repeats are compared with all bytes, not with reads: an HPC code may re-read nearly all of the little that it reads
+    while it writes a hundred times as much. E epochs over one dataset have a re-read share of 1 - 1/E, so training
+    needs three epochs to count. Raises ValueError for a negative count, or for more bytes re-read than read.
     """
     if min(bytes_read, bytes_written, bytes_reread) < 0:
         raise ValueError(f"bytes must not be negative: {bytes_read}, {bytes_written}, {bytes_reread}")

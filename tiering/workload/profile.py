@@ -17,7 +17,16 @@ _SNIFFED: Final = 4096
 
 
 class Profile(Shown, BaseModel):
-    """What `tiering profile -o profile.json` writes."""
+    """The document that `tiering profile -o profile.json` writes.
+
+    Attributes:
+        dataset: The profile of the dataset, or None.
+        traces: Profiles of traces of jobs that read it.
+
+    Example:
+        >>> profile = tiering.Profile(dataset=tiering.profile_dataset("photos"))  # doctest: +SKIP
+        >>> tiering.write_profile(profile, "profile.json")  # doctest: +SKIP
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -33,22 +42,41 @@ class Profile(Shown, BaseModel):
 
 
 def write_profile(profile: Profile, path: str | Path) -> None:
-    """Write profile.json; the file appears whole or not at all. Raises OSError."""
+    """Write profile.json, which appears complete or not at all.
+
+    Args:
+        profile: The profile.
+        path: The file. An existing one is replaced.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     write_output(path, profile.model_dump_json(indent=2) + "\n")
 
 
 def is_profile(path: str | Path) -> bool:
-    """Tell whether a file is a profile.json, by how it begins. Raises OSError."""
+    """Return whether a file is a profile.json, judging by its beginning. Raises OSError."""
     if Path(path).is_dir():
         return False
-    # Some trace formats are JSON as well, so the first brace alone does not tell.
+    # Some trace formats are JSON as well, so the first brace is not enough.
     with Path(path).open("rb") as file:
         start = file.read(_SNIFFED).lstrip()
     return start.startswith(b"{") and b'"tiering-profile"' in start
 
 
 def read_profile(path: str | Path) -> Profile:
-    """Read profile.json. Raises ProfileError for anything else or a newer format version, and OSError."""
+    """Read profile.json.
+
+    Args:
+        path: A file that `tiering profile -o` or `write_profile` wrote.
+
+    Returns:
+        The profile.
+
+    Raises:
+        ProfileError: It is not a profile, or has a newer format version.
+        OSError: It cannot be read.
+    """
     text = Path(path).read_bytes()
     try:
         return Profile.model_validate_json(text)

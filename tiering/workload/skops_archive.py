@@ -1,8 +1,8 @@
-"""The file of a model as skops writes it: a ZIP archive of arrays, and a schema in JSON that says what they belong to.
+"""The file of a model in the format of skops: a ZIP archive of arrays, and a schema in JSON that assigns them.
 
-A model may come from anybody, so what its schema describes is never made. The file is taken apart instead. It is
-bounded before it is unpacked; a type that no model has is refused by name; then numbers, texts and arrays are taken
-out of the places where a model has them. What lies elsewhere is not looked at.
+A model may come from an untrusted source, so the objects in its schema are never created. Instead the file is taken
+apart. Its size is checked before it is unpacked, unknown types are refused by name, and numbers, texts and arrays are
+read from the places where a model has them. Other contents are ignored.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ import numpy as np
 from tiering.arrays import AnyArray
 from tiering.storage.json_text import parse_json
 
-#: The estimators of scikit-learn that a model consists of.
+#: The scikit-learn estimators of which a model consists.
 TRUSTED_TYPES: Final[tuple[str, ...]] = (
     "sklearn.ensemble._forest.ExtraTreesClassifier",
     "sklearn.tree._classes.ExtraTreeClassifier",
     "sklearn.tree._tree.Tree",
 )
 
-#: Beside them: numbers, texts, NumPy arrays and what holds them.
+#: The other types: numbers, texts, NumPy arrays and their containers.
 _PLAIN: Final = frozenset(
     [f"builtins.{name}" for name in ("dict", "list", "tuple", "str", "int", "float", "bool", "NoneType")]
     + [f"numpy.{name}" for name in ("ndarray", "int64", "float64")]
 )
 
-#: Bounds of a file, and of all that it holds when it is unpacked: ten times those of the model that ships.
+#: Bounds of the file and of its unpacked contents: ten times those of the model that ships.
 _MOST_FILE_BYTES: Final = 16 << 20
 _MOST_BYTES: Final = 64 << 20
 _MOST_SCHEMA_BYTES: Final = 8 << 20
@@ -44,9 +44,9 @@ _SHOWN: Final = 5
 
 
 class Archive:
-    """An archive within the bounds. What is asked of it raises ValueError where a model has something else there.
+    """An archive within the bounds. Its methods raise ValueError if a place does not have what a model has there.
 
-    data: the file's bytes. Raises ValueError where they are no archive, pass a bound, or name a foreign type.
+    data: the file's bytes. Raises ValueError if they are no archive, exceed a bound, or name a foreign type.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -65,16 +65,16 @@ class Archive:
         self.content = mapping(schema)
 
     def array(self, node: object) -> AnyArray:
-        """Return an array. It is as large as its bytes in the file, whatever its header says."""
+        """Return an array. Its size is that of its bytes in the file, whatever its header claims."""
         state = _node(node, "NdArrayNode")
         data = self._read(state.get("file") if state.get("type") == "numpy" else None)
         try:
             return _array_of(data)
-        except Exception as error:  # NumPy hands a header to Python's own parser, which raises what it meets.
+        except Exception as error:  # NumPy gives the header to Python's own parser, which raises many types.
             raise ValueError(f"an array that is none: {type(error).__name__}: {error}") from error
 
     def _read(self, name: object) -> bytes:
-        """Unpack a member; its table says how much that is at most, and was checked."""
+        """Unpack a member. Its size in the table is the maximum, and was checked."""
         if not isinstance(name, str) or name not in self._names:
             raise ValueError(f"no {str(name)[:100]!r} in it")
         try:
@@ -84,7 +84,7 @@ class Archive:
 
 
 def open_archive(path: str | Path) -> Archive:
-    """Read a file whole, if it is not too large. Raises as Archive does, and OSError."""
+    """Read a whole file, if it is not too large. Raises as Archive does, and OSError."""
     where = Path(path)
     found = where.stat()
     if not stat.S_ISREG(found.st_mode):
@@ -97,7 +97,7 @@ def open_archive(path: str | Path) -> Archive:
 
 
 def mapping(node: object) -> dict[str, Any]:
-    """Return what a dict holds, by its keys."""
+    """Return the items of a dict, by key."""
     content = _node(node, "DictNode").get("content")
     if not isinstance(content, dict):
         raise ValueError("a dict without content")  # noqa: TRY004 - of the file, not of the call
@@ -105,7 +105,7 @@ def mapping(node: object) -> dict[str, Any]:
 
 
 def items(node: object) -> list[Any]:
-    """Return what a list or a tuple holds."""
+    """Return the items of a list or a tuple."""
     content = _node(node, "ListNode", "TupleNode").get("content")
     if not isinstance(content, list):
         raise ValueError("a list without content")  # noqa: TRY004 - as above
@@ -136,7 +136,7 @@ def _node(value: object, *loaders: str) -> dict[str, Any]:
 
 
 def _check_members(members: list[zipfile.ZipInfo]) -> None:
-    """Check an archive's table before anything is unpacked: no more than it says can come out of a member."""
+    """Check an archive's table before unpacking. No member can be larger than the table states."""
     if len(members) > _MOST_MEMBERS:
         raise ValueError(f"{len(members):,} members, over the limit of {_MOST_MEMBERS:,}")
     total = sum(member.file_size for member in members)
@@ -148,7 +148,7 @@ def _check_members(members: list[zipfile.ZipInfo]) -> None:
                 raise ValueError(f"a schema of {member.file_size:,} bytes, over the limit of {_MOST_SCHEMA_BYTES:,}")
         elif not member.filename.endswith(".npy"):
             raise ValueError(f"a member {member.filename[:100]!r}")
-        # Other methods unpack as much as they like at a time.
+        # Other methods do not limit how much they unpack at a time.
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ValueError(f"compression method {member.compress_type}")
 
@@ -166,7 +166,7 @@ def _array_of(data: bytes) -> AnyArray:
 
 
 def _foreign(content: object) -> set[str]:
-    """Return the types that a schema names and no model has, wherever they stand in it."""
+    """Return the types in a schema that no model has, at any place in it."""
     found: set[str] = set()
     left = [content]
     while left:

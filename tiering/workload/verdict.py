@@ -1,4 +1,4 @@
-"""The verdict on a trace: what kind of workload, how sure, why, and what to keep in mind."""
+"""The verdict on a trace: the kind of workload, its probability, the reasons, and the caveats."""
 
 from __future__ import annotations
 
@@ -20,42 +20,48 @@ from tiering.workload.label import MAJORITY, WORKLOADS, Workload, label
 if TYPE_CHECKING:
     import polars as pl
 
-#: Below this probability the verdict is "inconclusive". Before anything is read twice, every run looks like a single
-#: pass: of a forecast that goes beyond what the trace shows, and of read-once, more is asked.
+#: Below this probability the verdict is "inconclusive". It applies to forecasts beyond what the trace shows, and to
+#: read-once: until something is read twice, every run looks like a single pass.
 FORECAST_ABOVE = 0.95
 
-#: This is enough where the definition, applied to the trace, already says the same: re-read-heavy, write-heavy, mixed.
+#: The lower bound if the definition, applied to the trace, already gives the same re-read-heavy, write-heavy or mixed.
 SHOWN_ABOVE = 0.85
 
-#: And this for a trace of a block device that agrees. It was chosen with two published block traces at hand, web search
-#: and a virtual machine, so these two are no test of it.
+#: The same for an agreeing trace of a block device. It was chosen with two published block traces, web search and a
+#: virtual machine, so these two do not test it.
 BLOCK_ABOVE = 0.7
 
-#: No verdict is surer than this where most of what was done went through mappings, whose touches nobody sees.
+#: The highest probability if most accesses went through mappings, which tracers do not see.
 MAPPED_CAP = 0.75
 
-#: Nor than this below the page cache, which answers repeated reads unseen.
+#: The highest probability below the page cache, which serves repeated reads invisibly.
 BLOCK_CAP = 0.85
 
-#: Reads and writes below which nothing is forecast.
+#: With fewer reads and writes there is no forecast.
 FEW_CALLS = 20
 
 
 class Verdict(Shown, BaseModel):
-    """What kind of workload a trace shows, and how sure that is."""
+    """The kind of workload that a trace shows, and its probability.
+
+    Example:
+        >>> verdict = tiering.classify(tiering.profile_trace("job.strace"))  # doctest: +SKIP
+        >>> verdict.workload, verdict.probability  # doctest: +SKIP
+        ('re-read-heavy', 0.97)
+    """
 
     model_config = ConfigDict(frozen=True)
 
     workload: Workload | Literal["inconclusive"]
-    probability: float = Field(description="of the likeliest workload, in [0, 1]")
-    probabilities: dict[str, float] = Field(description="of each workload; they sum to 1")
-    facts: list[Fact] = Field(description="up to three that weighed most, heaviest first; none without a judgement")
-    whole: bool = Field(default=False, description="the whole run was judged, so that nothing is a forecast")
+    probability: float = Field(description="probability of the likeliest workload, in [0, 1]")
+    probabilities: dict[str, float] = Field(description="probability of each workload; they sum to 1")
+    facts: list[Fact] = Field(description="the facts with the greatest weights, heaviest first; at most three")
+    whole: bool = Field(default=False, description="the whole run was judged, so nothing is a forecast")
     notes: list[str] = []
 
     @property
     def is_single_pass(self) -> bool:
-        """Whether advice may rest on there being one pass: before a run has ended, every first epoch looks like one."""
+        """Whether advice may assume a single pass. Before a run has ended, every first epoch looks like one."""
         return self.workload == "read-once" and self.whole
 
     def summary(self) -> Summary:
@@ -69,13 +75,25 @@ class Verdict(Shown, BaseModel):
 
 
 def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:
-    """Forecast what kind of workload the whole run is that a trace shows, or shows the beginning of.
+    """Forecast the kind of workload of a whole run from its trace, or from a trace of its beginning.
 
-    model: as loaded with `load`; the one that comes with tiering by default. The verdict is "inconclusive", with
-    the reason in its notes, when no workload is likely enough (see the bounds above), when too little data moved, when
-    places of reads decide that are not known (tiering.workload.doubt), or when the trace is known to lack what would
-    decide it.
-    Raises ModelError when the model file is damaged.
+    The verdict is "inconclusive", with the reason in its notes, if no workload is likely enough (see the bounds above),
+    too little data moved, unknown positions of reads decide (tiering.workload.doubt), or the trace lacks the part that
+    would decide.
+
+    Args:
+        trace: The profile of the trace.
+        model: From `load_model`; by default the model that ships with tiering.
+
+    Returns:
+        The verdict, with its reasons and caveats.
+
+    Raises:
+        ModelError: The model file is damaged.
+
+    Example:
+        >>> tiering.classify(tiering.profile_trace("job.strace")).workload  # doctest: +SKIP
+        'read-once'
     """
     if (reason := no_ground(trace)) is not None:
         even = 1 / len(WORKLOADS)
@@ -89,7 +107,7 @@ def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:
     notes = _limits(trace)
     if found.lacking is not None:
         notes.append(found.lacking)
-    elif not found.given:
+    elif not found.conclusive:
         second = int(np.argsort(chances_of)[-2])
         notes.append(
             f"The likeliest are {WORKLOADS[best]} ({percent(sure)}) and {WORKLOADS[second]} "
@@ -102,7 +120,7 @@ def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:
     notes.extend(near(trace))
     decided = is_decided(trace)
     return Verdict(
-        workload=WORKLOADS[best] if found.given else "inconclusive",
+        workload=WORKLOADS[best] if found.conclusive else "inconclusive",
         probability=sure,
         probabilities={name: float(chance) for name, chance in zip(WORKLOADS, chances_of, strict=True)},
         facts=defined_facts(trace, WORKLOADS[best]) if decided else facts(chosen, vector, best),
@@ -112,42 +130,42 @@ def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:
 
 
 def no_ground(trace: TraceProfile) -> str | None:
-    """Say why a trace is no ground for any judgement, if so."""
+    """Return why a trace allows no judgement at all, or None."""
     if trace.bytes_accessed > trace.bytes_read + trace.bytes_written:
-        return "The trace does not tell reads from writes: it gives the curves of a cache, but no kind of workload."
+        return "The trace does not distinguish reads from writes. It gives cache curves, but no kind of workload."
     return too_little(trace) or unplaced(trace)
 
 
 class Judgement(NamedTuple):
-    """What a forecast comes to, with all that limits it.
+    """A judgement of a forecast within the limits of the trace.
 
-    chances: of each workload; best: position of the likeliest, and sure its chance; given: whether that is the verdict;
-    lacking: what the trace lacks that would decide.
+    chances: of each workload, float64 (4,). best: position of the likeliest. sure: its chance. conclusive: whether that
+    is the verdict. lacking: the missing part of the trace that would decide, or None.
     """
 
     chances: npt.NDArray[np.float64]
     best: int
     sure: float
-    given: bool
+    conclusive: bool
     lacking: str | None
 
 
 def judge(trace: TraceProfile, forecast: npt.NDArray[np.float64]) -> Judgement:
-    """Judge a trace that there is ground for. forecast: a model's probability of each workload."""
+    """Judge a trace that allows it. forecast: a model's probability of each workload, float64 (4,)."""
     chances = _capped(_chances(trace, forecast), _cap(trace))
     best = int(chances.argmax())
     sure = float(chances[best])
     few = trace.reads + trace.writes < FEW_CALLS and not is_decided(trace)
     lacking = unsupported(trace, WORKLOADS[best])
-    given = sure >= _threshold(trace, WORKLOADS[best]) and lacking is None and not few
-    return Judgement(chances, best, sure, given, lacking)
+    conclusive = sure >= _threshold(trace, WORKLOADS[best]) and lacking is None and not few
+    return Judgement(chances, best, sure, conclusive, lacking)
 
 
 def _chances(trace: TraceProfile, forecast: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the probability of each workload, before what the trace cannot show limits it.
+    """Return the probability of each workload, before the limits of the trace apply.
 
-    A trace of a block device is mostly a window of a service, without a beginning: what it shows is what there is. It
-    may still be the beginning of a program, so that the definition and the forecast count half each.
+    A trace of a block device usually shows a window of a service, without a beginning, and the window represents the
+    whole. But it may also be the beginning of a program, so the definition and the forecast count half each.
     """
     if is_decided(trace):
         return _as_defined(trace)
@@ -161,19 +179,19 @@ def _threshold(trace: TraceProfile, forecast: Workload) -> float:
         return FORECAST_ABOVE
     if trace.level == "block":
         return BLOCK_ABOVE
-    # What a run writes before it trains is written once, and read over and over.
+    # A run may first write the data that it then reads over and over.
     doubtful = forecast != "re-read-heavy" and bool(gaps(trace) or mapping_decides(trace))
     doubtful |= forecast == "read-once"
     return FORECAST_ABOVE if doubtful else SHOWN_ABOVE
 
 
 def moves_data(trace: TraceProfile) -> bool:
-    """Tell whether there is anything to judge by."""
+    """Return whether any data moved."""
     return bool(trace.bytes_read or trace.bytes_written or trace.mapped_bytes)
 
 
 def is_decided(trace: TraceProfile) -> bool:
-    """Tell whether there is nothing to forecast: the whole run is in the trace, and what was mapped cannot tip it."""
+    """Return whether the whole run is in the trace and mappings cannot change its label, so nothing is forecast."""
     return trace.whole and not gaps(trace) and not _is_mapped(trace) and not mapping_decides(trace)
 
 
@@ -182,46 +200,46 @@ def _is_mapped(trace: TraceProfile) -> bool:
 
 
 def _as_defined(trace: TraceProfile) -> npt.NDArray[np.float64]:
-    """Apply the definition of the label to what the trace shows."""
+    """Apply the definition of the label to the bytes in the trace."""
     found = label(trace.bytes_read, trace.bytes_written, trace.bytes_reread)
     return np.array([float(name == found) for name in WORKLOADS])
 
 
 def _cap(trace: TraceProfile) -> float:
-    """Return the highest probability that such a trace can support; _limits says why."""
+    """Return the highest probability that such a trace can support. _limits gives the reasons."""
     return min(MAPPED_CAP if _is_mapped(trace) else 1.0, BLOCK_CAP if trace.level == "block" else 1.0)
 
 
 def _limits(trace: TraceProfile) -> list[str]:
-    """Say what a trace can support, and what it cannot."""
+    """Return notes on what a trace can support, and what it cannot."""
     notes = []
     if _is_mapped(trace):
         notes.append(
-            "Most bytes are mapped into memory. No tracer sees what is touched there, or how often: the mapped bytes "
-            f"are an upper bound, and the probability is held to {MAPPED_CAP:g} at most."
+            "Most bytes are mapped into memory, where no tracer sees which are touched, or how often. The mapped bytes "
+            f"are an upper bound, and the probability is at most {MAPPED_CAP:g}."
         )
     elif trace.whole and mapping_decides(trace) and not gaps(trace):
         notes.append(
             f"The whole run is in this trace, but {format_bytes(trace.mapped_bytes)} are mapped into memory, where no "
-            "tracer sees how often they are touched: that may tip the label, so this is a forecast."
+            "tracer sees how often they are touched. That may change the label, so this is a forecast."
         )
     if is_decided(trace):
-        notes.append("The whole run is in this trace: its label follows from the bytes, and is no forecast.")
+        notes.append("The whole run is in this trace, so its label follows from the bytes and is not a forecast.")
     notes.extend(_lacking(trace))
     if trace.level == "block":
         notes.append(
             "This trace was taken below the page cache: reads that the cache answered are missing, so there may be "
-            f"more re-reading than it shows. The probability is held to {BLOCK_CAP:g} at most."
+            f"more re-reading than it shows. The probability is at most {BLOCK_CAP:g}."
         )
     if (calls := trace.reads + trace.writes) < FEW_CALLS:
-        notes.append(f"Only {calls} reads and writes were traced: too few to forecast from, little to judge by.")
+        notes.append(f"Only {calls} reads and writes were traced: too few for a forecast, and little to judge by.")
     if trace.coverage == 0:
-        notes.append("No byte of the dataset that was named is read in this trace: its size was left out of account.")
+        notes.append("This trace reads no byte of the named dataset, so the dataset's size was ignored.")
     return [*notes, *_of_reading(trace)]
 
 
 def _of_reading(trace: TraceProfile) -> list[str]:
-    """Say what the reading of the trace left out, and what its reader has to say."""
+    """Return notes on skipped lines, and those of the reader."""
     if not trace.skipped_lines:
         return trace.notes
     one = trace.skipped_lines == 1
@@ -230,9 +248,9 @@ def _of_reading(trace: TraceProfile) -> list[str]:
 
 
 def _lacking(trace: TraceProfile) -> list[str]:
-    """Say why a trace is not the whole run, where it is known not to be."""
+    """Return a note on why a trace is not the whole run, if that is known."""
     lacking = "; ".join(gaps(trace))
-    return [f"The whole run is not in this trace: {lacking}. What is said of it is a forecast."] if lacking else []
+    return [f"The whole run is not in this trace: {lacking}. So the verdict is a forecast."] if lacking else []
 
 
 def _unfinished(trace: TraceProfile) -> str:
@@ -244,7 +262,7 @@ def _unfinished(trace: TraceProfile) -> str:
 
 
 def _capped(chances: npt.NDArray[np.float64], cap: float) -> npt.NDArray[np.float64]:
-    """Lower the highest probability to the cap, and spread what it loses over the others evenly by their size."""
+    """Lower the highest probability to the cap, and distribute the rest over the others in proportion."""
     best = int(chances.argmax())
     if chances[best] <= cap:
         return chances

@@ -89,7 +89,7 @@ def test_a_table_without_a_column_of_paths_names_what_it_has(folder):
         listed(table(folder, "id,label\n1,2\n"))
 
 
-def test_a_missing_file_has_no_size_and_is_told_when_it_is_read(folder):
+def test_a_missing_file_has_no_size_and_is_reported_when_it_is_read(folder):
     os.mkfifo(folder / "pipe.jpg")
     path = table(folder, "path\nnowhere.jpg\na/2.jpg\npipe.jpg\na\n")
     samples = listed(path)

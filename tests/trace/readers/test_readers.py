@@ -80,12 +80,12 @@ REFUSED = {
     "a log of fio to come": ("fio version 4 iolog\n/d/f add\n", "closest to fio", "tiering trace"),
     "one line of biosnoop's": (
         "0.000004 supervise 1950 xvda1 W 13092560 4096 0.74\n",
-        "closest to biosnoop, biosnoop's text (bcc), but its lines are too few to tell, or of several kinds",
+        "closest to biosnoop, biosnoop's text (bcc), but it has too few lines to be sure, or lines of several kinds",
         "tiering trace",
     ),
     "ext4slower with and without -j": (
         "06:49:17 bash 3616 R 128 0 7.75 cksum\n123456,bash,3616,R,128,0,77,cksum\n",
-        "but its lines are too few to tell, or of several kinds",
+        "but it has too few lines to be sure, or lines of several kinds",
         "tiering trace",
     ),
     "prose": ("hello\nworld\n", "text that begins with 'hello'", "tiering trace"),

@@ -122,7 +122,7 @@ def _parsed(text: bytes, where: str) -> dict[bytes, bytes]:
         if len(fields) < 2 or not fields[0] or not fields[1]:
             raise DatasetError(
                 f"{where}, line {number:,}", expected="the name of an image, a tab, and its class",
-                found=display(line[:80]), action="Mend the table, or take it out.",
+                found=display(line[:80]), action="Correct the table, or remove it.",
             )  # fmt: skip
         if classes.setdefault(fields[0], fields[1]) != fields[1]:
             raise DatasetError(

@@ -84,7 +84,7 @@ class ClassMap:
         known, missing = self._look_up(labels, folders)
         if not missing:
             return self, known
-        values = {} if folders else {name: value for name in missing if (value := _whole(name)) is not None}
+        values = {} if folders else {name: value for name in missing if (value := _whole_number(name)) is not None}
         if not self.own and len(values) == len(labels):
             raise DatasetError(
                 where,
@@ -157,7 +157,7 @@ def whole_numbers(labels: Collection[str], where: str) -> dict[str, int] | None:
         return None
     if not labels:
         return None
-    values = {name: _whole(name) for name in labels}
+    values = {name: _whole_number(name) for name in labels}
     for name, value in values.items():
         if value is None:
             raise measurements(where, name)
@@ -168,14 +168,14 @@ def whole_numbers(labels: Collection[str], where: str) -> dict[str, int] | None:
             where,
             expected=f"numbers of classes from 0 to {_LARGEST:,}, and -1 for none",
             found=_some(outside),
-            action="Number the classes otherwise, or write their names.",
+            action="Use other numbers for the classes, or their names.",
         )
     return found
 
 
 def _refuse_measurements(labels: Collection[str], numbers: list[str], where: str) -> None:
     """Raise DatasetError for labels such as 0.5 and nan among names: they are neither classes nor names."""
-    odd = next((name for name in numbers if not _WHOLE.fullmatch(name) and _whole(name) in (None, NONE)), None)
+    odd = next((name for name in numbers if not _WHOLE.fullmatch(name) and _whole_number(name) in (None, NONE)), None)
     if odd is None:
         return
     name = next(name for name in labels if not _NUMBER.fullmatch(name))
@@ -183,13 +183,15 @@ def _refuse_measurements(labels: Collection[str], numbers: list[str], where: str
         where,
         expected="classes: names, or whole numbers",
         found=f"names such as {name!r} beside {odd!r}",
-        action="Leave the label empty where there is none, and write the others as names.",
+        action="Leave missing labels empty, and write the others as names.",
     )
 
 
 def _values(labels: Collection[str]) -> dict[str, int] | None:
     """Return the values of labels that are all valid class numbers; None if some are anything else."""
-    values = {name: value for name in labels if (value := _whole(name)) is not None and NONE <= value <= _LARGEST}
+    values = {
+        name: value for name in labels if (value := _whole_number(name)) is not None and NONE <= value <= _LARGEST
+    }
     return values if values and len(values) == len(labels) else None
 
 
@@ -232,7 +234,7 @@ def map_of(names: Mapping[int, str]) -> ClassMap:
     return ClassMap(tuple(names[number] for number in numbers), tuple(numbers))
 
 
-def _whole(text: str) -> int | None:
+def _whole_number(text: str) -> int | None:
     """Return the value of a whole number, -1 for "nan", None for anything else."""
     if _WHOLE.fullmatch(text):
         return int(text[:20])

@@ -48,7 +48,7 @@ def number_folders(
     keys: Keys,
     n: int,
     columns: dict[str, npt.NDArray[Any]],
-    given: ClassNumbering | None,
+    numbering: ClassNumbering | None,
     where: str,
 ) -> tuple[ClassMap, list[str]]:
     """Number the classes and splits that folders define, and write them into columns that contain -1.
@@ -69,8 +69,8 @@ def number_folders(
     shown = {name: [display(each) for each in values] for name, values in names.items()}
     classes = ClassMap.counted(shown["label"])
     place = {name: {each: number for number, each in enumerate(values)} for name, values in names.items()}
-    if given and given.classes.names:
-        classes, numbers = given.number(list(dict.fromkeys(shown["label"])), where, folders=True)
+    if numbering and numbering.classes.names:
+        classes, numbers = numbering.number(list(dict.fromkeys(shown["label"])), where, folders=True)
         place["label"] = {each: numbers[display(each)] for each in names["label"]}
     if not any(place.values()):
         return classes, shown["split"]

@@ -60,7 +60,7 @@ class Table:
         for row, path in found.select("row", "path").iter_rows():
             raise DatasetError(
                 f"{self.where}, row {before + row:,}",
-                expected=f"a path below {_shown(base)}, absolute or relative to it",
+                expected=f"a path below {display(base)}, absolute or relative to it",
                 found=repr(path) if path else "no path",
                 action="Say which directory the paths are relative to: `root` DIRECTORY",
             )
@@ -77,25 +77,25 @@ def opened(path: Path, url: str, columns: Mapping[str, str]) -> Iterator[Table]:
     extension = path.suffix.lower()
     if extension == ".parquet" or extension in (".jsonl", ".ndjson"):
         if extension == ".parquet" and holds_images(path):
-            raise already_packed(_shown(url), PackedDataset("Parquet", 1, name_of(url)))
+            raise already_packed(display(url), PackedDataset("Parquet", 1, name_of(url)))
         frame = pl.scan_parquet(path, glob=False) if extension == ".parquet" else _json_lines(path)
         names = frame.collect_schema().names()
-        chosen = choose(names, columns, _shown(url)) if columns else recognised(names)
+        chosen = choose(names, columns, display(url)) if columns else recognised(names)
         if "path" not in chosen:
-            raise no_paths(_shown(url), names)
+            raise no_paths(display(url), names)
         _refuse_lists(frame, chosen, url)
         if not columns:
             _warn_of_unused(names, chosen, url)
-        yield Table(_named(frame, names, chosen, spaced=False, in_text=False), _shown(url), 1)
+        yield Table(_named(frame, names, chosen, spaced=False, in_text=False), display(url), 1)
         return
     with as_utf8(path) as text:
         with text.open("rb") as file:
-            dialect = dialect_of(file.read(HEAD).decode("utf-8", "replace"), columns, _shown(url))
+            dialect = dialect_of(file.read(HEAD).decode("utf-8", "replace"), columns, display(url))
         frame = _blanks(text, dialect) if dialect.separator == BLANKS else _separated(text, dialect)
         if dialect.header and not columns:
             _warn_of_unused(dialect.names, dialect.chosen, url)
         names = frame.collect_schema().names()
-        yield Table(_named(frame, names, dialect.chosen, spaced=dialect.spaced, in_text=True), _shown(url), 1)
+        yield Table(_named(frame, names, dialect.chosen, spaced=dialect.spaced, in_text=True), display(url), 1)
 
 
 def _json_lines(path: Path) -> pl.LazyFrame:
@@ -163,7 +163,7 @@ def _refuse_lists(frame: pl.LazyFrame, chosen: Mapping[str, int], url: str) -> N
         name, kind = list(frame.collect_schema().items())[place]
         if kind.is_nested():
             raise DatasetError(
-                f"{_shown(url)}, column {name}", expected=f"one {wanted} in each row", found=f"values of type {kind}",
+                f"{display(url)}, column {name}", expected=f"one {wanted} in each row", found=f"values of type {kind}",
                 action="Give the columns to use: `columns` path=NAME,label=NAME",
             )  # fmt: skip
 
@@ -173,11 +173,7 @@ def _warn_of_unused(names: Sequence[str], chosen: Mapping[str, int], url: str) -
     others = [name for place, name in enumerate(names) if place not in chosen.values() and name.strip()]
     if others and "label" not in chosen:
         message = (
-            f"{_shown(url)}: none of the columns {', '.join(others[:6])} is known to hold labels; the images have no "
+            f"{display(url)}: none of the columns {', '.join(others[:6])} is known to hold labels; the images have no "
             f"class. If one of them does, name it: `columns` path={names[chosen['path']]},label=NAME"
         )
         warnings.warn(shown(message), LabelsWarning, stacklevel=2)
-
-
-def _shown(url: str) -> str:
-    return display(os.fsencode(url))

@@ -57,16 +57,16 @@ class TableForm:
     @classmethod
     def of(cls, columns: str | Mapping[str, str] | None, root: str | os.PathLike[str] | None) -> TableForm:
         """Parse columns such as "path=Image,label=Id", "path,label" (by position), or a mapping. Raises UsageError."""
-        given = dict(columns) if isinstance(columns, Mapping) else _parsed(columns or "")
-        for name in given:
-            if name not in SPELLINGS or not given[name]:
+        fields = dict(columns) if isinstance(columns, Mapping) else _parsed(columns or "")
+        for name in fields:
+            if name not in SPELLINGS or not fields[name]:
                 raise UsageError(
                     "columns", expected=f"FIELD=COLUMN, FIELD one of {', '.join(SPELLINGS)}", found=name,
                     action="Type, for example: `columns` path=0,label=1",
                 )  # fmt: skip
-        if given and "path" not in given:
-            raise UsageError("columns", expected="at least path", found=", ".join(given), action="Name it.")
-        return cls(tuple(given.items()), "" if root is None else Location.of(root).url)
+        if fields and "path" not in fields:
+            raise UsageError("columns", expected="at least path", found=", ".join(fields), action="Name it.")
+        return cls(tuple(fields.items()), "" if root is None else Location.of(root).url)
 
 
 #: For a table that shows by itself how to read it.
@@ -127,11 +127,11 @@ def table_batches(url: str, form: TableForm) -> Iterator[pl.DataFrame]:
             row += len(frame)
             yield frame
         if not row:
-            raise DatasetError(_shown(url), expected="rows", found="an empty table", action="Check the file.")
+            raise DatasetError(display(url), expected="rows", found="an empty table", action="Check the file.")
         twice = seen.first(lambda: (frame["key"] for frame in _placed(table, base, look)))
     if twice is not None:
         raise DatasetError(
-            _shown(url),
+            display(url),
             expected="each file once",
             found=f"{display(twice)} twice",
             action="Remove one of the two rows.",
@@ -200,7 +200,7 @@ def _polars_errors(url: str) -> Iterator[None]:
         yield
     except PolarsError as error:
         message = str(error).split("\n", 1)[0]
-        raise DatasetError(_shown(url), expected="a table", found=message, action="Check the file.") from error
+        raise DatasetError(display(url), expected="a table", found=message, action="Check the file.") from error
     except OSError as error:
         raise from_os_error(error) from error
 
@@ -217,7 +217,7 @@ def _fetched(url: str) -> Iterator[Path]:
             path = Location.of(url).fetched(directory / name_of(url))
         except FileNotFoundError:
             raise DatasetError(
-                _shown(url), expected="a table", found="nothing at that path", action="Check the path."
+                display(url), expected="a table", found="nothing at that path", action="Check the path."
             ) from None
         yield path
 
@@ -233,7 +233,3 @@ def _look_up_locally(base: str, names: list[str]) -> list[tuple[int, int]]:
             continue
         found.append((about.st_size, about.st_mtime_ns) if stat.S_ISREG(about.st_mode) else (-1, 0))
     return found
-
-
-def _shown(url: str) -> str:
-    return display(os.fsencode(url))

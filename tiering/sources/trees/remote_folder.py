@@ -156,7 +156,7 @@ class RemoteFolder:
         sized = dict(zip(unsized, self._sizes(list(unsized), threads), strict=True))
         part = [each._replace(size=sized[each.name][0], version=sized[each.name][1]) if each.name in sized else each
                 for each in part]  # fmt: skip
-        part = [each._replace(kind=UNKNOWN_SIZE, reason="the server tells no size")
+        part = [each._replace(kind=UNKNOWN_SIZE, reason="the server does not report a size")
                 if each.size is None and each.kind in (IMAGE, OPEN) else each for each in part]  # fmt: skip
         wanted = [(each.name, each.size or 0) for each in part if each.kind == OPEN]
         heads = first_bytes(self.system, self.url, self.path, wanted, threads)

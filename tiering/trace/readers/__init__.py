@@ -216,11 +216,13 @@ def _read_directory(place: Path, path: Path, *, lenient: bool, others: Sequence[
     reader = next(each for each in READERS if each.name == name)
     damage = {file: Damage(path / file.relative_to(place), name, lenient) for file in logs}
     runs = grouped(logs) if reader is strace.READER else {}
-    whole = {run: Damage(path / run.relative_to(place), name, lenient) for run in runs}
+    by_run = {run: Damage(path / run.relative_to(place), name, lenient) for run in runs}
     streams = [
         possible(
-            strace_files.read_files(whole[run].path, threads, [damage[file] for file in threads.values()], whole[run]),
-            whole[run],
+            strace_files.read_files(
+                by_run[run].path, threads, [damage[file] for file in threads.values()], by_run[run]
+            ),
+            by_run[run],
         )
         for run, threads in runs.items()
     ]
@@ -233,9 +235,9 @@ def _read_directory(place: Path, path: Path, *, lenient: bool, others: Sequence[
     if names:
         left_out.notes.append(_left_out(names, len(logs) + len(names)))
     for file in aside:
-        if strace_files.run_of(file) in whole and file.is_file() and file.stat().st_size:
+        if strace_files.run_of(file) in by_run and file.is_file() and file.stat().st_size:
             left_out.gaps.append(f"{shown(file.name)}, a file of the same run, holds no trace")
-    return Trace(path, name, reader.level, merged(streams), (*whole.values(), *alone.values(), left_out))
+    return Trace(path, name, reader.level, merged(streams), (*by_run.values(), *alone.values(), left_out))
 
 
 def _below(place: Path) -> Iterator[Path]:

@@ -136,13 +136,13 @@ def _rows(document: dict[str, Any]) -> list[tuple[object, ...]]:
 
 def _row(record: dict[str, Any]) -> list[tuple[object, ...]]:
     operation, status = record["operationName"], str(record.get("statusCode", ""))
-    op, told = _OPS.get(operation), record.get("properties") or {}
+    op, properties = _OPS.get(operation), record.get("properties") or {}
     if op is None or not status.startswith("2"):
         return []
     size = 0
     if op in ("read", "write"):
         sizes = ("responseBodySize",) if op == "read" else ("requestBodySize", "contentLengthHeader")
-        known = [int(told[name]) for name in sizes if str(told.get(name, "")).isdecimal()]
+        known = [int(properties[name]) for name in sizes if str(properties.get(name, "")).isdecimal()]
         size = max(known, default=-1)
         if not 0 <= size < _MOST_MOVED:
             raise ValueError(f"{size} bytes" if known else f"no {' and no '.join(sizes)}")
@@ -150,11 +150,11 @@ def _row(record: dict[str, Any]) -> list[tuple[object, ...]]:
     client = re.sub(r":\d+$", "", str(record.get("callerIpAddress") or ""))
     offset = None if status == "206" or operation in _PARTS else 0
     duration = None if took is None else float(took) / 1e3
-    return [(instant_of(record["time"]), op, _path(record, told), size, duration, spoken(client), offset, None)]
+    return [(instant_of(record["time"]), op, _path(record, properties), size, duration, spoken(client), offset, None)]
 
 
-def _path(record: dict[str, Any], told: dict[str, Any]) -> str:
-    key = str(told.get("objectKey") or "").strip('"')
+def _path(record: dict[str, Any], properties: dict[str, Any]) -> str:
+    key = str(properties.get("objectKey") or "").strip('"')
     if not key:
         place = urlsplit(record["uri"])
         key = f"{(place.hostname or '').split('.')[0]}{unquote(place.path)}"

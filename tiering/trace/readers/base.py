@@ -75,10 +75,10 @@ class Shows:
 
 def shows(always: str, partly: str = "") -> Shows:
     """Return the Shows for two lists of words from FACTS."""
-    told = Shows(frozenset(always.split()), frozenset(partly.split()))
-    if unknown := (told.always | told.partly) - set(FACTS):
+    made = Shows(frozenset(always.split()), frozenset(partly.split()))
+    if unknown := (made.always | made.partly) - set(FACTS):
         raise ValueError(f"no facts: {', '.join(sorted(unknown))}")
-    return told
+    return made
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def closest(head: bytes, readers: Iterable[Reader]) -> str:
         own, near = sum(matched[best]), f"It is closest to {best.name}, {best.describes}"
         other = next((line for line, matches in zip(lines, matched[best], strict=True) if not matches), None)
         if other is None:
-            return f"{near}, but its lines are too few to tell, or of several kinds."
+            return f"{near}, but it has too few lines to be sure, or lines of several kinds."
         return f"{near}: {own} of its first {len(lines)} lines are such lines, but this one is not: {_shown(other)}."
     for reader in readers:
         word = _ANNOUNCED.get(reader.name)

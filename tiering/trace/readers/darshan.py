@@ -55,11 +55,11 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
             ended = subprocess.run(  # noqa: S603 - no shell
                 command, capture_output=True, text=True, errors="replace", timeout=_PATIENCE, check=False
             )
-            said = (ended.stderr.strip() or f"exit status {ended.returncode}").splitlines()[-1]
+            reason = (ended.stderr.strip() or f"exit status {ended.returncode}").splitlines()[-1]
         except subprocess.TimeoutExpired:
-            said = f"nothing after {_PATIENCE} s"
+            reason = f"nothing after {_PATIENCE} s"
         if not events.exists():
-            found = f"a log that Darshan's library refuses ({said})"
+            found = f"a log that Darshan's library refuses ({reason})"
             damage.at(1, found, expected="a whole Darshan log", unit="record")
             return
         yield from captured.read(events, damage)

@@ -96,7 +96,7 @@ def _events(report: Any) -> tuple[pl.DataFrame, list[str]]:
     if seen == moved:
         return events, []
     if not seen:
-        return events, ["Darshan's counters tell no order of accesses: orders, epochs and runs are guesses."]
+        return events, ["Darshan's counters have no order of accesses, so orders, epochs and runs are guesses."]
     share = f"{min(99.9, 100 * seen / moved):.3g} % of the bytes that Darshan counted"
     return events, [f"Extended tracing saw {share}: of the files that it left out, the counters were used."]
 
@@ -114,8 +114,8 @@ def _without(events: pl.DataFrame, *others: pl.DataFrame) -> pl.DataFrame:
 
 def _best(counted: pl.DataFrame, traced: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     """Use each file's traced accesses if they cover most of it. Return them, and how many B they cover."""
-    whole, seen = (_moves(each).group_by("file").agg(pl.col("size").sum()) for each in (counted, traced))
-    both = seen.join(whole, on="file", how="left").filter(pl.col("size") >= _SEEN * pl.col("size_right").fill_null(0))
+    total, seen = (_moves(each).group_by("file").agg(pl.col("size").sum()) for each in (counted, traced))
+    both = seen.join(total, on="file", how="left").filter(pl.col("size") >= _SEEN * pl.col("size_right").fill_null(0))
     known = traced.join(both.select("file"), on="file", how="semi", maintain_order="left")
     is_move = pl.col("op").is_in(["read", "write"])
     rest = counted.filter(~(is_move & pl.col("file").is_in(both["file"].implode())))

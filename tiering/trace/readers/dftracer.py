@@ -92,10 +92,10 @@ def _parsed(block: bytes, number: int, damage: Damage) -> pl.DataFrame | None:
         return None
     try:
         table = pl.read_ndjson(for_polars(b"\n".join(line for _, line in kept)), schema=_LINE)
-        whole = len(table) == len(kept)
+        complete = len(table) == len(kept)
     except pl.exceptions.PolarsError:
-        whole = False
-    if not whole:
+        complete = False
+    if not complete:
         table = _one_by_one(kept, damage)
     return table.with_columns(pl.col("args").struct.rename_fields([*_ARGS[:-3], "arg_name", *_ARGS[-2:]])).unnest(
         "args"

@@ -69,7 +69,7 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
         for row in bad.arg_true().to_list():
             damage.at(number + row, repr(lines[row][:80]), expected="a line of ext4slower or a similar tool")
         yield state.events(table.filter(pl.col("time").is_not_null()))
-    damage.notes.append("Files are told apart by their names without directories: those of one name count as one.")
+    damage.notes.append("Files are distinguished only by name, without directories: those with one name count as one.")
     damage.gaps.extend(gaps := list(state.gaps()))
     damage.missing |= bool(gaps)
 
@@ -86,8 +86,8 @@ class _State:
 
     def begin(self, lines: list[str]) -> None:
         """Recognise the tool by the first lines."""
-        said = next(filter(None, map(_TRACING.match, lines)), None)
-        self._least = None if said is None else said["least"] or "0"
+        announced = next(filter(None, map(_TRACING.match, lines)), None)
+        self._least = None if announced is None else announced["least"] or "0"
         text = "\n".join(lines)
         title = _TITLES.search(text)
         if (title is not None and title[0].startswith("ENDTIME")) or any(re.match(_CSV, line) for line in lines):
@@ -147,14 +147,14 @@ class _State:
         """Return the B at which calls begin: within the KiB, preferably where the last call on the file ended."""
         if self.line == _UNPLACED:
             return pl.repeat(None, len(table), dtype=pl.Int64, eager=True)
-        told = table["offset"].cast(pl.Int64, strict=False)
+        offsets = table["offset"].cast(pl.Int64, strict=False)
         if self.line == _CSV:
-            return told
+            return offsets
         starts = []
         if len(self._ends) > _MOST_OPEN:
             self._ends.clear()
         for pid, name, op, kib, size in zip(
-            table["pid"], table["name"], table["op"], told, table["bytes"], strict=True
+            table["pid"], table["name"], table["op"], offsets, table["bytes"], strict=True
         ):
             if kib is None or not 0 <= kib < 1 << 52:
                 starts.append(None if kib is None else -1)

@@ -158,9 +158,9 @@ def _known(header: list[str]) -> dict[str, str] | None:
     return found if {"time", "size"} <= found.keys() and found.keys() & {"file", "offset"} else None
 
 
-def _layout(path: Path, head: bytes, given: Mapping[str, str] | None) -> Layout:
+def _layout(path: Path, head: bytes, mapping_of_columns: Mapping[str, str] | None) -> Layout:
     separator, header = header_of(head)
-    mapping = given or _known(header) or {}
+    mapping = mapping_of_columns or _known(header) or {}
     numbered = all(_column(each).isdigit() for each in mapping.values())
     named = [f"column {place}" for place in range(len(header))]
     if not numbered:
@@ -220,8 +220,8 @@ def _operation(value: pl.Expr, read: str | None, write: str | None) -> tuple[pl.
     if read is not None and write is not None:
         return operation(value, read, write), value.is_not_null() & (value != "") & ~value.is_in([read, write])
     codes = dict.fromkeys(_READS, "read") | dict.fromkeys(_WRITES, "write")
-    said = value.str.to_lowercase()
-    return said.replace_strict(codes, default=None, return_dtype=pl.Enum(OPS)), said.is_in(_OTHERS)
+    word = value.str.to_lowercase()
+    return word.replace_strict(codes, default=None, return_dtype=pl.Enum(OPS)), word.is_in(_OTHERS)
 
 
 def sniff_blocks(head: bytes) -> bool:

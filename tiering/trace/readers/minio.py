@@ -59,9 +59,9 @@ def _audited(entry: dict[str, Any]) -> list[tuple[object, ...]]:
     op, status = _OPS.get(api.get("name")), int(api.get("statusCode") or 0)
     if op is None or not 200 <= status < 300:
         return []
-    asked, given = entry.get("requestHeader"), entry.get("responseHeader")
+    asked, answered = entry.get("requestHeader"), entry.get("responseHeader")
     if op == "read":
-        size = api["tx"] if "tx" in api else objects.length(given, "content-length")
+        size = api["tx"] if "tx" in api else objects.length(answered, "content-length")
     else:
         size = objects.length(asked, "x-amz-decoded-content-length")
         size = api.get("rx") if size is None else size
@@ -70,7 +70,7 @@ def _audited(entry: dict[str, Any]) -> list[tuple[object, ...]]:
     took = api.get("timeToResponseInNS") or str(api.get("timeToResponse") or "").removesuffix("ns")
     duration = int(took) / 1e9 if str(took).isdecimal() else None
     client = spoken(str(entry.get("remotehost", "")))
-    return [_row(entry["time"], api["name"], path, size, duration, client, objects.place(status, asked, given))]
+    return [_row(entry["time"], api["name"], path, size, duration, client, objects.place(status, asked, answered))]
 
 
 def sniff_trace(head: bytes) -> bool:
@@ -162,14 +162,14 @@ def _printed(table: pl.DataFrame, clock: DayClock) -> pl.DataFrame:
 
 def _traced(document: dict[str, Any]) -> list[tuple[object, ...]]:
     service, _, call = str(document["api"]).partition(".")
-    asked, given = (document.get(side) or {} for side in ("request", "response"))
-    status = int(document.get("statusCode") or given.get("statusCode") or 0)
+    asked, answered = (document.get(side) or {} for side in ("request", "response"))
+    status = int(document.get("statusCode") or answered.get("statusCode") or 0)
     op = _OPS.get(call) if service == "s3" else None
     if op is None or not 200 <= status < 300:
         return []
     stats = document.get("callStats") or {}
     if op == "read":
-        size = objects.length(given.get("headers"), "content-length")
+        size = objects.length(answered.get("headers"), "content-length")
         size = stats.get("tx") if size is None else size
     else:
         size = objects.length(asked.get("headers"), "x-amz-decoded-content-length", "content-length")
@@ -177,7 +177,7 @@ def _traced(document: dict[str, Any]) -> list[tuple[object, ...]]:
     bucket, _, key = str(document["path"]).removeprefix("/").partition("/")
     duration = int(document.get("duration") or stats.get("duration") or 0) / 1e9
     client = spoken(str(document.get("client", "")))
-    at = objects.place(status, asked.get("headers"), given.get("headers"))
+    at = objects.place(status, asked.get("headers"), answered.get("headers"))
     return [_row(document["time"], call, objects.name(bucket, key), size, duration, client, at)]
 
 

@@ -77,8 +77,8 @@ def _add(found: dict[str, Any], line: str) -> None:
     if not found:
         return
     if "path" not in found:
-        if said := _LINE.match(line):
-            found |= {"path": said["path"].rstrip(), "request": {"headers": {}}}
+        if match := _LINE.match(line):
+            found |= {"path": match["path"].rstrip(), "request": {"headers": {}}}
     elif "response" not in found:
         if answer := _ANSWER.match(line):
             sizes = {way: _bytes(answer[way]) for way in ("rx", "tx")}

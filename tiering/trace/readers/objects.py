@@ -100,13 +100,13 @@ class Requests:
 
 
 def place(
-    status: int, asked: Mapping[str, Any] | None, given: Mapping[str, Any] | None
+    status: int, asked: Mapping[str, Any] | None, answered: Mapping[str, Any] | None
 ) -> tuple[int | None, int | None]:
     """Return where the bytes of a response begin, and the size of the object; null if the record does not show it.
 
-    status: HTTP status. asked, given: headers of the request and of the response, if recorded.
+    status: HTTP status. asked, answered: headers of the request and of the response, if recorded.
     """
-    if span := _CONTENT_RANGE.match(_header(given, "content-range")):
+    if span := _CONTENT_RANGE.match(_header(answered, "content-range")):
         return int(span[1]), None if span[3] == "*" else int(span[3])
     if status != 206:
         return 0, None

@@ -76,7 +76,7 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
 def _rewritten(path: Path, damage: Damage, words: _Words) -> Iterator[tuple[int, list[str]]]:
     last = 1
     for number, lines in line_blocks(path, damage, _BLOCK):
-        yield number, [said for at, line in enumerate(lines, number) for said in words.of(line.rstrip("\r"), at)]
+        yield number, [made for at, line in enumerate(lines, number) for made in words.of(line.rstrip("\r"), at)]
         last = number + len(lines)
     yield last, words.rest()
 
@@ -131,19 +131,19 @@ class _Words:
             return []
         if result is None or result.startswith("-"):
             return []
-        return self._said(tid, at, name, arguments, result, f"{float(found['took'] or 0) / 1e3:.6f}")
+        return self._translated(tid, at, name, arguments, result, f"{float(found['took'] or 0) / 1e3:.6f}")
 
     def rest(self) -> list[str]:
         """Return the opens that no call named."""
-        return [line for key in list(self._opens) for line in self._given(key, None)]
+        return [line for key in list(self._opens) for line in self._emitted(key, None)]
 
-    def _said(self, tid: int, at: str, name: str, arguments: str, result: str, took: str) -> list[str]:
+    def _translated(self, tid: int, at: str, name: str, arguments: str, result: str, took: str) -> list[str]:
         leader, end = self._leaders.get(tid, tid), f" = {result} <{took}>"
         if name in perf_words.OPENS:
             return self._open((leader, int(result, 0)), f"{tid} {at}", name, arguments, end)
         if name in perf_words.FORKS and perf_words.makes_thread(name, arguments) and result != "0":
             self._leaders[int(result, 0)] = leader
-        call = perf_words.said(name, arguments)
+        call = perf_words.as_strace_prints(name, arguments)
         lines = [] if call is None else [f"{tid} {at} {call}{end}"]
         fd = perf_words.descriptor(arguments)
         waiting = None if fd is None else self._opens.get((leader, fd[0]))
@@ -152,20 +152,20 @@ class _Words:
         if fd[1] is None and name not in _SETTLE and len(waiting.calls) < _MOST_HELD:
             waiting.calls += lines
             return []
-        return [*self._given((leader, fd[0]), fd[1]), *lines]
+        return [*self._emitted((leader, fd[0]), fd[1]), *lines]
 
     def _open(self, key: tuple[int, int], begin: str, name: str, arguments: str, end: str) -> list[str]:
-        left = self._given(key, None)
+        left = self._emitted(key, None)
         flags = perf_words.flags_of_open(name, arguments)
-        said = _Open(f'{begin} openat(AT_FDCWD, "', f'", {flags}){end}', begin)
+        opened = _Open(f'{begin} openat(AT_FDCWD, "', f'", {flags}){end}', begin)
         if named := perf_words.paths(arguments):
             self.printed.add(posixpath.normpath(named[0]))
-            return [*left, said.line(named[0])]
+            return [*left, opened.line(named[0])]
         self.looked_up += 1
-        self._opens[key] = said
+        self._opens[key] = opened
         return left
 
-    def _given(self, key: tuple[int, int], path: str | None) -> list[str]:
+    def _emitted(self, key: tuple[int, int], path: str | None) -> list[str]:
         """Emit an open that waited, and the later calls on its descriptor: it is named now, or never will be."""
         waiting = self._opens.pop(key, None)
         if waiting is None:

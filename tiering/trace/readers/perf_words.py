@@ -42,7 +42,7 @@ def makes_thread(name: str, arguments: str) -> bool:
     return name == "clone3" or "THREAD" in _field(arguments, "clone_flags").split("|")
 
 
-def said(name: str, arguments: str) -> str | None:
+def as_strace_prints(name: str, arguments: str) -> str | None:
     """Return a call as strace prints it, up to its result; None if it neither moves data nor concerns files."""
     if name in FORKS:
         return f"clone(child_stack=NULL, flags={'CLONE_THREAD' if makes_thread(name, arguments) else 'SIGCHLD'})"
@@ -52,9 +52,9 @@ def said(name: str, arguments: str) -> str | None:
         kept = [f'"{path}"' for path in paths(arguments)]
         plain, needed = _ON_PATHS[name]
         return f"{plain}({', '.join(kept)})" if len(kept) >= needed else None
-    told = [f"{fd}<{path}>" if path else fd for fd, path in _FD.findall(arguments)]
+    descriptors = [f"{fd}<{path}>" if path else fd for fd, path in _FD.findall(arguments)]
     in_words = _ON_DESCRIPTORS.get(name)
-    return in_words(name, told, arguments) if told and in_words is not None else None
+    return in_words(name, descriptors, arguments) if descriptors and in_words is not None else None
 
 
 #: The call as strace writes it, and how many paths it needs.

@@ -53,7 +53,7 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     )
     clock, paged = DayClock(), 0
     for block in blocks(path, damage, shape):
-        table = _told(
+        table = _with_details(
             block.table.with_columns(pl.lit(None, pl.String).alias(each) for each in _USED if each not in header)
         )
         bad = table["bad"]
@@ -70,7 +70,7 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
         )
 
 
-def _told(table: pl.DataFrame) -> pl.DataFrame:
+def _with_details(table: pl.DataFrame) -> pl.DataFrame:
     time = pl.col("time of day").str.extract_groups(_TIME).struct
     moved = pl.col("detail").str.extract_groups(_MOVED).struct
     number = {

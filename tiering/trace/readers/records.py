@@ -109,10 +109,10 @@ def _events(
     time: NDArray[np.float64], op: NDArray[Any] | str, *, size: NDArray[Any], offset: NDArray[Any] | int, **more: Any
 ) -> pl.DataFrame:
     """Make events of one process from columns. A scalar applies to all rows."""
-    given = {"time": time, "op": op, "size": size, "offset": offset, "file": 0, "pid": 0, "group": 0, **more}
+    values = {"time": time, "op": op, "size": size, "offset": offset, "file": 0, "pid": 0, "group": 0, **more}
     columns = {}
     for name, kind in EVENT_SCHEMA.items():
-        value = given.get(name)
+        value = values.get(name)
         series = pl.Series(name, value) if isinstance(value, np.ndarray) else pl.repeat(value, len(time), eager=True)
         columns[name] = series.cast(kind)
     events = pl.DataFrame(columns, schema=EVENT_SCHEMA)

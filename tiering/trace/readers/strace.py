@@ -134,7 +134,7 @@ def _thoroughly(line: str, number: int, calls: Calls, unfinished: dict[int, str]
     resumed = _RESUMED.match(line) if _MARK in line else None
     if resumed is not None:
         name = resumed[3]
-        whole = _whole(int(resumed[1]), name, resumed[4], number, calls, unfinished, damage)
+        whole = _rejoined(int(resumed[1]), name, resumed[4], number, calls, unfinished, damage)
         if whole is None:
             return
         match = _CALL.match(whole)
@@ -149,7 +149,7 @@ def _thoroughly(line: str, number: int, calls: Calls, unfinished: dict[int, str]
     _apply(match, number, calls, damage)
 
 
-def _whole(
+def _rejoined(
     thread: int, name: str, rest: str, number: int, calls: Calls, unfinished: dict[int, str], damage: Damage
 ) -> str | None:
     """Join the two halves of a call. The first half has its pid and time."""

@@ -133,12 +133,12 @@ def _transfer(
     target: tuple[OpenFile, str | None],
 ) -> None:
     """Record a copy inside the kernel as a read and a write; the write has the duration."""
-    for op, (opened, explicit), said in (
+    for op, (opened, explicit), half in (
         ("read", origin, line._replace(duration=0.0)),
         ("write", target, line),
     ):
         offset = advance(opened, op, line.result, None if explicit is None else int(explicit))
-        calls.add(said, op, opened.file, process, offset=offset, size=line.result)
+        calls.add(half, op, opened.file, process, offset=offset, size=line.result)
 
 
 def _fork(calls: Calls, process: Process, line: Line) -> None:

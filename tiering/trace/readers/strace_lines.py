@@ -137,12 +137,12 @@ def time_of_day(lines: list[str]) -> float | None:
     """Return the first time of the lines, in s since midnight, if they only have times of day."""
     for line in lines[:_LOOKED_AT]:
         if (found := _LEAD.match(line)) and found[3]:
-            return _seconds(said) if (said := _OF_DAY.match(found[3])) else None
+            return _seconds(of_day) if (of_day := _OF_DAY.match(found[3])) else None
     return None
 
 
-def _seconds(said: re.Match[str]) -> float:
-    return int(said[1]) * 3600 + int(said[2]) * 60 + float(said[3])
+def _seconds(of_day: re.Match[str]) -> float:
+    return int(of_day[1]) * 3600 + int(of_day[2]) * 60 + float(of_day[3])
 
 
 def _clock(times: list[str], begin: float | None = None) -> _Clock:
@@ -186,10 +186,10 @@ def _times_of_day(begin: float | None) -> _Clock:
 
     def clock(time: str | None) -> str:
         nonlocal last
-        said = _OF_DAY.match(time or "")
-        if said is None:
+        of_day = _OF_DAY.match(time or "")
+        if of_day is None:
             return f"{last or 0.0:.9f}"
-        now = _seconds(said)
+        now = _seconds(of_day)
         if last is None:
             # A thread that begins earlier in the day than its run began after midnight.
             now += DAY * (begin is not None and now < begin - _SLACK)

@@ -55,11 +55,11 @@ _TO_DO = (
     .otherwise(pl.lit(_THOROUGHLY))
     .alias("do")
 )  # fmt: skip
-_whole, _seconds = pl.Int64(), pl.Float64()
+_integer, _seconds = pl.Int64(), pl.Float64()
 _COLUMNS = (
-    pl.col("row"), pl.col("do"), pl.col("thread").cast(_whole), pl.col("when").cast(_seconds),
-    pl.col("fd").cast(_whole), pl.coalesce("made", "path").alias("path"), pl.col("last").cast(_whole),
-    pl.col("result").cast(_whole), pl.col("flags"), pl.col("took").cast(_seconds),
+    pl.col("row"), pl.col("do"), pl.col("thread").cast(_integer), pl.col("when").cast(_seconds),
+    pl.col("fd").cast(_integer), pl.coalesce("made", "path").alias("path"), pl.col("last").cast(_integer),
+    pl.col("result").cast(_integer), pl.col("flags"), pl.col("took").cast(_seconds),
 )  # fmt: skip
 
 
@@ -105,8 +105,8 @@ def take(calls: Calls, lines: list[str], first: int, damage: Damage, thoroughly:
 def _open(calls: Calls, process: Process, when: float, path: str, fd: int, flags: str, took: float | None) -> None:
     """Record that a file is open."""
     file = calls.files.annotated(path)
-    anew, append, mode = _opening(flags)
-    if anew:
+    empty, append, mode = _opening(flags)
+    if empty:
         file.size = 0
     process.descriptors[fd] = OpenFile(file, 0, append)
     if mode is not None:
@@ -155,5 +155,5 @@ def _close(calls: Calls, process: Process, when: float, path: str, fd: int, took
 def _opening(flags: str) -> tuple[bool, bool, str | None]:
     """Return from an open's flags whether the file is empty now, whether writes append, and the event's flags."""
     mode = "w" if "O_WRONLY" in flags else "rw" if "O_RDWR" in flags else "r"
-    anew = "O_TRUNC" in flags or "O_EXCL" in flags
-    return anew, "O_APPEND" in flags, None if "O_DIRECTORY" in flags or "O_PATH" in flags else mode
+    empty = "O_TRUNC" in flags or "O_EXCL" in flags
+    return empty, "O_APPEND" in flags, None if "O_DIRECTORY" in flags or "O_PATH" in flags else mode

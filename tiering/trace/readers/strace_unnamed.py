@@ -23,8 +23,8 @@ def _one(kind: str) -> Call:
         name = kind
         if kind == "socket:" and (family := _FAMILY.match(line.arguments)):
             name += family[1]
-        if kind == "/memfd:" and (said := _QUOTED.search(line.arguments)):
-            name += said[1]
+        if kind == "/memfd:" and (quoted := _QUOTED.search(line.arguments)):
+            name += quoted[1]
         made = calls.files.named(name) if line.result_path is None else calls.files.annotated(line.result_path)
         process.descriptors[line.result] = OpenFile(made, None)
 
@@ -46,8 +46,8 @@ def _received(calls: Calls, process: Process, line: Line) -> None:
     """Record descriptors sent by another process. Only -y shows what they are."""
     if "SCM_RIGHTS" not in line.arguments:
         return
-    for said in _PASSED.findall(line.arguments):
-        for number in re.findall(r"(?:^|, )(\d{1,10})", said):
+    for quoted in _PASSED.findall(line.arguments):
+        for number in re.findall(r"(?:^|, )(\d{1,10})", quoted):
             name = f"<descriptor {number} that process {process.pid} was sent>"
             process.descriptors[int(number)] = OpenFile(calls.files.named(name), None)
 

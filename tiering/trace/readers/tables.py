@@ -113,7 +113,7 @@ def _cut(lines: bytes, shape: Shape) -> pl.DataFrame:
         lines = lines.replace(b"\t", b" ")
     quoted = shape.quoted and b'"' in lines
     return pl.read_csv(
-        for_polars(_whole(lines, shape.separator) if quoted else lines),
+        for_polars(_without_open_quotes(lines, shape.separator) if quoted else lines),
         has_header=False,
         separator=shape.separator,
         quote_char='"' if quoted else None,
@@ -126,7 +126,7 @@ def _cut(lines: bytes, shape: Shape) -> pl.DataFrame:
     )
 
 
-def _whole(lines: bytes, separator: str) -> bytes:
+def _without_open_quotes(lines: bytes, separator: str) -> bytes:
     """Empty the lines with unbalanced quotes, since such a field would continue over the lines that follow."""
     each = lines.split(b"\n")
     field = rf'(?:"(?:[^"]|"")*"|[^"{separator}][^{separator}]*)?'
@@ -215,8 +215,8 @@ def fields_of(line: str, separator: str) -> list[str]:
 
 def first_lines(head: bytes, count: int = 20) -> list[str]:
     """Return the first complete lines of a text, without empty ones."""
-    whole, end, rest = head.removeprefix(_MARK).rpartition(b"\n")
-    lines = (whole if end else rest).decode("latin-1").split("\n")
+    complete_lines, end, rest = head.removeprefix(_MARK).rpartition(b"\n")
+    lines = (complete_lines if end else rest).decode("latin-1").split("\n")
     return [line.rstrip("\r") for line in lines[: 4 * count] if line.strip()][:count]
 
 

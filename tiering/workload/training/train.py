@@ -24,15 +24,15 @@ from tiering.workload.verdict import is_decided, judge, moves_data, no_ground
 
 _TREES = 100
 _LEAF = 6
-#: Many trees with large leaves are less sure than they could be. Of the least loss in cross-validation by family.
+#: Many trees with large leaves are underconfident. This temperature had the least loss in cross-validation by family.
 _TEMPERATURE = 0.87
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """The corpus in columns: vectors, workloads (positions in WORKLOADS), families, parts, the plain rule, real ones.
+    """The corpus in columns: vectors, workloads (positions in WORKLOADS), families, parts, the plain rule, real runs.
 
-    traces: profiles, of which a whole run's is marked as one.
+    traces: the profiles. That of a whole run is marked as one.
     """
 
     vectors: npt.NDArray[np.float64]
@@ -54,32 +54,44 @@ def train_model(
     *,
     measure: bool = True,
 ) -> Model:
-    """Train a model on the corpus of that seed and the recorded runs, or on the examples given.
+    """Train a model on generated and recorded runs. The same seed and versions give the same model.
 
-    measure: also cross-validate, for Model.figures. The same seed and versions give the same model.
+    Args:
+        seed: Seed of the corpus and of the training.
+        corpus: The examples; by default the generated corpus of that seed and the recorded runs.
+        measure: Also cross-validate, for Model.figures.
+
+    Returns:
+        The model, for `classify` or `save_model`.
     """
     table = _columns(corpus, seed)
     return replace(_fitted(table, seed), figures=_figures(table, seed) if measure else {})
 
 
 def evaluate_model(seed: int = 0, corpus: Sequence[Example] | None = None) -> dict[str, float]:
-    """Judge every example by a model that was trained without its family or program.
+    """Cross-validate: judge every example by a model that was trained without its family or program.
 
-    Returns figures for each part ("whole", and the shares of the first epoch): f1_* is macro F1 over the four
-    workloads on generated runs, rule_* that of the plain rule, which applies the definition of the label to
-    what the trace shows; answered_* the share of examples with a verdict other than inconclusive, accuracy_* the
-    share of these that are right, and answered and accuracy the same over all parts. Verdicts are given and held back
-    as tiering.workload.verdict does it: a whole run is judged as one that is known to be whole, and one that moves too
-    little gets none. calibration_error: expected calibration error
-    over ten bins (Guo et al., ICML 2017) of all forecasts. recorded_*: the recorded runs, how many got a verdict, and
-    how many a wrong one, of the model and of the plain rule.
+    Verdicts are given or withheld as in tiering.workload.verdict: a whole run is judged as one that is known to be
+    whole, and one that moves too little gets no verdict.
+
+    Args:
+        seed: Seed of the corpus and of the training.
+        corpus: The examples; by default the generated corpus of that seed and the recorded runs.
+
+    Returns:
+        Figures by name, for each part ("whole", and the shares of the first epoch). On generated runs: f1_* is macro F1
+        over the four workloads, and rule_* that of the plain rule, which applies the definition of the label to the
+        trace. answered_* is the share of examples with a verdict other than inconclusive, and accuracy_* the share of
+        these that are right; answered and accuracy are the same over all parts. calibration_error is the expected
+        calibration error over ten bins (Guo et al., ICML 2017) of all forecasts. recorded_* are the number of recorded
+        runs, of those with a verdict, and of those with a wrong one, by the model and by the plain rule.
     """
     return _figures(_columns(corpus, seed), seed)
 
 
 def _columns(corpus: Sequence[Example] | None, seed: int) -> _Table:
-    given = [*examples(seed), *recorded()] if corpus is None else corpus
-    made = [each for each in given if moves_data(each.trace)]
+    every = [*examples(seed), *recorded()] if corpus is None else corpus
+    made = [each for each in every if moves_data(each.trace)]
     moved = [(each.trace.bytes_read, each.trace.bytes_written, each.trace.bytes_reread) for each in made]
     return _Table(
         vectors=np.array([features(each.trace) for each in made]),
@@ -96,9 +108,9 @@ def _fitted(table: _Table, seed: int) -> Model:
     """Fit a forest.
 
     Extremely randomised trees (Geurts, Ernst and Wehenkel, 2006) did better in grouped cross-validation than histogram
-    gradient boosting, a random forest and logistic regression. Large leaves do better on beginnings, and are less sure,
-    which one temperature makes up for. Platt's sigmoid and isotonic regression, with more to fit, do not
-    carry over from families that were held out to others.
+    gradient boosting, a random forest and logistic regression. Large leaves do better on beginnings and are less
+    confident, which one temperature compensates. Platt's sigmoid and isotonic regression have more parameters and do
+    not generalise from held-out families to others.
     """
     from sklearn.ensemble import ExtraTreesClassifier  # noqa: PLC0415
 
@@ -120,25 +132,25 @@ def _figures(table: _Table, seed: int) -> dict[str, float]:
     best = np.array([each.best for each in judged])
     sure = np.array([each.sure for each in judged])
     grounds = [no_ground(trace) is None for trace in table.traces]
-    answered = np.array([each.given for each in judged]) & np.array(grounds)
+    answered = np.array([each.conclusive for each in judged]) & np.array(grounds)
     forecast = np.array([not is_decided(trace) for trace in table.traces])
     right = best == table.workloads
-    given = answered & ~table.real
+    counted = answered & ~table.real
     figures = {
-        "answered": given.sum() / (~table.real).sum(),
-        "accuracy": right[given].mean() if given.any() else math.nan,
+        "answered": counted.sum() / (~table.real).sum(),
+        "accuracy": right[counted].mean() if counted.any() else math.nan,
         "calibration_error": _calibration_error(sure[forecast], right[forecast]),
     }
     for name in _in_order(table.parts):
         chosen = (table.parts == name) & ~table.real
         if not chosen.any():
             continue
-        given = answered & chosen
+        counted = answered & chosen
         truth = table.workloads[chosen]
         figures[f"f1_{name}"] = f1_score(truth, best[chosen], average="macro")
         figures[f"rule_{name}"] = f1_score(truth, table.rule[chosen], average="macro")
-        figures[f"answered_{name}"] = given.sum() / chosen.sum()
-        figures[f"accuracy_{name}"] = right[given].mean() if given.any() else math.nan
+        figures[f"answered_{name}"] = counted.sum() / chosen.sum()
+        figures[f"accuracy_{name}"] = right[counted].mean() if counted.any() else math.nan
     for name in _in_order(table.parts[table.real]):
         chosen = (table.parts == name) & table.real
         figures[f"recorded_{name}"] = chosen.sum()
@@ -149,7 +161,7 @@ def _figures(table: _Table, seed: int) -> dict[str, float]:
 
 
 def _in_order(parts: npt.NDArray[np.str_]) -> list[str]:
-    """Name the parts there are: the whole first, then from the smallest."""
+    """Return the names of the parts: the whole first, then by size."""
     return sorted(set(parts.tolist()), key=lambda part: 0.0 if part == "whole" else float(part))
 
 

@@ -1,7 +1,8 @@
-"""Generators of labelled traces, drawn from published characterisations, and the examples made of them.
+"""The training corpus: labelled runs, generated from published characterisations or recorded from real programs.
 
-A family is one program or service; its runs differ in size, speed, processes and habits. What a model is shown is
-mostly only the first part of a run, and the label is that of the whole run: the model learns to forecast.
+A family is one program or service. Its runs differ in size, speed, processes and habits. The model mostly sees only the
+first part of a run, and the label is that of the whole run, so it learns to forecast. Open `rereading` for an example
+of a family, and `rows` for the building blocks.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ Generator = Callable[[np.random.Generator, float], Run]
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One generator of runs, and the workload that each of them is.
+    """A generator of runs, and the workload of each of them.
 
-    generate: takes a random generator and a scale (1 gives some 10^3 to 10^4 events) and returns a Run.
+    generate: takes a random generator and a scale (1 gives about 10^3 to 10^4 events) and returns a Run.
     """
 
     generate: Generator
@@ -123,18 +124,18 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
-#: Shares of the first epoch at which forecasts are trained and judged.
+#: Shares of the first epoch on which forecasts are trained and judged.
 PARTS = (0.1, 0.25, 0.5, 1.0)
 
-#: Events that a part has at least.
+#: Least number of events of a part.
 FEWEST = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A part of a run as a model sees it, and what the whole run was.
+    """A part of a run as a model sees it, and the workload of the whole run.
 
-    part: "whole", or the share of the first epoch (of the whole run where it has none) that the profile saw.
+    part: "whole", or the share of the first epoch (or of the whole run if it has no epochs) that the profile covers.
     """
 
     family: str
@@ -144,19 +145,18 @@ class Example:
 
 
 def whole_run(run: Run) -> tuple[TraceProfile, Workload]:
-    """Profile a whole run and label it, the touches that no tracer shows included."""
+    """Profile a whole run and label it, including the touches that no tracer shows."""
     trace = profile_events([run.events], source="corpus", dataset_bytes=run.dataset_bytes)
     read = trace.bytes_read + run.unseen_read + run.unseen_reread
     return trace, label(read, trace.bytes_written, trace.bytes_reread + run.unseen_reread)
 
 
 def examples(seed: int = 0, *, runs: int = 15, parts: Sequence[float] = PARTS, scale: float = 0.5) -> Iterator[Example]:
-    """Generate the corpus: of each family `runs` whole runs, and the first parts of each.
+    """Generate the corpus: for each family, `runs` whole runs and the first parts of each.
 
-    parts: shares of the first epoch, or of the whole run where it has no epochs.
-    The same seed gives the same corpus. The dataset's size is known in half of the examples, so that a model
-    learns to do without it; one example in eight has lost its opens and closes, as in traces of block devices and
-    of network file systems.
+    parts: shares of the first epoch, or of the whole run if it has no epochs. The same seed gives the same corpus. The
+    dataset's size is known in half of the examples, so that a model learns to do without it. One example in eight lacks
+    opens and closes, like traces of block devices and network file systems.
     """
     for number, family in enumerate(FAMILIES):
         for index in range(runs):
@@ -175,7 +175,7 @@ def examples(seed: int = 0, *, runs: int = 15, parts: Sequence[float] = PARTS, s
 
 
 def first_epoch(events: pl.DataFrame, trace: TraceProfile) -> int:
-    """Count the events of a run's first epoch: all of them where the trace has no epochs."""
+    """Return the number of events in a run's first epoch, or of all events if it has no epochs."""
     if trace.epochs_found is None:
         return len(events)
     times = events["time"].to_numpy()
@@ -186,12 +186,12 @@ def _forget(trace: TraceProfile) -> TraceProfile:
     return trace.model_copy(update={"coverage": None})
 
 
-#: What the families of recorded runs begin with.
+#: The prefix of the families of recorded runs.
 RECORDED = "recorded "
 
 
 def recorded() -> Iterator[Example]:
-    """Read the recorded runs that come with the package; the family is "recorded" and the program's name."""
+    """Read the recorded runs that come with the package. The family is "recorded" and the program's name."""
     lines = (importlib.resources.files("tiering.workload.training") / "recorded.jsonl").read_text(encoding="utf-8")
     for line in lines.splitlines():
         found = json.loads(line)

@@ -1,8 +1,8 @@
-"""More families of each workload, so that one that is held out has relatives among those that are known.
+"""More families of each workload, so that every held-out family has similar ones among the others.
 
-They come from the same characterisations: sampling with weights, windowed shuffles and growing datasets in training;
-web serving with Zipf popularity (Breslau et al., INFOCOM 1999); pictures in one big file (Beaver et al., OSDI
-2010, on Haystack); media streams; logs read once; HPC restarts; unpacking; joins that spill; copies.
+They come from the same characterisations: weighted sampling, windowed shuffles and growing datasets in training; web
+serving with Zipf popularity (Breslau et al., INFOCOM 1999); pictures in one big file (Beaver et al., OSDI 2010, on
+Haystack); media streams; logs read once; HPC restarts; unpacking; spilling joins; copies.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def weighted_sampling(rng: np.random.Generator, scale: float) -> Run:
 
 
 def growing_dataset(rng: np.random.Generator, scale: float) -> Run:
-    """Training while the dataset grows: each epoch reads in a new order what is there by then."""
+    """Training while the dataset grows: each epoch reads the files that exist by then, in a new order."""
     count, sizes, buffer = _files(rng, scale)
     pieces = []
     for share in np.linspace(rng.uniform(0.5, 0.9), 1.0, int(rng.integers(5, 10))):
@@ -112,7 +112,7 @@ def image_dump(rng: np.random.Generator, scale: float) -> Run:
 
 
 def photo_store(rng: np.random.Generator, scale: float) -> Run:
-    """Pictures out of a few huge files: random places, lengths that differ, a small share asked for again."""
+    """Pictures from a few huge files: random positions, varying lengths, a small share read again."""
     calls = log_uniform(rng, 200, max(300, 3000 * scale))
     volumes = int(rng.integers(1, 12))
     slots = calls * int(rng.integers(8, 50))
@@ -125,7 +125,7 @@ def photo_store(rng: np.random.Generator, scale: float) -> Run:
 
 
 def restarted_solver(rng: np.random.Generator, scale: float) -> Run:
-    """An HPC code that is started again from one shared file and dumps into shared files, with a log of its steps."""
+    """An HPC code that restarts from one shared file and dumps into shared files, with a log of its steps."""
     ranks, calls = int(rng.choice([1, 2, 8])), int(rng.integers(4, 24))
     chunk = log_uniform(rng, 1e4, 4e6)
     at, pid = np.arange(ranks * calls) * chunk, np.repeat(np.arange(ranks), calls)
@@ -169,7 +169,7 @@ def spilling_join(rng: np.random.Generator, scale: float) -> Run:
 
 
 def copying(rng: np.random.Generator, scale: float) -> Run:
-    """Copies a tree: every file is read once, whole, and written as it is, one after another."""
+    """Copying a tree: every file is read once, as a whole, and written, one after another."""
     count = log_uniform(rng, 30, max(40, 500 * scale))
     sizes = file_sizes(rng, count, log_uniform(rng, 1_000, 2_000_000))
     buffer = max(65536, int(sizes.mean()) // 6)

@@ -1,7 +1,7 @@
-"""A few more relatives: pretraining of language models, tar shards, indexed records, gets of objects in segments.
+"""Families that read pieces of large files: token files, tar shards, indexed records, segments of objects.
 
 Checkpoints are those of large language models (weights and the optimiser's state, every few hundred steps; Rajbhandari
-et al., SC 2020, on ZeRO); tar shards follow WebDataset, indexed records ArrayRecord.
+et al., SC 2020, on ZeRO). Tar shards follow WebDataset, indexed records ArrayRecord.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def indexed_records(rng: np.random.Generator, scale: float) -> Run:
 
 
 def object_gets(rng: np.random.Generator, scale: float) -> Run:
-    """Gets of an object store's node: objects of all sizes anywhere in many segments, its own journal beside them."""
+    """A node of an object store: gets of objects of all sizes anywhere in many segments, and its own journal."""
     calls = log_uniform(rng, 200, max(300, 3000 * scale))
     segments = int(rng.integers(2, 60))
     block = int(rng.choice([4096, 8192, 32768, 65536]))

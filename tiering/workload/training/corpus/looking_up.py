@@ -1,7 +1,7 @@
-"""Runs that look things up: random reads from a space far larger than what is asked for, few of them repeated.
+"""Runs that look things up: random reads from a large space, few of them repeated.
 
-In a short piece they resemble training from a packed file; what differs is that most of the files is never read and
-that a favourite comes back while others have yet to be seen (SPC WebSearch traces; Cao et al., FAST 2020, on RocksDB).
+A short part of them resembles training from a packed file. But most of the files is never read, and favourites come
+back while others have never been read (SPC WebSearch traces; Cao et al., FAST 2020, on RocksDB).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tiering.workload.training.corpus.rows import (
 
 
 def _favourites(rng: np.random.Generator, calls: int, slots: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Draw places to read: mostly anywhere, up to one in ten among a few favourites."""
+    """Draw positions to read: mostly anywhere, up to one in ten among a few favourites."""
     popular = rng.random(calls) < rng.uniform(0.0, 0.12)
     return np.where(popular, rng.integers(0, max(2, calls // 30), calls), rng.integers(0, slots, calls))
 

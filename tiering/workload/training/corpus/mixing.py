@@ -1,4 +1,4 @@
-"""Runs in which neither repeats nor writes nor a single pass make most of the bytes."""
+"""Runs without a majority of repeats, writes or single-pass reads."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from tiering.workload.training.corpus.rows import (
 
 
 def office_server(rng: np.random.Generator, scale: float) -> Run:
-    """A corporate file server by the figures of Leung et al. (USENIX ATC 2008).
+    """A corporate file server with the figures of Leung et al. (USENIX ATC 2008).
 
-    Bytes read to bytes written 2:1; most bytes move in sessions that both read and write; of the files that are
-    opened again, 66 % are so only once and 95 % fewer than five times; a few clients make half of the requests.
+    Bytes read to bytes written are 2:1. Most bytes move in sessions that both read and write. Of the files that are
+    opened again, 66 % are opened just once more and 95 % fewer than five times. A few clients make half of the
+    requests.
     """
     files = log_uniform(rng, 60, max(80, 500 * scale))
     sizes = file_sizes(rng, files, log_uniform(rng, 5_000, 500_000))

@@ -1,9 +1,9 @@
 """Runs that read the same data again and again: neural networks in training.
 
-Every run reads its dataset once an epoch for three epochs or more, in an order that is new each epoch (or, for plain
-files of records, always the same), and writes little: checkpoints, logs, a progress bar. Mohan et al., VLDB 2021, and
-Devarajan et al., CCGrid 2021 (DLIO) describe such runs; a real one of theirs has 91.6 % write calls, its progress
-bar, and 99.7 % read bytes.
+Every run reads its dataset once per epoch for at least three epochs, in a new order each time (or, for plain files of
+records, always the same), and writes little: checkpoints, logs, a progress bar. Mohan et al., VLDB 2021, and Devarajan
+et al., CCGrid 2021 (DLIO) describe such runs. In a real one of theirs, 91.6 % of the calls are writes, of its progress
+bar, and 99.7 % of the bytes are reads.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ def _image_bytes(rng: np.random.Generator) -> float:
 
 
 def _epochs(rng: np.random.Generator, rows_per_epoch: int, scale: float) -> int:
-    """Draw how many epochs a run lasts: three at least, more where an epoch is short."""
+    """Draw the number of epochs of a run: at least three, more if an epoch is short."""
     return int(rng.integers(3, max(4, min(40, int(12_000 * scale) // max(1, rows_per_epoch)))))
 
 
 def _checkpoints(rng: np.random.Generator, epoch_bytes: int, epochs: int, first_file: int) -> list[Rows]:
-    """Return what is written after each epoch: nothing, or a checkpoint; at most 15 % of the bytes of the run."""
+    """Return the writes after each epoch: nothing, or a checkpoint; at most 15 % of the bytes of the run."""
     every = int(rng.choice([1, 1, 2, 5, 100]))
     size = max(1000, min(int(epoch_bytes * 10 ** rng.uniform(-4, -0.8)), epoch_bytes * every // 6))
     made = []
@@ -70,7 +70,7 @@ def _chatter(rng: np.random.Generator, calls: int, log: int) -> Rows:
 def _train(
     rng: np.random.Generator, epochs: list[Rows], epoch_bytes: int, paths: list[str], lead: Rows, total: int
 ) -> Run:
-    """Put epochs, checkpoints and logs together; total: bytes of the dataset."""
+    """Combine epochs, checkpoints and logs. total: bytes of the dataset."""
     log, checkpoint = len(paths), len(paths) + 1
     names = [*paths, "/runs/7/train.log", *numbered("/runs/7/epoch-{:03d}.pt", len(epochs))]
     offset = 0
@@ -88,7 +88,7 @@ def _train(
 
 
 def _orders(rng: np.random.Generator, count: int, epochs: int) -> list[IndexArray]:
-    """Return the order of each epoch: shuffled anew, with replacement in one run of eight."""
+    """Return the order of each epoch: a new shuffle each time, with replacement in one run of eight."""
     if rng.random() < 0.125:
         return [rng.integers(0, count, count) for _ in range(epochs)]
     return [rng.permutation(count) for _ in range(epochs)]
@@ -126,7 +126,7 @@ def worker_files(rng: np.random.Generator, scale: float) -> Run:
 
 
 def packed_random(rng: np.random.Generator, scale: float) -> Run:
-    """One packed file, LMDB-like: each sample is one positioned read, all in an order that is new each epoch."""
+    """One packed file, LMDB-like: each sample is one positioned read, in a new order each epoch."""
     count = log_uniform(rng, 200, max(300, 4000 * scale))
     sizes = file_sizes(rng, count, log_uniform(rng, 2000, 300_000))
     offsets = 8192 + np.cumsum(sizes) - sizes
@@ -164,7 +164,7 @@ def packed_mapped(rng: np.random.Generator, scale: float) -> Run:
     sizes = file_sizes(rng, shards, log_uniform(rng, 1e7, 1e10))
     total = int(sizes.sum())
     epochs = int(rng.integers(3, 40))
-    again = int(rng.choice([1, epochs]))  # some readers map anew each epoch
+    again = int(rng.choice([1, epochs]))  # some readers map again each epoch
     steps = log_uniform(rng, 20, max(30, 300 * scale))
     pieces = [touch("stat", np.arange(shards))]
     log = touch("write", np.full(steps, shards), 0, rng.integers(20, 300, steps))
@@ -222,7 +222,7 @@ def tuning_jobs(rng: np.random.Generator, scale: float) -> Run:
 
 
 def mapped_arrays(rng: np.random.Generator, scale: float) -> Run:
-    """Column or array files (Arrow, .npy) that each worker process maps anew, in random order, each epoch."""
+    """Column or array files (Arrow, .npy) that each worker process maps again, in random order, each epoch."""
     files = log_uniform(rng, 4, max(6, 150 * scale))
     sizes = file_sizes(rng, files, log_uniform(rng, 1e5, 1e9))
     total = int(sizes.sum())

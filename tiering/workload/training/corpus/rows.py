@@ -1,7 +1,7 @@
-"""Building blocks of synthetic traces: rows of events as NumPy arrays, and the run that they make up.
+"""Building blocks of synthetic traces: rows of events as NumPy arrays, and the run that they form.
 
-Rows are kept in program order and get their times last, in `finish`; whoever needs concurrency merges the rows of
-each process with `interleave`.
+Rows are kept in program order and get their times last, in `finish`. For concurrency, merge the rows of each process
+with `interleave`.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ _FIRST_PID = 4000
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One whole run of a program, as a tracer saw it.
+    """A whole run of a program, as a tracer saw it.
 
-    events: the trace, in EVENT_SCHEMA; dataset_bytes: bytes of the files that the run is about, where one would know.
-    unseen_read, unseen_reread: bytes touched through mappings, for the first time and again, that no tracer shows.
+    events: the trace, in EVENT_SCHEMA. dataset_bytes: bytes of the files that the run is about, as a user might know
+    them. unseen_read, unseen_reread: bytes touched through mappings, for the first time and again, which no tracer
+    shows.
     """
 
     events: pl.DataFrame
@@ -59,7 +60,7 @@ def touch(
 ) -> Rows:
     """Return one row for each file, offset (B) and size (B), broadcast against each other.
 
-    op: one of OPS; pid: number of the process, from 0; flags: "", "r", "w" or "rw".
+    op: one of OPS. pid: number of the process, from 0. flags: "", "r", "w" or "rw".
     """
     rows = np.zeros(np.broadcast_shapes(*(np.shape(np.atleast_1d(each)) for each in (file, offset, size, pid))), _ROW)
     rows["op"], rows["file"], rows["offset"], rows["size"], rows["pid"] = _OP[op], file, offset, size, pid
@@ -70,9 +71,9 @@ def touch(
 def visit(
     files: IndexArray, sizes: IndexArray, buffer: int, *, op: str = "read", pid: npt.ArrayLike = 0, stat: bool = False
 ) -> Rows:
-    """Open each file in turn, read or write it whole in calls of at most `buffer` bytes, and close it.
+    """Open each file in turn, read or write it as a whole in calls of at most `buffer` bytes, and close it.
 
-    sizes: bytes of each file. A reader makes one more call, the one that finds the end of the file.
+    sizes: bytes of each file. A reader makes one more call, which finds the end of the file.
     """
     reading = op == "read"
     chunks = np.maximum(1, -(-sizes // buffer))
@@ -95,7 +96,7 @@ def visit(
 
 
 def session(rows: Rows, files: npt.ArrayLike, flags: str, *, pid: npt.ArrayLike = 0) -> Rows:
-    """Put rows between the opening and the closing of the files that they work on."""
+    """Put rows between the opens and closes of the files that they use."""
     return chain(touch("open", files, pid=pid, flags=flags), rows, touch("close", files, pid=pid))
 
 
@@ -105,13 +106,13 @@ def chain(*pieces: Rows) -> Rows:
 
 
 def interleave(rng: np.random.Generator, *pieces: Rows) -> Rows:
-    """Merge pieces that ran at the same time; each keeps its own order and lasts for the whole time."""
+    """Merge pieces that ran at the same time. Each keeps its own order and lasts for the whole time."""
     keys = [np.sort(rng.random(len(piece))) for piece in pieces]
     return chain(*pieces)[np.argsort(np.concatenate(keys), kind="stable")]
 
 
 def by_process(rng: np.random.Generator, rows: Rows) -> Rows:
-    """Let the processes that rows name run side by side instead of in turns."""
+    """Let the processes in rows run side by side instead of in turns."""
     return interleave(rng, *(rows[rows["pid"] == pid] for pid in np.unique(rows["pid"])))
 
 
@@ -130,7 +131,7 @@ def finish(
     dataset_bytes: int | None = None,
     unseen: tuple[int, int] = (0, 0),
 ) -> Run:
-    """Give rows their times and names: `paths` holds the path of each file number.
+    """Give rows their times and names. paths: the path of each file number.
 
     unseen: bytes touched through mappings for the first time, and again.
     """
@@ -155,12 +156,12 @@ def finish(
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> int:
-    """Draw a whole number between two bounds, every order of magnitude alike."""
+    """Draw a whole number between two bounds, uniformly on a logarithmic scale."""
     return round(float(np.exp(rng.uniform(np.log(low), np.log(high)))))
 
 
 def file_sizes(rng: np.random.Generator, count: int, mean: float, sigma: float | None = None) -> IndexArray:
-    """Draw file sizes (B) around a mean; log-normal, as image and office files are. All equal for sigma 0."""
+    """Draw file sizes (B) around a mean, log-normal as for image and office files. Sigma 0 makes all equal."""
     spread = float(rng.choice([0.0, 0.2, 0.5, 0.8])) if sigma is None else sigma
     return np.maximum(1, mean * rng.lognormal(-(spread**2) / 2, spread, count)).astype(np.int64)
 

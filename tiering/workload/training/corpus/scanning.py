@@ -1,4 +1,4 @@
-"""Runs that read everything once: nearly all their bytes are reads, and none of them comes back.
+"""Runs that read everything once: nearly all their bytes are reads, and none are repeated.
 
 Read-only is not re-read: Hadoop scans, web search and IOR reads are 99.9 % reads (Chen, Alspaugh and Katz, VLDB 2012,
 on MapReduce).
@@ -31,9 +31,9 @@ def _tree(count: int, folders: int, suffix: str) -> list[str]:
 
 
 def _walk(rng: np.random.Generator, count: int, folders: int) -> IndexArray:
-    """Return the order of a directory walk: sorted, or as the file system keeps each folder (hashed).
+    """Return the order of a directory walk: sorted, or in the hashed order of the file system.
 
-    Who reads one large folder has mostly sorted its names, or reads them as they arrived.
+    Programs that read one large folder have usually sorted its names, or read them as they were listed.
     """
     order = np.arange(count)
     if rng.random() > (0.35 if folders >= 4 else 0.06):
@@ -108,7 +108,7 @@ def checksums(rng: np.random.Generator, scale: float) -> Run:
 
 
 def mapped_scan(rng: np.random.Generator, scale: float) -> Run:
-    """A search or a loaded network that maps its files: their bytes are touched once, and no call shows it."""
+    """A search or a loaded network that maps its files: their bytes are touched once, without any call."""
     files = log_uniform(rng, 1, max(2, 300 * scale))
     sizes = file_sizes(rng, files, log_uniform(rng, 10_000, 1e9))
     one = np.arange(files)

@@ -1,4 +1,4 @@
-"""Runs that mostly write: what enterprise and HPC storage was long thought to do all day."""
+"""Runs that mostly write, as enterprise and HPC storage was long assumed to do all the time."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def database_rows(rng: np.random.Generator, scale: float) -> Run:
 
 
 def simulation_checkpoints(rng: np.random.Generator, scale: float) -> Run:
-    """An HPC code: many ranks write their state in bursts; what little they read, they may read again and again."""
+    """An HPC code: many ranks write their state in bursts, and may re-read the little that they read many times."""
     ranks = int(rng.choice([2, 4, 8, 16]))
     bursts = log_uniform(rng, 3, max(4, 20 * scale))
     size = log_uniform(rng, 1e6, 1e8)
@@ -86,7 +86,7 @@ def simulation_checkpoints(rng: np.random.Generator, scale: float) -> Run:
 
 
 def backup_target(rng: np.random.Generator, scale: float) -> Run:
-    """Where backups arrive: large files written once from start to end, an index, now and then a check."""
+    """A target of backups: large files written once from start to end, an index, sometimes a check."""
     files = log_uniform(rng, 8, max(12, 150 * scale))
     sizes = file_sizes(rng, files, log_uniform(rng, 1e5, 1e9))
     buffer = max(65536, int(sizes.mean()) // 20)

@@ -57,7 +57,7 @@ def test_parts_of_one_pass_do_not_look_like_re_reading(tmp_path, clients):
 def test_one_pass_in_parts_decides_nothing_and_the_verdict_says_why(tmp_path):
     verdict = classify(_profile(_log(tmp_path / "log", 1))[0])
     assert verdict.workload == "inconclusive"
-    assert "does not tell where 100 % of the bytes read lie" in verdict.notes[0]
+    assert "does not show where 100 % of the bytes read are" in verdict.notes[0]
     assert "read-once or mixed or re-read-heavy" in verdict.notes[0]
 
 

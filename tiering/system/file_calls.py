@@ -1,4 +1,7 @@
-"""Renames that cannot replace anything by accident: renameat2(2)."""
+"""System calls on files that Python's os module lacks.
+
+renameat2(2) renames without replacing anything by accident. syncfs(2) makes many files durable at once.
+"""
 
 from __future__ import annotations
 
@@ -50,3 +53,22 @@ def _renameat2() -> Any:
         function.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
         function.restype = ctypes.c_int
     return function
+
+
+def sync_file_system(path: Path) -> None:
+    """Write all pending data of a path's file system to its device. Raises OSError if that fails.
+
+    Use it for trees of many small files, where one sync per file is slow. If the C library lacks syncfs, it syncs every
+    file system.
+    """
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if syncfs is None:
+        os.sync()
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(path))
+    finally:
+        os.close(descriptor)
