@@ -1,7 +1,12 @@
 # Every target makes what it needs: `make demo` or `make test` may be the first command in a fresh clone.
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+# `make test-all PYTHON=python3.12` tests with that interpreter, in an environment of its own beside .venv.
+ifeq ($(origin PYTHON)+$(MAKECMDGOALS),command line+test-all)
+VENV := .venv-$(notdir $(PYTHON))
+else
 VENV := .venv
+endif
 BIN := $(VENV)/bin
 PEERS := .venv-peers
 # Many tests wait for servers and other processes: half as many workers again as there are processors.
@@ -83,4 +88,4 @@ $(PEERS)/.installed: benchmarks/peers/requirements.txt pyproject.toml | $(VENV)/
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(PEERS) build dist site demo peers-work .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-* build dist site demo peers-work .pytest_cache .mypy_cache .ruff_cache

@@ -106,15 +106,15 @@ def check_reader(reader: Reader, path: str | os.PathLike[str], others: Sequence[
     Returns:
         The number of events.
     """
-    place = Path(path)
-    head = place.read_bytes()[: 1 << 16]
-    _require(reader.sniff(head), f"{reader.name} does not recognise {place}")
+    trace = Path(path)
+    head = trace.read_bytes()[: 1 << 16]
+    _require(reader.sniff(head), f"{reader.name} does not recognise {trace}")
     _require(not reader.sniff(b""), f"{reader.name} takes an empty file")
     taken = [other.name for other in others if other.sniff(head)]
-    _require(not taken, f"{place} is taken by {taken}, too")
-    damage = Damage(place, reader.name)
+    _require(not taken, f"{trace} is taken by {taken}, too")
+    damage = Damage(trace, reader.name)
     events = 0
-    for batch in reader.read(place, damage):
+    for batch in reader.read(trace, damage):
         _require(dict(batch.schema) == dict(EVENT_SCHEMA), f"a batch has the schema {batch.schema}")
         _require(bool((batch["size"] >= 0).all()), "an event has a negative size")
         _require(bool((batch["offset"].drop_nulls() >= 0).all()), "an event has a negative offset")

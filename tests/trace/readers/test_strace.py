@@ -345,7 +345,9 @@ def _line_by_line(_calls, lines, first, _damage, thoroughly):
         thoroughly(line, number)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(seed=st.integers(0, 2**32))
 def test_the_quick_way_and_the_thorough_way_give_the_same_events(tmp_path, seed):
     trace = tmp_path / "job.strace"
