@@ -39,8 +39,8 @@ from tiering.system import require_linux
 from tiering.system.signals import ending_interrupts, exit_code_of
 
 EPILOG = (
-    "Exit codes: 0 success; 1 the answer is no (verify found damage); 2 wrong usage; 3 bad input; "
-    "4 environment (disk full, no permission); 70 a bug in tiering; 130 interrupted (143 by SIGTERM); "
+    "Exit codes: 0 success; 1 a check failed (verify found damage); 2 wrong usage; 3 bad input; "
+    "4 a problem of this machine (disk full, no permission); 70 a bug in tiering; 130 interrupted (143 by SIGTERM); "
     "141 output pipe closed."
 )
 

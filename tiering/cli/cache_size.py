@@ -38,8 +38,8 @@ def size(
 ) -> None:
     """Show the hit ratio, epoch time and price of several cache sizes, and recommend one.
 
-    For a dataset it assumes training. For a trace alone, or if the profile's trace shows another workload, it uses the
-    trace's own miss ratio curve.
+    For a dataset, it assumes that a training run reads it. For a trace alone, or if the profile's trace shows another
+    workload, it uses the trace's own miss ratio curve.
 
     Example: `tiering cache size profile.json --tier nfs --cache-tier nvme --samples-per-second 3000`
     """

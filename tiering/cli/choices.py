@@ -12,7 +12,8 @@ Catalog = Annotated[
     typer.Option("--catalog", metavar="FILE", envvar="TIERING_CATALOG", help="TOML file that overrides or adds tiers."),
 ]
 HourPrice = Annotated[
-    float, typer.Option("--hour-price", min=0, metavar="USD", help="Cost of one hour of waiting for data.")
+    float,
+    typer.Option("--hour-price", min=0, metavar="USD", help="What one hour costs in which training waits for data."),
 ]
 
 #: The largest seed that both NumPy and scikit-learn accept.

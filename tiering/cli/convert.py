@@ -33,8 +33,8 @@ BadFiles = Annotated[
     OnBadImage,
     typer.Option(
         metavar="HOW",
-        help="For images that cannot be packed, broken links and unreadable directories. fail: list them all and fail "
-        "at the end. skip: leave them out. quarantine: leave them out and keep copies.",
+        help="What to do with images that cannot be packed, broken links and unreadable directories. fail: list them "
+        "all and fail at the end. skip: leave them out. quarantine: leave them out and keep copies.",
     ),
 ]
 ImagesOnly = Annotated[
@@ -58,7 +58,7 @@ TableRoot = Annotated[
     typer.Option(
         "--root",
         metavar="DIRECTORY",
-        help="Directory that a table's paths are relative to. By default the table's own.",
+        help="Directory from which the paths in a table start. By default the directory of the table.",
     ),
 ]
 Progress = Annotated[bool | None, typer.Option("--progress/--no-progress", help="Show progress on stderr.")]
@@ -97,9 +97,14 @@ def convert(
     ] = None,
     shard_size: Annotated[
         str | None,
-        typer.Option(metavar="SIZE", help="Most bytes in a shard, such as 256MiB. By default it depends on the data."),
+        typer.Option(
+            metavar="SIZE", help="Largest size of a shard, such as 256MiB. By default it depends on the data."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, metavar="N", help="Seed of the packed order.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, max=MOST_SEED, metavar="N", help="Seed of the random order in which images are packed."),
+    ] = 0,
     classes: Annotated[
         str | None,
         typer.Option(

@@ -1,4 +1,4 @@
-"""`tiering place`: the cheapest tier for each file, within the room and speed of the tiers."""
+"""`tiering place`: the cheapest tier for each file, within the capacity and speed of the tiers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def place(
         list[str] | None,
         typer.Option(
             metavar="TIER[=SIZE]",
-            help="Tier to use, and its room. Without SIZE, the capacity in the catalog. May be repeated.",
+            help="Tier to use, and its capacity. Without SIZE, the capacity in the catalog. May be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -52,7 +52,8 @@ def place(
     runs: Annotated[
         str | None,
         typer.Option(
-            metavar="COUNT", help="Runs like this one in a month. By default as many as fit, one after the other."
+            metavar="COUNT",
+            help="How many such runs there are in a month. By default they follow each other without a pause.",
         ),
     ] = None,
     duration: Annotated[
@@ -83,7 +84,7 @@ def place(
     lenient: Annotated[bool, typer.Option("--lenient", help="Skip and count damaged lines of a trace.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Find the cheapest storage tier for each file or directory, within the room and speed of the tiers.
+    """Find the cheapest storage tier for each file or directory, within the capacity and speed of the tiers.
 
     Prints a plan and moves nothing. With --lists it also writes file lists, and prints the commands that copy them.
 

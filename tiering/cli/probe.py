@@ -35,7 +35,7 @@ def probe(
         str | None,
         typer.Option(
             metavar="SIZE",
-            help="Most bytes to write. They are removed again. By default 1 GiB, or 64 MiB for a URL.",
+            help="Largest amount to write. It is deleted at the end. By default 1 GiB, or 64 MiB for a URL.",
             show_default=False,
         ),
     ] = None,
