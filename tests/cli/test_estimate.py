@@ -129,5 +129,5 @@ def test_nonsense_is_one_line_and_exit_code_2(flag, value):
 def test_help_says_what_it_is_for_an_example_and_which_figure_is_wrong_in_print():
     done = tiering("--help")
     said = " ".join(done.stdout.split())
-    assert said.index("Work out how much") < said.index("tiering estimate --images 1.28M")
+    assert said.index("Calculate how much") < said.index("tiering estimate --images 1.28M")
     assert "50 billion" in said

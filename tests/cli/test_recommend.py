@@ -48,6 +48,8 @@ def test_json_is_one_document_and_a_profile_says_the_same_as_its_directory(profi
     found = document(profile, "--ram", "4GiB")
     assert found == document(FIXTURES, "--ram", "4GiB")
     assert set(found) == {
+        "format",
+        "format_version",
         "choice",
         "alternatives",
         "baseline",

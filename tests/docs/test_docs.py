@@ -44,10 +44,9 @@ def run_all(page: str) -> None:
     [
         "README.md",
         "docs/tutorial.md",
-        "docs/converting.md",
         *(
             pytest.param(f"docs/{page}.md", marks=pytest.mark.slow)
-            for page in ("profiling", "serving", "traces", "report", "placement", "tiers", "recommending")
+            for page in ("converting", "profiling", "serving", "traces", "report", "placement", "tiers", "recommending")
         ),
     ],
 )

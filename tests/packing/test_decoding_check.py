@@ -146,5 +146,5 @@ def test_what_libraries_print_names_no_file_and_is_not_printed(program, tmp_path
     )
     assert done.returncode == 0
     lines = [line for line in done.stderr.splitlines() if line.strip()]
-    assert all("is left out is listed in" in line or line.startswith("Next: ") for line in lines), done.stderr
+    assert all("left out is listed in" in line or line.startswith("Next: ") for line in lines), done.stderr
     assert listed(tmp_path / "store" / "left-out.tsv") >= {"tiff_lzw.tif", "tiff_adobe_deflate.tif"}

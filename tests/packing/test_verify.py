@@ -92,7 +92,7 @@ def test_quick_reads_no_sample_and_says_so(program, store):
     flip(shard, shard.stat().st_size // 3, 0)
     done = program("verify", store, "--quick")
     assert done.returncode == 0
-    assert "no byte read" in done.stdout
+    assert "no sample read" in done.stdout
     assert program("verify", store).returncode == 1
 
 
