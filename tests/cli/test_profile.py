@@ -10,21 +10,24 @@ import sys
 
 import pytest
 
+from tests import warm
 from tests.trees import FIXTURES, picture, put
 from tiering.workload.profile import Profile, read_profile
 
+tiering = warm.run
 
-def tiering(*words, cwd=None):
+
+def bound(*words):
     """Run the program as a user whom permissions bind, also where the tests run as root."""
     command = [sys.executable, "-m", "tiering.cli.app", *map(os.fsencode, words)]
     if os.getuid() == 0:
         command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--", *command]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
-def fails(code, kind, *words):
+def fails(code, kind, *words, run=tiering):
     """Run, expect this exit code and one line of error, and return the line."""
-    done = tiering(*words)
+    done = run(*words)
     assert done.returncode == code, done.stderr
     assert done.stdout == ""
     lines = done.stderr.splitlines()
@@ -64,7 +67,7 @@ def test_an_output_that_cannot_be_written_leaves_nothing(tmp_path):
     fails(3, "InputError", "profile", FIXTURES, "-o", tmp_path / "taken")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
     tmp_path.chmod(0o555)
-    fails(4, "MachineError", "profile", FIXTURES, "-o", tmp_path / "profile.json")
+    fails(4, "MachineError", "profile", FIXTURES, "-o", tmp_path / "profile.json", run=bound)
     tmp_path.chmod(0o755)
 
 
@@ -91,7 +94,7 @@ def test_damage_is_told_on_stderr_and_counted(tmp_path):
     os.mkfifo(tmp_path / "cat" / "pipe.jpg")
     (tmp_path / "cat" / "loop").symlink_to("..")
     put(tmp_path, b"cat/\xff.jpg")
-    done = tiering("profile", tmp_path)
+    done = bound("profile", tmp_path)
     assert done.returncode == 0, done.stderr
     assert "cat/zero.jpg: zero bytes" in done.stderr
     assert "cat/cut.jpg: a truncated JPEG" in done.stderr
@@ -107,13 +110,13 @@ def test_damage_is_told_on_stderr_and_counted(tmp_path):
 def test_directories_that_may_not_be_read(tmp_path):
     put(tmp_path, "photos/cat/1.jpg")
     put(tmp_path, "photos/dog/1.jpg").parent.chmod(0)
-    done = tiering("profile", tmp_path / "photos", "--json")
+    done = bound("profile", tmp_path / "photos", "--json")
     assert json.loads(done.stdout)["dataset"]["skipped"] == {"unreadable directory": 1}
-    sampled = tiering("profile", tmp_path / "photos", "--json", "--sample", "50")
+    sampled = bound("profile", tmp_path / "photos", "--json", "--sample", "50")
     assert json.loads(sampled.stdout)["dataset"]["skipped"] == {"unreadable directory": 1}
     assert "Left out: dog/ (permission denied): unreadable directory" in sampled.stderr
     (tmp_path / "photos").chmod(0)
-    assert "permission denied" in fails(4, "MachineError", "profile", tmp_path / "photos")
+    assert "permission denied" in fails(4, "MachineError", "profile", tmp_path / "photos", run=bound)
     (tmp_path / "photos").chmod(0o755)
     (tmp_path / "photos" / "dog").chmod(0o755)
 

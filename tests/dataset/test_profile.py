@@ -218,6 +218,7 @@ def test_a_bucket_has_the_profile_of_the_directory_it_was_copied_from(s3: str, u
     assert here.model_dump(include=exact) == there.model_dump(include=exact)
 
 
+@pytest.mark.slow
 def test_a_bucket_is_listed_page_by_page(s3: str):
     """S3 lists a thousand names at a time."""
     system, path = connect(s3)

@@ -22,7 +22,7 @@ WAYS = [
     (0, None, False),
     (2, "fork", False),
     (2, "fork", True),
-    (4, "fork", True),
+    pytest.param(4, "fork", True, marks=pytest.mark.slow),
     (2, "spawn", False),
     pytest.param(4, "spawn", True, marks=pytest.mark.slow),
 ]

@@ -126,6 +126,7 @@ def test_export_writes_what_was_packed(here, there, tmp_path, s3_endpoint, share
     assert proxy.failures > 1
 
 
+@pytest.mark.slow
 def test_append_takes_over_the_index_as_it_was(here, there, source, tmp_path, s3_endpoint):
     more = shutil.copytree(source, tmp_path / "more")
     draw(tmp_path / "others", range(60, 72), 1)

@@ -137,6 +137,7 @@ def test_objects_that_change_or_vanish_while_they_are_read_are_told_without_stop
         assert f"changed while it was being packed: it {how}" in error.found
 
 
+@pytest.mark.slow
 def test_a_server_that_says_slow_down_is_asked_again(s3: str, s3_endpoint: str):
     upload(FIXTURES, s3)
     with FaultyProxy(s3_endpoint, share=0.05, seed=1, broken_off=0.02) as proxy, s3_environment(proxy.endpoint):

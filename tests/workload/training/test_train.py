@@ -35,6 +35,7 @@ def test_medians_are_of_what_is_known(small):
     assert not np.isnan(medians).any()
 
 
+@pytest.mark.slow
 def test_even_a_small_corpus_beats_the_plain_rule_on_unfinished_runs(small):
     figures = evaluate_model(0, small)
     names = {f"{kind}_{what}" for kind in ("f1", "rule", "answered", "accuracy") for what in ("whole", "0.25")}
