@@ -24,7 +24,7 @@ class StopError(Exception):
 
 
 def interrupt(source, store, kind, *, after=2, **options):
-    """Convert, and break off after so many shards."""
+    """Convert, and break off after a number of shards."""
     seen = []
 
     def progress(samples, of, size):

@@ -39,7 +39,7 @@ def image(number):
 
 
 def many(place, kind, shards):
-    """Make a store of so many shards of three samples each, without the images that convert would look at."""
+    """Make a store of a given number of shards, of three samples each, without the images that convert would look at."""
     settings, store = SETTINGS[kind], Location.of(place)
     base = kind.partition("-")[0]
     with index_writer(store / "index", None) as columns:
@@ -121,7 +121,7 @@ def test_shards_are_mapped_again_and_announced_in_pieces_where_few_are_kept(tmp_
 
 
 def lowered(soft):
-    """Have so many descriptors at most until the test ends, though the hard limit allows more."""
+    """Allow at most this many descriptors until the test ends, though the hard limit allows more."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, before[1]))
     return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, before)

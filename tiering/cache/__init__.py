@@ -10,9 +10,9 @@ How it works
     *payloads*, one after another in numbered files of one size, the *extents* (`extents`). A *slot table* says for each
     dataset in which extent, and where in it, the payload of a unit begins (`slot_table`).
 
-    Creating the file of a number (O_EXCL) is owning it, and there are only so many numbers, so the size of the cache
-    stays bounded without a lock. Only its owner writes to an extent, and nothing in it is written twice, so a payload
-    that was checked once stays valid and views of it stay valid.
+    A process owns an extent if it was the one that created its file (O_EXCL). The extents are numbered up to a
+    fixed number, so the cache stays within its size without a lock. Only its owner writes to an extent, and nothing
+    in it is written twice, so a payload that was checked once stays valid and views of it stay valid.
 
     A slot carries a check of itself. Readers take no lock: a half-written slot fails its check and counts as empty.
 

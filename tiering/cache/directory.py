@@ -33,7 +33,7 @@ _MOST_EXTENT: Final = 1 << 30
 _EXTENTS: Final = 64
 _PAGE: Final = 4096
 
-#: Room for the slot tables, the marker and the notes: this part of the cache, but at least so many bytes.
+#: Room for the slot tables, the marker and the notes: this share of the cache, but at least this many bytes.
 _TABLES_SHARE: Final = 256
 _LEAST_TABLES: Final = 64 << 10
 LEAST: Final = 1 << 20

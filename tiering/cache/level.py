@@ -179,7 +179,7 @@ class Appender:
         self._extents = []
 
     async def _room(self, unit: int, size: int) -> tuple[Extent, int] | None:
-        """Return the extent with room for so many bytes, and where they go."""
+        """Return an extent with enough free bytes, and the offset to write at."""
         async with self._claiming:
             if not self._level.slots.room(unit):
                 return None
@@ -197,7 +197,7 @@ class Appender:
             return self._extents[-1], begin
 
     def _claim(self, size: int) -> tuple[Extent, int] | None:
-        """Own an extent with room for so many bytes; return it, and where that begins."""
+        """Claim an extent with enough free bytes; return it, and the offset to write at."""
         space, but = self._level.space, {extent.number for extent in self._extents}
         while (claimed := space.claim(self._level.header, frozenset(but))) is not None:
             end = self._end_of(claimed.number) if claimed.begun else HEADER_BYTES

@@ -149,7 +149,7 @@ def clear_cache(
         for each, name in chosen.items():
             if in_use(each):
                 raise UsageError(
-                    name, expected="a dataset that nobody uses", found="one in use",
+                    name, expected="a dataset that is not in use", found="one that a process is using",
                     action="Wait for the processes that read it.",
                 )  # fmt: skip
         for each in chosen:

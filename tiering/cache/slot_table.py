@@ -53,7 +53,7 @@ class Found(NamedTuple):
 
 
 def table_bytes(units: int, room: int) -> int:
-    """Return the size of a table for so many units, if the cache has room for `room` of them."""
+    """Return the size of a table for a dataset's units, in a cache that can hold `room` of them."""
     return -(-max(1, min(units, _SPARE * room)) // _WAYS) * _WAYS * SLOT_BYTES
 
 

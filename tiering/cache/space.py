@@ -122,7 +122,7 @@ class CacheSpace:
                 remove_dataset(left)
 
     def room_for_table(self, size: int) -> bool:
-        """Return whether there is room for a table of so many bytes, evicting other datasets for it."""
+        """Make room for a table of this many bytes, evicting other datasets if needed. Return whether it fits."""
         room = self.size - self.pool.extents * self.pool.extent_bytes - NOTES_BYTES
         while size <= room:
             there = sum(_size(path / "slots") for path in self.datasets())
@@ -135,8 +135,8 @@ class CacheSpace:
     def claim(self, header: bytes, but: frozenset[int] = frozenset()) -> Extent | None:
         """Own an extent of the dataset that its owner left, or a free one, preallocated.
 
-        None where there is neither, and none of a dataset that nobody uses, or where the disk refuses. header:
-        HEADER_BYTES that say whose it is; but: extents that are not wanted.
+        Returns None if there is neither and no unused dataset to evict, or if the disk refuses. header:
+        HEADER_BYTES that name the dataset; but: extents that are not wanted.
         """
         if self._locks and (left := self.pool.adopt(header, but)) is not None:
             return left

@@ -61,12 +61,12 @@ class Dask:
     address: str = "local"
 
 
-#: Who packs: so many processes (None: as many as there are usable cores), a Dask cluster, or an open executor.
+#: Who packs: a number of processes (None: one for each usable core), a Dask cluster, or an open executor.
 Workers = int | Dask | Executor | None
 
 
 def opener(workers: Workers, tasks: int) -> MakeExecutor:
-    """Return a function that opens an executor for so many tasks."""
+    """Return a function that opens an executor for a given number of tasks."""
 
     def open_executor() -> AbstractContextManager[Executor]:
         if isinstance(workers, Dask):

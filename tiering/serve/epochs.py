@@ -120,7 +120,7 @@ class Epochs:
         seed: Seed of the shuffles, any integer.
         ranks: The share of this process; by default all of it.
         drop_last: Leave out the incomplete end of each epoch.
-        limit: Serve only the first so many samples of each epoch.
+        limit: Serve only this many samples of each epoch, the first ones.
         run: Neighbours that StickyShuffle keeps together.
 
     Raises:

@@ -126,7 +126,7 @@ class EpochSampler(Sampler[int]):  # type: ignore[misc]
         self._epochs.set_epoch(epoch)
 
     def state_dict(self, samples: int | None = None) -> State:
-        """Return the position after so many samples of this rank, by default those that were drawn.
+        """Return the position after a number of samples of this rank, by default all that were drawn.
 
         A DataLoader draws ahead of the training: pass the number of samples that the training has finished.
         """

@@ -19,7 +19,7 @@ class HeldChunks:
         self._lock = Lock()
 
     def get(self, number: int, decode: Callable[[int], bytes]) -> bytes:
-        """Return a chunk, decoded here if nobody has; raise what decoding raises, and forget the chunk then."""
+        """Return a chunk, decoding it if no thread has. If decoding fails, raise its error and forget the chunk."""
         with self._lock:
             held = self._held.get(number)
             mine = held is None

@@ -92,7 +92,7 @@ class ChunkedStore(StoreBase):
     def _read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
         offset, size = self._ranges(indices)
         if self._shape is not None and self._shape.nbytes == self._settings.chunk_bytes:
-            # A chunk is a sample: nobody else will want it, and it can be decoded where it is wanted.
+            # A chunk is one sample, so no other request needs it: decode it right here.
             pixels = np.empty((len(indices), *self._shape.sides), dtype=np.uint8) if out is None else out
             self._decode_rows(offset // self._settings.chunk_bytes, pixels.reshape(len(indices), self._shape.nbytes))
             return pixels

@@ -44,7 +44,7 @@ def format_of(path: Path) -> str | None:
 
 
 def set_map_size(path: Path, size: int) -> None:
-    """Write a map size, in bytes, into both meta pages of a file of LMDB 0.9 that nobody has open."""
+    """Write a map size, in bytes, into both meta pages of an LMDB 0.9 file. No process may have it open."""
     with path.open("r+b") as file:
         # A page's head of 16 bytes; then magic, data version, address, map size, and the size of a page.
         file.seek(_MAP_SIZE_AT + 8)
