@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
+import sys
 import sysconfig
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import tiering
 
 ROOT = Path(tiering.__file__).parent
+
+
+def test_every_package_that_is_imported_is_a_dependency():
+    """A newcomer's environment has no package that only the tests or another package bring."""
+    project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["project"]
+    extras = [each for name, those in project["optional-dependencies"].items() if name != "dev" for each in those]
+    declared = {re.split(r"[^\w-]", each)[0].lower().replace("_", "-") for each in [*project["dependencies"], *extras]}
+    homes = packages_distributions()
+    missing = set()
+    for path in ROOT.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                names = [node.module]
+            for package in {name.partition(".")[0] for name in names} - {"tiering", *sys.stdlib_module_names}:
+                brought = {each.lower().replace("_", "-") for each in homes.get(package, [package])}
+                if not brought & declared:
+                    missing.add((package, str(path.relative_to(ROOT))))
+    assert missing == set()
 
 
 def test_nobody_imports_to_the_right_of_itself():

@@ -10,12 +10,12 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from click import get_current_context
 
 from tiering.cli.flags import verb_of, with_flags
 from tiering.text import shown
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _PIPE_WIDTH = 1000
+
+#: The context of the command that runs, for `note`.
+RUNNING: ContextVar[typer.Context | None] = ContextVar("RUNNING", default=None)
 
 #: Raised when a key of a --json document changes its meaning or goes. A new key leaves it.
 JSON_VERSION: Final = 1
@@ -77,7 +80,7 @@ def status(doing: str) -> Status:
 
 def note(message: str) -> None:
     """Print one line of talk on stderr, with flags for parameters and invisible characters escaped."""
-    flagged = with_flags(verb_of(get_current_context(silent=True)), message)
+    flagged = with_flags(verb_of(RUNNING.get()), message)
     sys.stderr.write(f"{shown(flagged)}\n")
 
 

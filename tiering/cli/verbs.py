@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from tiering.cli.flags import by_flag, verb_of
-from tiering.cli.output import note
+from tiering.cli.output import RUNNING, note
 from tiering.errors import TieringError
 from tiering.system.signals import exit_code_of
 
@@ -58,6 +58,7 @@ class Verb(TyperCommand):
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         """Run the command. If it is interrupted, print its last line."""
+        running = RUNNING.set(ctx)
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as interruption:
@@ -68,6 +69,8 @@ class Verb(TyperCommand):
             if named is error:
                 raise
             raise named from error
+        finally:
+            RUNNING.reset(running)
 
     def format_help(self, *words: Any) -> None:
         """Show the help."""

@@ -9,12 +9,9 @@ import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import zstandard
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
 
 #: How many B a decompressor reads from its file at a time.
 _TAKEN = 1 << 16
@@ -44,7 +41,7 @@ class _Reopened(io.RawIOBase):
         self._at = offset + (self._at if whence == os.SEEK_CUR else 0)
         return self._at
 
-    def readinto(self, buffer: Buffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         with self._path.open("rb", buffering=0) as file:
             file.seek(self._at)
             count = file.readinto(buffer) or 0
@@ -75,7 +72,7 @@ class _Zstandard(io.RawIOBase):
         self._file.close()
         super().close()
 
-    def readinto(self, buffer: Buffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         while not self._text:
             self._fed = self._fed or self._file.read(self._PIECE)
             if not self._fed:
