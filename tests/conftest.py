@@ -21,6 +21,19 @@ FIXTURES = Path(__file__).parent.parent / "fixtures"
 PROGRAM = Path(sysconfig.get_path("scripts")) / "tiering"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the heavier tests an hour each."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(3600))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Print a failure when it happens: a run that is stopped prints no summary."""
+    if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        print(f"\n{report.nodeid} ({report.when}, {report.duration:.1f} s): {report.longreprtext[-2000:]}", flush=True)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _interruptible() -> None:
     """Programs that tests start hear signals, also where the tests run in the background, or under nohup, and do not."""
