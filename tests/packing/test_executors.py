@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +19,7 @@ from distributed import Client, LocalCluster
 
 import tiering
 from tiering.errors import MachineError
-from tiering.packing.executors import process_pool, run_tasks
+from tiering.packing.executors import end_if_unwanted, process_pool, run_tasks
 from tiering.testing import tree
 
 SHARD = 50_000
@@ -68,6 +72,27 @@ def _die(task: int) -> int:
 def test_work_that_always_kills_its_worker_ends_in_an_error():
     with pytest.raises(MachineError, match="again and again"):
         list(run_tasks(lambda: process_pool(2, 4), _die, range(4), ahead=2))
+
+
+def _logs_until_unwanted(log):
+    while True:
+        log.warning("words")
+        end_if_unwanted()
+
+
+def test_a_task_that_is_interrupted_leaves_no_lock_held():
+    handler = logging.StreamHandler(io.StringIO())
+    log = logging.getLogger(f"{__name__}.interrupted")
+    log.propagate = False
+    log.addHandler(handler)
+    for _ in range(1000):
+        with suppress(KeyboardInterrupt), process_pool(1, 1) as pool:
+            pool.submit(_logs_until_unwanted, log)
+            time.sleep(0.001)
+            raise KeyboardInterrupt
+        assert handler.lock.acquire(timeout=1)
+        handler.release()
+    assert not any(thread.name == "tiering-pack" for thread in threading.enumerate())
 
 
 def test_a_dask_cluster_that_loses_a_worker_makes_the_same_store(photos, tmp_path, whole):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import threading
+import weakref
 from collections import Counter
 
 import numpy as np
@@ -214,6 +215,36 @@ def test_what_a_transform_raises_stops_the_epoch(packed):
         next(iter(tiering.Loader(tiering.open_store(packed), 32, transform=transform)))
     gc.collect()
     assert threading.active_count() == before
+
+
+def test_an_epoch_may_be_collected_on_a_thread_that_reads_for_it(packed, monkeypatch):
+    """There it must not wait for that thread."""
+    store = tiering.open_store(packed)
+    first = set(next(iter(tiering.Loader(store, 4, shuffle=False))).keys)
+    before = set(threading.enumerate())
+    unraisable, left, collected = [], threading.Event(), threading.Event()
+    monkeypatch.setattr("sys.unraisablehook", unraisable.append)
+
+    def transform(sample):
+        if sample.key not in first:
+            left.wait(20)
+            gc.collect()
+            collected.set()
+        return sample.label
+
+    epoch = iter(tiering.Loader(store, 4, shuffle=False, threads=1, transform=transform))
+    next(epoch)
+    cycle = [epoch]
+    cycle.append(cycle)
+    alive = weakref.ref(epoch)
+    del epoch, cycle
+    assert alive() is not None
+    left.set()
+    assert collected.wait(20)
+    assert alive() is None
+    assert unraisable == []
+    for thread in set(threading.enumerate()) - before:
+        thread.join(20)
 
 
 def test_threads_end_with_the_epoch_and_with_whoever_leaves_it(packed):

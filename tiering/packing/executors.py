@@ -5,7 +5,6 @@ Ctrl-C drops unfinished shards: a shard appears whole or not at all, and the nex
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -201,8 +200,23 @@ def _keeps_dying() -> MachineError:
     )
 
 
-class _Stopped(BaseException):
-    """Raised inside the running task when it is no longer wanted; the task cleans up as for any error."""
+class UnwantedError(BaseException):
+    """Raised inside a task that is no longer wanted; the task cleans up as for any error."""
+
+
+#: On a thread of _OneThread: `unwanted`, an Event that is set when the running task is no longer wanted.
+_here: Final = threading.local()
+
+
+def end_if_unwanted() -> None:
+    """Raise UnwantedError if the run of this task was interrupted. A task calls this often, and before it publishes.
+
+    Raising an exception from outside, at any instruction of the thread, could leave a lock of some library held for
+    ever. A task in a process of its own needs no call: the process is ended.
+    """
+    unwanted: threading.Event | None = getattr(_here, "unwanted", None)
+    if unwanted is not None and unwanted.is_set():
+        raise UnwantedError
 
 
 @contextmanager
@@ -226,6 +240,7 @@ class _OneThread(Executor):
     def __init__(self) -> None:
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._waiting: list[Future[Any]] = []
+        self._unwanted = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tiering-pack", daemon=True)
         self._thread.start()
 
@@ -247,23 +262,21 @@ class _OneThread(Executor):
 
     def stop(self) -> None:
         """Drop the running task and those that wait."""
+        self._unwanted.set()
         self.shutdown(wait=False, cancel_futures=True)
-        if self._thread.is_alive():
-            number = ctypes.c_ulong(self._thread.ident or 0)
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(number, ctypes.py_object(_Stopped))
-            self._thread.join(_STOP_SECONDS)
+        self._thread.join(_STOP_SECONDS)
 
     def _run(self) -> None:
-        try:
-            while (task := self._tasks.get()) is not None:
-                future, fn, args, kwargs = task
-                if not future.set_running_or_notify_cancel():
-                    continue
-                try:
-                    result = fn(*args, **kwargs)
-                except Exception as error:  # noqa: BLE001 - result() raises it
-                    future.set_exception(error)
-                else:
-                    future.set_result(result)
-        except _Stopped:
-            return
+        _here.unwanted = self._unwanted
+        while (task := self._tasks.get()) is not None:
+            future, fn, args, kwargs = task
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                result = fn(*args, **kwargs)
+            except UnwantedError:
+                return
+            except Exception as error:  # noqa: BLE001 - result() raises it
+                future.set_exception(error)
+            else:
+                future.set_result(result)

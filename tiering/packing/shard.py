@@ -15,6 +15,7 @@ from tiering.errors import DatasetError, from_os_error
 from tiering.images.image import check_image, decode
 from tiering.images.pixels import to_pixels
 from tiering.literals import Check, PackedFormat
+from tiering.packing.executors import end_if_unwanted
 from tiering.packing.listing import Rows
 from tiering.packing.receipts import Bad, Receipt, receipt_place, write_receipt
 from tiering.packing.shard_plan import packable
@@ -77,6 +78,7 @@ def pack_shard(task: ShardTask) -> Packed:
     """
     try:
         shard, columns, bad = _pack(task)
+        end_if_unwanted()
         write_receipt(receipt_place(task.work, task.number), Receipt(task.plan, shard, columns, bad))
     except OSError as error:
         raise from_os_error(_located(error, task.target)) from error
@@ -91,11 +93,13 @@ def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[Bad
     if task.kind == "lmdb":
         with (task.target / name).building(scratch) as path:
             offset = lmdb.write_shard(path, reader.images(), capacity=lmdb.capacity_for(packable(task.rows.size)))
+            end_if_unwanted()
             size, crc = path.stat().st_size, file_crc(path)
     else:
         with (task.target / name).writing(scratch) as file:
             summed = Summed(file)
             offset = zarr.write_shard(cast("BinaryIO", summed), reader.images(), settings, task.number)
+            end_if_unwanted()
             size, crc = summed.size, summed.crc
     kept = np.array(reader.kept, dtype=np.int64)
     keys = task.rows.keys()
@@ -126,6 +130,7 @@ class _Reader:
         rows, keys = self._task.rows, self._task.rows.keys()
         found = read_samples(self._task.source, keys, rows.file, rows.offset, rows.size)
         for row, key in enumerate(keys):
+            end_if_unwanted()
             try:
                 # Nothing else refers to the image, so its memory is free before the next one is read.
                 stored = self._stored(next(found), display(key))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -17,6 +19,21 @@ from tiering.store.protocol import Store
 T = TypeVar("T")
 
 
+@contextmanager
+def _threads(count: int, name: str) -> Iterator[ThreadPoolExecutor]:
+    """Open a pool of threads for a block of a generator.
+
+    Wait for the pool only on the thread that opened it. Python may collect an unfinished generator, and so end the
+    block, on any thread: one of this pool, or one that this pool's work waits for. Waiting there would never end.
+    """
+    owner = threading.get_ident()
+    pool = ThreadPoolExecutor(count, thread_name_prefix=name)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=threading.get_ident() == owner, cancel_futures=True)
+
+
 def announced_ahead(store: Store, batches: Iterable[IndexArray], batch_size: int, ahead: int) -> Iterator[IndexArray]:
     """Yield batches of samples, after announcing each of them and the next few.
 
@@ -27,7 +44,7 @@ def announced_ahead(store: Store, batches: Iterable[IndexArray], batch_size: int
     groups = max(1, ahead // (mean * batch_size * at_once))
     source = iter(batches)
     # On a thread: submitting reads costs as much processor time as consuming them.
-    with ThreadPoolExecutor(ANNOUNCE_THREADS, thread_name_prefix="tiering-announce") as announcer:
+    with _threads(ANNOUNCE_THREADS, "tiering-announce") as announcer:
         announced: deque[tuple[list[IndexArray], Future[None]]] = deque()
         while True:
             while len(announced) < groups and (group := list(islice(source, at_once))):
@@ -54,15 +71,16 @@ class ReadAhead(Generic[T]):
         self._size_of = size_of
         self._limit = limit
         self._at_least = 2 * threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="tiering-read")
+        self._threads = _threads(threads, "tiering-read")
         self._running: deque[tuple[Future[T], int]] = deque()
         self._waiting = self._samples = self._bytes = 0
 
     def __enter__(self) -> Iterator[T]:
+        self._pool = self._threads.__enter__()
         return self._results()
 
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
+    def __exit__(self, *raised: object) -> None:
+        self._threads.__exit__(*raised)
 
     def _results(self) -> Iterator[T]:
         while self._more() or self._running:
