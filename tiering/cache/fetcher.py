@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from tiering.errors import MachineError, StoreError
-from tiering.storage.bucket import file_system, open_bucket
+from tiering.storage.bucket import file_system, key_of, open_bucket
 from tiering.storage.failures import lasting_failure
 from tiering.storage.patience import NOTICE_SECONDS, remote_seconds, say_waiting
 from tiering.storage.urls import WEB
@@ -246,7 +246,7 @@ def _asker(
     bucket = open_bucket(url, "to cache what lies behind a URL")
 
     async def remote(span: Span) -> memoryview:
-        found = await bucket.module.get_range_async(bucket.store, bucket.key(span[0]), start=span[1], end=span[2])
+        found = await bucket.module.get_range_async(bucket.store, key_of(span[0]), start=span[1], end=span[2])
         return memoryview(found)
 
     return remote

@@ -18,6 +18,7 @@ from tiering.errors import DatasetError
 from tiering.sources.account import kind_of
 from tiering.sources.source import Source, read_samples
 from tiering.sources.trees.glance import Listing, glance, glance_remote
+from tiering.sources.trees.remote import look_up
 from tiering.sources.trees.remote_folder import RemoteFolder
 from tiering.storage.bucket import REQUESTS
 from tiering.storage.failures import asking
@@ -104,16 +105,7 @@ class RemoteTree:
 
     def sizes(self, keys: Sequence[bytes]) -> npt.NDArray[np.int64]:
         """Return the bytes of files, with one request each."""
-
-        def ask(key: bytes) -> int:
-            try:
-                info = self.system.info(joined(self.root, _text(key)))
-            except FileNotFoundError:
-                return -1
-            return int(info["size"]) if info["type"] == "file" and info["size"] is not None else -1
-
-        with asking(self.url):
-            return np.array(in_threads(ask, keys, self._threads, 1), np.int64)
+        return np.array([size for size, _ in look_up(self.system, self.url, self.root, keys)], np.int64)
 
     def inspect(self, keys: Sequence[bytes]) -> list[Seen]:
         """Inspect the beginning and the end of files."""

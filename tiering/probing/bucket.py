@@ -16,7 +16,7 @@ import numpy as np
 
 from tiering.advice.catalog import ReadPoint
 from tiering.errors import MachineError
-from tiering.storage.bucket import open_bucket
+from tiering.storage.bucket import key_of, open_bucket
 from tiering.storage.failures import asking, remote_errors
 from tiering.storage.objects import again
 from tiering.system.signals import put_off
@@ -86,8 +86,7 @@ def measure_bucket(url: str, seconds: float, size: int, say: Callable[[str], Non
     with remote_errors(url):
         bucket = open_bucket(url, "to measure what lies behind a URL")
     obstore, store = bucket.module, bucket.store
-    below = url.removeprefix(bucket.base.rstrip("/")).strip("/")
-    prefix = "/".join(part for part in (below, f"tiering-probe-{uuid.uuid4().hex}") if part)
+    prefix = f"{key_of(url).strip('/')}/tiering-probe-{uuid.uuid4().hex}".lstrip("/")
     first = f"{prefix}/first"
     with remote_errors(url):
         stop, pool, refused = Event(), ThreadPoolExecutor(1), False

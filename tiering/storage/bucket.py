@@ -1,9 +1,12 @@
 """Buckets: one place that finds credentials, endpoints and time limits.
 
-Two clients reach a bucket: fsspec's, for whole files and listings, and obstore, for many ranges at a time and for
-conditional writes. S3 settings are resolved once, as s3fs and botocore do it: fsspec's settings (FSSPEC_S3_*, files in
-~/.config/fsspec), then the environment, AWS_PROFILE, credentials and config files, and at last the machine's own
-role. obstore gets the result.
+Google's and Azure's buckets are reached through obstore. S3 has two clients. s3fs serves packing and plain stores: it
+works after a fork, verifies the server's checksums, lists a thousand names at a time, and takes objects of any name.
+obstore does none of these, but a read costs it a quarter of the processor time: the cache and the probe use it.
+
+S3 settings are resolved once, as s3fs and botocore do it: fsspec's settings (FSSPEC_S3_*, files in ~/.config/fsspec),
+then the environment, AWS_PROFILE, credentials and config files, and at last the machine's own role. obstore gets the
+result.
 """
 
 from __future__ import annotations
@@ -44,15 +47,10 @@ _CREDENTIALS_LIVE: Final = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A bucket through obstore. module: obstore; store: its client; base: the bucket's URL, which ends in "/"."""
+    """A bucket through obstore. module: obstore; store: its client."""
 
     module: Any
     store: Any
-    base: str
-
-    def key(self, url: str) -> str:
-        """Return the key of what lies at a URL in the bucket."""
-        return url.removeprefix(self.base)
 
 
 def file_system(url: str) -> tuple[Any, str]:
@@ -61,10 +59,9 @@ def file_system(url: str) -> tuple[Any, str]:
     Raises the drivers' own errors: use it within remote_errors.
     """
     if scheme_of(url) in GOOGLE + AZURE:
-        bucket, split = open_bucket(url, "for buckets of Google and Azure"), urlsplit(url)
-        return ObjectFiles(
-            bucket.module, bucket.store, split.scheme, split.netloc
-        ), f"{split.netloc}{split.path}".rstrip("/")
+        bucket = open_bucket(url, "for buckets of Google and Azure")
+        scheme, _, path = url.partition("://")
+        return ObjectFiles(bucket.module, bucket.store, scheme, path.partition("/")[0]), path.rstrip("/")
     options: dict[str, Any] = {"use_listings_cache": False}
     if scheme_of(url) in S3:
         chosen = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
@@ -112,7 +109,7 @@ def open_bucket(url: str, why: str) -> Bucket:
             store = _kept(base, json.dumps([client, options]), _environment(), os.getpid())
     except Exception as error:
         raise UsageError(url, expected="a URL that obstore opens", found=str(error).split("\n")[0]) from error
-    return Bucket(obstore, store, f"{base}/")
+    return Bucket(obstore, store)
 
 
 @lru_cache(maxsize=64)
@@ -128,6 +125,14 @@ def _environment() -> tuple[tuple[str, str], ...]:
     return tuple(sorted(item for item in os.environ.items() if item[0].startswith(("GOOGLE_", "AZURE_", "STORAGE_"))))
 
 
+def call_s3(url: str, operation: str, **arguments: Any) -> dict[str, Any]:
+    """Make a request that only S3 has, in the bucket of a URL, through s3fs. operation: botocore's name for it."""
+    system, path = file_system(url)
+    bucket = path.partition("/")[0]
+    answer: dict[str, Any] = system.call_s3(operation, Bucket=bucket, **arguments, **within_time(system))
+    return answer
+
+
 def within_time(system: Any) -> dict[str, float]:
     """Return fsspec's argument that limits the time of one request, including its driver's retries."""
     return {"timeout": remote_seconds()} if system.async_impl else {}
@@ -136,6 +141,11 @@ def within_time(system: Any) -> dict[str, float]:
 def scheme_of(url: str) -> str:
     """Return the scheme of a URL, such as s3."""
     return url.partition("://")[0]
+
+
+def key_of(url: str) -> str:
+    """Return the key of what lies at a URL in its bucket."""
+    return url.partition("://")[2].partition("/")[2]
 
 
 def _s3_options(url: str) -> dict[str, Any]:

@@ -4,8 +4,7 @@ The server decides in one request (If-None-Match and If-Match for S3 and Azure, 
 two writers succeeds. If the answer was lost, the request is repeated; if the object then holds exactly our bytes, our
 write had arrived.
 
-S3 goes through s3fs, like everything else on S3. obstore, which reaches the other stores, does not survive a fork, and
-a program that packs a dataset may well fork the workers that load it.
+S3 goes through s3fs and the others through obstore, for the reasons in tiering.storage.bucket.
 """
 
 from __future__ import annotations
@@ -13,12 +12,14 @@ from __future__ import annotations
 import time
 import uuid
 from contextlib import suppress
-from importlib import import_module
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
+
+from fsspec.asyn import get_loop, sync
 
 from tiering.errors import MachineError, StoreError, UsageError
-from tiering.storage.bucket import AZURE, GOOGLE, S3, file_system, open_bucket, scheme_of, within_time
+from tiering.storage.bucket import AZURE, GOOGLE, S3, call_s3, file_system, key_of, open_bucket, scheme_of, within_time
 from tiering.storage.failures import code_of
+from tiering.storage.objects import again
 
 _MARK: Final = "tiering-write"
 
@@ -111,17 +112,16 @@ class _S3:
     """An object of S3, through s3fs."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self._url, self._key = url, key_of(url)
         self._system, path = file_system(url)
-        self._bucket, _, self._key = path.partition("/")
-        self._limit = within_time(self._system)
+        self._bucket = path.partition("/")[0]
 
     def get(self) -> tuple[bytes, str]:
         async def ask() -> tuple[bytes, str]:
             found = await self._system._call_s3("get_object", Bucket=self._bucket, Key=self._key)  # noqa: SLF001 - of s3fs, for coroutines
             return await found["Body"].read(), found["ETag"]
 
-        data: tuple[bytes, str] = import_module("fsspec.asyn").sync(self._system.loop, ask, **self._limit)
+        data: tuple[bytes, str] = sync(self._system.loop, ask, **within_time(self._system))
         return data
 
     def put(self, data: bytes, version: str | None) -> str:
@@ -136,15 +136,7 @@ class _S3:
         mark = uuid.uuid4().hex  # tells our write from others: the clients below retry silently
         for pause in (*_PAUSES, None):
             try:
-                done = self._system.call_s3(
-                    "put_object",
-                    Bucket=self._bucket,
-                    Key=self._key,
-                    Body=data,
-                    Metadata={_MARK: mark},
-                    **condition,
-                    **self._limit,
-                )
+                done = self._ask("put_object", Body=data, Metadata={_MARK: mark}, **condition)
             except OSError as error:
                 code = code_of(error)
                 if code == "NotImplemented":
@@ -163,10 +155,13 @@ class _S3:
     def _ours(self, mark: str) -> str | None:
         """Return the version of the object if this write made it."""
         try:
-            found = self._system.call_s3("head_object", Bucket=self._bucket, Key=self._key, **self._limit)
+            found = self._ask("head_object")
         except FileNotFoundError:
             return None
         return str(found["ETag"]) if found.get("Metadata", {}).get(_MARK) == mark else None
+
+    def _ask(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        return call_s3(self._url, operation, Key=self._key, **arguments)
 
 
 class _Obstore:
@@ -175,19 +170,17 @@ class _Obstore:
     def __init__(self, url: str, named: str) -> None:
         self._url, self._named = url, named
         self._bucket = open_bucket(url, "for conditional writes")
-        self._key = self._bucket.key(url)
+        self._key = key_of(url)
 
     def get(self) -> tuple[bytes, str]:
         module, store = self._bucket.module, self._bucket.store
-        for pause in (*_PAUSES, None):
-            try:
-                found = module.get(store, self._key)
-                return bytes(found.bytes()), str(found.meta[self._named])
-            except module.exceptions.GenericError:
-                if pause is None:
-                    raise
-                time.sleep(pause)
-        raise AssertionError  # the loop returns or raises
+
+        async def ask() -> tuple[bytes, str]:
+            found = await module.get_async(store, self._key)
+            return bytes(await found.bytes_async()), str(found.meta[self._named])
+
+        data: tuple[bytes, str] = sync(get_loop(), again, module, ask)
+        return data
 
     def put(self, data: bytes, version: str | None) -> str:
         module, store = self._bucket.module, self._bucket.store

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from tiering.errors import InputError, MachineError, TieringError, UsageError, from_os_error
 from tiering.storage.attempts import attempts
-from tiering.storage.bucket import EXTRAS, S3, file_system, scheme_of, within_time
+from tiering.storage.bucket import EXTRAS, S3, call_s3, key_of, scheme_of
 from tiering.storage.patience import SETTING, noticing, remote_seconds
 from tiering.text import without_secrets
 
@@ -225,9 +225,7 @@ def _by_words(error: BaseException) -> tuple[str, str] | None:
 def _said_at_length(url: str) -> str:
     """Ask S3 once more with a request whose answer has a body, and return its error code."""
     try:
-        system, path = file_system(url)
-        bucket, _, key = path.partition("/")
-        system.call_s3("list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1, **within_time(system))
+        call_s3(url, "list_objects_v2", Prefix=key_of(url), MaxKeys=1)
     except Exception as error:  # noqa: BLE001 - only its code matters
         code = code_of(error)
         return code if code in _BY_CODE else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from tiering.storage.bucket import S3, file_system, scheme_of, within_time
+from tiering.storage.bucket import S3, call_s3, key_of, scheme_of
 from tiering.storage.failures import remote_errors
 from tiering.storage.location import Location
 
@@ -21,36 +21,27 @@ def abort_uploads(place: Location) -> int:
     if scheme_of(place.url) not in S3:
         return 0
     with remote_errors(place.url):
-        system, path = file_system(place.url)
-        bucket, _, key = path.partition("/")
         try:
-            return sum(_abort(system, bucket, each) for each in _listed(system, bucket, f"{key}/"))
+            return sum(_abort(place.url, each) for each in _listed(place.url))
         except OSError as error:
             _log.info("%s: could not look for unfinished uploads: %s", place, error)
     return 0
 
 
-def _listed(system: Any, bucket: str, prefix: str) -> list[dict[str, Any]]:
+def _listed(url: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     more: dict[str, str] = {}
-    limit = within_time(system)
     while True:
-        answer = system.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix, **more, **limit)
+        answer = call_s3(url, "list_multipart_uploads", Prefix=f"{key_of(url)}/", **more)
         found += answer.get("Uploads", ())
         if not answer.get("IsTruncated"):
             return found
         more = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
 
 
-def _abort(system: Any, bucket: str, upload: dict[str, Any]) -> int:
+def _abort(url: str, upload: dict[str, Any]) -> int:
     try:
-        system.call_s3(
-            "abort_multipart_upload",
-            Bucket=bucket,
-            Key=upload["Key"],
-            UploadId=upload["UploadId"],
-            **within_time(system),
-        )
+        call_s3(url, "abort_multipart_upload", Key=upload["Key"], UploadId=upload["UploadId"])
     except FileNotFoundError:
         return 0
     return 1

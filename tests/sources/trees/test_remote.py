@@ -166,6 +166,16 @@ def test_a_server_that_only_says_slow_down_is_given_up(s3: str, s3_endpoint: str
     assert found.filename == f"{s3}/1.jpg"
 
 
+@pytest.mark.parametrize("name", ["tab\there.jpg", "\x01.jpg", "~.jpg", "back\\slash.jpg", " blank .jpg"])
+def test_objects_of_unusual_names_are_listed_and_read_beside_others(s3: str, name: str):
+    system, path = connect(s3)
+    system.pipe({f"{path}/1.jpg": b"one", f"{path}/{name}": b"unusual"})
+    source = open_source(s3)
+    samples = listed(source)
+    found = dict(zip(samples["key"].to_list(), contents(source, samples), strict=True))
+    assert found == {b"1.jpg": b"one", name.encode(): b"unusual"}
+
+
 def test_samples_can_be_left_unread(s3: str):
     upload(FIXTURES, s3)
     source = open_source(s3)

@@ -118,7 +118,7 @@ def table_batches(url: str, form: TableForm) -> Iterator[pl.DataFrame]:
     About 4 us per row for local files (10^6 rows, one core); one request each for remote files.
     """
     base = form.root or parent_of(url)
-    look: _LookUp = look_up if "://" in base else _look_up_locally
+    look: _LookUp = _look_up_remotely if "://" in base else _look_up_locally
     with _fetched(url) as path, _polars_errors(url), opened(path, url, dict(form.columns)) as table:
         seen = Duplicates()
         row = 0
@@ -220,6 +220,11 @@ def _fetched(url: str) -> Iterator[Path]:
                 display(url), expected="a table", found="nothing at that path", action="Check the path."
             ) from None
         yield path
+
+
+def _look_up_remotely(base: str, names: list[str]) -> list[tuple[int, int]]:
+    system, path = connect(base)
+    return look_up(system, base, path, [name.encode("utf-8", "surrogateescape") for name in names])
 
 
 def _look_up_locally(base: str, names: list[str]) -> list[tuple[int, int]]:

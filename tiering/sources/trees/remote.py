@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import polars as pl
 
 from tiering.images.formats import HEAD
-from tiering.storage.bucket import REQUESTS, file_system
+from tiering.storage.bucket import REQUESTS, call_s3, file_system
 from tiering.storage.failures import asking, remote_errors
 from tiering.storage.urls import joined, split_query
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 #: Drivers' names of the value that changes with a file, the most reliable first.
 _VERSIONS: Final = (
@@ -42,24 +45,22 @@ def hash63(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()) >> 1
 
 
-def look_up(url: str, names: list[str]) -> list[tuple[int, int]]:
-    """Return size and version of each remote file below a URL, (-1, 0) if it is missing or not a file.
+def look_up(system: Any, url: str, base: str, names: Sequence[bytes], threads: int = REQUESTS) -> list[tuple[int, int]]:
+    """Return size and version of files in a remote directory, (-1, 0) for one that is missing or not a file.
 
-    One request per file, 64 at a time if the driver is asynchronous. Raises MachineError if the server does not answer.
+    Arguments and errors are those of first_bytes.
     """
-    system, path = connect(url)
 
-    def ask(name: str) -> tuple[int, int]:
+    def ask(name: bytes) -> tuple[int, int]:
         try:
-            info = system.info(joined(path, name))
+            info = system.info(joined(base, _text(name)))
         except FileNotFoundError:
             return -1, 0
         if info["type"] != "file" or info["size"] is None:
             return -1, 0
         return int(info["size"]), version_of(info)
 
-    with asking(url), ThreadPoolExecutor(REQUESTS if system.async_impl else 1) as pool:
-        return list(pool.map(ask, names))
+    return _each(system, url, ask, names, threads)
 
 
 def first_bytes(
@@ -77,16 +78,19 @@ def first_bytes(
         if not size:
             return b""  # Servers refuse ranges of empty files.
         try:
-            return bytes(
-                system.cat_file(joined(base.rstrip("/"), name.decode("utf-8", "surrogateescape")), start=0, end=end)
-            )
+            return bytes(system.cat_file(joined(base.rstrip("/"), _text(name)), start=0, end=end))
         except FileNotFoundError:
             return b""
 
-    if not files:
+    return _each(system, url, ask, files, threads)
+
+
+def _each(system: Any, url: str, ask: Callable[[Item], Result], items: Sequence[Item], threads: int) -> list[Result]:
+    """Make a request for each item, many at a time if the driver is asynchronous."""
+    if not items:
         return []
     with asking(url), ThreadPoolExecutor(threads if system.async_impl else 1) as pool:
-        return list(pool.map(ask, files))
+        return list(pool.map(ask, items))
 
 
 def as_os_error(error: BaseException, path: str) -> OSError:
@@ -117,7 +121,7 @@ def pages(system: Any, url: str, path: str) -> Iterator[list[Listed]]:
     Raises FileNotFoundError, and MachineError if the server does not answer.
     """
     if url.startswith(("s3://", "s3a://")):
-        yield from _s3_pages(system, url, path)
+        yield from _s3_pages(url, path)
     else:
         yield sorted(_all_at_once(system, url, path))
 
@@ -139,15 +143,13 @@ def _all_at_once(system: Any, url: str, path: str) -> Iterator[Listed]:
             yield _bytes(name) + b"/" * (info["type"] == "directory"), info["size"], version_of(info)
 
 
-def _s3_pages(system: Any, url: str, path: str) -> Iterator[list[Listed]]:
-    bucket, _, base = path.partition("/")
+def _s3_pages(url: str, path: str) -> Iterator[list[Listed]]:
+    base = path.partition("/")[2]
     prefix = f"{base}/" if base else ""
     more: dict[str, str] = {}
     while True:
         with asking(url):
-            answer: dict[str, Any] = system.call_s3(
-                "list_objects_v2", Bucket=bucket, Prefix=prefix, Delimiter="/", **more
-            )
+            answer = call_s3(url, "list_objects_v2", Prefix=prefix, Delimiter="/", **more)
         folders, files = answer.get("CommonPrefixes", ()), answer.get("Contents", ())
         if prefix and not (more or folders or files):
             raise FileNotFoundError(url)
@@ -161,3 +163,7 @@ def _s3_pages(system: Any, url: str, path: str) -> Iterator[list[Listed]]:
 
 def _bytes(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, NamedTuple
@@ -26,11 +25,10 @@ from tiering.sources.left_out import (
     unlooked,
 )
 from tiering.sources.trees.contents import ZARR_BYTES, is_zarr_metadata, look_at_head
-from tiering.sources.trees.remote import Listed, connect, first_bytes, list_directory, pages, version_of
+from tiering.sources.trees.remote import Listed, connect, first_bytes, list_directory, look_up, pages
 from tiering.sources.trees.siblings import with_keys
 from tiering.sources.trees.walk import Row, Walk
 from tiering.storage.bucket import REQUESTS
-from tiering.storage.failures import asking
 from tiering.storage.urls import joined
 
 #: Kinds of entries besides those that are left out.
@@ -152,29 +150,13 @@ class RemoteFolder:
         The first bytes show whether a file is an image. Sizes that the listing lacks are requested. threads: requests
         at a time, if the driver is asynchronous.
         """
-        unsized = {each.name: each for each in part if each.size is None and each.kind in (IMAGE, OPEN)}
-        sized = dict(zip(unsized, self._sizes(list(unsized), threads), strict=True))
-        part = [each._replace(size=sized[each.name][0], version=sized[each.name][1]) if each.name in sized else each
-                for each in part]  # fmt: skip
-        part = [each._replace(kind=UNKNOWN_SIZE, reason="the server does not report a size")
-                if each.size is None and each.kind in (IMAGE, OPEN) else each for each in part]  # fmt: skip
+        unsized = [each.name for each in part if each.size is None and each.kind in (IMAGE, OPEN)]
+        sized = dict(zip(unsized, look_up(self.system, self.url, self.path, unsized, threads), strict=True))
+        part = [_sized(each, *sized[each.name]) if each.name in sized else each for each in part]
         wanted = [(each.name, each.size or 0) for each in part if each.kind == OPEN]
         heads = first_bytes(self.system, self.url, self.path, wanted, threads)
         looked = {name: look_at_head(head, name) for (name, _), head in zip(wanted, heads, strict=True)}
         return [_settled(each, *looked[each.name]) if each.kind == OPEN else each for each in part]
-
-    def _sizes(self, names: list[bytes], threads: int) -> list[tuple[int | None, int]]:
-        def ask(name: bytes) -> tuple[int | None, int]:
-            try:
-                info = self.system.info(joined(self.path, name.decode("utf-8", "surrogateescape")))
-            except FileNotFoundError:
-                return None, 0
-            return info["size"] if info["type"] == "file" else None, version_of(info)
-
-        if not names:
-            return []
-        with asking(self.url), ThreadPoolExecutor(threads if self.system.async_impl else 1) as pool:
-            return list(pool.map(ask, names))
 
     def _is_zarr(self, marks: Sequence[Listed], images: bool) -> bool:
         """Return whether the directory is a Zarr store, by the rule of tiering.sources.trees.contents.is_zarr."""
@@ -182,6 +164,12 @@ class RemoteFolder:
         if not files or images:
             return False
         return any(map(is_zarr_metadata, first_bytes(self.system, self.url, self.path, files, end=ZARR_BYTES)))
+
+
+def _sized(entry: Entry, size: int, version: int) -> Entry:
+    if size < 0:
+        return entry._replace(kind=UNKNOWN_SIZE, reason="the server does not report a size")
+    return entry._replace(size=size, version=version)
 
 
 def _settled(entry: Entry, kind: str, reason: str) -> Entry:
