@@ -45,6 +45,11 @@ EXTRAS: Final = dict.fromkeys(S3, "s3") | dict.fromkeys(GOOGLE, "gcs") | dict.fr
 _CREDENTIALS_LIVE: Final = timedelta(minutes=5)
 
 
+#: Processes that have used obstore: this one, and those that it was forked from. A fork takes no threads along, so a
+#: request through obstore would wait for ever.
+_obstore_users: Final[set[int]] = set()
+
+
 @dataclass(frozen=True, slots=True)
 class Bucket:
     """A bucket through obstore. module: obstore; store: its client."""
@@ -79,7 +84,8 @@ def open_bucket(url: str, why: str) -> Bucket:
     """Connect to the bucket of a URL through obstore.
 
     why: what obstore is needed for, for the error message. obstore does not retry; a request may take half of
-    remote_seconds(). Raises MachineError if obstore is missing, UsageError for a URL that it does not open.
+    remote_seconds(). Raises MachineError if obstore is missing, UsageError for a URL that it does not open, or in a
+    process that was forked from one that has used obstore.
     """
     try:
         obstore = import_module("obstore")
@@ -91,6 +97,14 @@ def open_bucket(url: str, why: str) -> Bucket:
             found=str(error),
             action=f"pip install 'tiering[{EXTRAS.get(scheme_of(url), 's3')}]'",
         ) from error
+    _obstore_users.add(os.getpid())
+    if len(_obstore_users) > 1:
+        raise UsageError(
+            url,
+            expected=f"a spawned process: obstore, {why}, does not work after a fork",
+            found="one that was forked from a process that had used obstore",
+            action='Start workers with spawn (multiprocessing_context="spawn" for PyTorch).',
+        )
     split = urlsplit(url)
     base = f"{split.scheme}://{split.netloc}"
     client: dict[str, Any] = {"timeout": f"{remote_seconds() / 2:g}s", "connect_timeout": "5s"}
