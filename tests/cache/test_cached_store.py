@@ -28,8 +28,8 @@ from tests.conftest import FIXTURES
 from tests.s3 import FaultyProxy, s3_environment
 from tiering.cache.space import MARKER, memory_of
 from tiering.cache.stats import CacheStats
-from tiering.cache.units import _UNIT_BYTES
 from tiering.errors import MachineError, StoreError, UsageError
+from tiering.io_sizes import CACHE_UNIT_BYTES
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +180,7 @@ def test_what_a_killed_process_left_in_memory_is_found_again(lmdb, tmp_path):
 def test_the_table_of_slots_is_as_large_as_the_cache_needs_it(lmdb, tmp_path):
     small = tiering.cached(lmdb, "2MB", tmp_path / "small")
     large = tiering.cached(lmdb, "64MB", tmp_path / "large")
-    assert len(small.levels[0].slots) <= 8 * math.ceil(4 * 2e6 / _UNIT_BYTES / 8)
+    assert len(small.levels[0].slots) <= 8 * math.ceil(4 * 2e6 / CACHE_UNIT_BYTES / 8)
     assert len(large.levels[0].slots) >= len(tiering.open_store(lmdb)) // small._units.samples
     small.close()
     large.close()

@@ -20,9 +20,10 @@ from tiering.cache.level import Appender, CacheLevel, LevelWriter, MappedExtents
 from tiering.cache.origin import Origin
 from tiering.cache.space import CacheSpace
 from tiering.cache.stats import CacheStats
-from tiering.cache.units import CacheUnits, unit_samples
+from tiering.cache.units import CacheUnits
 from tiering.errors import TieringError
-from tiering.store.protocol import Buffer, Images, Store, StoreBase, as_indices, images_of, shape_of
+from tiering.io_sizes import CACHE_UNIT_BYTES
+from tiering.store.protocol import Buffer, Images, Store, StoreBase, as_indices, images_of, samples_in, shape_of
 
 
 class CachedStore(StoreBase):
@@ -52,7 +53,7 @@ class CachedStore(StoreBase):
         self.views = self._shape is None
         self.space, self.memory = space, memory
         self._origin = Origin(origin)
-        self._units = CacheUnits(self.index.size, unit_samples(origin.manifest))
+        self._units = CacheUnits(self.index.size, samples_in(CACHE_UNIT_BYTES, origin.manifest))
         self._join(0)
         self._begin()
 

@@ -17,6 +17,7 @@ from tiering.cache import files
 from tiering.cache.extents import NAME, remove_extents
 from tiering.cache.files import lock_of
 from tiering.errors import MachineError, UsageError, from_os_error
+from tiering.io_sizes import PAGE_BYTES
 from tiering.system.mounts import NETWORK, filesystem_of
 
 MARKER: Final = "tiering-cache.json"
@@ -31,7 +32,6 @@ PARTS: Final = ("about.json", "slots", "in-use")
 _LEAST_EXTENT: Final = 2 << 20
 _MOST_EXTENT: Final = 1 << 30
 _EXTENTS: Final = 64
-_PAGE: Final = 4096
 
 #: Room for the slot tables, the marker and the notes: this share of the cache, but at least this many bytes.
 _TABLES_SHARE: Final = 256
@@ -228,4 +228,4 @@ def _extent_bytes(size: int) -> int:
     """Return the size of extents, in whole pages, so that hardly anything is left over."""
     room = _for_extents(size)
     count = max(1, min(_EXTENTS, room // _LEAST_EXTENT), -(-room // _MOST_EXTENT))
-    return room // count // _PAGE * _PAGE
+    return room // count // PAGE_BYTES * PAGE_BYTES

@@ -18,10 +18,10 @@ from typing import Final
 
 from tiering.cache.files import lock_of, open_file
 from tiering.cache.free_space import FreeSpace
+from tiering.io_sizes import PAGE_BYTES
 
 HEADER_BYTES: Final = 64
 _NAME_BYTES: Final = 32
-_PAGE: Final = 4096
 
 #: The name of a dataset.
 NAME: Final = "[0-9a-f]{32}"
@@ -49,7 +49,7 @@ def owner_of(path: Path) -> bytes | None:
             name = file.read(HEADER_BYTES)[:_NAME_BYTES].rstrip(b"\0")
             if name:
                 return name if re.fullmatch(NAME.encode(), name) else None
-            left = os.fstat(file.fileno()).st_size % _PAGE == 0
+            left = os.fstat(file.fileno()).st_size % PAGE_BYTES == 0
             return name if left and lock_of(file.fileno()) else None
     except (FileNotFoundError, PermissionError):
         return None

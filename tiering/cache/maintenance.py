@@ -19,12 +19,12 @@ from tiering.cache.open import default_directory
 from tiering.cache.slot_table import Payloads, payloads_of
 from tiering.cache.space import CacheSpace, last_used, memory_of
 from tiering.errors import StoreError, UsageError
+from tiering.io_sizes import PREFETCH_BYTES
 from tiering.storage.location import Location
 from tiering.store.protocol import samples_in
 
-#: Bytes that `warm_cache` reads at once, and bytes that it requests ahead of them.
+#: Bytes that `warm_cache` reads at once.
 _READ_BYTES: Final = 4 << 20
-_AHEAD_BYTES: Final = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ def warm_cache(store: CachedStore, progress: Callable[[int, int, int], None] | N
     """
     samples, size = len(store), 0
     step = samples_in(_READ_BYTES, store.manifest)
-    ahead = step * (_AHEAD_BYTES // _READ_BYTES)
+    ahead = step * (PREFETCH_BYTES // _READ_BYTES)
     for begin in range(0, samples, step):
         end = min(begin + step, samples)
         # The first call announces everything up to `ahead`; each later one moves that end by one step.

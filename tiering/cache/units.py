@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 
 from tiering.arrays import IndexArray
-from tiering.store.manifest import Manifest
-from tiering.store.protocol import samples_in
-
-#: The size of a unit: hundreds of small images, or one large image.
-_UNIT_BYTES: Final = 128 << 10
-
-
-def unit_samples(manifest: Manifest) -> int:
-    """Return the number of samples in a cache unit of a store, at least one."""
-    return samples_in(_UNIT_BYTES, manifest)
 
 
 class CacheUnits:

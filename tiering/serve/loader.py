@@ -14,8 +14,7 @@ import numpy as np
 
 from tiering.arrays import IndexArray, PixelArray
 from tiering.cache.stats import CacheStats, CountingStore, RefillingStore
-from tiering.cache.units import unit_samples
-from tiering.io_sizes import PREFETCH_BYTES
+from tiering.io_sizes import CACHE_UNIT_BYTES, PREFETCH_BYTES
 from tiering.serve.batches import NO_PLACES, Batch, Copied
 from tiering.serve.buffers import Buffers
 from tiering.serve.epochs import Epochs, Ranks, State
@@ -109,7 +108,7 @@ class Loader:
             ranks=ranks,
             drop_last=drop_last,
             limit=limit,
-            run=unit_samples(self.store.manifest),
+            run=samples_in(CACHE_UNIT_BYTES, self.store.manifest),
         )
         self._decode, self._copy = images == "pixels", images == "bytes"
         self._views = self.store.views and not self._decode and transform is None
