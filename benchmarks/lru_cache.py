@@ -12,10 +12,11 @@ import google_crc32c
 
 from tiering.arrays import IndexArray
 from tiering.cache.cached_store import CachedStore
+from tiering.cache.directory import CacheDirectory
 from tiering.cache.extents import HEADER_BYTES
-from tiering.cache.level import CacheLevel, InThread, LevelWriter
+from tiering.cache.filler import InThread, LevelWriter
+from tiering.cache.level import CacheLevel
 from tiering.cache.slot_table import HEAD_BYTES, head
-from tiering.cache.space import CacheSpace
 from tiering.errors import UsageError
 from tiering.store.open import open_store
 from tiering.store.protocol import Buffer, Store
@@ -23,7 +24,7 @@ from tiering.store.protocol import Buffer, Store
 
 def lru_cached(path: str | Path, size: int, directory: Path) -> LruStore:
     """Put an LRU cache of `size` bytes in a new directory in front of the store at `path`."""
-    return LruStore(open_store(path), CacheSpace(directory, size))
+    return LruStore(open_store(path), CacheDirectory(directory, size))
 
 
 class LruStore(CachedStore):
@@ -32,8 +33,8 @@ class LruStore(CachedStore):
     Comparisons are what it is for. What it serves is copied, because its place may be used again.
     """
 
-    def __init__(self, origin: Store, space: CacheSpace, memory: CacheSpace | None = None) -> None:
-        super().__init__(origin, space, memory)
+    def __init__(self, origin: Store, disk: CacheDirectory, memory: CacheDirectory | None = None) -> None:
+        super().__init__(origin, disk, memory)
         self.views = False
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -97,7 +98,7 @@ class Evicting:
                     self._holes.give(begin, begin + size)
                 if not self._claim() and not self._evict():
                     return False
-            number, offset = divmod(begin, self._level.space.pool.extent_bytes)
+            number, offset = divmod(begin, self._level.directory.pool.extent_bytes)
             os.pwritev(self._descriptors[number], (head(unit, len(payload)), payload), offset)
             crc = google_crc32c.value(payload)
             if not self._level.slots.publish(unit, number, offset + HEAD_BYTES, crc):
@@ -109,7 +110,7 @@ class Evicting:
 
     def _claim(self) -> bool:
         """Take a further extent, as long as there are any."""
-        pool = self._level.space.pool
+        pool = self._level.directory.pool
         if (extent := pool.create(self._level.header)) is None:
             return False
         self._descriptors[extent.number] = extent.descriptor

@@ -7,23 +7,84 @@ import os
 import time
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
+from platformdirs import user_cache_path
 
 from tiering.arrays import IndexArray, PixelArray
-from tiering.cache.dataset_notes import DatasetNotes
-from tiering.cache.filler import Filler
-from tiering.cache.level import Appender, CacheLevel, LevelWriter, MappedExtents
+from tiering.cache.cached_datasets import DatasetNotes
+from tiering.cache.directory import CacheDirectory
+from tiering.cache.filler import Appender, Filler, LevelWriter
+from tiering.cache.level import CacheLevel, CacheUnits, MappedExtents
+from tiering.cache.memory_directory import open_memory
 from tiering.cache.origin import Origin
-from tiering.cache.space import CacheSpace
 from tiering.cache.stats import CacheStats
-from tiering.cache.units import CacheUnits
-from tiering.errors import TieringError
+from tiering.errors import TieringError, UsageError
 from tiering.io_sizes import CACHE_UNIT_BYTES
+from tiering.store.open import open_store
 from tiering.store.protocol import Buffer, Images, Store, StoreBase, as_indices, images_of, samples_in, shape_of
+from tiering.units import parse_room
+
+
+def cached(
+    origin: Store | str | os.PathLike[str],
+    size: int | str,
+    directory: str | os.PathLike[str] | None = None,
+    *,
+    ram: int | str = 0,
+    force: bool = False,
+    shared_group: bool = False,
+) -> CachedStore:
+    """Put a cache on a local disk in front of a dataset, shared by all processes that name the same directory.
+
+    Args:
+        origin: A store, its path or URL, or a directory of images.
+        size: Bound of the cache in bytes, or as "200GB". Everything in the directory counts, and the bound holds at
+            every instant.
+        directory: The directory of the cache; by default one below the user's cache directory.
+        ram: Bound of a second tier in memory, in bytes or as "50GB", for units that the disk has no room for. It is
+            removed with the last process that uses it.
+        force: Accept a directory on a network file system.
+        shared_group: Let the group of a new directory use it; by default only its owner can.
+
+    Returns:
+        A store of the same samples, to be closed after use.
+
+    Raises:
+        UsageError: If the directory is not a cache, is in use with another size, or is on a network file system.
+        MachineError: If the directory cannot be written.
+        TieringError: Further errors of open_store.
+
+    Example:
+        with tiering.cached("s3://bucket/photos.lmdb", "200GB") as store:
+            for batch in tiering.Loader(store, 256):
+                ...
+    """
+    bound, ram_bound = (parse_room(each) if isinstance(each, str) else each for each in (size, ram))
+    disk = CacheDirectory(Path(directory or default_directory()).absolute(), bound, force=force, shared=shared_group)
+    memory = open_memory(disk.path, ram_bound) if ram_bound else None
+    return CachedStore(open_store(origin) if isinstance(origin, str | os.PathLike) else origin, disk, memory)
+
+
+def default_directory() -> Path:
+    """Return the default directory for caches: tiering's directory below the user's cache directory.
+
+    Raises UsageError if the user has none: no HOME, and no entry in the system's list of users.
+    """
+    try:
+        found = user_cache_path("tiering")
+    except (RuntimeError, KeyError):
+        found = Path()
+    if not found.is_absolute():
+        raise UsageError(
+            "the cache's directory", expected="a home directory (HOME)", found="none for this user",
+            action="Name a directory: `directory`",
+        )  # fmt: skip
+    return found
 
 
 class CachedStore(StoreBase):
@@ -37,32 +98,33 @@ class CachedStore(StoreBase):
 
     Args:
         origin: Any store that is not a cache.
-        space: The cache, shared by all processes and jobs that use its directory.
-        memory: A second one, for units that the first has no room for.
+        disk: The directory of the cache, shared by all processes and jobs that use it.
+        memory: A directory in memory, for units that do not fit on the disk.
 
     Raises:
-        MachineError: If the cache has no room for the dataset's slot table, or cannot be written.
+        MachineError: If the dataset's slot table does not fit into the cache, or the cache cannot be written.
     """
 
     _filler: Filler
     _counted: CacheStats
 
-    def __init__(self, origin: Store, space: CacheSpace, memory: CacheSpace | None = None) -> None:
+    def __init__(self, origin: Store, disk: CacheDirectory, memory: CacheDirectory | None = None) -> None:
         self.place, self.manifest, self.index, self.block = origin.place, origin.manifest, origin.index, origin.block
         self._shape = shape_of(origin.manifest)
         self.views = self._shape is None
-        self.space, self.memory = space, memory
+        self.disk, self.memory = disk, memory
         self._origin = Origin(origin)
         self._units = CacheUnits(self.index.size, samples_in(CACHE_UNIT_BYTES, origin.manifest))
         self._join(0)
         self._begin()
 
     def __repr__(self) -> str:
-        return f"CachedStore({self._origin.store!r}, {self.space!r}, memory={self.memory!r})"
+        return f"CachedStore({self._origin.store!r}, {self.disk!r}, memory={self.memory!r})"
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle as an origin and a directory."""
-        return _again, (self._origin.store, self.space.directory, self.space.size, self.memory and self.memory.size)
+        """Pickle as the arguments of `cached`."""
+        ram = self.memory.size if self.memory else 0
+        return partial(cached, ram=ram, force=True), (self._origin.store, self.disk.size, self.disk.path)
 
     def byte_ranges(self, indices: IndexArray) -> None:
         """Return None: a sample may be in the cache or at the origin."""
@@ -85,10 +147,10 @@ class CachedStore(StoreBase):
         there = extent >= 0
         if not there.all():
             self._filler.ask(indices[~there])
-        on_disk = there & (extent < self._files.persistent)
-        if on_disk.any() and not self._files.resident():
+        on_disk = there & (extent < self._extents.on_disk)
+        if on_disk.any() and not self._extents.resident():
             with suppress(TieringError, OSError):  # read() will raise
-                self._files.announce(extent[on_disk], begin[on_disk], size[on_disk])
+                self._extents.announce(extent[on_disk], begin[on_disk], size[on_disk])
 
     def turn(self, number: int) -> None:
         """Start to cache a new set of samples; those cached for an earlier turn make room.
@@ -104,7 +166,7 @@ class CachedStore(StoreBase):
         )
         for level in self.levels:
             level.close()
-        self._files.close()
+        self._extents.close()
         self._join(number)
         self._filler = Filler(self._origin, self._units, self.levels, self._writers())
 
@@ -127,7 +189,7 @@ class CachedStore(StoreBase):
     @property
     def capacity(self) -> int:
         """The bound of the cache in bytes, on disk and in memory, reduced to the room that memory has."""
-        return sum(level.space.capacity for level in self.levels)
+        return sum(level.directory.capacity for level in self.levels)
 
     @property
     def full(self) -> bool:
@@ -140,7 +202,7 @@ class CachedStore(StoreBase):
         self._filler.close()
         for level in self.levels:
             level.close()
-        self._files.close()
+        self._extents.close()
         self._origin.store.close()
 
     def _find(self, indices: IndexArray) -> tuple[IndexArray, IndexArray, IndexArray]:
@@ -159,8 +221,8 @@ class CachedStore(StoreBase):
         extent, begin, size = self._find(indices)
         there = extent >= 0
         if there.all():
-            return extent, list(self._files.views(extent, begin, size))
-        return extent, list(self._files.views(extent[there], begin[there], size[there]))
+            return extent, list(self._extents.views(extent, begin, size))
+        return extent, list(self._extents.views(extent[there], begin[there], size[there]))
 
     def _raw(self, indices: IndexArray) -> list[Buffer]:
         extent, views = self._cached(indices)
@@ -194,19 +256,19 @@ class CachedStore(StoreBase):
         """Open the cached data of a turn, or create it."""
         identity = self._origin.identity
         name = hashlib.sha256(f"{identity} {turn}".encode()).hexdigest()[: len(identity)] if turn else identity
-        about = DatasetNotes(
+        notes = DatasetNotes(
             origin=str(self.place),
             samples=len(self.index),
             image_bytes=self.manifest.image_bytes,
             unit_samples=self._units.samples,
             units=len(self._units),
         )
-        spaces = [self.space, self.memory] if self.memory else [self.space]
-        firsts = np.cumsum([0, *(each.pool.extents for each in spaces)]).tolist()
-        self._turn, self._files = turn, MappedExtents(spaces)
+        directories = [self.disk, self.memory] if self.memory else [self.disk]
+        firsts = np.cumsum([0, *(each.pool.extents for each in directories)]).tolist()
+        self._turn, self._extents = turn, MappedExtents(directories)
         self.levels = tuple(
-            CacheLevel(each, name, about, self._units, self._files, first)
-            for each, first in zip(spaces, firsts, strict=False)
+            CacheLevel(each, name, notes, self._units, self._extents, first)
+            for each, first in zip(directories, firsts, strict=False)
         )
 
     def _own(self) -> None:
@@ -221,12 +283,12 @@ class CachedStore(StoreBase):
         self._filler = Filler(self._origin, self._units, self.levels, self._writers())
 
     def _writers(self) -> list[LevelWriter]:
-        return [Appender(level, self._units, self._origin.fetcher.in_thread) for level in self.levels]
+        return [Appender(level, self._origin.fetcher.in_thread) for level in self.levels]
 
     def _count(self, indices: IndexArray, extent: IndexArray, stalled: float = 0.0) -> None:
         size = self.index.size[indices]
         misses, miss_bytes = _sum(size, extent < 0)
-        in_ram, ram_bytes = _sum(size, extent >= self._files.persistent)
+        in_ram, ram_bytes = _sum(size, extent >= self._extents.on_disk)
         with self._counting:
             old = self._counted
             self._counted = CacheStats(
@@ -244,9 +306,3 @@ class CachedStore(StoreBase):
 def _sum(size: IndexArray, chosen: npt.NDArray[np.bool_]) -> tuple[int, int]:
     """Return how many are chosen, and their bytes."""
     return (count, int(size[chosen].sum())) if (count := int(chosen.sum())) else (0, 0)
-
-
-def _again(store: Store, directory: Path, size: int, ram: int | None) -> CachedStore:
-    return CachedStore(
-        store, CacheSpace(directory, size, force=True), CacheSpace.in_memory(directory, ram) if ram else None
-    )

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, wait
-from typing import Final
+from typing import Any, Final, Protocol
 
+import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
 from tiering.arrays import IndexArray
-from tiering.cache.level import CacheLevel, LevelWriter
+from tiering.cache.extents import HEADER_BYTES, Extent
+from tiering.cache.level import CacheLevel, CacheUnits
 from tiering.cache.origin import Origin
-from tiering.cache.units import CacheUnits
+from tiering.cache.slot_table import HEAD_BYTES, head, payloads_of
 from tiering.store.protocol import Buffer
 
 #: How long a process waits for a live one that fetches the same unit; the lock of a dead one is released at once.
@@ -24,6 +27,12 @@ _FIRST_LOOK, _LAST_LOOK = 0.001, 0.02
 
 #: Bytes of requested samples that are kept until they are taken. The oldest belong to epochs that were broken off.
 MOST_AHEAD_BYTES: Final = 512 << 20
+
+#: How long a full level waits before it looks for free space again: another dataset may no longer be in use.
+_AGAIN_SECONDS: Final = 5.0
+
+#: Runs a blocking call on a thread.
+InThread = Callable[..., Awaitable[Any]]
 
 _Samples = dict[int, Buffer]
 
@@ -160,3 +169,111 @@ class Filler:
 
     def _cached(self, unit: int) -> bool:
         return any(level.has(unit) for level in self._levels)
+
+
+class LevelWriter(Protocol):
+    """Adds units to a level, for one process."""
+
+    admitted_bytes: int
+
+    @property
+    def full(self) -> bool:
+        """Whether there was no further room."""
+        ...
+
+    def admits(self, unit: int) -> bool:
+        """Return whether there may be room for a unit."""
+        ...
+
+    async def keep(self, unit: int, payload: bytes) -> bool:
+        """Add a unit; return whether there was room."""
+        ...
+
+    def close(self) -> None:
+        """Close the files that this process writes to."""
+        ...
+
+
+class Appender:
+    """The LevelWriter of a cache that never evicts: it appends payloads to extents that the process owns."""
+
+    def __init__(self, level: CacheLevel, in_thread: InThread) -> None:
+        self._level, self._in_thread = level, in_thread
+        self._claiming = asyncio.Lock()
+        self._extents: list[Extent] = []
+        self._end = 0
+        self._again_at = 0.0
+        self.admitted_bytes = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether there was no further extent for this process, or the disk refused."""
+        return self._exhausted or self._level.directory.pool.frozen
+
+    def admits(self, unit: int) -> bool:
+        """Return whether there may be room for a unit."""
+        pool = self._level.directory.pool
+        fits = self._end + HEAD_BYTES + self._level.units.bytes_of(unit) <= pool.extent_bytes
+        return not pool.frozen and (not self._exhausted or (bool(self._extents) and fits))
+
+    async def keep(self, unit: int, payload: bytes) -> bool:
+        """Append a payload; return whether there was room."""
+        if (room := await self._room(unit, HEAD_BYTES + len(payload))) is None:
+            return False
+        extent, begin = room
+        parts = (head(unit, len(payload)), payload)
+        try:
+            written = await self._in_thread(os.pwritev, extent.descriptor, parts, begin)
+        except OSError as error:
+            self._level.directory.pool.freeze(error)
+            return False
+        offset, crc = begin + HEAD_BYTES, google_crc32c.value(payload)
+        if written != sum(map(len, parts)) or not self._level.slots.publish(unit, extent.number, offset, crc):
+            return False
+        self.admitted_bytes += len(payload)
+        return True
+
+    @property
+    def _exhausted(self) -> bool:
+        return time.monotonic() < self._again_at
+
+    def close(self) -> None:
+        """Close the extents."""
+        for extent in self._extents:
+            os.close(extent.descriptor)
+        self._extents = []
+
+    async def _room(self, unit: int, size: int) -> tuple[Extent, int] | None:
+        """Return an extent with enough free bytes, and the offset to write at."""
+        async with self._claiming:
+            if not self._level.slots.room(unit):
+                return None
+            if not self._extents or self._end + size > self._level.directory.pool.extent_bytes:
+                if self._exhausted or HEADER_BYTES + size > self._level.directory.pool.extent_bytes:
+                    return None
+                claimed = await self._in_thread(self._claim, size)
+                if claimed is None:
+                    self._again_at = time.monotonic() + _AGAIN_SECONDS
+                    return None
+                extent, self._end = claimed
+                self._extents.append(extent)
+            begin = self._end
+            self._end += size
+            return self._extents[-1], begin
+
+    def _claim(self, size: int) -> tuple[Extent, int] | None:
+        """Claim an extent with enough free bytes; return it, and the offset to write at."""
+        directory, but = self._level.directory, {extent.number for extent in self._extents}
+        while (claimed := directory.claim(self._level.header, frozenset(but))) is not None:
+            end = self._end_of(claimed.number) if claimed.begun else HEADER_BYTES
+            if end + size <= directory.pool.extent_bytes:
+                return claimed, end
+            but.add(claimed.number)
+            os.close(claimed.descriptor)
+        return None
+
+    def _end_of(self, extent: int) -> int:
+        """Return the end of the last payload in an extent that has a slot."""
+        path = self._level.directory.pool.paths()[extent]
+        ends = [found.offsets + found.sizes for found in payloads_of(self._level.slots, {extent: path})]
+        return max((int(each.max()) for each in ends if len(each)), default=HEADER_BYTES)

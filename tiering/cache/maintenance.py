@@ -11,13 +11,12 @@ from typing import BinaryIO, Final
 import google_crc32c
 import numpy as np
 
-from tiering.cache.cached_store import CachedStore
-from tiering.cache.dataset_notes import DatasetNotes, checked_notes, open_slot_table
-from tiering.cache.directory import in_use, is_cache
+from tiering.cache.cached_datasets import DatasetNotes, checked_notes, in_use, last_used, open_slot_table
+from tiering.cache.cached_store import CachedStore, default_directory
+from tiering.cache.directory import CacheDirectory, read_marker
 from tiering.cache.files import open_file
-from tiering.cache.open import default_directory
+from tiering.cache.memory_directory import memory_of
 from tiering.cache.slot_table import Payloads, payloads_of
-from tiering.cache.space import CacheSpace, last_used, memory_of
 from tiering.errors import StoreError, UsageError
 from tiering.io_sizes import PREFETCH_BYTES
 from tiering.storage.location import Location
@@ -88,15 +87,15 @@ def cache_info(directory: str | os.PathLike[str] | None = None) -> CacheInfo:
     Raises:
         UsageError: If the directory is no cache.
     """
-    space, *memory = _spaces(directory)
+    disk, *memory = _directories(directory)
     found = []
-    for dataset, about in _known(space):
+    for dataset, notes in _known(disk):
         ram = sum(_cached_bytes(each, each.dataset(dataset.name)) for each in memory)
         used = last_used(dataset)
-        cached = _cached_bytes(space, dataset)
-        found.append(CachedDataset(about.origin, about.samples, about.image_bytes, cached, ram, in_use(dataset), used))
+        cached = _cached_bytes(disk, dataset)
+        found.append(CachedDataset(notes.origin, notes.samples, notes.image_bytes, cached, ram, in_use(dataset), used))
     ram_size, ram_used = sum(each.size for each in memory), sum(each.used_bytes() for each in memory)
-    return CacheInfo(str(space.directory), space.size, space.used_bytes(), ram_size, ram_used, tuple(found))
+    return CacheInfo(str(disk.path), disk.size, disk.used_bytes(), ram_size, ram_used, tuple(found))
 
 
 def verify_cache(directory: str | os.PathLike[str] | None = None) -> CacheCheck:
@@ -109,16 +108,16 @@ def verify_cache(directory: str | os.PathLike[str] | None = None) -> CacheCheck:
         UsageError: If the directory is no cache.
     """
     units = damaged = 0
-    for space in _spaces(directory):
-        for dataset, _ in _known(space):
+    for cache in _directories(directory):
+        for dataset, _ in _known(cache):
             slots = open_slot_table(dataset)
-            for found in _payloads(space, dataset):
+            for found in _payloads(cache, dataset):
                 crcs = slots.find(found.units).crc.tolist()
                 rows = zip(found.units.tolist(), found.offsets.tolist(), found.sizes.tolist(), crcs, strict=True)
                 units += len(crcs)
                 with os.fdopen(open_file(found.path, os.O_RDONLY), "rb") as file:
                     for unit, offset, size, crc in rows:
-                        if google_crc32c.value(_read(file, offset, min(size, space.pool.extent_bytes))) != crc:
+                        if google_crc32c.value(_read(file, offset, min(size, cache.pool.extent_bytes))) != crc:
                             damaged += 1
                             slots.withdraw(unit)
     return CacheCheck(units, damaged)
@@ -139,10 +138,10 @@ def clear_cache(
     Raises:
         UsageError: If the directory is no cache, does not hold the origin, or if a process uses the dataset.
     """
-    space, *memory = _spaces(directory)
+    disk, *memory = _directories(directory)
     named = None if origin is None else str(Location.of(origin))
-    with space.locked():
-        origins = {each: about.origin for each, about in _known(space)}
+    with disk.locked():
+        origins = {each: notes.origin for each, notes in _known(disk)}
         chosen = {each: name for each, name in origins.items() if named in (None, name)}
         if named is not None and not chosen:
             raise UsageError(named, expected="an origin that the cache holds", found="none of it in the cache")
@@ -153,8 +152,8 @@ def clear_cache(
                     action="Wait for the processes that read it.",
                 )  # fmt: skip
         for each in chosen:
-            for level in (space, *memory):
-                level.forget(each.name)
+            for cache in (disk, *memory):
+                cache.forget(each.name)
     return list(chosen.values())
 
 
@@ -183,32 +182,33 @@ def warm_cache(store: CachedStore, progress: Callable[[int, int, int], None] | N
             return
 
 
-def _known(space: CacheSpace) -> Iterator[tuple[Path, DatasetNotes]]:
+def _known(cache: CacheDirectory) -> Iterator[tuple[Path, DatasetNotes]]:
     """Yield the datasets of a cache, without damaged or foreign ones."""
-    for dataset in space.datasets():
+    for dataset in cache.datasets():
         try:
             yield dataset, checked_notes(dataset)
         except StoreError:
             continue
 
 
-def _cached_bytes(space: CacheSpace, dataset: Path) -> int:
+def _cached_bytes(cache: CacheDirectory, dataset: Path) -> int:
     try:
         checked_notes(dataset)
     except StoreError:
         return 0
-    return sum(int(found.sizes.sum()) for found in _payloads(space, dataset))
+    return sum(int(found.sizes.sum()) for found in _payloads(cache, dataset))
 
 
-def _spaces(given: str | os.PathLike[str] | None) -> list[CacheSpace]:
-    """Return the cache in a directory, followed by the cache in memory that goes with it, if there is one."""
-    directory = default_directory() if given is None else Path(given).absolute()
-    memory = memory_of(directory)
-    return [CacheSpace.at(directory), *([CacheSpace.at(memory, volatile=True)] if is_cache(memory) else [])]
+def _directories(given: str | os.PathLike[str] | None) -> list[CacheDirectory]:
+    """Return a cache directory on disk, followed by the one in memory that goes with it, if there is one."""
+    path = default_directory() if given is None else Path(given).absolute()
+    memory = memory_of(path)
+    disk = CacheDirectory.at(path)
+    return [disk, CacheDirectory.at(memory, volatile=True)] if read_marker(memory) else [disk]
 
 
-def _payloads(space: CacheSpace, dataset: Path) -> Iterator[Payloads]:
-    return payloads_of(open_slot_table(dataset), dict(enumerate(space.pool.paths())))
+def _payloads(cache: CacheDirectory, dataset: Path) -> Iterator[Payloads]:
+    return payloads_of(open_slot_table(dataset), dict(enumerate(cache.pool.paths())))
 
 
 def _read(file: BinaryIO, offset: int, size: int) -> bytes:
