@@ -93,7 +93,7 @@ class Evicting:
     def _keep(self, unit: int, payload: bytes) -> bool:
         size = HEAD_BYTES + len(payload)
         with self.lock:
-            while (begin := self._holes.take(size)) is None or not self._level.slots.room(unit):
+            while (begin := self._holes.take(size)) is None or not self._level.slots.has_free(unit):
                 if begin is not None:
                     self._holes.give(begin, begin + size)
                 if not self._claim() and not self._evict():

@@ -1,4 +1,4 @@
-"""CachedStore: local disk and memory in front of any Store; filled once, never evicted within a dataset."""
+"""CachedStore: local disk and memory in front of any Store, filled once; and `cached`, which opens one."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
-import numpy.typing as npt
 from platformdirs import user_cache_path
 
 from tiering.arrays import IndexArray, PixelArray
@@ -22,7 +20,7 @@ from tiering.cache.filler import Appender, Filler, LevelWriter
 from tiering.cache.level import CacheLevel, CacheUnits, MappedExtents
 from tiering.cache.memory_directory import open_memory
 from tiering.cache.origin import Origin
-from tiering.cache.stats import CacheStats
+from tiering.cache.stats import CacheStats, HitCounter
 from tiering.errors import TieringError, UsageError
 from tiering.io_sizes import CACHE_UNIT_BYTES
 from tiering.store.open import open_store
@@ -43,16 +41,15 @@ def cached(
 
     Args:
         origin: A store, its path or URL, or a directory of images.
-        size: Bound of the cache in bytes, or as "200GB". Everything in the directory counts, and the bound holds at
-            every instant.
+        size: Bound of the cache in bytes, or as "200GB". It holds at every instant, for everything in the directory.
         directory: The directory of the cache; by default one below the user's cache directory.
-        ram: Bound of a second tier in memory, in bytes or as "50GB", for units that the disk has no room for. It is
-            removed with the last process that uses it.
+        ram: Bound of a second level in memory, in bytes or as "50GB", for samples that do not fit on the disk. It is
+            emptied when the last process closes it.
         force: Accept a directory on a network file system.
         shared_group: Let the group of a new directory use it; by default only its owner can.
 
     Returns:
-        A store of the same samples, to be closed after use.
+        A store of the same samples. Close it after use.
 
     Raises:
         UsageError: If the directory is not a cache, is in use with another size, or is on a network file system.
@@ -88,13 +85,13 @@ def default_directory() -> Path:
 
 
 class CachedStore(StoreBase):
-    """A store whose samples are fetched from an origin once, as far as a cache has room for them.
+    """A store whose samples are fetched from an origin once, as long as they fit into a cache.
 
     Units of samples are admitted until the cache is full, and stay: every epoch reads every sample once, so no policy
     can hit more than the share that fits (Mohan et al., "Analyzing and Mitigating Data Stalls in DNN Training", VLDB
-    2021, section 4). Announced samples are fetched in the background. If two processes want a unit, one fetches it.
-    Samples from a packed origin are checked against its CRC-32Cs; cached units are checked on their first use by each
-    process.
+    2021, section 4). Announced samples are fetched in the background. If two processes need the same unit, one of them
+    fetches it. Samples from a packed origin are checked against its CRC-32Cs. Each process checks cached units on their
+    first use.
 
     Args:
         origin: Any store that is not a cache.
@@ -106,7 +103,6 @@ class CachedStore(StoreBase):
     """
 
     _filler: Filler
-    _counted: CacheStats
 
     def __init__(self, origin: Store, disk: CacheDirectory, memory: CacheDirectory | None = None) -> None:
         self.place, self.manifest, self.index, self.block = origin.place, origin.manifest, origin.index, origin.block
@@ -130,18 +126,28 @@ class CachedStore(StoreBase):
         """Return None: a sample may be in the cache or at the origin."""
 
     def files(self) -> list[Path]:
-        """Return an empty list: the files of a cache are not those of a store."""
+        """Return an empty list: the files of a cache are not files of a store."""
         return []
 
     def read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
-        """Return samples in the order asked for, cached ones as views; wait for missing ones.
+        """Return samples in the given order, cached ones as views; wait for missing ones.
 
-        Raises StoreError if the origin does not match its index, MachineError if it does not answer.
+        Args:
+            indices: int64 (n,), the numbers of the samples.
+            out: As for Store.read.
+
+        Raises:
+            StoreError: If the origin does not match its index.
+            MachineError: If the origin does not answer.
         """
         return images_of(self._raw(as_indices(indices, len(self))), self._shape, out)
 
     def announce(self, indices: IndexArray) -> None:
-        """Begin to fetch samples that the cache lacks, and to read those it has into the page cache."""
+        """Start to fetch samples that are missing, and to read cached ones into the page cache.
+
+        Args:
+            indices: int64 (n,), the numbers of the samples.
+        """
         indices = indices[(indices >= 0) & (indices < len(self))]  # read() will raise for the others
         extent, begin, size = self._find(indices)
         there = extent >= 0
@@ -152,18 +158,19 @@ class CachedStore(StoreBase):
             with suppress(TieringError, OSError):  # read() will raise
                 self._extents.announce(extent[on_disk], begin[on_disk], size[on_disk])
 
-    def turn(self, number: int) -> None:
-        """Start to cache a new set of samples; those cached for an earlier turn make room.
+    def refill(self, number: int) -> None:
+        """Start to cache a new set of samples; what was cached for an earlier set is evicted when space is needed.
 
-        Between epochs, by the Loader. number: differs for each filling, and is the same for all processes.
+        The Loader calls this between epochs.
+
+        Args:
+            number: A number for the set, the same in all processes. Nothing happens if it is still the same.
         """
-        if number == self._turn:
+        if number == self._deal:
             return
         self._own()
         self._filler.settle()
-        self._counted = replace(
-            self._counted, admitted_bytes=self._counted.admitted_bytes + self._filler.admitted_bytes
-        )
+        self._admitted_before += self._filler.admitted_bytes
         for level in self.levels:
             level.close()
         self._extents.close()
@@ -175,12 +182,12 @@ class CachedStore(StoreBase):
         self._own()
         traffic = self._origin.fetcher.traffic
         return replace(
-            self._counted,
+            self._counter.counts,
             origin_bytes=traffic.bytes,
             origin_requests=traffic.requests,
             retries=traffic.retries,
             hedged=traffic.hedged,
-            admitted_bytes=self._counted.admitted_bytes + self._filler.admitted_bytes,
+            admitted_bytes=self._admitted_before + self._filler.admitted_bytes,
             in_flight=traffic.in_flight,
             depth=traffic.limit,
             ahead=self._filler.ahead,
@@ -188,7 +195,7 @@ class CachedStore(StoreBase):
 
     @property
     def capacity(self) -> int:
-        """The bound of the cache in bytes, on disk and in memory, reduced to the room that memory has."""
+        """Bytes that the cache can hold, on disk and in memory: its bounds, or less if too little memory is free."""
         return sum(level.directory.capacity for level in self.levels)
 
     @property
@@ -197,7 +204,7 @@ class CachedStore(StoreBase):
         return self._filler.full
 
     def close(self) -> None:
-        """Close files, maps and connections. Referenced views stay valid, and the cache keeps its data."""
+        """Close files, maps and connections. Referenced views stay valid, and the cached data stays."""
         self._own()
         self._filler.close()
         for level in self.levels:
@@ -225,21 +232,23 @@ class CachedStore(StoreBase):
         return extent, list(self._extents.views(extent[there], begin[there], size[there]))
 
     def _raw(self, indices: IndexArray) -> list[Buffer]:
+        """Return the bytes of samples, and count them."""
         extent, views = self._cached(indices)
         there = extent >= 0
         missing = ~there | self._filler.coming(indices)
+        in_ram = ~missing & (extent >= self._extents.on_disk)
         if not missing.any():
-            self._count(indices, extent)
+            self._counter.add(self.index.size[indices], missing, in_ram, 0.0)
             return views
         self._filler.ask(indices[~there])
         found = dict(zip(indices[there].tolist(), views, strict=True))
         began = time.monotonic()
         found.update(self._fetched(indices[missing]))
-        self._count(indices, np.where(missing, -1, extent), time.monotonic() - began)
+        self._counter.add(self.index.size[indices], missing, in_ram, time.monotonic() - began)
         return [found[sample] for sample in indices.tolist()]
 
     def _fetched(self, samples: IndexArray) -> dict[int, Buffer]:
-        """Wait for samples on their way; those that were admitted meanwhile come from the cache."""
+        """Wait for samples that are being fetched; those that were admitted meanwhile come from the cache."""
         found: dict[int, Buffer] = {}
         while len(samples):
             taken = {sample: self._filler.take(sample) for sample in samples.tolist()}
@@ -252,10 +261,10 @@ class CachedStore(StoreBase):
             self._filler.ask(samples)
         return found
 
-    def _join(self, turn: int) -> None:
-        """Open the cached data of a turn, or create it."""
+    def _join(self, deal: int) -> None:
+        """Open the cached data for a set of samples, or create it."""
         identity = self._origin.identity
-        name = hashlib.sha256(f"{identity} {turn}".encode()).hexdigest()[: len(identity)] if turn else identity
+        name = hashlib.sha256(f"{identity} {deal}".encode()).hexdigest()[: len(identity)] if deal else identity
         notes = DatasetNotes(
             origin=str(self.place),
             samples=len(self.index),
@@ -265,44 +274,22 @@ class CachedStore(StoreBase):
         )
         directories = [self.disk, self.memory] if self.memory else [self.disk]
         firsts = np.cumsum([0, *(each.pool.extents for each in directories)]).tolist()
-        self._turn, self._extents = turn, MappedExtents(directories)
+        self._deal, self._extents = deal, MappedExtents(directories)
         self.levels = tuple(
             CacheLevel(each, name, notes, self._units, self._extents, first)
             for each, first in zip(directories, firsts, strict=False)
         )
 
     def _own(self) -> None:
-        """Start afresh in a forked process: threads, extents and counts belong to its parent."""
+        """Start over in a forked process, because threads, extents and counts belong to its parent."""
         if self._process != os.getpid():
             self._begin()
 
     def _begin(self) -> None:
         self._process = os.getpid()
-        self._counting = Lock()
-        self._counted = CacheStats()
+        self._counter = HitCounter()
+        self._admitted_before = 0
         self._filler = Filler(self._origin, self._units, self.levels, self._writers())
 
     def _writers(self) -> list[LevelWriter]:
         return [Appender(level, self._origin.fetcher.in_thread) for level in self.levels]
-
-    def _count(self, indices: IndexArray, extent: IndexArray, stalled: float = 0.0) -> None:
-        size = self.index.size[indices]
-        misses, miss_bytes = _sum(size, extent < 0)
-        in_ram, ram_bytes = _sum(size, extent >= self._extents.on_disk)
-        with self._counting:
-            old = self._counted
-            self._counted = CacheStats(
-                hits=old.hits + len(indices) - misses,
-                misses=old.misses + misses,
-                hit_bytes=old.hit_bytes + int(size.sum()) - miss_bytes,
-                miss_bytes=old.miss_bytes + miss_bytes,
-                admitted_bytes=old.admitted_bytes,
-                ram_hits=old.ram_hits + in_ram,
-                ram_bytes=old.ram_bytes + ram_bytes,
-                stall_seconds=old.stall_seconds + stalled,
-            )
-
-
-def _sum(size: IndexArray, chosen: npt.NDArray[np.bool_]) -> tuple[int, int]:
-    """Return how many are chosen, and their bytes."""
-    return (count, int(size[chosen].sum())) if (count := int(chosen.sum())) else (0, 0)

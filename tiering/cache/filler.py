@@ -1,4 +1,4 @@
-"""Filler: fetches samples from the origin, and adds them to the cache as long as it has room."""
+"""Filler: fetches samples from the origin, and adds them to the cache until it is full, through an Appender a level."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from tiering.cache.origin import Origin
 from tiering.cache.slot_table import HEAD_BYTES, head, payloads_of
 from tiering.store.protocol import Buffer
 
-#: How long a process waits for a live one that fetches the same unit; the lock of a dead one is released at once.
+#: How long a process waits for another one that is fetching the same unit, in s. If that one dies, the kernel releases
+#: its lock at once.
 WAIT_SECONDS: Final = 10.0
 _FIRST_LOOK, _LAST_LOOK = 0.001, 0.02
 
-#: Bytes of requested samples that are kept until they are taken. The oldest belong to epochs that were broken off.
+#: Bytes of requested samples that are kept until they are taken. The oldest belong to epochs that were abandoned.
 MOST_AHEAD_BYTES: Final = 512 << 20
 
 #: How long a full level waits before it looks for free space again: another dataset may no longer be in use.
@@ -38,9 +39,13 @@ _Samples = dict[int, Buffer]
 
 
 class Filler:
-    """Fetches for one process. Its coroutines run on the origin's thread, one piece at a time.
+    """Fetches for one process. Its coroutines run on the fetcher's thread.
 
-    levels: of the cache; writers: one for each level, tried in order, so that no unit is in two levels.
+    Args:
+        origin: The store behind the cache.
+        units: The units of its samples.
+        levels: The levels of the cache.
+        writers: One for each level. They are tried in order, so that no unit is in two levels.
     """
 
     def __init__(
@@ -48,7 +53,7 @@ class Filler:
     ) -> None:
         self._origin, self._units, self._levels, self._writers = origin, units, levels, writers
         self._lock = threading.Lock()
-        #: By sample: its result, None for a sample that will be in the cache.
+        #: By sample: a future whose result is its bytes, or None if the sample will be in the cache.
         self._coming: dict[int, Future[_Samples | None]] = {}
         self._most_ahead = origin.samples_in(MOST_AHEAD_BYTES)
         self._filling: dict[int, asyncio.Future[None]] = {}
@@ -59,7 +64,7 @@ class Filler:
         return len(self._coming)
 
     def ask(self, samples: IndexArray) -> None:
-        """Start to fetch the samples that are not being fetched yet."""
+        """Start to fetch samples, except those that are being fetched already."""
         with self._lock:
             by_unit: dict[int, list[int]] = {}
             for sample, unit in zip(samples.tolist(), self._units.of(samples).tolist(), strict=True):
@@ -72,7 +77,7 @@ class Filler:
                 del self._coming[oldest]
 
     def coming(self, samples: IndexArray) -> npt.NDArray[np.bool_]:
-        """Return a mask of the samples that are being fetched, or were fetched and not taken."""
+        """Return bool (n,): whether each sample is being fetched, or was fetched and not taken."""
         coming = self._coming
         if not coming:
             return np.zeros(len(samples), dtype=np.bool_)
@@ -109,7 +114,7 @@ class Filler:
 
     @property
     def full(self) -> bool:
-        """Whether no level had further room for this process."""
+        """Whether every level was too full for the last unit of this process."""
         return all(writer.full for writer in self._writers)
 
     @property
@@ -118,7 +123,7 @@ class Filler:
         return sum(writer.admitted_bytes for writer in self._writers)
 
     async def _obtain(self, unit: int, samples: list[int]) -> _Samples | None:
-        """Add a unit to the cache and return None; return the samples if the cache is full."""
+        """Add a unit to the cache and return None, or return the samples if the cache is full."""
         at = np.array(samples, dtype=np.int64)
         while (other := self._filling.get(unit)) is not None:
             await other
@@ -140,8 +145,8 @@ class Filler:
     async def _fill(self, unit: int) -> tuple[bool, bytes | None]:
         """Fetch a unit and write it into the cache.
 
-        Returns whether the unit is cached, and otherwise its bytes; (False, None) if another process is fetching it and
-        takes too long.
+        Returns whether the unit is cached, and its bytes if this process fetched them. (False, None) means that another
+        process is fetching it, and takes too long.
         """
         slots = self._levels[0].slots
         look, deadline = _FIRST_LOOK, time.monotonic() + WAIT_SECONDS
@@ -161,7 +166,7 @@ class Filler:
             slots.unlock(unit)
 
     async def _keep(self, unit: int, payload: bytes) -> bool:
-        """Add a unit to the first level that takes it; return whether one did."""
+        """Add a unit to the first level that has space for it; return whether one had."""
         for writer in self._writers:
             if writer.admits(unit) and await writer.keep(unit, payload):
                 return True
@@ -178,15 +183,15 @@ class LevelWriter(Protocol):
 
     @property
     def full(self) -> bool:
-        """Whether there was no further room."""
+        """Whether there was no space for the last unit."""
         ...
 
     def admits(self, unit: int) -> bool:
-        """Return whether there may be room for a unit."""
+        """Return whether there may be space for a unit."""
         ...
 
     async def keep(self, unit: int, payload: bytes) -> bool:
-        """Add a unit; return whether there was room."""
+        """Add a unit; return whether there was space."""
         ...
 
     def close(self) -> None:
@@ -195,7 +200,12 @@ class LevelWriter(Protocol):
 
 
 class Appender:
-    """The LevelWriter of a cache that never evicts: it appends payloads to extents that the process owns."""
+    """The LevelWriter of a cache that never evicts units: it appends payloads to extents that the process owns.
+
+    Args:
+        level: The level to add to.
+        in_thread: Runs a blocking call on a thread.
+    """
 
     def __init__(self, level: CacheLevel, in_thread: InThread) -> None:
         self._level, self._in_thread = level, in_thread
@@ -211,16 +221,16 @@ class Appender:
         return self._exhausted or self._level.directory.pool.frozen
 
     def admits(self, unit: int) -> bool:
-        """Return whether there may be room for a unit."""
+        """Return whether there may be space for a unit."""
         pool = self._level.directory.pool
         fits = self._end + HEAD_BYTES + self._level.units.bytes_of(unit) <= pool.extent_bytes
         return not pool.frozen and (not self._exhausted or (bool(self._extents) and fits))
 
     async def keep(self, unit: int, payload: bytes) -> bool:
-        """Append a payload; return whether there was room."""
-        if (room := await self._room(unit, HEAD_BYTES + len(payload))) is None:
+        """Append a payload; return whether there was space."""
+        if (reserved := await self._reserve(unit, HEAD_BYTES + len(payload))) is None:
             return False
-        extent, begin = room
+        extent, begin = reserved
         parts = (head(unit, len(payload)), payload)
         try:
             written = await self._in_thread(os.pwritev, extent.descriptor, parts, begin)
@@ -243,10 +253,10 @@ class Appender:
             os.close(extent.descriptor)
         self._extents = []
 
-    async def _room(self, unit: int, size: int) -> tuple[Extent, int] | None:
-        """Return an extent with enough free bytes, and the offset to write at."""
+    async def _reserve(self, unit: int, size: int) -> tuple[Extent, int] | None:
+        """Reserve space in an extent; return the extent, and the offset to write at."""
         async with self._claiming:
-            if not self._level.slots.room(unit):
+            if not self._level.slots.has_free(unit):
                 return None
             if not self._extents or self._end + size > self._level.directory.pool.extent_bytes:
                 if self._exhausted or HEADER_BYTES + size > self._level.directory.pool.extent_bytes:

@@ -1,4 +1,4 @@
-"""Maintenance of a cache: list its contents, check them, fill it in advance, and empty it."""
+"""Maintenance of a cache: list its contents, check them, fill it in advance, and clear it."""
 
 from __future__ import annotations
 
@@ -72,20 +72,25 @@ class CacheInfo:
 
 @dataclass(frozen=True, slots=True)
 class CacheCheck:
-    """The result of a check. units: payloads read; damaged: how many of them were damaged and removed."""
+    """The result of `verify_cache`.
+
+    Attributes:
+        units: Units that were read.
+        damaged: How many of them were damaged, and removed.
+    """
 
     units: int
     damaged: int
 
 
 def cache_info(directory: str | os.PathLike[str] | None = None) -> CacheInfo:
-    """Describe a cache: its bound, its use, and its datasets.
+    """Describe a cache: its bound, its size, and its datasets.
 
     Args:
         directory: The cache; by default the one below the user's cache directory.
 
     Raises:
-        UsageError: If the directory is no cache.
+        UsageError: If the directory is not a cache.
     """
     disk, *memory = _directories(directory)
     found = []
@@ -99,13 +104,13 @@ def cache_info(directory: str | os.PathLike[str] | None = None) -> CacheInfo:
 
 
 def verify_cache(directory: str | os.PathLike[str] | None = None) -> CacheCheck:
-    """Compare the CRC-32C of every payload in a cache. Remove the damaged ones; they are fetched again when needed.
+    """Check the CRC-32C of every unit in a cache. Remove damaged ones; they are fetched again when needed.
 
     Args:
         directory: The cache; by default the one below the user's cache directory.
 
     Raises:
-        UsageError: If the directory is no cache.
+        UsageError: If the directory is not a cache.
     """
     units = damaged = 0
     for cache in _directories(directory):
@@ -136,7 +141,7 @@ def clear_cache(
         The origins that were removed.
 
     Raises:
-        UsageError: If the directory is no cache, does not hold the origin, or if a process uses the dataset.
+        UsageError: If the directory is not a cache, does not hold the origin, or if a process uses the dataset.
     """
     disk, *memory = _directories(directory)
     named = None if origin is None else str(Location.of(origin))
@@ -144,7 +149,7 @@ def clear_cache(
         origins = {each: notes.origin for each, notes in _known(disk)}
         chosen = {each: name for each, name in origins.items() if named in (None, name)}
         if named is not None and not chosen:
-            raise UsageError(named, expected="an origin that the cache holds", found="none of it in the cache")
+            raise UsageError(named, expected="an origin that the cache holds", found="an origin that it does not hold")
         for each, name in chosen.items():
             if in_use(each):
                 raise UsageError(
@@ -158,11 +163,11 @@ def clear_cache(
 
 
 def warm_cache(store: CachedStore, progress: Callable[[int, int, int], None] | None = None) -> None:
-    """Fetch a dataset in its own order until the cache holds all of it, or is full.
+    """Fetch a dataset in the order of its store, until the cache holds all of it or is full.
 
     Args:
-        store: The dataset behind its cache, as `cached` returns it.
-        progress: Called with the samples read, the samples in all, and the bytes read.
+        store: A cached store, as `cached` returns it.
+        progress: Called with the number of samples read, the number of all samples, and the bytes read.
 
     Raises:
         StoreError: As `store.read` does.
@@ -172,7 +177,7 @@ def warm_cache(store: CachedStore, progress: Callable[[int, int, int], None] | N
     ahead = step * (PREFETCH_BYTES // _READ_BYTES)
     for begin in range(0, samples, step):
         end = min(begin + step, samples)
-        # The first call announces everything up to `ahead`; each later one moves that end by one step.
+        # The first call announces the first `ahead` samples; each later one announces one more step.
         store.announce(np.arange(begin + ahead if begin else 0, min(end + ahead, samples)))
         store.read(np.arange(begin, end))
         size += int(store.index.size[begin:end].sum())
@@ -183,7 +188,7 @@ def warm_cache(store: CachedStore, progress: Callable[[int, int, int], None] | N
 
 
 def _known(cache: CacheDirectory) -> Iterator[tuple[Path, DatasetNotes]]:
-    """Yield the datasets of a cache, without damaged or foreign ones."""
+    """Yield the datasets of a cache, except damaged and foreign ones."""
     for dataset in cache.datasets():
         try:
             yield dataset, checked_notes(dataset)
