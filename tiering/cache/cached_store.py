@@ -16,7 +16,7 @@ from platformdirs import user_cache_path
 from tiering.arrays import IndexArray, PixelArray
 from tiering.cache.cached_datasets import DatasetNotes
 from tiering.cache.directory import CacheDirectory
-from tiering.cache.filler import Appender, Filler, LevelWriter
+from tiering.cache.filler import Appender, Filler
 from tiering.cache.level import CacheLevel, CacheUnits, MappedExtents
 from tiering.cache.memory_directory import open_memory
 from tiering.cache.origin import Origin
@@ -291,5 +291,5 @@ class CachedStore(StoreBase):
         self._admitted_before = 0
         self._filler = Filler(self._origin, self._units, self.levels, self._writers())
 
-    def _writers(self) -> list[LevelWriter]:
+    def _writers(self) -> list[Appender]:
         return [Appender(level, self._origin.fetcher.in_thread) for level in self.levels]

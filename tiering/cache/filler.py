@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, wait
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import google_crc32c
 import numpy as np
@@ -19,7 +19,7 @@ from tiering.cache.extents import HEADER_BYTES, Extent
 from tiering.cache.level import CacheLevel, CacheUnits
 from tiering.cache.origin import Origin
 from tiering.cache.slot_table import HEAD_BYTES, head, payloads_of
-from tiering.store.protocol import Buffer
+from tiering.store.protocol import Buffer, samples_in
 
 #: How long a process waits for another one that is fetching the same unit, in s. If that one dies, the kernel releases
 #: its lock at once.
@@ -49,13 +49,13 @@ class Filler:
     """
 
     def __init__(
-        self, origin: Origin, units: CacheUnits, levels: Sequence[CacheLevel], writers: Sequence[LevelWriter]
+        self, origin: Origin, units: CacheUnits, levels: Sequence[CacheLevel], writers: Sequence[Appender]
     ) -> None:
         self._origin, self._units, self._levels, self._writers = origin, units, levels, writers
         self._lock = threading.Lock()
         #: By sample: a future whose result is its bytes, or None if the sample will be in the cache.
         self._coming: dict[int, Future[_Samples | None]] = {}
-        self._most_ahead = origin.samples_in(MOST_AHEAD_BYTES)
+        self._most_ahead = samples_in(MOST_AHEAD_BYTES, origin.store.manifest)
         self._filling: dict[int, asyncio.Future[None]] = {}
 
     @property
@@ -176,31 +176,8 @@ class Filler:
         return any(level.has(unit) for level in self._levels)
 
 
-class LevelWriter(Protocol):
-    """Adds units to a level, for one process."""
-
-    admitted_bytes: int
-
-    @property
-    def full(self) -> bool:
-        """Whether there was no space for the last unit."""
-        ...
-
-    def admits(self, unit: int) -> bool:
-        """Return whether there may be space for a unit."""
-        ...
-
-    async def keep(self, unit: int, payload: bytes) -> bool:
-        """Add a unit; return whether there was space."""
-        ...
-
-    def close(self) -> None:
-        """Close the files that this process writes to."""
-        ...
-
-
 class Appender:
-    """The LevelWriter of a cache that never evicts units: it appends payloads to extents that the process owns.
+    """Adds units to a level, for one process: it appends payloads to extents that the process owns.
 
     Args:
         level: The level to add to.
@@ -209,11 +186,12 @@ class Appender:
 
     def __init__(self, level: CacheLevel, in_thread: InThread) -> None:
         self._level, self._in_thread = level, in_thread
+        #: Bytes that this process wrote into the level.
+        self.admitted_bytes = 0
         self._claiming = asyncio.Lock()
         self._extents: list[Extent] = []
         self._end = 0
         self._again_at = 0.0
-        self.admitted_bytes = 0
 
     @property
     def full(self) -> bool:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import google_crc32c
 import numpy as np
@@ -122,7 +122,8 @@ def verify_cache(directory: str | os.PathLike[str] | None = None) -> CacheCheck:
                 units += len(crcs)
                 with os.fdopen(open_file(found.path, os.O_RDONLY), "rb") as file:
                     for unit, offset, size, crc in rows:
-                        if google_crc32c.value(_read(file, offset, min(size, cache.pool.extent_bytes))) != crc:
+                        payload = os.pread(file.fileno(), min(size, cache.pool.extent_bytes), offset)
+                        if google_crc32c.value(payload) != crc:
                             damaged += 1
                             slots.withdraw(unit)
     return CacheCheck(units, damaged)
@@ -214,8 +215,3 @@ def _directories(given: str | os.PathLike[str] | None) -> list[CacheDirectory]:
 
 def _payloads(cache: CacheDirectory, dataset: Path) -> Iterator[Payloads]:
     return payloads_of(open_slot_table(dataset), dict(enumerate(cache.pool.paths())))
-
-
-def _read(file: BinaryIO, offset: int, size: int) -> bytes:
-    file.seek(offset)
-    return file.read(size)

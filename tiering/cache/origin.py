@@ -17,7 +17,7 @@ from tiering.storage.location import Location
 from tiering.store.columns import damaged
 from tiering.store.generation import explain
 from tiering.store.manifest import encode_manifest
-from tiering.store.protocol import Buffer, Store, samples_in
+from tiering.store.protocol import Buffer, Store
 
 if TYPE_CHECKING:
     from tiering.store.folder_store import FolderStore
@@ -59,10 +59,6 @@ class Origin:
         # Encoded as it was read, so that existing caches of older stores stay valid.
         manifest = encode_manifest(self.store.manifest, as_read=True)
         return hashlib.sha256(manifest + listing.encode()).hexdigest()[:32]
-
-    def samples_in(self, size: int) -> int:
-        """Return how many samples of mean size fit into this many bytes, at least one."""
-        return samples_in(size, self.store.manifest)
 
     async def read(self, samples: IndexArray) -> list[Buffer]:
         """Fetch samples, in the given order.

@@ -186,11 +186,6 @@ class Epochs:
         """Note that batches were handed out."""
         self._served += batches
 
-    @property
-    def served(self) -> int:
-        """Batches handed out since drawing began."""
-        return self._served
-
     def state(self, batches: int | None = None) -> State:
         """Return the position after a number of batches, by default those that were handed out.
 
@@ -237,7 +232,7 @@ class Epochs:
             return StickyOrder(self._n, self._unit, self._shares, self._seed, self.epoch, self._period)
         if isinstance(self._shuffle, BlockShuffle):
             return BlockOrder(self._n, self._block, self._shuffle.window, self._seed, self.epoch)
-        return EpochOrder(self._n, self._seed, self.epoch) if self._shuffle else StoreOrder(self._n)
+        return EpochOrder(self._n, self._seed, self.epoch) if self._shuffle else StoreOrder()
 
     def _batches(self, begin: int) -> RankBatches:
         return RankBatches(begin, self._end, self._batch_size, self.ranks, self._drop_last)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import reprlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Literal, Protocol, SupportsIndex
@@ -65,48 +64,28 @@ Shuffle = bool | Literal["global", "block", "sticky"] | BlockShuffle | StickyShu
 #: The same, with one spelling for each meaning.
 PlainShuffle = Literal["global", False] | BlockShuffle | StickyShuffle
 
-_Moved = Callable[[EpochOrder, IndexArray], IndexArray]
-
 
 class Order(Protocol):
-    """A permutation of [0, n)."""
-
-    def __len__(self) -> int:
-        """Return n."""
-        ...
+    """A permutation of the samples of a store."""
 
     def at(self, positions: IndexArray) -> IndexArray:
-        """Return the samples at positions: int64 (k,), as positions."""
-        ...
-
-    def position_of(self, samples: IndexArray) -> IndexArray:
-        """Return the positions of samples: int64 (k,), as samples."""
+        """Return the samples at positions of an epoch, both int64 (k,)."""
         ...
 
 
 class StoreOrder:
     """The order of the store itself."""
 
-    def __init__(self, n: int) -> None:
-        self._n = n
-
-    def __len__(self) -> int:
-        return self._n
-
     def at(self, positions: IndexArray) -> IndexArray:
         """Return the positions themselves."""
         return positions
-
-    def position_of(self, samples: IndexArray) -> IndexArray:
-        """Return the samples themselves."""
-        return samples
 
 
 class ShuffledGroups:
     """Groups of neighbouring samples in random order; the samples of a group stay in order.
 
     Example: 7 samples in groups of 3 are (0 1 2) (3 4 5) (6). If the order of the groups is 2, 0, 1, the sequence is
-    6, 0, 1, 2, 3, 4, 5. Offsets count in this sequence: sample 3 is at offset 4, in the group that comes third (nth 2).
+    6, 0, 1, 2, 3, 4, 5. Offsets count in this sequence: sample 3 is at offset 4, in the third group (nth 2).
 
     Args:
         n: Samples.
@@ -124,13 +103,6 @@ class ShuffledGroups:
         """Return the samples at offsets of the sequence."""
         nth, within = self.nth_of(offsets)
         return self._order.at(nth) * self._size + within
-
-    def offset_of(self, samples: IndexArray) -> IndexArray:
-        """Return the offsets of samples in the sequence."""
-        group, within = np.divmod(samples, self._size)
-        nth = self._order.position_of(group)
-        found: IndexArray = nth * self._size + within - (nth > self._short) * self._lacks
-        return found
 
     def nth_of(self, offsets: IndexArray) -> tuple[IndexArray, IndexArray]:
         """Return the nth, from 0, of the group that each offset is in, and the offset in that group."""
@@ -164,7 +136,7 @@ class BlockOrder:
     def __init__(self, n: int, block: int, window: int, seed: int, epoch: int) -> None:
         if min(block, window) < 1:
             raise ValueError(f"a block and a window must hold at least one, got {block} and {window}")
-        self._n, self._window = n, window
+        self._window = window
         self._blocks = ShuffledGroups(n, block, EpochOrder(-(-n // block), seed, epoch, "blocks"))
 
         @lru_cache(maxsize=16)
@@ -173,26 +145,15 @@ class BlockOrder:
 
         self._inside = inside
 
-    def __len__(self) -> int:
-        return self._n
-
     def at(self, positions: IndexArray) -> IndexArray:
-        """Return the samples at positions."""
-        return self._blocks.at(self._within(positions, EpochOrder.at))
-
-    def position_of(self, samples: IndexArray) -> IndexArray:
-        """Return the positions of samples."""
-        return self._within(self._blocks.offset_of(samples), EpochOrder.position_of)
-
-    def _within(self, offsets: IndexArray, moved: _Moved) -> IndexArray:
-        """Move offsets inside their windows."""
-        found = np.empty(len(offsets), dtype=np.int64)
-        windows = self._blocks.nth_of(offsets)[0] // self._window
+        """Return the samples at positions of an epoch, both int64 (k,)."""
+        offsets = np.empty(len(positions), dtype=np.int64)
+        windows = self._blocks.nth_of(positions)[0] // self._window
         for number in np.unique(windows).tolist():
             chosen = windows == number
             begin = self._begin(number)
-            found[chosen] = moved(self._inside(number), offsets[chosen] - begin) + begin
-        return found
+            offsets[chosen] = self._inside(number).at(positions[chosen] - begin) + begin
+        return self._blocks.at(offsets)
 
     def _begin(self, number: int) -> int:
         """Return the position at which a window begins."""
@@ -217,7 +178,7 @@ class StickyOrder:
     """
 
     def __init__(self, n: int, unit: int, shares: int, seed: int, epoch: int, period: int) -> None:
-        self._n, self._shares = n, shares
+        self._shares = shares
         self._units = ShuffledGroups(n, unit, EpochOrder(-(-n // unit), seed, epoch // period, "shares"))
         #: Where shares begin in the sequence of units; a unit that crosses a boundary belongs to both.
         self._begins: IndexArray = np.array(
@@ -230,28 +191,14 @@ class StickyOrder:
 
         self._inside = inside
 
-    def __len__(self) -> int:
-        return self._n
-
     def at(self, positions: IndexArray) -> IndexArray:
-        """Return the samples at positions."""
-        offset, share = np.divmod(positions, self._shares)
-        return self._units.at(self._within(offset, share, EpochOrder.at) + self._begins[share])
-
-    def position_of(self, samples: IndexArray) -> IndexArray:
-        """Return the positions of samples."""
-        offset = self._units.offset_of(samples)
-        share = np.searchsorted(self._begins, offset, side="right") - 1
-        within = self._within(offset - self._begins[share], share, EpochOrder.position_of)
-        return within * self._shares + share
-
-    def _within(self, offsets: IndexArray, share: IndexArray, moved: _Moved) -> IndexArray:
-        """Move offsets inside their shares."""
-        found = np.empty(len(offsets), dtype=np.int64)
+        """Return the samples at positions of an epoch, both int64 (k,)."""
+        nth, share = np.divmod(positions, self._shares)
+        offsets = np.empty(len(positions), dtype=np.int64)
         for number in np.unique(share).tolist():
             chosen = share == number
-            found[chosen] = moved(self._inside(number), offsets[chosen])
-        return found
+            offsets[chosen] = self._inside(number).at(nth[chosen]) + self._begins[number]
+        return self._units.at(offsets)
 
 
 def plain_shuffle(shuffle: object) -> PlainShuffle:
