@@ -12,10 +12,11 @@ import google_crc32c
 
 from tiering.arrays import IndexArray
 from tiering.cache.cached_store import CachedStore
+from tiering.cache.directory import CacheDirectory
 from tiering.cache.extents import HEADER_BYTES
-from tiering.cache.level import CacheLevel, InThread, LevelWriter
+from tiering.cache.filler import InThread
+from tiering.cache.level import CacheLevel
 from tiering.cache.slot_table import HEAD_BYTES, head
-from tiering.cache.space import CacheSpace
 from tiering.errors import UsageError
 from tiering.store.open import open_store
 from tiering.store.protocol import Buffer, Store
@@ -23,21 +24,21 @@ from tiering.store.protocol import Buffer, Store
 
 def lru_cached(path: str | Path, size: int, directory: Path) -> LruStore:
     """Put an LRU cache of `size` bytes in a new directory in front of the store at `path`."""
-    return LruStore(open_store(path), CacheSpace(directory, size))
+    return LruStore(open_store(path), CacheDirectory(directory, size))
 
 
 class LruStore(CachedStore):
     """A CachedStore that always admits, and evicts the units used longest ago: for one process, in a new directory.
 
-    Comparisons are what it is for. What it serves is copied, because its place may be used again.
+    It is for comparisons only. It returns copies, because it overwrites the payloads of evicted units.
     """
 
-    def __init__(self, origin: Store, space: CacheSpace, memory: CacheSpace | None = None) -> None:
-        super().__init__(origin, space, memory)
+    def __init__(self, origin: Store, disk: CacheDirectory, memory: CacheDirectory | None = None) -> None:
+        super().__init__(origin, disk, memory)
         self.views = False
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Refuse to travel: places are used again under one process's lock."""
+        """Refuse to be pickled: only one process may overwrite payloads."""
         raise UsageError("a cache with policy lru", expected="to stay in one process", found="one sent to another")
 
     def _cached(self, indices: IndexArray) -> tuple[IndexArray, list[Buffer]]:
@@ -46,13 +47,13 @@ class LruStore(CachedStore):
             self._lru.touch(self._units.of(indices[extent >= 0]))
             return extent, [bytes(view) for view in views]
 
-    def _writers(self) -> list[LevelWriter]:
+    def _writers(self) -> list[Evicting]:
         self._lru = Evicting(self.levels[0], self._origin.fetcher.in_thread)
         return [self._lru]
 
 
 class Evicting:
-    """The LevelWriter of an LRU cache.
+    """Adds units to a level, as `Appender` does, and evicts others.
 
     lock: held while payloads are copied out, and while their bytes are overwritten.
     """
@@ -63,14 +64,13 @@ class Evicting:
         self.lock = Lock()
         self.admitted_bytes = 0
         self._level, self._in_thread = level, in_thread
-        #: By unit, the one used longest ago first: where its payload's head begins and where it ends, all extents being
-        #: one behind the other.
+        #: By unit, the one used longest ago first: begin and end of its head and payload, as if all extents were one.
         self._used: OrderedDict[int, tuple[int, int]] = OrderedDict()
         self._holes = Holes()
         self._descriptors: dict[int, int] = {}
 
-    def admits(self, unit: int) -> bool:  # noqa: ARG002 - of the protocol
-        """Tell that there is room, or will be."""
+    def admits(self, unit: int) -> bool:  # noqa: ARG002 - an Appender needs it
+        """Return that there is space, or will be."""
         return True
 
     def touch(self, units: IndexArray) -> None:
@@ -80,11 +80,11 @@ class Evicting:
                 self._used.move_to_end(unit)
 
     async def keep(self, unit: int, payload: bytes) -> bool:
-        """Write a payload, where need be in place of others; False where not even that makes room."""
+        """Write a payload, over others if needed; return whether that made enough space."""
         return bool(await self._in_thread(self._keep, unit, payload))
 
     def close(self) -> None:
-        """Let go of the extents."""
+        """Close the extents."""
         for descriptor in self._descriptors.values():
             os.close(descriptor)
         self._descriptors = {}
@@ -92,12 +92,12 @@ class Evicting:
     def _keep(self, unit: int, payload: bytes) -> bool:
         size = HEAD_BYTES + len(payload)
         with self.lock:
-            while (begin := self._holes.take(size)) is None or not self._level.slots.room(unit):
+            while (begin := self._holes.take(size)) is None or not self._level.slots.has_free(unit):
                 if begin is not None:
                     self._holes.give(begin, begin + size)
                 if not self._claim() and not self._evict():
                     return False
-            number, offset = divmod(begin, self._level.space.pool.extent_bytes)
+            number, offset = divmod(begin, self._level.directory.pool.extent_bytes)
             os.pwritev(self._descriptors[number], (head(unit, len(payload)), payload), offset)
             crc = google_crc32c.value(payload)
             if not self._level.slots.publish(unit, number, offset + HEAD_BYTES, crc):
@@ -109,7 +109,7 @@ class Evicting:
 
     def _claim(self) -> bool:
         """Take a further extent, as long as there are any."""
-        pool = self._level.space.pool
+        pool = self._level.directory.pool
         if (extent := pool.create(self._level.header)) is None:
             return False
         self._descriptors[extent.number] = extent.descriptor
@@ -118,12 +118,12 @@ class Evicting:
         return True
 
     def _evict(self) -> bool:
-        """Let go of the unit used longest ago."""
+        """Evict the unit that was used longest ago."""
         if not self._used:
             return False
-        unit, place = self._used.popitem(last=False)
+        unit, span = self._used.popitem(last=False)
         self._level.slots.withdraw(unit)
-        self._holes.give(*place)
+        self._holes.give(*span)
         return True
 
 

@@ -3,7 +3,7 @@
 Usage: python -m benchmarks.sticky
 
 50,000 samples of 100 classes, 8 ranks of 64 samples, 32 epochs. Prints design effects (1 is perfect): of global
-batches, and of one rank's batches within its share, with samples dealt one by one and in runs of 20, from a store in
+batches, and of one rank's batches within its share, with samples dealt one by one and in units of 20, from a store in
 random order and one in order of class.
 """
 
@@ -22,8 +22,8 @@ SAMPLES, CLASSES, RANKS, BATCH, EPOCHS = 50_000, 100, 8, 64, 32
 
 
 def main() -> None:
-    print("| order | run | global batch of 512 | a rank's batch of 64 |\n| --- | --- | --- | --- |")
-    for name, sticky, run, by_class in (
+    print("| order | unit | global batch of 512 | a rank's batch of 64 |\n| --- | --- | --- | --- |")
+    for name, sticky, unit, by_class in (
         ("not sticky", False, 1, True),
         ("sticky", True, 1, True),
         ("sticky", True, 20, False),
@@ -32,18 +32,18 @@ def main() -> None:
         labels = np.arange(SAMPLES) * CLASSES // SAMPLES
         if not by_class:
             labels = np.random.default_rng(0).permutation(labels)
-        found = [effects(labels, epoch, sticky, run) for epoch in range(EPOCHS)]
+        found = [effects(labels, epoch, sticky, unit) for epoch in range(EPOCHS)]
         means = [f"{statistics.mean(each):.3f}" for each in zip(*found, strict=True)]
-        print(f"| {name} | {run} | {' | '.join(means)} |", flush=True)
+        print(f"| {name} | {unit} | {' | '.join(means)} |", flush=True)
 
 
-def effects(labels: np.ndarray, epoch: int, sticky: bool, run: int) -> tuple[float, float]:
+def effects(labels: np.ndarray, epoch: int, sticky: bool, unit: int) -> tuple[float, float]:
     """Return the design effects of global batches, and of the first rank's batches."""
     ranks = []
     for rank in range(RANKS):
         epochs = Epochs(
             SAMPLES, 1, batch_size=BATCH, shuffle=StickyShuffle(16) if sticky else True, seed=5, drop_last=True,
-            ranks=Ranks(rank, RANKS), run=run,
+            ranks=Ranks(rank, RANKS), unit=unit,
         )  # fmt: skip
         epochs.set_epoch(epoch)
         ranks.append(list(chain.from_iterable(epochs.drawn())))

@@ -13,6 +13,7 @@ from tiering.advice.estimate import Estimate as Estimate, TrainingRun as Trainin
 from tiering.advice.recommend import Job as Job, recommend as recommend
 from tiering.advice.recommendation import Option as Option, Recommendation as Recommendation
 from tiering.cache.cached_store import CachedStore as CachedStore
+from tiering.cache.cached_store import cached as cached
 from tiering.cache.maintenance import (
     CacheCheck as CacheCheck,
     CacheInfo as CacheInfo,
@@ -22,7 +23,6 @@ from tiering.cache.maintenance import (
     warm_cache as warm_cache,
 )
 from tiering.cache.metrics import serve_metrics as serve_metrics
-from tiering.cache.open import cached as cached
 from tiering.cache.stats import CacheStats as CacheStats
 from tiering.dataset.profile import DatasetProfile as DatasetProfile, profile_dataset as profile_dataset
 from tiering.measure.bench import Measurement as Measurement, bench as bench

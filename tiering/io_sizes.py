@@ -1,4 +1,4 @@
-"""Sizes, in bytes, with which the loader, the stores and the packer work.
+"""Sizes, in bytes, that the loader, the stores, the packer and the cache work with.
 
 The performance model (`advice/`) predicts these parts, so it must use the same numbers. They are defined only here,
 below both.
@@ -25,7 +25,11 @@ JOINED_GAP_BYTES: Final = 16 << 10
 #: Bytes of decoded chunks that a store of compressed chunks keeps.
 HELD_BYTES: Final = 64 << 20
 #: Bytes of a Zarr chunk of encoded images: large enough to make a remote request worth its latency, small enough that
-#: reading one image does not fetch many others.
+#: reading one image does not fetch many others. A manifest may not name longer chunks, so this may grow but not shrink.
 CHUNK_BYTES: Final = 256 << 10
 #: Least bytes of a chunk of compressed pixels: with less, codecs compress badly.
 PIXEL_CHUNK_BYTES: Final = 64 << 10
+
+#: Bytes of the neighbouring samples that a cache fetches and stores together: hundreds of small images, or one large
+#: image.
+CACHE_UNIT_BYTES: Final = 128 << 10

@@ -19,7 +19,7 @@ import google_crc32c
 import numpy as np
 
 from tests.attack.fields import VALUES, attacks_on, fields, put, renamed, text_of
-from tiering.cache.dataset_notes import DatasetNotes
+from tiering.cache.cached_datasets import DatasetNotes
 from tiering.cache.directory import Marker
 from tiering.packing.listing import SCHEMA
 from tiering.packing.workspace import Record

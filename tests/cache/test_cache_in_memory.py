@@ -64,7 +64,7 @@ def test_two_epochs_with_workers_fit_in_a_small_dev_shm(larger, tmp_path):
     done = in_shm(EPOCHS, larger, tmp_path / "cache", "1GB", options="size=16m")
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["2000", "2000"]
-    assert "`ram` asks for 1 GB and there is room for 8." in done.stderr
+    assert "`ram` asks for 1 GB, but only 8." in done.stderr
     assert "/dev/shm/tiering-" in done.stderr
 
 
@@ -84,7 +84,7 @@ def test_a_full_dev_shm_is_named(lmdb, tmp_path):
     done = in_shm(fill + OPEN, lmdb, tmp_path / "cache", "64MB", options="size=4m")
     assert done.stdout.startswith("/dev/shm/tiering-"), done.stderr
     assert "no space left on device" in done.stdout
-    assert "Leave out `ram`, or give the file system more room" in done.stdout
+    assert "Leave out `ram`, or give the file system more space" in done.stdout
 
 
 def test_a_read_only_dev_shm_is_named(lmdb, tmp_path):

@@ -26,10 +26,11 @@ import s3fs
 import tiering
 from tests.conftest import FIXTURES
 from tests.s3 import FaultyProxy, s3_environment
-from tiering.cache.space import MARKER, memory_of
+from tiering.cache.directory import MARKER
+from tiering.cache.memory_directory import memory_of
 from tiering.cache.stats import CacheStats
-from tiering.cache.units import _UNIT_BYTES
 from tiering.errors import MachineError, StoreError, UsageError
+from tiering.io_sizes import CACHE_UNIT_BYTES
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +181,7 @@ def test_what_a_killed_process_left_in_memory_is_found_again(lmdb, tmp_path):
 def test_the_table_of_slots_is_as_large_as_the_cache_needs_it(lmdb, tmp_path):
     small = tiering.cached(lmdb, "2MB", tmp_path / "small")
     large = tiering.cached(lmdb, "64MB", tmp_path / "large")
-    assert len(small.levels[0].slots) <= 8 * math.ceil(4 * 2e6 / _UNIT_BYTES / 8)
+    assert len(small.levels[0].slots) <= 8 * math.ceil(4 * 2e6 / CACHE_UNIT_BYTES / 8)
     assert len(large.levels[0].slots) >= len(tiering.open_store(lmdb)) // small._units.samples
     small.close()
     large.close()
@@ -288,7 +289,7 @@ def _fill_slowly(path: Path, cache: Path) -> None:
     store = tiering.cached(path, "10MB", cache)
     while True:
         served(store, 0)
-        store.space.forget(store.levels[0].dataset.name)
+        store.disk.forget(store.levels[0].dataset.name)
         store.close()
         store = tiering.cached(path, "10MB", cache)
 
@@ -352,7 +353,7 @@ def test_where_locks_do_nothing_no_byte_is_wrong(lmdb, tmp_path):
         "fcntl.fcntl = lambda file, how, *rest: 0 if how == fcntl.F_OFD_SETLK else real(file, how, *rest)\n"
         "store = tiering.cached(sys.argv[1], '10MB', sys.argv[2])\n"
         "plain = tiering.open_store(sys.argv[1])\n"
-        "assert not store.space._locks\n"
+        "assert not store.disk._locks\n"
         "for epoch in range(3):\n"
         "    for ours, theirs in zip(tiering.Loader(store, 64, seed=2), tiering.Loader(plain, 64, seed=2)):\n"
         "        assert [bytes(each) for each in ours.images] == [bytes(each) for each in theirs.images]\n"

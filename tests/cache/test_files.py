@@ -14,7 +14,7 @@ import pytest
 import tiering
 from tests.conftest import FIXTURES
 from tiering.cache import maintenance as care
-from tiering.cache.space import memory_of
+from tiering.cache.memory_directory import memory_of
 from tiering.errors import TieringError, UsageError
 
 

@@ -37,7 +37,7 @@ def test_finds_what_was_published_and_nothing_else(directory, units, room, chose
         if unit in expected and crc < 5:
             slots.withdraw(unit)
             del expected[unit]
-        elif unit not in expected and slots.room(unit):
+        elif unit not in expected and slots.has_free(unit):
             assert slots.publish(unit, extent, offset, crc)
             expected[unit] = extent, offset, crc
     found = slots.find(np.arange(units))
@@ -53,7 +53,7 @@ def test_a_full_bucket_takes_no_more_until_one_is_withdrawn(tmp_path):
     slots = table(tmp_path, 1000, 2)
     assert len(slots) == 8
     assert all(slots.publish(unit, 0, 64 * unit, 1) for unit in range(8))
-    assert not slots.room(8)
+    assert not slots.has_free(8)
     assert not slots.publish(8, 0, 0, 1)
     slots.withdraw(3)
     assert slots.publish(8, 0, 0, 1)

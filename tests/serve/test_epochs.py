@@ -25,7 +25,7 @@ orders = {
 deals = {"batch_size": st.integers(1, 300), "world_size": st.integers(1, 9)}
 
 
-def made(n, *, block=7, batch_size=1, world_size=1, rank=0, shuffle=True, seed=0, drop_last=False, limit=None, run=1):
+def made(n, *, block=7, batch_size=1, world_size=1, rank=0, shuffle=True, seed=0, drop_last=False, limit=None, unit=1):
     return Epochs(
         n,
         block,
@@ -35,7 +35,7 @@ def made(n, *, block=7, batch_size=1, world_size=1, rank=0, shuffle=True, seed=0
         drop_last=drop_last,
         ranks=Ranks(rank, world_size),
         limit=limit,
-        run=run,
+        unit=unit,
     )
 
 
@@ -172,9 +172,9 @@ def test_a_hundred_million_samples_are_dealt_without_a_table():
 
 
 @settings(max_examples=100, deadline=None)
-@given(n=st.integers(1, 3000), world_size=st.integers(1, 9), batch_size=st.integers(1, 50), run=st.integers(1, 30))
-def test_sticky_ranks_keep_their_samples_until_they_are_dealt_anew(n, world_size, batch_size, run):
-    settings = {"batch_size": batch_size, "world_size": world_size, "run": run, "shuffle": StickyShuffle(epochs=3)}
+@given(n=st.integers(1, 3000), world_size=st.integers(1, 9), batch_size=st.integers(1, 50), unit=st.integers(1, 30))
+def test_sticky_ranks_keep_their_samples_until_they_are_dealt_anew(n, world_size, batch_size, unit):
+    settings = {"batch_size": batch_size, "world_size": world_size, "unit": unit, "shuffle": StickyShuffle(epochs=3)}
 
     def served(epoch):
         ranks = [made(n, rank=rank, **settings) for rank in range(world_size)]
@@ -186,9 +186,9 @@ def test_sticky_ranks_keep_their_samples_until_they_are_dealt_anew(n, world_size
     for ranks in epochs.values():
         assert all_of(ranks) == list(range(n))
     assert [set(rank) for rank in epochs[0]] == [set(rank) for rank in epochs[2]]
-    runs = [{sample // run for sample in rank} for rank in epochs[0]]
-    assert sum(map(len, runs)) <= -(-n // run) + world_size - 1
-    if n > 100 * run:
+    units = [{sample // unit for sample in rank} for rank in epochs[0]]
+    assert sum(map(len, units)) <= -(-n // unit) + world_size - 1
+    if n > 100 * unit:
         assert epochs[0] != epochs[1]
         assert world_size == 1 or [set(rank) for rank in epochs[2]] != [set(rank) for rank in epochs[3]]
 

@@ -22,14 +22,12 @@ cases = {
 
 @settings(max_examples=100, deadline=None)
 @given(**cases, data=st.data())
-def test_blocks_are_a_permutation_with_an_inverse(n, block, window, seed, epoch, data):
+def test_blocks_are_a_permutation(n, block, window, seed, epoch, data):
     order = BlockOrder(n, block, window, seed, epoch)
     whole = order.at(np.arange(n))
     assert np.array_equal(np.sort(whole), np.arange(n))
-    assert np.array_equal(order.position_of(whole), np.arange(n))
     some = np.array(data.draw(st.lists(st.integers(0, n - 1), max_size=20)), dtype=np.int64)
     assert np.array_equal(order.at(some), whole[some])
-    assert len(order) == n
 
 
 @settings(max_examples=60, deadline=None)
@@ -64,8 +62,7 @@ def test_empty_blocks_are_refused(wrong):
 
 
 def test_the_order_of_the_store_is_itself():
-    assert StoreOrder(9).at(np.array([3, 1])).tolist() == StoreOrder(9).position_of(np.array([3, 1])).tolist() == [3, 1]
-    assert len(StoreOrder(9)) == 9
+    assert StoreOrder().at(np.array([3, 1])).tolist() == [3, 1]
 
 
 def test_quality_tells_blocks_over_sorted_classes_from_a_true_shuffle():

@@ -1,27 +1,28 @@
 """A cache on local disk, and in memory beside it, in front of a store on slow storage.
 
 `tiering.cached(origin, size, directory)` returns a `CachedStore`: a store that fetches each sample from its origin once
-and serves it from the cache afterwards, as far as there is room. All processes and jobs that name the same directory
-share it. Nothing is evicted within a dataset, because every epoch reads every sample once, so no policy can hit more
-than the share that fits.
+and serves it from the cache afterwards, as long as it fits. All processes and jobs that name the same directory share
+the cache. Nothing is evicted within a dataset: every epoch reads every sample once, so no policy can hit more than the
+share that fits.
 
 How it works
-    A *unit* is a run of neighbouring samples, near 128 KiB in all (`units`). The cache stores whole units as
-    *payloads*, one after another in numbered files of one size, the *extents* (`extents`). A *slot table* says for each
-    dataset in which extent, and where in it, the payload of a unit begins (`slot_table`).
+    A *unit* is a group of neighbouring samples, about 128 KiB in all. The cache stores whole units as *payloads*, one
+    after another in numbered files of one size, the *extents*. Each dataset has a *slot table*, which says where the
+    payload of each unit is: in which extent, and at which offset.
 
-    A process owns an extent if it was the one that created its file (O_EXCL). The extents are numbered up to a
-    fixed number, so the cache stays within its size without a lock. Only its owner writes to an extent, and nothing
-    in it is written twice, so a payload that was checked once stays valid and views of it stay valid.
+    The process that creates the file of an extent (O_EXCL) owns it. The number of extents is fixed, so the cache stays
+    within its size without a lock. Only the owner writes to an extent, and it never overwrites anything. So a payload
+    that was checked once stays valid, and so do views of it.
 
-    A slot carries a check of itself. Readers take no lock: a half-written slot fails its check and counts as empty.
+    Each slot contains a check of its own fields. Readers take no lock: a half-written slot fails its check and counts
+    as empty.
 
 On disk
     DIRECTORY/
     |-- tiering-cache.json         marker: version, size, extent size                          (directory.Marker)
-    |-- lock                       flock: datasets appear and disappear, the size changes      (directory.locked)
+    |-- lock                       flock: held to add or remove a dataset, or change the size  (directory)
     |-- datasets/
-    |   `-- 9f3c...(32 hex)/       one per origin, named by the digest of its manifest         (dataset_notes)
+    |   `-- 9f3c...(32 hex)/       one per origin, named by the digest of its manifest         (cached_datasets)
     |       |-- about.json         origin, sample and unit counts, `filling` (differs each time it is cached again)
     |       |-- in-use             flock: shared by every process that reads the dataset
     |       `-- slots              the slot table, mapped by all processes                     (slot_table.SlotTable)
@@ -40,8 +41,8 @@ On disk
                +-----------------------+------+-----------+------+-----------+------------------+
                head: size of the payload, number of the unit
 
-    The tier in memory is a second directory of the same layout in /dev/shm. It takes the units that the disk has no
-    room for, and its files go with the last process that uses them.
+    The level in memory is a second directory of the same layout in /dev/shm. It takes the units that do not fit on the
+    disk. When the last process closes it, its datasets are removed.
 
 On a hit
     1. `CachedStore.read` computes the units of the samples, and `CacheLevel.find` looks them up in the slot table.
@@ -53,11 +54,11 @@ On a miss
     2. The process locks the unit's byte in the table. If another process holds it, it waits for that one's result.
     3. `Origin.read` fetches the unit's bytes through the `Fetcher`: many ranges at once, retried, hedged, verified.
     4. `Appender.keep` writes the payload behind the last one in an extent of its own, then publishes the slot.
-       Without room, the samples go to the reader only, and later misses fetch single samples instead of units.
+       If the cache is full, only the reader gets the samples, and later misses fetch single samples instead of units.
 
 Modules, from the bottom
-    files, free_space, extents, directory, slot_table, space, dataset_notes: what is on disk.
-    units, fetcher, origin: what is fetched.
-    level, filler, cached_store, open: reading through the cache.
-    stats, metrics, maintenance: looking after it.
+    files, extents, slot_table, cached_datasets, directory, memory_directory: what is on disk and in memory.
+    fetcher, origin: the store behind the cache.
+    level, filler, cached_store: reading through the cache, and filling it.
+    stats, metrics, maintenance: counting, listing, checking and clearing.
 """

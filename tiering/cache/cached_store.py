@@ -1,4 +1,4 @@
-"""CachedStore: local disk and memory in front of any Store; filled once, never evicted within a dataset."""
+"""CachedStore: local disk and memory in front of any Store, filled once; and `cached`, which opens one."""
 
 from __future__ import annotations
 
@@ -7,103 +7,173 @@ import os
 import time
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
-import numpy.typing as npt
+from platformdirs import user_cache_path
 
 from tiering.arrays import IndexArray, PixelArray
-from tiering.cache.dataset_notes import DatasetNotes
-from tiering.cache.filler import Filler
-from tiering.cache.level import Appender, CacheLevel, LevelWriter, MappedExtents
+from tiering.cache.cached_datasets import DatasetNotes
+from tiering.cache.directory import CacheDirectory
+from tiering.cache.filler import Appender, Filler
+from tiering.cache.level import CacheLevel, CacheUnits, MappedExtents
+from tiering.cache.memory_directory import open_memory
 from tiering.cache.origin import Origin
-from tiering.cache.space import CacheSpace
-from tiering.cache.stats import CacheStats
-from tiering.cache.units import CacheUnits, unit_samples
-from tiering.errors import TieringError
-from tiering.store.protocol import Buffer, Images, Store, StoreBase, as_indices, images_of, shape_of
+from tiering.cache.stats import CacheStats, HitCounter
+from tiering.errors import TieringError, UsageError
+from tiering.io_sizes import CACHE_UNIT_BYTES
+from tiering.store.open import open_store
+from tiering.store.protocol import Buffer, Images, Store, StoreBase, as_indices, images_of, samples_in, shape_of
+from tiering.units import parse_room
+
+
+def cached(
+    origin: Store | str | os.PathLike[str],
+    size: int | str,
+    directory: str | os.PathLike[str] | None = None,
+    *,
+    ram: int | str = 0,
+    force: bool = False,
+    shared_group: bool = False,
+) -> CachedStore:
+    """Put a cache on a local disk in front of a dataset, shared by all processes that name the same directory.
+
+    Args:
+        origin: A store, its path or URL, or a directory of images.
+        size: Bound of the cache in bytes, or as "200GB". It holds at every instant, for everything in the directory.
+        directory: The directory of the cache; by default one below the user's cache directory.
+        ram: Bound of a second level in memory, in bytes or as "50GB", for samples that do not fit on the disk. It is
+            emptied when the last process closes it.
+        force: Accept a directory on a network file system.
+        shared_group: Let the group of a new directory use it; by default only its owner can.
+
+    Returns:
+        A store of the same samples. Close it after use.
+
+    Raises:
+        UsageError: If the directory is not a cache, is in use with another size, or is on a network file system.
+        MachineError: If the directory cannot be written.
+        TieringError: Further errors of open_store.
+
+    Example:
+        with tiering.cached("s3://bucket/photos.lmdb", "200GB") as store:
+            for batch in tiering.Loader(store, 256):
+                ...
+    """
+    bound, ram_bound = (parse_room(each) if isinstance(each, str) else each for each in (size, ram))
+    disk = CacheDirectory(Path(directory or default_directory()).absolute(), bound, force=force, shared=shared_group)
+    memory = open_memory(disk.path, ram_bound) if ram_bound else None
+    return CachedStore(open_store(origin) if isinstance(origin, str | os.PathLike) else origin, disk, memory)
+
+
+def default_directory() -> Path:
+    """Return the default directory for caches: tiering's directory below the user's cache directory.
+
+    Raises UsageError if the user has none: no HOME, and no entry in the system's list of users.
+    """
+    try:
+        found = user_cache_path("tiering")
+    except (RuntimeError, KeyError):
+        found = Path()
+    if not found.is_absolute():
+        raise UsageError(
+            "the cache's directory", expected="a home directory (HOME)", found="none for this user",
+            action="Name a directory: `directory`",
+        )  # fmt: skip
+    return found
 
 
 class CachedStore(StoreBase):
-    """A store whose samples are fetched from an origin once, as far as a cache has room for them.
+    """A store whose samples are fetched from an origin once, as long as they fit into a cache.
 
     Units of samples are admitted until the cache is full, and stay: every epoch reads every sample once, so no policy
     can hit more than the share that fits (Mohan et al., "Analyzing and Mitigating Data Stalls in DNN Training", VLDB
-    2021, section 4). Announced samples are fetched in the background. If two processes want a unit, one fetches it.
-    Samples from a packed origin are checked against its CRC-32Cs; cached units are checked on their first use by each
-    process.
+    2021, section 4). Announced samples are fetched in the background. If two processes need the same unit, one of them
+    fetches it. Samples from a packed origin are checked against its CRC-32Cs. Each process checks cached units on their
+    first use.
 
     Args:
         origin: Any store that is not a cache.
-        space: The cache, shared by all processes and jobs that use its directory.
-        memory: A second one, for units that the first has no room for.
+        disk: The directory of the cache, shared by all processes and jobs that use it.
+        memory: A directory in memory, for units that do not fit on the disk.
 
     Raises:
-        MachineError: If the cache has no room for the dataset's slot table, or cannot be written.
+        MachineError: If the dataset's slot table does not fit into the cache, or the cache cannot be written.
     """
 
     _filler: Filler
-    _counted: CacheStats
 
-    def __init__(self, origin: Store, space: CacheSpace, memory: CacheSpace | None = None) -> None:
+    def __init__(self, origin: Store, disk: CacheDirectory, memory: CacheDirectory | None = None) -> None:
         self.place, self.manifest, self.index, self.block = origin.place, origin.manifest, origin.index, origin.block
         self._shape = shape_of(origin.manifest)
         self.views = self._shape is None
-        self.space, self.memory = space, memory
+        self.disk, self.memory = disk, memory
         self._origin = Origin(origin)
-        self._units = CacheUnits(self.index.size, unit_samples(origin.manifest))
+        self._units = CacheUnits(self.index.size, samples_in(CACHE_UNIT_BYTES, origin.manifest))
         self._join(0)
         self._begin()
 
     def __repr__(self) -> str:
-        return f"CachedStore({self._origin.store!r}, {self.space!r}, memory={self.memory!r})"
+        return f"CachedStore({self._origin.store!r}, {self.disk!r}, memory={self.memory!r})"
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle as an origin and a directory."""
-        return _again, (self._origin.store, self.space.directory, self.space.size, self.memory and self.memory.size)
+        """Pickle as the arguments of `cached`."""
+        ram = self.memory.size if self.memory else 0
+        return partial(cached, ram=ram, force=True), (self._origin.store, self.disk.size, self.disk.path)
 
     def byte_ranges(self, indices: IndexArray) -> None:
         """Return None: a sample may be in the cache or at the origin."""
 
     def files(self) -> list[Path]:
-        """Return an empty list: the files of a cache are not those of a store."""
+        """Return an empty list: the files of a cache are not files of a store."""
         return []
 
     def read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
-        """Return samples in the order asked for, cached ones as views; wait for missing ones.
+        """Return samples in the given order, cached ones as views; wait for missing ones.
 
-        Raises StoreError if the origin does not match its index, MachineError if it does not answer.
+        Args:
+            indices: int64 (n,), the numbers of the samples.
+            out: As for Store.read.
+
+        Raises:
+            StoreError: If the origin does not match its index.
+            MachineError: If the origin does not answer.
         """
         return images_of(self._raw(as_indices(indices, len(self))), self._shape, out)
 
     def announce(self, indices: IndexArray) -> None:
-        """Begin to fetch samples that the cache lacks, and to read those it has into the page cache."""
+        """Start to fetch samples that are missing, and to read cached ones into the page cache.
+
+        Args:
+            indices: int64 (n,), the numbers of the samples.
+        """
         indices = indices[(indices >= 0) & (indices < len(self))]  # read() will raise for the others
         extent, begin, size = self._find(indices)
         there = extent >= 0
         if not there.all():
             self._filler.ask(indices[~there])
-        on_disk = there & (extent < self._files.persistent)
-        if on_disk.any() and not self._files.resident():
+        on_disk = there & (extent < self._extents.on_disk)
+        if on_disk.any() and not self._extents.resident():
             with suppress(TieringError, OSError):  # read() will raise
-                self._files.announce(extent[on_disk], begin[on_disk], size[on_disk])
+                self._extents.announce(extent[on_disk], begin[on_disk], size[on_disk])
 
-    def turn(self, number: int) -> None:
-        """Start to cache a new set of samples; those cached for an earlier turn make room.
+    def refill(self, number: int) -> None:
+        """Start to cache a new set of samples; what was cached for an earlier set is evicted when space is needed.
 
-        Between epochs, by the Loader. number: differs for each filling, and is the same for all processes.
+        The Loader calls this between epochs.
+
+        Args:
+            number: A number for the set, the same in all processes. Nothing happens if it is still the same.
         """
-        if number == self._turn:
+        if number == self._deal:
             return
         self._own()
         self._filler.settle()
-        self._counted = replace(
-            self._counted, admitted_bytes=self._counted.admitted_bytes + self._filler.admitted_bytes
-        )
+        self._admitted_before += self._filler.admitted_bytes
         for level in self.levels:
             level.close()
-        self._files.close()
+        self._extents.close()
         self._join(number)
         self._filler = Filler(self._origin, self._units, self.levels, self._writers())
 
@@ -112,12 +182,12 @@ class CachedStore(StoreBase):
         self._own()
         traffic = self._origin.fetcher.traffic
         return replace(
-            self._counted,
+            self._counter.counts,
             origin_bytes=traffic.bytes,
             origin_requests=traffic.requests,
             retries=traffic.retries,
             hedged=traffic.hedged,
-            admitted_bytes=self._counted.admitted_bytes + self._filler.admitted_bytes,
+            admitted_bytes=self._admitted_before + self._filler.admitted_bytes,
             in_flight=traffic.in_flight,
             depth=traffic.limit,
             ahead=self._filler.ahead,
@@ -125,8 +195,8 @@ class CachedStore(StoreBase):
 
     @property
     def capacity(self) -> int:
-        """The bound of the cache in bytes, on disk and in memory, reduced to the room that memory has."""
-        return sum(level.space.capacity for level in self.levels)
+        """Bytes that the cache can hold, on disk and in memory: its bounds, or less if too little memory is free."""
+        return sum(level.directory.capacity for level in self.levels)
 
     @property
     def full(self) -> bool:
@@ -134,12 +204,12 @@ class CachedStore(StoreBase):
         return self._filler.full
 
     def close(self) -> None:
-        """Close files, maps and connections. Referenced views stay valid, and the cache keeps its data."""
+        """Close files, maps and connections. Referenced views stay valid, and the cached data stays."""
         self._own()
         self._filler.close()
         for level in self.levels:
             level.close()
-        self._files.close()
+        self._extents.close()
         self._origin.store.close()
 
     def _find(self, indices: IndexArray) -> tuple[IndexArray, IndexArray, IndexArray]:
@@ -158,25 +228,27 @@ class CachedStore(StoreBase):
         extent, begin, size = self._find(indices)
         there = extent >= 0
         if there.all():
-            return extent, list(self._files.views(extent, begin, size))
-        return extent, list(self._files.views(extent[there], begin[there], size[there]))
+            return extent, list(self._extents.views(extent, begin, size))
+        return extent, list(self._extents.views(extent[there], begin[there], size[there]))
 
     def _raw(self, indices: IndexArray) -> list[Buffer]:
+        """Return the bytes of samples, and count them."""
         extent, views = self._cached(indices)
         there = extent >= 0
         missing = ~there | self._filler.coming(indices)
+        in_ram = ~missing & (extent >= self._extents.on_disk)
         if not missing.any():
-            self._count(indices, extent)
+            self._counter.add(self.index.size[indices], missing, in_ram, 0.0)
             return views
         self._filler.ask(indices[~there])
         found = dict(zip(indices[there].tolist(), views, strict=True))
         began = time.monotonic()
         found.update(self._fetched(indices[missing]))
-        self._count(indices, np.where(missing, -1, extent), time.monotonic() - began)
+        self._counter.add(self.index.size[indices], missing, in_ram, time.monotonic() - began)
         return [found[sample] for sample in indices.tolist()]
 
     def _fetched(self, samples: IndexArray) -> dict[int, Buffer]:
-        """Wait for samples on their way; those that were admitted meanwhile come from the cache."""
+        """Wait for samples that are being fetched; those that were admitted meanwhile come from the cache."""
         found: dict[int, Buffer] = {}
         while len(samples):
             taken = {sample: self._filler.take(sample) for sample in samples.tolist()}
@@ -189,63 +261,35 @@ class CachedStore(StoreBase):
             self._filler.ask(samples)
         return found
 
-    def _join(self, turn: int) -> None:
-        """Open the cached data of a turn, or create it."""
+    def _join(self, deal: int) -> None:
+        """Open the cached data for a set of samples, or create it."""
         identity = self._origin.identity
-        name = hashlib.sha256(f"{identity} {turn}".encode()).hexdigest()[: len(identity)] if turn else identity
-        about = DatasetNotes(
+        name = hashlib.sha256(f"{identity} {deal}".encode()).hexdigest()[: len(identity)] if deal else identity
+        notes = DatasetNotes(
             origin=str(self.place),
             samples=len(self.index),
             image_bytes=self.manifest.image_bytes,
             unit_samples=self._units.samples,
             units=len(self._units),
         )
-        spaces = [self.space, self.memory] if self.memory else [self.space]
-        firsts = np.cumsum([0, *(each.pool.extents for each in spaces)]).tolist()
-        self._turn, self._files = turn, MappedExtents(spaces)
+        directories = [self.disk, self.memory] if self.memory else [self.disk]
+        firsts = np.cumsum([0, *(each.pool.extents for each in directories)]).tolist()
+        self._deal, self._extents = deal, MappedExtents(directories)
         self.levels = tuple(
-            CacheLevel(each, name, about, self._units, self._files, first)
-            for each, first in zip(spaces, firsts, strict=False)
+            CacheLevel(each, name, notes, self._units, self._extents, first)
+            for each, first in zip(directories, firsts, strict=False)
         )
 
     def _own(self) -> None:
-        """Start afresh in a forked process: threads, extents and counts belong to its parent."""
+        """Start over in a forked process, because threads, extents and counts belong to its parent."""
         if self._process != os.getpid():
             self._begin()
 
     def _begin(self) -> None:
         self._process = os.getpid()
-        self._counting = Lock()
-        self._counted = CacheStats()
+        self._counter = HitCounter()
+        self._admitted_before = 0
         self._filler = Filler(self._origin, self._units, self.levels, self._writers())
 
-    def _writers(self) -> list[LevelWriter]:
-        return [Appender(level, self._units, self._origin.fetcher.in_thread) for level in self.levels]
-
-    def _count(self, indices: IndexArray, extent: IndexArray, stalled: float = 0.0) -> None:
-        size = self.index.size[indices]
-        misses, miss_bytes = _sum(size, extent < 0)
-        in_ram, ram_bytes = _sum(size, extent >= self._files.persistent)
-        with self._counting:
-            old = self._counted
-            self._counted = CacheStats(
-                hits=old.hits + len(indices) - misses,
-                misses=old.misses + misses,
-                hit_bytes=old.hit_bytes + int(size.sum()) - miss_bytes,
-                miss_bytes=old.miss_bytes + miss_bytes,
-                admitted_bytes=old.admitted_bytes,
-                ram_hits=old.ram_hits + in_ram,
-                ram_bytes=old.ram_bytes + ram_bytes,
-                stall_seconds=old.stall_seconds + stalled,
-            )
-
-
-def _sum(size: IndexArray, chosen: npt.NDArray[np.bool_]) -> tuple[int, int]:
-    """Return how many are chosen, and their bytes."""
-    return (count, int(size[chosen].sum())) if (count := int(chosen.sum())) else (0, 0)
-
-
-def _again(store: Store, directory: Path, size: int, ram: int | None) -> CachedStore:
-    return CachedStore(
-        store, CacheSpace(directory, size, force=True), CacheSpace.in_memory(directory, ram) if ram else None
-    )
+    def _writers(self) -> list[Appender]:
+        return [Appender(level, self._origin.fetcher.in_thread) for level in self.levels]

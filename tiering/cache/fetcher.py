@@ -25,20 +25,22 @@ T = TypeVar("T")
 #: One byte range of the origin: file (path or URL), first byte, end.
 Span = tuple[str, int, int]
 
-#: Requests under way: as many as raise the throughput, within these bounds (Little's law finds them by itself).
+#: Concurrent requests: as many as raise the throughput, within these bounds. By Little's law, this adapts to the
+#: latency and the bandwidth of any origin.
 _FEWEST: Final = 16
 _MOST: Final = 1024
 _BETTER: Final = 1.1
 
-#: A request that takes longer than nearly all others, and several times as long as most, is sent a second time. Where
-#: bandwidth is short all take long, and sending more would only make it shorter.
+#: A request that takes longer than nearly all others, and several times as long as most, is sent a second time. If
+#: bandwidth is short, all requests are slow, and further ones would only make it worse: hence the second condition.
 _HEDGE_QUANTILE: Final = 0.95
 _HEDGE_MEDIANS: Final = 3.0
 _REMEMBERED: Final = 256
 
-#: A request that fails is tried again, after twice as long each time, at most so long and for so long in all.
+#: A failed request is repeated after a pause, which doubles each time up to a limit.
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
+#: After so many damaged answers, the origin counts as damaged.
 _TIMES_DAMAGED: Final = 8
 
 _LOCAL_THREADS: Final = 64
@@ -46,7 +48,16 @@ _LOCAL_THREADS: Final = 64
 
 @dataclass(slots=True)
 class Traffic:
-    """Counts of requests and bytes since the process began to fetch."""
+    """Counts of requests and bytes since the process began to fetch.
+
+    Attributes:
+        requests: Requests sent.
+        bytes: Bytes received.
+        retries: Requests repeated after an error.
+        hedged: Requests sent a second time because they were late.
+        in_flight: Requests that are running now.
+        limit: How many may run at once.
+    """
 
     requests: int = 0
     bytes: int = 0
@@ -59,13 +70,15 @@ class Traffic:
 class Fetcher:
     """Reads byte ranges of local files, or of objects behind a URL, through an event loop on a thread.
 
-    url: the origin. The thread and the connections are made by the first request of each process, so that a fork takes
-    none along.
+    The first request of each process starts the thread and opens the connections, so that a fork inherits neither.
+
+    Args:
+        url: The origin.
     """
 
     def __init__(self, url: str) -> None:
         self._url = url
-        # A disk would only have more to do.
+        # Only remote requests are hedged and repeated: on a local disk, that would add load and not help.
         self._remote = "://" in url
         self.traffic = Traffic()
         self._process = 0
@@ -77,21 +90,26 @@ class Fetcher:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def in_thread(self, call: Callable[..., T], *arguments: object) -> T:
-        """Run a blocking call on one of the fetcher's threads. Await it in a coroutine."""
+        """Run a blocking call on one of the fetcher's threads. For its coroutines."""
         return await self._loop.run_in_executor(self._pool, call, *arguments)
 
     async def get(self, span: Span, sound: Callable[[memoryview], bool]) -> memoryview:
-        """Read one range, and again until it is sound. Within a coroutine.
+        """Read one range, and repeat the request until the answer is sound. For the fetcher's coroutines.
 
-        sound: returns whether the bytes are the right ones, and complete. Raises MachineError when the origin does not
-        answer in time, StoreError when every answer has wrong bytes (a local origin is read once);
-        FileNotFoundError at once.
+        Args:
+            span: The range.
+            sound: Returns whether the bytes are complete and correct.
+
+        Raises:
+            MachineError: If the origin does not answer in time.
+            StoreError: If every answer is damaged. A local origin is read only once.
+            FileNotFoundError: If there is no such file; without repeating.
         """
         began, pause, tried, damaged = time.monotonic(), _FIRST_PAUSE, 0, 0
         while True:
             tried += 1
             try:
-                async with self._turn:
+                async with self._limit:
                     data = await self._hedged(span)
                 if sound(data):
                     return data
@@ -107,7 +125,7 @@ class Fetcher:
             if wrong or time.monotonic() - began > remote_seconds():
                 raise (StoreError if wrong else MachineError)(
                     span[0], expected=f"bytes {span[1]:,} to {span[2]:,}", found=f"{why}, {tried} times",
-                    action="Check the origin (tiering verify), and the way to it.",
+                    action="Check the origin (tiering verify), and the connection to it.",
                 )  # fmt: skip
             self.traffic.retries += 1
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))
@@ -127,7 +145,7 @@ class Fetcher:
         self.traffic = Traffic()
         self._loop = asyncio.new_event_loop()
         self._pool = ThreadPoolExecutor(_LOCAL_THREADS, thread_name_prefix="tiering-fetch")
-        self._turn = _Turns(self.traffic)
+        self._limit = _AdaptiveLimit(self.traffic)
         self._seconds: deque[float] = deque(maxlen=_REMEMBERED)
         self._hedge_after = float("inf")
         self._ask = _asker(self._url, self._loop, self._pool)
@@ -186,7 +204,7 @@ async def _cancel_all() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class _Turns:
+class _AdaptiveLimit:
     """Limits concurrent requests, and doubles the limit as long as that raises the throughput."""
 
     def __init__(self, traffic: Traffic) -> None:
@@ -196,9 +214,9 @@ class _Turns:
 
     async def __aenter__(self) -> None:
         while self._traffic.in_flight >= self._traffic.limit:
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
-            await turn
+            free: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(free)
+            await free
         self._traffic.in_flight += 1
 
     async def __aexit__(self, *_: object) -> None:
@@ -208,9 +226,9 @@ class _Turns:
             self._adapt()
         free = self._traffic.limit - self._traffic.in_flight
         while self._waiting and free > 0:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
                 free -= 1
 
     def _adapt(self) -> None:
@@ -225,7 +243,7 @@ class _Turns:
 def _asker(
     url: str, loop: asyncio.AbstractEventLoop, pool: ThreadPoolExecutor
 ) -> Callable[[Span], Awaitable[bytes | memoryview]]:
-    """Return a coroutine function that reads one range of an origin once, without retries."""
+    """Return a coroutine function that reads one range of an origin once."""
     if "://" not in url:
 
         async def local(span: Span) -> bytes:
@@ -233,7 +251,7 @@ def _asker(
 
         return local
     if url.startswith(WEB):
-        # A web address may hold a token, which obstore would take for a part of the name.
+        # A web address may contain a token, which obstore would mistake for a part of the name.
         system, _ = file_system(url)
 
         async def web(span: Span) -> bytes:
@@ -243,7 +261,7 @@ def _asker(
             return found
 
         return web
-    bucket = open_bucket(url, "to cache what lies behind a URL")
+    bucket = open_bucket(url, "to cache a store behind a URL")
 
     async def remote(span: Span) -> memoryview:
         found = await bucket.module.get_range_async(bucket.store, key_of(span[0]), start=span[1], end=span[2])

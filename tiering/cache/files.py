@@ -1,7 +1,8 @@
-"""Files and directories of a cache: for its owner alone, or for its group.
+"""Files and directories of a cache: private to its owner, or shared with its group.
 
-A directory is shared if it has the set-group-id bit and its group can write to it; files made in it are then shared,
-too. The modes on the disk decide, so every process does the same. No link is followed, and only plain files are opened.
+A directory is shared if it has the set-group-id bit and its group can write to it. New files in a shared directory are
+shared, too. Every process decides by the modes on the disk, so all do the same. No link is followed, and only plain
+files are opened.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ _SHARED_DIRECTORY: Final = 0o2770
 _SHARED_FILE: Final = 0o660
 _OWN_DIRECTORY: Final = 0o700
 _OWN_FILE: Final = 0o600
-_NEVER: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_SAFELY: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def is_shared(directory: Path) -> bool:
-    """Return whether files made in a directory are for its group."""
+    """Return whether new files in a directory are shared with its group."""
     mode = directory.stat().st_mode
     return bool(mode & stat.S_ISGID and mode & stat.S_IWGRP)
 
@@ -29,7 +30,12 @@ def is_shared(directory: Path) -> bool:
 def make_directory(path: Path, *, shared: bool | None = None) -> None:
     """Make a directory; an existing one stays as it is.
 
-    shared: for its group, too; by default like its parent. Raises OSError.
+    Args:
+        path: The directory.
+        shared: Whether to share it with its group; by default like its parent.
+
+    Raises:
+        OSError: If it cannot be made.
     """
     for_group = is_shared(path.parent) if shared is None else shared
     try:
@@ -38,7 +44,7 @@ def make_directory(path: Path, *, shared: bool | None = None) -> None:
         if not path.is_dir():
             raise
         return
-    # The parent may pass on its set-group-id bit, which would make this directory shared against the user's wish.
+    # The directory may inherit the set-group-id bit of its parent, and so be shared against the user's wish.
     path.chmod(_SHARED_DIRECTORY if for_group else _OWN_DIRECTORY)
 
 
@@ -48,13 +54,18 @@ def share(directory: Path) -> None:
 
 
 def open_file(path: Path, flags: int) -> int:
-    """Open a plain file and return its descriptor; with os.O_CREAT, a new file is shared if its directory is.
+    """Open a plain file and return its descriptor. A new file is shared if its directory is.
 
-    Raises FileNotFoundError, also for a link, for anything else that is not a plain file, and if its parent is not a
-    directory.
+    Args:
+        path: The file.
+        flags: As for os.open.
+
+    Raises:
+        FileNotFoundError: If there is no file, or something else: a link, a directory, a device.
+        OSError: If it cannot be opened.
     """
     try:
-        descriptor = os.open(path, flags | _NEVER, _OWN_FILE)
+        descriptor = os.open(path, flags | _SAFELY, _OWN_FILE)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.ENOTDIR):
             raise FileNotFoundError(errno.ENOENT, "not a plain file", str(path)) from error
@@ -83,7 +94,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def allocate(path: Path, size: int) -> None:
-    """Make a file of zeros, with its space allocated on the disk. Raises OSError that names it."""
+    """Make a file of zeros, with its space allocated on the disk. Raises an OSError that names the file."""
     descriptor = open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     try:
         os.posix_fallocate(descriptor, 0, size)
@@ -94,7 +105,7 @@ def allocate(path: Path, size: int) -> None:
 
 
 def lock_of(descriptor: int) -> bool:
-    """Try to lock an open file. Returns False if it is locked already."""
+    """Try to lock an open file; return False if it is locked already."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

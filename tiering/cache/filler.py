@@ -1,47 +1,61 @@
-"""Filler: fetches samples from the origin, and adds them to the cache as long as it has room."""
+"""Filler: fetches samples from the origin, and adds them to the cache until it is full, through an Appender a level."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, wait
-from typing import Final
+from typing import Any, Final
 
+import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
 from tiering.arrays import IndexArray
-from tiering.cache.level import CacheLevel, LevelWriter
+from tiering.cache.extents import HEADER_BYTES, Extent
+from tiering.cache.level import CacheLevel, CacheUnits
 from tiering.cache.origin import Origin
-from tiering.cache.units import CacheUnits
-from tiering.store.protocol import Buffer
+from tiering.cache.slot_table import HEAD_BYTES, head, payloads_of
+from tiering.store.protocol import Buffer, samples_in
 
-#: How long a process waits for a live one that fetches the same unit; the lock of a dead one is released at once.
+#: How long a process waits for another one that is fetching the same unit, in s. If that one dies, the kernel releases
+#: its lock at once.
 WAIT_SECONDS: Final = 10.0
 _FIRST_LOOK, _LAST_LOOK = 0.001, 0.02
 
-#: Bytes of requested samples that are kept until they are taken. The oldest belong to epochs that were broken off.
+#: Bytes of requested samples that are kept until they are taken. The oldest belong to epochs that were abandoned.
 MOST_AHEAD_BYTES: Final = 512 << 20
+
+#: How long a full level waits before it looks for free space again: another dataset may no longer be in use.
+_AGAIN_SECONDS: Final = 5.0
+
+#: Runs a blocking call on a thread.
+InThread = Callable[..., Awaitable[Any]]
 
 _Samples = dict[int, Buffer]
 
 
 class Filler:
-    """Fetches for one process. Its coroutines run on the origin's thread, one piece at a time.
+    """Fetches for one process. Its coroutines run on the fetcher's thread.
 
-    levels: of the cache; writers: one for each level, tried in order, so that no unit is in two levels.
+    Args:
+        origin: The store behind the cache.
+        units: The units of its samples.
+        levels: The levels of the cache.
+        writers: One for each level. They are tried in order, so that no unit is in two levels.
     """
 
     def __init__(
-        self, origin: Origin, units: CacheUnits, levels: Sequence[CacheLevel], writers: Sequence[LevelWriter]
+        self, origin: Origin, units: CacheUnits, levels: Sequence[CacheLevel], writers: Sequence[Appender]
     ) -> None:
         self._origin, self._units, self._levels, self._writers = origin, units, levels, writers
         self._lock = threading.Lock()
-        #: By sample: its result, None for a sample that will be in the cache.
+        #: By sample: a future whose result is its bytes, or None if the sample will be in the cache.
         self._coming: dict[int, Future[_Samples | None]] = {}
-        self._most_ahead = origin.samples_in(MOST_AHEAD_BYTES)
+        self._most_ahead = samples_in(MOST_AHEAD_BYTES, origin.store.manifest)
         self._filling: dict[int, asyncio.Future[None]] = {}
 
     @property
@@ -50,7 +64,7 @@ class Filler:
         return len(self._coming)
 
     def ask(self, samples: IndexArray) -> None:
-        """Start to fetch the samples that are not being fetched yet."""
+        """Start to fetch samples, except those that are being fetched already."""
         with self._lock:
             by_unit: dict[int, list[int]] = {}
             for sample, unit in zip(samples.tolist(), self._units.of(samples).tolist(), strict=True):
@@ -63,7 +77,7 @@ class Filler:
                 del self._coming[oldest]
 
     def coming(self, samples: IndexArray) -> npt.NDArray[np.bool_]:
-        """Return a mask of the samples that are being fetched, or were fetched and not taken."""
+        """Return bool (n,): whether each sample is being fetched, or was fetched and not taken."""
         coming = self._coming
         if not coming:
             return np.zeros(len(samples), dtype=np.bool_)
@@ -100,7 +114,7 @@ class Filler:
 
     @property
     def full(self) -> bool:
-        """Whether no level had further room for this process."""
+        """Whether every level was too full for the last unit of this process."""
         return all(writer.full for writer in self._writers)
 
     @property
@@ -109,7 +123,7 @@ class Filler:
         return sum(writer.admitted_bytes for writer in self._writers)
 
     async def _obtain(self, unit: int, samples: list[int]) -> _Samples | None:
-        """Add a unit to the cache and return None; return the samples if the cache is full."""
+        """Add a unit to the cache and return None, or return the samples if the cache is full."""
         at = np.array(samples, dtype=np.int64)
         while (other := self._filling.get(unit)) is not None:
             await other
@@ -131,8 +145,8 @@ class Filler:
     async def _fill(self, unit: int) -> tuple[bool, bytes | None]:
         """Fetch a unit and write it into the cache.
 
-        Returns whether the unit is cached, and otherwise its bytes; (False, None) if another process is fetching it and
-        takes too long.
+        Returns whether the unit is cached, and its bytes if this process fetched them. (False, None) means that another
+        process is fetching it, and takes too long.
         """
         slots = self._levels[0].slots
         look, deadline = _FIRST_LOOK, time.monotonic() + WAIT_SECONDS
@@ -152,7 +166,7 @@ class Filler:
             slots.unlock(unit)
 
     async def _keep(self, unit: int, payload: bytes) -> bool:
-        """Add a unit to the first level that takes it; return whether one did."""
+        """Add a unit to the first level that has space for it; return whether one had."""
         for writer in self._writers:
             if writer.admits(unit) and await writer.keep(unit, payload):
                 return True
@@ -160,3 +174,94 @@ class Filler:
 
     def _cached(self, unit: int) -> bool:
         return any(level.has(unit) for level in self._levels)
+
+
+class Appender:
+    """Adds units to a level, for one process: it appends payloads to extents that the process owns.
+
+    Args:
+        level: The level to add to.
+        in_thread: Runs a blocking call on a thread.
+    """
+
+    def __init__(self, level: CacheLevel, in_thread: InThread) -> None:
+        self._level, self._in_thread = level, in_thread
+        #: Bytes that this process wrote into the level.
+        self.admitted_bytes = 0
+        self._claiming = asyncio.Lock()
+        self._extents: list[Extent] = []
+        self._end = 0
+        self._again_at = 0.0
+
+    @property
+    def full(self) -> bool:
+        """Whether there was no further extent for this process, or the disk refused."""
+        return self._exhausted or self._level.directory.pool.frozen
+
+    def admits(self, unit: int) -> bool:
+        """Return whether there may be space for a unit."""
+        pool = self._level.directory.pool
+        fits = self._end + HEAD_BYTES + self._level.units.bytes_of(unit) <= pool.extent_bytes
+        return not pool.frozen and (not self._exhausted or (bool(self._extents) and fits))
+
+    async def keep(self, unit: int, payload: bytes) -> bool:
+        """Append a payload; return whether there was space."""
+        if (reserved := await self._reserve(unit, HEAD_BYTES + len(payload))) is None:
+            return False
+        extent, begin = reserved
+        parts = (head(unit, len(payload)), payload)
+        try:
+            written = await self._in_thread(os.pwritev, extent.descriptor, parts, begin)
+        except OSError as error:
+            self._level.directory.pool.freeze(error)
+            return False
+        offset, crc = begin + HEAD_BYTES, google_crc32c.value(payload)
+        if written != sum(map(len, parts)) or not self._level.slots.publish(unit, extent.number, offset, crc):
+            return False
+        self.admitted_bytes += len(payload)
+        return True
+
+    @property
+    def _exhausted(self) -> bool:
+        return time.monotonic() < self._again_at
+
+    def close(self) -> None:
+        """Close the extents."""
+        for extent in self._extents:
+            os.close(extent.descriptor)
+        self._extents = []
+
+    async def _reserve(self, unit: int, size: int) -> tuple[Extent, int] | None:
+        """Reserve space in an extent; return the extent, and the offset to write at."""
+        async with self._claiming:
+            if not self._level.slots.has_free(unit):
+                return None
+            if not self._extents or self._end + size > self._level.directory.pool.extent_bytes:
+                if self._exhausted or HEADER_BYTES + size > self._level.directory.pool.extent_bytes:
+                    return None
+                claimed = await self._in_thread(self._claim, size)
+                if claimed is None:
+                    self._again_at = time.monotonic() + _AGAIN_SECONDS
+                    return None
+                extent, self._end = claimed
+                self._extents.append(extent)
+            begin = self._end
+            self._end += size
+            return self._extents[-1], begin
+
+    def _claim(self, size: int) -> tuple[Extent, int] | None:
+        """Claim an extent with enough free bytes; return it, and the offset to write at."""
+        directory, but = self._level.directory, {extent.number for extent in self._extents}
+        while (claimed := directory.claim(self._level.header, frozenset(but))) is not None:
+            end = self._end_of(claimed.number) if claimed.begun else HEADER_BYTES
+            if end + size <= directory.pool.extent_bytes:
+                return claimed, end
+            but.add(claimed.number)
+            os.close(claimed.descriptor)
+        return None
+
+    def _end_of(self, extent: int) -> int:
+        """Return the end of the last payload in an extent that has a slot."""
+        path = self._level.directory.pool.paths()[extent]
+        ends = [found.offsets + found.sizes for found in payloads_of(self._level.slots, {extent: path})]
+        return max((int(each.max()) for each in ends if len(each)), default=HEADER_BYTES)

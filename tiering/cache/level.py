@@ -1,52 +1,103 @@
-"""CacheLevel: the units of one dataset in one cache directory; Appender adds to them."""
+"""CacheLevel: one dataset in one cache directory, on disk or in memory, and where its units are there."""
 
 from __future__ import annotations
 
-import asyncio
+import errno
+import fcntl
+import json
 import os
-import time
+import uuid
 import weakref
-from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final, Protocol
 
 import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
 from tiering.arrays import IndexArray
-from tiering.cache.dataset_notes import DatasetNotes, join_dataset, open_slot_table
-from tiering.cache.extents import HEADER_BYTES, Extent, header_of
-from tiering.cache.slot_table import HEAD_BYTES, head, payloads_of
-from tiering.cache.space import CacheSpace
-from tiering.cache.units import CacheUnits
-from tiering.errors import StoreError
+from tiering.cache import files
+from tiering.cache.cached_datasets import (
+    PARTS,
+    DatasetNotes,
+    checked_notes,
+    in_use,
+    open_slot_table,
+    remove_dataset,
+)
+from tiering.cache.directory import CacheDirectory
+from tiering.cache.extents import header_of
+from tiering.cache.slot_table import table_bytes
+from tiering.errors import MachineError, StoreError, from_os_error
 from tiering.store.mapped_files import MappedFiles
 
-#: How long a full level waits before it looks for room again: another dataset may no longer be in use.
-_AGAIN_SECONDS: Final = 5.0
 
-#: Runs a blocking call on a thread.
-InThread = Callable[..., Awaitable[Any]]
+class CacheUnits:
+    """Units: groups of neighbouring samples that are fetched and stored together, all with the same number of samples.
+
+    Args:
+        size: int64 (n,), bytes of each sample.
+        samples: Samples in a unit; the last one may hold fewer.
+    """
+
+    def __init__(self, size: IndexArray, samples: int) -> None:
+        self.samples = samples
+        self._size = size
+        self._nth = np.arange(samples - 1)
+
+    def __len__(self) -> int:
+        return (len(self._size) + self.samples - 1) // self.samples
+
+    def of(self, samples: IndexArray) -> IndexArray:
+        """Return the units that samples belong to."""
+        return samples // self.samples
+
+    def members(self, unit: int) -> IndexArray:
+        """Return the samples of a unit."""
+        first = unit * self.samples
+        return np.arange(first, min(first + self.samples, len(self._size)))
+
+    def bytes_of(self, unit: int) -> int:
+        """Return the bytes of a unit."""
+        return int(self._size[unit * self.samples : (unit + 1) * self.samples].sum())
+
+    def within(self, samples: IndexArray) -> IndexArray:
+        """Return the offsets of samples in their units, in bytes."""
+        if self.samples == 1:
+            return np.zeros(len(samples), dtype=np.int64)
+        nth = samples % self.samples
+        before = np.minimum((samples - nth)[:, None] + self._nth, len(self._size) - 1)
+        begins: IndexArray = np.where(self._nth < nth[:, None], self._size[before], 0).sum(axis=1)
+        return begins
+
+    def cut(self, payload: bytes, samples: IndexArray) -> list[bytes]:
+        """Cut samples of one unit out of its payload."""
+        begins, sizes = self.within(samples).tolist(), self._size[samples].tolist()
+        return [payload[begin : begin + size] for begin, size in zip(begins, sizes, strict=True)]
 
 
 class MappedExtents(MappedFiles):
-    """The extents of some levels, of which not all are there. persistent: how many of them, the first, are files."""
+    """The extents of all levels, numbered through; those that exist are mapped.
 
-    def __init__(self, spaces: list[CacheSpace]) -> None:
-        pools = [space.pool for space in spaces]
+    Args:
+        directories: The cache directories, those on disk first.
+    """
+
+    def __init__(self, directories: list[CacheDirectory]) -> None:
+        pools = [each.pool for each in directories]
         super().__init__(
             [path for pool in pools for path in pool.paths()],
             [pool.extent_bytes for pool in pools for _ in range(pool.extents)],
         )
-        self.persistent = sum(space.pool.extents for space in spaces if not space.volatile)
+        #: How many of the extents, the first ones, are on disk.
+        self.on_disk = sum(each.pool.extents for each in directories if not each.volatile)
 
     def watched(self) -> list[Path]:
         """Return the files to keep in the page cache."""
-        return [path for path in self.paths[: self.persistent] if path.exists()]
+        return [path for path in self.paths[: self.on_disk] if path.exists()]
 
     def payload(self, extent: int, offset: int, size: int) -> memoryview | None:
-        """Return bytes of one extent, or None where it has none such: a slot may be damaged."""
+        """Return bytes of one extent; None if it lacks them, because a slot may be damaged."""
         if extent >= len(self.paths):
             return None
         try:
@@ -57,29 +108,43 @@ class MappedExtents(MappedFiles):
 
 
 class CacheLevel:
-    """The units of a dataset in one space, as a process finds them.
+    """One dataset in one cache directory, as a process finds it.
 
-    about: the notes to write if the dataset is new; base: the number that the space's first extent has in `files`.
-    Raises MachineError where the space has no room for the dataset's table, or cannot be written.
+    Args:
+        directory: The cache directory.
+        name: The name of the dataset in it.
+        notes: The notes to write if the dataset is new.
+        units: The units of the dataset.
+        extents: The extents of all levels.
+        first: The number that the directory's first extent has among these.
+
+    Raises:
+        MachineError: If the dataset's slot table does not fit into the cache, or the directory cannot be written.
     """
 
     def __init__(
-        self, space: CacheSpace, name: str, about: DatasetNotes, units: CacheUnits, files: MappedExtents, base: int
+        self,
+        directory: CacheDirectory,
+        name: str,
+        notes: DatasetNotes,
+        units: CacheUnits,
+        extents: MappedExtents,
+        first: int,
     ) -> None:
-        self.space, self.base = space, base
-        self.dataset = space.dataset(name)
-        about, held = join_dataset(space, self.dataset, about)
-        self.header = header_of(name, bytes.fromhex(about.filling))
+        self.directory, self.units = directory, units
+        self.dataset = directory.dataset(name)
+        found, held = _join(directory, self.dataset, notes)
+        self.header = header_of(name, bytes.fromhex(found.filling))
         self.slots = open_slot_table(self.dataset)
-        self._units, self._files = units, files
+        self._extents, self._first = extents, first
         #: By slot, the check value of the payload that this process has compared with its CRC-32C.
         self._checked: npt.NDArray[np.uint32] = np.zeros(len(self.slots), dtype=np.uint32)
-        self._leave = weakref.finalize(self, _leave, space, held, os.getpid())
+        self._leave = weakref.finalize(self, _leave, directory, held, os.getpid())
 
     def find(self, units: IndexArray) -> tuple[IndexArray, IndexArray]:
-        """Return the extents (numbers in `files`, -1: not here) and offsets of units, each int64, as units.
+        """Return the extents (-1: not here) and offsets of units, each int64, as units.
 
-        The first use of a payload by the process compares it with its CRC-32C; a damaged one loses its slot.
+        The first use of a payload by the process compares it with its CRC-32C. A damaged one loses its slot.
         """
         found = self.slots.find(units)
         extent, offset = found.extent, found.offset
@@ -87,13 +152,13 @@ class CacheLevel:
             slot, unit = int(found.slot[at]), int(units[at])
             if self._checked[slot] == found.check[at]:
                 continue
-            view = self._files.payload(self.base + int(extent[at]), int(offset[at]), self._units.bytes_of(unit))
+            view = self._extents.payload(self._first + int(extent[at]), int(offset[at]), self.units.bytes_of(unit))
             if view is not None and google_crc32c.value(bytes(view)) == found.crc[at]:
                 self._checked[slot] = found.check[at]
             else:
                 self.slots.withdraw(unit)
                 extent[at] = -1
-        extent[extent >= 0] += self.base
+        extent[extent >= 0] += self._first
         return extent, offset
 
     def has(self, unit: int) -> bool:
@@ -106,116 +171,86 @@ class CacheLevel:
         self._leave()
 
 
-class LevelWriter(Protocol):
-    """Adds units to a level, for one process."""
-
-    admitted_bytes: int
-
-    @property
-    def full(self) -> bool:
-        """Whether there was no further room."""
-        ...
-
-    def admits(self, unit: int) -> bool:
-        """Return whether there may be room for a unit."""
-        ...
-
-    async def keep(self, unit: int, payload: bytes) -> bool:
-        """Add a unit; return whether there was room."""
-        ...
-
-    def close(self) -> None:
-        """Close the files that this process writes to."""
-        ...
-
-
-class Appender:
-    """The LevelWriter of a cache that never evicts: it appends payloads to extents that the process owns."""
-
-    def __init__(self, level: CacheLevel, units: CacheUnits, in_thread: InThread) -> None:
-        self._level, self._units, self._in_thread = level, units, in_thread
-        self._claiming = asyncio.Lock()
-        self._extents: list[Extent] = []
-        self._end = 0
-        self._again_at = 0.0
-        self.admitted_bytes = 0
-
-    @property
-    def full(self) -> bool:
-        """Whether there was no further extent for this process, or the disk refused."""
-        return self._exhausted or self._level.space.pool.frozen
-
-    def admits(self, unit: int) -> bool:
-        """Return whether there may be room for a unit."""
-        pool = self._level.space.pool
-        fits = self._end + HEAD_BYTES + self._units.bytes_of(unit) <= pool.extent_bytes
-        return not pool.frozen and (not self._exhausted or (bool(self._extents) and fits))
-
-    async def keep(self, unit: int, payload: bytes) -> bool:
-        """Append a payload; return whether there was room."""
-        if (room := await self._room(unit, HEAD_BYTES + len(payload))) is None:
-            return False
-        extent, begin = room
-        parts = (head(unit, len(payload)), payload)
-        try:
-            written = await self._in_thread(os.pwritev, extent.descriptor, parts, begin)
-        except OSError as error:
-            self._level.space.pool.freeze(error)
-            return False
-        offset, crc = begin + HEAD_BYTES, google_crc32c.value(payload)
-        if written != sum(map(len, parts)) or not self._level.slots.publish(unit, extent.number, offset, crc):
-            return False
-        self.admitted_bytes += len(payload)
-        return True
-
-    @property
-    def _exhausted(self) -> bool:
-        return time.monotonic() < self._again_at
-
-    def close(self) -> None:
-        """Close the extents."""
-        for extent in self._extents:
-            os.close(extent.descriptor)
-        self._extents = []
-
-    async def _room(self, unit: int, size: int) -> tuple[Extent, int] | None:
-        """Return an extent with enough free bytes, and the offset to write at."""
-        async with self._claiming:
-            if not self._level.slots.room(unit):
-                return None
-            if not self._extents or self._end + size > self._level.space.pool.extent_bytes:
-                if self._exhausted or HEADER_BYTES + size > self._level.space.pool.extent_bytes:
-                    return None
-                claimed = await self._in_thread(self._claim, size)
-                if claimed is None:
-                    self._again_at = time.monotonic() + _AGAIN_SECONDS
-                    return None
-                extent, self._end = claimed
-                self._extents.append(extent)
-            begin = self._end
-            self._end += size
-            return self._extents[-1], begin
-
-    def _claim(self, size: int) -> tuple[Extent, int] | None:
-        """Claim an extent with enough free bytes; return it, and the offset to write at."""
-        space, but = self._level.space, {extent.number for extent in self._extents}
-        while (claimed := space.claim(self._level.header, frozenset(but))) is not None:
-            end = self._end_of(claimed.number) if claimed.begun else HEADER_BYTES
-            if end + size <= space.pool.extent_bytes:
-                return claimed, end
-            but.add(claimed.number)
-            os.close(claimed.descriptor)
-        return None
-
-    def _end_of(self, extent: int) -> int:
-        """Return the end of the last payload in an extent that has a slot."""
-        path = self._level.space.pool.paths()[extent]
-        ends = [found.offsets + found.sizes for found in payloads_of(self._level.slots, {extent: path})]
-        return max((int(each.max()) for each in ends if len(each)), default=HEADER_BYTES)
-
-
-def _leave(space: CacheSpace, held: int, process: int) -> None:
+def _leave(directory: CacheDirectory, held: int, process: int) -> None:
     """Close a dataset in the process that joined it; its forks share the descriptor."""
     if os.getpid() == process:
         os.close(held)
-        space.leave()
+        directory.leave()
+
+
+def _join(directory: CacheDirectory, dataset: Path, notes: DatasetNotes) -> tuple[DatasetNotes, int]:
+    """Open a dataset, creating it if it is missing, and mark it as in use.
+
+    Returns the notes in the cache, and a descriptor: the dataset counts as in use while it is open.
+    """
+    try:
+        with directory.locked():
+            if dataset.is_dir() and not _is_sound(dataset, notes) and not in_use(dataset):
+                directory.pool.remove(dataset.name)
+                remove_dataset(dataset)
+            if not (dataset / "about.json").exists():
+                _make(directory, dataset, notes)
+            held = files.open_file(dataset / "in-use", os.O_RDWR | os.O_CREAT)
+            fcntl.flock(held, fcntl.LOCK_SH)
+            os.utime(dataset / "in-use")
+        if not _is_sound(dataset, notes):
+            os.close(held)
+            raise StoreError(
+                str(dataset), expected="notes on this dataset", found="notes on another one, which is in use",
+                action="Choose another `directory`.",
+            )  # fmt: skip
+    except OSError as error:
+        raise from_os_error(error) from error
+    return DatasetNotes.read(dataset), held
+
+
+def _is_sound(dataset: Path, notes: DatasetNotes | None = None) -> bool:
+    try:
+        found = checked_notes(dataset)
+    except StoreError:
+        return False
+    return notes is None or found.matches(notes)
+
+
+def _make(directory: CacheDirectory, dataset: Path, notes: DatasetNotes) -> None:
+    capacity = directory.pool.extents * directory.pool.extent_bytes
+    size = table_bytes(notes.units, capacity * notes.units // max(1, notes.image_bytes))
+    directory.tidy()
+    if not directory.fits_table(size):
+        raise MachineError(
+            str(directory.path),
+            expected=f"{size:,} bytes of the cache for the table of {notes.units:,} units",
+            found="less, beside what is in use",
+            action="Give a larger `size`.",
+        )
+    # Create it under another name, so that no process maps an unfinished table, even where locks do nothing.
+    made = dataset.with_name(f".new-{uuid.uuid4().hex}")
+    files.make_directory(made)
+    try:
+        files.allocate(made / "slots", size)
+        files.write_file(made / "in-use", b"")
+        files.write_file(made / "about.json", json.dumps(asdict(notes)).encode())
+        _rename(made, dataset)
+    except OSError:
+        remove_dataset(made)
+        raise
+
+
+def _rename(made: Path, dataset: Path) -> None:
+    """Give a new dataset its name, even if a directory with foreign files already has it."""
+    try:
+        made.rename(dataset)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+    else:
+        return
+    if _is_sound(dataset):  # another process was first, on a file system where locks do nothing
+        remove_dataset(made)
+        return
+    for name in reversed(PARTS):  # the notes last: only they make it a dataset
+        try:
+            (made / name).rename(dataset / name)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(dataset / name)) from error
+    made.rmdir()

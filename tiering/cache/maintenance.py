@@ -1,4 +1,4 @@
-"""Maintenance of a cache: list its contents, check them, fill it in advance, and empty it."""
+"""Maintenance of a cache: list its contents, check them, fill it in advance, and clear it."""
 
 from __future__ import annotations
 
@@ -6,25 +6,24 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import google_crc32c
 import numpy as np
 
-from tiering.cache.cached_store import CachedStore
-from tiering.cache.dataset_notes import DatasetNotes, checked_notes, open_slot_table
-from tiering.cache.directory import in_use, is_cache
+from tiering.cache.cached_datasets import DatasetNotes, checked_notes, in_use, last_used, open_slot_table
+from tiering.cache.cached_store import CachedStore, default_directory
+from tiering.cache.directory import CacheDirectory, read_marker
 from tiering.cache.files import open_file
-from tiering.cache.open import default_directory
+from tiering.cache.memory_directory import memory_of
 from tiering.cache.slot_table import Payloads, payloads_of
-from tiering.cache.space import CacheSpace, last_used, memory_of
 from tiering.errors import StoreError, UsageError
+from tiering.io_sizes import PREFETCH_BYTES
 from tiering.storage.location import Location
 from tiering.store.protocol import samples_in
 
-#: Bytes that `warm_cache` reads at once, and bytes that it requests ahead of them.
+#: Bytes that `warm_cache` reads at once.
 _READ_BYTES: Final = 4 << 20
-_AHEAD_BYTES: Final = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,52 +72,58 @@ class CacheInfo:
 
 @dataclass(frozen=True, slots=True)
 class CacheCheck:
-    """The result of a check. units: payloads read; damaged: how many of them were damaged and removed."""
+    """The result of `verify_cache`.
+
+    Attributes:
+        units: Units that were read.
+        damaged: How many of them were damaged, and removed.
+    """
 
     units: int
     damaged: int
 
 
 def cache_info(directory: str | os.PathLike[str] | None = None) -> CacheInfo:
-    """Describe a cache: its bound, its use, and its datasets.
+    """Describe a cache: its bound, its size, and its datasets.
 
     Args:
         directory: The cache; by default the one below the user's cache directory.
 
     Raises:
-        UsageError: If the directory is no cache.
+        UsageError: If the directory is not a cache.
     """
-    space, *memory = _spaces(directory)
+    disk, *memory = _directories(directory)
     found = []
-    for dataset, about in _known(space):
+    for dataset, notes in _known(disk):
         ram = sum(_cached_bytes(each, each.dataset(dataset.name)) for each in memory)
         used = last_used(dataset)
-        cached = _cached_bytes(space, dataset)
-        found.append(CachedDataset(about.origin, about.samples, about.image_bytes, cached, ram, in_use(dataset), used))
+        cached = _cached_bytes(disk, dataset)
+        found.append(CachedDataset(notes.origin, notes.samples, notes.image_bytes, cached, ram, in_use(dataset), used))
     ram_size, ram_used = sum(each.size for each in memory), sum(each.used_bytes() for each in memory)
-    return CacheInfo(str(space.directory), space.size, space.used_bytes(), ram_size, ram_used, tuple(found))
+    return CacheInfo(str(disk.path), disk.size, disk.used_bytes(), ram_size, ram_used, tuple(found))
 
 
 def verify_cache(directory: str | os.PathLike[str] | None = None) -> CacheCheck:
-    """Compare the CRC-32C of every payload in a cache. Remove the damaged ones; they are fetched again when needed.
+    """Check the CRC-32C of every unit in a cache. Remove damaged ones; they are fetched again when needed.
 
     Args:
         directory: The cache; by default the one below the user's cache directory.
 
     Raises:
-        UsageError: If the directory is no cache.
+        UsageError: If the directory is not a cache.
     """
     units = damaged = 0
-    for space in _spaces(directory):
-        for dataset, _ in _known(space):
+    for cache in _directories(directory):
+        for dataset, _ in _known(cache):
             slots = open_slot_table(dataset)
-            for found in _payloads(space, dataset):
+            for found in _payloads(cache, dataset):
                 crcs = slots.find(found.units).crc.tolist()
                 rows = zip(found.units.tolist(), found.offsets.tolist(), found.sizes.tolist(), crcs, strict=True)
                 units += len(crcs)
                 with os.fdopen(open_file(found.path, os.O_RDONLY), "rb") as file:
                     for unit, offset, size, crc in rows:
-                        if google_crc32c.value(_read(file, offset, min(size, space.pool.extent_bytes))) != crc:
+                        payload = os.pread(file.fileno(), min(size, cache.pool.extent_bytes), offset)
+                        if google_crc32c.value(payload) != crc:
                             damaged += 1
                             slots.withdraw(unit)
     return CacheCheck(units, damaged)
@@ -137,15 +142,15 @@ def clear_cache(
         The origins that were removed.
 
     Raises:
-        UsageError: If the directory is no cache, does not hold the origin, or if a process uses the dataset.
+        UsageError: If the directory is not a cache, does not hold the origin, or if a process uses the dataset.
     """
-    space, *memory = _spaces(directory)
+    disk, *memory = _directories(directory)
     named = None if origin is None else str(Location.of(origin))
-    with space.locked():
-        origins = {each: about.origin for each, about in _known(space)}
+    with disk.locked():
+        origins = {each: notes.origin for each, notes in _known(disk)}
         chosen = {each: name for each, name in origins.items() if named in (None, name)}
         if named is not None and not chosen:
-            raise UsageError(named, expected="an origin that the cache holds", found="none of it in the cache")
+            raise UsageError(named, expected="an origin that the cache holds", found="an origin that it does not hold")
         for each, name in chosen.items():
             if in_use(each):
                 raise UsageError(
@@ -153,27 +158,27 @@ def clear_cache(
                     action="Wait for the processes that read it.",
                 )  # fmt: skip
         for each in chosen:
-            for level in (space, *memory):
-                level.forget(each.name)
+            for cache in (disk, *memory):
+                cache.forget(each.name)
     return list(chosen.values())
 
 
 def warm_cache(store: CachedStore, progress: Callable[[int, int, int], None] | None = None) -> None:
-    """Fetch a dataset in its own order until the cache holds all of it, or is full.
+    """Fetch a dataset in the order of its store, until the cache holds all of it or is full.
 
     Args:
-        store: The dataset behind its cache, as `cached` returns it.
-        progress: Called with the samples read, the samples in all, and the bytes read.
+        store: A cached store, as `cached` returns it.
+        progress: Called with the number of samples read, the number of all samples, and the bytes read.
 
     Raises:
         StoreError: As `store.read` does.
     """
     samples, size = len(store), 0
     step = samples_in(_READ_BYTES, store.manifest)
-    ahead = step * (_AHEAD_BYTES // _READ_BYTES)
+    ahead = step * (PREFETCH_BYTES // _READ_BYTES)
     for begin in range(0, samples, step):
         end = min(begin + step, samples)
-        # The first call announces everything up to `ahead`; each later one moves that end by one step.
+        # The first call announces the first `ahead` samples; each later one announces one more step.
         store.announce(np.arange(begin + ahead if begin else 0, min(end + ahead, samples)))
         store.read(np.arange(begin, end))
         size += int(store.index.size[begin:end].sum())
@@ -183,34 +188,30 @@ def warm_cache(store: CachedStore, progress: Callable[[int, int, int], None] | N
             return
 
 
-def _known(space: CacheSpace) -> Iterator[tuple[Path, DatasetNotes]]:
-    """Yield the datasets of a cache, without damaged or foreign ones."""
-    for dataset in space.datasets():
+def _known(cache: CacheDirectory) -> Iterator[tuple[Path, DatasetNotes]]:
+    """Yield the datasets of a cache, except damaged and foreign ones."""
+    for dataset in cache.datasets():
         try:
             yield dataset, checked_notes(dataset)
         except StoreError:
             continue
 
 
-def _cached_bytes(space: CacheSpace, dataset: Path) -> int:
+def _cached_bytes(cache: CacheDirectory, dataset: Path) -> int:
     try:
         checked_notes(dataset)
     except StoreError:
         return 0
-    return sum(int(found.sizes.sum()) for found in _payloads(space, dataset))
+    return sum(int(found.sizes.sum()) for found in _payloads(cache, dataset))
 
 
-def _spaces(given: str | os.PathLike[str] | None) -> list[CacheSpace]:
-    """Return the cache in a directory, followed by the cache in memory that goes with it, if there is one."""
-    directory = default_directory() if given is None else Path(given).absolute()
-    memory = memory_of(directory)
-    return [CacheSpace.at(directory), *([CacheSpace.at(memory, volatile=True)] if is_cache(memory) else [])]
+def _directories(given: str | os.PathLike[str] | None) -> list[CacheDirectory]:
+    """Return a cache directory on disk, followed by the one in memory that goes with it, if there is one."""
+    path = default_directory() if given is None else Path(given).absolute()
+    memory = memory_of(path)
+    disk = CacheDirectory.at(path)
+    return [disk, CacheDirectory.at(memory, volatile=True)] if read_marker(memory) else [disk]
 
 
-def _payloads(space: CacheSpace, dataset: Path) -> Iterator[Payloads]:
-    return payloads_of(open_slot_table(dataset), dict(enumerate(space.pool.paths())))
-
-
-def _read(file: BinaryIO, offset: int, size: int) -> bytes:
-    file.seek(offset)
-    return file.read(size)
+def _payloads(cache: CacheDirectory, dataset: Path) -> Iterator[Payloads]:
+    return payloads_of(open_slot_table(dataset), dict(enumerate(cache.pool.paths())))

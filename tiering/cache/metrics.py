@@ -15,10 +15,10 @@ from tiering.errors import from_os_error
 
 @contextmanager
 def serve_metrics(stats: Callable[[], CacheStats | None], port: int, host: str = "127.0.0.1") -> Iterator[int]:
-    """Answer on http://HOST:PORT/metrics with a cache's counts, as long as the context lasts.
+    """Serve a cache's counts at http://HOST:PORT/metrics inside a `with` statement.
 
     Args:
-        stats: The `stats` method of a loader or a cached store. While it returns None, no metric is shown.
+        stats: The `stats` method of a loader or a cached store. While it returns None, there are no metrics.
         port: The port to listen on; 0 for any free one.
         host: The address to listen on. By default only this machine can connect; with "0.0.0.0" every machine can.
 
@@ -27,6 +27,10 @@ def serve_metrics(stats: Callable[[], CacheStats | None], port: int, host: str =
 
     Raises:
         MachineError: If the port is taken.
+
+    Example:
+        >>> with tiering.serve_metrics(loader.stats, 9090):  # doctest: +SKIP
+        ...     train(loader)
     """
     registry = CollectorRegistry()
     registry.register(_Counts(stats))
@@ -66,13 +70,13 @@ class _Counts(Collector):
             ("tiering_origin_retries", found.retries, "Requests repeated because they failed."),
             ("tiering_origin_hedged", found.hedged, "Requests sent twice because they were late."),
             ("tiering_cache_admitted_bytes", found.admitted_bytes, "Bytes written into the cache."),
-            ("tiering_skipped_samples", found.skipped, "Samples that could not be served, for which others were."),
-            ("tiering_stall_seconds", found.stall_seconds, "Time for which reading waited for the origin."),
+            ("tiering_skipped_samples", found.skipped, "Samples that could not be served and were replaced by others."),
+            ("tiering_stall_seconds", found.stall_seconds, "Seconds for which reading waited for the origin."),
         ):
             yield CounterMetricFamily(name, what, value=value)
         for name, value, what in (
-            ("tiering_origin_requests_in_flight", found.in_flight, "Requests under way."),
-            ("tiering_origin_requests_limit", found.depth, "Requests that may be under way."),
-            ("tiering_samples_ahead", found.ahead, "Samples asked for and not yet read."),
+            ("tiering_origin_requests_in_flight", found.in_flight, "Requests that are running."),
+            ("tiering_origin_requests_limit", found.depth, "Requests that may run at once."),
+            ("tiering_samples_ahead", found.ahead, "Samples requested and not yet read."),
         ):
             yield GaugeMetricFamily(name, what, value=value)

@@ -17,13 +17,13 @@ from tiering.storage.location import Location
 from tiering.store.columns import damaged
 from tiering.store.generation import explain
 from tiering.store.manifest import encode_manifest
-from tiering.store.protocol import Buffer, Store, samples_in
+from tiering.store.protocol import Buffer, Store
 
 if TYPE_CHECKING:
     from tiering.store.folder_store import FolderStore
 
-#: Neighbours are one request unless the gap between them is more than this share of one: packed formats put headers
-#: and the rest of a page there, and other samples are not to be paid for.
+#: Neighbours are read by one request unless the gap between them exceeds this share of a sample, plus some bytes.
+#: Packed formats have headers and the rest of a page there; reading other samples would waste bandwidth.
 _GAP_SHARE = 4
 _GAP_BYTES = 64
 
@@ -40,10 +40,11 @@ def _as_folder(store: Store) -> FolderStore | None:
 class Origin:
     """The store that a cache fetches from.
 
-    Packed samples are fetched as byte ranges of their shards, and plain files whole. A store of compressed chunks reads
-    its samples itself, on threads.
+    Packed samples are fetched as byte ranges of their shards, and plain files as a whole. A store of compressed chunks
+    reads its samples itself, on threads.
 
-    store: any Store that is not a cache.
+    Args:
+        store: Any Store that is not a cache.
     """
 
     def __init__(self, store: Store) -> None:
@@ -53,20 +54,21 @@ class Origin:
 
     @property
     def identity(self) -> str:
-        """Differs between origins, and between the states of one: SHA-256 of its manifest, or of its listing."""
+        """32 hexadecimal digits of the SHA-256 of the manifest, or of a folder's listing: another one if it changes."""
         listing = self._folder.listing if self._folder else ""
-        # As it was read, so that caches of older stores are still known.
+        # Encoded as it was read, so that existing caches of older stores stay valid.
         manifest = encode_manifest(self.store.manifest, as_read=True)
         return hashlib.sha256(manifest + listing.encode()).hexdigest()[:32]
 
-    def samples_in(self, size: int) -> int:
-        """Return how many samples of the mean size lie in that many bytes, at least one."""
-        return samples_in(size, self.store.manifest)
-
     async def read(self, samples: IndexArray) -> list[Buffer]:
-        """Fetch samples, in the order asked for.
+        """Fetch samples, in the given order.
 
-        Raises StoreError for samples that do not match the index, MachineError if the origin does not answer.
+        Args:
+            samples: int64 (n,), their numbers.
+
+        Raises:
+            StoreError: For samples that do not match the index.
+            MachineError: If the origin does not answer.
         """
         spans = self._spans(samples)
         if spans is None:
@@ -79,40 +81,43 @@ class Origin:
     async def _part(
         self, span: Span, members: list[tuple[int, int, int]], samples: IndexArray, parts: list[Buffer]
     ) -> None:
-        # A folder's file may have grown: its span asks for one byte more than there should be.
+        # The file of a folder may have grown, so its span requests one byte more than there should be.
         length = members[0][2] if self._folder else span[2] - span[1]
 
         def sound(data: memoryview) -> bool:
-            parts = ((data[at : at + size], int(samples[slot])) for slot, at, size in members)
+            parts = ((data[at : at + size], int(samples[nth])) for nth, at, size in members)
             return len(data) == length and all(self._sound(part, sample) for part, sample in parts)
 
         try:
             data = await self.fetcher.get(span, sound)
         except FileNotFoundError as error:
             raise await self._explained(
-                damaged(Location.of(span[0]), "what was there at opening", "nothing")
+                damaged(Location.of(span[0]), "a file, as when the store was opened", "nothing")
             ) from error
         except StoreError as error:
             raise await self._explained(error) from error
-        for slot, at, size in members:
+        for nth, at, size in members:
             # A copy, so that the sample does not keep the whole response alive.
-            parts[slot] = data if len(members) == 1 and size == len(data) else bytes(data[at : at + size])
+            parts[nth] = data if len(members) == 1 and size == len(data) else bytes(data[at : at + size])
 
     async def _explained(self, error: StoreError) -> StoreError:
-        """Return an error that says so if the origin was replaced; otherwise the error as it is."""
+        """Return an error that says that the origin was replaced, if it was; otherwise the error as it is."""
         if self._folder:
             return error
         return await self.fetcher.in_thread(explain, self.store.place, self.store.manifest, error)
 
     def _spans(self, samples: IndexArray) -> list[tuple[Span, list[tuple[int, int, int]]]] | None:
-        """Return the ranges to ask for, and which samples (number in the list, place, bytes) each of them holds."""
+        """Return the ranges to request, and the samples in each: position in `samples`, offset in the range, bytes.
+
+        None for a store that reads its samples itself.
+        """
         sizes = self.store.index.size[samples]
         if self._folder:
-            place = self.store.place
+            folder = self.store.place
             keys = map(os.fsdecode, self.store.index.keys(samples))
             return [
-                (((place / key).url, 0, size + 1), [(slot, 0, size)])
-                for slot, (key, size) in enumerate(zip(keys, sizes.tolist(), strict=True))
+                (((folder / key).url, 0, size + 1), [(nth, 0, size)])
+                for nth, (key, size) in enumerate(zip(keys, sizes.tolist(), strict=True))
                 if size
             ]
         ranges = self.store.byte_ranges(samples)
@@ -121,14 +126,14 @@ class Origin:
         spans: list[tuple[Span, list[tuple[int, int, int]]]] = []
         file, begin, end = -1, 0, 0
         members: list[tuple[int, int, int]] = []
-        for slot in np.lexsort((ranges.offset, ranges.file)).tolist():
-            number, offset, size = int(ranges.file[slot]), int(ranges.offset[slot]), int(ranges.size[slot])
+        for nth in np.lexsort((ranges.offset, ranges.file)).tolist():
+            number, offset, size = int(ranges.file[nth]), int(ranges.offset[nth]), int(ranges.size[nth])
             if not size:
                 continue
             if number != file or offset > end + size // _GAP_SHARE + _GAP_BYTES:
                 file, begin, end, members = number, offset, offset, []
                 spans.append((((self.store.place / self.store.manifest.shards[number].name).url, 0, 0), members))
-            members.append((slot, offset - begin, size))
+            members.append((nth, offset - begin, size))
             end = max(end, offset + size)
             spans[-1] = ((spans[-1][0][0], begin, end), members)
         return spans
@@ -141,7 +146,9 @@ class Origin:
         plain = data.tobytes() if isinstance(data, np.ndarray) else data
         if not self._sound(plain, sample):
             raise StoreError(
-                str(self.store.place), expected=f"sample {sample:,} with the CRC-32C of the index", found="another",
+                str(self.store.place),
+                expected=f"sample {sample:,} with the CRC-32C of the index",
+                found="another CRC-32C",
                 action="The origin changed or is damaged: run tiering verify.",
-            )  # fmt: skip
+            )
         return plain

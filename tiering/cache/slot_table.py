@@ -1,4 +1,4 @@
-"""Slot table: the position of each payload of a dataset in the extents, read without a lock."""
+"""Slot table: where each payload of a dataset is in the extents, read without a lock."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tiering.cache.files import open_file
 
 _Table = npt.NDArray[np.uint32]
 
-#: A slot: number of the extent + 1 (0: nothing), place in it, CRC-32C of the payload, and a check of these three.
+#: A slot: number of the extent + 1 (0: empty), offset in it, CRC-32C of the payload, and a check of these three.
 SLOT_BYTES: Final = 16
 _SLOT: Final = np.dtype("<u4")
 
-#: Slots that a unit may have: 128 bytes, two lines of the processor's cache.
+#: Slots in a bucket, in any of which a unit may be: 128 bytes, two lines of the processor's cache.
 _WAYS: Final = 8
 
-#: Slots for each payload that the cache has room for. With fewer, some units would find all of theirs taken.
+#: Slots for each payload that fits into the cache. With fewer, some units would find their buckets full.
 _SPARE: Final = 4
 
 #: Lock bytes of buckets start here, after those of all units.
@@ -39,10 +39,15 @@ _PAUSE: Final = 1e-4
 _FLOCK: Final = struct.Struct("hhqqi4x")
 
 
-class Found(NamedTuple):
-    """Positions of units: numbers of extents, int64, -1 for none, and offsets, int64.
+class SlotLookup(NamedTuple):
+    """Where units are, each array (n,).
 
-    And of each its CRC-32C, the check, which differs for the same unit at another place, and the number of its slot.
+    Attributes:
+        extent: Numbers of extents; -1 for a unit without a slot.
+        offset: Offsets of the payloads, in bytes.
+        crc: CRC-32Cs of the payloads.
+        check: Checks of the slots. A unit that is stored again elsewhere has another one.
+        slot: Numbers of the slots.
     """
 
     extent: IndexArray
@@ -52,9 +57,9 @@ class Found(NamedTuple):
     slot: IndexArray
 
 
-def table_bytes(units: int, room: int) -> int:
-    """Return the size of a table for a dataset's units, in a cache that can hold `room` of them."""
-    return -(-max(1, min(units, _SPARE * room)) // _WAYS) * _WAYS * SLOT_BYTES
+def table_bytes(units: int, capacity: int) -> int:
+    """Return the size of a table for a dataset's units, in a cache that can hold `capacity` of them."""
+    return -(-max(1, min(units, _SPARE * capacity)) // _WAYS) * _WAYS * SLOT_BYTES
 
 
 def is_table(path: Path, units: int) -> bool:
@@ -64,12 +69,15 @@ def is_table(path: Path, units: int) -> bool:
 
 
 class SlotTable:
-    """The table of a dataset's units, mapped by all processes: as large as the cache needs it, not the dataset.
+    """The table of a dataset's units, mapped by all processes. Its size depends on the cache, not on the dataset.
 
-    path: of table_bytes(); key: differs from one filling to the next, so that what one left behind means nothing to
-    another.
-    Unit u may have any of the eight slots of bucket u modulo the number of buckets. A slot is written in one go and
-    carries a check of itself with its unit: what was half written, or is of another filling, is no slot.
+    Unit u may be in any of the eight slots of bucket u modulo the number of buckets. A slot contains a check of its own
+    fields, the number of its unit, and the key of this filling. So a slot that was half written, or belongs to another
+    filling, counts as empty.
+
+    Args:
+        path: The file, of table_bytes().
+        key: A number that differs from one filling to the next.
     """
 
     def __init__(self, path: Path, key: int) -> None:
@@ -82,8 +90,8 @@ class SlotTable:
     def __len__(self) -> int:
         return len(self._table) * _WAYS
 
-    def find(self, units: IndexArray) -> Found:
-        """Return the positions of units."""
+    def find(self, units: IndexArray) -> SlotLookup:
+        """Return where units are."""
         bucket = units % len(self._table)
         rows = self._table[bucket]
         same = rows[:, :, 3] == self._check(units.astype(np.uint32)[:, None], rows)
@@ -91,14 +99,18 @@ class SlotTable:
         rows = rows[np.arange(len(units)), way]
         extent = rows[:, 0].astype(np.int64) - 1
         extent[~same.any(axis=1)] = -1
-        return Found(extent, rows[:, 1].astype(np.int64), rows[:, 2], rows[:, 3], bucket * _WAYS + way)
+        return SlotLookup(extent, rows[:, 1].astype(np.int64), rows[:, 2], rows[:, 3], bucket * _WAYS + way)
 
-    def room(self, unit: int) -> bool:
-        """Return whether a unit would find a free slot."""
+    def has_free(self, unit: int) -> bool:
+        """Return whether there is a free slot for a unit."""
         return not self._table[unit % len(self._table), :, 0].all()
 
     def publish(self, unit: int, extent: int, offset: int, crc: int) -> bool:
-        """Write a unit's slot, once its payload is written; False where none was free, or others held them too long."""
+        """Write a unit's slot, once its payload is written.
+
+        Returns:
+            False if no slot was free, or another process held the bucket's lock for too long.
+        """
         row = np.array([[extent + 1, offset, crc, 0]], dtype=_SLOT)
         row[0, 3] = self._check(np.array([unit], dtype=np.uint32), row)[0]
         bucket = unit % len(self._table)
@@ -125,13 +137,13 @@ class SlotTable:
             self._table.reshape(-1, 4)[found.slot[0]] = 0
 
     def filled(self) -> tuple[IndexArray, IndexArray]:
-        """Return the extents and offsets of all that was ever written, in no order; their payloads name their units."""
+        """Return the extents and offsets of all slots in use. The heads of the payloads name their units."""
         table = self._table.reshape(-1, 4)
         there = np.flatnonzero(table[:, 0])
         return table[there, 0].astype(np.int64) - 1, table[there, 1].astype(np.int64)
 
     def lock(self, unit: int) -> bool:
-        """Take the lock of a unit, which dies with this process; False where another process has it."""
+        """Take the lock of a unit; return False if another process holds it. It ends with this process."""
         try:
             self._lock(unit, fcntl.F_WRLCK)
         except OSError as error:
@@ -152,12 +164,12 @@ class SlotTable:
 
     def _lock(self, at: int, kind: int) -> None:
         if self._process != os.getpid():
-            # These locks belong to an open file, which a fork would share.
+            # These locks belong to an open file, which a fork would share with its parent.
             self._descriptor, self._process = open_file(self._path, os.O_RDWR), os.getpid()
         fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, at, 1, 0))
 
     def _check(self, units: npt.NDArray[np.uint32], rows: _Table) -> npt.NDArray[np.uint32]:
-        """Mix a unit's number, a slot's fields and the key: never 0 for what was never written."""
+        """Mix a unit's number, a slot's fields and the key. The result is never 0, as it is in an empty slot."""
         mixed = units ^ self._key
         for column in range(3):
             mixed = (mixed ^ rows[..., column]) * np.uint32(0x9E3779B1)
@@ -165,13 +177,13 @@ class SlotTable:
         return mixed | np.uint32(1)
 
 
-#: The bytes of a payload and the number of its unit.
+#: The head of a payload: its size, and the number of its unit.
 _HEAD: Final = struct.Struct("<II")
 HEAD_BYTES: Final = _HEAD.size
 
 
 class Payloads(NamedTuple):
-    """The payloads of a dataset in one extent: units, offsets and bytes, each int64 (n,)."""
+    """The payloads of a dataset in one extent: their units, offsets and sizes, each int64 (n,)."""
 
     path: Path
     units: IndexArray
@@ -185,9 +197,11 @@ def head(unit: int, size: int) -> bytes:
 
 
 def payloads_of(slots: SlotTable, paths: dict[int, Path]) -> Iterator[Payloads]:
-    """Yield the payloads that a table names, one extent at a time, without slots that are wrong.
+    """Yield the payloads that a table names, one extent at a time, without those whose slot or head is wrong.
 
-    paths: of the extents to look at, by number; those that are not there are left out.
+    Args:
+        slots: The table.
+        paths: The extents to look at, by number; missing ones are skipped.
     """
     extents, offsets = slots.filled()
     for number, path in paths.items():

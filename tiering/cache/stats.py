@@ -1,9 +1,15 @@
-"""The counts of a cache, and the protocols of stores that keep them."""
+"""The counts of a cache, how they are kept, and the protocols of stores that keep them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from threading import Lock
 from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from tiering.arrays import IndexArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +21,10 @@ class CacheStats:
         misses: Samples served from the origin.
         hit_bytes: Bytes of the hits.
         miss_bytes: Bytes of the misses.
-        ram_hits: Hits that came from the tier in memory.
+        ram_hits: Hits in memory.
         ram_bytes: Bytes of those.
-        origin_bytes: Bytes fetched from the origin: more than miss_bytes if requests were hedged or retried, or fetched
-            neighbours too.
+        origin_bytes: Bytes fetched from the origin: more than miss_bytes if requests were hedged or repeated, or
+            fetched neighbours, too.
         origin_requests: Requests to the origin.
         retries: Requests repeated after an error.
         hedged: Requests sent a second time because they were late.
@@ -49,17 +55,56 @@ class CacheStats:
 
     @property
     def hit_ratio(self) -> float:
-        """Share of the samples served that came from the cache; 0 where none was served."""
+        """Share of the served samples that came from the cache; 0 if none was served."""
         served = self.hits + self.misses
         return self.hits / served if served else 0.0
 
     def levels(self) -> dict[str, tuple[int, int]]:
-        """Return samples and bytes served from each level: disk, memory and origin."""
+        """Return the samples and bytes served from each level: disk, memory and origin."""
         return {
             "disk": (self.hits - self.ram_hits, self.hit_bytes - self.ram_bytes),
             "memory": (self.ram_hits, self.ram_bytes),
             "origin": (self.misses, self.miss_bytes),
         }
+
+
+@dataclass
+class HitCounter:
+    """Counts the hits and misses of one process, on any thread."""
+
+    counts: CacheStats = field(default_factory=CacheStats)
+    _lock: Lock = field(default_factory=Lock)
+
+    def add(
+        self, size: IndexArray, missing: npt.NDArray[np.bool_], in_ram: npt.NDArray[np.bool_], stalled: float
+    ) -> None:
+        """Count some samples.
+
+        Args:
+            size: int64 (n,), the bytes of each.
+            missing: bool (n,), whether it came from the origin.
+            in_ram: bool (n,), whether it came from memory.
+            stalled: How long reading them waited for the origin, s.
+        """
+        misses, miss_bytes = _sum(size, missing)
+        ram_hits, ram_bytes = _sum(size, in_ram)
+        with self._lock:
+            old = self.counts
+            self.counts = replace(
+                old,
+                hits=old.hits + len(size) - misses,
+                misses=old.misses + misses,
+                hit_bytes=old.hit_bytes + int(size.sum()) - miss_bytes,
+                miss_bytes=old.miss_bytes + miss_bytes,
+                ram_hits=old.ram_hits + ram_hits,
+                ram_bytes=old.ram_bytes + ram_bytes,
+                stall_seconds=old.stall_seconds + stalled,
+            )
+
+
+def _sum(size: IndexArray, chosen: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """Return how many are chosen, and their bytes."""
+    return (count, int(size[chosen].sum())) if (count := int(chosen.sum())) else (0, 0)
 
 
 @runtime_checkable
@@ -73,8 +118,12 @@ class CountingStore(Protocol):
 
 @runtime_checkable
 class RefillingStore(Protocol):
-    """A store that is filled again when the samples that are read of it change."""
+    """A store that can be filled again with other samples, such as a cache."""
 
-    def turn(self, number: int) -> None:
-        """Note before an epoch how many times the samples that are read have changed."""
+    def refill(self, number: int) -> None:
+        """Make way for other samples if the number differs from the last one. Call it between epochs.
+
+        Args:
+            number: How many times the samples of this node have been dealt again.
+        """
         ...

@@ -62,8 +62,8 @@ def warm(
 
     Example: `tiering cache warm s3://bucket/photos.lmdb --cache-size 200GB`
     """
+    from tiering.cache.cached_store import cached
     from tiering.cache.maintenance import warm_cache
-    from tiering.cache.open import cached
     from tiering.cli.progress import progress
 
     store = cached(origin, size, directory, ram=ram, force=force, shared_group=shared_group)

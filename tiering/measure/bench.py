@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.advice.prediction import hit_ratio
-from tiering.cache.cached_store import CachedStore
-from tiering.cache.open import cached
+from tiering.cache.cached_store import CachedStore, cached
 from tiering.cache.stats import CacheStats
 from tiering.errors import UsageError
 from tiering.measure.device import random_read_bandwidth

@@ -1,1 +1,1 @@
-"""Shuffled epochs."""
+"""Serves shuffled epochs of batches from any store, to any training loop: `Loader`, and `torch` for PyTorch."""

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from tiering.arrays import IndexArray
 from tiering.store.protocol import Buffer, Images, Store
 
-NO_PLACES: Final[IndexArray] = np.empty(0, dtype=np.int64)
-NO_PLACES.flags.writeable = False
+NONE_FILLED: Final[IndexArray] = np.empty(0, dtype=np.int64)
+NONE_FILLED.flags.writeable = False
 
 
 @dataclass(frozen=True)
@@ -25,21 +25,21 @@ class Batch:
     Views and arrays stay valid as long as they are referenced, even after the store is closed.
 
     Attributes:
-        images: Encoded bytes, as views of the store where that saves a copy; arrays uint8 (height, width, 3) when
-            decoded; one array uint8 (n, height, width, channels) from a store of pixels; the transform's results,
-            where there is one.
+        images: The results of the transform, if there is one. Otherwise one array uint8 (n, height, width, channels)
+            from a store of pixels, a list of arrays uint8 (height, width, 3) when decoded, or a list of encoded
+            images: bytes, or views of the store where that saves a copy.
         labels: int32 (n,), numbers of classes as in Manifest.classes, -1 for none.
         indices: int64 (n,), the samples' numbers in the store.
         store: The store that the samples come from.
-        filled: int64 (k,), positions in the batch whose own sample was skipped (the Loader's `on_error`). Their image,
-            label, index and key are those of the sample that was served instead.
+        filled: int64 (k,), positions in the batch whose sample was skipped (see the Loader's `on_error`). Image, label,
+            index and key at these positions are those of the sample that was served instead.
     """
 
     images: Images | Copied | list[Any]
     labels: npt.NDArray[np.int32]
     indices: IndexArray
     store: Store
-    filled: IndexArray = field(default_factory=lambda: NO_PLACES)
+    filled: IndexArray = field(default_factory=lambda: NONE_FILLED)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -49,14 +49,15 @@ class Batch:
 
     @cached_property
     def keys(self) -> list[str]:
-        """The paths of the originals; os.fsencode(key) is byte-exact."""
+        """The paths of the originals in their dataset; os.fsencode(key) returns their exact bytes."""
         return [os.fsdecode(key) for key in self.store.index.keys(self.indices)]
 
 
 class Copied(Sequence[bytes]):
-    """Encoded images as bytes of their own, each copied out of the store when it is taken.
+    """Encoded images as bytes, each copied out of the store when it is taken.
 
-    Copied one by one they are still in the processor's cache when they are decoded; a batch copied at once is not.
+    An image that is copied just before it is decoded is still in the processor's cache. If a whole batch were copied at
+    once, its first images would be gone by then.
     """
 
     def __init__(self, views: Sequence[Buffer]) -> None:

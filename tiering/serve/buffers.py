@@ -1,9 +1,9 @@
-"""Buffers: memory of batches that is reused once nothing refers to it.
+"""Buffers: reuses the memory of batches once nothing refers to it.
 
-Ownership decides this, not a reference count. Each batch is an array over its own lease. Anything made from that array
-without a copy (a view, a view of a view, a memoryview, a torch tensor, a DLPack capsule) refers to the array, and the
-array refers to its lease. When the last of them goes, the lease goes and gives the memory back. The code never reads
-reference counts: they differ from one interpreter to the next.
+Each batch is an array over its own lease. Anything made from that array without a copy (a view, a view of a view, a
+memoryview, a torch tensor, a DLPack capsule) refers to the array, and the array refers to its lease. When the last of
+them is deleted, the lease is deleted too, and gives the memory back. The code never reads reference counts, because
+they differ from one interpreter to the next.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ class Buffers:
     """Arrays for batches of pixels.
 
     The kernel zeroes new memory page by page, which costs a sixth of decoding into it. So released memory is kept for
-    the next batch.
+    the next batch. Threads may share one object.
 
-    samples: the most in a batch; sides: (height, width, channels); most: bytes to keep free, in addition to one batch.
-    Threads may share one object.
+    Args:
+        samples: The most samples in a batch.
+        sides: Height, width and channels of an image.
+        most: Bytes of unused memory to keep, in addition to one batch.
     """
 
     def __init__(self, samples: int, sides: tuple[int, int, int], most: int) -> None:
@@ -34,9 +36,10 @@ class Buffers:
         self._free: deque[PixelArray] = deque(maxlen=1 + most // max(1, samples * math.prod(sides)))
 
     def take(self, samples: int) -> PixelArray:
-        """Return an array for a number of samples: uint8 (samples, height, width, channels), its contents undefined.
+        """Return an array for some samples: uint8 (samples, height, width, channels), with undefined contents.
 
-        Raises ValueError for more samples than are in a batch.
+        Raises:
+            ValueError: For more samples than fit in a batch.
         """
         if samples > self._samples:
             raise ValueError(f"a batch has at most {self._samples:,} samples, got {samples:,}")
@@ -44,17 +47,18 @@ class Buffers:
             memory = self._free.pop()
         except IndexError:
             memory = np.empty(self._samples * math.prod(self._sides), dtype=np.uint8)
-        return np.asarray(_Lease(memory, (samples, *self._sides), self._free))
+        return np.asarray(_BufferLease(memory, (samples, *self._sides), self._free))
 
     def __reduce__(self) -> tuple[type[Buffers], tuple[int, tuple[int, ...], int]]:
-        """Copy to another process as empty as it was made."""
+        """Pickle without the memory: another process starts with none."""
         return Buffers, (self._samples, self._sides, self._most)
 
 
-class _Lease:
-    """Memory on loan to one array. NumPy reads __array_interface__ and keeps this object as the base of the array.
+class _BufferLease:
+    """Memory lent to one array. NumPy reads __array_interface__ and keeps this object as the base of the array.
 
-    NumPy shortens chains of views, but stops at the first array whose base is not an array: the one over this lease.
+    NumPy shortens a chain of views to the last array in it: the one over this lease. So every view keeps that array,
+    and the array keeps the lease.
     """
 
     __slots__ = ("_free", "_memory", "_shape")
@@ -64,7 +68,7 @@ class _Lease:
 
     @property
     def __array_interface__(self) -> dict[str, Any]:
-        """The memory, as NumPy takes it: writable uint8."""
+        """The memory in the form that NumPy reads: writable uint8."""
         return {"version": 3, "typestr": "|u1", "shape": self._shape, "data": (self._memory.ctypes.data, False)}
 
     def __del__(self) -> None:

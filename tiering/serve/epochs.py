@@ -1,4 +1,4 @@
-"""Epochs: how the samples of each epoch are dealt to ranks in batches, and the position reached, to save and resume."""
+"""Epochs: deals the samples of each epoch to ranks in batches, and saves and resumes the position in an epoch."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _DRAWN: Final = 1 << 14
 class Ranks:
     """Which share of every epoch a process serves.
 
-    Together the ranks serve each sample exactly once. Their numbers of batches are equal but for the end of an epoch:
-    where fewer than `world_size` samples are left over, only as many ranks have one more batch, of one sample.
+    Together the ranks serve each sample exactly once. All have the same number of batches, except at the end of an
+    epoch: if fewer than `world_size` samples are left over, that many ranks serve one more batch, of one sample.
 
     Attributes:
         rank: Number of this process, in [0, world_size).
@@ -63,9 +63,9 @@ class RankBatches:
     """The batches of one rank in positions [begin, end) of an epoch.
 
     A step of all ranks takes the next batch_size * world_size positions. Rank r takes every world_size-th of them,
-    starting with the r-th. After a step, whatever the number of ranks, the served positions are one run from `begin`
-    on, so any other number of ranks can continue from there. The positions of the last, incomplete step are dealt to
-    the ranks in turn; `drop_last` leaves them out for all ranks.
+    starting with the r-th. After each step, the served positions are those from `begin` up to some position, however
+    many ranks there are, so any other number of ranks can continue from there. The positions of the last, incomplete
+    step are dealt to the ranks in turn; `drop_last` leaves them out for all ranks.
 
     Example: positions 0 to 10, 2 ranks, batches of 2. Rank 0 has [0, 2], [4, 6], [8, 10]; rank 1 has [1, 3], [5, 7],
     [9]. After one step, positions 0 to 3 are served.
@@ -121,7 +121,7 @@ class Epochs:
         ranks: The share of this process; by default all of it.
         drop_last: Leave out the incomplete end of each epoch.
         limit: Serve only this many samples of each epoch, the first ones.
-        run: Neighbours that StickyShuffle keeps together.
+        unit: Samples in a cache unit, which StickyShuffle keeps together.
 
     Raises:
         ValueError: For a setting that makes no sense.
@@ -139,7 +139,7 @@ class Epochs:
         ranks: Ranks | None = None,
         drop_last: bool = False,
         limit: int | None = None,
-        run: int = 1,
+        unit: int = 1,
     ) -> None:
         at_least_one("batch_size", batch_size)
         integer("seed", seed)
@@ -148,7 +148,7 @@ class Epochs:
         self.ranks = ranks or Ranks()
         self.epoch = 0
         self._shuffle = plain_shuffle(shuffle)
-        self._run = run
+        self._unit = unit
         self._period = self._shuffle.epochs if isinstance(self._shuffle, StickyShuffle) else 0
         self._shares = self.ranks.world_size
         self._begin = self._served = 0
@@ -164,14 +164,14 @@ class Epochs:
         return len(self._batches(0))
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch to draw next; from its start, unless a state of that epoch was loaded."""
+        """Choose the epoch to draw next. It is drawn from its start, unless a state of that epoch was loaded."""
         epoch = integer("epoch", epoch)
         if epoch != self.epoch:
             self.epoch, self._begin, self._served, self._shares = epoch, 0, 0, self.ranks.world_size
 
     @property
-    def turn(self) -> int:
-        """How many times StickyShuffle has dealt the samples again before this epoch; 0 for other shuffles."""
+    def deal(self) -> int:
+        """How many times StickyShuffle has dealt the samples again by this epoch; 0 for other shuffles."""
         return self.epoch // self._period if self._period else 0
 
     def drawn(self, first: int = 0, step: int = 1) -> Iterator[list[IndexArray]]:
@@ -186,15 +186,12 @@ class Epochs:
         """Note that batches were handed out."""
         self._served += batches
 
-    @property
-    def served(self) -> int:
-        """Batches handed out since drawing began."""
-        return self._served
-
     def state(self, batches: int | None = None) -> State:
         """Return the position after a number of batches, by default those that were handed out.
 
-        Raises TypeError for a number of batches that is not an integer, ValueError for one below 0.
+        Raises:
+            TypeError: For a number of batches that is not an integer.
+            ValueError: For one below 0.
         """
         if batches is not None and integer("batches", batches) < 0:
             raise ValueError(f"batches must be at least 0, got {batches}")
@@ -205,8 +202,8 @@ class Epochs:
     def load(self, state: State) -> None:
         """Continue from a saved position.
 
-        Raises UsageError for a state of another order of samples, or of a position outside the epoch; then nothing has
-        changed.
+        Raises:
+            UsageError: For a state with another order of samples, or a position outside the epoch. Nothing changes.
         """
         if not isinstance(state, dict):
             raise refused("a dict from state_dict", repr(state))
@@ -223,19 +220,19 @@ class Epochs:
         self.epoch, self._begin, self._served, self._shares = epoch, position, 0, shares
 
     def _identity(self) -> State:
-        """Return the settings that decide the order of samples. Their keys and values are those of saved states."""
+        """Return the settings that decide the order of samples, with the keys of saved states."""
         blocks = self._shuffle if isinstance(self._shuffle, BlockShuffle) else None
         name = "block" if blocks else "global" if self._shuffle else False
         found: State = {"order": VERSION, "seed": self._seed, "shuffle": name, "samples": self._n, "limit": self._end}
-        found |= {"sticky_epochs": self._period, "run": self._run} if self._period else {"sticky_epochs": None}
+        found |= {"sticky_epochs": self._period, "run": self._unit} if self._period else {"sticky_epochs": None}
         return found | ({"block": self._block, "window": blocks.window} if blocks else {})
 
     def _order(self) -> Order:
         if self._period:
-            return StickyOrder(self._n, self._run, self._shares, self._seed, self.epoch, self._period)
+            return StickyOrder(self._n, self._unit, self._shares, self._seed, self.epoch, self._period)
         if isinstance(self._shuffle, BlockShuffle):
             return BlockOrder(self._n, self._block, self._shuffle.window, self._seed, self.epoch)
-        return EpochOrder(self._n, self._seed, self.epoch) if self._shuffle else StoreOrder(self._n)
+        return EpochOrder(self._n, self._seed, self.epoch) if self._shuffle else StoreOrder()
 
     def _batches(self, begin: int) -> RankBatches:
         return RankBatches(begin, self._end, self._batch_size, self.ranks, self._drop_last)

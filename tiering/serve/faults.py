@@ -1,8 +1,8 @@
-"""Faults: errors of single samples while a batch is served, as values.
+"""Faults: errors of single samples while a batch is served, passed on as values.
 
-A generator that raises is over: the next call says that the epoch has ended, and the ranks of a job wait for each other
-for ever. So a fault travels as a value, Failed, and ContinuingIterator raises it for one batch
-and goes on with the next.
+A generator that raises is finished: its next call reports the end of the epoch, and the ranks of a job wait for each
+other forever. So the generators yield an error as a value, Failed. ContinuingIterator raises it instead of the batch,
+and continues with the next batch.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ class Failed:
 
 
 class ContinuingIterator(Iterator[T], Generic[T]):
-    """An iterator that continues after an exception: it skips a failed batch and serves the next one.
+    """An iterator that can continue after an exception: the next call returns the batch after the failed one.
 
-    outcomes: yields batches, and Failed for exceptions to raise.
+    Args:
+        outcomes: Yields batches, and a Failed for each exception to raise.
     """
 
     def __init__(self, outcomes: Iterator[T | Failed]) -> None:
@@ -45,32 +46,39 @@ class ContinuingIterator(Iterator[T], Generic[T]):
             return found
         error = found.error
         if isinstance(error, StopIteration):
-            # Raised as it is, it would end the epoch without a word. Generators do the same (PEP 479).
+            # Raised as it is, it would end the epoch silently. Generators convert it, too (PEP 479).
             error = RuntimeError("a transform raised StopIteration")
             error.__cause__ = found.error
         try:
             raise error
         finally:
-            # An error keeps this frame: without these names it does not keep itself alive, and the threads with it.
+            # The error's traceback keeps this frame. Without these names, the frame does not keep the error and the
+            # threads alive in turn.
             del found, error, self
 
     def close(self) -> None:
-        """End the iteration: stop the threads and drop the batches that were read ahead."""
+        """End the iteration: stop the threads, and drop the batches that were read ahead."""
         close = getattr(self._outcomes, "close", None)
         if close is not None:
             close()
 
 
 def note_of(store: Store, index: int, key: bytes) -> str:
-    """Return the note on an exception that says which sample it befell."""
+    """Return the note for an exception that names its sample."""
     return f"sample {index:,} ({shown(key)}) of {shown(str(store.place))}"
 
 
 def named(store: Store, index: int, image: Buffer | PixelArray, error: Exception) -> Exception:
     """Return the exception for a sample that could not be decoded or transformed, with its number, key and store.
 
-    error: the original exception. A decoder's error becomes one that names the store and the fitting advice; any other
-    gets a note and keeps its type.
+    The error of a decoder becomes an error that names the store and says what to do. Any other exception keeps its
+    type, and gets a note.
+
+    Args:
+        store: The store of the sample.
+        index: The number of the sample.
+        image: Its image, as the store returned it.
+        error: The original exception.
     """
     key = store.index.keys(np.array([index]))[0]
     where = note_of(store, index, key)
@@ -85,8 +93,8 @@ def named(store: Store, index: int, image: Buffer | PixelArray, error: Exception
 def blamed(store: Store, indices: IndexArray, error: Exception) -> Exception:
     """Return the exception for samples that could not be read, with a note that names the first of them.
 
-    The samples are read again one by one. Those of a remote store are not, because each may take minutes; the check
-    that fails there names its sample.
+    To find it, the samples are read again one by one, but not from a remote store, where each may take minutes. There
+    the check that failed names the sample.
     """
     if store.place.local is None:
         return error
@@ -100,19 +108,19 @@ def blamed(store: Store, indices: IndexArray, error: Exception) -> Exception:
 
 
 def _explained(store: Store, index: int, where: str, image: Buffer | PixelArray, error: DatasetError) -> InputError:
-    skip = 'To go on without such images: Loader(on_error="skip").'
+    skip = 'To continue without such images: Loader(on_error="skip").'
     crcs = store.index.crc32c
     if not len(crcs):
         return DatasetError(where, expected=error.expected, found=error.found, action=f"{error.action} {skip}")
     if google_crc32c.value(bytes(image)) != crcs[index]:
         return StoreError(
-            where, expected="the bytes that were packed", found="others, which cannot be decoded",
-            action=f"The store is damaged. See where: {command('tiering', 'verify', store.place)}",
+            where, expected="the bytes that were packed", found="other bytes, which cannot be decoded",
+            action=f"The store is damaged. To see where: {command('tiering', 'verify', store.place)}",
         )  # fmt: skip
     every = command("tiering", "verify", store.place, "--decode")
     return DatasetError(
         where, expected=error.expected, found=error.found,
-        action=f"The file was packed as it is. To find all like it: {every}. {skip}",
+        action=f"The file was packed like this. To find all such files: {every}. {skip}",
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Loader: shuffled epochs of batches from any Store, with upcoming reads announced to the kernel."""
+"""Loader: shuffled epochs of batches from any Store. It announces upcoming reads to the kernel."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ import numpy as np
 
 from tiering.arrays import IndexArray, PixelArray
 from tiering.cache.stats import CacheStats, CountingStore, RefillingStore
-from tiering.cache.units import unit_samples
-from tiering.io_sizes import PREFETCH_BYTES
-from tiering.serve.batches import NO_PLACES, Batch, Copied
+from tiering.io_sizes import CACHE_UNIT_BYTES, PREFETCH_BYTES
+from tiering.serve.batches import NONE_FILLED, Batch, Copied
 from tiering.serve.buffers import Buffers
 from tiering.serve.epochs import Epochs, Ranks, State
 from tiering.serve.faults import ContinuingIterator, Failed, blamed
@@ -27,8 +26,8 @@ from tiering.store.open import open_store
 from tiering.store.protocol import Sample, Store, samples_in, shape_of
 from tiering.system.machine import usable_cores
 
-#: The form in which a loader hands out encoded images: as they are (views of the store where that saves a copy), as
-#: bytes of their own, or decoded.
+#: How a loader hands out encoded images: as they are (views of the store where that saves a copy), each copied to bytes
+#: of its own, or decoded.
 ImageForm = Literal["encoded", "bytes", "pixels"]
 
 #: The size of one task of a thread. Decoded pixels take about six times the bytes of their file.
@@ -40,32 +39,33 @@ _DECODED: Final = 6
 class Loader:
     """Serves epochs of batches: every sample exactly once an epoch, in an order that depends only on seed and epoch.
 
-    Iterating serves one epoch and then moves on to the next one; `epoch(e)` serves a given one.
+    Each iteration serves the next epoch; `epoch(e)` serves a particular one.
 
     Args:
         store: Any store, or its path or URL.
         batch_size: Samples in a batch.
         seed: Seed of the shuffles.
-        shuffle: True or "global" draws each epoch from all orders. "block" (or BlockShuffle) shuffles within windows of
-            blocks, for compressed chunks of many samples and for slow origins. "sticky" (or StickyShuffle) lets each
-            rank keep its share for some epochs, for caches smaller than the dataset. False keeps the store's order.
-        images: "encoded" hands out encoded images as they are, "bytes" as bytes of their own, each copied when it is
-            taken from the batch, "pixels" decoded to uint8 arrays (height, width, 3).
-        transform: Called with each Sample, on threads; decoded before with `images="pixels"`. Its results are the
-            batch's images. An exception that it raises carries a note that names the sample.
+        shuffle: True or "global" shuffles the whole dataset. "block" (or BlockShuffle) shuffles blocks, and samples
+            within windows of blocks, for compressed chunks of many samples and for slow origins. "sticky" (or
+            StickyShuffle) lets each rank keep its share for some epochs, for caches smaller than the dataset. False
+            keeps the store's order.
+        images: "encoded" returns encoded images as they are. "bytes" returns bytes, each copied when it is taken from
+            the batch. "pixels" decodes to uint8 arrays (height, width, 3).
+        transform: A function that is called on threads with each Sample, whose image is decoded with `images="pixels"`.
+            Its results become the batch's images. If it raises, a note on the exception names the sample.
         ranks: The share of this process in every epoch; by default all of it.
-        drop_last: Leave out the incomplete end: all ranks serve the same number of full batches.
+        drop_last: Leave out the incomplete end, so that all ranks serve the same number of full batches.
         limit: Serve only that many samples, the first of each epoch's order.
-        on_error: What to do when a sample cannot be decoded, or the transform raises for it. "raise" raises in place of
-            the batch; ask for the next batch to continue. "skip" serves the next sample in the store that works
-            instead, counts it in `stats()`, and warns for the first ten. Either way every rank has as many batches as
-            before, and with "skip" batches of the same sizes. A failed read is always raised.
-        prefetch: Bytes that the loader stays ahead of its consumer: announced to the kernel and, where threads work,
-            read and decoded.
+        on_error: What to do when a sample cannot be decoded, or the transform raises for it. "raise" raises instead of
+            returning the batch; ask for the next batch to continue. "skip" serves another sample instead, counts it in
+            `stats()`, and logs a warning for the first ten. Neither changes the number of batches of a rank, and "skip"
+            keeps their sizes, too. A failed read is always raised.
+        prefetch: Bytes to stay ahead of the consumer: they are announced to the kernel, and read and decoded if the
+            loader works on threads.
         threads: Threads that read, decode and transform; by default the usable cores.
 
     Raises:
-        ValueError: For a setting that makes no sense.
+        ValueError: For a value out of range, or a choice that does not exist.
         TypeError: For a number that is not an integer.
 
     Example:
@@ -109,7 +109,7 @@ class Loader:
             ranks=ranks,
             drop_last=drop_last,
             limit=limit,
-            run=unit_samples(self.store.manifest),
+            unit=samples_in(CACHE_UNIT_BYTES, self.store.manifest),
         )
         self._decode, self._copy = images == "pixels", images == "bytes"
         self._views = self.store.views and not self._decode and transform is None
@@ -118,7 +118,7 @@ class Loader:
         self._threads = threads or usable_cores()
         self._prefetch = prefetch
         shape = None if transform else shape_of(self.store.manifest)
-        # Kept from one epoch to the next: new memory costs page faults again, half the time of small rows.
+        # Kept from one epoch to the next: fresh memory costs page faults, half the time of reading small images.
         self._buffers = None if shape is None else Buffers(batch_size, shape.sides, prefetch)
 
     def __repr__(self) -> str:
@@ -141,7 +141,7 @@ class Loader:
         return self._epochs.epoch
 
     def epoch(self, epoch: int) -> ContinuingIterator[Batch]:
-        """Serve one epoch: from its start, or from the position of a loaded state of that epoch."""
+        """Serve one epoch, from its start, or from the position of a loaded state of that epoch."""
         self.set_epoch(epoch)
         return self.batches()
 
@@ -150,35 +150,36 @@ class Loader:
         return len(self._epochs)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration serves; from its start, unless a state of that epoch was loaded."""
+        """Choose the epoch that the next iteration serves, from its start unless a state of that epoch was loaded."""
         self._epochs.set_epoch(epoch)
 
     def state_dict(self, batches: int | None = None) -> State:
-        """Return the position in the epochs, to resume from in another process: a small dict that JSON can hold.
+        """Return the position in the epochs, from which another process can resume: a small dict that JSON can hold.
 
-        All ranks save after the same batch.
+        All ranks must save after the same batch.
 
         Args:
-            batches: How many batches of this iteration the training has finished, where something in between reads
-                ahead (a DataLoader with workers); by default all that were handed out.
+            batches: How many batches of this iteration the training has finished; by default all that were handed out.
+                Pass it if something in between reads ahead, such as a DataLoader with workers.
         """
         return self._epochs.state(batches)
 
     def load_state_dict(self, state: State) -> None:
         """Resume: the next iteration serves the rest of the saved epoch.
 
-        The batch size, the number of ranks and the store's format may have changed; the rest of the epoch is then dealt
-        accordingly.
+        The batch size, the number of ranks and the store's format may differ from those of the saved state. The rest of
+        the epoch is then divided accordingly.
 
         Raises:
-            UsageError: For a state of another order of samples, or of a position outside the epoch.
+            UsageError: For a state with another order of samples, or a position outside the epoch.
         """
         self._epochs.load(state)
 
     def stats(self) -> CacheStats | None:
         """Return the counts of the store's cache in this process, and how many samples this loader has skipped.
 
-        None for a store without a cache, unless `on_error` is "skip".
+        Returns:
+            The counts; None for a store without a cache, unless `on_error` is "skip".
         """
         if isinstance(self.store, CountingStore):
             return replace(self.store.stats(), skipped=self._skipped)
@@ -189,16 +190,21 @@ class Loader:
         return self.batches()
 
     def batches(self, first: int = 0, step: int = 1) -> ContinuingIterator[Batch]:
-        """Serve every step-th batch of the epoch from the first on: the part of one worker of several.
+        """Serve every step-th batch of the epoch, starting with the given one: the part of one of several workers.
 
-        A batch that cannot be served is raised, and counts as handed out; the iteration then continues with the next.
+        If a batch cannot be served, the iterator raises its exception. The batch counts as handed out, and the next
+        call continues with the next one.
+
+        Args:
+            first: The first batch to serve, from 0.
+            step: The number of workers.
         """
         return ContinuingIterator(self.outcomes(first, step))
 
     def outcomes(self, first: int = 0, step: int = 1) -> Iterator[Batch | Failed]:
-        """Yield batches as `batches` does, but a failed batch as a value: `Failed` holds its exception."""
+        """Yield batches as `batches` does, but yield a failed batch as a `Failed` instead of raising its exception."""
         if isinstance(self.store, RefillingStore):
-            self.store.turn(self._epochs.turn)
+            self.store.refill(self._epochs.deal)
         drawn = chain.from_iterable(self._epochs.drawn(first, step))
         announced = announced_ahead(self.store, drawn, self.batch_size, self._prefetch)
         for outcome in self._viewed(announced) if self._views else self._worked(announced):
@@ -241,22 +247,22 @@ class Loader:
     def _joined(
         self, indices: IndexArray, pixels: PixelArray | None, pieces: list[Piece | Failed], piece: int
     ) -> Batch | Failed:
-        """Join the pieces of a batch. pixels: the array that they were read into, if there is one."""
+        """Join the pieces of a batch. pixels: the array that they were read into, if any; piece: samples in a piece."""
         made: list[Piece] = []
         filled: dict[int, int] = {}
         for each in pieces:
             if isinstance(each, Failed):
                 return each
-            filled.update({len(made) * piece + place: number for place, number in each.filled.items()})
+            filled.update({len(made) * piece + at: number for at, number in each.filled.items()})
             made.append(each)
         if filled:
             indices = indices.copy()
             indices[list(filled)] = list(filled.values())
         images = [*chain.from_iterable(each.images for each in made)] if pixels is None else pixels
-        places = np.array(list(filled), dtype=np.int64) if filled else NO_PLACES
-        return Batch(images, self.store.index.label[indices], indices, self.store, places)
+        replaced = np.array(list(filled), dtype=np.int64) if filled else NONE_FILLED
+        return Batch(images, self.store.index.label[indices], indices, self.store, replaced)
 
 
 def _size_of(outcome: Piece | Failed) -> int:
-    """Return the bytes that a piece of a batch holds."""
+    """Return the bytes of the images in a piece of a batch."""
     return outcome.nbytes if isinstance(outcome, Piece) else 0

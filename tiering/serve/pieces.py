@@ -27,7 +27,12 @@ _log: Final = logging.getLogger("tiering")
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A finished piece of a batch. filled: positions of replaced samples, and the number of each replacement."""
+    """A finished piece of a batch.
+
+    Attributes:
+        images: Its images, as in a Batch.
+        filled: For each position whose sample was skipped, the number of the sample that was served instead.
+    """
 
     images: Images | list[Any]
     filled: dict[int, int] = field(default_factory=dict)
@@ -43,9 +48,14 @@ class Piece:
 class PieceMaker:
     """Makes pieces of batches.
 
-    decode, transform: as the Loader has them. on_error: "skip" puts another sample in the place of one that cannot be
-    decoded or transformed, so that a batch keeps its size and an epoch its number of batches. Which one follows from
-    the sample alone: neither threads nor ranks nor an interruption change it.
+    With `on_error="skip"`, another sample replaces one that cannot be decoded or transformed, so that every batch keeps
+    its size. The replacement depends only on the sample, not on threads, ranks or interruptions.
+
+    Args:
+        store: The store to read from.
+        transform: As for the Loader.
+        on_error: As for the Loader.
+        decode: Whether to decode encoded images.
     """
 
     def __init__(
@@ -56,9 +66,13 @@ class PieceMaker:
         self._logged = 0
 
     def piece(self, indices: IndexArray, out: PixelArray | None) -> Piece | Failed:
-        """Make a piece. Errors are returned: an exception would end the epoch.
+        """Make a piece. Return errors instead of raising them: an exception would end the epoch.
 
-        out: as for Store.read. Costs 0.1 us a sample on top of reading, decoding and the transform.
+        Costs 0.1 us a sample on top of reading, decoding and the transform.
+
+        Args:
+            indices: int64 (n,), the samples.
+            out: As for Store.read.
         """
         try:
             return self._made(indices, out)
@@ -69,7 +83,7 @@ class PieceMaker:
         store, decodes, transform = self._store, self._decodes, self._transform
         try:
             images: Images | list[Any] = store.read(indices, out)
-        except Exception as error:  # noqa: BLE001 - raised again, with the sample that it befalls
+        except Exception as error:  # noqa: BLE001 - raised again, with the name of the sample
             raise blamed(store, indices, error)  # noqa: B904 - mostly the same error
         if not decodes and transform is None:
             return Piece(images)
@@ -92,8 +106,8 @@ class PieceMaker:
     def _stand_in(self, index: int, fault: Exception) -> tuple[int, Any]:
         """Return the number of the sample that replaces a failed one, and its decoded or transformed image.
 
-        The next one in the store, or else the one after 2, 4, 8 and so on: a damaged stretch is soon left behind.
-        Raises the fault if none of these can be served, because then the sample is not the cause.
+        It tries the sample 1, 2, 4, 8 and so on further in the store: that soon leaves a damaged stretch behind. If
+        none of them can be served, the sample is not the cause, and the fault is raised.
         """
         samples = len(self._store)
         for power in range((samples - 1).bit_length()):
@@ -107,7 +121,7 @@ class PieceMaker:
                 continue
             self._log_skip(number, fault)
             return number, made
-        fault.add_note("Nor could any of the samples that were tried in its place be served.")
+        fault.add_note("None of the samples that were tried in its place could be served either.")
         raise fault from fault.__cause__
 
     def _log_skip(self, number: int, fault: Exception) -> None:
@@ -116,7 +130,7 @@ class PieceMaker:
             text = f"{fault.where}: {fault.found}" if isinstance(fault, TieringError) else _with_notes(fault)
             _log.warning("%s. Skipped; sample %s is served in its place.", text, f"{number:,}")
         elif self._logged == _MOST_LOGGED + 1:
-            _log.warning("Further samples that are skipped are only counted: see stats().")
+            _log.warning("Further skipped samples are only counted: see stats().")
 
 
 def _with_notes(fault: Exception) -> str:

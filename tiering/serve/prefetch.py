@@ -22,10 +22,11 @@ T = TypeVar("T")
 
 @contextmanager
 def _threads(count: int, name: str) -> Iterator[ThreadPoolExecutor]:
-    """Open a pool of threads for a block of a generator.
+    """Open a pool of threads for a `with` statement in a generator.
 
-    Wait for the pool only on the thread that opened it. Python may collect an unfinished generator, and so end the
-    block, on any thread: one of this pool, or one that this pool's work waits for. Waiting there would never end.
+    Wait for the pool only on the thread that opened it. Python may collect an unfinished generator, and so leave the
+    `with` statement, on any thread: one of this pool, or one that this pool's work waits for. Waiting there would never
+    end.
     """
     owner = threading.get_ident()
     pool = ThreadPoolExecutor(count, thread_name_prefix=name)
@@ -38,13 +39,17 @@ def _threads(count: int, name: str) -> Iterator[ThreadPoolExecutor]:
 def announced_ahead(store: Store, batches: Iterable[IndexArray], batch_size: int, ahead: int) -> Iterator[IndexArray]:
     """Yield batches of samples, after announcing each of them and the next few.
 
-    ahead: bytes announced and not yet yielded; they stay in the page cache.
+    Args:
+        store: The store of the samples.
+        batches: int64 (n,) each.
+        batch_size: Samples in a batch.
+        ahead: Bytes to announce before they are yielded; they stay in the page cache.
     """
     mean = max(1, store.manifest.image_bytes // max(1, len(store)))
     at_once = max(1, ANNOUNCED_BYTES // (mean * batch_size))
     groups = max(1, ahead // (mean * batch_size * at_once))
     source = iter(batches)
-    # On a thread: submitting reads costs as much processor time as consuming them.
+    # On a thread, because submitting reads costs as much processor time as consuming them.
     with _threads(ANNOUNCE_THREADS, "tiering-announce") as announcer:
         announced: deque[tuple[list[IndexArray], Future[None]]] = deque()
         while True:
@@ -53,7 +58,7 @@ def announced_ahead(store: Store, batches: Iterable[IndexArray], batch_size: int
             if not announced:
                 return
             group, done = announced.popleft()
-            # Without this wait, reads overtake the announcements and fault in 4 KiB pages one at a time.
+            # Without this wait, reads overtake the announcements, and page faults read 4 KiB at a time.
             done.result()
             yield from group
 
@@ -61,8 +66,13 @@ def announced_ahead(store: Store, batches: Iterable[IndexArray], batch_size: int
 class ReadAhead(Generic[T]):
     """Calls that run on threads ahead of their use, in order, up to a bound on the bytes of their results.
 
-    calls: what to do, and for how many samples; size_of: bytes of a result; limit: bytes of results that may wait.
-    Whatever the limit, every thread has one call to run and a second one queued.
+    Whatever the bound, every thread has one call to run and a second one queued.
+
+    Args:
+        calls: Each call, and the number of samples that it is for.
+        size_of: Returns the bytes of a result.
+        threads: How many threads.
+        limit: Bytes of results that may wait.
     """
 
     def __init__(
@@ -81,9 +91,9 @@ class ReadAhead(Generic[T]):
         return self._results()
 
     def __exit__(
-        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._threads.__exit__(kind, failure, trace)
+        self._threads.__exit__(kind, error, trace)
 
     def _results(self) -> Iterator[T]:
         while self._more() or self._running:

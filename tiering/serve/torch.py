@@ -1,4 +1,4 @@
-"""The PyTorch face: a map-style dataset with a sampler, and an iterable dataset, over any store."""
+"""For PyTorch: a map-style dataset with a sampler, and an iterable dataset, over any store."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ except ImportError as error:
         "tiering.serve.torch", expected="PyTorch", found="no module torch", action="pip install 'tiering[torch]'"
     ) from error
 
-#: Further keys of a worker's state: its number and the number of workers, and the batches that it had handed out.
+#: Further keys of a worker's state: its number and the number of workers, and the batches that it has handed out.
 _WORKER: Final = "worker"
 _SERVED: Final = "served"
 
-#: Workers of a DataLoader whose skipped samples are counted apart.
+#: Workers of a DataLoader whose skipped samples are counted separately.
 _MOST_WORKERS: Final = 1024
 
 
@@ -39,8 +39,8 @@ class StoreDataset(Dataset[Any]):  # type: ignore[misc]
     """A store as a map-style dataset for torch.utils.data.DataLoader.
 
     `__getitems__` passes a whole batch of indices to the store at once. Workers may be forked or spawned: a store is
-    pickled as a path, and each process maps the files itself. Give the DataLoader an EpochSampler for epochs that can
-    be resumed; EpochDataset reads further ahead and is faster.
+    pickled as a path, and each process maps the files itself. Give the DataLoader an EpochSampler to resume epochs.
+    EpochDataset reads further ahead and is faster.
 
     Args:
         store: A store, its path or its URL.
@@ -59,7 +59,11 @@ class StoreDataset(Dataset[Any]):  # type: ignore[misc]
         return self._item(self.store[index], index)
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
-        """Return many items with one read."""
+        """Return many items with one read.
+
+        Args:
+            indices: The numbers of the samples.
+        """
         at = as_indices(indices, len(self.store))
         self.store.announce(at)
         images = self.store.read(at)
@@ -85,7 +89,7 @@ class EpochSampler(Sampler[int]):  # type: ignore[misc]
         seed: Seed of the shuffles.
         shuffle: As for the Loader.
         ranks: The share of this process; by default that of torch.distributed, where it is initialised.
-        drop_last: Leave out the uneven end. Otherwise the ranks' numbers of indices differ by one at most.
+        drop_last: Leave out the uneven end. Otherwise some ranks may draw one index more than others.
         limit: Draw only that many indices, the first of each epoch's order.
     """
 
@@ -122,28 +126,34 @@ class EpochSampler(Sampler[int]):  # type: ignore[misc]
         self._epochs.set_epoch(self._epochs.epoch + 1)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration draws."""
+        """Choose the epoch that the next iteration draws, from its start unless a state of that epoch was loaded."""
         self._epochs.set_epoch(epoch)
 
     def state_dict(self, samples: int | None = None) -> State:
-        """Return the position after a number of samples of this rank, by default all that were drawn.
+        """Return the position in the epochs.
 
-        A DataLoader draws ahead of the training: pass the number of samples that the training has finished.
+        Args:
+            samples: How many samples of this rank the training has finished; by default all that were drawn. Pass it
+                with a DataLoader, which draws ahead of the training.
         """
         return self._epochs.state(samples)
 
     def load_state_dict(self, state: State) -> None:
-        """Resume, with any number of ranks. Raises UsageError for a state of another order of samples."""
+        """Resume, with any number of ranks.
+
+        Raises:
+            UsageError: For a state with another order of samples.
+        """
         self._epochs.load(state)
 
 
 class EpochDataset(IterableDataset[Any]):  # type: ignore[misc]
     """Shuffled epochs of whole batches, for a DataLoader with batch_size=None and any number of workers.
 
-    An item is (images, labels): images as in a Batch, but encoded ones as bytes; labels int64. Batches come in the same
-    order whatever the number of workers: worker w of W serves every W-th batch, from the w-th on. A batch that fails is
-    raised in its place, and the iteration continues with the next. Call `set_epoch` before each epoch, as with torch's
-    DistributedSampler; persistent workers see it too.
+    An item is (images, labels): images as in a Batch, but encoded ones as bytes; labels int64. The order of the batches
+    does not depend on the number of workers: worker w of W serves every W-th batch, starting with the w-th. If a batch
+    fails, its exception is raised, and the iteration continues with the next. Call `set_epoch` before each epoch, as
+    with torch's DistributedSampler; persistent workers see the new epoch, too.
 
     Args:
         store: A store, its path or its URL.
@@ -167,12 +177,12 @@ class EpochDataset(IterableDataset[Any]):  # type: ignore[misc]
         self._settings = {"batch_size": batch_size, "ranks": ranks or _distributed(), **options}
         self._threads = threads
         self._loader = self._made(1)
-        # Which worker of how many is at work, and its batches: those loaded with a state, and those handed out.
+        # This worker and the number of workers, and how many batches: loaded with a state, and handed out.
         self._worker: tuple[int, int] | None = None
         self._loaded = self._served = 0
-        # In memory that workers share, so that those that persist hear of the next epoch.
+        # In shared memory, so that persistent workers see the next epoch.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
-        # Each worker has a place of its own: adding to one that is shared would lose counts.
+        # One element for each worker: several workers that add to the same one would lose counts.
         self._skipped = torch.zeros(_MOST_WORKERS, dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
@@ -183,18 +193,18 @@ class EpochDataset(IterableDataset[Any]):  # type: ignore[misc]
 
     @property
     def skipped(self) -> int:
-        """Samples that could not be served, and for which others were, in all workers."""
+        """Samples that could not be served and were replaced by others, in all workers."""
         return int(self._skipped.sum())
 
     def _outcomes(self) -> Iterator[Any]:
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
         if self._loaded and self._worker != (worker, workers):
-            raise ValueError(f"the state is of (worker, workers) {self._worker}, and this is {(worker, workers)}")
+            raise ValueError(f"the state is of (worker, workers) {self._worker}, but this is {(worker, workers)}")
         self._loader.set_epoch(int(self._epoch))
-        place = self._loader.state_dict(0)
+        position = self._loader.state_dict(0)
         self._loader = self._made(workers)
-        self._loader.load_state_dict(place)
+        self._loader.load_state_dict(position)
         self._worker, self._served, self._loaded = (worker, workers), self._loaded, 0
         for batch in self._loader.outcomes(worker + self._served * workers, workers):
             self._served += 1
@@ -210,7 +220,7 @@ class EpochDataset(IterableDataset[Any]):  # type: ignore[misc]
             self._epoch.fill_(self._loader.current_epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration serves; from its start, unless a state of that epoch was loaded."""
+        """Choose the epoch that the next iteration serves, from its start unless a state of that epoch was loaded."""
         if epoch != int(self._epoch):
             self._worker, self._loaded = None, 0
         self._epoch.fill_(epoch)
@@ -219,17 +229,23 @@ class EpochDataset(IterableDataset[Any]):  # type: ignore[misc]
     def state_dict(self, batches: int | None = None) -> State:
         """Return the position in the epochs.
 
-        batches: how many batches of this iteration the training has finished. The state then describes the whole
-        dataset and can be resumed with any number of ranks and workers. By default it describes the batches that this
-        worker has handed out, as torchdata's StatefulDataLoader asks for, to resume with as many workers.
+        Args:
+            batches: How many batches of this iteration the training has finished. The state then describes the whole
+                dataset, and any number of ranks and workers can resume from it. By default the state describes the
+                batches that this worker has handed out, as torchdata's StatefulDataLoader needs; only the same number
+                of workers can resume from it.
         """
         if batches is not None:
             return self._loader.state_dict(batches)
-        place = self._loader.state_dict(0)
-        return place if self._worker is None else place | {_WORKER: list(self._worker), _SERVED: self._served}
+        position = self._loader.state_dict(0)
+        return position if self._worker is None else position | {_WORKER: list(self._worker), _SERVED: self._served}
 
     def load_state_dict(self, state: State) -> None:
-        """Continue from a saved position. Raises UsageError for a state of another order, or with no valid position."""
+        """Continue from a saved position.
+
+        Raises:
+            UsageError: For a state with another order of samples, or without a valid position. Nothing changes.
+        """
         # Check everything before changing anything, so that a refused state changes nothing.
         worker, loaded = _worker_of(state, len(self._loader)) if isinstance(state, dict) else (None, 0)
         self._loader.load_state_dict(state)
@@ -242,19 +258,19 @@ class EpochDataset(IterableDataset[Any]):  # type: ignore[misc]
 
 
 def _distributed() -> Ranks:
-    """Return the ranks of torch.distributed, or a single one where it is not initialised."""
+    """Return the rank in torch.distributed, or that of a single process if it is not initialised."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return Ranks(torch.distributed.get_rank(), torch.distributed.get_world_size())
     return Ranks()
 
 
 def _worker_of(state: State, batches: int) -> tuple[tuple[int, int] | None, int]:
-    """Return (worker, workers) of a state, None if it is not a worker's, and the batches that the worker handed out."""
+    """Return (worker, workers) of a state, or None if it is not a worker's, and the batches that it had handed out."""
     worker = state.get(_WORKER)
     if worker is None:
         return None, 0
     if not isinstance(worker, list | tuple) or len(worker) != 2:
-        raise refused(f"{_WORKER} with a worker's number and the number of workers", reprlib.repr(worker))
+        raise refused(f"{_WORKER} with the number of a worker and the number of workers", reprlib.repr(worker))
     workers = stated({_WORKER: worker[1]}, _WORKER, 1)
     number = stated({_WORKER: worker[0]}, _WORKER, 0, workers - 1)
     return (number, workers), stated(state, _SERVED, 0, batches)

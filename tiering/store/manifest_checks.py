@@ -11,15 +11,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from tiering.errors import UsageError
+from tiering.io_sizes import CHUNK_BYTES
 from tiering.store.codecs import parse_codec
 from tiering.store.index import COLUMNS
 from tiering.store.layout import ENTRY_BYTES, TABLE_CRC_BYTES, index_name, is_document, shard_name
 
 if TYPE_CHECKING:
     from tiering.store.manifest import Manifest, Settings, Shard
-
-#: No chunk is longer than this (zarr.py), unless it is a single sample of pixels.
-_LONGEST_CHUNK: Final = 1 << 18
 
 #: The largest sample that the codecs can encode.
 _LONGEST_SAMPLE: Final = 1_900 << 20
@@ -105,7 +103,7 @@ def _zarr(settings: Settings, shards: int) -> Iterator[str]:
     except UsageError as error:
         yield f"settings.codec: {error.expected}, found {error.found}"
     sample = settings.pixels.shape.nbytes if settings.pixels else 1
-    longest = max(_LONGEST_CHUNK, sample)
+    longest = max(CHUNK_BYTES, sample)  # a sample of pixels is never divided
     chunk = settings.chunk_bytes
     if not sample <= chunk <= longest or chunk % sample or sample > _LONGEST_SAMPLE:
         yield f"settings.chunk_bytes: whole samples, from {sample:,} to {longest:,} bytes, found {chunk:,}"
