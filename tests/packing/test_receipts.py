@@ -11,7 +11,7 @@ import pytest
 
 import tiering
 from tests.trees import picture, put
-from tiering.packing.receipts import Bad, Receipt, read_receipt, receipt_place, write_receipt
+from tiering.packing.receipts import Bad, Receipt, read_receipt, receipt_location, write_receipt
 from tiering.storage.location import Location
 from tiering.store.index import COLUMNS
 from tiering.store.manifest import Shard
@@ -25,8 +25,8 @@ def receipt(number=3, name=None, **columns):
 
 
 def written(work, receipt, number=3):
-    write_receipt(receipt_place(Location.of(work), number), receipt)
-    return receipt_place(Location.of(work), number)
+    write_receipt(receipt_location(Location.of(work), number), receipt)
+    return receipt_location(Location.of(work), number)
 
 
 def rezip(path, *, compression=zipfile.ZIP_STORED, **members):

@@ -47,7 +47,8 @@ class CachedStore(StoreBase):
     _counted: CacheStats
 
     def __init__(self, origin: Store, space: CacheSpace, memory: CacheSpace | None = None) -> None:
-        self.place, self.manifest, self.index, self.block = origin.place, origin.manifest, origin.index, origin.block
+        self.location, self.manifest, self.index = origin.location, origin.manifest, origin.index
+        self.block = origin.block
         self._shape = shape_of(origin.manifest)
         self.views = self._shape is None
         self.space, self.memory = space, memory
@@ -194,7 +195,7 @@ class CachedStore(StoreBase):
         identity = self._origin.identity
         name = hashlib.sha256(f"{identity} {turn}".encode()).hexdigest()[: len(identity)] if turn else identity
         about = DatasetNotes(
-            origin=str(self.place),
+            origin=str(self.location),
             samples=len(self.index),
             image_bytes=self.manifest.image_bytes,
             unit_samples=self._units.samples,

@@ -121,17 +121,17 @@ def append(
 
 def grow(source: AnySource, store: str | os.PathLike[str], choose: Choose, run: Run) -> Manifest:
     """Make the next generation of a store. Returns its manifest, the old one where there is nothing to do."""
-    place = Location.of(store)
+    location = Location.of(store)
     # A directory without a manifest is not ours to open a workspace in.
-    opened = open_again(source, read_manifest(place))
+    opened = open_again(source, read_manifest(location))
     try:
-        with workspace(place, fresh=False) as space:
-            _, version = (place / MANIFEST).read_version()
-            manifest = read_manifest(place)
-            base = open_packed(place, manifest)
+        with workspace(location, fresh=False) as space:
+            _, version = (location / MANIFEST).read_version()
+            manifest = read_manifest(location)
+            base = open_packed(location, manifest)
             settings = manifest.settings
             if settings is None or manifest.kind == "folder":
-                raise StoreError(str(place), expected="a packed store", found="a folder")
+                raise StoreError(str(location), expected="a packed store", found="a folder")
             directory = space.scratch / "listing"
             only = run.images_only or manifest.source.images_only
             given = ClassNumbering(class_map(manifest), grows=True, by_number=False)
@@ -144,7 +144,7 @@ def grow(source: AnySource, store: str | os.PathLike[str], choose: Choose, run: 
                 outline = _outline(manifest, listing, Growth(np.empty(0, np.int64), kept), images_only=only)
                 # Only the account may differ: then the next generation has the same shards.
                 grown = finish(space, listing, outline, tuple, kept, version, run.on_error, 0)
-                _tidy(place, grown)
+                _tidy(location, grown)
                 return grown
             _refuse_larger(listing, growth.selected, settings)
             generation = manifest.generation + 1
@@ -156,19 +156,19 @@ def grow(source: AnySource, store: str | os.PathLike[str], choose: Choose, run: 
             )
             if grown == manifest:
                 space.clear()  # shards without a sample
-            _tidy(place, grown)
+            _tidy(location, grown)
     except OSError as error:
-        raise from_os_error(error if error.filename else OSError(error.errno, error.strerror, str(place))) from error
+        raise from_os_error(error if error.filename else OSError(error.errno, error.strerror, str(location))) from error
     return grown
 
 
-def _tidy(place: Location, manifest: Manifest) -> None:
+def _tidy(location: Location, manifest: Manifest) -> None:
     """Remove what a finished run left that its manifest does not name, the notes last."""
     near = (1, manifest.generation - 1, manifest.generation, manifest.generation + 1)
     for name in (BAD_FILES, *(left_out_name(number) for number in near if number > 0)):
         if name not in manifest.documents:
-            (place / name).remove()
-    (place / WORK).remove()
+            (location / name).remove()
+    (location / WORK).remove()
 
 
 def _outline(manifest: Manifest, listing: Listing, growth: Growth, *, images_only: bool) -> Manifest:
@@ -205,8 +205,8 @@ def _outline(manifest: Manifest, listing: Listing, growth: Growth, *, images_onl
 def _in_terms_of(manifest: Manifest, listing: Listing, directory: Path) -> Listing:
     """Number splits as the store does, new names after the old ones."""
     splits = [*manifest.splits, *(added for added in listing.splits if added not in set(manifest.splits))]
-    place = {known: number for number, known in enumerate(splits)}
-    renumber(directory / "split", SCHEMA["split"], [place[known] for known in listing.splits])
+    number_of = {known: number for number, known in enumerate(splits)}
+    renumber(directory / "split", SCHEMA["split"], [number_of[known] for known in listing.splits])
     columns = listing.columns | {"split": map_column(Location.of(directory / "split"), SCHEMA["split"])}
     return replace(listing, columns=columns, splits=splits, state=labelled_state(listing.state, columns))
 
@@ -231,7 +231,7 @@ def _new(listing: Listing, base: Store, settings: Settings) -> Growth | None:
             expected="new files, beside those that the store holds",
             found=f"{len(changed):,} that have another size than in the store ({'; '.join(changed[:_SHOWN])})",
             action="Append adds and changes nothing. To bring the store up to the source: "
-            + command("tiering", "append", "--sync", listing.source.url, base.place),
+            + command("tiering", "append", "--sync", listing.source.url, base.location),
         )
     selected = np.concatenate(new)
     return Growth(selected, Kept(base)) if len(selected) else None
@@ -256,7 +256,7 @@ def _refuse_masks(listing: Listing, base: Store) -> None:
             expected="masks and other sidecars that the store does not hold",
             found=f"{count:,} that it holds as samples ({'; '.join(masks)}{'; ...' if count > len(masks) else ''})",
             action="Append takes nothing out. To take them out: "
-            + command("tiering", "append", "--sync", "--images-only", listing.source.url, base.place),
+            + command("tiering", "append", "--sync", "--images-only", listing.source.url, base.location),
         )
 
 

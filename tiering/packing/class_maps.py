@@ -30,14 +30,14 @@ def class_map(manifest: Manifest) -> ClassMap:
     return ClassMap(tuple(manifest.labels), tuple(manifest.classes))
 
 
-def read_classes(place: str | os.PathLike[str]) -> ClassMap:
+def read_classes(location: str | os.PathLike[str]) -> ClassMap:
     """Read a class map from a store, a JSON file or a text file.
 
-    place: a store or a file, path or URL. JSON has the number of each name ({"cat": 0}), the name of each number
+    location: a store or a file, path or URL. JSON has the number of each name ({"cat": 0}), the name of each number
     ({"0": "cat"}), or names in order. Text has a name on each line, in order, or NAME,NUMBER.
     Raises UsageError for anything else, and for a name or a number that occurs twice.
     """
-    where = Location.of(place)
+    where = Location.of(location)
     if where.is_directory() or (where / MANIFEST).exists():
         return class_map(read_manifest(where))
     try:
@@ -65,15 +65,15 @@ def differences(classes: ClassMap, source: str, output: Location) -> str:
     """
     source = without_secrets(source)
     packed = False
-    for place, manifest in _neighbours(output):
+    for location, manifest in _neighbours(output):
         theirs = manifest.source.url
         if theirs == source or parent_of(theirs) != parent_of(source) or not _are_splits(theirs, source):
             continue
         packed = True
         if said := _compared(classes, class_map(manifest)):
             return (
-                f"The classes differ from those of {place}, which holds {theirs}: {said}. If both are splits of one "
-                f"dataset, convert again with `classes` {command(place)}"
+                f"The classes differ from those of {location}, which holds {theirs}: {said}. If both are splits of one "
+                f"dataset, convert again with `classes` {command(location)}"
             )
     for theirs, names in [] if packed else _folders_beside(source):
         if said := _compared(classes, ClassMap.counted(names)):
@@ -104,20 +104,20 @@ def _folders_beside(source: str) -> Iterator[tuple[str, list[str]]]:
     """Yield the folders of other splits beside a local one, each with the names of its class folders."""
     if "://" in source or not _first_word(source) or not Path(source).is_dir():
         return
-    for place, name in _directories(Path(source).parent):
-        if str(place) != source and name.lower() in SPLITS:
-            inside = sorted(os.fsencode(each) for _, each in _directories(place))
+    for location, name in _directories(Path(source).parent):
+        if str(location) != source and name.lower() in SPLITS:
+            inside = sorted(os.fsencode(each) for _, each in _directories(location))
             seen = Folders()
             seen.add(each + b"/-" for each in inside)
             rule = seen.rule()
             # Tiny ImageNet has class folders in train and a folder of images in val.
-            yield str(place), [display(each) for each in inside if rule.of(each + b"/")[0] is not None]
+            yield str(location), [display(each) for each in inside if rule.of(each + b"/")[0] is not None]
 
 
-def _directories(place: Path) -> list[tuple[Path, str]]:
+def _directories(location: Path) -> list[tuple[Path, str]]:
     """Return the directories in one, of its first entries, that are not hidden."""
     try:
-        with os.scandir(place) as entries:
+        with os.scandir(location) as entries:
             found = [
                 entry
                 for entry in islice(entries, _ENTRIES)
@@ -125,7 +125,7 @@ def _directories(place: Path) -> list[tuple[Path, str]]:
             ]
     except OSError:
         return []
-    return [(place / entry.name, entry.name) for entry in found]
+    return [(location / entry.name, entry.name) for entry in found]
 
 
 def _are_splits(one: str, other: str) -> bool:
@@ -143,11 +143,11 @@ def _neighbours(output: Location) -> Iterator[tuple[str, Manifest]]:
     """Yield the finished stores beside a local one."""
     if output.local is None:
         return
-    for place, name in sorted(_directories(output.local.parent)):
-        if name == output.name or not (place / MANIFEST).is_file():
+    for location, name in sorted(_directories(output.local.parent)):
+        if name == output.name or not (location / MANIFEST).is_file():
             continue
         try:
-            yield str(place), read_manifest(Location.of(place))
+            yield str(location), read_manifest(Location.of(location))
         except (TieringError, OSError):
             continue  # Another tool's, or a damaged one: no store to compare with.
 

@@ -151,9 +151,9 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-def _foreign(place: Location) -> UsageError:
+def _foreign(location: Location) -> UsageError:
     return UsageError(
-        str(place), expected="an unfinished export of tiering, or nothing", found="something else",
+        str(location), expected="an unfinished export of tiering, or nothing", found="something else",
         action="Move it elsewhere, or choose another directory.",
     )  # fmt: skip
 
@@ -233,8 +233,8 @@ def _files(store: Store, root: Location) -> Iterator[tuple[str, str, str, int]]:
             data = bytes(image)
             if len(index.crc32c) and google_crc32c.value(data) != index.crc32c[row]:
                 raise StoreError(
-                    str(store.place), expected=f"the CRC-32C of {os.fsdecode(key)!r}", found="other bytes",
-                    action=f"See what is damaged: {command('tiering', 'verify', store.place)}",
+                    str(store.location), expected=f"the CRC-32C of {os.fsdecode(key)!r}", found="other bytes",
+                    action=f"See what is damaged: {command('tiering', 'verify', store.location)}",
                 )  # fmt: skip
             name = name_of(key, pixels=pixels)
             if pixels:

@@ -59,11 +59,11 @@ def check_names(store: Store) -> None:
     taken = taken[:count]
     taken.sort()
     above = np.unique(np.concatenate(directories))
-    place = np.minimum(np.searchsorted(taken, above), count - 1)
+    position = np.minimum(np.searchsorted(taken, above), count - 1)
     # Hashes may be equal by chance, so these are only suspects. One real clash among the first thousand is enough to
     # refuse the store, and creating files exclusively finds any that remain.
     suspects = np.concatenate(
-        [taken[1:][taken[1:] == taken[:-1]][:_SUSPECTS], above[taken[place] == above][:_SUSPECTS]]
+        [taken[1:][taken[1:] == taken[:-1]][:_SUSPECTS], above[taken[position] == above][:_SUSPECTS]]
     )
     if len(suspects):
         _compare(store, pl.Series(suspects, dtype=pl.UInt64))
@@ -103,11 +103,11 @@ def _check_each(store: Store, names: list[bytes]) -> None:
     for name in names:
         if not is_relative(name):
             raise StoreError(
-                str(store.place), expected="keys that are relative paths", found=os.fsdecode(name)[:100] or "''"
+                str(store.location), expected="keys that are relative paths", found=os.fsdecode(name)[:100] or "''"
             )
         if len(name) > _LONGEST_PART and max(map(len, name.split(b"/"))) > _LONGEST_PART:
             raise StoreError(
-                str(store.place), expected=f"names of at most {_LONGEST_PART} bytes, as file systems require",
+                str(store.location), expected=f"names of at most {_LONGEST_PART} bytes, as file systems require",
                 found=os.fsdecode(name),
             )  # fmt: skip
 
@@ -146,6 +146,6 @@ def clash(store: Store, keys: list[bytes], what: str) -> StoreError:
     """Return the error for two samples that cannot both become files."""
     shown = " and ".join(os.fsdecode(key) for key in keys)
     return StoreError(
-        str(store.place), expected="samples that become files of different names",
+        str(store.location), expected="samples that become files of different names",
         found=f"{shown}, which would be {what}", action="Nothing was written.",
     )  # fmt: skip

@@ -36,9 +36,9 @@ class Lookup:
         if not len(self._rows) or not keys:
             return found
         hashes = _hashes(keys)
-        place = np.searchsorted(self._sorted, hashes)
-        same = np.flatnonzero(self._sorted[np.minimum(place, len(self._sorted) - 1)] == hashes)
-        rows = self._rows[place[same]]
+        position = np.searchsorted(self._sorted, hashes)
+        same = np.flatnonzero(self._sorted[np.minimum(position, len(self._sorted) - 1)] == hashes)
+        rows = self._rows[position[same]]
         for at, row, key in zip(same.tolist(), rows.tolist(), self._keys_of(rows), strict=True):
             if key == keys[at]:
                 found[at] = row

@@ -68,9 +68,9 @@ def number_splits(names: Names, path: Path, dtype: str) -> list[str]:
     ordered = sorted(names.said, key=lambda name: name.encode("utf-8", "surrogateescape"))
     if all(name.isascii() and name.isdigit() for name in ordered):
         ordered.sort(key=int)
-    place = {name: number for number, name in enumerate(ordered)}
+    number_of = {name: number for number, name in enumerate(ordered)}
     if ordered:
-        renumber(path, dtype, [place[name] for name in names.said])
+        renumber(path, dtype, [number_of[name] for name in names.said])
     return ordered
 
 

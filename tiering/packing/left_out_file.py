@@ -67,7 +67,7 @@ def write_left_out(
     errors = listing.left_out.count(*ERRORS) + failed.count(*ERRORS)
     refused = on_error == "fail" and errors > 0
     name = left_out_name(outline.generation)
-    place = space.target / name if space.fresh or not refused else space.work / LEFT_OUT
+    listed = space.target / name if space.fresh or not refused else space.work / LEFT_OUT
     (space.work / LEFT_OUT).remove()
     walked, left_out = _walked(listing, None if refused else base, space.scratch / "walked")
     left_out.merge(failed)
@@ -76,7 +76,7 @@ def write_left_out(
         (space.target / name).remove()
         return Written(told.samples, left_out, 0, None)
     names = _Named()
-    with place.writing(space.work) as file:
+    with listed.writing(space.work) as file:
         summed = Summed(file)
         summed.write(HEADER)
         if earlier is not None:
@@ -87,7 +87,7 @@ def write_left_out(
                 summed.write(each)
                 names.add(each)
     if refused:
-        raise _cannot_pack(place, listing, names.shown, errors)
+        raise _cannot_pack(listed, listing, names.shown, errors)
     if on_error == "quarantine" and failed.kinds:
         quarantine(listing, ListedLines(told.lines), space.target / QUARANTINE, space.work)
     return Written(told.samples, left_out, failed.size(), summed.crc)
@@ -101,11 +101,11 @@ def refuse_shared(space: Workspace, listing: Listing, *, images_only: bool) -> N
     shared = listing.left_out.shared
     if images_only or not shared.count:
         return
-    place = (space.target if space.fresh else space.work) / LEFT_OUT
-    with listing.lines.local.open("rb") as lines, place.writing(space.work) as file:  # type: ignore[union-attr]
+    listed = (space.target if space.fresh else space.work) / LEFT_OUT
+    with listing.lines.local.open("rb") as lines, listed.writing(space.work) as file:  # type: ignore[union-attr]
         file.write(HEADER)
         shutil.copyfileobj(lines, file)
-    raise shared_keys(str(Location.of(listing.source.url)), shared.count, shared.examples, str(place))
+    raise shared_keys(str(Location.of(listing.source.url)), shared.count, shared.examples, str(listed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,13 +202,13 @@ def _still_true(
                 yield f"{key}\t{kind}\t{size}\t{reason}\n".encode()
 
 
-def _cannot_pack(place: Location, listing: Listing, shown: list[str], count: int) -> DatasetError:
+def _cannot_pack(listed: Location, listing: Listing, shown: list[str], count: int) -> DatasetError:
     word = "image" if not listing.left_out.count(*ERRORS) else "file"
     files = f"1 {word} that cannot" if count == 1 else f"{count:,} {word}s that cannot"
     return DatasetError(
         str(Location.of(listing.source.url)),
         expected="images that can be read whole",
         found=f"{files} ({'; '.join(shown)}{'; ...' if count > len(shown) else ''})",
-        action=f"All are listed in {place}. Mend them and convert again, or leave them out at no"
+        action=f"All are listed in {listed}. Mend them and convert again, or leave them out at no"
         ' further cost: `on_error="skip"`',
     )

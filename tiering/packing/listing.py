@@ -149,9 +149,9 @@ def make_listing(
     # A table without a column of labels has none: its folders were not meant as classes.
     folders = None if source.kind == "table" else Folders(tars=len(source.files) > 1)
     fingerprint, state = Fingerprint(), Fingerprint()
-    place = Location.of(directory)
+    location = Location.of(directory)
     lines = Location.of(directory.with_name(LEFT_OUT))
-    with ColumnsWriter(lambda name: place / name, SCHEMA) as writer, lines.writing() as file:
+    with ColumnsWriter(lambda name: location / name, SCHEMA) as writer, lines.writing() as file:
         ledger = Ledger(file, images_only=images_only)
         for batch in source.batches(ledger):
             keys = batch["key"].to_list()
@@ -166,7 +166,7 @@ def make_listing(
         told = None if folders is None else _told(source, folders.rule())
         if told is not None:
             report_lost_rows(source.url, told, ledger)
-    columns = {name: map_column(place / name, dtype) for name, dtype in SCHEMA.items()}
+    columns = {name: map_column(location / name, dtype) for name, dtype in SCHEMA.items()}
     if not len(columns["size"]):
         raise DatasetError(
             source.url, expected="image files", found=f"no image in this {source.kind}", action="Check the path."
@@ -178,7 +178,7 @@ def make_listing(
     else:
         classes, splits = _by_folders(columns, directory, told, names["split"], given, where)
         layout = told.kind if source.kind == "folder" else source.kind
-    columns |= {name: map_column(place / name, SCHEMA[name]) for name in ("label", "split")}
+    columns |= {name: map_column(location / name, SCHEMA[name]) for name in ("label", "split")}
     digests = fingerprint.hexdigest(), labelled_state(state.hexdigest(), columns)
     return Listing(source, columns, classes, splits, layout, *digests, ledger.left_out, lines)
 
@@ -192,19 +192,19 @@ def labelled_state(state: str, columns: dict[str, npt.NDArray[Any]]) -> str:
     return digest.hexdigest()
 
 
-def open_again(place: AnySource, manifest: Manifest) -> Source:
+def open_again(location: AnySource, manifest: Manifest) -> Source:
     """Open a source of a finished store, a table as it was read then: see tiering.sources.source.open_source.
 
     A table that the store does not know is read as the first of those whose columns it has, or as it says itself.
     A TableSource is read as it says.
     """
-    if isinstance(place, TableSource):
-        if place.columns or place.root:
-            return open_source(place)
-        place = place.path
+    if isinstance(location, TableSource):
+        if location.columns or location.root:
+            return open_source(location)
+        location = location.path
     sources = [manifest.source, *manifest.earlier]
     forms = {source.url: TableForm.of(source.columns, source.root) for source in reversed(sources)}
-    opened = open_source(place, forms.get(without_secrets(Location.of(place).url), forms[manifest.source.url]))
+    opened = open_source(location, forms.get(without_secrets(Location.of(location).url), forms[manifest.source.url]))
     if opened.kind != "table" or without_secrets(opened.url) in forms:
         return opened
     tried = [*(forms[source.url] for source in sources), TableForm((), opened.form.root), opened.form]

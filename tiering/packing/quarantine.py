@@ -32,10 +32,10 @@ _SHOWN: Final = 5
 _log: Final = logging.getLogger("tiering")
 
 
-def quarantine(listing: Listing, bad: ListedLines, place: Location, scratch: Location) -> None:
-    """Copy images to a place under their keys, if they can be read and are not too large for an image.
+def quarantine(listing: Listing, bad: ListedLines, directory: Location, scratch: Location) -> None:
+    """Copy images to a directory under their keys, if they can be read and are not too large for an image.
 
-    bad: a line for each. place: directory of a store; scratch: a directory beside it for temporary files.
+    bad: a line for each. directory: the quarantine of a store; scratch: a directory beside it for temporary files.
     Raises MachineError or OSError if a copy cannot be written.
     """
     source, missing = listing.source, list[str]()
@@ -46,13 +46,13 @@ def quarantine(listing: Listing, bad: ListedLines, place: Location, scratch: Loc
         taken = [rows[at] for at in np.flatnonzero(there).tolist() if is_relative(keys[at])]
         if of_its_own:
             keys = listing.keys(np.array(taken, dtype=np.int64))
-            missing += [os.fsdecode(key) for key in keys if not _copy(_root(source), key, place, scratch)]
+            missing += [os.fsdecode(key) for key in keys if not _copy(_root(source), key, directory, scratch)]
             continue
         found = listing.rows(np.array(taken, dtype=np.int64))
         images = read_samples(source, found.keys(), found.file, found.offset, found.size)
         for key, image in zip(found.keys(), images, strict=True):
             if isinstance(image, bytes):
-                (place / os.fsdecode(key)).write(image, scratch)
+                (directory / os.fsdecode(key)).write(image, scratch)
             else:
                 missing.append(os.fsdecode(key))
     if missing:
@@ -65,7 +65,7 @@ def _root(source: Source) -> bytes:
     return os.path.realpath(os.fsencode(source.base))
 
 
-def _copy(root: bytes, key: bytes, place: Location, scratch: Location) -> bool:
+def _copy(root: bytes, key: bytes, directory: Location, scratch: Location) -> bool:
     """Copy an image of a local dataset; False if it is no regular file below the root, too large or unreadable."""
     path = os.path.realpath(os.path.join(root, key))  # noqa: PTH118 - bytes paths
     below = os.path.relpath(path, root)
@@ -79,7 +79,7 @@ def _copy(root: bytes, key: bytes, place: Location, scratch: Location) -> bool:
     try:
         about = os.fstat(descriptor)
         if about.st_size <= LARGEST_BYTES:
-            with (place / os.fsdecode(key)).building(scratch) as copy, copy.open("wb") as file:
+            with (directory / os.fsdecode(key)).building(scratch) as copy, copy.open("wb") as file:
                 # The owner must be able to read it, or it could not be synced.
                 os.fchmod(file.fileno(), stat.S_IMODE(about.st_mode) & 0o777 | stat.S_IRUSR)
                 file.writelines(_pieces(descriptor, os.fsdecode(key)))

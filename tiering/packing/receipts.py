@@ -58,12 +58,12 @@ class Receipt:
     bad: list[Bad]
 
 
-def receipt_place(work: Location, number: int) -> Location:
+def receipt_location(work: Location, number: int) -> Location:
     """Return where a shard's receipt lies."""
     return work / f"{number:05d}.npz"
 
 
-def write_receipt(place: Location, receipt: Receipt) -> None:
+def write_receipt(location: Location, receipt: Receipt) -> None:
     """Write a receipt, durably; it appears whole."""
     about = {
         "plan": receipt.plan,
@@ -73,7 +73,7 @@ def write_receipt(place: Location, receipt: Receipt) -> None:
     packed = io.BytesIO()
     arrays = receipt.columns | {"about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)}
     np.savez(packed, **arrays)  # type: ignore[arg-type]
-    place.write(packed.getvalue())
+    location.write(packed.getvalue())
 
 
 def receipt_number(name: str) -> int | None:
@@ -82,17 +82,17 @@ def receipt_number(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def read_receipt(place: Location, expected: str | None = None) -> Receipt | None:
+def read_receipt(location: Location, expected: str | None = None) -> Receipt | None:
     """Read a receipt; None if there is none, or if it is damaged.
 
     expected: the shard's name, if the kind of the store is known; by default any name that a shard of this number can
     have. A receipt that is returned names no other file, and its columns have one row per sample of the shard.
     """
-    number = receipt_number(place.name)
+    number = receipt_number(location.name)
     if number is None:
         return None
     try:
-        arrays = _arrays(place.read(most=LARGEST))
+        arrays = _arrays(location.read(most=LARGEST))
         about = _About.model_validate(parse_json(arrays.pop(_ABOUT).tobytes()), strict=True)
         bad = [Bad(bytes.fromhex(each.key), each.kind, each.size, each.reason) for each in about.bad]
     except (FileNotFoundError, StoreError, ValueError, ValidationError):

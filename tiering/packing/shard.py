@@ -17,7 +17,7 @@ from tiering.images.pixels import to_pixels
 from tiering.literals import Check, PackedFormat
 from tiering.packing.executors import end_if_unwanted
 from tiering.packing.listing import Rows
-from tiering.packing.receipts import Bad, Receipt, receipt_place, write_receipt
+from tiering.packing.receipts import Bad, Receipt, receipt_location, write_receipt
 from tiering.packing.shard_plan import packable
 from tiering.sources.account import kind_of
 from tiering.sources.source import Source, read_samples
@@ -79,7 +79,7 @@ def pack_shard(task: ShardTask) -> Packed:
     try:
         shard, columns, bad = _pack(task)
         end_if_unwanted()
-        write_receipt(receipt_place(task.work, task.number), Receipt(task.plan, shard, columns, bad))
+        write_receipt(receipt_location(task.work, task.number), Receipt(task.plan, shard, columns, bad))
     except OSError as error:
         raise from_os_error(_located(error, task.target)) from error
     return Packed(task.number, shard.samples, int(columns["size"].sum()), len(bad))

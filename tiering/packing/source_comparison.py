@@ -139,7 +139,7 @@ class Comparison:
         """Return what the store itself says it lacks although it should not."""
         documents = self._store.manifest.documents
         name = next(filter(is_left_out, documents), None)
-        path = sound_file(self._store.place / name, self._scratch / "left-out", documents[name]) if name else None
+        path = sound_file(self._store.location / name, self._scratch / "left-out", documents[name]) if name else None
         errors = self._scratch / "left-out-errors"
         with errors.open("wb") as file:
             if path is not None:

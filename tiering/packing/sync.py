@@ -108,7 +108,7 @@ class _Difference:
         if not there.any():
             raise DatasetError(
                 listing.source.url,
-                expected=f"the source of {base.place}",
+                expected=f"the source of {base.location}",
                 found=f"none of its {len(base):,} images",
                 action="Check the path; tiering convert makes a store of another dataset.",
             )

@@ -22,7 +22,7 @@ from tiering.sources.account import Account
 from tiering.storage.location import Location
 from tiering.storage.scratch import scratch_directory
 from tiering.store.columns import sound_bytes, sound_file
-from tiering.store.index import column_place
+from tiering.store.index import column_location
 from tiering.store.layout import MANIFEST, REWRITTEN, foreign_files, is_left_out
 from tiering.store.lmdb_format import OURS, format_of
 from tiering.store.lmdb_walk import Walker
@@ -97,7 +97,7 @@ def verify(
         )
     problems = _Problems()
     problems.add(_strangers(opened))
-    unfinished = unfinished_append(opened.place, opened.manifest)
+    unfinished = unfinished_append(opened.location, opened.manifest)
     # A damaged index names and places samples wrongly: it is the finding, and no guide to others.
     undecodable = 0
     with scratch_directory() as scratch, Walker() as walker, Decoding(opened) as decoding:
@@ -105,7 +105,7 @@ def verify(
         sound = problems.add([*([] if quick else check_index(opened)), *documents])
         checked = 0
         for first, shard in _shards(opened):
-            found = [*check_shard_file(opened.place, shard, scratch, quick=quick)]
+            found = [*check_shard_file(opened.location, shard, scratch, quick=quick)]
             if sound and not quick:
                 rows = np.arange(first, first + shard.samples, dtype=np.int64)
                 wanted = decoding if decode else None
@@ -163,10 +163,10 @@ def check_index(store: Store) -> Iterator[str]:
     manifest, index = store.manifest, store.index
     with scratch_directory() as scratch:
         for name, crc in manifest.columns.items():
-            place = column_place(store.place / manifest.index, name)
-            if sound_file(place, scratch / "column", crc) is None:
+            location = column_location(store.location / manifest.index, name)
+            if sound_file(location, scratch / "column", crc) is None:
                 yield f"{manifest.index}/{name}: its CRC-32C is not the manifest's"
-    yield from index_problems(store.place / manifest.index, index)
+    yield from index_problems(store.location / manifest.index, index)
     for name, known in (("label", list(manifest.classes)), ("split", list(range(len(manifest.splits))))):
         if not np.isin(np.unique(getattr(index, name)), [-1, *known]).all():
             yield f"{manifest.index}/{name}: a {name} that the manifest does not name"
@@ -186,9 +186,9 @@ def _documents(store: Store, scratch: Path, *, quick: bool, rewritten: bool) -> 
         if rewritten and (name in REWRITTEN or is_left_out(name)):
             continue
         try:
-            if not quick and not _is_sound(store.place / name, crc, scratch):
+            if not quick and not _is_sound(store.location / name, crc, scratch):
                 yield f"{name}: its CRC-32C is not the manifest's"
-            elif quick and not (store.place / name).exists():
+            elif quick and not (store.location / name).exists():
                 yield f"{name}: missing"
         except FileNotFoundError:
             yield f"{name}: missing"
@@ -196,23 +196,23 @@ def _documents(store: Store, scratch: Path, *, quick: bool, rewritten: bool) -> 
             yield f"{name}: {error.found}"
 
 
-def _is_sound(place: Location, crc: int, scratch: Path) -> bool:
-    if is_left_out(place.name):  # as long as the source has files
-        return sound_file(place, scratch / "document", crc) is not None
-    return sound_bytes(place, crc) is not None
+def _is_sound(location: Location, crc: int, scratch: Path) -> bool:
+    if is_left_out(location.name):  # as long as the source has files
+        return sound_file(location, scratch / "document", crc) is not None
+    return sound_bytes(location, crc) is not None
 
 
 def _strangers(store: Store) -> Iterator[str]:
     """Name files that the manifest does not know: a shard too many is a sign of a copy gone wrong."""
-    for name in foreign_files(store.place.names(), store.manifest):
+    for name in foreign_files(store.location.names(), store.manifest):
         yield f"{name}: not part of the store by its manifest"
 
 
 def check_shard_file(store: Location, shard: Shard, scratch: Path, *, quick: bool) -> Iterator[str]:
     """Check a shard's file: that it is there, its size, and unless quick its CRC-32C."""
-    place = store / shard.name
+    location = store / shard.name
     try:
-        size = place.size()
+        size = location.size()
     except FileNotFoundError:
         yield f"{shard.name}: missing"
         return
@@ -221,7 +221,7 @@ def check_shard_file(store: Location, shard: Shard, scratch: Path, *, quick: boo
         return
     if size != shard.bytes:
         yield f"{shard.name}: {shard.bytes:,} bytes by the manifest, {size:,} found"
-    elif not quick and sound_file(place, scratch / "shard", shard.crc32c) is None:
+    elif not quick and sound_file(location, scratch / "shard", shard.crc32c) is None:
         yield f"{shard.name}: its CRC-32C is not the manifest's"
 
 
@@ -237,13 +237,13 @@ def _samples(
 ) -> Iterator[str]:
     """Check a shard's samples against their CRC-32Cs; an LMDB shard that is as written, by LMDB's own view too."""
     if walker is not None and store.manifest.kind == "lmdb":
-        local = (store.place / shard.name).local or scratch / "shard"
+        local = (store.location / shard.name).local or scratch / "shard"
         if (found := format_of(local)) in (None, OURS):
             yield from walker.problems(local, shard.name, store.index.crc32c[rows], shard.removed)
         else:
             yield f"{shard.name}: of the format of LMDB {found}, where that of LMDB {OURS} is expected"
     try:
-        whole = (store.place / shard.name).size() == shard.bytes
+        whole = (store.location / shard.name).size() == shard.bytes
     except (FileNotFoundError, StoreError):
         return  # check_shard_file has said it.
     for block in blocks(len(rows), _BATCH) if whole else ():

@@ -1,7 +1,7 @@
 """The workspace of a conversion: where a store is built, and the notes by which a killed conversion goes on.
 
 A new local store is built in NAME.partial and renamed when it is finished. What is appended, and a store behind a URL,
-are built in their place: nothing counts before the manifest names it. The notes lie in `.tiering` of that directory:
+are built where they stay: nothing counts before the manifest names it. The notes lie in `.tiering` of that directory:
 the lock, the record of the plan, the listing it was made from, and a receipt for every shard that is done.
 """
 
@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tiering.errors import DatasetError, UsageError, command
 from tiering.literals import Check, PackedFormat
 from tiering.packing.listing import SCHEMA, Listing, changes
-from tiering.packing.receipts import Receipt, read_receipt, receipt_number, receipt_place
+from tiering.packing.receipts import Receipt, read_receipt, receipt_location, receipt_number
 from tiering.storage.location import Location
 from tiering.storage.lock import locked
 from tiering.storage.names import PublicUrl
@@ -89,7 +89,7 @@ class Workspace:
 
     def receipt(self, number: int, digest: str) -> Receipt | None:
         """Return the receipt of a shard that is done under this plan, and whose file is there in full."""
-        found = read_receipt(receipt_place(self.work, number))
+        found = read_receipt(receipt_location(self.work, number))
         if found is None or found.plan != digest:
             return None
         with suppress(FileNotFoundError):

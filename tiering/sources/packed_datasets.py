@@ -57,14 +57,14 @@ class PackedDataset:
     example: str
 
 
-def packed(place: str | os.PathLike[str]) -> PackedDataset | None:
+def packed(location: str | os.PathLike[str]) -> PackedDataset | None:
     """Recognise a packed dataset by the name of a file, or by names in a directory and some below it; else return None.
 
-    place: a path or a URL. Call it for directories without images, because it lists them. A Parquet file with a column
-    of paths only lists files, so the schema is read.
-    Raises MachineError if the place cannot be read.
+    location: a path or a URL. Call this only for directories without images, because it lists them. A Parquet file with
+    a column of paths is a table, so the schema is read.
+    Raises MachineError if the location cannot be read.
     """
-    url = Location.of(place).url
+    url = Location.of(location).url
     if is_file(url):
         return _of_names([name_of(url)], parent_of(url))
     return _in_directory(url, "", _DEEPEST)

@@ -140,20 +140,21 @@ class TableSource:
 AnySource = str | os.PathLike[str] | TableSource
 
 
-def open_source(place: AnySource, form: TableForm | None = None) -> Source:
+def open_source(source: AnySource, form: TableForm | None = None) -> Source:
     """Recognise the dataset at a path or URL.
 
-    place: a local path, a URL that fsspec knows, or a TableSource. form: how to read a table that is given by its path.
+    source: a local path, a URL that fsspec knows, or a TableSource.
+    form: how to read a table that is given by its path.
     Names identify tables (.csv, .tsv, .parquet) and tar files. A plain text file (.txt, .lst) is a table if its first
     line shows it. A directory with tar files and no image below it is a source of tars; any other directory is a folder
     of images.
     Raises DatasetError if nothing is there, nothing can be read, or images and tar files are mixed; UsageError if
-    fsspec lacks the driver or does not know the scheme, or a TableSource is no table; MachineError if the place cannot
-    be read.
+    fsspec lacks the driver or does not know the scheme, or a TableSource is no table; MachineError if the source
+    cannot be read.
     """
-    if isinstance(place, TableSource):
-        return _open_table(place)
-    url = Location.of(place).url
+    if isinstance(source, TableSource):
+        return _open_table(source)
+    url = Location.of(source).url
     name = name_of(url)
     directory = _is_directory(url)
     if directory:

@@ -29,7 +29,7 @@ def checked(
     try:
         return _checked(store, indices, read(), again)
     except StoreError as error:
-        raise explain(store.place, store.manifest, error) from error
+        raise explain(store.location, store.manifest, error) from error
 
 
 def _checked(store: Store, indices: IndexArray, images: Images, again: Callable[[IndexArray], Images]) -> Images:
@@ -39,7 +39,7 @@ def _checked(store: Store, indices: IndexArray, images: Images, again: Callable[
         return [at for at in positions if google_crc32c.value(bytes(images[at])) != crcs[at]]
 
     wrong = unsound(list(range(len(indices))))
-    tries = attempts(store.place)
+    tries = attempts(store.location)
     next(tries)  # the first read was this one
     for _ in tries:
         if not wrong:
@@ -66,8 +66,8 @@ def _named(store: Store, sample: int, found: int) -> StoreError:
     key = os.fsdecode(store.index.keys(np.array([sample]))[0])
     size = int(store.index.size[sample])
     return StoreError(
-        f"{store.place}/{shard.name}",
+        f"{store.location}/{shard.name}",
         expected=f"sample {sample:,} ({key}), {size:,} bytes, with the CRC-32C of the index",
         found=f"{'other bytes' if found == size else f'{found:,} bytes'}, {TIMES} times",
-        action=f"See what is damaged: {command('tiering', 'verify', store.place)}",
+        action=f"See what is damaged: {command('tiering', 'verify', store.location)}",
     )

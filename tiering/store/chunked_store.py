@@ -46,17 +46,17 @@ class ChunkedStore(StoreBase):
     Decoded chunks are held up to HELD_BYTES. Decoding releases the interpreter lock.
     """
 
-    def __init__(self, place: Location, manifest: Manifest, settings: Settings, seen: Seen | None = None) -> None:
-        self.place = place
+    def __init__(self, location: Location, manifest: Manifest, settings: Settings, seen: Seen | None = None) -> None:
+        self.location = location
         self.manifest = manifest
-        self.index: Index = open_index(place / manifest.index, manifest.samples, manifest.columns)
+        self.index: Index = open_index(location / manifest.index, manifest.samples, manifest.columns)
         self.views = False
         self.block = samples_in(settings.chunk_bytes, manifest)
         self._settings = settings
         self._shape = settings.pixels.shape if settings.pixels else None
         self._codec = parse_codec(settings.codec)
-        self._generation = Generation(place, manifest, seen) if place.local else None
-        self._files = shard_files(place, manifest.shards, self._generation)
+        self._generation = Generation(location, manifest, seen) if location.local else None
+        self._files = shard_files(location, manifest.shards, self._generation)
         counts: npt.NDArray[np.int64] = np.array([shard.samples for shard in manifest.shards], dtype=np.int64)
         self._ends = np.cumsum(counts)
         self._bytes: npt.NDArray[np.int64] = np.array([shard.bytes for shard in manifest.shards], dtype=np.int64)
@@ -67,7 +67,7 @@ class ChunkedStore(StoreBase):
     def __reduce__(self) -> tuple[object, ...]:
         """Travel to another process as a path, and the identities of the files there."""
         seen = self._generation.seen if self._generation else None
-        return type(self), (self.place, self.manifest, self._settings, seen)
+        return type(self), (self.location, self.manifest, self._settings, seen)
 
     def read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
         """Decode samples, in the order asked for.
@@ -97,7 +97,7 @@ class ChunkedStore(StoreBase):
             self._decode_rows(offset // self._settings.chunk_bytes, pixels.reshape(len(indices), self._shape.nbytes))
             return pixels
         found: list[Buffer] = [b""] * len(indices)
-        # In order of place, so that a batch decodes each chunk once however few are held.
+        # In order of offset, so that a batch decodes each chunk once, however few are held.
         for at in np.argsort(offset, kind="stable").tolist():
             found[at] = self._sample(int(offset[at]), int(offset[at] + size[at]))
         return images_of(found, self._shape, out)
@@ -130,7 +130,7 @@ class ChunkedStore(StoreBase):
     def _decoded(self, number: int) -> bytes:
         """Return a decoded chunk. A remote chunk that does not decode is fetched again."""
         said = ""
-        for _ in attempts(self.place):
+        for _ in attempts(self.location):
             try:
                 return bytes(self._codec.decode(self._encoded(np.array([number]))[0], self._settings.chunk_bytes))
             except ValueError as error:
@@ -160,10 +160,10 @@ class ChunkedStore(StoreBase):
     def _damaged(self, number: int, found: str) -> StoreError:
         shard, within = divmod(number, self._chunks)
         return StoreError(
-            f"{self.place}/{self.manifest.shards[shard].name}",
+            f"{self.location}/{self.manifest.shards[shard].name}",
             expected=f"chunk {within} to decode into {self._settings.chunk_bytes:,} bytes",
             found=found.lower(),
-            action=f"See which shards are damaged: {command('tiering', 'verify', self.place)}",
+            action=f"See which shards are damaged: {command('tiering', 'verify', self.location)}",
         )
 
     def _table(self, shard: int) -> npt.NDArray[np.int64]:
@@ -172,14 +172,14 @@ class ChunkedStore(StoreBase):
 
     def _read_table(self, shard: int) -> bytes:
         size = self._chunks * ENTRY_BYTES + TABLE_CRC_BYTES
-        place = self.place / self.manifest.shards[shard].name
-        for _ in attempts(place):
+        location = self.location / self.manifest.shards[shard].name
+        for _ in attempts(location):
             # Copy it: a view would keep the map alive.
             found = bytes(self._files.views(*_one(shard, self.manifest.shards[shard].bytes - size, size))[0])
             table, crc = found[:-TABLE_CRC_BYTES], found[-TABLE_CRC_BYTES:]
             if len(found) == size and google_crc32c.value(table) == int.from_bytes(crc, "little"):
                 return table
-        raise damaged(place, "the table of its chunks with its CRC-32C", "other bytes")
+        raise damaged(location, "the table of its chunks with its CRC-32C", "other bytes")
 
     def byte_ranges(self, indices: IndexArray) -> None:
         """Return None: samples lie in compressed chunks."""

@@ -39,14 +39,14 @@ _LOOKED_AT: Final = 4
 class FolderStore(StoreBase):
     """The images of a directory in order of key, each a file that is read as a whole.
 
-    place: a directory, or the URL of one. scanned: what a scan of a local one found, where it is at hand.
+    location: a directory, or the URL of one. scanned: what a scan of a local one found, where it is at hand.
     Raises DatasetError for a directory with no image, MachineError for one that cannot be listed.
     """
 
-    def __init__(self, place: str | os.PathLike[str] | Location, scanned: Scan | None = None) -> None:
-        self.place = Location.of(place)
-        local = self.place.local
-        self._source = Folder(self.place.url, "folder")
+    def __init__(self, location: str | os.PathLike[str] | Location, scanned: Scan | None = None) -> None:
+        self.location = Location.of(location)
+        local = self.location.local
+        self._source = Folder(self.location.url, "folder")
         if local:
             found = scanned or scan(local)
             files, account = found.files.rename({"mtime_ns": "version"}), found.account
@@ -54,10 +54,10 @@ class FolderStore(StoreBase):
             ledger = Ledger()
             files = pl.concat([batch.select("key", "size", "version") for batch in self._source.batches(ledger)])
             account = Account.of(len(files), int(files["size"].sum()), ledger.left_out)
-        self.index, told = index_of(files, self.place.url)
-        account = _with_lost_rows(account, self.place.url, told)
+        self.index, told = index_of(files, self.location.url)
+        account = _with_lost_rows(account, self.location.url, told)
         if account.shared_keys:
-            said = shared_keys(str(self.place), account.shared_keys, account.shared_examples)
+            said = shared_keys(str(self.location), account.shared_keys, account.shared_examples)
             warnings.warn(shown(str(said)), SharedKeysWarning, stacklevel=2)
         self._root = os.fsencode(local) if local else b""
         self.manifest = Manifest(
@@ -70,7 +70,7 @@ class FolderStore(StoreBase):
             splits=told.splits,
             left_out=account.failed,
             account=account,
-            source=Source(url=self.place.url, fingerprint=_fingerprint(files)),
+            source=Source(url=self.location.url, fingerprint=_fingerprint(files)),
         )
         #: Differs once a file does: SHA-256 of the times of change or of the ETags, beside the fingerprint of names and
         #: sizes.
@@ -130,7 +130,7 @@ class FolderStore(StoreBase):
         """Return the path of every image that has one."""
         if not self._root:
             return []
-        return [Path(self.place.url) / os.fsdecode(key) for key in self.index.keys(np.arange(len(self)))]
+        return [Path(self.location.url) / os.fsdecode(key) for key in self.index.keys(np.arange(len(self)))]
 
     def _fetched(self, indices: IndexArray) -> list[Buffer]:
         nowhere = np.full(len(indices), -1)

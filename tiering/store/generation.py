@@ -17,7 +17,7 @@ from pathlib import Path
 from tiering.errors import InputError, MachineError, StoreError
 from tiering.storage.location import Location
 from tiering.store.columns import damaged, descriptor_crc, file_crc
-from tiering.store.index import column_place
+from tiering.store.index import column_location
 from tiering.store.manifest import Manifest, read_manifest
 
 #: Inode, size in bytes, and the change times of contents and inode in ns. Not the device: its number differs between
@@ -40,12 +40,12 @@ class Generation:
     Raises StoreError if the store no longer fits the manifest.
     """
 
-    def __init__(self, place: Location, manifest: Manifest, seen: Seen | None = None) -> None:
-        self._place, self._manifest = place, manifest
-        self._columns = [column_place(place / manifest.index, name) for name in manifest.columns]
+    def __init__(self, location: Location, manifest: Manifest, seen: Seen | None = None) -> None:
+        self._place, self._manifest = location, manifest
+        self._columns = [column_location(location / manifest.index, name) for name in manifest.columns]
         columns = [look(column) for column in self._columns]
         if seen is None:
-            seen = Seen([look(place / shard.name) for shard in manifest.shards], columns)
+            seen = Seen([look(location / shard.name) for shard in manifest.shards], columns)
         else:
             self._check_columns(columns, seen)
         self._shards = list(seen.shards)
@@ -92,30 +92,30 @@ class Generation:
                 raise self.explain(error)
 
 
-def explain(place: Location, manifest: Manifest, error: StoreError) -> StoreError:
+def explain(location: Location, manifest: Manifest, error: StoreError) -> StoreError:
     """Return the error that a store was replaced while a reader had it open; if it was not, the given error."""
     try:
-        now = read_manifest(place)
+        now = read_manifest(location)
     except (InputError, OSError):
-        return replaced(place, "no store there any more")
+        return replaced(location, "no store there any more")
     except MachineError:
         return error
-    return error if _continues(now, manifest) else replaced(place, "another one in its place")
+    return error if _continues(now, manifest) else replaced(location, "another store")
 
 
-def check_lengths(place: Location, manifest: Manifest) -> None:
+def check_lengths(location: Location, manifest: Manifest) -> None:
     """Compare the length of every shard with the manifest's. Raises StoreError for one that is missing or differs."""
     for shard in manifest.shards:
-        found = look(place / shard.name)
+        found = look(location / shard.name)
         if found is None or found[1] != shard.bytes:
             there = "no such file" if found is None else f"{found[1]:,}"
-            raise damaged(place / shard.name, f"{shard.bytes:,} bytes by the manifest", there)
+            raise damaged(location / shard.name, f"{shard.bytes:,} bytes by the manifest", there)
 
 
-def replaced(place: Location, found: str) -> StoreError:
+def replaced(location: Location, found: str) -> StoreError:
     """Return the error for a store that another one has replaced."""
     return StoreError(
-        str(place),
+        str(location),
         expected="the store that was opened",
         found=found,
         action="It was replaced or removed while it was open: open it again, and restart what reads it.",
@@ -133,10 +133,10 @@ def _files(manifest: Manifest) -> list[tuple[str, int, int]]:
     return [(shard.name, shard.bytes, shard.crc32c) for shard in manifest.shards]
 
 
-def look(place: Location) -> Identity | None:
+def look(location: Location) -> Identity | None:
     """Return the identity of a local file; None if it is missing, or not local."""
     try:
-        return _identity(os.stat(place.url))  # noqa: PTH116 - a third of the time of Path.stat, for every shard
+        return _identity(os.stat(location.url))  # noqa: PTH116 - a third of the time of Path.stat, for every shard
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             return None

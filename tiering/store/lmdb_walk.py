@@ -152,7 +152,7 @@ def _walk(path: Path, name: str, crcs: Crcs, removed: int) -> list[str]:
             found += 1
             sample = number - passed  # the next one that the index names
             if bytes(key[:64]) != key_of(number):
-                problems.append(f"{name}: LMDB key {bytes(key[:64]).hex()} in the place of {number}")
+                problems.append(f"{name}: LMDB key {bytes(key[:64]).hex()}, where {number} belongs")
             elif sample < len(crcs) and google_crc32c.value(bytes(value)) == crcs[sample]:
                 continue
             elif passed < removed:

@@ -160,9 +160,9 @@ def read_manifest(store: Location) -> Manifest:
     Raises StoreError for an unfinished, newer or damaged store, and one whose files LMDB 0.9 does not read.
     Its names, counts and sizes agree with one another. The files themselves are checked when they are read.
     """
-    place = store / MANIFEST
+    location = store / MANIFEST
     try:
-        text = _read_sound(place)
+        text = _read_sound(location)
     except FileNotFoundError:
         raise StoreError(
             str(store),
@@ -173,14 +173,14 @@ def read_manifest(store: Location) -> Manifest:
     try:
         content = parse_json(text)
     except ValueError as error:
-        raise _damaged(place, str(error)) from error
+        raise _damaged(location, str(error)) from error
     if not isinstance(content, dict):
-        raise _damaged(place, "no JSON object")
+        raise _damaged(location, "no JSON object")
     version = content.get("format_version")
     if version != FORMAT_VERSION or not isinstance(version, int):
         newer = isinstance(version, int) and version > FORMAT_VERSION
         raise StoreError(
-            str(place),
+            str(location),
             expected=f"format version {FORMAT_VERSION}",
             found=f"format version {version!r}"[:100],
             action="It needs a newer tiering."
@@ -189,18 +189,18 @@ def read_manifest(store: Location) -> Manifest:
         )
     crc = content.pop("crc32c", None)
     if crc != _crc(content):
-        raise _damaged(place, "another one")
+        raise _damaged(location, "another one")
     try:
         manifest = Manifest.model_validate(content, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part)[:100] for part in first["loc"])
-        raise _damaged(place, f"{where}: {first['msg'].lower()}") from error
-    refuse_other(store, str(place), manifest.lmdb_format)
+        raise _damaged(location, f"{where}: {first['msg'].lower()}") from error
+    refuse_other(store, str(location), manifest.lmdb_format)
     wrong = next(contradictions(manifest), None)
     if wrong is not None:
         raise StoreError(
-            str(place),
+            str(location),
             expected="a manifest whose parts agree",
             found=wrong,
             action="tiering does not write such a manifest. Get the store again from its source.",
@@ -208,11 +208,11 @@ def read_manifest(store: Location) -> Manifest:
     return manifest
 
 
-def _read_sound(place: Location) -> bytes:
+def _read_sound(location: Location) -> bytes:
     """Read a manifest. If a remote one does not fit its CRC-32C, fetch it again, a few times."""
     text = b""
-    for last in attempts(place):
-        text = place.read(most=LARGEST)
+    for last in attempts(location):
+        text = location.read(most=LARGEST)
         if last or _is_sound(text):
             break
     return text
@@ -231,9 +231,9 @@ def _crc(content: dict[str, Any]) -> int:
     return int(google_crc32c.value(canonical.encode()))
 
 
-def _damaged(place: Location, found: str) -> StoreError:
+def _damaged(location: Location, found: str) -> StoreError:
     return StoreError(
-        str(place),
+        str(location),
         expected="a tiering manifest with the CRC-32C that it names",
         found=found,
         action="The manifest is damaged: restore the file from a copy, or convert the dataset again.",

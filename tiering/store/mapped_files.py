@@ -127,7 +127,7 @@ class MappedFiles:
         return damaged(Location.of(self.paths[number]), f"{self._sizes[number]:,} bytes by the manifest", found)
 
     def _of(self, number: int) -> _Mapped:
-        """Return a file's map. A new map is kept, if necessary in place of older ones."""
+        """Return a file's map. A new map is kept; older ones are dropped if there are too many."""
         found = self._mapped.get(number)
         if found is None:
             found = self._map(number)

@@ -33,17 +33,17 @@ class NetworkFileSystemWarning(UserWarning):
     """A store is read through a map over a network file system."""
 
 
-def open_store(place: str | os.PathLike[str]) -> Store:
+def open_store(location: str | os.PathLike[str]) -> Store:
     """Open a dataset for reading: an LMDB or Zarr store by its manifest, any other directory as a folder.
 
-    place: a path, or an fsspec URL.
+    location: a path, or an fsspec URL.
     Raises StoreError for a missing path, for an unfinished or damaged store, and if a shard is missing or has the wrong
     length; DatasetError for a directory with no image.
     """
-    opened = open_damaged(place)
-    if opened.place.local and opened.manifest.kind != "folder":
-        check_lengths(opened.place, opened.manifest)
-        _check_format(opened.place, opened.manifest)
+    opened = open_damaged(location)
+    if opened.location.local and opened.manifest.kind != "folder":
+        check_lengths(opened.location, opened.manifest)
+        _check_format(opened.location, opened.manifest)
     return opened
 
 
@@ -51,18 +51,18 @@ def _check_format(store: Location, manifest: Manifest) -> None:
     """Raise StoreError for an LMDB store whose first or last shard LMDB 0.9 does not read."""
     if manifest.kind == "lmdb":
         for shard in {manifest.shards[0].name, manifest.shards[-1].name}:
-            place = store / shard
-            if place.local:
-                refuse_other(store, str(place), format_of(place.local))
+            location = store / shard
+            if location.local:
+                refuse_other(store, str(location), format_of(location.local))
 
 
-def open_damaged(place: str | os.PathLike[str]) -> Store:
+def open_damaged(location: str | os.PathLike[str]) -> Store:
     """Open a dataset as open_store does, but without checking its shards."""
-    store = Location.of(place)
+    store = Location.of(location)
     if store.local and not store.is_directory():
         found = "a file" if store.exists() else "no such directory"
         action = "Check the path."
-        raise StoreError(str(place), expected="a store or a directory of images", found=found, action=action)
+        raise StoreError(str(location), expected="a store or a directory of images", found=found, action=action)
     folder = not any((store / name).exists() for name in (MANIFEST, *_TRACES)) and store.is_directory()
     if folder:
         # Imported here: a machine that only serves packed stores needs no Polars.
@@ -80,7 +80,7 @@ def open_damaged(place: str | os.PathLike[str]) -> Store:
             # If the manifest did not change meanwhile, the files are the manifest's; otherwise open the store again.
             if look(store / MANIFEST) == before:
                 return opened
-    raise replaced(store, "others in its place, again and again during opening")
+    raise replaced(store, "other stores, again and again during opening")
 
 
 def open_packed(store: Location, manifest: Manifest) -> Store:

@@ -32,29 +32,29 @@ from tiering.store.remote_shards import shard_files
 class PackedStore(StoreBase):
     """A packed dataset read through maps of its shards, or by ranges where it is remote.
 
-    place: the store; manifest: its manifest, whose generation this object keeps; origins: int64 (shards,), what to take
-    off the offset column to get a place in the shard's file (zeros where the column already counts within the file);
+    location: of the store. manifest: its manifest, whose generation this object keeps. origins: int64 (shards,), bytes
+    to subtract from the offset column to get an offset in the shard's file; zeros if the column already has those.
     seen: the identities of the files that another process opened, to read the same files.
     """
 
-    def __init__(self, place: Location, manifest: Manifest, origins: IndexArray, seen: Seen | None = None) -> None:
-        self.place = place
+    def __init__(self, location: Location, manifest: Manifest, origins: IndexArray, seen: Seen | None = None) -> None:
+        self.location = location
         self.manifest = manifest
-        self.index: Index = open_index(place / manifest.index, manifest.samples, manifest.columns)
+        self.index: Index = open_index(location / manifest.index, manifest.samples, manifest.columns)
         self._shape = shape_of(manifest)
         self._origins = origins
         counts: npt.NDArray[np.int64] = np.array([shard.samples for shard in manifest.shards], dtype=np.int64)
         self._ends = np.cumsum(counts)
         self._bytes: npt.NDArray[np.int64] = np.array([shard.bytes for shard in manifest.shards], dtype=np.int64)
-        self._generation = Generation(place, manifest, seen) if place.local else None
-        self._files = shard_files(place, manifest.shards, self._generation)
-        self.views = self._shape is None and place.local is not None
+        self._generation = Generation(location, manifest, seen) if location.local else None
+        self._files = shard_files(location, manifest.shards, self._generation)
+        self.views = self._shape is None and location.local is not None
         self.block = samples_in(BLOCK_BYTES, manifest)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Travel to another process as a path, and the identities of the files there; maps stay here."""
         seen = self._generation.seen if self._generation else None
-        return type(self), (self.place, self.manifest, self._origins, seen)
+        return type(self), (self.location, self.manifest, self._origins, seen)
 
     def byte_ranges(self, indices: IndexArray) -> ByteRanges:
         """Say where samples lie in `files()`. Raises StoreError where the index is damaged."""

@@ -61,7 +61,7 @@ class Store(Protocol):
     block: number of neighbouring samples that are cheap to read together: those of a chunk, or BLOCK_BYTES of them.
     """
 
-    place: Location
+    location: Location
     manifest: Manifest
     index: Index
     views: bool
@@ -111,7 +111,7 @@ class Store(Protocol):
 class StoreBase:
     """The parts that all stores share: `with` blocks and a `repr`."""
 
-    place: Location
+    location: Location
     manifest: Manifest
 
     def __len__(self) -> int:
@@ -121,7 +121,7 @@ class StoreBase:
         return sample_of(cast("Store", self), i)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({str(self.place)!r}, {self.manifest.kind}, {len(self):,} samples)"
+        return f"{type(self).__name__}({str(self.location)!r}, {self.manifest.kind}, {len(self):,} samples)"
 
     def __enter__(self) -> Self:
         return self
@@ -173,16 +173,17 @@ def as_indices(indices: Any, samples: int) -> IndexArray:
 def check_ranges(
     store: Store, indices: IndexArray, ranges: ByteRanges, limit: IndexArray, shape: PixelShape | None
 ) -> None:
-    """Raise StoreError where the index places a sample outside its file: a damaged one must not read something else.
+    """Raise StoreError if the index is damaged: a sample outside its file, or a label or split without a name.
 
-    Also if the number of a label or split has no name in the manifest. indices: of the samples; limit: int64, end of
-    the bytes that each range must lie in; shape: of the samples, if they are pixels.
+    Otherwise a read could return the bytes of something else.
+    indices: of the samples. limit: int64, the end of the bytes in which each range must lie. shape: of the samples, if
+    they are pixels.
     """
     for column, largest in (("label", store.manifest.largest_label), ("split", len(store.manifest.splits) - 1)):
         number = getattr(store.index, column)[indices]
         if len(number) and not -1 <= int(number.min()) <= int(number.max()) <= largest:
             raise damaged(
-                store.place / store.manifest.index / column,
+                store.location / store.manifest.index / column,
                 f"numbers from -1 to {largest:,}",
                 f"from {number.min():,} to {number.max():,}",
             )
@@ -193,7 +194,7 @@ def check_ranges(
     if bad.any():
         at = int(np.argmax(bad))
         raise damaged(
-            store.place / store.manifest.index,
+            store.location / store.manifest.index,
             f"samples within the first {limit[at]:,} bytes of their shard",
             f"{ranges.size[at]:,} from {ranges.offset[at]:,} on",
         )

@@ -50,9 +50,9 @@ class RemoteFiles:
 
         Raises StoreError if a shard is gone, MachineError if the server is.
         """
-        places = [self._store / self._shards[number].name for number in file.tolist()]
+        locations = [self._store / self._shards[number].name for number in file.tolist()]
         try:
-            found = self._store.ranges(places, offset.tolist(), (offset + size).tolist())
+            found = self._store.ranges(locations, offset.tolist(), (offset + size).tolist())
         except FileNotFoundError as error:
             raise damaged(self._store, "all shards of the manifest", str(error)) from error
         return found
@@ -71,8 +71,8 @@ class RemoteFiles:
 class ShardMaps(MappedFiles):
     """Mapped shards on a local file system: only those of the generation that was opened."""
 
-    def __init__(self, place: Path, shards: Sequence[Shard], generation: Generation) -> None:
-        super().__init__([place / shard.name for shard in shards], [shard.bytes for shard in shards])
+    def __init__(self, location: Path, shards: Sequence[Shard], generation: Generation) -> None:
+        super().__init__([location / shard.name for shard in shards], [shard.bytes for shard in shards])
         self._generation = generation
 
     def check(self, number: int, descriptor: int) -> None:

@@ -68,13 +68,13 @@ def _plain(shape: tuple[int, ...], chunks: tuple[int, ...], dtype: np.dtype[Any]
 
 def _differs(array: Location, expected: _Said, *, longer: bool = False) -> Any:
     """Return the error for the first value that differs in a document. longer: the array may have more rows."""
-    place = array / "zarr.json"
+    location = array / "zarr.json"
     try:
-        document = parse_json(place.read(most=_LONGEST))
+        document = parse_json(location.read(most=_LONGEST))
     except FileNotFoundError:
         return None
     except ValueError as error:
-        return damaged(place, "a document of Zarr v3", str(error))
+        return damaged(location, "a document of Zarr v3", str(error))
     for path, value in expected.items():
         found: Any = document
         for step in path:
@@ -85,7 +85,7 @@ def _differs(array: Location, expected: _Said, *, longer: bool = False) -> Any:
         if longer and path == ("shape",) and _is_longer(found, value):
             continue
         if found != value or type(found) is not type(value):
-            return damaged(place, f"{'.'.join(map(str, path))} {value}, as the manifest has it", repr(found)[:200])
+            return damaged(location, f"{'.'.join(map(str, path))} {value}, as the manifest has it", repr(found)[:200])
     return None
 
 

@@ -122,9 +122,9 @@ class ClassMap:
             numbers = set(self.numbers)
             known = {name: value for name, value in values.items() if value == NONE or value in numbers}
         else:
-            places = dict(self._pairs())
+            number_of = dict(self._pairs())
             known = {name: NONE for name, value in (values or {}).items() if value == NONE}
-            known |= {name: places[name] for name in labels if name in places}
+            known |= {name: number_of[name] for name in labels if name in number_of}
         return known, [name for name in labels if name not in known]
 
     def _pairs(self) -> Iterable[tuple[str, int]]:

@@ -68,16 +68,16 @@ def number_folders(
     names = {name: sorted(values) for name, values in found.items()}
     shown = {name: [display(each) for each in values] for name, values in names.items()}
     classes = ClassMap.counted(shown["label"])
-    place = {name: {each: number for number, each in enumerate(values)} for name, values in names.items()}
+    numbers_of = {name: {each: number for number, each in enumerate(values)} for name, values in names.items()}
     if numbering and numbering.classes.names:
         classes, numbers = numbering.number(list(dict.fromkeys(shown["label"])), where, folders=True)
-        place["label"] = {each: numbers[display(each)] for each in names["label"]}
-    if not any(place.values()):
+        numbers_of["label"] = {each: numbers[display(each)] for each in names["label"]}
+    if not any(numbers_of.values()):
         return classes, shown["split"]
     for rows in blocks(n):
-        for name, values in zip(place, class_labels.of(keys(rows)), strict=True):
-            if name in columns and place[name]:
-                columns[name][rows] = [NONE if value is None else place[name][value] for value in values]
+        for name, values in zip(numbers_of, class_labels.of(keys(rows)), strict=True):
+            if name in columns and numbers_of[name]:
+                columns[name][rows] = [NONE if value is None else numbers_of[name][value] for value in values]
     return classes, shown["split"]
 
 

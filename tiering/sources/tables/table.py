@@ -77,7 +77,7 @@ def _parsed(text: str) -> dict[str, str]:
     parts = [part.strip() for part in text.split(",")] if text else []
     if any("=" in part for part in parts):
         return {name.strip(): column.strip() for name, _, column in (part.partition("=") for part in parts)}
-    return {name: str(place) for place, name in enumerate(parts) if name not in ("", "_")}
+    return {name: str(position) for position, name in enumerate(parts) if name not in ("", "_")}
 
 
 def is_table_name(name: str) -> bool:
@@ -164,12 +164,12 @@ def _turn_slashes(keys: list[str], about: list[tuple[int, int]], base: str, look
     """Replace backslashes with slashes, in place, in names without a file: the table was written on Windows."""
     lacking = [at for at, (size, _) in enumerate(about) if size < 0 and "\\" in keys[at]]
     turned = [keys[at].replace("\\", "/") for at in lacking]
-    inside = [place for place, name in enumerate(turned) if is_relative(name.encode())]
-    found = look(base, [turned[place] for place in inside])
-    for place, each in zip(inside, found, strict=True):
+    inside = [position for position, name in enumerate(turned) if is_relative(name.encode())]
+    found = look(base, [turned[position] for position in inside])
+    for position, each in zip(inside, found, strict=True):
         # A missing file keeps its name as in the table, for the error that names it.
         if each[0] >= 0:
-            keys[lacking[place]], about[lacking[place]] = turned[place], each
+            keys[lacking[position]], about[lacking[position]] = turned[position], each
 
 
 def _continue_names(
