@@ -12,21 +12,21 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from tiering.arrays import row_parts
 from tiering.errors import DatasetError, StoreError, command, from_os_error
 from tiering.literals import Check, OnBadImage
 from tiering.packing.class_maps import class_map
-from tiering.packing.convert import Job, run_job
+from tiering.packing.convert import PackingJob, run_job
 from tiering.packing.executors import Workers
 from tiering.packing.finish import finish
-from tiering.packing.kept_generation import Kept
-from tiering.packing.key_lookup import NOWHERE, Lookup
+from tiering.packing.kept_generation import KeptSamples
+from tiering.packing.key_lookup import NOWHERE, KeyLookup
 from tiering.packing.label_columns import renumber
 from tiering.packing.left_out_file import refuse_shared
 from tiering.packing.listed_lines import field_of
 from tiering.packing.listing import (
     SCHEMA,
     Listing,
-    blocks,
     labelled_state,
     make_listing,
     open_again,
@@ -60,12 +60,12 @@ class Growth:
     """
 
     selected: npt.NDArray[np.int64]
-    kept: Kept
+    kept: KeptSamples
     whole: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class GrowOptions:
     """The arguments of append and sync that are those of tiering.convert."""
 
     images_only: bool
@@ -116,10 +116,10 @@ def append(
     Example:
         >>> tiering.append("photos", "photos.lmdb")  # doctest: +SKIP
     """
-    return grow(source, store, _new, Run(images_only, on_error, check, resume, workers, progress))
+    return grow(source, store, _new, GrowOptions(images_only, on_error, check, resume, workers, progress))
 
 
-def grow(source: AnySource, store: str | os.PathLike[str], choose: Choose, run: Run) -> Manifest:
+def grow(source: AnySource, store: str | os.PathLike[str], choose: Choose, run: GrowOptions) -> Manifest:
     """Make the next generation of a store. Returns its manifest, the old one where there is nothing to do."""
     location = Location.of(store)
     # A directory without a manifest is not ours to open a workspace in.
@@ -140,7 +140,7 @@ def grow(source: AnySource, store: str | os.PathLike[str], choose: Choose, run: 
             listing = _in_terms_of(manifest, listing, directory)
             growth = choose(listing, base, settings)
             if growth is None:
-                kept = Kept(base)
+                kept = KeptSamples(base)
                 outline = _outline(manifest, listing, Growth(np.empty(0, np.int64), kept), images_only=only)
                 # Only the account may differ: then the next generation has the same shards.
                 grown = finish(space, listing, outline, tuple, kept, version, run.on_error, 0)
@@ -150,7 +150,7 @@ def grow(source: AnySource, store: str | os.PathLike[str], choose: Choose, run: 
             generation = manifest.generation + 1
             plan = make_plan(listing.size, settings, generation=generation, selected=growth.selected)
             outline = _outline(manifest, listing, growth, images_only=only)
-            job = Job(space, listing, plan, manifest.kind, outline, growth.kept, version, run.check)
+            job = PackingJob(space, listing, plan, manifest.kind, outline, growth.kept, version, run.check)
             grown = run_job(
                 job, directory, run.workers, run.on_error, restart=run.resume == "never", progress=run.progress
             )
@@ -213,11 +213,11 @@ def _in_terms_of(manifest: Manifest, listing: Listing, directory: Path) -> Listi
 
 def _new(listing: Listing, base: Store, settings: Settings) -> Growth | None:
     """Choose the rows of a listing that a store does not hold."""
-    held = Lookup(len(base), base.index.keys)
+    held = KeyLookup(len(base), base.index.keys)
     _refuse_masks(listing, base)
     new: list[npt.NDArray[np.int64]] = []
     changed: list[str] = []
-    for rows in blocks(len(listing)):
+    for rows in row_parts(len(listing)):
         keys = listing.keys(rows)
         found = held.find(keys)
         new.append(rows[found == NOWHERE])
@@ -234,14 +234,14 @@ def _new(listing: Listing, base: Store, settings: Settings) -> Growth | None:
             + command("tiering", "append", "--sync", listing.source.url, base.location),
         )
     selected = np.concatenate(new)
-    return Growth(selected, Kept(base)) if len(selected) else None
+    return Growth(selected, KeptSamples(base)) if len(selected) else None
 
 
 def _refuse_masks(listing: Listing, base: Store) -> None:
     """Raise DatasetError where the store holds a mask as a sample that this run leaves out: it would stay in there."""
     if not listing.left_out.count(SIDECAR):
         return
-    held = Lookup(len(base), lambda rows: [field_of(key) for key in base.index.keys(rows)])
+    held = KeyLookup(len(base), lambda rows: [field_of(key) for key in base.index.keys(rows)])
     masks: list[str] = []
     count = 0
     with listing.lines.local.open("rb") as lines:  # type: ignore[union-attr] # in a local scratch directory

@@ -29,7 +29,7 @@ _REPLACED = "replaced.json"
 _SHOWN = 5
 
 
-class Standing(BaseModel):
+class StoreIdentity(BaseModel):
     """The store that was at the output when a conversion began: its directory and the CRC-32C of its manifest."""
 
     model_config = ConfigDict(frozen=True)
@@ -39,7 +39,7 @@ class Standing(BaseModel):
     manifest: int
 
     @classmethod
-    def at(cls, store: Location) -> Standing | None:
+    def at(cls, store: Location) -> StoreIdentity | None:
         """Return the finished store at a local path; None if there is none."""
         try:
             found = os.lstat(store.url)
@@ -57,7 +57,7 @@ def partial_of(output: Location) -> Location:
     return Location(output.url + ".partial") if output.local else output
 
 
-def check_output(output: Location, *, overwrite: bool) -> Standing | None:
+def check_output(output: Location, *, overwrite: bool) -> StoreIdentity | None:
     """Make sure that a new store may take a name.
 
     Returns the store that it will replace; None if the name is free.
@@ -74,7 +74,7 @@ def check_output(output: Location, *, overwrite: bool) -> Standing | None:
         raise UsageError(
             str(output), found="already exists", action="Replace it with `overwrite`, or choose another path."
         )
-    standing = None if output.local.is_symlink() else Standing.at(output)
+    standing = None if output.local.is_symlink() else StoreIdentity.at(output)
     if standing is None:
         raise UsageError(
             str(output), expected="a tiering store to replace", found="something else", action="Choose another place."
@@ -120,7 +120,7 @@ def was_not_cleaned(output: Location) -> bool:
         return False
 
 
-def put_in_place(partial: Location, output: Location, standing: Standing | None) -> None:
+def put_in_place(partial: Location, output: Location, standing: StoreIdentity | None) -> None:
     """Give a finished store its name. If something else has the name now, keep both and raise UsageError."""
     if partial.local is None or output.local is None:
         return
@@ -139,9 +139,9 @@ def clean(output: Location) -> None:
     work = output / WORK
     if output.local:
         with suppress(FileNotFoundError, ValidationError):
-            replaced = Standing.model_validate_json((work / _REPLACED).read(most=NOTE_BYTES))
+            replaced = StoreIdentity.model_validate_json((work / _REPLACED).read(most=NOTE_BYTES))
             old = partial_of(output)
-            if Standing.at(old) == replaced:
+            if StoreIdentity.at(old) == replaced:
                 remove_store(old)
             elif not (old / MANIFEST).exists():
                 old.remove_empty_directories()  # what a run leaves if it is killed after it removed the manifest
@@ -187,10 +187,10 @@ def _rename(partial: Path, output: Path) -> None:
         partial.rename(output)
 
 
-def _swap(partial: Location, output: Location, standing: Standing) -> None:
+def _swap(partial: Location, output: Location, standing: StoreIdentity) -> None:
     """Swap a finished store with the one that it replaces, and check that it replaced the right one."""
     assert partial.local and output.local  # noqa: S101, PT018 - for the type checker
-    if Standing.at(output) != standing:
+    if StoreIdentity.at(output) != standing:
         raise _appeared(partial, output, "another store")
     (output / WORK).make_directory()
     with locked(output / WORK):  # so that no append starts on a store that is about to go
@@ -204,7 +204,7 @@ def _swap(partial: Location, output: Location, standing: Standing) -> None:
                 str(output), expected="a file system that can swap two directories", found="one that cannot",
                 action=f"{partial} is finished. Remove the old store, and run the same command again.",
             ) from error  # fmt: skip
-        if Standing.at(partial) != standing:
+        if StoreIdentity.at(partial) != standing:
             exchange(partial.local, output.local)
             raise _appeared(partial, output, "another store")
 

@@ -12,11 +12,12 @@ from typing import Final, Literal
 
 import numpy as np
 
+from tiering.arrays import row_parts
 from tiering.errors import UsageError, from_os_error
 from tiering.literals import Check, OnBadImage, PackedFormat
 from tiering.packing.class_maps import differences, read_classes
 from tiering.packing.commit import (
-    Standing,
+    StoreIdentity,
     check_output,
     check_unfinished,
     clean,
@@ -26,15 +27,15 @@ from tiering.packing.commit import (
 )
 from tiering.packing.executors import Workers, opener, run_tasks, tasks_ahead
 from tiering.packing.finish import finish
-from tiering.packing.kept_generation import Kept
+from tiering.packing.kept_generation import KeptSamples
 from tiering.packing.left_out_file import refuse_shared
-from tiering.packing.listing import Listing, blocks, make_listing, names_digest, source_of, unlabelled
+from tiering.packing.listing import Listing, make_listing, names_digest, source_of, unlabelled
 from tiering.packing.progress import Progress, no_progress
 from tiering.packing.receipts import Receipt
-from tiering.packing.settings import Packing, Pixels, Shards, choose_settings
+from tiering.packing.settings import PackingOptions, Pixels, Shards, choose_settings
 from tiering.packing.shard import ShardTask, pack_shard
 from tiering.packing.shard_plan import ShardPlan, make_plan
-from tiering.packing.workspace import Record, Workspace, workspace
+from tiering.packing.workspace import ConversionRecord, Workspace, workspace
 from tiering.sources.labels.classes import LabelsWarning, combined
 from tiering.sources.labels.numbering import ClassNumbering
 from tiering.sources.source import AnySource, open_source
@@ -109,7 +110,7 @@ def convert(
     output = Location.of(store)
     opened = open_source(source)
     numbered = None if classes is None else ClassNumbering(read_classes(classes))
-    packing = Packing(to, codec, shards, pixels)
+    packing = PackingOptions(to, codec, shards, pixels)
     _refuse_inside(opened.url, output)
     conversion = _Conversion(
         opened, packing, numbered, workers, on_error, check, images_only, resume == "never", progress
@@ -129,7 +130,7 @@ class _Conversion:
     """The arguments of convert."""
 
     source: OpenedSource
-    packing: Packing
+    packing: PackingOptions
     given: ClassNumbering | None
     workers: Workers
     on_error: OnBadImage
@@ -138,7 +139,7 @@ class _Conversion:
     restart: bool
     progress: Progress
 
-    def run(self, output: Location, standing: Standing | None) -> Manifest:
+    def run(self, output: Location, standing: StoreIdentity | None) -> Manifest:
         """Build the store, or take a finished one that an earlier run left, and give it its name."""
         target = partial_of(output)
         with workspace(target, fresh=True) as space:
@@ -161,7 +162,7 @@ class _Conversion:
             clean(output)
         return done
 
-    def _job(self, space: Workspace, directory: Path) -> Job:
+    def _job(self, space: Workspace, directory: Path) -> PackingJob:
         listing = make_listing(self.source, directory, self.given, images_only=self.images_only)
         settings = choose_settings(listing, self.packing, space.found.settings if space.found else None)
         outline = Manifest(
@@ -170,7 +171,9 @@ class _Conversion:
             splits=listing.splits, settings=settings, lmdb_format=OURS if self.packing.kind == "lmdb" else None,
             source=source_of(listing, images_only=self.images_only),
         )  # fmt: skip
-        return Job(space, listing, make_plan(listing.size, settings), self.packing.kind, outline, check=self.check)
+        return PackingJob(
+            space, listing, make_plan(listing.size, settings), self.packing.kind, outline, check=self.check
+        )
 
     def _warn(self, listing: Listing, output: Location) -> None:
         """Warn of labels that may not be what was meant."""
@@ -179,7 +182,7 @@ class _Conversion:
         for said in filter(None, (without_class, combined(listing.classes), other)):
             warnings.warn(shown(said), LabelsWarning, stacklevel=4)
 
-    def _finished(self, job: Job) -> Manifest | None:
+    def _finished(self, job: PackingJob) -> Manifest | None:
         """Return the manifest of a store that needs no more packing; None if there is something to do."""
         if self.restart or job.space.found != job.record or not (job.space.target / MANIFEST).exists():
             return None
@@ -189,7 +192,7 @@ class _Conversion:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class PackingJob:
     """A planned conversion: where, from what, how, and the manifest it will lead to but for what packing tells.
 
     base: what is kept of the store that grows; version: of its manifest; check: how closely images are looked at.
@@ -200,7 +203,7 @@ class Job:
     plan: ShardPlan
     kind: PackedFormat
     outline: Manifest
-    base: Kept | None = None
+    base: KeptSamples | None = None
     version: str | None = None
     check: Check = "quick"
 
@@ -210,9 +213,9 @@ class Job:
         return self.plan.settings
 
     @property
-    def record(self) -> Record:
+    def record(self) -> ConversionRecord:
         """What another run must want to go on with this one."""
-        return Record(
+        return ConversionRecord(
             kind=self.kind, generation=self.plan.generation, settings=self.settings, source=self.listing.source.url,
             samples=self.plan.n, state=self.listing.state, names=names_digest(self.listing), check=self.check,
             sync=self.base is not None and self.base.there is not None,
@@ -222,7 +225,7 @@ class Job:
     def offered(self) -> int:
         """Bytes in the source of what is to be packed."""
         rows = self.plan.selected
-        every = blocks(len(self.listing)) if rows is None else (rows[part] for part in blocks(len(rows)))
+        every = row_parts(len(self.listing)) if rows is None else (rows[part] for part in row_parts(len(rows)))
         return sum(int(np.maximum(self.listing.size[part], 0).sum()) for part in every)
 
     @property
@@ -242,7 +245,7 @@ class Job:
 
 
 def run_job(
-    job: Job, directory: Path, workers: Workers, on_error: OnBadImage, *, restart: bool, progress: Progress
+    job: PackingJob, directory: Path, workers: Workers, on_error: OnBadImage, *, restart: bool, progress: Progress
 ) -> Manifest:
     """Pack what no receipt says is done, and finish the store.
 

@@ -23,10 +23,10 @@ import google_crc32c
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from tiering.arrays import row_parts
 from tiering.errors import StoreError, UsageError, command, from_os_error
 from tiering.images.pixels import encode_png
 from tiering.packing.export_names import LABELS, TOLD, check_names, clash, find_twin, name_of
-from tiering.packing.listing import blocks
 from tiering.packing.progress import Progress, no_progress
 from tiering.storage.local import sync
 from tiering.storage.location import Location
@@ -39,7 +39,7 @@ _NOTE_BYTES: Final = 256
 _BATCH: Final = 1024
 
 
-class Record(BaseModel):
+class ExportNote(BaseModel):
     """What the note of an export says: the manifest's digest, and device and inode of the directory of its files.
 
     Device and inode are 0 until that directory is made.
@@ -87,7 +87,7 @@ def _export(store: Store, target: Path, progress: Progress) -> int:
     with _held(note, files) as held:
         try:
             if not finished:
-                _mark(held, Record(manifest=digest))
+                _mark(held, ExportNote(manifest=digest))
                 files.remove()
                 files.make_directory()
                 _mark(held, _like(Path(files.url), standing, digest))
@@ -158,26 +158,26 @@ def _foreign(location: Location) -> UsageError:
     )  # fmt: skip
 
 
-def _mark(descriptor: int, record: Record) -> None:
+def _mark(descriptor: int, record: ExportNote) -> None:
     # All records have the same length and are written in one call, so a kill leaves either the old or the new one.
     os.pwrite(descriptor, record.model_dump_json().encode().ljust(_NOTE_BYTES), 0)
 
 
-def _parsed(note: bytes) -> Record | None:
+def _parsed(note: bytes) -> ExportNote | None:
     try:
-        return Record.model_validate_json(note)
+        return ExportNote.model_validate_json(note)
     except ValidationError:
         return None
 
 
-def _like(files: Path, standing: os.stat_result | None, digest: str) -> Record:
+def _like(files: Path, standing: os.stat_result | None, digest: str) -> ExportNote:
     """Give the new directory the owner and mode of the one that it will replace, and return its record."""
     if standing is not None:
         with suppress(PermissionError):
             os.chown(files, standing.st_uid, standing.st_gid)
         files.chmod(stat.S_IMODE(standing.st_mode))
     about = files.stat()
-    return Record(manifest=digest, device=about.st_dev, inode=about.st_ino)
+    return ExportNote(manifest=digest, device=about.st_dev, inode=about.st_ino)
 
 
 def _was_finished(note: Location, files: Location, standing: os.stat_result, digest: str) -> bool:
@@ -186,7 +186,7 @@ def _was_finished(note: Location, files: Location, standing: os.stat_result, dig
         record = _parsed(note.read())
     except (FileNotFoundError, StoreError):
         return False
-    return record == Record(manifest=digest, device=standing.st_dev, inode=standing.st_ino) and not files.exists()
+    return record == ExportNote(manifest=digest, device=standing.st_dev, inode=standing.st_ino) and not files.exists()
 
 
 def _put_in_place(files: Path, target: Path, *, new: bool) -> None:
@@ -228,7 +228,7 @@ def _files(store: Store, root: Location) -> Iterator[tuple[str, str, str, int]]:
     manifest, index = store.manifest, store.index
     classes = manifest.classes
     pixels = shape_of(manifest) is not None
-    for indices in blocks(len(store), _BATCH):
+    for indices in row_parts(len(store), _BATCH):
         for row, key, image in zip(indices.tolist(), index.keys(indices), store.read(indices), strict=True):
             data = bytes(image)
             if len(index.crc32c) and google_crc32c.value(data) != index.crc32c[row]:

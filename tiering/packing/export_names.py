@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tiering.arrays import row_parts
 from tiering.errors import StoreError
-from tiering.packing.listing import blocks
 from tiering.storage.names import is_relative
 from tiering.store.protocol import Store, shape_of
 
@@ -85,7 +85,7 @@ def _names(store: Store) -> Iterator[list[bytes]]:
     pixels = shape_of(store.manifest) is not None
     if store.manifest.layout in TOLD:
         yield [LABELS.encode()]
-    for rows in blocks(len(store)):
+    for rows in row_parts(len(store)):
         yield [name_of(key, pixels=pixels) for key in store.index.keys(rows)]
 
 
@@ -137,7 +137,7 @@ def _refuse(store: Store, one: bytes, other: bytes, what: str) -> NoReturn:
     pixels = shape_of(store.manifest) is not None
     wanted = {one, other}
     keys = [LABELS.encode()] if store.manifest.layout in TOLD and LABELS.encode() in wanted else []
-    for rows in blocks(len(store)):
+    for rows in row_parts(len(store)):
         keys += [key for key in store.index.keys(rows) if name_of(key, pixels=pixels) in wanted]
     raise clash(store, sorted(keys)[:2], what)
 

@@ -9,7 +9,7 @@ import google_crc32c
 
 from tiering.errors import DatasetError, UsageError
 from tiering.literals import OnBadImage
-from tiering.packing.kept_generation import Kept
+from tiering.packing.kept_generation import KeptSamples
 from tiering.packing.left_out_file import Receipts, Written, write_left_out
 from tiering.packing.listing import Listing
 from tiering.packing.workspace import Workspace
@@ -27,7 +27,7 @@ def finish(
     listing: Listing,
     outline: Manifest,
     receipts: Receipts,
-    base: Kept | None,
+    base: KeptSamples | None,
     version: str | None,
     on_error: OnBadImage,
     offered: int,
@@ -111,7 +111,7 @@ def _documents(outline: Manifest, shards: list[Shard], counts: dict[str, int]) -
     return documents
 
 
-def _gains(base: Kept, written: Written) -> bool:
+def _gains(base: KeptSamples, written: Written) -> bool:
     """Return whether a store gets new samples, loses some, or leaves out other files than before.
 
     Images that cannot be packed are tried again by every run: they alone make no generation.

@@ -1,4 +1,4 @@
-"""Kept: what the next generation of a store takes over from the one before.
+"""KeptSamples: what the next generation of a store takes over from the one before.
 
 Shards stay as they are, for readers that are open have them mapped. A sample is taken out by not naming it any more:
 the next index leaves it out, and its shard counts it as removed. Its bytes stay in the shard.
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tiering.packing.listing import blocks
+from tiering.arrays import row_parts
 from tiering.store.columns import lay_end_to_end
 from tiering.store.index import COLUMNS
 from tiering.store.manifest import Shard
@@ -21,7 +21,7 @@ from tiering.store.protocol import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptSamples:
     """The samples of a store that its next generation names again.
 
     there: bool (n,), which of them do; label, split: their new numbers, int32 and int8 (n,). None: all of them, as
@@ -52,7 +52,7 @@ class Kept:
         if self.there is None:
             return self.store.manifest.image_bytes
         size = self.store.index.size
-        return sum(int(size[rows][self.there[rows]].sum()) for rows in blocks(len(self.store)))
+        return sum(int(size[rows][self.there[rows]].sum()) for rows in row_parts(len(self.store)))
 
     @property
     def shards(self) -> list[Shard]:
@@ -70,7 +70,7 @@ class Kept:
 
     def parts(self) -> Iterator[dict[str, npt.NDArray[Any]]]:
         """Yield their rows of the index, some at a time."""
-        for rows in blocks(len(self.store)):
+        for rows in row_parts(len(self.store)):
             yield self._part(rows if self.there is None else rows[self.there[rows]])
 
     def _part(self, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:

@@ -1,4 +1,4 @@
-"""Lookup: the row of a key among many, at 16 bytes a key and no Python object for any."""
+"""KeyLookup: the row of a key among many, at 16 bytes a key and no Python object for any."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tiering.arrays import IndexArray
-from tiering.packing.listing import blocks
+from tiering.arrays import IndexArray, row_parts
 
 NOWHERE: Final = -1
 
 
-class Lookup:
+class KeyLookup:
     """Finds rows by key.
 
     n: number of rows; keys_of: returns the keys of rows int64 (m,). Hashes of 64 bits lead to a row, and the key itself
@@ -25,7 +24,7 @@ class Lookup:
     def __init__(self, n: int, keys_of: Callable[[IndexArray], list[bytes]]) -> None:
         self._keys_of = keys_of
         hashes = np.empty(n, dtype=np.uint64)
-        for rows in blocks(n):
+        for rows in row_parts(n):
             hashes[rows] = _hashes(keys_of(rows))
         self._rows = np.argsort(hashes, kind="stable")
         self._sorted = hashes[self._rows]

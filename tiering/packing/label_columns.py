@@ -9,14 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tiering.arrays import row_parts
 from tiering.errors import DatasetError
 from tiering.sources.labels.classes import MOST_CLASSES, ClassMap, classes_of, whole_numbers
-from tiering.sources.labels.numbering import ClassNumbering, blocks
+from tiering.sources.labels.numbering import ClassNumbering
 
 _MOST_SPLITS: Final = int(np.iinfo(np.int8).max)
 
 
-class Names:
+class NumberedNames:
     """Numbers names in the order they come."""
 
     def __init__(self, what: str, where: str) -> None:
@@ -49,7 +50,7 @@ class Names:
         return codes.fill_null(-1).to_numpy().astype(np.int32)
 
 
-def number_told(names: Names, path: Path, dtype: str, given: ClassNumbering | None, where: str) -> ClassMap:
+def number_told(names: NumberedNames, path: Path, dtype: str, given: ClassNumbering | None, where: str) -> ClassMap:
     """Give the labels that the source itself tells their final numbers, in a written column."""
     if given is None or not given.classes.names_measurements(names.said):
         classes, numbers = classes_of(names.said, where)  # which refuses what is no class
@@ -60,7 +61,7 @@ def number_told(names: Names, path: Path, dtype: str, given: ClassNumbering | No
     return classes
 
 
-def number_splits(names: Names, path: Path, dtype: str) -> list[str]:
+def number_splits(names: NumberedNames, path: Path, dtype: str) -> list[str]:
     """Give the splits that the source itself tells their final numbers, and return their names in that order.
 
     Folds, which are numbers, are in the order of these; names are sorted bytewise.
@@ -78,6 +79,6 @@ def renumber(path: Path, dtype: str, numbers: list[int]) -> None:
     """Replace number i by numbers[i] in a written column; -1 stays."""
     final = np.array([*numbers, -1], dtype=dtype)
     column = np.memmap(path, dtype=dtype, mode="r+")
-    for rows in blocks(len(column)):
+    for rows in row_parts(len(column)):
         column[rows] = final[column[rows]]
     column.flush()

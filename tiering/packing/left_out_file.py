@@ -14,12 +14,13 @@ from typing import Final
 
 import numpy as np
 
+from tiering.arrays import row_parts
 from tiering.errors import DatasetError
 from tiering.literals import OnBadImage
-from tiering.packing.kept_generation import Kept
-from tiering.packing.key_lookup import NOWHERE, Lookup
+from tiering.packing.kept_generation import KeptSamples
+from tiering.packing.key_lookup import NOWHERE, KeyLookup
 from tiering.packing.listed_lines import ListedLines, field_of
-from tiering.packing.listing import Listing, blocks
+from tiering.packing.listing import Listing
 from tiering.packing.quarantine import quarantine
 from tiering.packing.receipts import Receipt
 from tiering.packing.workspace import Workspace
@@ -51,7 +52,12 @@ class Written:
 
 
 def write_left_out(
-    space: Workspace, listing: Listing, outline: Manifest, base: Kept | None, receipts: Receipts, on_error: OnBadImage
+    space: Workspace,
+    listing: Listing,
+    outline: Manifest,
+    base: KeptSamples | None,
+    receipts: Receipts,
+    on_error: OnBadImage,
 ) -> Written:
     """Write the list of all that is left out of a store that is being finished.
 
@@ -148,7 +154,7 @@ def _list_before(outline: Manifest) -> str | None:
     return next(filter(is_left_out, outline.documents), None) if outline.source.others else None
 
 
-def _walked(listing: Listing, base: Kept | None, path: Path) -> tuple[Path, LeftOut]:
+def _walked(listing: Listing, base: KeptSamples | None, path: Path) -> tuple[Path, LeftOut]:
     """Return the lines of a walk, and their counts, but for those of samples that a store keeps.
 
     path: where to write them, if they are others than the walk's.
@@ -161,7 +167,7 @@ def _walked(listing: Listing, base: Kept | None, path: Path) -> tuple[Path, Left
     left_out.shared.merge(listing.left_out.shared)
     lines = ListedLines(walked)
     packed = np.zeros(len(lines), dtype=bool)
-    for rows in blocks(len(base.store)):
+    for rows in row_parts(len(base.store)):
         kept = rows if base.there is None else rows[base.there[rows]]
         found = lines.find([field_of(key) for key in base.store.index.keys(kept)])
         packed[found[found != NOWHERE]] = True
@@ -188,7 +194,7 @@ def _still_true(
             action="Check the store: tiering verify",
         )  # fmt: skip
     samples, named = (
-        Lookup(len(listing), lambda rows: [field_of(key) for key in listing.keys(rows)]),
+        KeyLookup(len(listing), lambda rows: [field_of(key) for key in listing.keys(rows)]),
         ListedLines(walked),
     )
     with path.open("rb") as lines:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tiering.packing.key_lookup import NOWHERE, Lookup
+from tiering.packing.key_lookup import NOWHERE, KeyLookup
 from tiering.text import as_field, display
 
 
@@ -19,7 +19,7 @@ class ListedLines:
         with path.open("rb") as lines:
             self._ends = np.fromiter(accumulate(map(len, lines)), dtype=np.int64)
         self._text = np.memmap(path, dtype=np.uint8, mode="r") if len(self._ends) else np.empty(0, dtype=np.uint8)
-        self._lookup = Lookup(len(self._ends), lambda rows: [line.partition(b"\t")[0] for line in self.lines(rows)])
+        self._lookup = KeyLookup(len(self._ends), lambda rows: [line.partition(b"\t")[0] for line in self.lines(rows)])
 
     def __len__(self) -> int:
         return len(self._ends)

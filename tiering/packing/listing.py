@@ -16,23 +16,22 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tiering.arrays import IndexArray
+from tiering.arrays import IndexArray, row_parts
 from tiering.errors import DatasetError
-from tiering.packing.label_columns import Names, number_splits, number_told
+from tiering.packing.label_columns import NumberedNames, number_splits, number_told
 from tiering.sources.account import Ledger
 from tiering.sources.fingerprint import Fingerprint
 from tiering.sources.labels.annotations import FolderLabels, folder_labels, report_lost_rows
 from tiering.sources.labels.classes import NONE, ClassMap
 from tiering.sources.labels.folders import FolderRule, Folders
-from tiering.sources.labels.numbering import ClassNumbering, blocks, number_folders
+from tiering.sources.labels.numbering import ClassNumbering, number_folders
 from tiering.sources.left_out import LeftOut
 from tiering.sources.source import AnySource, Source, TableSource, open_source
 from tiering.sources.tables.table import TableForm, is_readable
 from tiering.storage.location import Location
 from tiering.store.columns import ColumnsWriter, keys_at, lay_end_to_end, map_column
 from tiering.store.layout import LEFT_OUT
-from tiering.store.manifest import Manifest
-from tiering.store.manifest import Source as Origin
+from tiering.store.manifest import Manifest, SourceRecord
 from tiering.text import display, without_secrets
 
 SCHEMA: Final[dict[str, str]] = {
@@ -45,21 +44,6 @@ SCHEMA: Final[dict[str, str]] = {
     "key": "|u1",
     "key_end": "<i8",
 }
-
-
-__all__ = [
-    "SCHEMA",
-    "IndexArray",
-    "Listing",
-    "Rows",
-    "blocks",
-    "changes",
-    "labelled_state",
-    "make_listing",
-    "open_again",
-    "source_of",
-    "unlabelled",
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +113,7 @@ class Listing:
 
     def frames(self) -> Iterator[pl.DataFrame]:
         """Yield key (Binary), size, version, label, split and row, some rows at a time."""
-        for rows in blocks(len(self)):
+        for rows in row_parts(len(self)):
             columns = {name: self.columns[name][rows] for name in ("size", "version", "label", "split")}
             yield pl.DataFrame({"key": pl.Series(self.keys(rows), dtype=pl.Binary), **columns, "row": rows})
 
@@ -145,7 +129,7 @@ def make_listing(
     Raises DatasetError where there is no image, too many names of labels, or labels that are not classes.
     """
     where = without_secrets(source.url)
-    names = {name: Names(name, where) for name in ("label", "split")}
+    names = {name: NumberedNames(name, where) for name in ("label", "split")}
     # A table without a column of labels has none: its folders were not meant as classes.
     folders = None if source.kind == "table" else Folders(tars=len(source.files) > 1)
     fingerprint, state = Fingerprint(), Fingerprint()
@@ -187,7 +171,7 @@ def labelled_state(state: str, columns: dict[str, npt.NDArray[Any]]) -> str:
     """Return a digest over a state and every sample's label and split: receipts hold these, so they must not change."""
     digest = hashlib.sha256(state.encode())
     for name in ("label", "split"):
-        for rows in blocks(len(columns[name])):
+        for rows in row_parts(len(columns[name])):
             digest.update(columns[name][rows].tobytes())
     return digest.hexdigest()
 
@@ -211,10 +195,10 @@ def open_again(location: AnySource, manifest: Manifest) -> Source:
     return replace(opened, form=next((form for form in tried if is_readable(opened.url, form)), opened.form))
 
 
-def source_of(listing: Listing, *, images_only: bool, others: bool = False) -> Origin:
+def source_of(listing: Listing, *, images_only: bool, others: bool = False) -> SourceRecord:
     """Return what a manifest says of the source."""
     form = listing.source.form
-    return Origin(
+    return SourceRecord(
         url=listing.source.url, fingerprint=listing.fingerprint, root=form.root or None, columns=dict(form.columns),
         images_only=images_only, others=others,
     )  # fmt: skip
@@ -252,7 +236,7 @@ def unlabelled(listing: Listing) -> str:
     if not listing.classes.names:
         return ""
     count, first = 0, -1
-    for rows in blocks(len(listing)):
+    for rows in row_parts(len(listing)):
         without = rows[listing.columns["label"][rows] == NONE]
         count += len(without)
         if first < 0 and len(without):
@@ -271,7 +255,7 @@ def _by_folders(
     columns: dict[str, npt.NDArray[Any]],
     directory: Path,
     told: FolderLabels,
-    named_splits: Names,
+    named_splits: NumberedNames,
     given: ClassNumbering | None,
     where: str,
 ) -> tuple[ClassMap, list[str]]:

@@ -16,10 +16,11 @@ from typing import Final
 
 import numpy as np
 
+from tiering.arrays import row_parts
 from tiering.errors import DatasetError, StoreError
 from tiering.images.image import LARGEST_BYTES
 from tiering.packing.listed_lines import ListedLines, field_of
-from tiering.packing.listing import Listing, blocks
+from tiering.packing.listing import Listing
 from tiering.sources.source import Source, read_samples
 from tiering.storage.local import open_below
 from tiering.storage.location import Location
@@ -40,7 +41,7 @@ def quarantine(listing: Listing, bad: ListedLines, directory: Location, scratch:
     """
     source, missing = listing.source, list[str]()
     of_its_own = source.kind != "tar" and "://" not in source.base
-    for rows in blocks(len(listing)):
+    for rows in row_parts(len(listing)):
         keys = listing.keys(rows)
         there = bad.have([field_of(key) for key in keys])
         taken = [rows[at] for at in np.flatnonzero(there).tolist() if is_relative(keys[at])]

@@ -36,7 +36,7 @@ _HEADER: Final = re.compile(
 )
 
 
-class Bad(NamedTuple):
+class BadImage(NamedTuple):
     """An image that could not be packed: its kind, see tiering.sources.left_out, its bytes, and why."""
 
     key: bytes
@@ -55,7 +55,7 @@ class Receipt:
     plan: str
     shard: Shard
     columns: dict[str, npt.NDArray[Any]]
-    bad: list[Bad]
+    bad: list[BadImage]
 
 
 def receipt_location(work: Location, number: int) -> Location:
@@ -94,7 +94,7 @@ def read_receipt(location: Location, expected: str | None = None) -> Receipt | N
     try:
         arrays = _arrays(location.read(most=LARGEST))
         about = _About.model_validate(parse_json(arrays.pop(_ABOUT).tobytes()), strict=True)
-        bad = [Bad(bytes.fromhex(each.key), each.kind, each.size, each.reason) for each in about.bad]
+        bad = [BadImage(bytes.fromhex(each.key), each.kind, each.size, each.reason) for each in about.bad]
     except (FileNotFoundError, StoreError, ValueError, ValidationError):
         return None
     if about.shard.name not in ((expected,) if expected else shard_names(number)):
@@ -102,7 +102,7 @@ def read_receipt(location: Location, expected: str | None = None) -> Receipt | N
     return Receipt(about.plan, about.shard, arrays, bad) if _agree(arrays, about.shard) else None
 
 
-class _BadImage(BaseModel):
+class _BadEntry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     key: str
@@ -123,7 +123,7 @@ class _About(BaseModel):
 
     plan: str
     shard: Shard
-    bad: list[_BadImage]
+    bad: list[_BadEntry]
 
 
 def _arrays(data: bytes) -> dict[str, npt.NDArray[Any]]:

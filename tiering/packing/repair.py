@@ -11,7 +11,7 @@ import numpy as np
 from tiering.errors import DatasetError, StoreError, command
 from tiering.packing.class_maps import class_map
 from tiering.packing.executors import Workers, opener, run_tasks
-from tiering.packing.key_lookup import NOWHERE, Lookup
+from tiering.packing.key_lookup import NOWHERE, KeyLookup
 from tiering.packing.listing import Listing, make_listing, open_again
 from tiering.packing.progress import Progress, no_progress
 from tiering.packing.receipts import read_receipt, receipt_location
@@ -138,7 +138,7 @@ def _tasks(listing: Listing, base: Store, damaged: list[int], work: Location) ->
     manifest, index = base.manifest, base.index
     if manifest.settings is None or manifest.kind == "folder":
         raise StoreError(str(base.location), expected="a packed store", found="a folder")
-    held = Lookup(len(listing), listing.keys)
+    held = KeyLookup(len(listing), listing.keys)
     ends = np.cumsum([shard.samples for shard in manifest.shards])
     for number in damaged:
         samples = np.arange(int(ends[number]) - manifest.shards[number].samples, int(ends[number]), dtype=np.int64)

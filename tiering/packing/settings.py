@@ -8,11 +8,12 @@ from typing import Final, Literal
 
 import numpy as np
 
+from tiering.arrays import row_parts
 from tiering.errors import DatasetError, UsageError
 from tiering.images.image import ImageHeader, check_image, probe
 from tiering.images.pixels import agree_on_shape, to_pixels
 from tiering.literals import PackedFormat, ResizeMode
-from tiering.packing.listing import Listing, blocks
+from tiering.packing.listing import Listing
 from tiering.packing.shard_plan import packable, settings_for
 from tiering.permutation import EpochOrder
 from tiering.sources.source import read_samples
@@ -72,7 +73,7 @@ class Shards:
 
 
 @dataclass(frozen=True, slots=True)
-class Packing:
+class PackingOptions:
     """The settings that the caller of tiering.convert gave. pixels: None to store the original files."""
 
     kind: PackedFormat
@@ -81,7 +82,7 @@ class Packing:
     pixels: Pixels | None
 
 
-def choose_settings(listing: Listing, packing: Packing, begun: Settings | None) -> Settings:
+def choose_settings(listing: Listing, packing: PackingOptions, begun: Settings | None) -> Settings:
     """Complete the caller's settings from the data.
 
     begun: the settings of an unfinished conversion. Its codec is kept, because measuring again might choose another.
@@ -120,7 +121,7 @@ def _extent(listing: Listing, pixels: StoredPixels | None) -> tuple[int, int]:
     if pixels is not None:
         return len(listing) * pixels.shape.nbytes, pixels.shape.nbytes
     total, largest = 0, 1
-    for rows in blocks(len(listing)):
+    for rows in row_parts(len(listing)):
         sizes = packable(listing.size[rows])
         total, largest = total + int(sizes.sum()), max(largest, int(sizes.max()))
     return total, largest

@@ -17,7 +17,7 @@ from tiering.images.pixels import to_pixels
 from tiering.literals import Check, PackedFormat
 from tiering.packing.executors import end_if_unwanted
 from tiering.packing.listing import Rows
-from tiering.packing.receipts import Bad, Receipt, receipt_location, write_receipt
+from tiering.packing.receipts import BadImage, Receipt, receipt_location, write_receipt
 from tiering.packing.shard_plan import packable
 from tiering.sources.account import kind_of
 from tiering.sources.source import Source, read_samples
@@ -61,7 +61,7 @@ class ShardTask:
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class PackedShard:
     """What a worker says at once; the rest stands in the receipt. size: bytes of the samples that were packed."""
 
     number: int
@@ -70,7 +70,7 @@ class Packed:
     bad: int
 
 
-def pack_shard(task: ShardTask) -> Packed:
+def pack_shard(task: ShardTask) -> PackedShard:
     """Pack one shard, put it in its place, and leave a receipt of what is in it.
 
     Images that are damaged, empty, gone or changed since the listing are left out and named in the receipt.
@@ -82,10 +82,10 @@ def pack_shard(task: ShardTask) -> Packed:
         write_receipt(receipt_location(task.work, task.number), Receipt(task.plan, shard, columns, bad))
     except OSError as error:
         raise from_os_error(_located(error, task.target)) from error
-    return Packed(task.number, shard.samples, int(columns["size"].sum()), len(bad))
+    return PackedShard(task.number, shard.samples, int(columns["size"].sum()), len(bad))
 
 
-def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[Bad]]:
+def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[BadImage]]:
     reader = _Reader(task)
     settings = task.settings
     scratch = task.work
@@ -123,7 +123,7 @@ class _Reader:
         self.kept: list[int] = []
         self.sizes: list[int] = []
         self.crcs: list[int] = []
-        self.bad: list[Bad] = []
+        self.bad: list[BadImage] = []
         self._task = task
 
     def images(self) -> Iterator[bytes]:
@@ -135,7 +135,7 @@ class _Reader:
                 # Nothing else refers to the image, so its memory is free before the next one is read.
                 stored = self._stored(next(found), display(key))
             except DatasetError as error:
-                self.bad.append(Bad(key, kind_of(error), max(int(rows.size[row]), 0), error.found))
+                self.bad.append(BadImage(key, kind_of(error), max(int(rows.size[row]), 0), error.found))
                 continue
             self.kept.append(row)
             self.sizes.append(len(stored))

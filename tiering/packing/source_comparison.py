@@ -10,13 +10,13 @@ from typing import Final
 
 import numpy as np
 
-from tiering.arrays import IndexArray
+from tiering.arrays import IndexArray, row_parts
 from tiering.errors import DatasetError, TieringError
 from tiering.images.pixels import to_pixels
 from tiering.packing.class_maps import class_map
-from tiering.packing.key_lookup import NOWHERE, Lookup
+from tiering.packing.key_lookup import NOWHERE, KeyLookup
 from tiering.packing.listed_lines import ListedLines, field_of
-from tiering.packing.listing import Rows, blocks, make_listing, open_again
+from tiering.packing.listing import Rows, make_listing, open_again
 from tiering.packing.progress import Progress
 from tiering.sources.account import Account, fields
 from tiering.sources.labels.numbering import ClassNumbering
@@ -54,10 +54,10 @@ class Comparison:
     def differences(self, progress: Progress) -> Iterator[str]:
         """Say how the store differs from the source, a line for each sample."""
         store, listing = self._store, self._listing
-        held = Lookup(len(listing), listing.keys)
+        held = KeyLookup(len(listing), listing.keys)
         packed = np.zeros(len(listing), dtype=bool)
         compared = 0
-        for samples in blocks(len(store), _BATCH):
+        for samples in row_parts(len(store), _BATCH):
             keys = store.index.keys(samples)
             found = held.find(keys)
             if self._others:
@@ -76,7 +76,7 @@ class Comparison:
             yield f"{display(os.fsencode(listing.source.url))}: none of the store's {len(store):,} samples is in it"
         known = self._known()
         self._account.merge(listing.left_out)
-        for rows in blocks(len(listing)):
+        for rows in row_parts(len(listing)):
             sizes = np.maximum(listing.size[rows], 0)
             self._packed += int(packed[rows].sum())
             self._packed_bytes += int(sizes[packed[rows]].sum())

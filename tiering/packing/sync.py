@@ -14,15 +14,15 @@ from typing import Literal
 import google_crc32c
 import numpy as np
 
-from tiering.arrays import IndexArray
+from tiering.arrays import IndexArray, row_parts
 from tiering.errors import DatasetError
 from tiering.images.pixels import to_pixels
 from tiering.literals import Check, OnBadImage
-from tiering.packing.append import Growth, Run, grow
+from tiering.packing.append import GrowOptions, Growth, grow
 from tiering.packing.executors import Workers
-from tiering.packing.kept_generation import Kept
-from tiering.packing.key_lookup import NOWHERE, Lookup
-from tiering.packing.listing import Listing, blocks
+from tiering.packing.kept_generation import KeptSamples
+from tiering.packing.key_lookup import NOWHERE, KeyLookup
+from tiering.packing.listing import Listing
 from tiering.packing.progress import Progress, no_progress
 from tiering.sources.source import AnySource, read_samples
 from tiering.store.manifest import Manifest, Settings
@@ -84,7 +84,7 @@ def sync(
         0
     """
     found = _Difference()
-    run = Run(images_only, on_error, check, resume, workers, progress)
+    run = GrowOptions(images_only, on_error, check, resume, workers, progress)
     manifest = grow(source, store, lambda listing, base, settings: found.of(listing, base, settings, progress), run)
     return Synced(manifest, found.new, found.changed, found.vanished, found.relabelled)
 
@@ -122,7 +122,7 @@ class _Difference:
         there[there] = ~changed[row[there]]
         label, split = base.index.label.copy(), base.index.split.copy()
         size = 0
-        for samples in blocks(len(base)):
+        for samples in row_parts(len(base)):
             kept = samples[there[samples]]
             label[kept], split[kept] = listing.columns["label"][row[kept]], listing.columns["split"][row[kept]]
             size += int(listing.size[row[kept]].sum())
@@ -130,14 +130,14 @@ class _Difference:
         self.relabelled = int(np.count_nonzero(other))
         if not (self.new or self.changed or self.vanished or self.relabelled):
             return None
-        return Growth(np.flatnonzero(new | changed), Kept(base, there, label, split), size)
+        return Growth(np.flatnonzero(new | changed), KeptSamples(base, there, label, split), size)
 
 
 def _rows_of(listing: Listing, base: Store) -> IndexArray:
     """Return the row of the listing that each sample of a store is, NOWHERE for those that it lacks: int64 (n,)."""
     row = np.empty(len(base), dtype=np.int64)
-    held = Lookup(len(listing), listing.keys)
-    for samples in blocks(len(base)):
+    held = KeyLookup(len(listing), listing.keys)
+    for samples in row_parts(len(base)):
         row[samples] = held.find(base.index.keys(samples))
     return row
 
@@ -154,7 +154,7 @@ def _changed(
     held = np.flatnonzero(row != NOWHERE)
     sample[row[held]] = held
     read = 0
-    for every in blocks(len(listing), _BATCH):
+    for every in row_parts(len(listing), _BATCH):
         rows = every[sample[every] != NOWHERE]
         if settings.pixels is None:
             same = base.index.size[sample[rows]] == listing.size[rows]

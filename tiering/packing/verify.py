@@ -11,10 +11,9 @@ from typing import Final
 import google_crc32c
 import numpy as np
 
-from tiering.arrays import IndexArray
+from tiering.arrays import IndexArray, row_parts
 from tiering.errors import StoreError, TieringError, UsageError, command
 from tiering.packing.decoding_check import Decoding
-from tiering.packing.listing import blocks
 from tiering.packing.progress import Progress, no_progress
 from tiering.packing.source_comparison import Comparison
 from tiering.packing.workspace import unfinished_append
@@ -246,7 +245,7 @@ def _samples(
         whole = (store.location / shard.name).size() == shard.bytes
     except (FileNotFoundError, StoreError):
         return  # check_shard_file has said it.
-    for block in blocks(len(rows), _BATCH) if whole else ():
+    for block in row_parts(len(rows), _BATCH) if whole else ():
         yield from _batch(store, rows[block], decoding)
 
 

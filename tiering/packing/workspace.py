@@ -33,7 +33,7 @@ LISTING: Final = "listing"
 _SHOWN: Final = 10
 
 
-class Record(BaseModel):
+class ConversionRecord(BaseModel):
     """What a conversion set out to do; one that goes on must want the same."""
 
     model_config = ConfigDict(frozen=True)
@@ -65,10 +65,10 @@ class Workspace:
     target: Location
     work: Location
     scratch: Path
-    found: Record | None
+    found: ConversionRecord | None
     fresh: bool
 
-    def agree(self, record: Record, listing: Listing, directory: Path, *, restart: bool) -> None:
+    def agree(self, record: ConversionRecord, listing: Listing, directory: Path, *, restart: bool) -> None:
         """Begin a conversion, or make sure that the one found here is the same.
 
         listing, directory: what the source holds now, and where those columns lie.
@@ -124,7 +124,7 @@ class Workspace:
         """Return whether any shard is done."""
         return any(receipt_number(name) is not None for name in self.work.names())
 
-    def _was_told_to_mend(self, record: Record) -> bool:
+    def _was_told_to_mend(self, record: ConversionRecord) -> bool:
         """Tell whether the last run ended by asking to mend images, so that a changed source is the answer to that."""
         same = self.found is not None and self.found.model_copy(
             update={
@@ -136,7 +136,7 @@ class Workspace:
         )
         return same == record and ((self.target if self.fresh else self.work) / LEFT_OUT).exists()
 
-    def _refuse(self, found: Record, wanted: Record, listing: Listing) -> None:
+    def _refuse(self, found: ConversionRecord, wanted: ConversionRecord, listing: Listing) -> None:
         said: list[str] = []
         if found.state != wanted.state and found.source == wanted.source:
             old = {name: map_column(self.work / LISTING / name, dtype) for name, dtype in SCHEMA.items()}
@@ -222,14 +222,14 @@ def unfinished_append(store: Location, manifest: Manifest) -> str | None:
     return f"An append of {images} is running or was killed. If it was killed, run the same command again: {again}"
 
 
-def _record(work: Location) -> Record | None:
+def _record(work: Location) -> ConversionRecord | None:
     try:
-        return Record.model_validate_json((work / RECORD).read(most=NOTE_BYTES))
+        return ConversionRecord.model_validate_json((work / RECORD).read(most=NOTE_BYTES))
     except (FileNotFoundError, ValidationError):
         return None
 
 
-def _flat(record: Record) -> dict[str, object]:
+def _flat(record: ConversionRecord) -> dict[str, object]:
     content = record.model_dump(mode="json", exclude={"settings", "state", "samples", "names"})
     content["classes and splits"] = record.names[:8]
     return content | record.settings.model_dump(mode="json")

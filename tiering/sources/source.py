@@ -47,7 +47,7 @@ SOURCE_SCHEMA: Final = {
     "offset": pl.Int64,
 }
 
-Kind = Literal["folder", "table", "tar"]
+SourceKind = Literal["folder", "table", "tar"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -60,7 +60,7 @@ class Source:
     """
 
     url: str
-    kind: Kind
+    kind: SourceKind
     files: tuple[str, ...] = ()
     form: TableForm = AS_WRITTEN
 

@@ -1,4 +1,4 @@
-"""HeldChunks: decoded chunks in memory, up to a bound; each is decoded once however many threads want it."""
+"""ChunkCache: decoded chunks in memory, up to a bound; each is decoded once however many threads want it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from threading import Lock
 
 
-class HeldChunks:
+class ChunkCache:
     """Chunks by number, the oldest given up first.
 
     limit: how many to hold, at least 1. A chunk that is in use stays alive with whoever uses it.

@@ -30,7 +30,7 @@ _RUNS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class CodecCost:
     """What a shuffled epoch costs with one candidate.
 
     ratio: stored / plain bytes. decode_speed: plain bytes/s of one core; infinite for "none".
@@ -44,7 +44,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class CodecChoice:
     """A codec and the estimates it was chosen by.
 
     name: of the codec. read_amplification: plain bytes of the chunks that a shuffled epoch decodes, per byte asked
@@ -53,12 +53,12 @@ class Choice:
 
     name: str
     read_amplification: float
-    estimates: tuple[Estimate, ...]
+    estimates: tuple[CodecCost, ...]
 
 
 def choose_codec(
     samples: Sequence[bytes], chunk_bytes: int, *, bandwidth: float = DISK_BANDWIDTH, cores: int | None = None
-) -> Choice:
+) -> CodecChoice:
     """Choose the codec with which a shuffled epoch takes the least time, by measuring CANDIDATES on samples.
 
     samples: some of the dataset, each as its bytes are packed; chunk_bytes: bytes of a chunk. bandwidth: of the storage
@@ -75,13 +75,13 @@ def choose_codec(
         raise ValueError(f"chunk_bytes, bandwidth and cores must be positive: {chunk_bytes}, {bandwidth}, {decoders}")
     together = b"".join(samples)
     if not together:
-        return Choice("none", 1.0, ())
+        return CodecChoice("none", 1.0, ())
     chunks = _spread([together[at : at + chunk_bytes] for at in range(0, len(together), chunk_bytes)], chunk_bytes)
     amplification = _read_amplification([len(sample) for sample in samples], chunk_bytes)
     estimates = tuple(_estimate(name, chunks, amplification, bandwidth, decoders) for name in CANDIDATES)
     best = min(estimate.seconds for estimate in estimates)
     name = next(estimate.codec for estimate in estimates if estimate.seconds * _TOLERANCE <= best)
-    return Choice(name, amplification, estimates)
+    return CodecChoice(name, amplification, estimates)
 
 
 def _spread(chunks: list[bytes], chunk_bytes: int) -> list[bytes]:
@@ -100,15 +100,15 @@ def _read_amplification(sizes: list[int], chunk_bytes: int) -> float:
     return touched * chunk_bytes / ends[-1]
 
 
-def _estimate(name: str, chunks: list[bytes], amplification: float, bandwidth: float, cores: int) -> Estimate:
+def _estimate(name: str, chunks: list[bytes], amplification: float, bandwidth: float, cores: int) -> CodecCost:
     if name == "none":
-        return Estimate(name, 1.0, math.inf, 1 / bandwidth)
+        return CodecCost(name, 1.0, math.inf, 1 / bandwidth)
     codec = parse_codec(name)
     stored = [codec.encode(chunk) for chunk in chunks]
     plain = sum(map(len, chunks))
     ratio = sum(map(len, stored)) / plain
     speed = plain / min(_seconds(codec.decode, stored) for _ in range(_RUNS))
-    return Estimate(name, ratio, speed, amplification * max(ratio / bandwidth, 1 / (speed * cores)))
+    return CodecCost(name, ratio, speed, amplification * max(ratio / bandwidth, 1 / (speed * cores)))
 
 
 def _seconds(decode: Callable[[bytes], object], stored: list[bytes]) -> float:

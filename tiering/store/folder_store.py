@@ -22,11 +22,10 @@ from tiering.sources.labels.classes import ClassMap
 from tiering.sources.labels.folders import Folders
 from tiering.sources.labels.numbering import number_folders
 from tiering.sources.scan import Scan, scan
-from tiering.sources.source import Source as Folder
-from tiering.sources.source import read_samples
+from tiering.sources.source import Source, read_samples
 from tiering.storage.location import Location
 from tiering.store.index import Index
-from tiering.store.manifest import Manifest, Source
+from tiering.store.manifest import Manifest, SourceRecord
 from tiering.store.protocol import BLOCK_BYTES, Buffer, StoreBase, as_indices, samples_in
 from tiering.system.madvise import will_need_file
 from tiering.system.page_cache import missing_bytes
@@ -46,7 +45,7 @@ class FolderStore(StoreBase):
     def __init__(self, location: str | os.PathLike[str] | Location, scanned: Scan | None = None) -> None:
         self.location = Location.of(location)
         local = self.location.local
-        self._source = Folder(self.location.url, "folder")
+        self._source = Source(self.location.url, "folder")
         if local:
             found = scanned or scan(local)
             files, account = found.files.rename({"mtime_ns": "version"}), found.account
@@ -70,7 +69,7 @@ class FolderStore(StoreBase):
             splits=told.splits,
             left_out=account.failed,
             account=account,
-            source=Source(url=self.location.url, fingerprint=_fingerprint(files)),
+            source=SourceRecord(url=self.location.url, fingerprint=_fingerprint(files)),
         )
         #: Differs once a file does: SHA-256 of the times of change or of the ETags, beside the fingerprint of names and
         #: sizes.
@@ -174,7 +173,7 @@ def index_of(files: pl.DataFrame, url: str) -> tuple[Index, _Told]:
     told = folder_labels(url, seen.rule())
 
     def keys_of(rows: IndexArray) -> list[bytes]:
-        return files["key"][int(rows[0]) : int(rows[-1]) + 1].to_list()  # rows come in blocks
+        return files["key"][int(rows[0]) : int(rows[-1]) + 1].to_list()  # rows are consecutive
 
     classes, splits = number_folders(told, keys_of, n, {"label": label, "split": split}, None, url)
     return index, _Told(told, classes, splits)

@@ -26,7 +26,7 @@ Identity = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class FileIdentities:
     """The identities of a store's shards and columns; None for a file that was not there."""
 
     shards: Sequence[Identity | None]
@@ -40,21 +40,21 @@ class Generation:
     Raises StoreError if the store no longer fits the manifest.
     """
 
-    def __init__(self, location: Location, manifest: Manifest, seen: Seen | None = None) -> None:
+    def __init__(self, location: Location, manifest: Manifest, seen: FileIdentities | None = None) -> None:
         self._place, self._manifest = location, manifest
         self._columns = [column_location(location / manifest.index, name) for name in manifest.columns]
         columns = [look(column) for column in self._columns]
         if seen is None:
-            seen = Seen([look(location / shard.name) for shard in manifest.shards], columns)
+            seen = FileIdentities([look(location / shard.name) for shard in manifest.shards], columns)
         else:
             self._check_columns(columns, seen)
         self._shards = list(seen.shards)
         self._seen_columns = seen.columns
 
     @property
-    def seen(self) -> Seen:
+    def seen(self) -> FileIdentities:
         """What another process needs in order to read the same files."""
-        return Seen(tuple(self._shards), tuple(self._seen_columns))
+        return FileIdentities(tuple(self._shards), tuple(self._seen_columns))
 
     def holds(self, number: int, descriptor: int) -> bool:
         """Return whether an open file is a shard of this generation, byte for byte."""
@@ -83,7 +83,7 @@ class Generation:
             return replaced(self._place, "files that change during reading")
         return explained
 
-    def _check_columns(self, columns: list[Identity | None], seen: Seen) -> None:
+    def _check_columns(self, columns: list[Identity | None], seen: FileIdentities) -> None:
         """Make sure that the index is the one that the manifest names."""
         crcs = self._manifest.columns
         for column, found, before, (name, crc) in zip(self._columns, columns, seen.columns, crcs.items(), strict=True):

@@ -81,7 +81,7 @@ class Settings(_Frozen):
     pixels: StoredPixels | None = Field(default=None, description="None: the store holds the original files")
 
 
-class Source(_Frozen):
+class SourceRecord(_Frozen):
     """What a store was packed from."""
 
     url: PublicUrl
@@ -115,8 +115,10 @@ class Manifest(Shown, _Frozen):
     lmdb_format: str | None = Field(
         default=None, description="which LMDB reads the shards, see tiering.store.lmdb_format; None: 0.9, or no LMDB"
     )
-    source: Source
-    earlier: list[Source] = Field(default=[], description="other sources that images were packed from: see append")
+    source: SourceRecord
+    earlier: list[SourceRecord] = Field(
+        default=[], description="other sources that images were packed from: see append"
+    )
     shards: list[Shard] = []
     index: RelativeName = Field(default="index", description="directory of the index of this generation")
     columns: dict[RelativeName, Crc] = Field(default={}, description="CRC-32C of each column of the index")

@@ -7,8 +7,6 @@ import warnings
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from tiering.errors import StoreError
 from tiering.storage.location import Location
 from tiering.store.chunked_store import ChunkedStore
@@ -91,12 +89,8 @@ def open_packed(store: Location, manifest: Manifest) -> Store:
     check_array(store, manifest)
     if store.local:
         _warn_of_network(store.local)
-    origins = np.zeros(len(manifest.shards), dtype=np.int64)
-    if manifest.kind == "zarr":
-        if settings.codec != "none":
-            return ChunkedStore(store, manifest, settings)
-        origins += np.arange(len(manifest.shards)) * settings.shard_bytes
-    return PackedStore(store, manifest, origins)
+    chunked = manifest.kind == "zarr" and settings.codec != "none"
+    return (ChunkedStore if chunked else PackedStore)(store, manifest, settings)
 
 
 def _warn_of_network(path: Path) -> None:

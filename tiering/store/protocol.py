@@ -8,14 +8,13 @@ import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol, Self, cast
+from typing import Any, Final, Protocol, Self
 
 import numpy as np
 
 from tiering.arrays import IndexArray, PixelArray
 from tiering.images.pixels import PixelShape
 from tiering.storage.location import Location
-from tiering.store.columns import damaged
 from tiering.store.index import Index
 from tiering.store.manifest import Manifest
 
@@ -109,16 +108,32 @@ class Store(Protocol):
 
 
 class StoreBase:
-    """The parts that all stores share: `with` blocks and a `repr`."""
+    """The parts that all stores share: `store[i]`, `with` blocks and a `repr`."""
 
     location: Location
     manifest: Manifest
+    index: Index
 
     def __len__(self) -> int:
         return self.manifest.samples
 
     def __getitem__(self, i: int) -> Sample:
-        return sample_of(cast("Store", self), i)
+        n = len(self)
+        try:
+            number = None if isinstance(i, bool) else operator.index(i)
+        except TypeError:
+            number = None
+        if number is None:
+            raise TypeError(f"a store's index must be an integer, got {reprlib.repr(i)} ({type(i).__name__})")
+        if not -n <= number < n:
+            raise IndexError(f"sample {number} of a store of {n:,}")
+        at = np.array([number % n], dtype=np.int64)
+        (image,) = self.read(at)
+        return Sample(image, int(self.index.label[at[0]]), os.fsdecode(self.index.keys(at)[0]))
+
+    def read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
+        """Return many samples, as Store.read does."""
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.location)!r}, {self.manifest.kind}, {len(self):,} samples)"
@@ -131,21 +146,6 @@ class StoreBase:
 
     def close(self) -> None:
         """Close files and maps. Views that are still referenced stay valid."""
-
-
-def sample_of(store: Store, i: int) -> Sample:
-    """Read sample i of any store, with Python's rules for indices, but not for True, False or slices."""
-    n = len(store)
-    try:
-        number = None if isinstance(i, bool) else operator.index(i)
-    except TypeError:
-        number = None
-    if number is None:
-        raise TypeError(f"a store's index must be an integer, got {reprlib.repr(i)} ({type(i).__name__})")
-    if not -n <= number < n:
-        raise IndexError(f"sample {number} of a store of {n:,}")
-    at = np.array([number % n], dtype=np.int64)
-    return Sample(store.read(at)[0], int(store.index.label[at[0]]), os.fsdecode(store.index.keys(at)[0]))
 
 
 def as_indices(indices: Any, samples: int) -> IndexArray:
@@ -168,36 +168,6 @@ def as_indices(indices: Any, samples: int) -> IndexArray:
         outside = (asked < 0) | (asked >= samples)
         raise IndexError(f"sample {found[int(np.argmax(outside))]} of a store of {samples:,}")
     return asked
-
-
-def check_ranges(
-    store: Store, indices: IndexArray, ranges: ByteRanges, limit: IndexArray, shape: PixelShape | None
-) -> None:
-    """Raise StoreError if the index is damaged: a sample outside its file, or a label or split without a name.
-
-    Otherwise a read could return the bytes of something else.
-    indices: of the samples. limit: int64, the end of the bytes in which each range must lie. shape: of the samples, if
-    they are pixels.
-    """
-    for column, largest in (("label", store.manifest.largest_label), ("split", len(store.manifest.splits) - 1)):
-        number = getattr(store.index, column)[indices]
-        if len(number) and not -1 <= int(number.min()) <= int(number.max()) <= largest:
-            raise damaged(
-                store.location / store.manifest.index / column,
-                f"numbers from -1 to {largest:,}",
-                f"from {number.min():,} to {number.max():,}",
-            )
-    # Compare each number first: the sum of two damaged ones may be too large for 64 bits.
-    bad = (ranges.offset < 0) | (ranges.size < 0) | (ranges.offset > limit) | (ranges.size > limit - ranges.offset)
-    if shape is not None:
-        bad |= ranges.size != shape.nbytes
-    if bad.any():
-        at = int(np.argmax(bad))
-        raise damaged(
-            store.location / store.manifest.index,
-            f"samples within the first {limit[at]:,} bytes of their shard",
-            f"{ranges.size[at]:,} from {ranges.offset[at]:,} on",
-        )
 
 
 def images_of(raw: Sequence[Buffer], shape: PixelShape | None, out: PixelArray | None) -> Images:

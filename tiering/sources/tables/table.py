@@ -17,7 +17,7 @@ from polars.exceptions import PolarsError
 from tiering.errors import DatasetError, UsageError, from_os_error
 from tiering.images.formats import is_image_name
 from tiering.sources.labels.classes import LabelsWarning
-from tiering.sources.repeated_keys import Duplicates
+from tiering.sources.repeated_keys import RepeatedKeys
 from tiering.sources.tables.column_names import SPELLINGS
 from tiering.sources.tables.dialects import HEAD
 from tiering.sources.tables.dialects import is_list as looks_like_list
@@ -120,7 +120,7 @@ def table_batches(url: str, form: TableForm) -> Iterator[pl.DataFrame]:
     base = form.root or parent_of(url)
     look: _LookUp = look_up if "://" in base else _look_up_locally
     with _fetched(url) as path, _polars_errors(url), opened(path, url, dict(form.columns)) as table:
-        seen = Duplicates()
+        seen = RepeatedKeys()
         row = 0
         for frame in _placed(table, base, look):
             seen.add(frame["key"])
