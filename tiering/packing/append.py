@@ -45,7 +45,7 @@ from tiering.store.layout import BAD_FILES, MANIFEST, WORK, index_name, is_left_
 from tiering.store.manifest import Manifest, Settings, read_manifest
 from tiering.store.open import open_packed
 from tiering.store.protocol import Store
-from tiering.text import display, without_secrets
+from tiering.text import display, first_few, without_secrets
 
 _SHOWN: Final = 10
 _BATCH: Final = 1 << 12
@@ -158,7 +158,7 @@ def grow(source: AnySource, store: str | os.PathLike[str], choose: Choose, run: 
                 space.clear()  # shards without a sample
             _tidy(location, grown)
     except OSError as error:
-        raise from_os_error(error if error.filename else OSError(error.errno, error.strerror, str(location))) from error
+        raise from_os_error(error, location) from error
     return grown
 
 
@@ -229,7 +229,7 @@ def _new(listing: Listing, base: Store, settings: Settings) -> Growth | None:
         raise DatasetError(
             listing.source.url,
             expected="new files, beside those that the store holds",
-            found=f"{len(changed):,} that have another size than in the store ({'; '.join(changed[:_SHOWN])})",
+            found=f"{len(changed):,} with a size different from that in the store ({first_few(changed, _SHOWN)})",
             action="Append adds and changes nothing. To bring the store up to the source: "
             + command("tiering", "append", "--sync", listing.source.url, base.location),
         )
@@ -244,7 +244,7 @@ def _refuse_masks(listing: Listing, base: Store) -> None:
     held = KeyLookup(len(base), lambda rows: [field_of(key) for key in base.index.keys(rows)])
     masks: list[str] = []
     count = 0
-    with listing.lines.local.open("rb") as lines:  # type: ignore[union-attr] # in a local scratch directory
+    with listing.lines.open("rb") as lines:
         every = (key for key, kind, *_ in fields(lines) if kind == SIDECAR)
         while keys := list(islice(every, _BATCH)):
             there = [key for key, at in zip(keys, held.find([key.encode() for key in keys]), strict=True) if at >= 0]
@@ -254,7 +254,7 @@ def _refuse_masks(listing: Listing, base: Store) -> None:
         raise DatasetError(
             listing.source.url,
             expected="masks and other sidecars that the store does not hold",
-            found=f"{count:,} that it holds as samples ({'; '.join(masks)}{'; ...' if count > len(masks) else ''})",
+            found=f"{count:,} that it holds as samples ({first_few(masks, _SHOWN, of=count)})",
             action="Append takes nothing out. To take them out: "
             + command("tiering", "append", "--sync", "--images-only", listing.source.url, base.location),
         )

@@ -9,16 +9,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from tiering.errors import StoreError, TieringError, UsageError, command
+from tiering.errors import MachineError, StoreError, TieringError, UsageError, command
 from tiering.sources.labels.classes import ClassMap, map_of
 from tiering.sources.labels.folders import SPLITS, Folders
 from tiering.sources.left_out import unlooked
+from tiering.sources.trees.directory import names_in
 from tiering.storage.json_text import parse_json
 from tiering.storage.location import Location
 from tiering.storage.urls import parent_of
 from tiering.store.layout import MANIFEST
 from tiering.store.manifest import LARGEST, Manifest, read_manifest
-from tiering.text import display, without_secrets
+from tiering.text import display, first_few, without_secrets
 
 #: Entries of a directory that are looked at for other splits, and differences that are shown.
 _ENTRIES: Final = 5000
@@ -97,35 +98,30 @@ def _compared(ours: ClassMap, theirs: ClassMap) -> str:
     ]
     said += [f"{name} ({there[name]} there) is missing here" for name in there if name not in here]
     said += [f"{name} ({here[name]} here) is missing there" for name in here if name not in there]
-    return "; ".join(said[:_SHOWN]) + ("; ..." if len(said) > _SHOWN else "")
+    return first_few(said, _SHOWN)
 
 
 def _folders_beside(source: str) -> Iterator[tuple[str, list[str]]]:
     """Yield the folders of other splits beside a local one, each with the names of its class folders."""
     if "://" in source or not _first_word(source) or not Path(source).is_dir():
         return
-    for location, name in _directories(Path(source).parent):
-        if str(location) != source and name.lower() in SPLITS:
-            inside = sorted(os.fsencode(each) for _, each in _directories(location))
+    for split in _directories(Path(source).parent):
+        if str(split) != source and split.name.lower() in SPLITS:
+            inside = sorted(os.fsencode(each.name) for each in _directories(split))
             seen = Folders()
             seen.add(each + b"/-" for each in inside)
             rule = seen.rule()
             # Tiny ImageNet has class folders in train and a folder of images in val.
-            yield str(location), [display(each) for each in inside if rule.of(each + b"/")[0] is not None]
+            yield str(split), [display(each) for each in inside if rule.of(each + b"/")[0] is not None]
 
 
-def _directories(location: Path) -> list[tuple[Path, str]]:
-    """Return the directories in one, of its first entries, that are not hidden."""
+def _directories(parent: Path) -> list[Path]:
+    """Return the directories among the first entries of a directory, without hidden ones."""
     try:
-        with os.scandir(location) as entries:
-            found = [
-                entry
-                for entry in islice(entries, _ENTRIES)
-                if entry.is_dir() and not unlooked(os.fsencode(entry.name) + b"/")
-            ]
-    except OSError:
+        names = list(islice(names_in(str(parent)), _ENTRIES))
+    except (OSError, MachineError):
         return []
-    return [(location / entry.name, entry.name) for entry in found]
+    return [parent / os.fsdecode(name[:-1]) for name in names if name.endswith(b"/") and not unlooked(name)]
 
 
 def _are_splits(one: str, other: str) -> bool:
@@ -143,11 +139,11 @@ def _neighbours(output: Location) -> Iterator[tuple[str, Manifest]]:
     """Yield the finished stores beside a local one."""
     if output.local is None:
         return
-    for location, name in sorted(_directories(output.local.parent)):
-        if name == output.name or not (location / MANIFEST).is_file():
+    for store in sorted(_directories(output.local.parent)):
+        if store.name == output.name or not (store / MANIFEST).is_file():
             continue
         try:
-            yield str(location), read_manifest(Location.of(location))
+            yield str(store), read_manifest(Location.of(store))
         except (TieringError, OSError):
             continue  # Another tool's, or a damaged one: no store to compare with.
 

@@ -122,7 +122,7 @@ def convert(
             return done
         return conversion.run(output, check_output(output, overwrite=overwrite))
     except OSError as error:
-        raise from_os_error(error if error.filename else OSError(error.errno, error.strerror, str(output))) from error
+        raise from_os_error(error, output) from error
 
 
 @dataclass(frozen=True, slots=True)

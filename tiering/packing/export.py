@@ -71,8 +71,7 @@ def export(
     try:
         return _export(opened, Path(os.path.realpath(directory)), progress)
     except OSError as error:
-        located = error if error.filename else OSError(error.errno, error.strerror, str(directory))
-        raise from_os_error(located) from error
+        raise from_os_error(error, directory) from error
 
 
 def _export(store: Store, target: Path, progress: Progress) -> int:

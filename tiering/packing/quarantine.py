@@ -21,7 +21,7 @@ from tiering.errors import DatasetError, StoreError
 from tiering.images.image import LARGEST_BYTES
 from tiering.packing.listed_lines import ListedLines, field_of
 from tiering.packing.listing import Listing
-from tiering.sources.source import Source, read_samples
+from tiering.sources.source import Source
 from tiering.storage.local import open_below
 from tiering.storage.location import Location
 from tiering.storage.names import is_relative
@@ -50,8 +50,7 @@ def quarantine(listing: Listing, bad: ListedLines, directory: Location, scratch:
             missing += [os.fsdecode(key) for key in keys if not _copy(_root(source), key, directory, scratch)]
             continue
         found = listing.rows(np.array(taken, dtype=np.int64))
-        images = read_samples(source, found.keys(), found.file, found.offset, found.size)
-        for key, image in zip(found.keys(), images, strict=True):
+        for key, image in zip(found.keys(), found.read(source), strict=True):
             if isinstance(image, bytes):
                 (directory / os.fsdecode(key)).write(image, scratch)
             else:

@@ -11,12 +11,12 @@ import numpy as np
 from tiering.arrays import row_parts
 from tiering.errors import DatasetError, UsageError
 from tiering.images.image import ImageHeader, check_image, probe
-from tiering.images.pixels import agree_on_shape, to_pixels
+from tiering.images.pixels import agree_on_shape
 from tiering.literals import PackedFormat, ResizeMode
 from tiering.packing.listing import Listing
+from tiering.packing.shard import stored_bytes
 from tiering.packing.shard_plan import packable, settings_for
 from tiering.permutation import EpochOrder
-from tiering.sources.source import read_samples
 from tiering.store.codec_choice import choose_codec
 from tiering.store.codecs import parse_codec
 from tiering.store.manifest import MOST_COUNT, Settings, StoredPixels
@@ -141,10 +141,9 @@ def _agreed(listing: Listing, pixels: Pixels) -> StoredPixels:
 
 
 def _some(listing: Listing, count: int, stream: str) -> Iterator[bytes]:
-    """Yield some images, drawn at random but the same for the same listing; what cannot be read is left out."""
+    """Yield readable images out of `count` drawn at random. The same listing always gives the same images."""
     picked = EpochOrder(len(listing), 0, stream=stream).take(0, min(count, len(listing)))
-    rows = listing.rows(np.sort(picked))
-    for image in read_samples(listing.source, rows.keys(), rows.file, rows.offset, rows.size):
+    for image in listing.rows(np.sort(picked)).read(listing.source):
         if isinstance(image, bytes):
             yield image
 
@@ -154,7 +153,7 @@ def _headers(listing: Listing) -> Iterator[ImageHeader]:
         try:
             yield probe(image)
         except DatasetError:
-            continue  # The packer names it.
+            continue  # The packer will report it.
 
 
 def _stored(listing: Listing, pixels: StoredPixels | None) -> Iterator[bytes]:
@@ -162,8 +161,6 @@ def _stored(listing: Listing, pixels: StoredPixels | None) -> Iterator[bytes]:
         try:
             if pixels is None:
                 check_image(image, "")
-                yield image
-            else:
-                yield to_pixels(image, "", pixels.shape, pixels.resize).tobytes()
+            yield stored_bytes(image, pixels)
         except DatasetError:
-            continue  # The packer names it.
+            continue  # The packer will report it.

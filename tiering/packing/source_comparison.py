@@ -12,16 +12,15 @@ import numpy as np
 
 from tiering.arrays import IndexArray, row_parts
 from tiering.errors import DatasetError, TieringError
-from tiering.images.pixels import to_pixels
 from tiering.packing.class_maps import class_map
 from tiering.packing.key_lookup import NOWHERE, KeyLookup
 from tiering.packing.listed_lines import ListedLines, field_of
 from tiering.packing.listing import Rows, make_listing, open_again
 from tiering.packing.progress import Progress
+from tiering.packing.shard import stored_bytes
 from tiering.sources.account import Account, fields
 from tiering.sources.labels.numbering import ClassNumbering
 from tiering.sources.left_out import ERRORS, NOT_IN_STORE, LeftOut
-from tiering.sources.source import read_samples
 from tiering.store.columns import sound_file
 from tiering.store.layout import is_left_out
 from tiering.store.protocol import Store
@@ -43,7 +42,6 @@ class Comparison:
         only = store.manifest.source.images_only or None
         opened = open_again(source, store.manifest)
         self._listing = make_listing(opened, scratch / "listing", given, images_only=only)
-        self._settings = store.manifest.settings
         self._others = store.manifest.source.others
         self._scratch = scratch
         self._account = LeftOut()
@@ -96,7 +94,7 @@ class Comparison:
 
     def _untold(self, known: ListedLines) -> Iterator[str]:
         """Say of which files the source has nothing to pack, and the store does not know it."""
-        with self._listing.lines.local.open("rb") as lines:  # type: ignore[union-attr] # in a local scratch directory
+        with self._listing.lines.open("rb") as lines:
             errors = (each for each in fields(lines) if each[1] in ERRORS)
             while batch := list(islice(errors, _BATCH)):
                 there = known.have([key.encode() for key, *_ in batch])
@@ -111,10 +109,10 @@ class Comparison:
         except TieringError as error:
             yield f"samples {samples[0]:,} to {samples[-1]:,}: {error}"
             return
-        originals = read_samples(self._listing.source, rows.keys(), rows.file, rows.offset, rows.size)
+        originals = zip(rows.keys(), rows.read(self._listing.source), strict=True)
         manifest, index = store.manifest, store.index
-        for at, (sample, image, original) in enumerate(zip(samples.tolist(), images, originals, strict=True)):
-            shown = f"sample {sample:,} ({display(rows.keys_at(at))})"
+        for at, (sample, image, (key, original)) in enumerate(zip(samples.tolist(), images, originals, strict=True)):
+            shown = f"sample {sample:,} ({display(key)})"
             if not isinstance(original, bytes):
                 yield f"{shown}: cannot be read in the source: {original}"
             elif bytes(image) != self._stored(original):
@@ -126,12 +124,10 @@ class Comparison:
                 yield f"{shown}: another split than in the source"
 
     def _stored(self, original: bytes) -> bytes | None:
-        """Return an original as the store would hold it, or None where it cannot be packed any more."""
-        pixels = self._settings.pixels if self._settings else None
-        if pixels is None:
-            return original
+        """Return an original as the store would hold it, or None if it can no longer be packed."""
+        settings = self._store.manifest.settings
         try:
-            return to_pixels(original, "", pixels.shape, pixels.resize).tobytes()
+            return stored_bytes(original, settings.pixels if settings else None)
         except DatasetError:
             return None
 

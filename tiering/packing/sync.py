@@ -16,7 +16,6 @@ import numpy as np
 
 from tiering.arrays import IndexArray, row_parts
 from tiering.errors import DatasetError
-from tiering.images.pixels import to_pixels
 from tiering.literals import Check, OnBadImage
 from tiering.packing.append import GrowOptions, Growth, grow
 from tiering.packing.executors import Workers
@@ -24,7 +23,8 @@ from tiering.packing.kept_generation import KeptSamples
 from tiering.packing.key_lookup import NOWHERE, KeyLookup
 from tiering.packing.listing import Listing
 from tiering.packing.progress import Progress, no_progress
-from tiering.sources.source import AnySource, read_samples
+from tiering.packing.shard import stored_bytes
+from tiering.sources.source import AnySource
 from tiering.store.manifest import Manifest, Settings
 from tiering.store.protocol import Store
 
@@ -160,21 +160,18 @@ def _changed(
             same = base.index.size[sample[rows]] == listing.size[rows]
             yield rows[~same]
             rows = rows[same]
-        some = listing.rows(rows)
-        images = read_samples(listing.source, some.keys(), some.file, some.offset, some.size)
+        images = listing.rows(rows).read(listing.source)
         crcs = base.index.crc32c[sample[rows]].tolist()
         yield rows[[_crc(image, settings) != crc for image, crc in zip(images, crcs, strict=True)]]
-        read += int(some.size.sum())
+        read += int(listing.size[rows].sum())
         progress(int(every[-1]) + 1, len(listing), read)
 
 
 def _crc(image: bytes | OSError | DatasetError, settings: Settings) -> int | None:
-    """Return the CRC-32C of an image as the store would hold it; None for one that it cannot hold."""
+    """Return the CRC-32C of an image as the store would hold it, or None if it cannot be read or decoded."""
     if not isinstance(image, bytes):
         return None
-    if settings.pixels is None:
-        return int(google_crc32c.value(image))
     try:
-        return int(google_crc32c.value(to_pixels(image, "", settings.pixels.shape, settings.pixels.resize).tobytes()))
+        return int(google_crc32c.value(stored_bytes(image, settings.pixels)))
     except DatasetError:
         return None

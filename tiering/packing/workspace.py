@@ -28,6 +28,7 @@ from tiering.store.columns import map_column
 from tiering.store.layout import LEFT_OUT, MANIFEST, NOTE_BYTES, RECORD, WORK, is_own_name, shard_names
 from tiering.store.manifest import Manifest, Settings, read_manifest
 from tiering.system.signals import put_off
+from tiering.text import first_few
 
 LISTING: Final = "listing"
 _SHOWN: Final = 10
@@ -153,7 +154,7 @@ class Workspace:
         raise DatasetError(
             wanted.source,
             expected="the files that the unfinished conversion began with",
-            found=f"{len(said):,} changed since ({'; '.join(said[:_SHOWN])}{'; ...' if len(said) > _SHOWN else ''})",
+            found=f"{len(said):,} changed since ({first_few(said, _SHOWN)})",
             action='Put them back to continue, or start again with what is there now: `resume="never"`',
         )
 

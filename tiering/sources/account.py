@@ -25,7 +25,7 @@ from tiering.sources.left_out import (
     Tally,
 )
 from tiering.sources.trees.shared_keys import SharedKeys
-from tiering.text import as_field, display
+from tiering.text import as_field, display, first_few
 
 #: First line of the list of everything that is left out.
 HEADER: Final = b"key\tkind\tbytes\treason\n"
@@ -164,7 +164,7 @@ def shared_keys(where: str, count: int, examples: list[str], listed: str = "") -
     return DatasetError(
         where,
         expected="an image of its own for every sample",
-        found=f"{keys} that several files share ({'; '.join(examples)}{'; ...' if count > len(examples) else ''})",
+        found=f"{keys} that several files share ({first_few(examples, len(examples), of=count)})",
         action=(f"All are listed in {listed}. " if listed else "")
         + "Masks, captions and other fields are not packed yet. To pack just the images: `images_only`",
     )

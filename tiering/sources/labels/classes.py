@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tiering.errors import DatasetError
+from tiering.text import first_few
 
 #: The largest number of classes. More distinct names are captions, or targets of a regression.
 MOST_CLASSES: Final = 1 << 20
@@ -251,4 +252,4 @@ def _bytes(name: str) -> bytes:
 
 
 def _some(names: Collection[str]) -> str:
-    return ", ".join(list(names)[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+    return first_few(list(names), _SHOWN, separator=", ")
