@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-import numpy as np
-
-from tiering.arrays import row_parts
 from tiering.errors import UsageError, from_os_error
 from tiering.literals import Check, OnBadImage, PackedFormat
 from tiering.packing.class_maps import differences, read_classes
@@ -27,15 +24,15 @@ from tiering.packing.commit import (
 )
 from tiering.packing.executors import Workers, opener, run_tasks, tasks_ahead
 from tiering.packing.finish import finish
-from tiering.packing.kept_generation import KeptSamples
+from tiering.packing.job import PackingJob
 from tiering.packing.left_out_file import refuse_shared
-from tiering.packing.listing import Listing, make_listing, names_digest, source_of, unlabelled
+from tiering.packing.listing import Listing, make_listing, source_of, unlabelled
 from tiering.packing.progress import Progress, no_progress
 from tiering.packing.receipts import Receipt
 from tiering.packing.settings import PackingOptions, Pixels, Shards, choose_settings
-from tiering.packing.shard import ShardTask, pack_shard
-from tiering.packing.shard_plan import ShardPlan, make_plan
-from tiering.packing.workspace import ConversionRecord, Workspace, workspace
+from tiering.packing.shard import pack_shard
+from tiering.packing.shard_plan import make_plan
+from tiering.packing.workspace import Workspace, workspace
 from tiering.sources.labels.classes import LabelsWarning, combined
 from tiering.sources.labels.numbering import ClassNumbering
 from tiering.sources.source import AnySource, open_source
@@ -43,7 +40,7 @@ from tiering.sources.source import Source as OpenedSource
 from tiering.storage.location import Location
 from tiering.store.layout import MANIFEST
 from tiering.store.lmdb_format import OURS
-from tiering.store.manifest import Manifest, Settings, read_manifest
+from tiering.store.manifest import Manifest, read_manifest
 from tiering.text import shown
 
 _SHARDS: Final = Shards()
@@ -171,9 +168,8 @@ class _Conversion:
             splits=listing.splits, settings=settings, lmdb_format=OURS if self.packing.kind == "lmdb" else None,
             source=source_of(listing, images_only=self.images_only),
         )  # fmt: skip
-        return PackingJob(
-            space, listing, make_plan(listing.size, settings), self.packing.kind, outline, check=self.check
-        )
+        plan = make_plan(listing.size, settings)
+        return PackingJob(space, listing, plan, self.packing.kind, outline, check=self.check)
 
     def _warn(self, listing: Listing, output: Location) -> None:
         """Warn of labels that may not be what was meant."""
@@ -191,65 +187,12 @@ class _Conversion:
         return None if manifest.left_out and self.on_error == "fail" else manifest
 
 
-@dataclass(frozen=True, slots=True)
-class PackingJob:
-    """A planned conversion: where, from what, how, and the manifest it will lead to but for what packing tells.
-
-    base: what is kept of the store that grows; version: of its manifest; check: how closely images are looked at.
-    """
-
-    space: Workspace
-    listing: Listing
-    plan: ShardPlan
-    kind: PackedFormat
-    outline: Manifest
-    base: KeptSamples | None = None
-    version: str | None = None
-    check: Check = "quick"
-
-    @property
-    def settings(self) -> Settings:
-        """How it is packed."""
-        return self.plan.settings
-
-    @property
-    def record(self) -> ConversionRecord:
-        """What another run must want to go on with this one."""
-        return ConversionRecord(
-            kind=self.kind, generation=self.plan.generation, settings=self.settings, source=self.listing.source.url,
-            samples=self.plan.n, state=self.listing.state, names=names_digest(self.listing), check=self.check,
-            sync=self.base is not None and self.base.there is not None,
-        )  # fmt: skip
-
-    @property
-    def offered(self) -> int:
-        """Bytes in the source of what is to be packed."""
-        rows = self.plan.selected
-        every = row_parts(len(self.listing)) if rows is None else (rows[part] for part in row_parts(len(rows)))
-        return sum(int(np.maximum(self.listing.size[part], 0).sum()) for part in every)
-
-    @property
-    def numbers(self) -> range:
-        """Numbers of the shards to pack; those of a base come before."""
-        first = len(self.outline.shards)
-        return range(first, first + len(self.plan.ends))
-
-    def task(self, number: int) -> ShardTask:
-        """Return what a worker needs for a shard."""
-        rows = self.listing.rows(self.plan.rows(number - len(self.outline.shards)))
-        space = self.space
-        return ShardTask(
-            self.listing.source, space.target, space.work, self.kind, self.settings, self.record.digest, number, rows,
-            self.check,
-        )  # fmt: skip
-
-
 def run_job(
     job: PackingJob, directory: Path, workers: Workers, on_error: OnBadImage, *, restart: bool, progress: Progress
 ) -> Manifest:
-    """Pack what no receipt says is done, and finish the store.
+    """Pack the shards that have no receipt yet, and finish the store.
 
-    directory: where the columns of the listing lie.
+    directory: of the listing's columns.
     """
     space, digest = job.space, job.record.digest
     space.agree(job.record, job.listing, directory, restart=restart)
@@ -281,10 +224,10 @@ def run_job(
                 )  # fmt: skip
             yield done
 
-    return finish(space, job.listing, job.outline, receipts, job.base, job.version, on_error, job.offered)
+    return finish(job, receipts, on_error)
 
 
 def _refuse_inside(source: str, output: Location) -> None:
     """Refuse an output that lies inside its source."""
     if output.url == source or output.url.startswith(source.rstrip("/") + "/"):
-        raise UsageError(str(output), found="the store would lie inside the dataset", action="Choose another place.")
+        raise UsageError(str(output), found="the store would lie inside the dataset", action="Choose another path.")

@@ -79,8 +79,8 @@ def repair(
     if lost:
         names = ", ".join(base.manifest.shards[number].name for number in lost)
         # A store behind a URL cannot be replaced.
-        output = [location, "--overwrite"] if location.local else ["URL"]
-        again = command("tiering", "convert", os.fspath(source), *output, "--to", base.manifest.kind)
+        output, overwrite = (location, ["--overwrite"]) if location.local else ("URL", [])
+        again = command("tiering", "convert", os.fspath(source), output, "--to", base.manifest.kind, *overwrite)
         raise StoreError(
             str(location),
             expected="damaged shards whose images are all in the source",

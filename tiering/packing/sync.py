@@ -84,8 +84,8 @@ def sync(
         0
     """
     found = _Difference()
-    run = GrowOptions(images_only, on_error, check, resume, workers, progress)
-    manifest = grow(source, store, lambda listing, base, settings: found.of(listing, base, settings, progress), run)
+    options = GrowOptions(images_only, on_error, check, resume, workers, progress)
+    manifest = grow(source, store, lambda listing, base, settings: found.of(listing, base, settings, progress), options)
     return Synced(manifest, found.new, found.changed, found.vanished, found.relabelled)
 
 
