@@ -8,7 +8,7 @@ import stat
 import pytest
 
 import tiering
-from tests.packing.test_ways_in import webdataset
+from tests.packing.test_convert_sources import webdataset
 from tests.trees import picture, put
 from tiering.testing import tree
 
