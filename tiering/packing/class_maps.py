@@ -1,4 +1,4 @@
-"""Class maps of stores and in files, by which a second split gets the numbers of the first one."""
+"""Class maps from stores and files, so that a second split gets the same class numbers as the first."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tiering.store.layout import MANIFEST
 from tiering.store.manifest import LARGEST, Manifest, read_manifest
 from tiering.text import display, first_few, without_secrets
 
-#: Entries of a directory that are looked at for other splits, and differences that are shown.
+#: How many entries of a directory to search for other splits, and how many differences to show.
 _ENTRIES: Final = 5000
 _SHOWN: Final = 3
 
@@ -58,11 +58,12 @@ def read_classes(location: str | os.PathLike[str]) -> ClassMap:
 
 
 def differences(classes: ClassMap, source: str, output: Location) -> str:
-    """Say how classes differ from those of another split that is packed apart; "" if they do not.
+    """Describe how classes differ from those of another split with a store of its own; "" if they do not.
 
-    source: where the images come from; output: the new store. The other split is a finished local store beside the new
-    one whose source lies beside this source (train.lmdb of photos/train, when val.lmdb is made from photos/val), or if
-    there is none, a local folder beside the source.
+    source: of the images. output: the new store.
+    The other split is a finished local store beside the new one, if the two sources are neighbours too: for example
+    train.lmdb from photos/train, while val.lmdb is made from photos/val. Without such a store, it is a local folder
+    beside the source.
     """
     source = without_secrets(source)
     packed = False
@@ -87,7 +88,7 @@ def differences(classes: ClassMap, source: str, output: Location) -> str:
 
 
 def _compared(ours: ClassMap, theirs: ClassMap) -> str:
-    """Say how two class maps differ. If both have a source's own numbers, these mean the same in both."""
+    """Describe how two class maps differ. If both use the source's own integers, these mean the same in both."""
     if not ours.names or not theirs.names or (ours.own and theirs.own):
         return ""
     here, there = (dict(zip(each.names, each.numbers, strict=True)) for each in (ours, theirs))
@@ -145,14 +146,14 @@ def _neighbours(output: Location) -> Iterator[tuple[str, Manifest]]:
         try:
             yield str(store), read_manifest(Location.of(store))
         except (TieringError, OSError):
-            continue  # Another tool's, or a damaged one: no store to compare with.
+            continue  # A damaged store, or another tool's: there is nothing to compare with.
 
 
 def _of_json(text: bytes, where: Location) -> Iterator[tuple[str, int]]:
     try:
         content: Any = parse_json(text)
     except ValueError as error:
-        raise _refused(where, f"JSON that is none: {error}") from error
+        raise _refused(where, f"invalid JSON: {error}") from error
     if isinstance(content, list) and all(isinstance(name, str) for name in content):
         yield from ((name, number) for number, name in enumerate(content))
         return

@@ -1,10 +1,11 @@
-"""Commit: give a finished store its name, without losing anything that somebody else put there.
+"""Commit: give a finished store its name, without losing anything that another program put there.
 
-The order is finish, sync, rename, clean. A conversion killed before the rename leaves a finished NAME.partial, which
-the next run recognises and renames; one killed after it leaves a finished store with notes, which the next run removes.
+The order is finish, sync, rename, clean. If a conversion is killed before the rename, it leaves a finished
+NAME.partial, which the next conversion recognises and renames. If it is killed after the rename, it leaves a finished
+store with notes, which the next conversion removes.
 
 The rename replaces nothing. To overwrite, the new store and the old one swap names in one step. If NAME.partial then
-does not hold the store that was at the output when the conversion began, the two are swapped back.
+is not the store that was at the output when the conversion began, they swap back.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from tiering.storage.lock import locked
 from tiering.store.layout import MANIFEST, NOTE_BYTES, RECORD, WORK, foreign_files
 from tiering.store.manifest import LARGEST, read_manifest
 from tiering.system.file_calls import UNSUPPORTED, exchange, rename_new
+from tiering.text import first_few
 
 _REPLACED = "replaced.json"
 _SHOWN = 5
@@ -77,40 +79,40 @@ def check_output(output: Location, *, overwrite: bool) -> StoreIdentity | None:
     standing = None if output.local.is_symlink() else StoreIdentity.at(output)
     if standing is None:
         raise UsageError(
-            str(output), expected="a tiering store to replace", found="something else", action="Choose another place."
+            str(output), expected="a tiering store to replace", found="something else", action="Choose another path."
         )
     foreign = list(foreign_files(output.names(), read_manifest(output)))
     if foreign:
         raise UsageError(
             str(output), expected="only files of the store to replace",
-            found=f"{len(foreign):,} files of somebody else ({', '.join(foreign[:_SHOWN])})",
+            found=f"{len(foreign):,} foreign files ({first_few(foreign, _SHOWN, separator=', ')})",
             action="Move them elsewhere first.",
         )  # fmt: skip
     return standing
 
 
 def check_unfinished(output: Location, source: str, *, overwrite: bool) -> None:
-    """Make sure that an unfinished conversion is there to go on with. Raises UsageError where there is none.
+    """Raise UsageError if there is no unfinished conversion to continue.
 
-    source: what the command names; overwrite: a finished store may stand at the output, to be replaced.
+    source: as the caller named it. overwrite: the output may be a finished store, which will be replaced.
     """
     if was_not_cleaned(output):
         return
     if (output / MANIFEST).exists() and not overwrite:
         raise UsageError(
-            str(output), expected="an unfinished conversion to go on with", found="a finished store",
+            str(output), expected="an unfinished conversion to continue", found="a finished store",
             action="To pack its missing and damaged shards again: "
             + command("tiering", "repair", output, "--source", source),
         )  # fmt: skip
     if not (partial_of(output) / WORK / RECORD).exists():
         raise UsageError(
-            str(output), expected="an unfinished conversion to go on with", found="none",
+            str(output), expected="an unfinished conversion to continue", found="none",
             action='Leave out `resume="only"` to begin one.',
         )  # fmt: skip
 
 
 def was_not_cleaned(output: Location) -> bool:
-    """Return whether a conversion was killed after it gave the store its name, and before it removed its notes."""
+    """Return whether a conversion was killed after it renamed the store, but before it removed its notes."""
     if not (output / WORK / RECORD).exists() or not (output / MANIFEST).exists():
         return False
     try:
@@ -144,8 +146,8 @@ def clean(output: Location) -> None:
             if StoreIdentity.at(old) == replaced:
                 remove_store(old)
             elif not (old / MANIFEST).exists():
-                old.remove_empty_directories()  # what a run leaves if it is killed after it removed the manifest
-        # The record goes last: it tells the next run that there is something to clean.
+                old.remove_empty_directories()  # left by a conversion that was killed after it removed the manifest
+        # Remove the record last. It shows the next conversion that there is something to clean.
         for name in work.names():
             if name != RECORD:
                 (work / name).remove()
@@ -168,7 +170,7 @@ def remove_store(store: Location) -> None:
     if foreign:
         raise UsageError(
             str(store), expected="only the replaced store's files", found=f"also {', '.join(sorted(foreign)[:_SHOWN])}",
-            action="The new store is in place. Move these files elsewhere, and run the same command again.",
+            action="The new store is finished. Move these files elsewhere, and run the same command again.",
         )  # fmt: skip
     store.remove_empty_directories()
     (store / MANIFEST).remove()
@@ -181,8 +183,8 @@ def _rename(partial: Path, output: Path) -> None:
     except OSError as error:
         if error.errno not in UNSUPPORTED:
             raise
-        # Network file systems often lack RENAME_NOREPLACE. Whoever makes the directory owns the name, and a rename only
-        # replaces an empty directory, so it can only replace ours.
+        # Network file systems often lack RENAME_NOREPLACE. The process that makes the directory owns the name. A rename
+        # only replaces an empty directory, so it can only replace ours.
         output.mkdir()
         partial.rename(output)
 

@@ -45,7 +45,7 @@ from tiering.text import shown
 
 _SHARDS: Final = Shards()
 
-#: Whether to go on with an unfinished conversion: if there is one, it must be there, or begin again from nothing.
+#: Whether to continue an unfinished conversion: "auto" if there is one, "only" (there must be one), or "never".
 Resume = Literal["auto", "only", "never"]
 
 
@@ -137,7 +137,7 @@ class _Conversion:
     progress: Progress
 
     def run(self, output: Location, standing: StoreIdentity | None) -> Manifest:
-        """Build the store, or take a finished one that an earlier run left, and give it its name."""
+        """Build the store, or use a finished one that an earlier conversion left behind, and give it its name."""
         target = partial_of(output)
         with workspace(target, fresh=True) as space:
             directory = space.scratch / "listing"
@@ -172,18 +172,18 @@ class _Conversion:
         return PackingJob(space, listing, plan, self.packing.kind, outline, check=self.check)
 
     def _warn(self, listing: Listing, output: Location) -> None:
-        """Warn of labels that may not be what was meant."""
+        """Warn of labels that look like a mistake."""
         without_class = unlabelled(listing)
         other = "" if self.given else differences(listing.classes, self.source.url, output)
         for said in filter(None, (without_class, combined(listing.classes), other)):
             warnings.warn(shown(said), LabelsWarning, stacklevel=4)
 
     def _finished(self, job: PackingJob) -> Manifest | None:
-        """Return the manifest of a store that needs no more packing; None if there is something to do."""
+        """Return the manifest of a store that needs no more packing, or None if there is something to do."""
         if self.restart or job.space.found != job.record or not (job.space.target / MANIFEST).exists():
             return None
         manifest = read_manifest(job.space.target)
-        # An earlier run may have been told to leave out images; for this one they may be an error.
+        # The earlier conversion may have left out images that are an error now.
         return None if manifest.left_out and self.on_error == "fail" else manifest
 
 
@@ -206,7 +206,7 @@ def run_job(
             samples, size = samples + done.shard.samples, size + int(done.columns["size"].sum())
     tasks = (job.task(number) for number in missing)
     progress(samples, job.plan.n, size)
-    # Closed at once, however the loop ends: all packing must have stopped before the lock is released.
+    # All packing must stop before the lock is released, however the loop ends. So close the generator explicitly.
     if missing:
         packing = run_tasks(opener(workers, len(missing)), pack_shard, tasks, ahead=tasks_ahead(workers))
         with closing(packing):
@@ -219,7 +219,7 @@ def run_job(
             done = space.receipt(number, digest)
             if done is None:
                 raise UsageError(
-                    f"{space.target}: shard {number}", expected="the receipt that a worker left", found="none",
+                    f"{space.target}: shard {number}", expected="a receipt, written by a worker", found="none",
                     action="Do all workers see the same file system? Workers elsewhere need a shared one, or a URL.",
                 )  # fmt: skip
             yield done

@@ -1,4 +1,4 @@
-"""Decoding: every image of a store decoded, as training would, to find those that cannot be."""
+"""Decode every image of a store, as training will, to find those that cannot be decoded."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _AT_ONCE: Final = 16
 
 
 class Decoding:
-    """Decodes images on threads and keeps what is wrong with them until it is taken.
+    """Decodes images on threads and collects their faults.
 
-    A store of pixels holds no encoded image: there nothing is decoded.
+    A store of pixels has no encoded images, so nothing is decoded there.
     """
 
     def __init__(self, store: Store) -> None:
@@ -41,7 +41,7 @@ class Decoding:
         self._pool.shutdown(cancel_futures=True)
 
     def check(self, rows: IndexArray, images: Sequence[Buffer | PixelArray]) -> None:
-        """Decode samples whose bytes are those that were packed. The decoders release the interpreter lock."""
+        """Decode samples whose CRC-32C is right. The decoders release the GIL."""
         if not self._has_images:
             return
         parts = [images[at : at + _AT_ONCE] for at in range(0, len(images), _AT_ONCE)]
@@ -52,7 +52,7 @@ class Decoding:
                 self._found.append(f"sample {row:,} ({key}): cannot be decoded: {fault}")
 
     def taken(self) -> list[str]:
-        """Return what was found since this was last called."""
+        """Return the faults that were found since the last call."""
         found, self._found = self._found, []
         return found
 

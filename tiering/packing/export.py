@@ -1,8 +1,8 @@
 """Write a store's images back as files.
 
-The files are written to DIRECTORY.exporting.files, which takes the place of DIRECTORY in one step when it is whole. So
-DIRECTORY holds all files or none, an export that was killed leaves nothing there, and the next one starts over. A note
-beside them, DIRECTORY.exporting, is made first and removed last: it marks leftovers as ours.
+The files are written to DIRECTORY.exporting.files. When it is complete, it replaces DIRECTORY in one step. So DIRECTORY
+holds all files or none: an export that is killed leaves nothing there, and the next one starts over. A note beside it,
+DIRECTORY.exporting, is made first and removed last. It marks leftovers as ours.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _BATCH: Final = 1024
 
 
 class ExportNote(BaseModel):
-    """What the note of an export says: the manifest's digest, and device and inode of the directory of its files.
+    """The content of an export's note: the digest of the manifest, and device and inode of the directory of files.
 
-    Device and inode are 0 until that directory is made.
+    Device and inode are 0 until that directory exists.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -58,14 +58,28 @@ def export(
     *,
     progress: Progress = no_progress,
 ) -> int:
-    """Write every image of a store back to a file of its original name; a folder's tree comes out byte for byte.
+    """Write every image of a store to a file with its original name and bytes.
 
-    Pixels come out as PNG files. Where labels or splits came from a table or from tar files, labels.csv holds them
-    (path, label, split), and can itself be converted again. The directory holds all files or none: until it is whole
-    the export lies beside it, in DIRECTORY.exporting.files, and if it is killed the next one starts over.
-    store: path or URL; directory: must not exist, or be empty. Returns the number of images.
-    Raises UsageError if the directory holds something, StoreError for samples that cannot all be files, such as two
-    of one name, and for a sample whose bytes do not have their CRC-32C; MachineError for a full or failing disk.
+    Pixels become PNG files. If labels or splits came from a table or from tar files, they are written to labels.csv
+    (path, label, split), which can be converted again. The directory holds all files or none: an unfinished export is
+    beside it, in DIRECTORY.exporting.files. If it is killed, the next export starts over.
+
+    Args:
+        store: A store, its path or URL.
+        directory: The directory to make. It must not exist, or be empty.
+        progress: Called with the images written, all images, and the bytes written.
+
+    Returns:
+        The number of images.
+
+    Raises:
+        UsageError: The directory is not empty.
+        StoreError: Two samples would become one file, a key is no valid path, or a sample's CRC-32C is wrong.
+        MachineError: The disk is full or fails.
+
+    Example:
+        >>> tiering.export("photos.lmdb", "photos")  # doctest: +SKIP
+        25
     """
     opened = open_store(store)
     try:
@@ -106,7 +120,7 @@ def _standing(target: Path) -> os.stat_result | None:
 
 
 def _refuse(target: Path, standing: os.stat_result | None) -> None:
-    """Raise UsageError for a directory that holds something, or that cannot be replaced."""
+    """Raise UsageError for a directory that is not empty or cannot be replaced."""
     if standing is None:
         return
     if not stat.S_ISDIR(standing.st_mode) or any(target.iterdir()):
@@ -158,7 +172,7 @@ def _foreign(location: Location) -> UsageError:
 
 
 def _mark(descriptor: int, record: ExportNote) -> None:
-    # All records have the same length and are written in one call, so a kill leaves either the old or the new one.
+    # All notes have the same length and are written in one call, so a kill leaves either the old or the new one.
     os.pwrite(descriptor, record.model_dump_json().encode().ljust(_NOTE_BYTES), 0)
 
 
@@ -170,7 +184,7 @@ def _parsed(note: bytes) -> ExportNote | None:
 
 
 def _like(files: Path, standing: os.stat_result | None, digest: str) -> ExportNote:
-    """Give the new directory the owner and mode of the one that it will replace, and return its record."""
+    """Give the new directory the owner and mode of the one that it will replace, and return its note."""
     if standing is not None:
         with suppress(PermissionError):
             os.chown(files, standing.st_uid, standing.st_gid)
@@ -180,7 +194,7 @@ def _like(files: Path, standing: os.stat_result | None, digest: str) -> ExportNo
 
 
 def _was_finished(note: Location, files: Location, standing: os.stat_result, digest: str) -> bool:
-    """Return whether an export of the same store was killed after it put the directory in place, before cleaning up."""
+    """Return whether an export of the same store was killed after it renamed the directory, but before cleaning up."""
     try:
         record = _parsed(note.read())
     except (FileNotFoundError, StoreError):

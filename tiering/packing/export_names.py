@@ -1,4 +1,4 @@
-"""Names of exported files: checked to be valid and all different before anything is written."""
+"""Names of exported files. Before anything is written, all are checked to be valid and different."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def name_of(key: bytes, *, pixels: bool) -> bytes:
 
 
 def check_names(store: Store) -> None:
-    """Make sure that every sample becomes a separate file. Takes 9 bytes per sample, and no Python objects.
+    """Make sure that every sample becomes a separate file. Takes 9 bytes of memory per sample, and no Python objects.
 
-    Raises StoreError for a key that is not a relative path or is too long for a file system, for two samples of one
-    name, and for a sample whose name is a directory in another's path.
+    Raises StoreError for a key that is not a relative path or is too long for a file system, for two samples with one
+    name, and for a sample whose name is a directory in the path of another.
     """
     taken = np.empty(len(store) + 1, dtype=np.uint64)
     directories = [np.empty(0, dtype=np.uint64)]
@@ -49,8 +49,8 @@ def check_names(store: Store) -> None:
         _check_each(store, names)
         taken[count : count + len(names)] = _hashes(names)
         count += len(names)
-        for level in _above(names):
-            directories.append(np.unique(_hashes(level)))
+        for parents in _above(names):
+            directories.append(np.unique(_hashes(parents)))
             waiting += len(directories[-1])
             if waiting > _WAITING:
                 directories, waiting = [np.unique(np.concatenate(directories))], 0
@@ -60,8 +60,8 @@ def check_names(store: Store) -> None:
     taken.sort()
     above = np.unique(np.concatenate(directories))
     position = np.minimum(np.searchsorted(taken, above), count - 1)
-    # Hashes may be equal by chance, so these are only suspects. One real clash among the first thousand is enough to
-    # refuse the store, and creating files exclusively finds any that remain.
+    # Hashes can be equal by chance, so these are only suspects. One real clash among the first thousand is enough to
+    # refuse the store. Files are created exclusively, which finds any other clash.
     suspects = np.concatenate(
         [taken[1:][taken[1:] == taken[:-1]][:_SUSPECTS], above[taken[position] == above][:_SUSPECTS]]
     )
@@ -121,7 +121,7 @@ def _compare(store: Store, suspects: pl.Series) -> None:
                 _refuse(store, name, name, "one file")
             seen.add(name)
     for names in _names(store):
-        for above in (above for level in _above(names) for above in _among(level, suspects)):
+        for above in (above for parents in _above(names) for above in _among(parents, suspects)):
             if above in seen:
                 inside = next(name for name in names if name.startswith(above + b"/"))
                 _refuse(store, above, inside, "a file and a directory")
@@ -133,7 +133,7 @@ def _among(names: list[bytes], suspects: pl.Series) -> list[bytes]:
 
 
 def _refuse(store: Store, one: bytes, other: bytes, what: str) -> NoReturn:
-    """Raise StoreError that names the samples which would become one file, by their keys."""
+    """Raise StoreError with the keys of the samples that would become one file."""
     pixels = shape_of(store.manifest) is not None
     wanted = {one, other}
     keys = [LABELS.encode()] if store.manifest.layout in TOLD and LABELS.encode() in wanted else []

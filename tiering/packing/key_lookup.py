@@ -1,4 +1,8 @@
-"""KeyLookup: the row of a key among many, at 16 bytes a key and no Python object for any."""
+"""Find the rows of keys among many, with 16 bytes of memory per key and no Python objects.
+
+The keys are hashed to 64 bits and the hashes sorted, so that a binary search leads to a row. The key of that row is then
+compared, so two keys with the same hash are never confused.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +21,7 @@ NOWHERE: Final = -1
 class KeyLookup:
     """Finds rows by key.
 
-    n: number of rows; keys_of: returns the keys of rows int64 (m,). Hashes of 64 bits lead to a row, and the key itself
-    decides, so that two keys of one hash are never taken for each other.
+    n: number of rows. keys_of: returns the keys of some rows, int64 (m,).
     """
 
     def __init__(self, n: int, keys_of: Callable[[IndexArray], list[bytes]]) -> None:
@@ -30,7 +33,7 @@ class KeyLookup:
         self._sorted = hashes[self._rows]
 
     def find(self, keys: list[bytes]) -> IndexArray:
-        """Return the row of each key, NOWHERE for keys that are not there: int64 (len(keys),)."""
+        """Return the row of each key as int64 (len(keys),), NOWHERE for unknown keys."""
         found = np.full(len(keys), NOWHERE, dtype=np.int64)
         if not len(self._rows) or not keys:
             return found

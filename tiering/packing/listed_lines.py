@@ -1,4 +1,4 @@
-"""The lines of a list of what is left out, found by key: 24 bytes of memory a line, and no Python object for any."""
+"""Find lines of left-out.tsv by key, with 24 bytes of memory per line and no Python objects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tiering.text import as_field, display
 
 
 class ListedLines:
-    """The lines of a file, which must stay as it is. Keys are as the list writes them, see field_of."""
+    """The lines of a file, which must not change meanwhile. Keys are written as field_of returns them."""
 
     def __init__(self, path: Path) -> None:
         with path.open("rb") as lines:
@@ -25,11 +25,11 @@ class ListedLines:
         return len(self._ends)
 
     def find(self, keys: list[bytes]) -> npt.NDArray[np.int64]:
-        """Return the row of each key, NOWHERE for keys that no line has."""
+        """Return the row of each key, NOWHERE for keys without a line."""
         return self._lookup.find(keys)
 
     def have(self, keys: list[bytes]) -> npt.NDArray[np.bool_]:
-        """Tell of each key whether a line has it."""
+        """Return for each key whether it has a line: bool (len(keys),)."""
         there: npt.NDArray[np.bool_] = self._lookup.find(keys) != NOWHERE
         return there
 

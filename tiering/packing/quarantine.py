@@ -1,8 +1,8 @@
-"""Quarantine: copies of the images that could not be packed, kept inside the store for somebody to look at.
+"""Quarantine: copies of the images that could not be packed, kept inside the store for inspection.
 
-A dataset may hold links to anything, and the conversion may run as root. So only regular files that really lie below
-the source are copied: links within the source are followed, links that lead out of it are not. A copy is no more
-readable than the file was.
+A dataset can contain links to anything, and the conversion may run as root. So only regular files that really are below
+the source are copied: links within the source are followed, links that lead out of it are not. A copy has the same
+permissions as the file.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _log: Final = logging.getLogger("tiering")
 
 
 def quarantine(listing: Listing, bad: ListedLines, directory: Location, scratch: Location) -> None:
-    """Copy images to a directory under their keys, if they can be read and are not too large for an image.
+    """Copy images to a directory under their keys. Skip those that cannot be read or are too large for an image.
 
     bad: a line for each. directory: the quarantine of a store; scratch: a directory beside it for temporary files.
     Raises MachineError or OSError if a copy cannot be written.
@@ -57,7 +57,7 @@ def quarantine(listing: Listing, bad: ListedLines, directory: Location, scratch:
                 missing.append(os.fsdecode(key))
     if missing:
         shown = ", ".join(display(os.fsencode(key)) for key in missing[:_SHOWN])
-        _log.warning("%d of the images that were put aside could not be copied: %s", len(missing), shown)
+        _log.warning("%d images could not be copied into the quarantine: %s", len(missing), shown)
 
 
 def _root(source: Source) -> bytes:
@@ -72,7 +72,7 @@ def _copy(root: bytes, key: bytes, directory: Location, scratch: Location) -> bo
     if not is_relative(below):
         return False
     try:
-        # This follows no links, so a link that somebody puts there now does not help them.
+        # This follows no links, so replacing the file by a link at this moment does not help an attacker.
         descriptor = open_below(Path(os.fsdecode(root)), os.fsdecode(below).split("/"))
     except (OSError, StoreError):
         return False
@@ -80,7 +80,7 @@ def _copy(root: bytes, key: bytes, directory: Location, scratch: Location) -> bo
         about = os.fstat(descriptor)
         if about.st_size <= LARGEST_BYTES:
             with (directory / os.fsdecode(key)).building(scratch) as copy, copy.open("wb") as file:
-                # The owner must be able to read it, or it could not be synced.
+                # The owner must be able to read it, otherwise it could not be synced.
                 os.fchmod(file.fileno(), stat.S_IMODE(about.st_mode) & 0o777 | stat.S_IRUSR)
                 file.writelines(_pieces(descriptor, os.fsdecode(key)))
     except DatasetError:

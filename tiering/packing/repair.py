@@ -71,7 +71,7 @@ def repair(
             for number, shard in enumerate(base.manifest.shards)
             if any(check_shard_file(location, shard, scratch, quick=False))
         ]
-    # What sync took out of a shard is in no source any more.
+    # The source no longer has the images that a sync removed.
     lost = [number for number in damaged if base.manifest.shards[number].removed]
     mendable = [number for number in damaged if number not in lost]
     if mendable:
@@ -98,9 +98,9 @@ def _repair(
     workers: Workers,
     progress: Progress,
 ) -> None:
-    """Pack shards again, and put each in its place."""
+    """Pack shards again, and replace each damaged one."""
     with workspace(location, fresh=False) as space:
-        # Apart from the notes of an append that may be unfinished there.
+        # A directory of its own, because the notes of an unfinished append may be there.
         work = space.work / "repair"
         repaired = work / "shards"
         only = base.manifest.source.images_only or None

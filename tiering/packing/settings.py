@@ -1,4 +1,4 @@
-"""How a store will be packed: what was asked for, completed from the data."""
+"""The settings of a store: the caller's parameters, completed from the data."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from tiering.store.codecs import parse_codec
 from tiering.store.manifest import MOST_COUNT, Settings, StoredPixels
 from tiering.units import format_bytes
 
-#: Images looked at to choose a codec, and to agree on a shape.
+#: How many images to read in order to choose a codec, and a shape.
 _CODEC_SAMPLE: Final = 64
 _SHAPE_SAMPLE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """Decoded images of one shape, to be stored in place of the original files (Zarr only).
+    """Decoded images of one shape, to be stored instead of the original files (Zarr only).
 
     Args:
         height: Pixels to resize each image to; None if the images have one shape already.
@@ -74,7 +74,7 @@ class Shards:
 
 @dataclass(frozen=True, slots=True)
 class PackingOptions:
-    """The settings that the caller of tiering.convert gave. pixels: None to store the original files."""
+    """Parameters of tiering.convert. pixels: None to store the original files."""
 
     kind: PackedFormat
     codec: str
@@ -83,10 +83,11 @@ class PackingOptions:
 
 
 def choose_settings(listing: Listing, packing: PackingOptions, begun: Settings | None) -> Settings:
-    """Complete the caller's settings from the data.
+    """Complete the caller's parameters from the data.
 
-    begun: the settings of an unfinished conversion. Its codec is kept, because measuring again might choose another.
-    Raises UsageError for settings that do not go together, DatasetError for pixels of many shapes without a resize.
+    begun: the settings of an unfinished conversion. Its codec is kept, because a new measurement could choose another.
+    Raises UsageError for parameters that contradict each other, DatasetError for pixels of several shapes without a
+    resize.
     """
     limit = packing.shards.bytes
     if limit is not None and not 1 <= limit <= MOST_COUNT:

@@ -1,4 +1,4 @@
-"""Compare a store with the source it was packed from: every byte, every label, every key."""
+"""Compare a store with the source from which it was packed: every byte, every label, every key."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _BATCH: Final = 256
 
 
 class Comparison:
-    """A store beside its source, as the source is now.
+    """Compares a store with its source as it is now.
 
     scratch: a local directory for the listing of the source.
     """
@@ -46,11 +46,11 @@ class Comparison:
         self._scratch = scratch
         self._account = LeftOut()
         self._packed = self._packed_bytes = 0
-        #: Samples that the source lacks, of a store that was packed from others too.
+        #: Samples that are not in this source, if the store was packed from several.
         self.elsewhere = 0
 
     def differences(self, progress: Progress) -> Iterator[str]:
-        """Say how the store differs from the source, a line for each sample."""
+        """Yield a line for each difference between the store and the source."""
         store, listing = self._store, self._listing
         held = KeyLookup(len(listing), listing.keys)
         packed = np.zeros(len(listing), dtype=bool)
@@ -85,15 +85,15 @@ class Comparison:
                 self._account.add(kind or NOT_IN_STORE, key, size)
                 if kind is None:
                     yield f"{display(key)}: in the source but not in the store"
-        yield from self._untold(known)
+        yield from self._unlisted(known)
 
     @property
     def account(self) -> Account:
-        """Everything that lies in the source now; once all differences were asked for."""
+        """Everything in the source. Complete after all differences were read."""
         return Account.of(self._packed, self._packed_bytes, self._account)
 
-    def _untold(self, known: ListedLines) -> Iterator[str]:
-        """Say of which files the source has nothing to pack, and the store does not know it."""
+    def _unlisted(self, known: ListedLines) -> Iterator[str]:
+        """Yield a line for each error in the source that the store does not list."""
         with self._listing.lines.open("rb") as lines:
             errors = (each for each in fields(lines) if each[1] in ERRORS)
             while batch := list(islice(errors, _BATCH)):
@@ -132,7 +132,7 @@ class Comparison:
             return None
 
     def _known(self) -> ListedLines:
-        """Return what the store itself says it lacks although it should not."""
+        """Return the errors in the store's own list of files that are left out."""
         documents = self._store.manifest.documents
         name = next(filter(is_left_out, documents), None)
         path = sound_file(self._store.location / name, self._scratch / "left-out", documents[name]) if name else None
@@ -145,7 +145,7 @@ class Comparison:
 
 
 def _kinds_of(known: ListedLines, keys: list[bytes]) -> list[str | None]:
-    """Return under which kind a store lists each key, None for one that it does not list."""
+    """Return the kind under which a store lists each key, or None if it does not list it."""
     rows = known.find([field_of(key) for key in keys])
     kinds: list[str | None] = [None] * len(keys)
     there = np.flatnonzero(rows != NOWHERE)

@@ -1,7 +1,7 @@
-"""Sync: bring a finished store up to its source, under a manifest of the next generation.
+"""Sync: update a finished store from its source, under a manifest of the next generation.
 
-New and changed images become new shards, as append makes them. What vanished, and the old bytes of what changed, are
-left out of the next index. An image counts as changed when its bytes are others than were packed, not when its time is.
+New and changed images are packed into new shards, as append does. The next index leaves out images that vanished, and
+the old bytes of those that changed. An image counts as changed if its bytes differ, whatever its modification time.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _BATCH = 256
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """What sync did: samples that are new, changed, or vanished from the source, and those with another label or split.
+    """The result of a sync, in numbers of samples. relabelled: samples with a new label or split.
 
-    manifest: of the store, the old one where there was nothing to do.
+    manifest: of the store. It is the old one if there was nothing to do.
     """
 
     manifest: Manifest
@@ -56,7 +56,7 @@ def sync(
     workers: Workers = None,
     progress: Progress = no_progress,
 ) -> Synced:
-    """Bring a store up to its source: new, changed and vanished images, and changed labels and splits.
+    """Update a store from its source: new, changed and vanished images, and changed labels and splits.
 
     Existing shards stay as they are, and open readers keep the generation that they opened. The bytes of vanished and
     changed images stay in their shards until the dataset is converted again. Every image of the source is read, to find
@@ -99,9 +99,9 @@ class _Difference:
     relabelled: int = 0
 
     def of(self, listing: Listing, base: Store, settings: Settings, progress: Progress) -> Growth | None:
-        """Compare; return what the next generation is made of, None where it would be the same.
+        """Compare a store with a listing, and return the parts of the next generation; None if nothing differs.
 
-        Takes about 30 bytes a sample of memory, beside the 16 of the look-up.
+        Takes about 30 bytes of memory per sample, besides the 16 of the look-up.
         """
         row = _rows_of(listing, base)
         there = row != NOWHERE
@@ -134,7 +134,7 @@ class _Difference:
 
 
 def _rows_of(listing: Listing, base: Store) -> IndexArray:
-    """Return the row of the listing that each sample of a store is, NOWHERE for those that it lacks: int64 (n,)."""
+    """Return the row of the listing for each sample of a store, int64 (n,); NOWHERE if the listing lacks it."""
     row = np.empty(len(base), dtype=np.int64)
     held = KeyLookup(len(listing), listing.keys)
     for samples in row_parts(len(base)):
@@ -145,10 +145,10 @@ def _rows_of(listing: Listing, base: Store) -> IndexArray:
 def _changed(
     listing: Listing, base: Store, row: IndexArray, settings: Settings, progress: Progress
 ) -> Iterator[IndexArray]:
-    """Yield the rows of a listing whose images are others than the store's, some at a time.
+    """Yield the rows of a listing whose images differ from those of the store, some at a time.
 
-    They are read in the order of the source, which the disk likes. An image that cannot be read, or not be packed any
-    more, is another one: the packer says what is wrong with it.
+    They are read in the order of the source, which is fastest for a disk. An image that can no longer be read or packed
+    counts as changed: the packer will report what is wrong with it.
     """
     sample = np.full(len(listing), NOWHERE, dtype=np.int64)
     held = np.flatnonzero(row != NOWHERE)

@@ -37,13 +37,13 @@ _KEPT: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What verify found: sizes in bytes; problems holds the first hundred of problem_count.
+    """The result of verify, with sizes in bytes.
 
-    quick: only structure and sizes were looked at; damaged: shards that have to be rebuilt; unfinished: says that an
-    append is under way or was killed, whose files are no part of the store yet; None where there is none. account: of
-    the source as it is now, where one was compared; else what the store says of it. decoded: every image was decoded;
-    undecodable: of the problems, the images that cannot be, though their bytes are as packed. elsewhere: samples that
-    the source lacks, where the store was packed from others too: they are compared with nothing.
+    quick: only structure and sizes were checked. problems: the first hundred of problem_count. damaged: shards that
+    need repair. unfinished: a sentence about an append that is running or was killed, whose files do not belong to the
+    store yet; None without one. account: of the source as it is now, if it was compared; otherwise the store's own.
+    decoded: every image was decoded. undecodable: problems that are images with the right bytes that cannot be decoded.
+    elsewhere: samples that were not compared, because they were packed from other sources.
     """
 
     store: str
@@ -74,13 +74,25 @@ def verify(
     decode: bool = False,
     progress: Progress = no_progress,
 ) -> Verification:
-    """Check every file of a store and the CRC-32C of every sample; with a source, every byte and label against it.
+    """Check every file of a store and the CRC-32C of every sample, and compare it with its source if that is given.
 
-    store: a packed store, path or URL; source: what it was packed from; quick: look at structure and sizes only.
-    decode: decode every image too, which takes as long as training's decoding of one epoch.
-    progress: told samples checked, samples in all, and bytes checked.
-    Returns what was found. Raises StoreError where there is no finished store to check, or its manifest is damaged, and
-    UsageError for quick together with decode.
+    Args:
+        store: A packed store, its path or URL.
+        source: The dataset that it was packed from. Every byte and every label is compared with it.
+        quick: Check structure and sizes only.
+        decode: Decode every image too. That takes as long as decoding one epoch in training.
+        progress: Called with the samples checked, all samples, and the bytes checked.
+
+    Returns:
+        The problems, and the account of the source.
+
+    Raises:
+        StoreError: There is no finished store, or its manifest is damaged.
+        UsageError: Both quick and decode are given.
+
+    Example:
+        >>> tiering.verify("photos.lmdb", source="photos").ok  # doctest: +SKIP
+        True
     """
     if quick and decode:
         raise UsageError(
@@ -97,7 +109,7 @@ def verify(
     problems = _Problems()
     problems.add(_strangers(opened))
     unfinished = unfinished_append(opened.location, opened.manifest)
-    # A damaged index names and places samples wrongly: it is the finding, and no guide to others.
+    # With a damaged index, samples cannot be found. So the index is the only problem to report.
     undecodable = 0
     with scratch_directory() as scratch, Walker() as walker, Decoding(opened) as decoding:
         documents = _documents(opened, scratch, quick=quick, rewritten=unfinished is not None)
@@ -148,7 +160,7 @@ class _Problems:
         self.damaged: list[str] = []
 
     def add(self, said: Iterator[str] | list[str]) -> bool:
-        """Take problems; return whether there were none."""
+        """Add problems. Return whether there were none."""
         before = self.count
         for problem in said:
             self.count += 1
@@ -158,7 +170,7 @@ class _Problems:
 
 
 def check_index(store: Store) -> Iterator[str]:
-    """Check the bytes of the index."""
+    """Yield the problems of the index."""
     manifest, index = store.manifest, store.index
     with scratch_directory() as scratch:
         for name, crc in manifest.columns.items():
@@ -177,9 +189,9 @@ def check_index(store: Store) -> Iterator[str]:
 
 
 def _documents(store: Store, scratch: Path, *, quick: bool, rewritten: bool) -> Iterator[str]:
-    """Check the files that describe the store to other readers.
+    """Yield the problems of the files that describe the store to other readers.
 
-    rewritten: an append may have written those of the next generation already.
+    rewritten: an unfinished append may already have written those of the next generation.
     """
     for name, crc in store.manifest.documents.items():
         if rewritten and (name in REWRITTEN or is_left_out(name)):
@@ -202,13 +214,13 @@ def _is_sound(location: Location, crc: int, scratch: Path) -> bool:
 
 
 def _strangers(store: Store) -> Iterator[str]:
-    """Name files that the manifest does not know: a shard too many is a sign of a copy gone wrong."""
+    """Yield a line for each file that the manifest does not name. An extra shard is a sign of a failed copy."""
     for name in foreign_files(store.location.names(), store.manifest):
         yield f"{name}: not part of the store by its manifest"
 
 
 def check_shard_file(store: Location, shard: Shard, scratch: Path, *, quick: bool) -> Iterator[str]:
-    """Check a shard's file: that it is there, its size, and unless quick its CRC-32C."""
+    """Yield the problems of a shard's file: missing, of the wrong size, or unless quick with the wrong CRC-32C."""
     location = store / shard.name
     try:
         size = location.size()
@@ -234,7 +246,7 @@ def _shards(store: Store) -> Iterator[tuple[int, Shard]]:
 def _samples(
     store: Store, shard: Shard, rows: IndexArray, walker: Walker | None, scratch: Path, decoding: Decoding | None
 ) -> Iterator[str]:
-    """Check a shard's samples against their CRC-32Cs; an LMDB shard that is as written, by LMDB's own view too."""
+    """Yield the samples of a shard with a wrong CRC-32C. If the file is sound, LMDB checks its own view of it too."""
     if walker is not None and store.manifest.kind == "lmdb":
         local = (store.location / shard.name).local or scratch / "shard"
         if (found := format_of(local)) in (None, OURS):
@@ -244,7 +256,7 @@ def _samples(
     try:
         whole = (store.location / shard.name).size() == shard.bytes
     except (FileNotFoundError, StoreError):
-        return  # check_shard_file has said it.
+        return  # check_shard_file has reported this.
     for block in row_parts(len(rows), _BATCH) if whole else ():
         yield from _batch(store, rows[block], decoding)
 
