@@ -69,7 +69,8 @@ def differences(classes: ClassMap, source: str, output: Location) -> str:
     packed = False
     for location, manifest in _neighbours(output):
         theirs = manifest.source.url
-        if theirs == source or parent_of(theirs) != parent_of(source) or not _are_splits(theirs, source):
+        neighbours = theirs != source and parent_of(theirs) == parent_of(source)
+        if not (neighbours and _first_word(theirs) and _first_word(source)):
             continue
         packed = True
         if said := _compared(classes, class_map(manifest)):
@@ -125,12 +126,8 @@ def _directories(parent: Path) -> list[Path]:
     return [parent / os.fsdecode(name[:-1]) for name in names if name.endswith(b"/") and not unlooked(name)]
 
 
-def _are_splits(one: str, other: str) -> bool:
-    """Return whether two sources have names of splits: train and val, train.csv and test.csv."""
-    return bool(_first_word(one) and _first_word(other))
-
-
 def _first_word(url: str) -> str:
+    """Return the split with which a source's name starts, as train.csv and train-2 do; else ""."""
     name = url.rstrip("/").rpartition("/")[2].lower()
     longest = max((word for word in SPLITS if name.startswith(word)), key=len, default="")
     return longest if not name[len(longest) : len(longest) + 1].isalpha() else ""

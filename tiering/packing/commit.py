@@ -76,8 +76,8 @@ def check_output(output: Location, *, overwrite: bool) -> StoreIdentity | None:
         raise UsageError(
             str(output), found="already exists", action="Replace it with `overwrite`, or choose another path."
         )
-    standing = None if output.local.is_symlink() else StoreIdentity.at(output)
-    if standing is None:
+    old = None if output.local.is_symlink() else StoreIdentity.at(output)
+    if old is None:
         raise UsageError(
             str(output), expected="a tiering store to replace", found="something else", action="Choose another path."
         )
@@ -88,7 +88,7 @@ def check_output(output: Location, *, overwrite: bool) -> StoreIdentity | None:
             found=f"{len(foreign):,} foreign files ({first_few(foreign, _SHOWN, separator=', ')})",
             action="Move them elsewhere first.",
         )  # fmt: skip
-    return standing
+    return old
 
 
 def check_unfinished(output: Location, source: str, *, overwrite: bool) -> None:
@@ -122,17 +122,17 @@ def was_not_cleaned(output: Location) -> bool:
         return False
 
 
-def put_in_place(partial: Location, output: Location, standing: StoreIdentity | None) -> None:
+def publish(partial: Location, output: Location, old: StoreIdentity | None) -> None:
     """Give a finished store its name. If something else has the name now, keep both and raise UsageError."""
     if partial.local is None or output.local is None:
         return
-    if standing is None:
+    if old is None:
         try:
             _rename(partial.local, output.local)
         except FileExistsError:
             raise _appeared(partial, output, "something new") from None
     else:
-        _swap(partial, output, standing)
+        _swap(partial, output, old)
     sync(output.local.parent)
 
 
@@ -142,11 +142,12 @@ def clean(output: Location) -> None:
     if output.local:
         with suppress(FileNotFoundError, ValidationError):
             replaced = StoreIdentity.model_validate_json((work / _REPLACED).read(most=NOTE_BYTES))
-            old = partial_of(output)
-            if StoreIdentity.at(old) == replaced:
-                remove_store(old)
-            elif not (old / MANIFEST).exists():
-                old.remove_empty_directories()  # left by a conversion that was killed after it removed the manifest
+            partial = partial_of(output)
+            if StoreIdentity.at(partial) == replaced:
+                remove_store(partial)
+            elif not (partial / MANIFEST).exists():
+                # Left by a conversion that was killed after it removed the manifest.
+                partial.remove_empty_directories()
         # Remove the record last. It shows the next conversion that there is something to clean.
         for name in work.names():
             if name != RECORD:
@@ -189,14 +190,14 @@ def _rename(partial: Path, output: Path) -> None:
         partial.rename(output)
 
 
-def _swap(partial: Location, output: Location, standing: StoreIdentity) -> None:
+def _swap(partial: Location, output: Location, old: StoreIdentity) -> None:
     """Swap a finished store with the one that it replaces, and check that it replaced the right one."""
     assert partial.local and output.local  # noqa: S101, PT018 - for the type checker
-    if StoreIdentity.at(output) != standing:
+    if StoreIdentity.at(output) != old:
         raise _appeared(partial, output, "another store")
     (output / WORK).make_directory()
     with locked(output / WORK):  # so that no append starts on a store that is about to go
-        (partial / WORK / _REPLACED).write(standing.model_dump_json().encode())
+        (partial / WORK / _REPLACED).write(old.model_dump_json().encode())
         try:
             exchange(partial.local, output.local)
         except OSError as error:
@@ -206,7 +207,7 @@ def _swap(partial: Location, output: Location, standing: StoreIdentity) -> None:
                 str(output), expected="a file system that can swap two directories", found="one that cannot",
                 action=f"{partial} is finished. Remove the old store, and run the same command again.",
             ) from error  # fmt: skip
-        if StoreIdentity.at(partial) != standing:
+        if StoreIdentity.at(partial) != old:
             exchange(partial.local, output.local)
             raise _appeared(partial, output, "another store")
 

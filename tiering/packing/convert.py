@@ -19,7 +19,7 @@ from tiering.packing.commit import (
     check_unfinished,
     clean,
     partial_of,
-    put_in_place,
+    publish,
     was_not_cleaned,
 )
 from tiering.packing.executors import Workers, opener, run_tasks, tasks_ahead
@@ -136,7 +136,7 @@ class _Conversion:
     restart: bool
     progress: Progress
 
-    def run(self, output: Location, standing: StoreIdentity | None) -> Manifest:
+    def run(self, output: Location, old: StoreIdentity | None) -> Manifest:
         """Build the store, or use a finished one that an earlier conversion left behind, and give it its name."""
         target = partial_of(output)
         with workspace(target, fresh=True) as space:
@@ -148,7 +148,7 @@ class _Conversion:
             manifest = done or run_job(
                 job, directory, self.workers, self.on_error, restart=self.restart, progress=self.progress
             )
-            put_in_place(target, output, standing)
+            publish(target, output, old)
             clean(output)
         return manifest
 

@@ -67,7 +67,8 @@ def dask_cluster(address: str) -> Iterator[Executor]:
     ended = False
     try:
         executor = ClusterExecutor(client, address, limit)
-        executor.begin()
+        while not executor.check():
+            time.sleep(_LOOK)
         yield executor
         ended = True
     finally:
@@ -91,7 +92,7 @@ class ClusterExecutor(Executor):
         self._held: set[Any] = set()
         self._sound: set[str] = set()
         self._since: float | None = None
-        self._told = False
+        self._warned = False
 
     def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
         """Send a task to the cluster. A cancelled task ends when the client is closed."""
@@ -116,23 +117,15 @@ class ClusterExecutor(Executor):
         except BaseException as error:  # noqa: BLE001 - the client may be closed by now; result() raises it
             future.set_exception(error)
 
-    def begin(self) -> None:
-        """Wait for the first workers and check them. Raises MachineError as check does."""
-        while not self._check():
-            time.sleep(_LOOK)
+    def check(self) -> bool:
+        """Check new workers. Returns whether there are any workers.
 
-    def check(self) -> None:
-        """Check that there are workers, and that new ones can pack.
-
-        Raises MachineError for a worker that cannot pack, and when there were no workers, or the scheduler was silent,
+        Raises MachineError for a worker that cannot pack, and if there were no workers, or the scheduler was silent,
         for longer than the limit.
         """
-        self._check()
-
-    def _check(self) -> bool:
         workers = self._workers()
         if workers:
-            self._since, self._told = None, False
+            self._since, self._warned = None, False
             if new := sorted(workers - self._sound):
                 self._question(new)
                 self._sound.update(new)
@@ -146,8 +139,8 @@ class ClusterExecutor(Executor):
                 found=f"{what}, for {format_seconds(self._limit)}",
                 action=f"Start workers (dask worker {self._shown}), or wait longer: {WAIT_VARIABLE}=10min",
             )  # fmt: skip
-        if not self._told:
-            self._told = True
+        if not self._warned:
+            self._warned = True
             _log.warning(
                 "%s: %s; waiting for up to %s (%s).",
                 self._address, what, format_seconds(self._limit), WAIT_VARIABLE,

@@ -1,6 +1,6 @@
 """Executors: processes on this machine by default, a Dask cluster beyond it. The packer does not know which.
 
-Ctrl-C drops unfinished shards: a shard appears whole or not at all, and the next run packs those that are missing.
+Ctrl-C drops unfinished shards. A shard appears complete or not at all, and the next conversion packs the missing ones.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def tasks_ahead(workers: Workers) -> int:
 class Watched(Protocol):
     """An executor whose workers may all disappear without an error."""
 
-    def check(self) -> None:
+    def check(self) -> object:
         """Raise an error that says what is wrong."""
         ...
 

@@ -92,10 +92,10 @@ def _export(store: Store, target: Path, progress: Progress) -> int:
     parent = Location(str(target.parent))
     note, files = parent / f"{target.name}.exporting", parent / f"{target.name}.exporting.files"
     digest = hashlib.sha256(encode_manifest(store.manifest)).hexdigest()
-    standing = _standing(target)
-    finished = standing is not None and _was_finished(note, files, standing, digest)
+    old = _stat(target)
+    finished = old is not None and _was_finished(note, files, old, digest)
     if not finished:
-        _refuse(target, standing)
+        _refuse(target, old)
         check_names(store)
     with _held(note, files) as held:
         try:
@@ -103,29 +103,29 @@ def _export(store: Store, target: Path, progress: Progress) -> int:
                 _mark(held, ExportNote(manifest=digest))
                 files.remove()
                 files.make_directory()
-                _mark(held, _like(Path(files.url), standing, digest))
+                _mark(held, _like(Path(files.url), old, digest))
                 _write(store, files, progress)
-                _put_in_place(Path(files.url), target, new=standing is None)
+                _publish(Path(files.url), target, new=old is None)
         finally:
             files.remove()
             note.remove()
     return len(store)
 
 
-def _standing(target: Path) -> os.stat_result | None:
+def _stat(target: Path) -> os.stat_result | None:
     try:
         return target.stat()
     except FileNotFoundError:
         return None
 
 
-def _refuse(target: Path, standing: os.stat_result | None) -> None:
+def _refuse(target: Path, old: os.stat_result | None) -> None:
     """Raise UsageError for a directory that is not empty or cannot be replaced."""
-    if standing is None:
+    if old is None:
         return
-    if not stat.S_ISDIR(standing.st_mode) or any(target.iterdir()):
+    if not stat.S_ISDIR(old.st_mode) or any(target.iterdir()):
         raise UsageError(str(target), expected="an empty directory", found="files there", action="Choose another.")
-    if os.path.ismount(target) or os.path.samestat(standing, Path().stat()):
+    if os.path.ismount(target) or os.path.samestat(old, Path().stat()):
         raise UsageError(
             str(target), expected="a directory that can be replaced",
             found="a mount point" if os.path.ismount(target) else "the current directory",
@@ -183,26 +183,26 @@ def _parsed(note: bytes) -> ExportNote | None:
         return None
 
 
-def _like(files: Path, standing: os.stat_result | None, digest: str) -> ExportNote:
+def _like(files: Path, old: os.stat_result | None, digest: str) -> ExportNote:
     """Give the new directory the owner and mode of the one that it will replace, and return its note."""
-    if standing is not None:
+    if old is not None:
         with suppress(PermissionError):
-            os.chown(files, standing.st_uid, standing.st_gid)
-        files.chmod(stat.S_IMODE(standing.st_mode))
+            os.chown(files, old.st_uid, old.st_gid)
+        files.chmod(stat.S_IMODE(old.st_mode))
     about = files.stat()
     return ExportNote(manifest=digest, device=about.st_dev, inode=about.st_ino)
 
 
-def _was_finished(note: Location, files: Location, standing: os.stat_result, digest: str) -> bool:
+def _was_finished(note: Location, files: Location, old: os.stat_result, digest: str) -> bool:
     """Return whether an export of the same store was killed after it renamed the directory, but before cleaning up."""
     try:
         record = _parsed(note.read())
     except (FileNotFoundError, StoreError):
         return False
-    return record == ExportNote(manifest=digest, device=standing.st_dev, inode=standing.st_ino) and not files.exists()
+    return record == ExportNote(manifest=digest, device=old.st_dev, inode=old.st_ino) and not files.exists()
 
 
-def _put_in_place(files: Path, target: Path, *, new: bool) -> None:
+def _publish(files: Path, target: Path, *, new: bool) -> None:
     """Give the exported directory its name. Raises UsageError if something appeared there."""
     sync_file_system(files)
     try:

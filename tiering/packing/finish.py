@@ -50,7 +50,9 @@ def finish(job: PackingJob, receipts: Receipts, on_error: OnBadImage) -> Manifes
             found="none",
             action=f"See {target}/{left_out_name(outline.generation)}.",
         )
-    documents = _documents(outline, shards, columns.counts)
+    documents = index_documents(outline.index, columns.counts)
+    if outline.kind == "zarr" and outline.settings is not None:
+        documents |= array_documents(outline.settings, shards)
     for name, content in documents.items():
         (target / name).write(content, space.work)
     known = {name: crc for name, crc in outline.documents.items() if not is_left_out(name)}
@@ -93,14 +95,6 @@ def _commit(target: Location, manifest: bytes, version: str | None, work: Locati
                 str(target), expected="no store yet", found="a store that another converter finished",
                 action="Choose another URL.",
             ) from None  # fmt: skip
-
-
-def _documents(outline: Manifest, shards: list[Shard], counts: dict[str, int]) -> dict[str, bytes]:
-    """Return the contents of the files that describe a store to readers, by name. counts: elements of each column."""
-    documents = index_documents(outline.index, counts)
-    if outline.kind == "zarr" and outline.settings is not None:
-        documents |= array_documents(outline.settings, shards)
-    return documents
 
 
 def _gains(base: KeptSamples, written: Written) -> bool:

@@ -1,7 +1,7 @@
 """Find the rows of keys among many, with 16 bytes of memory per key and no Python objects.
 
-The keys are hashed to 64 bits and the hashes sorted, so that a binary search leads to a row. The key of that row is then
-compared, so two keys with the same hash are never confused.
+The keys are hashed to 64 bits and the hashes sorted, so that a binary search leads to a row. The key of that row is
+then compared, so two keys with the same hash are never confused.
 """
 
 from __future__ import annotations

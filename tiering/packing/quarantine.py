@@ -21,7 +21,6 @@ from tiering.errors import DatasetError, StoreError
 from tiering.images.image import LARGEST_BYTES
 from tiering.packing.listed_lines import ListedLines, field_of
 from tiering.packing.listing import Listing
-from tiering.sources.source import Source
 from tiering.storage.local import open_below
 from tiering.storage.location import Location
 from tiering.storage.names import is_relative
@@ -40,14 +39,16 @@ def quarantine(listing: Listing, bad: ListedLines, directory: Location, scratch:
     Raises MachineError or OSError if a copy cannot be written.
     """
     source, missing = listing.source, list[str]()
-    of_its_own = source.kind != "tar" and "://" not in source.base
+    local_root = None
+    if source.kind != "tar" and "://" not in source.base:
+        local_root = os.path.realpath(os.fsencode(source.base))
     for rows in row_parts(len(listing)):
         keys = listing.keys(rows)
         there = bad.have([field_of(key) for key in keys])
         taken = [rows[at] for at in np.flatnonzero(there).tolist() if is_relative(keys[at])]
-        if of_its_own:
+        if local_root is not None:
             keys = listing.keys(np.array(taken, dtype=np.int64))
-            missing += [os.fsdecode(key) for key in keys if not _copy(_root(source), key, directory, scratch)]
+            missing += [os.fsdecode(key) for key in keys if not _copy(local_root, key, directory, scratch)]
             continue
         found = listing.rows(np.array(taken, dtype=np.int64))
         for key, image in zip(found.keys(), found.read(source), strict=True):
@@ -58,11 +59,6 @@ def quarantine(listing: Listing, bad: ListedLines, directory: Location, scratch:
     if missing:
         shown = ", ".join(display(os.fsencode(key)) for key in missing[:_SHOWN])
         _log.warning("%d images could not be copied into the quarantine: %s", len(missing), shown)
-
-
-def _root(source: Source) -> bytes:
-    """Return the directory that the keys of a local source are relative to, with links resolved."""
-    return os.path.realpath(os.fsencode(source.base))
 
 
 def _copy(root: bytes, key: bytes, directory: Location, scratch: Location) -> bool:

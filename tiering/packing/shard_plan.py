@@ -19,7 +19,7 @@ from tiering.permutation import EpochOrder
 from tiering.store.manifest import Settings, StoredPixels
 
 MIB: Final = 1 << 20
-_BLOCK: Final = 1 << 18
+_ROWS: Final = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +115,8 @@ def _rows(plan: ShardPlan, begin: int, end: int) -> IndexArray:
 def _ends(plan: ShardPlan, size: IndexArray) -> IndexArray:
     ends: list[int] = []
     packed = 0  # bytes in the shard that is being filled
-    for begin in range(0, plan.n, _BLOCK):
-        end = min(begin + _BLOCK, plan.n)
+    for begin in range(0, plan.n, _ROWS):
+        end = min(begin + _ROWS, plan.n)
         running: npt.NDArray[np.int64] = np.cumsum(packable(size[_rows(plan, begin, end)]))
         taken = 0
         while True:

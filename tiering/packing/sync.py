@@ -83,54 +83,48 @@ def sync(
         >>> tiering.sync("photos", "photos.lmdb").vanished  # doctest: +SKIP
         0
     """
-    found = _Difference()
-    options = GrowOptions(images_only, on_error, check, resume, workers, progress)
-    manifest = grow(source, store, lambda listing, base, settings: found.of(listing, base, settings, progress), options)
-    return Synced(manifest, found.new, found.changed, found.vanished, found.relabelled)
+    counts: dict[str, int] = {}
+
+    def choose(listing: Listing, base: Store, settings: Settings) -> Growth | None:
+        growth, found = _difference(listing, base, settings, progress)
+        counts.update(found)
+        return growth if any(found.values()) else None
+
+    manifest = grow(source, store, choose, GrowOptions(images_only, on_error, check, resume, workers, progress))
+    return Synced(manifest, **counts)
 
 
-@dataclass(slots=True)
-class _Difference:
-    """How a source differs from a store, in counts."""
+def _difference(listing: Listing, base: Store, settings: Settings, progress: Progress) -> tuple[Growth, dict[str, int]]:
+    """Compare a store with a listing. Return the parts of the next generation, and the counts of Synced.
 
-    new: int = 0
-    changed: int = 0
-    vanished: int = 0
-    relabelled: int = 0
-
-    def of(self, listing: Listing, base: Store, settings: Settings, progress: Progress) -> Growth | None:
-        """Compare a store with a listing, and return the parts of the next generation; None if nothing differs.
-
-        Takes about 30 bytes of memory per sample, besides the 16 of the look-up.
-        """
-        row = _rows_of(listing, base)
-        there = row != NOWHERE
-        if not there.any():
-            raise DatasetError(
-                listing.source.url,
-                expected=f"the source of {base.location}",
-                found=f"none of its {len(base):,} images",
-                action="Check the path; tiering convert makes a store of another dataset.",
-            )
-        new = np.ones(len(listing), dtype=bool)
-        new[row[there]] = False
-        changed = np.zeros(len(listing), dtype=bool)
-        for rows in _changed(listing, base, row, settings, progress):
-            changed[rows] = True
-        self.new, self.changed = int(np.count_nonzero(new)), int(np.count_nonzero(changed))
-        self.vanished = int(np.count_nonzero(~there))
-        there[there] = ~changed[row[there]]
-        label, split = base.index.label.copy(), base.index.split.copy()
-        size = 0
-        for samples in row_parts(len(base)):
-            kept = samples[there[samples]]
-            label[kept], split[kept] = listing.columns["label"][row[kept]], listing.columns["split"][row[kept]]
-            size += int(listing.size[row[kept]].sum())
-        other = (label != base.index.label) | (split != base.index.split)
-        self.relabelled = int(np.count_nonzero(other))
-        if not (self.new or self.changed or self.vanished or self.relabelled):
-            return None
-        return Growth(np.flatnonzero(new | changed), KeptSamples(base, there, label, split), size)
+    Takes about 30 bytes of memory per sample, besides the 16 of the look-up.
+    """
+    row = _rows_of(listing, base)
+    there = row != NOWHERE
+    if not there.any():
+        raise DatasetError(
+            listing.source.url,
+            expected=f"the source of {base.location}",
+            found=f"none of its {len(base):,} images",
+            action="Check the path; tiering convert makes a store of another dataset.",
+        )
+    counts = {"vanished": int(np.count_nonzero(~there))}
+    new = np.ones(len(listing), dtype=bool)
+    new[row[there]] = False
+    changed = np.zeros(len(listing), dtype=bool)
+    for rows in _changed(listing, base, row, settings, progress):
+        changed[rows] = True
+    there[there] = ~changed[row[there]]
+    label, split = base.index.label.copy(), base.index.split.copy()
+    size = 0
+    for samples in row_parts(len(base)):
+        kept = samples[there[samples]]
+        label[kept], split[kept] = listing.columns["label"][row[kept]], listing.columns["split"][row[kept]]
+        size += int(listing.size[row[kept]].sum())
+    relabelled = (label != base.index.label) | (split != base.index.split)
+    for name, which in (("new", new), ("changed", changed), ("relabelled", relabelled)):
+        counts[name] = int(np.count_nonzero(which))
+    return Growth(np.flatnonzero(new | changed), KeptSamples(base, there, label, split), size), counts
 
 
 def _rows_of(listing: Listing, base: Store) -> IndexArray:

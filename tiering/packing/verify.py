@@ -115,7 +115,8 @@ def verify(
         documents = _documents(opened, scratch, quick=quick, rewritten=unfinished is not None)
         sound = problems.add([*([] if quick else check_index(opened)), *documents])
         checked = 0
-        for first, shard in _shards(opened):
+        first = 0
+        for shard in opened.manifest.shards:
             found = [*check_shard_file(opened.location, shard, scratch, quick=quick)]
             if sound and not quick:
                 rows = np.arange(first, first + shard.samples, dtype=np.int64)
@@ -127,7 +128,8 @@ def verify(
             undecodable += len(failing)
             problems.add(failing)
             checked += shard.bytes
-            progress(first + shard.samples, len(opened), checked)
+            first += shard.samples
+            progress(first, len(opened), checked)
         account = opened.manifest.account
         elsewhere = 0
         if source is not None and sound and not quick:
@@ -236,13 +238,6 @@ def check_shard_file(store: Location, shard: Shard, scratch: Path, *, quick: boo
         yield f"{shard.name}: its CRC-32C is not the manifest's"
 
 
-def _shards(store: Store) -> Iterator[tuple[int, Shard]]:
-    first = 0
-    for shard in store.manifest.shards:
-        yield first, shard
-        first += shard.samples
-
-
 def _samples(
     store: Store, shard: Shard, rows: IndexArray, walker: Walker | None, scratch: Path, decoding: Decoding | None
 ) -> Iterator[str]:
@@ -257,8 +252,8 @@ def _samples(
         whole = (store.location / shard.name).size() == shard.bytes
     except (FileNotFoundError, StoreError):
         return  # check_shard_file has reported this.
-    for block in row_parts(len(rows), _BATCH) if whole else ():
-        yield from _batch(store, rows[block], decoding)
+    for part in row_parts(len(rows), _BATCH) if whole else ():
+        yield from _batch(store, rows[part], decoding)
 
 
 def _batch(store: Store, rows: IndexArray, decoding: Decoding | None) -> Iterator[str]:

@@ -156,8 +156,7 @@ def open_source(source: AnySource, form: TableForm | None = None) -> Source:
         return _open_table(source)
     url = Location.of(source).url
     name = name_of(url)
-    directory = _is_directory(url)
-    if directory:
+    if is_directory(url):
         return _of_directory(url)
     if is_compressed_name(name):
         raise compressed(_shown(url))
@@ -192,7 +191,7 @@ def read_samples(
     offset: npt.NDArray[np.int64],
     size: npt.NDArray[np.int64],
 ) -> Iterator[Found]:
-    """Yield the bytes of samples in the order of the arguments, or in place of each unreadable one the error.
+    """Yield the bytes of each sample in the order of the arguments, or the error that prevented reading it.
 
     key, file, offset, size: columns of the source's batches, any rows in any order.
     Each result is the bytes of a sample, an OSError that names the file (such as FileNotFoundError), or a DatasetError
@@ -201,7 +200,9 @@ def read_samples(
     Raises UsageError if the driver of a URL is missing, MachineError if it cannot connect.
     """
     if (size > LARGEST_BYTES).any():
-        return _passing_over(source, key, file, offset, size)
+        fits = np.flatnonzero(size <= LARGEST_BYTES)
+        found = read_samples(source, [key[at] for at in fits.tolist()], file[fits], offset[fits], size[fits])
+        return _with_refusals(key, size, found)
     remote = "://" in source.url
     sizes = size.tolist()
     if source.kind == "tar":
@@ -214,16 +215,8 @@ def read_samples(
     return read_remote(source.base, ((name, -1, count) for name, count in zip(names, sizes, strict=True)))
 
 
-def _passing_over(
-    source: Source,
-    key: list[bytes],
-    file: npt.NDArray[np.int32],
-    offset: npt.NDArray[np.int64],
-    size: npt.NDArray[np.int64],
-) -> Iterator[Found]:
-    """Read the samples that are not too large, and yield an error in place of each of the others."""
-    fits = np.flatnonzero(size <= LARGEST_BYTES)
-    found = read_samples(source, [key[at] for at in fits.tolist()], file[fits], offset[fits], size[fits])
+def _with_refusals(key: list[bytes], size: npt.NDArray[np.int64], found: Iterator[Found]) -> Iterator[Found]:
+    """Yield what was found, with an error in the position of each sample that is too large."""
     for name, count in zip(key, size.tolist(), strict=True):
         try:
             refuse_large(display(name), count)
@@ -233,7 +226,8 @@ def _passing_over(
             yield next(found)
 
 
-def _is_directory(url: str) -> bool:
+def is_directory(url: str) -> bool:
+    """Return whether a path or URL is a directory. Raises DatasetError if it is missing, or is a FIFO or the like."""
     try:
         if "://" in url:
             system, path = connect(url)

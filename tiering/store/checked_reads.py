@@ -21,10 +21,10 @@ from tiering.store.protocol import Images, Store
 def checked(
     store: Store, indices: IndexArray, read: Callable[[], Images], again: Callable[[IndexArray], Images]
 ) -> Images:
-    """Read samples of a remote store, and read those again whose CRC-32C differs.
+    """Read samples of a remote store. Read those with a wrong CRC-32C again, a few times.
 
-    read: reads the samples at indices; again: reads some of them again.
-    Raises StoreError, naming the shard and the sample, if a CRC-32C differs every time.
+    read: reads the samples at indices. again: reads some of them once more.
+    Raises StoreError with the shard and the sample if a CRC-32C is wrong every time.
     """
     try:
         return _checked(store, indices, read(), again)

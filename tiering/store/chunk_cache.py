@@ -8,9 +8,9 @@ from threading import Lock
 
 
 class ChunkCache:
-    """Chunks by number, the oldest given up first.
+    """Decoded chunks by number. The oldest is dropped first.
 
-    limit: how many to hold, at least 1. A chunk that is in use stays alive with whoever uses it.
+    limit: how many to hold, at least 1. A dropped chunk stays alive while a caller still uses it.
     """
 
     def __init__(self, limit: int) -> None:
@@ -30,18 +30,18 @@ class ChunkCache:
         if mine:
             try:
                 held.set_result(decode(number))
-            except BaseException as error:  # noqa: BLE001 - handed on to all who wait, and raised below
+            except BaseException as error:  # noqa: BLE001 - passed to all waiting threads, and raised below
                 with self._lock:
                     self._held.pop(number, None)
                 held.set_exception(error)
         return held.result()
 
     def forget(self, number: int) -> None:
-        """Drop a chunk that arrived damaged."""
+        """Drop a damaged chunk."""
         with self._lock:
             self._held.pop(number, None)
 
     def clear(self) -> None:
-        """Hold nothing any more."""
+        """Drop all chunks."""
         with self._lock:
             self._held = {}

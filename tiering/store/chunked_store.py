@@ -31,7 +31,7 @@ from tiering.store.protocol import (
 )
 from tiering.store.shard_store import ShardStore
 
-#: What a store of compressed chunks may keep of its shards' tables of chunks.
+#: The most bytes of shards' tables of chunks to hold.
 _TABLE_BYTES: Final = 16 << 20
 
 
@@ -54,18 +54,18 @@ class ChunkedStore(ShardStore):
         self._held = ChunkCache(HELD_BYTES // settings.chunk_bytes)
 
     def read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
-        """Decode samples, in the order asked for.
+        """Decode samples in the given order.
 
-        Raises StoreError for a damaged index or chunk, a shard that is not the one that was there at opening, or a
-        sample that arrives damaged over the network.
+        Raises StoreError for a damaged index or chunk, a shard that is no longer the one that was opened, or a sample
+        that arrives damaged over the network.
         """
         indices = as_indices(indices, len(self))
         if self._generation:
             return self._read(indices, out)
-        return checked(self, indices, lambda: self._read(indices, out), self._read_anew)
+        return checked(self, indices, lambda: self._read(indices, out), self._read_again)
 
-    def _read_anew(self, indices: IndexArray) -> Images:
-        """Read samples again whose chunks decoded into wrong bytes."""
+    def _read_again(self, indices: IndexArray) -> Images:
+        """Drop the chunks of samples that decoded into wrong bytes, and read them again."""
         offset, size = self._in_array(indices)
         chunk = self._settings.chunk_bytes
         for begin, end in zip(offset.tolist(), (offset + size).tolist(), strict=True):
@@ -119,7 +119,7 @@ class ChunkedStore(ShardStore):
         raise self._damaged(number, said)
 
     def _encoded(self, numbers: IndexArray) -> Sequence[bytes | memoryview]:
-        """Return chunks as they are stored. Raises StoreError where a shard's table leads out of it."""
+        """Return encoded chunks. Raises StoreError if a shard's table has an entry outside the shard."""
         shard, within = np.divmod(numbers, self._chunks)
         entry = np.empty((len(numbers), 2), dtype=np.int64)
         for each in np.unique(shard).tolist():
@@ -131,9 +131,9 @@ class ChunkedStore(ShardStore):
         return self._files.views(shard, entry[:, 0], entry[:, 1])
 
     def _sound(self, shard: IndexArray, entry: IndexArray) -> npt.NDArray[np.bool_]:
-        """Tell which entries of shards' tables lie within their shards."""
+        """Return for each entry of a shard's table whether it is within the shard: bool (n,)."""
         limit = self._bytes[shard]
-        # Compared one by one first: the sum of two damaged numbers may be too large for 64 bits.
+        # Compare each number first: the sum of two damaged ones may be too large for 64 bits.
         sound: npt.NDArray[np.bool_] = np.all((entry >= 0) & (entry <= limit[:, None]), axis=1)
         sound &= entry[:, 0] + entry[:, 1] <= limit
         return sound
@@ -148,7 +148,7 @@ class ChunkedStore(ShardStore):
         )
 
     def _table(self, shard: int) -> npt.NDArray[np.int64]:
-        """Return the shard's table of chunks: int64 (chunks, 2) of offset and bytes."""
+        """Return a shard's table of chunks: offset and bytes of each, int64 (chunks, 2)."""
         return np.frombuffer(self._tables.get(shard, self._read_table), dtype="<i8").reshape(-1, 2)
 
     def _read_table(self, shard: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Columns on disk: raw little-endian arrays in a file each, written part after part and mapped rather than read."""
+"""Columns on disk: each a file with a raw little-endian array, which is written in parts, and mapped to be read."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from tiering.system.maps import map_file
 
 _PIECE: Final = 4 << 20
 
-#: The most bytes in a file that describes a store beside its manifest. The longest lists the images left out.
+#: The most bytes in a small file of a store. The longest is the list of files that are left out.
 SMALL_FILE: Final = 256 << 20
 
-#: Says in which file a column lies.
+#: Returns the file of a column.
 LocationOf = Callable[[str], Location]
 
 
 class ColumnsWriter:
-    """Writes columns without holding them; they appear when `finish` is called, and not before.
+    """Writes columns without holding them in memory. The files appear when the `with` block ends without an error.
 
-    schema: dtype of each column by name. key_end is a running end: a part's counts from the beginning of its own keys.
-    scratch: directory for temporary files, where those beside the columns would be in the way.
+    schema: dtype of each column by name. In each part, key_end counts from the beginning of the part's own keys.
+    scratch: directory for temporary files; by default they are beside the columns.
     """
 
     def __init__(self, location_of: LocationOf, schema: Mapping[str, str], scratch: Location | None = None) -> None:
@@ -67,10 +67,10 @@ class ColumnsWriter:
 
 
 def map_column(location: Location, dtype: str, crc: int | None = None) -> AnyArray:
-    """Map a column; a remote one is downloaded to a temporary file that goes with the last reference.
+    """Map a column. A remote one is downloaded to a temporary file, which is removed with the last reference.
 
     crc: CRC-32C of a remote column, which is fetched again if it differs; a local column is not checked.
-    Returns an array of shape (n,). Raises StoreError where there is no such column or its bytes are no whole rows.
+    Returns an array of shape (n,). Raises StoreError if the column is missing, or its last row is incomplete.
     """
     try:
         if location.local:

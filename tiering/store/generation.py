@@ -1,7 +1,7 @@
-"""The generation that a reader keeps: the files of a local store as they were at opening.
+"""The generation that a reader has open: the files of a local store as they were at opening.
 
 An append or a repair changes nothing for an open reader: the files of its generation stay, or are restored byte for
-byte. But a store that replaces another one has files of the same names, and perhaps of the same sizes. So a reader
+byte. But if another store replaces this one, it has files with the same names, and perhaps the same sizes. So a reader
 notes the identity of each file at opening, and compares it before it maps a shard. If it is a different file by then,
 its CRC-32C decides whether it is a repaired shard or belongs to another store.
 """
@@ -41,7 +41,7 @@ class Generation:
     """
 
     def __init__(self, location: Location, manifest: Manifest, seen: FileIdentities | None = None) -> None:
-        self._place, self._manifest = location, manifest
+        self._location, self._manifest = location, manifest
         self._columns = [column_location(location / manifest.index, name) for name in manifest.columns]
         columns = [look(column) for column in self._columns]
         if seen is None:
@@ -53,7 +53,7 @@ class Generation:
 
     @property
     def seen(self) -> FileIdentities:
-        """What another process needs in order to read the same files."""
+        """The identities of the files, for another process that should read the same ones."""
         return FileIdentities(tuple(self._shards), tuple(self._seen_columns))
 
     def holds(self, number: int, descriptor: int) -> bool:
@@ -66,34 +66,30 @@ class Generation:
         self._shards[number] = found
         return True
 
-    def explain(self, error: StoreError) -> StoreError:
-        """Return the error that the store was replaced; if it was not, the given error."""
-        return explain(self._place, self._manifest, error)
-
     def explain_shard(self, error: StoreError, number: int, descriptor: int | None) -> StoreError:
         """Return the error for a wrong shard, as explain does.
 
         descriptor: the wrong file; None if there was no file. If the store was replaced twice meanwhile, its manifest
-        may be of the same store again, but the shard is a different file by now. The shard is looked at after the
-        manifest, so that no replacement fits between the two.
+        may be the same again, but the shard is a different file. So look at the shard after the manifest: then no
+        replacement fits between the two.
         """
         found = None if descriptor is None else _identity(os.fstat(descriptor))
-        explained = self.explain(error)
-        if look(self._place / self._manifest.shards[number].name) != found:
-            return replaced(self._place, "files that change during reading")
+        explained = explain(self._location, self._manifest, error)
+        if look(self._location / self._manifest.shards[number].name) != found:
+            return replaced(self._location, "files that change during reading")
         return explained
 
     def _check_columns(self, columns: list[Identity | None], seen: FileIdentities) -> None:
-        """Make sure that the index is the one that the manifest names."""
+        """Raise StoreError if a column of the index is not the one that the manifest names."""
         crcs = self._manifest.columns
         for column, found, before, (name, crc) in zip(self._columns, columns, seen.columns, crcs.items(), strict=True):
             if found is None or (found != before and file_crc(Path(column.url)) != crc):
                 error = damaged(column, f"the column {name} with the manifest's CRC-32C", "other bytes")
-                raise self.explain(error)
+                raise explain(self._location, self._manifest, error)
 
 
 def explain(location: Location, manifest: Manifest, error: StoreError) -> StoreError:
-    """Return the error that a store was replaced while a reader had it open; if it was not, the given error."""
+    """Return an error that says that the store was replaced while it was open. If it was not, return the given one."""
     try:
         now = read_manifest(location)
     except (InputError, OSError):
@@ -118,7 +114,7 @@ def replaced(location: Location, found: str) -> StoreError:
         str(location),
         expected="the store that was opened",
         found=found,
-        action="It was replaced or removed while it was open: open it again, and restart what reads it.",
+        action="It was replaced or removed while it was open. Open it again, and restart the programs that read it.",
     )
 
 

@@ -1,7 +1,7 @@
-"""The index: one column per fact about the samples, mapped rather than read.
+"""The index: one column for each property of the samples, mapped rather than read.
 
 On disk the index is a Zarr v3 group of uncompressed columns with a single chunk each. Such a chunk is the raw array, so
-we map the chunk's file and any Zarr reader can read it: opening 10^8 samples reads nothing.
+its file can be mapped, and any Zarr reader can read it too. Opening an index of 10^8 samples reads nothing.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ _MOST_LABELS: Final = (1 << 31) - 1
 
 
 def contradictions(manifest: Manifest) -> Iterator[str]:
-    """Yield the contradictions in the manifest of a packed store: where, and what was expected and found."""
+    """Yield the contradictions in the manifest of a packed store: the field, the expected value and the found one."""
     settings = manifest.settings
     if manifest.kind == "folder" or settings is None:
         yield f"kind: lmdb or zarr, with settings, found {manifest.kind} {'with' if settings else 'without'}"

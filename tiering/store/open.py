@@ -19,7 +19,7 @@ from tiering.store.protocol import Store
 from tiering.store.zarr_metadata import check_array
 from tiering.system.mounts import NETWORK, filesystem_of
 
-#: By these an unfinished store is told from a directory of images.
+#: An unfinished store has at least one of these; a directory of images has none.
 _TRACES: Final = (WORK, "index", "shard-00000.mdb", "zarr.json")
 
 
@@ -28,7 +28,7 @@ _TIMES: Final = 10
 
 
 class NetworkFileSystemWarning(UserWarning):
-    """A store is read through a map over a network file system."""
+    """A store on a network file system is read through maps."""
 
 
 def open_store(location: str | os.PathLike[str]) -> Store:
@@ -46,7 +46,7 @@ def open_store(location: str | os.PathLike[str]) -> Store:
 
 
 def _check_format(store: Location, manifest: Manifest) -> None:
-    """Raise StoreError for an LMDB store whose first or last shard LMDB 0.9 does not read."""
+    """Raise StoreError for an LMDB store whose first or last shard LMDB 0.9 cannot read."""
     if manifest.kind == "lmdb":
         for shard in {manifest.shards[0].name, manifest.shards[-1].name}:
             location = store / shard
@@ -75,14 +75,14 @@ def open_damaged(location: str | os.PathLike[str]) -> Store:
             if look(store / MANIFEST) == before:
                 raise
         else:
-            # If the manifest did not change meanwhile, the files are the manifest's; otherwise open the store again.
+            # If the manifest has not changed meanwhile, the files belong to it. Otherwise open the store again.
             if look(store / MANIFEST) == before:
                 return opened
     raise replaced(store, "other stores, again and again during opening")
 
 
 def open_packed(store: Location, manifest: Manifest) -> Store:
-    """Open a finished store whose manifest is at hand."""
+    """Open a finished store with a manifest that was already read."""
     settings = manifest.settings
     if manifest.kind == "folder" or settings is None:
         raise StoreError(str(store), expected="a manifest of kind lmdb or zarr", found=manifest.kind)
@@ -94,12 +94,12 @@ def open_packed(store: Location, manifest: Manifest) -> Store:
 
 
 def _warn_of_network(path: Path) -> None:
-    """Warn where a path lies on a network file system, with what to do instead."""
+    """Warn if a path is on a network file system, and say what to do instead."""
     kind = filesystem_of(path)
     if kind in NETWORK:
         warnings.warn(
-            f"{path} lies on a network file system ({kind}): shards are mapped, every page fault is a request, and a "
-            "server that goes away kills the reader. Copy the store to a local disk, or keep it in an object store.",
+            f"{path} is on a network file system ({kind}). Shards are mapped, so every page fault is a request, and "
+            "the reader dies if the server goes away. Copy the store to a local disk, or keep it in an object store.",
             NetworkFileSystemWarning,
             stacklevel=3,
         )

@@ -1,4 +1,4 @@
-"""What every store is: the Store protocol, and what it hands out."""
+"""The Store protocol, and the types that a store returns."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from tiering.store.manifest import Manifest
 
 Buffer = bytes | memoryview
 
-#: A block where nothing is encoded in chunks: a few milliseconds of reading, so that a seek before it weighs little.
+#: Bytes of a block in a store without encoded chunks. Reading them takes a few milliseconds, much more than a seek.
 BLOCK_BYTES: Final = 8 << 20
 
-#: What a store hands out for many samples: encoded files, or pixels as uint8 of shape (n, height, width, channels).
+#: Many samples: encoded files, or pixels as uint8 of shape (n, height, width, channels).
 Images = list[Buffer] | PixelArray
 
 
@@ -31,11 +31,11 @@ Images = list[Buffer] | PixelArray
 class Sample:
     """One image: its bytes or pixels, its label and its key.
 
-    image: the original encoded bytes, or pixels as uint8 (height, width, channels). Where the store is a mapped file
-        encoded bytes are a view of it, valid as long as it is referenced.
-    label: number of its class, see Manifest.classes; -1 where it has none.
-    key: path of the original relative to the dataset, POSIX separators; bytes that are not UTF-8 come as
-        surrogate escapes, so that os.fsencode(key) is byte-exact.
+    image: the original encoded bytes, or pixels as uint8 (height, width, channels). If the store is a mapped file,
+        encoded bytes are a view of it, which is valid as long as it is referenced.
+    label: number of its class, see Manifest.classes; -1 if it has none.
+    key: path of the original relative to the dataset, with POSIX separators. Bytes that are not UTF-8 become surrogate
+        escapes, so that os.fsencode(key) is byte-exact.
     """
 
     image: Buffer | PixelArray
@@ -45,7 +45,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class ByteRanges:
-    """Where samples lie: parallel arrays of int64; `file` counts the store's files."""
+    """Byte ranges of samples, in parallel arrays of int64. file: number in `Store.files()`. offset, size: bytes."""
 
     file: IndexArray
     offset: IndexArray
@@ -55,8 +55,10 @@ class ByteRanges:
 class Store(Protocol):
     """Random access to the samples of a dataset, from any number of threads.
 
-    views: whether read hands out views of mapped files. It costs next to nothing then, and once announced waits for
-        nothing; otherwise reading is work for threads.
+    location: of the store.
+    views: whether `read` returns views of mapped files. Then it costs almost nothing, and does not wait for samples
+    that
+        were announced. Otherwise, reading is work for threads.
     block: number of neighbouring samples that are cheap to read together: those of a chunk, or BLOCK_BYTES of them.
     """
 
@@ -75,19 +77,19 @@ class Store(Protocol):
         ...
 
     def read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
-        """Return many samples in the order asked for; encoded ones as views where that saves a copy.
+        """Return many samples in the given order; encoded ones as views if that saves a copy.
 
         indices: integers in [0, len), as an array, a list or a range. Raises IndexError, or TypeError for non-integers.
-        out: where pixels go, uint8 (n, height, width, channels), contiguous; by default a new array.
+        out: an array for pixels, uint8 (n, height, width, channels), contiguous; by default a new one.
         """
         ...
 
     def byte_ranges(self, indices: IndexArray) -> ByteRanges | None:
-        """Say where samples lie in `files()`, or None where they are not stored as plain ranges."""
+        """Return where samples are in `files()`; None if they are not stored as plain byte ranges."""
         ...
 
     def announce(self, indices: IndexArray) -> None:
-        """Tell the kernel that these samples will be read soon. A hint: it never blocks for data nor fails."""
+        """Announce that these samples will be read soon. This is a hint: it does not wait for data, and never fails."""
         ...
 
     def files(self) -> list[Path]:
@@ -171,7 +173,7 @@ def as_indices(indices: Any, samples: int) -> IndexArray:
 
 
 def images_of(raw: Sequence[Buffer], shape: PixelShape | None, out: PixelArray | None) -> Images:
-    """Return raw samples as what a store hands out: copied into one array, out or a new one, where they are pixels."""
+    """Return raw samples as a list if they are encoded files, or copied into one array if they are pixels."""
     if shape is None:
         return list(raw)
     pixels = np.empty((len(raw), *shape.sides), dtype=np.uint8) if out is None else out
@@ -182,11 +184,11 @@ def images_of(raw: Sequence[Buffer], shape: PixelShape | None, out: PixelArray |
 
 
 def samples_in(size: int, manifest: Manifest) -> int:
-    """Return how many samples of the mean size lie in that many bytes, at least one."""
+    """Return how many samples of the mean size fit into that many bytes, at least one."""
     return max(1, size * manifest.samples // max(1, manifest.image_bytes))
 
 
 def shape_of(manifest: Manifest) -> PixelShape | None:
-    """Return the shape of a store's pixels, or None where it holds encoded files."""
+    """Return the shape of a store's pixels, or None if it holds encoded files."""
     pixels = manifest.settings.pixels if manifest.settings else None
     return pixels.shape if pixels else None

@@ -1,4 +1,4 @@
-"""Check the zarr.json files of a store against its manifest: plain zarr must read the same data as we do."""
+"""Check the zarr.json files of a store against its manifest, so that plain zarr reads the same data as tiering."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _Said = dict[tuple[str | int, ...], Any]
 
 
 def check_array(store: Location, manifest: Manifest) -> None:
-    """Compare the document of the array of samples with the manifest. If it is missing, verify will report that.
+    """Compare the zarr.json of the array of samples with the manifest. If it is missing, verify will report that.
 
-    The array may be longer: an append updates this document just before the manifest.
+    The array may be longer, because an append updates this file just before the manifest.
     Raises StoreError if shape, type, codec, or the size of chunks or shards differs.
     """
     settings = manifest.settings

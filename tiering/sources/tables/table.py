@@ -39,7 +39,7 @@ LIST_EXTENSIONS: Final = (".txt", ".lst", ".list")
 #: Extensions to try if a table has names without them, as columns called image_id often do; the common ones first.
 _CONTINUED: Final = ("jpg", "png", "jpeg", "JPG", "JPEG", "PNG", "tif", "tiff", "webp", "bmp")
 
-#: Returns size and version of each file below a place, (-1, 0) for a missing file.
+#: Returns size and version of each file below a directory, (-1, 0) for a missing file.
 _LookUp = Callable[[str, list[str]], list[tuple[int, int]]]
 
 
@@ -122,13 +122,13 @@ def table_batches(url: str, form: TableForm) -> Iterator[pl.DataFrame]:
     with _fetched(url) as path, _polars_errors(url), opened(path, url, dict(form.columns)) as table:
         seen = RepeatedKeys()
         row = 0
-        for frame in _placed(table, base, look):
+        for frame in _with_sizes(table, base, look):
             seen.add(frame["key"])
             row += len(frame)
             yield frame
         if not row:
             raise DatasetError(display(url), expected="rows", found="an empty table", action="Check the file.")
-        twice = seen.first(lambda: (frame["key"] for frame in _placed(table, base, look)))
+        twice = seen.first(lambda: (frame["key"] for frame in _with_sizes(table, base, look)))
     if twice is not None:
         raise DatasetError(
             display(url),
@@ -138,7 +138,7 @@ def table_batches(url: str, form: TableForm) -> Iterator[pl.DataFrame]:
         )
 
 
-def _placed(table: Table, base: str, look: _LookUp) -> Iterator[pl.DataFrame]:
+def _with_sizes(table: Table, base: str, look: _LookUp) -> Iterator[pl.DataFrame]:
     """Yield the rows of a table with the size and version of each file."""
     endings = list(_CONTINUED)
     for frame in table.batches(base):

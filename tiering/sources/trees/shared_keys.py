@@ -54,7 +54,7 @@ class SharedKeys:
         self._name([display(path), "the images that it describes"])
 
     def merge(self, other: SharedKeys) -> None:
-        """Add the counts of another place."""
+        """Add the counts of another directory."""
         self.count += other.count
         self.named += other.named[: _KEYS - len(self.named)]
 
