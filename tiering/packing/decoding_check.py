@@ -45,7 +45,8 @@ class Decoding:
         if not self._has_images:
             return
         parts = [images[at : at + _AT_ONCE] for at in range(0, len(images), _AT_ONCE)]
-        faults = [fault for part in self._pool.map(_faults, parts) for fault in part]
+        found = self._pool.map(lambda part: [_fault(image) for image in part], parts)
+        faults = [fault for part in found for fault in part]
         for row, fault in zip(rows.tolist(), faults, strict=True):
             if fault is not None:
                 key = display(self._store.index.keys(np.array([row]))[0])
@@ -55,10 +56,6 @@ class Decoding:
         """Return the faults that were found since the last call."""
         found, self._found = self._found, []
         return found
-
-
-def _faults(images: Sequence[Buffer]) -> list[str | None]:
-    return [_fault(image) for image in images]
 
 
 def _fault(image: Buffer) -> str | None:

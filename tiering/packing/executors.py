@@ -21,7 +21,7 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     wait,
 )
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import Connection
@@ -72,7 +72,7 @@ def opener(workers: Workers, tasks: int) -> MakeExecutor:
             return dask_cluster(workers.address)
         if workers is None or isinstance(workers, int):
             return process_pool(workers, tasks)
-        return _given(workers)
+        return nullcontext(workers)
 
     return open_executor
 
@@ -155,12 +155,6 @@ def _processes(count: int) -> Iterator[Executor]:
         pool.shutdown(cancel_futures=True)
         parent_end.close()
         wanted.close()
-
-
-@contextmanager
-def _given(executor: Executor) -> Iterator[Executor]:
-    """Use an executor that the caller opened and will close."""
-    yield executor
 
 
 def _done(executor: Executor, running: Iterable[Future[R]]) -> set[Future[R]]:

@@ -70,11 +70,7 @@ def finish(job: PackingJob, receipts: Receipts, on_error: OnBadImage) -> Manifes
             "documents": known,
         }
     )
-    if target.local:
-        sync_directories(target.local)
     _commit(target, encode_manifest(manifest), job.version, space.work)
-    if target.local:
-        sync(target.local)
     return manifest
 
 
@@ -83,6 +79,10 @@ def _commit(target: Location, manifest: bytes, version: str | None, work: Locati
 
     version: of the manifest that it replaces; None for a new store.
     """
+    if target.local:
+        # Every directory entry must be durable before the manifest names the files.
+        for directory, _, _ in os.walk(target.local):
+            sync(Path(directory))
     if version is not None:
         (target / MANIFEST).write_if(manifest, version, work)
     elif target.local:
@@ -95,6 +95,8 @@ def _commit(target: Location, manifest: bytes, version: str | None, work: Locati
                 str(target), expected="no store yet", found="a store that another converter finished",
                 action="Choose another URL.",
             ) from None  # fmt: skip
+    if target.local:
+        sync(target.local)
 
 
 def _gains(base: KeptSamples, written: Written) -> bool:
@@ -106,9 +108,3 @@ def _gains(base: KeptSamples, written: Written) -> bool:
         return True
     before = [crc for name, crc in base.store.manifest.documents.items() if is_left_out(name)]
     return before != ([] if written.crc32c is None else [written.crc32c])
-
-
-def sync_directories(root: Path) -> None:
-    """Make every directory entry durable before the manifest names what is there."""
-    for directory, _, _ in os.walk(root):
-        sync(Path(directory))

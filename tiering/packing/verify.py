@@ -107,7 +107,9 @@ def verify(
             action=f"Pack it first: {command('tiering', 'convert', store)} STORE",
         )
     problems = _Problems()
-    problems.add(_strangers(opened))
+    # An extra shard is a sign of a failed copy.
+    foreign = foreign_files(opened.location.names(), opened.manifest)
+    problems.add([f"{name}: not part of the store by its manifest" for name in foreign])
     unfinished = unfinished_append(opened.location, opened.manifest)
     # With a damaged index, samples cannot be found. So the index is the only problem to report.
     undecodable = 0
@@ -213,12 +215,6 @@ def _is_sound(location: Location, crc: int, scratch: Path) -> bool:
     if is_left_out(location.name):  # as long as the source has files
         return sound_file(location, scratch / "document", crc) is not None
     return sound_bytes(location, crc) is not None
-
-
-def _strangers(store: Store) -> Iterator[str]:
-    """Yield a line for each file that the manifest does not name. An extra shard is a sign of a failed copy."""
-    for name in foreign_files(store.location.names(), store.manifest):
-        yield f"{name}: not part of the store by its manifest"
 
 
 def check_shard_file(store: Location, shard: Shard, scratch: Path, *, quick: bool) -> Iterator[str]:

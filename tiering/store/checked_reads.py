@@ -11,10 +11,7 @@ import numpy as np
 from tiering.arrays import IndexArray
 from tiering.errors import StoreError, command
 from tiering.storage.attempts import TIMES, attempts
-from tiering.storage.location import Location
-from tiering.store.columns import damaged, sound_bytes
 from tiering.store.generation import explain
-from tiering.store.manifest import Manifest
 from tiering.store.protocol import Images, Store
 
 
@@ -50,14 +47,6 @@ def _checked(store: Store, indices: IndexArray, images: Images, again: Callable[
     if wrong:
         raise _named(store, int(indices[wrong[0]]), len(bytes(images[wrong[0]])))
     return images
-
-
-def read_document(store: Location, manifest: Manifest, name: str) -> bytes:
-    """Read a small file that the manifest names. Raises StoreError if its CRC-32C differs, FileNotFoundError."""
-    found = sound_bytes(store / name, manifest.documents[name])
-    if found is None:
-        raise damaged(store / name, "the CRC-32C of the manifest", "another")
-    return found
 
 
 def _named(store: Store, sample: int, found: int) -> StoreError:
