@@ -1,7 +1,8 @@
-"""Type names for the NumPy arrays that cross module boundaries."""
+"""Type names for the NumPy arrays that cross module boundaries, and row numbers in parts."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,3 +15,12 @@ PixelArray = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float64]
 MaskArray = npt.NDArray[np.bool_]
 AnyArray = npt.NDArray[Any]
+
+
+def row_parts(rows: int, size: int = 1 << 16) -> Iterator[IndexArray]:
+    """Yield the row numbers 0 to rows - 1 in arrays of at most `size` consecutive ones, int64.
+
+    Work on millions of rows then holds the Python objects of one part only.
+    """
+    for begin in range(0, rows, size):
+        yield np.arange(begin, min(begin + size, rows), dtype=np.int64)

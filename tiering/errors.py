@@ -123,12 +123,13 @@ _ADVICE = {
 }
 
 
-def from_os_error(error: OSError) -> TieringError:
+def from_os_error(error: OSError, location: object = "input/output") -> TieringError:
     """Turn an OSError into a TieringError that says where it happened and what to do.
 
     A path that does not exist is bad input (exit code 3). Everything else is the environment (4).
+    location: what to name if the system named no file.
     """
     kind = InputError if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR) else MachineError
-    where = str(error.filename) if error.filename is not None else "input/output"
+    where = str(location if error.filename is None else error.filename)
     found = (error.strerror or str(error)).lower()
     return kind(where, found=found, action=_ADVICE.get(error.errno or 0, ""))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from typing import Final
 
 #: Control characters (C0, DEL, C1), line and paragraph separators, marks and overrides of the writing direction, a byte
@@ -57,6 +58,17 @@ def display(name: bytes | str | os.PathLike[str]) -> str:
 def as_field(text: str) -> str:
     """Return a text as a field of a tab-separated file, with backslashes doubled so that it can be restored."""
     return shown(text.replace("\\", "\\\\"))
+
+
+def first_few(texts: Sequence[str], most: int, *, of: int = 0, separator: str = "; ") -> str:
+    """Return the first few texts in one line, with "..." at the end if there are more.
+
+    of: how many there are, if `texts` holds only some of them.
+
+    Example: `first_few(["a", "b", "c"], 2)` returns "a; b; ...".
+    """
+    few = texts[:most]
+    return separator.join([*few, "..."] if max(of, len(texts)) > len(few) else few)
 
 
 def without_secrets(text: str) -> str:

@@ -22,7 +22,7 @@ from tests.attack.fields import VALUES, attacks_on, fields, put, renamed, text_o
 from tiering.cache.cached_datasets import DatasetNotes
 from tiering.cache.directory import Marker
 from tiering.packing.listing import SCHEMA
-from tiering.packing.workspace import Record
+from tiering.packing.workspace import ConversionRecord
 from tiering.store.index import COLUMNS
 from tiering.store.manifest import Manifest, Shard
 
@@ -65,7 +65,7 @@ def _json_cases(root: Path) -> Iterator[Case]:
     documents: list[tuple[str, str, dict[str, Any] | None]] = [
         (base, "store/manifest.json", Manifest.model_json_schema()) for base in ("lmdb", "pixels")
     ]
-    documents.append(("unfinished", "store/.tiering/plan.json", Record.model_json_schema()))
+    documents.append(("unfinished", "store/.tiering/plan.json", ConversionRecord.model_json_schema()))
     documents.append(("unfinished", "store/.tiering/lock", None))
     documents += [("zstd", f"store/{name}", None) for name in ("data/zarr.json", "index/size/zarr.json")]
     documents.append(("cache", "cache/tiering-cache.json", _schema(Marker)))

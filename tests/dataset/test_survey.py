@@ -16,7 +16,7 @@ from tiering.dataset.counting import count_tree
 from tiering.dataset.estimates import mean, quantile, share, total, total_files
 from tiering.dataset.survey import draw, survey
 from tiering.dataset.tree_reads import LocalTree
-from tiering.sources.trees.glance import Kept, Listing
+from tiering.sources.trees.glance import DirectoryContents, NameSample
 
 
 class Imagined:
@@ -31,11 +31,11 @@ class Imagined:
                 parent = b"".join(name + b"/" for name in parts[:depth])
                 self.below.setdefault(parent, set()).add(part)
 
-    def look_into(self, prefix: bytes, keep: int, random: np.random.Generator) -> Listing:
+    def look_into(self, prefix: bytes, keep: int, random: np.random.Generator) -> DirectoryContents:
         self.listed += 1
-        kept = Kept(keep, random)
+        kept = NameSample(keep, random)
         kept.add([b"%d.jpg" % number for number in range(len(self.folders.get(prefix, ())))])
-        found = Listing(count=kept.count, images=kept.names())
+        found = DirectoryContents(count=kept.count, images=kept.names())
         for name in sorted(self.below.get(prefix, ())):
             path = prefix + name + b"/"
             size = 4096 * (1 + len(self.folders.get(path, ())) // 100) if self.known else 1
@@ -174,7 +174,7 @@ def test_links_loops_and_what_cannot_be_read_end_no_survey(tmp_path: Path):
 
 @given(st.lists(st.integers(0, 300), max_size=8), st.integers(1, 50), st.integers(0, 2**32))
 def test_of_many_names_a_simple_random_sample_is_kept(parts: list[int], keep: int, seed: int):
-    kept = Kept(keep, np.random.default_rng(seed))
+    kept = NameSample(keep, np.random.default_rng(seed))
     number = 0
     for part in parts:
         names = [b"%05d" % at for at in range(number, number + part)]
@@ -188,7 +188,7 @@ def test_of_many_names_a_simple_random_sample_is_kept(parts: list[int], keep: in
 
 def test_names_that_came_late_are_kept_as_often_as_others():
     """100,000 names in parts, 1,000 kept: thinned on the way, and still each fifth has about 200 (deviation 13)."""
-    kept = Kept(1000, np.random.default_rng(3))
+    kept = NameSample(1000, np.random.default_rng(3))
     for begin in range(0, 100_000, 20_000):
         kept.add([b"%06d" % number for number in range(begin, begin + 20_000)])
     fifths = np.bincount([int(name) // 20_000 for name in kept.names()])

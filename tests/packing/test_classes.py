@@ -203,7 +203,7 @@ def test_names_of_classes_may_hold_commas(tmp_path):
     ("text", "said"),
     [
         (b"", "no class"), (b"cat\ncat\n", "twice"), (b"cat,1\ndog,1\n", "twice"), (b'{"cat": -1}', "numbers from -1"),
-        (b'{"cat": 0.5}', "JSON of another shape"), (b'{"cat"', "JSON that is none"), (b"\xff\xff", "not UTF-8"),
+        (b'{"cat": 0.5}', "JSON of another shape"), (b'{"cat"', "invalid JSON"), (b"\xff\xff", "not UTF-8"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_no_class_map_is_refused(tmp_path, text, said):

@@ -183,7 +183,7 @@ class Keys:
     """A store of nothing but keys."""
 
     def __init__(self, n, layout="flat"):
-        self.place, self.index, self.n = "made", self, n
+        self.location, self.index, self.n = "made", self, n
         self.manifest = type("Manifest", (), {"layout": layout, "settings": None})()
 
     def __len__(self):

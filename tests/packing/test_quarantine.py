@@ -8,7 +8,7 @@ import stat
 import pytest
 
 import tiering
-from tests.packing.test_ways_in import webdataset
+from tests.packing.test_convert_sources import webdataset
 from tests.trees import picture, put
 from tiering.testing import tree
 
@@ -36,7 +36,7 @@ def test_links_that_lead_out_of_the_source_are_not_copied(source, tmp_path, capl
     (source / "way.jpg").symlink_to("folder/shadow")
     put(source, "bad.jpg", b"junk")
     assert quarantined(source, tmp_path) == {b"bad.jpg": b"junk"}
-    assert "4 of the images that were put aside could not be copied: " in caplog.text
+    assert "4 images could not be copied into the quarantine: " in caplog.text
     listed = (tmp_path / "store" / "left-out.tsv").read_text()
     for name in ("link.jpg", "relative.jpg", "folder/shadow.jpg", "way.jpg", "bad.jpg"):
         assert f"{name}\t" in listed

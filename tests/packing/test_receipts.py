@@ -11,7 +11,7 @@ import pytest
 
 import tiering
 from tests.trees import picture, put
-from tiering.packing.receipts import Bad, Receipt, read_receipt, receipt_place, write_receipt
+from tiering.packing.receipts import BadImage, Receipt, read_receipt, receipt_location, write_receipt
 from tiering.storage.location import Location
 from tiering.store.index import COLUMNS
 from tiering.store.manifest import Shard
@@ -21,12 +21,12 @@ def receipt(number=3, name=None, **columns):
     ours = {name: np.zeros(2, dtype=dtype) for name, dtype in COLUMNS.items()}
     ours |= {"key": np.frombuffer(b"a.jpgb.jpg", np.uint8), "key_end": np.array([5, 10]), "size": np.array([7, 8])}
     shard = Shard(name=name or f"shard-{number:05d}.mdb", samples=2, bytes=4096, crc32c=1)
-    return Receipt("plan", shard, ours | columns, [Bad(b"\xff", "damaged", 0, "it is empty")])
+    return Receipt("plan", shard, ours | columns, [BadImage(b"\xff", "damaged", 0, "it is empty")])
 
 
 def written(work, receipt, number=3):
-    write_receipt(receipt_place(Location.of(work), number), receipt)
-    return receipt_place(Location.of(work), number)
+    write_receipt(receipt_location(Location.of(work), number), receipt)
+    return receipt_location(Location.of(work), number)
 
 
 def rezip(path, *, compression=zipfile.ZIP_STORED, **members):

@@ -143,7 +143,7 @@ def test_a_store_that_appears_in_a_bucket_meanwhile_is_kept(photos, s3):
         if samples == of:
             (Location.of(f"{s3}/store") / "manifest.json").write(theirs)
 
-    with pytest.raises(UsageError, match="somebody else finished"):
+    with pytest.raises(UsageError, match="another converter finished"):
         tiering.convert(photos, f"{s3}/store", "lmdb", progress=appear)
     assert (Location.of(f"{s3}/store") / "manifest.json").read() == theirs
 

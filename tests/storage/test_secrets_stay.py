@@ -56,7 +56,7 @@ def test_a_store_behind_a_signature_is_read_cached_and_exported(few, host, tmp_p
     store = tiering.cached(url, "64MB", tmp_path / "cache")
     images = {bytes(image) for batch in tiering.Loader(store, 4) for image in batch.images}
     assert images == {path.read_bytes() for path in (few / "photos").rglob("*.jpg")}
-    assert CANARY not in repr(store.place) + str(store.place)
+    assert CANARY not in repr(store.location) + str(store.location)
     store.close()
     tiering.export(url, tmp_path / "out")
     assert len(tree(tmp_path / "out")) == len(images)

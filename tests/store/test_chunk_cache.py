@@ -1,4 +1,4 @@
-"""HeldChunks: decoded once however many want them, bounded, and no failure is remembered."""
+"""ChunkCache: decoded once however many want them, bounded, and no failure is remembered."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tiering.store.chunk_cache import HeldChunks
+from tiering.store.chunk_cache import ChunkCache
 
 
 def test_threads_that_want_the_same_chunk_decode_it_once():
-    held, decoded = HeldChunks(100), Counter()
+    held, decoded = ChunkCache(100), Counter()
 
     def decode(number):
         decoded[number] += 1
@@ -27,7 +27,7 @@ def test_threads_that_want_the_same_chunk_decode_it_once():
 
 
 def test_no_more_are_held_than_the_limit():
-    held, decoded = HeldChunks(3), []
+    held, decoded = ChunkCache(3), []
 
     def decode(number):
         decoded.append(number)
@@ -42,7 +42,7 @@ def test_no_more_are_held_than_the_limit():
 
 
 def test_a_failure_reaches_all_who_wait_and_is_forgotten():
-    held, tried, go = HeldChunks(3), [], threading.Event()
+    held, tried, go = ChunkCache(3), [], threading.Event()
 
     def fail(number):
         tried.append(number)

@@ -21,7 +21,7 @@ from tiering.store import mapped_files as mapped
 from tiering.store.columns import file_crc, lay_end_to_end
 from tiering.store.index import index_documents, index_writer
 from tiering.store.layout import MANIFEST, shard_name
-from tiering.store.manifest import Manifest, Settings, Shard, Source, encode_manifest
+from tiering.store.manifest import Manifest, Settings, Shard, SourceRecord, encode_manifest
 from tiering.system.machine import raise_descriptor_limit
 
 ROOT = Path(__file__).parent.parent.parent
@@ -66,7 +66,7 @@ def many(place, kind, shards):
         (place / name).write_bytes(content)
     manifest = Manifest(
         kind=base, samples=EACH * shards, image_bytes=sum(700 + n % 50 for n in range(EACH * shards)), layout="class folders",
-        labels=list("abcde"), settings=settings, source=Source(url="/photos", fingerprint="0"), shards=made,
+        labels=list("abcde"), settings=settings, source=SourceRecord(url="/photos", fingerprint="0"), shards=made,
         columns=columns.crcs, documents={name: google_crc32c.value(content) for name, content in documents.items()},
     )  # fmt: skip
     (place / MANIFEST).write_bytes(encode_manifest(manifest))

@@ -105,7 +105,7 @@ class CachedStore(StoreBase):
     _filler: Filler
 
     def __init__(self, origin: Store, disk: CacheDirectory, memory: CacheDirectory | None = None) -> None:
-        self.place, self.manifest, self.index, self.block = origin.place, origin.manifest, origin.index, origin.block
+        self.location, self.manifest, self.index, self.block = origin.location, origin.manifest, origin.index, origin.block
         self._shape = shape_of(origin.manifest)
         self.views = self._shape is None
         self.disk, self.memory = disk, memory
@@ -266,7 +266,7 @@ class CachedStore(StoreBase):
         identity = self._origin.identity
         name = hashlib.sha256(f"{identity} {deal}".encode()).hexdigest()[: len(identity)] if deal else identity
         notes = DatasetNotes(
-            origin=str(self.place),
+            origin=str(self.location),
             samples=len(self.index),
             image_bytes=self.manifest.image_bytes,
             unit_samples=self._units.samples,

@@ -50,7 +50,7 @@ class Origin:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._folder = _as_folder(store)
-        self.fetcher = Fetcher(store.place.url)
+        self.fetcher = Fetcher(store.location.url)
 
     @property
     def identity(self) -> str:
@@ -104,7 +104,7 @@ class Origin:
         """Return an error that says that the origin was replaced, if it was; otherwise the error as it is."""
         if self._folder:
             return error
-        return await self.fetcher.in_thread(explain, self.store.place, self.store.manifest, error)
+        return await self.fetcher.in_thread(explain, self.store.location, self.store.manifest, error)
 
     def _spans(self, samples: IndexArray) -> list[tuple[Span, list[tuple[int, int, int]]]] | None:
         """Return the ranges to request, and the samples in each: position in `samples`, offset in the range, bytes.
@@ -113,7 +113,7 @@ class Origin:
         """
         sizes = self.store.index.size[samples]
         if self._folder:
-            folder = self.store.place
+            folder = self.store.location
             keys = map(os.fsdecode, self.store.index.keys(samples))
             return [
                 (((folder / key).url, 0, size + 1), [(nth, 0, size)])
@@ -132,7 +132,7 @@ class Origin:
                 continue
             if number != file or offset > end + size // _GAP_SHARE + _GAP_BYTES:
                 file, begin, end, members = number, offset, offset, []
-                spans.append((((self.store.place / self.store.manifest.shards[number].name).url, 0, 0), members))
+                spans.append((((self.store.location / self.store.manifest.shards[number].name).url, 0, 0), members))
             members.append((nth, offset - begin, size))
             end = max(end, offset + size)
             spans[-1] = ((spans[-1][0][0], begin, end), members)
@@ -146,7 +146,7 @@ class Origin:
         plain = data.tobytes() if isinstance(data, np.ndarray) else data
         if not self._sound(plain, sample):
             raise StoreError(
-                str(self.store.place),
+                str(self.store.location),
                 expected=f"sample {sample:,} with the CRC-32C of the index",
                 found="another CRC-32C",
                 action="The origin changed or is damaged: run tiering verify.",

@@ -20,7 +20,7 @@ import numpy as np
 from tiering.dataset.size_distribution import Sizes
 from tiering.errors import MachineError, from_os_error
 from tiering.sources.left_out import PACKED, LeftOut
-from tiering.sources.trees.entries import Found, Task, look, receive, send
+from tiering.sources.trees.entries import Task, TaskResult, look, receive, send
 from tiering.sources.trees.remote_folder import FOLDER, RemoteFolder
 from tiering.system.machine import usable_cores
 from tiering.text import display
@@ -89,12 +89,12 @@ def count_remote(url: str, *, keep: int = 0, seed: int = 0) -> Totals:
     """
     count = Count(keep)
 
-    def look(folder: RemoteFolder) -> tuple[Found, list[RemoteFolder]]:
-        found, folders = Found(), []
+    def look(folder: RemoteFolder) -> tuple[TaskResult, list[RemoteFolder]]:
+        found, folders = TaskResult(), []
         draw = random.Random(b"%d/" % seed + folder.key).random
         for part in folder.parts():
             if part[-1].kind == PACKED:
-                found = Found()
+                found = TaskResult()
                 found.left_out.add(PACKED, folder.key)
                 return found, []
             looked = folder.look_at(part, _EACH)
@@ -110,7 +110,7 @@ def count_remote(url: str, *, keep: int = 0, seed: int = 0) -> Totals:
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         pending = [RemoteFolder.top(url)]
-        running: set[Future[tuple[Found, list[RemoteFolder]]]] = set()
+        running: set[Future[tuple[TaskResult, list[RemoteFolder]]]] = set()
         while pending or running:
             while pending and len(running) < 2 * _AT_ONCE:
                 running.add(pool.submit(look, pending.pop()))
@@ -131,7 +131,7 @@ class Count:
         self.limit = 1.0 if keep else 0.0
         self.numbered: list[tuple[float, bytes, int]] = []
 
-    def add(self, found: Found) -> None:
+    def add(self, found: TaskResult) -> None:
         """Add the contents of some directories."""
         totals = self.totals
         totals.sizes.add(np.frombuffer(found.sizes, np.int64))
@@ -194,10 +194,10 @@ class _Worker:
     def ask(self, task: Task, limit: float) -> None:
         self.waiting.append(send(self.tasks, (task, limit)))
 
-    def answer(self, root: bytes) -> Found:
+    def answer(self, root: bytes) -> TaskResult:
         found = receive(self.answers)
         self.waiting.pop(0)
-        if not isinstance(found, Found):
+        if not isinstance(found, TaskResult):
             raise MachineError(
                 display(root),
                 expected="an answer from a process that scans part of the directory",

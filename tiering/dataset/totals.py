@@ -24,7 +24,7 @@ from tiering.sources.labels.folders import FolderRule, Folders
 from tiering.sources.left_out import MISSING, LeftOut, Tally
 from tiering.sources.packed_datasets import already_packed, packed
 from tiering.sources.source import Source
-from tiering.sources.trees.entries import Found
+from tiering.sources.trees.entries import TaskResult
 from tiering.sources.trees.walk import no_images
 from tiering.text import display
 
@@ -181,7 +181,7 @@ class _Counted:
             self.count.totals.left_out.add(MISSING, key, reason="no such file")
         for part in frame.filter(pl.col("size") >= 0).iter_slices(_TOGETHER):
             self.folders.add(part["key"].to_list())
-            found = Found()
+            found = TaskResult()
             for key, size, label in part.select("key", "size", "label").iter_rows():
                 slash = key.rfind(b"/") + 1
                 found.take(key[:slash], key[slash:], size, self.draw(), self.count.limit)

@@ -17,7 +17,7 @@ from tiering.dataset.header_reads import Fault, Seen, in_threads, inspect_files,
 from tiering.errors import DatasetError
 from tiering.sources.account import kind_of
 from tiering.sources.source import Source, read_samples
-from tiering.sources.trees.glance import Listing, glance, glance_remote
+from tiering.sources.trees.glance import DirectoryContents, glance, glance_remote
 from tiering.sources.trees.remote import look_up
 from tiering.sources.trees.remote_folder import RemoteFolder
 from tiering.storage.bucket import REQUESTS
@@ -32,7 +32,7 @@ _SLICE: Final = 500
 class Tree(Protocol):
     """A tree of files, local or remote."""
 
-    def look_into(self, prefix: bytes, keep: int, random: np.random.Generator) -> Listing:
+    def look_into(self, prefix: bytes, keep: int, random: np.random.Generator) -> DirectoryContents:
         """List a directory; the result is empty if it cannot be read.
 
         prefix: its path below the root, "" or ending in "/". keep: how many images to keep by name, drawn at random if
@@ -59,7 +59,7 @@ class LocalTree:
     def __init__(self, root: bytes) -> None:
         self.root = root
 
-    def look_into(self, prefix: bytes, keep: int, random: np.random.Generator) -> Listing:
+    def look_into(self, prefix: bytes, keep: int, random: np.random.Generator) -> DirectoryContents:
         """List a directory. Raises MachineError if the root cannot be read."""
         return glance(self.root, prefix, keep, random)
 
@@ -99,7 +99,7 @@ class RemoteTree:
         self.url, self.system, self.root = url, self.top.system, self.top.root
         self._threads = REQUESTS if self.system.async_impl else 1
 
-    def look_into(self, prefix: bytes, keep: int, random: np.random.Generator) -> Listing:
+    def look_into(self, prefix: bytes, keep: int, random: np.random.Generator) -> DirectoryContents:
         """List a directory. Raises MachineError if the server does not answer."""
         return glance_remote(self.top.below(prefix), keep, random)
 

@@ -166,12 +166,12 @@ def _measure(
             samples += len(batch)
             if watch:
                 spent = time.perf_counter() - began
-                watch(Moment(str(store.place), epoch, epochs, samples, len(store), spent, loader.stats()))
+                watch(Moment(str(store.location), epoch, epochs, samples, len(store), spent, loader.stats()))
         seconds.append(time.perf_counter() - began)
     later = statistics.median(seconds[1:])
     size = store.manifest.image_bytes
     return Measurement(
-        store=str(store.place),
+        store=str(store.location),
         kind=store.manifest.kind,
         samples=samples,
         image_bytes=size,

@@ -1,4 +1,4 @@
-"""Append: new files as new shards of a finished store, under a manifest of the next generation."""
+"""Append new files to a finished store as new shards. Its manifest becomes that of the next generation."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from tiering.arrays import row_parts
 from tiering.errors import DatasetError, StoreError, command, from_os_error
 from tiering.literals import Check, OnBadImage
 from tiering.packing.class_maps import class_map
-from tiering.packing.convert import Job, run_job
+from tiering.packing.convert import run_job
 from tiering.packing.executors import Workers
 from tiering.packing.finish import finish
-from tiering.packing.kept_generation import Kept
-from tiering.packing.key_lookup import NOWHERE, Lookup
+from tiering.packing.job import PackingJob
+from tiering.packing.kept_generation import KeptSamples
+from tiering.packing.key_lookup import NOWHERE, KeyLookup
 from tiering.packing.label_columns import renumber
 from tiering.packing.left_out_file import refuse_shared
 from tiering.packing.listed_lines import field_of
 from tiering.packing.listing import (
     SCHEMA,
     Listing,
-    blocks,
     labelled_state,
     make_listing,
     open_again,
@@ -35,9 +36,9 @@ from tiering.packing.listing import (
 from tiering.packing.progress import Progress, no_progress
 from tiering.packing.shard_plan import make_plan, packable
 from tiering.packing.workspace import workspace
-from tiering.sources.account import Account, fields
+from tiering.sources.account import fields
 from tiering.sources.labels.numbering import ClassNumbering
-from tiering.sources.left_out import SIDECAR, LeftOut
+from tiering.sources.left_out import SIDECAR
 from tiering.sources.source import AnySource
 from tiering.storage.location import Location
 from tiering.store.columns import map_column
@@ -45,7 +46,7 @@ from tiering.store.layout import BAD_FILES, MANIFEST, WORK, index_name, is_left_
 from tiering.store.manifest import Manifest, Settings, read_manifest
 from tiering.store.open import open_packed
 from tiering.store.protocol import Store
-from tiering.text import display, without_secrets
+from tiering.text import display, first_few, without_secrets
 
 _SHOWN: Final = 10
 _BATCH: Final = 1 << 12
@@ -53,20 +54,20 @@ _BATCH: Final = 1 << 12
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """What the next generation of a store is made of.
+    """The parts of the next generation of a store.
 
-    selected: rows of the listing to pack, int64; kept: what is taken over. whole: where the listing is the whole
-    dataset, the bytes in it of what is taken over; None where other sources may have been packed before.
+    selected: rows of the listing to pack, int64. kept: the samples of the store that stay. kept_bytes: their bytes in
+    the source if the listing is the whole dataset; None if images from other sources may have been packed before.
     """
 
     selected: npt.NDArray[np.int64]
-    kept: Kept
-    whole: int | None = None
+    kept: KeptSamples
+    kept_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """The arguments of append and sync that are those of tiering.convert."""
+class GrowOptions:
+    """The parameters that append and sync share with tiering.convert."""
 
     images_only: bool
     on_error: OnBadImage
@@ -76,7 +77,7 @@ class Run:
     progress: Progress
 
 
-#: Says by a listing, the store and its settings what to do; None for nothing.
+#: Chooses the next generation from a listing, the store and its settings. Returns None if there is nothing to do.
 Choose = Callable[[Listing, Store, Settings], Growth | None]
 
 
@@ -116,108 +117,103 @@ def append(
     Example:
         >>> tiering.append("photos", "photos.lmdb")  # doctest: +SKIP
     """
-    return grow(source, store, _new, Run(images_only, on_error, check, resume, workers, progress))
+    return grow(source, store, _new, GrowOptions(images_only, on_error, check, resume, workers, progress))
 
 
-def grow(source: AnySource, store: str | os.PathLike[str], choose: Choose, run: Run) -> Manifest:
-    """Make the next generation of a store. Returns its manifest, the old one where there is nothing to do."""
-    place = Location.of(store)
-    # A directory without a manifest is not ours to open a workspace in.
-    opened = open_again(source, read_manifest(place))
+def grow(source: AnySource, store: str | os.PathLike[str], choose: Choose, options: GrowOptions) -> Manifest:
+    """Make the next generation of a store, and return its manifest. If there is nothing to do, return the old one."""
+    location = Location.of(store)
+    # Read the manifest before making a workspace: a directory without a manifest is not a store.
+    opened = open_again(source, read_manifest(location))
     try:
-        with workspace(place, fresh=False) as space:
-            _, version = (place / MANIFEST).read_version()
-            manifest = read_manifest(place)
-            base = open_packed(place, manifest)
+        with workspace(location, fresh=False) as space:
+            _, version = (location / MANIFEST).read_version()
+            manifest = read_manifest(location)
+            base = open_packed(location, manifest)
             settings = manifest.settings
             if settings is None or manifest.kind == "folder":
-                raise StoreError(str(place), expected="a packed store", found="a folder")
+                raise StoreError(str(location), expected="a packed store", found="a folder")
             directory = space.scratch / "listing"
-            only = run.images_only or manifest.source.images_only
+            only = options.images_only or manifest.source.images_only
             given = ClassNumbering(class_map(manifest), grows=True, by_number=False)
             listing = make_listing(opened, directory, given, images_only=only)
             refuse_shared(space, listing, images_only=only)
-            listing = _in_terms_of(manifest, listing, directory)
-            growth = choose(listing, base, settings)
-            if growth is None:
-                kept = Kept(base)
-                outline = _outline(manifest, listing, Growth(np.empty(0, np.int64), kept), images_only=only)
-                # Only the account may differ: then the next generation has the same shards.
-                grown = finish(space, listing, outline, tuple, kept, version, run.on_error, 0)
-                _tidy(place, grown)
-                return grown
+            listing = _with_splits_of(manifest, listing, directory)
+            chosen = choose(listing, base, settings)
+            growth = chosen or Growth(np.empty(0, np.int64), KeptSamples(base))
             _refuse_larger(listing, growth.selected, settings)
-            generation = manifest.generation + 1
-            plan = make_plan(listing.size, settings, generation=generation, selected=growth.selected)
+            plan = make_plan(listing.size, settings, generation=manifest.generation + 1, selected=growth.selected)
             outline = _outline(manifest, listing, growth, images_only=only)
-            job = Job(space, listing, plan, manifest.kind, outline, growth.kept, version, run.check)
-            grown = run_job(
-                job, directory, run.workers, run.on_error, restart=run.resume == "never", progress=run.progress
+            before = manifest.account.packed_bytes if manifest.account else manifest.image_bytes
+            kept_bytes = before if growth.kept_bytes is None else growth.kept_bytes
+            job = PackingJob(
+                space, listing, plan, manifest.kind, outline, growth.kept, kept_bytes, version, options.check
             )
-            if grown == manifest:
-                space.clear()  # shards without a sample
-            _tidy(place, grown)
+            if chosen is None:
+                # Only the account may differ. Then the next generation has the same shards.
+                grown = finish(job, tuple, options.on_error)
+            else:
+                restart = options.resume == "never"
+                grown = run_job(
+                    job, directory, options.workers, options.on_error, restart=restart, progress=options.progress
+                )
+                if grown == manifest:
+                    space.clear()  # shards without a sample
+            _tidy(location, grown)
     except OSError as error:
-        raise from_os_error(error if error.filename else OSError(error.errno, error.strerror, str(place))) from error
+        raise from_os_error(error, location) from error
     return grown
 
 
-def _tidy(place: Location, manifest: Manifest) -> None:
-    """Remove what a finished run left that its manifest does not name, the notes last."""
+def _tidy(location: Location, manifest: Manifest) -> None:
+    """Remove files that the manifest does not name any more, and the notes last."""
     near = (1, manifest.generation - 1, manifest.generation, manifest.generation + 1)
     for name in (BAD_FILES, *(left_out_name(number) for number in near if number > 0)):
         if name not in manifest.documents:
-            (place / name).remove()
-    (place / WORK).remove()
+            (location / name).remove()
+    (location / WORK).remove()
 
 
 def _outline(manifest: Manifest, listing: Listing, growth: Growth, *, images_only: bool) -> Manifest:
-    """Return the manifest of the next generation, but for what packing tells."""
-    generation = manifest.generation + 1
-    others = growth.whole is None and (manifest.source.others or manifest.source.url != listing.source.url)
-    known = [*manifest.earlier, manifest.source] if growth.whole is None else []
-    earlier = [source for source in known if source.url != without_secrets(listing.source.url)]
-    outline = manifest.model_copy(
+    """Return the manifest of the next generation, except for what only packing can tell."""
+    whole = growth.kept_bytes is not None
+    others = not whole and (manifest.source.others or manifest.source.url != listing.source.url)
+    known = [] if whole else [*manifest.earlier, manifest.source]
+    documents = {name: crc for name, crc in manifest.documents.items() if not (whole and is_left_out(name))}
+    return manifest.model_copy(
         update={
-            "generation": generation,
-            "index": index_name(generation),
+            "generation": manifest.generation + 1,
+            "index": index_name(manifest.generation + 1),
+            "layout": listing.layout if whole else manifest.layout,
             "labels": list(listing.classes.names),
             "label_numbers": list(listing.classes.numbers),
             "splits": listing.splits,
             "source": source_of(listing, images_only=images_only, others=others),
-            "earlier": earlier,
+            "earlier": [source for source in known if source.url != without_secrets(listing.source.url)],
+            "documents": documents,
             "shards": growth.kept.shards,
             "samples": growth.kept.samples,
             "image_bytes": growth.kept.image_bytes,
         }
     )
-    if growth.whole is None:
-        return outline
-    return outline.model_copy(
-        update={
-            "layout": listing.layout,
-            "account": Account.of(growth.kept.samples, growth.whole, LeftOut()),
-            "documents": {name: crc for name, crc in manifest.documents.items() if not is_left_out(name)},
-        }
-    )
 
 
-def _in_terms_of(manifest: Manifest, listing: Listing, directory: Path) -> Listing:
-    """Number splits as the store does, new names after the old ones."""
+def _with_splits_of(manifest: Manifest, listing: Listing, directory: Path) -> Listing:
+    """Number the splits of a listing as the store does, with new names after the old ones."""
     splits = [*manifest.splits, *(added for added in listing.splits if added not in set(manifest.splits))]
-    place = {known: number for number, known in enumerate(splits)}
-    renumber(directory / "split", SCHEMA["split"], [place[known] for known in listing.splits])
+    number_of = {known: number for number, known in enumerate(splits)}
+    renumber(directory / "split", SCHEMA["split"], [number_of[known] for known in listing.splits])
     columns = listing.columns | {"split": map_column(Location.of(directory / "split"), SCHEMA["split"])}
     return replace(listing, columns=columns, splits=splits, state=labelled_state(listing.state, columns))
 
 
 def _new(listing: Listing, base: Store, settings: Settings) -> Growth | None:
     """Choose the rows of a listing that a store does not hold."""
-    held = Lookup(len(base), base.index.keys)
+    held = KeyLookup(len(base), base.index.keys)
     _refuse_masks(listing, base)
     new: list[npt.NDArray[np.int64]] = []
     changed: list[str] = []
-    for rows in blocks(len(listing)):
+    for rows in row_parts(len(listing)):
         keys = listing.keys(rows)
         found = held.find(keys)
         new.append(rows[found == NOWHERE])
@@ -228,23 +224,23 @@ def _new(listing: Listing, base: Store, settings: Settings) -> Growth | None:
     if changed:
         raise DatasetError(
             listing.source.url,
-            expected="new files, beside those that the store holds",
-            found=f"{len(changed):,} that have another size than in the store ({'; '.join(changed[:_SHOWN])})",
+            expected="only new files besides those that the store holds",
+            found=f"{len(changed):,} with a size different from that in the store ({first_few(changed, _SHOWN)})",
             action="Append adds and changes nothing. To bring the store up to the source: "
-            + command("tiering", "append", "--sync", listing.source.url, base.place),
+            + command("tiering", "append", "--sync", listing.source.url, base.location),
         )
     selected = np.concatenate(new)
-    return Growth(selected, Kept(base)) if len(selected) else None
+    return Growth(selected, KeptSamples(base)) if len(selected) else None
 
 
 def _refuse_masks(listing: Listing, base: Store) -> None:
-    """Raise DatasetError where the store holds a mask as a sample that this run leaves out: it would stay in there."""
+    """Raise DatasetError if a mask that is left out now is a sample of the store, because it would stay there."""
     if not listing.left_out.count(SIDECAR):
         return
-    held = Lookup(len(base), lambda rows: [field_of(key) for key in base.index.keys(rows)])
+    held = KeyLookup(len(base), lambda rows: [field_of(key) for key in base.index.keys(rows)])
     masks: list[str] = []
     count = 0
-    with listing.lines.local.open("rb") as lines:  # type: ignore[union-attr] # in a local scratch directory
+    with listing.lines.open("rb") as lines:
         every = (key for key, kind, *_ in fields(lines) if kind == SIDECAR)
         while keys := list(islice(every, _BATCH)):
             there = [key for key, at in zip(keys, held.find([key.encode() for key in keys]), strict=True) if at >= 0]
@@ -254,14 +250,14 @@ def _refuse_masks(listing: Listing, base: Store) -> None:
         raise DatasetError(
             listing.source.url,
             expected="masks and other sidecars that the store does not hold",
-            found=f"{count:,} that it holds as samples ({'; '.join(masks)}{'; ...' if count > len(masks) else ''})",
+            found=f"{count:,} that it holds as samples ({first_few(masks, _SHOWN, of=count)})",
             action="Append takes nothing out. To take them out: "
-            + command("tiering", "append", "--sync", "--images-only", listing.source.url, base.place),
+            + command("tiering", "append", "--sync", "--images-only", listing.source.url, base.location),
         )
 
 
 def _refuse_larger(listing: Listing, selected: npt.NDArray[np.int64], settings: Settings) -> None:
-    """Raise DatasetError for an image that is larger than a shard of the store can be."""
+    """Raise DatasetError if an image is larger than the shards of the store."""
     largest = int(packable(listing.size[selected]).max(initial=0))
     if settings.pixels is None and largest > settings.shard_bytes:
         raise DatasetError(

@@ -1,4 +1,4 @@
-"""Class maps of stores and in files, by which a second split gets the numbers of the first one."""
+"""Class maps from stores and files, so that a second split gets the same class numbers as the first."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from tiering.errors import StoreError, TieringError, UsageError, command
+from tiering.errors import MachineError, StoreError, TieringError, UsageError, command
 from tiering.sources.labels.classes import ClassMap, map_of
 from tiering.sources.labels.folders import SPLITS, Folders
 from tiering.sources.left_out import unlooked
+from tiering.sources.trees.directory import names_in
 from tiering.storage.json_text import parse_json
 from tiering.storage.location import Location
 from tiering.storage.urls import parent_of
 from tiering.store.layout import MANIFEST
 from tiering.store.manifest import LARGEST, Manifest, read_manifest
-from tiering.text import display, without_secrets
+from tiering.text import display, first_few, without_secrets
 
-#: Entries of a directory that are looked at for other splits, and differences that are shown.
+#: How many entries of a directory to search for other splits, and how many differences to show.
 _ENTRIES: Final = 5000
 _SHOWN: Final = 3
 
@@ -30,14 +31,14 @@ def class_map(manifest: Manifest) -> ClassMap:
     return ClassMap(tuple(manifest.labels), tuple(manifest.classes))
 
 
-def read_classes(place: str | os.PathLike[str]) -> ClassMap:
+def read_classes(location: str | os.PathLike[str]) -> ClassMap:
     """Read a class map from a store, a JSON file or a text file.
 
-    place: a store or a file, path or URL. JSON has the number of each name ({"cat": 0}), the name of each number
+    location: a store or a file, path or URL. JSON has the number of each name ({"cat": 0}), the name of each number
     ({"0": "cat"}), or names in order. Text has a name on each line, in order, or NAME,NUMBER.
     Raises UsageError for anything else, and for a name or a number that occurs twice.
     """
-    where = Location.of(place)
+    where = Location.of(location)
     if where.is_directory() or (where / MANIFEST).exists():
         return class_map(read_manifest(where))
     try:
@@ -57,23 +58,25 @@ def read_classes(place: str | os.PathLike[str]) -> ClassMap:
 
 
 def differences(classes: ClassMap, source: str, output: Location) -> str:
-    """Say how classes differ from those of another split that is packed apart; "" if they do not.
+    """Describe how classes differ from those of another split with a store of its own; "" if they do not.
 
-    source: where the images come from; output: the new store. The other split is a finished local store beside the new
-    one whose source lies beside this source (train.lmdb of photos/train, when val.lmdb is made from photos/val), or if
-    there is none, a local folder beside the source.
+    source: of the images. output: the new store.
+    The other split is a finished local store beside the new one, if the two sources are neighbours too: for example
+    train.lmdb from photos/train, while val.lmdb is made from photos/val. Without such a store, it is a local folder
+    beside the source.
     """
     source = without_secrets(source)
     packed = False
-    for place, manifest in _neighbours(output):
+    for location, manifest in _neighbours(output):
         theirs = manifest.source.url
-        if theirs == source or parent_of(theirs) != parent_of(source) or not _are_splits(theirs, source):
+        neighbours = theirs != source and parent_of(theirs) == parent_of(source)
+        if not (neighbours and _first_word(theirs) and _first_word(source)):
             continue
         packed = True
         if said := _compared(classes, class_map(manifest)):
             return (
-                f"The classes differ from those of {place}, which holds {theirs}: {said}. If both are splits of one "
-                f"dataset, convert again with `classes` {command(place)}"
+                f"The classes differ from those of {location}, which holds {theirs}: {said}. If both are splits of one "
+                f"dataset, convert again with `classes` {command(location)}"
             )
     for theirs, names in [] if packed else _folders_beside(source):
         if said := _compared(classes, ClassMap.counted(names)):
@@ -86,7 +89,7 @@ def differences(classes: ClassMap, source: str, output: Location) -> str:
 
 
 def _compared(ours: ClassMap, theirs: ClassMap) -> str:
-    """Say how two class maps differ. If both have a source's own numbers, these mean the same in both."""
+    """Describe how two class maps differ. If both use the source's own integers, these mean the same in both."""
     if not ours.names or not theirs.names or (ours.own and theirs.own):
         return ""
     here, there = (dict(zip(each.names, each.numbers, strict=True)) for each in (ours, theirs))
@@ -97,43 +100,34 @@ def _compared(ours: ClassMap, theirs: ClassMap) -> str:
     ]
     said += [f"{name} ({there[name]} there) is missing here" for name in there if name not in here]
     said += [f"{name} ({here[name]} here) is missing there" for name in here if name not in there]
-    return "; ".join(said[:_SHOWN]) + ("; ..." if len(said) > _SHOWN else "")
+    return first_few(said, _SHOWN)
 
 
 def _folders_beside(source: str) -> Iterator[tuple[str, list[str]]]:
     """Yield the folders of other splits beside a local one, each with the names of its class folders."""
     if "://" in source or not _first_word(source) or not Path(source).is_dir():
         return
-    for place, name in _directories(Path(source).parent):
-        if str(place) != source and name.lower() in SPLITS:
-            inside = sorted(os.fsencode(each) for _, each in _directories(place))
+    for split in _directories(Path(source).parent):
+        if str(split) != source and split.name.lower() in SPLITS:
+            inside = sorted(os.fsencode(each.name) for each in _directories(split))
             seen = Folders()
             seen.add(each + b"/-" for each in inside)
             rule = seen.rule()
             # Tiny ImageNet has class folders in train and a folder of images in val.
-            yield str(place), [display(each) for each in inside if rule.of(each + b"/")[0] is not None]
+            yield str(split), [display(each) for each in inside if rule.of(each + b"/")[0] is not None]
 
 
-def _directories(place: Path) -> list[tuple[Path, str]]:
-    """Return the directories in one, of its first entries, that are not hidden."""
+def _directories(parent: Path) -> list[Path]:
+    """Return the directories among the first entries of a directory, without hidden ones."""
     try:
-        with os.scandir(place) as entries:
-            found = [
-                entry
-                for entry in islice(entries, _ENTRIES)
-                if entry.is_dir() and not unlooked(os.fsencode(entry.name) + b"/")
-            ]
-    except OSError:
+        names = list(islice(names_in(str(parent)), _ENTRIES))
+    except (OSError, MachineError):
         return []
-    return [(place / entry.name, entry.name) for entry in found]
-
-
-def _are_splits(one: str, other: str) -> bool:
-    """Return whether two sources have names of splits: train and val, train.csv and test.csv."""
-    return bool(_first_word(one) and _first_word(other))
+    return [parent / os.fsdecode(name[:-1]) for name in names if name.endswith(b"/") and not unlooked(name)]
 
 
 def _first_word(url: str) -> str:
+    """Return the split with which a source's name starts, as train.csv and train-2 do; else ""."""
     name = url.rstrip("/").rpartition("/")[2].lower()
     longest = max((word for word in SPLITS if name.startswith(word)), key=len, default="")
     return longest if not name[len(longest) : len(longest) + 1].isalpha() else ""
@@ -143,20 +137,20 @@ def _neighbours(output: Location) -> Iterator[tuple[str, Manifest]]:
     """Yield the finished stores beside a local one."""
     if output.local is None:
         return
-    for place, name in sorted(_directories(output.local.parent)):
-        if name == output.name or not (place / MANIFEST).is_file():
+    for store in sorted(_directories(output.local.parent)):
+        if store.name == output.name or not (store / MANIFEST).is_file():
             continue
         try:
-            yield str(place), read_manifest(Location.of(place))
+            yield str(store), read_manifest(Location.of(store))
         except (TieringError, OSError):
-            continue  # Another tool's, or a damaged one: no store to compare with.
+            continue  # A damaged store, or another tool's: there is nothing to compare with.
 
 
 def _of_json(text: bytes, where: Location) -> Iterator[tuple[str, int]]:
     try:
         content: Any = parse_json(text)
     except ValueError as error:
-        raise _refused(where, f"JSON that is none: {error}") from error
+        raise _refused(where, f"invalid JSON: {error}") from error
     if isinstance(content, list) and all(isinstance(name, str) for name in content):
         yield from ((name, number) for number, name in enumerate(content))
         return

@@ -1,10 +1,11 @@
-"""Commit: give a finished store its name, without losing anything that somebody else put there.
+"""Commit: give a finished store its name, without losing anything that another program put there.
 
-The order is finish, sync, rename, clean. A conversion killed before the rename leaves a finished NAME.partial, which
-the next run recognises and renames; one killed after it leaves a finished store with notes, which the next run removes.
+The order is finish, sync, rename, clean. If a conversion is killed before the rename, it leaves a finished
+NAME.partial, which the next conversion recognises and renames. If it is killed after the rename, it leaves a finished
+store with notes, which the next conversion removes.
 
 The rename replaces nothing. To overwrite, the new store and the old one swap names in one step. If NAME.partial then
-does not hold the store that was at the output when the conversion began, the two are swapped back.
+is not the store that was at the output when the conversion began, they swap back.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ from tiering.storage.lock import locked
 from tiering.store.layout import MANIFEST, NOTE_BYTES, RECORD, WORK, foreign_files
 from tiering.store.manifest import LARGEST, read_manifest
 from tiering.system.file_calls import UNSUPPORTED, exchange, rename_new
+from tiering.text import first_few
 
 _REPLACED = "replaced.json"
 _SHOWN = 5
 
 
-class Standing(BaseModel):
+class StoreIdentity(BaseModel):
     """The store that was at the output when a conversion began: its directory and the CRC-32C of its manifest."""
 
     model_config = ConfigDict(frozen=True)
@@ -39,7 +41,7 @@ class Standing(BaseModel):
     manifest: int
 
     @classmethod
-    def at(cls, store: Location) -> Standing | None:
+    def at(cls, store: Location) -> StoreIdentity | None:
         """Return the finished store at a local path; None if there is none."""
         try:
             found = os.lstat(store.url)
@@ -57,7 +59,7 @@ def partial_of(output: Location) -> Location:
     return Location(output.url + ".partial") if output.local else output
 
 
-def check_output(output: Location, *, overwrite: bool) -> Standing | None:
+def check_output(output: Location, *, overwrite: bool) -> StoreIdentity | None:
     """Make sure that a new store may take a name.
 
     Returns the store that it will replace; None if the name is free.
@@ -74,43 +76,43 @@ def check_output(output: Location, *, overwrite: bool) -> Standing | None:
         raise UsageError(
             str(output), found="already exists", action="Replace it with `overwrite`, or choose another path."
         )
-    standing = None if output.local.is_symlink() else Standing.at(output)
-    if standing is None:
+    old = None if output.local.is_symlink() else StoreIdentity.at(output)
+    if old is None:
         raise UsageError(
-            str(output), expected="a tiering store to replace", found="something else", action="Choose another place."
+            str(output), expected="a tiering store to replace", found="something else", action="Choose another path."
         )
     foreign = list(foreign_files(output.names(), read_manifest(output)))
     if foreign:
         raise UsageError(
             str(output), expected="only files of the store to replace",
-            found=f"{len(foreign):,} files of somebody else ({', '.join(foreign[:_SHOWN])})",
+            found=f"{len(foreign):,} foreign files ({first_few(foreign, _SHOWN, separator=', ')})",
             action="Move them elsewhere first.",
         )  # fmt: skip
-    return standing
+    return old
 
 
 def check_unfinished(output: Location, source: str, *, overwrite: bool) -> None:
-    """Make sure that an unfinished conversion is there to go on with. Raises UsageError where there is none.
+    """Raise UsageError if there is no unfinished conversion to continue.
 
-    source: what the command names; overwrite: a finished store may stand at the output, to be replaced.
+    source: as the caller named it. overwrite: the output may be a finished store, which will be replaced.
     """
     if was_not_cleaned(output):
         return
     if (output / MANIFEST).exists() and not overwrite:
         raise UsageError(
-            str(output), expected="an unfinished conversion to go on with", found="a finished store",
+            str(output), expected="an unfinished conversion to continue", found="a finished store",
             action="To pack its missing and damaged shards again: "
             + command("tiering", "repair", output, "--source", source),
         )  # fmt: skip
     if not (partial_of(output) / WORK / RECORD).exists():
         raise UsageError(
-            str(output), expected="an unfinished conversion to go on with", found="none",
+            str(output), expected="an unfinished conversion to continue", found="none",
             action='Leave out `resume="only"` to begin one.',
         )  # fmt: skip
 
 
 def was_not_cleaned(output: Location) -> bool:
-    """Return whether a conversion was killed after it gave the store its name, and before it removed its notes."""
+    """Return whether a conversion was killed after it renamed the store, but before it removed its notes."""
     if not (output / WORK / RECORD).exists() or not (output / MANIFEST).exists():
         return False
     try:
@@ -120,17 +122,17 @@ def was_not_cleaned(output: Location) -> bool:
         return False
 
 
-def put_in_place(partial: Location, output: Location, standing: Standing | None) -> None:
+def publish(partial: Location, output: Location, old: StoreIdentity | None) -> None:
     """Give a finished store its name. If something else has the name now, keep both and raise UsageError."""
     if partial.local is None or output.local is None:
         return
-    if standing is None:
+    if old is None:
         try:
             _rename(partial.local, output.local)
         except FileExistsError:
             raise _appeared(partial, output, "something new") from None
     else:
-        _swap(partial, output, standing)
+        _swap(partial, output, old)
     sync(output.local.parent)
 
 
@@ -139,13 +141,14 @@ def clean(output: Location) -> None:
     work = output / WORK
     if output.local:
         with suppress(FileNotFoundError, ValidationError):
-            replaced = Standing.model_validate_json((work / _REPLACED).read(most=NOTE_BYTES))
-            old = partial_of(output)
-            if Standing.at(old) == replaced:
-                remove_store(old)
-            elif not (old / MANIFEST).exists():
-                old.remove_empty_directories()  # what a run leaves if it is killed after it removed the manifest
-        # The record goes last: it tells the next run that there is something to clean.
+            replaced = StoreIdentity.model_validate_json((work / _REPLACED).read(most=NOTE_BYTES))
+            partial = partial_of(output)
+            if StoreIdentity.at(partial) == replaced:
+                remove_store(partial)
+            elif not (partial / MANIFEST).exists():
+                # Left by a conversion that was killed after it removed the manifest.
+                partial.remove_empty_directories()
+        # Remove the record last. It shows the next conversion that there is something to clean.
         for name in work.names():
             if name != RECORD:
                 (work / name).remove()
@@ -168,7 +171,7 @@ def remove_store(store: Location) -> None:
     if foreign:
         raise UsageError(
             str(store), expected="only the replaced store's files", found=f"also {', '.join(sorted(foreign)[:_SHOWN])}",
-            action="The new store is in place. Move these files elsewhere, and run the same command again.",
+            action="The new store is finished. Move these files elsewhere, and run the same command again.",
         )  # fmt: skip
     store.remove_empty_directories()
     (store / MANIFEST).remove()
@@ -181,20 +184,20 @@ def _rename(partial: Path, output: Path) -> None:
     except OSError as error:
         if error.errno not in UNSUPPORTED:
             raise
-        # Network file systems often lack RENAME_NOREPLACE. Whoever makes the directory owns the name, and a rename only
-        # replaces an empty directory, so it can only replace ours.
+        # Network file systems often lack RENAME_NOREPLACE. The process that makes the directory owns the name. A rename
+        # only replaces an empty directory, so it can only replace ours.
         output.mkdir()
         partial.rename(output)
 
 
-def _swap(partial: Location, output: Location, standing: Standing) -> None:
+def _swap(partial: Location, output: Location, old: StoreIdentity) -> None:
     """Swap a finished store with the one that it replaces, and check that it replaced the right one."""
     assert partial.local and output.local  # noqa: S101, PT018 - for the type checker
-    if Standing.at(output) != standing:
+    if StoreIdentity.at(output) != old:
         raise _appeared(partial, output, "another store")
     (output / WORK).make_directory()
     with locked(output / WORK):  # so that no append starts on a store that is about to go
-        (partial / WORK / _REPLACED).write(standing.model_dump_json().encode())
+        (partial / WORK / _REPLACED).write(old.model_dump_json().encode())
         try:
             exchange(partial.local, output.local)
         except OSError as error:
@@ -204,7 +207,7 @@ def _swap(partial: Location, output: Location, standing: Standing) -> None:
                 str(output), expected="a file system that can swap two directories", found="one that cannot",
                 action=f"{partial} is finished. Remove the old store, and run the same command again.",
             ) from error  # fmt: skip
-        if Standing.at(partial) != standing:
+        if StoreIdentity.at(partial) != old:
             exchange(partial.local, output.local)
             raise _appeared(partial, output, "another store")
 

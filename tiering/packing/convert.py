@@ -10,31 +10,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-import numpy as np
-
 from tiering.errors import UsageError, from_os_error
 from tiering.literals import Check, OnBadImage, PackedFormat
 from tiering.packing.class_maps import differences, read_classes
 from tiering.packing.commit import (
-    Standing,
+    StoreIdentity,
     check_output,
     check_unfinished,
     clean,
     partial_of,
-    put_in_place,
+    publish,
     was_not_cleaned,
 )
 from tiering.packing.executors import Workers, opener, run_tasks, tasks_ahead
 from tiering.packing.finish import finish
-from tiering.packing.kept_generation import Kept
+from tiering.packing.job import PackingJob
 from tiering.packing.left_out_file import refuse_shared
-from tiering.packing.listing import Listing, blocks, make_listing, names_digest, source_of, unlabelled
+from tiering.packing.listing import Listing, make_listing, source_of, unlabelled
 from tiering.packing.progress import Progress, no_progress
 from tiering.packing.receipts import Receipt
-from tiering.packing.settings import Packing, Pixels, Shards, choose_settings
-from tiering.packing.shard import ShardTask, pack_shard
-from tiering.packing.shard_plan import ShardPlan, make_plan
-from tiering.packing.workspace import Record, Workspace, workspace
+from tiering.packing.settings import PackingOptions, Pixels, Shards, choose_settings
+from tiering.packing.shard import pack_shard
+from tiering.packing.shard_plan import make_plan
+from tiering.packing.workspace import Workspace, workspace
 from tiering.sources.labels.classes import LabelsWarning, combined
 from tiering.sources.labels.numbering import ClassNumbering
 from tiering.sources.source import AnySource, open_source
@@ -42,12 +40,12 @@ from tiering.sources.source import Source as OpenedSource
 from tiering.storage.location import Location
 from tiering.store.layout import MANIFEST
 from tiering.store.lmdb_format import OURS
-from tiering.store.manifest import Manifest, Settings, read_manifest
+from tiering.store.manifest import Manifest, read_manifest
 from tiering.text import shown
 
 _SHARDS: Final = Shards()
 
-#: Whether to go on with an unfinished conversion: if there is one, it must be there, or begin again from nothing.
+#: Whether to continue an unfinished conversion: "auto" if there is one, "only" (there must be one), or "never".
 Resume = Literal["auto", "only", "never"]
 
 
@@ -109,7 +107,7 @@ def convert(
     output = Location.of(store)
     opened = open_source(source)
     numbered = None if classes is None else ClassNumbering(read_classes(classes))
-    packing = Packing(to, codec, shards, pixels)
+    packing = PackingOptions(to, codec, shards, pixels)
     _refuse_inside(opened.url, output)
     conversion = _Conversion(
         opened, packing, numbered, workers, on_error, check, images_only, resume == "never", progress
@@ -121,7 +119,7 @@ def convert(
             return done
         return conversion.run(output, check_output(output, overwrite=overwrite))
     except OSError as error:
-        raise from_os_error(error if error.filename else OSError(error.errno, error.strerror, str(output))) from error
+        raise from_os_error(error, output) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +127,7 @@ class _Conversion:
     """The arguments of convert."""
 
     source: OpenedSource
-    packing: Packing
+    packing: PackingOptions
     given: ClassNumbering | None
     workers: Workers
     on_error: OnBadImage
@@ -138,8 +136,8 @@ class _Conversion:
     restart: bool
     progress: Progress
 
-    def run(self, output: Location, standing: Standing | None) -> Manifest:
-        """Build the store, or take a finished one that an earlier run left, and give it its name."""
+    def run(self, output: Location, old: StoreIdentity | None) -> Manifest:
+        """Build the store, or use a finished one that an earlier conversion left behind, and give it its name."""
         target = partial_of(output)
         with workspace(target, fresh=True) as space:
             directory = space.scratch / "listing"
@@ -150,7 +148,7 @@ class _Conversion:
             manifest = done or run_job(
                 job, directory, self.workers, self.on_error, restart=self.restart, progress=self.progress
             )
-            put_in_place(target, output, standing)
+            publish(target, output, old)
             clean(output)
         return manifest
 
@@ -161,7 +159,7 @@ class _Conversion:
             clean(output)
         return done
 
-    def _job(self, space: Workspace, directory: Path) -> Job:
+    def _job(self, space: Workspace, directory: Path) -> PackingJob:
         listing = make_listing(self.source, directory, self.given, images_only=self.images_only)
         settings = choose_settings(listing, self.packing, space.found.settings if space.found else None)
         outline = Manifest(
@@ -170,83 +168,31 @@ class _Conversion:
             splits=listing.splits, settings=settings, lmdb_format=OURS if self.packing.kind == "lmdb" else None,
             source=source_of(listing, images_only=self.images_only),
         )  # fmt: skip
-        return Job(space, listing, make_plan(listing.size, settings), self.packing.kind, outline, check=self.check)
+        plan = make_plan(listing.size, settings)
+        return PackingJob(space, listing, plan, self.packing.kind, outline, check=self.check)
 
     def _warn(self, listing: Listing, output: Location) -> None:
-        """Warn of labels that may not be what was meant."""
+        """Warn of labels that look like a mistake."""
         without_class = unlabelled(listing)
         other = "" if self.given else differences(listing.classes, self.source.url, output)
         for said in filter(None, (without_class, combined(listing.classes), other)):
             warnings.warn(shown(said), LabelsWarning, stacklevel=4)
 
-    def _finished(self, job: Job) -> Manifest | None:
-        """Return the manifest of a store that needs no more packing; None if there is something to do."""
+    def _finished(self, job: PackingJob) -> Manifest | None:
+        """Return the manifest of a store that needs no more packing, or None if there is something to do."""
         if self.restart or job.space.found != job.record or not (job.space.target / MANIFEST).exists():
             return None
         manifest = read_manifest(job.space.target)
-        # An earlier run may have been told to leave out images; for this one they may be an error.
+        # The earlier conversion may have left out images that are an error now.
         return None if manifest.left_out and self.on_error == "fail" else manifest
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A planned conversion: where, from what, how, and the manifest it will lead to but for what packing tells.
-
-    base: what is kept of the store that grows; version: of its manifest; check: how closely images are looked at.
-    """
-
-    space: Workspace
-    listing: Listing
-    plan: ShardPlan
-    kind: PackedFormat
-    outline: Manifest
-    base: Kept | None = None
-    version: str | None = None
-    check: Check = "quick"
-
-    @property
-    def settings(self) -> Settings:
-        """How it is packed."""
-        return self.plan.settings
-
-    @property
-    def record(self) -> Record:
-        """What another run must want to go on with this one."""
-        return Record(
-            kind=self.kind, generation=self.plan.generation, settings=self.settings, source=self.listing.source.url,
-            samples=self.plan.n, state=self.listing.state, names=names_digest(self.listing), check=self.check,
-            sync=self.base is not None and self.base.there is not None,
-        )  # fmt: skip
-
-    @property
-    def offered(self) -> int:
-        """Bytes in the source of what is to be packed."""
-        rows = self.plan.selected
-        every = blocks(len(self.listing)) if rows is None else (rows[part] for part in blocks(len(rows)))
-        return sum(int(np.maximum(self.listing.size[part], 0).sum()) for part in every)
-
-    @property
-    def numbers(self) -> range:
-        """Numbers of the shards to pack; those of a base come before."""
-        first = len(self.outline.shards)
-        return range(first, first + len(self.plan.ends))
-
-    def task(self, number: int) -> ShardTask:
-        """Return what a worker needs for a shard."""
-        rows = self.listing.rows(self.plan.rows(number - len(self.outline.shards)))
-        space = self.space
-        return ShardTask(
-            self.listing.source, space.target, space.work, self.kind, self.settings, self.record.digest, number, rows,
-            self.check,
-        )  # fmt: skip
-
-
 def run_job(
-    job: Job, directory: Path, workers: Workers, on_error: OnBadImage, *, restart: bool, progress: Progress
+    job: PackingJob, directory: Path, workers: Workers, on_error: OnBadImage, *, restart: bool, progress: Progress
 ) -> Manifest:
-    """Pack what no receipt says is done, and finish the store.
+    """Pack the shards that have no receipt yet, and finish the store.
 
-    directory: where the columns of the listing lie.
+    directory: of the listing's columns.
     """
     space, digest = job.space, job.record.digest
     space.agree(job.record, job.listing, directory, restart=restart)
@@ -260,7 +206,7 @@ def run_job(
             samples, size = samples + done.shard.samples, size + int(done.columns["size"].sum())
     tasks = (job.task(number) for number in missing)
     progress(samples, job.plan.n, size)
-    # Closed at once, however the loop ends: all packing must have stopped before the lock is released.
+    # All packing must stop before the lock is released, however the loop ends. So close the generator explicitly.
     if missing:
         packing = run_tasks(opener(workers, len(missing)), pack_shard, tasks, ahead=tasks_ahead(workers))
         with closing(packing):
@@ -273,15 +219,15 @@ def run_job(
             done = space.receipt(number, digest)
             if done is None:
                 raise UsageError(
-                    f"{space.target}: shard {number}", expected="the receipt that a worker left", found="none",
+                    f"{space.target}: shard {number}", expected="a receipt, written by a worker", found="none",
                     action="Do all workers see the same file system? Workers elsewhere need a shared one, or a URL.",
                 )  # fmt: skip
             yield done
 
-    return finish(space, job.listing, job.outline, receipts, job.base, job.version, on_error, job.offered)
+    return finish(job, receipts, on_error)
 
 
 def _refuse_inside(source: str, output: Location) -> None:
     """Refuse an output that lies inside its source."""
     if output.url == source or output.url.startswith(source.rstrip("/") + "/"):
-        raise UsageError(str(output), found="the store would lie inside the dataset", action="Choose another place.")
+        raise UsageError(str(output), found="the store would lie inside the dataset", action="Choose another path.")

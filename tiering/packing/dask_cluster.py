@@ -1,7 +1,7 @@
-"""A Dask cluster as an executor: wait for it within a limit, check it before it works, and watch it while it does.
+"""A Dask cluster as an executor, with a time limit on every wait, a check of each worker, and a watch while it works.
 
-Dask itself waits for ever: for workers to come, for one that can read a task, for lost ones to come back. Here every
-wait has a limit, and the error says what is missing.
+Dask itself waits without a limit for workers to join, for one that can unpickle a task, and for lost ones to return.
+Here the error says what is missing.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ _log: Final = logging.getLogger("tiering")
 def dask_cluster(address: str) -> Iterator[Executor]:
     """Connect to a Dask cluster whose workers can pack.
 
-    address: of its scheduler, or "local" for a cluster on this machine. TIERING_DASK_WAIT says how many seconds to wait
-    for workers, and for one that does not answer (30).
+    address: of its scheduler, or "local" for a cluster on this machine. TIERING_DASK_WAIT sets how many seconds to wait
+    for workers and for answers (30).
     Raises UsageError if Dask is not installed; MachineError if no scheduler answers, no worker comes, or a worker has
     another Python or version of tiering, or lacks a package; the error says which.
     """
@@ -67,7 +67,8 @@ def dask_cluster(address: str) -> Iterator[Executor]:
     ended = False
     try:
         executor = ClusterExecutor(client, address, limit)
-        executor.begin()
+        while not executor.check():
+            time.sleep(_LOOK)
         yield executor
         ended = True
     finally:
@@ -80,9 +81,9 @@ def dask_cluster(address: str) -> Iterator[Executor]:
 
 
 class ClusterExecutor(Executor):
-    """Runs tasks on a Dask cluster, and can say why it does not.
+    """Runs tasks on a Dask cluster, and explains what is wrong if it cannot.
 
-    client: of distributed; address: as given, for messages; limit: s to wait for workers.
+    client: of distributed. address: as the caller named it, for messages. limit: seconds to wait for workers.
     """
 
     def __init__(self, client: Any, address: str, limit: float) -> None:
@@ -91,7 +92,7 @@ class ClusterExecutor(Executor):
         self._held: set[Any] = set()
         self._sound: set[str] = set()
         self._since: float | None = None
-        self._told = False
+        self._warned = False
 
     def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
         """Send a task to the cluster. A cancelled task ends when the client is closed."""
@@ -102,7 +103,7 @@ class ClusterExecutor(Executor):
         return future
 
     def _pass_on(self, future: Future[R], held: Any) -> None:
-        """Pass on how a task ended. Runs on a thread of Dask's."""
+        """Copy the outcome of a task to our future. Runs on one of Dask's threads."""
         self._held.discard(held)
         if not future.set_running_or_notify_cancel():
             return
@@ -116,23 +117,15 @@ class ClusterExecutor(Executor):
         except BaseException as error:  # noqa: BLE001 - the client may be closed by now; result() raises it
             future.set_exception(error)
 
-    def begin(self) -> None:
-        """Wait for the first workers and check them. Raises MachineError as check does."""
-        while not self._check():
-            time.sleep(_LOOK)
+    def check(self) -> bool:
+        """Check new workers. Returns whether there are any workers.
 
-    def check(self) -> None:
-        """Check that there are workers, and that new ones can pack.
-
-        Raises MachineError for a worker that cannot pack, and when there were no workers, or the scheduler was silent,
+        Raises MachineError for a worker that cannot pack, and if there were no workers, or the scheduler was silent,
         for longer than the limit.
         """
-        self._check()
-
-    def _check(self) -> bool:
         workers = self._workers()
         if workers:
-            self._since, self._told = None, False
+            self._since, self._warned = None, False
             if new := sorted(workers - self._sound):
                 self._question(new)
                 self._sound.update(new)
@@ -146,8 +139,8 @@ class ClusterExecutor(Executor):
                 found=f"{what}, for {format_seconds(self._limit)}",
                 action=f"Start workers (dask worker {self._shown}), or wait longer: {WAIT_VARIABLE}=10min",
             )  # fmt: skip
-        if not self._told:
-            self._told = True
+        if not self._warned:
+            self._warned = True
             _log.warning(
                 "%s: %s; waiting for up to %s (%s).",
                 self._address, what, format_seconds(self._limit), WAIT_VARIABLE,
@@ -159,19 +152,19 @@ class ClusterExecutor(Executor):
         return "ADDRESS" if self._address == "local" else self._address
 
     def _workers(self) -> set[str] | None:
-        """Return the addresses of all workers; None if the scheduler does not say."""
+        """Return the addresses of all workers; None if the scheduler does not answer."""
         client = self._client
         if client.status != "running" or client.scheduler is None:
             return None
         try:
             said = client.sync(client.scheduler.identity, n_workers=-1, callback_timeout=min(_CONNECT, self._limit))
         except (OSError, RuntimeError, AttributeError):
-            # The scheduler is gone or going: the client retries for a while, then gives the tasks back.
+            # The scheduler is shutting down or gone. The client retries for a while, then cancels the tasks.
             return None
         return set(said["workers"])
 
     def _question(self, workers: list[str]) -> None:
-        """Ask workers what they have. Raises MachineError that names those that cannot pack and says why."""
+        """Check the software of workers. Raises MachineError that names those that cannot pack, and says why."""
         limit = max(_ANSWER, self._limit)
         try:
             found = self._client.run(eval, ASK, workers=workers, on_error="return", callback_timeout=limit)
@@ -208,7 +201,7 @@ def _limit() -> float:
 
 
 def _kill(cluster: Any) -> None:
-    """Kill the workers of a cluster that we started: their unfinished shards are not wanted any more."""
+    """Kill the workers of a cluster that we started. Their unfinished shards are no longer needed."""
 
     async def every() -> None:
         for nanny in cluster.workers.values():
@@ -236,7 +229,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _greet(distributed: Any, address: str, limit: float) -> None:
-    """Find out whether a scheduler answers at an address: Dask's client would wait for ever for a silent one."""
+    """Check that a scheduler answers at an address. Dask's client would wait without limit for a silent one."""
 
     async def asked() -> Any:
         arguments = distributed.Security().get_connection_args("client")

@@ -1,4 +1,4 @@
-"""What a worker of a Dask cluster needs to pack: the same Python, the same tiering, and its dependencies."""
+"""Check that a worker of a Dask cluster can pack: the same Python, the same tiering, and its dependencies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ASK: Final = f"(lambda scope: (exec({_QUESTION!r}, scope), scope['found'])[1])({
 
 
 def fault(said: object) -> str:
-    """Return why a worker cannot pack, from its answer; empty where it can."""
+    """Return the reason why a worker cannot pack, from its answer; "" if it can."""
     if isinstance(said, OSError):
         return ""  # The worker went away; the next check will see that.
     if not isinstance(said, dict):

@@ -1,4 +1,4 @@
-"""Decoding: every image of a store decoded, as training would, to find those that cannot be."""
+"""Decode every image of a store, as training will, to find those that cannot be decoded."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _AT_ONCE: Final = 16
 
 
 class Decoding:
-    """Decodes images on threads and keeps what is wrong with them until it is taken.
+    """Decodes images on threads and collects their faults.
 
-    A store of pixels holds no encoded image: there nothing is decoded.
+    A store of pixels has no encoded images, so nothing is decoded there.
     """
 
     def __init__(self, store: Store) -> None:
@@ -41,24 +41,21 @@ class Decoding:
         self._pool.shutdown(cancel_futures=True)
 
     def check(self, rows: IndexArray, images: Sequence[Buffer | PixelArray]) -> None:
-        """Decode samples whose bytes are those that were packed. The decoders release the interpreter lock."""
+        """Decode samples whose CRC-32C is right. The decoders release the GIL."""
         if not self._has_images:
             return
         parts = [images[at : at + _AT_ONCE] for at in range(0, len(images), _AT_ONCE)]
-        faults = [fault for part in self._pool.map(_faults, parts) for fault in part]
+        found = self._pool.map(lambda part: [_fault(image) for image in part], parts)
+        faults = [fault for part in found for fault in part]
         for row, fault in zip(rows.tolist(), faults, strict=True):
             if fault is not None:
                 key = display(self._store.index.keys(np.array([row]))[0])
                 self._found.append(f"sample {row:,} ({key}): cannot be decoded: {fault}")
 
     def taken(self) -> list[str]:
-        """Return what was found since this was last called."""
+        """Return the faults that were found since the last call."""
         found, self._found = self._found, []
         return found
-
-
-def _faults(images: Sequence[Buffer]) -> list[str | None]:
-    return [_fault(image) for image in images]
 
 
 def _fault(image: Buffer) -> str | None:

@@ -1,6 +1,6 @@
 """Executors: processes on this machine by default, a Dask cluster beyond it. The packer does not know which.
 
-Ctrl-C drops unfinished shards: a shard appears whole or not at all, and the next run packs those that are missing.
+Ctrl-C drops unfinished shards. A shard appears complete or not at all, and the next conversion packs the missing ones.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     wait,
 )
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import Connection
@@ -35,14 +35,14 @@ from tiering.system.machine import usable_cores
 T = TypeVar("T")
 R = TypeVar("R")
 
-#: How often in a row a pool may break without finishing anything before we believe that it is the work that kills it.
+#: If a pool breaks this often in a row without finishing anything, the work itself probably kills it.
 ATTEMPTS: Final = 3
 
-#: How often to check an executor that can say why nothing happens, s.
+#: How often to check a watched executor, s.
 _LOOK: Final = 1.0
 _WAKE: Final = 0.2
 
-#: How long a task may take to clean up when it is told to stop. One that still waits for a server is abandoned.
+#: How long a stopped task may take to clean up, s. A task that still waits for a server is abandoned.
 _STOP_SECONDS: Final = 1.5
 
 _Task = tuple[Future[Any], Callable[..., Any], tuple[Any, ...], dict[str, Any]]
@@ -60,7 +60,7 @@ class Dask:
     address: str = "local"
 
 
-#: Who packs: a number of processes (None: one for each usable core), a Dask cluster, or an open executor.
+#: A number of processes (None: one for each usable core), a Dask cluster, or an open executor.
 Workers = int | Dask | Executor | None
 
 
@@ -72,7 +72,7 @@ def opener(workers: Workers, tasks: int) -> MakeExecutor:
             return dask_cluster(workers.address)
         if workers is None or isinstance(workers, int):
             return process_pool(workers, tasks)
-        return _given(workers)
+        return nullcontext(workers)
 
     return open_executor
 
@@ -88,7 +88,7 @@ def tasks_ahead(workers: Workers) -> int:
 class Watched(Protocol):
     """An executor whose workers may all disappear without an error."""
 
-    def check(self) -> None:
+    def check(self) -> object:
         """Raise an error that says what is wrong."""
         ...
 
@@ -96,10 +96,10 @@ class Watched(Protocol):
 def run_tasks(make: MakeExecutor, work: Callable[[T], R], tasks: Iterable[T], *, ahead: int) -> Generator[R]:
     """Run tasks and yield their results as they finish.
 
-    make: opens an executor; when a worker process dies and takes its pool along, a new one is made and the tasks that
-    were under way are run again. ahead: tasks submitted at a time, so that a plan is never held whole.
-    Raises what a task raises, and MachineError when workers keep dying. When closed or interrupted, it does not wait
-    for running tasks.
+    make: opens an executor. If a worker process dies and breaks its pool, a new pool is made and the running tasks are
+    run again. ahead: how many tasks to submit at a time, so that they are never all in memory.
+    Raises the error of a task, or MachineError if workers keep dying. When closed or interrupted, it does not wait for
+    running tasks.
     """
     waiting = iter(tasks)
     lost: list[T] = []
@@ -132,39 +132,33 @@ def run_tasks(make: MakeExecutor, work: Callable[[T], R], tasks: Iterable[T], *,
 
 
 def process_pool(workers: int | None, tasks: int) -> AbstractContextManager[Executor]:
-    """Open a pool of processes: as many as asked for or as there are usable cores, and no more than tasks."""
+    """Open a pool of processes, by default one for each usable core, but no more than there are tasks."""
     processes = min(workers or usable_cores(), tasks)
     return _one_thread() if processes <= 1 else _processes(processes)
 
 
 @contextmanager
 def _processes(count: int) -> Iterator[Executor]:
-    # Spawned, not forked: Polars and fsspec keep threads, and a fork in their midst can hang.
+    # Spawned, not forked: Polars and fsspec have threads, and forking a process with threads can hang.
     context = multiprocessing.get_context("spawn")
-    told, teller = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(told,))
+    wanted, parent_end = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(wanted,))
     try:
         yield pool
     except Exception:
         raise
     except BaseException:
-        # Interrupted: the unfinished shards are not wanted any more.
-        teller.close()
+        # Interrupted: the unfinished shards are no longer needed.
+        parent_end.close()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
-        teller.close()
-        told.close()
-
-
-@contextmanager
-def _given(executor: Executor) -> Iterator[Executor]:
-    """Use an executor that somebody else opened and will close."""
-    yield executor
+        parent_end.close()
+        wanted.close()
 
 
 def _done(executor: Executor, running: Iterable[Future[R]]) -> set[Future[R]]:
-    """Wait until some futures are done. Raises what a watched executor finds wrong meanwhile.
+    """Wait until some futures are done. Raises the error of a watched executor that finds a fault meanwhile.
 
     It wakes up regularly: Polars handles SIGINT with SA_RESTART, so Ctrl-C would not end an unlimited wait.
     """
@@ -176,16 +170,16 @@ def _done(executor: Executor, running: Iterable[Future[R]]) -> set[Future[R]]:
     return done
 
 
-def _begin(told: Connection) -> None:
-    """Set up a worker process, so that it ends with its parent, however that ends, and quietly on Ctrl-C.
+def _begin(wanted: Connection) -> None:
+    """Set up a worker process, so that it always ends with its parent, and without a message on Ctrl-C.
 
-    told: the parent closes it when it no longer wants the current work.
+    wanted: a pipe that the parent closes when it no longer needs the current work.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
 
     def watch(sentinel: int) -> None:
-        multiprocessing.connection.wait([sentinel, told])
+        multiprocessing.connection.wait([sentinel, wanted])
         os._exit(1)
 
     if parent is not None:
@@ -195,24 +189,24 @@ def _begin(told: Connection) -> None:
 def _keeps_dying() -> MachineError:
     return MachineError(
         "a worker process",
-        found="ended without a word, again and again (out of memory, or no `if __name__ == '__main__':` in a script)",
+        found="died several times without an error (out of memory, or no `if __name__ == '__main__':` in a script)",
         action="Convert again; fewer processes take less memory (`workers` 1).",
     )
 
 
 class UnwantedError(BaseException):
-    """Raised inside a task that is no longer wanted; the task cleans up as for any error."""
+    """Raised inside a task that is no longer needed. The task cleans up as after any error."""
 
 
-#: On a thread of _OneThread: `unwanted`, an Event that is set when the running task is no longer wanted.
+#: On a thread of _OneThread: `unwanted`, an Event that is set when the running task is no longer needed.
 _here: Final = threading.local()
 
 
 def end_if_unwanted() -> None:
-    """Raise UnwantedError if the run of this task was interrupted. A task calls this often, and before it publishes.
+    """Raise UnwantedError if this task was interrupted. A task calls this often, and before it publishes its result.
 
-    Raising an exception from outside, at any instruction of the thread, could leave a lock of some library held for
-    ever. A task in a process of its own needs no call: the process is ended.
+    To raise an exception in the thread from outside, at any instruction, could leave a library's lock held for ever.
+    Tasks in processes of their own do not need this, because the process is killed.
     """
     unwanted: threading.Event | None = getattr(_here, "unwanted", None)
     if unwanted is not None and unwanted.is_set():
@@ -221,7 +215,7 @@ def end_if_unwanted() -> None:
 
 @contextmanager
 def _one_thread() -> Iterator[Executor]:
-    """Open an executor of one thread. Ctrl-C drops the running task; an error drops only those that wait."""
+    """Open an executor of one thread. Ctrl-C drops the running task; an error drops only the waiting ones."""
     executor = _OneThread()
     try:
         yield executor

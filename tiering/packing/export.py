@@ -1,8 +1,8 @@
 """Write a store's images back as files.
 
-The files are written to DIRECTORY.exporting.files, which takes the place of DIRECTORY in one step when it is whole. So
-DIRECTORY holds all files or none, an export that was killed leaves nothing there, and the next one starts over. A note
-beside them, DIRECTORY.exporting, is made first and removed last: it marks leftovers as ours.
+The files are written to DIRECTORY.exporting.files. When it is complete, it replaces DIRECTORY in one step. So DIRECTORY
+holds all files or none: an export that is killed leaves nothing there, and the next one starts over. A note beside it,
+DIRECTORY.exporting, is made first and removed last. It marks leftovers as ours.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ import google_crc32c
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from tiering.arrays import row_parts
 from tiering.errors import StoreError, UsageError, command, from_os_error
 from tiering.images.pixels import encode_png
 from tiering.packing.export_names import LABELS, TOLD, check_names, clash, find_twin, name_of
-from tiering.packing.listing import blocks
 from tiering.packing.progress import Progress, no_progress
 from tiering.storage.local import sync
 from tiering.storage.location import Location
@@ -39,10 +39,10 @@ _NOTE_BYTES: Final = 256
 _BATCH: Final = 1024
 
 
-class Record(BaseModel):
-    """What the note of an export says: the manifest's digest, and device and inode of the directory of its files.
+class ExportNote(BaseModel):
+    """The content of an export's note: the digest of the manifest, and device and inode of the directory of files.
 
-    Device and inode are 0 until that directory is made.
+    Device and inode are 0 until that directory exists.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -58,61 +58,74 @@ def export(
     *,
     progress: Progress = no_progress,
 ) -> int:
-    """Write every image of a store back to a file of its original name; a folder's tree comes out byte for byte.
+    """Write every image of a store to a file with its original name and bytes.
 
-    Pixels come out as PNG files. Where labels or splits came from a table or from tar files, labels.csv holds them
-    (path, label, split), and can itself be converted again. The directory holds all files or none: until it is whole
-    the export lies beside it, in DIRECTORY.exporting.files, and if it is killed the next one starts over.
-    store: path or URL; directory: must not exist, or be empty. Returns the number of images.
-    Raises UsageError if the directory holds something, StoreError for samples that cannot all be files, such as two
-    of one name, and for a sample whose bytes do not have their CRC-32C; MachineError for a full or failing disk.
+    Pixels become PNG files. If labels or splits came from a table or from tar files, they are written to labels.csv
+    (path, label, split), which can be converted again. The directory holds all files or none: an unfinished export is
+    beside it, in DIRECTORY.exporting.files. If it is killed, the next export starts over.
+
+    Args:
+        store: A store, its path or URL.
+        directory: The directory to make. It must not exist, or be empty.
+        progress: Called with the images written, all images, and the bytes written.
+
+    Returns:
+        The number of images.
+
+    Raises:
+        UsageError: The directory is not empty.
+        StoreError: Two samples would become one file, a key is no valid path, or a sample's CRC-32C is wrong.
+        MachineError: The disk is full or fails.
+
+    Example:
+        >>> tiering.export("photos.lmdb", "photos")  # doctest: +SKIP
+        25
     """
     opened = open_store(store)
     try:
         return _export(opened, Path(os.path.realpath(directory)), progress)
     except OSError as error:
-        located = error if error.filename else OSError(error.errno, error.strerror, str(directory))
-        raise from_os_error(located) from error
+        raise from_os_error(error, directory) from error
 
 
 def _export(store: Store, target: Path, progress: Progress) -> int:
     parent = Location(str(target.parent))
     note, files = parent / f"{target.name}.exporting", parent / f"{target.name}.exporting.files"
     digest = hashlib.sha256(encode_manifest(store.manifest)).hexdigest()
-    standing = _standing(target)
-    finished = standing is not None and _was_finished(note, files, standing, digest)
+    old = _stat(target)
+    finished = old is not None and _was_finished(note, files, old, digest)
     if not finished:
-        _refuse(target, standing)
+        _refuse(target, old)
         check_names(store)
     with _held(note, files) as held:
         try:
             if not finished:
-                _mark(held, Record(manifest=digest))
+                _mark(held, ExportNote(manifest=digest))
                 files.remove()
                 files.make_directory()
-                _mark(held, _like(Path(files.url), standing, digest))
+                _mark(held, _like(Path(files.url), old, digest))
                 _write(store, files, progress)
-                _put_in_place(Path(files.url), target, new=standing is None)
+                _publish(Path(files.url), target, new=old is None)
         finally:
             files.remove()
             note.remove()
     return len(store)
 
 
-def _standing(target: Path) -> os.stat_result | None:
+def _stat(target: Path) -> os.stat_result | None:
     try:
         return target.stat()
     except FileNotFoundError:
         return None
 
 
-def _refuse(target: Path, standing: os.stat_result | None) -> None:
-    """Raise UsageError for a directory that holds something, or that cannot be replaced."""
-    if standing is None:
+def _refuse(target: Path, old: os.stat_result | None) -> None:
+    """Raise UsageError for a directory that is not empty or cannot be replaced."""
+    if old is None:
         return
-    if not stat.S_ISDIR(standing.st_mode) or any(target.iterdir()):
+    if not stat.S_ISDIR(old.st_mode) or any(target.iterdir()):
         raise UsageError(str(target), expected="an empty directory", found="files there", action="Choose another.")
-    if os.path.ismount(target) or os.path.samestat(standing, Path().stat()):
+    if os.path.ismount(target) or os.path.samestat(old, Path().stat()):
         raise UsageError(
             str(target), expected="a directory that can be replaced",
             found="a mount point" if os.path.ismount(target) else "the current directory",
@@ -151,45 +164,45 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-def _foreign(place: Location) -> UsageError:
+def _foreign(location: Location) -> UsageError:
     return UsageError(
-        str(place), expected="an unfinished export of tiering, or nothing", found="something else",
+        str(location), expected="an unfinished export of tiering, or nothing", found="something else",
         action="Move it elsewhere, or choose another directory.",
     )  # fmt: skip
 
 
-def _mark(descriptor: int, record: Record) -> None:
-    # All records have the same length and are written in one call, so a kill leaves either the old or the new one.
+def _mark(descriptor: int, record: ExportNote) -> None:
+    # All notes have the same length and are written in one call, so a kill leaves either the old or the new one.
     os.pwrite(descriptor, record.model_dump_json().encode().ljust(_NOTE_BYTES), 0)
 
 
-def _parsed(note: bytes) -> Record | None:
+def _parsed(note: bytes) -> ExportNote | None:
     try:
-        return Record.model_validate_json(note)
+        return ExportNote.model_validate_json(note)
     except ValidationError:
         return None
 
 
-def _like(files: Path, standing: os.stat_result | None, digest: str) -> Record:
-    """Give the new directory the owner and mode of the one that it will replace, and return its record."""
-    if standing is not None:
+def _like(files: Path, old: os.stat_result | None, digest: str) -> ExportNote:
+    """Give the new directory the owner and mode of the one that it will replace, and return its note."""
+    if old is not None:
         with suppress(PermissionError):
-            os.chown(files, standing.st_uid, standing.st_gid)
-        files.chmod(stat.S_IMODE(standing.st_mode))
+            os.chown(files, old.st_uid, old.st_gid)
+        files.chmod(stat.S_IMODE(old.st_mode))
     about = files.stat()
-    return Record(manifest=digest, device=about.st_dev, inode=about.st_ino)
+    return ExportNote(manifest=digest, device=about.st_dev, inode=about.st_ino)
 
 
-def _was_finished(note: Location, files: Location, standing: os.stat_result, digest: str) -> bool:
-    """Return whether an export of the same store was killed after it put the directory in place, before cleaning up."""
+def _was_finished(note: Location, files: Location, old: os.stat_result, digest: str) -> bool:
+    """Return whether an export of the same store was killed after it renamed the directory, but before cleaning up."""
     try:
         record = _parsed(note.read())
     except (FileNotFoundError, StoreError):
         return False
-    return record == Record(manifest=digest, device=standing.st_dev, inode=standing.st_ino) and not files.exists()
+    return record == ExportNote(manifest=digest, device=old.st_dev, inode=old.st_ino) and not files.exists()
 
 
-def _put_in_place(files: Path, target: Path, *, new: bool) -> None:
+def _publish(files: Path, target: Path, *, new: bool) -> None:
     """Give the exported directory its name. Raises UsageError if something appeared there."""
     sync_file_system(files)
     try:
@@ -228,13 +241,13 @@ def _files(store: Store, root: Location) -> Iterator[tuple[str, str, str, int]]:
     manifest, index = store.manifest, store.index
     classes = manifest.classes
     pixels = shape_of(manifest) is not None
-    for indices in blocks(len(store), _BATCH):
+    for indices in row_parts(len(store), _BATCH):
         for row, key, image in zip(indices.tolist(), index.keys(indices), store.read(indices), strict=True):
             data = bytes(image)
             if len(index.crc32c) and google_crc32c.value(data) != index.crc32c[row]:
                 raise StoreError(
-                    str(store.place), expected=f"the CRC-32C of {os.fsdecode(key)!r}", found="other bytes",
-                    action=f"See what is damaged: {command('tiering', 'verify', store.place)}",
+                    str(store.location), expected=f"the CRC-32C of {os.fsdecode(key)!r}", found="other bytes",
+                    action=f"See what is damaged: {command('tiering', 'verify', store.location)}",
                 )  # fmt: skip
             name = name_of(key, pixels=pixels)
             if pixels:

@@ -1,4 +1,4 @@
-"""Names of exported files: checked to be valid and all different before anything is written."""
+"""Names of exported files. Before anything is written, all are checked to be valid and different."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tiering.arrays import row_parts
 from tiering.errors import StoreError
-from tiering.packing.listing import blocks
 from tiering.storage.names import is_relative
 from tiering.store.protocol import Store, shape_of
 
@@ -37,10 +37,10 @@ def name_of(key: bytes, *, pixels: bool) -> bytes:
 
 
 def check_names(store: Store) -> None:
-    """Make sure that every sample becomes a separate file. Takes 9 bytes per sample, and no Python objects.
+    """Make sure that every sample becomes a separate file. Takes 9 bytes of memory per sample, and no Python objects.
 
-    Raises StoreError for a key that is not a relative path or is too long for a file system, for two samples of one
-    name, and for a sample whose name is a directory in another's path.
+    Raises StoreError for a key that is not a relative path or is too long for a file system, for two samples with one
+    name, and for a sample whose name is a directory in the path of another.
     """
     taken = np.empty(len(store) + 1, dtype=np.uint64)
     directories = [np.empty(0, dtype=np.uint64)]
@@ -49,8 +49,8 @@ def check_names(store: Store) -> None:
         _check_each(store, names)
         taken[count : count + len(names)] = _hashes(names)
         count += len(names)
-        for level in _above(names):
-            directories.append(np.unique(_hashes(level)))
+        for parents in _above(names):
+            directories.append(np.unique(_hashes(parents)))
             waiting += len(directories[-1])
             if waiting > _WAITING:
                 directories, waiting = [np.unique(np.concatenate(directories))], 0
@@ -59,11 +59,11 @@ def check_names(store: Store) -> None:
     taken = taken[:count]
     taken.sort()
     above = np.unique(np.concatenate(directories))
-    place = np.minimum(np.searchsorted(taken, above), count - 1)
-    # Hashes may be equal by chance, so these are only suspects. One real clash among the first thousand is enough to
-    # refuse the store, and creating files exclusively finds any that remain.
+    position = np.minimum(np.searchsorted(taken, above), count - 1)
+    # Hashes can be equal by chance, so these are only suspects. One real clash among the first thousand is enough to
+    # refuse the store. Files are created exclusively, which finds any other clash.
     suspects = np.concatenate(
-        [taken[1:][taken[1:] == taken[:-1]][:_SUSPECTS], above[taken[place] == above][:_SUSPECTS]]
+        [taken[1:][taken[1:] == taken[:-1]][:_SUSPECTS], above[taken[position] == above][:_SUSPECTS]]
     )
     if len(suspects):
         _compare(store, pl.Series(suspects, dtype=pl.UInt64))
@@ -85,7 +85,7 @@ def _names(store: Store) -> Iterator[list[bytes]]:
     pixels = shape_of(store.manifest) is not None
     if store.manifest.layout in TOLD:
         yield [LABELS.encode()]
-    for rows in blocks(len(store)):
+    for rows in row_parts(len(store)):
         yield [name_of(key, pixels=pixels) for key in store.index.keys(rows)]
 
 
@@ -103,11 +103,11 @@ def _check_each(store: Store, names: list[bytes]) -> None:
     for name in names:
         if not is_relative(name):
             raise StoreError(
-                str(store.place), expected="keys that are relative paths", found=os.fsdecode(name)[:100] or "''"
+                str(store.location), expected="keys that are relative paths", found=os.fsdecode(name)[:100] or "''"
             )
         if len(name) > _LONGEST_PART and max(map(len, name.split(b"/"))) > _LONGEST_PART:
             raise StoreError(
-                str(store.place), expected=f"names of at most {_LONGEST_PART} bytes, as file systems require",
+                str(store.location), expected=f"names of at most {_LONGEST_PART} bytes, as file systems require",
                 found=os.fsdecode(name),
             )  # fmt: skip
 
@@ -121,7 +121,7 @@ def _compare(store: Store, suspects: pl.Series) -> None:
                 _refuse(store, name, name, "one file")
             seen.add(name)
     for names in _names(store):
-        for above in (above for level in _above(names) for above in _among(level, suspects)):
+        for above in (above for parents in _above(names) for above in _among(parents, suspects)):
             if above in seen:
                 inside = next(name for name in names if name.startswith(above + b"/"))
                 _refuse(store, above, inside, "a file and a directory")
@@ -133,11 +133,11 @@ def _among(names: list[bytes], suspects: pl.Series) -> list[bytes]:
 
 
 def _refuse(store: Store, one: bytes, other: bytes, what: str) -> NoReturn:
-    """Raise StoreError that names the samples which would become one file, by their keys."""
+    """Raise StoreError with the keys of the samples that would become one file."""
     pixels = shape_of(store.manifest) is not None
     wanted = {one, other}
     keys = [LABELS.encode()] if store.manifest.layout in TOLD and LABELS.encode() in wanted else []
-    for rows in blocks(len(store)):
+    for rows in row_parts(len(store)):
         keys += [key for key in store.index.keys(rows) if name_of(key, pixels=pixels) in wanted]
     raise clash(store, sorted(keys)[:2], what)
 
@@ -146,6 +146,6 @@ def clash(store: Store, keys: list[bytes], what: str) -> StoreError:
     """Return the error for two samples that cannot both become files."""
     shown = " and ".join(os.fsdecode(key) for key in keys)
     return StoreError(
-        str(store.place), expected="samples that become files of different names",
+        str(store.location), expected="samples that become files of different names",
         found=f"{shown}, which would be {what}", action="Nothing was written.",
     )  # fmt: skip

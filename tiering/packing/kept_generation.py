@@ -1,7 +1,7 @@
-"""Kept: what the next generation of a store takes over from the one before.
+"""The samples that the next generation of a store keeps from the last one.
 
-Shards stay as they are, for readers that are open have them mapped. A sample is taken out by not naming it any more:
-the next index leaves it out, and its shard counts it as removed. Its bytes stay in the shard.
+Shards never change, because open readers have them mapped. To remove a sample, the next index does not name it, and its
+shard counts it as removed. Its bytes stay in the shard.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tiering.packing.listing import blocks
+from tiering.arrays import row_parts
 from tiering.store.columns import lay_end_to_end
 from tiering.store.index import COLUMNS
 from tiering.store.manifest import Shard
@@ -21,11 +21,11 @@ from tiering.store.protocol import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """The samples of a store that its next generation names again.
+class KeptSamples:
+    """The samples of a store that its next generation keeps.
 
-    there: bool (n,), which of them do; label, split: their new numbers, int32 and int8 (n,). None: all of them, as
-    they are.
+    there: bool (n,), whether each sample is kept; None keeps all. label, split: the new numbers of each sample, int32
+    and int8 (n,); None if they do not change.
     """
 
     store: Store
@@ -35,7 +35,7 @@ class Kept:
 
     @property
     def unchanged(self) -> bool:
-        """Whether it is the whole store as it is."""
+        """Whether all samples are kept, with the same labels and splits."""
         if self.there is None or self.label is None or self.split is None:
             return True
         index = self.store.index
@@ -52,11 +52,11 @@ class Kept:
         if self.there is None:
             return self.store.manifest.image_bytes
         size = self.store.index.size
-        return sum(int(size[rows][self.there[rows]].sum()) for rows in blocks(len(self.store)))
+        return sum(int(size[rows][self.there[rows]].sum()) for rows in row_parts(len(self.store)))
 
     @property
     def shards(self) -> list[Shard]:
-        """The shards, each with what of it is kept."""
+        """The shards, with the numbers of samples that are kept and removed."""
         shards = self.store.manifest.shards
         if self.there is None:
             return shards
@@ -69,8 +69,8 @@ class Kept:
         return kept
 
     def parts(self) -> Iterator[dict[str, npt.NDArray[Any]]]:
-        """Yield their rows of the index, some at a time."""
-        for rows in blocks(len(self.store)):
+        """Yield the rows of the index in parts."""
+        for rows in row_parts(len(self.store)):
             yield self._part(rows if self.there is None else rows[self.there[rows]])
 
     def _part(self, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:

@@ -1,4 +1,8 @@
-"""Lookup: the row of a key among many, at 16 bytes a key and no Python object for any."""
+"""Find the rows of keys among many, with 16 bytes of memory per key and no Python objects.
+
+The keys are hashed to 64 bits and the hashes sorted, so that a binary search leads to a row. The key of that row is
+then compared, so two keys with the same hash are never confused.
+"""
 
 from __future__ import annotations
 
@@ -9,36 +13,34 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tiering.arrays import IndexArray
-from tiering.packing.listing import blocks
+from tiering.arrays import IndexArray, row_parts
 
 NOWHERE: Final = -1
 
 
-class Lookup:
+class KeyLookup:
     """Finds rows by key.
 
-    n: number of rows; keys_of: returns the keys of rows int64 (m,). Hashes of 64 bits lead to a row, and the key itself
-    decides, so that two keys of one hash are never taken for each other.
+    n: number of rows. keys_of: returns the keys of some rows, int64 (m,).
     """
 
     def __init__(self, n: int, keys_of: Callable[[IndexArray], list[bytes]]) -> None:
         self._keys_of = keys_of
         hashes = np.empty(n, dtype=np.uint64)
-        for rows in blocks(n):
+        for rows in row_parts(n):
             hashes[rows] = _hashes(keys_of(rows))
         self._rows = np.argsort(hashes, kind="stable")
         self._sorted = hashes[self._rows]
 
     def find(self, keys: list[bytes]) -> IndexArray:
-        """Return the row of each key, NOWHERE for keys that are not there: int64 (len(keys),)."""
+        """Return the row of each key as int64 (len(keys),), NOWHERE for unknown keys."""
         found = np.full(len(keys), NOWHERE, dtype=np.int64)
         if not len(self._rows) or not keys:
             return found
         hashes = _hashes(keys)
-        place = np.searchsorted(self._sorted, hashes)
-        same = np.flatnonzero(self._sorted[np.minimum(place, len(self._sorted) - 1)] == hashes)
-        rows = self._rows[place[same]]
+        position = np.searchsorted(self._sorted, hashes)
+        same = np.flatnonzero(self._sorted[np.minimum(position, len(self._sorted) - 1)] == hashes)
+        rows = self._rows[position[same]]
         for at, row, key in zip(same.tolist(), rows.tolist(), self._keys_of(rows), strict=True):
             if key == keys[at]:
                 found[at] = row

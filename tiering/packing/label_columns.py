@@ -1,4 +1,4 @@
-"""Numbers of labels and splits: provisional while a source is listed, final once all of its names are known."""
+"""Number labels and splits: provisionally while a source is listed, finally when all names are known."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tiering.arrays import row_parts
 from tiering.errors import DatasetError
 from tiering.sources.labels.classes import MOST_CLASSES, ClassMap, classes_of, whole_numbers
-from tiering.sources.labels.numbering import ClassNumbering, blocks
+from tiering.sources.labels.numbering import ClassNumbering
 
 _MOST_SPLITS: Final = int(np.iinfo(np.int8).max)
 
 
-class Names:
+class NumberedNames:
     """Numbers names in the order they come."""
 
     def __init__(self, what: str, where: str) -> None:
@@ -28,7 +29,7 @@ class Names:
         return bool(self._numbers)
 
     @property
-    def said(self) -> list[str]:
+    def names(self) -> list[str]:
         """The names in the order of their provisional numbers."""
         return list(self._numbers)
 
@@ -40,7 +41,7 @@ class Names:
             self._numbers.setdefault(name, len(self._numbers))
         if len(self._numbers) > self._most:
             if self._what == "label":
-                whole_numbers(self.said, self._where)  # which says it where they are measurements
+                whole_numbers(self.names, self._where)  # raises a clearer error for measurements
             raise DatasetError(
                 f"{self._where}, {self._what}s", expected=f"at most {self._most:,} different names", found="more",
                 action="Name classes there, not captions or measurements.",
@@ -49,35 +50,35 @@ class Names:
         return codes.fill_null(-1).to_numpy().astype(np.int32)
 
 
-def number_told(names: Names, path: Path, dtype: str, given: ClassNumbering | None, where: str) -> ClassMap:
-    """Give the labels that the source itself tells their final numbers, in a written column."""
-    if given is None or not given.classes.names_measurements(names.said):
-        classes, numbers = classes_of(names.said, where)  # which refuses what is no class
+def number_labels(names: NumberedNames, path: Path, dtype: str, given: ClassNumbering | None, where: str) -> ClassMap:
+    """Replace provisional numbers of labels by final ones in a column on disk, and return the classes."""
+    if given is None or not given.classes.names_measurements(names.names):
+        classes, numbers = classes_of(names.names, where)  # also refuses labels that are not classes
     if given:
-        classes, numbers = given.number(names.said, where)
+        classes, numbers = given.number(names.names, where)
     if names:
-        renumber(path, dtype, [numbers[name] for name in names.said])
+        renumber(path, dtype, [numbers[name] for name in names.names])
     return classes
 
 
-def number_splits(names: Names, path: Path, dtype: str) -> list[str]:
-    """Give the splits that the source itself tells their final numbers, and return their names in that order.
+def number_splits(names: NumberedNames, path: Path, dtype: str) -> list[str]:
+    """Replace provisional numbers of splits by final ones in a column on disk, and return the names in order.
 
-    Folds, which are numbers, are in the order of these; names are sorted bytewise.
+    Names are sorted bytewise. If all are numbers, as folds are, they are sorted by value.
     """
-    ordered = sorted(names.said, key=lambda name: name.encode("utf-8", "surrogateescape"))
+    ordered = sorted(names.names, key=lambda name: name.encode("utf-8", "surrogateescape"))
     if all(name.isascii() and name.isdigit() for name in ordered):
         ordered.sort(key=int)
-    place = {name: number for number, name in enumerate(ordered)}
+    number_of = {name: number for number, name in enumerate(ordered)}
     if ordered:
-        renumber(path, dtype, [place[name] for name in names.said])
+        renumber(path, dtype, [number_of[name] for name in names.names])
     return ordered
 
 
 def renumber(path: Path, dtype: str, numbers: list[int]) -> None:
-    """Replace number i by numbers[i] in a written column; -1 stays."""
+    """Replace number i by numbers[i] in a column on disk. -1 stays."""
     final = np.array([*numbers, -1], dtype=dtype)
     column = np.memmap(path, dtype=dtype, mode="r+")
-    for rows in blocks(len(column)):
+    for rows in row_parts(len(column)):
         column[rows] = final[column[rows]]
     column.flush()

@@ -1,6 +1,6 @@
-"""left-out.tsv: everything of a source that is not packed, a line for each; and whether that is an error.
+"""Write left-out.tsv, which has one line for each file of a source that is not packed, and refuse errors in it.
 
-Each generation has a list of its own, so that an append that fails leaves the earlier one to the next run.
+Each generation has its own list, so an append that fails leaves the earlier list as it is.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import Final
 
 import numpy as np
 
+from tiering.arrays import row_parts
 from tiering.errors import DatasetError
 from tiering.literals import OnBadImage
-from tiering.packing.kept_generation import Kept
-from tiering.packing.key_lookup import NOWHERE, Lookup
+from tiering.packing.kept_generation import KeptSamples
+from tiering.packing.key_lookup import NOWHERE, KeyLookup
 from tiering.packing.listed_lines import ListedLines, field_of
-from tiering.packing.listing import Listing, blocks
+from tiering.packing.listing import Listing
 from tiering.packing.quarantine import quarantine
 from tiering.packing.receipts import Receipt
 from tiering.packing.workspace import Workspace
@@ -30,6 +31,7 @@ from tiering.storage.summed_file import Summed
 from tiering.store.columns import sound_file
 from tiering.store.layout import LEFT_OUT, QUARANTINE, is_left_out, left_out_name
 from tiering.store.manifest import Manifest
+from tiering.text import first_few
 
 Receipts = Callable[[], Iterable[Receipt]]
 
@@ -39,9 +41,9 @@ _BATCH: Final = 1 << 12
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a run packed and left out.
+    """The totals of a conversion or append.
 
-    samples: packed by it. failed_bytes: of what could not be packed. crc32c: of the list, None without one.
+    samples: packed by it. failed_bytes: of images that could not be packed. crc32c: of the list, None without one.
     """
 
     samples: int
@@ -51,74 +53,72 @@ class Written:
 
 
 def write_left_out(
-    space: Workspace, listing: Listing, outline: Manifest, base: Kept | None, receipts: Receipts, on_error: OnBadImage
+    space: Workspace,
+    listing: Listing,
+    outline: Manifest,
+    base: KeptSamples | None,
+    receipts: Receipts,
+    on_error: OnBadImage,
 ) -> Written:
-    """Write the list of all that is left out of a store that is being finished.
+    """Write the list of everything that a new generation leaves out.
 
-    outline: the manifest that the run leads to, but with the documents of the store before; base: what is kept of that
-    store. What is kept is packed, though the source may not have it any more.
-    Where the store was only ever packed from this source, the list takes the place of the earlier one. Otherwise it
-    adds to it, and takes away what is there now.
-    Raises DatasetError where somebody meant to have what is left out, when on_error is "fail"; the list then lies in
-    the store that is being made, or among the notes of what is appended.
+    outline: the manifest of that generation, still with the documents of the one before. base: the samples that are
+    kept. They count as packed even if the source no longer has them.
+    If the store was packed from this source alone, the list replaces the earlier one. Otherwise it is added to the
+    earlier one, without lines that no longer hold.
+    Raises DatasetError for entries that were meant to be packed, if on_error is "fail". The list is then in the new
+    store, or for an append among its notes.
     """
-    told = _told(receipts, space.scratch / "failed")
-    failed = told.failed
+    failed_lines = space.scratch / "failed"
+    samples, failed = _failed(receipts, failed_lines)
     errors = listing.left_out.count(*ERRORS) + failed.count(*ERRORS)
     refused = on_error == "fail" and errors > 0
     name = left_out_name(outline.generation)
-    place = space.target / name if space.fresh or not refused else space.work / LEFT_OUT
+    listed = space.target / name if space.fresh or not refused else space.work / LEFT_OUT
     (space.work / LEFT_OUT).remove()
     walked, left_out = _walked(listing, None if refused else base, space.scratch / "walked")
     left_out.merge(failed)
-    earlier = _list_before(outline)
+    earlier = next(filter(is_left_out, outline.documents), None) if outline.source.others else None
     if not left_out.kinds and earlier is None:
         (space.target / name).remove()
-        return Written(told.samples, left_out, 0, None)
-    names = _Named()
-    with place.writing(space.work) as file:
+        return Written(samples, left_out, 0, None)
+    with listed.writing(space.work) as file:
         summed = Summed(file)
         summed.write(HEADER)
         if earlier is not None:
             for kept in _still_true(space, listing, outline, earlier, walked, left_out):
                 summed.write(kept)
-        with walked.open("rb") as lines, told.lines.open("rb") as more:
+        with walked.open("rb") as lines, failed_lines.open("rb") as more:
             for each in chain(lines, more):
                 summed.write(each)
-                names.add(each)
     if refused:
-        raise _cannot_pack(place, listing, names.shown, errors)
+        with walked.open("rb") as lines, failed_lines.open("rb") as more:
+            raise _cannot_pack(listed, listing, _examples(chain(lines, more)), errors)
     if on_error == "quarantine" and failed.kinds:
-        quarantine(listing, ListedLines(told.lines), space.target / QUARANTINE, space.work)
-    return Written(told.samples, left_out, failed.size(), summed.crc)
+        quarantine(listing, ListedLines(failed_lines), space.target / QUARANTINE, space.work)
+    return Written(samples, left_out, failed.size(), summed.crc)
 
 
 def refuse_shared(space: Workspace, listing: Listing, *, images_only: bool) -> None:
-    """Raise DatasetError where files of the source share a key, unless images_only says what to do about it.
+    """Raise DatasetError if files of the source share a key, unless images_only decides which of them to pack.
 
-    They are listed where a run lists what it cannot pack.
+    They are listed in the same file as images that cannot be packed.
     """
     shared = listing.left_out.shared
     if images_only or not shared.count:
         return
-    place = (space.target if space.fresh else space.work) / LEFT_OUT
-    with listing.lines.local.open("rb") as lines, place.writing(space.work) as file:  # type: ignore[union-attr]
+    listed = (space.target if space.fresh else space.work) / LEFT_OUT
+    with listing.lines.open("rb") as lines, listed.writing(space.work) as file:
         file.write(HEADER)
         shutil.copyfileobj(lines, file)
-    raise shared_keys(str(Location.of(listing.source.url)), shared.count, shared.examples, str(place))
+    raise shared_keys(str(Location.of(listing.source.url)), shared.count, shared.examples, str(listed))
 
 
-@dataclass(frozen=True, slots=True)
-class _Packed:
-    """What the receipts say: samples that are packed; what could not be, and a file with a line for each."""
+def _failed(receipts: Receipts, path: Path) -> tuple[int, LeftOut]:
+    """Return the number of packed samples and the images that could not be packed, and list these in a file.
 
-    samples: int
-    failed: LeftOut
-    lines: Path
-
-
-def _told(receipts: Receipts, path: Path) -> _Packed:
-    """Read all receipts. Each holds a shard's part of the index, so that is done once."""
+    Reads each receipt once, because it also holds its shard's part of the index.
+    """
     samples, failed = 0, LeftOut()
     with path.open("wb") as file:
         for receipt in receipts():
@@ -126,46 +126,35 @@ def _told(receipts: Receipts, path: Path) -> _Packed:
             for bad in receipt.bad:
                 failed.add(bad.kind, bad.key, bad.size, bad.reason)
                 file.write(line(bad.kind, bad.key, bad.size, bad.reason))
-    return _Packed(samples, failed, path)
+    return samples, failed
 
 
-class _Named:
-    """The first few lines of what is an error."""
-
-    def __init__(self) -> None:
-        self.shown: list[str] = []
-
-    def add(self, each: bytes) -> None:
-        if len(self.shown) < _SHOWN:
-            key, kind, _, reason = each.decode().rstrip("\n").split("\t")
-            if kind in ERRORS:
-                said = reason if kind in OF_IMAGES and reason else f"{kind}, {reason}" if reason else kind
-                self.shown.append(f"{key}: {said}")
+def _examples(lines: Iterable[bytes]) -> list[str]:
+    """Return the first few errors in a list, each with its key."""
+    errors = ((key, kind, reason) for key, kind, _, reason in fields(lines) if kind in ERRORS)
+    return [
+        f"{key}: {reason if kind in OF_IMAGES and reason else f'{kind}, {reason}' if reason else kind}"
+        for key, kind, reason in islice(errors, _SHOWN)
+    ]
 
 
-def _list_before(outline: Manifest) -> str | None:
-    """Return the name of the list that an append adds to, None where the new one says it all."""
-    return next(filter(is_left_out, outline.documents), None) if outline.source.others else None
+def _walked(listing: Listing, base: KeptSamples | None, path: Path) -> tuple[Path, LeftOut]:
+    """Return the lines of a walk and their counts, without entries that are samples of the store and are kept.
 
-
-def _walked(listing: Listing, base: Kept | None, path: Path) -> tuple[Path, LeftOut]:
-    """Return the lines of a walk, and their counts, but for those of samples that a store keeps.
-
-    path: where to write them, if they are others than the walk's.
+    path: a file to write, in case some lines are removed.
     """
-    walked: Path = listing.lines.local  # type: ignore[assignment] # it lies in a local scratch directory
     left_out = LeftOut()
     if base is None or not listing.left_out.kinds:
         left_out.merge(listing.left_out)
-        return walked, left_out
+        return listing.lines, left_out
     left_out.shared.merge(listing.left_out.shared)
-    lines = ListedLines(walked)
+    lines = ListedLines(listing.lines)
     packed = np.zeros(len(lines), dtype=bool)
-    for rows in blocks(len(base.store)):
+    for rows in row_parts(len(base.store)):
         kept = rows if base.there is None else rows[base.there[rows]]
         found = lines.find([field_of(key) for key in base.store.index.keys(kept)])
         packed[found[found != NOWHERE]] = True
-    with walked.open("rb") as every, path.open("wb") as file:
+    with listing.lines.open("rb") as every, path.open("wb") as file:
         for each, there in zip(every, packed, strict=True):
             if not there:
                 file.write(each)
@@ -177,9 +166,9 @@ def _walked(listing: Listing, base: Kept | None, path: Path) -> tuple[Path, Left
 def _still_true(
     space: Workspace, listing: Listing, outline: Manifest, name: str, walked: Path, left_out: LeftOut
 ) -> Iterator[bytes]:
-    """Yield the lines of the list before an append that still hold, and add them to what is left out.
+    """Yield the lines of the earlier list that still hold, and add them to left_out.
 
-    What this walk met is in its own list now, or is a sample.
+    A line no longer holds if this walk met the file: then it is a sample, or is in the new list.
     """
     path = sound_file(space.target / name, space.scratch / "earlier", outline.documents[name])
     if path is None:
@@ -187,10 +176,8 @@ def _still_true(
             str(space.target / name), expected="the CRC-32C of the manifest", found="another one",
             action="Check the store: tiering verify",
         )  # fmt: skip
-    samples, named = (
-        Lookup(len(listing), lambda rows: [field_of(key) for key in listing.keys(rows)]),
-        ListedLines(walked),
-    )
+    samples = KeyLookup(len(listing), lambda rows: [field_of(key) for key in listing.keys(rows)])
+    named = ListedLines(walked)
     with path.open("rb") as lines:
         every = fields(lines)
         while batch := list(islice(every, _BATCH)):
@@ -202,13 +189,13 @@ def _still_true(
                 yield f"{key}\t{kind}\t{size}\t{reason}\n".encode()
 
 
-def _cannot_pack(place: Location, listing: Listing, shown: list[str], count: int) -> DatasetError:
+def _cannot_pack(listed: Location, listing: Listing, shown: list[str], count: int) -> DatasetError:
     word = "image" if not listing.left_out.count(*ERRORS) else "file"
     files = f"1 {word} that cannot" if count == 1 else f"{count:,} {word}s that cannot"
     return DatasetError(
         str(Location.of(listing.source.url)),
         expected="images that can be read whole",
-        found=f"{files} ({'; '.join(shown)}{'; ...' if count > len(shown) else ''})",
-        action=f"All are listed in {place}. Mend them and convert again, or leave them out at no"
+        found=f"{files} ({first_few(shown, _SHOWN, of=count)})",
+        action=f"All are listed in {listed}. Mend them and convert again, or leave them out at no"
         ' further cost: `on_error="skip"`',
     )

@@ -1,11 +1,11 @@
-"""What long work tells of itself while it runs."""
+"""The callback by which long work reports its progress."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-#: Told samples done, samples in all, and bytes done: once at the beginning, where an earlier run may have done some,
-#: and then as work goes on.
+#: Called with samples done, all samples, and bytes done: once at the beginning, because some may be done already, and
+#: then regularly.
 Progress = Callable[[int, int, int], None]
 
 

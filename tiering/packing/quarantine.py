@@ -1,8 +1,8 @@
-"""Quarantine: copies of the images that could not be packed, kept inside the store for somebody to look at.
+"""Quarantine: copies of the images that could not be packed, kept inside the store for inspection.
 
-A dataset may hold links to anything, and the conversion may run as root. So only regular files that really lie below
-the source are copied: links within the source are followed, links that lead out of it are not. A copy is no more
-readable than the file was.
+A dataset can contain links to anything, and the conversion may run as root. So only regular files that really are below
+the source are copied: links within the source are followed, links that lead out of it are not. A copy has the same
+permissions as the file.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Final
 
 import numpy as np
 
+from tiering.arrays import row_parts
 from tiering.errors import DatasetError, StoreError
 from tiering.images.image import LARGEST_BYTES
 from tiering.packing.listed_lines import ListedLines, field_of
-from tiering.packing.listing import Listing, blocks
-from tiering.sources.source import Source, read_samples
+from tiering.packing.listing import Listing
 from tiering.storage.local import open_below
 from tiering.storage.location import Location
 from tiering.storage.names import is_relative
@@ -32,55 +32,51 @@ _SHOWN: Final = 5
 _log: Final = logging.getLogger("tiering")
 
 
-def quarantine(listing: Listing, bad: ListedLines, place: Location, scratch: Location) -> None:
-    """Copy images to a place under their keys, if they can be read and are not too large for an image.
+def quarantine(listing: Listing, bad: ListedLines, directory: Location, scratch: Location) -> None:
+    """Copy images to a directory under their keys. Skip those that cannot be read or are too large for an image.
 
-    bad: a line for each. place: directory of a store; scratch: a directory beside it for temporary files.
+    bad: a line for each. directory: the quarantine of a store; scratch: a directory beside it for temporary files.
     Raises MachineError or OSError if a copy cannot be written.
     """
     source, missing = listing.source, list[str]()
-    of_its_own = source.kind != "tar" and "://" not in source.base
-    for rows in blocks(len(listing)):
+    local_root = None
+    if source.kind != "tar" and "://" not in source.base:
+        local_root = os.path.realpath(os.fsencode(source.base))
+    for rows in row_parts(len(listing)):
         keys = listing.keys(rows)
         there = bad.have([field_of(key) for key in keys])
         taken = [rows[at] for at in np.flatnonzero(there).tolist() if is_relative(keys[at])]
-        if of_its_own:
+        if local_root is not None:
             keys = listing.keys(np.array(taken, dtype=np.int64))
-            missing += [os.fsdecode(key) for key in keys if not _copy(_root(source), key, place, scratch)]
+            missing += [os.fsdecode(key) for key in keys if not _copy(local_root, key, directory, scratch)]
             continue
         found = listing.rows(np.array(taken, dtype=np.int64))
-        images = read_samples(source, found.keys(), found.file, found.offset, found.size)
-        for key, image in zip(found.keys(), images, strict=True):
+        for key, image in zip(found.keys(), found.read(source), strict=True):
             if isinstance(image, bytes):
-                (place / os.fsdecode(key)).write(image, scratch)
+                (directory / os.fsdecode(key)).write(image, scratch)
             else:
                 missing.append(os.fsdecode(key))
     if missing:
         shown = ", ".join(display(os.fsencode(key)) for key in missing[:_SHOWN])
-        _log.warning("%d of the images that were put aside could not be copied: %s", len(missing), shown)
+        _log.warning("%d images could not be copied into the quarantine: %s", len(missing), shown)
 
 
-def _root(source: Source) -> bytes:
-    """Return the directory that the keys of a local source are relative to, with links resolved."""
-    return os.path.realpath(os.fsencode(source.base))
-
-
-def _copy(root: bytes, key: bytes, place: Location, scratch: Location) -> bool:
+def _copy(root: bytes, key: bytes, directory: Location, scratch: Location) -> bool:
     """Copy an image of a local dataset; False if it is no regular file below the root, too large or unreadable."""
     path = os.path.realpath(os.path.join(root, key))  # noqa: PTH118 - bytes paths
     below = os.path.relpath(path, root)
     if not is_relative(below):
         return False
     try:
-        # This follows no links, so a link that somebody puts there now does not help them.
+        # This follows no links, so replacing the file by a link at this moment does not help an attacker.
         descriptor = open_below(Path(os.fsdecode(root)), os.fsdecode(below).split("/"))
     except (OSError, StoreError):
         return False
     try:
         about = os.fstat(descriptor)
         if about.st_size <= LARGEST_BYTES:
-            with (place / os.fsdecode(key)).building(scratch) as copy, copy.open("wb") as file:
-                # The owner must be able to read it, or it could not be synced.
+            with (directory / os.fsdecode(key)).building(scratch) as copy, copy.open("wb") as file:
+                # The owner must be able to read it, otherwise it could not be synced.
                 os.fchmod(file.fileno(), stat.S_IMODE(about.st_mode) & 0o777 | stat.S_IRUSR)
                 file.writelines(_pieces(descriptor, os.fsdecode(key)))
     except DatasetError:

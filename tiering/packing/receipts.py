@@ -1,7 +1,7 @@
-"""Receipts: what is in a packed shard, written when the shard is whole. A conversion that was killed resumes from them.
+"""Receipts: the contents of a packed shard, written when the shard is complete. A killed conversion resumes from them.
 
-A receipt may lie in a store that somebody else made. So reading accepts only what write_receipt writes, an archive of
-uncompressed columns whose lengths agree, and only for the shard whose number is in the receipt's name.
+A receipt may be part of a store from an untrusted source. So only files that write_receipt could have written are
+accepted: an archive of uncompressed columns whose lengths agree, for the shard whose number is in the receipt's name.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _HEADER: Final = re.compile(
 )
 
 
-class Bad(NamedTuple):
+class BadImage(NamedTuple):
     """An image that could not be packed: its kind, see tiering.sources.left_out, its bytes, and why."""
 
     key: bytes
@@ -47,24 +47,25 @@ class Bad(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A packed shard: digest of its plan, the manifest's entry, its rows of the index, and who is missing.
+    """A packed shard.
 
-    columns: as in the index, key_end counting from the shard's own first key.
+    plan: digest of the conversion's plan. shard: the entry for the manifest. columns: the shard's part of the index,
+    where key_end counts from the first key of the shard. bad: the images that could not be packed.
     """
 
     plan: str
     shard: Shard
     columns: dict[str, npt.NDArray[Any]]
-    bad: list[Bad]
+    bad: list[BadImage]
 
 
-def receipt_place(work: Location, number: int) -> Location:
-    """Return where a shard's receipt lies."""
+def receipt_location(work: Location, number: int) -> Location:
+    """Return the location of a shard's receipt."""
     return work / f"{number:05d}.npz"
 
 
-def write_receipt(place: Location, receipt: Receipt) -> None:
-    """Write a receipt, durably; it appears whole."""
+def write_receipt(location: Location, receipt: Receipt) -> None:
+    """Write a receipt atomically, and sync it."""
     about = {
         "plan": receipt.plan,
         "shard": receipt.shard.model_dump(),
@@ -73,28 +74,28 @@ def write_receipt(place: Location, receipt: Receipt) -> None:
     packed = io.BytesIO()
     arrays = receipt.columns | {"about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)}
     np.savez(packed, **arrays)  # type: ignore[arg-type]
-    place.write(packed.getvalue())
+    location.write(packed.getvalue())
 
 
 def receipt_number(name: str) -> int | None:
-    """Return the number of the shard that a receipt of this name describes; None for any other file."""
+    """Return the number of the shard that a receipt with this name describes; None for any other file."""
     found = _NAME.fullmatch(name)
     return int(found[1]) if found else None
 
 
-def read_receipt(place: Location, expected: str | None = None) -> Receipt | None:
-    """Read a receipt; None if there is none, or if it is damaged.
+def read_receipt(location: Location, expected: str | None = None) -> Receipt | None:
+    """Read a receipt. Returns None if there is none, or if it is damaged.
 
-    expected: the shard's name, if the kind of the store is known; by default any name that a shard of this number can
-    have. A receipt that is returned names no other file, and its columns have one row per sample of the shard.
+    expected: the shard's name, if the kind of the store is known; by default any name that a shard with this number can
+    have. A returned receipt names no other file, and its columns have one row per sample of the shard.
     """
-    number = receipt_number(place.name)
+    number = receipt_number(location.name)
     if number is None:
         return None
     try:
-        arrays = _arrays(place.read(most=LARGEST))
+        arrays = _arrays(location.read(most=LARGEST))
         about = _About.model_validate(parse_json(arrays.pop(_ABOUT).tobytes()), strict=True)
-        bad = [Bad(bytes.fromhex(each.key), each.kind, each.size, each.reason) for each in about.bad]
+        bad = [BadImage(bytes.fromhex(each.key), each.kind, each.size, each.reason) for each in about.bad]
     except (FileNotFoundError, StoreError, ValueError, ValidationError):
         return None
     if about.shard.name not in ((expected,) if expected else shard_names(number)):
@@ -102,7 +103,7 @@ def read_receipt(place: Location, expected: str | None = None) -> Receipt | None
     return Receipt(about.plan, about.shard, arrays, bad) if _agree(arrays, about.shard) else None
 
 
-class _BadImage(BaseModel):
+class _BadEntry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     key: str
@@ -123,13 +124,13 @@ class _About(BaseModel):
 
     plan: str
     shard: Shard
-    bad: list[_BadImage]
+    bad: list[_BadEntry]
 
 
 def _arrays(data: bytes) -> dict[str, npt.NDArray[Any]]:
-    """Return the columns of a receipt, and `about`. Raises ValueError for anything that write_receipt does not write.
+    """Return the columns of a receipt, and `about`. Raises ValueError for anything that write_receipt cannot write.
 
-    Does not use NumPy's own reader, which allocates as much as a header claims, and decompresses members.
+    NumPy's own reader is not used, because it allocates as much as a header claims, and decompresses members.
     """
     wanted = {name: np.dtype(dtype) for name, dtype in COLUMNS.items()} | {_ABOUT: np.dtype("|u1")}
     try:
@@ -159,7 +160,7 @@ def _array(data: bytes, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
 
 
 def _agree(columns: dict[str, npt.NDArray[Any]], shard: Shard) -> bool:
-    """Return whether the columns can be the rows of a shard: their lengths, and where keys and samples lie."""
+    """Return whether the columns can describe a shard: their lengths agree, and offsets and sizes are possible."""
     if any(len(column) != shard.samples for name, column in columns.items() if name != "key"):
         return False
     ends, size = columns["key_end"], columns["size"]

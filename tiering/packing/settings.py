@@ -1,4 +1,4 @@
-"""How a store will be packed: what was asked for, completed from the data."""
+"""The settings of a store: the caller's parameters, completed from the data."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from typing import Final, Literal
 
 import numpy as np
 
+from tiering.arrays import row_parts
 from tiering.errors import DatasetError, UsageError
 from tiering.images.image import ImageHeader, check_image, probe
-from tiering.images.pixels import agree_on_shape, to_pixels
+from tiering.images.pixels import agree_on_shape
 from tiering.literals import PackedFormat, ResizeMode
-from tiering.packing.listing import Listing, blocks
+from tiering.packing.listing import Listing
+from tiering.packing.shard import stored_bytes
 from tiering.packing.shard_plan import packable, settings_for
 from tiering.permutation import EpochOrder
-from tiering.sources.source import read_samples
 from tiering.store.codec_choice import choose_codec
 from tiering.store.codecs import parse_codec
 from tiering.store.manifest import MOST_COUNT, Settings, StoredPixels
 from tiering.units import format_bytes
 
-#: Images looked at to choose a codec, and to agree on a shape.
+#: How many images to read in order to choose a codec, and a shape.
 _CODEC_SAMPLE: Final = 64
 _SHAPE_SAMPLE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """Decoded images of one shape, to be stored in place of the original files (Zarr only).
+    """Decoded images of one shape, to be stored instead of the original files (Zarr only).
 
     Args:
         height: Pixels to resize each image to; None if the images have one shape already.
@@ -72,8 +73,8 @@ class Shards:
 
 
 @dataclass(frozen=True, slots=True)
-class Packing:
-    """The settings that the caller of tiering.convert gave. pixels: None to store the original files."""
+class PackingOptions:
+    """Parameters of tiering.convert. pixels: None to store the original files."""
 
     kind: PackedFormat
     codec: str
@@ -81,11 +82,12 @@ class Packing:
     pixels: Pixels | None
 
 
-def choose_settings(listing: Listing, packing: Packing, begun: Settings | None) -> Settings:
-    """Complete the caller's settings from the data.
+def choose_settings(listing: Listing, packing: PackingOptions, begun: Settings | None) -> Settings:
+    """Complete the caller's parameters from the data.
 
-    begun: the settings of an unfinished conversion. Its codec is kept, because measuring again might choose another.
-    Raises UsageError for settings that do not go together, DatasetError for pixels of many shapes without a resize.
+    begun: the settings of an unfinished conversion. Its codec is kept, because a new measurement could choose another.
+    Raises UsageError for parameters that contradict each other, DatasetError for pixels of several shapes without a
+    resize.
     """
     limit = packing.shards.bytes
     if limit is not None and not 1 <= limit <= MOST_COUNT:
@@ -120,7 +122,7 @@ def _extent(listing: Listing, pixels: StoredPixels | None) -> tuple[int, int]:
     if pixels is not None:
         return len(listing) * pixels.shape.nbytes, pixels.shape.nbytes
     total, largest = 0, 1
-    for rows in blocks(len(listing)):
+    for rows in row_parts(len(listing)):
         sizes = packable(listing.size[rows])
         total, largest = total + int(sizes.sum()), max(largest, int(sizes.max()))
     return total, largest
@@ -140,10 +142,9 @@ def _agreed(listing: Listing, pixels: Pixels) -> StoredPixels:
 
 
 def _some(listing: Listing, count: int, stream: str) -> Iterator[bytes]:
-    """Yield some images, drawn at random but the same for the same listing; what cannot be read is left out."""
+    """Yield readable images out of `count` drawn at random. The same listing always gives the same images."""
     picked = EpochOrder(len(listing), 0, stream=stream).take(0, min(count, len(listing)))
-    rows = listing.rows(np.sort(picked))
-    for image in read_samples(listing.source, rows.keys(), rows.file, rows.offset, rows.size):
+    for image in listing.rows(np.sort(picked)).read(listing.source):
         if isinstance(image, bytes):
             yield image
 
@@ -153,7 +154,7 @@ def _headers(listing: Listing) -> Iterator[ImageHeader]:
         try:
             yield probe(image)
         except DatasetError:
-            continue  # The packer names it.
+            continue  # The packer will report it.
 
 
 def _stored(listing: Listing, pixels: StoredPixels | None) -> Iterator[bytes]:
@@ -161,8 +162,6 @@ def _stored(listing: Listing, pixels: StoredPixels | None) -> Iterator[bytes]:
         try:
             if pixels is None:
                 check_image(image, "")
-                yield image
-            else:
-                yield to_pixels(image, "", pixels.shape, pixels.resize).tobytes()
+            yield stored_bytes(image, pixels)
         except DatasetError:
-            continue  # The packer names it.
+            continue  # The packer will report it.

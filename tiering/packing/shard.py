@@ -17,19 +17,19 @@ from tiering.images.pixels import to_pixels
 from tiering.literals import Check, PackedFormat
 from tiering.packing.executors import end_if_unwanted
 from tiering.packing.listing import Rows
-from tiering.packing.receipts import Bad, Receipt, receipt_place, write_receipt
+from tiering.packing.receipts import BadImage, Receipt, receipt_location, write_receipt
 from tiering.packing.shard_plan import packable
 from tiering.sources.account import kind_of
-from tiering.sources.source import Source, read_samples
+from tiering.sources.source import Source
 from tiering.storage.location import Location
 from tiering.storage.summed_file import Summed
 from tiering.store import lmdb, zarr
 from tiering.store.columns import file_crc, lay_end_to_end
 from tiering.store.layout import shard_name
-from tiering.store.manifest import Settings, Shard
+from tiering.store.manifest import Settings, Shard, StoredPixels
 from tiering.text import display
 
-#: What is wrong with one file; anything else is wrong with the machine.
+#: Errors of a single file. All others are errors of the machine.
 _OF_THE_FILE: Final = (
     errno.ENOENT,
     errno.EACCES,
@@ -43,10 +43,10 @@ _OF_THE_FILE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class ShardTask:
-    """What a worker needs to pack one shard: small, and able to travel to another machine.
+    """Everything a worker needs to pack one shard, small enough to send to another machine.
 
-    target: the store being made; work: directory of the conversion's notes; plan: digest of its plan; number: of the
-    shard; rows: its samples in packed order.
+    target: the store that is being made. work: directory of the conversion's notes. plan: digest of its plan. number:
+    of the shard. rows: its samples in packed order.
     """
 
     source: Source
@@ -61,17 +61,16 @@ class ShardTask:
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
-    """What a worker says at once; the rest stands in the receipt. size: bytes of the samples that were packed."""
+class PackedShard:
+    """The answer of a worker; the receipt has the rest. size: bytes of the samples that were packed."""
 
     number: int
     samples: int
     size: int
-    bad: int
 
 
-def pack_shard(task: ShardTask) -> Packed:
-    """Pack one shard, put it in its place, and leave a receipt of what is in it.
+def pack_shard(task: ShardTask) -> PackedShard:
+    """Pack one shard, give it its name, and leave a receipt of what is in it.
 
     Images that are damaged, empty, gone or changed since the listing are left out and named in the receipt.
     Raises MachineError for a disk that is full or fails, or a server that is down.
@@ -79,31 +78,34 @@ def pack_shard(task: ShardTask) -> Packed:
     try:
         shard, columns, bad = _pack(task)
         end_if_unwanted()
-        write_receipt(receipt_place(task.work, task.number), Receipt(task.plan, shard, columns, bad))
+        write_receipt(receipt_location(task.work, task.number), Receipt(task.plan, shard, columns, bad))
     except OSError as error:
-        raise from_os_error(_located(error, task.target)) from error
-    return Packed(task.number, shard.samples, int(columns["size"].sum()), len(bad))
+        raise from_os_error(error, task.target) from error
+    return PackedShard(task.number, shard.samples, int(columns["size"].sum()))
 
 
-def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[Bad]]:
+def stored_bytes(image: bytes, pixels: StoredPixels | None, shown: str = "") -> bytes:
+    """Return an image as a store holds it: its own bytes, or its pixels. Raises DatasetError if it does not decode."""
+    return image if pixels is None else to_pixels(image, shown, pixels.shape, pixels.resize).tobytes()
+
+
+def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[BadImage]]:
     reader = _Reader(task)
     settings = task.settings
-    scratch = task.work
     name = shard_name(task.kind, task.number, pixels=settings.pixels is not None)
     if task.kind == "lmdb":
-        with (task.target / name).building(scratch) as path:
+        with (task.target / name).building(task.work) as path:
             offset = lmdb.write_shard(path, reader.images(), capacity=lmdb.capacity_for(packable(task.rows.size)))
             end_if_unwanted()
             size, crc = path.stat().st_size, file_crc(path)
     else:
-        with (task.target / name).writing(scratch) as file:
+        with (task.target / name).writing(task.work) as file:
             summed = Summed(file)
             offset = zarr.write_shard(cast("BinaryIO", summed), reader.images(), settings, task.number)
             end_if_unwanted()
             size, crc = summed.size, summed.crc
     kept = np.array(reader.kept, dtype=np.int64)
-    keys = task.rows.keys()
-    key, key_end = lay_end_to_end([keys[row] for row in reader.kept])
+    key, key_end = lay_end_to_end([reader.keys[row] for row in reader.kept])
     columns: dict[str, npt.NDArray[Any]] = {
         "label": task.rows.label[kept],
         "split": task.rows.split[kept],
@@ -117,25 +119,26 @@ def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[Bad
 
 
 class _Reader:
-    """Reads a shard's images one after another, checks each, and keeps what the index needs."""
+    """Reads and checks a shard's images one after another, and collects the columns of the index."""
 
     def __init__(self, task: ShardTask) -> None:
+        self.keys = task.rows.keys()
         self.kept: list[int] = []
         self.sizes: list[int] = []
         self.crcs: list[int] = []
-        self.bad: list[Bad] = []
+        self.bad: list[BadImage] = []
         self._task = task
 
     def images(self) -> Iterator[bytes]:
-        rows, keys = self._task.rows, self._task.rows.keys()
-        found = read_samples(self._task.source, keys, rows.file, rows.offset, rows.size)
-        for row, key in enumerate(keys):
+        rows = self._task.rows
+        found = rows.read(self._task.source)
+        for row, key in enumerate(self.keys):
             end_if_unwanted()
             try:
                 # Nothing else refers to the image, so its memory is free before the next one is read.
                 stored = self._stored(next(found), display(key))
             except DatasetError as error:
-                self.bad.append(Bad(key, kind_of(error), max(int(rows.size[row]), 0), error.found))
+                self.bad.append(BadImage(key, kind_of(error), max(int(rows.size[row]), 0), error.found))
                 continue
             self.kept.append(row)
             self.sizes.append(len(stored))
@@ -153,8 +156,7 @@ class _Reader:
             check_image(image, shown)
             if self._task.check == "decode":
                 decode(image, shown)
-            return image
-        return to_pixels(image, shown, pixels.shape, pixels.resize).tobytes()
+        return stored_bytes(image, pixels, shown)
 
     def _of_the_file(self, error: OSError, shown: str) -> DatasetError:
         local = "://" not in self._task.source.url
@@ -162,8 +164,3 @@ class _Reader:
             raise error
         gone = error.errno == errno.ENOENT
         return DatasetError(shown, found="no such file" if gone else (error.strerror or str(error)).lower())
-
-
-def _located(error: OSError, target: Location) -> OSError:
-    """Name the store where the system named no file."""
-    return error if error.filename else OSError(error.errno, error.strerror or str(error), str(target))

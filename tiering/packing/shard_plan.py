@@ -1,4 +1,7 @@
-"""The shard plan: which samples go into which shard, and in which order. Equal source and settings, equal plan."""
+"""The shard plan: which samples go into which shard, and in which order.
+
+The same source and settings always give the same plan.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +19,16 @@ from tiering.permutation import EpochOrder
 from tiering.store.manifest import Settings, StoredPixels
 
 MIB: Final = 1 << 20
-_BLOCK: Final = 1 << 18
+_ROWS: Final = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan:
-    """The plan of a store, or of what is appended to one.
+    """The plan of a new store, or of an append.
 
-    settings: what it was planned with; generation: of the manifest that it leads to; selected: the listing's rows to
-    pack, int64, or None for all of them; n: how many; ends: int64 (shards,), where each shard ends in packed order.
+    settings: of the store. generation: of the manifest that will be written. selected: rows of the listing to pack,
+    int64, or None for all. n: number of samples to pack. ends: int64 (shards,), position after the last sample of each
+    shard in packed order.
     """
 
     settings: Settings
@@ -51,7 +55,8 @@ def settings_for(
 ) -> Settings:
     """Choose the sizes of shards and chunks from the data alone, so that every machine plans alike.
 
-    total, largest: bytes of all samples and of the largest, as they will be stored. shard_bytes: asked for, or None.
+    total, largest: bytes of all samples and of the largest one, as they will be stored. shard_bytes: the caller's, or
+    None.
     """
     wanted = max(shard_bytes or default_shard_bytes(total, largest), largest)
     if pixels is not None:
@@ -60,7 +65,7 @@ def settings_for(
     else:
         chunk = min(CHUNK_BYTES, wanted) if kind == "zarr" else 0
     if chunk:
-        # A Zarr shard is a whole number of chunks: no larger than asked for, but never too small for a sample.
+        # A Zarr shard is a whole number of chunks: no larger than requested, but large enough for the largest sample.
         wanted = max(wanted // chunk, -(-largest // chunk)) * chunk
     return Settings(seed=seed, shard_bytes=wanted, codec=codec, chunk_bytes=chunk, pixels=pixels)
 
@@ -68,8 +73,9 @@ def settings_for(
 def default_shard_bytes(total: int, largest: int) -> int:
     """Choose the size of a shard, a multiple of a MiB.
 
-    About 16 shards, to pack in parallel; between 16 and 256 MiB, to redo little after a failure; from 128 GiB on larger
-    ones, so that a reader can keep all of 512 mapped, up to 4 GiB; never smaller than the largest sample.
+    There are about 16 shards, which are packed in parallel. They have 16 to 256 MiB, so that little work is lost in a
+    failure. From 128 GiB on, they grow up to 4 GiB, so that a reader can keep all 512 of them mapped. They are never
+    smaller than the largest sample.
     """
     wanted = max(min(max(total // 16, 16 * MIB), 256 * MIB), min(total // 512, 4096 * MIB), largest)
     return -(-wanted // MIB) * MIB
@@ -85,9 +91,9 @@ def make_plan(
 ) -> ShardPlan:
     """Plan a store: samples in a seeded random order, cut into shards of bounded size.
 
-    size: bytes of every sample of the listing, int64 (n,); it is read block by block.
-    The random order makes every run of neighbours a random sample of the dataset, so that reading block by block
-    is unbiased whatever the size of a block.
+    size: bytes of every sample of the listing, int64 (n,). It is read in parts.
+    Because of the random order, any samples that are neighbours in the store are a random sample of the dataset. So
+    reading block by block is unbiased, whatever the size of a block.
     """
     n = len(size) if selected is None else len(selected)
     unfinished = ShardPlan(settings, generation, selected, n, np.empty(0, dtype=np.int64))
@@ -109,8 +115,8 @@ def _rows(plan: ShardPlan, begin: int, end: int) -> IndexArray:
 def _ends(plan: ShardPlan, size: IndexArray) -> IndexArray:
     ends: list[int] = []
     packed = 0  # bytes in the shard that is being filled
-    for begin in range(0, plan.n, _BLOCK):
-        end = min(begin + _BLOCK, plan.n)
+    for begin in range(0, plan.n, _ROWS):
+        end = min(begin + _ROWS, plan.n)
         running: npt.NDArray[np.int64] = np.cumsum(packable(size[_rows(plan, begin, end)]))
         taken = 0
         while True:

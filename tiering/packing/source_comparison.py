@@ -1,4 +1,4 @@
-"""Compare a store with the source it was packed from: every byte, every label, every key."""
+"""Compare a store with the source from which it was packed: every byte, every label, every key."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from typing import Final
 
 import numpy as np
 
-from tiering.arrays import IndexArray
+from tiering.arrays import IndexArray, row_parts
 from tiering.errors import DatasetError, TieringError
-from tiering.images.pixels import to_pixels
 from tiering.packing.class_maps import class_map
-from tiering.packing.key_lookup import NOWHERE, Lookup
+from tiering.packing.key_lookup import NOWHERE, KeyLookup
 from tiering.packing.listed_lines import ListedLines, field_of
-from tiering.packing.listing import Rows, blocks, make_listing, open_again
+from tiering.packing.listing import Rows, make_listing, open_again
 from tiering.packing.progress import Progress
+from tiering.packing.shard import stored_bytes
 from tiering.sources.account import Account, fields
 from tiering.sources.labels.numbering import ClassNumbering
 from tiering.sources.left_out import ERRORS, NOT_IN_STORE, LeftOut
-from tiering.sources.source import read_samples
 from tiering.store.columns import sound_file
 from tiering.store.layout import is_left_out
 from tiering.store.protocol import Store
@@ -31,7 +30,7 @@ _BATCH: Final = 256
 
 
 class Comparison:
-    """A store beside its source, as the source is now.
+    """Compares a store with its source as it is now.
 
     scratch: a local directory for the listing of the source.
     """
@@ -43,21 +42,20 @@ class Comparison:
         only = store.manifest.source.images_only or None
         opened = open_again(source, store.manifest)
         self._listing = make_listing(opened, scratch / "listing", given, images_only=only)
-        self._settings = store.manifest.settings
         self._others = store.manifest.source.others
         self._scratch = scratch
         self._account = LeftOut()
         self._packed = self._packed_bytes = 0
-        #: Samples that the source lacks, of a store that was packed from others too.
+        #: Samples that are not in this source, if the store was packed from several.
         self.elsewhere = 0
 
     def differences(self, progress: Progress) -> Iterator[str]:
-        """Say how the store differs from the source, a line for each sample."""
+        """Yield a line for each difference between the store and the source."""
         store, listing = self._store, self._listing
-        held = Lookup(len(listing), listing.keys)
+        held = KeyLookup(len(listing), listing.keys)
         packed = np.zeros(len(listing), dtype=bool)
         compared = 0
-        for samples in blocks(len(store), _BATCH):
+        for samples in row_parts(len(store), _BATCH):
             keys = store.index.keys(samples)
             found = held.find(keys)
             if self._others:
@@ -76,7 +74,7 @@ class Comparison:
             yield f"{display(os.fsencode(listing.source.url))}: none of the store's {len(store):,} samples is in it"
         known = self._known()
         self._account.merge(listing.left_out)
-        for rows in blocks(len(listing)):
+        for rows in row_parts(len(listing)):
             sizes = np.maximum(listing.size[rows], 0)
             self._packed += int(packed[rows].sum())
             self._packed_bytes += int(sizes[packed[rows]].sum())
@@ -87,16 +85,16 @@ class Comparison:
                 self._account.add(kind or NOT_IN_STORE, key, size)
                 if kind is None:
                     yield f"{display(key)}: in the source but not in the store"
-        yield from self._untold(known)
+        yield from self._unlisted(known)
 
     @property
     def account(self) -> Account:
-        """Everything that lies in the source now; once all differences were asked for."""
+        """Everything in the source. Complete after all differences were read."""
         return Account.of(self._packed, self._packed_bytes, self._account)
 
-    def _untold(self, known: ListedLines) -> Iterator[str]:
-        """Say of which files the source has nothing to pack, and the store does not know it."""
-        with self._listing.lines.local.open("rb") as lines:  # type: ignore[union-attr] # in a local scratch directory
+    def _unlisted(self, known: ListedLines) -> Iterator[str]:
+        """Yield a line for each error in the source that the store does not list."""
+        with self._listing.lines.open("rb") as lines:
             errors = (each for each in fields(lines) if each[1] in ERRORS)
             while batch := list(islice(errors, _BATCH)):
                 there = known.have([key.encode() for key, *_ in batch])
@@ -111,10 +109,10 @@ class Comparison:
         except TieringError as error:
             yield f"samples {samples[0]:,} to {samples[-1]:,}: {error}"
             return
-        originals = read_samples(self._listing.source, rows.keys(), rows.file, rows.offset, rows.size)
+        originals = zip(rows.keys(), rows.read(self._listing.source), strict=True)
         manifest, index = store.manifest, store.index
-        for at, (sample, image, original) in enumerate(zip(samples.tolist(), images, originals, strict=True)):
-            shown = f"sample {sample:,} ({display(rows.keys_at(at))})"
+        for at, (sample, image, (key, original)) in enumerate(zip(samples.tolist(), images, originals, strict=True)):
+            shown = f"sample {sample:,} ({display(key)})"
             if not isinstance(original, bytes):
                 yield f"{shown}: cannot be read in the source: {original}"
             elif bytes(image) != self._stored(original):
@@ -126,20 +124,18 @@ class Comparison:
                 yield f"{shown}: another split than in the source"
 
     def _stored(self, original: bytes) -> bytes | None:
-        """Return an original as the store would hold it, or None where it cannot be packed any more."""
-        pixels = self._settings.pixels if self._settings else None
-        if pixels is None:
-            return original
+        """Return an original as the store would hold it, or None if it can no longer be packed."""
+        settings = self._store.manifest.settings
         try:
-            return to_pixels(original, "", pixels.shape, pixels.resize).tobytes()
+            return stored_bytes(original, settings.pixels if settings else None)
         except DatasetError:
             return None
 
     def _known(self) -> ListedLines:
-        """Return what the store itself says it lacks although it should not."""
+        """Return the errors in the store's own list of files that are left out."""
         documents = self._store.manifest.documents
         name = next(filter(is_left_out, documents), None)
-        path = sound_file(self._store.place / name, self._scratch / "left-out", documents[name]) if name else None
+        path = sound_file(self._store.location / name, self._scratch / "left-out", documents[name]) if name else None
         errors = self._scratch / "left-out-errors"
         with errors.open("wb") as file:
             if path is not None:
@@ -149,7 +145,7 @@ class Comparison:
 
 
 def _kinds_of(known: ListedLines, keys: list[bytes]) -> list[str | None]:
-    """Return under which kind a store lists each key, None for one that it does not list."""
+    """Return the kind under which a store lists each key, or None if it does not list it."""
     rows = known.find([field_of(key) for key in keys])
     kinds: list[str | None] = [None] * len(keys)
     there = np.flatnonzero(rows != NOWHERE)

@@ -1,7 +1,7 @@
-"""Sync: bring a finished store up to its source, under a manifest of the next generation.
+"""Sync: update a finished store from its source, under a manifest of the next generation.
 
-New and changed images become new shards, as append makes them. What vanished, and the old bytes of what changed, are
-left out of the next index. An image counts as changed when its bytes are others than were packed, not when its time is.
+New and changed images are packed into new shards, as append does. The next index leaves out images that vanished, and
+the old bytes of those that changed. An image counts as changed if its bytes differ, whatever its modification time.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Literal
 import google_crc32c
 import numpy as np
 
-from tiering.arrays import IndexArray
+from tiering.arrays import IndexArray, row_parts
 from tiering.errors import DatasetError
-from tiering.images.pixels import to_pixels
 from tiering.literals import Check, OnBadImage
-from tiering.packing.append import Growth, Run, grow
+from tiering.packing.append import GrowOptions, Growth, grow
 from tiering.packing.executors import Workers
-from tiering.packing.kept_generation import Kept
-from tiering.packing.key_lookup import NOWHERE, Lookup
-from tiering.packing.listing import Listing, blocks
+from tiering.packing.kept_generation import KeptSamples
+from tiering.packing.key_lookup import NOWHERE, KeyLookup
+from tiering.packing.listing import Listing
 from tiering.packing.progress import Progress, no_progress
-from tiering.sources.source import AnySource, read_samples
+from tiering.packing.shard import stored_bytes
+from tiering.sources.source import AnySource
 from tiering.store.manifest import Manifest, Settings
 from tiering.store.protocol import Store
 
@@ -33,9 +33,9 @@ _BATCH = 256
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """What sync did: samples that are new, changed, or vanished from the source, and those with another label or split.
+    """The result of a sync, in numbers of samples. relabelled: samples with a new label or split.
 
-    manifest: of the store, the old one where there was nothing to do.
+    manifest: of the store. It is the old one if there was nothing to do.
     """
 
     manifest: Manifest
@@ -56,7 +56,7 @@ def sync(
     workers: Workers = None,
     progress: Progress = no_progress,
 ) -> Synced:
-    """Bring a store up to its source: new, changed and vanished images, and changed labels and splits.
+    """Update a store from its source: new, changed and vanished images, and changed labels and splits.
 
     Existing shards stay as they are, and open readers keep the generation that they opened. The bytes of vanished and
     changed images stay in their shards until the dataset is converted again. Every image of the source is read, to find
@@ -83,61 +83,55 @@ def sync(
         >>> tiering.sync("photos", "photos.lmdb").vanished  # doctest: +SKIP
         0
     """
-    found = _Difference()
-    run = Run(images_only, on_error, check, resume, workers, progress)
-    manifest = grow(source, store, lambda listing, base, settings: found.of(listing, base, settings, progress), run)
-    return Synced(manifest, found.new, found.changed, found.vanished, found.relabelled)
+    counts: dict[str, int] = {}
+
+    def choose(listing: Listing, base: Store, settings: Settings) -> Growth | None:
+        growth, found = _difference(listing, base, settings, progress)
+        counts.update(found)
+        return growth if any(found.values()) else None
+
+    manifest = grow(source, store, choose, GrowOptions(images_only, on_error, check, resume, workers, progress))
+    return Synced(manifest, **counts)
 
 
-@dataclass(slots=True)
-class _Difference:
-    """How a source differs from a store, in counts."""
+def _difference(listing: Listing, base: Store, settings: Settings, progress: Progress) -> tuple[Growth, dict[str, int]]:
+    """Compare a store with a listing. Return the parts of the next generation, and the counts of Synced.
 
-    new: int = 0
-    changed: int = 0
-    vanished: int = 0
-    relabelled: int = 0
-
-    def of(self, listing: Listing, base: Store, settings: Settings, progress: Progress) -> Growth | None:
-        """Compare; return what the next generation is made of, None where it would be the same.
-
-        Takes about 30 bytes a sample of memory, beside the 16 of the look-up.
-        """
-        row = _rows_of(listing, base)
-        there = row != NOWHERE
-        if not there.any():
-            raise DatasetError(
-                listing.source.url,
-                expected=f"the source of {base.place}",
-                found=f"none of its {len(base):,} images",
-                action="Check the path; tiering convert makes a store of another dataset.",
-            )
-        new = np.ones(len(listing), dtype=bool)
-        new[row[there]] = False
-        changed = np.zeros(len(listing), dtype=bool)
-        for rows in _changed(listing, base, row, settings, progress):
-            changed[rows] = True
-        self.new, self.changed = int(np.count_nonzero(new)), int(np.count_nonzero(changed))
-        self.vanished = int(np.count_nonzero(~there))
-        there[there] = ~changed[row[there]]
-        label, split = base.index.label.copy(), base.index.split.copy()
-        size = 0
-        for samples in blocks(len(base)):
-            kept = samples[there[samples]]
-            label[kept], split[kept] = listing.columns["label"][row[kept]], listing.columns["split"][row[kept]]
-            size += int(listing.size[row[kept]].sum())
-        other = (label != base.index.label) | (split != base.index.split)
-        self.relabelled = int(np.count_nonzero(other))
-        if not (self.new or self.changed or self.vanished or self.relabelled):
-            return None
-        return Growth(np.flatnonzero(new | changed), Kept(base, there, label, split), size)
+    Takes about 30 bytes of memory per sample, besides the 16 of the look-up.
+    """
+    row = _rows_of(listing, base)
+    there = row != NOWHERE
+    if not there.any():
+        raise DatasetError(
+            listing.source.url,
+            expected=f"the source of {base.location}",
+            found=f"none of its {len(base):,} images",
+            action="Check the path; tiering convert makes a store of another dataset.",
+        )
+    counts = {"vanished": int(np.count_nonzero(~there))}
+    new = np.ones(len(listing), dtype=bool)
+    new[row[there]] = False
+    changed = np.zeros(len(listing), dtype=bool)
+    for rows in _changed(listing, base, row, settings, progress):
+        changed[rows] = True
+    there[there] = ~changed[row[there]]
+    label, split = base.index.label.copy(), base.index.split.copy()
+    size = 0
+    for samples in row_parts(len(base)):
+        kept = samples[there[samples]]
+        label[kept], split[kept] = listing.columns["label"][row[kept]], listing.columns["split"][row[kept]]
+        size += int(listing.size[row[kept]].sum())
+    relabelled = (label != base.index.label) | (split != base.index.split)
+    for name, which in (("new", new), ("changed", changed), ("relabelled", relabelled)):
+        counts[name] = int(np.count_nonzero(which))
+    return Growth(np.flatnonzero(new | changed), KeptSamples(base, there, label, split), size), counts
 
 
 def _rows_of(listing: Listing, base: Store) -> IndexArray:
-    """Return the row of the listing that each sample of a store is, NOWHERE for those that it lacks: int64 (n,)."""
+    """Return the row of the listing for each sample of a store, int64 (n,); NOWHERE if the listing lacks it."""
     row = np.empty(len(base), dtype=np.int64)
-    held = Lookup(len(listing), listing.keys)
-    for samples in blocks(len(base)):
+    held = KeyLookup(len(listing), listing.keys)
+    for samples in row_parts(len(base)):
         row[samples] = held.find(base.index.keys(samples))
     return row
 
@@ -145,36 +139,33 @@ def _rows_of(listing: Listing, base: Store) -> IndexArray:
 def _changed(
     listing: Listing, base: Store, row: IndexArray, settings: Settings, progress: Progress
 ) -> Iterator[IndexArray]:
-    """Yield the rows of a listing whose images are others than the store's, some at a time.
+    """Yield the rows of a listing whose images differ from those of the store, some at a time.
 
-    They are read in the order of the source, which the disk likes. An image that cannot be read, or not be packed any
-    more, is another one: the packer says what is wrong with it.
+    They are read in the order of the source, which is fastest for a disk. An image that can no longer be read or packed
+    counts as changed: the packer will report what is wrong with it.
     """
     sample = np.full(len(listing), NOWHERE, dtype=np.int64)
     held = np.flatnonzero(row != NOWHERE)
     sample[row[held]] = held
     read = 0
-    for every in blocks(len(listing), _BATCH):
+    for every in row_parts(len(listing), _BATCH):
         rows = every[sample[every] != NOWHERE]
         if settings.pixels is None:
             same = base.index.size[sample[rows]] == listing.size[rows]
             yield rows[~same]
             rows = rows[same]
-        some = listing.rows(rows)
-        images = read_samples(listing.source, some.keys(), some.file, some.offset, some.size)
+        images = listing.rows(rows).read(listing.source)
         crcs = base.index.crc32c[sample[rows]].tolist()
         yield rows[[_crc(image, settings) != crc for image, crc in zip(images, crcs, strict=True)]]
-        read += int(some.size.sum())
+        read += int(listing.size[rows].sum())
         progress(int(every[-1]) + 1, len(listing), read)
 
 
 def _crc(image: bytes | OSError | DatasetError, settings: Settings) -> int | None:
-    """Return the CRC-32C of an image as the store would hold it; None for one that it cannot hold."""
+    """Return the CRC-32C of an image as the store would hold it, or None if it cannot be read or decoded."""
     if not isinstance(image, bytes):
         return None
-    if settings.pixels is None:
-        return int(google_crc32c.value(image))
     try:
-        return int(google_crc32c.value(to_pixels(image, "", settings.pixels.shape, settings.pixels.resize).tobytes()))
+        return int(google_crc32c.value(stored_bytes(image, settings.pixels)))
     except DatasetError:
         return None

@@ -11,10 +11,9 @@ from typing import Final
 import google_crc32c
 import numpy as np
 
-from tiering.arrays import IndexArray
+from tiering.arrays import IndexArray, row_parts
 from tiering.errors import StoreError, TieringError, UsageError, command
 from tiering.packing.decoding_check import Decoding
-from tiering.packing.listing import blocks
 from tiering.packing.progress import Progress, no_progress
 from tiering.packing.source_comparison import Comparison
 from tiering.packing.workspace import unfinished_append
@@ -22,7 +21,7 @@ from tiering.sources.account import Account
 from tiering.storage.location import Location
 from tiering.storage.scratch import scratch_directory
 from tiering.store.columns import sound_bytes, sound_file
-from tiering.store.index import column_place
+from tiering.store.index import column_location
 from tiering.store.layout import MANIFEST, REWRITTEN, foreign_files, is_left_out
 from tiering.store.lmdb_format import OURS, format_of
 from tiering.store.lmdb_walk import Walker
@@ -38,13 +37,13 @@ _KEPT: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What verify found: sizes in bytes; problems holds the first hundred of problem_count.
+    """The result of verify, with sizes in bytes.
 
-    quick: only structure and sizes were looked at; damaged: shards that have to be rebuilt; unfinished: says that an
-    append is under way or was killed, whose files are no part of the store yet; None where there is none. account: of
-    the source as it is now, where one was compared; else what the store says of it. decoded: every image was decoded;
-    undecodable: of the problems, the images that cannot be, though their bytes are as packed. elsewhere: samples that
-    the source lacks, where the store was packed from others too: they are compared with nothing.
+    quick: only structure and sizes were checked. problems: the first hundred of problem_count. damaged: shards that
+    need repair. unfinished: a sentence about an append that is running or was killed, whose files do not belong to the
+    store yet; None without one. account: of the source as it is now, if it was compared; otherwise the store's own.
+    decoded: every image was decoded. undecodable: problems that are images with the right bytes that cannot be decoded.
+    elsewhere: samples that were not compared, because they were packed from other sources.
     """
 
     store: str
@@ -75,13 +74,25 @@ def verify(
     decode: bool = False,
     progress: Progress = no_progress,
 ) -> Verification:
-    """Check every file of a store and the CRC-32C of every sample; with a source, every byte and label against it.
+    """Check every file of a store and the CRC-32C of every sample, and compare it with its source if that is given.
 
-    store: a packed store, path or URL; source: what it was packed from; quick: look at structure and sizes only.
-    decode: decode every image too, which takes as long as training's decoding of one epoch.
-    progress: told samples checked, samples in all, and bytes checked.
-    Returns what was found. Raises StoreError where there is no finished store to check, or its manifest is damaged, and
-    UsageError for quick together with decode.
+    Args:
+        store: A packed store, its path or URL.
+        source: The dataset that it was packed from. Every byte and every label is compared with it.
+        quick: Check structure and sizes only.
+        decode: Decode every image too. That takes as long as decoding one epoch in training.
+        progress: Called with the samples checked, all samples, and the bytes checked.
+
+    Returns:
+        The problems, and the account of the source.
+
+    Raises:
+        StoreError: There is no finished store, or its manifest is damaged.
+        UsageError: Both quick and decode are given.
+
+    Example:
+        >>> tiering.verify("photos.lmdb", source="photos").ok  # doctest: +SKIP
+        True
     """
     if quick and decode:
         raise UsageError(
@@ -96,16 +107,19 @@ def verify(
             action=f"Pack it first: {command('tiering', 'convert', store)} STORE",
         )
     problems = _Problems()
-    problems.add(_strangers(opened))
-    unfinished = unfinished_append(opened.place, opened.manifest)
-    # A damaged index names and places samples wrongly: it is the finding, and no guide to others.
+    # An extra shard is a sign of a failed copy.
+    foreign = foreign_files(opened.location.names(), opened.manifest)
+    problems.add([f"{name}: not part of the store by its manifest" for name in foreign])
+    unfinished = unfinished_append(opened.location, opened.manifest)
+    # With a damaged index, samples cannot be found. So the index is the only problem to report.
     undecodable = 0
     with scratch_directory() as scratch, Walker() as walker, Decoding(opened) as decoding:
         documents = _documents(opened, scratch, quick=quick, rewritten=unfinished is not None)
         sound = problems.add([*([] if quick else check_index(opened)), *documents])
         checked = 0
-        for first, shard in _shards(opened):
-            found = [*check_shard_file(opened.place, shard, scratch, quick=quick)]
+        first = 0
+        for shard in opened.manifest.shards:
+            found = [*check_shard_file(opened.location, shard, scratch, quick=quick)]
             if sound and not quick:
                 rows = np.arange(first, first + shard.samples, dtype=np.int64)
                 wanted = decoding if decode else None
@@ -116,7 +130,8 @@ def verify(
             undecodable += len(failing)
             problems.add(failing)
             checked += shard.bytes
-            progress(first + shard.samples, len(opened), checked)
+            first += shard.samples
+            progress(first, len(opened), checked)
         account = opened.manifest.account
         elsewhere = 0
         if source is not None and sound and not quick:
@@ -149,7 +164,7 @@ class _Problems:
         self.damaged: list[str] = []
 
     def add(self, said: Iterator[str] | list[str]) -> bool:
-        """Take problems; return whether there were none."""
+        """Add problems. Return whether there were none."""
         before = self.count
         for problem in said:
             self.count += 1
@@ -159,14 +174,14 @@ class _Problems:
 
 
 def check_index(store: Store) -> Iterator[str]:
-    """Check the bytes of the index."""
+    """Yield the problems of the index."""
     manifest, index = store.manifest, store.index
     with scratch_directory() as scratch:
         for name, crc in manifest.columns.items():
-            place = column_place(store.place / manifest.index, name)
-            if sound_file(place, scratch / "column", crc) is None:
+            location = column_location(store.location / manifest.index, name)
+            if sound_file(location, scratch / "column", crc) is None:
                 yield f"{manifest.index}/{name}: its CRC-32C is not the manifest's"
-    yield from index_problems(store.place / manifest.index, index)
+    yield from index_problems(store.location / manifest.index, index)
     for name, known in (("label", list(manifest.classes)), ("split", list(range(len(manifest.splits))))):
         if not np.isin(np.unique(getattr(index, name)), [-1, *known]).all():
             yield f"{manifest.index}/{name}: a {name} that the manifest does not name"
@@ -178,17 +193,17 @@ def check_index(store: Store) -> Iterator[str]:
 
 
 def _documents(store: Store, scratch: Path, *, quick: bool, rewritten: bool) -> Iterator[str]:
-    """Check the files that describe the store to other readers.
+    """Yield the problems of the files that describe the store to other readers.
 
-    rewritten: an append may have written those of the next generation already.
+    rewritten: an unfinished append may already have written those of the next generation.
     """
     for name, crc in store.manifest.documents.items():
         if rewritten and (name in REWRITTEN or is_left_out(name)):
             continue
         try:
-            if not quick and not _is_sound(store.place / name, crc, scratch):
+            if not quick and not _is_sound(store.location / name, crc, scratch):
                 yield f"{name}: its CRC-32C is not the manifest's"
-            elif quick and not (store.place / name).exists():
+            elif quick and not (store.location / name).exists():
                 yield f"{name}: missing"
         except FileNotFoundError:
             yield f"{name}: missing"
@@ -196,23 +211,17 @@ def _documents(store: Store, scratch: Path, *, quick: bool, rewritten: bool) -> 
             yield f"{name}: {error.found}"
 
 
-def _is_sound(place: Location, crc: int, scratch: Path) -> bool:
-    if is_left_out(place.name):  # as long as the source has files
-        return sound_file(place, scratch / "document", crc) is not None
-    return sound_bytes(place, crc) is not None
-
-
-def _strangers(store: Store) -> Iterator[str]:
-    """Name files that the manifest does not know: a shard too many is a sign of a copy gone wrong."""
-    for name in foreign_files(store.place.names(), store.manifest):
-        yield f"{name}: not part of the store by its manifest"
+def _is_sound(location: Location, crc: int, scratch: Path) -> bool:
+    if is_left_out(location.name):  # as long as the source has files
+        return sound_file(location, scratch / "document", crc) is not None
+    return sound_bytes(location, crc) is not None
 
 
 def check_shard_file(store: Location, shard: Shard, scratch: Path, *, quick: bool) -> Iterator[str]:
-    """Check a shard's file: that it is there, its size, and unless quick its CRC-32C."""
-    place = store / shard.name
+    """Yield the problems of a shard's file: missing, of the wrong size, or unless quick with the wrong CRC-32C."""
+    location = store / shard.name
     try:
-        size = place.size()
+        size = location.size()
     except FileNotFoundError:
         yield f"{shard.name}: missing"
         return
@@ -221,33 +230,26 @@ def check_shard_file(store: Location, shard: Shard, scratch: Path, *, quick: boo
         return
     if size != shard.bytes:
         yield f"{shard.name}: {shard.bytes:,} bytes by the manifest, {size:,} found"
-    elif not quick and sound_file(place, scratch / "shard", shard.crc32c) is None:
+    elif not quick and sound_file(location, scratch / "shard", shard.crc32c) is None:
         yield f"{shard.name}: its CRC-32C is not the manifest's"
-
-
-def _shards(store: Store) -> Iterator[tuple[int, Shard]]:
-    first = 0
-    for shard in store.manifest.shards:
-        yield first, shard
-        first += shard.samples
 
 
 def _samples(
     store: Store, shard: Shard, rows: IndexArray, walker: Walker | None, scratch: Path, decoding: Decoding | None
 ) -> Iterator[str]:
-    """Check a shard's samples against their CRC-32Cs; an LMDB shard that is as written, by LMDB's own view too."""
+    """Yield the samples of a shard with a wrong CRC-32C. If the file is sound, LMDB checks its own view of it too."""
     if walker is not None and store.manifest.kind == "lmdb":
-        local = (store.place / shard.name).local or scratch / "shard"
+        local = (store.location / shard.name).local or scratch / "shard"
         if (found := format_of(local)) in (None, OURS):
             yield from walker.problems(local, shard.name, store.index.crc32c[rows], shard.removed)
         else:
             yield f"{shard.name}: of the format of LMDB {found}, where that of LMDB {OURS} is expected"
     try:
-        whole = (store.place / shard.name).size() == shard.bytes
+        whole = (store.location / shard.name).size() == shard.bytes
     except (FileNotFoundError, StoreError):
-        return  # check_shard_file has said it.
-    for block in blocks(len(rows), _BATCH) if whole else ():
-        yield from _batch(store, rows[block], decoding)
+        return  # check_shard_file has reported this.
+    for part in row_parts(len(rows), _BATCH) if whole else ():
+        yield from _batch(store, rows[part], decoding)
 
 
 def _batch(store: Store, rows: IndexArray, decoding: Decoding | None) -> Iterator[str]:

@@ -1,8 +1,8 @@
-"""The workspace of a conversion: where a store is built, and the notes by which a killed conversion goes on.
+"""The workspace of a conversion: the directory where a store is built, with notes from which a killed one resumes.
 
-A new local store is built in NAME.partial and renamed when it is finished. What is appended, and a store behind a URL,
-are built in their place: nothing counts before the manifest names it. The notes lie in `.tiering` of that directory:
-the lock, the record of the plan, the listing it was made from, and a receipt for every shard that is done.
+A new local store is built in NAME.partial and renamed when it is finished. An append, and a store behind a URL, are
+built at their final location: files do not count before the manifest names them. The notes are in the directory
+`.tiering`: the lock, the record of the plan, the listing, and a receipt for every finished shard.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tiering.errors import DatasetError, UsageError, command
 from tiering.literals import Check, PackedFormat
 from tiering.packing.listing import SCHEMA, Listing, changes
-from tiering.packing.receipts import Receipt, read_receipt, receipt_number, receipt_place
+from tiering.packing.receipts import Receipt, read_receipt, receipt_location, receipt_number
 from tiering.storage.location import Location
 from tiering.storage.lock import locked
 from tiering.storage.names import PublicUrl
@@ -28,13 +28,14 @@ from tiering.store.columns import map_column
 from tiering.store.layout import LEFT_OUT, MANIFEST, NOTE_BYTES, RECORD, WORK, is_own_name, shard_names
 from tiering.store.manifest import Manifest, Settings, read_manifest
 from tiering.system.signals import put_off
+from tiering.text import first_few
 
 LISTING: Final = "listing"
 _SHOWN: Final = 10
 
 
-class Record(BaseModel):
-    """What a conversion set out to do; one that goes on must want the same."""
+class ConversionRecord(BaseModel):
+    """The note of a conversion's plan. Only a conversion with an equal plan can resume it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -50,33 +51,35 @@ class Record(BaseModel):
 
     @property
     def digest(self) -> str:
-        """What receipts name the plan by. Sync packs the same shards as append of the same images."""
-        # Receipts from before there was a choice of checks still count where there is none.
-        unsaid = {"sync", "check"} if self.check == "quick" else {"sync"}
-        return hashlib.sha256(self.model_dump_json(exclude=unsaid).encode()).hexdigest()
+        """The name of the plan in receipts. Sync and append pack the same shards from the same images."""
+        # Older receipts, written before `check` existed, count as quick.
+        left_away = {"sync", "check"} if self.check == "quick" else {"sync"}
+        return hashlib.sha256(self.model_dump_json(exclude=left_away).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """target: the directory being written; work: its notes; scratch: a local directory for temporary columns;
-    found: the record of an unfinished conversion that was already there; fresh: this is a new store, not an append.
-    """  # noqa: D205 - a list of fields
+    """An open, locked workspace.
+
+    target: the directory of the store. work: its notes. scratch: a local directory for temporary columns. found: the
+    record of an unfinished conversion, if there is one. fresh: this is a new store, not an append.
+    """
 
     target: Location
     work: Location
     scratch: Path
-    found: Record | None
+    found: ConversionRecord | None
     fresh: bool
 
-    def agree(self, record: Record, listing: Listing, directory: Path, *, restart: bool) -> None:
-        """Begin a conversion, or make sure that the one found here is the same.
+    def agree(self, record: ConversionRecord, listing: Listing, directory: Path, *, restart: bool) -> None:
+        """Begin a conversion, or make sure that the unfinished one has the same plan.
 
-        listing, directory: what the source holds now, and where those columns lie.
-        Raises UsageError for other settings, DatasetError for a source that has changed; restart begins anew instead.
+        listing: of the source as it is now. directory: of its columns. restart: drop an unfinished conversion.
+        Raises UsageError for different settings, DatasetError for a source that has changed.
         """
         if self.found == record:
             return
-        if self.found is not None and not (restart or self._was_told_to_mend(record)):
+        if self.found is not None and not (restart or self._asked_to_repair_images(record)):
             self._refuse(self.found, record, listing)
         self.clear()
         for name in SCHEMA:
@@ -88,8 +91,8 @@ class Workspace:
         (self.work / RECORD).write(record.model_dump_json(indent=2).encode())
 
     def receipt(self, number: int, digest: str) -> Receipt | None:
-        """Return the receipt of a shard that is done under this plan, and whose file is there in full."""
-        found = read_receipt(receipt_place(self.work, number))
+        """Return the receipt of a shard that was packed under this plan and whose file is complete; else None."""
+        found = read_receipt(receipt_location(self.work, number))
         if found is None or found.plan != digest:
             return None
         with suppress(FileNotFoundError):
@@ -98,11 +101,10 @@ class Workspace:
         return None
 
     def clear(self) -> None:
-        """Remove the shards and notes of an unfinished conversion, and nothing that only claims to belong to it.
+        """Remove the shards and notes of an unfinished conversion, and nothing else.
 
-        In a new store, this removes everything that has one of our names. In a finished store, it removes a shard if
-        a receipt has its number and the manifest does not name it. It does not trust a receipt's contents: they may
-        come from elsewhere.
+        In a new store, this removes every file with one of our names. In a finished store, it removes a shard if a
+        receipt has its number and the manifest does not name it. The contents of receipts are not trusted.
         """
         (self.work / RECORD).remove()
         if self.fresh:
@@ -124,8 +126,8 @@ class Workspace:
         """Return whether any shard is done."""
         return any(receipt_number(name) is not None for name in self.work.names())
 
-    def _was_told_to_mend(self, record: Record) -> bool:
-        """Tell whether the last run ended by asking to mend images, so that a changed source is the answer to that."""
+    def _asked_to_repair_images(self, record: ConversionRecord) -> bool:
+        """Return whether the last conversion failed because of bad images, so that a changed source is expected."""
         same = self.found is not None and self.found.model_copy(
             update={
                 "state": record.state,
@@ -136,7 +138,7 @@ class Workspace:
         )
         return same == record and ((self.target if self.fresh else self.work) / LEFT_OUT).exists()
 
-    def _refuse(self, found: Record, wanted: Record, listing: Listing) -> None:
+    def _refuse(self, found: ConversionRecord, wanted: ConversionRecord, listing: Listing) -> None:
         said: list[str] = []
         if found.state != wanted.state and found.source == wanted.source:
             old = {name: map_column(self.work / LISTING / name, dtype) for name, dtype in SCHEMA.items()}
@@ -153,31 +155,33 @@ class Workspace:
         raise DatasetError(
             wanted.source,
             expected="the files that the unfinished conversion began with",
-            found=f"{len(said):,} changed since ({'; '.join(said[:_SHOWN])}{'; ...' if len(said) > _SHOWN else ''})",
+            found=f"{len(said):,} changed since ({first_few(said, _SHOWN)})",
             action='Put them back to continue, or start again with what is there now: `resume="never"`',
         )
 
 
 @contextmanager
 def workspace(target: Location, *, fresh: bool) -> Iterator[Workspace]:
-    """Open the workspace of a store and lock it. What is done stays there if the block fails.
+    """Open the workspace of a store and lock it. Finished shards stay there if the block fails.
 
-    target: directory to write into; fresh: it is made for this and goes again if nothing is done in it.
-    Raises UsageError where another converter is at work, or a directory that is not ours stands in the way.
+    target: the directory to write into. fresh: it is new, and is removed again if no shard is finished.
+    Raises UsageError if another converter is working there, or if the directory is not ours.
     """
     work = target / WORK
     if fresh and target.local and _holds_something(target.local) and not work.exists():
         if (target / MANIFEST).exists():
             raise UsageError(
-                str(target), expected="nothing: the store is built there",
+                str(target), expected="nothing, because the store is built there",
                 found="a finished store that an older tiering did not rename",
                 action=f"Give it its name: {command('mv', '-nT', target, target.url.removesuffix('.partial'))}",
             )  # fmt: skip
         raise UsageError(
-            str(target), expected="a free place to build the store in", found="a directory that tiering did not make"
+            str(target),
+            expected="nothing, because the store is built there",
+            found="a directory that tiering did not make",
         )
     with ExitStack() as stack:
-        # An interruption must leave nothing of these steps. Behind a URL the lock may take long: do not block Ctrl-C.
+        # An interruption must not leave these steps half done. Behind a URL, the lock may take long, so allow Ctrl-C.
         with put_off() if work.local else nullcontext():
             if work.local:
                 work.make_directory()
@@ -190,14 +194,14 @@ def workspace(target: Location, *, fresh: bool) -> Iterator[Workspace]:
 
 @contextmanager
 def _leaving_nothing(space: Workspace) -> Iterator[None]:
-    """Remove a workspace if the block fails before any shard is done. Finished shards stay for the next conversion.
+    """Remove a workspace if the block fails before any shard is finished. Finished shards stay for the next conversion.
 
-    A list of what cannot be packed stays, too: the error names it.
+    A list of images that cannot be packed stays too, because the error refers to it.
     """
     try:
         yield
     except BaseException:
-        # A finished store must not be removed: after the rename another store may have this name.
+        # Do not remove a finished store: after the rename, another store may have this name.
         listed = ((space.target if space.fresh else space.work) / LEFT_OUT).exists()
         if not space.has_receipts() and not listed and not (space.fresh and (space.target / MANIFEST).exists()):
             space.work.remove()
@@ -208,7 +212,7 @@ def _leaving_nothing(space: Workspace) -> Iterator[None]:
 
 
 def _holds_something(target: Path) -> bool:
-    """Return whether anything but an empty directory is at a path."""
+    """Return whether there is something other than an empty directory at a path."""
     return target.is_symlink() or (target.exists() and not (target.is_dir() and not any(target.iterdir())))
 
 
@@ -222,14 +226,14 @@ def unfinished_append(store: Location, manifest: Manifest) -> str | None:
     return f"An append of {images} is running or was killed. If it was killed, run the same command again: {again}"
 
 
-def _record(work: Location) -> Record | None:
+def _record(work: Location) -> ConversionRecord | None:
     try:
-        return Record.model_validate_json((work / RECORD).read(most=NOTE_BYTES))
+        return ConversionRecord.model_validate_json((work / RECORD).read(most=NOTE_BYTES))
     except (FileNotFoundError, ValidationError):
         return None
 
 
-def _flat(record: Record) -> dict[str, object]:
+def _flat(record: ConversionRecord) -> dict[str, object]:
     content = record.model_dump(mode="json", exclude={"settings", "state", "samples", "names"})
     content["classes and splits"] = record.names[:8]
     return content | record.settings.model_dump(mode="json")

@@ -65,7 +65,7 @@ class ContinuingIterator(Iterator[T], Generic[T]):
 
 def note_of(store: Store, index: int, key: bytes) -> str:
     """Return the note for an exception that names its sample."""
-    return f"sample {index:,} ({shown(key)}) of {shown(str(store.place))}"
+    return f"sample {index:,} ({shown(key)}) of {shown(str(store.location))}"
 
 
 def named(store: Store, index: int, image: Buffer | PixelArray, error: Exception) -> Exception:
@@ -96,7 +96,7 @@ def blamed(store: Store, indices: IndexArray, error: Exception) -> Exception:
     To find it, the samples are read again one by one, but not from a remote store, where each may take minutes. There
     the check that failed names the sample.
     """
-    if store.place.local is None:
+    if store.location.local is None:
         return error
     for number in indices.tolist():
         try:
@@ -115,9 +115,9 @@ def _explained(store: Store, index: int, where: str, image: Buffer | PixelArray,
     if google_crc32c.value(bytes(image)) != crcs[index]:
         return StoreError(
             where, expected="the bytes that were packed", found="other bytes, which cannot be decoded",
-            action=f"The store is damaged. To see where: {command('tiering', 'verify', store.place)}",
+            action=f"The store is damaged. To see where: {command('tiering', 'verify', store.location)}",
         )  # fmt: skip
-    every = command("tiering", "verify", store.place, "--decode")
+    every = command("tiering", "verify", store.location, "--decode")
     return DatasetError(
         where, expected=error.expected, found=error.found,
         action=f"The file was packed like this. To find all such files: {every}. {skip}",
@@ -128,4 +128,4 @@ def _note_on(store: Store, number: int) -> str:
     try:
         return note_of(store, number, store.index.keys(np.array([number]))[0])
     except StoreError:  # its key is part of the damage
-        return f"sample {number:,} of {shown(os.fspath(store.place.url))}"
+        return f"sample {number:,} of {shown(os.fspath(store.location.url))}"

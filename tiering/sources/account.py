@@ -24,8 +24,8 @@ from tiering.sources.left_out import (
     LeftOut,
     Tally,
 )
-from tiering.sources.trees.shared_keys import Shared
-from tiering.text import as_field, display
+from tiering.sources.trees.shared_keys import SharedKeys
+from tiering.text import as_field, display, first_few
 
 #: First line of the list of everything that is left out.
 HEADER: Final = b"key\tkind\tbytes\treason\n"
@@ -33,7 +33,7 @@ HEADER: Final = b"key\tkind\tbytes\treason\n"
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
 
 
-class Kind(BaseModel):
+class KindTotals(BaseModel):
     """The files of one kind that are left out."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,7 +55,7 @@ class Account(BaseModel):
     met_bytes: Count = Field(description="their bytes in the source")
     packed: Count
     packed_bytes: Count = Field(description="their bytes in the source")
-    left_out: dict[str, Kind] = Field(default={}, description="entries by kind, as in tiering.sources.left_out")
+    left_out: dict[str, KindTotals] = Field(default={}, description="entries by kind, as in tiering.sources.left_out")
     shared_keys: Count = Field(default=0, description="keys that several files share: an image and its mask or caption")
     shared_examples: list[str] = Field(default=[], max_length=10, description="the files of the first few such keys")
 
@@ -63,7 +63,7 @@ class Account(BaseModel):
     def of(cls, packed: int, size: int, left_out: LeftOut) -> Account:
         """Close an account. packed, size: number and bytes of the packed samples."""
         kinds = {
-            kind: Kind(count=tally.count, bytes=tally.size, examples=tally.examples)
+            kind: KindTotals(count=tally.count, bytes=tally.size, examples=tally.examples)
             for kind, tally in sorted(left_out.kinds.items(), key=lambda item: (item[0] not in ERRORS, item[0]))
         }
         return cls(
@@ -73,7 +73,7 @@ class Account(BaseModel):
 
     @field_validator("left_out")
     @classmethod
-    def _known(cls, kinds: dict[str, Kind]) -> dict[str, Kind]:
+    def _known(cls, kinds: dict[str, KindTotals]) -> dict[str, KindTotals]:
         if unknown := kinds.keys() - KINDS:
             message = f"no kind is called {min(unknown)!r}"
             raise ValueError(message)
@@ -93,7 +93,7 @@ class Account(BaseModel):
         """The entries that are left out, as a LeftOut to which more can be added."""
         return LeftOut(
             {name: Tally(kind.count, kind.bytes, list(kind.examples)) for name, kind in self.left_out.items()},
-            Shared(self.shared_keys, [[each] for each in self.shared_examples]),
+            SharedKeys(self.shared_keys, [[each] for each in self.shared_examples]),
         )
 
     def count(self, *kinds: str) -> int:
@@ -164,7 +164,7 @@ def shared_keys(where: str, count: int, examples: list[str], listed: str = "") -
     return DatasetError(
         where,
         expected="an image of its own for every sample",
-        found=f"{keys} that several files share ({'; '.join(examples)}{'; ...' if count > len(examples) else ''})",
+        found=f"{keys} that several files share ({first_few(examples, len(examples), of=count)})",
         action=(f"All are listed in {listed}. " if listed else "")
         + "Masks, captions and other fields are not packed yet. To pack just the images: `images_only`",
     )

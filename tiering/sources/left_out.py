@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from tiering.sources.trees.shared_keys import Shared
+from tiering.sources.trees.shared_keys import SharedKeys
 from tiering.text import display
 
 #: Their owner meant these to be packed, so they count as errors like a damaged image.
@@ -88,7 +88,7 @@ class LeftOut:
     """
 
     kinds: dict[str, Tally] = field(default_factory=dict)
-    shared: Shared = field(default_factory=Shared)
+    shared: SharedKeys = field(default_factory=SharedKeys)
 
     def add(self, kind: str, key: bytes, size: int = 0, reason: str = "") -> None:
         """Count one entry. key: its path below the source; a directory's ends in "/". size: bytes."""

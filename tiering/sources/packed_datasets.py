@@ -20,20 +20,20 @@ from tiering.storage.location import Location
 from tiering.storage.urls import joined, name_of, parent_of
 from tiering.text import display
 
-Packed = Literal["LMDB", "Zarr", "TFRecord", "Parquet"]
+PackedKind = Literal["LMDB", "Zarr", "TFRecord", "Parquet"]
 
 _TFRECORD: Final = re.compile(r"\.tfrecords?(-\d+-of-\d+)?(\.gz)?$|\.tfrec$|tfrecord.*-\d{5}-of-\d{5}$", re.IGNORECASE)
 _LMDB: Final = re.compile(r"\.(mdb|lmdb)$", re.IGNORECASE)
 _ZARR: Final = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
 
-_TITLES: Final[dict[Packed, str]] = {
+_TITLES: Final[dict[PackedKind, str]] = {
     "LMDB": "an LMDB database",
     "Zarr": "a Zarr store",
     "TFRecord": "TFRecord files",
     "Parquet": "Parquet files that hold the images themselves",
 }
 _UNPACK: Final = "Write its images as files, with a table of their paths and labels, and use that table."
-_ACTIONS: Final[dict[Packed, str]] = {
+_ACTIONS: Final[dict[PackedKind, str]] = {
     "LMDB": "Use the images from which it was packed. If tiering packed it, show its contents: tiering info",
     "Zarr": "Use the images from which it was packed. If tiering packed it, show its contents: tiering info",
     "TFRecord": _UNPACK,
@@ -52,19 +52,19 @@ _FOLDERS: Final = 20
 class PackedDataset:
     """A packed dataset: its kind, how many of its files were seen in one directory, and the path of one."""
 
-    kind: Packed
+    kind: PackedKind
     files: int
     example: str
 
 
-def packed(place: str | os.PathLike[str]) -> PackedDataset | None:
+def packed(location: str | os.PathLike[str]) -> PackedDataset | None:
     """Recognise a packed dataset by the name of a file, or by names in a directory and some below it; else return None.
 
-    place: a path or a URL. Call it for directories without images, because it lists them. A Parquet file with a column
-    of paths only lists files, so the schema is read.
-    Raises MachineError if the place cannot be read.
+    location: a path or a URL. Call this only for directories without images, because it lists them. A Parquet file with
+    a column of paths is a table, so the schema is read.
+    Raises MachineError if the location cannot be read.
     """
-    url = Location.of(place).url
+    url = Location.of(location).url
     if is_file(url):
         return _of_names([name_of(url)], parent_of(url))
     return _in_directory(url, "", _DEEPEST)
@@ -115,7 +115,7 @@ def _in_directory(url: str, below: str, deeper: int) -> PackedDataset | None:
 def _of_names(names: list[str], base: str) -> PackedDataset | None:
     if marks := [name for name in names if name in _ZARR]:
         return PackedDataset("Zarr", 1, marks[0])
-    kinds: tuple[tuple[Packed, Iterable[str]], ...] = (
+    kinds: tuple[tuple[PackedKind, Iterable[str]], ...] = (
         ("LMDB", [name for name in names if _LMDB.search(name) and name != "lock.mdb"]),
         ("TFRecord", [name for name in names if _TFRECORD.search(name)]),
         ("Parquet", [name for name in names if name.lower().endswith(".parquet")]),

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 
-class Duplicates:
+class RepeatedKeys:
     """Collects keys as 64-bit hashes. Sorting them at the end takes 16 bytes per key."""
 
     def __init__(self) -> None:

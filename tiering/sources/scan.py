@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from tiering.errors import DatasetError, from_os_error
+from tiering.errors import DatasetError
 from tiering.sources.account import Account, Ledger
 from tiering.sources.packed_datasets import already_packed, packed
-from tiering.sources.trees.contents import special
+from tiering.sources.source import is_directory
 from tiering.sources.trees.walk import LocalFolder, Walk, no_images
 from tiering.text import display
 
@@ -69,21 +68,11 @@ def _check_root(root: str | Path) -> Path:
             found="a URL",
             action="Only local directories are read so far: mount it, or copy it to a disk first.",
         )
-    path = Path(root)
-    where = display(path)
-    try:
-        mode = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
+    if not is_directory(str(root)):
         raise DatasetError(
-            where, expected="a directory of images", found="nothing at that path", action="Check the path."
-        ) from None
-    except OSError as error:
-        raise from_os_error(error) from error
-    if not stat.S_ISDIR(mode):
-        raise DatasetError(
-            where,
+            display(root),
             expected="a directory of images",
-            found="a file" if stat.S_ISREG(mode) else f"a {special(mode)}",
+            found="a file",
             action="Give the directory that holds the class folders.",
         )
-    return path
+    return Path(root)

@@ -47,7 +47,7 @@ SOURCE_SCHEMA: Final = {
     "offset": pl.Int64,
 }
 
-Kind = Literal["folder", "table", "tar"]
+SourceKind = Literal["folder", "table", "tar"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -60,7 +60,7 @@ class Source:
     """
 
     url: str
-    kind: Kind
+    kind: SourceKind
     files: tuple[str, ...] = ()
     form: TableForm = AS_WRITTEN
 
@@ -140,23 +140,23 @@ class TableSource:
 AnySource = str | os.PathLike[str] | TableSource
 
 
-def open_source(place: AnySource, form: TableForm | None = None) -> Source:
+def open_source(source: AnySource, form: TableForm | None = None) -> Source:
     """Recognise the dataset at a path or URL.
 
-    place: a local path, a URL that fsspec knows, or a TableSource. form: how to read a table that is given by its path.
+    source: a local path, a URL that fsspec knows, or a TableSource.
+    form: how to read a table that is given by its path.
     Names identify tables (.csv, .tsv, .parquet) and tar files. A plain text file (.txt, .lst) is a table if its first
     line shows it. A directory with tar files and no image below it is a source of tars; any other directory is a folder
     of images.
     Raises DatasetError if nothing is there, nothing can be read, or images and tar files are mixed; UsageError if
-    fsspec lacks the driver or does not know the scheme, or a TableSource is no table; MachineError if the place cannot
-    be read.
+    fsspec lacks the driver or does not know the scheme, or a TableSource is no table; MachineError if the source
+    cannot be read.
     """
-    if isinstance(place, TableSource):
-        return _open_table(place)
-    url = Location.of(place).url
+    if isinstance(source, TableSource):
+        return _open_table(source)
+    url = Location.of(source).url
     name = name_of(url)
-    directory = _is_directory(url)
-    if directory:
+    if is_directory(url):
         return _of_directory(url)
     if is_compressed_name(name):
         raise compressed(_shown(url))
@@ -191,7 +191,7 @@ def read_samples(
     offset: npt.NDArray[np.int64],
     size: npt.NDArray[np.int64],
 ) -> Iterator[Found]:
-    """Yield the bytes of samples in the order of the arguments, or in place of each unreadable one the error.
+    """Yield the bytes of each sample in the order of the arguments, or the error that prevented reading it.
 
     key, file, offset, size: columns of the source's batches, any rows in any order.
     Each result is the bytes of a sample, an OSError that names the file (such as FileNotFoundError), or a DatasetError
@@ -200,7 +200,9 @@ def read_samples(
     Raises UsageError if the driver of a URL is missing, MachineError if it cannot connect.
     """
     if (size > LARGEST_BYTES).any():
-        return _passing_over(source, key, file, offset, size)
+        fits = np.flatnonzero(size <= LARGEST_BYTES)
+        found = read_samples(source, [key[at] for at in fits.tolist()], file[fits], offset[fits], size[fits])
+        return _with_refusals(key, size, found)
     remote = "://" in source.url
     sizes = size.tolist()
     if source.kind == "tar":
@@ -213,16 +215,8 @@ def read_samples(
     return read_remote(source.base, ((name, -1, count) for name, count in zip(names, sizes, strict=True)))
 
 
-def _passing_over(
-    source: Source,
-    key: list[bytes],
-    file: npt.NDArray[np.int32],
-    offset: npt.NDArray[np.int64],
-    size: npt.NDArray[np.int64],
-) -> Iterator[Found]:
-    """Read the samples that are not too large, and yield an error in place of each of the others."""
-    fits = np.flatnonzero(size <= LARGEST_BYTES)
-    found = read_samples(source, [key[at] for at in fits.tolist()], file[fits], offset[fits], size[fits])
+def _with_refusals(key: list[bytes], size: npt.NDArray[np.int64], found: Iterator[Found]) -> Iterator[Found]:
+    """Yield what was found, with an error in the position of each sample that is too large."""
     for name, count in zip(key, size.tolist(), strict=True):
         try:
             refuse_large(display(name), count)
@@ -232,7 +226,8 @@ def _passing_over(
             yield next(found)
 
 
-def _is_directory(url: str) -> bool:
+def is_directory(url: str) -> bool:
+    """Return whether a path or URL is a directory. Raises DatasetError if it is missing, or is a FIFO or the like."""
     try:
         if "://" in url:
             system, path = connect(url)

@@ -153,11 +153,9 @@ def _targets(path: str) -> dict[bytes, _Target]:
             links[key] = _named(key, member)
     ends = {key: _end(key, links) for key in links}
     wanted = {end for end in ends.values() if isinstance(end, bytes)}
-    places = {
-        key: (member.offset_data, member.size) for key, member in _again(path) if key in wanted and member.isreg()
-    }
+    found = {key: (member.offset_data, member.size) for key, member in _again(path) if key in wanted and member.isreg()}
     return {
-        key: end if isinstance(end, str) else places.get(end, f"it names {display(end)}, but no file has that name")
+        key: end if isinstance(end, str) else found.get(end, f"it names {display(end)}, but no file has that name")
         for key, end in ends.items()
     }
 

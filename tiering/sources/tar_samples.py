@@ -20,7 +20,7 @@ from tiering.images.formats import HEAD, is_image_name
 from tiering.sources.account import Ledger
 from tiering.sources.labels.folders import SPLITS
 from tiering.sources.left_out import LABEL, LOST_LABEL, NOT_AN_IMAGE, SIDECAR, TAR_LINK
-from tiering.sources.repeated_keys import Duplicates
+from tiering.sources.repeated_keys import RepeatedKeys
 from tiering.sources.tar_members import Member, members, opened
 from tiering.sources.trees.contents import look_at_head
 from tiering.sources.trees.remote import hash63
@@ -80,7 +80,7 @@ def _images(path: str, number: int, ledger: Ledger, *, alone: bool) -> Iterator[
     name = name_of(path)
     prefix = b"" if alone else os.fsencode(name[: -len(".tar")]) + b"/"
     split = split_of(name)
-    seen = Duplicates()
+    seen = RepeatedKeys()
     lost_label = lost_image = b""
     samples = _samples(path, prefix, ledger)
     while batch := list(islice(samples, BATCH)):

@@ -11,25 +11,22 @@ import numpy as np
 from tiering.arrays import IndexArray
 from tiering.errors import StoreError, command
 from tiering.storage.attempts import TIMES, attempts
-from tiering.storage.location import Location
-from tiering.store.columns import damaged, sound_bytes
 from tiering.store.generation import explain
-from tiering.store.manifest import Manifest
 from tiering.store.protocol import Images, Store
 
 
 def checked(
     store: Store, indices: IndexArray, read: Callable[[], Images], again: Callable[[IndexArray], Images]
 ) -> Images:
-    """Read samples of a remote store, and read those again whose CRC-32C differs.
+    """Read samples of a remote store. Read those with a wrong CRC-32C again, a few times.
 
-    read: reads the samples at indices; again: reads some of them again.
-    Raises StoreError, naming the shard and the sample, if a CRC-32C differs every time.
+    read: reads the samples at indices. again: reads some of them once more.
+    Raises StoreError with the shard and the sample if a CRC-32C is wrong every time.
     """
     try:
         return _checked(store, indices, read(), again)
     except StoreError as error:
-        raise explain(store.place, store.manifest, error) from error
+        raise explain(store.location, store.manifest, error) from error
 
 
 def _checked(store: Store, indices: IndexArray, images: Images, again: Callable[[IndexArray], Images]) -> Images:
@@ -39,7 +36,7 @@ def _checked(store: Store, indices: IndexArray, images: Images, again: Callable[
         return [at for at in positions if google_crc32c.value(bytes(images[at])) != crcs[at]]
 
     wrong = unsound(list(range(len(indices))))
-    tries = attempts(store.place)
+    tries = attempts(store.location)
     next(tries)  # the first read was this one
     for _ in tries:
         if not wrong:
@@ -52,22 +49,14 @@ def _checked(store: Store, indices: IndexArray, images: Images, again: Callable[
     return images
 
 
-def read_document(store: Location, manifest: Manifest, name: str) -> bytes:
-    """Read a small file that the manifest names. Raises StoreError if its CRC-32C differs, FileNotFoundError."""
-    found = sound_bytes(store / name, manifest.documents[name])
-    if found is None:
-        raise damaged(store / name, "the CRC-32C of the manifest", "another")
-    return found
-
-
 def _named(store: Store, sample: int, found: int) -> StoreError:
     ends = np.cumsum([shard.samples for shard in store.manifest.shards])
     shard = store.manifest.shards[int(np.searchsorted(ends, sample, side="right"))]
     key = os.fsdecode(store.index.keys(np.array([sample]))[0])
     size = int(store.index.size[sample])
     return StoreError(
-        f"{store.place}/{shard.name}",
+        f"{store.location}/{shard.name}",
         expected=f"sample {sample:,} ({key}), {size:,} bytes, with the CRC-32C of the index",
         found=f"{'other bytes' if found == size else f'{found:,} bytes'}, {TIMES} times",
-        action=f"See what is damaged: {command('tiering', 'verify', store.place)}",
+        action=f"See what is damaged: {command('tiering', 'verify', store.location)}",
     )

@@ -1,4 +1,4 @@
-"""HeldChunks: decoded chunks in memory, up to a bound; each is decoded once however many threads want it."""
+"""ChunkCache: decoded chunks in memory, up to a bound; each is decoded once however many threads want it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from concurrent.futures import Future
 from threading import Lock
 
 
-class HeldChunks:
-    """Chunks by number, the oldest given up first.
+class ChunkCache:
+    """Decoded chunks by number. The oldest is dropped first.
 
-    limit: how many to hold, at least 1. A chunk that is in use stays alive with whoever uses it.
+    limit: how many to hold, at least 1. A dropped chunk stays alive while a caller still uses it.
     """
 
     def __init__(self, limit: int) -> None:
@@ -30,18 +30,18 @@ class HeldChunks:
         if mine:
             try:
                 held.set_result(decode(number))
-            except BaseException as error:  # noqa: BLE001 - handed on to all who wait, and raised below
+            except BaseException as error:  # noqa: BLE001 - passed to all waiting threads, and raised below
                 with self._lock:
                     self._held.pop(number, None)
                 held.set_exception(error)
         return held.result()
 
     def forget(self, number: int) -> None:
-        """Drop a chunk that arrived damaged."""
+        """Drop a damaged chunk."""
         with self._lock:
             self._held.pop(number, None)
 
     def clear(self) -> None:
-        """Hold nothing any more."""
+        """Drop all chunks."""
         with self._lock:
             self._held = {}

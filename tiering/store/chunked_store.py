@@ -1,10 +1,9 @@
-"""ChunkedStore: a Zarr store whose chunks are compressed."""
+"""ChunkedStore: a Zarr store with compressed chunks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 import google_crc32c
@@ -17,72 +16,57 @@ from tiering.io_sizes import HELD_BYTES
 from tiering.storage.attempts import attempts
 from tiering.storage.location import Location
 from tiering.store.checked_reads import checked
-from tiering.store.chunk_cache import HeldChunks
+from tiering.store.chunk_cache import ChunkCache
 from tiering.store.codecs import parse_codec
 from tiering.store.columns import damaged
-from tiering.store.generation import Generation, Seen
-from tiering.store.index import Index, open_index
+from tiering.store.generation import FileIdentities
 from tiering.store.layout import ENTRY_BYTES, TABLE_CRC_BYTES
 from tiering.store.manifest import Manifest, Settings
 from tiering.store.protocol import (
     Buffer,
-    ByteRanges,
     Images,
-    StoreBase,
     as_indices,
-    check_ranges,
     images_of,
     samples_in,
 )
-from tiering.store.remote_shards import shard_files
+from tiering.store.shard_store import ShardStore
 
-#: What a store of compressed chunks may keep of its shards' tables of chunks.
+#: The most bytes of shards' tables of chunks to hold.
 _TABLE_BYTES: Final = 16 << 20
 
 
-class ChunkedStore(StoreBase):
-    """A packed dataset of compressed chunks: a sample costs the decoding of its chunks, unless they are held still.
+class ChunkedStore(ShardStore):
+    """A packed dataset of compressed chunks. Reading a sample decodes its chunks, unless they are still held.
 
-    Decoded chunks are held up to HELD_BYTES. Decoding releases the interpreter lock.
+    Up to HELD_BYTES of decoded chunks are held. Decoding releases the GIL.
     """
 
-    def __init__(self, place: Location, manifest: Manifest, settings: Settings, seen: Seen | None = None) -> None:
-        self.place = place
-        self.manifest = manifest
-        self.index: Index = open_index(place / manifest.index, manifest.samples, manifest.columns)
+    def __init__(
+        self, location: Location, manifest: Manifest, settings: Settings, seen: FileIdentities | None = None
+    ) -> None:
+        super().__init__(location, manifest, settings, seen)
         self.views = False
         self.block = samples_in(settings.chunk_bytes, manifest)
-        self._settings = settings
-        self._shape = settings.pixels.shape if settings.pixels else None
         self._codec = parse_codec(settings.codec)
-        self._generation = Generation(place, manifest, seen) if place.local else None
-        self._files = shard_files(place, manifest.shards, self._generation)
-        counts: npt.NDArray[np.int64] = np.array([shard.samples for shard in manifest.shards], dtype=np.int64)
-        self._ends = np.cumsum(counts)
-        self._bytes: npt.NDArray[np.int64] = np.array([shard.bytes for shard in manifest.shards], dtype=np.int64)
+        self._limit = np.full(len(manifest.shards), settings.shard_bytes)
         self._chunks = settings.shard_bytes // settings.chunk_bytes
-        self._tables = HeldChunks(_TABLE_BYTES // (self._chunks * ENTRY_BYTES))
-        self._held = HeldChunks(HELD_BYTES // settings.chunk_bytes)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Travel to another process as a path, and the identities of the files there."""
-        seen = self._generation.seen if self._generation else None
-        return type(self), (self.place, self.manifest, self._settings, seen)
+        self._tables = ChunkCache(_TABLE_BYTES // (self._chunks * ENTRY_BYTES))
+        self._held = ChunkCache(HELD_BYTES // settings.chunk_bytes)
 
     def read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
-        """Decode samples, in the order asked for.
+        """Decode samples in the given order.
 
-        Raises StoreError for a damaged index or chunk, a shard that is not the one that was there at opening, or a
-        sample that arrives damaged over the network.
+        Raises StoreError for a damaged index or chunk, a shard that is no longer the one that was opened, or a sample
+        that arrives damaged over the network.
         """
         indices = as_indices(indices, len(self))
         if self._generation:
             return self._read(indices, out)
-        return checked(self, indices, lambda: self._read(indices, out), self._read_anew)
+        return checked(self, indices, lambda: self._read(indices, out), self._read_again)
 
-    def _read_anew(self, indices: IndexArray) -> Images:
-        """Read samples again whose chunks decoded into wrong bytes."""
-        offset, size = self._ranges(indices)
+    def _read_again(self, indices: IndexArray) -> Images:
+        """Drop the chunks of samples that decoded into wrong bytes, and read them again."""
+        offset, size = self._in_array(indices)
         chunk = self._settings.chunk_bytes
         for begin, end in zip(offset.tolist(), (offset + size).tolist(), strict=True):
             for number in range(begin // chunk, end // chunk + 1):
@@ -90,25 +74,22 @@ class ChunkedStore(StoreBase):
         return self._read(indices)
 
     def _read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
-        offset, size = self._ranges(indices)
+        offset, size = self._in_array(indices)
         if self._shape is not None and self._shape.nbytes == self._settings.chunk_bytes:
             # A chunk is one sample, so no other request needs it: decode it right here.
             pixels = np.empty((len(indices), *self._shape.sides), dtype=np.uint8) if out is None else out
             self._decode_rows(offset // self._settings.chunk_bytes, pixels.reshape(len(indices), self._shape.nbytes))
             return pixels
         found: list[Buffer] = [b""] * len(indices)
-        # In order of place, so that a batch decodes each chunk once however few are held.
+        # In order of offset, so that a batch decodes each chunk once, however few are held.
         for at in np.argsort(offset, kind="stable").tolist():
             found[at] = self._sample(int(offset[at]), int(offset[at] + size[at]))
         return images_of(found, self._shape, out)
 
-    def _ranges(self, indices: IndexArray) -> tuple[IndexArray, IndexArray]:
-        """Return where samples begin in the array, and their sizes in bytes; raise StoreError for impossible ones."""
-        offset, size, shard_bytes = self.index.offset[indices], self.index.size[indices], self._settings.shard_bytes
-        shard = np.searchsorted(self._ends, indices, side="right")
-        ranges = ByteRanges(shard, offset - shard * shard_bytes, size)
-        check_ranges(self, indices, ranges, np.full(len(indices), shard_bytes), self._shape)
-        return offset, size
+    def _in_array(self, indices: IndexArray) -> tuple[IndexArray, IndexArray]:
+        """Return where samples begin in the array of all shards, and their sizes, in bytes."""
+        ranges = self._ranges(indices, self._limit)
+        return ranges.file * self._stride + ranges.offset, ranges.size
 
     def _sample(self, begin: int, end: int) -> Buffer:
         chunk = self._settings.chunk_bytes
@@ -130,7 +111,7 @@ class ChunkedStore(StoreBase):
     def _decoded(self, number: int) -> bytes:
         """Return a decoded chunk. A remote chunk that does not decode is fetched again."""
         said = ""
-        for _ in attempts(self.place):
+        for _ in attempts(self.location):
             try:
                 return bytes(self._codec.decode(self._encoded(np.array([number]))[0], self._settings.chunk_bytes))
             except ValueError as error:
@@ -138,7 +119,7 @@ class ChunkedStore(StoreBase):
         raise self._damaged(number, said)
 
     def _encoded(self, numbers: IndexArray) -> Sequence[bytes | memoryview]:
-        """Return chunks as they are stored. Raises StoreError where a shard's table leads out of it."""
+        """Return encoded chunks. Raises StoreError if a shard's table has an entry outside the shard."""
         shard, within = np.divmod(numbers, self._chunks)
         entry = np.empty((len(numbers), 2), dtype=np.int64)
         for each in np.unique(shard).tolist():
@@ -150,9 +131,9 @@ class ChunkedStore(StoreBase):
         return self._files.views(shard, entry[:, 0], entry[:, 1])
 
     def _sound(self, shard: IndexArray, entry: IndexArray) -> npt.NDArray[np.bool_]:
-        """Tell which entries of shards' tables lie within their shards."""
+        """Return for each entry of a shard's table whether it is within the shard: bool (n,)."""
         limit = self._bytes[shard]
-        # Compared one by one first: the sum of two damaged numbers may be too large for 64 bits.
+        # Compare each number first: the sum of two damaged ones may be too large for 64 bits.
         sound: npt.NDArray[np.bool_] = np.all((entry >= 0) & (entry <= limit[:, None]), axis=1)
         sound &= entry[:, 0] + entry[:, 1] <= limit
         return sound
@@ -160,26 +141,27 @@ class ChunkedStore(StoreBase):
     def _damaged(self, number: int, found: str) -> StoreError:
         shard, within = divmod(number, self._chunks)
         return StoreError(
-            f"{self.place}/{self.manifest.shards[shard].name}",
+            f"{self.location}/{self.manifest.shards[shard].name}",
             expected=f"chunk {within} to decode into {self._settings.chunk_bytes:,} bytes",
             found=found.lower(),
-            action=f"See which shards are damaged: {command('tiering', 'verify', self.place)}",
+            action=f"See which shards are damaged: {command('tiering', 'verify', self.location)}",
         )
 
     def _table(self, shard: int) -> npt.NDArray[np.int64]:
-        """Return the shard's table of chunks: int64 (chunks, 2) of offset and bytes."""
+        """Return a shard's table of chunks: offset and bytes of each, int64 (chunks, 2)."""
         return np.frombuffer(self._tables.get(shard, self._read_table), dtype="<i8").reshape(-1, 2)
 
     def _read_table(self, shard: int) -> bytes:
         size = self._chunks * ENTRY_BYTES + TABLE_CRC_BYTES
-        place = self.place / self.manifest.shards[shard].name
-        for _ in attempts(place):
+        location = self.location / self.manifest.shards[shard].name
+        for _ in attempts(location):
             # Copy it: a view would keep the map alive.
-            found = bytes(self._files.views(*_one(shard, self.manifest.shards[shard].bytes - size, size))[0])
+            at = np.array([shard]), self._bytes[[shard]] - size, np.array([size])
+            found = bytes(self._files.views(*at)[0])
             table, crc = found[:-TABLE_CRC_BYTES], found[-TABLE_CRC_BYTES:]
             if len(found) == size and google_crc32c.value(table) == int.from_bytes(crc, "little"):
                 return table
-        raise damaged(place, "the table of its chunks with its CRC-32C", "other bytes")
+        raise damaged(location, "the table of its chunks with its CRC-32C", "other bytes")
 
     def byte_ranges(self, indices: IndexArray) -> None:
         """Return None: samples lie in compressed chunks."""
@@ -189,7 +171,7 @@ class ChunkedStore(StoreBase):
         if self._files.resident():
             return
         with suppress(TieringError, OSError, IndexError):  # read() will raise it
-            offset, size = self._ranges(indices)
+            offset, size = self._in_array(indices)
             first = offset // self._settings.chunk_bytes
             last = np.maximum(offset + size - 1, offset) // self._settings.chunk_bytes
             reach = range(int((last - first).max(initial=0)) + 1)
@@ -201,16 +183,8 @@ class ChunkedStore(StoreBase):
                 if len(entry):
                     self._files.announce(np.full(len(entry), each), entry[:, 0], entry[:, 1])
 
-    def files(self) -> list[Path]:
-        """Return the shard files, where they are local."""
-        return self._files.paths
-
     def close(self) -> None:
         """Drop the maps and the chunks that are held."""
-        self._files.close()
+        super().close()
         self._held.clear()
         self._tables.clear()
-
-
-def _one(shard: int, offset: int, size: int) -> tuple[IndexArray, IndexArray, IndexArray]:
-    return np.array([shard]), np.array([offset]), np.array([size])

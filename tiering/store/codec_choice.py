@@ -1,4 +1,4 @@
-"""Which codec pays for the samples at hand: measured on some of them, and chosen by the expected time of an epoch."""
+"""Choose a codec: measure the candidates on some samples, and take the one with the shortest expected epoch."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Final
 from tiering.store.codecs import parse_codec
 from tiering.system.machine import usable_cores
 
-#: What an automatic choice tries, the preferred first: Zarr's own default before the kinds of blosc. Plain lz4 is not
-#: among them, because the Zarr v3 specification does not know it, nor is gzip, which decodes four times slower than
-#: zstd to store about the same.
+#: The codecs to try, in order of preference: Zarr's own default before the kinds of blosc. Plain lz4 is missing because
+#: the Zarr v3 specification does not have it, and gzip because it decodes four times slower than zstd at about the same
+#: size.
 CANDIDATES: Final = ("none", "zstd", "blosc-lz4-noshuffle", "blosc-lz4", "blosc-zstd")
 
-#: Assumed of the storage, bytes/s: a local NVMe or SATA-SSD class disk.
+#: The assumed bandwidth of the storage, bytes/s: that of a local NVMe or SATA SSD.
 DISK_BANDWIDTH: Final = 1e9
 
-#: The first candidate that is as good as this share of its time makes it is chosen, so that neither noise nor a gain
-#: too small to notice decides.
+#: Choose the first candidate whose time, multiplied by this, is no longer than the best. So neither noise nor a tiny
+#: gain decides.
 _TOLERANCE: Final = 0.9
 
 #: Enough for a ratio and a speed; the slowest candidate encodes it in 0.2 s.
@@ -30,8 +30,8 @@ _RUNS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
-    """What a shuffled epoch costs with one candidate.
+class CodecCost:
+    """The cost of a shuffled epoch with one candidate.
 
     ratio: stored / plain bytes. decode_speed: plain bytes/s of one core; infinite for "none".
     seconds: expected, per plain byte of the epoch.
@@ -44,7 +44,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class CodecChoice:
     """A codec and the estimates it was chosen by.
 
     name: of the codec. read_amplification: plain bytes of the chunks that a shuffled epoch decodes, per byte asked
@@ -53,35 +53,35 @@ class Choice:
 
     name: str
     read_amplification: float
-    estimates: tuple[Estimate, ...]
+    estimates: tuple[CodecCost, ...]
 
 
 def choose_codec(
     samples: Sequence[bytes], chunk_bytes: int, *, bandwidth: float = DISK_BANDWIDTH, cores: int | None = None
-) -> Choice:
+) -> CodecChoice:
     """Choose the codec with which a shuffled epoch takes the least time, by measuring CANDIDATES on samples.
 
     samples: some of the dataset, each as its bytes are packed; chunk_bytes: bytes of a chunk. bandwidth: of the storage
     when it is read, bytes/s; cores: that decode at once, by default the usable ones.
 
-    A plain chunk is mapped and any range of it read; of an encoded one, whatever a sample touches is read and decoded
-    whole, and reading overlaps decoding. Chunks that stay decoded or cached from one sample to the next are not counted
-    on. The first candidate within 10 % of the best is chosen, "none" before all.
+    The model: a plain chunk is mapped, so only the bytes of a sample are read. Each encoded chunk that a sample touches
+    is read and decoded completely, and reading overlaps with decoding. Chunks that stay decoded or cached between
+    samples are not taken into account. The first candidate within 10 % of the best is chosen; "none" comes first.
 
-    Returns the choice; "none" without any estimate for no bytes. Raises ValueError where a number is not positive.
+    Returns the choice; for no bytes "none", without estimates. Raises ValueError if a number is not positive.
     """
     decoders = usable_cores() if cores is None else cores
     if not (chunk_bytes > 0 and bandwidth > 0 and decoders > 0):
         raise ValueError(f"chunk_bytes, bandwidth and cores must be positive: {chunk_bytes}, {bandwidth}, {decoders}")
     together = b"".join(samples)
     if not together:
-        return Choice("none", 1.0, ())
+        return CodecChoice("none", 1.0, ())
     chunks = _spread([together[at : at + chunk_bytes] for at in range(0, len(together), chunk_bytes)], chunk_bytes)
     amplification = _read_amplification([len(sample) for sample in samples], chunk_bytes)
     estimates = tuple(_estimate(name, chunks, amplification, bandwidth, decoders) for name in CANDIDATES)
     best = min(estimate.seconds for estimate in estimates)
     name = next(estimate.codec for estimate in estimates if estimate.seconds * _TOLERANCE <= best)
-    return Choice(name, amplification, estimates)
+    return CodecChoice(name, amplification, estimates)
 
 
 def _spread(chunks: list[bytes], chunk_bytes: int) -> list[bytes]:
@@ -91,30 +91,30 @@ def _spread(chunks: list[bytes], chunk_bytes: int) -> list[bytes]:
 
 
 def _read_amplification(sizes: list[int], chunk_bytes: int) -> float:
-    """Return the mean over samples of (bytes of the chunks it touches / its bytes), weighted by the samples' bytes.
+    """Return the bytes of all chunks that samples touch, divided by the bytes of the samples.
 
-    Weighted, because a sample that is small costs an epoch what its chunks cost, not what its size makes of them.
+    This is the mean of the samples' own ratios, weighted by their bytes: an epoch pays for chunks, not for ratios.
     """
     ends = list(accumulate(sizes, initial=0))
     touched = sum((end - 1) // chunk_bytes - begin // chunk_bytes + 1 for begin, end in pairwise(ends) if end > begin)
     return touched * chunk_bytes / ends[-1]
 
 
-def _estimate(name: str, chunks: list[bytes], amplification: float, bandwidth: float, cores: int) -> Estimate:
+def _estimate(name: str, chunks: list[bytes], amplification: float, bandwidth: float, cores: int) -> CodecCost:
     if name == "none":
-        return Estimate(name, 1.0, math.inf, 1 / bandwidth)
+        return CodecCost(name, 1.0, math.inf, 1 / bandwidth)
     codec = parse_codec(name)
     stored = [codec.encode(chunk) for chunk in chunks]
     plain = sum(map(len, chunks))
     ratio = sum(map(len, stored)) / plain
     speed = plain / min(_seconds(codec.decode, stored) for _ in range(_RUNS))
-    return Estimate(name, ratio, speed, amplification * max(ratio / bandwidth, 1 / (speed * cores)))
+    return CodecCost(name, ratio, speed, amplification * max(ratio / bandwidth, 1 / (speed * cores)))
 
 
 def _seconds(decode: Callable[[bytes], object], stored: list[bytes]) -> float:
-    """Time the decoding of chunks by this thread's own clock, which stands while others have the processor.
+    """Time the decoding of chunks in CPU time of this thread, so that other processes do not disturb it.
 
-    It hears of all the work, since blosc's own threads are turned off.
+    All the work is on this thread, since blosc's own threads are turned off.
     """
     begin = time.thread_time()
     for chunk in stored:

@@ -1,7 +1,7 @@
 """Codecs of Zarr chunks, by name.
 
-Chunks are encoded as plain Zarr readers expect them. What is damaged is found at decoding by gzip, whose CRC-32 covers
-every byte; lz4, zstd and blosc (of any kind, blosc-zlib too) find some damage and decode the rest into other bytes of
+Chunks are encoded as plain Zarr readers expect them. gzip notices any damage when it decodes, because its CRC-32 covers
+every byte. lz4, zstd and blosc (including blosc-zlib) notice only some damage, and otherwise decode into other bytes of
 the same length. The CRC-32C of samples finds those.
 """
 
@@ -26,16 +26,16 @@ Description = dict[str, Any]
 
 Encoded = bytes | memoryview
 
-# As zarr has it too: its own threads would make blosc fast here and slow in every worker.
+# As in zarr. With its own threads, blosc would be fast in measurements here, but slow in every worker.
 numcodecs.blosc.use_threads = False
 
 _COMPRESSORS: Final = ("lz4", "lz4hc", "zstd", "zlib", "blosclz")
 
-#: By the number that numcodecs knows them by. At one byte an item "shuffle" changes nothing.
+#: In the order of their numbers in numcodecs. With items of one byte, "shuffle" changes nothing.
 _SHUFFLES: Final = ("noshuffle", "shuffle", "bitshuffle")
 
-#: The shuffle that Zarr, too, takes for uint8. Measured on photographs as pixels: blosc-lz4 stores 73 % with it, 85 %
-#: without; on flat drawings 15 % and 4 %.
+#: Zarr's own default for uint8. Measured with blosc-lz4: pixels of photographs take 73 % with it and 85 % without; flat
+#: drawings take 15 % and 4 %.
 _SHUFFLE: Final = "bitshuffle"
 
 #: How a name is written; the level, or acceleration, may be left out.
@@ -52,29 +52,29 @@ _ZSTD_MAGIC: Final = 0xFD2FB528
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """A codec of chunks, made by parse_codec; codecs that do the same are equal.
+    """A codec of chunks, made by parse_codec. Codecs that do the same are equal.
 
-    name: as short as it can be written, "zstd" rather than "zstd:3".
+    name: in its shortest form, "zstd" rather than "zstd:3".
     """
 
     name: str
 
     def encode(self, chunk: Encoded) -> bytes:
-        """Return the chunk as it is stored: the same bytes for the same chunk, at any time.
+        """Return the encoded chunk. The same chunk always gives the same bytes.
 
         chunk: of less than 1.9 GiB. Raises ValueError for a chunk that is too long for the codec.
         """
         return _coder(self.name).encode(chunk)
 
     def decode(self, chunk: Encoded, length: int | None = None) -> Encoded:
-        """Return the plain bytes of a chunk that encode, or Zarr, has made; "none" hands back the chunk itself.
+        """Return the plain bytes of a chunk that `encode` or Zarr made; "none" returns the chunk itself.
 
-        length: bytes that it must hold; decoding takes no more memory. Without it, the chunk itself says its length.
-        Raises ValueError for a chunk that does not decode. Not every damage shows: see the module's words.
+        length: the bytes that it must contain; decoding then takes no more memory. By default the chunk decides.
+        Raises ValueError for a chunk that does not decode. Not all damage is noticed, see the top of this module.
         """
         coder = _coder(self.name)
         with _damage(self.name, chunk):
-            # numcodecs encodes nothing into something that it refuses to decode.
+            # numcodecs encodes an empty chunk into bytes that it refuses to decode.
             if chunk == _nothing(self.name):
                 plain: Encoded = b""
             else:
@@ -86,31 +86,31 @@ class Codec:
             return plain
 
     def decode_into(self, chunk: Encoded, out: memoryview) -> None:
-        """Decode a chunk into memory that it must fill exactly: out, writable bytes.
+        """Decode a chunk into existing memory, which it must fill exactly. out: writable bytes.
 
-        Raises ValueError as decode does, and for a chunk of another length.
+        Raises ValueError as decode does, and for a chunk of a different length.
         """
         coder = _coder(self.name)
         if coder.length_of is None:
             out[:] = self.decode(chunk, len(out))
             return
         with _damage(self.name, chunk):
-            # Of a chunk that is shorter than out, numcodecs would leave the rest of out as it was.
+            # If a chunk is shorter than out, numcodecs would leave the rest of out unchanged.
             if (length := coder.length_of(chunk)) != len(out):
                 raise ValueError(f"it holds {length:,} bytes")
             coder.decode(chunk, out)
 
     def compressors(self) -> list[Description] | None:
-        """Return what zarr.create_array takes as compressors, as zarr.json names them; None for "none".
+        """Return the `compressors` argument of zarr.create_array, as zarr.json names them; None for "none".
 
-        Readers of an array with lz4 are told by zarr that the Zarr v3 specification does not know it.
+        zarr warns readers of an array with lz4 that the Zarr v3 specification does not have this codec.
         """
         described = _coder(self.name).described
         return None if described is None else [described]
 
 
 def parse_codec(name: str) -> Codec:
-    """Return the codec of a name, see GRAMMAR. Raises UsageError, with the names nearest to it, for any other."""
+    """Return the codec with a name, see GRAMMAR. Raises UsageError with similar names for an unknown one."""
     base, colon, option = name.partition(":")
     if base not in _FAMILIES:
         near = difflib.get_close_matches(base, _FAMILIES, cutoff=0.5)
@@ -135,20 +135,20 @@ def _unknown(name: str, found: str, near: list[str]) -> UsageError:
 
 @contextmanager
 def _damage(name: str, chunk: Encoded) -> Iterator[None]:
-    """Say in one kind of error what decoders say in many."""
+    """Turn the many kinds of errors that decoders raise into ValueError."""
     try:
         yield
-    # Damaged lengths ask for more memory than there is, or for less than none.
+    # Damaged lengths may ask for more memory than there is, or be negative.
     except (ValueError, RuntimeError, zlib.error, MemoryError, OverflowError, SystemError, struct.error) as error:
         said = str(error) or "it asks for more memory than there is"
         raise ValueError(f"{name} cannot decode {len(chunk):,} bytes: {said}") from error
 
 
 class _Coder(Protocol):
-    """What does a codec's work.
+    """The implementation of a codec.
 
-    length_of: tells from an encoded chunk the bytes that it holds; None for a codec that cannot decode into memory
-    that is there. Such a codec decodes at most `most` bytes, or raises ValueError.
+    length_of: returns the plain length of an encoded chunk; None for a codec that cannot decode into existing memory.
+    Such a codec decodes at most `most` bytes, or raises ValueError.
     """
 
     @property
@@ -172,7 +172,7 @@ class _Plain:
 
 
 class _Gzip:
-    """gzip by zlib alone: numcodecs would write the time into every chunk."""
+    """gzip through zlib, because numcodecs would write the time into every chunk."""
 
     length_of = None
 
@@ -195,7 +195,7 @@ class _Gzip:
 
 
 class _Numcodec:
-    """A codec of numcodecs, and what Zarr calls it."""
+    """A codec of numcodecs, and its description in zarr.json."""
 
     def __init__(self, codec: Any, described: Description, length_of: Callable[[Encoded], int]) -> None:
         self._codec = codec
@@ -212,7 +212,7 @@ class _Numcodec:
 
 
 class _Blosc(_Numcodec):
-    """blosc: it believes its header, and would read behind the chunk's end or leave bytes as it found them."""
+    """blosc. It trusts a chunk's header, so check that first: otherwise it reads beyond the chunk, or leaves gaps."""
 
     def decode(self, chunk: Encoded, out: memoryview | None = None, most: int | None = None) -> bytes:  # noqa: ARG002
         if len(chunk) < _BLOSC_HEADER.size:
@@ -228,7 +228,7 @@ def _blosc_length(chunk: Encoded) -> int:
 
 
 def _lz4_length(chunk: Encoded) -> int:
-    """Return what numcodecs writes before the block itself."""
+    """Return the length that numcodecs writes before the LZ4 data."""
     return int(struct.unpack_from("<i", chunk)[0])
 
 
@@ -249,7 +249,7 @@ def _description(name: str, **configuration: Any) -> Description:
 
 @dataclass(frozen=True, slots=True)
 class _Family:
-    """Codecs that differ by their level alone. name: as short as can be; coder: makes one of a level."""
+    """Codecs that differ only in their level. name: in its shortest form. coder: makes the codec of a level."""
 
     name: str
     levels: range
@@ -278,7 +278,7 @@ def _zstd(level: int) -> _Coder:
     return _Numcodec(numcodecs.Zstd(level), _description("zstd", level=level, checksum=False), _zstd_length)
 
 
-#: By the part of a name in front of the colon, however long that is written.
+#: By the part of a name before the colon, in its short and long forms.
 _FAMILIES: Final = {
     "none": _Family("none", range(0), 0, lambda _: _Plain()),
     "lz4": _Family("lz4", range(1, 65538), 1, _lz4),

@@ -1,4 +1,4 @@
-"""Columns on disk: raw little-endian arrays in a file each, written part after part and mapped rather than read."""
+"""Columns on disk: each a file with a raw little-endian array, which is written in parts, and mapped to be read."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from tiering.system.maps import map_file
 
 _PIECE: Final = 4 << 20
 
-#: The most bytes in a file that describes a store beside its manifest. The longest lists the images left out.
+#: The most bytes in a small file of a store. The longest is the list of files that are left out.
 SMALL_FILE: Final = 256 << 20
 
-#: Says in which file a column lies.
-PlaceOf = Callable[[str], Location]
+#: Returns the file of a column.
+LocationOf = Callable[[str], Location]
 
 
 class ColumnsWriter:
-    """Writes columns without holding them; they appear when `finish` is called, and not before.
+    """Writes columns without holding them in memory. The files appear when the `with` block ends without an error.
 
-    schema: dtype of each column by name. key_end is a running end: a part's counts from the beginning of its own keys.
-    scratch: directory for temporary files, where those beside the columns would be in the way.
+    schema: dtype of each column by name. In each part, key_end counts from the beginning of the part's own keys.
+    scratch: directory for temporary files; by default they are beside the columns.
     """
 
-    def __init__(self, place_of: PlaceOf, schema: Mapping[str, str], scratch: Location | None = None) -> None:
+    def __init__(self, location_of: LocationOf, schema: Mapping[str, str], scratch: Location | None = None) -> None:
         self._schema = schema
         self.crcs = dict.fromkeys(schema, 0)
         self.counts = dict.fromkeys(schema, 0)
         self._keys = 0
         self._open = ExitStack()
-        self._files = {name: self._open.enter_context(place_of(name).writing(scratch)) for name in schema}
+        self._files = {name: self._open.enter_context(location_of(name).writing(scratch)) for name in schema}
 
     def __enter__(self) -> Self:
         return self
@@ -66,24 +66,24 @@ class ColumnsWriter:
         self._keys += len(part["key"])
 
 
-def map_column(place: Location, dtype: str, crc: int | None = None) -> AnyArray:
-    """Map a column; a remote one is downloaded to a temporary file that goes with the last reference.
+def map_column(location: Location, dtype: str, crc: int | None = None) -> AnyArray:
+    """Map a column. A remote one is downloaded to a temporary file, which is removed with the last reference.
 
     crc: CRC-32C of a remote column, which is fetched again if it differs; a local column is not checked.
-    Returns an array of shape (n,). Raises StoreError where there is no such column or its bytes are no whole rows.
+    Returns an array of shape (n,). Raises StoreError if the column is missing, or its last row is incomplete.
     """
     try:
-        if place.local:
-            return _mapped(place.local, dtype)
+        if location.local:
+            return _mapped(location.local, dtype)
         with scratch_directory() as directory:
             path = directory / "column"
             if crc is None:
-                return _mapped(place.fetched(path), dtype)
-            if (found := sound_file(place, path, crc)) is None:
-                raise damaged(place, f"a column with the CRC-32C of the manifest, {crc}", "other bytes")
+                return _mapped(location.fetched(path), dtype)
+            if (found := sound_file(location, path, crc)) is None:
+                raise damaged(location, f"a column with the CRC-32C of the manifest, {crc}", "other bytes")
             return _mapped(found, dtype)
     except (FileNotFoundError, ValueError) as error:
-        raise damaged(place, f"a column of {np.dtype(dtype)}", str(error)) from error
+        raise damaged(location, f"a column of {np.dtype(dtype)}", str(error)) from error
 
 
 def _mapped(path: Path, dtype: str) -> AnyArray:
@@ -111,25 +111,25 @@ def lay_end_to_end(keys: list[bytes]) -> tuple[npt.NDArray[np.uint8], npt.NDArra
     return np.frombuffer(b"".join(keys), dtype=np.uint8), key_end
 
 
-def sound_file(place: Location, path: Path, crc: int) -> Path | None:
+def sound_file(location: Location, path: Path, crc: int) -> Path | None:
     """Return a local path to a file of a store, or None if its CRC-32C is not this one.
 
     path: where to download a remote file; if its CRC-32C differs, it is fetched again, a few times.
     """
-    for _ in attempts(place):
-        found = place.fetched(path)
+    for _ in attempts(location):
+        found = location.fetched(path)
         if file_crc(found) == crc:
             return found
     return None
 
 
-def sound_bytes(place: Location, crc: int) -> bytes | None:
+def sound_bytes(location: Location, crc: int) -> bytes | None:
     """Return the contents of a small file of a store, or None if its CRC-32C is not this one.
 
     Raises StoreError if the file is too large.
     """
-    for _ in attempts(place):
-        data = place.read(most=SMALL_FILE)
+    for _ in attempts(location):
+        data = location.read(most=SMALL_FILE)
         if google_crc32c.value(data) == crc:
             return data
     return None
@@ -152,10 +152,10 @@ def descriptor_crc(descriptor: int) -> int:
     return crc
 
 
-def damaged(place: Location, expected: str, found: str) -> StoreError:
+def damaged(location: Location, expected: str, found: str) -> StoreError:
     """Return the error for a part of a store that is not what the manifest says."""
     return StoreError(
-        str(place),
+        str(location),
         expected=expected,
         found=found,
         action="The store is damaged or its copy incomplete: copy or convert it again.",

@@ -1,4 +1,4 @@
-"""FolderStore: a plain directory of images as a Store, the baseline and the origin of a cache; here or in a bucket."""
+"""FolderStore: a directory of images as a store, local or in a bucket. Used as a baseline, and as origin of caches."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ from tiering.sources.labels.classes import ClassMap
 from tiering.sources.labels.folders import Folders
 from tiering.sources.labels.numbering import number_folders
 from tiering.sources.scan import Scan, scan
-from tiering.sources.source import Source as Folder
-from tiering.sources.source import read_samples
+from tiering.sources.source import Source, read_samples
 from tiering.storage.location import Location
 from tiering.store.index import Index
-from tiering.store.manifest import Manifest, Source
+from tiering.store.manifest import Manifest, SourceRecord
 from tiering.store.protocol import BLOCK_BYTES, Buffer, StoreBase, as_indices, samples_in
 from tiering.system.madvise import will_need_file
 from tiering.system.page_cache import missing_bytes
@@ -37,27 +36,28 @@ _LOOKED_AT: Final = 4
 
 
 class FolderStore(StoreBase):
-    """The images of a directory in order of key, each a file that is read as a whole.
+    """The images of a directory in order of their keys. Each is a file, which is read as a whole.
 
-    place: a directory, or the URL of one. scanned: what a scan of a local one found, where it is at hand.
-    Raises DatasetError for a directory with no image, MachineError for one that cannot be listed.
+    location: path or URL of a directory. scanned: the result of a scan of a local one, if the caller has it.
+    Raises DatasetError for a directory without images, MachineError for one that cannot be listed.
     """
 
-    def __init__(self, place: str | os.PathLike[str] | Location, scanned: Scan | None = None) -> None:
-        self.place = Location.of(place)
-        local = self.place.local
-        self._source = Folder(self.place.url, "folder")
+    def __init__(self, location: str | os.PathLike[str] | Location, scanned: Scan | None = None) -> None:
+        self.location = Location.of(location)
+        local = self.location.local
+        self._source = Source(self.location.url, "folder")
+        ledger = Ledger()
         if local:
             found = scanned or scan(local)
-            files, account = found.files.rename({"mtime_ns": "version"}), found.account
+            files = found.files.rename({"mtime_ns": "version"})
+            ledger.left_out.merge(found.account.tallies)
         else:
-            ledger = Ledger()
             files = pl.concat([batch.select("key", "size", "version") for batch in self._source.batches(ledger)])
-            account = Account.of(len(files), int(files["size"].sum()), ledger.left_out)
-        self.index, told = index_of(files, self.place.url)
-        account = _with_lost_rows(account, self.place.url, told)
+        self.index, told = index_of(files, self.location.url)
+        report_lost_rows(self.location.url, told.labels, ledger)
+        account = Account.of(len(files), int(files["size"].sum()), ledger.left_out)
         if account.shared_keys:
-            said = shared_keys(str(self.place), account.shared_keys, account.shared_examples)
+            said = shared_keys(str(self.location), account.shared_keys, account.shared_examples)
             warnings.warn(shown(str(said)), SharedKeysWarning, stacklevel=2)
         self._root = os.fsencode(local) if local else b""
         self.manifest = Manifest(
@@ -70,10 +70,10 @@ class FolderStore(StoreBase):
             splits=told.splits,
             left_out=account.failed,
             account=account,
-            source=Source(url=self.place.url, fingerprint=_fingerprint(files)),
+            source=SourceRecord(url=self.location.url, fingerprint=_fingerprint(files)),
         )
-        #: Differs once a file does: SHA-256 of the times of change or of the ETags, beside the fingerprint of names and
-        #: sizes.
+        #: SHA-256 of all modification times or ETags. Together with the fingerprint of names and sizes, it shows
+        #: whether a file has changed.
         self.listing = hashlib.sha256(files["version"].to_numpy().tobytes()).hexdigest()
         self.views = False
         self.block = samples_in(BLOCK_BYTES, self.manifest)
@@ -130,7 +130,7 @@ class FolderStore(StoreBase):
         """Return the path of every image that has one."""
         if not self._root:
             return []
-        return [Path(self.place.url) / os.fsdecode(key) for key in self.index.keys(np.arange(len(self)))]
+        return [Path(self.location.url) / os.fsdecode(key) for key in self.index.keys(np.arange(len(self)))]
 
     def _fetched(self, indices: IndexArray) -> list[Buffer]:
         nowhere = np.full(len(indices), -1)
@@ -148,7 +148,7 @@ class FolderStore(StoreBase):
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What folders tell, and what the numbers of classes and splits mean."""
+    """The labels by folder, and the names behind the numbers of classes and splits."""
 
     labels: FolderLabels
     classes: ClassMap
@@ -156,7 +156,7 @@ class _Told:
 
 
 def index_of(files: pl.DataFrame, url: str) -> tuple[Index, _Told]:
-    """Turn scanned files (key, size) of a folder into an index, and return it with what their folders tell.
+    """Turn scanned files (key, size) of a folder into an index, and return it with the labels by folder.
 
     About 0.7 s for a million keys in a thousand folders, on one core.
     """
@@ -174,22 +174,14 @@ def index_of(files: pl.DataFrame, url: str) -> tuple[Index, _Told]:
     told = folder_labels(url, seen.rule())
 
     def keys_of(rows: IndexArray) -> list[bytes]:
-        return files["key"][int(rows[0]) : int(rows[-1]) + 1].to_list()  # rows come in blocks
+        return files["key"][int(rows[0]) : int(rows[-1]) + 1].to_list()  # rows are consecutive
 
     classes, splits = number_folders(told, keys_of, n, {"label": label, "split": split}, None, url)
     return index, _Told(told, classes, splits)
 
 
-def _with_lost_rows(account: Account, url: str, told: _Told) -> Account:
-    """Return an account with the rows of tables of classes that name no image."""
-    ledger = Ledger()
-    report_lost_rows(url, told.labels, ledger)
-    ledger.left_out.merge(account.tallies)
-    return Account.of(account.packed, account.packed_bytes, ledger.left_out)
-
-
 def _fingerprint(files: pl.DataFrame) -> str:
-    """Return the digest over every key and size that a store packed from these files has as its source's."""
+    """Return the fingerprint of the files, equal to that of the source of a store packed from them."""
     digest = Fingerprint()
     for piece in files.iter_slices(1 << 16):
         digest.update(piece["key"].to_list(), piece["size"].to_numpy())

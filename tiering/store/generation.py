@@ -1,7 +1,7 @@
-"""The generation that a reader keeps: the files of a local store as they were at opening.
+"""The generation that a reader has open: the files of a local store as they were at opening.
 
 An append or a repair changes nothing for an open reader: the files of its generation stay, or are restored byte for
-byte. But a store that replaces another one has files of the same names, and perhaps of the same sizes. So a reader
+byte. But if another store replaces this one, it has files with the same names, and perhaps the same sizes. So a reader
 notes the identity of each file at opening, and compares it before it maps a shard. If it is a different file by then,
 its CRC-32C decides whether it is a repaired shard or belongs to another store.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from tiering.errors import InputError, MachineError, StoreError
 from tiering.storage.location import Location
 from tiering.store.columns import damaged, descriptor_crc, file_crc
-from tiering.store.index import column_place
+from tiering.store.index import column_location
 from tiering.store.manifest import Manifest, read_manifest
 
 #: Inode, size in bytes, and the change times of contents and inode in ns. Not the device: its number differs between
@@ -26,7 +26,7 @@ Identity = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class FileIdentities:
     """The identities of a store's shards and columns; None for a file that was not there."""
 
     shards: Sequence[Identity | None]
@@ -40,21 +40,21 @@ class Generation:
     Raises StoreError if the store no longer fits the manifest.
     """
 
-    def __init__(self, place: Location, manifest: Manifest, seen: Seen | None = None) -> None:
-        self._place, self._manifest = place, manifest
-        self._columns = [column_place(place / manifest.index, name) for name in manifest.columns]
+    def __init__(self, location: Location, manifest: Manifest, seen: FileIdentities | None = None) -> None:
+        self._location, self._manifest = location, manifest
+        self._columns = [column_location(location / manifest.index, name) for name in manifest.columns]
         columns = [look(column) for column in self._columns]
         if seen is None:
-            seen = Seen([look(place / shard.name) for shard in manifest.shards], columns)
+            seen = FileIdentities([look(location / shard.name) for shard in manifest.shards], columns)
         else:
             self._check_columns(columns, seen)
         self._shards = list(seen.shards)
         self._seen_columns = seen.columns
 
     @property
-    def seen(self) -> Seen:
-        """What another process needs in order to read the same files."""
-        return Seen(tuple(self._shards), tuple(self._seen_columns))
+    def seen(self) -> FileIdentities:
+        """The identities of the files, for another process that should read the same ones."""
+        return FileIdentities(tuple(self._shards), tuple(self._seen_columns))
 
     def holds(self, number: int, descriptor: int) -> bool:
         """Return whether an open file is a shard of this generation, byte for byte."""
@@ -66,59 +66,55 @@ class Generation:
         self._shards[number] = found
         return True
 
-    def explain(self, error: StoreError) -> StoreError:
-        """Return the error that the store was replaced; if it was not, the given error."""
-        return explain(self._place, self._manifest, error)
-
     def explain_shard(self, error: StoreError, number: int, descriptor: int | None) -> StoreError:
         """Return the error for a wrong shard, as explain does.
 
         descriptor: the wrong file; None if there was no file. If the store was replaced twice meanwhile, its manifest
-        may be of the same store again, but the shard is a different file by now. The shard is looked at after the
-        manifest, so that no replacement fits between the two.
+        may be the same again, but the shard is a different file. So look at the shard after the manifest: then no
+        replacement fits between the two.
         """
         found = None if descriptor is None else _identity(os.fstat(descriptor))
-        explained = self.explain(error)
-        if look(self._place / self._manifest.shards[number].name) != found:
-            return replaced(self._place, "files that change during reading")
+        explained = explain(self._location, self._manifest, error)
+        if look(self._location / self._manifest.shards[number].name) != found:
+            return replaced(self._location, "files that change during reading")
         return explained
 
-    def _check_columns(self, columns: list[Identity | None], seen: Seen) -> None:
-        """Make sure that the index is the one that the manifest names."""
+    def _check_columns(self, columns: list[Identity | None], seen: FileIdentities) -> None:
+        """Raise StoreError if a column of the index is not the one that the manifest names."""
         crcs = self._manifest.columns
         for column, found, before, (name, crc) in zip(self._columns, columns, seen.columns, crcs.items(), strict=True):
             if found is None or (found != before and file_crc(Path(column.url)) != crc):
                 error = damaged(column, f"the column {name} with the manifest's CRC-32C", "other bytes")
-                raise self.explain(error)
+                raise explain(self._location, self._manifest, error)
 
 
-def explain(place: Location, manifest: Manifest, error: StoreError) -> StoreError:
-    """Return the error that a store was replaced while a reader had it open; if it was not, the given error."""
+def explain(location: Location, manifest: Manifest, error: StoreError) -> StoreError:
+    """Return an error that says that the store was replaced while it was open. If it was not, return the given one."""
     try:
-        now = read_manifest(place)
+        now = read_manifest(location)
     except (InputError, OSError):
-        return replaced(place, "no store there any more")
+        return replaced(location, "no store there any more")
     except MachineError:
         return error
-    return error if _continues(now, manifest) else replaced(place, "another one in its place")
+    return error if _continues(now, manifest) else replaced(location, "another store")
 
 
-def check_lengths(place: Location, manifest: Manifest) -> None:
+def check_lengths(location: Location, manifest: Manifest) -> None:
     """Compare the length of every shard with the manifest's. Raises StoreError for one that is missing or differs."""
     for shard in manifest.shards:
-        found = look(place / shard.name)
+        found = look(location / shard.name)
         if found is None or found[1] != shard.bytes:
             there = "no such file" if found is None else f"{found[1]:,}"
-            raise damaged(place / shard.name, f"{shard.bytes:,} bytes by the manifest", there)
+            raise damaged(location / shard.name, f"{shard.bytes:,} bytes by the manifest", there)
 
 
-def replaced(place: Location, found: str) -> StoreError:
+def replaced(location: Location, found: str) -> StoreError:
     """Return the error for a store that another one has replaced."""
     return StoreError(
-        str(place),
+        str(location),
         expected="the store that was opened",
         found=found,
-        action="It was replaced or removed while it was open: open it again, and restart what reads it.",
+        action="It was replaced or removed while it was open. Open it again, and restart the programs that read it.",
     )
 
 
@@ -133,10 +129,10 @@ def _files(manifest: Manifest) -> list[tuple[str, int, int]]:
     return [(shard.name, shard.bytes, shard.crc32c) for shard in manifest.shards]
 
 
-def look(place: Location) -> Identity | None:
+def look(location: Location) -> Identity | None:
     """Return the identity of a local file; None if it is missing, or not local."""
     try:
-        return _identity(os.stat(place.url))  # noqa: PTH116 - a third of the time of Path.stat, for every shard
+        return _identity(os.stat(location.url))  # noqa: PTH116 - a third of the time of Path.stat, for every shard
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             return None

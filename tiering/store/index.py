@@ -1,7 +1,7 @@
-"""The index: one column per fact about the samples, mapped rather than read.
+"""The index: one column for each property of the samples, mapped rather than read.
 
 On disk the index is a Zarr v3 group of uncompressed columns with a single chunk each. Such a chunk is the raw array, so
-we map the chunk's file and any Zarr reader can read it: opening 10^8 samples reads nothing.
+its file can be mapped, and any Zarr reader can read it too. Opening an index of 10^8 samples reads nothing.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Index:
 
 def index_writer(index: Location, scratch: Location | None) -> ColumnsWriter:
     """Begin an index in a new directory; scratch: a directory for temporary files."""
-    return ColumnsWriter(lambda name: column_place(index, name), COLUMNS, scratch)
+    return ColumnsWriter(lambda name: column_location(index, name), COLUMNS, scratch)
 
 
 def index_documents(name: str, counts: dict[str, int]) -> dict[str, bytes]:
@@ -80,17 +80,17 @@ def open_index(index: Location, samples: int, crcs: Mapping[str, int]) -> Index:
 
     Raises StoreError if a column is missing, has the wrong length, or arrives damaged every time.
     """
-    mapped = {name: map_column(column_place(index, name), dtype, crcs.get(name)) for name, dtype in COLUMNS.items()}
+    mapped = {name: map_column(column_location(index, name), dtype, crcs.get(name)) for name, dtype in COLUMNS.items()}
     for name, column in mapped.items():
         if name != "key" and len(column) != samples:
-            raise damaged(column_place(index, name), f"{samples:,} samples by the manifest", f"{len(column):,}")
+            raise damaged(column_location(index, name), f"{samples:,} samples by the manifest", f"{len(column):,}")
     found = Index(**mapped)
     end = int(found.key_end[-1]) if samples else 0
     if end != len(found.key):
-        raise damaged(column_place(index, "key"), f"{end:,} bytes of keys", f"{len(found.key):,}")
+        raise damaged(column_location(index, "key"), f"{end:,} bytes of keys", f"{len(found.key):,}")
     return found
 
 
-def column_place(index: Location, name: str) -> Location:
+def column_location(index: Location, name: str) -> Location:
     """Return the file that holds a column."""
     return index / name / "c" / "0"

@@ -1,8 +1,9 @@
 """LMDB stores: one environment a shard, readable with plain lmdb.
 
-`STORE/shard-00000.mdb` is an LMDB environment of a single file. Its keys are the sample's number within the shard,
-eight bytes big-endian; its values are the encoded images, untouched. The index's offset column says where each value
-lies in that file, so that a reader maps the file and walks no tree: a get costs 1 to 2 us, a slice of a map 0.1 us.
+`STORE/shard-00000.mdb` is an LMDB environment in a single file. The keys are the numbers of samples within the shard,
+eight bytes big-endian. The values are the encoded images, unchanged. The offset column of the index has the offset of
+each value in that file. So a reader maps the file, and does not walk LMDB's tree: a get takes 1 to 2 us, a slice of a
+map 0.1 us.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from tiering.arrays import IndexArray
 from tiering.errors import MachineError, StoreError, TieringError, from_os_error
 from tiering.store.lmdb_format import OURS, format_of, set_map_size
 
-#: Dirty pages are held until the commit. As long as they fit in a core's cache, writing them is a third as dear as from
-#: memory: 2 MiB packs 110 kB images at 3.5 GB/s, 32 MiB at 1.1.
+#: LMDB holds dirty pages until the commit. If they fit into a core's cache, writing them takes a third of the time:
+#: with 2 MiB, images of 110 kB are packed at 3.5 GB/s, with 32 MiB at 1.1 GB/s.
 _COMMIT_BYTES: Final = 2 << 20
 _COMMIT_SAMPLES: Final = 1000
 _EDGE: Final = 64
@@ -37,11 +38,11 @@ def key_of(sample: int) -> bytes:
 
 
 def write_shard(path: Path, images: Iterable[bytes], *, capacity: int) -> IndexArray:
-    """Write one environment and return where each value lies in its file.
+    """Write one environment and return the offset of each value in its file.
 
-    path: the file to make; images: encoded images in packed order; capacity: an upper bound of the file's size in
-    bytes. The file is not synced yet. LMDB writes its map size into the file: there it is the bound for the images that
-    were stored, so that the same images make the same file, whatever was left out.
+    path: the file to make. images: encoded images in packed order. capacity: an upper bound of the file's size in
+    bytes. The file is not synced yet. LMDB writes its map size into the file. It is replaced by the bound for the
+    images that were stored, so that the same images give the same file, whatever was left out.
     Returns int64 (n,), bytes from the start of the file. Raises MachineError for a disk that is full or fails, and for
     a py-lmdb that cannot write the format of LMDB 0.9.
     """
@@ -73,7 +74,7 @@ def write_shard(path: Path, images: Iterable[bytes], *, capacity: int) -> IndexA
 
 
 def _machine_error(path: Path, error: lmdb.Error) -> TieringError:
-    """Name the cause: where a write came back short LMDB says input/output error, and the disk is merely full."""
+    """Return an error with the real cause. After a short write, LMDB reports an input/output error on a full disk."""
     if "lib_version" in str(error):
         return _no_engine(f"one without it ({str(error).lower().rstrip('.')})")
     space = os.statvfs(path.parent)
@@ -92,7 +93,7 @@ def _no_engine(found: str) -> MachineError:
 
 
 def capacity_for(sizes: IndexArray) -> int:
-    """Return an upper bound of an environment's size: every value on pages of its own, nodes, and spare pages."""
+    """Return an upper bound of an environment's size in bytes: each value on its own pages, nodes, and spare pages."""
     return int(((sizes + 2 * mmap.PAGESIZE) // mmap.PAGESIZE * mmap.PAGESIZE).sum()) + len(sizes) * 256 + (64 << 20)
 
 
@@ -105,7 +106,7 @@ def _fill(env: Any, images: Iterable[bytes]) -> list[int]:
             txn.put(key_of(len(sizes)), image, append=True)
             sizes.append(len(image))
             held, puts = held + len(image), puts + 1
-            del image  # It may have a GiB: free it before the next one is read.
+            del image  # It may have 1 GiB: free it before the next one is read.
             if held >= _COMMIT_BYTES or puts >= _COMMIT_SAMPLES:
                 txn.commit()
                 txn, held, puts = env.begin(write=True), 0, 0
@@ -117,10 +118,10 @@ def _fill(env: Any, images: Iterable[bytes]) -> list[int]:
 
 
 def _offsets(env: Any, path: Path) -> IndexArray:
-    """Find where every value lies in the file.
+    """Find the offset of every value in the file.
 
-    LMDB hands out views of its own map: their addresses differ by the distances in the file, and one value that is
-    found in a second map of the same file fixes the rest. Every place is then checked.
+    LMDB returns views of its own map, so differences between their addresses are differences between offsets. One value
+    is then searched for in a second map of the same file, which gives all offsets. Finally each offset is checked.
     """
     with env.begin(buffers=True) as txn:
         entries = txn.stat()["entries"]
@@ -147,7 +148,7 @@ def _offsets(env: Any, path: Path) -> IndexArray:
 
 
 def _agree(mapped: mmap.mmap, offset: IndexArray, size: IndexArray, edges: list[tuple[bytes, bytes]]) -> bool:
-    """Compare both ends of every value with the file: enough to tell a wrong place, and cheap."""
+    """Compare both ends of every value with the file. That is cheap, and enough to notice wrong offsets."""
     for begin, end, (head, tail) in zip(offset.tolist(), (offset + size).tolist(), edges, strict=True):
         if mapped[begin : begin + len(head)] != head or mapped[end - len(tail) : end] != tail:
             return False

@@ -1,8 +1,8 @@
 """Walk LMDB shards with LMDB itself, in a separate process.
 
-LMDB follows the numbers in its pages without checking them: forged pages make it read outside its map and die of
-SIGSEGV or SIGBUS. So a child process with limits on time and memory walks pages that somebody else may have written,
-and if it dies, the shard is reported. One child walks all shards; after a crash a new one starts.
+LMDB follows the numbers in its pages without checking them, so forged pages make it read outside its map and crash. So
+a child process with limits on time and memory walks pages that may come from an untrusted source. If it crashes, the
+shard is reported as damaged. One child walks all shards; after a crash, a new one starts.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ import numpy.typing as npt
 
 from tiering.store.lmdb import key_of
 
-#: Time limit of a shard: seconds for the child's start, and the rate of a slow disk for the shard's bytes.
+#: Time limit of a shard: s for the child's start, and the rate of a slow disk for the shard's bytes.
 _SECONDS: Final = 60.0
 _BYTES_PER_SECOND: Final = 10 << 20
 
-#: Bytes of memory for the child, beside maps of files: it can check values of up to half of that.
+#: Bytes of memory for the child, besides maps of files. It can check values of up to half of that.
 _MEMORY: Final = 4 << 30
 
 #: The most problems to report per shard.
@@ -57,8 +57,8 @@ class Walker:
     def problems(self, path: Path, name: str, crcs: Crcs, removed: int = 0) -> list[str]:
         """Walk a shard and return what differs from the index: keys, count, and the bytes of each value.
 
-        path: the file; name: what to call it; crcs: uint32 (n,), of its samples in order; removed: values between
-        them that the index names no more.
+        path: the file. name: for messages. crcs: CRC-32C of its samples in order, uint32 (n,). removed: number of
+        values that the index does not name any more.
         """
         said = {"path": str(path), "name": name, "samples": len(crcs), "removed": removed}
         about = json.dumps(said).encode() + b"\n"
@@ -152,7 +152,7 @@ def _walk(path: Path, name: str, crcs: Crcs, removed: int) -> list[str]:
             found += 1
             sample = number - passed  # the next one that the index names
             if bytes(key[:64]) != key_of(number):
-                problems.append(f"{name}: LMDB key {bytes(key[:64]).hex()} in the place of {number}")
+                problems.append(f"{name}: LMDB key {bytes(key[:64]).hex()}, where {number} belongs")
             elif sample < len(crcs) and google_crc32c.value(bytes(value)) == crcs[sample]:
                 continue
             elif passed < removed:

@@ -1,4 +1,4 @@
-"""The manifest: what makes a directory a finished store, and its own CRC-32C with it."""
+"""The manifest, which makes a directory a finished store. It contains its own CRC-32C."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FORMAT_VERSION: Final = 2
 #: The most bytes in manifest.json: enough for a million labels, or two hundred thousand shards.
 LARGEST: Final = 64 << 20
 
-#: Sums of these numbers fit into 64 bits, and doubles hold them exactly.
+#: Sums of such numbers fit into 64 bits, and doubles represent them exactly.
 MOST_COUNT: Final = 1 << 53
 Count = Annotated[int, Field(ge=0, le=MOST_COUNT)]
 Crc = Annotated[int, Field(ge=0, lt=1 << 32)]
@@ -58,7 +58,7 @@ class Shard(_Frozen):
 
 
 class StoredPixels(_Frozen):
-    """The one shape of a store of decoded images, and how images were brought to it."""
+    """The shape of all samples in a store of decoded images, and how images were resized to it."""
 
     height: Side
     width: Side
@@ -72,7 +72,7 @@ class StoredPixels(_Frozen):
 
 
 class Settings(_Frozen):
-    """How a store is packed; equal settings over an equal source give an equal store."""
+    """The settings of a store. The same source and settings give the same store."""
 
     seed: int = Field(default=0, description="seed of the packed order")
     shard_bytes: Count = Field(description="upper bound of the samples' bytes in one shard", ge=1)
@@ -81,8 +81,8 @@ class Settings(_Frozen):
     pixels: StoredPixels | None = Field(default=None, description="None: the store holds the original files")
 
 
-class Source(_Frozen):
-    """What a store was packed from."""
+class SourceRecord(_Frozen):
+    """A source from which images were packed."""
 
     url: PublicUrl
     fingerprint: str = Field(description="SHA-256 over every key and size, in order of the listing")
@@ -115,15 +115,17 @@ class Manifest(Shown, _Frozen):
     lmdb_format: str | None = Field(
         default=None, description="which LMDB reads the shards, see tiering.store.lmdb_format; None: 0.9, or no LMDB"
     )
-    source: Source
-    earlier: list[Source] = Field(default=[], description="other sources that images were packed from: see append")
+    source: SourceRecord
+    earlier: list[SourceRecord] = Field(
+        default=[], description="other sources that images were packed from: see append"
+    )
     shards: list[Shard] = []
     index: RelativeName = Field(default="index", description="directory of the index of this generation")
     columns: dict[RelativeName, Crc] = Field(default={}, description="CRC-32C of each column of the index")
     documents: dict[RelativeName, Crc] = Field(default={}, description="CRC-32C of every other file of the store")
 
     def summary(self) -> Summary:
-        """Return what the store holds."""
+        """Return the contents of the store in a few rows."""
         held = f"{format_count(self.samples)}, {format_bytes(self.image_bytes)}"
         shards, generation = format_count(len(self.shards)), str(self.generation)
         rows = [("samples", held), ("classes", format_count(len(self.labels))), ("shards", shards)]
@@ -147,8 +149,8 @@ class Manifest(Shown, _Frozen):
 def encode_manifest(manifest: Manifest, *, as_read: bool = False) -> bytes:
     """Return the contents of manifest.json: the model, and the CRC-32C of its canonical JSON.
 
-    as_read: leave out fields that the manifest did not have when it was read. An older store then gives the
-    same bytes again, though fields were added since.
+    as_read: leave out fields that the manifest did not have when it was read. A manifest of an older version then gives
+    the same bytes again, although fields were added since.
     """
     content = manifest.model_dump(mode="json", exclude_unset=as_read)
     return json.dumps(content | {"crc32c": _crc(content)}, indent=2).encode() + b"\n"
@@ -157,12 +159,12 @@ def encode_manifest(manifest: Manifest, *, as_read: bool = False) -> bytes:
 def read_manifest(store: Location) -> Manifest:
     """Read a store's manifest.json.
 
-    Raises StoreError for an unfinished, newer or damaged store, and one whose files LMDB 0.9 does not read.
-    Its names, counts and sizes agree with one another. The files themselves are checked when they are read.
+    Names, counts and sizes in a returned manifest agree with one another. The files are checked when they are read.
+    Raises StoreError for an unfinished, newer or damaged store, and for files of a different LMDB.
     """
-    place = store / MANIFEST
+    location = store / MANIFEST
     try:
-        text = _read_sound(place)
+        text = _read_sound(location)
     except FileNotFoundError:
         raise StoreError(
             str(store),
@@ -173,14 +175,14 @@ def read_manifest(store: Location) -> Manifest:
     try:
         content = parse_json(text)
     except ValueError as error:
-        raise _damaged(place, str(error)) from error
+        raise _damaged(location, str(error)) from error
     if not isinstance(content, dict):
-        raise _damaged(place, "no JSON object")
+        raise _damaged(location, "no JSON object")
     version = content.get("format_version")
     if version != FORMAT_VERSION or not isinstance(version, int):
         newer = isinstance(version, int) and version > FORMAT_VERSION
         raise StoreError(
-            str(place),
+            str(location),
             expected=f"format version {FORMAT_VERSION}",
             found=f"format version {version!r}"[:100],
             action="It needs a newer tiering."
@@ -189,30 +191,30 @@ def read_manifest(store: Location) -> Manifest:
         )
     crc = content.pop("crc32c", None)
     if crc != _crc(content):
-        raise _damaged(place, "another one")
+        raise _damaged(location, "a different CRC-32C")
     try:
         manifest = Manifest.model_validate(content, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part)[:100] for part in first["loc"])
-        raise _damaged(place, f"{where}: {first['msg'].lower()}") from error
-    refuse_other(store, str(place), manifest.lmdb_format)
+        raise _damaged(location, f"{where}: {first['msg'].lower()}") from error
+    refuse_other(store, str(location), manifest.lmdb_format)
     wrong = next(contradictions(manifest), None)
     if wrong is not None:
         raise StoreError(
-            str(place),
+            str(location),
             expected="a manifest whose parts agree",
             found=wrong,
-            action="tiering does not write such a manifest. Get the store again from its source.",
+            action="tiering does not write such a manifest. Copy the store again, or convert the dataset again.",
         )
     return manifest
 
 
-def _read_sound(place: Location) -> bytes:
-    """Read a manifest. If a remote one does not fit its CRC-32C, fetch it again, a few times."""
+def _read_sound(location: Location) -> bytes:
+    """Read a manifest. If a remote one has a wrong CRC-32C, fetch it again, a few times."""
     text = b""
-    for last in attempts(place):
-        text = place.read(most=LARGEST)
+    for last in attempts(location):
+        text = location.read(most=LARGEST)
         if last or _is_sound(text):
             break
     return text
@@ -231,9 +233,9 @@ def _crc(content: dict[str, Any]) -> int:
     return int(google_crc32c.value(canonical.encode()))
 
 
-def _damaged(place: Location, found: str) -> StoreError:
+def _damaged(location: Location, found: str) -> StoreError:
     return StoreError(
-        str(place),
+        str(location),
         expected="a tiering manifest with the CRC-32C that it names",
         found=found,
         action="The manifest is damaged: restore the file from a copy, or convert the dataset again.",

@@ -31,7 +31,7 @@ _MOST_LABELS: Final = (1 << 31) - 1
 
 
 def contradictions(manifest: Manifest) -> Iterator[str]:
-    """Yield the contradictions in the manifest of a packed store: where, and what was expected and found."""
+    """Yield the contradictions in the manifest of a packed store: the field, the expected value and the found one."""
     settings = manifest.settings
     if manifest.kind == "folder" or settings is None:
         yield f"kind: lmdb or zarr, with settings, found {manifest.kind} {'with' if settings else 'without'}"
@@ -55,7 +55,7 @@ def contradictions(manifest: Manifest) -> Iterator[str]:
             return
         yield from (f"shards.{number}.{said}" for said in _of_shard(shard, settings))
     yield from _counts(manifest, settings)
-    yield from _lmdb(settings) if manifest.kind == "lmdb" else _zarr(settings, len(manifest.shards))
+    yield from _chunks(manifest, settings)
 
 
 def _of_shard(shard: Shard, settings: Settings) -> Iterator[str]:
@@ -91,12 +91,11 @@ def _counts(manifest: Manifest, settings: Settings) -> Iterator[str]:
         yield f"image_bytes: {size:,} of pixels, found {manifest.image_bytes:,}"
 
 
-def _lmdb(settings: Settings) -> Iterator[str]:
-    if settings.codec != "none" or settings.chunk_bytes or settings.pixels:
-        yield "settings: an LMDB store with a codec, chunks or pixels"
-
-
-def _zarr(settings: Settings, shards: int) -> Iterator[str]:
+def _chunks(manifest: Manifest, settings: Settings) -> Iterator[str]:
+    if manifest.kind == "lmdb":
+        if settings.codec != "none" or settings.chunk_bytes or settings.pixels:
+            yield "settings: an LMDB store with a codec, chunks or pixels"
+        return
     try:
         if parse_codec(settings.codec).name != settings.codec:
             yield f"settings.codec: {parse_codec(settings.codec).name}, found {settings.codec!r}"
@@ -107,5 +106,5 @@ def _zarr(settings: Settings, shards: int) -> Iterator[str]:
     chunk = settings.chunk_bytes
     if not sample <= chunk <= longest or chunk % sample or sample > _LONGEST_SAMPLE:
         yield f"settings.chunk_bytes: whole samples, from {sample:,} to {longest:,} bytes, found {chunk:,}"
-    elif settings.shard_bytes % chunk or shards * settings.shard_bytes > _LONGEST_ARRAY:
+    elif settings.shard_bytes % chunk or len(manifest.shards) * settings.shard_bytes > _LONGEST_ARRAY:
         yield f"settings.shard_bytes: a multiple of {chunk:,}, found {settings.shard_bytes:,}"

@@ -1,4 +1,4 @@
-"""Mapped files: byte ranges of many files as views, and the hint to the kernel that they will be wanted."""
+"""Mapped files: byte ranges of many files as views, and hints to the kernel that they will be read."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from tiering.system.madvise import will_need, will_need_file
 from tiering.system.maps import advise, is_out_of_maps, map_file
 from tiering.system.page_cache import missing_bytes
 
-#: How many files to keep mapped. A map holds no descriptor, so vm.max_map_count is the bound: 65,530 per process, most
-#: of which this leaves to others.
+#: How many files to keep mapped. A map needs no descriptor, so the limit is vm.max_map_count, 65,530 per process. Most
+#: of these are left for other code.
 KEPT: Final = 8_192
 
 
-#: The page cache is looked at that often, or as seldom as makes it one per cent of the time; a page that it drops
-#: between is read by a page fault.
+#: How often to check the page cache: once a second, or less often, so that it takes at most 1 % of the time. A page
+#: that is dropped in between is read by a page fault.
 _GLANCE_SECONDS: Final = 1.0
 _GLANCE_COST: Final = 100
 _LITTLE: Final = 64 << 20
@@ -41,11 +41,11 @@ class _Mapped(NamedTuple):
 
 
 class MappedFiles:
-    """Files mapped on first use and read as views, KEPT of them at a time; no file stays open.
+    """Files that are mapped on first use and read as views, up to KEPT at a time. No file stays open.
 
-    paths: the files; sizes: the bytes each must have. Nothing is opened before the first use, and a map that a fork
-    inherits stays valid. So one object serves parents, children and threads: its tables only grow, and are replaced as
-    a whole when maps are dropped.
+    paths: the files. sizes: the bytes that each must have. Nothing is opened before the first use, and a forked child
+    inherits valid maps. So processes and threads can share one object: its tables only grow, and are replaced as a
+    whole when maps are dropped.
     """
 
     def __init__(self, paths: Sequence[Path], sizes: Sequence[int]) -> None:
@@ -56,21 +56,21 @@ class MappedFiles:
         self._there, self._look_at = False, 0.0
 
     def views(self, file: IndexArray, offset: IndexArray, size: IndexArray) -> list[memoryview]:
-        """Return one view a range; the floor is a slice of a memoryview, about 0.1 us a sample."""
+        """Return one view for each range. Floor: 0.1 us per sample, a slice of a memoryview."""
         ranges = file.tolist(), offset.tolist(), (offset + size).tolist()
         try:
             views = self._views
             return [views[number][begin:end] for number, begin, end in zip(*ranges, strict=True)]
         except KeyError:
-            # A file at a time: a batch may need more of them than are kept.
+            # One file at a time, because a batch may need more files than are kept.
             return [self._of(number).view[begin:end] for number, begin, end in zip(*ranges, strict=True)]
 
     def announce(self, file: IndexArray, offset: IndexArray, size: IndexArray) -> None:
         """Start reading ranges into the page cache without waiting for them.
 
-        Told of the next few hundred samples, the kernel keeps the device's queue full, which 4 KiB page faults one
-        after another never do. Submitting 110 KB costs 40 us, all of it the kernel's and without the interpreter lock;
-        2 us where they are there already.
+        With the next few hundred samples announced, the kernel keeps the queue of the device full, which single page
+        faults of 4 KiB cannot. To announce 110 kB takes 40 us in the kernel, without the GIL, or 2 us if they are
+        cached.
         """
         number, begin, end = _merged(file, offset, offset + size)
         # In pieces, so that all files of a piece can be mapped at the same time.
@@ -88,10 +88,10 @@ class MappedFiles:
                 advise(at, size, mmap.MADV_WILLNEED)
 
     def resident(self) -> bool:
-        """Tell whether the page cache holds every file, as of a second ago.
+        """Return whether the page cache holds all files, as of a second ago.
 
-        What announcing never asks for, like the pages of LMDB's tree, keeps a file from being whole there for ever: so
-        once little is missing, that little is read too.
+        Some pages, such as those of LMDB's tree, are never announced, so a file would never be complete. So if little
+        is missing, the rest is read too.
         """
         began = time.monotonic()
         if began >= self._look_at:
@@ -122,12 +122,12 @@ class MappedFiles:
     def wrong(self, number: int, found: str, descriptor: int | None = None) -> StoreError:  # noqa: ARG002 - for ShardMaps
         """Return the error for a wrong file.
 
-        found: what it is instead; descriptor: of the file, if it exists.
+        found: what there is instead. descriptor: of the file, if it exists.
         """
         return damaged(Location.of(self.paths[number]), f"{self._sizes[number]:,} bytes by the manifest", found)
 
     def _of(self, number: int) -> _Mapped:
-        """Return a file's map. A new map is kept, if necessary in place of older ones."""
+        """Return a file's map. A new map is kept; older ones are dropped if there are too many."""
         found = self._mapped.get(number)
         if found is None:
             found = self._map(number)
@@ -153,7 +153,7 @@ class MappedFiles:
         except OSError as error:
             raise from_os_error(error) from error
         try:
-            # By descriptor, so that the file that is checked is the one that is mapped, even if its name is replaced.
+            # By descriptor, so that the checked file is the one that is mapped, even if another file takes its name.
             self.check(number, descriptor)
             memory = self._memory(descriptor, self._sizes[number])
         except OSError as error:
@@ -161,7 +161,7 @@ class MappedFiles:
         finally:
             os.close(descriptor)
         if hasattr(mmap, "MADV_RANDOM"):
-            # The pages that are needed are announced; read-ahead around a fault would fetch megabytes more.
+            # Needed pages are announced. Read-ahead around a page fault would fetch megabytes more.
             advise(memory.ctypes.data, len(memory), mmap.MADV_RANDOM)
         return _Mapped(memory.data, memory.ctypes.data)
 
@@ -176,11 +176,11 @@ class MappedFiles:
 
 
 def _merged(file: IndexArray, begin: IndexArray, end: IndexArray) -> tuple[IndexArray, IndexArray, IndexArray]:
-    """Return the files, begins and ends of ranges, sorted, neighbours joined, each beginning at a page."""
+    """Sort ranges, join neighbours, and return their files, begins and ends. Each begins at a page boundary."""
     begin = begin - begin % mmap.PAGESIZE
     order = np.lexsort((begin, file))
     file, begin = file[order], begin[order]
-    # Files laid end to end, each further away from the last than a gap: then one running maximum does for all.
+    # Lay the files end to end with more than a gap between them. Then one running maximum serves all of them.
     shift = file * (int(end.max()) + 2 * JOINED_GAP_BYTES)
     reach = np.maximum.accumulate(end[order] + shift)
     first = np.concatenate([[True], begin[1:] + shift[1:] > reach[:-1] + JOINED_GAP_BYTES])

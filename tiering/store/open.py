@@ -7,8 +7,6 @@ import warnings
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from tiering.errors import StoreError
 from tiering.storage.location import Location
 from tiering.store.chunked_store import ChunkedStore
@@ -21,7 +19,7 @@ from tiering.store.protocol import Store
 from tiering.store.zarr_metadata import check_array
 from tiering.system.mounts import NETWORK, filesystem_of
 
-#: By these an unfinished store is told from a directory of images.
+#: An unfinished store has at least one of these; a directory of images has none.
 _TRACES: Final = (WORK, "index", "shard-00000.mdb", "zarr.json")
 
 
@@ -30,39 +28,39 @@ _TIMES: Final = 10
 
 
 class NetworkFileSystemWarning(UserWarning):
-    """A store is read through a map over a network file system."""
+    """A store on a network file system is read through maps."""
 
 
-def open_store(place: str | os.PathLike[str]) -> Store:
+def open_store(location: str | os.PathLike[str]) -> Store:
     """Open a dataset for reading: an LMDB or Zarr store by its manifest, any other directory as a folder.
 
-    place: a path, or an fsspec URL.
+    location: a path, or an fsspec URL.
     Raises StoreError for a missing path, for an unfinished or damaged store, and if a shard is missing or has the wrong
     length; DatasetError for a directory with no image.
     """
-    opened = open_damaged(place)
-    if opened.place.local and opened.manifest.kind != "folder":
-        check_lengths(opened.place, opened.manifest)
-        _check_format(opened.place, opened.manifest)
+    opened = open_damaged(location)
+    if opened.location.local and opened.manifest.kind != "folder":
+        check_lengths(opened.location, opened.manifest)
+        _check_format(opened.location, opened.manifest)
     return opened
 
 
 def _check_format(store: Location, manifest: Manifest) -> None:
-    """Raise StoreError for an LMDB store whose first or last shard LMDB 0.9 does not read."""
+    """Raise StoreError for an LMDB store whose first or last shard LMDB 0.9 cannot read."""
     if manifest.kind == "lmdb":
         for shard in {manifest.shards[0].name, manifest.shards[-1].name}:
-            place = store / shard
-            if place.local:
-                refuse_other(store, str(place), format_of(place.local))
+            location = store / shard
+            if location.local:
+                refuse_other(store, str(location), format_of(location.local))
 
 
-def open_damaged(place: str | os.PathLike[str]) -> Store:
+def open_damaged(location: str | os.PathLike[str]) -> Store:
     """Open a dataset as open_store does, but without checking its shards."""
-    store = Location.of(place)
+    store = Location.of(location)
     if store.local and not store.is_directory():
         found = "a file" if store.exists() else "no such directory"
         action = "Check the path."
-        raise StoreError(str(place), expected="a store or a directory of images", found=found, action=action)
+        raise StoreError(str(location), expected="a store or a directory of images", found=found, action=action)
     folder = not any((store / name).exists() for name in (MANIFEST, *_TRACES)) and store.is_directory()
     if folder:
         # Imported here: a machine that only serves packed stores needs no Polars.
@@ -77,35 +75,31 @@ def open_damaged(place: str | os.PathLike[str]) -> Store:
             if look(store / MANIFEST) == before:
                 raise
         else:
-            # If the manifest did not change meanwhile, the files are the manifest's; otherwise open the store again.
+            # If the manifest has not changed meanwhile, the files belong to it. Otherwise open the store again.
             if look(store / MANIFEST) == before:
                 return opened
-    raise replaced(store, "others in its place, again and again during opening")
+    raise replaced(store, "other stores, again and again during opening")
 
 
 def open_packed(store: Location, manifest: Manifest) -> Store:
-    """Open a finished store whose manifest is at hand."""
+    """Open a finished store with a manifest that was already read."""
     settings = manifest.settings
     if manifest.kind == "folder" or settings is None:
         raise StoreError(str(store), expected="a manifest of kind lmdb or zarr", found=manifest.kind)
     check_array(store, manifest)
     if store.local:
         _warn_of_network(store.local)
-    origins = np.zeros(len(manifest.shards), dtype=np.int64)
-    if manifest.kind == "zarr":
-        if settings.codec != "none":
-            return ChunkedStore(store, manifest, settings)
-        origins += np.arange(len(manifest.shards)) * settings.shard_bytes
-    return PackedStore(store, manifest, origins)
+    chunked = manifest.kind == "zarr" and settings.codec != "none"
+    return (ChunkedStore if chunked else PackedStore)(store, manifest, settings)
 
 
 def _warn_of_network(path: Path) -> None:
-    """Warn where a path lies on a network file system, with what to do instead."""
+    """Warn if a path is on a network file system, and say what to do instead."""
     kind = filesystem_of(path)
     if kind in NETWORK:
         warnings.warn(
-            f"{path} lies on a network file system ({kind}): shards are mapped, every page fault is a request, and a "
-            "server that goes away kills the reader. Copy the store to a local disk, or keep it in an object store.",
+            f"{path} is on a network file system ({kind}). Shards are mapped, so every page fault is a request, and "
+            "the reader dies if the server goes away. Copy the store to a local disk, or keep it in an object store.",
             NetworkFileSystemWarning,
             stacklevel=3,
         )

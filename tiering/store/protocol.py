@@ -1,4 +1,4 @@
-"""What every store is: the Store protocol, and what it hands out."""
+"""The Store protocol, and the types that a store returns."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol, Self, cast
+from typing import Any, Final, Protocol, Self
 
 import numpy as np
 
 from tiering.arrays import IndexArray, PixelArray
 from tiering.images.pixels import PixelShape
 from tiering.storage.location import Location
-from tiering.store.columns import damaged
 from tiering.store.index import Index
 from tiering.store.manifest import Manifest
 
 Buffer = bytes | memoryview
 
-#: A block where nothing is encoded in chunks: a few milliseconds of reading, so that a seek before it weighs little.
+#: Bytes of a block in a store without encoded chunks. Reading them takes a few milliseconds, much more than a seek.
 BLOCK_BYTES: Final = 8 << 20
 
-#: What a store hands out for many samples: encoded files, or pixels as uint8 of shape (n, height, width, channels).
+#: Many samples: encoded files, or pixels as uint8 of shape (n, height, width, channels).
 Images = list[Buffer] | PixelArray
 
 
@@ -32,11 +31,11 @@ Images = list[Buffer] | PixelArray
 class Sample:
     """One image: its bytes or pixels, its label and its key.
 
-    image: the original encoded bytes, or pixels as uint8 (height, width, channels). Where the store is a mapped file
-        encoded bytes are a view of it, valid as long as it is referenced.
-    label: number of its class, see Manifest.classes; -1 where it has none.
-    key: path of the original relative to the dataset, POSIX separators; bytes that are not UTF-8 come as
-        surrogate escapes, so that os.fsencode(key) is byte-exact.
+    image: the original encoded bytes, or pixels as uint8 (height, width, channels). If the store is a mapped file,
+        encoded bytes are a view of it, which is valid as long as it is referenced.
+    label: number of its class, see Manifest.classes; -1 if it has none.
+    key: path of the original relative to the dataset, with POSIX separators. Bytes that are not UTF-8 become surrogate
+        escapes, so that os.fsencode(key) is byte-exact.
     """
 
     image: Buffer | PixelArray
@@ -46,7 +45,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class ByteRanges:
-    """Where samples lie: parallel arrays of int64; `file` counts the store's files."""
+    """Byte ranges of samples, in parallel arrays of int64. file: number in `Store.files()`. offset, size: bytes."""
 
     file: IndexArray
     offset: IndexArray
@@ -56,12 +55,14 @@ class ByteRanges:
 class Store(Protocol):
     """Random access to the samples of a dataset, from any number of threads.
 
-    views: whether read hands out views of mapped files. It costs next to nothing then, and once announced waits for
-        nothing; otherwise reading is work for threads.
+    location: of the store.
+    views: whether `read` returns views of mapped files. Then it costs almost nothing, and does not wait for samples
+    that
+        were announced. Otherwise, reading is work for threads.
     block: number of neighbouring samples that are cheap to read together: those of a chunk, or BLOCK_BYTES of them.
     """
 
-    place: Location
+    location: Location
     manifest: Manifest
     index: Index
     views: bool
@@ -76,19 +77,19 @@ class Store(Protocol):
         ...
 
     def read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
-        """Return many samples in the order asked for; encoded ones as views where that saves a copy.
+        """Return many samples in the given order; encoded ones as views if that saves a copy.
 
         indices: integers in [0, len), as an array, a list or a range. Raises IndexError, or TypeError for non-integers.
-        out: where pixels go, uint8 (n, height, width, channels), contiguous; by default a new array.
+        out: an array for pixels, uint8 (n, height, width, channels), contiguous; by default a new one.
         """
         ...
 
     def byte_ranges(self, indices: IndexArray) -> ByteRanges | None:
-        """Say where samples lie in `files()`, or None where they are not stored as plain ranges."""
+        """Return where samples are in `files()`; None if they are not stored as plain byte ranges."""
         ...
 
     def announce(self, indices: IndexArray) -> None:
-        """Tell the kernel that these samples will be read soon. A hint: it never blocks for data nor fails."""
+        """Announce that these samples will be read soon. This is a hint: it does not wait for data, and never fails."""
         ...
 
     def files(self) -> list[Path]:
@@ -109,19 +110,35 @@ class Store(Protocol):
 
 
 class StoreBase:
-    """The parts that all stores share: `with` blocks and a `repr`."""
+    """The parts that all stores share: `store[i]`, `with` blocks and a `repr`."""
 
-    place: Location
+    location: Location
     manifest: Manifest
+    index: Index
 
     def __len__(self) -> int:
         return self.manifest.samples
 
     def __getitem__(self, i: int) -> Sample:
-        return sample_of(cast("Store", self), i)
+        n = len(self)
+        try:
+            number = None if isinstance(i, bool) else operator.index(i)
+        except TypeError:
+            number = None
+        if number is None:
+            raise TypeError(f"a store's index must be an integer, got {reprlib.repr(i)} ({type(i).__name__})")
+        if not -n <= number < n:
+            raise IndexError(f"sample {number} of a store of {n:,}")
+        at = np.array([number % n], dtype=np.int64)
+        (image,) = self.read(at)
+        return Sample(image, int(self.index.label[at[0]]), os.fsdecode(self.index.keys(at)[0]))
+
+    def read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
+        """Return many samples, as Store.read does."""
+        raise NotImplementedError
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({str(self.place)!r}, {self.manifest.kind}, {len(self):,} samples)"
+        return f"{type(self).__name__}({str(self.location)!r}, {self.manifest.kind}, {len(self):,} samples)"
 
     def __enter__(self) -> Self:
         return self
@@ -131,21 +148,6 @@ class StoreBase:
 
     def close(self) -> None:
         """Close files and maps. Views that are still referenced stay valid."""
-
-
-def sample_of(store: Store, i: int) -> Sample:
-    """Read sample i of any store, with Python's rules for indices, but not for True, False or slices."""
-    n = len(store)
-    try:
-        number = None if isinstance(i, bool) else operator.index(i)
-    except TypeError:
-        number = None
-    if number is None:
-        raise TypeError(f"a store's index must be an integer, got {reprlib.repr(i)} ({type(i).__name__})")
-    if not -n <= number < n:
-        raise IndexError(f"sample {number} of a store of {n:,}")
-    at = np.array([number % n], dtype=np.int64)
-    return Sample(store.read(at)[0], int(store.index.label[at[0]]), os.fsdecode(store.index.keys(at)[0]))
 
 
 def as_indices(indices: Any, samples: int) -> IndexArray:
@@ -170,37 +172,8 @@ def as_indices(indices: Any, samples: int) -> IndexArray:
     return asked
 
 
-def check_ranges(
-    store: Store, indices: IndexArray, ranges: ByteRanges, limit: IndexArray, shape: PixelShape | None
-) -> None:
-    """Raise StoreError where the index places a sample outside its file: a damaged one must not read something else.
-
-    Also if the number of a label or split has no name in the manifest. indices: of the samples; limit: int64, end of
-    the bytes that each range must lie in; shape: of the samples, if they are pixels.
-    """
-    for column, largest in (("label", store.manifest.largest_label), ("split", len(store.manifest.splits) - 1)):
-        number = getattr(store.index, column)[indices]
-        if len(number) and not -1 <= int(number.min()) <= int(number.max()) <= largest:
-            raise damaged(
-                store.place / store.manifest.index / column,
-                f"numbers from -1 to {largest:,}",
-                f"from {number.min():,} to {number.max():,}",
-            )
-    # Compare each number first: the sum of two damaged ones may be too large for 64 bits.
-    bad = (ranges.offset < 0) | (ranges.size < 0) | (ranges.offset > limit) | (ranges.size > limit - ranges.offset)
-    if shape is not None:
-        bad |= ranges.size != shape.nbytes
-    if bad.any():
-        at = int(np.argmax(bad))
-        raise damaged(
-            store.place / store.manifest.index,
-            f"samples within the first {limit[at]:,} bytes of their shard",
-            f"{ranges.size[at]:,} from {ranges.offset[at]:,} on",
-        )
-
-
 def images_of(raw: Sequence[Buffer], shape: PixelShape | None, out: PixelArray | None) -> Images:
-    """Return raw samples as what a store hands out: copied into one array, out or a new one, where they are pixels."""
+    """Return raw samples as a list if they are encoded files, or copied into one array if they are pixels."""
     if shape is None:
         return list(raw)
     pixels = np.empty((len(raw), *shape.sides), dtype=np.uint8) if out is None else out
@@ -211,11 +184,11 @@ def images_of(raw: Sequence[Buffer], shape: PixelShape | None, out: PixelArray |
 
 
 def samples_in(size: int, manifest: Manifest) -> int:
-    """Return how many samples of the mean size lie in that many bytes, at least one."""
+    """Return how many samples of the mean size fit into that many bytes, at least one."""
     return max(1, size * manifest.samples // max(1, manifest.image_bytes))
 
 
 def shape_of(manifest: Manifest) -> PixelShape | None:
-    """Return the shape of a store's pixels, or None where it holds encoded files."""
+    """Return the shape of a store's pixels, or None if it holds encoded files."""
     pixels = manifest.settings.pixels if manifest.settings else None
     return pixels.shape if pixels else None

@@ -1,4 +1,4 @@
-"""Shard files behind an address: byte ranges of them, fetched many requests at a time."""
+"""The shard files of a store: mapped if they are local, fetched by many parallel requests if they are remote."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ class ShardFiles(Protocol):
     paths: list[Path]
 
     def views(self, file: IndexArray, offset: IndexArray, size: IndexArray) -> Sequence[bytes | memoryview]:
-        """Return the bytes of ranges, in the order asked for."""
+        """Return the bytes of ranges in the given order."""
         ...
 
     def announce(self, file: IndexArray, offset: IndexArray, size: IndexArray) -> None:
-        """Tell that ranges will be wanted soon."""
+        """Announce that ranges will be read soon."""
         ...
 
     def resident(self) -> bool:
-        """Tell whether there is nothing to announce."""
+        """Return whether there is nothing to announce."""
         ...
 
     def close(self) -> None:
-        """Let go of whatever is open."""
+        """Close files and maps."""
         ...
 
 
 class RemoteFiles:
-    """Shards at a URL: every call fetches its ranges side by side."""
+    """Shards behind a URL. Every call fetches its ranges in parallel."""
 
     def __init__(self, store: Location, shards: Sequence[Shard]) -> None:
         self.paths: list[Path] = []
@@ -46,22 +46,22 @@ class RemoteFiles:
         self._shards = list(shards)
 
     def views(self, file: IndexArray, offset: IndexArray, size: IndexArray) -> list[bytes]:
-        """Fetch ranges without checking them: the caller knows their CRC-32Cs.
+        """Fetch ranges without checking them. The caller compares their CRC-32C.
 
         Raises StoreError if a shard is gone, MachineError if the server is.
         """
-        places = [self._store / self._shards[number].name for number in file.tolist()]
+        locations = [self._store / self._shards[number].name for number in file.tolist()]
         try:
-            found = self._store.ranges(places, offset.tolist(), (offset + size).tolist())
+            found = self._store.ranges(locations, offset.tolist(), (offset + size).tolist())
         except FileNotFoundError as error:
             raise damaged(self._store, "all shards of the manifest", str(error)) from error
         return found
 
     def announce(self, file: IndexArray, offset: IndexArray, size: IndexArray) -> None:
-        """Do nothing: there is no page cache over a URL."""
+        """Do nothing: the page cache does not hold data behind a URL."""
 
     def resident(self) -> bool:
-        """Return True: there is no page cache over a URL to announce anything to."""
+        """Return True: there is never anything to announce."""
         return True
 
     def close(self) -> None:
@@ -69,14 +69,14 @@ class RemoteFiles:
 
 
 class ShardMaps(MappedFiles):
-    """Mapped shards on a local file system: only those of the generation that was opened."""
+    """Mapped shards of a local store, only those of the generation that was opened."""
 
-    def __init__(self, place: Path, shards: Sequence[Shard], generation: Generation) -> None:
-        super().__init__([place / shard.name for shard in shards], [shard.bytes for shard in shards])
+    def __init__(self, location: Path, shards: Sequence[Shard], generation: Generation) -> None:
+        super().__init__([location / shard.name for shard in shards], [shard.bytes for shard in shards])
         self._generation = generation
 
     def check(self, number: int, descriptor: int) -> None:
-        """Raise StoreError for a file that is neither the shard that was there at opening, nor that shard repaired."""
+        """Raise StoreError for a file that is neither the shard that was opened nor that shard after a repair."""
         super().check(number, descriptor)
         if not self._generation.holds(number, descriptor):
             raise self.wrong(number, "other bytes, with another CRC-32C", descriptor)
@@ -87,10 +87,7 @@ class ShardMaps(MappedFiles):
 
 
 def shard_files(store: Location, shards: Sequence[Shard], generation: Generation | None) -> ShardFiles:
-    """Return access to a store's shards: mapped where they are local, fetched where they are not.
-
-    generation: of a local store.
-    """
+    """Return the shard files of a store. generation: of a local store."""
     local = store.local
     if local is None or generation is None:
         return RemoteFiles(store, shards)

@@ -2,8 +2,8 @@
 
 `STORE` is a Zarr group. Encoded images lie end to end in the array `data` (uint8): sample i is data[offset[i] :
 offset[i] + size[i]], and offset and size are columns of the group `index`. Pixels lie in the array `images` (uint8, one
-row a sample): sample i is row offset[i] // (height width channels), which is i itself unless images were left out or
-appended. Both are one long run of bytes, cut into chunks and shards, and written and read by the same code.
+row per sample): sample i is row offset[i] // (height width channels), which is i itself unless images were left out or
+appended. Both are one long range of bytes, cut into chunks and shards, and written and read by the same code.
 
 Each shard object begins with a whole sample and ends with padding, so that shards are packed independently. Without a
 codec a shard's chunks are plain bytes one after another and readers map the file.
@@ -23,15 +23,15 @@ from tiering.store.layout import TABLE_CRC_BYTES
 from tiering.store.manifest import Settings, Shard
 from tiering.store.zarr_documents import zarr_documents
 
-#: Images of more bytes are cut into chunks one by one.
+#: Images of more bytes than this are cut into chunks one at a time.
 _PIECEWISE_BYTES: Final = 64 << 20
 
-#: Marks a chunk that is not stored, twice 2^64 - 1 (Zarr v3 specification, sharding codec, "binary shard format").
+#: A missing chunk has this offset and size, 2^64 - 1 (Zarr v3 specification, sharding codec, "binary shard format").
 _ABSENT: Final = (1 << 64) - 1
 
 
 def array_documents(settings: Settings, shards: Sequence[Shard]) -> dict[str, bytes]:
-    """Return the zarr.json files of the group and of its array: name -> contents."""
+    """Return the contents of the zarr.json files of the group and of its array, by name."""
     described: dict[str, Any] = {
         **array_sides(settings, shards),
         "dtype": np.dtype(np.uint8),
@@ -43,7 +43,7 @@ def array_documents(settings: Settings, shards: Sequence[Shard]) -> dict[str, by
 
 
 def array_sides(settings: Settings, shards: Sequence[Shard]) -> dict[str, tuple[int, ...]]:
-    """Return the sides of the array: its shape, and those of its chunks and shards."""
+    """Return the shape of the array, and the shapes of its chunks and shards."""
     sizes = {"chunks": settings.chunk_bytes, "shards": settings.shard_bytes}
     if settings.pixels is None:
         return {"shape": (len(shards) * settings.shard_bytes,), **{name: (size,) for name, size in sizes.items()}}
@@ -54,12 +54,12 @@ def array_sides(settings: Settings, shards: Sequence[Shard]) -> dict[str, tuple[
 
 
 def write_shard(file: BinaryIO, images: Iterable[bytes], settings: Settings, number: int) -> IndexArray:
-    """Write one shard object and return where each sample lies in the array.
+    """Write one shard object and return the offset of each sample in the array.
 
-    file: open for writing, at its beginning; images: samples in packed order, settings.shard_bytes in all at most;
+    file: open for writing, at its beginning. images: samples in packed order, together at most settings.shard_bytes.
     number: of the shard. Returns int64 (n,), bytes from the start of the array.
-    The layout is the sharding codec's of the Zarr v3 specification: chunks, then an index of (offset, bytes) pairs as
-    little-endian uint64 with a CRC-32C behind it.
+    The layout is that of the sharding codec of the Zarr v3 specification: chunks, then an index of (offset, bytes)
+    pairs as little-endian uint64, followed by its CRC-32C.
     """
     codec = parse_codec(settings.codec)
     table = np.full((settings.shard_bytes // settings.chunk_bytes, 2), _ABSENT, dtype="<u8")
@@ -76,7 +76,7 @@ def write_shard(file: BinaryIO, images: Iterable[bytes], settings: Settings, num
 
 
 def _chunks(images: Iterable[bytes], chunk_bytes: int, offsets: list[int]) -> Iterator[bytes]:
-    """Cut images laid end to end into chunks, the last one padded, and note where each image begins."""
+    """Join images, cut them into chunks, pad the last one, and append the begin of each image to offsets."""
     pending, held, begin = [b""], 0, 0
     for image in images:
         offsets.append(begin)
@@ -85,7 +85,7 @@ def _chunks(images: Iterable[bytes], chunk_bytes: int, offsets: list[int]) -> It
             yield image
             continue
         if len(image) > _PIECEWISE_BYTES:
-            # It may have a GiB, so do not join it with others: complete the current chunk with it, and cut the rest.
+            # It may have 1 GiB, so do not join it with others: complete the current chunk with it, and cut the rest.
             first = chunk_bytes - held if held else 0
             if held:
                 yield b"".join((*pending, image[:first]))

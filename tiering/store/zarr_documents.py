@@ -1,4 +1,4 @@
-"""The zarr.json files of groups and arrays, as bytes: described by zarr itself, placed by us."""
+"""The zarr.json files of groups and arrays. zarr itself creates them in memory; the caller writes them to a store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def zarr_documents(groups: Sequence[str], arrays: Mapping[str, Mapping[str, Any]
     groups: their paths, "" for the root; arrays: arguments of zarr.create_array by path.
     Returns the contents of each zarr.json by its path.
     """
-    # Imported here, because the workers that pack and read need no zarr, and it takes a fifth of their start.
+    # Imported here, because workers and readers do not need zarr, and it takes a fifth of their start-up time.
     import zarr  # noqa: PLC0415
     from zarr.errors import ZarrUserWarning  # noqa: PLC0415
     from zarr.storage import MemoryStore  # noqa: PLC0415
@@ -26,7 +26,7 @@ def zarr_documents(groups: Sequence[str], arrays: Mapping[str, Mapping[str, Any]
     for group in groups:
         zarr.create_group(memory, path=group, zarr_format=3)
     with warnings.catch_warnings():
-        # The warning, that other readers may not know lz4, is for those who choose it: the documentation gives it.
+        # zarr warns that other readers may not support lz4. The documentation says so to users who choose it.
         warnings.simplefilter("ignore", ZarrUserWarning)
         for path, described in arrays.items():
             zarr.create_array(memory, name=path, zarr_format=3, **described)

@@ -1,4 +1,4 @@
-"""Check the zarr.json files of a store against its manifest: plain zarr must read the same data as we do."""
+"""Check the zarr.json files of a store against its manifest, so that plain zarr reads the same data as tiering."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _Said = dict[tuple[str | int, ...], Any]
 
 
 def check_array(store: Location, manifest: Manifest) -> None:
-    """Compare the document of the array of samples with the manifest. If it is missing, verify will report that.
+    """Compare the zarr.json of the array of samples with the manifest. If it is missing, verify will report that.
 
-    The array may be longer: an append updates this document just before the manifest.
+    The array may be longer, because an append updates this file just before the manifest.
     Raises StoreError if shape, type, codec, or the size of chunks or shards differs.
     """
     settings = manifest.settings
@@ -68,13 +68,13 @@ def _plain(shape: tuple[int, ...], chunks: tuple[int, ...], dtype: np.dtype[Any]
 
 def _differs(array: Location, expected: _Said, *, longer: bool = False) -> Any:
     """Return the error for the first value that differs in a document. longer: the array may have more rows."""
-    place = array / "zarr.json"
+    location = array / "zarr.json"
     try:
-        document = parse_json(place.read(most=_LONGEST))
+        document = parse_json(location.read(most=_LONGEST))
     except FileNotFoundError:
         return None
     except ValueError as error:
-        return damaged(place, "a document of Zarr v3", str(error))
+        return damaged(location, "a document of Zarr v3", str(error))
     for path, value in expected.items():
         found: Any = document
         for step in path:
@@ -85,7 +85,7 @@ def _differs(array: Location, expected: _Said, *, longer: bool = False) -> Any:
         if longer and path == ("shape",) and _is_longer(found, value):
             continue
         if found != value or type(found) is not type(value):
-            return damaged(place, f"{'.'.join(map(str, path))} {value}, as the manifest has it", repr(found)[:200])
+            return damaged(location, f"{'.'.join(map(str, path))} {value}, as the manifest has it", repr(found)[:200])
     return None
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.trees import put
 from tiering.errors import DatasetError
-from tiering.sources.repeated_keys import Duplicates
+from tiering.sources.repeated_keys import RepeatedKeys
 from tiering.sources.source import SOURCE_SCHEMA, open_source, read_samples
 
 
@@ -133,11 +133,11 @@ def test_a_file_listed_twice_is_refused(folder, again):
 
 def test_the_first_of_many_duplicates_is_named():
     keys = [pl.Series([b"%d" % (number % 70_000) for number in range(begin, begin + 50_000)]) for begin in (0, 50_000)]
-    duplicates = Duplicates()
+    duplicates = RepeatedKeys()
     for series in keys:
         duplicates.add(series)
     assert duplicates.first(lambda: keys) == b"0"
-    assert Duplicates().first(list) is None
+    assert RepeatedKeys().first(list) is None
 
 
 def test_a_table_of_many_batches_is_whole_and_in_order(tmp_path):

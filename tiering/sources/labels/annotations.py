@@ -69,14 +69,14 @@ def folder_labels(url: str, rule: FolderRule) -> FolderLabels:
     tables = {}
     for split in rule.bare:
         name = split.rstrip(b"/").rpartition(b"/")[2].decode("utf-8", "surrogateescape") or _split_of(url)
-        place = Location.of(url) / f"{split.decode('utf-8', 'surrogateescape')}{name}_annotations.txt"
+        location = Location.of(url) / f"{split.decode('utf-8', 'surrogateescape')}{name}_annotations.txt"
         try:
-            text = place.read(_LARGEST)
+            text = location.read(_LARGEST)
         except FileNotFoundError:
             continue
         except StoreError as error:
-            raise DatasetError(str(place), expected="a table of classes", found=error.found) from error
-        tables[split] = _parsed(text, str(place))
+            raise DatasetError(str(location), expected="a table of classes", found=error.found) from error
+        tables[split] = _parsed(text, str(location))
     return FolderLabels(rule, tables)
 
 
@@ -87,9 +87,9 @@ def report_lost_rows(url: str, labels: FolderLabels, ledger: Ledger) -> None:
     """
     for split, classes in labels.tables.items():
         lost = set(classes)
-        place = joined(url, split.rstrip(b"/").decode("utf-8", "surrogateescape")) if split else url
+        location = joined(url, split.rstrip(b"/").decode("utf-8", "surrogateescape")) if split else url
         with suppress(DatasetError):  # no image at all
-            for frame in Source(place, "folder").batches(_Met(lost)):
+            for frame in Source(location, "folder").batches(_Met(lost)):
                 lost.difference_update(key.rpartition(b"/")[2] for key in frame["key"].to_list())
         for name in sorted(lost):
             ledger.leave_out(LOST_LABEL, split + name, reason="a table of classes names it")

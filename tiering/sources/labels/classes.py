@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tiering.errors import DatasetError
+from tiering.text import first_few
 
 #: The largest number of classes. More distinct names are captions, or targets of a regression.
 MOST_CLASSES: Final = 1 << 20
@@ -122,9 +123,9 @@ class ClassMap:
             numbers = set(self.numbers)
             known = {name: value for name, value in values.items() if value == NONE or value in numbers}
         else:
-            places = dict(self._pairs())
+            number_of = dict(self._pairs())
             known = {name: NONE for name, value in (values or {}).items() if value == NONE}
-            known |= {name: places[name] for name in labels if name in places}
+            known |= {name: number_of[name] for name in labels if name in number_of}
         return known, [name for name in labels if name not in known]
 
     def _pairs(self) -> Iterable[tuple[str, int]]:
@@ -251,4 +252,4 @@ def _bytes(name: str) -> bytes:
 
 
 def _some(names: Collection[str]) -> str:
-    return ", ".join(list(names)[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+    return first_few(list(names), _SHOWN, separator=", ")

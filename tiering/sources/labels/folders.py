@@ -2,11 +2,11 @@
 
 The rule looks only at folders, so a survey, a conversion and a plain folder give the same answer:
 
-1. Folders are splits if all folders in one place have names of SPLITS, in upper or lower case. They may be below
+1. Folders are splits if all folders in one directory have names of SPLITS, in upper or lower case. They may be below
 folders that all images share: ILSVRC/Data/CLS-LOC/train/n01440764/1.JPEG.
 2. The class is the folder below the split, or the first folder if there are no splits. Deeper folders do not matter.
-3. A folder called images is not a class if it is the only folder in its place. The class is then one level deeper:
-images/cat/1.jpg. Tiny ImageNet's val/images/val_0.JPEG has no class folder.
+3. A folder called images is not a class if it is the only folder in its directory. The class is then the folder below
+it: images/cat/1.jpg. Tiny ImageNet's val/images/val_0.JPEG has no class folder.
 4. An image beside these folders has no class.
 """
 

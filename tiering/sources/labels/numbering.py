@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from tiering.arrays import IndexArray
+from tiering.arrays import IndexArray, row_parts
 from tiering.errors import DatasetError
 from tiering.sources.labels.annotations import FolderLabels
 from tiering.sources.labels.classes import MOST_CLASSES, NONE, ClassMap
 from tiering.text import display
-
-_BATCH: Final = 1 << 16
-
 
 #: Returns the keys of some rows.
 Keys = Callable[[IndexArray], list[bytes]]
@@ -56,7 +52,7 @@ def number_folders(
     columns: label (int32) and split (int8), or label alone, of shape (n,), writable.
     """
     found: dict[str, set[bytes]] = {"label": set(), "split": set()}
-    for rows in blocks(n):
+    for rows in row_parts(n):
         for name, names_here in zip(found, class_labels.names_of(keys(rows)), strict=True):
             found[name].update(each for each in names_here if each is not None)
         if len(found["label"]) > MOST_CLASSES:
@@ -68,20 +64,14 @@ def number_folders(
     names = {name: sorted(values) for name, values in found.items()}
     shown = {name: [display(each) for each in values] for name, values in names.items()}
     classes = ClassMap.counted(shown["label"])
-    place = {name: {each: number for number, each in enumerate(values)} for name, values in names.items()}
+    numbers_of = {name: {each: number for number, each in enumerate(values)} for name, values in names.items()}
     if numbering and numbering.classes.names:
         classes, numbers = numbering.number(list(dict.fromkeys(shown["label"])), where, folders=True)
-        place["label"] = {each: numbers[display(each)] for each in names["label"]}
-    if not any(place.values()):
+        numbers_of["label"] = {each: numbers[display(each)] for each in names["label"]}
+    if not any(numbers_of.values()):
         return classes, shown["split"]
-    for rows in blocks(n):
-        for name, values in zip(place, class_labels.of(keys(rows)), strict=True):
-            if name in columns and place[name]:
-                columns[name][rows] = [NONE if value is None else place[name][value] for value in values]
+    for rows in row_parts(n):
+        for name, values in zip(numbers_of, class_labels.of(keys(rows)), strict=True):
+            if name in columns and numbers_of[name]:
+                columns[name][rows] = [NONE if value is None else numbers_of[name][value] for value in values]
     return classes, shown["split"]
-
-
-def blocks(n: int, size: int = _BATCH) -> Iterator[IndexArray]:
-    """Yield [0, n) in blocks of consecutive numbers."""
-    for begin in range(0, n, size):
-        yield np.arange(begin, min(begin + size, n), dtype=np.int64)

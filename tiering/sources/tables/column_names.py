@@ -34,9 +34,9 @@ def is_path_column(name: str) -> bool:
 
 def recognised(names: Sequence[str]) -> dict[str, int]:
     """Return the positions of the columns path, label and split, as far as their names are known."""
-    places = {plain(name): place for place, name in reversed(list(enumerate(names)))}
+    positions = {plain(name): position for position, name in reversed(list(enumerate(names)))}
     return {
-        wanted: places[next(name for name in spellings if name in places)]
+        wanted: positions[next(name for name in spellings if name in positions)]
         for wanted, spellings in SPELLINGS.items()
-        if places.keys() & set(spellings)
+        if positions.keys() & set(spellings)
     }

@@ -79,19 +79,19 @@ def dialect_of(head: str, columns: Mapping[str, str], where: str) -> Dialect:
 
 def choose(names: list[str], columns: Mapping[str, str], where: str) -> dict[str, int]:
     """Return the positions of columns named by name or by number from 0. Raises UsageError for unknown ones."""
-    places: dict[str, int] = {}
+    positions: dict[str, int] = {}
     for wanted, column in columns.items():
         if column in names:
-            places[wanted] = names.index(column)
+            positions[wanted] = names.index(column)
         elif column.isdigit() and int(column) < len(names):
-            places[wanted] = int(column)
+            positions[wanted] = int(column)
         else:
             raise UsageError(
                 "columns",
                 expected=f"a column of {where}: {', '.join(names)}, or a number from 0 to {len(names) - 1}",
                 found=column, action="Name it as the first line does.",
             )  # fmt: skip
-    return places
+    return positions
 
 
 def no_paths(where: str, names: list[str]) -> DatasetError:
@@ -185,8 +185,8 @@ def _is_above_images(found: _Candidate, lines: list[str], chosen: Mapping[str, i
 
 def _guessed(fields: list[str], where: str) -> dict[str, int]:
     """Return the columns of a table without a header, if its first line leaves no doubt."""
-    paths = [place for place, name in enumerate(fields) if _is_image(name)]
-    others = [place for place in range(len(fields)) if place not in paths]
+    paths = [position for position, name in enumerate(fields) if _is_image(name)]
+    others = [position for position in range(len(fields)) if position not in paths]
     # A field before the path is a row number as often as a class (images.txt of CUB-200), so it does not count as one.
     if len(paths) > 1 or len(others) > 1 or others == [0]:
         raise DatasetError(

@@ -135,7 +135,7 @@ def _blanks(path: Path, dialect: Dialect) -> pl.LazyFrame:
         alone = pl.when(line != "").then(line)  # a line of one field
         return lines.select(pair.struct.field("1").fill_null(alone), pair.struct.field("2"))
     fields = line.str.replace_all(r"[ \t]+", _UNIT).str.split_exact(_UNIT, len(dialect.names) - 1)
-    return lines.select(fields.struct.field(f"field_{place}") for place in range(len(dialect.names)))
+    return lines.select(fields.struct.field(f"field_{position}") for position in range(len(dialect.names)))
 
 
 def _named(
@@ -159,8 +159,8 @@ def _named(
 
 
 def _refuse_lists(frame: pl.LazyFrame, chosen: Mapping[str, int], url: str) -> None:
-    for wanted, place in chosen.items():
-        name, kind = list(frame.collect_schema().items())[place]
+    for wanted, position in chosen.items():
+        name, kind = list(frame.collect_schema().items())[position]
         if kind.is_nested():
             raise DatasetError(
                 f"{display(url)}, column {name}", expected=f"one {wanted} in each row", found=f"values of type {kind}",
@@ -170,7 +170,7 @@ def _refuse_lists(frame: pl.LazyFrame, chosen: Mapping[str, int], url: str) -> N
 
 def _warn_of_unused(names: Sequence[str], chosen: Mapping[str, int], url: str) -> None:
     """Warn if no column of labels is known but other columns remain: one of them may hold labels."""
-    others = [name for place, name in enumerate(names) if place not in chosen.values() and name.strip()]
+    others = [name for position, name in enumerate(names) if position not in chosen.values() and name.strip()]
     if others and "label" not in chosen:
         message = (
             f"{display(url)}: none of the columns {', '.join(others[:6])} is known to hold labels; the images have no "

@@ -17,7 +17,7 @@ from polars.exceptions import PolarsError
 from tiering.errors import DatasetError, UsageError, from_os_error
 from tiering.images.formats import is_image_name
 from tiering.sources.labels.classes import LabelsWarning
-from tiering.sources.repeated_keys import Duplicates
+from tiering.sources.repeated_keys import RepeatedKeys
 from tiering.sources.tables.column_names import SPELLINGS
 from tiering.sources.tables.dialects import HEAD
 from tiering.sources.tables.dialects import is_list as looks_like_list
@@ -39,7 +39,7 @@ LIST_EXTENSIONS: Final = (".txt", ".lst", ".list")
 #: Extensions to try if a table has names without them, as columns called image_id often do; the common ones first.
 _CONTINUED: Final = ("jpg", "png", "jpeg", "JPG", "JPEG", "PNG", "tif", "tiff", "webp", "bmp")
 
-#: Returns size and version of each file below a place, (-1, 0) for a missing file.
+#: Returns size and version of each file below a directory, (-1, 0) for a missing file.
 _LookUp = Callable[[str, list[str]], list[tuple[int, int]]]
 
 
@@ -77,7 +77,7 @@ def _parsed(text: str) -> dict[str, str]:
     parts = [part.strip() for part in text.split(",")] if text else []
     if any("=" in part for part in parts):
         return {name.strip(): column.strip() for name, _, column in (part.partition("=") for part in parts)}
-    return {name: str(place) for place, name in enumerate(parts) if name not in ("", "_")}
+    return {name: str(position) for position, name in enumerate(parts) if name not in ("", "_")}
 
 
 def is_table_name(name: str) -> bool:
@@ -120,15 +120,15 @@ def table_batches(url: str, form: TableForm) -> Iterator[pl.DataFrame]:
     base = form.root or parent_of(url)
     look: _LookUp = _look_up_remotely if "://" in base else _look_up_locally
     with _fetched(url) as path, _polars_errors(url), opened(path, url, dict(form.columns)) as table:
-        seen = Duplicates()
+        seen = RepeatedKeys()
         row = 0
-        for frame in _placed(table, base, look):
+        for frame in _with_sizes(table, base, look):
             seen.add(frame["key"])
             row += len(frame)
             yield frame
         if not row:
             raise DatasetError(display(url), expected="rows", found="an empty table", action="Check the file.")
-        twice = seen.first(lambda: (frame["key"] for frame in _placed(table, base, look)))
+        twice = seen.first(lambda: (frame["key"] for frame in _with_sizes(table, base, look)))
     if twice is not None:
         raise DatasetError(
             display(url),
@@ -138,7 +138,7 @@ def table_batches(url: str, form: TableForm) -> Iterator[pl.DataFrame]:
         )
 
 
-def _placed(table: Table, base: str, look: _LookUp) -> Iterator[pl.DataFrame]:
+def _with_sizes(table: Table, base: str, look: _LookUp) -> Iterator[pl.DataFrame]:
     """Yield the rows of a table with the size and version of each file."""
     endings = list(_CONTINUED)
     for frame in table.batches(base):
@@ -164,12 +164,12 @@ def _turn_slashes(keys: list[str], about: list[tuple[int, int]], base: str, look
     """Replace backslashes with slashes, in place, in names without a file: the table was written on Windows."""
     lacking = [at for at, (size, _) in enumerate(about) if size < 0 and "\\" in keys[at]]
     turned = [keys[at].replace("\\", "/") for at in lacking]
-    inside = [place for place, name in enumerate(turned) if is_relative(name.encode())]
-    found = look(base, [turned[place] for place in inside])
-    for place, each in zip(inside, found, strict=True):
+    inside = [position for position, name in enumerate(turned) if is_relative(name.encode())]
+    found = look(base, [turned[position] for position in inside])
+    for position, each in zip(inside, found, strict=True):
         # A missing file keeps its name as in the table, for the error that names it.
         if each[0] >= 0:
-            keys[lacking[place]], about[lacking[place]] = turned[place], each
+            keys[lacking[position]], about[lacking[position]] = turned[position], each
 
 
 def _continue_names(

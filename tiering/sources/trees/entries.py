@@ -20,7 +20,7 @@ from tiering.images.formats import IMAGE_EXTENSIONS, is_image_name
 from tiering.sources.left_out import NOT_AN_IMAGE, SIDECAR, LeftOut
 from tiering.sources.trees.contents import broken, look_at
 from tiering.sources.trees.local import Directory, entered, is_file, marked_name, refused
-from tiering.sources.trees.shared_keys import Names
+from tiering.sources.trees.shared_keys import NameEndings
 from tiering.sources.trees.siblings import with_keys
 
 _IMAGES: Final = frozenset(extension.decode() for extension in IMAGE_EXTENSIONS)
@@ -52,7 +52,7 @@ class Task:
 
 
 @dataclass(slots=True)
-class Found:
+class TaskResult:
     """The contents of the directories of a task.
 
     sizes: bytes of each image, int64. kept: random number, key and size of the images whose random number is below the
@@ -79,7 +79,7 @@ class Found:
             self.kept.append((number, prefix + name, size))
 
 
-def look(root: bytes, task: Task, limit: float, seed: int, shares: int) -> Found:
+def look(root: bytes, task: Task, limit: float, seed: int, shares: int) -> TaskResult:
     """Look into the directories of a task.
 
     limit: images whose random number in [0, 1) is below it are kept by name. seed: of these numbers, which otherwise
@@ -88,7 +88,7 @@ def look(root: bytes, task: Task, limit: float, seed: int, shares: int) -> Found
     About 4 us for an image with a warm page cache, 3 us of it in stat(2), and 10 us for any other file, which is
     opened.
     """
-    found = Found()
+    found = TaskResult()
     for name in task.names.split(b"\0"):
         prefix = task.parent + name + b"/" * bool(name)
         with entered(root, prefix, task.chain) as directory:
@@ -110,11 +110,13 @@ def look(root: bytes, task: Task, limit: float, seed: int, shares: int) -> Found
 class _Folder:
     """One open directory while it is counted."""
 
-    def __init__(self, found: Found, directory: Directory, prefix: bytes, task: Task, limit: float, seed: int) -> None:
+    def __init__(
+        self, found: TaskResult, directory: Directory, prefix: bytes, task: Task, limit: float, seed: int
+    ) -> None:
         self.found, self.directory, self.prefix, self.limit = found, directory, prefix, limit
         self.handle, self.part, self.parts = directory.handle, task.part, task.parts
         self.others: list[tuple[bytes, int]] = []
-        self.names = Names()
+        self.names = NameEndings()
         self.random = random.Random(b"%d %d %d/" % (seed, task.part, task.parts) + prefix).random
 
     def scan(self) -> None:

@@ -24,7 +24,7 @@ _LOOKED_AT: Final = 32
 
 
 @dataclass(slots=True)
-class Listing:
+class DirectoryContents:
     """The contents of one directory.
 
     count: image files, by name. images: the names of all, or of a random sample. sizes: their bytes if the listing has
@@ -40,7 +40,7 @@ class Listing:
     left_out: LeftOut = field(default_factory=LeftOut)
 
 
-class Kept:
+class NameSample:
     """A simple random sample of names that arrive in parts, in their order, with their sizes."""
 
     def __init__(self, keep: int, random: np.random.Generator) -> None:
@@ -83,7 +83,7 @@ class _Looked(NamedTuple):
     reason: str
 
 
-def glance(root: bytes, prefix: bytes, keep: int, random: np.random.Generator) -> Listing:
+def glance(root: bytes, prefix: bytes, keep: int, random: np.random.Generator) -> DirectoryContents:
     """List a local directory, at about 1 us per entry. keep: how many images to keep by name, drawn at random.
 
     Common file systems give a directory a size that grows with its number of entries, and one link for each directory
@@ -91,7 +91,7 @@ def glance(root: bytes, prefix: bytes, keep: int, random: np.random.Generator) -
     listed.
     Raises MachineError if the root cannot be read.
     """
-    found = Listing()
+    found = DirectoryContents()
     try:
         with entered(root, prefix, _chain(root, prefix)) as directory:
             if isinstance(directory, Directory):
@@ -102,7 +102,7 @@ def glance(root: bytes, prefix: bytes, keep: int, random: np.random.Generator) -
         if not prefix:
             raise from_os_error(error) from error
         kind, reason = refused(error)
-        found = Listing()
+        found = DirectoryContents()
         found.left_out.add(kind, prefix, reason=reason)
     return found
 
@@ -115,8 +115,10 @@ def _chain(root: bytes, prefix: bytes) -> tuple[Identity, ...]:
     return tuple((about.st_dev, about.st_ino) for about in found)
 
 
-def _fill(found: Listing, directory: Directory, prefix: bytes, keep: int, random: np.random.Generator) -> None:
-    kept = Kept(keep, random)
+def _fill(
+    found: DirectoryContents, directory: Directory, prefix: bytes, keep: int, random: np.random.Generator
+) -> None:
+    kept = NameSample(keep, random)
     others: list[bytes] = []
     folders: list[bytes] = []
     endings: set[bytes] = set()
@@ -144,7 +146,7 @@ def _fill(found: Listing, directory: Directory, prefix: bytes, keep: int, random
 
 
 def _look_at_few(
-    found: Listing,
+    found: DirectoryContents,
     directory: Directory,
     prefix: bytes,
     others: list[bytes],
@@ -165,21 +167,21 @@ def _look_at_few(
     _stand_for(found, prefix, {kind: (count, mean * count) for kind, count in named.items()}, looked)
 
 
-def glance_remote(folder: RemoteFolder, keep: int, random: np.random.Generator) -> Listing:
+def glance_remote(folder: RemoteFolder, keep: int, random: np.random.Generator) -> DirectoryContents:
     """List a remote directory as glance does. The contents of its directories are unknown before they are listed.
 
     Raises MachineError if the server does not answer.
     """
-    found, prefix = Listing(), folder.key
-    images = Kept(keep, random)
-    few = {kind: Kept(_LOOKED_AT, random) for kind in (NOT_AN_IMAGE, SIDECAR)}
+    found, prefix = DirectoryContents(), folder.key
+    images = NameSample(keep, random)
+    few = {kind: NameSample(_LOOKED_AT, random) for kind in (NOT_AN_IMAGE, SIDECAR)}
     bytes_: Counter[str] = Counter()
     untold = False
     for part in folder.parts():
         found.left_out.shared.add_all(prefix, ((entry.name, entry.shared) for entry in part))
         for name, size, _, _, kind, reason in part:
             if kind == PACKED:
-                return Listing(left_out=LeftOut({PACKED: Tally(1, 0, [display(prefix)])}))
+                return DirectoryContents(left_out=LeftOut({PACKED: Tally(1, 0, [display(prefix)])}))
             if kind == FOLDER:
                 found.folders.append((name[:-1], 1.0, False))
             elif kind not in (IMAGE, OPEN):
@@ -207,7 +209,9 @@ def glance_remote(folder: RemoteFolder, keep: int, random: np.random.Generator) 
     return found
 
 
-def _stand_for(found: Listing, prefix: bytes, named: dict[str, tuple[int, int]], looked: Sequence[_Looked]) -> None:
+def _stand_for(
+    found: DirectoryContents, prefix: bytes, named: dict[str, tuple[int, int]], looked: Sequence[_Looked]
+) -> None:
     """Count the files without an image's name: the inspected ones represent all whose name is similar.
 
     named: number and bytes of all of them, by the kind that their names suggest.
@@ -224,7 +228,7 @@ def _stand_for(found: Listing, prefix: bytes, named: dict[str, tuple[int, int]],
         _add(found, kind, left, left_size, prefix, [each for each in here if each.kind == kind])
 
 
-def _add(found: Listing, kind: str, count: int, size: int, prefix: bytes, examples: list[_Looked]) -> None:
+def _add(found: DirectoryContents, kind: str, count: int, size: int, prefix: bytes, examples: list[_Looked]) -> None:
     if count:
         named = [
             f"{display(prefix + each.name)} ({each.reason})" if each.reason else display(prefix + each.name)

@@ -18,7 +18,7 @@ _FILES: Final = 5
 
 
 @dataclass(slots=True)
-class Shared:
+class SharedKeys:
     """How many keys are shared by several files, and the files of the first few."""
 
     count: int = 0
@@ -53,8 +53,8 @@ class Shared:
         """Record a file that describes the images of its directory and below."""
         self._name([display(path), "the images that it describes"])
 
-    def merge(self, other: Shared) -> None:
-        """Add the counts of another place."""
+    def merge(self, other: SharedKeys) -> None:
+        """Add the counts of another directory."""
         self.count += other.count
         self.named += other.named[: _KEYS - len(self.named)]
 
@@ -69,7 +69,7 @@ class Shared:
             self.named.append(together)
 
 
-class Names:
+class NameEndings:
     """What the names in a directory have in common. Names with a single extension and one dot each share no key."""
 
     def __init__(self) -> None:

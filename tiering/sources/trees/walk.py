@@ -103,7 +103,7 @@ class Walk:
 
 
 def no_images(where: str, left_out: LeftOut, what: str = "directory") -> DatasetError:
-    """Return the error for a source without images, which says what was found instead. what: the type of the place."""
+    """Return the error for a source without images, with a list of what it has. what: the type of the source."""
     parts = [
         f"{kind}: {format_count(tally.count)} ({', '.join(tally.examples[:2])})"
         for kind, tally in sorted(left_out.kinds.items())
