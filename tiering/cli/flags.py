@@ -18,12 +18,14 @@ EVERYWHERE: Final[Mapping[str, str]] = {
     "columns": "--columns",
     "force": "--force",
     "images_only": "--images-only",
+    "lenient": "--lenient",
     'on_error="skip"': "--on-error skip",
     "overwrite": "--overwrite",
     "pixels": "--resize",
     'resume="never"': "--restart",
     "resize": "--resize",
     "root": "--root",
+    'sample="all"': "--sample all",
     "shared_group": "--shared-group",
     "workers": "--workers",
 }
@@ -46,6 +48,7 @@ FLAGS: Final[Mapping[str, Mapping[str, str]]] = {
         "to": "--to",
         'to="zarr"': "--to zarr",
     },
+    "trace": {'backend="strace"': "--backend strace"},
     "verify": {"decode": "--decode", "quick": "--quick"},
     "recommend": {
         "budget_usd": "--budget",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tiering.advice.ranking import HOUR_USD
-from tiering.cli.choices import Catalog, HourPrice
+from tiering.cli.choices import Catalog, HourPrice, Lenient, TraceColumns
 from tiering.cli.output import JsonFlag, emit_json, note, out, solver_aside, status, table
 from tiering.errors import UsageError
 from tiering.literals import MovedAs
@@ -77,11 +77,8 @@ def place(
     heat: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write how much each file was read and written, as .csv.")
     ] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(metavar="FIELD=COLUMN,...", help="Columns of a trace that is a table, as for `tiering profile`."),
-    ] = None,
-    lenient: Annotated[bool, typer.Option("--lenient", help="Skip and count damaged lines of a trace.")] = False,
+    columns: TraceColumns = None,
+    lenient: Lenient = False,
     json: JsonFlag = False,
 ) -> None:
     """Find the cheapest storage tier for each file or directory, within the capacity and speed of the tiers.
@@ -95,14 +92,11 @@ def place(
     from tiering.placement.file_lists import commands, write_lists, write_plan
     from tiering.placement.heat_sources import read_heat, write_heat
     from tiering.placement.plan import place as plan
-    from tiering.trace.readers.headed import parse_mapping
 
     room = dict(_room(capacity or []))
     catalogs = [load_catalog(catalog)] + ([load_catalog(what_if)] if what_if is not None else [])
     with status(f"Reading {trace}"):
-        found = read_heat(
-            trace, root=root, lenient=lenient, columns=parse_mapping(columns) if columns is not None else None
-        )
+        found = read_heat(trace, root=root, lenient=lenient, columns=columns)
     if heat is not None:
         write_heat(found, heat)
         note(f"Wrote {heat}.")

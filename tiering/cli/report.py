@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tiering.cli.choices import Catalog, HourPrice
+from tiering.cli.choices import Catalog, HourPrice, Lenient, TraceColumns
 from tiering.cli.output import note, status
 from tiering.errors import UsageError
 from tiering.system.machine import half_of_memory
@@ -36,11 +36,8 @@ def report(
     tier: Annotated[str | None, typer.Option(metavar="NAME", help="Tier that holds the dataset now.")] = None,
     hour_price: HourPrice = 2.0,
     catalog: Catalog = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(metavar="FIELD=COLUMN,...", help="Columns of a trace that is a table, as for `tiering profile`."),
-    ] = None,
-    lenient: Annotated[bool, typer.Option("--lenient", help="Skip and count damaged lines of a trace.")] = False,
+    columns: TraceColumns = None,
+    lenient: Lenient = False,
 ) -> None:
     """Write an HTML report of a dataset, its traces, their verdicts and the recommendations.
 
@@ -51,7 +48,6 @@ def report(
     """
     from tiering.reporting.advice import Assumptions
     from tiering.reporting.page import write_report
-    from tiering.trace.readers.headed import parse_mapping
 
     if output.exists() and not force:
         raise UsageError(str(output), expected="no such file", found="one", action="Replace it with --force.")
@@ -62,7 +58,6 @@ def report(
         hour_usd=hour_price,
         catalog=catalog,
     )
-    mapping = parse_mapping(columns) if columns is not None else None
     with status("Reading"):
-        write_report(place, output, traces or [], assumptions=given, lenient=lenient, columns=mapping)
+        write_report(place, output, traces or [], assumptions=given, lenient=lenient, columns=columns)
     note(f"Wrote {output} ({format_bytes(output.stat().st_size)}).")

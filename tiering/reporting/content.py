@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def gather(
     *,
     assumptions: Assumptions,
     lenient: bool = False,
-    columns: Mapping[str, str] | None = None,
+    columns: str | None = None,
 ) -> Content:
     """Collect the contents of a report.
 
@@ -76,7 +76,7 @@ def gather(
     )
 
 
-def _part(trace: TraceProfile, root: Path | None, lenient: bool, columns: Mapping[str, str] | None) -> TracePart:
+def _part(trace: TraceProfile, root: Path | None, lenient: bool, columns: str | None) -> TracePart:
     """Return a trace that was profiled before, and read it again for its timeline if it still exists."""
     path, line = Path(trace.source), None
     if path.exists() and not trace.untimed:

@@ -6,7 +6,7 @@ import base64
 import gzip
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module, resources
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ def write_report(
     *,
     assumptions: Assumptions | None = None,
     lenient: bool = False,
-    columns: Mapping[str, str] | None = None,
+    columns: str | None = None,
 ) -> None:
     """Write one HTML file that shows a dataset, its traces, their verdicts and the recommendations.
 
