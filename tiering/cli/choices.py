@@ -22,6 +22,15 @@ MOST_SEED: Final = (1 << 32) - 1
 #: More processes, threads or nodes than anyone has; more is a typing error.
 MOST_WORKERS: Final = 1 << 16
 
+Ram = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Memory for caching on each training host. By default half of what this process may use.",
+        show_default=False,
+    ),
+]
+Epochs = Annotated[str, typer.Option(metavar="COUNT", help="Epochs of a training run.")]
 TraceColumns = Annotated[
     str | None,
     typer.Option(

@@ -31,6 +31,13 @@ EVERYWHERE: Final[Mapping[str, str]] = {
 }
 
 _CACHE_DIR: Final = {"directory": "--cache-dir"}
+_TRAINING: Final = {
+    "current": "--tier",
+    "epochs": "--epochs",
+    "hour_usd": "--hour-price",
+    "ram": "--ram",
+    "tiers": "--catalog",
+}
 _CACHE: Final = {**_CACHE_DIR, "ram": "--cache-ram", "size": "--cache-size"}
 
 #: By verb: parameter of the library -> flag.
@@ -50,24 +57,21 @@ FLAGS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "trace": {'backend="strace"': "--backend strace"},
     "verify": {"decode": "--decode", "quick": "--quick"},
-    "recommend": {
+    "report": _TRAINING,
+    "recommend": _TRAINING
+    | {
         "budget_usd": "--budget",
         "capacity": "--capacity",
         "checkpoint_every": "--checkpoint-every",
         "costs": "--calibrate",
-        "current": "--tier",
         "decode": "--encoded",
-        "epochs": "--epochs",
         "gpu_utilisation": "--gpu-utilisation",
-        "hour_usd": "--hour-price",
         "keep_originals": "--must-keep-originals",
         "max_epoch_s": "--max-epoch-time",
         "nodes": "--nodes",
-        "ram": "--ram",
         "resize": "--resize",
         "samples_per_s": "--samples-per-second",
         "threads": "--threads",
-        "tiers": "--catalog",
     },
     "place": {
         "by": "--by",

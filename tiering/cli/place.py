@@ -89,6 +89,7 @@ def place(
     """
     # Imported here so that `tiering --help` does not wait for Polars and SciPy.
     from tiering.advice.catalog import load_catalog
+    from tiering.placement.file_costs import Month
     from tiering.placement.file_lists import commands, write_lists, write_plan
     from tiering.placement.heat_sources import read_heat, write_heat
     from tiering.placement.plan import place as plan
@@ -101,20 +102,13 @@ def place(
         write_heat(found, heat)
         note(f"Wrote {heat}.")
     with status("Placing"), solver_aside():
-        plans = [
-            plan(
-                found,
-                room,
-                tiers=tiers,
-                by=by,
-                runs=None if runs is None else parse_number(runs),
-                duration=None if duration is None else parse_seconds(duration),
-                hour_usd=hour_price,
-                in_flight=in_flight,
-                most_busy=most_busy,
-            )
-            for tiers in catalogs
-        ]
+        month = Month(
+            runs=None if runs is None else parse_number(runs),
+            duration=None if duration is None else parse_seconds(duration),
+            hour_usd=hour_price,
+            in_flight=in_flight,
+        )
+        plans = [plan(found, room, tiers=tiers, by=by, month=month, most_busy=most_busy) for tiers in catalogs]
     written = write_lists(plans[0], lists) if lists is not None else ()
     if output is not None:
         write_plan(plans[0], output)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tiering.advice.ranking import HOUR_USD
-from tiering.cli.choices import MOST_WORKERS, Catalog, HourPrice
+from tiering.cli.choices import MOST_WORKERS, Catalog, Epochs, HourPrice, Ram
 from tiering.cli.output import JsonFlag, emit_json, note, status
 from tiering.errors import DatasetError, InputError, UsageError
 from tiering.system.machine import half_of_memory
@@ -24,15 +24,8 @@ def recommend(
     dataset: Annotated[
         Path, typer.Argument(metavar="DATASET|PROFILE", help="Directory of images, or its profile.json.")
     ],
-    ram: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE",
-            help="Memory for caching on each training host. By default half of what this process may use.",
-            show_default=False,
-        ),
-    ] = None,
-    epochs: Annotated[str, typer.Option(metavar="COUNT", help="Epochs of a training run.")] = "100",
+    ram: Ram = None,
+    epochs: Epochs = "100",
     tier: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Tier that holds the dataset now, such as nvme, hdd, nfs or object."),
@@ -107,7 +100,6 @@ def recommend(
     from tiering.images.pixels import parse_size
 
     tiers = load_catalog(catalog)
-    memory = parse_room(ram) if ram is not None else half_of_memory()
     limits = Limits(
         budget_usd=budget,
         max_epoch_s=None if max_epoch_time is None else parse_seconds(max_epoch_time),
@@ -129,6 +121,8 @@ def recommend(
         decode=not encoded,
         resize=shape,
         nodes=nodes,
+        ram=parse_room(ram) if ram is not None else half_of_memory(),
+        hour_usd=hour_price,
         samples_per_s=None if samples_per_second is None else parse_number(samples_per_second),
         checkpoint_bytes=None if checkpoint_size is None else parse_room(checkpoint_size),
         checkpoint_every=parse_count(checkpoint_every),
@@ -144,11 +138,9 @@ def recommend(
         profile.dataset,
         verdict=verdict,
         tiers=tiers,
-        ram=memory,
         job=job,
         limits=limits,
         current=tier,
-        hour_usd=hour_price,
         costs=_costs(profile.dataset, shape) if calibrate else None,
     )
     if len(profile.traces) > 1:

@@ -82,7 +82,7 @@ def render(content: Content, assumptions: Assumptions) -> str:
             traces=list(zip(content.traces, in_traces, strict=True)),
             advice=content.advice,
             pareto=pareto,
-            given=assumptions,
+            given=assumptions.job,
             option_columns=COLUMNS,
             what_if_columns=WHAT_IF,
             figures=_json({chart.name: chart.figure for chart in every}),
