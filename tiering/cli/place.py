@@ -148,9 +148,7 @@ def _room(given: Sequence[str]) -> Iterator[tuple[str, int | None]]:
 
 
 def _show(found: PlacementSummary) -> None:
-    console = out()
-    # A truncated figure would be wrong.
-    console.width = max(console.width, WIDTH)
+    console = out(WIDTH)
     shown = table("tier", "files", "bytes", "of room", "busy", "storage", "access", "waiting", "USD/month", "all here")
     for share in found.tiers:
         shown.add_row(
@@ -190,8 +188,7 @@ def _quality(found: PlacementSummary) -> str:
 
 
 def _compare(plans: Sequence[Placement], names: tuple[str, str]) -> None:
-    console = out()
-    console.width = max(console.width, WIDTH)
+    console = out(WIDTH)
     shown = table(
         "tier", *(f"{what}, {name}" for what in ("files", "bytes", "busy", "waiting h", "USD/month") for name in names)
     )

@@ -10,7 +10,7 @@ import typer
 from tiering.advice.ranking import HOUR_USD
 from tiering.cli.choices import MOST_WORKERS, Catalog, Epochs, HourPrice, Ram
 from tiering.cli.output import JsonFlag, emit_json, note, status
-from tiering.errors import DatasetError, InputError, UsageError
+from tiering.errors import InputError, UsageError
 from tiering.system.machine import half_of_memory
 from tiering.units import parse_count, parse_number, parse_room, parse_seconds
 
@@ -98,6 +98,7 @@ def recommend(
     from tiering.advice.recommend import recommend as run
     from tiering.cli.advised import show
     from tiering.images.pixels import parse_size
+    from tiering.workload.profile import profile_at
 
     tiers = load_catalog(catalog)
     limits = Limits(
@@ -108,7 +109,8 @@ def recommend(
         gpu_utilisation=gpu_utilisation,
     )
     shape = None if resize is None else parse_size(resize)
-    profile = _profile(dataset)
+    with status(f"Reading {dataset}"):
+        profile = profile_at(dataset)
     if profile.dataset is None:
         raise InputError(
             str(dataset),
@@ -171,20 +173,3 @@ def _costs(dataset: DatasetProfile, shape: tuple[int, int] | None) -> Costs:
 
     with status("Measuring this processor"):
         return calibrate(open_store(dataset.root).files(), shape)
-
-
-def _profile(path: Path) -> Profile:
-    from tiering.dataset.profile import profile_dataset
-    from tiering.workload.profile import Profile, read_profile
-
-    if path.is_dir():
-        with status(f"Reading {path}"):
-            return Profile(dataset=profile_dataset(path))
-    if not path.exists():
-        raise DatasetError(
-            str(path),
-            expected="a directory of images or a profile.json",
-            found="nothing",
-            action="Check the path.",
-        )
-    return read_profile(path)
