@@ -1,4 +1,4 @@
-"""Placement: plans keep room and rate, cost no more than they must, and say what is short."""
+"""Placement: plans keep capacity and rate, cost no more than they must, and say what is short."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_plan_is_the_best_of_all_plans_and_is_found_if_there_is_one(rows, name
     capacities = {name: max(1, int(share * total)) for name, share in zip(names, tightness, strict=False)}
     best = every_plan(found, names, capacities)
     if best is None:
-        with pytest.raises(UsageError, match="expected room and rate for everything"):
+        with pytest.raises(UsageError, match="expected capacity and rate for everything"):
             place(found, capacities)
         return
     placement = place(found, capacities)
@@ -169,7 +169,7 @@ def test_hot_files_lie_on_the_fast_tier_and_cold_ones_on_the_cheap_one():
 
 
 def test_a_tier_that_cannot_carry_the_rate_gets_no_more_than_it_can():
-    # 3,000 reads a second of 4 KiB: the hard disks do 2,000 in all, and have room for everything.
+    # 3,000 reads a second of 4 KiB: the hard disks do 2,000 in all, and have capacity for everything.
     rows = [(10**6, 300 * 86400, 4096, 0)] * 10
     capacities = {"nvme": 5 * 10**6, "hdd": None}
     placement = place(heat(rows), capacities, month=Month(hour_usd=0))
@@ -181,7 +181,7 @@ def test_a_tier_that_cannot_carry_the_rate_gets_no_more_than_it_can():
 
 
 def test_what_is_short_is_named_with_its_amount():
-    with pytest.raises(UsageError, match="10 GB to place, 4 GB of room; hdd is short of 6 GB"):
+    with pytest.raises(UsageError, match="10 GB to place, 4 GB of capacity; hdd is short of 6 GB"):
         place(heat([(10**9, 0, 1, 0)] * 10), {"hdd": 4 * 10**9})
     with pytest.raises(UsageError, match=r"hdd would be busy 1\.5 times as long as it may be"):
         place(heat([(10**6, 300 * 86400, 4096, 0)] * 10), {"hdd": None})

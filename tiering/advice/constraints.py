@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from tiering.advice.catalog import Tier
+from tiering.advice.catalog import Tier, tier_named
 from tiering.advice.recommendation import Option
 from tiering.errors import UsageError
 from tiering.units import format_bytes, format_percent, format_seconds, format_usd
@@ -53,10 +53,8 @@ NO_LIMITS: Final = Limits()
 
 def resized(catalog: Sequence[Tier], limits: Limits) -> tuple[Tier, ...]:
     """Return the catalog with the capacities of the limits. Raises UsageError for an unknown tier."""
-    names = [tier.name for tier in catalog]
     for name in limits.capacity:
-        if name not in names:
-            raise UsageError(f"capacity {name}", expected=f"one of {', '.join(names)}", found=repr(name))
+        tier_named(catalog, name, f"capacity {name}")
     return tuple(
         tier.model_copy(update={"capacity": limits.capacity[tier.name]}) if tier.name in limits.capacity else tier
         for tier in catalog

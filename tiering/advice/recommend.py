@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from tiering.advice.catalog import Tier, find_tier, load_catalog
+from tiering.advice.catalog import Tier, find_tier, load_catalog, tier_named
 from tiering.advice.constraints import NO_LIMITS, Limits, resized, within
 from tiering.advice.cpu_costs import Costs, typical_costs
 from tiering.advice.dataset_sizes import DatasetSizes, sizes_of
@@ -226,15 +226,12 @@ def _explained(option: Option, workload: str, catalog: Sequence[Tier], job: Job)
 
 
 def _current(catalog: Sequence[Tier], data: DatasetSizes, name: str | None) -> Tier:
-    names = ", ".join(tier.name for tier in catalog)
     if name is not None:
-        found = find_tier(tuple(catalog), name)
-        if found is None:
-            raise UsageError("current", expected=f"one of {names}", found=repr(name))
-        return found
-    lasting = [tier for tier in catalog if tier.access != "memory"]
+        return tier_named(catalog, name, "current")
+    lasting = [tier for tier in catalog if tier.is_lasting]
     fitting = [tier for tier in lasting if tier.holds(stored_bytes(data, "folder"))] or lasting
     if not fitting:
+        names = ", ".join(tier.name for tier in catalog)
         raise UsageError("catalog", expected="a tier that outlives the machine", found=names or "no tier")
     return min(fitting, key=lambda tier: (tier.access == "object", tier.network))
 

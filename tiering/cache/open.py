@@ -12,7 +12,7 @@ from tiering.cache.space import CacheSpace
 from tiering.errors import UsageError
 from tiering.store.open import open_store
 from tiering.store.protocol import Store
-from tiering.units import parse_room
+from tiering.units import parse_capacity
 
 
 def default_directory() -> Path:
@@ -74,4 +74,4 @@ def cached(
 
 
 def _bytes(size: int | str) -> int:
-    return parse_room(size) if isinstance(size, str) else size
+    return parse_capacity(size) if isinstance(size, str) else size

@@ -33,14 +33,14 @@ def estimate(
     # Imported here so that `tiering --help` stays quick.
     from tiering.advice.estimate import TrainingRun
     from tiering.advice.estimate import estimate as run
-    from tiering.units import parse_bytes, parse_count, parse_room
+    from tiering.units import parse_bytes, parse_capacity, parse_count
 
     found = run(
         TrainingRun(
             images=parse_count(images),
             image_bytes=parse_bytes(image_size),
             epochs=parse_count(epochs),
-            checkpoint_bytes=parse_room(checkpoint_size),
+            checkpoint_bytes=parse_capacity(checkpoint_size),
             checkpoint_every=parse_count(checkpoint_every),
             batch_size=parse_count(batch_size),
         )

@@ -1,4 +1,4 @@
-"""Flags for the parameters that library errors name: the one place where a parameter becomes its flag."""
+"""Flags for the parameters that library errors name: the only map from one to the other."""
 
 from __future__ import annotations
 

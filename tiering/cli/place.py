@@ -18,8 +18,8 @@ from tiering.units import (
     format_count,
     format_percent,
     format_usd,
+    parse_capacity,
     parse_number,
-    parse_room,
     parse_seconds,
 )
 
@@ -94,7 +94,7 @@ def place(
     from tiering.placement.heat_sources import read_heat, write_heat
     from tiering.placement.plan import place as plan
 
-    room = dict(_room(capacity or []))
+    capacities = dict(_capacities(capacity or []))
     catalogs = [load_catalog(catalog)] + ([load_catalog(what_if)] if what_if is not None else [])
     with status(f"Reading {trace}"):
         found = read_heat(trace, root=root, lenient=lenient, columns=columns)
@@ -108,7 +108,7 @@ def place(
             hour_usd=hour_price,
             in_flight=in_flight,
         )
-        plans = [plan(found, room, tiers=tiers, by=by, month=month, most_busy=most_busy) for tiers in catalogs]
+        plans = [plan(found, capacities, tiers=tiers, by=by, month=month, most_busy=most_busy) for tiers in catalogs]
     written = write_lists(plans[0], lists) if lists is not None else ()
     if output is not None:
         write_plan(plans[0], output)
@@ -136,7 +136,7 @@ def place(
             note(f"  {line}")
 
 
-def _room(given: Sequence[str]) -> Iterator[tuple[str, int | None]]:
+def _capacities(given: Sequence[str]) -> Iterator[tuple[str, int | None]]:
     seen = set()
     for word in given:
         name, equals, size = word.partition("=")
@@ -144,12 +144,14 @@ def _room(given: Sequence[str]) -> Iterator[tuple[str, int | None]]:
             found = "that tier twice" if name in seen else repr(word)
             raise UsageError(f"--capacity {word}", expected="TIER or TIER=SIZE, each tier once", found=found)
         seen.add(name)
-        yield name, parse_room(size) if size else None
+        yield name, parse_capacity(size) if size else None
 
 
 def _show(found: PlacementSummary) -> None:
     console = out(WIDTH)
-    shown = table("tier", "files", "bytes", "of room", "busy", "storage", "access", "waiting", "USD/month", "all here")
+    shown = table(
+        "tier", "files", "bytes", "of capacity", "busy", "storage", "access", "waiting", "USD/month", "all here"
+    )
     for share in found.tiers:
         shown.add_row(
             share.tier,

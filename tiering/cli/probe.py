@@ -21,7 +21,7 @@ WIDTH = 140
 
 
 def probe(
-    place: Annotated[
+    location: Annotated[
         str, typer.Argument(metavar="PATH|URL", help="Directory on the mount to measure, or URL of a bucket.")
     ],
     output: Annotated[
@@ -69,14 +69,14 @@ def probe(
         check_new(output)
     with status("Measuring") as shown:
         found = run(
-            place,
+            location,
             seconds=seconds,
             size=size,
             name=name,
             like=like,
             tiers=tiers,
             announce=note,
-            progress=lambda what: shown.update(line(f"Measuring {place}: {what}")),
+            progress=lambda what: shown.update(line(f"Measuring {location}: {what}")),
         )
     if output is not None:
         write_tier(found, output)

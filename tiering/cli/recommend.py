@@ -12,7 +12,7 @@ from tiering.cli.choices import MOST_WORKERS, Catalog, Epochs, HourPrice, Ram
 from tiering.cli.output import JsonFlag, emit_json, note, status
 from tiering.errors import InputError, UsageError
 from tiering.system.machine import half_of_memory
-from tiering.units import parse_count, parse_number, parse_room, parse_seconds
+from tiering.units import parse_capacity, parse_count, parse_number, parse_seconds
 
 if TYPE_CHECKING:
     from tiering.advice.cpu_costs import Costs
@@ -38,7 +38,7 @@ def recommend(
     ] = None,
     capacity: Annotated[
         list[str] | None,
-        typer.Option(metavar="TIER=SIZE", help="Limit: room on a tier. Replaces the catalog's. May be repeated."),
+        typer.Option(metavar="TIER=SIZE", help="Limit: capacity of a tier. Replaces the catalog's. May be repeated."),
     ] = None,
     must_keep_originals: Annotated[
         bool,
@@ -104,7 +104,7 @@ def recommend(
     limits = Limits(
         budget_usd=budget,
         max_epoch_s=None if max_epoch_time is None else parse_seconds(max_epoch_time),
-        capacity=dict(_room(text) for text in capacity or []),
+        capacity=dict(_capacity(text) for text in capacity or []),
         keep_originals=must_keep_originals,
         gpu_utilisation=gpu_utilisation,
     )
@@ -123,10 +123,10 @@ def recommend(
         decode=not encoded,
         resize=shape,
         nodes=nodes,
-        ram=parse_room(ram) if ram is not None else half_of_memory(),
+        ram=parse_capacity(ram) if ram is not None else half_of_memory(),
         hour_usd=hour_price,
         samples_per_s=None if samples_per_second is None else parse_number(samples_per_second),
-        checkpoint_bytes=None if checkpoint_size is None else parse_room(checkpoint_size),
+        checkpoint_bytes=None if checkpoint_size is None else parse_capacity(checkpoint_size),
         checkpoint_every=parse_count(checkpoint_every),
         written_per_day=_written_per_day(profile),
         **({} if threads is None else {"threads": threads}),
@@ -153,11 +153,11 @@ def recommend(
     show(found, profile.dataset.root, shape)
 
 
-def _room(text: str) -> tuple[str, int]:
+def _capacity(text: str) -> tuple[str, int]:
     name, equals, size = text.partition("=")
     if not (name and equals):
         raise UsageError(f"--capacity {text}", expected="TIER=SIZE such as nvme=2TB", found=repr(text))
-    return name, parse_room(size)
+    return name, parse_capacity(size)
 
 
 def _written_per_day(profile: Profile) -> float | None:

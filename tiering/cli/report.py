@@ -12,11 +12,13 @@ from tiering.cli.choices import Catalog, Epochs, HourPrice, Lenient, Ram, TraceC
 from tiering.cli.output import note, status
 from tiering.errors import UsageError
 from tiering.system.machine import half_of_memory
-from tiering.units import format_bytes, parse_count, parse_room
+from tiering.units import format_bytes, parse_capacity, parse_count
 
 
 def report(
-    place: Annotated[Path, typer.Argument(metavar="PROFILE|DATASET", help="A profile.json, or a directory of images.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="PROFILE|DATASET", help="A profile.json, or a directory of images.")
+    ],
     traces: Annotated[
         list[Path] | None,
         typer.Argument(metavar="[TRACE]...", help="Traces to show in addition to those of the profile."),
@@ -47,12 +49,12 @@ def report(
 
     if output.exists() and not force:
         raise UsageError(str(output), expected="no such file", found="one", action="Replace it with --force.")
-    memory = parse_room(ram) if ram is not None else half_of_memory()
+    memory = parse_capacity(ram) if ram is not None else half_of_memory()
     given = Assumptions(
         job=Job(epochs=parse_count(epochs), ram=memory, hour_usd=hour_price),
         current=tier,
         tiers=load_catalog(catalog),
     )
     with status("Reading"):
-        write_report(place, output, traces or [], assumptions=given, lenient=lenient, columns=columns)
+        write_report(source, output, traces or [], assumptions=given, lenient=lenient, columns=columns)
     note(f"Wrote {output} ({format_bytes(output.stat().st_size)}).")

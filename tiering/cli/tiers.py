@@ -11,7 +11,6 @@ import typer
 from tiering.cli.choices import Catalog
 from tiering.cli.output import JsonFlag, emit_json, note, out, table
 from tiering.cli.verbs import Verbs
-from tiering.errors import UsageError
 from tiering.units import format_bytes, format_rate, format_seconds
 
 if TYPE_CHECKING:
@@ -64,12 +63,9 @@ def show(
 
     Example: `tiering tiers show nvme`
     """
-    from tiering.advice.catalog import find_tier, load_catalog
+    from tiering.advice.catalog import load_catalog, tier_named
 
-    known = load_catalog(catalog)
-    tier = find_tier(known, name)
-    if tier is None:
-        raise UsageError("NAME", expected=f"one of {', '.join(each.name for each in known)}", found=repr(name))
+    tier = tier_named(load_catalog(catalog), name, "NAME")
     if json:
         emit_json(tier, "tier")
         return

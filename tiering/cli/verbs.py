@@ -49,7 +49,7 @@ LAST_LINES: Final = {
     "tiers list": _NOTHING,
     "tiers show": _NOTHING,
     "tiers check": _NOTHING,
-    "probe": "All that was written to {place} is removed. The same command starts from the beginning.",
+    "probe": "All that was written to {location} is removed. The same command starts from the beginning.",
 }
 
 

@@ -12,7 +12,7 @@ import polars as pl
 from tiering.errors import TraceError
 from tiering.trace.events import IS_NOWHERE
 from tiering.trace.program_files import is_noise
-from tiering.trace.read_runs import Runs
+from tiering.trace.read_runs import ReadRuns
 from tiering.units import format_count
 
 #: One row a file.
@@ -81,7 +81,7 @@ def trace_heat(batches: Iterable[pl.DataFrame], *, root: Path | None = None, sou
     Raises:
         TraceError: Where no file has a name.
     """
-    noise, runs, rows = is_noise(root), Runs(), [pl.DataFrame(schema=_ROWS)]
+    noise, runs, rows = is_noise(root), ReadRuns(), [pl.DataFrame(schema=_ROWS)]
     begin, end = float("inf"), float("-inf")
     for batch in batches:
         if batch.is_empty():
@@ -128,7 +128,7 @@ def trace_heat(batches: Iterable[pl.DataFrame], *, root: Path | None = None, sou
 _takes_name = (pl.col("op") == "rename") & (pl.col("flags") == "w").fill_null(value=False)
 
 
-def _batch_rows(data: pl.DataFrame, runs: Runs) -> pl.DataFrame:
+def _batch_rows(data: pl.DataFrame, runs: ReadRuns) -> pl.DataFrame:
     op, size = pl.col("op"), pl.col("size")
     is_read = op.is_in(["read", "mmap", "access"])
     moves = (is_read | (op == "write")) & (size > 0)

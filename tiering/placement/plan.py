@@ -1,4 +1,4 @@
-"""Place each file on a tier: the plan of least monthly cost within the tiers' room and rates."""
+"""Place each file on a tier: the plan of least monthly cost within the tiers' capacity and rates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from tiering.advice.catalog import Tier, load_catalog
+from tiering.advice.catalog import Tier, load_catalog, tier_named
 from tiering.errors import UsageError
 from tiering.literals import MovedAs
 from tiering.placement.bundles import bundle
@@ -41,7 +41,7 @@ class TierShare:
         waiting_h: Hours a month that readers and writers wait.
         waiting_usd: Cost of that waiting.
         monthly_usd: Total cost.
-        alone_usd: Cost of everything on this tier; None where it lacks the room or the rate.
+        alone_usd: Cost of everything on this tier; None where it lacks the capacity or the rate.
     """
 
     tier: str
@@ -133,15 +133,15 @@ def place(
         The plan. Nothing is moved.
 
     Raises:
-        UsageError: For unknown tiers, a heat without files or duration, and tiers without the room or the rate for all
-            files; the message then says what is missing and how much.
+        UsageError: For unknown tiers, a heat without files or duration, and tiers without the capacity or the rate for
+            all files; the message then says what is missing and how much.
 
     Example:
         >>> heat = tiering.read_heat("run.parquet")  # doctest: +SKIP
         >>> tiering.place(heat, {"nvme": 10**12, "hdd": None}).summary.monthly_usd  # doctest: +SKIP
         611.71
     """
-    chosen, room = _tiers(tiers, capacities)
+    chosen, sizes = _tiers(tiers, capacities)
     month = month or Month()
     terms = month.terms(heat.duration)
     if not 0 < most_busy <= 1:
@@ -149,12 +149,12 @@ def place(
     if heat.files.is_empty():
         raise UsageError("placement", expected="files to place", found="none")
     units, members = bundle(heat.files, by)
-    problem = problem_of(units, chosen, room, terms, most_busy)
+    problem = problem_of(units, chosen, sizes, terms, most_busy)
     found = assign(problem)
     if found is None:
         raise _short(problem, chosen)
     summary = PlacementSummary(
-        tiers=_shares(units, problem, chosen, room, terms, found.choice),
+        tiers=_shares(units, problem, chosen, sizes, terms, found.choice),
         units=len(units),
         files=len(members),
         bytes=int(units["size"].sum()),
@@ -176,30 +176,27 @@ def place(
 
 
 def problem_of(
-    units: pl.DataFrame, tiers: Sequence[Tier], room: Sequence[int | None], terms: Terms, most_busy: float = 1.0
+    units: pl.DataFrame, tiers: Sequence[Tier], sizes: Sequence[int | None], terms: Terms, most_busy: float = 1.0
 ) -> Problem:
-    """Return the assignment problem of units (bundles.bundle) on tiers with this much room (bytes)."""
+    """Return the assignment problem of units (bundles.bundle) on tiers of these sizes (bytes)."""
     cost, use = np.empty((len(tiers), len(units))), np.empty((2, len(tiers), len(units)))
     for number, tier in enumerate(tiers):
         charged = charges(units, tier, terms)
         cost[number] = charged.total(terms.hour_usd)
         use[0, number], use[1, number] = occupied(units, tier), charged.busy
     limits = np.full((2, len(tiers)), most_busy)
-    limits[0] = [np.inf if size is None else size for size in room]
+    limits[0] = [np.inf if size is None else size for size in sizes]
     return Problem(cost, use, limits, units.select(_FEATURES).to_numpy().astype(np.float64))
 
 
 def _tiers(tiers: Sequence[Tier] | None, capacities: Mapping[str, int | None]) -> tuple[list[Tier], list[int | None]]:
-    catalog = {tier.name: tier for tier in (load_catalog() if tiers is None else tiers)}
-    lasting = [name for name, tier in catalog.items() if tier.access != "memory"]
+    lasting = [tier for tier in (load_catalog() if tiers is None else tiers) if tier.is_lasting]
     if not capacities:
         raise UsageError("capacities", expected="at least one tier", found="none", action="Name tiers in `capacities`.")
+    chosen = [tier_named(lasting, name, "capacities") for name in capacities]
     for name, size in capacities.items():
-        if name not in lasting:
-            raise UsageError("capacities", expected=f"one of {', '.join(lasting)}", found=repr(name))
         if size is not None and size < 1:
             raise UsageError(f"capacities {name}", expected="at least 1 byte", found=f"{size:,}")
-    chosen = [catalog[name] for name in capacities]
     return chosen, [capacities[tier.name] or tier.capacity for tier in chosen]
 
 
@@ -207,7 +204,7 @@ def _shares(
     units: pl.DataFrame,
     problem: Problem,
     tiers: Sequence[Tier],
-    room: Sequence[int | None],
+    sizes: Sequence[int | None],
     terms: Terms,
     choice: np.ndarray[tuple[int, ...], np.dtype[np.intp]],
 ) -> tuple[TierShare, ...]:
@@ -225,7 +222,7 @@ def _shares(
                 units=len(mine),
                 files=int(mine["files"].sum()),
                 bytes=round(float(used[0, number])),
-                capacity=room[number],
+                capacity=sizes[number],
                 busy=float(used[1, number]),
                 storage_usd=float(charged.storage.sum()),
                 access_usd=float(charged.access.sum()),
@@ -262,10 +259,10 @@ def _short(problem: Problem, tiers: Sequence[Tier]) -> UsageError:
     total = float(problem.use[0].min(axis=0).sum())
     offered = float(problem.limits[0].sum())
     if total > offered:
-        parts.insert(0, f"{format_bytes(total)} to place, {format_bytes(offered)} of room")
+        parts.insert(0, f"{format_bytes(total)} to place, {format_bytes(offered)} of capacity")
     return UsageError(
         "placement",
-        expected="room and rate for everything",
+        expected="capacity and rate for everything",
         found="; ".join(parts) or "files too large to be divided within all limits",
         action="Raise `capacities`, add a faster tier, or change `by`.",
     )

@@ -97,7 +97,7 @@ def advise(dataset: DatasetProfile, verdict: Verdict | None, assumptions: Assump
     ]
     return Advice(
         summary=f"{_name(found.choice)}: {format_seconds(found.choice.steady_epoch_s)} an epoch, "
-        f"{_times(found.choice.speedup)} over the plain files in their present place, "
+        f"{_times(found.choice.speedup)} over the plain files as they are, "
         f"for {format_usd(found.choice.monthly_usd)} USD a month.",
         reason=f"{found.choice.reason} {found.conversion} {found.doing_nothing}",
         criterion=found.criterion,

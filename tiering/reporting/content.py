@@ -36,7 +36,7 @@ class Content:
 
 
 def gather(
-    place: Path,
+    source: Path,
     traces: Sequence[Path] = (),
     *,
     assumptions: Assumptions,
@@ -45,11 +45,11 @@ def gather(
 ) -> Content:
     """Collect the contents of a report.
 
-    place: a profile.json, or a directory of images. traces: those to show besides the profile's own, which are read
+    source: a profile.json, or a directory of images. traces: those to show besides the profile's own, which are read
     again if their files still exist. lenient, columns: as in profile_trace.
-    Raises DatasetError or ProfileError if the place is neither, TraceError for a trace that cannot be read.
+    Raises DatasetError or ProfileError if the source is neither, TraceError for a trace that cannot be read.
     """
-    profile = profile_at(place)
+    profile = profile_at(source)
     dataset = profile.dataset
     root = Path(dataset.root) if dataset is not None else None
     parts = {Path(trace.source).absolute(): _part(trace, root, lenient, columns) for trace in profile.traces}

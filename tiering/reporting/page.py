@@ -22,7 +22,7 @@ from tiering.units import format_bytes, format_count, format_seconds
 
 
 def write_report(
-    place: str | os.PathLike[str],
+    source: str | os.PathLike[str],
     output: str | os.PathLike[str],
     traces: Sequence[str | os.PathLike[str]] = (),
     *,
@@ -33,7 +33,7 @@ def write_report(
     """Write one HTML file that shows a dataset, its traces, their verdicts and the recommendations.
 
     Args:
-        place: A profile.json, or a directory of images.
+        source: A profile.json, or a directory of images.
         output: The file to write. It appears complete or not at all, and replaces an existing one.
         traces: Traces to show besides those of the profile.
         assumptions: The training run that the advice is for.
@@ -42,13 +42,13 @@ def write_report(
 
     Raises:
         UsageError: The extra `report` is not installed.
-        DatasetError: The place is neither a profile nor a directory of images.
+        DatasetError: The source is neither a profile nor a directory of images.
         ProfileError: The profile cannot be read.
         TraceError: A trace cannot be read.
     """
     given = assumptions or Assumptions()
     content = gather(
-        Path(place), [Path(trace) for trace in traces], assumptions=given, lenient=lenient, columns=columns
+        Path(source), [Path(trace) for trace in traces], assumptions=given, lenient=lenient, columns=columns
     )
     write(render(content, given), Path(output))
 

@@ -1,4 +1,4 @@
-"""A sample of the blocks that a trace reads, chosen by a hash of their place, of bounded size.
+"""A sample of the blocks that a trace reads, chosen by a hash of their position, of bounded size.
 
 SHARDS (Waldspurger, Park, Garthwaite and Ahmad, "Efficient MRC Construction with SHARDS", FAST 2015, sections 3 and 4):
 a block is in the sample if its hash is below a threshold. So either all references to a block are sampled or none, and
@@ -89,9 +89,9 @@ class BlockSample:
         time: NDArray[np.float64],
     ) -> None:
         row = np.repeat(np.arange(len(counts)), counts)
-        place = np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
+        position = np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
         # Hash each block on its own. Neighbours are similarly hot: choosing them together made errors six times larger.
-        key = mixed(file[row] ^ mixed((first[row] + place).astype(np.uint64)))
+        key = mixed(file[row] ^ mixed((first[row] + position).astype(np.uint64)))
         chosen = self._are_chosen(key)
         self._blocks.append(key[chosen])
         self._times.append(time[row[chosen]])

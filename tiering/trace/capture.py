@@ -191,8 +191,8 @@ def _blocks(pipe: int) -> Iterator[bytes]:
 
 def _with_dftracer(command: Sequence[str], to: Path, work: Path) -> Recording:
     spec = importlib.util.find_spec("dftracer")
-    places = [Path(place) for place in (spec.submodule_search_locations or [])] if spec is not None else []
-    library = next((file for place in places for file in place.rglob("libdftracer_preload.so")), None)
+    directories = [Path(directory) for directory in (spec.submodule_search_locations or [])] if spec is not None else []
+    library = next((file for directory in directories for file in directory.rglob("libdftracer_preload.so")), None)
     if library is None:
         raise MachineError(
             "dftracer",

@@ -87,8 +87,8 @@ class RangeUnion:
     """A growing union of ranges.
 
     Memory is that of the disjoint ranges: a file that is always read completely costs one, however often. Beyond two
-    million ranges, only a share of all parts of files is kept, chosen by a hash of the place, and bytes are estimated:
-    to about 0.1 % for a million parts of equal weight.
+    million ranges, only a share of all parts of files is kept, chosen by a hash of the position, and bytes are
+    estimated: to about 0.1 % for a million parts of equal weight.
     """
 
     def __init__(self) -> None:
@@ -108,10 +108,10 @@ class RangeUnion:
         """Add ranges, which may overlap."""
         # The time of a merge depends on the number of ranges, not on the size of the batches.
         while len(ranges.file):
-            room = max(_FEWEST, len(self._merged.file)) - self._waiting_rows
-            self._waiting.append(ranges.at(slice(0, room)))
+            free = max(_FEWEST, len(self._merged.file)) - self._waiting_rows
+            self._waiting.append(ranges.at(slice(0, free)))
             self._waiting_rows += len(self._waiting[-1].file)
-            ranges = ranges.at(slice(room, None))
+            ranges = ranges.at(slice(free, None))
             if self._waiting_rows >= max(_FEWEST, len(self._merged.file)):
                 self.merged()
 

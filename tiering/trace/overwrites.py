@@ -49,7 +49,7 @@ class ReadHistory:
 
     Accesses wait until they are as many as the ranges so far, so that each takes part in O(log n) sorts. Files that are
     only read cost nothing else. Memory is that of the disjoint ranges. Beyond two million, a share of all parts of
-    files is kept, chosen by a hash of the place, and bytes are estimated (tiering.trace.intervals).
+    files is kept, chosen by a hash of the position, and bytes are estimated (tiering.trace.intervals).
     """
 
     def __init__(self) -> None:
@@ -68,10 +68,10 @@ class ReadHistory:
     def add(self, accesses: Accesses) -> None:
         """Add accesses in order. The time of processing depends on their number, not on the size of the batches."""
         while len(accesses.file):
-            room = max(_FEWEST, len(self._current.file)) - self._rows
-            self._waiting.append(accesses.at(slice(0, room)))
+            free = max(_FEWEST, len(self._current.file)) - self._rows
+            self._waiting.append(accesses.at(slice(0, free)))
             self._rows += len(self._waiting[-1].file)
-            accesses = accesses.at(slice(room, None))
+            accesses = accesses.at(slice(free, None))
             if self._rows >= max(_FEWEST, len(self._current.file)):
                 self._look()
 
@@ -85,7 +85,7 @@ class ReadHistory:
         self._look()
         return round(length(over_groups(self._current)) / self.rate + self._gone)
 
-    def places(self) -> Ranges:
+    def ranges_read(self) -> Ranges:
         """Return the ranges that any group read, in any version, as group 0."""
         self._look()
         return over_groups(_joined(self._current, self._past))
@@ -119,7 +119,7 @@ class ReadHistory:
             return current
         before = Accesses(*current, np.zeros(len(current.file), np.bool_))
         every = Accesses(*(np.concatenate(columns) for columns in zip(*[before, rows], strict=True)))
-        file, place, first, count = _cut(every)
+        file, position, first, count = _cut(every)
         if int(count.sum()) > _SLICE and len(deep := _deep(every.file, count)):
             held, taken = np.isin(current.file, deep), np.isin(rows.file, deep)
             rest = self._replayed(current.at(~held), rows.at(~taken))
@@ -144,15 +144,15 @@ class ReadHistory:
         other = (piece[1:] != piece[:-1]) | (version[1:] != version[:-1])
         new_version = np.append(True, other)[: len(piece)]
         new = np.append(True, other | (group[1:] != group[:-1]))[: len(piece)]
-        size = place[piece + 1] - place[piece]
+        size = position[piece + 1] - position[piece]
         gone: NDArray[np.bool_] = version < last
         self._gone_by_group += int(size[new & gone].sum()) / self.rate
         self._gone += int(size[new_version & gone].sum()) / self.rate
         past, stays = piece[new_version & gone], new & ~gone
         zero = np.zeros(len(past), np.int32)
-        self._past = union(_joined(self._past, Ranges(file[past], zero, place[past], place[past + 1])))
+        self._past = union(_joined(self._past, Ranges(file[past], zero, position[past], position[past + 1])))
         kept = piece[stays]
-        return Ranges(file[kept], group[stays], place[kept], place[kept + 1])
+        return Ranges(file[kept], group[stays], position[kept], position[kept + 1])
 
     def _one_by_one(self, current: Ranges, rows: Accesses) -> Ranges:
         """Do the same as _replayed, one access at a time. Each costs about 5 us, however many pieces it covers."""
@@ -215,23 +215,23 @@ def _sampled(rows: Accesses, threshold: int) -> Accesses:
 def _cut(rows: Accesses) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.intp], NDArray[np.intp]]:
     """Cut files where any access begins or ends.
 
-    Returns file and place of each cut, in order; and for each access, the cut where it begins and the number of pieces
-    that it covers.
+    Returns file and position of each cut, in order; and for each access, the cut where it begins and the number of
+    pieces that it covers.
     """
-    file, place = np.tile(rows.file, 2), np.concatenate([rows.start, rows.end])
+    file, position = np.tile(rows.file, 2), np.concatenate([rows.start, rows.end])
     names = np.unique(file)
-    most = int(place.max()) + 1
+    most = int(position.max()) + 1
     if most * len(names) < WHOLE:
         # One key sorts in a third of the time of two.
-        order = np.argsort(np.searchsorted(names, file) * most + place)
+        order = np.argsort(np.searchsorted(names, file) * most + position)
     else:
-        order = np.lexsort((place, file))
-    file, place = file[order], place[order]
-    new = np.append(True, (file[1:] != file[:-1]) | (place[1:] != place[:-1]))
+        order = np.lexsort((position, file))
+    file, position = file[order], position[order]
+    new = np.append(True, (file[1:] != file[:-1]) | (position[1:] != position[:-1]))
     cut = np.empty(len(order), np.intp)
     cut[order] = np.cumsum(new) - 1
     begin, end = np.split(cut, 2)
-    return file[new], place[new], begin, end - begin
+    return file[new], position[new], begin, end - begin
 
 
 def _joined(*parts: Ranges) -> Ranges:

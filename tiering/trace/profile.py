@@ -18,7 +18,7 @@ from tiering.trace.file_totals import FileTally
 from tiering.trace.intervals import Ranges, RangeUnion, length, over_groups
 from tiering.trace.overwrites import WHOLE, Accesses, ReadHistory
 from tiering.trace.program_files import is_below, is_noise
-from tiering.trace.read_runs import Runs
+from tiering.trace.read_runs import ReadRuns
 from tiering.trace.readers import read_trace
 from tiering.trace.readers.base import Level
 from tiering.trace.reuse_distance import miss_ratio_curve, passes, working_set
@@ -101,7 +101,7 @@ def profile_events(
     """Profile a stream of event batches.
 
     Memory is bounded by a batch, a row for each of a million files, two million ranges, and a million references to
-    blocks. Larger traces are estimated from samples by place. Figures whose denominator is 0 are 0.
+    blocks. Larger traces are estimated from samples of positions. Figures whose denominator is 0 are 0.
 
     Args:
         batches: Events in EVENT_SCHEMA, in order of time.
@@ -122,7 +122,7 @@ def profile_events(
     """
     noise = is_noise(dataset_root)
     inside = is_below(dataset_root) if dataset_root is not None else pl.lit(value=True)
-    span, history, runs, tally, visits = Span(), ReadHistory(), Runs(), FileTally(), Visits()
+    span, history, runs, tally, visits = Span(), ReadHistory(), ReadRuns(), FileTally(), Visits()
     written, sample, bursts, sums, begun = RangeUnion(), BlockSample(), BurstFinder(), Sums(), DistinctCount()
     excluded = excluded_read = sequential = 0
     for batch in batches:
@@ -138,7 +138,7 @@ def profile_events(
         run_batch = runs.add(placed)
         reads = run_batch.reads
         history.add(_in_order(placed, reads))
-        begun.add(_places(reads))
+        begun.add(_beginnings(reads))
         sequential += int(reads["sequential"].sum())
         visits.add(reads)
         tally.add(data, reads, run_batch.finished)
@@ -153,12 +153,12 @@ def profile_events(
 
     files = tally.table()
     totals = sums.totals
-    # No read without a place is known to repeat another.
+    # No read of unknown position is known to repeat another.
     nowhere = sums.unplaced.bytes_nowhere
     first_reads = min(totals["bytes_read"], history.first_reads() + nowhere)
     content = min(first_reads, history.new_content() + nowhere)
-    places, rate = history.places(), history.rate
-    unique = min(content, round(length(places) / rate) + nowhere)
+    read, rate = history.ranges_read(), history.rate
+    unique = min(content, round(length(read) / rate) + nowhere)
     reread = totals["bytes_read"] - first_reads
     moved_bytes = totals["bytes_read"] + totals["bytes_written"]
     is_read = (files["bytes_read"] > 0) | (files["mapped_bytes"] > 0)
@@ -211,7 +211,7 @@ def profile_events(
         file_size_spread=float(np.log10(np.maximum(highest.sort().to_numpy(), 1)).std()) if len(highest) else 0.0,
         file_coverage=min(1.0, share(unique, int(highest.sum()) / tally.rate)),
         epochs=share(totals["bytes_read"], first_reads),
-        coverage=_coverage(places, rate, files, dataset_bytes),
+        coverage=_coverage(read, rate, files, dataset_bytes),
         epochs_found=passes(references, span.begin),
         write_bursts=bursts.found(),
         working_set=working_set(references),
@@ -229,14 +229,14 @@ def _ranges(moves: pl.DataFrame) -> Ranges:
     return Ranges(*(moves[column].to_numpy() for column in ("file", "group", "start", "end")))
 
 
-def _places(reads: pl.DataFrame) -> NDArray[np.uint64]:
+def _beginnings(reads: pl.DataFrame) -> NDArray[np.uint64]:
     """Return a hash of the job, file and start of each read."""
     file, group, start = (reads[column].to_numpy().astype(np.uint64) for column in ("file", "group", "start"))
     return mixed(file ^ mixed(start ^ mixed(group)))
 
 
 def _in_order(data: pl.DataFrame, reads: pl.DataFrame) -> Accesses:
-    """Put reads (from Runs) and changes of files back into the order of events."""
+    """Put reads (from ReadRuns) and changes of files back into the order of events."""
     op, size = pl.col("op"), pl.col("size")
     # After a file is renamed, overwritten by a rename or removed, its name stands for another file.
     replaced = op.is_in(["rename", "unlink"])
@@ -253,8 +253,8 @@ def _in_order(data: pl.DataFrame, reads: pl.DataFrame) -> Accesses:
         start=whole.then(0).otherwise("offset"),
         end=whole.then(WHOLE).otherwise(pl.col("offset") + size),
     )
-    places = [np.flatnonzero(kinds[name].to_numpy()) for name in ("read", "changes")]
-    order = np.argsort(np.concatenate(places), kind="stable")
+    rows = [np.flatnonzero(kinds[name].to_numpy()) for name in ("read", "changes")]
+    order = np.argsort(np.concatenate(rows), kind="stable")
     both = pl.concat([reads.select(changes.columns), changes])
     return Accesses(*_ranges(both), np.arange(len(both)) >= len(reads)).at(order)
 
@@ -269,8 +269,8 @@ def _sample(sample: BlockSample, reads: pl.DataFrame, data: pl.DataFrame) -> Non
         sample.add(*(reads[column].to_numpy() for column in _REFERRED))
 
 
-def _coverage(places: Ranges, rate: float, files: pl.DataFrame, dataset_bytes: int | None) -> float | None:
+def _coverage(read: Ranges, rate: float, files: pl.DataFrame, dataset_bytes: int | None) -> float | None:
     if not dataset_bytes:
         return None
-    mine = np.isin(places.file, files.filter("inside")["file"].to_numpy())
-    return min(1.0, length(places.at(mine)) / rate / dataset_bytes)
+    mine = np.isin(read.file, files.filter("inside")["file"].to_numpy())
+    return min(1.0, length(read.at(mine)) / rate / dataset_bytes)

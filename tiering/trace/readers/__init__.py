@@ -180,9 +180,9 @@ def _read_archive(path: Path, *, lenient: bool) -> Trace:
     """Read an archive like a directory. The unpacked files exist until the batches have been read."""
     unpacked = ExitStack()
     try:
-        place = unpacked.enter_context(scratch_directory())
-        others = unpack(path, place)
-        trace = _read_directory(place, path, lenient=lenient, others=others)
+        directory = unpacked.enter_context(scratch_directory())
+        others = unpack(path, directory)
+        trace = _read_directory(directory, path, lenient=lenient, others=others)
     except BaseException:
         unpacked.close()
         raise
@@ -194,15 +194,15 @@ def _while_open(unpacked: ExitStack, batches: Iterator[pl.DataFrame]) -> Iterato
         yield from batches
 
 
-def _read_directory(place: Path, path: Path, *, lenient: bool, others: Sequence[str] = ()) -> Trace:
+def _read_directory(directory: Path, path: Path, *, lenient: bool, others: Sequence[str] = ()) -> Trace:
     """Merge the logs below a directory.
 
     path: its name in errors. others: members of an archive that were not unpacked.
     """
     found: dict[str, list[Path]] = {}
     aside: list[Path] = []
-    for file in sorted(_below(place)):
-        reader = _reader_in(file, path / file.relative_to(place))
+    for file in sorted(_below(directory)):
+        reader = _reader_in(file, path / file.relative_to(directory))
         if reader is None:
             aside.append(file)
         else:
@@ -214,9 +214,9 @@ def _read_directory(place: Path, path: Path, *, lenient: bool, others: Sequence[
         raise _unusable(path, f"a directory with traces of several formats ({kinds})")
     ((name, logs),) = found.items()
     reader = next(each for each in READERS if each.name == name)
-    damage = {file: Damage(path / file.relative_to(place), name, lenient) for file in logs}
+    damage = {file: Damage(path / file.relative_to(directory), name, lenient) for file in logs}
     runs = grouped(logs) if reader is strace.READER else {}
-    by_run = {run: Damage(path / run.relative_to(place), name, lenient) for run in runs}
+    by_run = {run: Damage(path / run.relative_to(directory), name, lenient) for run in runs}
     streams = [
         possible(
             strace_files.read_files(
@@ -231,7 +231,7 @@ def _read_directory(place: Path, path: Path, *, lenient: bool, others: Sequence[
     streams += [possible(reader.read(file, each), each) for file, each in alone.items()]
     left_out = Damage(path, name, lenient)
     left_out.complete = True
-    names = sorted([*(str(file.relative_to(place)) for file in aside), *others])
+    names = sorted([*(str(file.relative_to(directory)) for file in aside), *others])
     if names:
         left_out.notes.append(_left_out(names, len(logs) + len(names)))
     for file in aside:
@@ -240,13 +240,13 @@ def _read_directory(place: Path, path: Path, *, lenient: bool, others: Sequence[
     return Trace(path, name, reader.level, merged(streams), (*by_run.values(), *alone.values(), left_out))
 
 
-def _below(place: Path) -> Iterator[Path]:
+def _below(directory: Path) -> Iterator[Path]:
     """Return everything below a directory except directories. Raises MachineError if one cannot be read."""
 
     def refuse(error: OSError) -> NoReturn:
         raise from_os_error(error) from error
 
-    for at, directories, names in os.walk(place, onerror=refuse):
+    for at, directories, names in os.walk(directory, onerror=refuse):
         yield from (Path(at) / name for name in names)
         yield from (link for name in directories if (link := Path(at) / name).is_symlink())
 

@@ -139,7 +139,7 @@ class _State:
     def _times(self, table: pl.DataFrame) -> pl.Series:
         if self.line == _PLACED:
             parts = table["time"].str.split(":")
-            hours, minutes, seconds = (parts.list.get(place).cast(pl.Float64) for place in range(3))
+            hours, minutes, seconds = (parts.list.get(part).cast(pl.Float64) for part in range(3))
             return pl.Series(self._clock.since_first_midnight((hours * 3600 + minutes * 60 + seconds).to_numpy()))
         return table["time"].cast(pl.Float64) / self._unit - table["took"]
 

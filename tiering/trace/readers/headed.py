@@ -162,7 +162,7 @@ def _layout(path: Path, head: bytes, mapping_of_columns: Mapping[str, str] | Non
     separator, header = header_of(head)
     mapping = mapping_of_columns or _known(header) or {}
     numbered = all(_column(each).isdigit() for each in mapping.values())
-    named = [f"column {place}" for place in range(len(header))]
+    named = [f"column {number}" for number in range(len(header))]
     if not numbered:
         named = own_names(path, header, map(_column, mapping.values()))
     columns: dict[str, pl.DataType] = {name: pl.String() for name in named}
@@ -181,12 +181,12 @@ def _layout(path: Path, head: bytes, mapping_of_columns: Mapping[str, str] | Non
                 action="Name columns as the first line has them, or all by number, counted from 0.",
             )
         value = pl.col(column).str.strip_chars(' "')
-        place = list(columns).index(column)
+        number = list(columns).index(column)
         if field == "op":
             events["op"], other = _operation(value, match["read"], match["write"])
         elif field == "file":
             events |= {"path": value, "file": value.hash()}
-        elif field == "time" and place < len(row) and not _NUMBER.match(row[place]):
+        elif field == "time" and number < len(row) and not _NUMBER.match(row[number]):
             events["time"] = instant(value)
         else:
             columns[column] = pl.Float64()

@@ -70,7 +70,7 @@ def _audited(entry: dict[str, Any]) -> list[tuple[object, ...]]:
     took = api.get("timeToResponseInNS") or str(api.get("timeToResponse") or "").removesuffix("ns")
     duration = int(took) / 1e9 if str(took).isdecimal() else None
     client = spoken(str(entry.get("remotehost", "")))
-    return [_row(entry["time"], api["name"], path, size, duration, client, objects.place(status, asked, answered))]
+    return [_row(entry["time"], api["name"], path, size, duration, client, objects.span_of(status, asked, answered))]
 
 
 def sniff_trace(head: bytes) -> bool:
@@ -124,7 +124,7 @@ def _printed(table: pl.DataFrame, clock: DayClock) -> pl.DataFrame:
     """Make rows of objects.REQUESTS from lines of text. Times without a date count from the first midnight."""
     text = pl.col("time")
     hours, minutes, seconds = (
-        text.str.split(":").list.get(place, null_on_oob=True).cast(pl.Float64, strict=False) for place in range(3)
+        text.str.split(":").list.get(part, null_on_oob=True).cast(pl.Float64, strict=False) for part in range(3)
     )
     times = table.select(dated=instant(text), of_day=hours * 3600 + minutes * 60 + seconds)
     if times["dated"].null_count():
@@ -177,7 +177,7 @@ def _traced(document: dict[str, Any]) -> list[tuple[object, ...]]:
     bucket, _, key = str(document["path"]).removeprefix("/").partition("/")
     duration = int(document.get("duration") or stats.get("duration") or 0) / 1e9
     client = spoken(str(document.get("client", "")))
-    at = objects.place(status, asked.get("headers"), answered.get("headers"))
+    at = objects.span_of(status, asked.get("headers"), answered.get("headers"))
     return [_row(document["time"], call, objects.name(bucket, key), size, duration, client, at)]
 
 

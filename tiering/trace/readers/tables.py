@@ -192,7 +192,7 @@ def own_names(path: Path, header: Sequence[str], used: Iterable[str]) -> list[st
                 found=f"{count} of them",
                 action="Rename them, or give their numbers as `columns`: 'time=0,op=1,offset=2,size=3,file=4'.",
             )
-    return [name if name and name not in header[:place] else f"column {place}" for place, name in enumerate(header)]
+    return [name if name and name not in header[:number] else f"column {number}" for number, name in enumerate(header)]
 
 
 def header_of(head: bytes) -> tuple[str, list[str]]:
