@@ -99,7 +99,7 @@ def _show(found: list[Measurement]) -> None:
             head = ("", "") if number else (each.store, each.kind)
             shares = ("-" if share is None else format_percent(share), "-" if ratio is None else f"{ratio:.1f} x")
             shown.add_row(*head, epoch, format_count(samples), format_rate(size), *shares)
-    out().print(shown)
+    out().show(shown)
     if limits := {format_rate(each.device_bytes_per_s) for each in found if each.device_bytes_per_s}:
         note(f"The device: {' and '.join(sorted(limits))} by random direct reads of 128 KiB, 32 at a time.")
     for each in found:

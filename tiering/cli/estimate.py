@@ -8,9 +8,6 @@ import typer
 
 from tiering.cli.output import JsonFlag, emit_json, out, table
 
-#: Columns that the widest row needs.
-WIDTH = 150
-
 
 def estimate(
     images: Annotated[str, typer.Option(metavar="COUNT", help="Images in the dataset.")] = "100M",
@@ -52,5 +49,4 @@ def estimate(
     shown.columns[1].justify = "left"
     for quantity, value in found.rows:
         shown.add_row(quantity, value)
-    console = out(WIDTH)
-    console.print(shown)
+    out().show(shown)

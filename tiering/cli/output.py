@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from rich.status import Status
     from rich.table import Table
 
+    from tiering.cli.console import PlainConsole
+
 _PIPE_WIDTH = 1000
 
 #: The context of the command that runs, for `note`.
@@ -37,16 +39,11 @@ JSON_VERSION: Final = 1
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
 
 
-def out(width: int = 0) -> Console:
-    """Return the console for results. Rich honours NO_COLOR by itself; a pipe has no width to cut lines at.
-
-    width: the columns that a table needs. On a narrower terminal it wraps; a truncated figure would be wrong.
-    """
+def out() -> PlainConsole:
+    """Return the console for results. Rich honours NO_COLOR by itself; a pipe has no width to cut lines at."""
     from tiering.cli.console import PlainConsole
 
-    console = PlainConsole(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-    console.width = max(console.width, width)
-    return console
+    return PlainConsole(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def talk() -> Console:

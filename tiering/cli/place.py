@@ -26,9 +26,6 @@ from tiering.units import (
 if TYPE_CHECKING:
     from tiering.placement.plan import Placement, PlacementSummary
 
-#: Columns that the table needs.
-WIDTH = 150
-
 
 def place(
     trace: Annotated[Path, typer.Argument(metavar="TRACE|HEAT.csv", help="I/O trace, or a table written with --heat.")],
@@ -148,7 +145,7 @@ def _capacities(given: Sequence[str]) -> Iterator[tuple[str, int | None]]:
 
 
 def _show(found: PlacementSummary) -> None:
-    console = out(WIDTH)
+    console = out()
     shown = table(
         "tier", "files", "bytes", "of capacity", "busy", "storage", "access", "waiting", "USD/month", "all here"
     )
@@ -177,7 +174,7 @@ def _show(found: PlacementSummary) -> None:
         *map(format_usd, (*parts, found.monthly_usd)),
         "",
     )
-    console.print(shown)
+    console.show(shown)
     console.print(_quality(found), soft_wrap=True)
 
 
@@ -190,7 +187,7 @@ def _quality(found: PlacementSummary) -> str:
 
 
 def _compare(plans: Sequence[Placement], names: tuple[str, str]) -> None:
-    console = out(WIDTH)
+    console = out()
     shown = table(
         "tier", *(f"{what}, {name}" for what in ("files", "bytes", "busy", "waiting h", "USD/month") for name in names)
     )
@@ -205,7 +202,7 @@ def _compare(plans: Sequence[Placement], names: tuple[str, str]) -> None:
             *(format_usd(each.monthly_usd) for each in (first, second)),
         )
     console.print()
-    console.print(shown)
+    console.show(shown)
     less = one.monthly_usd - two.monthly_usd
     difference = f"{format_usd(abs(less))} USD a month {'less' if less > 0 else 'more'}" if less else "the same"
     console.print(f"With {names[1]} it costs {difference}.", soft_wrap=True)

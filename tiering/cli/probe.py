@@ -16,9 +16,6 @@ from tiering.units import format_bytes, format_seconds
 if TYPE_CHECKING:
     from tiering.probing.probe import Probe
 
-#: Columns that the table needs.
-WIDTH = 140
-
 
 def probe(
     location: Annotated[
@@ -92,7 +89,6 @@ def probe(
 
 
 def _show(found: Probe) -> None:
-    console = out(WIDTH)
     for shown in (points_of(found.tier), figures_of(found.tier)):
-        console.print(shown)
+        out().show(shown)
     note(f"{format_bytes(found.written)} written and removed, {format_seconds(found.seconds)}.")

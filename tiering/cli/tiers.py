@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from tiering.advice.catalog import Tier
 
-#: Columns that the widest table needs.
-WIDTH = 140
 
 tiers = Verbs(no_args_is_help=True, help="Show and check the catalog of storage tiers.")
 
@@ -50,7 +48,7 @@ def list_tiers(catalog: Catalog = None, json: JsonFlag = False) -> None:
             str(tier.queue_depth),
             *(f"{price:g}" for price in (tier.price, tier.request_price, tier.retrieval_price, tier.minimum_days)),
         )
-    _print(shown)
+    out().show(shown)
 
 
 @tiers.command()
@@ -69,9 +67,9 @@ def show(
     if json:
         emit_json(tier, "tier")
         return
-    _print(figures_of(tier))
+    out().show(figures_of(tier))
     if tier.read_points:
-        _print(points_of(tier))
+        out().show(points_of(tier))
 
 
 @tiers.command()
@@ -140,8 +138,3 @@ def _shown(key: str, value: object) -> str:
     if key in in_units:
         return in_units[key](value)
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _print(shown: Table) -> None:
-    console = out(WIDTH)
-    console.print(shown)
