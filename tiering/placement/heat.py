@@ -13,6 +13,7 @@ from tiering.errors import TraceError
 from tiering.trace.events import IS_NOWHERE
 from tiering.trace.program_files import is_noise
 from tiering.trace.read_runs import ReadRuns
+from tiering.trace.running_totals import Span
 from tiering.units import format_count
 
 #: One row a file.
@@ -82,13 +83,11 @@ def trace_heat(batches: Iterable[pl.DataFrame], *, root: Path | None = None, sou
         TraceError: Where no file has a name.
     """
     noise, runs, rows = is_noise(root), ReadRuns(), [pl.DataFrame(schema=_ROWS)]
-    begin, end = float("inf"), float("-inf")
+    span = Span()
     for batch in batches:
         if batch.is_empty():
             continue
-        finish = batch["time"] + batch["duration"].fill_null(0.0)
-        begin = min(begin, float(batch["time"].to_numpy().min()))
-        end = max(end, float(finish.to_numpy().max()))
+        span.add(batch)
         rows.append(_batch_rows(batch.filter(~noise), runs))
         if sum(map(len, rows[1:])) > max(_FEWEST, len(rows[0])):
             rows = [_summed(rows)]
@@ -121,7 +120,7 @@ def trace_heat(batches: Iterable[pl.DataFrame], *, root: Path | None = None, sou
             pl.col("last").max(),
         )
     )
-    return Heat(files.select(HEAT_SCHEMA.names()).sort("path"), max(0.0, end - begin), notes=tuple(notes))
+    return Heat(files.select(HEAT_SCHEMA.names()).sort("path"), max(0.0, span.seconds), notes=tuple(notes))
 
 
 #: A rename onto this name: the name exists afterwards.

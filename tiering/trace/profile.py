@@ -10,11 +10,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tiering.trace.block_sample import BlockSample, mixed
+from tiering.trace.block_sample import BlockSample
 from tiering.trace.bursts import BurstFinder
 from tiering.trace.distinct_count import DistinctCount
 from tiering.trace.events import IS_NOWHERE
-from tiering.trace.file_totals import FileTally
+from tiering.trace.file_totals import FileTally, file_figures
+from tiering.trace.hash_share import mixed
 from tiering.trace.intervals import Ranges, RangeUnion, length, over_groups
 from tiering.trace.overwrites import WHOLE, Accesses, ReadHistory
 from tiering.trace.program_files import is_below, is_noise
@@ -161,14 +162,6 @@ def profile_events(
     unique = min(content, round(length(read) / rate) + nowhere)
     reread = totals["bytes_read"] - first_reads
     moved_bytes = totals["bytes_read"] + totals["bytes_written"]
-    is_read = (files["bytes_read"] > 0) | (files["mapped_bytes"] > 0)
-    is_written = (files["bytes_written"] > 0) | files["mapped_for_writing"]
-    used = int((is_read | is_written).sum())
-    opened = files.filter(pl.col("opens") > 0)
-    again = opened.filter(pl.col("opens") > 1)["opens"]
-    outputs = opened.filter("writable")
-    inputs = opened.filter(~pl.col("writable"))
-    highest = files.filter(pl.col("bytes_read") > 0)["highest_read"]
     unique_written = min(totals["bytes_written"], round(length(over_groups(written.merged())) / written.rate))
     references = sample.references()
     return TraceProfile(
@@ -178,11 +171,9 @@ def profile_events(
         events=span.events,
         duration=span.seconds,
         processes=len(span.processes),
-        files=round(used / tally.rate),
-        untouched_share=share(int((~inputs["touched"]).sum()), len(inputs)),
-        untouched_output_share=share(int((~outputs["touched"]).sum()), len(outputs)),
         failed_share=sums.share_of(failed()),
         **totals,
+        **file_figures(files, tally.rate, unique),
         reads_again=max(0, totals["reads"] - sums.unplaced.reads_nowhere - begun.count()),
         bytes_unplaced=sums.unplaced.bytes,
         bytes_reread=reread,
@@ -193,23 +184,10 @@ def profile_events(
         excluded_bytes_read=excluded_read,
         reread_share=share(reread, moved_bytes),
         write_share=share(totals["bytes_written"], moved_bytes),
-        opens_per_file=share(int(opened["opens"].sum()), len(opened)),
-        # Sorted, so that the sum does not depend on the order of files.
-        opens_deviation=float(np.std(np.sort(opened["opens"].to_numpy()))) if len(opened) else 0.0,
-        reopened_share=share(len(again), len(opened)),
-        reopened_once_share=share(int((again == 2).sum()), len(again)),
-        reopened_rarely_share=share(int((again <= 5).sum()), len(again)),
         overwrite_factor=max(1.0, share(sums.placed_bytes_written, unique_written)) if totals["bytes_written"] else 0.0,
         busiest_share=sums.busiest_share(),
-        whole_file_share=share(int(files["whole_runs"].sum()), int(files["runs"].sum())),
-        read_only_files=share(int((is_read & ~is_written).sum()), used),
-        write_only_files=share(int((is_written & ~is_read).sum()), used),
-        read_write_files=share(int((is_read & is_written).sum()), used),
         sequentiality=share(sequential, totals["reads"]),
         order_randomness=visits.randomness(files),
-        file_size_mean=share(int(highest.sum()), len(highest)),
-        file_size_spread=float(np.log10(np.maximum(highest.sort().to_numpy(), 1)).std()) if len(highest) else 0.0,
-        file_coverage=min(1.0, share(unique, int(highest.sum()) / tally.rate)),
         epochs=share(totals["bytes_read"], first_reads),
         coverage=_coverage(read, rate, files, dataset_bytes),
         epochs_found=passes(references, span.begin),
