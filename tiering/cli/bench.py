@@ -54,7 +54,7 @@ def bench(
 
     Example: `tiering bench photos/ photos.lmdb photos.zarr`
     """
-    from tiering.cache.open import cached
+    from tiering import cached
     from tiering.cli.live import View
     from tiering.measure.bench import bench as run
 
