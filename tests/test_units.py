@@ -13,10 +13,10 @@ from tiering.units import (
     format_rate,
     format_seconds,
     parse_bytes,
+    parse_capacity,
     parse_count,
     parse_number,
     parse_rate,
-    parse_room,
     parse_seconds,
 )
 
@@ -91,15 +91,15 @@ def test_rates_take_a_per_second_and_counts_take_no_bytes():
 @pytest.mark.parametrize("text", ["64", " 1.5 ", "1,000", "200."])
 def test_room_without_a_unit_is_refused(text):
     with pytest.raises(UsageError, match=f"{text.strip()} without one"):
-        parse_room(text)
-    assert parse_room(f"{text.strip()}GB") == parse_bytes(f"{text.strip()}GB")
+        parse_capacity(text)
+    assert parse_capacity(f"{text.strip()}GB") == parse_bytes(f"{text.strip()}GB")
 
 
 def test_no_room_needs_no_unit():
-    assert parse_room("0") == parse_room("0GB") == 0
-    assert (parse_room("64B"), parse_room("64k"), parse_room("1 GiB")) == (64, 64_000, 1 << 30)
+    assert parse_capacity("0") == parse_capacity("0GB") == 0
+    assert (parse_capacity("64B"), parse_capacity("64k"), parse_capacity("1 GiB")) == (64, 64_000, 1 << 30)
     with pytest.raises(UsageError, match="expected a size such as"):
-        parse_room("lots")
+        parse_capacity("lots")
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def parse_bytes(text: str) -> int:
     return round(_parse(text, "a size such as 784, 45.9MB or 4GiB", rate=False, byte_suffix=True))
 
 
-def parse_room(text: str) -> int:
+def parse_capacity(text: str) -> int:
     """Read the capacity of a disk, memory, cache or shard, such as "64GiB" or "200 GB", into bytes.
 
     The unit is required, except for 0: a user who types 64 means 64 GB, not 64 bytes.

@@ -83,7 +83,7 @@ def test_an_interrupted_verb_says_its_own_line_last_and_leaves_nothing(made, str
     words = [str(word).format(**places) for word in (*verb.split(), *WORDS[verb])]
     before = tree(made)
     assert strikes.strike(words, "openat", 6, "INT") == 130
-    values = {"directory": places["out"], "place": places["cache"]}
+    values = {"directory": places["out"], "location": places["cache"]}
     assert strikes.said().splitlines()[-1] == f"Interrupted. {LAST_LINES[verb].format(**values)}"
     assert tree(made) == before
     assert not places["out"].exists() or verb == "cache warm"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
@@ -9,6 +10,8 @@ from typer.testing import CliRunner
 
 from tiering.advice.catalog import implausible, load_catalog
 from tiering.cli.app import app
+from tiering.cli.console import PlainConsole
+from tiering.cli.output import table
 
 
 def tiering(*words, env=None):
@@ -24,6 +27,15 @@ def test_the_list_has_every_tier():
     assert [tier["name"] for tier in json.loads(tiering("list", "--json").stdout)["tiers"]] == [
         tier.name for tier in load_catalog()
     ]
+
+
+def test_a_narrow_terminal_cuts_no_figure():
+    console = PlainConsole(file=io.StringIO(), width=30)
+    shown = table("tier", *map(str, range(20)))
+    shown.add_row("nvme", *("12,345,678" for _ in range(20)))
+    console.show(shown)
+    lines = console.file.getvalue().splitlines()
+    assert [line.split() for line in lines][1:] == [["nvme", *["12,345,678"] * 20]]
 
 
 def test_one_tier_is_shown_with_units_and_meanings(tmp_path):

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from tests.trees import put
 from tiering.dataset.copies import copies
-from tiering.dataset.estimates import Sample
+from tiering.dataset.estimates import FileSample
 from tiering.dataset.tree_reads import LocalTree
 
 
-def sample_of(root: Path, names: list[str], files: int) -> Sample:
+def sample_of(root: Path, names: list[str], files: int) -> FileSample:
     sizes = np.array([(root / name).stat().st_size for name in names], np.int64)
-    return Sample.simple(files, [name.encode() for name in names], sizes)
+    return FileSample.simple(files, [name.encode() for name in names], sizes)
 
 
 @settings(max_examples=30, deadline=None)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiering.dataset.estimates import (
-    Estimate,
-    Sample,
+    EstimatedValue,
+    FileSample,
     empties,
     mean,
     quantile,
@@ -20,8 +20,8 @@ from tiering.dataset.estimates import (
 )
 
 
-def simple(sizes: list[int], files: int) -> Sample:
-    return Sample.simple(files, [b"%d" % number for number in range(len(sizes))], np.array(sizes, np.int64))
+def simple(sizes: list[int], files: int) -> FileSample:
+    return FileSample.simple(files, [b"%d" % number for number in range(len(sizes))], np.array(sizes, np.int64))
 
 
 SIZES = st.lists(st.integers(0, 10**9), min_size=2, max_size=40)
@@ -51,7 +51,7 @@ def test_a_part_of_a_dataset_has_an_interval_around_each_figure(sizes: list[int]
     estimates = [total_files(sample), total(sample, values), mean(sample, values), quantile(sample, at)]
     for found in estimates:
         assert 0 <= found.low <= found.value <= found.high < float("inf")
-        assert Estimate.model_validate_json(found.model_dump_json()) == found
+        assert EstimatedValue.model_validate_json(found.model_dump_json()) == found
     found = share(sample, sample.size > 10**6)
     assert 0 <= found.low <= found.value <= found.high <= 1
     assert estimates[1].low >= min(sum(sizes), estimates[1].value)
@@ -77,12 +77,12 @@ def test_shares_and_means_may_be_of_some_files_only():
     assert share(sample, some, none).sample == 0
 
 
-def drawn(population: list[int], factor: float) -> Sample:
+def drawn(population: list[int], factor: float) -> FileSample:
     """Units drawn by chance, each with two files at most that were asked for."""
     taken = np.minimum(population, 2)
     unit = np.repeat(np.arange(len(population)), taken)
     none = np.zeros(len(population), np.int64)
-    return Sample(
+    return FileSample(
         population=np.array(population, np.int64),
         factor=np.full(len(population), factor),
         draw=np.arange(len(population)),

@@ -15,7 +15,8 @@ from PIL import Image
 
 from tests.trees import FIXTURES, picture, put
 from tiering.dataset.counting import count_remote
-from tiering.dataset.profile import QUANTILES, DatasetProfile, profile_dataset
+from tiering.dataset.profile import DatasetProfile, profile_dataset
+from tiering.dataset.totals import QUANTILES
 from tiering.sources.trees.remote import connect
 from tiering.sources.trees.remote_folder import RemoteFolder
 

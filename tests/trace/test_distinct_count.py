@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiering.trace.block_sample import mixed
 from tiering.trace.distinct_count import DistinctCount
+from tiering.trace.hash_share import mixed
 
 
 @given(st.lists(st.lists(st.integers(0, 50), max_size=40), max_size=8))

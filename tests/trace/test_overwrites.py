@@ -87,7 +87,7 @@ def test_every_byte_is_counted_as_one_by_one(drawn, step, piece):
         patch.setattr("tiering.trace.overwrites._SLICE", piece)
         for at in range(0, len(rows), step):
             found.add(_accesses(rows[at : at + step]))
-        places = found.places()
+        places = found.ranges_read()
         assert (found.first_reads(), found.new_content(), int((places.end - places.start).sum())) == counted(rows)
 
 

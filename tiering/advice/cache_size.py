@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from tiering.advice.catalog import Tier, find_tier, load_catalog
+from tiering.advice.catalog import Tier, load_catalog, tier_named
 from tiering.advice.dataset_sizes import DatasetSizes, sizes_of
 from tiering.advice.prediction import CachePlan, hit_ratio, predict
 from tiering.errors import UsageError
@@ -110,8 +110,8 @@ def cache_size(
         >>> tiering.cache_size(profile, origin="nfs", samples_per_s=3000).reason  # doctest: +SKIP
         'From 61.4 GB on, the training job sets the pace, not its data.'
     """
-    known = tuple(load_catalog() if tiers is None else tiers)
-    below, above = _named(known, "origin", origin), _named(known, "cache", cache)
+    known = load_catalog() if tiers is None else tiers
+    below, above = tier_named(known, origin, "origin"), tier_named(known, cache, "cache")
     if profile.dataset is not None and _trains(profile):
         data = sizes_of(profile.dataset)
         return sizes_for_training(data, below, above, store_format=store_format, samples_per_s=samples_per_s)
@@ -210,13 +210,6 @@ def sizes_for_trace(curve: Sequence[CurvePoint], cache: Tier) -> CacheSizes:
         return CacheSizes(tuple(steps), knee, f"From {size} on, further bytes gain less than those before.", notes)
     reason = f"The curve has no knee: a cache of {format_bytes(whole)} gains most, and a smaller one at best its share."
     return CacheSizes(tuple(steps), None, reason, notes)
-
-
-def _named(tiers: tuple[Tier, ...], parameter: str, name: str) -> Tier:
-    found = find_tier(tiers, name)
-    if found is None:
-        raise UsageError(parameter, expected=f"one of {', '.join(tier.name for tier in tiers)}", found=repr(name))
-    return found
 
 
 def _trains(profile: Profile) -> bool:

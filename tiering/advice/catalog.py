@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tiering.errors import CatalogError
+from tiering.errors import CatalogError, UsageError
 from tiering.units import format_bytes, format_rate, format_seconds, format_usd
 
 #: Bytes of the reads by which random_bandwidth is defined.
@@ -67,6 +67,16 @@ class Tier(BaseModel):
     )
     read_points: tuple[ReadPoint, ...] = Field(default=(), description="the measured curves behind the figures")
 
+    @property
+    def is_lasting(self) -> bool:
+        """Whether it keeps its data when the machine stops."""
+        return self.access != "memory"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a file system on a disk of the host itself."""
+        return self.access == "file" and not self.network
+
     def holds(self, size: int) -> bool:
         """Return whether a dataset of this many bytes fits."""
         return self.capacity is None or size <= self.capacity
@@ -117,9 +127,18 @@ def load_catalog(path: str | Path | None = None) -> tuple[Tier, ...]:
     return _tiers(where, base | {name: base.get(name, {}) | table for name, table in own.items()})
 
 
-def find_tier(tiers: tuple[Tier, ...], name: str) -> Tier | None:
+def find_tier(tiers: Iterable[Tier], name: str) -> Tier | None:
     """Return the tier of this name, or None."""
     return next((tier for tier in tiers if tier.name == name), None)
+
+
+def tier_named(tiers: Sequence[Tier], name: str, parameter: str) -> Tier:
+    """Return the tier of this name. Raises UsageError for the parameter if there is none."""
+    found = find_tier(tiers, name)
+    if found is None:
+        names = ", ".join(tier.name for tier in tiers) or "no tier"
+        raise UsageError(parameter, expected=f"one of {names}", found=repr(name))
+    return found
 
 
 def implausible(tier: Tier) -> Iterator[str]:

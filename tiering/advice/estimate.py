@@ -234,9 +234,9 @@ def _short(count: int) -> str:
 
 def _three(value: Fraction) -> str:
     """Write a number of at least 1 with three significant digits."""
-    places = 0 if value >= 100 else 1 if value >= 10 else 2
-    text = f"{round(value * 10**places) / 10**places:.{places}f}"
-    return text.rstrip("0").rstrip(".") if places else text
+    decimals = 0 if value >= 100 else 1 if value >= 10 else 2
+    text = f"{round(value * 10**decimals) / 10**decimals:.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if decimals else text
 
 
 def _ratio(ratio: Fraction | None) -> str:

@@ -33,7 +33,8 @@ def for_training(catalog: Sequence[Tier], data: DatasetSizes, ram: int, setting:
         ram: Bytes of each host's memory for caching.
         setting: What all predictions share.
     """
-    fastest = min(_local(catalog), key=lambda tier: tier.read_seconds(data.mean), default=None)
+    local_tiers = (tier for tier in catalog if tier.is_local)
+    fastest = min(local_tiers, key=lambda tier: tier.read_seconds(data.mean), default=None)
     nodes = setting.loading.nodes
     for tier, store_format, codec in _homes(catalog, data, setting):
         served = data.samples * data.row_bytes if store_format == "pixels" else data.bytes
@@ -44,9 +45,9 @@ def for_training(catalog: Sequence[Tier], data: DatasetSizes, ram: int, setting:
         if ram:
             plans.append(CachePlan(ram=kept, fill_once=True))
         if fastest is not None and tier.read_seconds(data.mean) > fastest.read_seconds(data.mean):
-            room = min(fastest.capacity or share, share - kept)
-            if room:
-                plans.append(CachePlan(ram=kept, fill_once=ram > 0, local=room, local_tier=fastest))
+            local = min(fastest.capacity or share, share - kept)
+            if local:
+                plans.append(CachePlan(ram=kept, fill_once=ram > 0, local=local, local_tier=fastest))
         for plan in plans:
             option = option_of(data, tier, store_format, codec, plan, setting)
             yield replace(option, warnings=(*_warnings(tier, store_format, plan, served),))
@@ -70,7 +71,7 @@ def for_writes(
         setting: What all predictions share.
         written_per_day: Bytes, where known. The device is then large enough to endure them for its warranty.
     """
-    quickest = max(_local(catalog), key=lambda tier: tier.iops, default=None)
+    quickest = max((tier for tier in catalog if tier.is_local), key=lambda tier: tier.iops, default=None)
     for tier, store_format, _ in _homes(catalog, data, setting):
         if store_format != "folder" or tier.access != "file":
             continue
@@ -88,7 +89,7 @@ def infeasible(catalog: Sequence[Tier], data: DatasetSizes) -> Iterator[str]:
     if shared:
         yield f"LMDB on {', '.join(shared)}: its maps and locks are not safe on network file systems."
     for tier in catalog:
-        if tier.access == "memory":
+        if not tier.is_lasting:
             continue
         plain = stored_bytes(data, "folder", pages=tier.access != "object")
         if not tier.holds(plain):
@@ -163,10 +164,6 @@ def _warnings(tier: Tier, store_format: Format, plan: CachePlan, served: int) ->
         )
 
 
-def _local(catalog: Sequence[Tier]) -> list[Tier]:
-    return [tier for tier in catalog if tier.access == "file" and not tier.network]
-
-
 def _homes(catalog: Sequence[Tier], data: DatasetSizes, setting: Setting) -> Iterator[tuple[Tier, Format, str]]:
     """Yield each tier that outlives the machine with each format that fits; LMDB only where maps are safe.
 
@@ -179,9 +176,9 @@ def _homes(catalog: Sequence[Tier], data: DatasetSizes, setting: Setting) -> Ite
     if data.row_bytes and setting.loading.decode:
         formats += [("pixels", "none"), *(("pixels", codec) for codec in setting.costs.codings)]
     for tier in catalog:
-        if tier.access == "memory":
+        if not tier.is_lasting:
             continue
-        maps = tier.mmap_ok and not tier.network and tier.access == "file"
+        maps = tier.mmap_ok and tier.is_local
         for store_format, codec in formats:
             wanted = maps if store_format == "lmdb" else store_format != "zarr" or codec != "none" or not maps
             stored = stored_bytes(data, store_format, codec, pages=tier.access != "object", costs=setting.costs)

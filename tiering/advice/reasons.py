@@ -127,7 +127,7 @@ def _endurance(tier: Tier, size: int | None, written_per_day: float | None) -> I
 
 def checkpoint_advice(option: Option, catalog: Sequence[Tier], checkpoint: int | None, every: int) -> Iterator[str]:
     """Say where checkpoints need a faster tier. checkpoint: bytes of one; every: epochs from one to the next."""
-    tier = find_tier(tuple(catalog), option.tier)
+    tier = find_tier(catalog, option.tier)
     if not checkpoint or tier is None:
         return
     between = option.steady_epoch_s * every
@@ -137,7 +137,7 @@ def checkpoint_advice(option: Option, catalog: Sequence[Tier], checkpoint: int |
         f"A checkpoint of {format_bytes(checkpoint)} takes {format_seconds(takes)} on {tier.title}, of "
         f"{format_seconds(between)} between two."
     )
-    lasting = [other for other in catalog if other.access != "memory" and other.holds(checkpoint)]
+    lasting = [other for other in catalog if other.is_lasting and other.holds(checkpoint)]
     quick = max(lasting, key=lambda other: other.write_bandwidth, default=tier)
     if quick.write_bandwidth > tier.write_bandwidth:
         advice += f" Write it to {quick.title} first: {format_seconds(checkpoint / quick.write_bandwidth)}."

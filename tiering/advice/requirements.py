@@ -41,7 +41,7 @@ def requirements_of(
         target_s: Seconds that an epoch may take.
         written: Bytes that the whole run writes.
     """
-    local = [tier for tier in catalog if tier.access == "file" and not tier.network and tier is not origin]
+    local = (tier for tier in catalog if tier.is_local and tier is not origin)
     fastest = min(local, key=lambda tier: tier.read_seconds(data.mean), default=None)
     run = data.bytes * setting.epochs
     return Requirements(
@@ -51,7 +51,7 @@ def requirements_of(
         target_s=target_s,
         bytes_per_s=data.bytes / target_s if target_s else None,
         read_write_ratio=run / written if written else None,
-        tiers=tuple(_on_tier(data, tier, setting) for tier in catalog if tier.access != "memory"),
+        tiers=tuple(_on_tier(data, tier, setting) for tier in catalog if tier.is_lasting),
         nodes=tuple(_on_nodes(data, origin, store_format, fastest, ram, setting, target_s)),
     )
 
@@ -101,14 +101,14 @@ def _on_nodes(
     setting: Setting,
     target_s: float | None,
 ) -> Iterator[NodesRequirement]:
-    room = (cache.capacity or data.bytes) if cache is not None else 0
-    if ram + room <= 0:
+    local_bytes = (cache.capacity or data.bytes) if cache is not None else 0
+    if ram + local_bytes <= 0:
         return
-    whole = -(-data.bytes // (ram + room))
+    whole = -(-data.bytes // (ram + local_bytes))
     for nodes in sorted({*(count for count in _NODES if count < whole), whole}):
         share = -(-data.bytes // nodes)
         kept = min(ram, share)
-        local = min(room, share - kept)
+        local = min(local_bytes, share - kept)
         plan = CachePlan(ram=kept, fill_once=True, local=local, local_tier=cache if local else None)
         how = replace(setting.loading, nodes=nodes)
         found = predict(data, origin, store_format, cache=plan, epochs=1, loading=how, costs=setting.costs)

@@ -25,7 +25,7 @@ from tiering.errors import TieringError, UsageError
 from tiering.io_sizes import CACHE_UNIT_BYTES
 from tiering.store.open import open_store
 from tiering.store.protocol import Buffer, Images, Store, StoreBase, as_indices, images_of, samples_in, shape_of
-from tiering.units import parse_room
+from tiering.units import parse_capacity
 
 
 def cached(
@@ -61,7 +61,7 @@ def cached(
             for batch in tiering.Loader(store, 256):
                 ...
     """
-    bound, ram_bound = (parse_room(each) if isinstance(each, str) else each for each in (size, ram))
+    bound, ram_bound = (parse_capacity(each) if isinstance(each, str) else each for each in (size, ram))
     disk = CacheDirectory(Path(directory or default_directory()).absolute(), bound, force=force, shared=shared_group)
     memory = open_memory(disk.path, ram_bound) if ram_bound else None
     return CachedStore(open_store(origin) if isinstance(origin, str | os.PathLike) else origin, disk, memory)
@@ -192,6 +192,11 @@ class CachedStore(StoreBase):
             depth=traffic.limit,
             ahead=self._filler.ahead,
         )
+
+    @property
+    def origin(self) -> Store:
+        """The store behind the cache."""
+        return self._origin.store
 
     @property
     def capacity(self) -> int:

@@ -9,15 +9,10 @@ from tiering.cli.output import note, out, table
 from tiering.errors import command
 from tiering.units import format_bytes, format_count, format_percent, format_rate, format_seconds, format_usd
 
-#: Columns that the widest table of options needs.
-WIDTH = 160
-
 
 def show(found: Recommendation, root: str, shape: tuple[int, int] | None) -> None:
     """Print the options, the choice with its reasons, its cost and savings, and the requirements of the run."""
     console = out()
-    # A pipe counts as 80 columns wide, and a truncated figure would be wrong.
-    console.width = max(console.width, WIDTH)
     sure = "" if found.confidence is None else f", probability {format_percent(found.confidence)}"
     console.print(f"Workload: {found.workload}{sure}")
     stalls = found.choice.stall_fraction is not None
@@ -40,7 +35,7 @@ def show(found: Recommendation, root: str, shape: tuple[int, int] | None) -> Non
     rows = [("->", found.choice), *(("*" if each.on_frontier else "", each) for each in found.alternatives)]
     for mark, option in (*rows, ("now", found.baseline)):
         shown.add_row(mark, *_cells(option, stalls=stalls))
-    console.print(shown)
+    console.show(shown)
     if any(option.on_frontier for option in found.alternatives):
         note("*: no other option is both cheaper and faster.")
     lines = ("", found.choice.reason, f"Chosen by: {found.criterion}.", found.conversion, found.doing_nothing)
@@ -77,12 +72,11 @@ def _show_requirements(required: Requirements) -> None:
     if all(tier.fits for tier in required.tiers):
         return
     console = out()
-    console.width = max(console.width, WIDTH)
     tiers = table("plain files on", "fits", "a cold epoch", "USD/month")
     for tier in required.tiers:
         tiers.add_row(tier.tier, "yes" if tier.fits else "no", format_seconds(tier.epoch_s), f"{tier.usd:,.0f}")
     console.print()
-    console.print(tiers)
+    console.show(tiers)
     if len(required.nodes) < 2:
         return
     aimed = required.bytes_per_s is not None
@@ -98,7 +92,7 @@ def _show_requirements(required: Requirements) -> None:
             f"{each.cache_usd:,.0f}",
         )
     console.print()
-    console.print(nodes)
+    console.show(nodes)
 
 
 def _show_next(choice: Option, root: str, shape: tuple[int, int] | None) -> None:

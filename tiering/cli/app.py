@@ -1,4 +1,4 @@
-"""The program `tiering`: its commands, its exit codes, and the one place that turns errors into messages."""
+"""The program `tiering`: its commands and exit codes, and how it turns errors into messages."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Program(Group):
         except KeyboardInterrupt as interruption:
             note("Interrupted.")  # before a command began: each has a last line of its own
             raise typer.Exit(exit_code_of(interruption)) from None
-        except Exception as error:  # noqa: BLE001 - the one place that turns errors into messages
+        except Exception as error:  # noqa: BLE001 - errors become messages here
             if ctx.params["debug"]:
                 traceback.print_exc()
             failure = _named(error)

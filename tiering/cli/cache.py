@@ -42,7 +42,7 @@ def info(directory: Directory = None, json: JsonFlag = False) -> None:
         used = "yes" if each.in_use else "no"
         sizes = map(format_bytes, (each.image_bytes, each.cached_bytes, each.ram_bytes))
         shown.add_row(each.origin, format_count(each.samples), *sizes, share, used)
-    out().print(shown)
+    out().show(shown)
     note(f"{found.directory}: {format_bytes(found.used_bytes)} of {format_bytes(found.size)} used.")
     if found.ram_size:
         note(f"In memory: {format_bytes(found.ram_used_bytes)} of {format_bytes(found.ram_size)} used.")

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from tiering.advice.cache_size import CacheSizes
     from tiering.workload.profile import Profile
 
-#: Columns that the table needs.
-WIDTH = 120
-
 
 def size(
     source: Annotated[
@@ -73,8 +70,6 @@ def _profile(source: Path) -> Profile:
 
 def _show(found: CacheSizes) -> None:
     console = out()
-    # A truncated figure would be wrong.
-    console.width = max(console.width, WIDTH)
     epochs = any(step.epoch_s is not None for step in found.steps)
     names = [
         "",
@@ -99,7 +94,7 @@ def _show(found: CacheSizes) -> None:
             _usd(step.usd_per_point),
             *([_usd(step.usd_per_second)] if epochs else []),
         )
-    console.print(shown)
+    console.show(shown)
     console.print(found.reason, soft_wrap=True)
     for line in found.notes:
         note(f"Note: {line}")

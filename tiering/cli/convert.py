@@ -12,7 +12,7 @@ from tiering.cli.output import JsonFlag, emit_json, note, out
 from tiering.cli.progress import progress
 from tiering.errors import UsageError, command
 from tiering.literals import Check, OnBadImage, PackedFormat, ResizeMode
-from tiering.units import format_bytes, format_count, parse_room
+from tiering.units import format_bytes, format_count, parse_capacity
 
 Workers = Annotated[
     int | None,
@@ -161,7 +161,7 @@ def convert(
             to,
             pixels=shape,
             codec=codec,
-            shards=Shards(None if shard_size is None else parse_room(shard_size), seed),
+            shards=Shards(None if shard_size is None else parse_capacity(shard_size), seed),
             classes=classes,
             images_only=images_only,
             on_error=on_error,

@@ -10,7 +10,8 @@ from tiering.cli.account import account_lines
 from tiering.units import format_bytes, format_count, format_percent
 
 if TYPE_CHECKING:
-    from tiering.dataset.profile import DatasetProfile, Estimate
+    from tiering.dataset.estimates import EstimatedValue
+    from tiering.dataset.profile import DatasetProfile
 
 SHOWN = 5
 
@@ -111,7 +112,7 @@ def _header_rows(dataset: DatasetProfile) -> Iterator[tuple[str, str]]:
     yield "as pixels", f"mean {mean}{_range(known, 'pixel_bytes_mean', _bytes)} as 8-bit RGB"
 
 
-def _range(known: dict[str, Estimate], name: str, write: Callable[[float], str]) -> str:
+def _range(known: dict[str, EstimatedValue], name: str, write: Callable[[float], str]) -> str:
     found = known.get(name)
     return "" if found is None or found.exact else _between(found.low, found.high, write)
 

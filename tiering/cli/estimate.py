@@ -8,9 +8,6 @@ import typer
 
 from tiering.cli.output import JsonFlag, emit_json, out, table
 
-#: Columns that the widest row needs.
-WIDTH = 150
-
 
 def estimate(
     images: Annotated[str, typer.Option(metavar="COUNT", help="Images in the dataset.")] = "100M",
@@ -33,14 +30,14 @@ def estimate(
     # Imported here so that `tiering --help` stays quick.
     from tiering.advice.estimate import TrainingRun
     from tiering.advice.estimate import estimate as run
-    from tiering.units import parse_bytes, parse_count, parse_room
+    from tiering.units import parse_bytes, parse_capacity, parse_count
 
     found = run(
         TrainingRun(
             images=parse_count(images),
             image_bytes=parse_bytes(image_size),
             epochs=parse_count(epochs),
-            checkpoint_bytes=parse_room(checkpoint_size),
+            checkpoint_bytes=parse_capacity(checkpoint_size),
             checkpoint_every=parse_count(checkpoint_every),
             batch_size=parse_count(batch_size),
         )
@@ -52,7 +49,4 @@ def estimate(
     shown.columns[1].justify = "left"
     for quantity, value in found.rows:
         shown.add_row(quantity, value)
-    console = out()
-    # A pipe counts as 80 columns wide, and a truncated figure would be wrong.
-    console.width = max(console.width, WIDTH)
-    console.print(shown)
+    out().show(shown)

@@ -65,7 +65,7 @@ def info(
         shown.add_row(name, value)
     for number, line in enumerate(account):
         shown.add_row("" if number else "account", line)
-    out().print(shown)
+    out().show(shown)
 
 
 def _holds(manifest: Manifest) -> str:

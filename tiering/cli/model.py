@@ -79,7 +79,7 @@ def _show(figures: Mapping[str, float]) -> None:
     for part in parts:
         shares = [format_percent(figures[f"{name}_{part}"], digits=3) for name in ("answered", "accuracy")]
         made.add_row(_words(part), f"{figures[f'f1_{part}']:.3f}", f"{figures[f'rule_{part}']:.3f}", *shares)
-    out().print(made)
+    out().show(made)
     real = [part for part in parts if f"recorded_{part}" in figures]
     if real:
         names = ("recorded", "recorded_answered", "recorded_wrong", "recorded_rule_wrong")
@@ -87,7 +87,7 @@ def _show(figures: Mapping[str, float]) -> None:
         for part in real:
             made.add_row(_words(part), *(f"{figures[f'{name}_{part}']:.0f}" for name in names))
         out().print()
-        out().print(made)
+        out().show(made)
     out().print()
     out().print(
         f"Verdicts on generated runs: {format_percent(figures['accuracy'], digits=3)} right, "

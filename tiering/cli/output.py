@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from rich.status import Status
     from rich.table import Table
 
+    from tiering.cli.console import PlainConsole
+
 _PIPE_WIDTH = 1000
 
 #: The context of the command that runs, for `note`.
@@ -37,7 +39,7 @@ JSON_VERSION: Final = 1
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
 
 
-def out() -> Console:
+def out() -> PlainConsole:
     """Return the console for results. Rich honours NO_COLOR by itself; a pipe has no width to cut lines at."""
     from tiering.cli.console import PlainConsole
 

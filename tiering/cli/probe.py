@@ -16,12 +16,9 @@ from tiering.units import format_bytes, format_seconds
 if TYPE_CHECKING:
     from tiering.probing.probe import Probe
 
-#: Columns that the table needs.
-WIDTH = 140
-
 
 def probe(
-    place: Annotated[
+    location: Annotated[
         str, typer.Argument(metavar="PATH|URL", help="Directory on the mount to measure, or URL of a bucket.")
     ],
     output: Annotated[
@@ -69,14 +66,14 @@ def probe(
         check_new(output)
     with status("Measuring") as shown:
         found = run(
-            place,
+            location,
             seconds=seconds,
             size=size,
             name=name,
             like=like,
             tiers=tiers,
             announce=note,
-            progress=lambda what: shown.update(line(f"Measuring {place}: {what}")),
+            progress=lambda what: shown.update(line(f"Measuring {location}: {what}")),
         )
     if output is not None:
         write_tier(found, output)
@@ -92,9 +89,6 @@ def probe(
 
 
 def _show(found: Probe) -> None:
-    console = out()
-    # A truncated figure would be wrong.
-    console.width = max(console.width, WIDTH)
     for shown in (points_of(found.tier), figures_of(found.tier)):
-        console.print(shown)
+        out().show(shown)
     note(f"{format_bytes(found.written)} written and removed, {format_seconds(found.seconds)}.")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tiering.advice.ranking import HOUR_USD
-from tiering.cli.choices import MOST_WORKERS, Catalog, HourPrice
+from tiering.cli.choices import MOST_WORKERS, Catalog, Epochs, HourPrice, Ram
 from tiering.cli.output import JsonFlag, emit_json, note, status
-from tiering.errors import DatasetError, InputError, UsageError
+from tiering.errors import InputError, UsageError
 from tiering.system.machine import half_of_memory
-from tiering.units import parse_count, parse_number, parse_room, parse_seconds
+from tiering.units import parse_capacity, parse_count, parse_number, parse_seconds
 
 if TYPE_CHECKING:
     from tiering.advice.cpu_costs import Costs
@@ -24,15 +24,8 @@ def recommend(
     dataset: Annotated[
         Path, typer.Argument(metavar="DATASET|PROFILE", help="Directory of images, or its profile.json.")
     ],
-    ram: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE",
-            help="Memory for caching on each training host. By default half of what this process may use.",
-            show_default=False,
-        ),
-    ] = None,
-    epochs: Annotated[str, typer.Option(metavar="COUNT", help="Epochs of a training run.")] = "100",
+    ram: Ram = None,
+    epochs: Epochs = "100",
     tier: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Tier that holds the dataset now, such as nvme, hdd, nfs or object."),
@@ -45,7 +38,7 @@ def recommend(
     ] = None,
     capacity: Annotated[
         list[str] | None,
-        typer.Option(metavar="TIER=SIZE", help="Limit: room on a tier. Replaces the catalog's. May be repeated."),
+        typer.Option(metavar="TIER=SIZE", help="Limit: capacity of a tier. Replaces the catalog's. May be repeated."),
     ] = None,
     must_keep_originals: Annotated[
         bool,
@@ -105,18 +98,19 @@ def recommend(
     from tiering.advice.recommend import recommend as run
     from tiering.cli.advised import show
     from tiering.images.pixels import parse_size
+    from tiering.workload.profile import profile_at
 
     tiers = load_catalog(catalog)
-    memory = parse_room(ram) if ram is not None else half_of_memory()
     limits = Limits(
         budget_usd=budget,
         max_epoch_s=None if max_epoch_time is None else parse_seconds(max_epoch_time),
-        capacity=dict(_room(text) for text in capacity or []),
+        capacity=dict(_capacity(text) for text in capacity or []),
         keep_originals=must_keep_originals,
         gpu_utilisation=gpu_utilisation,
     )
     shape = None if resize is None else parse_size(resize)
-    profile = _profile(dataset)
+    with status(f"Reading {dataset}"):
+        profile = profile_at(dataset)
     if profile.dataset is None:
         raise InputError(
             str(dataset),
@@ -129,8 +123,10 @@ def recommend(
         decode=not encoded,
         resize=shape,
         nodes=nodes,
+        ram=parse_capacity(ram) if ram is not None else half_of_memory(),
+        hour_usd=hour_price,
         samples_per_s=None if samples_per_second is None else parse_number(samples_per_second),
-        checkpoint_bytes=None if checkpoint_size is None else parse_room(checkpoint_size),
+        checkpoint_bytes=None if checkpoint_size is None else parse_capacity(checkpoint_size),
         checkpoint_every=parse_count(checkpoint_every),
         written_per_day=_written_per_day(profile),
         **({} if threads is None else {"threads": threads}),
@@ -144,11 +140,9 @@ def recommend(
         profile.dataset,
         verdict=verdict,
         tiers=tiers,
-        ram=memory,
         job=job,
         limits=limits,
         current=tier,
-        hour_usd=hour_price,
         costs=_costs(profile.dataset, shape) if calibrate else None,
     )
     if len(profile.traces) > 1:
@@ -159,11 +153,11 @@ def recommend(
     show(found, profile.dataset.root, shape)
 
 
-def _room(text: str) -> tuple[str, int]:
+def _capacity(text: str) -> tuple[str, int]:
     name, equals, size = text.partition("=")
     if not (name and equals):
         raise UsageError(f"--capacity {text}", expected="TIER=SIZE such as nvme=2TB", found=repr(text))
-    return name, parse_room(size)
+    return name, parse_capacity(size)
 
 
 def _written_per_day(profile: Profile) -> float | None:
@@ -179,20 +173,3 @@ def _costs(dataset: DatasetProfile, shape: tuple[int, int] | None) -> Costs:
 
     with status("Measuring this processor"):
         return calibrate(open_store(dataset.root).files(), shape)
-
-
-def _profile(path: Path) -> Profile:
-    from tiering.dataset.profile import profile_dataset
-    from tiering.workload.profile import Profile, read_profile
-
-    if path.is_dir():
-        with status(f"Reading {path}"):
-            return Profile(dataset=profile_dataset(path))
-    if not path.exists():
-        raise DatasetError(
-            str(path),
-            expected="a directory of images or a profile.json",
-            found="nothing",
-            action="Check the path.",
-        )
-    return read_profile(path)

@@ -11,7 +11,6 @@ import typer
 from tiering.cli.choices import Catalog
 from tiering.cli.output import JsonFlag, emit_json, note, out, table
 from tiering.cli.verbs import Verbs
-from tiering.errors import UsageError
 from tiering.units import format_bytes, format_rate, format_seconds
 
 if TYPE_CHECKING:
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
     from tiering.advice.catalog import Tier
 
-#: Columns that the widest table needs.
-WIDTH = 140
 
 tiers = Verbs(no_args_is_help=True, help="Show and check the catalog of storage tiers.")
 
@@ -51,7 +48,7 @@ def list_tiers(catalog: Catalog = None, json: JsonFlag = False) -> None:
             str(tier.queue_depth),
             *(f"{price:g}" for price in (tier.price, tier.request_price, tier.retrieval_price, tier.minimum_days)),
         )
-    _print(shown)
+    out().show(shown)
 
 
 @tiers.command()
@@ -64,18 +61,15 @@ def show(
 
     Example: `tiering tiers show nvme`
     """
-    from tiering.advice.catalog import find_tier, load_catalog
+    from tiering.advice.catalog import load_catalog, tier_named
 
-    known = load_catalog(catalog)
-    tier = find_tier(known, name)
-    if tier is None:
-        raise UsageError("NAME", expected=f"one of {', '.join(each.name for each in known)}", found=repr(name))
+    tier = tier_named(load_catalog(catalog), name, "NAME")
     if json:
         emit_json(tier, "tier")
         return
-    _print(figures_of(tier))
+    out().show(figures_of(tier))
     if tier.read_points:
-        _print(points_of(tier))
+        out().show(points_of(tier))
 
 
 @tiers.command()
@@ -144,10 +138,3 @@ def _shown(key: str, value: object) -> str:
     if key in in_units:
         return in_units[key](value)
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _print(shown: Table) -> None:
-    console = out()
-    # A truncated figure would be wrong.
-    console.width = max(console.width, WIDTH)
-    console.print(shown)

@@ -7,7 +7,7 @@ from collections import defaultdict
 import numpy as np
 from scipy import special
 
-from tiering.dataset.estimates import CONFIDENCE, Estimate, Sample
+from tiering.dataset.estimates import CONFIDENCE, EstimatedValue, FileSample
 from tiering.dataset.tree_reads import Tree
 from tiering.images.image import LARGEST_BYTES
 
@@ -15,7 +15,7 @@ from tiering.images.image import LARGEST_BYTES
 _FIRST_BYTES = 4096
 
 
-def copies(sample: Sample, tree: Tree) -> Estimate:
+def copies(sample: FileSample, tree: Tree) -> EstimatedValue:
     """Estimate the share of images that are superfluous copies: all but one of each set of equal files.
 
     Only files of equal size are read: first their beginnings, then those with equal beginnings to the end.
@@ -28,7 +28,7 @@ def copies(sample: Sample, tree: Tree) -> Estimate:
     count = len(sample.key)
     if sample.complete:
         extra = sum(len(group) - 1 for group in groups)
-        return Estimate.known(extra / count if count else 0.0, count)
+        return EstimatedValue.known(extra / count if count else 0.0, count)
     weight = sample.weight
     files = float(weight.sum())
     # The chance that two files are both in the sample is about the product of their chances.
@@ -39,10 +39,10 @@ def copies(sample: Sample, tree: Tree) -> Estimate:
     low = float(special.gammaincinv(len(pairs), tail)) if pairs else 0.0
     high = float(special.gammaincinv(len(pairs) + 1, 1 - tail))
     share, least, most = (min(1.0, number * each / files) for number in (len(pairs), low, high))
-    return Estimate(value=share, low=least, high=most, sample=count)
+    return EstimatedValue(value=share, low=least, high=most, sample=count)
 
 
-def _equal(sample: Sample, tree: Tree) -> list[list[int]]:
+def _equal(sample: FileSample, tree: Tree) -> list[list[int]]:
     """Return the numbers of sampled files with equal contents, in groups of two or more."""
     groups = _split([list(range(len(sample.key)))], [int(size) for size in sample.size])
     groups = [group for group in groups if 0 < sample.size[group[0]] <= LARGEST_BYTES]

@@ -65,19 +65,19 @@ def count_tree(root: str | os.PathLike[str], *, keep: int = 0, seed: int = 0, pr
     directory if other files are mixed with its images.
     benchmarks/scan.py compares it with `find -printf '%s %p'`.
     """
-    place = os.path.abspath(os.fsencode(root))  # noqa: PTH100 - bytes paths
+    top = os.path.abspath(os.fsencode(root))  # noqa: PTH100 - bytes paths
     workers = processes or usable_cores()
     count = Count(keep)
     pending = [Task(b"", b"")]
     try:
         while pending and (count.totals.sizes.count < _ALONE or workers == 1):
-            found = look(place, pending.pop(), count.limit, seed, workers)
+            found = look(top, pending.pop(), count.limit, seed, workers)
             count.add(found)
             pending += reversed(found.tasks)
     except OSError as error:
         raise from_os_error(error) from error
     if pending:
-        _together(place, pending, count, seed, workers)
+        _together(top, pending, count, seed, workers)
     return count.finished()
 
 

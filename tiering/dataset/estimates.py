@@ -25,7 +25,7 @@ from tiering.arrays import FloatArray
 CONFIDENCE = 0.95
 
 
-class Estimate(BaseModel):
+class EstimatedValue(BaseModel):
     """A figure, and the interval that contains the truth in 95 of 100 samples.
 
     If it is exact, both ends equal the figure. sample: how many files it was estimated from; for numbers of files and
@@ -45,13 +45,13 @@ class Estimate(BaseModel):
         return self.low == self.value == self.high
 
     @classmethod
-    def known(cls, value: float, sample: int) -> Estimate:
+    def known(cls, value: float, sample: int) -> EstimatedValue:
         """Return a counted figure."""
         return cls(value=value, low=value, high=value, sample=sample)
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class FileSample:
     """A sample of files, drawn from units. A unit is a directory, or a whole tree.
 
     Of each unit: population: its number of files, int64. factor: how many units it represents, 1 if it is in the sample
@@ -70,17 +70,17 @@ class Sample:
     unit: npt.NDArray[np.int64]
 
     @classmethod
-    def simple(cls, files: int, key: list[bytes], size: npt.NDArray[np.int64]) -> Sample:
+    def simple(cls, files: int, key: list[bytes], size: npt.NDArray[np.int64]) -> FileSample:
         """Return a simple random sample from a population of `files` files."""
         none = np.empty(0, np.int64)
         unit = np.zeros(len(key), np.int64)
         return cls(np.array([files], np.int64), np.ones(1), np.array([-1], np.int64), none, key, size, unit)
 
-    def some(self, files: int, seed: int) -> Sample:
+    def some(self, files: int, seed: int) -> FileSample:
         """Return a simple random sample of the sampled files. For a single unit only: every unit must keep a file."""
         kept = np.sort(np.random.default_rng(seed).choice(len(self.key), files, replace=False))
         key = [self.key[number] for number in kept.tolist()]
-        return Sample(self.population, self.factor, self.draw, self.turn, key, self.size[kept], self.unit[kept])
+        return FileSample(self.population, self.factor, self.draw, self.turn, key, self.size[kept], self.unit[kept])
 
     @property
     def taken(self) -> npt.NDArray[np.int64]:
@@ -99,25 +99,25 @@ class Sample:
         return not len(self.turn) and bool((self.taken == self.population).all())
 
 
-def total_files(sample: Sample) -> Estimate:
+def total_files(sample: FileSample) -> EstimatedValue:
     """Estimate the number of files."""
     return total_of_units(sample, sample.population.astype(np.float64))
 
 
-def total_of_units(sample: Sample, counts: FloatArray) -> Estimate:
+def total_of_units(sample: FileSample, counts: FloatArray) -> EstimatedValue:
     """Estimate the sum of a count over all units. counts: of the listed units, not negative, float64 (units,)."""
     numbers = counts * sample.factor
     variance, freedom = _between(sample, numbers)
     return _positive(float(numbers.sum()), variance, freedom, len(numbers), least=float(counts.sum()))
 
 
-def total(sample: Sample, values: FloatArray) -> Estimate:
+def total(sample: FileSample, values: FloatArray) -> EstimatedValue:
     """Estimate the sum of a value over all files. values: of the sampled files, not negative, float64 (n,)."""
     variance, freedom = _variance(sample, values)
     return _positive(float((sample.weight * values).sum()), variance, freedom, len(values), least=float(values.sum()))
 
 
-def mean(sample: Sample, values: FloatArray, of: npt.NDArray[np.bool_] | None = None) -> Estimate:
+def mean(sample: FileSample, values: FloatArray, of: npt.NDArray[np.bool_] | None = None) -> EstimatedValue:
     """Estimate the mean of a value over all files. values: of the sampled files, not negative, float64 (n,).
 
     of: which of the sampled files count, bool (n,); by default all. Returns 0 if there is none.
@@ -125,13 +125,13 @@ def mean(sample: Sample, values: FloatArray, of: npt.NDArray[np.bool_] | None = 
     member = np.ones(len(values)) if of is None else of.astype(np.float64)
     size = float((sample.weight * member).sum())
     if size == 0:
-        return Estimate.known(0.0, 0)
+        return EstimatedValue.known(0.0, 0)
     value = float((sample.weight * member * values).sum()) / size
     variance, freedom = _variance(sample, member * (values - value) / size)
     return _positive(value, variance, freedom, int(member.sum()))
 
 
-def share(sample: Sample, of: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_] | None = None) -> Estimate:
+def share(sample: FileSample, of: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_] | None = None) -> EstimatedValue:
     """Estimate the share of all files that are of a kind. of: whether each sampled file is, bool (n,).
 
     among: which of the sampled files count, bool (n,); by default all. Returns 0 if there is none.
@@ -141,21 +141,21 @@ def share(sample: Sample, of: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_
     member = np.ones(len(of), bool) if among is None else among
     count = int(member.sum())
     if not count:
-        return Estimate.known(0.0, 0)
+        return EstimatedValue.known(0.0, 0)
     weight = sample.weight * member
     value = float((weight * of).sum() / weight.sum())
     if sample.complete:
-        return Estimate.known(value, count)
+        return EstimatedValue.known(value, count)
     variance, freedom = _variance(sample, member * (of - value) / weight.sum())
     alike = float(weight.sum() ** 2 / (weight**2).sum())
     effective = min(alike, value * (1 - value) / variance) if variance > 0 else alike
     if 0 < freedom < count - 1:
         effective *= (_t(count - 1) / _t(freedom)) ** 2
     low, high = _beta(value * effective, effective)
-    return Estimate(value=value, low=low, high=high, sample=count)
+    return EstimatedValue(value=value, low=low, high=high, sample=count)
 
 
-def quantile(sample: Sample, at: float) -> Estimate:
+def quantile(sample: FileSample, at: float) -> EstimatedValue:
     """Estimate the size at a share `at` of the sorted files.
 
     The interval is Woodruff's (Journal of the American Statistical Association 47, 1952): the ends of the interval of
@@ -173,13 +173,13 @@ def quantile(sample: Sample, at: float) -> Estimate:
 
     value = read(at)
     if sample.complete or at in (0.0, 1.0):
-        return Estimate.known(value, len(ordered))
+        return EstimatedValue.known(value, len(ordered))
     around = share(sample, sample.size <= value)
     low, high = at - (around.value - around.low), at + (around.high - around.value)
-    return Estimate(value=value, low=min(value, read(low)), high=max(value, read(high)), sample=len(ordered))
+    return EstimatedValue(value=value, low=min(value, read(low)), high=max(value, read(high)), sample=len(ordered))
 
 
-def ratio_of_squares(sample: Sample) -> Estimate | None:
+def ratio_of_squares(sample: FileSample) -> EstimatedValue | None:
     """Estimate how unequal the units with files are: their number times the sum of squares over the squared sum.
 
     It is 1 if all contain equally many files. In general, the unit of a random file contains this many times the mean.
@@ -196,7 +196,7 @@ def ratio_of_squares(sample: Sample) -> Estimate | None:
     return _positive(value, variance, freedom, len(sample.turn), least=1.0)
 
 
-def empties(sample: Sample) -> Estimate | None:
+def empties(sample: FileSample) -> EstimatedValue | None:
     """Estimate the share of the randomly drawn units that contain a file. Returns None if there are no such units.
 
     The interval is Clopper and Pearson's, for as many independent draws.
@@ -209,10 +209,10 @@ def empties(sample: Sample) -> Estimate | None:
     count = int(drawn.sum())
     alike = float(weight.sum() ** 2 / (weight**2).sum())
     low, high = _beta(value * alike, alike)
-    return Estimate(value=value, low=low, high=high, sample=count)
+    return EstimatedValue(value=value, low=low, high=high, sample=count)
 
 
-def _variance(sample: Sample, values: FloatArray) -> tuple[float, float]:
+def _variance(sample: FileSample, values: FloatArray) -> tuple[float, float]:
     """Return the variance of the estimated total of a value of the sampled files, and its degrees of freedom."""
     units = len(sample.population)
     taken = sample.taken
@@ -230,7 +230,7 @@ def _variance(sample: Sample, values: FloatArray) -> tuple[float, float]:
     return whole, whole**2 / spread if spread > 0 else 0.0
 
 
-def _between(sample: Sample, units: FloatArray) -> tuple[float, int]:
+def _between(sample: FileSample, units: FloatArray) -> tuple[float, int]:
     """Return the variance of the sum over the drawn units, and its degrees of freedom."""
     drawn = sample.draw >= 0
     sums = np.bincount(sample.draw[drawn], weights=units[drawn], minlength=len(sample.turn))
@@ -243,18 +243,18 @@ def _between(sample: Sample, units: FloatArray) -> tuple[float, int]:
     return variance, freedom
 
 
-def _positive(value: float, variance: float, freedom: float, sample: int, least: float = 0.0) -> Estimate:
+def _positive(value: float, variance: float, freedom: float, sample: int, least: float = 0.0) -> EstimatedValue:
     """Return the interval of a positive figure, from Student's t on its logarithm.
 
     Samples of skewed sizes often miss the largest files. Then the sum is too low and its variance looks too small. The
     interval of the logarithm reaches further up than down, which corrects for this.
     """
     if variance == 0 or value <= 0:
-        return Estimate.known(value, sample)
+        return EstimatedValue.known(value, sample)
     # An interval of unknown width is about as wide as floats allow.
     reach = min(_t(max(freedom, 1.0)) * math.sqrt(variance) / value, 300.0)
     low, high = value * math.exp(-reach), value * math.exp(reach)
-    return Estimate(value=value, low=min(value, max(low, least)), high=high, sample=sample)
+    return EstimatedValue(value=value, low=min(value, max(low, least)), high=high, sample=sample)
 
 
 def _t(freedom: float) -> float:

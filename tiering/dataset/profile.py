@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tiering.dataset.class_sizes import describe, labelled, splits_of
 from tiering.dataset.copies import copies
-from tiering.dataset.estimates import Estimate, mean, share
+from tiering.dataset.estimates import EstimatedValue, mean, share
 from tiering.dataset.header_reads import Seen
 from tiering.dataset.profile_account import close_account, failed_kinds, notes_on
 from tiering.dataset.survey import survey
-from tiering.dataset.totals import MAX_DAMAGED, QUANTILES, Gathered, count_folder, count_source, from_survey
+from tiering.dataset.totals import MAX_DAMAGED, Gathered, count_folder, count_source, from_survey
 from tiering.dataset.tree_reads import tree_at
 from tiering.images.image import ImageHeader
 from tiering.notebook import Shown, Summary, data_frame
@@ -39,8 +39,6 @@ from tiering.units import format_bytes, format_count
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["QUANTILES", "DatasetProfile", "Estimate", "Shape", "profile_dataset"]
-
 #: Files that are not images, and images that cannot be packed. Each has a figure of its own.
 _OTHERS: Final = (NOT_AN_IMAGE, SIDECAR)
 _OF_IMAGES: Final = (DAMAGED, NOT_FETCHED, NOT_PACKED, UNREADABLE_FILE)
@@ -59,7 +57,7 @@ ALL_HEADERS: Final = 10_000
 MOST_HEADERS: Final = 100_000
 
 
-class Shape(BaseModel):
+class ImageShape(BaseModel):
     """A combination of size and colour mode, and how many of the probed images have it."""
 
     model_config = ConfigDict(frozen=True)
@@ -88,7 +86,7 @@ class DatasetProfile(Shown, BaseModel):
     labels: dict[str, int] = Field(description="images of each label; empty for a flat directory")
     probed: int = Field(description="image headers read, drawn at random without replacement")
     formats: dict[str, int] = Field(description="probed images by format")
-    shapes: list[Shape] = Field(description="the most common shapes first, at most 20")
+    shapes: list[ImageShape] = Field(description="the most common shapes first, at most 20")
     distinct_shapes: int
     pixel_bytes_mean: float = Field(description="mean of width x height x 3 over probed images")
     damaged: list[str] = Field(
@@ -110,7 +108,7 @@ class DatasetProfile(Shown, BaseModel):
     sampled: bool = Field(default=False, description="whether files, bytes, sizes and labels are estimates")
     modes: dict[str, int] = Field(default={}, description="probed images by colour mode")
     extensions: dict[str, int] = Field(default={}, description="images by extension; those of the sample if sampled")
-    estimates: dict[str, Estimate] = Field(
+    estimates: dict[str, EstimatedValue] = Field(
         default={},
         description="by name, with 95 % intervals: files, bytes, size_mean, labels, label_imbalance (label size that a "
         "random image sees, over the mean label size), damaged_share, duplicate_share, pixel_bytes_mean, "
@@ -231,7 +229,7 @@ def _profile(root: str, source: Source, found: Gathered) -> DatasetProfile:
         probed=len(seen),
         formats=dict(Counter(header.format for header in headers).most_common()),
         shapes=[
-            Shape(width=width, height=height, mode=mode, count=count)
+            ImageShape(width=width, height=height, mode=mode, count=count)
             for (width, height, mode), count in shapes.most_common(MAX_SHAPES)
         ],
         distinct_shapes=len(shapes),
@@ -256,15 +254,15 @@ def _profile(root: str, source: Source, found: Gathered) -> DatasetProfile:
 
 def _estimates(
     found: Gathered, seen: Sequence[Seen], whole: npt.NDArray[np.bool_], labels: dict[str, int]
-) -> dict[str, Estimate]:
+) -> dict[str, EstimatedValue]:
     """Return every figure that may be uncertain, with its interval."""
     sample = found.sample
-    size_mean = Estimate.known(found.size.value / found.files.value, found.files.sample)
+    size_mean = EstimatedValue.known(found.size.value / found.files.value, found.files.sample)
     if found.sampled:
         size_mean = mean(sample, sample.size.astype(np.float64))
     damaged = share(sample, ~whole)
     if found.failed is not None:
-        damaged = Estimate.known(found.failed.count() / found.files.value, round(found.files.value))
+        damaged = EstimatedValue.known(found.failed.count() / found.files.value, round(found.files.value))
     pixels = np.array([3.0 * header.width * header.height if isinstance(header, ImageHeader) else 0 for header in seen])
     estimates = {"files": found.files, "bytes": found.size, "size_mean": size_mean}
     if labels:
@@ -287,17 +285,17 @@ def _estimates(
     return estimates
 
 
-def _label_estimates(found: Gathered, labels: dict[str, int]) -> dict[str, Estimate]:
+def _label_estimates(found: Gathered, labels: dict[str, int]) -> dict[str, EstimatedValue]:
     count = len(labels)
     if not found.sampled:
         numbers = np.array(list(labels.values()), np.float64)
         unequal = float(count * (numbers**2).sum() / numbers.sum() ** 2)
-        return {"labels": Estimate.known(count, count), "label_imbalance": Estimate.known(unequal, count)}
+        return {"labels": EstimatedValue.known(count, count), "label_imbalance": EstimatedValue.known(unequal, count)}
     estimates = {}
     # Only listed directories are known to contain images.
     if found.filled is not None:
         ends = {name: getattr(found.filled, name) * count for name in ("value", "low", "high")}
-        estimates["labels"] = Estimate(**ends, sample=found.filled.sample)
+        estimates["labels"] = EstimatedValue(**ends, sample=found.filled.sample)
     if found.imbalance is not None and count == len(found.folders):
         estimates["label_imbalance"] = found.imbalance
     return estimates

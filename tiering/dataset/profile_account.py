@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tiering.dataset.estimates import Estimate, share
+from tiering.dataset.estimates import EstimatedValue, share
 from tiering.dataset.header_reads import Fault, Seen
 from tiering.dataset.totals import Gathered
 from tiering.sources.account import Account, shared_keys
@@ -14,20 +14,22 @@ from tiering.sources.left_out import BY_CONTENT, ERRORS, LeftOut, Tally
 from tiering.units import format_count
 
 
-def failed_kinds(found: Gathered, seen: Sequence[Seen]) -> dict[str, Estimate]:
+def failed_kinds(found: Gathered, seen: Sequence[Seen]) -> dict[str, EstimatedValue]:
     """Return how many images cannot be packed, by kind. seen: the results for the sampled images."""
     if found.failed is not None:
-        return {kind: Estimate.known(tally.count, len(seen)) for kind, tally in found.failed.kinds.items()}
+        return {kind: EstimatedValue.known(tally.count, len(seen)) for kind, tally in found.failed.kinds.items()}
     kinds = np.array([header.kind if isinstance(header, Fault) else "" for header in seen])
     files = found.files.value
     counts = {}
     for kind in sorted(set(kinds.tolist()) - {""}):
         of = share(found.sample, kinds == kind)
-        counts[kind] = Estimate(value=of.value * files, low=of.low * files, high=of.high * files, sample=of.sample)
+        counts[kind] = EstimatedValue(
+            value=of.value * files, low=of.low * files, high=of.high * files, sample=of.sample
+        )
     return counts
 
 
-def close_account(found: Gathered, seen: Sequence[Seen], failed: dict[str, Estimate]) -> Account:
+def close_account(found: Gathered, seen: Sequence[Seen], failed: dict[str, EstimatedValue]) -> Account:
     """Close the account of a dataset. seen: the results for the sampled images. failed: from failed_kinds.
 
     If every image was inspected, each one that cannot be packed is left out by name. Otherwise their number is the one
@@ -59,7 +61,7 @@ def notes_on(found: Gathered, where: str) -> list[str]:
     if found.sampled:
         notes.append(
             f"Estimated from {format_count(len(found.sample.key))} of about {format_count(round(found.files.value))} "
-            f"images, in {format_count(len(found.sample.population))} directories; --sample all counts every file."
+            f'images, in {format_count(len(found.sample.population))} directories; `sample="all"` counts every file.'
         )
     if found.empty:
         notes.append(f"{found.empty:,} of the {of} have zero bytes.")
@@ -81,7 +83,7 @@ def _left_out_notes(found: Gathered, where: str) -> list[str]:
         notes.append(
             f"About {number}{'' if count.exact else f' ({low} to {high})'} files that have "
             f"no image's name are images all the same, such as {found.by_content.examples[0]}: packing takes them, and "
-            "--sample all counts them."
+            '`sample="all"` counts them.'
         )
     failed = [
         f"{example}: {kind}"

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from tiering.dataset.estimates import Estimate, Sample, total_of_units
+from tiering.dataset.estimates import EstimatedValue, FileSample, total_of_units
 from tiering.dataset.tree_reads import Tree
 from tiering.sources.left_out import BY_CONTENT, LOOP, MISSING, SHARED, LeftOut, Tally
 
@@ -47,11 +47,11 @@ class Survey:
     name; they are also in others, and in no other figure.
     """
 
-    sample: Sample
+    sample: FileSample
     folders: list[bytes]
     unseen: list[tuple[bytes, float]]
     left_out: LeftOut
-    others: dict[str, Estimate]
+    others: dict[str, EstimatedValue]
     by_content: Tally
 
 
@@ -163,7 +163,7 @@ class _Surveyor:
             by_content,
         )
 
-    def _others(self, sample: Sample) -> dict[str, tuple[Estimate, float]]:
+    def _others(self, sample: FileSample) -> dict[str, tuple[EstimatedValue, float]]:
         """Estimate how many files of each kind are left out, and their bytes."""
         found = {}
         for kind in sorted({kind for unit in self.units for kind in unit.left_out.kinds}):
@@ -199,7 +199,7 @@ class _Surveyor:
             factor *= len(folders)
         self.units[-1].left_out.add(LOOP, prefix)
 
-    def _sample(self) -> Sample:
+    def _sample(self) -> FileSample:
         """Draw files in the listed directories so that each represents about as many, and look up their sizes."""
         population = np.array([unit.count for unit in self.units], np.int64)
         factor = np.array([unit.factor for unit in self.units])
@@ -218,7 +218,7 @@ class _Surveyor:
         for index in np.flatnonzero(size < 0).tolist():
             self.units[number[index]].left_out.add(MISSING, keys[index], reason="it vanished during the survey")
         there = size >= 0
-        return Sample(
+        return FileSample(
             population=population,
             factor=factor,
             draw=np.array([unit.draw for unit in self.units], np.int64),

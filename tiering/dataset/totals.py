@@ -12,7 +12,15 @@ import numpy as np
 import polars as pl
 
 from tiering.dataset.counting import Count, Totals, count_remote, count_tree
-from tiering.dataset.estimates import Estimate, Sample, empties, quantile, ratio_of_squares, total, total_files
+from tiering.dataset.estimates import (
+    EstimatedValue,
+    FileSample,
+    empties,
+    quantile,
+    ratio_of_squares,
+    total,
+    total_files,
+)
 from tiering.dataset.header_reads import Fault, Seen
 from tiering.dataset.survey import Survey
 from tiering.dataset.tree_reads import SourceTree, Tree, tree_at
@@ -55,21 +63,21 @@ class Gathered:
     """
 
     tree: Tree
-    sample: Sample
-    files: Estimate
-    size: Estimate
-    quantiles: dict[str, Estimate]
+    sample: FileSample
+    files: EstimatedValue
+    size: EstimatedValue
+    quantiles: dict[str, EstimatedValue]
     folders: dict[bytes, int]
     rule: FolderRule
     labels: dict[str, int] | None = None
     captions: bool = False
-    imbalance: Estimate | None = None
-    filled: Estimate | None = None
+    imbalance: EstimatedValue | None = None
+    filled: EstimatedValue | None = None
     sampled: bool = False
     empty: int = 0
     odd_names: int = 0
     left_out: LeftOut = field(default_factory=LeftOut)
-    others: dict[str, Estimate] = field(default_factory=dict)
+    others: dict[str, EstimatedValue] = field(default_factory=dict)
     by_content: Tally = field(default_factory=Tally)
     failed: LeftOut | None = None
     damaged: list[str] = field(default_factory=list)
@@ -116,10 +124,12 @@ def from_totals(tree: Tree, totals: Totals) -> Gathered:
     values = sizes.quantiles(tuple(float(name) for name in QUANTILES))
     return Gathered(
         tree=tree,
-        sample=Sample.simple(sizes.count, keys, size),
-        files=Estimate.known(sizes.count, sizes.count),
-        size=Estimate.known(sizes.total, sizes.count),
-        quantiles={name: Estimate.known(value, sizes.count) for name, value in zip(QUANTILES, values, strict=True)},
+        sample=FileSample.simple(sizes.count, keys, size),
+        files=EstimatedValue.known(sizes.count, sizes.count),
+        size=EstimatedValue.known(sizes.total, sizes.count),
+        quantiles={
+            name: EstimatedValue.known(value, sizes.count) for name, value in zip(QUANTILES, values, strict=True)
+        },
         folders=dict(totals.folders),
         rule=_rule(totals.folders),
         empty=sizes.empty,
@@ -149,7 +159,7 @@ def count_source(source: Source, *, keep: int, seed: int, every: bool) -> Gather
     """Count the samples of a source, by the same walk as packing.
 
     keep: how many images to draw for inspection. seed: of that sample. every: inspect all images as packing does, so
-    that the account equals that of a store. Masks of images that share a key are left out, as with --images-only.
+    that the account equals that of a store. Masks of images that share a key are left out, as with `images_only`.
     Raises DatasetError and MachineError as Source.batches does. Missing files of a table are left out.
     """
     counted = _Counted(source, keep, seed, every=every)
@@ -166,8 +176,8 @@ class _Counted:
         self.source = source
         self.count = Count(keep)
         self.draw = Random(seed).random
-        self.places: dict[bytes, tuple[int, int, int]] = {}
-        self.tree: Tree = tree_at(source.url) if source.kind == "folder" else SourceTree(source, self.places)
+        self.ranges: dict[bytes, tuple[int, int, int]] = {}
+        self.tree: Tree = tree_at(source.url) if source.kind == "folder" else SourceTree(source, self.ranges)
         self.failed = LeftOut() if every else None
         self.damaged: list[str] = []
         self.seen: dict[bytes, Seen] = {}
@@ -190,13 +200,13 @@ class _Counted:
             self.captions = self.captions or len(self.labels) > MOST_CLASSES
             self._look_into(part, {key for _, key, _ in found.kept})
             self.count.add(found)
-        if len(self.places) + len(self.seen) > 4 * self.count.keep:
+        if len(self.ranges) + len(self.seen) > 4 * self.count.keep:
             self._forget()
 
     def _look_into(self, part: pl.DataFrame, kept: set[bytes]) -> None:
         """Inspect the images of some rows, if all are to be inspected, and keep the results of the drawn ones."""
         if self.source.kind != "folder":
-            self.places.update((row[0], row[1:]) for row in part.select("key", "file", "offset", "size").iter_rows())
+            self.ranges.update((row[0], row[1:]) for row in part.select("key", "file", "offset", "size").iter_rows())
         if self.failed is not None:
             keys = part["key"].to_list()
             for key, size, seen in zip(keys, part["size"].to_list(), self.tree.inspect(keys), strict=True):
@@ -205,13 +215,13 @@ class _Counted:
                     self.damaged += [f"{display(key)}: {seen}"] if len(self.damaged) < MAX_DAMAGED else []
                 if key in kept:
                     self.seen[key] = seen
-        for key in part["key"].to_list() if self.places else ():
+        for key in part["key"].to_list() if self.ranges else ():
             if key not in kept:
-                del self.places[key]
+                del self.ranges[key]
 
     def _forget(self) -> None:
         kept = {key for _, key, _ in self.count.numbered}
-        for held in (self.places, self.seen):
+        for held in (self.ranges, self.seen):
             for key in [key for key in held if key not in kept]:
                 del held[key]
 

@@ -125,12 +125,12 @@ class RemoteTree:
 class SourceTree:
     """The images of a table or of tar files as a Tree, which cannot be listed.
 
-    places: file number, offset and size of each image that may be requested.
+    ranges: file number, offset and size of each image that may be requested.
     """
 
-    def __init__(self, source: Source, places: dict[bytes, tuple[int, int, int]]) -> None:
+    def __init__(self, source: Source, ranges: dict[bytes, tuple[int, int, int]]) -> None:
         self.source = source
-        self.places = places
+        self.ranges = ranges
 
     def look_into(self, prefix: bytes, keep: int, random: np.random.Generator) -> Any:  # noqa: ARG002 - as in Tree
         """Refuse: tables and tar files are read from front to back instead."""
@@ -138,7 +138,7 @@ class SourceTree:
 
     def sizes(self, keys: Sequence[bytes]) -> npt.NDArray[np.int64]:
         """Return the bytes of images."""
-        return np.array([self.places[key][2] for key in keys], np.int64)
+        return np.array([self.ranges[key][2] for key in keys], np.int64)
 
     def inspect(self, keys: Sequence[bytes]) -> list[Seen]:
         """Read and inspect images."""
@@ -149,7 +149,7 @@ class SourceTree:
         return [b"" if isinstance(data, Exception) else digest_of(data[:limit]) for data in self._read(keys)]
 
     def _read(self, keys: Sequence[bytes]) -> Any:
-        rows = np.array([self.places[key] for key in keys], np.int64).reshape(-1, 3)
+        rows = np.array([self.ranges[key] for key in keys], np.int64).reshape(-1, 3)
         return read_samples(self.source, list(keys), rows[:, 0].astype(np.int32), rows[:, 1], rows[:, 2])
 
 

@@ -1,8 +1,8 @@
-"""Prices on room and rate under which each item chooses its own tier, and the lower bound that follows from them.
+"""Prices on capacity and rate under which each item chooses its own tier, and the lower bound that follows from them.
 
 The idea: put a price on each limit. Then every item can choose its cheapest tier alone, because the price keeps others
-away from scarce room. For any prices, the sum of these choices minus the price of all limits is a lower bound of the
-optimum (Lagrangian relaxation). The best prices give the highest bound.
+away from scarce capacity. For any prices, the sum of these choices minus the price of all limits is a lower bound of
+the optimum (Lagrangian relaxation). The best prices give the highest bound.
 
 The bound is a concave function of the prices. Each choice of all items is a plane above it, so the minimum of the
 planes found so far overestimates it. We go to the maximum of that minimum, add the plane found there, and repeat until

@@ -12,7 +12,8 @@ import polars as pl
 from tiering.errors import TraceError
 from tiering.trace.events import IS_NOWHERE
 from tiering.trace.program_files import is_noise
-from tiering.trace.read_runs import Runs
+from tiering.trace.read_runs import ReadRuns
+from tiering.trace.running_totals import Span
 from tiering.units import format_count
 
 #: One row a file.
@@ -81,14 +82,12 @@ def trace_heat(batches: Iterable[pl.DataFrame], *, root: Path | None = None, sou
     Raises:
         TraceError: Where no file has a name.
     """
-    noise, runs, rows = is_noise(root), Runs(), [pl.DataFrame(schema=_ROWS)]
-    begin, end = float("inf"), float("-inf")
+    noise, runs, rows = is_noise(root), ReadRuns(), [pl.DataFrame(schema=_ROWS)]
+    span = Span()
     for batch in batches:
         if batch.is_empty():
             continue
-        finish = batch["time"] + batch["duration"].fill_null(0.0)
-        begin = min(begin, float(batch["time"].to_numpy().min()))
-        end = max(end, float(finish.to_numpy().max()))
+        span.add(batch)
         rows.append(_batch_rows(batch.filter(~noise), runs))
         if sum(map(len, rows[1:])) > max(_FEWEST, len(rows[0])):
             rows = [_summed(rows)]
@@ -121,14 +120,14 @@ def trace_heat(batches: Iterable[pl.DataFrame], *, root: Path | None = None, sou
             pl.col("last").max(),
         )
     )
-    return Heat(files.select(HEAT_SCHEMA.names()).sort("path"), max(0.0, end - begin), notes=tuple(notes))
+    return Heat(files.select(HEAT_SCHEMA.names()).sort("path"), max(0.0, span.seconds), notes=tuple(notes))
 
 
 #: A rename onto this name: the name exists afterwards.
 _takes_name = (pl.col("op") == "rename") & (pl.col("flags") == "w").fill_null(value=False)
 
 
-def _batch_rows(data: pl.DataFrame, runs: Runs) -> pl.DataFrame:
+def _batch_rows(data: pl.DataFrame, runs: ReadRuns) -> pl.DataFrame:
     op, size = pl.col("op"), pl.col("size")
     is_read = op.is_in(["read", "mmap", "access"])
     moves = (is_read | (op == "write")) & (size > 0)

@@ -2,8 +2,8 @@
 
 The idea: `mended` takes the tier that is furthest over a limit, sorts its items by the loss of a move per share of the
 excess that it frees, and moves the first ones that free enough. `improved` does the reverse: it sorts all cheaper moves
-by saving per share of the room that they use, and makes those that fit. Running sums of the sorted uses decide how many
-moves fit, so a round of moves is a few array operations. Few items are also exchanged in pairs.
+by saving per share of the capacity that they use, and makes those that fit. Running sums of the sorted uses decide how
+many moves fit, so a round of moves is a few array operations. Few items are also exchanged in pairs.
 
 Example: a tier has 100 bytes, and 130 lie on it: items of 20, 30 and 80 bytes, which lose 1, 6 and 8 elsewhere. The
 excess is 30, so the items free 20/30, 1 and (at most) 1 of it, at a loss of 1.5, 6 and 8 each. The first two are moved,
@@ -49,8 +49,8 @@ def mended(problem: Problem, choice: Choice, prices: Floats, *, pushing: bool = 
             return choice
         push = pushing and number < _PUSHES
         tier = int((over / scale).max(axis=0).argmax())
-        room = problem.limits if push else _room(problem, choice)
-        moved = _relieve(problem, choice, priced, tier, over[:, tier], room, movable)
+        free = problem.limits if push else _free(problem, choice)
+        moved = _relieve(problem, choice, priced, tier, over[:, tier], free, movable)
         if push:
             movable[moved] = False
         elif number >= _PUSHES:
@@ -61,7 +61,7 @@ def mended(problem: Problem, choice: Choice, prices: Floats, *, pushing: bool = 
 
 
 def improved(problem: Problem, choice: Choice, prices: Floats) -> Choice:
-    """Move items to cheaper tiers that have room, and exchange pairs where items are few."""
+    """Move items to cheaper tiers with enough free capacity, and exchange pairs where items are few."""
     choice = choice.copy()
     before = np.inf
     for _ in range(_ROUNDS):
@@ -77,7 +77,7 @@ def improved(problem: Problem, choice: Choice, prices: Floats) -> Choice:
     return choice
 
 
-def _room(problem: Problem, choice: Choice) -> Floats:
+def _free(problem: Problem, choice: Choice) -> Floats:
     return np.maximum(0.0, problem.limits - loads(problem, choice))
 
 
@@ -87,20 +87,20 @@ def _relieve(
     priced: Floats,
     tier: int,
     over: Floats,
-    room: Floats,
+    free: Floats,
     movable: NDArray[np.bool_],
 ) -> Choice:
     """Move items off one tier until it keeps its limits, or the others are full. Return the moved items."""
     items = np.flatnonzero((choice == tier) & movable)
     relief = (problem.use[:, tier, items] / np.where(over > 0, over, np.inf)[:, None]).sum(axis=0)
     items, relief = items[relief > 0], relief[relief > 0]
-    target, loss = _best_target(problem, items, priced, room, tier)
+    target, loss = _best_target(problem, items, priced, free, tier)
     goes = target >= 0
     items, relief, target, loss = items[goes], relief[goes], target[goes], loss[goes]
     # Freeing more than is needed is worth nothing, so the relief counts up to 1.
     order = np.argsort(loss / np.minimum(relief, 1.0), kind="stable")
     items, target = items[order], target[order]
-    fits = _fitting(problem, items, target, room)
+    fits = _fitting(problem, items, target, free)
     items, target = items[fits], target[fits]
     freed = np.cumsum(problem.use[:, tier, items], axis=1)
     enough = (freed >= over[:, None]).all(axis=0)
@@ -110,13 +110,13 @@ def _relieve(
     return moved
 
 
-def _best_target(problem: Problem, items: Choice, priced: Floats, room: Floats, tier: int) -> tuple[Choice, Floats]:
-    """Return for each item the tier with room for it where it loses least, or -1, and the loss."""
+def _best_target(problem: Problem, items: Choice, priced: Floats, free: Floats, tier: int) -> tuple[Choice, Floats]:
+    """Return for each item the tier with capacity for it where it loses least, or -1, and the loss."""
     target, least = np.full(len(items), -1, np.intp), np.full(len(items), np.inf)
     for other in range(problem.tiers):
         if other == tier:
             continue
-        fits = (problem.use[:, other, items] <= room[:, other, None]).all(axis=0)
+        fits = (problem.use[:, other, items] <= free[:, other, None]).all(axis=0)
         # An item that may not lie here loses nothing by a move, and is the first to go.
         there, here = priced[other, items], priced[tier, items]
         fits &= np.isfinite(there)
@@ -127,24 +127,24 @@ def _best_target(problem: Problem, items: Choice, priced: Floats, room: Floats, 
     return target, least
 
 
-def _fitting(problem: Problem, items: Choice, target: Choice, room: Floats) -> NDArray[np.bool_]:
-    """Return which items fit into their targets' room, in this order; the first one that does not fit ends it."""
+def _fitting(problem: Problem, items: Choice, target: Choice, free: Floats) -> NDArray[np.bool_]:
+    """Return which items fit into what is free on their targets, in this order, up to the first that does not fit."""
     fits = np.ones(len(items), bool)
     for tier in range(problem.tiers):
         there = np.flatnonzero(target == tier)
         filled = np.cumsum(problem.use[:, tier, items[there]], axis=1)
-        fits[there] = (filled <= room[:, tier, None]).all(axis=0)
+        fits[there] = (filled <= free[:, tier, None]).all(axis=0)
     return fits
 
 
 def _fill(problem: Problem, choice: Choice, prices: Floats) -> float:
     """Move items to cheaper tiers, in order of saving per priced use. Return the total saving."""
-    room = _room(problem, choice)
+    free = _free(problem, choice)
     here = problem.cost[choice, np.arange(problem.items)]
     target, most = np.full(problem.items, -1, np.intp), np.zeros(problem.items)
     for tier in range(problem.tiers):
         saving = here - problem.cost[tier]
-        fits = (problem.use[:, tier] <= room[:, tier, None]).all(axis=0) & (choice != tier)
+        fits = (problem.use[:, tier] <= free[:, tier, None]).all(axis=0) & (choice != tier)
         better = fits & (saving > most) & (saving > _TOLERANCE * here)
         target[better], most[better] = tier, saving[better]
     items = np.flatnonzero(target >= 0)
@@ -155,14 +155,14 @@ def _fill(problem: Problem, choice: Choice, prices: Floats) -> float:
     worth = (share * np.maximum(prices[:, target], _TOLERANCE * most.sum())).sum(axis=0)
     order = np.argsort(-most / np.maximum(worth, np.finfo(float).tiny), kind="stable")
     items, target, most = items[order], target[order], most[order]
-    fits = _fitting(problem, items, target, room)
+    fits = _fitting(problem, items, target, free)
     choice[items[fits]] = target[fits]
     return float(most[fits].sum())
 
 
 def _exchange(problem: Problem, choice: Choice) -> bool:
     """Exchange the two items of different tiers that save most, within the limits. Return whether there were any."""
-    room = _room(problem, choice)
+    free = _free(problem, choice)
     best, pair = 0.0, None
     members = [np.flatnonzero(choice == tier) for tier in range(problem.tiers)]
     for one in range(problem.tiers):
@@ -175,12 +175,12 @@ def _exchange(problem: Problem, choice: Choice) -> bool:
             )[None, :]
             for limit in range(2):
                 use = problem.use[limit]
-                comes = use[two, first][:, None] - use[two, second][None, :] > room[limit, two]
-                goes = use[one, second][None, :] - use[one, first][:, None] > room[limit, one]
+                comes = use[two, first][:, None] - use[two, second][None, :] > free[limit, two]
+                goes = use[one, second][None, :] - use[one, first][:, None] > free[limit, one]
                 saving[comes | goes] = 0.0
-            place = int(saving.argmax())
-            found = float(saving.flat[place])
-            row, column = divmod(place, len(second))
+            best = int(saving.argmax())
+            found = float(saving.flat[best])
+            row, column = divmod(best, len(second))
             if found > best and found > _TOLERANCE * problem.cost[one, first[row]]:
                 best, pair = found, (first[row], second[column])
     if pair is None:

@@ -1,4 +1,4 @@
-"""Place each file on a tier: the plan of least monthly cost within the tiers' room and rates."""
+"""Place each file on a tier: the plan of least monthly cost within the tiers' capacity and rates."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from tiering.advice.catalog import Tier, load_catalog
-from tiering.advice.ranking import HOUR_USD
+from tiering.advice.catalog import Tier, load_catalog, tier_named
 from tiering.errors import UsageError
 from tiering.literals import MovedAs
 from tiering.placement.bundles import bundle
 from tiering.placement.dual_prices import GROUPS
-from tiering.placement.file_costs import Terms, charges, occupied
+from tiering.placement.file_costs import Month, Terms, charges, occupied
 from tiering.placement.heat import Heat
 from tiering.placement.linear_program import shortage
 from tiering.placement.problem import Problem, excess, loads
 from tiering.placement.solver import assign
-from tiering.units import MONTH_SECONDS, format_bytes, format_count
+from tiering.units import format_bytes, format_count
 
 _FEATURES: Final = ("size", "paged", "opens", "reads", "bytes_read", "bytes_written")
 
@@ -42,7 +41,7 @@ class TierShare:
         waiting_h: Hours a month that readers and writers wait.
         waiting_usd: Cost of that waiting.
         monthly_usd: Total cost.
-        alone_usd: Cost of everything on this tier; None where it lacks the room or the rate.
+        alone_usd: Cost of everything on this tier; None where it lacks the capacity or the rate.
     """
 
     tier: str
@@ -117,10 +116,7 @@ def place(
     *,
     tiers: Sequence[Tier] | None = None,
     by: MovedAs = "file",
-    runs: float | None = None,
-    duration: float | None = None,
-    hour_usd: float = HOUR_USD,
-    in_flight: int = 1,
+    month: Month | None = None,
     most_busy: float = 1.0,
 ) -> Placement:
     """Assign files to tiers for the least monthly cost: storage, requests, retrieval, and waiting.
@@ -130,35 +126,35 @@ def place(
         capacities: Names of the tiers to use, and bytes on each; None for the catalog's own capacity.
         tiers: The catalog; by default the shipped one.
         by: Unit that moves as one. A packed store always moves as one.
-        runs: Runs like the trace in a month; by default one follows the other all month.
-        duration: Seconds that the trace spans; by default the heat's.
-        hour_usd: Cost of an hour of waiting, USD.
-        in_flight: Requests that wait at the same time.
+        month: The month that the plan is priced for; by default the trace repeats all month.
         most_busy: Share of its time that a tier may be busy.
 
     Returns:
         The plan. Nothing is moved.
 
     Raises:
-        UsageError: For unknown tiers, a heat without files or duration, and tiers without the room or the rate for all
-            files; the message then says what is missing and how much.
+        UsageError: For unknown tiers, a heat without files or duration, and tiers without the capacity or the rate for
+            all files; the message then says what is missing and how much.
 
     Example:
         >>> heat = tiering.read_heat("run.parquet")  # doctest: +SKIP
         >>> tiering.place(heat, {"nvme": 10**12, "hdd": None}).summary.monthly_usd  # doctest: +SKIP
         611.71
     """
-    chosen, room = _tiers(tiers, capacities)
-    terms = _terms(heat, runs, duration, hour_usd, in_flight, most_busy)
+    chosen, sizes = _tiers(tiers, capacities)
+    month = month or Month()
+    terms = month.terms(heat.duration)
+    if not 0 < most_busy <= 1:
+        raise UsageError("most_busy", expected="a share above 0 and up to 1", found=f"{most_busy:g}")
     if heat.files.is_empty():
         raise UsageError("placement", expected="files to place", found="none")
     units, members = bundle(heat.files, by)
-    problem = problem_of(units, chosen, room, terms, most_busy)
+    problem = problem_of(units, chosen, sizes, terms, most_busy)
     found = assign(problem)
     if found is None:
         raise _short(problem, chosen)
     summary = PlacementSummary(
-        tiers=_shares(units, problem, chosen, room, terms, found.choice),
+        tiers=_shares(units, problem, chosen, sizes, terms, found.choice),
         units=len(units),
         files=len(members),
         bytes=int(units["size"].sum()),
@@ -166,10 +162,10 @@ def place(
         bound_usd=found.bound,
         gap=found.gap,
         proven=found.proven,
-        hour_usd=hour_usd,
+        hour_usd=terms.hour_usd,
         runs=terms.runs,
         duration=terms.duration,
-        notes=(*heat.notes, *_notes(units, heat, terms, runs)),
+        notes=(*heat.notes, *_notes(units, heat, terms, month)),
     )
     names = pl.Series("tier", [tier.name for tier in chosen], pl.String)[found.choice]
     cost = problem.cost[found.choice, np.arange(len(units))]
@@ -180,59 +176,35 @@ def place(
 
 
 def problem_of(
-    units: pl.DataFrame, tiers: Sequence[Tier], room: Sequence[int | None], terms: Terms, most_busy: float = 1.0
+    units: pl.DataFrame, tiers: Sequence[Tier], sizes: Sequence[int | None], terms: Terms, most_busy: float = 1.0
 ) -> Problem:
-    """Return the assignment problem of units (bundles.bundle) on tiers with this much room (bytes)."""
+    """Return the assignment problem of units (bundles.bundle) on tiers of these sizes (bytes)."""
     cost, use = np.empty((len(tiers), len(units))), np.empty((2, len(tiers), len(units)))
     for number, tier in enumerate(tiers):
         charged = charges(units, tier, terms)
         cost[number] = charged.total(terms.hour_usd)
         use[0, number], use[1, number] = occupied(units, tier), charged.busy
     limits = np.full((2, len(tiers)), most_busy)
-    limits[0] = [np.inf if size is None else size for size in room]
+    limits[0] = [np.inf if size is None else size for size in sizes]
     return Problem(cost, use, limits, units.select(_FEATURES).to_numpy().astype(np.float64))
 
 
 def _tiers(tiers: Sequence[Tier] | None, capacities: Mapping[str, int | None]) -> tuple[list[Tier], list[int | None]]:
-    catalog = {tier.name: tier for tier in (load_catalog() if tiers is None else tiers)}
-    lasting = [name for name, tier in catalog.items() if tier.access != "memory"]
+    lasting = [tier for tier in (load_catalog() if tiers is None else tiers) if tier.is_lasting]
     if not capacities:
         raise UsageError("capacities", expected="at least one tier", found="none", action="Name tiers in `capacities`.")
+    chosen = [tier_named(lasting, name, "capacities") for name in capacities]
     for name, size in capacities.items():
-        if name not in lasting:
-            raise UsageError("capacities", expected=f"one of {', '.join(lasting)}", found=repr(name))
         if size is not None and size < 1:
             raise UsageError(f"capacities {name}", expected="at least 1 byte", found=f"{size:,}")
-    chosen = [catalog[name] for name in capacities]
     return chosen, [capacities[tier.name] or tier.capacity for tier in chosen]
-
-
-def _terms(
-    heat: Heat, runs: float | None, duration: float | None, hour_usd: float, in_flight: int, most_busy: float
-) -> Terms:
-    spans = heat.duration if duration is None else duration
-    if not 0 < spans < float("inf"):
-        raise UsageError(
-            "duration",
-            expected="a trace that spans some time",
-            found=f"{spans:g} s",
-            action="Give the time that it spans in `duration`.",
-        )
-    often = MONTH_SECONDS / spans if runs is None else runs
-    limits = (("runs", often, 0.0), ("hour_usd", hour_usd, 0.0), ("in_flight", in_flight, 1))
-    for name, value, least in limits:
-        if not least <= value < float("inf"):
-            raise UsageError(name, expected=f"at least {least:g}", found=f"{value:g}")
-    if not 0 < most_busy <= 1:
-        raise UsageError("most_busy", expected="a share above 0 and up to 1", found=f"{most_busy:g}")
-    return Terms(spans, often, hour_usd, in_flight)
 
 
 def _shares(
     units: pl.DataFrame,
     problem: Problem,
     tiers: Sequence[Tier],
-    room: Sequence[int | None],
+    sizes: Sequence[int | None],
     terms: Terms,
     choice: np.ndarray[tuple[int, ...], np.dtype[np.intp]],
 ) -> tuple[TierShare, ...]:
@@ -250,7 +222,7 @@ def _shares(
                 units=len(mine),
                 files=int(mine["files"].sum()),
                 bytes=round(float(used[0, number])),
-                capacity=room[number],
+                capacity=sizes[number],
                 busy=float(used[1, number]),
                 storage_usd=float(charged.storage.sum()),
                 access_usd=float(charged.access.sum()),
@@ -263,9 +235,9 @@ def _shares(
     return tuple(shares)
 
 
-def _notes(units: pl.DataFrame, heat: Heat, terms: Terms, runs: float | None) -> list[str]:
+def _notes(units: pl.DataFrame, heat: Heat, terms: Terms, month: Month) -> list[str]:
     notes = []
-    if runs is None:
+    if month.runs is None:
         notes.append(f"The trace is assumed to repeat all month, {terms.runs:,.4g} times; `runs` changes that.")
     if not heat.root:
         notes.append("Only files in the trace are placed, with the size seen there; `root` places all below it.")
@@ -287,10 +259,10 @@ def _short(problem: Problem, tiers: Sequence[Tier]) -> UsageError:
     total = float(problem.use[0].min(axis=0).sum())
     offered = float(problem.limits[0].sum())
     if total > offered:
-        parts.insert(0, f"{format_bytes(total)} to place, {format_bytes(offered)} of room")
+        parts.insert(0, f"{format_bytes(total)} to place, {format_bytes(offered)} of capacity")
     return UsageError(
         "placement",
-        expected="room and rate for everything",
+        expected="capacity and rate for everything",
         found="; ".join(parts) or "files too large to be divided within all limits",
         action="Raise `capacities`, add a faster tier, or change `by`.",
     )

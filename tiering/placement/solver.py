@@ -104,7 +104,7 @@ def _first(problem: Problem, dual: Dual) -> Choice | None:
         return best
     for share in _TIGHTER:
         if best is None:
-            # Slightly tighter limits leave room for whole items that do not divide evenly.
+            # Slightly tighter limits leave space for whole items that do not divide evenly.
             best = greedy(problem, best_dual(replace(problem, limits=problem.limits * (1 - share))))
     if best is not None and costs_of(problem, best) - dual.bound <= _WIDE * dual.bound:
         return best
@@ -132,9 +132,9 @@ def greedy(problem: Problem, dual: Dual) -> Choice | None:
 
 
 def _large_first(problem: Problem, dual: Dual) -> Choice | None:
-    """Place the items that use most of any limit exactly, then the others in the remaining room.
+    """Place the items that use most of any limit exactly, then the others in the remaining capacity.
 
-    Prices cannot guide an item that fills a third of a tier: its place decides many others.
+    Prices cannot guide an item that fills a third of a tier: its tier decides many others.
     """
     shares = np.where(np.isfinite(problem.cost), (problem.use / problem.limits[:, :, None]).max(axis=0), 0.0)
     order = np.argsort(-shares.max(axis=0), kind="stable")

@@ -89,13 +89,13 @@ def measure_mount(directory: Path, seconds: float, size: int, say: Callable[[str
     """
     if not directory.is_dir():
         raise InputError(str(directory), expected="a directory on the mount to measure", found="none")
-    room = shutil.disk_usage(directory)
+    disk = shutil.disk_usage(directory)
     needed = size + _MOST_FILES * 2 * _SMALL
-    if room.total > 0 and room.free < needed:
+    if disk.total > 0 and disk.free < needed:
         raise MachineError(
             str(directory),
             expected=f"{format_bytes(needed)} free for the probe's files",
-            found=f"{format_bytes(room.free)}",
+            found=f"{format_bytes(disk.free)}",
             action="Give a smaller `size`, or free some space.",
         )
     with _workspace(directory) as own, ExitStack() as stack:

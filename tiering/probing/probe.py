@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from tiering.advice.catalog import RANDOM_READ, ReadPoint, Tier, find_tier, load_catalog
+from tiering.advice.catalog import RANDOM_READ, ReadPoint, Tier, find_tier, load_catalog, tier_named
 from tiering.errors import UsageError
 from tiering.probing import bucket, mount
 from tiering.system.mounts import NETWORK, filesystem_of
-from tiering.units import format_bytes, format_count, parse_room
+from tiering.units import format_bytes, format_count, parse_capacity
 
 #: Default bound on the bytes written: a file on a mount, objects in a bucket.
 FILE_SIZE: Final = 1 << 30
@@ -55,7 +55,7 @@ class Probe:
 
 
 def probe(
-    place: str | os.PathLike[str],
+    location: str | os.PathLike[str],
     *,
     seconds: float = 30.0,
     size: int | str | None = None,
@@ -68,7 +68,7 @@ def probe(
     """Measure the storage behind a path or URL, as this host sees it, and remove all files written for that.
 
     Args:
-        place: A directory on the mount, or the URL of a bucket or of a prefix in it.
+        location: A directory on the mount, or the URL of a bucket or of a prefix in it.
         seconds: About how long the measurement may take.
         size: Most bytes to write, as a number or as text such as "1GiB"; by default 1 GiB on a mount, and 64 MiB behind
             a URL.
@@ -92,48 +92,43 @@ def probe(
         >>> tiering.probe("/mnt/data", seconds=10).tier.read_bandwidth  # doctest: +SKIP
         2310000000.0
     """
-    known = tuple(load_catalog() if tiers is None else tiers)
-    remote = "://" in os.fspath(place)
-    bound = parse_room(size) if isinstance(size, str) else size
+    known = load_catalog() if tiers is None else tiers
+    remote = "://" in os.fspath(location)
+    bound = parse_capacity(size) if isinstance(size, str) else size
     bound = (BUCKET_SIZE if remote else FILE_SIZE) if bound is None else bound
-    _check(seconds, bound, name, known, like, remote=remote)
+    _check(seconds, bound, bucket.OBJECT if remote else LEAST_SIZE, name)
     began = time.perf_counter()
     if remote:
-        url = os.fspath(place).rstrip("/")
+        model = tier_named(known, like or "object", "like")
+        url = os.fspath(location).rstrip("/")
         announce(
             f"Measuring {url}: at most about {seconds:g} s and {format_count(bucket.REQUESTS)} requests; at most "
             f"{format_bytes(bound + bucket.MOST_REQUESTS * _SMALL)} are written, and deleted at the end."
         )
         objects = bucket.measure_bucket(url, seconds, bound, progress)
-        model = find_tier(known, like or "object")
-        assert model is not None  # noqa: S101 - checked above
         tier = _bucket_tier(name, objects, model)
         return Probe(tier, url, model.name, time.perf_counter() - began, objects.written, ())
-    path = Path(place)
+    wanted = tier_named(known, like, "like") if like else None
+    path = Path(location)
     announce(
         f"Measuring {path}: at most about {seconds:g} s; at most {format_bytes(bound)} are written into a hidden "
         f"directory of its own, read at most {mount.POINTS} times, and removed at the end."
     )
     figures = mount.measure_mount(path, seconds, bound, progress)
     kind = filesystem_of(path) or ""
-    model = find_tier(known, like or _most_like(kind, figures))
-    model = model or known[0]
+    model = wanted or find_tier(known, _most_like(kind, figures)) or known[0]
     tier = _mount_tier(name, figures, model, kind, shutil.disk_usage(path).total)
     notes = tuple(_notes(figures, kind, model.name, bound))
     return Probe(tier, str(path), model.name, time.perf_counter() - began, figures.written, notes)
 
 
-def _check(seconds: float, size: int, name: str, tiers: tuple[Tier, ...], like: str | None, *, remote: bool) -> None:
+def _check(seconds: float, size: int, least: int, name: str) -> None:
     if not seconds > 0:
         raise UsageError("seconds", expected="above 0", found=f"{seconds:g}")
-    least = bucket.OBJECT if remote else LEAST_SIZE
     if size < least:
         raise UsageError("size", expected=f"at least {format_bytes(least)}", found=format_bytes(size))
     if not _NAME.fullmatch(name):
         raise UsageError("name", expected="letters, digits, - and _", found=repr(name))
-    wanted = like or ("object" if remote else tiers[0].name)
-    if find_tier(tiers, wanted) is None:
-        raise UsageError("like", expected=f"one of {', '.join(tier.name for tier in tiers)}", found=repr(wanted))
 
 
 def _most_like(kind: str, figures: mount.MountFigures) -> str:

@@ -6,7 +6,7 @@ import base64
 import gzip
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module, resources
 from pathlib import Path
 from typing import Any
@@ -22,18 +22,18 @@ from tiering.units import format_bytes, format_count, format_seconds
 
 
 def write_report(
-    place: str | os.PathLike[str],
+    source: str | os.PathLike[str],
     output: str | os.PathLike[str],
     traces: Sequence[str | os.PathLike[str]] = (),
     *,
     assumptions: Assumptions | None = None,
     lenient: bool = False,
-    columns: Mapping[str, str] | None = None,
+    columns: str | None = None,
 ) -> None:
     """Write one HTML file that shows a dataset, its traces, their verdicts and the recommendations.
 
     Args:
-        place: A profile.json, or a directory of images.
+        source: A profile.json, or a directory of images.
         output: The file to write. It appears complete or not at all, and replaces an existing one.
         traces: Traces to show besides those of the profile.
         assumptions: The training run that the advice is for.
@@ -42,13 +42,13 @@ def write_report(
 
     Raises:
         UsageError: The extra `report` is not installed.
-        DatasetError: The place is neither a profile nor a directory of images.
+        DatasetError: The source is neither a profile nor a directory of images.
         ProfileError: The profile cannot be read.
         TraceError: A trace cannot be read.
     """
     given = assumptions or Assumptions()
     content = gather(
-        Path(place), [Path(trace) for trace in traces], assumptions=given, lenient=lenient, columns=columns
+        Path(source), [Path(trace) for trace in traces], assumptions=given, lenient=lenient, columns=columns
     )
     write(render(content, given), Path(output))
 
@@ -82,7 +82,7 @@ def render(content: Content, assumptions: Assumptions) -> str:
             traces=list(zip(content.traces, in_traces, strict=True)),
             advice=content.advice,
             pareto=pareto,
-            given=assumptions,
+            given=assumptions.job,
             option_columns=COLUMNS,
             what_if_columns=WHAT_IF,
             figures=_json({chart.name: chart.figure for chart in every}),

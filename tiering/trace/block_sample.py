@@ -1,4 +1,4 @@
-"""A sample of the blocks that a trace reads, chosen by a hash of their place, of bounded size.
+"""A sample of the blocks that a trace reads, chosen by a hash of their position, of bounded size.
 
 SHARDS (Waldspurger, Park, Garthwaite and Ahmad, "Efficient MRC Construction with SHARDS", FAST 2015, sections 3 and 4):
 a block is in the sample if its hash is below a threshold. So either all references to a block are sampled or none, and
@@ -14,13 +14,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tiering.trace.hash_share import HashShare, mixed
+
 #: B of a block, the unit in which re-use is counted.
 BLOCK = 1 << 16
 #: Most references kept, at 16 B each. Analysing them takes about 100 B each.
 _MOST = 1 << 20
 #: How many references are expanded at once.
 _SLICE = 1 << 21
-_FULL = 1 << 32
 
 
 class References(NamedTuple):
@@ -34,14 +35,6 @@ class References(NamedTuple):
     rate: float
 
 
-def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Hash 64-bit numbers: the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
-    values = values + np.uint64(0x9E3779B97F4A7C15)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
-
-
 class BlockSample:
     """The sample while the trace is read.
 
@@ -53,7 +46,7 @@ class BlockSample:
         self._blocks: list[NDArray[np.uint64]] = []
         self._times: list[NDArray[np.float64]] = []
         self._rows = 0
-        self._threshold = _FULL
+        self._share = HashShare()
 
     def add(
         self,
@@ -79,7 +72,7 @@ class BlockSample:
         """Return the references sampled so far."""
         blocks = np.concatenate(self._blocks) if self._blocks else np.empty(0, np.uint64)
         times = np.concatenate(self._times) if self._times else np.empty(0, np.float64)
-        return References(blocks, times, self._threshold / _FULL)
+        return References(blocks, times, self._share.rate)
 
     def _add(
         self,
@@ -89,10 +82,10 @@ class BlockSample:
         time: NDArray[np.float64],
     ) -> None:
         row = np.repeat(np.arange(len(counts)), counts)
-        place = np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
+        position = np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
         # Hash each block on its own. Neighbours are similarly hot: choosing them together made errors six times larger.
-        key = mixed(file[row] ^ mixed((first[row] + place).astype(np.uint64)))
-        chosen = self._are_chosen(key)
+        key = mixed(file[row] ^ mixed((first[row] + position).astype(np.uint64)))
+        chosen = self._share.has(key)
         self._blocks.append(key[chosen])
         self._times.append(time[row[chosen]])
         self._rows += len(self._blocks[-1])
@@ -102,11 +95,7 @@ class BlockSample:
     def _halve(self) -> None:
         blocks, times, _ = self.references()
         # Halve no more than needed: the final share then does not depend on the size of the batches.
-        while len(blocks) > _MOST and self._threshold > 1:
-            self._threshold //= 2
-            kept = self._are_chosen(blocks)
+        while len(blocks) > _MOST and self._share.halve():
+            kept = self._share.has(blocks)
             blocks, times = blocks[kept], times[kept]
         self._blocks, self._times, self._rows = [blocks], [times], len(blocks)
-
-    def _are_chosen(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        return (keys >> np.uint64(32)) < self._threshold

@@ -191,14 +191,14 @@ def _blocks(pipe: int) -> Iterator[bytes]:
 
 def _with_dftracer(command: Sequence[str], to: Path, work: Path) -> Recording:
     spec = importlib.util.find_spec("dftracer")
-    places = [Path(place) for place in (spec.submodule_search_locations or [])] if spec is not None else []
-    library = next((file for place in places for file in place.rglob("libdftracer_preload.so")), None)
+    directories = [Path(directory) for directory in (spec.submodule_search_locations or [])] if spec is not None else []
+    library = next((file for directory in directories for file in directory.rglob("libdftracer_preload.so")), None)
     if library is None:
         raise MachineError(
-            "tiering trace --backend dftracer",
-            expected="the dftracer wheel",
+            "dftracer",
+            expected="its wheel",
             found="none",
-            action="pip install 'tiering[dftracer]', or use --backend strace",
+            action="pip install 'tiering[dftracer]', or use `backend=\"strace\"`.",
         )
     logs = work / "logs"
     logs.mkdir()
@@ -219,7 +219,7 @@ def _with_dftracer(command: Sequence[str], to: Path, work: Path) -> Recording:
             "dftracer",
             expected="a log of the command's calls",
             found="none",
-            action="Use --backend strace: DFTracer sees no programs that are linked statically.",
+            action='Use `backend="strace"`: DFTracer sees no programs that are linked statically.',
         )
     from tiering.trace.parquet_writer import TraceWriter  # noqa: PLC0415
     from tiering.trace.readers import read_trace  # noqa: PLC0415

@@ -25,7 +25,7 @@ class DistinctCount:
         self._threshold = _FULL
 
     def add(self, hashes: NDArray[np.uint64]) -> None:
-        """Add hashes, which must be as uniform as those of tiering.trace.block_sample.mixed."""
+        """Add hashes, which must be as uniform as those of tiering.trace.hash_share.mixed."""
         if self._threshold < _FULL:
             hashes = hashes[hashes < self._threshold]
         self._waiting.append(hashes)

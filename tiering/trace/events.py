@@ -38,7 +38,7 @@ UNPLACED = "unplaced"
 #:   duration  s spent in the call; null if unknown
 #:   path      as the trace has it; null if it has none
 #:   flags     for open: "r", "w" or "rw"; for mmap: "r" or "rw"; for rename: "w" for the name that a file gets, which
-#:             removes the file that had it; UNPLACED for a read whose place in its file is unknown: its offset is null,
+#:             removes the file that had it; UNPLACED for a read at an unknown position in its file: its offset is null,
 #:             or the one with which the fewest bytes would be re-read
 EVENT_SCHEMA = pl.Schema(
     {

@@ -1,16 +1,18 @@
-"""Totals of each file: one row per file, summed over batches."""
+"""Totals of each file, one row per file, summed over batches; and the figures of a profile that follow from them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from tiering.trace.block_sample import mixed
+from tiering.trace.hash_share import HashShare, mixed
+from tiering.trace.running_totals import share
 
 _FEWEST = 1 << 17
 #: Most files kept. Beyond that, a share of them is kept, chosen by identity.
 _MOST = 1 << 20
-_FULL = 1 << 32
 
 _MARKS = ("mapped_for_writing", "writable", "touched")
 #: Operations that show a file was really used, not just opened, or that it is temporary.
@@ -40,12 +42,12 @@ class FileTally:
     def __init__(self) -> None:
         self._files = [_EMPTY]
         self._ends = [_NO_RUNS]
-        self._threshold = _FULL
+        self._share = HashShare()
 
     @property
     def rate(self) -> float:
         """The share of the files in the table, in (0, 1]."""
-        return self._threshold / _FULL
+        return self._share.rate
 
     def add(self, data: pl.DataFrame, reads: pl.DataFrame, finished: pl.DataFrame) -> None:
         """Add a batch of events (EVENT_SCHEMA and `inside`), and the RunBatch for it."""
@@ -100,17 +102,15 @@ class FileTally:
     def _sum_up(self) -> pl.DataFrame:
         """Sum up to one row per file, and lower the share, for the whole trace, if there are too many."""
         self._files = [self._summed()]
-        while len(self._files[0]) > _MOST and self._threshold > 1:
-            self._threshold //= 2
+        while len(self._files[0]) > _MOST and self._share.halve():
             self._files = [self._chosen(self._files[0])]
             self._ends = [self._chosen(each) for each in self._ends]
         return self._files[0]
 
     def _chosen(self, table: pl.DataFrame) -> pl.DataFrame:
-        if self._threshold == _FULL:
+        if self.rate == 1:
             return table
-        hashed = mixed(table["file"].to_numpy()) >> np.uint64(32)
-        return table.filter(pl.Series(hashed < self._threshold, dtype=pl.Boolean))
+        return table.filter(pl.Series(self._share.has(mixed(table["file"].to_numpy())), dtype=pl.Boolean))
 
     def _summed(self) -> pl.DataFrame:
         return (
@@ -133,3 +133,35 @@ class FileTally:
             .group_by("file")
             .agg(pl.col("furthest").last(), pl.col("runs").sum(), pl.col("gapless").last())
         )
+
+
+def file_figures(files: pl.DataFrame, rate: float, unique: int) -> dict[str, Any]:
+    """Return the fields of a TraceProfile that describe its files.
+
+    files, rate: the table and the share of a FileTally. unique: distinct bytes read.
+    """
+    is_read = (files["bytes_read"] > 0) | (files["mapped_bytes"] > 0)
+    is_written = (files["bytes_written"] > 0) | files["mapped_for_writing"]
+    used = int((is_read | is_written).sum())
+    opened = files.filter(pl.col("opens") > 0)
+    again = opened.filter(pl.col("opens") > 1)["opens"]
+    inputs, outputs = opened.filter(~pl.col("writable")), opened.filter("writable")
+    highest = files.filter(pl.col("bytes_read") > 0)["highest_read"]
+    return {
+        "files": round(used / rate),
+        "untouched_share": share(int((~inputs["touched"]).sum()), len(inputs)),
+        "untouched_output_share": share(int((~outputs["touched"]).sum()), len(outputs)),
+        "opens_per_file": share(int(opened["opens"].sum()), len(opened)),
+        # Sorted, so that the sum does not depend on the order of files.
+        "opens_deviation": float(np.std(np.sort(opened["opens"].to_numpy()))) if len(opened) else 0.0,
+        "reopened_share": share(len(again), len(opened)),
+        "reopened_once_share": share(int((again == 2).sum()), len(again)),
+        "reopened_rarely_share": share(int((again <= 5).sum()), len(again)),
+        "whole_file_share": share(int(files["whole_runs"].sum()), int(files["runs"].sum())),
+        "read_only_files": share(int((is_read & ~is_written).sum()), used),
+        "write_only_files": share(int((is_written & ~is_read).sum()), used),
+        "read_write_files": share(int((is_read & is_written).sum()), used),
+        "file_size_mean": share(int(highest.sum()), len(highest)),
+        "file_size_spread": float(np.log10(np.maximum(highest.sort().to_numpy(), 1)).std()) if len(highest) else 0.0,
+        "file_coverage": min(1.0, share(unique, int(highest.sum()) / rate)),
+    }

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tiering.trace.block_sample import mixed
+from tiering.trace.hash_share import HashShare, mixed
 
 _FEWEST = 1 << 17
 #: Most disjoint ranges that are kept, at 28 B each, and several times that while they are merged.
@@ -26,7 +26,6 @@ MOST = 1 << 21
 _PART = 1 << 20
 #: How many parts are processed at once.
 _SLICE = 1 << 20
-FULL = 1 << 32
 
 
 class Ranges(NamedTuple):
@@ -40,6 +39,11 @@ class Ranges(NamedTuple):
     def at(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Ranges:
         """Return some of the ranges, by index, mask or slice."""
         return Ranges(self.file[rows], self.group[rows], self.start[rows], self.end[rows])
+
+
+def joined(*parts: Ranges) -> Ranges:
+    """Return the ranges of all parts, at least one, one after another."""
+    return Ranges(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 def union(ranges: Ranges) -> Ranges:
@@ -87,8 +91,8 @@ class RangeUnion:
     """A growing union of ranges.
 
     Memory is that of the disjoint ranges: a file that is always read completely costs one, however often. Beyond two
-    million ranges, only a share of all parts of files is kept, chosen by a hash of the place, and bytes are estimated:
-    to about 0.1 % for a million parts of equal weight.
+    million ranges, only a share of all parts of files is kept, chosen by a hash of the position, and bytes are
+    estimated: to about 0.1 % for a million parts of equal weight.
     """
 
     def __init__(self) -> None:
@@ -97,44 +101,42 @@ class RangeUnion:
         )
         self._waiting: list[Ranges] = []
         self._waiting_rows = 0
-        self._threshold = FULL
+        self._share = HashShare()
 
     @property
     def rate(self) -> float:
         """The share of the parts of files that are kept, in (0, 1]."""
-        return self._threshold / FULL
+        return self._share.rate
 
     def add(self, ranges: Ranges) -> None:
         """Add ranges, which may overlap."""
         # The time of a merge depends on the number of ranges, not on the size of the batches.
         while len(ranges.file):
-            room = max(_FEWEST, len(self._merged.file)) - self._waiting_rows
-            self._waiting.append(ranges.at(slice(0, room)))
+            free = max(_FEWEST, len(self._merged.file)) - self._waiting_rows
+            self._waiting.append(ranges.at(slice(0, free)))
             self._waiting_rows += len(self._waiting[-1].file)
-            ranges = ranges.at(slice(room, None))
+            ranges = ranges.at(slice(free, None))
             if self._waiting_rows >= max(_FEWEST, len(self._merged.file)):
                 self.merged()
 
     def merged(self) -> Ranges:
         """Return the disjoint ranges, sorted by file, group and start."""
         if self._waiting:
-            fresh = Ranges(*(np.concatenate(columns) for columns in zip(*self._waiting, strict=True)))
-            fresh = chosen(fresh, self._threshold) if self._threshold < FULL else fresh
-            every = [self._merged, fresh]
-            self._merged = union(Ranges(*(np.concatenate(columns) for columns in zip(*every, strict=True))))
+            fresh = joined(*self._waiting)
+            fresh = chosen(fresh, self._share) if self.rate < 1 else fresh
+            self._merged = union(joined(self._merged, fresh))
             self._waiting, self._waiting_rows = [], 0
-            while len(self._merged.file) > MOST and self._threshold > 1:
-                self._threshold //= 2
-                self._merged = chosen(self._merged, self._threshold)
+            while len(self._merged.file) > MOST and self._share.halve():
+                self._merged = chosen(self._merged, self._share)
         return self._merged
 
 
-def chosen(ranges: Ranges, threshold: int) -> Ranges:
-    """Cut ranges at the bounds of parts, and keep those in parts whose hash is below the threshold."""
-    return chosen_rows(ranges, threshold)[1]
+def chosen(ranges: Ranges, share: HashShare) -> Ranges:
+    """Cut ranges at the bounds of parts, and keep those in parts that belong to the share."""
+    return chosen_rows(ranges, share)[1]
 
 
-def chosen_rows(ranges: Ranges, threshold: int) -> tuple[NDArray[np.intp], Ranges]:
+def chosen_rows(ranges: Ranges, share: HashShare) -> tuple[NDArray[np.intp], Ranges]:
     """Do the same as `chosen`, and also return the row that each result was cut from, in order."""
     first, last = ranges.start // _PART, (ranges.end - 1) // _PART
     counts = np.maximum(last - first + 1, 0)
@@ -145,19 +147,19 @@ def chosen_rows(ranges: Ranges, threshold: int) -> tuple[NDArray[np.intp], Range
         before = int(edges[begin - 1]) if begin else 0
         until = max(begin + 1, int(np.searchsorted(edges, before + _SLICE, side="right")))
         rows = slice(begin, until)
-        row, parts = _chosen_parts(ranges.at(rows), first[rows], counts[rows], threshold)
+        row, parts = _chosen_parts(ranges.at(rows), first[rows], counts[rows], share)
         kept.append((row + begin, parts))
         begin = until
     rows_of, cut = zip(*kept, strict=True)
-    return np.concatenate(rows_of), Ranges(*(np.concatenate(columns) for columns in zip(*cut, strict=True)))
+    return np.concatenate(rows_of), joined(*cut)
 
 
 def _chosen_parts(
-    ranges: Ranges, first: NDArray[np.int64], counts: NDArray[np.int64], threshold: int
+    ranges: Ranges, first: NDArray[np.int64], counts: NDArray[np.int64], share: HashShare
 ) -> tuple[NDArray[np.intp], Ranges]:
     row = np.repeat(np.arange(len(counts)), counts)
     part = first[row] + np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
-    kept = (mixed(ranges.file[row] + mixed(part.astype(np.uint64))) >> np.uint64(32)) < threshold
+    kept = share.has(mixed(ranges.file[row] + mixed(part.astype(np.uint64))))
     row, part = row[kept], part[kept]
     start = np.maximum(ranges.start[row], part * _PART)
     end = np.minimum(ranges.end[row], (part + 1) * _PART)

@@ -15,7 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tiering.trace.intervals import FULL, MOST, Ranges, Spans, chosen, chosen_rows, length, over_groups, union
+from tiering.trace.hash_share import HashShare
+from tiering.trace.intervals import MOST, Ranges, Spans, chosen, chosen_rows, joined, length, over_groups, union
 
 #: How many accesses wait at least before they are processed together; how many pieces are processed together; and
 #: beyond how many pieces per access, on average, the accesses of a file are processed one by one.
@@ -49,29 +50,28 @@ class ReadHistory:
 
     Accesses wait until they are as many as the ranges so far, so that each takes part in O(log n) sorts. Files that are
     only read cost nothing else. Memory is that of the disjoint ranges. Beyond two million, a share of all parts of
-    files is kept, chosen by a hash of the place, and bytes are estimated (tiering.trace.intervals).
+    files is kept, chosen by a hash of the position, and bytes are estimated (tiering.trace.intervals).
     """
 
     def __init__(self) -> None:
-        none = np.empty(0, np.uint64), np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.int64)
-        self._current, self._past = Ranges(*none), Ranges(*none)
+        self._current = self._past = _ranges([])
         self._gone_by_group = self._gone = 0.0
         self._waiting: list[Accesses] = []
         self._rows = 0
-        self._threshold = FULL
+        self._share = HashShare()
 
     @property
     def rate(self) -> float:
         """The share of the parts of files that are kept, in (0, 1]."""
-        return self._threshold / FULL
+        return self._share.rate
 
     def add(self, accesses: Accesses) -> None:
         """Add accesses in order. The time of processing depends on their number, not on the size of the batches."""
         while len(accesses.file):
-            room = max(_FEWEST, len(self._current.file)) - self._rows
-            self._waiting.append(accesses.at(slice(0, room)))
+            free = max(_FEWEST, len(self._current.file)) - self._rows
+            self._waiting.append(accesses.at(slice(0, free)))
             self._rows += len(self._waiting[-1].file)
-            accesses = accesses.at(slice(room, None))
+            accesses = accesses.at(slice(free, None))
             if self._rows >= max(_FEWEST, len(self._current.file)):
                 self._look()
 
@@ -85,18 +85,18 @@ class ReadHistory:
         self._look()
         return round(length(over_groups(self._current)) / self.rate + self._gone)
 
-    def places(self) -> Ranges:
+    def ranges_read(self) -> Ranges:
         """Return the ranges that any group read, in any version, as group 0."""
         self._look()
-        return over_groups(_joined(self._current, self._past))
+        return over_groups(joined(self._current, self._past))
 
     def _look(self) -> None:
         if not self._waiting:
             return
         rows = Accesses(*(np.concatenate(columns) for columns in zip(*self._waiting, strict=True)))
         self._waiting, self._rows = [], 0
-        if self._threshold < FULL:
-            rows = _sampled(rows, self._threshold)
+        if self.rate < 1:
+            rows = _sampled(rows, self._share)
         current, fresh, replayed = self._current, rows, rows.at(slice(0, 0)).ranges()
         if rows.writes.any():
             written = np.unique(rows.file[rows.writes])
@@ -104,10 +104,9 @@ class ReadHistory:
             contended, held = np.isin(rows.file, both), np.isin(current.file, both)
             replayed = self._replayed(current.at(held), rows.at(contended))
             current, fresh = current.at(~held), rows.at(~contended & ~rows.writes)
-        self._current = union(_joined(current, fresh.ranges(), replayed))
-        while len(self._current.file) + len(self._past.file) > MOST and self._threshold > 1:
-            self._threshold //= 2
-            self._current, self._past = (chosen(each, self._threshold) for each in (self._current, self._past))
+        self._current = union(joined(current, fresh.ranges(), replayed))
+        while len(self._current.file) + len(self._past.file) > MOST and self._share.halve():
+            self._current, self._past = (chosen(each, self._share) for each in (self._current, self._past))
 
     def _replayed(self, current: Ranges, rows: Accesses) -> Ranges:
         """Process accesses of files that are both read and written, in order.
@@ -119,11 +118,11 @@ class ReadHistory:
             return current
         before = Accesses(*current, np.zeros(len(current.file), np.bool_))
         every = Accesses(*(np.concatenate(columns) for columns in zip(*[before, rows], strict=True)))
-        file, place, first, count = _cut(every)
+        file, position, first, count = _cut(every)
         if int(count.sum()) > _SLICE and len(deep := _deep(every.file, count)):
             held, taken = np.isin(current.file, deep), np.isin(rows.file, deep)
             rest = self._replayed(current.at(~held), rows.at(~taken))
-            return _joined(rest, self._one_by_one(current.at(held), rows.at(taken)))
+            return joined(rest, self._one_by_one(current.at(held), rows.at(taken)))
         # One row per piece of each access, sorted by piece, and in order within a piece.
         row = np.repeat(np.arange(len(count)), count)
         piece = first[row] + np.arange(len(row)) - (np.cumsum(count) - count)[row]
@@ -144,15 +143,15 @@ class ReadHistory:
         other = (piece[1:] != piece[:-1]) | (version[1:] != version[:-1])
         new_version = np.append(True, other)[: len(piece)]
         new = np.append(True, other | (group[1:] != group[:-1]))[: len(piece)]
-        size = place[piece + 1] - place[piece]
+        size = position[piece + 1] - position[piece]
         gone: NDArray[np.bool_] = version < last
         self._gone_by_group += int(size[new & gone].sum()) / self.rate
         self._gone += int(size[new_version & gone].sum()) / self.rate
         past, stays = piece[new_version & gone], new & ~gone
         zero = np.zeros(len(past), np.int32)
-        self._past = union(_joined(self._past, Ranges(file[past], zero, place[past], place[past + 1])))
+        self._past = union(joined(self._past, Ranges(file[past], zero, position[past], position[past + 1])))
         kept = piece[stays]
-        return Ranges(file[kept], group[stays], place[kept], place[kept + 1])
+        return Ranges(file[kept], group[stays], position[kept], position[kept + 1])
 
     def _one_by_one(self, current: Ranges, rows: Accesses) -> Ranges:
         """Do the same as _replayed, one access at a time. Each costs about 5 us, however many pieces it covers."""
@@ -174,7 +173,7 @@ class ReadHistory:
                     past += [(file, 0, begin, last) for begin, last in gone]
                 else:
                     self._gone_by_group += size
-        self._past = union(_joined(self._past, _ranges(past)))
+        self._past = union(joined(self._past, _ranges(past)))
         return _ranges(
             [
                 (file, group, begin, last)
@@ -202,12 +201,12 @@ def _ranges(rows: list[tuple[int, int, int, int]]) -> Ranges:
     return Ranges(*(np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)))
 
 
-def _sampled(rows: Accesses, threshold: int) -> Accesses:
+def _sampled(rows: Accesses, share: HashShare) -> Accesses:
     """Cut reads at the bounds of parts, and keep those in the sample. Writes are kept, as others have no effect."""
     writes = np.flatnonzero(rows.writes)
     reads = np.flatnonzero(~rows.writes)
-    row, cut = chosen_rows(rows.at(reads).ranges(), threshold)
-    both = _joined(cut, rows.at(writes).ranges())
+    row, cut = chosen_rows(rows.at(reads).ranges(), share)
+    both = joined(cut, rows.at(writes).ranges())
     order = np.argsort(np.concatenate([reads[row], writes]), kind="stable")
     return Accesses(*both, np.arange(len(both.file)) >= len(row)).at(order)
 
@@ -215,24 +214,20 @@ def _sampled(rows: Accesses, threshold: int) -> Accesses:
 def _cut(rows: Accesses) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.intp], NDArray[np.intp]]:
     """Cut files where any access begins or ends.
 
-    Returns file and place of each cut, in order; and for each access, the cut where it begins and the number of pieces
-    that it covers.
+    Returns file and position of each cut, in order; and for each access, the cut where it begins and the number of
+    pieces that it covers.
     """
-    file, place = np.tile(rows.file, 2), np.concatenate([rows.start, rows.end])
+    file, position = np.tile(rows.file, 2), np.concatenate([rows.start, rows.end])
     names = np.unique(file)
-    most = int(place.max()) + 1
+    most = int(position.max()) + 1
     if most * len(names) < WHOLE:
         # One key sorts in a third of the time of two.
-        order = np.argsort(np.searchsorted(names, file) * most + place)
+        order = np.argsort(np.searchsorted(names, file) * most + position)
     else:
-        order = np.lexsort((place, file))
-    file, place = file[order], place[order]
-    new = np.append(True, (file[1:] != file[:-1]) | (place[1:] != place[:-1]))
+        order = np.lexsort((position, file))
+    file, position = file[order], position[order]
+    new = np.append(True, (file[1:] != file[:-1]) | (position[1:] != position[:-1]))
     cut = np.empty(len(order), np.intp)
     cut[order] = np.cumsum(new) - 1
     begin, end = np.split(cut, 2)
-    return file[new], place[new], begin, end - begin
-
-
-def _joined(*parts: Ranges) -> Ranges:
-    return Ranges(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    return file[new], position[new], begin, end - begin

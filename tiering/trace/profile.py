@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tiering.trace.block_sample import BlockSample, mixed
+from tiering.trace.block_sample import BlockSample
 from tiering.trace.bursts import BurstFinder
 from tiering.trace.distinct_count import DistinctCount
 from tiering.trace.events import IS_NOWHERE
-from tiering.trace.file_totals import FileTally
+from tiering.trace.file_totals import FileTally, file_figures
+from tiering.trace.hash_share import mixed
 from tiering.trace.intervals import Ranges, RangeUnion, length, over_groups
 from tiering.trace.overwrites import WHOLE, Accesses, ReadHistory
 from tiering.trace.program_files import is_below, is_noise
-from tiering.trace.read_runs import Runs
+from tiering.trace.read_runs import ReadRuns
 from tiering.trace.readers import read_trace
 from tiering.trace.readers.base import Level
 from tiering.trace.reuse_distance import miss_ratio_curve, passes, working_set
@@ -35,7 +36,7 @@ def profile_trace(
     dataset_root: Path | None = None,
     dataset_bytes: int | None = None,
     lenient: bool = False,
-    columns: Mapping[str, str] | None = None,
+    columns: str | None = None,
     beside: Callable[[pl.DataFrame], None] | None = None,
 ) -> TraceProfile:
     """Read a trace of any known format, or a directory of one job's logs, and profile it.
@@ -45,7 +46,7 @@ def profile_trace(
         dataset_root: A directory whose files are data, even if they look like those of a library.
         dataset_bytes: B in the dataset, for coverage.
         lenient: Count lines that cannot be parsed, and skip them.
-        columns: Columns of a table without a telling header (tiering.trace.readers.headed.parse_mapping).
+        columns: Columns of a table, as for `read_trace`.
         beside: Called with each batch of events, to use them in the same pass.
 
     Returns:
@@ -53,6 +54,7 @@ def profile_trace(
 
     Raises:
         TraceError: The trace cannot be used.
+        UsageError: `columns` does not fit the table.
 
     Example:
         >>> profile = tiering.profile_trace("job.strace")  # doctest: +SKIP
@@ -100,7 +102,7 @@ def profile_events(
     """Profile a stream of event batches.
 
     Memory is bounded by a batch, a row for each of a million files, two million ranges, and a million references to
-    blocks. Larger traces are estimated from samples by place. Figures whose denominator is 0 are 0.
+    blocks. Larger traces are estimated from samples of positions. Figures whose denominator is 0 are 0.
 
     Args:
         batches: Events in EVENT_SCHEMA, in order of time.
@@ -121,7 +123,7 @@ def profile_events(
     """
     noise = is_noise(dataset_root)
     inside = is_below(dataset_root) if dataset_root is not None else pl.lit(value=True)
-    span, history, runs, tally, visits = Span(), ReadHistory(), Runs(), FileTally(), Visits()
+    span, history, runs, tally, visits = Span(), ReadHistory(), ReadRuns(), FileTally(), Visits()
     written, sample, bursts, sums, begun = RangeUnion(), BlockSample(), BurstFinder(), Sums(), DistinctCount()
     excluded = excluded_read = sequential = 0
     for batch in batches:
@@ -137,7 +139,7 @@ def profile_events(
         run_batch = runs.add(placed)
         reads = run_batch.reads
         history.add(_in_order(placed, reads))
-        begun.add(_places(reads))
+        begun.add(_beginnings(reads))
         sequential += int(reads["sequential"].sum())
         visits.add(reads)
         tally.add(data, reads, run_batch.finished)
@@ -152,22 +154,14 @@ def profile_events(
 
     files = tally.table()
     totals = sums.totals
-    # No read without a place is known to repeat another.
+    # No read of unknown position is known to repeat another.
     nowhere = sums.unplaced.bytes_nowhere
     first_reads = min(totals["bytes_read"], history.first_reads() + nowhere)
     content = min(first_reads, history.new_content() + nowhere)
-    places, rate = history.places(), history.rate
-    unique = min(content, round(length(places) / rate) + nowhere)
+    read, rate = history.ranges_read(), history.rate
+    unique = min(content, round(length(read) / rate) + nowhere)
     reread = totals["bytes_read"] - first_reads
     moved_bytes = totals["bytes_read"] + totals["bytes_written"]
-    is_read = (files["bytes_read"] > 0) | (files["mapped_bytes"] > 0)
-    is_written = (files["bytes_written"] > 0) | files["mapped_for_writing"]
-    used = int((is_read | is_written).sum())
-    opened = files.filter(pl.col("opens") > 0)
-    again = opened.filter(pl.col("opens") > 1)["opens"]
-    outputs = opened.filter("writable")
-    inputs = opened.filter(~pl.col("writable"))
-    highest = files.filter(pl.col("bytes_read") > 0)["highest_read"]
     unique_written = min(totals["bytes_written"], round(length(over_groups(written.merged())) / written.rate))
     references = sample.references()
     return TraceProfile(
@@ -177,11 +171,9 @@ def profile_events(
         events=span.events,
         duration=span.seconds,
         processes=len(span.processes),
-        files=round(used / tally.rate),
-        untouched_share=share(int((~inputs["touched"]).sum()), len(inputs)),
-        untouched_output_share=share(int((~outputs["touched"]).sum()), len(outputs)),
         failed_share=sums.share_of(failed()),
         **totals,
+        **file_figures(files, tally.rate, unique),
         reads_again=max(0, totals["reads"] - sums.unplaced.reads_nowhere - begun.count()),
         bytes_unplaced=sums.unplaced.bytes,
         bytes_reread=reread,
@@ -192,25 +184,12 @@ def profile_events(
         excluded_bytes_read=excluded_read,
         reread_share=share(reread, moved_bytes),
         write_share=share(totals["bytes_written"], moved_bytes),
-        opens_per_file=share(int(opened["opens"].sum()), len(opened)),
-        # Sorted, so that the sum does not depend on the order of files.
-        opens_deviation=float(np.std(np.sort(opened["opens"].to_numpy()))) if len(opened) else 0.0,
-        reopened_share=share(len(again), len(opened)),
-        reopened_once_share=share(int((again == 2).sum()), len(again)),
-        reopened_rarely_share=share(int((again <= 5).sum()), len(again)),
         overwrite_factor=max(1.0, share(sums.placed_bytes_written, unique_written)) if totals["bytes_written"] else 0.0,
         busiest_share=sums.busiest_share(),
-        whole_file_share=share(int(files["whole_runs"].sum()), int(files["runs"].sum())),
-        read_only_files=share(int((is_read & ~is_written).sum()), used),
-        write_only_files=share(int((is_written & ~is_read).sum()), used),
-        read_write_files=share(int((is_read & is_written).sum()), used),
         sequentiality=share(sequential, totals["reads"]),
         order_randomness=visits.randomness(files),
-        file_size_mean=share(int(highest.sum()), len(highest)),
-        file_size_spread=float(np.log10(np.maximum(highest.sort().to_numpy(), 1)).std()) if len(highest) else 0.0,
-        file_coverage=min(1.0, share(unique, int(highest.sum()) / tally.rate)),
         epochs=share(totals["bytes_read"], first_reads),
-        coverage=_coverage(places, rate, files, dataset_bytes),
+        coverage=_coverage(read, rate, files, dataset_bytes),
         epochs_found=passes(references, span.begin),
         write_bursts=bursts.found(),
         working_set=working_set(references),
@@ -228,14 +207,14 @@ def _ranges(moves: pl.DataFrame) -> Ranges:
     return Ranges(*(moves[column].to_numpy() for column in ("file", "group", "start", "end")))
 
 
-def _places(reads: pl.DataFrame) -> NDArray[np.uint64]:
+def _beginnings(reads: pl.DataFrame) -> NDArray[np.uint64]:
     """Return a hash of the job, file and start of each read."""
     file, group, start = (reads[column].to_numpy().astype(np.uint64) for column in ("file", "group", "start"))
     return mixed(file ^ mixed(start ^ mixed(group)))
 
 
 def _in_order(data: pl.DataFrame, reads: pl.DataFrame) -> Accesses:
-    """Put reads (from Runs) and changes of files back into the order of events."""
+    """Put reads (from ReadRuns) and changes of files back into the order of events."""
     op, size = pl.col("op"), pl.col("size")
     # After a file is renamed, overwritten by a rename or removed, its name stands for another file.
     replaced = op.is_in(["rename", "unlink"])
@@ -252,8 +231,8 @@ def _in_order(data: pl.DataFrame, reads: pl.DataFrame) -> Accesses:
         start=whole.then(0).otherwise("offset"),
         end=whole.then(WHOLE).otherwise(pl.col("offset") + size),
     )
-    places = [np.flatnonzero(kinds[name].to_numpy()) for name in ("read", "changes")]
-    order = np.argsort(np.concatenate(places), kind="stable")
+    rows = [np.flatnonzero(kinds[name].to_numpy()) for name in ("read", "changes")]
+    order = np.argsort(np.concatenate(rows), kind="stable")
     both = pl.concat([reads.select(changes.columns), changes])
     return Accesses(*_ranges(both), np.arange(len(both)) >= len(reads)).at(order)
 
@@ -268,8 +247,8 @@ def _sample(sample: BlockSample, reads: pl.DataFrame, data: pl.DataFrame) -> Non
         sample.add(*(reads[column].to_numpy() for column in _REFERRED))
 
 
-def _coverage(places: Ranges, rate: float, files: pl.DataFrame, dataset_bytes: int | None) -> float | None:
+def _coverage(read: Ranges, rate: float, files: pl.DataFrame, dataset_bytes: int | None) -> float | None:
     if not dataset_bytes:
         return None
-    mine = np.isin(places.file, files.filter("inside")["file"].to_numpy())
-    return min(1.0, length(places.at(mine)) / rate / dataset_bytes)
+    mine = np.isin(read.file, files.filter("inside")["file"].to_numpy())
+    return min(1.0, length(read.at(mine)) / rate / dataset_bytes)

@@ -65,7 +65,7 @@ class RunBatch(NamedTuple):
     finished: pl.DataFrame
 
 
-class Runs:
+class ReadRuns:
     """Follows the runs of a trace. Memory grows with the number of open files.
 
     A run begins with an open and ends with the next open of that process and file, or when the last of its descriptors

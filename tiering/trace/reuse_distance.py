@@ -112,11 +112,11 @@ def passes(references: References, begin: float) -> Passes | None:
     begun = int((sizes >= _BEGUN * len(counts)).sum())
     boundaries = []
     for number in range(1, begun):
-        place = int(sizes[:number].sum())
-        wrong = int((nth[:place] >= number).sum())
+        end = int(sizes[:number].sum())
+        wrong = int((nth[:end] >= number).sum())
         if wrong > _BLUR * min(sizes[number - 1], sizes[number]):
             return None
-        boundaries.append(float(references.time[place]) - begin)
+        boundaries.append(float(references.time[end]) - begin)
     if not boundaries:
         return None
     starts_at = [float(references.time[0]) - begin, *boundaries]
@@ -150,14 +150,14 @@ def _distances(before: NDArray[np.int64]) -> NDArray[np.int64]:
     bits = max(1, int(count - 1).bit_length())
     values = np.arange(1 << bits)
     values[:count] = rank
-    places = np.arange(1 << bits)
+    positions = np.arange(1 << bits)
     inversions = np.zeros(1 << bits, np.int64)
     for bit in range(bits - 1, -1, -1):
         ones = ((values >> bit) & 1).reshape(-1, 2 << bit)
         larger = np.cumsum(ones, axis=1)
         zero = ones == 0
-        inversions[places.reshape(ones.shape)[zero]] += larger[zero]
+        inversions[positions.reshape(ones.shape)[zero]] += larger[zero]
         order = np.argsort(ones, axis=1, kind="stable")
         values = np.take_along_axis(values.reshape(ones.shape), order, axis=1).ravel()
-        places = np.take_along_axis(places.reshape(ones.shape), order, axis=1).ravel()
+        positions = np.take_along_axis(positions.reshape(ones.shape), order, axis=1).ravel()
     return np.arange(count) - before - 1 - inversions[:count]

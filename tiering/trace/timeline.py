@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tiering.trace.block_sample import mixed
+from tiering.trace.hash_share import HashShare, mixed
 from tiering.trace.program_files import is_noise
 
 #: Bins of time, and the coarser bins of the heat map.
@@ -22,7 +22,6 @@ FILES: Final = 4096
 #: Rows of the heat map. With more files, neighbours by path share a row.
 ROWS: Final = 160
 _SHORTEST: Final = 2.0**-20
-_FULL: Final = 1 << 32
 _KINDS: Final = ("read", "write", "access")
 
 
@@ -71,7 +70,7 @@ class TimelineBinner:
         self._ids = np.empty(0, np.uint64)
         self._heat = np.zeros((0, HEAT_BINS), np.int64)
         self._paths: dict[int, str] = {}
-        self._threshold = _FULL
+        self._share = HashShare()
 
     def add(self, batch: pl.DataFrame) -> None:
         """Add a batch of events."""
@@ -115,8 +114,8 @@ class TimelineBinner:
         chosen = self._chosen(files)
         files, bins, sizes = files[chosen], bins[chosen], sizes[chosen]
         ids = np.union1d(self._ids, files)
-        while np.count_nonzero(self._chosen(ids)) > FILES and self._threshold > 1:
-            self._threshold //= 2
+        while np.count_nonzero(self._chosen(ids)) > FILES and self._share.halve():
+            pass
         ids = ids[self._chosen(ids)]
         kept = self._chosen(self._ids)
         heat = np.zeros((len(ids), HEAT_BINS), np.int64)
@@ -132,7 +131,7 @@ class TimelineBinner:
         self._paths = {file: path for file, path in merged.items() if file in alive}
 
     def _chosen(self, files: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        return (mixed(files) >> np.uint64(32)) < self._threshold
+        return self._share.has(mixed(files))
 
     def found(self) -> Timeline:
         """Return the timeline of the events added."""
@@ -153,7 +152,7 @@ class TimelineBinner:
             rows=tuple(_label([names[at] for at in group]) for group in groups),
             heat=heat[:, : -(-used // ratio)],
             files=len(order),
-            rate=self._threshold / _FULL,
+            rate=self._share.rate,
         )
 
 

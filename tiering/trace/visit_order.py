@@ -32,8 +32,8 @@ class Visits:
             return 0.0
         visits = pl.concat(self._kept).join(files.select("file"), on="file", how="semi", maintain_order="left")
         ranked = files.sort("path", "file")["file"].to_list()
-        places = {file: place for place, file in enumerate(ranked)}
-        return order_randomness(visits["file"].to_numpy(), visits["group"].to_numpy(), places)
+        ranks = {file: rank for rank, file in enumerate(ranked)}
+        return order_randomness(visits["file"].to_numpy(), visits["group"].to_numpy(), ranks)
 
 
 def order_randomness(visits: NDArray[np.uint64], groups: NDArray[np.int32], ranks: dict[int, int]) -> float:
@@ -71,7 +71,9 @@ def _of_one_group(visits: NDArray[np.uint64], ranks: dict[int, int]) -> float:
     return figure
 
 
-def _mean_step(places: NDArray[np.int64], files: int) -> float:
+def _mean_step(positions: NDArray[np.int64], files: int) -> float:
     shuffled = (files + 1) / 3
-    means = [float(np.abs(places[lag:] - places[:-lag]).mean()) for lag in range(1, _LAGS + 1) if lag < len(places)]
+    means = [
+        float(np.abs(positions[lag:] - positions[:-lag]).mean()) for lag in range(1, _LAGS + 1) if lag < len(positions)
+    ]
     return float(np.clip((min(means) - 1) / (shuffled - 1), 0.0, 1.0)) if means else 0.0

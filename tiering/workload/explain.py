@@ -106,8 +106,8 @@ def facts(model: Model, vector: npt.NDArray[np.float64], workload: int) -> list[
     weights = ((odds[0] - odds[2 : 2 + count]) + (odds[2 + count :] - odds[1])) / 2
     known = np.flatnonzero(~np.isnan(vector))
     found = []
-    for place in known[np.argsort(-np.abs(weights[known]), kind="stable")].tolist():
-        name, value, weight = FEATURE_NAMES[place], float(vector[place]), float(weights[place])
+    for number in known[np.argsort(-np.abs(weights[known]), kind="stable")].tolist():
+        name, value, weight = FEATURE_NAMES[number], float(vector[number]), float(weights[number])
         speaks = speaks_for(name, value, WORKLOADS[workload])
         if speaks and weight < 0:
             continue
@@ -156,8 +156,8 @@ def _number(words: str) -> Callable[[float], str]:
 
 def _order(value: float) -> str:
     looks = "shuffled" if value > 0.75 else "sorted" if value < 0.25 else "partly sorted"
-    place = math.floor(100 * value) / 100
-    return f"files are visited in an order that looks {looks} ({place:g} on a scale from 0, sorted, to 1, shuffled)"
+    rounded = math.floor(100 * value) / 100
+    return f"files are visited in an order that looks {looks} ({rounded:g} on a scale from 0, sorted, to 1, shuffled)"
 
 
 _WORDS: dict[str, Callable[[float], str]] = {

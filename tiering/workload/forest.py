@@ -77,8 +77,8 @@ def _check_splits(nodes: AnyArray, features: int) -> None:
     """Check that every node is a leaf, or tests an existing feature and leads to two later nodes."""
     left, right = nodes["left_child"], nodes["right_child"]
     leaf = (left == _LEAF) & (right == _LEAF)
-    place = np.arange(len(nodes))
-    forward = (left > place) & (right > place) & (left < len(nodes)) & (right < len(nodes))
+    own = np.arange(len(nodes))
+    forward = (left > own) & (right > own) & (left < len(nodes)) & (right < len(nodes))
     tests_a_feature = (nodes["feature"] >= 0) & (nodes["feature"] < features) & np.isfinite(nodes["threshold"])
     wrong = ~(leaf | (forward & tests_a_feature))
     if wrong.any() or not len(nodes):

@@ -2,7 +2,7 @@
 
 A model may come from an untrusted source, so the objects in its schema are never created. Instead the file is taken
 apart. Its size is checked before it is unpacked, unknown types are refused by name, and numbers, texts and arrays are
-read from the places where a model has them. Other contents are ignored.
+read from where a model has them. Other contents are ignored.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _SHOWN: Final = 5
 
 
 class Archive:
-    """An archive within the bounds. Its methods raise ValueError if a place does not have what a model has there.
+    """An archive within the bounds. Its methods raise ValueError if something is not where a model has it.
 
     data: the file's bytes. Raises ValueError if they are no archive, exceed a bound, or name a foreign type.
     """
@@ -166,7 +166,7 @@ def _array_of(data: bytes) -> AnyArray:
 
 
 def _foreign(content: object) -> set[str]:
-    """Return the types in a schema that no model has, at any place in it."""
+    """Return the types in a schema that no model has, at any depth."""
     found: set[str] = set()
     left = [content]
     while left:

@@ -61,7 +61,7 @@ def test_examples_are_whole_runs_and_first_parts_with_the_label_of_the_whole():
 
 def test_a_training_run_cut_in_its_first_epoch_shows_no_repeat():
     run = FAMILIES[0].generate(np.random.default_rng(1), 0.3)
-    part = rows.Run(run.events.head(100))
+    part = rows.SyntheticRun(run.events.head(100))
     trace, workload = whole_run(part)
     assert trace.bytes_reread == 0
     assert workload != "re-read-heavy"

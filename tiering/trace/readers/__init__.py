@@ -7,7 +7,7 @@ Open `base` first: it defines what a Reader is. To add a format, write a module 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -128,9 +128,7 @@ class Trace:
         return list(dict.fromkeys(note for each in self.damage for note in each.notes))
 
 
-def read_trace(
-    path: str | os.PathLike[str], *, lenient: bool = False, columns: Mapping[str, str] | None = None
-) -> Trace:
+def read_trace(path: str | os.PathLike[str], *, lenient: bool = False, columns: str | None = None) -> Trace:
     """Recognise a trace by its first bytes, and read it in batches of events.
 
     Args:
@@ -138,7 +136,8 @@ def read_trace(
             processes, all in one format; they are merged by time, and files of unknown format are skipped and named in
             a note. Or a tar or zip of such a directory.
         lenient: Count lines that cannot be parsed and skip them.
-        columns: Columns of a table, as from tiering.trace.readers.headed.parse_mapping; by default its header decides.
+        columns: Columns of a table, such as "time=ts*1e-6,op=kind:R/W,offset=lba*512,size=len"; see
+            [the formats](../traces.md). By default its header decides.
 
     Returns:
         The trace. Its `batches` can be iterated once.
@@ -146,6 +145,7 @@ def read_trace(
     Raises:
         TraceError: The trace is missing, empty or of unknown format; or, while the batches are iterated, damaged. The
             error names the line.
+        UsageError: `columns` makes no sense; or, while the batches are iterated, names a column that is missing.
         MachineError: The file may not be read.
 
     Example:
@@ -155,9 +155,9 @@ def read_trace(
     """
     path = Path(path)
     if columns is not None:
-        damage = Damage(path, "csv", lenient)
+        damage, mapping = Damage(path, "csv", lenient), headed.parse_mapping(columns)
         _head(path)
-        batches = possible(headed.read(path, damage, columns), damage)
+        batches = possible(headed.read(path, damage, mapping), damage)
         return Trace(path, "csv", headed.READER.level, batches, (damage,))
     if path.is_dir():
         return _read_directory(path, path, lenient=lenient)
@@ -180,9 +180,9 @@ def _read_archive(path: Path, *, lenient: bool) -> Trace:
     """Read an archive like a directory. The unpacked files exist until the batches have been read."""
     unpacked = ExitStack()
     try:
-        place = unpacked.enter_context(scratch_directory())
-        others = unpack(path, place)
-        trace = _read_directory(place, path, lenient=lenient, others=others)
+        directory = unpacked.enter_context(scratch_directory())
+        others = unpack(path, directory)
+        trace = _read_directory(directory, path, lenient=lenient, others=others)
     except BaseException:
         unpacked.close()
         raise
@@ -194,15 +194,15 @@ def _while_open(unpacked: ExitStack, batches: Iterator[pl.DataFrame]) -> Iterato
         yield from batches
 
 
-def _read_directory(place: Path, path: Path, *, lenient: bool, others: Sequence[str] = ()) -> Trace:
+def _read_directory(directory: Path, path: Path, *, lenient: bool, others: Sequence[str] = ()) -> Trace:
     """Merge the logs below a directory.
 
     path: its name in errors. others: members of an archive that were not unpacked.
     """
     found: dict[str, list[Path]] = {}
     aside: list[Path] = []
-    for file in sorted(_below(place)):
-        reader = _reader_in(file, path / file.relative_to(place))
+    for file in sorted(_below(directory)):
+        reader = _reader_in(file, path / file.relative_to(directory))
         if reader is None:
             aside.append(file)
         else:
@@ -214,9 +214,9 @@ def _read_directory(place: Path, path: Path, *, lenient: bool, others: Sequence[
         raise _unusable(path, f"a directory with traces of several formats ({kinds})")
     ((name, logs),) = found.items()
     reader = next(each for each in READERS if each.name == name)
-    damage = {file: Damage(path / file.relative_to(place), name, lenient) for file in logs}
+    damage = {file: Damage(path / file.relative_to(directory), name, lenient) for file in logs}
     runs = grouped(logs) if reader is strace.READER else {}
-    by_run = {run: Damage(path / run.relative_to(place), name, lenient) for run in runs}
+    by_run = {run: Damage(path / run.relative_to(directory), name, lenient) for run in runs}
     streams = [
         possible(
             strace_files.read_files(
@@ -231,7 +231,7 @@ def _read_directory(place: Path, path: Path, *, lenient: bool, others: Sequence[
     streams += [possible(reader.read(file, each), each) for file, each in alone.items()]
     left_out = Damage(path, name, lenient)
     left_out.complete = True
-    names = sorted([*(str(file.relative_to(place)) for file in aside), *others])
+    names = sorted([*(str(file.relative_to(directory)) for file in aside), *others])
     if names:
         left_out.notes.append(_left_out(names, len(logs) + len(names)))
     for file in aside:
@@ -240,13 +240,13 @@ def _read_directory(place: Path, path: Path, *, lenient: bool, others: Sequence[
     return Trace(path, name, reader.level, merged(streams), (*by_run.values(), *alone.values(), left_out))
 
 
-def _below(place: Path) -> Iterator[Path]:
+def _below(directory: Path) -> Iterator[Path]:
     """Return everything below a directory except directories. Raises MachineError if one cannot be read."""
 
     def refuse(error: OSError) -> NoReturn:
         raise from_os_error(error) from error
 
-    for at, directories, names in os.walk(place, onerror=refuse):
+    for at, directories, names in os.walk(directory, onerror=refuse):
         yield from (Path(at) / name for name in names)
         yield from (link for name in directories if (link := Path(at) / name).is_symlink())
 

@@ -60,7 +60,9 @@ def unpack(path: Path, to: Path) -> list[str]:
                 while piece := content.read(_PIECE):
                     left -= len(piece)
                     if left < 0:
-                        raise _refused(path, "more", f"at most {TOTAL:,} bytes, and half of the room at {to.parent}")
+                        raise _refused(
+                            path, "more", f"at most {TOTAL:,} bytes, and half of the free space at {to.parent}"
+                        )
                     file.write(piece)
     except _WRONG as error:
         raise _refused(path, f"one that cannot be unpacked ({shown(str(error)[:200])})", "a whole archive") from error

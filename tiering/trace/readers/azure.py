@@ -156,8 +156,8 @@ def _row(record: dict[str, Any]) -> list[tuple[object, ...]]:
 def _path(record: dict[str, Any], properties: dict[str, Any]) -> str:
     key = str(properties.get("objectKey") or "").strip('"')
     if not key:
-        place = urlsplit(record["uri"])
-        key = f"{(place.hostname or '').split('.')[0]}{unquote(place.path)}"
+        url = urlsplit(record["uri"])
+        key = f"{(url.hostname or '').split('.')[0]}{unquote(url.path)}"
     return spoken(f"azure://{key.lstrip('/')}")
 
 

@@ -13,9 +13,8 @@ from pathlib import Path
 import polars as pl
 
 from tiering.errors import TraceError
-from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.readers.base import Damage, Reader, byte_blocks, shows
-from tiering.trace.readers.tables import SECTOR, as_events, first_lines
+from tiering.trace.readers.tables import SECTOR, as_events, first_lines, in_order, matched
 
 _HEADER = r"^TIME\(s\) +COMM +PID +DISK +T +SECTOR +BYTES\b"
 _SIZELESS = re.compile(r"TIME\(ms\) +(?:DISK.*)?COMM +PID +LAT\(ms\)")
@@ -44,19 +43,14 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     output of bpftrace's script of that name.
     """
     for number, block in byte_blocks(path, damage, _BLOCK):
-        text = block.decode("utf-8", "replace")
-        if number == 1 and any(map(_SIZELESS.match, text.split("\n", 3)[:3])):
+        if number == 1 and any(map(_SIZELESS.match, first_lines(block)[:3])):
             raise TraceError(
                 str(path),
                 expected="the size and the sector of each request",
                 found="output of bpftrace's biosnoop.bt, which has neither",
                 action="Record with bcc's biosnoop (biosnoop-bpfcc), or with blktrace.",
             )
-        lines = pl.Series("line", text.split("\n"))
-        table = lines.str.extract_groups(_LINE).struct.unnest()
-        bad = table["time"].is_null() & ~lines.str.contains(_HEADER) & ~lines.str.contains(r"^\s*$|^Tracing ")
-        for row in bad.arg_true().to_list():
-            damage.at(number + row, repr(lines[row][:80]), expected="a line of biosnoop's")
+        table = matched(number, block, _LINE, rf"{_HEADER}|^\s*$|^Tracing ", damage, "biosnoop's")
         kind = pl.col("kind")
         op = (
             pl.when(kind.str.contains("[DN]"))
@@ -70,7 +64,7 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
         table = table.with_columns(op=op, took=took, at=pl.col("time").cast(pl.Float64, strict=False), **number_of)
         kept = table.filter(pl.col("op").is_not_null(), pl.col("size") > 0)
         disk = pl.col("disk").fill_null("?")
-        yield (
+        yield in_order(
             as_events(
                 kept,
                 {
@@ -85,8 +79,6 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
                     "path": pl.format("device {}", disk),
                 },
             )
-            .cast(EVENT_SCHEMA)
-            .sort("time", maintain_order=True)
         )
 
 

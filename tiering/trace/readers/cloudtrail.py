@@ -114,7 +114,7 @@ def _row(record: dict[str, Any]) -> list[tuple[object, ...]]:
     when = instant_of(record["eventTime"])
     path = objects.name(asked["bucketName"], unquote_plus(asked["key"]))
     # If a Range was recorded, the response was partial.
-    offset = objects.place(206, asked, None)[0] if op == "read" else None
+    offset = objects.span_of(206, asked, None)[0] if op == "read" else None
     if record["eventName"] == "PutObject":
         offset = 0
     return [(when, op, path, size, None, spoken(str(record.get("sourceIPAddress", ""))), offset, None)]

@@ -75,7 +75,7 @@ def main(log: str, to: str) -> None:
             report.mod_read_all_dxt_records(name, dtype="dict", warnings=False)
     events, notes = _events(report)
     partial = [name for name, module in report.modules.items() if module.get("partial_flag")]
-    gaps = [f"Darshan ran out of room for the records of {name} (its partial flag is set)" for name in partial]
+    gaps = [f"Darshan ran out of memory for the records of {name} (its partial flag is set)" for name in partial]
     events.sort("time", maintain_order=True).write_parquet(
         to, metadata={"tiering.notes": "\n".join([*notes, _NO_STATUS]), WHOLE: "unknown", GAPS: "\n".join(gaps)}
     )
@@ -133,8 +133,8 @@ def _counted(report: Any, module: _Module) -> pl.DataFrame:
     for record in report.records.get(module.name, []):
         columns = {name: record["counters"][name].to_numpy() for name in record["counters"].columns}
         columns |= {name: record["fcounters"][name].to_numpy() for name in record["fcounters"].columns}
-        for place in range(len(record["counters"])):
-            row = {name.removeprefix(f"{module.prefix}_"): column[place] for name, column in columns.items()}
+        for number in range(len(record["counters"])):
+            row = {name.removeprefix(f"{module.prefix}_"): column[number] for name, column in columns.items()}
             parts += _of_file(_name(report, int(row["id"])), row, module)
     return pl.concat(parts)
 
@@ -169,8 +169,8 @@ def _walk(
     times = np.linspace(begin, max(begin, end), count)[kept]
     if span is None:
         return _rows(path, pid, op, times, None, sizes[kept])
-    room = max(int(span), int(sizes.max()), 1)
-    offsets = np.minimum(edges[:-1] % room, room - sizes)
+    whole = max(int(span), int(sizes.max()), 1)
+    offsets = np.minimum(edges[:-1] % whole, whole - sizes)
     return _rows(path, pid, op, times, offsets[kept], sizes[kept])
 
 

@@ -139,7 +139,7 @@ def _events(calls: pl.DataFrame, names: pl.DataFrame, positions: dict[tuple[str,
     moved = pl.col("ret") * pl.when(pl.col("cat") == "STDIO").then(pl.col("size").fill_null(1)).otherwise(1)
     table = table.filter(pl.col("op").is_not_null(), pl.col("ret").fill_null(0) >= 0).with_columns(
         moved=pl.when(moves).then(moved.fill_null(0)).when(pl.col("op") == "mmap").then("length").otherwise(0),
-        place=pl.when(pl.col("call").is_in(_EXPLICIT) | (pl.col("op") == "mmap")).then("offset"),
+        position=pl.when(pl.col("call").is_in(_EXPLICIT) | (pl.col("op") == "mmap")).then("offset"),
     )
     table = _placed(table, positions)
     known = table.filter(pl.col("op") != "seek", pl.col("path").is_not_null())
@@ -148,7 +148,7 @@ def _events(calls: pl.DataFrame, names: pl.DataFrame, positions: dict[tuple[str,
             time=pl.col("ts").cast(pl.Float64, strict=False).fill_null(0.0) / 1e6,
             op=pl.col("op"),
             file=pl.col("path").hash(),
-            offset=pl.when(pl.col("op").is_in(["read", "write", "mmap"])).then("place"),
+            offset=pl.when(pl.col("op").is_in(["read", "write", "mmap"])).then("position"),
             size=pl.col("moved").fill_null(0),
             pid=pl.col("pid").cast(pl.Int32, strict=False).fill_null(0),
             group=pl.lit(0),
@@ -179,7 +179,7 @@ def _placed(table: pl.DataFrame, positions: dict[tuple[str, str], int]) -> pl.Da
     sets = (
         pl.when(pl.col("op") == "open").then(0).when((pl.col("op") == "seek") & (pl.col("cat") == "POSIX")).then("ret")
     )
-    walks = pl.col("op").is_in(["read", "write"]) & pl.col("place").is_null()
+    walks = pl.col("op").is_in(["read", "write"]) & pl.col("position").is_null()
     keys = ["pid", "path"]
     carried = pl.DataFrame(
         {"pid": [key[0] for key in positions], "path": [key[1] for key in positions], "base": list(positions.values())},
@@ -200,7 +200,7 @@ def _placed(table: pl.DataFrame, positions: dict[tuple[str, str], int]) -> pl.Da
             positions.pop((pid, path), None)
         else:
             positions[pid, path] = start + walked
-    return table.with_columns(place=pl.when(walks).then("start").otherwise("place"))
+    return table.with_columns(position=pl.when(walks).then("start").otherwise("position"))
 
 
 READER = Reader(

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import polars as pl
 
-from tiering.trace.events import EVENT_SCHEMA, UNPLACED
+from tiering.trace.events import UNPLACED
 from tiering.trace.readers.base import Damage, Reader, byte_blocks, shows
-from tiering.trace.readers.tables import as_events, first_lines
-from tiering.trace.readers.times import DayClock
+from tiering.trace.readers.tables import as_events, first_lines, in_order, matched
+from tiering.trace.readers.times import DayClock, seconds_of_day
 
 _BLOCK = 1 << 22
 #: Of ext4slower and the similar tools: time of day; offsets are KiB, rounded down.
@@ -61,14 +61,10 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     """
     state = _State()
     for number, block in byte_blocks(path, damage, _BLOCK):
-        lines = pl.Series("line", block.decode("utf-8", "replace").split("\n"))
         if number == 1:
-            state.begin(lines.head(20).to_list())
-        table = lines.str.extract_groups(state.line).struct.unnest()
-        bad = table["time"].is_null() & ~lines.str.contains(rf"^\s*$|^(?:{_TITLES.pattern})|^Tracing ")
-        for row in bad.arg_true().to_list():
-            damage.at(number + row, repr(lines[row][:80]), expected="a line of ext4slower or a similar tool")
-        yield state.events(table.filter(pl.col("time").is_not_null()))
+            state.begin(block.decode("utf-8", "replace").split("\n", 20)[:20])
+        ignored = rf"^\s*$|^(?:{_TITLES.pattern})|^Tracing "
+        yield state.events(matched(number, block, state.line, ignored, damage, "ext4slower or a similar tool"))
     damage.notes.append("Files are distinguished only by name, without directories: those with one name count as one.")
     damage.gaps.extend(gaps := list(state.gaps()))
     damage.missing |= bool(gaps)
@@ -111,7 +107,7 @@ class _State:
         ).filter(pl.col("bytes") >= 0)
         table = table.with_columns(when=pl.Series(self._times(table)), start=self._offsets(table))
         lost = (op == "read") & (self.line == _UNPLACED)
-        return (
+        return in_order(
             as_events(
                 table,
                 {
@@ -126,8 +122,6 @@ class _State:
                     "flags": pl.when(op == "open").then(pl.lit("rw")).when(lost).then(pl.lit(UNPLACED)),
                 },
             )
-            .cast(EVENT_SCHEMA)
-            .sort("time", maintain_order=True)
         )
 
     def gaps(self) -> Iterator[str]:
@@ -138,9 +132,8 @@ class _State:
 
     def _times(self, table: pl.DataFrame) -> pl.Series:
         if self.line == _PLACED:
-            parts = table["time"].str.split(":")
-            hours, minutes, seconds = (parts.list.get(place).cast(pl.Float64) for place in range(3))
-            return pl.Series(self._clock.since_first_midnight((hours * 3600 + minutes * 60 + seconds).to_numpy()))
+            times = table.select(seconds_of_day(pl.col("time"))).to_series()
+            return pl.Series(self._clock.since_first_midnight(times.to_numpy()))
         return table["time"].cast(pl.Float64) / self._unit - table["took"]
 
     def _offsets(self, table: pl.DataFrame) -> pl.Series:

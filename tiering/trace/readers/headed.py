@@ -101,14 +101,14 @@ def parse_mapping(text: str) -> dict[str, str]:
     for name, column in parts.items():
         if name not in _NAMES or not _SPECIFIED.match(f"{name}={column}"):
             raise UsageError(
-                "--columns",
+                "columns",
                 expected=f"FIELD=COLUMN[*FACTOR], FIELD one of {', '.join(_NAMES)}, COLUMN a name or a number from 0",
                 found=f"{name}={column}",
-                action="Type, for example: --columns 'time=ts*1e-6,op=kind:R/W,offset=lba*512,size=len'",
+                action="For example: 'time=ts*1e-6,op=kind:R/W,offset=lba*512,size=len'.",
             )
     if not {"time", "size"} <= parts.keys():
         raise UsageError(
-            "--columns", expected="at least time and size", found=", ".join(parts) or "nothing", action="Name both."
+            "columns", expected="at least time and size", found=", ".join(parts) or "nothing", action="Name both."
         )
     return parts
 
@@ -119,7 +119,7 @@ def sniff(head: bytes) -> bool:
 
 
 def lacks(head: bytes) -> str:
-    """Describe what a table lacks to be read without --columns; "" if its first line has no known name."""
+    """Describe what a table lacks to be read without `columns`; "" if its first line has no known name."""
     _, header = header_of(head)
     found = _found(header)
     if not found or len(header) < 2 or not _is_text(header):
@@ -162,7 +162,7 @@ def _layout(path: Path, head: bytes, mapping_of_columns: Mapping[str, str] | Non
     separator, header = header_of(head)
     mapping = mapping_of_columns or _known(header) or {}
     numbered = all(_column(each).isdigit() for each in mapping.values())
-    named = [f"column {place}" for place in range(len(header))]
+    named = [f"column {number}" for number in range(len(header))]
     if not numbered:
         named = own_names(path, header, map(_column, mapping.values()))
     columns: dict[str, pl.DataType] = {name: pl.String() for name in named}
@@ -175,18 +175,18 @@ def _layout(path: Path, head: bytes, mapping_of_columns: Mapping[str, str] | Non
         column = f"column {_column(specified)}" if numbered else _column(specified)
         if match is None or column not in columns:
             raise UsageError(
-                "--columns",
+                "columns",
                 expected=f"a column of the table: {', '.join(header)}",
                 found=specified,
                 action="Name columns as the first line has them, or all by number, counted from 0.",
             )
         value = pl.col(column).str.strip_chars(' "')
-        place = list(columns).index(column)
+        number = list(columns).index(column)
         if field == "op":
             events["op"], other = _operation(value, match["read"], match["write"])
         elif field == "file":
             events |= {"path": value, "file": value.hash()}
-        elif field == "time" and place < len(row) and not _NUMBER.match(row[place]):
+        elif field == "time" and number < len(row) and not _NUMBER.match(row[number]):
             events["time"] = instant(value)
         else:
             columns[column] = pl.Float64()

@@ -15,8 +15,8 @@ import polars as pl
 from tiering.trace.readers import minio_verbose, objects
 from tiering.trace.readers.base import Damage, Reader, byte_blocks, shows, spoken
 from tiering.trace.readers.documents import documents, read_requests
-from tiering.trace.readers.tables import first_lines
-from tiering.trace.readers.times import DayClock, instant, instant_of
+from tiering.trace.readers.tables import first_lines, matched
+from tiering.trace.readers.times import DayClock, instant, instant_of, seconds_of_day
 
 _OPS = {
     "GetObject": "read",
@@ -70,7 +70,7 @@ def _audited(entry: dict[str, Any]) -> list[tuple[object, ...]]:
     took = api.get("timeToResponseInNS") or str(api.get("timeToResponse") or "").removesuffix("ns")
     duration = int(took) / 1e9 if str(took).isdecimal() else None
     client = spoken(str(entry.get("remotehost", "")))
-    return [_row(entry["time"], api["name"], path, size, duration, client, objects.place(status, asked, answered))]
+    return [_row(entry["time"], api["name"], path, size, duration, client, objects.span_of(status, asked, answered))]
 
 
 def sniff_trace(head: bytes) -> bool:
@@ -104,12 +104,7 @@ def read_trace(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
         return
     requests, clock, seen = objects.Requests(), DayClock(), False
     for number, block in byte_blocks(path, damage, _BLOCK):
-        lines = pl.Series("line", block.decode("utf-8", "replace").split("\n"))
-        table = lines.str.extract_groups(_LINE).struct.unnest()
-        bad = table["time"].is_null() & ~lines.str.contains(_OTHER) & (lines.str.strip_chars().str.len_bytes() > 0)
-        for row in bad.arg_true().to_list():
-            damage.at(number + row, repr(lines[row][:80]), expected="a line of mc admin trace")
-        rows = _printed(table.filter(pl.col("time").is_not_null()), clock)
+        rows = _printed(matched(number, block, _LINE, rf"^\s*$|{_OTHER}", damage, "mc admin trace"), clock)
         seen |= len(rows) > 0
         yield requests.events(rows)
     if seen:
@@ -123,10 +118,7 @@ def read_trace(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
 def _printed(table: pl.DataFrame, clock: DayClock) -> pl.DataFrame:
     """Make rows of objects.REQUESTS from lines of text. Times without a date count from the first midnight."""
     text = pl.col("time")
-    hours, minutes, seconds = (
-        text.str.split(":").list.get(place, null_on_oob=True).cast(pl.Float64, strict=False) for place in range(3)
-    )
-    times = table.select(dated=instant(text), of_day=hours * 3600 + minutes * 60 + seconds)
+    times = table.select(dated=instant(text), of_day=seconds_of_day(text))
     if times["dated"].null_count():
         table = table.with_columns(when=pl.Series(clock.since_first_midnight(times["of_day"].to_numpy())))
     else:
@@ -177,7 +169,7 @@ def _traced(document: dict[str, Any]) -> list[tuple[object, ...]]:
     bucket, _, key = str(document["path"]).removeprefix("/").partition("/")
     duration = int(document.get("duration") or stats.get("duration") or 0) / 1e9
     client = spoken(str(document.get("client", "")))
-    at = objects.place(status, asked.get("headers"), answered.get("headers"))
+    at = objects.span_of(status, asked.get("headers"), answered.get("headers"))
     return [_row(document["time"], call, objects.name(bucket, key), size, duration, client, at)]
 
 

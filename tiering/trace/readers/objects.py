@@ -99,7 +99,7 @@ class Requests:
         return start
 
 
-def place(
+def span_of(
     status: int, asked: Mapping[str, Any] | None, answered: Mapping[str, Any] | None
 ) -> tuple[int | None, int | None]:
     """Return where the bytes of a response begin, and the size of the object; null if the record does not show it.

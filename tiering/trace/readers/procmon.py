@@ -7,10 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
-from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.readers.base import Damage, Reader, shows
 from tiering.trace.readers.opening import open_trace
-from tiering.trace.readers.tables import Shape, as_events, blocks, header_of, own_names, report
+from tiering.trace.readers.tables import Shape, as_events, blocks, header_of, in_order, own_names, report
 from tiering.trace.readers.times import DayClock
 from tiering.units import format_bytes
 
@@ -115,7 +114,7 @@ def _events(table: pl.DataFrame) -> pl.DataFrame:
             ),
         },
     )
-    return events.cast(EVENT_SCHEMA).sort("time", maintain_order=True)
+    return in_order(events)
 
 
 READER = Reader(

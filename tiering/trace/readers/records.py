@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.readers.base import Damage, Reader, record_blocks, shows
 from tiering.trace.readers.opening import open_trace
+from tiering.trace.readers.tables import SECTOR, in_order
 
-_SECTOR = 512
 #: No device is larger, and its number of B still fits in 64 bits.
 _MOST_SECTORS = 1 << 52
 _VSCSI_1 = np.dtype(
@@ -80,7 +80,7 @@ def _vscsi_events(records: NDArray[np.void]) -> pl.DataFrame:
         moves["at"] / 1e6,
         np.where(np.isin(moves["cmd"], _READS), "read", "write"),
         size=moves["size"],
-        offset=moves["lbn"] * _SECTOR,
+        offset=moves["lbn"] * SECTOR,
         duration=took,
     )
 
@@ -115,8 +115,7 @@ def _events(
         value = values.get(name)
         series = pl.Series(name, value) if isinstance(value, np.ndarray) else pl.repeat(value, len(time), eager=True)
         columns[name] = series.cast(kind)
-    events = pl.DataFrame(columns, schema=EVENT_SCHEMA)
-    return events if events["time"].is_sorted() else events.sort("time", maintain_order=True)
+    return in_order(pl.DataFrame(columns, schema=EVENT_SCHEMA))
 
 
 VSCSI = Reader(

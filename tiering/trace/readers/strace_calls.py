@@ -51,7 +51,7 @@ def _open(calls: Calls, process: Process, line: Line) -> None:
         file = calls.files.annotated(line.result_path)
     else:
         file = calls.resolve(process, line.fd if line.fd >= 0 else None, line.fd_path or parsed[2], parsed[3])
-    created = "O_" not in flags  # creat has a mode in this place
+    created = "O_" not in flags  # creat has a mode here
     if created or "O_TRUNC" in flags or "O_EXCL" in flags:
         file.size = 0
     process.descriptors[line.result] = OpenFile(file, 0, "O_APPEND" in flags)

@@ -11,7 +11,7 @@ import polars as pl
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.readers.processes import File, Files, OpenFile, Process, ProcessTree, unescape
 
-#: B; leaves room to add an offset and a size in 64 bits.
+#: B; leaves space to add an offset and a size in 64 bits.
 _MOST = 1 << 61
 
 #: How many events may wait for an earlier one.
@@ -81,7 +81,7 @@ class Calls:
         most of what there is, since a call may take hours.
         """
         width = len(EVENT_SCHEMA)
-        columns = {name: self.cells[place::width] for place, name in enumerate(EVENT_SCHEMA)}
+        columns = {name: self.cells[number::width] for number, name in enumerate(EVENT_SCHEMA)}
         self.cells.clear()
         fresh = pl.DataFrame(columns, schema=EVENT_SCHEMA)
         table = pl.concat([self._held, fresh]).sort("time", maintain_order=True)

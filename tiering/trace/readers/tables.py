@@ -150,6 +150,11 @@ def _events(block: Block, other: pl.Series, damage: Damage, layout: Layout) -> p
         report(bad, block, damage, layout.describes, layout.shape.header)
     left_out = bad | other
     events = events.filter(~left_out) if left_out.any() else events
+    return in_order(events)
+
+
+def in_order(events: pl.DataFrame) -> pl.DataFrame:
+    """Sort events by time. Those of the same time keep their order."""
     return events if events["time"].is_sorted() else events.sort("time", maintain_order=True)
 
 
@@ -163,6 +168,19 @@ def senseless(events: pl.DataFrame) -> pl.Series:
     """Return which rows are no events: without time, operation or size, or with a negative number of bytes."""
     wrong = pl.any_horizontal(pl.col("op", "size", "time").is_null(), pl.col("size") < 0, pl.col("offset") < 0)
     return events.select(wrong.fill_null(value=False)).to_series()
+
+
+def matched(number: int, block: bytes, pattern: str, ignored: str, damage: Damage, describes: str) -> pl.DataFrame:
+    """Match lines against a pattern, and return a row with its named groups for each line that matches.
+
+    number: of the first line. ignored: a pattern of lines that are neither events nor damage; the others are reported.
+    """
+    lines = pl.Series("line", block.decode("utf-8", "replace").split("\n"))
+    table = lines.str.extract_groups(pattern).struct.unnest()
+    missed = table["time"].is_null()
+    for row in (missed & ~lines.str.contains(ignored)).arg_true().to_list():
+        damage.at(number + row, repr(lines[row][:80]), expected=f"a line of {describes}")
+    return table.filter(~missed)
 
 
 def report(
@@ -190,9 +208,9 @@ def own_names(path: Path, header: Sequence[str], used: Iterable[str]) -> list[st
                 str(path),
                 expected=f"one column named {name}",
                 found=f"{count} of them",
-                action="Rename them, or number the columns from 0: --columns 'time=0,op=1,offset=2,size=3,file=4'.",
+                action="Rename them, or give their numbers as `columns`: 'time=0,op=1,offset=2,size=3,file=4'.",
             )
-    return [name if name and name not in header[:place] else f"column {place}" for place, name in enumerate(header)]
+    return [name if name and name not in header[:number] else f"column {number}" for number, name in enumerate(header)]
 
 
 def header_of(head: bytes) -> tuple[str, list[str]]:

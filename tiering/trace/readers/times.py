@@ -24,6 +24,13 @@ def instant_of(text: object) -> float:
     return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp()
 
 
+def seconds_of_day(text: pl.Expr) -> pl.Expr:
+    """Return s since midnight for "10:29:05.05"; null for anything else."""
+    parts = text.str.split(":").list
+    hours, minutes, seconds = (parts.get(part, null_on_oob=True).cast(pl.Float64, strict=False) for part in range(3))
+    return hours * 3600 + minutes * 60 + seconds
+
+
 class DayClock:
     """Turns times of day, in s, into growing times. A jump back by hours starts another day."""
 

@@ -27,16 +27,16 @@ from tiering.workload.training.corpus import (
     scanning,
     writing,
 )
-from tiering.workload.training.corpus.rows import Run
+from tiering.workload.training.corpus.rows import SyntheticRun
 
-Generator = Callable[[np.random.Generator, float], Run]
+Generator = Callable[[np.random.Generator, float], SyntheticRun]
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
     """A generator of runs, and the workload of each of them.
 
-    generate: takes a random generator and a scale (1 gives about 10^3 to 10^4 events) and returns a Run.
+    generate: takes a random generator and a scale (1 gives about 10^3 to 10^4 events) and returns a SyntheticRun.
     """
 
     generate: Generator
@@ -144,7 +144,7 @@ class Example:
     workload: Workload
 
 
-def whole_run(run: Run) -> tuple[TraceProfile, Workload]:
+def whole_run(run: SyntheticRun) -> tuple[TraceProfile, Workload]:
     """Profile a whole run and label it, including the touches that no tracer shows."""
     trace = profile_events([run.events], source="corpus", dataset_bytes=run.dataset_bytes)
     read = trace.bytes_read + run.unseen_read + run.unseen_reread

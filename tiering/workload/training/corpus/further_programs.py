@@ -11,7 +11,7 @@ import numpy as np
 
 from tiering.workload.training.corpus.rows import (
     Rows,
-    Run,
+    SyntheticRun,
     by_process,
     chain,
     file_sizes,
@@ -38,7 +38,7 @@ def _saved(rng: np.random.Generator, file: int, moved: int) -> Rows:
     return visit(np.array([file]), np.array([size]), max(65536, size // 20), op="write")
 
 
-def windowed_shuffle(rng: np.random.Generator, scale: float) -> Run:
+def windowed_shuffle(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """Training through a shuffle buffer: files come in sorted order, mixed within a window."""
     count, sizes, buffer = _files(rng, scale)
     window = int(count * rng.uniform(0.05, 0.5)) + 2
@@ -49,7 +49,7 @@ def windowed_shuffle(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, chain(*pieces), [*numbered("/data/s/{:06d}.jpg", count), "/runs/last.pt"], int(sizes.sum()))
 
 
-def weighted_sampling(rng: np.random.Generator, scale: float) -> Run:
+def weighted_sampling(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """Training that draws samples with replacement, those of rare classes more often."""
     count, sizes, buffer = _files(rng, scale)
     weights = rng.lognormal(0.0, float(rng.uniform(0.2, 1.2)), count)
@@ -60,7 +60,7 @@ def weighted_sampling(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, chain(*pieces), [*numbered("/data/w/{:06d}.png", count), "/runs/last.pt"], int(sizes.sum()))
 
 
-def growing_dataset(rng: np.random.Generator, scale: float) -> Run:
+def growing_dataset(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """Training while the dataset grows: each epoch reads the files that exist by then, in a new order."""
     count, sizes, buffer = _files(rng, scale)
     pieces = []
@@ -70,7 +70,7 @@ def growing_dataset(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, chain(*pieces), [*numbered("/data/g/{:06d}.jpg", count), "/runs/last.pt"], int(sizes.sum()))
 
 
-def web_serving(rng: np.random.Generator, scale: float) -> Run:
+def web_serving(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """A web server: whole files by Zipf popularity, each request a short log line."""
     pages = log_uniform(rng, 30, max(40, 100 * scale))
     requests = pages * int(rng.integers(8, 14))
@@ -82,7 +82,7 @@ def web_serving(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, interleave(rng, reads, log), [*numbered("/www/{:05d}.html", pages), "/var/log/access.log"])
 
 
-def media_streams(rng: np.random.Generator, scale: float) -> Run:
+def media_streams(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """A video server: each client plays another film from start to end; several play at a time."""
     films = log_uniform(rng, 3, max(4, 40 * scale))
     sizes = file_sizes(rng, films, log_uniform(rng, 1e7, 2e9), 0.4)
@@ -92,7 +92,7 @@ def media_streams(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, rows, numbered("/media/film-{:03d}.mp4", films))
 
 
-def log_analysis(rng: np.random.Generator, scale: float) -> Run:
+def log_analysis(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """A batch job over rotated logs or exports: large files by name, each once, and a small report."""
     logs = log_uniform(rng, 1, max(3, 60 * scale))
     sizes = file_sizes(rng, logs, log_uniform(rng, 1e5, 1e9), 0.5)
@@ -102,7 +102,7 @@ def log_analysis(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, rows, [*numbered("/logs/day-{:03d}.csv", logs), "/out/report.csv"], int(sizes.sum()))
 
 
-def image_dump(rng: np.random.Generator, scale: float) -> Run:
+def image_dump(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """A disk image, archive or database dump that is read from start to end, once: dd, restore checks, uploads."""
     files = int(rng.choice([1, 1, 2, 4]))
     sizes = file_sizes(rng, files, log_uniform(rng, 1e6, 1e9))
@@ -111,7 +111,7 @@ def image_dump(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, rows, numbered("/images/disk-{}.img", files), int(sizes.sum()))
 
 
-def photo_store(rng: np.random.Generator, scale: float) -> Run:
+def photo_store(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """Pictures from a few huge files: random positions, varying lengths, a small share read again."""
     calls = log_uniform(rng, 200, max(300, 3000 * scale))
     volumes = int(rng.integers(1, 12))
@@ -124,7 +124,7 @@ def photo_store(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, session(reads, np.arange(volumes), "r"), numbered("/photos/vol-{:02d}", volumes), slots * step)
 
 
-def restarted_solver(rng: np.random.Generator, scale: float) -> Run:
+def restarted_solver(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """An HPC code that restarts from one shared file and dumps into shared files, with a log of its steps."""
     ranks, calls = int(rng.choice([1, 2, 8])), int(rng.integers(4, 24))
     chunk = log_uniform(rng, 1e4, 4e6)
@@ -138,7 +138,7 @@ def restarted_solver(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, chain(*pieces), ["/scratch/restart.h5", *numbered("/scratch/dump-{:04d}.h5", dumps)])
 
 
-def unpacking(rng: np.random.Generator, scale: float) -> Run:
+def unpacking(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """Unpacking compressed archives: one is read from start to end while many files are written."""
     files = log_uniform(rng, 30, max(40, 600 * scale))
     sizes = file_sizes(rng, files, log_uniform(rng, 2_000, 500_000))
@@ -152,7 +152,7 @@ def unpacking(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, rows, [*numbered("/opt/app/{:05d}.so.data", files), "/srv/app.tar.xz"])
 
 
-def spilling_join(rng: np.random.Generator, scale: float) -> Run:
+def spilling_join(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """A hash join that does not fit: tables are read, written out in partitions, and the partitions read back."""
     tables = int(rng.integers(2, 5))
     sizes = file_sizes(rng, tables, log_uniform(rng, 1e6, 1e8), 0.4)
@@ -168,7 +168,7 @@ def spilling_join(rng: np.random.Generator, scale: float) -> Run:
     )
 
 
-def copying(rng: np.random.Generator, scale: float) -> Run:
+def copying(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """Copying a tree: every file is read once, as a whole, and written, one after another."""
     count = log_uniform(rng, 30, max(40, 500 * scale))
     sizes = file_sizes(rng, count, log_uniform(rng, 1_000, 2_000_000))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from tiering.workload.training.corpus.rows import (
-    Run,
+    SyntheticRun,
     by_process,
     chain,
     file_sizes,
@@ -23,7 +23,7 @@ from tiering.workload.training.corpus.rows import (
 )
 
 
-def language_pretraining(rng: np.random.Generator, scale: float) -> Run:
+def language_pretraining(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """Pretraining from token files: ranks may resume, read tokens once, and write the whole state often."""
     ranks = int(rng.choice([1, 2, 4, 8]))
     one = np.arange(ranks)
@@ -43,7 +43,7 @@ def language_pretraining(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, chain(*pieces), paths, files * saves * steps * ranks * batch)
 
 
-def tar_shards(rng: np.random.Generator, scale: float) -> Run:
+def tar_shards(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """Training from tar shards: workers stream whole shards, whose order is new in each epoch; a log of the loss."""
     shards = log_uniform(rng, 6, max(10, 120 * scale))
     sizes = file_sizes(rng, shards, log_uniform(rng, 1e6, 3e8), 0.1)
@@ -60,7 +60,7 @@ def tar_shards(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, chain(*pieces), paths, int(sizes.sum()))
 
 
-def indexed_records(rng: np.random.Generator, scale: float) -> Run:
+def indexed_records(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """Training by random access to records in shards, by an index: every record once an epoch, by several workers."""
     count = log_uniform(rng, 200, max(300, 3000 * scale))
     shards = int(rng.choice([1, 2, 8, 32]))
@@ -81,7 +81,7 @@ def indexed_records(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, chain(*pieces), paths, int(sizes.sum()))
 
 
-def object_gets(rng: np.random.Generator, scale: float) -> Run:
+def object_gets(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """A node of an object store: gets of objects of all sizes anywhere in many segments, and its own journal."""
     calls = log_uniform(rng, 200, max(300, 3000 * scale))
     segments = int(rng.integers(2, 60))

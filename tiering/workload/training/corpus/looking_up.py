@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from tiering.workload.training.corpus.rows import (
-    Run,
+    SyntheticRun,
     by_process,
     chain,
     finish,
@@ -27,7 +27,7 @@ def _favourites(rng: np.random.Generator, calls: int, slots: int) -> np.ndarray[
     return np.where(popular, rng.integers(0, max(2, calls // 30), calls), rng.integers(0, slots, calls))
 
 
-def index_lookups(rng: np.random.Generator, scale: float) -> Run:
+def index_lookups(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """Web search: page-aligned reads of one size, anywhere in a few index files, by several threads."""
     calls = log_uniform(rng, 200, max(300, 4000 * scale))
     size = int(rng.choice([8192, 16384, 32768]))
@@ -38,7 +38,7 @@ def index_lookups(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, session(reads, np.arange(files), "r"), numbered("/index/seg{}.bin", files), slots * size)
 
 
-def point_queries(rng: np.random.Generator, scale: float) -> Run:
+def point_queries(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """Gets from a key-value store: one block of one of many tables, a little log of its own."""
     calls = log_uniform(rng, 200, max(300, 4000 * scale))
     files = int(rng.integers(10, 80))
@@ -52,7 +52,7 @@ def point_queries(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, rows, [*numbered("/kv/{:06d}.sst", files), "/kv/LOG"], slots * block)
 
 
-def range_requests(rng: np.random.Generator, scale: float) -> Run:
+def range_requests(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """A server of map tiles or media: each request opens an archive and reads a stretch of it in a few calls."""
     requests = log_uniform(rng, 60, max(80, 700 * scale))
     files = int(rng.integers(3, 40))
@@ -68,7 +68,7 @@ def range_requests(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, rows, numbered("/tiles/{:03d}.pmtiles", files), slots * calls * buffer)
 
 
-def column_scan(rng: np.random.Generator, scale: float) -> Run:
+def column_scan(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """A query over Parquet files: the footer of each, then some of its column chunks, by several tasks."""
     files = log_uniform(rng, 4, max(6, 150 * scale))
     groups, columns = int(rng.integers(2, 9)), int(rng.integers(4, 20))

@@ -6,7 +6,7 @@ import numpy as np
 
 from tiering.workload.training.corpus.rows import (
     Rows,
-    Run,
+    SyntheticRun,
     chain,
     file_sizes,
     finish,
@@ -19,7 +19,7 @@ from tiering.workload.training.corpus.rows import (
 )
 
 
-def office_server(rng: np.random.Generator, scale: float) -> Run:
+def office_server(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """A corporate file server with the figures of Leung et al. (USENIX ATC 2008).
 
     Bytes read to bytes written are 2:1. Most bytes move in sessions that both read and write. Of the files that are
@@ -45,7 +45,7 @@ def office_server(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, chain(*pieces), numbered("/dept/plans/{:05d}.xls", files))
 
 
-def database_server(rng: np.random.Generator, scale: float) -> Run:
+def database_server(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """OLTP that reads and writes alike: random pages, some of them favourites, and a log (TPC-C-like)."""
     calls = log_uniform(rng, 300, max(400, 4000 * scale))
     page = int(rng.choice([4096, 8192, 16384]))
@@ -60,7 +60,7 @@ def database_server(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, session(rows, np.arange(tables), "rw"), numbered("/pg/base/{}", tables))
 
 
-def build(rng: np.random.Generator, scale: float) -> Run:
+def build(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """A compiler run: sources are read once, headers by every process again, objects are written and linked."""
     sources = log_uniform(rng, 20, max(30, 250 * scale))
     headers = max(3, sources // int(rng.integers(2, 5)))
@@ -83,7 +83,7 @@ def build(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, chain(*pieces), [*names, *numbered("/obj/{:04d}.o", sources), "/obj/program"])
 
 
-def mail(rng: np.random.Generator, scale: float) -> Run:
+def mail(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """A mail server with one file a message: delivered, read once, some read twice, a few deleted."""
     messages = log_uniform(rng, 60, max(80, 700 * scale))
     sizes = file_sizes(rng, messages, log_uniform(rng, 3_000, 60_000), 0.8)
@@ -98,7 +98,7 @@ def mail(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, chain(*pieces), numbered("/mail/cur/{:08d}.eml", messages))
 
 
-def conversion(rng: np.random.Generator, scale: float) -> Run:
+def conversion(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """Resizing or re-encoding: every picture is read once, whole, and written again, smaller."""
     count = log_uniform(rng, 40, max(60, 500 * scale))
     sizes = file_sizes(rng, count, log_uniform(rng, 5_000, 3_000_000))
@@ -115,7 +115,7 @@ def conversion(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, chain(*pieces), names, int(sizes.sum()))
 
 
-def external_sort(rng: np.random.Generator, scale: float) -> Run:
+def external_sort(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """A query that spills: reads its table, writes sorted parts, and reads those back."""
     parts = log_uniform(rng, 3, max(4, 20 * scale))
     size = log_uniform(rng, 1e6, 1e8)
@@ -130,7 +130,7 @@ def external_sort(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, rows, ["/db/table.dat", *numbered("/db/spill/sort-{:03d}", parts)])
 
 
-def rereading_editor(rng: np.random.Generator, scale: float) -> Run:
+def rereading_editor(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """An analyst's notebook: tables read two or three times, results of the like size written."""
     tables = log_uniform(rng, 3, max(5, 60 * scale))
     sizes = file_sizes(rng, tables, log_uniform(rng, 1e5, 5e7))

@@ -15,7 +15,7 @@ import numpy as np
 from tiering.arrays import IndexArray
 from tiering.workload.training.corpus.rows import (
     Rows,
-    Run,
+    SyntheticRun,
     by_process,
     chain,
     file_sizes,
@@ -69,7 +69,7 @@ def _chatter(rng: np.random.Generator, calls: int, log: int) -> Rows:
 
 def _train(
     rng: np.random.Generator, epochs: list[Rows], epoch_bytes: int, paths: list[str], lead: Rows, total: int
-) -> Run:
+) -> SyntheticRun:
     """Combine epochs, checkpoints and logs. total: bytes of the dataset."""
     log, checkpoint = len(paths), len(paths) + 1
     names = [*paths, "/runs/7/train.log", *numbered("/runs/7/epoch-{:03d}.pt", len(epochs))]
@@ -94,7 +94,7 @@ def _orders(rng: np.random.Generator, count: int, epochs: int) -> list[IndexArra
     return [rng.permutation(count) for _ in range(epochs)]
 
 
-def _file_run(rng: np.random.Generator, scale: float, workers: int) -> Run:
+def _file_run(rng: np.random.Generator, scale: float, workers: int) -> SyntheticRun:
     count = log_uniform(rng, 40, max(60, 900 * scale))
     sizes = file_sizes(rng, count, _image_bytes(rng))
     buffer = max(int(rng.choice(_BUFFERS)), int(sizes.mean()) // 12)
@@ -115,17 +115,17 @@ def _file_run(rng: np.random.Generator, scale: float, workers: int) -> Run:
     return _train(rng, epochs, int(sizes.sum()), paths, lead, int(sizes.sum()))
 
 
-def shuffled_files(rng: np.random.Generator, scale: float) -> Run:
+def shuffled_files(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """Many small image files in one process, shuffled before each epoch."""
     return _file_run(rng, scale, 1)
 
 
-def worker_files(rng: np.random.Generator, scale: float) -> Run:
+def worker_files(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """Many small image files, batches dealt out to 2 to 16 worker processes."""
     return _file_run(rng, scale, int(rng.integers(2, 17)))
 
 
-def packed_random(rng: np.random.Generator, scale: float) -> Run:
+def packed_random(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """One packed file, LMDB-like: each sample is one positioned read, in a new order each epoch."""
     count = log_uniform(rng, 200, max(300, 4000 * scale))
     sizes = file_sizes(rng, count, log_uniform(rng, 2000, 300_000))
@@ -145,7 +145,7 @@ def packed_random(rng: np.random.Generator, scale: float) -> Run:
     )
 
 
-def packed_batches(rng: np.random.Generator, scale: float) -> Run:
+def packed_batches(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """One HDF5-like file: batches of neighbouring samples, the batches in random order."""
     batches = log_uniform(rng, 60, max(80, 800 * scale))
     per_batch = int(rng.choice([2, 4, 16]))
@@ -158,7 +158,7 @@ def packed_batches(rng: np.random.Generator, scale: float) -> Run:
     return _train(rng, epochs, total, ["/data/train.h5"], touch("open", [0], flags="r"), total)
 
 
-def packed_mapped(rng: np.random.Generator, scale: float) -> Run:
+def packed_mapped(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """An LMDB environment or array read through mmap(): the mapping shows, its touches do not."""
     shards = int(rng.choice([1, 2, 8, 32]))
     sizes = file_sizes(rng, shards, log_uniform(rng, 1e7, 1e10))
@@ -183,7 +183,7 @@ def packed_mapped(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, chain(*pieces), names, total, (total, total * (epochs - 1)))
 
 
-def record_files(rng: np.random.Generator, scale: float) -> Run:
+def record_files(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """Files of records (TFRecord, WebDataset): each read whole from its start, the files in random order."""
     shards = log_uniform(rng, 4, max(6, 64 * scale))
     sizes = file_sizes(rng, shards, log_uniform(rng, 1e6, 2e8), 0.1)
@@ -196,7 +196,7 @@ def record_files(rng: np.random.Generator, scale: float) -> Run:
     return _train(rng, epochs, int(sizes.sum()), numbered("/data/train-{:05d}.tar", shards), chain(), int(sizes.sum()))
 
 
-def sequential_epochs(rng: np.random.Generator, scale: float) -> Run:
+def sequential_epochs(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """CSV or binary files that are read from start to end in the same order each epoch."""
     files = int(rng.choice([1, 1, 2, 5, 6]))
     sizes = file_sizes(rng, files, log_uniform(rng, 1e6, 3e8))
@@ -206,7 +206,7 @@ def sequential_epochs(rng: np.random.Generator, scale: float) -> Run:
     return _train(rng, epochs, int(sizes.sum()), numbered("/data/part-{}.csv", files), chain(), int(sizes.sum()))
 
 
-def tuning_jobs(rng: np.random.Generator, scale: float) -> Run:
+def tuning_jobs(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """Two to four training jobs over one dataset: each re-reads on its own, and they share first touches."""
     count = log_uniform(rng, 40, max(60, 300 * scale))
     sizes = file_sizes(rng, count, _image_bytes(rng))
@@ -221,7 +221,7 @@ def tuning_jobs(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, chain(interleave(rng, *jobs), save), [*paths, "/runs/best.pt"], int(sizes.sum()))
 
 
-def mapped_arrays(rng: np.random.Generator, scale: float) -> Run:
+def mapped_arrays(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """Column or array files (Arrow, .npy) that each worker process maps again, in random order, each epoch."""
     files = log_uniform(rng, 4, max(6, 150 * scale))
     sizes = file_sizes(rng, files, log_uniform(rng, 1e5, 1e9))

@@ -35,7 +35,7 @@ _FIRST_PID = 4000
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class SyntheticRun:
     """A whole run of a program, as a tracer saw it.
 
     events: the trace, in EVENT_SCHEMA. dataset_bytes: bytes of the files that the run is about, as a user might know
@@ -130,7 +130,7 @@ def finish(
     paths: Sequence[str],
     dataset_bytes: int | None = None,
     unseen: tuple[int, int] = (0, 0),
-) -> Run:
+) -> SyntheticRun:
     """Give rows their times and names. paths: the path of each file number.
 
     unseen: bytes touched through mappings for the first time, and again.
@@ -152,7 +152,7 @@ def finish(
         },
         schema=EVENT_SCHEMA,
     )
-    return Run(events, dataset_bytes, *unseen)
+    return SyntheticRun(events, dataset_bytes, *unseen)
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> int:

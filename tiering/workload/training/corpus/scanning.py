@@ -10,7 +10,7 @@ import numpy as np
 
 from tiering.arrays import IndexArray
 from tiering.workload.training.corpus.rows import (
-    Run,
+    SyntheticRun,
     by_process,
     chain,
     file_sizes,
@@ -42,7 +42,7 @@ def _walk(rng: np.random.Generator, count: int, folders: int) -> IndexArray:
     return order[np.lexsort((rng.random(count), rng.permutation(folders)[folder]))]
 
 
-def table_scan(rng: np.random.Generator, scale: float) -> Run:
+def table_scan(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """Hadoop-like: many tasks read the blocks of large files, each once, and write a small result."""
     files = log_uniform(rng, 2, max(3, 40 * scale))
     blocks = int(rng.integers(2, 9))
@@ -61,7 +61,9 @@ def table_scan(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, rows, [*numbered("/hdfs/part-{:05d}", files), "/hdfs/out/part-r-00000"], files * blocks * block)
 
 
-def _walked(rng: np.random.Generator, scale: float, *, workers: int, output: float, suffix: str, flat: bool) -> Run:
+def _walked(
+    rng: np.random.Generator, scale: float, *, workers: int, output: float, suffix: str, flat: bool
+) -> SyntheticRun:
     count = log_uniform(rng, 60, max(80, 1500 * scale))
     sizes = file_sizes(rng, count, log_uniform(rng, 800, 1_000_000))
     folders = 1 if flat else int(rng.integers(1, max(2, count // 10)))
@@ -78,19 +80,19 @@ def _walked(rng: np.random.Generator, scale: float, *, workers: int, output: flo
     return finish(rng, rows, [*_tree(count, folders, suffix), "/srv/out/result"], int(sizes.sum()))
 
 
-def archive_source(rng: np.random.Generator, scale: float) -> Run:
+def archive_source(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """tar, rsync or a backup agent: walks a tree and reads every file whole; the output goes down a pipe."""
     return _walked(rng, scale, workers=1, output=0.0, suffix=".dat", flat=False)
 
 
-def text_search(rng: np.random.Generator, scale: float) -> Run:
+def text_search(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """Grep through a source tree, alone or with a few threads."""
     return _walked(
         rng, scale, workers=int(rng.choice([1, 4, 8])), output=float(rng.choice([0.0, 0.001])), suffix=".c", flat=False
     )
 
 
-def inference(rng: np.random.Generator, scale: float) -> Run:
+def inference(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """A trained network over new images: each is read once, whole, and a short result is written."""
     output = float(rng.choice([0.0, 0.001, 0.05]))
     return _walked(
@@ -98,7 +100,7 @@ def inference(rng: np.random.Generator, scale: float) -> Run:
     )
 
 
-def checksums(rng: np.random.Generator, scale: float) -> Run:
+def checksums(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """IOR reads, sha256sum, copying to the network: large files from start to end, some in several processes."""
     files = log_uniform(rng, 1, max(2, 30 * scale))
     sizes = file_sizes(rng, files, log_uniform(rng, 1e7, 1e9))
@@ -107,7 +109,7 @@ def checksums(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, rows, numbered("/archive/{:03d}.iso", files), int(sizes.sum()))
 
 
-def mapped_scan(rng: np.random.Generator, scale: float) -> Run:
+def mapped_scan(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """A search or a loaded network that maps its files: their bytes are touched once, without any call."""
     files = log_uniform(rng, 1, max(2, 300 * scale))
     sizes = file_sizes(rng, files, log_uniform(rng, 10_000, 1e9))
@@ -128,7 +130,7 @@ def mapped_scan(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, chain(rows.T.ravel(), interleave(rng, new, lines)), names, None, (total, 0))
 
 
-def mapped_tables(rng: np.random.Generator, scale: float) -> Run:
+def mapped_tables(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """A query over mapped column files (Arrow): footers are read, columns are mapped and touched once."""
     files = log_uniform(rng, 2, max(3, 200 * scale))
     sizes = file_sizes(rng, files, log_uniform(rng, 1e5, 1e9))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tiering.workload.training.corpus.rows import (
-    Run,
+    SyntheticRun,
     by_process,
     chain,
     file_sizes,
@@ -19,7 +19,7 @@ from tiering.workload.training.corpus.rows import (
 )
 
 
-def log_appending(rng: np.random.Generator, scale: float) -> Run:
+def log_appending(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """A service that appends to its log files, rotates them, and reads little but its configuration."""
     calls = log_uniform(rng, 200, max(300, 5000 * scale))
     logs = int(rng.integers(1, 6))
@@ -34,8 +34,8 @@ def log_appending(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, chain(settings, lines), [*numbered("/var/log/app-{}.log", logs), "/srv/app/app.toml"])
 
 
-def database_rows(rng: np.random.Generator, scale: float) -> Run:
-    """SQLite or another small OLTP database: pages go to a journal, are synced, and then go to their place."""
+def database_rows(rng: np.random.Generator, scale: float) -> SyntheticRun:
+    """SQLite or another small OLTP database: pages go to a journal, are synced, and then into the database."""
     transactions = log_uniform(rng, 30, max(50, 600 * scale))
     page = int(rng.choice([1024, 4096, 8192]))
     pages = log_uniform(rng, 20, 20_000)
@@ -62,7 +62,7 @@ def database_rows(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, chain(*pieces), ["/srv/app.db", "/srv/app.db-journal"])
 
 
-def simulation_checkpoints(rng: np.random.Generator, scale: float) -> Run:
+def simulation_checkpoints(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """An HPC code: many ranks write their state in bursts, and may re-read the little that they read many times."""
     ranks = int(rng.choice([2, 4, 8, 16]))
     bursts = log_uniform(rng, 3, max(4, 20 * scale))
@@ -85,7 +85,7 @@ def simulation_checkpoints(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, chain(*pieces), ["/proj/input.nml", *numbered("/scratch/state.{:03d}", 3 * ranks)])
 
 
-def backup_target(rng: np.random.Generator, scale: float) -> Run:
+def backup_target(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """A target of backups: large files written once from start to end, an index, sometimes a check."""
     files = log_uniform(rng, 8, max(12, 150 * scale))
     sizes = file_sizes(rng, files, log_uniform(rng, 1e5, 1e9))
@@ -99,7 +99,7 @@ def backup_target(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, chain(*pieces), numbered("/backup/2024/{:06d}.pack", files))
 
 
-def table_output(rng: np.random.Generator, scale: float) -> Run:
+def table_output(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """An ETL job: reads compressed tables once and writes more than it read."""
     tables = log_uniform(rng, 3, max(5, 60 * scale))
     sizes = file_sizes(rng, tables, log_uniform(rng, 1e5, 1e8))
@@ -116,7 +116,7 @@ def table_output(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, chain(*pieces), source + target, int(sizes.sum()))
 
 
-def merge_tree(rng: np.random.Generator, scale: float) -> Run:
+def merge_tree(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """A log-structured merge tree: a log, flushed tables, and compactions that read tables once to merge them."""
     flushes = log_uniform(rng, 6, max(8, 40 * scale))
     table = log_uniform(rng, 1e6, 6e7)
@@ -137,7 +137,7 @@ def merge_tree(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, chain(*pieces), ["/db/wal.log", *numbered("/db/{:06d}.sst", 2 * flushes)])
 
 
-def capture(rng: np.random.Generator, scale: float) -> Run:
+def capture(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """Cameras or instruments: long files that grow side by side, hardly ever read."""
     streams = int(rng.integers(1, 12))
     calls = log_uniform(rng, 150, max(200, 3000 * scale))
@@ -150,7 +150,7 @@ def capture(rng: np.random.Generator, scale: float) -> Run:
     )
 
 
-def autosaving(rng: np.random.Generator, scale: float) -> Run:
+def autosaving(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """Desktops on a file server: documents opened once and then saved again and again, whole and under a new name."""
     documents = log_uniform(rng, 10, max(15, 120 * scale))
     sizes = file_sizes(rng, documents, log_uniform(rng, 10_000, 2_000_000))
@@ -165,7 +165,7 @@ def autosaving(rng: np.random.Generator, scale: float) -> Run:
     return finish(rng, chain(*pieces), numbered("/home/share/doc-{:05d}.docx", documents))
 
 
-def resumed_simulation(rng: np.random.Generator, scale: float) -> Run:
+def resumed_simulation(rng: np.random.Generator, scale: float) -> SyntheticRun:
     """A code that starts from a saved state: reads all of it once, then writes the state several times."""
     ranks = int(rng.choice([1, 4, 8]))
     size = np.full(ranks, log_uniform(rng, 1e5, 1e8))
