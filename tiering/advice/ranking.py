@@ -8,7 +8,7 @@ from typing import Final
 from tiering.advice.recommendation import Option
 from tiering.units import MONTH_SECONDS, format_count, format_percent, format_usd
 
-#: Default cost of an hour of waiting, USD: about one rented training GPU.
+#: Default cost of an hour of waiting of one node, USD: about one rented training GPU.
 HOUR_USD: Final = 2.0
 #: Differences in total cost below 1 USD or 5 % are not worth waiting for; then the faster option wins.
 SLACK_USD: Final = 1.0
@@ -30,11 +30,11 @@ def total_usd(option: Option, epochs: int, hour_usd: float) -> float:
     """Return the cost of a month with one run: the bill, and the hours of waiting for data.
 
     A run that takes longer than a month has that many months' bills. The waiting includes the time to pack or copy the
-    dataset, and the bill includes the reads for that.
+    dataset, and the bill includes the reads for that. All nodes wait at the same time, and each costs hour_usd.
     """
     run_s = option.run_s(epochs)
     bill = option.monthly_usd * max(1.0, run_s / MONTH_SECONDS)
-    return bill + option.move_usd + (option.move_s + run_s) / 3600 * hour_usd
+    return bill + option.move_usd + (option.move_s + run_s) / 3600 * hour_usd * option.nodes
 
 
 def choose(options: Sequence[Option], workload: str, home: str, epochs: int, hour_usd: float) -> tuple[Option, str]:
@@ -47,7 +47,8 @@ def choose(options: Sequence[Option], workload: str, home: str, epochs: int, hou
         return stay, "stay in place: a move would read everything as often as the one pass does"
     return _lowest_total(options, epochs, hour_usd), (
         f"lowest total of a month with one run of {format_count(epochs)} epoch{'s' if epochs > 1 else ''}: storage, "
-        f"requests, and waiting for data, packing included, at {format_usd(hour_usd)} USD an hour; "
+        f"requests, and waiting for data, packing included, at {format_usd(hour_usd)} USD an hour"
+        f"{' of each node' if options[0].nodes > 1 else ''}; "
         f"where totals differ by less than {SLACK_USD:.0f} USD or {format_percent(SLACK_SHARE)}, the fastest"
     )
 
@@ -69,7 +70,26 @@ def others(options: Sequence[Option], choice: Option, epochs: int, hour_usd: flo
     return kept[:SHOWN]
 
 
+def _undominated(options: Sequence[Option], epochs: int) -> list[Option]:
+    """Return the options that no other beats: none is as cheap, as fast and as soon there, and better in one of these.
+
+    Options that carry a warning count only where there are no others.
+    """
+    sound = [option for option in options if not option.warnings] or list(options)
+    kept: list[tuple[float, float, float]] = []
+    for figures in sorted({_figures(option, epochs) for option in sound}):
+        # Sorted by the first figure, so only an earlier one can beat this.
+        if not any(other[1] <= figures[1] and other[2] <= figures[2] for other in kept):
+            kept.append(figures)
+    return [option for option in sound if _figures(option, epochs) in kept]
+
+
+def _figures(option: Option, epochs: int) -> tuple[float, float, float]:
+    return option.monthly_usd, option.run_s(epochs), option.move_s
+
+
 def _lowest_total(options: Sequence[Option], epochs: int, hour_usd: float) -> Option:
+    options = _undominated(options, epochs)
     lowest = min(total_usd(option, epochs, hour_usd) for option in options)
     limit = lowest + max(SLACK_USD, SLACK_SHARE * lowest)
     near = [option for option in options if total_usd(option, epochs, hour_usd) <= limit]

@@ -34,7 +34,7 @@ _LONG_CHECKPOINT: Final = 0.01
 
 def reason_for_training(option: Option) -> str:
     """Return why a workload that reads again would want this option, and its bottleneck."""
-    parts = [_HOW[option.format]]
+    parts = [_HOW[option.format], *_copies(option)]
     hits = format_percent(option.hit_ratio)
     if option.cache_ram or option.cache_local:
         parts.append(f"The cache answers {hits} of the reads after the first epoch.")
@@ -52,6 +52,18 @@ def reason_for_training(option: Option) -> str:
     )
     parts.append(f"A steady epoch takes {format_seconds(option.steady_epoch_s)}; a run is {pace}.")
     return " ".join((*parts, *option.warnings))
+
+
+def _copies(option: Option) -> Iterator[str]:
+    """Say what lies on the disks of several nodes."""
+    if option.copies > 1:
+        each = format_usd(option.monthly_usd_per_node)
+        yield f"Each of the {option.nodes} nodes holds a copy: {each} USD a month each."
+    elif not option.shared and option.nodes > 1:
+        yield (
+            f"No node's disk holds it all: each of the {option.nodes} nodes holds its share, and serves that with "
+            'shuffle="sticky".'
+        )
 
 
 def conversion(option: Option, epochs: int) -> str:

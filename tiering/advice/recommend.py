@@ -105,7 +105,7 @@ def recommend(
         job: The training.
         limits: Limits that the choice must keep.
         current: Name of the tier where the dataset lies now; by default the first local one that holds it.
-        hour_usd: Cost of an hour of waiting for data, USD, at least 0.
+        hour_usd: Cost of an hour of waiting for data of one node, USD, at least 0.
         costs: Processor time of a sample (tiering.measure.calibration); by default typical costs.
 
     Returns:
@@ -140,9 +140,9 @@ def recommend(
         )
     at_home = CachePlan(ram=memory if trains and home.access != "object" else 0)
     baseline = option_of(data, home, "folder", "none", at_home, setting)
-    reading_s, reading_usd = _reading(data, home, setting)
     passes = setting.epochs
-    compared = [option.compared_with(baseline, passes, reading_s, reading_usd) for option in options]
+    reading = {copies: _reading(data, home, setting, copies) for copies in {option.copies for option in options}}
+    compared = [option.compared_with(baseline, passes, *reading[option.copies]) for option in options]
     kept, broken = within(compared, limits)
     front = pareto(kept, passes)
     kept = [option.on_front(option in front) for option in kept]
@@ -164,10 +164,11 @@ def recommend(
         workload=workload,
         confidence=None if verdict is None else verdict.probability,
         epochs=passes,
+        nodes=setting.loading.nodes,
         criterion=criterion,
         doing_nothing=_doing_nothing(stay, passes, hour_usd),
         conversion=conversion(choice, passes),
-        dropped=(*infeasible(catalog, data), *broken) if trains else tuple(broken),
+        dropped=(*infeasible(catalog, data, setting.loading.nodes), *broken) if trains else tuple(broken),
         asks=required,
         notes=(
             *certainty(verdict),
@@ -199,11 +200,14 @@ def _setting(data: DatasetSizes, job: Job, trains: bool, costs: Costs | None) ->
     return Setting(job.epochs if trains else 1, loading, costs or typical_costs(data))
 
 
-def _reading(data: DatasetSizes, home: Tier, setting: Setting) -> tuple[float, float]:
-    """Return the seconds and USD to read the whole dataset once from where it lies, on all nodes, without decoding."""
+def _reading(data: DatasetSizes, home: Tier, setting: Setting, copies: int) -> tuple[float, float]:
+    """Return the seconds and USD to read the dataset from where it lies, on all nodes, without decoding.
+
+    copies: how often it is read. Nodes that each want a copy read all of it; otherwise each node reads its share.
+    """
     plain = replace(setting.loading, decode=False, samples_per_s=None)
-    found = predict(data, home, "folder", epochs=1, loading=plain, costs=setting.costs)
-    dollars = data.samples / 1000 * home.request_price + data.bytes / 1e9 * home.retrieval_price
+    found = predict(data.times(copies), home, "folder", epochs=1, loading=plain, costs=setting.costs)
+    dollars = copies * (data.samples / 1000 * home.request_price + data.bytes / 1e9 * home.retrieval_price)
     return found.first_epoch_s, dollars
 
 
@@ -244,10 +248,11 @@ def _current(catalog: Sequence[Tier], data: DatasetSizes, name: str | None) -> T
 
 
 def _doing_nothing(stay: Option, epochs: int, hour_usd: float) -> str:
-    waiting = stay.run_s(epochs) / 3600
+    waiting = stay.run_s(epochs) / 3600 * stay.nodes
+    hours = "node hours" if stay.nodes > 1 else "hours"
     return (
         f"Doing nothing costs {format_usd(stay.monthly_usd)} USD a month for plain files on {stay.tier_title}, and "
-        f"{waiting:,.{0 if waiting >= 100 else 2}f} hours of a run of {epochs:,} epoch{'s' if epochs > 1 else ''}: "
+        f"{waiting:,.{0 if waiting >= 100 else 2}f} {hours} of a run of {epochs:,} epoch{'s' if epochs > 1 else ''}: "
         f"{format_usd(waiting * hour_usd)} USD at {format_usd(hour_usd)} USD an hour."
     )
 
