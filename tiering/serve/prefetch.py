@@ -79,8 +79,10 @@ class ReadAhead(Generic[T]):
         self._pool = self._threads.__enter__()
         return self._results()
 
-    def __exit__(self, *raised: object) -> None:
-        self._threads.__exit__(*raised)
+    def __exit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._threads.__exit__(kind, failure, trace)
 
     def _results(self) -> Iterator[T]:
         while self._more() or self._running:
