@@ -54,10 +54,11 @@ def test_a_local_tier_holds_a_copy_on_every_node():
         recommend(FIVE_TB, tiers=HERE, current="hdd", job=Job(decode=False, nodes=nodes, samples_per_s=1e6))
         for nodes in (1, 8)
     )
-    for alone, many in ((one.baseline, eight.baseline), (one.choice, eight.choice)):
-        assert (alone.copies, many.copies) == (1, 8)
-        assert many.monthly_usd == pytest.approx(8 * alone.monthly_usd)
-        assert many.monthly_usd_per_node == pytest.approx(alone.monthly_usd)
+    alone, many = one.baseline, eight.baseline
+    assert (alone.copies, many.copies) == (1, 8)
+    assert many.monthly_usd == pytest.approx(8 * alone.monthly_usd)
+    assert many.monthly_usd_per_node == pytest.approx(alone.monthly_usd)
+    assert "Each of the 8 nodes holds a copy" in eight.choice.reason
     assert (one.nodes, eight.nodes) == (1, 8)
 
 
@@ -122,9 +123,8 @@ datasets = st.builds(lambda files, mean: dataset(files, files * mean), st.intege
 def test_a_choice_is_never_dominated_and_carries_no_warning(profile, tiers, job, ram):
     try:
         found = recommend(profile, tiers=tiers, job=job, ram=ram)
-    except UsageError as error:
-        assert "more than any" in str(error)
-        return
+    except UsageError:
+        return  # no tier holds it
     choice = found.choice
     sound = [option for option in everything(found) if not option.warnings]
     assert not choice.warnings or not sound

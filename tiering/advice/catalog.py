@@ -83,11 +83,15 @@ class Tier(BaseModel):
 
     @cached_property
     def together(self) -> Tier | None:
-        """The limits of a shared tier for all nodes together, as a tier of its own; None without any."""
+        """The limits of a shared tier for all nodes together, as a tier of its own; None without any.
+
+        A system that gives one host more than its stated total gives that to all of them.
+        """
         if not self.network or not (self.total_bandwidth or self.total_iops):
             return None
-        rate = self.total_bandwidth or math.inf
-        only = {"read_bandwidth": rate, "random_bandwidth": rate, "iops": self.total_iops or math.inf}
+        rate = max(self.total_bandwidth or math.inf, self.read_bandwidth, self.random_bandwidth)
+        requests = max(self.total_iops or math.inf, self.iops)
+        only = {"read_bandwidth": rate, "random_bandwidth": rate, "iops": requests}
         return self.model_copy(update={**only, "read_latency_p50": 0.0})
 
     @property
