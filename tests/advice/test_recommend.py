@@ -54,7 +54,7 @@ def test_write_heavy_data_is_not_packed_and_its_writes_are_taken_by_flash():
     assert found.choice.tier == "hdd"
     assert found.choice.cache_tier == "nvme"
     assert "write-back" in found.choice.cache
-    for word in ("do not pack", "drive writes a day"):
+    for word in ("do not pack", "drive write a day"):
         assert word in found.choice.reason
     assert not any(option.tier.startswith("object") for option in everything(found))
 

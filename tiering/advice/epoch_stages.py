@@ -26,7 +26,7 @@ from tiering.literals import Bottleneck, Format
 #: Seconds that each stage of an epoch would take alone.
 Stages = dict[Bottleneck, float]
 
-#: Loader workers that wait for a network at the same time. A usual setting, not a measurement.
+#: Loader workers that wait for a network at the same time, at least. A usual setting, not a measurement.
 NETWORK_WORKERS: Final = 8
 #: Seconds that a sample out of tiering's cache takes above one out of a mapped store: docs/benchmarks.md, "Caching".
 CACHE_SECONDS: Final = 2e-6
@@ -156,7 +156,9 @@ class EpochModel:
 
     @property
     def _opens_at_once(self) -> int:
-        return NETWORK_WORKERS if self.tier.network else ANNOUNCE_THREADS
+        if not self.tier.network:
+            return ANNOUNCE_THREADS
+        return min(max(NETWORK_WORKERS, self.loading.threads), self.tier.queue_depth)
 
     @property
     def _item(self) -> float:
