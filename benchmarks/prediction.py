@@ -262,10 +262,14 @@ def recommended(found: dict[str, Any], tier: Tier, name: str, threads: int, *, k
     advice = recommend(
         DatasetProfile.model_validate(found["profiles"][name]),
         tiers=[tier],
-        ram=half_of_memory(),
-        job=Job(epochs=1000, resize=(SIDES[name], SIDES[name]), threads=threads),
+        job=Job(
+            epochs=1000,
+            resize=(SIDES[name], SIDES[name]),
+            threads=threads,
+            ram=half_of_memory(),
+            hour_usd=1000.0,
+        ),
         limits=Limits(keep_originals=kept),
-        hour_usd=1000.0,
         costs=costs_of(found["costs"][name]),
     )
     return f"{advice.choice.format} {advice.choice.codec}".removesuffix(" none")

@@ -37,6 +37,7 @@ from tiering.packing.settings import Pixels as Pixels, Shards as Shards
 from tiering.packing.sync import Synced as Synced, sync as sync
 from tiering.packing.verify import Verification as Verification, verify as verify
 from tiering.permutation import EpochOrder as EpochOrder
+from tiering.placement.file_costs import Month as Month
 from tiering.placement.heat_sources import read_heat as read_heat
 from tiering.placement.plan import (
     Placement as Placement,

@@ -28,9 +28,9 @@ def test_impossible_limits_are_refused_by_name(wrong, where):
 
 
 def test_a_budget_drops_what_is_dearer_and_says_so():
-    free = recommend(IMAGENET, current="nfs", ram=16 * GIB)
+    free = recommend(IMAGENET, current="nfs", job=Job(ram=16 * GIB))
     limit = min(option.monthly_usd for option in everything(free)) * 2
-    found = recommend(IMAGENET, current="nfs", ram=16 * GIB, limits=Limits(budget_usd=limit))
+    found = recommend(IMAGENET, current="nfs", limits=Limits(budget_usd=limit), job=Job(ram=16 * GIB))
     assert all(option.monthly_usd <= limit for option in everything(found))
     assert any(line.startswith("A budget of") and "drops" in line for line in found.dropped)
     with pytest.raises(UsageError, match="for the cheapest one left"):
@@ -38,10 +38,10 @@ def test_a_budget_drops_what_is_dearer_and_says_so():
 
 
 def test_an_epoch_time_drops_what_is_slower():
-    job = Job(decode=False, threads=8)
-    free = recommend(IMAGENET, current="nfs", hour_usd=0.0, job=job)
+    job = Job(decode=False, threads=8, hour_usd=0.0)
+    free = recommend(IMAGENET, current="nfs", job=job)
     fastest = min(option.steady_epoch_s for option in everything(free))
-    found = recommend(IMAGENET, current="nfs", hour_usd=0.0, job=job, limits=Limits(max_epoch_s=2 * fastest))
+    found = recommend(IMAGENET, current="nfs", job=job, limits=Limits(max_epoch_s=2 * fastest))
     assert all(option.steady_epoch_s <= 2 * fastest for option in everything(found))
     assert free.choice.steady_epoch_s > 2 * fastest
     assert found.asks.bytes_per_s == pytest.approx(IMAGENET.bytes / (2 * fastest))
@@ -56,11 +56,11 @@ def test_the_room_that_is_told_counts_and_not_the_catalogs():
 
 
 def test_originals_that_must_stay_rule_pixels_out():
-    job = Job(resize=(224, 224), threads=2)
-    free = recommend(IMAGENET, job=job, ram=16 * GIB)
+    job = Job(resize=(224, 224), threads=2, ram=16 * GIB)
+    free = recommend(IMAGENET, job=job)
     assert free.choice.format == "pixels"
     assert "without the originals" in free.choice.reason
-    found = recommend(IMAGENET, job=job, ram=16 * GIB, limits=Limits(keep_originals=True))
+    found = recommend(IMAGENET, job=job, limits=Limits(keep_originals=True))
     assert {option.format for option in everything(found)} <= {"folder", "lmdb", "zarr"}
     assert any("Keeping the originals drops" in line for line in found.dropped)
     assert found.choice.bottleneck in {"decoding", "all cores"}

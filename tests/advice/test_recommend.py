@@ -20,7 +20,7 @@ datasets = st.builds(lambda files, mean: dataset(files, files * mean), st.intege
 
 
 def test_training_gets_a_packed_store_on_local_flash():
-    found = recommend(IMAGENET, ram=16 * GIB, current="nfs", job=Job(decode=False, threads=8))
+    found = recommend(IMAGENET, current="nfs", job=Job(ram=16 * GIB, decode=False, threads=8))
     assert (found.choice.tier, found.choice.format, found.choice.codec) == ("nvme", "lmdb", "none")
     assert found.choice.speedup > 5
     assert (found.baseline.tier, found.baseline.format, found.baseline.speedup) == ("nfs", "folder", 1.0)
@@ -32,14 +32,14 @@ def test_training_gets_a_packed_store_on_local_flash():
 
 
 def test_petabytes_go_neither_into_memory_nor_onto_a_disk_that_is_too_small():
-    found = recommend(PETABYTES, ram=64 * GIB, job=Job(threads=64))
+    found = recommend(PETABYTES, job=Job(ram=64 * GIB, threads=64))
     assert found.choice.tier.startswith(("object", "parallel-fs"))
     assert {option.tier for option in everything(found)}.isdisjoint({"dram", "nvme", "sata-ssd", "hdd", "nfs"})
     assert all(option.cache_local <= TIERS["nvme"].capacity for option in everything(found))
 
 
 def test_a_thousand_samples_are_no_reason_for_anything_grand():
-    found = recommend(dataset(1000, 10**6), ram=16 * GIB)
+    found = recommend(dataset(1000, 10**6), job=Job(ram=16 * GIB))
     assert found.choice.cache_ram == found.choice.cache_local == 0
     assert found.choice.first_epoch_s < 1
     assert found.choice.monthly_usd < 0.01
@@ -60,7 +60,7 @@ def test_write_heavy_data_is_not_packed_and_its_writes_are_taken_by_flash():
 
 
 def test_data_that_is_read_once_is_streamed_where_it_lies_and_not_cached():
-    found = recommend(IMAGENET, verdict=verdict("read-once"), ram=16 * GIB, current="nfs")
+    found = recommend(IMAGENET, verdict=verdict("read-once"), current="nfs", job=Job(ram=16 * GIB))
     assert (found.choice.tier, found.choice.format, found.choice.cache) == ("nfs", "folder", "none")
     assert found.choice.move_s == 0
     assert found.epochs == 1
@@ -70,8 +70,8 @@ def test_data_that_is_read_once_is_streamed_where_it_lies_and_not_cached():
 
 def test_half_an_epoch_is_no_reason_to_stream_and_not_to_cache():
     doubtful = verdict("read-once", whole=False, notes=["The whole run is not in this trace: it was killed by SIGINT."])
-    found = recommend(IMAGENET, verdict=doubtful, ram=16 * GIB, current="nfs")
-    assumed = recommend(IMAGENET, ram=16 * GIB, current="nfs")
+    found = recommend(IMAGENET, verdict=doubtful, current="nfs", job=Job(ram=16 * GIB))
+    assumed = recommend(IMAGENET, current="nfs", job=Job(ram=16 * GIB))
     assert (found.choice, found.epochs) == (assumed.choice, assumed.epochs)
     assert any("a first epoch looks the same" in line for line in found.notes)
     assert any("killed by SIGINT" in line for line in found.notes)
@@ -84,8 +84,8 @@ def test_advice_passes_on_the_doubts_of_the_verdict():
 
 @pytest.mark.parametrize("workload", ["inconclusive", "mixed"])
 def test_an_unsure_verdict_gives_advice_with_a_caveat(workload):
-    found = recommend(IMAGENET, verdict=verdict(workload), ram=16 * GIB)
-    assert found.choice == recommend(IMAGENET, ram=16 * GIB).choice
+    found = recommend(IMAGENET, verdict=verdict(workload), job=Job(ram=16 * GIB))
+    assert found.choice == recommend(IMAGENET, job=Job(ram=16 * GIB)).choice
     assert any(workload in line and "only if the data is read again" in line for line in found.notes)
     assert found.workload == workload
 
@@ -99,8 +99,8 @@ def test_uncompressed_pictures_may_be_compressed_and_encoded_ones_may_not():
 @settings(deadline=None)
 @given(datasets, st.sampled_from([None, *WORKLOADS]), st.integers(0, 10**12), st.integers(1, 10**5))
 def test_whatever_is_asked_the_advice_is_possible(profile, workload, ram, epochs):
-    job = Job(epochs=epochs, threads=4)
-    found = recommend(profile, verdict=verdict(workload) if workload else None, ram=ram, job=job)
+    job = Job(epochs=epochs, threads=4, ram=ram)
+    found = recommend(profile, verdict=verdict(workload) if workload else None, job=job)
     for option in everything(found):
         tier = TIERS[option.tier]
         assert tier.access != "memory"
@@ -124,7 +124,7 @@ def test_whatever_is_asked_the_advice_is_possible(profile, workload, ram, epochs
 @settings(deadline=None)
 @given(datasets)
 def test_nothing_on_the_front_is_beaten(profile):
-    options = everything(recommend(profile, ram=16 * GIB))
+    options = everything(recommend(profile, job=Job(ram=16 * GIB)))
     front = pareto(options, 100)
     assert front
     for one in front:
@@ -133,9 +133,10 @@ def test_nothing_on_the_front_is_beaten(profile):
 
 
 def test_dearer_waiting_buys_faster_storage():
-    job = Job(decode=False, threads=64)
-    cheap = recommend(PETABYTES, hour_usd=0.0, job=job).choice
-    dear = recommend(PETABYTES, hour_usd=10_000.0, job=job).choice
+    cheap, dear = (
+        recommend(PETABYTES, job=Job(decode=False, threads=64, hour_usd=hour_usd)).choice
+        for hour_usd in (0.0, 10_000.0)
+    )
     assert cheap.monthly_usd < dear.monthly_usd
     assert cheap.run_s(100) > dear.run_s(100)
 
@@ -143,9 +144,6 @@ def test_dearer_waiting_buys_faster_storage():
 @pytest.mark.parametrize(
     ("options", "where"),
     [
-        ({"ram": -1}, "ram"),
-        ({"hour_usd": -1.0}, "hour_usd"),
-        ({"hour_usd": float("nan")}, "hour_usd"),
         ({"current": "tape"}, "current"),
         ({"tiers": []}, "catalog"),
         ({"tiers": [TIERS["dram"]]}, "catalog"),
@@ -175,6 +173,9 @@ def test_write_heavy_data_with_nothing_but_object_stores_is_refused():
         ({"threads": 0}, "threads"),
         ({"nodes": 0}, "nodes"),
         ({"checkpoint_every": 0}, "checkpoint_every"),
+        ({"ram": -1}, "ram"),
+        ({"hour_usd": -1.0}, "hour_usd"),
+        ({"hour_usd": float("nan")}, "hour_usd"),
         ({"samples_per_s": 0.0}, "samples_per_s"),
     ],
 )
@@ -185,10 +186,11 @@ def test_an_impossible_job_is_refused_by_name(wrong, where):
 
 
 def test_more_memory_or_a_faster_tier_never_makes_the_fastest_way_slower():
-    def fastest(**given):
-        return min(option.steady_epoch_s for option in everything(recommend(IMAGENET, hour_usd=1e6, **given)))
+    def fastest(ram=0, tiers=None):
+        found = recommend(IMAGENET, tiers=tiers, job=Job(ram=ram, hour_usd=1e6))
+        return min(option.steady_epoch_s for option in everything(found))
 
-    times = [fastest(ram=gib * GIB) for gib in (0, 16, 64, 256)]
+    times = [fastest(gib * GIB) for gib in (0, 16, 64, 256)]
     assert times == sorted(times, reverse=True)
     quicker = [tier.model_copy(update={"random_bandwidth": tier.random_bandwidth * 2}) for tier in TIERS.values()]
     assert fastest(tiers=quicker) <= fastest()
@@ -197,7 +199,7 @@ def test_more_memory_or_a_faster_tier_never_makes_the_fastest_way_slower():
 @settings(deadline=None)
 @given(datasets, st.integers(1, 1000), st.floats(0, 1000))
 def test_the_marked_front_is_exactly_what_nothing_beats(profile, epochs, hour_usd):
-    found = recommend(profile, ram=16 * GIB, job=Job(epochs=epochs, threads=4), hour_usd=hour_usd)
+    found = recommend(profile, job=Job(epochs=epochs, threads=4, ram=16 * GIB, hour_usd=hour_usd))
     shown = everything(found)
     for one in shown:
         beaten = [
@@ -227,9 +229,9 @@ def test_pixels_larger_than_a_tier_are_no_option_there():
 
 
 def test_images_of_one_shape_may_be_pixels_without_a_resize():
-    found = recommend(dataset(10**6, 10**9, shape=(32, 32)), job=Job(threads=2), ram=16 * GIB)
+    found = recommend(dataset(10**6, 10**9, shape=(32, 32)), job=Job(ram=16 * GIB, threads=2))
     assert found.choice.format == "pixels"
-    encoded = recommend(dataset(10**6, 10**9, shape=(32, 32)), job=Job(decode=False), ram=16 * GIB)
+    encoded = recommend(dataset(10**6, 10**9, shape=(32, 32)), job=Job(ram=16 * GIB, decode=False))
     assert "pixels" not in {option.format for option in everything(encoded)}
 
 
@@ -244,7 +246,7 @@ def test_checkpoints_that_need_bandwidth_are_sent_elsewhere():
 
 
 def test_conversion_says_when_it_pays_and_staying_what_it_costs():
-    found = recommend(IMAGENET, current="nfs", ram=16 * GIB, job=Job(decode=False, threads=8))
+    found = recommend(IMAGENET, current="nfs", job=Job(ram=16 * GIB, decode=False, threads=8))
     choice, stay = found.choice, found.baseline
     n = choice.pays_back_epochs
     spent = choice.move_s + choice.first_epoch_s + (n - 1) * choice.steady_epoch_s
@@ -279,7 +281,7 @@ def test_the_advice_is_as_sure_as_the_classifier():
 
 
 def test_nodes_whose_samples_stay_add_their_caches_up():
-    found = recommend(PETABYTES, current="object", ram=64 * GIB, job=Job(epochs=5000, threads=64, decode=False))
+    found = recommend(PETABYTES, current="object", job=Job(ram=64 * GIB, epochs=5000, threads=64, decode=False))
     nodes = found.asks.nodes
     assert nodes[0].nodes == 1
     assert nodes[-1].hit_ratio == pytest.approx(1)

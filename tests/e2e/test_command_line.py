@@ -32,11 +32,12 @@ def test_help_lists_the_verbs_and_the_exit_codes(program):
     assert "130 interrupted" in " ".join(done.stdout.split())
 
 
-def test_help_marks_what_is_required_in_words_alone(monkeypatch):
+def test_help_marks_what_is_required_in_words_alone_and_flags_have_no_type(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     for verb in LAST_LINES:
         said = CliRunner().invoke(app, [*verb.split(), "--help"]).output
         assert "*" not in said, verb
+        assert "<bool>" not in said, verb
     assert CliRunner().invoke(app, ["tiers", "show", "--help"]).output.count("[required]") == 1
 
 

@@ -51,6 +51,15 @@ def test_without_a_folder_there_is_no_ratio(packed):
     assert bench([packed], epochs=2)[0].later_vs_folder is None
 
 
+def test_an_open_store_stays_open_and_a_cache_is_measured_by_its_hits(packed, tmp_path):
+    with tiering.cached(packed, 1 << 30, tmp_path / "cache") as store:
+        (found,) = bench([store], epochs=3)
+        assert store[0]
+    assert found.hit_ratio == found.predicted_hit_ratio == 1
+    assert found.samples == 300
+    assert bench([packed], epochs=2)[0].hit_ratio is None
+
+
 def test_one_epoch_is_too_few(packed):
     with pytest.raises(UsageError, match="at least 2"):
         bench([packed], epochs=1)

@@ -14,7 +14,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from tiering.advice.catalog import load_catalog
 from tiering.errors import UsageError
 from tiering.placement.bundles import bundle
-from tiering.placement.file_costs import Terms, charges, occupied, read_seconds
+from tiering.placement.file_costs import Month, Terms, charges, occupied, read_seconds
 from tiering.placement.heat import HEAT_SCHEMA, Heat
 from tiering.placement.plan import place
 from tiering.units import MONTH_SECONDS
@@ -117,7 +117,7 @@ def test_plans_of_many_files_keep_every_limit(seed, count, share):
     found = many(count, seed)
     total = int(found.files["size"].sum())
     capacities = {"nvme": max(1, int(share * total)), "hdd": None, "object": None}
-    placement = place(found, capacities, in_flight=64, runs=30)
+    placement = place(found, capacities, month=Month(runs=30, in_flight=64))
     check(placement, capacities)
     assert placement.summary.gap < 0.01
 
@@ -172,11 +172,11 @@ def test_a_tier_that_cannot_carry_the_rate_gets_no_more_than_it_can():
     # 3,000 reads a second of 4 KiB: the hard disks do 2,000 in all, and have room for everything.
     rows = [(10**6, 300 * 86400, 4096, 0)] * 10
     capacities = {"nvme": 5 * 10**6, "hdd": None}
-    placement = place(heat(rows), capacities, hour_usd=0)
+    placement = place(heat(rows), capacities, month=Month(hour_usd=0))
     check(placement, capacities)
     assert placement.summary.tiers[1].files == 6
     assert placement.summary.tiers[1].busy == pytest.approx(0.9)
-    half = place(heat(rows), capacities | {"nvme": 10**8}, hour_usd=0, most_busy=0.5)
+    half = place(heat(rows), capacities | {"nvme": 10**8}, month=Month(hour_usd=0), most_busy=0.5)
     assert half.summary.tiers[1].files == 3
 
 
@@ -196,9 +196,7 @@ def test_what_is_short_is_named_with_its_amount():
         ({"capacities": {"tape": 1}}, "expected one of nvme"),
         ({"capacities": {"dram": 1}}, "expected one of nvme"),
         ({"capacities": {"hdd": 0}}, "at least 1 byte"),
-        ({"duration": 0.0}, "`duration`"),
-        ({"runs": -1.0}, "runs"),
-        ({"in_flight": 0}, "in_flight"),
+        ({"month": Month(duration=0.0)}, "`duration`"),
         ({"most_busy": 1.5}, "up to 1"),
     ],
 )
@@ -209,9 +207,17 @@ def test_impossible_requests_are_refused(arguments, said):
         place(heat([]), {"hdd": None})
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"runs": -1.0}, {"runs": float("inf")}, {"in_flight": 0}, {"hour_usd": float("nan")}]
+)
+def test_an_impossible_month_is_refused_by_name(wrong):
+    with pytest.raises(UsageError, match=f"^{next(iter(wrong))}: expected at least"):
+        Month(**wrong)
+
+
 def test_runs_scale_the_bill_but_not_the_rate():
     found = heat([(10**9, 1000, 2**20, 0)] * 3, duration=3600.0)
-    once, thrice = (place(found, {"object": None}, runs=runs).summary.tiers[0] for runs in (1, 3))
+    once, thrice = (place(found, {"object": None}, month=Month(runs=runs)).summary.tiers[0] for runs in (1, 3))
     assert thrice.access_usd == pytest.approx(3 * once.access_usd)
     assert thrice.waiting_h == pytest.approx(3 * once.waiting_h)
     assert (thrice.busy, thrice.storage_usd) == (once.busy, once.storage_usd)

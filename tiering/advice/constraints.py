@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -90,46 +90,33 @@ def within(options: Sequence[Option], limits: Limits) -> tuple[list[Option], lis
 _Rule = tuple[str, str, Callable[[Option], bool], Callable[[Sequence[Option]], str]]
 
 
-def _rules(limits: Limits) -> list[_Rule]:
-    rules: list[_Rule] = []
+def _rules(limits: Limits) -> Iterator[_Rule]:
     if limits.keep_originals:
-        rules.append(
-            (
-                "keep_originals",
-                "Keeping the originals",
-                lambda option: option.format == "pixels",
-                lambda _: "only pixels, which are not the original files",
-            )
+        yield (
+            "keep_originals",
+            "Keeping the originals",
+            lambda option: option.format == "pixels",
+            lambda _: "only pixels, which are not the original files",
         )
-    if limits.max_epoch_s is not None:
-        longest = limits.max_epoch_s
-        rules.append(
-            (
-                "max_epoch_s",
-                f"An epoch of at most {format_seconds(longest)}",
-                lambda option: option.steady_epoch_s > longest,
-                lambda kept: f"{format_seconds(min(option.steady_epoch_s for option in kept))} at best",
-            )
+    if (longest := limits.max_epoch_s) is not None:
+        yield (
+            "max_epoch_s",
+            f"An epoch of at most {format_seconds(longest)}",
+            lambda option: option.steady_epoch_s > longest,
+            lambda kept: f"{format_seconds(min(option.steady_epoch_s for option in kept))} at best",
         )
-    if limits.gpu_utilisation is not None:
-        stall = 1 - limits.gpu_utilisation
-        rules.append(
-            (
-                "gpu_utilisation",
-                f"A GPU utilisation of at least {format_percent(limits.gpu_utilisation)}",
-                # Rounding, or the start of an epoch, must not break a share that is otherwise kept.
-                lambda option: (option.stall_fraction or 0.0) > stall + 1e-3,
-                lambda kept: f"{format_percent(1 - min(option.stall_fraction or 0.0 for option in kept))} at best",
-            )
+    if (share := limits.gpu_utilisation) is not None:
+        yield (
+            "gpu_utilisation",
+            f"A GPU utilisation of at least {format_percent(share)}",
+            # Rounding, or the start of an epoch, must not break a share that is otherwise kept.
+            lambda option: (option.stall_fraction or 0.0) > 1 - share + 1e-3,
+            lambda kept: f"{format_percent(1 - min(option.stall_fraction or 0.0 for option in kept))} at best",
         )
-    if limits.budget_usd is not None:
-        most = limits.budget_usd
-        rules.append(
-            (
-                "budget_usd",
-                f"A budget of {format_usd(most)} USD a month",
-                lambda option: option.monthly_usd > most,
-                lambda kept: f"{format_usd(min(option.monthly_usd for option in kept))} USD for the cheapest one left",
-            )
+    if (most := limits.budget_usd) is not None:
+        yield (
+            "budget_usd",
+            f"A budget of {format_usd(most)} USD a month",
+            lambda option: option.monthly_usd > most,
+            lambda kept: f"{format_usd(min(option.monthly_usd for option in kept))} USD for the cheapest one left",
         )
-    return rules

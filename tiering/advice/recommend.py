@@ -45,6 +45,9 @@ class Job:
         resize: (height, width) to which training brings images. With it, pixels can be stored.
         threads: Threads of each node's loader; by default this machine's cores.
         nodes: Nodes that share each epoch.
+        ram: Bytes of memory of each node for caching. Its price does not count.
+        hour_usd: Cost of an hour in which one node waits for data, USD. By default time comes first where samples_per_s
+            is known: the choice is the cheapest option that keeps the job from waiting. Otherwise an hour costs 2 USD.
         samples_per_s: Samples per second the training job can consume, on all nodes together. None for no limit.
         checkpoint_bytes: Bytes of a checkpoint.
         checkpoint_every: Epochs from one checkpoint to the next.
@@ -63,18 +66,25 @@ class Job:
     resize: tuple[int, int] | None = None
     threads: int = field(default_factory=usable_cores)
     nodes: int = 1
+    ram: int = 0
+    hour_usd: float | None = None
     samples_per_s: float | None = None
     checkpoint_bytes: int | None = None
     checkpoint_every: int = 1
     written_per_day: float | None = None
 
     def __post_init__(self) -> None:
-        least = (("epochs", self.epochs), ("threads", self.threads), ("nodes", self.nodes))
-        for name, value in (*least, ("checkpoint_every", self.checkpoint_every)):
-            if value < 1:
-                raise UsageError(name, expected="at least 1", found=str(value))
+        for least, names in (1, ("epochs", "threads", "nodes", "checkpoint_every")), (0, ("ram", "hour_usd")):
+            for name in names:
+                if not least <= (value := getattr(self, name) or 0) < float("inf"):
+                    raise UsageError(name, expected=f"at least {least}", found=str(value))
         if self.samples_per_s is not None and not 0 < self.samples_per_s < float("inf"):
             raise UsageError("samples_per_s", expected="above 0", found=f"{self.samples_per_s:g}")
+
+    @property
+    def waiting_usd(self) -> float:
+        """Cost of an hour in which one node waits, as it is counted, USD."""
+        return HOUR_USD if self.hour_usd is None else self.hour_usd
 
     @property
     def written(self) -> int:
@@ -87,11 +97,9 @@ def recommend(
     *,
     verdict: Verdict | None = None,
     tiers: Sequence[Tier] | None = None,
-    ram: int | None = None,
     job: Job | None = None,
     limits: Limits = NO_LIMITS,
     current: str | None = None,
-    hour_usd: float = HOUR_USD,
     costs: Costs | None = None,
 ) -> Recommendation:
     """Recommend where and how to keep a dataset.
@@ -101,19 +109,17 @@ def recommend(
         verdict: The workload that a trace showed. Training is assumed without one, and where it is read-once but may be
             the first of several epochs.
         tiers: The catalog; by default the shipped one.
-        ram: Bytes of memory of each training host for caching. Its price does not count. None by default.
-        job: The training.
+        job: The training, its nodes, and the price of its time.
         limits: Limits that the choice must keep.
         current: Name of the tier where the dataset lies now; by default the first local one that holds it.
-        hour_usd: Cost of an hour of waiting for data of one node, USD, at least 0.
         costs: Processor time of a sample (tiering.measure.calibration); by default typical costs.
 
     Returns:
         The choice, its alternatives, and the reasons.
 
     Raises:
-        UsageError: For an unknown tier, a negative number, an empty dataset, a dataset that no tier can hold, and
-            limits that no option keeps.
+        UsageError: For an unknown tier, an empty dataset, a dataset that no tier can hold, and limits that no option
+            keeps.
 
     Example:
         >>> profile = tiering.profile_dataset("photos/")  # doctest: +SKIP
@@ -122,7 +128,7 @@ def recommend(
     """
     job = job or Job()
     catalog = resized(tuple(load_catalog() if tiers is None else tiers), limits)
-    memory = _checked(profile, ram, hour_usd, job, limits)
+    _check(profile, job, limits)
     data = sizes_of(profile, job.resize)
     workload = "re-read-heavy" if verdict is None else verdict.workload
     if verdict is not None and workload == "read-once" and not verdict.is_single_pass:
@@ -130,7 +136,7 @@ def recommend(
     trains = workload not in {"write-heavy", "read-once"}
     home = _current(catalog, data, current)
     setting = _setting(data, job, trains, costs)
-    options = [*_candidates(workload, catalog, data, memory, setting, job)]
+    options = [*_candidates(workload, catalog, data, setting, job)]
     if not options:
         raise UsageError(
             profile.root,
@@ -138,7 +144,7 @@ def recommend(
             found=f"{format_bytes(profile.bytes)}, more than any",
             action="Give `tiers` with enough capacity.",
         )
-    at_home = CachePlan(ram=memory if trains and home.access != "object" else 0)
+    at_home = CachePlan(ram=job.ram if trains and home.access != "object" else 0)
     baseline = option_of(data, home, "folder", "none", at_home, setting)
     passes = setting.epochs
     reading = {copies: _reading(data, home, setting, copies) for copies in {option.copies for option in options}}
@@ -146,19 +152,19 @@ def recommend(
     kept, broken = within(compared, limits)
     front = pareto(kept, passes)
     kept = [option.on_front(option in front) for option in kept]
-    choice, criterion = choose(kept, workload, home.name, passes, hour_usd)
+    choice, criterion = choose(kept, workload, home.name, passes, job.hour_usd)
     choice = _explained(choice, workload, catalog, job)
     stay = baseline.because(f"As it is now: plain files on {home.title}.")
     target = limits.max_epoch_s
     kind, where = ("folder", home) if choice.format == "pixels" else (choice.format, find_tier(catalog, choice.tier))
     required = requirements_of(
-        data, catalog, where or home, kind, memory, setting, target_s=target, written=job.written
+        data, catalog, where or home, kind, job.ram, setting, target_s=target, written=job.written
     )
     advice = [*checkpoint_advice(choice, catalog, job.checkpoint_bytes, job.checkpoint_every)] if trains else []
     return Recommendation(
         choice=choice,
         alternatives=tuple(
-            _explained(option, workload, catalog, job) for option in others(kept, choice, passes, hour_usd)
+            _explained(option, workload, catalog, job) for option in others(kept, choice, passes, job.waiting_usd)
         ),
         baseline=stay,
         workload=workload,
@@ -166,7 +172,7 @@ def recommend(
         epochs=passes,
         nodes=setting.loading.nodes,
         criterion=criterion,
-        doing_nothing=_doing_nothing(stay, passes, hour_usd),
+        doing_nothing=_doing_nothing(stay, passes, job),
         conversion=conversion(choice, passes),
         dropped=(*infeasible(catalog, data, setting.loading.nodes), *broken) if trains else tuple(broken),
         asks=required,
@@ -175,19 +181,19 @@ def recommend(
             *advice,
             *(in_words(required, passes) if trains else ()),
             *long_run(choice, passes, job.nodes),
-            *_notes(home, memory, setting, data, job, named=current is not None, trains=trains),
+            *_notes(home, setting, data, job, named=current is not None, trains=trains),
         ),
     )
 
 
 def _candidates(
-    workload: str, catalog: Sequence[Tier], data: DatasetSizes, ram: int, setting: Setting, job: Job
+    workload: str, catalog: Sequence[Tier], data: DatasetSizes, setting: Setting, job: Job
 ) -> Iterator[Option]:
     if workload == "write-heavy":
         return for_writes(catalog, data, setting, job.written_per_day)
-    return (
-        for_one_pass(catalog, data, setting) if workload == "read-once" else for_training(catalog, data, ram, setting)
-    )
+    if workload == "read-once":
+        return for_one_pass(catalog, data, setting)
+    return for_training(catalog, data, job.ram, setting)
 
 
 def _setting(data: DatasetSizes, job: Job, trains: bool, costs: Costs | None) -> Setting:
@@ -211,20 +217,16 @@ def _reading(data: DatasetSizes, home: Tier, setting: Setting, copies: int) -> t
     return found.first_epoch_s, dollars
 
 
-def _checked(profile: DatasetProfile, ram: int | None, hour_usd: float, job: Job, limits: Limits) -> int:
+def _check(profile: DatasetProfile, job: Job, limits: Limits) -> None:
     if profile.files < 1 or profile.bytes < 1:
         found = f"{format_count(profile.files)} images of {format_bytes(profile.bytes)} in all"
         raise UsageError(profile.root, expected="a dataset with images", found=found)
-    for name, value in (("ram", ram or 0), ("hour_usd", hour_usd)):
-        if not 0 <= value < float("inf"):
-            raise UsageError(name, expected="at least 0", found=str(value))
     if limits.gpu_utilisation is not None and job.samples_per_s is None:
         raise UsageError(
             "gpu_utilisation",
             expected="`samples_per_s` of the job as well",
             found="none",
         )
-    return ram or 0
 
 
 def _explained(option: Option, workload: str, catalog: Sequence[Tier], job: Job) -> Option:
@@ -247,25 +249,27 @@ def _current(catalog: Sequence[Tier], data: DatasetSizes, name: str | None) -> T
     return min(fitting, key=lambda tier: (tier.access == "object", tier.network))
 
 
-def _doing_nothing(stay: Option, epochs: int, hour_usd: float) -> str:
+def _doing_nothing(stay: Option, epochs: int, job: Job) -> str:
     waiting = stay.run_s(epochs) / 3600 * stay.nodes
     hours = "node hours" if stay.nodes > 1 else "hours"
+    usd = job.waiting_usd
+    # Where time comes first, no price was given for it.
+    first = job.hour_usd is None and stay.stall_fraction is not None
+    price = "" if first else f": {format_usd(waiting * usd)} USD at {format_usd(usd)} USD an hour"
     return (
         f"Doing nothing costs {format_usd(stay.monthly_usd)} USD a month for plain files on {stay.tier_title}, and "
-        f"{waiting:,.{0 if waiting >= 100 else 2}f} {hours} of a run of {epochs:,} epoch{'s' if epochs > 1 else ''}: "
-        f"{format_usd(waiting * hour_usd)} USD at {format_usd(hour_usd)} USD an hour."
+        f"{waiting:,.{0 if waiting >= 100 else 2}f} {hours} of a run of {epochs:,} epoch{'s' if epochs > 1 else ''}"
+        f"{price}."
     )
 
 
-def _notes(
-    home: Tier, ram: int, setting: Setting, data: DatasetSizes, job: Job, *, named: bool, trains: bool
-) -> Iterator[str]:
+def _notes(home: Tier, setting: Setting, data: DatasetSizes, job: Job, *, named: bool, trains: bool) -> Iterator[str]:
     if not named:
         yield f"The dataset is assumed to lie on {home.title} now; `current` changes that."
     if trains:
         yield (
-            f"{format_bytes(ram)} of the host's memory cache data at no cost; `ram` changes that."
-            if ram
+            f"{format_bytes(job.ram)} of the host's memory cache data at no cost; `ram` changes that."
+            if job.ram
             else "No memory is used as a cache; `ram` adds some."
         )
         yield "Zarr without a codec is as fast as LMDB, so it is listed only where LMDB is impossible."

@@ -57,11 +57,11 @@ class CachedStore(StoreBase):
         self._begin()
 
     def __repr__(self) -> str:
-        return f"CachedStore({self._origin.store!r}, {self.space!r}, memory={self.memory!r})"
+        return f"CachedStore({self.origin!r}, {self.space!r}, memory={self.memory!r})"
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle as an origin and a directory."""
-        return _again, (self._origin.store, self.space.directory, self.space.size, self.memory and self.memory.size)
+        return _again, (self.origin, self.space.directory, self.space.size, self.memory and self.memory.size)
 
     def byte_ranges(self, indices: IndexArray) -> None:
         """Return None: a sample may be in the cache or at the origin."""
@@ -122,6 +122,11 @@ class CachedStore(StoreBase):
             depth=traffic.limit,
             ahead=self._filler.ahead,
         )
+
+    @property
+    def origin(self) -> Store:
+        """The store behind the cache."""
+        return self._origin.store
 
     @property
     def capacity(self) -> int:

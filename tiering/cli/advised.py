@@ -15,9 +15,7 @@ WIDTH = 160
 
 def show(found: Recommendation, root: str, shape: tuple[int, int] | None) -> None:
     """Print the options, the choice with its reasons, its cost and savings, and the requirements of the run."""
-    console = out()
-    # A pipe counts as 80 columns wide, and a truncated figure would be wrong.
-    console.width = max(console.width, WIDTH)
+    console = out(WIDTH)
     sure = "" if found.confidence is None else f", probability {format_percent(found.confidence)}"
     console.print(f"Workload: {found.workload}{sure}")
     stalls = found.choice.stall_fraction is not None
@@ -76,8 +74,7 @@ def _show_requirements(required: Requirements) -> None:
     """Show tiers and nodes where one host cannot hold the dataset; elsewhere they add nothing."""
     if all(tier.fits for tier in required.tiers):
         return
-    console = out()
-    console.width = max(console.width, WIDTH)
+    console = out(WIDTH)
     tiers = table("plain files on", "fits", "a cold epoch", "USD/month")
     for tier in required.tiers:
         tiers.add_row(tier.tier, "yes" if tier.fits else "no", format_seconds(tier.epoch_s), f"{tier.usd:,.0f}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Generator
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,10 @@ from tiering.cli.choices import MOST_SEED, SharedGroup
 from tiering.cli.output import JsonFlag, emit_json, note, out, table
 from tiering.errors import UsageError
 from tiering.units import format_count, format_percent, format_rate
+
+if TYPE_CHECKING:
+    from tiering.cache.cached_store import CachedStore
+    from tiering.measure.bench import Measurement
 
 
 def bench(
@@ -49,8 +54,14 @@ def bench(
 
     Example: `tiering bench photos/ photos.lmdb photos.zarr`
     """
+    from tiering.cache.open import cached
     from tiering.cli.live import View
     from tiering.measure.bench import bench as run
+
+    def behind_caches(size: str) -> Generator[CachedStore, None, None]:
+        for path in stores:
+            with cached(path, size, cache_dir, ram=cache_ram, shared_group=shared_group) as store:
+                yield store
 
     view = View()
     with ExitStack() as around:
@@ -63,20 +74,20 @@ def bench(
             note(f"Metrics: http://{metrics_host}:{port}/metrics")
         around.enter_context(view.shown(live=live))
         found = run(
-            stores,
+            stores if cache_size is None else around.enter_context(closing(behind_caches(cache_size))),
             epochs=epochs,
             batch_size=batch_size,
             seed=seed,
-            cache_size=cache_size,
-            cache_dir=cache_dir,
-            cache_ram=cache_ram,
-            shared_group=shared_group,
             progress=None if json else note,
             watch=view.watch if live or metrics_port is not None else None,
         )
     if json:
         emit_json({"measurements": found}, "benchmark")
         return
+    _show(found)
+
+
+def _show(found: list[Measurement]) -> None:
     shown = table("store", "kind", "epoch", "samples/s", "throughput", "of device", "vs folder")
     for each in found:
         rows = (

@@ -72,9 +72,7 @@ def _profile(source: Path) -> Profile:
 
 
 def _show(found: CacheSizes) -> None:
-    console = out()
-    # A truncated figure would be wrong.
-    console.width = max(console.width, WIDTH)
+    console = out(WIDTH)
     epochs = any(step.epoch_s is not None for step in found.steps)
     names = [
         "",

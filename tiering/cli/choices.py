@@ -22,6 +22,25 @@ MOST_SEED: Final = (1 << 32) - 1
 #: More processes, threads or nodes than anyone has; more is a typing error.
 MOST_WORKERS: Final = 1 << 16
 
+Ram = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Memory for caching on each training host. By default half of what this process may use.",
+        show_default=False,
+    ),
+]
+Epochs = Annotated[str, typer.Option(metavar="COUNT", help="Epochs of a training run.")]
+TraceColumns = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="FIELD=COLUMN,...",
+        help="For a trace that is a table: columns for time, size, op, offset, file and pid, such as time=ts,size=len.",
+    ),
+]
+Lenient = Annotated[bool, typer.Option("--lenient", help="Skip and count damaged lines of a trace.")]
+
 SharedGroup = Annotated[
     bool,
     typer.Option("--shared-group", help="Let the group of the directory use the cache too. By default only you can."),

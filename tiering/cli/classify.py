@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tiering.cli.choices import Lenient, TraceColumns
 from tiering.cli.output import JsonFlag, emit_json, out, plain, status
 from tiering.errors import ProfileError
 
@@ -32,15 +33,8 @@ def classify(
     model: Annotated[
         Path | None, typer.Option("--model", metavar="FILE", help="Use this model instead of the one that ships.")
     ] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FIELD=COLUMN,...",
-            help="For a trace that is a table: columns for time, size, op, offset, file and pid, such as "
-            "time=ts,size=len.",
-        ),
-    ] = None,
-    lenient: Annotated[bool, typer.Option("--lenient", help="Skip and count damaged lines of a trace.")] = False,
+    columns: TraceColumns = None,
+    lenient: Lenient = False,
     json: JsonFlag = False,
 ) -> None:
     """Name the kind of workload that a trace shows, with its probability and the three strongest reasons.
@@ -98,8 +92,6 @@ def _of_profile(path: Path) -> list[TraceProfile]:
 def _of_trace(path: Path, dataset: Path | None, *, lenient: bool, columns: str | None) -> TraceProfile:
     from tiering.dataset.profile import profile_dataset
     from tiering.trace.profile import profile_trace
-    from tiering.trace.readers.headed import parse_mapping
 
-    mapping = parse_mapping(columns) if columns is not None else None
     total = profile_dataset(str(dataset), probes=1).bytes if dataset is not None else None
-    return profile_trace(path, dataset_root=dataset, dataset_bytes=total, lenient=lenient, columns=mapping)
+    return profile_trace(path, dataset_root=dataset, dataset_bytes=total, lenient=lenient, columns=columns)

@@ -52,7 +52,5 @@ def estimate(
     shown.columns[1].justify = "left"
     for quantity, value in found.rows:
         shown.add_row(quantity, value)
-    console = out()
-    # A pipe counts as 80 columns wide, and a truncated figure would be wrong.
-    console.width = max(console.width, WIDTH)
+    console = out(WIDTH)
     console.print(shown)

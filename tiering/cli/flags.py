@@ -18,17 +18,26 @@ EVERYWHERE: Final[Mapping[str, str]] = {
     "columns": "--columns",
     "force": "--force",
     "images_only": "--images-only",
+    "lenient": "--lenient",
     'on_error="skip"': "--on-error skip",
     "overwrite": "--overwrite",
     "pixels": "--resize",
     'resume="never"': "--restart",
     "resize": "--resize",
     "root": "--root",
+    'sample="all"': "--sample all",
     "shared_group": "--shared-group",
     "workers": "--workers",
 }
 
 _CACHE_DIR: Final = {"directory": "--cache-dir"}
+_TRAINING: Final = {
+    "current": "--tier",
+    "epochs": "--epochs",
+    "hour_usd": "--hour-price",
+    "ram": "--ram",
+    "tiers": "--catalog",
+}
 _CACHE: Final = {**_CACHE_DIR, "ram": "--cache-ram", "size": "--cache-size"}
 
 #: By verb: parameter of the library -> flag.
@@ -46,25 +55,23 @@ FLAGS: Final[Mapping[str, Mapping[str, str]]] = {
         "to": "--to",
         'to="zarr"': "--to zarr",
     },
+    "trace": {'backend="strace"': "--backend strace"},
     "verify": {"decode": "--decode", "quick": "--quick"},
-    "recommend": {
+    "report": _TRAINING,
+    "recommend": _TRAINING
+    | {
         "budget_usd": "--budget",
         "capacity": "--capacity",
         "checkpoint_every": "--checkpoint-every",
         "costs": "--calibrate",
-        "current": "--tier",
         "decode": "--encoded",
-        "epochs": "--epochs",
         "gpu_utilisation": "--gpu-utilisation",
-        "hour_usd": "--hour-price",
         "keep_originals": "--must-keep-originals",
         "max_epoch_s": "--max-epoch-time",
         "nodes": "--nodes",
-        "ram": "--ram",
         "resize": "--resize",
         "samples_per_s": "--samples-per-second",
         "threads": "--threads",
-        "tiers": "--catalog",
     },
     "place": {
         "by": "--by",

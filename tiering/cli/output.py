@@ -37,11 +37,16 @@ JSON_VERSION: Final = 1
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
 
 
-def out() -> Console:
-    """Return the console for results. Rich honours NO_COLOR by itself; a pipe has no width to cut lines at."""
+def out(width: int = 0) -> Console:
+    """Return the console for results. Rich honours NO_COLOR by itself; a pipe has no width to cut lines at.
+
+    width: the columns that a table needs. On a narrower terminal it wraps; a truncated figure would be wrong.
+    """
     from tiering.cli.console import PlainConsole
 
-    return PlainConsole(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    console = PlainConsole(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    console.width = max(console.width, width)
+    return console
 
 
 def talk() -> Console:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tiering.advice.ranking import HOUR_USD
-from tiering.cli.choices import Catalog, HourPrice
+from tiering.cli.choices import Catalog, HourPrice, Lenient, TraceColumns
 from tiering.cli.output import JsonFlag, emit_json, note, out, solver_aside, status, table
 from tiering.errors import UsageError
 from tiering.literals import MovedAs
@@ -77,11 +77,8 @@ def place(
     heat: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write how much each file was read and written, as .csv.")
     ] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(metavar="FIELD=COLUMN,...", help="Columns of a trace that is a table, as for `tiering profile`."),
-    ] = None,
-    lenient: Annotated[bool, typer.Option("--lenient", help="Skip and count damaged lines of a trace.")] = False,
+    columns: TraceColumns = None,
+    lenient: Lenient = False,
     json: JsonFlag = False,
 ) -> None:
     """Find the cheapest storage tier for each file or directory, within the capacity and speed of the tiers.
@@ -92,35 +89,26 @@ def place(
     """
     # Imported here so that `tiering --help` does not wait for Polars and SciPy.
     from tiering.advice.catalog import load_catalog
+    from tiering.placement.file_costs import Month
     from tiering.placement.file_lists import commands, write_lists, write_plan
     from tiering.placement.heat_sources import read_heat, write_heat
     from tiering.placement.plan import place as plan
-    from tiering.trace.readers.headed import parse_mapping
 
     room = dict(_room(capacity or []))
     catalogs = [load_catalog(catalog)] + ([load_catalog(what_if)] if what_if is not None else [])
     with status(f"Reading {trace}"):
-        found = read_heat(
-            trace, root=root, lenient=lenient, columns=parse_mapping(columns) if columns is not None else None
-        )
+        found = read_heat(trace, root=root, lenient=lenient, columns=columns)
     if heat is not None:
         write_heat(found, heat)
         note(f"Wrote {heat}.")
     with status("Placing"), solver_aside():
-        plans = [
-            plan(
-                found,
-                room,
-                tiers=tiers,
-                by=by,
-                runs=None if runs is None else parse_number(runs),
-                duration=None if duration is None else parse_seconds(duration),
-                hour_usd=hour_price,
-                in_flight=in_flight,
-                most_busy=most_busy,
-            )
-            for tiers in catalogs
-        ]
+        month = Month(
+            runs=None if runs is None else parse_number(runs),
+            duration=None if duration is None else parse_seconds(duration),
+            hour_usd=hour_price,
+            in_flight=in_flight,
+        )
+        plans = [plan(found, room, tiers=tiers, by=by, month=month, most_busy=most_busy) for tiers in catalogs]
     written = write_lists(plans[0], lists) if lists is not None else ()
     if output is not None:
         write_plan(plans[0], output)
@@ -160,9 +148,7 @@ def _room(given: Sequence[str]) -> Iterator[tuple[str, int | None]]:
 
 
 def _show(found: PlacementSummary) -> None:
-    console = out()
-    # A truncated figure would be wrong.
-    console.width = max(console.width, WIDTH)
+    console = out(WIDTH)
     shown = table("tier", "files", "bytes", "of room", "busy", "storage", "access", "waiting", "USD/month", "all here")
     for share in found.tiers:
         shown.add_row(
@@ -202,8 +188,7 @@ def _quality(found: PlacementSummary) -> str:
 
 
 def _compare(plans: Sequence[Placement], names: tuple[str, str]) -> None:
-    console = out()
-    console.width = max(console.width, WIDTH)
+    console = out(WIDTH)
     shown = table(
         "tier", *(f"{what}, {name}" for what in ("files", "bytes", "busy", "waiting h", "USD/month") for name in names)
     )

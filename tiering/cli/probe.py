@@ -92,9 +92,7 @@ def probe(
 
 
 def _show(found: Probe) -> None:
-    console = out()
-    # A truncated figure would be wrong.
-    console.width = max(console.width, WIDTH)
+    console = out(WIDTH)
     for shown in (points_of(found.tier), figures_of(found.tier)):
         console.print(shown)
     note(f"{format_bytes(found.written)} written and removed, {format_seconds(found.seconds)}.")

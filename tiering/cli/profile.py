@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, cast
 
 import typer
 
-from tiering.cli.choices import MOST_SEED
+from tiering.cli.choices import MOST_SEED, Lenient
 from tiering.cli.dataset_rows import dataset_rows
 from tiering.cli.output import JsonFlag, emit_json, note, out, status
 from tiering.errors import UsageError
@@ -66,7 +66,7 @@ def profile(
         str | None,
         typer.Option(metavar="DIRECTORY", help="Directory that the paths in a table of images are relative to."),
     ] = None,
-    lenient: Annotated[bool, typer.Option("--lenient", help="Skip and count damaged lines of a trace.")] = False,
+    lenient: Lenient = False,
     json: JsonFlag = False,
 ) -> None:
     """Describe an image dataset and, from I/O traces, the workload that reads it.
@@ -136,7 +136,6 @@ def _profile_trace(
     path: Path, dataset: str | None, directory: DatasetProfile | None, *, lenient: bool, columns: str | None
 ) -> TraceProfile:
     from tiering.trace.profile import profile_trace
-    from tiering.trace.readers.headed import parse_mapping
 
     with status(f"Reading {path}"):
         return profile_trace(
@@ -144,7 +143,7 @@ def _profile_trace(
             dataset_root=Path(dataset) if dataset is not None else None,
             dataset_bytes=directory.bytes if directory is not None else None,
             lenient=lenient,
-            columns=parse_mapping(columns) if columns is not None else None,
+            columns=columns,
         )
 
 

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tiering.advice.ranking import HOUR_USD
-from tiering.cli.choices import MOST_WORKERS, Catalog, HourPrice
+from tiering.cli.choices import MOST_WORKERS, Catalog, Epochs, Ram
 from tiering.cli.output import JsonFlag, emit_json, note, status
-from tiering.errors import DatasetError, InputError, UsageError
+from tiering.errors import InputError, UsageError
 from tiering.system.machine import half_of_memory
 from tiering.units import parse_count, parse_number, parse_room, parse_seconds
 
@@ -24,15 +23,8 @@ def recommend(
     dataset: Annotated[
         Path, typer.Argument(metavar="DATASET|PROFILE", help="Directory of images, or its profile.json.")
     ],
-    ram: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE",
-            help="Memory for caching on each training host. By default half of what this process may use.",
-            show_default=False,
-        ),
-    ] = None,
-    epochs: Annotated[str, typer.Option(metavar="COUNT", help="Epochs of a training run.")] = "100",
+    ram: Ram = None,
+    epochs: Epochs = "100",
     tier: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Tier that holds the dataset now, such as nvme, hdd, nfs or object."),
@@ -87,7 +79,16 @@ def recommend(
         bool,
         typer.Option("--calibrate", help="First measure this processor with some of the images. Takes about 10 s."),
     ] = False,
-    hour_price: HourPrice = HOUR_USD,
+    hour_price: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="USD",
+            help="What an hour of waiting for data costs, for each node. By default 2; with --samples-per-second, the "
+            "job must not wait, whatever that costs.",
+            show_default=False,
+        ),
+    ] = None,
     catalog: Catalog = None,
     json: JsonFlag = False,
 ) -> None:
@@ -105,9 +106,9 @@ def recommend(
     from tiering.advice.recommend import recommend as run
     from tiering.cli.advised import show
     from tiering.images.pixels import parse_size
+    from tiering.workload.profile import profile_at
 
     tiers = load_catalog(catalog)
-    memory = parse_room(ram) if ram is not None else half_of_memory()
     limits = Limits(
         budget_usd=budget,
         max_epoch_s=None if max_epoch_time is None else parse_seconds(max_epoch_time),
@@ -116,7 +117,8 @@ def recommend(
         gpu_utilisation=gpu_utilisation,
     )
     shape = None if resize is None else parse_size(resize)
-    profile = _profile(dataset)
+    with status(f"Reading {dataset}"):
+        profile = profile_at(dataset)
     if profile.dataset is None:
         raise InputError(
             str(dataset),
@@ -129,6 +131,8 @@ def recommend(
         decode=not encoded,
         resize=shape,
         nodes=nodes,
+        ram=parse_room(ram) if ram is not None else half_of_memory(),
+        hour_usd=hour_price,
         samples_per_s=None if samples_per_second is None else parse_number(samples_per_second),
         checkpoint_bytes=None if checkpoint_size is None else parse_room(checkpoint_size),
         checkpoint_every=parse_count(checkpoint_every),
@@ -144,11 +148,9 @@ def recommend(
         profile.dataset,
         verdict=verdict,
         tiers=tiers,
-        ram=memory,
         job=job,
         limits=limits,
         current=tier,
-        hour_usd=hour_price,
         costs=_costs(profile.dataset, shape) if calibrate else None,
     )
     if len(profile.traces) > 1:
@@ -179,20 +181,3 @@ def _costs(dataset: DatasetProfile, shape: tuple[int, int] | None) -> Costs:
 
     with status("Measuring this processor"):
         return calibrate(open_store(dataset.root).files(), shape)
-
-
-def _profile(path: Path) -> Profile:
-    from tiering.dataset.profile import profile_dataset
-    from tiering.workload.profile import Profile, read_profile
-
-    if path.is_dir():
-        with status(f"Reading {path}"):
-            return Profile(dataset=profile_dataset(path))
-    if not path.exists():
-        raise DatasetError(
-            str(path),
-            expected="a directory of images or a profile.json",
-            found="nothing",
-            action="Check the path.",
-        )
-    return read_profile(path)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from tiering.cli.choices import Catalog, HourPrice
+from tiering.advice.ranking import HOUR_USD
+from tiering.cli.choices import Catalog, Epochs, HourPrice, Lenient, Ram, TraceColumns
 from tiering.cli.output import note, status
 from tiering.errors import UsageError
 from tiering.system.machine import half_of_memory
@@ -24,23 +25,13 @@ def report(
         "report.html"
     ),
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
-    ram: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE",
-            help="Memory for caching on the training host. By default half of what this process may use.",
-            show_default=False,
-        ),
-    ] = None,
-    epochs: Annotated[str, typer.Option(metavar="COUNT", help="Epochs of a training run.")] = "100",
+    ram: Ram = None,
+    epochs: Epochs = "100",
     tier: Annotated[str | None, typer.Option(metavar="NAME", help="Tier that holds the dataset now.")] = None,
-    hour_price: HourPrice = 2.0,
+    hour_price: HourPrice = HOUR_USD,
     catalog: Catalog = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(metavar="FIELD=COLUMN,...", help="Columns of a trace that is a table, as for `tiering profile`."),
-    ] = None,
-    lenient: Annotated[bool, typer.Option("--lenient", help="Skip and count damaged lines of a trace.")] = False,
+    columns: TraceColumns = None,
+    lenient: Lenient = False,
 ) -> None:
     """Write an HTML report of a dataset, its traces, their verdicts and the recommendations.
 
@@ -49,20 +40,19 @@ def report(
 
     Example: `tiering report profile.json -o report.html`
     """
+    from tiering.advice.catalog import load_catalog
+    from tiering.advice.recommend import Job
     from tiering.reporting.advice import Assumptions
     from tiering.reporting.page import write_report
-    from tiering.trace.readers.headed import parse_mapping
 
     if output.exists() and not force:
         raise UsageError(str(output), expected="no such file", found="one", action="Replace it with --force.")
+    memory = parse_room(ram) if ram is not None else half_of_memory()
     given = Assumptions(
-        ram=parse_room(ram) if ram is not None else half_of_memory(),
-        epochs=parse_count(epochs),
-        tier=tier,
-        hour_usd=hour_price,
-        catalog=catalog,
+        job=Job(epochs=parse_count(epochs), ram=memory, hour_usd=hour_price),
+        current=tier,
+        tiers=load_catalog(catalog),
     )
-    mapping = parse_mapping(columns) if columns is not None else None
     with status("Reading"):
-        write_report(place, output, traces or [], assumptions=given, lenient=lenient, columns=mapping)
+        write_report(place, output, traces or [], assumptions=given, lenient=lenient, columns=columns)
     note(f"Wrote {output} ({format_bytes(output.stat().st_size)}).")

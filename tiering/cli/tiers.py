@@ -147,7 +147,5 @@ def _shown(key: str, value: object) -> str:
 
 
 def _print(shown: Table) -> None:
-    console = out()
-    # A truncated figure would be wrong.
-    console.width = max(console.width, WIDTH)
+    console = out(WIDTH)
     console.print(shown)

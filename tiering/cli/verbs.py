@@ -72,19 +72,19 @@ class Verb(TyperCommand):
         finally:
             RUNNING.reset(running)
 
-    def format_help(self, *words: Any) -> None:
+    def format_help(self, ctx: typer.Context, *words: Any) -> None:  # type: ignore[override]
         """Show the help."""
-        _mark_no_line()
-        super().format_help(*words)
+        _leave_out_marks(self, ctx)
+        super().format_help(ctx, *words)
 
 
 class Group(TyperGroup):
     """A group of commands."""
 
-    def format_help(self, *words: Any) -> None:
+    def format_help(self, ctx: typer.Context, *words: Any) -> None:  # type: ignore[override]
         """Show the help."""
-        _mark_no_line()
-        super().format_help(*words)
+        _leave_out_marks(self, ctx)
+        super().format_help(ctx, *words)
 
 
 class Verbs(typer.Typer):
@@ -98,9 +98,12 @@ class Verbs(typer.Typer):
         return super().command(name, cls=Verb, **options)
 
 
-def _mark_no_line() -> None:
-    """Show no asterisk before a required argument: `[required]` after it is enough."""
+def _leave_out_marks(command: TyperCommand | TyperGroup, ctx: typer.Context) -> None:
+    """Leave out of the help what says nothing: <bool> beside a flag, and an asterisk beside `[required]`."""
     # Imported with Rich, for the help alone.
     from typer import rich_utils
 
     rich_utils.REQUIRED_SHORT_STRING = ""
+    for parameter in command.get_params(ctx):
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""

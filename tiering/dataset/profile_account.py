@@ -59,7 +59,7 @@ def notes_on(found: Gathered, where: str) -> list[str]:
     if found.sampled:
         notes.append(
             f"Estimated from {format_count(len(found.sample.key))} of about {format_count(round(found.files.value))} "
-            f"images, in {format_count(len(found.sample.population))} directories; --sample all counts every file."
+            f'images, in {format_count(len(found.sample.population))} directories; `sample="all"` counts every file.'
         )
     if found.empty:
         notes.append(f"{found.empty:,} of the {of} have zero bytes.")
@@ -81,7 +81,7 @@ def _left_out_notes(found: Gathered, where: str) -> list[str]:
         notes.append(
             f"About {number}{'' if count.exact else f' ({low} to {high})'} files that have "
             f"no image's name are images all the same, such as {found.by_content.examples[0]}: packing takes them, and "
-            "--sample all counts them."
+            '`sample="all"` counts them.'
         )
     failed = [
         f"{example}: {kind}"

@@ -149,7 +149,7 @@ def count_source(source: Source, *, keep: int, seed: int, every: bool) -> Gather
     """Count the samples of a source, by the same walk as packing.
 
     keep: how many images to draw for inspection. seed: of that sample. every: inspect all images as packing does, so
-    that the account equals that of a store. Masks of images that share a key are left out, as with --images-only.
+    that the account equals that of a store. Masks of images that share a key are left out, as with `images_only`.
     Raises DatasetError and MachineError as Source.batches does. Missing files of a table are left out.
     """
     counted = _Counted(source, keep, seed, every=every)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +15,6 @@ import numpy.typing as npt
 
 from tiering.advice.prediction import hit_ratio
 from tiering.cache.cached_store import CachedStore
-from tiering.cache.open import cached
 from tiering.cache.stats import CacheStats
 from tiering.errors import UsageError
 from tiering.measure.device import random_read_bandwidth
@@ -91,15 +92,11 @@ class Moment:
 
 
 def bench(
-    paths: Sequence[str | Path],
+    stores: Iterable[str | os.PathLike[str] | Store],
     *,
     epochs: int = 3,
     batch_size: int = 256,
     seed: int = 0,
-    cache_size: int | str | None = None,
-    cache_dir: str | Path | None = None,
-    cache_ram: int | str = 0,
-    shared_group: bool = False,
     progress: Callable[[str], None] | None = None,
     watch: Callable[[Moment], None] | None = None,
 ) -> list[Measurement]:
@@ -108,49 +105,44 @@ def bench(
     The consumer copies every byte once, as a decoder would read it, so that mapped stores do not gain by never reading.
 
     Args:
-        paths: Stores (paths or URLs) and dataset directories. The first directory is the baseline of the others.
+        stores: Stores, their paths or URLs, and dataset directories; one is measured after the other. The first
+            directory is the baseline of the others. Pass `tiering.cached(...)` to measure a store behind a cache.
         epochs: Epochs to serve from each, at least 2. The first is cold if its files can be dropped from the page
             cache; the others are warm.
         batch_size: Samples in a batch.
         seed: Seed of the shuffles.
-        cache_size: Bound of a cache in front of each store, in bytes or as "200GB"; None for no cache.
-        cache_dir: The directory of that cache, as for tiering.cached.
-        cache_ram: Bound of its tier in memory, as for tiering.cached.
-        shared_group: As for tiering.cached.
         progress: Called with a line of text as each store begins.
         watch: Called with a Moment after every batch.
 
     Returns:
-        One measurement per path, in order.
+        One measurement per store, in order.
 
     Raises:
         UsageError: For fewer than 2 epochs.
-        TieringError: Further errors of open_store and tiering.cached.
+        TieringError: Further errors of open_store.
+
+    Example:
+        >>> folder, packed = tiering.bench(["photos", "photos.lmdb"], epochs=2)  # doctest: +SKIP
+        >>> packed.later_vs_folder  # doctest: +SKIP
+        6.1
     """
     if epochs < 2:
         raise UsageError("epochs", expected="at least 2 epochs: a first and a later one", found=str(epochs))
     found = []
-    for path in paths:
-        origin = open_store(path)
-        store = (
-            origin
-            if cache_size is None
-            else cached(origin, cache_size, cache_dir, ram=cache_ram, shared_group=shared_group)
-        )
-        if progress:
-            progress(f"{path}: {len(store):,} samples, {epochs} epochs")
-        try:
-            found.append(_measure(store, origin, epochs, batch_size, seed, watch))
-        finally:
-            store.close()
+    for each in stores:
+        with open_store(each) if isinstance(each, str | os.PathLike) else nullcontext(each) as store:
+            if progress:
+                progress(f"{store.place}: {len(store):,} samples, {epochs} epochs")
+            found.append(_measure(store, epochs, batch_size, seed, watch))
     return _against_folder(_against_device(found))
 
 
 def _measure(
-    store: Store, origin: Store, epochs: int, batch_size: int, seed: int, watch: Callable[[Moment], None] | None
+    store: Store, epochs: int, batch_size: int, seed: int, watch: Callable[[Moment], None] | None
 ) -> Measurement:
-    device = random_read_bandwidth(origin.files())
-    cold = drop(origin.files())
+    files = (store.origin if isinstance(store, CachedStore) else store).files()
+    device = random_read_bandwidth(files)
+    cold = drop(files)
     loader = Loader(store, batch_size, seed=seed)
     scratch = bytearray(int(store.index.size.max()))
     seconds = []

@@ -19,8 +19,53 @@ import numpy as np
 import polars as pl
 
 from tiering.advice.catalog import RANDOM_READ, Tier
+from tiering.advice.ranking import HOUR_USD
+from tiering.errors import UsageError
 from tiering.io_sizes import PAGE_BYTES
 from tiering.placement.problem import Floats
+from tiering.units import MONTH_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """The month that a plan is priced for.
+
+    Attributes:
+        runs: Runs like the trace in the month; by default one follows the other without a pause.
+        duration: Seconds that the trace spans; by default those of its heat.
+        hour_usd: Cost of an hour of waiting, USD.
+        in_flight: Requests that wait at the same time.
+
+    Raises:
+        UsageError: For impossible numbers.
+
+    Example:
+        >>> Month(duration=3600.0).terms(0.0).runs
+        730.5
+    """
+
+    runs: float | None = None
+    duration: float | None = None
+    hour_usd: float = HOUR_USD
+    in_flight: int = 1
+
+    def __post_init__(self) -> None:
+        limits = (("runs", self.runs or 0.0, 0), ("hour_usd", self.hour_usd, 0), ("in_flight", self.in_flight, 1))
+        for name, value, least in limits:
+            if not least <= value < float("inf"):
+                raise UsageError(name, expected=f"at least {least}", found=f"{value:g}")
+
+    def terms(self, duration: float) -> Terms:
+        """Return the terms for a trace that spans this many seconds. Raises UsageError if it spans none."""
+        spans = duration if self.duration is None else self.duration
+        if not 0 < spans < float("inf"):
+            raise UsageError(
+                "duration",
+                expected="a trace that spans some time",
+                found=f"{spans:g} s",
+                action="Give the time that it spans in `duration`.",
+            )
+        return Terms(spans, MONTH_SECONDS / spans if self.runs is None else self.runs, self.hour_usd, self.in_flight)
 
 
 @dataclass(frozen=True, slots=True)

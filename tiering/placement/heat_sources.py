@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +28,7 @@ def read_heat(
     *,
     root: Path | None = None,
     lenient: bool = False,
-    columns: Mapping[str, str] | None = None,
+    columns: str | None = None,
 ) -> Heat:
     """Read heat from a trace of any known format, or from a table of heat.
 

@@ -10,17 +10,16 @@ import numpy as np
 import polars as pl
 
 from tiering.advice.catalog import Tier, load_catalog
-from tiering.advice.ranking import HOUR_USD
 from tiering.errors import UsageError
 from tiering.literals import MovedAs
 from tiering.placement.bundles import bundle
 from tiering.placement.dual_prices import GROUPS
-from tiering.placement.file_costs import Terms, charges, occupied
+from tiering.placement.file_costs import Month, Terms, charges, occupied
 from tiering.placement.heat import Heat
 from tiering.placement.linear_program import shortage
 from tiering.placement.problem import Problem, excess, loads
 from tiering.placement.solver import assign
-from tiering.units import MONTH_SECONDS, format_bytes, format_count
+from tiering.units import format_bytes, format_count
 
 _FEATURES: Final = ("size", "paged", "opens", "reads", "bytes_read", "bytes_written")
 
@@ -117,10 +116,7 @@ def place(
     *,
     tiers: Sequence[Tier] | None = None,
     by: MovedAs = "file",
-    runs: float | None = None,
-    duration: float | None = None,
-    hour_usd: float = HOUR_USD,
-    in_flight: int = 1,
+    month: Month | None = None,
     most_busy: float = 1.0,
 ) -> Placement:
     """Assign files to tiers for the least monthly cost: storage, requests, retrieval, and waiting.
@@ -130,10 +126,7 @@ def place(
         capacities: Names of the tiers to use, and bytes on each; None for the catalog's own capacity.
         tiers: The catalog; by default the shipped one.
         by: Unit that moves as one. A packed store always moves as one.
-        runs: Runs like the trace in a month; by default one follows the other all month.
-        duration: Seconds that the trace spans; by default the heat's.
-        hour_usd: Cost of an hour of waiting, USD.
-        in_flight: Requests that wait at the same time.
+        month: The month that the plan is priced for; by default the trace repeats all month.
         most_busy: Share of its time that a tier may be busy.
 
     Returns:
@@ -149,7 +142,10 @@ def place(
         611.71
     """
     chosen, room = _tiers(tiers, capacities)
-    terms = _terms(heat, runs, duration, hour_usd, in_flight, most_busy)
+    month = month or Month()
+    terms = month.terms(heat.duration)
+    if not 0 < most_busy <= 1:
+        raise UsageError("most_busy", expected="a share above 0 and up to 1", found=f"{most_busy:g}")
     if heat.files.is_empty():
         raise UsageError("placement", expected="files to place", found="none")
     units, members = bundle(heat.files, by)
@@ -166,10 +162,10 @@ def place(
         bound_usd=found.bound,
         gap=found.gap,
         proven=found.proven,
-        hour_usd=hour_usd,
+        hour_usd=terms.hour_usd,
         runs=terms.runs,
         duration=terms.duration,
-        notes=(*heat.notes, *_notes(units, heat, terms, runs)),
+        notes=(*heat.notes, *_notes(units, heat, terms, month)),
     )
     names = pl.Series("tier", [tier.name for tier in chosen], pl.String)[found.choice]
     cost = problem.cost[found.choice, np.arange(len(units))]
@@ -207,27 +203,6 @@ def _tiers(tiers: Sequence[Tier] | None, capacities: Mapping[str, int | None]) -
     return chosen, [capacities[tier.name] or tier.capacity for tier in chosen]
 
 
-def _terms(
-    heat: Heat, runs: float | None, duration: float | None, hour_usd: float, in_flight: int, most_busy: float
-) -> Terms:
-    spans = heat.duration if duration is None else duration
-    if not 0 < spans < float("inf"):
-        raise UsageError(
-            "duration",
-            expected="a trace that spans some time",
-            found=f"{spans:g} s",
-            action="Give the time that it spans in `duration`.",
-        )
-    often = MONTH_SECONDS / spans if runs is None else runs
-    limits = (("runs", often, 0.0), ("hour_usd", hour_usd, 0.0), ("in_flight", in_flight, 1))
-    for name, value, least in limits:
-        if not least <= value < float("inf"):
-            raise UsageError(name, expected=f"at least {least:g}", found=f"{value:g}")
-    if not 0 < most_busy <= 1:
-        raise UsageError("most_busy", expected="a share above 0 and up to 1", found=f"{most_busy:g}")
-    return Terms(spans, often, hour_usd, in_flight)
-
-
 def _shares(
     units: pl.DataFrame,
     problem: Problem,
@@ -263,9 +238,9 @@ def _shares(
     return tuple(shares)
 
 
-def _notes(units: pl.DataFrame, heat: Heat, terms: Terms, runs: float | None) -> list[str]:
+def _notes(units: pl.DataFrame, heat: Heat, terms: Terms, month: Month) -> list[str]:
     notes = []
-    if runs is None:
+    if month.runs is None:
         notes.append(f"The trace is assumed to repeat all month, {terms.runs:,.4g} times; `runs` changes that.")
     if not heat.root:
         notes.append("Only files in the trace are placed, with the size seen there; `root` places all below it.")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from tiering.advice.catalog import Tier, load_catalog
-from tiering.advice.ranking import HOUR_USD
 from tiering.advice.recommend import Job, recommend
 from tiering.advice.recommendation import Option, Recommendation
 from tiering.dataset.profile import DatasetProfile
@@ -17,24 +16,21 @@ from tiering.workload.verdict import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Assumptions:
-    """The training run and the prices on which advice is based.
+    """What the advice of a report is based on. Each field is the parameter of `recommend` with its name.
 
-    Args:
-        ram: Memory for caching, in bytes.
-        epochs: Epochs of a run.
-        tier: Name of the tier that has the dataset now.
-        hour_usd: Cost of an hour of waiting for data, in USD.
-        catalog: Path of a catalog of tiers; None for the one that ships with tiering.
+    Attributes:
+        job: The training.
+        current: Name of the tier where the dataset lies now.
+        tiers: The catalog; by default the shipped one.
 
     Example:
-        >>> tiering.write_report("photos", "report.html", assumptions=Assumptions(epochs=90))  # doctest: +SKIP
+        >>> given = tiering.Assumptions(job=tiering.Job(epochs=90), current="nfs")
+        >>> tiering.write_report("photos", "report.html", assumptions=given)  # doctest: +SKIP
     """
 
-    ram: int = 0
-    epochs: int = 100
-    tier: str | None = None
-    hour_usd: float = HOUR_USD
-    catalog: Path | None = None
+    job: Job = field(default_factory=Job)
+    current: str | None = None
+    tiers: Sequence[Tier] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,25 +77,23 @@ def advise(dataset: DatasetProfile, verdict: Verdict | None, assumptions: Assump
 
     Raises as recommend does for the given assumptions. A what-if assumption that cannot be met says so in its row.
     """
-    tiers = tuple(load_catalog(assumptions.catalog))
-    found = _run(dataset, verdict, tiers, assumptions)
+    tiers = load_catalog() if assumptions.tiers is None else assumptions.tiers
+    found = _recommended(dataset, verdict, assumptions)
     options = [("chosen", found.choice), *(("", each) for each in found.alternatives), ("now", found.baseline)]
     half = tuple(tier.model_copy(update={"price": tier.price / 2}) for tier in tiers)
     names = {tier.name for tier in tiers}
+    job = assumptions.job
+    more_ram, longer = replace(job, ram=2 * job.ram), replace(job, epochs=2 * job.epochs)
     cases = [
-        ("as given", tiers, assumptions),
-        (f"double the RAM: {format_bytes(2 * assumptions.ram)}", tiers, replace(assumptions, ram=2 * assumptions.ram)),
-        (
-            f"twice the epochs: {format_count(2 * assumptions.epochs)}",
-            tiers,
-            replace(assumptions, epochs=2 * assumptions.epochs),
-        ),
+        ("as given", assumptions),
+        (f"double the RAM: {format_bytes(more_ram.ram)}", replace(assumptions, job=more_ram)),
+        (f"twice the epochs: {format_count(longer.epochs)}", replace(assumptions, job=longer)),
         *(
-            (f"the dataset is on {name}", tiers, replace(assumptions, tier=name))
+            (f"the dataset is on {name}", replace(assumptions, current=name))
             for name in ("nfs", "object")
             if name in names
         ),
-        ("storage at half the price", half, assumptions),
+        ("storage at half the price", replace(assumptions, tiers=half)),
     ]
     return Advice(
         summary=f"{_name(found.choice)}: {format_seconds(found.choice.steady_epoch_s)} an epoch, "
@@ -108,30 +102,18 @@ def advise(dataset: DatasetProfile, verdict: Verdict | None, assumptions: Assump
         reason=f"{found.choice.reason} {found.conversion} {found.doing_nothing}",
         criterion=found.criterion,
         rows=tuple(_row(mark, option) for mark, option in options),
-        what_if=tuple(_case(title, dataset, verdict, catalog, each) for title, catalog, each in cases),
+        what_if=tuple(_case(title, dataset, verdict, each) for title, each in cases),
         notes=(*(f"Left out: {line}" for line in found.dropped), *found.notes),
     )
 
 
-def _run(
-    dataset: DatasetProfile, verdict: Verdict | None, tiers: tuple[Tier, ...], assumptions: Assumptions
-) -> Recommendation:
-    return recommend(
-        dataset,
-        verdict=verdict,
-        tiers=tiers,
-        ram=assumptions.ram,
-        job=Job(epochs=assumptions.epochs),
-        current=assumptions.tier,
-        hour_usd=assumptions.hour_usd,
-    )
+def _recommended(dataset: DatasetProfile, verdict: Verdict | None, given: Assumptions) -> Recommendation:
+    return recommend(dataset, verdict=verdict, tiers=given.tiers, job=given.job, current=given.current)
 
 
-def _case(
-    title: str, dataset: DatasetProfile, verdict: Verdict | None, tiers: tuple[Tier, ...], assumptions: Assumptions
-) -> tuple[str, ...]:
+def _case(title: str, dataset: DatasetProfile, verdict: Verdict | None, given: Assumptions) -> tuple[str, ...]:
     try:
-        choice = _run(dataset, verdict, tiers, assumptions).choice
+        choice = _recommended(dataset, verdict, given).choice
     except UsageError as error:
         return (title, f"not possible: {error}", "", "")
     return (title, _name(choice), format_seconds(choice.steady_epoch_s), format_usd(choice.monthly_usd))

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tiering.dataset.profile import profile_dataset
-from tiering.errors import DatasetError
 from tiering.reporting.advice import Advice, Assumptions, advise
 from tiering.reporting.thumbnails import Thumbnail, thumbnails
 from tiering.trace.profile import profile_trace
 from tiering.trace.readers import read_trace
 from tiering.trace.timeline import Timeline, TimelineBinner, timeline
 from tiering.trace.trace_profile import TraceProfile
-from tiering.workload.profile import Profile, read_profile
+from tiering.workload.profile import Profile, profile_at
 from tiering.workload.verdict import Verdict, classify
 
 
@@ -43,7 +41,7 @@ def gather(
     *,
     assumptions: Assumptions,
     lenient: bool = False,
-    columns: Mapping[str, str] | None = None,
+    columns: str | None = None,
 ) -> Content:
     """Collect the contents of a report.
 
@@ -51,7 +49,7 @@ def gather(
     again if their files still exist. lenient, columns: as in profile_trace.
     Raises DatasetError or ProfileError if the place is neither, TraceError for a trace that cannot be read.
     """
-    profile = _profile(place)
+    profile = profile_at(place)
     dataset = profile.dataset
     root = Path(dataset.root) if dataset is not None else None
     parts = {Path(trace.source).absolute(): _part(trace, root, lenient, columns) for trace in profile.traces}
@@ -76,20 +74,10 @@ def gather(
     )
 
 
-def _part(trace: TraceProfile, root: Path | None, lenient: bool, columns: Mapping[str, str] | None) -> TracePart:
+def _part(trace: TraceProfile, root: Path | None, lenient: bool, columns: str | None) -> TracePart:
     """Return a trace that was profiled before, and read it again for its timeline if it still exists."""
     path, line = Path(trace.source), None
     if path.exists() and not trace.untimed:
         opened = read_trace(path, lenient=lenient, columns=columns if trace.format == "csv" else None)
         line = timeline(opened.batches, dataset_root=root)
     return TracePart(trace, classify(trace), line)
-
-
-def _profile(place: Path) -> Profile:
-    if place.is_dir():
-        return Profile(dataset=profile_dataset(place))
-    if not place.exists():
-        raise DatasetError(
-            str(place), expected="a directory of images or a profile.json", found="nothing", action="Check the path."
-        )
-    return read_profile(place)

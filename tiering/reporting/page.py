@@ -6,7 +6,7 @@ import base64
 import gzip
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module, resources
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ def write_report(
     *,
     assumptions: Assumptions | None = None,
     lenient: bool = False,
-    columns: Mapping[str, str] | None = None,
+    columns: str | None = None,
 ) -> None:
     """Write one HTML file that shows a dataset, its traces, their verdicts and the recommendations.
 
@@ -82,7 +82,7 @@ def render(content: Content, assumptions: Assumptions) -> str:
             traces=list(zip(content.traces, in_traces, strict=True)),
             advice=content.advice,
             pareto=pareto,
-            given=assumptions,
+            given=assumptions.job,
             option_columns=COLUMNS,
             what_if_columns=WHAT_IF,
             figures=_json({chart.name: chart.figure for chart in every}),

@@ -195,10 +195,10 @@ def _with_dftracer(command: Sequence[str], to: Path, work: Path) -> Recording:
     library = next((file for place in places for file in place.rglob("libdftracer_preload.so")), None)
     if library is None:
         raise MachineError(
-            "tiering trace --backend dftracer",
-            expected="the dftracer wheel",
+            "dftracer",
+            expected="its wheel",
             found="none",
-            action="pip install 'tiering[dftracer]', or use --backend strace",
+            action="pip install 'tiering[dftracer]', or use `backend=\"strace\"`.",
         )
     logs = work / "logs"
     logs.mkdir()
@@ -219,7 +219,7 @@ def _with_dftracer(command: Sequence[str], to: Path, work: Path) -> Recording:
             "dftracer",
             expected="a log of the command's calls",
             found="none",
-            action="Use --backend strace: DFTracer sees no programs that are linked statically.",
+            action='Use `backend="strace"`: DFTracer sees no programs that are linked statically.',
         )
     from tiering.trace.parquet_writer import TraceWriter  # noqa: PLC0415
     from tiering.trace.readers import read_trace  # noqa: PLC0415

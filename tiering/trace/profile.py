@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,7 @@ def profile_trace(
     dataset_root: Path | None = None,
     dataset_bytes: int | None = None,
     lenient: bool = False,
-    columns: Mapping[str, str] | None = None,
+    columns: str | None = None,
     beside: Callable[[pl.DataFrame], None] | None = None,
 ) -> TraceProfile:
     """Read a trace of any known format, or a directory of one job's logs, and profile it.
@@ -45,7 +45,7 @@ def profile_trace(
         dataset_root: A directory whose files are data, even if they look like those of a library.
         dataset_bytes: B in the dataset, for coverage.
         lenient: Count lines that cannot be parsed, and skip them.
-        columns: Columns of a table without a telling header (tiering.trace.readers.headed.parse_mapping).
+        columns: Columns of a table, as for `read_trace`.
         beside: Called with each batch of events, to use them in the same pass.
 
     Returns:
@@ -53,6 +53,7 @@ def profile_trace(
 
     Raises:
         TraceError: The trace cannot be used.
+        UsageError: `columns` does not fit the table.
 
     Example:
         >>> profile = tiering.profile_trace("job.strace")  # doctest: +SKIP

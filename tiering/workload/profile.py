@@ -7,8 +7,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tiering.dataset.profile import DatasetProfile
-from tiering.errors import ProfileError
+from tiering.dataset.profile import DatasetProfile, profile_dataset
+from tiering.errors import DatasetError, ProfileError
 from tiering.notebook import Shown, Summary
 from tiering.storage.output_file import write_output
 from tiering.trace.trace_profile import TraceProfile
@@ -52,6 +52,22 @@ def write_profile(profile: Profile, path: str | Path) -> None:
         OSError: The file cannot be written.
     """
     write_output(path, profile.model_dump_json(indent=2) + "\n")
+
+
+def profile_at(path: str | Path) -> Profile:
+    """Read a profile.json, or profile a directory of images.
+
+    Raises:
+        DatasetError: There is no such file or directory, or no image in the directory.
+        ProfileError: The file is not a profile.
+    """
+    if Path(path).is_dir():
+        return Profile(dataset=profile_dataset(path))
+    if not Path(path).exists():
+        raise DatasetError(
+            str(path), expected="a directory of images or a profile.json", found="nothing", action="Check the path."
+        )
+    return read_profile(path)
 
 
 def is_profile(path: str | Path) -> bool:

@@ -69,13 +69,13 @@ REFUSED = {
     "a table without a size": (
         "time,op,file\n1,r,a\n",
         "csv, a table with a header, which names time (time)",
-        "--columns",
+        "`columns`",
     ),
-    "a table of other names": ("when,kind,where,much\n1000,0,8,16\n", "text that begins with 'when,kind", "--columns"),
+    "a table of other names": ("when,kind,where,much\n1000,0,8,16\n", "text that begins with 'when,kind", "`columns`"),
     "a torn block trace": (
         "128166372003061629,usr,0,Read,7014609920,24576,41286\nwhat is this\n",
         "closest to msr, an MSR Cambridge block trace: 1 of its first 2 lines are such lines, but this one is not: 'what",
-        "--columns",
+        "`columns`",
     ),
     "a log of fio to come": ("fio version 4 iolog\n/d/f add\n", "closest to fio", "tiering trace"),
     "one line of biosnoop's": (

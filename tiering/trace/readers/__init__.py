@@ -7,7 +7,7 @@ Open `base` first: it defines what a Reader is. To add a format, write a module 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -128,9 +128,7 @@ class Trace:
         return list(dict.fromkeys(note for each in self.damage for note in each.notes))
 
 
-def read_trace(
-    path: str | os.PathLike[str], *, lenient: bool = False, columns: Mapping[str, str] | None = None
-) -> Trace:
+def read_trace(path: str | os.PathLike[str], *, lenient: bool = False, columns: str | None = None) -> Trace:
     """Recognise a trace by its first bytes, and read it in batches of events.
 
     Args:
@@ -138,7 +136,8 @@ def read_trace(
             processes, all in one format; they are merged by time, and files of unknown format are skipped and named in
             a note. Or a tar or zip of such a directory.
         lenient: Count lines that cannot be parsed and skip them.
-        columns: Columns of a table, as from tiering.trace.readers.headed.parse_mapping; by default its header decides.
+        columns: Columns of a table, such as "time=ts*1e-6,op=kind:R/W,offset=lba*512,size=len"; see
+            [the formats](../traces.md). By default its header decides.
 
     Returns:
         The trace. Its `batches` can be iterated once.
@@ -146,6 +145,7 @@ def read_trace(
     Raises:
         TraceError: The trace is missing, empty or of unknown format; or, while the batches are iterated, damaged. The
             error names the line.
+        UsageError: `columns` makes no sense; or, while the batches are iterated, names a column that is missing.
         MachineError: The file may not be read.
 
     Example:
@@ -155,9 +155,9 @@ def read_trace(
     """
     path = Path(path)
     if columns is not None:
-        damage = Damage(path, "csv", lenient)
+        damage, mapping = Damage(path, "csv", lenient), headed.parse_mapping(columns)
         _head(path)
-        batches = possible(headed.read(path, damage, columns), damage)
+        batches = possible(headed.read(path, damage, mapping), damage)
         return Trace(path, "csv", headed.READER.level, batches, (damage,))
     if path.is_dir():
         return _read_directory(path, path, lenient=lenient)

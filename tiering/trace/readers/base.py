@@ -56,7 +56,7 @@ class Damage:
                 f"{self.path}, {unit} {number:,}",
                 expected=expected or f"a line of {self.format} output",
                 found=found,
-                action="Record it again, or read what can be read with --lenient.",
+                action="Record it again, or skip damaged lines with `lenient`.",
             )
         self.skipped += 1
 

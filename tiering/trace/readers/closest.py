@@ -10,8 +10,8 @@ from tiering.trace.readers.tables import first_lines
 
 RECORD = "Record one with: tiering trace -o job.parquet -- COMMAND"
 COLUMNS = (
-    "If it is a table with one request a line, name its columns, or number them from 0: "
-    "--columns 'time=COLUMN,op=COLUMN:R/W,offset=COLUMN,size=COLUMN,file=COLUMN'."
+    "If it is a table with one request a line, name its columns with `columns`, or number them from 0: "
+    "'time=COLUMN,op=COLUMN:R/W,offset=COLUMN,size=COLUMN,file=COLUMN'."
 )
 #: How many lines are inspected. The rest of a file is similar.
 _LINES = 200

@@ -101,14 +101,14 @@ def parse_mapping(text: str) -> dict[str, str]:
     for name, column in parts.items():
         if name not in _NAMES or not _SPECIFIED.match(f"{name}={column}"):
             raise UsageError(
-                "--columns",
+                "columns",
                 expected=f"FIELD=COLUMN[*FACTOR], FIELD one of {', '.join(_NAMES)}, COLUMN a name or a number from 0",
                 found=f"{name}={column}",
-                action="Type, for example: --columns 'time=ts*1e-6,op=kind:R/W,offset=lba*512,size=len'",
+                action="For example: 'time=ts*1e-6,op=kind:R/W,offset=lba*512,size=len'.",
             )
     if not {"time", "size"} <= parts.keys():
         raise UsageError(
-            "--columns", expected="at least time and size", found=", ".join(parts) or "nothing", action="Name both."
+            "columns", expected="at least time and size", found=", ".join(parts) or "nothing", action="Name both."
         )
     return parts
 
@@ -119,7 +119,7 @@ def sniff(head: bytes) -> bool:
 
 
 def lacks(head: bytes) -> str:
-    """Describe what a table lacks to be read without --columns; "" if its first line has no known name."""
+    """Describe what a table lacks to be read without `columns`; "" if its first line has no known name."""
     _, header = header_of(head)
     found = _found(header)
     if not found or len(header) < 2 or not _is_text(header):
@@ -175,7 +175,7 @@ def _layout(path: Path, head: bytes, mapping_of_columns: Mapping[str, str] | Non
         column = f"column {_column(specified)}" if numbered else _column(specified)
         if match is None or column not in columns:
             raise UsageError(
-                "--columns",
+                "columns",
                 expected=f"a column of the table: {', '.join(header)}",
                 found=specified,
                 action="Name columns as the first line has them, or all by number, counted from 0.",

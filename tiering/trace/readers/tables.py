@@ -190,7 +190,7 @@ def own_names(path: Path, header: Sequence[str], used: Iterable[str]) -> list[st
                 str(path),
                 expected=f"one column named {name}",
                 found=f"{count} of them",
-                action="Rename them, or number the columns from 0: --columns 'time=0,op=1,offset=2,size=3,file=4'.",
+                action="Rename them, or give their numbers as `columns`: 'time=0,op=1,offset=2,size=3,file=4'.",
             )
     return [name if name and name not in header[:place] else f"column {place}" for place, name in enumerate(header)]
 
