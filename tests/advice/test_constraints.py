@@ -63,7 +63,7 @@ def test_originals_that_must_stay_rule_pixels_out():
     found = recommend(IMAGENET, job=job, limits=Limits(keep_originals=True))
     assert {option.format for option in everything(found)} <= {"folder", "lmdb", "zarr"}
     assert any("Keeping the originals drops" in line for line in found.dropped)
-    assert found.choice.bottleneck == "decoding"
+    assert found.choice.bottleneck in {"decoding", "all cores"}
 
 
 def test_a_utilisation_drops_what_lets_the_job_wait():

@@ -56,6 +56,7 @@ def test_json_is_one_document_and_a_profile_says_the_same_as_its_directory(profi
         "workload",
         "confidence",
         "epochs",
+        "nodes",
         "criterion",
         "doing_nothing",
         "conversion",
@@ -71,6 +72,8 @@ def test_json_is_one_document_and_a_profile_says_the_same_as_its_directory(profi
         "first_epoch_s",
         "steady_epoch_s",
         "monthly_usd",
+        "monthly_usd_per_node",
+        "copies",
         "speedup",
         "reason",
     ):
@@ -202,7 +205,7 @@ def test_the_worked_example_is_sane_and_explains_itself():
     said = tiering(*words)
     everything = said.stdout + said.stderr
     for words_of_it in (
-        "nvme holds 15 TB: 4.59 PB of files do not fit.",
+        "nvme holds 15 TB on each node: 4.59 PB of files do not fit.",
         "11.5 billion bytes are read for each byte written",
         "22.95 EB in 500 billion reads",
         "An epoch in 6 h takes 212 GB/s of reading.",

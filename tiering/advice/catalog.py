@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -37,6 +39,8 @@ class ReadPoint(BaseModel):
 class Tier(BaseModel):
     """One storage tier as one training host sees it. GB = 1e9 bytes.
 
+    A tier behind a network is shared: all nodes read one system, which may limit them together (`total_bandwidth`,
+    `total_iops`). Every other tier is local: each node has one of its own, and a dataset on it is copied to each node.
     The sources of the shipped figures stand beside them in catalog.toml.
     """
 
@@ -45,12 +49,18 @@ class Tier(BaseModel):
     name: str = Field(min_length=1, description="its name on the command line")
     title: str = Field(min_length=1, description="its name in a sentence")
     access: Literal["memory", "file", "object"] = Field(description="memory is lost with the machine")
-    network: bool = Field(description="behind a network")
+    network: bool = Field(description="behind a network, and so one system that all nodes share")
     mmap_ok: bool = Field(description="safe for memory maps, and so for LMDB")
     capacity: int | None = Field(default=None, gt=0, description="B on one host or share; None: no practical limit")
     read_bandwidth: float = Field(gt=0, description="B/s, sequential")
     random_bandwidth: float = Field(gt=0, description="B/s of random 128 KiB reads, queue_depth in flight")
     iops: float = Field(gt=0, description="random small reads/s, queue_depth in flight")
+    total_bandwidth: float | None = Field(
+        default=None, gt=0, description="B/s that all nodes together read from a shared tier; None: grows with them"
+    )
+    total_iops: float | None = Field(
+        default=None, gt=0, description="requests/s of all nodes together to a shared tier; None: grows with them"
+    )
     write_bandwidth: float = Field(gt=0, description="B/s, sequential")
     read_latency_p50: float = Field(gt=0, description="s, median of one small read")
     read_latency_p99: float = Field(gt=0, description="s")
@@ -80,6 +90,24 @@ class Tier(BaseModel):
     def holds(self, size: int) -> bool:
         """Return whether a dataset of this many bytes fits."""
         return self.capacity is None or size <= self.capacity
+
+    @cached_property
+    def together(self) -> Tier | None:
+        """The limits of a shared tier for all nodes together, as a tier of its own; None without any.
+
+        A system that gives one host more than its stated total gives that to all of them.
+        """
+        if not self.network or not (self.total_bandwidth or self.total_iops):
+            return None
+        rate = max(self.total_bandwidth or math.inf, self.read_bandwidth, self.random_bandwidth)
+        requests = max(self.total_iops or math.inf, self.iops)
+        only = {"read_bandwidth": rate, "random_bandwidth": rate, "iops": requests}
+        return self.model_copy(update={**only, "read_latency_p50": 0.0})
+
+    @property
+    def open_requests(self) -> float:
+        """Requests that a server answers for each file that is opened, besides the read: open_cost / latency."""
+        return self.open_cost / self.read_latency_p50 if self.network and self.access == "file" else 0.0
 
     def read_seconds(self, size: float) -> float:
         """Return the seconds of the device that one random read of `size` bytes takes, with queue_depth in flight.
@@ -171,6 +199,14 @@ def implausible(tier: Tier) -> Iterator[str]:
             "mmap_ok behind a network: maps fault page by page there, and LMDB must not be used",
         ),
         (tier.access == "object" and not tier.network, "an object store that is not behind a network"),
+        (
+            not tier.network and bool(tier.total_bandwidth or tier.total_iops),
+            "total_bandwidth and total_iops are for a tier behind a network, which all nodes share",
+        ),
+        (
+            (tier.total_bandwidth or math.inf) * _SLACK < tier.random_bandwidth,
+            f"total_bandwidth {format_rate(tier.total_bandwidth or 0)} is below random_bandwidth {random} of one host",
+        ),
         (tier.price > 100, f"price {format_usd(tier.price)} USD per GB and month: is it per TB?"),
         (
             tier.capacity is not None and tier.capacity < 10**9,

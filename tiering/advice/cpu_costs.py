@@ -20,8 +20,6 @@ _VIEW, _VIEW_RATE = 1.0e-6, 12e9
 _FILE, _FILE_RATE = 14e-6, 4e9
 #: Decode a JPEG or the like and bring it to its shape. _RAW_RATE is for files of plain pixels.
 _DECODE, _DECODE_RATE, _RAW_RATE = 30e-6, 55e6, 300e6
-#: The fixed cost of an image is mostly spent holding the GIL; the per-pixel cost is not.
-_DECODE_SERIAL, _PIXEL_SERIAL = 0.7, 0.05
 #: Copy a row of pixels from a map into a batch.
 _ROW, _ROW_RATE = 6e-6, 2.5e9
 #: Announce a file to the kernel.
@@ -113,14 +111,9 @@ def typical_costs(data: DatasetSizes) -> Costs:
     return Costs(
         view=Work(_VIEW + data.mean / _VIEW_RATE, 1.0),
         file=Work(_FILE + data.mean / _FILE_RATE, 0.6),
-        decode=_sum(Work(_DECODE, _DECODE_SERIAL), Work(pixels / rate, _PIXEL_SERIAL)),
+        # Decoders release the GIL, and processes do not share it: only a measurement shows a share that does not scale.
+        decode=Work(_DECODE + pixels / rate),
         row=Work(_ROW + data.row_bytes / _ROW_RATE, 0.6),
         codings=codings,
         tell_file_s=_ANNOUNCE + data.mean / _ANNOUNCE_RATE,
     )
-
-
-def _sum(one: Work, other: Work) -> Work:
-    """Return two pieces of work, one after the other, as one."""
-    seconds = one.seconds + other.seconds
-    return Work(seconds, (one.seconds * one.serial + other.seconds * other.serial) / seconds)

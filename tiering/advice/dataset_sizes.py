@@ -6,7 +6,7 @@ The model needs the whole distribution of sizes, because a device's time for a r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -48,6 +48,10 @@ class DatasetSizes:
         if self.pixels < 0 or self.row_bytes < 0 or any(share < 0 or size < 0 for share, size in self.sizes):
             message = f"dataset sizes: expected shares, sizes and pixels of at least 0, found {self}"
             raise ValueError(message)
+
+    def times(self, count: int) -> DatasetSizes:
+        """Return the sizes of this dataset, read this many times."""
+        return replace(self, samples=count * self.samples, bytes=count * self.bytes)
 
     @property
     def mean(self) -> float:

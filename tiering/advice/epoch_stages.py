@@ -26,7 +26,7 @@ from tiering.literals import Bottleneck, Format
 #: Seconds that each stage of an epoch would take alone.
 Stages = dict[Bottleneck, float]
 
-#: Loader workers that wait for a network at the same time. A usual setting, not a measurement.
+#: Loader workers that wait for a network at the same time, at least. A usual setting, not a measurement.
 NETWORK_WORKERS: Final = 8
 #: Seconds that a sample out of tiering's cache takes above one out of a mapped store: docs/benchmarks.md, "Caching".
 CACHE_SECONDS: Final = 2e-6
@@ -111,7 +111,7 @@ class EpochModel:
         cpu: Bottleneck = "decoding" if decode.seconds > self._plain_read(first=first).seconds else "CPU copy"
         return {
             "device": miss * self.device(page_cache),
-            "open latency": samples * opens,
+            "open latency": max(samples * opens, miss * self._shared_opens),
             cpu: samples * paced,
             "all cores": samples * everywhere,
         }
@@ -138,13 +138,27 @@ class EpochModel:
         )
 
     def device(self, page_cache: float) -> float:
-        """Return the seconds that the device needs for all of a node's samples."""
-        whole = device_seconds(self.data, self.tier, self.store_format, self.codec, self.costs, page_cache)
-        return whole / self.loading.nodes
+        """Return the seconds that the device needs for all of a node's samples.
+
+        All nodes read at the same time, so a shared tier needs at least its seconds for the samples of all of them.
+        """
+        how = (self.store_format, self.codec, self.costs, page_cache)
+        own = device_seconds(self.data, self.tier, *how) / self.loading.nodes
+        together = self.tier.together
+        return own if together is None else max(own, device_seconds(self.data, together, *how))
+
+    @property
+    def _shared_opens(self) -> float:
+        """Seconds of a shared system to open each file once, by any node."""
+        if self.store_format != "folder" or not self.tier.total_iops:
+            return 0.0
+        return self.data.samples * (1 + self.tier.open_requests) / self.tier.total_iops
 
     @property
     def _opens_at_once(self) -> int:
-        return NETWORK_WORKERS if self.tier.network else ANNOUNCE_THREADS
+        if not self.tier.network:
+            return ANNOUNCE_THREADS
+        return min(max(NETWORK_WORKERS, self.loading.threads), self.tier.queue_depth)
 
     @property
     def _item(self) -> float:

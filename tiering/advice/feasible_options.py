@@ -83,20 +83,24 @@ def for_writes(
         yield option_of(data, tier, "folder", "none", plan, setting, writes=True)
 
 
-def infeasible(catalog: Sequence[Tier], data: DatasetSizes) -> Iterator[str]:
-    """Yield a sentence for each tier and format that is impossible, with the reason."""
+def infeasible(catalog: Sequence[Tier], data: DatasetSizes, nodes: int) -> Iterator[str]:
+    """Yield a sentence for each tier and format that is impossible, with the reason.
+
+    nodes: how many share the dataset; each may hold its part on a local tier.
+    """
     shared = [tier.name for tier in catalog if tier.access == "file" and (tier.network or not tier.mmap_ok)]
     if shared:
         yield f"LMDB on {', '.join(shared)}: its maps and locks are not safe on network file systems."
     for tier in catalog:
         if not tier.is_lasting:
             continue
-        plain = stored_bytes(data, "folder", pages=tier.access != "object")
-        if not tier.holds(plain):
-            yield f"{tier.name} holds {format_bytes(tier.capacity or 0)}: {format_bytes(plain)} of files do not fit."
-        elif data.row_bytes and not tier.holds(data.samples * data.row_bytes):
-            pixels = format_bytes(data.samples * data.row_bytes)
-            yield f"{tier.name} holds {format_bytes(tier.capacity or 0)}: {pixels} of pixels do not fit."
+        parts = 1 if tier.network else nodes
+        holds = f"{tier.name} holds {format_bytes(tier.capacity or 0)}{' on each node' if parts > 1 else ''}"
+        plain, pixels = stored_bytes(data, "folder", pages=tier.access != "object"), data.samples * data.row_bytes
+        if not tier.holds(-(-plain // parts)):
+            yield f"{holds}: {format_bytes(plain)} of files do not fit."
+        elif not tier.holds(-(-pixels // parts)):
+            yield f"{holds}: {format_bytes(pixels)} of pixels do not fit."
 
 
 def option_of(
@@ -122,7 +126,11 @@ def option_of(
     """
     epochs, how, costs = setting.epochs, setting.loading, setting.costs
     served_from = None if writes else plan
-    found = predict(data, tier, store_format, codec, served_from, epochs=epochs, loading=how, costs=costs)
+    stored = stored_bytes(data, store_format, codec, pages=tier.access != "object", costs=costs)
+    copies = how.nodes if not tier.network and tier.holds(stored) else 1
+    found = predict(
+        data, tier, store_format, codec, served_from, epochs=epochs, copies=copies, loading=how, costs=costs
+    )
     local = plan.local if plan.local_tier is not None else 0
     write_back = local / 1e9 * plan.local_tier.price if writes and plan.local_tier is not None else 0.0
     parts = []
@@ -131,7 +139,7 @@ def option_of(
     if plan.local_tier is not None and local:
         parts.append(f"{format_bytes(local)} on {plan.local_tier.name}" + (" (write-back)" if writes else ""))
     each = " a node" if parts and how.nodes > 1 else ""
-    stored = stored_bytes(data, store_format, codec, pages=tier.access != "object", costs=costs)
+    monthly = found.monthly_usd + write_back
     making = data.samples * costs.decode.seconds / how.threads if store_format == "pixels" else 0.0
     return Option(
         tier=tier.name,
@@ -148,9 +156,14 @@ def option_of(
         samples_per_s=found.samples_per_s,
         bottleneck=found.bottleneck,
         hit_ratio=found.hit_ratio,
-        monthly_usd=found.monthly_usd + write_back,
+        monthly_usd=monthly,
+        copies=copies,
+        nodes=how.nodes,
+        shared=tier.network,
+        monthly_usd_per_node=monthly / how.nodes,
         stall_fraction=found.stall_fraction,
-        move_s=(making + stored / tier.write_bandwidth) / how.nodes,
+        # Nodes pack their shares at the same time, but each writes its own copy.
+        move_s=(making + copies * stored / tier.write_bandwidth) / how.nodes,
     )
 
 
@@ -182,5 +195,6 @@ def _homes(catalog: Sequence[Tier], data: DatasetSizes, setting: Setting) -> Ite
         for store_format, codec in formats:
             wanted = maps if store_format == "lmdb" else store_format != "zarr" or codec != "none" or not maps
             stored = stored_bytes(data, store_format, codec, pages=tier.access != "object", costs=setting.costs)
-            if wanted and tier.holds(stored):
+            # Each node's disk holds the whole dataset, or the share that the node serves.
+            if wanted and tier.holds(stored if tier.network else -(-stored // setting.loading.nodes)):
                 yield tier, store_format, codec

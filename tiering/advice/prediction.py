@@ -122,6 +122,7 @@ def predict(
     cache: CachePlan | None = None,
     *,
     epochs: int = 100,
+    copies: int = 1,
     loading: Loading | None = None,
     costs: Costs | None = None,
 ) -> Prediction:
@@ -137,6 +138,7 @@ def predict(
         codec: Of "zarr" and "pixels".
         cache: Caches in front of the tier; none by default.
         epochs: Epochs of the one run a month whose requests and retrievals are billed.
+        copies: Copies of the dataset that are kept and paid for.
         loading: How training takes samples; encoded bytes by default.
         costs: Processor time of a sample; typical costs by default.
 
@@ -180,7 +182,7 @@ def predict(
     reads = data.samples * (1 + (epochs - 1) * miss_share)
     access = reads / 1000 * tier.request_price + reads * (stored / data.samples) / 1e9 * tier.retrieval_price
     # A run that takes longer than a month counts with one month's part.
-    dollars = stored / 1e9 * tier.price + access * min(1.0, MONTH_SECONDS / (first + (epochs - 1) * steady))
+    dollars = copies * stored / 1e9 * tier.price + access * min(1.0, MONTH_SECONDS / (first + (epochs - 1) * steady))
     if plan.local_tier is not None:
         dollars += min(served, plan.local * how.nodes) / 1e9 * plan.local_tier.price
     job = steady_stages.get("training job")

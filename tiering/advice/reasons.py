@@ -34,7 +34,7 @@ _LONG_CHECKPOINT: Final = 0.01
 
 def reason_for_training(option: Option) -> str:
     """Return why a workload that reads again would want this option, and its bottleneck."""
-    parts = [_HOW[option.format]]
+    parts = [_HOW[option.format], *_copies(option)]
     hits = format_percent(option.hit_ratio)
     if option.cache_ram or option.cache_local:
         parts.append(f"The cache answers {hits} of the reads after the first epoch.")
@@ -52,6 +52,18 @@ def reason_for_training(option: Option) -> str:
     )
     parts.append(f"A steady epoch takes {format_seconds(option.steady_epoch_s)}; a run is {pace}.")
     return " ".join((*parts, *option.warnings))
+
+
+def _copies(option: Option) -> Iterator[str]:
+    """Say what lies on the disks of several nodes."""
+    if option.copies > 1:
+        each = format_usd(option.monthly_usd_per_node)
+        yield f"Each of the {option.nodes} nodes holds a copy: {each} USD a month each."
+    elif not option.shared and option.nodes > 1:
+        yield (
+            f"No node's disk holds it all: each of the {option.nodes} nodes holds its share, and serves that with "
+            'shuffle="sticky".'
+        )
 
 
 def conversion(option: Option, epochs: int) -> str:
@@ -97,6 +109,11 @@ def reason_for_writes(option: Option, catalog: Sequence[Tier], written_per_day: 
         parts.extend(_endurance(front, option.cache_local, written_per_day))
     else:
         parts.extend(_endurance(by_name[option.tier], None, written_per_day))
+    if option.speedup < 0.995:
+        parts.append(
+            f"Reading it once takes {format_seconds(option.first_epoch_s)}, {1 / option.speedup:.3g} times as slow as "
+            "the folder now."
+        )
     parts.append("Old data may move on to an archive.")
     return " ".join(parts)
 
@@ -114,15 +131,18 @@ def life_years(tier: Tier, size: int, written_per_day: float) -> float | None:
 def _endurance(tier: Tier, size: int | None, written_per_day: float | None) -> Iterator[str]:
     if tier.endurance is None:
         return
-    worn = "its own capacity" if size is None else format_bytes(size * tier.endurance)
-    times = f"{tier.endurance:g} times " if size is None else ""
-    yield f"It endures {times}{worn} of writes a day ({tier.endurance:g} drive writes a day)."
     whole = size if size is not None else tier.capacity
+    rating = f"{tier.endurance:g} drive write{'s' if tier.endurance != 1 else ''} a day"
+    yield f"{tier.title} is rated for {rating}" + (
+        f": {format_bytes(whole * tier.endurance)} a day on {format_bytes(whole)}." if whole else "."
+    )
     years = life_years(tier, whole, written_per_day) if whole and written_per_day else None
     if years is not None and written_per_day is not None:
         advice = " Take a larger or a write-intensive device." if years < WARRANTY_YEARS else ""
         lasts = f"{years:,.1f} years" if years < 100 else "more than 100 years"
         yield f"The trace writes {format_bytes(written_per_day)} a day: it lasts {lasts}.{advice}"
+    else:
+        yield "No trace shows how much is written a day, so its life is not known."
 
 
 def checkpoint_advice(option: Option, catalog: Sequence[Tier], checkpoint: int | None, every: int) -> Iterator[str]:

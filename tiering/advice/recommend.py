@@ -46,7 +46,8 @@ class Job:
         threads: Threads of each node's loader; by default this machine's cores.
         nodes: Nodes that share each epoch.
         ram: Bytes of memory of each node for caching. Its price does not count.
-        hour_usd: Cost of an hour in which the job waits for data, USD.
+        hour_usd: Cost of an hour in which one node waits for data, USD. By default time comes first where samples_per_s
+            is known: the choice is the cheapest option that keeps the job from waiting. Otherwise an hour costs 2 USD.
         samples_per_s: Samples per second the training job can consume, on all nodes together. None for no limit.
         checkpoint_bytes: Bytes of a checkpoint.
         checkpoint_every: Epochs from one checkpoint to the next.
@@ -66,7 +67,7 @@ class Job:
     threads: int = field(default_factory=usable_cores)
     nodes: int = 1
     ram: int = 0
-    hour_usd: float = HOUR_USD
+    hour_usd: float | None = None
     samples_per_s: float | None = None
     checkpoint_bytes: int | None = None
     checkpoint_every: int = 1
@@ -75,10 +76,15 @@ class Job:
     def __post_init__(self) -> None:
         for least, names in (1, ("epochs", "threads", "nodes", "checkpoint_every")), (0, ("ram", "hour_usd")):
             for name in names:
-                if not least <= (value := getattr(self, name)) < float("inf"):
+                if not least <= (value := getattr(self, name) or 0) < float("inf"):
                     raise UsageError(name, expected=f"at least {least}", found=str(value))
         if self.samples_per_s is not None and not 0 < self.samples_per_s < float("inf"):
             raise UsageError("samples_per_s", expected="above 0", found=f"{self.samples_per_s:g}")
+
+    @property
+    def waiting_usd(self) -> float:
+        """Cost of an hour in which one node waits, as it is counted, USD."""
+        return HOUR_USD if self.hour_usd is None else self.hour_usd
 
     @property
     def written(self) -> int:
@@ -140,9 +146,9 @@ def recommend(
         )
     at_home = CachePlan(ram=job.ram if trains and home.access != "object" else 0)
     baseline = option_of(data, home, "folder", "none", at_home, setting)
-    reading_s, reading_usd = _reading(data, home, setting)
     passes = setting.epochs
-    compared = [option.compared_with(baseline, passes, reading_s, reading_usd) for option in options]
+    reading = {copies: _reading(data, home, setting, copies) for copies in {option.copies for option in options}}
+    compared = [option.compared_with(baseline, passes, *reading[option.copies]) for option in options]
     kept, broken = within(compared, limits)
     front = pareto(kept, passes)
     kept = [option.on_front(option in front) for option in kept]
@@ -158,16 +164,17 @@ def recommend(
     return Recommendation(
         choice=choice,
         alternatives=tuple(
-            _explained(option, workload, catalog, job) for option in others(kept, choice, passes, job.hour_usd)
+            _explained(option, workload, catalog, job) for option in others(kept, choice, passes, job.waiting_usd)
         ),
         baseline=stay,
         workload=workload,
         confidence=None if verdict is None else verdict.probability,
         epochs=passes,
+        nodes=setting.loading.nodes,
         criterion=criterion,
-        doing_nothing=_doing_nothing(stay, passes, job.hour_usd),
+        doing_nothing=_doing_nothing(stay, passes, job),
         conversion=conversion(choice, passes),
-        dropped=(*infeasible(catalog, data), *broken) if trains else tuple(broken),
+        dropped=(*infeasible(catalog, data, setting.loading.nodes), *broken) if trains else tuple(broken),
         asks=required,
         notes=(
             *certainty(verdict),
@@ -199,11 +206,14 @@ def _setting(data: DatasetSizes, job: Job, trains: bool, costs: Costs | None) ->
     return Setting(job.epochs if trains else 1, loading, costs or typical_costs(data))
 
 
-def _reading(data: DatasetSizes, home: Tier, setting: Setting) -> tuple[float, float]:
-    """Return the seconds and USD to read the whole dataset once from where it lies, on all nodes, without decoding."""
+def _reading(data: DatasetSizes, home: Tier, setting: Setting, copies: int) -> tuple[float, float]:
+    """Return the seconds and USD to read the dataset from where it lies, on all nodes, without decoding.
+
+    copies: how often it is read. Nodes that each want a copy read all of it; otherwise each node reads its share.
+    """
     plain = replace(setting.loading, decode=False, samples_per_s=None)
-    found = predict(data, home, "folder", epochs=1, loading=plain, costs=setting.costs)
-    dollars = data.samples / 1000 * home.request_price + data.bytes / 1e9 * home.retrieval_price
+    found = predict(data.times(copies), home, "folder", epochs=1, loading=plain, costs=setting.costs)
+    dollars = copies * (data.samples / 1000 * home.request_price + data.bytes / 1e9 * home.retrieval_price)
     return found.first_epoch_s, dollars
 
 
@@ -236,12 +246,17 @@ def _current(catalog: Sequence[Tier], data: DatasetSizes, name: str | None) -> T
     return min(fitting, key=lambda tier: (tier.access == "object", tier.network))
 
 
-def _doing_nothing(stay: Option, epochs: int, hour_usd: float) -> str:
-    waiting = stay.run_s(epochs) / 3600
+def _doing_nothing(stay: Option, epochs: int, job: Job) -> str:
+    waiting = stay.run_s(epochs) / 3600 * stay.nodes
+    hours = "node hours" if stay.nodes > 1 else "hours"
+    usd = job.waiting_usd
+    # Where time comes first, no price was given for it.
+    first = job.hour_usd is None and stay.stall_fraction is not None
+    price = "" if first else f": {format_usd(waiting * usd)} USD at {format_usd(usd)} USD an hour"
     return (
         f"Doing nothing costs {format_usd(stay.monthly_usd)} USD a month for plain files on {stay.tier_title}, and "
-        f"{waiting:,.{0 if waiting >= 100 else 2}f} hours of a run of {epochs:,} epoch{'s' if epochs > 1 else ''}: "
-        f"{format_usd(waiting * hour_usd)} USD at {format_usd(hour_usd)} USD an hour."
+        f"{waiting:,.{0 if waiting >= 100 else 2}f} {hours} of a run of {epochs:,} epoch{'s' if epochs > 1 else ''}"
+        f"{price}."
     )
 
 

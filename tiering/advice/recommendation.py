@@ -22,7 +22,10 @@ class Option:
         tier_title: The tier's name in a sentence.
         format: How the dataset is kept.
         codec: Of the format; "none" for plain bytes.
-        stored: Bytes that it occupies.
+        stored: Bytes that one copy occupies.
+        copies: Copies of the dataset: one for each node on a local tier that holds it, one otherwise.
+        nodes: Nodes that share each epoch.
+        shared: Whether all nodes read one system. Otherwise each node has a copy on its own disks, or its share.
         cache: The caches in front, in words: "none", "page cache" for the kernel's alone, or sizes.
         cache_ram: Bytes of memory of tiering's own cache on each node.
         cache_local: Bytes of tiering's own cache on each node's cache_tier.
@@ -32,7 +35,8 @@ class Option:
         samples_per_s: In a steady epoch.
         bottleneck: The stage that sets the pace.
         hit_ratio: Share of samples that a cache answers in a steady epoch.
-        monthly_usd: A month of storage, and of the requests of one run.
+        monthly_usd: A month of storage of all copies and caches, and of the requests of one run.
+        monthly_usd_per_node: The same, divided by the nodes.
         stall_fraction: Share of a steady epoch that the training job waits; None where its rate is unknown.
         move_s: Time to get there from the baseline: read every byte once, convert it, and write it, on all nodes. 0
             where nothing moves.
@@ -59,6 +63,10 @@ class Option:
     bottleneck: Bottleneck
     hit_ratio: float
     monthly_usd: float
+    copies: int = 1
+    nodes: int = 1
+    shared: bool = False
+    monthly_usd_per_node: float = 0.0
     stall_fraction: float | None = None
     move_s: float = 0.0
     move_usd: float = 0.0
@@ -181,6 +189,7 @@ class Recommendation(Shown):
         workload: The workload that the advice is for.
         confidence: The classifier's probability of that workload; None without a trace.
         epochs: Epochs of the run that is timed.
+        nodes: Nodes that share each epoch.
         criterion: How the choice was made, in words.
         doing_nothing: The cost of staying, in words.
         conversion: The cost of the change and when it pays, in words.
@@ -195,6 +204,7 @@ class Recommendation(Shown):
     workload: str
     confidence: float | None
     epochs: int
+    nodes: int
     criterion: str
     doing_nothing: str
     conversion: str
@@ -209,7 +219,7 @@ class Recommendation(Shown):
             ("keep it", f"{chosen.format} on {chosen.tier}, cache: {chosen.cache}"),
             ("later epochs", f"{format_seconds(chosen.steady_epoch_s)}, limited by {chosen.bottleneck}"),
             ("speed-up", f"{chosen.speedup:.3g} x"),
-            ("USD/month", format_usd(chosen.monthly_usd)),
+            ("USD/month", format_usd(chosen.monthly_usd) + (f" ({chosen.copies} copies)" if chosen.copies > 1 else "")),
             ("because", chosen.reason),
         ]
         return f"Recommendation for a workload that is {self.workload}", rows

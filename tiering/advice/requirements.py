@@ -16,6 +16,8 @@ from tiering.units import format_bytes, format_count, format_percent, format_rat
 
 #: Numbers of nodes that are shown, besides the number whose caches hold everything.
 _NODES: Final = (1, 4, 16, 64, 256)
+#: Bytes in one direction for each byte in the other, from which that direction dominates.
+_DOMINATES: Final = 2
 
 
 def requirements_of(
@@ -63,8 +65,7 @@ def in_words(required: Requirements, run_epochs: int) -> Iterator[str]:
         f"{format_bytes(required.run_bytes, 4)} in {in_count(required.run_reads)} reads of samples."
     )
     if required.read_write_ratio is not None:
-        ratio = in_count(round(required.read_write_ratio))
-        yield f"Reads dominate: {ratio} bytes are read for each byte written."
+        yield _balance(required.read_write_ratio)
     if required.bytes_per_s is not None and required.target_s is not None:
         yield f"An epoch in {format_seconds(required.target_s)} takes {format_rate(required.bytes_per_s)} of reading."
         enough = next((each for each in required.nodes if each.epoch_s <= required.target_s), None)
@@ -76,6 +77,14 @@ def in_words(required: Requirements, run_epochs: int) -> Iterator[str]:
     small = [tier.tier for tier in required.tiers if not tier.fits]
     if small:
         yield f"{format_bytes(required.epoch_bytes)} do not fit on {', '.join(small)}."
+
+
+def _balance(ratio: float) -> str:
+    """Say how many bytes are read for each byte written, or the other way round. ratio: read / written, above 0."""
+    more, done, other = (ratio, "read", "written") if ratio >= 1 else (1 / ratio, "written", "read")
+    number = in_count(round(more)) if more >= 100 else f"{more:.3g}"
+    counted = f"{number} bytes are {done} for each byte {other}."
+    return f"{'Reads' if ratio >= 1 else 'Writes'} dominate: {counted}" if more >= _DOMINATES else counted
 
 
 def in_count(count: int) -> str:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tiering.advice.ranking import HOUR_USD
-from tiering.cli.choices import MOST_WORKERS, Catalog, Epochs, HourPrice, Ram
+from tiering.cli.choices import MOST_WORKERS, Catalog, Epochs, Ram
 from tiering.cli.output import JsonFlag, emit_json, note, status
 from tiering.errors import InputError, UsageError
 from tiering.system.machine import half_of_memory
@@ -80,7 +79,16 @@ def recommend(
         bool,
         typer.Option("--calibrate", help="First measure this processor with some of the images. Takes about 10 s."),
     ] = False,
-    hour_price: HourPrice = HOUR_USD,
+    hour_price: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="USD",
+            help="What an hour of waiting for data costs, for each node. By default 2; with --samples-per-second, the "
+            "job must not wait, whatever that costs.",
+            show_default=False,
+        ),
+    ] = None,
     catalog: Catalog = None,
     json: JsonFlag = False,
 ) -> None:

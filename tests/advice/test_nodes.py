@@ -1,0 +1,140 @@
+"""Who owns a limit: what one node has for itself, what all nodes share, and what that costs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.advice.profiles import GIB, TIERS, dataset, everything
+from tiering.advice.dataset_sizes import DatasetSizes
+from tiering.advice.epoch_stages import Loading
+from tiering.advice.prediction import CachePlan, predict
+from tiering.advice.ranking import pareto
+from tiering.advice.recommend import Job, recommend
+from tiering.errors import UsageError
+
+FIVE_TB = dataset(45_000_000, 5 * 10**12)
+SIZES = DatasetSizes(45_000_000, 5 * 10**12)
+SHARED = [tier for tier in TIERS.values() if tier.network]
+HERE = [TIERS["nvme"], TIERS["hdd"]]
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 8, 64, 512])
+@pytest.mark.parametrize("store_format", ["folder", "zarr"])
+def test_nodes_together_get_no_more_from_a_filer_than_it_has(nodes, store_format):
+    found = predict(SIZES, TIERS["nfs"], store_format, loading=Loading(threads=64, nodes=nodes))
+    assert found.bytes_per_s <= TIERS["nfs"].total_bandwidth * 1.001
+    assert found.samples_per_s <= TIERS["nfs"].total_iops * 1.001
+
+
+@given(tier=st.sampled_from(SHARED), nodes=st.integers(1, 512), more=st.integers(1, 8), ram=st.integers(0, 10**12))
+def test_more_nodes_never_make_a_shared_tier_faster_than_its_limit(tier, nodes, more, ram):
+    few, many = (
+        predict(SIZES, tier, "zarr", cache=CachePlan(ram=ram), loading=Loading(threads=8, nodes=count))
+        for count in (nodes, nodes * more)
+    )
+    assert many.steady_epoch_s <= few.steady_epoch_s * (1 + 1e-9)
+    missed = SIZES.bytes * (1 - many.hit_ratio)
+    if tier.total_bandwidth:
+        assert missed / many.steady_epoch_s <= tier.total_bandwidth * 1.001
+
+
+def test_opens_are_requests_to_the_one_server():
+    slow = TIERS["nfs"].model_copy(update={"total_iops": 1000.0})
+    found = predict(DatasetSizes(100_000, 10**9), slow, "folder", loading=Loading(threads=64, nodes=64))
+    # A look-up, an open and a close, by its open_cost and latency, and the read.
+    assert 100 < found.samples_per_s < 400
+
+
+def test_a_local_tier_holds_a_copy_on_every_node():
+    one, eight = (
+        recommend(FIVE_TB, tiers=HERE, current="hdd", job=Job(decode=False, nodes=nodes, samples_per_s=1e6))
+        for nodes in (1, 8)
+    )
+    alone, many = one.baseline, eight.baseline
+    assert (alone.copies, many.copies) == (1, 8)
+    assert many.monthly_usd == pytest.approx(8 * alone.monthly_usd)
+    assert many.monthly_usd_per_node == pytest.approx(alone.monthly_usd)
+    assert "Each of the 8 nodes holds a copy" in eight.choice.reason
+    assert (one.nodes, eight.nodes) == (1, 8)
+
+
+def test_a_shared_tier_holds_one_copy_for_all_nodes():
+    found = recommend(FIVE_TB, current="object", job=Job(decode=False, nodes=8))
+    assert found.baseline.copies == 1
+    assert found.baseline.monthly_usd_per_node == pytest.approx(found.baseline.monthly_usd / 8)
+
+
+def test_data_too_large_for_one_host_is_shared_out_to_the_disks_of_all():
+    room = {"capacity": 10**12}
+    small = [TIERS["nvme"].model_copy(update=room)]
+    found = recommend(FIVE_TB, tiers=small, job=Job(decode=False, nodes=8), current="nvme")
+    assert {option.copies for option in everything(found)} == {1}
+    assert 'shuffle="sticky"' in found.choice.reason
+    with pytest.raises(UsageError, match="more than any"):
+        recommend(FIVE_TB, tiers=small, job=Job(decode=False, nodes=4), current="nvme")
+
+
+def test_every_node_reads_its_copy_from_where_the_data_lies():
+    job = Job(decode=False, nodes=8, samples_per_s=1e6)
+    found = recommend(FIVE_TB, tiers=[*HERE, TIERS["nfs"]], current="nfs", job=job)
+    to_local = next(option for option in everything(found) if option.tier == "nvme")
+    assert to_local.move_s >= 8 * FIVE_TB.bytes / TIERS["nfs"].total_bandwidth
+
+
+def test_an_hour_of_waiting_costs_as_much_as_all_nodes_that_wait():
+    job = Job(decode=False, samples_per_s=1e5)
+    cheap, dear = (
+        recommend(FIVE_TB, current="object", job=replace(job, nodes=nodes, hour_usd=1.0, ram=GIB)) for nodes in (1, 64)
+    )
+    hours = dear.baseline.run_s(100) / 3600
+    assert f"{64 * hours:,.0f}"[:3] in dear.doing_nothing
+    assert dear.choice.steady_epoch_s <= cheap.choice.steady_epoch_s
+
+
+catalogs = st.lists(
+    st.builds(
+        lambda name, bandwidth, price, latency, cost: TIERS[name].model_copy(
+            update={
+                "read_bandwidth": bandwidth, "random_bandwidth": bandwidth / 2, "price": price,
+                "read_latency_p50": latency, "open_cost": cost,
+            }
+        ),
+        st.sampled_from([name for name in TIERS if name != "dram"]),
+        st.floats(1e7, 1e11), st.floats(0, 1), st.floats(1e-5, 1e-1), st.floats(1e-5, 1e-1),
+    ),
+    min_size=1, max_size=5, unique_by=lambda tier: tier.name,
+)  # fmt: skip
+jobs = st.builds(
+    Job,
+    epochs=st.integers(1, 1000),
+    decode=st.booleans(),
+    threads=st.integers(1, 128),
+    nodes=st.integers(1, 512),
+    samples_per_s=st.none() | st.floats(1, 1e7),
+    ram=st.integers(0, 10**12),
+    hour_usd=st.none() | st.floats(0, 100),
+)
+datasets = st.builds(lambda files, mean: dataset(files, files * mean), st.integers(1, 10**9), st.integers(1, 10**7))
+
+
+@given(profile=datasets, tiers=catalogs, job=jobs)
+def test_a_choice_is_never_dominated_and_carries_no_warning(profile, tiers, job):
+    try:
+        found = recommend(profile, tiers=tiers, job=job)
+    except UsageError:
+        return  # no tier holds it
+    choice = found.choice
+    sound = [option for option in everything(found) if not option.warnings]
+    assert not choice.warnings or not sound
+    for other in sound:
+        assert not (
+            other.monthly_usd <= choice.monthly_usd
+            and other.run_s(job.epochs) <= choice.run_s(job.epochs)
+            and other.move_s <= choice.move_s
+            and (other.monthly_usd, other.run_s(job.epochs)) != (choice.monthly_usd, choice.run_s(job.epochs))
+        )
+    assert pareto([choice, *sound], job.epochs)
