@@ -105,7 +105,12 @@ class CachedStore(StoreBase):
     _filler: Filler
 
     def __init__(self, origin: Store, disk: CacheDirectory, memory: CacheDirectory | None = None) -> None:
-        self.location, self.manifest, self.index, self.block = origin.location, origin.manifest, origin.index, origin.block
+        self.location, self.manifest, self.index, self.block = (
+            origin.location,
+            origin.manifest,
+            origin.index,
+            origin.block,
+        )
         self._shape = shape_of(origin.manifest)
         self.views = self._shape is None
         self.disk, self.memory = disk, memory

@@ -132,7 +132,7 @@ def bench(
     for each in stores:
         with open_store(each) if isinstance(each, str | os.PathLike) else nullcontext(each) as store:
             if progress:
-                progress(f"{store.place}: {len(store):,} samples, {epochs} epochs")
+                progress(f"{store.location}: {len(store):,} samples, {epochs} epochs")
             found.append(_measure(store, epochs, batch_size, seed, watch))
     return _against_folder(_against_device(found))
 
