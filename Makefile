@@ -15,7 +15,7 @@ DATASET ?=
 IMAGES ?=
 TINY ?=
 
-.PHONY: demo test test-all lint bench bench-peers docs strace clean
+.PHONY: demo test test-all coverage lint bench bench-peers docs strace clean
 
 demo: $(VENV)/.installed strace
 	$(BIN)/python benchmarks/demo.py $(DATASET)
@@ -25,6 +25,10 @@ test: lint
 
 test-all: lint
 	$(BIN)/pytest -n $(WORKERS)
+
+# Branch coverage of the default tests, in all processes that they start. `fail_under` in pyproject.toml holds it.
+coverage: $(VENV)/.dev
+	$(BIN)/pytest -n $(WORKERS) -m "not slow" --cov --cov-report=term
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
