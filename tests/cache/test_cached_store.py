@@ -1,4 +1,4 @@
-"""A cache in front of an origin: what it serves, how much it may hold, and what befalls it."""
+"""A cache in front of an origin: the samples it serves, its bound, and faults."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def files_bytes(directory: Path) -> int:
     return sum(max(each.st_size, each.st_blocks * 512) for each in found)
 
 
-def test_serves_what_the_origin_holds_epoch_after_epoch(origin, tmp_path):
+def test_every_epoch_serves_the_bytes_of_the_origin(origin, tmp_path):
     store = tiering.cached(origin, "64MB", tmp_path / "cache")
     for epoch in range(3):
         before = store.stats()
@@ -115,7 +115,7 @@ def test_hit_ratio_is_the_share_that_fits_and_nothing_is_written_after_the_first
     store.close()
 
 
-def test_nodes_that_keep_their_shares_fetch_nothing_until_these_are_dealt_anew(lmdb, tmp_path):
+def test_nodes_that_keep_their_shares_fetch_nothing_until_the_next_deal(lmdb, tmp_path):
     whole = tiering.open_store(lmdb).manifest.image_bytes
     sticky = tiering.StickyShuffle(epochs=3)
     nodes = [tiering.cached(lmdb, int(0.7 * whole), tmp_path / f"node{rank}") for rank in range(2)]
@@ -131,7 +131,7 @@ def test_nodes_that_keep_their_shares_fetch_nothing_until_these_are_dealt_anew(l
         node.close()
 
 
-def test_memory_takes_what_the_disk_has_no_room_for_and_gives_it_back(lmdb, tmp_path):
+def test_memory_takes_what_does_not_fit_on_the_disk_and_is_emptied_at_the_end(lmdb, tmp_path):
     origin = tiering.open_store(lmdb)
     size, ram = (int(share * origin.manifest.image_bytes) for share in (0.5, 0.7))
     store = tiering.cached(origin, size, tmp_path / "cache", ram=ram)
@@ -161,7 +161,7 @@ def _hits_and_bytes(store: tiering.CachedStore, epoch: int) -> tuple[int, int]:
     return store.stats().hits, store.stats().origin_bytes
 
 
-def test_what_a_killed_process_left_in_memory_is_found_again(lmdb, tmp_path):
+def test_the_next_process_finds_what_a_killed_one_left_in_memory(lmdb, tmp_path):
     size = tiering.open_store(lmdb).manifest.image_bytes
     script = (
         "import os, signal, sys, tiering\n"
@@ -178,7 +178,7 @@ def test_what_a_killed_process_left_in_memory_is_found_again(lmdb, tmp_path):
     store.close()
 
 
-def test_the_table_of_slots_is_as_large_as_the_cache_needs_it(lmdb, tmp_path):
+def test_the_size_of_the_slot_table_depends_on_the_cache(lmdb, tmp_path):
     small = tiering.cached(lmdb, "2MB", tmp_path / "small")
     large = tiering.cached(lmdb, "64MB", tmp_path / "large")
     assert len(small.levels[0].slots) <= 8 * math.ceil(4 * 2e6 / CACHE_UNIT_BYTES / 8)
@@ -187,7 +187,7 @@ def test_the_table_of_slots_is_as_large_as_the_cache_needs_it(lmdb, tmp_path):
     large.close()
 
 
-def test_another_process_finds_what_was_cached(lmdb, tmp_path):
+def test_another_process_finds_cached_samples(lmdb, tmp_path):
     first = tiering.cached(lmdb, "64MB", tmp_path / "cache")
     served(first)
     again = pickle.loads(pickle.dumps(first))
@@ -219,7 +219,7 @@ def test_four_processes_fetch_the_dataset_once(lmdb, tmp_path):
     assert sum(fetched for _, _, fetched in found) <= 1.01 * shards
 
 
-def test_a_fork_goes_on_by_itself(lmdb, tmp_path):
+def test_a_fork_can_read_and_fill_independently(lmdb, tmp_path):
     store = tiering.cached(lmdb, "64MB", tmp_path / "cache")
     served(store, 0, limit=500)
     expected = plain(lmdb, 1)
@@ -231,7 +231,7 @@ def test_a_fork_goes_on_by_itself(lmdb, tmp_path):
     store.close()
 
 
-def test_damaged_bytes_in_the_cache_are_fetched_anew(lmdb, tmp_path):
+def test_damaged_bytes_in_the_cache_are_fetched_again(lmdb, tmp_path):
     store = tiering.cached(lmdb, "64MB", tmp_path / "cache")
     served(store)
     store.close()
@@ -265,7 +265,7 @@ def test_a_changed_origin_is_never_mixed_with_what_was_cached(folder, tmp_path):
     again.close()
 
 
-def test_a_dataset_not_in_use_makes_room_and_one_in_use_does_not(folder, lmdb, tmp_path):
+def test_only_an_idle_dataset_is_evicted(folder, lmdb, tmp_path):
     size = int(0.8 * tiering.open_store(lmdb).manifest.image_bytes)
     old = tiering.cached(lmdb, size, tmp_path / "cache")
     served(old)
@@ -294,7 +294,7 @@ def _fill_slowly(path: Path, cache: Path) -> None:
         store = tiering.cached(path, "10MB", cache)
 
 
-def test_killed_at_any_time_it_serves_the_right_bytes_within_its_bound(lmdb, tmp_path):
+def test_after_a_kill_at_any_time_it_serves_correct_bytes_within_its_bound(lmdb, tmp_path):
     context = multiprocessing.get_context("spawn")
     expected = plain(lmdb, 1)
     largest = 0
@@ -326,7 +326,7 @@ def test_killed_at_any_time_it_serves_the_right_bytes_within_its_bound(lmdb, tmp
     assert 0 < largest <= 10_000_000
 
 
-def test_what_a_killed_process_left_half_full_is_filled_up(lmdb, tmp_path):
+def test_an_extent_of_a_killed_process_is_filled_up(lmdb, tmp_path):
     code = (
         "import tiering, os, sys\n"
         "store = tiering.cached(sys.argv[1], '64MB', sys.argv[2])\n"
@@ -344,7 +344,7 @@ def test_what_a_killed_process_left_half_full_is_filled_up(lmdb, tmp_path):
     store.close()
 
 
-def test_where_locks_do_nothing_no_byte_is_wrong(lmdb, tmp_path):
+def test_without_working_locks_no_byte_is_wrong(lmdb, tmp_path):
     """As on some network file systems: flock and fcntl's locks succeed, and keep nobody out."""
     code = (
         "import fcntl, sys, tiering\n"
@@ -367,7 +367,7 @@ def test_where_locks_do_nothing_no_byte_is_wrong(lmdb, tmp_path):
     assert files_bytes(tmp_path / "cache") <= 10_000_000
 
 
-def test_epochs_that_are_broken_off_leave_no_pile_of_samples(lmdb, tmp_path, monkeypatch):
+def test_abandoned_epochs_do_not_pile_up_samples(lmdb, tmp_path, monkeypatch):
     monkeypatch.setattr("tiering.cache.filler.MOST_AHEAD_BYTES", 1_000_000)  # some 133 samples
     store = tiering.cached(lmdb, "1100kB", tmp_path / "cache")
     for epoch in range(30):
@@ -381,7 +381,7 @@ def test_epochs_that_are_broken_off_leave_no_pile_of_samples(lmdb, tmp_path, mon
     store.close()
 
 
-def test_a_killed_maker_of_a_table_leaves_nothing_for_long(lmdb, tmp_path):
+def test_the_leftovers_of_a_process_killed_while_making_a_table_are_removed(lmdb, tmp_path):
     store = tiering.cached(lmdb, "64MB", tmp_path / "cache")
     store.close()
     left = tmp_path / "cache" / "datasets" / f".new-{0:032x}"
@@ -391,7 +391,7 @@ def test_a_killed_maker_of_a_table_leaves_nothing_for_long(lmdb, tmp_path):
     assert not left.exists()
 
 
-def test_a_disk_that_fills_up_freezes_the_cache_and_the_epoch_goes_on(lmdb, tmp_path, in_small_tmpfs):
+def test_a_full_disk_freezes_the_cache_and_the_epoch_continues(lmdb, tmp_path, in_small_tmpfs):
     code = (
         "import tiering, warnings, sys\n"
         "warnings.simplefilter('always')\n"
@@ -404,7 +404,7 @@ def test_a_disk_that_fills_up_freezes_the_cache_and_the_epoch_goes_on(lmdb, tmp_
     assert done.stderr.count("admits nothing more") == 1
 
 
-def test_a_full_disk_is_a_named_error_for_a_new_cache_and_none_for_one_that_is_there(lmdb, tmp_path, in_small_tmpfs):
+def test_a_full_disk_is_an_error_for_a_new_cache_but_not_for_an_existing_one(lmdb, tmp_path, in_small_tmpfs):
     script = (
         "import sys, tiering\n"
         "from tiering.errors import MachineError\n"
@@ -427,7 +427,7 @@ def test_a_full_disk_is_a_named_error_for_a_new_cache_and_none_for_one_that_is_t
     assert done.returncode == 0, done.stderr
 
 
-def test_bounds_and_directories_that_make_no_sense(lmdb, tmp_path):
+def test_invalid_bounds_and_directories_are_refused(lmdb, tmp_path):
     with pytest.raises(UsageError, match="1 MiB to 64 TiB"):
         tiering.cached(lmdb, 1000, tmp_path / "cache")
     (tmp_path / "mine").mkdir()
@@ -449,7 +449,7 @@ def test_bounds_and_directories_that_make_no_sense(lmdb, tmp_path):
     smaller.close()
 
 
-def test_one_who_fetches_and_hangs_holds_nobody_up_for_long(lmdb, tmp_path, monkeypatch):
+def test_a_process_that_hangs_while_it_fetches_delays_others_only_briefly(lmdb, tmp_path, monkeypatch):
     monkeypatch.setattr("tiering.cache.filler.WAIT_SECONDS", 0.5)
     store = tiering.cached(lmdb, "64MB", tmp_path / "cache")
     slots = os.open(store.levels[0].dataset / "slots", os.O_RDWR)
@@ -484,7 +484,7 @@ def test_a_bucket_is_read_once(bucket_store, lmdb, tmp_path):
     store.close()
 
 
-def test_a_folder_in_a_bucket_is_served_and_cached_and_noticed_when_it_changes(folder, tmp_path, s3):
+def test_a_folder_in_a_bucket_is_cached_and_its_changes_are_noticed(folder, tmp_path, s3):
     url, few = f"{s3}/photos", sorted(folder.glob("*/*"))[::20]
     bucket = s3fs.S3FileSystem()
     for path in few:
@@ -508,7 +508,7 @@ def test_a_folder_in_a_bucket_is_served_and_cached_and_noticed_when_it_changes(f
 
 
 @pytest.mark.slow
-def test_a_bucket_that_fails_now_and_then_delivers_the_right_bytes(bucket_store, lmdb, tmp_path, s3_endpoint):
+def test_a_bucket_that_fails_sometimes_delivers_correct_bytes(bucket_store, lmdb, tmp_path, s3_endpoint):
     with FaultyProxy(s3_endpoint, 0.05, broken_off=0.05) as proxy, s3_environment(proxy.endpoint):
         store = tiering.cached(bucket_store, "64MB", tmp_path / "cache")
         assert served(store) == plain(lmdb)
@@ -517,7 +517,7 @@ def test_a_bucket_that_fails_now_and_then_delivers_the_right_bytes(bucket_store,
         store.close()
 
 
-def test_a_bucket_that_is_gone_is_an_error_that_says_so(bucket_store, tmp_path, s3_endpoint, monkeypatch):
+def test_a_missing_bucket_is_an_error_that_says_so(bucket_store, tmp_path, s3_endpoint, monkeypatch):
     monkeypatch.setenv("TIERING_REMOTE_TIMEOUT", "1")
     with FaultyProxy(s3_endpoint, 0.0) as proxy, s3_environment(proxy.endpoint):
         store = tiering.cached(bucket_store, "64MB", tmp_path / "cache")
@@ -527,7 +527,7 @@ def test_a_bucket_that_is_gone_is_an_error_that_says_so(bucket_store, tmp_path, 
         store.close()
 
 
-def test_the_commands_look_after_a_cache(lmdb, tmp_path, program):
+def test_the_commands_fill_list_verify_and_clear_a_cache(lmdb, tmp_path, program):
     cache = tmp_path / "cache"
     done = program("cache", "warm", lmdb, "--cache-size", "64MB", "--cache-dir", cache)
     assert done.returncode == 0, done.stderr
@@ -567,7 +567,7 @@ def test_bench_shows_the_measured_hit_ratio_beside_the_predicted_one(lmdb, tmp_p
     assert "predicted 50 %" in shown.stderr
 
 
-def test_a_file_that_vanished_from_a_cached_folder_is_named(some_photos, tmp_path):
+def test_a_file_missing_from_a_cached_folder_is_named(some_photos, tmp_path):
     store = tiering.cached(some_photos, 8 << 20, tmp_path / "cache")
     gone = sorted(some_photos.rglob("*.*"))[5]
     gone.unlink()
@@ -581,7 +581,7 @@ def test_a_file_that_vanished_from_a_cached_folder_is_named(some_photos, tmp_pat
     store.close()
 
 
-def test_a_shard_that_vanished_from_a_cached_store_is_named(some_photos, tmp_path):
+def test_a_shard_missing_from_a_cached_store_is_named(some_photos, tmp_path):
     tiering.convert(some_photos, tmp_path / "store", "lmdb")
     store = tiering.cached(tmp_path / "store", 8 << 20, tmp_path / "cache")
     (tmp_path / "store" / "shard-00000.mdb").unlink()

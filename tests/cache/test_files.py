@@ -1,4 +1,4 @@
-"""What is cached is its owner's alone, or a group's; what is somebody else's in a cache directory is let alone."""
+"""A cache is private to its owner or shared with a group, and leaves foreign files alone."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def modes(directory: Path) -> dict[str, set[int]]:
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o002, 0o022, 0o077])
-def test_a_cache_is_its_owners_alone(lmdb, tmp_path, umask, mask):
+def test_a_cache_is_private_to_its_owner(lmdb, tmp_path, umask, mask):
     umask(mask)
     fill(lmdb, tmp_path / "cache")
     assert modes(tmp_path / "cache") == {"directories": {0o700}, "files": {0o600}}
 
 
 @pytest.mark.parametrize("mask", [0o002, 0o077])
-def test_a_shared_one_is_its_groups_too(lmdb, tmp_path, umask, mask):
+def test_the_group_can_use_a_shared_cache(lmdb, tmp_path, umask, mask):
     umask(mask)
     fill(lmdb, tmp_path / "cache", shared_group=True)
     assert modes(tmp_path / "cache") == {"directories": {0o2770}, "files": {0o660}}
@@ -87,7 +87,7 @@ def as_user(user: int, group: int, *words: object) -> subprocess.CompletedProces
     return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
 
 
-def test_a_member_of_the_group_uses_it_and_others_do_not(lmdb, tmp_path):
+def test_members_of_the_group_can_use_a_shared_cache_and_others_cannot(lmdb, tmp_path):
     cache = tmp_path / "cache"
     cache.mkdir()
     os.chown(cache, -1, 54321)
@@ -102,7 +102,7 @@ def test_a_member_of_the_group_uses_it_and_others_do_not(lmdb, tmp_path):
     assert "Or choose another `directory`" in stranger.stderr
 
 
-def test_a_private_one_is_not_made_shared_behind_its_owners_back(lmdb, tmp_path):
+def test_a_private_cache_does_not_become_shared(lmdb, tmp_path):
     fill(lmdb, tmp_path / "cache")
     with pytest.raises(UsageError, match="found one for its owner alone"):
         tiering.cached(lmdb, "8MB", tmp_path / "cache", shared_group=True)
@@ -146,7 +146,7 @@ def strays(cache: Path, outside: Path) -> list[Path]:
     return [*made, outside / "precious", outside / "about.json"]
 
 
-def test_strays_are_passed_over_and_never_removed(lmdb, tmp_path, photos):
+def test_foreign_files_are_skipped_and_never_removed(lmdb, tmp_path, photos):
     cache = tmp_path / "cache"
     fill(lmdb, cache)
     mine = strays(cache, tmp_path / "outside")
@@ -176,7 +176,7 @@ ABOUT = {"origin": "x", "samples": 1, "image_bytes": 1, "unit_samples": 1, "unit
           if not (name == "origin" and isinstance(value, str))),
     ],
 )  # fmt: skip
-def test_damaged_notes_are_made_anew(lmdb, tmp_path, text):
+def test_a_dataset_with_damaged_notes_is_cached_again(lmdb, tmp_path, text):
     cache = tmp_path / "cache"
     tiering.cached(lmdb, "8MB", cache).close()
     (about,) = cache.glob("datasets/*/about.json")
@@ -191,7 +191,7 @@ def test_damaged_notes_are_made_anew(lmdb, tmp_path, text):
 
 @pytest.mark.parametrize("name", ["slots", "in-use", "about.json"])
 @pytest.mark.parametrize("kind", ["empty", "short", "link", "fifo", "directory", "none"])
-def test_a_dataset_with_a_spoiled_file_is_made_anew(lmdb, tmp_path, name, kind):
+def test_a_dataset_with_a_damaged_file_is_cached_again(lmdb, tmp_path, name, kind):
     cache = tmp_path / "cache"
     fill(lmdb, cache)
     (path,) = cache.glob(f"datasets/*/{name}")
@@ -223,7 +223,7 @@ def test_a_dataset_with_a_spoiled_file_is_made_anew(lmdb, tmp_path, name, kind):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1, "size": -1, "extent_bytes": 0}', "[" * 100_000])
-def test_a_damaged_marker_is_no_cache(lmdb, tmp_path, text):
+def test_a_directory_with_a_damaged_marker_is_not_a_cache(lmdb, tmp_path, text):
     fill(lmdb, tmp_path / "cache")
     (tmp_path / "cache" / "tiering-cache.json").write_text(text)
     with pytest.raises(UsageError, match="expected a cache directory"):
@@ -232,6 +232,6 @@ def test_a_damaged_marker_is_no_cache(lmdb, tmp_path, text):
     assert len(care.cache_info(tmp_path / "cache").datasets) == 1
 
 
-def test_what_fixtures_has_is_no_cache():
+def test_a_directory_without_a_marker_is_not_a_cache():
     with pytest.raises(UsageError):
         care.clear_cache(FIXTURES)

@@ -1,4 +1,4 @@
-"""What Prometheus scrapes, and what a terminal shows meanwhile."""
+"""The metrics that Prometheus scrapes, and the live view in a terminal."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_metrics_are_the_loaders_counts(lmdb, tmp_path):
     store.close()
 
 
-def test_a_port_that_is_taken_is_said():
+def test_a_taken_port_is_a_named_error():
     with tiering.serve_metrics(lambda: None, 0) as port:
         assert not [name for name, _ in scraped(port) if name.startswith("tiering_")]
         with pytest.raises(MachineError, match=str(port)), tiering.serve_metrics(lambda: None, port):
@@ -91,7 +91,7 @@ def test_the_live_view_shows_rates_and_levels(lmdb, tmp_path):
         assert word in seen
 
 
-def test_other_machines_may_ask_only_where_that_is_said():
+def test_other_machines_can_connect_only_if_host_allows_it():
     """127.0.0.2 is this machine, too, by another of its addresses."""
     with tiering.serve_metrics(lambda: None, 0) as port:
         assert urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).status == 200

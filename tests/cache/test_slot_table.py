@@ -1,4 +1,4 @@
-"""The table of slots: what was published is found, what was not is not, and a bucket that is full says so."""
+"""The slot table finds published units and no others, and reports full buckets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def directory(tmp_path_factory) -> Path:
     room=st.integers(1, 300),
     chosen=st.lists(st.tuples(st.integers(0, 4999), st.integers(0, 900), st.integers(0, 2**30), st.integers(0, 9))),
 )
-def test_finds_what_was_published_and_nothing_else(directory, units, room, chosen):
+def test_finds_published_units_and_no_others(directory, units, room, chosen):
     slots = table(directory, units, room)
     expected: dict[int, tuple[int, int, int]] = {}
     for number, extent, offset, crc in chosen:
@@ -49,7 +49,7 @@ def test_finds_what_was_published_and_nothing_else(directory, units, room, chose
     slots.close()
 
 
-def test_a_full_bucket_takes_no_more_until_one_is_withdrawn(tmp_path):
+def test_a_full_bucket_accepts_a_unit_only_after_one_is_withdrawn(tmp_path):
     slots = table(tmp_path, 1000, 2)
     assert len(slots) == 8
     assert all(slots.publish(unit, 0, 64 * unit, 1) for unit in range(8))
@@ -59,7 +59,7 @@ def test_a_full_bucket_takes_no_more_until_one_is_withdrawn(tmp_path):
     assert slots.publish(8, 0, 0, 1)
 
 
-def test_another_filling_finds_nothing_of_the_last_one(tmp_path):
+def test_a_filling_finds_nothing_of_an_earlier_one(tmp_path):
     first = table(tmp_path, 100, 100)
     for unit in range(100):
         first.publish(unit, 0, unit, 1)

@@ -1,4 +1,4 @@
-"""Buffers: memory is used again when nobody looks at it, and never before."""
+"""Buffers: memory is reused when nothing refers to it, and never before."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ LOOKS = {
 
 
 @pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS.keys())
-def test_whoever_looks_at_memory_keeps_it_and_nobody_else_does(look):
+def test_memory_is_kept_exactly_while_something_refers_to_it(look):
     buffers = Buffers(4, SIDES, most=0)
     array = buffers.take(4)
     address = array.ctypes.data
@@ -63,7 +63,7 @@ def test_whoever_looks_at_memory_keeps_it_and_nobody_else_does(look):
     assert buffers.take(1).ctypes.data == address
 
 
-def test_a_look_in_a_cycle_keeps_memory_until_the_cycle_is_collected():
+def test_a_view_in_a_cycle_keeps_memory_until_the_cycle_is_collected():
     buffers = Buffers(4, SIDES, most=0)
     array = buffers.take(4)
     address = array.ctypes.data
@@ -87,7 +87,7 @@ def test_a_copy_keeps_nothing():
     assert all((np.asarray(copy) == 7).all() for copy in copies)
 
 
-def test_what_is_let_go_is_used_again():
+def test_released_memory_is_used_again():
     buffers = Buffers(4, SIDES, most=0)
     addresses = {buffers.take(4).ctypes.data for _ in range(10)}
     assert len(addresses) == 1
@@ -113,7 +113,7 @@ def test_free_memory_is_kept_up_to_a_bound_and_not_copied_to_another_process():
 
 @given(st.lists(st.tuples(st.sampled_from(["drop", *LOOKS]), st.integers(2, 4)), max_size=60))
 @settings(deadline=None)
-def test_what_is_kept_is_never_written_to(steps):
+def test_memory_in_use_is_never_overwritten(steps):
     buffers, kept = Buffers(4, SIDES, most=96), []
     for number, (what, size) in enumerate(steps):
         array = buffers.take(size)

@@ -1,4 +1,4 @@
-"""Epochs: every sample exactly once, whoever serves it, whoever stops, and whoever goes on."""
+"""Epochs: every sample exactly once, for any ranks, batches and interruptions."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_ranks_serve_every_sample_exactly_once(n, limit, batch_size, world_size,
 
 @settings(max_examples=150, deadline=None)
 @given(**orders, **deals, drop_last=st.booleans(), data=st.data())
-def test_what_follows_an_interruption_is_what_would_have_followed(n, drop_last, data, **settings_):
+def test_an_epoch_resumes_with_the_samples_that_were_next(n, drop_last, data, **settings_):
     rank = data.draw(st.integers(0, settings_["world_size"] - 1))
     whole = made(n, rank=rank, drop_last=drop_last, **settings_)
     whole.set_epoch(3)
@@ -158,7 +158,7 @@ def test_a_state_of_another_order_is_refused(wrong, said):
         {"shuffle": "none"},
     ],
 )
-def test_settings_that_make_no_sense_are_refused(wrong):
+def test_invalid_settings_are_refused(wrong):
     with pytest.raises(ValueError, match="got"):
         made(10, **wrong)
 
@@ -173,7 +173,7 @@ def test_a_hundred_million_samples_are_dealt_without_a_table():
 
 @settings(max_examples=100, deadline=None)
 @given(n=st.integers(1, 3000), world_size=st.integers(1, 9), batch_size=st.integers(1, 50), unit=st.integers(1, 30))
-def test_sticky_ranks_keep_their_samples_until_they_are_dealt_anew(n, world_size, batch_size, unit):
+def test_sticky_ranks_keep_their_samples_until_the_next_deal(n, world_size, batch_size, unit):
     settings = {"batch_size": batch_size, "world_size": world_size, "unit": unit, "shuffle": StickyShuffle(epochs=3)}
 
     def served(epoch):
@@ -240,6 +240,6 @@ def test_values_out_of_range_are_refused(wrong):
 
 
 @pytest.mark.parametrize("wrong", [lambda: BlockShuffle("16"), lambda: StickyShuffle(1.5), lambda: Ranks(0.0)])
-def test_values_that_are_no_integers_are_refused(wrong):
+def test_values_that_are_not_integers_are_refused(wrong):
     with pytest.raises(TypeError, match="integer"):
         wrong()

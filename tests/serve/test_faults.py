@@ -1,4 +1,4 @@
-"""Samples that cannot be decoded while they are served: named, or replaced, and no rank is left waiting."""
+"""Samples that cannot be decoded while they are served are named or replaced, and no rank waits."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_an_error_names_sample_key_and_store_and_what_to_do(place):
 
 
 @pytest.mark.parametrize("shuffle", ["global", "block", False])
-def test_the_iterator_lives_on_after_an_error(place, shuffle):
+def test_the_iterator_continues_after_an_error(place, shuffle):
     store = tiering.open_store(place)
     loader = tiering.Loader(store, 8, shuffle=shuffle, seed=3, images="pixels")
     found = outcomes(iter(loader))
@@ -108,7 +108,7 @@ def test_a_transform_that_raises_stop_iteration_does_not_end_the_epoch(stores):
     assert sum(isinstance(each, RuntimeError) for each in found) == 1
 
 
-def test_the_place_after_an_error_is_behind_the_batch_that_failed(stores):
+def test_the_position_after_an_error_is_behind_the_failed_batch(stores):
     store = tiering.open_store(stores / "lmdb")
     loader = tiering.Loader(store, 8, seed=3, images="pixels")
     iterator = iter(loader)
@@ -138,7 +138,7 @@ def test_an_iterator_that_is_dropped_after_an_error_leaves_no_thread(stores):
     ("batch_size", "world_size", "drop_last"),
     [(8, 3, False), (7, 3, True), *(pytest.param(*way, marks=pytest.mark.slow) for way in MORE_WAYS)],
 )
-def test_skipping_leaves_every_batch_as_large_and_every_rank_with_as_many(place, batch_size, world_size, drop_last):
+def test_skipping_changes_neither_the_size_nor_the_number_of_batches(place, batch_size, world_size, drop_last):
     store = tiering.open_store(place)
     undecoded = bad(store)
     skipped = 0
@@ -162,7 +162,7 @@ def test_skipping_leaves_every_batch_as_large_and_every_rank_with_as_many(place,
     assert skipped <= len(undecoded) if drop_last else skipped == len(undecoded)
 
 
-def test_what_stands_in_depends_on_the_sample_alone(stores):
+def test_the_replacement_depends_only_on_the_sample(stores):
     """Not on ranks, threads, batches, or where the epoch was interrupted."""
     store = tiering.open_store(stores / "lmdb")
     found = {}
@@ -178,7 +178,7 @@ def test_what_stands_in_depends_on_the_sample_alone(stores):
 
 
 @pytest.mark.parametrize("stop", [1, 4, 8])
-def test_an_epoch_with_skipped_samples_goes_on_where_it_stopped(stores, stop):
+def test_an_epoch_with_skipped_samples_resumes_where_it_stopped(stores, stop):
     store = tiering.open_store(stores / "zarr")
     how = {"seed": 5, "images": "pixels", "on_error": "skip"}
     whole = [batch.indices.tolist() for batch in tiering.Loader(store, 8, **how)]
@@ -190,7 +190,7 @@ def test_an_epoch_with_skipped_samples_goes_on_where_it_stopped(stores, stop):
     assert before + [batch.indices.tolist() for batch in again] == whole
 
 
-def test_only_what_is_handed_out_is_counted(stores):
+def test_only_samples_that_were_handed_out_are_counted(stores):
     store = tiering.open_store(stores / "lmdb")
     loader = tiering.Loader(store, 8, seed=5, images="pixels", on_error="skip")
     counted = 0
@@ -201,7 +201,7 @@ def test_only_what_is_handed_out_is_counted(stores):
     assert tiering.Loader(store, 8).stats() is None
 
 
-def test_skipped_samples_are_told_by_name_and_not_for_ever(stores, caplog):
+def test_only_the_first_skipped_samples_are_logged_by_name(stores, caplog):
     store = tiering.open_store(stores / "lmdb")
     loader = tiering.Loader(store, 8, images="pixels", on_error="skip")
     with caplog.at_level(logging.WARNING, logger="tiering"):
@@ -213,7 +213,7 @@ def test_skipped_samples_are_told_by_name_and_not_for_ever(stores, caplog):
     assert "stats()" in told[10]
 
 
-def test_what_a_transform_raises_is_skipped_too(stores):
+def test_a_sample_whose_transform_raises_is_skipped(stores):
     store = tiering.open_store(stores / "lmdb")
 
     def transform(sample):
@@ -277,7 +277,7 @@ def test_bytes_that_changed_in_the_store_are_not_blamed_on_the_image(stores, tmp
 
 
 @pytest.mark.parametrize("decode", [False, True])
-def test_a_file_that_is_gone_names_its_sample_and_the_epoch_goes_on(stores, tmp_path, decode):
+def test_a_missing_file_names_its_sample_and_the_epoch_continues(stores, tmp_path, decode):
     root = tmp_path / "photos"
     root.mkdir()
     for path in sorted((stores / "folder" / "a").iterdir()):
@@ -302,7 +302,7 @@ def test_a_cache_counts_skipped_samples_beside_its_own(stores, tmp_path):
     store.close()
 
 
-def test_a_setting_that_is_neither_is_refused(stores):
+def test_another_on_error_is_refused(stores):
     with pytest.raises(ValueError, match="on_error must be"):
         tiering.Loader(tiering.open_store(stores / "lmdb"), 8, on_error="ignore")
 
@@ -313,7 +313,7 @@ WAYS = [(0, None), (2, "fork"), pytest.param(2, "spawn", marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize(("workers", "method"), WAYS)
-def test_a_dataloader_lives_on_after_an_error(stores, workers, method):
+def test_a_dataloader_continues_after_an_error(stores, workers, method):
     dataset = EpochDataset(stores / "lmdb", 8, seed=1, images="pixels")
     loader = DataLoader(dataset, batch_size=None, num_workers=workers, multiprocessing_context=method)
     found = outcomes(iter(loader))
@@ -336,7 +336,7 @@ def test_workers_of_a_dataloader_skip_alike_and_count(stores, workers, method):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_stateful_dataloader_goes_on_among_skipped_samples(stores, workers):
+def test_a_stateful_dataloader_resumes_among_skipped_samples(stores, workers):
     def made():
         dataset = EpochDataset(stores / "lmdb", 8, seed=1, images="pixels", on_error="skip")
         return StatefulDataLoader(dataset, batch_size=None, num_workers=workers)
@@ -356,7 +356,7 @@ def _decoded(sample):
     return decode(sample.image).shape
 
 
-def test_a_map_style_dataset_names_what_its_transform_cannot_decode(stores):
+def test_a_map_style_dataset_names_the_sample_that_its_transform_cannot_decode(stores):
     dataset = StoreDataset(stores / "lmdb", transform=_decoded)
     number = min(bad(dataset.store))
     for read in (lambda: dataset[number], lambda: dataset.__getitems__([number])):

@@ -1,4 +1,4 @@
-"""Loader: every sample exactly once an epoch, in an order that only seed and epoch decide."""
+"""Loader: every sample exactly once an epoch, in an order that depends only on seed and epoch."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_more_ranks_than_samples_leave_some_with_nothing(store):
         {"batch_size": 8, "prefetch": 0},
     ],
 )
-def test_settings_that_make_no_sense_are_refused(store, wrong):
+def test_invalid_settings_are_refused(store, wrong):
     with pytest.raises(ValueError, match="got"):
         tiering.Loader(store, **wrong)
 
@@ -106,7 +106,7 @@ def test_after_an_epoch_comes_the_next(packed):
     assert orders == [served(loader, epoch) for epoch in range(3)]
 
 
-def test_a_state_in_the_middle_of_an_epoch_goes_on_where_it_was_taken(packed):
+def test_a_state_from_the_middle_of_an_epoch_resumes_there(packed):
     store = tiering.open_store(packed)
     loader = tiering.Loader(store, 32, seed=2)
     loader.set_epoch(4)
@@ -129,7 +129,7 @@ def test_a_state_in_the_middle_of_an_epoch_goes_on_where_it_was_taken(packed):
     assert len(served(again, 5)) == 300
 
 
-def test_a_state_counts_what_the_training_has_behind_it(packed):
+def test_a_state_counts_the_batches_that_the_training_has_finished(packed):
     loader = tiering.Loader(tiering.open_store(packed), 32)
     for number, _ in enumerate(loader, start=1):
         if number == 6:
@@ -163,7 +163,7 @@ def test_limit_serves_the_first_of_each_epochs_order(packed):
     assert len(loader) == 3
 
 
-def test_copies_are_bytes_of_their_own(packed):
+def test_images_as_bytes_are_copies(packed):
     store = tiering.open_store(packed)
     views, copies = (next(iter(tiering.Loader(store, 16, images=form))).images for form in ("encoded", "bytes"))
     assert all(type(image) is bytes for image in copies)
@@ -206,7 +206,7 @@ def test_a_transform_of_a_decoded_sample_gets_its_pixels(packed):
     assert all(len(shape) == 3 for batch in loader for shape in batch.images)
 
 
-def test_what_a_transform_raises_stops_the_epoch(packed):
+def test_an_exception_of_a_transform_is_raised(packed):
     def transform(sample):
         raise KeyError(sample.key)
 
@@ -247,7 +247,7 @@ def test_an_epoch_may_be_collected_on_a_thread_that_reads_for_it(packed, monkeyp
         thread.join(20)
 
 
-def test_threads_end_with_the_epoch_and_with_whoever_leaves_it(packed):
+def test_threads_end_with_the_epoch_and_when_it_is_left(packed):
     before = threading.active_count()
     for _ in tiering.Loader(tiering.open_store(packed), 32, images="pixels"):
         pass
@@ -291,7 +291,7 @@ def test_any_prefetch_serves_the_same(packed, ahead):
 
 
 @pytest.mark.parametrize("decode", [False, True])
-def test_what_a_transform_raises_names_its_sample(packed, decode):
+def test_an_exception_of_a_transform_names_its_sample(packed, decode):
     store = tiering.open_store(packed)
     key = store[17].key
 
@@ -332,7 +332,7 @@ def test_an_image_that_cannot_be_decoded_is_named(some_photos):
     ],
     ids=repr,
 )
-def test_a_state_that_cannot_be_is_refused_and_changes_nothing(packed, wrong, said):
+def test_an_impossible_state_is_refused_and_changes_nothing(packed, wrong, said):
     loader = tiering.Loader(tiering.open_store(packed), 8, seed=7)
     loader.set_epoch(3)
     before = loader.state_dict()
@@ -342,12 +342,12 @@ def test_a_state_that_cannot_be_is_refused_and_changes_nothing(packed, wrong, sa
 
 
 @pytest.mark.parametrize("state", [None, [], "state", 3, {}], ids=repr)
-def test_what_is_no_state_is_refused(packed, state):
+def test_a_value_that_is_not_a_state_is_refused(packed, state):
     with pytest.raises(tiering.errors.UsageError, match="the loader's state"):
         tiering.Loader(tiering.open_store(packed), 8).load_state_dict(state)
 
 
-def test_the_end_of_an_epoch_is_a_place_in_it(packed):
+def test_the_end_of_an_epoch_is_a_valid_position(packed):
     loader = tiering.Loader(tiering.open_store(packed), 8)
     loader.load_state_dict(loader.state_dict() | {"position": 300})
     assert list(loader) == []
@@ -355,7 +355,7 @@ def test_the_end_of_an_epoch_is_a_place_in_it(packed):
 
 
 @pytest.mark.parametrize("shares", [0, -1, 1.5, None, 10**12])
-def test_shares_that_cannot_be_are_refused(packed, shares):
+def test_impossible_shares_are_refused(packed, shares):
     loader = tiering.Loader(tiering.open_store(packed), 8, shuffle="sticky")
     with pytest.raises(tiering.errors.UsageError, match="shares"):
         loader.load_state_dict(loader.state_dict() | {"shares": shares})
@@ -366,11 +366,11 @@ def test_shares_that_cannot_be_are_refused(packed, shares):
     [{"batch_size": 8.0}, {"batch_size": True}, {"seed": 1.5}, {"limit": 2.5}],
     ids=repr,
 )  # fmt: skip
-def test_settings_that_are_no_integers_are_refused(store, wrong):
+def test_settings_that_are_not_integers_are_refused(store, wrong):
     with pytest.raises(TypeError, match=f"{next(iter(wrong))} must be an integer, got"):
         tiering.Loader(store, **({"batch_size": 8} | wrong))
 
 
-def test_an_epoch_that_is_no_integer_is_refused(store):
+def test_an_epoch_that_is_not_an_integer_is_refused(store):
     with pytest.raises(TypeError, match="epoch must be an integer, got"):
         tiering.Loader(store, 8).set_epoch(1.5)

@@ -1,4 +1,4 @@
-"""The PyTorch face, with real DataLoaders, real worker processes and real ranks."""
+"""The datasets and the sampler for PyTorch, with real DataLoaders, worker processes and ranks."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_pixels_become_tensors(photos, tmp_path):
 
 @pytest.mark.parametrize(("workers", "method", "persistent"), [(0, None, False), (2, "fork", False), (2, "fork", True)])
 @pytest.mark.parametrize("stop", [1, 4, 9])
-def test_a_stateful_dataloader_goes_on_where_it_stopped(lmdb, workers, method, persistent, stop):
+def test_a_stateful_dataloader_resumes_where_it_stopped(lmdb, workers, method, persistent, stop):
     def made():
         dataset = EpochDataset(lmdb, 32, seed=7)
         dataset.set_epoch(3)
@@ -158,7 +158,7 @@ def test_the_rest_of_an_epoch_is_served_once_by_other_ranks_and_workers(lmdb, be
     assert sorted(behind) == sorted(image for images, _ in _expected(lmdb, 0) for image in images)
 
 
-def test_a_sampler_goes_on_behind_the_samples_that_were_trained_on(lmdb):
+def test_a_sampler_resumes_behind_the_samples_that_were_trained_on(lmdb):
     whole = list(EpochSampler(range(300), seed=2))
     sampler = EpochSampler(range(300), seed=2)
     drawing = iter(sampler)
@@ -232,7 +232,7 @@ def _fails_on_17(sample):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_what_a_transform_raises_names_its_sample(lmdb, workers):
+def test_an_exception_of_a_transform_names_its_sample(lmdb, workers):
     store = tiering.open_store(lmdb)
     keys = store.index.keys(np.arange(len(store)))
     number = next(at for at, key in enumerate(keys) if key.endswith(b"/0000017.jpg"))
@@ -262,7 +262,7 @@ def test_what_a_transform_raises_names_its_sample(lmdb, workers):
     ],
     ids=repr,
 )
-def test_a_state_that_cannot_be_is_refused_and_changes_nothing(lmdb, wrong):
+def test_an_impossible_state_is_refused_and_changes_nothing(lmdb, wrong):
     dataset = EpochDataset(lmdb, 32, seed=7)
     dataset.set_epoch(2)
     before = dataset.state_dict()
@@ -274,13 +274,13 @@ def test_a_state_that_cannot_be_is_refused_and_changes_nothing(lmdb, wrong):
 
 
 @pytest.mark.parametrize("samples", [-1, 1.5, "3"])
-def test_a_place_that_cannot_be_is_refused(lmdb, samples):
+def test_an_impossible_position_is_refused(lmdb, samples):
     with pytest.raises((TypeError, ValueError), match="batches must be"):
         EpochSampler(StoreDataset(lmdb)).state_dict(samples)
 
 
 @pytest.mark.parametrize("index", [1.5, "1", True, torch.tensor(1.0), torch.tensor([1, 2])], ids=repr)
-def test_a_dataset_refuses_what_is_no_integer(lmdb, index):
+def test_a_dataset_refuses_an_index_that_is_not_an_integer(lmdb, index):
     dataset = StoreDataset(lmdb)
     with pytest.raises(TypeError, match="a store's index must be an integer, got"):
         dataset[index]

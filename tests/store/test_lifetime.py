@@ -14,7 +14,7 @@ def test_stores_and_caches_say_what_they_are(packed, photos, tmp_path):
     with tiering.open_store(photos) as folder:
         assert repr(folder) == f"FolderStore({str(photos)!r}, folder, 300 samples)"
     with tiering.cached(photos, "4MB", tmp_path / "cache") as cache:
-        assert repr(cache) == f"CachedStore({folder!r}, CacheSpace({str(tmp_path / 'cache')!r}, 4 MB), memory=None)"
+        assert repr(cache) == f"CachedStore({folder!r}, CacheDirectory({str(tmp_path / 'cache')!r}, 4 MB), memory=None)"
 
 
 def test_a_loader_of_a_path_closes_the_store_that_it_opened(packed, monkeypatch):

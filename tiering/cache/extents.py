@@ -139,7 +139,7 @@ class ExtentPool:
             self.frozen = True
             warnings.warn(
                 f"{self._directory.parent}: {error.strerror or str(error)}. The cache keeps what it holds "
-                "and admits nothing more; epochs go on.",
+                "and admits nothing more; epochs continue.",
                 CacheFullWarning,
                 stacklevel=2,
             )

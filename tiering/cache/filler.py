@@ -1,4 +1,4 @@
-"""Filler: fetches samples from the origin, and adds them to the cache until it is full, through an Appender a level."""
+"""Filler: fetches missing samples from the origin. Appender: adds them to the cache until it is full."""
 
 from __future__ import annotations
 

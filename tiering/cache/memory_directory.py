@@ -1,4 +1,4 @@
-"""The directory of a cache in memory: it lies in /dev/shm and goes with a cache directory on disk."""
+"""The cache directory in memory: it is in /dev/shm, one for each cache directory on disk."""
 
 from __future__ import annotations
 

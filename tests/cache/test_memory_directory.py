@@ -1,4 +1,4 @@
-"""The tier in memory leaves PyTorch's workers theirs, and says truly how much room there is: real mounts and groups."""
+"""The level in memory leaves space to PyTorch's workers, and reports how much it can use. Real mounts and groups."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ except MachineError as error:
 """
 
 
-def test_a_full_dev_shm_is_named(lmdb, tmp_path):
+def test_a_full_dev_shm_is_an_error_that_names_it(lmdb, tmp_path):
     fill = "open('/dev/shm/full', 'wb').write(bytes(4 << 20))\n"
     done = in_shm(fill + OPEN, lmdb, tmp_path / "cache", "64MB", options="size=4m")
     assert done.stdout.startswith("/dev/shm/tiering-"), done.stderr
@@ -87,13 +87,13 @@ def test_a_full_dev_shm_is_named(lmdb, tmp_path):
     assert "Leave out `ram`, or give the file system more space" in done.stdout
 
 
-def test_a_read_only_dev_shm_is_named(lmdb, tmp_path):
+def test_a_read_only_dev_shm_is_an_error_that_names_it(lmdb, tmp_path):
     done = in_shm(OPEN, lmdb, tmp_path / "cache", "64MB", options="size=4m,ro")
     assert done.stdout.startswith("/dev/shm/tiering-"), done.stderr
     assert "read-only file system" in done.stdout
 
 
-def test_what_a_control_group_allows_is_the_room_too(lmdb, tmp_path):
+def test_the_limit_of_a_control_group_bounds_the_level_in_memory(lmdb, tmp_path):
     with control_group(memory=256 * MIB) as prefix:
         done = in_shm(OPEN, lmdb, tmp_path / "cache", "1GB", options="size=4g", prefix=tuple(prefix))
     assert done.returncode == 0, done.stderr
