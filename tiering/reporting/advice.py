@@ -24,7 +24,7 @@ class Assumptions:
         tiers: The catalog; by default the shipped one.
 
     Example:
-        >>> given = tiering.Assumptions(job=tiering.Job(epochs=90), current="nfs")
+        >>> given = Assumptions(job=Job(epochs=90), current="nfs")
         >>> tiering.write_report("photos", "report.html", assumptions=given)  # doctest: +SKIP
     """
 

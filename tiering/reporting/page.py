@@ -46,6 +46,9 @@ def write_report(
         ProfileError: The profile cannot be read.
         TraceError: A trace cannot be read.
         OSError: The file cannot be written.
+
+    Example:
+        >>> tiering.write_report("photos", "report.html", ["job.strace"])  # doctest: +SKIP
     """
     given = assumptions or Assumptions()
     content = gather(
