@@ -13,7 +13,7 @@ Catalog = Annotated[
 ]
 HourPrice = Annotated[
     float,
-    typer.Option("--hour-price", min=0, metavar="USD", help="What one hour costs in which training waits for data."),
+    typer.Option("--hour-price", min=0, metavar="USD", help="Cost of one hour in which training waits for data."),
 ]
 
 #: The largest seed that both NumPy and scikit-learn accept.
