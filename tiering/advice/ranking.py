@@ -38,7 +38,7 @@ def total_usd(option: Option, epochs: int, hour_usd: float) -> float:
 
 
 def choose(options: Sequence[Option], workload: str, home: str, epochs: int, hour_usd: float) -> tuple[Option, str]:
-    """Return the choice, and its criterion in words. home: name of the tier where the dataset lies now."""
+    """Return the choice, and its criterion in words. home: name of the tier where the dataset is now."""
     if workload == "write-heavy":
         cheapest = min(options, key=lambda option: (option.monthly_usd, option.steady_epoch_s))
         return cheapest, "the cheapest month among file systems, with a write-back device where the tier is slow"

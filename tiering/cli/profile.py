@@ -212,7 +212,7 @@ def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:
             f"{found.count}" + ("" if found.period is None else f", one every {format_seconds(found.period)}"),
         )
     elif not trace.is_placed:
-        yield "epochs", "not known: the trace does not tell where reads lie"
+        yield "epochs", "unknown: the trace does not record the offsets of reads"
     elif trace.bytes_read:
         yield "epochs", f"none; each byte was read {trace.epochs:.3g} times on average"
     if trace.write_bursts is not None and trace.write_bursts.count > 1:
