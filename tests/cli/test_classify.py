@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import warm
+from tests.cli.failures import error_line
 from tests.workload.traces import nothing, training
 from tiering.workload.profile import Profile, write_profile
 
@@ -28,13 +29,9 @@ def answer(*words):
 
 def fails(code, kind, *words):
     """Run, expect this exit code and one line of error, and return the line."""
-    done = tiering("classify", *words)
-    assert done.returncode == code, done.stderr
-    assert done.stdout == ""
-    lines = done.stderr.splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith(f"{kind}: ")
-    return lines[0]
+    line = error_line(tiering("classify", *words), code)
+    assert line.startswith(f"{kind}: ")
+    return line
 
 
 def recorded(name):

@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from tests import warm
+from tests.cli.failures import error_line
 from tests.trees import FIXTURES, picture, put
 from tiering.workload.profile import Profile, read_profile
 
@@ -27,13 +28,9 @@ def bound(*words):
 
 def fails(code, kind, *words, run=tiering):
     """Run, expect this exit code and one line of error, and return the line."""
-    done = run(*words)
-    assert done.returncode == code, done.stderr
-    assert done.stdout == ""
-    lines = done.stderr.splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith(f"{kind}: ")
-    return lines[0]
+    line = error_line(run(*words), code)
+    assert line.startswith(f"{kind}: ")
+    return line
 
 
 def test_the_summary_of_the_fixture_images():

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tests.cli.failures import error_line
 from tiering.cli.app import app
 from tiering.dataset.profile import profile_dataset
 from tiering.trace.profile import profile_trace
@@ -115,11 +116,7 @@ def test_flags_move_the_advice(profile, tmp_path):
     ],
 )
 def test_errors_are_one_line_with_the_promised_exit_code(words, code, said):
-    done = tiering(*words)
-    assert done.exit_code == code
-    assert done.stdout == ""
-    assert said in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    assert said in error_line(tiering(*words), code)
 
 
 def test_a_malformed_catalog_names_its_key(tmp_path):

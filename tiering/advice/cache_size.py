@@ -96,7 +96,7 @@ def cache_size(
 
     Args:
         profile: A dataset's profile, a trace's, or both.
-        origin: Name of the tier on which the data lie.
+        origin: Name of the tier that holds the data.
         cache: Name of the tier of the cache.
         store_format: How the dataset is kept.
         samples_per_s: Samples per second the training job can consume. None for no limit.
@@ -134,7 +134,7 @@ def sizes_for_training(
 
     Args:
         data: The dataset.
-        origin: The tier on which the data lie.
+        origin: The tier that holds the data.
         cache: The tier of the cache.
         store_format: How the dataset is kept.
         samples_per_s: Samples per second the training job can consume. None for no limit.

@@ -117,7 +117,7 @@ def option_of(
 
     Args:
         data: The dataset.
-        tier: Where it would lie.
+        tier: Where it would be stored.
         store_format: How it would be kept.
         codec: Of the format.
         plan: The caches.

@@ -133,7 +133,7 @@ def predict(
 
     Args:
         data: The dataset.
-        tier: Where it lies.
+        tier: Where it is stored.
         store_format: How it is kept.
         codec: Of "zarr" and "pixels".
         cache: Caches in front of the tier; none by default.

@@ -45,7 +45,7 @@ def choose(
 ) -> tuple[Option, str]:
     """Return the choice, and its criterion in words.
 
-    home: name of the tier where the dataset lies now. hour_usd: cost of an hour of waiting of one node; None for time
+    home: name of the tier where the dataset is now. hour_usd: cost of an hour of waiting of one node; None for time
     first where the training job's rate is known, and HOUR_USD otherwise.
     """
     if workload == "write-heavy":

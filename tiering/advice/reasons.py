@@ -88,7 +88,7 @@ def _epochs(count: float) -> str:
 
 
 def reason_for_one_pass(option: Option) -> str:
-    """Return why data that is read once is streamed from where it lies."""
+    """Return why data that is read once is streamed from where it is."""
     return (
         f"Read once: stream it from {option.tier_title}, file after file; do not cache it. Packing would read all of "
         "it a second time, and nothing would ever read the cache. The one pass takes "

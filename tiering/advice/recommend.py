@@ -111,7 +111,7 @@ def recommend(
         tiers: The catalog; by default the shipped one.
         job: The training, its nodes, and the price of its time.
         limits: Limits that the choice must keep.
-        current: Name of the tier where the dataset lies now; by default the first local one that holds it.
+        current: Name of the tier where the dataset is now; by default the first local one that holds it.
         costs: Processor time of a sample (tiering.measure.calibration); by default typical costs.
 
     Returns:
@@ -207,7 +207,7 @@ def _setting(data: DatasetSizes, job: Job, trains: bool, costs: Costs | None) ->
 
 
 def _reading(data: DatasetSizes, home: Tier, setting: Setting, copies: int) -> tuple[float, float]:
-    """Return the seconds and USD to read the dataset from where it lies, on all nodes, without decoding.
+    """Return the seconds and USD to read the dataset from where it is, on all nodes, without decoding.
 
     copies: how often it is read. Nodes that each want a copy read all of it; otherwise each node reads its share.
     """
@@ -262,7 +262,7 @@ def _doing_nothing(stay: Option, epochs: int, job: Job) -> str:
 
 def _notes(home: Tier, setting: Setting, data: DatasetSizes, job: Job, *, named: bool, trains: bool) -> Iterator[str]:
     if not named:
-        yield f"The dataset is assumed to lie on {home.title} now; `current` changes that."
+        yield f"The dataset is assumed to be on {home.title} now; `current` changes that."
     if trains:
         yield (
             f"{format_bytes(job.ram)} of the host's memory cache data at no cost; `ram` changes that."

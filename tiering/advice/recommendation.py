@@ -137,7 +137,7 @@ class NodesRequirement:
         nodes: How many.
         cache_bytes: Cache on each node.
         hit_ratio: Share of samples that the caches answer in a steady epoch.
-        origin_bytes: Bytes of an epoch that come from where the dataset lies.
+        origin_bytes: Bytes of an epoch that come from the tier that holds the dataset.
         origin_bytes_per_s: The same as a rate; None without a target for the epoch.
         epoch_s: Seconds of a steady epoch.
         cache_usd: A month of all caches.
@@ -185,7 +185,7 @@ class Recommendation(Shown):
         choice: The option that the criterion names.
         alternatives: Other options worth knowing, the lowest total cost first. They include the rest of the Pareto
             front of monthly cost and time.
-        baseline: The plain folder where it lies now.
+        baseline: The plain folder where it is now.
         workload: The workload that the advice is for.
         confidence: The classifier's probability of that workload; None without a trace.
         epochs: Epochs of the run that is timed.

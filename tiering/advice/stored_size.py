@@ -25,7 +25,7 @@ def stored_bytes(
         data: The dataset.
         store_format: "folder" is plain files, "lmdb" and "zarr" are packed originals, "pixels" is decoded, in Zarr.
         codec: Of "zarr" and "pixels"; "none" stores plain bytes.
-        pages: Whether it lies on a file system, where each small file fills whole pages.
+        pages: Whether it is on a file system, where each small file fills whole pages.
         costs: Source of the ratio of a codec of pixels.
     """
     if store_format == "pixels":

@@ -75,7 +75,7 @@ def append(
     if json:
         emit_json(synced if sync else manifest, "sync")
         return
-    said = ", ".join(f"{format_count(count)} {name}" for name, count in counts.items())
-    out().print(f"{store}: {said}{';' if sync else ','} {format_count(manifest.samples)} samples in all")
+    changes = ", ".join(f"{format_count(count)} {name}" for name, count in counts.items())
+    out().print(f"{store}: {changes}{';' if sync else ','} {format_count(manifest.samples)} samples in all")
     for line in account_lines(manifest.account):
         out().print(line)

@@ -74,7 +74,7 @@ def solver_aside() -> Iterator[None]:
 
 
 def status(doing: str) -> Status:
-    """Show people at a terminal what is being done while a block runs."""
+    """Show the current step on a terminal while a block runs."""
     from tiering.cli.console import line
 
     return talk().status(line(doing))

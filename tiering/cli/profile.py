@@ -168,18 +168,14 @@ def _warn(dataset: DatasetProfile | None, traces: list[TraceProfile]) -> None:
 
 
 def _show(dataset: DatasetProfile | None, traces: list[TraceProfile]) -> None:
-    verdicts = [_verdict(trace) for trace in traces]
+    from tiering.workload.verdict import classify
+
+    verdicts = [classify(trace) for trace in traces]
     if dataset is not None:
         _show_block(f"Dataset {dataset.root}", dataset_rows(dataset))
     for trace, verdict in zip(traces, verdicts, strict=True):
         _show_block(f"Trace {trace.source}", _trace_rows(trace))
         _show_block("", _verdict_rows(verdict))
-
-
-def _verdict(trace: TraceProfile) -> Verdict:
-    from tiering.workload.verdict import classify
-
-    return classify(trace)
 
 
 def _show_block(title: str, rows: Iterator[tuple[str, str]]) -> None:
@@ -216,7 +212,7 @@ def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:
             f"{found.count}" + ("" if found.period is None else f", one every {format_seconds(found.period)}"),
         )
     elif not trace.is_placed:
-        yield "epochs", "not known: the trace does not tell where reads lie"
+        yield "epochs", "unknown: the trace does not record the offsets of reads"
     elif trace.bytes_read:
         yield "epochs", f"none; each byte was read {trace.epochs:.3g} times on average"
     if trace.write_bursts is not None and trace.write_bursts.count > 1:

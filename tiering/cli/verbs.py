@@ -99,7 +99,7 @@ class Verbs(typer.Typer):
 
 
 def _leave_out_marks(command: TyperCommand | TyperGroup, ctx: typer.Context) -> None:
-    """Leave out of the help what says nothing: <bool> beside a flag, and an asterisk beside `[required]`."""
+    """Remove noise from the help: <bool> beside a flag, and an asterisk beside `[required]`."""
     # Imported with Rich, for the help alone.
     from typer import rich_utils
 

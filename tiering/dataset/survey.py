@@ -1,6 +1,6 @@
 """Sample a tree without listing all of it: draw some directories, and some files in each of them.
 
-1. List the directories that contain directories, level by level, until there are enough to draw from. Their own files
+1. List the directories that contain directories, depth by depth, until there are enough to draw from. Their own files
 are in the sample for certain.
 2. Draw from the others with probabilities proportional to their likely contents, systematically in a random order
 (Madow, Annals of Mathematical Statistics 20, 1949).

@@ -50,10 +50,26 @@ def calibrate(
 ) -> Costs:
     """Measure the processor time of serving images, by packing a random sample of them and reading it warm.
 
-    images: files of the dataset, of which up to 4,096 or 32 MiB are copied; shape: (height, width) that they are
-    brought to as pixels, None to leave pixels out; scratch: where the copies lie meanwhile, by default the directory
-    for temporary files. Takes some ten seconds.
-    Raises DatasetError for images that cannot be decoded, OSError for files that cannot be read.
+    It takes some ten seconds.
+
+    Args:
+        images: Files of the dataset. Up to 4,096 of them, or 32 MiB, are copied.
+        shape: (height, width) in pixels to which training brings images; None measures no stores of pixels.
+        codecs: Codecs of pixels to measure.
+        scratch: Directory for the copies; by default that for temporary files. They are removed at the end.
+        seed: Seed of the sample.
+
+    Returns:
+        The costs, for `recommend`.
+
+    Raises:
+        DatasetError: An image cannot be decoded.
+        OSError: A file cannot be read, or the copies cannot be written.
+
+    Example:
+        >>> costs = tiering.calibrate(sorted(Path("photos").rglob("*.jpg")), (224, 224))  # doctest: +SKIP
+        >>> tiering.recommend(profile, costs=costs).choice.format  # doctest: +SKIP
+        'pixels'
     """
     with tempfile.TemporaryDirectory(dir=scratch, prefix="tiering-calibrate-") as name:
         work = Path(name)

@@ -16,15 +16,15 @@ from tiering.workload.verdict import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Assumptions:
-    """What the advice of a report is based on. Each field is the parameter of `recommend` with its name.
+    """The basis of a report's advice. Each field is the parameter of `recommend` with its name.
 
     Attributes:
         job: The training.
-        current: Name of the tier where the dataset lies now.
+        current: Name of the tier where the dataset is now.
         tiers: The catalog; by default the shipped one.
 
     Example:
-        >>> given = tiering.Assumptions(job=tiering.Job(epochs=90), current="nfs")
+        >>> given = Assumptions(job=Job(epochs=90), current="nfs")
         >>> tiering.write_report("photos", "report.html", assumptions=given)  # doctest: +SKIP
     """
 

@@ -45,12 +45,16 @@ def write_report(
         DatasetError: The source is neither a profile nor a directory of images.
         ProfileError: The profile cannot be read.
         TraceError: A trace cannot be read.
+        OSError: The file cannot be written.
+
+    Example:
+        >>> tiering.write_report("photos", "report.html", ["job.strace"])  # doctest: +SKIP
     """
     given = assumptions or Assumptions()
     content = gather(
         Path(source), [Path(trace) for trace in traces], assumptions=given, lenient=lenient, columns=columns
     )
-    write(render(content, given), Path(output))
+    write_output(output, render(content, given))
 
 
 def render(content: Content, assumptions: Assumptions) -> str:
@@ -92,11 +96,6 @@ def render(content: Content, assumptions: Assumptions) -> str:
             seconds=format_seconds,
         )
     )
-
-
-def write(page: str, path: Path) -> None:
-    """Write the page, which appears complete or not at all. Raises OSError."""
-    write_output(path, page)
 
 
 def _plotly() -> str:

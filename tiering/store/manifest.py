@@ -49,7 +49,7 @@ class Shard(_Frozen):
     samples: Count = Field(description="those of its samples that the index names")
     bytes: Count = Field(description="size of the file")
     crc32c: Crc = Field(description="CRC-32C of the file")
-    removed: Count = Field(default=0, description="samples in it that the index names no more: see `tiering.sync`")
+    removed: Count = Field(default=0, description="samples in it that the index names no more: see append --sync")
 
     @property
     def packed(self) -> int:

@@ -21,9 +21,6 @@ OPS = (
     "access",
 )
 
-#: The layer at which a trace was taken. A block trace is taken below the page cache.
-LEVELS = ("application", "file", "object", "block")
-
 #: The flag of a read whose bytes may be anywhere in their file.
 UNPLACED = "unplaced"
 

@@ -1,7 +1,7 @@
 """A share of all blocks or files of a trace, chosen by a hash of each, that only ever becomes smaller.
 
-Something belongs to the share if its hash is below a threshold. So all rows about it are kept, or none, and what is
-counted in the share, divided by its rate, is an estimate for the whole. If too much is kept, halve the share.
+A block or file belongs to the share if its hash is below a threshold, so either all rows about it are kept or none. A
+count within the share, divided by its rate, estimates the whole. If too much is kept, the share is halved.
 
 Example: at a rate of 1/2, the hashes 0.3, 0.8 and 0.1 of the range leave the first and the third.
 """

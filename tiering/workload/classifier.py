@@ -70,6 +70,9 @@ def save_model(model: Model, path: str | Path) -> None:
 
     Raises:
         OSError: The file cannot be written.
+
+    Example:
+        >>> tiering.save_model(tiering.train_model(seed=1), "mine.skops")  # doctest: +SKIP
     """
     document = {
         "format": _FORMAT,
@@ -93,10 +96,17 @@ def load_model(path: str | Path | None = None) -> Model:
     Args:
         path: A file that `tiering model train` wrote; None for the model that ships with tiering.
 
+    Returns:
+        The model, for `classify`.
+
     Raises:
         ModelError: The file is not a model, is damaged, too large or of another version, names a type outside
             TRUSTED_TYPES, or has an unsound tree.
         OSError: It cannot be read.
+
+    Example:
+        >>> load_model().figures["accuracy"] > 0.9
+        True
     """
     if path is None:
         return shipped()

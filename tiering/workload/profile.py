@@ -50,6 +50,10 @@ def write_profile(profile: Profile, path: str | Path) -> None:
 
     Raises:
         OSError: The file cannot be written.
+
+    Example:
+        >>> profile = tiering.Profile(dataset=tiering.profile_dataset("photos"))  # doctest: +SKIP
+        >>> tiering.write_profile(profile, "profile.json")  # doctest: +SKIP
     """
     write_output(path, profile.model_dump_json(indent=2) + "\n")
 
@@ -92,6 +96,10 @@ def read_profile(path: str | Path) -> Profile:
     Raises:
         ProfileError: It is not a profile, or has a newer format version.
         OSError: It cannot be read.
+
+    Example:
+        >>> tiering.read_profile("profile.json").dataset.files  # doctest: +SKIP
+        60000
     """
     text = Path(path).read_bytes()
     try:

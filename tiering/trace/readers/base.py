@@ -12,6 +12,7 @@ import polars as pl
 from tiering.errors import TraceError, from_os_error
 from tiering.trace.readers.opening import BROKEN, open_trace
 
+#: The layer at which a trace was taken. A block trace is taken below the page cache.
 Level = Literal["application", "file", "object", "block"]
 
 

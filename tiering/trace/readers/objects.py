@@ -1,4 +1,4 @@
-"""What logs of object stores have in common: requests of clients for objects, or for parts of them.
+"""Logs of object stores: requests of clients for objects, or for parts of them.
 
 Most of these logs have the number of bytes sent, but not the requested Range. Then the position of a part is unknown
 and is not guessed: the event has the flag UNPLACED, and features that need positions are missing.

@@ -163,7 +163,8 @@ def examples(seed: int = 0, *, runs: int = 15, parts: Sequence[float] = PARTS, s
             rng = np.random.default_rng([seed, number, index])
             run = family.generate(rng, scale)
             trace, workload = whole_run(run)
-            yield Example(family.name, trace if rng.random() < 0.5 else _forget(trace), "whole", workload)
+            unknown = trace.model_copy(update={"coverage": None})
+            yield Example(family.name, trace if rng.random() < 0.5 else unknown, "whole", workload)
             span = first_epoch(run.events, trace)
             for part in parts:
                 events = run.events.head(max(FEWEST, int(span * part)))
@@ -180,10 +181,6 @@ def first_epoch(events: pl.DataFrame, trace: TraceProfile) -> int:
         return len(events)
     times = events["time"].to_numpy()
     return int((times < times.min() + trace.epochs_found.boundaries[0]).sum())
-
-
-def _forget(trace: TraceProfile) -> TraceProfile:
-    return trace.model_copy(update={"coverage": None})
 
 
 #: The prefix of the families of recorded runs.

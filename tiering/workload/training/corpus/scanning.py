@@ -9,19 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from tiering.arrays import IndexArray
-from tiering.workload.training.corpus.rows import (
-    SyntheticRun,
-    by_process,
-    chain,
-    file_sizes,
-    finish,
-    interleave,
-    log_uniform,
-    numbered,
-    session,
-    touch,
-    visit,
-)
+from tiering.workload.training.corpus import rows
 
 
 def _tree(count: int, folders: int, suffix: str) -> list[str]:
@@ -42,9 +30,9 @@ def _walk(rng: np.random.Generator, count: int, folders: int) -> IndexArray:
     return order[np.lexsort((rng.random(count), rng.permutation(folders)[folder]))]
 
 
-def table_scan(rng: np.random.Generator, scale: float) -> SyntheticRun:
+def table_scan(rng: np.random.Generator, scale: float) -> rows.SyntheticRun:
     """Hadoop-like: many tasks read the blocks of large files, each once, and write a small result."""
-    files = log_uniform(rng, 2, max(3, 40 * scale))
+    files = rows.log_uniform(rng, 2, max(3, 40 * scale))
     blocks = int(rng.integers(2, 9))
     block = int(rng.choice([16, 64, 128])) << 20
     calls = int(rng.integers(4, 17))
@@ -53,46 +41,48 @@ def table_scan(rng: np.random.Generator, scale: float) -> SyntheticRun:
     which = np.repeat(tasks, calls)
     at = (which % blocks) * block + np.tile(np.arange(calls), len(tasks)) * (block // calls)
     pid = np.repeat(np.arange(len(tasks)) % slots, calls)
-    reads = by_process(rng, touch("read", which // blocks, at, block // calls, pid=pid))
-    result = visit(
+    reads = rows.by_process(rng, rows.touch("read", which // blocks, at, block // calls, pid=pid))
+    result = rows.visit(
         np.array([files]), np.array([int(files * blocks * block * rng.uniform(0, 0.1)) + 100]), 16 << 20, op="write"
     )
-    rows = chain(session(reads, np.arange(files), "r"), result)
-    return finish(rng, rows, [*numbered("/hdfs/part-{:05d}", files), "/hdfs/out/part-r-00000"], files * blocks * block)
+    moves = rows.chain(rows.session(reads, np.arange(files), "r"), result)
+    return rows.finish(
+        rng, moves, [*rows.numbered("/hdfs/part-{:05d}", files), "/hdfs/out/part-r-00000"], files * blocks * block
+    )
 
 
 def _walked(
     rng: np.random.Generator, scale: float, *, workers: int, output: float, suffix: str, flat: bool
-) -> SyntheticRun:
-    count = log_uniform(rng, 60, max(80, 1500 * scale))
-    sizes = file_sizes(rng, count, log_uniform(rng, 800, 1_000_000))
+) -> rows.SyntheticRun:
+    count = rows.log_uniform(rng, 60, max(80, 1500 * scale))
+    sizes = rows.file_sizes(rng, count, rows.log_uniform(rng, 800, 1_000_000))
     folders = 1 if flat else int(rng.integers(1, max(2, count // 10)))
     order = _walk(rng, count, folders)
     buffer = max(int(rng.choice([4096, 10240, 65536, 131072])), int(sizes.mean()) // 12)
     pid = np.arange(count) % workers  # all take the next file from one queue
-    rows = by_process(rng, visit(order, sizes[order], buffer, pid=pid, stat=bool(rng.random() < 0.6)))
+    moves = rows.by_process(rng, rows.visit(order, sizes[order], buffer, pid=pid, stat=bool(rng.random() < 0.6)))
     out = int(sizes.sum() * output)
     if out:
         calls = max(1, min(out // 100, count // 4))
-        rows = interleave(
-            rng, rows, touch("write", np.full(calls, count), np.arange(calls) * (out // calls), out // calls)
+        moves = rows.interleave(
+            rng, moves, rows.touch("write", np.full(calls, count), np.arange(calls) * (out // calls), out // calls)
         )
-    return finish(rng, rows, [*_tree(count, folders, suffix), "/srv/out/result"], int(sizes.sum()))
+    return rows.finish(rng, moves, [*_tree(count, folders, suffix), "/srv/out/result"], int(sizes.sum()))
 
 
-def archive_source(rng: np.random.Generator, scale: float) -> SyntheticRun:
+def archive_source(rng: np.random.Generator, scale: float) -> rows.SyntheticRun:
     """tar, rsync or a backup agent: walks a tree and reads every file whole; the output goes down a pipe."""
     return _walked(rng, scale, workers=1, output=0.0, suffix=".dat", flat=False)
 
 
-def text_search(rng: np.random.Generator, scale: float) -> SyntheticRun:
+def text_search(rng: np.random.Generator, scale: float) -> rows.SyntheticRun:
     """Grep through a source tree, alone or with a few threads."""
     return _walked(
         rng, scale, workers=int(rng.choice([1, 4, 8])), output=float(rng.choice([0.0, 0.001])), suffix=".c", flat=False
     )
 
 
-def inference(rng: np.random.Generator, scale: float) -> SyntheticRun:
+def inference(rng: np.random.Generator, scale: float) -> rows.SyntheticRun:
     """A trained network over new images: each is read once, whole, and a short result is written."""
     output = float(rng.choice([0.0, 0.001, 0.05]))
     return _walked(
@@ -100,48 +90,58 @@ def inference(rng: np.random.Generator, scale: float) -> SyntheticRun:
     )
 
 
-def checksums(rng: np.random.Generator, scale: float) -> SyntheticRun:
+def checksums(rng: np.random.Generator, scale: float) -> rows.SyntheticRun:
     """IOR reads, sha256sum, copying to the network: large files from start to end, some in several processes."""
-    files = log_uniform(rng, 1, max(2, 30 * scale))
-    sizes = file_sizes(rng, files, log_uniform(rng, 1e7, 1e9))
+    files = rows.log_uniform(rng, 1, max(2, 30 * scale))
+    sizes = rows.file_sizes(rng, files, rows.log_uniform(rng, 1e7, 1e9))
     buffer = max(32768, int(sizes.mean()) // 40)
-    rows = by_process(rng, visit(np.arange(files), sizes, buffer, pid=np.arange(files) % int(rng.choice([1, 4]))))
-    return finish(rng, rows, numbered("/archive/{:03d}.iso", files), int(sizes.sum()))
+    moves = rows.by_process(
+        rng, rows.visit(np.arange(files), sizes, buffer, pid=np.arange(files) % int(rng.choice([1, 4])))
+    )
+    return rows.finish(rng, moves, rows.numbered("/archive/{:03d}.iso", files), int(sizes.sum()))
 
 
-def mapped_scan(rng: np.random.Generator, scale: float) -> SyntheticRun:
+def mapped_scan(rng: np.random.Generator, scale: float) -> rows.SyntheticRun:
     """A search or a loaded network that maps its files: their bytes are touched once, without any call."""
-    files = log_uniform(rng, 1, max(2, 300 * scale))
-    sizes = file_sizes(rng, files, log_uniform(rng, 10_000, 1e9))
+    files = rows.log_uniform(rng, 1, max(2, 300 * scale))
+    sizes = rows.file_sizes(rng, files, rows.log_uniform(rng, 10_000, 1e9))
     one = np.arange(files)
-    rows = np.stack(
+    moves = np.stack(
         [
-            touch("open", one, flags="r"),
-            touch("stat", one),
-            touch("mmap", one, 0, sizes, flags="r"),
-            touch("close", one),
+            rows.touch("open", one, flags="r"),
+            rows.touch("stat", one),
+            rows.touch("mmap", one, 0, sizes, flags="r"),
+            rows.touch("close", one),
         ]
     )
-    fresh = log_uniform(rng, 1, max(2, 200 * scale))
-    new = visit(np.arange(files + 1, files + 1 + fresh), file_sizes(rng, fresh, 10_000), 65536)
-    lines = touch("write", np.full(20, files), np.arange(20) * 80, 80)
+    fresh = rows.log_uniform(rng, 1, max(2, 200 * scale))
+    new = rows.visit(np.arange(files + 1, files + 1 + fresh), rows.file_sizes(rng, fresh, 10_000), 65536)
+    lines = rows.touch("write", np.full(20, files), np.arange(20) * 80, 80)
     total = int(sizes.sum())
-    names = [*numbered("/srv/model/{:05d}.bin", files), "/srv/out.txt", *numbered("/srv/in/{:05d}.json", fresh)]
-    return finish(rng, chain(rows.T.ravel(), interleave(rng, new, lines)), names, None, (total, 0))
+    names = [
+        *rows.numbered("/srv/model/{:05d}.bin", files),
+        "/srv/out.txt",
+        *rows.numbered("/srv/in/{:05d}.json", fresh),
+    ]
+    return rows.finish(rng, rows.chain(moves.T.ravel(), rows.interleave(rng, new, lines)), names, None, (total, 0))
 
 
-def mapped_tables(rng: np.random.Generator, scale: float) -> SyntheticRun:
+def mapped_tables(rng: np.random.Generator, scale: float) -> rows.SyntheticRun:
     """A query over mapped column files (Arrow): footers are read, columns are mapped and touched once."""
-    files = log_uniform(rng, 2, max(3, 200 * scale))
-    sizes = file_sizes(rng, files, log_uniform(rng, 1e5, 1e9))
+    files = rows.log_uniform(rng, 2, max(3, 200 * scale))
+    sizes = rows.file_sizes(rng, files, rows.log_uniform(rng, 1e5, 1e9))
     total = int(sizes.sum())
     one = np.arange(files)
     steps = [
-        touch("open", one, flags="r"),
-        touch("stat", one),
-        touch("read", one, np.maximum(0, sizes - 4096), np.minimum(sizes, 4096)),
-        touch("mmap", one, 0, sizes, flags="r"),
+        rows.touch("open", one, flags="r"),
+        rows.touch("stat", one),
+        rows.touch("read", one, np.maximum(0, sizes - 4096), np.minimum(sizes, 4096)),
+        rows.touch("mmap", one, 0, sizes, flags="r"),
     ]
-    result = visit(np.array([files]), np.array([log_uniform(rng, 100, total / 20)]), total // 400 + 1, op="write")
-    rows = chain(np.stack(steps).T.ravel(), result, touch("close", one))
-    return finish(rng, rows, [*numbered("/lake/{:04d}.arrow", files), "/lake/out/result.csv"], total, (total, 0))
+    result = rows.visit(
+        np.array([files]), np.array([rows.log_uniform(rng, 100, total / 20)]), total // 400 + 1, op="write"
+    )
+    moves = rows.chain(np.stack(steps).T.ravel(), result, rows.touch("close", one))
+    return rows.finish(
+        rng, moves, [*rows.numbered("/lake/{:04d}.arrow", files), "/lake/out/result.csv"], total, (total, 0)
+    )
