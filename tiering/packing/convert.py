@@ -175,8 +175,8 @@ class _Conversion:
         """Warn of labels that look like a mistake."""
         without_class = unlabelled(listing)
         other = "" if self.given else differences(listing.classes, self.source.url, output)
-        for said in filter(None, (without_class, combined(listing.classes), other)):
-            warnings.warn(shown(said), LabelsWarning, stacklevel=4)
+        for warning in filter(None, (without_class, combined(listing.classes), other)):
+            warnings.warn(shown(warning), LabelsWarning, stacklevel=4)
 
     def _finished(self, job: PackingJob) -> Manifest | None:
         """Return the manifest of a store that needs no more packing, or None if there is something to do."""

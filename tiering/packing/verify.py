@@ -163,10 +163,10 @@ class _Problems:
         self.kept: list[str] = []
         self.damaged: list[str] = []
 
-    def add(self, said: Iterator[str] | list[str]) -> bool:
+    def add(self, problems: Iterator[str] | list[str]) -> bool:
         """Add problems. Return whether there were none."""
         before = self.count
-        for problem in said:
+        for problem in problems:
             self.count += 1
             if len(self.kept) < _KEPT:
                 self.kept.append(problem)
