@@ -82,8 +82,8 @@ def differences(classes: ClassMap, source: str, output: Location) -> str:
         if difference := _compared(classes, ClassMap.counted(names)):
             return (
                 f"The classes differ from those of {theirs}, another split beside this one: {difference}. "
-                f"Pack both into one store ({command('tiering', 'convert', parent_of(source))}), or give the second one "
-                "the classes of the first, with `classes`."
+                f"Pack both into one store ({command('tiering', 'convert', parent_of(source))}), or give the second "
+                "one the classes of the first, with `classes`."
             )
     return ""
 
