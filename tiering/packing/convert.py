@@ -35,8 +35,7 @@ from tiering.packing.shard_plan import make_plan
 from tiering.packing.workspace import Workspace, workspace
 from tiering.sources.labels.classes import LabelsWarning, combined
 from tiering.sources.labels.numbering import ClassNumbering
-from tiering.sources.source import AnySource, open_source
-from tiering.sources.source import Source as OpenedSource
+from tiering.sources.source import AnySource, Source, open_source
 from tiering.storage.location import Location
 from tiering.store.layout import MANIFEST
 from tiering.store.lmdb_format import OURS
@@ -126,7 +125,7 @@ def convert(
 class _Conversion:
     """The arguments of convert."""
 
-    source: OpenedSource
+    source: Source
     packing: PackingOptions
     given: ClassNumbering | None
     workers: Workers
