@@ -130,6 +130,6 @@ def from_os_error(error: OSError, location: object = "input/output") -> TieringE
     location: what to name if the system named no file.
     """
     kind = InputError if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR) else MachineError
-    where = str(location if error.filename is None else error.filename)
+    where = str(error.filename or location)
     found = (error.strerror or str(error)).lower()
     return kind(where, found=found, action=_ADVICE.get(error.errno or 0, ""))

@@ -70,7 +70,7 @@ def _die(task: int) -> int:
 
 
 def test_work_that_always_kills_its_worker_ends_in_an_error():
-    with pytest.raises(MachineError, match="again and again"):
+    with pytest.raises(MachineError, match="died several times"):
         list(run_tasks(lambda: process_pool(2, 4), _die, range(4), ahead=2))
 
 

@@ -73,17 +73,17 @@ def differences(classes: ClassMap, source: str, output: Location) -> str:
         if not (neighbours and _first_word(theirs) and _first_word(source)):
             continue
         packed = True
-        if said := _compared(classes, class_map(manifest)):
+        if difference := _compared(classes, class_map(manifest)):
             return (
-                f"The classes differ from those of {location}, which holds {theirs}: {said}. If both are splits of one "
-                f"dataset, convert again with `classes` {command(location)}"
+                f"The classes differ from those of {location}, which holds {theirs}: {difference}. "
+                f"If both are splits of one dataset, convert again with `classes` {command(location)}"
             )
     for theirs, names in [] if packed else _folders_beside(source):
-        if said := _compared(classes, ClassMap.counted(names)):
+        if difference := _compared(classes, ClassMap.counted(names)):
             return (
-                f"The classes differ from those of {theirs}, another split beside this one: {said}. Pack both into one "
-                f"store ({command('tiering', 'convert', parent_of(source))}), or give the second one the classes of "
-                "the first, with `classes`."
+                f"The classes differ from those of {theirs}, another split beside this one: {difference}. "
+                f"Pack both into one store ({command('tiering', 'convert', parent_of(source))}), or give the second "
+                "one the classes of the first, with `classes`."
             )
     return ""
 
@@ -93,14 +93,14 @@ def _compared(ours: ClassMap, theirs: ClassMap) -> str:
     if not ours.names or not theirs.names or (ours.own and theirs.own):
         return ""
     here, there = (dict(zip(each.names, each.numbers, strict=True)) for each in (ours, theirs))
-    said = [
+    differing = [
         f"{name} is {here[name]} here and {there[name]} there"
         for name in here
         if there.get(name) != here[name] and name in there
     ]
-    said += [f"{name} ({there[name]} there) is missing here" for name in there if name not in here]
-    said += [f"{name} ({here[name]} here) is missing there" for name in here if name not in there]
-    return first_few(said, _SHOWN)
+    differing += [f"{name} ({there[name]} there) is missing here" for name in there if name not in here]
+    differing += [f"{name} ({here[name]} here) is missing there" for name in here if name not in there]
+    return first_few(differing, _SHOWN)
 
 
 def _folders_beside(source: str) -> Iterator[tuple[str, list[str]]]:
@@ -156,11 +156,11 @@ def _of_json(text: bytes, where: Location) -> Iterator[tuple[str, int]]:
         return
     for name, value in content.items() if isinstance(content, dict) else [("", None)]:
         # Keras has {"0": ["n01440764", "tench"]}.
-        said = value[0] if isinstance(value, list) and value else value
-        if isinstance(said, int) and not isinstance(said, bool):
-            yield name, said
-        elif isinstance(said, str) and name.isdecimal():
-            yield said, int(name)
+        first = value[0] if isinstance(value, list) and value else value
+        if isinstance(first, int) and not isinstance(first, bool):
+            yield name, first
+        elif isinstance(first, str) and name.isdecimal():
+            yield first, int(name)
         else:
             raise _refused(where, "JSON of another shape")
 

@@ -35,8 +35,7 @@ from tiering.packing.shard_plan import make_plan
 from tiering.packing.workspace import Workspace, workspace
 from tiering.sources.labels.classes import LabelsWarning, combined
 from tiering.sources.labels.numbering import ClassNumbering
-from tiering.sources.source import AnySource, open_source
-from tiering.sources.source import Source as OpenedSource
+from tiering.sources.source import AnySource, Source, open_source
 from tiering.storage.location import Location
 from tiering.store.layout import MANIFEST
 from tiering.store.lmdb_format import OURS
@@ -126,7 +125,7 @@ def convert(
 class _Conversion:
     """The arguments of convert."""
 
-    source: OpenedSource
+    source: Source
     packing: PackingOptions
     given: ClassNumbering | None
     workers: Workers
@@ -175,8 +174,8 @@ class _Conversion:
         """Warn of labels that look like a mistake."""
         without_class = unlabelled(listing)
         other = "" if self.given else differences(listing.classes, self.source.url, output)
-        for said in filter(None, (without_class, combined(listing.classes), other)):
-            warnings.warn(shown(said), LabelsWarning, stacklevel=4)
+        for warning in filter(None, (without_class, combined(listing.classes), other)):
+            warnings.warn(shown(warning), LabelsWarning, stacklevel=4)
 
     def _finished(self, job: PackingJob) -> Manifest | None:
         """Return the manifest of a store that needs no more packing, or None if there is something to do."""

@@ -157,11 +157,11 @@ class ClusterExecutor(Executor):
         if client.status != "running" or client.scheduler is None:
             return None
         try:
-            said = client.sync(client.scheduler.identity, n_workers=-1, callback_timeout=min(_CONNECT, self._limit))
+            answer = client.sync(client.scheduler.identity, n_workers=-1, callback_timeout=min(_CONNECT, self._limit))
         except (OSError, RuntimeError, AttributeError):
             # The scheduler is shutting down or gone. The client retries for a while, then cancels the tasks.
             return None
-        return set(said["workers"])
+        return set(answer["workers"])
 
     def _question(self, workers: list[str]) -> None:
         """Check the software of workers. Raises MachineError that names those that cannot pack, and says why."""
@@ -174,7 +174,7 @@ class ClusterExecutor(Executor):
                 found=f"none in {format_seconds(limit)}",
                 action="Look at their logs, or stop those that hang.",
             ) from error  # fmt: skip
-        faults = {worker: found_fault for worker, said in found.items() if (found_fault := fault(said))}
+        faults = {worker: found_fault for worker, answer in found.items() if (found_fault := fault(answer))}
         if faults:
             raise MachineError(
                 self._address,

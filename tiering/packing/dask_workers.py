@@ -20,20 +20,20 @@ except Exception as error:
 ASK: Final = f"(lambda scope: (exec({_QUESTION!r}, scope), scope['found'])[1])({{}})"
 
 
-def fault(said: object) -> str:
+def fault(answer: object) -> str:
     """Return the reason why a worker cannot pack, from its answer; "" if it can."""
-    if isinstance(said, OSError):
+    if isinstance(answer, OSError):
         return ""  # The worker went away; the next check will see that.
-    if not isinstance(said, dict):
-        return f"answers {type(said).__name__}: {said}"
+    if not isinstance(answer, dict):
+        return f"answers {type(answer).__name__}: {answer}"
     here = list(sys.version_info[:2])
-    if said["python"] != here:
-        return f"has Python {dotted(said['python'])} ({said['at']})"
-    if said["version"] is None:
-        return f"lacks tiering ({said['lacks']})"
-    if said["version"] != our_version():
-        return f"has tiering {said['version']}"
-    return f"lacks what tiering needs ({said['lacks']})" if said["lacks"] else ""
+    if answer["python"] != here:
+        return f"has Python {dotted(answer['python'])} ({answer['at']})"
+    if answer["version"] is None:
+        return f"lacks tiering ({answer['lacks']})"
+    if answer["version"] != our_version():
+        return f"has tiering {answer['version']}"
+    return f"lacks what tiering needs ({answer['lacks']})" if answer["lacks"] else ""
 
 
 def our_version() -> str:

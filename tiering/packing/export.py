@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tiering.arrays import row_parts
 from tiering.errors import StoreError, UsageError, command, from_os_error
 from tiering.images.pixels import encode_png
-from tiering.packing.export_names import LABELS, TOLD, check_names, clash, find_twin, name_of
+from tiering.packing.export_names import LABELS, WITH_LABELS_FILE, check_names, clash, find_twin, name_of
 from tiering.packing.progress import Progress, no_progress
 from tiering.storage.local import sync
 from tiering.storage.location import Location
@@ -145,10 +145,10 @@ def _held(note: Location, files: Location) -> Iterator[int]:
             raise UsageError(
                 str(note), expected="one export at a time", found="another one running there", action="Wait for it."
             )
-        if not (said := os.pread(descriptor, 2 * _NOTE_BYTES, 0)) and files.exists():
+        if not (content := os.pread(descriptor, 2 * _NOTE_BYTES, 0)) and files.exists():
             note.remove()
             raise _foreign(files)
-        if said and _parsed(said) is None:
+        if content and _parsed(content) is None:
             raise _foreign(note)
         yield descriptor
     finally:
@@ -224,7 +224,7 @@ def _write(store: Store, root: Location, progress: Progress) -> None:
     written = 0
     with ExitStack() as open_files:
         table = None
-        if store.manifest.layout in TOLD:
+        if store.manifest.layout in WITH_LABELS_FILE:
             file = open_files.enter_context((root / LABELS).creating())
             text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
             table = csv.writer(open_files.enter_context(text))

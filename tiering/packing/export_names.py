@@ -18,8 +18,8 @@ from tiering.store.protocol import Store, shape_of
 #: Labels and splits that cannot be read from the files' paths.
 LABELS: Final = "labels.csv"
 
-#: Layouts whose labels cannot be read from the paths.
-TOLD: Final = ("table", "tar", "annotated splits")
+#: Layouts whose labels cannot be read from the paths, so that an export has a file of labels.
+WITH_LABELS_FILE: Final = ("table", "tar", "annotated splits")
 
 #: The most bytes that file systems allow in one part of a path.
 _LONGEST_PART: Final = 255
@@ -83,7 +83,7 @@ def find_twin(store: Store, name: bytes) -> bytes | None:
 def _names(store: Store) -> Iterator[list[bytes]]:
     """Yield the names of all files in batches."""
     pixels = shape_of(store.manifest) is not None
-    if store.manifest.layout in TOLD:
+    if store.manifest.layout in WITH_LABELS_FILE:
         yield [LABELS.encode()]
     for rows in row_parts(len(store)):
         yield [name_of(key, pixels=pixels) for key in store.index.keys(rows)]
@@ -136,7 +136,7 @@ def _refuse(store: Store, one: bytes, other: bytes, what: str) -> NoReturn:
     """Raise StoreError with the keys of the samples that would become one file."""
     pixels = shape_of(store.manifest) is not None
     wanted = {one, other}
-    keys = [LABELS.encode()] if store.manifest.layout in TOLD and LABELS.encode() in wanted else []
+    keys = [LABELS.encode()] if store.manifest.layout in WITH_LABELS_FILE and LABELS.encode() in wanted else []
     for rows in row_parts(len(store)):
         keys += [key for key in store.index.keys(rows) if name_of(key, pixels=pixels) in wanted]
     raise clash(store, sorted(keys)[:2], what)

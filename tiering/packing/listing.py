@@ -220,18 +220,18 @@ def changes(old: dict[str, npt.NDArray[Any]], new: Listing, *, same_names: bool)
     """
     before = replace(new, columns=old)
     then, now = (pl.concat(listing.frames()) for listing in (before, new))
-    said = [f"{display(key)}: removed" for key in then.join(now, on="key", how="anti")["key"]]
-    said += [f"{display(key)}: added" for key in now.join(then, on="key", how="anti")["key"]]
+    found = [f"{display(key)}: removed" for key in then.join(now, on="key", how="anti")["key"]]
+    found += [f"{display(key)}: added" for key in now.join(then, on="key", how="anti")["key"]]
     both = then.join(now, on="key", suffix="_now")
     names = ("size", "version", *(("label", "split") if same_names else ()))
     other = {name: pl.col(name) != pl.col(f"{name}_now") for name in names}
     files = other.pop("size") | other.pop("version")
-    said += [f"{display(key)}: changed" for key in both.filter(files)["key"]]
+    found += [f"{display(key)}: changed" for key in both.filter(files)["key"]]
     same = both.filter(~files)
     for name, differs in other.items():
-        said += [f"{display(key)}: another {name}" for key in same.filter(differs)["key"]]
+        found += [f"{display(key)}: another {name}" for key in same.filter(differs)["key"]]
         same = same.filter(~differs)
-    return said
+    return found
 
 
 def unlabelled(listing: Listing) -> str:

@@ -33,9 +33,14 @@ _BATCH = 256
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """The result of a sync, in numbers of samples. relabelled: samples with a new label or split.
+    """The result of a sync.
 
-    manifest: of the store. It is the old one if there was nothing to do.
+    Attributes:
+        manifest: The manifest of the store. It is the old one if there was nothing to do.
+        new: Number of new samples.
+        changed: Number of samples whose bytes changed.
+        vanished: Number of samples that the source no longer has.
+        relabelled: Number of samples with a new label or split.
     """
 
     manifest: Manifest

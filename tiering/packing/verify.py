@@ -37,13 +37,23 @@ _KEPT: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The result of verify, with sizes in bytes.
+    """The result of tiering.verify.
 
-    quick: only structure and sizes were checked. problems: the first hundred of problem_count. damaged: shards that
-    need repair. unfinished: a sentence about an append that is running or was killed, whose files do not belong to the
-    store yet; None without one. account: of the source as it is now, if it was compared; otherwise the store's own.
-    decoded: every image was decoded. undecodable: problems that are images with the right bytes that cannot be decoded.
-    elsewhere: samples that were not compared, because they were packed from other sources.
+    Attributes:
+        store: Path or URL of the store.
+        samples: Number of samples.
+        image_bytes: Bytes of all samples.
+        source: The source that was compared, or None.
+        quick: Only structure and sizes were checked.
+        problem_count: Number of problems.
+        problems: The first hundred problems, a sentence each.
+        damaged: Names of the shards that need repair.
+        unfinished: A sentence about an append that is running or was killed, whose files do not belong to the store
+            yet; None without one.
+        account: Everything in the source as it is now, if it was compared; otherwise the account of the store.
+        decoded: Every image was decoded.
+        undecodable: Number of problems that are images with the right bytes that cannot be decoded.
+        elsewhere: Number of samples that were not compared, because they were packed from other sources.
     """
 
     store: str
@@ -163,10 +173,10 @@ class _Problems:
         self.kept: list[str] = []
         self.damaged: list[str] = []
 
-    def add(self, said: Iterator[str] | list[str]) -> bool:
+    def add(self, problems: Iterator[str] | list[str]) -> bool:
         """Add problems. Return whether there were none."""
         before = self.count
-        for problem in said:
+        for problem in problems:
             self.count += 1
             if len(self.kept) < _KEPT:
                 self.kept.append(problem)

@@ -139,11 +139,11 @@ class Workspace:
         return same == record and ((self.target if self.fresh else self.work) / LEFT_OUT).exists()
 
     def _refuse(self, found: ConversionRecord, wanted: ConversionRecord, listing: Listing) -> None:
-        said: list[str] = []
+        differences: list[str] = []
         if found.state != wanted.state and found.source == wanted.source:
             old = {name: map_column(self.work / LISTING / name, dtype) for name, dtype in SCHEMA.items()}
-            said = changes(old, listing, same_names=found.names == wanted.names)
-        if not said:
+            differences = changes(old, listing, same_names=found.names == wanted.names)
+        if not differences:
             before, now = (_flat(record) for record in (found, wanted))
             other = [f"{name} {before[name]}, now {now[name]}" for name in now if before[name] != now[name]]
             raise UsageError(
@@ -155,7 +155,7 @@ class Workspace:
         raise DatasetError(
             wanted.source,
             expected="the files that the unfinished conversion began with",
-            found=f"{len(said):,} changed since ({first_few(said, _SHOWN)})",
+            found=f"{len(differences):,} changed since ({first_few(differences, _SHOWN)})",
             action='Put them back to continue, or start again with what is there now: `resume="never"`',
         )
 

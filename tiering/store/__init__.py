@@ -1,5 +1,6 @@
-"""Store: the formats of packed datasets, and reading them. Other tools can read them, too.
+"""Store: the formats of packed datasets, and reading them. Other tools can read these formats too.
 
-Open `protocol.py` first: it says what every store can do. `open.py` opens one; `folder_store.py`, `lmdb.py` and
-`zarr.py` are the formats; `layout.py` names the files, `manifest.py` describes them, and `codecs.py` has the codecs.
+Open `protocol.py` first: it has the methods of every store. `open.py` opens a store. `folder_store.py`,
+`packed_store.py` and `chunked_store.py` are the kinds of stores. `lmdb.py` and `zarr.py` write shards. `layout.py`
+names the files, and `manifest.py` describes them.
 """

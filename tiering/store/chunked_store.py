@@ -110,13 +110,13 @@ class ChunkedStore(ShardStore):
 
     def _decoded(self, number: int) -> bytes:
         """Return a decoded chunk. A remote chunk that does not decode is fetched again."""
-        said = ""
+        reason = ""
         for _ in attempts(self.location):
             try:
                 return bytes(self._codec.decode(self._encoded(np.array([number]))[0], self._settings.chunk_bytes))
             except ValueError as error:
-                said = str(error)
-        raise self._damaged(number, said)
+                reason = str(error)
+        raise self._damaged(number, reason)
 
     def _encoded(self, numbers: IndexArray) -> Sequence[bytes | memoryview]:
         """Return encoded chunks. Raises StoreError if a shard's table has an entry outside the shard."""
@@ -164,7 +164,7 @@ class ChunkedStore(ShardStore):
         raise damaged(location, "the table of its chunks with its CRC-32C", "other bytes")
 
     def byte_ranges(self, indices: IndexArray) -> None:
-        """Return None: samples lie in compressed chunks."""
+        """Return None: samples are in compressed chunks."""
 
     def announce(self, indices: IndexArray) -> None:
         """Start reading the samples' chunks into the page cache without waiting for them."""

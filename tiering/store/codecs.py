@@ -140,8 +140,8 @@ def _damage(name: str, chunk: Encoded) -> Iterator[None]:
         yield
     # Damaged lengths may ask for more memory than there is, or be negative.
     except (ValueError, RuntimeError, zlib.error, MemoryError, OverflowError, SystemError, struct.error) as error:
-        said = str(error) or "it asks for more memory than there is"
-        raise ValueError(f"{name} cannot decode {len(chunk):,} bytes: {said}") from error
+        reason = str(error) or "it asks for more memory than there is"
+        raise ValueError(f"{name} cannot decode {len(chunk):,} bytes: {reason}") from error
 
 
 class _Coder(Protocol):

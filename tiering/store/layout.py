@@ -28,7 +28,7 @@ RECORD: Final = "plan.json"
 #: The most bytes in a note: a few names and numbers.
 NOTE_BYTES: Final = 1 << 20
 
-#: Documents that an append rewrites, before the manifest. It also removes the earlier list of what is left out.
+#: Documents that an append rewrites, before the manifest. It also removes the earlier list of files that are left out.
 REWRITTEN: Final = ("data/zarr.json", "images/zarr.json")
 
 #: Copies of images that could not be packed.
@@ -38,7 +38,7 @@ QUARANTINE: Final = "quarantine"
 ENTRY_BYTES: Final = 16
 TABLE_CRC_BYTES: Final = 4
 
-#: Everything of the source that is not packed, with its kind, its bytes and the reason; see left_out_name.
+#: Everything in the source that is not packed, with its kind, its bytes and the reason; see left_out_name.
 LEFT_OUT: Final = "left-out.tsv"
 
 #: Images that could not be packed, as stores up to 0.2 list them.
@@ -78,7 +78,7 @@ def left_out_name(generation: int) -> str:
 
 
 def is_left_out(name: str) -> bool:
-    """Return whether a name is that of a list of what is left out, of any generation."""
+    """Return whether a file with this name lists the files that a generation leaves out."""
     return name == BAD_FILES or _LEFT_OUT.fullmatch(name) is not None
 
 

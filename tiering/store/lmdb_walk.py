@@ -60,8 +60,8 @@ class Walker:
         path: the file. name: for messages. crcs: CRC-32C of its samples in order, uint32 (n,). removed: number of
         values that the index does not name any more.
         """
-        said = {"path": str(path), "name": name, "samples": len(crcs), "removed": removed}
-        about = json.dumps(said).encode() + b"\n"
+        message = {"path": str(path), "name": name, "samples": len(crcs), "removed": removed}
+        about = json.dumps(message).encode() + b"\n"
         seconds = _SECONDS + path.stat().st_size / _BYTES_PER_SECOND
         child = self._child = self._child or _started()
         try:
@@ -100,16 +100,16 @@ def _asked(child: subprocess.Popen[bytes], request: bytes, seconds: float) -> li
         stdin.flush()
     except BrokenPipeError:
         return None
-    said, until = b"", time.monotonic() + seconds
-    while not said.endswith(b"\n"):
+    message, until = b"", time.monotonic() + seconds
+    while not message.endswith(b"\n"):
         if not select.select([stdout], [], [], max(0.0, until - time.monotonic()))[0]:
             raise TimeoutError
         piece = stdout.read1(1 << 16)  # type: ignore[attr-defined]
         if not piece:
             child.wait()
             return None
-        said += piece
-    found: list[str] = json.loads(said)
+        message += piece
+    found: list[str] = json.loads(message)
     return found
 
 
@@ -126,10 +126,10 @@ def main() -> None:
         about = json.loads(line)
         crcs = np.frombuffer(_exactly(sys.stdin.buffer, 4 * about["samples"]), dtype="<u4")
         try:
-            said = _walk(Path(about["path"]), about["name"], crcs, about["removed"])
+            message = _walk(Path(about["path"]), about["name"], crcs, about["removed"])
         except (lmdb.Error, OSError, MemoryError) as error:
-            said = [f"{about['name']}: {error or 'a value that does not fit into memory'}"]
-        sys.stdout.buffer.write(json.dumps(said).encode() + b"\n")
+            message = [f"{about['name']}: {error or 'a value that does not fit into memory'}"]
+        sys.stdout.buffer.write(json.dumps(message).encode() + b"\n")
         sys.stdout.buffer.flush()
 
 

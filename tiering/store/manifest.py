@@ -46,10 +46,10 @@ class Shard(_Frozen):
     """One file of packed samples."""
 
     name: RelativeName = Field(description="path relative to the store, POSIX: see tiering.store.layout")
-    samples: Count = Field(description="those of its samples that the index names")
+    samples: Count = Field(description="samples that the index names")
     bytes: Count = Field(description="size of the file")
     crc32c: Crc = Field(description="CRC-32C of the file")
-    removed: Count = Field(default=0, description="samples in it that the index names no more: see append --sync")
+    removed: Count = Field(default=0, description="samples that the index does not name any more, after append --sync")
 
     @property
     def packed(self) -> int:
@@ -86,10 +86,14 @@ class SourceRecord(_Frozen):
 
     url: PublicUrl
     fingerprint: str = Field(description="SHA-256 over every key and size, in order of the listing")
-    root: PublicUrl | None = Field(default=None, description="of a table: what its paths are relative to; None: it")
-    columns: dict[str, str] = Field(default={}, description="of a table: its column of path, label and split, if told")
+    root: PublicUrl | None = Field(
+        default=None, description="for a table: the directory of its paths; None: the table's own"
+    )
+    columns: dict[str, str] = Field(
+        default={}, description="for a table: the columns of path, label and split, if given"
+    )
     images_only: bool = Field(default=False, description="masks and other sidecars of images were left out")
-    others: bool = Field(default=False, description="other sources were packed before: see append")
+    others: bool = Field(default=False, description="images from other sources were packed before")
 
 
 class Manifest(Shown, _Frozen):
@@ -104,21 +108,19 @@ class Manifest(Shown, _Frozen):
     layout: str
     labels: list[str] = Field(description="names of the classes, in the order of their numbers")
     label_numbers: list[Number] = Field(
-        default=[], description="number of each class, by which the index and the loader know it; empty: 0, 1, 2, ..."
+        default=[], description="number of each class in the index and the loader; empty: 0, 1, 2, ..."
     )
     splits: list[str] = []
-    left_out: Count = Field(default=0, description="what could not be packed or read: see left-out.tsv")
+    left_out: Count = Field(default=0, description="files that could not be packed or read, see left-out.tsv")
     account: Account | None = Field(
-        default=None, description="everything that lay in the source, packed or left out; None: by tiering up to 0.2"
+        default=None, description="everything in the source, packed or left out; None in stores of tiering up to 0.2"
     )
     settings: Settings | None = None
     lmdb_format: str | None = Field(
-        default=None, description="which LMDB reads the shards, see tiering.store.lmdb_format; None: 0.9, or no LMDB"
+        default=None, description="the LMDB that reads the shards; None: 0.9, or not an LMDB store"
     )
     source: SourceRecord
-    earlier: list[SourceRecord] = Field(
-        default=[], description="other sources that images were packed from: see append"
-    )
+    earlier: list[SourceRecord] = Field(default=[], description="other sources from which images were packed")
     shards: list[Shard] = []
     index: RelativeName = Field(default="index", description="directory of the index of this generation")
     columns: dict[RelativeName, Crc] = Field(default={}, description="CRC-32C of each column of the index")

@@ -53,7 +53,7 @@ def contradictions(manifest: Manifest) -> Iterator[str]:
         if shard.name != expected:
             yield f"shards.{number}.name: {expected}, found {shard.name!r}"
             return
-        yield from (f"shards.{number}.{said}" for said in _of_shard(shard, settings))
+        yield from (f"shards.{number}.{problem}" for problem in _of_shard(shard, settings))
     yield from _counts(manifest, settings)
     yield from _chunks(manifest, settings)
 

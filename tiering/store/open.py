@@ -32,11 +32,26 @@ class NetworkFileSystemWarning(UserWarning):
 
 
 def open_store(location: str | os.PathLike[str]) -> Store:
-    """Open a dataset for reading: an LMDB or Zarr store by its manifest, any other directory as a folder.
+    """Open a dataset for reading: an LMDB or Zarr store, or any other directory as a folder of images.
 
-    location: a path, or an fsspec URL.
-    Raises StoreError for a missing path, for an unfinished or damaged store, and if a shard is missing or has the wrong
-    length; DatasetError for a directory with no image.
+    Args:
+        location: A path or an fsspec URL.
+
+    Returns:
+        The store. Close it, or use it in a `with` block.
+
+    Raises:
+        StoreError: The path does not exist, the store is unfinished or damaged, or a shard is missing or has the wrong
+            length.
+        DatasetError: The directory has no images.
+
+    Warns:
+        NetworkFileSystemWarning: A packed store is on a network file system.
+
+    Example:
+        >>> with tiering.open_store("photos.lmdb") as store:  # doctest: +SKIP
+        ...     store[0].label
+        0
     """
     opened = open_damaged(location)
     if opened.location.local and opened.manifest.kind != "folder":

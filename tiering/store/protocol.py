@@ -31,11 +31,12 @@ Images = list[Buffer] | PixelArray
 class Sample:
     """One image: its bytes or pixels, its label and its key.
 
-    image: the original encoded bytes, or pixels as uint8 (height, width, channels). If the store is a mapped file,
-        encoded bytes are a view of it, which is valid as long as it is referenced.
-    label: number of its class, see Manifest.classes; -1 if it has none.
-    key: path of the original relative to the dataset, with POSIX separators. Bytes that are not UTF-8 become surrogate
-        escapes, so that os.fsencode(key) is byte-exact.
+    Attributes:
+        image: The original encoded bytes, or pixels as uint8 (height, width, channels). If the store is a mapped file,
+            encoded bytes are a view of it, which is valid as long as it is referenced.
+        label: Number of its class, see Manifest.classes; -1 if it has none.
+        key: Path of the original relative to the dataset, with POSIX separators. Bytes that are not UTF-8 become
+            surrogate escapes, so that os.fsencode(key) is byte-exact.
     """
 
     image: Buffer | PixelArray
@@ -55,11 +56,13 @@ class ByteRanges:
 class Store(Protocol):
     """Random access to the samples of a dataset, from any number of threads.
 
-    location: of the store.
-    views: whether `read` returns views of mapped files. Then it costs almost nothing, and does not wait for samples
-    that
-        were announced. Otherwise, reading is work for threads.
-    block: number of neighbouring samples that are cheap to read together: those of a chunk, or BLOCK_BYTES of them.
+    Attributes:
+        location: The path or URL of the store.
+        manifest: The description of the store: its classes, splits, settings and files.
+        index: One column for each property of the samples.
+        views: Whether `read` returns views of mapped files. Then it costs almost nothing, and does not wait for samples
+            that were announced. Otherwise, reading is work for threads.
+        block: Number of neighbouring samples that are cheap to read together: those of a chunk, or BLOCK_BYTES of them.
     """
 
     location: Location
@@ -79,8 +82,13 @@ class Store(Protocol):
     def read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
         """Return many samples in the given order; encoded ones as views if that saves a copy.
 
-        indices: integers in [0, len), as an array, a list or a range. Raises IndexError, or TypeError for non-integers.
-        out: an array for pixels, uint8 (n, height, width, channels), contiguous; by default a new one.
+        Args:
+            indices: Integers in [0, len), as an array, a list or a range.
+            out: An array for pixels, uint8 (n, height, width, channels), contiguous; by default a new one.
+
+        Raises:
+            IndexError: An index is outside [0, len).
+            TypeError: The indices are not integers.
         """
         ...
 

@@ -31,16 +31,15 @@ _UNIT: Final = "\x1f"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """An open table: its columns path, label and split as text, its name for errors, and its first row's number."""
+    """An open table: its columns path, label and split as text, and its name for errors."""
 
     frame: pl.LazyFrame
     where: str
-    first: int
 
     def batches(self, base: str) -> Iterator[pl.DataFrame]:
         """Yield the columns key, label and split. Keys are relative to the base."""
         roots = [base] if "://" in base else list(dict.fromkeys((base, os.path.realpath(base))))
-        row = self.first
+        row = 1
         relative = pl.col("path")
         for root in roots:
             relative = relative.str.strip_prefix(root.rstrip("/") + "/")
@@ -86,7 +85,7 @@ def opened(path: Path, url: str, columns: Mapping[str, str]) -> Iterator[Table]:
         _refuse_lists(frame, chosen, url)
         if not columns:
             _warn_of_unused(names, chosen, url)
-        yield Table(_named(frame, names, chosen, spaced=False, in_text=False), display(url), 1)
+        yield Table(_named(frame, names, chosen, spaced=False, in_text=False), display(url))
         return
     with as_utf8(path) as text:
         with text.open("rb") as file:
@@ -95,7 +94,7 @@ def opened(path: Path, url: str, columns: Mapping[str, str]) -> Iterator[Table]:
         if dialect.header and not columns:
             _warn_of_unused(dialect.names, dialect.chosen, url)
         names = frame.collect_schema().names()
-        yield Table(_named(frame, names, dialect.chosen, spaced=dialect.spaced, in_text=True), display(url), 1)
+        yield Table(_named(frame, names, dialect.chosen, spaced=dialect.spaced, in_text=True), display(url))
 
 
 def _json_lines(path: Path) -> pl.LazyFrame:

@@ -20,7 +20,6 @@ from tiering.images.formats import IMAGE_EXTENSIONS, is_image_name
 from tiering.sources.left_out import NOT_AN_IMAGE, SIDECAR, LeftOut
 from tiering.sources.trees.contents import broken, look_at
 from tiering.sources.trees.local import Directory, entered, is_file, marked_name, refused
-from tiering.sources.trees.shared_keys import NameEndings
 from tiering.sources.trees.siblings import with_keys
 
 _IMAGES: Final = frozenset(extension.decode() for extension in IMAGE_EXTENSIONS)
@@ -116,7 +115,9 @@ class _Folder:
         self.found, self.directory, self.prefix, self.limit = found, directory, prefix, limit
         self.handle, self.part, self.parts = directory.handle, task.part, task.parts
         self.others: list[tuple[bytes, int]] = []
-        self.names = NameEndings()
+        #: Names with one extension in common and one dot each share no key.
+        self.endings: set[str] = set()
+        self.dotted = False
         self.random = random.Random(b"%d %d %d/" % (seed, task.part, task.parts) + prefix).random
 
     def scan(self) -> None:
@@ -124,7 +125,8 @@ class _Folder:
         folders: list[bytes] = []
         if self.parts > 1 and self.part == 0:
             every = os.listdir(self.handle)  # noqa: PTH208 - a descriptor
-            self.names.add({name[-4:] for name in every}, dotted=any(name.count(".") > 1 for name in every))
+            self.endings = {name[-4:] for name in every}
+            self.dotted = any(name.count(".") > 1 for name in every)
         for files in self.directory.files(self.prefix, self.found.left_out, folders, self.part, self.parts):
             self._count(files)
         self._count_sidecars()
@@ -135,7 +137,7 @@ class _Folder:
 
     def _count_sidecars(self) -> None:
         """Count the shared keys and the files that are not images, separately if they share the key of an image."""
-        if not self.others and not self.names.may_share:
+        if not (self.others or self.dotted or len(self.endings) > 1):
             return
         with os.scandir(self.handle) as entries:
             here = {os.fsencode(marked_name(entry)): is_file(entry) for entry in entries}
@@ -177,7 +179,8 @@ class _Folder:
         found.sizes.extend(sizes)
         together = "".join(names)
         if self.parts == 1:
-            self.names.add(endings, dotted=together.count(".") > len(names))
+            self.endings |= endings
+            self.dotted |= together.count(".") > len(names)
         if not together.isascii():
             found.odd_names += sum(map(_odd, names))
         draw, limit = self.random, self.limit

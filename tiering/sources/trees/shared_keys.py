@@ -67,21 +67,3 @@ class SharedKeys:
         self.count += 1
         if len(self.named) < _KEYS:
             self.named.append(together)
-
-
-class NameEndings:
-    """What the names in a directory have in common. Names with a single extension and one dot each share no key."""
-
-    def __init__(self) -> None:
-        self._endings: set[str] = set()
-        self._dotted = False
-
-    def add(self, endings: set[str], *, dotted: bool) -> None:
-        """Add names. endings: how they end. dotted: whether one has several dots."""
-        self._endings |= endings
-        self._dotted |= dotted
-
-    @property
-    def may_share(self) -> bool:
-        """Whether some of them may share a key."""
-        return self._dotted or len(self._endings) > 1
