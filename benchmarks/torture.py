@@ -30,7 +30,6 @@ from PIL import Image
 
 import tiering
 from tiering.dataset.profile import profile_dataset
-from tiering.errors import DatasetError
 from tiering.sources.account import Account
 from tiering.storage.location import Location
 from tiering.store.manifest import read_manifest
@@ -117,13 +116,7 @@ def tiering_reads_tars(place: Path) -> bool:
 def accounts(place: Path, work: Path, kind: str) -> Iterator[tuple[str, Account | None]]:
     """Yield what each verb says of the place."""
     store = work / f"torture.{kind}"
-    try:
-        manifest = tiering.convert(place, store, kind, on_error="skip")
-    except DatasetError as error:
-        if "--images-only" not in str(error):
-            raise
-        print(f"with --images-only: {str(error)[:300]}")
-        manifest = tiering.convert(place, store, kind, on_error="skip", images_only=True)
+    manifest = tiering.convert(place, store, kind, on_error="skip", images_only=True)
     yield "convert", manifest.account
     yield "manifest", read_manifest(Location.of(store)).account
     lines = (store / "left-out.tsv").read_bytes().count(b"\n") - 1 if (store / "left-out.tsv").exists() else 0
