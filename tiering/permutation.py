@@ -164,7 +164,7 @@ def _fisher_yates(n: int, key: int) -> IndexArray:
     draws = (((states ^ (states >> np.uint64(31))) >> np.uint64(32)) * count) >> np.uint64(32)
     table: list[int] = []
     for new, drawn in enumerate(draws.tolist()):
-        # The inside-out variant: the element at the drawn place moves to the end.
+        # The inside-out variant: the element at the drawn position moves to the end.
         table.append(new)
         table[new] = table[drawn]
         table[drawn] = new

@@ -12,12 +12,12 @@ TIMES: Final = 5
 _FIRST_PAUSE: Final = 0.05
 
 
-def attempts(place: object) -> Iterator[bool]:
+def attempts(location: object) -> Iterator[bool]:
     """Yield before each attempt to read something: True for the last one.
 
-    place: where it is read, a Location or a URL. A local file is read once: a second read would give the same.
+    location: where it is read, a Location or a URL. A local file is read once: a second read would give the same.
     """
-    times = TIMES if "://" in str(place) else 1
+    times = TIMES if "://" in str(location) else 1
     for attempt in range(times):
         if attempt:
             time.sleep(_FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))

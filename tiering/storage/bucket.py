@@ -1,4 +1,4 @@
-"""Buckets: one place that finds credentials, endpoints and time limits.
+"""Buckets: the one module that finds credentials, endpoints and time limits.
 
 Google's and Azure's buckets are reached through obstore. S3 has two clients. s3fs serves packing and plain stores: it
 works after a fork, verifies the server's checksums, lists a thousand names at a time, and takes objects of any name.

@@ -42,12 +42,12 @@ _log: Final = logging.getLogger("tiering")
 
 
 @contextmanager
-def leased(place: Location) -> Iterator[None]:
+def leased(location: Location) -> Iterator[None]:
     """Hold the lock at a URL while the block runs; wait for a lock that another run left behind to lapse.
 
     Raises UsageError that names the holder if the lock is renewed, or for a server without conditional writes.
     """
-    lease = _Lease(place)
+    lease = _Lease(location)
     lease.take()
     done = threading.Event()
     thread = threading.Thread(target=lease.keep, args=(done,), daemon=True)
@@ -76,11 +76,11 @@ def about_me(token: str = "") -> bytes:
     return json.dumps(about).encode()
 
 
-def held_by(place: str | Location, holder: dict[str, Any]) -> UsageError:
+def held_by(location: str | Location, holder: dict[str, Any]) -> UsageError:
     """Return the error that says who holds a lock."""
     return UsageError(
-        str(place), expected="one converter at a time", found=f"{_named(holder)} at work there",
-        action="Wait for it, or write to another place.",
+        str(location), expected="one converter at a time", found=f"{_named(holder)} at work there",
+        action="Wait for it, or write somewhere else.",
     )  # fmt: skip
 
 
@@ -94,10 +94,10 @@ def parsed(holder: bytes) -> dict[str, Any]:
 
 
 class _Lease:
-    """A lock object that is being taken or held. place: its URL."""
+    """A lock object that is being taken or held. location: its URL."""
 
-    def __init__(self, place: Location) -> None:
-        self._place = place
+    def __init__(self, location: Location) -> None:
+        self._location = location
         self._token = uuid.uuid4().hex
         self._version = ""
 
@@ -105,34 +105,34 @@ class _Lease:
         """Take the lock, waiting for an old one to lapse. Raises UsageError if that one is renewed."""
         while True:
             try:
-                self._place.create(self._me())
+                self._location.create(self._me())
             except FileExistsError:
                 if self._take_over():
                     return
             else:
                 self._check_server()
-                self._version = self._place.read_version()[1]
+                self._version = self._location.read_version()[1]
                 return
 
     def keep(self, done: threading.Event) -> None:
         """Renew the lock until done; stop if another run has taken it. Runs on a thread."""
         while not done.wait(RENEW_SECONDS):
             try:
-                self._place.write_if(self._me(), self._version)
-                self._version = self._place.read_version()[1]
+                self._location.write_if(self._me(), self._version)
+                self._version = self._location.read_version()[1]
             except (TieringError, FileNotFoundError) as error:
                 holder = self._holder()
                 if holder is None:
                     return  # the run itself removed it, with everything there
                 if holder != self._token:
-                    _log.warning("%s: this run has lost the lock, and another run may be working there", self._place)
+                    _log.warning("%s: this run has lost the lock, and another run may be working there", self._location)
                     return
                 _log.warning("The lock could not be renewed, and will be tried again: %s", error)
 
     def give_back(self) -> None:
         """Remove the lock if it is still ours."""
         if self._holder() == self._token:
-            self._place.remove()
+            self._location.remove()
 
     def _me(self) -> bytes:
         return about_me(self._token)
@@ -140,7 +140,7 @@ class _Lease:
     def _holder(self) -> str | None:
         """Return the token of the lock's holder, None if there is no lock; our own if the server does not answer."""
         try:
-            data, version = self._place.read_version()
+            data, version = self._location.read_version()
         except FileNotFoundError:
             return None
         except TieringError:
@@ -152,38 +152,38 @@ class _Lease:
     def _check_server(self) -> None:
         """Make sure, by a write that must fail, that the server honours conditions: some ignore them."""
         try:
-            self._place.create(b"{}")
+            self._location.create(b"{}")
         except FileExistsError:
             return
-        self._place.remove()
-        raise unconditional(str(self._place), "one that ignores conditions")
+        self._location.remove()
+        raise unconditional(str(self._location), "one that ignores conditions")
 
     def _take_over(self) -> bool:
         """Watch a lock until it lapses, and take it over; False if it disappears, or another run takes it first."""
         try:
-            data, version = self._place.read_version()
+            data, version = self._location.read_version()
         except FileNotFoundError:
             return False
         holder = parsed(data)
         wait = _seconds_to_watch(holder)
         if wait is None:
-            raise held_by(self._place, holder)
+            raise held_by(self._location, holder)
         if wait:
             _log.warning(
                 "%s: locked by %s. The lock lapses in %.0f s unless it is renewed: waiting for that.",
-                self._place, _named(holder), wait,
+                self._location, _named(holder), wait,
             )  # fmt: skip
         end = time.monotonic() + wait
         while time.monotonic() < end:
             time.sleep(min(_LOOK_SECONDS, wait))
             try:
-                data, now = self._place.read_version()
+                data, now = self._location.read_version()
             except FileNotFoundError:
                 return False
             if now != version:
-                raise held_by(self._place, parsed(data))
+                raise held_by(self._location, parsed(data))
         with suppress(StoreError):  # another run that waited was first
-            self._place.write_if(self._me(), version)
+            self._location.write_if(self._me(), version)
         return self._holder() == self._token
 
 

@@ -1,7 +1,7 @@
 """Files below a local directory, reached through directory descriptors.
 
 The directory that a user names may be reached through links. Below it, all names were made by tiering or come from a
-file. A link there leads to a place where the user did not ask us to write, so none is followed. So a name consists of
+file. A link there leads to where the user did not ask us to write, so none is followed. So a name consists of
 a base, which is trusted, and parts below it, which are opened one after another with O_NOFOLLOW.
 """
 
@@ -135,11 +135,11 @@ def read(path: Path, most: int | None = None) -> bytes:
     return data
 
 
-def refuse_longer(place: str, found: int, most: int | None) -> None:
+def refuse_longer(location: str, found: int, most: int | None) -> None:
     """Raise StoreError for a file of more bytes than tiering writes there."""
     if most is not None and found > most:
         raise StoreError(
-            place,
+            location,
             expected=f"a file of at most {most:,} bytes",
             found=f"{found:,}",
             action="tiering writes no file here that is as large. Get the store again from its source.",

@@ -107,7 +107,7 @@ class Location:
         return asked(self.url, lambda: conditional.read_version(self.url))
 
     def ranges(self, files: list[Location], begins: list[int], ends: list[int]) -> list[bytes]:
-        """Return byte ranges of remote files below this place, many requests at a time."""
+        """Return byte ranges of remote files below this location, many requests at a time."""
         urls = [file.url for file in files]
         return list(asked(self.url, lambda: self._remote.cat_ranges(urls, begins, ends, on_error="raise")))
 

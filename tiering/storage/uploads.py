@@ -12,19 +12,19 @@ from tiering.storage.location import Location
 _log = logging.getLogger("tiering")
 
 
-def abort_uploads(place: Location) -> int:
+def abort_uploads(location: Location) -> int:
     """Abort the unfinished uploads below a URL, and return how many there were. Call it under the output's lock.
 
     Azure itself drops such parts after a week, and Google removes them by a life-cycle rule of the bucket. Does nothing
     if the server cannot list them, or does not let us.
     """
-    if scheme_of(place.url) not in S3:
+    if scheme_of(location.url) not in S3:
         return 0
-    with remote_errors(place.url):
+    with remote_errors(location.url):
         try:
-            return sum(_abort(place.url, each) for each in _listed(place.url))
+            return sum(_abort(location.url, each) for each in _listed(location.url))
         except OSError as error:
-            _log.info("%s: could not look for unfinished uploads: %s", place, error)
+            _log.info("%s: could not look for unfinished uploads: %s", location, error)
     return 0
 
 

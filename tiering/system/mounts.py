@@ -61,10 +61,10 @@ def filesystem_of(path: Path, mounts: str | None = None) -> str | None:
             mounts = _MOUNTS.read_text(errors="surrogateescape")
         except OSError:
             return None
-    place = os.path.realpath(path)
+    real = os.path.realpath(path)
     best, kind = -1, None
     for mount in mounts_of(mounts):
-        inside = place == mount.point or place.startswith(mount.point.rstrip("/") + "/")
+        inside = real == mount.point or real.startswith(mount.point.rstrip("/") + "/")
         if inside and len(mount.point) >= best:
             best, kind = len(mount.point), mount.kind
     return kind

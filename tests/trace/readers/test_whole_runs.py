@@ -29,7 +29,7 @@ def test_records_that_darshan_had_no_room_for_are_a_gap(tmp_path):
     log[20] = 0x02
     (tmp_path / "partial.darshan").write_bytes(log)
     (gap,) = profile_trace(tmp_path / "partial.darshan").gaps
-    assert gap == "Darshan ran out of room for the records of POSIX (its partial flag is set)"
+    assert gap == "Darshan ran out of memory for the records of POSIX (its partial flag is set)"
 
 
 def test_a_log_of_dftracer_without_its_end_is_no_whole_run_and_with_it_has_no_status(tmp_path):
