@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from datetime import date
 from pathlib import Path
 from typing import Final
+
+import tomlkit
 
 from tiering.errors import InputError, UsageError
 from tiering.probing.probe import Probe
@@ -33,20 +34,23 @@ _FROM_MODEL: Final = ("price", "request_price", "retrieval_price", "minimum_days
 def to_toml(found: Probe) -> str:
     """Return a catalog file of the one tier that was measured."""
     tier, today = found.tier, f"{date.today():%Y-%m-%d}"  # noqa: DTZ011 - the day where the machine stands
-    lines = [
-        f"# Measured by tiering probe on {today}, at {found.place!r}, in {found.seconds:.0f} s.",
-        f"[tier.{tier.name}]",
-    ]
-    values = tier.model_dump(exclude={"name", "read_points"}, exclude_none=True)
-    for key, value in values.items():
-        source = f"from {found.like}, not measured" if key in _FROM_MODEL else _SOURCES.get(key)
-        lines.append(f"{key} = {_value(value)}" + (f"  # {source}" if source else ""))
-    lines.append("read_points = [")
-    lines += [
-        "  { " + ", ".join(f"{name} = {_value(getattr(point, name))}" for name in _POINT) + " },"
-        for point in tier.read_points
-    ]
-    return "\n".join([*lines, "]", ""])
+    table = tomlkit.table()
+    for key, value in tier.model_dump(exclude={"name", "read_points"}, exclude_none=True).items():
+        table.add(key, _rounded(value))
+        if source := f"from {found.like}, not measured" if key in _FROM_MODEL else _SOURCES.get(key):
+            table[key].comment(source)
+    points = tomlkit.array().multiline(True)
+    for point in tier.read_points:
+        fields = tomlkit.inline_table()
+        fields.update({name: _rounded(getattr(point, name)) for name in _POINT})
+        points.append(fields)
+    table.add("read_points", points)
+    document = tomlkit.document()
+    document.add(
+        tomlkit.comment(f"Measured by tiering probe on {today}, at {found.place!r}, in {found.seconds:.0f} s.")
+    )
+    document.add("tier", tomlkit.table(is_super_table=True).add(tier.name, table))
+    return tomlkit.dumps(document)
 
 
 def check_new(path: Path) -> None:
@@ -67,6 +71,6 @@ def write_tier(found: Probe, path: Path) -> None:
     write_output(path, to_toml(found))
 
 
-def _value(value: str | bool | float) -> str:
-    """Write one value. Titles are the catalog's own words, for which JSON's strings are valid TOML."""
-    return f"{value:.4g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+def _rounded(value: str | bool | float) -> str | bool | float:
+    """Return a figure with the four digits that a measurement has."""
+    return float(f"{value:.4g}") if isinstance(value, float) else value
