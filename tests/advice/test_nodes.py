@@ -12,7 +12,7 @@ from tests.advice.profiles import GIB, TIERS, dataset, everything
 from tiering.advice.dataset_sizes import DatasetSizes
 from tiering.advice.epoch_stages import Loading
 from tiering.advice.prediction import CachePlan, predict
-from tiering.advice.ranking import pareto
+from tiering.advice.ranking import total_usd
 from tiering.advice.recommend import Job, recommend
 from tiering.errors import UsageError
 
@@ -43,7 +43,7 @@ def test_more_nodes_never_make_a_shared_tier_faster_than_its_limit(tier, nodes, 
 
 
 def test_opens_are_requests_to_the_one_server():
-    slow = TIERS["nfs"].model_copy(update={"total_iops": 1000.0})
+    slow = TIERS["nfs"].model_copy(update={"total_iops": 1000.0, "iops": 1000.0})
     found = predict(DatasetSizes(100_000, 10**9), slow, "folder", loading=Loading(threads=64, nodes=64))
     # A look-up, an open and a close, by its open_cost and latency, and the read.
     assert 100 < found.samples_per_s < 400
@@ -91,8 +91,48 @@ def test_an_hour_of_waiting_costs_as_much_as_all_nodes_that_wait():
         recommend(FIVE_TB, current="object", job=replace(job, nodes=nodes, hour_usd=1.0, ram=GIB)) for nodes in (1, 64)
     )
     hours = dear.baseline.run_s(100) / 3600
-    assert f"{64 * hours:,.0f}"[:3] in dear.doing_nothing
-    assert dear.choice.steady_epoch_s <= cheap.choice.steady_epoch_s
+    assert (
+        f"{64 * hours:,.0f} node hours" in dear.doing_nothing or f"{64 * hours:,.2f} node hours" in dear.doing_nothing
+    )
+    assert total_usd(dear.baseline, 100, 1.0) - dear.baseline.monthly_usd == pytest.approx(64 * hours, rel=1e-3)
+    assert total_usd(cheap.baseline, 100, 1.0) > cheap.baseline.monthly_usd
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_short_run_is_not_moved_to_a_slow_disk_to_save_a_few_dollars(epochs):
+    job = Job(epochs=epochs, decode=False, samples_per_s=4000.0, ram=200 * GIB)
+    found = recommend(dataset(1_000_000, 100 * 10**9), tiers=HERE, current="nvme", job=job)
+    assert found.choice.tier == "nvme"
+
+
+@given(tier=st.sampled_from(list(TIERS.values())), nodes=st.integers(1, 64), more=st.integers(2, 8))
+def test_a_cold_epoch_is_never_slower_on_more_nodes(tier, nodes, more):
+    few, many = (
+        predict(DatasetSizes(20_000, 2 * 10**9), tier, "folder", loading=Loading(threads=64, nodes=count))
+        for count in (nodes, nodes * more)
+    )
+    assert many.first_epoch_s <= few.first_epoch_s * (1 + 1e-9)
+
+
+def test_a_copy_of_a_tier_with_other_totals_has_its_own_limits():
+    assert TIERS["nfs"].together.iops == TIERS["nfs"].total_iops
+    faster = TIERS["nfs"].model_copy(update={"total_bandwidth": 20e9, "total_iops": 1e6})
+    assert (faster.together.read_bandwidth, faster.together.iops) == (20e9, 1e6)
+
+
+def test_writing_to_a_filer_is_bounded_for_all_nodes_together():
+    job = Job(decode=False, nodes=64)
+    found = recommend(FIVE_TB, tiers=[TIERS["object"], TIERS["nfs"]], current="object", job=job)
+    to_filer = next(option for option in everything(found) if option.tier == "nfs")
+    assert to_filer.move_s >= FIVE_TB.bytes / TIERS["nfs"].total_bandwidth
+
+
+def test_a_shared_tier_that_is_slow_for_all_together_gets_local_caches():
+    quick = TIERS["parallel-fs"].model_copy(
+        update={"random_bandwidth": 6e9, "read_bandwidth": 9e9, "total_bandwidth": 10e9}
+    )
+    found = recommend(FIVE_TB, tiers=[quick, TIERS["nvme"]], current="parallel-fs", job=Job(decode=False, nodes=64))
+    assert any(option.cache_local and option.tier == "parallel-fs" for option in everything(found))
 
 
 catalogs = st.lists(
@@ -135,6 +175,6 @@ def test_a_choice_is_never_dominated_and_carries_no_warning(profile, tiers, job)
             other.monthly_usd <= choice.monthly_usd
             and other.run_s(job.epochs) <= choice.run_s(job.epochs)
             and other.move_s <= choice.move_s
-            and (other.monthly_usd, other.run_s(job.epochs)) != (choice.monthly_usd, choice.run_s(job.epochs))
+            and (other.monthly_usd, other.run_s(job.epochs), other.move_s)
+            != (choice.monthly_usd, choice.run_s(job.epochs), choice.move_s)
         )
-    assert pareto([choice, *sound], job.epochs)

@@ -209,8 +209,9 @@ def test_only_the_first_skipped_samples_are_logged_by_name(stores, caplog):
             list(loader)
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == 11
-    assert all(" of " in line and "served in its place" in line for line in told[:10])
-    assert "stats()" in told[10]
+    # Several threads skip, so the last line need not be the eleventh.
+    assert sum(" of " in line and "served in its place" in line for line in told) == 10
+    assert sum("stats()" in line for line in told) == 1
 
 
 def test_a_sample_whose_transform_raises_is_skipped(stores):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -91,7 +90,7 @@ class Tier(BaseModel):
         """Return whether a dataset of this many bytes fits."""
         return self.capacity is None or size <= self.capacity
 
-    @cached_property
+    @property
     def together(self) -> Tier | None:
         """The limits of a shared tier for all nodes together, as a tier of its own; None without any.
 
@@ -202,6 +201,10 @@ def implausible(tier: Tier) -> Iterator[str]:
         (
             not tier.network and bool(tier.total_bandwidth or tier.total_iops),
             "total_bandwidth and total_iops are for a tier behind a network, which all nodes share",
+        ),
+        (
+            (tier.total_iops or math.inf) * _SLACK < tier.iops,
+            f"total_iops {tier.total_iops or 0:,.0f} are fewer than iops {tier.iops:,.0f} of one host",
         ),
         (
             (tier.total_bandwidth or math.inf) * _SLACK < tier.random_bandwidth,

@@ -90,10 +90,9 @@ class EpochModel:
             first: Whether nothing is decoded or mapped yet.
         """
         samples = self.data.samples / self.loading.nodes
-        opens = announcing = 0.0
-        if self.store_format == "folder":
-            announcing = miss * self.costs.tell_file_s if self.tier.access == "file" else 0.0
-            opens = (miss * self.tier.open_cost + announcing) / self._opens_at_once
+        folder = self.store_format == "folder"
+        announcing = miss * self.costs.tell_file_s if folder and self.tier.access == "file" else 0.0
+        opens = self._open_seconds(miss)
         threads = min(self.loading.threads, self.loading.cores or self.loading.threads)
         read, decode = self._read(cached, threads, first=first), self._decode()
         fill = (miss + local) * self.costs.fill * self._item if self.tier.access == "file" else 0.0
@@ -129,7 +128,9 @@ class EpochModel:
             for name, time in stages.items()
             if name != "all cores"
         }
-        alone["open latency"] *= self._opens_at_once
+        # The first group is opened by one thread. A server's limit on the opens of all nodes is no latency of one.
+        own = min(stages["open latency"], self.data.samples / self.loading.nodes * self._open_seconds(1.0))
+        alone["open latency"] = own / groups * self._opens_at_once
         # "All cores" already counts the processor's part of that group.
         within: dict[str, set[str]] = {"all cores": {"CPU copy", "decoding"}}
         return self.costs.start_s + max(
@@ -150,9 +151,17 @@ class EpochModel:
     @property
     def _shared_opens(self) -> float:
         """Seconds of a shared system to open each file once, by any node."""
-        if self.store_format != "folder" or not self.tier.total_iops:
+        together = self.tier.together
+        if self.store_format != "folder" or together is None:
             return 0.0
-        return self.data.samples * (1 + self.tier.open_requests) / self.tier.total_iops
+        return self.data.samples * (1 + self.tier.open_requests) / together.iops
+
+    def _open_seconds(self, miss: float) -> float:
+        """Return the seconds of the latency of opening one file, with as many opens in flight as there are."""
+        if self.store_format != "folder":
+            return 0.0
+        announcing = self.costs.tell_file_s if self.tier.access == "file" else 0.0
+        return miss * (self.tier.open_cost + announcing) / self._opens_at_once
 
     @property
     def _opens_at_once(self) -> int:

@@ -44,13 +44,15 @@ def for_training(catalog: Sequence[Tier], data: DatasetSizes, ram: int, setting:
         plans = [CachePlan(ram=ram if tier.access != "object" else 0)]
         if ram:
             plans.append(CachePlan(ram=kept, fill_once=True))
-        if fastest is not None and tier.read_seconds(data.mean) > fastest.read_seconds(data.mean):
+        # A shared tier may be fast for one node, and slow for all of them together.
+        crowded = nodes * tier.together.read_seconds(data.mean) if tier.together else 0.0
+        if fastest is not None and max(tier.read_seconds(data.mean), crowded) > fastest.read_seconds(data.mean):
             local = min(fastest.capacity or share, share - kept)
             if local:
                 plans.append(CachePlan(ram=kept, fill_once=ram > 0, local=local, local_tier=fastest))
         for plan in plans:
             option = option_of(data, tier, store_format, codec, plan, setting)
-            yield replace(option, warnings=(*_warnings(tier, store_format, plan, served),))
+            yield replace(option, warnings=(*_warnings(tier, store_format, plan, share),))
 
 
 def for_one_pass(catalog: Sequence[Tier], data: DatasetSizes, setting: Setting) -> Iterator[Option]:
@@ -140,6 +142,7 @@ def option_of(
         parts.append(f"{format_bytes(local)} on {plan.local_tier.name}" + (" (write-back)" if writes else ""))
     each = " a node" if parts and how.nodes > 1 else ""
     monthly = found.monthly_usd + write_back
+    written_together = max(tier.total_bandwidth or math.inf, tier.write_bandwidth) if tier.network else math.inf
     making = data.samples * costs.decode.seconds / how.threads if store_format == "pixels" else 0.0
     return Option(
         tier=tier.name,
@@ -162,8 +165,9 @@ def option_of(
         shared=tier.network,
         monthly_usd_per_node=monthly / how.nodes,
         stall_fraction=found.stall_fraction,
-        # Nodes pack their shares at the same time, but each writes its own copy.
-        move_s=(making + copies * stored / tier.write_bandwidth) / how.nodes,
+        # Nodes pack their shares at the same time, but each writes its own copy. What all read from a shared tier
+        # stands for what all can write to it.
+        move_s=making / how.nodes + copies * stored / min(how.nodes * tier.write_bandwidth, written_together),
     )
 
 

@@ -13,7 +13,7 @@ HOUR_USD: Final = 2.0
 #: Differences in total cost below 1 USD or 5 % are not worth waiting for; then the faster option wins.
 SLACK_USD: Final = 1.0
 SLACK_SHARE: Final = 0.05
-#: Share of a steady epoch that a job may wait and still count as never waiting; and how close to the least is as good.
+#: Share of a run that a job may wait and still count as never waiting; and how close to the least is as good.
 MOST_STALL: Final = 0.05
 _SAME_STALL: Final = 0.01
 #: Options beside the chosen one that are worth a reader's time.
@@ -103,14 +103,14 @@ def _figures(option: Option, epochs: int) -> tuple[float, float, float]:
 def _in_time(options: Sequence[Option], epochs: int) -> tuple[Option, str]:
     """Return the cheapest option that keeps the job from waiting, or lets it wait least, and its criterion."""
     options = _undominated(options, epochs)
-    least = min(option.stall_fraction or 0.0 for option in options)
+    least = min(_waiting(option, epochs) for option in options)
     most = MOST_STALL if least <= MOST_STALL else least + _SAME_STALL
-    quick = [option for option in options if (option.stall_fraction or 0.0) <= most]
+    quick = [option for option in options if _waiting(option, epochs) <= most]
     lowest = min(option.monthly_usd + option.move_usd for option in quick)
     limit = lowest + max(SLACK_USD, SLACK_SHARE * lowest)
     cheap = [option for option in quick if option.monthly_usd + option.move_usd <= limit]
     words = (
-        f"the cheapest month that lets the job wait at most {format_percent(MOST_STALL)} of a steady epoch"
+        f"the cheapest month that lets the job wait at most {format_percent(MOST_STALL)} of a run"
         if least <= MOST_STALL
         else "the cheapest month of those that let the job wait least: none keeps it from waiting"
     )
@@ -118,6 +118,12 @@ def _in_time(options: Sequence[Option], epochs: int) -> tuple[Option, str]:
         f"{words}; where bills differ by less than {SLACK_USD:.0f} USD or {format_percent(SLACK_SHARE)}, the simplest "
         "(`hour_usd` weighs waiting against the bill instead)"
     )
+
+
+def _waiting(option: Option, epochs: int) -> float:
+    """Return the share of a run, with the cold epoch and the move before it, in which the job waits."""
+    works = epochs * option.steady_epoch_s * (1 - (option.stall_fraction or 0.0))
+    return max(0.0, 1 - works / (option.move_s + option.run_s(epochs)))
 
 
 def _lowest_total(options: Sequence[Option], epochs: int, hour_usd: float) -> Option:

@@ -74,7 +74,10 @@ class Job:
     written_per_day: float | None = None
 
     def __post_init__(self) -> None:
-        for least, names in (1, ("epochs", "threads", "nodes", "checkpoint_every")), (0, ("ram", "hour_usd")):
+        for least, names in (
+            (1, ("epochs", "threads", "nodes", "checkpoint_every")),
+            (0, ("ram", "hour_usd", "checkpoint_bytes", "written_per_day")),
+        ):
             for name in names:
                 if not least <= (value := getattr(self, name) or 0) < float("inf"):
                     raise UsageError(name, expected=f"at least {least}", found=str(value))

@@ -38,8 +38,8 @@ class Option:
         monthly_usd: A month of storage of all copies and caches, and of the requests of one run.
         monthly_usd_per_node: The same, divided by the nodes.
         stall_fraction: Share of a steady epoch that the training job waits; None where its rate is unknown.
-        move_s: Time to get there from the baseline: read every byte once, convert it, and write it, on all nodes. 0
-            where nothing moves.
+        move_s: Time to get there from the baseline: read every byte once for each copy, convert it, and write it, on
+            all nodes. 0 where nothing moves.
         move_usd: Cost of the reads for that.
         pays_back_epochs: Epochs after which that time is won back; None where it never is.
         speedup: Time of a whole run on the baseline / time of the same run here.
@@ -86,7 +86,7 @@ class Option:
         Args:
             baseline: The dataset as it is now.
             epochs: Epochs of a run.
-            reading_s: Seconds to read the whole dataset once from the baseline.
+            reading_s: Seconds to read the whole dataset from the baseline, once for each copy.
             reading_usd: Cost of that reading.
         """
         stays = (self.tier, self.format) == (baseline.tier, baseline.format)
@@ -118,8 +118,8 @@ class TierRequirement:
 
     Attributes:
         tier: Name of the tier.
-        usd: A month of storage.
-        fits: Whether it fits on one host or share.
+        usd: A month of storage, of a copy on each node where the tier is local and holds it.
+        fits: Whether it fits: on the shared system, or on the nodes' disks together.
         epoch_s: Seconds of a cold epoch.
     """
 

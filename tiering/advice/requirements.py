@@ -98,7 +98,10 @@ def in_count(count: int) -> str:
 def _on_tier(data: DatasetSizes, tier: Tier, setting: Setting) -> TierRequirement:
     stored = stored_bytes(data, "folder", pages=tier.access != "object")
     cold = predict(data, tier, "folder", epochs=1, loading=setting.loading, costs=setting.costs)
-    return TierRequirement(tier.name, stored / 1e9 * tier.price, tier.holds(stored), cold.first_epoch_s)
+    nodes = 1 if tier.network else setting.loading.nodes
+    copies = nodes if tier.holds(stored) else 1
+    fits = tier.holds(-(-stored // nodes))
+    return TierRequirement(tier.name, copies * stored / 1e9 * tier.price, fits, cold.first_epoch_s)
 
 
 def _on_nodes(

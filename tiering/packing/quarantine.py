@@ -1,8 +1,8 @@
 """Quarantine: copies of the images that could not be packed, kept inside the store for inspection.
 
 A dataset can contain links to anything, and the conversion may run as root. So only regular files that really are below
-the source are copied: links within the source are followed, links that lead out of it are not. A copy has the same
-permissions as the file.
+the source are copied: links within the source are followed, links that lead out of it are not. A copy has the
+permissions of the file, without set-uid and set-gid bits, and its owner can read it.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final, cast
@@ -21,6 +22,7 @@ from tiering.packing.receipts import BadImage, Receipt, receipt_location, write_
 from tiering.packing.shard_plan import packable
 from tiering.sources.account import kind_of
 from tiering.sources.source import Source
+from tiering.storage.local import sync
 from tiering.storage.location import Location
 from tiering.storage.summed_file import Summed
 from tiering.store import lmdb, zarr
@@ -97,11 +99,18 @@ def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[Bad
             offset = lmdb.write_shard(path, reader.images(), capacity=lmdb.capacity_for(packable(task.rows.size)))
             end_if_unwanted()
             size, crc = path.stat().st_size, file_crc(path)
+            # Made durable here, so that nothing slow lies between the last look and the shard's appearance.
+            sync(path)
+            end_if_unwanted()
     else:
         with (task.target / name).writing(task.work) as file:
             summed = Summed(file)
             offset = zarr.write_shard(cast("BinaryIO", summed), reader.images(), settings, task.number)
             end_if_unwanted()
+            if task.target.local:
+                file.flush()
+                os.fsync(file.fileno())
+                end_if_unwanted()
             size, crc = summed.size, summed.crc
     kept = np.array(reader.kept, dtype=np.int64)
     key, key_end = lay_end_to_end([reader.keys[row] for row in reader.kept])

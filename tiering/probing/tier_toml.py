@@ -28,7 +28,15 @@ _SOURCES: Final = {
     "metadata_rate": "look-ups, one at a time",
     "sync_rate": "durable writes of 4 KiB, one at a time",
 }
-_FROM_MODEL: Final = ("price", "request_price", "retrieval_price", "minimum_days", "endurance")
+_FROM_MODEL: Final = (
+    "price",
+    "request_price",
+    "retrieval_price",
+    "minimum_days",
+    "endurance",
+    "total_bandwidth",
+    "total_iops",
+)
 
 
 def to_toml(found: Probe) -> str:
