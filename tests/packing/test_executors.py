@@ -85,7 +85,7 @@ def test_a_task_that_is_interrupted_leaves_no_lock_held():
     log = logging.getLogger(f"{__name__}.interrupted")
     log.propagate = False
     log.addHandler(handler)
-    for _ in range(1000):
+    for _ in range(400):
         with suppress(KeyboardInterrupt), process_pool(1, 1) as pool:
             pool.submit(_logs_until_unwanted, log)
             time.sleep(0.001)
