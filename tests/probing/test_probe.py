@@ -97,6 +97,11 @@ def test_from_python_bounds_are_told_before_anything_is_written(tmp_path):
     assert found.seconds < 10
 
 
+def test_a_local_disk_has_no_totals_of_all_nodes_whatever_it_is_like(tmp_path):
+    tier = probe(tmp_path, seconds=1.0, size="32MiB", like="nfs").tier
+    assert (tier.total_bandwidth, tier.total_iops) == (None, None)
+
+
 def test_a_file_system_without_direct_reads_is_measured_past_its_cache(tmp_path):
     done = on_mount(tmp_path, "-t ramfs ramfs", [PROGRAM, "probe", "small", *QUICK, "--json"])
     assert done.returncode == 0, done.stderr

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from tests.conftest import FIXTURES
 from tiering.cli.app import app
+from tiering.reporting.page import write_report
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.profile import profile_trace
 from tiering.trace.readers import read_trace
@@ -54,6 +55,12 @@ def test_a_profile_with_a_trace_gives_every_section_below_six_megabytes(tmp_path
     assert len(shown["timeline-1"]["layout"]["shapes"]) == 4
     width = shown["timeline-1"]["data"][0]["x"][1]
     assert sum(shown["timeline-1"]["data"][0]["y"]) * width == pytest.approx(8.88e6, rel=0.01)
+
+
+def test_from_python_the_default_price_of_waiting_is_shown(tmp_path, photos):
+    write_report(photos, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "2.0 USD for an hour of waiting" in page
 
 
 def test_what_is_gone_is_said(some_photos, tmp_path):
