@@ -40,7 +40,7 @@ _REMEMBERED: Final = 256
 #: A failed request is repeated after a pause, which doubles each time up to a limit.
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
-#: After so many damaged answers, the origin counts as damaged.
+#: Treat the origin as damaged once a range has come back damaged this many times.
 _TIMES_DAMAGED: Final = 8
 
 _LOCAL_THREADS: Final = 64
