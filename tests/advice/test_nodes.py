@@ -105,6 +105,13 @@ def test_a_short_run_is_not_moved_to_a_slow_disk_to_save_a_few_dollars(epochs):
     assert found.choice.tier == "nvme"
 
 
+def test_a_job_that_is_far_too_fast_gets_the_quickest_option():
+    job = Job(decode=False, nodes=512, samples_per_s=1e12)
+    found = recommend(FIVE_TB, current="nfs", job=job)
+    quickest = min(option.move_s + option.run_s(100) for option in everything(found))
+    assert found.choice.move_s + found.choice.run_s(100) <= 1.01 * quickest
+
+
 @given(tier=st.sampled_from(list(TIERS.values())), nodes=st.integers(1, 64), more=st.integers(2, 8))
 def test_a_cold_epoch_is_never_slower_on_more_nodes(tier, nodes, more):
     few, many = (

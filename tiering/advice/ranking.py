@@ -13,9 +13,10 @@ HOUR_USD: Final = 2.0
 #: Differences in total cost below 1 USD or 5 % are not worth waiting for; then the faster option wins.
 SLACK_USD: Final = 1.0
 SLACK_SHARE: Final = 0.05
-#: Share of a run that a job may wait and still count as never waiting; and how close to the least is as good.
+#: Share of a run that a job may wait and still count as never waiting.
 MOST_STALL: Final = 0.05
-_SAME_STALL: Final = 0.01
+#: Where every option lets the job wait: how many times as long as the quickest still counts as as quick.
+_AS_SOON: Final = 1.01
 #: Options beside the chosen one that are worth a reader's time.
 SHOWN: Final = 8
 
@@ -104,8 +105,12 @@ def _in_time(options: Sequence[Option], epochs: int) -> tuple[Option, str]:
     """Return the cheapest option that keeps the job from waiting, or lets it wait least, and its criterion."""
     options = _undominated(options, epochs)
     least = min(_waiting(option, epochs) for option in options)
-    most = MOST_STALL if least <= MOST_STALL else least + _SAME_STALL
-    quick = [option for option in options if _waiting(option, epochs) <= most]
+    if least <= MOST_STALL:
+        quick = [option for option in options if _waiting(option, epochs) <= MOST_STALL]
+    else:
+        # By time: for a job that is far too fast, the shares of all options round to the whole run.
+        soonest = min(option.move_s + option.run_s(epochs) for option in options)
+        quick = [option for option in options if option.move_s + option.run_s(epochs) <= soonest * _AS_SOON]
     lowest = min(option.monthly_usd + option.move_usd for option in quick)
     limit = lowest + max(SLACK_USD, SLACK_SHARE * lowest)
     cheap = [option for option in quick if option.monthly_usd + option.move_usd <= limit]
