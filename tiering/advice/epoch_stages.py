@@ -90,8 +90,7 @@ class EpochModel:
             first: Whether nothing is decoded or mapped yet.
         """
         samples = self.data.samples / self.loading.nodes
-        folder = self.store_format == "folder"
-        announcing = miss * self.costs.tell_file_s if folder and self.tier.access == "file" else 0.0
+        announcing = miss * self._announce_s
         opens = self._open_seconds(miss)
         threads = min(self.loading.threads, self.loading.cores or self.loading.threads)
         read, decode = self._read(cached, threads, first=first), self._decode()
@@ -160,8 +159,12 @@ class EpochModel:
         """Return the seconds of the latency of opening one file, with as many opens in flight as there are."""
         if self.store_format != "folder":
             return 0.0
-        announcing = self.costs.tell_file_s if self.tier.access == "file" else 0.0
-        return miss * (self.tier.open_cost + announcing) / self._opens_at_once
+        return miss * (self.tier.open_cost + self._announce_s) / self._opens_at_once
+
+    @property
+    def _announce_s(self) -> float:
+        """Seconds to announce a sample's file to the kernel; 0 where a sample is no file."""
+        return self.costs.tell_file_s if self.store_format == "folder" and self.tier.access == "file" else 0.0
 
     @property
     def _opens_at_once(self) -> int:
