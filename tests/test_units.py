@@ -15,6 +15,7 @@ from tiering.units import (
     parse_bytes,
     parse_capacity,
     parse_count,
+    parse_network_rate,
     parse_number,
     parse_rate,
     parse_seconds,
@@ -186,7 +187,11 @@ def test_durations_as_people_read_them(seconds, text):
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90", 90), ("90s", 90), ("30min", 1800), ("2 h", 7200), ("1.5d", 129600), ("2 days", 172800)]
+    ("text", "seconds"),
+    [
+        *[("90", 90), ("90s", 90), ("30min", 1800), ("2 h", 7200), ("1.5d", 129600), ("2 days", 172800)],
+        *[("224ms", 0.224), ("0.5 ms", 0.0005)],
+    ],
 )
 def test_durations_are_read_as_people_write_them(text, seconds):
     assert parse_seconds(text) == seconds
@@ -196,3 +201,23 @@ def test_durations_are_read_as_people_write_them(text, seconds):
 def test_what_is_no_duration_is_refused(text):
     with pytest.raises(UsageError, match="expected a duration"):
         parse_seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("100Gb/s", 12_500_000_000),
+        ("25 Gbit/s", 3_125_000_000),
+        ("400gbps", 50_000_000_000),
+        ("12.5GB/s", 12_500_000_000),
+        ("1GiB/s", 1 << 30),
+    ],
+)
+def test_rates_of_networks_are_in_bits_or_bytes(text, rate):
+    assert parse_network_rate(text) == rate
+
+
+@pytest.mark.parametrize("text", ["", "100", "100G", "Gb/s", "-1Gb/s", "1Gb", "fastb/s", "9" * 99 + "b/s"])
+def test_a_rate_of_a_network_needs_its_unit(text):
+    with pytest.raises(UsageError, match=r"100Gb/s \(bits\)"):
+        parse_network_rate(text)

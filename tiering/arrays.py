@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 #: Sample numbers, byte offsets and sizes.
 IndexArray = npt.NDArray[np.int64]
-#: Decoded pixels, of shape (height, width, channels) or (samples, height, width, channels).
-PixelArray = npt.NDArray[np.uint8]
+#: Decoded pixels, of shape (height, width, channels) or (samples, height, width, channels): uint8, or the uint16 or
+#: float32 of a store that keeps such pixels.
+PixelArray = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float64]
 MaskArray = npt.NDArray[np.bool_]
 AnyArray = npt.NDArray[Any]

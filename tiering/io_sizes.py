@@ -17,8 +17,17 @@ PREFETCH_BYTES: Final = 64 << 20
 #: Bytes that the loader announces to the kernel with one call: enough to fill the device's queue, little enough to
 #: start at once.
 ANNOUNCED_BYTES: Final = 4 << 20
-#: Threads that announce, and so open files, at the same time.
+#: A packed store is read as a whole, before its first samples, if no more than this is missing from the page cache.
+LITTLE_BYTES: Final = 64 << 20
+#: Threads that announce at the same time. Announcing plain files opens them, so a loader uses as many as it has threads
+#: for that, and at least this many; at least the larger number for files on a network.
 ANNOUNCE_THREADS: Final = 2
+NETWORK_ANNOUNCE_THREADS: Final = 8
+#: Bytes of a block of neighbouring samples in a store without encoded chunks. Reading them takes a few milliseconds,
+#: much more than a seek.
+BLOCK_BYTES: Final = 8 << 20
+#: Blocks that a block shuffle mixes together. The loader announces the samples of one such window with one call.
+WINDOW_BLOCKS: Final = 16
 #: Ranges with a gap up to this size are announced as one: reading the gap costs less than another request.
 JOINED_GAP_BYTES: Final = 16 << 10
 

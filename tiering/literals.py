@@ -14,10 +14,16 @@ OriginalFormat = Literal["folder", "lmdb", "zarr"]
 Format = Literal["folder", "lmdb", "zarr", "pixels"]
 
 #: The stage of an epoch that sets its pace (advice/epoch_stages.py).
-Bottleneck = Literal["device", "open latency", "CPU copy", "decoding", "all cores", "training job"]
+Bottleneck = Literal["device", "network", "open latency", "CPU copy", "decoding", "all cores", "training job"]
+
+#: The orders of reading that the performance model knows (serve/orders.py has all of them).
+ReadOrder = Literal["global", "block"]
 
 #: The units that a placement moves.
 MovedAs = Literal["file", "directory"]
+
+#: What `tiering place` may place: the units above, or whole datasets.
+PlacedAs = Literal["file", "directory", "dataset"]
 
 #: The formats of a packed store.
 PackedFormat = Literal["lmdb", "zarr"]
@@ -28,8 +34,30 @@ OnBadImage = Literal["fail", "skip", "quarantine"]
 #: How much of each image packing checks: its beginning and end, or all its pixels.
 Check = Literal["quick", "decode"]
 
+#: The type of each number of stored pixels.
+PixelType = Literal["uint8", "uint16", "float32"]
+
 #: How images are resized to one shape.
 ResizeMode = Literal["crop", "pad", "stretch"]
 
+#: How a pixel is made of its neighbours when a picture is resized.
+Interpolation = Literal["nearest", "bilinear", "bicubic"]
+
+#: Clouds whose tiers and prices are known; onprem is storage of your own.
+Cloud = Literal["aws", "google", "azure", "onprem"]
+
+#: Where the nodes are that read data: in its zone, or further away, which may cost money.
+ReadsFrom = Literal["same-zone", "other-zone", "other-region", "internet"]
+
 #: The programs that record a trace.
 Tracer = Literal["strace", "dftracer"]
+
+#: What happens to the original files beside a packed store or copies: kept where that is cheapest, kept where they are,
+#: or deleted.
+OriginalFiles = Literal["cheapest", "stay", "drop"]
+
+#: The kinds of a field of a sample. "vector": numbers of a fixed shape. "image": encoded. "array": a .npy document.
+FieldKind = Literal["integer", "float", "vector", "string", "json", "bytes", "image", "array"]
+
+#: The forms in which a store can be exported.
+ExportFormat = Literal["folder", "webdataset", "parquet"]

@@ -162,14 +162,15 @@ def served(loader: Loader, epoch: int) -> list[int]:
 
 
 def assert_every_sample_once(loaders: list[Loader], epoch: int, samples: int) -> None:
-    """Check that the loaders of all ranks together serve every sample exactly once.
+    """Check that the loaders of all ranks together serve every sample exactly once, padding aside.
 
     Args:
         loaders: One loader for each rank.
         epoch: Number of the epoch, from 0.
         samples: Samples in the store.
     """
-    everything = sorted(index for loader in loaders for index in served(loader, epoch))
+    batches = [batch for loader in loaders for batch in loader.epoch(epoch)]
+    everything = sorted(index for batch in batches for index in batch.indices[: len(batch) - batch.padding].tolist())
     _same(dict(enumerate(everything)), dict(enumerate(range(samples))))
 
 

@@ -15,9 +15,11 @@ MONTH_SECONDS: Final = 365.25 / 12 * 86400
 _DECIMAL: dict[str, int] = {letter: 1000**power for power, letter in enumerate("kMGTPE", start=1)}
 _BINARY: dict[str, int] = {f"{letter.upper()}i": 1024**power for power, letter in enumerate("kMGTPE", start=1)}
 _FACTORS = {"": 1} | {key.lower(): value for key, value in (_DECIMAL | _BINARY).items()}
-_SECONDS = {"": 1, "s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400, "day": 86400, "days": 86400}
-_DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(s|min|m|h|days?|d|)", re.IGNORECASE | re.ASCII)
+_SECONDS = {"": 1, "ms": 1e-3, "s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400, "day": 86400, "days": 86400}
+_DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(ms|s|min|m|h|days?|d|)", re.IGNORECASE | re.ASCII)
 _SCIENTIFIC = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?e[+-]?[0-9]{1,2}", re.IGNORECASE | re.ASCII)
+#: Rates of networks in bits and in bytes. The group is the number and its prefix.
+_BITS, _BYTES = re.compile(r"(.{1,40}?)\s*(?:b|bits?)(?:/s|ps)"), re.compile(r"(.{1,40}?)\s*B/s")
 # A comma may only separate thousands: "45,9MB" must not silently become 459 MB. 40 digits are more than enough, and
 # int() refuses very long texts with an error of its own.
 _QUANTITY = re.compile(
@@ -65,6 +67,22 @@ def parse_rate(text: str) -> int:
     return round(_parse(text, "a rate such as 500MB/s or 4GiB/s", rate=True, byte_suffix=True))
 
 
+def parse_network_rate(text: str) -> int:
+    """Read the rate of a network such as "100Gb/s" or "25 Gbit/s" (bits), or "12.5GB/s" (bytes), into bytes per second.
+
+    A small b means bits, a large B bytes. The unit is required.
+
+    Raises:
+        UsageError: For anything else.
+    """
+    expected = "a rate such as 100Gb/s (bits) or 12.5GB/s (bytes)"
+    match = _BITS.fullmatch(text.strip()) or _BYTES.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(repr(text), expected=expected, found=repr(text))
+    rate = _parse(match[1], expected, rate=False, byte_suffix=False)
+    return round(rate / 8) if match.re is _BITS else round(rate)
+
+
 def parse_count(text: str) -> int:
     """Read a count such as "100M" (10^6), "5,000" or "1.5k" into an integer.
 
@@ -89,7 +107,7 @@ def _parse(text: str, expected: str, *, rate: bool, byte_suffix: bool) -> Fracti
 
 
 def parse_seconds(text: str) -> float:
-    """Read a duration such as "90", "30min", "2 h" or "1.5 days" into seconds.
+    """Read a duration such as "90", "224ms", "30min", "2 h" or "1.5 days" into seconds.
 
     Raises UsageError for anything else.
     """
@@ -112,6 +130,11 @@ def format_rate(rate: float) -> str:
 def format_count(count: float) -> str:
     """Write a whole number with thousands separators: 60000 -> "60,000"."""
     return f"{round(count):,}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Write how many there are of something: "1 dataset", "2,000 datasets"."""
+    return f"{format_count(count)} {noun}{'' if count == 1 else 's'}"
 
 
 def format_percent(share: float, digits: int = 0) -> str:
