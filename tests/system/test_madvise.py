@@ -1,4 +1,4 @@
-"""What the kernel is told: it is read, and nothing else is; and whoever cannot tell it reads all the same."""
+"""What the kernel is told: it is read, and nothing else is. Where it cannot be told, reads still work."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _soon(condition):
 
 
 def _soon_at_most(missing, path, announce):
-    """Wait until a file lacks no more than so many bytes; announce again what the kernel let go, as it may."""
+    """Wait until a file lacks no more than `missing` bytes; announce again what the kernel let go, as it may."""
 
     def condition():
         assert announce()
@@ -130,7 +130,7 @@ def test_announced_samples_are_read_with_and_without_the_call(photos, tmp_path, 
     tiering.convert(photos, tmp_path / "store", "zarr", codec=codec, shards=tiering.Shards(32 << 20))
     store = tiering.open_store(tmp_path / "store")
     # Too large to be completed by the glance, as far as it knows.
-    monkeypatch.setattr(mapped, "_LITTLE", 0)
+    monkeypatch.setattr(mapped, "LITTLE_BYTES", 0)
     assert drop(store.files())
     whole = missing_bytes(store.files(), 1 << 30)
     store.announce(np.arange(100))

@@ -53,6 +53,29 @@ def map_file(descriptor: int, size: int) -> npt.NDArray[np.uint8]:
     return np.asarray(_Memory(address, size))
 
 
+def copied(addresses: npt.NDArray[np.int64], width: int) -> npt.NDArray[np.void]:
+    """Copy the same number of bytes from each address, with one call: 20 ns for 60 bytes.
+
+    All of the bytes must be mapped, and stay mapped until this returns.
+
+    addresses: int64 (n,), at least one. width: bytes, at least 1. Returns void of that width, (n,).
+    """
+    lowest = int(addresses.min())
+    # An array of values at every byte between the addresses. Only those at the addresses are touched.
+    places = np.asarray(_Places(lowest, int(addresses.max()) - lowest + 1, width))
+    found: npt.NDArray[np.void] = places[addresses - lowest]
+    return found
+
+
+class _Places:
+    """Memory for NumPy as overlapping values: one begins at each byte."""
+
+    def __init__(self, address: int, count: int, width: int) -> None:
+        self.__array_interface__ = {
+            "shape": (count,), "strides": (1,), "typestr": f"|V{width}", "data": (address, True), "version": 3
+        }  # fmt: skip
+
+
 def advise(address: int, size: int, advice: int) -> None:
     """Announce how mapped memory will be used: madvise(2). address: the start of a page. A hint never fails."""
     if size:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from tiering.errors import MachineError, UsageError, from_os_error
 from tiering.literals import Tracer
-from tiering.units import format_percent
+from tiering.units import counted, format_percent
 
 if TYPE_CHECKING:
     # Imported when the command runs: Polars takes as long to start as many a command to end.
@@ -240,7 +240,7 @@ def _finished(
     notes = [
         _compared(events.bytes_read, counted_read, "read"),
         _compared(events.bytes_written, counted_written, "written"),
-        f"{damage.skipped:,} lines of the tracer could not be read." if damage.skipped else "",
+        f"{counted(damage.skipped, 'line')} of the tracer could not be read." if damage.skipped else "",
     ]
     lost = [each for each in notes if each]
     kept = [*lost, *damage.notes]

@@ -22,6 +22,7 @@ from tiering.trace.events import UNPLACED
 from tiering.trace.readers import perf_words, strace
 from tiering.trace.readers.base import Damage, Reader, line_blocks, shows
 from tiering.trace.readers.tables import first_lines
+from tiering.units import counted
 
 _BLOCK = 1 << 22
 _LINE = re.compile(
@@ -63,7 +64,7 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
             flags=pl.when(uncertain).then(pl.lit(UNPLACED)).otherwise("flags"),
         )
     if words.lost:
-        damage.gaps.append(f"perf lost {words.lost:,} events")
+        damage.gaps.append(f"perf lost {counted(words.lost, 'event')}")
         damage.complete, damage.missing = False, True
     if words.looked_up:
         damage.notes.append(
