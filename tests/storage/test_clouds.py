@@ -61,6 +61,7 @@ def test_a_bucket_is_measured(cloud):
     assert Location.of(cloud).names() == []
 
 
+@pytest.mark.slow
 def test_a_bucket_whose_connections_break_now_and_then_is_measured(s3_endpoint, monkeypatch):
     with GenerationsProxy(s3_endpoint, 0.0) as proxy:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.endpoint)

@@ -14,7 +14,7 @@ from typing import Final, Literal
 from tiering.advice.catalog import RANDOM_READ, ReadPoint, Tier, find_tier, load_catalog, tier_named
 from tiering.errors import UsageError
 from tiering.probing import bucket, mount
-from tiering.system.mounts import NETWORK, filesystem_of
+from tiering.system.mounts import NETWORK, mount_of
 from tiering.units import format_bytes, format_count, parse_capacity
 
 #: Default bound on the bytes written: a file on a mount, objects in a bucket.
@@ -106,7 +106,7 @@ def probe(
             f"{format_bytes(bound + bucket.MOST_REQUESTS * _SMALL)} are written, and deleted at the end."
         )
         objects = bucket.measure_bucket(url, seconds, bound, progress)
-        tier = _bucket_tier(name, objects, model)
+        tier = _bucket_tier(name, objects, model, "/".join(url.split("/")[:3]))
         return Probe(tier, url, model.name, time.perf_counter() - began, objects.written, ())
     wanted = tier_named(known, like, "like") if like else None
     path = Path(location)
@@ -115,9 +115,11 @@ def probe(
         f"directory of its own, read at most {mount.POINTS} times, and removed at the end."
     )
     figures = mount.measure_mount(path, seconds, bound, progress)
-    kind = filesystem_of(path) or ""
+    held = mount_of(path)
+    kind = held.kind if held else ""
     model = wanted or find_tier(known, _most_like(kind, figures)) or known[0]
-    tier = _mount_tier(name, figures, model, kind, shutil.disk_usage(path).total)
+    capacity = shutil.disk_usage(path).total
+    tier = _mount_tier(name, figures, model, kind, capacity, held.point if held else None)
     notes = tuple(_notes(figures, kind, model.name, bound))
     return Probe(tier, str(path), model.name, time.perf_counter() - began, figures.written, notes)
 
@@ -142,7 +144,9 @@ def _most_like(kind: str, figures: mount.MountFigures) -> str:
     return "nvme" if _best(figures.points, "sequential").bandwidth > 600e6 else "sata-ssd"
 
 
-def _mount_tier(name: str, figures: mount.MountFigures, model: Tier, kind: str, capacity: int) -> Tier:
+def _mount_tier(
+    name: str, figures: mount.MountFigures, model: Tier, kind: str, capacity: int, point: str | None
+) -> Tier:
     single = _at(figures.points, "random", _SMALL, 1)
     opened = max(0.0, figures.small_read - single.p50)
     # A local disk keeps the names of new files in memory. The catalog counts two more reads for uncached names.
@@ -159,11 +163,12 @@ def _mount_tier(name: str, figures: mount.MountFigures, model: Tier, kind: str, 
         "open_cost": cold,
         "metadata_rate": figures.metadata_rate,
         "sync_rate": figures.sync_rate,
+        "measured_at": point,
     }
     return _tier(name, model, measured, figures.points)
 
 
-def _bucket_tier(name: str, figures: bucket.BucketFigures, model: Tier) -> Tier:
+def _bucket_tier(name: str, figures: bucket.BucketFigures, model: Tier, place: str) -> Tier:
     measured: dict[str, object] = {
         "access": "object",
         "network": True,
@@ -174,6 +179,7 @@ def _bucket_tier(name: str, figures: bucket.BucketFigures, model: Tier) -> Tier:
         "open_cost": _at(figures.points, "random", _SMALL, 1).p50,
         "metadata_rate": figures.metadata_rate,
         "sync_rate": figures.sync_rate,
+        "measured_at": place,
     }
     return _tier(name, model, measured, figures.points)
 

@@ -27,26 +27,22 @@ _SOURCES: Final = {
     "open_cost": "see docs/tiers.md",
     "metadata_rate": "look-ups, one at a time",
     "sync_rate": "durable writes of 4 KiB, one at a time",
+    "measured_at": "recommend knows by it which datasets are on this tier",
 }
-_FROM_MODEL: Final = (
-    "price",
-    "request_price",
-    "retrieval_price",
-    "minimum_days",
-    "endurance",
-    "total_bandwidth",
-    "total_iops",
-)
+#: Keys that describe the mount itself.
+_GIVEN: Final = ("title", "access", "network", "mmap_ok")
 
 
 def to_toml(found: Probe) -> str:
     """Return a catalog file of the one tier that was measured."""
     tier, today = found.tier, f"{date.today():%Y-%m-%d}"  # noqa: DTZ011 - the day where the machine stands
     table = tomlkit.table()
-    for key, value in tier.model_dump(exclude={"name", "read_points"}, exclude_none=True).items():
+    for key, value in tier.model_dump(exclude={"name", "read_points", "price_steps"}, exclude_none=True).items():
         table.add(key, _rounded(value))
-        if source := f"from {found.like}, not measured" if key in _FROM_MODEL else _SOURCES.get(key):
-            table[key].comment(source)
+        if key not in _GIVEN:
+            table[key].comment(_SOURCES.get(key, f"from {found.like}, not measured"))
+    if tier.price_steps:
+        table.add("price_steps", [list(step) for step in tier.price_steps])
     points = tomlkit.array().multiline(True)
     for point in tier.read_points:
         fields = tomlkit.inline_table()

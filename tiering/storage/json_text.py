@@ -1,4 +1,4 @@
-"""JSON from a file that somebody else may have made: limited before it is parsed, and unambiguous.
+"""JSON that other programs wrote, limited before it is parsed; and values of other programs written as JSON.
 
 Python's parser nests as deep as its stack, accepts NaN, numbers of any length and duplicate names, and turns two bytes
 of text into a hundred of memory. Files of a store or a cache must keep stricter limits.
@@ -6,7 +6,9 @@ of text into a hundred of memory. Files of a store or a cache must keep stricter
 
 from __future__ import annotations
 
+import base64
 import json
+import math
 import re
 from collections import Counter
 from typing import Any, Final, NoReturn
@@ -32,6 +34,34 @@ def parse_json(data: bytes) -> Any:
     data: UTF-8. Returns what json.loads returns. Raises ValueError as json.loads does, and also for more than DEEPEST
     levels or MOST_VALUES values, NaN and Infinity, a duplicate name in an object, and a number of more than 128 bits.
     """
+    _limit(data)
+    # Pass a str: json.loads guesses the encoding of bytes.
+    return json.loads(
+        data.decode(), parse_constant=_no_number, parse_int=_whole, parse_float=_fraction, object_pairs_hook=_object
+    )
+
+
+def parse_foreign_json(data: bytes) -> Any:
+    """Parse a JSON document that is data, not ours: with the same limits, but as other programs write it.
+
+    Python's json.dumps writes NaN and Infinity, and some editors begin a file with a byte order mark. Of equal names in
+    an object the last counts, as in json.loads. Raises ValueError as json.loads does, and for more than DEEPEST levels
+    or MOST_VALUES values.
+    """
+    _limit(data)
+    return json.loads(data.decode("utf-8-sig"))
+
+
+def json_text(value: object) -> str:
+    """Return a JSON document. Numbers that JSON does not have become null; dates become text, and bytes Base64."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain)
+    except ValueError:
+        return json.dumps(_finite(value), ensure_ascii=False, default=_plain)
+
+
+def _limit(data: bytes) -> None:
+    """Raise ValueError for too many levels or values, before anything is parsed."""
     outline = np.frombuffer(_STRING.sub(b"", data), dtype=np.uint8)
     opening, closing = (np.isin(outline, kind) for kind in _DEEPER)
     depth = np.cumsum(opening.astype(np.int8) - closing.astype(np.int8), dtype=np.int64)
@@ -39,10 +69,6 @@ def parse_json(data: bytes) -> Any:
         raise ValueError(f"brackets nested more than {DEEPEST} deep")
     if int(opening.sum() + (outline == ord(",")).sum()) > MOST_VALUES:
         raise ValueError(f"more than {MOST_VALUES:,} values")
-    # Pass a str: json.loads guesses the encoding of bytes.
-    return json.loads(
-        data.decode(), parse_constant=_no_number, parse_int=_whole, parse_float=_fraction, object_pairs_hook=_object
-    )
 
 
 def _no_number(name: str) -> NoReturn:
@@ -69,3 +95,15 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
         raise ValueError(f"the name {twice[:100]!r} twice in one object")
     return made
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _plain(value: object) -> object:
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)

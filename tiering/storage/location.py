@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -87,6 +88,13 @@ class Location:
         if self.local:
             return local.size(self.local)
         return int(self._ask("info")["size"])
+
+    def modified(self) -> datetime | None:
+        """Return when a file was written last, in UTC; None if the server does not tell. Raises FileNotFoundError."""
+        if self.local:
+            return datetime.fromtimestamp(int(os.stat(self.local).st_mtime), UTC)  # noqa: PTH116 - as in local.size
+        found = self._ask("info").get("LastModified")
+        return found.astimezone(UTC) if isinstance(found, datetime) else None
 
     def read(self, most: int | None = None) -> bytes:
         """Return a whole file. Raises FileNotFoundError, and StoreError for one of more than `most` bytes."""
