@@ -1,157 +1,88 @@
-"""The catalog of storage tiers: bandwidth, latency, IOPS, price and endurance of each."""
+"""The catalog of storage tiers: the shipped classes, the presets of clouds, and a file of your own.
+
+A file has tables [tier.NAME]. A table takes its figures from, in this order of precedence: its own keys; the tier that
+`like` names, without the keys that `without` lists; the shipped tier of the same NAME.
+"""
 
 from __future__ import annotations
 
-import math
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
+from tiering.advice.tier import RANDOM_READ, ReadPoint, Tier
 from tiering.errors import CatalogError, UsageError
-from tiering.units import format_bytes, format_rate, format_seconds, format_usd
+from tiering.literals import Cloud
 
-#: Bytes of the reads by which random_bandwidth is defined.
-RANDOM_READ: Final = 128 * 1024
-#: Bytes of the reads by which iops is defined.
-SMALL_READ: Final = 4096
-#: Figures from different sources may contradict each other by this factor.
-_SLACK: Final = 1.05
+__all__ = ["RANDOM_READ", "ReadPoint", "Tier", "find_tier", "load_catalog", "read_catalog", "tier_named"]
+
+_FILES: Final = resources.files("tiering.advice")
+_KEYS: Final = "docs/tiers.md lists the keys and their units."
 
 
-class ReadPoint(BaseModel):
-    """A measurement of reads of one size at one queue depth."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    pattern: Literal["random", "sequential"]
-    block: int = Field(gt=0, description="B of one read")
-    depth: int = Field(gt=0, description="reads in flight")
-    bandwidth: float = Field(gt=0, description="B/s")
-    p50: float = Field(gt=0, description="s, median of one read from its submission to its end")
-    p99: float = Field(gt=0, description="s")
-
-
-class Tier(BaseModel):
-    """One storage tier as one training host sees it. GB = 1e9 bytes.
-
-    A tier behind a network is shared: all nodes read one system, which may limit them together (`total_bandwidth`,
-    `total_iops`). Every other tier is local: each node has one of its own, and a dataset on it is copied to each node.
-    The sources of the shipped figures stand beside them in catalog.toml.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    name: str = Field(min_length=1, description="its name on the command line")
-    title: str = Field(min_length=1, description="its name in a sentence")
-    access: Literal["memory", "file", "object"] = Field(description="memory is lost with the machine")
-    network: bool = Field(description="behind a network, and so one system that all nodes share")
-    mmap_ok: bool = Field(description="safe for memory maps, and so for LMDB")
-    capacity: int | None = Field(default=None, gt=0, description="B on one host or share; None: no practical limit")
-    read_bandwidth: float = Field(gt=0, description="B/s, sequential")
-    random_bandwidth: float = Field(gt=0, description="B/s of random 128 KiB reads, queue_depth in flight")
-    iops: float = Field(gt=0, description="random small reads/s, queue_depth in flight")
-    total_bandwidth: float | None = Field(
-        default=None, gt=0, description="B/s that all nodes together read from a shared tier; None: grows with them"
-    )
-    total_iops: float | None = Field(
-        default=None, gt=0, description="requests/s of all nodes together to a shared tier; None: grows with them"
-    )
-    write_bandwidth: float = Field(gt=0, description="B/s, sequential")
-    read_latency_p50: float = Field(gt=0, description="s, median of one small read")
-    read_latency_p99: float = Field(gt=0, description="s")
-    queue_depth: int = Field(gt=0, description="requests in flight up to which throughput grows")
-    open_cost: float = Field(ge=0, description="s to open and close one uncached file in one thread, without its data")
-    price: float = Field(ge=0, description="USD / (GB month)")
-    request_price: float = Field(default=0.0, ge=0, description="USD / 1,000 reads")
-    retrieval_price: float = Field(default=0.0, ge=0, description="USD / GB read")
-    minimum_days: float = Field(default=0.0, ge=0, description="days that each stored object is billed for at least")
-    endurance: float | None = Field(default=None, gt=0, description="drive writes per day; None: no wear")
-    metadata_rate: float | None = Field(default=None, gt=0, description="look-ups (stat)/s, one at a time")
-    sync_rate: float | None = Field(
-        default=None, gt=0, description="writes of 4 KiB made durable (fsync)/s, one at a time"
-    )
-    read_points: tuple[ReadPoint, ...] = Field(default=(), description="the measured curves behind the figures")
-
-    @property
-    def is_lasting(self) -> bool:
-        """Whether it keeps its data when the machine stops."""
-        return self.access != "memory"
-
-    @property
-    def is_local(self) -> bool:
-        """Whether it is a file system on a disk of the host itself."""
-        return self.access == "file" and not self.network
-
-    def holds(self, size: int) -> bool:
-        """Return whether a dataset of this many bytes fits."""
-        return self.capacity is None or size <= self.capacity
-
-    @property
-    def together(self) -> Tier | None:
-        """The limits of a shared tier for all nodes together, as a tier of its own; None without any.
-
-        A system that gives one host more than its stated total gives that to all of them.
-        """
-        if not self.network or not (self.total_bandwidth or self.total_iops):
-            return None
-        rate = max(self.total_bandwidth or math.inf, self.read_bandwidth, self.random_bandwidth)
-        requests = max(self.total_iops or math.inf, self.iops)
-        only = {"read_bandwidth": rate, "random_bandwidth": rate, "iops": requests}
-        return self.model_copy(update={**only, "read_latency_p50": 0.0})
-
-    @property
-    def open_requests(self) -> float:
-        """Requests that a server answers for each file that is opened, besides the read: open_cost / latency."""
-        return self.open_cost / self.read_latency_p50 if self.network and self.access == "file" else 0.0
-
-    def read_seconds(self, size: float) -> float:
-        """Return the seconds of the device that one random read of `size` bytes takes, with queue_depth in flight.
-
-        The slowest of three limits counts: requests (iops), latency over requests in flight (Little's law), and bytes.
-        Bytes move at random_bandwidth up to 128 KiB, for which it is defined; the rest moves at read_bandwidth.
-        """
-        head = min(size, RANDOM_READ) / self.random_bandwidth
-        tail = max(0.0, size - RANDOM_READ) / max(self.read_bandwidth, self.random_bandwidth)
-        return max(1 / self.iops, self.read_latency_p50 / self.queue_depth, head + tail)
-
-
-def load_catalog(path: str | Path | None = None) -> tuple[Tier, ...]:
-    """Read the shipped catalog, and optionally a file that overrides it.
+def load_catalog(path: str | Path | None = None, *, cloud: Cloud | None = None) -> tuple[Tier, ...]:
+    """Read the shipped catalog, or the preset of a cloud, and optionally a file that overrides it.
 
     Args:
         path: A TOML file with tables [tier.NAME]. The keys of a known NAME replace the shipped ones. A new NAME adds a
-            tier and needs all keys. With `replace = true` at the top, only the file's tiers count.
+            tier and needs all keys, or `like = "NAME"` and the keys that differ. With `replace = true` at the top, only
+            the file's tiers count.
+        cloud: Take this cloud's tiers in place of the shipped classes: "aws", "google", "azure" or "onprem".
 
     Raises:
-        CatalogError: For anything else in the file; the message names the key.
+        CatalogError: For anything else in the file; the message names the first key that is wrong.
+        UsageError: For an unknown cloud.
         OSError: Where the file cannot be read.
 
     Example:
         >>> [tier.name for tier in load_catalog()][:3]
         ['dram', 'nvme', 'sata-ssd']
     """
-    tables = _read("catalog.toml", resources.files("tiering.advice").joinpath("catalog.toml").read_bytes())
-    shipped: dict[str, Any] = dict(tables["tier"])
+    tiers, wrong = read_catalog(path, cloud=cloud)
+    if wrong:
+        raise wrong[0]
+    return tiers
+
+
+def read_catalog(
+    path: str | Path | None = None, *, cloud: Cloud | None = None
+) -> tuple[tuple[Tier, ...], tuple[CatalogError, ...]]:
+    """Read a catalog as load_catalog does, and return its sound tiers and all that is wrong with it.
+
+    Raises:
+        CatalogError: For a file that is no TOML.
+        UsageError: For an unknown cloud.
+        OSError: Where the file cannot be read.
+    """
+    shipped: dict[str, dict[str, Any]] = _parsed("catalog.toml", _FILES.joinpath("catalog.toml").read_bytes())["tier"]
+    known = shipped if cloud is None else _preset(cloud, shipped)
     if path is None:
-        return _tiers("catalog.toml", shipped)
+        return _made(_Tables("catalog.toml" if cloud is None else f"presets/{cloud}.toml", known, {}))
     where = str(path)
-    given = _read(where, Path(path).read_bytes())
-    for key in given.keys() - {"tier", "replace"}:
-        raise CatalogError(f"{where}: {key}", expected="tables named [tier.NAME]", found=f"the key {key!r}")
+    given = _parsed(where, Path(path).read_bytes())
+    wrong = [
+        CatalogError(f"{where}: {key}", expected="tables named [tier.NAME]", found=f"the key {key!r}")
+        for key in given.keys() - {"tier", "replace"}
+    ]
     replace, own = given.get("replace", False), given.get("tier")
     if not isinstance(replace, bool):
-        raise CatalogError(f"{where}: replace", expected="true or false", found=repr(replace))
+        wrong.append(CatalogError(f"{where}: replace", expected="true or false", found=repr(replace)))
     if not isinstance(own, dict) or not own:
-        raise CatalogError(f"{where}: tier", expected="tables named [tier.NAME]", found="none")
+        wrong.append(CatalogError(f"{where}: tier", expected="tables named [tier.NAME]", found="none"))
+        return (), tuple(wrong)
     for name, table in own.items():
         if not isinstance(table, dict):
-            raise CatalogError(f"{where}: tier.{name}", expected=f"a table [tier.{name}]", found=repr(table))
-    base = {} if replace else shipped
-    return _tiers(where, base | {name: base.get(name, {}) | table for name, table in own.items()})
+            found = repr(table)
+            wrong.append(CatalogError(f"{where}: tier.{name}", expected=f"a table [tier.{name}]", found=found))
+    tables = {name: table for name, table in own.items() if isinstance(table, dict)}
+    tiers, more = _made(_Tables(where, {} if replace is True else known, tables, {**shipped, **known}))
+    return tiers, (*wrong, *more)
 
 
 def find_tier(tiers: Iterable[Tier], name: str) -> Tier | None:
@@ -168,82 +99,96 @@ def tier_named(tiers: Sequence[Tier], name: str, parameter: str) -> Tier:
     return found
 
 
-def implausible(tier: Tier) -> Iterator[str]:
-    """Yield implausible figures of a tier, in words: figures that contradict each other, or mistaken units.
+@dataclass(frozen=True, slots=True)
+class _Tables:
+    """The tables that a catalog is made of.
 
-    They do not make a catalog unusable, but they spoil predictions.
+    where: the file in messages. base: complete tables of the shipped tiers that count. own: tables of the file.
+    models: complete tables that `like` may name, besides those of the file.
     """
-    small = tier.iops * SMALL_READ
-    most = tier.queue_depth / tier.read_latency_p50
-    read, random = format_rate(tier.read_bandwidth), format_rate(tier.random_bandwidth)
-    p50, p99 = format_seconds(tier.read_latency_p50), format_seconds(tier.read_latency_p99)
-    doubts = (
-        (tier.random_bandwidth > tier.read_bandwidth, f"random_bandwidth {random} is above read_bandwidth {read}"),
-        (tier.read_latency_p99 < tier.read_latency_p50, f"read_latency_p99 {p99} is below read_latency_p50 {p50}"),
-        (
-            small > _SLACK * max(tier.read_bandwidth, tier.random_bandwidth),
-            f"iops {tier.iops:,.0f} of 4 KiB are {format_rate(small)}, above read_bandwidth {read}",
-        ),
-        (
-            # Object stores limit the requests for each prefix, and a dataset may have several prefixes.
-            tier.access != "object" and tier.iops * _SLACK < tier.random_bandwidth / RANDOM_READ,
-            f"iops {tier.iops:,.0f} are fewer than the reads of 128 KiB in random_bandwidth {random}",
-        ),
-        (
-            tier.iops > 2 * most,
-            f"iops {tier.iops:,.0f} need more than queue_depth / read_latency_p50 = {most:,.0f} (Little's law)",
-        ),
-        (
-            tier.mmap_ok and (tier.network or tier.access == "object"),
-            "mmap_ok behind a network: maps fault page by page there, and LMDB must not be used",
-        ),
-        (tier.access == "object" and not tier.network, "an object store that is not behind a network"),
-        (
-            not tier.network and bool(tier.total_bandwidth or tier.total_iops),
-            "total_bandwidth and total_iops are for a tier behind a network, which all nodes share",
-        ),
-        (
-            (tier.total_iops or math.inf) * _SLACK < tier.iops,
-            f"total_iops {tier.total_iops or 0:,.0f} are fewer than iops {tier.iops:,.0f} of one host",
-        ),
-        (
-            (tier.total_bandwidth or math.inf) * _SLACK < tier.random_bandwidth,
-            f"total_bandwidth {format_rate(tier.total_bandwidth or 0)} is below random_bandwidth {random} of one host",
-        ),
-        (tier.price > 100, f"price {format_usd(tier.price)} USD per GB and month: is it per TB?"),
-        (
-            tier.capacity is not None and tier.capacity < 10**9,
-            f"capacity {format_bytes(tier.capacity or 0)}: is it in bytes?",
-        ),
-    )
-    yield from (text for doubt, text in doubts if doubt)
-    for point in tier.read_points:
-        if point.p99 < point.p50:
-            yield f"read_points, {point.pattern} {point.block} B at depth {point.depth}: p99 is below p50"
+
+    where: str
+    base: Mapping[str, Mapping[str, Any]]
+    own: Mapping[str, Mapping[str, Any]]
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def whole(self, name: str, below: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Return the table of a tier with all that it inherits. Raises CatalogError; below: tiers that ask for it."""
+        if name not in self.own:
+            return dict(self.models.get(name, {}))
+        table = dict(self.own[name])
+        model, without = table.pop("like", None), table.pop("without", [])
+        if model is None:
+            if without:
+                raise self.wrong(name, "without", "`like` beside it", "none")
+            return {**self.base.get(name, {}), **table}
+        names = sorted({*self.own, *self.models} - {name})
+        if not isinstance(model, str) or model not in names:
+            raise self.wrong(name, "like", f"one of {', '.join(names)}", repr(model))
+        if model in below:
+            raise self.wrong(name, "like", "a tier with figures of its own", " like ".join((*below, name, model)))
+        if not isinstance(without, list) or not all(isinstance(key, str) for key in without):
+            raise self.wrong(name, "without", 'a list of keys such as ["endurance"]', repr(without))
+        inherited = self.whole(model, (*below, name))
+        if strange := sorted(set(without) - Tier.model_fields.keys()):
+            raise self.wrong(name, "without", "keys of a tier", ", ".join(map(repr, strange)))
+        kept = {key: value for key, value in inherited.items() if key not in without}
+        return {**kept, "title": name, **table}
+
+    def wrong(self, name: str, key: str, expected: str, found: str) -> CatalogError:
+        """Return the error about a key of a table."""
+        return CatalogError(f"{self.where}: tier.{name}.{key}", expected=expected, found=found, action=_KEYS)
 
 
-def _read(where: str, content: bytes) -> dict[str, Any]:
+def _made(tables: _Tables) -> tuple[tuple[Tier, ...], tuple[CatalogError, ...]]:
+    """Return the sound tiers, and an error for each key that is wrong."""
+    tiers: list[Tier] = []
+    wrong: list[CatalogError] = []
+    for name in {**tables.base, **tables.own}:
+        try:
+            table = tables.whole(name) if name in tables.own else dict(tables.base[name])
+        except CatalogError as error:
+            # Tiers that are like a broken one share its error.
+            wrong += [error] if str(error) not in map(str, wrong) else []
+            continue
+        if "name" in table:
+            found = CatalogError(
+                f"{tables.where}: tier.{name}.name", found="a second name", action="The table names the tier."
+            )
+            wrong.append(found)
+            continue
+        try:
+            tiers.append(Tier.model_validate({"name": name, **table}, strict=False))
+        except ValidationError as error:
+            wrong += [_of_key(tables.where, name, dict(each)) for each in error.errors()]
+    return tuple(tiers), tuple(wrong)
+
+
+def _of_key(where: str, name: str, problem: Mapping[str, Any]) -> CatalogError:
+    key = ".".join(("tier", name, *map(str, problem["loc"])))
+    if problem["type"] == "extra_forbidden":
+        near = get_close_matches(str(problem["loc"][-1]), Tier.model_fields, 1)
+        action = f"Did you mean {near[0]}?" if near and len(problem["loc"]) == 1 else _KEYS
+        return CatalogError(f"{where}: {key}", found="an unknown key", action=action)
+    value = "" if problem["type"] == "missing" else f" ({problem['input']!r})"
+    return CatalogError(f"{where}: {key}", found=f"{problem['msg'].lower()}{value}", action=_KEYS)
+
+
+def _preset(cloud: Cloud, shipped: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the complete tables of a cloud's preset, whose tiers may be like shipped ones."""
+    folder = _FILES.joinpath("presets")
+    clouds = sorted(each.name.removesuffix(".toml") for each in folder.iterdir() if each.name.endswith(".toml"))
+    if cloud not in clouds:
+        raise UsageError("cloud", expected=f"one of {', '.join(clouds)}", found=repr(cloud))
+    where = f"presets/{cloud}.toml"
+    preset = _parsed(where, folder.joinpath(f"{cloud}.toml").read_bytes())
+    tables = _Tables(where, {}, preset["tier"], shipped)
+    classes = {name: dict(shipped[name]) for name in preset["classes"]}
+    return classes | {name: {"cloud": cloud, **tables.whole(name)} for name in preset["tier"]}
+
+
+def _parsed(where: str, content: bytes) -> dict[str, Any]:
     try:
         return tomllib.loads(content.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CatalogError(where, expected="a TOML file with tables [tier.NAME]", found=str(error)) from error
-
-
-def _tiers(where: str, tables: Mapping[str, Mapping[str, Any]]) -> tuple[Tier, ...]:
-    return tuple(_tier(where, name, table) for name, table in tables.items())
-
-
-def _tier(where: str, name: str, table: Mapping[str, Any]) -> Tier:
-    if "name" in table:
-        raise CatalogError(f"{where}: tier.{name}.name", found="a second name", action="The table names the tier.")
-    try:
-        return Tier.model_validate({"name": name, **table}, strict=False)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(("tier", name, *map(str, first["loc"])))
-        found = f"{first['msg'].lower()}" + ("" if first["type"] == "missing" else f" ({first['input']!r})")
-        raise CatalogError(
-            f"{where}: {key}",
-            found=found,
-            action="The top of advice/catalog.toml lists the keys and their units.",
-        ) from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tiering.cli.choices import Catalog
+from tiering.cli.choices import Catalog, OfCloud
 from tiering.cli.output import JsonFlag, emit_json, note, out, table
 from tiering.cli.verbs import Verbs
 from tiering.units import format_bytes, format_rate, format_seconds
@@ -23,14 +23,14 @@ tiers = Verbs(no_args_is_help=True, help="Show and check the catalog of storage 
 
 
 @tiers.command("list")
-def list_tiers(catalog: Catalog = None, json: JsonFlag = False) -> None:
+def list_tiers(catalog: Catalog = None, cloud: OfCloud = None, json: JsonFlag = False) -> None:
     """List the tiers of the catalog with their speed and price.
 
     Example: `tiering tiers list`
     """
     from tiering.advice.catalog import load_catalog
 
-    found = load_catalog(catalog)
+    found = load_catalog(catalog, cloud=cloud)
     if json:
         emit_json({"tiers": found}, "tiers")
         return
@@ -55,6 +55,7 @@ def list_tiers(catalog: Catalog = None, json: JsonFlag = False) -> None:
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Tier, such as nvme, hdd, nfs or object.")],
     catalog: Catalog = None,
+    cloud: OfCloud = None,
     json: JsonFlag = False,
 ) -> None:
     """Show every figure of a tier, with its unit.
@@ -63,7 +64,7 @@ def show(
     """
     from tiering.advice.catalog import load_catalog, tier_named
 
-    tier = tier_named(load_catalog(catalog), name, "NAME")
+    tier = tier_named(load_catalog(catalog, cloud=cloud), name, "NAME")
     if json:
         emit_json(tier, "tier")
         return
@@ -80,25 +81,33 @@ def check(
             metavar="[FILE]", envvar="TIERING_CATALOG", help="Catalog to check; by default the shipped one."
         ),
     ] = None,
+    cloud: OfCloud = None,
     json: JsonFlag = False,
 ) -> None:
-    """Check a catalog of tiers, and warn about implausible figures.
+    """Check a catalog of tiers: name everything that is wrong with it, and warn about implausible figures.
 
     Exits with 3 if an entry is wrong. An implausible figure is only a warning.
 
     Example: `tiering tiers check mine.toml`
     """
-    from tiering.advice.catalog import implausible, load_catalog
+    from tiering.advice.catalog import read_catalog
+    from tiering.advice.plausible import implausible
 
-    found = load_catalog(file)
+    found, wrong = read_catalog(file, cloud=cloud)
     warnings = [{"tier": tier.name, "warning": text} for tier in found for text in implausible(tier)]
     if json:
-        emit_json({"tiers": [tier.name for tier in found], "warnings": warnings}, "catalog-check")
-        return
-    for each in warnings:
-        note(f"Warning: tier.{each['tier']}: {each['warning']}.")
-    where = "The shipped catalog" if file is None else str(file)
-    out().print(f"{where}: {len(found)} tiers, {len(warnings)} warnings.")
+        errors = [str(error) for error in wrong]
+        emit_json({"tiers": [tier.name for tier in found], "warnings": warnings, "errors": errors}, "catalog-check")
+    for error in wrong:
+        note(f"{type(error).__name__}: {error}")
+    if not json:
+        for each in warnings:
+            note(f"Warning: tier.{each['tier']}: {each['warning']}.")
+    if wrong:
+        raise typer.Exit(wrong[0].exit_code)
+    if not json:
+        where = str(file) if file is not None else "The shipped catalog" if cloud is None else f"The preset {cloud}"
+        out().print(f"{where}: {len(found)} tiers, {len(warnings)} warnings.")
 
 
 def figures_of(tier: Tier) -> Table:
@@ -131,10 +140,18 @@ def _shown(key: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not isinstance(value, int | float):
-        return "-" if value is None else str(value)
-    in_units: dict[str, Callable[[float], str]] = {"capacity": format_bytes, "open_cost": format_seconds}
-    in_units |= dict.fromkeys(("read_bandwidth", "random_bandwidth", "write_bandwidth"), format_rate)
-    in_units |= dict.fromkeys(("read_latency_p50", "read_latency_p99"), format_seconds)
-    if key in in_units:
-        return in_units[key](value)
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+        return str(value) if value else "-"
+    return _unit_of(key)(value)
+
+
+def _unit_of(key: str) -> Callable[[float], str]:
+    """Return the function that writes a figure in its unit."""
+    if key.endswith("_bandwidth") or key == "bandwidth_per_tib":
+        return format_rate
+    if key in {"read_latency_p50", "read_latency_p99", "open_cost"}:
+        return format_seconds
+    if key in {"capacity", "minimum_capacity", "capacity_step", "minimum_object"}:
+        return format_bytes
+    if key == "durability":
+        return "{:.14g}".format
+    return lambda value: f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
