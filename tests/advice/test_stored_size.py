@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tiering.advice.catalog import load_catalog
 from tiering.advice.cpu_costs import Work, typical_costs
 from tiering.advice.dataset_sizes import DatasetSizes
-from tiering.advice.device_time import device_seconds
+from tiering.advice.device_time import DevicePass
 from tiering.advice.stored_size import stored_bytes
 
 NVME = next(tier for tier in load_catalog() if tier.name == "nvme")
@@ -17,7 +17,7 @@ TINY = DatasetSizes(60_000, 60_000 * 921, row_bytes=32 * 32 * 3)
 
 
 def seconds(data, store_format, codec="none", page_cache=0.0):
-    return device_seconds(data, NVME, store_format, codec, typical_costs(data), page_cache)
+    return DevicePass(data, NVME, store_format, codec, typical_costs(data), page_cache).seconds()
 
 
 def test_small_files_fill_pages_and_packed_ones_do_not():

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from tiering.advice.bill import room_usd
 from tiering.advice.catalog import Tier, load_catalog, tier_named
 from tiering.advice.dataset_sizes import DatasetSizes, sizes_of
 from tiering.advice.prediction import CachePlan, hit_ratio, predict
@@ -83,8 +84,8 @@ class CacheSizes:
 def cache_size(
     profile: Profile,
     *,
-    origin: str = "object",
-    cache: str = "nvme",
+    origin: str | None = None,
+    cache: str | None = None,
     store_format: OriginalFormat = "folder",
     samples_per_s: float | None = None,
     tiers: Sequence[Tier] | None = None,
@@ -96,8 +97,8 @@ def cache_size(
 
     Args:
         profile: A dataset's profile, a trace's, or both.
-        origin: Name of the tier that holds the data.
-        cache: Name of the tier of the cache.
+        origin: Name of the tier that holds the data; by default the first object store of the catalog.
+        cache: Name of the tier of the cache; by default the local one with the most bandwidth of random reads.
         store_format: How the dataset is kept.
         samples_per_s: Samples per second the training job can consume. None for no limit.
         tiers: The catalog; by default the shipped one.
@@ -111,13 +112,25 @@ def cache_size(
         'From 61.4 GB on, the training job sets the pace, not its data.'
     """
     known = load_catalog() if tiers is None else tiers
-    below, above = tier_named(known, origin, "origin"), tier_named(known, cache, "cache")
+    below, above = _origin(known, origin), _cache(known, cache)
     if profile.dataset is not None and _trains(profile):
         data = sizes_of(profile.dataset)
         return sizes_for_training(data, below, above, store_format=store_format, samples_per_s=samples_per_s)
     if profile.traces:
         return sizes_for_trace(profile.traces[0].miss_ratio_curve, above)
     raise UsageError("profile", expected="a dataset or a trace", found="neither")
+
+
+def _origin(tiers: Sequence[Tier], name: str | None) -> Tier:
+    stores = [tier for tier in tiers if tier.access == "object"]
+    return stores[0] if name is None and stores else tier_named(tiers, name or "object", "origin")
+
+
+def _cache(tiers: Sequence[Tier], name: str | None) -> Tier:
+    local = [tier for tier in tiers if tier.is_local]
+    if name is None and local:
+        return max(local, key=lambda tier: tier.random_bandwidth)
+    return tier_named(tiers, name or "nvme", "cache")
 
 
 def sizes_for_training(
@@ -252,7 +265,7 @@ def _step(
     cache: Tier,
     before: Step | None,
 ) -> Step:
-    dollars = size / 1e9 * cache.price
+    dollars = room_usd(size, cache)
     points = seconds = None
     if before is not None:
         more = dollars - before.monthly_usd

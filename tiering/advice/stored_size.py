@@ -7,6 +7,7 @@ from typing import Final
 
 from tiering.advice.cpu_costs import Costs
 from tiering.advice.dataset_sizes import DatasetSizes
+from tiering.advice.tier import Tier
 from tiering.io_sizes import PAGE_BYTES
 from tiering.literals import Format
 
@@ -14,6 +15,11 @@ from tiering.literals import Format
 ZSTD_RATIO: Final = 0.6
 #: Bytes of the header of an LMDB value on pages of its own, and of the largest value that shares a page.
 _LMDB_HEADER, _LMDB_INLINE = 16, 2030
+
+
+def served_bytes(data: DatasetSizes, store_format: Format) -> int:
+    """Return the bytes of all samples as they are served: rows of pixels, or encoded images."""
+    return data.samples * data.row_bytes if store_format == "pixels" else data.bytes
 
 
 def stored_bytes(
@@ -37,6 +43,13 @@ def stored_bytes(
         return data.bytes
     each = sum(share * _on_pages(size, store_format) for share, size in data.spread)
     return max(1, math.ceil(data.samples * each))
+
+
+def stored_on(
+    tier: Tier, data: DatasetSizes, store_format: Format, codec: str = "none", costs: Costs | None = None
+) -> int:
+    """Return the bytes that a dataset occupies on a tier: `stored_bytes`, with whole pages on file systems."""
+    return stored_bytes(data, store_format, codec, pages=tier.access != "object", costs=costs)
 
 
 def _on_pages(size: float, store_format: Format) -> float:
