@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.advice.profiles import GIB, IMAGENET, everything
+from tests.advice.profiles import GIB, IMAGENET, TIERS, everything
 from tiering.advice.constraints import Limits
-from tiering.advice.recommend import Job, recommend
+from tiering.advice.job import Job
+from tiering.advice.recommend import recommend
 from tiering.errors import UsageError
 
 
@@ -39,9 +40,10 @@ def test_a_budget_drops_what_is_dearer_and_says_so():
 
 def test_an_epoch_time_drops_what_is_slower():
     job = Job(decode=False, threads=8, hour_usd=0.0)
-    free = recommend(IMAGENET, current="nfs", job=job)
+    tiers = [TIERS["nvme"], TIERS["hdd"], TIERS["nfs"]]
+    free = recommend(IMAGENET, tiers=tiers, current="nfs", job=job)
     fastest = min(option.steady_epoch_s for option in everything(free))
-    found = recommend(IMAGENET, current="nfs", job=job, limits=Limits(max_epoch_s=2 * fastest))
+    found = recommend(IMAGENET, tiers=tiers, current="nfs", job=job, limits=Limits(max_epoch_s=2 * fastest))
     assert all(option.steady_epoch_s <= 2 * fastest for option in everything(found))
     assert free.choice.steady_epoch_s > 2 * fastest
     assert found.asks.bytes_per_s == pytest.approx(IMAGENET.bytes / (2 * fastest))

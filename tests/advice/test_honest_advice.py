@@ -6,9 +6,10 @@ import pytest
 
 from tests.advice.profiles import IMAGENET, TIERS, dataset, verdict
 from tiering.advice.dataset_sizes import DatasetSizes
-from tiering.advice.epoch_stages import Loading
+from tiering.advice.job import Job
+from tiering.advice.loading import Loading
 from tiering.advice.prediction import predict
-from tiering.advice.recommend import Job, recommend
+from tiering.advice.recommend import recommend
 
 SIZES = DatasetSizes(1_281_167, 140 * 10**9)
 

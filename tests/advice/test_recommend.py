@@ -5,14 +5,17 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.advice.profiles import GIB, IMAGENET, PETABYTES, TIERS, dataset, everything, verdict
 from tiering.advice.constraints import Limits
+from tiering.advice.dataset_sizes import sizes_of
+from tiering.advice.job import Job
 from tiering.advice.ranking import pareto, total_usd
-from tiering.advice.reasons import life_years
-from tiering.advice.recommend import Job, recommend
+from tiering.advice.recommend import recommend
+from tiering.advice.stored_size import stored_bytes
+from tiering.advice.wear import life_years
 from tiering.errors import UsageError
 
 WORKLOADS = ["re-read-heavy", "write-heavy", "read-once", "mixed", "inconclusive"]
@@ -20,7 +23,8 @@ datasets = st.builds(lambda files, mean: dataset(files, files * mean), st.intege
 
 
 def test_training_gets_a_packed_store_on_local_flash():
-    found = recommend(IMAGENET, current="nfs", job=Job(ram=16 * GIB, decode=False, threads=8))
+    tiers = [TIERS["nvme"], TIERS["hdd"], TIERS["nfs"]]
+    found = recommend(IMAGENET, tiers=tiers, current="nfs", job=Job(ram=16 * GIB, decode=False, threads=8, hour_usd=20))
     assert (found.choice.tier, found.choice.format, found.choice.codec) == ("nvme", "lmdb", "none")
     assert found.choice.speedup > 5
     assert (found.baseline.tier, found.baseline.format, found.baseline.speedup) == ("nfs", "folder", 1.0)
@@ -97,9 +101,16 @@ def test_uncompressed_pictures_may_be_compressed_and_encoded_ones_may_not():
 
 
 @settings(deadline=None)
+@example(
+    dataset(10**8, 10**16), "write-heavy", 0, 1
+)  # only object stores hold it, and those cannot be written in place
 @given(datasets, st.sampled_from([None, *WORKLOADS]), st.integers(0, 10**12), st.integers(1, 10**5))
 def test_whatever_is_asked_the_advice_is_possible(profile, workload, ram, epochs):
     job = Job(epochs=epochs, threads=4, ram=ram)
+    if workload == "write-heavy" and stored_bytes(sizes_of(profile), "folder") > TIERS["parallel-fs"].capacity:
+        with pytest.raises(UsageError, match="more than any"):
+            recommend(profile, verdict=verdict(workload), job=job)
+        return
     found = recommend(profile, verdict=verdict(workload) if workload else None, job=job)
     for option in everything(found):
         tier = TIERS[option.tier]
@@ -110,15 +121,15 @@ def test_whatever_is_asked_the_advice_is_possible(profile, workload, ram, epochs
             assert not tier.network
         assert option.cache_ram <= ram
         assert option.speedup > 0
-    assert len(found.alternatives) <= 8
+    assert sum(not option.on_frontier for option in found.alternatives) <= 8
     assert found.choice not in found.alternatives
     if workload not in {"write-heavy", "read-once"}:
         lowest = min(total_usd(option, epochs, 2.0) for option in everything(found) if not option.warnings)
-        assert total_usd(found.choice, epochs, 2.0) <= lowest + max(1.0, 0.05 * lowest) + 1e-6
+        assert total_usd(found.choice, epochs, 2.0) <= lowest + max(1.0, 0.05 * lowest) + 1e-3
         # The baseline may not come out better than the advice: to stay is always among the options.
         stays = total_usd(found.baseline, epochs, 2.0)
         fits = TIERS[found.baseline.tier].holds(profile.bytes + profile.files * 8192)
-        assert not fits or total_usd(found.choice, epochs, 2.0) <= stays + max(1.0, 0.05 * stays) + 1e-6
+        assert not fits or total_usd(found.choice, epochs, 2.0) <= stays + max(1.0, 0.05 * stays) + 1e-3
 
 
 @settings(deadline=None)
@@ -216,8 +227,12 @@ def test_lmdb_is_kept_from_network_file_systems_and_its_maps_are_a_warning_on_sl
     assert any("LMDB on nfs" in line for line in found.dropped)
     slow = [option for option in everything(found) if (option.tier, option.format) == ("hdd", "lmdb")]
     assert slow
-    assert any("is a page fault of 8 ms" in line for line in slow[0].warnings)
-    assert slow[0].warnings[0] in slow[0].reason
+    for option in slow:
+        if option.order == "global" and option.kind != "cached":
+            assert any("is a page fault of 8 ms" in line for line in option.warnings)
+            assert option.warnings[0] in option.reason
+        else:
+            assert option.warnings == ()
     assert all(option.warnings == () for option in everything(found) if option.tier == "nfs")
 
 
@@ -240,7 +255,8 @@ def test_checkpoints_that_need_bandwidth_are_sent_elsewhere():
     job = Job(decode=False, checkpoint_bytes=100 * 10**9)
     found = recommend(IMAGENET, tiers=[tape, TIERS["nvme"].model_copy(update={"price": 1000.0})], job=job)
     assert found.choice.tier == "slow"
-    assert any("A checkpoint of 100 GB takes" in line and "local NVMe SSD first" in line for line in found.notes)
+    assert any("A checkpoint of 100 GB takes" in line for line in found.notes)
+    assert any("Write it to local NVMe SSD first" in line for line in found.notes)
     small = recommend(IMAGENET, tiers=[tape], job=Job(decode=False, checkpoint_bytes=10**6))
     assert not any("checkpoint" in line for line in small.notes)
 
@@ -255,7 +271,9 @@ def test_conversion_says_when_it_pays_and_staying_what_it_costs():
     assert "Doing nothing costs" in found.doing_nothing
     assert f"{stay.monthly_usd:,.2f} USD a month" in found.doing_nothing
     bucket = recommend(IMAGENET, current="object-archive", job=Job(decode=False)).choice
-    assert bucket.move_usd == pytest.approx(IMAGENET.files / 1000 * 0.01 + IMAGENET.bytes / 1e9 * 0.03)
+    assert bucket.move_usd == pytest.approx(
+        IMAGENET.files / 1000 * 0.01 + IMAGENET.bytes / 1e9 * 0.03 + bucket.bill.once
+    )
 
 
 def test_endurance_is_a_life_in_years():
@@ -290,3 +308,17 @@ def test_nodes_whose_samples_stay_add_their_caches_up():
         assert many.hit_ratio > few.hit_ratio
         assert many.epoch_s < few.epoch_s
     assert nodes[-1].cache_bytes * nodes[-1].nodes >= PETABYTES.bytes
+
+
+def test_a_price_of_egress_that_is_not_known_is_said_and_a_known_one_is_billed():
+    tiers = [TIERS["object"].model_copy(update={"egress_region_price": 0.02}), TIERS["object-infrequent"]]
+    far, near = (
+        recommend(IMAGENET, tiers=tiers, job=Job(decode=False, ram=0, epochs=10, reads_from=where), current="object")
+        for where in ("other-region", "same-zone")
+    )
+    elsewhere = Job(decode=False, ram=0, epochs=10, reads_from="other-region")
+    unknown = recommend(IMAGENET, tiers=tiers, job=elsewhere, current="object-infrequent")
+    assert any("object-infrequent from another region is not in the catalog" in note for note in unknown.notes)
+    # What no option reads from afar needs no price.
+    assert not any("not in the catalog" in note for note in (*near.notes, *far.notes))
+    assert far.baseline.monthly_usd - near.baseline.monthly_usd == pytest.approx(10 * 140 * 0.02)

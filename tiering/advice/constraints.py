@@ -21,6 +21,8 @@ class Limits:
         max_epoch_s: Seconds of a steady epoch, at most.
         capacity: Bytes of tiers by name, in place of the catalog's.
         keep_originals: Whether the original files must stay, to the last byte.
+        read_p99_s: Seconds in which 99 of 100 single reads must be answered, for serving that waits for each.
+        single_files: Whether the files must stay single files or objects, and nothing is packed.
         gpu_utilisation: Share of a steady epoch in which the training job works, at least. Needs the job's rate.
 
     Raises:
@@ -36,9 +38,15 @@ class Limits:
     capacity: Mapping[str, int] = field(default_factory=dict)
     keep_originals: bool = False
     gpu_utilisation: float | None = None
+    read_p99_s: float | None = None
+    single_files: bool = False
 
     def __post_init__(self) -> None:
-        for name, value in (("budget_usd", self.budget_usd), ("max_epoch_s", self.max_epoch_s)):
+        for name, value in (
+            ("budget_usd", self.budget_usd),
+            ("max_epoch_s", self.max_epoch_s),
+            ("read_p99_s", self.read_p99_s),
+        ):
             if value is not None and not 0 <= value < float("inf"):
                 raise UsageError(name, expected="at least 0", found=str(value))
         if self.gpu_utilisation is not None and not 0 < self.gpu_utilisation <= 1:
@@ -96,12 +104,20 @@ def _rules(limits: Limits) -> Iterator[_Rule]:
             lambda option: option.format == "pixels",
             lambda _: "only pixels, which are not the original files",
         )
-    if (longest := limits.max_epoch_s) is not None:
+    if limits.single_files:
         yield (
+            "single_files",
+            "Keeping single files",
+            lambda option: option.format != "folder",
+            lambda _: "only packed stores",
+        )
+    if (longest := limits.max_epoch_s) is not None:
+        yield _at_most(
             "max_epoch_s",
             f"An epoch of at most {format_seconds(longest)}",
-            lambda option: option.steady_epoch_s > longest,
-            lambda kept: f"{format_seconds(min(option.steady_epoch_s for option in kept))} at best",
+            longest,
+            lambda option: option.steady_epoch_s,
+            lambda best: f"{format_seconds(best)} at best",
         )
     if (share := limits.gpu_utilisation) is not None:
         yield (
@@ -111,10 +127,31 @@ def _rules(limits: Limits) -> Iterator[_Rule]:
             lambda option: (option.stall_fraction or 0.0) > 1 - share + 1e-3,
             lambda kept: f"{format_percent(1 - min(option.stall_fraction or 0.0 for option in kept))} at best",
         )
+    if (latest := limits.read_p99_s) is not None:
+        yield _at_most(
+            "read_p99_s",
+            f"Reads within {format_seconds(latest)}, 99 of 100",
+            latest,
+            lambda option: option.read_p99_s,
+            lambda best: f"{format_seconds(best)} at best",
+        )
     if (most := limits.budget_usd) is not None:
-        yield (
+        yield _at_most(
             "budget_usd",
             f"A budget of {format_usd(most)} USD a month",
-            lambda option: option.monthly_usd > most,
-            lambda kept: f"{format_usd(min(option.monthly_usd for option in kept))} USD for the cheapest one left",
+            most,
+            lambda option: option.monthly_usd,
+            lambda best: f"{format_usd(best)} USD for the cheapest one left",
         )
+
+
+def _at_most(
+    parameter: str, rule: str, limit: float, figure: Callable[[Option], float], in_words: Callable[[float], str]
+) -> _Rule:
+    """Return the rule that a figure of an option is at most the limit. in_words: writes the best figure."""
+    return (
+        parameter,
+        rule,
+        lambda option: figure(option) > limit,
+        lambda kept: in_words(min(figure(option) for option in kept)),
+    )

@@ -77,7 +77,8 @@ class Costs:
         codings: Costs of each codec of pixels, by name.
         start_s: Seconds to start an epoch.
         fill: Seconds per byte that the kernel needs to bring uncached bytes into the page cache.
-        touch: Seconds per byte for the page faults of a map, on the first pass.
+        touch: Seconds per byte that the first pass over a map takes longer: page faults, and bytes that no cache of the
+            processor holds yet.
         fresh: Seconds per byte for the page faults of new memory for batches of pixels.
         tell_file_s: Seconds to announce a file.
         measured: Whether the costs were measured on this machine.

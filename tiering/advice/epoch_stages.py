@@ -11,23 +11,26 @@ files to a device of 0.5 ms: now the opens and the decoding set the pace, and th
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
 
+from tiering.advice.cached_requests import joined
 from tiering.advice.catalog import Tier
 from tiering.advice.cpu_costs import Coding, Costs, Work
 from tiering.advice.dataset_sizes import DatasetSizes
-from tiering.advice.device_time import device_seconds, first_share, group_of
-from tiering.io_sizes import ANNOUNCE_THREADS, CHUNK_BYTES, HELD_BYTES, PREFETCH_BYTES
-from tiering.literals import Bottleneck, Format
+from tiering.advice.device_time import DevicePass, group_of, is_read_whole
+from tiering.advice.loading import Loading
+from tiering.advice.shared_limits import for_all_nodes, for_one_node
+from tiering.advice.tier_requests import Requests, requests_of
+from tiering.io_sizes import ANNOUNCE_THREADS, CHUNK_BYTES, HELD_BYTES, NETWORK_ANNOUNCE_THREADS, PREFETCH_BYTES
+from tiering.literals import Bottleneck, Format, ReadOrder
 
 #: Seconds that each stage of an epoch would take alone.
 Stages = dict[Bottleneck, float]
 
-#: Loader workers that wait for a network at the same time, at least. A usual setting, not a measurement.
-NETWORK_WORKERS: Final = 8
+#: Small reads of a local disk for a cold open (name and inode); requests to a server for one (look-up, open, close).
+_OPEN_READS, _OPEN_REQUESTS = 2, 3
 #: Seconds that a sample out of tiering's cache takes above one out of a mapped store: docs/benchmarks.md, "Caching".
 CACHE_SECONDS: Final = 2e-6
 #: Seconds for each sample, and B/s, of data from a socket. It is copied like a file; nothing can map it.
@@ -35,35 +38,6 @@ SOCKET_SECONDS: Final = 12e-6
 SOCKET_RATE: Final = 1.3e9
 #: Plain B/s that one core decodes of zstd. An assumption for encoded files that compress.
 ZSTD_RATE: Final = 1e9
-
-
-@dataclass(frozen=True, slots=True)
-class Loading:
-    """How a training job takes its samples.
-
-    Attributes:
-        decode: Whether the loader decodes images to pixels. Otherwise the job takes encoded bytes.
-        threads: Threads of the loader.
-        cores: Cores that the threads, the announcing and the kernel share; by default as many as threads.
-        samples_per_s: Samples per second the training job can consume, on all nodes together. None for no limit.
-        nodes: Nodes that share each epoch. Each has its own caches, in which its samples stay (`shuffle="sticky"`).
-
-    Raises:
-        ValueError: For anything not above 0.
-    """
-
-    decode: bool = False
-    threads: int = 2
-    cores: int | None = None
-    samples_per_s: float | None = None
-    nodes: int = 1
-
-    def __post_init__(self) -> None:
-        rate = 1.0 if self.samples_per_s is None else self.samples_per_s
-        counts = (self.threads, self.nodes, 1 if self.cores is None else self.cores)
-        if min(counts) < 1 or not 0 < rate < math.inf:
-            message = f"loading: expected threads, cores, nodes and a rate above 0, found {self}"
-            raise ValueError(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +50,17 @@ class EpochModel:
     codec: str
     loading: Loading
     costs: Costs
+    order: ReadOrder = "global"
 
     def stages(
-        self, *, miss: float, cached: float, page_cache: float, local: float = 0.0, first: bool = False
+        self,
+        *,
+        miss: float,
+        cached: float,
+        page_cache: float,
+        local: float = 0.0,
+        first: bool = False,
+        requests: float = 1.0,
     ) -> Stages:
         """Return the seconds of each stage of an epoch, on one node.
 
@@ -88,14 +70,15 @@ class EpochModel:
             page_cache: Bytes of memory that keep what was read.
             local: The part of `cached` that comes from the cache's disk.
             first: Whether nothing is decoded or mapped yet.
+            requests: Requests to the tier for each sample read from it; below 1 where tiering's cache joins neighbours.
         """
-        samples = self.data.samples / self.loading.nodes
+        how = self.loading
+        samples = self.data.samples / how.nodes
         announcing = miss * self._announce_s
-        opens = self._open_seconds(miss)
-        threads = min(self.loading.threads, self.loading.cores or self.loading.threads)
+        threads = how.threads_at_work
         read, decode = self._read(cached, threads, first=first), self._decode()
         fill = (miss + local) * self.costs.fill * self._item if self.tier.access == "file" else 0.0
-        # Announcing a file holds the GIL, and so the threads.
+        # Announcing a file holds the GIL, and so the threads of its process.
         paced = read.on(threads) + decode.on(threads) + announcing
         faults = self._page_faults if first else 0.0
         if self._viewed:
@@ -103,33 +86,38 @@ class EpochModel:
             paced = read.seconds + faults
         else:
             paced += faults / threads
-        everywhere = (read.seconds + decode.seconds + fill + announcing + faults) / max(
-            threads, self.loading.cores or 2
-        )
+        everywhere = (read.seconds + decode.seconds + fill + announcing + faults) / how.cores_at_work
         cpu: Bottleneck = "decoding" if decode.seconds > self._plain_read(first=first).seconds else "CPU copy"
-        return {
-            "device": miss * self.device(page_cache),
-            "open latency": max(samples * opens, miss * self._shared_opens),
-            cpu: samples * paced,
+        stages: Stages = {
+            "device": miss * self.device(page_cache, requests),
+            "open latency": max(samples * self._open_seconds(miss), miss * self._shared_opens),
+            cpu: samples / how.processes * paced,
             "all cores": samples * everywhere,
         }
+        if self.tier.network and how.network is not None:
+            stages["network"] = miss * self.requests.bytes / how.nodes / how.network
+        return stages
 
     def cold_seconds(self, stages: Stages, page_cache: float) -> float:
         """Return the seconds of a cold epoch.
 
-        That is the worst sum of one whole stage and the time that the first group of samples spends in the others. One
-        thread announces that group, and nothing overlaps until it is read and decoded.
+        That is the worst sum of one whole stage and the time that the first samples spend in the others: nothing
+        overlaps until they are read and decoded. Two threads announce a group of a packed store each, and both groups
+        share the device, so that they arrive together. A small packed store arrives as a whole.
         """
-        groups = max(1.0, self.data.samples / self.loading.nodes / group_of(self._item))
-        shared = (self.data, self.tier, self.store_format, self.codec, self.costs, page_cache)
+        group = group_of(self._item, self._order) * (1 if self.store_format == "folder" else ANNOUNCE_THREADS)
+        groups = max(1.0, self.data.samples / self.loading.ranks / group)
+        if is_read_whole(self.data.samples * self._item, self.tier, self.store_format):
+            groups = 1.0
         alone: Stages = {
-            name: time * (first_share(*shared) if name == "device" else 1 / groups)
+            name: time
+            * (self._one_pass(self.data, self.tier, page_cache).first_share() if name == "device" else 1 / groups)
             for name, time in stages.items()
             if name != "all cores"
         }
-        # The first group is opened by one thread. A server's limit on the opens of all nodes is no latency of one.
+        # A server's limit on the opens of all nodes is no latency of one.
         own = min(stages["open latency"], self.data.samples / self.loading.nodes * self._open_seconds(1.0))
-        alone["open latency"] = own / groups * self._opens_at_once
+        alone["open latency"] = own / groups
         # "All cores" already counts the processor's part of that group.
         within: dict[str, set[str]] = {"all cores": {"CPU copy", "decoding"}}
         return self.costs.start_s + max(
@@ -137,23 +125,50 @@ class EpochModel:
             for name, time in stages.items()
         )
 
-    def device(self, page_cache: float) -> float:
-        """Return the seconds that the device needs for all of a node's samples.
+    @property
+    def _order(self) -> ReadOrder:
+        """Plain files have no neighbours to be read with."""
+        return "global" if self.store_format == "folder" else self.order
 
-        All nodes read at the same time, so a shared tier needs at least its seconds for the samples of all of them.
+    def device(self, page_cache: float, requests: float = 1.0) -> float:
+        """Return the seconds that the device needs for all samples of one node.
+
+        All nodes read at the same time, so a shared tier needs at least its seconds for the samples of all nodes.
+
+        Args:
+            page_cache: Bytes of memory that keep what was read.
+            requests: Requests for each sample; below 1 where tiering's cache joins neighbours.
         """
-        how = (self.store_format, self.codec, self.costs, page_cache)
-        own = device_seconds(self.data, self.tier, *how) / self.loading.nodes
-        together = self.tier.together
-        return own if together is None else max(own, device_seconds(self.data, together, *how))
+        tier = for_one_node(self.tier, self.loading, self._order)
+        together = for_all_nodes(self.tier, self.loading, self._order)
+        # Behind the page cache, DevicePass itself joins neighbours.
+        requests = 1.0 if page_cache else requests
+        data = joined(self.data, requests)
+        all_nodes = requests * self._one_pass(data, tier, page_cache).seconds()
+        if self.store_format == "folder" and not self.tier.network:
+            # The same heads or channels read names and inodes.
+            all_nodes += self.data.samples * min(_OPEN_READS / self.tier.iops, self.tier.open_cost)
+        own = all_nodes / self.loading.nodes
+        return own if together is None else max(own, requests * self._one_pass(data, together, page_cache).seconds())
+
+    def _one_pass(self, data: DatasetSizes, tier: Tier, page_cache: float) -> DevicePass:
+        return DevicePass(
+            data, tier, self.store_format, self.codec, self.costs, page_cache, self._order, self.loading.ranks
+        )
+
+    @property
+    def requests(self) -> Requests:
+        """The requests of all nodes for every sample, once each."""
+        return requests_of(self.data, self.store_format, self.codec, self.costs, self.order, self.loading.ranks)
 
     @property
     def _shared_opens(self) -> float:
         """Seconds of a shared system to open each file once, by any node."""
-        together = self.tier.together
+        together = for_all_nodes(self.tier, self.loading, self._order)
         if self.store_format != "folder" or together is None:
             return 0.0
-        return self.data.samples * (1 + self.tier.open_requests) / together.iops
+        opening = min(_OPEN_REQUESTS / together.iops, self.tier.open_cost) if self.tier.access == "file" else 0.0
+        return self.data.samples * (1 / together.iops + opening)
 
     def _open_seconds(self, miss: float) -> float:
         """Return the seconds of the latency of opening one file, with as many opens in flight as there are."""
@@ -168,9 +183,12 @@ class EpochModel:
 
     @property
     def _opens_at_once(self) -> int:
-        if not self.tier.network:
-            return ANNOUNCE_THREADS
-        return min(max(NETWORK_WORKERS, self.loading.threads), self.tier.queue_depth)
+        """Opens in flight on a node: each thread of a loader process has one."""
+        if self.tier.access == "object":
+            # One thread of the cache sends all requests to a bucket, as many at the same time as make it quicker.
+            return self.tier.queue_depth
+        least = NETWORK_ANNOUNCE_THREADS if self.tier.network else ANNOUNCE_THREADS
+        return min(self.loading.processes * max(least, self.loading.threads), self.tier.queue_depth)
 
     @property
     def _item(self) -> float:
@@ -184,14 +202,16 @@ class EpochModel:
     def _page_faults(self) -> float:
         """Seconds for a sample's page faults: in new maps, and in new memory for batches of pixels.
 
-        For chunks of many rows the faults of maps are part of decoding.
+        Chunks of many rows are decoded into new memory that is held; the faults of their maps are part of decoding.
         """
-        rows = self.data.samples * self.data.row_bytes / self.loading.nodes if self.store_format == "pixels" else 0.0
-        batches = self.costs.fresh * min(rows, PREFETCH_BYTES) * self.loading.nodes / self.data.samples
+        rows = self.data.samples * self.data.row_bytes / self.loading.ranks if self.store_format == "pixels" else 0.0
+        batches = self.costs.fresh * min(rows, PREFETCH_BYTES) * self.loading.ranks / self.data.samples
         if self.store_format == "folder" or self.tier.access == "object":
             return batches
         coding = self._coding
-        return batches + (self.costs.touch * self._item if coding is None or coding.chunk == 1 else 0.0)
+        if coding is None or coding.chunk == 1:
+            return batches + self.costs.touch * self._item
+        return batches + self.costs.fresh * min(rows, HELD_BYTES) * self.loading.ranks / self.data.samples
 
     @property
     def _coding(self) -> Coding | None:
@@ -206,7 +226,7 @@ class EpochModel:
     def _decode(self) -> Work:
         return self.costs.decode if self.loading.decode and self.store_format != "pixels" else Work(0.0)
 
-    def _read(self, cached: float, threads: int, *, first: bool) -> Work:
+    def _read(self, cached: float, threads: float, *, first: bool) -> Work:
         """Return the work of reading one sample, with the cheaper of the cache and the store for the cached share."""
         own = self._plain_read(first=first)
         plain = self.costs.row if self.store_format == "pixels" else self.costs.view
@@ -227,7 +247,8 @@ class EpochModel:
             coding = self._coding
             return self.costs.row if coding is None else self._coded(coding, first=first)
         if self.codec != "none":
-            return Work(self.costs.view.seconds + max(self.data.mean, CHUNK_BYTES) / ZSTD_RATE)
+            share = self.requests.count / self.data.samples
+            return Work(self.costs.view.seconds + share * max(self.data.mean, CHUNK_BYTES) / ZSTD_RATE)
         return self.costs.view
 
     def _coded(self, coding: Coding, *, first: bool) -> Work:
@@ -236,6 +257,8 @@ class EpochModel:
         # Some chunks stay decoded; of the others each sample decodes a whole one.
         held = min(1.0, HELD_BYTES / (self.data.samples * self.data.row_bytes))
         chunks = (1 - held) + (held / coding.chunk if first else 0.0)
+        if self.order == "block":
+            chunks = min(chunks, self.requests.count / self.data.samples)
         decoding = chunks * coding.chunk_s
         seconds = coding.work.seconds + decoding
         # Threads that want the same chunk wait for the one that decodes it.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from fractions import Fraction
 
 from tiering.errors import UsageError
-from tiering.units import format_bytes
+from tiering.units import counted, format_bytes
 
 #: Bytes of an MNIST image: 28 x 28 pixels of one byte.
 MNIST_IMAGE = 28 * 28
@@ -213,7 +213,10 @@ def lines(run: TrainingRun) -> list[tuple[str, str]]:
         ("a checkpoint", f"{text['checkpoint_bytes']}, {epochs}"),
         ("checkpoints in the run", f"{run.checkpoints:,}, {text['run_bytes_written']} in all"),
         ("one checkpoint interval", interval if run.checkpoints else "longer than the run"),
-        (f"batches of {run.batch_size:,} images", f"{run.epoch_transfers:,} transfers to the GPU an epoch"),
+        (
+            f"batches of {counted(run.batch_size, 'image')}",
+            f"{counted(run.epoch_transfers, 'transfer')} to the GPU an epoch",
+        ),
         ("bytes read : bytes written, whole run", text["bytes_read_per_byte_written"]),
     ]
 

@@ -15,14 +15,18 @@ docs/recommending.md has every formula with its units, and the measurements behi
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from tiering.advice.bill import Bill, Terms, bill_of_copies, room_usd, stored_objects
+from tiering.advice.cached_requests import CachedRequests, cached_requests
 from tiering.advice.catalog import Tier
 from tiering.advice.cpu_costs import Costs, typical_costs
 from tiering.advice.dataset_sizes import DatasetSizes
-from tiering.advice.epoch_stages import EpochModel, Loading, Stages, best_blend, slowest
-from tiering.advice.stored_size import stored_bytes
-from tiering.literals import Bottleneck, Format
+from tiering.advice.epoch_stages import EpochModel, Stages, best_blend, slowest
+from tiering.advice.loading import Loading
+from tiering.advice.sizing import sized
+from tiering.advice.stored_size import served_bytes, stored_on
+from tiering.literals import Bottleneck, Format, ReadOrder
 from tiering.units import MONTH_SECONDS
 
 
@@ -31,14 +35,16 @@ class Setting:
     """What all predictions of one recommendation share.
 
     Attributes:
-        epochs: Epochs of the one run a month whose requests and retrievals are billed; at least 1.
+        epochs: Epochs of a run; at least 1.
         loading: How training takes samples.
         costs: Processor time of a sample.
+        terms: Runs in the month that is billed, where the readers are, and how long the data is kept.
     """
 
     epochs: int
     loading: Loading
     costs: Costs
+    terms: Terms = field(default_factory=Terms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +83,18 @@ class Prediction:
     bottleneck: Bottleneck = field(metadata={"doc": "of the steady epoch"})
     hit_ratio: float = field(metadata={"doc": "share of samples that a cache answers in a steady epoch"})
     monthly_usd: float = field(
-        metadata={"doc": "one month of storage, cache included, and the requests and retrievals of a run's month"}
+        metadata={"doc": "bill.total: a month of storage, caches included, and of the reads of its runs"}
     )
     stall_fraction: float | None = field(
         metadata={"doc": "share of a steady epoch that the training job waits; None without its rate"}
     )
+    first_epoch_requests: float = field(metadata={"doc": "requests of all nodes to the tier in the cold epoch"})
+    first_epoch_bytes: float = field(metadata={"doc": "bytes of these requests"})
+    epoch_requests: float = field(metadata={"doc": "requests of all nodes to the tier in a steady epoch"})
+    epoch_bytes: float = field(metadata={"doc": "bytes of these requests"})
     stages: Stages = field(metadata={"doc": "seconds of a steady epoch that each stage alone would take"})
+    bill: Bill = field(metadata={"doc": "of all copies, all nodes and all caches, in USD"})
+    cold_stages: Stages = field(metadata={"doc": "seconds of a cold epoch that each stage alone would take"})
 
 
 def hit_ratio(cache_bytes: float, dataset_bytes: float, *, fill_once: bool = True) -> float:
@@ -125,6 +137,8 @@ def predict(
     copies: int = 1,
     loading: Loading | None = None,
     costs: Costs | None = None,
+    terms: Terms | None = None,
+    order: ReadOrder = "global",
 ) -> Prediction:
     """Predict the epochs and the bill of a dataset on a tier, in a format, behind a cache.
 
@@ -133,14 +147,19 @@ def predict(
 
     Args:
         data: The dataset.
-        tier: Where it is stored.
+        tier: Where it is stored, as it is bought: as large as the dataset needs at least (advice/sizing.py).
         store_format: How it is kept.
         codec: Of "zarr" and "pixels".
         cache: Caches in front of the tier; none by default.
-        epochs: Epochs of the one run a month whose requests and retrievals are billed.
-        copies: Copies of the dataset that are kept and paid for.
+        epochs: Epochs of a run.
+        copies: Copies of the dataset that are kept and paid for. One copy on a local tier of several nodes is divided
+            among them, and each pays for its part.
         loading: How training takes samples; encoded bytes by default.
         costs: Processor time of a sample; typical costs by default.
+        terms: Runs in the month that is billed, where the readers are, and how long the data is kept; by default one
+            run a month in the same zone, and kept for good.
+        order: The order in which samples are read. In a "block" order (`shuffle="block"`) neighbours in a packed store
+            are read with one request; plain files are not.
 
     Raises:
         ValueError: Below 1 epoch, and for pixels of a dataset whose images have no common shape.
@@ -151,23 +170,34 @@ def predict(
     if store_format == "pixels" and not data.row_bytes:
         message = "pixels: expected images of one shape, or a resize to one"
         raise ValueError(message)
-    plan, how, price = cache or CachePlan(), loading or Loading(), costs or typical_costs(data)
-    model = EpochModel(data, tier, store_format, codec, how, price)
-    stored = stored_bytes(data, store_format, codec, pages=tier.access != "object", costs=price)
+    plan, how, costs = cache or CachePlan(), loading or Loading(), costs or typical_costs(data)
+    stored = stored_on(tier, data, store_format, codec, costs)
+    tier = sized(tier, stored if tier.network or copies > 1 else -(-stored // how.nodes))
+    if plan.local_tier is not None:
+        plan = replace(plan, local_tier=sized(plan.local_tier, plan.local))
+    model = EpochModel(data, tier, store_format, codec, how, costs, order)
     # tiering's cache holds samples as they are served; the page cache holds pages of the store as it is on disk.
-    served = data.samples * data.row_bytes if store_format == "pixels" else data.bytes
-    kept = plan.ram * (how.nodes if plan.fill_once else 1)
-    ram_share = hit_ratio(kept, served if plan.fill_once else stored, fill_once=plan.fill_once)
+    served = served_bytes(data, store_format)
+    ram_share = _in_memory(plan, how.nodes, served, stored)
     local_share = min(1.0 - ram_share, plan.local * how.nodes / served)
     miss_share = max(0.0, 1.0 - ram_share - local_share)
     page_cache = 0 if plan.fill_once else plan.ram
 
-    cold = model.stages(miss=1.0, cached=0.0, page_cache=page_cache, first=True)
-    first = model.cold_seconds(cold, page_cache)
     in_memory = ram_share if plan.fill_once else 0.0
-    steady_stages = model.stages(miss=1 - ram_share, cached=in_memory, page_cache=page_cache)
+    kept_share = in_memory + local_share
+    behind = CachedRequests()
+    if kept_share and tier.network and order == "global":
+        behind = cached_requests(data, store_format, codec, how.nodes)
+    cold_requests = behind.cold(kept_share)
+    cold = model.stages(miss=1.0, cached=0.0, page_cache=page_cache, first=True, requests=cold_requests)
+    first = model.cold_seconds(cold, page_cache)
+    steady_stages = model.stages(
+        miss=1 - ram_share, cached=in_memory, page_cache=page_cache, requests=behind.full if in_memory else 1.0
+    )
     if plan.local_tier is not None:
-        used = model.stages(miss=miss_share, cached=in_memory + local_share, page_cache=page_cache, local=local_share)
+        used = model.stages(
+            miss=miss_share, cached=kept_share, page_cache=page_cache, local=local_share, requests=behind.full
+        )
         used["device"] += local_share * data.samples * plan.local_tier.read_seconds(served / data.samples) / how.nodes
         steady_stages = best_blend(steady_stages, used)
         first = max(first, min(served / how.nodes, plan.local) / plan.local_tier.write_bandwidth)
@@ -176,15 +206,26 @@ def predict(
         first = max(first, steady_stages["training job"])
     steady = max(steady_stages.values())
     if steady != steady_stages.get("training job"):
-        steady += price.start_s
+        steady += costs.start_s
     first = max(first, steady)
 
-    reads = data.samples * (1 + (epochs - 1) * miss_share)
-    access = reads / 1000 * tier.request_price + reads * (stored / data.samples) / 1e9 * tier.retrieval_price
-    # A run that takes longer than a month counts with one month's part.
-    dollars = copies * stored / 1e9 * tier.price + access * min(1.0, MONTH_SECONDS / (first + (epochs - 1) * steady))
+    terms = terms or Terms()
+    # Runs that take longer than the month count with its part.
+    runs = min(terms.runs_per_month, MONTH_SECONDS / (first + (epochs - 1) * steady))
+    asked = model.requests
+    requests = asked.count * (cold_requests + (epochs - 1) * miss_share * behind.full)
+    bill = bill_of_copies(
+        stored_objects(data, tier, store_format, codec, costs),
+        tier,
+        copies,
+        how.nodes,
+        reads=runs * requests,
+        bytes_read=runs * asked.bytes * (1 + (epochs - 1) * miss_share),
+        terms=terms,
+    )
     if plan.local_tier is not None:
-        dollars += min(served, plan.local * how.nodes) / 1e9 * plan.local_tier.price
+        room = room_usd(min(served / how.nodes, plan.local), plan.local_tier)
+        bill += Bill(cache=how.nodes * room * terms.month)
     job = steady_stages.get("training job")
     return Prediction(
         first_epoch_s=first,
@@ -193,7 +234,23 @@ def predict(
         bytes_per_s=data.bytes / steady,
         bottleneck=slowest(steady_stages),
         hit_ratio=1.0 - miss_share,
-        monthly_usd=dollars,
+        monthly_usd=bill.total,
         stall_fraction=None if job is None else 1 - job / steady,
-        stages={**steady_stages},
+        first_epoch_requests=cold_requests * asked.count,
+        first_epoch_bytes=asked.bytes,
+        epoch_requests=miss_share * behind.full * asked.count,
+        epoch_bytes=miss_share * asked.bytes,
+        stages=steady_stages,
+        bill=bill,
+        cold_stages=cold,
     )
+
+
+def _in_memory(plan: CachePlan, nodes: int, served: float, stored: float) -> float:
+    """Return the share of the samples that memory answers in a steady epoch."""
+    if plan.fill_once:
+        return hit_ratio(plan.ram * nodes, served)
+    if nodes == 1:
+        return hit_ratio(plan.ram, stored, fill_once=False)
+    # A node keeps what it read in one epoch; in the next one, any node may want it.
+    return hit_ratio(min(plan.ram, stored / nodes), stored)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from tiering.advice.catalog import Tier, find_tier
+from tiering.advice.catalog import Tier, find_tier, tier_named
+from tiering.advice.checkpoints import checkpoint_plans
+from tiering.advice.job import Job
 from tiering.advice.recommendation import Option
-from tiering.units import MONTH_SECONDS, format_bytes, format_percent, format_seconds, format_usd
+from tiering.advice.wear import WARRANTY_YEARS, life_years
+from tiering.units import MONTH_SECONDS, counted, format_bytes, format_percent, format_seconds, format_usd
 
 if TYPE_CHECKING:
     from tiering.workload.verdict import Verdict
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 _PACE: Final = {
     "device": "The device's random reads set the pace.",
     "open latency": "Opening a file for every sample sets the pace.",
+    "network": "The network of the nodes sets the pace: no faster storage behind it would help.",
     "CPU copy": "Copying the bytes sets the pace: no faster storage would help.",
     "decoding": "Decoding on the processor sets the pace: no faster storage would help.",
     "all cores": "The processor as a whole sets the pace: more threads would not help.",
@@ -26,20 +30,19 @@ _HOW: Final = {
     "zarr": "One packed store without a file to open for each sample, readable by any Zarr v3 reader.",
     "pixels": "Decoded once instead of every epoch, in one packed store without the originals: keep those too.",
 }
-#: Years over which makers count drive writes per day.
-WARRANTY_YEARS: Final = 5
 #: Share of the time between two checkpoints that writing one may take without a note.
 _LONG_CHECKPOINT: Final = 0.01
 
 
 def reason_for_training(option: Option) -> str:
     """Return why a workload that reads again would want this option, and its bottleneck."""
-    parts = [_HOW[option.format], *_copies(option)]
+    parts = [_HOW[option.format], *_order(option), *_copies(option), *_bought(option)]
     hits = format_percent(option.hit_ratio)
     if option.cache_ram or option.cache_local:
         parts.append(f"The cache answers {hits} of the reads after the first epoch.")
     elif option.cache != "none":
         parts.append(f"The kernel's page cache answers {hits} of the reads after the first epoch.")
+    parts.extend(_loading(option))
     parts.append(_PACE[option.bottleneck])
     if option.stall_fraction is not None and option.stall_fraction >= 0.005:
         parts.append(f"The training job waits {format_percent(option.stall_fraction)} of the time.")
@@ -54,6 +57,21 @@ def reason_for_training(option: Option) -> str:
     return " ".join((*parts, *option.warnings))
 
 
+def _order(option: Option) -> Iterator[str]:
+    if option.order == "block":
+        yield (
+            'It is served with shuffle="block": blocks of neighbouring samples, each read with one request. '
+            "Converting puts samples in random order, so neighbours have nothing in common."
+        )
+
+
+def _bought(option: Option) -> Iterator[str]:
+    if option.provisioned:
+        yield "It is bought with the speed that the job needs, not only with room for the data."
+    if option.remote and option.bill.egress >= 0.005:
+        yield f"Reading it from where the nodes are costs {format_usd(option.bill.egress)} USD of egress a month."
+
+
 def _copies(option: Option) -> Iterator[str]:
     """Say what lies on the disks of several nodes."""
     if option.copies > 1:
@@ -66,19 +84,31 @@ def _copies(option: Option) -> Iterator[str]:
         )
 
 
+def _loading(option: Option) -> Iterator[str]:
+    """Say what it takes to fill the nodes' own disks, which new nodes have empty."""
+    if option.loading_s:
+        cost = f" and {format_usd(option.loading_usd)} USD of reads" if option.loading_usd >= 0.005 else ""
+        yield f"New nodes load their disks first, which takes {format_seconds(option.loading_s)}{cost} each time."
+
+
 def conversion(option: Option, epochs: int) -> str:
-    """Return the cost of getting to an option, and when that pays."""
+    """Return the cost of getting to an option, and when that pays. epochs: of a run; 0 where nothing reads it."""
+    if not option.move_s and option.by_rule:
+        usd = f", for {format_usd(option.move_usd)} USD once" if option.move_usd >= 0.005 else ""
+        return f"A lifecycle rule of the bucket moves it{usd}; nothing has to be read."
     if not option.move_s:
         return "Nothing has to be converted or moved."
     doing = "Moving it" if option.format == "folder" else "Packing"
-    cost = f"{doing} takes {format_seconds(option.move_s)}"
+    cost, joint = f"{doing} takes {format_seconds(option.move_s)}", " and"
     if option.move_usd >= 0.005:
-        cost += f" and {format_usd(option.move_usd)} USD of requests and retrievals"
+        cost, joint = f"{cost} and {format_usd(option.move_usd)} USD for reading and writing", ", and"
+    if not epochs:
+        return f"{cost}."
     pays = option.pays_back_epochs
     if pays is None:
         return f"{cost}; it makes no epoch faster, so only lower storage costs can pay for it."
     late = f", more than a run of {epochs:,} has" if pays > epochs else ""
-    return f"{cost} and pays back after {_epochs(pays)}{late}."
+    return f"{cost}{joint} pays back after {_epochs(pays)}{late}."
 
 
 def _epochs(count: float) -> str:
@@ -118,16 +148,6 @@ def reason_for_writes(option: Option, catalog: Sequence[Tier], written_per_day: 
     return " ".join(parts)
 
 
-def life_years(tier: Tier, size: int, written_per_day: float) -> float | None:
-    """Return the years until writes wear out `size` bytes of a tier; None where writes do not wear it.
-
-    Endurance is drive writes per day over a warranty of WARRANTY_YEARS, so it bounds the bytes written in all.
-    """
-    if tier.endurance is None or written_per_day <= 0:
-        return None
-    return tier.endurance * size * WARRANTY_YEARS / written_per_day
-
-
 def _endurance(tier: Tier, size: int | None, written_per_day: float | None) -> Iterator[str]:
     if tier.endurance is None:
         return
@@ -145,23 +165,26 @@ def _endurance(tier: Tier, size: int | None, written_per_day: float | None) -> I
         yield "No trace shows how much is written a day, so its life is not known."
 
 
-def checkpoint_advice(option: Option, catalog: Sequence[Tier], checkpoint: int | None, every: int) -> Iterator[str]:
-    """Say where checkpoints need a faster tier. checkpoint: bytes of one; every: epochs from one to the next."""
-    tier = find_tier(catalog, option.tier)
-    if not checkpoint or tier is None:
+def checkpoint_advice(option: Option, catalog: Sequence[Tier], job: Job) -> Iterator[str]:
+    """Say how long checkpoints hold up the job, and where to write them instead."""
+    tier, size = find_tier(catalog, option.tier), job.checkpoint_bytes
+    if not size or tier is None or option.checkpoint_fraction <= _LONG_CHECKPOINT:
         return
-    between = option.steady_epoch_s * every
-    if (takes := checkpoint / tier.write_bandwidth) <= _LONG_CHECKPOINT * between:
-        return
-    advice = (
-        f"A checkpoint of {format_bytes(checkpoint)} takes {format_seconds(takes)} on {tier.title}, of "
-        f"{format_seconds(between)} between two."
+    every_s = option.steady_epoch_s * job.checkpoint_every if job.checkpoint_every_s is None else job.checkpoint_every_s
+    yield (
+        f"A checkpoint of {format_bytes(size)} takes {format_seconds(option.checkpoint_fraction * every_s)} on "
+        f"{tier.title}, of {format_seconds(every_s)} between two: the job waits "
+        f"{format_percent(option.checkpoint_fraction)} of the time for it."
     )
-    lasting = [other for other in catalog if other.is_lasting and other.holds(checkpoint)]
-    quick = max(lasting, key=lambda other: other.write_bandwidth, default=tier)
-    if quick.write_bandwidth > tier.write_bandwidth:
-        advice += f" Write it to {quick.title} first: {format_seconds(checkpoint / quick.write_bandwidth)}."
-    yield advice
+    best = next(iter(checkpoint_plans(catalog, size, every_s, nodes=option.nodes, hour_usd=job.hour_usd)), None)
+    if best is None:
+        return
+    if best.stall_fraction < option.checkpoint_fraction:
+        first = "first" if best.drained_to is None else f"first, and let it drain to {best.drained_to}"
+        title = tier_named(catalog, best.tier, "tier").title
+        yield f"Write it to {title} {first}: {format_seconds(best.write_s)}."
+    if best.life_years is not None and best.life_years < WARRANTY_YEARS:
+        yield f"At that rate the drives of {best.tier} last {best.life_years:.1f} years."
 
 
 def long_run(option: Option, epochs: int, nodes: int) -> Iterator[str]:
@@ -169,7 +192,7 @@ def long_run(option: Option, epochs: int, nodes: int) -> Iterator[str]:
     run_s = option.run_s(epochs)
     if run_s > MONTH_SECONDS:
         more = "several nodes can share it (`nodes`)" if nodes == 1 else "more nodes or fewer epochs shorten it"
-        yield f"A run of {epochs:,} epochs takes {format_seconds(run_s)} this way: {more}."
+        yield f"A run of {counted(epochs, 'epoch')} takes {format_seconds(run_s)} this way: {more}."
 
 
 def certainty(verdict: Verdict | None) -> Iterator[str]:
@@ -191,3 +214,15 @@ def certainty(verdict: Verdict | None) -> Iterator[str]:
     else:
         yield f"The trace is {verdict.workload} with a probability of {sure}, which bounds how sure this advice is."
     yield from verdict.notes
+
+
+def where_it_is(home: Tier, stay: Option) -> Iterator[str]:
+    """Say what is assumed of the dataset where it is now. home: its tier; stay: the dataset as it is."""
+    if stay.copies > 1:
+        disks = home.title.removeprefix("local ")
+        yield f"The dataset is taken to be on the {disks} of all {stay.nodes:,} nodes now: {stay.copies:,} copies."
+    if not home.holds(-(-stay.stored // (1 if stay.shared else stay.nodes))):
+        yield (
+            f"{home.title} holds {format_bytes(home.capacity or 0)}, less than the dataset: its figures are those of a "
+            "larger one."
+        )

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
+from tiering.advice.bill import bill_of_copies, room_usd, stored_objects
 from tiering.advice.catalog import Tier
 from tiering.advice.dataset_sizes import DatasetSizes
 from tiering.advice.prediction import CachePlan, Setting, predict
 from tiering.advice.recommendation import NodesRequirement, Requirements, TierRequirement
-from tiering.advice.stored_size import stored_bytes
+from tiering.advice.stored_size import stored_on
 from tiering.literals import Format
 from tiering.units import format_bytes, format_count, format_percent, format_rate, format_seconds
 
@@ -60,8 +61,9 @@ def requirements_of(
 
 def in_words(required: Requirements, run_epochs: int) -> Iterator[str]:
     """Yield the requirements as sentences."""
+    epochs_read = "1 epoch reads" if run_epochs == 1 else f"{run_epochs:,} epochs read"
     yield (
-        f"An epoch reads {format_bytes(required.epoch_bytes)}; {run_epochs:,} epochs read "
+        f"An epoch reads {format_bytes(required.epoch_bytes)}; {epochs_read} "
         f"{format_bytes(required.run_bytes, 4)} in {in_count(required.run_reads)} reads of samples."
     )
     if required.read_write_ratio is not None:
@@ -96,12 +98,13 @@ def in_count(count: int) -> str:
 
 
 def _on_tier(data: DatasetSizes, tier: Tier, setting: Setting) -> TierRequirement:
-    stored = stored_bytes(data, "folder", pages=tier.access != "object")
+    stored = stored_on(tier, data, "folder")
     cold = predict(data, tier, "folder", epochs=1, loading=setting.loading, costs=setting.costs)
     nodes = 1 if tier.network else setting.loading.nodes
     copies = nodes if tier.holds(stored) else 1
     fits = tier.holds(-(-stored // nodes))
-    return TierRequirement(tier.name, copies * stored / 1e9 * tier.price, fits, cold.first_epoch_s)
+    room = bill_of_copies(stored_objects(data, tier, "folder"), tier, copies, nodes).total
+    return TierRequirement(tier.name, room, fits, cold.first_epoch_s)
 
 
 def _on_nodes(
@@ -125,7 +128,6 @@ def _on_nodes(
         how = replace(setting.loading, nodes=nodes)
         found = predict(data, origin, store_format, cache=plan, epochs=1, loading=how, costs=setting.costs)
         left = round(data.bytes * (1 - found.hit_ratio))
-        price = cache.price if cache is not None else 0.0
         yield NodesRequirement(
             nodes=nodes,
             cache_bytes=kept + local,
@@ -133,5 +135,5 @@ def _on_nodes(
             origin_bytes=left,
             origin_bytes_per_s=left / target_s if target_s else None,
             epoch_s=found.steady_epoch_s,
-            cache_usd=nodes * local / 1e9 * price,
+            cache_usd=nodes * room_usd(local, cache) if cache is not None else 0.0,
         )
