@@ -5,7 +5,7 @@ Usage: python -m benchmarks.placement [--only exact,large] [--instances 50] [--f
 - exact: random instances of 20 to 200 files on 2 to 5 tiers of the catalog, with capacities and rates that bind,
   against the optimum by scipy.optimize.milp (to 10^-6, up to 20 s): the plan that `place` gives, and what the greedy
   steps alone give without the exact solver.
-- large: so many files on four tiers, in a process of its own: seconds, gap to the bound, peak of memory.
+- large: a million files (--files) on four tiers, in a process of its own: seconds, gap to the bound, peak of memory.
 """
 
 from __future__ import annotations
@@ -80,8 +80,9 @@ def random_problem(seed: int) -> Problem:
     """Draw an instance that has a plan, but in which the cheapest choices break some limit."""
     generator = np.random.default_rng(seed)
     while True:
-        units, _ = bundle(random_heat(int(generator.integers(20, 201)), generator).files)
         catalog = [tier for tier in load_catalog() if tier.access != "memory"]
+        minimums = {tier.minimum_object for tier in catalog}
+        units, _ = bundle(random_heat(int(generator.integers(20, 201)), generator).files, minimum_objects=minimums)
         count = int(generator.integers(2, 6))
         tiers = [catalog[place] for place in sorted(generator.choice(len(catalog), count, replace=False))]
         total = int(units["paged"].sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,26 +10,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tiering.advice.ranking import HOUR_USD
-from tiering.cli.choices import Catalog, HourPrice, Lenient, TraceColumns
-from tiering.cli.output import JsonFlag, emit_json, note, out, solver_aside, status, table
+from tiering.cli.choices import MOST_WORKERS, Catalog, HourPrice, Lenient, OfCloud, TraceColumns
+from tiering.cli.output import JsonFlag, emit_json, note, solver_aside, status
 from tiering.errors import UsageError
-from tiering.literals import MovedAs
-from tiering.units import (
-    format_bytes,
-    format_count,
-    format_percent,
-    format_usd,
-    parse_capacity,
-    parse_number,
-    parse_seconds,
-)
+from tiering.literals import PlacedAs
+from tiering.units import format_count, parse_capacity, parse_number, parse_seconds
 
 if TYPE_CHECKING:
-    from tiering.placement.plan import Placement, PlacementSummary
+    from tiering.advice.catalog import Tier
+    from tiering.placement.file_lists import FileList
+    from tiering.placement.plan import Placement
 
 
 def place(
-    trace: Annotated[Path, typer.Argument(metavar="TRACE|HEAT.csv", help="I/O trace, or a table written with --heat.")],
+    traces: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="TRACE|HEAT.csv|SURVEY.json",
+            help="I/O trace, a table written with --heat, or a survey. With --by dataset there may be several traces.",
+        ),
+    ],
     capacity: Annotated[
         list[str] | None,
         typer.Option(
@@ -37,8 +38,21 @@ def place(
             show_default=False,
         ),
     ] = None,
+    tier: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[DIR=]NAME",
+            help="Tier that holds everything now, or the datasets below DIR. Moving to any other one is paid for. May "
+            "be repeated with DIR.",
+            show_default=False,
+        ),
+    ] = None,
     by: Annotated[
-        MovedAs, typer.Option(help="Move single files or whole directories. A packed store always moves as one.")
+        PlacedAs,
+        typer.Option(
+            help="Move single files, whole directories, or the datasets below --root. A packed store always moves as "
+            "one. A survey is placed by dataset."
+        ),
     ] = "file",
     root: Annotated[
         Path | None,
@@ -46,11 +60,13 @@ def place(
             metavar="DIR", help="Place every file below DIR, even if the trace does not touch it, with its real size."
         ),
     ] = None,
-    runs: Annotated[
-        str | None,
+    runs_per_month: Annotated[
+        list[str] | None,
         typer.Option(
-            metavar="COUNT",
-            help="How many such runs there are in a month. By default they follow each other without a pause.",
+            metavar="[TRACE=]COUNT",
+            help="Runs like the trace in a month. By default 1, or a month of them if the trace spans a day or more. "
+            "May be repeated with TRACE, for the jobs of a survey.",
+            show_default=False,
         ),
     ] = None,
     duration: Annotated[
@@ -58,9 +74,20 @@ def place(
         typer.Option(metavar="TIME", help="Duration of the trace, such as 90s or 2h, if the trace has no times."),
     ] = None,
     hour_price: HourPrice = HOUR_USD,
-    in_flight: Annotated[int, typer.Option(min=1, help="Requests in flight at the same time.")] = 1,
-    most_busy: Annotated[float, typer.Option(help="Largest share of the time that a tier may be busy.")] = 1.0,
+    nodes: Annotated[
+        int, typer.Option(min=1, max=MOST_WORKERS, help="Nodes that the job occupies; all of them wait.")
+    ] = 1,
+    in_flight: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Requests in flight at the same time. By default one for each process that runs at the same time.",
+            show_default=False,
+        ),
+    ] = None,
+    most_busy: Annotated[float, typer.Option(help="Largest share of the time that a tier may be busy.")] = 0.8,
     catalog: Catalog = None,
+    cloud: OfCloud = None,
     what_if: Annotated[
         Path | None,
         typer.Option(metavar="OTHER.toml", help="Also plan with this catalog, and compare."),
@@ -86,26 +113,60 @@ def place(
     """
     # Imported here so that `tiering --help` does not wait for Polars and SciPy.
     from tiering.advice.catalog import load_catalog
-    from tiering.placement.file_costs import Month
-    from tiering.placement.file_lists import commands, write_lists, write_plan
+    from tiering.cli.placed import compare, name_of, show_plan
+    from tiering.cli.placed_datasets import refuse_files, show_datasets, survey_of
+    from tiering.placement.current_tiers import current_tiers
+    from tiering.placement.dataset_plan import place_datasets
+    from tiering.placement.file_lists import write_lists, write_plan
     from tiering.placement.heat_sources import read_heat, write_heat
+    from tiering.placement.month import Month
     from tiering.placement.plan import place as plan
+    from tiering.placement.survey_file import is_survey
 
     capacities = dict(_capacities(capacity or []))
-    catalogs = [load_catalog(catalog)] + ([load_catalog(what_if)] if what_if is not None else [])
+    files = [catalog] if what_if is None else [catalog, what_if]
+    catalogs = [load_catalog(file, cloud=cloud) for file in files]
+    runs = {trace: parse_number(count) for trace, count in _by_name(runs_per_month or [], "--runs-per-month", "COUNT")}
+    month = Month(
+        runs_per_month=runs.pop("", None),
+        duration=None if duration is None else parse_seconds(duration),
+        hour_usd=hour_price,
+        in_flight=in_flight,
+        nodes=nodes,
+    )
+    holding = {
+        os.path.realpath(directory) if directory else "": name
+        for directory, name in _by_name(tier or [], "--tier", "TIER")
+    }
+    if by == "dataset" or is_survey(traces[0]):
+        refuse_files(lists, heat)
+        surveyed = survey_of(traces, root, lenient=lenient, columns=columns)
+        with status("Placing"), solver_aside():
+            placed = [
+                place_datasets(
+                    surveyed,
+                    capacities,
+                    tiers=tiers,
+                    month=month,
+                    runs_per_month=runs,
+                    most_busy=most_busy,
+                    current=current_tiers(holding),
+                )
+                for tiers in catalogs
+            ]
+        show_datasets(placed, output, (name_of(catalog), name_of(what_if)), json=json)
+        return
+    trace = _single(traces, {*runs, *holding} - {""}, by)
     with status(f"Reading {trace}"):
         found = read_heat(trace, root=root, lenient=lenient, columns=columns)
     if heat is not None:
         write_heat(found, heat)
         note(f"Wrote {heat}.")
     with status("Placing"), solver_aside():
-        month = Month(
-            runs=None if runs is None else parse_number(runs),
-            duration=None if duration is None else parse_seconds(duration),
-            hour_usd=hour_price,
-            in_flight=in_flight,
-        )
-        plans = [plan(found, capacities, tiers=tiers, by=by, month=month, most_busy=most_busy) for tiers in catalogs]
+        plans = [
+            plan(found, capacities, tiers=tiers, by=by, month=month, current=holding.get(""), most_busy=most_busy)
+            for tiers in catalogs
+        ]
     written = write_lists(plans[0], lists) if lists is not None else ()
     if output is not None:
         write_plan(plans[0], output)
@@ -114,11 +175,18 @@ def place(
         other = {"what_if": plans[1].summary} if what_if is not None else {}
         emit_json({"plan": plans[0].summary, **other, "lists": written}, "placement")
         return
-    _show(plans[0].summary)
+    show_plan(plans[0].summary)
     if what_if is not None:
-        _compare(plans, ("catalog" if catalog is None else catalog.name, what_if.name))
+        compare([each.summary for each in plans], (name_of(catalog), what_if.name))
     for line in plans[0].summary.notes:
         note(f"Note: {line}")
+    _show_lists(plans[0], written, catalogs[0])
+
+
+def _show_lists(plan: Placement, written: Sequence[FileList], tiers: Sequence[Tier]) -> None:
+    """Print which names rclone cannot copy, and the commands that would copy the files."""
+    from tiering.placement.file_lists import commands
+
     for each in written:
         if each.not_carried:
             note(
@@ -126,7 +194,7 @@ def place(
                 f"{each.tier} because of their names, such as {each.awkward!r}. {each.not_rclone} lists them; "
                 f"rsync's list holds every name."
             )
-    typed = commands(plans[0], written, catalogs[0])
+    typed = commands(plan, written, tiers)
     if typed:
         note("Nothing was moved. To copy the files, replace each TO_... with its destination and run:")
         for line in typed:
@@ -144,65 +212,21 @@ def _capacities(given: Sequence[str]) -> Iterator[tuple[str, int | None]]:
         yield name, parse_capacity(size) if size else None
 
 
-def _show(found: PlacementSummary) -> None:
-    console = out()
-    shown = table(
-        "tier", "files", "bytes", "of capacity", "busy", "storage", "access", "waiting", "USD/month", "all here"
-    )
-    for share in found.tiers:
-        shown.add_row(
-            share.tier,
-            format_count(share.files),
-            format_bytes(share.bytes),
-            "-" if share.capacity is None else format_percent(share.bytes / share.capacity, 3),
-            format_percent(share.busy, 3),
-            format_usd(share.storage_usd),
-            format_usd(share.access_usd),
-            format_usd(share.waiting_usd),
-            format_usd(share.monthly_usd),
-            "cannot" if share.alone_usd is None else format_usd(share.alone_usd),
-        )
-    parts = [
-        sum(getattr(share, name) for share in found.tiers) for name in ("storage_usd", "access_usd", "waiting_usd")
-    ]
-    shown.add_row(
-        "in all",
-        format_count(found.files),
-        format_bytes(found.bytes),
-        "",
-        "",
-        *map(format_usd, (*parts, found.monthly_usd)),
-        "",
-    )
-    console.show(shown)
-    console.print(_quality(found), soft_wrap=True)
+def _single(traces: Sequence[Path], names: set[str], by: str) -> Path:
+    """Return the only trace of a placement of files. Raises UsageError for what only datasets have."""
+    if len(traces) > 1 or names:
+        expected = "--by dataset for several traces, DIR=NAME and TRACE=COUNT"
+        raise UsageError("--by", expected=expected, found=f"--by {by}")
+    return traces[0]
 
 
-def _quality(found: PlacementSummary) -> str:
-    if found.proven:
-        return "No plan costs less (to 0.01 %)."
-    gap = 100 * found.gap
-    shown = f"{gap:.2g}" if gap < 10 else f"{gap:.0f}"
-    return f"Within {shown} % of the optimum: no plan costs less than {format_usd(found.bound_usd)} USD a month."
-
-
-def _compare(plans: Sequence[Placement], names: tuple[str, str]) -> None:
-    console = out()
-    shown = table(
-        "tier", *(f"{what}, {name}" for what in ("files", "bytes", "busy", "waiting h", "USD/month") for name in names)
-    )
-    one, two = (plan.summary for plan in plans)
-    for first, second in zip(one.tiers, two.tiers, strict=True):
-        shown.add_row(
-            first.tier,
-            *(format_count(each.files) for each in (first, second)),
-            *(format_bytes(each.bytes) for each in (first, second)),
-            *(format_percent(each.busy, 3) for each in (first, second)),
-            *(f"{each.waiting_h:,.3g}" for each in (first, second)),
-            *(format_usd(each.monthly_usd) for each in (first, second)),
-        )
-    console.print()
-    console.show(shown)
-    less = one.monthly_usd - two.monthly_usd
-    difference = f"{format_usd(abs(less))} USD a month {'less' if less > 0 else 'more'}" if less else "the same"
-    console.print(f"With {names[1]} it costs {difference}.", soft_wrap=True)
+def _by_name(given: Sequence[str], flag: str, value: str) -> Iterator[tuple[str, str]]:
+    """Yield what NAME=VALUE says, by name; "" stands for everything else."""
+    seen = set()
+    for word in given:
+        name, equals, said = word.rpartition("=")
+        if not said or (equals and not name) or name in seen:
+            expected = f"{value} or NAME={value}, each once"
+            raise UsageError(f"{flag} {word}", expected=expected, found="that twice" if name in seen else repr(word))
+        seen.add(name)
+        yield name, said

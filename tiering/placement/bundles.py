@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 import polars as pl
 
 from tiering.literals import MovedAs
-from tiering.placement.file_costs import paged
+from tiering.placement.file_costs import at_least, paged
 
 #: Files of Zarr and LMDB that mark their directory as a packed store.
 _MARKS: Final = ("zarr.json", ".zgroup", ".zarray", ".zmetadata", "data.mdb", "lock.mdb")
@@ -18,7 +19,9 @@ _NAMED: Final = r"(?s)^(.*?\.(?:zarr|lmdb|mdb))/"
 _SUMS: Final = ("size", "paged", "opens", "reads", "bytes_read", "writes", "bytes_written")
 
 
-def bundle(files: pl.DataFrame, by: MovedAs = "file") -> tuple[pl.DataFrame, pl.DataFrame]:
+def bundle(
+    files: pl.DataFrame, by: MovedAs = "file", minimum_objects: Iterable[int] = ()
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Group files into the units that a placement moves.
 
     Everything below a packed store is one unit. A packed store is a directory named *.zarr, *.lmdb or *.mdb, or the
@@ -28,24 +31,28 @@ def bundle(files: pl.DataFrame, by: MovedAs = "file") -> tuple[pl.DataFrame, pl.
         files: Columns of HEAT_SCHEMA.
         by: "file" makes each other file a unit; "directory" all files of one directory, without those of directories
             below it.
+        minimum_objects: Bytes that a tier bills at least for each file.
 
     Returns:
         The units, one row each, sorted by path: path, kind ("file", "directory" or "store"), files, size (bytes), paged
-        (bytes in whole pages), and the sums of the heat. And the members: path, and unit (its row).
+        (bytes in whole pages), the sums of the heat, and at_least_N (bytes billed) for each minimum object N. And the
+        members: path, and unit (its row).
     """
     parent = pl.col("path").str.extract(r"(?s)^(.*)/[^/]*$").fill_null("")
     own = pl.col("path") if by == "file" else pl.when(parent == "").then(pl.lit(".")).otherwise(parent)
-    files = _in_stores(files).with_columns(unit_path=pl.coalesce("store", own), paged=paged(pl.col("size")))
+    billed = {at_least(least): pl.col("size").clip(lower_bound=least) for least in minimum_objects if least}
+    sums = (*_SUMS, *billed)
+    files = _in_stores(files).with_columns(unit_path=pl.coalesce("store", own), paged=paged(pl.col("size")), **billed)
     kind = pl.when(pl.col("store").is_not_null()).then(pl.lit("store")).otherwise(pl.lit(by))
     if by == "file" and files["store"].null_count() == len(files):
-        units = files.select("path", *_SUMS, kind=kind, files=pl.lit(1, pl.Int64)).sort("path")
+        units = files.select("path", *sums, kind=kind, files=pl.lit(1, pl.Int64)).sort("path")
     else:
         units = (
             files.group_by(path="unit_path")
-            .agg(pl.col(_SUMS).sum(), kind=kind.first(), files=pl.len().cast(pl.Int64))
+            .agg(pl.col(sums).sum(), kind=kind.first(), files=pl.len().cast(pl.Int64))
             .sort("path")
         )
-    units = units.select("path", "kind", "files", *_SUMS)
+    units = units.select("path", "kind", "files", *sums)
     numbered = units.select(unit_path="path").with_row_index("unit")
     members = files.select("path", "unit_path").join(numbered, on="unit_path", how="left", maintain_order="left")
     return units, members.select("path", "unit")

@@ -10,6 +10,7 @@ from typing import Final
 import polars as pl
 
 from tiering.errors import TraceError
+from tiering.placement.process_overlap import ProcessOverlap
 from tiering.trace.events import IS_NOWHERE
 from tiering.trace.program_files import is_noise
 from tiering.trace.read_runs import ReadRuns
@@ -35,7 +36,9 @@ HEAT_SCHEMA: Final = pl.Schema(
         "last": pl.Float64(),
     }
 )
-_SUMS: Final = ("opens", "reads", "bytes_read", "writes", "bytes_written", "appended")
+#: Columns of HEAT_SCHEMA that count what was done to a file.
+COUNTS: Final = ("opens", "reads", "bytes_read", "writes", "bytes_written")
+_SUMS: Final = (*COUNTS, "appended")
 _ROWS: Final = pl.Schema(
     {
         "file": pl.UInt64(),
@@ -60,12 +63,14 @@ class Heat:
         duration: Seconds that the trace spans.
         root: Directory that the paths are relative to; "" where they are as traced.
         notes: What was left out, one sentence each.
+        processes: Processes that read or write at the same time, and so wait together.
     """
 
     files: pl.DataFrame
     duration: float
     root: str = ""
     notes: tuple[str, ...] = field(default=())
+    processes: float = 1.0
 
 
 def trace_heat(batches: Iterable[pl.DataFrame], *, root: Path | None = None, source: str = "trace") -> Heat:
@@ -83,12 +88,14 @@ def trace_heat(batches: Iterable[pl.DataFrame], *, root: Path | None = None, sou
         TraceError: Where no file has a name.
     """
     noise, runs, rows = is_noise(root), ReadRuns(), [pl.DataFrame(schema=_ROWS)]
-    span = Span()
+    span, overlap = Span(), ProcessOverlap()
     for batch in batches:
         if batch.is_empty():
             continue
         span.add(batch)
-        rows.append(_batch_rows(batch.filter(~noise), runs))
+        data = batch.filter(~noise)
+        overlap.add(data)
+        rows.append(_batch_rows(data, runs))
         if sum(map(len, rows[1:])) > max(_FEWEST, len(rows[0])):
             rows = [_summed(rows)]
     table = _summed(rows)
@@ -115,12 +122,13 @@ def trace_heat(batches: Iterable[pl.DataFrame], *, root: Path | None = None, sou
         .group_by("path")
         .agg(
             pl.col("size").max(),
-            pl.col("opens", "reads", "bytes_read", "writes", "bytes_written").sum(),
+            pl.col(COUNTS).sum(),
             pl.col("first").min(),
             pl.col("last").max(),
         )
     )
-    return Heat(files.select(HEAT_SCHEMA.names()).sort("path"), max(0.0, span.seconds), notes=tuple(notes))
+    table = files.select(HEAT_SCHEMA.names()).sort("path")
+    return Heat(table, max(0.0, span.seconds), notes=tuple(notes), processes=overlap.processes())
 
 
 #: A rename onto this name: the name exists afterwards.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ from tiering.storage.local import plainly_named
 from tiering.storage.output_file import output_file
 from tiering.trace.program_files import is_below
 from tiering.trace.readers import read_trace
-from tiering.units import format_count
+from tiering.units import counted, format_count
 
 #: Columns that a table must have. Other missing columns are 0 or null.
 REQUIRED: Final = ("path", "size", "reads", "bytes_read")
@@ -62,9 +63,9 @@ def read_heat(
     found = trace_heat(trace.batches, root=root, source=str(path))
     notes = [*found.notes, *trace.notes]
     if trace.skipped_lines:
-        notes.append(f"{format_count(trace.skipped_lines)} damaged lines were skipped.")
+        notes.append(f"Skipped {counted(trace.skipped_lines, 'damaged line')}.")
     # A trace without times has no duration.
-    found = Heat(found.files, 0.0 if trace.untimed else found.duration, found.root, tuple(notes))
+    found = replace(found, duration=0.0 if trace.untimed else found.duration, notes=tuple(notes))
     return found if root is None else _below_root(found, root)
 
 
@@ -111,7 +112,10 @@ def _read_table(path: Path) -> Heat:
         raise InputError(str(path), expected="one row a file", found=f"several for {again!r}")
     begin, end = table["first"].min(), table["last"].max()
     duration = float(end) - float(begin) if isinstance(begin, float) and isinstance(end, float) else 0.0
-    return Heat(table.sort("path"), duration)
+    waits = (
+        "A table of heat does not say how many processes wait at the same time: taken as one; `in_flight` changes that."
+    )
+    return Heat(table.sort("path"), duration, notes=(waits,))
 
 
 def _below_root(heat: Heat, root: Path) -> Heat:
@@ -133,7 +137,8 @@ def _below_root(heat: Heat, root: Path) -> Heat:
         notes.append(f"Left out, in the trace but no longer below {root}: {format_count(missing)}.")
     if len(touched) == missing:
         notes.append(f"The trace touches no file below {root}: was it recorded under another path?")
-    return Heat(files.select(HEAT_SCHEMA.names()).sort("path"), heat.duration, str(root), tuple(notes))
+    table = files.select(HEAT_SCHEMA.names()).sort("path")
+    return replace(heat, files=table, root=str(root), notes=tuple(notes))
 
 
 def _walk(root: Path) -> tuple[pl.DataFrame, int]:

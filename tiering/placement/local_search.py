@@ -153,7 +153,8 @@ def _fill(problem: Problem, choice: Choice, prices: Floats) -> float:
     target, most = target[items], most[items]
     share = problem.use[:, target, items] / problem.limits[:, target]
     worth = (share * np.maximum(prices[:, target], _TOLERANCE * most.sum())).sum(axis=0)
-    order = np.argsort(-most / np.maximum(worth, np.finfo(float).tiny), kind="stable")
+    with np.errstate(over="ignore"):  # A worth of 0 makes the ratio infinite.
+        order = np.argsort(-most / np.maximum(worth, np.finfo(float).tiny), kind="stable")
     items, target, most = items[order], target[order], most[order]
     fits = _fitting(problem, items, target, free)
     choice[items[fits]] = target[fits]

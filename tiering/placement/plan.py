@@ -10,18 +10,22 @@ import numpy as np
 import polars as pl
 
 from tiering.advice.catalog import Tier, load_catalog, tier_named
+from tiering.advice.sizing import sized
 from tiering.errors import UsageError
 from tiering.literals import MovedAs
 from tiering.placement.bundles import bundle
-from tiering.placement.dual_prices import GROUPS
-from tiering.placement.file_costs import Month, Terms, charges, occupied
+from tiering.placement.capacities import capacities_of, check_most_busy, limits_of, shortage_error
+from tiering.placement.file_costs import AT_LEAST, charges, occupied, price_notes
 from tiering.placement.heat import Heat
-from tiering.placement.linear_program import shortage
-from tiering.placement.problem import Problem, excess, loads
+from tiering.placement.month import Month, Terms
+from tiering.placement.problem import Choice, Problem, excess, loads
 from tiering.placement.solver import assign
-from tiering.units import format_bytes, format_count
+from tiering.placement.traced_pace import at_traced_pace
+from tiering.units import format_count
 
-_FEATURES: Final = ("size", "paged", "opens", "reads", "bytes_read", "bytes_written")
+#: Default of the largest share of its time that a tier may be busy. Queues grow without bound towards 1.
+MOST_BUSY: Final = 0.8
+_FEATURES: Final = ("size", "paged", "files", "opens", "reads", "bytes_read", "bytes_written")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +42,12 @@ class TierShare:
         busy: Share of the time that the tier works for its files, at the trace's mean rate.
         storage_usd: Cost of storage.
         access_usd: Cost of requests and retrieval.
-        waiting_h: Hours a month that readers and writers wait.
+        waiting_h: Hours a month that the job waits. Processes that wait at the same time count once.
         waiting_usd: Cost of that waiting.
         monthly_usd: Total cost.
         alone_usd: Cost of everything on this tier; None where it lacks the capacity or the rate.
+        moving_usd: The part of the cost that is paid once, in this month, for bringing files there.
+        rank_waiting_h: Hours a month that its processes wait, added up.
     """
 
     tier: str
@@ -57,6 +63,8 @@ class TierShare:
     waiting_usd: float
     monthly_usd: float
     alone_usd: float | None
+    moving_usd: float = 0.0
+    rank_waiting_h: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +80,13 @@ class PlacementSummary:
         bound_usd: No plan costs less.
         gap: Excess of the plan over the bound, as a share of the bound.
         proven: Whether no plan costs less (to 0.01 %).
-        hour_usd: Cost of an hour of waiting.
+        hour_usd: Cost of an hour of waiting, for all nodes of the job.
         runs: Runs like the trace in a month.
         duration: Seconds that the trace spans.
         notes: Assumptions, one sentence each.
+        current: Name of the tier that holds everything now; None where that is not known.
+        processes: Processes that wait at the same time.
+        duty_cycle: Share of the month in which the job runs, at the pace of the trace; above 1 where runs must overlap.
     """
 
     tiers: tuple[TierShare, ...]
@@ -90,6 +101,9 @@ class PlacementSummary:
     runs: float
     duration: float
     notes: tuple[str, ...]
+    current: str | None = None
+    processes: float = 1.0
+    duty_cycle: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +131,8 @@ def place(
     tiers: Sequence[Tier] | None = None,
     by: MovedAs = "file",
     month: Month | None = None,
-    most_busy: float = 1.0,
+    current: str | None = None,
+    most_busy: float = MOST_BUSY,
 ) -> Placement:
     """Assign files to tiers for the least monthly cost: storage, requests, retrieval, and waiting.
 
@@ -126,7 +141,9 @@ def place(
         capacities: Names of the tiers to use, and bytes on each; None for the catalog's own capacity.
         tiers: The catalog; by default the shipped one.
         by: Unit that moves as one. A packed store always moves as one.
-        month: The month that the plan is priced for; by default the trace repeats all month.
+        month: The month that the plan is priced for; by default one run, or a month like the trace if it spans a day.
+        current: Name of the tier that holds all files now. Bringing them to any other one is paid in this month, by
+            default to each.
         most_busy: Share of its time that a tier may be busy.
 
     Returns:
@@ -141,20 +158,28 @@ def place(
         >>> tiering.place(heat, {"nvme": 10**12, "hdd": None}).summary.monthly_usd  # doctest: +SKIP
         611.71
     """
-    chosen, sizes = _tiers(tiers, capacities)
+    catalog = load_catalog() if tiers is None else tiers
+    chosen, sizes = capacities_of(catalog, capacities)
     month = month or Month()
-    terms = month.terms(heat.duration)
-    if not 0 < most_busy <= 1:
-        raise UsageError("most_busy", expected="a share above 0 and up to 1", found=f"{most_busy:g}")
+    terms = month.terms(heat.duration, heat.processes)
+    check_most_busy(most_busy)
     if heat.files.is_empty():
         raise UsageError("placement", expected="files to place", found="none")
-    units, members = bundle(heat.files, by)
-    problem = problem_of(units, chosen, sizes, terms, most_busy)
+    home = None if current is None else tier_named(catalog, current, "current")
+    notes = [*price_notes(chosen, home)]
+    # As they would be bought: as large as was said, or as all files.
+    everything = float(heat.files["size"].sum())
+    chosen = [sized(tier, capacities[tier.name] or everything) for tier in chosen]
+    units, members = bundle(heat.files, by, {tier.minimum_object for tier in chosen})
+    if month.in_flight is None:
+        terms = at_traced_pace(units, terms, chosen, [home] * len(units))
+    problem = problem_of(units, chosen, sizes, terms, most_busy, home)
     found = assign(problem)
     if found is None:
-        raise _short(problem, chosen)
+        raise shortage_error(problem, chosen)
+    shares = _shares(units, problem, chosen, sizes, terms, home, found.choice)
     summary = PlacementSummary(
-        tiers=_shares(units, problem, chosen, sizes, terms, found.choice),
+        tiers=shares,
         units=len(units),
         files=len(members),
         bytes=int(units["size"].sum()),
@@ -165,7 +190,15 @@ def place(
         hour_usd=terms.hour_usd,
         runs=terms.runs,
         duration=terms.duration,
-        notes=(*heat.notes, *_notes(units, heat, terms, month)),
+        notes=(
+            *heat.notes,
+            *_notes(units, heat, terms, month),
+            *terms.notes(3600 * sum(share.waiting_h for share in shares)),
+            *notes,
+        ),
+        current=current,
+        processes=terms.processes,
+        duty_cycle=terms.duty_cycle,
     )
     names = pl.Series("tier", [tier.name for tier in chosen], pl.String)[found.choice]
     cost = problem.cost[found.choice, np.arange(len(units))]
@@ -176,28 +209,21 @@ def place(
 
 
 def problem_of(
-    units: pl.DataFrame, tiers: Sequence[Tier], sizes: Sequence[int | None], terms: Terms, most_busy: float = 1.0
+    units: pl.DataFrame,
+    tiers: Sequence[Tier],
+    sizes: Sequence[int | None],
+    terms: Terms,
+    most_busy: float = MOST_BUSY,
+    current: Tier | None = None,
 ) -> Problem:
-    """Return the assignment problem of units (bundles.bundle) on tiers of these sizes (bytes)."""
+    """Return the assignment problem of units (bundles.bundle), now on `current`, on tiers of these sizes (bytes)."""
     cost, use = np.empty((len(tiers), len(units))), np.empty((2, len(tiers), len(units)))
     for number, tier in enumerate(tiers):
-        charged = charges(units, tier, terms)
+        charged = charges(units, tier, terms, current)
         cost[number] = charged.total(terms.hour_usd)
         use[0, number], use[1, number] = occupied(units, tier), charged.busy
-    limits = np.full((2, len(tiers)), most_busy)
-    limits[0] = [np.inf if size is None else size for size in sizes]
-    return Problem(cost, use, limits, units.select(_FEATURES).to_numpy().astype(np.float64))
-
-
-def _tiers(tiers: Sequence[Tier] | None, capacities: Mapping[str, int | None]) -> tuple[list[Tier], list[int | None]]:
-    lasting = [tier for tier in (load_catalog() if tiers is None else tiers) if tier.is_lasting]
-    if not capacities:
-        raise UsageError("capacities", expected="at least one tier", found="none", action="Name tiers in `capacities`.")
-    chosen = [tier_named(lasting, name, "capacities") for name in capacities]
-    for name, size in capacities.items():
-        if size is not None and size < 1:
-            raise UsageError(f"capacities {name}", expected="at least 1 byte", found=f"{size:,}")
-    return chosen, [capacities[tier.name] or tier.capacity for tier in chosen]
+    features = units.select(*_FEATURES, *(name for name in units.columns if name.startswith(AT_LEAST)))
+    return Problem(cost, use, limits_of(sizes, most_busy), features.to_numpy().astype(np.float64))
 
 
 def _shares(
@@ -206,13 +232,14 @@ def _shares(
     tiers: Sequence[Tier],
     sizes: Sequence[int | None],
     terms: Terms,
-    choice: np.ndarray[tuple[int, ...], np.dtype[np.intp]],
+    current: Tier | None,
+    choice: Choice,
 ) -> tuple[TierShare, ...]:
     used = loads(problem, choice)
     shares = []
     for number, tier in enumerate(tiers):
         mine = units.filter(pl.Series(choice == number, dtype=pl.Boolean))
-        charged = charges(mine, tier, terms)
+        charged = charges(mine, tier, terms, current)
         waiting = float(charged.waiting_s.sum()) / 3600
         everything = np.full(problem.items, number, np.intp)
         shares.append(
@@ -229,40 +256,20 @@ def _shares(
                 waiting_h=waiting,
                 waiting_usd=waiting * terms.hour_usd,
                 monthly_usd=float(charged.total(terms.hour_usd).sum()),
+                moving_usd=float(charged.moving.sum()),
                 alone_usd=None if excess(problem, everything).any() else float(problem.cost[number].sum()),
+                rank_waiting_h=waiting * terms.processes,
             )
         )
     return tuple(shares)
 
 
 def _notes(units: pl.DataFrame, heat: Heat, terms: Terms, month: Month) -> list[str]:
-    notes = []
-    if month.runs is None:
-        notes.append(f"The trace is assumed to repeat all month, {terms.runs:,.4g} times; `runs` changes that.")
+    said = month.note(terms)
+    notes = [] if said is None else [said]
     if not heat.root:
         notes.append("Only files in the trace are placed, with the size seen there; `root` places all below it.")
     stores = int((units["kind"] == "store").sum())
     if stores:
         notes.append(f"{format_count(stores)} packed {'store moves' if stores == 1 else 'stores move'} as a whole.")
     return notes
-
-
-def _short(problem: Problem, tiers: Sequence[Tier]) -> UsageError:
-    """Return the error that says which capacities and rates are too small, and by how much."""
-    short = shortage(problem.grouped(GROUPS))
-    parts = []
-    for number, tier in enumerate(tiers):
-        if short[0, number]:
-            parts.append(f"{tier.name} is short of {format_bytes(short[0, number] * problem.limits[0, number])}")
-        if short[1, number]:
-            parts.append(f"{tier.name} would be busy {1 + short[1, number]:.3g} times as long as it may be")
-    total = float(problem.use[0].min(axis=0).sum())
-    offered = float(problem.limits[0].sum())
-    if total > offered:
-        parts.insert(0, f"{format_bytes(total)} to place, {format_bytes(offered)} of capacity")
-    return UsageError(
-        "placement",
-        expected="capacity and rate for everything",
-        found="; ".join(parts) or "files too large to be divided within all limits",
-        action="Raise `capacities`, add a faster tier, or change `by`.",
-    )
