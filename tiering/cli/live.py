@@ -12,7 +12,7 @@ from tiering.cache.stats import CacheStats
 from tiering.cli.console import line
 from tiering.cli.output import talk
 from tiering.measure.bench import Moment
-from tiering.units import format_bytes, format_count, format_percent
+from tiering.units import counted, format_bytes, format_count, format_percent
 
 
 class View:
@@ -57,6 +57,6 @@ class View:
         shown.add_row("fetched", f"{format_count(found.origin_requests)} requests", format_bytes(found.origin_bytes))
         shown.add_row("repeated, hedged", f"{format_count(found.retries)}", f"{format_count(found.hedged)}")
         shown.add_row("in flight", format_count(found.in_flight), f"of {format_count(found.depth)}")
-        shown.add_row("ahead", f"{format_count(found.ahead)} samples", "")
+        shown.add_row("ahead", counted(found.ahead, "sample"), "")
         shown.add_row("waited", f"{found.stall_seconds:.1f} s", "")
         return shown

@@ -5,67 +5,30 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
+from tiering.advice.catalog import Tier
+from tiering.advice.cpu_costs import Costs
 from tiering.advice.prediction import hit_ratio
 from tiering.cache.cached_store import CachedStore
 from tiering.cache.stats import CacheStats
 from tiering.errors import UsageError
+from tiering.images.crop import Crop
 from tiering.measure.device import random_read_bandwidth
+from tiering.measure.emulated_job import EmulatedEpoch, EmulatedJob
+from tiering.measure.measurement import Measurement, Utilisation
+from tiering.measure.predicted_utilisation import StoredAs, costs_of, device_as_tier, predicted_utilisation, stored_as
+from tiering.measure.read_batches import ByteReader
+from tiering.serve.batches import Batch
 from tiering.serve.loader import Loader
 from tiering.store.open import open_store
-from tiering.store.protocol import Buffer, Store
+from tiering.store.protocol import Store
+from tiering.store.selection import unselected
 from tiering.system.page_cache import drop
-
-
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """Times and rates of shuffled epochs from one store. Rates are per second; bytes are encoded bytes.
-
-    Attributes:
-        store: Path or URL of the store.
-        kind: Its format.
-        samples: Samples in an epoch.
-        image_bytes: Encoded bytes in an epoch.
-        cold: Whether the first epoch began with nothing in the page cache.
-        first_seconds: Time of the first epoch, s.
-        later_seconds: Median time of the later epochs, s.
-        first_samples_per_s: Rate of the first epoch.
-        later_samples_per_s: Rate of the median later epoch.
-        first_bytes_per_s: Rate of the first epoch.
-        later_bytes_per_s: Rate of the median later epoch.
-        device_bytes_per_s: Bandwidth of random direct reads of 128 KiB, 32 at a time, just before the first epoch; None
-            if that could not be measured.
-        first_vs_device: first_bytes_per_s / device_bytes_per_s, None if the first epoch was not cold.
-        first_vs_folder: Ratio of first_samples_per_s to that of the plain folder of the same run; None without one.
-        later_vs_folder: The same ratio of later_samples_per_s.
-        hit_ratio: Share of the later epochs' samples that came from tiering's cache; None without a cache.
-        predicted_hit_ratio: The prediction for a cache of that size; None without a cache.
-    """
-
-    store: str
-    kind: str
-    samples: int
-    image_bytes: int
-    cold: bool
-    first_seconds: float
-    later_seconds: float
-    first_samples_per_s: float
-    later_samples_per_s: float
-    first_bytes_per_s: float
-    later_bytes_per_s: float
-    device_bytes_per_s: float | None = None
-    first_vs_device: float | None = None
-    first_vs_folder: float | None = None
-    later_vs_folder: float | None = None
-    hit_ratio: float | None = None
-    predicted_hit_ratio: float | None = None
+from tiering.units import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +60,10 @@ def bench(
     epochs: int = 3,
     batch_size: int = 256,
     seed: int = 0,
+    images: Crop | None = None,
+    job: EmulatedJob | None = None,
+    tier: Tier | None = None,
+    costs: Costs | None = None,
     progress: Callable[[str], None] | None = None,
     watch: Callable[[Moment], None] | None = None,
 ) -> list[Measurement]:
@@ -105,12 +72,19 @@ def bench(
     The consumer copies every byte once, as a decoder would read it, so that mapped stores do not gain by never reading.
 
     Args:
-        stores: Stores, their paths or URLs, and dataset directories; one is measured after the other. The first
-            directory is the baseline of the others. Pass `tiering.cached(...)` to measure a store behind a cache.
+        stores: Stores, selections, paths or URLs of stores, and dataset directories; one is measured after the other.
+            The first directory is the baseline of the others. Pass `tiering.cached(...)` to measure one behind a cache.
         epochs: Epochs to serve from each, at least 2. The first is cold if its files can be dropped from the page
             cache; the others are warm.
-        batch_size: Samples in a batch.
+        batch_size: Samples in a batch; a job brings its own.
         seed: Seed of the shuffles.
+        images: Measure batches that are ready for training, as the Loader makes them from this crop. By default encoded
+            images are served.
+        job: A training job to emulate (`emulated_job`): each batch takes its compute time, and the measurement says how
+            busy its accelerator was. By default the consumer takes batches as fast as they come.
+        tier: Where the stores are, for the predicted utilisation. By default the device as it is measured here.
+        costs: Processor time of a sample, for the predicted utilisation. By default it is measured with some samples of
+            the stores, which takes some seconds.
         progress: Called with a line of text as each store begins.
         watch: Called with a Moment after every batch.
 
@@ -128,39 +102,57 @@ def bench(
     """
     if epochs < 2:
         raise UsageError("epochs", expected="at least 2 epochs: a first and a later one", found=str(epochs))
-    found = []
+    found, forms = [], []
+    measured: dict[tuple[int, int], Costs] = {}
     for each in stores:
         with open_store(each) if isinstance(each, str | os.PathLike) else nullcontext(each) as store:
             if progress:
-                progress(f"{store.location}: {len(store):,} samples, {epochs} epochs")
-            found.append(_measure(store, epochs, batch_size, seed, watch))
-    return _against_folder(_against_device(found))
+                progress(f"{store.location}: {counted(len(store), 'sample')}, {counted(epochs, 'epoch')}")
+            found.append(_measure(store, epochs, batch_size, seed, images, job, watch))
+            if job is not None and images is None:  # the model predicts the rate of encoded images
+                forms.append(_form(store, costs, measured, progress))
+    compared = _against_folder(_against_device(found))
+    if job is None or not forms:
+        return compared
+    return [_predicted(each, form, job, tier) for each, form in zip(compared, forms, strict=True)]
 
 
 def _measure(
-    store: Store, epochs: int, batch_size: int, seed: int, watch: Callable[[Moment], None] | None
+    store: Store,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    images: Crop | None,
+    job: EmulatedJob | None,
+    watch: Callable[[Moment], None] | None,
 ) -> Measurement:
-    files = (store.origin if isinstance(store, CachedStore) else store).files()
+    cache = cache_of(store)
+    files = (cache.origin if cache else store).files()
     device = random_read_bandwidth(files)
     cold = drop(files)
-    loader = Loader(store, batch_size, seed=seed)
-    scratch = bytearray(int(store.index.size.max()))
-    seconds = []
+    batch_size = batch_size if job is None else job.batch_size
+    loader = Loader(store, batch_size, seed=seed, images="encoded" if images is None else images)
+    read = ByteReader(store) if images is None else _leave
+    seconds, worked = [], []
+    emulated: list[EmulatedEpoch] = []
     first = None
     for epoch in range(epochs):
         first = loader.stats() if epoch == 1 else first
         loader.set_epoch(epoch)
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         samples = 0
-        for batch in loader:
-            for image in batch.images:
-                data = _bytes_of(image)
-                scratch[: len(data)] = data
+        if job is None:
+            served = _served(loader, read)
+        else:
+            emulated.append(EmulatedEpoch(job))
+            served = emulated[-1].serve(loader, read)
+        for batch in served:
             samples += len(batch)
             if watch:
                 spent = time.perf_counter() - began
                 watch(Moment(str(store.location), epoch, epochs, samples, len(store), spent, loader.stats()))
         seconds.append(time.perf_counter() - began)
+        worked.append(time.process_time() - busy)
     later = statistics.median(seconds[1:])
     size = store.manifest.image_bytes
     return Measurement(
@@ -171,14 +163,86 @@ def _measure(
         cold=cold,
         first_seconds=seconds[0],
         later_seconds=later,
+        later_cpu_seconds=statistics.median(worked[1:]),
         first_samples_per_s=samples / seconds[0],
         later_samples_per_s=samples / later,
         first_bytes_per_s=size / seconds[0],
         later_bytes_per_s=size / later,
         device_bytes_per_s=device,
         hit_ratio=_hit_ratio(first, loader.stats()),
-        predicted_hit_ratio=hit_ratio(store.capacity, size) if isinstance(store, CachedStore) else None,
+        predicted_hit_ratio=hit_ratio(cache.capacity, size) if cache else None,
+        utilisation=None if job is None else _utilisation(job, emulated, size / samples),
     )
+
+
+def _leave(batch: Batch) -> None:
+    """Do nothing with a ready batch: the loader has written each of its numbers."""
+
+
+def cache_of(store: Store) -> CachedStore | None:
+    """Return the cache that a store is, or that a selection selects from."""
+    whole = unselected(store)
+    return whole if isinstance(whole, CachedStore) else None
+
+
+def _served(loader: Loader, read: Callable[[Batch], None]) -> Iterator[Batch]:
+    """Yield the batches of an epoch as fast as they come, each after its bytes were read."""
+    for batch in loader:
+        read(batch)
+        yield batch
+
+
+def _utilisation(job: EmulatedJob, epochs: list[EmulatedEpoch], sample_bytes: float) -> Utilisation:
+    later = [epoch.utilisation for epoch in epochs[1:] if epoch.utilisation is not None]
+    return Utilisation(
+        first=epochs[0].utilisation,
+        later=statistics.median(later) if later else None,
+        predicted_first=None,
+        predicted_later=None,
+        required=job.required,
+        steps=epochs[0].steps,
+        step_seconds=job.step_s,
+        samples_per_s=job.samples_per_s,
+        sample_bytes=sample_bytes,
+        emulated_sample_bytes=job.sample_bytes,
+    )
+
+
+def _form(
+    store: Store, costs: Costs | None, measured: dict[tuple[int, int], Costs], progress: Callable[[str], None] | None
+) -> tuple[StoredAs, Costs] | None:
+    """Return a store as the model sees it, with the costs of its samples; None behind a cache, which is not predicted.
+
+    measured: costs by samples and bytes of a dataset, so that those of each dataset are measured only once.
+    """
+    if cache_of(store) is not None:
+        return None
+    form = stored_as(store)
+    if costs is not None:
+        return form, costs
+    dataset = len(store), store.manifest.image_bytes
+    if dataset not in measured:
+        if progress:
+            progress(f"{store.location}: measuring this processor with some of its samples")
+        measured[dataset] = costs_of(store)
+    return form, measured[dataset]
+
+
+def _predicted(
+    found: Measurement, form: tuple[StoredAs, Costs] | None, job: EmulatedJob, tier: Tier | None
+) -> Measurement:
+    """Add the predicted utilisation, unless the store is behind a cache.
+
+    A cold epoch is predicted where the tier or the device is known; a warm one reads nothing from either.
+    """
+    if form is None or found.utilisation is None:
+        return found
+    device = found.device_bytes_per_s
+    where = tier or device_as_tier(device)
+    stored, costs = form
+    cold, warm = predicted_utilisation(stored, where, job.samples_per_s, costs)
+    first = warm if not found.cold else cold if tier or device else None
+    return replace(found, utilisation=replace(found.utilisation, predicted_first=first, predicted_later=warm))
 
 
 def _hit_ratio(before: CacheStats | None, now: CacheStats | None) -> float | None:
@@ -192,7 +256,7 @@ def _against_device(found: list[Measurement]) -> list[Measurement]:
     known: dict[int, float] = {}
     device_of = {each.store: Path(each.store).stat().st_dev for each in found if Path(each.store).exists()}
     for each in found:
-        if each.device_bytes_per_s is not None:
+        if each.device_bytes_per_s is not None and each.store in device_of:  # several stores together have no path
             known.setdefault(device_of[each.store], each.device_bytes_per_s)
     compared = []
     for each in found:
@@ -214,7 +278,3 @@ def _against_folder(found: list[Measurement]) -> list[Measurement]:
         )
         for each in found
     ]
-
-
-def _bytes_of(image: Buffer | npt.NDArray[np.uint8]) -> bytes | memoryview:
-    return image.reshape(-1).data if isinstance(image, np.ndarray) else image

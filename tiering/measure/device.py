@@ -41,7 +41,7 @@ def random_read_bandwidth(files: Sequence[Path], seconds: float = 1.0) -> float 
 
 
 def _drawn(opened: IndexArray, counts: IndexArray) -> Iterator[Target]:
-    """Draw for ever requests in files of so many each."""
+    """Yield random requests without end. opened: files; counts: requests that fit into each file."""
     ends, generator = np.cumsum(counts), np.random.default_rng(0)
     while True:
         picks = generator.integers(0, ends[-1], 1024)
