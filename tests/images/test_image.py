@@ -20,7 +20,8 @@ from tests.trees import FIXTURES, picture
 from tiering.errors import DatasetError, InputError
 from tiering.images.image import ImageHeader, check_image, decode, probe
 from tiering.images.markers import jpeg_head
-from tiering.images.pixels import PixelShape, to_pixels
+from tiering.images.pixels import to_pixels
+from tiering.images.shape import PixelShape
 
 pillow_heif.register_heif_opener()
 
@@ -276,9 +277,11 @@ def test_pixels_whose_range_nothing_tells_are_refused_whatever_their_values(kind
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), pixels)
     check_image(data, "x")
     said = "floating-point" if kind == "float32" else "integer"
-    for use in (decode, lambda data: to_pixels(data, "x", PixelShape(30, 40, 1), None)):
-        with pytest.raises(DatasetError, match=f"{said} pixels, whose range is unknown"):
-            use(data)
+    for narrow in (False, True):
+        with pytest.raises(DatasetError, match=f"found {kind} pixels"):
+            to_pixels(data, "x", PixelShape(30, 40, 1), None, narrow=narrow)
+    with pytest.raises(DatasetError, match=f"{said} pixels, whose range is unknown"):
+        decode(data)
 
 
 def test_sixteen_bits_keep_their_upper_eight_in_every_format():

@@ -13,7 +13,8 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from tiering.images.image import decode
-from tiering.images.pixels import PixelShape, to_pixels
+from tiering.images.pixels import to_pixels
+from tiering.images.shape import PixelShape
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 

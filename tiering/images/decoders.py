@@ -12,6 +12,7 @@ from typing import BinaryIO, Final
 from PIL import Image, _imaging
 
 from tiering.errors import FormatError, NotFetchedError
+from tiering.images.faults import missing_decoder
 from tiering.images.formats import HEAD, UNMARKED, format_of, unfetched, unpacked
 
 #: Formats that Pillow itself does not decode: their name, and the extra that brings a decoder.
@@ -66,11 +67,7 @@ def _register(kind: str, where: str) -> None:
             Image.init() if kind not in Image.OPEN else None
     except ImportError:
         name, extra = _EXTRAS[kind]
-        raise FormatError(
-            where, expected="an image that can be decoded here",
-            found=f"a {name} image, whose decoder is an extra: pip install 'tiering[{extra}]'",
-            action="Then repeat the command."
-        ) from None  # fmt: skip
+        raise missing_decoder(where, f"a {name} image", extra) from None
     if kind not in Image.OPEN:
         raise FormatError(
             where, expected="an image that can be decoded here", found=f"a {kind} image, unknown to this Pillow",

@@ -58,6 +58,9 @@ _UNPACKED_MARKS: Final = (
     (b"FUJIFILMCCD-RAW", "a camera's raw image"), (b"IIRO", "a camera's raw image"), (b"IIRS", "a camera's raw image"),
     (b"IIU\0", "a camera's raw image"),
 )  # fmt: skip
+#: Usual extensions of formats, by Pillow's name. Those of the others are the name in lower case.
+_USUAL_EXTENSIONS: Final = {"JPEG": "jpg", "TIFF": "tif", "JPEG2000": "jp2"}
+
 _PNM: Final = re.compile(rb"P[1-6](\s+|\s*#[^\n]*\n)+\d+(\s+|\s*#[^\n]*\n)+\d+\s")
 _SVG: Final = re.compile(rb"\s*(\xef\xbb\xbf)?(<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE svg[^>]*>|\s)*<svg[\s>]", re.DOTALL)
 _BMP_HEADERS: Final = (12, 16, 40, 52, 56, 64, 108, 124)
@@ -84,6 +87,16 @@ def is_image_name(name: bytes) -> bool:
     return bool(dot) and extension.lower() in IMAGE_EXTENSIONS
 
 
+def is_array_name(name: bytes) -> bool:
+    """Return whether a name is that of a .npy file, NumPy's format for one array."""
+    return extension_of(name) == b"npy"
+
+
+def is_raw_name(name: bytes) -> bool:
+    """Return whether a name may be that of a raw array, a file of numbers without a header: .raw or .bin."""
+    return extension_of(name) in (b"raw", b"bin")
+
+
 def needs_a_look(name: bytes) -> bool:
     """Return whether only a file's first bytes can show if it is an image: photo.jpg.1, photo, photo.bin.
 
@@ -100,6 +113,15 @@ def format_of(head: bytes, name: bytes = b"") -> str | None:
     """
     marked = next((kind for mark, kind in _MARKS if head.startswith(mark)), None) or _of_structure(head)
     return marked or (_BY_NAME.get(extension_of(name)) if head and not unfetched(head) else None)
+
+
+def usual_extension(head: bytes) -> str | None:
+    """Return the usual extension of an image's format, such as "jpg", or None if it is not an image.
+
+    head: as for format_of.
+    """
+    found = format_of(head)
+    return None if found is None else _USUAL_EXTENSIONS.get(found, found.lower())
 
 
 def unpacked(head: bytes, name: bytes) -> str | None:

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
-from tiering.errors import DatasetError, from_os_error
+from tiering.errors import DatasetError, FormatError, from_os_error
 from tiering.images.decoders import hush, open_image, refuse_unpacked
+from tiering.images.faults import damaged, from_decoder
 from tiering.images.formats import HEAD, format_of
+from tiering.images.layout import PixelLayout, in_deep_planes, layout_of, of_mode, of_tags, tiff_size
 from tiering.images.markers import JPEG, Encoded, jpeg_head, jpeg_sides, png_sides, webp_sides
+from tiering.images.npy import NPY, npy_layout, npy_size
 from tiering.images.orientation import jpeg_orientation, orientation_of, turned
+from tiering.images.tiff import TIFF_HEADERS, decode_tiff, read_tags
 from tiering.text import display
 
 #: Largest encoded image, in bytes. Pillow accepts up to 2 x 89 million pixels; they fill half of it as 8-bit RGB, and
@@ -30,6 +35,9 @@ LARGEST_BYTES: Final = 1 << 30
 
 # Every process that decodes imports this module, workers too.
 hush()
+
+#: Formats whose first bytes tell sides and type have them within this.
+_LONG_HEAD: Final = 1 << 14
 
 _JPEG_END = b"\xff\xd9"
 _PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"\0\0\0\0IEND\xaeB`\x82"
@@ -46,13 +54,20 @@ class ImageHeader:
 
     format, mode: as Pillow names them (JPEG, PNG; RGB, L, I;16). width, height: pixels, as stored. Where EXIF
     orientation rotates the picture by 90 degrees, decode swaps them. (Pillow rotates TIFFs itself, so theirs are
-    final.)
+    final.) mode: "" for an image that Pillow does not decode, such as a TIFF of seven bands.
+    known_layout: as the header has it; None if it is the one that the mode stands for.
     """
 
     format: str
     width: int
     height: int
     mode: str
+    known_layout: PixelLayout | None = None
+
+    @property
+    def layout(self) -> PixelLayout:
+        """The type of the numbers, and how many each pixel has."""
+        return self.known_layout or of_mode(self.mode)
 
     @property
     def grey(self) -> bool:
@@ -96,7 +111,7 @@ def check_image(data: Encoded, where: str) -> None:
     core).
     """
     if not data:
-        raise _damaged(where, "zero bytes")
+        raise damaged(where, "zero bytes")
     head = bytes(data[:32])
     kind, complete, sides = "image", False, None
     if head.startswith(JPEG):
@@ -105,20 +120,18 @@ def check_image(data: Encoded, where: str) -> None:
         kind, complete, sides = "PNG", data[-12:] == _PNG_END, png_sides(head)
         # Pillow accepts a PNG that has all its pixels. Without the last chunk it is truncated all the same.
         if not complete and _PNG_END not in bytes(data):
-            raise _damaged(where, "a truncated PNG")
+            raise damaged(where, "a truncated PNG")
     elif head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         kind, complete, sides = "WebP", True, webp_sides(head)
         if len(data) < int.from_bytes(head[4:8], "little") + 8:
-            raise _damaged(where, "a truncated WebP")
-    else:
-        head = bytes(data[:HEAD])
-        if format_of(head, os.fsencode(where)) is None:
-            raise _unknown(where, head)
+            raise damaged(where, "a truncated WebP")
+    elif format_of(bytes(data[:HEAD]), os.fsencode(where)) is None:
+        raise _unknown(where, bytes(data[:HEAD]))
     if sides is not None:
         refuse_bomb(where, *sides)
     if sides is None or not complete:
         # Cameras and editors append padding and trailers, so only decoding shows whether the image is complete.
-        _decode_with_pillow(data, where, kind)
+        _check_by_decoding(data, where, kind)
 
 
 def decode(data: Encoded, where: str = "image") -> npt.NDArray[np.uint8]:
@@ -148,13 +161,37 @@ def decode(data: Encoded, where: str = "image") -> npt.NDArray[np.uint8]:
     return turned(np.array(image.convert("RGB")), orientation)
 
 
-def load_stored(data: Encoded, where: str) -> tuple[Image.Image, int]:
+def _check_by_decoding(data: Encoded, where: str, kind: str) -> None:
+    if (tags := _only_for_tifffile(data, where)) is None:
+        _decode_with_pillow(data, where, kind)
+    else:
+        decode_tiff(data, where, tags)
+
+
+def _only_for_tifffile(data: Encoded, where: str) -> Mapping[int, Any] | None:
+    """Return the tags of a TIFF that Pillow does not know, such as one of seven bands; None for any other image."""
+    if bytes(data[:4]) not in TIFF_HEADERS:
+        return None
+    tags = read_tags(io.BytesIO(data))
+    try:
+        open_image(io.BytesIO(data), where)
+    except UnidentifiedImageError:
+        return tags
+    except Exception:  # noqa: BLE001 - the decoder will raise it again
+        return None
+    # It reads three planes wrongly, which is enough to see that they are there, but a single one not at all.
+    return tags if tags is not None and in_deep_planes(tags) and of_tags(tags).channels == 1 else None
+
+
+def load_stored(data: Encoded, where: str, opened: Image.Image | None = None) -> tuple[Image.Image, int]:
     """Decode an image of any format with Pillow, without rotating it.
+
+    opened: the image, if open_image has opened it.
 
     Returns an image of mode L (greyscale) or RGB, and the orientation from 1 to 8 that `turned` needs.
     Raises DatasetError as decode does.
     """
-    image = _decode_with_pillow(data, where, "image")
+    image = _decode_with_pillow(data, where, "image", opened)
     if image.mode == "F" or (image.mode == "I" and image.format not in _16_BITS_AS_I):
         kind = "floating-point" if image.mode == "F" else "signed or 32-bit integer"
         raise DatasetError(
@@ -172,76 +209,73 @@ def load_stored(data: Encoded, where: str) -> tuple[Image.Image, int]:
             image = image.convert("LA")
         return image.convert("L" if is_grey(image.mode) else "RGB"), orientation
     except Exception as error:  # Pillow's converters raise anything for hostile bytes
-        raise _from_pillow(where, "image", error) from error
+        raise from_decoder(where, "image", error) from error
 
 
 def refuse_large(where: str, size: int) -> None:
     """Raise DatasetError for a file of more than LARGEST_BYTES bytes."""
     if size > LARGEST_BYTES:
-        raise _damaged(where, f"{size:,} bytes: an image may have {LARGEST_BYTES:,} at most")
+        raise damaged(where, f"{size:,} bytes: an image may have {LARGEST_BYTES:,} at most")
 
 
 def refuse_bomb(where: str, width: int, height: int) -> None:
     """Raise DatasetError for more pixels than Pillow accepts: twice Image.MAX_IMAGE_PIXELS."""
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and width * height > 2 * limit:
-        raise _damaged(where, f"a header that claims too many pixels ({width:,} x {height:,})")
+        raise damaged(where, f"a header that claims too many pixels ({width:,} x {height:,})")
 
 
 def _header(file: BinaryIO, where: str) -> ImageHeader:
-    head = file.read(HEAD)
+    head = file.read(_LONG_HEAD)
     if not head:
-        raise _damaged(where, "zero bytes")
+        raise damaged(where, "zero bytes")
+    if head.startswith(NPY):
+        return ImageHeader("NPY", *npy_size(head, where), "", npy_layout(head, where))
     file.seek(0)
     try:
         image = open_image(file, where)
+        layout = layout_of(image, head)
     except UnidentifiedImageError:
-        raise _unknown(where, head) from None
+        if (tags := read_tags(file)) is None:
+            raise _unknown(where, head[:HEAD]) from None
+        return ImageHeader("TIFF", *tiff_size(tags), "", of_tags(tags))
     except DatasetError:
         raise
     except Exception as error:  # Pillow's readers raise anything for hostile bytes
-        raise _from_pillow(where, "image", error) from error
+        raise from_decoder(where, "image", error) from error
     # Pillow calls a JPEG with a second picture MPO. Its first picture is a plain JPEG.
     kind = "JPEG" if image.format == "MPO" else str(image.format)
-    return ImageHeader(kind, image.width, image.height, image.mode)
+    return ImageHeader(kind, image.width, image.height, image.mode, None if layout == of_mode(image.mode) else layout)
 
 
-def _decode_with_pillow(data: Encoded, where: str, kind: str) -> Image.Image:
+def _decode_with_pillow(data: Encoded, where: str, kind: str, opened: Image.Image | None = None) -> Image.Image:
     try:
-        image = open_image(io.BytesIO(data), where)
+        image = opened or open_image(io.BytesIO(data), where)
         image.load()
     except UnidentifiedImageError:
-        raise _damaged(where, f"a damaged {kind}: its header cannot be read") from None
+        if (tags := read_tags(io.BytesIO(data))) is not None:
+            layout = of_tags(tags)
+            raise DatasetError(
+                where,
+                expected="a greyscale or RGB picture",
+                found=f"a TIFF of {layout.channels} bands of {layout.dtype}",
+                action="Store it as pixels: `Pixels`.",
+            ) from None
+        raise damaged(where, f"a damaged {kind}: its header cannot be read") from None
     except DatasetError:
         raise
     except Exception as error:  # Pillow's readers raise anything for hostile bytes
-        raise _from_pillow(where, kind, error) from error
+        raise from_decoder(where, kind, error) from error
     return image
 
 
-def _from_pillow(where: str, kind: str, error: Exception) -> DatasetError:
-    message = str(error).strip().lower()
-    if isinstance(error, Image.DecompressionBombError):
-        return _damaged(where, f"a header that claims too many pixels ({message.split(',')[0]})")
-    if isinstance(error, OSError) and error.errno is not None:
-        raise from_os_error(error) from error
-    if "truncated" in message or isinstance(error, EOFError):
-        return _damaged(where, f"a truncated {kind}")
-    return _damaged(where, f"a damaged {kind} ({message or type(error).__name__})")
-
-
 def _unknown(where: str, head: bytes) -> DatasetError:
+    if head.startswith(NPY):
+        return FormatError(
+            where, expected="a whole image", found="a .npy array", action="Store arrays as pixels: `Pixels`."
+        )
     try:
         refuse_unpacked(head, where)
     except DatasetError as error:
         return error
-    return _damaged(where, f"no known image format (begins with {head[:4].hex(' ')})")
-
-
-def _damaged(where: str, found: str) -> DatasetError:
-    return DatasetError(
-        where,
-        expected="a whole image",
-        found=found,
-        action="Replace the file, or move it out of the dataset.",
-    )
+    return damaged(where, f"no known image format (begins with {head[:4].hex(' ')})")

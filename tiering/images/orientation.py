@@ -11,9 +11,9 @@ import re
 from typing import Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from tiering.arrays import PixelArray
 from tiering.images.markers import EXIF, Encoded, JpegHead
 
 #: How to make a picture upright, by EXIF orientation: swap rows and columns, then mirror left and right, then flip top
@@ -61,8 +61,8 @@ def orientation_of(image: Image.Image) -> int:
     return 1 if found is None else found
 
 
-def turned(pixels: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:
-    """Rotate stored pixels, uint8 of shape (height, width, channels), upright.
+def turned(pixels: PixelArray, orientation: int) -> PixelArray:
+    """Rotate stored pixels of shape (height, width, channels) upright.
 
     orientation: from 1 to 8, as in EXIF. Returns C-contiguous pixels, the same array for orientation 1.
     """
@@ -71,10 +71,10 @@ def turned(pixels: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.ui
         return pixels
     height, width, channels = pixels.shape
     # Moving pixels as single items is three times faster than moving their channels one by one.
-    items = np.ascontiguousarray(pixels).view(f"V{channels}").reshape(height, width)
+    items = np.ascontiguousarray(pixels).view(f"V{channels * pixels.itemsize}").reshape(height, width)
     swap, mirror, flip = turn
     seen = np.ascontiguousarray((items.T if swap else items)[:: -1 if flip else 1, :: -1 if mirror else 1])
-    return seen.view(np.uint8).reshape(*seen.shape, channels)
+    return seen.view(pixels.dtype).reshape(*seen.shape, channels)
 
 
 def _in_exif(exif: bytes) -> int | None:

@@ -1,55 +1,28 @@
-"""Decode images into pixels of one shape for a pixel store, and find the shape that a dataset has."""
+"""Decode images into pixels of one shape for a pixel store."""
 
 from __future__ import annotations
 
 import io
-import re
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from tiering.arrays import PixelArray
-from tiering.errors import DatasetError, UsageError
-from tiering.images.image import ImageHeader, load_stored, refuse_bomb
+from tiering.errors import DatasetError
+from tiering.images.decoders import open_image
+from tiering.images.exact import decode_exactly
+from tiering.images.fitting import check_fits, check_grey, fitted
+from tiering.images.image import load_stored, refuse_bomb
+from tiering.images.layout import PixelLayout, in_deep_planes, layout_of
 from tiering.images.markers import Encoded, JpegHead, jpeg_head
+from tiering.images.npy import NPY
 from tiering.images.orientation import TURNS, jpeg_orientation, turned
+from tiering.images.shape import PixelShape, size_text
 from tiering.literals import ResizeMode
 
 Box = tuple[float, float, float, float]
-
-_SIZE: Final = re.compile(r"([0-9]{1,9})(?:[xX]([0-9]{1,9}))?")
-_LONGEST_SIDE: Final = 65_535
-
-
-@dataclass(frozen=True, slots=True)
-class PixelShape:
-    """The shape of one decoded sample.
-
-    height, width: pixels, at least 1. channels: 1 (grey) or 3 (RGB), of 8 bits. Raises ValueError for anything else.
-    """
-
-    height: int
-    width: int
-    channels: int
-
-    def __post_init__(self) -> None:
-        if self.height < 1 or self.width < 1 or self.channels not in (1, 3):
-            raise ValueError(f"no shape of pixels: {self.height} x {self.width} x {self.channels}")
-
-    @property
-    def sides(self) -> tuple[int, int, int]:
-        """(height, width, channels), the shape of one sample's array."""
-        return self.height, self.width, self.channels
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of one sample."""
-        return self.height * self.width * self.channels
 
 
 class _Stored(NamedTuple):
@@ -76,8 +49,13 @@ class _Region(NamedTuple):
     corner: tuple[int, int]
 
 
-def to_pixels(data: Encoded, where: str, shape: PixelShape, resize: ResizeMode | None) -> PixelArray:
+def to_pixels(
+    data: Encoded, where: str, shape: PixelShape, resize: ResizeMode | None, *, narrow: bool = False
+) -> PixelArray:
     """Decode an image, as decode does, into pixels of one shape.
+
+    The numbers of the image stay as they are: 16 bits are never scaled to 8, nor 8 to 16. An image of another type of
+    numbers is refused, but float32 takes every type. A TIFF or an array keeps all its bands.
 
     A JPEG at least four times as large as needed is decoded at 1/2, 1/4 or 1/8 of its size, but never at less than
     twice the size needed. Scaling is bilinear over all pixels that a new pixel covers (antialiased).
@@ -91,89 +69,30 @@ def to_pixels(data: Encoded, where: str, shape: PixelShape, resize: ResizeMode |
         resize: "crop" scales until the picture just covers the shape and cuts out its centre (torchvision's Resize and
             CenterCrop). "pad" scales until it just fits inside and centres it on zeros. "stretch" ignores its
             proportions. None accepts only images that have the shape.
+        narrow: Keep the upper 8 bits of deeper images, and the RGB of an image with further bands, if the shape has 8
+            bits. Otherwise such images are refused.
 
     Returns:
-        C-contiguous uint8 of shape (height, width, channels). The three channels of a grey image are equal.
+        C-contiguous pixels of shape (height, width, channels) and the shape's type. The three channels of a grey image
+        are equal.
 
     Raises:
-        DatasetError: The image cannot be decoded, has another size although resize is None, or is in colour (a palette
-            counts as colour) although the shape has one channel.
+        DatasetError: The image cannot be decoded, has another size although resize is None, is in colour (a palette
+            counts as colour) although the shape has one channel, or has other numbers or bands than the shape.
+        FormatError: The decoder is an extra that is not installed.
     """
-    stored = _stored_jpeg(data, where, shape, resize)
+    stored = None
+    if shape.dtype == "uint8" and shape.channels in (1, 3):
+        stored = _stored_jpeg(data, where, shape, resize)
+        if stored is None and (picture := _picture(data, where, narrow=narrow)) is not None:
+            image, orientation = picture
+            check_grey(image.mode == "L", where, shape)
+            stored = _Stored(image, 1, orientation, image.width, image.height)
     if stored is None:
-        image, orientation = load_stored(data, where)
-        _check_channels(image.mode == "L", where, shape)
-        stored = _Stored(image, 1, orientation, image.width, image.height)
+        return _exact_pixels(data, where, shape, resize, narrow=narrow)
     seen = _seen(stored.width, stored.height, stored.orientation)
     region = _region(where, seen, shape, resize)
     return _placed(turned(_drawn(stored, seen, region), stored.orientation), region, shape)
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Read a size such as "224x336" (height x width), or one number for a square ("224").
-
-    Returns height and width in pixels. Raises UsageError for anything else, and for sides outside 1 to 65,535.
-    """
-    match = _SIZE.fullmatch(text.strip())
-    if match is not None:
-        height = int(match[1])
-        width = height if match[2] is None else int(match[2])
-        if min(height, width) >= 1 and max(height, width) <= _LONGEST_SIDE:
-            return height, width
-    raise UsageError(
-        "resize",
-        expected=f"HxW, height and width in pixels from 1 to {_LONGEST_SIDE:,}",
-        found=repr(text),
-        action="For example 224x224.",
-    )
-
-
-def agree_on_shape(headers: Iterable[ImageHeader]) -> PixelShape:
-    """Find the shape that all images have in common, from their headers.
-
-    headers: the results of probe, iterated once; only the distinct sizes are kept. They give sizes as stored, so an
-    image that EXIF orientation rotates by 90 degrees passes here, and to_pixels refuses it unless it is square.
-    Returns the shape, with one channel if every image is grey, else three.
-    Raises DatasetError if there is no image, or if the sizes differ: then only resizing gives one shape.
-    """
-    sizes: Counter[tuple[int, int]] = Counter()
-    channels = 1
-    for header in headers:
-        sizes[header.height, header.width] += 1
-        if not header.grey:
-            channels = 3
-    if not sizes:
-        raise DatasetError("dataset", expected="images of one size", found="no image")
-    if len(sizes) > 1:
-        shown = " and ".join(
-            f"{_size(*size)} ({count:,} image{'s' * (count != 1)})" for size, count in sizes.most_common(2)
-        )
-        others = f" beside {len(sizes) - 2:,} others" if len(sizes) > 2 else ""
-        raise DatasetError(
-            "dataset",
-            expected="images of one size",
-            found=f"{shown}{others} (height x width)",
-            action="Resize them with `pixels`, for example 224x224.",
-        )
-    ((height, width),) = sizes
-    return PixelShape(height, width, channels)
-
-
-def encode_png(pixels: PixelArray) -> bytes:
-    """Encode pixels as a PNG, without loss and at zlib's fastest level.
-
-    pixels: uint8 of shape (height, width, 3), or (height, width, 1) or (height, width) for grey.
-    Raises ValueError for another shape or dtype.
-    """
-    if pixels.dtype != np.uint8:
-        raise ValueError(f"pixels are uint8, not {pixels.dtype}")
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[:, :, 0]
-    if pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] != 3):
-        raise ValueError(f"no shape of pixels: {pixels.shape}")
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", compress_level=1)
-    return file.getvalue()
 
 
 def _stored_jpeg(data: Encoded, where: str, shape: PixelShape, resize: ResizeMode | None) -> _Stored | None:
@@ -182,7 +101,7 @@ def _stored_jpeg(data: Encoded, where: str, shape: PixelShape, resize: ResizeMod
     if head is None or head.components == 4 or not (head.width and head.height):
         return None
     refuse_bomb(where, head.width, head.height)
-    _check_channels(head.components == 1, where, shape)
+    check_grey(head.components == 1, where, shape)
     orientation = jpeg_orientation(data, head)
     reduction = _reduction(_region(where, _seen(head.width, head.height, orientation), shape, resize))
     pixels = _decoded(data, head, reduction)
@@ -223,9 +142,9 @@ def _region(where: str, seen: tuple[int, int], shape: PixelShape, resize: Resize
     if resize is None and seen != full:
         raise DatasetError(
             where,
-            expected=f"{_size(shape.height, shape.width)} (height x width)",
-            found=_size(height, width),
-            action=f"Bring all images to one size: `pixels` {_size(shape.height, shape.width)}.",
+            expected=f"{size_text(shape.height, shape.width)} (height x width)",
+            found=size_text(height, width),
+            action=f"Bring all images to one size: `pixels` {size_text(shape.height, shape.width)}.",
         )
     if resize is None or resize == "stretch" or seen == full:
         return _Region(picture, full, (0, 0))
@@ -258,7 +177,7 @@ def _drawn(stored: _Stored, seen: tuple[int, int], region: _Region) -> PixelArra
     size = region.size
     if swap:
         left, top, right, bottom, size = top, left, bottom, right, size[::-1]
-    if (right - left, bottom - top) == size and left == int(left) and top == int(top):
+    if _is_cut((left, top, right, bottom), size):
         drawn = np.asarray(stored.pixels)[int(top) : int(bottom), int(left) : int(right)]
     else:
         image = stored.pixels if isinstance(stored.pixels, Image.Image) else _image(stored.pixels)
@@ -268,29 +187,76 @@ def _drawn(stored: _Stored, seen: tuple[int, int], region: _Region) -> PixelArra
     return drawn if drawn.ndim == 3 else drawn[:, :, np.newaxis]
 
 
+def _is_cut(box: Box, size: tuple[int, int]) -> bool:
+    """Return whether a box only needs to be cut out: it has its size already, and begins at a whole pixel."""
+    left, top, right, bottom = box
+    return (right - left, bottom - top) == size and left == int(left) and top == int(top)
+
+
 def _image(pixels: PixelArray) -> Image.Image:
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
 
 def _placed(drawn: PixelArray, region: _Region, shape: PixelShape) -> PixelArray:
-    wanted = (shape.height, shape.width, shape.channels)
-    if drawn.shape == wanted and drawn.flags.c_contiguous and drawn.flags.writeable:
+    wanted = shape.sides
+    if drawn.shape == wanted and drawn.dtype == shape.numbers and drawn.flags.c_contiguous and drawn.flags.writeable:
         return drawn
-    placed = np.zeros(wanted, np.uint8)
+    placed = np.zeros(wanted, shape.numbers)
     left, top = region.corner
     placed[top : top + drawn.shape[0], left : left + drawn.shape[1]] = drawn
     return placed
 
 
-def _check_channels(grey: bool, where: str, shape: PixelShape) -> None:
-    if shape.channels == 1 and not grey:
-        raise DatasetError(
-            where,
-            expected="a grey image",
-            found="a colour image",
-            action="Keep the colours of all images: `channels` 3.",
-        )
+def _picture(data: Encoded, where: str, *, narrow: bool) -> tuple[Image.Image, int] | None:
+    """Decode an image that Pillow brings to 8-bit grey or RGB without loss, or as well as `narrow` allows.
+
+    Returns what load_stored does, and None for any other image.
+    """
+    if bytes(data[: len(NPY)]) == NPY:
+        return None
+    try:
+        image = open_image(io.BytesIO(data), where)
+        layout = layout_of(image, memoryview(data))
+    except UnidentifiedImageError:
+        return None
+    except Exception:  # noqa: BLE001 - load_stored turns it into an error that names the image
+        return load_stored(data, where)
+    if narrow and layout.dtype in ("uint8", "uint16"):
+        taken = not (image.format == "TIFF" and in_deep_planes(image.tag_v2))  # type: ignore[attr-defined]
+    else:
+        taken = layout.plain
+    return load_stored(data, where, image) if taken else None
 
 
-def _size(height: int, width: int) -> str:
-    return f"{height}x{width}"
+def _exact_pixels(
+    data: Encoded, where: str, shape: PixelShape, resize: ResizeMode | None, *, narrow: bool
+) -> PixelArray:
+    """Decode an image into its own numbers, and rotate and resize these."""
+
+    def check(layout: PixelLayout) -> None:
+        check_fits(layout, where, shape, narrow=narrow)
+
+    found = decode_exactly(data, where, check)
+    pixels = turned(fitted(found.pixels, found.layout, where, shape), found.orientation)
+    region = _region(where, (pixels.shape[1], pixels.shape[0]), shape, resize)
+    left, top, right, bottom = region.box
+    if _is_cut(region.box, region.size):
+        drawn = pixels[int(top) : int(bottom), int(left) : int(right)]
+    else:
+        drawn = _scaled(pixels, region)
+    return _placed(drawn, region, shape)
+
+
+def _scaled(pixels: PixelArray, region: _Region) -> PixelArray:
+    """Scale the region's box band by band, in 32-bit floating-point numbers unless the pixels have 8 bits.
+
+    Bilinear weights are positive and add up to 1, so no number leaves the range of its neighbours. float32 holds every
+    uint16, which is rounded once at the end.
+    """
+    drawn = np.empty((*region.size[::-1], pixels.shape[2]), pixels.dtype)
+    for band in range(pixels.shape[2]):
+        plane = np.ascontiguousarray(pixels[:, :, band])
+        plane = plane if plane.dtype == np.uint8 else plane.astype(np.float32)
+        scaled = np.asarray(Image.fromarray(plane).resize(region.size, Image.Resampling.BILINEAR, box=region.box))
+        drawn[:, :, band] = np.rint(scaled) if pixels.dtype == np.uint16 else scaled
+    return drawn
