@@ -36,7 +36,7 @@ def test_measurements_and_nan_beside_names_are_refused(said):
 
 @pytest.mark.parametrize("said", [["0.25", "10.5"], ["1", "2.5"], ["1e-3"], ["0.5"]])
 def test_measurements_are_no_classes(said):
-    with pytest.raises(DatasetError, match=r"measurements as labels, such as .*`columns` path=path"):
+    with pytest.raises(DatasetError, match=r"measurements as labels, such as .*`columns` image=path,value=label"):
         classes_of(said, "here")
 
 

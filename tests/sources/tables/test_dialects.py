@@ -137,7 +137,20 @@ def test_what_cannot_be_made_out_is_refused_with_what_to_do(folder, text, said):
         rows(put(folder, "t.csv", text.encode()))
 
 
-@pytest.mark.parametrize("columns", ["path=nowhere", "path=9", "label=1", "colour=2", "path="])
+@pytest.mark.parametrize(
+    "columns",
+    [
+        "path=nowhere",
+        "path=9",
+        "label=1",
+        "colour=2",
+        "path=",
+        "path=path,a b=label",
+        "path=path,mask:film=label",
+        "path=path,image=label",
+        "path=path,key=label",
+    ],
+)
 def test_columns_that_make_no_sense_are_refused(folder, columns):
     with pytest.raises(UsageError, match="columns"):
         rows(put(folder, "t.csv", b"path,label\n0.jpg,a\n"), columns)
@@ -145,8 +158,8 @@ def test_columns_that_make_no_sense_are_refused(folder, columns):
 
 def test_columns_that_are_lists_are_refused(folder):
     pl.DataFrame({"path": ["0.jpg"], "labels": [["a", "b"]]}).write_parquet(folder / "t.parquet")
-    with pytest.raises(DatasetError, match="column labels: expected one label in each row, found values of type List"):
-        rows(folder / "t.parquet")
+    with pytest.raises(DatasetError, match="column labels: expected one label in each row, found lists or objects"):
+        rows(folder / "t.parquet", "path=path,label=labels")
 
 
 def test_a_table_whose_labels_have_another_name_is_warned_of(folder):

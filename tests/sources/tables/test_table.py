@@ -77,7 +77,11 @@ def test_json_lines_have_labels_of_any_type_that_begin_in_any_row(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "said"), [(b'{"path": "b", "label": ["cat"]}', "column label.*List"), (b'{"path": "b"', "parsing")]
+    ("line", "said"),
+    [
+        (b'{"path": "b", "label": ["cat"]}', "column label.*lists"),
+        (b'{"path": "b"', "line 201: expected a JSON object"),
+    ],
 )
 def test_json_lines_that_are_no_table_are_refused_wherever_they_are(tmp_path, line, said):
     with pytest.raises(DatasetError, match=said):

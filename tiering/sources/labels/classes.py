@@ -204,7 +204,8 @@ def combined(classes: ClassMap) -> str:
         if len(parts) > 1 and names.intersection(parts):
             return (
                 f"Labels such as {name!r} look like several classes of one image. A sample has one class: "
-                "each combination is a class of its own."
+                "each combination is a class of its own. A table can keep them as a field instead: "
+                "`columns` image=path,tags:string=label."
             )
     return ""
 
@@ -215,8 +216,7 @@ def measurements(where: str, example: str) -> DatasetError:
         where,
         expected="classes: names or whole numbers",
         found=f"measurements as labels, such as {example}",
-        action="A store holds no regression targets yet. Pack the images without them, for example "
-        "`columns` path=path, and find the target of a sample by its key, which is the table's path.",
+        action="Pack them as a field: give the column a name of its own, for example `columns` image=path,value=label.",
     )
 
 

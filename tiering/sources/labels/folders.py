@@ -1,6 +1,6 @@
 """Decide which folder of a key is its split and which its class: train/cat/1.jpg is a cat in the split train.
 
-The rule looks only at folders, so a survey, a conversion and a plain folder give the same answer:
+The rule looks only at folders, so a sampled profile, a conversion and a plain folder give the same answer:
 
 1. Folders are splits if all folders in one directory have names of SPLITS, in upper or lower case. They may be below
 folders that all images share: ILSVRC/Data/CLS-LOC/train/n01440764/1.JPEG.
@@ -27,13 +27,25 @@ Layout = Literal[
     "tar shards",
     "class tars",
     "WebDataset",
+    "folder with metadata",
+    "parquet",
+    "tfrecord",
+    "mds",
+    "litdata",
+    "lmdb",
+    "coco",
+    "voc",
+    "yolo",
+    "celeba",
+    "LMDB store",
+    "Zarr store",
 ]
 
 SPLITS: Final = ("train", "training", "val", "valid", "validation", "dev", "test", "testing")
 _SPLITS: Final = frozenset(name.encode() for name in SPLITS)
 
 #: Names of folders that contain the images and carry no information.
-_IMAGES: Final = frozenset((b"images", b"image", b"imgs", b"img", b"jpegimages"))
+IMAGE_FOLDERS: Final = frozenset((b"images", b"image", b"imgs", b"img", b"jpegimages"))
 
 #: ImageNet's name of a class, and of its tar: n01440764.tar.
 _SYNSET: Final = re.compile(rb"n[0-9]{8}")
@@ -159,7 +171,7 @@ class Folders:
 
 def _passed_over(node: _Node) -> bytes:
     """Return the path of the folder called images if it is the only one in this folder, else b""."""
-    return node.only + b"/" if node.only.lower() in _IMAGES else b""
+    return node.only + b"/" if node.only.lower() in IMAGE_FOLDERS else b""
 
 
 def _has_folders(node: _Node) -> bool:

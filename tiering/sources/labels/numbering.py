@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,14 @@ class ClassNumbering:
         if self.grows:
             return self.classes.grown(labels, where, folders=folders)
         return self.classes, self.classes.takes(labels, where, folders=folders)
+
+
+def split_order(names: Iterable[str]) -> list[str]:
+    """Return the names of splits in the order of their numbers: bytewise, or by value if all are numbers, as folds."""
+    ordered = sorted(names, key=lambda name: name.encode("utf-8", "surrogateescape"))
+    if all(name.isascii() and name.isdigit() for name in ordered):
+        ordered.sort(key=int)
+    return ordered
 
 
 def number_folders(

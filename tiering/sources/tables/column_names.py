@@ -27,11 +27,6 @@ def plain(name: str) -> str:
     return _LEFT_AWAY.sub("", name.strip().strip('\ufeff"').lower())
 
 
-def is_path_column(name: str) -> bool:
-    """Return whether columns of paths have this name."""
-    return plain(name) in SPELLINGS["path"]
-
-
 def recognised(names: Sequence[str]) -> dict[str, int]:
     """Return the positions of the columns path, label and split, as far as their names are known."""
     positions = {plain(name): position for position, name in reversed(list(enumerate(names)))}
