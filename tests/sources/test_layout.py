@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tarfile
 from pathlib import Path
 
@@ -11,9 +10,11 @@ import polars as pl
 import pytest
 import zarr
 
+import tiering
 from tests.trees import picture, put
 from tiering.dataset.profile import profile_dataset
 from tiering.errors import DatasetError
+from tiering.store.lmdb import _ENGINE
 
 FOLDERS = {
     ("cat/1.jpg", "dog/2.jpg"): ("class folders", "Class folders: one for each of 2 labels."),
@@ -79,46 +80,32 @@ def test_tar_shards(tmp_path: Path, labelled: bool):
 
 
 def make_lmdb(root: Path) -> None:
-    with lmdb.open(str(root)) as environment, environment.begin(write=True) as transaction:
-        transaction.put(b"1", b"image")
+    with lmdb.open(str(root), **_ENGINE) as environment, environment.begin(write=True) as transaction:
+        transaction.put(b"1", picture())
 
 
 def make_zarr(root: Path) -> None:
     zarr.save_array(str(root), __import__("numpy").zeros((4, 4)))
 
 
-def make_tfrecord(root: Path) -> None:
-    for number in range(3):
-        put(root, f"train.tfrecord-{number:05d}-of-00003", b"record")
-
-
-def make_parquet(root: Path) -> None:
-    root.mkdir()
-    images = [{"bytes": b"image", "path": "1.jpg"}]
-    pl.DataFrame({"image": images, "label": [1]}).write_parquet(root / "train-00000.parquet")
+def make_ffcv(root: Path) -> None:
+    put(root, "train.beton", b"anything")
 
 
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (make_lmdb, "an LMDB database (data.mdb)"),
-        (make_zarr, "a Zarr store (zarr.json)"),
-        (make_tfrecord, "TFRecord files (3 files, such as train.tfrecord-00000-of-00003)"),
-        (make_parquet, "Parquet files that hold the images themselves (train-00000.parquet)"),
+        (make_zarr, "a Zarr store (zarr.json). Use the images from which it was packed."),
+        (make_ffcv, "an FFCV file (train.beton). FFCV resizes and re-encodes images"),
     ],
 )
-def test_what_is_packed_already_is_said(tmp_path: Path, make, said: str):
+def test_a_packed_dataset_that_is_not_read_is_refused_with_what_to_do(tmp_path: Path, make, said: str):
     make(tmp_path / "packed")
     with pytest.raises(DatasetError) as caught:
         profile_dataset(tmp_path / "packed")
-    assert caught.value.found == f"a dataset that is packed already: {said}"
-    shutil.rmtree(tmp_path / "packed")
-
-
-def test_one_packed_file_is_said(tmp_path: Path):
-    make_parquet(tmp_path / "packed")
-    with pytest.raises(DatasetError, match="packed already: Parquet files"):
-        profile_dataset(tmp_path / "packed" / "train-00000.parquet")
+    assert f"found a dataset that is packed already: {said}" in str(caught.value)
+    with pytest.raises(DatasetError, match="packed already"):
+        tiering.convert(tmp_path / "packed", tmp_path / "store", "lmdb")
 
 
 def test_images_beside_a_database_are_images(tmp_path: Path):

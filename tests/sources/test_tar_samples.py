@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tarfile
+from collections import ChainMap
 from pathlib import Path
 
 import polars as pl
@@ -36,10 +37,12 @@ def listed(place: Path) -> pl.DataFrame:
     return pl.concat(list(open_source(place).batches()))
 
 
-def contents(place: Path) -> dict[bytes, bytes]:
-    samples = listed(place)
-    columns = (samples[name].to_numpy() for name in ("file", "offset", "size"))
-    keys = samples["key"].to_list()
+def contents(place: Path, field: str = "") -> dict[bytes, bytes]:
+    """Return the bytes of each image, or of a field of each sample that has it, by their keys."""
+    prefix = f"field:{field}:" if field else ""
+    samples = listed(place).filter(pl.col(f"{prefix}key").is_not_null())
+    columns = (samples[prefix + name].to_numpy() for name in ("file", "offset", "size"))
+    keys = samples[f"{prefix}key"].to_list()
     return dict(zip(keys, read_samples(open_source(place), keys, *columns), strict=True))
 
 
@@ -53,12 +56,11 @@ def test_an_image_is_a_sample_and_cls_is_its_label(tmp_path):
     path = pack(tmp_path / "photos.tar", members)
     samples = listed(path)
     assert samples.select("key", "label").rows() == [
-        (b"0001.jpg", "007"), (b"sub.dir/0002.PNG", "cat"), (b"0003.seg.png", "Käse"), (b"0003.jpg", "Käse"),
-        (b"0004.jpg", None),
+        (b"0001.jpg", "007"), (b"sub.dir/0002.PNG", "cat"), (b"0003.jpg", "Käse"), (b"0004.jpg", None),
     ]  # fmt: skip
-    assert samples["size"].to_list() == [3, 3, 5, 4, 4]
-    assert samples["split"].null_count() == 5
-    assert list(contents(path).values()) == [b"one", b"two", b"three", b"four", b"five"]
+    assert samples["size"].to_list() == [3, 3, 4, 4]
+    assert samples["split"].null_count() == 4
+    assert list(contents(path).values()) == [b"one", b"two", b"four", b"five"]
 
 
 def test_names_with_dots_have_the_labels_of_their_own_names(tmp_path):
@@ -78,11 +80,12 @@ def test_frames_are_samples_in_a_tar_as_in_a_directory_however_many_share_the_fi
     ledger = Ledger()
     samples = pl.concat(list(open_source(pack(tmp_path / "frames.tar", frames)).batches(ledger)))
     assert samples["label"].to_list() == ["1"] * 1200
-    assert not ledger.left_out.shared.count
-    masks = [("f.0001.mask.png", b"x"), ("f.0001.png", b"x")]
-    list(open_source(pack(tmp_path / "masks.tar", masks)).batches(ledger))
-    assert "f.0001.mask.png and f.0001.png" in ledger.left_out.shared.examples[0]
-    monkeypatch.setattr("tiering.sources.tar_samples._MOST_MEMBERS", 100)
+    assert not ledger.left_out.field_files
+    masks = [(f"f.{number:04d}.{end}", b"x") for number in range(1200) for end in ("mask.png", "png", "txt")]
+    samples = pl.concat(list(open_source(pack(tmp_path / "masks.tar", masks)).batches(ledger)))
+    assert samples["field:mask:key"].to_list() == [f"f.{number:04d}.mask.png".encode() for number in range(1200)]
+    assert ledger.left_out.field_files == 2400
+    monkeypatch.setattr("tiering.sources.tar_groups.MOST_MEMBERS", 100)
     with pytest.raises(DatasetError, match="more of f, the name up to its first dot"):
         listed(pack(tmp_path / "captions.tar", [(f"f.{number}.a", b"x") for number in range(102)]))
 
@@ -122,7 +125,9 @@ def test_any_tar_gives_its_images_back(tmp_path_factory, members):
         with pytest.raises(DatasetError, match="found an empty tar file"):
             listed(path)
     else:
-        assert contents(path) == {name.encode(): data for name, data in wanted.items()}
+        fields = {name.split(":")[1] for name in listed(path).columns if ":" in name}
+        found = [contents(path), *(contents(path, field) for field in fields)]
+        assert dict(ChainMap(*found)) == {name.encode(): data for name, data in wanted.items()}
 
 
 def test_tars_of_gnu_tar_are_read(tmp_path):

@@ -1,31 +1,33 @@
-"""The account of a source: every file that a walk meets is either packed, or counted and named as left out.
+"""The account of a source: every file that a walk meets is a sample, a field of one, or left out by name.
 
 The walk writes entries into a Ledger, one at a time. An Account is the value at the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Annotated, BinaryIO, Final
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from tiering.errors import DatasetError, FormatError, NotFetchedError, TieringError
+from tiering.errors import FormatError, NotFetchedError, TieringError
+from tiering.images.formats import is_array_name, is_raw_name
+from tiering.sources.found_field import FIELD_NAME, RESERVED, FoundField
 from tiering.sources.left_out import (
     DAMAGED,
     ERRORS,
     EXAMPLES,
     KINDS,
+    LABEL,
     MISSING,
+    NOT_AN_IMAGE,
     NOT_FETCHED,
     NOT_PACKED,
-    SIDECAR,
     UNREADABLE_FILE,
     LeftOut,
     Tally,
 )
-from tiering.sources.trees.shared_keys import SharedKeys
-from tiering.text import as_field, display, first_few
+from tiering.text import as_field, display
 
 #: First line of the list of everything that is left out.
 HEADER: Final = b"key\tkind\tbytes\treason\n"
@@ -44,19 +46,21 @@ class KindTotals(BaseModel):
 
 
 class Account(BaseModel):
-    """Everything that a walk over a source met: packed, or left out by kind.
+    """Everything that a walk over a source met: packed as a sample or a field of one, or left out by kind.
 
     A directory that the walk does not enter (hidden, unreadable, a circular link) is one entry of no bytes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    met: Count = Field(description="files, links and unread directories: packed and left out")
+    met: Count = Field(description="files, links and unread directories: packed, fields and left out")
     met_bytes: Count = Field(description="their bytes in the source")
-    packed: Count
+    packed: Count = Field(description="samples")
     packed_bytes: Count = Field(description="their bytes in the source")
+    field_files: Count = Field(default=0, description="files that are fields of samples: masks, captions")
+    field_bytes: Count = Field(default=0, description="their bytes in the source")
     left_out: dict[str, KindTotals] = Field(default={}, description="entries by kind, as in tiering.sources.left_out")
-    shared_keys: Count = Field(default=0, description="keys that several files share: an image and its mask or caption")
+    shared_keys: Count = Field(default=0, description="only in manifests of earlier versions: keys of several files")
     shared_examples: list[str] = Field(default=[], max_length=10, description="the files of the first few such keys")
 
     @classmethod
@@ -67,8 +71,10 @@ class Account(BaseModel):
             for kind, tally in sorted(left_out.kinds.items(), key=lambda item: (item[0] not in ERRORS, item[0]))
         }
         return cls(
-            met=packed + left_out.count(), met_bytes=size + left_out.size(), packed=packed, packed_bytes=size,
-            left_out=kinds, shared_keys=left_out.shared.count, shared_examples=left_out.shared.examples,
+            met=packed + left_out.field_files + left_out.count(),
+            met_bytes=size + left_out.field_bytes + left_out.size(),
+            packed=packed, packed_bytes=size, field_files=left_out.field_files, field_bytes=left_out.field_bytes,
+            left_out=kinds,
         )  # fmt: skip
 
     @field_validator("left_out")
@@ -81,8 +87,8 @@ class Account(BaseModel):
 
     @model_validator(mode="after")
     def _adds_up(self) -> Account:
-        count = self.packed + sum(kind.count for kind in self.left_out.values())
-        size = self.packed_bytes + sum(kind.bytes for kind in self.left_out.values())
+        count = self.packed + self.field_files + sum(kind.count for kind in self.left_out.values())
+        size = self.packed_bytes + self.field_bytes + sum(kind.bytes for kind in self.left_out.values())
         if (count, size) != (self.met, self.met_bytes):
             message = f"{self.met:,} files of {self.met_bytes:,} bytes met, {count:,} of {size:,} accounted for"
             raise ValueError(message)
@@ -90,10 +96,11 @@ class Account(BaseModel):
 
     @property
     def tallies(self) -> LeftOut:
-        """The entries that are left out, as a LeftOut to which more can be added."""
+        """The entries that are no samples, as a LeftOut to which more can be added."""
         return LeftOut(
             {name: Tally(kind.count, kind.bytes, list(kind.examples)) for name, kind in self.left_out.items()},
-            SharedKeys(self.shared_keys, [[each] for each in self.shared_examples]),
+            self.field_files,
+            self.field_bytes,
         )
 
     def count(self, *kinds: str) -> int:
@@ -111,63 +118,84 @@ class Account(BaseModel):
 
 
 class Ledger:
-    """Records what a walk leaves out, and the keys that several files share.
+    """Records what a walk leaves out, and the fields that it finds.
 
     lines: an open file that gets a line for each entry; None only counts.
-    images_only: True keeps only KEY.jpg of several images that share a key, if it exists; the others, such as masks,
-    are left out. False lists such images too, because the source will be refused. None takes them as samples like any
-    other.
+    images_only: False makes files beside an image its fields. True leaves them out, but takes KEY.png beside KEY.jpg as
+    a sample of its own. None takes every image as a sample, as tiering up to 0.2 did, and leaves out other files.
+    arrays: Whether .npy files are the samples of a source without any image. Otherwise they are left out.
+    raw_bytes: Bytes of a raw array, a .raw or .bin file. Such files are then samples like .npy files. None leaves them
+    out.
     """
 
-    def __init__(self, lines: BinaryIO | None = None, *, images_only: bool | None = False) -> None:
+    def __init__(
+        self,
+        lines: BinaryIO | None = None,
+        *,
+        images_only: bool | None = False,
+        arrays: bool = False,
+        raw_bytes: int | None = None,
+    ) -> None:
         self.left_out = LeftOut()
-        self.images_only = images_only
+        self.images_only, self.arrays, self.raw_bytes = images_only, arrays, raw_bytes
+        #: The fields that the source has, by name.
+        self.fields: dict[str, FoundField] = {}
+        #: The names of its classes in the order of their numbers; empty if it does not number them.
+        self.classes: tuple[str, ...] = ()
+        #: Returns for the key of a file whether it is one of the annotations, which count as label files.
+        self.is_label_file: Callable[[bytes], bool] | None = None
         self._lines = lines
-        self._first = b""
 
     def leave_out(self, kind: str, key: bytes, size: int = 0, reason: str = "") -> None:
         """Count and list one entry. key: its path below the source; a directory's ends in "/". size: bytes."""
+        if kind == NOT_AN_IMAGE and self.is_label_file is not None and self.is_label_file(key):
+            kind = LABEL
         self.left_out.add(kind, key, size, reason)
         if self._lines is not None:
             self._lines.write(line(kind, key, size, reason))
 
-    def share(self, key: bytes, path: bytes, size: int | None = None) -> None:
-        """Record a file that may share a key. Files of one key must come one after another.
+    def apart(self) -> Ledger:
+        """Return an empty ledger under which the same files are samples."""
+        return Ledger(images_only=self.images_only, arrays=self.arrays, raw_bytes=self.raw_bytes)
 
-        size: bytes of an image; None for other files, which have a line of their own.
+    def may_be_array(self, name: bytes) -> bool:
+        """Return whether a file is an array, and so a sample if the source has no image. name: of the file."""
+        return self.arrays and (is_array_name(name) or (self.raw_bytes is not None and is_raw_name(name)))
+
+    def is_raw(self, name: bytes, size: int) -> bool:
+        """Return whether a file is a raw array, whatever image its first numbers look like. size: bytes."""
+        return size == self.raw_bytes and is_raw_name(name)
+
+    def add_field(self, field: FoundField) -> None:
+        """Announce a field, before the first frame that has it. Announcing it again changes nothing.
+
+        Raises ValueError for a name that a field may not have, or that another field has.
         """
-        number = self.left_out.shared.share(key, path)
-        text = b""
-        if size is not None and self.images_only is False:
-            text = line(SIDECAR, path, size, f"image that shares the key {display(key)}")
-        if number == 1:
-            self._first = text
-        elif self._lines is not None:
-            self._lines.write(self._first + text)
-            self._first = b""
+        if not FIELD_NAME.fullmatch(field.name) or field.name in RESERVED:
+            raise ValueError(f"no field can be called {field.name!r}")
+        twin = next((name for name in self.fields if name.casefold() == field.name.casefold()), field.name)
+        if (known := self.fields.setdefault(twin, field)) != field:
+            raise ValueError(f"two fields are called {field.name!r}: {known} and {field}")
 
-    def describe(self, path: bytes) -> None:
-        """Record a file that describes the images of its directory."""
-        self.left_out.shared.describe(path)
+    def number_classes(self, names: Sequence[str]) -> None:
+        """Announce the names of the classes in the order of their numbers, if the source numbers them."""
+        self.classes = tuple(names)
 
 
-class SharedKeysWarning(UserWarning):
-    """Files that share a key are served as separate samples, or not at all."""
+class Beside(Ledger):
+    """Records in another ledger what a walk leaves out, except some files.
 
-
-def shared_keys(where: str, count: int, examples: list[str], listed: str = "") -> DatasetError:
-    """Return the error that refuses files that share a key. Its text also serves as a warning.
-
-    listed: the file that lists all of them.
+    known: the keys of these files.
     """
-    keys = "1 key" if count == 1 else f"{count:,} keys"
-    return DatasetError(
-        where,
-        expected="an image of its own for every sample",
-        found=f"{keys} that several files share ({first_few(examples, len(examples), of=count)})",
-        action=(f"All are listed in {listed}. " if listed else "")
-        + "Masks, captions and other fields are not packed yet. To pack just the images: `images_only`",
-    )
+
+    def __init__(self, ledger: Ledger, known: frozenset[bytes]) -> None:
+        super().__init__(images_only=None)
+        self._ledger, self._known = ledger, known
+
+    def leave_out(self, kind: str, key: bytes, size: int = 0, reason: str = "") -> None:
+        """Record an entry, unless it is one of the files."""
+        if key not in self._known:
+            self._ledger.leave_out(kind, key, size, reason)
 
 
 def kind_of(error: TieringError) -> str:

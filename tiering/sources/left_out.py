@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from tiering.sources.trees.shared_keys import SharedKeys
 from tiering.text import display
 
 #: Their owner meant these to be packed, so they count as errors like a damaged image.
@@ -45,13 +44,18 @@ PACKED: Final = "Zarr store"
 #: Used only by verify: an image that was missing or unreadable when the store was made.
 NOT_IN_STORE: Final = "not in the store"
 
-#: Used only by a survey: an image without an image's name. Packing takes it.
+#: Samples that were taken out of a store, and that its source may still have.
+REMOVED: Final = "removed from the store"
+
+#: Used only by a sampled profile: an image without an image's name. Packing takes it.
 BY_CONTENT: Final = "image by its content alone"
 
-KINDS: Final = frozenset(ERRORS | {NOT_AN_IMAGE, SIDECAR, LABEL, HIDDEN, TOOL, SPECIAL, LOOP, PACKED, NOT_IN_STORE})
+KINDS: Final = frozenset(
+    ERRORS | {NOT_AN_IMAGE, SIDECAR, LABEL, HIDDEN, TOOL, SPECIAL, LOOP, PACKED, NOT_IN_STORE, REMOVED}
+)
 
-#: The name for estimated shared keys, which are no files.
-SHARED: Final = "shared keys"
+#: The name for the estimated number of files that are fields of samples.
+FIELD_FILES: Final = "field files"
 
 #: How many names of each kind are kept beside its count.
 EXAMPLES: Final = 5
@@ -82,13 +86,16 @@ class Tally:
 
 @dataclass(slots=True)
 class LeftOut:
-    """The entries that are left out, by kind, in little memory. Counts of several threads and processes can be merged.
+    """The entries that are no samples, in little memory. Counts of several threads and processes can be merged.
 
-    shared: the keys that several files share, even if those are packed as separate samples.
+    kinds: those that are left out, by kind. field_files, field_bytes: number and bytes of the files that are fields of
+    samples. suffixes: how many of these lie beside an image, by what follows the image's key; only counts have it.
     """
 
     kinds: dict[str, Tally] = field(default_factory=dict)
-    shared: SharedKeys = field(default_factory=SharedKeys)
+    field_files: int = 0
+    field_bytes: int = 0
+    suffixes: dict[bytes, int] = field(default_factory=dict)
 
     def add(self, kind: str, key: bytes, size: int = 0, reason: str = "") -> None:
         """Count one entry. key: its path below the source; a directory's ends in "/". size: bytes."""
@@ -98,9 +105,19 @@ class LeftOut:
         if len(found.examples) < EXAMPLES:
             found.examples.append(f"{display(key)} ({reason})" if reason else display(key))
 
+    def take(self, size: int, suffix: bytes = b"") -> None:
+        """Count a file that is a field of a sample. size: bytes. suffix: counted too, if there is one."""
+        self.field_files += 1
+        self.field_bytes += size
+        if suffix:
+            self.suffixes[suffix] = self.suffixes.get(suffix, 0) + 1
+
     def merge(self, other: LeftOut) -> None:
         """Add the counts of another part of the source."""
-        self.shared.merge(other.shared)
+        self.field_files += other.field_files
+        self.field_bytes += other.field_bytes
+        for suffix, count in other.suffixes.items():
+            self.suffixes[suffix] = self.suffixes.get(suffix, 0) + count
         for kind, more in other.kinds.items():
             found = self.kinds.setdefault(kind, Tally())
             found.count += more.count

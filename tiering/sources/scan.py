@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import Final
 
@@ -11,9 +12,11 @@ import polars as pl
 
 from tiering.errors import DatasetError
 from tiering.sources.account import Account, Ledger
+from tiering.sources.found_field import FoundField
 from tiering.sources.packed_datasets import already_packed, packed
-from tiering.sources.source import is_directory
-from tiering.sources.trees.walk import LocalFolder, Walk, no_images
+from tiering.sources.recognition import is_directory
+from tiering.sources.trees.local_folder import LocalFolder
+from tiering.sources.trees.walk import WALK_SCHEMA, Walk, no_images
 from tiering.text import display
 
 __all__ = ["SCAN_SCHEMA", "Scan", "scan"]
@@ -29,12 +32,15 @@ class Scan:
     files: the images, sorted bytewise by key, in the columns of SCAN_SCHEMA: key (path below root with "/" between its
     parts, with the bytes of the file system), size (bytes), mtime_ns (ns since 1970).
     account: everything in the directory, packed and left out. odd_names: number of images whose key is not valid UTF-8.
+    fields: files beside images. places: where they are, in the columns of tiering.sources.fields, a row for each image.
     """
 
     root: Path
     files: pl.DataFrame
     account: Account
     odd_names: int = 0
+    fields: tuple[FoundField, ...] = ()
+    places: pl.DataFrame = dataclass_field(default_factory=pl.DataFrame)
 
 
 def scan(root: str | Path) -> Scan:
@@ -55,9 +61,12 @@ def scan(root: str | Path) -> Scan:
         raise already_packed(display(directory), kind)
     if not frames:
         raise no_images(display(directory), walk.ledger.left_out)
-    files = pl.concat(frames, rechunk=True).rename({"version": "mtime_ns"})
+    # A field that appears late is missing in earlier frames.
+    found = pl.concat(frames, how="diagonal", rechunk=True)
+    files = found.select(list(WALK_SCHEMA)).rename({"version": "mtime_ns"})
     account = Account.of(len(files), int(files["size"].sum()), walk.ledger.left_out)
-    return Scan(directory, files, account, walk.odd_names)
+    fields, places = tuple(walk.ledger.fields.values()), found.drop(list(WALK_SCHEMA))
+    return Scan(directory, files, account, walk.odd_names, fields, places)
 
 
 def _check_root(root: str | Path) -> Path:

@@ -1,37 +1,36 @@
-"""Where samples come from: a folder of images, a table that lists them, or tar files, local or behind a URL."""
+"""Where samples come from: a folder of images, a table, tar files or a packed dataset, local or behind a URL."""
 
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, Literal
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tiering.errors import DatasetError, UsageError, from_os_error
-from tiering.images.formats import is_image_name
+from tiering.errors import DatasetError, UsageError
 from tiering.images.image import LARGEST_BYTES, refuse_large
-from tiering.sources.account import Ledger
+from tiering.sources.account import Beside, Ledger
+from tiering.sources.annotations.annotated import annotated_batches
+from tiering.sources.annotations.recognise import ANNOTATED_KINDS, opened_annotations
 from tiering.sources.byte_ranges import Found, read_files, read_parts, read_remote
-from tiering.sources.left_out import NOT_IN_TAR, unlooked
-from tiering.sources.packed_datasets import already_packed, packed
-from tiering.sources.tables.table import AS_WRITTEN, TABLE_EXTENSIONS, TableForm, is_list, is_table_name, table_batches
-from tiering.sources.tar_members import compressed
-from tiering.sources.tar_samples import is_compressed_name, is_tar_name, tar_batches
-from tiering.sources.trees.contents import special
-from tiering.sources.trees.directory import names_in
-from tiering.sources.trees.remote import connect
-from tiering.sources.trees.remote_folder import RemoteFolder
-from tiering.sources.trees.walk import LocalFolder, Walk, no_images
-from tiering.storage.bucket import within_time
-from tiering.storage.failures import asking
+from tiering.sources.folder import folder_batches, top_of
+from tiering.sources.left_out import NOT_IN_TAR
+from tiering.sources.packed_datasets import RECORD_KINDS
+from tiering.sources.recognition import SourceKind, recognise
+from tiering.sources.records.batches import record_batches
+from tiering.sources.records.formats import open_records
+from tiering.sources.records.unpacked import read_for_now, unpacked_name
+from tiering.sources.tables.table import AS_WRITTEN, TableForm, table_batches
+from tiering.sources.tar_samples import tar_batches
+from tiering.sources.trees.field_patterns import FieldPattern, parse_patterns
+from tiering.sources.trees.walk import Walk
 from tiering.storage.location import Location
-from tiering.storage.urls import joined, name_of, parent_of
+from tiering.storage.urls import joined, parent_of
 from tiering.text import display, without_secrets
 
 #: key: path below the source's root, byte for byte; with several tar files it starts with the name of the tar. size:
@@ -47,22 +46,27 @@ SOURCE_SCHEMA: Final = {
     "offset": pl.Int64,
 }
 
-SourceKind = Literal["folder", "table", "tar"]
-
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Source:
     """Where samples come from: a small value, equal on every machine that sees the same files.
 
-    url: the absolute path or URL of a folder, a table, a tar file or a folder of tar files.
-    files: the tar files, as absolute paths or URLs; empty if each sample is a file. form: how to read a table that does
-    not show it itself.
+    url: the absolute path or URL of a folder, a table, a tar file or a folder of tar files, of a packed dataset, or of
+    annotations in COCO's format.
+    files: the tar files, or those of a packed dataset, as absolute paths or URLs; empty if each sample is a file.
+    form: how to read a table that does not show it itself.
+    compressed: whether samples are no ranges of the files as they are, but of their unpacked forms. unpacked: path or
+    URL of the directory for these; "" to unpack them again when they are needed.
+    fields: where a folder has further fields of its images.
     """
 
     url: str
     kind: SourceKind
     files: tuple[str, ...] = ()
     form: TableForm = AS_WRITTEN
+    compressed: bool = False
+    unpacked: str = ""
+    fields: tuple[FieldPattern, ...] = ()
 
     def __repr__(self) -> str:
         return f"Source({without_secrets(self.url)!r}, {self.kind!r}, {len(self.files)} files)"
@@ -70,48 +74,95 @@ class Source:
     @property
     def base(self) -> str:
         """The directory, as a path or URL, that keys are relative to. For tars, the directory that contains them."""
-        return self.form.root or parent_of(self.url) if self.kind == "table" else self.url
+        return self.form.root or (parent_of(self.url) if self.kind == "table" else self.url)
+
+    @property
+    def has_files(self) -> bool:
+        """Whether samples are parts of `files`, and not files of their own."""
+        return bool(self.files)
+
+    @property
+    def is_tree(self) -> bool:
+        """Whether samples are the images below a directory, with annotations or without."""
+        return self.kind == "folder" or self.kind in ANNOTATED_KINDS
+
+    @property
+    def takes_folders_as_labels(self) -> bool:
+        """Whether the folders in keys may be classes and splits. Other sources have labels of their own, or none."""
+        return self.kind in ("folder", "tar")
+
+    def part(self, number: int) -> str:
+        """Return the path or URL of the file whose ranges are samples. number: of the file, as frames have it."""
+        return joined(self.unpacked, unpacked_name(number)) if self.unpacked else self.files[number]
+
+    def unpacking_into(self, directory: Location) -> Source:
+        """Return the source with a directory for what must be unpacked; itself if nothing must."""
+        return replace(self, unpacked=directory.url) if self.compressed else self
+
+    @property
+    def patterns(self) -> Mapping[str, str]:
+        """The patterns of its fields, by name."""
+        return {pattern.field: pattern.text for pattern in self.fields}
+
+    def with_fields(
+        self, fields: Mapping[str, str] | None, *, if_there: Mapping[str, str] = MappingProxyType({})
+    ) -> Source:
+        """Return the source with fields of files in trees of their own.
+
+        fields: patterns by name. if_there: further patterns, left out when the folder has no such file. Without any
+        pattern, the source stays as it is.
+
+        Raises UsageError for an invalid pattern, and for a source that is not a folder.
+        """
+        further = {name: text for name, text in if_there.items() if name not in (fields or {})}
+        patterns = parse_patterns(fields or {}) + tuple(
+            replace(pattern, required=False) for pattern in parse_patterns(further)
+        )
+        if not patterns:
+            return self
+        if not self.is_tree:
+            raise UsageError(
+                "fields", expected="a folder as the dataset", found=f"a {self.kind}",
+                action="A table has columns, and a tar has files beside its images.",
+            )  # fmt: skip
+        return replace(self, fields=patterns)
 
     def batches(self, ledger: Ledger | None = None) -> Iterator[pl.DataFrame]:
         """Yield the samples in SOURCE_SCHEMA's columns, up to 50,000 rows at a time.
 
-        ledger: records every entry that is not a sample, and keys that several files share.
+        ledger: records every entry that is not a sample, and the fields of samples.
         A folder's samples come sorted bytewise by key, those of tables and tars in their own order.
         Raises DatasetError if there is no image or the contents cannot be used, and MachineError if they cannot be
         read.
         """
         ledger = ledger or Ledger()
         if self.kind == "table":
-            yield from table_batches(self.url, self.form)
+            yield from table_batches(self.url, self.form, ledger)
         elif self.kind == "tar":
             self._report_others(ledger)
             yield from tar_batches(self.files, SOURCE_SCHEMA, ledger)
+        elif self.kind in RECORD_KINDS:
+            self._report_others(ledger)
+            records = open_records(self.kind, self.files, compressed=self.compressed)
+            yield from record_batches(records, self.files, self.url, self.unpacked, SOURCE_SCHEMA, ledger)
+        elif self.kind in ANNOTATED_KINDS:
+            documents = (self.url,) if self.form.root else ()
+            with opened_annotations(self.kind, self.base, documents) as annotations:
+                images = folder_batches(self.base, self.fields, SOURCE_SCHEMA, ledger)
+                yield from annotated_batches(images, annotations, ledger)
         else:
-            yield from self._folder_batches(ledger)
-
-    def _folder_batches(self, ledger: Ledger) -> Iterator[pl.DataFrame]:
-        empty = True
-        for frame in Walk(ledger).batches(_top(self.url)):
-            empty = False
-            yield frame.with_columns(
-                pl.lit(None, pl.String).alias("label"),
-                pl.lit(None, pl.String).alias("split"),
-                pl.lit(-1, pl.Int32).alias("file"),
-                pl.lit(0, pl.Int64).alias("offset"),
-            )
-        if empty and (kind := packed(self.url)):
-            raise already_packed(_shown(self.url), kind)
-        if empty:
-            raise no_images(_shown(self.url), ledger.left_out)
+            yield from folder_batches(self.url, self.fields, SOURCE_SCHEMA, ledger)
 
     def _report_others(self, ledger: Ledger) -> None:
-        """Record in a ledger the entries beside the tar files of a directory."""
+        """Record in a ledger the entries beside the files of a directory."""
         if self.files == (self.url,):
             return
-        tars = frozenset(os.fsencode(name_of(file)) for file in self.files)
-        for key, size, _ in Walk(ledger, passed_over=tars).images(_top(self.url)):
-            # It was not there when the tar files were found, so it is new.
-            ledger.leave_out(NOT_IN_TAR, key, size, "an image beside the tar files")
+        own = frozenset(os.fsencode(file.removeprefix(f"{self.url}/")) for file in self.files)
+        # Files at the top are passed over by the walk itself, which looks at none of them then.
+        walk = Walk(Beside(ledger, own), passed_over=frozenset(name for name in own if b"/" not in name))
+        for key, size, _ in walk.images(top_of(self.url)):
+            # It was not there when the files were found, so it is new, or deep below them.
+            ledger.leave_out(NOT_IN_TAR, key, size, "an image beside the files of a packed dataset")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +170,11 @@ class TableSource:
     """A table that lists images, and how to read it. Give it where a function takes a source.
 
     Args:
-        path: The table (CSV, TSV, Parquet, JSON lines), a path or an fsspec URL.
-        columns: The columns with path, label and split, by name or by number from 0: `"path=Image,label=Id"`,
-            `"path=0,label=1"`, or a mapping. By default they are recognised by their names.
+        path: The table (CSV, TSV, Parquet, JSON lines), or annotations in COCO's format; a path or an fsspec URL.
+        columns: The columns with image (a path), label, split and fields, by name or by number from 0:
+            `"image=path,label=class,caption=text"`, `"image=0,label=1"`, or a mapping. A field may have a kind:
+            `"mask:image=mask_path"`. By default path, label and split are recognised by their names, and every other
+            column becomes a field.
         root: The directory that the paths are relative to, by default the table's own.
 
     Example:
@@ -145,38 +198,25 @@ def open_source(source: AnySource, form: TableForm | None = None) -> Source:
 
     source: a local path, a URL that fsspec knows, or a TableSource.
     form: how to read a table that is given by its path.
-    Names identify tables (.csv, .tsv, .parquet) and tar files. A plain text file (.txt, .lst) is a table if its first
-    line shows it. A directory with tar files and no image below it is a source of tars; any other directory is a folder
-    of images.
+    Names identify tables (.csv, .tsv, .parquet), tar files and the files of packed datasets. A plain text file (.txt,
+    .lst) is a table if its first line shows it. A directory with tar files and no image below it is a source of tars,
+    one with the files of a packed dataset a source of these; any other directory is a folder of images, perhaps with
+    annotations.
     Raises DatasetError if nothing is there, nothing can be read, or images and tar files are mixed; UsageError if
     fsspec lacks the driver or does not know the scheme, or a TableSource is no table; MachineError if the source
     cannot be read.
     """
     if isinstance(source, TableSource):
         return _open_table(source)
-    url = Location.of(source).url
-    name = name_of(url)
-    if is_directory(url):
-        return _of_directory(url)
-    if is_compressed_name(name):
-        raise compressed(_shown(url))
-    if is_table_name(name) or is_list(url):
-        return Source(url, "table", form=form or AS_WRITTEN)
-    if is_tar_name(name):
-        return Source(url, "tar", (url,))
-    if kind := packed(url):
-        raise already_packed(_shown(url), kind)
-    raise DatasetError(
-        _shown(url),
-        expected=f"a directory of images, a table ({', '.join(TABLE_EXTENSIONS)}) or a tar file",
-        found="a file of another kind",
-        action="Give the directory that holds the class folders.",
-    )
+    found = recognise(Location.of(source).url, form.root if form else "")
+    asked = form if found.kind == "table" and form else TableForm((), found.root)
+    patterns = parse_patterns(found.fields)
+    return Source(found.url, found.kind, found.files, asked, found.compressed, fields=patterns)
 
 
 def _open_table(table: TableSource) -> Source:
     opened = open_source(table.path, TableForm.of(table.columns, table.root))
-    if opened.kind != "table" and (table.columns or table.root):
+    if opened.kind != "table" and (table.columns or (table.root and not opened.form.root)):
         raise UsageError(
             "columns" if table.columns else "root", expected="a table as the dataset", found=f"a {opened.kind}",
             action="Give the table that lists the images.",
@@ -203,12 +243,14 @@ def read_samples(
         fits = np.flatnonzero(size <= LARGEST_BYTES)
         found = read_samples(source, [key[at] for at in fits.tolist()], file[fits], offset[fits], size[fits])
         return _with_refusals(key, size, found)
-    remote = "://" in source.url
     sizes = size.tolist()
-    if source.kind == "tar":
-        files = [source.files[number] for number in file.tolist()]
-        ranges = zip(files, offset.tolist(), sizes, strict=True)
-        return read_remote(source.url, ranges) if remote else read_parts(ranges)
+    if source.compressed and not source.unpacked and source.kind in RECORD_KINDS:
+        records = open_records(source.kind, source.files, compressed=True)
+        return read_for_now(records, source.files, file.tolist(), offset.tolist(), sizes)
+    if source.has_files:
+        ranges = zip(map(source.part, file.tolist()), offset.tolist(), sizes, strict=True)
+        top = source.unpacked or source.url
+        return read_remote(top, ranges) if "://" in top else read_parts(ranges)
     if "://" not in source.base:
         return read_files(os.fsencode(source.base), key, sizes)
     names = (joined(source.base, name.decode("utf-8", "surrogateescape")) for name in key)
@@ -224,75 +266,3 @@ def _with_refusals(key: list[bytes], size: npt.NDArray[np.int64], found: Iterato
             yield error
         else:
             yield next(found)
-
-
-def is_directory(url: str) -> bool:
-    """Return whether a path or URL is a directory. Raises DatasetError if it is missing, or is a FIFO or the like."""
-    try:
-        if "://" in url:
-            system, path = connect(url)
-            with asking(url):
-                about = system.info(path, **within_time(system))
-                # A web server has no directories. A page that lists files serves as one.
-                if str(about.get("mimetype", "")).startswith("text/html"):
-                    return bool(system.isdir(path))
-                return bool(about["type"] == "directory")
-        mode = Path(url).stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        raise DatasetError(
-            _shown(url), expected="a directory of images", found="nothing at that path", action="Check the path."
-        ) from None
-    except OSError as error:
-        raise from_os_error(error) from error
-    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
-        raise DatasetError(
-            _shown(url),
-            expected="a directory of images",
-            found=f"a {special(mode)}",
-            action="Give the directory that holds the class folders.",
-        )
-    return stat.S_ISDIR(mode)
-
-
-def _of_directory(url: str) -> Source:
-    """Decide whether a directory is a folder of images or one of tar files."""
-    tars = []
-    below = False
-    image = b""
-    for name in names_in(url):
-        if unlooked(name):
-            continue
-        if is_image_name(name):
-            image = image or name
-            continue
-        below |= name.endswith(b"/")
-        if is_tar_name(os.fsdecode(name)) or is_compressed_name(os.fsdecode(name)):
-            tars.append(name)
-    # The archive from which a dataset was unpacked is often beside its class folders.
-    if not tars or (below and any(b"/" in key for key, _, _ in Walk(Ledger()).images(_top(url)))):
-        return Source(url, "folder")
-    if image:
-        raise DatasetError(
-            _shown(url),
-            expected="a directory of images, or one of tar files",
-            found=f"both side by side: {display(image)} beside {display(min(tars))}",
-            action="Move one kind elsewhere, or give a single tar file.",
-        )
-    files = tuple(joined(url, os.fsdecode(name)) for name in sorted(tars))
-    for file in files:
-        if is_compressed_name(name_of(file)):
-            raise compressed(_shown(file))
-    return Source(url, "tar", files)
-
-
-def _top(url: str) -> LocalFolder | RemoteFolder:
-    if "://" in url:
-        return RemoteFolder.top(url)
-    try:
-        return LocalFolder.top(os.fsencode(url))
-    except OSError as error:
-        raise from_os_error(error) from error
-
-
-def _shown(url: str) -> str:
-    return without_secrets(display(url))

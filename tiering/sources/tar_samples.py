@@ -1,6 +1,8 @@
 """Images in tar files in the layout of WebDataset: members with the same name up to the first dot form a sample.
 
-As in a directory, parts of digits belong to the name: 22.05.jpg and 22.06.jpg are two samples.
+Which of them is the image and which are its fields is decided as in a directory (tiering.sources.trees.siblings), so
+parts of digits belong to the name: 22.05.jpg and 22.06.jpg are two samples. A `.cls` member is the label. In tar files
+without any image, arrays are the images.
 A hard or symbolic link is a sample of its own, with the bytes of its target.
 """
 
@@ -9,34 +11,26 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from tiering.errors import DatasetError
-from tiering.images.formats import HEAD, is_image_name
 from tiering.sources.account import Ledger
 from tiering.sources.labels.folders import SPLITS
-from tiering.sources.left_out import LABEL, LOST_LABEL, NOT_AN_IMAGE, SIDECAR, TAR_LINK
+from tiering.sources.left_out import LABEL, LOST_LABEL, NOT_AN_IMAGE, SIDECAR
 from tiering.sources.repeated_keys import RepeatedKeys
-from tiering.sources.tar_members import Member, members, opened
-from tiering.sources.trees.contents import look_at_head
-from tiering.sources.trees.remote import hash63
-from tiering.sources.trees.siblings import is_plain, numbered
+from tiering.sources.sidecars import FieldPlaces, Place
+from tiering.sources.tar_groups import MOST_MEMBERS, TarSample, last_part, tar_samples
+from tiering.sources.trees.siblings import Beside, is_plain, numbered, roles_of
 from tiering.sources.trees.walk import BATCH, no_images
-from tiering.storage.failures import remote_errors
 from tiering.storage.urls import name_of
 from tiering.text import display
 
 _COMPRESSED: Final = re.compile(r"\.(tar\.\w+|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
-_LABEL_BYTES: Final = 4096
-
-#: How many members of one key are held at once if each image is a sample of its own, and in any case.
-_HELD: Final = 1000
-_MOST_MEMBERS: Final = 100_000
-
 #: An image in a tar: its key, size, version, label, split, number of the tar file, and offset.
 Row = tuple[bytes, int, int, str | None, str | None, int, int]
 
@@ -65,40 +59,53 @@ def tar_batches(files: tuple[str, ...], schema: dict[str, Any], ledger: Ledger) 
     neighbours, and if there is no image at all; MachineError if a file cannot be read.
     """
     alone = len(files) == 1
-    rows = (row for number, path in enumerate(files) for row in _images(path, number, ledger, alone=alone))
+    places = FieldPlaces(ledger)
+    arrays = ledger.arrays and not _have_image(files, ledger)
+    rows = (
+        row
+        for number, path in enumerate(files)
+        for row in _images(path, number, ledger, places, alone=alone, arrays=arrays)
+    )
     empty = True
     while batch := list(islice(rows, BATCH)):
         empty = False
-        yield pl.DataFrame(batch, schema=schema, orient="row")
+        yield places.onto(pl.DataFrame(batch, schema=schema, orient="row"))
     if empty:
         where = files[0] if alone else f"{files[0]} and {len(files) - 1:,} more"
         raise no_images(where, ledger.left_out, "tar file")
 
 
-def _images(path: str, number: int, ledger: Ledger, *, alone: bool) -> Iterator[Row]:
-    """Yield the images of one tar file, and check that samples and labels belong together."""
+def _have_image(files: tuple[str, ...], ledger: Ledger) -> bool:
+    """Return whether there is an image in tar files. Reads up to the first one, nearly always the first member."""
+    return any(sample.images for path in files for sample in tar_samples(path, b"", ledger.apart()))
+
+
+def _images(path: str, number: int, ledger: Ledger, places: FieldPlaces, *, alone: bool, arrays: bool) -> Iterator[Row]:
+    """Yield the images of one tar file, and check that samples, labels and fields belong together.
+
+    arrays: take arrays as images.
+    """
     name = name_of(path)
     prefix = b"" if alone else os.fsencode(name[: -len(".tar")]) + b"/"
     split = split_of(name)
     seen = RepeatedKeys()
+    apart = _MembersApart()
     lost_label = lost_image = b""
-    samples = _samples(path, prefix, ledger)
+    samples = tar_samples(path, prefix, ledger, arrays=arrays)
     while batch := list(islice(samples, BATCH)):
         for sample in batch:
-            _record(sample, prefix, ledger)
+            beside = _record(sample, prefix, number, ledger)
+            apart.add(sample)
             for key, size, version, offset in sample.images:
+                for place in places.attach(prefix + key, beside.get(key, [])):
+                    ledger.leave_out(SIDECAR, place.key, place.size, "its name cannot be that of a field")
                 yield prefix + key, size, version, sample.label_of(key), split, number, offset
             if not sample.labels and sample.images:
                 lost_image = lost_image or sample.images[0][0]
             elif sample.labels and not sample.images and not sample.failed:
                 lost_label = lost_label or next(iter(sample.labels))
-            elif sample.images and not sample.failed and (unused := sample.unused()):
-                raise DatasetError(
-                    display(path),
-                    expected="labels of images whose names are the same up to the first dot, as WebDataset has them",
-                    found=f"{display(unused)}.cls, which is the label of no image",
-                    action="Give the image and its label the same name.",
-                )
+            else:
+                _refuse_unused(sample, path)
         seen.add(_keys(batch))
     if lost_label and lost_image:
         raise DatasetError(
@@ -108,7 +115,9 @@ def _images(path: str, number: int, ledger: Ledger, *, alone: bool) -> Iterator[
             f"({display(lost_image)})",
             action="Pack it again in order of name: tar --sort=name.",
         )
-    twice = seen.first(lambda: (_keys([sample]) for sample in _samples(path, prefix, Ledger())))
+    if ledger.images_only is False:
+        apart.refuse(path)
+    twice = seen.first(lambda: (_keys([sample]) for sample in tar_samples(path, prefix, ledger.apart(), arrays=arrays)))
     if twice is not None:
         raise DatasetError(
             display(path),
@@ -118,127 +127,96 @@ def _images(path: str, number: int, ledger: Ledger, *, alone: bool) -> Iterator[
         )
 
 
-@dataclass(slots=True)
-class _Sample:
-    """Neighbouring members with one WebDataset key, which is their name up to its first dot.
-
-    images: key, size, version and offset of each.
-    labels: by the name of the `.cls` member without its extension. That is the key itself (1.jpg and 1.cls), or the
-    longer name of one image (22.05.jpg and 22.05.cls).
-    label_files, others: key and size of the label files, and of the files that are neither image nor label.
-    failed: whether one of its images is left out, because its format is not packed or its link has no target.
-    """
-
-    stem: bytes
-    images: list[tuple[bytes, int, int, int]] = field(default_factory=list)
-    labels: dict[bytes, str | None] = field(default_factory=dict)
-    label_files: list[tuple[bytes, int]] = field(default_factory=list)
-    others: list[tuple[bytes, int]] = field(default_factory=list)
-    failed: bool = False
-
-    def shares(self) -> bool:
-        """Return whether an image has other images or files beside it that are fields of the same sample."""
-        keys = {numbered(key) for key, *_ in self.images}
-        return len(keys) < len(self.images) or bool(self.images and self.others)
-
-    def held(self) -> int:
-        """Return how many members are held."""
-        return len(self.images) + len(self.label_files) + len(self.others)
-
-    def is_whole(self, key: bytes) -> bool:
-        """Return whether the images so far are samples of their own, and a member with this key starts another one."""
-        named = {image.rpartition(b".")[0] for image, *_ in self.images}
-        if not self.images or numbered(key) == numbered(self.images[-1][0]) or self.others or self.shares():
-            return False
-        return not self.labels or self.labels.keys() == named
-
-    def label_of(self, image: bytes) -> str | None:
-        """Return the label of an image: that of its own name, or that of the sample."""
-        return self.labels.get(image.rpartition(b".")[0], self.labels.get(self.stem))
-
-    def unused(self) -> bytes:
-        """Return a label that belongs to no image, or b""."""
-        used = {self.stem, *(key.rpartition(b".")[0] for key, *_ in self.images)} if self.labels else set()
-        return next((name for name in self.labels if name not in used), b"")
+def _refuse_unused(sample: TarSample, path: str) -> None:
+    if sample.images and not sample.failed and (unused := sample.unused()):
+        raise DatasetError(
+            display(path),
+            expected="labels of images whose names are the same up to the first dot, as WebDataset has them",
+            found=f"{display(unused)}.cls, which is the label of no image",
+            action="Give the image and its label the same name.",
+        )
 
 
-def _is_plain(key: bytes) -> bool:
-    return is_plain(key, numbered(key))
-
-
-def _keys(samples: list[_Sample]) -> pl.Series:
+def _keys(samples: list[TarSample]) -> pl.Series:
     return pl.Series([key for sample in samples for key, *_ in sample.images], dtype=pl.Binary)
 
 
-def _samples(path: str, prefix: bytes, ledger: Ledger) -> Iterator[_Sample]:
-    sample = _Sample(b"")
-    # Any OSError below comes from the file system, local or remote.
-    with remote_errors(path):
-        file, size, version = opened(path)
-        with file:
-            for member in members(path, file, size):
-                if member.kind and member.kind != TAR_LINK:
-                    ledger.leave_out(member.kind, prefix + member.key, member.size, member.reason)
-                    continue
-                folder, slash, name = member.key.rpartition(b"/")
-                stem = folder + slash + name.partition(b".")[0]
-                if stem != sample.stem or (sample.held() >= _HELD and sample.is_whole(member.key)):
-                    yield sample
-                    sample = _Sample(stem)
-                if sample.held() > _MOST_MEMBERS:
-                    raise DatasetError(
-                        display(path), expected=f"at most {_MOST_MEMBERS:,} members of one key",
-                        found=f"more of {display(stem)}, the name up to its first dot",
-                        action="Give every image a name of its own before the first dot.",
-                    )  # fmt: skip
-                if member.kind:
-                    ledger.leave_out(member.kind, prefix + member.key, member.size, member.reason)
-                    sample.failed = True
-                else:
-                    _add(sample, file, member, version, prefix, ledger)
-    yield sample
+def _record(sample: TarSample, prefix: bytes, number: int, ledger: Ledger) -> dict[bytes, list[Place]]:
+    """Return the files beside each image of a sample, by its key, and record in a ledger what is left out.
 
-
-def _add(sample: _Sample, file: BinaryIO, member: Member, version: str, prefix: bytes, ledger: Ledger) -> None:
-    """Add a member to its sample, by its name, or by its first bytes if it does not have an image's name."""
-    key, size, offset = member.key, member.size, member.offset
-    name = key.rpartition(b"/")[2]
-    kind = reason = ""
-    if name.lower().endswith(b".cls"):
-        file.seek(offset)
-        sample.labels[key[: -len(".cls")]] = display(file.read(min(size, _LABEL_BYTES))).strip() or None
-        sample.label_files.append((key, size))
-        return
-    if not is_image_name(name):
-        file.seek(offset)
-        kind, reason = look_at_head(file.read(min(size, HEAD)), name)
-    if not kind:
-        sample.images.append((key, size, hash63(f"{version} {member.changed}"), offset))
-    elif kind == NOT_AN_IMAGE:
-        sample.others.append((key, size))
-    else:
-        ledger.leave_out(kind, prefix + key, size, reason)
-        sample.failed = True
-
-
-def _record(sample: _Sample, prefix: bytes, ledger: Ledger) -> None:
-    """Record in a ledger what of a sample is left out, and which members share its key.
-
-    This drops masks if the ledger wants images only.
+    prefix, number: of the tar. Only samples stay among the images.
     """
-    if sample.shares():
-        # For WebDataset, 22.05.cls is a field of the sample 22 and not a label.
-        fields = [label[0] for label in sample.label_files if label[0][: -len(".cls")] != sample.stem]
-        sizes = {key: size for key, size, *_ in sample.images}
-        for key in sorted([*sizes, *(other[0] for other in sample.others), *fields]):
-            ledger.share(prefix + sample.stem, prefix + key, sizes.get(key))
-        plain = [image for image in sample.images if _is_plain(image[0])]
-        if ledger.images_only and plain:
-            for key, size, *_ in sample.images:
-                if not _is_plain(key):
-                    ledger.leave_out(SIDECAR, prefix + key, size)
-            sample.images = plain
-    for key, size in sample.others:
-        ledger.leave_out(SIDECAR if sample.images else NOT_AN_IMAGE, prefix + key, size)
+    beside: dict[bytes, list[Place]] = {}
+    if ledger.images_only is False:
+        beside = _with_fields(sample, prefix, number)
+    elif ledger.images_only and (plain := [image for image in sample.images if _is_plain(image[0])]):
+        for key, size, *_ in sample.images:
+            if not _is_plain(key):
+                ledger.leave_out(SIDECAR, prefix + key, size)
+        sample.images = plain
+    for other in sample.others:
+        if other.kind != NOT_AN_IMAGE:
+            ledger.leave_out(other.kind, prefix + other.key, other.size, other.reason)
+            sample.failed = True
+    for other in sample.others:
+        if other.kind == NOT_AN_IMAGE:
+            kind = SIDECAR if sample.images or sample.failed else NOT_AN_IMAGE
+            ledger.leave_out(kind, prefix + other.key, other.size)
     for key, size in sample.label_files:
         ledger.leave_out(LABEL if sample.images or sample.failed else LOST_LABEL, prefix + key, size)
+    return beside
+
+
+def _with_fields(sample: TarSample, prefix: bytes, number: int) -> dict[bytes, list[Place]]:
+    """Take the fields of its images out of a sample, and return them by the key of the image."""
+    if len(sample.images) + len(sample.others) < 2:
+        return {}
+    folder = sample.stem[: sample.stem.rfind(b"/") + 1]
+    members = [*sample.images, *(other[:4] for other in sample.others)]
+    roles = roles_of((last_part(key) for key, *_ in members), {last_part(key) for key, *_ in sample.images})
+    beside: dict[bytes, list[Place]] = {}
+    taken = set()
+    for key, size, version, offset in members:
+        role = roles.get(last_part(key))
+        if isinstance(role, Beside):
+            place = Place(role.suffix(last_part(key)), prefix + key, size, version, number, offset)
+            beside.setdefault(folder + role.image, []).append(place)
+            taken.add(key)
+    sample.images = [image for image in sample.images if image[0] not in taken]
+    sample.others = [other for other in sample.others if other.key not in taken]
+    return beside
+
+
+def _is_plain(key: bytes) -> bool:
+    return is_plain(last_part(key), numbered(last_part(key)))
+
+
+class _MembersApart:
+    """Finds members without an image whose image lies elsewhere in the tar, with 8 bytes of memory per sample."""
+
+    def __init__(self) -> None:
+        self._with: list[int] = []
+        self._without: dict[int, bytes] = {}
+        self._stems: list[npt.NDArray[np.int64]] = []
+
+    def add(self, sample: TarSample) -> None:
+        """Add a sample."""
+        stem = hash(sample.stem)
+        if sample.images:
+            self._with.append(stem)
+            if len(self._with) == BATCH:
+                self._stems.append(np.array(self._with, np.int64))
+                self._with = []
+        elif sample.others and len(self._without) < MOST_MEMBERS:
+            self._without.setdefault(stem, sample.others[0].key)
+
+    def refuse(self, path: str) -> None:
+        """Raise DatasetError if a member lies apart from its image. path: of the tar."""
+        stems = np.concatenate([*self._stems, np.array(self._with, np.int64)])
+        for lost in np.intersect1d(stems, np.array(list(self._without), np.int64))[:1].tolist():
+            raise DatasetError(
+                display(path),
+                expected="the members of a sample one after another",
+                found=f"{display(self._without[lost])} apart from its image",
+                action="Pack it again in order of name: tar --sort=name. To pack just the images: `images_only`",
+            )

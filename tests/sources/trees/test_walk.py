@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trees import put
+from tiering.sources.account import Ledger
 from tiering.sources.scan import scan
+from tiering.sources.trees.local_folder import LocalFolder, sorted_names
 from tiering.sources.trees.remote_folder import RemoteFolder
-from tiering.sources.trees.walk import BATCH, WALK_SCHEMA, LocalFolder, Walk, sorted_names
+from tiering.sources.trees.walk import BATCH, WALK_SCHEMA, Walk
 
 # Bytes on both sides of "/" decide where a directory belongs among files.
 names = st.text(alphabet=".-/0aA!\xe9\xff", min_size=1, max_size=6).map(lambda text: text.encode("latin-1"))
@@ -23,9 +25,16 @@ parts = names.filter(lambda name: not name.startswith(b".") and b"/" not in name
 paths = st.lists(parts, min_size=1, max_size=4).map(b"/".join)
 
 
-def walked(root: Path) -> list[bytes]:
-    frames = list(Walk().batches(LocalFolder.top(os.fsencode(root))))
+def walked(root: Path, *, images_only: bool | None = False) -> list[bytes]:
+    frames = list(Walk(Ledger(images_only=images_only)).batches(LocalFolder.top(os.fsencode(root))))
     return pl.concat(frames)["key"].to_list() if frames else []
+
+
+def fields(root: Path) -> list[bytes]:
+    """Return the files that are fields of images."""
+    frames = Walk().batches(LocalFolder.top(os.fsencode(root)))
+    columns = (frame[name] for frame in frames for name in frame.columns if name.endswith(":key"))
+    return [key for column in columns for key in column.drop_nulls()]
 
 
 @settings(max_examples=150, deadline=None)
@@ -35,8 +44,12 @@ def test_keys_come_sorted_bytewise_from_any_tree(tmp_path_factory, tree):
     expected = [path + b".jpg" for path in tree]
     for key in expected:
         put(root, key, b"x")
-    assert walked(root) == sorted(expected)
-    assert scan(root).files["key"].to_list() == sorted(expected)
+    assert walked(root, images_only=None) == sorted(expected)
+    samples = walked(root)
+    assert samples == sorted(samples) == scan(root).files["key"].to_list()
+    # A suffix that cannot name a field leaves its file out.
+    left_out = scan(root).account.left_out.get("sidecar")
+    assert len({*samples, *fields(root)}) + (left_out.count if left_out else 0) == len(expected)
 
 
 def test_a_file_a_directory_and_a_longer_name_stand_in_order_of_their_keys(tmp_path):

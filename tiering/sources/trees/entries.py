@@ -17,10 +17,10 @@ from itertools import compress
 from typing import BinaryIO, Final
 
 from tiering.images.formats import IMAGE_EXTENSIONS, is_image_name
-from tiering.sources.left_out import NOT_AN_IMAGE, SIDECAR, LeftOut
+from tiering.sources.left_out import NOT_AN_IMAGE, NOT_PACKED, SIDECAR, LeftOut
 from tiering.sources.trees.contents import broken, look_at
-from tiering.sources.trees.local import Directory, entered, is_file, marked_name, refused
-from tiering.sources.trees.siblings import with_keys
+from tiering.sources.trees.local import Directory, entered, is_file, is_of, marked_name, refused
+from tiering.sources.trees.siblings import Beside, with_roles
 
 _IMAGES: Final = frozenset(extension.decode() for extension in IMAGE_EXTENSIONS)
 
@@ -114,42 +114,86 @@ class _Folder:
     ) -> None:
         self.found, self.directory, self.prefix, self.limit = found, directory, prefix, limit
         self.handle, self.part, self.parts = directory.handle, task.part, task.parts
-        self.others: list[tuple[bytes, int]] = []
-        #: Names with one extension in common and one dot each share no key.
+        #: Files that are not images, or not of a format that is packed: name, bytes, kind and reason.
+        self.others: list[tuple[bytes, int, str, str]] = []
+        #: Names with one extension in common and one dot each have nothing beside them.
         self.endings: set[str] = set()
         self.dotted = False
+        self.begin = len(found.sizes)
         self.random = random.Random(b"%d %d %d/" % (seed, task.part, task.parts) + prefix).random
 
     def scan(self) -> None:
         """Go through the entries. Those of other parts are skipped."""
         folders: list[bytes] = []
-        if self.parts > 1 and self.part == 0:
-            every = os.listdir(self.handle)  # noqa: PTH208 - a descriptor
-            self.endings = {name[-4:] for name in every}
-            self.dotted = any(name.count(".") > 1 for name in every)
-        for files in self.directory.files(self.prefix, self.found.left_out, folders, self.part, self.parts):
+        seen = self._see if self.parts > 1 else None
+        for files in self.directory.files(self.prefix, self.found.left_out, folders, self.part, self.parts, seen):
             self._count(files)
-        self._count_sidecars()
+        if self.others or self.dotted or len(self.endings) > 1:
+            self._count_sidecars()
         names = [name[:-1] for name in folders]
         for begin in range(0, len(names), TOGETHER):
             together = b"\0".join(names[begin : begin + TOGETHER])
             self.found.tasks.append(Task(self.prefix, together, self.directory.chain))
 
+    def _see(self, entries: list[os.DirEntry[str]]) -> None:
+        names = [entry.name for entry in entries]
+        self.endings.update([name[-4:] for name in names])
+        self.dotted |= "".join(names).count(".") > len(names)
+
     def _count_sidecars(self) -> None:
-        """Count the shared keys and the files that are not images, separately if they share the key of an image."""
-        if not (self.others or self.dotted or len(self.endings) > 1):
-            return
+        """Count the files beside images as fields, those that are images too, and leave out the other files."""
         with os.scandir(self.handle) as entries:
-            here = {os.fsencode(marked_name(entry)): is_file(entry) for entry in entries}
-        others = dict(self.others)
-        shared: list[tuple[bytes, bytes | None]] = []
-        for name, key in with_keys(sorted(here)):
-            if name in others:
-                self._leave_out(NOT_AN_IMAGE if key is None else SIDECAR, name, others[name])
-            if key is not None and here[name] and (name in others or is_image_name(name) or self.parts > 1):
-                shared.append((name, key))
-        if self.part == 0:
-            self.found.left_out.shared.add_all(self.prefix, shared)
+            every = list(entries)
+        names = [os.fsencode(marked_name(entry)) for entry in every]
+        beside = {name: role for name, role in with_roles(sorted(names)) if isinstance(role, Beside)}
+        for name, size, kind, why in self.others:
+            if name not in beside:
+                self._leave_out(kind, name, size, why)
+        if beside:
+            self._count_beside(
+                beside, [name if is_file(entry) else b"" for name, entry in zip(names, every, strict=True)]
+            )
+
+    def _count_beside(self, beside: dict[bytes, Beside], files: list[bytes]) -> None:
+        """Count the files beside images. files: the names of all files in the order of the system, b"" for others."""
+        there = set(files)
+        mine = {name for at, name in enumerate(files) if is_of(at, self.part, self.parts)}
+        sizes = {name: size for name, size, *_ in self.others}
+        images: list[tuple[bytes, int]] = []
+        for name, role in beside.items():
+            if name in mine and is_image_name(name):
+                images.append((name, os.stat(name, dir_fd=self.handle).st_size))
+                self._take(*images[-1], role, there)
+            elif name in sizes:
+                self._take(name, sizes[name], role, there)
+        if images:
+            self._uncount(images)
+
+    def _take(self, name: bytes, size: int, role: Beside, there: set[bytes]) -> None:
+        """Count a file beside an image. there: the names of all files."""
+        if role.image in there:
+            self.found.left_out.take(size, role.suffix(name).lower())
+        else:
+            self._leave_out(SIDECAR, name, size, "its image is left out")
+
+    def _uncount(self, images: list[tuple[bytes, int]]) -> None:
+        """Count images as no samples, since they are beside others. images: name and bytes."""
+        found = self.found
+        extra = Counter(size for _, size in images)
+        left = array("q")
+        for size in found.sizes[self.begin :]:
+            if extra[size]:
+                extra[size] -= 1
+            else:
+                left.append(size)
+        found.sizes = found.sizes[: self.begin] + left
+        names = {name.decode("utf-8", "surrogateescape") for name, _ in images}
+        taken = Counter(_extension(name).lower() for name in names)
+        found.extensions = dict(Counter(found.extensions) - taken)
+        found.folders[self.prefix] -= len(names)
+        found.odd_names -= sum(map(_odd, names))
+        keys = {self.prefix + name for name, _ in images}
+        found.kept = [row for row in found.kept if row[1] not in keys]
 
     def _count(self, files: list[os.DirEntry[str]]) -> None:
         # Each step processes all files almost entirely in C. A loop over the files takes half as long again.
@@ -211,8 +255,8 @@ class _Folder:
         """Check by its first bytes whether a file is an image, and record it if not."""
         plain = os.fsencode(name)
         kind, why = look_at(plain, plain, self.handle)
-        if kind == NOT_AN_IMAGE:
-            self.others.append((plain, size))
+        if kind in (NOT_AN_IMAGE, NOT_PACKED):
+            self.others.append((plain, size, kind, why))
         elif kind:
             self._leave_out(kind, plain, size, why)
         return not kind

@@ -1,4 +1,4 @@
-"""List a directory quickly for a survey: all names, sizes only if they are free, and the contents of a few files."""
+"""List a directory quickly for a sampled profile: all names, sizes if they are free, and the start of a few files."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from tiering.errors import from_os_error
-from tiering.images.formats import is_image_name
-from tiering.sources.left_out import BY_CONTENT, EXAMPLES, NOT_AN_IMAGE, PACKED, SIDECAR, LeftOut, Tally
+from tiering.images.formats import is_image_name, needs_a_look
+from tiering.sources.left_out import BY_CONTENT, EXAMPLES, NOT_AN_IMAGE, NOT_PACKED, PACKED, SIDECAR, LeftOut, Tally
 from tiering.sources.trees.contents import look_at
 from tiering.sources.trees.local import CHUNK, Directory, Identity, entered, refused
 from tiering.sources.trees.remote_folder import FOLDER, IMAGE, OPEN, Entry, RemoteFolder
-from tiering.sources.trees.siblings import with_keys
+from tiering.sources.trees.siblings import Beside, with_roles
 from tiering.text import display
 
 #: How many files without an image's name are inspected per directory. They represent the others.
@@ -129,12 +129,19 @@ def _fill(
             others += [name for name in names if not is_image_name(name)]
         kept.add(images)
         endings |= {name.partition(b".")[2] for name in images} if len(endings) < 2 else set()
+    # Names with a single extension and one dot each have nothing beside them.
+    roles = dict(with_roles(sorted(directory.names()))) if others or len(endings) > 1 else {}
+    beside = {name: role for name, role in roles.items() if isinstance(role, Beside)}
+    if beside:
+        others = [name for name in others if name not in beside or needs_a_look(name)]
+        kept = NameSample(keep, random)
+        for files in directory.files(prefix, LeftOut(), []):
+            names = [os.fsencode(entry.name) for entry in files]
+            kept.add([name for name in names if is_image_name(name) and name not in beside])
+        _count_beside(found, directory, beside, random)
     found.count, found.images = kept.count, kept.names()
-    # Names with a single extension and one dot each share no key.
-    keys = dict(with_keys(sorted(directory.names()))) if others or len(endings) > 1 else {}
-    found.left_out.shared.add_all(prefix, keys.items())
     if others:
-        _look_at_few(found, directory, prefix, others, keys, random)
+        _look_at_few(found, directory, prefix, others, beside, random)
     for name in folders:
         try:
             about = os.stat(name, dir_fd=directory.handle)
@@ -145,24 +152,40 @@ def _fill(
             found.folders.append((name[:-1], float(about.st_size), about.st_nlink == 2))
 
 
+def _count_beside(
+    found: DirectoryContents, directory: Directory, beside: Mapping[bytes, Beside], random: np.random.Generator
+) -> None:
+    """Count the files beside images as fields. The sizes of a few represent those of all."""
+    sure = [name for name in beside if not needs_a_look(name)]
+    for name in sure:
+        found.left_out.take(0, beside[name].suffix(name).lower())
+    few = [sure[at] for at in random.permutation(len(sure))[:_LOOKED_AT].tolist()]
+    found.left_out.field_bytes += sum(_size(name, directory) for name in few) * len(sure) // max(1, len(few))
+
+
+def _size(name: bytes, directory: Directory) -> int:
+    try:
+        return os.stat(name, dir_fd=directory.handle).st_size
+    except OSError:
+        return 0
+
+
 def _look_at_few(
     found: DirectoryContents,
     directory: Directory,
     prefix: bytes,
     others: list[bytes],
-    keys: Mapping[bytes, bytes | None],
+    beside: Mapping[bytes, Beside],
     random: np.random.Generator,
 ) -> None:
-    named = Counter(NOT_AN_IMAGE if keys.get(name) is None else SIDECAR for name in others)
+    named = Counter(SIDECAR if name in beside else NOT_AN_IMAGE for name in others)
     looked = []
     for name in (others[at] for at in random.permutation(len(others))[:_LOOKED_AT].tolist()):
-        by_name = NOT_AN_IMAGE if keys.get(name) is None else SIDECAR
+        by_name = SIDECAR if name in beside else NOT_AN_IMAGE
         kind, reason = look_at(name, name, directory.handle)
-        try:
-            size = os.stat(name, dir_fd=directory.handle).st_size
-        except OSError:
-            size = 0
-        looked.append(_Looked(name, size, by_name, by_name if kind == NOT_AN_IMAGE else kind or BY_CONTENT, reason))
+        if kind == NOT_AN_IMAGE or (kind == NOT_PACKED and by_name == SIDECAR):
+            kind = by_name
+        looked.append(_Looked(name, _size(name, directory), by_name, kind or BY_CONTENT, reason))
     mean = sum(each.size for each in looked) // len(looked)
     _stand_for(found, prefix, {kind: (count, mean * count) for kind, count in named.items()}, looked)
 
@@ -178,20 +201,22 @@ def glance_remote(folder: RemoteFolder, keep: int, random: np.random.Generator) 
     bytes_: Counter[str] = Counter()
     untold = False
     for part in folder.parts():
-        found.left_out.shared.add_all(prefix, ((entry.name, entry.shared) for entry in part))
-        for name, size, _, _, kind, reason in part:
+        for entry in part:
+            name, size, _, role, kind, reason = entry
             if kind == PACKED:
                 return DirectoryContents(left_out=LeftOut({PACKED: Tally(1, 0, [display(prefix)])}))
             if kind == FOLDER:
                 found.folders.append((name[:-1], 1.0, False))
+            elif entry.is_beside and isinstance(role, Beside):
+                found.left_out.take(size or 0, role.suffix(name).lower())
             elif kind not in (IMAGE, OPEN):
                 found.left_out.add(kind, prefix + name, size or 0, reason)
-        by_name = [entry for entry in part if entry.kind == IMAGE]
+        by_name = [entry for entry in part if entry.kind == IMAGE and not entry.is_beside]
         images.add([entry.name for entry in by_name], [entry.size or 0 for entry in by_name])
         untold = untold or any(entry.size is None for entry in by_name)
         for kind, kept in few.items():
             unsure = [
-                entry for entry in part if entry.kind == OPEN and (entry.shared is None) == (kind == NOT_AN_IMAGE)
+                entry for entry in part if entry.kind == OPEN and isinstance(entry.role, Beside) == (kind == SIDECAR)
             ]
             kept.add([entry.name for entry in unsure], [entry.size or 0 for entry in unsure])
             bytes_[kind] += sum(entry.size or 0 for entry in unsure)
@@ -200,8 +225,9 @@ def glance_remote(folder: RemoteFolder, keep: int, random: np.random.Generator) 
     for named, kept in few.items():
         chosen = zip(kept.names(), kept.sizes(), strict=True)
         settled = folder.look_at([Entry(name, size, 0, None, OPEN) for name, size in chosen])
+        same = (NOT_AN_IMAGE, NOT_PACKED) if named == SIDECAR else (NOT_AN_IMAGE,)
         looked = [
-            _Looked(each.name, each.size or 0, named, named if each.kind == NOT_AN_IMAGE else each.kind or BY_CONTENT,
+            _Looked(each.name, each.size or 0, named, named if each.kind in same else each.kind or BY_CONTENT,
                     each.reason)
             for each in settled
         ]  # fmt: skip
@@ -229,7 +255,10 @@ def _stand_for(
 
 
 def _add(found: DirectoryContents, kind: str, count: int, size: int, prefix: bytes, examples: list[_Looked]) -> None:
-    if count:
+    if kind == SIDECAR:
+        found.left_out.field_files += count
+        found.left_out.field_bytes += size
+    elif count:
         named = [
             f"{display(prefix + each.name)} ({each.reason})" if each.reason else display(prefix + each.name)
             for each in examples[:EXAMPLES]

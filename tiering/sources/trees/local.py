@@ -1,7 +1,7 @@
 """List local trees: decide which directories are entered, and what their entries are.
 
-Every walk over a tree uses this module: packing, which needs names in order, and counting and surveys, which need
-speed. It imports only the standard library; see tiering.sources.trees.entries for the reason.
+Every walk over a tree uses this module: packing, which needs names in order, and counts and samples, which need speed.
+It imports only the standard library; see tiering.sources.trees.entries for the reason.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -43,18 +43,26 @@ class Directory:
                 yield os.fsencode(marked_name(entry))
 
     def files(
-        self, prefix: bytes, left_out: LeftOut, folders: list[bytes], part: int = 0, parts: int = 1
+        self,
+        prefix: bytes,
+        left_out: LeftOut,
+        folders: list[bytes],
+        part: int = 0,
+        parts: int = 1,
+        seen: Callable[[list[os.DirEntry[str]]], None] | None = None,
     ) -> Iterator[list[os.DirEntry[str]]]:
         """Yield the regular files in chunks. Append directories to `folders` and add other entries to `left_out`.
 
         prefix: path of the directory below the tree's root. part, parts: which share of the entries to look at, of how
-        many; the others are skipped. Raises OSError.
+        many; the others are skipped. seen: called with all entries, in chunks. Raises OSError.
         """
         number = 0
         # Relative to the open directory, the system looks up one name instead of a path.
         with os.scandir(self.handle) as entries:
             while chunk := list(islice(entries, CHUNK)):
-                mine = chunk if parts == 1 else [e for at, e in enumerate(chunk, number) if at // 64 % parts == part]
+                mine = chunk if parts == 1 else [e for at, e in enumerate(chunk, number) if is_of(at, part, parts)]
+                if seen is not None:
+                    seen(chunk)
                 number += len(chunk)
                 try:
                     files = [entry for entry in mine if entry.is_file() and entry.name[0] != "."]
@@ -67,6 +75,11 @@ class Directory:
                             kind, reason, size = classify_entry(name, name.rstrip(b"/"), self.handle)
                             left_out.add(kind, prefix + name, size, reason) if kind else folders.append(name)
                 yield files
+
+
+def is_of(at: int, part: int, parts: int) -> bool:
+    """Return whether an entry belongs to a share. at: its position in the directory. part, parts: as in `files`."""
+    return at // 64 % parts == part
 
 
 @contextmanager

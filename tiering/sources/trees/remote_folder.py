@@ -1,4 +1,4 @@
-"""List trees behind a URL: conversions, profiles and surveys all classify the entries of a directory here.
+"""List trees behind a URL: conversions, profiles and samples of trees all classify the entries of a directory here.
 
 The name decides what an entry is, or the first bytes of the file if the name leaves it open.
 """
@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import polars as pl
@@ -17,6 +18,7 @@ from tiering.images.formats import is_image_name, needs_a_look
 from tiering.sources.left_out import (
     MISSING,
     NOT_AN_IMAGE,
+    NOT_PACKED,
     PACKED,
     SIDECAR,
     UNKNOWN_SIZE,
@@ -24,9 +26,10 @@ from tiering.sources.left_out import (
     ZARR_MARKS,
     unlooked,
 )
+from tiering.sources.sidecars import Place
 from tiering.sources.trees.contents import ZARR_BYTES, is_zarr_metadata, look_at_head
 from tiering.sources.trees.remote import Listed, connect, first_bytes, list_directory, look_up, pages
-from tiering.sources.trees.siblings import with_keys
+from tiering.sources.trees.siblings import DESCRIPTIONS, Beside, Role, first_part, with_roles
 from tiering.sources.trees.walk import Row, Walk
 from tiering.storage.bucket import REQUESTS
 from tiering.storage.urls import joined
@@ -43,21 +46,28 @@ _TOGETHER: Final = 1000
 class Entry(NamedTuple):
     """An entry of a remote directory.
 
-    name, size, version: as in Listed. shared: the key that it shares with others, None if it has its own. kind: IMAGE,
-    FOLDER, OPEN (only the first bytes can decide), or why it is left out. reason: details.
+    name, size, version: as in Listed. role: what it is to other files, None for a file of its own. kind: IMAGE, FOLDER,
+    OPEN (only the first bytes can decide), SIDECAR (beside an image), or why it is left out. reason: details.
     """
 
     name: bytes
     size: int | None
     version: int
-    shared: bytes | None
+    role: Role
     kind: str
     reason: str = ""
 
     @property
-    def shares(self) -> bool:
-        """Whether it belongs to a shared key. An image recognised only by content is not the mask of another."""
-        return self.kind in (NOT_AN_IMAGE, SIDECAR) or (self.kind == IMAGE and is_image_name(self.name))
+    def is_file(self) -> bool:
+        """Whether it is a file that may be a field: an image, or not one."""
+        return self.kind in (IMAGE, SIDECAR, NOT_AN_IMAGE, NOT_PACKED)
+
+    @property
+    def is_beside(self) -> bool:
+        """Whether it belongs to an image. An image recognised only by content is not the mask of another."""
+        return isinstance(self.role, Beside) and (
+            self.kind == SIDECAR or (self.kind == IMAGE and is_image_name(self.name))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,19 +121,31 @@ class RemoteFolder:
             return
         if walk.passed_over and not prefix:
             listed = listed.filter(~pl.col("key").is_in(list(walk.passed_over)))
-        for part in _classified(row for batch in listed.iter_slices(_TOGETHER) for row in batch.iter_rows()):
-            for entry in self.look_at(part):
-                yield from self._walked(walk, prefix, entry)
+        for name in listed.filter(pl.col("key").is_in(list(DESCRIPTIONS)))["key"] if walk.describe else ():
+            walk.describes(prefix + name)
+        parts = _classified(row for batch in listed.iter_slices(_TOGETHER) for row in batch.iter_rows())
+        for together in _grouped(entry for part in parts for entry in self.look_at(_with_raw(part, walk))):
+            places = _places(prefix, together) if walk.ledger.images_only is False else {}
+            for entry in together:
+                yield from self._walked(walk, prefix, entry, places.get(entry.name, []))
 
-    def _walked(self, walk: Walk, prefix: bytes, entry: Entry) -> Iterator[Row | RemoteFolder]:
-        name, size, version, shared, kind, reason = entry
+    def _walked(self, walk: Walk, prefix: bytes, entry: Entry, beside: list[Place]) -> Iterator[Row | RemoteFolder]:
+        name, size, version, role, kind, reason = entry
         if kind == FOLDER:
-            yield self.below(name)
+            if walk.enters(prefix + name):
+                yield self.below(name)
+        elif walk.claim is not None and (claimed := entry.is_file and walk.claim(prefix + name)):
+            yield from walk.claimed(claimed, (prefix + name, size or 0, version))
+            walk.leave_beside(beside)
+        elif entry.is_beside and walk.comes_with_image(role):
+            return
         elif kind in (NOT_AN_IMAGE, SIDECAR):
-            walk.other(prefix, name, shared, size or 0)
+            walk.other(prefix, name, role, size or 0, version)
         elif kind:
             walk.ledger.leave_out(kind, prefix + name, size or 0, reason)
-        elif walk.takes(prefix, name, shared, size or 0):
+            walk.leave_beside(beside)
+        elif walk.takes(prefix, name, role, size or 0):
+            walk.attach(prefix + name, beside)
             yield prefix + name, size or 0, version
 
     def parts(self) -> Iterator[list[Entry]]:
@@ -166,14 +188,49 @@ class RemoteFolder:
         return any(map(is_zarr_metadata, first_bytes(self.system, self.url, self.path, files, end=ZARR_BYTES)))
 
 
+def _with_raw(part: Sequence[Entry], walk: Walk) -> list[Entry]:
+    """Settle what raw arrays are: their size shows it, and their first bytes could look like an image."""
+    return [
+        entry._replace(kind=NOT_AN_IMAGE)
+        if entry.kind == OPEN and entry.role is None and walk.ledger.is_raw(entry.name, entry.size or 0)
+        else entry
+        for entry in part
+    ]
+
+
 def _sized(entry: Entry, size: int, version: int) -> Entry:
     if size < 0:
         return entry._replace(kind=UNKNOWN_SIZE, reason="the server does not report a size")
     return entry._replace(size=size, version=version)
 
 
+def _grouped(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Yield the entries in their order, those that belong together in one list."""
+    waiting: list[Entry] = []
+    for entry in entries:
+        if waiting and first_part(entry.name) != first_part(waiting[0].name):
+            yield waiting
+            waiting = []
+        if entry.role is None and not waiting:
+            yield [entry]
+        else:
+            waiting.append(entry)
+    if waiting:
+        yield waiting
+
+
+def _places(prefix: bytes, together: list[Entry]) -> dict[bytes, list[Place]]:
+    """Return the files beside each image, by its name. together: entries that belong together."""
+    found: dict[bytes, list[Place]] = {}
+    for name, size, version, role, *_ in filter(attrgetter("is_beside"), together):
+        if isinstance(role, Beside):
+            place = Place(role.suffix(name), prefix + name, size or 0, version)
+            found.setdefault(role.image, []).append(place)
+    return found
+
+
 def _settled(entry: Entry, kind: str, reason: str) -> Entry:
-    if kind == NOT_AN_IMAGE and entry.shared is not None:
+    if kind in (NOT_AN_IMAGE, NOT_PACKED) and isinstance(entry.role, Beside):
         kind = SIDECAR
     return entry._replace(kind=kind, reason=reason)
 
@@ -187,12 +244,12 @@ def _classified(rows: Iterable[Listed]) -> Iterator[list[Entry]]:
             waiting.append(row)
             yield row[0]
 
-    keys = with_keys(names())
-    while part := [Entry(*waiting.popleft(), key, *_by_name(name, key)) for name, key in islice(keys, _TOGETHER)]:
+    roles = with_roles(names())
+    while part := [Entry(*waiting.popleft(), role, *_by_name(name, role)) for name, role in islice(roles, _TOGETHER)]:
         yield part
 
 
-def _by_name(name: bytes, shared: bytes | None) -> tuple[str, str]:
+def _by_name(name: bytes, role: Role) -> tuple[str, str]:
     if kind := unlooked(name):
         return kind, ""
     if name == b"/":
@@ -203,4 +260,4 @@ def _by_name(name: bytes, shared: bytes | None) -> tuple[str, str]:
         return IMAGE, ""
     if needs_a_look(name):
         return OPEN, ""
-    return NOT_AN_IMAGE if shared is None else SIDECAR, ""
+    return SIDECAR if isinstance(role, Beside) else NOT_AN_IMAGE, ""

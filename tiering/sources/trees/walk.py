@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final, Protocol
+from typing import Literal, Protocol
 
 import polars as pl
 
-from tiering.errors import DatasetError, from_os_error
-from tiering.images.formats import is_image_name
+from tiering.errors import DatasetError, command
+from tiering.images.formats import is_array_name, is_image_name, is_raw_name
 from tiering.sources.account import Ledger
 from tiering.sources.left_out import NOT_AN_IMAGE, SIDECAR, LeftOut
-from tiering.sources.trees.contents import look_at
-from tiering.sources.trees.local import Directory, Identity, classify_entry, entered, refused
-from tiering.sources.trees.siblings import DESCRIPTIONS, is_plain, with_keys
-from tiering.text import display
+from tiering.sources.sidecars import FieldPlaces, Place
+from tiering.sources.trees.siblings import Beside, Role, is_plain
+from tiering.sources.trees.waiting import BATCH, WALK_SCHEMA, Row, Waiting
 from tiering.units import format_count
 
-__all__ = ["BATCH", "WALK_SCHEMA", "Folder", "LocalFolder", "Row", "Walk", "display", "sorted_names"]
+__all__ = ["BATCH", "WALK_SCHEMA", "Folder", "Row", "Waiting", "Walk"]
 
-WALK_SCHEMA: Final = {"key": pl.Binary, "size": pl.Int64, "version": pl.Int64}
-BATCH: Final = 50_000
 
-_DOT: Final = ord(".")
-
-#: A file: its key, its size in bytes, and its version.
-Row = tuple[bytes, int, int]
+#: What becomes of a file that is no sample: taken although it may be no image, passed over because another walk
+#: accounts for it, or left out.
+Claim = Literal["taken", "passed over", "left out"]
 
 
 class Folder(Protocol):
@@ -49,22 +44,36 @@ class Walk:
     """A walk over a tree.
 
     ledger: records every entry that is not a sample. passed_over: names at the top that the caller accounts for.
-    odd_names: number of images whose key is not UTF-8.
+    claim: returns for the key of a file what becomes of it, None if the walk decides. below: the directories, as paths
+    that end in "/", to which the walk keeps; "" for all. describe: called with the key of a table of metadata before
+    the images of its directory come; returns whether it is one. descriptions: the keys of those that are. odd_names:
+    number of images whose key is not UTF-8. arrays: .npy files and raw arrays that were met before the first image.
+    They are the samples of a tree without any image, and left out of every other. None: they are always left out.
     """
 
     ledger: Ledger = field(default_factory=Ledger)
     passed_over: frozenset[bytes] = frozenset()
+    claim: Callable[[bytes], Claim | None] | None = None
+    below: tuple[bytes, ...] = (b"",)
+    describe: Callable[[bytes], bool] | None = None
     odd_names: int = 0
+    descriptions: set[bytes] = field(default_factory=set)
+    arrays: Waiting | None = None
+    places: FieldPlaces = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.places = FieldPlaces(self.ledger)
 
     def batches(self, top: Folder) -> Iterator[pl.DataFrame]:
         """Yield the images below a directory sorted by key, up to 50,000 rows at a time, in WALK_SCHEMA's columns.
 
+        The files beside the images come as further columns, see tiering.sources.fields.
         About 6 us for a local file with a warm page cache, 3.5 us of it in scandir and stat (10^6 files, one core).
         10^6 files take 70 MB at most in one directory, and 30 MB in 1,000 directories.
         """
         images = self.images(top)
         while rows := list(islice(images, BATCH)):
-            yield pl.DataFrame(rows, schema=WALK_SCHEMA, orient="row")
+            yield self.places.onto(pl.DataFrame(rows, schema=WALK_SCHEMA, orient="row"))
 
     def images(self, top: Folder) -> Iterator[Row]:
         """Yield the images below a directory sorted by key, one by one."""
@@ -74,32 +83,77 @@ class Walk:
             if entry is None:
                 stack.pop()
             elif isinstance(entry, tuple):
-                self.odd_names += not (entry[0].isascii() or _is_utf8(entry[0]))
-                yield entry
+                if self.arrays is not None:
+                    self._leave_arrays_out(self.arrays)
+                yield self._counted(entry)
             else:
                 stack.append(entry.entries(self))
+        yield from map(self._counted, self.arrays or ())
 
-    def takes(self, prefix: bytes, name: bytes, key: bytes | None, size: int) -> bool:
-        """Return whether an image is a sample. Record in the ledger a shared key, and an image that is a mask.
+    def _counted(self, row: Row) -> Row:
+        self.odd_names += not (row[0].isascii() or _is_utf8(row[0]))
+        return row
 
-        prefix: of its directory. key: that it shares with others, None if it has its own.
-        """
+    def _leave_arrays_out(self, arrays: Waiting) -> None:
+        self.arrays = None
+        for key, size, _ in arrays:
+            self.ledger.leave_out(NOT_AN_IMAGE, key, size)
+
+    def describes(self, key: bytes) -> None:
+        """Note a table of metadata. key: its path."""
+        if self.describe is not None and self.ledger.images_only is False and self.describe(key):
+            self.descriptions.add(key)
+
+    def enters(self, folder: bytes) -> bool:
+        """Return whether the walk enters a directory. folder: its path, ending in "/"."""
+        return any(folder.startswith(each) or each.startswith(folder) for each in self.below)
+
+    def comes_with_image(self, role: Role) -> bool:
+        """Return whether a file is a field of the image that it is beside, and so comes with that image."""
+        return isinstance(role, Beside) and self.ledger.images_only is False
+
+    def takes(self, prefix: bytes, name: bytes, role: Role, size: int) -> bool:
+        """Return whether an image is a sample; otherwise record it in the ledger. prefix: of its directory."""
         # An image recognised only by content (photo.jpg.1) is not the mask of another.
-        if key is None or not is_image_name(name):
+        if not isinstance(role, Beside) or not is_image_name(name) or self.ledger.images_only is not True:
             return True
-        self.ledger.share(prefix + key, prefix + name, size)
-        if self.ledger.images_only and not is_plain(name, key):
-            self.ledger.leave_out(SIDECAR, prefix + name, size)
-            return False
-        return True
-
-    def other(self, prefix: bytes, name: bytes, key: bytes | None, size: int) -> None:
-        """Record in the ledger a file that is not an image."""
-        if key is None:
-            self.ledger.leave_out(NOT_AN_IMAGE, prefix + name, size)
-            return
-        self.ledger.describe(prefix + name) if name in DESCRIPTIONS else self.ledger.share(prefix + key, prefix + name)
+        if is_plain(name, role.key):
+            return True
         self.ledger.leave_out(SIDECAR, prefix + name, size)
+        return False
+
+    def other(self, prefix: bytes, name: bytes, role: Role, size: int, version: int) -> None:
+        """Record in the ledger a file that is no image and comes with none; an array waits for the first image."""
+        if prefix + name in self.descriptions:
+            self.ledger.left_out.take(size)
+            return
+        if not isinstance(role, Beside) and self.arrays is not None and self.ledger.may_be_array(name):
+            self.arrays.add((prefix + name, size, version))
+            return
+        self.ledger.leave_out(SIDECAR if isinstance(role, Beside) else NOT_AN_IMAGE, prefix + name, size)
+
+    def claimed(self, claim: Claim, row: Row) -> Iterator[Row]:
+        """Yield a file that is taken, and record one that is left out."""
+        if row[0] in self.descriptions:
+            self.ledger.left_out.take(row[1])
+        elif claim == "taken":
+            yield row
+        elif claim == "left out":
+            kind = SIDECAR if is_image_name(row[0]) else NOT_AN_IMAGE
+            self.ledger.leave_out(kind, row[0], row[1], "it is not in the images' directory")
+
+    def attach(self, image: bytes, places: list[Place]) -> None:
+        """Make files the fields of the next image. image: its key."""
+        for place in self.places.attach(image, self._unclaimed(places)):
+            self.ledger.leave_out(SIDECAR, place.key, place.size, "its name cannot be that of a field")
+
+    def leave_beside(self, places: list[Place]) -> None:
+        """Record in the ledger the files beside an image that is left out."""
+        for place in self._unclaimed(places):
+            self.ledger.leave_out(SIDECAR, place.key, place.size, "its image is left out")
+
+    def _unclaimed(self, places: list[Place]) -> list[Place]:
+        return places if self.claim is None else [place for place in places if self.claim(place.key) is None]
 
 
 def no_images(where: str, left_out: LeftOut, what: str = "directory") -> DatasetError:
@@ -108,98 +162,19 @@ def no_images(where: str, left_out: LeftOut, what: str = "directory") -> Dataset
         f"{kind}: {format_count(tally.count)} ({', '.join(tally.examples[:2])})"
         for kind, tally in sorted(left_out.kinds.items())
     ]
+    action = "Give the directory that holds the class folders." if parts else "Check the path."
+    examples = [os.fsencode(name) for tally in left_out.kinds.values() for name in tally.examples]
+    convert = command("tiering", "convert", where, "STORE", "--to", "zarr")
+    if any(map(is_raw_name, examples)):
+        action = f"Raw arrays are packed with their shape: {convert} --resize HxW --channels N --dtype TYPE"
+    if any(map(is_array_name, examples)):
+        action = f"Arrays are packed as pixels: {convert} --pixels"
     return DatasetError(
         where,
         expected="image files (jpg, png, tiff, webp, bmp, gif, ppm, jp2, avif, ...)",
         found=f"none, but {'; '.join(parts)}" if parts else f"an empty {what}",
-        action="Give the directory that holds the class folders." if parts else "Check the path.",
+        action=action,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class LocalFolder:
-    """A directory of this machine.
-
-    root: of the tree. prefix: path below it, "" or ending in "/". chain: as in tiering.sources.trees.local.entered.
-    """
-
-    root: bytes
-    prefix: bytes = b""
-    chain: tuple[Identity, ...] = ()
-
-    @classmethod
-    def top(cls, root: bytes) -> LocalFolder:
-        """Return the root of a tree. Raises OSError."""
-        os.stat(root)  # noqa: PTH116 - bytes paths
-        return cls(root)
-
-    def entries(self, walk: Walk) -> Iterator[Row | LocalFolder]:
-        """Yield the contents of the directory, as Folder requires. A file's version is its mtime in ns since 1970.
-
-        Links are followed. A link to a directory that contains it is a circle and is left out. FIFOs, sockets and
-        devices are left out without being opened. Only files without an image's name are opened, to check their first
-        bytes.
-        Raises MachineError if the root may not be read.
-        """
-        passed_over = walk.passed_over if not self.prefix else frozenset()
-        try:
-            with entered(self.root, self.prefix, self.chain) as directory:
-                if not isinstance(directory, Directory):
-                    walk.ledger.leave_out(directory[0], self.prefix, reason=directory[1])
-                    return
-                names = sorted_names(name for name in directory.names() if name not in passed_over)
-                chain = directory.chain
-        except OSError as error:
-            if not self.prefix:
-                raise from_os_error(error) from error
-            kind, reason = refused(error)
-            walk.ledger.leave_out(kind, self.prefix, reason=reason)
-            return
-        for name, shared in with_keys(names):
-            key = self.prefix + name
-            path = os.path.join(self.root, key)  # noqa: PTH118 - bytes paths
-            try:
-                about = os.stat(path)  # noqa: PTH116 - bytes paths
-                file = name[0] != _DOT and stat.S_ISREG(about.st_mode)
-            except OSError:
-                file = False
-            if file and shared is None and is_image_name(name):
-                yield key, about.st_size, about.st_mtime_ns  # nearly all files; another generator would cost 0.3 us
-            elif file:
-                yield from self._file(walk, name, shared, about)
-            else:
-                kind, reason, size = classify_entry(name, path.rstrip(b"/"))
-                if kind:
-                    walk.ledger.leave_out(kind, key, size, reason)
-                else:
-                    yield LocalFolder(self.root, key, chain)
-
-    def _file(self, walk: Walk, name: bytes, shared: bytes | None, about: os.stat_result) -> Iterator[Row]:
-        key, size = self.prefix + name, about.st_size
-        if not is_image_name(name):
-            kind, reason = look_at(os.path.join(self.root, key), name)  # noqa: PTH118 - bytes paths
-            if kind == NOT_AN_IMAGE:
-                walk.other(self.prefix, name, shared, size)
-                return
-            if kind:
-                walk.ledger.leave_out(kind, key, size, reason)
-                return
-        if shared is None or walk.takes(self.prefix, name, shared, size):
-            yield key, size, about.st_mtime_ns
-
-
-def sorted_names(names: Iterable[bytes]) -> Iterator[bytes]:
-    """Sort names bytewise. More than 50,000 are sorted as a column, which takes a third of the memory of objects."""
-    rest = iter(names)
-    chunk = list(islice(rest, BATCH))
-    if len(chunk) < BATCH:
-        return iter(sorted(chunk))
-    columns = []
-    while chunk:
-        columns.append(pl.Series(chunk, dtype=pl.Binary))
-        chunk = list(islice(rest, BATCH))
-    column = pl.concat(columns).sort()
-    return (name for begin in range(0, len(column), BATCH) for name in column[begin : begin + BATCH].to_list())
 
 
 def _is_utf8(name: bytes) -> bool:
