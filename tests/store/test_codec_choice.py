@@ -80,7 +80,7 @@ def test_a_gain_within_ten_percent_is_left(drawings):
 
 
 def test_whether_a_codec_pays_is_the_same_on_a_busy_machine(drawings, jpegs):
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
     stop = context.Event()
     busy = [context.Process(target=_burn, args=(stop,)) for _ in range(4)]
     for process in busy:

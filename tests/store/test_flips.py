@@ -127,7 +127,8 @@ def test_export_writes_what_was_packed(here, there, tmp_path, s3_endpoint, share
 
 
 @pytest.mark.slow
-def test_append_takes_over_the_index_as_it_was(here, there, source, tmp_path, s3_endpoint):
+def test_append_takes_over_the_index_as_it_was(here, there, source, tmp_path, s3_endpoint, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")  # the log of both has the same time
     more = shutil.copytree(source, tmp_path / "more")
     draw(tmp_path / "others", range(60, 72), 1)
     shutil.copytree(tmp_path / "others", more, dirs_exist_ok=True)

@@ -117,7 +117,7 @@ def test_shards_are_mapped_again_and_announced_in_pieces_where_few_are_kept(tmp_
         store._files._look_at = float("inf")  # as if the page cache lacked them
         store.announce(everything)
         assert [bytes(each) for each in store.read(everything)] == [image(i) for i in everything.tolist()]
-        assert len(store._files._mapped) <= 7
+        assert len(store._files._table.mapped) <= 7
 
 
 def lowered(soft):

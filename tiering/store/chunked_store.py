@@ -20,22 +20,18 @@ from tiering.store.chunk_cache import ChunkCache
 from tiering.store.codecs import parse_codec
 from tiering.store.columns import damaged
 from tiering.store.generation import FileIdentities
+from tiering.store.indices import as_indices
 from tiering.store.layout import ENTRY_BYTES, TABLE_CRC_BYTES
 from tiering.store.manifest import Manifest, Settings
-from tiering.store.protocol import (
-    Buffer,
-    Images,
-    as_indices,
-    images_of,
-    samples_in,
-)
-from tiering.store.shard_store import ShardStore
+from tiering.store.packed_store import PackedStore
+from tiering.store.protocol import Images, bytes_of, images_of, samples_in
+from tiering.store.sample import Buffer
 
 #: The most bytes of shards' tables of chunks to hold.
 _TABLE_BYTES: Final = 16 << 20
 
 
-class ChunkedStore(ShardStore):
+class ChunkedStore(PackedStore):
     """A packed dataset of compressed chunks. Reading a sample decodes its chunks, unless they are still held.
 
     Up to HELD_BYTES of decoded chunks are held. Decoding releases the GIL.
@@ -47,7 +43,7 @@ class ChunkedStore(ShardStore):
         super().__init__(location, manifest, settings, seen)
         self.views = False
         self.block = samples_in(settings.chunk_bytes, manifest)
-        self._codec = parse_codec(settings.codec)
+        self._codec = parse_codec(settings.codec, settings.itemsize)
         self._limit = np.full(len(manifest.shards), settings.shard_bytes)
         self._chunks = settings.shard_bytes // settings.chunk_bytes
         self._tables = ChunkCache(_TABLE_BYTES // (self._chunks * ENTRY_BYTES))
@@ -77,8 +73,8 @@ class ChunkedStore(ShardStore):
         offset, size = self._in_array(indices)
         if self._shape is not None and self._shape.nbytes == self._settings.chunk_bytes:
             # A chunk is one sample, so no other request needs it: decode it right here.
-            pixels = np.empty((len(indices), *self._shape.sides), dtype=np.uint8) if out is None else out
-            self._decode_rows(offset // self._settings.chunk_bytes, pixels.reshape(len(indices), self._shape.nbytes))
+            pixels = np.empty((len(indices), *self._shape.sides), self._shape.numbers) if out is None else out
+            self._decode_rows(offset // self._settings.chunk_bytes, bytes_of(pixels, self._shape))
             return pixels
         found: list[Buffer] = [b""] * len(indices)
         # In order of offset, so that a batch decodes each chunk once, however few are held.
@@ -98,7 +94,7 @@ class ChunkedStore(ShardStore):
         whole = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         return whole[begin - numbers[0] * chunk : end - numbers[0] * chunk]
 
-    def _decode_rows(self, numbers: IndexArray, rows: PixelArray) -> None:
+    def _decode_rows(self, numbers: IndexArray, rows: npt.NDArray[np.uint8]) -> None:
         """Decode chunks into the rows of an array."""
         for number, encoded, row in zip(numbers.tolist(), self._encoded(numbers), rows, strict=True):
             try:

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Final
 
-from tiering.store.codecs import parse_codec
+from tiering.store.codecs import Codec, parse_codec
 from tiering.system.machine import usable_cores
 
 #: The codecs to try, in order of preference: Zarr's own default before the kinds of blosc. Plain lz4 is missing because
 #: the Zarr v3 specification does not have it, and gzip because it decodes four times slower than zstd at about the same
 #: size.
 CANDIDATES: Final = ("none", "zstd", "blosc-lz4-noshuffle", "blosc-lz4", "blosc-zstd")
+
+#: Further candidates for numbers of several bytes, whose upper bytes vary little.
+SHUFFLED: Final = ("blosc-lz4-shuffle", "blosc-zstd-shuffle")
 
 #: The assumed bandwidth of the storage, bytes/s: that of a local NVMe or SATA SSD.
 DISK_BANDWIDTH: Final = 1e9
@@ -57,12 +60,18 @@ class CodecChoice:
 
 
 def choose_codec(
-    samples: Sequence[bytes], chunk_bytes: int, *, bandwidth: float = DISK_BANDWIDTH, cores: int | None = None
+    samples: Sequence[bytes],
+    chunk_bytes: int,
+    *,
+    item: int = 1,
+    bandwidth: float = DISK_BANDWIDTH,
+    cores: int | None = None,
 ) -> CodecChoice:
     """Choose the codec with which a shuffled epoch takes the least time, by measuring CANDIDATES on samples.
 
-    samples: some of the dataset, each as its bytes are packed; chunk_bytes: bytes of a chunk. bandwidth: of the storage
-    when it is read, bytes/s; cores: that decode at once, by default the usable ones.
+    samples: some of the dataset, each as its bytes are packed; chunk_bytes: bytes of a chunk; item: bytes of one number
+    (with several, SHUFFLED are candidates, too); bandwidth: of the storage when it is read, bytes/s; cores: that decode
+    at once, by default the usable ones.
 
     The model: a plain chunk is mapped, so only the bytes of a sample are read. Each encoded chunk that a sample touches
     is read and decoded completely, and reading overlaps with decoding. Chunks that stay decoded or cached between
@@ -78,7 +87,9 @@ def choose_codec(
         return CodecChoice("none", 1.0, ())
     chunks = _spread([together[at : at + chunk_bytes] for at in range(0, len(together), chunk_bytes)], chunk_bytes)
     amplification = _read_amplification([len(sample) for sample in samples], chunk_bytes)
-    estimates = tuple(_estimate(name, chunks, amplification, bandwidth, decoders) for name in CANDIDATES)
+    candidates = CANDIDATES if item == 1 else (*CANDIDATES, *SHUFFLED)
+    codecs = (parse_codec(name, item) for name in candidates)
+    estimates = tuple(_estimate(codec, chunks, amplification, bandwidth, decoders) for codec in codecs)
     best = min(estimate.seconds for estimate in estimates)
     name = next(estimate.codec for estimate in estimates if estimate.seconds * _TOLERANCE <= best)
     return CodecChoice(name, amplification, estimates)
@@ -100,15 +111,14 @@ def _read_amplification(sizes: list[int], chunk_bytes: int) -> float:
     return touched * chunk_bytes / ends[-1]
 
 
-def _estimate(name: str, chunks: list[bytes], amplification: float, bandwidth: float, cores: int) -> CodecCost:
-    if name == "none":
-        return CodecCost(name, 1.0, math.inf, 1 / bandwidth)
-    codec = parse_codec(name)
+def _estimate(codec: Codec, chunks: list[bytes], amplification: float, bandwidth: float, cores: int) -> CodecCost:
+    if codec.name == "none":
+        return CodecCost(codec.name, 1.0, math.inf, 1 / bandwidth)
     stored = [codec.encode(chunk) for chunk in chunks]
     plain = sum(map(len, chunks))
     ratio = sum(map(len, stored)) / plain
     speed = plain / min(_seconds(codec.decode, stored) for _ in range(_RUNS))
-    return CodecCost(name, ratio, speed, amplification * max(ratio / bandwidth, 1 / (speed * cores)))
+    return CodecCost(codec.name, ratio, speed, amplification * max(ratio / bandwidth, 1 / (speed * cores)))
 
 
 def _seconds(decode: Callable[[bytes], object], stored: list[bytes]) -> float:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 import polars as pl
@@ -14,21 +15,31 @@ import polars as pl
 from tiering.arrays import IndexArray, PixelArray
 from tiering.errors import StoreError
 from tiering.images.image import refuse_large
-from tiering.sources.account import Account, Ledger, SharedKeysWarning, shared_keys
+from tiering.io_sizes import BLOCK_BYTES
+from tiering.literals import FieldKind
+from tiering.sources.account import Account, Ledger
+from tiering.sources.cell_kinds import CellKind
+from tiering.sources.fields import place_column, value_column
 from tiering.sources.fingerprint import Fingerprint
+from tiering.sources.found_field import FoundField
 from tiering.sources.labels.annotations import FolderLabels, folder_labels, report_lost_rows
-from tiering.sources.labels.classes import ClassMap
+from tiering.sources.labels.classes import NONE, ClassMap, classes_of
 from tiering.sources.labels.folders import Folders
-from tiering.sources.labels.numbering import number_folders
+from tiering.sources.labels.numbering import number_folders, split_order
+from tiering.sources.metadata_tables import has_metadata
 from tiering.sources.scan import Scan, scan
 from tiering.sources.source import Source, read_samples
 from tiering.storage.location import Location
+from tiering.store.columns import lay_end_to_end
+from tiering.store.folder_fields import CellValues, NumberColumns
 from tiering.store.index import Index
+from tiering.store.indices import as_indices, inside
 from tiering.store.manifest import Manifest, SourceRecord
-from tiering.store.protocol import BLOCK_BYTES, Buffer, StoreBase, as_indices, samples_in
+from tiering.store.protocol import Store, StoreBase, samples_in
+from tiering.store.sample import Buffer
+from tiering.store.schema import LABEL, new_field
 from tiering.system.madvise import will_need_file
 from tiering.system.page_cache import missing_bytes
-from tiering.text import shown
 
 #: Files of an announcement that are looked up in the page cache first.
 _LOOKED_AT: Final = 4
@@ -37,45 +48,86 @@ _LOOKED_AT: Final = 4
 class FolderStore(StoreBase):
     """The images of a directory in order of their keys. Each is a file, which is read as a whole.
 
-    location: path or URL of a directory. scanned: the result of a scan of a local one, if the caller has it.
-    Raises DatasetError for a directory without images, MachineError for one that cannot be listed.
+    location: path or URL of a directory. scanned: the result of a scan of a local one, if the caller has it. fields:
+    patterns of the files of fields in trees of their own, by name.
+    Raises DatasetError for a directory without images, MachineError for one that cannot be listed, UsageError for a
+    pattern that no file has.
     """
 
-    def __init__(self, location: str | os.PathLike[str] | Location, scanned: Scan | None = None) -> None:
+    def __init__(
+        self,
+        location: str | os.PathLike[str] | Location,
+        scanned: Scan | None = None,
+        fields: Mapping[str, str] | None = None,
+    ) -> None:
         self.location = Location.of(location)
         local = self.location.local
-        self._source = Source(self.location.url, "folder")
+        self._source = Source(self.location.url, "folder").with_fields(fields)
         ledger = Ledger()
-        if local:
+        # A table of metadata may give labels, splits and fields, so it is read as packing does.
+        described = not local or bool(fields) or has_metadata(self.location.url)
+        if local and not described:
             found = scanned or scan(local)
-            files = found.files.rename({"mtime_ns": "version"})
+            files, places, found_fields = found.files.rename({"mtime_ns": "version"}), found.places, found.fields
             ledger.left_out.merge(found.account.tallies)
         else:
-            files = pl.concat([batch.select("key", "size", "version") for batch in self._source.batches(ledger)])
+            files = pl.concat(list(self._source.batches(ledger)), how="diagonal")
+            places, found_fields = files, tuple(ledger.fields.values())
         self.index, labels, classes, splits = index_of(files, self.location.url)
+        layout: str = labels.kind
+        if described and (named := [name for name in ("label", "split") if files[name].count()]):
+            self.index, numbered = _with_metadata(self.index, files.select(named), self.location.url)
+            if "label" in named:
+                layout = "folder with metadata"
+                classes = numbered["label"]
+            splits = list(numbered["split"].names) if "split" in named else splits
         report_lost_rows(self.location.url, labels, ledger)
         account = Account.of(len(files), int(files["size"].sum()), ledger.left_out)
-        if account.shared_keys:
-            warning = shared_keys(str(self.location), account.shared_keys, account.shared_examples)
-            warnings.warn(shown(str(warning)), SharedKeysWarning, stacklevel=2)
         self._root = os.fsencode(local) if local else b""
         self.manifest = Manifest(
             kind="folder",
             samples=len(self.index),
             image_bytes=int(self.index.size.sum()),
-            layout=labels.kind,
+            layout=layout,
             labels=list(classes.names),
             label_numbers=list(classes.numbers),
             splits=splits,
             left_out=account.failed,
             account=account,
-            source=SourceRecord(url=self.location.url, fingerprint=_fingerprint(files)),
+            source=SourceRecord(
+                url=self.location.url,
+                sidecars=True,
+                fields=dict(self._source.patterns),
+                fingerprint=_fingerprint(files),
+            ),
         )
         #: SHA-256 of all modification times or ETags. Together with the fingerprint of names and sizes, it shows
         #: whether a file has changed.
         self.listing = hashlib.sha256(files["version"].to_numpy().tobytes()).hexdigest()
         self.views = False
         self.block = samples_in(BLOCK_BYTES, self.manifest)
+        self._offer(found_fields, places)
+
+    def _offer(self, found: Iterable[FoundField], frame: pl.DataFrame) -> None:
+        """Offer fields: files, and cells of tables of metadata. frame: their columns, a row for each image."""
+        offered, values = {LABEL.name: LABEL}, dict[str, Store]()
+        for each in found:
+            if (column := place_column(each.name, "key")) in frame:
+                # A file of a field holds a value of its kind, which the name of the file tells.
+                kind, first, empty = cast("FieldKind", each.kind), b"", False
+                values[each.name] = FieldFiles(self, each.name, frame)
+            elif (column := value_column(each.name)) in frame:
+                kind, first, empty = _kind_of(each, frame[column])
+                values[each.name] = CellValues(self, frame[column])
+            else:
+                continue
+            nullable = frame[column].null_count() > 0 or empty
+            offered[each.name] = new_field(each, kind, nullable=nullable, first=first)
+        if values:
+            numbers = [offered[name] for name in values if offered[name].numeric]
+            self.index = replace(self.index, fields=NumberColumns(numbers, values))
+            self.fields = offered
+            self.runs = {name: run for name, run in values.items() if not offered[name].numeric}
 
     def read(self, indices: IndexArray, out: PixelArray | None = None) -> list[Buffer]:  # noqa: ARG002 - no pixels here
         """Read whole files; a cached one takes about 12 us.
@@ -118,8 +170,8 @@ class FolderStore(StoreBase):
         """Start reading files into the page cache without waiting for them."""
         if not self._root:
             return
-        inside = indices[(indices >= 0) & (indices < len(self))]
-        paths = [os.path.join(self._root, key) for key in self.index.keys(inside)]  # noqa: PTH118 - as above
+        keys = self.index.keys(inside(indices, len(self)))
+        paths = [os.path.join(self._root, key) for key in keys]  # noqa: PTH118 - as above
         # Announcing a file that is there costs as much as reading it, and another hint is near: look at a few.
         if missing_bytes(paths[:: max(1, len(paths) // _LOOKED_AT)], 0) != 0:
             for path in paths:
@@ -129,7 +181,8 @@ class FolderStore(StoreBase):
         """Return the path of every image that has one."""
         if not self._root:
             return []
-        return [Path(self.location.url) / os.fsdecode(key) for key in self.index.keys(np.arange(len(self)))]
+        keys = self.index.keys(np.arange(len(self)))
+        return [Path(self.location.url) / os.fsdecode(key) for key in keys if key]  # a field may lack some
 
     def _fetched(self, indices: IndexArray) -> list[Buffer]:
         nowhere = np.full(len(indices), -1)
@@ -143,6 +196,47 @@ class FolderStore(StoreBase):
 
     def close(self) -> None:
         """Do nothing: no file stays open."""
+
+
+class FieldFiles(FolderStore):
+    """The values of one field of a folder: a file for each image that has one.
+
+    whole: the folder. name: of the field. places: where the files are, a row for each image.
+    """
+
+    def __init__(self, whole: FolderStore, name: str, places: pl.DataFrame) -> None:
+        self.location, self._source = whole.location, Source(whole.location.url, "folder")
+        self._root = os.fsencode(whole.location.local or "")
+        offset = np.where(places[place_column(name, "key")].is_null().to_numpy(), -1, 0)
+        files = places.select(
+            key=pl.col(place_column(name, "key")).fill_null(b""),
+            size=pl.col(place_column(name, "size")).fill_null(0),
+            version=pl.col(place_column(name, "version")).fill_null(0),
+        )
+        key, key_end = lay_end_to_end(files["key"].to_list())
+        self.index = replace(
+            whole.index, size=files["size"].to_numpy(), key=key, key_end=key_end, offset=offset, fields={}
+        )
+        source = whole.manifest.source.model_copy(update={"fingerprint": _fingerprint(files)})
+        update = {"image_bytes": int(files["size"].sum()), "source": source}
+        self.manifest = whole.manifest.model_copy(update=update)
+        self.listing = hashlib.sha256(files["version"].to_numpy().tobytes()).hexdigest()
+        self.views = False
+        self.block = samples_in(BLOCK_BYTES, self.manifest)
+
+    def read(self, indices: IndexArray, out: PixelArray | None = None) -> list[Buffer]:
+        """Read whole files, as FolderStore.read does; b"" for an image without one."""
+        indices = as_indices(indices, len(self))
+        there = np.flatnonzero(self.index.offset[indices] >= 0)
+        found: list[Buffer] = [b""] * len(indices)
+        for at, data in zip(there.tolist(), super().read(indices[there], out), strict=True):
+            found[at] = data
+        return found
+
+    def announce(self, indices: IndexArray) -> None:
+        """Start reading files into the page cache without waiting for them."""
+        indices = inside(indices, len(self))
+        super().announce(indices[self.index.offset[indices] >= 0])
 
 
 def index_of(files: pl.DataFrame, url: str) -> tuple[Index, FolderLabels, ClassMap, list[str]]:
@@ -168,6 +262,37 @@ def index_of(files: pl.DataFrame, url: str) -> tuple[Index, FolderLabels, ClassM
 
     classes, splits = number_folders(by_folder, keys_of, n, {"label": label, "split": split}, None, url)
     return index, by_folder, classes, splits
+
+
+def _with_metadata(index: Index, named: pl.DataFrame, url: str) -> tuple[Index, dict[str, ClassMap]]:
+    """Return an index with the labels and splits of tables of metadata, and the maps of their numbers.
+
+    named: the columns label and split, or one of them, of text.
+    """
+    maps: dict[str, ClassMap] = {}
+    if "label" in named:
+        maps["label"], numbers = classes_of(_names(named["label"]), url)
+        index = replace(index, label=np.array([numbers.get(name, NONE) for name in named["label"]], np.int32))
+    if "split" in named:
+        maps["split"] = ClassMap.counted(split_order(_names(named["split"])))
+        of_split = {name: number for number, name in enumerate(maps["split"].names)}
+        index = replace(index, split=np.array([of_split.get(name, NONE) for name in named["split"]], np.int8))
+    return index, maps
+
+
+def _kind_of(found: FoundField, values: pl.Series) -> tuple[FieldKind, bytes, bool]:
+    """Return the kind of the values of a table's column, the first one, and whether a cell of a number is empty."""
+    first = values.drop_nulls().head(1).to_list()
+    if found.kind != "cell":
+        return found.kind, *(first or [b""]), False
+    cells = CellKind()
+    for part in values.to_frame().iter_slices(1 << 16):
+        cells.update(part.to_series())
+    return cells.kind, b"", cells.empty and cells.kind != "string"
+
+
+def _names(column: pl.Series) -> list[str]:
+    return column.drop_nulls().unique(maintain_order=True).to_list()
 
 
 def _fingerprint(files: pl.DataFrame) -> str:

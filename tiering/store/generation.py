@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,9 @@ from tiering.errors import InputError, MachineError, StoreError
 from tiering.storage.location import Location
 from tiering.store.columns import damaged, descriptor_crc, file_crc
 from tiering.store.index import column_location
-from tiering.store.manifest import Manifest, read_manifest
+from tiering.store.layout import run_file
+from tiering.store.manifest import Manifest, Shard, read_manifest
+from tiering.store.schema import Field
 
 #: Inode, size in bytes, and the change times of contents and inode in ns. Not the device: its number differs between
 #: machines that mount it, and workers may run on other machines.
@@ -27,10 +29,14 @@ Identity = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class FileIdentities:
-    """The identities of a store's shards and columns; None for a file that was not there."""
+    """The identities of a store's shards and columns; None for a file that was not there.
+
+    runs: those of the files that hold the values of each field.
+    """
 
     shards: Sequence[Identity | None]
     columns: Sequence[Identity | None]
+    runs: Mapping[str, FileIdentities | None]
 
 
 class Generation:
@@ -45,7 +51,8 @@ class Generation:
         self._columns = [column_location(location / manifest.index, name) for name in manifest.columns]
         columns = [look(column) for column in self._columns]
         if seen is None:
-            seen = FileIdentities([look(location / shard.name) for shard in manifest.shards], columns)
+            shards = [look(location / shard.name) for shard in manifest.shards]
+            seen = FileIdentities(shards, columns, {})
         else:
             self._check_columns(columns, seen)
         self._shards = list(seen.shards)
@@ -53,8 +60,8 @@ class Generation:
 
     @property
     def seen(self) -> FileIdentities:
-        """The identities of the files, for another process that should read the same ones."""
-        return FileIdentities(tuple(self._shards), tuple(self._seen_columns))
+        """The identities of the files, for another process that should read the same ones, without those of runs."""
+        return FileIdentities(tuple(self._shards), tuple(self._seen_columns), {})
 
     def holds(self, number: int, descriptor: int) -> bool:
         """Return whether an open file is a shard of this generation, byte for byte."""
@@ -89,23 +96,29 @@ class Generation:
 
 
 def explain(location: Location, manifest: Manifest, error: StoreError) -> StoreError:
-    """Return an error that says that the store was replaced while it was open. If it was not, return the given one."""
+    """Return an error that says that the store was replaced or purged while it was open, or else the given one."""
     try:
         now = read_manifest(location)
     except (InputError, OSError):
         return replaced(location, "no store there any more")
     except MachineError:
         return error
-    return error if _continues(now, manifest) else replaced(location, "another store")
+    if not _continues(now, manifest):
+        return replaced(location, "another store")
+    ended = any(each.ended for each in now.log if each.generation == manifest.generation)
+    return purged(location, manifest.generation, now) if ended else error
 
 
 def check_lengths(location: Location, manifest: Manifest) -> None:
-    """Compare the length of every shard with the manifest's. Raises StoreError for one that is missing or differs."""
-    for shard in manifest.shards:
-        found = look(location / shard.name)
-        if found is None or found[1] != shard.bytes:
+    """Compare the length of every file of samples and fields with the manifest's.
+
+    Raises StoreError for one that is missing or differs.
+    """
+    for name, size, _ in [*_shards(manifest), *_runs(manifest)]:
+        found = look(location / name)
+        if found is None or found[1] != size:
             there = "no such file" if found is None else f"{found[1]:,}"
-            raise damaged(location / shard.name, f"{shard.bytes:,} bytes by the manifest", there)
+            raise damaged(location / name, f"{size:,} bytes by the manifest", there)
 
 
 def replaced(location: Location, found: str) -> StoreError:
@@ -118,15 +131,60 @@ def replaced(location: Location, found: str) -> StoreError:
     )
 
 
+def purged(location: Location, generation: int, now: Manifest) -> StoreError:
+    """Return the error for a generation that a purge ended. now: the manifest of the last generation."""
+    by = next((change.ended for change in now.log if change.generation == generation), None)
+    return StoreError(
+        str(location),
+        expected=f"the files of generation {generation}",
+        found="none of some samples: they were purged" + (f" in generation {by}" if by else ""),
+        action="Open the store again, and restart the programs that read it.",
+    )
+
+
 def _continues(now: Manifest, before: Manifest) -> bool:
-    """Return whether a manifest is of the same store as an earlier one, in the same generation or a later one."""
-    same = (now.kind, now.settings) == (before.kind, before.settings) and now.generation >= before.generation
-    return same and _files(now)[: len(before.shards)] == _files(before)
+    """Return whether a manifest is of the same store as an earlier one, in the same generation or a later one.
+
+    Files stay, whatever samples a later generation takes out, unless it purges them. before: may be that of a field's
+    runs alone.
+    """
+    same = now.kind == before.kind and now.generation >= before.generation
+    later, earlier = {*_shards(now), *_runs(now)}, set(_shards(before))
+    if before.generation in {change.generation for change in now.log if change.ended is not None}:
+        names = {name for name, *_ in later}
+        earlier = {file for file in earlier if file[0] in names}
+    return same and earlier <= later
 
 
-def _files(manifest: Manifest) -> list[tuple[str, int, int]]:
-    """Return name, bytes and CRC-32C of every shard: they stay, whatever samples a later generation takes out."""
-    return [(shard.name, shard.bytes, shard.crc32c) for shard in manifest.shards]
+def runs_manifest(manifest: Manifest, field: Field) -> Manifest:
+    """Return a manifest of the values of a field instead of the images. A shard without values has no bytes."""
+    shards = [
+        Shard(
+            name=run_file(field.name, shard.number, 1 if file is None else file.generation), samples=shard.samples,
+            removed=shard.removed, bytes=file.bytes if file else 0, crc32c=file.crc32c if file else 0,
+        )
+        for shard, file in zip(manifest.shards, field.files, strict=True)
+    ]  # fmt: skip
+    settings = manifest.settings and manifest.settings.model_copy(update={"pixels": None})
+    return manifest.model_copy(
+        update={
+            "shards": shards,
+            "image_bytes": sum(shard.bytes for shard in shards),
+            "settings": settings,
+            "columns": {},
+            "fields": [],
+        }
+    )
+
+
+def _shards(manifest: Manifest) -> list[tuple[str, int, int]]:
+    """Return name, bytes and CRC-32C of every shard."""
+    return [(shard.name, shard.bytes, shard.crc32c) for shard in manifest.shards if shard.bytes]
+
+
+def _runs(manifest: Manifest) -> list[tuple[str, int, int]]:
+    """Return name, bytes and CRC-32C of every file with values of fields."""
+    return [each for field in manifest.fields if field.files for each in _shards(runs_manifest(manifest, field))]
 
 
 def look(location: Location) -> Identity | None:

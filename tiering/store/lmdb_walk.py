@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.store.lmdb import key_of
+from tiering.units import counted
 
 #: Time limit of a shard: s for the child's start, and the rate of a slow disk for the shard's bytes.
 _SECONDS: Final = 60.0
@@ -163,5 +164,5 @@ def _walk(path: Path, name: str, crcs: Crcs, removed: int) -> list[str]:
                 return problems
         entries = txn.stat()["entries"]
         if found != values or entries != values:
-            problems.append(f"{name}: {values:,} samples by the manifest, {entries:,} in LMDB")
+            problems.append(f"{name}: {counted(values, 'sample')} by the manifest, {entries:,} in LMDB")
     return problems

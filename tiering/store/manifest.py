@@ -6,72 +6,86 @@ import json
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import google_crc32c
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import numpy as np
+from pydantic import Field, ValidationError
 
 from tiering.errors import StoreError, command
-from tiering.images.pixels import PixelShape
-from tiering.literals import ResizeMode
+from tiering.images.shape import PixelShape
+from tiering.literals import PixelType, ResizeMode
 from tiering.notebook import Shown, Summary, data_frame
 from tiering.sources.account import Account
 from tiering.storage.attempts import attempts
 from tiering.storage.json_text import parse_json
 from tiering.storage.location import Location
 from tiering.storage.names import PublicUrl, RelativeName
-from tiering.store.layout import MANIFEST
+from tiering.store.changes import Change
+from tiering.store.layout import MANIFEST, kept_manifest_name, shard_number
 from tiering.store.lmdb_format import refuse_other
 from tiering.store.manifest_checks import contradictions
+from tiering.store.schema import Count, Crc, Frozen
+from tiering.store.schema import Field as SampleField
 from tiering.units import format_bytes, format_count
 
 if TYPE_CHECKING:
     import polars as pl
 
-FORMAT_VERSION: Final = 2
+#: The format that is written. Format 2 has no fields of samples and only pixels of 8 bits: its readers would call a
+#: manifest of today damaged, so they are told that it is newer.
+FORMAT_VERSION: Final = 3
+OLDEST_VERSION: Final = 2
 
 #: The most bytes in manifest.json: enough for a million labels, or two hundred thousand shards.
 LARGEST: Final = 64 << 20
 
-#: Sums of such numbers fit into 64 bits, and doubles represent them exactly.
-MOST_COUNT: Final = 1 << 53
-Count = Annotated[int, Field(ge=0, le=MOST_COUNT)]
-Crc = Annotated[int, Field(ge=0, lt=1 << 32)]
 Side = Annotated[int, Field(ge=1, le=65_535)]
 Number = Annotated[int, Field(ge=0, lt=1 << 31)]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Shard(_Frozen):
+class Shard(Frozen):
     """One file of packed samples."""
 
     name: RelativeName = Field(description="path relative to the store, POSIX: see tiering.store.layout")
     samples: Count = Field(description="samples that the index names")
     bytes: Count = Field(description="size of the file")
     crc32c: Crc = Field(description="CRC-32C of the file")
-    removed: Count = Field(default=0, description="samples that the index does not name any more, after append --sync")
+    removed: Count = Field(
+        default=0, description="samples that the index does not name any more, after append --sync or remove"
+    )
 
     @property
     def packed(self) -> int:
         """Samples in the file, whether the index names them or not."""
         return self.samples + self.removed
 
+    @property
+    def number(self) -> int:
+        """The number in the file's name."""
+        return shard_number(self.name)
 
-class StoredPixels(_Frozen):
+
+class StoredPixels(Frozen):
     """The shape of all samples in a store of decoded images, and how images were resized to it."""
 
     height: Side
     width: Side
-    channels: Literal[1, 3]
+    channels: Side
     resize: ResizeMode | None = Field(default=None, description="None: the images had that shape")
+    dtype: PixelType = Field(default="uint8", description="of each number, little-endian")
+    narrowed: bool = Field(default=False, description="deeper images were taken, and keep their upper 8 bits")
+    raw: bool = Field(default=False, description=".raw and .bin files were taken as arrays of this shape and type")
 
     @property
     def shape(self) -> PixelShape:
         """The shape of one sample."""
-        return PixelShape(self.height, self.width, self.channels)
+        return PixelShape(self.height, self.width, self.channels, self.dtype)
+
+    @property
+    def lenient(self) -> StoredPixels:
+        """The same pixels, to compare a store with its source: stores of earlier versions took deeper images, too."""
+        return self.model_copy(update={"narrowed": True})
 
 
-class Settings(_Frozen):
+class Settings(Frozen):
     """The settings of a store. The same source and settings give the same store."""
 
     seed: int = Field(default=0, description="seed of the packed order")
@@ -80,8 +94,18 @@ class Settings(_Frozen):
     chunk_bytes: Count = Field(default=0, description="bytes of one Zarr chunk; 0 for LMDB")
     pixels: StoredPixels | None = Field(default=None, description="None: the store holds the original files")
 
+    @property
+    def itemsize(self) -> int:
+        """Bytes of the items that codecs shuffle: those of a number of pixels, 1 for original files."""
+        return self.numbers.itemsize
 
-class SourceRecord(_Frozen):
+    @property
+    def numbers(self) -> np.dtype[Any]:
+        """Type of the elements of a Zarr store's array: that of the pixels, uint8 for original files."""
+        return self.pixels.shape.numbers if self.pixels else np.dtype(np.uint8)
+
+
+class SourceRecord(Frozen):
     """A source from which images were packed."""
 
     url: PublicUrl
@@ -93,14 +117,16 @@ class SourceRecord(_Frozen):
         default={}, description="for a table: the columns of path, label and split, if given"
     )
     images_only: bool = Field(default=False, description="masks and other sidecars of images were left out")
+    sidecars: bool = Field(default=False, description="masks and other sidecars of images were packed as their fields")
+    fields: dict[str, str] = Field(default={}, description="for a folder: patterns of the files of fields, if given")
     others: bool = Field(default=False, description="images from other sources were packed before")
 
 
-class Manifest(Shown, _Frozen):
+class Manifest(Shown, Frozen):
     """manifest.json: written last, so that a directory without one is not a finished store."""
 
     format: Literal["tiering"] = "tiering"
-    format_version: Literal[2] = 2
+    format_version: Literal[2, 3] = 3
     generation: int = Field(default=1, description="1, and one more with every append", ge=1, le=10**9)
     kind: Literal["folder", "lmdb", "zarr"]
     samples: Count
@@ -110,7 +136,7 @@ class Manifest(Shown, _Frozen):
     label_numbers: list[Number] = Field(
         default=[], description="number of each class in the index and the loader; empty: 0, 1, 2, ..."
     )
-    splits: list[str] = []
+    splits: list[str] = Field(default=[], description="names of the splits, in the order of their numbers")
     left_out: Count = Field(default=0, description="files that could not be packed or read, see left-out.tsv")
     account: Account | None = Field(
         default=None, description="everything in the source, packed or left out; None in stores of tiering up to 0.2"
@@ -121,10 +147,13 @@ class Manifest(Shown, _Frozen):
     )
     source: SourceRecord
     earlier: list[SourceRecord] = Field(default=[], description="other sources from which images were packed")
-    shards: list[Shard] = []
+    shards: list[Shard] = Field(default=[], description="files of packed samples, in packed order")
+    next_shard: Count = Field(default=0, description="numbers below this one were used, by shards that a purge removed")
+    fields: list[SampleField] = Field(default=[], description="what samples have beside image, key, label and split")
     index: RelativeName = Field(default="index", description="directory of the index of this generation")
     columns: dict[RelativeName, Crc] = Field(default={}, description="CRC-32C of each column of the index")
     documents: dict[RelativeName, Crc] = Field(default={}, description="CRC-32C of every other file of the store")
+    log: list[Change] = Field(default=[], description="all generations up to this one; empty after a conversion")
 
     def summary(self) -> Summary:
         """Return the contents of the store in a few rows."""
@@ -143,6 +172,17 @@ class Manifest(Shown, _Frozen):
         return dict(zip(self.label_numbers or range(len(self.labels)), self.labels, strict=True))
 
     @property
+    def raw_bytes(self) -> int | None:
+        """Bytes of a raw array that the store takes as an image; None if it takes none."""
+        pixels = self.settings.pixels if self.settings else None
+        return pixels.shape.nbytes if pixels is not None and pixels.raw else None
+
+    @property
+    def new_shard(self) -> int:
+        """The number of the next shard to be packed."""
+        return max(self.next_shard, self.shards[-1].number + 1 if self.shards else 0)
+
+    @property
     def largest_label(self) -> int:
         """The largest number of a class, -1 where there are no classes."""
         return self.label_numbers[-1] if self.label_numbers else len(self.labels) - 1
@@ -155,6 +195,7 @@ def encode_manifest(manifest: Manifest, *, as_read: bool = False) -> bytes:
     the same bytes again, although fields were added since.
     """
     content = manifest.model_dump(mode="json", exclude_unset=as_read)
+    content |= {} if as_read else {"format_version": FORMAT_VERSION}
     return json.dumps(content | {"crc32c": _crc(content)}, indent=2).encode() + b"\n"
 
 
@@ -164,9 +205,8 @@ def read_manifest(store: Location) -> Manifest:
     Names, counts and sizes in a returned manifest agree with one another. The files are checked when they are read.
     Raises StoreError for an unfinished, newer or damaged store, and for files of a different LMDB.
     """
-    location = store / MANIFEST
     try:
-        text = _read_sound(location)
+        return _read(store, store / MANIFEST)
     except FileNotFoundError:
         raise StoreError(
             str(store),
@@ -174,6 +214,23 @@ def read_manifest(store: Location) -> Manifest:
             found=f"no {MANIFEST}",
             action="The conversion did not finish: run the same command again (tiering convert DATASET STORE).",
         ) from None
+
+
+def read_kept(store: Location, generation: int) -> Manifest | None:
+    """Read the manifest of an earlier generation, as read_manifest does. Returns None if the store does not keep it."""
+    location = store / kept_manifest_name(generation)
+    try:
+        manifest = _read(store, location)
+    except FileNotFoundError:
+        return None
+    if manifest.generation != generation:
+        raise _damaged(location, f"the manifest of generation {manifest.generation}")
+    return manifest
+
+
+def _read(store: Location, location: Location) -> Manifest:
+    """Read a manifest. Raises FileNotFoundError if there is none, and StoreError as read_manifest does."""
+    text = _read_sound(location)
     try:
         content = parse_json(text)
     except ValueError as error:
@@ -181,11 +238,11 @@ def read_manifest(store: Location) -> Manifest:
     if not isinstance(content, dict):
         raise _damaged(location, "no JSON object")
     version = content.get("format_version")
-    if version != FORMAT_VERSION or not isinstance(version, int):
+    if not isinstance(version, int) or not OLDEST_VERSION <= version <= FORMAT_VERSION:
         newer = isinstance(version, int) and version > FORMAT_VERSION
         raise StoreError(
             str(location),
-            expected=f"format version {FORMAT_VERSION}",
+            expected=f"format version {OLDEST_VERSION} or {FORMAT_VERSION}",
             found=f"format version {version!r}"[:100],
             action="It needs a newer tiering."
             if newer

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from tiering.errors import UsageError
 from tiering.io_sizes import CHUNK_BYTES
+from tiering.literals import PackedFormat
+from tiering.store.changes import wrong_log
 from tiering.store.codecs import parse_codec
-from tiering.store.index import COLUMNS
+from tiering.store.index import index_columns
 from tiering.store.layout import ENTRY_BYTES, TABLE_CRC_BYTES, index_name, is_document, shard_name
+from tiering.store.schema import wrong_fields
 
 if TYPE_CHECKING:
     from tiering.store.manifest import Manifest, Settings, Shard
@@ -24,6 +27,9 @@ _LONGEST_SAMPLE: Final = 1_900 << 20
 
 #: The most bytes in the array over all shards: positions in it, and sums of two of them, must fit into int64.
 _LONGEST_ARRAY: Final = 1 << 62
+
+#: Numbers of shards are below this one.
+_MOST_SHARDS: Final = 10**9
 
 #: Splits are numbered in int8, labels in int32.
 _MOST_SPLITS: Final = 127
@@ -38,8 +44,10 @@ def contradictions(manifest: Manifest) -> Iterator[str]:
         return
     if manifest.index != (expected := index_name(manifest.generation)):
         yield f"index: {expected} in generation {manifest.generation}, found {manifest.index!r}"
-    if manifest.columns.keys() != COLUMNS.keys():
-        yield f"columns: {', '.join(COLUMNS)}, found {', '.join(manifest.columns) or 'none'}"
+    wrong = [*wrong_fields(manifest.fields, len(manifest.shards))]
+    yield from wrong
+    if not wrong and manifest.columns.keys() != (columns := index_columns(manifest.fields)).keys():
+        yield f"columns: {', '.join(columns)}, found {', '.join(manifest.columns) or 'none'}"
     for name in manifest.documents:
         if not is_document(name, manifest.generation):
             yield f"documents: no file of a store is called {name!r}"
@@ -48,14 +56,27 @@ def contradictions(manifest: Manifest) -> Iterator[str]:
     numbers = manifest.label_numbers
     if numbers and (len(numbers) != len(manifest.labels) or any(a >= b for a, b in pairwise(numbers))):
         yield f"label_numbers: one for each of {len(manifest.labels):,} labels, ascending, found {len(numbers):,}"
-    for number, shard in enumerate(manifest.shards):
-        expected = shard_name(manifest.kind, number, pixels=settings.pixels is not None)
-        if shard.name != expected:
-            yield f"shards.{number}.name: {expected}, found {shard.name!r}"
-            return
-        yield from (f"shards.{number}.{problem}" for problem in _of_shard(shard, settings))
+    yield from wrong_log(manifest.log, manifest)
+    yield from _shards(manifest, settings)
     yield from _counts(manifest, settings)
     yield from _chunks(manifest, settings)
+
+
+def _shards(manifest: Manifest, settings: Settings) -> Iterator[str]:
+    """Yield the contradictions of the shards. Only a purge leaves out numbers, and it never uses one again."""
+    purged = any(change.action == "purge" for change in manifest.log)
+    kind: PackedFormat = "lmdb" if manifest.kind == "lmdb" else "zarr"
+    least = 0
+    for position, shard in enumerate(manifest.shards):
+        number = max(shard.number, least) if purged else least
+        expected = shard_name(kind, number, pixels=settings.pixels is not None)
+        if shard.name != expected or number >= _MOST_SHARDS:
+            yield f"shards.{position}.name: {expected}, found {shard.name!r}"
+            return
+        least = number + 1
+        yield from (f"shards.{position}.{problem}" for problem in _of_shard(shard, settings))
+    if manifest.next_shard > (_MOST_SHARDS if purged else 0):
+        yield f"next_shard: 0 before a purge, and at most {_MOST_SHARDS:,}, found {manifest.next_shard:,}"
 
 
 def _of_shard(shard: Shard, settings: Settings) -> Iterator[str]:
@@ -106,5 +127,5 @@ def _chunks(manifest: Manifest, settings: Settings) -> Iterator[str]:
     chunk = settings.chunk_bytes
     if not sample <= chunk <= longest or chunk % sample or sample > _LONGEST_SAMPLE:
         yield f"settings.chunk_bytes: whole samples, from {sample:,} to {longest:,} bytes, found {chunk:,}"
-    elif settings.shard_bytes % chunk or len(manifest.shards) * settings.shard_bytes > _LONGEST_ARRAY:
+    elif settings.shard_bytes % chunk or manifest.new_shard * settings.shard_bytes > _LONGEST_ARRAY:
         yield f"settings.shard_bytes: a multiple of {chunk:,}, found {settings.shard_bytes:,}"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from tiering.errors import StoreError
+from tiering.errors import StoreError, UsageError, command
 from tiering.storage.location import Location
 from tiering.store.chunked_store import ChunkedStore
 from tiering.store.generation import check_lengths, look, replaced
 from tiering.store.layout import MANIFEST, WORK
 from tiering.store.lmdb_format import format_of, refuse_other
-from tiering.store.manifest import Manifest, read_manifest
+from tiering.store.manifest import LARGEST, Manifest, read_kept, read_manifest
 from tiering.store.packed_store import PackedStore
 from tiering.store.protocol import Store
 from tiering.store.zarr_metadata import check_array
@@ -23,6 +24,10 @@ from tiering.system.mounts import NETWORK, filesystem_of
 _TRACES: Final = (WORK, "index", "shard-00000.mdb", "zarr.json")
 
 
+#: A manifest names its format near its beginning.
+_HEAD: Final = 4096
+_MARK: Final = b'"format": "tiering"'
+
 #: How often to retry opening a store that changes meanwhile.
 _TIMES: Final = 10
 
@@ -31,11 +36,15 @@ class NetworkFileSystemWarning(UserWarning):
     """A store on a network file system is read through maps."""
 
 
-def open_store(location: str | os.PathLike[str]) -> Store:
+def open_store(
+    location: str | os.PathLike[str], *, generation: int | None = None, fields: Mapping[str, str] | None = None
+) -> Store:
     """Open a dataset for reading: an LMDB or Zarr store, or any other directory as a folder of images.
 
     Args:
         location: A path or an fsspec URL.
+        generation: An earlier generation of a packed store, as tiering.log lists them; by default the last one.
+        fields: For a folder of images, patterns of the files of fields in trees of their own, as for tiering.convert.
 
     Returns:
         The store. Close it, or use it in a `with` block.
@@ -44,6 +53,7 @@ def open_store(location: str | os.PathLike[str]) -> Store:
         StoreError: The path does not exist, the store is unfinished or damaged, or a shard is missing or has the wrong
             length.
         DatasetError: The directory has no images.
+        UsageError: The store does not keep that generation, or is packed and has its fields already.
 
     Warns:
         NetworkFileSystemWarning: A packed store is on a network file system.
@@ -53,11 +63,22 @@ def open_store(location: str | os.PathLike[str]) -> Store:
         ...     store[0].label
         0
     """
-    opened = open_damaged(location)
+    opened = open_damaged(location, generation, fields)
     if opened.location.local and opened.manifest.kind != "folder":
         check_lengths(opened.location, opened.manifest)
         _check_format(opened.location, opened.manifest)
     return opened
+
+
+def is_store(location: str | os.PathLike[str]) -> bool:
+    """Return whether a path or URL is a packed store, by the beginning of its manifest.
+
+    Raises MachineError if a server does not answer.
+    """
+    try:
+        return _MARK in (Location.of(location) / MANIFEST).read(most=LARGEST)[:_HEAD]
+    except (FileNotFoundError, NotADirectoryError, StoreError):  # none, or no regular file of a manifest's size
+        return False
 
 
 def _check_format(store: Location, manifest: Manifest) -> None:
@@ -69,7 +90,9 @@ def _check_format(store: Location, manifest: Manifest) -> None:
                 refuse_other(store, str(location), format_of(location.local))
 
 
-def open_damaged(location: str | os.PathLike[str]) -> Store:
+def open_damaged(
+    location: str | os.PathLike[str], generation: int | None = None, fields: Mapping[str, str] | None = None
+) -> Store:
     """Open a dataset as open_store does, but without checking its shards."""
     store = Location.of(location)
     if store.local and not store.is_directory():
@@ -78,14 +101,22 @@ def open_damaged(location: str | os.PathLike[str]) -> Store:
         raise StoreError(str(location), expected="a store or a directory of images", found=found, action=action)
     folder = not any((store / name).exists() for name in (MANIFEST, *_TRACES)) and store.is_directory()
     if folder:
+        if generation is not None:
+            raise UsageError(
+                "generation", expected="a packed store, which has generations", found=f"a directory of images, {store}"
+            )
         # Imported here: a machine that only serves packed stores needs no Polars.
         from tiering.store.folder_store import FolderStore  # noqa: PLC0415
 
-        return FolderStore(store)
+        return FolderStore(store, fields=fields)
+    if fields:
+        raise UsageError(
+            "fields", expected="a folder of images", found=f"a packed store, {store}, which has its fields already"
+        )
     for _ in range(_TIMES):
         before = look(store / MANIFEST)
         try:
-            opened = open_packed(store, read_manifest(store))
+            opened = open_packed(store, _manifest_of(store, generation))
         except StoreError:
             if look(store / MANIFEST) == before:
                 raise
@@ -94,6 +125,25 @@ def open_damaged(location: str | os.PathLike[str]) -> Store:
             if look(store / MANIFEST) == before:
                 return opened
     raise replaced(store, "other stores, again and again during opening")
+
+
+def _manifest_of(store: Location, generation: int | None) -> Manifest:
+    """Return the manifest of a generation, by default of the last one. Raises UsageError if the store lacks it."""
+    last = read_manifest(store)
+    if generation is None or generation == last.generation:
+        return last
+    change = next((change for change in last.log if change.generation == generation), None)
+    if change is not None and change.ended is not None:
+        found = f"{generation}, which the purge of generation {change.ended} ended"
+    elif change is not None and (kept := read_kept(store, generation)) is not None:
+        return kept
+    else:
+        found = f"{generation}, which it does not keep"
+    there = [change.generation for change in last.log if change.ended is None] or [last.generation]
+    raise UsageError(
+        "generation", expected=f"one of those that {store} keeps ({', '.join(map(str, there))})", found=found,
+        action=f"To list them: {command('tiering', 'log', store)}",
+    )  # fmt: skip
 
 
 def open_packed(store: Location, manifest: Manifest) -> Store:

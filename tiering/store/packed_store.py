@@ -1,51 +1,62 @@
-"""PackedStore: samples that lie in shard files as plain byte ranges, in LMDB and in uncompressed Zarr stores."""
+"""PackedStore: a packed dataset, with its index, its shards, and the runs of its fields."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+from dataclasses import replace
 
-from tiering.arrays import IndexArray, PixelArray
-from tiering.errors import TieringError
+import numpy as np
+
+from tiering.arrays import IndexArray
+from tiering.errors import StoreError
 from tiering.storage.location import Location
-from tiering.store.checked_reads import checked
-from tiering.store.generation import FileIdentities
+from tiering.store.field_values import COPIED, copied_values
+from tiering.store.generation import FileIdentities, Generation, explain
+from tiering.store.index import open_index
 from tiering.store.manifest import Manifest, Settings
-from tiering.store.protocol import BLOCK_BYTES, ByteRanges, Images, as_indices, images_of, samples_in
-from tiering.store.shard_store import ShardStore
+from tiering.store.protocol import Values, shape_of
+from tiering.store.range_store import RangeStore
+from tiering.store.runs import runs_of
 
 
-class PackedStore(ShardStore):
-    """A packed dataset that is read through maps of its shards, or by requests for ranges if it is remote."""
+class PackedStore(RangeStore):
+    """A packed dataset that is read through maps of its shards, or by requests for ranges if it is remote.
+
+    location: of the store. manifest: its manifest, whose generation this object keeps. settings: the manifest's.
+    seen: the identities of the files that another process opened, to read the same files.
+    """
 
     def __init__(
         self, location: Location, manifest: Manifest, settings: Settings, seen: FileIdentities | None = None
     ) -> None:
-        super().__init__(location, manifest, settings, seen)
-        self.views = self._shape is None and location.local is not None
-        self.block = samples_in(BLOCK_BYTES, manifest)
+        try:
+            index = open_index(location / manifest.index, manifest.samples, manifest.columns, manifest.fields)
+        except StoreError as error:
+            # Another process opened it before.
+            raise explain(location, manifest, error) if seen else error from error
+        generation = Generation(location, manifest, seen) if location.local else None
+        # The offset column counts through all Zarr shards, but within each LMDB shard.
+        stride = settings.shard_bytes if manifest.kind == "zarr" else 0
+        super().__init__(location, manifest, index, generation, shape_of(manifest), stride)
+        self._settings = settings
+        self._runs = runs_of(self, {} if seen is None else seen.runs)
+        self.runs = self._runs
 
-    def byte_ranges(self, indices: IndexArray) -> ByteRanges:
-        """Return where samples lie in `files()`. Raises StoreError if the index is damaged."""
-        return self._ranges(as_indices(indices, len(self)), self._bytes)
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the location and the identities of the files there. Maps stay in this process."""
+        seen = self._generation.seen if self._generation else None
+        if seen is not None:
+            seen = replace(seen, runs={name: run.seen for name, run in self._runs.items()})
+        return type(self), (self.location, self.manifest, self._settings, seen)
 
-    def read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
-        """Return samples in the order asked for, encoded ones as views.
+    def _values(self, name: str, indices: IndexArray) -> Values:
+        run = self._runs.get(name)
+        if run is None or (field := self.fields[name]).kind not in COPIED or (copies := run.copied(indices)) is None:
+            return super()._values(name, indices)
+        lacking = np.flatnonzero(run.index.offset[indices] < 0).tolist() if field.nullable else ()
+        return copied_values(field, copies, lacking, self.location)
 
-        Raises StoreError if a shard is no longer the one that was opened, or if a sample arrives damaged over the
-        network.
-        """
-        if self._generation:
-            return self._read(indices, out)
-        indices = as_indices(indices, len(self))
-        return checked(self, indices, lambda: self._read(indices, out), self._read)
-
-    def _read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
-        ranges = self.byte_ranges(indices)
-        return images_of(self._files.views(ranges.file, ranges.offset, ranges.size), self._shape, out)
-
-    def announce(self, indices: IndexArray) -> None:
-        """Start reading samples into the page cache without waiting for them."""
-        with suppress(TieringError, OSError, IndexError):  # read() will raise it
-            if len(indices) and not self._files.resident():
-                ranges = self.byte_ranges(indices)
-                self._files.announce(ranges.file, ranges.offset, ranges.size)
+    def close(self) -> None:
+        """Drop the maps. Views that are still referenced stay valid."""
+        super().close()
+        for run in self._runs.values():
+            run.close()

@@ -2,46 +2,37 @@
 
 from __future__ import annotations
 
-import operator
 import os
-import reprlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol, Self
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
+import numpy.typing as npt
 
-from tiering.arrays import IndexArray, PixelArray
-from tiering.images.pixels import PixelShape
+from tiering.arrays import AnyArray, IndexArray, PixelArray
+from tiering.images.shape import PixelShape
 from tiering.storage.location import Location
+from tiering.store.field_values import no_field, numbers_of, raw_values, single, values_of
 from tiering.store.index import Index
+from tiering.store.indices import as_index, as_indices
 from tiering.store.manifest import Manifest
+from tiering.store.sample import Buffer, Sample
+from tiering.store.schema import LABEL, Field
+from tiering.store.selectable import Selectable
+from tiering.units import counted
 
-Buffer = bytes | memoryview
+if TYPE_CHECKING:
+    from tiering.store.selectable import Where
+    from tiering.store.selection import Selection
 
-#: Bytes of a block in a store without encoded chunks. Reading them takes a few milliseconds, much more than a seek.
-BLOCK_BYTES: Final = 8 << 20
-
-#: Many samples: encoded files, or pixels as uint8 of shape (n, height, width, channels).
+#: Many samples: encoded files, or pixels of shape (n, height, width, channels) and the store's type.
 Images = list[Buffer] | PixelArray
 
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One image: its bytes or pixels, its label and its key.
-
-    Attributes:
-        image: The original encoded bytes, or pixels as uint8 (height, width, channels). If the store is a mapped file,
-            encoded bytes are a view of it, which is valid as long as it is referenced.
-        label: Number of its class, see Manifest.classes; -1 if it has none.
-        key: Path of the original relative to the dataset, with POSIX separators. Bytes that are not UTF-8 become
-            surrogate escapes, so that os.fsencode(key) is byte-exact.
-    """
-
-    image: Buffer | PixelArray
-    label: int
-    key: str
+#: Many values of a field: an array of numbers, or a list.
+Values = AnyArray | list[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +51,28 @@ class Store(Protocol):
         location: The path or URL of the store.
         manifest: The description of the store: its classes, splits, settings and files.
         index: One column for each property of the samples.
+        fields: The fields of its samples by name, with the label first.
+        runs: For each field whose values are bytes, a store of these values, with the same samples.
         views: Whether `read` returns views of mapped files. Then it costs almost nothing, and does not wait for samples
             that were announced. Otherwise, reading is work for threads.
         block: Number of neighbouring samples that are cheap to read together: those of a chunk, or BLOCK_BYTES of them.
     """
 
     location: Location
-    manifest: Manifest
     index: Index
+    fields: Mapping[str, Field]
     views: bool
     block: int
+
+    @property
+    def manifest(self) -> Manifest:
+        """The description of the store."""
+        ...
+
+    @property
+    def runs(self) -> Mapping[str, Store]:
+        """Stores of the values of fields."""
+        ...
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -84,12 +87,34 @@ class Store(Protocol):
 
         Args:
             indices: Integers in [0, len), as an array, a list or a range.
-            out: An array for pixels, uint8 (n, height, width, channels), contiguous; by default a new one.
+            out: A contiguous array for pixels, (n, height, width, channels) of the store's type; by default a new one.
 
         Raises:
             IndexError: An index is outside [0, len).
             TypeError: The indices are not integers.
         """
+        ...
+
+    def read_field(self, name: str, indices: IndexArray) -> Values:
+        """Return one field of many samples in the given order. It reads neither images nor other fields.
+
+        Args:
+            name: One of `fields`.
+            indices: Integers in [0, len), as an array, a list or a range.
+
+        Returns:
+            Numbers as an array (n,), vectors as (n, *shape): masked arrays if the field is nullable. Other kinds as a
+            list, with None for a sample without a value: str, parsed JSON, bytes, encoded images (bytes or views), and
+            arrays.
+
+        Raises:
+            UsageError: The store has no such field.
+            IndexError: An index is outside [0, len).
+        """
+        ...
+
+    def read_fields(self, names: Iterable[str], indices: IndexArray) -> dict[str, Values]:
+        """Return some fields of the same samples by name. A small field costs half as much as with `read_field`."""
         ...
 
     def byte_ranges(self, indices: IndexArray) -> ByteRanges | None:
@@ -100,8 +125,27 @@ class Store(Protocol):
         """Announce that these samples will be read soon. This is a hint: it does not wait for data, and never fails."""
         ...
 
+    @property
+    def resident(self) -> bool:
+        """Whether nothing needs to be announced: the page cache held all files when it was looked at, a second ago."""
+        ...
+
     def files(self) -> list[Path]:
         """Return the local files that hold the samples; none for a remote store."""
+        ...
+
+    def select(self, where: Where | None = None, *, split: str | Sequence[str] | None = None) -> Selection:
+        """Select samples by their fields, keys or numbers, as Selectable.select does."""
+        ...
+
+    def sample(self, amount: float, *, seed: int = 0) -> Selection:
+        """Select samples at random, as Selectable.sample does."""
+        ...
+
+    def split(
+        self, *, seed: int = 0, stratify: str | None = None, group: str | None = None, **shares: float
+    ) -> dict[str, Selection]:
+        """Divide the samples at random, as Selectable.split does."""
         ...
 
     def close(self) -> None:
@@ -117,36 +161,57 @@ class Store(Protocol):
         ...
 
 
-class StoreBase:
-    """The parts that all stores share: `store[i]`, `with` blocks and a `repr`."""
+class StoreBase(Selectable):
+    """The parts that all stores share: `store[i]`, fields, `with` blocks and a `repr`."""
 
     location: Location
     manifest: Manifest
     index: Index
+    fields: Mapping[str, Field] = MappingProxyType({LABEL.name: LABEL})
+    runs: Mapping[str, Store] = MappingProxyType({})
 
     def __len__(self) -> int:
         return self.manifest.samples
 
     def __getitem__(self, i: int) -> Sample:
-        n = len(self)
-        try:
-            number = None if isinstance(i, bool) else operator.index(i)
-        except TypeError:
-            number = None
-        if number is None:
-            raise TypeError(f"a store's index must be an integer, got {reprlib.repr(i)} ({type(i).__name__})")
-        if not -n <= number < n:
-            raise IndexError(f"sample {number} of a store of {n:,}")
-        at = np.array([number % n], dtype=np.int64)
+        at = np.array([as_index(i, len(self))], dtype=np.int64)
         (image,) = self.read(at)
-        return Sample(image, int(self.index.label[at[0]]), os.fsdecode(self.index.keys(at)[0]))
+        label, key = int(self.index.label[at[0]]), os.fsdecode(self.index.keys(at)[0])
+        if len(self.fields) == 1:
+            return Sample(image, label, key, index=int(at[0]))
+        values = {name: single(self.read_field(name, at)) for name in self.fields if name != LABEL.name}
+        return Sample(image, label, key, values, int(at[0]))
 
     def read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:
         """Return many samples, as Store.read does."""
         raise NotImplementedError
 
+    def read_field(self, name: str, indices: IndexArray) -> Values:
+        """Return one field of many samples, as Store.read_field does."""
+        return self._values(name, as_indices(indices, len(self)))
+
+    def read_fields(self, names: Iterable[str], indices: IndexArray) -> dict[str, Values]:
+        """Return some fields of the same samples, as Store.read_fields does."""
+        indices = as_indices(indices, len(self))
+        return {name: self._values(name, indices) for name in names}
+
+    def _values(self, name: str, indices: IndexArray) -> Values:
+        """Return one field of samples whose numbers were checked. Raises UsageError if the store has no such field."""
+        if (found := self.fields.get(name)) is None:
+            raise no_field(name, self.fields)
+        if name == LABEL.name:
+            return self.index.label[indices]
+        if found.numeric:
+            return numbers_of(self.index, found, indices)
+        return values_of(found, raw_values(self.runs[name], found, indices), self.location)
+
+    @property
+    def resident(self) -> bool:
+        """Whether nothing needs to be announced, as Store.resident; False for a store that does not look."""
+        return False
+
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({str(self.location)!r}, {self.manifest.kind}, {len(self):,} samples)"
+        return f"{type(self).__name__}({str(self.location)!r}, {self.manifest.kind}, {counted(len(self), 'sample')})"
 
     def __enter__(self) -> Self:
         return self
@@ -158,37 +223,20 @@ class StoreBase:
         """Close files and maps. Views that are still referenced stay valid."""
 
 
-def as_indices(indices: Any, samples: int) -> IndexArray:
-    """Return the indices of a store with this many samples as int64 (n,); takes about 1 us.
-
-    Raises TypeError if they are not a list of integers, IndexError for one outside [0, samples). NumPy itself would
-    turn a mask into numbers, and count negative indices from the end of the wrong array.
-    """
-    try:
-        found = np.asarray(indices)
-    except ValueError:  # lists of different lengths
-        found = np.empty((0, 0))
-    if found.ndim != 1:
-        raise TypeError(f"a store takes a list of indices, got {reprlib.repr(indices)} ({type(indices).__name__})")
-    if found.size and found.dtype.kind not in "iu":
-        raise TypeError(f"a store's indices must be integers, got {reprlib.repr(indices)} ({found.dtype})")
-    asked: IndexArray = np.ascontiguousarray(found, dtype=np.int64)
-    # As unsigned numbers, negative indices are huge: one pass finds both kinds.
-    if asked.size and int(asked.view(np.uint64).max()) >= samples:
-        outside = (asked < 0) | (asked >= samples)
-        raise IndexError(f"sample {found[int(np.argmax(outside))]} of a store of {samples:,}")
-    return asked
-
-
 def images_of(raw: Sequence[Buffer], shape: PixelShape | None, out: PixelArray | None) -> Images:
     """Return raw samples as a list if they are encoded files, or copied into one array if they are pixels."""
     if shape is None:
         return list(raw)
-    pixels = np.empty((len(raw), *shape.sides), dtype=np.uint8) if out is None else out
-    rows = pixels.reshape(len(raw), shape.nbytes)
+    pixels = np.empty((len(raw), *shape.sides), shape.numbers) if out is None else out
+    rows = bytes_of(pixels, shape)
     for row, data in enumerate(raw):
         rows[row] = np.frombuffer(data, dtype=np.uint8)
     return pixels
+
+
+def bytes_of(pixels: PixelArray, shape: PixelShape) -> npt.NDArray[np.uint8]:
+    """Return contiguous pixels of many samples as a view of their bytes: uint8 (n, shape.nbytes)."""
+    return pixels.reshape(len(pixels), shape.nbytes // shape.itemsize).view(np.uint8)
 
 
 def samples_in(size: int, manifest: Manifest) -> int:

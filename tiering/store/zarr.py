@@ -1,9 +1,10 @@
 """Zarr stores: one sharded Zarr v3 array, readable with plain zarr.
 
 `STORE` is a Zarr group. Encoded images lie end to end in the array `data` (uint8): sample i is data[offset[i] :
-offset[i] + size[i]], and offset and size are columns of the group `index`. Pixels lie in the array `images` (uint8, one
-row per sample): sample i is row offset[i] // (height width channels), which is i itself unless images were left out or
-appended. Both are one long range of bytes, cut into chunks and shards, and written and read by the same code.
+offset[i] + size[i]], and offset and size are columns of the group `index`. Pixels lie in the array `images` (uint8,
+uint16 or float32, one row per sample): sample i is row offset[i] // (bytes of a row), which is i itself unless images
+were left out or appended. Both are one long range of bytes, cut into chunks and shards, and written and read by the
+same code.
 
 Each shard object begins with a whole sample and ends with padding, so that shards are packed independently. Without a
 codec a shard's chunks are plain bytes one after another and readers map the file.
@@ -34,8 +35,8 @@ def array_documents(settings: Settings, shards: Sequence[Shard]) -> dict[str, by
     """Return the contents of the zarr.json files of the group and of its array, by name."""
     described: dict[str, Any] = {
         **array_sides(settings, shards),
-        "dtype": np.dtype(np.uint8),
-        "compressors": parse_codec(settings.codec).compressors(),
+        "dtype": settings.numbers,
+        "compressors": parse_codec(settings.codec, settings.itemsize).compressors(),
         "filters": None,
         "fill_value": 0,
     }
@@ -45,10 +46,11 @@ def array_documents(settings: Settings, shards: Sequence[Shard]) -> dict[str, by
 def array_sides(settings: Settings, shards: Sequence[Shard]) -> dict[str, tuple[int, ...]]:
     """Return the shape of the array, and the shapes of its chunks and shards."""
     sizes = {"chunks": settings.chunk_bytes, "shards": settings.shard_bytes}
+    last = shards[-1].number
     if settings.pixels is None:
-        return {"shape": (len(shards) * settings.shard_bytes,), **{name: (size,) for name, size in sizes.items()}}
+        return {"shape": ((last + 1) * settings.shard_bytes,), **{name: (size,) for name, size in sizes.items()}}
     shape = settings.pixels.shape
-    rows = (len(shards) - 1) * (settings.shard_bytes // shape.nbytes) + shards[-1].packed
+    rows = last * (settings.shard_bytes // shape.nbytes) + shards[-1].packed
     whole = {"shape": rows * shape.nbytes, **sizes}
     return {name: (size // shape.nbytes, *shape.sides) for name, size in whole.items()}
 
@@ -61,7 +63,7 @@ def write_shard(file: BinaryIO, images: Iterable[bytes], settings: Settings, num
     The layout is that of the sharding codec of the Zarr v3 specification: chunks, then an index of (offset, bytes)
     pairs as little-endian uint64, followed by its CRC-32C.
     """
-    codec = parse_codec(settings.codec)
+    codec = parse_codec(settings.codec, settings.itemsize)
     table = np.full((settings.shard_bytes // settings.chunk_bytes, 2), _ABSENT, dtype="<u8")
     offsets: list[int] = []
     written = 0

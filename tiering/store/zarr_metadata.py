@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -11,8 +11,9 @@ from tiering.storage.json_text import parse_json
 from tiering.storage.location import Location
 from tiering.store.codecs import parse_codec
 from tiering.store.columns import damaged
-from tiering.store.index import COLUMNS, Index
+from tiering.store.index import Index, index_columns
 from tiering.store.manifest import Manifest
+from tiering.store.schema import Field
 from tiering.store.zarr import array_sides
 
 #: The most bytes in a zarr.json; ours have less than two thousand.
@@ -37,7 +38,7 @@ def check_array(store: Location, manifest: Manifest) -> None:
     wrong = _differs(
         store / ("images" if settings.pixels else "data"),
         {
-            **_plain(sides["shape"], sides["shards"], np.dtype(np.uint8)),
+            **_plain(sides["shape"], sides["shards"], settings.numbers),
             (*sharding, "chunk_shape"): list(sides["chunks"]),
             (*sharding, "codecs", 1, "name"): compressors[0]["name"] if compressors else None,
         },
@@ -47,11 +48,12 @@ def check_array(store: Location, manifest: Manifest) -> None:
         raise wrong
 
 
-def index_problems(index: Location, found: Index) -> Iterator[str]:
+def index_problems(index: Location, found: Index, fields: Sequence[Field] = ()) -> Iterator[str]:
     """Compare the documents of an index with its columns, and yield what differs."""
-    for name, dtype in COLUMNS.items():
-        n = len(getattr(found, name))
-        wrong = _differs(index / name, _plain((n,), (max(1, n),), np.dtype(dtype)))
+    for name, about in index_columns(fields).items():
+        n = len(found.key) if name == "key" else len(found)
+        sides = (n, *about.shape), (max(1, n), *(max(1, side) for side in about.shape))
+        wrong = _differs(index / name, _plain(*sides, np.dtype(about.dtype)))
         if wrong:
             yield f"{index.name}/{name}/zarr.json: expected {wrong.expected}, found {wrong.found}"
 
