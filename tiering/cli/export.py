@@ -9,24 +9,36 @@ import typer
 
 from tiering.cli.output import JsonFlag, emit_json, out
 from tiering.cli.progress import progress
-from tiering.units import format_count
+from tiering.cli.selected import Split, Where, selected
+from tiering.literals import ExportFormat
+from tiering.units import counted
 
 
 def export(
     store: Annotated[str, typer.Argument(help="Store to export. Path or URL.")],
     directory: Annotated[Path, typer.Argument(help="Directory to write to. It must be empty or not exist.")],
+    to: Annotated[
+        ExportFormat,
+        typer.Option(help="folder: files. webdataset: tar files. parquet: Hugging Face's Parquet."),
+    ] = "folder",
+    split: Split = None,
+    where: Where = None,
     show: Annotated[bool | None, typer.Option("--progress/--no-progress", help="Show progress on stderr.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Write every image of a store to a file with its original name, byte for byte.
+    """Write the samples of a store back: as files, byte for byte, as WebDataset's tar files, or as Parquet.
+
+    Files get their original names. Masks, captions and other fields become files beside their image, or columns of
+    metadata.parquet. With --split and --where, write only some samples.
 
     Example: `tiering export photos.lmdb photos-again/`
     """
     from tiering.packing.export import export as run
+    from tiering.store.open import open_store
 
-    with progress("exporting", show=show) as advance:
-        files = run(store, directory, progress=advance)
+    with open_store(store) as opened, progress("exporting", show=show) as advance:
+        samples = run(selected(opened, split, where), directory, to, progress=advance)
     if json:
-        emit_json({"store": str(store), "directory": str(directory), "files": files}, "export")
+        emit_json({"store": str(store), "directory": str(directory), "samples": samples}, "export")
     else:
-        out().print(f"{directory}: {format_count(files)} files")
+        out().print(f"{directory}: {counted(samples, 'sample')}")

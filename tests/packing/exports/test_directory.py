@@ -14,7 +14,7 @@ import pytest
 import tiering
 from tests.trees import picture, put
 from tiering.errors import MachineError, StoreError, TieringError, UsageError
-from tiering.packing.export_names import check_names
+from tiering.packing.exports.names import check_names
 from tiering.testing import tree
 
 
@@ -193,6 +193,7 @@ class Keys:
         return [b"class-%04d/%09d.jpg" % (row % 1000, row) for row in rows.tolist()]
 
 
+@pytest.mark.slow
 def test_names_are_checked_without_an_object_for_each():
     def peak(samples):
         tracemalloc.start()

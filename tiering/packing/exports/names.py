@@ -12,14 +12,10 @@ import polars as pl
 
 from tiering.arrays import row_parts
 from tiering.errors import StoreError
+from tiering.images.encoding import extension_for
+from tiering.images.shape import PixelShape
 from tiering.storage.names import is_relative
 from tiering.store.protocol import Store, shape_of
-
-#: Labels and splits that cannot be read from the files' paths.
-LABELS: Final = "labels.csv"
-
-#: Layouts whose labels cannot be read from the paths, so that an export has a file of labels.
-WITH_LABELS_FILE: Final = ("table", "tar", "annotated splits")
 
 #: The most bytes that file systems allow in one part of a path.
 _LONGEST_PART: Final = 255
@@ -31,26 +27,48 @@ _SUSPECTS: Final = 1000
 Hashes = npt.NDArray[np.uint64]
 
 
-def name_of(key: bytes, *, pixels: bool) -> bytes:
-    """Return the name of the file that a sample becomes: its key; for pixels, the key with .png."""
-    return key if not pixels or key.lower().endswith(b".png") else key + b".png"
+def name_of(key: bytes, shape: PixelShape | None) -> bytes:
+    """Return the name of the file that a sample becomes: its key; for pixels of a shape, the key with .png or .npy."""
+    extension = b"" if shape is None else extension_for(shape)
+    return key if key.lower().endswith(extension) else key + extension
 
 
-def check_names(store: Store) -> None:
+def base_of(name: bytes, *, whole: bool) -> bytes:
+    """Return what the names of files beside an image start with: its name without the extension, or the whole name."""
+    folder, slash, last = name.rpartition(b"/")
+    return name if whole else folder + slash + (last.rpartition(b".")[0] or last)
+
+
+def are_distinct(parts: Iterable[list[bytes]], count: int) -> bool:
+    """Return whether names differ, with 8 bytes of memory per name. By chance, it finds distinct ones equal.
+
+    parts: the names in lists. count: of all names.
+    """
+    taken = np.empty(count, dtype=np.uint64)
+    at = 0
+    for names in parts:
+        taken[at : at + len(names)] = _hashes_of(names)
+        at += len(names)
+    taken.sort()
+    return not bool((taken[1:] == taken[:-1]).any())
+
+
+def check_names(store: Store, table: str = "") -> None:
     """Make sure that every sample becomes a separate file. Takes 9 bytes of memory per sample, and no Python objects.
 
+    table: the name of a further file, "" for none.
     Raises StoreError for a key that is not a relative path or is too long for a file system, for two samples with one
     name, and for a sample whose name is a directory in the path of another.
     """
     taken = np.empty(len(store) + 1, dtype=np.uint64)
     directories = [np.empty(0, dtype=np.uint64)]
     count = waiting = 0
-    for names in _names(store):
-        _check_each(store, names)
-        taken[count : count + len(names)] = _hashes(names)
+    for names in names_of(store, table):
+        check_each(store, names)
+        taken[count : count + len(names)] = _hashes_of(names)
         count += len(names)
         for parents in _above(names):
-            directories.append(np.unique(_hashes(parents)))
+            directories.append(np.unique(_hashes_of(parents)))
             waiting += len(directories[-1])
             if waiting > _WAITING:
                 directories, waiting = [np.unique(np.concatenate(directories))], 0
@@ -66,27 +84,27 @@ def check_names(store: Store) -> None:
         [taken[1:][taken[1:] == taken[:-1]][:_SUSPECTS], above[taken[position] == above][:_SUSPECTS]]
     )
     if len(suspects):
-        _compare(store, pl.Series(suspects, dtype=pl.UInt64))
+        _compare(store, table, pl.Series(suspects, dtype=pl.UInt64))
 
 
-def find_twin(store: Store, name: bytes) -> bytes | None:
-    """Return the first other sample name that differs only in letter case or in how accents are encoded."""
+def find_twin(parts: Iterable[list[bytes]], name: bytes) -> bytes | None:
+    """Return the first other name that differs only in letter case or in how accents are encoded."""
     import unicodedata  # noqa: PLC0415 - only needed for an error on an unusual file system
 
     def folded(each: bytes) -> str:
         return unicodedata.normalize("NFKC", each.decode("utf-8", "surrogateescape")).casefold()
 
     wanted = folded(name)
-    return next((each for names in _names(store) for each in names if each != name and folded(each) == wanted), None)
+    return next((each for names in parts for each in names if each != name and folded(each) == wanted), None)
 
 
-def _names(store: Store) -> Iterator[list[bytes]]:
-    """Yield the names of all files in batches."""
-    pixels = shape_of(store.manifest) is not None
-    if store.manifest.layout in WITH_LABELS_FILE:
-        yield [LABELS.encode()]
+def names_of(store: Store, table: str = "") -> Iterator[list[bytes]]:
+    """Yield the names of the images' files in batches, and that of a table."""
+    shape = shape_of(store.manifest)
+    if table:
+        yield [table.encode()]
     for rows in row_parts(len(store)):
-        yield [name_of(key, pixels=pixels) for key in store.index.keys(rows)]
+        yield [name_of(key, shape) for key in store.index.keys(rows)]
 
 
 def _above(names: Iterable[bytes]) -> Iterator[list[bytes]]:
@@ -95,11 +113,13 @@ def _above(names: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield list(names)
 
 
-def _hashes(names: list[bytes]) -> Hashes:
+def _hashes_of(names: list[bytes]) -> Hashes:
+    """Return 64 bits for each name."""
     return pl.Series(names, dtype=pl.Binary).hash().to_numpy()
 
 
-def _check_each(store: Store, names: list[bytes]) -> None:
+def check_each(store: Store, names: Iterable[bytes]) -> None:
+    """Raise StoreError for a name that is no relative path, or too long for a file system."""
     for name in names:
         if not is_relative(name):
             raise StoreError(
@@ -112,19 +132,41 @@ def _check_each(store: Store, names: list[bytes]) -> None:
             )  # fmt: skip
 
 
-def _compare(store: Store, suspects: pl.Series) -> None:
+def check_text(store: Store, where: str) -> None:
+    """Raise StoreError for a key that is not UTF-8. where: what holds keys as text."""
+    for rows in row_parts(len(store)):
+        keys = store.index.keys(rows)
+        try:
+            b"\n".join(keys).decode()
+        except UnicodeDecodeError:
+            wrong = next(key for key in keys if not _is_text(key))
+            raise StoreError(
+                str(store.location), expected=f"keys in UTF-8, because {where} holds them as text",
+                found=os.fsdecode(wrong),
+            ) from None  # fmt: skip
+
+
+def _is_text(key: bytes) -> bool:
+    try:
+        key.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _compare(store: Store, table: str, suspects: pl.Series) -> None:
     """Compare the names behind suspected hashes, and raise StoreError for two that are equal."""
     seen: set[bytes] = set()
-    for names in _names(store):
+    for names in names_of(store, table):
         for name in _among(names, suspects):
             if name in seen:
-                _refuse(store, name, name, "one file")
+                _refuse(store, table, name, name, "one file")
             seen.add(name)
-    for names in _names(store):
+    for names in names_of(store, table):
         for above in (above for parents in _above(names) for above in _among(parents, suspects)):
             if above in seen:
                 inside = next(name for name in names if name.startswith(above + b"/"))
-                _refuse(store, above, inside, "a file and a directory")
+                _refuse(store, table, above, inside, "a file and a directory")
 
 
 def _among(names: list[bytes], suspects: pl.Series) -> list[bytes]:
@@ -132,13 +174,13 @@ def _among(names: list[bytes], suspects: pl.Series) -> list[bytes]:
     return series.filter(series.hash().is_in(suspects.implode())).to_list()
 
 
-def _refuse(store: Store, one: bytes, other: bytes, what: str) -> NoReturn:
+def _refuse(store: Store, table: str, one: bytes, other: bytes, what: str) -> NoReturn:
     """Raise StoreError with the keys of the samples that would become one file."""
-    pixels = shape_of(store.manifest) is not None
+    shape = shape_of(store.manifest)
     wanted = {one, other}
-    keys = [LABELS.encode()] if store.manifest.layout in WITH_LABELS_FILE and LABELS.encode() in wanted else []
+    keys = [table.encode()] if table and table.encode() in wanted else []
     for rows in row_parts(len(store)):
-        keys += [key for key in store.index.keys(rows) if name_of(key, pixels=pixels) in wanted]
+        keys += [key for key in store.index.keys(rows) if name_of(key, shape) in wanted]
     raise clash(store, sorted(keys)[:2], what)
 
 
