@@ -19,7 +19,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import tiering
-from tiering.images.pixels import PixelShape, parse_size, to_pixels
+from tiering.images.pixels import to_pixels
+from tiering.images.shape import PixelShape, parse_size
 from tiering.store.codecs import parse_codec
 from tiering.system.machine import usable_cores
 

@@ -119,9 +119,12 @@ def test_convert_verify_append_and_profile_carry_the_same_account_of_a_tree_of_o
 
 
 def test_a_profile_of_all_has_the_account_that_convert_writes(odd, tmp_path):
-    """Rare formats are decoded for it, and masks left out as --images-only does."""
+    """Rare formats are decoded for it, and masks are fields."""
     for name, data in {
-        **{f"cut.{kind.lower()}": picture(64, 64, kind)[:700] for kind in ("BMP", "GIF", "TIFF", "WEBP", "TGA", "PPM")},
+        **{
+            f"cut{kind}.{kind.lower()}": picture(64, 64, kind)[:700]
+            for kind in ("BMP", "GIF", "TIFF", "WEBP", "TGA", "PPM")
+        },
         "7.jpg": picture(),
         "7.mask.png": picture(20, 20, "PNG"),
         "7.txt": b"words",
@@ -129,11 +132,11 @@ def test_a_profile_of_all_has_the_account_that_convert_writes(odd, tmp_path):
         "lfs.exr": LFS,
     }.items():
         put(odd, f"more/{name}", data)
-    manifest = tiering.convert(odd, tmp_path / "store", "lmdb", workers=1, on_error="skip", images_only=True)
+    manifest = tiering.convert(odd, tmp_path / "store", "lmdb", workers=1, on_error="skip")
     found = profile_dataset(odd, sample="all")
     assert counts(found.account)["damaged"] >= 6
     assert counts(found.account)["content not fetched"] == 5
-    names = {"met", "met_bytes", "packed", "packed_bytes"}
+    names = {"met", "met_bytes", "packed", "packed_bytes", "field_files", "field_bytes"}
     assert found.account.model_dump(include=names) == manifest.account.model_dump(include=names)
     sizes = [{kind: (left.count, left.bytes) for kind, left in account.left_out.items()}
              for account in (found.account, manifest.account)]  # fmt: skip
@@ -175,12 +178,12 @@ def test_a_sampled_profile_estimates_the_account_with_intervals(tmp_path):
         put(tmp_path, f"c{folder}/notes.txt", b"12")
     profile = profile_dataset(tmp_path, sample=100)
     account = profile.account
-    assert account.met == account.packed + sum(counts(account).values())
-    for kind, true in (("sidecar", 600), ("not an image", 60)):
-        estimate = profile.estimates[f"left out {kind}"]
+    assert account.met == account.packed + account.field_files + sum(counts(account).values())
+    for name, true in (("field files", 600), ("left out not an image", 60)):
+        estimate = profile.estimates[name]
         assert round(estimate.low) <= true <= round(estimate.high)
     counted = profile_dataset(tmp_path, sample="all").account
-    assert (counted.met, counts(counted)["sidecar"]) == (60 * 31, 600)
+    assert (counted.met, counted.field_files, counted.field_bytes) == (60 * 31, 600, 3000)
 
 
 def test_a_directory_that_may_not_be_read_is_an_error_and_named(program, without_privilege, tmp_path):
@@ -234,7 +237,7 @@ def test_an_append_of_nothing_but_broken_links_fails_and_names_them(tmp_path):
     assert (manifest.samples, manifest.generation, counts(manifest.account)) == (1, 2, {"broken link": 1})
     assert tiering.append(root, tmp_path / "store", on_error="skip") == manifest
     assert tiering.verify(tmp_path / "store", source=root).ok
-    files = ["index", "index-2", "left-out-2.tsv", "manifest.json", "shard-00000.mdb"]
+    files = ["index", "index-2", "left-out-2.tsv", "manifest.json", "manifests", "shard-00000.mdb"]
     assert sorted(os.listdir(tmp_path / "store")) == files
 
 
@@ -327,38 +330,31 @@ def webdataset(path: Path, *, sidecars: bool = True) -> Path:
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["tar", "folder"])
-def test_masks_and_captions_make_no_samples(tmp_path, packed):
+def test_masks_and_captions_are_fields_and_images_only_leaves_them_out(tmp_path, packed):
     source = webdataset(tmp_path / "shard.tar")
     source = source if packed else source.with_suffix("")
-    with pytest.raises(DatasetError) as raised:
-        tiering.convert(source, tmp_path / "store", "lmdb")
-    assert "3 keys that several files share" in str(raised.value)
-    assert "000.jpg and 000.json and 000.mask.png and 000.txt" in str(raised.value) or not packed
-    assert "`images_only`" in str(raised.value)
-    manifest = tiering.convert(source, tmp_path / "store", "lmdb", images_only=True)
+    account = tiering.convert(source, tmp_path / "store", "lmdb").account
+    assert (account.packed, account.field_files) == ((3, 9) if packed else (3, 12))
+    assert counts(account) == ({"label file": 3} if packed else {})
+    assert account.met == 15
+    assert account == profile_dataset(source).account
+    manifest = tiering.convert(source, tmp_path / "images", "lmdb", images_only=True)
     assert manifest.samples == 3
     assert counts(manifest.account) == ({"label file": 3, "sidecar": 9} if packed else {"sidecar": 12})
-    found = tiering.verify(tmp_path / "store", source=source)
+    found = tiering.verify(tmp_path / "images", source=source)
     assert found.ok, found.problems
-    assert tiering.append(source, tmp_path / "store").samples == 3, "a store stays what it was made as"
+    assert tiering.append(source, tmp_path / "images").samples == 3, "a store stays what it was made as"
 
 
-def test_images_of_one_name_share_a_key_and_numbers_do_not(tmp_path):
+def test_one_of_several_images_of_one_name_is_the_sample_and_numbers_belong_to_names(tmp_path):
     for name in ("a/1.jpg", "a/1.png"):
         put(tmp_path / "pairs", name)
-    with pytest.raises(DatasetError, match=r"1 key that several files share \(a/1\.jpg and a/1\.png\)"):
-        tiering.convert(tmp_path / "pairs", tmp_path / "store", "lmdb")
-    assert tiering.convert(tmp_path / "pairs", tmp_path / "store", "lmdb", images_only=True).samples == 2
+    account = tiering.convert(tmp_path / "pairs", tmp_path / "store", "lmdb").account
+    assert (account.packed, account.field_files) == (1, 1)
+    assert tiering.convert(tmp_path / "pairs", tmp_path / "images", "lmdb", images_only=True).samples == 2
     for name in ("22.jpg", "22.05.jpg", "22.06.jpg", "photo.jpg", "photo.jpg.1", "photo.jpg.png"):
         put(tmp_path / "numbers", name)
     assert tiering.convert(tmp_path / "numbers", tmp_path / "other", "lmdb").samples == 6
-
-
-def test_a_description_beside_images_is_a_sidecar(tmp_path):
-    put(tmp_path / "photos", "1.jpg")
-    put(tmp_path / "photos", "metadata.jsonl", b'{"file_name": "1.jpg", "text": "a cat"}\n')
-    with pytest.raises(DatasetError, match=r"metadata\.jsonl and the images that it describes"):
-        tiering.convert(tmp_path / "photos", tmp_path / "store", "lmdb")
 
 
 def linked(path: Path) -> Path:
@@ -439,10 +435,11 @@ def test_the_command_line_tells_and_writes_the_account(program, tmp_path):
     put(root, "cat/1.jpg")
     put(root, "cat/1.txt", b"a cat")
     put(root, ".DS_Store", b"12")
-    assert program("convert", root, tmp_path / "store", "--to", "lmdb").returncode == 3
-    done = program("convert", root, tmp_path / "store", "--to", "lmdb", "--images-only")
+    done = program("convert", root, tmp_path / "images", "--to", "lmdb", "--images-only")
     assert "3 files met: 1 packed, 2 left out" in done.stdout
     assert "  sidecar: 1, 5 B (cat/1.txt)" in done.stdout
+    done = program("convert", root, tmp_path / "store", "--to", "lmdb")
+    assert "3 files met: 1 packed, 1 as their fields, 1 left out" in done.stdout
     assert "left-out.tsv" in done.stderr
     document = json.loads(program("info", tmp_path / "store", "--json").stdout)
     assert document["account"]["met"] == 3
@@ -475,10 +472,10 @@ def test_only_files_whose_name_leaves_it_open_are_read_in_a_bucket(s3, s3_endpoi
         ledger = Ledger()
         assert sum(map(len, open_source(s3).batches(ledger))) == 43
         assert proxy.requests < 20
-    assert ledger.left_out.count("sidecar") == 40
+    assert ledger.left_out.field_files == 40
 
 
-def test_a_survey_of_a_bucket_looks_into_some_files_whose_name_says_nothing(s3, tmp_path):
+def test_a_sample_of_a_bucket_looks_into_some_files_whose_name_says_nothing(s3, tmp_path):
     for number in range(20):
         put(tmp_path, f"photos/c/{number}.jpg")
         put(tmp_path, f"photos/c/photo{number}")

@@ -134,6 +134,20 @@ def test_masks_that_a_store_holds_are_not_left_out_by_an_append_but_taken_out_by
     assert counts(found.account) == {"sidecar": 1}
 
 
+def test_masks_that_a_store_holds_as_samples_become_fields_by_sync_and_not_by_append(tmp_path):
+    put(tmp_path / "photos", "000.mask.png", picture(8, 8, "PNG"))
+    put(tmp_path / "photos", "001.jpg")
+    tiering.convert(tmp_path / "photos", tmp_path / "store", "lmdb", workers=1)
+    put(tmp_path / "photos", "000.jpg")
+    with pytest.raises(DatasetError, match=r"1 that it holds as samples \(000\.mask\.png\).*append --sync /"):
+        tiering.append(tmp_path / "photos", tmp_path / "store", workers=1)
+    synced = tiering.sync(tmp_path / "photos", tmp_path / "store", workers=1)
+    assert (synced.vanished, synced.new) == (1, 1)
+    found = tiering.verify(tmp_path / "store", source=tmp_path / "photos")
+    assert found.ok, found.problems
+    assert sorted(tiering.open_store(tmp_path / "store").fields) == ["label", "mask"]
+
+
 def test_a_row_that_names_a_directory_is_a_missing_file_to_every_verb(tmp_path):
     put(tmp_path, "k/1.jpg")
     put(tmp_path, "list.csv", b"path,label\nk/1.jpg,a\nk,b\n")

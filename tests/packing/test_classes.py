@@ -12,7 +12,6 @@ import polars as pl
 import pytest
 
 import tiering
-from tests.docs.test_docs import blocks
 from tests.trees import picture, put
 from tiering.errors import DatasetError, UsageError
 from tiering.packing.class_maps import read_classes
@@ -244,12 +243,14 @@ def test_a_conversion_does_not_go_on_with_other_classes(tmp_path):
 def test_measurements_are_refused_with_what_to_do(tmp_path):
     root = images(tmp_path / "data", "0.jpg", "1.jpg")
     table = put(root, "t.csv", b"path,target\n0.jpg,0.25\n1.jpg,10.5\n")
-    with pytest.raises(DatasetError, match=r"measurements as labels, such as 0\.25.*`columns` path=path"):
+    with pytest.raises(DatasetError, match=r"measurements as labels, such as 0\.25.*`columns` image=path,value=label"):
         pack(table, tmp_path / "store")
     profile = tiering.profile_dataset(table)
     assert profile.labels == {}
     assert "measurements as labels" in profile.notes[-1]
-    assert pack(tiering.TableSource(table, columns="path=path"), tmp_path / "store").labels == []
+    assert pack(tiering.TableSource(table, columns="image=path,value=target"), tmp_path / "store").labels == []
+    with tiering.open_store(tmp_path / "store") as store:
+        assert sorted(store.read_field("value", range(2)).tolist()) == [0.25, 10.5]
     # The store knows how its table was read.
     assert tiering.verify(tmp_path / "store", source=table).ok
     pl.DataFrame({"path": ["0.jpg", "1.jpg"], "label": [3.0, float("nan")]}).write_parquet(root / "t.parquet")
@@ -381,34 +382,13 @@ def hugging_face(root):
 
 
 @pytest.mark.parametrize("below", ["", "data", "default/train"])
-def test_profile_and_convert_say_the_same_of_what_is_packed_already(tmp_path, below):
+def test_profile_and_convert_take_files_of_hugging_face_wherever_they_are(tmp_path, below):
     shard = next(hugging_face(tmp_path / "hf" / below).iterdir())
-    for place in (shard, tmp_path / "hf"):
-        said = set()
-        for attempt in (
-            lambda place=place: tiering.profile_dataset(place),
-            lambda place=place: tiering.profile_dataset(place, sample="all"),
-            lambda place=place: pack(place, tmp_path / "store"),
-        ):
-            with pytest.raises(DatasetError) as caught:
-                attempt()
-            said.add(str(caught.value))
-        (only,) = said
-        assert "Parquet files that hold the images themselves" in only
-        assert only.endswith(
-            "Write its images as files, with a table of their paths and labels, and use that table. "
-            "docs/converting.md shows how for files of Hugging Face."
-        )
-
-
-def test_the_lines_that_the_documentation_has_for_hugging_face_lead_to_a_store(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    hugging_face(tmp_path / "hub" / "data")
-    (code,) = [each for each in blocks("docs/converting.md", "python") if "read_parquet" in each]
-    exec(compile(code, "docs/converting.md", "exec"), {})
-    manifest = pack(tmp_path / "unpacked/list.csv", tmp_path / "store")
-    assert (manifest.samples, manifest.splits, manifest.account.left_out) == (4, ["train"], {})
-    assert [number for _, number in sorted(served(tmp_path / "store").items())] == [0, 1, 2, 1]
+    for at, place in enumerate((shard, tmp_path / "hf")):
+        manifest = pack(place, tmp_path / f"store{at}")
+        assert (manifest.samples, manifest.splits, manifest.account.left_out) == (4, ["train"], {})
+        assert [number for _, number in sorted(served(tmp_path / f"store{at}").items())] == [0, 1, 2, 1]
+        assert tiering.profile_dataset(place).labels == {"0": 1, "1": 2, "2": 1}
 
 
 SOURCES = {

@@ -96,7 +96,7 @@ def test_overwrite_refuses_a_store_with_files_of_somebody_else(photos, tmp_path,
     else:
         (output / name).write_text("years of work")
     before = tree(output)
-    with pytest.raises(UsageError, match=f"1 foreign files .*{name}"):
+    with pytest.raises(UsageError, match=f"1 foreign file .*{name}"):
         tiering.convert(photos, output, "zarr", overwrite=True)
     assert tree(output) == before
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,8 +18,10 @@ import pytest
 from distributed import Client, LocalCluster
 
 import tiering
+from tests.trees import picture, put
 from tiering.errors import MachineError
 from tiering.packing.executors import end_if_unwanted, process_pool, run_tasks
+from tiering.system.machine import usable_cores
 from tiering.testing import tree
 
 SHARD = 50_000
@@ -58,6 +60,46 @@ def test_a_worker_process_that_is_killed_costs_only_its_shard(photos, tmp_path, 
     tiering.convert(photos, tmp_path / "store", "zarr", shards=tiering.Shards(SHARD), workers=2, progress=kill_one)
     assert killed
     assert tree(tmp_path / "store") == whole
+
+
+@pytest.mark.parametrize("at", range(6))
+def test_a_pool_that_breaks_while_a_task_is_submitted_loses_no_task(at):
+    """A worker that dies is noticed at any moment: also by the call that hands over the next task."""
+    submitted = []
+
+    class Breaking(ThreadPoolExecutor):
+        def submit(self, fn, /, *args, **kwargs):
+            submitted.append(args)
+            if len(submitted) == at + 1:
+                raise BrokenExecutor
+            return super().submit(fn, *args, **kwargs)
+
+    done = list(run_tasks(lambda: Breaking(1), abs, range(8), ahead=2))
+    assert sorted(set(done)) == list(range(8))
+
+
+@pytest.mark.parametrize(
+    ("images", "how", "processes"),
+    [
+        pytest.param(600, {"check": "decode"}, True, id="a second of work"),
+        pytest.param(600, {"check": "decode", "workers": 1}, False, id="one is asked for"),
+        pytest.param(600, {}, False, id="copied within a second"),
+        pytest.param(200, {"workers": 2}, True, id="two are asked for"),
+    ],
+)
+def test_processes_are_started_where_they_are_quicker_or_asked_for(tmp_path, images, how, processes):
+    image = picture(8, 8, "PNG")
+    for number in range(images):
+        put(tmp_path / "data", f"{number % 2}/{number}.png", image)
+    before, seen = set(_children()), []
+
+    def look(samples, of, size):
+        if samples:
+            seen.append(any(b"spawn_main" in _command(child) for child in set(_children()) - before))
+
+    tiering.convert(tmp_path / "data", tmp_path / "store", "lmdb", shards=tiering.Shards(8_000), progress=look, **how)
+    assert len(seen) > 1
+    assert seen[0] == (processes and (usable_cores() > 1 or how.get("workers") == 2))
 
 
 def _command(process: int) -> bytes:
@@ -117,6 +159,7 @@ def test_a_dask_cluster_that_loses_a_worker_makes_the_same_store(photos, tmp_pat
     assert tree(tmp_path / "store") == whole
 
 
+@pytest.mark.slow
 def test_dask_local_is_a_word_on_the_command_line(program, photos, tmp_path, whole):
     done = program("convert", photos, tmp_path / "store", "--to", "zarr", "--shard-size", "50kB", "--dask", "local")
     assert done.returncode == 0, done.stderr

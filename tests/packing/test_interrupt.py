@@ -145,7 +145,8 @@ def test_a_failing_callback_leaves_nobody_packing(photos, tmp_path):
 
 @pytest.mark.slow
 def test_a_bucket_target_is_let_go_of_as_fast(many, s3):
-    command = [PROGRAM, "convert", many, f"{s3}/store", "--to", "zarr", "--shard-size", f"{SHARD}B"]
+    words = ["--to", "zarr", "--shard-size", f"{SHARD}B", "--workers", "2"]
+    command = [PROGRAM, "convert", many, f"{s3}/store", *words]
     notes = Location.of(f"{s3}/store/.tiering")
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         deadline = time.monotonic() + 100

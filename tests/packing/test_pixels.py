@@ -10,7 +10,8 @@ from PIL import Image
 import tiering
 from tiering.errors import DatasetError, UsageError
 from tiering.images.image import decode
-from tiering.images.pixels import PixelShape, to_pixels
+from tiering.images.pixels import to_pixels
+from tiering.images.shape import PixelShape
 from tiering.measure.bench import bench
 from tiering.serve.torch import StoreDataset
 from tiering.testing import assert_every_sample_once

@@ -184,7 +184,7 @@ def test_resume_of_a_finished_store_names_the_command_that_repairs_it(program, p
 
 
 def test_a_second_converter_is_told_of_the_first(program, photos, tmp_path):
-    command = [PROGRAM, "convert", photos, tmp_path / "store", "--to", "lmdb", "--shard-size", "20kB"]
+    command = [PROGRAM, "convert", photos, tmp_path / "store", "--to", "lmdb", "--shard-size", "20kB", "--workers", "2"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as first:
         lock = tmp_path / "store.partial" / ".tiering" / "lock"
         while not (lock.exists() and lock.stat().st_size):
@@ -205,7 +205,7 @@ def test_killed_at_any_moment_and_run_again_the_store_is_the_same(photos, tmp_pa
     whole = tmp_path / "whole"
     tiering.convert(photos, whole, kind, shards=tiering.Shards(20_000))
     store = tmp_path / "store"
-    command = [PROGRAM, "convert", photos, store, "--to", kind, "--shard-size", "20kB"]
+    command = [PROGRAM, "convert", photos, store, "--to", kind, "--shard-size", "20kB", "--workers", "2"]
     for _ in range(6):
         with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as process:
             time.sleep(dice.uniform(0.4, 2.5))

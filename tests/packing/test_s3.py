@@ -37,7 +37,7 @@ def but_for_the_manifest(files):
 
 @pytest.mark.parametrize("kind", [pytest.param("lmdb", marks=pytest.mark.slow), "zarr"])
 def test_a_store_in_a_bucket_is_the_same_and_is_read_where_it_is(photos, s3, tmp_path, kind):
-    manifest = tiering.convert(photos, f"{s3}/store", kind, shards=tiering.Shards(SHARD))
+    manifest = tiering.convert(photos, f"{s3}/store", kind, shards=tiering.Shards(SHARD), workers=2)
     here = tiering.convert(photos, tmp_path / "here", kind, shards=tiering.Shards(SHARD))
     assert manifest == here
     assert tree(downloaded(f"{s3}/store", tmp_path / "there")) == tree(tmp_path / "here")

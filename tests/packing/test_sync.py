@@ -16,44 +16,24 @@ from typer.testing import CliRunner
 
 import tiering
 from tests.crashes import Strikes
+from tests.packing.changed import WAYS, everything, first_classes, keys, pack
 from tiering.cli.app import app
 from tiering.errors import DatasetError, StoreError, UsageError
 from tiering.testing import assert_every_sample_once, assert_holds_exactly, tree
-
-WAYS = {
-    "lmdb": ("lmdb", {}),
-    "zarr": ("zarr", {"codec": "none"}),
-    "zstd": ("zarr", {"codec": "zstd"}),
-    "pixels": ("zarr", {"pixels": tiering.Pixels(24, 32), "codec": "none"}),
-}
 
 
 @pytest.fixture(params=WAYS)
 def made(request, photos, tmp_path):
     """A dataset of three classes, and a store of it in small shards."""
     kind, how = WAYS[request.param]
-    return pack(photos, tmp_path, kind, **how)
+    source = first_classes(photos, tmp_path, 3)
+    return source, pack(source, kind, **how)
 
 
 @pytest.fixture
 def lmdb(photos, tmp_path):
-    return pack(photos, tmp_path, "lmdb")
-
-
-def pack(photos, place, kind, **how):
-    source = place / "photos"
-    for name in sorted(os.listdir(photos))[:3]:
-        shutil.copytree(photos / name, source / name)
-    tiering.convert(source, place / "store", kind, shards=tiering.Shards(50_000), workers=1, **how)
-    return source, place / "store"
-
-
-def keys(store):
-    return store.index.keys(np.arange(len(store)))
-
-
-def everything(store):
-    return dict(zip(keys(store), map(bytes, store.read(np.arange(len(store)))), strict=True))
+    source = first_classes(photos, tmp_path, 3)
+    return source, pack(source, "lmdb")
 
 
 def pictures(source):
@@ -242,7 +222,8 @@ def test_a_damaged_shard_that_holds_what_is_gone_is_told_and_the_others_are_repa
 
 
 def test_in_a_bucket_it_is_the_same(photos, s3, tmp_path):
-    source, local = pack(photos, tmp_path, "lmdb")
+    source = first_classes(photos, tmp_path, 3)
+    local = pack(source, "lmdb")
     before = tiering.convert(source, f"{s3}/store", "lmdb", shards=tiering.Shards(50_000), workers=1)
     reader = tiering.open_store(f"{s3}/store")
     change(source, photos)
@@ -303,7 +284,8 @@ def test_a_store_that_is_none_is_an_error(photos, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [2, 5, 9, 14, 20, 27])
 def test_killed_in_a_bucket_the_next_run_makes_it_whole(photos, s3, tmp_path, number):
-    source, local = pack(photos, tmp_path, "lmdb")
+    source = first_classes(photos, tmp_path, 3)
+    local = pack(source, "lmdb")
     store = f"{s3}/store-{number}"
     tiering.convert(source, store, "lmdb", shards=tiering.Shards(50_000), workers=1)
     before = everything(tiering.open_store(store))

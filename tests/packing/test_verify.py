@@ -17,12 +17,22 @@ from tiering.testing import tree
 KINDS = ["lmdb", "zarr"]
 
 
-@pytest.fixture(params=["lmdb", "zarr", pytest.param("zarr-zstd", marks=pytest.mark.slow), "zarr-pixels"])
-def store(request, photos, tmp_path):
+@pytest.fixture(
+    scope="module", params=["lmdb", "zarr", pytest.param("zarr-zstd", marks=pytest.mark.slow), "zarr-pixels"]
+)
+def sound(request, photos, tmp_path_factory):
+    """A store of each kind; never written to."""
     kind, _, extra = request.param.partition("-")
     options = {"pixels": tiering.Pixels(16, 24)} if extra == "pixels" else {"codec": extra or "none"}
-    tiering.convert(photos, tmp_path / "store", kind, shards=tiering.Shards(100_000), **options)
-    return tmp_path / "store"
+    place = tmp_path_factory.mktemp("sound") / "store"
+    tiering.convert(photos, place, kind, shards=tiering.Shards(100_000), **options)
+    return place
+
+
+@pytest.fixture
+def store(sound, tmp_path):
+    """A copy that a test may damage."""
+    return shutil.copytree(sound, tmp_path / "store")
 
 
 def flip(path, at, bit):
@@ -33,10 +43,11 @@ def flip(path, at, bit):
         file.write(bytes([old[0] ^ (1 << bit)]))
 
 
-def test_every_flipped_bit_is_found_wherever_it_is(store):
+@pytest.mark.parametrize("flips", [20, pytest.param(60, marks=pytest.mark.slow)])
+def test_every_flipped_bit_is_found_wherever_it_is(store, flips):
     files = [path for path in sorted(store.rglob("*")) if path.is_file()]
     dice = random.Random(5)
-    for _ in range(60):
+    for _ in range(flips):
         # By file first: the small ones would hardly be met by the byte.
         path = dice.choice(files)
         at, bit = dice.randrange(path.stat().st_size), dice.randrange(8)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Final, Literal
 
@@ -20,25 +20,23 @@ from tiering.packing.convert import run_job
 from tiering.packing.executors import Workers
 from tiering.packing.finish import finish
 from tiering.packing.job import PackingJob
+from tiering.packing.joined_fields import merged_schema
 from tiering.packing.kept_generation import KeptSamples
 from tiering.packing.key_lookup import NOWHERE, KeyLookup
 from tiering.packing.label_columns import renumber
-from tiering.packing.left_out_file import refuse_shared
-from tiering.packing.listed_lines import field_of
 from tiering.packing.listing import (
     SCHEMA,
     Listing,
     labelled_state,
-    make_listing,
-    open_again,
-    source_of,
 )
+from tiering.packing.masks import refuse_masks
 from tiering.packing.progress import Progress, no_progress
+from tiering.packing.removed_keys import RemovedKeys, leave_out_removed
 from tiering.packing.shard_plan import make_plan, packable
-from tiering.packing.workspace import workspace
-from tiering.sources.account import fields
+from tiering.packing.source_record import list_again, open_again, source_of
+from tiering.packing.workspace import UNPACKED, workspace
+from tiering.sources.fields import FieldsWarning
 from tiering.sources.labels.numbering import ClassNumbering
-from tiering.sources.left_out import SIDECAR
 from tiering.sources.source import AnySource
 from tiering.storage.location import Location
 from tiering.store.columns import map_column
@@ -46,10 +44,10 @@ from tiering.store.layout import BAD_FILES, MANIFEST, WORK, index_name, is_left_
 from tiering.store.manifest import Manifest, Settings, read_manifest
 from tiering.store.open import open_packed
 from tiering.store.protocol import Store
-from tiering.text import display, first_few, without_secrets
+from tiering.text import display, first_few, shown, without_secrets
+from tiering.units import counted
 
 _SHOWN: Final = 10
-_BATCH: Final = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +67,7 @@ class Growth:
 class GrowOptions:
     """The parameters that append and sync share with tiering.convert."""
 
+    fields: Mapping[str, str] | None
     images_only: bool
     on_error: OnBadImage
     check: Check
@@ -85,7 +84,9 @@ def append(
     source: AnySource,
     store: str | os.PathLike[str],
     *,
+    fields: Mapping[str, str] | None = None,
     images_only: bool = False,
+    removed: bool = False,
     on_error: OnBadImage = "fail",
     check: Check = "quick",
     resume: Literal["auto", "never"] = "auto",
@@ -94,13 +95,16 @@ def append(
 ) -> Manifest:
     """Add the images of a source that a store does not hold yet, as new shards. Nothing is rewritten.
 
-    Images whose key the store already holds are skipped. Open readers keep the generation that they opened; a store
-    that is opened afterwards shows the new images.
+    Images whose key the store already holds are skipped, and those that tiering.remove took out are left out. Open
+    readers keep the generation that they opened; a store that is opened afterwards shows the new images.
 
     Args:
         source: As for tiering.convert. A table that the store knows is read as it was then.
         store: A finished store, its path or URL.
+        fields: As for tiering.convert, for a folder whose files of fields lie elsewhere than in those that the store
+            knows. By default, the store's own patterns are used.
         images_only: As for tiering.convert. A store that was made with images_only stays one.
+        removed: Pack images that tiering.remove took out, too.
         on_error: As for tiering.convert.
         check: As for tiering.convert.
         resume: "auto" continues an unfinished append if there is one, "never" starts again.
@@ -111,20 +115,25 @@ def append(
         The manifest; the old one if there is nothing to add and the account is the same.
 
     Raises:
-        DatasetError: A file of the store has another size in the source now.
+        DatasetError: A file of the store has another size in the source now, or a field has values of another kind.
         StoreError: There is no finished store.
+
+    Warns:
+        FieldsWarning: No new image has a value of a field that the store has.
 
     Example:
         >>> tiering.append("photos", "photos.lmdb")  # doctest: +SKIP
     """
-    return grow(source, store, _new, GrowOptions(images_only, on_error, check, resume, workers, progress))
+    choose = _new_and_removed if removed else _new
+    options = GrowOptions(fields, images_only, on_error, check, resume, workers, progress)
+    return grow(source, store, choose, options)
 
 
 def grow(source: AnySource, store: str | os.PathLike[str], choose: Choose, options: GrowOptions) -> Manifest:
     """Make the next generation of a store, and return its manifest. If there is nothing to do, return the old one."""
     location = Location.of(store)
     # Read the manifest before making a workspace: a directory without a manifest is not a store.
-    opened = open_again(source, read_manifest(location))
+    opened = open_again(source, read_manifest(location), options.fields)
     try:
         with workspace(location, fresh=False) as space:
             _, version = (location / MANIFEST).read_version()
@@ -136,12 +145,13 @@ def grow(source: AnySource, store: str | os.PathLike[str], choose: Choose, optio
             directory = space.scratch / "listing"
             only = options.images_only or manifest.source.images_only
             given = ClassNumbering(class_map(manifest), grows=True, by_number=False)
-            listing = make_listing(opened, directory, given, images_only=only)
-            refuse_shared(space, listing, images_only=only)
+            unpacking = opened.unpacking_into(space.work / UNPACKED)
+            listing = list_again(unpacking, directory, given, manifest, images_only=only)
             listing = _with_splits_of(manifest, listing, directory)
             chosen = choose(listing, base, settings)
             growth = chosen or Growth(np.empty(0, np.int64), KeptSamples(base))
             _refuse_larger(listing, growth.selected, settings)
+            _warn_of_missing_fields(manifest, listing, growth.selected)
             plan = make_plan(listing.size, settings, generation=manifest.generation + 1, selected=growth.selected)
             outline = _outline(manifest, listing, growth, images_only=only)
             before = manifest.account.packed_bytes if manifest.account else manifest.image_bytes
@@ -194,6 +204,7 @@ def _outline(manifest: Manifest, listing: Listing, growth: Growth, *, images_onl
             "shards": growth.kept.shards,
             "samples": growth.kept.samples,
             "image_bytes": growth.kept.image_bytes,
+            "fields": merged_schema(manifest.fields, [each.field for each in listing.fields], len(growth.kept.shards)),
         }
     )
 
@@ -208,15 +219,24 @@ def _with_splits_of(manifest: Manifest, listing: Listing, directory: Path) -> Li
 
 
 def _new(listing: Listing, base: Store, settings: Settings) -> Growth | None:
+    """Choose the rows of a listing that a store does not hold, except those that were removed from it."""
+    return _chosen(listing, base, settings, RemovedKeys.of(base.location, base.manifest))
+
+
+def _new_and_removed(listing: Listing, base: Store, settings: Settings) -> Growth | None:
     """Choose the rows of a listing that a store does not hold."""
+    return _chosen(listing, base, settings, RemovedKeys.none())
+
+
+def _chosen(listing: Listing, base: Store, settings: Settings, removed: RemovedKeys) -> Growth | None:
     held = KeyLookup(len(base), base.index.keys)
-    _refuse_masks(listing, base)
+    refuse_masks(listing, base)
     new: list[npt.NDArray[np.int64]] = []
     changed: list[str] = []
     for rows in row_parts(len(listing)):
         keys = listing.keys(rows)
         found = held.find(keys)
-        new.append(rows[found == NOWHERE])
+        new.append(leave_out_removed(listing, rows[found == NOWHERE], removed))
         if settings.pixels is None:
             here = np.flatnonzero(found != NOWHERE)
             differ = here[base.index.size[found[here]] != listing.size[rows[here]]]
@@ -233,27 +253,18 @@ def _new(listing: Listing, base: Store, settings: Settings) -> Growth | None:
     return Growth(selected, KeptSamples(base)) if len(selected) else None
 
 
-def _refuse_masks(listing: Listing, base: Store) -> None:
-    """Raise DatasetError if a mask that is left out now is a sample of the store, because it would stay there."""
-    if not listing.left_out.count(SIDECAR):
-        return
-    held = KeyLookup(len(base), lambda rows: [field_of(key) for key in base.index.keys(rows)])
-    masks: list[str] = []
-    count = 0
-    with listing.lines.open("rb") as lines:
-        every = (key for key, kind, *_ in fields(lines) if kind == SIDECAR)
-        while keys := list(islice(every, _BATCH)):
-            there = [key for key, at in zip(keys, held.find([key.encode() for key in keys]), strict=True) if at >= 0]
-            count += len(there)
-            masks += there[: _SHOWN - len(masks)]
-    if count:
-        raise DatasetError(
-            listing.source.url,
-            expected="masks and other sidecars that the store does not hold",
-            found=f"{count:,} that it holds as samples ({first_few(masks, _SHOWN, of=count)})",
-            action="Append takes nothing out. To take them out: "
-            + command("tiering", "append", "--sync", "--images-only", listing.source.url, base.location),
-        )
+def _warn_of_missing_fields(manifest: Manifest, listing: Listing, selected: npt.NDArray[np.int64]) -> None:
+    """Warn of fields of the store for which no sample to pack has a value."""
+    size = {each.field.name: each.columns["size"] for each in listing.fields}
+
+    def there(name: str) -> bool:
+        return name in size and any((size[name][selected[part]] >= 0).any() for part in row_parts(len(selected)))
+
+    missing = [field.name for field in manifest.fields if not there(field.name)]
+    if len(selected) and missing:
+        samples = counted(len(selected), "sample")
+        message = f"{display(listing.source.url)}: no value of {first_few(missing, _SHOWN)} in the {samples} to pack."
+        warnings.warn(shown(message), FieldsWarning, stacklevel=4)
 
 
 def _refuse_larger(listing: Listing, selected: npt.NDArray[np.int64], settings: Settings) -> None:

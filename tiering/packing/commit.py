@@ -26,6 +26,7 @@ from tiering.store.layout import MANIFEST, NOTE_BYTES, RECORD, WORK, foreign_fil
 from tiering.store.manifest import LARGEST, read_manifest
 from tiering.system.file_calls import UNSUPPORTED, exchange, rename_new
 from tiering.text import first_few
+from tiering.units import counted
 
 _REPLACED = "replaced.json"
 _SHOWN = 5
@@ -85,7 +86,7 @@ def check_output(output: Location, *, overwrite: bool) -> StoreIdentity | None:
     if foreign:
         raise UsageError(
             str(output), expected="only files of the store to replace",
-            found=f"{len(foreign):,} foreign files ({first_few(foreign, _SHOWN, separator=', ')})",
+            found=f"{counted(len(foreign), 'foreign file')} ({first_few(foreign, _SHOWN, separator=', ')})",
             action="Move them elsewhere first.",
         )  # fmt: skip
     return old

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,14 +25,13 @@ from tiering.packing.commit import (
 from tiering.packing.executors import Workers, opener, run_tasks, tasks_ahead
 from tiering.packing.finish import finish
 from tiering.packing.job import PackingJob
-from tiering.packing.left_out_file import refuse_shared
-from tiering.packing.listing import Listing, make_listing, source_of, unlabelled
+from tiering.packing.listing import Listing, make_listing, unlabelled
 from tiering.packing.progress import Progress, no_progress
-from tiering.packing.receipts import Receipt
 from tiering.packing.settings import PackingOptions, Pixels, Shards, choose_settings
 from tiering.packing.shard import pack_shard
 from tiering.packing.shard_plan import make_plan
-from tiering.packing.workspace import Workspace, workspace
+from tiering.packing.source_record import source_of
+from tiering.packing.workspace import UNPACKED, Workspace, workspace
 from tiering.sources.labels.classes import LabelsWarning, combined
 from tiering.sources.labels.numbering import ClassNumbering
 from tiering.sources.source import AnySource, Source, open_source
@@ -57,6 +56,7 @@ def convert(
     codec: str = "auto",
     shards: Shards = _SHARDS,
     classes: str | os.PathLike[str] | None = None,
+    fields: Mapping[str, str] | None = None,
     images_only: bool = False,
     on_error: OnBadImage = "fail",
     check: Check = "quick",
@@ -70,8 +70,8 @@ def convert(
     If the conversion is killed, call it again with the same arguments: it continues where it stopped.
 
     Args:
-        source: A directory of images, tar files, or a CSV or Parquet table; a path, an fsspec URL, or a TableSource
-            that says how to read a table. It is never changed.
+        source: A directory of images, tar files, a CSV or Parquet table, or a dataset that another program packed; a
+            path, an fsspec URL, or a TableSource that says how to read a table. It is never changed.
         store: The directory or URL to make. Readers can open it only when it is finished.
         to: "lmdb" or "zarr".
         pixels: Store decoded images of this shape (Zarr only); by default the original files, byte for byte.
@@ -79,32 +79,36 @@ def convert(
         shards: Size of the shards, and seed of the packed order.
         classes: A store, or a file that numbers the classes, see docs/formats.md; by default names are numbered in
             sorted order.
-        images_only: Pack images without the masks, captions and other files that share their key.
+        fields: Where a folder has fields of its images in trees of their own, as a pattern by name:
+            `{"mask": "masks/{stem}.png"}`, see docs/converting.md. Files beside an image are its fields without it.
+        images_only: Pack images without the masks, captions and other files beside them.
         on_error: What to do with images that cannot be packed, broken links and unreadable directories: "fail" at the
             end and list them all, "skip" them, or put copies of the images in "quarantine".
         check: "quick" looks at the beginning and end of each image; "decode" decodes every image.
         overwrite: Replace a finished local store.
         resume: "auto" continues an unfinished conversion if there is one, "only" requires one, "never" starts again.
-        workers: Number of processes, by default one for each usable core; or a Dask cluster, or an open executor.
+        workers: Number of processes; or a Dask cluster, or an open executor. By default one process for each usable
+            core, or only this one for less than about a second of work.
         progress: Called with the samples packed, all samples, and the bytes packed.
 
     Returns:
         The manifest. Its account lists everything that was left out.
 
     Raises:
-        DatasetError: Images cannot be packed or read, labels are not classes, files share a key, or the source changed
-            since an unfinished conversion began.
+        DatasetError: Images cannot be packed or read, labels are not classes, two files are one field of an image, or
+            the source changed since an unfinished conversion began.
         UsageError: The output exists, or another converter is working on it.
         MachineError: A disk is full or fails, or a server is down.
 
     Warns:
         LabelsWarning: Some images have no class, or the classes differ from those of another split beside the store.
+        FieldsWarning: A column or a document of the source is left out.
 
     Example:
         >>> tiering.convert("photos", "photos.zarr", "zarr", pixels=tiering.Pixels(224, 224))  # doctest: +SKIP
     """
     output = Location.of(store)
-    opened = open_source(source)
+    opened = open_source(source).with_fields(fields)
     numbered = None if classes is None else ClassNumbering(read_classes(classes))
     packing = PackingOptions(to, codec, shards, pixels)
     _refuse_inside(opened.url, output)
@@ -141,7 +145,6 @@ class _Conversion:
         with workspace(target, fresh=True) as space:
             directory = space.scratch / "listing"
             job = self._job(space, directory)
-            refuse_shared(space, job.listing, images_only=self.images_only)
             self._warn(job.listing, output)
             done = self._finished(job)
             manifest = done or run_job(
@@ -159,13 +162,17 @@ class _Conversion:
         return done
 
     def _job(self, space: Workspace, directory: Path) -> PackingJob:
-        listing = make_listing(self.source, directory, self.given, images_only=self.images_only)
+        source = self.source.unpacking_into(space.work / UNPACKED)
+        shape = self.packing.pixels.raw_shape if self.packing.pixels else None
+        listing = make_listing(
+            source, directory, self.given, images_only=self.images_only, raw_bytes=shape.nbytes if shape else None
+        )
         settings = choose_settings(listing, self.packing, space.found.settings if space.found else None)
         outline = Manifest(
             kind=self.packing.kind, samples=0, image_bytes=0, layout=listing.layout,
             labels=list(listing.classes.names), label_numbers=list(listing.classes.numbers),
             splits=listing.splits, settings=settings, lmdb_format=OURS if self.packing.kind == "lmdb" else None,
-            source=source_of(listing, images_only=self.images_only),
+            source=source_of(listing, images_only=self.images_only), fields=[each.field for each in listing.fields],
         )  # fmt: skip
         plan = make_plan(listing.size, settings)
         return PackingJob(space, listing, plan, self.packing.kind, outline, check=self.check)
@@ -207,23 +214,12 @@ def run_job(
     progress(samples, job.plan.n, size)
     # All packing must stop before the lock is released, however the loop ends. So close the generator explicitly.
     if missing:
-        packing = run_tasks(opener(workers, len(missing)), pack_shard, tasks, ahead=tasks_ahead(workers))
+        packing = run_tasks(opener(workers, len(missing), job.seconds), pack_shard, tasks, ahead=tasks_ahead(workers))
         with closing(packing):
             for packed in packing:
                 samples, size = samples + packed.samples, size + packed.size
                 progress(samples, job.plan.n, size)
-
-    def receipts() -> Iterator[Receipt]:
-        for number in job.numbers:
-            done = space.receipt(number, digest)
-            if done is None:
-                raise UsageError(
-                    f"{space.target}: shard {number}", expected="a receipt, written by a worker", found="none",
-                    action="Do all workers see the same file system? Workers elsewhere need a shared one, or a URL.",
-                )  # fmt: skip
-            yield done
-
-    return finish(job, receipts, on_error)
+    return finish(job, lambda: space.receipts(job.numbers, digest), on_error)
 
 
 def _refuse_inside(source: str, output: Location) -> None:

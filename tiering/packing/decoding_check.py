@@ -12,7 +12,8 @@ import numpy as np
 from tiering.arrays import IndexArray, PixelArray
 from tiering.errors import DatasetError
 from tiering.images.image import decode
-from tiering.store.protocol import Buffer, Store, shape_of
+from tiering.store.protocol import Store, shape_of
+from tiering.store.sample import Buffer
 from tiering.system.machine import usable_cores
 from tiering.text import display
 

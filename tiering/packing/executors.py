@@ -35,6 +35,9 @@ from tiering.system.machine import usable_cores
 T = TypeVar("T")
 R = TypeVar("R")
 
+#: About how long processes take to start, s.
+_START: Final = 1.0
+
 #: If a pool breaks this often in a row without finishing anything, the work itself probably kills it.
 ATTEMPTS: Final = 3
 
@@ -60,16 +63,22 @@ class Dask:
     address: str = "local"
 
 
-#: A number of processes (None: one for each usable core), a Dask cluster, or an open executor.
+#: A number of processes (None: one for each usable core if that is quicker), a Dask cluster, or an open executor.
 Workers = int | Dask | Executor | None
 
 
-def opener(workers: Workers, tasks: int) -> MakeExecutor:
-    """Return a function that opens an executor for a given number of tasks."""
+def opener(workers: Workers, tasks: int, seconds: float) -> MakeExecutor:
+    """Return a function that opens an executor.
+
+    tasks: how many there are. seconds: about how long one thread needs for all of them. By default, one thread does
+    them if it is done before processes would have started.
+    """
 
     def open_executor() -> AbstractContextManager[Executor]:
         if isinstance(workers, Dask):
             return dask_cluster(workers.address)
+        if workers is None and seconds < _START:
+            return _one_thread()
         if workers is None or isinstance(workers, int):
             return process_pool(workers, tasks)
         return nullcontext(workers)
@@ -102,6 +111,7 @@ def run_tasks(make: MakeExecutor, work: Callable[[T], R], tasks: Iterable[T], *,
     running tasks.
     """
     waiting = iter(tasks)
+    #: Tasks that no pool has, in order.
     lost: list[T] = []
     breaks = 0
     while True:
@@ -109,9 +119,11 @@ def run_tasks(make: MakeExecutor, work: Callable[[T], R], tasks: Iterable[T], *,
             running: dict[Future[R], T] = {}
             try:
                 while True:
-                    for task in [*lost, *islice(waiting, ahead - len(running) - len(lost))]:
-                        running[executor.submit(work, task)] = task
-                    lost = []
+                    lost += islice(waiting, ahead - len(running) - len(lost))
+                    while lost:
+                        # It stays in the list until the pool has it: a pool may break here, too.
+                        running[executor.submit(work, lost[0])] = lost[0]
+                        del lost[0]
                     if not running:
                         return
                     for future in _done(executor, running):
@@ -121,7 +133,7 @@ def run_tasks(make: MakeExecutor, work: Callable[[T], R], tasks: Iterable[T], *,
                         yield result
             except (BrokenExecutor, CancelledError) as error:
                 breaks += 1
-                lost = list(running.values())
+                lost += running.values()
                 if breaks == ATTEMPTS:
                     raise _keeps_dying() from error
             except Exception as error:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-import google_crc32c
-
 from tiering.errors import DatasetError, UsageError
 from tiering.literals import OnBadImage
+from tiering.packing.documents import write_documents
+from tiering.packing.generations import commit_manifest, with_log
 from tiering.packing.job import PackingJob
+from tiering.packing.joined_fields import JoinedFields
 from tiering.packing.kept_generation import KeptSamples
 from tiering.packing.left_out_file import Receipts, Written, write_left_out
 from tiering.sources.account import Account
-from tiering.storage.local import sync
 from tiering.storage.location import Location
+from tiering.store.changes import Action
 from tiering.store.index import index_documents, index_writer
 from tiering.store.layout import MANIFEST, is_left_out, left_out_name
 from tiering.store.manifest import Manifest, Shard, encode_manifest
@@ -35,12 +33,13 @@ def finish(job: PackingJob, receipts: Receipts, on_error: OnBadImage) -> Manifes
         return base.store.manifest
     shards: list[Shard] = list(outline.shards)
     samples, size = outline.samples, outline.image_bytes
-    with index_writer(target / outline.index, space.work) as columns:
+    fields = JoinedFields(outline.fields)
+    with index_writer(target / outline.index, space.work, outline.fields) as columns:
         if base is not None:
-            for part in base.parts():
+            for part in base.parts(outline.fields):
                 columns.append(part)
         for receipt in receipts():
-            columns.append(receipt.columns)
+            columns.append(receipt.columns | fields.add(receipt))
             shards.append(receipt.shard)
             samples, size = samples + receipt.shard.samples, size + int(receipt.columns["size"].sum())
     if not samples:
@@ -50,13 +49,11 @@ def finish(job: PackingJob, receipts: Receipts, on_error: OnBadImage) -> Manifes
             found="none",
             action=f"See {target}/{left_out_name(outline.generation)}.",
         )
-    documents = index_documents(outline.index, columns.counts)
+    documents = index_documents(outline.index, columns.counts, outline.fields) | fields.documents
     if outline.kind == "zarr" and outline.settings is not None:
         documents |= array_documents(outline.settings, shards)
-    for name, content in documents.items():
-        (target / name).write(content, space.work)
     known = {name: crc for name, crc in outline.documents.items() if not is_left_out(name)}
-    known |= {name: int(google_crc32c.value(content)) for name, content in documents.items()}
+    known |= write_documents(target, documents, space.work)
     known |= {} if written.crc32c is None else {left_out_name(outline.generation): written.crc32c}
     account = Account.of(samples, job.source_bytes - written.failed_bytes, written.left_out)
     manifest = outline.model_copy(
@@ -66,37 +63,30 @@ def finish(job: PackingJob, receipts: Receipts, on_error: OnBadImage) -> Manifes
             "left_out": account.failed,
             "account": account,
             "shards": shards,
+            "fields": fields.joined,
             "columns": columns.crcs,
             "documents": known,
         }
     )
-    _commit(target, encode_manifest(manifest), job.version, space.work)
+    if base is not None:
+        action: Action = "append" if base.there is None else "sync"
+        manifest = with_log(manifest, target, base.store.manifest, action, {"added": written.samples, **base.changes})
+    _commit(target, manifest, job.version, space.work)
     return manifest
 
 
-def _commit(target: Location, manifest: bytes, version: str | None, work: Location) -> None:
-    """Write the manifest, which makes all other files count.
-
-    version: of the manifest that it replaces; None for a new store.
-    """
-    if target.local:
-        # Every directory entry must be durable before the manifest names the files.
-        for directory, _, _ in os.walk(target.local):
-            sync(Path(directory))
-    if version is not None:
-        (target / MANIFEST).write_if(manifest, version, work)
-    elif target.local:
-        (target / MANIFEST).write(manifest, work)  # our own directory, which does not have its final name yet
-    else:
-        try:
-            (target / MANIFEST).create(manifest)
-        except FileExistsError:
-            raise UsageError(
-                str(target), expected="no store yet", found="a store that another converter finished",
-                action="Choose another URL.",
-            ) from None  # fmt: skip
-    if target.local:
-        sync(target.local)
+def _commit(target: Location, manifest: Manifest, version: str | None, work: Location) -> None:
+    """Write the manifest. version: of the manifest that it replaces; None for a new store."""
+    if target.local or version is not None:
+        commit_manifest(target, manifest, version, work)
+        return
+    try:
+        (target / MANIFEST).create(encode_manifest(manifest))
+    except FileExistsError:
+        raise UsageError(
+            str(target), expected="no store yet", found="a store that another converter finished",
+            action="Choose another URL.",
+        ) from None  # fmt: skip
 
 
 def _gains(base: KeptSamples, written: Written) -> bool:

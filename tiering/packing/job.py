@@ -10,7 +10,7 @@ from tiering.arrays import row_parts
 from tiering.literals import Check, PackedFormat
 from tiering.packing.kept_generation import KeptSamples
 from tiering.packing.listing import Listing, names_digest
-from tiering.packing.shard import ShardTask
+from tiering.packing.shard import ShardTask, packing_seconds
 from tiering.packing.shard_plan import ShardPlan
 from tiering.packing.workspace import ConversionRecord, Workspace
 from tiering.store.manifest import Manifest
@@ -53,14 +53,23 @@ class PackingJob:
         return self.base_bytes + sum(int(np.maximum(self.listing.size[part], 0).sum()) for part in parts)
 
     @property
+    def seconds(self) -> float:
+        """About how long one thread needs to pack all of it, s."""
+        fields = self.listing.fields
+        size = self.source_bytes - self.base_bytes + sum(each.value_bytes for each in fields)
+        decoded = self.plan.settings.pixels is not None or self.check == "decode"
+        return packing_seconds(self.plan.n * (1 + len(fields)), size, decoded=decoded)
+
+    @property
     def numbers(self) -> range:
         """The numbers of the shards to pack. They follow those of the base."""
-        first = len(self.outline.shards)
+        first = self.outline.new_shard
         return range(first, first + len(self.plan.ends))
 
     def task(self, number: int) -> ShardTask:
         """Return the task that packs a shard."""
         return ShardTask(
             self.listing.source, self.space.target, self.space.work, self.kind, self.plan.settings, self.record.digest,
-            number, self.listing.rows(self.plan.rows(number - len(self.outline.shards))), self.check,
+            number, self.listing.rows(self.plan.rows(number - self.outline.new_shard)), self.check,
+            self.plan.generation,
         )  # fmt: skip

@@ -11,8 +11,11 @@ import polars as pl
 
 from tiering.arrays import row_parts
 from tiering.errors import DatasetError
+from tiering.packing.listed_fields import ListedField
 from tiering.sources.labels.classes import MOST_CLASSES, ClassMap, classes_of, whole_numbers
-from tiering.sources.labels.numbering import ClassNumbering
+from tiering.sources.labels.numbering import ClassNumbering, split_order
+from tiering.sources.number_files import class_of_text
+from tiering.sources.source import Source
 
 _MOST_SPLITS: Final = int(np.iinfo(np.int8).max)
 
@@ -44,10 +47,19 @@ class NumberedNames:
                 whole_numbers(self.names, self._where)  # raises a clearer error for measurements
             raise DatasetError(
                 f"{self._where}, {self._what}s", expected=f"at most {self._most:,} different names", found="more",
-                action="Name classes there, not captions or measurements.",
+                action="Captions and measurements are no classes: pack them as a field, with a name of its own.",
             )  # fmt: skip
         codes = names.replace_strict(self._numbers, default=-1, return_dtype=pl.Int32)
         return codes.fill_null(-1).to_numpy().astype(np.int32)
+
+
+def number_class_files(names: NumberedNames, files: ListedField, source: Source, path: Path, dtype: str) -> None:
+    """Write the provisional numbers of the classes that .cls files name to a column on disk."""
+    column = np.memmap(path, dtype=dtype, mode="r+")
+    for rows in row_parts(len(column)):
+        found = [class_of_text(data) if isinstance(data, bytes) else None for data in files.rows(rows).read(source)]
+        column[rows] = names.number(pl.Series(found, dtype=pl.String))
+    column.flush()
 
 
 def number_labels(names: NumberedNames, path: Path, dtype: str, given: ClassNumbering | None, where: str) -> ClassMap:
@@ -62,13 +74,8 @@ def number_labels(names: NumberedNames, path: Path, dtype: str, given: ClassNumb
 
 
 def number_splits(names: NumberedNames, path: Path, dtype: str) -> list[str]:
-    """Replace provisional numbers of splits by final ones in a column on disk, and return the names in order.
-
-    Names are sorted bytewise. If all are numbers, as folds are, they are sorted by value.
-    """
-    ordered = sorted(names.names, key=lambda name: name.encode("utf-8", "surrogateescape"))
-    if all(name.isascii() and name.isdigit() for name in ordered):
-        ordered.sort(key=int)
+    """Replace provisional numbers of splits by final ones in a column on disk, and return the names in order."""
+    ordered = split_order(names.names)
     number_of = {name: number for number, name in enumerate(ordered)}
     if ordered:
         renumber(path, dtype, [number_of[name] for name in names.names])

@@ -5,7 +5,6 @@ Each generation has its own list, so an append that fails leaves the earlier lis
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -24,7 +23,7 @@ from tiering.packing.listing import Listing
 from tiering.packing.quarantine import quarantine
 from tiering.packing.receipts import Receipt
 from tiering.packing.workspace import Workspace
-from tiering.sources.account import HEADER, fields, line, shared_keys
+from tiering.sources.account import HEADER, fields, line
 from tiering.sources.left_out import ERRORS, OF_IMAGES, LeftOut
 from tiering.storage.location import Location
 from tiering.storage.summed_file import Summed
@@ -99,21 +98,6 @@ def write_left_out(
     return Written(samples, left_out, failed.size(), summed.crc)
 
 
-def refuse_shared(space: Workspace, listing: Listing, *, images_only: bool) -> None:
-    """Raise DatasetError if files of the source share a key, unless images_only decides which of them to pack.
-
-    They are listed in the same file as images that cannot be packed.
-    """
-    shared = listing.left_out.shared
-    if images_only or not shared.count:
-        return
-    listed = (space.target if space.fresh else space.work) / LEFT_OUT
-    with listing.lines.open("rb") as lines, listed.writing(space.work) as file:
-        file.write(HEADER)
-        shutil.copyfileobj(lines, file)
-    raise shared_keys(str(Location.of(listing.source.url)), shared.count, shared.examples, str(listed))
-
-
 def _failed(receipts: Receipts, path: Path) -> tuple[int, LeftOut]:
     """Return the number of packed samples and the images that could not be packed, and list these in a file.
 
@@ -147,7 +131,7 @@ def _walked(listing: Listing, base: KeptSamples | None, path: Path) -> tuple[Pat
     if base is None or not listing.left_out.kinds:
         left_out.merge(listing.left_out)
         return listing.lines, left_out
-    left_out.shared.merge(listing.left_out.shared)
+    left_out.merge(LeftOut({}, listing.left_out.field_files, listing.left_out.field_bytes))
     lines = ListedLines(listing.lines)
     packed = np.zeros(len(lines), dtype=bool)
     for rows in row_parts(len(base.store)):

@@ -40,7 +40,7 @@ def quarantine(listing: Listing, bad: ListedLines, directory: Location, scratch:
     """
     source, missing = listing.source, list[str]()
     local_root = None
-    if source.kind != "tar" and "://" not in source.base:
+    if not source.has_files and "://" not in source.base:
         local_root = os.path.realpath(os.fsencode(source.base))
     for rows in row_parts(len(listing)):
         keys = listing.keys(rows)

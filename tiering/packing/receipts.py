@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, NamedTuple
 
 import numpy as np
@@ -21,9 +22,11 @@ from tiering.errors import StoreError
 from tiering.sources.left_out import ERRORS
 from tiering.storage.json_text import parse_json
 from tiering.storage.location import Location
-from tiering.store.index import COLUMNS
+from tiering.store.index import index_columns
 from tiering.store.layout import shard_names
 from tiering.store.manifest import Shard
+from tiering.store.schema import Column, wrong_fields
+from tiering.store.schema import Field as SampleField
 
 #: The largest receipt in bytes: about 80 per sample, and the largest shard has four million samples.
 LARGEST: Final = 1 << 30
@@ -50,13 +53,15 @@ class Receipt:
     """A packed shard.
 
     plan: digest of the conversion's plan. shard: the entry for the manifest. columns: the shard's part of the index,
-    where key_end counts from the first key of the shard. bad: the images that could not be packed.
+    where key_end counts from the first key of the shard. bad: the images that could not be packed. fields: the schema
+    of the shard's samples, with the shard's own files.
     """
 
     plan: str
     shard: Shard
     columns: dict[str, npt.NDArray[Any]]
     bad: list[BadImage]
+    fields: list[SampleField] = field(default_factory=list)
 
 
 def receipt_location(work: Location, number: int) -> Location:
@@ -70,9 +75,12 @@ def write_receipt(location: Location, receipt: Receipt) -> None:
         "plan": receipt.plan,
         "shard": receipt.shard.model_dump(),
         "bad": [bad._asdict() | {"key": bad.key.hex()} for bad in receipt.bad],
+        "fields": [each.model_dump() for each in receipt.fields],
     }
     packed = io.BytesIO()
-    arrays = receipt.columns | {"about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)}
+    vectors = (name for name, column in index_columns(receipt.fields).items() if column.shape)
+    flat = receipt.columns | {name: receipt.columns[name].reshape(-1) for name in vectors}
+    arrays = flat | {"about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)}
     np.savez(packed, **arrays)  # type: ignore[arg-type]
     location.write(packed.getvalue())
 
@@ -93,14 +101,13 @@ def read_receipt(location: Location, expected: str | None = None) -> Receipt | N
     if number is None:
         return None
     try:
-        arrays = _arrays(location.read(most=LARGEST))
-        about = _About.model_validate(parse_json(arrays.pop(_ABOUT).tobytes()), strict=True)
+        about, arrays = _parsed(location.read(most=LARGEST))
         bad = [BadImage(bytes.fromhex(each.key), each.kind, each.size, each.reason) for each in about.bad]
     except (FileNotFoundError, StoreError, ValueError, ValidationError):
         return None
     if about.shard.name not in ((expected,) if expected else shard_names(number)):
         return None
-    return Receipt(about.plan, about.shard, arrays, bad) if _agree(arrays, about.shard) else None
+    return Receipt(about.plan, about.shard, arrays, bad, about.fields) if _agree(arrays, about.shard) else None
 
 
 class _BadEntry(BaseModel):
@@ -125,30 +132,37 @@ class _About(BaseModel):
     plan: str
     shard: Shard
     bad: list[_BadEntry]
+    fields: list[SampleField] = []
 
 
-def _arrays(data: bytes) -> dict[str, npt.NDArray[Any]]:
-    """Return the columns of a receipt, and `about`. Raises ValueError for anything that write_receipt cannot write.
+def _parsed(data: bytes) -> tuple[_About, dict[str, npt.NDArray[Any]]]:
+    """Return what a receipt says, and its columns. Raises ValueError for anything that write_receipt cannot write.
 
     NumPy's own reader is not used, because it allocates as much as a header claims, and decompresses members.
     """
-    wanted = {name: np.dtype(dtype) for name, dtype in COLUMNS.items()} | {_ABOUT: np.dtype("|u1")}
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as packed:
             members = packed.infolist()
-            if sorted(member.filename for member in members) != sorted(f"{name}.npy" for name in wanted):
-                raise ValueError("members that a receipt does not have")
             if any(member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1 for member in members):
                 raise ValueError("compressed or encrypted members")
             if sum(member.file_size for member in members) > len(data):
                 raise ValueError("members that overlap")
-            return {name: _array(packed.read(f"{name}.npy"), dtype) for name, dtype in wanted.items()}
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, RuntimeError) as error:
+            said = _array(packed.read(f"{_ABOUT}.npy"), Column("|u1"))
+            about = _About.model_validate(parse_json(said.tobytes()), strict=True)
+            for wrong in wrong_fields(about.fields, 1):
+                raise ValueError(wrong)
+            wanted = index_columns(about.fields)
+            names = [*wanted, _ABOUT]
+            if sorted(member.filename for member in members) != sorted(f"{name}.npy" for name in names):
+                raise ValueError("members that a receipt does not have")
+            return about, {name: _array(packed.read(f"{name}.npy"), column) for name, column in wanted.items()}
+    except (zipfile.BadZipFile, EOFError, KeyError, NotImplementedError, OSError, RuntimeError) as error:
         raise ValueError(str(error)) from error
 
 
-def _array(data: bytes, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Read an array of one dimension (numpy.lib.format, version 1.0)."""
+def _array(data: bytes, column: Column) -> npt.NDArray[Any]:
+    """Read a column, which was written with one dimension (numpy.lib.format, version 1.0)."""
+    dtype = np.dtype(column.dtype)
     length = int.from_bytes(data[len(_MAGIC) : len(_MAGIC) + 2], "little")
     begin = len(_MAGIC) + 2 + length
     header = _HEADER.fullmatch(data[len(_MAGIC) + 2 : begin])
@@ -156,7 +170,13 @@ def _array(data: bytes, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         raise ValueError(f"not a column of {dtype}")
     if int(header[2]) * dtype.itemsize != len(data) - begin:
         raise ValueError(f"{int(header[2]):,} rows in {len(data) - begin:,} bytes")
-    return np.frombuffer(data, dtype=dtype, offset=begin)
+    found = np.frombuffer(data, dtype=dtype, offset=begin)
+    if not column.shape:
+        return found
+    row = math.prod(column.shape)
+    if row and len(found) % row:
+        raise ValueError(f"{len(found):,} numbers in vectors of {row:,}")
+    return found.reshape(len(found) // row if row else 0, *column.shape)
 
 
 def _agree(columns: dict[str, npt.NDArray[Any]], shard: Shard) -> bool:

@@ -12,20 +12,21 @@ from tiering.errors import DatasetError, StoreError, command
 from tiering.packing.class_maps import class_map
 from tiering.packing.executors import Workers, opener, run_tasks
 from tiering.packing.key_lookup import NOWHERE, KeyLookup
-from tiering.packing.listing import Listing, make_listing, open_again
+from tiering.packing.listing import Listing
 from tiering.packing.progress import Progress, no_progress
-from tiering.packing.receipts import read_receipt, receipt_location
-from tiering.packing.shard import ShardTask, pack_shard
+from tiering.packing.receipts import Receipt, read_receipt, receipt_location
+from tiering.packing.shard import ShardTask, pack_shard, packing_seconds
+from tiering.packing.source_record import images_only_of, list_again, open_again
 from tiering.packing.verify import check_index, check_shard_file
-from tiering.packing.workspace import workspace
+from tiering.packing.workspace import UNPACKED, workspace
 from tiering.sources.labels.numbering import ClassNumbering
 from tiering.sources.source import AnySource
 from tiering.storage.location import Location
 from tiering.storage.scratch import scratch_directory
-from tiering.store.layout import WORK
-from tiering.store.manifest import read_manifest
+from tiering.store.layout import WORK, run_file
+from tiering.store.manifest import Shard, read_manifest
 from tiering.store.open import open_packed
-from tiering.store.protocol import Store
+from tiering.store.protocol import Store, shape_of
 from tiering.text import display
 
 
@@ -66,16 +67,20 @@ def repair(
             action="Convert the dataset again with `overwrite`.",
         )  # fmt: skip
     with scratch_directory() as scratch:
-        damaged = [
-            number
-            for number, shard in enumerate(base.manifest.shards)
-            if any(check_shard_file(location, shard, scratch, quick=False))
-        ]
-    # The source no longer has the images that a sync removed.
+        wrong = {
+            number: [
+                name
+                for name, file in _files_of(base, number).items()
+                if file.bytes and any(check_shard_file(location, file, scratch, quick=False))
+            ]
+            for number in range(len(base.manifest.shards))
+        }
+    damaged = [number for number, files in wrong.items() if files]
+    # The index no longer names the samples that were removed, so their shard cannot come out the same.
     lost = [number for number in damaged if base.manifest.shards[number].removed]
     mendable = [number for number in damaged if number not in lost]
     if mendable:
-        _repair(location, source, base, mendable, workers, progress)
+        _repair(location, source, base, {number: wrong[number] for number in mendable}, workers, progress)
     if lost:
         names = ", ".join(base.manifest.shards[number].name for number in lost)
         # A store behind a URL cannot be replaced.
@@ -83,48 +88,82 @@ def repair(
         again = command("tiering", "convert", os.fspath(source), output, "--to", base.manifest.kind, *overwrite)
         raise StoreError(
             str(location),
-            expected="damaged shards whose images are all in the source",
-            found=f"{names}, from which a sync removed images",
+            expected="damaged shards that still have all their samples",
+            found=f"{names}, from which samples were removed",
             action=f"All other shards are sound. Convert the dataset again: {again}",
         )
-    return [base.manifest.shards[number].name for number in damaged]
+    return [_files_of(base, number)[name].name for number in damaged for name in wrong[number]]
+
+
+def _files_of(store: Store, number: int) -> dict[str, Shard]:
+    """Return the files of one shard: that of the images as "", and those of fields by the name of the field.
+
+    number: its position among the shards.
+    """
+    runs = {name: run.manifest.shards[number] for name, run in store.runs.items()}
+    return {"": store.manifest.shards[number]} | runs
+
+
+def _sound(name: str, number: int, expected: Shard, receipt: Receipt) -> str | None:
+    """Return the name of a packed file that is the expected one, or None if it is not. name: as by _files_of."""
+    if not name:
+        return expected.name if receipt.shard == expected else None
+    packed = next((each.files[0] for each in receipt.fields if each.name == name), None)
+    if packed is None or (packed.bytes, packed.crc32c) != (expected.bytes, expected.crc32c):
+        return None
+    return run_file(name, number, packed.generation)
 
 
 def _repair(
     location: Location,
     source: AnySource,
     base: Store,
-    damaged: list[int],
+    damaged: dict[int, list[str]],
     workers: Workers,
     progress: Progress,
 ) -> None:
-    """Pack shards again, and replace each damaged one."""
+    """Pack shards again, and replace each damaged file. damaged: the files of each shard, named as by _files_of."""
     with workspace(location, fresh=False) as space:
         # A directory of its own, because the notes of an unfinished append may be there.
         work = space.work / "repair"
         repaired = work / "shards"
-        only = base.manifest.source.images_only or None
-        opened = open_again(source, base.manifest)
+        only = images_only_of(base.manifest.source)
+        opened = open_again(source, base.manifest).unpacking_into(work / UNPACKED)
         given = ClassNumbering(class_map(base.manifest), grows=True)
-        listing = make_listing(opened, space.scratch / "listing", given, images_only=only)
-        tasks = _tasks(listing, base, damaged, work)
+        listing = list_again(opened, space.scratch / "listing", given, base.manifest, images_only=only)
+        tasks = _tasks(listing, base, list(damaged), work)
+        position = {shard.number: at for at, shard in enumerate(base.manifest.shards)}
         done = size = 0
+        shards = [file for number in damaged for file in _files_of(base, number).values()]
         wanted = sum(base.manifest.shards[number].samples for number in damaged)
+        seconds = packing_seconds(
+            sum(file.samples for file in shards),
+            sum(file.bytes for file in shards),
+            decoded=shape_of(base.manifest) is not None,
+        )
         try:
-            with closing(run_tasks(opener(workers, len(damaged)), pack_shard, tasks, ahead=4)) as every:
+            make = opener(workers, len(damaged), seconds)
+            with closing(run_tasks(make, pack_shard, tasks, ahead=4)) as every:
                 for packed in every:
-                    shard = base.manifest.shards[packed.number]
+                    at = position[packed.number]
                     receipt = read_receipt(receipt_location(work, packed.number))
-                    if receipt is None or receipt.shard != shard:
+                    files = _files_of(base, at)
+                    made = {
+                        name: None if receipt is None else _sound(name, packed.number, files[name], receipt)
+                        for name in damaged[at]
+                    }
+                    if lacking := [files[name].name for name, file in made.items() if file is None]:
                         bad = [f"{display(each.key)}: {each.reason}" for each in receipt.bad] if receipt else []
                         raise StoreError(
-                            f"{location}/{shard.name}",
+                            f"{location}/{lacking[0]}",
                             expected="to come out as the manifest says",
                             found=bad[0] if bad else "other bytes: the source has changed since it was packed",
                             action="The damaged shard was left as it is. Restore the source, or convert again "
                             "with `overwrite`.",
                         )
-                    (repaired / shard.name).move(location / shard.name)
+                    for name, file in made.items():
+                        if file is not None:
+                            (repaired / file).move(location / files[name].name)
                     done += packed.samples
                     size += packed.size
                     progress(done, wanted, size)
@@ -138,6 +177,8 @@ def _tasks(listing: Listing, base: Store, damaged: list[int], work: Location) ->
     manifest, index = base.manifest, base.index
     if manifest.settings is None or manifest.kind == "folder":
         raise StoreError(str(base.location), expected="a packed store", found="a folder")
+    pixels = manifest.settings.pixels
+    settings = manifest.settings.model_copy(update={"pixels": pixels and pixels.lenient})
     held = KeyLookup(len(listing), listing.keys)
     ends = np.cumsum([shard.samples for shard in manifest.shards])
     for number in damaged:
@@ -155,8 +196,8 @@ def _tasks(listing: Listing, base: Store, damaged: list[int], work: Location) ->
             work / "shards",
             work,
             manifest.kind,
-            manifest.settings,
+            settings,
             "repair",
-            number,
+            manifest.shards[number].number,
             listing.rows(found),
         )

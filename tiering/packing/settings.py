@@ -4,27 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, get_args
 
 import numpy as np
 
 from tiering.arrays import row_parts
 from tiering.errors import DatasetError, UsageError
+from tiering.images.exact import check_decoders
+from tiering.images.formats import is_array_name
 from tiering.images.image import ImageHeader, check_image, probe
-from tiering.images.pixels import agree_on_shape
-from tiering.literals import PackedFormat, ResizeMode
+from tiering.images.raw import is_raw_array, raw_header
+from tiering.images.shape import PixelShape, agree_on_channels, agree_on_size, agree_on_type
+from tiering.literals import PackedFormat, PixelType, ResizeMode
 from tiering.packing.listing import Listing
 from tiering.packing.shard import stored_bytes
 from tiering.packing.shard_plan import packable, settings_for
 from tiering.permutation import EpochOrder
 from tiering.store.codec_choice import choose_codec
 from tiering.store.codecs import parse_codec
-from tiering.store.manifest import MOST_COUNT, Settings, StoredPixels
+from tiering.store.manifest import Settings, StoredPixels
+from tiering.store.schema import MOST_COUNT
 from tiering.units import format_bytes
 
 #: How many images to read in order to choose a codec, and a shape.
 _CODEC_SAMPLE: Final = 64
 _SHAPE_SAMPLE: Final = 1000
+
+_MOST_CHANNELS: Final = 65_535
+_FIRST: Final = np.zeros(1, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +42,40 @@ class Pixels:
         height: Pixels to resize each image to; None if the images have one shape already.
         width: As height. Give both or neither.
         mode: How to resize: "crop" cuts off what does not fit, "pad" adds a border, "stretch" changes the proportions.
-        channels: 1 (grey) or 3 (RGB); None for 1 if all images are grey, else 3.
+        channels: Numbers in a pixel. None for 1 if all images are grey, 3 (RGB) if some are in colour, and for all
+            bands of images that have more. 3 spreads grey images to RGB, and 4 keeps the transparency of RGB images.
+        dtype: Type of the numbers. None for uint8, and deeper images are refused. "uint8" narrows 16 bits to their
+            upper 8. "uint16" takes only images of 16 bits. "float32" takes all images. Numbers are never rescaled.
+
+    If height, width, channels and dtype are all given, files without a header (.raw, .bin) are arrays of that shape:
+    row by row, channels last, little-endian. They are never resized.
 
     Raises:
         UsageError: Only one of height and width is given.
 
     Example:
         >>> Pixels(224, 224)
-        Pixels(height=224, width=224, mode='crop', channels=None)
+        Pixels(height=224, width=224, mode='crop', channels=None, dtype=None)
     """
 
     height: int | None = None
     width: int | None = None
     mode: ResizeMode = "crop"
-    channels: Literal[1, 3] | None = None
+    channels: int | None = None
+    dtype: PixelType | None = None
+
+    @property
+    def raw_shape(self) -> PixelShape | None:
+        """The shape of files of numbers without a header (.raw, .bin); None if a part of it is not given."""
+        if self.height is None or self.width is None or self.channels is None or self.dtype is None:
+            return None
+        return PixelShape(self.height, self.width, self.channels, self.dtype)
 
     def __post_init__(self) -> None:
+        if self.channels is not None and not 1 <= self.channels <= _MOST_CHANNELS:
+            raise UsageError("channels", expected=f"1 to {_MOST_CHANNELS:,}", found=f"{self.channels:,}")
+        if self.dtype is not None and self.dtype not in get_args(PixelType):
+            raise UsageError("dtype", expected=" or ".join(get_args(PixelType)), found=repr(self.dtype))
         if (self.height is None) != (self.width is None):
             raise UsageError("pixels", expected="a height and a width, or neither", found="only one of them")
 
@@ -99,6 +124,11 @@ def choose_settings(listing: Listing, packing: PackingOptions, begun: Settings |
             raise UsageError(
                 f"codec {packing.codec}", expected="Zarr for a codec", found="LMDB, which keeps the original files"
             )
+    if packing.pixels is None and len(listing) and is_array_name(listing.keys(_FIRST)[0]):
+        raise UsageError(
+            "to", expected="images, or arrays to store as pixels", found="arrays in .npy files",
+            action="Store them as pixels in Zarr: `Pixels`.",
+        )  # fmt: skip
     pixels = None if packing.pixels is None else _agreed(listing, packing.pixels)
     total, largest = _extent(listing, pixels)
 
@@ -114,7 +144,8 @@ def choose_settings(listing: Listing, packing: PackingOptions, begun: Settings |
     if begun is not None and settings(begun.codec) == begun:
         return begun
     samples = list(_stored(listing, pixels))
-    return settings(choose_codec(samples, settings("none").chunk_bytes).name)
+    plain = settings("none")
+    return settings(choose_codec(samples, plain.chunk_bytes, item=plain.itemsize).name)
 
 
 def _extent(listing: Listing, pixels: StoredPixels | None) -> tuple[int, int]:
@@ -130,38 +161,54 @@ def _extent(listing: Listing, pixels: StoredPixels | None) -> tuple[int, int]:
 
 def _agreed(listing: Listing, pixels: Pixels) -> StoredPixels:
     """Complete a shape from the headers of some images."""
-    headers = list(_headers(listing))
+    raw = pixels.raw_shape
+    headers = list(_headers(listing, raw))
     if not headers:
-        raise DatasetError(listing.source.url, expected="images to take a shape from", found="none that can be read")
-    if pixels.height is not None and pixels.width is not None:
-        grey = agree_on_shape([ImageHeader(h.format, 1, 1, h.mode) for h in headers])
-        channels = pixels.channels or grey.channels
-        return StoredPixels(height=pixels.height, width=pixels.width, channels=channels, resize=pixels.mode)
-    shape = agree_on_shape(headers)
-    return StoredPixels(height=shape.height, width=shape.width, channels=pixels.channels or shape.channels)
+        if raw is None:
+            raise DatasetError(
+                listing.source.url, expected="images to take a shape from", found="none that can be read"
+            )
+        headers = [raw_header(raw)]  # The shape is given, and the packer will say of each file why it does not fit.
+    dtype = agree_on_type(headers, pixels.dtype)
+    check_decoders(headers, dtype)
+    if pixels.height is None or pixels.width is None:
+        height, width = agree_on_size(headers)
+        resize = None
+    else:
+        height, width, resize = pixels.height, pixels.width, pixels.mode
+    return StoredPixels(
+        height=height,
+        width=width,
+        channels=pixels.channels or agree_on_channels(headers),
+        resize=resize,
+        dtype=dtype,
+        narrowed=pixels.dtype == "uint8",
+        raw=raw is not None,
+    )
 
 
-def _some(listing: Listing, count: int, stream: str) -> Iterator[bytes]:
-    """Yield readable images out of `count` drawn at random. The same listing always gives the same images."""
+def _some(listing: Listing, count: int, stream: str) -> Iterator[tuple[bytes, bytes]]:
+    """Yield readable images out of `count` drawn at random, with their keys. Equal listings give the same images."""
     picked = EpochOrder(len(listing), 0, stream=stream).take(0, min(count, len(listing)))
-    for image in listing.rows(np.sort(picked)).read(listing.source):
+    rows = listing.rows(np.sort(picked))
+    for key, image in zip(rows.keys(), rows.read(listing.source), strict=True):
         if isinstance(image, bytes):
-            yield image
+            yield key, image
 
 
-def _headers(listing: Listing) -> Iterator[ImageHeader]:
-    for image in _some(listing, _SHAPE_SAMPLE, "shape"):
+def _headers(listing: Listing, raw: PixelShape | None) -> Iterator[ImageHeader]:
+    for key, image in _some(listing, _SHAPE_SAMPLE, "shape"):
         try:
-            yield probe(image)
+            yield raw_header(raw) if raw is not None and is_raw_array(image, key, raw) else probe(image)
         except DatasetError:
             continue  # The packer will report it.
 
 
 def _stored(listing: Listing, pixels: StoredPixels | None) -> Iterator[bytes]:
-    for image in _some(listing, _CODEC_SAMPLE, "codec"):
+    for key, image in _some(listing, _CODEC_SAMPLE, "codec"):
         try:
             if pixels is None:
                 check_image(image, "")
-            yield stored_bytes(image, pixels)
+            yield stored_bytes(image, pixels, key)
         except DatasetError:
             continue  # The packer will report it.

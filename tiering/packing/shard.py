@@ -15,10 +15,12 @@ import numpy.typing as npt
 from tiering.errors import DatasetError, from_os_error
 from tiering.images.image import check_image, decode
 from tiering.images.pixels import to_pixels
+from tiering.images.raw import is_raw_array
 from tiering.literals import Check, PackedFormat
 from tiering.packing.executors import end_if_unwanted
 from tiering.packing.listing import Rows
 from tiering.packing.receipts import BadImage, Receipt, receipt_location, write_receipt
+from tiering.packing.shard_fields import pack_fields
 from tiering.packing.shard_plan import packable
 from tiering.sources.account import kind_of
 from tiering.sources.source import Source
@@ -27,8 +29,9 @@ from tiering.storage.location import Location
 from tiering.storage.summed_file import Summed
 from tiering.store import lmdb, zarr
 from tiering.store.columns import file_crc, lay_end_to_end
-from tiering.store.layout import shard_name
+from tiering.store.layout import FIELDS, shard_name
 from tiering.store.manifest import Settings, Shard, StoredPixels
+from tiering.store.schema import Field
 from tiering.text import display
 
 #: Errors of a single file. All others are errors of the machine.
@@ -42,13 +45,17 @@ _OF_THE_FILE: Final = (
     errno.ENAMETOOLONG,
 )
 
+#: Samples, and bytes of them, that one thread packs in a second at least: copied, and decoded.
+_COPIED: Final = (5_000, 100_000_000)
+_DECODED: Final = (500, 10_000_000)
+
 
 @dataclass(frozen=True, slots=True)
 class ShardTask:
     """Everything a worker needs to pack one shard, small enough to send to another machine.
 
     target: the store that is being made. work: directory of the conversion's notes. plan: digest of its plan. number:
-    of the shard. rows: its samples in packed order.
+    of the shard. rows: its samples in packed order. generation: of the store that is made.
     """
 
     source: Source
@@ -60,6 +67,7 @@ class ShardTask:
     number: int
     rows: Rows
     check: Check = "quick"
+    generation: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +86,33 @@ def pack_shard(task: ShardTask) -> PackedShard:
     Raises MachineError for a disk that is full or fails, or a server that is down.
     """
     try:
-        shard, columns, bad = _pack(task)
-        write_receipt(receipt_location(task.work, task.number), Receipt(task.plan, shard, columns, bad))
+        shard, columns, fields, bad = _pack(task)
+        write_receipt(receipt_location(task.work, task.number), Receipt(task.plan, shard, columns, bad, fields))
     except OSError as error:
         raise from_os_error(error, task.target) from error
     return PackedShard(task.number, shard.samples, int(columns["size"].sum()))
 
 
-def stored_bytes(image: bytes, pixels: StoredPixels | None, shown: str = "") -> bytes:
-    """Return an image as a store holds it: its own bytes, or its pixels. Raises DatasetError if it does not decode."""
-    return image if pixels is None else to_pixels(image, shown, pixels.shape, pixels.resize).tobytes()
+def packing_seconds(samples: int, size: int, *, decoded: bool) -> float:
+    """Return about how long one thread needs to pack samples, s. size: their bytes in the source."""
+    samples_per_s, bytes_per_s = _DECODED if decoded else _COPIED
+    return samples / samples_per_s + size / bytes_per_s
 
 
-def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[BadImage]]:
-    reader = _Reader(task)
+def stored_bytes(image: bytes, pixels: StoredPixels | None, key: bytes = b"") -> bytes:
+    """Return an image as a store holds it: its own bytes, or its pixels. key: the path of the file.
+
+    Raises DatasetError if it does not decode, or if its numbers do not fit the store's.
+    """
+    if pixels is None or (pixels.raw and is_raw_array(image, key, pixels.shape)):
+        return image
+    return to_pixels(image, display(key), pixels.shape, pixels.resize, narrow=pixels.narrowed).tobytes()
+
+
+def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[Field], list[BadImage]]:
+    # Fields first: a sample with a field that cannot be packed is left out as a whole.
+    packed = pack_fields(task.rows.fields, task.source, task.target, task.work, task.number, task.generation)
+    reader = _Reader(task, packed.bad)
     settings = task.settings
     name = shard_name(task.kind, task.number, pixels=settings.pixels is not None)
     if task.kind == "lmdb":
@@ -122,20 +143,26 @@ def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[Bad
         "offset": offset,
         "key": key,
         "key_end": key_end,
+        **{f"{FIELDS}/{name}": column[kept] for name, column in packed.columns.items()},
     }
-    return Shard(name=name, samples=len(kept), bytes=size, crc32c=crc), columns, reader.bad
+    fields = [
+        rows.field.model_copy(update={"files": [] if rows.field.numeric else [packed.files[rows.field.name]]})
+        for rows in task.rows.fields
+    ]
+    return Shard(name=name, samples=len(kept), bytes=size, crc32c=crc), columns, fields, reader.bad
 
 
 class _Reader:
     """Reads and checks a shard's images one after another, and collects the columns of the index."""
 
-    def __init__(self, task: ShardTask) -> None:
+    def __init__(self, task: ShardTask, bad_fields: dict[int, DatasetError]) -> None:
         self.keys = task.rows.keys()
         self.kept: list[int] = []
         self.sizes: list[int] = []
         self.crcs: list[int] = []
         self.bad: list[BadImage] = []
         self._task = task
+        self._bad_fields = bad_fields
 
     def images(self) -> Iterator[bytes]:
         rows = self._task.rows
@@ -144,7 +171,9 @@ class _Reader:
             end_if_unwanted()
             try:
                 # Nothing else refers to the image, so its memory is free before the next one is read.
-                stored = self._stored(next(found), display(key))
+                stored = self._stored(next(found), key)
+                if (wrong := self._bad_fields.get(row)) is not None:
+                    raise wrong
             except DatasetError as error:
                 self.bad.append(BadImage(key, kind_of(error), max(int(rows.size[row]), 0), error.found))
                 continue
@@ -154,17 +183,17 @@ class _Reader:
             yield stored
             del stored
 
-    def _stored(self, image: bytes | OSError | DatasetError, shown: str) -> bytes:
+    def _stored(self, image: bytes | OSError | DatasetError, key: bytes) -> bytes:
         if isinstance(image, OSError):
-            raise self._of_the_file(image, shown) from image
+            raise self._of_the_file(image, display(key)) from image
         if isinstance(image, DatasetError):
             raise image
         pixels = self._task.settings.pixels
         if pixels is None:
-            check_image(image, shown)
+            check_image(image, display(key))
             if self._task.check == "decode":
-                decode(image, shown)
-        return stored_bytes(image, pixels, shown)
+                decode(image, display(key))
+        return stored_bytes(image, pixels, key)
 
     def _of_the_file(self, error: OSError, shown: str) -> DatasetError:
         local = "://" not in self._task.source.url

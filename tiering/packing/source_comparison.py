@@ -13,16 +13,22 @@ import numpy as np
 from tiering.arrays import IndexArray, row_parts
 from tiering.errors import DatasetError, TieringError
 from tiering.packing.class_maps import class_map
+from tiering.packing.field_comparison import differing_fields
 from tiering.packing.key_lookup import NOWHERE, KeyLookup
 from tiering.packing.listed_lines import ListedLines, field_of
-from tiering.packing.listing import Rows, make_listing, open_again
+from tiering.packing.listing import Rows
 from tiering.packing.progress import Progress
+from tiering.packing.removed_keys import RemovedKeys
 from tiering.packing.shard import stored_bytes
+from tiering.packing.source_record import images_only_of, list_again, open_again
+from tiering.packing.workspace import UNPACKED
 from tiering.sources.account import Account, fields
 from tiering.sources.labels.numbering import ClassNumbering
-from tiering.sources.left_out import ERRORS, NOT_IN_STORE, LeftOut
+from tiering.sources.left_out import ERRORS, NOT_IN_STORE, REMOVED, LeftOut
+from tiering.storage.location import Location
 from tiering.store.columns import sound_file
 from tiering.store.layout import is_left_out
+from tiering.store.manifest import Manifest
 from tiering.store.protocol import Store
 from tiering.text import display
 
@@ -39,15 +45,21 @@ class Comparison:
         self._store = store
         # Numbered by the store's own classes, which may have come from elsewhere than this source.
         given = ClassNumbering(class_map(store.manifest), grows=True)
-        only = store.manifest.source.images_only or None
-        opened = open_again(source, store.manifest)
-        self._listing = make_listing(opened, scratch / "listing", given, images_only=only)
+        only = images_only_of(store.manifest.source)
+        opened = open_again(source, store.manifest).unpacking_into(Location.of(scratch / UNPACKED))
+        self._listing = list_again(opened, scratch / "listing", given, store.manifest, images_only=only)
+        #: Fields that the source has and the store does not.
+        self.further_fields = [name for name in self._listing.field_names if name not in store.fields]
         self._others = store.manifest.source.others
         self._scratch = scratch
         self._account = LeftOut()
         self._packed = self._packed_bytes = 0
         #: Samples that are not in this source, if the store was packed from several.
         self.elsewhere = 0
+        #: Samples with another label or split than in the source, if the store was relabelled since it was compared
+        #: with the source last.
+        self.relabelled = 0
+        self._may_differ = _is_relabelled(store.manifest)
 
     def differences(self, progress: Progress) -> Iterator[str]:
         """Yield a line for each difference between the store and the source."""
@@ -72,7 +84,7 @@ class Comparison:
             progress(int(samples[-1]) + 1, len(store), compared)
         if self.elsewhere == len(store):
             yield f"{display(os.fsencode(listing.source.url))}: none of the store's {len(store):,} samples is in it"
-        known = self._known()
+        known, removed = self._known(), RemovedKeys.of(store.location, store.manifest)
         self._account.merge(listing.left_out)
         for rows in row_parts(len(listing)):
             sizes = np.maximum(listing.size[rows], 0)
@@ -80,7 +92,8 @@ class Comparison:
             self._packed_bytes += int(sizes[packed[rows]].sum())
             lacking = rows[~packed[rows]]
             keys = listing.keys(lacking)
-            kinds = _kinds_of(known, keys)
+            gone = removed.have(keys).tolist()
+            kinds = [REMOVED if each else kind for kind, each in zip(_kinds_of(known, keys), gone, strict=True)]
             for key, size, kind in zip(keys, sizes[~packed[rows]].tolist(), kinds, strict=True):
                 self._account.add(kind or NOT_IN_STORE, key, size)
                 if kind is None:
@@ -110,24 +123,38 @@ class Comparison:
             yield f"samples {samples[0]:,} to {samples[-1]:,}: {error}"
             return
         originals = zip(rows.keys(), rows.read(self._listing.source), strict=True)
-        manifest, index = store.manifest, store.index
+        others: list[list[str]] = [[] for _ in samples]
         for at, (sample, image, (key, original)) in enumerate(zip(samples.tolist(), images, originals, strict=True)):
             shown = f"sample {sample:,} ({display(key)})"
             if not isinstance(original, bytes):
                 yield f"{shown}: cannot be read in the source: {original}"
-            elif bytes(image) != self._stored(original):
+            elif bytes(image) != self._stored(original, key):
                 yield f"{shown}: differs from the source"
-            if int(index.label[sample]) != int(rows.label[at]):
-                yield f"{shown}: another label than in the source"
-            mine, other = int(index.split[sample]), int(rows.split[at])
-            if (manifest.splits[mine] if mine >= 0 else None) != (self._listing.splits[other] if other >= 0 else None):
-                yield f"{shown}: another split than in the source"
+            others[at] += self._other(sample, rows, at)
+        for name, differs in differing_fields(store, samples, rows.fields, self._listing.source):
+            for at in np.flatnonzero(differs).tolist():
+                others[at].append(name)
+        if self._may_differ:
+            self.relabelled += sum(map(bool, others))
+            return
+        for sample, key, names in zip(samples.tolist(), rows.keys(), others, strict=True):
+            yield from (f"sample {sample:,} ({display(key)}): another {name} than in the source" for name in names)
 
-    def _stored(self, original: bytes) -> bytes | None:
+    def _other(self, sample: int, rows: Rows, at: int) -> Iterator[str]:
+        """Yield what differs from the source besides the image and the fields: label, split or both."""
+        manifest, index = self._store.manifest, self._store.index
+        if int(index.label[sample]) != int(rows.label[at]):
+            yield "label"
+        mine, theirs = int(index.split[sample]), int(rows.split[at])
+        if (manifest.splits[mine] if mine >= 0 else None) != (self._listing.splits[theirs] if theirs >= 0 else None):
+            yield "split"
+
+    def _stored(self, original: bytes, key: bytes) -> bytes | None:
         """Return an original as the store would hold it, or None if it can no longer be packed."""
         settings = self._store.manifest.settings
         try:
-            return stored_bytes(original, settings.pixels if settings else None)
+            pixels = settings.pixels if settings else None
+            return stored_bytes(original, pixels and pixels.lenient, key)
         except DatasetError:
             return None
 
@@ -142,6 +169,13 @@ class Comparison:
                 with path.open("rb") as lines:
                     file.writelines(f"{key}\t{kind}\n".encode() for key, kind, *_ in fields(lines) if kind in ERRORS)
         return ListedLines(errors)
+
+
+def _is_relabelled(manifest: Manifest) -> bool:
+    """Return whether a table gave labels or splits after the store took those of its source."""
+    since = [change.action for change in manifest.log]
+    last = max((at for at, action in enumerate(since) if action in ("convert", "sync")), default=-1)
+    return "relabel" in since[last + 1 :]
 
 
 def _kinds_of(known: ListedLines, keys: list[bytes]) -> list[str | None]:

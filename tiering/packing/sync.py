@@ -7,7 +7,7 @@ the old bytes of those that changed. An image counts as changed if its bytes dif
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,10 +19,12 @@ from tiering.errors import DatasetError
 from tiering.literals import Check, OnBadImage
 from tiering.packing.append import GrowOptions, Growth, grow
 from tiering.packing.executors import Workers
+from tiering.packing.field_comparison import differing_fields, further_fields
 from tiering.packing.kept_generation import KeptSamples
 from tiering.packing.key_lookup import NOWHERE, KeyLookup
 from tiering.packing.listing import Listing
 from tiering.packing.progress import Progress, no_progress
+from tiering.packing.removed_keys import RemovedKeys, leave_out_removed
 from tiering.packing.shard import stored_bytes
 from tiering.sources.source import AnySource
 from tiering.store.manifest import Manifest, Settings
@@ -54,6 +56,7 @@ def sync(
     source: AnySource,
     store: str | os.PathLike[str],
     *,
+    fields: Mapping[str, str] | None = None,
     images_only: bool = False,
     on_error: OnBadImage = "fail",
     check: Check = "quick",
@@ -63,13 +66,14 @@ def sync(
 ) -> Synced:
     """Update a store from its source: new, changed and vanished images, and changed labels and splits.
 
-    Existing shards stay as they are, and open readers keep the generation that they opened. The bytes of vanished and
-    changed images stay in their shards until the dataset is converted again. Every image of the source is read, to find
-    those that changed.
+    A sample whose fields changed is packed again, too. Existing shards stay as they are, and open readers keep the
+    generation that they opened. The bytes of vanished and changed images stay in their shards until tiering.remove
+    purges them, or the dataset is converted again. Every image of the source is read, to find those that changed.
 
     Args:
         source: As for tiering.append.
         store: A finished store, its path or URL.
+        fields: As for tiering.append.
         images_only: As for tiering.append.
         on_error: As for tiering.append.
         check: As for tiering.append.
@@ -95,7 +99,7 @@ def sync(
         counts.update(found)
         return growth if any(found.values()) else None
 
-    manifest = grow(source, store, choose, GrowOptions(images_only, on_error, check, resume, workers, progress))
+    manifest = grow(source, store, choose, GrowOptions(fields, images_only, on_error, check, resume, workers, progress))
     return Synced(manifest, **counts)
 
 
@@ -116,6 +120,11 @@ def _difference(listing: Listing, base: Store, settings: Settings, progress: Pro
     counts = {"vanished": int(np.count_nonzero(~there))}
     new = np.ones(len(listing), dtype=bool)
     new[row[there]] = False
+    removed = RemovedKeys.of(base.location, base.manifest)
+    for every in row_parts(len(listing)):
+        rows = every[new[every]]
+        new[rows] = False
+        new[leave_out_removed(listing, rows, removed)] = True
     changed = np.zeros(len(listing), dtype=bool)
     for rows in _changed(listing, base, row, settings, progress):
         changed[rows] = True
@@ -159,18 +168,25 @@ def _changed(
             same = base.index.size[sample[rows]] == listing.size[rows]
             yield rows[~same]
             rows = rows[same]
-        images = listing.rows(rows).read(listing.source)
-        crcs = base.index.crc32c[sample[rows]].tolist()
-        yield rows[[_crc(image, settings) != crc for image, crc in zip(images, crcs, strict=True)]]
+        if not len(rows):
+            continue
+        there = listing.rows(rows)
+        images = zip(there.keys(), there.read(listing.source), base.index.crc32c[sample[rows]].tolist(), strict=True)
+        yield rows[[_crc(image, key, settings) != crc for key, image, crc in images]]
+        fields = there.fields
+        for _, differs in differing_fields(base, sample[rows], fields, listing.source):
+            yield rows[differs]
+        for _, further in further_fields(base, fields):
+            yield rows[further]
         read += int(listing.size[rows].sum())
         progress(int(every[-1]) + 1, len(listing), read)
 
 
-def _crc(image: bytes | OSError | DatasetError, settings: Settings) -> int | None:
+def _crc(image: bytes | OSError | DatasetError, key: bytes, settings: Settings) -> int | None:
     """Return the CRC-32C of an image as the store would hold it, or None if it cannot be read or decoded."""
     if not isinstance(image, bytes):
         return None
     try:
-        return int(google_crc32c.value(stored_bytes(image, settings.pixels)))
+        return int(google_crc32c.value(stored_bytes(image, settings.pixels and settings.pixels.lenient, key)))
     except DatasetError:
         return None

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import google_crc32c
 import numpy as np
 
 from tiering.arrays import IndexArray, row_parts
-from tiering.errors import StoreError, TieringError, UsageError, command
+from tiering.errors import StoreError, UsageError, command
+from tiering.packing.changing import unfinished_change
 from tiering.packing.decoding_check import Decoding
+from tiering.packing.earlier_generations import generation_problems
+from tiering.packing.problems import Problems
 from tiering.packing.progress import Progress, no_progress
+from tiering.packing.sample_check import check_samples
 from tiering.packing.source_comparison import Comparison
+from tiering.packing.verification import Verification
+from tiering.packing.verify_selection import verify_selection
 from tiering.packing.workspace import unfinished_append
-from tiering.sources.account import Account
 from tiering.storage.location import Location
 from tiering.storage.scratch import scratch_directory
 from tiering.store.columns import sound_bytes, sound_file
@@ -28,56 +31,14 @@ from tiering.store.lmdb_walk import Walker
 from tiering.store.manifest import Shard
 from tiering.store.open import open_damaged
 from tiering.store.protocol import Store
+from tiering.store.selection import Selection
 from tiering.store.zarr_metadata import index_problems
-from tiering.text import display
 
 _BATCH: Final = 1024
-_KEPT: Final = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """The result of tiering.verify.
-
-    Attributes:
-        store: Path or URL of the store.
-        samples: Number of samples.
-        image_bytes: Bytes of all samples.
-        source: The source that was compared, or None.
-        quick: Only structure and sizes were checked.
-        problem_count: Number of problems.
-        problems: The first hundred problems, a sentence each.
-        damaged: Names of the shards that need repair.
-        unfinished: A sentence about an append that is running or was killed, whose files do not belong to the store
-            yet; None without one.
-        account: Everything in the source as it is now, if it was compared; otherwise the account of the store.
-        decoded: Every image was decoded.
-        undecodable: Number of problems that are images with the right bytes that cannot be decoded.
-        elsewhere: Number of samples that were not compared, because they were packed from other sources.
-    """
-
-    store: str
-    samples: int
-    image_bytes: int
-    source: str | None
-    quick: bool
-    problem_count: int
-    problems: list[str]
-    damaged: list[str]
-    unfinished: str | None = None
-    account: Account | None = None
-    decoded: bool = False
-    undecodable: int = 0
-    elsewhere: int = 0
-
-    @property
-    def ok(self) -> bool:
-        """Whether the store holds exactly what it should."""
-        return self.problem_count == 0
 
 
 def verify(
-    store: str | os.PathLike[str],
+    store: Store | str | os.PathLike[str],
     *,
     source: str | os.PathLike[str] | None = None,
     quick: bool = False,
@@ -87,7 +48,7 @@ def verify(
     """Check every file of a store and the CRC-32C of every sample, and compare it with its source if that is given.
 
     Args:
-        store: A packed store, its path or URL.
+        store: A packed store, or its path or URL. Of a selection, only the CRC-32Cs of its samples are checked.
         source: The dataset that it was packed from. Every byte and every label is compared with it.
         quick: Check structure and sizes only.
         decode: Decode every image too. That takes as long as decoding one epoch in training.
@@ -98,7 +59,7 @@ def verify(
 
     Raises:
         StoreError: There is no finished store, or its manifest is damaged.
-        UsageError: Both quick and decode are given.
+        UsageError: Both quick and decode are given, or quick or a source for a selection.
 
     Example:
         >>> tiering.verify("photos.lmdb", source="photos").ok  # doctest: +SKIP
@@ -108,6 +69,15 @@ def verify(
         raise UsageError(
             "decode", expected="either `decode`, which reads every image, or `quick`, which reads none", found="both"
         )
+    if isinstance(store, Selection):
+        if quick or source is not None:
+            raise UsageError(
+                "quick" if quick else "source", expected="a whole store to check like this",
+                found="a selection from one",
+            )  # fmt: skip
+        return verify_selection(store, decode=decode, progress=progress)
+    if not isinstance(store, str | os.PathLike):
+        store = store.location.url
     opened = open_damaged(store)
     if opened.manifest.kind == "folder":
         raise StoreError(
@@ -116,24 +86,27 @@ def verify(
             found="a directory of images",
             action=f"Pack it first: {command('tiering', 'convert', store)} STORE",
         )
-    problems = _Problems()
+    problems = Problems()
     # An extra shard is a sign of a failed copy.
     foreign = foreign_files(opened.location.names(), opened.manifest)
     problems.add([f"{name}: not part of the store by its manifest" for name in foreign])
-    unfinished = unfinished_append(opened.location, opened.manifest)
+    of = opened.location, opened.manifest
+    unfinished = unfinished_append(*of) or unfinished_change(*of)
     # With a damaged index, samples cannot be found. So the index is the only problem to report.
     undecodable = 0
     with scratch_directory() as scratch, Walker() as walker, Decoding(opened) as decoding:
         documents = _documents(opened, scratch, quick=quick, rewritten=unfinished is not None)
+        problems.add(generation_problems(opened, scratch, quick=quick))
         sound = problems.add([*([] if quick else check_index(opened)), *documents])
         checked = 0
         first = 0
-        for shard in opened.manifest.shards:
+        for number, shard in enumerate(opened.manifest.shards):
             found = [*check_shard_file(opened.location, shard, scratch, quick=quick)]
             if sound and not quick:
                 rows = np.arange(first, first + shard.samples, dtype=np.int64)
                 wanted = decoding if decode else None
                 found += _samples(opened, shard, rows, None if found else walker, scratch, wanted)
+            found += _fields(opened, number, first, scratch, quick=quick or not sound)
             if not problems.add(found):
                 problems.damaged.append(shard.name)
             failing = decoding.taken()
@@ -143,11 +116,14 @@ def verify(
             first += shard.samples
             progress(first, len(opened), checked)
         account = opened.manifest.account
-        elsewhere = 0
+        elsewhere = relabelled = 0
+        further: list[str] = []
         if source is not None and sound and not quick:
             comparison = Comparison(opened, source, scratch)
             problems.add(comparison.differences(progress))
             account, elsewhere = comparison.account, comparison.elsewhere
+            relabelled = comparison.relabelled
+            further = comparison.further_fields
     return Verification(
         store=str(store),
         samples=len(opened),
@@ -162,25 +138,9 @@ def verify(
         decoded=decode,
         undecodable=undecodable,
         elsewhere=elsewhere,
+        relabelled=relabelled,
+        further_fields=further,
     )
-
-
-class _Problems:
-    """Counts what is wrong and keeps the first hundred."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.kept: list[str] = []
-        self.damaged: list[str] = []
-
-    def add(self, problems: Iterator[str] | list[str]) -> bool:
-        """Add problems. Return whether there were none."""
-        before = self.count
-        for problem in problems:
-            self.count += 1
-            if len(self.kept) < _KEPT:
-                self.kept.append(problem)
-        return self.count == before
 
 
 def check_index(store: Store) -> Iterator[str]:
@@ -191,7 +151,7 @@ def check_index(store: Store) -> Iterator[str]:
             location = column_location(store.location / manifest.index, name)
             if sound_file(location, scratch / "column", crc) is None:
                 yield f"{manifest.index}/{name}: its CRC-32C is not the manifest's"
-    yield from index_problems(store.location / manifest.index, index)
+    yield from index_problems(store.location / manifest.index, index, manifest.fields)
     for name, known in (("label", list(manifest.classes)), ("split", list(range(len(manifest.splits))))):
         if not np.isin(np.unique(getattr(index, name)), [-1, *known]).all():
             yield f"{manifest.index}/{name}: a {name} that the manifest does not name"
@@ -259,21 +219,15 @@ def _samples(
     except (FileNotFoundError, StoreError):
         return  # check_shard_file has reported this.
     for part in row_parts(len(rows), _BATCH) if whole else ():
-        yield from _batch(store, rows[part], decoding)
+        yield from check_samples(store, rows[part], decoding)
 
 
-def _batch(store: Store, rows: IndexArray, decoding: Decoding | None) -> Iterator[str]:
-    try:
-        images = store.read(rows)
-    except TieringError as error:
-        yield f"samples {rows[0]:,} to {rows[-1]:,}: {error}"
-        return
-    sound = np.ones(len(rows), dtype=bool)
-    for at, (row, image) in enumerate(zip(rows.tolist(), images, strict=True)):
-        data = bytes(image)
-        if len(data) != store.index.size[row] or google_crc32c.value(data) != store.index.crc32c[row]:
-            key = display(store.index.keys(np.array([row]))[0])
-            sound[at] = False
-            yield f"sample {row:,} ({key}): its bytes do not have their CRC-32C"
-    if decoding is not None:
-        decoding.check(rows[sound], [images[at] for at in np.flatnonzero(sound).tolist()])
+def _fields(store: Store, number: int, first: int, scratch: Path, *, quick: bool) -> Iterator[str]:
+    """Yield the problems of the fields of one shard. number: of the shard; first: its first sample."""
+    for name, run in store.runs.items():
+        shard = run.manifest.shards[number]
+        if shard.bytes:
+            yield from check_shard_file(store.location, shard, scratch, quick=quick)
+        rows = np.arange(first, first + shard.samples, dtype=np.int64)
+        for part in () if quick else row_parts(len(rows), _BATCH):
+            yield from check_samples(run, rows[part], None, f"field {name} of ")

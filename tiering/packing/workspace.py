@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,19 +19,29 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tiering.errors import DatasetError, UsageError, command
 from tiering.literals import Check, PackedFormat
-from tiering.packing.listing import SCHEMA, Listing, changes
+from tiering.packing.changing import settle
+from tiering.packing.listing import SCHEMA, Listing
 from tiering.packing.receipts import Receipt, read_receipt, receipt_location, receipt_number
+from tiering.packing.source_changes import changes
 from tiering.storage.location import Location
 from tiering.storage.lock import locked
 from tiering.storage.names import PublicUrl
+from tiering.storage.scratch import temporary_directory
 from tiering.store.columns import map_column
-from tiering.store.layout import LEFT_OUT, MANIFEST, NOTE_BYTES, RECORD, WORK, is_own_name, shard_names
+from tiering.store.layout import CHANGE, LEFT_OUT, MANIFEST, NOTE_BYTES, RECORD, WORK, is_own_name, shard_names
 from tiering.store.manifest import Manifest, Settings, read_manifest
 from tiering.system.signals import put_off
 from tiering.text import first_few
+from tiering.units import counted
 
 LISTING: Final = "listing"
+
+#: The directory of what a compressed source must be unpacked to (sources/records/unpacked.py).
+UNPACKED: Final = "unpacked"
 _SHOWN: Final = 10
+
+#: The names of directories for temporary files begin with this.
+_SCRATCH: Final = "tiering-"
 
 
 class ConversionRecord(BaseModel):
@@ -53,8 +63,8 @@ class ConversionRecord(BaseModel):
     def digest(self) -> str:
         """The name of the plan in receipts. Sync and append pack the same shards from the same images."""
         # Older receipts, written before `check` existed, count as quick.
-        left_away = {"sync", "check"} if self.check == "quick" else {"sync"}
-        return hashlib.sha256(self.model_dump_json(exclude=left_away).encode()).hexdigest()
+        excluded = {"sync", "check"} if self.check == "quick" else {"sync"}
+        return hashlib.sha256(self.model_dump_json(exclude=excluded).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +109,20 @@ class Workspace:
             if (self.target / found.shard.name).size() == found.shard.bytes:
                 return found
         return None
+
+    def receipts(self, numbers: Iterable[int], digest: str) -> Iterator[Receipt]:
+        """Yield the receipts of shards that workers have packed under this plan.
+
+        Raises UsageError for a shard that a worker packed where this process does not see it.
+        """
+        for number in numbers:
+            found = self.receipt(number, digest)
+            if found is None:
+                raise UsageError(
+                    f"{self.target}: shard {number}", expected="a receipt, written by a worker", found="none",
+                    action="Do all workers see the same file system? Workers elsewhere need a shared one, or a URL.",
+                )  # fmt: skip
+            yield found
 
     def clear(self) -> None:
         """Remove the shards and notes of an unfinished conversion, and nothing else.
@@ -149,7 +173,7 @@ class Workspace:
             raise UsageError(
                 str(self.target),
                 expected="the settings of the unfinished conversion there",
-                found="; ".join(other) or "another plan",
+                found="; ".join(other) or "fields with other names, kinds or values",
                 action='Use the same settings to continue, or start again: `resume="never"`',
             )
         raise DatasetError(
@@ -161,10 +185,11 @@ class Workspace:
 
 
 @contextmanager
-def workspace(target: Location, *, fresh: bool) -> Iterator[Workspace]:
+def workspace(target: Location, *, fresh: bool, keep_purge: bool = False) -> Iterator[Workspace]:
     """Open the workspace of a store and lock it. Finished shards stay there if the block fails.
 
-    target: the directory to write into. fresh: it is new, and is removed again if no shard is finished.
+    target: the directory to write into. fresh: it is new, and is removed again if no shard is finished. keep_purge: as
+    for settle.
     Raises UsageError if another converter is working there, or if the directory is not ours.
     """
     work = target / WORK
@@ -186,10 +211,25 @@ def workspace(target: Location, *, fresh: bool) -> Iterator[Workspace]:
             if work.local:
                 work.make_directory()
             stack.enter_context(locked(work))
-            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="tiering-", dir=work.local))
-            opened = Workspace(target, work, Path(scratch), _record(work), fresh)
+            if not fresh:
+                settle(target, keep_purge=keep_purge)
+            scratch = stack.enter_context(_scratch_in(work))
+            opened = Workspace(target, work, scratch, _record(work), fresh)
             stack.enter_context(_leaving_nothing(opened))
         yield opened
+
+
+@contextmanager
+def _scratch_in(work: Location) -> Iterator[Path]:
+    """Make a local directory for temporary files, below `work` if that is local."""
+    if work.local is None:
+        with temporary_directory() as elsewhere:
+            yield elsewhere
+        return
+    for left in work.local.glob(f"{_SCRATCH}*"):
+        (work / left.name).remove()  # by a process that was killed: this one holds the lock
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=work.local) as name:
+        yield Path(name)
 
 
 @contextmanager
@@ -203,7 +243,8 @@ def _leaving_nothing(space: Workspace) -> Iterator[None]:
     except BaseException:
         # Do not remove a finished store: after the rename, another store may have this name.
         listed = ((space.target if space.fresh else space.work) / LEFT_OUT).exists()
-        if not space.has_receipts() and not listed and not (space.fresh and (space.target / MANIFEST).exists()):
+        needed = listed or (space.target / MANIFEST if space.fresh else space.work / CHANGE).exists()
+        if not needed and not space.has_receipts():
             space.work.remove()
             if space.fresh and space.target.local:
                 with suppress(OSError):  # it stays if foreign files are in it
@@ -221,7 +262,7 @@ def unfinished_append(store: Location, manifest: Manifest) -> str | None:
     record = _record(store / WORK)
     if record is None or record.generation != manifest.generation + 1:
         return None
-    images = "1 image" if record.samples == 1 else f"{record.samples:,} images"
+    images = counted(record.samples, "image")
     again = command("tiering", "append", *(["--sync"] if record.sync else []), record.source, store)
     return f"An append of {images} is running or was killed. If it was killed, run the same command again: {again}"
 
