@@ -19,7 +19,8 @@ from tiering.cache.level import CacheLevel
 from tiering.cache.slot_table import HEAD_BYTES, head
 from tiering.errors import UsageError
 from tiering.store.open import open_store
-from tiering.store.protocol import Buffer, Store
+from tiering.store.protocol import Store
+from tiering.store.sample import Buffer
 
 
 def lru_cached(path: str | Path, size: int, directory: Path) -> LruStore:

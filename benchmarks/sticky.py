@@ -15,8 +15,9 @@ from itertools import chain
 import numpy as np
 
 from tiering.measure.shuffle_quality import shuffle_quality
-from tiering.serve.epochs import Epochs, Ranks
+from tiering.serve.epochs import Epochs
 from tiering.serve.orders import StickyShuffle
+from tiering.serve.ranks import Ranks
 
 SAMPLES, CLASSES, RANKS, BATCH, EPOCHS = 50_000, 100, 8, 64, 32
 

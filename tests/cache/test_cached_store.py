@@ -147,7 +147,7 @@ def test_memory_takes_what_does_not_fit_on_the_disk_and_is_emptied_at_the_end(lm
     assert files_bytes(memory) <= ram
     assert files_bytes(tmp_path / "cache") <= size
 
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as others:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("forkserver")) as others:
         hits, fetched = others.submit(_hits_and_bytes, store, 2).result()
     assert (hits, fetched) == (len(origin), 0)
 
@@ -205,7 +205,7 @@ def _rank(path: Path, cache: Path, rank: int, results) -> None:
 
 
 def test_four_processes_fetch_the_dataset_once(lmdb, tmp_path):
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
     results = context.Queue()
     ranks = [context.Process(target=_rank, args=(lmdb, tmp_path / "cache", rank, results)) for rank in range(4)]
     for rank in ranks:

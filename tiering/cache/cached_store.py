@@ -5,26 +5,31 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from platformdirs import user_cache_path
 
 from tiering.arrays import IndexArray, PixelArray
-from tiering.cache.cached_datasets import DatasetNotes
+from tiering.cache.cached_runs import CachedRuns
 from tiering.cache.directory import CacheDirectory
+from tiering.cache.files import default_directory
 from tiering.cache.filler import Appender, Filler
 from tiering.cache.level import CacheLevel, CacheUnits, MappedExtents
 from tiering.cache.memory_directory import open_memory
-from tiering.cache.origin import Origin
+from tiering.cache.origin import Origin, refuse_concatenation
+from tiering.cache.shared_units import shared_selection
 from tiering.cache.stats import CacheStats, HitCounter
-from tiering.errors import TieringError, UsageError
+from tiering.errors import TieringError
 from tiering.io_sizes import CACHE_UNIT_BYTES
+from tiering.store.indices import as_indices, inside
 from tiering.store.open import open_store
-from tiering.store.protocol import Buffer, Images, Store, StoreBase, as_indices, images_of, samples_in, shape_of
+from tiering.store.protocol import Images, Store, StoreBase, images_of, samples_in, shape_of
+from tiering.store.sample import Buffer
+from tiering.store.selection import selection_of
 from tiering.units import parse_capacity
 
 
@@ -61,27 +66,11 @@ def cached(
             for batch in tiering.Loader(store, 256):
                 ...
     """
+    refuse_concatenation(origin)
     bound, ram_bound = (parse_capacity(each) if isinstance(each, str) else each for each in (size, ram))
     disk = CacheDirectory(Path(directory or default_directory()).absolute(), bound, force=force, shared=shared_group)
     memory = open_memory(disk.path, ram_bound) if ram_bound else None
     return CachedStore(open_store(origin) if isinstance(origin, str | os.PathLike) else origin, disk, memory)
-
-
-def default_directory() -> Path:
-    """Return the default directory for caches: tiering's directory below the user's cache directory.
-
-    Raises UsageError if the user has none: no HOME, and no entry in the system's list of users.
-    """
-    try:
-        found = user_cache_path("tiering")
-    except (RuntimeError, KeyError):
-        found = Path()
-    if not found.is_absolute():
-        raise UsageError(
-            "the cache's directory", expected="a home directory (HOME)", found="none for this user",
-            action="Name a directory: `directory`",
-        )  # fmt: skip
-    return found
 
 
 class CachedStore(StoreBase):
@@ -92,6 +81,9 @@ class CachedStore(StoreBase):
     2021, section 4). Announced samples are fetched in the background. If two processes need the same unit, one of them
     fetches it. Samples from a packed origin are checked against its CRC-32Cs. Each process checks cached units on their
     first use.
+
+    A cache of a selection keeps the units of the whole store, so that all selections from it share them, unless these
+    would take much more space than the selected samples.
 
     Args:
         origin: Any store that is not a cache.
@@ -105,27 +97,29 @@ class CachedStore(StoreBase):
     _filler: Filler
 
     def __init__(self, origin: Store, disk: CacheDirectory, memory: CacheDirectory | None = None) -> None:
-        self.location, self.manifest, self.index, self.block = (
-            origin.location,
-            origin.manifest,
-            origin.index,
-            origin.block,
-        )
+        self.location, self.manifest, self.index = origin.location, origin.manifest, origin.index
+        self.block, self.fields = origin.block, origin.fields
+        self._runs = CachedRuns(origin.runs, lambda run: CachedStore(run, disk, memory))
+        self.runs: Mapping[str, Store] = self._runs
+        self.selection = selection_of(origin)
+        self._given, self._selected = origin, shared_selection(origin)
+        kept = self._selected.origin if self._selected else origin
+        self._sizes = kept.index.size
         self._shape = shape_of(origin.manifest)
         self.views = self._shape is None
         self.disk, self.memory = disk, memory
-        self._origin = Origin(origin)
-        self._units = CacheUnits(self.index.size, samples_in(CACHE_UNIT_BYTES, origin.manifest))
+        self._origin = Origin(kept)
+        self._units = CacheUnits(self._sizes, samples_in(CACHE_UNIT_BYTES, kept.manifest))
         self._join(0)
         self._begin()
 
     def __repr__(self) -> str:
-        return f"CachedStore({self._origin.store!r}, {self.disk!r}, memory={self.memory!r})"
+        return f"CachedStore({self._given!r}, {self.disk!r}, memory={self.memory!r})"
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle as the arguments of `cached`."""
         ram = self.memory.size if self.memory else 0
-        return partial(cached, ram=ram, force=True), (self._origin.store, self.disk.size, self.disk.path)
+        return partial(cached, ram=ram, force=True), (self._given, self.disk.size, self.disk.path)
 
     def byte_ranges(self, indices: IndexArray) -> None:
         """Return None: a sample may be in the cache or at the origin."""
@@ -145,7 +139,7 @@ class CachedStore(StoreBase):
             StoreError: If the origin does not match its index.
             MachineError: If the origin does not answer.
         """
-        return images_of(self._raw(as_indices(indices, len(self))), self._shape, out)
+        return images_of(self._raw(self._kept(as_indices(indices, len(self)))), self._shape, out)
 
     def announce(self, indices: IndexArray) -> None:
         """Start to fetch samples that are missing, and to read cached ones into the page cache.
@@ -153,7 +147,7 @@ class CachedStore(StoreBase):
         Args:
             indices: int64 (n,), the numbers of the samples.
         """
-        indices = indices[(indices >= 0) & (indices < len(self))]  # read() will raise for the others
+        indices = self._kept(inside(indices, len(self)))
         extent, begin, size = self._find(indices)
         there = extent >= 0
         if not there.all():
@@ -201,7 +195,7 @@ class CachedStore(StoreBase):
     @property
     def origin(self) -> Store:
         """The store behind the cache."""
-        return self._origin.store
+        return self._given
 
     @property
     def capacity(self) -> int:
@@ -220,7 +214,13 @@ class CachedStore(StoreBase):
         for level in self.levels:
             level.close()
         self._extents.close()
-        self._origin.store.close()
+        for run in self._runs.opened():
+            run.close()
+        self._given.close()
+
+    def _kept(self, indices: IndexArray) -> IndexArray:
+        """Return the numbers of samples in the store whose units are cached."""
+        return self._selected.in_origin(indices) if self._selected else indices
 
     def _find(self, indices: IndexArray) -> tuple[IndexArray, IndexArray, IndexArray]:
         """Return the extent of each sample (-1: not cached), its offset there, and its size in bytes."""
@@ -231,7 +231,7 @@ class CachedStore(StoreBase):
         for level in others:
             lacking = np.flatnonzero(extent < 0)
             extent[lacking], offset[lacking] = level.find(units[lacking])
-        return extent, offset + self._units.within(indices), self.index.size[indices]
+        return extent, offset + self._units.within(indices), self._sizes[indices]
 
     def _cached(self, indices: IndexArray) -> tuple[IndexArray, list[Buffer]]:
         """Return the extent of each sample (-1: not cached), and the bytes of the cached ones."""
@@ -248,13 +248,13 @@ class CachedStore(StoreBase):
         missing = ~there | self._filler.coming(indices)
         in_ram = ~missing & (extent >= self._extents.on_disk)
         if not missing.any():
-            self._counter.add(self.index.size[indices], missing, in_ram, 0.0)
+            self._counter.add(self._sizes[indices], missing, in_ram, 0.0)
             return views
         self._filler.ask(indices[~there])
         found = dict(zip(indices[there].tolist(), views, strict=True))
         began = time.monotonic()
         found.update(self._fetched(indices[missing]))
-        self._counter.add(self.index.size[indices], missing, in_ram, time.monotonic() - began)
+        self._counter.add(self._sizes[indices], missing, in_ram, time.monotonic() - began)
         return [found[sample] for sample in indices.tolist()]
 
     def _fetched(self, samples: IndexArray) -> dict[int, Buffer]:
@@ -275,13 +275,7 @@ class CachedStore(StoreBase):
         """Open the cached data for a set of samples, or create it."""
         identity = self._origin.identity
         name = hashlib.sha256(f"{identity} {deal}".encode()).hexdigest()[: len(identity)] if deal else identity
-        notes = DatasetNotes(
-            origin=str(self.location),
-            samples=len(self.index),
-            image_bytes=self.manifest.image_bytes,
-            unit_samples=self._units.samples,
-            units=len(self._units),
-        )
+        notes = self._origin.notes(self._units)
         directories = [self.disk, self.memory] if self.memory else [self.disk]
         firsts = np.cumsum([0, *(each.pool.extents for each in directories)]).tolist()
         self._deal, self._extents = deal, MappedExtents(directories)

@@ -145,7 +145,7 @@ class Fetcher:
         self.traffic = Traffic()
         self._loop = asyncio.new_event_loop()
         self._pool = ThreadPoolExecutor(_LOCAL_THREADS, thread_name_prefix="tiering-fetch")
-        self._limit = _AdaptiveLimit(self.traffic)
+        self._limit = AdaptiveLimit(self.traffic)
         self._seconds: deque[float] = deque(maxlen=_REMEMBERED)
         self._hedge_after = float("inf")
         self._ask = _asker(self._url, self._loop, self._pool)
@@ -204,8 +204,8 @@ async def _cancel_all() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class _AdaptiveLimit:
-    """Limits concurrent requests, and doubles the limit as long as that raises the throughput."""
+class AdaptiveLimit:
+    """Limits concurrent requests, first come, first served; doubles the limit as long as that raises the throughput."""
 
     def __init__(self, traffic: Traffic) -> None:
         self._traffic = traffic
@@ -213,23 +213,36 @@ class _AdaptiveLimit:
         self._done, self._since, self._bytes, self._best = 0, time.monotonic(), 0, 0.0
 
     async def __aenter__(self) -> None:
-        while self._traffic.in_flight >= self._traffic.limit:
-            free: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(free)
+        if self._traffic.in_flight < self._traffic.limit and not self._waiting:
+            self._traffic.in_flight += 1
+            return
+        free: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(free)
+        try:
             await free
-        self._traffic.in_flight += 1
+        except asyncio.CancelledError:
+            if free.done() and not free.cancelled():
+                self._leave()  # the slot had just been given to this request
+            raise
 
     async def __aexit__(self, *_: object) -> None:
-        self._traffic.in_flight -= 1
         self._done += 1
+        self._leave()
         if self._done >= 2 * self._traffic.limit:
             self._adapt()
-        free = self._traffic.limit - self._traffic.in_flight
-        while self._waiting and free > 0:
+            self._admit()
+
+    def _leave(self) -> None:
+        self._traffic.in_flight -= 1
+        self._admit()
+
+    def _admit(self) -> None:
+        """Give free slots to the requests that wait longest. Each slot is taken here, so none is given away twice."""
+        while self._waiting and self._traffic.in_flight < self._traffic.limit:
             waiting = self._waiting.popleft()
             if not waiting.done():
+                self._traffic.in_flight += 1
                 waiting.set_result(None)
-                free -= 1
 
     def _adapt(self) -> None:
         now = time.monotonic()

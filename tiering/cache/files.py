@@ -14,6 +14,10 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from platformdirs import user_cache_path
+
+from tiering.errors import UsageError
+
 _SHARED_DIRECTORY: Final = 0o2770
 _SHARED_FILE: Final = 0o660
 _OWN_DIRECTORY: Final = 0o700
@@ -111,3 +115,20 @@ def lock_of(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def default_directory() -> Path:
+    """Return the default directory for caches: tiering's directory below the user's cache directory.
+
+    Raises UsageError if the user has none: no HOME, and no entry in the system's list of users.
+    """
+    try:
+        found = user_cache_path("tiering")
+    except (RuntimeError, KeyError):
+        found = Path()
+    if not found.is_absolute():
+        raise UsageError(
+            "the cache's directory", expected="a home directory (HOME)", found="none for this user",
+            action="Name a directory: `directory`",
+        )  # fmt: skip
+    return found

@@ -19,7 +19,8 @@ from tiering.cache.extents import HEADER_BYTES, Extent
 from tiering.cache.level import CacheLevel, CacheUnits
 from tiering.cache.origin import Origin
 from tiering.cache.slot_table import HEAD_BYTES, head, payloads_of
-from tiering.store.protocol import Buffer, samples_in
+from tiering.store.protocol import samples_in
+from tiering.store.sample import Buffer
 
 #: How long a process waits for another one that is fetching the same unit, in s. If that one dies, the kernel releases
 #: its lock at once.

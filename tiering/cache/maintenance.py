@@ -12,12 +12,12 @@ import google_crc32c
 import numpy as np
 
 from tiering.cache.cached_datasets import DatasetNotes, checked_notes, in_use, last_used, open_slot_table
-from tiering.cache.cached_store import CachedStore, default_directory
+from tiering.cache.cached_store import CachedStore
 from tiering.cache.directory import CacheDirectory, read_marker
-from tiering.cache.files import open_file
+from tiering.cache.files import default_directory, open_file
 from tiering.cache.memory_directory import memory_of
 from tiering.cache.slot_table import Payloads, payloads_of
-from tiering.errors import StoreError, UsageError
+from tiering.errors import StoreError, TieringError, UsageError
 from tiering.io_sizes import PREFETCH_BYTES
 from tiering.storage.location import Location
 from tiering.store.protocol import samples_in
@@ -161,6 +161,20 @@ def clear_cache(
             for cache in (disk, *memory):
                 cache.forget(each.name)
     return list(chosen.values())
+
+
+def caches_of(origin: str | os.PathLike[str]) -> list[str]:
+    """Return the caches in the user's cache directory that hold samples of a dataset, of any generation.
+
+    Args:
+        origin: Path or URL of the dataset.
+    """
+    try:
+        directories = _directories(None)
+    except TieringError:
+        return []
+    named = str(Location.of(origin))
+    return [str(each.path) for each in directories if any(notes.origin == named for _, notes in _known(each))]
 
 
 def warm_cache(store: CachedStore, progress: Callable[[int, int, int], None] | None = None) -> None:

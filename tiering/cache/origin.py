@@ -11,15 +11,20 @@ import google_crc32c
 import numpy as np
 
 from tiering.arrays import IndexArray
+from tiering.cache.cached_datasets import DatasetNotes
 from tiering.cache.fetcher import Fetcher, Span
-from tiering.errors import StoreError
+from tiering.errors import StoreError, UsageError
 from tiering.storage.location import Location
 from tiering.store.columns import damaged
+from tiering.store.concat import ConcatStore
 from tiering.store.generation import explain
-from tiering.store.manifest import encode_manifest
-from tiering.store.protocol import Buffer, Store
+from tiering.store.manifest import encode_manifest, read_kept
+from tiering.store.protocol import Store
+from tiering.store.sample import Buffer
+from tiering.store.selection import Selection, selection_of, unselected
 
 if TYPE_CHECKING:
+    from tiering.cache.level import CacheUnits
     from tiering.store.folder_store import FolderStore
 
 #: Neighbours are read by one request unless the gap between them exceeds this share of a sample, plus some bytes.
@@ -37,6 +42,16 @@ def _as_folder(store: Store) -> FolderStore | None:
     return store if isinstance(store, FolderStore) else None
 
 
+def refuse_concatenation(store: object) -> None:
+    """Raise UsageError for a concatenation of stores, or a selection from one: each store has a cache of its own."""
+    whole = store.origin if isinstance(store, Selection) else store
+    if isinstance(whole, ConcatStore):
+        raise UsageError(
+            "origin", expected="a single store", found=f"a concatenation of {len(whole.parts):,}",
+            action="Put a cache in front of each store, and concatenate the caches. They can share one directory.",
+        )  # fmt: skip
+
+
 class Origin:
     """The store that a cache fetches from.
 
@@ -49,16 +64,37 @@ class Origin:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._folder = _as_folder(store)
+        self._whole = unselected(store)
+        self._folder = _as_folder(self._whole)
         self.fetcher = Fetcher(store.location.url)
+
+    def notes(self, units: CacheUnits) -> DatasetNotes:
+        """Return the notes of a new cache of this store, whose samples are cached in `units`."""
+        return DatasetNotes(
+            origin=str(self.store.location),
+            samples=len(self.store),
+            image_bytes=self.store.manifest.image_bytes,
+            unit_samples=units.samples,
+            units=len(units),
+        )
 
     @property
     def identity(self) -> str:
-        """32 hexadecimal digits of the SHA-256 of the manifest, or of a folder's listing: another one if it changes."""
+        """32 hexadecimal digits of the SHA-256 of the manifest, or of a folder's listing: another one if it changes.
+
+        A relabel changes no image, so its generation has the identity of the one before, and finds the same samples. A
+        selection has an identity of its own.
+        """
         listing = self._folder.listing if self._folder else ""
+        found = self._whole.manifest
+        while found.log and found.log[-1].action == "relabel":
+            before = read_kept(self.store.location, found.generation - 1)
+            if before is None:
+                break
+            found = before
         # Encoded as it was read, so that existing caches of older stores stay valid.
-        manifest = encode_manifest(self.store.manifest, as_read=True)
-        return hashlib.sha256(manifest + listing.encode()).hexdigest()[:32]
+        manifest = encode_manifest(found, as_read=True)
+        return hashlib.sha256(manifest + listing.encode() + (selection_of(self.store) or "").encode()).hexdigest()[:32]
 
     async def read(self, samples: IndexArray) -> list[Buffer]:
         """Fetch samples, in the given order.
@@ -104,7 +140,7 @@ class Origin:
         """Return an error that says that the origin was replaced, if it was; otherwise the error as it is."""
         if self._folder:
             return error
-        return await self.fetcher.in_thread(explain, self.store.location, self.store.manifest, error)
+        return await self.fetcher.in_thread(explain, self.store.location, self._whole.manifest, error)
 
     def _spans(self, samples: IndexArray) -> list[tuple[Span, list[tuple[int, int, int]]]] | None:
         """Return the ranges to request, and the samples in each: position in `samples`, offset in the range, bytes.
@@ -132,7 +168,7 @@ class Origin:
                 continue
             if number != file or offset > end + size // _GAP_SHARE + _GAP_BYTES:
                 file, begin, end, members = number, offset, offset, []
-                spans.append((((self.store.location / self.store.manifest.shards[number].name).url, 0, 0), members))
+                spans.append((((self.store.location / self._whole.manifest.shards[number].name).url, 0, 0), members))
             members.append((nth, offset - begin, size))
             end = max(end, offset + size)
             spans[-1] = ((spans[-1][0][0], begin, end), members)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from threading import Lock
 from typing import Protocol, runtime_checkable
 
@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tiering.arrays import IndexArray
+from tiering.store.concat import parts_behind
+from tiering.store.protocol import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,9 @@ class CacheStats:
     depth: int = 0
     ahead: int = 0
     skipped: int = 0
+
+    def __add__(self, other: CacheStats) -> CacheStats:
+        return CacheStats(**{each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)})
 
     @property
     def hit_ratio(self) -> float:
@@ -127,3 +132,21 @@ class RefillingStore(Protocol):
             number: How many times the samples of this node have been dealt again.
         """
         ...
+
+
+def stats_of(store: Store) -> CacheStats | None:
+    """Return the counts of the caches that a store reads through, added up; None if there is none."""
+    found = [part.stats() for part in parts_behind(store) if isinstance(part, CountingStore)]
+    return sum(found[1:], found[0]) if found else None
+
+
+def refill(store: Store, number: int) -> None:
+    """Refill the caches that a store reads through.
+
+    Args:
+        store: Any store; nothing happens to one without a cache.
+        number: As for RefillingStore.refill.
+    """
+    for part in parts_behind(store):
+        if isinstance(part, RefillingStore):
+            part.refill(number)
