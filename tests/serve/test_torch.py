@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -23,7 +24,7 @@ WAYS = [
     (2, "fork", False),
     (2, "fork", True),
     pytest.param(4, "fork", True, marks=pytest.mark.slow),
-    (2, "spawn", False),
+    pytest.param(2, "spawn", False, marks=pytest.mark.slow),
     pytest.param(4, "spawn", True, marks=pytest.mark.slow),
 ]
 
@@ -49,6 +50,15 @@ def _expected(packed, epoch, batch_size=32, **settings):
 
 def _served(loader):
     return [(images, labels.tolist()) for images, labels in loader]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _failed_loaders_end_soon():
+    """PyTorch waits 5 s for each worker of a loader that failed, once that is collected as garbage."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.5)
+        yield
+        gc.collect()
 
 
 @pytest.fixture(scope="module")
@@ -123,10 +133,12 @@ def test_pixels_become_tensors(photos, tmp_path):
 
 
 @pytest.mark.parametrize(("workers", "method", "persistent"), [(0, None, False), (2, "fork", False), (2, "fork", True)])
-@pytest.mark.parametrize("stop", [1, 4, 9])
-def test_a_stateful_dataloader_resumes_where_it_stopped(lmdb, workers, method, persistent, stop):
+@pytest.mark.parametrize(
+    ("stop", "how"), [(1, {}), (4, {}), (9, {}), (1, {"shuffle": "block", "ranks": tiering.Ranks(1, 3)})]
+)
+def test_a_stateful_dataloader_resumes_where_it_stopped(lmdb, workers, method, persistent, stop, how):
     def made():
-        dataset = EpochDataset(lmdb, 32, seed=7)
+        dataset = EpochDataset(lmdb, 32, seed=7, **how)
         dataset.set_epoch(3)
         return StatefulDataLoader(dataset, batch_size=None, **_workers(workers, method, persistent))
 
@@ -137,20 +149,21 @@ def test_a_stateful_dataloader_resumes_where_it_stopped(lmdb, workers, method, p
     del iterator, first
     again = made()
     again.load_state_dict(state)
-    assert served + _served(again) == _expected(lmdb, 3)
+    assert served + _served(again) == _expected(lmdb, 3, **how)
 
 
+@pytest.mark.parametrize("shuffle", [True, "block"])
 @pytest.mark.parametrize(("before", "after"), [((0, 1), (2, 1)), ((2, 1), (0, 3)), ((2, 2), (2, 3))])
-def test_the_rest_of_an_epoch_is_served_once_by_other_ranks_and_workers(lmdb, before, after):
+def test_the_rest_of_an_epoch_is_served_once_by_other_ranks_and_workers(lmdb, before, after, shuffle):
     """(workers, ranks) before and after; what a DataLoader has read ahead does not count."""
     steps, behind = 3, []
     for rank in range(before[1]):
-        dataset = EpochDataset(lmdb, 16, seed=7, ranks=tiering.Ranks(rank, before[1]))
+        dataset = EpochDataset(lmdb, 16, seed=7, shuffle=shuffle, ranks=tiering.Ranks(rank, before[1]))
         iterator = iter(DataLoader(dataset, batch_size=None, num_workers=before[0]))
         behind += [image for _ in range(steps) for image in next(iterator)[0]]
         state = json.loads(json.dumps(dataset.state_dict(steps)))
     for rank in range(after[1]):
-        dataset = EpochDataset(lmdb, 24, seed=7, ranks=tiering.Ranks(rank, after[1]))
+        dataset = EpochDataset(lmdb, 24, seed=7, shuffle=shuffle, ranks=tiering.Ranks(rank, after[1]))
         dataset.load_state_dict(state)
         behind += [
             image for images, _ in DataLoader(dataset, batch_size=None, num_workers=after[0]) for image in images
@@ -291,3 +304,47 @@ def test_a_dataset_refuses_an_index_that_is_not_an_integer(lmdb, index):
 def test_a_dataset_takes_a_tensor_of_an_integer(lmdb):
     dataset = StoreDataset(lmdb)
     assert dataset[torch.tensor(3)] == dataset[3] == dataset.__getitems__(torch.tensor([3]))[0]
+
+
+@pytest.mark.parametrize(
+    ("workers", "method", "persistent"), [*WAYS[:3], pytest.param(2, "spawn", False, marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize(
+    "options", [{"weights": "balanced"}, pytest.param({"repeats": 2, "limit": 200}, marks=pytest.mark.slow)], ids=str
+)
+def test_sampled_epochs_are_the_loaders_whatever_the_workers(lmdb, workers, method, persistent, options):
+    dataset = EpochDataset(lmdb, 32, seed=7, **options)
+    loader = DataLoader(dataset, batch_size=None, **_workers(workers, method, persistent))
+    for epoch in (0, 5):
+        dataset.set_epoch(epoch)
+        assert _served(loader) == _expected(lmdb, epoch, **options)
+
+
+def test_a_mixture_is_served_by_workers_and_drawn_by_a_sampler(lmdb):
+    store = tiering.open_store(lmdb)
+    mixture = tiering.mix({store.select(range(60)): 0.3, store.select(range(60, 300)): 0.7}, until="last")
+    plain = [batch.labels.tolist() for batch in tiering.Loader(mixture, 20, seed=7).epoch(1)]
+    dataset = EpochDataset(mixture, 20, seed=7)
+    dataset.set_epoch(1)
+    assert [labels.tolist() for _, labels in DataLoader(dataset, batch_size=None, num_workers=2)] == plain
+    items = StoreDataset(mixture)
+    sampler = EpochSampler(items, seed=7)
+    drawn = list(sampler)
+    assert len(drawn) == len(sampler) == mixture.positions
+    assert np.bincount(mixture.store.part_of(np.array(drawn))).tolist() == mixture.counts
+    # Any successive indices hold the proportions to less than one sample.
+    first = np.cumsum([0, *((np.array(drawn) < 60) - 0.3)])
+    assert np.ptp(first) < 1 + 1e-9
+    ranks = [EpochSampler(items, seed=7, ranks=tiering.Ranks(rank, 3)) for rank in range(3)]
+    assert np.bincount([index < 60 for rank in ranks for index in rank])[1] == mixture.counts[0]
+
+
+def test_a_sampler_takes_weights_and_repeats(lmdb):
+    dataset = StoreDataset(lmdb)
+    assert list(EpochSampler(dataset, seed=7, weights="balanced")) == [
+        index for batch in tiering.Loader(lmdb, 1, seed=7, weights="balanced") for index in batch.indices.tolist()
+    ]
+    assert set(EpochSampler(range(10), weights=np.arange(10) < 3)) <= {0, 1, 2}
+    assert sorted(EpochSampler(range(10), repeats=2)) == sorted([*range(10), *range(10)])
+    with pytest.raises(UsageError, match="weights"):
+        EpochSampler(range(10), weights="balanced")
