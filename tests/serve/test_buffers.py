@@ -50,7 +50,7 @@ LOOKS = {
 
 @pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS.keys())
 def test_memory_is_kept_exactly_while_something_refers_to_it(look):
-    buffers = Buffers(4, SIDES, most=0)
+    buffers = Buffers(4, SIDES, np.dtype(np.uint8), batches=0)
     array = buffers.take(4)
     address = array.ctypes.data
     kept = look(array)
@@ -64,7 +64,7 @@ def test_memory_is_kept_exactly_while_something_refers_to_it(look):
 
 
 def test_a_view_in_a_cycle_keeps_memory_until_the_cycle_is_collected():
-    buffers = Buffers(4, SIDES, most=0)
+    buffers = Buffers(4, SIDES, np.dtype(np.uint8), batches=0)
     array = buffers.take(4)
     address = array.ctypes.data
     cycle = [array[1:]]
@@ -77,7 +77,7 @@ def test_a_view_in_a_cycle_keeps_memory_until_the_cycle_is_collected():
 
 
 def test_a_copy_keeps_nothing():
-    buffers = Buffers(4, SIDES, most=0)
+    buffers = Buffers(4, SIDES, np.dtype(np.uint8), batches=0)
     array = buffers.take(4)
     array[:] = 7
     address, copies = array.ctypes.data, [pickle.loads(pickle.dumps(array)), array.copy(), torch.tensor(array)]
@@ -88,13 +88,13 @@ def test_a_copy_keeps_nothing():
 
 
 def test_released_memory_is_used_again():
-    buffers = Buffers(4, SIDES, most=0)
+    buffers = Buffers(4, SIDES, np.dtype(np.uint8), batches=0)
     addresses = {buffers.take(4).ctypes.data for _ in range(10)}
     assert len(addresses) == 1
 
 
 def test_an_array_is_writable_and_no_larger_than_a_batch():
-    buffers = Buffers(4, SIDES, most=0)
+    buffers = Buffers(4, SIDES, np.dtype(np.uint8), batches=0)
     assert buffers.take(3).shape == (3, *SIDES)
     assert buffers.take(0).shape == (0, *SIDES)
     assert buffers.take(4).flags.c_contiguous
@@ -103,7 +103,7 @@ def test_an_array_is_writable_and_no_larger_than_a_batch():
 
 
 def test_free_memory_is_kept_up_to_a_bound_and_not_copied_to_another_process():
-    buffers = Buffers(4, SIDES, most=2 * 48)
+    buffers = Buffers(4, SIDES, np.dtype(np.uint8), batches=2)
     held = [buffers.take(4) for _ in range(9)]
     del held
     assert len(buffers._free) == 3
@@ -114,7 +114,7 @@ def test_free_memory_is_kept_up_to_a_bound_and_not_copied_to_another_process():
 @given(st.lists(st.tuples(st.sampled_from(["drop", *LOOKS]), st.integers(2, 4)), max_size=60))
 @settings(deadline=None)
 def test_memory_in_use_is_never_overwritten(steps):
-    buffers, kept = Buffers(4, SIDES, most=96), []
+    buffers, kept = Buffers(4, SIDES, np.dtype(np.uint8), batches=2), []
     for number, (what, size) in enumerate(steps):
         array = buffers.take(size)
         assert array.shape == (size, *SIDES)
@@ -131,7 +131,7 @@ def test_memory_in_use_is_never_overwritten(steps):
 
 
 def test_threads_that_take_and_keep_see_what_they_wrote():
-    buffers, wrong = Buffers(4, SIDES, most=4 * 48), []
+    buffers, wrong = Buffers(4, SIDES, np.dtype(np.uint8), batches=4), []
 
     def work(number: int) -> None:
         kept: list[tuple[int, torch.Tensor]] = []
@@ -149,3 +149,17 @@ def test_threads_that_take_and_keep_see_what_they_wrote():
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_memory_may_come_from_another_allocator():
+    made = []
+
+    def allocate(nbytes):
+        made.append(np.zeros(nbytes, np.uint8))
+        return made[-1]
+
+    buffers = Buffers(4, SIDES, np.dtype(np.uint8), batches=1)
+    buffers.allocate = allocate
+    for _ in range(3):
+        assert np.shares_memory(buffers.take(3), made[0])
+    assert len(made) == 1

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from tiering.errors import UsageError
 from tiering.permutation import VERSION
-from tiering.serve.epochs import Epochs, Ranks
+from tiering.serve.epochs import Epochs
 from tiering.serve.orders import BlockShuffle, StickyShuffle
+from tiering.serve.ranks import Ranks
 
 orders = {
     "n": st.integers(1, 2000),
@@ -25,7 +26,20 @@ orders = {
 deals = {"batch_size": st.integers(1, 300), "world_size": st.integers(1, 9)}
 
 
-def made(n, *, block=7, batch_size=1, world_size=1, rank=0, shuffle=True, seed=0, drop_last=False, limit=None, unit=1):
+def made(
+    n,
+    *,
+    block=7,
+    batch_size=1,
+    world_size=1,
+    rank=0,
+    shuffle=True,
+    seed=0,
+    drop_last=False,
+    limit=None,
+    unit=1,
+    even=False,
+):
     return Epochs(
         n,
         block,
@@ -33,6 +47,7 @@ def made(n, *, block=7, batch_size=1, world_size=1, rank=0, shuffle=True, seed=0
         shuffle=shuffle,
         seed=seed,
         drop_last=drop_last,
+        even=even,
         ranks=Ranks(rank, world_size),
         limit=limit,
         unit=unit,
@@ -41,6 +56,13 @@ def made(n, *, block=7, batch_size=1, world_size=1, rank=0, shuffle=True, seed=0
 
 def batches_of(epochs, first=0, step=1):
     return [batch.tolist() for batch in chain.from_iterable(epochs.drawn(first, step))]
+
+
+def shared(whole, world_size):
+    """Let one rank serve the order that world_size ranks share."""
+    state = whole.state(0)
+    whole.load(state | {"shares": world_size} if "shares" in state else state)
+    return whole
 
 
 def all_of(lists):
@@ -60,7 +82,7 @@ def test_ranks_serve_every_sample_exactly_once(n, limit, batch_size, world_size,
     assert [len(each) for each in ranks] == [len(batches) for batches in served]
     whole = made(n, limit=limit, **order)
     whole.set_epoch(epoch)
-    everything = list(chain.from_iterable(batches_of(whole)))
+    everything = list(chain.from_iterable(batches_of(shared(whole, world_size))))
     assert len(everything) == len(set(everything)) == min(n, limit or n)
     together = all_of(chain.from_iterable(served))
     if drop_last:
@@ -98,8 +120,9 @@ def test_an_epoch_resumes_with_the_samples_that_were_next(n, drop_last, data, **
 @given(**orders, data=st.data())
 def test_other_ranks_and_batches_serve_the_rest_exactly_once(n, data, **order):
     """A chain of interruptions, each gone on from by another number of ranks with another batch size."""
-    left = made(n, **order)
-    expected, served, state = list(chain.from_iterable(batches_of(left))), [], left.state()
+    left = shared(made(n, **order), data.draw(st.integers(1, 9)))
+    state = left.state()
+    expected, served = list(chain.from_iterable(batches_of(left))), []
     for _ in range(data.draw(st.integers(1, 3))):
         deal = {name: data.draw(values) for name, values in deals.items()}
         ranks = [made(n, rank=rank, **deal, **order) for rank in range(deal["world_size"])]
@@ -194,16 +217,24 @@ def test_sticky_ranks_keep_their_samples_until_the_next_deal(n, world_size, batc
 
 
 @settings(max_examples=60, deadline=None)
-@given(n=st.integers(1, 900), before=st.integers(1, 5), after=st.integers(1, 5), batches=st.integers(0, 40))
-def test_another_number_of_ranks_ends_a_sticky_epoch(n, before, after, batches):
-    first = [made(n, batch_size=4, world_size=before, rank=rank, shuffle="sticky") for rank in range(before)]
+@given(
+    n=st.integers(1, 900),
+    before=st.integers(1, 5),
+    after=st.integers(1, 5),
+    batches=st.integers(0, 40),
+    shuffle=st.sampled_from(["sticky", BlockShuffle(2)]),
+)
+def test_another_number_of_ranks_ends_an_epoch_of_shares(n, before, after, batches, shuffle):
+    first = [made(n, batch_size=4, world_size=before, rank=rank, shuffle=shuffle) for rank in range(before)]
     done = [batches_of(each)[:batches] for each in first]
     state = json.loads(json.dumps(first[0].state(batches)))
     rest = []
     for rank in range(after):
-        each = made(n, batch_size=5, world_size=after, rank=rank, shuffle="sticky")
+        each = made(n, batch_size=5, world_size=after, rank=rank, shuffle=shuffle)
         each.load(state)
         rest.append(batches_of(each))
+        each.set_epoch(7)
+        assert each.state(0)["shares"] == after
     assert all_of(chain.from_iterable([*done, *rest])) == list(range(n))
 
 
@@ -228,7 +259,54 @@ def test_a_state_saved_by_an_earlier_release_still_loads(shuffle):
     epochs = made(9, shuffle=shuffle)
     epochs.load(old)
     assert len(batches_of(epochs)) == 5
-    assert epochs.state(0) == old
+    assert epochs.state(0) == (old | {"shares": 1} if shuffle == "block" else old)
+
+
+def test_ranks_of_an_earlier_release_shared_the_windows_of_a_block_order():
+    """Their states name no shares. The rest of the epoch is served in the order in which it began."""
+    old = made(900, shuffle="block").state() | {"epoch": 2, "position": 120}
+    del old["shares"]
+    one = made(900, shuffle="block")
+    one.set_epoch(2)
+    ranks = [made(900, batch_size=4, shuffle="block", world_size=3, rank=rank) for rank in range(3)]
+    for rank in ranks:
+        rank.load(old)
+    rest = [list(chain.from_iterable(batches_of(rank))) for rank in ranks]
+    expected = list(chain.from_iterable(batches_of(one)))[120:]
+    assert [rest[at % 3][at // 3] for at in range(len(expected))] == expected
+    assert ranks[0].state(1)["shares"] == 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    n=st.integers(1, 3000),
+    block=st.integers(1, 60),
+    window=st.integers(1, 6),
+    batch_size=st.integers(1, 90),
+    shares=st.integers(1, 9),
+    world_size=st.integers(1, 9),
+    step=st.integers(1, 3),
+    data=st.data(),
+)
+def test_windows_rise_and_hold_no_more_than_their_blocks(n, block, window, batch_size, shares, world_size, step, data):
+    """Also for ranks that resume an epoch of another number of ranks, and for each of several workers."""
+    rank, worker = data.draw(st.integers(0, world_size - 1)), data.draw(st.integers(0, step - 1))
+    how = {"block": block, "batch_size": batch_size, "world_size": world_size, "rank": rank}
+    epochs = shared(made(n, shuffle=BlockShuffle(window), **how), shares)
+    drawn = list(epochs.drawn_with_windows(worker, step))
+    assert [samples.tolist() for samples, _ in drawn] == batches_of(epochs, worker, step)
+    windows = np.concatenate([np.empty(0, np.int64), *(windows for _, windows in drawn)])
+    assert (np.diff(windows) >= 0).all()
+    assert len(windows) == 0 or np.bincount(windows).max() <= window * block
+
+
+@settings(max_examples=60, deadline=None)
+@given(n=st.integers(1, 3000), block=st.integers(1, 60), batch_size=st.integers(1, 90), world_size=st.integers(1, 9))
+def test_each_block_is_read_by_one_rank(n, block, batch_size, world_size):
+    how = {"block": block, "batch_size": batch_size, "world_size": world_size, "shuffle": BlockShuffle(4)}
+    ranks = [chain.from_iterable(batches_of(made(n, rank=rank, **how))) for rank in range(world_size)]
+    blocks = [{sample // block for sample in rank} for rank in ranks]
+    assert sum(map(len, blocks)) <= -(-n // block) + world_size - 1
 
 
 @pytest.mark.parametrize(

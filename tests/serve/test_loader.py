@@ -10,6 +10,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import tiering
 from tiering.testing import assert_every_sample_once, served
@@ -48,6 +49,29 @@ def test_every_kind_of_store_serves_its_own_bytes(packed, photos):
     assert seen == {str(path.relative_to(photos)): path.read_bytes() for path in photos.rglob("*.*")}
 
 
+@pytest.mark.parametrize("shuffle", ["global", "block"])
+@pytest.mark.parametrize("fields", [(), ("txt",)])
+def test_a_store_in_memory_is_served_without_announcements(tmp_path, monkeypatch, shuffle, fields):
+    monkeypatch.setattr("tiering.store.mapped_files._GLANCE_SECONDS", 600.0)  # what was found out stays true meanwhile
+    (tmp_path / "photos").mkdir()
+    for number in range(60):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"photos/{number}.png")
+        (tmp_path / f"photos/{number}.txt").write_text(f"caption {number}")
+    tiering.convert(tmp_path / "photos", tmp_path / "store", "lmdb", workers=1)
+    with tiering.open_store(tmp_path / "store") as store:
+        read = b"".join(path.read_bytes() for path in [*store.files(), *store.runs["txt"].files()])
+        assert read
+        for each in (store, store.runs["txt"]):
+            assert not each.resident  # nobody looked yet
+            each.announce(np.arange(60))
+        assert store.resident
+        assert store.select(slice(0, 60, 2)).resident
+        assert tiering.concat(store, store).resident
+        for each in (store, store.runs["txt"]):
+            monkeypatch.setattr(each, "announce", lambda _: pytest.fail("announced"))
+        assert_every_sample_once([tiering.Loader(store, 7, shuffle=shuffle, fields=fields)], epoch=0, samples=60)
+
+
 def test_without_shuffle_the_order_is_the_stores(store):
     assert served(tiering.Loader(store, 50, shuffle=False), 3) == list(range(300))
 
@@ -72,7 +96,7 @@ def test_leaving_an_epoch_early_is_clean(packed):
 
 
 def test_more_ranks_than_samples_leave_some_with_nothing(store):
-    loaders = [tiering.Loader(store, 8, ranks=tiering.Ranks(rank, 301)) for rank in (0, 300)]
+    loaders = [tiering.Loader(store, 8, ranks=tiering.Ranks(rank, 301), even=False) for rank in (0, 300)]
     assert [len(served(loader, 0)) for loader in loaders] == [1, 0]
 
 
@@ -210,11 +234,11 @@ def test_an_exception_of_a_transform_is_raised(packed):
     def transform(sample):
         raise KeyError(sample.key)
 
-    before = threading.active_count()
+    before = set(threading.enumerate())
     with pytest.raises(KeyError):
         next(iter(tiering.Loader(tiering.open_store(packed), 32, transform=transform)))
     gc.collect()
-    assert threading.active_count() == before
+    assert not set(threading.enumerate()) - before
 
 
 def test_an_epoch_may_be_collected_on_a_thread_that_reads_for_it(packed, monkeypatch):
@@ -248,13 +272,13 @@ def test_an_epoch_may_be_collected_on_a_thread_that_reads_for_it(packed, monkeyp
 
 
 def test_threads_end_with_the_epoch_and_when_it_is_left(packed):
-    before = threading.active_count()
+    before = set(threading.enumerate())
     for _ in tiering.Loader(tiering.open_store(packed), 32, images="pixels"):
         pass
     iterator = iter(tiering.Loader(tiering.open_store(packed), 32, images="pixels"))
     next(iterator)
     iterator.close()
-    assert threading.active_count() == before
+    assert not set(threading.enumerate()) - before
 
 
 @pytest.mark.parametrize("codec", ["none", "zstd"])
@@ -267,7 +291,7 @@ def test_batches_of_pixels_that_are_kept_stay_as_they_were(photos, tmp_path, cod
         assert images.shape == (20, 160, 150, 3)
         assert np.array_equal(images, store.read(indices))
         assert np.array_equal(sixth, images[5])
-    # What nobody keeps is used again: the whole epoch takes a few arrays.
+    # Memory that is not kept is used again: the whole epoch takes a few arrays.
     addresses = Counter(batch.images.ctypes.data for batch in loader)
     assert sum(addresses.values()) == 15
     assert len(addresses) <= 8
@@ -374,3 +398,36 @@ def test_settings_that_are_not_integers_are_refused(store, wrong):
 def test_an_epoch_that_is_not_an_integer_is_refused(store):
     with pytest.raises(TypeError, match="epoch must be an integer, got"):
         tiering.Loader(store, 8).set_epoch(1.5)
+
+
+@pytest.mark.parametrize("threads", [1, 8])
+def test_as_many_threads_open_plain_files_as_the_loader_has(photos, threads, monkeypatch):
+    store = tiering.open_store(photos)
+    together, most, lock = set(), [0], threading.Lock()
+    all_there = threading.Barrier(max(2, threads), timeout=10)
+    announce = store.announce
+
+    def slowly(indices):
+        with lock:
+            together.add(threading.get_ident())
+            most[0] = max(most[0], len(together))
+        all_there.wait()
+        with lock:
+            together.discard(threading.get_ident())
+        announce(indices)
+
+    monkeypatch.setattr(store, "announce", slowly)
+    # One group of announcements, in as many parts as threads open files.
+    assert sum(len(batch) for batch in tiering.Loader(store, 304, threads=threads)) == 300
+    assert most[0] == max(2, threads)
+
+
+@pytest.mark.parametrize("prefetch", [1, 100_000, 64 << 20])
+@pytest.mark.parametrize("batch_size", [7, 128])
+def test_later_epochs_of_pixels_take_no_new_memory(photos, tmp_path, prefetch, batch_size):
+    tiering.convert(photos, tmp_path / "store", "zarr", pixels=tiering.Pixels(16, 16), workers=1)
+    loader = tiering.Loader(tmp_path / "store", batch_size, prefetch=prefetch, threads=2)
+    seen = {batch.images.ctypes.data for _ in range(3) for batch in loader}
+    # A batch may come later than another time, and then one more is in use; all that were are kept.
+    seen |= {batch.images.ctypes.data for _ in range(9) for batch in loader}
+    assert len(seen) <= loader._batches._buffers[0]._free.maxlen + 1

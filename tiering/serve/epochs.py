@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import reprlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from copy import copy
+from itertools import accumulate, pairwise
+from typing import Final
 
 import numpy as np
 
 from tiering.arrays import IndexArray
-from tiering.errors import UsageError
 from tiering.permutation import VERSION, EpochOrder
 from tiering.serve.orders import (
     BlockOrder,
@@ -25,88 +24,16 @@ from tiering.serve.orders import (
     integer,
     plain_shuffle,
 )
-
-#: Positions drawn at once: one call of an order costs as much as some thousand positions.
-_DRAWN: Final = 1 << 14
-
-
-@dataclass(frozen=True, slots=True)
-class Ranks:
-    """Which share of every epoch a process serves.
-
-    Together the ranks serve each sample exactly once. All have the same number of batches, except at the end of an
-    epoch: if fewer than `world_size` samples are left over, that many ranks serve one more batch, of one sample.
-
-    Attributes:
-        rank: Number of this process, in [0, world_size).
-        world_size: How many processes share the epoch.
-
-    Raises:
-        TypeError: If one of them is not an integer.
-        ValueError: If `rank` is outside its range.
-
-    Example:
-        >>> Ranks(1, 4)
-        Ranks(rank=1, world_size=4)
-    """
-
-    rank: int = 0
-    world_size: int = 1
-
-    def __post_init__(self) -> None:
-        if not 0 <= integer("rank", self.rank) < integer("world_size", self.world_size):
-            raise ValueError(f"rank must be in [0, world_size), got rank {self.rank} of {self.world_size}")
-
-
-@dataclass(frozen=True, slots=True)
-class RankBatches:
-    """The batches of one rank in positions [begin, end) of an epoch.
-
-    A step of all ranks takes the next batch_size * world_size positions. Rank r takes every world_size-th of them,
-    starting with the r-th. After each step, the served positions are those from `begin` up to some position, however
-    many ranks there are, so any other number of ranks can continue from there. The positions of the last, incomplete
-    step are dealt to the ranks in turn; `drop_last` leaves them out for all ranks.
-
-    Example: positions 0 to 10, 2 ranks, batches of 2. Rank 0 has [0, 2], [4, 6], [8, 10]; rank 1 has [1, 3], [5, 7],
-    [9]. After one step, positions 0 to 3 are served.
-    """
-
-    begin: int
-    end: int
-    batch_size: int
-    ranks: Ranks = Ranks()
-    drop_last: bool = False
-
-    def __len__(self) -> int:
-        """Return the number of this rank's batches."""
-        whole, rest = divmod(max(0, self.end - self.begin), self._step)
-        return whole + int(not self.drop_last and rest > self.ranks.rank)
-
-    def after(self, batches: int) -> int:
-        """Return the first unserved position once every rank has served that many batches."""
-        return min(self.begin + batches * self._step, self.end)
-
-    def positions(self, first: int = 0, step: int = 1) -> Iterator[list[IndexArray]]:
-        """Yield the positions of every step-th batch from the first on, some batches at a time, each int64 (n,)."""
-        at_once = max(1, _DRAWN // self.batch_size)
-        within = np.arange(self.batch_size, dtype=np.int64) * self.ranks.world_size + self.ranks.rank
-        numbers = range(first, len(self), step)
-        for begin in range(0, len(numbers), at_once):
-            starts = np.array(numbers[begin : begin + at_once], dtype=np.int64) * self._step + self.begin
-            batches = list(starts[:, None] + within)
-            batches[-1] = batches[-1][batches[-1] < self.end]
-            yield batches
-
-    @property
-    def _step(self) -> int:
-        return self.batch_size * self.ranks.world_size
-
-
-#: A position in the epochs: a few numbers and words, fit for JSON.
-State = dict[str, Any]
+from tiering.serve.ranks import Even, RankBatches, Ranks, check_even
+from tiering.serve.sampling import IDENTITY_KEYS, EpochSetting, Sampling, refuse_shuffle
+from tiering.serve.states import State, refused, stated
 
 #: Far more ranks than any job has; a table of shares has one entry per rank.
 _MOST_SHARES: Final = 1 << 20
+_MOST_BATCH: Final = 1 << 31
+
+#: The batch size, the first position, and what was dealt before it, as in EpochSetting.
+_Part = tuple[int, int, tuple[int, ...]]
 
 
 class Epochs:
@@ -120,10 +47,14 @@ class Epochs:
         seed: Seed of the shuffles, any integer.
         ranks: The share of this process; by default all of it.
         drop_last: Leave out the incomplete end of each epoch.
+        even: How to deal samples that the ranks cannot share evenly.
         limit: Serve only this many samples of each epoch, the first ones.
         unit: Samples in a cache unit, which StickyShuffle keeps together.
+        sampling: What each epoch serves; by default every sample once.
+        selection: Returns the digest of the selection that the samples are; None for a whole store.
 
     Raises:
+        UsageError: For a shuffle that the sampling cannot have.
         ValueError: For a setting that makes no sense.
         TypeError: For a number that is not an integer.
     """
@@ -138,36 +69,79 @@ class Epochs:
         seed: int = 0,
         ranks: Ranks | None = None,
         drop_last: bool = False,
+        even: Even = "pad",
         limit: int | None = None,
         unit: int = 1,
+        sampling: Sampling | None = None,
+        selection: Callable[[], str | None] | None = None,
     ) -> None:
         at_least_one("batch_size", batch_size)
         integer("seed", seed)
+        check_even(even)
         if limit is not None:
             at_least_one("limit", limit)
         self.ranks = ranks or Ranks()
         self.epoch = 0
         self._shuffle = plain_shuffle(shuffle)
-        self._unit = unit
+        self._unit, self._sampling, self._selection = unit, sampling, selection
+        if sampling:
+            refuse_shuffle(self._shuffle, sampling)
+            n = sampling.positions
         self._period = self._shuffle.epochs if isinstance(self._shuffle, StickyShuffle) else 0
+        #: Whether the order deals the samples to shares, one for each rank, and whether to their batches.
+        self._to_batches = sampling is not None and sampling.dealt
+        self._dealt = self._to_batches or isinstance(self._shuffle, BlockShuffle | StickyShuffle)
+        #: With how many ranks the epoch began.
         self._shares = self.ranks.world_size
+        #: For a mixture: with which batches these ranks serve it, from which position on, and what came before.
+        self._part: _Part = (batch_size, 0, ())
         self._begin = self._served = 0
+        #: Whether an iteration has reached the end of the epoch.
+        self.ended = False
         self._n, self._block, self._seed = n, block, seed
         self._end = n if limit is None else min(limit, n)
-        self._batch_size, self._drop_last = batch_size, drop_last
+        self._batch_size, self._drop_last, self._even = batch_size, drop_last, even
+        self._batches(0).check()
 
     def __repr__(self) -> str:
         return f"shuffle={self._shuffle!r}, seed={self._seed}, {self.ranks!r}, epoch={self.epoch}"
 
     def __len__(self) -> int:
-        """Return the number of batches in an epoch."""
-        return len(self._batches(0))
+        """Return the number of batches from the position on."""
+        return len(self._batches(self._begin))
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch to draw next. It is drawn from its start, unless a state of that epoch was loaded."""
         epoch = integer("epoch", epoch)
         if epoch != self.epoch:
-            self.epoch, self._begin, self._served, self._shares = epoch, 0, 0, self.ranks.world_size
+            self._restart(epoch)
+
+    def _restart(self, epoch: int) -> None:
+        self.epoch, self._begin, self._served = epoch, 0, 0
+        self._shares, self._part = self.ranks.world_size, (self._batch_size, 0, ())
+
+    def at(self, epoch: int) -> Epochs:
+        """Return the same epochs at the start of one of them, with a position of their own."""
+        found = copy(self)
+        found.ended = False
+        found._restart(integer("epoch", epoch))  # noqa: SLF001 - of the same class
+        return found
+
+    def shared_by(self, ranks: Ranks) -> Epochs:
+        """Return the same epochs at the same position for a process of other ranks."""
+        found = copy(self)
+        found.ranks = ranks
+        found._restart(self.epoch)  # noqa: SLF001 - of the same class
+        if self._begin:
+            found.load(self.state(0))
+        found._batches(self._begin).check()  # noqa: SLF001 - of the same class
+        return found
+
+    def resumed(self, state: State) -> Epochs:
+        """Return the same epochs at a saved position, with a position of their own. Raises as `load`."""
+        found = self.at(0)
+        found.load(state)
+        return found
 
     @property
     def deal(self) -> int:
@@ -176,11 +150,63 @@ class Epochs:
 
     def drawn(self, first: int = 0, step: int = 1) -> Iterator[list[IndexArray]]:
         """Yield the samples of every step-th remaining batch of the epoch, some batches at a time."""
-        self._served = 0
+        yield from self._by_batch(self._order().at, first, step)
+
+    def drawn_with_windows(self, first: int = 0, step: int = 1) -> Iterator[tuple[IndexArray, IndexArray]]:
+        """Yield the batches of `drawn` one at a time, each with the window of every sample, for BlockShuffle.
+
+        Windows are numbered in the order in which they are served, so the numbers never decrease.
+
+        Raises:
+            TypeError: For another shuffle.
+        """
         order = self._order()
+        if not isinstance(order, BlockOrder):
+            raise TypeError(f"only BlockShuffle has windows, got {self._shuffle!r}")
+        drawn = newest = 0
         for positions in self._batches(self._begin).positions(first, step):
-            ends = np.cumsum([len(batch) for batch in positions])
-            yield np.split(order.at(np.concatenate(positions)), ends[:-1])
+            ends = np.cumsum([len(batch) for batch in positions])[:-1]
+            together = np.concatenate(positions)
+            if self.ranks.world_size % self._shares == 0:  # all of the positions belong to one share
+                windows = order.window_of(together)
+                # A sample of the beginning that is served again at the end belongs to the window there.
+                windows = np.maximum.accumulate(np.maximum(windows, newest))
+                newest = windows[-1]
+            else:
+                # A state of another number of ranks: this rank takes turns among several shares. Holding a window of
+                # every share could need any amount of memory, so it holds as many samples as one window has.
+                windows = np.arange(drawn, drawn + len(together)) // self.window
+            drawn += len(together)
+            yield from zip(np.split(order.at(together), ends), np.split(windows, ends), strict=True)
+
+    def draws(self, first: int = 0, step: int = 1) -> Iterator[list[IndexArray]]:
+        """Yield, for the batches of `drawn`, numbers that tell apart the draws of a sample: int64 (n,) each.
+
+        They are 0 if the epoch serves each sample once.
+        """
+        draws_at: Callable[[IndexArray], IndexArray] = np.zeros_like
+        if self._sampling:
+            draws_at = self._sampling.order(self._setting(self.epoch, self._shares, self._part)).draws
+        yield from self._by_batch(draws_at, first, step)
+
+    def _by_batch(
+        self, values_at: Callable[[IndexArray], IndexArray], first: int, step: int
+    ) -> Iterator[list[IndexArray]]:
+        """Yield the values at the positions of every step-th remaining batch, some batches at a time."""
+        for positions in self._batches(self._begin).positions(first, step):
+            ends = [0, *accumulate(len(batch) for batch in positions)]
+            values = values_at(np.concatenate(positions))
+            yield [values[begin:end] for begin, end in pairwise(ends)]
+
+    @property
+    def window(self) -> int:
+        """Samples of a window of BlockShuffle; 0 for other shuffles."""
+        return self._shuffle.window * self._block if isinstance(self._shuffle, BlockShuffle) else 0
+
+    @property
+    def padded(self) -> int | None:
+        """The number of the batch whose last sample this rank serves again, to keep the ranks even, if there is one."""
+        return self._batches(self._begin).padded
 
     def count(self, batches: int = 1) -> None:
         """Note that batches were handed out."""
@@ -196,8 +222,13 @@ class Epochs:
         if batches is not None and integer("batches", batches) < 0:
             raise ValueError(f"batches must be at least 0, got {batches}")
         position = self._batches(self._begin).after(self._served if batches is None else batches)
-        shares = {"shares": self._shares} if self._period else {}
-        return self._identity() | {"epoch": self.epoch, "position": position} | shares
+        shares = {"shares": self._shares} if self._dealt else {}
+        batch_size, begin, given = self._part
+        part = {"batch": batch_size, "begin": begin, "given": list(given)} if self._to_batches else {}
+        identity = self._identity()
+        if identity["selection"] is None:
+            del identity["selection"]  # states of whole stores stay as they were in earlier versions
+        return identity | {"epoch": self.epoch, "position": position} | shares | part
 
     def load(self, state: State) -> None:
         """Continue from a saved position.
@@ -207,7 +238,7 @@ class Epochs:
         """
         if not isinstance(state, dict):
             raise refused("a dict from state_dict", repr(state))
-        identity = self._identity()
+        identity = dict.fromkeys(IDENTITY_KEYS) | self._identity()
         other = [name for name, value in identity.items() if state.get(name) != value]
         if other:
             raise refused(
@@ -216,8 +247,13 @@ class Epochs:
             )
         epoch = stated(state, "epoch")
         position = stated(state, "position", 0, self._end)
-        shares = stated(state, "shares", 1, _MOST_SHARES) if self._period else self.ranks.world_size
-        self.epoch, self._begin, self._served, self._shares = epoch, position, 0, shares
+        if isinstance(self._shuffle, BlockShuffle):
+            state = {"shares": 1} | state  # older states have none: all ranks shared each window
+        shares = stated(state, "shares", 1, _MOST_SHARES) if self._dealt else self.ranks.world_size
+        part = self._part_of(state, epoch, position, shares) if self._to_batches else (shares, self._part)
+        self._batches(position).check()
+        self.epoch, self._begin, self._served = epoch, position, 0
+        self._shares, self._part = part
 
     def _identity(self) -> State:
         """Return the settings that decide the order of samples, with the keys of saved states."""
@@ -225,35 +261,41 @@ class Epochs:
         name = "block" if blocks else "global" if self._shuffle else False
         found: State = {"order": VERSION, "seed": self._seed, "shuffle": name, "samples": self._n, "limit": self._end}
         found |= {"sticky_epochs": self._period, "run": self._unit} if self._period else {"sticky_epochs": None}
+        found["selection"] = self._selection() if self._selection else None
+        found |= self._sampling.identity if self._sampling else {}
         return found | ({"block": self._block, "window": blocks.window} if blocks else {})
 
     def _order(self) -> Order:
+        if self._sampling:
+            return self._sampling.order(self._setting(self.epoch, self._shares, self._part))
         if self._period:
             return StickyOrder(self._n, self._unit, self._shares, self._seed, self.epoch, self._period)
         if isinstance(self._shuffle, BlockShuffle):
-            return BlockOrder(self._n, self._block, self._shuffle.window, self._seed, self.epoch)
+            return BlockOrder(self._n, self._block, self._shuffle.window, self._seed, self.epoch, self._shares)
         return EpochOrder(self._n, self._seed, self.epoch) if self._shuffle else StoreOrder()
 
+    def _setting(self, epoch: int, shares: int, part: _Part) -> EpochSetting:
+        return EpochSetting(self._seed, epoch, self._shuffle is not False, self._end, shares, *part)
+
+    def _part_of(self, state: State, epoch: int, position: int, shares: int) -> tuple[int, _Part]:
+        """Return how a mixture is served from a saved position on: as before, or dealt again to other ranks or batches.
+
+        Raises UsageError for a state in which that is impossible.
+        """
+        sampling, own = self._sampling, (self.ranks.world_size, self._batch_size)
+        given = state.get("given")
+        if sampling is None or not isinstance(given, list) or not all(type(each) is int for each in given):
+            raise refused("a list of integers as given", reprlib.repr(given))
+        begin = stated(state, "begin", 0, position)
+        if not sampling.check_given(tuple(given), begin):
+            raise refused(f"samples of each store, {begin:,} in all, as given", reprlib.repr(given))
+        part = stated(state, "batch", 1, _MOST_BATCH), begin, tuple(given)
+        if (shares, part[0]) == own:
+            return shares, part
+        before = sampling.given_before(self._setting(epoch, shares, part), position)
+        return (shares, part) if before is None else (own[0], (own[1], position, before))
+
     def _batches(self, begin: int) -> RankBatches:
-        return RankBatches(begin, self._end, self._batch_size, self.ranks, self._drop_last)
-
-
-def stated(state: State, name: str, least: float = -math.inf, most: float = math.inf) -> int:
-    """Return a number from a state. Raises UsageError if it is not an integer from least to most."""
-    try:
-        number = integer(name, state.get(name))
-    except TypeError as error:
-        raise refused(f"an integer as {name}", reprlib.repr(state.get(name))) from error
-    if not least <= number <= most:
-        raise refused(f"{name} from {least:,} to {most:,}", reprlib.repr(number))
-    return number
-
-
-def refused(expected: str, found: str) -> UsageError:
-    """Return the error for a state that does not fit this loader."""
-    return UsageError(
-        "the loader's state",
-        expected=expected,
-        found=found,
-        action="Make the loader with the settings that it had when the state was saved.",
-    )
+        # Samples before the part of a mixture that was dealt again have other positions now.
+        first = self._part[1] if self._to_batches else 0
+        return RankBatches(begin, self._end, self._batch_size, self.ranks, self._drop_last, self._even, first)

@@ -17,7 +17,10 @@ import numpy as np
 
 from tiering.arrays import IndexArray, PixelArray
 from tiering.errors import DatasetError, InputError, StoreError, command
-from tiering.store.protocol import Buffer, Store
+from tiering.store.concat import part_with
+from tiering.store.protocol import Store
+from tiering.store.sample import Buffer
+from tiering.store.selection import Selection
 from tiering.text import shown
 
 T = TypeVar("T")
@@ -64,7 +67,9 @@ class ContinuingIterator(Iterator[T], Generic[T]):
 
 
 def note_of(store: Store, index: int, key: bytes) -> str:
-    """Return the note for an exception that names its sample."""
+    """Return the note for an exception that names its sample, by its number in the store of a selection."""
+    if isinstance(store, Selection):
+        index = int(store.in_origin(np.array([index]))[0])
     return f"sample {index:,} ({shown(key)}) of {shown(str(store.location))}"
 
 
@@ -80,6 +85,7 @@ def named(store: Store, index: int, image: Buffer | PixelArray, error: Exception
         image: Its image, as the store returned it.
         error: The original exception.
     """
+    store, index = part_with(store, index)
     key = store.index.keys(np.array([index]))[0]
     where = note_of(store, index, key)
     if not isinstance(error, DatasetError) or error.where != "image":
@@ -125,6 +131,7 @@ def _explained(store: Store, index: int, where: str, image: Buffer | PixelArray,
 
 
 def _note_on(store: Store, number: int) -> str:
+    store, number = part_with(store, number)
     try:
         return note_of(store, number, store.index.keys(np.array([number]))[0])
     except StoreError:  # its key is part of the damage

@@ -6,12 +6,18 @@ import operator
 import reprlib
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Literal, Protocol, SupportsIndex
+from itertools import pairwise
+from typing import Final, Literal, Protocol, SupportsIndex
 
 import numpy as np
 
 from tiering.arrays import IndexArray
+from tiering.io_sizes import WINDOW_BLOCKS
 from tiering.permutation import EpochOrder
+
+#: A block order keeps the tables of at least this many windows, and of more while they have fewer samples than this.
+_KEPT_WINDOWS: Final = 16
+_KEPT_SAMPLES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +25,7 @@ class BlockShuffle:
     """Shuffle blocks of neighbouring samples, and the samples of each window of blocks.
 
     Use it for stores of compressed chunks that hold many samples, and for slow origins: each chunk is decoded once an
-    epoch.
+    epoch. Each rank has windows of its own, so each block is read by one rank.
 
     Attributes:
         window: Blocks that are shuffled together. The decoded chunks of one window are in memory at the same time.
@@ -29,7 +35,7 @@ class BlockShuffle:
         ValueError: If it is below 1.
     """
 
-    window: int = 16
+    window: int = WINDOW_BLOCKS
 
     def __post_init__(self) -> None:
         at_least_one("window", self.window)
@@ -99,6 +105,10 @@ class ShuffledGroups:
         self._short = int(order.position_of(np.array([len(order) - 1]))[0])
         self._lacks = len(order) * size - n
 
+    def __len__(self) -> int:
+        """Return the number of groups."""
+        return len(self._order)
+
     def at(self, offsets: IndexArray) -> IndexArray:
         """Return the samples at offsets of the sequence."""
         nth, within = self.nth_of(offsets)
@@ -116,11 +126,25 @@ class ShuffledGroups:
         return nth * self._size - (self._lacks if nth > self._short else 0)
 
 
-class BlockOrder:
-    """Blocks of neighbouring samples in random order, and the samples of each window of them shuffled.
+def share_begins(n: int, shares: int) -> IndexArray:
+    """Return where each share of n samples begins, and n: int64 (shares + 1,).
 
-    A sample is served within its window, so only window * block samples are needed at a time. Memory is a table of that
-    many entries, or none where an EpochOrder needs none.
+    Share s has the positions p of an epoch with p % shares == s, so the first n % shares shares hold one sample more.
+    """
+    number = np.arange(shares + 1, dtype=np.int64)
+    return number * (n // shares) + np.minimum(number, n % shares)
+
+
+class BlockOrder:
+    """Blocks of neighbouring samples in random order, dealt to shares, which shuffle the samples of each window.
+
+    A share takes blocks that follow each other in that random order. So every block belongs to one share, except those
+    that a boundary cuts in two, at most shares - 1. A sample is served within its window, so only window * block
+    samples of a share are needed at a time. Memory is a table of that many entries for each of the last windows, or
+    none where an EpochOrder needs none.
+
+    Example: 4 blocks in the order 2, 0, 3, 1 and 2 shares. Share 0 serves blocks 2 and 0 at positions 0, 2, 4 and so
+    on; share 1 serves blocks 3 and 1 at positions 1, 3, 5 and so on.
 
     Args:
         n: Samples.
@@ -128,36 +152,59 @@ class BlockOrder:
         window: Blocks that are shuffled together.
         seed: Any integer.
         epoch: Any integer.
+        shares: Number of shares. Position p belongs to share p % shares, because ranks take positions in turn.
 
     Raises:
-        ValueError: For fewer than one sample, block or window.
+        ValueError: For fewer than one sample, block, window or share.
     """
 
-    def __init__(self, n: int, block: int, window: int, seed: int, epoch: int) -> None:
-        if min(block, window) < 1:
-            raise ValueError(f"a block and a window must hold at least one, got {block} and {window}")
-        self._window = window
+    def __init__(self, n: int, block: int, window: int, seed: int, epoch: int, shares: int = 1) -> None:
+        if min(block, window, shares) < 1:
+            message = f"a block, a window and shares must be at least one, got {block}, {window} and {shares}"
+            raise ValueError(message)
+        self._window, self._shares = window, shares
         self._blocks = ShuffledGroups(n, block, EpochOrder(-(-n // block), seed, epoch, "blocks"))
+        self._begins = share_begins(n, shares)
+        #: The block, counted in their random order, in which each share begins.
+        self._first = self._blocks.nth_of(self._begins)[0]
+        # Positions of many shares take turns among as many windows, or two each where one ends.
+        kept = max(_KEPT_WINDOWS, min(2 * shares, _KEPT_SAMPLES // (block * window)))
 
-        @lru_cache(maxsize=16)
-        def inside(number: int) -> EpochOrder:
-            return EpochOrder(self._begin(number + 1) - self._begin(number), seed, epoch, f"window {number}")
+        @lru_cache(maxsize=kept)
+        def inside(share: int, number: int) -> tuple[int, EpochOrder]:
+            begin, end = self._begin(share, number), self._begin(share, number + 1)
+            # The order of a single share is part of the format.
+            of = f" of share {share} of {shares}" if shares > 1 else ""
+            return begin, EpochOrder(end - begin, seed, epoch, f"window {number}{of}")
 
         self._inside = inside
 
     def at(self, positions: IndexArray) -> IndexArray:
         """Return the samples at positions of an epoch, both int64 (k,)."""
-        offsets = np.empty(len(positions), dtype=np.int64)
-        windows = self._blocks.nth_of(positions)[0] // self._window
-        for number in np.unique(windows).tolist():
-            chosen = windows == number
-            begin = self._begin(number)
-            offsets[chosen] = self._inside(number).at(positions[chosen] - begin) + begin
+        share, offsets, window = self._dealt(positions)
+        key = share * (len(self._blocks) + 1) + window
+        by_window = np.argsort(key, kind="stable")
+        firsts = np.flatnonzero(np.diff(key[by_window], prepend=-1)).tolist()
+        for first, end in pairwise([*firsts, len(positions)]):
+            chosen = by_window[first:end]
+            begin, order = self._inside(int(share[chosen[0]]), int(window[chosen[0]]))
+            offsets[chosen] = order.at(offsets[chosen] - begin) + begin
         return self._blocks.at(offsets)
 
-    def _begin(self, number: int) -> int:
-        """Return the position at which a window begins."""
-        return self._blocks.begin(number * self._window)
+    def window_of(self, positions: IndexArray) -> IndexArray:
+        """Return the window, from 0, of each position in its share, both int64 (k,)."""
+        return self._dealt(positions)[2]
+
+    def _dealt(self, positions: IndexArray) -> tuple[IndexArray, IndexArray, IndexArray]:
+        """Return shares, offsets before the windows are shuffled, and windows of positions, int64 (k,) each."""
+        nth, share = np.divmod(positions, self._shares)
+        offsets = self._begins[share] + nth
+        return share, offsets, (self._blocks.nth_of(offsets)[0] - self._first[share]) // self._window
+
+    def _begin(self, share: int, number: int) -> int:
+        """Return the offset at which a window of a share begins. The first one begins where the share does."""
+        begin = self._blocks.begin(int(self._first[share]) + number * self._window)
+        return min(max(begin, int(self._begins[share])), int(self._begins[share + 1]))
 
 
 class StickyOrder:
@@ -181,9 +228,7 @@ class StickyOrder:
         self._shares = shares
         self._units = ShuffledGroups(n, unit, EpochOrder(-(-n // unit), seed, epoch // period, "shares"))
         #: Where shares begin in the sequence of units; a unit that crosses a boundary belongs to both.
-        self._begins: IndexArray = np.array(
-            [number * (n // shares) + min(number, n % shares) for number in range(shares)]
-        )
+        self._begins = share_begins(n, shares)
 
         @cache
         def inside(share: int) -> EpochOrder:

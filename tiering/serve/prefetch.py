@@ -9,15 +9,37 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from tiering.arrays import IndexArray
-from tiering.io_sizes import ANNOUNCE_THREADS, ANNOUNCED_BYTES
+from tiering.cache.stats import CountingStore
+from tiering.io_sizes import ANNOUNCE_THREADS, ANNOUNCED_BYTES, NETWORK_ANNOUNCE_THREADS
 from tiering.store.protocol import Store
+from tiering.store.selection import mean_bytes, unselected
+from tiering.system.mounts import NETWORK, filesystem_of
 
 T = TypeVar("T")
+
+#: Arrays of samples that are announced with one call, and the batches that can be read after it.
+Group = tuple[list[IndexArray], list[IndexArray]]
+
+#: Least number of files for one thread: each part of an announcement first looks a few up in the page cache.
+_FILES_A_PART: Final = 8
+
+
+class Announced(Protocol):
+    """Anything to which samples can be announced."""
+
+    def announce(self, indices: IndexArray) -> None:
+        """Announce that these samples will be read soon."""
+        ...
+
+    @property
+    def resident(self) -> bool:
+        """Whether nothing needs to be announced."""
+        ...
 
 
 @contextmanager
@@ -36,31 +58,109 @@ def _threads(count: int, name: str) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(wait=threading.get_ident() == owner, cancel_futures=True)
 
 
-def announced_ahead(store: Store, batches: Iterable[IndexArray], batch_size: int, ahead: int) -> Iterator[IndexArray]:
-    """Yield batches of samples, after announcing each of them and the next few.
+def announced_ahead(
+    store: Store,
+    batches: Iterable[IndexArray],
+    batch_size: int,
+    ahead: int,
+    openers: int | None = None,
+    *,
+    to: Announced | None = None,
+) -> Iterator[IndexArray]:
+    """Yield batches of samples, after announcing each batch and the next few.
 
     Args:
         store: The store of the samples.
         batches: int64 (n,) each.
         batch_size: Samples in a batch.
         ahead: Bytes to announce before they are yielded; they stay in the page cache.
+        openers: Threads that open the files of each announcement together; by default one thread announces it.
+        to: Samples are announced to it; by default to the store.
     """
-    mean = max(1, store.manifest.image_bytes // max(1, len(store)))
+    mean = mean_bytes(store)
     at_once = max(1, ANNOUNCED_BYTES // (mean * batch_size))
-    groups = max(1, ahead // (mean * batch_size * at_once))
     source = iter(batches)
+    groups = iter(lambda: list(islice(source, at_once)), [])
+    whole = ((group, group) for group in groups)
+    group_bytes = mean * batch_size * at_once
+    # The next group is announced while this one is read, unless batches are so large that one group exceeds the limit.
+    most = max(2 if group_bytes <= ahead else 1, ahead // group_bytes)
+    return _announced(to or store, whole, most, openers)
+
+
+def openers_of(store: Store, threads: int) -> int | None:
+    """Return how many threads open plain files; None for a store of another kind.
+
+    Args:
+        store: The store of the files.
+        threads: Threads of the loader; as many open files.
+    """
+    local, whole = store.location.local, unselected(store)
+    if whole.manifest.kind != "folder" or local is None or isinstance(whole, CountingStore):
+        return None
+    least = NETWORK_ANNOUNCE_THREADS if filesystem_of(local) in NETWORK else ANNOUNCE_THREADS
+    return max(least, threads)
+
+
+def windows_ahead(
+    store: Announced, batches: Iterable[tuple[IndexArray, IndexArray]], least: int, most: int
+) -> Iterator[IndexArray]:
+    """Yield batches of a block order, after announcing whole windows.
+
+    Neighbours are then announced together, although they are served at different times.
+
+    Args:
+        store: Samples are announced to it.
+        batches: Samples, and the window of each sample, rising: int64 (n,) each.
+        least: Fewest samples to announce with one call; small windows are announced together.
+        most: Announcements that may be ahead of the batch that is served.
+    """
+    return _announced(store, _windows(batches, least), most)
+
+
+def _windows(batches: Iterable[tuple[IndexArray, IndexArray]], least: int) -> Iterator[Group]:
+    """Yield the samples of whole windows, and the batches that end in them."""
+    samples: list[IndexArray] = []
+    ending: list[IndexArray] = []
+    current, held = -1, 0
+    for indices, windows in batches:
+        last, begin = int(windows[-1]), 0
+        if ending and last != current and held >= least:
+            # The beginning of this batch may belong to the window that ends here.
+            begin = int(np.searchsorted(windows, current, side="right"))
+            yield [*samples, indices[:begin]], ending
+            samples, ending, held = [], [], 0
+        samples.append(indices[begin:])
+        ending.append(indices)
+        current, held = last, held + len(indices) - begin
+    if ending:
+        yield samples, ending
+
+
+def _announced(
+    store: Announced, groups: Iterator[Group], most: int, openers: int | None = None
+) -> Iterator[IndexArray]:
+    """Yield the batches of groups, after announcing their samples and those of the next groups, `most` in all."""
     # On a thread, because submitting reads costs as much processor time as consuming them.
-    with _threads(ANNOUNCE_THREADS, "tiering-announce") as announcer:
-        announced: deque[tuple[list[IndexArray], Future[None]]] = deque()
+    with _threads(openers or ANNOUNCE_THREADS, "tiering-announce") as announcer:
+        announced: deque[tuple[list[IndexArray], list[Future[None]]]] = deque()
         while True:
-            while len(announced) < groups and (group := list(islice(source, at_once))):
-                announced.append((group, announcer.submit(store.announce, np.concatenate(group))))
+            while len(announced) < most and (group := next(groups, None)) is not None:
+                # A call on another thread takes 50 us, as long as reading a batch that is in memory.
+                parts = [] if store.resident else _parts(np.concatenate(group[0]), openers or 1)
+                announced.append((group[1], [announcer.submit(store.announce, part) for part in parts]))
             if not announced:
                 return
-            group, done = announced.popleft()
+            batches, done = announced.popleft()
             # Without this wait, reads overtake the announcements, and page faults read 4 KiB at a time.
-            done.result()
-            yield from group
+            for each in done:
+                each.result()
+            yield from batches
+
+
+def _parts(samples: IndexArray, openers: int) -> list[IndexArray]:
+    """Return samples in a part for each thread that announces them."""
+    return np.array_split(samples, min(openers, -(-len(samples) // _FILES_A_PART))) if openers > 1 else [samples]
 
 
 class ReadAhead(Generic[T]):

@@ -1,0 +1,92 @@
+"""Crops masks and depth maps like the images that they belong to: same part, same flip, numbers unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tiering.arrays import AnyArray, IndexArray
+from tiering.errors import DatasetError
+from tiering.images.crop import Crop
+from tiering.images.exact import decode_as_stored
+from tiering.images.geometry import Geometry
+from tiering.store.sample import Buffer
+from tiering.units import counted
+
+
+class Placement(NamedTuple):
+    """Where a view of a picture comes from: its sides in pixels, the geometry, and whether it is mirrored."""
+
+    width: int
+    height: int
+    geometry: Geometry
+    mirrored: bool
+
+
+def cropped(name: str, value: Buffer, placements: Sequence[Placement], crop: Crop) -> AnyArray:
+    """Crop a mask as its image was cropped. Each pixel is the nearest one of the mask: numbers are never mixed.
+
+    Args:
+        name: The field.
+        value: The encoded mask, of the same width and height as the image.
+        placements: One for each view.
+        crop: The crop.
+
+    Returns:
+        (views, height, width), or (views, height, width, channels), with the numbers that the mask stores. Outside of
+        the picture they are 0.
+
+    Raises:
+        DatasetError: The mask cannot be decoded, or differs from the image in width or height.
+    """
+    mask = decode_as_stored(value)
+    rows, columns = crop.sides
+    found = np.zeros((len(placements), rows, columns, *mask.shape[2:]), mask.dtype)
+    for view, (width, height, geometry, mirrored) in zip(found, placements, strict=True):
+        if mask.shape[:2] != (height, width):
+            raise DatasetError(
+                "image", expected=f"{height} x {width} pixels in the field {name}, as in the image",
+                found=f"{mask.shape[0]} x {mask.shape[1]} (height x width)",
+                action="Leave the field out of `fields`, or resize it.",
+            )  # fmt: skip
+        left, top, wide, high = geometry.region
+        to_rows, from_rows = _nearest(rows, geometry.corner[1], high, geometry.size[1])
+        to_columns, from_columns = _nearest(columns, geometry.corner[0], wide, geometry.size[0])
+        part = mask[np.ix_(top + from_rows, left + from_columns)]
+        (view[:, ::-1] if mirrored else view)[np.ix_(to_rows, to_columns)] = part
+    return found
+
+
+def stacked_masks(values: list[AnyArray | None], shape: tuple[int, ...]) -> AnyArray:
+    """Return the cropped masks of several samples as one array (n, views, ...): masked where there is none.
+
+    Raises:
+        DatasetError: They differ in their channels or types.
+    """
+    kinds = {(each.shape, each.dtype) for each in values if each is not None}
+    if len(kinds) > 1:
+        raise DatasetError("image", expected="masks of one type", found=" and ".join(sorted(map(_kind, kinds))[:2]))
+    sides, numbers = next(iter(kinds), (shape, np.dtype(np.uint8)))
+    found = np.zeros((len(values), *sides), numbers)
+    for row, value in zip(found, values, strict=True):
+        if value is not None:
+            row[...] = value
+    missing = np.array([value is None for value in values])
+    if not missing.any():
+        return found
+    return np.ma.MaskedArray(found, np.broadcast_to(missing.reshape(-1, *(1,) * len(sides)), found.shape))
+
+
+def _nearest(count: int, corner: int, length: int, resized: int) -> tuple[IndexArray, IndexArray]:
+    """Return which of an output's pixels lie in the picture, and the pixel of the region that is nearest to each."""
+    position = np.arange(corner, corner + count)
+    inside = np.flatnonzero((position >= 0) & (position < resized))
+    # The middle of an output pixel, as Pillow's NEAREST has it: (position + 1/2) * length / resized, rounded down.
+    return inside, (2 * position[inside] + 1) * length // (2 * resized)
+
+
+def _kind(kind: tuple[tuple[int, ...], np.dtype[Any]]) -> str:
+    shape, numbers = kind
+    return f"{numbers} of {counted(1 if len(shape) == 3 else shape[3], 'channel')}"
