@@ -6,18 +6,22 @@ The rules are those of a conversion.
 from __future__ import annotations
 
 from collections import Counter
+from typing import cast
 
 import numpy as np
 
 from tiering.dataset.totals import Gathered
 from tiering.errors import DatasetError
 from tiering.sources.account import Ledger
+from tiering.sources.annotations.recognise import ANNOTATED_KINDS, ANNOTATED_TITLES, AnnotatedKind
 from tiering.sources.labels.annotations import FolderLabels, folder_labels, report_lost_rows
 from tiering.sources.labels.classes import MOST_CLASSES, NONE, classes_of
 from tiering.sources.labels.folders import Layout
+from tiering.sources.packed_datasets import RECORD_KINDS, TITLES, RecordKind
 from tiering.sources.source import Source
 from tiering.storage.urls import name_of
 from tiering.text import display, without_secrets
+from tiering.units import counted
 
 
 def labelled(source: Source, found: Gathered) -> tuple[Layout, dict[str, int], list[str]]:
@@ -26,11 +30,12 @@ def labelled(source: Source, found: Gathered) -> tuple[Layout, dict[str, int], l
     Rows of a table of classes that name no image count as left out, unless the dataset was sampled.
     """
     if found.labels is not None:
-        kind: Layout = "table" if source.kind == "table" else "WebDataset"
+        layouts: dict[str, Layout] = {"tar": "WebDataset", "folder": "folder with metadata"}
+        kind = layouts.get(source.kind, cast("Layout", source.kind))
         labels, note = _of_source(without_secrets(source.url), found.labels, captions=found.captions)
         return kind, labels, [note] if note else []
-    if source.kind == "table":
-        return "table", {}, []
+    if source.kind not in ("folder", "tar"):
+        return cast("Layout", source.kind), {}, []
     kind, by_folder = _folders(source, found)
     totals: Counter[bytes] = Counter()
     without = 0
@@ -45,7 +50,7 @@ def labelled(source: Source, found: Gathered) -> tuple[Layout, dict[str, int], l
     for folder_name in sorted(totals):
         named[display(folder_name)] += totals[folder_name]
     about = "About " if found.sampled else ""
-    notes = [f"{about}{without:,} images are in no class folder and have no label."] if without and named else []
+    notes = [f"{about}{counted(without, 'image')} without a class folder: no label."] if without and named else []
     return kind, dict(named), notes
 
 
@@ -98,6 +103,13 @@ def describe(source: Source, kind: Layout, labels: int, splits: list[str]) -> st
     splits.
     """
     name = display(name_of(source.url))
+    if source.kind in RECORD_KINDS:
+        files = f"{len(source.files):,} file{'s' if len(source.files) != 1 else ''}"
+        title = TITLES[cast("RecordKind", source.kind)]
+        return f"{title[0].upper()}{title[1:]}: {files}" + (f", with {labels:,} labels." if labels else ".")
+    if source.kind in ANNOTATED_KINDS:
+        told = ANNOTATED_TITLES[cast("AnnotatedKind", source.kind)]
+        return f"Images with annotations of {told}" + (f", with {labels:,} labels." if labels else ".")
     shards = f"{len(source.files):,} tar file{'s' if len(source.files) != 1 else ''}"
     several = f"{labels:,} label{'s' if labels != 1 else ''}"
     named = ", ".join(splits[:5])
@@ -107,6 +119,7 @@ def describe(source: Source, kind: Layout, labels: int, splits: list[str]) -> st
         if labels
         else f"Tar shards: {shards} of images without labels.",
         "class tars": f"Class tars: {shards}, one for each of {several}.",
+        "folder with metadata": f"A folder with a table of metadata, which gives {several}.",
         "WebDataset": f"WebDataset shards: {shards}, samples with {several}.",
         "split and class folders": f"Splits ({named}), each with a folder for each label: {several}.",
         "annotated splits": f"Splits ({named}), with class folders or a table of classes for each: {several}."

@@ -5,32 +5,27 @@ from __future__ import annotations
 import heapq
 import os
 import random
-import selectors
-import subprocess
-import sys
 from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import Final
 
 import numpy as np
 
+from tiering.dataset.scan_processes import scan_together
 from tiering.dataset.size_distribution import Sizes
-from tiering.errors import MachineError, from_os_error
+from tiering.errors import from_os_error
 from tiering.sources.left_out import PACKED, LeftOut
-from tiering.sources.trees.entries import Task, TaskResult, look, receive, send
+from tiering.sources.trees.entries import Task, TaskResult, look
 from tiering.sources.trees.remote_folder import FOLDER, RemoteFolder
+from tiering.sources.trees.siblings import Beside
 from tiering.system.machine import usable_cores
 from tiering.text import display
 
 #: How many files one process counts before it starts others, which takes about 50 ms.
 _ALONE: Final = 20_000
 
-#: Bytes of tasks that may wait in a pipe. The system buffers 64 KiB before a writer blocks.
-_IN_PIPE: Final = 32 << 10
-_TASKS_AHEAD: Final = 2
+_PROGRAM: Final = "tiering.sources.trees.entries"
 
 #: How many remote directories are listed at once, and how many requests each may make.
 _AT_ONCE: Final = 16
@@ -89,37 +84,39 @@ def count_remote(url: str, *, keep: int = 0, seed: int = 0) -> Totals:
     """
     count = Count(keep)
 
-    def look(folder: RemoteFolder) -> tuple[TaskResult, list[RemoteFolder]]:
-        found, folders = TaskResult(), []
-        draw = random.Random(b"%d/" % seed + folder.key).random
-        for part in folder.parts():
-            if part[-1].kind == PACKED:
-                found = TaskResult()
-                found.left_out.add(PACKED, folder.key)
-                return found, []
-            looked = folder.look_at(part, _EACH)
-            found.left_out.shared.add_all(folder.key, ((each.name, each.shared) for each in looked if each.shares))
-            for entry in looked:
-                if entry.kind == FOLDER:
-                    folders.append(folder.below(entry.name))
-                elif entry.kind:
-                    found.left_out.add(entry.kind, folder.key + entry.name, entry.size or 0, entry.reason)
-                else:
-                    found.take(folder.key, entry.name, entry.size or 0, draw(), count.limit)
-        return found, folders
-
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         pending = [RemoteFolder.top(url)]
         running: set[Future[tuple[TaskResult, list[RemoteFolder]]]] = set()
         while pending or running:
             while pending and len(running) < 2 * _AT_ONCE:
-                running.add(pool.submit(look, pending.pop()))
+                running.add(pool.submit(_list, pending.pop(), count, seed))
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for each in done:
                 found, folders = each.result()
                 count.add(found)
                 pending += folders
     return count.finished()
+
+
+def _list(folder: RemoteFolder, count: Count, seed: int) -> tuple[TaskResult, list[RemoteFolder]]:
+    found, folders = TaskResult(), []
+    draw = random.Random(b"%d/" % seed + folder.key).random
+    for part in folder.parts():
+        if part[-1].kind == PACKED:
+            found = TaskResult()
+            found.left_out.add(PACKED, folder.key)
+            return found, []
+        looked = folder.look_at(part, _EACH)
+        for entry in looked:
+            if entry.kind == FOLDER:
+                folders.append(folder.below(entry.name))
+            elif entry.is_beside and isinstance(entry.role, Beside):
+                found.left_out.take(entry.size or 0, entry.role.suffix(entry.name).lower())
+            elif entry.kind:
+                found.left_out.add(entry.kind, folder.key + entry.name, entry.size or 0, entry.reason)
+            else:
+                found.take(folder.key, entry.name, entry.size or 0, draw(), count.limit)
+    return found, folders
 
 
 class Count:
@@ -157,51 +154,9 @@ class Count:
 
 
 def _together(root: bytes, pending: list[Task], count: Count, seed: int, workers: int) -> None:
-    """Give tasks to processes, the deepest directories first, until none is left."""
-    with ExitStack() as stack:
-        choice = stack.enter_context(selectors.DefaultSelector())
-        crew = [_Worker(stack, root, seed, workers) for _ in range(workers)]
-        for worker in crew:
-            choice.register(worker.answers, selectors.EVENT_READ, worker)
-        while True:
-            for worker in sorted(crew, key=lambda each: len(each.waiting)):
-                while pending and worker.has_room():
-                    worker.ask(pending.pop(), count.limit)
-            if not any(worker.waiting for worker in crew):
-                return
-            for key, _ in choice.select():
-                found = key.data.answer(root)
-                count.add(found)
-                pending += reversed(found.tasks)
+    def take(found: TaskResult) -> list[Task]:
+        count.add(found)
+        return found.tasks
 
-
-class _Worker:
-    """A process that looks into directories. It ends when its input ends, and so also if this process dies."""
-
-    def __init__(self, stack: ExitStack, root: bytes, seed: int, shares: int) -> None:
-        package = str(Path(__file__).parents[2])
-        start = "import sys; sys.path.insert(0, sys.argv.pop()); from tiering.sources.trees.entries import main; main()"
-        # Without site-packages and their start-up files, Python starts in 20 ms.
-        command = [sys.executable, "-S", "-E", "-c", start, os.fsdecode(root), str(seed), str(shares), package]
-        process = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))  # noqa: S603
-        stack.callback(process.kill)
-        self.tasks, self.answers = cast("BinaryIO", process.stdin), cast("BinaryIO", process.stdout)
-        self.waiting: list[int] = []
-
-    def has_room(self) -> bool:
-        return not self.waiting or (len(self.waiting) < _TASKS_AHEAD and sum(self.waiting) < _IN_PIPE)
-
-    def ask(self, task: Task, limit: float) -> None:
-        self.waiting.append(send(self.tasks, (task, limit)))
-
-    def answer(self, root: bytes) -> TaskResult:
-        found = receive(self.answers)
-        self.waiting.pop(0)
-        if not isinstance(found, TaskResult):
-            raise MachineError(
-                display(root),
-                expected="an answer from a process that scans part of the directory",
-                found="that the process has ended",
-                action="Start again. The process may have run out of memory.",
-            )
-        return found
+    arguments = (root, b"%d" % seed, b"%d" % workers)
+    scan_together(_PROGRAM, arguments, display(root), pending, workers, lambda task: (task, count.limit), take)

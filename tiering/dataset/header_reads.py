@@ -20,9 +20,8 @@ from tiering.text import display
 _HEAD: Final = 4096
 _LONG_HEAD: Final = 1 << 16
 
-_JPEG_END: Final = b"\xff\xd9"
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
-_PNG_END: Final = b"\0\0\0\0IEND\xaeB`\x82"
+_ENDS: Final = {"JPEG": b"\xff\xd9", "PNG": b"\0\0\0\0IEND\xaeB`\x82"}
 _JPEG_MODES: Final = {1: "L", 3: "RGB", 4: "CMYK"}
 _PNG_MODES: Final = {2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
 _PNG_GREYS: Final = {1: "1", 2: "L", 4: "L", 8: "L", 16: "I;16"}
@@ -109,7 +108,7 @@ def _quick(path: bytes) -> ImageHeader | None:
         header = _read(head) or (_read(os.pread(handle, _LONG_HEAD, 0)) if head.startswith(JPEG) else None)
         if header is None:
             return None
-        end = _JPEG_END if header.format == "JPEG" else _PNG_END
+        end = _ENDS[header.format]
         size = os.fstat(handle).st_size
         if size > LARGEST_BYTES:
             return None
@@ -161,6 +160,17 @@ def look(data: bytes, where: str) -> Seen:
         return Fault(error.found, "")
 
 
+def look_quickly(data: bytes | memoryview, where: str) -> Seen:
+    """Return what `look` does. Of a JPEG or PNG that looks complete, only the beginning and the end are read."""
+    head = bytes(data[:_HEAD])
+    header = _read(head) or (_read(bytes(data[:_LONG_HEAD])) if head.startswith(JPEG) else None)
+    if header and len(data) <= LARGEST_BYTES:
+        end = _ENDS[header.format]
+        if data[-len(end) :] == end:
+            return header
+    return look(bytes(data), where)
+
+
 def _thorough(path: Path) -> Seen:
     """Inspect a whole file. Raises DatasetError if it is too large, OSError if it cannot be read."""
     with path.open("rb") as file:
@@ -172,8 +182,7 @@ def _fetched(system: Any, path: str) -> Seen:
     head = system.cat_file(path, start=0, end=_LONG_HEAD)
     if len(head) == _LONG_HEAD:
         header = _read(head)
-        end = {"JPEG": _JPEG_END, "PNG": _PNG_END}.get(header.format) if header else None
-        if header and end and system.cat_file(path, start=-len(end)) == end:
+        if header and system.cat_file(path, start=-len(_ENDS[header.format])) == _ENDS[header.format]:
             return header
         refuse_large(path, int(system.info(path)["size"] or 0))
         head = system.cat_file(path)

@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from tiering.dataset.class_sizes import describe, labelled, splits_of
-from tiering.dataset.copies import copies
-from tiering.dataset.estimates import EstimatedValue, mean, share
-from tiering.dataset.header_reads import Seen
+from tiering.dataset.estimates import EstimatedValue
+from tiering.dataset.field_counts import ProfiledField
+from tiering.dataset.field_files import with_sizes
 from tiering.dataset.profile_account import close_account, failed_kinds, notes_on
-from tiering.dataset.survey import survey
-from tiering.dataset.totals import MAX_DAMAGED, Gathered, count_folder, count_source, from_survey
+from tiering.dataset.profile_estimates import MAX_SHAPES, estimates_of
+from tiering.dataset.totals import MAX_DAMAGED, Gathered, count_folder, count_source, from_sample
 from tiering.dataset.tree_reads import tree_at
+from tiering.dataset.tree_sample import sample_tree
 from tiering.images.image import ImageHeader
 from tiering.notebook import Shown, Summary, data_frame
 from tiering.sources.account import Account
 from tiering.sources.labels.folders import Layout
 from tiering.sources.left_out import (
-    BY_CONTENT,
     DAMAGED,
     NOT_AN_IMAGE,
     NOT_FETCHED,
     NOT_PACKED,
-    SHARED,
     SIDECAR,
     UNREADABLE_FILE,
 )
+from tiering.sources.metadata_tables import has_metadata
 from tiering.sources.source import AnySource, Source, open_source
 from tiering.text import display, without_secrets
 from tiering.units import format_bytes, format_count
@@ -43,12 +42,16 @@ if TYPE_CHECKING:
 _OTHERS: Final = (NOT_AN_IMAGE, SIDECAR)
 _OF_IMAGES: Final = (DAMAGED, NOT_FETCHED, NOT_PACKED, UNREADABLE_FILE)
 
-MAX_SHAPES: Final = 20
+#: How many files a sample draws, and how many headers are read of a dataset that is neither small nor sampled.
+SAMPLED: Final = 2000
 
-#: How many files a survey draws, and how many headers are read of a dataset that is neither small nor surveyed.
-SURVEYED: Final = 2000
+#: Stands for the format of samples that are decoded.
+PIXELS: Final = "pixels"
 
-#: Larger datasets are surveyed instead of counted, and of more than ALL_HEADERS images not every header is read, unless
+#: The layouts of packed stores.
+PACKED_LAYOUTS: Final[frozenset[Layout]] = frozenset({"LMDB store", "Zarr store"})
+
+#: Larger datasets are sampled instead of counted, and of more than ALL_HEADERS images not every header is read, unless
 #: the caller requests it.
 COUNTED: Final = 100_000
 ALL_HEADERS: Final = 10_000
@@ -103,6 +106,9 @@ class DatasetProfile(Shown, BaseModel):
         default=None,
         description="all entries: images to pack, and those left out; estimated if sampled",
     )
+    fields: list[ProfiledField] = Field(
+        default=[], description="what images have beside their class, as packing takes it"
+    )
     notes: list[str] = Field(default=[], description="notes for the user, one sentence each")
     arrangement: str = Field(default="", description="the layout of the dataset, in a sentence")
     sampled: bool = Field(default=False, description="whether files, bytes, sizes and labels are estimates")
@@ -113,11 +119,21 @@ class DatasetProfile(Shown, BaseModel):
         description="by name, with 95 % intervals: files, bytes, size_mean, labels, label_imbalance (label size that a "
         "random image sees, over the mean label size), damaged_share, duplicate_share, pixel_bytes_mean, "
         "format NAME, mode NAME, shape WxH, left out KIND (files), images by content (without an image's name), "
-        "shared keys",
+        "field files",
     )
     size_intervals: dict[str, tuple[int, int]] = Field(
         default={}, description="95 % intervals of size_quantiles if sampled; for 0 and 1 the sizes seen"
     )
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether this is the profile of a packed store."""
+        return self.layout in PACKED_LAYOUTS
+
+    @property
+    def is_decoded(self) -> bool:
+        """Whether the samples are pixels, not encoded images."""
+        return PIXELS in self.formats
 
     def summary(self) -> Summary:
         """Return the number of images, their sizes, labels and formats."""
@@ -133,6 +149,7 @@ class DatasetProfile(Shown, BaseModel):
 def profile_dataset(
     root: AnySource,
     *,
+    fields: Mapping[str, str] | None = None,
     sample: Literal["auto", "all"] | int = "auto",
     probes: int | None = None,
     seed: int = 0,
@@ -144,10 +161,11 @@ def profile_dataset(
 
     Args:
         root: Path or URL of the dataset, or a TableSource that says how to read a table.
+        fields: As for tiering.convert. With them, or with a table of metadata, every file of a folder is counted.
         sample: "all" counts every file and inspects every image, so that the account equals that of a conversion; other
             figures from headers use up to 100,000 of them. A number, at least 2, estimates everything from about that
             many files in some directories, without listing the others. "auto" counts up to about 100,000 files,
-            inspecting every image if there are at most 10,000, and surveys 2,000 files of a larger dataset.
+            inspecting every image if there are at most 10,000, and draws 2,000 files of a larger dataset.
         probes: Most headers to read of a counted dataset, at least 1. By default all if there are at most 10,000 images
             or sample is "all", else 2,000.
         seed: Seed of the random choices.
@@ -172,8 +190,10 @@ def profile_dataset(
     if isinstance(sample, int) and sample < 2:
         message = f"sample: expected at least 2, found {sample}"
         raise ValueError(message)
-    source = open_source(root)
+    source = open_source(root).with_fields(fields)
     found = _gather(source, sample, probes, seed)
+    if suffixes := found.left_out.suffixes:
+        found.fields = with_sizes(found.fields, suffixes, found.sample, found.tree, seed)
     return _profile(without_secrets(display(root)), source, found)
 
 
@@ -182,14 +202,14 @@ def _gather(source: Source, sample: Literal["auto", "all"] | int, probes: int | 
     if sample == "all" and probes is None:
         return count_source(source, keep=keep, seed=seed, every=True)
     few = min(probes or ALL_HEADERS, MOST_HEADERS)
-    if source.kind != "folder":
+    if source.kind != "folder" or source.fields or has_metadata(source.url):
         return _fewer(count_source(source, keep=few, seed=seed, every=False), sample, probes, seed)
     if sample == "all":
         return count_folder(source.url, keep=keep, seed=seed)
     tree = tree_at(source.url)
-    surveyed = survey(tree, SURVEYED if sample == "auto" else sample, seed)
-    # A survey without images does not prove that there are none.
-    found = from_survey(tree, surveyed) if surveyed.sample.key else None
+    drawn = sample_tree(tree, SAMPLED if sample == "auto" else sample, seed)
+    # A sample without images does not prove that there are none.
+    found = from_sample(tree, drawn) if drawn.sample.key else None
     if found is None or (sample == "auto" and found.files.high <= ALL_HEADERS and probes is None):
         return count_source(source, keep=keep, seed=seed, every=True)
     if sample == "auto" and found.files.high <= COUNTED:
@@ -198,13 +218,38 @@ def _gather(source: Source, sample: Literal["auto", "all"] | int, probes: int | 
 
 
 def _fewer(found: Gathered, sample: Literal["auto", "all"] | int, probes: int | None, seed: int) -> Gathered:
-    """Inspect fewer images of a dataset that is neither small nor surveyed."""
-    if sample != "all" and probes is None and len(found.sample.key) > SURVEYED and found.files.value > ALL_HEADERS:
-        found.sample = found.sample.some(SURVEYED, seed)
+    """Inspect fewer images of a dataset that is neither small nor sampled."""
+    if sample != "all" and probes is None and len(found.sample.key) > SAMPLED and found.files.value > ALL_HEADERS:
+        found.sample = found.sample.some(SAMPLED, seed)
     return found
 
 
 def _profile(root: str, source: Source, found: Gathered) -> DatasetProfile:
+    layout, labels, notes = labelled(source, found)
+    arrangement = describe(source, layout, len(labels), splits_of(found))
+    return profile_of(root, found, layout, labels, arrangement, notes)
+
+
+def profile_of(
+    root: str,
+    found: Gathered,
+    layout: Layout,
+    labels: dict[str, int],
+    arrangement: str,
+    notes: list[str],
+    account: Account | None = None,
+) -> DatasetProfile:
+    """Return the profile of what was gathered; inspects the sampled images unless that is done.
+
+    Args:
+        root: The place of the dataset, to show.
+        found: Its figures.
+        layout: See DatasetProfile.
+        labels: Images of each label.
+        arrangement: The layout in a sentence.
+        notes: Further notes for the user.
+        account: All entries; by default it is closed from `found`.
+    """
     sample = found.sample
     seen = found.tree.inspect(sample.key) if found.seen is None else found.seen
     headers = [header for header in seen if isinstance(header, ImageHeader)]
@@ -213,14 +258,13 @@ def _profile(root: str, source: Source, found: Gathered) -> DatasetProfile:
         f"{display(key)}: {why}" for key, why in zip(sample.key, seen, strict=True) if isinstance(why, str)
     ]
     shapes = Counter((header.width, header.height, header.mode) for header in headers)
-    kind, labels, notes = labelled(source, found)
-    estimates = _estimates(found, seen, whole, labels)
+    estimates = estimates_of(found, seen, whole, labels)
     failed = failed_kinds(found, seen)
     estimates |= {f"left out {kind}": count for kind, count in failed.items() if not count.exact}
-    account = close_account(found, seen, failed)
+    account = account or close_account(found, seen, failed)
     return DatasetProfile(
         root=root,
-        layout=kind,
+        layout=layout,
         files=round(found.files.value),
         bytes=round(found.size.value),
         size_mean=estimates["size_mean"].value,
@@ -240,8 +284,9 @@ def _profile(root: str, source: Source, found: Gathered) -> DatasetProfile:
         other_bytes=account.size(*_OTHERS),
         skipped={kind: left.count for kind, left in account.left_out.items() if kind not in (*_OTHERS, *_OF_IMAGES)},
         account=account,
-        notes=[*notes_on(found, root), *notes],
-        arrangement=describe(source, kind, len(labels), splits_of(found)),
+        fields=found.fields,
+        notes=[*notes_on(found), *notes],
+        arrangement=arrangement,
         sampled=found.sampled,
         modes=dict(Counter(header.mode for header in headers).most_common()),
         extensions=found.extensions,
@@ -250,52 +295,3 @@ def _profile(root: str, source: Source, found: Gathered) -> DatasetProfile:
         if found.sampled
         else {},
     )
-
-
-def _estimates(
-    found: Gathered, seen: Sequence[Seen], whole: npt.NDArray[np.bool_], labels: dict[str, int]
-) -> dict[str, EstimatedValue]:
-    """Return every figure that may be uncertain, with its interval."""
-    sample = found.sample
-    size_mean = EstimatedValue.known(found.size.value / found.files.value, found.files.sample)
-    if found.sampled:
-        size_mean = mean(sample, sample.size.astype(np.float64))
-    damaged = share(sample, ~whole)
-    if found.failed is not None:
-        damaged = EstimatedValue.known(found.failed.count() / found.files.value, round(found.files.value))
-    pixels = np.array([3.0 * header.width * header.height if isinstance(header, ImageHeader) else 0 for header in seen])
-    estimates = {"files": found.files, "bytes": found.size, "size_mean": size_mean}
-    if labels:
-        estimates |= _label_estimates(found, labels)
-    estimates |= {
-        "damaged_share": damaged,
-        "duplicate_share": copies(sample, found.tree),
-        "pixel_bytes_mean": mean(sample, pixels, whole),
-    }
-    no_kinds = {BY_CONTENT: "images by content", SHARED: SHARED}
-    estimates |= {no_kinds.get(kind, f"left out {kind}"): count for kind, count in found.others.items()}
-    for word, name_of in (
-        ("format", lambda header: header.format),
-        ("mode", lambda header: header.mode),
-        ("shape", lambda header: f"{header.width}x{header.height}"),
-    ):
-        names = np.array([name_of(header) if isinstance(header, ImageHeader) else "" for header in seen])
-        for name, _ in Counter(names[whole].tolist()).most_common(MAX_SHAPES):
-            estimates[f"{word} {name}"] = share(sample, names == name, whole)
-    return estimates
-
-
-def _label_estimates(found: Gathered, labels: dict[str, int]) -> dict[str, EstimatedValue]:
-    count = len(labels)
-    if not found.sampled:
-        numbers = np.array(list(labels.values()), np.float64)
-        unequal = float(count * (numbers**2).sum() / numbers.sum() ** 2)
-        return {"labels": EstimatedValue.known(count, count), "label_imbalance": EstimatedValue.known(unequal, count)}
-    estimates = {}
-    # Only listed directories are known to contain images.
-    if found.filled is not None:
-        ends = {name: getattr(found.filled, name) * count for name in ("value", "low", "high")}
-        estimates["labels"] = EstimatedValue(**ends, sample=found.filled.sample)
-    if found.imbalance is not None and count == len(found.folders):
-        estimates["label_imbalance"] = found.imbalance
-    return estimates

@@ -9,7 +9,7 @@ import numpy as np
 from tiering.dataset.estimates import EstimatedValue, share
 from tiering.dataset.header_reads import Fault, Seen
 from tiering.dataset.totals import Gathered
-from tiering.sources.account import Account, shared_keys
+from tiering.sources.account import Account
 from tiering.sources.left_out import BY_CONTENT, ERRORS, LeftOut, Tally
 from tiering.units import format_count
 
@@ -54,8 +54,8 @@ def close_account(found: Gathered, seen: Sequence[Seen], failed: dict[str, Estim
     return Account.of(files - unpackable.count() + more.count, size - unpackable.size() + more.size, left_out)
 
 
-def notes_on(found: Gathered, where: str) -> list[str]:
-    """Return sentences that a user should know of a dataset. where: its name."""
+def notes_on(found: Gathered) -> list[str]:
+    """Return sentences that a user should know of a dataset."""
     notes = []
     of = "sampled image files" if found.sampled else "image files"
     if found.sampled:
@@ -70,12 +70,12 @@ def notes_on(found: Gathered, where: str) -> list[str]:
             f"{found.odd_names:,} of the {of} have a name that is not UTF-8; such names are kept "
             "byte for byte and shown with backslashes."
         )
-    notes += _left_out_notes(found, where)
+    notes += _left_out_notes(found)
     return notes
 
 
-def _left_out_notes(found: Gathered, where: str) -> list[str]:
-    """Return sentences about left-out files that the user should know of. where: the name of the dataset."""
+def _left_out_notes(found: Gathered) -> list[str]:
+    """Return sentences about left-out files that the user should know of."""
     notes = []
     if found.by_content.count:
         count = found.others[BY_CONTENT]
@@ -93,7 +93,4 @@ def _left_out_notes(found: Gathered, where: str) -> list[str]:
     ]
     if failed:
         notes.append(f"Left out: {'; '.join(failed)}.")
-    shared = found.left_out.shared
-    if shared.count:
-        notes.append(f"{shared_keys(where, shared.count, shared.examples)}")
     return notes

@@ -1,4 +1,4 @@
-"""The figures of a dataset before any image is opened, counted or estimated from a survey, in one form for both."""
+"""The figures of a dataset before any image is opened, counted or estimated from a sample, in one form for both."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ from tiering.dataset.estimates import (
     total,
     total_files,
 )
+from tiering.dataset.field_counts import FieldCounts, ProfiledField
+from tiering.dataset.field_files import fields_of_suffixes
 from tiering.dataset.header_reads import Fault, Seen
-from tiering.dataset.survey import Survey
 from tiering.dataset.tree_reads import SourceTree, Tree, tree_at
+from tiering.dataset.tree_sample import TreeSample
 from tiering.errors import DatasetError
 from tiering.images.formats import extension_of
 from tiering.sources.account import Ledger
@@ -57,9 +59,9 @@ class Gathered:
     imbalance: of the directories, from estimates.ratio_of_squares; filled: the share of them that contain images; both
     None after a full count. sampled: whether files were estimated.
     left_out: entries that are not images, extrapolated if sampled; others: their intervals, by kind. by_content: as in
-    Survey.
+    TreeSample.
     failed: images that cannot be packed, and damaged: some of them with the reason, if every image was inspected. seen:
-    the results for the sampled images, if known already.
+    the results for the sampled images, if known already. fields: what images have beside their class.
     """
 
     tree: Tree
@@ -83,10 +85,11 @@ class Gathered:
     damaged: list[str] = field(default_factory=list)
     seen: list[Seen] | None = None
     extensions: dict[str, int] = field(default_factory=dict)
+    fields: list[ProfiledField] = field(default_factory=list)
 
 
-def from_survey(tree: Tree, found: Survey) -> Gathered:
-    """Estimate from a survey, which must have sampled an image."""
+def from_sample(tree: Tree, found: TreeSample) -> Gathered:
+    """Estimate from a sample, which must contain an image."""
     sample = found.sample
     folders: Counter[bytes] = Counter()
     for folder, population in zip(found.folders, sample.population.tolist(), strict=True):
@@ -112,6 +115,7 @@ def from_survey(tree: Tree, found: Survey) -> Gathered:
         left_out=found.left_out,
         others=found.others,
         by_content=found.by_content,
+        fields=fields_of_suffixes(found.left_out.suffixes),
         extensions=dict(Counter(extension_of(key).decode() for key in sample.key).most_common()),
     )
 
@@ -136,6 +140,7 @@ def from_totals(tree: Tree, totals: Totals) -> Gathered:
         odd_names=totals.odd_names,
         left_out=totals.left_out,
         extensions=dict(totals.extensions.most_common()),
+        fields=fields_of_suffixes(totals.left_out.suffixes),
     )
 
 
@@ -159,13 +164,14 @@ def count_source(source: Source, *, keep: int, seed: int, every: bool) -> Gather
     """Count the samples of a source, by the same walk as packing.
 
     keep: how many images to draw for inspection. seed: of that sample. every: inspect all images as packing does, so
-    that the account equals that of a store. Masks of images that share a key are left out, as with `images_only`.
+    that the account equals that of a store.
     Raises DatasetError and MachineError as Source.batches does. Missing files of a table are left out.
     """
     counted = _Counted(source, keep, seed, every=every)
-    ledger = Ledger(images_only=True)
+    ledger = Ledger()
     for frame in source.batches(ledger):
         counted.add(frame)
+        counted.fields.add(frame, ledger.fields)
     return counted.finished(ledger)
 
 
@@ -183,6 +189,7 @@ class _Counted:
         self.seen: dict[bytes, Seen] = {}
         self.labels: Counter[str] = Counter()
         self.captions = False
+        self.fields = FieldCounts(seed)
         self.folders = Folders(tars=len(source.files) > 1)
 
     def add(self, frame: pl.DataFrame) -> None:
@@ -237,6 +244,7 @@ class _Counted:
         gathered = from_totals(self.tree, totals)
         gathered.labels = {} if self.captions else dict(self.labels) or None
         gathered.captions = self.captions
+        gathered.fields = self.fields.found(ledger.fields.values())
         gathered.rule = self.folders.rule()
         if self.failed is not None:
             gathered.failed, gathered.damaged = self.failed, self.damaged

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from tiering.dataset.header_reads import Fault, Seen, in_threads, inspect_files, inspect_remote, look, unreadable
 from tiering.errors import DatasetError
 from tiering.sources.account import kind_of
+from tiering.sources.byte_ranges import Found
 from tiering.sources.source import Source, read_samples
 from tiering.sources.trees.glance import DirectoryContents, glance, glance_remote
 from tiering.sources.trees.remote import look_up
@@ -24,6 +25,8 @@ from tiering.storage.bucket import REQUESTS
 from tiering.storage.failures import asking
 from tiering.storage.urls import joined
 from tiering.text import display
+
+_Result = TypeVar("_Result")
 
 #: How many sizes one thread looks up in a row.
 _SLICE: Final = 500
@@ -123,7 +126,7 @@ class RemoteTree:
 
 
 class SourceTree:
-    """The images of a table or of tar files as a Tree, which cannot be listed.
+    """The images of a table, of tar files or of a packed dataset as a Tree, which cannot be listed.
 
     ranges: file number, offset and size of each image that may be requested.
     """
@@ -133,7 +136,7 @@ class SourceTree:
         self.ranges = ranges
 
     def look_into(self, prefix: bytes, keep: int, random: np.random.Generator) -> Any:  # noqa: ARG002 - as in Tree
-        """Refuse: tables and tar files are read from front to back instead."""
+        """Refuse: these are read from front to back instead."""
         raise NotADirectoryError(prefix)
 
     def sizes(self, keys: Sequence[bytes]) -> npt.NDArray[np.int64]:
@@ -142,15 +145,20 @@ class SourceTree:
 
     def inspect(self, keys: Sequence[bytes]) -> list[Seen]:
         """Read and inspect images."""
-        return [_look(data, display(key)) for key, data in zip(keys, self._read(keys), strict=True)]
+        return self._each(keys, lambda key, data: _look(data, display(key)))
 
     def digests(self, keys: Sequence[bytes], limit: int | None = None) -> list[bytes]:
         """Hash the contents of images."""
-        return [b"" if isinstance(data, Exception) else digest_of(data[:limit]) for data in self._read(keys)]
+        return self._each(keys, lambda _, data: b"" if isinstance(data, Exception) else digest_of(data[:limit]))
 
-    def _read(self, keys: Sequence[bytes]) -> Any:
+    def _each(self, keys: Sequence[bytes], see: Callable[[bytes, Found], _Result]) -> list[_Result]:
+        """Return what is seen of each image. They are read in the order of the files, and only results are kept."""
         rows = np.array([self.ranges[key] for key in keys], np.int64).reshape(-1, 3)
-        return read_samples(self.source, list(keys), rows[:, 0].astype(np.int32), rows[:, 1], rows[:, 2])
+        order = np.lexsort((rows[:, 1], rows[:, 0]))
+        ordered = [keys[at] for at in order.tolist()]
+        found = read_samples(self.source, ordered, rows[order, 0].astype(np.int32), rows[order, 1], rows[order, 2])
+        results = [see(key, data) for key, data in zip(ordered, found, strict=True)]
+        return [results[at] for at in np.argsort(order).tolist()]
 
 
 def tree_at(url: str) -> LocalTree | RemoteTree:

@@ -59,13 +59,13 @@ def write_profile(profile: Profile, path: str | Path) -> None:
 
 
 def profile_at(path: str | Path) -> Profile:
-    """Read a profile.json, or profile a directory of images.
+    """Read a profile.json, or profile a directory of images. path: of either, or the URL of a dataset.
 
     Raises:
         DatasetError: There is no such file or directory, or no image in the directory.
         ProfileError: The file is not a profile.
     """
-    if Path(path).is_dir():
+    if "://" in str(path) or Path(path).is_dir():
         return Profile(dataset=profile_dataset(path))
     if not Path(path).exists():
         raise DatasetError(

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from tiering.dataset.estimates import EstimatedValue, FileSample, total_of_units
 from tiering.dataset.tree_reads import Tree
-from tiering.sources.left_out import BY_CONTENT, LOOP, MISSING, SHARED, LeftOut, Tally
+from tiering.sources.left_out import BY_CONTENT, FIELD_FILES, LOOP, MISSING, LeftOut, Tally
 
 #: Files drawn per directory, and the least number of directories. Fewer show too little of how they differ.
 _FILES_EACH = 32
@@ -38,8 +38,8 @@ _DEEPEST = 100
 
 
 @dataclass(slots=True)
-class Survey:
-    """The result of a survey.
+class TreeSample:
+    """What a sample of a tree shows.
 
     sample: of the images. folders: path of the directory of each of the sample's units, "" or ending in "/". unseen:
     the directories that were not listed, each with its likely number of images. left_out: entries that are not images,
@@ -55,13 +55,13 @@ class Survey:
     by_content: Tally
 
 
-def survey(tree: Tree, files: int, seed: int = 0) -> Survey:
+def sample_tree(tree: Tree, files: int, seed: int = 0) -> TreeSample:
     """Draw a sample of the images of a tree.
 
     files: how many to draw, at least 2; the result may have slightly more or fewer. seed: of the draws.
     Raises MachineError if the root cannot be read.
     """
-    return _Surveyor(tree, max(files, 2), seed).survey()
+    return _Sampler(tree, max(files, 2), seed).draw_all()
 
 
 def draw(weights: npt.NDArray[np.float64], draws: int, random: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -107,7 +107,7 @@ class _Unit:
     left_out: LeftOut = field(default_factory=LeftOut)
 
 
-class _Surveyor:
+class _Sampler:
     def __init__(self, tree: Tree, files: int, seed: int) -> None:
         self.tree = tree
         self.files = files
@@ -116,7 +116,7 @@ class _Surveyor:
         self.rounds: list[int] = []
         self.unseen: list[tuple[bytes, float]] = []
 
-    def survey(self) -> Survey:
+    def draw_all(self) -> TreeSample:
         draws = max(_LEAST_DRAWS, self.files // _FILES_EACH)
         waiting = self._frontier()
         turn = 0
@@ -144,24 +144,35 @@ class _Surveyor:
         sample = self._sample()
         others = self._others(sample)
         left_out = LeftOut()
-        for unit in self.units:
-            left_out.shared.merge(unit.left_out.shared)
-        shared = total_of_units(sample, np.array([unit.left_out.shared.count for unit in self.units], float))
-        left_out.shared.count = round(shared.value)
+        files = self._fields(sample, left_out)
         for kind, (count, size) in others.items():
             left_out.kinds[kind] = Tally(round(count.value), round(size))
             for unit in self.units:
                 if kind in unit.left_out.kinds:
                     left_out.merge(LeftOut({kind: Tally(0, 0, unit.left_out.kinds[kind].examples)}))
         by_content = left_out.kinds.pop(BY_CONTENT, Tally())
-        return Survey(
+        return TreeSample(
             sample,
             [unit.prefix for unit in self.units],
             self.unseen,
             left_out,
-            {kind: count for kind, (count, _) in others.items()} | ({SHARED: shared} if shared.value else {}),
+            {kind: count for kind, (count, _) in others.items()} | ({FIELD_FILES: files} if files.value else {}),
             by_content,
         )
+
+    def _fields(self, sample: FileSample, left_out: LeftOut) -> EstimatedValue:
+        """Estimate the files that are fields of images, write them into left_out, and return their number."""
+
+        def total(counts: list[int]) -> EstimatedValue:
+            return total_of_units(sample, np.array(counts, float))
+
+        units = [unit.left_out for unit in self.units]
+        files = total([unit.field_files for unit in units])
+        left_out.field_files = round(files.value)
+        left_out.field_bytes = round(total([unit.field_bytes for unit in units]).value)
+        for suffix in {suffix for unit in units for suffix in unit.suffixes}:
+            left_out.suffixes[suffix] = round(total([unit.suffixes.get(suffix, 0) for unit in units]).value)
+        return files
 
     def _others(self, sample: FileSample) -> dict[str, tuple[EstimatedValue, float]]:
         """Estimate how many files of each kind are left out, and their bytes."""
@@ -216,7 +227,7 @@ class _Surveyor:
         size = np.array(known, np.int64) if len(known) == len(keys) else self.tree.sizes(keys)
         number = np.repeat(np.arange(len(take)), take)
         for index in np.flatnonzero(size < 0).tolist():
-            self.units[number[index]].left_out.add(MISSING, keys[index], reason="it vanished during the survey")
+            self.units[number[index]].left_out.add(MISSING, keys[index], reason="it vanished during the walk")
         there = size >= 0
         return FileSample(
             population=population,

@@ -1,4 +1,4 @@
-"""A survey lists few directories, and its intervals hold the truth about as often as they say."""
+"""A sample of a tree lists few directories, and its intervals hold the truth about as often as they say."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tests.trees import put
 from tiering.dataset.counting import count_tree
 from tiering.dataset.estimates import mean, quantile, share, total, total_files
-from tiering.dataset.survey import draw, survey
 from tiering.dataset.tree_reads import LocalTree
+from tiering.dataset.tree_sample import draw, sample_tree
 from tiering.sources.trees.glance import DirectoryContents, NameSample
 
 
@@ -89,7 +89,7 @@ def test_intervals_hold_the_truth_in_at_least_ninety_of_a_hundred_samples(name: 
     }
     held = dict.fromkeys(true, 0)
     for seed in range(100):
-        sample = survey(tree, 1000, seed).sample
+        sample = sample_tree(tree, 1000, seed).sample
         found = {
             "files": total_files(sample),
             "bytes": total(sample, sample.size.astype(float)),
@@ -106,7 +106,7 @@ def test_intervals_hold_the_truth_in_at_least_ninety_of_a_hundred_samples(name: 
 
 def test_most_directories_are_not_listed():
     tree = Imagined(skewed(5000, 50))
-    survey(tree, 1000)
+    sample_tree(tree, 1000)
     assert tree.listed <= 1 + 40
     assert tree.asked <= 1500
 
@@ -115,7 +115,7 @@ def test_a_deep_tree_is_not_listed_either():
     """Where each directory holds others, nothing tells how many files there are but going down at random."""
     tree = Imagined(skewed(4000, 5, "%d/x/y/z/"), known=False)
     true = sum(map(len, tree.folders.values()))
-    found = [total_files(survey(tree, 500, seed).sample) for seed in range(60)]
+    found = [total_files(sample_tree(tree, 500, seed).sample) for seed in range(60)]
     assert tree.listed < 60 * 1000
     assert np.mean([estimate.value for estimate in found]) == pytest.approx(true, rel=0.05)
     assert sum(estimate.low <= true <= estimate.high for estimate in found) >= 51
@@ -134,18 +134,19 @@ def test_on_average_the_estimate_is_the_truth():
     tree = TREES["class folders"]
     true = sum(int(sizes.sum()) for sizes in tree.folders.values())
     found = [
-        total(sample, sample.size.astype(float)).value for sample in (survey(tree, 300, s).sample for s in range(200))
+        total(sample, sample.size.astype(float)).value
+        for sample in (sample_tree(tree, 300, s).sample for s in range(200))
     ]
     error = np.std(found) / np.sqrt(len(found))
     assert abs(np.mean(found) - true) < 4 * error
 
 
-def test_a_small_tree_is_surveyed_whole(tmp_path: Path):
+def test_a_small_tree_is_sampled_whole(tmp_path: Path):
     for number in range(50):
         put(tmp_path, f"c{number % 7}/{number}.jpg", b"x" * number)
     put(tmp_path, "top.jpg", b"y" * 1000)
     put(tmp_path, "c1/words.txt", b"words")
-    sample = survey(LocalTree(os.fsencode(tmp_path)), 1000).sample
+    sample = sample_tree(LocalTree(os.fsencode(tmp_path)), 1000).sample
     assert sample.complete
     for estimate, true in (
         (total_files(sample), 51),
@@ -156,14 +157,14 @@ def test_a_small_tree_is_surveyed_whole(tmp_path: Path):
         assert estimate.value == true
 
 
-def test_links_loops_and_what_cannot_be_read_end_no_survey(tmp_path: Path):
+def test_links_loops_and_what_cannot_be_read_end_no_sample(tmp_path: Path):
     put(tmp_path, "a/1.jpg", b"12345")
     (tmp_path / "a" / "loop").symlink_to("..")
     (tmp_path / "gone.jpg").symlink_to("nowhere")
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "empty").mkdir()
     put(tmp_path, b"\xff/\xfe.jpg", b"123")
-    found = survey(LocalTree(os.fsencode(tmp_path)), 100)
+    found = sample_tree(LocalTree(os.fsencode(tmp_path)), 100)
     assert found.sample.key == [b"a/1.jpg", b"\xff/\xfe.jpg"]
     seen, counted = (
         {kind: tally.count for kind, tally in left_out.kinds.items()}
