@@ -78,7 +78,7 @@ def opened(context, path, scheme="light", width=1200):
     return page
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_it_opens_offline_draws_every_chart_and_has_no_accessibility_violation(chromium, report, axe, scheme):
     page = opened(chromium, report, scheme)
     assert page.said == []
@@ -97,6 +97,31 @@ def test_it_opens_offline_draws_every_chart_and_has_no_accessibility_violation(c
     assert len(found["passes"]) > 15
     serious = [each for each in found["violations"] if each["impact"] in ("serious", "critical")]
     assert [(each["id"], [node["html"][:120] for node in each["nodes"][:3]]) for each in serious] == []
+    page.close()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), pytest.param("dark", 360, marks=pytest.mark.slow)])
+def test_fields_have_small_charts(chromium, some_photos, axe, tmp_path, scheme, width):
+    keys = sorted(path.relative_to(some_photos).as_posix() for path in some_photos.rglob("*") if path.is_file())
+    rows = [f"{key},a,{n % 4},{n / 7},{'word ' * (n % 9)},same" for n, key in enumerate(keys)]
+    (some_photos / "list.csv").write_text("path,label,stars,score,caption,kind\n" + "\n".join(rows) + "\n")
+    profile, path = tmp_path / "profile.json", tmp_path / "report.html"
+    for words in (["profile", some_photos / "list.csv", "-o", profile], ["report", profile, "-o", path]):
+        done = CliRunner().invoke(app, [str(word) for word in words])
+        assert done.exit_code == 0, done.stderr
+    page = opened(chromium, path, scheme, width)
+    assert page.said == []
+    drawn = page.evaluate(
+        "() => Object.fromEntries([...document.querySelectorAll('.small [data-figure]')].map(place =>"
+        " [place.dataset.figure, place.querySelectorAll('.fills path').length]))"
+    )
+    # All values of `kind` are of one size, so it is in the table alone.
+    assert drawn == {"field-stars": 1, "field-score": 1, "field-caption": 1}
+    assert page.locator("table:has(caption:text-is('Fields')) tbody tr").count() == 4
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    page.evaluate(axe)
+    found = page.evaluate("() => axe.run(document)")
+    assert [each["id"] for each in found["violations"] if each["impact"] in ("serious", "critical")] == []
     page.close()
 
 

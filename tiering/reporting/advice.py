@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from tiering.advice.catalog import Tier, load_catalog
-from tiering.advice.recommend import Job, recommend
+from tiering.advice.current_tier import current_tier
+from tiering.advice.job import Job
+from tiering.advice.recommend import recommend
 from tiering.advice.recommendation import Option, Recommendation
 from tiering.dataset.profile import DatasetProfile
 from tiering.errors import UsageError
@@ -20,7 +22,7 @@ class Assumptions:
 
     Attributes:
         job: The training.
-        current: Name of the tier where the dataset is now.
+        current: Name of the tier where the dataset is now; by default the one that the mount table shows.
         tiers: The catalog; by default the shipped one.
 
     Example:
@@ -96,9 +98,7 @@ def advise(dataset: DatasetProfile, verdict: Verdict | None, assumptions: Assump
         ("storage at half the price", replace(assumptions, tiers=half)),
     ]
     return Advice(
-        summary=f"{_name(found.choice)}: {format_seconds(found.choice.steady_epoch_s)} an epoch, "
-        f"{_times(found.choice.speedup)} over the plain files as they are, "
-        f"for {format_usd(found.choice.monthly_usd)} USD a month.",
+        summary=found.answer,
         reason=f"{found.choice.reason} {found.conversion} {found.doing_nothing}",
         criterion=found.criterion,
         rows=tuple(_row(mark, option) for mark, option in options),
@@ -108,7 +108,9 @@ def advise(dataset: DatasetProfile, verdict: Verdict | None, assumptions: Assump
 
 
 def _recommended(dataset: DatasetProfile, verdict: Verdict | None, given: Assumptions) -> Recommendation:
-    return recommend(dataset, verdict=verdict, tiers=given.tiers, job=given.job, current=given.current)
+    tiers = load_catalog() if given.tiers is None else given.tiers
+    current = given.current or current_tier(dataset.root, tiers)
+    return recommend(dataset, verdict=verdict, tiers=tiers, job=given.job, current=current)
 
 
 def _case(title: str, dataset: DatasetProfile, verdict: Verdict | None, given: Assumptions) -> tuple[str, ...]:
@@ -136,7 +138,8 @@ def _row(mark: str, option: Option) -> Row:
 def _name(option: Option) -> str:
     codec = "" if option.codec == "none" else f" + {option.codec}"
     cache = "" if option.cache == "none" else f", cache: {option.cache}"
-    return f"{option.tier}, {option.format}{codec}{cache}"
+    blocks = " in blocks" if option.order == "block" else ""
+    return f"{option.tier}, {option.format}{codec}{blocks}{cache}"
 
 
 def _times(speedup: float) -> str:

@@ -16,7 +16,7 @@ from tiering.reporting.content import TracePart
 from tiering.reporting.figures import axis, bars_of, curve_of, escaped, figure_of, scale
 from tiering.trace.timeline import Timeline
 from tiering.trace.trace_profile import TraceProfile
-from tiering.units import format_bytes, format_count, format_percent, format_rate, format_seconds
+from tiering.units import counted, format_bytes, format_count, format_percent, format_rate, format_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +38,26 @@ def of_dataset(dataset: DatasetProfile) -> list[Chart]:
     """Return the distributions of sizes and, if headers were read, of shapes."""
     sizes = dataset.size_quantiles
     points = [(size, float(share)) for share, size in sizes.items()]
+    # A logarithmic axis labels few numbers, perhaps none of a narrow range.
+    logarithmic = {"type": "log", "dtick": "D2"} if sizes["1"] > 10 * sizes["0"] else {}
     made = [
         Chart(
             "sizes",
-            "File sizes",
-            f"Half of the files are at most {format_bytes(sizes['0.5'])}, 95 % at most {format_bytes(sizes['0.95'])}, "
-            f"the largest is {format_bytes(sizes['1'])}.",
+            "Image sizes",
+            f"All images have {format_bytes(sizes['1'])}."
+            if sizes["0"] == sizes["1"]
+            else f"Half of the images are at most {format_bytes(sizes['0.5'])}, 95 % at most "
+            f"{format_bytes(sizes['0.95'])}, the largest is {format_bytes(sizes['1'])}.",
             figure_of(
                 [
                     curve_of(
-                        [max(size, 1) for size, _ in points], [100 * share for _, share in points], "files", "c1", True
+                        [max(size, 1) for size, _ in points], [100 * share for _, share in points], "images", "c1", True
                     )
                 ],
-                x=axis("file size (B)", type="log", exponentformat="SI", dtick="D2"),
-                y=axis("files at most this large (%)", range=[0, 103]),
+                x=axis("size (B)", exponentformat="SI", **logarithmic),
+                y=axis("images at most this large (%)", range=[0, 103]),
             ),
-            ("share of files", "at most"),
+            ("share of images", "at most"),
             [(f"{100 * share:g} %", format_bytes(size)) for size, share in points],
         )
     ]
@@ -64,8 +68,8 @@ def of_dataset(dataset: DatasetProfile) -> list[Chart]:
             Chart(
                 "shapes",
                 "Image shapes",
-                f"{format_count(dataset.distinct_shapes)} different shapes in {format_count(seen)} headers read; the "
-                f"most common is {shapes[0][0]}, {format_percent(shapes[0][1] / max(seen, 1))} of them.",
+                f"{counted(dataset.distinct_shapes, 'shape')} in {counted(seen, 'image')} looked at; the most "
+                f"common is {shapes[0][0]}, {format_percent(shapes[0][1] / max(seen, 1))} of them.",
                 bars_of(shapes, "images of those looked at"),
                 ("shape", "images"),
                 [(name, format_count(count)) for name, count in shapes],

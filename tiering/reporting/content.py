@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tiering.dataset.profile import DatasetProfile
+from tiering.errors import TieringError
 from tiering.reporting.advice import Advice, Assumptions, advise
-from tiering.reporting.thumbnails import Thumbnail, thumbnails
+from tiering.reporting.thumbnails import Thumbnail, thumbnails, thumbnails_of
+from tiering.store.open import is_store, open_store
+from tiering.store.profile import profile_store
 from tiering.trace.profile import profile_trace
 from tiering.trace.readers import read_trace
 from tiering.trace.timeline import Timeline, TimelineBinner, timeline
@@ -27,7 +32,7 @@ class TracePart:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """All contents of a report. advice: None without a dataset."""
+    """All contents of a report. advice: None without a dataset, and for a packed store."""
 
     profile: Profile
     pictures: list[Thumbnail]
@@ -36,7 +41,7 @@ class Content:
 
 
 def gather(
-    source: Path,
+    source: str | os.PathLike[str],
     traces: Sequence[Path] = (),
     *,
     assumptions: Assumptions,
@@ -45,11 +50,12 @@ def gather(
 ) -> Content:
     """Collect the contents of a report.
 
-    source: a profile.json, or a directory of images. traces: those to show besides the profile's own, which are read
-    again if their files still exist. lenient, columns: as in profile_trace.
-    Raises DatasetError or ProfileError if the source is neither, TraceError for a trace that cannot be read.
+    source: a profile.json, a directory of images, or a packed store, also behind a URL. traces: those to show besides
+    the profile's own, which are read again if their files still exist. lenient, columns: as in profile_trace.
+    Raises DatasetError, ProfileError or StoreError if the source is none of these, TraceError for a trace that cannot
+    be read.
     """
-    profile = profile_at(source)
+    profile = Profile(dataset=profile_store(source)) if is_store(source) else profile_at(os.fspath(source))
     dataset = profile.dataset
     root = Path(dataset.root) if dataset is not None else None
     parts = {Path(trace.source).absolute(): _part(trace, root, lenient, columns) for trace in profile.traces}
@@ -68,10 +74,22 @@ def gather(
     shown = list(parts.values())
     return Content(
         profile=Profile(dataset=dataset, traces=[part.profile for part in shown]),
-        pictures=thumbnails(dataset.root) if dataset is not None else [],
+        pictures=_pictures(dataset) if dataset is not None else [],
         traces=shown,
-        advice=advise(dataset, shown[0].verdict if shown else None, assumptions) if dataset is not None else None,
+        advice=advise(dataset, shown[0].verdict if shown else None, assumptions)
+        if dataset is not None and not dataset.is_packed
+        else None,
     )
+
+
+def _pictures(dataset: DatasetProfile) -> list[Thumbnail]:
+    if not dataset.is_packed:
+        return thumbnails(dataset.root)
+    try:
+        with open_store(dataset.root) as store:
+            return thumbnails_of(store)
+    except TieringError:
+        return []
 
 
 def _part(trace: TraceProfile, root: Path | None, lenient: bool, columns: str | None) -> TracePart:

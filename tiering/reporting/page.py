@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from tiering import __version__
+from tiering.dataset.profile import DatasetProfile
 from tiering.errors import UsageError
 from tiering.reporting.advice import COLUMNS, WHAT_IF, Assumptions
 from tiering.reporting.charts import of_advice, of_dataset, of_trace
 from tiering.reporting.content import Content, gather
+from tiering.reporting.field_charts import COLUMNS as FIELD_COLUMNS
+from tiering.reporting.field_charts import field_rows, of_fields
+from tiering.sources.account_lines import account_lines
 from tiering.storage.output_file import write_output
 from tiering.text import shown
 from tiering.units import format_bytes, format_count, format_seconds
@@ -33,7 +37,7 @@ def write_report(
     """Write one HTML file that shows a dataset, its traces, their verdicts and the recommendations.
 
     Args:
-        source: A profile.json, or a directory of images.
+        source: A profile.json, a directory of images, or a packed store; a path or a URL.
         output: The file to write. It appears complete or not at all, and replaces an existing one.
         traces: Traces to show besides those of the profile.
         assumptions: The training run that the advice is for.
@@ -42,7 +46,8 @@ def write_report(
 
     Raises:
         UsageError: The extra `report` is not installed.
-        DatasetError: The source is neither a profile nor a directory of images.
+        DatasetError: The source is neither a profile nor images.
+        StoreError: The source is a store that is damaged.
         ProfileError: The profile cannot be read.
         TraceError: A trace cannot be read.
         OSError: The file cannot be written.
@@ -51,9 +56,7 @@ def write_report(
         >>> tiering.write_report("photos", "report.html", ["job.strace"])  # doctest: +SKIP
     """
     given = assumptions or Assumptions()
-    content = gather(
-        Path(source), [Path(trace) for trace in traces], assumptions=given, lenient=lenient, columns=columns
-    )
+    content = gather(source, [Path(trace) for trace in traces], assumptions=given, lenient=lenient, columns=columns)
     write_output(output, render(content, given))
 
 
@@ -71,9 +74,12 @@ def render(content: Content, assumptions: Assumptions) -> str:
     template = environment.from_string(_file("page.html.jinja"))
     dataset = content.profile.dataset
     in_dataset = of_dataset(dataset) if dataset is not None else []
+    fields = dataset.fields if dataset is not None else []
+    of_each_field = of_fields(fields)
     in_traces = [of_trace(part, number) for number, part in enumerate(content.traces, start=1)]
     pareto = of_advice(content.advice) if content.advice is not None else None
-    every = [*in_dataset, *(chart for charts in in_traces for chart in charts), *([pareto] if pareto else [])]
+    of_traces = [chart for charts in in_traces for chart in charts]
+    every = [*in_dataset, *of_each_field, *of_traces, *([pareto] if pareto else [])]
     return str(
         template.render(
             title=dataset.root if dataset is not None else "I/O traces",
@@ -82,6 +88,10 @@ def render(content: Content, assumptions: Assumptions) -> str:
             script=_file("page.js"),
             dataset=dataset,
             dataset_charts=in_dataset,
+            account=_account(dataset) if dataset is not None else [],
+            fields=field_rows(fields),
+            field_columns=FIELD_COLUMNS,
+            field_charts=of_each_field,
             pictures=content.pictures,
             traces=list(zip(content.traces, in_traces, strict=True)),
             advice=content.advice,
@@ -96,6 +106,11 @@ def render(content: Content, assumptions: Assumptions) -> str:
             seconds=format_seconds,
         )
     )
+
+
+def _account(dataset: DatasetProfile) -> list[str]:
+    """Return the lines of what is packed, or would be, and what is left out."""
+    return list(account_lines(dataset.account, "packed" if dataset.is_packed else "to pack", about=dataset.sampled))
 
 
 def _plotly() -> str:
