@@ -17,7 +17,7 @@ def broken(monkeypatch):
     """A fault in tiering itself, of the given kind."""
 
     def breaks(error):
-        def open_damaged(place):
+        def open_damaged(place, **how):
             raise error
 
         monkeypatch.setattr("tiering.store.open.open_damaged", open_damaged)

@@ -59,7 +59,7 @@ def test_paths_and_other_verbs_stay_as_they_are():
         (convert.convert, "resize_mode", literals.ResizeMode),
         (append.append, "on_error", literals.OnBadImage),
         (trace.trace, "backend", literals.Tracer),
-        (place.place, "by", literals.MovedAs),
+        (place.place, "by", literals.PlacedAs),
         (cache_size.size, "store_format", literals.OriginalFormat),
     ],
 )

@@ -30,7 +30,7 @@ OPTIONS = {
         "--nodes", "--checkpoint-size", "--checkpoint-every", "--hour-price", "--resize",
     ],
     "report photos TRACE": ["--ram", "--epochs", "--hour-price"],
-    "place TRACE": ["--runs", "--duration", "--hour-price", "--in-flight", "--most-busy"],
+    "place TRACE": ["--runs-per-month", "--nodes", "--duration", "--hour-price", "--in-flight", "--most-busy"],
     "probe . --seconds 0.05": ["--size"],
     "cache warm store --cache-dir cache": ["--cache-size"],
     "cache size photos": ["--samples-per-second"],

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import tiering
+from tests.trees import picture, put
 from tiering.cli.app import app
 
 LAYOUTS = {
@@ -41,3 +42,20 @@ def test_a_folder_and_its_store_agree(photos, tmp_path, layout):
     assert "account" in shown
     assert "hidden: 1" in shown
     assert "\\n" not in shown
+
+
+def test_the_fields_of_a_folder_are_shown_as_those_of_a_store(tmp_path):
+    for number in range(3):
+        put(tmp_path, f"images/{number}.jpg", picture(16, 12))
+        put(tmp_path, f"masks/{number}.png", picture(8, 8, "PNG"))
+    (tmp_path / "images" / "metadata.csv").write_text("file_name,stars\n0.jpg,5\n1.jpg,3\n")
+    done = CliRunner().invoke(app, ["info", str(tmp_path), "--field", "mask=masks/{stem}.png"])
+    assert done.exit_code == 0, done.output
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["stars", "integer,", "or", "none", "5", "3", "-"] in lines
+    assert any(line[:2] == ["mask", "image"] for line in lines)
+    for words in (["info", str(tmp_path)], ["bench", str(tmp_path), "--epochs", "2", "--batch-size", "2"]):
+        done = CliRunner().invoke(app, [*words, "--json"])
+        assert '"samples": 6' in done.stdout
+        done = CliRunner().invoke(app, [*words, "--json", "--field", "mask=masks/{stem}.png"])
+        assert '"samples": 3' in done.stdout

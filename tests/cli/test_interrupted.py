@@ -22,6 +22,9 @@ WORDS = {
     "classify": [TRACE],
     "convert": [IMAGES, "{out}", "--to", "lmdb"],
     "append": [IMAGES, STORE],
+    "relabel": [STORE, "{table}"],
+    "remove": [STORE, "--keys", "{keys}"],
+    "log": [STORE],
     "repair": [STORE, "--source", IMAGES],
     "verify": [STORE],
     "info": [STORE],
@@ -38,6 +41,7 @@ WORDS = {
     "estimate": [],
     "recommend": [IMAGES],
     "report": [IMAGES, "-o", "{out}"],
+    "survey": [IMAGES, "--trace", TRACE, "-o", "{out}"],
     "place": [TRACE, "--capacity", "object", "-o", "{out}"],
     "tiers list": [],
     "tiers show": ["nvme"],
@@ -51,6 +55,9 @@ def made(photos, tmp_path_factory):
     root = tmp_path_factory.mktemp("made")
     tiering.convert(photos, root / "store", "lmdb", shards=tiering.Shards(400_000))
     tiering.cached(root / "store", "8MB", root / "cache").close()
+    key = tiering.open_store(root / "store")[0].key
+    (root / "labels.csv").write_text(f"path,label\n{key},bird\n")
+    (root / "keys.txt").write_text(f"{key}\n")
     return root
 
 
@@ -72,7 +79,19 @@ def test_every_verb_has_a_last_line_and_is_interrupted_here():
 
 
 #: Those that write something, or differ from the others in what they say.
-IN_EVERY_RUN = {"profile", "trace", "convert", "append", "repair", "verify", "export", "cache warm", "probe"}
+IN_EVERY_RUN = {
+    "profile",
+    "trace",
+    "convert",
+    "append",
+    "relabel",
+    "remove",
+    "repair",
+    "verify",
+    "export",
+    "cache warm",
+    "probe",
+}
 
 
 @pytest.mark.parametrize(
@@ -80,6 +99,7 @@ IN_EVERY_RUN = {"profile", "trace", "convert", "append", "repair", "verify", "ex
 )
 def test_an_interrupted_verb_says_its_own_line_last_and_leaves_nothing(made, strikes, tmp_path, verb):
     places = {"store": made / "store", "out": tmp_path / "out", "cache": made / "cache"}
+    places |= {"table": made / "labels.csv", "keys": made / "keys.txt"}
     words = [str(word).format(**places) for word in (*verb.split(), *WORDS[verb])]
     before = tree(made)
     assert strikes.strike(words, "openat", 6, "INT") == 130

@@ -176,8 +176,18 @@ def test_a_sample_that_is_none_is_a_usage_error():
         assert "auto, all, or a number" in fails(2, "UsageError", "profile", FIXTURES, f"--sample={word}")
 
 
-def test_a_packed_dataset_is_said_to_be_one(packed):
-    assert "packed already" in fails(3, "DatasetError", "profile", packed)
+def test_a_packed_store_is_profiled_and_samples_can_be_selected(packed):
+    done = tiering("profile", packed)
+    assert done.returncode == 0, done.stderr
+    kind = "An LMDB" if "lmdb" in str(packed) else "A Zarr"
+    assert f"layout       {kind} store of " in done.stdout
+    few = json.loads(tiering("profile", packed, "--where", "label is not null and size > 2000", "--json").stdout)[
+        "dataset"
+    ]
+    assert 0 < few["files"] < json.loads(tiering("profile", packed, "--json").stdout)["dataset"]["files"]
+    assert few["size_quantiles"]["0"] > 2000
+    assert "has its fields already" in fails(2, "UsageError", "profile", packed, "--field", "mask=masks/{stem}.png")
+    assert "--columns" in fails(2, "UsageError", "profile", packed, "--columns", "image=x", "--where", "size > 1")
 
 
 def test_a_table_is_profiled(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,7 @@ def test_json_is_one_document_and_a_profile_says_the_same_as_its_directory(profi
         "choice",
         "alternatives",
         "baseline",
+        "answer",
         "workload",
         "confidence",
         "epochs",
@@ -170,6 +172,7 @@ def test_pixels_are_converted_with_their_shape(profile):
     assert " --to zarr --resize 64x48 --codec " in said
 
 
+@pytest.mark.slow
 def test_calibrated_advice_is_measured_here(tmp_path):
     found = document(FIXTURES, "--resize", "32x32", "--calibrate", "--ram", "4GiB")
     assert any("processor times are measured here" in line for line in found["notes"])
@@ -242,3 +245,95 @@ def test_a_whole_run_of_one_pass_is_streamed_and_the_doubt_is_passed_on(tmp_path
     assert "Workload: read-once, probability 100 %" in done.stdout
     assert "stream" in done.stdout
     assert "it may be one epoch of several" in done.stderr
+
+
+def notes_on(dataset, tmp_path, *words):
+    path = tmp_path / "profile.json"
+    write_profile(Profile(dataset=dataset), path)
+    found = document(path, *words)
+    return found["baseline"]["tier"], " ".join(found["notes"])
+
+
+def test_the_tier_that_holds_the_dataset_is_seen_and_said(tmp_path):
+    dataset = profile_dataset(FIXTURES)
+    tier, notes = notes_on(dataset.model_copy(update={"root": "s3://bucket/photos"}), tmp_path)
+    assert tier == "object"
+    assert "s3://bucket/photos is in an object store: taken as object; `current` changes that." in notes
+    assert "is assumed to be" not in notes
+    tier, notes = notes_on(dataset.model_copy(update={"root": "/nowhere/photos"}), tmp_path)
+    assert tier == "nvme"
+    assert "The dataset is assumed to be on local NVMe SSD now; `current` changes that." in notes
+    tier, notes = notes_on(dataset, tmp_path)
+    assert str(FIXTURES) in notes
+    tier, notes = notes_on(dataset, tmp_path, "--tier", "hdd")
+    assert tier == "hdd"
+    assert str(FIXTURES) not in notes
+
+
+def test_a_probe_of_the_same_mount_counts(program, tmp_path):
+    entry = tmp_path / "mine.toml"
+    probed = program("probe", tmp_path, "--seconds", "1", "--size", "32MiB", "--name", "mine", "-o", entry)
+    assert probed.returncode == 0, probed.stderr
+    images = tmp_path / "images"
+    shutil.copytree(FIXTURES, images)
+    found = document(images, "--catalog", entry)
+    assert found["baseline"]["tier"] == "mine"
+    assert any("the figures are those that tiering probe measured there, as mine" in line for line in found["notes"])
+
+
+def test_the_hosts_that_train_are_named_and_not_this_machine(profile):
+    here, there = (
+        document(profile, "--tier", "nvme", "--ram", "0", "--cpus", cpus, "--processes", "2") for cpus in ("2", "96")
+    )
+    assert there["baseline"]["samples_per_s"] > 5 * here["baseline"]["samples_per_s"]
+
+
+def test_the_network_of_a_node_is_given_in_bits(profile):
+    slow = document(profile, "--tier", "object", "--ram", "0", "--encoded", "--network", "8Mb/s")
+    assert slow["baseline"]["bottleneck"] == "network"
+    size = json.loads(profile.read_text())["dataset"]["bytes"]
+    assert slow["baseline"]["steady_epoch_s"] == pytest.approx(size / 1e6, rel=0.05)
+
+
+@pytest.mark.parametrize("wrong", [("--network", "100"), ("--cpus", "0"), ("--prefixes", "0")])
+def test_an_impossible_host_is_a_usage_error(profile, wrong):
+    done = tiering(profile, *wrong)
+    assert done.exit_code == 2
+    assert wrong[0] in done.stderr or "100Gb/s" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("cloud", "tier"), [("aws", "aws-s3-standard"), ("google", "gcp-gcs-standard"), ("azure", "azure-blob-hot")]
+)
+def test_a_cloud_has_its_own_tiers_and_prices(profile, cloud, tier):
+    found = document(profile, "--cloud", cloud, "--tier", tier, "--ram", "0B")
+    names = {each["tier"] for each in (found["choice"], found["baseline"], *found["alternatives"])}
+    assert tier in names
+    assert not names & {"object", "hdd", "nfs"}
+
+
+def test_the_bill_counts_the_runs_of_a_month_and_where_the_nodes_are(profile):
+    words = (profile, "--cloud", "aws", "--tier", "aws-s3-standard", "--ram", "0B", "--encoded", "--epochs", "3")
+    once = document(*words)["baseline"]["monthly_usd"]
+    twice = document(*words, "--runs-per-month", "2")["baseline"]["monthly_usd"]
+    none = document(*words, "--runs-per-month", "0")["baseline"]["monthly_usd"]
+    assert twice - none == pytest.approx(2 * (once - none))
+    far = document(*words, "--reads-from", "internet")["baseline"]["monthly_usd"]
+    assert far > once
+    short = document(*words, "--runs-per-month", "0", "--kept-days", "3")["baseline"]["monthly_usd"]
+    assert short == pytest.approx(none * 3 / 30.4375)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--runs-per-month", "many"], "expected a number"),
+        (["--kept-days", "-1"], "--kept-days"),
+        (["--reads-from", "moon"], "--reads-from"),
+        (["--cloud", "oracle"], "--cloud"),
+    ],
+)
+def test_terms_of_a_bill_that_cannot_be_are_refused(profile, words, message):
+    done = tiering(profile, *words)
+    assert done.exit_code == 2
+    assert message in done.stderr

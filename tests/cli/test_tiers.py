@@ -8,7 +8,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from tiering.advice.catalog import implausible, load_catalog
+from tiering.advice.catalog import load_catalog
+from tiering.advice.plausible import implausible
 from tiering.cli.app import app
 from tiering.cli.console import PlainConsole
 from tiering.cli.output import table
@@ -85,13 +86,14 @@ def test_a_sound_catalog_has_no_warnings():
         ("[tier.nvme", "TOML"),
     ],
 )
-def test_what_cannot_be_used_is_one_clear_error(tmp_path, text, said):
+def test_what_cannot_be_used_is_a_clear_error_for_each_key(tmp_path, text, said):
     mine = tmp_path / "mine.toml"
     mine.write_text(text)
     done = tiering("check", mine)
     assert done.exit_code == 3
     assert said in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    assert all(line.startswith(f"CatalogError: {mine}") for line in done.stderr.splitlines())
+    assert done.stdout == ""
     assert tiering("check", tmp_path / "none.toml").exit_code == 3
 
 
@@ -107,6 +109,15 @@ def test_what_cannot_be_used_is_one_clear_error(tmp_path, text, said):
         ("price", 80, None),
         ("price", 800, "per TB"),
         ("capacity", 15, "bytes"),
+        ("max_bandwidth", 1e6, None),
+        ("included_bandwidth", 1e9, None),
+        ("gb", 10**6, "2^30"),
+        ("minimum_object", 10**10, "minimum_object"),
+        ("request_price", 5, "million"),
+        ("retrieval_price", 23, "TB"),
+        ("bandwidth_price", 400, "GB/s"),
+        ("bandwidth_per_tib", 125, "B/s"),
+        ("egress_internet_price", 0.09, "egress"),
     ],
 )
 def test_what_is_implausible_is_a_warning(tmp_path, key, value, word):
@@ -127,3 +138,41 @@ def test_measured_points_are_shown_and_doubted(tmp_path):
     assert "2 ms" in tiering("show", "nvme", "--catalog", mine).stdout
     (nvme,) = [tier for tier in load_catalog(mine) if tier.name == "nvme"]
     assert [said for said in implausible(nvme) if "depth 3" in said]
+
+
+def test_everything_that_is_wrong_is_named_at_once(tmp_path):
+    mine = tmp_path / "mine.toml"
+    mine.write_text("[tier.nvme]\nprice = -1\nspeed = 3\n[tier.new]\ntitle = 'x'\n[tier.hdd]\nprice = 800\n")
+    done = tiering("check", mine)
+    assert done.exit_code == 3
+    lines = done.stderr.splitlines()
+    for key in ("tier.nvme.price", "tier.nvme.speed", "tier.new.access", "tier.new.open_cost"):
+        assert [line for line in lines if key in line and line.startswith("CatalogError: ")], key
+    assert "per TB" in done.stderr
+    document = tiering("check", mine, "--json")
+    assert document.exit_code == 3
+    assert len(json.loads(document.stdout)["errors"]) == len(
+        [line for line in lines if line.startswith("CatalogError")]
+    )
+
+
+def test_a_cloud_takes_the_place_of_the_shipped_tiers():
+    shown = tiering("list", "--cloud", "aws").stdout
+    assert "aws-s3-standard" in shown
+    assert "object-archive" not in shown
+    assert (
+        "16 TiB" in tiering("show", "aws-ebs-gp3", "--cloud", "aws").stdout
+        or "17.6 TB" in tiering("show", "aws-ebs-gp3", "--cloud", "aws").stdout
+    )
+    assert "The preset azure: 5 tiers, 0 warnings" in tiering("check", "--cloud", "azure").stdout
+    assert tiering("list", "--cloud", "oracle").exit_code == 2
+
+
+def test_more_than_can_be_bought_is_doubted(tmp_path):
+    mine = tmp_path / "mine.toml"
+    mine.write_text(
+        "[tier.nvme]\nmax_bandwidth = 1e8\nprovisioned_bandwidth = 2e8\nmax_iops = 100\nincluded_iops = 3000\n"
+    )
+    warnings = tiering("check", mine).stderr
+    assert "max_bandwidth 100 MB/s is below" in warnings
+    assert "max_iops 100 is below" in warnings

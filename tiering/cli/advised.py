@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tiering.advice.recommendation import Option, Recommendation, Requirements
+from tiering.cli.flags import with_flags
 from tiering.cli.output import note, out, table
 from tiering.errors import command
 from tiering.units import format_bytes, format_count, format_percent, format_rate, format_seconds, format_usd
@@ -38,9 +39,16 @@ def show(found: Recommendation, root: str, shape: tuple[int, int] | None) -> Non
     console.show(shown)
     if any(option.on_frontier for option in found.alternatives):
         note("*: no other option is both cheaper and faster.")
-    lines = ("", found.choice.reason, f"Chosen by: {found.criterion}.", found.conversion, found.doing_nothing)
+    lines = (
+        "",
+        found.answer,
+        found.choice.reason,
+        f"Chosen by: {found.criterion}.",
+        found.conversion,
+        found.doing_nothing,
+    )
     for line in lines:
-        console.print(line, soft_wrap=True)
+        console.print(with_flags("recommend", line), soft_wrap=True)
     _show_requirements(found.asks)
     for line in found.dropped:
         note(f"Left out: {line}")
@@ -54,7 +62,7 @@ def _cells(option: Option, *, stalls: bool) -> list[str]:
     pays = option.pays_back_epochs
     return [
         option.tier,
-        option.format + codec,
+        option.format + codec + (" in blocks" if option.order == "block" else ""),
         option.cache,
         format_seconds(option.first_epoch_s),
         format_seconds(option.steady_epoch_s),

@@ -20,13 +20,17 @@ from tiering.cli import (
     estimate,
     export,
     info,
+    log,
     model,
     place,
     probe,
     profile,
     recommend,
+    relabel,
+    remove,
     repair,
     report,
+    survey,
     tiers,
     trace,
     verify,
@@ -139,6 +143,9 @@ app.command("trace", context_settings={"allow_interspersed_args": False})(trace.
 app.command("classify")(classify.classify)
 app.command("convert")(convert.convert)
 app.command("append")(append.append)
+app.command("relabel")(relabel.relabel)
+app.command("remove")(remove.remove)
+app.command("log")(log.log)
 app.command("repair")(repair.repair)
 app.command("verify")(verify.verify)
 app.command("info")(info.info)
@@ -149,6 +156,7 @@ app.add_typer(model.model, name="model")
 app.command("estimate")(estimate.estimate)
 app.command("recommend")(recommend.recommend)
 app.command("report")(report.report)
+app.command("survey")(survey.survey)
 app.command("place")(place.place)
 app.add_typer(tiers.tiers, name="tiers")
 app.command("probe")(probe.probe)

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from tiering.cli.account import account_lines
 from tiering.cli.convert import (
     BadFiles,
     Columns,
@@ -17,10 +16,14 @@ from tiering.cli.convert import (
     Restart,
     TableRoot,
     Workers,
+    crew,
 )
+from tiering.cli.field_trees import FieldTrees, patterns_of
 from tiering.cli.output import JsonFlag, emit_json, out
 from tiering.cli.progress import progress
-from tiering.units import format_count
+from tiering.errors import UsageError
+from tiering.sources.account_lines import account_lines
+from tiering.units import counted, format_count
 
 
 def append(
@@ -30,8 +33,12 @@ def append(
         bool,
         typer.Option("--sync", help="Also remove deleted images from the store, and replace changed ones."),
     ] = False,
+    removed: Annotated[
+        bool, typer.Option("--removed", help="Also add images that tiering remove took out. Not with --sync.")
+    ] = False,
     columns: Columns = None,
     root: TableRoot = None,
+    field: FieldTrees = None,
     on_error: BadFiles = "fail",
     check: HowClosely = "quick",
     images_only: ImagesOnly = False,
@@ -50,15 +57,16 @@ def append(
     Example: `tiering append photos/ photos.lmdb`
     """
     from tiering.packing.append import append as add
-    from tiering.packing.executors import Dask as Cluster
     from tiering.packing.sync import sync as bring_up
     from tiering.sources.source import TableSource
     from tiering.store.open import open_damaged
 
     options: dict[str, Any] = {
-        "images_only": images_only, "on_error": on_error, "check": check,
-        "resume": "never" if restart else "auto", "workers": Cluster(dask) if dask else workers,
+        "fields": patterns_of(field), "images_only": images_only, "on_error": on_error, "check": check,
+        "resume": "never" if restart else "auto", "workers": crew(workers, dask),
     }  # fmt: skip
+    if sync and removed:
+        raise UsageError("--removed", expected="an append without --sync", found="both")
     source = TableSource(dataset, columns, root) if columns or root else dataset
     with progress("syncing" if sync else "packing", show=show) as advance:
         if sync:
@@ -70,12 +78,12 @@ def append(
             }  # fmt: skip
         else:
             before = len(open_damaged(store))
-            manifest = add(source, store, progress=advance, **options)
+            manifest = add(source, store, removed=removed, progress=advance, **options)
             counts = {"added": manifest.samples - before}
     if json:
         emit_json(synced if sync else manifest, "sync")
         return
     changes = ", ".join(f"{format_count(count)} {name}" for name, count in counts.items())
-    out().print(f"{store}: {changes}{';' if sync else ','} {format_count(manifest.samples)} samples in all")
+    out().print(f"{store}: {changes}{';' if sync else ','} {counted(manifest.samples, 'sample')} in all")
     for line in account_lines(manifest.account):
         out().print(line)

@@ -11,7 +11,7 @@ from tiering.cli.cache_size import size
 from tiering.cli.choices import SharedGroup
 from tiering.cli.output import JsonFlag, emit_json, note, out, table
 from tiering.cli.verbs import Verbs
-from tiering.units import format_bytes, format_count, format_percent
+from tiering.units import counted, format_bytes, format_count, format_percent
 
 cache = Verbs(no_args_is_help=True, help="Manage the cache in front of slow storage.")
 
@@ -93,7 +93,7 @@ def verify(directory: Directory = None, json: JsonFlag = False) -> None:
     if json:
         emit_json(found, "cache-check")
     else:
-        note(f"{format_count(found.units)} units checked, {format_count(found.damaged)} damaged and removed.")
+        note(f"{counted(found.units, 'unit')} checked, {format_count(found.damaged)} damaged and removed.")
     if found.damaged:
         raise typer.Exit(1)
 

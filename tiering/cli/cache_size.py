@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tiering.cli.choices import Catalog
+from tiering.cli.choices import Catalog, OfCloud
 from tiering.cli.output import JsonFlag, emit_json, note, out, status, table
 from tiering.literals import OriginalFormat
 from tiering.units import format_bytes, format_percent, format_seconds, format_usd, parse_number
@@ -21,8 +21,16 @@ def size(
     source: Annotated[
         Path, typer.Argument(metavar="PROFILE|TRACE", help="A profile.json of a dataset, or an I/O trace.")
     ],
-    tier: Annotated[str, typer.Option(metavar="NAME", help="Tier that holds the data.")] = "object",
-    cache_tier: Annotated[str, typer.Option(metavar="NAME", help="Tier of the cache.")] = "nvme",
+    tier: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Tier that holds the data. By default the first object store.", show_default=False
+        ),
+    ] = None,
+    cache_tier: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Tier of the cache. By default the quickest local one.", show_default=False),
+    ] = None,
     store_format: Annotated[OriginalFormat, typer.Option("--format", help="How the dataset is stored.")] = "folder",
     samples_per_second: Annotated[
         str | None,
@@ -31,6 +39,7 @@ def size(
         ),
     ] = None,
     catalog: Catalog = None,
+    cloud: OfCloud = None,
     json: JsonFlag = False,
 ) -> None:
     """Show the hit ratio, epoch time and price of several cache sizes, and recommend one.
@@ -50,7 +59,7 @@ def size(
         cache=cache_tier,
         store_format=store_format,
         samples_per_s=None if samples_per_second is None else parse_number(samples_per_second),
-        tiers=load_catalog(catalog),
+        tiers=load_catalog(catalog, cloud=cloud),
     )
     if json:
         emit_json(found, "cache-sizes")

@@ -7,9 +7,19 @@ from typing import Annotated, Final
 
 import typer
 
+from tiering.literals import Cloud
+
 Catalog = Annotated[
     Path | None,
     typer.Option("--catalog", metavar="FILE", envvar="TIERING_CATALOG", help="TOML file that overrides or adds tiers."),
+]
+OfCloud = Annotated[
+    Cloud | None,
+    typer.Option(
+        "--cloud",
+        help="Take the tiers and prices of this cloud in place of the shipped ones.",
+        show_default=False,
+    ),
 ]
 HourPrice = Annotated[
     float,

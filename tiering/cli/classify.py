@@ -91,7 +91,11 @@ def _of_profile(path: Path) -> list[TraceProfile]:
 
 def _of_trace(path: Path, dataset: Path | None, *, lenient: bool, columns: str | None) -> TraceProfile:
     from tiering.dataset.profile import profile_dataset
+    from tiering.store.open import is_store
+    from tiering.store.profile import profile_store
     from tiering.trace.profile import profile_trace
 
-    total = profile_dataset(str(dataset), probes=1).bytes if dataset is not None else None
+    total = None
+    if dataset is not None:
+        total = (profile_store if is_store(dataset) else profile_dataset)(str(dataset), probes=1).bytes
     return profile_trace(path, dataset_root=dataset, dataset_bytes=total, lenient=lenient, columns=columns)

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tiering.cli.account import account_lines
 from tiering.cli.choices import MOST_SEED, MOST_WORKERS
+from tiering.cli.field_trees import FieldTrees, patterns_of
 from tiering.cli.output import JsonFlag, emit_json, note, out
 from tiering.cli.progress import progress
 from tiering.errors import UsageError, command
-from tiering.literals import Check, OnBadImage, PackedFormat, ResizeMode
-from tiering.units import format_bytes, format_count, parse_capacity
+from tiering.literals import Check, OnBadImage, PackedFormat, PixelType, ResizeMode
+from tiering.sources.account_lines import account_lines
+from tiering.units import counted, format_bytes, parse_capacity
+
+if TYPE_CHECKING:
+    from tiering.packing.executors import Dask as Cluster
 
 Workers = Annotated[
     int | None,
     typer.Option(
-        min=1, max=MOST_WORKERS, metavar="N", help="Number of processes. By default one for each usable core."
+        min=1,
+        max=MOST_WORKERS,
+        metavar="N",
+        help="Number of processes. By default one for each usable core, "
+        "or only this one for less than about a second of work.",
     ),
 ]
 Dask = Annotated[
@@ -38,7 +46,7 @@ BadFiles = Annotated[
     ),
 ]
 ImagesOnly = Annotated[
-    bool, typer.Option("--images-only", help="Leave out masks, captions and other files that share an image's key.")
+    bool, typer.Option("--images-only", help="Leave out masks, captions and other files beside an image.")
 ]
 HowClosely = Annotated[
     Check,
@@ -50,7 +58,8 @@ Columns = Annotated[
     str | None,
     typer.Option(
         metavar="FIELD=COLUMN,...",
-        help="Columns of a table, by name or by number from 0: path=Image,label=Id or path=0,label=1.",
+        help="Columns of a table, by name or by number from 0: image=path,label=Id,caption=text or image=0,label=1. "
+        "By default every column becomes a field.",
     ),
 ]
 TableRoot = Annotated[
@@ -64,9 +73,16 @@ TableRoot = Annotated[
 Progress = Annotated[bool | None, typer.Option("--progress/--no-progress", help="Show progress on stderr.")]
 
 
+def crew(workers: int | None, dask: str | None) -> int | Cluster | None:
+    """Return what packs shards, by the values of --workers and --dask."""
+    from tiering.packing.executors import Dask as Cluster
+
+    return Cluster(dask) if dask else workers
+
+
 def convert(
     dataset: Annotated[
-        str, typer.Argument(help="Images: a directory, tar files, or a CSV or Parquet table. Path or URL.")
+        str, typer.Argument(help="Images: a directory, tar files, a table or a packed dataset. Path or URL.")
     ],
     store: Annotated[
         str, typer.Argument(help="Store to create. Path or URL. Readers cannot open it before it is finished.")
@@ -81,7 +97,12 @@ def convert(
     ] = "auto",
     pixels: Annotated[bool, typer.Option("--pixels", help="Zarr: store decoded images of one shape.")] = False,
     resize: Annotated[
-        str | None, typer.Option(metavar="HxW", help="Resize images to one shape, such as 224x224. Implies --pixels.")
+        str | None,
+        typer.Option(
+            metavar="HxW",
+            help="Resize images to one shape, such as 224x224. Implies --pixels. With --channels and --dtype, .raw and "
+            ".bin files are arrays of this shape.",
+        ),
     ] = None,
     resize_mode: Annotated[
         ResizeMode, typer.Option(metavar="HOW", help="How to resize: crop, pad or stretch.")
@@ -90,9 +111,18 @@ def convert(
         int | None,
         typer.Option(
             min=1,
-            max=3,
+            max=65_535,
             metavar="N",
-            help="Channels of the pixels, 1 or 3. By default 1 if all images are grey, else 3.",
+            help="Channels of the pixels; implies --pixels. By default 1 if all images are grey, 3 if some have "
+            "colour, and all bands of images with more.",
+        ),
+    ] = None,
+    dtype: Annotated[
+        PixelType | None,
+        typer.Option(
+            metavar="TYPE",
+            help="Type of the pixels; implies --pixels. uint8 narrows 16 bits to 8. uint16 takes only images of 16 "
+            "bits, float32 all images. By default uint8, and images of more bits are refused.",
         ),
     ] = None,
     shard_size: Annotated[
@@ -114,6 +144,7 @@ def convert(
     ] = None,
     columns: Columns = None,
     root: TableRoot = None,
+    field: FieldTrees = None,
     on_error: BadFiles = "fail",
     check: HowClosely = "quick",
     images_only: ImagesOnly = False,
@@ -134,10 +165,9 @@ def convert(
 
     Example: `tiering convert photos/ photos.lmdb --to lmdb`
     """
-    from tiering.images.pixels import parse_size
+    from tiering.images.shape import parse_size
     from tiering.packing.commit import check_unfinished
     from tiering.packing.convert import convert as run
-    from tiering.packing.executors import Dask as Cluster
     from tiering.packing.settings import Pixels, Shards
     from tiering.sources.source import TableSource
     from tiering.storage.location import Location
@@ -146,14 +176,12 @@ def convert(
         if resume:
             check_unfinished(Location.of(store), dataset, overwrite=overwrite)
         raise UsageError("--to", expected="lmdb or zarr", found="nothing", action="For example: --to lmdb")
-    if channels == 2:
-        raise UsageError("--channels", expected="1 or 3", found="2")
     if resume and restart:
         raise UsageError("--resume and --restart", expected="one of them", found="both", action="Leave one out.")
     shape = None
-    if pixels or resize is not None:
+    if pixels or resize is not None or channels is not None or dtype is not None:
         height, width = (None, None) if resize is None else parse_size(resize)
-        shape = Pixels(height, width, resize_mode, None if channels is None else 1 if channels == 1 else 3)
+        shape = Pixels(height, width, resize_mode, channels, dtype)
     with progress("packing", show=show) as advance:
         manifest = run(
             TableSource(dataset, columns, root) if columns or root else dataset,
@@ -163,19 +191,20 @@ def convert(
             codec=codec,
             shards=Shards(None if shard_size is None else parse_capacity(shard_size), seed),
             classes=classes,
+            fields=patterns_of(field),
             images_only=images_only,
             on_error=on_error,
             check=check,
             overwrite=overwrite,
             resume="only" if resume else "never" if restart else "auto",
-            workers=Cluster(dask) if dask else workers,
+            workers=crew(workers, dask),
             progress=advance,
         )
     if json:
         emit_json(manifest)
         return
-    shards = "1 shard" if len(manifest.shards) == 1 else f"{len(manifest.shards):,} shards"
-    stored = f"{format_count(manifest.samples)} samples, {format_bytes(manifest.image_bytes)}, {shards}"
+    shards = counted(len(manifest.shards), "shard")
+    stored = f"{counted(manifest.samples, 'sample')}, {format_bytes(manifest.image_bytes)}, {shards}"
     decoded = shape is not None or check == "decode"
     out().print(f"{store}: {stored}{'' if decoded else ', pixels not decoded (--check decode)'}")
     for line in account_lines(manifest.account):

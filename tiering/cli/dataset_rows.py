@@ -6,11 +6,13 @@ import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from tiering.cli.account import account_lines
-from tiering.units import format_bytes, format_count, format_percent
+from tiering.sources.account_lines import account_lines
+from tiering.units import counted, format_bytes, format_count, format_percent
 
 if TYPE_CHECKING:
+    from tiering.dataset.distributions import Distribution
     from tiering.dataset.estimates import EstimatedValue
+    from tiering.dataset.field_counts import ProfiledField
     from tiering.dataset.profile import DatasetProfile
 
 SHOWN = 5
@@ -42,6 +44,7 @@ def dataset_rows(dataset: DatasetProfile) -> Iterator[tuple[str, str]]:
         )
     yield "layout", dataset.arrangement or dataset.layout
     yield from _label_rows(dataset)
+    yield from _field_rows(dataset)
     yield from _header_rows(dataset)
     if dataset.damaged_count:
         exact = "damaged_share" in known and known["damaged_share"].exact
@@ -67,7 +70,8 @@ def dataset_rows(dataset: DatasetProfile) -> Iterator[tuple[str, str]]:
         if name.startswith("left out ") and not found.exact
     }
     about = dataset.sampled or ("damaged_share" in known and not known["damaged_share"].exact)
-    lines = list(account_lines(dataset.account, "to pack", about=about, intervals=intervals))
+    become = "packed" if dataset.is_packed else "to pack"
+    lines = list(account_lines(dataset.account, become, about=about, intervals=intervals))
     yield from (("account" if number == 0 else "", line) for number, line in enumerate(lines))
 
 
@@ -76,7 +80,7 @@ def _label_rows(dataset: DatasetProfile) -> Iterator[tuple[str, str]]:
         return
     counts = dataset.labels.values()
     least, most = format_count(min(counts)), format_count(max(counts))
-    images = f"{least} images each" if least == most else f"{least} to {most} images each"
+    images = f"{counted(min(counts), 'image')} each" if least == most else f"{least} to {most} images each"
     about = "about " if dataset.sampled else ""
     unequal = ""
     if "label_imbalance" in dataset.estimates and least != most:
@@ -85,6 +89,21 @@ def _label_rows(dataset: DatasetProfile) -> Iterator[tuple[str, str]]:
         unequal = f"; a random image's label has {_ratio(found.value)}{interval} times the mean"
     number = _range(dataset.estimates, "labels", _count)
     yield "labels", f"{format_count(len(counts))}{number}, {about}{images}{unequal}"
+
+
+def _field_rows(dataset: DatasetProfile) -> Iterator[tuple[str, str]]:
+    about = "about " if dataset.sampled else ""
+    for number, field in enumerate(dataset.fields):
+        every = field.count == dataset.files and not dataset.sampled
+        count = "all images" if every else f"{about}{counted(field.count, 'image')}"
+        found = "" if field.distribution is None else f", {_spread(field, field.distribution)}"
+        yield "" if number else "fields", f"{field.name} ({field.kind}): {count}{found}"
+
+
+def _spread(field: ProfiledField, found: Distribution) -> str:
+    low, median, high = (field.shown(found.quantiles[share]) for share in ("0", "0.5", "1"))
+    spread = f"{low} to {high}, median {median}" if low != high else f"{low} each"
+    return f"about {spread} (of {format_count(found.values)} drawn at random)" if found.sampled else spread
 
 
 def _header_rows(dataset: DatasetProfile) -> Iterator[tuple[str, str]]:
@@ -100,7 +119,10 @@ def _header_rows(dataset: DatasetProfile) -> Iterator[tuple[str, str]]:
             for name, count in counts.items()
         )
 
-    yield "formats", f"{shares('format', dataset.formats)} (of {format_count(seen)} headers read)"
+    if dataset.is_decoded:
+        yield "formats", "pixels, not encoded"
+    else:
+        yield "formats", f"{shares('format', dataset.formats)} (of {counted(seen, 'header')} read)"
     if dataset.modes:
         yield "colours", shares("mode", dataset.modes)
     shapes = ", ".join(

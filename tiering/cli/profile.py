@@ -10,12 +10,15 @@ import typer
 
 from tiering.cli.choices import MOST_SEED, Lenient
 from tiering.cli.dataset_rows import dataset_rows
+from tiering.cli.field_trees import FieldTrees, patterns_of
 from tiering.cli.output import JsonFlag, emit_json, note, out, status
+from tiering.cli.selected import Split, Where, selected
 from tiering.errors import UsageError
-from tiering.units import format_bytes, format_count, format_percent, format_seconds
+from tiering.units import counted, format_bytes, format_count, format_percent, format_seconds
 
 if TYPE_CHECKING:
     from tiering.dataset.profile import DatasetProfile
+    from tiering.sources.source import TableSource
     from tiering.trace.trace_profile import TraceProfile
     from tiering.workload.verdict import Verdict
 
@@ -24,7 +27,9 @@ def profile(
     dataset: Annotated[
         str | None,
         typer.Argument(
-            metavar="DATASET", help="Directory of images, table, or tar file; path or URL.", show_default=False
+            metavar="DATASET",
+            help="Directory of images, table, tar file, or packed store; path or URL.",
+            show_default=False,
         ),
     ] = None,
     trace: Annotated[
@@ -59,25 +64,27 @@ def profile(
         typer.Option(
             metavar="FIELD=COLUMN,...",
             help="For a trace that is a table: columns for time, size, op, offset, file and pid, such as "
-            "time=ts,size=len. For a dataset that is a table: path, label and split.",
+            "time=ts,size=len. For a dataset that is a table: image, label, split and fields.",
         ),
     ] = None,
     root: Annotated[
         str | None,
         typer.Option(metavar="DIRECTORY", help="Directory that the paths in a table of images are relative to."),
     ] = None,
+    field: FieldTrees = None,
+    split: Split = None,
+    where: Where = None,
     lenient: Lenient = False,
     json: JsonFlag = False,
 ) -> None:
     """Describe an image dataset and, from I/O traces, the workload that reads it.
 
     Counts files and reads image headers. For large datasets it samples some directories and estimates the rest, with
-    95 % intervals. It never changes the dataset.
+    95 % intervals. Of a packed store it reads the index, and some headers. It never changes the dataset.
 
     Example: `tiering profile photos/ --trace train.strace -o profile.json`
     """
     # Imported here so that `tiering --help` does not wait for Polars.
-    from tiering.dataset.profile import profile_dataset
     from tiering.sources.source import TableSource
     from tiering.workload.profile import Profile, write_profile
 
@@ -90,12 +97,14 @@ def profile(
             action="Type: tiering profile photos/",
         )
     asked = _sample(sample)
-    of_table, of_trace = _columns(columns, dataset)
+    of_table, of_trace = _columns(columns, dataset, traced=bool(traces))
     directory = None
     if dataset is not None:
         with status(f"Reading {dataset}"):
-            listed = TableSource(dataset, of_table, root) if of_table or root else dataset
-            directory = profile_dataset(listed, sample=asked, probes=probes, seed=seed)
+            directory = _profile_dataset(
+                TableSource(dataset, of_table, root) if of_table or root else dataset,
+                patterns_of(field), asked, probes, seed, split, where,
+            )  # fmt: skip
     profiled = [_profile_trace(path, dataset, directory, lenient=lenient, columns=of_trace) for path in traces]
     document = Profile(dataset=directory, traces=profiled)
     if output is not None:
@@ -107,6 +116,9 @@ def profile(
         return
     _show(document.dataset, document.traces)
 
+
+#: The fields of an event in a trace.
+_OF_TRACES: Final = frozenset({"time", "size", "op", "offset", "file", "pid"})
 
 #: More files than any file system holds.
 _MOST_DIGITS: Final = 18
@@ -120,15 +132,41 @@ def _sample(text: str) -> Literal["auto", "all"] | int:
     raise UsageError("--sample", expected="auto, all, or a number of files from 2", found=text, action="Try auto.")
 
 
-def _columns(text: str | None, dataset: str | None) -> tuple[str | None, str | None]:
+def _profile_dataset(
+    dataset: str | TableSource,
+    fields: dict[str, str],
+    sample: Literal["auto", "all"] | int,
+    probes: int | None,
+    seed: int,
+    split: list[str] | None,
+    where: str | None,
+) -> DatasetProfile:
+    """Profile a dataset or a store. With --split or --where, a folder is opened as a store."""
+    from tiering.dataset.profile import MOST_HEADERS, profile_dataset
+    from tiering.store.open import is_store, open_store
+    from tiering.store.profile import profile_store
+
+    selecting = bool(split) or where is not None
+    if selecting and not isinstance(dataset, str):
+        raise UsageError(
+            "--split and --where", expected="a store or a folder of images", found="a table, by --columns or --root"
+        )
+    if isinstance(dataset, str) and (selecting or is_store(dataset)):
+        most = probes if sample == "auto" else MOST_HEADERS if sample == "all" else sample
+        with open_store(dataset, fields=fields) as store:
+            return profile_store(selected(store, split, where), probes=most, seed=seed)
+    return profile_dataset(dataset, fields=fields, sample=sample, probes=probes, seed=seed)
+
+
+def _columns(text: str | None, dataset: str | None, *, traced: bool) -> tuple[str | None, str | None]:
     """Part the columns of a table of images from those of a trace, by the names of the fields."""
     if text is None or dataset is None:
         return None, text
+    if not traced:
+        return text, None
     parts = text.split(",")
-    of_table = [
-        part for part in parts if "=" not in part or part.partition("=")[0].strip() in ("path", "label", "split")
-    ]
-    of_trace = [part for part in parts if part not in of_table]
+    of_trace = [part for part in parts if part.partition("=")[0].strip() in _OF_TRACES and "=" in part]
+    of_table = [part for part in parts if part not in of_trace]
     return ",".join(of_table) or None, ",".join(of_trace) or None
 
 
@@ -162,28 +200,42 @@ def _warn(dataset: DatasetProfile | None, traces: list[TraceProfile]) -> None:
             note(f"  ... and {format_count(dataset.damaged_count - len(dataset.damaged))} more")
     for trace in traces:
         if trace.skipped_lines:
-            note(f"Warning: {trace.source}: {format_count(trace.skipped_lines)} damaged lines were skipped.")
+            note(f"Warning: {trace.source}: skipped {counted(trace.skipped_lines, 'damaged line')}.")
         if dataset is not None and trace.coverage == 0 and trace.bytes_read:
             note(f"Note: {trace.source} reads no file below {dataset.root}: was it recorded under another path?")
 
 
 def _show(dataset: DatasetProfile | None, traces: list[TraceProfile]) -> None:
+    from tiering.advice.current_tier import storage_in_words
     from tiering.workload.verdict import classify
 
     verdicts = [classify(trace) for trace in traces]
     if dataset is not None:
-        _show_block(f"Dataset {dataset.root}", dataset_rows(dataset))
+        held = storage_in_words(dataset.root)
+        where = [] if held is None else [("stored on", held)]
+        _show_block(f"Dataset {dataset.root}", iter([*where, *dataset_rows(dataset)]))
     for trace, verdict in zip(traces, verdicts, strict=True):
         _show_block(f"Trace {trace.source}", _trace_rows(trace))
         _show_block("", _verdict_rows(verdict))
 
 
 def _show_block(title: str, rows: Iterator[tuple[str, str]]) -> None:
+    """Print a line for each row; on a terminal, long values are wrapped between words below their beginning."""
+    from rich.table import Table
+
     console = out()
     if title:
         console.print(title, style="bold")
+    if not console.is_terminal:
+        for name, value in rows:
+            console.print(f"  {name:<12} {value}", soft_wrap=True)
+        return
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(min_width=14, no_wrap=True)
+    grid.add_column(overflow="fold")
     for name, value in rows:
-        console.print(f"  {name:<12} {value}", soft_wrap=True)
+        grid.add_row(f"  {name}", value)
+    console.print(grid)
 
 
 def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:

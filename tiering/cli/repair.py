@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tiering.cli.convert import Dask, Progress, Workers
+from tiering.cli.convert import Dask, Progress, Workers, crew
 from tiering.cli.output import JsonFlag, emit_json, out
 from tiering.cli.progress import progress
 
@@ -27,12 +27,10 @@ def repair(
 
     Example: `tiering repair photos.lmdb --source photos/`
     """
-    from tiering.packing.executors import Dask as Cluster
     from tiering.packing.repair import repair as run
 
     with progress("repairing", show=show) as advance:
-        crew = Cluster(dask) if dask else workers
-        repaired = run(store, source=source, workers=crew, progress=advance)
+        repaired = run(store, source=source, workers=crew(workers, dask), progress=advance)
     if json:
         emit_json({"store": store, "repaired": repaired}, "repair")
         return

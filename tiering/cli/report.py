@@ -17,7 +17,10 @@ from tiering.units import format_bytes, parse_capacity, parse_count
 
 def report(
     source: Annotated[
-        Path, typer.Argument(metavar="PROFILE|DATASET", help="A profile.json, or a directory of images.")
+        str,
+        typer.Argument(
+            metavar="PROFILE|DATASET", help="A profile.json, a directory of images, or a packed store. Path or URL."
+        ),
     ],
     traces: Annotated[
         list[Path] | None,
@@ -29,7 +32,14 @@ def report(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     ram: Ram = None,
     epochs: Epochs = "100",
-    tier: Annotated[str | None, typer.Option(metavar="NAME", help="Tier that holds the dataset now.")] = None,
+    tier: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Tier that holds the dataset now. By default the one that the mount table shows.",
+            show_default=False,
+        ),
+    ] = None,
     hour_price: HourPrice = HOUR_USD,
     catalog: Catalog = None,
     columns: TraceColumns = None,
@@ -43,7 +53,7 @@ def report(
     Example: `tiering report profile.json -o report.html`
     """
     from tiering.advice.catalog import load_catalog
-    from tiering.advice.recommend import Job
+    from tiering.advice.job import Job
     from tiering.reporting.advice import Assumptions
     from tiering.reporting.page import write_report
 

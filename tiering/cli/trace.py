@@ -9,7 +9,7 @@ import typer
 
 from tiering.cli.output import note
 from tiering.literals import Tracer
-from tiering.units import format_bytes, format_count
+from tiering.units import counted, format_bytes
 
 
 def trace(
@@ -34,10 +34,10 @@ def trace(
 
     made = record(command, output, backend=backend)
     read, written = format_bytes(made.bytes_read), format_bytes(made.bytes_written)
-    note(f"Wrote {output}: {format_count(made.events)} events, {read} read, {written} written.")
+    note(f"Wrote {output}: {counted(made.events, 'event')}, {read} read, {written} written.")
     if made.counted_read is not None and made.counted_written is not None:
-        counted = f"{format_bytes(made.counted_read)} read and {format_bytes(made.counted_written)} written"
-        note(f"The kernel counted {counted} for the command and its children.")
+        of_kernel = f"{format_bytes(made.counted_read)} read and {format_bytes(made.counted_written)} written"
+        note(f"The kernel counted {of_kernel} for the command and its children.")
     for line in made.notes:
         note(f"Warning: {line}")
     if made.mapped_bytes:

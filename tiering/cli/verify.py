@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tiering.cli.account import account_lines
 from tiering.cli.output import JsonFlag, emit_json, note, out, plain
 from tiering.cli.progress import progress
 from tiering.errors import command
-from tiering.units import format_bytes, format_count
+from tiering.sources.account_lines import account_lines
+from tiering.units import counted, format_bytes, format_count
 
 if TYPE_CHECKING:
-    from tiering.packing.verify import Verification
+    from tiering.packing.verification import Verification
 
 
 def verify(
@@ -45,14 +45,19 @@ def verify(
         size = format_bytes(found.image_bytes)
         pixels = ", every image decoded" if decode else ", pixels not decoded (--decode)"
         checked = "structure and sizes right, no sample read" if quick else f"every CRC-32C right{against}{pixels}"
-        out().print(f"{store}: {format_count(found.samples)} samples, {size}, {checked}")
+        out().print(f"{store}: {counted(found.samples, 'sample')}, {size}, {checked}")
     else:
         for problem in found.problems:
             out().print(problem)
-        out().print(f"{store}: {_count(found.problem_count)}. {_advice(store, source, found)}")
+        out().print(f"{store}: {counted(found.problem_count, 'problem')}. {_advice(store, source, found)}")
     if not json:
         for line in account_lines(found.account, "in the store"):
             out().print(line)
+    if found.relabelled and not json:
+        out().print(f"{format_count(found.relabelled)} labelled differently than in the source, by tiering relabel")
+    if found.further_fields:
+        names = ", ".join(found.further_fields)
+        note(f"The source has fields that the store does not: {names}. `tiering append --sync` packs them.")
     if found.unfinished:
         note(found.unfinished)
     if not found.ok:
@@ -67,10 +72,6 @@ def _equal(found: Verification) -> str:
     if found.account is None or not found.account.left_out:
         return f"every byte equal to {found.source}"
     return f"every sample equal to its file in {found.source}, which holds more files than were packed"
-
-
-def _count(problems: int) -> str:
-    return "1 problem" if problems == 1 else f"{problems:,} problems"
 
 
 def _advice(store: str, source: str | None, found: Verification) -> str:
