@@ -34,6 +34,7 @@ def main() -> None:
         run("convert", dataset, store, "--to", kind, "--overwrite")
         run("verify", store, "--source", dataset)
     run("bench", dataset, lmdb, zarr)
+    run("bench", dataset, lmdb, "--images", 224, "--epochs", 2)
     print("\nEverything is still there to look at:")
     for path in (dataset, trace, profile, lmdb, zarr):
         print(f"  {path}")

@@ -116,11 +116,11 @@ def tiering_reads_tars(place: Path) -> bool:
 def accounts(place: Path, work: Path, kind: str) -> Iterator[tuple[str, Account | None]]:
     """Yield what each verb says of the place."""
     store = work / f"torture.{kind}"
-    manifest = tiering.convert(place, store, kind, on_error="skip", images_only=True)
+    manifest = tiering.convert(place, store, kind, on_error="skip")
     yield "convert", manifest.account
     yield "manifest", read_manifest(Location.of(store)).account
     lines = (store / "left-out.tsv").read_bytes().count(b"\n") - 1 if (store / "left-out.tsv").exists() else 0
-    named = manifest.account.met - manifest.account.packed if manifest.account else -1
+    named = sum(left.count for left in manifest.account.left_out.values()) if manifest.account else -1
     print(f"left-out.tsv names {lines:,} of {named:,} that are left out")
     if lines != named:
         yield "left-out.tsv", None
@@ -136,7 +136,8 @@ def by_kind(account: Account | None) -> dict[str, tuple[int, int]]:
     if account is None:
         return {}
     kinds = {kind: (left.count, left.bytes) for kind, left in account.left_out.items()}
-    return {"packed": (account.packed, account.packed_bytes)} | kinds
+    fields = (account.field_files, account.field_bytes)
+    return {"packed": (account.packed, account.packed_bytes), "fields": fields} | kinds
 
 
 def make(place: Path) -> None:
