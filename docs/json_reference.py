@@ -15,16 +15,22 @@ from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from tiering.advice.cache_size import CacheSizes
-from tiering.advice.catalog import Tier
 from tiering.advice.recommendation import Recommendation
+from tiering.advice.tier import Tier
 from tiering.cache.maintenance import CacheCheck, CacheInfo
 from tiering.cache.stats import CacheStats
 from tiering.cli.output import JSON_VERSION
-from tiering.measure.bench import Measurement
+from tiering.measure.measurement import Measurement
+from tiering.packing.log import StoreLog
+from tiering.packing.relabel import Relabelled
+from tiering.packing.remove import Removed
 from tiering.packing.sync import Synced
-from tiering.packing.verify import Verification
+from tiering.packing.verification import Verification
+from tiering.placement.dataset_advice import CacheToBuy, JobShare, Move
+from tiering.placement.dataset_plan import PlacedDataset
 from tiering.placement.file_lists import FileList
 from tiering.placement.plan import PlacementSummary
+from tiering.placement.survey import Survey
 from tiering.probing.probe import Probe
 from tiering.store.manifest import Manifest
 from tiering.workload.profile import Profile
@@ -59,11 +65,11 @@ class Repair(TypedDict):
 
 
 class Export(TypedDict):
-    """The number of files written."""
+    """The number of samples written."""
 
     store: str
     directory: str
-    files: int
+    samples: int
 
 
 class Removal(TypedDict):
@@ -73,11 +79,22 @@ class Removal(TypedDict):
 
 
 class Plan(TypedDict):
-    """A placement, the same with the catalog of --what-if, and the file lists that were written."""
+    """A placement, the same with the catalog of --what-if, and the file lists that were written.
+
+    Attributes:
+        datasets: Each dataset, where datasets are placed.
+        moves: The ten moves that gain most.
+        caches: Caches that save more than they cost.
+        jobs: What each job gets of each tier that it uses.
+    """
 
     plan: PlacementSummary
     what_if: NotRequired[PlacementSummary]
     lists: list[FileList]
+    datasets: NotRequired[list[PlacedDataset]]
+    moves: NotRequired[list[Move]]
+    caches: NotRequired[list[CacheToBuy]]
+    jobs: NotRequired[list[JobShare]]
 
 
 class Tiers(TypedDict):
@@ -94,10 +111,11 @@ class Warned(TypedDict):
 
 
 class CatalogCheck(TypedDict):
-    """The names in a catalog, and a warning for each figure that is not plausible."""
+    """The names in a catalog, a warning for each figure that is not plausible, and all that is wrong."""
 
     tiers: list[str]
     warnings: list[Warned]
+    errors: list[str]
 
 
 class Document(NamedTuple):
@@ -114,6 +132,9 @@ DOCUMENTS: Final = (
     Document("classify", "tiering-verdicts", Verdicts),
     Document("convert, append, info", "tiering", Manifest),
     Document("append --sync", "tiering-sync", Synced),
+    Document("relabel", "tiering-relabel", Relabelled),
+    Document("remove", "tiering-removal", Removed, {"caches": list[str]}),
+    Document("log", "tiering-log", StoreLog),
     Document("repair", "tiering-repair", Repair),
     Document("verify", "tiering-verification", Verification, {"ok": bool}),
     Document("export", "tiering-export", Export),
@@ -126,6 +147,7 @@ DOCUMENTS: Final = (
     Document("model evaluate, model show", "tiering-model-figures", dict[str, float]),
     Document("estimate", "tiering-estimate", dict[str, float | None], {"text": dict[str, str]}),
     Document("recommend", "tiering-recommendation", Recommendation),
+    Document("survey", "tiering-survey", Survey),
     Document("place", "tiering-placement", Plan),
     Document("probe", "tiering-probe", Probe),
     Document("tiers list", "tiering-tiers", Tiers),
