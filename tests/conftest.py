@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import gc
+import multiprocessing
 import os
+import pickle
 import shutil
 import signal
 import subprocess
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import tiering
 from tests import warm
+from tiering.packing.executors import _OneThread
 
-pytest_plugins = ["tests.s3", "tests.clouds"]
+pytest_plugins = ["tests.s3", "tests.clouds", "tests.frameworks"]
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 PROGRAM = Path(sysconfig.get_path("scripts")) / "tiering"
+
+
+# Processes of tests that ask for "forkserver" begin with these imported.
+multiprocessing.set_forkserver_preload(["lmdb", "numpy", "polars", "pytest", "s3fs", "tiering.store.open", "zarr"])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -26,6 +36,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(3600))
+
+
+def pytest_collection_finish() -> None:
+    """Leave the tests and what they imported out of every later collection of garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -40,6 +56,30 @@ def _interruptible() -> None:
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
+
+
+def _sent(value: Any) -> Any:
+    return pickle.loads(pickle.dumps(value))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _work_can_be_sent() -> Iterator[None]:
+    """Little work is done by a thread here, but processes must be able to do it: tasks, results and errors are pickled."""
+    submit = _OneThread.submit
+
+    def submit_sent(self: _OneThread, fn: Callable[..., Any], /, *args: Any) -> Future[Any]:
+        def work() -> Any:
+            try:
+                return _sent(run(*given))
+            except Exception as error:
+                raise _sent(error) from error
+
+        run, given = _sent((fn, args))
+        return submit(self, work)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_OneThread, "submit", submit_sent)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,7 @@ from tiering.cli.app import app
 from tiering.packing import append
 from tiering.packing import source_comparison as compare
 from tiering.packing import export
+from tiering.packing import log, relabel, remove
 from tiering.packing import repair
 from tiering.packing import convert as run
 from tiering.packing import sync
@@ -80,16 +81,26 @@ class Strikes:
         self._warm.wait()
         self._warm.stdout.close()
 
-    def count(self, words: list[object]) -> dict[str, int]:
-        """Run a command unharmed; return how often a thread of it made each of the calls at most."""
-        self._run(words, ["-o", str(self._log), "-e", f"trace={','.join(CHANGING)}"])
-        found: dict[tuple[str, str], int] = {}
+    def points(self, words: list[object], within: str = "") -> list[tuple[str, int]]:
+        """Run a command unharmed; return every call that it made, and for which time in its thread.
+
+        within: a part of the path of a file that the call is about; "" for all calls.
+        """
+        self._run(words, ["-o", str(self._log), "-y", "-e", f"trace={','.join(CHANGING)}"])
+        times: dict[tuple[str, str], int] = {}
+        found: dict[tuple[str, int], None] = {}
         for line in self._log.read_text().splitlines():
             if call := re.match(r"(\d+)\s+(\w+)\(", line):
-                found[call.groups()] = found.get(call.groups(), 0) + 1
+                times[call.groups()] = times.get(call.groups(), 0) + 1
+                if within in line:
+                    found[call[2], times[call.groups()]] = None
+        return sorted(found)
+
+    def count(self, words: list[object]) -> dict[str, int]:
+        """Run a command unharmed; return how often a thread of it made each of the calls at most."""
         most: dict[str, int] = {}
-        for (_, call), times in found.items():
-            most[call] = max(times, most.get(call, 0))
+        for call, number in self.points(words):
+            most[call] = max(number, most.get(call, 0))
         return most
 
     def strike(self, words: list[object], call: str, number: int, signal_name: str) -> int:

@@ -17,8 +17,8 @@ from tiering.cli.app import app
 
 PAGE = (FIXTURES.parent / "docs" / "reference" / "api.md").read_text()
 
-#: Documented, and imported by their own modules: the first needs an extra, the second is a family.
-ELSEWHERE = ("tiering.serve.torch.", "tiering.errors", "tiering.testing")
+#: Documented, and imported by their own modules: the first two need an extra, the others are families.
+ELSEWHERE = ("tiering.serve.torch.", "tiering.serve.device.", "tiering.errors", "tiering.testing")
 
 
 def verbs(command: Any, *names: str) -> Iterator[str]:

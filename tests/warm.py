@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 _WAITING = """
-import atexit, gc, json, os, signal, socket, sys
+import atexit, gc, glob, importlib, json, os, pkgutil, signal, socket, sys
 
 code = 1
 
@@ -32,11 +32,16 @@ def end():
 
 
 atexit.register(end)
-import lmdb, obstore, s3fs, scipy.optimize, skops.io, sklearn.ensemble, zarr  # and not Polars, which starts threads
+import lmdb, obstore, polars, s3fs, scipy.optimize, skops.io, sklearn.ensemble, zarr
 import tiering.cli.app
 
-with open("/proc/self/status") as status:
-    assert "Threads:\\t1\\n" in status.read(), "a process with threads must not be forked"
+for module in pkgutil.walk_packages(tiering.__path__, "tiering."):
+    if not module.name.endswith(("__main__", "serve.torch", "measure.dlio")):  # torch alone takes seconds
+        importlib.import_module(module.name)
+threads = [open(name).read() for name in glob.glob("/proc/self/task/*/comm")]
+# Polars has a thread that frees what was spilled to disk. The pool that it computes with must not have started.
+threads = [name for name in threads if not name.startswith("polars-ooc")]
+assert len(threads) == 1, f"a process with threads must not be forked: {threads}"
 gc.collect()
 gc.freeze()
 asked = socket.socket(fileno=int(sys.argv[1]))
@@ -80,7 +85,7 @@ class WarmProgram:
         self._process = subprocess.Popen(
             [sys.executable, "-c", _WAITING, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
-            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "_RJEM_MALLOC_CONF": "background_thread:false"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )

@@ -32,12 +32,19 @@ def documents(tmp_path_factory, photos) -> dict[str, dict[str, object]]:
     work = tmp_path_factory.mktemp("documents")
     store, cache, profile = work / "photos.lmdb", work / "cache", work / "profile.json"
     directory = ("--cache-dir", cache)
+    labels, keys = work / "labels.csv", work / "keys.txt"
+    key = next(str(path.relative_to(photos)) for path in sorted(photos.rglob("*.jpg")))
+    labels.write_text(f"path,label\n{key},bird\n")
+    keys.write_text("no such key\n")
     found = {
         "profile": printed("profile", photos, "--trace", TRACE, "-o", profile),
         "classify": printed("classify", profile),
         "convert": printed("convert", photos, store, "--to", "lmdb"),
         "append": printed("append", photos, store),
         "append --sync": printed("append", "--sync", photos, store),
+        "relabel": printed("relabel", store, labels),
+        "remove": printed("remove", store, "--keys", keys, "--purge"),
+        "log": printed("log", store),
         "repair": printed("repair", store, "--source", photos),
         "verify": printed("verify", store, "--source", photos),
         "info": printed("info", store),
@@ -51,6 +58,7 @@ def documents(tmp_path_factory, photos) -> dict[str, dict[str, object]]:
         "model show": printed("model", "show"),
         "estimate": printed("estimate"),
         "recommend": printed("recommend", profile, "--samples-per-second", 3000),
+        "survey": printed("survey", photos, "--trace", TRACE, "-o", work / "survey.json"),
         "place": printed("place", TRACE, "--capacity", "nvme=1TB", "--capacity", "hdd", "--lists", work / "lists"),
         "probe": printed("probe", work, "--seconds", 0.1, "--size", "64MiB"),
         "tiers list": printed("tiers", "list"),

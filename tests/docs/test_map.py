@@ -59,7 +59,9 @@ def test_no_room_or_top_module_has_the_name_of_a_public_function():
 
 
 def test_importing_every_module_changes_no_public_name():
-    names = [path.removesuffix(".py").replace("/", ".") for path in sorted(modules() - {"__main__.py", "__init__.py"})]
+    # Only DLIO imports its data loader, which needs DLIO.
+    paths = sorted(modules() - {"__main__.py", "__init__.py", "measure/dlio.py"})
+    names = [path.removesuffix(".py").replace("/", ".") for path in paths]
     code = f"""
 import importlib, types, tiering
 before = {{name: getattr(tiering, name) for name in tiering.__all__}}

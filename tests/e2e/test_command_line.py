@@ -86,7 +86,7 @@ def test_the_whole_way_speaks_json(program, photos, tmp_path):
         assert said("convert", photos, tmp_path / kind, "--to", kind)["samples"] == 300
         assert said("verify", tmp_path / kind, "--source", photos)["ok"] is True
         assert said("info", tmp_path / kind)["kind"] == kind
-        assert said("export", tmp_path / kind, tmp_path / f"{kind}-again")["files"] == 300
+        assert said("export", tmp_path / kind, tmp_path / f"{kind}-again")["samples"] == 300
     measured = said("bench", photos, tmp_path / "lmdb", tmp_path / "zarr", "--epochs", "2")["measurements"]
     assert [each["kind"] for each in measured] == ["folder", "lmdb", "zarr"]
     assert said("estimate")

@@ -6,7 +6,7 @@ import os
 import random
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import pytest
 
 import tiering
 from tests.crashes import Strikes
+from tests.fields import PACKED
 from tiering.errors import UsageError
 from tiering.testing import tree
 
@@ -23,12 +24,27 @@ FEW = 2
 
 @dataclass(frozen=True)
 class Scenario:
-    """A command, the tree of files that it begins with, and what must hold after a strike and after the next run."""
+    """A command, the tree of files that it begins with, and what must hold after a strike and after the next run.
+
+    codes: with which it may end. most: strikes, where each takes long. within: part of the paths of the files at whose
+    calls it is struck.
+    """
 
     words: list[object]
     before: Path
     again: Callable[[], object]
     meanwhile: Callable[[], None]
+    codes: tuple[int, ...] = (0, -9, 130)
+    most: int = 1000
+    within: str = ""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_time():
+    """Logs have the time of each change. Give every run the same, so that whole stores can be compared."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCE_DATE_EPOCH", "0")
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +111,56 @@ def convert(made, work, kind):
     return Scenario([*words, "--workers", "1"], made / "nothing", again, meanwhile)
 
 
+def unpack(made, work, kind):
+    """A conversion that is struck while it unpacks a compressed source."""
+    source, whole = PACKED / {"lmdb": "mds", "zarr": "huggingface"}[kind], made / f"unpacked.{kind}"
+    if not whole.exists():
+        tiering.convert(source, whole, kind, shards=tiering.Shards(20_000), workers=1)
+
+    def again():
+        if not (work / "store").exists():
+            tiering.convert(source, work / "store", kind, shards=tiering.Shards(20_000), workers=1)
+        assert tree(work / "store") == tree(whole)
+
+    def meanwhile():
+        assert not (work / "store").exists()
+
+    words = ["convert", source, work / "store", "--to", kind, "--shard-size", "20kB", "--workers", "1"]
+    return Scenario(words, made / "nothing", again, meanwhile, within="/unpacked")
+
+
+def unpack_more(made, work, kind):
+    """An append that is struck while it unpacks. The next command finds nothing in its way, whichever it is."""
+    hub = made / "hub"
+    begun, grown, less = (made / f"{name}-hub.{kind}" for name in ("begun", "grown", "less"))
+    if not hub.exists():
+        shutil.copytree(PACKED / "huggingface/data", hub)
+    if not grown.exists():
+        first = made / f"first-hub.{kind}"
+        first.mkdir()
+        shutil.copy(min(hub.iterdir()), first)
+        tiering.convert(first, begun, kind, shards=tiering.Shards(20_000), workers=1)
+        for place in (grown, less):
+            shutil.copytree(begun, place)
+        tiering.append(hub, grown, workers=1)
+        with tiering.open_store(begun) as store:
+            (made / f"one-hub.{kind}").write_bytes(store.index.keys(np.arange(1))[0])
+        tiering.remove(less, made / f"one-hub.{kind}")
+    # Every second time another command comes next.
+    turns = iter(range(1000))
+
+    def again():
+        if next(turns) % 2 == 0 or (work / "store/index-2").exists():
+            tiering.append(hub, work / "store", workers=1)
+            assert tree(work / "store") == tree(grown)
+        else:
+            tiering.remove(work / "store", made / f"one-hub.{kind}")
+            assert tree(work / "store") == tree(less)
+
+    words = ["append", hub, work / "store", "--workers", "1"]
+    return Scenario(words, begun, again, lambda: None, within="/unpacked")
+
+
 def overwrite(made, work, kind):
     other = {"lmdb": "zarr", "zarr": "lmdb"}[kind]
     words = ["convert", made / "photos", work / "store", "--to", kind, "--shard-size", "20kB", "--workers", "1"]
@@ -134,6 +200,58 @@ def sync(made, work, kind):
     return Scenario(words, made / f"whole.{kind}", again, meanwhile)
 
 
+def relabel(made, work, kind):
+    table = made / "labels.csv"
+    if not table.exists():
+        table.write_text("".join(f"{os.fsdecode(name)},bird,val\n" for name in tree(made / "first")))
+    done = made / f"relabelled.{kind}"
+    if not done.exists():
+        shutil.copytree(made / f"grown.{kind}", done)
+        tiering.relabel(done, table, columns="path=0,label=1,split=2")
+
+    def again():
+        tiering.relabel(work / "store", table, columns="path=0,label=1,split=2")
+        assert tree(work / "store") == tree(done)
+
+    words = ["relabel", work / "store", table, "--columns", "path=0,label=1,split=2"]
+    return Scenario(words, made / f"grown.{kind}", again, lambda: serves(work / "store", made / "photos"))
+
+
+def remove(made, work, kind, *flags):
+    many = "--workers" in flags
+    keys = made / f"keys-{many}.txt"
+    # Of several shards, if several processes are to pack them again.
+    keys.write_bytes(b"\n".join(sorted(tree(made / "photos"))[:: 4 if many else 1][:2]))
+    done, left = made / f"removed.{kind}{''.join(flags)}", made / f"left-{many}"
+    if not left.exists():
+        shutil.copytree(made / "photos", left)
+        for key in keys.read_bytes().split(b"\n"):
+            (left / os.fsdecode(key)).unlink()
+    if not done.exists():
+        shutil.copytree(made / f"grown.{kind}", done)
+        found = tiering.remove(done, keys, purge=bool(flags))
+        assert not many or len(found.rewritten) > 1
+
+    def again():
+        tiering.remove(work / "store", keys, purge=bool(flags))
+        assert tree(work / "store") == tree(done)
+
+    def meanwhile():
+        serves(work / "store", made / "photos", left)
+
+    words = ["remove", work / "store", "--keys", keys, *flags]
+    return Scenario(words, made / f"grown.{kind}", again, meanwhile)
+
+
+def purge(made, work, kind):
+    return remove(made, work, kind, "--purge")
+
+
+def purge_in_parallel(made, work, kind):
+    """A worker that is struck again and again makes the command fail, and then nothing has changed."""
+    return replace(remove(made, work, kind, "--purge", "--workers", "2"), codes=(0, -9, 130, 4), most=20)
+
+
 def repair(made, work, kind):
     words = ["repair", work / "store", "--source", made / "photos", "--workers", "1"]
     damaged = made / f"damaged.{kind}"
@@ -164,7 +282,22 @@ def export(made, work, kind):
     return Scenario(["export", made / f"whole.{kind}", work / "store"], made / "nothing", again, meanwhile)
 
 
-SCENARIOS = [convert, overwrite, append, sync, repair, export]
+#: Which stores are struck by which signal in every run of the tests.
+USUAL = {("lmdb", "KILL"), ("zarr", "KILL"), ("lmdb", "INT")}
+SCENARIOS = [
+    convert,
+    unpack,
+    unpack_more,
+    overwrite,
+    append,
+    sync,
+    relabel,
+    remove,
+    purge,
+    purge_in_parallel,
+    repair,
+    export,
+]
 
 
 @pytest.fixture
@@ -182,27 +315,35 @@ def begin(made, tmp_path):
     return lay
 
 
-@pytest.mark.parametrize("signal_name", ["KILL", "INT"])
-@pytest.mark.parametrize("kind", ["lmdb", "zarr"])
-@pytest.mark.parametrize("command", SCENARIOS)
-@pytest.mark.parametrize("share", ["few", pytest.param("all", marks=pytest.mark.slow)])
+#: A few strikes at each command; the other kinds of stores and signals, and every strike, are for test-all.
+CELLS = [
+    pytest.param(share, command, kind, name, marks=() if share == "few" and (kind, name) in USUAL else pytest.mark.slow)
+    for share in ("few", "all")
+    for command in SCENARIOS
+    for kind in ("lmdb", "zarr")
+    for name in ("KILL", "INT")
+]
+
+
+@pytest.mark.parametrize(("share", "command", "kind", "signal_name"), CELLS)
 def test_whenever_it_is_struck_the_next_run_makes_it_whole(
     made, strikes, begin, tmp_path, command, kind, signal_name, share
 ):
     scenario = command(made, tmp_path, kind)
     begin(scenario)
-    points = [(call, n) for call, times in strikes.count(scenario.words).items() for n in range(1, times + 1)]
+    points = strikes.points(scenario.words, scenario.within)
     scenario.again()
-    assert len(points) > 20
-    if share == "few":
-        points = random.Random(f"{command.__name__}{kind}{signal_name}").sample(points, FEW)
+    assert len(points) > (5 if scenario.within else 20)
+    most = FEW if share == "few" else scenario.most
+    if most < len(points):
+        points = random.Random(f"{command.__name__}{kind}{signal_name}").sample(points, most)
     struck = 0
     for call, number in points:
         begin(scenario)
         code = strikes.strike(scenario.words, call, number, signal_name)
         # A call that a thread makes less often than another one is not reached everywhere.
         struck += code != 0
-        assert code in (0, -9, 130), (call, number)
+        assert code in scenario.codes, (call, number)
         where = f"{signal_name} at {call} {number}"
         try:
             scenario.meanwhile()

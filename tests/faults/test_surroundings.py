@@ -92,7 +92,8 @@ def test_a_directory_of_a_team_stays_one(photos, open_way):
     os.chown(team, 54321, 54444)
     team.chmod(0o2775)
     run = ["sh", "-c", 'umask 002; exec "$@"', "sh", sys.executable, "-m", "tiering.cli.app"]
-    done = as_user(54321, 54321, *run, "convert", photos, team / "store", "--to", "zarr", "--shard-size", "200kB")
+    words = ["convert", photos, team / "store", "--to", "zarr", "--shard-size", "200kB", "--workers", "2"]
+    done = as_user(54321, 54321, *run, *words)
     assert done.returncode == 0, done.stderr
     wrong = []
     for path in [team / "store", *(team / "store").rglob("*")]:
