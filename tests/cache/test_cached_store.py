@@ -354,10 +354,11 @@ def test_without_working_locks_no_byte_is_wrong(lmdb, tmp_path):
         "store = tiering.cached(sys.argv[1], '10MB', sys.argv[2])\n"
         "plain = tiering.open_store(sys.argv[1])\n"
         "assert not store.disk._locks\n"
-        "for epoch in range(3):\n"
+        "epochs = 0\n"
+        "while epochs < 3 or store.stats().hits < 1000:\n"  # a busy machine fills a cache late
         "    for ours, theirs in zip(tiering.Loader(store, 64, seed=2), tiering.Loader(plain, 64, seed=2)):\n"
         "        assert [bytes(each) for each in ours.images] == [bytes(each) for each in theirs.images]\n"
-        "assert store.stats().hits > 1000\n"
+        "    epochs += 1\n"
     )
     command = [sys.executable, "-c", code, lmdb, tmp_path / "cache"]
     running = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(4)]

@@ -192,7 +192,8 @@ def test_two_iterators_of_a_dataloader_serve_two_epochs(numbered, way):
     for _ in range(17):
         for number, iterator in enumerate((first, second)):
             found[number].append(numbers(next(iterator)[0]))
-    assert found == [expected(numbered, 0), expected(numbered, 1)]
+    # Which of the two gets the first epoch is decided by the workers, whichever starts first.
+    assert sorted(found) == sorted([expected(numbered, 0), expected(numbered, 1)])
 
 
 @pytest.mark.parametrize("way", WAYS)
