@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.cli.failures import error_line
+from tests.sources.trees.test_remote import upload
 from tiering.cli.app import app
 from tiering.dataset.profile import profile_dataset
 from tiering.trace.profile import profile_trace
@@ -44,6 +45,13 @@ def test_a_directory_gets_a_table_reasons_and_the_next_command():
     assert "now" in done.stdout
     assert "…" not in done.stdout
     assert f"Next: tiering convert {FIXTURES} images.lmdb --to lmdb" in done.stderr
+
+
+def test_a_bucket_is_advised_by_its_url(s3):
+    upload(FIXTURES, f"{s3}/photos")
+    done = tiering(f"{s3}/photos", "--ram", "4GiB")
+    assert done.exit_code == 0, done.stderr
+    assert "taken as object" in done.stderr
 
 
 def test_json_is_one_document_and_a_profile_says_the_same_as_its_directory(profile):

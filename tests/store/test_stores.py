@@ -159,6 +159,13 @@ def test_neither_store_nor_folder_is_one_clear_error(tmp_path):
         tiering.open_store(tmp_path / "nothing")
 
 
+def test_a_class_named_index_makes_no_unfinished_store_of_a_folder(photos, tmp_path):
+    for name in ("index", "dog"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        shutil.copy(next(photos.rglob("*.jpg")), tmp_path / "photos" / name / "a.jpg")
+    assert tiering.open_store(tmp_path / "photos").manifest.labels == ["dog", "index"]
+
+
 def test_codec_auto_compresses_bitmaps_and_leaves_jpegs(photos, tmp_path):
     bitmaps = tmp_path / "bitmaps"
     bitmaps.mkdir()

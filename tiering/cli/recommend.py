@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -40,7 +39,8 @@ if TYPE_CHECKING:
 
 def recommend(
     dataset: Annotated[
-        Path, typer.Argument(metavar="DATASET|PROFILE", help="Directory of images, or its profile.json.")
+        str,
+        typer.Argument(metavar="DATASET|PROFILE", help="Directory of images, or its profile.json. Path or URL."),
     ],
     ram: Ram = None,
     epochs: Epochs = "100",
@@ -186,7 +186,7 @@ def recommend(
         profile = profile_at(dataset)
     if profile.dataset is None:
         raise InputError(
-            str(dataset),
+            dataset,
             expected="the profile of a dataset",
             found="traces alone",
             action="Make it with the dataset: tiering profile DATASET --trace FILE -o profile.json",

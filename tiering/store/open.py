@@ -21,7 +21,7 @@ from tiering.store.zarr_metadata import check_array
 from tiering.system.mounts import NETWORK, filesystem_of
 
 #: An unfinished store has at least one of these; a directory of images has none.
-_TRACES: Final = (WORK, "index", "shard-00000.mdb", "zarr.json")
+_TRACES: Final = (WORK, "index/zarr.json", "shard-00000.mdb", "zarr.json")
 
 
 #: A manifest names its format near its beginning.
