@@ -186,6 +186,8 @@ def test_a_packed_store_is_profiled_and_samples_can_be_selected(packed):
     ]
     assert 0 < few["files"] < json.loads(tiering("profile", packed, "--json").stdout)["dataset"]["files"]
     assert few["size_quantiles"]["0"] > 2000
+    looked = json.loads(tiering("profile", packed, "--sample", "9", "--probes", "5", "--json").stdout)["dataset"]
+    assert looked["probed"] == 5
     assert "has its fields already" in fails(2, "UsageError", "profile", packed, "--field", "mask=masks/{stem}.png")
     assert "--columns" in fails(2, "UsageError", "profile", packed, "--columns", "image=x", "--where", "size > 1")
 

@@ -152,7 +152,7 @@ def _profile_dataset(
             "--split and --where", expected="a store or a folder of images", found="a table, by --columns or --root"
         )
     if isinstance(dataset, str) and (selecting or is_store(dataset)):
-        most = probes if sample == "auto" else MOST_HEADERS if sample == "all" else sample
+        most = probes if probes or sample == "auto" else MOST_HEADERS if sample == "all" else sample
         with open_store(dataset, fields=fields) as store:
             return profile_store(selected(store, split, where), probes=most, seed=seed)
     return profile_dataset(dataset, fields=fields, sample=sample, probes=probes, seed=seed)
