@@ -861,30 +861,76 @@ static PyObject *draw_pixels(PyObject *Py_UNUSED(module), PyObject *args) {
   return answer;
 }
 
-/* pixels: (n, height, width, channels). geometries: int32 (n, 8), the numbers of a part. mirrored: n bytes, 1 where the
+/* Pictures of decoded pixels, and the buffers that hold them: one for all, or one for each. */
+typedef struct {
+  Py_ssize_t n, held;
+  Source *sources;
+  int *heights;
+  Py_buffer *views;
+} Pictures;
+
+static void free_pictures(Pictures *pictures) {
+  for (Py_ssize_t i = 0; i < pictures->held; i++)
+    if (pictures->views[i].obj) PyBuffer_Release(&pictures->views[i]);
+  free(pictures->sources);
+  free(pictures->heights);
+  free(pictures->views);
+}
+
+/* given: an array (n, height, width, channels), or a list of n arrays (height, width, channels). */
+static int read_pictures(Pictures *pictures, PyObject *given) {
+  int listed = PyList_Check(given), sides = listed ? 3 : 4;
+  Py_ssize_t held = listed ? PyList_Size(given) : 1;
+  if (!(pictures->views = calloc((size_t)held + 1, sizeof(Py_buffer)))) goto no_memory;
+  pictures->n = pictures->held = held;
+  for (Py_ssize_t i = 0; i < held; i++) {
+    Py_buffer *view = &pictures->views[i];
+    if (PyObject_GetBuffer(listed ? PyList_GetItem(given, i) : given, view, PyBUF_STRIDES)) return 0;
+    if (view->ndim != sides || is_long(view) || !in_rows(view)) {
+      PyErr_SetString(PyExc_ValueError, "pixels: expected uint8 rows of pictures (height, width, channels)");
+      return 0;
+    }
+  }
+  if (!listed) pictures->n = pictures->views->shape[0];
+  pictures->sources = malloc(sizeof(Source) * (size_t)(pictures->n + 1));
+  pictures->heights = malloc(sizeof(int) * (size_t)(pictures->n + 1));
+  if (!pictures->sources || !pictures->heights) goto no_memory;
+  for (Py_ssize_t i = 0; i < pictures->n; i++) {
+    const Py_buffer *view = &pictures->views[listed ? i : 0];
+    const Py_ssize_t *shape = view->shape + sides - 3;
+    const uint8_t *pixels = (const uint8_t *)view->buf + (listed ? 0 : i * view->strides[0]);
+    pictures->sources[i] = (Source){pixels, view->strides[sides - 3], (int)shape[2], 0, 0, (int)shape[1]};
+    pictures->heights[i] = (int)shape[0];
+  }
+  return 1;
+no_memory:
+  PyErr_NoMemory();
+  return 0;
+}
+
+/* pixels: as read_pictures takes them. geometries: int32 (n, 8), the numbers of a part. mirrored: n bytes, 1 where the
  * output is mirrored. out: (n, rows, columns, channels). */
 static PyObject *draw_batch(PyObject *Py_UNUSED(module), PyObject *args) {
-  Py_buffer pixels = {0}, geometries = {0}, mirrored = {0}, out = {0}, view = {0};
-  PyObject *pictures, *numbers, *mirrors, *outputs, *table, *answer = NULL;
+  Py_buffer geometries = {0}, mirrored = {0}, out = {0}, view = {0};
+  PyObject *pixels, *numbers, *mirrors, *outputs, *table, *answer = NULL;
   int done = 1, box[4];
   Py_ssize_t n = 0;
   Look look = {0};
+  Pictures pictures = {0};
   Part *parts = NULL;
-  if (!PyArg_ParseTuple(args, "OOOOOip", &pictures, &numbers, &mirrors, &outputs, &table, &look.filter,
-                        &look.antialias))
+  if (!PyArg_ParseTuple(args, "OOOOOip", &pixels, &numbers, &mirrors, &outputs, &table, &look.filter, &look.antialias))
     return NULL;
-  if (PyObject_GetBuffer(pictures, &pixels, PyBUF_STRIDES) || PyObject_GetBuffer(numbers, &geometries, PyBUF_ND) ||
+  if (!read_pictures(&pictures, pixels) || PyObject_GetBuffer(numbers, &geometries, PyBUF_ND) ||
       PyObject_GetBuffer(mirrors, &mirrored, PyBUF_ND) ||
       PyObject_GetBuffer(outputs, &out, PyBUF_STRIDES | PyBUF_WRITABLE) || !read_look(&look, table, &view))
     goto release;
-  n = pixels.ndim == 4 ? pixels.shape[0] : -1;
-  if (n < 0 || is_long(&pixels) || !in_rows(&pixels) || out.ndim != 4 || out.shape[0] != n ||
-      out.itemsize != look.itemsize || is_long(&out) || geometries.itemsize != 4 || geometries.len != n * 32 ||
-      mirrored.itemsize != 1 || mirrored.len != n) {
-    PyErr_SetString(PyExc_ValueError, "batch: expected uint8 pixels, and as many geometries, mirrors and outputs");
+  n = pictures.n;
+  if (out.ndim != 4 || out.shape[0] != n || out.itemsize != look.itemsize || is_long(&out) ||
+      geometries.itemsize != 4 || geometries.len != n * 32 || mirrored.itemsize != 1 || mirrored.len != n) {
+    PyErr_SetString(PyExc_ValueError, "batch: expected as many geometries, mirrors and outputs as pictures");
     goto release;
   }
-  if (!(parts = calloc((size_t)n, sizeof *parts))) {
+  if (!(parts = calloc((size_t)n + 1, sizeof *parts))) {
     PyErr_NoMemory();
     goto release;
   }
@@ -896,14 +942,12 @@ static PyObject *draw_batch(PyObject *Py_UNUSED(module), PyObject *args) {
     Py_ssize_t step = out.strides[2];
     if (((char *)mirrored.buf)[i]) to += (p->columns - 1) * step, step = -step;
     place(p, to, out.strides[1], step, out.strides[3]);
-    if (!part_fits(p, (int)pixels.shape[2], (int)pixels.shape[1], (int)pixels.shape[3])) goto release;
+    if (!part_fits(p, pictures.sources[i].columns, pictures.heights[i], pictures.sources[i].channels)) goto release;
   }
   if (!table_fits(&look, &view, parts, n)) goto release;
-  Source source = {NULL, pixels.strides[1], (int)pixels.shape[3], 0, 0, (int)pixels.shape[2]};
   Py_BEGIN_ALLOW_THREADS
   for (Py_ssize_t i = 0; i < n && done; i++) {
-    source.pixels = (uint8_t *)pixels.buf + i * pixels.strides[0];
-    done = make_axes(&parts[i], 1, 1, &look, box) && draw(&parts[i], &source, &look);
+    done = make_axes(&parts[i], 1, 1, &look, box) && draw(&parts[i], &pictures.sources[i], &look);
     free_axis(&parts[i].across);
     free_axis(&parts[i].down);
   }
@@ -911,8 +955,9 @@ static PyObject *draw_batch(PyObject *Py_UNUSED(module), PyObject *args) {
   answer = done ? Py_NewRef(Py_None) : PyErr_NoMemory();
 release:
   free_parts(parts, n);
-  Py_buffer *views[] = {&pixels, &geometries, &mirrored, &out, &view};
-  for (int i = 0; i < 5; i++)
+  free_pictures(&pictures);
+  Py_buffer *views[] = {&geometries, &mirrored, &out, &view};
+  for (int i = 0; i < 4; i++)
     if (views[i]->obj) PyBuffer_Release(views[i]);
   return answer;
 }

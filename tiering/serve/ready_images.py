@@ -116,17 +116,22 @@ class ReadyImages:
         return found if crop.views > 1 else found[:, 0]
 
     def make_all(
-        self, pixels: PixelArray, indices: IndexArray, epoch: int, draws: IndexArray, slots: Sequence[PixelArray]
+        self,
+        pixels: PixelArray | list[PixelArray],
+        indices: IndexArray,
+        epoch: int,
+        draws: IndexArray,
+        slots: Sequence[PixelArray],
     ) -> None:
         """Make pictures of one size ready, all in one call.
 
         Args:
-            pixels: (n, height, width, channels).
+            pixels: (n, height, width, channels), or a list of n pictures.
             indices, epoch, draws: As for `drawn`.
             slots: Where to write them: an array (n, views, *shape) for each description.
         """
         numbers, at = self._numbers(indices, epoch, draws), 0
-        height, width = pixels.shape[1:3]
+        height, width = pixels[0].shape[:2]
         for wanted, look, slot in zip(self._wanted, self._looks, slots, strict=True):
             for view in range(wanted.views):
                 out = slot[:, view].transpose(0, 2, 3, 1) if wanted.layout == "NCHW" else slot[:, view]
