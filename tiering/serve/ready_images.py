@@ -50,13 +50,10 @@ class ReadyImages:
         self._channels, self._seed, self._pixels = pixels.channels if pixels else _COLOURS, seed, pixels
         self._looks = [each.look(self._channels) for each in self._wanted]
         self._count = sum(each.views * (1 + each.numbers) for each in self._wanted)
-        for each in self._wanted if pixels else ():
-            each.geometry(pixels.width, pixels.height, [0.5] * each.numbers)  # raises for too few pixels
-            if pixels.dtype == "float32" and each.dtype == "uint8":
-                raise UsageError(
-                    f"{type(each).__name__}: dtype", expected="float32 or float16 for a store of float32 pixels",
-                    found="uint8, whose white is 255", action='Add dtype="float32", with `mean` and `std` if needed.',
-                )  # fmt: skip
+        if pixels:
+            for each in self._wanted:
+                each.geometry(pixels.width, pixels.height, [0.5] * each.numbers)  # raises for too few pixels
+                _check_type(each, pixels)
 
     @property
     def nbytes(self) -> int:
@@ -188,6 +185,14 @@ class ReadyImages:
 
 def _axis(views: int) -> int | None:
     return views if views > 1 else None
+
+
+def _check_type(crop: Crop, pixels: StoredPixels) -> None:
+    if pixels.dtype == "float32" and crop.dtype == "uint8":
+        raise UsageError(
+            f"{type(crop).__name__}: dtype", expected="float32 or float16 for a store of float32 pixels",
+            found="uint8, whose white is 255", action='Add dtype="float32", with `mean` and `std` if needed.',
+        )  # fmt: skip
 
 
 class DrawnImages:
