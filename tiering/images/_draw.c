@@ -387,19 +387,22 @@ static void group_outputs(Quick *quick, const Axis *axis, const Source *source) 
   }
 }
 
-/* Prepare to draw a part by sums of 16 bits. Returns 0 if it is none for that, or memory runs out. */
-static int make_quick(Quick *quick, const Part *part, const Source *source, const Look *look) {
-  const Axis *across = &part->across, *down = &part->down;
-  int n = across->last - across->first;
-  quick->taps = across->most, quick->slots = down->most;
-  if (look->filter != BILINEAR || source->channels > 4 || quick->taps > FEW || quick->slots > FEW || !n ||
-      (source->columns - quick->taps + 1) * source->channels < LANES)
-    return 0;
+/* Whether a part can be drawn by sums of 16 bits. */
+static int suits_quick(const Part *part, const Source *source, const Look *look) {
+  int taps = part->across.most;
+  return look->filter == BILINEAR && source->channels <= 4 && taps <= FEW && part->down.most <= FEW &&
+         part->across.first < part->across.last && (source->columns - taps + 1) * source->channels >= LANES;
+}
+
+/* Prepare to draw such a part. Returns 0 if memory runs out. */
+static int make_quick(Quick *quick, const Part *part, const Source *source) {
+  int n = part->across.last - part->across.first;
+  quick->taps = part->across.most, quick->slots = part->down.most;
   quick->room = ((Py_ssize_t)n * source->channels + 2 * ROW - 1) / ROW * ROW;
   quick->groups = malloc(sizeof(Group) * (size_t)n);
   quick->rows = malloc((size_t)quick->room * (size_t)(quick->slots + 1));
   if (!quick->groups || !quick->rows) return 0;
-  group_outputs(quick, across, source);
+  group_outputs(quick, &part->across, source);
   for (int i = 0; i < FEW; i++) quick->held[i] = -1;
   return 1;
 }
@@ -532,12 +535,13 @@ static int draw(const Part *part, const Source *source, const Look *look) {
   int channels = source->channels, width = across->to - across->from, n = across->last - across->first;
   int plain = across->plain && down->plain, quads = channels == 3 || channels == 4;
   Quick quick = {0};
-  int quickly = !plain && make_quick(&quick, part, source, look), summed = !plain && !quickly;
+  int quickly = !plain && suits_quick(part, source, look), summed = !plain && !quickly;
   int skip = quads && summed ? 4 : channels;
   size_t levels = (size_t)n * skip, pad = (size_t)SPARE * channels + 4;
   size_t floats = summed ? (size_t)width * channels + pad + levels : 0;
   float *sums = malloc(sizeof(float) * floats + levels + 16), *drawn = sums + (summed ? floats - levels : 0);
-  if (!sums) {
+  if (!sums || (quickly && !make_quick(&quick, part, source))) {
+    free(sums);
     free_quick(&quick);
     return 0;
   }
