@@ -30,7 +30,8 @@ def draw_batch(
 ) -> None:
     """Draw one part of each picture of a batch, as Picture.draw does for one. The GIL is released once for all.
 
-    Floor: 3 us for a CIFAR picture that is padded, cropped and mirrored to float32 (one core).
+    Floor: 3 us for a CIFAR picture that is padded, cropped and mirrored to float32, 40 us for 224 x 224 uint8 out of
+    256 x 256 pixels (one core).
 
     Args:
         pixels: Pictures of shape (n, height, width, channels), uint8, uint16 or float32; or a list of n such pictures
