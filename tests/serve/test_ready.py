@@ -395,10 +395,13 @@ def test_pixels_of_16_bits_and_floats_are_cropped_with_all_their_bits(tmp_path, 
 @pytest.mark.parametrize("codec", ["none", "zstd"])
 def test_pixels_are_cropped_alike_from_whole_stores_selections_and_concatenations(photos, tmp_path, codec):
     store = tmp_path / "store"
-    tiering.convert(photos, store, "zarr", pixels=tiering.Pixels(40, 40), codec=codec, shards=tiering.Shards(100_000))
+    pixels, shards = tiering.Pixels(80, 80), tiering.Shards(400_000)
+    tiering.convert(photos, store, "zarr", pixels=pixels, codec=codec, shards=shards, workers=1)
     whole = tensors(tiering.Loader(store, 16, seed=2, images=CROP))
     with tiering.open_store(store) as opened:
         assert (pixel_views(opened, np.array([3])) is None) == (codec != "none")
+        # A chunk is one sample, so blocks of neighbours are as large as without a codec.
+        assert opened.block == (8 << 20) // (80 * 80 * 3)
         pixels, crops = opened.read(np.arange(len(opened))), ReadyImages(CROP, pixels_of(opened.manifest), 2)
         drawn = np.zeros((len(opened), 1, 3, 24, 24), np.uint8)
         crops.make_all(pixels, np.arange(len(opened)), 0, np.zeros(len(opened), np.int64), [drawn])
