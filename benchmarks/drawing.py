@@ -27,6 +27,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
+from tiering.images.crops import RandomResizedCrop
 from tiering.images.geometry import Geometry
 from tiering.images.image import decode
 from tiering.images.look import Look
@@ -182,6 +183,27 @@ def resizing(jobs: list[Job], rounds: int) -> None:
     measure(ways, boxes, rounds)
 
 
+def stored_pictures(images: list[bytes], rounds: int, side: int = 256) -> None:
+    """Time crops of pixels that lie apart from each other, as in a store: a part of each is read, once."""
+    pixels = [np.asarray(Image.fromarray(decode(data)).resize((side, side))) for data in images[:200]]
+    numbers = np.random.default_rng(0).random((len(pixels), RandomResizedCrop.numbers))
+    mirrored = numbers[:, 0] < 0.5
+    levels, floats = (np.zeros((len(pixels), 3, SIDE, SIDE), kind) for kind in (np.uint8, np.float32))
+
+    def crop(out: np.ndarray, look: Look, *, scale: float = 0.08, native: bool = NATIVE) -> Callable[[None], None]:
+        rows = RandomResizedCrop(SIDE, scale=(scale, 1.0)).geometries(side, side, numbers)
+        return lambda _: draw_batch(pixels, rows, mirrored, out.transpose(0, 2, 3, 1), look, native=native)
+
+    ways = {
+        "to uint8 planes": crop(levels, ANTIALIASED),
+        "to uint8 planes, two taps": crop(levels, TWO_TAPS),
+        "to uint8 planes, a quarter at least": crop(levels, ANTIALIASED, scale=0.25),
+        "to float32 planes": crop(floats, NORMALISED),
+        "to uint8 planes, without the extension": crop(levels, ANTIALIASED, native=False),
+    }
+    measure(ways, [None], rounds, samples=len(pixels))
+
+
 def small_pictures(rounds: int, n: int = 5000) -> None:
     rng = np.random.default_rng(0)
     pixels, mirrored = rng.integers(0, 256, (n, 32, 32, 3), np.uint8), rng.integers(0, 2, n).astype(bool)
@@ -217,6 +239,8 @@ def main() -> None:
     parity(jobs, ANTIALIASED)
     print("Resizing decoded pixels to 224 x 224, a picture:")
     resizing(photographs, options.rounds)
+    print(f"RandomResizedCrop({SIDE}) of pixels of 256 x 256, a picture:")
+    stored_pictures(images, options.rounds)
     print("Pictures of 32 x 32, padded by 4, cropped and mirrored, a picture:")
     small_pictures(options.rounds)
 

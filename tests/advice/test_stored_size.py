@@ -44,7 +44,7 @@ def test_neighbours_are_read_together_where_memory_keeps_them():
 
 def test_a_chunk_of_many_rows_is_read_for_each_unless_memory_keeps_it():
     rows = typical_costs(TINY).codings["zstd"].chunk
-    assert rows == (64 << 10) // 3072
+    assert rows == (16 << 10) // 3072
     assert seconds(TINY, "pixels", "zstd") == pytest.approx(rows * seconds(TINY, "pixels", "zstd", page_cache=1e12))
 
 

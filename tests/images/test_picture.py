@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
+import mmap
 import threading
 from itertools import pairwise
 
@@ -336,6 +338,34 @@ def test_pixels_may_be_any_view(native, view):
 
 
 @pytest.mark.parametrize("native", WAYS)
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), level=st.integers(0, 255), channels=st.sampled_from([1, 2, 3, 4, 5]), antialias=st.booleans())
+def test_a_picture_of_one_level_keeps_it_at_every_size(native, data, level, channels, antialias):
+    pixels = np.full((40, 60, channels), level, np.uint8)
+    region, size = data.draw(geometries(60, 40, 130))[0].region, data.draw(st.tuples(*[st.integers(1, 130)] * 2))
+    look = Look(antialias=antialias)
+    found = drawn(pixels, Geometry(region, size), size[::-1], look, native=native, channels=channels)
+    assert (found == level).all()
+
+
+def test_nothing_behind_the_last_pixel_is_read():
+    page = mmap.PAGESIZE
+    memory = mmap.mmap(-1, 2 * page)
+    start = np.frombuffer(memory, np.uint8).ctypes.data
+    # A read of the second page ends the process from here on.
+    assert ctypes.CDLL(None, use_errno=True).mprotect(ctypes.c_void_p(start + page), ctypes.c_size_t(page), 0) == 0
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        height, width, channels = rng.integers(1, 20), rng.integers(1, 50), rng.integers(1, 5)
+        count = height * width * channels
+        pixels = np.frombuffer(memory, np.uint8, count, page - count).reshape(height, width, channels)
+        left, top = rng.integers(0, width), rng.integers(0, height)
+        region = int(left), int(top), int(rng.integers(1, width - left + 1)), int(rng.integers(1, height - top + 1))
+        size = tuple(rng.integers(1, 60, 2).tolist())
+        assert not drawn(pixels, Geometry(region, size), size[::-1], channels=int(channels)).any()
+
+
+@pytest.mark.parametrize("native", WAYS)
 @pytest.mark.parametrize("kind", [bytearray, memoryview])
 def test_encoded_bytes_may_be_a_view(native, kind):
     geometry = Geometry((30, 20, 100, 90), (50, 40))
@@ -365,8 +395,10 @@ def test_what_does_not_fit_is_refused(native):
 @pytest.mark.parametrize("native", WAYS)
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 @settings(max_examples=40, deadline=None)
-@given(data=st.data(), look=st.sampled_from(LOOKS), planes=st.booleans(), n=st.integers(0, 4))
-def test_a_batch_is_drawn_like_its_pictures(native, dtype, data, look, planes, n):
+@given(
+    data=st.data(), look=st.sampled_from(LOOKS), planes=st.booleans(), listed=st.booleans(), n=st.integers(0, 4)
+)  # fmt: skip
+def test_a_batch_is_drawn_like_its_pictures(native, dtype, data, look, planes, listed, n):
     pixels = np.random.default_rng(n).integers(0, 256, (n, 20, 30, 3)).astype(dtype)
     mirrored = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)), bool)
     shape = data.draw(st.tuples(st.integers(1, 24), st.integers(1, 24)))
@@ -377,7 +409,7 @@ def test_a_batch_is_drawn_like_its_pictures(native, dtype, data, look, planes, n
         if planes
         else np.full((n, *shape, 3), 7.0, "float32")
     )
-    draw_batch(pixels, rows, mirrored, out, look, native=native)
+    draw_batch(list(pixels) if listed else pixels, rows, mirrored, out, look, native=native)
     for picture_, geometry, mirror, found in zip(pixels, chosen, mirrored, out, strict=True):
         wanted = np.zeros((*shape, 3), "float32")
         picture_of(picture_, native=native).draw([(geometry, wanted[:, ::-1] if mirror else wanted)], look)
@@ -399,6 +431,9 @@ def test_pad_and_crop_as_for_cifar(native):
     for wrong in (rows[:49], rows - 1, rows * 0):
         with pytest.raises(ValueError, match="geometries: expected"):
             draw_batch(pixels, wrong, mirrored, out.transpose(0, 2, 3, 1), PLAIN, native=native)
+    others = [*pixels[1:], pixels[0, :30]]
+    with pytest.raises(ValueError, match="pixels: expected pictures of one shape"):
+        draw_batch(others, rows, mirrored, out.transpose(0, 2, 3, 1), PLAIN, native=native)
 
 
 def test_a_header_that_claims_too_many_pixels_is_refused():

@@ -18,7 +18,10 @@ import tiering
 from tests.trees import picture, put
 from tiering.errors import DatasetError, UsageError
 from tiering.images.image import decode
+from tiering.serve.ready_images import ReadyImages
 from tiering.serve.torch import EpochDataset
+from tiering.store.concat import pixel_views
+from tiering.store.protocol import pixels_of
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -339,6 +342,76 @@ def test_masks_are_cropped_with_their_images(masked, tmp_path, crop, transform):
             assert (np.ma.getdata(masks) == images)[~missing].all()
             assert missing.any() == any(lacking)
             assert not missing.all()
+
+
+@pytest.mark.parametrize("mode", ["crop", "pad", "stretch"])
+def test_depth_maps_of_resized_pixels_keep_their_16_bits_and_follow_the_crop(tmp_path, mode):
+    for number, (height, width) in enumerate([(48, 60), (60, 48), (48, 48)] * 2):
+        down, across = np.mgrid[:height, :width]
+        red = 40 + 2 * across + down
+        pixels = np.stack([red, red * 0, red * 0], axis=2).astype(np.uint8)
+        for name, drawn in ((f"{number}.png", pixels), (f"{number}.depth.png", (256 * red + 7).astype(np.uint16))):
+            written = io.BytesIO()
+            Image.fromarray(drawn).save(written, "PNG")
+            put(tmp_path / "photos", name, written.getvalue())
+    shape = tiering.Pixels(32, 32, mode=mode)
+    tiering.convert(tmp_path / "photos", tmp_path / "store", "zarr", pixels=shape, workers=1)
+    crop = tiering.RandomResizedCrop(24, flip=0.5, layout="NHWC")
+    for batch in tiering.Loader(tmp_path / "store", 3, images=crop, fields=("depth",)):
+        depth = batch["depth"]
+        assert (depth.shape, depth.dtype) == ((3, 24, 24), np.uint16)
+        inside = depth > 0
+        assert (depth[inside] % 256 == 7).all()
+        away = np.abs(depth / 256 - batch.images[..., 0])
+        # A pixel of the store is nearly two of the map, and a border blends with what is beside it.
+        assert (away <= 8).mean() > (0.85 if mode == "pad" else 0.999)
+        assert inside.all() or mode == "pad"
+
+
+@pytest.mark.parametrize(("kind", "white"), [("uint16", 65_535), ("float32", 1)])
+def test_pixels_of_16_bits_and_floats_are_cropped_with_all_their_bits(tmp_path, kind, white):
+    numbers = np.random.default_rng(0).integers(0, 65_536, (8, 20, 30, 2)).astype(kind)
+    (tmp_path / "scans").mkdir()
+    for number, each in enumerate(numbers):
+        np.save(tmp_path / "scans" / f"{number}.npy", each)
+    tiering.convert(tmp_path / "scans", tmp_path / "store", "zarr", pixels=tiering.Pixels(dtype=kind), workers=1)
+    crop = tiering.PadCrop((20, 30), flip=1.0, layout="NHWC", dtype="float32")
+    (batch,) = tiering.Loader(tmp_path / "store", 8, images=crop)
+    wanted = numbers[[int(key[0]) for key in batch.keys]].astype(np.float32) * np.float32(1 / white)
+    assert np.array_equal(batch.images, wanted[:, :, ::-1])
+    resized = tiering.RandomResizedCrop(16, flip=0.5, dtype="float32")
+    (batch,) = tiering.Loader(tmp_path / "store", 8, images=resized)
+    assert abs(batch.images.mean() - wanted.mean()) < 0.1 * wanted.std()
+    levels = tiering.RandomResizedCrop(16)
+    if kind == "float32":
+        with pytest.raises(UsageError, match=r"dtype.*float32 or float16 for a store of float32 pixels.*found uint8"):
+            tiering.Loader(tmp_path / "store", 8, images=levels)
+    else:
+        (batch,) = tiering.Loader(tmp_path / "store", 8, images=levels)
+        assert batch.images.dtype == np.uint8
+        assert 0 < batch.images.min() < batch.images.max() < 256
+
+
+@pytest.mark.parametrize("codec", ["none", "zstd"])
+def test_pixels_are_cropped_alike_from_whole_stores_selections_and_concatenations(photos, tmp_path, codec):
+    store = tmp_path / "store"
+    pixels, shards = tiering.Pixels(80, 80), tiering.Shards(400_000)
+    tiering.convert(photos, store, "zarr", pixels=pixels, codec=codec, shards=shards, workers=1)
+    whole = tensors(tiering.Loader(store, 16, seed=2, images=CROP))
+    with tiering.open_store(store) as opened:
+        assert (pixel_views(opened, np.array([3])) is None) == (codec != "none")
+        # A chunk is one sample, so blocks of neighbours are as large as without a codec.
+        assert opened.block == (8 << 20) // (80 * 80 * 3)
+        pixels, crops = opened.read(np.arange(len(opened))), ReadyImages(CROP, pixels_of(opened.manifest), 2)
+        drawn = np.zeros((len(opened), 1, 3, 24, 24), np.uint8)
+        crops.make_all(pixels, np.arange(len(opened)), 0, np.zeros(len(opened), np.int64), [drawn])
+        assert [drawn[number].tobytes() for number in sorted(whole)] == [whole[number] for number in sorted(whole)]
+        half = opened.select(np.arange(0, len(opened), 2))
+        joined = tiering.concat(half, opened)
+        for part in (half, joined):
+            numbers = np.arange(min(len(part), 150))
+            views = pixel_views(part, numbers)
+            assert views is None or np.array_equal(np.stack(views), part.read(numbers))
 
 
 def test_a_mask_of_other_sides_than_its_image_names_the_sample(masked):

@@ -16,7 +16,7 @@ def draw_pixels(
     pixels: PixelArray, parts: list[StoredPart], table: AnyArray | None, interpolation: int, antialias: bool, /
 ) -> None: ...
 def draw_batch(
-    pixels: PixelArray,
+    pixels: PixelArray | list[PixelArray],
     geometries: GeometryArray,
     mirrored: MaskArray,
     out: PixelArray,

@@ -38,7 +38,7 @@ class _Stored(NamedTuple):
     height: int
 
 
-class _Region(NamedTuple):
+class ResizedRegion(NamedTuple):
     """A box of the upright picture, and the place in the sample where it is drawn. All in pixels.
 
     box: left, top, right, bottom. size: width and height in the sample. corner: left and top in the sample.
@@ -91,7 +91,7 @@ def to_pixels(
     if stored is None:
         return _exact_pixels(data, where, shape, resize, narrow=narrow)
     seen = _seen(stored.width, stored.height, stored.orientation)
-    region = _region(where, seen, shape, resize)
+    region = resized_region(where, seen, shape, resize)
     return _placed(turned(_drawn(stored, seen, region), stored.orientation), region, shape)
 
 
@@ -103,7 +103,7 @@ def _stored_jpeg(data: Encoded, where: str, shape: PixelShape, resize: ResizeMod
     refuse_bomb(where, head.width, head.height)
     check_grey(head.components == 1, where, shape)
     orientation = jpeg_orientation(data, head)
-    reduction = _reduction(_region(where, _seen(head.width, head.height, orientation), shape, resize))
+    reduction = _reduction(resized_region(where, _seen(head.width, head.height, orientation), shape, resize))
     pixels = _decoded(data, head, reduction)
     return None if pixels is None else _Stored(pixels, reduction, orientation, head.width, head.height)
 
@@ -123,7 +123,7 @@ def _decoded(data: Encoded, head: JpegHead, reduction: int) -> PixelArray | None
     return pixels
 
 
-def _reduction(region: _Region) -> int:
+def _reduction(region: ResizedRegion) -> int:
     """Return by how much a JPEG may be scaled down in decoding. Other fractions than these take longer, not less."""
     left, top, right, bottom = region.box
     width, height = region.size
@@ -136,7 +136,18 @@ def _seen(width: int, height: int, orientation: int) -> tuple[int, int]:
     return (height, width) if TURNS.get(orientation, (False,))[0] else (width, height)
 
 
-def _region(where: str, seen: tuple[int, int], shape: PixelShape, resize: ResizeMode | None) -> _Region:
+def resized_region(where: str, seen: tuple[int, int], shape: PixelShape, resize: ResizeMode | None) -> ResizedRegion:
+    """Return which part of an upright picture becomes a sample.
+
+    Args:
+        where: The name for errors.
+        seen: Width and height of the upright picture in pixels.
+        shape: The shape of the sample.
+        resize: As for to_pixels.
+
+    Raises:
+        DatasetError: The picture has another size although resize is None.
+    """
     width, height = seen
     picture, full = (0, 0, width, height), (shape.width, shape.height)
     if resize is None and seen != full:
@@ -147,7 +158,7 @@ def _region(where: str, seen: tuple[int, int], shape: PixelShape, resize: Resize
             action=f"Bring all images to one size: `pixels` {size_text(shape.height, shape.width)}.",
         )
     if resize is None or resize == "stretch" or seen == full:
-        return _Region(picture, full, (0, 0))
+        return ResizedRegion(picture, full, (0, 0))
     wider = width * shape.height >= height * shape.width
     if resize == "crop":
         # torchvision's rounding, applied to the box: resizing the whole picture first would waste most of the work.
@@ -158,15 +169,15 @@ def _region(where: str, seen: tuple[int, int], shape: PixelShape, resize: Resize
         left, top = round((scaled[0] - shape.width) / 2), round((scaled[1] - shape.height) / 2)
         across, down = width / scaled[0], height / scaled[1]
         right, bottom = min(width, (left + shape.width) * across), min(height, (top + shape.height) * down)
-        return _Region((left * across, top * down, right, bottom), full, (0, 0))
+        return ResizedRegion((left * across, top * down, right, bottom), full, (0, 0))
     if wider:
         size = shape.width, max(1, round(height * shape.width / width))
     else:
         size = max(1, round(width * shape.height / height)), shape.height
-    return _Region(picture, size, ((shape.width - size[0]) // 2, (shape.height - size[1]) // 2))
+    return ResizedRegion(picture, size, ((shape.width - size[0]) // 2, (shape.height - size[1]) // 2))
 
 
-def _drawn(stored: _Stored, seen: tuple[int, int], region: _Region) -> PixelArray:
+def _drawn(stored: _Stored, seen: tuple[int, int], region: ResizedRegion) -> PixelArray:
     """Resize the region's box before rotating it: the result is small, so rotating it is cheap."""
     swap, mirror, flip = TURNS.get(stored.orientation, (False, False, False))
     left, top, right, bottom = region.box
@@ -197,7 +208,7 @@ def _image(pixels: PixelArray) -> Image.Image:
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
 
-def _placed(drawn: PixelArray, region: _Region, shape: PixelShape) -> PixelArray:
+def _placed(drawn: PixelArray, region: ResizedRegion, shape: PixelShape) -> PixelArray:
     wanted = shape.sides
     if drawn.shape == wanted and drawn.dtype == shape.numbers and drawn.flags.c_contiguous and drawn.flags.writeable:
         return drawn
@@ -238,7 +249,7 @@ def _exact_pixels(
 
     found = decode_exactly(data, where, check)
     pixels = turned(fitted(found.pixels, found.layout, where, shape), found.orientation)
-    region = _region(where, (pixels.shape[1], pixels.shape[0]), shape, resize)
+    region = resized_region(where, (pixels.shape[1], pixels.shape[0]), shape, resize)
     left, top, right, bottom = region.box
     if _is_cut(region.box, region.size):
         drawn = pixels[int(top) : int(bottom), int(left) : int(right)]
@@ -247,7 +258,7 @@ def _exact_pixels(
     return _placed(drawn, region, shape)
 
 
-def _scaled(pixels: PixelArray, region: _Region) -> PixelArray:
+def _scaled(pixels: PixelArray, region: ResizedRegion) -> PixelArray:
     """Scale the region's box band by band, in 32-bit floating-point numbers unless the pixels have 8 bits.
 
     Bilinear weights are positive and add up to 1, so no number leaves the range of its neighbours. float32 holds every

@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tiering.arrays import AnyArray, IndexArray
+from tiering.arrays import AnyArray, FloatArray, IndexArray
 from tiering.errors import DatasetError
 from tiering.images.crop import Crop
 from tiering.images.exact import decode_as_stored
 from tiering.images.geometry import Geometry
+from tiering.images.pixels import resized_region
+from tiering.store.manifest import StoredPixels
 from tiering.store.sample import Buffer
 from tiering.units import counted
 
@@ -25,37 +27,51 @@ class Placement(NamedTuple):
     mirrored: bool
 
 
-def cropped(name: str, value: Buffer, placements: Sequence[Placement], crop: Crop) -> AnyArray:
+def cropped(
+    name: str, value: Buffer, placements: Sequence[Placement], crop: Crop, pixels: StoredPixels | None = None
+) -> AnyArray:
     """Crop a mask as its image was cropped. Each pixel is the nearest one of the mask: numbers are never mixed.
 
     Args:
         name: The field.
-        value: The encoded mask, of the same width and height as the image.
+        value: The encoded mask, of the same width and height as the image, or as it was before it became pixels.
         placements: One for each view.
         crop: The crop.
+        pixels: What the images became when they were packed; None for encoded images.
 
     Returns:
         (views, height, width), or (views, height, width, channels), with the numbers that the mask stores. Outside of
         the picture they are 0.
 
     Raises:
-        DatasetError: The mask cannot be decoded, or differs from the image in width or height.
+        DatasetError: The mask cannot be decoded, or differs from the image in width or height, and the image was not
+            resized when it was packed.
     """
     mask = decode_as_stored(value)
     rows, columns = crop.sides
     found = np.zeros((len(placements), rows, columns, *mask.shape[2:]), mask.dtype)
     for view, (width, height, geometry, mirrored) in zip(found, placements, strict=True):
-        if mask.shape[:2] != (height, width):
+        left, top, wide, high = geometry.region
+        to_rows, from_rows = _nearest(rows, geometry.corner[1], top, high, geometry.size[1])
+        to_columns, from_columns = _nearest(columns, geometry.corner[0], left, wide, geometry.size[0])
+        if mask.shape[:2] == (height, width):
+            down, across = np.floor(from_rows), np.floor(from_columns)
+        elif pixels and pixels.resize:
+            box, size, corner = resized_region(name, (mask.shape[1], mask.shape[0]), pixels.shape, pixels.resize)
+            down, across = (
+                np.floor(box[axis] + (each - corner[axis]) * ((box[axis + 2] - box[axis]) / size[axis]))
+                for axis, each in ((1, from_rows), (0, from_columns))
+            )
+        else:
             raise DatasetError(
                 "image", expected=f"{height} x {width} pixels in the field {name}, as in the image",
                 found=f"{mask.shape[0]} x {mask.shape[1]} (height x width)",
                 action="Leave the field out of `fields`, or resize it.",
             )  # fmt: skip
-        left, top, wide, high = geometry.region
-        to_rows, from_rows = _nearest(rows, geometry.corner[1], high, geometry.size[1])
-        to_columns, from_columns = _nearest(columns, geometry.corner[0], wide, geometry.size[0])
-        part = mask[np.ix_(top + from_rows, left + from_columns)]
-        (view[:, ::-1] if mirrored else view)[np.ix_(to_rows, to_columns)] = part
+        # What a picture was padded with belongs to no pixel of its mask.
+        drawn, taken = (down >= 0) & (down < mask.shape[0]), (across >= 0) & (across < mask.shape[1])
+        part = mask[np.ix_(down[drawn].astype(np.int64), across[taken].astype(np.int64))]
+        (view[:, ::-1] if mirrored else view)[np.ix_(to_rows[drawn], to_columns[taken])] = part
     return found
 
 
@@ -79,12 +95,13 @@ def stacked_masks(values: list[AnyArray | None], shape: tuple[int, ...]) -> AnyA
     return np.ma.MaskedArray(found, np.broadcast_to(missing.reshape(-1, *(1,) * len(sides)), found.shape))
 
 
-def _nearest(count: int, corner: int, length: int, resized: int) -> tuple[IndexArray, IndexArray]:
-    """Return which of an output's pixels lie in the picture, and the pixel of the region that is nearest to each."""
+def _nearest(count: int, corner: int, begin: int, length: int, resized: int) -> tuple[IndexArray, FloatArray]:
+    """Return which of an output's pixels lie in the region, and where their middles lie in the picture."""
     position = np.arange(corner, corner + count)
     inside = np.flatnonzero((position >= 0) & (position < resized))
-    # The middle of an output pixel, as Pillow's NEAREST has it: (position + 1/2) * length / resized, rounded down.
-    return inside, (2 * position[inside] + 1) * length // (2 * resized)
+    # The middle of an output pixel, as Pillow's NEAREST has it. A quotient of whole numbers is exact where it is whole,
+    # so rounding it down gives what the division of whole numbers gives.
+    return inside, begin + (2 * position[inside] + 1) * length / (2 * resized)
 
 
 def _kind(kind: tuple[tuple[int, ...], np.dtype[Any]]) -> str:

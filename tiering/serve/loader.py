@@ -28,7 +28,7 @@ from tiering.serve.served_samples import Servable, ServedSamples
 from tiering.serve.states import State
 from tiering.serve.weights import Weighting, Weights
 from tiering.serve.windows import WindowReads
-from tiering.store.protocol import shape_of
+from tiering.store.protocol import pixels_of
 from tiering.store.sample import Sample
 from tiering.store.selection import fitting, selection_of, unselected
 from tiering.system.machine import usable_cores
@@ -140,8 +140,7 @@ class Loader:
             selection=partial(selection_of, self.store),
         )
         self.epochs, self._iterations = epochs.at(0), Iterations(epochs)
-        shape = shape_of(unselected(self.store).manifest)
-        self._ready = ReadyImages(wanted, shape, seed) if wanted else None
+        self._ready = ReadyImages(wanted, pixels_of(unselected(self.store).manifest), seed) if wanted else None
         self._decode, self._copy = form == "pixels", form == "bytes"
         self._views = self.store.views and not self._decode and not self._ready and transform is None
         by_window = epochs.window and WindowReads.suit(self.store)

@@ -21,6 +21,7 @@ from tiering.serve.faults import Failed, blamed, named
 from tiering.serve.field_reads import FieldReads, joined
 from tiering.serve.ready_images import Masks, ReadyImages
 from tiering.serve.sampling import further_on
+from tiering.store.concat import pixel_views
 from tiering.store.protocol import Images, Store, Values, shape_of
 from tiering.store.sample import Buffer, Sample
 from tiering.store.selection import unselected
@@ -103,7 +104,10 @@ class PieceMaker:
         self._stand_ins = stand_ins or partial(further_on, 0, len(store))
         self._store, self._transform, self._skips, self._seed = store, transform, on_error == "skip", seed
         self._read, self._ready = read or store.read, ready
-        self._decodes = decode and shape_of(unselected(store).manifest) is None
+        self._holds_pixels = shape_of(unselected(store).manifest) is not None
+        self._decodes = decode and not self._holds_pixels
+        # A crop needs only a part of most pixels, so it takes them from where they are mapped.
+        self._views = self._holds_pixels and ready is not None and read is None
         self._logged = 0
         self._fields = fields
 
@@ -121,18 +125,20 @@ class PieceMaker:
         store, indices = self._store, part.indices
         direct = part.slots[0] if part.slots and not self._ready else None
         try:
-            images = self._read(indices, direct)
+            views = pixel_views(store, indices) if self._views else None
+            images: Images | list[PixelArray] = views or self._read(indices, direct)
         except Exception as error:  # noqa: BLE001 - raised again, with the name of the sample
             raise blamed(store, indices, error)  # noqa: B904 - mostly the same error
         if self._transform is None and not self._decodes and not self._ready:
             return Piece(images, _bytes_of(images), fields=self._fields.read(indices))
         masked = self._fields.cropped
-        if self._transform is None and self._ready and isinstance(images, np.ndarray) and not masked:
-            self._ready.make_all(images, indices, part.epoch, part.draws, part.slots)
+        if self._transform is None and self._ready and self._holds_pixels and not masked:
+            pixels = cast("PixelArray | list[PixelArray]", images)
+            self._ready.make_all(pixels, indices, part.epoch, part.draws, part.slots)
             return Piece([], sum(slot.nbytes for slot in part.slots), fields=self._fields.read(indices))
         return self._made_one_by_one(part, images)
 
-    def _made_one_by_one(self, part: Part, images: Images) -> Piece:
+    def _made_one_by_one(self, part: Part, images: Images | list[PixelArray]) -> Piece:
         """Make a piece of images that were read; with `on_error="skip"`, replace those that fail."""
         finish = self._finisher(part)
         made: list[Any] = []

@@ -9,14 +9,15 @@ from typing import Any, Final
 import numpy as np
 
 from tiering.arrays import AnyArray, FloatArray, IndexArray, PixelArray
+from tiering.errors import UsageError
 from tiering.images.crop import Crop
 from tiering.images.geometry import Geometry
 from tiering.images.picture import open_picture, picture_of
 from tiering.images.pixel_batch import draw_batch
-from tiering.images.shape import PixelShape
 from tiering.philox import SampleNumbers
 from tiering.serve.buffers import Buffers
 from tiering.serve.cropped_fields import Placement, cropped, stacked_masks
+from tiering.store.manifest import StoredPixels
 from tiering.store.sample import Buffer
 
 #: Where the views of an image come from, crop by crop.
@@ -34,23 +35,25 @@ class ReadyImages:
 
     Args:
         wanted: One or several descriptions of images.
-        shape: Of the pixels of the store; None if it holds encoded images.
+        pixels: The pixels of the store; None if it holds encoded images.
         seed: Seed of the random numbers.
 
     Raises:
-        UsageError: A description has numbers for other channels than those of the images.
+        UsageError: A description has numbers for other channels than those of the images, or asks for levels of pixels
+            that have none.
         DatasetError: The pixels of the store are too few.
     """
 
-    def __init__(self, wanted: Crop | Sequence[Crop], shape: PixelShape | None, seed: int) -> None:
+    def __init__(self, wanted: Crop | Sequence[Crop], pixels: StoredPixels | None, seed: int) -> None:
         self._single = isinstance(wanted, Crop)
         self._wanted = (wanted,) if isinstance(wanted, Crop) else tuple(wanted)
-        self._channels, self._seed = shape.channels if shape else _COLOURS, seed
+        self._channels, self._seed, self._pixels = pixels.channels if pixels else _COLOURS, seed, pixels
         self._looks = [each.look(self._channels) for each in self._wanted]
         self._count = sum(each.views * (1 + each.numbers) for each in self._wanted)
-        if shape:
+        if pixels:
             for each in self._wanted:
-                each.geometry(shape.width, shape.height, [0.5] * each.numbers)  # raises for too few pixels
+                each.geometry(pixels.width, pixels.height, [0.5] * each.numbers)  # raises for too few pixels
+                _check_type(each, pixels)
 
     @property
     def nbytes(self) -> int:
@@ -106,7 +109,8 @@ class ReadyImages:
         """
         (crop, *_) = self._wanted
         return {
-            name: None if value is None else cropped(name, value, placements, crop) for name, value in values.items()
+            name: None if value is None else cropped(name, value, placements, crop, self._pixels)
+            for name, value in values.items()
         }
 
     def stacked(self, masks: Sequence[Masks], name: str) -> AnyArray:
@@ -116,17 +120,22 @@ class ReadyImages:
         return found if crop.views > 1 else found[:, 0]
 
     def make_all(
-        self, pixels: PixelArray, indices: IndexArray, epoch: int, draws: IndexArray, slots: Sequence[PixelArray]
+        self,
+        pixels: PixelArray | list[PixelArray],
+        indices: IndexArray,
+        epoch: int,
+        draws: IndexArray,
+        slots: Sequence[PixelArray],
     ) -> None:
         """Make pictures of one size ready, all in one call.
 
         Args:
-            pixels: (n, height, width, channels).
+            pixels: (n, height, width, channels), or a list of n pictures.
             indices, epoch, draws: As for `drawn`.
             slots: Where to write them: an array (n, views, *shape) for each description.
         """
         numbers, at = self._numbers(indices, epoch, draws), 0
-        height, width = pixels.shape[1:3]
+        height, width = pixels[0].shape[:2]
         for wanted, look, slot in zip(self._wanted, self._looks, slots, strict=True):
             for view in range(wanted.views):
                 out = slot[:, view].transpose(0, 2, 3, 1) if wanted.layout == "NCHW" else slot[:, view]
@@ -176,6 +185,14 @@ class ReadyImages:
 
 def _axis(views: int) -> int | None:
     return views if views > 1 else None
+
+
+def _check_type(crop: Crop, pixels: StoredPixels) -> None:
+    if pixels.dtype == "float32" and crop.dtype == "uint8":
+        raise UsageError(
+            f"{type(crop).__name__}: dtype", expected="float32 or float16 for a store of float32 pixels",
+            found="uint8, whose white is 255", action='Add dtype="float32", with `mean` and `std` if needed.',
+        )  # fmt: skip
 
 
 class DrawnImages:

@@ -42,7 +42,9 @@ class ChunkedStore(PackedStore):
     ) -> None:
         super().__init__(location, manifest, settings, seen)
         self.views = False
-        self.block = samples_in(settings.chunk_bytes, manifest)
+        if self._shape is None or self._shape.nbytes < settings.chunk_bytes:
+            # Chunks are decoded whole. Of those that are one sample each, blocks are as large as of plain samples.
+            self.block = samples_in(settings.chunk_bytes, manifest)
         self._codec = parse_codec(settings.codec, settings.itemsize)
         self._limit = np.full(len(manifest.shards), settings.shard_bytes)
         self._chunks = settings.shard_bytes // settings.chunk_bytes

@@ -31,6 +31,7 @@ from tiering.store.merged import (
 )
 from tiering.store.open import open_store
 from tiering.store.protocol import ByteRanges, Images, Store, StoreBase, Values
+from tiering.store.range_store import RangeStore
 from tiering.store.sample import Buffer
 from tiering.store.schema import LABEL
 from tiering.store.selection import Selection, mean_bytes, selection_of, unselected
@@ -227,3 +228,29 @@ def parts_behind(store: Store) -> Iterator[Store]:
             yield from parts_behind(part)
     else:
         yield whole
+
+
+def pixel_views(store: Store, indices: IndexArray) -> list[PixelArray] | None:
+    """Return the pixels of samples as views of mapped files, behind selections and concatenations.
+
+    Args:
+        store: Any store.
+        indices: int64 (n,), the numbers of the samples.
+
+    Returns:
+        An array (height, width, channels) for each sample; None where `read` must copy or decode.
+
+    Raises:
+        StoreError: As `read` does.
+    """
+    if isinstance(store, Selection):
+        return pixel_views(store.origin, store.in_origin(indices))
+    if not isinstance(store, ConcatStore):
+        return store.pixel_views(indices) if isinstance(store, RangeStore) else None
+    found: dict[int, PixelArray] = {}
+    for part, places, numbers in parts_of(store.begins, as_indices(indices, len(store))):
+        views = pixel_views(store.parts[part], numbers)
+        if views is None:
+            return None
+        found |= zip(places.tolist(), views, strict=True)
+    return [found[place] for place in range(len(found))]

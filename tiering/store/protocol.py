@@ -18,7 +18,7 @@ from tiering.storage.location import Location
 from tiering.store.field_values import no_field, numbers_of, raw_values, single, values_of
 from tiering.store.index import Index
 from tiering.store.indices import as_index, as_indices
-from tiering.store.manifest import Manifest
+from tiering.store.manifest import Manifest, StoredPixels
 from tiering.store.sample import Buffer, Sample
 from tiering.store.schema import LABEL, Field
 from tiering.store.selectable import Selectable
@@ -244,7 +244,12 @@ def samples_in(size: int, manifest: Manifest) -> int:
     return max(1, size * manifest.samples // max(1, manifest.image_bytes))
 
 
+def pixels_of(manifest: Manifest) -> StoredPixels | None:
+    """Return what a store's pixels are, or None if it holds encoded files."""
+    return manifest.settings.pixels if manifest.settings else None
+
+
 def shape_of(manifest: Manifest) -> PixelShape | None:
     """Return the shape of a store's pixels, or None if it holds encoded files."""
-    pixels = manifest.settings.pixels if manifest.settings else None
+    pixels = pixels_of(manifest)
     return pixels.shape if pixels else None

@@ -73,6 +73,19 @@ class RangeStore(StoreBase):
         ranges = self._ranges(as_indices(indices, len(self)), self._bytes)
         return images_of(self._files.views(ranges.file, ranges.offset, ranges.size), self._shape, out)
 
+    def pixel_views(self, indices: IndexArray) -> list[PixelArray] | None:
+        """Return the pixels of samples as views of mapped files, (height, width, channels) each, read-only.
+
+        None for encoded samples, for compressed pixels, and for a store behind a URL. Raises StoreError as `read` does.
+        """
+        if self._shape is None or self._generation is None:
+            return None
+        ranges, sides, numbers = self.byte_ranges(indices), self._shape.sides, self._shape.numbers
+        if ranges is None:
+            return None
+        views = self._files.views(ranges.file, ranges.offset, ranges.size)
+        return [np.frombuffer(view, numbers).reshape(sides) for view in views]
+
     def announce(self, indices: IndexArray) -> None:
         """Start reading samples into the page cache without waiting for them."""
         with suppress(TieringError, OSError, IndexError):  # read() will raise it
