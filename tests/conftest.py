@@ -18,17 +18,22 @@ from typing import Any
 import pytest
 
 import tiering
-from tests import warm
+from tests import examples, warm
+from tests.once import FIXTURES, made_once
 from tiering.packing.executors import _OneThread
 
 pytest_plugins = ["tests.s3", "tests.clouds", "tests.frameworks"]
 
-FIXTURES = Path(__file__).parent.parent / "fixtures"
 PROGRAM = Path(sysconfig.get_path("scripts")) / "tiering"
 
 
 # Processes of tests that ask for "forkserver" begin with these imported.
 multiprocessing.set_forkserver_preload(["lmdb", "numpy", "polars", "pytest", "s3fs", "tiering.store.open", "zarr"])
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say how many examples Hypothesis tries."""
+    examples.choose_profile(config)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,6 +61,17 @@ def _interruptible() -> None:
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _disks_are_not_waited_for() -> Iterator[None]:
+    """What is written is handed to the kernel, which is where other processes find it. No test cuts the power.
+
+    Probes wait, which measure a disk, and so do programs that strace strikes, and those whose disk is full.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", warm.without_waiting(os.fsync))
+        yield
 
 
 def _sent(value: Any) -> Any:
@@ -88,6 +104,19 @@ def photos() -> Path:
     return FIXTURES / "images"
 
 
+@pytest.fixture(scope="session")
+def few_photos(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 of the photographs, for what takes a while for each: four of each class; never written to."""
+
+    def take(place: Path) -> None:
+        for folder in photos.iterdir():
+            (place / folder.name).mkdir(parents=True)
+            for path in sorted(folder.iterdir())[:4]:
+                shutil.copy(path, place / folder.name)
+
+    return made_once(tmp_path_factory, "few-photos", take)
+
+
 @pytest.fixture
 def some_photos(photos: Path, tmp_path: Path) -> Path:
     """A copy of two classes that a test may spoil."""
@@ -101,10 +130,12 @@ def some_photos(photos: Path, tmp_path: Path) -> Path:
 def packed(request: pytest.FixtureRequest, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The photographs as a store of each kind; never written to."""
     kind, _, codec = request.param.partition("-")
-    store = tmp_path_factory.mktemp("stores") / f"photos.{request.param}"
-    # Small shards, so that there are several.
-    tiering.convert(photos, store, kind, codec=codec or "none", shards=tiering.Shards(1 << 20))
-    return store
+
+    def pack(place: Path) -> None:
+        # Small shards, so that there are several.
+        tiering.convert(photos, place, kind, codec=codec or "none", shards=tiering.Shards(1 << 20))
+
+    return made_once(tmp_path_factory, f"photos.{request.param}", pack)
 
 
 @pytest.fixture

@@ -127,18 +127,18 @@ def test_a_task_that_is_interrupted_leaves_no_lock_held():
     log = logging.getLogger(f"{__name__}.interrupted")
     log.propagate = False
     log.addHandler(handler)
-    for _ in range(400):
+    for _ in range(200):
         with suppress(KeyboardInterrupt), process_pool(1, 1) as pool:
             pool.submit(_logs_until_unwanted, log)
             time.sleep(0.001)
             raise KeyboardInterrupt
-        assert handler.lock.acquire(timeout=1)
+        assert handler.lock.acquire(timeout=60)
         handler.release()
     assert not any(thread.name == "tiering-pack" for thread in threading.enumerate())
 
 
 def test_a_dask_cluster_that_loses_a_worker_makes_the_same_store(photos, tmp_path, whole):
-    with LocalCluster(n_workers=4, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
         victims = []
 
         def kill_one(samples, of, size):
@@ -187,7 +187,7 @@ def test_workers_end_with_a_parent_that_was_killed(program, photos, tmp_path):
     with subprocess.Popen([sys.executable, tmp_path / "parent.py"], stdout=subprocess.PIPE, text=True) as parent:
         worker = int(parent.stdout.readline())
         parent.kill()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 100
     while Path(f"/proc/{worker}").exists() and b"spawn_main" in _command(worker):
         assert time.monotonic() < deadline, "the worker outlives its parent"
         time.sleep(0.05)

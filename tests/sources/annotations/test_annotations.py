@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tiering
+from tests.examples import examples
 from tests.fields import Listed
 from tests.trees import picture, put
 from tiering.dataset.profile import profile_dataset
@@ -197,7 +198,11 @@ def test_voc_has_objects_masks_and_splits(tmp_path):
 
 @pytest.mark.parametrize(
     ("above", "below"),
-    [("VOCdevkit", "VOC2012"), ("", "VOCdevkit/VOC2012"), ("", "VOC2012_train_val/VOC2012_train_val")],
+    [
+        ("VOCdevkit", "VOC2012"),
+        pytest.param("", "VOCdevkit/VOC2012", marks=pytest.mark.slow),
+        pytest.param("", "VOC2012_train_val/VOC2012_train_val", marks=pytest.mark.slow),
+    ],
 )
 def test_the_directory_above_one_year_of_voc_stands_for_it_and_says_so(tmp_path, program, above, below):
     voc(tmp_path / "data" / above / below)
@@ -374,7 +379,7 @@ def test_celeba_has_a_field_for_each_attribute(tmp_path, form):
     }
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     st.dictionaries(st.text(max_size=5), st.lists(st.integers() | st.text(max_size=9)) | st.integers(), max_size=4),
     st.integers(1, 9),
