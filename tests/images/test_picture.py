@@ -339,7 +339,7 @@ def test_pixels_may_be_any_view(native, view):
 
 
 @pytest.mark.parametrize("native", WAYS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(data=st.data(), level=st.integers(0, 255), channels=st.sampled_from([1, 2, 3, 4, 5]), antialias=st.booleans())
 def test_a_picture_of_one_level_keeps_it_at_every_size(native, data, level, channels, antialias):
     pixels = np.full((40, 60, channels), level, np.uint8)

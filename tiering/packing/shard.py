@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
-import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
 import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
+from tiering.arrays import IndexArray
 from tiering.errors import DatasetError, from_os_error
 from tiering.images.image import check_image, decode
 from tiering.images.pixels import to_pixels
@@ -24,10 +26,9 @@ from tiering.packing.shard_fields import pack_fields
 from tiering.packing.shard_plan import packable
 from tiering.sources.account import kind_of
 from tiering.sources.source import Source
-from tiering.storage.local import sync
+from tiering.storage.direct_file import DirectFile
 from tiering.storage.location import Location
-from tiering.storage.summed_file import Summed
-from tiering.store import lmdb, zarr
+from tiering.store import lmdb, lmdb_library, zarr
 from tiering.store.columns import file_crc, lay_end_to_end
 from tiering.store.layout import FIELDS, shard_name
 from tiering.store.manifest import Settings, Shard, StoredPixels
@@ -45,8 +46,8 @@ _OF_THE_FILE: Final = (
     errno.ENAMETOOLONG,
 )
 
-#: Samples, and bytes of them, that one thread packs in a second at least: copied, and decoded.
-_COPIED: Final = (5_000, 100_000_000)
+#: Samples, and bytes of them, that one thread packs in a second: copied from the page cache, and decoded.
+_COPIED: Final = (80_000, 1_200_000_000)
 _DECODED: Final = (500, 10_000_000)
 
 
@@ -55,7 +56,8 @@ class ShardTask:
     """Everything a worker needs to pack one shard, small enough to send to another machine.
 
     target: the store that is being made. work: directory of the conversion's notes. plan: digest of its plan. number:
-    of the shard. rows: its samples in packed order. generation: of the store that is made.
+    of the shard. rows: its samples in packed order. generation: of the store that is made. wanted: CRC-32C that the
+    file must have, if that is known.
     """
 
     source: Source
@@ -68,6 +70,7 @@ class ShardTask:
     rows: Rows
     check: Check = "quick"
     generation: int = 1
+    wanted: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,24 +118,14 @@ def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[Fie
     reader = _Reader(task, packed.bad)
     settings = task.settings
     name = shard_name(task.kind, task.number, pixels=settings.pixels is not None)
-    if task.kind == "lmdb":
-        with (task.target / name).building(task.work) as path:
-            offset = lmdb.write_shard(path, reader.images(), capacity=lmdb.capacity_for(packable(task.rows.size)))
-            end_if_unwanted()
+    place = task.target / name
+    offset, size, crc = write_images(place, task.work, task.kind, settings, reader.images(), task.number)
+    if task.kind == "lmdb" and task.wanted not in (None, crc):
+        # Perhaps an earlier version wrote it. Repair takes the file alone: its offsets are in the store's index.
+        again, capacity = _Reader(task, packed.bad), lmdb_library.capacity_for(packable(task.rows.size))
+        with place.building(task.work) as path:
+            lmdb_library.write_shard(path, again.images(), capacity=capacity)
             size, crc = path.stat().st_size, file_crc(path)
-            # Made durable here, so that nothing slow lies between the last look and the shard's appearance.
-            sync(path)
-            end_if_unwanted()
-    else:
-        with (task.target / name).writing(task.work) as file:
-            summed = Summed(file)
-            offset = zarr.write_shard(cast("BinaryIO", summed), reader.images(), settings, task.number)
-            end_if_unwanted()
-            if task.target.local:
-                file.flush()
-                os.fsync(file.fileno())
-                end_if_unwanted()
-            size, crc = summed.size, summed.crc
     kept = np.array(reader.kept, dtype=np.int64)
     key, key_end = lay_end_to_end([reader.keys[row] for row in reader.kept])
     columns: dict[str, npt.NDArray[Any]] = {
@@ -150,6 +143,32 @@ def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[Fie
         for rows in task.rows.fields
     ]
     return Shard(name=name, samples=len(kept), bytes=size, crc32c=crc), columns, fields, reader.bad
+
+
+def write_images(
+    shard: Location, work: Location, kind: PackedFormat, settings: Settings, images: Iterable[bytes], number: int
+) -> tuple[IndexArray, int, int]:
+    """Write the file of a shard. Returns the offset of each image, the file's bytes and its CRC-32C.
+
+    work: directory for the temporary file. images: in packed order. number: of the shard.
+    """
+    # The head of an LMDB file is written last, so it cannot be streamed to a server.
+    build = _opened(shard.building(work)) if kind == "lmdb" else shard.writing(work)
+    with build as file, DirectFile(file, local=kind == "lmdb" or shard.local is not None) as written:
+        if kind == "lmdb":
+            offset = lmdb.write_shard(written, images)
+        else:
+            offset = zarr.write_shard(cast("BinaryIO", written), images, settings, number)
+            written.finish()
+        # The file is durable, so that nothing slow lies between the last look and the shard's appearance.
+        end_if_unwanted()
+    return offset, written.size, written.crc
+
+
+@contextmanager
+def _opened(built: AbstractContextManager[Path]) -> Iterator[BinaryIO]:
+    with built as path, path.open("wb") as file:
+        yield file
 
 
 class _Reader:
