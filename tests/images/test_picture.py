@@ -299,7 +299,8 @@ def test_hostile_bytes_are_an_error_or_what_pillow_makes_of_them(data, sampling,
     one, other = (outcome(bytes(encoded), whole, native=native) for native in (NATIVE, False))
     assert (one is None) == (other is None)
     if one is not None:
-        assert difference(one, other).max() <= 1
+        # Damage makes neighbours black and white, where weights of 256ths and two roundings show.
+        assert difference(one, other).max() <= 2
     outcome(bytes(encoded), Geometry((30, 20, 33, 31), (32, 32)), native=NATIVE)
 
 

@@ -55,7 +55,8 @@ typedef uint16_t row16 __attribute__((vector_size(32)));
 
 enum { NEAREST, BILINEAR, BICUBIC };
 enum { LONGEST = 1 << 20, MARGIN = 2, SPARE = 4 };
-/* FEW: the most pixels of a triangle that shrinks by two. AHEAD: source rows that are fetched before their use. */
+/* FEW: the most pixels of a triangle that shrinks by two, or by three where pixels align. AHEAD: source rows that are
+ * fetched before their use. */
 enum { FEW = 5, LANES = 16, ROW = 32, ONE = 256, AHEAD = 2 };
 
 /* The weights of one axis. Outputs first to last - 1 lie inside the resized region, the others outside. Outputs of an
