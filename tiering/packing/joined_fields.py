@@ -82,8 +82,6 @@ def array_of(file: FieldFile) -> dict[str, Any]:
         "shards": (length,),
         "dtype": np.dtype(np.uint8),
         "compressors": None,
-        "filters": None,
-        "fill_value": 0,
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO, Final, cast
+from typing import Final
 
 import google_crc32c
 import numpy as np
@@ -19,12 +19,9 @@ from tiering.packing.changing import shard_of
 from tiering.packing.executors import end_if_unwanted
 from tiering.packing.kept_generation import KeptSamples
 from tiering.packing.receipts import Receipt, receipt_location, write_receipt
-from tiering.packing.shard import PackedShard
+from tiering.packing.shard import PackedShard, write_images
 from tiering.packing.shard_fields import write_run
 from tiering.storage.location import Location
-from tiering.storage.summed_file import Summed
-from tiering.store import lmdb, zarr
-from tiering.store.columns import file_crc
 from tiering.store.layout import FIELDS, RunPlace
 from tiering.store.manifest import Settings, Shard, read_manifest
 from tiering.store.open import open_packed
@@ -94,16 +91,10 @@ def _base_of(task: RepackTask) -> Store:
 def _images(task: RepackTask, base: Store, settings: Settings) -> tuple[Shard, IndexArray]:
     """Write the shard. Returns its entry for the manifest, and where each sample begins."""
     name, rows = shard_of(base.manifest, task.number), task.rows
-    if base.manifest.kind == "lmdb":
-        with (task.target / name).building(task.work) as path:
-            capacity = lmdb.capacity_for(base.index.size[rows])
-            offset = lmdb.write_shard(path, _sound(base, rows), capacity=capacity)
-            size, crc = path.stat().st_size, file_crc(path)
-    else:
-        with (task.target / name).writing(task.work) as file:
-            summed = Summed(file)
-            offset = zarr.write_shard(cast("BinaryIO", summed), _sound(base, rows), settings, task.number)
-            size, crc = summed.size, summed.crc
+    kind = base.manifest.kind
+    assert kind != "folder"  # noqa: S101 - for the type checker: only packed stores are changed
+    place, sound = task.target / name, _sound(base, rows)
+    offset, size, crc = write_images(place, task.work, kind, settings, sound, task.number)
     return Shard(name=name, samples=len(rows), bytes=size, crc32c=crc), offset
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
-import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
 import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
+from tiering.arrays import IndexArray
 from tiering.errors import DatasetError, from_os_error
 from tiering.images.image import check_image, decode
 from tiering.images.pixels import to_pixels
@@ -21,14 +23,12 @@ from tiering.packing.executors import end_if_unwanted
 from tiering.packing.listing import Rows
 from tiering.packing.receipts import BadImage, Receipt, receipt_location, write_receipt
 from tiering.packing.shard_fields import pack_fields
-from tiering.packing.shard_plan import packable
 from tiering.sources.account import kind_of
 from tiering.sources.source import Source
-from tiering.storage.local import sync
+from tiering.storage.block_file import BlockFile
 from tiering.storage.location import Location
-from tiering.storage.summed_file import Summed
 from tiering.store import lmdb, zarr
-from tiering.store.columns import file_crc, lay_end_to_end
+from tiering.store.columns import lay_end_to_end
 from tiering.store.layout import FIELDS, shard_name
 from tiering.store.manifest import Settings, Shard, StoredPixels
 from tiering.store.schema import Field
@@ -115,24 +115,7 @@ def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[Fie
     reader = _Reader(task, packed.bad)
     settings = task.settings
     name = shard_name(task.kind, task.number, pixels=settings.pixels is not None)
-    if task.kind == "lmdb":
-        with (task.target / name).building(task.work) as path:
-            offset = lmdb.write_shard(path, reader.images(), capacity=lmdb.capacity_for(packable(task.rows.size)))
-            end_if_unwanted()
-            size, crc = path.stat().st_size, file_crc(path)
-            # Made durable here, so that nothing slow lies between the last look and the shard's appearance.
-            sync(path)
-            end_if_unwanted()
-    else:
-        with (task.target / name).writing(task.work) as file:
-            summed = Summed(file)
-            offset = zarr.write_shard(cast("BinaryIO", summed), reader.images(), settings, task.number)
-            end_if_unwanted()
-            if task.target.local:
-                file.flush()
-                os.fsync(file.fileno())
-                end_if_unwanted()
-            size, crc = summed.size, summed.crc
+    offset, size, crc = write_images(task.target / name, task.work, task.kind, settings, reader.images(), task.number)
     kept = np.array(reader.kept, dtype=np.int64)
     key, key_end = lay_end_to_end([reader.keys[row] for row in reader.kept])
     columns: dict[str, npt.NDArray[Any]] = {
@@ -150,6 +133,33 @@ def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[Fie
         for rows in task.rows.fields
     ]
     return Shard(name=name, samples=len(kept), bytes=size, crc32c=crc), columns, fields, reader.bad
+
+
+def write_images(
+    shard: Location, work: Location, kind: PackedFormat, settings: Settings, images: Iterable[bytes], number: int
+) -> tuple[IndexArray, int, int]:
+    """Write the file of a shard. Returns the offset of each image, the file's bytes and its CRC-32C.
+
+    work: directory for the temporary file. images: in packed order. number: of the shard.
+    """
+    # The head of an LMDB file is written last, so it cannot be streamed to a server.
+    build = _opened(shard.building(work)) if kind == "lmdb" else shard.writing(work)
+    with build as file:
+        written = BlockFile(file, local=kind == "lmdb" or shard.local is not None)
+        if kind == "lmdb":
+            offset = lmdb.write_shard(written, images)
+        else:
+            offset = zarr.write_shard(cast("BinaryIO", written), images, settings, number)
+            written.finish()
+        # The file is durable, so that nothing slow lies between the last look and the shard's appearance.
+        end_if_unwanted()
+    return offset, written.size, written.crc
+
+
+@contextmanager
+def _opened(built: AbstractContextManager[Path]) -> Iterator[BinaryIO]:
+    with built as path, path.open("wb") as file:
+        yield file
 
 
 class _Reader:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final, cast
@@ -18,9 +17,9 @@ from tiering.io_sizes import CHUNK_BYTES
 from tiering.packing.executors import end_if_unwanted
 from tiering.packing.listed_fields import FieldRows, Found
 from tiering.sources.source import Source
+from tiering.storage.block_file import BlockFile
 from tiering.storage.json_text import parse_foreign_json
 from tiering.storage.location import Location
-from tiering.storage.summed_file import Summed
 from tiering.store import zarr
 from tiering.store.field_values import MISSING, number_from
 from tiering.store.layout import RunPlace, run_file
@@ -84,14 +83,12 @@ def write_run(
     """
     settings = run_settings(planned)
     with (target / run_file(place.field, place.number, place.generation)).writing(work) as file:
-        summed = Summed(file)
-        offsets = zarr.write_shard(cast("BinaryIO", summed), values, settings, 0)
+        written = BlockFile(file, local=target.local is not None)
+        offsets = zarr.write_shard(cast("BinaryIO", written), values, settings, 0)
+        written.finish()
         end_if_unwanted()
-        if target.local:
-            file.flush()
-            os.fsync(file.fileno())
     return FieldFile(
-        generation=place.generation, bytes=summed.size, crc32c=summed.crc, chunk_bytes=settings.chunk_bytes,
+        generation=place.generation, bytes=written.size, crc32c=written.crc, chunk_bytes=settings.chunk_bytes,
         chunks=settings.shard_bytes // settings.chunk_bytes,
     ), offsets  # fmt: skip
 

@@ -82,7 +82,6 @@ def index_documents(name: str, counts: Mapping[str, int], fields: Sequence[Field
             "chunks": (max(1, counts[column]), *(max(1, side) for side in about.shape)),
             "dtype": np.dtype(about.dtype),
             "compressors": None,
-            "filters": None,
         }
         for column, about in index_columns(fields).items()
     }

@@ -4,32 +4,59 @@
 eight bytes big-endian. The values are the encoded images, unchanged. The offset column of the index has the offset of
 each value in that file. So a reader maps the file, and does not walk LMDB's tree: a get takes 1 to 2 us, a slice of a
 map 0.1 us.
+
+The file is written from front to back, without the LMDB library, in the format of LMDB 0.9 on 64 bits, little-endian
+(`mdb.c`, MDB_page). Samples come in the order of their keys, so each page is final when it is written: the pages of a
+large value, a leaf when it is full, the branches at the end, and finally the two meta pages at the beginning. The
+library would copy and write pages of the tree again in every transaction, and the offsets and the CRC-32C of the file
+would have to be read back from it.
+
+    page      number 8, pad 2, flags 2, lower 2, upper 2; then 2 bytes for each node: its offset in the page. The nodes
+              are at the page's end, the first one last. An overflow page has the number of its pages as lower and upper
+    node      lo 2, hi 2, flags 2, key size 2, key, data; in a leaf lo and hi are the size of the data, in a branch lo,
+              hi and flags are the number of the child page
+    meta      a page header, magic 4, version 4, address 8, map size 8, free database 48, main database 48, last page 8,
+              transaction 8; a database: pad 4, flags 2, depth 2, pages of branches, leaves and values 8 each, entries
+              8, root 8; the pad of the free database is the page size
 """
 
 from __future__ import annotations
 
-import errno
-import mmap
-import os
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Any, Final
+import struct
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Final
 
-import lmdb
 import numpy as np
 
 from tiering.arrays import IndexArray
-from tiering.errors import MachineError, StoreError, TieringError, from_os_error
-from tiering.store.lmdb_format import OURS, format_of, set_map_size
+from tiering.io_sizes import PAGE_BYTES
+from tiering.storage.block_file import BlockFile
 
-#: LMDB holds dirty pages until the commit. If they fit into a core's cache, writing them takes a third of the time:
-#: with 2 MiB, images of 110 kB are packed at 3.5 GB/s, with 32 MiB at 1.1 GB/s.
-_COMMIT_BYTES: Final = 2 << 20
-_COMMIT_SAMPLES: Final = 1000
-_EDGE: Final = 64
+_PAGE: Final = struct.Struct("<QHHHH")
+_OVERFLOW_PAGE: Final = struct.Struct("<QHHI")
+_NODE: Final = struct.Struct("<HHHH")
+_META: Final = struct.Struct("<IIQQ")
+_DATABASE: Final = struct.Struct("<IHHQQQQQ")
+_NODE_HEAD: Final = 16  # with the key
 
-#: Makes py-lmdb 3 write the format of LMDB 0.9, whatever LMDB_DEFAULT_LIB_VERSION says. Older ones have one engine.
-_ENGINE: Final[dict[str, Any]] = {"lib_version": 0} if hasattr(lmdb.Environment, "lib_version") else {}
+#: Flags of pages; of a node whose value is on overflow pages; of a database whose keys are integers.
+_BRANCH, _LEAF, _OVERFLOW, _META_PAGE = 0x01, 0x02, 0x04, 0x08
+_ON_OVERFLOW: Final = 0x01
+_INTEGER_KEYS: Final = 0x08
+
+_MAGIC, _VERSION = 0xBEEFC0DE, 1
+_NO_PAGE: Final = 0xFFFF_FFFF_FFFF_FFFF
+_ROOM: Final = PAGE_BYTES - _PAGE.size
+
+#: The largest node that stays in its leaf, so that each leaf has two (me_nodemax).
+_LARGEST_NODE: Final = (_ROOM // 2 & -2) - 2
+
+#: The most children of a branch. The first one needs no key.
+_MOST_CHILDREN: Final = (_ROOM - 2 - _NODE.size) // (2 + _NODE_HEAD) + 1
+
+#: A page of the tree: the number of its first sample, and its own.
+_Child = tuple[int, int]
 
 
 def key_of(sample: int) -> bytes:
@@ -37,119 +64,114 @@ def key_of(sample: int) -> bytes:
     return sample.to_bytes(8, "big")
 
 
-def write_shard(path: Path, images: Iterable[bytes], *, capacity: int) -> IndexArray:
-    """Write one environment and return the offset of each value in its file.
+def write_shard(file: BlockFile, images: Iterable[bytes]) -> IndexArray:
+    """Write one environment, and return the offset of each value in its file.
 
-    path: the file to make. images: encoded images in packed order. capacity: an upper bound of the file's size in
-    bytes. The file is not synced yet. LMDB writes its map size into the file. It is replaced by the bound for the
-    images that were stored, so that the same images give the same file, whatever was left out.
-    Returns int64 (n,), bytes from the start of the file. Raises MachineError for a disk that is full or fails, and for
-    a py-lmdb that cannot write the format of LMDB 0.9.
+    file: a local file, at its beginning; it is finished, too. images: encoded images in packed order. The same images
+    give the same file. Returns int64 (n,), bytes from the start of the file. Raises OSError.
+    About 3 us for an image in a leaf, and for a larger one.
     """
-    try:
-        # No sync here: a shard counts only once it is synced and renamed, and the manifest names it.
-        env = lmdb.open(
-            str(path),
-            subdir=False,
-            map_size=capacity,
-            lock=False,
-            sync=False,
-            metasync=False,
-            readahead=False,
-            **_ENGINE,
+    tree = _Tree(file)
+    for image in images:
+        tree.add(image)
+        del image  # It may have 1 GiB: free it before the next one is read.
+    file.finish(tree.metas())
+    return np.array(tree.offsets, dtype=np.int64)
+
+
+class _Tree:
+    """The main database of an environment, which grows at its end. offsets: of the values that leaves hold already."""
+
+    def __init__(self, file: BlockFile) -> None:
+        self._write = file.write
+        self._write(bytes(2 * PAGE_BYTES))  # for the meta pages
+        self.offsets: list[int] = []
+        self._next = 2
+        self._leaves: list[_Child] = []
+        self._value_pages = 0
+        #: The nodes of the next leaf, the first one's sample, and the samples whose values are in these nodes.
+        self._nodes: list[bytes] = []
+        self._first = 0
+        self._inline: list[int] = []
+        self._room = _ROOM
+
+    def add(self, image: bytes) -> None:
+        """Add the value of the next key."""
+        sample, size = len(self.offsets), len(image)
+        inline = _NODE_HEAD + size <= _LARGEST_NODE
+        needed = 2 + _NODE_HEAD + (size + (size & 1) if inline else 8)
+        if needed > self._room:
+            self._write_leaf()
+        if inline:
+            self._inline.append(sample)
+            self.offsets.append(0)  # until the leaf is written
+            node = b"".join((_NODE.pack(size, 0, 0, 8), key_of(sample), image, b"\0" * (size & 1)))
+        else:
+            page = self._write_value(image)
+            self.offsets.append(page * PAGE_BYTES + _PAGE.size)
+            node = _NODE.pack(size & 0xFFFF, size >> 16, _ON_OVERFLOW, 8) + key_of(sample) + page.to_bytes(8, "little")
+        self._nodes.append(node)
+        self._room -= needed
+
+    def metas(self) -> bytes:
+        """Write the last leaf and all branches, and return the two meta pages."""
+        if self._nodes:
+            self._write_leaf()
+        depth, branches, level = int(bool(self._leaves)), 0, self._leaves
+        while len(level) > 1:
+            # Even parts, because LMDB accepts no branch of a single child.
+            count = -(-len(level) // _MOST_CHILDREN)
+            cuts = [len(level) * part // count for part in range(count + 1)]
+            level = [self._write_branch(level[begin:end]) for begin, end in pairwise(cuts)]
+            depth, branches = depth + 1, branches + count
+        counts = depth, branches, len(self._leaves), self._value_pages, len(self.offsets)
+        root = level[0][1] if level else _NO_PAGE
+        # As after the first transaction: LMDB takes the meta page of the later one.
+        return self._meta(0, (0, 0, 0, 0, 0), _NO_PAGE, 1) + self._meta(1, counts, root, self._next - 1)
+
+    def _meta(self, number: int, counts: Sequence[int], root: int, last: int) -> bytes:
+        parts = (
+            _PAGE.pack(number, 0, _META_PAGE, 0, 0),
+            _META.pack(_MAGIC, _VERSION, 0, self._next * PAGE_BYTES),
+            _DATABASE.pack(PAGE_BYTES, _INTEGER_KEYS, 0, 0, 0, 0, 0, _NO_PAGE),
+            _DATABASE.pack(0, 0, *counts, root),
+            struct.pack("<QQ", last, number),
         )
-        try:
-            if (made := format_of(path)) != OURS:
-                raise _no_engine(f"one that writes the format of LMDB {made}")
-            sizes = _fill(env, images)
-            offsets = _offsets(env, path)
-        finally:
-            env.close()
-    except lmdb.Error as error:
-        raise _machine_error(path, error) from error
-    stored = capacity_for(np.array(sizes, dtype=np.int64))
-    if stored != capacity:
-        set_map_size(path, stored)
-    return offsets
+        return b"".join(parts).ljust(PAGE_BYTES, b"\0")
 
+    def _write_value(self, image: bytes) -> int:
+        """Write a value on pages of its own, and return the first one's number."""
+        page, size = self._next, _PAGE.size + len(image)
+        pages = -(-size // PAGE_BYTES)
+        self._write(_OVERFLOW_PAGE.pack(page, 0, _OVERFLOW, pages))
+        self._write(image)
+        self._write(bytes(pages * PAGE_BYTES - size))
+        self._next += pages
+        self._value_pages += pages
+        return page
 
-def _machine_error(path: Path, error: lmdb.Error) -> TieringError:
-    """Return an error with the real cause. After a short write, LMDB reports an input/output error on a full disk."""
-    if "lib_version" in str(error):
-        return _no_engine(f"one without it ({str(error).lower().rstrip('.')})")
-    space = os.statvfs(path.parent)
-    if space.f_bavail * space.f_frsize < 1 << 20 or "No space left" in str(error):
-        return from_os_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)))
-    return MachineError(str(path), found=str(error).lower(), action="Check the free space (df -h) and the kernel log.")
+    def _write_leaf(self) -> None:
+        page, places = self._write_page(_LEAF, self._nodes)
+        for sample in self._inline:
+            self.offsets[sample] = page * PAGE_BYTES + places[sample - self._first] + _NODE_HEAD
+        self._leaves.append((self._first, page))
+        self._nodes, self._first, self._inline, self._room = [], self._first + len(self._nodes), [], _ROOM
 
+    def _write_branch(self, children: Sequence[_Child]) -> _Child:
+        nodes = []
+        for at, (sample, page) in enumerate(children):
+            key = key_of(sample) if at else b""
+            nodes.append(_NODE.pack(page & 0xFFFF, page >> 16 & 0xFFFF, page >> 32, len(key)) + key)
+        return children[0][0], self._write_page(_BRANCH, nodes)[0]
 
-def _no_engine(found: str) -> MachineError:
-    return MachineError(
-        f"lmdb {lmdb.__version__}",
-        expected=f"a build with the engine of LMDB {OURS}, whose files every other program reads",
-        found=found,
-        action="Install a wheel: pip install --only-binary lmdb --force-reinstall lmdb",
-    )
-
-
-def capacity_for(sizes: IndexArray) -> int:
-    """Return an upper bound of an environment's size in bytes: each value on its own pages, nodes, and spare pages."""
-    return int(((sizes + 2 * mmap.PAGESIZE) // mmap.PAGESIZE * mmap.PAGESIZE).sum()) + len(sizes) * 256 + (64 << 20)
-
-
-def _fill(env: Any, images: Iterable[bytes]) -> list[int]:
-    """Store the images and return their sizes in bytes."""
-    txn, held, puts = env.begin(write=True), 0, 0
-    sizes: list[int] = []
-    try:
-        for image in images:
-            txn.put(key_of(len(sizes)), image, append=True)
-            sizes.append(len(image))
-            held, puts = held + len(image), puts + 1
-            del image  # It may have 1 GiB: free it before the next one is read.
-            if held >= _COMMIT_BYTES or puts >= _COMMIT_SAMPLES:
-                txn.commit()
-                txn, held, puts = env.begin(write=True), 0, 0
-        txn.commit()
-    except BaseException:
-        txn.abort()
-        raise
-    return sizes
-
-
-def _offsets(env: Any, path: Path) -> IndexArray:
-    """Find the offset of every value in the file.
-
-    LMDB returns views of its own map, so differences between their addresses are differences between offsets. One value
-    is then searched for in a second map of the same file, which gives all offsets. Finally each offset is checked.
-    """
-    with env.begin(buffers=True) as txn:
-        entries = txn.stat()["entries"]
-        offset: IndexArray = np.empty(entries, dtype=np.int64)
-        size: IndexArray = np.empty(entries, dtype=np.int64)
-        if not entries:
-            return offset
-        edges: list[tuple[bytes, bytes]] = []
-        for number, value in enumerate(txn.cursor().iternext(keys=False, values=True)):
-            offset[number] = np.frombuffer(value, dtype=np.uint8).ctypes.data
-            size[number] = len(value)
-            edges.append((bytes(value[:_EDGE]), bytes(value[-_EDGE:])))
-        lowest = int(np.argmin(offset))
-        needle = txn.get(key_of(lowest))
-        offset -= offset[lowest]
-        end = int((offset + size).max())
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            at = mapped.find(needle)
-            while at >= 0 and at + end <= len(mapped):
-                if _agree(mapped, offset + at, size, edges):
-                    return offset + at
-                at = mapped.find(needle, at + 1)
-    raise StoreError(str(path), expected="the values that were just written", found="other bytes in the file")
-
-
-def _agree(mapped: mmap.mmap, offset: IndexArray, size: IndexArray, edges: list[tuple[bytes, bytes]]) -> bool:
-    """Compare both ends of every value with the file. That is cheap, and enough to notice wrong offsets."""
-    for begin, end, (head, tail) in zip(offset.tolist(), (offset + size).tolist(), edges, strict=True):
-        if mapped[begin : begin + len(head)] != head or mapped[end - len(tail) : end] != tail:
-            return False
-    return True
+    def _write_page(self, flags: int, nodes: Sequence[bytes]) -> tuple[int, list[int]]:
+        """Write a page of nodes. Returns its number, and where each node begins in it."""
+        page, upper, places = self._next, PAGE_BYTES, list[int]()
+        for node in nodes:
+            upper -= len(node)
+            places.append(upper)
+        lower = _PAGE.size + 2 * len(nodes)
+        head = _PAGE.pack(page, 0, flags, lower, upper) + struct.pack(f"<{len(places)}H", *places)
+        self._write(b"".join((head, bytes(upper - lower), *reversed(nodes))))
+        self._next += 1
+        return page, places

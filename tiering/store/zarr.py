@@ -37,8 +37,6 @@ def array_documents(settings: Settings, shards: Sequence[Shard]) -> dict[str, by
         **array_sides(settings, shards),
         "dtype": settings.numbers,
         "compressors": parse_codec(settings.codec, settings.itemsize).compressors(),
-        "filters": None,
-        "fill_value": 0,
     }
     return zarr_documents([""], {"images" if settings.pixels else "data": described})
 
@@ -63,18 +61,38 @@ def write_shard(file: BinaryIO, images: Iterable[bytes], settings: Settings, num
     The layout is that of the sharding codec of the Zarr v3 specification: chunks, then an index of (offset, bytes)
     pairs as little-endian uint64, followed by its CRC-32C.
     """
-    codec = parse_codec(settings.codec, settings.itemsize)
     table = np.full((settings.shard_bytes // settings.chunk_bytes, 2), _ABSENT, dtype="<u8")
     offsets: list[int] = []
-    written = 0
-    for chunk, plain in enumerate(_chunks(images, settings.chunk_bytes, offsets)):
-        data = codec.encode(plain)
-        table[chunk] = written, len(data)
-        file.write(data)
-        written += len(data)
+    if settings.codec == "none":
+        chunks = _write_plain(file, images, settings.chunk_bytes, offsets)
+        table[:chunks, 0] = np.arange(chunks) * settings.chunk_bytes
+        table[:chunks, 1] = settings.chunk_bytes
+    else:
+        codec, written = parse_codec(settings.codec, settings.itemsize), 0
+        for chunk, plain in enumerate(_chunks(images, settings.chunk_bytes, offsets)):
+            data = codec.encode(plain)
+            table[chunk] = written, len(data)
+            file.write(data)
+            written += len(data)
     tail = table.tobytes()
     file.write(tail + google_crc32c.value(tail).to_bytes(TABLE_CRC_BYTES, "little"))
     return np.array(offsets, dtype=np.int64) + number * settings.shard_bytes
+
+
+def _write_plain(file: BinaryIO, images: Iterable[bytes], chunk_bytes: int, offsets: list[int]) -> int:
+    """Write images end to end, pad the last chunk, and append the begin of each image to offsets.
+
+    Returns the number of chunks. They need not be cut, because they lie end to end, too.
+    """
+    begin = 0
+    for image in images:
+        offsets.append(begin)
+        begin += len(image)
+        file.write(image)
+        del image  # It may have 1 GiB: free it before the next one is read.
+    chunks = -(-begin // chunk_bytes)
+    file.write(bytes(chunks * chunk_bytes - begin))
+    return chunks
 
 
 def _chunks(images: Iterable[bytes], chunk_bytes: int, offsets: list[int]) -> Iterator[bytes]:
