@@ -87,6 +87,13 @@ def test_an_old_store_is_verified_with_its_source(old_store, old_photos):
     assert found.problems == []
 
 
+def test_an_old_store_is_repaired(old_store, old_photos):
+    shard = old_store / tiering.open_store(old_store).manifest.shards[0].name
+    shard.write_bytes(shard.read_bytes()[:-1])
+    tiering.repair(old_store, source=old_photos, workers=1)
+    assert tiering.verify(old_store, source=old_photos).problems == []
+
+
 def test_an_old_store_is_exported(old_store, expected, tmp_path):
     tiering.export(old_store, tmp_path / "exported")
     found = {path for path in (tmp_path / "exported").rglob("*") if path.is_file()}

@@ -30,6 +30,7 @@ from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
 from tiering.errors import MachineError
 from tiering.packing.dask_cluster import dask_cluster, named
+from tiering.packing.first_free import FirstFree
 from tiering.system.machine import usable_cores
 
 T = TypeVar("T")
@@ -37,6 +38,10 @@ R = TypeVar("R")
 
 #: About how long processes take to start, s.
 _START: Final = 1.0
+
+#: Up to this time on one thread, s, this process works, too, while others start. Beyond it only others do, because a
+#: decoder that crashes should not take this one with it.
+_SHARED: Final = 30.0
 
 #: If a pool breaks this often in a row without finishing anything, the work itself probably kills it.
 ATTEMPTS: Final = 3
@@ -71,7 +76,7 @@ def opener(workers: Workers, tasks: int, seconds: float) -> MakeExecutor:
     """Return a function that opens an executor.
 
     tasks: how many there are. seconds: about how long one thread needs for all of them. By default, one thread does
-    them if it is done before processes would have started.
+    them if it is done before processes would have started, and shares them with processes if it does many until then.
     """
 
     def open_executor() -> AbstractContextManager[Executor]:
@@ -79,6 +84,8 @@ def opener(workers: Workers, tasks: int, seconds: float) -> MakeExecutor:
             return dask_cluster(workers.address)
         if workers is None and seconds < _START:
             return _one_thread()
+        if workers is None and seconds < _SHARED:
+            return _here_and_processes(min(usable_cores(), tasks))
         if workers is None or isinstance(workers, int):
             return process_pool(workers, tasks)
         return nullcontext(workers)
@@ -167,6 +174,17 @@ def _processes(count: int) -> Iterator[Executor]:
         pool.shutdown(cancel_futures=True)
         parent_end.close()
         wanted.close()
+
+
+@contextmanager
+def _here_and_processes(count: int) -> Iterator[Executor]:
+    """Open an executor of a thread here, and of a process for each further task at a time."""
+    if count <= 1:
+        with _one_thread() as here:
+            yield here
+        return
+    with _processes(count - 1) as others, _one_thread() as here:
+        yield FirstFree({here: 1, others: count - 1})
 
 
 def _done(executor: Executor, running: Iterable[Future[R]]) -> set[Future[R]]:

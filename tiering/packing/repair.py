@@ -200,4 +200,5 @@ def _tasks(listing: Listing, base: Store, damaged: list[int], work: Location) ->
             "repair",
             manifest.shards[number].number,
             listing.rows(found),
+            wanted=manifest.shards[number].crc32c,
         )

@@ -23,12 +23,13 @@ from tiering.packing.executors import end_if_unwanted
 from tiering.packing.listing import Rows
 from tiering.packing.receipts import BadImage, Receipt, receipt_location, write_receipt
 from tiering.packing.shard_fields import pack_fields
+from tiering.packing.shard_plan import packable
 from tiering.sources.account import kind_of
 from tiering.sources.source import Source
 from tiering.storage.block_file import BlockFile
 from tiering.storage.location import Location
-from tiering.store import lmdb, zarr
-from tiering.store.columns import lay_end_to_end
+from tiering.store import lmdb, lmdb_library, zarr
+from tiering.store.columns import file_crc, lay_end_to_end
 from tiering.store.layout import FIELDS, shard_name
 from tiering.store.manifest import Settings, Shard, StoredPixels
 from tiering.store.schema import Field
@@ -46,7 +47,7 @@ _OF_THE_FILE: Final = (
 )
 
 #: Samples, and bytes of them, that one thread packs in a second at least: copied, and decoded.
-_COPIED: Final = (5_000, 100_000_000)
+_COPIED: Final = (20_000, 400_000_000)
 _DECODED: Final = (500, 10_000_000)
 
 
@@ -55,7 +56,8 @@ class ShardTask:
     """Everything a worker needs to pack one shard, small enough to send to another machine.
 
     target: the store that is being made. work: directory of the conversion's notes. plan: digest of its plan. number:
-    of the shard. rows: its samples in packed order. generation: of the store that is made.
+    of the shard. rows: its samples in packed order. generation: of the store that is made. wanted: CRC-32C that the
+    file must have, if that is known.
     """
 
     source: Source
@@ -68,6 +70,7 @@ class ShardTask:
     rows: Rows
     check: Check = "quick"
     generation: int = 1
+    wanted: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,14 @@ def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[Fie
     reader = _Reader(task, packed.bad)
     settings = task.settings
     name = shard_name(task.kind, task.number, pixels=settings.pixels is not None)
-    offset, size, crc = write_images(task.target / name, task.work, task.kind, settings, reader.images(), task.number)
+    place = task.target / name
+    offset, size, crc = write_images(place, task.work, task.kind, settings, reader.images(), task.number)
+    if task.kind == "lmdb" and task.wanted not in (None, crc):
+        # Perhaps an earlier version wrote it. Repair takes the file alone: its offsets are in the store's index.
+        again, capacity = _Reader(task, packed.bad), lmdb_library.capacity_for(packable(task.rows.size))
+        with place.building(task.work) as path:
+            lmdb_library.write_shard(path, again.images(), capacity=capacity)
+            size, crc = path.stat().st_size, file_crc(path)
     kept = np.array(reader.kept, dtype=np.int64)
     key, key_end = lay_end_to_end([reader.keys[row] for row in reader.kept])
     columns: dict[str, npt.NDArray[Any]] = {
