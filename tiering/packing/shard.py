@@ -154,8 +154,7 @@ def write_images(
     """
     # The head of an LMDB file is written last, so it cannot be streamed to a server.
     build = _opened(shard.building(work)) if kind == "lmdb" else shard.writing(work)
-    with build as file:
-        written = BlockFile(file, local=kind == "lmdb" or shard.local is not None)
+    with build as file, BlockFile(file, local=kind == "lmdb" or shard.local is not None) as written:
         if kind == "lmdb":
             offset = lmdb.write_shard(written, images)
         else:

@@ -82,8 +82,8 @@ def write_run(
     target: the store. work: directory for temporary files. planned: bytes of the values, at least 1.
     """
     settings = run_settings(planned)
-    with (target / run_file(place.field, place.number, place.generation)).writing(work) as file:
-        written = BlockFile(file, local=target.local is not None)
+    run = target / run_file(place.field, place.number, place.generation)
+    with run.writing(work) as file, BlockFile(file, local=target.local is not None) as written:
         offsets = zarr.write_shard(cast("BinaryIO", written), values, settings, 0)
         written.finish()
         end_if_unwanted()
