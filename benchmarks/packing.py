@@ -1,6 +1,7 @@
 """Packing a directory of images: LMDB and Zarr stores against ArrayRecord, LitData and WebDataset, interleaved.
 
-Usage: python benchmarks/packing.py --images DIR [--rounds 3] [--limit N] [--peers VENV] [--work DIR] [--json FILE]
+Usage: python benchmarks/packing.py --images DIR [--copies N] [--rounds 3] [--limit N] [--peers VENV] [--work DIR]
+                                    [--json FILE]
 
 DIR holds image files in class folders. Every tool stores the encoded bytes as they are, a key and a label, from files
 that the page cache holds, and the listing of the directory is part of its time. The peers are called as their own
@@ -14,7 +15,9 @@ Each run is a fresh interpreter that imports first and times only the packing, u
 where a sync() after it returns. Before a run the images are read once, and what others wrote is synced and removed;
 after it all samples are counted, and their bytes added up, through the tool's own reader. Ours does more in its time
 than the peers: it checks every image's header, sums every sample and file, writes in a random order and syncs before it
-returns. The peers want an environment of their own:
+returns. It writes past the page cache, so the page cache holds what the peers wrote, and little of what ours did.
+
+--copies N packs N copies of every image, each a file of its own. The peers want an environment of their own:
 
     python -m venv .venv-peers && .venv-peers/bin/pip install -r benchmarks/peers/requirements.txt
 """
@@ -79,6 +82,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="packing-", dir=parent) as name:
         work = Path(name)
         images = some(asked.images, work / "images", asked.limit) if asked.limit else asked.images
+        images = copied(images, work / "copies", asked.copies) if asked.copies > 1 else images
         file_system = file_system_of(work)
         whole = warm(images)
         for number in range(asked.rounds):
@@ -100,6 +104,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=lambda text: Path(text).resolve(), required=True, help="never changed")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--limit", type=int, help="pack so many images, evenly from all folders")
+    parser.add_argument("--copies", type=int, default=1, help="pack so many copies of every image")
     parser.add_argument("--peers", type=lambda text: Path(text).absolute(), default=Path(".venv-peers").absolute())
     parser.add_argument("--work", type=lambda text: Path(text).resolve(), help="disk to write to; beside the images")
     parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="tools with such a word in their name")
@@ -118,6 +123,15 @@ def some(images: Path, place: Path, limit: int) -> Path:
         path = Path(entries[number * len(entries) // min(limit, len(entries))][0])
         (place / path.parent.name).mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, place / path.parent.name / path.name)
+    return place
+
+
+def copied(images: Path, place: Path, copies: int) -> Path:
+    """Copy every image so many times, under names of their own, to a place."""
+    for path, key, _ in listing(images):
+        (place / key).parent.mkdir(parents=True, exist_ok=True)
+        for copy in range(copies):
+            shutil.copyfile(path, (place / key).with_name(f"{copy:03d}-{Path(path).name}"))
     return place
 
 
@@ -362,6 +376,14 @@ def report(result: dict[str, Any]) -> str:
             against = [ratio(found, tools.get(ours, []), key) for ours in ("tiering, LMDB", "tiering, Zarr")]
             rates = f"{samples / middle:,.0f} | {size / middle / 1e6:,.0f}"
             lines.append(f"| {name} | {middle:.2f} ({low:.2f}-{high:.2f}) | {rates} | {' | '.join(against)} |")
+    peers = {name: found for name, found in tools.items() if TOOLS[name].peer}
+    if peers:
+        best = min(peers, key=lambda name: statistics.median(one["synced"] for one in peers[name]))
+        lines += [
+            "",
+            f"With a sync() after it, the quickest peer is {best}. In the same rounds it took as many times as long as",
+        ]
+        lines += [f"- {name}: {ratio(peers[best], tools[name], 'synced')}" for name in tools if name not in peers]
     lines += ["", "## What it took", "", "| tool | CPU s | output / images | cores busy elsewhere |"]
     lines.append("| --- | --- | --- | --- |")
     for name, found in tools.items():
