@@ -7,7 +7,7 @@ import random
 import lmdb
 import pytest
 
-from tiering.storage.block_file import BlockFile
+from tiering.storage.direct_file import DirectFile
 from tiering.store.lmdb import key_of, write_shard
 
 #: The largest value that stays in its leaf.
@@ -29,7 +29,7 @@ SHAPES = {
 
 def written(path, values):
     """Write a shard, and return where its values begin."""
-    with path.open("wb") as file, BlockFile(file, local=True) as into:
+    with path.open("wb") as file, DirectFile(file, local=True) as into:
         return write_shard(into, values).tolist()
 
 

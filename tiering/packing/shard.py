@@ -26,7 +26,7 @@ from tiering.packing.shard_fields import pack_fields
 from tiering.packing.shard_plan import packable
 from tiering.sources.account import kind_of
 from tiering.sources.source import Source
-from tiering.storage.block_file import BlockFile
+from tiering.storage.direct_file import DirectFile
 from tiering.storage.location import Location
 from tiering.store import lmdb, lmdb_library, zarr
 from tiering.store.columns import file_crc, lay_end_to_end
@@ -154,7 +154,7 @@ def write_images(
     """
     # The head of an LMDB file is written last, so it cannot be streamed to a server.
     build = _opened(shard.building(work)) if kind == "lmdb" else shard.writing(work)
-    with build as file, BlockFile(file, local=kind == "lmdb" or shard.local is not None) as written:
+    with build as file, DirectFile(file, local=kind == "lmdb" or shard.local is not None) as written:
         if kind == "lmdb":
             offset = lmdb.write_shard(written, images)
         else:

@@ -17,7 +17,7 @@ from tiering.io_sizes import CHUNK_BYTES
 from tiering.packing.executors import end_if_unwanted
 from tiering.packing.listed_fields import FieldRows, Found
 from tiering.sources.source import Source
-from tiering.storage.block_file import BlockFile
+from tiering.storage.direct_file import DirectFile
 from tiering.storage.json_text import parse_foreign_json
 from tiering.storage.location import Location
 from tiering.store import zarr
@@ -83,7 +83,7 @@ def write_run(
     """
     settings = run_settings(planned)
     run = target / run_file(place.field, place.number, place.generation)
-    with run.writing(work) as file, BlockFile(file, local=target.local is not None) as written:
+    with run.writing(work) as file, DirectFile(file, local=target.local is not None) as written:
         offsets = zarr.write_shard(cast("BinaryIO", written), values, settings, 0)
         written.finish()
         end_if_unwanted()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
@@ -23,6 +23,9 @@ Found = bytes | OSError | DatasetError
 Range = tuple[str, int, int]
 
 _OPEN_FILES: Final = 16
+#: Whole files that are open before their turn, and bytes in them.
+_FILES_AHEAD: Final = 16
+_FILE_BYTES_AHEAD: Final = 32 << 20
 _BATCH_BYTES: Final = 32 << 20
 _BATCHES_AHEAD: Final = 2
 _BYTES_AHEAD: Final = (_BATCHES_AHEAD + 2) * _BATCH_BYTES
@@ -31,10 +34,27 @@ _BYTES_AHEAD: Final = (_BATCHES_AHEAD + 2) * _BATCH_BYTES
 def read_files(root: bytes, keys: Iterable[bytes], sizes: Iterable[int]) -> Iterator[Found]:
     """Yield the contents of local files. keys: their paths below root. sizes: the expected sizes in bytes.
 
-    About 15 us for a file of 100 kB in the page cache (open, read and close; one core).
+    Meanwhile the next files are opened and announced to the kernel, because a disk answers many requests at a time:
+    that takes a third to a half of the time where the page cache has none of them.
+    About 15 us for a file of 100 kB in the page cache (open, announce, read and close; one core).
     """
-    for key, size in zip(keys, sizes, strict=True):
-        yield _read_file(os.path.join(root, key), size)  # noqa: PTH118 - bytes paths
+    base = os.path.join(root, b"")  # noqa: PTH118 - bytes paths; "+" takes a tenth of the time of join
+    opened: deque[tuple[int | OSError, bytes, int]] = deque()
+    held = 0
+    try:
+        for key, size in zip(keys, sizes, strict=True):
+            path = key if key[:1] == b"/" else base + key
+            while opened and (len(opened) == _FILES_AHEAD or held + size > _FILE_BYTES_AHEAD):
+                held -= max(opened[0][2], 0)
+                yield _content(*opened.popleft())
+            opened.append((_opened(path, size), path, size))
+            held += max(size, 0)
+        while opened:
+            yield _content(*opened.popleft())
+    finally:
+        for file, _, _ in opened:
+            if not isinstance(file, OSError):
+                os.close(file)
 
 
 def read_parts(ranges: Iterable[Range]) -> Iterator[Found]:
@@ -91,20 +111,36 @@ def _consumed(fetched: Future[list[Found]]) -> Iterator[Found]:
         yield found.pop()
 
 
-def _read_file(path: bytes, size: int) -> Found:
+def _opened(path: bytes, size: int) -> int | OSError:
+    """Open a file and announce that it will be read; return the error if it cannot be opened."""
     try:
         # Without O_NONBLOCK, opening a FIFO that took the file's place would block for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        return OSError(error.errno, error.strerror, os.fsdecode(path))
+    if 0 < size <= _FILE_BYTES_AHEAD:
+        try:  # noqa: SIM105 - suppress() would cost 0.4 us a file
+            os.posix_fadvise(file, 0, size, os.POSIX_FADV_WILLNEED)
+        except OSError:  # a FIFO, which says so when it is read
+            pass
+    return file
+
+
+def _content(file: int | OSError, path: bytes, size: int) -> Found:
+    """Read an open file, and close it."""
+    if isinstance(file, OSError):
+        return file
+    try:
         try:
             # One byte more than expected reveals a file that grew.
-            data = os.read(descriptor, size + 1) if size >= 0 else b""
-            while 0 < len(data) < size and (more := os.read(descriptor, size + 1 - len(data))):
+            data = os.read(file, size + 1) if size >= 0 else b""
+            while 0 < len(data) < size and (more := os.read(file, size + 1 - len(data))):
                 data += more
             if len(data) == size:
                 return data
-            about = os.fstat(descriptor)
+            about = os.fstat(file)
         finally:
-            os.close(descriptor)
+            os.close(file)
     except OSError as error:
         return OSError(error.errno, error.strerror, os.fsdecode(path))
     if not stat.S_ISREG(about.st_mode):

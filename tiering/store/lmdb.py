@@ -31,14 +31,14 @@ import numpy as np
 
 from tiering.arrays import IndexArray
 from tiering.io_sizes import PAGE_BYTES
-from tiering.storage.block_file import BlockFile
+from tiering.storage.direct_file import DirectFile
 
 _PAGE: Final = struct.Struct("<QHHHH")
 _OVERFLOW_PAGE: Final = struct.Struct("<QHHI")
-_NODE: Final = struct.Struct("<HHHH")
+_NODE: Final = struct.Struct("<HHHH8s")
 _META: Final = struct.Struct("<IIQQ")
 _DATABASE: Final = struct.Struct("<IHHQQQQQ")
-_NODE_HEAD: Final = 16  # with the key
+_KEY_AT: Final = 8
 
 #: Flags of pages; of a node whose value is on overflow pages; of a database whose keys are integers.
 _BRANCH, _LEAF, _OVERFLOW, _META_PAGE = 0x01, 0x02, 0x04, 0x08
@@ -53,7 +53,7 @@ _ROOM: Final = PAGE_BYTES - _PAGE.size
 _LARGEST_NODE: Final = (_ROOM // 2 & -2) - 2
 
 #: The most children of a branch. The first one needs no key.
-_MOST_CHILDREN: Final = (_ROOM - 2 - _NODE.size) // (2 + _NODE_HEAD) + 1
+_MOST_CHILDREN: Final = (_ROOM - 2 - _KEY_AT) // (2 + _NODE.size) + 1
 
 #: A page of the tree: the number of its first sample, and its own.
 _Child = tuple[int, int]
@@ -64,7 +64,7 @@ def key_of(sample: int) -> bytes:
     return sample.to_bytes(8, "big")
 
 
-def write_shard(file: BlockFile, images: Iterable[bytes]) -> IndexArray:
+def write_shard(file: DirectFile, images: Iterable[bytes]) -> IndexArray:
     """Write one environment, and return the offset of each value in its file.
 
     file: a local file, at its beginning; it is finished, too. images: encoded images in packed order. The same images
@@ -82,7 +82,7 @@ def write_shard(file: BlockFile, images: Iterable[bytes]) -> IndexArray:
 class _Tree:
     """The main database of an environment, which grows at its end. offsets: of the values that leaves hold already."""
 
-    def __init__(self, file: BlockFile) -> None:
+    def __init__(self, file: DirectFile) -> None:
         self._write = file.write
         self._write(bytes(2 * PAGE_BYTES))  # for the meta pages
         self.offsets: list[int] = []
@@ -98,18 +98,18 @@ class _Tree:
     def add(self, image: bytes) -> None:
         """Add the value of the next key."""
         sample, size = len(self.offsets), len(image)
-        inline = _NODE_HEAD + size <= _LARGEST_NODE
-        needed = 2 + _NODE_HEAD + (size + (size & 1) if inline else 8)
+        inline = _NODE.size + size <= _LARGEST_NODE
+        needed = 2 + _NODE.size + (size + (size & 1) if inline else 8)
         if needed > self._room:
             self._write_leaf()
         if inline:
             self._inline.append(sample)
             self.offsets.append(0)  # until the leaf is written
-            node = b"".join((_NODE.pack(size, 0, 0, 8), key_of(sample), image, b"\0" * (size & 1)))
+            node = _NODE.pack(size, 0, 0, 8, key_of(sample)) + image + b"\0" * (size & 1)
         else:
             page = self._write_value(image)
             self.offsets.append(page * PAGE_BYTES + _PAGE.size)
-            node = _NODE.pack(size & 0xFFFF, size >> 16, _ON_OVERFLOW, 8) + key_of(sample) + page.to_bytes(8, "little")
+            node = _NODE.pack(size & 0xFFFF, size >> 16, _ON_OVERFLOW, 8, key_of(sample)) + page.to_bytes(8, "little")
         self._nodes.append(node)
         self._room -= needed
 
@@ -153,15 +153,15 @@ class _Tree:
     def _write_leaf(self) -> None:
         page, places = self._write_page(_LEAF, self._nodes)
         for sample in self._inline:
-            self.offsets[sample] = page * PAGE_BYTES + places[sample - self._first] + _NODE_HEAD
+            self.offsets[sample] = page * PAGE_BYTES + places[sample - self._first] + _NODE.size
         self._leaves.append((self._first, page))
         self._nodes, self._first, self._inline, self._room = [], self._first + len(self._nodes), [], _ROOM
 
     def _write_branch(self, children: Sequence[_Child]) -> _Child:
         nodes = []
         for at, (sample, page) in enumerate(children):
-            key = key_of(sample) if at else b""
-            nodes.append(_NODE.pack(page & 0xFFFF, page >> 16 & 0xFFFF, page >> 32, len(key)) + key)
+            head = page & 0xFFFF, page >> 16 & 0xFFFF, page >> 32
+            nodes.append(_NODE.pack(*head, 8, key_of(sample)) if at else _NODE.pack(*head, 0, b"")[:_KEY_AT])
         return children[0][0], self._write_page(_BRANCH, nodes)[0]
 
     def _write_page(self, flags: int, nodes: Sequence[bytes]) -> tuple[int, list[int]]:

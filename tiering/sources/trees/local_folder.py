@@ -63,11 +63,11 @@ class LocalFolder:
             kind, reason = refused(error)
             walk.ledger.leave_out(kind, self.prefix, reason=reason)
             return
+        base = os.path.join(self.root, self.prefix)  # noqa: PTH118 - bytes paths; "+" takes a tenth of the time of join
         for name, role in with_roles(names):
             key = self.prefix + name
-            path = os.path.join(self.root, key)  # noqa: PTH118 - bytes paths
             try:
-                about = os.stat(path)  # noqa: PTH116 - bytes paths
+                about = os.stat(base + name)  # noqa: PTH116 - bytes paths
                 file = name[0] != _DOT and stat.S_ISREG(about.st_mode)
             except OSError:
                 file = False

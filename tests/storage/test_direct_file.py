@@ -1,4 +1,4 @@
-"""A file that is written in blocks holds what was written, and knows its size and CRC-32C, whatever disk it is on."""
+"""A file that is written past the page cache holds what was written, and knows its size and CRC-32C, whatever disk it is on."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 import google_crc32c
 import pytest
 
-from tiering.storage.block_file import BlockFile
+from tiering.storage.direct_file import DirectFile
 
-BLOCK = 4 << 20
+BUFFER = 4 << 20
 HEAD = 8192
-SIZES = (HEAD, BLOCK - 1, BLOCK, BLOCK + 1, BLOCK + 4096, 2 * BLOCK, 2 * BLOCK + 777)
+SIZES = (HEAD, BUFFER - 1, BUFFER, BUFFER + 1, BUFFER + 4096, 2 * BUFFER, 2 * BUFFER + 777)
 
 
 @pytest.fixture(params=["disk", "memory"])
@@ -32,7 +32,7 @@ def test_it_holds_what_was_written_with_a_head_that_came_last(directory, size):
     data = random.Random(size).randbytes(size)
     path = directory / "file"
     for pieces in (5 << 20, 1_000_003, 9_973):
-        with path.open("wb") as file, BlockFile(file, local=True) as written:
+        with path.open("wb") as file, DirectFile(file, local=True) as written:
             written.write(bytes(HEAD))
             for begin in range(HEAD, size, pieces):
                 written.write(data[begin : begin + pieces])
@@ -42,18 +42,18 @@ def test_it_holds_what_was_written_with_a_head_that_came_last(directory, size):
 
 
 def test_a_file_elsewhere_is_given_the_same_bytes(tmp_path):
-    data = random.Random(1).randbytes(2 * BLOCK + 777)
-    with (tmp_path / "upload").open("wb") as upload, BlockFile(upload, local=False) as written:
+    data = random.Random(1).randbytes(2 * BUFFER + 777)
+    with (tmp_path / "upload").open("wb") as upload, DirectFile(upload, local=False) as written:
         written.write(data)
         written.finish()
     assert (tmp_path / "upload").read_bytes() == data
     assert (written.size, written.crc) == (len(data), google_crc32c.value(data))
 
 
-@pytest.mark.parametrize("size", [100, 3 * BLOCK])
+@pytest.mark.parametrize("size", [100, 3 * BUFFER])
 def test_a_full_disk_is_an_error(size):
     def write():
-        with Path("/dev/full").open("wb", buffering=0) as file, BlockFile(file, local=True) as written:
+        with Path("/dev/full").open("wb", buffering=0) as file, DirectFile(file, local=True) as written:
             written.write(bytes(size))
             written.finish()
 

@@ -1,7 +1,7 @@
-"""A file of a store, written from front to back in large blocks, with its size and CRC-32C.
+"""A file of a store, written from front to back, with its size and CRC-32C.
 
-Where a disk allows it, whole blocks go past the page cache. The kernel then neither finds a page for every 4 KiB nor
-copies, which takes several times the processor time, and no dirty pages are left that a sync has to wait for.
+Where a disk allows it, the file goes past the page cache in large pieces. The kernel then neither finds a page for each
+4 KiB nor copies, which takes several times the processor time, and no dirty pages are left that a sync has to wait for.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ import numpy as np
 
 from tiering.system.direct_writes import ALIGNMENT, bypass_page_cache
 
-#: Bytes of a block. With this size, one writer reaches four fifths of the speed of an NVMe disk.
-_BLOCK: Final = 4 << 20
+#: Bytes of a buffer. With this size, one writer reaches four fifths of the speed of an NVMe disk.
+_BUFFER: Final = 4 << 20
 
 #: The polynomial of CRC-32C, its lowest power in the highest bit.
 _POLYNOMIAL: Final = 0x82F63B78
 
 
-class BlockFile:
-    """Gathers what is written into blocks. While one is filled, a thread writes the one before.
+class DirectFile:
+    """Gathers what is written in two buffers in turn. While one is filled, a thread writes the other.
 
-    All blocks use the same memory. Fresh memory would cost more than the copy: 25 page faults for an image of 110 kB.
+    They are used again and again. Fresh memory would cost more than the copy: 25 page faults for an image of 110 kB.
 
     file: open for writing, at its beginning. local: whether it is a file of this machine, at `file.name`.
     """
 
     def __init__(self, file: BinaryIO, *, local: bool) -> None:
         self._file, self._local, self._direct = file, local, False
-        self._block, self._other = (memoryview(mmap.mmap(-1, _BLOCK)) for _ in range(2))
+        self._buffer, self._other = (memoryview(mmap.mmap(-1, _BUFFER)) for _ in range(2))
         self._held = self._written = self._crc = 0
         self._thread: ThreadPoolExecutor | None = None
         self._writing: Future[None] | None = None
@@ -63,14 +63,14 @@ class BlockFile:
     def write(self, data: bytes | memoryview) -> int:
         """Write some bytes. Raises OSError, perhaps of an earlier write."""
         size = len(data)
-        if self._held + size > _BLOCK:
+        if self._held + size > _BUFFER:
             data = memoryview(data)
-            while self._held + len(data) > _BLOCK:
-                room = _BLOCK - self._held
-                self._block[self._held :], data = data[:room], data[room:]
-                self._write_block()
+            while self._held + len(data) > _BUFFER:
+                room = _BUFFER - self._held
+                self._buffer[self._held :], data = data[:room], data[room:]
+                self._write_buffer()
         end = self._held + len(data)
-        self._block[self._held : end] = data
+        self._buffer[self._held : end] = data
         self._held = end
         return size
 
@@ -80,11 +80,11 @@ class BlockFile:
         head: replaces as many bytes at the beginning of a local file, which were written as zeros.
         """
         if not self._written:
-            self._block[: len(head)] = head
+            self._buffer[: len(head)] = head
             head = b""
         self._wait()
         self._crc = self._crc_with(self._held)
-        last = self._block[: self._held]
+        last = self._buffer[: self._held]
         self._written, self._held = self.size, 0
         if not self._local:
             self._file.write(bytes(last))
@@ -99,19 +99,19 @@ class BlockFile:
             os.pwrite(self._file.fileno(), head, 0)
         os.fsync(self._file.fileno())
 
-    def _write_block(self) -> None:
-        """Write the block, which is full, and go on with the other one."""
-        self._crc = self._crc_with(_BLOCK)
+    def _write_buffer(self) -> None:
+        """Write the buffer, which is full, and go on with the other one."""
+        self._crc = self._crc_with(_BUFFER)
         self._wait()
         if not self._local:
-            self._file.write(bytes(self._block))
+            self._file.write(bytes(self._buffer))
         else:
             if self._thread is None:
                 self._direct = bypass_page_cache(self._file.fileno(), Path(self._file.name))
                 self._thread = ThreadPoolExecutor(1)
-            self._writing = self._thread.submit(self._put, self._block)
-        self._written, self._held = self._written + _BLOCK, 0
-        self._block, self._other = self._other, self._block
+            self._writing = self._thread.submit(self._put, self._buffer)
+        self._written, self._held = self._written + _BUFFER, 0
+        self._buffer, self._other = self._other, self._buffer
 
     def _wait(self) -> None:
         if self._writing is not None:
@@ -119,7 +119,7 @@ class BlockFile:
 
     def _crc_with(self, size: int) -> int:
         # google_crc32c takes no memoryview.
-        return int(google_crc32c.extend(self._crc, np.frombuffer(self._block[:size], dtype=np.uint8)))
+        return int(google_crc32c.extend(self._crc, np.frombuffer(self._buffer[:size], dtype=np.uint8)))
 
     def _put(self, data: memoryview) -> None:
         while len(data):
