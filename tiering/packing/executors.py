@@ -75,17 +75,15 @@ Workers = int | Dask | Executor | None
 def opener(workers: Workers, tasks: int, seconds: float) -> MakeExecutor:
     """Return a function that opens an executor.
 
-    tasks: how many there are. seconds: about how long one thread needs for all of them. By default, one thread does
-    them if it is done before processes would have started, and shares them with processes if it does many until then.
+    tasks: how many there are. seconds: about how long one thread needs for all of them. By default, one thread begins,
+    and processes help it, at once or if it is not done by the time they would have started.
     """
 
     def open_executor() -> AbstractContextManager[Executor]:
         if isinstance(workers, Dask):
             return dask_cluster(workers.address)
-        if workers is None and seconds < _START:
-            return _one_thread()
         if workers is None and seconds < _SHARED:
-            return _here_and_processes(min(usable_cores(), tasks))
+            return _here_and_processes(min(usable_cores(), tasks), delay=_START if seconds < _START else 0.0)
         if workers is None or isinstance(workers, int):
             return process_pool(workers, tasks)
         return nullcontext(workers)
@@ -177,14 +175,14 @@ def _processes(count: int) -> Iterator[Executor]:
 
 
 @contextmanager
-def _here_and_processes(count: int) -> Iterator[Executor]:
-    """Open an executor of a thread here, and of a process for each further task at a time."""
+def _here_and_processes(count: int, *, delay: float) -> Iterator[Executor]:
+    """Open an executor of a thread here and, after a delay, of a process for each further task at a time."""
     if count <= 1:
         with _one_thread() as here:
             yield here
         return
-    with _processes(count - 1) as others, _one_thread() as here:
-        yield FirstFree({here: 1, others: count - 1})
+    with _one_thread() as here, FirstFree(here, lambda: _processes(count - 1), count - 1, delay=delay) as shared:
+        yield shared
 
 
 def _done(executor: Executor, running: Iterable[Future[R]]) -> set[Future[R]]:
@@ -228,8 +226,13 @@ class UnwantedError(BaseException):
     """Raised inside a task that is no longer needed. The task cleans up as after any error."""
 
 
-#: On a thread of _OneThread: `unwanted`, an Event that is set when the running task is no longer needed.
-_here: Final = threading.local()
+class _Here(threading.local):
+    """unwanted: on a thread of _OneThread, an Event that is set when the running task is no longer needed."""
+
+    unwanted: threading.Event | None = None
+
+
+_here: Final = _Here()
 
 
 def end_if_unwanted() -> None:
@@ -238,8 +241,7 @@ def end_if_unwanted() -> None:
     To raise an exception in the thread from outside, at any instruction, could leave a library's lock held for ever.
     Tasks in processes of their own do not need this, because the process is killed.
     """
-    unwanted: threading.Event | None = getattr(_here, "unwanted", None)
-    if unwanted is not None and unwanted.is_set():
+    if _here.unwanted is not None and _here.unwanted.is_set():
         raise UnwantedError
 
 

@@ -1,30 +1,53 @@
-"""An executor that gives each task to the first of several executors that is free."""
+"""An executor that shares tasks between a thread of this process and other processes, which it may start later."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 R = TypeVar("R")
 _Task = tuple[Future[Any], Callable[[], Any]]
 
 
 class FirstFree(Executor):
-    """Shares tasks among executors. They belong to the caller, who shuts them down.
+    """Gives each task to the executor that is free first. Use it as a context manager, which closes the others.
 
-    executors: how many tasks each may have at a time. Of those that are free, the first one gets a task. So the thread
-    of this process works while other processes start.
+    here: takes one task at a time, and belongs to the caller. others: opens an executor that takes `count` tasks at a
+    time. delay: s until that is opened, because all tasks may be done before.
     """
 
-    def __init__(self, executors: Mapping[Executor, int]) -> None:
-        self._free = dict(executors)
+    def __init__(
+        self, here: Executor, others: Callable[[], AbstractContextManager[Executor]], count: int, *, delay: float
+    ) -> None:
+        #: How many more tasks each executor takes.
+        self._free = {here: 1}
+        self._others, self._count = others, count
         self._waiting: deque[_Task] = deque()
         # Reentrant, because a task that is done at once calls _done inside _hand_out.
         self._lock = threading.RLock()
+        self._opened = ExitStack()
+        self._closed = False
+        self._timer = threading.Timer(delay, self._open)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        self._timer.cancel()
+        with self._lock:
+            self._closed = True
+            self._waiting.clear()
+        return self._opened.__exit__(kind, failure, trace)
 
     def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
         """Queue a task."""
@@ -33,6 +56,12 @@ class FirstFree(Executor):
             self._waiting.append((future, partial(fn, *args, **kwargs)))
             self._hand_out()
         return future
+
+    def _open(self) -> None:
+        with self._lock:
+            if not self._closed:
+                self._free[self._opened.enter_context(self._others())] = self._count
+                self._hand_out()
 
     def _hand_out(self) -> None:
         while self._waiting and (executor := next((each for each, free in self._free.items() if free), None)):

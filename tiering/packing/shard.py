@@ -46,8 +46,8 @@ _OF_THE_FILE: Final = (
     errno.ENAMETOOLONG,
 )
 
-#: Samples, and bytes of them, that one thread packs in a second at least: copied, and decoded.
-_COPIED: Final = (20_000, 400_000_000)
+#: Samples, and bytes of them, that one thread packs in a second: copied from the page cache, and decoded.
+_COPIED: Final = (80_000, 1_200_000_000)
 _DECODED: Final = (500, 10_000_000)
 
 
