@@ -12,7 +12,7 @@ import pytest
 
 from tiering.storage.direct_file import DirectFile
 
-BUFFER = 4 << 20
+BUFFER = 2 << 20
 HEAD = 8192
 SIZES = (HEAD, BUFFER - 1, BUFFER, BUFFER + 1, BUFFER + 4096, 2 * BUFFER, 2 * BUFFER + 777)
 
