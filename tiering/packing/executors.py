@@ -76,14 +76,14 @@ def opener(workers: Workers, tasks: int, seconds: float) -> MakeExecutor:
     """Return a function that opens an executor.
 
     tasks: how many there are. seconds: about how long one thread needs for all of them. By default, one thread begins,
-    and processes help it, at once or if it is not done by the time they would have started.
+    and processes help it: at once, or when it takes much longer than their start.
     """
 
     def open_executor() -> AbstractContextManager[Executor]:
         if isinstance(workers, Dask):
             return dask_cluster(workers.address)
         if workers is None and seconds < _SHARED:
-            return _here_and_processes(min(usable_cores(), tasks), delay=_START if seconds < _START else 0.0)
+            return _here_and_processes(min(usable_cores(), tasks), delay=2 * _START if seconds < _START else 0.0)
         if workers is None or isinstance(workers, int):
             return process_pool(workers, tasks)
         return nullcontext(workers)
