@@ -14,9 +14,9 @@ from PIL import Image, ImageCms, ImageOps
 from sklearn.datasets import load_sample_image
 
 from tiering.errors import DatasetError, UsageError
+from tiering.images.encoder_build import encoder_build
 from tiering.images.image import decode, probe
 from tiering.images.jpeg_segments import colour_profile, segments_of
-from tiering.images.reencoded import encoder_build
 from tiering.images.reencoding import Reencoded, reencode
 
 PHOTO = Image.fromarray(load_sample_image("china.jpg"))  # 640 x 427

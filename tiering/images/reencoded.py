@@ -1,25 +1,14 @@
-"""`Reencoded`: the size, format and quality of re-encoded images, and what software made them."""
+"""`Reencoded`: the size, format and quality of re-encoded images."""
 
 from __future__ import annotations
 
-import platform
 from dataclasses import dataclass
-from functools import cache
-from importlib import metadata
 from typing import Final, get_args
 
-from PIL import features
-
 from tiering.errors import UsageError
-from tiering.images.picture import NATIVE
 from tiering.literals import EncodedFormat
 
-#: Changes whenever `reencode` makes other bytes of the same image.
-_VERSION: Final = 1
-
-#: Packages and libraries whose version may change the bytes.
-_PACKAGES: Final = ("simplejpeg", "pillow", "pillow-heif", "pillow-jxl-plugin")
-_LIBRARIES: Final[dict[EncodedFormat, tuple[str, ...]]] = {"jpeg": (), "webp": ("webp",), "png": ("zlib", "zlib_ng")}
+_LARGEST_SIDE: Final = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +40,8 @@ class Reencoded:
         if self.max_side is not None and self.short_side is not None:
             raise UsageError("max_side", expected="one limit", found="`short_side` too", action="Give one of them.")
         for name, limit in (("max_side", self.max_side), ("short_side", self.short_side)):
-            if limit is not None and limit < 1:
-                raise UsageError(name, expected="at least 1 pixel", found=f"{limit}")
+            if limit is not None and not 1 <= limit <= _LARGEST_SIDE:
+                raise UsageError(name, expected=f"1 to {_LARGEST_SIDE:,} pixels", found=f"{limit:,}")
         if not 1 <= self.quality <= 100:
             raise UsageError("quality", expected="1 to 100", found=f"{self.quality}")
         if self.format not in get_args(EncodedFormat):
@@ -68,19 +57,6 @@ class Reencoded:
         if limit is None or side <= limit:
             return width, height
         return _scaled(width, limit, side), _scaled(height, limit, side)
-
-
-@cache
-def encoder_build(kind: EncodedFormat) -> str:
-    """Return the software that decides the bytes which `reencode` makes of an image, with versions, in one line."""
-    versions = [f"tiering-{_VERSION}"]
-    for name in _PACKAGES:
-        try:
-            versions.append(f"{name}-{metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            continue
-    versions += [f"{name}-{features.version(name)}" for name in ("littlecms2", *_LIBRARIES[kind])]
-    return " ".join([*versions, "native" if NATIVE else "wheels", platform.machine()])
 
 
 def _scaled(side: int, limit: int, of: int) -> int:

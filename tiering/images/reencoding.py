@@ -22,7 +22,7 @@ from tiering.images.colour_profiles import is_srgb, to_srgb
 from tiering.images.decoders import open_image
 from tiering.images.formats import HEAD, format_of
 from tiering.images.geometry import Geometry, stored_part
-from tiering.images.image import check_image, load_stored, refuse_bomb
+from tiering.images.image import check_image, decode, load_stored, refuse_bomb
 from tiering.images.jpeg_segments import colour_profile, is_finer, segments_of, without_metadata
 from tiering.images.layout import in_deep_planes
 from tiering.images.look import Look
@@ -33,7 +33,7 @@ from tiering.images.reencoded import Reencoded
 from tiering.images.resampling import draw_part
 from tiering.literals import EncodedFormat
 
-__all__ = ["Reencoded", "reencode"]
+__all__ = ["Reencoded", "is_alike", "reencode"]
 
 #: Bicubic keeps 1.1 dB more of ImageNet's photographs than bilinear (PSNR, seen at 224 x 224), for 8 % more bytes.
 _LOOK: Final = Look("bicubic", antialias=True)
@@ -84,8 +84,45 @@ def reencode(data: Encoded, where: str, how: Reencoded) -> bytes:
         FormatError: The decoder is an extra that is not installed.
     """
     found = _of_jpeg(data, where, how) or _of_any(data, where, how)
+    return found if isinstance(found, bytes) else _encoded(found, where, how)
+
+
+def is_alike(stored: Encoded, data: Encoded, where: str, how: Reencoded) -> bool:
+    """Return whether another build of the encoder may have made an image that this one makes otherwise.
+
+    Both are compared with the picture before it is encoded. The stored one may differ from it by 1 level more on
+    average than half as much again as what this build makes; it must have the same size, and if it was kept as it is,
+    the same bytes.
+
+    Args:
+        stored: What a store holds for the image.
+        data: The original file.
+        where: The name for errors.
+        how: As for reencode.
+
+    Raises:
+        DatasetError: As reencode does, for the original.
+    """
+    found = _of_jpeg(data, where, how) or _of_any(data, where, how)
     if isinstance(found, bytes):
-        return found
+        return bool(stored == found)
+    made = decode(_encoded(found, where, how))
+    try:
+        other = decode(stored)
+    except DatasetError:
+        return False
+    if other.shape != made.shape:
+        return False
+    wanted = found.pixels[:, :, :3] if found.pixels.shape[2] > 2 else found.pixels[:, :, :1]
+    return _difference(other, wanted) <= 1.5 * _difference(made, wanted) + 1
+
+
+def _difference(one: PixelArray, other: PixelArray) -> float:
+    """Return the average difference of two pictures in levels."""
+    return float(np.abs(one.astype(np.int16) - other.astype(np.int16)).mean())
+
+
+def _encoded(found: _Drawing, where: str, how: Reencoded) -> bytes:
     try:
         return _ENCODERS[how.format](found, how.quality)
     except (ValueError, OSError) as error:
@@ -112,7 +149,7 @@ def _of_jpeg(data: Encoded, where: str, how: Reencoded) -> _Drawing | bytes | No
     size = how.size(*seen)
     as_it_is = size == seen and orientation == 1 and (profile is None or is_srgb(profile))
     if as_it_is and how.format == "jpeg" and not is_finer(data, segments, how.quality):
-        check_image(data, where)
+        decode(data, where)  # only to find damage, as in all others
         return without_metadata(data, segments)
     stored_size = _seen(*size, orientation)
     by = _reduction(head, stored_size)

@@ -26,10 +26,11 @@ from tiering.storage.summed_file import Summed
 from tiering.store import lmdb, zarr
 from tiering.store.columns import file_crc
 from tiering.store.layout import FIELDS, RunPlace
-from tiering.store.manifest import Settings, Shard, read_manifest
+from tiering.store.manifest import Shard, read_manifest
 from tiering.store.open import open_packed
 from tiering.store.protocol import Store
 from tiering.store.schema import OFFSET, Field, FieldFile
+from tiering.store.settings import Settings
 from tiering.text import display
 
 #: Samples to read at a time.
@@ -104,7 +105,10 @@ def _images(task: RepackTask, base: Store, settings: Settings) -> tuple[Shard, I
             summed = Summed(file)
             offset = zarr.write_shard(cast("BinaryIO", summed), _sound(base, rows), settings, task.number)
             size, crc = summed.size, summed.crc
-    return Shard(name=name, samples=len(rows), bytes=size, crc32c=crc), offset
+    # All samples of a task are from one shard.
+    ends = np.cumsum([shard.samples for shard in base.manifest.shards])
+    encoder = base.manifest.shards[int(np.searchsorted(ends, rows[0], side="right"))].encoder
+    return Shard(name=name, samples=len(rows), bytes=size, crc32c=crc, encoder=encoder), offset
 
 
 def _fields(task: RepackTask, base: Store) -> tuple[list[Field], dict[str, AnyArray]]:
