@@ -218,7 +218,7 @@ class _Reader:
                 f"{self._task.target}: shard {self._task.number}",
                 expected=f"re-encoded images of at most {self._task.settings.shard_bytes:,} bytes",
                 found="more: they are larger in relation to their files than those from which the plan was made",
-                action="Pack them in LMDB, whose shards have no such bound.",
+                action="Choose larger shards, `shards.bytes`, or LMDB, whose shards have no such bound.",
             )
 
     def _stored(self, image: bytes | OSError | DatasetError, key: bytes) -> tuple[bytes, tuple[int, int] | None]:
