@@ -5,9 +5,9 @@
 DIR holds JPEGs. Three things are measured, in turn in every round, so that they meet the same machine:
 
 - Conversion on all cores, to 400 pixels (longest side, quality 90) and to 256, of so many copies of the images. Beside
-  it the bare work, of which conversion can be no more than all: the same images, in memory, decoded, resized and encoded
-  by the same functions, in as many processes, and nothing read or written. All processes are running and warm, and
-  conversion ends with everything synced. Pillow and OpenCV (where it is installed) do the same in their usual way.
+  it the bare work, of which conversion can be no more than all: the same images, in memory, decoded, resized and
+  encoded by the same functions, in as many processes, and nothing read or written. All processes are running and warm,
+  and conversion ends with everything synced. Pillow and OpenCV (where it is installed) do the same in their usual way.
 - Ready batches, RandomResizedCrop(224, flip=0.5), from the originals and from each store, images per second of the
   processor. All fit into memory.
 - Bytes of samples against those of their originals.

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -63,8 +63,9 @@ class ConversionRecord(BaseModel):
     @property
     def digest(self) -> str:
         """The name of the plan in receipts. Sync and append pack the same shards from the same images."""
-        # Older receipts, written before `check` existed, count as quick.
-        excluded = {"sync", "check"} if self.check == "quick" else {"sync"}
+        # Receipts from before there was `check`, or re-encoding, count as quick, and as those of originals.
+        excluded: dict[str, Any] = dict.fromkeys(("sync", "check") if self.check == "quick" else ("sync",), True)
+        excluded |= {"settings": {"reencoded"}} if self.settings.reencoded is None else {}
         return hashlib.sha256(self.model_dump_json(exclude=excluded).encode()).hexdigest()
 
 

@@ -92,7 +92,7 @@ class _Axis(NamedTuple):
     All in pixels: the first two and the last of the output, the others of the image.
     """
 
-    count: int
+    outputs: int
     corner: int
     begin: int
     length: int
@@ -104,7 +104,7 @@ def _nearest(axis: _Axis, image: int, mask: int) -> tuple[IndexArray, IndexArray
 
     image, mask: how long the image and the mask are on this axis.
     """
-    position = np.arange(axis.corner, axis.corner + axis.count)
+    position = np.arange(axis.corner, axis.corner + axis.outputs)
     inside = np.flatnonzero((position >= 0) & (position < axis.resized))
     # The middle of an output pixel, as Pillow's NEAREST has it: begin + (position + 1/2) * length / resized, scaled to
     # the mask and rounded down.

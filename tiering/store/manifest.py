@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import google_crc32c
-from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import Field, ValidationError
 
 from tiering.errors import StoreError, command
 from tiering.notebook import Shown, Summary, data_frame
@@ -53,11 +53,6 @@ class Shard(Frozen):
     encoder: Annotated[str, Field(max_length=LONGEST_BUILD)] | None = Field(
         default=None, description="software that made the samples, with versions; None: they are not re-encoded"
     )
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what only re-encoded stores have, so that earlier readers know all names of the others."""
-        return {name: value for name, value in serialize(self).items() if name != "encoder" or value is not None}
 
     @property
     def packed(self) -> int:
@@ -160,8 +155,13 @@ def encode_manifest(manifest: Manifest, *, as_read: bool = False) -> bytes:
     the same bytes again, although fields were added since.
     """
     content = manifest.model_dump(mode="json", exclude_unset=as_read)
-    reencoded = manifest.settings is not None and manifest.settings.reencoded is not None
-    content |= {} if as_read else {"format_version": FORMAT_VERSION if reencoded else _WITHOUT_REENCODED}
+    version = FORMAT_VERSION
+    if manifest.settings is None or manifest.settings.reencoded is None:
+        # Without these names, which are null, tiering that knows format 3 only can read it.
+        version = _WITHOUT_REENCODED
+        for part, name in ((content["settings"], "reencoded"), *((shard, "encoder") for shard in content["shards"])):
+            (part or {}).pop(name, None)
+    content |= {} if as_read else {"format_version": version}
     return json.dumps(content | {"crc32c": _crc(content)}, indent=2).encode() + b"\n"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 import numpy as np
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
 from tiering.images.reencoded import Reencoded
 from tiering.images.shape import PixelShape
@@ -69,14 +69,7 @@ class Settings(Frozen):
     codec: str = Field(default="none", description="codec of the Zarr chunks")
     chunk_bytes: Count = Field(default=0, description="bytes of one Zarr chunk; 0 for LMDB")
     pixels: StoredPixels | None = Field(default=None, description="None: the store holds encoded images")
-    reencoded: StoredEncoding | None = Field(
-        default=None, description="None: encoded images are the original files; left out then"
-    )
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what only re-encoded stores have, so that earlier readers know all names of the others."""
-        return {name: value for name, value in serialize(self).items() if name != "reencoded" or value is not None}
+    reencoded: StoredEncoding | None = Field(default=None, description="None: encoded images are the original files")
 
     @property
     def original(self) -> bool:
