@@ -8,7 +8,7 @@ from tiering.images.markers import Encoded, Span
 
 _PROFILE: Final = b"ICC_PROFILE\0"
 _SOS, _DQT, _COMMENT = 0xDA, 0xDB, 0xFE
-_APP1, _APP2, _ADOBE, _APP15 = 0xE1, 0xE2, 0xEE, 0xEF
+_APP0, _APP2, _ADOBE, _APP15 = 0xE0, 0xE2, 0xEE, 0xEF
 
 #: The luminance table of the JPEG standard (ITU-T T.81, K.1), which libjpeg scales by the quality. Its order does not
 #: matter here.
@@ -74,10 +74,17 @@ def without_metadata(data: Encoded, segments: list[Segment]) -> bytes:
     kept = bytearray(data[:2])
     end = 2
     for marker, (start, stop) in segments:
-        if not (marker == _COMMENT or (_APP1 <= marker <= _APP15 and marker != _ADOBE)):
+        if not _is_metadata(marker, bytes(data[start + 4 : start + 9])):
             kept += data[start:stop]
         end = stop
     return bytes(kept + data[end:])
+
+
+def _is_metadata(marker: int, name: bytes) -> bool:
+    """Return whether a segment says nothing about the pixels. name: its first five bytes."""
+    if marker == _APP0:
+        return name != b"JFIF\0"  # a thumbnail
+    return marker == _COMMENT or (_APP0 < marker <= _APP15 and marker != _ADOBE)
 
 
 def _luminance_table(data: Encoded, segments: list[Segment]) -> list[int] | None:

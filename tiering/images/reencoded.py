@@ -38,7 +38,7 @@ class Reencoded:
 
     def __post_init__(self) -> None:
         if self.max_side is not None and self.short_side is not None:
-            raise UsageError("max_side", expected="one limit", found="`short_side` too", action="Give one of them.")
+            raise UsageError("max_side", expected="one limit, this or `short_side`", found="both")
         for name, limit in (("max_side", self.max_side), ("short_side", self.short_side)):
             if limit is not None and not 1 <= limit <= _LARGEST_SIDE:
                 raise UsageError(name, expected=f"1 to {_LARGEST_SIDE:,} pixels", found=f"{limit:,}")

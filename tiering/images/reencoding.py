@@ -20,6 +20,7 @@ from tiering.arrays import PixelArray
 from tiering.errors import DatasetError
 from tiering.images.colour_profiles import is_srgb, to_srgb
 from tiering.images.decoders import open_image
+from tiering.images.faults import from_decoder
 from tiering.images.formats import HEAD, format_of
 from tiering.images.geometry import Geometry, stored_part
 from tiering.images.image import check_image, decode, load_stored, refuse_bomb
@@ -185,7 +186,7 @@ def _of_any(data: Encoded, where: str, how: Reencoded) -> _Drawing | bytes:
         return bytes(data)
     profile = opened.info.get("icc_profile") or b""
     converts = bool(profile) and not is_srgb(profile)
-    alpha = _alpha(opened) if how.format != "jpeg" else None
+    alpha = _alpha(opened, where) if how.format != "jpeg" else None
     # Colours of CMYK are only known with their profile, so they are resized before they become RGB.
     inks = converts and opened.mode == "CMYK"
     pixels = _planes(opened if inks else image)
@@ -218,11 +219,15 @@ def _opened(data: Encoded, where: str) -> Image.Image | None:
     return opened
 
 
-def _alpha(image: Image.Image) -> PixelArray | None:
+def _alpha(image: Image.Image, where: str) -> PixelArray | None:
     """Return the transparency of a loaded image, uint8 (height, width, 1); None if it has none."""
     if not image.has_transparency_data:
         return None
-    return np.asarray(image.convert("RGBA"))[:, :, 3:]
+    try:
+        # Pillow converts premultiplied grey to nothing but grey with transparency.
+        return np.asarray((image.convert("LA") if image.mode == "La" else image).convert("RGBA"))[:, :, 3:]
+    except Exception as error:  # Pillow's converters raise anything for hostile bytes
+        raise from_decoder(where, "image", error) from error
 
 
 def _planes(image: Image.Image) -> PixelArray:

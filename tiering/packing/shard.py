@@ -12,6 +12,7 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
+from tiering.arrays import IndexArray
 from tiering.errors import DatasetError, from_os_error
 from tiering.images.encoder_build import encoder_build
 from tiering.images.image import check_image, decode
@@ -24,7 +25,7 @@ from tiering.packing.listing import Rows
 from tiering.packing.original_fields import with_original
 from tiering.packing.receipts import BadImage, Receipt, receipt_location, write_receipt
 from tiering.packing.shard_fields import pack_fields
-from tiering.packing.shard_plan import planned_sizes
+from tiering.packing.shard_plan import packable, reencoded_sizes
 from tiering.sources.account import kind_of
 from tiering.sources.source import Source
 from tiering.storage.local import sync
@@ -127,7 +128,7 @@ def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[Fie
     name = shard_name(task.kind, task.number, pixels=settings.pixels is not None)
     if task.kind == "lmdb":
         with (task.target / name).building(task.work) as path:
-            capacity = lmdb.capacity_for(planned_sizes(task.rows.size, settings) * (1 if settings.original else _SPARE))
+            capacity = lmdb.capacity_for(_largest_sizes(task.rows.size, settings))
             offset = lmdb.write_shard(path, reader.images(), capacity=capacity)
             end_if_unwanted()
             size, crc = path.stat().st_size, file_crc(path)
@@ -164,6 +165,13 @@ def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[Fie
     encoder = None if settings.reencoded is None else encoder_build(settings.reencoded.format)
     shard = Shard(name=name, samples=len(kept), bytes=size, crc32c=crc, encoder=encoder)
     return shard, columns, with_original(fields, settings), reader.bad
+
+
+def _largest_sizes(size: IndexArray, settings: Settings) -> IndexArray:
+    """Return what samples may have at most, int64, bytes. size: of their files. Not for pixels."""
+    if settings.reencoded is None:
+        return packable(size)
+    return reencoded_sizes(size, settings.reencoded.growth) * _SPARE
 
 
 class _Reader:
