@@ -22,6 +22,7 @@ from tests.conftest import PROGRAM
 from tests.trees import put
 from tiering.errors import DatasetError, StoreError, UsageError
 from tiering.images.encoder_build import encoder_build
+from tiering.images.image import decode
 from tiering.images.reencoding import reencode
 from tiering.storage.location import Location
 from tiering.store.layout import MANIFEST
@@ -73,6 +74,8 @@ def test_each_sample_is_smaller_and_says_what_it_was_made_from(store, sixty):
     for sample in opened:
         original = (sixty / sample.key).read_bytes()
         assert bytes(sample.image) == reencode(original, sample.key, SMALL)
+        height, width = decode(original).shape[:2]
+        assert (sample["original_width"], sample["original_height"]) == (width, height)
         assert sample["original_bytes"] == len(original)
         assert sample["original_crc32c"] == google_crc32c.value(original)
     manifest = opened.manifest

@@ -8,7 +8,6 @@ are converted to sRGB by the image's profile, which training code ignores.
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -18,44 +17,26 @@ from PIL import Image
 
 from tiering.arrays import PixelArray
 from tiering.errors import DatasetError
-from tiering.images.colour_profiles import is_srgb, to_srgb
-from tiering.images.decoders import open_image
-from tiering.images.faults import from_decoder
-from tiering.images.formats import HEAD, format_of
-from tiering.images.geometry import Geometry, stored_part
-from tiering.images.image import check_image, decode, load_stored, refuse_bomb
-from tiering.images.jpeg_segments import colour_profile, is_finer, segments_of, without_metadata
-from tiering.images.layout import in_deep_planes
-from tiering.images.look import Look
-from tiering.images.markers import Encoded, JpegHead, jpeg_head
-from tiering.images.orientation import TURNS, jpeg_orientation, turned
-from tiering.images.picture import picture_of
+from tiering.images.image import decode
+from tiering.images.markers import Encoded
 from tiering.images.reencoded import Reencoded
-from tiering.images.resampling import draw_part
+from tiering.images.shrinking import shrink
 from tiering.literals import EncodedFormat
 
-__all__ = ["Reencoded", "is_alike", "reencode"]
-
-#: Bicubic keeps 1.1 dB more of ImageNet's photographs than bilinear (PSNR, seen at 224 x 224), for 8 % more bytes.
-_LOOK: Final = Look("bicubic", antialias=True)
+__all__ = ["Reencoded", "Remade", "is_alike", "reencode", "remake"]
 
 #: Subsampling of colours that can be written. Images that were no JPEGs get half as many colours, both ways, as from
 #: most encoders.
 _SUBSAMPLINGS: Final = ("444", "422", "420", "440", "411")
 _USUAL: Final = "420"
 
-#: Formats whose check needs no decoding, and finds what decoders tolerate; None: what is no image.
-_CHECKED: Final = (None, "PNG", "WEBP")
 
-#: What becomes of the directions of subsampling when rows become columns.
-_TURNED: Final = {"422": "440", "440": "422"}
+class Remade(NamedTuple):
+    """A re-encoded image. width, height: of the upright original, in pixels."""
 
-
-class _Drawing(NamedTuple):
-    """A picture at its new size, upright. subsampling: of the colours of a JPEG."""
-
-    pixels: PixelArray
-    subsampling: str = _USUAL
+    data: bytes
+    width: int
+    height: int
 
 
 def reencode(data: Encoded, where: str, how: Reencoded) -> bytes:
@@ -84,8 +65,14 @@ def reencode(data: Encoded, where: str, how: Reencoded) -> bytes:
             or 32-bit integer pixels, or is too large for the format (65,500 pixels a side in JPEG, 16,383 in WebP).
         FormatError: The decoder is an extra that is not installed.
     """
-    found = _of_jpeg(data, where, how) or _of_any(data, where, how)
-    return found if isinstance(found, bytes) else _encoded(found, where, how)
+    return remake(data, where, how).data
+
+
+def remake(data: Encoded, where: str, how: Reencoded) -> Remade:
+    """Re-encode an image, as reencode does, and say how large the original is."""
+    found = shrink(data, where, how)
+    made = _encoded(found.pixels, found.subsampling, where, how) if found.pixels is not None else found.kept
+    return Remade(made or b"", found.width, found.height)
 
 
 def is_alike(stored: Encoded, data: Encoded, where: str, how: Reencoded) -> bool:
@@ -104,10 +91,10 @@ def is_alike(stored: Encoded, data: Encoded, where: str, how: Reencoded) -> bool
     Raises:
         DatasetError: As reencode does, for the original.
     """
-    found = _of_jpeg(data, where, how) or _of_any(data, where, how)
-    if isinstance(found, bytes):
-        return bool(stored == found)
-    made = decode(_encoded(found, where, how))
+    found = shrink(data, where, how)
+    if found.pixels is None:
+        return bool(stored == found.kept)
+    made = decode(_encoded(found.pixels, found.subsampling, where, how))
     try:
         other = decode(stored)
     except DatasetError:
@@ -123,11 +110,12 @@ def _difference(one: PixelArray, other: PixelArray) -> float:
     return float(np.abs(one.astype(np.int16) - other.astype(np.int16)).mean())
 
 
-def _encoded(found: _Drawing, where: str, how: Reencoded) -> bytes:
+def _encoded(pixels: PixelArray, subsampling: str, where: str, how: Reencoded) -> bytes:
+    """Encode pixels as Shrunk has them."""
     try:
-        return _ENCODERS[how.format](found, how.quality)
+        return _ENCODERS[how.format](np.ascontiguousarray(pixels), how.quality, subsampling)
     except (ValueError, OSError) as error:
-        height, width = found.pixels.shape[:2]
+        height, width = pixels.shape[:2]
         raise DatasetError(
             where,
             expected=f"an image that fits into a {how.format.upper()} file",
@@ -136,163 +124,28 @@ def _encoded(found: _Drawing, where: str, how: Reencoded) -> bytes:
         ) from error
 
 
-def _of_jpeg(data: Encoded, where: str, how: Reencoded) -> _Drawing | bytes | None:
-    """Draw a JPEG, or keep it. None if Pillow must decode it: another format, CMYK, an unusual or damaged JPEG."""
-    head = jpeg_head(data)
-    if head is None or head.components not in (1, 3) or not (head.width and head.height):
-        return None
-    segments = segments_of(data)
-    if segments is None:
-        return None
-    refuse_bomb(where, head.width, head.height)
-    orientation, profile = jpeg_orientation(data, head), colour_profile(data, segments)
-    seen = _seen(head.width, head.height, orientation)
-    size = how.size(*seen)
-    as_it_is = size == seen and orientation == 1 and (profile is None or is_srgb(profile))
-    if as_it_is and how.format == "jpeg" and not is_finer(data, segments, how.quality):
-        decode(data, where)  # only to find damage, as in all others
-        return without_metadata(data, segments)
-    stored_size = _seen(*size, orientation)
-    by = _reduction(head, stored_size)
-    try:
-        *_, subsampling = simplejpeg.decode_jpeg_header(data)
-        pixels = simplejpeg.decode_jpeg(
-            data,
-            "GRAY" if head.components == 1 else "RGB",
-            min_width=-(-head.width // by),
-            min_height=-(-head.height // by),
-        )
-    except ValueError:
-        return None  # Odd subsampling, damage, or another oddity: Pillow is more tolerant, and decides.
-    drawn = _resized(pixels, (head.width, head.height), stored_size, by)
-    if profile is not None and not is_srgb(profile):
-        converted = to_srgb(drawn, profile)
-        drawn = drawn if converted is None else converted
-    if TURNS.get(orientation, (False,))[0]:
-        subsampling = _TURNED.get(subsampling, subsampling)
-    return _Drawing(turned(drawn, orientation), subsampling)
-
-
-def _of_any(data: Encoded, where: str, how: Reencoded) -> _Drawing | bytes:
-    """Decode an image of any format with Pillow, and draw it."""
-    if format_of(bytes(data[:HEAD]), os.fsencode(where)) in _CHECKED:
-        check_image(data, where)
-    opened = _opened(data, where)
-    image, orientation = load_stored(data, where, opened)
-    opened = opened or image
-    seen = _seen(image.width, image.height, orientation)
-    size = how.size(*seen)
-    if how.format == "webp" and size == seen and _is_plain_webp(data):
-        return bytes(data)
-    profile = opened.info.get("icc_profile") or b""
-    converts = bool(profile) and not is_srgb(profile)
-    alpha = _alpha(opened, where) if how.format != "jpeg" else None
-    # Colours of CMYK are only known with their profile, so they are resized before they become RGB.
-    inks = converts and opened.mode == "CMYK"
-    pixels = _planes(opened if inks else image)
-    stored_size = _seen(*size, orientation)
-    drawn = _resized(pixels, image.size, stored_size, 1)
-    if converts:
-        converted = to_srgb(drawn, profile)
-        if converted is None and inks:
-            drawn = _resized(_planes(image), image.size, stored_size, 1)
-        drawn = drawn if converted is None else converted
-    if alpha is not None:
-        drawn = np.concatenate((drawn, _resized(alpha, image.size, stored_size, 1)), axis=2)
-    return _Drawing(turned(drawn, orientation))
-
-
-def _opened(data: Encoded, where: str) -> Image.Image | None:
-    """Open an image; None if that fails, and load_stored will say why. Raises DatasetError for deep planes."""
-    try:
-        opened = open_image(io.BytesIO(data), where)
-        deep = opened.format == "TIFF" and in_deep_planes(opened.tag_v2)  # type: ignore[attr-defined]
-    except Exception:  # noqa: BLE001 - Pillow's readers raise anything for hostile bytes
-        return None
-    if deep:
-        raise DatasetError(
-            where,
-            expected="channels of 8 bits, or side by side in each pixel",
-            found="a TIFF of deeper channels in separate planes",
-            action="Save it with its channels interleaved.",
-        )
-    return opened
-
-
-def _alpha(image: Image.Image, where: str) -> PixelArray | None:
-    """Return the transparency of a loaded image, uint8 (height, width, 1); None if it has none."""
-    if not image.has_transparency_data:
-        return None
-    try:
-        # Pillow converts premultiplied grey to nothing but grey with transparency.
-        return np.asarray((image.convert("LA") if image.mode == "La" else image).convert("RGBA"))[:, :, 3:]
-    except Exception as error:  # Pillow's converters raise anything for hostile bytes
-        raise from_decoder(where, "image", error) from error
-
-
-def _planes(image: Image.Image) -> PixelArray:
-    pixels = np.asarray(image)
-    return pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis]
-
-
-def _is_plain_webp(data: Encoded) -> bool:
-    """Return whether a WebP is a lossy picture and nothing else: no metadata, animation or transparency."""
-    return data[8:16] == b"WEBPVP8 " and len(data) == int.from_bytes(data[4:8], "little") + 8
-
-
-def _resized(pixels: PixelArray, whole: tuple[int, int], size: tuple[int, int], by: int) -> PixelArray:
-    """Resize all channels of decoded pixels.
-
-    whole: width and height of the image. size: those of the result. by: by how much the pixels were scaled down.
-    """
-    if size == whole and by == 1:
-        return pixels
-    width, height = size
-    drawn = np.empty((height, width, pixels.shape[2]), np.uint8)
-    geometry = Geometry((0, 0, *whole), size)
-    if by == 1:
-        picture_of(pixels).draw([(geometry, drawn)], _LOOK)
-    else:
-        # The last pixels may lie partly outside the image, which only this way can say.
-        draw_part(pixels, stored_part((geometry, drawn), whole, 1), _LOOK, by)
-    return drawn
-
-
-def _seen(width: int, height: int, orientation: int) -> tuple[int, int]:
-    """Return width and height of the upright picture from those stored, or the other way round."""
-    return (height, width) if TURNS.get(orientation, (False,))[0] else (width, height)
-
-
-def _reduction(head: JpegHead, size: tuple[int, int]) -> int:
-    """Return by how much a JPEG is scaled down in decoding: at least twice the size needed is left."""
-    enough = min(head.width // (2 * size[0]), head.height // (2 * size[1]))
-    return next((by for by in (8, 4, 2) if enough >= by), 1)
-
-
-def _to_jpeg(drawn: _Drawing, quality: int) -> bytes:
-    pixels = np.ascontiguousarray(drawn.pixels)
+def _to_jpeg(pixels: PixelArray, quality: int, subsampling: str) -> bytes:
     if pixels.shape[2] == 1:
         return bytes(simplejpeg.encode_jpeg(pixels, quality, "GRAY", "Gray"))
-    subsampling = drawn.subsampling if drawn.subsampling in _SUBSAMPLINGS else _USUAL
+    subsampling = subsampling if subsampling in _SUBSAMPLINGS else _USUAL
     return bytes(simplejpeg.encode_jpeg(pixels, quality, "RGB", subsampling))
 
 
-def _to_webp(drawn: _Drawing, quality: int) -> bytes:
+def _to_webp(pixels: PixelArray, quality: int, _: str) -> bytes:
     # `exact` keeps the colours below full transparency, which a loader shows.
-    return _by_pillow(drawn, "WEBP", quality=quality, exact=True)
+    return _by_pillow(pixels, "WEBP", quality=quality, exact=True)
 
 
-def _to_png(drawn: _Drawing, quality: int) -> bytes:
-    del quality
-    return _by_pillow(drawn, "PNG")
+def _to_png(pixels: PixelArray, _quality: int, _: str) -> bytes:
+    return _by_pillow(pixels, "PNG")
 
 
-def _by_pillow(drawn: _Drawing, kind: str, **options: int) -> bytes:
-    file, pixels = io.BytesIO(), np.ascontiguousarray(drawn.pixels)
+def _by_pillow(pixels: PixelArray, kind: str, **options: int) -> bytes:
+    file = io.BytesIO()
     Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(file, kind, **options)
     return file.getvalue()
 
 
-_ENCODERS: Final[dict[EncodedFormat, Callable[[_Drawing, int], bytes]]] = {
+_ENCODERS: Final[dict[EncodedFormat, Callable[[PixelArray, int, str], bytes]]] = {
     "jpeg": _to_jpeg, "webp": _to_webp, "png": _to_png,
 }  # fmt: skip

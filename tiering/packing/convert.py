@@ -79,7 +79,7 @@ def convert(
         to: "lmdb" or "zarr".
         pixels: Store decoded images of this shape (Zarr only); by default the original files, byte for byte.
         encode: Store images re-encoded for training, smaller and without metadata, instead of the original files. Each
-            sample keeps size and CRC-32C of its original as fields, so that tiering.verify can make it again.
+            sample keeps sides, size and CRC-32C of its original as fields, so that tiering.verify can make it again.
         codec: Codec of Zarr chunks, such as "none", "zstd:3", "blosc-lz4-bitshuffle"; "auto" measures some images.
         shards: Size of the shards, and seed of the packed order.
         classes: A store, or a file that numbers the classes, see docs/formats.md; by default names are numbered in

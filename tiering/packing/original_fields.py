@@ -1,4 +1,4 @@
-"""What re-encoded samples were made from, as two fields of a store: size and CRC-32C of the original file."""
+"""What re-encoded samples were made from, as fields of a store: sides, size and CRC-32C of the original file."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from tiering.images.encoder_build import encoder_build
 from tiering.images.image import check_image, decode
 from tiering.images.pixels import to_pixels
 from tiering.images.raw import is_raw_array
-from tiering.images.reencoding import reencode
+from tiering.images.reencoding import reencode, remake
 from tiering.literals import Check, PackedFormat
 from tiering.packing.executors import end_if_unwanted
 from tiering.packing.listing import Rows
@@ -53,6 +53,9 @@ _OF_THE_FILE: Final = (
 #: Samples, and bytes of them, that one thread packs in a second at least: copied, and decoded.
 _COPIED: Final = (5_000, 100_000_000)
 _DECODED: Final = (500, 10_000_000)
+
+#: What a sample was made from, in the order of ORIGINAL.
+_Original = tuple[int, int, int, int]
 
 #: By how much re-encoded images of an LMDB shard may exceed their plan. Only address space is set aside for it.
 _SPARE: Final = 8
@@ -183,7 +186,7 @@ class _Reader:
         self.sizes: list[int] = []
         self.crcs: list[int] = []
         self.bad: list[BadImage] = []
-        self._originals: list[tuple[int, int]] = []
+        self._originals: list[_Original] = []
         self._room = task.settings.shard_bytes if task.kind == "zarr" and task.settings.reencoded else None
         self._task = task
         self._bad_fields = bad_fields
@@ -213,11 +216,11 @@ class _Reader:
         """Return the columns of what re-encoded samples were made from; none for other samples."""
         if self._task.settings.reencoded is None:
             return {}
-        found = np.array(self._originals, dtype=np.int64).reshape(-1, 2)
+        found = np.array(self._originals, dtype=np.int64).reshape(-1, len(ORIGINAL))
         return {f"{FIELDS}/{field.name}": found[:, at].astype(field.dtype) for at, field in enumerate(ORIGINAL)}
 
     def _take_room(self, size: int) -> None:
-        """Raise DatasetError if a shard of Zarr is full: nobody knows how large re-encoded images will be."""
+        """Raise DatasetError if a shard of Zarr is full: how large re-encoded images are is not known before."""
         if self._room is None:
             return
         self._room -= size
@@ -229,8 +232,8 @@ class _Reader:
                 action="Choose larger shards, `shards.bytes`, or LMDB, whose shards have no such bound.",
             )
 
-    def _stored(self, image: bytes | OSError | DatasetError, key: bytes) -> tuple[bytes, tuple[int, int] | None]:
-        """Return a sample; and size and CRC-32C of its original, if it is re-encoded."""
+    def _stored(self, image: bytes | OSError | DatasetError, key: bytes) -> tuple[bytes, _Original | None]:
+        """Return a sample; and what it was made from, if it is re-encoded."""
         if isinstance(image, OSError):
             raise self._of_the_file(image, display(key)) from image
         if isinstance(image, DatasetError):
@@ -240,8 +243,10 @@ class _Reader:
             check_image(image, display(key))
             if self._task.check == "decode":
                 decode(image, display(key))
-        original = (len(image), google_crc32c.value(image)) if settings.reencoded else None
-        return stored_bytes(image, settings, key), original
+        if settings.reencoded is None:
+            return stored_bytes(image, settings, key), None
+        made = remake(image, display(key), settings.reencoded.how)
+        return made.data, (made.width, made.height, len(image), google_crc32c.value(image))
 
     def _of_the_file(self, error: OSError, shown: str) -> DatasetError:
         local = "://" not in self._task.source.url

@@ -90,6 +90,8 @@ LABEL: Final = Field(name="label", kind="integer", dtype="<i4", description="num
 #: The fields that each re-encoded sample has: what it was made from.
 ORIGINAL_BYTES, ORIGINAL_CRC = "original_bytes", "original_crc32c"
 ORIGINAL: Final = (
+    Field(name="original_width", kind="integer", dtype="<i4", description="pixels of the upright original"),
+    Field(name="original_height", kind="integer", dtype="<i4", description="pixels of the upright original"),
     Field(name=ORIGINAL_BYTES, kind="integer", dtype="<i8", description="size of the original file"),
     Field(name=ORIGINAL_CRC, kind="integer", dtype="<u4", description="CRC-32C of the original file"),
 )
