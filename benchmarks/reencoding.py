@@ -8,6 +8,7 @@ DIR holds JPEGs. Three things are measured, in turn in every round, so that they
   it the bare work, of which conversion can be no more than all: the same images, in memory, decoded, resized and
   encoded by the same functions, in as many processes, and nothing read or written. All processes are running and warm,
   and conversion ends with everything synced. Pillow and OpenCV (where it is installed) do the same in their usual way.
+  On a busy machine only the rates per CPU-second mean something; they do not show waiting.
 - Ready batches, RandomResizedCrop(224, flip=0.5), from the originals and from each store, images per second of the
   processor. All fit into memory.
 - Bytes of samples against those of their originals.
@@ -21,6 +22,8 @@ from __future__ import annotations
 
 import argparse
 import io
+import multiprocessing
+import os
 import shutil
 import statistics
 import tempfile
@@ -28,7 +31,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import simplejpeg
 from PIL import Image
@@ -90,22 +93,48 @@ def made(way: str, paths: Sequence[Path], how: tiering.Reencoded) -> int:
     return sum(WAYS[way](path, how) for path in paths)
 
 
-def pooled(pool: ProcessPoolExecutor, way: str, paths: Sequence[Path], how: tiering.Reencoded) -> float:
-    """Return the seconds that the bare work takes on all processes."""
-    began = time.perf_counter()
+class Cost(NamedTuple):
+    """Seconds by the clock, and of all processors together."""
+
+    wall: float
+    cpu: float
+
+
+class Clock:
+    """Measures what this process and its children use, from where it was made."""
+
+    def __init__(self) -> None:
+        self._began = self._now()
+
+    def read(self) -> Cost:
+        now = self._now()
+        return Cost(now.wall - self._began.wall, now.cpu - self._began.cpu)
+
+    @staticmethod
+    def _now() -> Cost:
+        ticks = 0
+        for child in multiprocessing.active_children():
+            fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return Cost(time.perf_counter(), time.process_time() + ticks / os.sysconf("SC_CLK_TCK"))
+
+
+def pooled(pool: ProcessPoolExecutor, way: str, paths: Sequence[Path], how: tiering.Reencoded) -> Cost:
+    """Do the bare work on all processes."""
+    clock = Clock()
     parts = [paths[at : at + TOGETHER] for at in range(0, len(paths), TOGETHER)]
     for _ in pool.map(made, [way] * len(parts), parts, [how] * len(parts)):
         pass
-    return time.perf_counter() - began
+    return clock.read()
 
 
-def converted(images: Path, store: Path, pool: ProcessPoolExecutor, how: tiering.Reencoded | None) -> float:
-    """Convert on all cores, and return seconds. The shards are small enough for all cores to be busy to the end."""
-    began = time.perf_counter()
+def converted(images: Path, store: Path, pool: ProcessPoolExecutor, how: tiering.Reencoded | None) -> Cost:
+    """Convert on all cores. The shards are small enough for all cores to be busy to the end."""
+    clock = Clock()
     size = sum(path.stat().st_size for path in images.iterdir())
     tiering.convert(images, store, "lmdb", encode=how, shards=tiering.Shards(max(size // 32, 1)), workers=pool)
     sync_file_system(store)
-    return time.perf_counter() - began
+    return clock.read()
 
 
 def served(store: Path, epoch: int) -> float:
@@ -162,21 +191,22 @@ def main() -> None:
 def conversion(work: Path, images: Path, pool: ProcessPoolExecutor, rounds: int) -> None:
     """Compare conversion with the bare work."""
     paths = sorted(images.iterdir())
-    seconds: dict[tuple[str, str], list[float]] = {}
+    costs: dict[tuple[str, str], list[Cost]] = {}
     for turn in range(rounds + 1):  # the first one warms up
         for size, how in SIZES.items():
             for way in WAYS:
-                took = pooled(pool, way, paths, how)
-                seconds.setdefault((size, way), []).append(took)
+                costs.setdefault((size, way), []).append(pooled(pool, way, paths, how))
             store = work / f"{turn}-{size}.lmdb"
-            seconds.setdefault((size, "convert"), []).append(converted(images, store, pool, how))
+            costs.setdefault((size, "convert"), []).append(converted(images, store, pool, how))
             shutil.rmtree(store)
     for size in SIZES:
-        of = {way: seconds[size, way][1:] for way in (*WAYS, "convert")}
+        of = {way: costs[size, way][1:] for way in (*WAYS, "convert")}
         for way, each in of.items():
-            shown(f"to {size}: {way}, images/s", [len(paths) / took for took in each], "{:,.0f}")
-        ratios = [bare / took for bare, took in zip(of["bare"], of["convert"], strict=True)]
-        shown(f"to {size}: convert / bare (goal 0.9)", ratios)
+            shown(f"to {size}: {way}, images/s", [len(paths) / took.wall for took in each], "{:,.0f}")
+            shown(f"to {size}: {way}, images per CPU-second", [len(paths) / took.cpu for took in each], "{:,.0f}")
+        both = [*zip(of["bare"], of["convert"], strict=True)]
+        shown(f"to {size}: convert / bare (goal 0.9)", [bare.wall / took.wall for bare, took in both])
+        shown(f"to {size}: convert / bare, per CPU-second", [bare.cpu / took.cpu for bare, took in both])
 
 
 def serving(work: Path, images: Path, pool: ProcessPoolExecutor, rounds: int) -> None:
