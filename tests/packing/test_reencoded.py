@@ -334,7 +334,7 @@ def test_a_dask_cluster_makes_the_same_store(store, sixty, tmp_path):
 
 
 def test_a_bucket_holds_the_same_store(sixty, s3, tmp_path):
-    options = {"encode": SMALL, "shards": tiering.Shards(SHARD)}
+    options = {"encode": SMALL, "shards": tiering.Shards(5 * SHARD)}
     there = tiering.convert(sixty, f"{s3}/store", "lmdb", **options)
     assert there == tiering.convert(sixty, tmp_path / "here", "lmdb", **options)
     found = tiering.verify(f"{s3}/store", source=sixty)
