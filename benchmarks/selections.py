@@ -25,8 +25,9 @@ import tiering
 from tiering.io_sizes import CHUNK_BYTES
 from tiering.store.index import COLUMNS
 from tiering.store.layout import ENTRY_BYTES, MANIFEST, TABLE_CRC_BYTES, shard_name
-from tiering.store.manifest import Manifest, Settings, Shard, SourceRecord, encode_manifest
+from tiering.store.manifest import Manifest, Shard, SourceRecord, encode_manifest
 from tiering.store.protocol import Store
+from tiering.store.settings import Settings
 
 SAMPLE, SHARD, CLASSES, PIECE = 16 << 10, 64 << 30, 1000, 1 << 20
 

@@ -38,6 +38,7 @@ from tiering.images.crops import (
     RandomResizedCrop as RandomResizedCrop,
     Resize as Resize,
 )
+from tiering.images.reencoded import Reencoded as Reencoded
 from tiering.measure.bench import bench as bench
 from tiering.measure.calibration import calibrate as calibrate
 from tiering.measure.emulated_job import EmulatedJob as EmulatedJob, emulated_job as emulated_job

@@ -40,6 +40,9 @@ PixelType = Literal["uint8", "uint16", "float32"]
 #: How images are resized to one shape.
 ResizeMode = Literal["crop", "pad", "stretch"]
 
+#: The formats that images can be re-encoded to. WebP is lossy here.
+EncodedFormat = Literal["jpeg", "webp", "png"]
+
 #: How a pixel is made of its neighbours when a picture is resized.
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.examples import examples
 from tiering.packing.shard_plan import MIB, default_shard_bytes, make_plan, settings_for
-from tiering.store.manifest import StoredPixels
+from tiering.store.settings import StoredPixels
 
 KINDS = ["lmdb", "zarr"]
 SIZES = st.lists(st.integers(-1, 40 * MIB), min_size=1, max_size=200).filter(lambda sizes: max(sizes) > 0)

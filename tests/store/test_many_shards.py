@@ -21,7 +21,8 @@ from tiering.store import mapped_files as mapped
 from tiering.store.columns import file_crc, lay_end_to_end
 from tiering.store.index import index_documents, index_writer
 from tiering.store.layout import MANIFEST, shard_name
-from tiering.store.manifest import Manifest, Settings, Shard, SourceRecord, encode_manifest
+from tiering.store.manifest import Manifest, Shard, SourceRecord, encode_manifest
+from tiering.store.settings import Settings
 from tiering.system.machine import raise_descriptor_limit
 
 ROOT = Path(__file__).parent.parent.parent

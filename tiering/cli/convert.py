@@ -11,7 +11,7 @@ from tiering.cli.field_trees import FieldTrees, patterns_of
 from tiering.cli.output import JsonFlag, emit_json, note, out
 from tiering.cli.progress import progress
 from tiering.errors import UsageError, command
-from tiering.literals import Check, OnBadImage, PackedFormat, PixelType, ResizeMode
+from tiering.literals import Check, EncodedFormat, OnBadImage, PackedFormat, PixelType, ResizeMode
 from tiering.sources.account_lines import account_lines
 from tiering.units import counted, format_bytes, parse_capacity
 
@@ -125,6 +125,37 @@ def convert(
             "bits, float32 all images. By default uint8, and images of more bits are refused.",
         ),
     ] = None,
+    max_side: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65_535,
+            metavar="PIXELS",
+            help="Re-encode images for training: shrink those whose longest side is longer. The source stays as it is.",
+        ),
+    ] = None,
+    short_side: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65_535,
+            metavar="PIXELS",
+            help="Re-encode images: shrink those whose shorter side is longer. Not with --max-side.",
+        ),
+    ] = None,
+    quality: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=100,
+            metavar="N",
+            help="Quality of re-encoded images, 90 by default. Re-encodes without a size, too.",
+        ),
+    ] = None,
+    format: Annotated[
+        EncodedFormat | None,
+        typer.Option(help="Format of re-encoded images, jpeg by default. Re-encodes without a size, too."),
+    ] = None,
     shard_size: Annotated[
         str | None,
         typer.Option(
@@ -160,11 +191,13 @@ def convert(
 ) -> None:
     """Pack images into an LMDB or Zarr store.
 
-    The store holds the original files, byte for byte, in a seeded random order; with --pixels it holds decoded images.
-    The source is never changed. To continue an interrupted conversion, run the same command again.
+    The store holds the original files, byte for byte, in a seeded random order; with --pixels it holds decoded images,
+    with --max-side or --short-side smaller ones: upright, in sRGB, and without metadata. The source is never changed.
+    To continue an interrupted conversion, run the same command again.
 
     Example: `tiering convert photos/ photos.lmdb --to lmdb`
     """
+    from tiering.images.reencoded import Reencoded
     from tiering.images.shape import parse_size
     from tiering.packing.commit import check_unfinished
     from tiering.packing.convert import convert as run
@@ -182,12 +215,16 @@ def convert(
     if pixels or resize is not None or channels is not None or dtype is not None:
         height, width = (None, None) if resize is None else parse_size(resize)
         shape = Pixels(height, width, resize_mode, channels, dtype)
+    encode = None
+    if any(given is not None for given in (max_side, short_side, quality, format)):
+        encode = Reencoded(max_side, short_side, 90 if quality is None else quality, format or "jpeg")
     with progress("packing", show=show) as advance:
         manifest = run(
             TableSource(dataset, columns, root) if columns or root else dataset,
             store,
             to,
             pixels=shape,
+            encode=encode,
             codec=codec,
             shards=Shards(None if shard_size is None else parse_capacity(shard_size), seed),
             classes=classes,
@@ -205,7 +242,7 @@ def convert(
         return
     shards = counted(len(manifest.shards), "shard")
     stored = f"{counted(manifest.samples, 'sample')}, {format_bytes(manifest.image_bytes)}, {shards}"
-    decoded = shape is not None or check == "decode"
+    decoded = shape is not None or encode is not None or check == "decode"
     out().print(f"{store}: {stored}{'' if decoded else ', pixels not decoded (--check decode)'}")
     for line in account_lines(manifest.account):
         out().print(line)

@@ -23,6 +23,7 @@ EVERYWHERE: Final[Mapping[str, str]] = {
     "lenient": "--lenient",
     'on_error="skip"': "--on-error skip",
     "overwrite": "--overwrite",
+    "max_side": "--max-side",
     "Pixels": "--pixels",
     "pixels": "--resize",
     'resume="never"': "--restart",
@@ -30,6 +31,7 @@ EVERYWHERE: Final[Mapping[str, str]] = {
     "root": "--root",
     'sample="all"': "--sample all",
     "shared_group": "--shared-group",
+    "short_side": "--short-side",
     "split": "--split",
     "where": "--where",
     "workers": "--workers",
@@ -67,6 +69,7 @@ FLAGS: Final[Mapping[str, Mapping[str, str]]] = {
     "convert": {
         "fields": "--field",
         "codec": "--codec",
+        "encode": "--max-side",
         'resume="only"': "--resume",
         "shards.bytes": "--shard-size",
         "to": "--to",

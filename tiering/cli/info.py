@@ -12,7 +12,7 @@ from tiering.cli.output import JsonFlag, emit_json, out, table
 from tiering.cli.selected import Split, Where, selected
 from tiering.errors import command
 from tiering.sources.account_lines import account_lines
-from tiering.text import first_few
+from tiering.text import display, first_few
 from tiering.units import counted, format_bytes, format_count, format_percent
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def info(
     rows = {
         "kind": manifest.kind,
         "holds": _holds(manifest),
+        **_encoders(manifest),
         "samples": format_count(manifest.samples),
         "image bytes": format_bytes(manifest.image_bytes),
         **(_selected(chosen, manifest) if chosen is not opened else {}),
@@ -106,7 +107,19 @@ def _selected(chosen: Store, whole: Manifest) -> dict[str, str]:
     return found
 
 
+def _encoders(manifest: Manifest) -> dict[str, str]:
+    """Return the rows about re-encoded images: what made them, and of how many bytes."""
+    encoders = sorted({shard.encoder for shard in manifest.shards if shard.encoder})
+    if not encoders:
+        return {}
+    account = manifest.account
+    made_from = {"made from": f"{format_bytes(account.packed_bytes)} of original files"} if account else {}
+    return {"encoder": first_few([display(each) for each in encoders], _NAMED, separator="; "), **made_from}
+
+
 def _holds(manifest: Manifest) -> str:
+    if (encoding := manifest.settings.reencoded if manifest.settings else None) is not None:
+        return f"re-encoded images: {encoding}"
     pixels = manifest.settings.pixels if manifest.settings else None
     if pixels is None:
         return "the original files"

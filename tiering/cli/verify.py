@@ -30,7 +30,8 @@ def verify(
 ) -> None:
     """Check every shard, every column and the CRC-32C of every sample of a store.
 
-    With --source, also compare every byte with the original files. Exits with 1 if anything is wrong.
+    With --source, also compare every byte with the original files. Re-encoded images are made again from them. Exits
+    with 1 if anything is wrong.
 
     Example: `tiering verify photos.lmdb --source photos/`
     """
@@ -53,6 +54,18 @@ def verify(
     if not json:
         for line in account_lines(found.account, "in the store"):
             out().print(line)
+    _say_more(found, json=json)
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+def _say_more(found: Verification, *, json: bool) -> None:
+    """Print what is no problem, but should be known."""
+    if found.alike and not json:
+        out().print(
+            f"{format_count(found.alike)} made by another build of the encoder: equal to what this one makes within "
+            "rounding, not to the last byte"
+        )
     if found.relabelled and not json:
         out().print(f"{format_count(found.relabelled)} labelled differently than in the source, by tiering relabel")
     if found.further_fields:
@@ -60,18 +73,21 @@ def verify(
         note(f"The source has fields that the store does not: {names}. `tiering append --sync` packs them.")
     if found.unfinished:
         note(found.unfinished)
-    if not found.ok:
-        raise typer.Exit(1)
 
 
 def _equal(found: Verification) -> str:
     """Return which files were compared byte for byte: all in the source, or only the packed ones."""
+    made = " made again, and" if found.reencoded else ""
     if found.elsewhere:
         here, other = format_count(found.samples - found.elsewhere), format_count(found.elsewhere)
-        return f"{here} equal to their files in {found.source}, {other} from other sources and not compared"
+        files = "what their files give" if found.reencoded else "their files"
+        return f"{here}{made} equal to {files} in {found.source}, {other} from other sources and not compared"
+    what = "what its file gives" if found.reencoded else "its file"
     if found.account is None or not found.account.left_out:
+        if found.reencoded:
+            return f"every sample{made} equal to {what} in {found.source}"
         return f"every byte equal to {found.source}"
-    return f"every sample equal to its file in {found.source}, which holds more files than were packed"
+    return f"every sample{made} equal to {what} in {found.source}, which holds more files than were packed"
 
 
 def _advice(store: str, source: str | None, found: Verification) -> str:

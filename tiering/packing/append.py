@@ -30,6 +30,7 @@ from tiering.packing.listing import (
     labelled_state,
 )
 from tiering.packing.masks import refuse_masks
+from tiering.packing.original_fields import original_sizes, with_original
 from tiering.packing.progress import Progress, no_progress
 from tiering.packing.removed_keys import RemovedKeys, leave_out_removed
 from tiering.packing.shard_plan import make_plan, packable
@@ -41,9 +42,11 @@ from tiering.sources.source import AnySource
 from tiering.storage.location import Location
 from tiering.store.columns import map_column
 from tiering.store.layout import BAD_FILES, MANIFEST, WORK, index_name, is_left_out, left_out_name
-from tiering.store.manifest import Manifest, Settings, read_manifest
+from tiering.store.manifest import Manifest, read_manifest
 from tiering.store.open import open_packed
 from tiering.store.protocol import Store
+from tiering.store.schema import ORIGINAL, Field
+from tiering.store.settings import Settings
 from tiering.text import display, first_few, shown, without_secrets
 from tiering.units import counted
 
@@ -204,9 +207,15 @@ def _outline(manifest: Manifest, listing: Listing, growth: Growth, *, images_onl
             "shards": growth.kept.shards,
             "samples": growth.kept.samples,
             "image_bytes": growth.kept.image_bytes,
-            "fields": merged_schema(manifest.fields, [each.field for each in listing.fields], len(growth.kept.shards)),
+            "fields": merged_schema(manifest.fields, _fields_of(listing, manifest), len(growth.kept.shards)),
         }
     )
+
+
+def _fields_of(listing: Listing, manifest: Manifest) -> list[Field]:
+    """Return the fields of the samples to pack."""
+    fields = [each.field for each in listing.fields]
+    return with_original(fields, manifest.settings) if manifest.settings else fields
 
 
 def _with_splits_of(manifest: Manifest, listing: Listing, directory: Path) -> Listing:
@@ -218,28 +227,29 @@ def _with_splits_of(manifest: Manifest, listing: Listing, directory: Path) -> Li
     return replace(listing, columns=columns, splits=splits, state=labelled_state(listing.state, columns))
 
 
-def _new(listing: Listing, base: Store, settings: Settings) -> Growth | None:
+def _new(listing: Listing, base: Store, settings: Settings) -> Growth | None:  # noqa: ARG001 - as in Choose
     """Choose the rows of a listing that a store does not hold, except those that were removed from it."""
-    return _chosen(listing, base, settings, RemovedKeys.of(base.location, base.manifest))
+    return _chosen(listing, base, RemovedKeys.of(base.location, base.manifest))
 
 
-def _new_and_removed(listing: Listing, base: Store, settings: Settings) -> Growth | None:
+def _new_and_removed(listing: Listing, base: Store, settings: Settings) -> Growth | None:  # noqa: ARG001 - as in Choose
     """Choose the rows of a listing that a store does not hold."""
-    return _chosen(listing, base, settings, RemovedKeys.none())
+    return _chosen(listing, base, RemovedKeys.none())
 
 
-def _chosen(listing: Listing, base: Store, settings: Settings, removed: RemovedKeys) -> Growth | None:
+def _chosen(listing: Listing, base: Store, removed: RemovedKeys) -> Growth | None:
     held = KeyLookup(len(base), base.index.keys)
     refuse_masks(listing, base)
+    sizes = original_sizes(base)
     new: list[npt.NDArray[np.int64]] = []
     changed: list[str] = []
     for rows in row_parts(len(listing)):
         keys = listing.keys(rows)
         found = held.find(keys)
         new.append(leave_out_removed(listing, rows[found == NOWHERE], removed))
-        if settings.pixels is None:
+        if sizes is not None:
             here = np.flatnonzero(found != NOWHERE)
-            differ = here[base.index.size[found[here]] != listing.size[rows[here]]]
+            differ = here[sizes[found[here]] != listing.size[rows[here]]]
             changed += [display(keys[at]) for at in differ.tolist()]
     if changed:
         raise DatasetError(
@@ -260,7 +270,8 @@ def _warn_of_missing_fields(manifest: Manifest, listing: Listing, selected: npt.
     def there(name: str) -> bool:
         return name in size and any((size[name][selected[part]] >= 0).any() for part in row_parts(len(selected)))
 
-    missing = [field.name for field in manifest.fields if not there(field.name)]
+    own = {field.name for field in ORIGINAL} if manifest.settings and manifest.settings.reencoded else set()
+    missing = [field.name for field in manifest.fields if field.name not in own and not there(field.name)]
     if len(selected) and missing:
         samples = counted(len(selected), "sample")
         message = f"{display(listing.source.url)}: no value of {first_few(missing, _SHOWN)} in the {samples} to pack."
@@ -270,7 +281,7 @@ def _warn_of_missing_fields(manifest: Manifest, listing: Listing, selected: npt.
 def _refuse_larger(listing: Listing, selected: npt.NDArray[np.int64], settings: Settings) -> None:
     """Raise DatasetError if an image is larger than the shards of the store."""
     largest = int(packable(listing.size[selected]).max(initial=0))
-    if settings.pixels is None and largest > settings.shard_bytes:
+    if settings.original and largest > settings.shard_bytes:
         raise DatasetError(
             listing.source.url,
             expected=f"images of at most {settings.shard_bytes:,} bytes, the size of the store's shards",

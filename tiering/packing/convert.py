@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from tiering.errors import UsageError, from_os_error
+from tiering.images.reencoded import Reencoded
 from tiering.literals import Check, OnBadImage, PackedFormat
 from tiering.packing.class_maps import differences, read_classes
 from tiering.packing.commit import (
@@ -26,6 +27,7 @@ from tiering.packing.executors import Workers, opener, run_tasks, tasks_ahead
 from tiering.packing.finish import finish
 from tiering.packing.job import PackingJob
 from tiering.packing.listing import Listing, make_listing, unlabelled
+from tiering.packing.original_fields import with_original
 from tiering.packing.progress import Progress, no_progress
 from tiering.packing.settings import PackingOptions, Pixels, Shards, choose_settings
 from tiering.packing.shard import pack_shard
@@ -53,6 +55,7 @@ def convert(
     to: PackedFormat,
     *,
     pixels: Pixels | None = None,
+    encode: Reencoded | None = None,
     codec: str = "auto",
     shards: Shards = _SHARDS,
     classes: str | os.PathLike[str] | None = None,
@@ -75,6 +78,8 @@ def convert(
         store: The directory or URL to make. Readers can open it only when it is finished.
         to: "lmdb" or "zarr".
         pixels: Store decoded images of this shape (Zarr only); by default the original files, byte for byte.
+        encode: Store images re-encoded for training, smaller and without metadata, instead of the original files. Each
+            sample keeps sides, size and CRC-32C of its original as fields, so that tiering.verify can make it again.
         codec: Codec of Zarr chunks, such as "none", "zstd:3", "blosc-lz4-bitshuffle"; "auto" measures some images.
         shards: Size of the shards, and seed of the packed order.
         classes: A store, or a file that numbers the classes, see docs/formats.md; by default names are numbered in
@@ -110,7 +115,7 @@ def convert(
     output = Location.of(store)
     opened = open_source(source).with_fields(fields)
     numbered = None if classes is None else ClassNumbering(read_classes(classes))
-    packing = PackingOptions(to, codec, shards, pixels)
+    packing = PackingOptions(to, codec, shards, pixels, encode)
     _refuse_inside(opened.url, output)
     conversion = _Conversion(
         opened, packing, numbered, workers, on_error, check, images_only, resume == "never", progress
@@ -172,7 +177,8 @@ class _Conversion:
             kind=self.packing.kind, samples=0, image_bytes=0, layout=listing.layout,
             labels=list(listing.classes.names), label_numbers=list(listing.classes.numbers),
             splits=listing.splits, settings=settings, lmdb_format=OURS if self.packing.kind == "lmdb" else None,
-            source=source_of(listing, images_only=self.images_only), fields=[each.field for each in listing.fields],
+            source=source_of(listing, images_only=self.images_only),
+            fields=with_original((each.field for each in listing.fields), settings),
         )  # fmt: skip
         plan = make_plan(listing.size, settings)
         return PackingJob(space, listing, plan, self.packing.kind, outline, check=self.check)

@@ -46,12 +46,13 @@ def export(
     *,
     progress: Progress = no_progress,
 ) -> int:
-    """Write every sample of a store with its original bytes, in a form that other programs read.
+    """Write every sample of a store with the bytes that it has there, in a form that other programs read.
 
-    "folder": each image becomes a file with its original name. Pixels become PNG files, or .npy files if PNG cannot
-    hold them. Fields that came from files become files beside the image, and so do images, bytes and arrays: 1.txt,
-    1.mask.png. All other fields go into metadata.parquet. So do labels and splits that cannot be read from the paths;
-    in a store without fields, they go into labels.csv. Either table can be converted again.
+    "folder": each image becomes a file with its original name; a re-encoded one gets a further extension if the name
+    says another format. Pixels become PNG files, or .npy files if PNG cannot hold them. Fields that came from files
+    become files beside the image, and so do images, bytes and arrays: 1.txt, 1.mask.png. All other fields go into
+    metadata.parquet. So do labels and splits that cannot be read from the paths; in a store without fields, they go
+    into labels.csv. Either table can be converted again.
 
     "webdataset": tar files of up to 500 MB with the members of one sample after another: 1.jpg, 1.cls, 1.mask.png, and
     1.json with the other fields.

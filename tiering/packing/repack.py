@@ -23,10 +23,11 @@ from tiering.packing.shard import PackedShard, write_images
 from tiering.packing.shard_fields import write_run
 from tiering.storage.location import Location
 from tiering.store.layout import FIELDS, RunPlace
-from tiering.store.manifest import Settings, Shard, read_manifest
+from tiering.store.manifest import Shard, read_manifest
 from tiering.store.open import open_packed
 from tiering.store.protocol import Store
 from tiering.store.schema import OFFSET, Field, FieldFile
+from tiering.store.settings import Settings
 from tiering.text import display
 
 #: Samples to read at a time.
@@ -95,7 +96,10 @@ def _images(task: RepackTask, base: Store, settings: Settings) -> tuple[Shard, I
     assert kind != "folder"  # noqa: S101 - for the type checker: only packed stores are changed
     place, sound = task.target / name, _sound(base, rows)
     offset, size, crc = write_images(place, task.work, kind, settings, sound, task.number)
-    return Shard(name=name, samples=len(rows), bytes=size, crc32c=crc), offset
+    # All samples of a task are from one shard.
+    ends = np.cumsum([shard.samples for shard in base.manifest.shards])
+    encoder = base.manifest.shards[int(np.searchsorted(ends, rows[0], side="right"))].encoder
+    return Shard(name=name, samples=len(rows), bytes=size, crc32c=crc, encoder=encoder), offset
 
 
 def _fields(task: RepackTask, base: Store) -> tuple[list[Field], dict[str, AnyArray]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, get_args
@@ -14,21 +15,25 @@ from tiering.images.exact import check_decoders
 from tiering.images.formats import is_array_name
 from tiering.images.image import ImageHeader, check_image, probe
 from tiering.images.raw import is_raw_array, raw_header
+from tiering.images.reencoded import Reencoded
 from tiering.images.shape import PixelShape, agree_on_channels, agree_on_size, agree_on_type
 from tiering.literals import PackedFormat, PixelType, ResizeMode
 from tiering.packing.listing import Listing
 from tiering.packing.shard import stored_bytes
-from tiering.packing.shard_plan import packable, settings_for
+from tiering.packing.shard_plan import SMALLEST_ENCODED, packable, reencoded_sizes, settings_for
 from tiering.permutation import EpochOrder
 from tiering.store.codec_choice import choose_codec
 from tiering.store.codecs import parse_codec
-from tiering.store.manifest import Settings, StoredPixels
 from tiering.store.schema import MOST_COUNT
+from tiering.store.settings import Settings, StoredEncoding, StoredPixels
 from tiering.units import format_bytes
 
 #: How many images to read in order to choose a codec, and a shape.
 _CODEC_SAMPLE: Final = 64
 _SHAPE_SAMPLE: Final = 1000
+
+#: Shards have room for re-encoded images this many times as large as those of the sample.
+_SAFETY: Final = 1.5
 
 _MOST_CHANNELS: Final = 65_535
 _FIRST: Final = np.zeros(1, dtype=np.int64)
@@ -99,12 +104,13 @@ class Shards:
 
 @dataclass(frozen=True, slots=True)
 class PackingOptions:
-    """Parameters of tiering.convert. pixels: None to store the original files."""
+    """Parameters of tiering.convert. pixels, encode: None for both to store the original files."""
 
     kind: PackedFormat
     codec: str
     shards: Shards
     pixels: Pixels | None
+    encode: Reencoded | None = None
 
 
 def choose_settings(listing: Listing, packing: PackingOptions, begun: Settings | None) -> Settings:
@@ -114,6 +120,30 @@ def choose_settings(listing: Listing, packing: PackingOptions, begun: Settings |
     Raises UsageError for parameters that contradict each other, DatasetError for pixels of several shapes without a
     resize.
     """
+    _check(listing, packing)
+    pixels = None if packing.pixels is None else _agreed(listing, packing.pixels)
+    encoding, measured = (None, []) if packing.encode is None else _encoding(listing, packing.encode, begun)
+    total, largest = _extent(listing, pixels, encoding)
+
+    def settings(codec: str) -> Settings:
+        return settings_for(
+            packing.kind, total, largest, codec=codec, seed=packing.shards.seed, shard_bytes=packing.shards.bytes,
+            pixels=pixels, reencoded=encoding,
+        )  # fmt: skip
+
+    if packing.codec != "auto":
+        return settings(parse_codec(packing.codec).name)
+    if packing.kind == "lmdb":
+        return settings("none")
+    if begun is not None and settings(begun.codec) == begun:
+        return begun
+    plain = settings("none")
+    samples = [stored for _, stored in measured or _stored(listing, plain)]
+    return settings(choose_codec(samples, plain.chunk_bytes, item=plain.itemsize).name)
+
+
+def _check(listing: Listing, packing: PackingOptions) -> None:
+    """Raise UsageError for parameters that contradict each other."""
     limit = packing.shards.bytes
     if limit is not None and not 1 <= limit <= MOST_COUNT:
         raise UsageError("shards.bytes", expected="1 B to 9 PB", found=format_bytes(limit))
@@ -129,34 +159,45 @@ def choose_settings(listing: Listing, packing: PackingOptions, begun: Settings |
             "to", expected="images, or arrays to store as pixels", found="arrays in .npy files",
             action="Store them as pixels in Zarr: `Pixels`.",
         )  # fmt: skip
-    pixels = None if packing.pixels is None else _agreed(listing, packing.pixels)
-    total, largest = _extent(listing, pixels)
-
-    def settings(codec: str) -> Settings:
-        return settings_for(
-            packing.kind, total, largest, codec=codec, seed=packing.shards.seed, shard_bytes=limit, pixels=pixels
-        )
-
-    if packing.codec != "auto":
-        return settings(parse_codec(packing.codec).name)
-    if packing.kind == "lmdb":
-        return settings("none")
-    if begun is not None and settings(begun.codec) == begun:
-        return begun
-    samples = list(_stored(listing, pixels))
-    plain = settings("none")
-    return settings(choose_codec(samples, plain.chunk_bytes, item=plain.itemsize).name)
+    if packing.pixels is not None and packing.encode is not None:
+        raise UsageError("encode", expected="re-encoded images or pixels", found="both", action="Leave one out.")
 
 
-def _extent(listing: Listing, pixels: StoredPixels | None) -> tuple[int, int]:
-    """Return the bytes of all samples and of the largest, as they will be stored."""
+def _extent(listing: Listing, pixels: StoredPixels | None, encoding: StoredEncoding | None) -> tuple[int, int]:
+    """Return the bytes of all samples and of the largest, as they will be stored.
+
+    The largest of re-encoded images is not known, and does not matter: see planned_sizes.
+    """
     if pixels is not None:
         return len(listing) * pixels.shape.nbytes, pixels.shape.nbytes
     total, largest = 0, 1
     for rows in row_parts(len(listing)):
-        sizes = packable(listing.size[rows])
+        sizes = listing.size[rows]
+        if encoding is not None:
+            total += int(reencoded_sizes(sizes, encoding.growth).sum())
+            continue
+        sizes = packable(sizes)
         total, largest = total + int(sizes.sum()), max(largest, int(sizes.max()))
     return total, largest
+
+
+def _encoding(
+    listing: Listing, how: Reencoded, begun: Settings | None
+) -> tuple[StoredEncoding, list[tuple[int, bytes]]]:
+    """Complete the parameters of re-encoding: how large images become in relation to their files.
+
+    Returns the images that were measured, too: the size of each file and what it became.
+    """
+    if begun is not None and begun.reencoded is not None and begun.reencoded.how == how:
+        return begun.reencoded, []
+    encoding = StoredEncoding(
+        format=how.format, quality=how.quality, max_side=how.max_side, short_side=how.short_side
+    )  # fmt: skip
+    measured = list(_stored(listing, Settings(shard_bytes=1, reencoded=encoding)))
+    size = sum(original for original, _ in measured)
+    excess = sum(max(len(stored) - SMALLEST_ENCODED, 0) for _, stored in measured)
+    growth = max(1, math.ceil(_SAFETY * excess / max(size, 1)))
+    return encoding.model_copy(update={"growth": growth}), measured
 
 
 def _agreed(listing: Listing, pixels: Pixels) -> StoredPixels:
@@ -204,11 +245,12 @@ def _headers(listing: Listing, raw: PixelShape | None) -> Iterator[ImageHeader]:
             continue  # The packer will report it.
 
 
-def _stored(listing: Listing, pixels: StoredPixels | None) -> Iterator[bytes]:
+def _stored(listing: Listing, settings: Settings) -> Iterator[tuple[int, bytes]]:
+    """Yield the size of some files, and what they become in the store."""
     for key, image in _some(listing, _CODEC_SAMPLE, "codec"):
         try:
-            if pixels is None:
+            if settings.original:
                 check_image(image, "")
-            yield stored_bytes(image, pixels, key)
+            yield len(image), stored_bytes(image, settings, key)
         except DatasetError:
             continue  # The packer will report it.

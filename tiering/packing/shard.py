@@ -15,15 +15,18 @@ import numpy.typing as npt
 
 from tiering.arrays import IndexArray
 from tiering.errors import DatasetError, from_os_error
+from tiering.images.encoder_build import encoder_build
 from tiering.images.image import check_image, decode
 from tiering.images.pixels import to_pixels
 from tiering.images.raw import is_raw_array
+from tiering.images.reencoding import reencode, remake
 from tiering.literals import Check, PackedFormat
 from tiering.packing.executors import end_if_unwanted
 from tiering.packing.listing import Rows
+from tiering.packing.original_fields import with_original
 from tiering.packing.receipts import BadImage, Receipt, receipt_location, write_receipt
 from tiering.packing.shard_fields import pack_fields
-from tiering.packing.shard_plan import packable
+from tiering.packing.shard_plan import packable, reencoded_sizes
 from tiering.sources.account import kind_of
 from tiering.sources.source import Source
 from tiering.storage.direct_file import DirectFile
@@ -31,8 +34,9 @@ from tiering.storage.location import Location
 from tiering.store import lmdb, lmdb_library, zarr
 from tiering.store.columns import file_crc, lay_end_to_end
 from tiering.store.layout import FIELDS, shard_name
-from tiering.store.manifest import Settings, Shard, StoredPixels
-from tiering.store.schema import Field
+from tiering.store.manifest import Shard
+from tiering.store.schema import ORIGINAL, Field
+from tiering.store.settings import Settings
 from tiering.text import display
 
 #: Errors of a single file. All others are errors of the machine.
@@ -49,6 +53,12 @@ _OF_THE_FILE: Final = (
 #: Samples, and bytes of them, that one thread packs in a second: copied from the page cache, and decoded.
 _COPIED: Final = (80_000, 1_200_000_000)
 _DECODED: Final = (500, 10_000_000)
+
+#: What a sample was made from, in the order of ORIGINAL.
+_Original = tuple[int, int, int, int]
+
+#: By how much re-encoded images of an LMDB shard may exceed their plan. Only address space is set aside for it.
+_SPARE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +112,14 @@ def packing_seconds(samples: int, size: int, *, decoded: bool) -> float:
     return samples / samples_per_s + size / bytes_per_s
 
 
-def stored_bytes(image: bytes, pixels: StoredPixels | None, key: bytes = b"") -> bytes:
-    """Return an image as a store holds it: its own bytes, or its pixels. key: the path of the file.
+def stored_bytes(image: bytes, settings: Settings, key: bytes = b"") -> bytes:
+    """Return an image as a store holds it: its own bytes, smaller ones, or its pixels. key: the path of the file.
 
     Raises DatasetError if it does not decode, or if its numbers do not fit the store's.
     """
+    if settings.reencoded is not None:
+        return reencode(image, display(key), settings.reencoded.how)
+    pixels = settings.pixels
     if pixels is None or (pixels.raw and is_raw_array(image, key, pixels.shape)):
         return image
     return to_pixels(image, display(key), pixels.shape, pixels.resize, narrow=pixels.narrowed).tobytes()
@@ -122,7 +135,7 @@ def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[Fie
     offset, size, crc = write_images(place, task.work, task.kind, settings, reader.images(), task.number)
     if task.kind == "lmdb" and task.wanted not in (None, crc):
         # Perhaps an earlier version wrote it. Repair takes the file alone: its offsets are in the store's index.
-        again, capacity = _Reader(task, packed.bad), lmdb_library.capacity_for(packable(task.rows.size))
+        again, capacity = _Reader(task, packed.bad), lmdb_library.capacity_for(_largest_sizes(task.rows.size, settings))
         with place.building(task.work) as path:
             lmdb_library.write_shard(path, again.images(), capacity=capacity)
             size, crc = path.stat().st_size, file_crc(path)
@@ -137,12 +150,22 @@ def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[Fie
         "key": key,
         "key_end": key_end,
         **{f"{FIELDS}/{name}": column[kept] for name, column in packed.columns.items()},
+        **reader.originals(),
     }
     fields = [
         rows.field.model_copy(update={"files": [] if rows.field.numeric else [packed.files[rows.field.name]]})
         for rows in task.rows.fields
     ]
-    return Shard(name=name, samples=len(kept), bytes=size, crc32c=crc), columns, fields, reader.bad
+    encoder = None if settings.reencoded is None else encoder_build(settings.reencoded.format)
+    shard = Shard(name=name, samples=len(kept), bytes=size, crc32c=crc, encoder=encoder)
+    return shard, columns, with_original(fields, settings), reader.bad
+
+
+def _largest_sizes(size: IndexArray, settings: Settings) -> IndexArray:
+    """Return what samples may have at most, int64, bytes. size: of their files. Not for pixels."""
+    if settings.reencoded is None:
+        return packable(size)
+    return reencoded_sizes(size, settings.reencoded.growth) * _SPARE
 
 
 def write_images(
@@ -180,6 +203,8 @@ class _Reader:
         self.sizes: list[int] = []
         self.crcs: list[int] = []
         self.bad: list[BadImage] = []
+        self._originals: list[_Original] = []
+        self._room = task.settings.shard_bytes if task.kind == "zarr" and task.settings.reencoded else None
         self._task = task
         self._bad_fields = bad_fields
 
@@ -190,29 +215,55 @@ class _Reader:
             end_if_unwanted()
             try:
                 # Nothing else refers to the image, so its memory is free before the next one is read.
-                stored = self._stored(next(found), key)
+                stored, original = self._stored(next(found), key)
                 if (wrong := self._bad_fields.get(row)) is not None:
                     raise wrong
             except DatasetError as error:
                 self.bad.append(BadImage(key, kind_of(error), max(int(rows.size[row]), 0), error.found))
                 continue
+            self._take_room(len(stored))
             self.kept.append(row)
+            self._originals += [] if original is None else [original]
             self.sizes.append(len(stored))
             self.crcs.append(google_crc32c.value(stored))
             yield stored
             del stored
 
-    def _stored(self, image: bytes | OSError | DatasetError, key: bytes) -> bytes:
+    def originals(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the columns of what re-encoded samples were made from; none for other samples."""
+        if self._task.settings.reencoded is None:
+            return {}
+        found = np.array(self._originals, dtype=np.int64).reshape(-1, len(ORIGINAL))
+        return {f"{FIELDS}/{field.name}": found[:, at].astype(field.dtype) for at, field in enumerate(ORIGINAL)}
+
+    def _take_room(self, size: int) -> None:
+        """Raise DatasetError if a shard of Zarr is full: how large re-encoded images are is not known before."""
+        if self._room is None:
+            return
+        self._room -= size
+        if self._room < 0:
+            raise DatasetError(
+                f"{self._task.target}: shard {self._task.number}",
+                expected=f"re-encoded images of at most {self._task.settings.shard_bytes:,} bytes",
+                found="more: they are larger in relation to their files than those from which the plan was made",
+                action="Choose larger shards, `shards.bytes`, or LMDB, whose shards have no such bound.",
+            )
+
+    def _stored(self, image: bytes | OSError | DatasetError, key: bytes) -> tuple[bytes, _Original | None]:
+        """Return a sample; and what it was made from, if it is re-encoded."""
         if isinstance(image, OSError):
             raise self._of_the_file(image, display(key)) from image
         if isinstance(image, DatasetError):
             raise image
-        pixels = self._task.settings.pixels
-        if pixels is None:
+        settings = self._task.settings
+        if settings.original:
             check_image(image, display(key))
             if self._task.check == "decode":
                 decode(image, display(key))
-        return stored_bytes(image, pixels, key)
+        if settings.reencoded is None:
+            return stored_bytes(image, settings, key), None
+        made = remake(image, display(key), settings.reencoded.how)
+        return made.data, (made.width, made.height, len(image), google_crc32c.value(image))
 
     def _of_the_file(self, error: OSError, shown: str) -> DatasetError:
         local = "://" not in self._task.source.url

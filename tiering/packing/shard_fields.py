@@ -23,8 +23,8 @@ from tiering.storage.location import Location
 from tiering.store import zarr
 from tiering.store.field_values import MISSING, number_from
 from tiering.store.layout import RunPlace, run_file
-from tiering.store.manifest import Settings
 from tiering.store.schema import CRC, OFFSET, SIZE, VALID, Field, FieldFile
+from tiering.store.settings import Settings
 
 #: The chunks of a small file: a page, or a few.
 _PAGE: Final = 4096

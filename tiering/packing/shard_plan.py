@@ -16,10 +16,13 @@ from tiering.images.image import LARGEST_BYTES
 from tiering.io_sizes import CHUNK_BYTES, PIXEL_CHUNK_BYTES
 from tiering.literals import PackedFormat
 from tiering.permutation import EpochOrder
-from tiering.store.manifest import Settings, StoredPixels
+from tiering.store.settings import Settings, StoredEncoding, StoredPixels
 
 MIB: Final = 1 << 20
 _ROWS: Final = 1 << 18
+
+#: What the smallest image may have after it was re-encoded, bytes: JPEG's tables alone are 600.
+SMALLEST_ENCODED: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ def settings_for(
     seed: int,
     shard_bytes: int | None,
     pixels: StoredPixels | None,
+    reencoded: StoredEncoding | None = None,
 ) -> Settings:
     """Choose the sizes of shards and chunks from the data alone, so that every machine plans alike.
 
@@ -67,7 +71,7 @@ def settings_for(
     if chunk:
         # A Zarr shard is a whole number of chunks: no larger than requested, but large enough for the largest sample.
         wanted = max(wanted // chunk, -(-largest // chunk)) * chunk
-    return Settings(seed=seed, shard_bytes=wanted, codec=codec, chunk_bytes=chunk, pixels=pixels)
+    return Settings(seed=seed, shard_bytes=wanted, codec=codec, chunk_bytes=chunk, pixels=pixels, reencoded=reencoded)
 
 
 def default_shard_bytes(total: int, largest: int) -> int:
@@ -82,8 +86,24 @@ def default_shard_bytes(total: int, largest: int) -> int:
 
 
 def packable(size: IndexArray) -> IndexArray:
-    """Return sizes as a plan counts them, int64: 0 for files that are gone or too large to pack."""
+    """Return sizes of files as a plan counts them, int64: 0 for those that are gone or too large to pack."""
     return np.where(size > LARGEST_BYTES, 0, np.maximum(size, 0))
+
+
+def reencoded_sizes(size: IndexArray, growth: int) -> IndexArray:
+    """Return sizes of re-encoded images as a plan counts them, int64: more than nearly all of them will have.
+
+    size: of their files, bytes. growth: see StoredEncoding.
+    """
+    return packable(size) * growth + SMALLEST_ENCODED
+
+
+def planned_sizes(size: IndexArray, settings: Settings) -> IndexArray:
+    """Return sizes of samples as a plan counts them, int64. size: of their files, bytes. Not for pixels."""
+    if settings.reencoded is None:
+        return packable(size)
+    # A large file does not make a large sample, so it never asks for more than a shard.
+    return np.minimum(reencoded_sizes(size, settings.reencoded.growth), settings.shard_bytes)
 
 
 def make_plan(
@@ -117,7 +137,7 @@ def _ends(plan: ShardPlan, size: IndexArray) -> IndexArray:
     packed = 0  # bytes in the shard that is being filled
     for begin in range(0, plan.n, _ROWS):
         end = min(begin + _ROWS, plan.n)
-        running: npt.NDArray[np.int64] = np.cumsum(packable(size[_rows(plan, begin, end)]))
+        running: npt.NDArray[np.int64] = np.cumsum(planned_sizes(size[_rows(plan, begin, end)], plan.settings))
         taken = 0
         while True:
             fits = int(np.searchsorted(running, plan.settings.shard_bytes - packed + taken, side="right"))

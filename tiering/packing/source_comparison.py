@@ -8,10 +8,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+import google_crc32c
 import numpy as np
 
 from tiering.arrays import IndexArray, row_parts
 from tiering.errors import DatasetError, TieringError
+from tiering.images.encoder_build import encoder_build
+from tiering.images.reencoding import is_alike
 from tiering.packing.class_maps import class_map
 from tiering.packing.field_comparison import differing_fields
 from tiering.packing.key_lookup import NOWHERE, KeyLookup
@@ -30,6 +33,8 @@ from tiering.store.columns import sound_file
 from tiering.store.layout import is_left_out
 from tiering.store.manifest import Manifest
 from tiering.store.protocol import Store
+from tiering.store.schema import ORIGINAL_BYTES, ORIGINAL_CRC
+from tiering.store.settings import Settings
 from tiering.text import display
 
 _BATCH: Final = 256
@@ -60,6 +65,14 @@ class Comparison:
         #: with the source last.
         self.relabelled = 0
         self._may_differ = _is_relabelled(store.manifest)
+        settings, shards = store.manifest.settings, store.manifest.shards
+        self._settings = settings.lenient if settings else Settings(shard_bytes=1)
+        self._ends = np.cumsum([shard.samples for shard in shards])
+        build = encoder_build(settings.reencoded.format) if settings and settings.reencoded else None
+        #: Which shards another build of the encoder packed.
+        self._foreign = [shard.encoder != build for shard in shards]
+        #: Samples that differ from what this build of the encoder makes, but no more than those of another build may.
+        self.alike = 0
 
     def differences(self, progress: Progress) -> Iterator[str]:
         """Yield a line for each difference between the store and the source."""
@@ -128,8 +141,8 @@ class Comparison:
             shown = f"sample {sample:,} ({display(key)})"
             if not isinstance(original, bytes):
                 yield f"{shown}: cannot be read in the source: {original}"
-            elif bytes(image) != self._stored(original, key):
-                yield f"{shown}: differs from the source"
+            elif wrong := self._wrong(sample, bytes(image), original, key):
+                yield f"{shown}: {wrong}"
             others[at] += self._other(sample, rows, at)
         for name, differs in differing_fields(store, samples, rows.fields, self._listing.source):
             for at in np.flatnonzero(differs).tolist():
@@ -149,14 +162,30 @@ class Comparison:
         if (manifest.splits[mine] if mine >= 0 else None) != (self._listing.splits[theirs] if theirs >= 0 else None):
             yield "split"
 
-    def _stored(self, original: bytes, key: bytes) -> bytes | None:
-        """Return an original as the store would hold it, or None if it can no longer be packed."""
-        settings = self._store.manifest.settings
+    def _wrong(self, sample: int, image: bytes, original: bytes, key: bytes) -> str:
+        """Return what is wrong with a sample, compared with its original; "" if nothing is."""
+        encoding = self._settings.reencoded
+        if encoding is not None and not self._is_original(sample, original):
+            return "its original in the source is another file than the one that it was made from"
         try:
-            pixels = settings.pixels if settings else None
-            return stored_bytes(original, pixels and pixels.lenient, key)
+            if image == stored_bytes(original, self._settings, key):
+                return ""
+            foreign = encoding is not None and self._foreign[self._shard_of(sample)]
+            if encoding is None or not (foreign and is_alike(image, original, display(key), encoding.how)):
+                return "differs from the source" if encoding is None else "differs from what its original gives"
         except DatasetError:
-            return None
+            return "differs from the source"  # It can no longer be packed.
+        self.alike += 1
+        return ""
+
+    def _is_original(self, sample: int, original: bytes) -> bool:
+        columns = self._store.index.fields
+        size, crc = int(columns[ORIGINAL_BYTES][sample]), int(columns[ORIGINAL_CRC][sample])
+        return size == len(original) and crc == google_crc32c.value(original)
+
+    def _shard_of(self, sample: int) -> int:
+        """Return the position of the shard that holds a sample."""
+        return int(np.searchsorted(self._ends, sample, side="right"))
 
     def _known(self) -> ListedLines:
         """Return the errors in the store's own list of files that are left out."""

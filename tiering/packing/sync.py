@@ -23,12 +23,15 @@ from tiering.packing.field_comparison import differing_fields, further_fields
 from tiering.packing.kept_generation import KeptSamples
 from tiering.packing.key_lookup import NOWHERE, KeyLookup
 from tiering.packing.listing import Listing
+from tiering.packing.original_fields import original_sizes
 from tiering.packing.progress import Progress, no_progress
 from tiering.packing.removed_keys import RemovedKeys, leave_out_removed
 from tiering.packing.shard import stored_bytes
 from tiering.sources.source import AnySource
-from tiering.store.manifest import Manifest, Settings
+from tiering.store.manifest import Manifest
 from tiering.store.protocol import Store
+from tiering.store.schema import ORIGINAL_CRC
+from tiering.store.settings import Settings
 
 _BATCH = 256
 
@@ -161,17 +164,19 @@ def _changed(
     sample = np.full(len(listing), NOWHERE, dtype=np.int64)
     held = np.flatnonzero(row != NOWHERE)
     sample[row[held]] = held
-    read = 0
+    read, sizes, crcs = 0, original_sizes(base), base.index.crc32c
+    if settings.reencoded is not None:
+        crcs = base.index.fields[ORIGINAL_CRC]
     for every in row_parts(len(listing), _BATCH):
         rows = every[sample[every] != NOWHERE]
-        if settings.pixels is None:
-            same = base.index.size[sample[rows]] == listing.size[rows]
+        if sizes is not None:
+            same = sizes[sample[rows]] == listing.size[rows]
             yield rows[~same]
             rows = rows[same]
         if not len(rows):
             continue
         there = listing.rows(rows)
-        images = zip(there.keys(), there.read(listing.source), base.index.crc32c[sample[rows]].tolist(), strict=True)
+        images = zip(there.keys(), there.read(listing.source), crcs[sample[rows]].tolist(), strict=True)
         yield rows[[_crc(image, key, settings) != crc for key, image, crc in images]]
         fields = there.fields
         for _, differs in differing_fields(base, sample[rows], fields, listing.source):
@@ -183,10 +188,14 @@ def _changed(
 
 
 def _crc(image: bytes | OSError | DatasetError, key: bytes, settings: Settings) -> int | None:
-    """Return the CRC-32C of an image as the store would hold it, or None if it cannot be read or decoded."""
+    """Return the CRC-32C of an image as the store would hold it, or None if it cannot be read or decoded.
+
+    For a store of re-encoded images it is that of the original.
+    """
     if not isinstance(image, bytes):
         return None
     try:
-        return int(google_crc32c.value(stored_bytes(image, settings.pixels and settings.pixels.lenient, key)))
+        stored = image if settings.reencoded else stored_bytes(image, settings.lenient, key)
+        return int(google_crc32c.value(stored))
     except DatasetError:
         return None

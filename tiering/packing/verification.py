@@ -27,6 +27,9 @@ class Verification:
         undecodable: Number of problems that are images with the right bytes that cannot be decoded.
         elsewhere: Number of samples that were not compared, because they were packed from other sources.
         relabelled: Number of samples to which a relabel gave another label, split or field than their source has.
+        reencoded: The samples are re-encoded. If a source was compared, they were made again from it.
+        alike: Number of re-encoded samples that another build of the encoder made, and that are equal within tolerance
+            to what this build makes of their originals; all others are equal to the last byte.
         further_fields: Names of fields that the source has and the store does not.
     """
 
@@ -44,6 +47,8 @@ class Verification:
     undecodable: int = 0
     elsewhere: int = 0
     relabelled: int = 0
+    reencoded: bool = False
+    alike: int = 0
     further_fields: list[str] = field(default_factory=list)
 
     @property

@@ -49,7 +49,9 @@ def verify(
 
     Args:
         store: A packed store, or its path or URL. Of a selection, only the CRC-32Cs of its samples are checked.
-        source: The dataset that it was packed from. Every byte and every label is compared with it.
+        source: The dataset that it was packed from. Every byte and every label is compared with it. Re-encoded samples
+            are made again: those of the same build of the encoder must be equal to the last byte, those of another
+            build look alike.
         quick: Check structure and sizes only.
         decode: Decode every image too. That takes as long as decoding one epoch in training.
         progress: Called with the samples checked, all samples, and the bytes checked.
@@ -116,13 +118,13 @@ def verify(
             first += shard.samples
             progress(first, len(opened), checked)
         account = opened.manifest.account
-        elsewhere = relabelled = 0
+        elsewhere = relabelled = alike = 0
         further: list[str] = []
         if source is not None and sound and not quick:
             comparison = Comparison(opened, source, scratch)
             problems.add(comparison.differences(progress))
             account, elsewhere = comparison.account, comparison.elsewhere
-            relabelled = comparison.relabelled
+            relabelled, alike = comparison.relabelled, comparison.alike
             further = comparison.further_fields
     return Verification(
         store=str(store),
@@ -139,6 +141,8 @@ def verify(
         undecodable=undecodable,
         elsewhere=elsewhere,
         relabelled=relabelled,
+        reencoded=bool(opened.manifest.settings and opened.manifest.settings.reencoded),
+        alike=alike,
         further_fields=further,
     )
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -29,7 +29,8 @@ from tiering.storage.names import PublicUrl
 from tiering.storage.scratch import temporary_directory
 from tiering.store.columns import map_column
 from tiering.store.layout import CHANGE, LEFT_OUT, MANIFEST, NOTE_BYTES, RECORD, WORK, is_own_name, shard_names
-from tiering.store.manifest import Manifest, Settings, read_manifest
+from tiering.store.manifest import Manifest, read_manifest
+from tiering.store.settings import Settings
 from tiering.system.signals import put_off
 from tiering.text import first_few
 from tiering.units import counted
@@ -62,8 +63,9 @@ class ConversionRecord(BaseModel):
     @property
     def digest(self) -> str:
         """The name of the plan in receipts. Sync and append pack the same shards from the same images."""
-        # Older receipts, written before `check` existed, count as quick.
-        excluded = {"sync", "check"} if self.check == "quick" else {"sync"}
+        # Receipts from before there was `check`, or re-encoding, count as quick, and as those of originals.
+        excluded: dict[str, Any] = dict.fromkeys(("sync", "check") if self.check == "quick" else ("sync",), True)
+        excluded |= {"settings": {"reencoded"}} if self.settings.reencoded is None else {}
         return hashlib.sha256(self.model_dump_json(exclude=excluded).encode()).hexdigest()
 
 
@@ -169,7 +171,11 @@ class Workspace:
             differences = changes(old, listing, same_names=found.names == wanted.names)
         if not differences:
             before, now = (_flat(record) for record in (found, wanted))
-            other = [f"{name} {before[name]}, now {now[name]}" for name in now if before[name] != now[name]]
+            other = [
+                f"{name} {before.get(name)}, now {now.get(name)}"
+                for name in {**now, **before}
+                if before.get(name) != now.get(name)
+            ]
             raise UsageError(
                 str(self.target),
                 expected="the settings of the unfinished conversion there",
@@ -277,4 +283,7 @@ def _record(work: Location) -> ConversionRecord | None:
 def _flat(record: ConversionRecord) -> dict[str, object]:
     content = record.model_dump(mode="json", exclude={"settings", "state", "samples", "names"})
     content["classes and splits"] = record.names[:8]
-    return content | record.settings.model_dump(mode="json")
+    settings = record.settings.model_dump(mode="json")
+    encoding = record.settings.reencoded
+    # How they are re-encoded decides; what follows from that need not be said.
+    return content | settings | ({} if encoding is None else {"reencoded": str(encoding.how)})

@@ -1,4 +1,7 @@
-"""Crops masks and depth maps like the images that they belong to: same part, same flip, numbers unchanged."""
+"""Crops masks and depth maps like the images that they belong to: same part, same flip, numbers unchanged.
+
+A mask may have another size than its image, since re-encoded images are smaller and their masks are not.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tiering.arrays import AnyArray, FloatArray, IndexArray
+from tiering.arrays import AnyArray, IndexArray
 from tiering.errors import DatasetError
 from tiering.images.crop import Crop
 from tiering.images.exact import decode_as_stored
 from tiering.images.geometry import Geometry
 from tiering.images.pixels import resized_region
-from tiering.store.manifest import StoredPixels
 from tiering.store.sample import Buffer
+from tiering.store.settings import StoredPixels
 from tiering.units import counted
 
 
@@ -34,7 +37,8 @@ def cropped(
 
     Args:
         name: The field.
-        value: The encoded mask, of the same width and height as the image, or as it was before it became pixels.
+        value: The encoded mask, of the same width and height as the image, of the same proportions, or as it was before
+            the image became pixels.
         placements: One for each view.
         crop: The crop.
         pixels: What the images became when they were packed; None for encoded images.
@@ -44,33 +48,36 @@ def cropped(
         the picture they are 0.
 
     Raises:
-        DatasetError: The mask cannot be decoded, or differs from the image in width or height, and the image was not
-            resized when it was packed.
+        DatasetError: The mask cannot be decoded, or has other proportions than the image, and the image was not resized
+            when it was packed.
     """
     mask = decode_as_stored(value)
     rows, columns = crop.sides
     found = np.zeros((len(placements), rows, columns, *mask.shape[2:]), mask.dtype)
     for view, (width, height, geometry, mirrored) in zip(found, placements, strict=True):
         left, top, wide, high = geometry.region
-        to_rows, from_rows = _nearest(rows, geometry.corner[1], top, high, geometry.size[1])
-        to_columns, from_columns = _nearest(columns, geometry.corner[0], left, wide, geometry.size[0])
-        if mask.shape[:2] == (height, width):
-            down, across = np.floor(from_rows), np.floor(from_columns)
+        to_rows, above = _middles(rows, geometry.corner[1], top, high, geometry.size[1])
+        to_columns, before = _middles(columns, geometry.corner[0], left, wide, geometry.size[0])
+        if _in_proportion(mask.shape[:2], (height, width)):
+            down = above * mask.shape[0] // (2 * geometry.size[1] * height)
+            across = before * mask.shape[1] // (2 * geometry.size[0] * width)
         elif pixels and pixels.resize:
             box, size, corner = resized_region(name, (mask.shape[1], mask.shape[0]), pixels.shape, pixels.resize)
             down, across = (
-                np.floor(box[axis] + (each - corner[axis]) * ((box[axis + 2] - box[axis]) / size[axis]))
-                for axis, each in ((1, from_rows), (0, from_columns))
+                np.floor(
+                    box[axis] + (each / (2 * resized) - corner[axis]) * ((box[axis + 2] - box[axis]) / size[axis])
+                ).astype(np.int64)
+                for axis, each, resized in ((1, above, geometry.size[1]), (0, before, geometry.size[0]))
             )
         else:
             raise DatasetError(
-                "image", expected=f"{height} x {width} pixels in the field {name}, as in the image",
+                "image", expected=f"{height} x {width} pixels in the field {name}, as in the image, or its proportions",
                 found=f"{mask.shape[0]} x {mask.shape[1]} (height x width)",
                 action="Leave the field out of `fields`, or resize it.",
             )  # fmt: skip
         # What a picture was padded with belongs to no pixel of its mask.
         drawn, taken = (down >= 0) & (down < mask.shape[0]), (across >= 0) & (across < mask.shape[1])
-        part = mask[np.ix_(down[drawn].astype(np.int64), across[taken].astype(np.int64))]
+        part = mask[np.ix_(down[drawn], across[taken])]
         (view[:, ::-1] if mirrored else view)[np.ix_(to_rows[drawn], to_columns[taken])] = part
     return found
 
@@ -95,13 +102,22 @@ def stacked_masks(values: list[AnyArray | None], shape: tuple[int, ...]) -> AnyA
     return np.ma.MaskedArray(found, np.broadcast_to(missing.reshape(-1, *(1,) * len(sides)), found.shape))
 
 
-def _nearest(count: int, corner: int, begin: int, length: int, resized: int) -> tuple[IndexArray, FloatArray]:
-    """Return which of an output's pixels lie in the region, and where their middles lie in the picture."""
+def _middles(count: int, corner: int, begin: int, length: int, resized: int) -> tuple[IndexArray, IndexArray]:
+    """Return which of an output's pixels lie in the region, and where their middles lie in the picture.
+
+    Middles are in units of 1 / (2 resized) pixels, so that they are whole numbers: rounding them down is exact.
+    """
     position = np.arange(corner, corner + count)
     inside = np.flatnonzero((position >= 0) & (position < resized))
-    # The middle of an output pixel, as Pillow's NEAREST has it. A quotient of whole numbers is exact where it is whole,
-    # so rounding it down gives what the division of whole numbers gives.
-    return inside, begin + (2 * position[inside] + 1) * length / (2 * resized)
+    # The middle of an output pixel, as Pillow's NEAREST has it: begin + (position + 1/2) * length / resized.
+    return inside, (2 * position[inside] + 1) * length + 2 * begin * resized
+
+
+def _in_proportion(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Return whether two pictures have the same proportions, up to the rounding of the smaller one's sides."""
+    (high, wide), (height, width) = sorted((one, other), key=sum)
+    # One factor must bring both sides of the larger one to within half a pixel of the smaller one's.
+    return (2 * wide - 1) * height <= (2 * high + 1) * width and (2 * high - 1) * width <= (2 * wide + 1) * height
 
 
 def _kind(kind: tuple[tuple[int, ...], np.dtype[Any]]) -> str:

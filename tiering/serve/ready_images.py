@@ -17,8 +17,8 @@ from tiering.images.pixel_batch import draw_batch
 from tiering.philox import SampleNumbers
 from tiering.serve.buffers import Buffers
 from tiering.serve.cropped_fields import Placement, cropped, stacked_masks
-from tiering.store.manifest import StoredPixels
 from tiering.store.sample import Buffer
+from tiering.store.settings import StoredPixels
 
 #: Where the views of an image come from, crop by crop.
 Placements = list[Placement]

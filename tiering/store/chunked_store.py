@@ -22,10 +22,11 @@ from tiering.store.columns import damaged
 from tiering.store.generation import FileIdentities
 from tiering.store.indices import as_indices
 from tiering.store.layout import ENTRY_BYTES, TABLE_CRC_BYTES
-from tiering.store.manifest import Manifest, Settings
+from tiering.store.manifest import Manifest
 from tiering.store.packed_store import PackedStore
 from tiering.store.protocol import Images, bytes_of, images_of, samples_in
 from tiering.store.sample import Buffer
+from tiering.store.settings import Settings
 
 #: The most bytes of shards' tables of chunks to hold.
 _TABLE_BYTES: Final = 16 << 20

@@ -6,12 +6,9 @@ import json
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import google_crc32c
-import numpy as np
 from pydantic import Field, ValidationError
 
 from tiering.errors import StoreError, command
-from tiering.images.shape import PixelShape
-from tiering.literals import PixelType, ResizeMode
 from tiering.notebook import Shown, Summary, data_frame
 from tiering.sources.account import Account
 from tiering.storage.attempts import attempts
@@ -24,20 +21,22 @@ from tiering.store.lmdb_format import refuse_other
 from tiering.store.manifest_checks import contradictions
 from tiering.store.schema import Count, Crc, Frozen
 from tiering.store.schema import Field as SampleField
+from tiering.store.settings import LONGEST_BUILD, Settings
 from tiering.units import format_bytes, format_count
 
 if TYPE_CHECKING:
     import polars as pl
 
-#: The format that is written. Format 2 has no fields of samples and only pixels of 8 bits: its readers would call a
-#: manifest of today damaged, so they are told that it is newer.
-FORMAT_VERSION: Final = 3
+#: The formats that are written, and the oldest that is read. Format 2 has no fields of samples and only pixels of 8
+#: bits, format 3 no re-encoded images: their readers would call such a manifest damaged, so they are told that it is
+#: newer. Stores of other samples stay readable by tiering that knows format 3 only.
+FORMAT_VERSION: Final = 4
+_WITHOUT_REENCODED: Final = 3
 OLDEST_VERSION: Final = 2
 
 #: The most bytes in manifest.json: enough for a million labels, or two hundred thousand shards.
 LARGEST: Final = 64 << 20
 
-Side = Annotated[int, Field(ge=1, le=65_535)]
 Number = Annotated[int, Field(ge=0, lt=1 << 31)]
 
 
@@ -51,6 +50,9 @@ class Shard(Frozen):
     removed: Count = Field(
         default=0, description="samples that the index does not name any more, after append --sync or remove"
     )
+    encoder: Annotated[str, Field(max_length=LONGEST_BUILD)] | None = Field(
+        default=None, description="software that made the samples, with versions; None: they are not re-encoded"
+    )
 
     @property
     def packed(self) -> int:
@@ -61,48 +63,6 @@ class Shard(Frozen):
     def number(self) -> int:
         """The number in the file's name."""
         return shard_number(self.name)
-
-
-class StoredPixels(Frozen):
-    """The shape of all samples in a store of decoded images, and how images were resized to it."""
-
-    height: Side
-    width: Side
-    channels: Side
-    resize: ResizeMode | None = Field(default=None, description="None: the images had that shape")
-    dtype: PixelType = Field(default="uint8", description="of each number, little-endian")
-    narrowed: bool = Field(default=False, description="deeper images were taken, and keep their upper 8 bits")
-    raw: bool = Field(default=False, description=".raw and .bin files were taken as arrays of this shape and type")
-
-    @property
-    def shape(self) -> PixelShape:
-        """The shape of one sample."""
-        return PixelShape(self.height, self.width, self.channels, self.dtype)
-
-    @property
-    def lenient(self) -> StoredPixels:
-        """The same pixels, to compare a store with its source: stores of earlier versions took deeper images, too."""
-        return self.model_copy(update={"narrowed": True})
-
-
-class Settings(Frozen):
-    """The settings of a store. The same source and settings give the same store."""
-
-    seed: int = Field(default=0, description="seed of the packed order")
-    shard_bytes: Count = Field(description="upper bound of the samples' bytes in one shard", ge=1)
-    codec: str = Field(default="none", description="codec of the Zarr chunks")
-    chunk_bytes: Count = Field(default=0, description="bytes of one Zarr chunk; 0 for LMDB")
-    pixels: StoredPixels | None = Field(default=None, description="None: the store holds the original files")
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes of the items that codecs shuffle: those of a number of pixels, 1 for original files."""
-        return self.numbers.itemsize
-
-    @property
-    def numbers(self) -> np.dtype[Any]:
-        """Type of the elements of a Zarr store's array: that of the pixels, uint8 for original files."""
-        return self.pixels.shape.numbers if self.pixels else np.dtype(np.uint8)
 
 
 class SourceRecord(Frozen):
@@ -126,7 +86,7 @@ class Manifest(Shown, Frozen):
     """manifest.json: written last, so that a directory without one is not a finished store."""
 
     format: Literal["tiering"] = "tiering"
-    format_version: Literal[2, 3] = 3
+    format_version: Literal[2, 3, 4] = 3
     generation: int = Field(default=1, description="1, and one more with every append", ge=1, le=10**9)
     kind: Literal["folder", "lmdb", "zarr"]
     samples: Count
@@ -195,7 +155,13 @@ def encode_manifest(manifest: Manifest, *, as_read: bool = False) -> bytes:
     the same bytes again, although fields were added since.
     """
     content = manifest.model_dump(mode="json", exclude_unset=as_read)
-    content |= {} if as_read else {"format_version": FORMAT_VERSION}
+    version = FORMAT_VERSION
+    if manifest.settings is None or manifest.settings.reencoded is None:
+        # Without these names, which are null, tiering that knows format 3 only can read it.
+        version = _WITHOUT_REENCODED
+        for part, name in ((content["settings"], "reencoded"), *((shard, "encoder") for shard in content["shards"])):
+            (part or {}).pop(name, None)
+    content |= {} if as_read else {"format_version": version}
     return json.dumps(content | {"crc32c": _crc(content)}, indent=2).encode() + b"\n"
 
 
@@ -242,7 +208,7 @@ def _read(store: Location, location: Location) -> Manifest:
         newer = isinstance(version, int) and version > FORMAT_VERSION
         raise StoreError(
             str(location),
-            expected=f"format version {OLDEST_VERSION} or {FORMAT_VERSION}",
+            expected=f"format version {OLDEST_VERSION} to {FORMAT_VERSION}",
             found=f"format version {version!r}"[:100],
             action="It needs a newer tiering."
             if newer

@@ -17,10 +17,11 @@ from tiering.store.changes import wrong_log
 from tiering.store.codecs import parse_codec
 from tiering.store.index import index_columns
 from tiering.store.layout import ENTRY_BYTES, TABLE_CRC_BYTES, index_name, is_document, shard_name
-from tiering.store.schema import wrong_fields
+from tiering.store.schema import ORIGINAL, wrong_fields
 
 if TYPE_CHECKING:
-    from tiering.store.manifest import Manifest, Settings, Shard
+    from tiering.store.manifest import Manifest, Shard
+    from tiering.store.settings import Settings
 
 #: The largest sample that the codecs can encode.
 _LONGEST_SAMPLE: Final = 1_900 << 20
@@ -57,9 +58,29 @@ def contradictions(manifest: Manifest) -> Iterator[str]:
     if numbers and (len(numbers) != len(manifest.labels) or any(a >= b for a, b in pairwise(numbers))):
         yield f"label_numbers: one for each of {len(manifest.labels):,} labels, ascending, found {len(numbers):,}"
     yield from wrong_log(manifest.log, manifest)
+    yield from _reencoded(manifest, settings)
     yield from _shards(manifest, settings)
     yield from _counts(manifest, settings)
     yield from _chunks(manifest, settings)
+
+
+def _reencoded(manifest: Manifest, settings: Settings) -> Iterator[str]:
+    """Yield the contradictions between re-encoding and the rest: pixels, what samples were made from, encoders."""
+    if settings.reencoded is None:
+        yield from (f"shards.{shard.name}.encoder: none, found one" for shard in manifest.shards if shard.encoder)
+        return
+    if settings.pixels:
+        yield "settings: re-encoded images or pixels, found both"
+    if settings.reencoded.max_side and settings.reencoded.short_side:
+        yield "settings.reencoded: one limit, found two"
+    fields = {field.name: field for field in manifest.fields}
+    for own in ORIGINAL:
+        found = fields.get(own.name)
+        if found is None or (found.kind, found.dtype, found.nullable) != (own.kind, own.dtype, False):
+            yield f"fields.{own.name}: {own.dtype} in every sample, found {found and found.dtype}"
+    for position, shard in enumerate(manifest.shards):
+        if not shard.encoder:
+            yield f"shards.{position}.encoder: one, found none"
 
 
 def _shards(manifest: Manifest, settings: Settings) -> Iterator[str]:

@@ -16,6 +16,7 @@ from tiering.store.manifest import Manifest, SourceRecord
 from tiering.store.protocol import Store, shape_of
 from tiering.store.schema import Field
 from tiering.store.selection import unselected
+from tiering.store.settings import Settings
 from tiering.text import first_few
 
 #: Numbers of splits are int8.
@@ -80,12 +81,19 @@ def merged_manifest(stores: Sequence[Store], classes: ClassMap, splits: list[str
         splits=splits,
         fields=list(fields),
         left_out=sum(each.left_out for each in manifests),
-        settings=packed[0].settings if packed else None,
+        settings=_settings(packed),
         source=SourceRecord(
             url=" + ".join(each.source.url for each in manifests),
             fingerprint=hashlib.sha256(fingerprints.encode()).hexdigest(),
         ),
     )
+
+
+def _settings(packed: Sequence[Manifest]) -> Settings | None:
+    """Return the settings of the first store, which stand for all but for how they re-encode."""
+    first = packed[0].settings if packed else None
+    alike = {each.settings.reencoded if each.settings else None for each in packed}
+    return first if first is None or len(alike) == 1 else first.model_copy(update={"reencoded": None})
 
 
 def refuse_mixed_images(stores: Sequence[Store]) -> None:

@@ -12,10 +12,11 @@ from tiering.storage.location import Location
 from tiering.store.field_values import COPIED, copied_values
 from tiering.store.generation import FileIdentities, Generation, explain
 from tiering.store.index import open_index
-from tiering.store.manifest import Manifest, Settings
+from tiering.store.manifest import Manifest
 from tiering.store.protocol import Values, shape_of
 from tiering.store.range_store import RangeStore
 from tiering.store.runs import runs_of
+from tiering.store.settings import Settings
 
 
 class PackedStore(RangeStore):

@@ -145,6 +145,8 @@ def _arrangement(store: Store, labels: int) -> str:
         kind += f", packed from {manifest.source.url}"
     first = f"{of}{kind} ({manifest.layout})"
     sentences = [first[0].upper() + first[1:] + (f", with {counted(labels, 'label')}." if labels else ".")]
+    if manifest.settings and manifest.settings.reencoded:
+        sentences.append(f"Its samples are re-encoded images: {manifest.settings.reencoded}.")
     if manifest.splits:
         sentences.append(
             f"Splits: {', '.join(f'{name} {format_count(n)}' for name, n in value_counts(store, 'split').items())}."

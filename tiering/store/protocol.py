@@ -18,10 +18,11 @@ from tiering.storage.location import Location
 from tiering.store.field_values import no_field, numbers_of, raw_values, single, values_of
 from tiering.store.index import Index
 from tiering.store.indices import as_index, as_indices
-from tiering.store.manifest import Manifest, StoredPixels
+from tiering.store.manifest import Manifest
 from tiering.store.sample import Buffer, Sample
 from tiering.store.schema import LABEL, Field
 from tiering.store.selectable import Selectable
+from tiering.store.settings import StoredPixels
 from tiering.units import counted
 
 if TYPE_CHECKING:

@@ -24,9 +24,9 @@ class Sample:
     """One image: its bytes or pixels, its label and its key.
 
     Attributes:
-        image: The original encoded bytes, or pixels of shape (height, width, channels): uint8, or the type that the
-            store keeps. If the store is a mapped file, encoded bytes are a view of it, which is valid as long as it is
-            referenced.
+        image: The encoded bytes, of the original file or re-encoded, or pixels of shape (height, width, channels):
+            uint8, or the type that the store keeps. If the store is a mapped file, encoded bytes are a view of it,
+            which is valid as long as it is referenced.
         label: Number of its class, see Manifest.classes; -1 if it has none.
         key: Path of the original relative to the dataset, with POSIX separators. Bytes that are not UTF-8 become
             surrogate escapes, so that os.fsencode(key) is byte-exact.

@@ -87,6 +87,15 @@ VALID, OFFSET, SIZE, CRC = ".valid", ".offset", ".size", ".crc32c"
 #: The field that every store has: the number of the sample's class, -1 for none.
 LABEL: Final = Field(name="label", kind="integer", dtype="<i4", description="number of the class; -1 for none")
 
+#: The fields that each re-encoded sample has: what it was made from.
+ORIGINAL_BYTES, ORIGINAL_CRC = "original_bytes", "original_crc32c"
+ORIGINAL: Final = (
+    Field(name="original_width", kind="integer", dtype="<i4", description="pixels of the upright original"),
+    Field(name="original_height", kind="integer", dtype="<i4", description="pixels of the upright original"),
+    Field(name=ORIGINAL_BYTES, kind="integer", dtype="<i8", description="size of the original file"),
+    Field(name=ORIGINAL_CRC, kind="integer", dtype="<u4", description="CRC-32C of the original file"),
+)
+
 
 def new_field(found: FoundField, kind: FieldKind, *, nullable: bool, first: bytes = b"") -> Field:
     """Return the schema of a field that a source has.

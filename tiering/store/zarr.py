@@ -21,7 +21,8 @@ import numpy as np
 from tiering.arrays import IndexArray
 from tiering.store.codecs import parse_codec
 from tiering.store.layout import TABLE_CRC_BYTES
-from tiering.store.manifest import Settings, Shard
+from tiering.store.manifest import Shard
+from tiering.store.settings import Settings
 from tiering.store.zarr_documents import zarr_documents
 
 #: Images of more bytes than this are cut into chunks one at a time.

@@ -10,6 +10,7 @@ from tiering.arrays import row_parts
 from tiering.packing.exports.batches import ExportBatch, checked_batches
 from tiering.packing.exports.fields import exported_fields, file_of
 from tiering.packing.exports.names import (
+    Extensions,
     are_distinct,
     base_of,
     check_each,
@@ -23,7 +24,7 @@ from tiering.packing.exports.names import (
 from tiering.packing.exports.tables import METADATA, Names, table_name, writing_table
 from tiering.packing.progress import Progress
 from tiering.storage.location import Location
-from tiering.store.protocol import Store, shape_of
+from tiering.store.protocol import Store
 
 #: More bytes than the extension of an image has, for a suffix that its contents decide.
 _EXTENSION: Final = 6
@@ -89,8 +90,8 @@ class FolderExport:
         return len(data)
 
     def _names(self, keys: Sequence[bytes]) -> list[bytes]:
-        shape = shape_of(self._store.manifest)
-        return [name_of(key, shape) for key in keys]
+        extensions = Extensions.of(self._store.manifest)
+        return [name_of(key, extensions) for key in keys]
 
     def _bases(self) -> Iterator[list[bytes]]:
         for names in names_of(self._store):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final, NoReturn
 
 import numpy as np
@@ -13,8 +14,9 @@ import polars as pl
 from tiering.arrays import row_parts
 from tiering.errors import StoreError
 from tiering.images.encoding import extension_for
-from tiering.images.shape import PixelShape
+from tiering.literals import EncodedFormat
 from tiering.storage.names import is_relative
+from tiering.store.manifest import Manifest
 from tiering.store.protocol import Store, shape_of
 
 #: The most bytes that file systems allow in one part of a path.
@@ -24,13 +26,32 @@ _WAITING: Final = 1 << 22
 
 _SUSPECTS: Final = 1000
 
+#: Extensions of re-encoded images. Names that end otherwise get the first one.
+_ENCODED: Final[dict[EncodedFormat, tuple[bytes, ...]]] = {
+    "jpeg": (b".jpg", b".jpeg", b".jpe", b".jfif"), "webp": (b".webp",), "png": (b".png",),
+}  # fmt: skip
+
 Hashes = npt.NDArray[np.uint64]
 
 
-def name_of(key: bytes, shape: PixelShape | None) -> bytes:
-    """Return the name of the file that a sample becomes: its key; for pixels of a shape, the key with .png or .npy."""
-    extension = b"" if shape is None else extension_for(shape)
-    return key if key.lower().endswith(extension) else key + extension
+@dataclass(frozen=True, slots=True)
+class Extensions:
+    """The extensions that files of a store's samples may have: the first one is added to names without any of them."""
+
+    fitting: tuple[bytes, ...] = (b"",)
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Extensions:
+        """Return those of a store. Original files keep their names, whatever these are."""
+        shape, settings = shape_of(manifest), manifest.settings
+        if shape is not None:
+            return cls((extension_for(shape),))
+        return cls(_ENCODED[settings.reencoded.format]) if settings and settings.reencoded else cls()
+
+
+def name_of(key: bytes, extensions: Extensions) -> bytes:
+    """Return the name of the file that a sample becomes: its key, with an extension that fits its contents."""
+    return key if key.lower().endswith(extensions.fitting) else key + extensions.fitting[0]
 
 
 def base_of(name: bytes, *, whole: bool) -> bytes:
@@ -100,11 +121,11 @@ def find_twin(parts: Iterable[list[bytes]], name: bytes) -> bytes | None:
 
 def names_of(store: Store, table: str = "") -> Iterator[list[bytes]]:
     """Yield the names of the images' files in batches, and that of a table."""
-    shape = shape_of(store.manifest)
+    extensions = Extensions.of(store.manifest)
     if table:
         yield [table.encode()]
     for rows in row_parts(len(store)):
-        yield [name_of(key, shape) for key in store.index.keys(rows)]
+        yield [name_of(key, extensions) for key in store.index.keys(rows)]
 
 
 def _above(names: Iterable[bytes]) -> Iterator[list[bytes]]:
@@ -176,11 +197,11 @@ def _among(names: list[bytes], suspects: pl.Series) -> list[bytes]:
 
 def _refuse(store: Store, table: str, one: bytes, other: bytes, what: str) -> NoReturn:
     """Raise StoreError with the keys of the samples that would become one file."""
-    shape = shape_of(store.manifest)
+    extensions = Extensions.of(store.manifest)
     wanted = {one, other}
     keys = [table.encode()] if table and table.encode() in wanted else []
     for rows in row_parts(len(store)):
-        keys += [key for key in store.index.keys(rows) if name_of(key, shape) in wanted]
+        keys += [key for key in store.index.keys(rows) if name_of(key, extensions) in wanted]
     raise clash(store, sorted(keys)[:2], what)
 
 

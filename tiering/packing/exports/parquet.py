@@ -17,7 +17,7 @@ from tiering.images.encoding import extension_for
 from tiering.packing.exports.batches import ExportBatch, checked_batches, sizes_of
 from tiering.packing.exports.columns import IMAGE, images_of, number_type, series_of, type_of
 from tiering.packing.exports.fields import exported_fields
-from tiering.packing.exports.names import check_each, check_text, name_of, names_of
+from tiering.packing.exports.names import Extensions, check_each, check_text, name_of, names_of
 from tiering.packing.exports.shards import ExportShard, planned_shards
 from tiering.packing.exports.tables import Names
 from tiering.packing.progress import Progress
@@ -93,8 +93,8 @@ class ParquetExport:
                     progress(done, len(store), size)
 
     def _frame(self, batch: ExportBatch) -> pl.DataFrame:
-        shape = shape_of(self._store.manifest)
-        paths: list[str | None] = [os.fsdecode(name_of(key, shape)) for key in batch.keys]
+        extensions = Extensions.of(self._store.manifest)
+        paths: list[str | None] = [os.fsdecode(name_of(key, extensions)) for key in batch.keys]
         if self._path is not None:
             values = batch.fields[self._path.name]
             paths = [None if (path := values[at]) is None else bytes(path).decode() for at in range(len(batch.keys))]

@@ -20,12 +20,12 @@ from tiering.errors import StoreError
 from tiering.images.formats import is_image_name
 from tiering.packing.exports.batches import ExportBatch, checked_batches
 from tiering.packing.exports.fields import exported_fields, extension_of_image, file_of
-from tiering.packing.exports.names import are_distinct, base_of, check_each, name_of, names_of
+from tiering.packing.exports.names import Extensions, are_distinct, base_of, check_each, name_of, names_of
 from tiering.packing.exports.shards import planned_shards
 from tiering.packing.progress import Progress
 from tiering.storage.location import Location
 from tiering.store.manifest import Manifest
-from tiering.store.protocol import Store, shape_of
+from tiering.store.protocol import Store
 from tiering.store.schema import Field
 
 #: The names of the classes by their numbers.
@@ -108,7 +108,7 @@ class WebDatasetExport:
             yield base + b"." + self._json.encode(), f"{{{', '.join(texts)}}}".encode()
 
     def _image_name(self, key: bytes) -> bytes:
-        return name_of(key, shape_of(self._store.manifest))
+        return name_of(key, Extensions.of(self._store.manifest))
 
     def _bases(self) -> Iterator[list[bytes]]:
         for names in names_of(self._store):
