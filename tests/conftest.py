@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import tiering
-from tests import warm
+from tests import examples, warm
 from tiering.packing.executors import _OneThread
 
 pytest_plugins = ["tests.s3", "tests.clouds", "tests.frameworks"]
@@ -29,6 +29,11 @@ PROGRAM = Path(sysconfig.get_path("scripts")) / "tiering"
 
 # Processes of tests that ask for "forkserver" begin with these imported.
 multiprocessing.set_forkserver_preload(["lmdb", "numpy", "polars", "pytest", "s3fs", "tiering.store.open", "zarr"])
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say how many examples Hypothesis tries."""
+    examples.choose_profile(config)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,20 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tiering.permutation import TABLE_BELOW, EpochOrder
 
 sizes = st.one_of(st.integers(1, 300), st.integers(TABLE_BELOW - 2, TABLE_BELOW + 70_000))
 seeds = st.integers(-(2**63), 2**64)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(n=sizes, seed=seeds, epoch=st.integers(0, 10**6))
 def test_every_sample_comes_exactly_once(n, seed, epoch):
     taken = EpochOrder(n, seed, epoch).take(0, n)
     assert np.array_equal(np.sort(taken), np.arange(n))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(n=sizes, seed=seeds, data=st.data())
 def test_positions_are_found_again_and_any_slice_equals_the_whole(n, seed, data):
     order = EpochOrder(n, seed, 3)

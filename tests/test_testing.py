@@ -13,6 +13,7 @@ from PIL import Image
 
 import tiering
 from tests.conftest import FIXTURES
+from tests.examples import examples
 from tiering import testing
 from tiering.errors import MachineError
 from tiering.sources.source import open_source
@@ -58,21 +59,21 @@ def test_a_folder_passes_as_a_source(photos):
 
 
 @given(image=testing.images())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20))
 def test_drawn_images_can_be_decoded(image):
     with Image.open(BytesIO(image)) as opened:
         assert 1 <= opened.width <= 16
 
 
 @given(key=testing.keys())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50))
 def test_drawn_keys_are_relative_paths(key):
     assert not key.startswith("/")
     assert not {"", ".", ".."} & set(key.split("/"))
 
 
 @given(at=testing.indices(7))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20))
 def test_drawn_indices_are_valid(at):
     assert at.dtype == np.int64
     assert ((at >= 0) & (at < 7)).all()

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import FIXTURES
+from tests.examples import examples
 from tiering.advice.cache_size import SHARES, sizes_for_trace, sizes_for_training
 from tiering.advice.catalog import find_tier, load_catalog
 from tiering.advice.dataset_sizes import DatasetSizes
@@ -69,7 +70,7 @@ def test_no_cache_where_it_gains_nothing():
         sizes_for_training(IMAGES, NFS, NVME, samples_per_s=0.0)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50))
 @given(
     samples=st.integers(1, 10**7),
     size=st.integers(1, 10**7),

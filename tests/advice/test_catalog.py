@@ -10,6 +10,7 @@ import tomlkit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tiering.advice.catalog import RANDOM_READ, find_tier, load_catalog, read_catalog
 from tiering.advice.tier import Tier
 from tiering.errors import CatalogError
@@ -191,7 +192,7 @@ tables = st.tuples(
 ).map(lambda each: {**each[0], **({"like": each[1]} if each[1] else {}), **({"without": each[2]} if each[2] else {})})
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.dictionaries(names, tables, max_size=4), st.sampled_from([None, "aws", "google", "azure", "onprem"]))
 def test_any_tables_give_sound_tiers_and_named_errors(tmp_path_factory, given_tables, cloud):
     path = tmp_path_factory.mktemp("catalogs") / "tiers.toml"

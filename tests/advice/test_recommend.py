@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.advice.profiles import GIB, IMAGENET, PETABYTES, TIERS, dataset, everything, verdict
@@ -100,7 +100,6 @@ def test_uncompressed_pictures_may_be_compressed_and_encoded_ones_may_not():
     assert {option.codec for option in everything(recommend(IMAGENET))} == {"none"}
 
 
-@settings(deadline=None)
 @example(
     dataset(10**8, 10**16), "write-heavy", 0, 1
 )  # only object stores hold it, and those cannot be written in place
@@ -132,7 +131,6 @@ def test_whatever_is_asked_the_advice_is_possible(profile, workload, ram, epochs
         assert not fits or total_usd(found.choice, epochs, 2.0) <= stays + max(1.0, 0.05 * stays) + 1e-3
 
 
-@settings(deadline=None)
 @given(datasets)
 def test_nothing_on_the_front_is_beaten(profile):
     options = everything(recommend(profile, job=Job(ram=16 * GIB)))
@@ -207,7 +205,6 @@ def test_more_memory_or_a_faster_tier_never_makes_the_fastest_way_slower():
     assert fastest(tiers=quicker) <= fastest()
 
 
-@settings(deadline=None)
 @given(datasets, st.integers(1, 1000), st.floats(0, 1000))
 def test_the_marked_front_is_exactly_what_nothing_beats(profile, epochs, hour_usd):
     found = recommend(profile, job=Job(epochs=epochs, threads=4, ram=16 * GIB, hour_usd=hour_usd))

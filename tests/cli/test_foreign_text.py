@@ -27,7 +27,7 @@ OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066
 names = st.lists(st.sampled_from(PIECES), min_size=1, max_size=4).map("".join)
 some = settings(
     # Each example runs twenty verbs: finding a smaller one would take minutes.
-    max_examples=2, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True,
+    max_examples=2, suppress_health_check=list(HealthCheck), derandomize=True,
     phases=[Phase.explicit, Phase.generate],
 )  # fmt: skip
 

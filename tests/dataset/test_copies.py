@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.trees import put
 from tiering.dataset.copies import copies
 from tiering.dataset.estimates import FileSample
@@ -20,7 +21,7 @@ def sample_of(root: Path, names: list[str], files: int) -> FileSample:
     return FileSample.simple(files, [name.encode() for name in names], sizes)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30))
 @given(
     st.lists(
         st.sampled_from([b"", b"a", b"b", b"aa", b"x" * 9000, b"x" * 8999 + b"y", b"z" + b"x" * 8999]), max_size=12

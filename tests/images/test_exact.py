@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.examples import examples
 from tests.images.deep import noise, npy, png16, saved, tiff
 from tiering.errors import DatasetError, FormatError
 from tiering.images.exact import decode_exactly
@@ -35,7 +36,7 @@ def shaped(data: bytes, shape: PixelShape, resize=None) -> np.ndarray:
     return pixels
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80))
 @given(sides=SIDES, dtype=st.sampled_from(["uint16", "float32"]), big=st.booleans())
 def test_grey_tiffs_of_any_depth_need_no_extra(sides, dtype, big):
     pixels = noise(sides, dtype)
@@ -45,7 +46,7 @@ def test_grey_tiffs_of_any_depth_need_no_extra(sides, dtype, big):
     assert np.array_equal(shaped(data, PixelShape(*sides, 1, dtype))[:, :, 0], pixels)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(sides=SIDES, dtype=st.sampled_from(["int16", "int32", "uint8", "uint16"]))
 def test_float32_keeps_the_numbers_of_every_type(sides, dtype):
     pixels = noise(sides, dtype)
@@ -95,7 +96,7 @@ def test_transparency_is_kept_where_the_shape_has_a_channel_for_it():
     assert np.array_equal(shaped(grey, PixelShape(6, 5, 2)), pixels[:, :, :2])
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120))
 @given(
     stored=SIDES,
     target=SIDES,
@@ -116,7 +117,7 @@ def test_resizing_never_leaves_the_range_and_keeps_bands_apart(stored, target, d
         assert np.array_equal(found[:, :, band], one[:, :, 0])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(stored=SIDES, target=SIDES, resize=st.sampled_from(RESIZES))
 def test_deep_pixels_are_resized_as_8_bit_ones_are(stored, target, resize):
     pixels = noise((*stored, 3), "uint8")
@@ -178,7 +179,7 @@ class TestWithTheExtra:
         self.tifffile = importlib.import_module("tifffile")
         self.imagecodecs = importlib.import_module("imagecodecs")
 
-    @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         sides=SIDES,
         bands=st.integers(1, 8),
@@ -208,7 +209,7 @@ class TestWithTheExtra:
         data = (tmp_path / "x.tif").read_bytes()
         assert np.array_equal(shaped(data, PixelShape(70, 50, 7, dtype)), pixels)
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(sides=SIDES, channels=st.integers(1, 4))
     def test_pngs_of_16_bits(self, sides, channels):
         pixels = noise((*sides, channels), "uint16")
@@ -246,7 +247,7 @@ class TestWithTheExtra:
         data = tiff(pixels, planar=True, photometric=2)
         assert np.array_equal(to_pixels(data, "x", PixelShape(6, 5, 3), None, narrow=True), pixels >> 8)
 
-    @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=examples(50), suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(data=st.data())
     def test_damage_is_an_error_of_the_image_or_goes_unseen(self, data):
         pixels = noise((6, 5, data.draw(st.sampled_from([1, 3, 5]))), data.draw(st.sampled_from(TYPES)))

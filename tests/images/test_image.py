@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from tests.damage import tiff
+from tests.examples import examples
 from tests.trees import FIXTURES, picture
 from tiering.errors import DatasetError, InputError
 from tiering.images.image import ImageHeader, check_image, decode, probe
@@ -110,7 +111,7 @@ def test_a_cut_image_is_found(kind):
             check_image(data[:length], "x")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(length=st.integers(0, len(JPEG) - 1))
 def test_a_jpeg_cut_anywhere_is_an_error_and_never_a_crash(length):
     with pytest.raises(DatasetError):
@@ -119,7 +120,7 @@ def test_a_jpeg_cut_anywhere_is_an_error_and_never_a_crash(length):
         decode(JPEG[:length])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(
     head=st.sampled_from([b"", JPEG[:4], PNG[:16], b"RIFF\0\0\0\0WEBP", b"II*\0", b"GIF89a", b"BM", b"P6 "]),
     rest=st.binary(max_size=60),
@@ -342,7 +343,7 @@ def test_a_big_endian_orientation_is_read():
     assert np.array_equal(decode(data), np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data)))))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(head=st.sampled_from([b"", b"II*\0\10\0\0\0", b"MM\0*\0\0\0\10"]), rest=st.binary(max_size=60))
 def test_exif_data_that_make_no_sense_do_no_harm(head, rest):
     for kind in ("JPEG", "PNG"):

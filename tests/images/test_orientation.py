@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
+from tests.examples import examples
 from tiering.images.image import decode
 from tiering.images.pixels import to_pixels
 from tiering.images.shape import PixelShape
@@ -127,7 +128,7 @@ def test_metadata_in_several_segments_of_a_jpeg_are_all_looked_at():
         assert_as_pillow(plain[:2] + segments + plain[2:])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(
     order=st.sampled_from("<>"),
     kind=st.integers(0, 20),

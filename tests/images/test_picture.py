@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
+from tests.examples import examples
 from tests.trees import picture
 from tiering.errors import DatasetError
 from tiering.images.geometry import Geometry
@@ -74,7 +75,7 @@ def geometries(draw, width: int, height: int, longest: int = 90) -> tuple[Geomet
     return Geometry(region, size, corner), shape
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(
     data=st.data(),
     sampling=st.sampled_from(SAMPLINGS),
@@ -100,7 +101,7 @@ def test_native_and_fallback_draw_the_same(data, sampling, progressive, restart,
 
 
 @pytest.mark.parametrize("native", WAYS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(data=st.data(), sampling=st.sampled_from(SAMPLINGS))
 def test_a_part_of_a_jpeg_is_what_pillow_crops_and_resizes(native, data, sampling):
     encoded = jpeg(subsampling=sampling)
@@ -112,7 +113,7 @@ def test_a_part_of_a_jpeg_is_what_pillow_crops_and_resizes(native, data, samplin
 
 
 @pytest.mark.parametrize("native", WAYS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(data=st.data(), sampling=st.sampled_from(SAMPLINGS), progressive=st.booleans())
 @example(data=None, sampling="4:2:0", progressive=False)
 def test_an_unscaled_part_equals_the_decoded_pixels(native, data, sampling, progressive):
@@ -126,7 +127,7 @@ def test_an_unscaled_part_equals_the_decoded_pixels(native, data, sampling, prog
 
 
 @pytest.mark.parametrize("native", WAYS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(data=st.data(), orientation=st.integers(1, 8))
 def test_a_part_is_chosen_in_the_upright_picture(native, data, orientation):
     encoded = jpeg(PHOTO[:120, :200], orientation)
@@ -137,7 +138,7 @@ def test_a_part_is_chosen_in_the_upright_picture(native, data, orientation):
 
 
 @pytest.mark.parametrize("native", WAYS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(data=st.data(), look=st.sampled_from(LOOKS), channels=st.sampled_from([1, 2, 3, 4, 5]))
 def test_strides_only_place_the_pixels(native, data, look, channels):
     pixels = np.random.default_rng(channels).integers(0, 256, (40, 60, channels), np.uint8)
@@ -281,7 +282,7 @@ def outcome(data: bytes, geometry: Geometry, *, native: bool) -> np.ndarray | No
     return out
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400))
 @given(
     data=st.data(), sampling=st.sampled_from(SAMPLINGS), progressive=st.booleans(), flips=st.integers(1, 12),
     cut=st.integers(0, 400),
@@ -364,7 +365,7 @@ def test_what_does_not_fit_is_refused(native):
 
 @pytest.mark.parametrize("native", WAYS)
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(data=st.data(), look=st.sampled_from(LOOKS), planes=st.booleans(), n=st.integers(0, 4))
 def test_a_batch_is_drawn_like_its_pictures(native, dtype, data, look, planes, n):
     pixels = np.random.default_rng(n).integers(0, 256, (n, 20, 30, 3)).astype(dtype)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter, ImageOps
 from sklearn.datasets import load_sample_image
 
+from tests.examples import examples
 from tests.trees import FIXTURES, picture
 from tiering.errors import DatasetError, UsageError
 from tiering.images.encoding import encode_png
@@ -47,7 +48,7 @@ def resize_and_center_crop(image: Image.Image, height: int, width: int) -> np.nd
     return np.asarray(image.resize(size, Image.Resampling.BILINEAR).crop((left, top, left + width, top + height)))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(
     stored=st.tuples(SIDES, SIDES),
     target=st.tuples(SIDES, SIDES),
@@ -77,7 +78,7 @@ def test_the_result_always_has_the_shape(stored, target, mode, jpeg, resize, cha
         assert np.array_equal(pixels[:, :, :1], to_pixels(data, "x", PixelShape(*target, 1), resize, narrow=True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(
     height=SIDES, width=SIDES, kind=st.sampled_from(["PNG", "JPEG", "BMP"]), resize=st.sampled_from((*RESIZES, None))
 )
@@ -86,7 +87,7 @@ def test_an_image_that_has_the_shape_is_only_decoded(height, width, kind, resize
     assert np.array_equal(to_pixels(data, "x", PixelShape(height, width, 3), resize), decode(data))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(stored=st.tuples(SIDES, SIDES), target=st.tuples(SIDES, SIDES))
 def test_crop_is_resize_and_center_crop(stored, target):
     image = Image.fromarray(noise(*stored))
@@ -94,7 +95,7 @@ def test_crop_is_resize_and_center_crop(stored, target):
     assert difference(pixels, resize_and_center_crop(image, *target)).max() <= 1
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(stored=st.tuples(st.integers(8, 60), st.integers(8, 60)), target=st.tuples(SIDES, SIDES))
 def test_crop_keeps_the_centre(stored, target):
     height, width = stored
@@ -105,7 +106,7 @@ def test_crop_keeps_the_centre(stored, target):
     assert abs(pixels.mean() - 120) <= 2 + 120 / (scale * height) + 120 / (scale * width)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(stored=st.tuples(SIDES, SIDES), target=st.tuples(SIDES, SIDES), kind=st.sampled_from(["PNG", "JPEG"]))
 def test_pad_shows_the_whole_picture_centred_on_zeros(stored, target, kind):
     height, width = stored
@@ -281,7 +282,7 @@ def test_no_images_agree_on_nothing():
         agree_on_size([])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(height=SIDES, width=SIDES, channels=st.sampled_from([1, 3]), resize=st.sampled_from((*RESIZES, None)))
 def test_a_png_gives_the_pixels_back(height, width, channels, resize):
     pixels = noise(height, width, channels)

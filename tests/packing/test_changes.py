@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 import tiering
 from tests.conftest import FIXTURES
+from tests.examples import examples
 from tests.packing import changed
 from tests.packing.changed import everything, first_classes, keys, pack
 from tiering.cli.app import app
@@ -633,7 +634,7 @@ def test_the_command_line_changes_a_store(store, tmp_path):
 # Keys and shards of any kind
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), kind=st.sampled_from(["lmdb", "zarr", "pixels"]))
 def test_any_changes_in_any_order_leave_the_samples_that_they_should(data, kind, tmp_path_factory):
     place = tmp_path_factory.mktemp("any")

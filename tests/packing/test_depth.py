@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import tiering
+from tests.examples import examples
 from tests.images.deep import noise, npy, saved
 from tests.trees import put
 from tiering.errors import DatasetError, StoreError, TieringError, UsageError
@@ -46,7 +47,7 @@ def check(store, found: dict[str, np.ndarray]) -> None:
         assert np.array_equal(sample.image, expected, equal_nan=expected.dtype.kind == "f")
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     sides=SIDES,
     dtype=st.sampled_from(["uint8", "uint16", "float32"]),

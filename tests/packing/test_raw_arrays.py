@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tiering
+from tests.examples import examples
 from tests.images.deep import noise, npy
 from tests.packing.test_depth import SIDES, check
 from tests.sources.test_tar_samples import pack
@@ -30,7 +31,7 @@ def raw(root: Path, sides: tuple[int, ...], dtype: str, count: int = 8) -> dict[
     return found
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     sides=SIDES,
     dtype=st.sampled_from(["uint8", "uint16", "float32"]),

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tiering.packing.shard_plan import MIB, default_shard_bytes, make_plan, settings_for
 from tiering.store.manifest import StoredPixels
 
@@ -13,7 +14,7 @@ KINDS = ["lmdb", "zarr"]
 SIZES = st.lists(st.integers(-1, 40 * MIB), min_size=1, max_size=200).filter(lambda sizes: max(sizes) > 0)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(sizes=SIZES, kind=st.sampled_from(KINDS), asked=st.none() | st.integers(1, 64 * MIB), seed=st.integers(0, 3))
 def test_a_plan_holds_every_row_once_and_bounds_every_shard(sizes, kind, asked, seed):
     size = np.array(sizes, dtype=np.int64)
@@ -29,7 +30,7 @@ def test_a_plan_holds_every_row_once_and_bounds_every_shard(sizes, kind, asked, 
         assert chosen.shard_bytes % chosen.chunk_bytes == 0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(
     n=st.integers(1, 5000), height=st.integers(1, 64), width=st.integers(1, 64), asked=st.none() | st.integers(1, MIB)
 )

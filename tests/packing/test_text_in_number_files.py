@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tiering
+from tests.examples import examples
 from tests.sources.test_tar_samples import pack
 from tests.sources.trees.test_remote import upload
 from tests.trees import picture, put
@@ -53,7 +54,7 @@ def test_text_in_a_bucket_and_in_a_tar_makes_a_string_field(tmp_path, s3):
         assert packed(place, tmp_path / f"{number}", "id") == ("string", {"0.jpg": "7", "1.jpg": "x7"})
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12))
 @given(
     st.lists(
         st.one_of(

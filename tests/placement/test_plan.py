@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 
+from tests.examples import examples
 from tiering.advice.catalog import load_catalog
 from tiering.errors import UsageError
 from tiering.placement.bundles import bundle
@@ -95,7 +96,7 @@ def every_plan(found, names, capacities, duration=DAY, hour_usd=2.0):
     return best
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(
     rows=st.lists(files, min_size=1, max_size=6),
     names=st.lists(st.sampled_from(LASTING), min_size=1, max_size=3, unique=True),
@@ -115,7 +116,7 @@ def test_a_plan_is_the_best_of_all_plans_and_is_found_if_there_is_one(rows, name
     assert placement.summary.monthly_usd == pytest.approx(best, rel=2e-4, abs=1e-12)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15))
 @given(seed=st.integers(0, 10**6), count=st.integers(20, 5000), share=st.floats(0.02, 0.6))
 def test_plans_of_many_files_keep_every_limit(seed, count, share):
     found = many(count, seed)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import tiering
 from tests.conftest import FIXTURES
+from tests.examples import examples
 from tiering.dataset import found_datasets
 from tiering.dataset.found_datasets import find_datasets
 from tiering.errors import InputError, MachineError, UsageError
@@ -180,7 +181,7 @@ words = st.sampled_from(["a", "b", "train", "val", "images", "00", "x.zarr", "da
 files = st.sampled_from(["1.jpg", "2.png", "3.tar", "4.parquet", "5.txt", "zarr.json", "data.mdb", "manifest.json"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.lists(st.tuples(st.lists(words, max_size=4), files, st.integers(0, 2_000_000)), max_size=25))
 def test_any_tree_is_counted_to_the_last_byte(tmp_path_factory, rows):
     root = tmp_path_factory.mktemp("tree")

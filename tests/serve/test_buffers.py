@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.utils.dlpack
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tiering.serve.buffers import Buffers
@@ -112,7 +112,6 @@ def test_free_memory_is_kept_up_to_a_bound_and_not_copied_to_another_process():
 
 
 @given(st.lists(st.tuples(st.sampled_from(["drop", *LOOKS]), st.integers(2, 4)), max_size=60))
-@settings(deadline=None)
 def test_memory_in_use_is_never_overwritten(steps):
     buffers, kept = Buffers(4, SIDES, np.dtype(np.uint8), batches=2), []
     for number, (what, size) in enumerate(steps):

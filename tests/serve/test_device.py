@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import tiering
 from tests.damage import undecodable
+from tests.examples import examples
 from tests.fielded import add_fields
 from tests.trees import picture, put
 from tiering.errors import DatasetError, MachineError, UsageError
@@ -192,7 +193,7 @@ def test_ranks_share_an_epoch_and_mark_what_is_served_twice(numbered):
     assert [[batch.padding for batch in batches] for batches in found] == [[0, 0], [0, 1]]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.integers(0, 3), st.integers(1, 4), st.booleans(), st.integers(1, 12))
 def test_a_resumed_epoch_goes_on_with_equal_batches(numbered, epoch, stop, ahead, batch_size):
     def made():

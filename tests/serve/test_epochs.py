@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tiering.errors import UsageError
 from tiering.permutation import VERSION
 from tiering.serve.epochs import Epochs
@@ -69,7 +70,7 @@ def all_of(lists):
     return sorted(chain.from_iterable(lists))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(**orders, **deals, drop_last=st.booleans(), epoch=st.integers(0, 9))
 def test_ranks_serve_every_sample_exactly_once(n, limit, batch_size, world_size, drop_last, epoch, **order):
     ranks = [
@@ -99,7 +100,7 @@ def test_ranks_serve_every_sample_exactly_once(n, limit, batch_size, world_size,
         assert len(lengths) == 1 or (max(lengths) - min(lengths) == 1 and left < world_size)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(**orders, **deals, drop_last=st.booleans(), data=st.data())
 def test_an_epoch_resumes_with_the_samples_that_were_next(n, drop_last, data, **settings_):
     rank = data.draw(st.integers(0, settings_["world_size"] - 1))
@@ -116,7 +117,7 @@ def test_an_epoch_resumes_with_the_samples_that_were_next(n, drop_last, data, **
     assert batches_of(again) == served[stop:]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(**orders, data=st.data())
 def test_other_ranks_and_batches_serve_the_rest_exactly_once(n, data, **order):
     """A chain of interruptions, each gone on from by another number of ranks with another batch size."""
@@ -139,7 +140,7 @@ def test_other_ranks_and_batches_serve_the_rest_exactly_once(n, data, **order):
     assert all_of([served, *batches_of(rest)]) == sorted(expected)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80))
 @given(**orders, **deals, workers=st.integers(1, 5), drop_last=st.booleans())
 def test_workers_in_turn_serve_what_one_serves(n, workers, drop_last, **settings_):
     one = batches_of(made(n, drop_last=drop_last, **settings_))
@@ -194,7 +195,7 @@ def test_a_hundred_million_samples_are_dealt_without_a_table():
     assert len(np.unique(np.concatenate(first))) == 256 * len(first)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(n=st.integers(1, 3000), world_size=st.integers(1, 9), batch_size=st.integers(1, 50), unit=st.integers(1, 30))
 def test_sticky_ranks_keep_their_samples_until_the_next_deal(n, world_size, batch_size, unit):
     settings = {"batch_size": batch_size, "world_size": world_size, "unit": unit, "shuffle": StickyShuffle(epochs=3)}
@@ -216,7 +217,7 @@ def test_sticky_ranks_keep_their_samples_until_the_next_deal(n, world_size, batc
         assert world_size == 1 or [set(rank) for rank in epochs[2]] != [set(rank) for rank in epochs[3]]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(
     n=st.integers(1, 900),
     before=st.integers(1, 5),
@@ -277,7 +278,7 @@ def test_ranks_of_an_earlier_release_shared_the_windows_of_a_block_order():
     assert ranks[0].state(1)["shares"] == 1
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(
     n=st.integers(1, 3000),
     block=st.integers(1, 60),
@@ -300,7 +301,7 @@ def test_windows_rise_and_hold_no_more_than_their_blocks(n, block, window, batch
     assert len(windows) == 0 or np.bincount(windows).max() <= window * block
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(n=st.integers(1, 3000), block=st.integers(1, 60), batch_size=st.integers(1, 90), world_size=st.integers(1, 9))
 def test_each_block_is_read_by_one_rank(n, block, batch_size, world_size):
     how = {"block": block, "batch_size": batch_size, "world_size": world_size, "shuffle": BlockShuffle(4)}

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tiering
+from tests.examples import examples
 from tiering.errors import UsageError
 from tiering.serve.epochs import Epochs
 from tiering.serve.orders import BlockShuffle
@@ -38,7 +39,7 @@ def all_ranks(even, world_size, **settings_):
     return [made(rank, world_size=world_size, even=even, **settings_) for rank in range(world_size)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(**how, even=st.sampled_from(["pad", "drop"]))
 def test_all_ranks_serve_as_many_samples_in_as_many_batches(even, n, **settings_):
     ranks = all_ranks(even, n=n, **settings_)
@@ -56,7 +57,7 @@ def test_all_ranks_serve_as_many_samples_in_as_many_batches(even, n, **settings_
         assert times.total() == n + -n % settings_["world_size"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(**how)
 def test_padding_is_the_beginning_of_the_order_and_marked(**settings_):
     padded, plain = all_ranks("pad", **settings_), all_ranks(False, **settings_)
@@ -73,7 +74,7 @@ def test_padding_is_the_beginning_of_the_order_and_marked(**settings_):
     assert again == [order[at % len(order)] for at in range(-len(order) % len(once))]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(**how, data=st.data())
 def test_an_interrupted_epoch_ends_with_the_same_padding(data, **settings_):
     ranks = all_ranks("pad", **settings_)
@@ -86,7 +87,7 @@ def test_an_interrupted_epoch_ends_with_the_same_padding(data, **settings_):
         assert len(each) == len(batches) - stop
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(**how, after=st.integers(1, 9), data=st.data())
 def test_other_ranks_serve_each_sample_of_the_rest_and_are_even(after, data, **settings_):
     ranks = all_ranks("pad", **settings_)
@@ -102,7 +103,7 @@ def test_other_ranks_serve_each_sample_of_the_rest_and_are_even(after, data, **s
     assert set(served) == set(range(settings_["n"]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(n=st.integers(1, 400), block=st.integers(1, 60), batch_size=st.integers(1, 70), world_size=st.integers(1, 9))
 def test_windows_rise_with_padding_too(n, block, batch_size, world_size):
     for rank in range(world_size):

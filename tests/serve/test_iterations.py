@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 import tiering
+from tests.examples import examples
 from tiering.errors import UsageError
 from tiering.serve.ranks import Ranks
 from tiering.serve.torch import EpochDataset, EpochSampler, StoreDataset
@@ -229,7 +230,7 @@ def test_a_wrapper_that_iterates_without_end_gets_one_epoch_after_the_other(numb
         assert found[worker::2] == own[:30]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25))
 @given(data=st.data())
 def test_any_interruptions_serve_each_epoch_once_over_ranks(numbered, data):
     """Ranks and batch sizes change at each interruption; padding is left out."""

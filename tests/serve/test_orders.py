@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tiering
+from tests.examples import examples
 from tiering.permutation import EpochOrder
 from tiering.serve.orders import BlockOrder, StoreOrder
 
@@ -23,7 +24,7 @@ cases = {
 shares = st.integers(1, 40)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(**cases, shares=shares, data=st.data())
 def test_blocks_are_a_permutation(n, block, window, seed, epoch, shares, data):
     order = BlockOrder(n, block, window, seed, epoch, shares)
@@ -33,7 +34,7 @@ def test_blocks_are_a_permutation(n, block, window, seed, epoch, shares, data):
     assert np.array_equal(order.at(some), whole[some])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(**cases, shares=shares)
 def test_a_window_takes_whole_blocks(n, block, window, seed, epoch, shares):
     """Walking along the order of a share, never more blocks are begun and unfinished than a window holds."""
@@ -53,7 +54,7 @@ def test_a_window_takes_whole_blocks(n, block, window, seed, epoch, shares):
                 begun.discard(each)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(**cases, shares=shares)
 def test_a_block_belongs_to_one_share_unless_a_boundary_cuts_it(n, block, window, seed, epoch, shares):
     order = BlockOrder(n, block, window, seed, epoch, shares)
@@ -61,7 +62,7 @@ def test_a_block_belongs_to_one_share_unless_a_boundary_cuts_it(n, block, window
     assert sum(map(len, of)) <= -(-n // block) + shares - 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(**cases)
 def test_shares_deal_the_blocks_of_one_random_order(n, block, window, seed, epoch):
     """However many shares there are: joined, they serve the blocks in the order that a single share serves."""

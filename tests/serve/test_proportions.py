@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tiering.serve.proportions import Proportions
 from tiering.store.apportionment import apportioned
 
@@ -39,7 +40,7 @@ def span(deviations):
     return (sums.max(axis=0) - sums.min(axis=0)).max()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(**schedules, data=st.data())
 def test_the_numbers_of_each_store_come_once(data, total, **schedule):
     counts, proportions = made(total=total, **schedule)
@@ -52,7 +53,7 @@ def test_the_numbers_of_each_store_come_once(data, total, **schedule):
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(**schedules)
 def test_every_batch_has_the_share_of_each_store_rounded_down_or_up(shares, total, batch_size, ranks, phase):
     _, proportions = made(shares, total, batch_size, ranks, phase)
@@ -81,7 +82,7 @@ def test_shares_that_are_whole_numbers_are_the_same_in_every_batch(shares, batch
         assert ((store == each).sum(axis=1) == batch_size * share // sum(shares)).all()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(**schedules, data=st.data())
 def test_others_can_go_on_after_any_step(shares, total, batch_size, ranks, phase, data):
     """The numbers that come before a step are the first of each store."""
@@ -127,7 +128,7 @@ def test_more_batches_than_the_arithmetic_allows_are_refused():
         made([1, 2], 10**13, 1, 1, 0)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(total=st.integers(0, 10**6), shares=weights)
 def test_apportioned_numbers_are_shares_rounded_down_or_up(total, shares):
     found = apportioned(total, shares)
@@ -135,7 +136,7 @@ def test_apportioned_numbers_are_shares_rounded_down_or_up(total, shares):
     assert all(abs(each - Fraction(total * share, sum(shares))) < 1 for each, share in zip(found, shares, strict=True))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(shares=weights, data=st.data())
 def test_apportioned_numbers_keep_their_limits(shares, data):
     limits = [data.draw(st.integers(0, 100)) for _ in shares]

@@ -15,6 +15,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 import tiering
+from tests.examples import examples
 from tests.trees import picture, put
 from tiering.errors import DatasetError, UsageError
 from tiering.images.image import decode
@@ -89,7 +90,7 @@ def test_every_kind_of_store_gives_the_same_batches(packed, photos, tmp_path):
         assert by_key(cached) == folder
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25))
 @given(
     st.sampled_from([1, 2, 8]), st.integers(1, 3), st.integers(1, 3), st.integers(1, 17), st.integers(1, 17),
     st.integers(0, 5), st.integers(0, 3), st.sampled_from(["global", "block", False]),

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tiering
+from tests.examples import examples
 from tests.fielded import add_fields
 from tests.s3 import FaultyProxy, s3_environment
 from tiering.errors import DatasetError, UsageError
@@ -55,7 +56,7 @@ def test_a_batch_holds_the_images_labels_and_keys_of_its_samples(store):
         assert all(bytes(one) == bytes(other) for one, other in zip(batch.images, wanted, strict=True))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(st.data())
 def test_an_interrupted_epoch_of_a_selection_resumes_with_any_ranks(photos, data):
     with tiering.open_store(photos) as store:

@@ -14,6 +14,7 @@ from scipy import stats
 
 import tiering
 from benchmarks.shuffle_battery import compare
+from tests.examples import examples
 from tests.serve.sampled import dealt, drawn, epoch_of, in_turn, interrupted, maker
 from tiering.errors import UsageError
 from tiering.permutation import EpochNumbers
@@ -191,7 +192,7 @@ def test_weights_are_pickled(store):
     assert drawn(epoch_of(pickle.loads(pickle.dumps(loader)), 1)) == drawn(epoch_of(loader, 1))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(times=st.integers(1, 6), ranks=st.integers(1, 9), batch_size=st.integers(1, 40), shuffle=st.booleans())
 def test_each_sample_is_repeated_and_its_copies_go_to_different_ranks(store, times, ranks, batch_size, shuffle):
     make = maker(store, repeats=times, shuffle=shuffle)

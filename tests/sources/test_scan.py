@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.trees import FIXTURES, put
 from tiering.errors import DatasetError
 from tiering.sources.labels.annotations import FolderLabels
@@ -146,7 +147,7 @@ def free(name):
 names = st.binary(min_size=1, max_size=12).filter(free)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(tree=st.dictionaries(names, st.sets(names, min_size=1, max_size=4), min_size=1, max_size=5))
 def test_any_name_makes_the_round_trip_through_the_file_system(tmp_path_factory, tree):
     root = tmp_path_factory.mktemp("odd")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.sources.test_tar_samples import contents, pack
 from tests.sources.trees.test_remote import upload
 from tests.trees import picture, put
@@ -179,7 +180,7 @@ names = st.sampled_from(["a", "b", "a.1", "ab", "B"])
 ends = st.sampled_from(["jpg", "png", "txt", "mask.png", "jpg.json", "npy", "2.txt", "x"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.sets(st.tuples(names, ends).map(".".join), min_size=1, max_size=16))
 def test_every_file_is_met_once_and_folders_and_tars_agree(tmp_path_factory, files):
     root = tmp_path_factory.mktemp("any")

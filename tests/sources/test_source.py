@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.trees import FIXTURES, put
 from tiering.errors import DatasetError
 from tiering.sources.byte_ranges import read_parts
@@ -194,7 +195,7 @@ def test_a_tar_that_vanished_or_was_cut_is_told_for_each_of_its_samples(tmp_path
     assert whole == image.read_bytes()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50))
 @given(st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 300)), max_size=30))
 def test_parts_of_a_file_are_its_bytes(tmp_path_factory, places):
     path = tmp_path_factory.mktemp("parts") / "file"

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.trees import put
 from tiering.errors import DatasetError
 from tiering.sources.account import Ledger
@@ -115,7 +116,7 @@ def test_long_and_odd_names_are_kept_byte_for_byte(tmp_path, kind):
     assert listed(path)["key"].to_list() == [os.fsencode(name) for name in names]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30))
 @given(st.dictionaries(st.text("ab/.é" + "x" * 3, min_size=1, max_size=130), st.binary(max_size=2000), max_size=8))
 def test_any_tar_gives_its_images_back(tmp_path_factory, members):
     wanted = {f"n{name.replace('/.', '/').replace('..', '.').strip('/')}.jpg": data for name, data in members.items()}

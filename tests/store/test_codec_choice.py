@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
+from tests.examples import examples
 from tiering.store.codec_choice import CANDIDATES, choose_codec
 
 
@@ -102,7 +103,7 @@ def _burn(stop):
 
 
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=30).filter(any), st.integers(1, 400))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=examples(30))
 def test_the_estimates_follow_from_what_was_measured(sizes, chunk_bytes):
     choice = choose_codec([bytes(size) for size in sizes], chunk_bytes, bandwidth=2e8, cores=3)
     owners = np.repeat(np.arange(len(sizes)), sizes)

@@ -16,6 +16,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tiering.errors import UsageError
 from tiering.store.codecs import GRAMMAR, Codec, parse_codec
 
@@ -49,7 +50,7 @@ chunks = st.one_of(
 
 
 @given(names, chunks)
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=examples(500))
 def test_every_codec_gives_back_what_it_was_given(name, chunk):
     codec = parse_codec(name)
     encoded = codec.encode(chunk)
@@ -61,7 +62,7 @@ def test_every_codec_gives_back_what_it_was_given(name, chunk):
 
 @pytest.mark.parametrize("name", KINDS)
 @given(chunk=chunks.filter(bool), other=st.integers(-3, 3).filter(bool))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=examples(20))
 def test_a_chunk_is_decoded_into_memory_that_it_fills_and_into_no_other(name, chunk, other):
     codec = parse_codec(name)
     encoded = codec.encode(chunk)
@@ -75,7 +76,7 @@ def test_a_chunk_is_decoded_into_memory_that_it_fills_and_into_no_other(name, ch
 
 @pytest.mark.parametrize("name", KINDS)
 @given(at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=examples(60))
 def test_damage_never_leaves_memory_as_it_was(name, at, bit):
     """Whatever the memory held before, a damaged chunk is refused or fills all of it."""
     codec, plain = parse_codec(name), _pixels(2048)

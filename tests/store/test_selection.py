@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tiering
+from tests.examples import examples
 from tests.fielded import add_fields
 from tiering.testing import check_store
 
@@ -112,7 +113,7 @@ def test_the_files_of_a_folder_are_those_selected(photos):
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 def test_selections_of_selections_compose(places, data):
     with tiering.open_store(places["zarr"]) as store:
         rows, selection = np.arange(300), store

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tiering
+from tests.examples import examples
 from tests.fielded import add_fields
 from tiering.errors import UsageError
 from tiering.store.sampling import drawn_rows
@@ -49,7 +50,7 @@ def largest_remainder(count: int, exact: list[Fraction]) -> list[int]:
     return sizes
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.integers(2, 5).flatmap(shares), st.integers(0, 2**70), st.sampled_from([None, "label", "ward", "scarce"]))
 def test_parts_are_disjoint_everything_and_of_the_exact_sizes(store, wanted, seed, stratify):
     named = {f"part{number}": share for number, share in enumerate(wanted)}
@@ -68,7 +69,7 @@ def test_parts_are_disjoint_everything_and_of_the_exact_sizes(store, wanted, see
                 assert abs(int((part.index.label == label).sum()) - 30 * share) < 2
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=12).filter(any), st.integers(1, 6).flatmap(shares))
 def test_quotas_have_exact_rows_and_columns(counts, wanted):
     exact = [Fraction(repr(each)).limit_denominator(1000) for each in wanted]
@@ -81,7 +82,7 @@ def test_quotas_have_exact_rows_and_columns(counts, wanted):
             assert abs(size - count * share) <= (1 if len(exact) < 4 else 2)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(st.integers(2, 4).flatmap(shares), st.integers(0, 2**31), st.sampled_from([None, "label"]))
 def test_a_group_is_never_divided(store, wanted, seed, stratify):
     named = {f"part{number}": share for number, share in enumerate(wanted) if share > 0.05}
@@ -155,7 +156,7 @@ def test_thirds_and_shares_with_rounded_decimals_add_up(store):
     assert [len(part) for part in store.split(everything=1).values()] == [300]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(st.integers(1, 300), st.integers(-(2**40), 2**70))
 def test_a_sample_has_the_exact_count_and_grows_with_the_amount(store, count, seed):
     chosen = store.sample(count, seed=seed)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tiering
+from tests.examples import examples
 from tests.fielded import add_fields
 from tiering.errors import StoreError, UsageError
 
@@ -105,7 +106,7 @@ def conditions():
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(conditions())
 def test_a_condition_in_sql_selects_what_polars_filters(store, frame, condition):
     wanted = frame.filter(pl.sql_expr(condition))["row"].to_list()
@@ -201,7 +202,7 @@ def test_numbers_outside_and_other_types_are_refused(store):
 
 
 @given(st.lists(st.booleans(), min_size=200, max_size=200).filter(any))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50))
 def test_a_mask_selects_its_true_samples(store, flags):
     mask = np.array(flags)
     assert rows(store.select(mask)) == np.flatnonzero(mask).tolist()

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tiering.system.direct_reads import opened_direct, read_at_once, read_many, read_on_threads
 
 WAYS = [read_at_once, read_on_threads, read_many]
@@ -25,7 +26,7 @@ def file(tmp_path_factory):
 
 @pytest.mark.parametrize("way", WAYS)
 @given(depth=st.integers(1, 40), offsets=st.lists(st.integers(0, 255), max_size=120))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_target_is_read_once_at_any_depth(file, way, depth, offsets):
     made = way([(file, each * 4096) for each in offsets], 4096, depth, 60.0)
     assert len(made.latencies) == len(offsets)

@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tiering
@@ -145,7 +145,6 @@ ranges = st.lists(
 
 
 @given(ranges)
-@settings(deadline=None)
 def test_merged_ranges_cover_all_and_little_more(given_ranges):
     file, begin, size = (np.array(column, dtype=np.int64) for column in zip(*given_ranges, strict=True))
     files, begins, ends = _merged(file, begin, begin + size)

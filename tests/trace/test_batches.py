@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.profile import profile_events
 from tiering.trace.readers import read_trace
@@ -60,7 +61,7 @@ def some_events(draw):
     return rows
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30))
 @given(rows=some_events(), cuts=st.lists(st.integers(0, 40), max_size=5))
 def test_any_events_give_the_same_profile_in_any_batches(rows, cuts):
     edges = [0, *sorted(cuts), len(rows)]

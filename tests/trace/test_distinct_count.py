@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tiering.trace.distinct_count import DistinctCount
@@ -12,7 +12,6 @@ from tiering.trace.hash_share import mixed
 
 
 @given(st.lists(st.lists(st.integers(0, 50), max_size=40), max_size=8))
-@settings(deadline=None)
 def test_few_are_counted_exactly_however_they_come(batches):
     counted = DistinctCount()
     for batch in batches:

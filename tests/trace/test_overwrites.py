@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.overwrites import Accesses, ReadHistory
 from tiering.trace.profile import profile_events
@@ -77,7 +78,7 @@ def counted(rows):
 accesses = st.tuples(st.integers(0, 2), st.integers(0, 1), st.integers(0, 30), st.integers(0, 12), st.booleans())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(drawn=st.lists(accesses, max_size=40), step=st.integers(1, 40), piece=st.sampled_from([1 << 21, 5]))
 def test_every_byte_is_counted_as_one_by_one(drawn, step, piece):
     rows = [(file, group, start, start + size, writes) for file, group, start, size, writes in drawn]

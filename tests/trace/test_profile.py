@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.profile import profile_events, profile_trace
 from tiering.trace.readers import read_trace
@@ -162,7 +163,7 @@ moves = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=examples(50))
 @given(moves, st.integers(1, 9))
 def test_bytes_add_up_as_a_model_of_single_bytes_does(moves, batch):
     seen: dict[int, set] = {1: set(), 2: set()}

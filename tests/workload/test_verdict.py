@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.workload.traces import fixed, nothing, sure_of, training
 from tiering.workload.classifier import Model
 from tiering.workload.explain import speaks_for
@@ -149,7 +150,7 @@ def test_little_evidence_skipped_lines_and_a_dataset_that_is_not_in_the_trace_ar
 shares = st.floats(0, 1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(reread=shares, write=shares, order=shares, files=shares, coverage=st.none() | shares, opens=st.integers(0, 10))
 def test_any_trace_gets_a_verdict_that_adds_up(reread, write, order, files, coverage, opens):
     verdict = classify(

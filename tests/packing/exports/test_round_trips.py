@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tiering
+from tests.examples import examples
 from tests.trees import picture, put
 from tiering.testing import tree
 
@@ -130,9 +131,9 @@ def schema(store: Path) -> dict[str, tuple[Any, ...]]:
 
 def of_any_table(test: Callable[..., None]) -> Any:
     """Run a test of stores of each format with tables of any fields."""
-    examples = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+    tried = settings(max_examples=examples(12), suppress_health_check=list(HealthCheck))
     formats = pytest.mark.parametrize("to", ["lmdb", pytest.param("zarr", marks=pytest.mark.slow)])
-    return formats(examples(given(tables())(test)))
+    return formats(tried(given(tables())(test)))
 
 
 @contextmanager

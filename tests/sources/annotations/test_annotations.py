@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tiering
+from tests.examples import examples
 from tests.fields import Listed
 from tests.trees import picture, put
 from tiering.dataset.profile import profile_dataset
@@ -374,7 +375,7 @@ def test_celeba_has_a_field_for_each_attribute(tmp_path, form):
     }
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     st.dictionaries(st.text(max_size=5), st.lists(st.integers() | st.text(max_size=9)) | st.integers(), max_size=4),
     st.integers(1, 9),

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tiering
+from tests.examples import examples
 from tests.fields import LABELS, PACKED, PHOTOS, Listed, with_changed_index
 from tiering.dataset.profile import profile_dataset
 from tiering.errors import DatasetError
@@ -71,7 +72,7 @@ def test_leaves_without_names_are_numbered(tmp_path):
     assert list(listed.kinds) == ["1", "2", "3", "4"]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60))
 @given(
     name=st.sampled_from(["index.json", "chunk-0-0.bin"]),
     cut=st.integers(0, 40_000),

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import lmdb
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tiering
+from tests.examples import examples
 from tests.fields import PHOTOS, Listed
 from tests.trees import picture
 from tiering.dataset.profile import profile_dataset
@@ -89,7 +90,7 @@ def test_an_empty_database_and_one_without_images_are_refused(tmp_path):
             Listed(database(tmp_path / f"x{len(values)}", values))
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(80))
 @given(
     cut=st.integers(0, 40_000),
     flips=st.lists(st.tuples(st.integers(0, 30_000), st.integers(1, 255)), max_size=6),

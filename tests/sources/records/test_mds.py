@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 import tiering
+from tests.examples import examples
 from tests.fields import LABELS, PACKED, PHOTOS, Listed, with_changed_index
 from tiering.dataset.profile import profile_dataset
 from tiering.errors import DatasetError
@@ -115,7 +116,7 @@ def test_pickles_are_left_out_and_never_read(tmp_path):
     assert "about" not in listed.kinds
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60))
 @given(
     split=st.sampled_from(["train", "val"]),
     name=st.sampled_from(["index.json", "shard.00000.mds"]),

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tiering
+from tests.examples import examples
 from tests.fields import CLASSES, LABELS, PACKED, PHOTOS, Listed
 from tests.trees import picture, put
 from tiering.dataset.profile import profile_dataset
@@ -117,7 +118,7 @@ def test_files_of_different_columns_are_refused(tmp_path):
         Listed(tmp_path)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40))
 @given(cut=st.integers(0, 60_000), flips=st.lists(st.tuples(st.integers(0, 55_000), st.integers(1, 255)), max_size=4))
 def test_damaged_files_are_an_error_of_the_dataset(tmp_path_factory, cut, flips):
     folder: Path = tmp_path_factory.mktemp("damaged")

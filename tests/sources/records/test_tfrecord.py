@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import tiering
+from tests.examples import examples
 from tests.fields import CLASSES, LABELS, PACKED, PHOTOS, Listed
 from tests.trees import picture, put
 from tiering.dataset.profile import profile_dataset
@@ -177,7 +178,7 @@ def test_any_bytes_are_an_example_or_a_value_error(data):
         assert all(at >= 0 and at + size <= len(data) for at, size in each.parts)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60))
 @given(st.binary(max_size=80), st.booleans())
 def test_any_file_is_a_dataset_or_an_error_of_it(tmp_path_factory, data, compressed):
     folder: Path = tmp_path_factory.mktemp("any")

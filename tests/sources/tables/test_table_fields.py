@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.trees import put
 from tiering.errors import DatasetError, UsageError
 from tiering.sources.account import Ledger
@@ -142,7 +143,7 @@ _JSON = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(30))
 @given(st.lists(st.dictionaries(st.sampled_from(["a", "b"]), _JSON), min_size=1, max_size=4))
 @example([{"a": [9007199254740993, 0.0]}])
 def test_any_json_lines_give_back_their_nested_values(tmp_path_factory, rows):

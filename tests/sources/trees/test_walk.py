@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.trees import put
 from tiering.sources.account import Ledger
 from tiering.sources.scan import scan
@@ -37,7 +38,7 @@ def fields(root: Path) -> list[bytes]:
     return [key for column in columns for key in column.drop_nulls()]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(st.sets(paths, min_size=1, max_size=25))
 def test_keys_come_sorted_bytewise_from_any_tree(tmp_path_factory, tree):
     root = tmp_path_factory.mktemp("tree")

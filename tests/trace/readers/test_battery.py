@@ -19,6 +19,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.trace.readers.published import PUBLISHED
 from tests.trace.readers.test_formats import DOCUMENTED, TRACES
 from tiering.errors import TieringError
@@ -135,7 +136,7 @@ def test_flipped_bits_are_read_or_refused(tmp_path, name, copies):
 
 
 @pytest.mark.parametrize("name", SHAPES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20))
 @given(at=st.lists(st.tuples(st.floats(0, 1), st.sampled_from(TOKENS), st.integers(0, 12)), min_size=1, max_size=5))
 def test_words_that_make_parsers_stumble_are_read_or_refused(tmp_path_factory, name, at):
     data = example(name)
@@ -148,7 +149,7 @@ def test_words_that_make_parsers_stumble_are_read_or_refused(tmp_path_factory, n
 
 
 @pytest.mark.parametrize("name", SHAPES)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=examples(5))
 @given(garbage=st.binary(max_size=2000))
 def test_garbage_after_a_valid_head_is_read_or_refused(tmp_path_factory, name, garbage):
     path = tmp_path_factory.mktemp("garbage") / "t"
@@ -157,7 +158,7 @@ def test_garbage_after_a_valid_head_is_read_or_refused(tmp_path_factory, name, g
 
 
 @pytest.mark.slow
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10))
 @given(garbage=st.binary(max_size=2000), keep=st.floats(0.001, 1))
 def test_garbage_within_a_darshan_log_is_read_or_refused(tmp_path_factory, garbage, keep):
     data = example("darshan")

@@ -15,6 +15,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.trace.readers.published import PUBLISHED
 from tiering.errors import TieringError, TraceError, UsageError
 from tiering.trace.events import EVENT_SCHEMA
@@ -424,7 +425,7 @@ def _samples() -> list[bytes]:
     return [*documented, *(path.read_bytes() for path in recorded), *packed, TEXT_HASH.encode()]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(which=st.integers(0, 100), cut=st.floats(0, 1), flips=st.integers(0, 8), seed=st.integers(0, 2**32))
 def test_damaged_copies_of_every_format_are_read_or_refused(tmp_path_factory, which, cut, flips, seed):
     rng = random.Random(seed)

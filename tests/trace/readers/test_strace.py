@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tiering.errors import TraceError
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.readers import read_trace
@@ -281,7 +282,7 @@ def test_the_rest_of_a_call_that_never_began_is_damage(tmp_path):
         events(tmp_path, '7 1.1 read(3</d/a>, "", 10) = 10', '7 1.2 <... read resumed>"abc", 3) = 3 <0.2>')
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=400), keep=st.integers(0, 30))
 def test_any_bytes_are_read_or_refused(tmp_path, data, keep):
     trace = tmp_path / "job.strace"
@@ -294,7 +295,7 @@ def test_any_bytes_are_read_or_refused(tmp_path, data, keep):
             pass
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_a_mutated_trace_is_read_or_refused_and_never_stops_a_lenient_reading(tmp_path, seed):
     chance = random.Random(seed)
@@ -345,9 +346,7 @@ def _line_by_line(_calls, lines, first, _damage, thoroughly):
         thoroughly(line, number)
 
 
-@settings(
-    max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=examples(100), derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_the_quick_way_and_the_thorough_way_give_the_same_events(tmp_path, seed):
     trace = tmp_path / "job.strace"
