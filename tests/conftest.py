@@ -19,11 +19,11 @@ import pytest
 
 import tiering
 from tests import examples, warm
+from tests.once import FIXTURES, made_once
 from tiering.packing.executors import _OneThread
 
 pytest_plugins = ["tests.s3", "tests.clouds", "tests.frameworks"]
 
-FIXTURES = Path(__file__).parent.parent / "fixtures"
 PROGRAM = Path(sysconfig.get_path("scripts")) / "tiering"
 
 
@@ -93,6 +93,19 @@ def photos() -> Path:
     return FIXTURES / "images"
 
 
+@pytest.fixture(scope="session")
+def few_photos(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 of the photographs, for what takes a while for each: four of each class; never written to."""
+
+    def take(place: Path) -> None:
+        for folder in photos.iterdir():
+            (place / folder.name).mkdir(parents=True)
+            for path in sorted(folder.iterdir())[:4]:
+                shutil.copy(path, place / folder.name)
+
+    return made_once(tmp_path_factory, "few-photos", take)
+
+
 @pytest.fixture
 def some_photos(photos: Path, tmp_path: Path) -> Path:
     """A copy of two classes that a test may spoil."""
@@ -106,10 +119,12 @@ def some_photos(photos: Path, tmp_path: Path) -> Path:
 def packed(request: pytest.FixtureRequest, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The photographs as a store of each kind; never written to."""
     kind, _, codec = request.param.partition("-")
-    store = tmp_path_factory.mktemp("stores") / f"photos.{request.param}"
-    # Small shards, so that there are several.
-    tiering.convert(photos, store, kind, codec=codec or "none", shards=tiering.Shards(1 << 20))
-    return store
+
+    def pack(place: Path) -> None:
+        # Small shards, so that there are several.
+        tiering.convert(photos, place, kind, codec=codec or "none", shards=tiering.Shards(1 << 20))
+
+    return made_once(tmp_path_factory, f"photos.{request.param}", pack)
 
 
 @pytest.fixture

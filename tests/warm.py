@@ -7,7 +7,6 @@ its environment, directory and streams, and from there on does what the `tiering
 from __future__ import annotations
 
 import atexit
-import functools
 import json
 import os
 import signal
@@ -16,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 _WAITING = """
 import atexit, gc, glob, importlib, json, os, pkgutil, signal, socket, sys
@@ -49,7 +48,7 @@ while True:
     data, streams, _, _ = socket.recv_fds(asked, 1 << 20, 3)
     if not data:
         os._exit(0)
-    words, environment, directory = json.loads(data)
+    words, environment, directory, own_session = json.loads(data)
     child = os.fork()
     if not child:
         break
@@ -60,6 +59,8 @@ while True:
     asked.sendall(json.dumps(os.waitstatus_to_exitcode(status)).encode())
 
 asked.close()
+if own_session:
+    os.setsid()
 for to, stream in enumerate(streams):
     os.dup2(stream, to)
     os.close(stream)
@@ -78,7 +79,7 @@ except SystemExit as ended:
 
 
 class WarmProgram:
-    """Runs `tiering` with some words, as subprocess.run does."""
+    """Runs `tiering` with some words, one command at a time."""
 
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -96,45 +97,115 @@ class WarmProgram:
         self._socket.close()
         self._process.wait()
 
-    def run(
-        self, words: list[str], environment: dict[str, str], directory: Path, timeout: float
-    ) -> subprocess.CompletedProcess[str]:
-        """Run it; return what it wrote and its exit code. Raises subprocess.TimeoutExpired, and kills it before."""
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, open(os.devnull) as nothing:
-            message = json.dumps([words, environment, str(directory)]).encode(errors="surrogatepass")
-            streams = [nothing.fileno(), out.fileno(), err.fileno()]
-            socket.send_fds(self._socket, [message], streams)
-            self._socket.settimeout(timeout)
-            child = self._answer()
-            try:
-                code = self._answer()
-            except TimeoutError as late:
-                os.kill(child, signal.SIGKILL)
-                self._socket.settimeout(None)
-                self._answer()
-                raise subprocess.TimeoutExpired(words, timeout) from late
-            said = []
-            for stream in (out, err):
-                stream.seek(0)
-                said.append(stream.read().decode())
-            return subprocess.CompletedProcess(["tiering", *words], code, *said)
+    def begin(
+        self, words: list[str], environment: dict[str, str], directory: Path, streams: list[int], *, own_session: bool
+    ) -> int:
+        """Start the program with some streams; return the process's number."""
+        message = json.dumps([words, environment, str(directory), own_session]).encode(errors="surrogatepass")
+        socket.send_fds(self._socket, [message], streams)
+        return int(self._answer(None))
 
-    def _answer(self) -> Any:
+    def end(self, timeout: float | None) -> int:
+        """Wait for the program that was started last; return its exit code. Raises TimeoutError."""
+        return int(self._answer(timeout))
+
+    def _answer(self, timeout: float | None) -> Any:
+        self._socket.settimeout(timeout)
         if not (data := self._socket.recv(100)):
             raise AssertionError("the waiting process has ended")
         return json.loads(data)
 
 
-@functools.cache
-def _program() -> WarmProgram:
+class Running:
+    """A command that runs, with the methods of subprocess.Popen that tests use.
+
+    Its block waits for its end, and kills it after an error.
+    """
+
+    def __init__(self, words: list[str], environment: dict[str, str], directory: Path, *, own_session: bool) -> None:
+        self.args = words
+        self.returncode: int | None = None
+        self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - closed at its end
+        self._program = _IDLE.pop() if _IDLE else _started()
+        with open(os.devnull) as nothing:
+            streams = [nothing.fileno(), self._out.fileno(), self._err.fileno()]
+            self.pid = self._program.begin(words, environment, directory, streams, own_session=own_session)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            self.kill()
+        self.wait()
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, if it still runs."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Kill it, if it still runs."""
+        self.send_signal(signal.SIGKILL)
+
+    def poll(self) -> int | None:
+        """Return its exit code, or None while it runs."""
+        try:
+            return self.wait(0)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end; return its exit code. Raises subprocess.TimeoutExpired."""
+        if self.returncode is None:
+            try:
+                self.returncode = self._program.end(timeout)
+            except (TimeoutError, BlockingIOError) as late:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0) from late
+            _IDLE.append(self._program)
+        return self.returncode
+
+    def said(self) -> str:
+        """Return what it has written to stderr so far."""
+        return os.pread(self._err.fileno(), 1 << 30, 0).decode()
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Wait for its end; return what it wrote to stdout and stderr."""
+        self.wait(timeout)
+        found = tuple(os.pread(file.fileno(), 1 << 30, 0).decode() for file in (self._out, self._err))
+        self._out.close(), self._err.close()
+        return found
+
+
+#: Programs that wait for a command. There is a second one only where a test runs two commands at a time.
+_IDLE: list[WarmProgram] = []
+
+
+def _started() -> WarmProgram:
     program = WarmProgram()
     atexit.register(program.close)
     return program
 
 
-def run(*words: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run `tiering` with some words in a process of its own.
+def start(
+    *words: object, cwd: Path | None = None, env: dict[str, str] | None = None, own_session: bool = False
+) -> Running:
+    """Start `tiering` with some words in a process of its own.
 
     words: turned into text. cwd: its directory, by default this process's. env: variables beside this process's.
+    own_session: it leads a group of processes, which can get signals as from a terminal.
     """
-    return _program().run([str(word) for word in words], os.environ | (env or {}), cwd or Path.cwd(), timeout=300)
+    directory = cwd or Path.cwd()
+    return Running([str(word) for word in words], os.environ | (env or {}), directory, own_session=own_session)
+
+
+def run(*words: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run `tiering` as `start` does, to its end."""
+    running = start(*words, cwd=cwd, env=env)
+    try:
+        out, err = running.communicate(timeout=300)
+    except subprocess.TimeoutExpired:
+        running.kill()
+        running.communicate()
+        raise
+    return subprocess.CompletedProcess(["tiering", *running.args], running.returncode, out, err)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import time
 
 import pytest
 
+from tests import warm
 from tests.conftest import PROGRAM
 
 GARBAGE = bytes(range(256)) * 40
@@ -74,7 +74,7 @@ def test_an_unreadable_file_is_named(program, some_photos, tmp_path, without_pri
     fails(done, 3, victim.name, "permission denied")
 
 
-@pytest.mark.parametrize("kind", ["lmdb", "zarr"])
+@pytest.mark.parametrize("kind", [pytest.param("lmdb", marks=pytest.mark.slow), "zarr"])
 def test_a_fifo_a_loop_and_an_odd_name_do_not_stop_a_conversion(program, some_photos, tmp_path, kind):
     os.mkfifo(some_photos / "pipe.jpg")
     (some_photos / "loop").symlink_to(some_photos, target_is_directory=True)
@@ -129,8 +129,13 @@ def test_garbage_is_no_trace(program, photos, tmp_path, verb, contents):
     fails(program(verb, *words), 3, str(trace))
 
 
-@pytest.mark.parametrize("kind", ["lmdb", "zarr"])
-@pytest.mark.parametrize("kib", [40, 300, 1200])
+@pytest.mark.parametrize(
+    ("kib", "kind"),
+    [
+        *((40, "lmdb"), (300, "zarr"), (1200, "lmdb")),
+        *(pytest.param(*each, marks=pytest.mark.slow) for each in ((40, "zarr"), (300, "lmdb"), (1200, "zarr"))),
+    ],
+)
 def test_a_full_disk_leaves_nothing(photos, in_small_tmpfs, tmp_path, kind, kib):
     done = in_small_tmpfs(kib, [PROGRAM, "convert", photos, "small/store", "--to", kind])
     fails(done, 4, "no space left on device")
@@ -139,10 +144,10 @@ def test_a_full_disk_leaves_nothing(photos, in_small_tmpfs, tmp_path, kind, kib)
 
 def test_interrupted_by_the_user_leaves_nothing(photos, tmp_path):
     source = tmp_path / "source"
-    for i in range(30):
-        shutil.copytree(photos, source / str(i))
-    command = [PROGRAM, "convert", source, tmp_path / "store", "--to", "lmdb"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    shutil.copytree(photos, source / "0")
+    for number in range(1, 30):
+        shutil.copytree(source / "0", source / str(number), copy_function=os.link)
+    with warm.start("convert", source, tmp_path / "store", "--to", "lmdb", own_session=True) as process:
         while not (tmp_path / "store.partial").exists():
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGINT)

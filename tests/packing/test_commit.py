@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 import tiering
+from tests import warm
 from tests.conftest import PROGRAM
 from tiering.errors import UsageError
 from tiering.testing import tree
@@ -150,7 +151,7 @@ def test_killed_in_the_rename_the_finished_store_is_committed_by_the_next_run(ph
     assert strace("renameat2", "signal=KILL", command=command).returncode in (-signal.SIGKILL, 128 + signal.SIGKILL)
     packed = {path.name: path.stat().st_ino for path in (tmp_path / "store.partial").glob("*.mdb")}
     assert len(packed) > 2
-    assert subprocess.run([PROGRAM, *command], check=False, capture_output=True).returncode == 0
+    assert warm.run(*command).returncode == 0
     assert {path.name: path.stat().st_ino for path in output.glob("*.mdb")} == packed
     assert tiering.verify(output, source=photos).ok
     assert sorted(set(os.listdir(tmp_path)) - {"photos"}) == ["store"]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 import tiering
-from tests.conftest import PROGRAM
+from tests import warm
 from tiering.storage.location import Location
 from tiering.testing import tree
 
@@ -23,8 +22,9 @@ SHARD = 20_000
 def many(photos, tmp_path_factory) -> Path:
     """So many photographs that packing them takes a while."""
     source = tmp_path_factory.mktemp("many")
-    for number in range(8):
-        shutil.copytree(photos, source / str(number))
+    shutil.copytree(photos, source / "0")
+    for number in range(1, 8):
+        shutil.copytree(source / "0", source / str(number), copy_function=os.link)
     return source
 
 
@@ -62,11 +62,10 @@ def orphans(processes: set[int]) -> list[int]:
 
 def interrupted(source, store, *options, group: bool, at: Path) -> str:
     """Convert, press Ctrl-C once the first receipt is there, and return what was said."""
-    command = [PROGRAM, "convert", source, store, "--to", "zarr", *map(str, options)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    with warm.start("convert", source, store, "--to", "zarr", *options, own_session=True) as process:
         deadline = time.monotonic() + 100
         while not list(at.glob("*.npz")):
-            assert process.poll() is None, process.stderr.read()
+            assert process.poll() is None, process.said()
             assert time.monotonic() < deadline
             time.sleep(0.02)
         children = descendants(process.pid)
@@ -74,7 +73,7 @@ def interrupted(source, store, *options, group: bool, at: Path) -> str:
         (os.killpg if group else os.kill)(process.pid, signal.SIGINT)
         process.wait(timeout=60)
         took = time.monotonic() - began
-        said = process.stderr.read()
+        said = process.said()
     assert process.returncode == 130, said
     assert took < patience(), f"{took:.1f} s: {said}"
     assert orphans(children) == []
@@ -100,10 +99,7 @@ def test_it_returns_at_once_and_goes_on_later(many, tmp_path, options, group):
     done = len(list(notes.glob("*.npz")))
     time.sleep(0.5)
     assert len(list(notes.glob("*.npz"))) == done, "somebody still packs"
-    again = subprocess.run(
-        [PROGRAM, "convert", many, store, "--to", "zarr", "--shard-size", f"{SHARD}B"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    again = warm.run("convert", many, store, "--to", "zarr", "--shard-size", f"{SHARD}B")
     assert again.returncode == 0, again.stderr
     assert sorted(os.listdir(tmp_path)) == ["store"]
     assert len(tiering.open_store(store)) == 2400
@@ -111,13 +107,13 @@ def test_it_returns_at_once_and_goes_on_later(many, tmp_path, options, group):
 
 def test_one_large_shard_in_hand_is_dropped(many, tmp_path):
     """Pixels of thousands of images in one shard: that takes many seconds, and nobody waits for them."""
-    command = [PROGRAM, "convert", many, tmp_path / "store", "--to", "zarr", "--codec", "zstd:19"]
+    words = ["convert", many, tmp_path / "store", "--to", "zarr", "--codec", "zstd:19"]
     options = ["--resize", "512x512", "--shard-size", "10GB", "--workers", "1"]
-    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    with warm.start(*words, *options, own_session=True) as process:
         partial = tmp_path / "store.partial"
         deadline = time.monotonic() + 100
         while not list(partial.rglob("*.tmp")) and not list(partial.rglob(".*.tmp")):
-            assert process.poll() is None, process.stderr.read()
+            assert process.poll() is None, process.said()
             assert time.monotonic() < deadline
             time.sleep(0.02)
         time.sleep(0.3)
@@ -145,13 +141,12 @@ def test_a_failing_callback_leaves_nobody_packing(photos, tmp_path):
 
 @pytest.mark.slow
 def test_a_bucket_target_is_let_go_of_as_fast(many, s3):
-    words = ["--to", "zarr", "--shard-size", f"{SHARD}B", "--workers", "2"]
-    command = [PROGRAM, "convert", many, f"{s3}/store", *words]
+    words = ["convert", many, f"{s3}/store", "--to", "zarr", "--shard-size", f"{SHARD}B", "--workers", "2"]
     notes = Location.of(f"{s3}/store/.tiering")
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    with warm.start(*words, own_session=True) as process:
         deadline = time.monotonic() + 100
         while not any(name.endswith(".npz") for name in notes.names()):
-            assert process.poll() is None, process.stderr.read()
+            assert process.poll() is None, process.said()
             assert time.monotonic() < deadline
             time.sleep(0.05)
         children = descendants(process.pid)
@@ -162,4 +157,4 @@ def test_a_bucket_target_is_let_go_of_as_fast(many, s3):
     assert (process.returncode, took < patience()) == (130, True), took
     assert orphans(children) == []
     assert "lock" not in notes.names()
-    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    assert warm.run(*words).returncode == 0

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import time
 
 import pytest
 
 import tiering
-from tests.conftest import PROGRAM
+from tests import warm
 from tiering.errors import DatasetError, StoreError, UsageError
 from tiering.testing import tree
 
@@ -184,13 +183,13 @@ def test_resume_of_a_finished_store_names_the_command_that_repairs_it(program, p
 
 
 def test_a_second_converter_is_told_of_the_first(program, photos, tmp_path):
-    command = [PROGRAM, "convert", photos, tmp_path / "store", "--to", "lmdb", "--shard-size", "20kB", "--workers", "2"]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as first:
+    words = ["convert", photos, tmp_path / "store", "--to", "lmdb", "--shard-size", "20kB"]
+    with warm.start(*words, "--workers", "2", own_session=True) as first:
         lock = tmp_path / "store.partial" / ".tiering" / "lock"
         while not (lock.exists() and lock.stat().st_size):
             time.sleep(0.005)
         first.send_signal(signal.SIGSTOP)
-        second = program("convert", photos, tmp_path / "store", "--to", "lmdb", "--shard-size", "20kB")
+        second = program(*words)
         first.send_signal(signal.SIGCONT)
         assert first.wait() == 0
     assert second.returncode == 2
@@ -205,10 +204,10 @@ def test_killed_at_any_moment_and_run_again_the_store_is_the_same(photos, tmp_pa
     whole = tmp_path / "whole"
     tiering.convert(photos, whole, kind, shards=tiering.Shards(20_000))
     store = tmp_path / "store"
-    command = [PROGRAM, "convert", photos, store, "--to", kind, "--shard-size", "20kB", "--workers", "2"]
+    words = ["convert", photos, store, "--to", kind, "--shard-size", "20kB", "--workers", "2"]
     for _ in range(6):
-        with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as process:
-            time.sleep(dice.uniform(0.4, 2.5))
+        with warm.start(*words, own_session=True) as process:
+            time.sleep(dice.uniform(0.1, 1.5))
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
         if store.exists():
@@ -216,6 +215,6 @@ def test_killed_at_any_moment_and_run_again_the_store_is_the_same(photos, tmp_pa
         with pytest.raises(StoreError):
             tiering.open_store(store)
     if not store.exists():
-        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+        assert warm.run(*words).returncode == 0
     assert tree(store) == tree(whole)
     assert sorted(os.listdir(tmp_path)) == ["store", "whole"]

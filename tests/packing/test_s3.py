@@ -17,7 +17,7 @@ from tiering.errors import StoreError, UsageError
 from tiering.storage.location import Location
 from tiering.testing import assert_holds_exactly, tree
 
-SHARD = 400_000
+SHARD = 50_000
 KINDS = ["lmdb", "zarr"]
 
 
@@ -35,26 +35,34 @@ def but_for_the_manifest(files):
     return {name: content for name, content in files.items() if name != b"manifest.json"}
 
 
+@pytest.fixture
+def half(few_photos, tmp_path):
+    """Every second class."""
+    for name in sorted(os.listdir(few_photos))[::2]:
+        shutil.copytree(few_photos / name, tmp_path / "photos" / name)
+    return tmp_path / "photos"
+
+
 @pytest.mark.parametrize("kind", [pytest.param("lmdb", marks=pytest.mark.slow), "zarr"])
-def test_a_store_in_a_bucket_is_the_same_and_is_read_where_it_is(photos, s3, tmp_path, kind):
-    manifest = tiering.convert(photos, f"{s3}/store", kind, shards=tiering.Shards(SHARD), workers=2)
-    here = tiering.convert(photos, tmp_path / "here", kind, shards=tiering.Shards(SHARD))
+def test_a_store_in_a_bucket_is_the_same_and_is_read_where_it_is(few_photos, s3, tmp_path, kind):
+    manifest = tiering.convert(few_photos, f"{s3}/store", kind, shards=tiering.Shards(SHARD), workers=2)
+    here = tiering.convert(few_photos, tmp_path / "here", kind, shards=tiering.Shards(SHARD))
     assert manifest == here
     assert tree(downloaded(f"{s3}/store", tmp_path / "there")) == tree(tmp_path / "here")
     store = tiering.open_store(f"{s3}/store")
-    assert_holds_exactly(store, photos)
+    assert_holds_exactly(store, few_photos)
     assert bytes(store[17].image) == bytes(tiering.open_store(tmp_path / "here")[17].image)
-    assert tiering.verify(f"{s3}/store", source=photos).ok
+    assert tiering.verify(f"{s3}/store", source=few_photos).ok
     tiering.export(f"{s3}/store", tmp_path / "again")
-    assert tree(tmp_path / "again") == tree(photos)
+    assert tree(tmp_path / "again") == tree(few_photos)
 
 
-def test_plain_zarr_reads_a_store_in_a_bucket(photos, s3):
+def test_plain_zarr_reads_a_store_in_a_bucket(few_photos, s3):
     tiering.convert(
-        photos, f"{s3}/store", "zarr", pixels=tiering.Pixels(16, 16), codec="zstd", shards=tiering.Shards(50_000)
+        few_photos, f"{s3}/store", "zarr", pixels=tiering.Pixels(16, 16), codec="zstd", shards=tiering.Shards(50_000)
     )
     group = zarr.open_group(f"{s3}/store", mode="r")
-    assert np.array_equal(group["images"][:], tiering.open_store(f"{s3}/store").read(np.arange(300)))
+    assert np.array_equal(group["images"][:], tiering.open_store(f"{s3}/store").read(np.arange(40)))
 
 
 @pytest.mark.slow
@@ -76,21 +84,21 @@ class StopError(Exception):
 
 
 @pytest.mark.parametrize("kind", [pytest.param("lmdb", marks=pytest.mark.slow), "zarr"])
-def test_a_conversion_into_a_bucket_goes_on_where_it_was(photos, s3, tmp_path, kind):
+def test_a_conversion_into_a_bucket_goes_on_where_it_was(few_photos, s3, tmp_path, kind):
     def stop(samples, of, size):
         if samples:
             raise StopError
 
     with pytest.raises(StopError):
-        tiering.convert(photos, f"{s3}/store", kind, shards=tiering.Shards(SHARD), workers=1, progress=stop)
+        tiering.convert(few_photos, f"{s3}/store", kind, shards=tiering.Shards(SHARD), workers=1, progress=stop)
     with pytest.raises(StoreError, match="finished store"):
         tiering.open_store(f"{s3}/store")
     seen = []
     manifest = tiering.convert(
-        photos, f"{s3}/store", kind, shards=tiering.Shards(SHARD), progress=lambda n, of, size: seen.append(n)
+        few_photos, f"{s3}/store", kind, shards=tiering.Shards(SHARD), progress=lambda n, of, size: seen.append(n)
     )
-    assert 0 < seen[0] < seen[-1] == 300
-    here = tiering.convert(photos, tmp_path / "here", kind, shards=tiering.Shards(SHARD))
+    assert 0 < seen[0] < seen[-1] == 40
+    here = tiering.convert(few_photos, tmp_path / "here", kind, shards=tiering.Shards(SHARD))
     assert manifest == here
     assert tree(downloaded(f"{s3}/store", tmp_path / "there")) == tree(tmp_path / "here")
 
@@ -110,33 +118,30 @@ def test_a_source_that_changed_meanwhile_is_refused(some_photos, s3):
         tiering.convert(f"{s3}/photos", f"{s3}/store", "lmdb", shards=tiering.Shards(50_000))
 
 
-def test_append_and_repair_in_a_bucket(photos, s3, tmp_path):
-    half = tmp_path / "photos"
-    for name in sorted(os.listdir(photos))[::2]:
-        shutil.copytree(photos / name, half / name)
+def test_append_and_repair_in_a_bucket(few_photos, half, s3):
     tiering.convert(half, f"{s3}/store", "lmdb", shards=tiering.Shards(SHARD))
-    assert tiering.append(photos, f"{s3}/store").samples == 300
+    assert tiering.append(few_photos, f"{s3}/store").samples == 40
     store = Location.of(f"{s3}/store")
     shard = tiering.open_store(f"{s3}/store").manifest.shards[1]
     sound = (store / shard.name).read()
     (store / shard.name).write(sound[:-1] + b"?")
     assert tiering.verify(f"{s3}/store").damaged == [shard.name]
-    assert tiering.repair(f"{s3}/store", source=photos) == [shard.name]
+    assert tiering.repair(f"{s3}/store", source=few_photos) == [shard.name]
     assert (store / shard.name).read() == sound
-    assert tiering.verify(f"{s3}/store", source=photos).ok
+    assert tiering.verify(f"{s3}/store", source=few_photos).ok
     assert not any(name.startswith(".tiering") for name in store.names())
 
 
-def test_what_is_there_is_never_replaced(photos, s3):
-    tiering.convert(photos, f"{s3}/store", "lmdb")
+def test_what_is_there_is_never_replaced(few_photos, s3):
+    tiering.convert(few_photos, f"{s3}/store", "lmdb")
     with pytest.raises(UsageError, match="already exists"):
-        tiering.convert(photos, f"{s3}/store", "lmdb", overwrite=True)
+        tiering.convert(few_photos, f"{s3}/store", "lmdb", overwrite=True)
     (Location.of(s3) / "mine" / "thesis.txt").write(b"years of work")
     with pytest.raises(UsageError, match="already exists"):
-        tiering.convert(photos, f"{s3}/mine", "lmdb")
+        tiering.convert(few_photos, f"{s3}/mine", "lmdb")
 
 
-def test_a_store_that_appears_in_a_bucket_meanwhile_is_kept(photos, s3):
+def test_a_store_that_appears_in_a_bucket_meanwhile_is_kept(few_photos, s3):
     theirs = b"somebody else's manifest"
 
     def appear(samples, of, size):
@@ -144,12 +149,12 @@ def test_a_store_that_appears_in_a_bucket_meanwhile_is_kept(photos, s3):
             (Location.of(f"{s3}/store") / "manifest.json").write(theirs)
 
     with pytest.raises(UsageError, match="another converter finished"):
-        tiering.convert(photos, f"{s3}/store", "lmdb", progress=appear)
+        tiering.convert(few_photos, f"{s3}/store", "lmdb", progress=appear)
     assert (Location.of(f"{s3}/store") / "manifest.json").read() == theirs
 
 
-def test_an_append_replaces_only_the_manifest_that_it_read(photos, some_photos, s3):
-    tiering.convert(some_photos, f"{s3}/store", "lmdb")
+def test_an_append_replaces_only_the_manifest_that_it_read(few_photos, half, s3):
+    tiering.convert(half, f"{s3}/store", "lmdb")
     manifest = Location.of(f"{s3}/store") / "manifest.json"
     theirs = manifest.read() + b"\n"
 
@@ -158,45 +163,45 @@ def test_an_append_replaces_only_the_manifest_that_it_read(photos, some_photos, 
             manifest.write(theirs)
 
     with pytest.raises(StoreError, match="somebody else wrote"):
-        tiering.append(photos, f"{s3}/store", progress=change)
+        tiering.append(few_photos, f"{s3}/store", progress=change)
     assert manifest.read() == theirs
-    assert tiering.append(photos, f"{s3}/store").generation == 2
-    assert tiering.verify(f"{s3}/store", source=photos).ok
+    assert tiering.append(few_photos, f"{s3}/store").generation == 2
+    assert tiering.verify(f"{s3}/store", source=few_photos).ok
 
 
-def test_a_finished_conversion_that_kept_its_notes_in_a_bucket_is_cleaned_by_the_next_run(photos, s3):
+def test_a_finished_conversion_that_kept_its_notes_in_a_bucket_is_cleaned_by_the_next_run(few_photos, s3):
     store, notes = Location.of(f"{s3}/store"), {}
 
     def note(samples, of, size):
         if samples == of:
             notes.update({name: (store / name).read() for name in store.names() if name.startswith(".tiering")})
 
-    manifest = tiering.convert(photos, f"{s3}/store", "zarr", progress=note)
+    manifest = tiering.convert(few_photos, f"{s3}/store", "zarr", progress=note)
     assert len(notes) > 3
     for name, content in notes.items():
         if not name.endswith("lock"):
             (store / name).write(content)
-    assert tiering.convert(photos, f"{s3}/store", "zarr") == manifest
+    assert tiering.convert(few_photos, f"{s3}/store", "zarr") == manifest
     assert not any(name.startswith(".tiering") for name in store.names())
 
 
-def test_the_second_converter_into_a_bucket_is_told_of_the_first(photos, s3):
+def test_the_second_converter_into_a_bucket_is_told_of_the_first(few_photos, s3):
     said = []
 
     def second(samples, of, size):
         if not said:
             with pytest.raises(UsageError) as raised:
-                tiering.convert(photos, f"{s3}/store", "lmdb", shards=tiering.Shards(100_000))
+                tiering.convert(few_photos, f"{s3}/store", "lmdb", shards=tiering.Shards(20_000))
             said.append(str(raised.value))
 
-    tiering.convert(photos, f"{s3}/store", "lmdb", shards=tiering.Shards(100_000), workers=1, progress=second)
+    tiering.convert(few_photos, f"{s3}/store", "lmdb", shards=tiering.Shards(20_000), workers=1, progress=second)
     assert f"process {os.getpid()} on " in said[0]
 
 
 @pytest.mark.parametrize("verb", [["verify"], ["info"], ["export"], ["convert", "--to", "lmdb"]])
-def test_a_server_that_is_down_is_one_clear_line(photos, s3, tmp_path, verb):
+def test_a_server_that_is_down_is_one_clear_line(few_photos, s3, tmp_path, verb):
     url = f"{s3}/store"
-    words = {"export": [url, tmp_path / "out"], "convert": [photos, url]}.get(verb[0], [url])
+    words = {"export": [url, tmp_path / "out"], "convert": [few_photos, url]}.get(verb[0], [url])
     environment = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}
     done = warm.run(verb[0], *words, *verb[1:], env=environment)
     assert done.returncode == 4, done.stderr

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
 import time
 
 import fsspec
 import pytest
 
-from tests.conftest import PROGRAM
+from tests import warm
 from tests.s3 import FaultyProxy, s3_environment
 from tiering.advice.catalog import find_tier, load_catalog
 from tiering.errors import MachineError
@@ -83,9 +81,7 @@ def test_what_cannot_be_opened_is_named(program, s3, url, code):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_probe_deletes_its_objects(s3, number):
-    run = subprocess.Popen(
-        [PROGRAM, "probe", s3, "--seconds", "60"], stderr=subprocess.PIPE, text=True, env=os.environ.copy()
-    )
+    run = warm.start("probe", s3, "--seconds", "60")
     deadline = time.monotonic() + 60
     system, path = fsspec.core.url_to_fs(s3, use_listings_cache=False)
     while not system.find(path) and run.poll() is None and time.monotonic() < deadline:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.conftest import PROGRAM
 from tiering.advice.catalog import find_tier, load_catalog
 from tiering.errors import UsageError
@@ -166,9 +167,7 @@ def test_an_entry_is_not_written_over(program, tmp_path):
 
 def begun(directory):
     """Start a long probe; return it once it has begun to write."""
-    run = subprocess.Popen(
-        [PROGRAM, "probe", directory, "--seconds", "100", "--size", "64MiB"], stderr=subprocess.PIPE, text=True
-    )
+    run = warm.start("probe", directory, "--seconds", "100", "--size", "64MiB")
     deadline = time.monotonic() + 60
     while run.poll() is None and time.monotonic() < deadline:
         if list(directory.glob(f"{PREFIX}*/reads")):

@@ -157,11 +157,11 @@ from torch.utils.data import DataLoader
 import torch
 from tiering.serve.torch import EpochDataset, EpochSampler, StoreDataset
 
-store, meeting, rank = sys.argv[1], sys.argv[2], int(sys.argv[3])
+store, meeting, way, rank = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 items = StoreDataset(store)
+spawned = {"num_workers": 2, "multiprocessing_context": "spawn"}
 loaders = [
-    DataLoader(EpochDataset(store, 64, seed=7), batch_size=None, num_workers=1),
-    DataLoader(EpochDataset(store, 64, seed=7), batch_size=None, num_workers=2, multiprocessing_context="spawn"),
+    DataLoader(EpochDataset(store, 64, seed=7), batch_size=None, **(spawned if way == "spawn" else {"num_workers": 1})),
     DataLoader(items, 64, sampler=EpochSampler(items, seed=7)),
 ]
 # Later, as Lightning does.
@@ -181,9 +181,10 @@ print(json.dumps(found))
 
 
 @pytest.mark.timeout(600)
-def test_ddp_serves_uneven_epochs_to_their_end(numbered, tmp_path):
+@pytest.mark.parametrize("way", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+def test_ddp_serves_uneven_epochs_to_their_end(numbered, tmp_path, way):
     """1,025 samples on 2 ranks of 64: one sample is left over."""
-    command = [sys.executable, "-c", DDP, numbered, tmp_path / "meeting"]
+    command = [sys.executable, "-c", DDP, numbered, tmp_path / "meeting", way]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     ranks = [subprocess.Popen([*command, str(rank)], stdout=subprocess.PIPE, text=True, env=env) for rank in range(2)]
     try:

@@ -21,12 +21,12 @@ from tiering.serve.ranks import Ranks
 from tiering.serve.torch import EpochDataset, EpochSampler, StoreDataset
 
 #: How a DataLoader runs: workers, the way they start, and whether they outlive an epoch.
+SPAWNED = [(3, "spawn", False), (2, "spawn", True)]
 WAYS = [
     (0, None, False),
     (2, "fork", False),
     (2, "fork", True),
-    pytest.param((3, "spawn", False), marks=pytest.mark.slow),
-    pytest.param((2, "spawn", True), marks=pytest.mark.slow),
+    *(pytest.param(way, marks=pytest.mark.slow) for way in SPAWNED),
 ]
 
 
@@ -120,8 +120,17 @@ def test_a_sampler_moves_on_however_an_epoch_is_left(numbered, leave, workers):
         assert found == expected(numbered, epoch)[: len(found)]
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("stop", [1, 6, 16, 17])
+@pytest.mark.parametrize(
+    ("way", "stop"),
+    [
+        *((WAYS[0], stop) for stop in (1, 6, 16, 17)),
+        *((WAYS[1], stop) for stop in (6, 17)),
+        *((WAYS[2], stop) for stop in (1, 16)),
+        *(pytest.param(WAYS[1], stop, marks=pytest.mark.slow) for stop in (1, 16)),
+        *(pytest.param(WAYS[2], stop, marks=pytest.mark.slow) for stop in (6, 17)),
+        *(pytest.param(way, stop, marks=pytest.mark.slow) for way in SPAWNED for stop in (1, 6, 16, 17)),
+    ],
+)
 def test_a_stateful_dataloader_goes_on_with_the_next_epoch_after_a_resume(numbered, way, stop):
     first = loader_of(dataset_of(numbered), way, StatefulDataLoader)
     assert served(first) == expected(numbered, 0)

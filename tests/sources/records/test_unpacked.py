@@ -16,13 +16,14 @@ from tiering.errors import DatasetError, UsageError
 SMALL = tiering.Shards(bytes=16_000)
 
 DATASETS = ["huggingface", "tfrecord", "tfrecord-gzip", "mds", "litdata", "litdata-zstd"]
+ONE_OFTEN = [DATASETS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in DATASETS[1:])]
 
 
 def images(store: Path | str) -> list[bytes]:
     return sorted(bytes(sample.image) for sample in tiering.open_store(store))
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", ONE_OFTEN)
 def test_worker_processes_find_what_was_unpacked(tmp_path, name):
     alone = tiering.convert(PACKED / name, tmp_path / "alone", "lmdb", shards=SMALL, workers=1)
     many = tiering.convert(PACKED / name, tmp_path / "many", "lmdb", shards=SMALL, workers=2)
@@ -90,7 +91,7 @@ def test_append_repair_and_a_source_that_grew(tmp_path):
     assert not (store / ".tiering").exists()
 
 
-@pytest.mark.parametrize("name", [DATASETS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in DATASETS[1:])])
+@pytest.mark.parametrize("name", ONE_OFTEN)
 def test_from_bucket_to_bucket(s3, tmp_path, name):
     there = fsspec.filesystem("s3")
     there.put(f"{PACKED / name}/", f"{s3}/{name}/", recursive=True)
