@@ -95,7 +95,7 @@ def test_from_python_bounds_are_told_before_anything_is_written(tmp_path):
     assert "33.6 MB" in line
     assert there == []
     assert found.tier.name == "measured"
-    assert found.seconds < 10
+    assert found.seconds < 60
 
 
 def test_a_local_disk_has_no_totals_of_all_nodes_whatever_it_is_like(tmp_path):

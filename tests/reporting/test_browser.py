@@ -61,6 +61,7 @@ def chromium(tmp_path_factory):
         context = playwright.chromium.launch_persistent_context(
             tmp_path_factory.mktemp("browser"), executable_path=found, args=FLAGS, headless=True
         )
+        context.set_default_timeout(120_000)
         yield context
         context.close()
 
@@ -74,7 +75,7 @@ def opened(context, path, scheme="light", width=1200):
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=scheme)
     page.goto(path.as_uri())
-    page.wait_for_selector("html[data-drawn=yes]", state="attached", timeout=20_000)
+    page.wait_for_selector("html[data-drawn=yes]", state="attached", timeout=120_000)
     return page
 
 

@@ -251,7 +251,7 @@ def test_an_epoch_may_be_collected_on_a_thread_that_reads_for_it(packed, monkeyp
 
     def transform(sample):
         if sample.key not in first:
-            left.wait(20)
+            left.wait(120)
             gc.collect()
             collected.set()
         return sample.label
@@ -264,11 +264,11 @@ def test_an_epoch_may_be_collected_on_a_thread_that_reads_for_it(packed, monkeyp
     del epoch, cycle
     assert alive() is not None
     left.set()
-    assert collected.wait(20)
+    assert collected.wait(120)
     assert alive() is None
     assert unraisable == []
     for thread in set(threading.enumerate()) - before:
-        thread.join(20)
+        thread.join(120)
 
 
 def test_threads_end_with_the_epoch_and_when_it_is_left(packed):
@@ -404,7 +404,7 @@ def test_an_epoch_that_is_not_an_integer_is_refused(store):
 def test_as_many_threads_open_plain_files_as_the_loader_has(photos, threads, monkeypatch):
     store = tiering.open_store(photos)
     together, most, lock = set(), [0], threading.Lock()
-    all_there = threading.Barrier(max(2, threads), timeout=10)
+    all_there = threading.Barrier(max(2, threads), timeout=120)
     announce = store.announce
 
     def slowly(indices):

@@ -150,7 +150,7 @@ def test_a_silent_server_is_mentioned_and_given_up(monkeypatch, caplog, s3, sche
         began = time.monotonic()
         with pytest.raises(MachineError, match=r"silent.*TIERING_REMOTE_TIMEOUT"):
             WAYS[way]("s3://photos/x" if scheme == "s3" else f"{server}/x")
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 100
     assert "Still waiting" in caplog.text
     assert "stays silent for 2 s (TIERING_REMOTE_TIMEOUT)" in caplog.text
 
