@@ -63,24 +63,6 @@ def test_a_name_that_is_not_there_is_an_attribute_error():
         tiering.nonsense  # noqa: B018
 
 
-def test_no_module_takes_the_place_of_a_function():
-    """Importing a submodule sets it as an attribute of the package: one named as a function would hide it."""
-    code = """
-import importlib, pkgutil, types
-import tiering
-for found in pkgutil.walk_packages(tiering.__path__, "tiering."):
-    if found.name.endswith("__main__"):
-        continue
-    try:
-        importlib.import_module(found.name)
-    except ImportError as missing:
-        assert not str(missing.name).startswith("tiering"), missing
-print(*(name for name in tiering.__all__ if isinstance(getattr(tiering, name), types.ModuleType)))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
-
-
 @pytest.mark.parametrize(
     "code",
     [

@@ -59,6 +59,7 @@ def test_no_room_or_top_module_has_the_name_of_a_public_function():
 
 
 def test_importing_every_module_changes_no_public_name():
+    """Importing a submodule sets it as an attribute of the package: one named as a function would hide it."""
     # Only DLIO imports its data loader, which needs DLIO.
     paths = sorted(modules() - {"__main__.py", "__init__.py", "measure/dlio.py"})
     names = [path.removesuffix(".py").replace("/", ".") for path in paths]

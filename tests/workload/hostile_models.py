@@ -26,7 +26,7 @@ from tiering.errors import ModelError
 from tiering.workload.classifier import load_model, shipped
 from tiering.workload.verdict import classify
 
-SECONDS = 10
+SECONDS = 60
 MOST_RSS = 1 << 30
 
 Members = dict[str, bytes]

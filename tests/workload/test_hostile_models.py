@@ -38,13 +38,13 @@ def test_an_attack_is_refused(tmp_path):
 
 
 def test_damage_is_refused_or_gives_sound_answers(tmp_path):
-    found = _outcomes(tmp_path, at_random(members_of(MODEL), MODEL.read_bytes(), 40))
-    assert len(found) == 120
+    found = _outcomes(tmp_path, at_random(members_of(MODEL), MODEL.read_bytes(), 15))
+    assert len(found) == 45
     assert {name: outcome for name, outcome in found.items() if outcome not in SOUND} == {}
     assert {outcome for name, outcome in found.items() if name.startswith("cut")} == {"refused"}
 
 
-@pytest.mark.parametrize("count", [100, pytest.param(1500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [40, pytest.param(1500, marks=pytest.mark.slow)])
 def test_any_field_by_any_nonsense_is_refused_or_gives_sound_answers(tmp_path, count):
     found = _outcomes(tmp_path, by_field(members_of(MODEL), count))
     assert len(found) > 0.9 * count
