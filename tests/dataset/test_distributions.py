@@ -134,11 +134,9 @@ def test_where_files_are_only_counted_some_of_them_are_looked_up(tmp_path, s3, m
         source = s3
     monkeypatch.setattr("tiering.dataset.profile.ALL_HEADERS", 50)
     monkeypatch.setattr("tiering.dataset.profile.SAMPLED", 60)
-    for profile, expected in (
-        (tiering.profile_dataset(source), 30),
-        (tiering.profile_dataset(source, probes=40), 20),
-        (tiering.profile_dataset(source, sample=30), 15),
-    ):
+    # Each question to a bucket takes its time.
+    for how, expected in (({}, 30), ({"probes": 40}, 20), ({"sample": 30}, 15))[2 * (place == "bucket") :]:
+        profile = tiering.profile_dataset(source, **how)
         label, caption = sorted(profile.fields, key=lambda field: field.name)
         assert (label.name, label.distribution, caption.name) == ("cls", None, "txt")
         found = caption.distribution
@@ -150,8 +148,9 @@ def test_where_files_are_only_counted_some_of_them_are_looked_up(tmp_path, s3, m
         assert found.quantiles["0"] >= 10
         line = next(line for _, line in dataset_rows(profile) if line.startswith("txt"))
         assert f"about {found.quantiles['0']:.0f} B to 13 B, median 13 B (of {found.values} drawn at random)" in line
-    whole = next(each for each in tiering.profile_dataset(source, sample="all").fields if each.name == "txt")
-    assert (whole.distribution.values, whole.distribution.sampled) == (60, False)
+    if place == "here":
+        whole = next(each for each in tiering.profile_dataset(source, sample="all").fields if each.name == "txt")
+        assert (whole.distribution.values, whole.distribution.sampled) == (60, False)
 
 
 def test_names_in_upper_case_are_found_and_several_endings_are_one_field(tmp_path):

@@ -197,7 +197,7 @@ def test_a_sample_of_less_than_two_is_a_mistake(sample: int):
         profile_dataset(FIXTURES, sample=sample)
 
 
-@pytest.mark.parametrize("sample", ["auto", "all", 60])
+@pytest.mark.parametrize("sample", [pytest.param("auto", marks=pytest.mark.slow), "all", 60])
 def test_a_bucket_has_the_profile_of_the_directory_it_was_copied_from(s3: str, unequal: Path, tmp_path: Path, sample):
     for label in range(0, 24, 4):
         shutil.copytree(unequal / f"c{label:02d}", tmp_path / "some" / f"c{label:02d}")

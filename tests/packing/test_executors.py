@@ -138,7 +138,7 @@ def test_a_task_that_is_interrupted_leaves_no_lock_held():
 
 
 def test_a_dask_cluster_that_loses_a_worker_makes_the_same_store(photos, tmp_path, whole):
-    with LocalCluster(n_workers=4, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
         victims = []
 
         def kill_one(samples, of, size):

@@ -20,7 +20,7 @@ def _one_time(monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
 
 
-@pytest.fixture(params=["lmdb", "zarr", *(pytest.param(way, marks=pytest.mark.slow) for way in ("zstd", "pixels"))])
+@pytest.fixture(params=["lmdb", *(pytest.param(way, marks=pytest.mark.slow) for way in ("zarr", "zstd", "pixels"))])
 def made(request, photos, tmp_path):
     kind, how = WAYS[request.param]
     source = first_classes(photos, tmp_path, 2)

@@ -18,11 +18,16 @@ from tiering.store.remote_shards import _joined
 from tiering.testing import assert_every_sample_once, served
 
 
-@pytest.fixture
-def there(photos, tmp_path, s3):
-    tiering.convert(photos, tmp_path / "store", "lmdb")
+def put(images, tmp_path, s3):
+    """Pack images, and put the store into the bucket."""
+    tiering.convert(images, tmp_path / "store", "lmdb")
     s3fs.S3FileSystem(use_listings_cache=False).put(str(tmp_path / "store"), f"{s3}/store", recursive=True)
     return f"{s3}/store"
+
+
+@pytest.fixture
+def there(photos, tmp_path, s3):
+    return put(photos, tmp_path, s3)
 
 
 def requests_of_an_epoch(endpoint, url, **how):
@@ -40,8 +45,8 @@ def requests_of_an_epoch(endpoint, url, **how):
         return proxy.requests - before, images
 
 
-def test_a_bucket_is_asked_for_blocks_and_not_for_samples(there, photos, s3_endpoint):
-    samples = len(tiering.open_store(photos))
+def test_a_bucket_is_asked_for_blocks_and_not_for_samples(few_photos, tmp_path, s3, s3_endpoint):
+    samples, there = 40, put(few_photos, tmp_path, s3)
     each, images = requests_of_an_epoch(s3_endpoint, there)
     few, same = requests_of_an_epoch(s3_endpoint, there, shuffle="block")
     assert images == same

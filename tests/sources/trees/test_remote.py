@@ -176,8 +176,8 @@ def test_objects_of_unusual_names_are_listed_and_read_beside_others(s3: str, nam
     assert found == {b"1.jpg": b"one", name.encode(): b"unusual"}
 
 
-def test_samples_can_be_left_unread(s3: str):
-    upload(FIXTURES, s3)
+def test_samples_can_be_left_unread(s3: str, few_photos: Path):
+    upload(few_photos, s3)
     source = open_source(s3)
     samples = listed(source)
     columns = (samples[name].to_numpy() for name in ("file", "offset", "size"))
