@@ -105,7 +105,11 @@ class Strikes:
 
     def strike(self, words: list[object], call: str, number: int, signal_name: str) -> int:
         """Run a command that gets a signal as it makes a call for the given time; return its exit code or -signal."""
-        return self._run(words, ["-o", os.devnull, "-e", f"inject={call}:signal={signal_name}:when={number}"])
+        return self.tamper(words, f"{call}:signal={signal_name}:when={number}")
+
+    def tamper(self, words: list[object], rule: str) -> int:
+        """Run a command while strace injects something by its rule; return the exit code or -signal."""
+        return self._run(words, ["-o", os.devnull, "-e", f"inject={rule}"])
 
     def said(self) -> str:
         """Return what the last command said on stderr."""

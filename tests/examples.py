@@ -18,6 +18,6 @@ def choose_profile(config: pytest.Config) -> None:
         settings.load_profile("few" if "not slow" in config.option.markexpr else "all")
 
 
-def examples(full: int) -> int:
-    """How many examples to try where a run of all tests tries `full`."""
-    return min(full, max(3, full * settings.default.max_examples // 100))
+def examples(full: int, least: int = 3) -> int:
+    """How many examples to try where a run of all tests tries `full`, and `least` is enough to show something."""
+    return min(full, max(least, full * settings.default.max_examples // 100))

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from tests.examples import examples
 from tests.trees import picture, put
 from tiering.cli.app import app
 from tiering.text import shown
@@ -27,7 +28,7 @@ OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066
 names = st.lists(st.sampled_from(PIECES), min_size=1, max_size=4).map("".join)
 some = settings(
     # Each example runs twenty verbs: finding a smaller one would take minutes.
-    max_examples=2, suppress_health_check=list(HealthCheck), derandomize=True,
+    max_examples=examples(2, least=1), suppress_health_check=list(HealthCheck), derandomize=True,
     phases=[Phase.explicit, Phase.generate],
 )  # fmt: skip
 
@@ -119,7 +120,7 @@ def test_profiles_traces_and_advice_under_any_name(name):
         tiering("cache", "info", "--cache-dir", place / "none", code=2)
 
 
-@settings(some, max_examples=2)
+@some
 @given(names)
 @example("[/x]:smile:\x1b[2J")
 def test_a_bench_the_cache_and_a_report_under_any_name(name):

@@ -75,8 +75,9 @@ TREES = {
 }
 
 
+@pytest.mark.parametrize(("samples", "least"), [(30, 26), pytest.param(100, 90, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", TREES)
-def test_intervals_hold_the_truth_in_at_least_ninety_of_a_hundred_samples(name: str):
+def test_intervals_hold_the_truth_in_at_least_ninety_of_a_hundred_samples(name: str, samples: int, least: int):
     """95 are promised; of 100 independent samples, fewer than 90 would be chance once in 35 such promises kept."""
     tree = TREES[name]
     sizes = np.concatenate(list(tree.folders.values()))
@@ -88,7 +89,7 @@ def test_intervals_hold_the_truth_in_at_least_ninety_of_a_hundred_samples(name: 
         "large": (sizes > 20_000).mean(),
     }
     held = dict.fromkeys(true, 0)
-    for seed in range(100):
+    for seed in range(samples):
         sample = sample_tree(tree, 1000, seed).sample
         found = {
             "files": total_files(sample),
@@ -101,7 +102,7 @@ def test_intervals_hold_the_truth_in_at_least_ninety_of_a_hundred_samples(name: 
         for figure, value in true.items():
             held[figure] += found[figure].low <= value <= found[figure].high
             assert found[figure].low <= found[figure].value <= found[figure].high
-    assert min(held.values()) >= 90, held
+    assert min(held.values()) >= least, held
 
 
 def test_most_directories_are_not_listed():

@@ -48,10 +48,10 @@ def run_all(page: str) -> None:
     "page",
     [
         "README.md",
-        "docs/tutorial.md",
         *(
             pytest.param(f"docs/{page}.md", marks=pytest.mark.slow)
             for page in (
+                "tutorial",
                 "changing",
                 "converting",
                 "exporting",

@@ -41,7 +41,9 @@ SHOWN = {
     "train_lightning": "epoch 3: loss",
     "train_jax": "epoch 4: loss",
 }
-SLOW = {"cache_a_slow_store", "train_lightning", "train_jax"}
+#: Training on two ranks, on images with captions, and by other frameworks is tested by itself, too; what train_imagenet
+#: does is tested below, in every run.
+SLOW = {"cache_a_slow_store", "train_lightning", "train_jax", "train_ddp", "train_image_text", "train_imagenet"}
 #: Examples that train print losses, which go down.
 LOSS = re.compile(r"loss ([0-9.]+)")
 
@@ -129,6 +131,7 @@ def test_a_killed_training_goes_on_with_equal_batches_and_losses(steps, small, t
         return found
 
     undisturbed = rest(training("undisturbed"))
+    assert SHOWN["train_imagenet"] in undisturbed[-1]
     killed, before = training("killed"), []
     while sum("loss" in line for line in before) < steps:
         before.append(killed.stdout.readline().strip())

@@ -315,6 +315,8 @@ def begin(made, tmp_path):
 
 def usual(turn, kind, name):
     """Each command has both kinds of stores and both signals in every run, and the next command has other pairs."""
+    if SCENARIOS[turn] is purge_in_parallel:
+        return (kind, name) == ("zarr", "KILL")  # what packs is struck above, and processes take long under strace
     return (kind == "lmdb") == (name == ("KILL" if turn % 2 else "INT"))
 
 

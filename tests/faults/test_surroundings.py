@@ -108,14 +108,11 @@ def test_a_directory_of_a_team_stays_one(photos, open_way):
 ODD = """it's a $(touch hacked); `id` "q" * -n"""
 
 
-def test_the_next_command_can_be_pasted(photos, tmp_path):
+def test_the_next_command_can_be_pasted(program, photos, tmp_path):
     source = tmp_path / f"photos {ODD}"
     shutil.copytree(next(each for each in photos.iterdir() if each.is_dir()), source / "class")
-    script = "import sys; sys.argv[0] = 'tiering'; from tiering.cli.app import main; main()"
     words = ["convert", f"./photos {ODD}", f"./{ODD}.lmdb", "--to", "lmdb", "--workers", "1"]
-    done = subprocess.run(
-        [sys.executable, "-c", script, *words], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = program(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("Next: ")]
     said = line.removeprefix("Next: ")

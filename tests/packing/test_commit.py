@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 
 import pytest
 
 import tiering
 from tests import warm
-from tests.conftest import PROGRAM
+from tests.crashes import Strikes
 from tiering.errors import UsageError
 from tiering.testing import tree
 
@@ -119,21 +118,20 @@ def test_overwrite_waits_for_nobody_and_harms_nobody_who_appends(photos, some_ph
     assert tiering.open_store(output).manifest.generation == 2
 
 
-def strace(*rule, command):
-    """Run a command while strace tampers with its system calls."""
-    words = ["strace", "-f", "-o", os.devnull, "-e", f"inject={':'.join(rule)}", PROGRAM, *command]
-    return subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+@pytest.fixture(scope="module")
+def strikes(tmp_path_factory):
+    with Strikes(tmp_path_factory.mktemp("strace") / "log") as waiting:
+        yield waiting
 
 
-def test_where_no_rename_can_refuse_to_replace_the_name_is_claimed_first(photos, tmp_path):
+def test_where_no_rename_can_refuse_to_replace_the_name_is_claimed_first(strikes, photos, tmp_path):
     output = tmp_path / "store"
     command = ["convert", photos, output, "--to", "lmdb", "--workers", "1"]
-    assert strace("renameat2", "error=EINVAL", command=command).returncode == 0
+    assert strikes.tamper(command, "renameat2:error=EINVAL") == 0
     assert tiering.verify(output, source=photos).ok
     before = tree(output)
-    done = strace("renameat2", "error=EINVAL", command=[*command, "--overwrite"])
-    assert done.returncode == 2
-    assert "swap two directories" in done.stderr
+    assert strikes.tamper([*command, "--overwrite"], "renameat2:error=EINVAL") == 2
+    assert "swap two directories" in strikes.said()
     assert (
         tree(output) == before | {b".tiering/lock": tree(output).get(b".tiering/lock", b"")} or tree(output) == before
     )
@@ -142,13 +140,15 @@ def test_where_no_rename_can_refuse_to_replace_the_name_is_claimed_first(photos,
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_killed_in_the_rename_the_finished_store_is_committed_by_the_next_run(photos, some_photos, tmp_path, overwrite):
+def test_killed_in_the_rename_the_finished_store_is_committed_by_the_next_run(
+    strikes, photos, some_photos, tmp_path, overwrite
+):
     output = tmp_path / "store"
     command = ["convert", photos, output, "--to", "lmdb", "--shard-size", "100kB", "--workers", "1"]
     if overwrite:
         tiering.convert(some_photos, output, "zarr")
         command.append("--overwrite")
-    assert strace("renameat2", "signal=KILL", command=command).returncode in (-signal.SIGKILL, 128 + signal.SIGKILL)
+    assert strikes.tamper(command, "renameat2:signal=KILL") == -signal.SIGKILL
     packed = {path.name: path.stat().st_ino for path in (tmp_path / "store.partial").glob("*.mdb")}
     assert len(packed) > 2
     assert warm.run(*command).returncode == 0

@@ -113,8 +113,14 @@ def metadata(folder, form):
         pl.DataFrame(cells, infer_schema_length=None).write_csv(path)
 
 
-@pytest.mark.parametrize("place", ["local", "bucket"])
-@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize(
+    ("form", "place"),
+    [
+        *((form, "local") for form in ("csv", "jsonl", "parquet")),
+        ("jsonl", "bucket"),
+        *(pytest.param(form, "bucket", marks=pytest.mark.slow) for form in ("csv", "parquet")),
+    ],
+)
 def test_columns_of_metadata_are_fields_as_in_the_packed_store(tmp_path, s3, form, place):
     metadata(tmp_path / "photos", form)
     put(tmp_path / "photos", "2.mask.png", MASK)

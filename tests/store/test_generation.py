@@ -125,6 +125,10 @@ def _sum(store, results):
         results.put(str(error))
 
 
+@pytest.mark.parametrize(
+    "stores", [pytest.param(kind, marks=() if kind in ("lmdb", "pixels") else pytest.mark.slow) for kind in KINDS],
+    indirect=True,
+)  # fmt: skip
 def test_a_spawned_worker_reads_what_its_parent_opened(place):
     store = tiering.open_store(place)
     context = multiprocessing.get_context("spawn")

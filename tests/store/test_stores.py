@@ -66,7 +66,14 @@ def _first(store, results):
     results.put(bytes(store[0].image))
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize(
+    ("packed", "method"),
+    [
+        *(("lmdb", "spawn"), ("lmdb", "fork"), ("zarr", "fork"), ("zarr-zstd", "fork")),
+        *(pytest.param(kind, "spawn", marks=pytest.mark.slow) for kind in ("zarr", "zarr-zstd")),
+    ],
+    indirect=["packed"],
+)
 def test_an_open_store_serves_other_processes(packed, method):
     store = tiering.open_store(packed)
     expected = bytes(store[0].image)

@@ -198,7 +198,11 @@ def test_voc_has_objects_masks_and_splits(tmp_path):
 
 @pytest.mark.parametrize(
     ("above", "below"),
-    [("VOCdevkit", "VOC2012"), ("", "VOCdevkit/VOC2012"), ("", "VOC2012_train_val/VOC2012_train_val")],
+    [
+        ("VOCdevkit", "VOC2012"),
+        pytest.param("", "VOCdevkit/VOC2012", marks=pytest.mark.slow),
+        pytest.param("", "VOC2012_train_val/VOC2012_train_val", marks=pytest.mark.slow),
+    ],
 )
 def test_the_directory_above_one_year_of_voc_stands_for_it_and_says_so(tmp_path, program, above, below):
     voc(tmp_path / "data" / above / below)
