@@ -476,15 +476,15 @@ def bucket_store(lmdb, s3) -> str:
 def test_a_bucket_is_read_once(bucket_store, lmdb, tmp_path):
     store = tiering.cached(bucket_store, "64MB", tmp_path / "cache")
     assert served(store) == plain(lmdb)
-    fetched = store.stats().origin_bytes
-    assert fetched >= store.manifest.image_bytes
+    before = store.stats()
+    assert before.origin_bytes >= store.manifest.image_bytes
     assert served(store, 1) == plain(lmdb, 1)
-    assert store.stats().origin_bytes == fetched
+    assert since(store, before) == (1.0, 0)
     store.close()
 
 
 def test_a_folder_in_a_bucket_is_cached_and_its_changes_are_noticed(folder, tmp_path, s3):
-    url, few = f"{s3}/photos", sorted(folder.glob("*/*"))[::20]
+    url, few = f"{s3}/photos", sorted(folder.glob("*/*"))[::50]
     bucket = s3fs.S3FileSystem()
     for path in few:
         bucket.put_file(str(path), f"{url}/{path.relative_to(folder)}")
@@ -493,10 +493,12 @@ def test_a_folder_in_a_bucket_is_cached_and_its_changes_are_noticed(folder, tmp_
     assert origin.read(np.arange(len(few))) == expected
     store = tiering.cached(url, "64MB", tmp_path / "cache")
     assert [image for _, image in sorted(served(store))] == expected
-    fetched = store.stats().origin_bytes
-    assert fetched == origin.manifest.image_bytes
+    before = store.stats()
+    # A busy server answers late, and a late request is sent a second time.
+    assert before.misses == len(few)
+    assert before.origin_bytes >= origin.manifest.image_bytes
     assert [image for _, image in sorted(served(store, 1))] == expected
-    assert store.stats().origin_bytes == fetched
+    assert since(store, before) == (1.0, 0)
     store.close()
     # Of the same size and name, but another object.
     other = bytes(reversed(expected[3]))
