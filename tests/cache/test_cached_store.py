@@ -24,7 +24,7 @@ import pytest
 import s3fs
 
 import tiering
-from tests.conftest import FIXTURES
+from tests.once import made_once, photographs
 from tests.s3 import FaultyProxy, s3_environment
 from tiering.cache.directory import MARKER
 from tiering.cache.memory_directory import memory_of
@@ -36,28 +36,29 @@ from tiering.io_sizes import CACHE_UNIT_BYTES
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """2,000 photographs of 6 kB; never written to."""
-    path = tmp_path_factory.mktemp("cached") / "photos"
-    script = [sys.executable, FIXTURES / "make_images.py", "--count", "2000", "--classes", "5", path]
-    subprocess.run(script, check=True, capture_output=True)
-    return path
+    return photographs(tmp_path_factory, 2000, classes=5)
 
 
 @pytest.fixture(scope="module")
-def lmdb(folder) -> Path:
-    tiering.convert(folder, folder.parent / "photos.lmdb", "lmdb", shards=tiering.Shards(4 << 20))
-    return folder.parent / "photos.lmdb"
+def lmdb(folder, tmp_path_factory) -> Path:
+    return packed(folder, tmp_path_factory, "lmdb", "lmdb")
+
+
+def packed(folder, factory, name, kind, **how) -> Path:
+    def pack(place: Path) -> None:
+        tiering.convert(folder, place, kind, shards=tiering.Shards(4 << 20), **how)
+
+    return made_once(factory, f"cached.{name}", pack)
 
 
 @pytest.fixture(scope="module", params=["folder", "lmdb", "zarr", "zstd", "pixels"])
-def origin(request, folder, lmdb) -> Path:
+def origin(request, folder, lmdb, tmp_path_factory) -> Path:
     if request.param in ("folder", "lmdb"):
         return folder if request.param == "folder" else lmdb
     how = {"zarr": {}, "zstd": {"codec": "zstd"}, "pixels": {"pixels": tiering.Pixels(48, 48), "codec": "zstd"}}[
         request.param
     ]
-    store = folder.parent / f"photos.{request.param}"
-    tiering.convert(folder, store, "zarr", shards=tiering.Shards(4 << 20), **how)
-    return store
+    return packed(folder, tmp_path_factory, request.param, "zarr", **how)
 
 
 def served(store: tiering.Store, epoch: int = 0, **settings) -> list[tuple[int, bytes]]:
@@ -382,13 +383,13 @@ def test_abandoned_epochs_do_not_pile_up_samples(lmdb, tmp_path, monkeypatch):
     store.close()
 
 
-def test_the_leftovers_of_a_process_killed_while_making_a_table_are_removed(lmdb, tmp_path):
+def test_the_leftovers_of_a_process_killed_while_making_a_table_are_removed(lmdb, folder, tmp_path):
     store = tiering.cached(lmdb, "64MB", tmp_path / "cache")
     store.close()
     left = tmp_path / "cache" / "datasets" / f".new-{0:032x}"
     left.mkdir()
     (left / "slots").write_bytes(bytes(1000))
-    tiering.cached(lmdb.parent / "photos", "64MB", tmp_path / "cache").close()
+    tiering.cached(folder, "64MB", tmp_path / "cache").close()
     assert not left.exists()
 
 

@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import random
 import shutil
-import subprocess
 import sys
 import threading
 import time
@@ -21,7 +20,7 @@ import pytest
 import s3fs
 
 import tiering
-from tests.conftest import FIXTURES
+from tests.once import FIXTURES, made_once, photographs
 from tests.s3 import FaultyProxy, s3_environment
 from tiering.errors import TieringError
 
@@ -45,13 +44,19 @@ def repeated(scenario):
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory) -> Path:
-    """1,500 photographs as a store, and beside it other ones of the same names."""
-    path = tmp_path_factory.mktemp("campaign")
-    for seed in (0, 1):
-        script = [sys.executable, FIXTURES / "make_images.py", "--count", "1500", "--seed", str(seed)]
-        subprocess.run([*script, path / f"photos{seed}"], check=True, capture_output=True)
-        tiering.convert(path / f"photos{seed}", path / f"{seed}.lmdb", "lmdb", shards=tiering.Shards(4 << 20))
-    return path
+    """1,500 photographs as a store, and beside it the same number under the same names, each another one."""
+    source = photographs(tmp_path_factory, 1500)
+
+    def pack(path: Path) -> None:
+        files = sorted(source.rglob("*.*"))
+        for file, other in zip(files, files[1:] + files[:1], strict=True):
+            place = path / "others" / file.relative_to(source)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(other, place)
+        for number, images in enumerate((source, path / "others")):
+            tiering.convert(images, path / f"{number}.lmdb", "lmdb", shards=tiering.Shards(4 << 20), workers=1)
+
+    return made_once(tmp_path_factory, "campaign", pack)
 
 
 def read_epochs(origin: str, truth: str, cache: Path, seed: int, epochs: int = EPOCHS) -> None:

@@ -14,17 +14,15 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import tiering
-from tests.conftest import FIXTURES
+from tests.once import photographs
 from tiering.errors import MachineError
 
 
 @pytest.fixture(scope="module")
 def lmdb(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("metrics")
-    script = [sys.executable, FIXTURES / "make_images.py", "--count", "600", "--classes", "3", path / "photos"]
-    subprocess.run(script, check=True, capture_output=True)
-    tiering.convert(path / "photos", path / "photos.lmdb", "lmdb")
-    return path / "photos.lmdb"
+    path = tmp_path_factory.mktemp("metrics") / "photos.lmdb"
+    tiering.convert(photographs(tmp_path_factory, 600, classes=3), path, "lmdb", workers=1)
+    return path
 
 
 def scraped(port: int) -> dict[tuple[str, str], float]:

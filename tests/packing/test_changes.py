@@ -33,7 +33,7 @@ from tiering.testing import assert_every_sample_once, tree
 WAYS = changed.WAYS | {"zstd pixels": ("zarr", {"pixels": tiering.Pixels(24, 32), "codec": "zstd"})}
 
 
-@pytest.fixture(params=WAYS)
+@pytest.fixture(params=[pytest.param(way, marks=pytest.mark.slow) if way == "zstd" else way for way in WAYS])
 def made(request, photos, tmp_path):
     """A dataset of two classes with 60 images, and a store of it in several shards."""
     kind, how = WAYS[request.param]
