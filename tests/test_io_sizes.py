@@ -42,9 +42,9 @@ def photos(directory, number, size):
 
 
 def test_a_chunk_of_pixels_holds_as_many_rows_as_the_model_counts(tmp_path):
-    convert(photos(tmp_path / "photos", 40, (64, 64)), tmp_path / "store", "zarr", pixels=Pixels(64, 64), codec="zstd")
+    convert(photos(tmp_path / "photos", 40, (32, 32)), tmp_path / "store", "zarr", pixels=Pixels(32, 32), codec="zstd")
     packed = open_store(tmp_path / "store")
-    row = 64 * 64 * 3
+    row = 32 * 32 * 3
     assert packed.block == typical_costs(DatasetSizes(40, 40_000, row_bytes=row)).codings["zstd"].chunk == 5
 
 

@@ -26,8 +26,13 @@ def test_every_way_has_its_cost(files):
     assert costs.row.seconds > 0
     coding = costs.codings["zstd"]
     assert 0.3 < coding.ratio < 1.1
-    assert coding.chunk == (64 << 10) // (32 * 32 * 3)
+    assert coding.chunk == (16 << 10) // (32 * 32 * 3)
     assert coding.chunk_s > 0
+
+
+@pytest.mark.slow
+def test_a_large_sample_of_pixels_is_a_chunk_of_its_own(files):
+    assert calibrate(files[:50], (80, 80), codecs=("zstd",)).codings["zstd"].chunk == 1
 
 
 def test_what_is_read_cold_was_taken_out_of_memory_before(files, tmp_path, monkeypatch):

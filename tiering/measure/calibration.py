@@ -256,7 +256,8 @@ def _cpu(store: Store) -> tuple[float, float]:
 
 def _coding(path: Path, start: float) -> Coding:
     store = open_store(path)
-    row, rows = int(store.index.size.max()), store.block
+    row = int(store.index.size.max())
+    rows = store.manifest.settings.chunk_bytes // row if store.manifest.settings else 1
     stored = sum(shard.bytes for shard in store.manifest.shards)
     work = _work(store, start)
     store.close()
