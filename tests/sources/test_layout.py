@@ -14,7 +14,7 @@ import tiering
 from tests.trees import picture, put
 from tiering.dataset.profile import profile_dataset
 from tiering.errors import DatasetError
-from tiering.store.lmdb import _ENGINE
+from tiering.store.lmdb_library import _ENGINE
 
 FOLDERS = {
     ("cat/1.jpg", "dog/2.jpg"): ("class folders", "Class folders: one for each of 2 labels."),

@@ -220,7 +220,8 @@ def run_job(
     progress(samples, job.plan.n, size)
     # All packing must stop before the lock is released, however the loop ends. So close the generator explicitly.
     if missing:
-        packing = run_tasks(opener(workers, len(missing), job.seconds), pack_shard, tasks, ahead=tasks_ahead(workers))
+        make = opener(workers, len(missing), job.seconds, decoded=job.decoded)
+        packing = run_tasks(make, pack_shard, tasks, ahead=tasks_ahead(workers))
         with closing(packing):
             for packed in packing:
                 samples, size = samples + packed.samples, size + packed.size

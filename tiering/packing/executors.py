@@ -21,7 +21,7 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     wait,
 )
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import Connection
@@ -39,9 +39,11 @@ R = TypeVar("R")
 #: About how long processes take to start, s.
 _START: Final = 1.0
 
-#: Up to this time on one thread, s, this process works, too, while others start. Beyond it only others do, because a
-#: decoder that crashes should not take this one with it.
-_SHARED: Final = 30.0
+#: Copying keeps a disk busy with this many threads, without the start of processes. Further ones join after a while, s.
+#: Beyond this much work, s on one thread, processes do all of it.
+_THREADS: Final = 2
+_DELAY: Final = 2.0
+_LONG: Final = 20.0
 
 #: If a pool breaks this often in a row without finishing anything, the work itself probably kills it.
 ATTEMPTS: Final = 3
@@ -72,18 +74,20 @@ class Dask:
 Workers = int | Dask | Executor | None
 
 
-def opener(workers: Workers, tasks: int, seconds: float) -> MakeExecutor:
+def opener(workers: Workers, tasks: int, seconds: float, *, decoded: bool) -> MakeExecutor:
     """Return a function that opens an executor.
 
-    tasks: how many there are. seconds: about how long one thread needs for all of them. By default, one thread begins,
-    and processes help it: at once, or when it takes much longer than their start.
+    tasks: how many there are. seconds: about how long one thread needs for all of them. decoded: whether they decode
+    images, and not only copy them. By default, threads do what is done before processes would have started.
     """
 
     def open_executor() -> AbstractContextManager[Executor]:
         if isinstance(workers, Dask):
             return dask_cluster(workers.address)
-        if workers is None and seconds < _SHARED:
-            return _here_and_processes(min(usable_cores(), tasks), delay=2 * _START if seconds < _START else 0.0)
+        if workers is None and decoded and seconds < _START:
+            return _one_thread()
+        if workers is None and not decoded and seconds < _LONG:
+            return _threads_and_processes(min(usable_cores(), tasks))
         if workers is None or isinstance(workers, int):
             return process_pool(workers, tasks)
         return nullcontext(workers)
@@ -175,14 +179,12 @@ def _processes(count: int) -> Iterator[Executor]:
 
 
 @contextmanager
-def _here_and_processes(count: int, *, delay: float) -> Iterator[Executor]:
-    """Open an executor of a thread here and, after a delay, of a process for each further task at a time."""
-    if count <= 1:
-        with _one_thread() as here:
-            yield here
-        return
-    with _one_thread() as here, FirstFree(here, lambda: _processes(count - 1), count - 1, delay=delay) as shared:
-        yield shared
+def _threads_and_processes(count: int) -> Iterator[Executor]:
+    """Open an executor of up to two threads and, after a while, of a process for each further task at a time."""
+    with ExitStack() as stack:
+        here = [stack.enter_context(_one_thread()) for _ in range(min(count, _THREADS))]
+        more = count - len(here)
+        yield stack.enter_context(FirstFree(here, lambda: _processes(more), more, delay=_DELAY))
 
 
 def _done(executor: Executor, running: Iterable[Future[R]]) -> set[Future[R]]:

@@ -1,10 +1,10 @@
-"""An executor that shares tasks between a thread of this process and other processes, which it may start later."""
+"""An executor that shares tasks between threads of this process and other processes, which it may start later."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
@@ -18,15 +18,20 @@ _Task = tuple[Future[Any], Callable[[], Any]]
 class FirstFree(Executor):
     """Gives each task to the executor that is free first. Use it as a context manager, which closes the others.
 
-    here: takes one task at a time, and belongs to the caller. others: opens an executor that takes `count` tasks at a
-    time. delay: s until that is opened, because all tasks may be done before.
+    here: each takes one task at a time, and belongs to the caller. others: opens an executor that takes `count` tasks
+    at a time. delay: s until that is opened, because all tasks may be done before.
     """
 
     def __init__(
-        self, here: Executor, others: Callable[[], AbstractContextManager[Executor]], count: int, *, delay: float
+        self,
+        here: Sequence[Executor],
+        others: Callable[[], AbstractContextManager[Executor]],
+        count: int,
+        *,
+        delay: float,
     ) -> None:
         #: How many more tasks each executor takes.
-        self._free = {here: 1}
+        self._free = dict.fromkeys(here, 1)
         self._others, self._count = others, count
         self._waiting: deque[_Task] = deque()
         # Reentrant, because a task that is done at once calls _done inside _hand_out.
@@ -59,7 +64,7 @@ class FirstFree(Executor):
 
     def _open(self) -> None:
         with self._lock:
-            if not self._closed:
+            if not self._closed and self._count:
                 self._free[self._opened.enter_context(self._others())] = self._count
                 self._hand_out()
 

@@ -57,8 +57,12 @@ class PackingJob:
         """About how long one thread needs to pack all of it, s."""
         fields = self.listing.fields
         size = self.source_bytes - self.base_bytes + sum(each.value_bytes for each in fields)
-        decoded = not self.plan.settings.original or self.check == "decode"
-        return packing_seconds(self.plan.n * (1 + len(fields)), size, decoded=decoded)
+        return packing_seconds(self.plan.n * (1 + len(fields)), size, decoded=self.decoded)
+
+    @property
+    def decoded(self) -> bool:
+        """Whether every image is decoded."""
+        return not self.plan.settings.original or self.check == "decode"
 
     @property
     def numbers(self) -> range:

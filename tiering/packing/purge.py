@@ -165,7 +165,7 @@ def _pack_again(
     done, packed = total - left, sum(int(size[rows].sum()) for rows in to_pack) - bytes_left
     progress(done, total, packed)
     if missing:
-        make = opener(workers, len(missing), packing_seconds(left, bytes_left, decoded=False))
+        make = opener(workers, len(missing), packing_seconds(left, bytes_left, decoded=False), decoded=False)
         run = run_tasks(make, repack_shard, missing, ahead=tasks_ahead(workers))
         with opened_here(change.base, change.version), closing(run):
             for each in run:

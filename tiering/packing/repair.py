@@ -138,13 +138,12 @@ def _repair(
         done = size = 0
         shards = [file for number in damaged for file in _files_of(base, number).values()]
         wanted = sum(base.manifest.shards[number].samples for number in damaged)
+        decoded = base.manifest.settings is not None and not base.manifest.settings.original
         seconds = packing_seconds(
-            sum(file.samples for file in shards),
-            sum(file.bytes for file in shards),
-            decoded=not (base.manifest.settings and base.manifest.settings.original),
+            sum(file.samples for file in shards), sum(file.bytes for file in shards), decoded=decoded
         )
         try:
-            make = opener(workers, len(damaged), seconds)
+            make = opener(workers, len(damaged), seconds, decoded=decoded)
             with closing(run_tasks(make, pack_shard, tasks, ahead=4)) as every:
                 for packed in every:
                     at = position[packed.number]

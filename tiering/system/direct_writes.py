@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +31,7 @@ def bypass_page_cache(descriptor: int, path: Path, *, wanted: bool = True) -> bo
     return wanted
 
 
-@cache
+@lru_cache(maxsize=16)
 def _on_disk(directory: Path) -> bool:
     kind = filesystem_of(directory)
     return kind is not None and kind not in NETWORK and not kind.startswith("fuse")

@@ -17,7 +17,7 @@ from tests.fields import PHOTOS, Listed
 from tests.trees import picture
 from tiering.dataset.profile import profile_dataset
 from tiering.errors import DatasetError
-from tiering.store.lmdb import _ENGINE
+from tiering.store.lmdb_library import _ENGINE
 
 
 def database(path: Path, values: dict[bytes, bytes], *, subdir: bool = True) -> Path:
