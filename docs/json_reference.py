@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from tiering.advice.cache_size import CacheSizes
+from tiering.advice.estimate import KeptAs
 from tiering.advice.recommendation import Recommendation
 from tiering.advice.tier import Tier
 from tiering.cache.maintenance import CacheCheck, CacheInfo
@@ -145,7 +146,9 @@ DOCUMENTS: Final = (
     Document("cache clear", "tiering-cache-removal", Removal),
     Document("cache size", "tiering-cache-sizes", CacheSizes),
     Document("model evaluate, model show", "tiering-model-figures", dict[str, float]),
-    Document("estimate", "tiering-estimate", dict[str, float | None], {"text": dict[str, str]}),
+    Document(
+        "estimate", "tiering-estimate", dict[str, float | None], {"text": dict[str, str], "kept_as": list[KeptAs]}
+    ),
     Document("recommend", "tiering-recommendation", Recommendation),
     Document("survey", "tiering-survey", Survey),
     Document("place", "tiering-placement", Plan),
@@ -170,6 +173,9 @@ def schema_of(document: Document) -> dict[str, Any]:
     if "format_version" not in properties:
         ours = {"format": {"const": document.name}, "format_version": {"const": JSON_VERSION}}
         further = {name: TypeAdapter(kind).json_schema(mode="serialization") for name, kind in document.further.items()}
+        for each in further.values():
+            if parts := each.pop("$defs", {}):
+                schema["$defs"] = schema.get("$defs", {}) | parts
         schema["properties"] = ours | properties | further
         required += [*ours, *further]
     # Keys that a description lacks are found by the test, not by a reader.
