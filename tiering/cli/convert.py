@@ -25,7 +25,7 @@ Workers = Annotated[
         max=MOST_WORKERS,
         metavar="N",
         help="Number of processes. By default one for each usable core, "
-        "or only this one for less than about a second of work.",
+        "or only this one where that is quicker.",
     ),
 ]
 Dask = Annotated[
