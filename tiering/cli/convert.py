@@ -24,8 +24,7 @@ Workers = Annotated[
         min=1,
         max=MOST_WORKERS,
         metavar="N",
-        help="Number of processes. By default one for each usable core, "
-        "or only this one where that is quicker.",
+        help="Number of processes. By default one for each usable core, or only this one where that is quicker.",
     ),
 ]
 Dask = Annotated[
