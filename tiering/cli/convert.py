@@ -24,8 +24,7 @@ Workers = Annotated[
         min=1,
         max=MOST_WORKERS,
         metavar="N",
-        help="Number of processes. By default one for each usable core, "
-        "or only this one for less than about a second of work.",
+        help="Number of processes. By default one for each usable core, or only this one where that is quicker.",
     ),
 ]
 Dask = Annotated[

@@ -93,7 +93,7 @@ def convert(
         overwrite: Replace a finished local store.
         resume: "auto" continues an unfinished conversion if there is one, "only" requires one, "never" starts again.
         workers: Number of processes; or a Dask cluster, or an open executor. By default one process for each usable
-            core, or only this one for less than about a second of work.
+            core, or only this one where that is quicker.
         progress: Called with the samples packed, all samples, and the bytes packed.
 
     Returns:
