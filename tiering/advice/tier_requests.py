@@ -3,7 +3,8 @@
 In a global order every sample of a packed store is a request of its own. In a block order (`shuffle="block"`) the
 loader asks for a window of 16 blocks of 8 MiB at once, and neighbours become one request of up to 8 MiB. Every block
 belongs to one rank, so more ranks hardly change the number of requests: a boundary between two ranks cuts a block, or
-an encoded chunk, in two, and both ranks ask for their part, or for the whole chunk.
+an encoded chunk, in two, and both ranks ask for their part, or for the whole chunk. Encoded chunks of several samples
+are asked for one by one; those of one sample are neighbours like plain samples.
 
 Example: 90,909 samples of 110 kB are 10 GB. One rank reads them with 1,193 requests of 8 MiB, 4 ranks with 3 more.
 """
@@ -48,11 +49,11 @@ def requests_of(
     samples = data.samples
     cut = ranks - 1
     chunk = rows_of_a_chunk(data, store_format, codec, costs)
-    if chunk is not None:
+    if chunk is not None and (order == "global" or chunk[0] > 1):
         rows, chunk_bytes = chunk
         chunks = min(float(samples), max(1.0, samples / rows) + cut) if order == "block" else samples
         return Requests(chunks, chunks * chunk_bytes)
-    item = data.row_bytes if store_format == "pixels" else data.mean
+    item = chunk[1] if chunk else data.row_bytes if store_format == "pixels" else data.mean
     if store_format == "folder" or order == "global":
         return Requests(samples, samples * item)
     return Requests(min(float(samples), max(1.0, samples * item / BLOCK_BYTES) + cut), samples * item)
