@@ -16,8 +16,9 @@ from tiering.advice.catalog import load_catalog as load_catalog
 from tiering.advice.constraints import Limits as Limits
 from tiering.advice.estimate import Estimate as Estimate, TrainingRun as TrainingRun, estimate as estimate
 from tiering.advice.job import Job as Job
+from tiering.advice.option import Option as Option
 from tiering.advice.recommend import recommend as recommend
-from tiering.advice.recommendation import Option as Option, Recommendation as Recommendation
+from tiering.advice.recommendation import Recommendation as Recommendation
 from tiering.advice.tier import ReadPoint as ReadPoint, Tier as Tier
 from tiering.cache.cached_store import CachedStore as CachedStore
 from tiering.cache.cached_store import cached as cached

@@ -13,6 +13,13 @@ OriginalFormat = Literal["folder", "lmdb", "zarr"]
 #: How a dataset may be stored. "pixels" means decoded, in Zarr.
 Format = Literal["folder", "lmdb", "zarr", "pixels"]
 
+#: Stores made for training (images/training_formats.py): re-encoded with a longest side of 400 or 256 pixels, or
+#: decoded to 256 x 256.
+TrainingFormat = Literal["jpeg-400", "jpeg-256", "pixels-256"]
+
+#: All formats that advice may name: the simplest first, and of stores made for training the gentlest.
+AnyFormat = Literal["folder", "lmdb", "zarr", "jpeg-400", "jpeg-256", "pixels-256", "pixels"]
+
 #: The stage of an epoch that sets its pace (advice/epoch_stages.py).
 Bottleneck = Literal["device", "network", "open latency", "CPU copy", "decoding", "all cores", "training job"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from tiering.advice.recommendation import Option
+from tiering.advice.option import Option
 from tiering.units import format_bytes, format_count, format_seconds, format_usd
 
 _AS: Final = {
@@ -13,7 +13,11 @@ _AS: Final = {
     "lmdb": "as LMDB",
     "zarr": "as Zarr",
     "pixels": "as pixels in Zarr",
+    "pixels-256": "as pixels of 256 x 256 in Zarr",
+    "jpeg-400": "re-encoded to 400 pixels",
+    "jpeg-256": "re-encoded to 256 pixels",
 }
+_CONTAINERS: Final = {"lmdb": "LMDB", "zarr": "Zarr"}
 #: Gains below this many hours are not worth saying.
 _FEW_HOURS: Final = 0.05
 
@@ -48,7 +52,8 @@ def _what(choice: Option, baseline: Option, size: int) -> str:
     else:
         codec = "" if choice.codec == "none" else f" with {choice.codec}"
         verb = "Pack" if here else "Put"
-        found = f"{verb} the {format_bytes(size)} {place} {_AS[choice.format]}{codec}"
+        held = f" in {_CONTAINERS[choice.container]}" if choice.format.startswith("jpeg") else ""
+        found = f"{verb} the {format_bytes(size)} {place} {_AS[choice.format]}{held}{codec}"
     if choice.order == "block":
         found += ', served with shuffle="block"'
     if choice.kind == "cached":

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tiering.advice.catalog import Tier, tier_named
-from tiering.advice.recommendation import Option
+from tiering.advice.option import Option
 from tiering.errors import UsageError
 from tiering.units import format_bytes, format_percent, format_seconds, format_usd
 
@@ -101,8 +101,8 @@ def _rules(limits: Limits) -> Iterator[_Rule]:
         yield (
             "keep_originals",
             "Keeping the originals",
-            lambda option: option.format == "pixels",
-            lambda _: "only pixels, which are not the original files",
+            lambda option: not option.has_originals,
+            lambda _: "only stores that do not hold the original files",
         )
     if limits.single_files:
         yield (

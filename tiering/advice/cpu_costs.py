@@ -7,7 +7,8 @@ benchmarks/prediction.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from tiering.advice.dataset_sizes import DatasetSizes
@@ -66,6 +67,21 @@ class Coding:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingCosts:
+    """Processor time of one sample of a store made for training.
+
+    Attributes:
+        view: Take a view out of a mapped store and copy it once.
+        decode: Decode an image and crop it, or crop pixels.
+        make_s: Seconds to re-encode or decode an original for the store.
+    """
+
+    view: Work
+    decode: Work
+    make_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Costs:
     """Processor time of one sample of a dataset, for each way to serve it.
 
@@ -82,6 +98,9 @@ class Costs:
         fresh: Seconds per byte for the page faults of new memory for batches of pixels.
         tell_file_s: Seconds to announce a file.
         measured: Whether the costs were measured on this machine.
+        crop: Crop an image out of a row of pixels, where training takes crops of them.
+        make_s: Seconds to make a sample of a store made for training, beside reading the original.
+        training: Costs of stores made for training, by format, where they were measured.
     """
 
     view: Work
@@ -95,6 +114,9 @@ class Costs:
     fresh: float = 0.5e-9
     tell_file_s: float = 35e-6
     measured: bool = False
+    crop: Work = Work(0.0)
+    make_s: float = 0.0
+    training: Mapping[str, TrainingCosts] = field(default_factory=dict)
 
 
 def typical_costs(data: DatasetSizes) -> Costs:

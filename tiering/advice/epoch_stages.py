@@ -87,7 +87,8 @@ class EpochModel:
         else:
             paced += faults / threads
         everywhere = (read.seconds + decode.seconds + fill + announcing + faults) / how.cores_at_work
-        cpu: Bottleneck = "decoding" if decode.seconds > self._plain_read(first=first).seconds else "CPU copy"
+        decoding = self.store_format != "pixels" and decode.seconds > self._plain_read(first=first).seconds
+        cpu: Bottleneck = "decoding" if decoding else "CPU copy"
         stages: Stages = {
             "device": miss * self.device(page_cache, requests),
             "open latency": max(samples * self._open_seconds(miss), miss * self._shared_opens),
@@ -224,7 +225,9 @@ class EpochModel:
         return packed and not self.loading.decode and self.tier.access != "object"
 
     def _decode(self) -> Work:
-        return self.costs.decode if self.loading.decode and self.store_format != "pixels" else Work(0.0)
+        if not self.loading.decode:
+            return Work(0.0)
+        return self.costs.crop if self.store_format == "pixels" else self.costs.decode
 
     def _read(self, cached: float, threads: float, *, first: bool) -> Work:
         """Return the work of reading one sample, with the cheaper of the cache and the store for the cached share."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Final
+from typing import Final, get_args
 
 from tiering.advice.bill import early_deletion_in_month, room_usd
 from tiering.advice.catalog import Tier, tier_named
 from tiering.advice.checkpoints import write_seconds
 from tiering.advice.dataset_sizes import DatasetSizes
+from tiering.advice.option import Option
 from tiering.advice.prediction import CachePlan, Setting, predict
 from tiering.advice.purchases import as_small_as_the_data, by_rule, distances, ways_to_buy
-from tiering.advice.recommendation import Option
 from tiering.advice.stored_size import served_bytes, stored_on
 from tiering.literals import Format, ReadOrder
 from tiering.units import format_bytes, format_seconds
@@ -29,7 +29,12 @@ SLOW_READ: Final = 1e-3
 
 
 def for_training(
-    catalog: Sequence[Tier], data: DatasetSizes, home: Tier, ram: int, setting: Setting
+    catalog: Sequence[Tier],
+    data: DatasetSizes,
+    home: Tier,
+    ram: int,
+    setting: Setting,
+    formats: Collection[Format] = get_args(Format),
 ) -> Iterator[Option]:
     """Yield every tier, format, order and cache for data that is read again every epoch.
 
@@ -42,10 +47,13 @@ def for_training(
         home: Where it is now.
         ram: Bytes of each host's memory for caching.
         setting: What all predictions share.
+        formats: Those that come into question.
     """
     local_tiers = (tier for tier in catalog if tier.is_local)
     fastest = min(local_tiers, key=lambda tier: tier.read_seconds(data.mean), default=None)
     for tier, store_format, codec in _homes(catalog, data, setting):
+        if store_format not in formats:
+            continue
         # Blocks of neighbours are a lesser shuffle: they are for storage where each single read waits long.
         slow = tier.access == "object" or tier.read_latency_p50 >= SLOW_READ
         orders: tuple[ReadOrder, ...] = ("global", "block") if slow and store_format != "folder" else ("global",)
@@ -188,18 +196,20 @@ def option_of(
         parts.append(f"{format_bytes(plan.ram)} of RAM")
     if plan.local_tier is not None and local:
         parts.append(f"{format_bytes(local)} on {plan.local_tier.name}" + (" (write-back)" if writes else ""))
-    each = " a node" if parts and how.nodes > 1 else ""
+    on_each = " a node" if parts and how.nodes > 1 else ""
     soon = early_deletion_in_month(found.bill, terms)
     monthly = found.monthly_usd + write_back + soon
-    making = data.samples * costs.decode.seconds / (how.threads * how.processes) if store_format == "pixels" else 0.0
+    each = costs.decode.seconds if store_format == "pixels" else 0.0
+    making = data.samples * (costs.make_s or each) / (how.threads * how.processes)
     return Option(
         tier=tier.name,
         tier_title=tier.title,
         format=store_format,
+        container="zarr" if store_format == "pixels" else store_format,
         codec=codec,
         order=order,
         stored=stored,
-        cache=" + ".join(parts) + each or ("page cache" if found.hit_ratio >= 0.005 else "none"),
+        cache=" + ".join(parts) + on_each or ("page cache" if found.hit_ratio >= 0.005 else "none"),
         cache_ram=plan.ram if plan.fill_once else 0,
         cache_local=local,
         cache_tier=plan.local_tier.name if plan.local_tier is not None and local else None,

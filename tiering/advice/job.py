@@ -40,6 +40,8 @@ class Job:
         runs_per_month: Runs in the month that is billed; a fraction for fewer than one.
         reads_from: Where the nodes are, as seen from storage behind a network: that decides on the price of egress.
         kept_days: Days that the dataset is kept; None for good. Some storage is billed for a number of days at least.
+        reencode: Whether the training may read a store of re-encoded images or of pixels of 256 x 256. By default such
+            stores are shown, and never chosen. The originals always stay beside them.
         notes: Sentences that say where some of these figures come from; the recommendation repeats them.
 
     Raises:
@@ -71,6 +73,7 @@ class Job:
     cpus: int | None = None
     network: float | None = None
     prefixes: int | None = None
+    reencode: bool = False
 
     def __post_init__(self) -> None:
         for least, names in (
@@ -85,6 +88,11 @@ class Job:
             if (rate := getattr(self, name)) is not None and not 0 < rate < float("inf"):
                 raise UsageError(name, expected="above 0", found=f"{rate:g}")
 
+        if self.reencode and self.originals == "drop":
+            raise UsageError(
+                "reencode", expected="originals that stay", found="`originals` drops them",
+                action="A re-encoded store is made from them, and only they can make it again.",
+            )  # fmt: skip
         for name, words in (("reads_from", get_args(ReadsFrom)), ("originals", get_args(OriginalFiles))):
             if (word := getattr(self, name)) not in words:
                 raise UsageError(name, expected=f"one of {', '.join(words)}", found=str(word))

@@ -9,13 +9,11 @@ from typing import Final
 
 from tiering.advice.catalog import Tier
 from tiering.advice.dataset_sizes import DatasetSizes
+from tiering.advice.option import Option
 from tiering.advice.prediction import CachePlan, Prediction, Setting, predict
 from tiering.advice.ranking import MOST_STALL
-from tiering.advice.recommendation import Option
 from tiering.units import counted, format_count
 
-#: Pixels of an image that is re-encoded at half its width and height.
-_HALF: Final = 1 / 4
 #: Cores of the largest hosts.
 _MOST_CORES: Final = 1024
 #: How many times as quick an offer must be to be worth a sentence.
@@ -32,27 +30,22 @@ def offers(choice: Option, bought: Tier, plan: CachePlan, data: DatasetSizes, se
         data: The dataset.
         setting: What all predictions share.
     """
-    if choice.bottleneck not in {"decoding", "all cores"} or not setting.loading.decode or choice.format == "pixels":
+    if choice.bottleneck not in {"decoding", "all cores"} or not setting.loading.decode or not choice.has_originals:
         return
 
-    def served(setting: Setting, data: DatasetSizes = data) -> Prediction:
+    def served(setting: Setting) -> Prediction:
         return predict(
-            data, bought, choice.format, choice.codec, plan,
+            data, bought, choice.store_format, choice.codec, plan,
             copies=choice.copies, loading=setting.loading, costs=setting.costs, order=choice.order,
         )  # fmt: skip
 
-    how, costs = setting.loading, setting.costs
+    how = setting.loading
     # Times of an epoch include those of checkpoints, which nothing here changes.
     working = 1 - choice.checkpoint_fraction
     encoded = served(replace(setting, loading=replace(how, decode=False)))
-    quick = replace(costs.decode, seconds=costs.decode.seconds * _HALF)
-    smaller = served(
-        replace(setting, costs=replace(costs, decode=quick)), replace(data, sizes=(), bytes=max(1, data.bytes // 4))
-    )
     yield (
-        f"Decoding limits it to {format_count(choice.samples_per_s)} samples/s. Images re-encoded at half their width "
-        f"and height give {format_count(working * smaller.samples_per_s)}. To decode on the accelerator (`decode`) "
-        f"gives {format_count(working * encoded.samples_per_s)}. Pixels of one shape "
+        f"Decoding limits it to {format_count(choice.samples_per_s)} samples/s. To decode on the accelerator "
+        f"(`decode`) gives {format_count(working * encoded.samples_per_s)}. Pixels of one shape "
         f"{'are among the options' if data.row_bytes else 'need no decoding (`resize`)'}."
     )
     single = replace(how, processes=how.processes * how.threads, threads=1)

@@ -21,8 +21,8 @@ from tiering.advice.bill import (
     stored_objects,
 )
 from tiering.advice.dataset_sizes import DatasetSizes
+from tiering.advice.option import Option
 from tiering.advice.ranking import MONTHS
-from tiering.advice.recommendation import Option
 from tiering.advice.tier import Tier
 from tiering.literals import Format, OriginalFiles
 from tiering.units import format_usd

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tiering.advice.dataset_sizes import DatasetSizes
+from tiering.advice.option import Option
 from tiering.advice.prediction import Setting
-from tiering.advice.recommendation import Option
 from tiering.advice.sizing import sized
 from tiering.advice.stored_size import served_bytes, stored_on
 from tiering.advice.tier import Tier
@@ -61,5 +61,5 @@ def distances(tier: Tier, home: Tier, setting: Setting) -> tuple[bool, ...]:
 
 def bought_for(option: Option, tier: Tier, data: DatasetSizes, setting: Setting) -> Tier:
     """Return the tier of an option as the option has it bought: with the speed that the job needs, or without."""
-    least, *quick = ways_to_buy(tier, data, option.format, option.codec, setting)
+    least, *quick = ways_to_buy(tier, data, option.store_format, option.codec, setting)
     return quick[0] if option.provisioned and quick else least

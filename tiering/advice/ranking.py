@@ -6,9 +6,10 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, get_args
 
-from tiering.advice.recommendation import Option
+from tiering.advice.option import Option
+from tiering.literals import AnyFormat
 from tiering.units import MONTH_SECONDS, format_count, format_percent, format_usd
 
 #: Default cost of an hour of waiting of one node, USD: about one rented training GPU.
@@ -180,7 +181,8 @@ def _use(option: Option) -> tuple[str | bool, ...]:
 
 
 def _place(option: Option) -> tuple[str | bool, ...]:
-    return option.tier, option.format == "folder", option.remote, option.provisioned
+    kind = option.format if option.format == "folder" or option.for_training else "packed"
+    return option.tier, kind, option.remote, option.provisioned
 
 
 def _is_like(option: Option, other: Option, epochs: int) -> bool:
@@ -302,7 +304,7 @@ def _simplicity(option: Option, home: str, epochs: int) -> tuple[float, ...]:
         option.cache_ram + option.cache_local > 0,
         option.move_s > 0,
         option.order == "block",
-        ("folder", "lmdb", "zarr", "pixels").index(option.format),
+        get_args(AnyFormat).index(option.format),
         round(option.monthly_usd, 2),
         option.run_s(epochs),
     )

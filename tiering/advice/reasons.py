@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from tiering.advice.catalog import Tier, find_tier, tier_named
 from tiering.advice.checkpoints import checkpoint_plans
 from tiering.advice.job import Job
-from tiering.advice.recommendation import Option
+from tiering.advice.option import Option
 from tiering.advice.wear import WARRANTY_YEARS, life_years
 from tiering.units import MONTH_SECONDS, counted, format_bytes, format_percent, format_seconds, format_usd
 
@@ -28,6 +28,9 @@ _HOW: Final = {
     "folder": "Plain files: nothing to convert, but every sample opens a file.",
     "lmdb": "One packed store without a file to open for each sample, and the known order is announced ahead.",
     "zarr": "One packed store without a file to open for each sample, readable by any Zarr v3 reader.",
+    "jpeg-400": "Re-encoded to a longest side of 400 pixels: fewer bytes to read, and less to decode. Detail is lost.",
+    "jpeg-256": "Re-encoded to a longest side of 256 pixels: far fewer bytes, and little to decode. Detail is lost.",
+    "pixels-256": "Decoded once to 256 x 256 pixels, from which training takes its crops. Edges and detail are lost.",
     "pixels": "Decoded once instead of every epoch, in one packed store without the originals: keep those too.",
 }
 #: Share of the time between two checkpoints that writing one may take without a note.

@@ -7,10 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tiering.advice.answer import answer
+from tiering.advice.assumptions import doing_nothing, taken_for_granted
 from tiering.advice.bill import egress_notes
+from tiering.advice.case import Case
 from tiering.advice.catalog import Tier, find_tier, load_catalog, tier_named
 from tiering.advice.checkpoints import while_writing
-from tiering.advice.constraints import NO_LIMITS, Limits, resized, within
+from tiering.advice.constraints import NO_LIMITS, Limits, resized
 from tiering.advice.cpu_costs import Costs, typical_costs
 from tiering.advice.current_tier import CurrentTier
 from tiering.advice.dataset_sizes import DatasetSizes, sizes_of
@@ -22,29 +24,30 @@ from tiering.advice.feasible_options import (
     option_of,
     plan_of,
 )
+from tiering.advice.forms import forms_of, options_of
+from tiering.advice.forms import in_words as forms_in_words
 from tiering.advice.job import Job
 from tiering.advice.loading import Loading
 from tiering.advice.offers import offers
-from tiering.advice.originals import originals_kept, place_of_originals, safety, with_originals, without_room
+from tiering.advice.option import Option
+from tiering.advice.originals import originals_kept, place_of_originals, safety
+from tiering.advice.plan import plan_for
 from tiering.advice.prediction import CachePlan, Setting, predict
 from tiering.advice.purchases import as_small_as_the_data, bought_for, distances
-from tiering.advice.ranking import choose, others, pareto, warned_of_crowding
 from tiering.advice.reasons import (
     certainty,
     checkpoint_advice,
     conversion,
     long_run,
-    reason_for_one_pass,
-    reason_for_training,
-    reason_for_writes,
     where_it_is,
 )
-from tiering.advice.recommendation import Option, Recommendation
+from tiering.advice.recommendation import Recommendation
 from tiering.advice.requirements import in_words, requirements_of
-from tiering.advice.stored_size import ZSTD_RATIO, stored_bytes
+from tiering.advice.stored_size import stored_bytes
+from tiering.advice.training_stores import training_stores
 from tiering.errors import UsageError
 from tiering.literals import Format
-from tiering.units import format_bytes, format_count, format_percent, format_usd
+from tiering.units import format_bytes, format_count
 
 if TYPE_CHECKING:
     from tiering.dataset.profile import DatasetProfile
@@ -113,33 +116,26 @@ def recommend(
     baseline = option_of(data, own, current_format, "none", at_home, setting, remote=far)
     passes = setting.epochs
     reading = {
-        copies: _reading(data, own, current_format, setting, copies) for copies in {1, *(o.copies for o in options)}
+        copies: _reading(data, own, current_format, setting, copies) for copies in {1, job.nodes, setting.loading.nodes}
     }
     originals = place_of_originals(
         data, home, current_format, catalog, job.originals, reading[1][1],
         months=job.months, kept_days=job.kept_days,
     )  # fmt: skip
-    crowded: list[str] = []
     if trains:
-        options, crowded = without_room([with_originals(option, originals, baseline) for option in options], originals)
-        baseline, *options = (while_writing(option, catalog, job) for option in (baseline, *options))
-    if job.runs_per_month:
-        options = warned_of_crowding(options)
+        baseline = while_writing(baseline, catalog, job)
     baseline = baseline.compared_with(baseline, passes, 0.0, 0.0)
-    compared = [
-        option.compared_with(baseline, passes, *((0.0, 0.0) if option.by_rule else reading[option.copies]))
-        for option in options
-    ]
-    kept, broken = within(compared, limits)
-    front = pareto(kept, passes)
-    kept = [option.on_front(option in front) for option in kept]
-    choice, criterion = choose(
-        kept, workload, home.name, passes, hour_usd=job.hour_usd, months=job.months, runs=job.runs_per_month
-    )
-    choice = _explained(choice, workload, catalog, job)
+    case = Case(workload, trains, catalog, job, limits, home, baseline, originals, passes, reading)
+    stores, unsuitable = training_stores(profile, data, job, setting) if trains and job.runs_per_month else ([], [])
+    ways = [(store, options_of(store, case)) for store in stores]
+    allowed = [option for _, some in ways for option in some] if job.reencode else []
+    kept, broken = case.judged([*options, *allowed])
+    choice, criterion = case.best(kept)
+    forms, missing = forms_of(ways, options, choice, data, setting, case) if stores else ([], [])
     stay = baseline.because(f"As it is now: plain files on {home.title}.")
     target = limits.max_epoch_s
-    kind, where = ("folder", home) if choice.format == "pixels" else (choice.format, find_tier(catalog, choice.tier))
+    where = find_tier(catalog, choice.tier) if choice.has_originals else home
+    kind = choice.store_format if choice.has_originals else "folder"
     written = round((job.checkpoint_bytes or 0) * job.checkpoints(choice.run_s(passes)))
     required = requirements_of(data, catalog, where or home, kind, job.ram, setting, target_s=target, written=written)
     advice: list[str] = []
@@ -147,22 +143,22 @@ def recommend(
         advice += checkpoint_advice(choice, catalog, job)
         bought = bought_for(choice, where or home, data, setting)
         advice += offers(choice, bought, plan_of(choice, catalog, job.ram), data, setting)
+        advice += forms_in_words(forms, case)
     return Recommendation(
         answer=answer(choice, stay, data.bytes, passes if job.runs_per_month else 0),
         choice=choice,
-        alternatives=tuple(
-            _explained(option, workload, catalog, job)
-            for option in others(kept, choice, passes, job.waiting_usd, job.runs_per_month, job.months)
-        ),
+        alternatives=case.others(kept, choice),
         baseline=stay,
         workload=workload,
         confidence=None if verdict is None else verdict.probability,
         epochs=passes,
         nodes=setting.loading.nodes,
         criterion=criterion,
-        doing_nothing=_doing_nothing(stay, passes, job),
+        doing_nothing=doing_nothing(stay, passes, job),
         conversion=conversion(choice, passes if job.runs_per_month else 0),
-        dropped=(*infeasible(catalog, data, setting.loading.nodes), *crowded, *broken) if trains else tuple(broken),
+        plan=tuple(plan_for(choice, originals, profile.root, job.resize)),
+        forms=tuple(forms),
+        dropped=(*(infeasible(catalog, data, job.nodes) if trains else ()), *broken, *unsuitable, *missing),
         asks=required,
         notes=(
             *certainty(verdict),
@@ -175,7 +171,7 @@ def recommend(
             *egress_notes([tier for tier in catalog if any(distances(tier, home, setting))], job.reads_from),
             *where_it_is(home, stay),
             *([current.note] if isinstance(current, CurrentTier) else []),
-            *_notes(home, setting, data, job, named=here is not None, trains=trains),
+            *taken_for_granted(home, setting, data, job, named=here is not None, trains=trains),
         ),
     )
 
@@ -237,12 +233,6 @@ def _check(profile: DatasetProfile, job: Job, limits: Limits) -> None:
         )
 
 
-def _explained(option: Option, workload: str, catalog: Sequence[Tier], job: Job) -> Option:
-    if workload == "write-heavy":
-        return option.because(reason_for_writes(option, catalog, job.written_per_day))
-    return option.because(reason_for_one_pass(option) if workload == "read-once" else reason_for_training(option))
-
-
 def _current(catalog: Sequence[Tier], data: DatasetSizes, name: str | None) -> Tier:
     if name is not None:
         return tier_named(catalog, name, "current")
@@ -252,52 +242,3 @@ def _current(catalog: Sequence[Tier], data: DatasetSizes, name: str | None) -> T
         names = ", ".join(tier.name for tier in catalog)
         raise UsageError("catalog", expected="a tier that outlives the machine", found=names or "no tier")
     return min(fitting, key=lambda tier: (tier.access == "object", tier.network))
-
-
-def _doing_nothing(stay: Option, epochs: int, job: Job) -> str:
-    waiting = stay.run_s(epochs) / 3600 * stay.nodes
-    hours = "node hours" if stay.nodes > 1 else "hours"
-    usd = job.waiting_usd
-    # Where time comes first, no price was given for it.
-    first = job.hour_usd is None and stay.stall_fraction is not None
-    price = "" if first else f": {format_usd(waiting * usd)} USD at {format_usd(usd)} USD an hour"
-    return (
-        f"Doing nothing costs {format_usd(stay.monthly_usd)} USD a month for plain files on {stay.tier_title}, and "
-        f"{waiting:,.{0 if waiting >= 100 else 2}f} {hours} of a run of {epochs:,} epoch{'s' if epochs > 1 else ''}"
-        f"{price}."
-    )
-
-
-def _notes(home: Tier, setting: Setting, data: DatasetSizes, job: Job, *, named: bool, trains: bool) -> Iterator[str]:
-    if not named:
-        yield f"The dataset is assumed to be on {home.title} now; `current` changes that."
-    if trains:
-        yield (
-            f"{format_bytes(job.ram)} of the host's memory cache data at no cost; `ram` changes that."
-            if job.ram
-            else "No memory is used as a cache; `ram` adds some."
-        )
-        yield "Zarr without a codec is as fast as LMDB, so it is listed only where LMDB is impossible."
-        if data.raw:
-            saving = format_percent(1 - ZSTD_RATIO)
-            yield f"Most images are uncompressed: zstd is assumed to save {saving}; tiering convert measures it."
-        if job.decode:
-            threads = f"{job.threads_each} thread{'s' if job.threads_each > 1 else ''}"
-            workers = f"{job.processes} processes of {threads}" if job.processes > 1 else threads
-            yield (
-                f"The loader decodes the images in {workers}; `threads` and `processes` change that, and `decode` can "
-                "leave decoding to the training."
-            )
-            if job.threads is None and job.cpus is None:
-                yield "The hosts that train are taken to have as many cores as this machine; `cpus` changes that."
-        if job.decode and not data.row_bytes:
-            yield "Images have many shapes; `resize` also considers storing pixels of one shape."
-    if setting.loading.decode:
-        yield "Decoding is counted. tiering bench decodes nothing: compare it with advice without decoding (`decode`)."
-    elif trains:
-        yield "No decoding is counted, as in tiering bench."
-    measured = "measured here" if setting.costs.measured else "typical (give `costs` for measured ones)"
-    yield (
-        f"Times are predictions, prices are the catalog's, and processor times are {measured}; tiering bench "
-        "checks them."
-    )

@@ -1,155 +1,19 @@
-"""The values of a recommendation: the options, the requirements of the run, and the choice."""
+"""The values of a recommendation: the choice, what it is compared with, the plan, and the requirements of the run."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Literal
 
-from tiering.advice.bill import Bill
-from tiering.literals import Bottleneck, Format, ReadOrder
+from tiering.advice.option import Option
+from tiering.advice.plan import Place
+from tiering.dataset.reencoded_sample import ReencodedFigures
+from tiering.literals import TrainingFormat
 from tiering.notebook import Shown, Summary, data_frame
 from tiering.units import format_seconds, format_usd
 
 if TYPE_CHECKING:
     import polars as pl
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One way to keep a dataset. Times are seconds, sizes bytes, money USD.
-
-    Attributes:
-        tier: Name of the tier.
-        tier_title: The tier's name in a sentence.
-        format: How the dataset is kept.
-        codec: Of the format; "none" for plain bytes.
-        order: How an epoch is served: "global" shuffles single samples, "block" reads blocks of neighbouring ones.
-        stored: Bytes that one copy occupies.
-        copies: Copies of the dataset: one for each node on a local tier that holds it, one otherwise.
-        nodes: Nodes that share each epoch.
-        shared: Whether all nodes read one system. Otherwise each node has a copy on its own disks, or its share.
-        remote: Whether it is read from another zone, from another region or over the internet.
-        by_rule: Whether a lifecycle rule of the bucket moves it there, and nothing has to be read.
-        provisioned: Whether more speed is bought than comes with the room that the data need.
-        cache: The caches in front, in words: "none", "page cache" for the kernel's alone, or sizes.
-        cache_ram: Bytes of memory of tiering's own cache on each node.
-        cache_local: Bytes of tiering's own cache on each node's cache_tier.
-        cache_tier: Name of the local cache's tier.
-        first_epoch_s: The first epoch, with cold caches.
-        steady_epoch_s: Each later epoch.
-        samples_per_s: In a steady epoch.
-        bottleneck: The stage that sets the pace.
-        busy: Share of a steady epoch in which the tier works.
-        hit_ratio: Share of samples that a cache answers in a steady epoch.
-        read_p99_s: Seconds in which the slowest tier that it reads from answers 99 of 100 single reads.
-        monthly_usd: A month of storage of all copies, caches and originals, and of the reads of the month's runs.
-        monthly_usd_per_node: The same, divided by the nodes.
-        bill: The parts of it, without the originals, and what is paid once.
-        stall_fraction: Share of a steady epoch that the training job waits; None where its rate is unknown.
-        checkpoint_fraction: Share of the time that the job waits for checkpoints. A part of stall_fraction.
-        originals_tier: Name of the tier that keeps the original files beside it; None where it serves these themselves,
-            or where they are deleted.
-        originals_usd: A month of keeping them, unread. A part of monthly_usd.
-        loading_s: Time to load the nodes' own disks from where the data is, each time that a job starts on new nodes;
-            0 for shared tiers.
-        loading_usd: Cost of the reads for that.
-        move_s: Time to get there from the baseline: read every byte once for each copy, convert it, and write it, on
-            all nodes. 0 where nothing moves.
-        move_usd: Cost of that, paid once: reading from the baseline, writing, and days that are paid for at least.
-        pays_back_epochs: Epochs after which that time is won back; None where it never is.
-        speedup: Time of a whole run on the baseline / time of the same run here.
-        on_frontier: Whether no other option is both cheaper and faster.
-        reason: Why one would choose it, in sentences.
-        warnings: What speaks against it, one sentence each.
-    """
-
-    tier: str
-    tier_title: str
-    format: Format
-    codec: str
-    stored: int
-    cache: str
-    cache_ram: int
-    cache_local: int
-    cache_tier: str | None
-    first_epoch_s: float
-    steady_epoch_s: float
-    samples_per_s: float
-    bottleneck: Bottleneck
-    busy: float
-    hit_ratio: float
-    read_p99_s: float
-    monthly_usd: float
-    order: ReadOrder = "global"
-    copies: int = 1
-    nodes: int = 1
-    shared: bool = False
-    remote: bool = False
-    by_rule: bool = False
-    provisioned: bool = False
-    monthly_usd_per_node: float = 0.0
-    bill: Bill = field(default_factory=Bill)
-    stall_fraction: float | None = None
-    checkpoint_fraction: float = 0.0
-    originals_tier: str | None = None
-    originals_usd: float = 0.0
-    loading_s: float = 0.0
-    loading_usd: float = 0.0
-    move_s: float = 0.0
-    move_usd: float = 0.0
-    pays_back_epochs: float | None = None
-    speedup: float = 1.0
-    on_frontier: bool = False
-    reason: str = ""
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def kind(self) -> str:
-        """How it is kept, in a word: "cached" behind tiering's own cache, "shared", "copy" or "share" on the nodes."""
-        if self.cache_ram or self.cache_local:
-            return "cached"
-        return "shared" if self.shared else "copy" if self.copies == self.nodes else "share"
-
-    def stays(self, baseline: Option) -> bool:
-        """Return whether nothing has to be moved or packed to get here from the baseline."""
-        return (self.tier, self.format, self.remote) == (baseline.tier, baseline.format, baseline.remote)
-
-    def run_s(self, epochs: int) -> float:
-        """Return the seconds of a run of this many epochs, the first one cold."""
-        return self.first_epoch_s + (epochs - 1) * self.steady_epoch_s
-
-    def compared_with(self, baseline: Option, epochs: int, reading_s: float, reading_usd: float) -> Option:
-        """Return this option with its gain over the baseline, and the time and cost to get there.
-
-        Args:
-            baseline: The dataset as it is now.
-            epochs: Epochs of a run.
-            reading_s: Seconds to read the whole dataset from the baseline, once for each copy.
-            reading_usd: Cost of that reading, and of writing it there.
-        """
-        stays = self.stays(baseline)
-        move_s = 0.0 if stays else max(reading_s, self.move_s)
-        gained = baseline.steady_epoch_s - self.steady_epoch_s
-        # The difference of the first epochs is not that of the later ones, and counts as well.
-        lost = move_s + (self.first_epoch_s - self.steady_epoch_s) - (baseline.first_epoch_s - baseline.steady_epoch_s)
-        pays = max(0.0, lost) / gained if gained > 0 else None
-        return replace(
-            self,
-            speedup=baseline.run_s(epochs) / self.run_s(epochs),
-            move_s=move_s,
-            move_usd=0.0 if stays else self.move_usd + reading_usd,
-            loading_s=0.0 if stays or self.shared else move_s,
-            loading_usd=0.0 if stays or self.shared else reading_usd,
-            pays_back_epochs=0.0 if stays and gained <= 0 else pays,
-        )
-
-    def on_front(self, on_frontier: bool) -> Option:
-        """Return this option, marked as on the Pareto front or not."""
-        return replace(self, on_frontier=on_frontier)
-
-    def because(self, reason: str) -> Option:
-        """Return this option with its reason in plain words."""
-        return replace(self, reason=reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +82,36 @@ class Requirements:
 
 
 @dataclass(frozen=True, slots=True)
+class Form:
+    """What the dataset may become, and the best way to keep that.
+
+    Attributes:
+        name: "originals", or the format of a store made for training.
+        option: The best way to keep it, by the criterion of the choice.
+        allowed: Whether the choice may fall on it.
+        bytes: Bytes of all samples as they are stored, before pages and copies.
+        bytes_low, bytes_high: The interval that contains them in 95 of 100 samples; the same number where nothing was
+            sampled.
+        of_originals: bytes / bytes of the originals.
+        decoded_per_s: Images that one core decodes and crops in a second, or crops where they are pixels; None where
+            the training decodes.
+        decoding_measured: Whether that was measured on this machine. Otherwise it is predicted.
+        figures: What was measured on a sample of the images; None for originals, and where the sizes are typical ones.
+    """
+
+    name: TrainingFormat | Literal["originals"]
+    option: Option
+    allowed: bool
+    bytes: int
+    bytes_low: int
+    bytes_high: int
+    of_originals: float
+    decoded_per_s: float | None
+    decoding_measured: bool
+    figures: ReencodedFigures | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Recommendation(Shown):
     """The advice for a dataset.
 
@@ -234,6 +128,9 @@ class Recommendation(Shown):
         criterion: How the choice was made, in words.
         doing_nothing: The cost of staying, in words.
         conversion: The cost of the change and when it pays, in words.
+        plan: What is kept where: the originals and the store made from them, or one of the two.
+        forms: The originals and each store made for training, each kept in its best way; empty where nothing is
+            trained, or no such store would be smaller than the originals.
         dropped: Options that broke a limit or are impossible, one sentence each.
         asks: The requirements of the run.
         notes: Assumptions, one sentence each.
@@ -250,6 +147,8 @@ class Recommendation(Shown):
     criterion: str
     doing_nothing: str
     conversion: str
+    plan: tuple[Place, ...]
+    forms: tuple[Form, ...]
     dropped: tuple[str, ...]
     asks: Requirements
     notes: tuple[str, ...]

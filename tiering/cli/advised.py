@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tiering.advice.recommendation import Option, Recommendation, Requirements
+from tiering.advice.option import Option
+from tiering.advice.recommendation import Recommendation, Requirements
 from tiering.cli.flags import with_flags
 from tiering.cli.output import note, out, table
 from tiering.errors import command

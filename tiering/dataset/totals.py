@@ -87,6 +87,13 @@ class Gathered:
     extensions: dict[str, int] = field(default_factory=dict)
     fields: list[ProfiledField] = field(default_factory=list)
 
+    @property
+    def inspected(self) -> list[Seen]:
+        """The results for the sampled images, which are inspected now unless that is done."""
+        if self.seen is None:
+            self.seen = list(self.tree.inspect(self.sample.key))
+        return self.seen
+
 
 def from_sample(tree: Tree, found: TreeSample) -> Gathered:
     """Estimate from a sample, which must contain an image."""

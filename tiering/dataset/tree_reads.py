@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from tiering.dataset.header_reads import Fault, Seen, in_threads, inspect_files, inspect_remote, look, unreadable
 from tiering.errors import DatasetError
 from tiering.sources.account import kind_of
-from tiering.sources.byte_ranges import Found
+from tiering.sources.byte_ranges import Found, read_files, read_remote
 from tiering.sources.source import Source, read_samples
 from tiering.sources.trees.glance import DirectoryContents, glance, glance_remote
 from tiering.sources.trees.remote import look_up
@@ -55,6 +55,13 @@ class Tree(Protocol):
         """Return a hash of each file's contents, or of its first bytes; b"" if it cannot be read."""
         ...
 
+    def contents(self, keys: Sequence[bytes], sizes: npt.NDArray[np.int64]) -> Iterator[tuple[int, Found]]:
+        """Yield the number of each key and its file's bytes, or the error that prevented reading it, in any order.
+
+        sizes: bytes of the files, int64 (n,).
+        """
+        ...
+
 
 class LocalTree:
     """A Tree on this machine."""
@@ -85,6 +92,10 @@ class LocalTree:
                 return file.read(-1 if limit is None else limit)
 
         return in_threads(lambda key: _digest(lambda: read(key)), keys, 16)
+
+    def contents(self, keys: Sequence[bytes], sizes: npt.NDArray[np.int64]) -> Iterator[tuple[int, Found]]:
+        """Read files one after the other."""
+        return enumerate(read_files(self.root, keys, sizes.tolist()))
 
     def _size(self, key: bytes) -> int:
         try:
@@ -124,6 +135,13 @@ class RemoteTree:
         with asking(self.url):
             return in_threads(lambda key: _digest(lambda: read(key)), keys, self._threads, 1)
 
+    def contents(self, keys: Sequence[bytes], sizes: npt.NDArray[np.int64]) -> Iterator[tuple[int, Found]]:
+        """Read files, some of them ahead."""
+        names = (joined(self.url, _text(key)) for key in keys)
+        return enumerate(
+            read_remote(self.url, ((name, -1, size) for name, size in zip(names, sizes.tolist(), strict=True)))
+        )
+
 
 class SourceTree:
     """The images of a table, of tar files or of a packed dataset as a Tree, which cannot be listed.
@@ -151,14 +169,22 @@ class SourceTree:
         """Hash the contents of images."""
         return self._each(keys, lambda _, data: b"" if isinstance(data, Exception) else digest_of(data[:limit]))
 
-    def _each(self, keys: Sequence[bytes], see: Callable[[bytes, Found], _Result]) -> list[_Result]:
-        """Return what is seen of each image. They are read in the order of the files, and only results are kept."""
+    def contents(
+        self,
+        keys: Sequence[bytes],
+        sizes: npt.NDArray[np.int64] | None = None,  # noqa: ARG002 - as in Tree
+    ) -> Iterator[tuple[int, Found]]:
+        """Read images in the order of the files."""
         rows = np.array([self.ranges[key] for key in keys], np.int64).reshape(-1, 3)
         order = np.lexsort((rows[:, 1], rows[:, 0]))
         ordered = [keys[at] for at in order.tolist()]
         found = read_samples(self.source, ordered, rows[order, 0].astype(np.int32), rows[order, 1], rows[order, 2])
-        results = [see(key, data) for key, data in zip(ordered, found, strict=True)]
-        return [results[at] for at in np.argsort(order).tolist()]
+        return zip(order.tolist(), found, strict=True)
+
+    def _each(self, keys: Sequence[bytes], see: Callable[[bytes, Found], _Result]) -> list[_Result]:
+        """Return what is seen of each image. Only results are kept."""
+        results = {at: see(keys[at], data) for at, data in self.contents(keys)}
+        return [results[at] for at in range(len(keys))]
 
 
 def tree_at(url: str) -> LocalTree | RemoteTree:

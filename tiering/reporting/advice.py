@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from tiering.advice.catalog import Tier, load_catalog
 from tiering.advice.current_tier import current_tier
 from tiering.advice.job import Job
+from tiering.advice.option import Option
 from tiering.advice.recommend import recommend
-from tiering.advice.recommendation import Option, Recommendation
+from tiering.advice.recommendation import Recommendation
 from tiering.dataset.profile import DatasetProfile
 from tiering.errors import UsageError
 from tiering.units import format_bytes, format_count, format_percent, format_seconds, format_usd

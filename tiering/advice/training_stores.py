@@ -1,0 +1,194 @@
+"""Stores made for training, as the performance model sees them: other bytes, and other processor times.
+
+Their sizes and costs come from a sample of the images where the profile has one (`reencoded`), and from calibration
+where costs were measured. Otherwise typical ones of photographs stand in: 1,000 of ImageNet, 2 cores of AMD EPYC,
+2026-11, benchmarks/reencoded_sizes.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from tiering.advice.cpu_costs import Costs, Work, typical_costs
+from tiering.advice.dataset_sizes import DatasetSizes
+from tiering.advice.job import Job
+from tiering.advice.prediction import Setting
+from tiering.images.reencoded import Reencoded
+from tiering.images.shape import PixelShape
+from tiering.images.training_formats import TRAINING_FORMATS
+from tiering.literals import Format, TrainingFormat
+from tiering.units import format_percent
+
+if TYPE_CHECKING:
+    from tiering.dataset.profile import DatasetProfile
+    from tiering.dataset.reencoded_sample import ReencodedFigures
+
+#: Typical bytes of JPEG for each pixel at quality 90, by format. Smaller pictures have more detail in each pixel.
+_BYTES_PER_PIXEL: Final = {"jpeg-400": 0.29, "jpeg-256": 0.33}
+#: Typical bytes for each pixel of originals whose pixels are not known.
+_OF_ORIGINALS: Final = 0.6
+#: Processor time to decode and crop a JPEG: s, s for each byte, s for each pixel. Only their ratios count.
+_FIXED_S, _BYTE_S, _PIXEL_S = 3e-5, 7e-9, 1.2e-9
+#: Processor time to crop 224 x 224 out of pixels, to encode a pixel, and to decode a whole JPEG / its crop alone.
+_CROP_S, _ENCODE_S, _WHOLE = 1.2e-4, 8e-9, 2.0
+#: A store must have this share of the originals' pixels at most: otherwise it is lossy for little.
+_MOST_PIXELS: Final = 0.9
+#: Width / height of pictures whose shapes are not known.
+_ASPECT: Final = 4 / 3
+#: Modes of Pillow with 8 bits for each of the colours that a JPEG keeps.
+_PLAIN: Final = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStore:
+    """A store made for training.
+
+    Attributes:
+        name: Its format.
+        data: The dataset as it would be stored.
+        setting: What all predictions share, with the costs of this store.
+        formats: How the model may keep it.
+        low, high: Bytes of the interval that contains data.bytes in 95 of 100 samples.
+        figures: What was measured on a sample of the images; None for typical sizes.
+        measured: Whether the costs were measured on this machine.
+    """
+
+    name: TrainingFormat
+    data: DatasetSizes
+    setting: Setting
+    formats: tuple[Format, ...]
+    low: int
+    high: int
+    figures: ReencodedFigures | None
+    measured: bool
+
+    @property
+    def decoding(self) -> Work:
+        """The work to make an image ready: to decode and crop it, or to crop pixels."""
+        costs = self.setting.costs
+        return costs.crop if "pixels" in self.formats else costs.decode
+
+
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """Bytes and pixels of a mean image, and processor times as shares of decoding and cropping an original."""
+
+    mean: float
+    pixels: float
+    decode_ratio: float
+    make_ratio: float
+    low: float
+    high: float
+
+
+def training_stores(
+    profile: DatasetProfile, data: DatasetSizes, job: Job, setting: Setting
+) -> tuple[list[TrainingStore], list[str]]:
+    """Return the stores made for training that suit a dataset, and a sentence for each reason against others.
+
+    Args:
+        profile: The dataset's profile.
+        data: Its sizes.
+        job: The training.
+        setting: What all predictions share, with the costs of the originals.
+    """
+    reason = next(_unsuitable(profile, job), None)
+    if reason is not None:
+        return [], [f"Stores made for training: {reason}"]
+    found, reasons = [], []
+    for name in TRAINING_FORMATS:
+        figures = profile.reencoded.get(name)
+        sizes = _typical(profile, data, name) if figures is None else _measured(figures)
+        if sizes.pixels > _MOST_PIXELS * _pixels(data):
+            reasons.append(f"{name}: the images have hardly more pixels than that.")
+        elif "pixels" not in name or setting.loading.decode:
+            found.append(_store(name, sizes, data, setting, figures))
+    return found, reasons
+
+
+def _unsuitable(profile: DatasetProfile, job: Job) -> Iterator[str]:
+    """Yield why no such store may be made."""
+    if job.originals == "drop":
+        yield "they need the originals, which `originals` drops."
+    for field in profile.fields:
+        if field.kind == "image":
+            yield f"the images of the field {field.name} have the sides of the originals, and would no longer fit."
+    plain = sum(count for mode, count in profile.modes.items() if mode in _PLAIN)
+    if profile.modes and 2 * plain < sum(profile.modes.values()):
+        share = format_percent(1 - plain / sum(profile.modes.values()))
+        yield f"{share} of the images have more than 8 bits, or other bands than a JPEG keeps."
+
+
+def _store(
+    name: TrainingFormat, sizes: _Sizes, data: DatasetSizes, setting: Setting, figures: ReencodedFigures | None
+) -> TrainingStore:
+    pixels = isinstance(TRAINING_FORMATS[name], PixelShape)
+    stored = DatasetSizes(
+        data.samples,
+        max(1, round(data.samples * sizes.mean)),
+        pixels=sizes.pixels,
+        row_bytes=round(sizes.mean) if pixels else 0,
+    )
+    return TrainingStore(
+        name,
+        stored,
+        replace(setting, costs=_costs(name, sizes, stored, setting.costs)),
+        ("pixels",) if pixels else ("lmdb", "zarr"),
+        round(data.samples * sizes.low),
+        round(data.samples * sizes.high),
+        figures,
+        name in setting.costs.training,
+    )
+
+
+def _costs(name: TrainingFormat, sizes: _Sizes, stored: DatasetSizes, costs: Costs) -> Costs:
+    """Return the costs of a store, from those of the originals."""
+    own = costs.training.get(name)
+    if own is None:
+        decode = replace(costs.decode, seconds=costs.decode.seconds * sizes.decode_ratio)
+        make_s = costs.decode.seconds * sizes.make_ratio
+        view = typical_costs(stored).view
+    else:
+        view, decode, make_s = own.view, own.decode, own.make_s
+    kept = {"row": view, "crop": decode} if stored.row_bytes else {"view": view, "decode": decode}
+    return replace(costs, **kept, make_s=make_s, codings={})
+
+
+def _measured(figures: ReencodedFigures) -> _Sizes:
+    size = figures.size
+    return _Sizes(size.value, figures.pixels, figures.decode_ratio, figures.make_ratio, size.low, size.high)
+
+
+def _typical(profile: DatasetProfile, data: DatasetSizes, name: TrainingFormat) -> _Sizes:
+    """Return what photographs typically become."""
+    how = TRAINING_FORMATS[name]
+    original = _jpeg_s(data.mean, _pixels(data))
+    if isinstance(how, PixelShape):
+        size, pixels, decode_s = float(how.nbytes), float(how.height * how.width), _CROP_S
+    else:
+        pixels = _shrunk(profile, data, how)
+        size = min(data.mean, pixels * _BYTES_PER_PIXEL[name])
+        decode_s = _jpeg_s(size, pixels)
+    make_s = _WHOLE * original + (0.0 if isinstance(how, PixelShape) else _ENCODE_S * pixels)
+    return _Sizes(size, pixels, decode_s / original, make_s / original, size, size)
+
+
+def _jpeg_s(size: float, pixels: float) -> float:
+    return _FIXED_S + _BYTE_S * size + _PIXEL_S * pixels
+
+
+def _pixels(data: DatasetSizes) -> float:
+    return data.pixels or data.mean / (3 if data.raw else _OF_ORIGINALS)
+
+
+def _shrunk(profile: DatasetProfile, data: DatasetSizes, how: Reencoded) -> float:
+    """Return the pixels of a mean image after it is re-encoded."""
+    shapes = [(shape.width, shape.height, shape.count) for shape in profile.shapes]
+    if not shapes:
+        height = (_pixels(data) / _ASPECT) ** 0.5
+        shapes = [(round(height * _ASPECT), round(height), 1)]
+    total = sum(count for *_, count in shapes)
+    return sum(count * math.prod(how.size(width, height)) for width, height, count in shapes) / total
