@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from tiering.advice.cache_size import CacheSizes
+from tiering.advice.estimate import KeptAs
 from tiering.advice.recommendation import Recommendation
 from tiering.advice.tier import Tier
 from tiering.cache.maintenance import CacheCheck, CacheInfo
@@ -145,7 +146,9 @@ DOCUMENTS: Final = (
     Document("cache clear", "tiering-cache-removal", Removal),
     Document("cache size", "tiering-cache-sizes", CacheSizes),
     Document("model evaluate, model show", "tiering-model-figures", dict[str, float]),
-    Document("estimate", "tiering-estimate", dict[str, float | None], {"text": dict[str, str]}),
+    Document(
+        "estimate", "tiering-estimate", dict[str, float | None], {"text": dict[str, str], "kept_as": list[KeptAs]}
+    ),
     Document("recommend", "tiering-recommendation", Recommendation),
     Document("survey", "tiering-survey", Survey),
     Document("place", "tiering-placement", Plan),

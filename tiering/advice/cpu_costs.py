@@ -71,7 +71,7 @@ class TrainingCosts:
     """Processor time of one sample of a store made for training.
 
     Attributes:
-        view: Take a view out of a mapped store and copy it once.
+        view: Take a view out of a mapped store and copy it once. Nothing for pixels: crops are drawn from the map.
         decode: Decode an image and crop it, or crop pixels.
         make_s: Seconds to re-encode or decode an original for the store.
     """

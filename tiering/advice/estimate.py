@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from fractions import Fraction
 
+from tiering.advice.dataset_sizes import DatasetSizes
+from tiering.advice.training_stores import typical_sizes
 from tiering.errors import UsageError
+from tiering.images.training_formats import TRAINING_FORMATS
 from tiering.units import counted, format_bytes
 
 #: Bytes of an MNIST image: 28 x 28 pixels of one byte.
@@ -117,11 +121,30 @@ class Estimate:
         figures: Every quantity in base units, by name.
         texts: The same as people write them.
         rows: Pairs of (quantity, value) in words, for a table.
+        kept_as: The originals, and what stores made for training would hold instead, at typical sizes of photographs.
     """
 
     figures: dict[str, int | float | None]
     texts: dict[str, str]
     rows: list[tuple[str, str]]
+    kept_as: tuple[KeptAs, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAs:
+    """The dataset as originals, or in a store made for training.
+
+    Attributes:
+        name: "originals" in a folder, LMDB or Zarr; or the format of a store made for training.
+        image_bytes: Bytes of a mean image.
+        dataset_bytes: Bytes of all images, which an epoch reads.
+        run_bytes_read: Bytes read in the whole run.
+    """
+
+    name: str
+    image_bytes: int
+    dataset_bytes: int
+    run_bytes_read: int
 
 
 def estimate(run: TrainingRun | None = None) -> Estimate:
@@ -135,7 +158,18 @@ def estimate(run: TrainingRun | None = None) -> Estimate:
         '12.67 TB'
     """
     run = run or TrainingRun()
-    return Estimate(figures(run), texts(run), lines(run))
+    return Estimate(figures(run), texts(run), lines(run), tuple(kept_as(run)))
+
+
+def kept_as(run: TrainingRun) -> Iterator[KeptAs]:
+    """Yield the originals, and each store made for training whose pictures would be smaller."""
+    yield KeptAs("originals", run.image_bytes, run.dataset_bytes, run.run_bytes_read)
+    data = DatasetSizes(run.images, run.dataset_bytes)
+    for name in TRAINING_FORMATS:
+        sizes = typical_sizes(name, data)
+        if sizes.is_smaller(data):
+            each = round(sizes.mean)
+            yield KeptAs(name, each, each * run.images, each * run.images * run.epochs)
 
 
 def figures(run: TrainingRun) -> dict[str, int | float | None]:

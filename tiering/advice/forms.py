@@ -78,7 +78,7 @@ def in_words(forms: Sequence[Form], case: Case) -> Iterator[str]:
     if figures is None:
         yield (
             "The sizes and rates of re-encoded stores are those of typical photographs, and what they lose is not "
-            "known: `reencoded` of the profile measures it on some of the images."
+            "known: a profile with `reencoded` measures it on some of the images."
         )
     else:
         yield (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Literal, cast
@@ -12,6 +12,7 @@ from tiering.advice.originals import Originals
 from tiering.errors import command
 from tiering.images.training_formats import flags_of
 from tiering.literals import AnyFormat, TrainingFormat
+from tiering.units import format_bytes, format_usd
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,24 @@ def plan_for(choice: Option, originals: Originals, root: str, shape: tuple[int, 
         choice.move_usd - (originals.once_usd if apart else 0.0),
         making_of(choice, root, shape),
     )
+
+
+def plan_in_words(plan: Sequence[Place]) -> Iterator[str]:
+    """Yield a sentence for each place."""
+    for place in plan:
+        copies = f" a copy, {place.copies} copies" if place.copies > 1 else ""
+        usd = f"{format_usd(place.monthly_usd / place.copies)} USD a month{copies}"
+        once = f", and {format_usd(place.once_usd)} USD once" if place.once_usd >= 0.005 else ""
+        size = format_bytes(place.bytes)
+        if place.holds == "originals":
+            yield f"Keep the originals on {place.tier_title}: {size}, {usd}{once}."
+        elif place.command is None:
+            yield f"Keep plain files on {place.tier_title}: {size}, {usd}{once}."
+        else:
+            yield (
+                f"Make the store on {place.tier_title} from them, and again whenever it is lost: {size} as "
+                f"{place.format}, {usd}{once}. {place.command}"
+            )
 
 
 def making_of(choice: Option, root: str, shape: tuple[int, int] | None) -> str | None:

@@ -8,7 +8,7 @@ where costs were measured. Otherwise typical ones of photographs stand in: 1,000
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -73,7 +73,7 @@ class TrainingStore:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sizes:
+class ImageSizes:
     """Bytes and pixels of a mean image, and processor times as shares of decoding and cropping an original."""
 
     mean: float
@@ -82,6 +82,10 @@ class _Sizes:
     make_ratio: float
     low: float
     high: float
+
+    def is_smaller(self, data: DatasetSizes) -> bool:
+        """Return whether its pictures have clearly fewer pixels than the originals."""
+        return self.pixels <= _MOST_PIXELS * _pixels(data)
 
 
 def training_stores(
@@ -101,8 +105,9 @@ def training_stores(
     found, reasons = [], []
     for name in TRAINING_FORMATS:
         figures = profile.reencoded.get(name)
-        sizes = _typical(profile, data, name) if figures is None else _measured(figures)
-        if sizes.pixels > _MOST_PIXELS * _pixels(data):
+        shapes = [(shape.width, shape.height, shape.count) for shape in profile.shapes]
+        sizes = typical_sizes(name, data, shapes) if figures is None else _measured(figures)
+        if not sizes.is_smaller(data):
             reasons.append(f"{name}: the images have hardly more pixels than that.")
         elif "pixels" not in name or setting.loading.decode:
             found.append(_store(name, sizes, data, setting, figures))
@@ -123,7 +128,7 @@ def _unsuitable(profile: DatasetProfile, job: Job) -> Iterator[str]:
 
 
 def _store(
-    name: TrainingFormat, sizes: _Sizes, data: DatasetSizes, setting: Setting, figures: ReencodedFigures | None
+    name: TrainingFormat, sizes: ImageSizes, data: DatasetSizes, setting: Setting, figures: ReencodedFigures | None
 ) -> TrainingStore:
     pixels = isinstance(TRAINING_FORMATS[name], PixelShape)
     stored = DatasetSizes(
@@ -144,36 +149,42 @@ def _store(
     )
 
 
-def _costs(name: TrainingFormat, sizes: _Sizes, stored: DatasetSizes, costs: Costs) -> Costs:
+def _costs(name: TrainingFormat, sizes: ImageSizes, stored: DatasetSizes, costs: Costs) -> Costs:
     """Return the costs of a store, from those of the originals."""
     own = costs.training.get(name)
     if own is None:
         decode = replace(costs.decode, seconds=costs.decode.seconds * sizes.decode_ratio)
         make_s = costs.decode.seconds * sizes.make_ratio
-        view = typical_costs(stored).view
+        view = Work(0.0) if stored.row_bytes else typical_costs(stored).view
     else:
         view, decode, make_s = own.view, own.decode, own.make_s
     kept = {"row": view, "crop": decode} if stored.row_bytes else {"view": view, "decode": decode}
     return replace(costs, **kept, make_s=make_s, codings={})
 
 
-def _measured(figures: ReencodedFigures) -> _Sizes:
+def _measured(figures: ReencodedFigures) -> ImageSizes:
     size = figures.size
-    return _Sizes(size.value, figures.pixels, figures.decode_ratio, figures.make_ratio, size.low, size.high)
+    return ImageSizes(size.value, figures.pixels, figures.decode_ratio, figures.make_ratio, size.low, size.high)
 
 
-def _typical(profile: DatasetProfile, data: DatasetSizes, name: TrainingFormat) -> _Sizes:
-    """Return what photographs typically become."""
+def typical_sizes(name: TrainingFormat, data: DatasetSizes, shapes: Sequence[tuple[int, int, int]] = ()) -> ImageSizes:
+    """Return what photographs typically become.
+
+    Args:
+        name: The format of the store.
+        data: The originals.
+        shapes: Width and height of originals, and how many have them, where that is known.
+    """
     how = TRAINING_FORMATS[name]
     original = _jpeg_s(data.mean, _pixels(data))
     if isinstance(how, PixelShape):
         size, pixels, decode_s = float(how.nbytes), float(how.height * how.width), _CROP_S
     else:
-        pixels = _shrunk(profile, data, how)
+        pixels = _shrunk(shapes, data, how)
         size = min(data.mean, pixels * _BYTES_PER_PIXEL[name])
         decode_s = _jpeg_s(size, pixels)
     make_s = _WHOLE * original + (0.0 if isinstance(how, PixelShape) else _ENCODE_S * pixels)
-    return _Sizes(size, pixels, decode_s / original, make_s / original, size, size)
+    return ImageSizes(size, pixels, decode_s / original, make_s / original, size, size)
 
 
 def _jpeg_s(size: float, pixels: float) -> float:
@@ -184,9 +195,8 @@ def _pixels(data: DatasetSizes) -> float:
     return data.pixels or data.mean / (3 if data.raw else _OF_ORIGINALS)
 
 
-def _shrunk(profile: DatasetProfile, data: DatasetSizes, how: Reencoded) -> float:
+def _shrunk(shapes: Sequence[tuple[int, int, int]], data: DatasetSizes, how: Reencoded) -> float:
     """Return the pixels of a mean image after it is re-encoded."""
-    shapes = [(shape.width, shape.height, shape.count) for shape in profile.shapes]
     if not shapes:
         height = (_pixels(data) / _ASPECT) ** 0.5
         shapes = [(round(height * _ASPECT), round(height), 1)]

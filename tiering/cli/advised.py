@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 
+from tiering.advice.form_rows import form_rows
 from tiering.advice.option import Option
-from tiering.advice.recommendation import Recommendation, Requirements
+from tiering.advice.plan import Place, plan_in_words
+from tiering.advice.recommendation import Form, Recommendation, Requirements
 from tiering.cli.flags import with_flags
 from tiering.cli.output import note, out, table
-from tiering.errors import command
 from tiering.units import format_bytes, format_count, format_percent, format_rate, format_seconds, format_usd
 
 
-def show(found: Recommendation, root: str, shape: tuple[int, int] | None) -> None:
+def show(found: Recommendation) -> None:
     """Print the options, the choice with its reasons, its cost and savings, and the requirements of the run."""
     console = out()
     sure = "" if found.confidence is None else f", probability {format_percent(found.confidence)}"
@@ -50,12 +51,16 @@ def show(found: Recommendation, root: str, shape: tuple[int, int] | None) -> Non
     )
     for line in lines:
         console.print(with_flags("recommend", line), soft_wrap=True)
+    _show_plan(found.plan)
+    _show_forms(found.forms)
     _show_requirements(found.asks)
     for line in found.dropped:
         note(f"Left out: {line}")
     for line in found.notes:
         note(f"Note: {line}")
-    _show_next(found.choice, root, shape)
+    for place in found.plan:
+        if place.command is not None:
+            note(f"Next: {place.command}")
 
 
 def _cells(option: Option, *, stalls: bool) -> list[str]:
@@ -74,6 +79,29 @@ def _cells(option: Option, *, stalls: bool) -> list[str]:
         format_usd(option.monthly_usd),
         "-" if pays is None or not option.move_s else f"{pays:,.1f} epochs" if pays < 100 else f"{pays:,.0f} epochs",
     ]
+
+
+def _show_plan(plan: Sequence[Place]) -> None:
+    """Show the two places of a plan that keeps the originals apart; with one place the answer says all."""
+    if len(plan) < 2:
+        return
+    console = out()
+    console.print()
+    console.print("Plan:")
+    for number, line in enumerate(plan_in_words(plan), 1):
+        console.print(f"  {number}. {line}", soft_wrap=True)
+
+
+def _show_forms(forms: Sequence[Form]) -> None:
+    if len(forms) < 2:
+        return
+    console = out()
+    heading, rows = form_rows(forms)
+    shown = table(*heading)
+    for row in rows:
+        shown.add_row(*row)
+    console.print()
+    console.show(shown)
 
 
 def _show_requirements(required: Requirements) -> None:
@@ -102,15 +130,3 @@ def _show_requirements(required: Requirements) -> None:
         )
     console.print()
     console.show(nodes)
-
-
-def _show_next(choice: Option, root: str, shape: tuple[int, int] | None) -> None:
-    if choice.format == "folder":
-        return
-    pixels = choice.format == "pixels"
-    kind = "zarr" if pixels else choice.format
-    size = ["--resize", f"{shape[0]}x{shape[1]}"] if pixels and shape else ["--pixels"] if pixels else []
-    codec = ["--codec", choice.codec] if choice.codec != "none" or pixels else []
-    name = Path(root).name or "dataset"
-    target = f"{name}.{kind}"
-    note(f"Next: {command('tiering', 'convert', root, target, '--to', kind, *size, *codec)}")

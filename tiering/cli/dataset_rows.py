@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 SHOWN = 5
 
+#: A smaller share of a picture is said.
+WHOLE = 0.995
+
 
 def dataset_rows(dataset: DatasetProfile) -> Iterator[tuple[str, str]]:
     """Yield what a profile says, uncertain figures with their 95 % intervals in brackets."""
@@ -46,6 +49,7 @@ def dataset_rows(dataset: DatasetProfile) -> Iterator[tuple[str, str]]:
     yield from _label_rows(dataset)
     yield from _field_rows(dataset)
     yield from _header_rows(dataset)
+    yield from _reencoded_rows(dataset)
     if dataset.damaged_count:
         exact = "damaged_share" in known and known["damaged_share"].exact
         looked_at = dataset.files if exact else dataset.probed
@@ -132,6 +136,20 @@ def _header_rows(dataset: DatasetProfile) -> Iterator[tuple[str, str]]:
     yield "shapes", f"{format_count(dataset.distinct_shapes)} different: {shapes}{more}"
     mean = format_bytes(round(dataset.pixel_bytes_mean))
     yield "as pixels", f"mean {mean}{_range(known, 'pixel_bytes_mean', _bytes)} as 8-bit RGB"
+
+
+def _reencoded_rows(dataset: DatasetProfile) -> Iterator[tuple[str, str]]:
+    for number, (name, found) in enumerate(dataset.reencoded.items()):
+        saved = format_percent(found.size.value / dataset.size_mean)
+        middle = f"; the middle {format_percent(found.area)} of each picture" if found.area < WHOLE else ""
+        yield (
+            "" if number else "re-encoded",
+            (
+                f"{name}: {format_bytes(round(found.size.value))} an image{_range({name: found.size}, name, _bytes)}, "
+                f"{saved} of the originals' bytes, {1 / found.decode_ratio:.1f} x their rate, SSIM {found.ssim:.3f}, "
+                f"PSNR {found.psnr:.1f} dB (of {counted(found.images, 'image')}){middle}"
+            ),
+        )
 
 
 def _range(known: dict[str, EstimatedValue], name: str, write: Callable[[float], str]) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tiering.cli.output import JsonFlag, emit_json, out, table
+from tiering.cli.output import JsonFlag, emit_json, note, out, table
 
 
 def estimate(
@@ -30,7 +30,7 @@ def estimate(
     # Imported here so that `tiering --help` stays quick.
     from tiering.advice.estimate import TrainingRun
     from tiering.advice.estimate import estimate as run
-    from tiering.units import parse_bytes, parse_capacity, parse_count
+    from tiering.units import format_bytes, parse_bytes, parse_capacity, parse_count
 
     found = run(
         TrainingRun(
@@ -43,10 +43,21 @@ def estimate(
         )
     )
     if json:
-        emit_json({**found.figures, "text": found.texts}, "estimate")
+        emit_json({**found.figures, "text": found.texts, "kept_as": found.kept_as}, "estimate")
         return
     shown = table("quantity", "value")
     shown.columns[1].justify = "left"
     for quantity, value in found.rows:
         shown.add_row(quantity, value)
     out().show(shown)
+    if len(found.kept_as) < 2:
+        return
+    forms = table("kept as", "an image", "read in one epoch", "bytes read in the whole run")
+    for form in found.kept_as:
+        sizes = (form.image_bytes, form.dataset_bytes, form.run_bytes_read)
+        forms.add_row(form.name, *(format_bytes(size, 4) for size in sizes))
+    out().print()
+    out().show(forms)
+    note(
+        "Note: Sizes of re-encoded images are those of typical photographs: tiering profile --reencoded measures them."
+    )

@@ -102,6 +102,15 @@ def recommend(
             help="Shape that training resizes images to. Also considers storing pixels.",
         ),
     ] = None,
+    reencode: Annotated[
+        bool,
+        typer.Option(
+            "--reencode",
+            rich_help_panel=JOB,
+            help="Training may read re-encoded images: also choose from stores made for training. The originals stay. "
+            "A directory's images are measured for it, which takes about 5 s.",
+        ),
+    ] = False,
     encoded: Annotated[
         bool,
         typer.Option(
@@ -182,8 +191,8 @@ def recommend(
         read_p99_s=None if read_p99 is None else parse_seconds(read_p99),
     )
     shape = None if resize is None else parse_size(resize)
-    with status(f"Reading {dataset}"):
-        profile = profile_at(dataset)
+    with status(f"Reading {dataset}" + (" and re-encoding some of its images" if reencode else "")):
+        profile = profile_at(dataset, reencoded=reencode)
     if profile.dataset is None:
         raise InputError(
             dataset,
@@ -213,6 +222,7 @@ def recommend(
         cpus=cpus,
         network=None if network is None else parse_network_rate(network),
         prefixes=prefixes,
+        reencode=reencode,
     )
     if accelerator is not None:
         job = with_accelerators(job, accelerator, accelerators_per_node or 1, cloud)
@@ -230,14 +240,14 @@ def recommend(
         job=job,
         limits=limits,
         current=tier or current_tier(profile.dataset.root, tiers),
-        costs=_costs(profile.dataset, shape) if calibrate else None,
+        costs=_costs(profile.dataset, shape, reencoded=reencode) if calibrate else None,
     )
     if len(profile.traces) > 1:
         note(f"Note: The profile has {len(profile.traces)} traces; only the first counts, {profile.traces[0].source}.")
     if json:
         emit_json(found, "recommendation")
         return
-    show(found, profile.dataset.root, shape)
+    show(found)
 
 
 def _interval(text: str) -> tuple[int, float | None]:
@@ -267,9 +277,9 @@ def _written_per_day(profile: Profile) -> float | None:
     return first.bytes_written / first.duration * 86400
 
 
-def _costs(dataset: DatasetProfile, shape: tuple[int, int] | None) -> Costs:
+def _costs(dataset: DatasetProfile, shape: tuple[int, int] | None, *, reencoded: bool) -> Costs:
     from tiering.measure.calibration import calibrate
     from tiering.store.open import open_store
 
     with status("Measuring this processor"):
-        return calibrate(open_store(dataset.root).files(), shape)
+        return calibrate(open_store(dataset.root).files(), shape, reencoded=reencoded)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import mmap
 import shutil
 import statistics
@@ -17,17 +16,18 @@ import numpy as np
 
 from tiering.advice.cpu_costs import Coding, Costs, Work
 from tiering.advice.device_time import BATCH_SAMPLES
+from tiering.dataset.training_copy import VIEW
+from tiering.images.crops import RandomResizedCrop
 from tiering.images.pixels import to_pixels
 from tiering.images.shape import PixelShape
 from tiering.io_sizes import PREFETCH_BYTES
-from tiering.measure.read_batches import ByteReader
+from tiering.measure.epoch_timing import ROUNDS, beside, cold_seconds, least_seconds, work_of
+from tiering.measure.training_calibration import training_costs
 from tiering.packing.convert import convert
 from tiering.packing.settings import Pixels
-from tiering.serve.loader import Loader
 from tiering.store.open import open_store
 from tiering.store.protocol import Store
 from tiering.store.sample import Sample
-from tiering.system.machine import usable_cores
 from tiering.system.page_cache import drop
 
 #: Codecs of pixels that are measured by default.
@@ -39,14 +39,6 @@ _MOST_IMAGES: Final = 16_384
 MOST_SERVED_BYTES: Final = 128 << 20
 #: Encoded bytes to decode at most, because decoding is slow.
 _MOST_DECODED: Final = 32 << 20
-#: Least number of epochs of each measurement. Short epochs are repeated for at least this many seconds.
-_ROUNDS: Final = 4
-_LONG_ENOUGH: Final = 0.5
-#: Epochs of one sample that are timed.
-_STARTS: Final = 50
-#: Epochs are averaged over this many seconds, and the quickest average counts. Now and then a thread wakes late: one
-#: short epoch may escape that, but the epochs of a whole dataset are too long to.
-_AVERAGED: Final = 0.05
 #: B from which NumPy asks for huge pages.
 _HUGE: Final = 4 << 20
 
@@ -58,6 +50,7 @@ def calibrate(
     codecs: Sequence[str] = CODECS,
     scratch: Path | None = None,
     seed: int = 0,
+    reencoded: bool = False,
 ) -> Costs:
     """Measure the processor time of serving images, by packing a random sample of them and reading it warm.
 
@@ -66,10 +59,13 @@ def calibrate(
     Args:
         images: Files of the dataset. Up to 16,384 of them are copied, until there are 128 MiB as they are served:
             encoded, or rows of pixels.
-        shape: (height, width) in pixels to which training brings images; None measures no stores of pixels.
+        shape: (height, width) in pixels to which training brings images; None measures no stores of pixels, and
+            decoding as random crops of 224 x 224.
         codecs: Codecs of pixels to measure.
         scratch: Directory for the copies; by default that for temporary files. They are removed at the end.
         seed: Seed of the sample.
+        reencoded: Also measure stores made for training, with 300 of the images. Originals and they are served as
+            random resized crops (`RandomResizedCrop`) of `shape`, so that the two can be compared.
 
     Returns:
         The costs, for `recommend`.
@@ -91,22 +87,25 @@ def calibrate(
         convert(some, work / "lmdb", "lmdb", on_error="skip")
         touch, fill = _first_time(work / "lmdb")  # first of all: mapped files cannot be dropped from memory
         packed = open_store(work / "lmdb")
-        view = _work(packed, _least_seconds(packed), serial=1.0)
+        view = work_of(packed, least_seconds(packed), serial=1.0)
         # All other ways start threads that read.
-        start = _least_seconds(folder)
-        file = _work(folder, start)
+        start = least_seconds(folder)
+        file = work_of(folder, start)
         announce = _announcing(folder)
-        decode, row, codings, fresh = Work(0.0), Work(0.0), {}, 0.0
+        row, codings = Work(0.0), {}
+        sides = shape or (VIEW, VIEW)
+        fresh = _new_memory(BATCH_SAMPLES * 3 * sides[0] * sides[1])
+        mean = packed.manifest.image_bytes / len(packed)
+        cropped = reencoded or shape is None
+        ready = {"images": RandomResizedCrop(sides, flip=0.5)} if cropped else {"transform": _decoder(sides)}
+        decode = beside(view, work_of(packed, start, limit=max(1, round(_MOST_DECODED / mean)), **ready))
         if shape is not None:
-            fresh = _new_memory(BATCH_SAMPLES * 3 * shape[0] * shape[1])
-            mean = packed.manifest.image_bytes / len(packed)
-            both = _work(packed, start, transform=_decoder(shape), limit=max(1, round(_MOST_DECODED / mean)))
-            decode = Work(max(0.0, both.seconds - view.seconds), both.serial)
             convert(some, work / "none", "zarr", pixels=Pixels(*shape), codec="none", on_error="skip")
-            row = _work(open_store(work / "none"), start)
+            row = work_of(open_store(work / "none"), start)
             for codec in codecs:
                 convert(some, work / codec, "zarr", pixels=Pixels(*shape), codec=codec, on_error="skip")
                 codings[codec] = _coding(work / codec, start)
+        training = training_costs(some, work, sides, start) if reencoded else {}
     codings = _held_alike(codings)
     return Costs(
         view=view,
@@ -120,6 +119,7 @@ def calibrate(
         tell_file_s=announce,
         fresh=fresh,
         measured=True,
+        training=training,
     )
 
 
@@ -141,59 +141,10 @@ def _decoder(shape: tuple[int, int]) -> Callable[[Sample], Any]:
     return lambda sample: to_pixels(sample.image, sample.key, wanted, "crop")  # type: ignore[arg-type]
 
 
-def _work(store: Store, start: float, serial: float | None = None, **how: Any) -> Work:
-    """Time warm epochs on one thread and on all cores, and take the serial share from the two (Amdahl's law)."""
-    one = _each(store, 1, start, **how)
-    cores = usable_cores()
-    if serial is not None or cores == 1:
-        return Work(one, serial or 0.0)
-    many = _each(store, cores, start, **how)
-    share = (many / one - 1 / cores) / (1 - 1 / cores)
-    # Threads that fight for the lock may be slower than one.
-    return Work(one, min(3.0, max(0.0, share)))
-
-
-def _each(store: Store, threads: int, start: float, **how: Any) -> float:
-    # One loader, as in training: its memory is new in the first epoch alone, and so are the maps of the store.
-    loader = Loader(store, BATCH_SAMPLES, threads=threads, **how)
-    _epoch_seconds(loader)
-    best = math.inf
-    took: list[float] = []
-    while len(took) < _ROUNDS or sum(took) < _LONG_ENOUGH:
-        some = [_epoch_seconds(loader)]
-        while sum(some) < _AVERAGED:
-            some.append(_epoch_seconds(loader))
-        took += some
-        best = min(best, statistics.fmean(some))
-    # A scheduler that wakes threads late must not make a cost vanish.
-    served = min(len(store), int(how.get("limit", len(store))))
-    return max(best / 2, best - start) / served
-
-
-def _least_seconds(store: Store) -> float:
-    """Return the time of the quickest of many epochs of one sample, in s."""
-    return min(_seconds(store, 1, limit=1) for _ in range(_STARTS))
-
-
-def _seconds(store: Store, threads: int, **how: Any) -> float:
-    """Time the first epoch of a loader."""
-    return _epoch_seconds(Loader(store, BATCH_SAMPLES, threads=threads, **how))
-
-
-def _epoch_seconds(loader: Loader) -> float:
-    """Time one epoch; a consumer of encoded images copies each once, as a decoder would read it."""
-    read = ByteReader(loader.store)
-    began = time.perf_counter()
-    for batch in loader:
-        if isinstance(batch.images[0], memoryview | bytes):
-            read(batch)
-    return time.perf_counter() - began
-
-
 def _new_memory(array: int) -> float:
     """Time the faults of memory that is new to the process, in arrays of this many bytes: s per byte."""
     took = []
-    for _ in range(_ROUNDS):
+    for _ in range(ROUNDS):
         # Private, like what NumPy allocates: shared memory has faults of another kind, and no huge pages.
         with mmap.mmap(-1, max(array, PREFETCH_BYTES), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
             if array >= _HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
@@ -211,7 +162,7 @@ def _new_memory(array: int) -> float:
 def _announcing(folder: Store) -> float:
     """Time announcing files that are not in memory: s for each, with the interpreter's lock held for much of it."""
     took = []
-    for _ in range(_ROUNDS):
+    for _ in range(ROUNDS):
         drop(folder.files())
         began = time.perf_counter()
         folder.announce(np.arange(len(folder)))
@@ -235,7 +186,7 @@ def _first_time(path: Path) -> tuple[float, float]:
     works on other threads. Waiting for the device is not counted.
     """
     read, all_threads = [], []
-    for _ in range(_ROUNDS):
+    for _ in range(ROUNDS):
         store = open_store(path)
         drop(store.files())
         (cold, cold_in_all), (warm, warm_in_all) = _cpu(store), _cpu(store)
@@ -250,7 +201,7 @@ def _first_time(path: Path) -> tuple[float, float]:
 def _cpu(store: Store) -> tuple[float, float]:
     """Return the processor time of an epoch: of the thread that takes the batches, and of all threads."""
     began, began_in_all = time.thread_time(), time.process_time()
-    _seconds(store, 1)
+    cold_seconds(store, 1)
     return time.thread_time() - began, time.process_time() - began_in_all
 
 
@@ -258,11 +209,11 @@ def _coding(path: Path, start: float) -> Coding:
     store = open_store(path)
     row, rows = int(store.index.size.max()), store.block
     stored = sum(shard.bytes for shard in store.manifest.shards)
-    work = _work(store, start)
+    work = work_of(store, start)
     store.close()
     # If chunks stay decoded, the first epoch takes longer by the time to decode each chunk.
     first = []
-    for _ in range(_ROUNDS):
+    for _ in range(ROUNDS):
         store = open_store(path)
         first.append(_cpu(store)[1] - _cpu(store)[1])
         store.close()

@@ -58,15 +58,17 @@ def write_profile(profile: Profile, path: str | Path) -> None:
     write_output(path, profile.model_dump_json(indent=2) + "\n")
 
 
-def profile_at(path: str | Path) -> Profile:
-    """Read a profile.json, or profile a directory of images. path: of either, or the URL of a dataset.
+def profile_at(path: str | Path, *, reencoded: bool = False) -> Profile:
+    """Read a profile.json, or profile a directory of images.
+
+    path: of either, or the URL of a dataset. reencoded: as for profile_dataset; a profile.json is taken as it is.
 
     Raises:
         DatasetError: There is no such file or directory, or no image in the directory.
         ProfileError: The file is not a profile.
     """
     if "://" in str(path) or Path(path).is_dir():
-        return Profile(dataset=profile_dataset(path))
+        return Profile(dataset=profile_dataset(path, reencoded=reencoded))
     if not Path(path).exists():
         raise DatasetError(
             str(path), expected="a directory of images or a profile.json", found="nothing", action="Check the path."
