@@ -3,6 +3,7 @@
     nice -n -15 python -m benchmarks.prediction [--images DIR --tiny DIR] [--rounds 3] [--work DIR] [-o FILE]
     python -m benchmarks.prediction --from FILE
     python -m benchmarks.prediction --nodes [--small]      several nodes: see benchmarks/prediction_nodes.py
+    python -m benchmarks.prediction --training             stores made for training: benchmarks/prediction_training.py
 
 Two datasets (of photographs near 100 kB and of images near 1 kB; made from the fixtures' photographs where none are
 given) are kept as folder, LMDB, Zarr, and pixels in Zarr without and with codecs. Each is served by tiering.Loader as
@@ -39,7 +40,7 @@ from typing import Any
 import numpy as np
 
 import tiering
-from benchmarks import prediction_nodes
+from benchmarks import prediction_nodes, prediction_training
 from benchmarks.drawn_photos import drawn_photos
 from tiering.advice.catalog import Tier, find_tier, load_catalog
 from tiering.advice.constraints import Limits
@@ -97,10 +98,16 @@ def main() -> None:
     parser.add_argument("-o", dest="output", type=Path)
     parser.add_argument("--from", dest="source", type=Path)
     parser.add_argument("--nodes", action="store_true")
+    parser.add_argument("--training", action="store_true")
     parser.add_argument("--small", action="store_true")
     asked = parser.parse_args()
     if asked.nodes:
         prediction_nodes.run(asked.work, asked.output, small=asked.small)
+        return
+    if asked.training:
+        given = asked.images, asked.work, asked.rounds, asked.output
+        found = json.loads(asked.source.read_text()) if asked.source else prediction_training.run(*given, device)
+        prediction_training.show(found, best_of, tier_of, least)
         return
     if asked.source:
         found = json.loads(asked.source.read_text())

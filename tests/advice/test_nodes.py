@@ -173,7 +173,7 @@ catalogs = st.lists(
     min_size=1, max_size=5, unique_by=lambda tier: tier.name,
 )  # fmt: skip
 jobs = st.builds(
-    Job,
+    lambda reencode, originals, **job: Job(reencode=reencode and originals != "drop", originals=originals, **job),
     epochs=st.integers(1, 1000),
     decode=st.booleans(),
     threads=st.integers(1, 128),
@@ -187,6 +187,7 @@ jobs = st.builds(
     checkpoint_bytes=st.none() | st.integers(1, 10**13),
     checkpoint_every_s=st.none() | st.floats(1, 10**5),
     processes=st.integers(1, 16),
+    reencode=st.booleans(),
 )
 datasets = st.builds(lambda files, mean: dataset(files, files * mean), st.integers(1, 10**9), st.integers(1, 10**7))
 
@@ -197,6 +198,8 @@ def test_a_choice_is_never_dominated_and_carries_no_warning(profile, tiers, job)
         found = recommend(profile, tiers=tiers, job=job)
     except UsageError:
         return  # no tier holds it
+    if not job.reencode:
+        assert all(option.has_originals or option.format == "pixels" for option in everything(found))
     choice = found.choice
     sound = [option for option in everything(found) if not option.warnings]
     assert not choice.warnings or not sound
