@@ -12,7 +12,7 @@ from tiering.units import format_bytes, format_count, format_percent, format_sec
 
 def form_rows(forms: Sequence[Form]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Return the heading, and rows of a quantity and its value for each form."""
-    heading = ("", *(form.name for form in forms))
+    heading = ("made for training", *(form.name for form in forms))
     return heading, [(name, *(write(form) for form in forms)) for name, write in _ROWS]
 
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 
 from tiering.advice.catalog import Tier, load_catalog
 from tiering.advice.current_tier import current_tier
+from tiering.advice.form_rows import form_rows
 from tiering.advice.job import Job
 from tiering.advice.option import Option
+from tiering.advice.plan import plan_in_words
 from tiering.advice.recommend import recommend
 from tiering.advice.recommendation import Recommendation
 from tiering.dataset.profile import DatasetProfile
@@ -51,7 +53,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """A recommendation in words and rows. what_if: assumptions, and the choice under each."""
+    """A recommendation in words and rows. what_if: assumptions, and the choice under each.
+
+    plan: the places of the originals and of the store made from them; empty where one place has all. forms, columns of
+    forms: the originals beside stores made for training, a quantity in each row; empty where none comes into question.
+    """
 
     summary: str
     reason: str
@@ -59,6 +65,9 @@ class Advice:
     rows: tuple[Row, ...]
     what_if: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...]
+    plan: tuple[str, ...]
+    form_columns: tuple[str, ...]
+    forms: tuple[tuple[str, ...], ...]
 
 
 #: Headings of Row.cells and of Advice.what_if.
@@ -98,6 +107,9 @@ def advise(dataset: DatasetProfile, verdict: Verdict | None, assumptions: Assump
         ),
         ("storage at half the price", replace(assumptions, tiers=half)),
     ]
+    if found.forms and not job.reencode:
+        cases.append(("training may read re-encoded images", replace(assumptions, job=replace(job, reencode=True))))
+    columns, forms = form_rows(found.forms) if len(found.forms) > 1 else ((), [])
     return Advice(
         summary=found.answer,
         reason=f"{found.choice.reason} {found.conversion} {found.doing_nothing}",
@@ -105,6 +117,9 @@ def advise(dataset: DatasetProfile, verdict: Verdict | None, assumptions: Assump
         rows=tuple(_row(mark, option) for mark, option in options),
         what_if=tuple(_case(title, dataset, verdict, each) for title, each in cases),
         notes=(*(f"Left out: {line}" for line in found.dropped), *found.notes),
+        plan=tuple(plan_in_words(found.plan)) if len(found.plan) > 1 else (),
+        form_columns=columns,
+        forms=tuple(forms),
     )
 
 
