@@ -26,7 +26,7 @@ def figures(*words):
 
 def test_every_figure_of_the_worked_example():
     found = figures()
-    text = found.pop("text")
+    text, kept_as = found.pop("text"), found.pop("kept_as")
     assert found == {
         "mnist_image_bytes": 784,
         "image_4k_pixels": 16_777_216,
@@ -53,6 +53,9 @@ def test_every_figure_of_the_worked_example():
         "bytes_read_per_byte_written": 11_475_000_000,
     }
     assert all(isinstance(value, int) for value in found.values())
+    assert [each["name"] for each in kept_as] == ["originals", "jpeg-400", "jpeg-256", "pixels-256"]
+    assert kept_as[0]["run_bytes_read"] == found["run_bytes_read"]
+    assert kept_as[3]["dataset_bytes"] == 100_000_000 * 256 * 256 * 3
     assert text == {
         "mnist_image_bytes": "784 B",
         "image_4k_pixels": "16,777,216",

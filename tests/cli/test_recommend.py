@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from tests.cli.failures import error_line
@@ -71,6 +72,8 @@ def test_json_is_one_document_and_a_profile_says_the_same_as_its_directory(profi
         "criterion",
         "doing_nothing",
         "conversion",
+        "plan",
+        "forms",
         "dropped",
         "asks",
         "notes",
@@ -178,6 +181,35 @@ def test_limits_and_the_job_reach_the_advice(profile):
 def test_pixels_are_converted_with_their_shape(profile):
     said = tiering(profile, "--resize", "64x48", "--ram", "4GiB").stderr
     assert " --to zarr --resize 64x48 --codec " in said
+
+
+def test_stores_made_for_training_are_compared_and_chosen_only_where_they_are_allowed(large):
+    found = document(large, "--ram", "0", "--tier", "nvme", "--cpus", "2")
+    assert [form["name"] for form in found["forms"]] == ["originals", "jpeg-400", "jpeg-256", "pixels-256"]
+    assert found["choice"]["format"] in {"folder", "lmdb", "zarr"}
+    assert found["forms"][1]["figures"] is None
+    allowed = document(large, "--ram", "0", "--tier", "nvme", "--cpus", "2", "--reencode")
+    assert allowed["choice"]["format"] in {"jpeg-400", "jpeg-256", "pixels-256"}
+    # A directory is measured for it.
+    assert allowed["forms"][1]["figures"]["images"] == 6
+    said = tiering(large, "--ram", "0", "--tier", "nvme", "--cpus", "2", "--reencode")
+    assert "Plan:" in said.stdout
+    assert "Keep the originals on" in said.stdout
+    assert "SSIM" in said.stdout
+    assert f"Next: {allowed['plan'][-1]['command']}" in said.stderr
+    assert "--reencode" in tiering(large, "--tier", "nvme", "--ram", "0").stderr
+    refused = tiering(large, "--reencode", "--originals", "drop")
+    assert "UsageError: --reencode: expected originals that stay" in error_line(refused, 2)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """Six photographs of about 720 x 540 pixels."""
+    root = tmp_path_factory.mktemp("large") / "large"
+    root.mkdir()
+    for number, path in enumerate(sorted(FIXTURES.glob("china-*/*.jpg"))[:6]):
+        Image.open(path).convert("RGB").resize((720 + number, 540)).save(root / path.name, quality=95)
+    return root
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ def forms_of(
 
     Args:
         stores: The stores, each with all ways to keep it, before they were judged.
-        originals: All ways to keep the originals, before they were judged.
+        originals: All ways to keep the originals, and pixels of one shape, before they were judged.
         choice: The choice.
         data: The originals.
         setting: What the predictions of originals share.
@@ -45,7 +45,8 @@ def forms_of(
     forms, missing = [], []
     decode, decodes = setting.costs.decode.seconds, setting.loading.decode
     try:
-        best = choice if choice.has_originals else case.best(case.judged(originals)[0])[0]
+        plain = [option for option in originals if option.has_originals]
+        best = choice if choice.has_originals else case.best(case.judged(plain)[0])[0]
     except UsageError as error:
         missing.append(f"Originals: {error.found}.")
     else:

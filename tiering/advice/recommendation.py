@@ -90,8 +90,9 @@ class Form:
         option: The best way to keep it, by the criterion of the choice.
         allowed: Whether the choice may fall on it.
         bytes: Bytes of all samples as they are stored, before pages and copies.
-        bytes_low, bytes_high: The interval that contains them in 95 of 100 samples; the same number where nothing was
-            sampled.
+        bytes_low: The lower end of the interval that contains them in 95 of 100 samples; the same number where nothing
+            was sampled.
+        bytes_high: Its upper end.
         of_originals: bytes / bytes of the originals.
         decoded_per_s: Images that one core decodes and crops in a second, or crops where they are pixels; None where
             the training decodes.

@@ -55,7 +55,8 @@ def estimate(
     forms = table("kept as", "an image", "read in one epoch", "bytes read in the whole run")
     for form in found.kept_as:
         sizes = (form.image_bytes, form.dataset_bytes, form.run_bytes_read)
-        forms.add_row(form.name, *(format_bytes(size, 4) for size in sizes))
+        # Typical sizes have three digits at most.
+        forms.add_row(form.name, *(format_bytes(size, 4 if form.name == "originals" else 3) for size in sizes))
     out().print()
     out().show(forms)
     note(

@@ -201,7 +201,9 @@ def profile_dataset(
     found = _gather(source, sample, probes, seed)
     if suffixes := found.left_out.suffixes:
         found.fields = with_sizes(found.fields, suffixes, found.sample, found.tree, seed)
-    profile = _profile(without_secrets(display(root)), source, found)
+    layout, labels, notes = labelled(source, found)
+    arrangement = describe(source, layout, len(labels), splits_of(found))
+    profile = profile_of(without_secrets(display(root)), found, layout, labels, arrangement, notes)
     return with_reencoded(profile, found, seed) if reencoded else profile
 
 
@@ -236,12 +238,6 @@ def with_reencoded(profile: DatasetProfile, found: Gathered, seed: int) -> Datas
     """Return a profile with figures of some images that are re-encoded. found: that of which the profile was made."""
     figures, notes = reencoded_figures(found.tree, found.sample, found.inspected, seed)
     return profile.model_copy(update={"reencoded": figures, "notes": [*profile.notes, *notes]})
-
-
-def _profile(root: str, source: Source, found: Gathered) -> DatasetProfile:
-    layout, labels, notes = labelled(source, found)
-    arrangement = describe(source, layout, len(labels), splits_of(found))
-    return profile_of(root, found, layout, labels, arrangement, notes)
 
 
 def profile_of(
