@@ -116,18 +116,19 @@ def test_originals_that_are_deleted_cannot_make_a_store_again():
     assert any("they need the originals" in line for line in found.dropped)
 
 
-@pytest.mark.parametrize(
-    ("changed", "why"),
-    [
-        ({"fields": [ProfiledField(name="mask", kind="image", count=5)]}, "the field mask have the sides"),
-        ({"modes": {"I;16": 90, "RGB": 10}}, "90 % of the images have more than 8 bits"),
-    ],
-)
-def test_images_that_would_lose_more_than_detail_are_left_alone(changed, why):
-    found = recommend(PHOTOS.model_copy(update=changed), current="nfs", job=Job(**_job(reencode=True)))
+def test_images_that_would_lose_more_than_detail_are_left_alone():
+    deep = PHOTOS.model_copy(update={"modes": {"I;16": 90, "RGB": 10}})
+    found = recommend(deep, current="nfs", job=Job(**_job(reencode=True)))
     assert found.choice.has_originals
     assert not found.forms
-    assert any(why in line for line in found.dropped)
+    assert any("90 % of the images have more than 8 bits" in line for line in found.dropped)
+
+
+def test_masks_fit_smaller_images_but_not_their_middle():
+    masked = PHOTOS.model_copy(update={"fields": [ProfiledField(name="mask", kind="image", count=5)]})
+    found = recommend(masked, current="nfs", job=JOB)
+    assert [form.name for form in found.forms] == ["originals", "jpeg-400", "jpeg-256"]
+    assert any("the field mask keep their sides" in line for line in found.dropped)
 
 
 def test_small_images_are_not_encoded_once_more():

@@ -103,12 +103,15 @@ def training_stores(
     if reason is not None:
         return [], [f"Stores made for training: {reason}"]
     found, reasons = [], []
+    masks = next((field.name for field in profile.fields if field.kind == "image"), None)
     for name in TRAINING_FORMATS:
         figures = profile.reencoded.get(name)
         shapes = [(shape.width, shape.height, shape.count) for shape in profile.shapes]
         sizes = typical_sizes(name, data, shapes) if figures is None else _measured(figures)
         if not sizes.is_smaller(data):
             reasons.append(f"{name}: the images have hardly more pixels than that.")
+        elif "pixels" in name and masks is not None:
+            reasons.append(f"{name}: the images of the field {masks} keep their sides, and would no longer fit.")
         elif "pixels" not in name or setting.loading.decode:
             found.append(_store(name, sizes, data, setting, figures))
     return found, reasons
@@ -118,9 +121,6 @@ def _unsuitable(profile: DatasetProfile, job: Job) -> Iterator[str]:
     """Yield why no such store may be made."""
     if job.originals == "drop":
         yield "they need the originals, which `originals` drops."
-    for field in profile.fields:
-        if field.kind == "image":
-            yield f"the images of the field {field.name} have the sides of the originals, and would no longer fit."
     plain = sum(count for mode, count in profile.modes.items() if mode in _PLAIN)
     if profile.modes and 2 * plain < sum(profile.modes.values()):
         share = format_percent(1 - plain / sum(profile.modes.values()))

@@ -191,7 +191,7 @@ def recommend(
         read_p99_s=None if read_p99 is None else parse_seconds(read_p99),
     )
     shape = None if resize is None else parse_size(resize)
-    with status(f"Reading {dataset}" + (" and re-encoding some of its images" if reencode else "")):
+    with status(f"Reading {dataset}"):
         profile = profile_at(dataset, reencoded=reencode)
     if profile.dataset is None:
         raise InputError(
