@@ -21,7 +21,6 @@ import os
 import statistics
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +37,10 @@ from tiering.advice.prediction import CachePlan, Setting, predict
 from tiering.advice.training_stores import training_stores
 from tiering.dataset.profile import DatasetProfile, profile_dataset
 from tiering.images.reencoded import Reencoded
-from tiering.images.reencoding import reencode
 from tiering.images.training_formats import TRAINING_FORMATS
 from tiering.measure.calibration import calibrate
 from tiering.measure.device import random_read_bandwidth
-from tiering.system.machine import half_of_memory, usable_cores
+from tiering.system.machine import half_of_memory
 
 #: A format, and what holds it.
 WAYS = (("jpeg-400", "lmdb"), ("jpeg-256", "lmdb"), ("jpeg-256", "zarr"), ("pixels-256", "pixels"))
@@ -74,22 +72,13 @@ def made(images: Path, work: Path) -> dict[str, Path]:
     """Make every store, and return its place by format and container."""
     stores = {}
     for name, container in WAYS:
-        store, how, source = work / f"{name} {container}", TRAINING_FORMATS[name], images
+        store, how = work / f"{name} {container}", TRAINING_FORMATS[name]
         if isinstance(how, Reencoded):
-            source = work / f"{name} images"
-            if not source.exists():
-                source.mkdir()
-                with ThreadPoolExecutor(usable_cores()) as pool:
-                    list(pool.map(lambda path: _write(path, source, how), tiering.open_store(images).files()))  # noqa: B023
-            tiering.convert(source, store, container, **({"codec": "none"} if container == "zarr" else {}))
+            tiering.convert(images, store, container, encode=how, codec="none" if container == "zarr" else "auto")
         else:
             tiering.convert(images, store, "zarr", pixels=tiering.Pixels(how.height, how.width), codec="none")
         stores[f"{name} {container}"] = store
     return stores
-
-
-def _write(path: Path, to: Path, how: Reencoded) -> None:
-    (to / f"{path.stem}.jpg").write_bytes(reencode(path.read_bytes(), path.name, how))
 
 
 def epochs(path: Path, threads: int, number: int) -> tuple[float, float]:

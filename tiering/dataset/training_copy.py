@@ -125,4 +125,10 @@ def _likeness(original: Pixels8, copy: PixelArray, part: tuple[float, float, flo
 
 
 def _view(pixels: PixelArray, box: tuple[float, float, float, float], size: int) -> Pixels8:
+    height, width, _ = pixels.shape
+    # Rounding may take an end out of the picture by a little.
+    left, top, right, bottom = (
+        min(max(0.0, end), float(most)) for end, most in zip(box, (width, height) * 2, strict=True)
+    )
+    box = (left, top, right, bottom)
     return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR, box=box))
