@@ -44,9 +44,21 @@ def test_what_is_read_cold_was_taken_out_of_memory_before(files, tmp_path, monke
 
 def test_without_a_shape_there_are_no_pixels(files):
     costs = calibrate(files[:50])
-    assert costs.codings == {}
-    assert costs.decode.seconds == costs.row.seconds == 0
+    assert costs.codings == costs.training == {}
+    assert costs.row.seconds == 0
     assert costs.file.seconds > 0
+    # Decoding counts all the same, as crops of 224 x 224.
+    assert costs.decode.seconds > costs.view.seconds
+
+
+@pytest.mark.slow
+def test_stores_made_for_training_have_costs_of_their_own(files):
+    costs = calibrate(files[:60], (64, 64), codecs=(), reencoded=True)
+    assert list(costs.training) == ["jpeg-400", "jpeg-256", "pixels-256"]
+    for each in costs.training.values():
+        assert each.decode.seconds > 0
+        assert each.make_s > 0
+    assert costs.training["pixels-256"].view.seconds == 0
 
 
 def test_what_is_measured_is_about_what_an_epoch_takes(files, photos):

@@ -141,7 +141,7 @@ def recommend(
         typer.Option(
             "--calibrate",
             rich_help_panel=HOSTS,
-            help="First measure this processor with some of the images. Takes about 10 s.",
+            help="First measure this processor with some of the images. Takes about 10 s, with --reencode 25 s.",
         ),
     ] = False,
     hour_price: Annotated[
