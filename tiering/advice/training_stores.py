@@ -27,13 +27,14 @@ if TYPE_CHECKING:
     from tiering.dataset.reencoded_sample import ReencodedFigures
 
 #: Typical bytes of JPEG for each pixel at quality 90, by format. Smaller pictures have more detail in each pixel.
-_BYTES_PER_PIXEL: Final = {"jpeg-400": 0.29, "jpeg-256": 0.33}
+_BYTES_PER_PIXEL: Final = {"jpeg-400": 0.40, "jpeg-256": 0.435}
 #: Typical bytes for each pixel of originals whose pixels are not known.
 _OF_ORIGINALS: Final = 0.6
 #: Processor time to decode and crop a JPEG: s, s for each byte, s for each pixel. Only their ratios count.
-_FIXED_S, _BYTE_S, _PIXEL_S = 3e-5, 7e-9, 1.2e-9
-#: Processor time to crop 224 x 224 out of pixels, to encode a pixel, and to decode a whole JPEG / its crop alone.
-_CROP_S, _ENCODE_S, _WHOLE = 1.2e-4, 8e-9, 2.0
+_FIXED_S, _BYTE_S, _PIXEL_S = 1.36e-4, 6.1e-9, 1.46e-9
+#: Processor time to crop 224 x 224 out of pixels, and to encode a pixel; that to decode and resize a whole JPEG, for
+#: JPEGs and for pixels, as a share of the time to decode and crop it.
+_CROP_S, _ENCODE_S, _WHOLE, _TO_PIXELS = 1.3e-4, 8.8e-9, 1.5, 2.4
 #: A store must have this share of the originals' pixels at most: otherwise it is lossy for little.
 _MOST_PIXELS: Final = 0.9
 #: Width / height of pictures whose shapes are not known.
@@ -183,7 +184,7 @@ def typical_sizes(name: TrainingFormat, data: DatasetSizes, shapes: Sequence[tup
         pixels = _shrunk(shapes, data, how)
         size = min(data.mean, pixels * _BYTES_PER_PIXEL[name])
         decode_s = _jpeg_s(size, pixels)
-    make_s = _WHOLE * original + (0.0 if isinstance(how, PixelShape) else _ENCODE_S * pixels)
+    make_s = _TO_PIXELS * original if isinstance(how, PixelShape) else _WHOLE * original + _ENCODE_S * pixels
     return ImageSizes(size, pixels, decode_s / original, make_s / original, size, size)
 
 
