@@ -106,7 +106,7 @@ def test_where_decoding_limits_it_the_advice_says_what_helps_and_by_how_much():
     found = recommend(IMAGENET, tiers=[TIERS["nvme"]], job=Job(cpus=8, samples_per_s=20_000))
     said = " ".join(found.notes)
     assert "Decoding limits it to" in said
-    assert "re-encoded at half their width" in said
+    assert "Stores made for training would be quicker: jpeg-400" in said
     assert "cores on each node, with a thread each, would keep up with the training job" in said
     # Threads divide typical decoding; only a measured share that they do not divide makes processes worth it.
     assert "loader processes" not in said
@@ -144,8 +144,8 @@ def test_what_helps_is_predicted_behind_the_caches_that_the_choice_has():
         assert found.choice.kind == "cached"
         offered = next(note for note in found.notes if note.startswith("Decoding limits it"))
         rates = [int(number.replace(",", "")) for number in re.findall(r"[0-9][0-9,]{3,}", offered)]
-        assert len(rates) == 3
-        assert rates[0] <= min(rates[1:]), offered
+        assert len(rates) == 2
+        assert rates[0] <= rates[1], offered
 
 
 def test_as_many_cores_as_the_advice_names_keep_up_with_the_job():

@@ -141,8 +141,9 @@ def recommend(
     advice: list[str] = []
     if trains:
         advice += checkpoint_advice(choice, catalog, job)
-        bought = bought_for(choice, where or home, data, setting)
-        advice += offers(choice, bought, plan_of(choice, catalog, job.ram), data, setting)
+        if not choice.for_training:
+            bought = bought_for(choice, where or home, data, setting)
+            advice += offers(choice, bought, plan_of(choice, catalog, job.ram), data, setting)
         advice += forms_in_words(forms, case)
     return Recommendation(
         answer=answer(choice, stay, data.bytes, passes if job.runs_per_month else 0),
