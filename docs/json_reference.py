@@ -173,6 +173,9 @@ def schema_of(document: Document) -> dict[str, Any]:
     if "format_version" not in properties:
         ours = {"format": {"const": document.name}, "format_version": {"const": JSON_VERSION}}
         further = {name: TypeAdapter(kind).json_schema(mode="serialization") for name, kind in document.further.items()}
+        for each in further.values():
+            if parts := each.pop("$defs", {}):
+                schema["$defs"] = schema.get("$defs", {}) | parts
         schema["properties"] = ours | properties | further
         required += [*ours, *further]
     # Keys that a description lacks are found by the test, not by a reader.

@@ -199,7 +199,8 @@ def test_a_choice_is_never_dominated_and_carries_no_warning(profile, tiers, job)
     try:
         found = recommend(profile, tiers=tiers, job=job)
     except UsageError as error:
-        assert re.search("more than any|outlives the machine", str(error))
+        if not re.search("more than any|outlives the machine", str(error)):
+            raise
         return  # no tier holds it
     if not job.reencode:
         assert all(option.has_originals or option.format == "pixels" for option in everything(found))
@@ -245,7 +246,8 @@ def test_a_faster_or_cheaper_tier_never_makes_the_best_answer_worse(profile, tie
             recommend(profile, tiers=catalog, job=job, current=tiers[0].name) for catalog in (tiers, better)
         )
     except UsageError as error:
-        assert re.search("more than any|outlives the machine", str(error))
+        if not re.search("more than any|outlives the machine", str(error)):
+            raise
         return  # no tier holds it
 
     def best(found):

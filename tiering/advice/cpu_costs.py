@@ -13,6 +13,7 @@ from typing import Final
 
 from tiering.advice.dataset_sizes import DatasetSizes
 from tiering.io_sizes import PIXEL_CHUNK_BYTES
+from tiering.literals import TrainingFormat
 
 # The figures are pairs of s for each sample, and B/s or pixels/s for its size.
 #: A view into a map whose pages are in memory, and a copy of it that leaves the processor's cache.
@@ -116,7 +117,7 @@ class Costs:
     measured: bool = False
     crop: Work = Work(0.0)
     make_s: float = 0.0
-    training: Mapping[str, TrainingCosts] = field(default_factory=dict)
+    training: Mapping[TrainingFormat, TrainingCosts] = field(default_factory=dict)
 
 
 def typical_costs(data: DatasetSizes) -> Costs:

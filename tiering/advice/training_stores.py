@@ -159,8 +159,9 @@ def _costs(name: TrainingFormat, sizes: ImageSizes, stored: DatasetSizes, costs:
         view = Work(0.0) if stored.row_bytes else typical_costs(stored).view
     else:
         view, decode, make_s = own.view, own.decode, own.make_s
-    kept = {"row": view, "crop": decode} if stored.row_bytes else {"view": view, "decode": decode}
-    return replace(costs, **kept, make_s=make_s, codings={})
+    if stored.row_bytes:
+        return replace(costs, row=view, crop=decode, make_s=make_s, codings={})
+    return replace(costs, view=view, decode=decode, make_s=make_s, codings={})
 
 
 def _measured(figures: ReencodedFigures) -> ImageSizes:
