@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import correlate1d
 
-from tiering.arrays import FloatArray
+from tiering.arrays import AnyArray
 
 #: The window of the paper: 11 pixels of a Gaussian with a standard deviation of 1.5.
 _RADIUS: Final = 5
@@ -82,11 +82,11 @@ def _check(one: Pixels8, other: Pixels8) -> None:
         raise ValueError(message)
 
 
-def _windowed(values: FloatArray) -> FloatArray:
+def _windowed(values: AnyArray) -> AnyArray:
     """Return the mean of the window around each pixel."""
     away = np.arange(-_RADIUS, _RADIUS + 1, dtype=np.float64)
     weights = np.exp(-(away**2) / (2 * _SIGMA**2))
     weights /= weights.sum()
-    across: FloatArray = correlate1d(values, weights, axis=1)
-    down: FloatArray = correlate1d(across, weights, axis=0)
+    across: AnyArray = correlate1d(values, weights, axis=1)
+    down: AnyArray = correlate1d(across, weights, axis=0)
     return down
