@@ -45,6 +45,8 @@ _ROWS: Final[tuple[tuple[str, Callable[[Form], str]], ...]] = (
     ("on", lambda form: form.option.tier),
     ("bytes", lambda form: format_bytes(form.bytes)),
     ("of the originals", lambda form: format_percent(form.of_originals)),
+    ("SSIM", _similarity),
+    ("PSNR", _noise),
     ("ready on a core", lambda form: "-" if form.decoded_per_s is None else f"{format_count(form.decoded_per_s)}/s"),
     ("that rate is", lambda form: "measured" if form.decoding_measured else "predicted"),
     ("later epochs", lambda form: format_seconds(form.option.steady_epoch_s)),
@@ -52,6 +54,4 @@ _ROWS: Final[tuple[tuple[str, Callable[[Form], str]], ...]] = (
     ("USD/month", lambda form: format_usd(form.option.monthly_usd)),
     ("packing", lambda form: format_seconds(form.option.move_s) if form.option.move_s else "-"),
     ("pays back after", lambda form: _pays_back(form.option)),
-    ("SSIM", _similarity),
-    ("PSNR", _noise),
 )
