@@ -159,7 +159,7 @@ def test_an_object_store_holds_them_as_zarr():
 def test_a_report_compares_them_and_asks_what_if_they_were_allowed():
     plain = advise(PHOTOS, None, Assumptions(job=JOB, current="nfs"))
     assert plain.form_columns == ("made for training", "originals", *NAMES)
-    assert dict((row[0], row[1:]) for row in plain.forms)["SSIM"] == ("1", *["0.970 (0.930)"] * 3)
+    assert {row[0]: row[1:] for row in plain.forms}["SSIM"] == ("1", *["0.970 (0.930)"] * 3)
     assert plain.what_if[-1][0] == "training may read re-encoded images"
     assert "jpeg-256" in plain.what_if[-1][1]
     allowed = advise(PHOTOS, None, Assumptions(job=Job(**_job(reencode=True)), current="nfs"))
