@@ -159,8 +159,9 @@ def encode_manifest(manifest: Manifest, *, as_read: bool = False) -> bytes:
     if manifest.settings is None or manifest.settings.reencoded is None:
         # Without these names, which are null, tiering that knows format 3 only can read it.
         version = _WITHOUT_REENCODED
-        for part, name in ((content["settings"], "reencoded"), *((shard, "encoder") for shard in content["shards"])):
-            (part or {}).pop(name, None)
+        (content.get("settings") or {}).pop("reencoded", None)
+        for shard in content.get("shards", ()):
+            shard.pop("encoder", None)
     content |= {} if as_read else {"format_version": version}
     return json.dumps(content | {"crc32c": _crc(content)}, indent=2).encode() + b"\n"
 
