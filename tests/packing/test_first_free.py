@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -30,6 +30,29 @@ class Opening:
 class Broken(ThreadPoolExecutor):
     def submit(self, fn, /, *args, **kwargs):
         raise BrokenExecutor("a worker died")
+
+
+class Breaking(Executor):
+    """A pool whose worker dies while it runs tasks. As in Python 3.12, it ends them while it holds its own lock."""
+
+    def __init__(self):
+        self.lock, self.given = threading.Lock(), []
+        self.dying, self.asked = threading.Event(), threading.Semaphore(0)
+
+    def submit(self, fn, /, *args, **kwargs):
+        self.asked.release()
+        with self.lock:
+            self.given.append(Future())
+            return self.given[-1]
+
+    def die(self, *, asked):
+        """Break, after it was asked to take so many tasks."""
+        with self.lock:
+            self.dying.set()
+            for _ in range(asked):
+                assert self.asked.acquire(timeout=PATIENCE)
+            for future in self.given:
+                future.set_exception(BrokenExecutor("a worker died"))
 
 
 def name_of_thread(gate=None):
@@ -92,4 +115,28 @@ def test_a_pool_that_broke_breaks_its_task(here):
         assert opening.opened.wait(PATIENCE)
         shared.submit(name_of_thread, gate)
         assert isinstance(shared.submit(name_of_thread).exception(PATIENCE), BrokenExecutor)
+        gate.set()
+
+
+def test_a_pool_that_breaks_gets_none_of_the_tasks_that_wait(here):
+    pool, gate = Breaking(), threading.Event()
+    with FirstFree([here], opening := Opening(pool), 1, delay=0.0) as shared:
+        assert opening.opened.wait(PATIENCE)
+        futures = [shared.submit(name_of_thread, gate) for _ in range(3)]
+        threading.Thread(target=pool.die, kwargs={"asked": 1}, daemon=True).start()
+        assert isinstance(futures[1].exception(PATIENCE), BrokenExecutor)
+        gate.set()
+        assert [futures[at].result(PATIENCE) for at in (0, 2)] == ["here", "here"]
+
+
+def test_a_pool_may_break_while_it_is_given_a_task(here):
+    pool, gate = Breaking(), threading.Event()
+    with FirstFree([here], opening := Opening(pool), 2, delay=0.0) as shared:
+        assert opening.opened.wait(PATIENCE)
+        shared.submit(name_of_thread, gate)
+        given = shared.submit(name_of_thread)
+        threading.Thread(target=pool.die, kwargs={"asked": 2}, daemon=True).start()
+        assert pool.dying.wait(PATIENCE)
+        threading.Thread(target=shared.submit, args=(name_of_thread,), daemon=True).start()
+        assert isinstance(given.exception(PATIENCE), BrokenExecutor)
         gate.set()

@@ -34,8 +34,8 @@ class FirstFree(Executor):
         self._free = dict.fromkeys(here, 1)
         self._others, self._count = others, count
         self._waiting: deque[_Task] = deque()
-        # Reentrant, because a task that is done at once calls _done inside _hand_out.
-        self._lock = threading.RLock()
+        # Never held while another executor is called: that may hold a lock of its own, and end tasks, in _done.
+        self._lock = threading.Lock()
         self._opened = ExitStack()
         self._closed = False
         self._timer = threading.Timer(delay, self._open)
@@ -59,35 +59,52 @@ class FirstFree(Executor):
         future: Future[R] = Future()
         with self._lock:
             self._waiting.append((future, partial(fn, *args, **kwargs)))
-            self._hand_out()
+        self._hand_out()
         return future
 
     def _open(self) -> None:
         with self._lock:
-            if not self._closed and self._count:
-                self._free[self._opened.enter_context(self._others())] = self._count
-                self._hand_out()
+            if self._closed or not self._count:
+                return
+            self._free[self._opened.enter_context(self._others())] = self._count
+        self._hand_out()
 
     def _hand_out(self) -> None:
-        while self._waiting and (executor := next((each for each, free in self._free.items() if free), None)):
-            future, work = self._waiting.popleft()
-            if not future.set_running_or_notify_cancel():
-                continue
-            self._free[executor] -= 1
+        while (given := self._next()) is not None:
+            executor, (future, work) = given
             try:
-                given = executor.submit(work)
-            except BrokenExecutor as error:
+                running = executor.submit(work)
+            except (RuntimeError, OSError) as error:  # it is broken or closed, or no process can be started
+                self._ended(executor, broken=True)
                 future.set_exception(error)
             else:
-                given.add_done_callback(partial(self._done, executor, future))
+                running.add_done_callback(partial(self._done, executor, future))
+
+    def _next(self) -> tuple[Executor, _Task] | None:
+        """Take a task that waits, and an executor that is free; None unless there are both."""
+        with self._lock:
+            while self._waiting and (executor := next((each for each, free in self._free.items() if free), None)):
+                task = self._waiting.popleft()
+                if task[0].set_running_or_notify_cancel():
+                    self._free[executor] -= 1
+                    return executor, task
+        return None
+
+    def _ended(self, executor: Executor, *, broken: bool) -> None:
+        with self._lock:
+            if broken:
+                self._free.pop(executor, None)
+            elif executor in self._free:
+                self._free[executor] += 1
 
     def _done(self, executor: Executor, future: Future[Any], given: Future[Any]) -> None:
-        with self._lock:
-            self._free[executor] += 1
+        error = BrokenExecutor("a task was dropped") if given.cancelled() else given.exception()
+        # A process pool that broke ends its tasks while it holds a lock that `submit` takes, too: it gets no more.
+        broken = isinstance(error, BrokenExecutor)
+        self._ended(executor, broken=broken)
+        if not broken:
             self._hand_out()
-        if given.cancelled():
-            future.set_exception(BrokenExecutor("a task was dropped"))
-        elif (error := given.exception()) is not None:
+        if error is not None:
             future.set_exception(error)
         else:
             future.set_result(given.result())
