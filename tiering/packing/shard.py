@@ -26,7 +26,7 @@ from tiering.packing.listing import Rows
 from tiering.packing.original_fields import with_original
 from tiering.packing.receipts import BadImage, Receipt, receipt_location, write_receipt
 from tiering.packing.shard_fields import pack_fields
-from tiering.packing.shard_plan import packable, reencoded_sizes
+from tiering.packing.shard_plan import packable
 from tiering.sources.account import kind_of
 from tiering.sources.source import Source
 from tiering.storage.direct_file import DirectFile
@@ -56,9 +56,6 @@ _DECODED: Final = (500, 10_000_000)
 
 #: What a sample was made from, in the order of ORIGINAL.
 _Original = tuple[int, int, int, int]
-
-#: By how much re-encoded images of an LMDB shard may exceed their plan. Only address space is set aside for it.
-_SPARE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +130,9 @@ def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[Fie
     name = shard_name(task.kind, task.number, pixels=settings.pixels is not None)
     place = task.target / name
     offset, size, crc = write_images(place, task.work, task.kind, settings, reader.images(), task.number)
-    if task.kind == "lmdb" and task.wanted not in (None, crc):
+    if task.kind == "lmdb" and settings.original and task.wanted not in (None, crc):
         # Perhaps an earlier version wrote it. Repair takes the file alone: its offsets are in the store's index.
-        again, capacity = _Reader(task, packed.bad), lmdb_library.capacity_for(_largest_sizes(task.rows.size, settings))
+        again, capacity = _Reader(task, packed.bad), lmdb_library.capacity_for(packable(task.rows.size))
         with place.building(task.work) as path:
             lmdb_library.write_shard(path, again.images(), capacity=capacity)
             size, crc = path.stat().st_size, file_crc(path)
@@ -159,13 +156,6 @@ def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[Fie
     encoder = None if settings.reencoded is None else encoder_build(settings.reencoded.format)
     shard = Shard(name=name, samples=len(kept), bytes=size, crc32c=crc, encoder=encoder)
     return shard, columns, with_original(fields, settings), reader.bad
-
-
-def _largest_sizes(size: IndexArray, settings: Settings) -> IndexArray:
-    """Return what samples may have at most, int64, bytes. size: of their files. Not for pixels."""
-    if settings.reencoded is None:
-        return packable(size)
-    return reencoded_sizes(size, settings.reencoded.growth) * _SPARE
 
 
 def write_images(

@@ -1,6 +1,7 @@
 """LMDB shards as tiering up to 0.2 wrote them: through the LMDB library, in many transactions.
 
-Only repair writes them, because a repaired shard must equal, byte for byte, the one that the manifest describes.
+Only repair writes them, because a repaired shard must equal, byte for byte, the one that the manifest describes. Their
+samples are original files: these versions knew no others.
 """
 
 from __future__ import annotations
