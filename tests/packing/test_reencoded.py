@@ -328,15 +328,14 @@ def test_killed_at_any_moment_and_run_again_the_store_is_the_same(photos, sixty,
     assert sorted(os.listdir(tmp_path)) == ["store", "whole"]
 
 
+@pytest.mark.parametrize("store", ["lmdb"], indirect=True)
 def test_a_dask_cluster_makes_the_same_store(store, sixty, tmp_path):
-    kind = tiering.open_store(store).manifest.kind
-    if kind == "lmdb":
-        with LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster:
-            tiering.convert(
-                sixty, tmp_path / "store", kind, encode=SMALL, shards=tiering.Shards(SHARD),
-                workers=tiering.Dask(cluster.scheduler_address),
-            )  # fmt: skip
-        assert tree(tmp_path / "store") == tree(store)
+    with LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster:
+        tiering.convert(
+            sixty, tmp_path / "store", "lmdb", encode=SMALL, shards=tiering.Shards(SHARD),
+            workers=tiering.Dask(cluster.scheduler_address),
+        )  # fmt: skip
+    assert tree(tmp_path / "store") == tree(store)
 
 
 def test_a_bucket_holds_the_same_store(sixty, s3, tmp_path):
