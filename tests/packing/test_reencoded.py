@@ -145,6 +145,7 @@ def test_append_sync_remove_and_purge_keep_what_samples_were_made_from(store, si
     manifest = tiering.open_store(made).manifest
     assert {shard.encoder for shard in manifest.shards} == {encoder_build("jpeg")}
     assert manifest.samples == 59
+    assert manifest.account.packed_bytes == sum(path.stat().st_size for path in photos.rglob("*.*"))
 
 
 def test_a_damaged_shard_is_packed_again_to_the_same_bytes(copy, sixty):

@@ -21,6 +21,7 @@ from tiering.packing.changing import remove_ended
 from tiering.packing.executors import Workers
 from tiering.packing.generations import OpenChange, changing
 from tiering.packing.kept_generation import KeptSamples
+from tiering.packing.original_fields import original_sizes
 from tiering.packing.progress import Progress, no_progress
 from tiering.packing.purge import concerned_shards, ended_generations, purge_shards
 from tiering.packing.removed_keys import RemovedKeys
@@ -178,16 +179,13 @@ def _remembered(change: OpenChange, wanted: WantedKeys) -> dict[str, Any]:
 def _accounted(base: Store, removed: int, there: MaskArray) -> dict[str, Any]:
     """Return the account of a store without some samples, as fields of the manifest.
 
-    Their bytes in the source are those in the store, except for pixels: there the mean of all samples is taken.
+    What they have in the source is known, except for pixels: there the mean of all samples is taken.
     """
     account = base.manifest.account
     if account is None:
         return {}
-    settings = base.manifest.settings
-    if settings is not None and settings.pixels is not None:
-        size = account.packed_bytes * removed // max(1, account.packed)
-    else:
-        size = int(base.index.size[~there].sum())
+    sizes = original_sizes(base)
+    size = account.packed_bytes * removed // max(1, account.packed) if sizes is None else int(sizes[~there].sum())
     left_out = account.tallies
     tally = left_out.kinds.setdefault(REMOVED, Tally())
     tally.count += removed
