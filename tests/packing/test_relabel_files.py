@@ -60,6 +60,19 @@ def values(store, name):
     return {key.decode(): each for key, each in zip(keys(store), plain, strict=True) if each is not None}
 
 
+def test_a_cache_keeps_images_and_takes_the_new_values_of_a_field(lmdb, tmp_path):
+    chosen = some(tiering.open_store(lmdb), 9)
+    for turn in range(2):
+        for number in range(9):
+            put(tmp_path / f"new-{turn}", f"{number}.png", mask(number + turn))
+        columns = {"path": chosen, "m": [f"{number}.png" for number in range(9)]}
+        tiering.relabel(lmdb, table(tmp_path / f"new-{turn}/list.csv", columns), columns="path=path,mask:image=m")
+        with tiering.cached(lmdb, "50MB", tmp_path / "cache") as cache:
+            assert everything(cache) == everything(tiering.open_store(lmdb))
+            assert (cache.stats().misses == 0) == (turn == 1)
+            assert values(cache, "mask") == {key: mask(number + turn) for number, key in enumerate(chosen)}
+
+
 def test_masks_arrays_and_files_become_fields_and_no_image_is_written_again(store, tmp_path):
     before = tiering.open_store(store)
     files, chosen = tree(store), some(before, 9)

@@ -20,6 +20,7 @@ from tiering.store.concat import ConcatStore
 from tiering.store.generation import explain
 from tiering.store.manifest import encode_manifest, read_kept
 from tiering.store.protocol import Store
+from tiering.store.runs import RunStore
 from tiering.store.sample import Buffer
 from tiering.store.selection import Selection, selection_of, unselected
 
@@ -82,12 +83,12 @@ class Origin:
     def identity(self) -> str:
         """32 hexadecimal digits of the SHA-256 of the manifest, or of a folder's listing: another one if it changes.
 
-        A relabel changes no image, so its generation has the identity of the one before, and finds the same samples. A
-        selection has an identity of its own.
+        A relabel changes no image, so its generation has the identity of the one before, and finds the same samples. It
+        may change the values of a field, though. A selection has an identity of its own.
         """
         listing = self._folder.listing if self._folder else ""
         found = self._whole.manifest
-        while found.log and found.log[-1].action == "relabel":
+        while not isinstance(self._whole, RunStore) and found.log and found.log[-1].action == "relabel":
             before = read_kept(self.store.location, found.generation - 1)
             if before is None:
                 break
