@@ -206,6 +206,19 @@ def test_a_jpeg_that_is_small_enough_keeps_its_pixels_and_loses_its_metadata(pro
     assert reencode(plain, "photo", Reencoded(max_side=640)) == plain
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_kept_jpeg_loses_what_a_camera_appended(progressive):
+    options = {"quality": 75, "progressive": progressive, "restart_marker_blocks": 4}
+    plain = encoded(PHOTO, **options)
+    exif = Image.Exif()
+    exif[0x010F] = "a camera"
+    two = encoded(PHOTO, "MPO", save_all=True, append_images=[PHOTO.rotate(180)], exif=exif, **options)
+    assert len(two) > 1.9 * len(plain)
+    assert reencode(two, "photo", Reencoded(max_side=640)) == plain
+    assert reencode(plain + b"a film", "photo", Reencoded(max_side=640)) == plain
+    assert reencode(memoryview(plain + b"a film"), "photo", Reencoded(max_side=640)) == plain
+
+
 def test_a_small_jpeg_is_encoded_again_where_that_saves_bytes_or_changes_the_picture():
     small = encoded(PHOTO, quality=75)
     fine = encoded(PHOTO, quality=98)
