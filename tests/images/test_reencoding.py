@@ -110,6 +110,16 @@ def test_a_turned_jpeg_keeps_the_direction_of_its_subsampling():
     assert simplejpeg.decode_jpeg_header(reencode(data, "photo", Reencoded(max_side=300)))[3] == "440"
 
 
+def test_a_subsampling_that_cannot_be_written_becomes_the_usual_one():
+    # Four rows share a colour instead of four columns: the blocks are as many, and only their places change.
+    across = simplejpeg.encode_jpeg(np.asarray(PHOTO.crop((0, 0, 320, 320))), 95, colorsubsampling="411")
+    frame = across.index(b"\xff\xc0")
+    down = across[: frame + 11] + b"\x14" + across[frame + 12 :]
+    made = reencode(down, "photo", Reencoded(max_side=160))
+    assert simplejpeg.decode_jpeg_header(made)[3] == "420"
+    assert psnr(decode(made), shrunk(Image.fromarray(decode(down)), (160, 160))) > 20
+
+
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 

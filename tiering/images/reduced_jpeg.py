@@ -34,3 +34,12 @@ def decode_reduced(data: Encoded, components: int, width: int, height: int, by: 
     except ValueError:
         return None
     return pixels
+
+
+def subsampling_of(data: Encoded) -> str:
+    """Return the subsampling of the colours of a JPEG that was decoded, such as "420"; "" for one without a name."""
+    try:
+        *_, found = simplejpeg.decode_jpeg_header(data)
+    except KeyError:  # simplejpeg decodes 4:4:1, too, and does not know what it is called
+        return ""
+    return str(found)

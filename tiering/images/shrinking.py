@@ -7,7 +7,6 @@ import os
 from typing import Final, NamedTuple
 
 import numpy as np
-import simplejpeg
 from PIL import Image
 
 from tiering.arrays import PixelArray
@@ -24,7 +23,7 @@ from tiering.images.look import Look
 from tiering.images.markers import Encoded, jpeg_head
 from tiering.images.orientation import TURNS, jpeg_orientation, seen_size, turned
 from tiering.images.picture import picture_of
-from tiering.images.reduced_jpeg import decode_reduced, reduction
+from tiering.images.reduced_jpeg import decode_reduced, reduction, subsampling_of
 from tiering.images.reencoded import Reencoded
 from tiering.images.resampling import draw_part
 
@@ -43,7 +42,7 @@ class Shrunk(NamedTuple):
 
     pixels: uint8 (height, width, channels), the last of 2 or 4 channels is transparency. kept: the file of an image
     that stays, without metadata. One of them is None. width, height: of the upright original. subsampling: of the
-    colours of a JPEG, as simplejpeg names it; "" for other images.
+    colours of a JPEG, as simplejpeg names it; "" for other images, and where it has no name.
     """
 
     pixels: PixelArray | None
@@ -79,7 +78,7 @@ def _of_jpeg(data: Encoded, where: str, how: Reencoded) -> Shrunk | None:
     pixels = decode_reduced(data, head.components, head.width, head.height, by)
     if pixels is None:
         return None
-    *_, subsampling = simplejpeg.decode_jpeg_header(data)
+    subsampling = subsampling_of(data)
     drawn = _resized(pixels, (head.width, head.height), stored_size, by)
     if profile is not None and not is_srgb(profile):
         converted = to_srgb(drawn, profile)
