@@ -110,6 +110,16 @@ def test_a_turned_jpeg_keeps_the_direction_of_its_subsampling():
     assert simplejpeg.decode_jpeg_header(reencode(data, "photo", Reencoded(max_side=300)))[3] == "440"
 
 
+def test_a_subsampling_that_cannot_be_written_becomes_the_usual_one():
+    # Four rows share a colour instead of four columns: the blocks are as many, and only their places change.
+    across = simplejpeg.encode_jpeg(np.asarray(PHOTO.crop((0, 0, 320, 320))), 95, colorsubsampling="411")
+    frame = across.index(b"\xff\xc0")
+    down = across[: frame + 11] + b"\x14" + across[frame + 12 :]
+    made = reencode(down, "photo", Reencoded(max_side=160))
+    assert simplejpeg.decode_jpeg_header(made)[3] == "420"
+    assert psnr(decode(made), shrunk(Image.fromarray(decode(down)), (160, 160))) > 20
+
+
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
@@ -204,6 +214,19 @@ def test_a_jpeg_that_is_small_enough_keeps_its_pixels_and_loses_its_metadata(pro
     assert tagged != plain
     assert reencode(tagged, "photo", Reencoded(max_side=640)) == plain
     assert reencode(plain, "photo", Reencoded(max_side=640)) == plain
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_kept_jpeg_loses_what_a_camera_appended(progressive):
+    options = {"quality": 75, "progressive": progressive, "restart_marker_blocks": 4}
+    plain = encoded(PHOTO, **options)
+    exif = Image.Exif()
+    exif[0x010F] = "a camera"
+    two = encoded(PHOTO, "MPO", save_all=True, append_images=[PHOTO.rotate(180)], exif=exif, **options)
+    assert len(two) > 1.9 * len(plain)
+    assert reencode(two, "photo", Reencoded(max_side=640)) == plain
+    assert reencode(plain + b"a film", "photo", Reencoded(max_side=640)) == plain
+    assert reencode(memoryview(plain + b"a film"), "photo", Reencoded(max_side=640)) == plain
 
 
 def test_a_small_jpeg_is_encoded_again_where_that_saves_bytes_or_changes_the_picture():

@@ -61,6 +61,11 @@ def orientation_of(image: Image.Image) -> int:
     return 1 if found is None else found
 
 
+def seen_size(width: int, height: int, orientation: int) -> tuple[int, int]:
+    """Return width and height of the upright picture from those stored, or the other way round."""
+    return (height, width) if TURNS.get(orientation, (False,))[0] else (width, height)
+
+
 def turned(pixels: PixelArray, orientation: int) -> PixelArray:
     """Rotate stored pixels of shape (height, width, channels) upright.
 

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 import numpy as np
-import simplejpeg
 
 from tiering.arrays import PixelArray
 from tiering.images.geometry import Part, StoredPart, stored_part
 from tiering.images.image import load_stored, refuse_bomb
 from tiering.images.look import Look
 from tiering.images.markers import Encoded, jpeg_head
-from tiering.images.orientation import TURNS, jpeg_orientation
+from tiering.images.orientation import jpeg_orientation, seen_size
+from tiering.images.reduced_jpeg import decode_reduced, reduction
 from tiering.images.resampling import draw_part
 
 try:
@@ -96,7 +96,7 @@ def open_picture(data: Encoded, where: str = "image", *, native: bool = NATIVE) 
         return _decoded(data, where, native=native)
     refuse_bomb(where, head.width, head.height)
     orientation = jpeg_orientation(data, head)
-    seen = _seen(head.width, head.height, orientation)
+    seen = seen_size(head.width, head.height, orientation)
     return _Jpeg(data, where, *seen, head.components, orientation, native)
 
 
@@ -145,20 +145,14 @@ class _Jpeg:
 
     def draw(self, parts: Sequence[Part], look: Look) -> None:
         stored = _checked(self, parts, self.orientation)
-        table, sides = _table(stored, look), _seen(self.width, self.height, self.orientation)
+        table, sides = _table(stored, look), seen_size(self.width, self.height, self.orientation)
         if self.native and _draw.draw_jpeg(
             self.data, *sides, stored, table, FILTERS[look.interpolation], look.antialias
         ):
             return
         by = 1 if not look.antialias or look.interpolation == "nearest" else min(map(_reduction, stored), default=1)
-        try:
-            pixels = simplejpeg.decode_jpeg(
-                self.data,
-                "GRAY" if self.channels == 1 else "RGB",
-                min_width=-(-sides[0] // by),
-                min_height=-(-sides[1] // by),
-            )
-        except ValueError:  # Damaged, or unusual: Pillow is more tolerant, and decides.
+        pixels = decode_reduced(self.data, self.channels, *sides, by)
+        if pixels is None:
             _decoded(self.data, self.where, native=self.native).draw(parts, look)
             return
         for part in stored:
@@ -170,12 +164,7 @@ def _decoded(data: Encoded, where: str, *, native: bool) -> _Pixels:
     pixels = np.asarray(image)
     pixels = pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis]
     height, width, channels = pixels.shape
-    return _Pixels(pixels, *_seen(width, height, orientation), channels, orientation, native)
-
-
-def _seen(width: int, height: int, orientation: int) -> tuple[int, int]:
-    """Return width and height of the upright picture from those stored, or the other way round."""
-    return (height, width) if TURNS.get(orientation, (False,))[0] else (width, height)
+    return _Pixels(pixels, *seen_size(width, height, orientation), channels, orientation, native)
 
 
 def _checked(picture: Picture, parts: Sequence[Part], orientation: int) -> list[StoredPart]:
@@ -205,10 +194,9 @@ def _table(parts: Sequence[StoredPart], look: Look) -> PixelArray | None:
 
 
 def _reduction(part: StoredPart) -> int:
-    """Return by how much a JPEG may be scaled down in decoding. Other fractions take longer, not less.
+    """Return by how much a JPEG may be scaled down in decoding.
 
     The extension has the same rule. With three times the size needed in place of four, 0.1 % of the values were off by
     more than 3 levels in ImageNet's photographs; with twice, 2 %.
     """
-    enough = min(part.width / part.wide, part.height / part.high) / 4
-    return next((by for by in (8, 4, 2) if enough >= by), 1)
+    return reduction(min(part.width / part.wide, part.height / part.high) / 4)

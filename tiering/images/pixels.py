@@ -6,7 +6,6 @@ import io
 from typing import NamedTuple
 
 import numpy as np
-import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from tiering.arrays import PixelArray
@@ -16,9 +15,10 @@ from tiering.images.exact import decode_exactly
 from tiering.images.fitting import check_fits, check_grey, fitted
 from tiering.images.image import load_stored, refuse_bomb
 from tiering.images.layout import PixelLayout, in_deep_planes, layout_of
-from tiering.images.markers import Encoded, JpegHead, jpeg_head
+from tiering.images.markers import Encoded, jpeg_head
 from tiering.images.npy import NPY
-from tiering.images.orientation import TURNS, jpeg_orientation, turned
+from tiering.images.orientation import TURNS, jpeg_orientation, seen_size, turned
+from tiering.images.reduced_jpeg import decode_reduced, reduction
 from tiering.images.shape import PixelShape, size_text
 from tiering.literals import ResizeMode
 
@@ -90,7 +90,7 @@ def to_pixels(
             stored = _Stored(image, 1, orientation, image.width, image.height)
     if stored is None:
         return _exact_pixels(data, where, shape, resize, narrow=narrow)
-    seen = _seen(stored.width, stored.height, stored.orientation)
+    seen = seen_size(stored.width, stored.height, stored.orientation)
     region = resized_region(where, seen, shape, resize)
     return _placed(turned(_drawn(stored, seen, region), stored.orientation), region, shape)
 
@@ -103,37 +103,16 @@ def _stored_jpeg(data: Encoded, where: str, shape: PixelShape, resize: ResizeMod
     refuse_bomb(where, head.width, head.height)
     check_grey(head.components == 1, where, shape)
     orientation = jpeg_orientation(data, head)
-    reduction = _reduction(resized_region(where, _seen(head.width, head.height, orientation), shape, resize))
-    pixels = _decoded(data, head, reduction)
-    return None if pixels is None else _Stored(pixels, reduction, orientation, head.width, head.height)
-
-
-def _decoded(data: Encoded, head: JpegHead, reduction: int) -> PixelArray | None:
-    colours = "GRAY" if head.components == 1 else "RGB"
-    try:
-        pixels: PixelArray = (
-            simplejpeg.decode_jpeg(data, colours)
-            if reduction == 1
-            else simplejpeg.decode_jpeg(
-                data, colours, min_height=-(-head.height // reduction), min_width=-(-head.width // reduction)
-            )
-        )
-    except ValueError:
-        return None  # Odd subsampling, or another oddity that the strict decoder refuses: Pillow is more tolerant.
-    return pixels
+    by = _reduction(resized_region(where, seen_size(head.width, head.height, orientation), shape, resize))
+    pixels = decode_reduced(data, head.components, head.width, head.height, by)
+    return None if pixels is None else _Stored(pixels, by, orientation, head.width, head.height)
 
 
 def _reduction(region: ResizedRegion) -> int:
-    """Return by how much a JPEG may be scaled down in decoding. Other fractions than these take longer, not less."""
+    """Return by how much a JPEG may be scaled down in decoding."""
     left, top, right, bottom = region.box
     width, height = region.size
-    enough = min((right - left) / width, (bottom - top) / height) / 2
-    return next((reduction for reduction in (8, 4, 2) if enough >= reduction), 1)
-
-
-def _seen(width: int, height: int, orientation: int) -> tuple[int, int]:
-    """Return width and height of the upright picture, from those stored."""
-    return (height, width) if TURNS.get(orientation, (False,))[0] else (width, height)
+    return reduction(min((right - left) / width, (bottom - top) / height) / 2)
 
 
 def resized_region(where: str, seen: tuple[int, int], shape: PixelShape, resize: ResizeMode | None) -> ResizedRegion:

@@ -48,8 +48,8 @@ def reencode(data: Encoded, where: str, how: Reencoded) -> bytes:
     Transparency stays in PNG and WebP; JPEG drops it without blending, as `decode` does.
 
     A JPEG that is small enough, upright and sRGB, and no finer quantised than `quality`, keeps its pixels to the last
-    bit: encoding it once more would lose quality for nothing. Only metadata are cut out of it. A lossy WebP that is
-    small enough is kept as it is, if it has no metadata.
+    bit: encoding it once more would lose quality for nothing. Only metadata are cut out of it, and what a camera
+    appended. A lossy WebP that is small enough is kept as it is, if it has no metadata.
     Floor: 2.1 ms for an ImageNet photograph to 400 pixels (one core): decoding 1.1 ms, the rest about half each.
 
     Args:

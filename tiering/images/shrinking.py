@@ -7,7 +7,6 @@ import os
 from typing import Final, NamedTuple
 
 import numpy as np
-import simplejpeg
 from PIL import Image
 
 from tiering.arrays import PixelArray
@@ -21,9 +20,10 @@ from tiering.images.image import check_image, decode, load_stored, refuse_bomb
 from tiering.images.jpeg_segments import colour_profile, is_finer, segments_of, without_metadata
 from tiering.images.layout import in_deep_planes
 from tiering.images.look import Look
-from tiering.images.markers import Encoded, JpegHead, jpeg_head
-from tiering.images.orientation import TURNS, jpeg_orientation, turned
+from tiering.images.markers import Encoded, jpeg_head
+from tiering.images.orientation import TURNS, jpeg_orientation, seen_size, turned
 from tiering.images.picture import picture_of
+from tiering.images.reduced_jpeg import decode_reduced, reduction, subsampling_of
 from tiering.images.reencoded import Reencoded
 from tiering.images.resampling import draw_part
 
@@ -42,7 +42,7 @@ class Shrunk(NamedTuple):
 
     pixels: uint8 (height, width, channels), the last of 2 or 4 channels is transparency. kept: the file of an image
     that stays, without metadata. One of them is None. width, height: of the upright original. subsampling: of the
-    colours of a JPEG, as simplejpeg names it; "" for other images.
+    colours of a JPEG, as simplejpeg names it; "" for other images, and where it has no name.
     """
 
     pixels: PixelArray | None
@@ -67,24 +67,18 @@ def _of_jpeg(data: Encoded, where: str, how: Reencoded) -> Shrunk | None:
         return None
     refuse_bomb(where, head.width, head.height)
     orientation, profile = jpeg_orientation(data, head), colour_profile(data, segments)
-    seen = _seen(head.width, head.height, orientation)
+    seen = seen_size(head.width, head.height, orientation)
     size = how.size(*seen)
     as_it_is = size == seen and orientation == 1 and (profile is None or is_srgb(profile))
     if as_it_is and how.format == "jpeg" and not is_finer(data, segments, how.quality):
         decode(data, where)  # only to find damage, as in all others
         return Shrunk(None, without_metadata(data, segments), *seen)
-    stored_size = _seen(*size, orientation)
-    by = _reduction(head, stored_size)
-    try:
-        *_, subsampling = simplejpeg.decode_jpeg_header(data)
-        pixels = simplejpeg.decode_jpeg(
-            data,
-            "GRAY" if head.components == 1 else "RGB",
-            min_width=-(-head.width // by),
-            min_height=-(-head.height // by),
-        )
-    except ValueError:
-        return None  # Odd subsampling, damage, or another oddity: Pillow is more tolerant, and decides.
+    stored_size = seen_size(*size, orientation)
+    by = reduction(min(head.width / stored_size[0], head.height / stored_size[1]) / 2)
+    pixels = decode_reduced(data, head.components, head.width, head.height, by)
+    if pixels is None:
+        return None
+    subsampling = subsampling_of(data)
     drawn = _resized(pixels, (head.width, head.height), stored_size, by)
     if profile is not None and not is_srgb(profile):
         converted = to_srgb(drawn, profile)
@@ -101,7 +95,7 @@ def _of_any(data: Encoded, where: str, how: Reencoded) -> Shrunk:
     opened = _opened(data, where)
     image, orientation = load_stored(data, where, opened)
     opened = opened or image
-    seen = _seen(image.width, image.height, orientation)
+    seen = seen_size(image.width, image.height, orientation)
     size = how.size(*seen)
     if how.format == "webp" and size == seen and _is_plain_webp(data):
         return Shrunk(None, bytes(data), *seen)
@@ -111,7 +105,7 @@ def _of_any(data: Encoded, where: str, how: Reencoded) -> Shrunk:
     # Colours of CMYK are only known with their profile, so they are resized before they become RGB.
     inks = converts and opened.mode == "CMYK"
     pixels = _planes(opened if inks else image)
-    stored_size = _seen(*size, orientation)
+    stored_size = seen_size(*size, orientation)
     drawn = _resized(pixels, image.size, stored_size, 1)
     if converts:
         converted = to_srgb(drawn, profile)
@@ -177,14 +171,3 @@ def _resized(pixels: PixelArray, whole: tuple[int, int], size: tuple[int, int], 
         # The last pixels may lie partly outside the image, which only this way can say.
         draw_part(pixels, stored_part((geometry, drawn), whole, 1), _LOOK, by)
     return drawn
-
-
-def _seen(width: int, height: int, orientation: int) -> tuple[int, int]:
-    """Return width and height of the upright picture from those stored, or the other way round."""
-    return (height, width) if TURNS.get(orientation, (False,))[0] else (width, height)
-
-
-def _reduction(head: JpegHead, size: tuple[int, int]) -> int:
-    """Return by how much a JPEG is scaled down in decoding: at least twice the size needed is left."""
-    enough = min(head.width // (2 * size[0]), head.height // (2 * size[1]))
-    return next((by for by in (8, 4, 2) if enough >= by), 1)
