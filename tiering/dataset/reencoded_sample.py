@@ -60,6 +60,11 @@ class ReencodedFigures(BaseModel):
     decode_ratio: float = Field(description="processor time to decode and crop an image / the same for an original")
     make_ratio: float = Field(description="processor time to re-encode an image / that to decode and crop an original")
 
+    @property
+    def cuts_edges(self) -> bool:
+        """Whether a part of the picture is lost that counts in a rounded percentage."""
+        return self.area < 0.995
+
 
 def reencoded_figures(
     tree: Tree, sample: FileSample, seen: Sequence[Seen], seed: int
