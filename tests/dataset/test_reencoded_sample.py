@@ -67,6 +67,14 @@ def test_a_few_images_foretell_the_bytes_of_all(scenes, whole, monkeypatch):
     assert sum(each.low <= truth <= each.high for each in some) >= 3
 
 
+@pytest.mark.parametrize("count", [1, 4, 8])
+def test_very_few_images_do_not_pass_for_all_of_them(scenes, whole, monkeypatch, count):
+    truth = whole.reencoded["jpeg-400"].size.value
+    monkeypatch.setattr(reencoded_sample, "REENCODED", count)
+    some = [profile_dataset(scenes, reencoded=True, seed=seed).reencoded["jpeg-400"].size for seed in range(3)]
+    assert all(each.low < min(truth, each.value) and max(truth, each.value) < each.high for each in some)
+
+
 def test_tar_files_and_folders_agree(scenes, whole, tmp_path):
     with tarfile.open(tmp_path / "scenes.tar", "w") as tar:
         for path in sorted(scenes.iterdir()):

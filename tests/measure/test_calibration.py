@@ -7,7 +7,7 @@ import time
 import pytest
 
 import tiering
-from tiering.errors import DatasetError
+from tiering.errors import DatasetError, UsageError
 from tiering.measure.calibration import calibrate
 from tiering.serve.loader import Loader
 from tiering.system.page_cache import drop
@@ -78,6 +78,11 @@ def test_what_is_measured_is_about_what_an_epoch_takes(files, photos):
         took.append(time.perf_counter() - began)
     # Machines that run tests are seldom quiet: this tells a unit that is wrong, no more.
     assert 0.01 < costs.file.seconds * len(files) / min(took) < 100
+
+
+def test_without_files_on_this_machine_nothing_is_measured():
+    with pytest.raises(UsageError, match="images: expected files on this machine, found none"):
+        calibrate([])
 
 
 def test_images_that_cannot_be_decoded_are_named(tmp_path):

@@ -120,9 +120,13 @@ class Costs:
     training: Mapping[TrainingFormat, TrainingCosts] = field(default_factory=dict)
 
 
+def pixels_of(data: DatasetSizes) -> float:
+    """Return the pixels of a mean image, typical ones for its bytes where they are unknown."""
+    return data.pixels or data.mean / (3 if data.raw else _BYTES_PER_PIXEL)
+
+
 def typical_costs(data: DatasetSizes) -> Costs:
     """Return the costs of a dataset on a typical machine."""
-    pixels = data.pixels or data.mean / (3 if data.raw else _BYTES_PER_PIXEL)
     rate = _RAW_RATE if data.raw else _DECODE_RATE
     codings = {}
     if data.row_bytes:
@@ -136,7 +140,7 @@ def typical_costs(data: DatasetSizes) -> Costs:
         view=Work(_VIEW + data.mean / _VIEW_RATE, 1.0),
         file=Work(_FILE + data.mean / _FILE_RATE, 0.6),
         # Decoders release the GIL, and processes do not share it: only a measurement shows a share that does not scale.
-        decode=Work(_DECODE + pixels / rate),
+        decode=Work(_DECODE + pixels_of(data) / rate),
         row=Work(_ROW + data.row_bytes / _ROW_RATE, 0.6),
         codings=codings,
         tell_file_s=_ANNOUNCE + data.mean / _ANNOUNCE_RATE,

@@ -87,9 +87,10 @@ def in_words(forms: Sequence[Form], case: Case) -> Iterator[str]:
             "PSNR compare what training sees: the middle of each picture, a square of half its area, as "
             f"{VIEW} x {VIEW} pixels. {format_percent(LOW)} of the images do not reach the SSIM in brackets."
         )
-    if any(form.figures is not None and form.figures.area < 0.995 for form in stores):
-        area = min(form.figures.area for form in stores if form.figures is not None)
-        yield f"Pixels of one shape keep the middle of each picture: {format_percent(area)} of its area on average."
+    areas = [form.figures.area for form in stores if form.figures is not None and form.figures.cuts_edges]
+    if areas:
+        kept = format_percent(min(areas))
+        yield f"Pixels of one shape keep the middle of each picture: {kept} of its area on average."
     if case.job.reencode:
         yield "Stores made for training were allowed (`reencode`). The originals stay; such a store can be made again."
         return

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Final, get_args
+from typing import get_args
 
 from tiering.advice.bill import Bill
 from tiering.literals import AnyFormat, Bottleneck, Format, OriginalFormat, ReadOrder, TrainingFormat
-
-#: Formats that hold the original files, to the last byte.
-_ORIGINALS: Final = frozenset({"folder", "lmdb", "zarr"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +110,7 @@ class Option:
     @property
     def has_originals(self) -> bool:
         """Whether it holds the original files, to the last byte."""
-        return self.format in _ORIGINALS
+        return self.format in get_args(OriginalFormat)
 
     @property
     def for_training(self) -> bool:

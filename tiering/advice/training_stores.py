@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from tiering.advice.cpu_costs import Costs, Work, typical_costs
+from tiering.advice.cpu_costs import Costs, Work, pixels_of, typical_costs
 from tiering.advice.dataset_sizes import DatasetSizes
 from tiering.advice.job import Job
 from tiering.advice.prediction import Setting
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 #: Typical bytes of JPEG for each pixel at quality 90, by format. Smaller pictures have more detail in each pixel.
 _BYTES_PER_PIXEL: Final = {"jpeg-400": 0.40, "jpeg-256": 0.435}
-#: Typical bytes for each pixel of originals whose pixels are not known.
-_OF_ORIGINALS: Final = 0.6
 #: Processor time to decode and crop a JPEG: s, s for each byte, s for each pixel. Only their ratios count.
 _FIXED_S, _BYTE_S, _PIXEL_S = 1.36e-4, 6.1e-9, 1.46e-9
 #: Processor time to crop 224 x 224 out of pixels, and to encode a pixel; that to decode and resize a whole JPEG, for
@@ -86,7 +84,7 @@ class ImageSizes:
 
     def is_smaller(self, data: DatasetSizes) -> bool:
         """Return whether its pictures have clearly fewer pixels than the originals."""
-        return self.pixels <= _MOST_PIXELS * _pixels(data)
+        return self.pixels <= _MOST_PIXELS * pixels_of(data)
 
 
 def training_stores(
@@ -178,7 +176,7 @@ def typical_sizes(name: TrainingFormat, data: DatasetSizes, shapes: Sequence[tup
         shapes: Width and height of originals, and how many have them, where that is known.
     """
     how = TRAINING_FORMATS[name]
-    original = _jpeg_s(data.mean, _pixels(data))
+    original = _jpeg_s(data.mean, pixels_of(data))
     if isinstance(how, PixelShape):
         size, pixels, decode_s = float(how.nbytes), float(how.height * how.width), _CROP_S
     else:
@@ -193,14 +191,10 @@ def _jpeg_s(size: float, pixels: float) -> float:
     return _FIXED_S + _BYTE_S * size + _PIXEL_S * pixels
 
 
-def _pixels(data: DatasetSizes) -> float:
-    return data.pixels or data.mean / (3 if data.raw else _OF_ORIGINALS)
-
-
 def _shrunk(shapes: Sequence[tuple[int, int, int]], data: DatasetSizes, how: Reencoded) -> float:
     """Return the pixels of a mean image after it is re-encoded."""
     if not shapes:
-        height = (_pixels(data) / _ASPECT) ** 0.5
+        height = (pixels_of(data) / _ASPECT) ** 0.5
         shapes = [(round(height * _ASPECT), round(height), 1)]
     total = sum(count for *_, count in shapes)
     return sum(count * math.prod(how.size(width, height)) for width, height, count in shapes) / total

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 SHOWN = 5
 
-#: A smaller share of a picture is said.
-WHOLE = 0.995
-
 
 def dataset_rows(dataset: DatasetProfile) -> Iterator[tuple[str, str]]:
     """Yield what a profile says, uncertain figures with their 95 % intervals in brackets."""
@@ -141,7 +138,7 @@ def _header_rows(dataset: DatasetProfile) -> Iterator[tuple[str, str]]:
 def _reencoded_rows(dataset: DatasetProfile) -> Iterator[tuple[str, str]]:
     for number, (name, found) in enumerate(dataset.reencoded.items()):
         saved = format_percent(found.size.value / dataset.size_mean)
-        middle = f"; the middle {format_percent(found.area)} of each picture" if found.area < WHOLE else ""
+        middle = f"; the middle {format_percent(found.area)} of each picture" if found.cuts_edges else ""
         yield (
             "" if number else "re-encoded",
             (

@@ -93,6 +93,7 @@ FLAGS: Final[Mapping[str, Mapping[str, str]]] = {
         "prefixes": "--prefixes",
         "processes": "--processes",
         "costs": "--calibrate",
+        "images": "--calibrate",
         "decode": "--encoded",
         "gpu_utilisation": "--gpu-utilisation",
         "keep_originals": "--must-keep-originals",

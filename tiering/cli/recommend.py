@@ -281,5 +281,5 @@ def _costs(dataset: DatasetProfile, shape: tuple[int, int] | None, *, reencoded:
     from tiering.measure.calibration import calibrate
     from tiering.store.open import open_store
 
-    with status("Measuring this processor"):
-        return calibrate(open_store(dataset.root).files(), shape, reencoded=reencoded)
+    with status("Measuring this processor"), open_store(dataset.root) as store:
+        return calibrate(store.files(), shape, reencoded=reencoded)

@@ -150,7 +150,7 @@ def share(sample: FileSample, of: npt.NDArray[np.bool_], among: npt.NDArray[np.b
     alike = float(weight.sum() ** 2 / (weight**2).sum())
     effective = min(alike, value * (1 - value) / variance) if variance > 0 else alike
     if 0 < freedom < count - 1:
-        effective *= (_t(count - 1) / _t(freedom)) ** 2
+        effective *= (student_t(count - 1) / student_t(freedom)) ** 2
     low, high = _beta(value * effective, effective)
     return EstimatedValue(value=value, low=low, high=high, sample=count)
 
@@ -252,12 +252,13 @@ def _positive(value: float, variance: float, freedom: float, sample: int, least:
     if variance == 0 or value <= 0:
         return EstimatedValue.known(value, sample)
     # An interval of unknown width is about as wide as floats allow.
-    reach = min(_t(max(freedom, 1.0)) * math.sqrt(variance) / value, 300.0)
+    reach = min(student_t(max(freedom, 1.0)) * math.sqrt(variance) / value, 300.0)
     low, high = value * math.exp(-reach), value * math.exp(reach)
     return EstimatedValue(value=value, low=min(value, max(low, least)), high=high, sample=sample)
 
 
-def _t(freedom: float) -> float:
+def student_t(freedom: float) -> float:
+    """Return how many standard errors reach from a figure to each end of its interval, by Student's t."""
     return float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 

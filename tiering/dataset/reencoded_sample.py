@@ -23,7 +23,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from tiering.arrays import FloatArray, MaskArray
-from tiering.dataset.estimates import EstimatedValue, FileSample, mean
+from tiering.dataset.estimates import EstimatedValue, FileSample, mean, student_t
 from tiering.dataset.header_reads import Seen
 from tiering.dataset.training_copy import CopiedImage, copies_of
 from tiering.dataset.tree_reads import Tree
@@ -59,6 +59,11 @@ class ReencodedFigures(BaseModel):
     psnr: float = Field(description="mean peak signal-to-noise ratio of the same crops, dB")
     decode_ratio: float = Field(description="processor time to decode and crop an image / the same for an original")
     make_ratio: float = Field(description="processor time to re-encode an image / that to decode and crop an original")
+
+    @property
+    def cuts_edges(self) -> bool:
+        """Whether a part of the picture is lost that counts in a rounded percentage."""
+        return self.area < 0.995
 
 
 def reencoded_figures(
@@ -150,6 +155,9 @@ def _mean_size(
     if isinstance(how, PixelShape):
         return EstimatedValue.known(float(how.nbytes), len(sizes))
     known = _known(sample, seen, how)
+    if len(chosen) <= 2 * known.shape[1]:
+        # A line goes through few points all by itself: without it, their spread is seen.
+        known = known[:, :1]
     factors, *_ = np.linalg.lstsq(known[chosen], np.log(sizes), rcond=None)
     fitted = np.exp(known @ factors)
     weight = sample.weight[chosen]
@@ -158,8 +166,11 @@ def _mean_size(
     if sample.complete and len(chosen) == int(whole.sum()):
         return EstimatedValue.known(float(sizes.mean()), len(chosen))
     left = sizes - ratio * fitted[chosen]
+    freedom = len(left) - known.shape[1]
+    # One image shows no spread: it is taken to be as large as the size.
+    spread = math.sqrt(float((left**2).sum()) / freedom) if freedom else found.value
     # Two samples: that of the headers, and that of the images. Their errors add up as squares.
-    half = 1.96 * float(left.std(ddof=min(1, len(left) - 1))) / math.sqrt(len(left))
+    half = student_t(max(1, freedom)) * spread / math.sqrt(len(left))
     return EstimatedValue(
         value=found.value,
         low=max(1.0, found.value - math.hypot(found.value - found.low, half)),

@@ -17,6 +17,7 @@ import numpy as np
 from tiering.advice.cpu_costs import Coding, Costs, Work
 from tiering.advice.device_time import BATCH_SAMPLES
 from tiering.dataset.training_copy import VIEW
+from tiering.errors import UsageError
 from tiering.images.crops import RandomResizedCrop
 from tiering.images.pixels import to_pixels
 from tiering.images.shape import PixelShape
@@ -71,6 +72,7 @@ def calibrate(
         The costs, for `recommend`.
 
     Raises:
+        UsageError: No images are given, as those of a dataset behind a URL or in tar files.
         DatasetError: An image cannot be decoded.
         OSError: A file cannot be read, or the copies cannot be written.
 
@@ -79,6 +81,11 @@ def calibrate(
         >>> tiering.recommend(profile, costs=costs).choice.format  # doctest: +SKIP
         'pixels'
     """
+    if not images:
+        raise UsageError(
+            "images", expected="files on this machine", found="none",
+            action="Download or unpack some of the dataset's images, and calibrate with those.",
+        )  # fmt: skip
     with tempfile.TemporaryDirectory(dir=scratch, prefix="tiering-calibrate-") as name:
         work = Path(name)
         some = work / "images"
