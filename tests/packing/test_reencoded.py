@@ -319,7 +319,8 @@ def test_killed_at_any_moment_and_run_again_the_store_is_the_same(photos, sixty,
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 kills += 1
-        if store.exists():
+        # It may have been killed after it gave the store its name, but before it removed its notes.
+        if store.exists() and not (store / ".tiering").exists():
             assert tree(store) == whole
             shutil.rmtree(store)
     assert warm.run(*words).returncode == 0
