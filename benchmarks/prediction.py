@@ -25,26 +25,20 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import gc
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import tiering
 from benchmarks import prediction_nodes, prediction_training
 from benchmarks.drawn_photos import drawn_photos
-from tiering.advice.catalog import Tier, find_tier, load_catalog
+from benchmarks.prediction_measures import best_of, cold_and_warm, costs_of, device, tier_of
+from tiering.advice.catalog import Tier
 from tiering.advice.constraints import Limits
-from tiering.advice.cpu_costs import Coding, Costs, Work
 from tiering.advice.dataset_sizes import sizes_of
 from tiering.advice.job import Job
 from tiering.advice.loading import Loading
@@ -55,7 +49,7 @@ from tiering.images.pixels import to_pixels
 from tiering.images.shape import PixelShape
 from tiering.measure.calibration import calibrate
 from tiering.measure.device import random_read_bandwidth
-from tiering.system.machine import half_of_memory, usable_cores
+from tiering.system.machine import half_of_memory
 
 SIDES = {"photos": 224, "tiny": 32}
 WAYS: dict[str, dict[str, Any]] = {
@@ -106,8 +100,8 @@ def main() -> None:
         return
     if asked.training:
         given = asked.images, asked.work, asked.rounds, asked.output
-        found = json.loads(asked.source.read_text()) if asked.source else prediction_training.run(*given, device)
-        prediction_training.show(found, best_of, tier_of, least)
+        found = json.loads(asked.source.read_text()) if asked.source else prediction_training.run(*given)
+        prediction_training.show(found)
         return
     if asked.source:
         found = json.loads(asked.source.read_text())
@@ -157,64 +151,16 @@ def made(work: Path, name: str) -> Path:
 
 
 def epochs(path: Path, threads: int, side: int, number: int) -> tuple[float, float]:
-    """Return s of a cold epoch and of the quickest warm one behind it."""
-    gc.collect()
-    os.sync()
-    Path("/proc/sys/vm/drop_caches").write_text("3")
-    np.ones(1 << 30, np.uint8)
-    store = tiering.open_store(path)
-    shape = PixelShape(side, side, 3)
-    settings = store.manifest.settings
-    how: dict[str, Any] = {}
-    if settings is None or settings.pixels is None:
-        how["transform"] = lambda sample: to_pixels(sample.image, sample.key, shape, "crop")
-    loader = tiering.Loader(store, BATCH, seed=number, threads=threads, **how)
-    took = []
-    while len(took) < 3 or (sum(took[1:]) < 1 and len(took) < 30):
-        began = time.perf_counter()
-        for batch in loader:
-            len(batch)
-        took.append(time.perf_counter() - began)
-    store.close()
-    return took[0], min(took[1:])
+    """Time epochs of pixels of one shape: encoded images are decoded."""
 
+    def loader(store: tiering.Store) -> tiering.Loader:
+        shape, settings = PixelShape(side, side, 3), store.manifest.settings
+        how: dict[str, Any] = {}
+        if settings is None or settings.pixels is None:
+            how["transform"] = lambda sample: to_pixels(sample.image, sample.key, shape, "crop")
+        return tiering.Loader(store, BATCH, seed=number, threads=threads, **how)
 
-def device(opened: Path, store: Path) -> dict[str, float]:
-    """Measure the mount with fio, and opening small files on it after they were listed, as a loader does."""
-    shards = ":".join(str(path).replace(":", "\\:") for path in tiering.open_store(store).files())
-    rates = {}
-    for name, pattern, size, depth in (
-        ("read_bandwidth", "read", "1m", 8),
-        ("random_bandwidth", "randread", "128k", 32),
-        ("iops", "randread", "4k", 32),
-        ("latency", "randread", "4k", 1),
-    ):
-        command = [
-            "fio", "--name=read", f"--filename={shards}", "--readonly", f"--rw={pattern}", f"--bs={size}",
-            f"--iodepth={depth}", "--direct=1", "--ioengine=libaio", "--time_based", "--runtime=2",
-            "--output-format=json",
-        ]  # fmt: skip
-        job = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["jobs"][0]["read"]
-        rates[name] = job["iops"] if name == "iops" else job["bw_bytes"]
-        if name == "latency":
-            rates[name] = job["clat_ns"]["mean"] / 1e9
-    rates["open_cost"] = opening(opened)
-    return rates
-
-
-def opening(directory: Path) -> float:
-    directory.mkdir()
-    names = [os.fsencode(directory / f"{number:05d}") for number in range(2000)]
-    for name in names:
-        Path(os.fsdecode(name)).write_bytes(b"x" * 1000)
-    os.sync()
-    Path("/proc/sys/vm/drop_caches").write_text("3")
-    for entry in os.scandir(directory):
-        entry.stat()
-    began = time.perf_counter()
-    for name in names:
-        os.close(os.open(name, os.O_RDONLY))
-    return (time.perf_counter() - began) / len(names)
+    return cold_and_warm(path, loader)
 
 
 def show(found: dict[str, Any]) -> None:
@@ -299,53 +245,6 @@ def predicted(found: dict[str, Any], tier: Tier, name: str, way: str, threads: i
         loading=Loading(decode=True, threads=threads, cores=2), costs=costs_of(found["costs"][name]),
     )  # fmt: skip
     return guess.first_epoch_s, guess.steady_epoch_s
-
-
-def costs_of(rounds: list[dict[str, Any]]) -> Costs:
-    """Return the least of what each round's calibration found."""
-    some = [costs_from(kept) for kept in rounds]
-    works = {name: least([getattr(one, name) for one in some]) for name in ("view", "file", "decode", "row")}
-    codings = {
-        name: dataclasses.replace(
-            coding,
-            work=least([one.codings[name].work for one in some]),
-            chunk_s=min(one.codings[name].chunk_s for one in some),
-        )
-        for name, coding in some[0].codings.items()
-    }
-    times = {
-        name: min(getattr(one, name) for one in some) for name in ("start_s", "fill", "touch", "fresh", "tell_file_s")
-    }
-    return Costs(**works, codings=codings, **times, measured=True)
-
-
-def costs_from(kept: dict[str, Any]) -> Costs:
-    works = {name: Work(**kept[name]) for name in ("view", "file", "decode", "row")}
-    codings = {name: Coding(**{**one, "work": Work(**one["work"])}) for name, one in kept["codings"].items()}
-    return Costs(**{**kept, **works, "codings": codings})
-
-
-def least(some: list[Work]) -> Work:
-    """Return the least time on one thread, and on all cores, whichever round each was found in."""
-    one, many = min(work.seconds for work in some), min(work.on(usable_cores()) for work in some)
-    share = 1 / usable_cores()
-    return Work(one, max(0.0, (many / one - share) / (1 - share))) if one else Work(0.0)
-
-
-def best_of(rounds: list[dict[str, float]]) -> dict[str, float]:
-    """Return the best of each figure: what else runs only slows a device down."""
-    better = {"latency": min, "open_cost": min}
-    return {key: better.get(key, max)(each[key] for each in rounds) for key in rounds[0]}
-
-
-def tier_of(rates: dict[str, float], beside: float | None = None) -> Tier:
-    """Return the device as a tier; beside: its random bandwidth just before an epoch, since it varies by the minute."""
-    shipped = find_tier(load_catalog(), "nvme")
-    assert shipped is not None
-    measured = {key: rates[key] for key in ("read_bandwidth", "random_bandwidth", "iops", "open_cost")}
-    if beside is not None:
-        measured["random_bandwidth"] = beside
-    return shipped.model_copy(update={**measured, "read_latency_p50": rates["latency"], "queue_depth": 32})
 
 
 def say(words: str) -> None:

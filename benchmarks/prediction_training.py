@@ -15,21 +15,18 @@ epoch: their bytes are predicted, too.
 from __future__ import annotations
 
 import dataclasses
-import gc
 import json
-import os
 import statistics
+import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import tiering
 from benchmarks.drawn_photos import drawn_photos
+from benchmarks.prediction_measures import best_of, cold_and_warm, costs_of, device, tier_of
 from tiering.advice.catalog import Tier
-from tiering.advice.cpu_costs import Costs, TrainingCosts, Work
+from tiering.advice.cpu_costs import Costs
 from tiering.advice.dataset_sizes import sizes_of
 from tiering.advice.job import Job
 from tiering.advice.loading import Loading
@@ -46,10 +43,11 @@ from tiering.system.machine import half_of_memory
 WAYS = (("jpeg-400", "lmdb"), ("jpeg-256", "lmdb"), ("jpeg-256", "zarr"), ("pixels-256", "pixels"))
 THREADS = (1, 2)
 BATCH = 256
+CROP = tiering.RandomResizedCrop(224, flip=0.5)
 
 
-def measure(images: Path, work: Path, rounds: int, output: Path | None, device: Any) -> dict[str, Any]:
-    """Measure every configuration. device: measures the mount, given an empty directory and a store."""
+def measure(images: Path, work: Path, rounds: int, output: Path | None) -> dict[str, Any]:
+    """Measure every configuration."""
     profile = profile_dataset(images, reencoded=True)
     stores = made(images, work)
     found: dict[str, Any] = {"profile": profile.model_dump(mode="json"), "epochs": [], "costs": [], "device": []}
@@ -82,29 +80,14 @@ def made(images: Path, work: Path) -> dict[str, Path]:
 
 
 def epochs(path: Path, threads: int, number: int) -> tuple[float, float]:
-    """Return s of a cold epoch and of the quickest warm one behind it."""
-    gc.collect()
-    os.sync()
-    Path("/proc/sys/vm/drop_caches").write_text("3")
-    np.ones(1 << 30, np.uint8)
-    store = tiering.open_store(path)
-    crop = tiering.RandomResizedCrop(224, flip=0.5)
-    loader = tiering.Loader(store, BATCH, seed=number, threads=threads, images=crop)
-    took: list[float] = []
-    while len(took) < 3 or (sum(took[1:]) < 1 and len(took) < 30):
-        began = time.perf_counter()
-        for batch in loader:
-            len(batch)
-        took.append(time.perf_counter() - began)
-    store.close()
-    return took[0], min(took[1:])
+    return cold_and_warm(path, lambda store: tiering.Loader(store, BATCH, seed=number, threads=threads, images=CROP))
 
 
-def show(found: dict[str, Any], best_of: Any, tier_of: Any, least: Any) -> None:
-    """Print predictions beside measurements. The last three are those of benchmarks/prediction.py."""
+def show(found: dict[str, Any]) -> None:
+    """Print predictions beside measurements."""
     rates = best_of(found["device"])
     profile = DatasetProfile.model_validate(found["profile"])
-    costs = costs_of(found["costs"], least)
+    costs = costs_of(found["costs"])
     print("| kept as | threads | epoch | measured, s | predicted, s | error |\n| --- | --- | --- | --- | --- | --- |")
     errors = []
     for way, threads in dict.fromkeys((way, threads) for way, threads, *_ in found["epochs"]):
@@ -129,8 +112,11 @@ def show(found: dict[str, Any], best_of: Any, tier_of: Any, least: Any) -> None:
 def store_of(profile: DatasetProfile, name: str, costs: Costs, threads: int = 1) -> Any:
     data = sizes_of(profile)
     setting = Setting(100, Loading(decode=True, threads=threads, cores=2), costs)
-    stores, _ = training_stores(profile, data, Job(), setting)
-    return next(store for store in stores if store.name == name)
+    stores, missing = training_stores(profile, data, Job(), setting)
+    for store in stores:
+        if store.name == name:
+            return store
+    sys.exit(f"{name}: expected images for which advice offers it; {' '.join(missing)}")
 
 
 def predicted(profile: DatasetProfile, tier: Tier, way: str, threads: int, costs: Costs) -> tuple[float, float]:
@@ -143,21 +129,7 @@ def predicted(profile: DatasetProfile, tier: Tier, way: str, threads: int, costs
     return guess.first_epoch_s, guess.steady_epoch_s
 
 
-def costs_of(rounds: list[dict[str, Any]], least: Any) -> Costs:
-    """Return the least of what each round's calibration found."""
-    plain = {name: min(each[name] for each in rounds) for name in ("start_s", "fill", "touch", "fresh", "tell_file_s")}
-    works = {name: least([Work(**each[name]) for each in rounds]) for name in ("view", "file", "decode", "row")}
-    training = {
-        name: TrainingCosts(
-            *(least([Work(**each["training"][name][part]) for each in rounds]) for part in ("view", "decode")),
-            min(each["training"][name]["make_s"] for each in rounds),
-        )
-        for name in rounds[0]["training"]
-    }
-    return Costs(**works, codings={}, **plain, measured=True, training=training)
-
-
-def run(images: Path | None, work: Path | None, rounds: int, output: Path | None, device: Any) -> dict[str, Any]:
+def run(images: Path | None, work: Path | None, rounds: int, output: Path | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=work) as name:
         some = images or drawn_photos(Path(name) / "photos", 600, "600-1000")
-        return measure(some, Path(name), rounds, output, device)
+        return measure(some, Path(name), rounds, output)

@@ -149,13 +149,16 @@ def served(store: Path, epoch: int) -> float:
 def halved(images: Path, to: Path) -> Path:
     """Write the same photographs with half of their colours, both ways, at the highest quality."""
     to.mkdir()
-    for path in images.iterdir():
-        data = path.read_bytes()
+    left_out = []
+    for path in sorted(images.iterdir()):
         try:
-            pixels = simplejpeg.decode_jpeg(data)
+            pixels = simplejpeg.decode_jpeg(path.read_bytes())
         except ValueError:
+            left_out.append(path.name)
             continue
         (to / path.name).write_bytes(simplejpeg.encode_jpeg(pixels, 98, colorsubsampling="420"))
+    if left_out:
+        print(f"Left out of 4:2:0: {len(left_out)} images that simplejpeg does not decode, such as {left_out[0]}")
     return to
 
 
@@ -179,10 +182,11 @@ def main() -> None:
         images.mkdir()
         many.mkdir()
         every = sorted(path for path in asked.images.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
-        for path in every[: asked.limit]:
-            shutil.copy(path, images)
+        for number, path in enumerate(every[: asked.limit]):
+            kept = images / f"{number:06}-{path.name}"  # classes may have files of one name
+            shutil.copy(path, kept)
             for copy in range(asked.copies):
-                (many / f"{copy}-{path.name}").hardlink_to(images / path.name)
+                (many / f"{copy}-{kept.name}").hardlink_to(kept)
         print(f"{len(every[: asked.limit]):,} images on {cores} cores; {encoder_build('jpeg')}")
         conversion(work, many, pool, asked.rounds)
         serving(work, images, pool, asked.rounds)

@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.advice.profiles import GIB, TIERS, dataset, everything
@@ -193,7 +193,6 @@ jobs = st.builds(
 datasets = st.builds(lambda files, mean: dataset(files, files * mean), st.integers(1, 10**9), st.integers(1, 10**7))
 
 
-@settings(deadline=None)
 @given(profile=datasets, tiers=catalogs, job=jobs)
 def test_a_choice_is_never_dominated_and_carries_no_warning(profile, tiers, job):
     try:
@@ -222,7 +221,6 @@ FASTER = {"read_bandwidth": 1, "random_bandwidth": 1, "write_bandwidth": 1, "iop
 CHEAPER = dict.fromkeys(("price", "request_price", "retrieval_price", "write_request_price"), -1)
 
 
-@settings(deadline=None)
 @given(
     profile=datasets, tiers=catalogs, job=jobs, which=st.integers(0, 8), factor=st.floats(1, 100),
     changed=st.sampled_from([FASTER, CHEAPER]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.advice.profiles import GIB, IMAGENET, TIERS, dataset, everything, verdict
@@ -43,7 +45,7 @@ def test_originals_are_chosen_unless_the_user_allows_more():
 
 
 def test_where_they_are_allowed_the_job_waits_no_longer():
-    stays, moves = (recommend(PHOTOS, current="nfs", job=job) for job in (JOB, Job(**_job(reencode=True))))
+    stays, moves = (recommend(PHOTOS, current="nfs", job=job) for job in (JOB, replace(JOB, reencode=True)))
     assert stays.choice.stall_fraction > 0.5
     assert moves.choice.format in NAMES
     assert moves.choice.stall_fraction < 0.05
@@ -51,12 +53,10 @@ def test_where_they_are_allowed_the_job_waits_no_longer():
     assert moves.choice.format == "jpeg-256"
 
 
-def _job(**changed):
-    return {name: getattr(JOB, name) for name in JOB.__slots__} | changed
-
-
 def test_the_plan_keeps_the_originals_apart_and_says_how_to_make_the_store_again():
-    found = recommend(PHOTOS.model_copy(update={"root": "/data/photos"}), current="nfs", job=Job(**_job(reencode=True)))
+    found = recommend(
+        PHOTOS.model_copy(update={"root": "/data/photos"}), current="nfs", job=replace(JOB, reencode=True)
+    )
     originals, store = found.plan
     assert (originals.holds, originals.format, originals.command) == ("originals", "folder", None)
     assert originals.bytes >= PHOTOS.bytes
@@ -64,7 +64,7 @@ def test_the_plan_keeps_the_originals_apart_and_says_how_to_make_the_store_again
     assert store.command == ("tiering convert /data/photos photos-jpeg-256.lmdb --to lmdb --max-side 256 --quality 90")
     assert originals.monthly_usd + store.monthly_usd == pytest.approx(found.choice.monthly_usd)
     assert originals.once_usd + store.once_usd == pytest.approx(found.choice.move_usd)
-    cheapest = recommend(PHOTOS, current="nfs", job=Job(**_job(reencode=True, originals="stay"))).plan[0]
+    cheapest = recommend(PHOTOS, current="nfs", job=replace(JOB, reencode=True, originals="stay")).plan[0]
     assert cheapest.tier == "nfs"
     assert originals.monthly_usd < cheapest.monthly_usd
 
@@ -99,7 +99,7 @@ def test_without_a_sample_the_sizes_are_typical_and_no_loss_is_invented():
 
 
 def test_limits_hold_for_them_as_well():
-    allowed = Job(**_job(reencode=True))
+    allowed = replace(JOB, reencode=True)
     kept = recommend(PHOTOS, current="nfs", job=allowed, limits=Limits(keep_originals=True))
     assert kept.choice.has_originals
     assert any("Keeping the originals drops" in line for line in kept.dropped)
@@ -119,7 +119,7 @@ def test_originals_that_are_deleted_cannot_make_a_store_again():
 
 def test_images_that_would_lose_more_than_detail_are_left_alone():
     deep = PHOTOS.model_copy(update={"modes": {"I;16": 90, "RGB": 10}})
-    found = recommend(deep, current="nfs", job=Job(**_job(reencode=True)))
+    found = recommend(deep, current="nfs", job=replace(JOB, reencode=True))
     assert found.choice.has_originals
     assert not found.forms
     assert any("90 % of the images have more than 8 bits" in line for line in found.dropped)
@@ -151,7 +151,7 @@ def test_data_that_nothing_trains_on_is_not_re_encoded():
 
 def test_an_object_store_holds_them_as_zarr():
     tiers = [TIERS["object"]]
-    found = recommend(PHOTOS, tiers=tiers, current="object", job=Job(**_job(reencode=True)))
+    found = recommend(PHOTOS, tiers=tiers, current="object", job=replace(JOB, reencode=True))
     assert found.choice.container == "zarr"
     assert "--to zarr --max-side" in found.plan[-1].command or "--resize 256x256" in found.plan[-1].command
 
@@ -162,7 +162,7 @@ def test_a_report_compares_them_and_asks_what_if_they_were_allowed():
     assert {row[0]: row[1:] for row in plain.forms}["SSIM"] == ("1", *["0.970 (0.930)"] * 3)
     assert plain.what_if[-1][0] == "training may read re-encoded images"
     assert "jpeg-256" in plain.what_if[-1][1]
-    allowed = advise(PHOTOS, None, Assumptions(job=Job(**_job(reencode=True)), current="nfs"))
+    allowed = advise(PHOTOS, None, Assumptions(job=replace(JOB, reencode=True), current="nfs"))
     assert len(allowed.plan) == 2
     assert "--max-side 256 --quality 90" in allowed.plan[1]
 

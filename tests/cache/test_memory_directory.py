@@ -9,8 +9,8 @@ import sys
 import pytest
 
 import tiering
-from tests.conftest import FIXTURES
 from tests.control_groups import control_group
+from tests.once import photographs
 
 MIB = 1 << 20
 
@@ -25,11 +25,9 @@ def lmdb(photos, tmp_path_factory):
 @pytest.fixture(scope="module")
 def larger(tmp_path_factory):
     """2,000 images, 12 MB."""
-    place = tmp_path_factory.mktemp("memory")
-    script = [sys.executable, FIXTURES / "make_images.py", "--count", "2000", "--classes", "5", place / "photos"]
-    subprocess.run(script, check=True, capture_output=True)
-    tiering.convert(place / "photos", place / "photos.lmdb", "lmdb", shards=tiering.Shards(4 << 20))
-    return place / "photos.lmdb"
+    place = tmp_path_factory.mktemp("memory") / "photos.lmdb"
+    tiering.convert(photographs(tmp_path_factory, 2000, classes=5), place, "lmdb", shards=tiering.Shards(4 << 20))
+    return place
 
 
 def in_shm(script: str, *words: object, options: str, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:

@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 import tiering
-from tiering.images.reencoding import reencode
 from tiering.images.training_formats import TRAINING_FORMATS
 
 
@@ -16,15 +15,13 @@ def stores(tmp_path_factory):
     """Originals of 700 x 525 pixels, and the same images as jpeg-400, both in LMDB."""
     root, random = tmp_path_factory.mktemp("stores"), np.random.default_rng(0)
     (root / "originals").mkdir()
-    (root / "small").mkdir()
     for number in range(64):
         rough = random.integers(0, 256, (105, 140, 3), np.uint8)
         path = root / "originals" / f"{number:03}.jpg"
         Image.fromarray(rough).resize((700, 525), Image.Resampling.BICUBIC).save(path, quality=92)
-        smaller = reencode(path.read_bytes(), path.name, TRAINING_FORMATS["jpeg-400"])
-        (root / "small" / path.name).write_bytes(smaller)
-    for name in ("originals", "small"):
-        tiering.convert(root / name, root / f"{name}.lmdb", "lmdb", shards=tiering.Shards(1 << 20))
+    for name, how in (("originals", None), ("small", TRAINING_FORMATS["jpeg-400"])):
+        shards = tiering.Shards(1 << 20)
+        tiering.convert(root / "originals", root / f"{name}.lmdb", "lmdb", encode=how, shards=shards)
     return root
 
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import tiering
+from tests.damage import half_a_png
 from tests.trees import FIXTURES
 from tiering.dataset import reencoded_sample
 from tiering.dataset.profile import DatasetProfile, profile_dataset
@@ -97,11 +98,7 @@ def test_a_store_of_originals_can_be_asked_and_one_of_pixels_not(scenes, whole, 
 def test_an_image_that_cannot_be_re_encoded_is_counted(tmp_path):
     for path in sorted(FIXTURES.rglob("*.jpg"))[:4]:
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    # Its beginning and its end are those of an image.
-    Image.new("RGB", (64, 64)).save(tmp_path / "torn.png")
-    torn = bytearray((tmp_path / "torn.png").read_bytes())
-    torn[45:60] = bytes(15)
-    (tmp_path / "torn.png").write_bytes(torn)
+    (tmp_path / "torn.png").write_bytes(half_a_png())
     found = profile_dataset(tmp_path, reencoded=True)
     assert found.reencoded["jpeg-400"].images == 4
     assert any("1 of 5 images could not be re-encoded" in line and "torn.png" in line for line in found.notes)

@@ -17,6 +17,7 @@ from tiering.errors import DatasetError, UsageError
 from tiering.images.encoder_build import encoder_build
 from tiering.images.image import decode, probe
 from tiering.images.jpeg_segments import colour_profile, segments_of
+from tiering.images.likeness import psnr
 from tiering.images.reencoding import Reencoded, reencode
 
 PHOTO = Image.fromarray(load_sample_image("china.jpg"))  # 640 x 427
@@ -33,11 +34,6 @@ def opened(data: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(data))
     image.load()
     return image
-
-
-def psnr(one: np.ndarray, other: np.ndarray) -> float:
-    error = np.mean((one.astype(float) - other.astype(float)) ** 2)
-    return 10 * np.log10(255**2 / max(error, 1e-9))
 
 
 def shrunk(image: Image.Image, size: tuple[int, int]) -> np.ndarray:

@@ -59,6 +59,17 @@ def numbered(tmp_path_factory):
     return tiering.open_store(root / "store")
 
 
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory):
+    """A store of 12 images, of which the sixth cannot be decoded."""
+    root = tmp_path_factory.mktemp("damaged")
+    for number in range(12):
+        image = undecodable()["half.png"] if number == 5 else picture(20, 20, "PNG")
+        put(root / "images", f"{number:02}.png", image)
+    tiering.convert(root / "images", root / "store", "lmdb", workers=1)
+    return root / "store"
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_batches_are_the_loaders_as_tensors(store, layout, dtype):
@@ -209,15 +220,8 @@ def test_a_resumed_epoch_goes_on_with_equal_batches(numbered, epoch, stop, ahead
 
 
 @pytest.mark.parametrize("ahead", [False, True])
-def test_a_failed_batch_raises_at_its_turn_and_the_next_follows(tmp_path, ahead):
-    for number in range(12):
-        put(
-            tmp_path / "images",
-            f"{number:02}.png",
-            undecodable()["half.png"] if number == 5 else picture(20, 20, "PNG"),
-        )
-    tiering.convert(tmp_path / "images", tmp_path / "store", "lmdb", workers=1)
-    loader = to_cpu(tiering.Loader(tmp_path / "store", 2, shuffle=False, images=CROP), ahead)
+def test_a_failed_batch_raises_at_its_turn_and_the_next_follows(damaged, ahead):
+    loader = to_cpu(tiering.Loader(damaged, 2, shuffle=False, images=CROP), ahead)
     batches, found = iter(loader), []
     while True:
         try:
@@ -232,15 +236,8 @@ def test_a_failed_batch_raises_at_its_turn_and_the_next_follows(tmp_path, ahead)
 
 
 @pytest.mark.parametrize("ahead", [False, True])
-def test_skipped_samples_are_marked_and_counted(tmp_path, ahead):
-    for number in range(12):
-        put(
-            tmp_path / "images",
-            f"{number:02}.png",
-            undecodable()["half.png"] if number == 5 else picture(20, 20, "PNG"),
-        )
-    tiering.convert(tmp_path / "images", tmp_path / "store", "lmdb", workers=1)
-    loader = to_cpu(tiering.Loader(tmp_path / "store", 4, images=CROP, on_error="skip"), ahead)
+def test_skipped_samples_are_marked_and_counted(damaged, ahead):
+    loader = to_cpu(tiering.Loader(damaged, 4, images=CROP, on_error="skip"), ahead)
     assert sum(len(batch.filled) for batch in loader) == 1
     assert loader.stats().skipped == 1
 
