@@ -1,0 +1,1 @@
+"""Watches a job that is already running, without slowing it down."""

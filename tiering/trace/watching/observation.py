@@ -1,0 +1,95 @@
+"""What one look at a running job saw: its processes, its files, and the events since the look before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+
+#: What a thread does at a look. disk: uninterruptible sleep (state D). lock: waits in futex. pipe: waits for a pipe or
+#: a local socket. network: waits for a socket to another host. sleeping: sleeps, or waits for something unknown.
+ThreadState = Literal["running", "disk", "lock", "pipe", "network", "sleeping"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessLook:
+    """One process between two looks; figures are differences since the look before, or since the process started.
+
+    Attributes:
+        pid, started: Its number, and when it started in clock ticks since boot: together they name one process for
+            ever, as numbers are given away again (proc(5), /proc/PID/stat, field 22).
+        parent: The pid of its parent.
+        command: The name of its program, safe to print.
+        seconds: s between the looks.
+        processor, queued: s that its threads ran, and that they were ready and waited for a processor.
+        threads: How many of its threads were in each state at this look.
+        main: The state of its first thread.
+        bytes_read, bytes_written, reads, writes: B and calls of read and write, of any file, pipe or socket.
+        device_read, device_written: B that reached or came from storage; None where the kernel does not tell.
+        major_faults, minor_faults: Page faults that waited for storage, and others.
+        resident: B of memory in use.
+    """
+
+    pid: int
+    started: int
+    parent: int
+    command: str
+    seconds: float
+    processor: float
+    queued: float
+    threads: Mapping[ThreadState, int]
+    main: ThreadState
+    bytes_read: int
+    bytes_written: int
+    reads: int
+    writes: int
+    device_read: int | None
+    device_written: int | None
+    major_faults: int
+    minor_faults: int
+    resident: int
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One look at a job.
+
+    Attributes:
+        time: s since the epoch.
+        seconds: s since the look before.
+        processes: Every process of the job that was alive at this look, or ended since the look before.
+        events: What the look adds to the trace (EVENT_SCHEMA).
+        files: Data files that are open or mapped.
+        touched, touched_again: B of data files read for the first time and again in this interval, where a source
+            shows which bytes; None where none does.
+        watcher: s of processor time that the watcher itself used since the look before.
+    """
+
+    time: float
+    seconds: float
+    processes: tuple[ProcessLook, ...]
+    events: pl.DataFrame
+    files: int
+    touched: int | None
+    touched_again: int | None
+    watcher: float
+
+
+@dataclass(frozen=True, slots=True)
+class SourceUse:
+    """A source of evidence: whether the system allowed it, what it shows, and what it cannot show.
+
+    Attributes:
+        name: Such as "page faults".
+        used: Whether it was used.
+        shows, lacks: Each a clause.
+        reason: Why it was not used; "" if it was.
+    """
+
+    name: str
+    used: bool
+    shows: str
+    lacks: str
+    reason: str = ""
