@@ -14,15 +14,15 @@ from tiering.store.joined_fields import JoinedRuns
 from tiering.store.joined_index import parts_of
 from tiering.store.protocol import Store
 from tiering.store.selection import Selection
-from tiering.trace.recording import Places
+from tiering.trace.recorded_reads import Places
 
 
 def places_of(stores: Sequence[Store], batches: Sequence[IndexArray]) -> list[Places]:
     """Return where samples are in several stores of the same samples, such as images and their masks.
 
-    A plain folder has a file for each sample, and a packed store a byte range of a shard. Compressed chunks hold several
-    samples or a part of one, so their samples are byte ranges of the store's uncompressed array. Samples of a cache are
-    where its origin has them. Values in tables of metadata are in memory: they have no bytes to read.
+    A plain folder has a file for each sample, and a packed store a byte range of a shard. Compressed chunks hold
+    several samples, or a part of one, so their samples are byte ranges of the store's uncompressed array. Samples of a
+    cache are where its origin has them. Values in tables of metadata are in memory: they have no bytes to read.
 
     Args:
         stores: A store, and runs of its fields.
@@ -40,9 +40,9 @@ def _places(store: Store, indices: IndexArray) -> Places:
     if (origin := getattr(store, "origin", None)) is not None:  # of a cache
         return _places(origin, indices)
     size, none = np.asarray(store.index.size[indices], np.int64), np.zeros(len(indices), np.int64)
-    if isinstance(store, CellValues):
-        return Places([str(store.location)], none, none, none)
     if store.manifest.kind == "folder":
+        if isinstance(store, CellValues):
+            size = none
         # Without `/`, which checks each name: the names are those of files that were found.
         keys, root = store.index.keys(indices), f"{store.location}/"
         return Places([root + os.fsdecode(key) for key in keys], np.arange(len(indices)), none, size)

@@ -27,18 +27,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.util import Finalize
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Final, Generic, TypeVar
 
-import google_crc32c
-import numpy as np
-import numpy.typing as npt
-
-from tiering.arrays import IndexArray
 from tiering.errors import UsageError, from_os_error
 from tiering.storage.location import Location
-from tiering.storage.parquet_rows import Column, RowGroup, parquet_file, row_group
+from tiering.storage.parquet_rows import RowGroup, parquet_file
 from tiering.trace.parquet_writer import FAILED, GAPS, MISSING, WHOLE
+from tiering.trace.recorded_reads import Places, Told, encoded
 
 T = TypeVar("T")
 
@@ -50,33 +47,6 @@ _PART_BYTES: Final = 8 << 20
 _SECONDS: Final = 30.0
 
 _log: Final = logging.getLogger("tiering")
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where some bytes are.
-
-    Attributes:
-        paths: Files, by path or URL.
-        file: int64 (n,), the number in `paths` of each.
-        offset: int64 (n,), bytes from the beginning of the file.
-        size: int64 (n,), bytes.
-    """
-
-    paths: Sequence[str]
-    file: IndexArray
-    offset: IndexArray
-    size: IndexArray
-
-
-@dataclass(frozen=True, slots=True)
-class _Told(Generic[T]):
-    """Some reads that were told together: what was read, how many, when they ended (s since 1970), their duration (s)."""
-
-    what: T
-    count: int
-    time: float
-    duration: float
 
 
 class Recorder(Generic[T]):
@@ -112,8 +82,8 @@ class Recorder(Generic[T]):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the arguments: another process writes files of its own."""
-        *positional, timed = self._arguments
-        return partial(Recorder, timed=timed), tuple(positional)
+        directory, locate, note, timed = self._arguments
+        return partial(Recorder, timed=timed), (directory.url, locate, note)
 
     def add(self, what: T, count: int, duration: float = 0.0) -> None:
         """Tell of reads that have just ended, on any thread. This costs about 1 us.
@@ -131,7 +101,7 @@ class Recorder(Generic[T]):
                 self._running = _Recording(*self._arguments)
                 # At the end of the process, also of a worker, and when nothing refers to this recorder any more.
                 self._end = Finalize(self, self._running.end, exitpriority=1)
-            self._running.add(_Told(what, count, time.time(), duration))
+            self._running.add(Told(what, count, time.time(), duration))
 
     def close(self, error: BaseException | None = None) -> None:
         """Write what is left. Reads that are told later begin another file.
@@ -169,19 +139,19 @@ class _Recording(Generic[T]):
         self._name = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
         #: Processes that record into one directory are one job.
         self._job = zlib.crc32(os.fsencode(directory.url)) >> 1
-        self._told: list[_Told[T]] = []
+        self._told: list[Told[T]] = []
         self._count, self._due = 0, 0.0
         # Unlike a Queue, a SimpleQueue may be put to by a finalizer, which Python may run while this thread puts to it.
-        self._queue: SimpleQueue[list[_Told[T]] | _End] = SimpleQueue()
+        self._queue: SimpleQueue[list[Told[T]] | _End] = SimpleQueue()
         self._room = threading.Semaphore(2)
         self._groups: list[RowGroup] = []
-        self._part, self._written = 0, 0.0
+        self._part, self._written = 0, float("-inf")
         self.thread = threading.Thread(target=self._run, name="tiering-record", daemon=True)
         self.thread.start()
         # The thread is a daemon, because Python waits for others before it runs finalizers.
         Finalize(None, self.thread.join, exitpriority=0)
 
-    def add(self, told: _Told[T]) -> None:
+    def add(self, told: Told[T]) -> None:
         """Take what was told, and now and then hand it to the thread. Waits if the thread is far behind."""
         self._told.append(told)
         self._count += told.count
@@ -193,68 +163,36 @@ class _Recording(Generic[T]):
     def end(self, error: BaseException | None = None) -> None:
         """Let the thread write the rest and end. error: what ended the program's work early."""
         self._queue.put(self._told)
-        # Python keeps the exception that ends a program.
-        self._queue.put(_End(error or getattr(sys, "last_value", None)))
+        # Python keeps the exception that ends a program; an interactive one keeps those that it survived, too.
+        ending = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
+        self._queue.put(_End(error or ending))
 
     def _run(self) -> None:
-        try:
-            while not isinstance(told := self._queue.get(), _End):
-                self._encode(told)
-                self._room.release()
-            self._write("no" if told.error else "yes", _ending(told.error))
-        except Exception as error:  # noqa: BLE001 - a program does not stop because it cannot be recorded
-            _log.warning("The trace %s is incomplete from here on: %s. The program goes on.", self._directory, error)
-            while not isinstance(self._queue.get(), _End):
-                self._room.release()
+        sound = True
+        while not isinstance(told := self._queue.get(), _End):
+            sound = sound and self._succeeds(self._encode, told)
+            self._room.release()
+        if sound:
+            self._succeeds(self._write, "no" if told.error else "yes", _ending(told.error))
 
-    def _encode(self, told: list[_Told[T]]) -> None:
+    def _succeeds(self, step: Callable[..., None], *arguments: object) -> bool:
+        """Do a step. If it fails, say so once: the last part that was written then says that it is not the end."""
+        try:
+            step(*arguments)
+        except Exception as error:  # noqa: BLE001 - a program does not stop because it cannot be recorded
+            _log.warning("The trace %s is incomplete from here on. The program goes on. %s", self._directory, error)
+            return False
+        return True
+
+    def _encode(self, told: list[Told[T]]) -> None:
         """Encode reads, and write a part if it is full, or if the last one was written long ago."""
-        if told and (group := self._row_group(told)):
+        if told and (group := encoded(told, self._locate, self._job, timed=self._timed)):
             if sum(len(each.data) for each in self._groups) >= _PART_BYTES:
                 self._write("part")
                 self._groups, self._part = [], self._part + 1
             self._groups.append(group)
-        if time.monotonic() >= self._written + _SECONDS:
+        if time.monotonic() >= self._written + _SECONDS / 2:
             self._write("part")
-
-    def _row_group(self, told: list[_Told[T]]) -> RowGroup | None:
-        """Encode reads of at least a byte; None if there are none. Costs 0.1 us a read (benchmarks/recording.py)."""
-        places = self._locate([each.what for each in told])
-        counts = [each.count for each in told]
-        batch = np.tile(np.repeat(np.arange(len(told)), counts), len(places))
-        size = np.concatenate([each.size for each in places])
-        kept = np.flatnonzero(size)
-        if len(places) > 1:
-            kept = kept[np.argsort(batch[kept], kind="stable")]
-        if not len(kept):
-            return None
-        begins = np.cumsum([0, *(len(each.paths) for each in places)])[:-1].tolist()
-        file = np.concatenate([each.file + begin for each, begin in zip(places, begins, strict=True)])[kept]
-        every = [path for each in places for path in each.paths]
-        used = np.flatnonzero(np.bincount(file, minlength=len(every)))
-        number = np.empty(len(every), np.int64)
-        number[used] = np.arange(len(used))
-        paths = [every[at] for at in used.tolist()]
-        file, batch = number[file], batch[kept]
-        rows = len(kept)
-
-        def same(value: object, kind: npt.DTypeLike) -> Column:
-            return Column(np.array([value], kind), np.zeros(rows, np.uint8))
-
-        took = np.array([each.duration / max(1, each.count) for each in told])
-        columns = {
-            "time": Column(np.array([each.time - each.duration for each in told]), batch),
-            "op": same("read", object),
-            "file": Column(np.array([_hash(path) for path in paths], np.uint64), file),
-            "offset": Column(np.concatenate([each.offset for each in places])[kept]),
-            "size": Column(size[kept]),
-            "pid": same(os.getpid(), np.int32),
-            "group": same(self._job, np.int32),
-            "duration": Column(took, batch) if self._timed else Column(np.empty(0), null=True),
-            "path": Column(np.array(paths, object), file),
-            "flags": Column(np.empty(0, object), null=True),
-        }
-        return row_group(columns, rows)
 
     def _write(self, whole: str, gap: str = "") -> None:
         """Write the newest part, in place of its earlier version. whole, gap: for its metadata."""
@@ -270,19 +208,15 @@ def _ending(error: BaseException | None) -> str:
     return f"it ended with {type(error).__name__}" if error else ""
 
 
-def _hash(path: str) -> int:
-    """Return 64 bits that are the same in every process. Two checksums of 32 bits take 0.3 us, a digest 1 us."""
-    data = path.encode("utf-8", "surrogateescape")
-    return zlib.crc32(data) << 32 | int(google_crc32c.value(data))
-
-
 def _trace_directory(given: str | os.PathLike[str]) -> Location:
     """Make the directory of a trace if it is missing. Raises as the Recorder does."""
     text = os.fspath(given)
     if "://" in text:
-        raise UsageError("trace", expected="a local directory", found="a URL", action="Copy the trace there afterwards.")
-    path = os.path.realpath(text)
-    if os.path.exists(path) and not os.path.isdir(path):
+        raise UsageError(
+            "trace", expected="a local directory", found="a URL", action="Copy the trace there afterwards."
+        )
+    path = Path(text).resolve()
+    if path.exists() and not path.is_dir():
         raise UsageError(
             "trace", expected="the name of a directory", found=f"{text}, which is a file",
             action="Each process writes a file of its own, so the trace is a directory. Choose another name.",
