@@ -49,7 +49,8 @@ class OriginRecord:
         """
         path, begin, _ = span
         file, offset, count = (np.array([number], np.int64) for number in (0, begin, size))
-        self._recorder.add(self._places([without_secrets(path)], file, offset, count), 1, seconds)
+        opens = np.array(["://" not in path])  # of a local origin, each range is read from a file opened for it
+        self._recorder.add(self._places([without_secrets(path)], file, offset, count, opens), 1, seconds)
 
     def add_samples(self, samples: IndexArray, seconds: float) -> None:
         """Tell of samples that the origin read itself, because it decodes them.

@@ -7,7 +7,7 @@ puts row groups between the magic number and a footer. The format: https://parqu
 The footer and the page headers are Thrift structures in its compact protocol. Numbers in them are zigzag varints, which
 is all that `_struct` knows beside texts, lists and further structures.
 
-A column is either a dictionary of its distinct values with a number for each row, or plain numbers, or entirely null.
+A column is either a dictionary of its distinct values with a number for each row, or plain numbers, and may lack some.
 Codes have 8, 16 or 32 bits, so packing them is a change of type. Each page is compressed by Zstandard.
 """
 
@@ -49,13 +49,14 @@ class Column:
     Attributes:
         values: The values of all rows, (n,); or the distinct ones, if there are codes. int32, int64, uint64, float64;
             or object for texts, which need codes.
-        codes: (n,) unsigned, the number of each row's value; None if `values` has one for each row.
-        null: Whether no row has a value. `values` then only tells the type.
+        codes: (n,), the number of each row's value; None if `values` has one for each row.
+        valid: bool (n,), whether each row has a value; None for a column that always has. All row groups of a file
+            agree on which columns those are.
     """
 
     values: AnyArray
     codes: AnyArray | None = None
-    null: bool = False
+    valid: AnyArray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class RowGroup:
         data: The pages of all columns.
         chunks: For each column, where its pages begin and end in `data`, the bytes of its dictionary page, and its
             bytes before compression.
-        columns: The type, the converted type, and whether it is null, by name.
+        columns: The type, the converted type, and whether rows may lack a value, by name.
     """
 
     rows: int
@@ -86,22 +87,24 @@ def row_group(columns: Mapping[str, Column], rows: int) -> RowGroup:
     compress = zstandard.ZstdCompressor(level=1).compress
     data, chunks = bytearray(), []
     for column in columns.values():
-        begin, plain, dictionary = len(data), 0, 0
-        if column.codes is not None:
-            values = _plain(column.values)
-            header = {1: _DICTIONARY_PAGE, 7: {1: len(column.values), 2: _PLAIN}}
-            plain += _add_page(data, header, values, compress(values))
-            dictionary, page, encoding = len(data) - begin, _packed(column.codes), _DICTIONARY
-        elif column.null:
-            # The definition levels of all rows as one run: no value is defined.
-            levels = _varint(rows << 1) + b"\0"
-            page, encoding = struct.pack("<I", len(levels)) + levels, _PLAIN
+        begin, plain, dictionary, levels = len(data), 0, 0, b""
+        values, codes = column.values, column.codes
+        if (valid := column.valid) is not None:
+            packed = np.packbits(valid, bitorder="little").tobytes()
+            run = _varint(len(packed) << 1 | 1) + packed
+            levels = struct.pack("<I", len(run)) + run
+            values, codes = (values[valid], None) if codes is None else (values, codes[valid])
+        if codes is None:
+            page, encoding = levels + _split(values), _SPLIT
         else:
-            page, encoding = _split(column.values), _SPLIT
+            distinct = _plain(values)
+            header = {1: _DICTIONARY_PAGE, 7: {1: len(values), 2: _PLAIN}}
+            plain += _add_page(data, header, distinct, compress(distinct))
+            dictionary, page, encoding = len(data) - begin, levels + _packed(codes), _DICTIONARY
         header = {1: _DATA_PAGE, 5: {1: rows, 2: encoding, 3: _RLE, 4: _RLE}}
         plain += _add_page(data, header, page, compress(page))
         chunks.append((begin, len(data), dictionary, plain))
-    types = {name: (*_TYPES[each.values.dtype], each.null) for name, each in columns.items()}
+    types = {name: (*_TYPES[each.values.dtype], each.valid is not None) for name, each in columns.items()}
     return RowGroup(rows, bytes(data), tuple(chunks), types)
 
 
@@ -114,8 +117,8 @@ def parquet_file(groups: Sequence[RowGroup], metadata: Mapping[str, str]) -> byt
     """
     begins = np.cumsum([len(_MAGIC), *(len(group.data) for group in groups)]).tolist()
     schema = [{4: "schema", 5: len(groups[0].columns)}]
-    for name, (kind, converted, null) in groups[0].columns.items():
-        schema.append({1: kind, 3: _OPTIONAL if null else _REQUIRED, 4: name, 6: converted})
+    for name, (kind, converted, optional) in groups[0].columns.items():
+        schema.append({1: kind, 3: _OPTIONAL if optional else _REQUIRED, 4: name, 6: converted})
     footer = _struct(
         {
             1: 1,

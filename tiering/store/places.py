@@ -45,20 +45,21 @@ def _places(store: Store, indices: IndexArray) -> Places:
             size = none
         # Without `/`, which checks each name: the names are those of files that were found.
         keys, root = store.index.keys(indices), f"{store.location}/"
-        return Places([root + os.fsdecode(key) for key in keys], np.arange(len(indices)), none, size)
+        return Places([root + os.fsdecode(key) for key in keys], np.arange(len(indices)), none, size, none == 0)
     if (ranges := store.byte_ranges(indices)) is not None:
         shards = [str(store.location / shard.name) for shard in store.manifest.shards]
-        return Places(shards, ranges.file, ranges.offset, ranges.size)
-    return Places([str(store.location)], none, np.asarray(store.index.offset[indices], np.int64), size)
+        return Places(shards, ranges.file, ranges.offset, ranges.size, none != 0)
+    return Places([str(store.location)], none, np.asarray(store.index.offset[indices], np.int64), size, none != 0)
 
 
 def _joined(store: ConcatStore | JoinedRuns, indices: IndexArray) -> Places:
     paths: list[str] = []
-    found = Places(paths, *(np.zeros(len(indices), np.int64) for _ in range(3)))
+    file, offset, size = (np.zeros(len(indices), np.int64) for _ in range(3))
+    found = Places(paths, file, offset, size, np.zeros(len(indices), np.bool_))
     for part, at, numbers in parts_of(store.begins, indices):
         if (inner := store.parts[part]) is not None:
             places = _places(inner, numbers)
             found.file[at] = places.file + len(paths)
-            found.offset[at], found.size[at] = places.offset, places.size
+            found.offset[at], found.size[at], found.opens[at] = places.offset, places.size, places.opens
             paths += places.paths
     return found

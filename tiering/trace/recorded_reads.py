@@ -6,7 +6,7 @@ import os
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import google_crc32c
 import numpy as np
@@ -16,6 +16,9 @@ from tiering.arrays import IndexArray
 from tiering.storage.parquet_rows import Column, RowGroup, row_group
 
 T = TypeVar("T")
+
+#: The operations of a recording.
+_OPS: Final = ("read", "open", "close")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +30,14 @@ class Places:
         file: int64 (n,), the number in `paths` of each.
         offset: int64 (n,), bytes from the beginning of the file.
         size: int64 (n,), bytes.
+        opens: bool (n,), whether the file is opened for this read alone, and closed after it.
     """
 
     paths: Sequence[str]
     file: IndexArray
     offset: IndexArray
     size: IndexArray
+    opens: npt.NDArray[np.bool_]
 
 
 def joined_places(found: Sequence[Places]) -> list[Places]:
@@ -40,7 +45,8 @@ def joined_places(found: Sequence[Places]) -> list[Places]:
     begins = np.cumsum([0, *(len(each.paths) for each in found)])[:-1].tolist()
     file = np.concatenate([each.file + begin for each, begin in zip(found, begins, strict=True)])
     offset, size = (np.concatenate([getattr(each, name) for each in found]) for name in ("offset", "size"))
-    return [Places([path for each in found for path in each.paths], file, offset, size)]
+    opens = np.concatenate([each.opens for each in found])
+    return [Places([path for each in found for path in each.paths], file, offset, size, opens)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ class Told(Generic[T]):
 def encoded(
     told: Sequence[Told[T]], locate: Callable[[list[T]], Sequence[Places]], job: int, *, timed: bool
 ) -> RowGroup | None:
-    """Encode reads of at least a byte as a row group in EVENT_SCHEMA; None if there are none.
+    """Encode reads of at least a byte, with their opens and closes, in EVENT_SCHEMA; None if there are none.
 
     It costs 0.1 us a read (benchmarks/recording.py).
 
@@ -83,26 +89,33 @@ def encoded(
         kept = kept[np.argsort(batch[kept], kind="stable")]
     if not len(kept):
         return None
-    paths, file = _distinct(found.paths, found.file[kept])
-    batch, rows = batch[kept], len(kept)
+    opens = found.opens[kept]
+    # A read is one event, or the middle one of three.
+    rows = np.repeat(kept, np.where(opens, 3, 1))
+    op = np.full(len(rows), _OPS.index("read"))
+    at = (np.cumsum(np.where(opens, 3, 1)) - 2)[opens]
+    op[at - 1], op[at + 1] = _OPS.index("open"), _OPS.index("close")
+    reads = op == _OPS.index("read")
+    paths, file = _distinct(found.paths, found.file[rows])
+    batch = batch[rows]
+    took = np.array([each.duration / max(1, each.count) for each in told])
 
     def same(value: object, kind: npt.DTypeLike) -> Column:
-        return Column(np.array([value], kind), np.zeros(rows, np.uint8))
+        return Column(np.array([value], kind), np.zeros(len(rows), np.uint8))
 
-    took = np.array([each.duration / max(1, each.count) for each in told])
     columns = {
         "time": Column(np.array([each.time - each.duration for each in told]), batch),
-        "op": same("read", object),
+        "op": Column(np.array(_OPS, object), op),
         "file": Column(np.array([_hash(path) for path in paths], np.uint64), file),
-        "offset": Column(found.offset[kept]),
-        "size": Column(found.size[kept]),
+        "offset": Column(found.offset[rows], valid=reads),
+        "size": Column(np.where(reads, found.size[rows], 0)),
         "pid": same(os.getpid(), np.int32),
         "group": same(job, np.int32),
-        "duration": Column(took, batch) if timed else Column(np.empty(0), null=True),
+        "duration": Column(took, batch, valid=reads & timed),
         "path": Column(np.array(paths, object), file),
-        "flags": Column(np.empty(0, object), null=True),
+        "flags": Column(np.array(["r"], object), np.zeros(len(rows), np.uint8), valid=op == _OPS.index("open")),
     }
-    return row_group(columns, rows)
+    return row_group(columns, len(rows))
 
 
 def _distinct(paths: Sequence[str], file: IndexArray) -> tuple[list[str], IndexArray]:
