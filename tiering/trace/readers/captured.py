@@ -103,9 +103,9 @@ def read_parts(parts: Sequence[Path], damage: Mapping[Path, Damage]) -> Iterator
 
 READER = Reader(
     "tiering",
-    "a trace of tiering trace",
+    "a trace of tiering trace, a loader or a cache",
     "file",
     sniff,
     read,
-    shows("times durations operations sizes offsets names processes opens closes", partly="end"),
+    shows("times operations sizes offsets names processes", partly="durations opens closes end"),
 )
