@@ -41,7 +41,7 @@ def main() -> None:
 
 def measure(store: tiering.Store, form: str, samples: int, epochs: int, rounds: int, trace: Path) -> None:
     """Print the time of a sample both ways, and the ratio."""
-    ratios, processor, plain, size = [], [], [], 0
+    ratios, processor, plain, before, size = [], [], [], [], 0
     epoch(store, form, samples, 1, None)
     for number in range(rounds):
         taken = {}
@@ -52,10 +52,12 @@ def measure(store: tiering.Store, form: str, samples: int, epochs: int, rounds: 
         ratios.append(taken[trace][0] / taken[None][0])
         processor.append(taken[trace][1] - taken[None][1])
         plain.append(taken[None][0])
+        before.append(taken[None][1])
     low, high = interval(ratios)
     count = samples * epochs
     print(
-        f"{form:8} {statistics.median(plain) / count * 1e6:8.2f} us a sample, recorded "
+        f"{form:8} {statistics.median(plain) / count * 1e6:8.2f} us a sample "
+        f"({statistics.median(before) / count * 1e6:.2f} us of processor), recorded "
         f"{statistics.median(ratios):.3f} x ({low:.3f} to {high:.3f}), "
         f"{statistics.median(processor) / count * 1e6:.2f} us of processor more, {size / count:.1f} B a sample",
         flush=True,

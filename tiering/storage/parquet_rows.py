@@ -93,7 +93,8 @@ def row_group(columns: Mapping[str, Column], rows: int) -> RowGroup:
             packed = np.packbits(valid, bitorder="little").tobytes()
             run = _varint(len(packed) << 1 | 1) + packed
             levels = struct.pack("<I", len(run)) + run
-            values, codes = (values[valid], None) if codes is None else (values, codes[valid])
+            if not valid.all():
+                values, codes = (values[valid], None) if codes is None else (values, codes[valid])
         if codes is None:
             page, encoding = levels + _split(values), _SPLIT
         else:

@@ -82,7 +82,7 @@ def encoded(
     told = sorted(told, key=lambda each: each.time - each.duration) if timed else told
     places = locate([each.what for each in told])
     counts = [each.count for each in told]
-    batch = np.tile(np.repeat(np.arange(len(told)), counts), len(places))
+    batch = np.tile(np.repeat(np.arange(len(told), dtype=np.uint32), counts), len(places))
     (found,) = joined_places(places) if len(places) > 1 else places
     kept = np.flatnonzero(found.size)
     if len(places) > 1:
@@ -91,9 +91,10 @@ def encoded(
         return None
     opens = found.opens[kept]
     # A read is one event, or the middle one of three.
-    rows = np.repeat(kept, np.where(opens, 3, 1))
-    op = np.full(len(rows), _OPS.index("read"))
-    at = (np.cumsum(np.where(opens, 3, 1)) - 2)[opens]
+    events = np.where(opens, 3, 1)
+    rows = np.repeat(kept, events) if opens.any() else kept
+    op = np.full(len(rows), _OPS.index("read"), np.uint8)
+    at = (np.cumsum(events) - 2)[opens]
     op[at - 1], op[at + 1] = _OPS.index("open"), _OPS.index("close")
     reads = op == _OPS.index("read")
     paths, file = _distinct(found.paths, found.file[rows])
