@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Evidence"]
 
-
-class Evidence(BaseModel):
+class ProgramEvidence(BaseModel):
     """What a trace shows of who reads. None, or a kind that is missing: the trace cannot tell. Shares are in [0, 1]."""
 
     model_config = ConfigDict(frozen=True)
@@ -73,6 +71,6 @@ class Evidence(BaseModel):
     interval_spread: float | None = Field(default=None, description="the same of the times from one burst to the next")
     idle_share: float | None = Field(default=None, description="share of the time that lies between bursts")
 
-    def without_times(self) -> Evidence:
+    def without_times(self) -> ProgramEvidence:
         """Drop what needs times."""
         return self.model_copy(update=dict.fromkeys(("burst_spread", "interval_spread", "idle_share")))
