@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tiering.workload.features import BYTE_FEATURES, FEATURE_NAMES, PROCESS_FEATURES, features
 from tiering.workload.label import WORKLOADS, label
-from tiering.workload.training.corpus import RECORDED, Example
+from tiering.workload.training.corpus import OWN, RECORDED, Example
 from tiering.workload.verdict import moves_data
 
 
@@ -24,7 +24,7 @@ class Table:
         families: The names of families and programs.
         parts: The part of the run that each covers.
         rule: What the plain rule says: positions in WORKLOADS.
-        real: Whether the run was recorded.
+        real: Whether the run was recorded, by us or by the user.
         traces: The profiles. That of a whole run is marked as one.
     """
 
@@ -57,7 +57,7 @@ def columns(examples: Iterable[Example]) -> Table:
         families=np.array([each.family for each in made]),
         parts=np.array([each.part for each in made]),
         rule=np.array([WORKLOADS.index(label(*each)) for each in moved]),
-        real=np.array([each.family.startswith(RECORDED) for each in made]),
+        real=np.array([each.family.startswith((RECORDED, OWN)) for each in made]),
         traces=np.array([each.trace.model_copy(update={"whole": each.part == "whole"}) for each in made], object),
     )
 

@@ -187,6 +187,8 @@ def first_epoch(events: pl.DataFrame, lead: pl.DataFrame, trace: TraceProfile) -
 
 #: The prefix of the families of recorded runs.
 RECORDED = "recorded "
+#: The prefix of the families of users' own traces.
+OWN = "own "
 
 
 def recorded() -> Iterator[Example]:
