@@ -44,9 +44,9 @@ def classify(
 
     Example: `tiering classify train.strace`
     """
-    # Imported here so that `tiering --help` does not wait for Polars and scikit-learn.
+    # Imported here so that `tiering --help` does not wait for Polars.
     from tiering.workload.classifier import load_model
-    from tiering.workload.profile import is_profile
+    from tiering.workload.profile_mark import is_profile
     from tiering.workload.verdict import classify as judge
 
     with status(f"Reading {source}"):
@@ -90,12 +90,15 @@ def _of_profile(path: Path) -> list[TraceProfile]:
 
 
 def _of_trace(path: Path, dataset: Path | None, *, lenient: bool, columns: str | None) -> TraceProfile:
+    from tiering.trace.profile import profile_trace
+
+    total = None if dataset is None else _bytes_of(dataset)
+    return profile_trace(path, dataset_root=dataset, dataset_bytes=total, lenient=lenient, columns=columns)
+
+
+def _bytes_of(dataset: Path) -> int:
     from tiering.dataset.profile import profile_dataset
     from tiering.store.open import is_store
     from tiering.store.profile import profile_store
-    from tiering.trace.profile import profile_trace
 
-    total = None
-    if dataset is not None:
-        total = (profile_store if is_store(dataset) else profile_dataset)(str(dataset), probes=1).bytes
-    return profile_trace(path, dataset_root=dataset, dataset_bytes=total, lenient=lenient, columns=columns)
+    return (profile_store if is_store(dataset) else profile_dataset)(str(dataset), probes=1).bytes
