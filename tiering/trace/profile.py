@@ -14,6 +14,7 @@ from tiering.trace.block_sample import BlockSample
 from tiering.trace.bursts import BurstFinder
 from tiering.trace.distinct_count import DistinctCount
 from tiering.trace.events import IS_NOWHERE
+from tiering.trace.evidence_tally import EvidenceTally
 from tiering.trace.file_totals import FileTally, file_figures
 from tiering.trace.hash_share import mixed
 from tiering.trace.intervals import Ranges, RangeUnion, length, over_groups
@@ -80,7 +81,15 @@ def _without_times(profile: TraceProfile) -> dict[str, object]:
     """Drop the figures that need times. In such a trace, times are just line numbers."""
     found = profile.epochs_found
     epochs = found and found.model_copy(update={"period": None, "boundaries": []})
-    return {"untimed": True, "duration": None, "epochs_found": epochs, "write_bursts": None, "working_set": []}
+    evidence = profile.evidence and profile.evidence.without_times()
+    return {
+        "untimed": True,
+        "evidence": evidence,
+        "duration": None,
+        "epochs_found": epochs,
+        "write_bursts": None,
+        "working_set": [],
+    }
 
 
 def _shown(batches: Iterable[pl.DataFrame], to: Callable[[pl.DataFrame], None]) -> Iterator[pl.DataFrame]:
@@ -125,6 +134,7 @@ def profile_events(
     inside = is_below(dataset_root) if dataset_root is not None else pl.lit(value=True)
     span, history, runs, tally, visits = Span(), ReadHistory(), ReadRuns(), FileTally(), Visits()
     written, sample, bursts, sums, begun = RangeUnion(), BlockSample(), BurstFinder(), Sums(), DistinctCount()
+    evidence = EvidenceTally()
     excluded = excluded_read = sequential = 0
     for batch in batches:
         span.add(batch)
@@ -135,6 +145,7 @@ def profile_events(
         excluded += int(left_out["size"].sum())
         excluded_read += int(left_out.filter(pl.col("op") == "read")["size"].sum())
         data = marked.filter(~pl.col("noise"))
+        evidence.add(marked, data)
         placed = data.filter(~IS_NOWHERE)
         run_batch = runs.add(placed)
         reads = run_batch.reads
@@ -196,6 +207,7 @@ def profile_events(
         miss_ratio_curve=miss_ratio_curve(references),
         sample_rate=references.rate,
         range_rate=rate,
+        evidence=evidence.found(files),
     ).without_guesses()
 
 
