@@ -20,7 +20,7 @@ from tiering.workload.classifier import Model
 from tiering.workload.features import features
 from tiering.workload.forest import trained
 from tiering.workload.label import WORKLOADS, label
-from tiering.workload.training.corpus import RECORDED, Example, examples, recorded
+from tiering.workload.training.corpus import CUT, RECORDED, Example, examples, recorded
 from tiering.workload.verdict import is_decided, judge, moves_data, no_ground
 
 _TREES = 100
@@ -162,8 +162,9 @@ def _figures(table: _Table, seed: int) -> dict[str, float]:
 
 
 def _in_order(parts: npt.NDArray[np.str_]) -> list[str]:
-    """Return the names of the parts: the whole first, then by size."""
-    return sorted(set(parts.tolist()), key=lambda part: 0.0 if part == "whole" else float(part))
+    """Return the names of the parts: the whole first, then the beginnings by size, then runs that were cut."""
+    names = set(parts.tolist())
+    return [each for each in ("whole", *sorted(names - {"whole", *CUT}, key=float), *CUT) if each in names]
 
 
 def _calibration_error(sure: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> float:

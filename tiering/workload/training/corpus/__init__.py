@@ -127,6 +127,9 @@ FAMILIES: tuple[Family, ...] = (
 #: Shares of the first epoch on which forecasts are trained and judged.
 PARTS = (0.1, 0.25, 0.5, 1.0)
 
+#: Other parts, of recorded runs: a run from somewhere in it to its end, and one that was killed on the way.
+CUT = ("attached", "killed")
+
 #: Least number of events of a part.
 FEWEST = 30
 
@@ -135,7 +138,8 @@ FEWEST = 30
 class Example:
     """A part of a run as a model sees it, and the workload of the whole run.
 
-    part: "whole", or the share of the first epoch (or of the whole run if it has no epochs) that the profile covers.
+    part: "whole", or the share of the first epoch (or of the whole run if it has no epochs) that the profile covers, or
+    one of CUT.
     """
 
     family: str
