@@ -73,6 +73,10 @@ def show(model: _Model = None, json: JsonFlag = False) -> None:
         _show(figures)
 
 
+#: Parts of recorded runs that are no shares of an epoch, in words.
+_CUT = {"attached": "from later to the end", "killed": "up to a kill"}
+
+
 def _show(figures: Mapping[str, float]) -> None:
     parts = [name.removeprefix("f1_") for name in figures if name.startswith("f1_")]
     made = table("part seen", "macro F1", "plain rule", "with a verdict", "of these, right", title="Generated runs")
@@ -80,7 +84,7 @@ def _show(figures: Mapping[str, float]) -> None:
         shares = [format_percent(figures[f"{name}_{part}"], digits=3) for name in ("answered", "accuracy")]
         made.add_row(_words(part), f"{figures[f'f1_{part}']:.3f}", f"{figures[f'rule_{part}']:.3f}", *shares)
     out().show(made)
-    real = [part for part in parts if f"recorded_{part}" in figures]
+    real = [part for part in (*parts, *_CUT) if f"recorded_{part}" in figures]
     if real:
         names = ("recorded", "recorded_answered", "recorded_wrong", "recorded_rule_wrong")
         made = table("part seen", "runs", "with a verdict", "wrong", "plain rule wrong", title="Recorded programs")
@@ -97,4 +101,4 @@ def _show(figures: Mapping[str, float]) -> None:
 
 
 def _words(part: str) -> str:
-    return "whole run" if part == "whole" else f"{format_percent(float(part))} of the first epoch"
+    return ({"whole": "whole run"} | _CUT).get(part) or f"{format_percent(float(part))} of the first epoch"

@@ -53,21 +53,29 @@ class Judged:
     forecast: npt.NDArray[np.bool_]
 
 
-def votes(table: Table, fit: Callable[[Table], Model], variants: Variants | None = None) -> dict[str, Probabilities]:
+def votes(
+    table: Table,
+    fit: Callable[[Table], Model],
+    variants: Variants | None = None,
+    *,
+    held_out: npt.NDArray[np.str_] | None = None,
+) -> dict[str, Probabilities]:
     """Let a forest without the family of each example vote on it.
 
     Args:
         table: The examples.
         fit: Trains a model.
         variants: Other forms of the vectors that the same forests vote on, by name.
+        held_out: What is held out together, if not families: names, (n,). Nothing votes on examples without one.
 
     Returns:
         The votes, float64 (n, len(WORKLOADS)), by the name of the variant; "" for the vectors themselves.
     """
     forms: Variants = {"": lambda vectors: vectors, **(variants or {})}
     found = {name: np.zeros((len(table.workloads), len(WORKLOADS))) for name in forms}
-    for family in np.unique(table.families):
-        unknown = table.families == family
+    groups = table.families if held_out is None else held_out
+    for group in np.unique(groups[groups != ""]):
+        unknown = groups == group
         forest = fit(table.only(~unknown)).estimator
         for name, form in forms.items():
             found[name][unknown] = forest.predict_proba(form(table.vectors[unknown]))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tiering.workload.classifier import Model
 from tiering.workload.features import FEATURE_NAMES, PROCESS_FEATURES
 from tiering.workload.label import WORKLOADS
-from tiering.workload.training.corpus import MISLEADING
+from tiering.workload.training.corpus import CUT, MISLEADING
 from tiering.workload.training.cross_validation import Judged, Probabilities, Variants, cross_judged, votes
 from tiering.workload.training.table import Table, unlisted
 
@@ -94,6 +94,7 @@ def evaluated(table: Table, fit: Callable[[Table], Model], cast: dict[str, Proba
         chosen = (table.parts == part) & ~table.real
         if chosen.any():
             figures[f"unlisted_f1_{part}"] = _f1(table.workloads[chosen], none_listed.best[chosen])
+    figures |= _by_kind(table, fit, known[""])
     return Evaluation(
         figures={name: round(float(value), 3) for name, value in figures.items()},
         reliability=_bins(table, with_evidence),
@@ -101,6 +102,15 @@ def evaluated(table: Table, fit: Callable[[Table], Model], cast: dict[str, Proba
         families=_families(table, with_evidence),
         kinds=[_kind(table, kind, without, with_evidence, hidden[kind]) for kind in PROCESS_FEATURES],
     )
+
+
+def _by_kind(table: Table, fit: Callable[[Table], Model], cast: Probabilities) -> dict[str, float]:
+    """Judge recorded programs by a model without any program of their kind."""
+    has_kind = table.kinds != ""
+    if not has_kind.any():
+        return {}
+    apart = np.where(has_kind[:, None], votes(table, fit, held_out=table.kinds)[""], cast)
+    return _recorded("kind", table, cross_judged(table, cast, apart), has_kind)
 
 
 def variants() -> Variants:
@@ -134,12 +144,19 @@ def _figures(table: Table, found: Judged) -> dict[str, float]:
             figures[f"rule_{part}"] = _f1(truth, table.rule[chosen])
             figures[f"answered_{part}"] = _share(counted & chosen, chosen)
             figures[f"accuracy_{part}"] = _share(right & counted & chosen, counted & chosen)
-    for part in _in_order(table.parts[table.real]):
-        chosen = (table.parts == part) & table.real
-        figures[f"recorded_{part}"] = chosen.sum()
-        figures[f"recorded_answered_{part}"] = (chosen & found.answered).sum()
-        figures[f"recorded_wrong_{part}"] = (chosen & found.answered & ~right).sum()
-        figures[f"recorded_rule_wrong_{part}"] = (chosen & (table.rule != table.workloads)).sum()
+    return figures | _recorded("recorded", table, found, table.real)
+
+
+def _recorded(name: str, table: Table, found: Judged, judged: npt.NDArray[np.bool_]) -> dict[str, float]:
+    """Count recorded runs, verdicts on them, and wrong ones. name: begins each figure. judged: the rows that count."""
+    figures: dict[str, float] = {}
+    wrong = found.answered & (found.best != table.workloads)
+    for part in _in_order(table.parts[judged]):
+        chosen = (table.parts == part) & judged
+        figures[f"{name}_{part}"] = chosen.sum()
+        figures[f"{name}_answered_{part}"] = (chosen & found.answered).sum()
+        figures[f"{name}_wrong_{part}"] = (chosen & wrong).sum()
+        figures[f"{name}_rule_wrong_{part}"] = (chosen & (table.rule != table.workloads)).sum()
     return figures
 
 
@@ -154,8 +171,9 @@ def _share(part: npt.NDArray[np.bool_], whole: npt.NDArray[np.bool_]) -> float:
 
 
 def _in_order(parts: npt.NDArray[np.str_]) -> list[str]:
-    """Return the names of the parts: the whole first, then by size."""
-    return sorted(set(parts.tolist()), key=lambda part: 0.0 if part == "whole" else float(part))
+    """Return the names of the parts: the whole first, then the beginnings by size, then runs that were cut."""
+    names = set(parts.tolist())
+    return [each for each in ("whole", *sorted(names - {"whole", *CUT}, key=float), *CUT) if each in names]
 
 
 def _bins(table: Table, found: Judged) -> list[Bin]:

@@ -22,6 +22,7 @@ class Table:
         vectors: Their features, float64 (n, len(FEATURE_NAMES)).
         workloads: Positions in WORKLOADS, int64 (n,).
         families: The names of families and programs.
+        kinds: The kinds of recorded programs; "" for generated runs.
         parts: The part of the run that each covers.
         rule: What the plain rule says: positions in WORKLOADS.
         real: Whether the run was recorded, by us or by the user.
@@ -31,6 +32,7 @@ class Table:
     vectors: npt.NDArray[np.float64]
     workloads: npt.NDArray[np.int64]
     families: npt.NDArray[np.str_]
+    kinds: npt.NDArray[np.str_]
     parts: npt.NDArray[np.str_]
     rule: npt.NDArray[np.int64]
     real: npt.NDArray[np.bool_]
@@ -55,6 +57,7 @@ def columns(examples: Iterable[Example]) -> Table:
         vectors=np.array([features(each.trace) for each in made]),
         workloads=np.array([WORKLOADS.index(each.workload) for each in made]),
         families=np.array([each.family for each in made]),
+        kinds=np.array([each.kind for each in made]),
         parts=np.array([each.part for each in made]),
         rule=np.array([WORKLOADS.index(label(*each)) for each in moved]),
         real=np.array([each.family.startswith((RECORDED, OWN)) for each in made]),

@@ -119,6 +119,9 @@ MISLEADING = frozenset(family.name for family in FAMILIES[-5:])
 #: Shares of the first epoch on which forecasts are trained and judged.
 PARTS = (0.1, 0.25, 0.5, 1.0)
 
+#: Other parts, of recorded runs: a run from somewhere in it to its end, and one that was killed on the way.
+CUT = ("attached", "killed")
+
 #: Least number of events of a part.
 FEWEST = 30
 
@@ -127,13 +130,15 @@ FEWEST = 30
 class Example:
     """A part of a run as a model sees it, and the workload of the whole run.
 
-    part: "whole", or the share of the first epoch (or of the whole run if it has no epochs) that the profile covers.
+    part: "whole", or the share of the first epoch (or of the whole run if it has no epochs) that the profile covers, or
+    one of CUT. kind: what held-out runs have in common: the framework or the sort of program; "" if not known.
     """
 
     family: str
     trace: TraceProfile
     part: str
     workload: Workload
+    kind: str = ""
 
 
 def whole_run(run: SyntheticRun, lead: pl.DataFrame | None = None) -> tuple[TraceProfile, Workload]:
@@ -197,4 +202,4 @@ def recorded() -> Iterator[Example]:
     for line in lines.splitlines():
         found = json.loads(line)
         family, trace = f"{RECORDED}{found['program']}", TraceProfile.model_validate(found["trace"])
-        yield Example(family, trace, found["part"], found["workload"])
+        yield Example(family, trace, found["part"], found["workload"], found.get("kind", ""))
