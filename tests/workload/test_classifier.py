@@ -51,7 +51,7 @@ def _document(**changes):
         "estimator": untrained(model.estimator),
         "medians": model.medians,
         "temperature": model.temperature,
-        "thresholds": {"forecast": 0.9, "shown": 0.8},
+        "thresholds": {"forecast": 0.9, "shown": 0.8, "mixed": 0.9},
         "figures": {},
     }
     return document | changes
@@ -107,9 +107,9 @@ def test_a_pickle_is_refused_unread(tmp_path):
         {"temperature": 0.0},
         {"temperature": "hot"},
         {"thresholds": {"forecast": 0.9}},
-        {"thresholds": {"forecast": 0.9, "shown": 0.1}},
-        {"thresholds": {"forecast": 0.9, "shown": "high"}},
-        {"thresholds": {"forecast": float("nan"), "shown": 0.9}},
+        {"thresholds": {"forecast": 0.9, "shown": 0.1, "mixed": 0.9}},
+        {"thresholds": {"forecast": 0.9, "shown": "high", "mixed": 0.9}},
+        {"thresholds": {"forecast": float("nan"), "shown": 0.9, "mixed": 0.9}},
     ],
     ids=lambda changes: next(iter(changes)),
 )

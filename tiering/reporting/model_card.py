@@ -54,6 +54,7 @@ def model_card(model: Model) -> str:
         "temperature": f"{model.temperature:g}",
         "forecast": f"{model.thresholds.forecast:.3f}",
         "shown": f"{model.thresholds.shown:.3f}",
+        "mixed": f"{model.thresholds.mixed:.3f}",
         "generated": _generated(found),
         "recorded": _counts(found, "recorded"),
         "kinds": _of_kinds(found),

@@ -23,10 +23,12 @@ class Thresholds:
         forecast: Beyond what the trace shows. The same holds for read-once: until something is read twice, every run
             looks like a single pass.
         shown: If the definition, applied to the trace so far, already gives the same.
+        mixed: If it already gives mixed, which lies between the others, so that the rest of the run may tip it.
     """
 
     forecast: float = 0.95
     shown: float = 0.85
+    mixed: float = 0.85
 
 
 def lowest_threshold(sure: npt.NDArray[np.float64], right: npt.NDArray[np.bool_], risk: float = RISK) -> float:

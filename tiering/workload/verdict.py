@@ -176,15 +176,17 @@ def _threshold(trace: TraceProfile, forecast: Workload, thresholds: Thresholds) 
         return 1.0
     if trace.level == "block":
         return BLOCK_ABOVE if _shows(trace, forecast) else 1.0
-    return thresholds.shown if is_shown(trace, forecast) else thresholds.forecast
+    return float(getattr(thresholds, ground(trace, forecast)))
 
 
-def is_shown(trace: TraceProfile, forecast: Workload) -> bool:
-    """Return whether the trace so far already shows what is forecast, so that less certainty is enough."""
+def ground(trace: TraceProfile, forecast: Workload) -> Literal["forecast", "shown", "mixed"]:
+    """Return which of the Thresholds applies: less is asked of a forecast that the trace already shows."""
     if not _shows(trace, forecast) or forecast == "read-once":
-        return False
+        return "forecast"
     # A run may first write the data that it then reads over and over.
-    return forecast == "re-read-heavy" or not (gaps(trace) or mapping_decides(trace))
+    if forecast != "re-read-heavy" and (gaps(trace) or mapping_decides(trace)):
+        return "forecast"
+    return "mixed" if forecast == "mixed" else "shown"
 
 
 def _shows(trace: TraceProfile, forecast: Workload) -> bool:

@@ -7,7 +7,7 @@ temperature and thresholds for the verdicts on a group are those that suit the o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
@@ -17,12 +17,12 @@ from tiering.workload.classifier import Model, tempered
 from tiering.workload.label import WORKLOADS
 from tiering.workload.thresholds import Thresholds, lowest_threshold
 from tiering.workload.training.table import Table
-from tiering.workload.verdict import is_decided, is_shown, judge, no_ground
+from tiering.workload.verdict import ground, is_decided, judge, no_ground
 
 _GROUPS: Final = 10
 #: Temperatures that are tried. New families decide more than the temperature does, so finer steps are useless.
 _TEMPERATURES: Final = np.round(np.arange(0.5, 1.51, 0.05), 2)
-_ANY: Final = Thresholds(0.0, 0.0)
+_ANY: Final = Thresholds(0.0, 0.0, 0.0)
 
 Probabilities = npt.NDArray[np.float64]
 Variants = dict[str, Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]]
@@ -93,13 +93,11 @@ def calibrated(table: Table, cast: Probabilities) -> Calibration:
 
     temperature = float(min(_TEMPERATURES, key=loss))
     found = judged(table, tempered(cast, temperature), _ANY)
-    shown = np.array([is_shown(trace, WORKLOADS[best]) for trace, best in zip(table.traces, found.best, strict=True)])
+    grounds = np.array([ground(trace, WORKLOADS[best]) for trace, best in zip(table.traces, found.best, strict=True)])
     right = found.best == table.workloads
-    bounds = [
-        lowest_threshold(found.sure[kind], right[kind])
-        for kind in (found.answered & found.forecast & ~shown, found.answered & found.forecast & shown)
-    ]
-    return Calibration(temperature, Thresholds(*bounds))
+    counted = {each.name: found.answered & found.forecast & (grounds == each.name) for each in fields(Thresholds)}
+    bounds = {name: lowest_threshold(found.sure[chosen], right[chosen]) for name, chosen in counted.items()}
+    return Calibration(temperature, Thresholds(**bounds))
 
 
 def judged(table: Table, chances: Probabilities, thresholds: Thresholds) -> Judged:

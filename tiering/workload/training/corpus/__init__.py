@@ -24,6 +24,7 @@ from tiering.workload.training.corpus import (
     looking_up,
     misleading,
     mixing,
+    relatives,
     rereading,
     scanning,
     writing,
@@ -110,10 +111,23 @@ FAMILIES: tuple[Family, ...] = (
     Family(misleading.training_elsewhere, "re-read-heavy", "training without a framework"),
     Family(misleading.searching_dataset, "read-once", "searching a dataset"),
     Family(misleading.preparing_images, "read-once", "preparing with a framework"),
+    Family(relatives.streamed_text, "re-read-heavy", "training"),
+    Family(relatives.mapped_tokens, "re-read-heavy", "training"),
+    Family(relatives.chunk_files, "re-read-heavy", "training"),
+    Family(relatives.detection, "re-read-heavy", "training"),
+    Family(relatives.native_training, "re-read-heavy", "training without a framework"),
+    Family(relatives.extracted_features, "read-once", "preparing with a framework"),
+    Family(relatives.evaluated_network, "read-once", "inference"),
+    Family(relatives.picture_service, "read-once", "inference server"),
+    Family(relatives.loaded_model, "read-once", "inference"),
+    Family(relatives.scanned_tree, "read-once", "searching a dataset"),
+    Family(relatives.loaded_tables, "read-once", "tables"),
+    Family(relatives.finetuning, "write-heavy", "pretraining"),
+    Family(relatives.weather, "write-heavy", "simulation"),
 )
 
 #: The families that were made to mislead.
-MISLEADING = frozenset(family.name for family in FAMILIES[-5:])
+MISLEADING = frozenset(family.name for family in FAMILIES if family.generate.__module__ == misleading.__name__)
 
 
 #: Shares of the first epoch on which forecasts are trained and judged.

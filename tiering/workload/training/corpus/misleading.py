@@ -19,8 +19,13 @@ def _images(rng: np.random.Generator, scale: float) -> tuple[int, IndexArray, in
 
 
 def _listed(rng: np.random.Generator, count: int) -> IndexArray:
-    """Return the order of a listing: sorted, or as the file system keeps it."""
-    return np.arange(count) if rng.random() < 0.6 else rng.permutation(count)
+    """Return the order of a listing: sorted, or as the file system keeps it: folder by folder, if there are several."""
+    order = np.arange(count)
+    if rng.random() < 0.65:
+        return order
+    folders = int(rng.choice([1, 4, 12, 30]))
+    folder = order * folders // count
+    return order[np.lexsort((rng.random(count), rng.permutation(folders)[folder]))]
 
 
 def archiving_images(rng: np.random.Generator, scale: float) -> rows.SyntheticRun:
