@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.trace.readers.published import MINIO_AUDIT
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.profile import profile_events, profile_trace
 from tiering.trace.program_evidence import ProgramEvidence
@@ -136,3 +137,11 @@ def test_a_recorded_training_loop_is_a_program_in_python_that_reads_images_and_s
 
 def test_a_trace_without_names_says_nothing_of_programs():
     assert profile_trace(TRACES / "websearch.mqsim").evidence.process_kinds is None
+
+
+def test_the_clients_of_a_bucket_are_known_by_their_user_agents(tmp_path):
+    (tmp_path / "audit.log").write_text(
+        MINIO_AUDIT.content.replace("MinIO (linux; amd64) minio-go/v7.0.67", "restic/0.16")
+    )
+    found = profile_trace(tmp_path / "audit.log").evidence
+    assert (found.process_kinds, found.unnamed) == ({"backup": 1.0}, 0.0)

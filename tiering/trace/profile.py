@@ -18,7 +18,7 @@ from tiering.trace.file_totals import FileTally, file_figures
 from tiering.trace.hash_share import mixed
 from tiering.trace.intervals import Ranges, RangeUnion, length, over_groups
 from tiering.trace.overwrites import WHOLE, Accesses, ReadHistory
-from tiering.trace.program_evidence_tally import ProgramEvidenceTally
+from tiering.trace.program_evidence_tally import ProgramEvidenceTally, kinds_of
 from tiering.trace.program_files import is_below, is_noise
 from tiering.trace.read_runs import ReadRuns
 from tiering.trace.readers import read_trace
@@ -74,6 +74,8 @@ def profile_trace(
     )
     seen = {"skipped_lines": trace.skipped_lines, "notes": trace.notes, "whole": trace.complete, "gaps": trace.gaps}
     seen |= {"calls_missing": trace.missing}
+    if profile.evidence is not None and (clients := {name for each in trace.damage for name in each.clients}):
+        seen["evidence"] = profile.evidence.with_clients(*kinds_of(clients))
     return profile.model_copy(update=seen | (_without_times(profile) if trace.untimed else {}))
 
 

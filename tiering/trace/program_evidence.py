@@ -18,7 +18,8 @@ class ProgramEvidence(BaseModel):
     process_kinds: dict[str, float] | None = Field(
         default=None,
         description="share of the bytes read, written or mapped by processes that had executed a program, or opened a "
-        "library, of each kind; kinds without any are left out; null if that is known of less than half of the bytes",
+        "library, of each kind; kinds without any are left out; null if that is known of less than half of the bytes. "
+        "In a log of requests: the share of the clients' names",
     )
     unnamed: float | None = Field(
         default=None, description="of the same bytes, the share of processes without any kind; null likewise"
@@ -74,3 +75,7 @@ class ProgramEvidence(BaseModel):
     def without_times(self) -> ProgramEvidence:
         """Drop what needs times."""
         return self.model_copy(update=dict.fromkeys(("burst_spread", "interval_spread", "idle_share")))
+
+    def with_clients(self, kinds: dict[str, float], unnamed: float) -> ProgramEvidence:
+        """Count the names of clients in a log as processes, if the trace shows no better."""
+        return self if self.process_kinds else self.model_copy(update={"process_kinds": kinds, "unnamed": unnamed})

@@ -249,11 +249,8 @@ def _in_class_folders(used: pl.DataFrame) -> float:
     return share(int(together.filter(pl.col("folders") > 1)["len"].sum()), len(used))
 
 
-def kinds_of(names: Iterable[str]) -> dict[str, float]:
-    """Return the kinds of clients in a log, by their names, each with the share of the names that are of it."""
-    known = list(names)
-    bits = program_bits(pl.Series(known, dtype=pl.String)).to_list()
-    kinds = {
-        kind: share(sum(each >> number & 1 for each in bits), len(known)) for number, kind in enumerate(process_kinds())
-    }
-    return {kind: value for kind, value in kinds.items() if value}
+def kinds_of(clients: Iterable[str]) -> tuple[dict[str, float], float]:
+    """Return the share of clients of each kind, by their names, and the share without a kind."""
+    bits = program_bits(pl.Series(sorted(clients), dtype=pl.String)).to_list()
+    counts = {kind: sum(each >> number & 1 for each in bits) for number, kind in enumerate(process_kinds())}
+    return {kind: count / len(bits) for kind, count in counts.items() if count}, bits.count(0) / len(bits)
