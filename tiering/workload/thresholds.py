@@ -35,7 +35,7 @@ def lowest_threshold(sure: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]
     """Return the lowest probability from which on at most a share `risk` of the forecasts is wrong.
 
     This is the selective risk of Geifman and El-Yaniv (NeurIPS 2017). One wrong forecast is added to those seen, so
-    that a few right ones prove nothing. The share also holds from every higher probability on that leaves 1 / risk.
+    that a few right ones prove nothing.
 
     Args:
         sure: The probability of the likeliest workload of each forecast, float64 (n,).
@@ -50,11 +50,7 @@ def lowest_threshold(sure: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]
         True
     """
     order = np.argsort(-sure, kind="stable")
-    wrong = np.cumsum(~right[order])
-    share = (wrong + 1) / (np.arange(1, len(order) + 1) + 1)
-    enough = np.arange(1, len(order) + 1) >= math.ceil(1 / risk)
-    broken = np.flatnonzero(enough & (share > risk))
-    last = (broken[0] if len(broken) else len(order)) - 1
-    if last < 0 or not enough[last]:
-        return math.nextafter(1.0, 2.0)
-    return max(_LEAST, float(sure[order[last]]))
+    count = np.arange(1, len(order) + 1)
+    share = (np.cumsum(~right[order]) + 1) / (count + 1)
+    kept = np.flatnonzero((count >= math.ceil(1 / risk)) & (share <= risk))
+    return max(_LEAST, float(sure[order[kept[-1]]])) if len(kept) else math.nextafter(1.0, 2.0)

@@ -1,7 +1,7 @@
 """Judge every example by a model that was trained without its family or program.
 
-The bounds of verdicts are not chosen on what they are tested with, either: families are dealt into ten groups, and the
-temperature and thresholds for the verdicts on a group are those that suit the other nine.
+Families and recorded programs are dealt into 20 groups, and each group is judged by a model that was trained without
+it. The bounds of verdicts are not chosen on what they are tested with, either: of ten other groups, the temperature and thresholds for the verdicts on a group are those that suit the other nine.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from tiering.workload.thresholds import Thresholds, lowest_threshold
 from tiering.workload.training.table import Table
 from tiering.workload.verdict import ground, is_decided, judge, no_ground
 
+#: Groups of families that are held out together, and those by which temperature and thresholds are chosen.
+_FOLDS: Final = 20
 _GROUPS: Final = 10
 #: Temperatures that are tried. New families decide more than the temperature does, so finer steps are useless.
 _TEMPERATURES: Final = np.round(np.arange(0.5, 1.51, 0.05), 2)
@@ -66,20 +68,29 @@ def votes(
         table: The examples.
         fit: Trains a model.
         variants: Other forms of the vectors that the same forests vote on, by name.
-        held_out: What is held out together, if not families: names, (n,). Nothing votes on examples without one.
+        held_out: What is held out together, if not groups of families: names, (n,). Nothing votes on examples without one.
 
     Returns:
         The votes, float64 (n, len(WORKLOADS)), by the name of the variant; "" for the vectors themselves.
     """
     forms: Variants = {"": lambda vectors: vectors, **(variants or {})}
     found = {name: np.zeros((len(table.workloads), len(WORKLOADS))) for name in forms}
-    groups = table.families if held_out is None else held_out
-    for group in np.unique(groups[groups != ""]):
-        unknown = groups == group
+    if held_out is None:
+        held_out = _dealt(table.families, _FOLDS).astype(np.str_)
+    for group in np.unique(held_out[held_out != ""]):
+        unknown = held_out == group
         forest = fit(table.only(~unknown)).estimator
         for name, form in forms.items():
             found[name][unknown] = forest.predict_proba(form(table.vectors[unknown]))
     return found
+
+
+def _dealt(families: npt.NDArray[np.str_], groups: int) -> npt.NDArray[np.int64]:
+    """Deal families into groups at random, and return the group of each example."""
+    names = np.unique(families)
+    group = np.empty(len(names), np.int64)
+    group[np.random.default_rng(groups).permutation(len(names))] = np.arange(len(names)) % groups
+    return np.asarray(group[np.searchsorted(names, families)])
 
 
 def calibrated(table: Table, cast: Probabilities) -> Calibration:
@@ -118,10 +129,7 @@ def cross_judged(table: Table, cast: Probabilities, of: Probabilities | None = N
 
     cast: from votes. of: the votes to judge, if those are of another variant.
     """
-    names = np.unique(table.families)
-    group = np.empty(len(names), np.int64)
-    group[np.random.default_rng(0).permutation(len(names))] = np.arange(len(names)) % _GROUPS
-    own = group[np.searchsorted(names, table.families)]
+    own = _dealt(table.families, _GROUPS)
     shape = len(table.workloads)
     found = Judged(np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape, np.bool_), np.zeros(shape, np.bool_))
     for number in np.unique(own):

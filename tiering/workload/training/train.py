@@ -22,8 +22,8 @@ from tiering.workload.training.evaluation import Evaluation, evaluated, variants
 from tiering.workload.training.table import Table, columns
 
 _TREES = 100
-_LEAF = 6
-_FEATURES = 0.5
+_LEAF = 7
+_FEATURES = 0.3
 
 
 def train_model(
