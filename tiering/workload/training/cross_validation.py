@@ -1,7 +1,8 @@
 """Judge every example by a model that was trained without its family or program.
 
 Families and recorded programs are dealt into 20 groups, and each group is judged by a model that was trained without
-it. The bounds of verdicts are not chosen on what they are tested with, either: of ten other groups, the temperature and thresholds for the verdicts on a group are those that suit the other nine.
+it. The bounds of verdicts are not chosen on what they are tested with, either: families are dealt into ten more groups,
+and the temperature and thresholds for the verdicts on a group are those that suit the other nine.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def votes(
         table: The examples.
         fit: Trains a model.
         variants: Other forms of the vectors that the same forests vote on, by name.
-        held_out: What is held out together, if not groups of families: names, (n,). Nothing votes on examples without one.
+        held_out: What is held out together, if not groups of families: names, (n,). Nothing votes on those without.
 
     Returns:
         The votes, float64 (n, len(WORKLOADS)), by the name of the variant; "" for the vectors themselves.

@@ -60,7 +60,9 @@ def trained_and_evaluated(
     return Model(forest.estimator, forest.medians, suits.temperature, suits.thresholds, found.figures), found
 
 
-def evaluate_model(seed: int = 0, corpus: Sequence[Example] | None = None) -> dict[str, float]:
+def evaluate_model(
+    seed: int = 0, corpus: Sequence[Example] | None = None, *, own: Sequence[Example] = ()
+) -> dict[str, float]:
     """Cross-validate: judge every example by a model that was trained without its family or program.
 
     Verdicts are given or withheld as in tiering.workload.verdict: a whole run is judged as one that is known to be
@@ -70,6 +72,7 @@ def evaluate_model(seed: int = 0, corpus: Sequence[Example] | None = None) -> di
     Args:
         seed: Seed of the corpus and of the training.
         corpus: The examples; by default the generated corpus of that seed and the recorded runs.
+        own: Further examples, such as `own_examples` of a directory.
 
     Returns:
         Figures by name, for each part ("whole", and the shares of the first epoch). On generated runs: f1_* is macro F1
@@ -80,9 +83,9 @@ def evaluate_model(seed: int = 0, corpus: Sequence[Example] | None = None) -> di
         runs, of those with a verdict, and of those with a wrong one, by the model and by the plain rule. misleading_*
         count verdicts, and wrong ones, on the families that were made to mislead. All of these begin with bytes_ for a
         model that knows nothing of programs and names. unlisted_f1_* is macro F1 if the table of names lists no program
-        and no library.
+        and no library. kind_* are recorded_* where all programs of a kind are held out together.
     """
-    return evaluate(seed, corpus).figures
+    return evaluate(seed, corpus, own=own).figures
 
 
 def evaluate(seed: int = 0, corpus: Sequence[Example] | None = None, *, own: Sequence[Example] = ()) -> Evaluation:
