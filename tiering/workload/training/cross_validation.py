@@ -1,8 +1,8 @@
 """Judge every example by a model that was trained without its family or program.
 
-Families and recorded programs are dealt into 20 groups, and each group is judged by a model that was trained without
-it. The bounds of verdicts are not chosen on what they are tested with, either: families are dealt into ten more groups,
-and the temperature and thresholds for the verdicts on a group are those that suit the other nine.
+Each family of generated runs is held out by itself, together with one or two of the recorded programs, which are dealt
+among them. The bounds of verdicts are not chosen on what they are tested with, either: families and programs are dealt
+into ten groups, and the temperature and thresholds for the verdicts on a group are those that suit the other nine.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from tiering.workload.thresholds import Thresholds, lowest_threshold
 from tiering.workload.training.table import Table
 from tiering.workload.verdict import ground, is_decided, judge, no_ground
 
-#: Groups of families that are held out together, and those by which temperature and thresholds are chosen.
-_FOLDS: Final = 20
+#: Groups by which temperature and thresholds are chosen.
 _GROUPS: Final = 10
 #: Temperatures that are tried. New families decide more than the temperature does, so finer steps are useless.
 _TEMPERATURES: Final = np.round(np.arange(0.5, 1.51, 0.05), 2)
@@ -69,7 +68,7 @@ def votes(
         table: The examples.
         fit: Trains a model.
         variants: Other forms of the vectors that the same forests vote on, by name.
-        held_out: What is held out together, if not groups of families: names, (n,). Nothing votes on those without.
+        held_out: What is held out together, if not each family: names, (n,). Nothing votes on those without.
 
     Returns:
         The votes, float64 (n, len(WORKLOADS)), by the name of the variant; "" for the vectors themselves.
@@ -77,13 +76,23 @@ def votes(
     forms: Variants = {"": lambda vectors: vectors, **(variants or {})}
     found = {name: np.zeros((len(table.workloads), len(WORKLOADS))) for name in forms}
     if held_out is None:
-        held_out = _dealt(table.families, _FOLDS).astype(np.str_)
+        held_out = _apart(table)
     for group in np.unique(held_out[held_out != ""]):
         unknown = held_out == group
         forest = fit(table.only(~unknown)).estimator
         for name, form in forms.items():
             found[name][unknown] = forest.predict_proba(form(table.vectors[unknown]))
     return found
+
+
+def _apart(table: Table) -> npt.NDArray[np.str_]:
+    """Return the group in which each example is held out: a family each, with some of the recorded programs."""
+    families = np.unique(table.families[~table.real])
+    if not len(families):
+        return table.families
+    groups = table.families.copy()
+    groups[table.real] = families[_dealt(table.families[table.real], len(families))]
+    return groups
 
 
 def _dealt(families: npt.NDArray[np.str_], groups: int) -> npt.NDArray[np.int64]:

@@ -6,12 +6,14 @@ It takes a few minutes. The file keeps the figures of the cross-validation, whic
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from tiering.workload import classifier
 from tiering.workload.classifier import Model
@@ -22,7 +24,7 @@ from tiering.workload.training.evaluation import Evaluation, evaluated, variants
 from tiering.workload.training.table import Table, columns
 
 _TREES = 100
-_LEAF = 7
+_LEAF = 8
 _FEATURES = 0.3
 
 
@@ -111,7 +113,13 @@ def _fitted(table: Table, seed: int) -> Model:
         _TREES, min_samples_leaf=_LEAF, max_features=_FEATURES, class_weight="balanced", random_state=seed
     )
     forest.fit(table.vectors, table.workloads)
-    return Model(trained(forest), np.nanmedian(table.vectors, axis=0))
+    return Model(trained(forest), np.array([_median(column) for column in table.vectors.T]))
+
+
+def _median(values: npt.NDArray[np.float64]) -> float:
+    """Return the median of the values that are known; NaN if none is."""
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else math.nan
 
 
 def main(arguments: list[str]) -> None:
