@@ -15,7 +15,10 @@ from tiering.workload.classifier import Model
 from tiering.workload.explain import speaks_for
 from tiering.workload.features import FEATURE_NAMES
 from tiering.workload.label import WORKLOADS
-from tiering.workload.verdict import BLOCK_ABOVE, FORECAST_ABOVE, SHOWN_ABOVE, classify
+from tiering.workload.thresholds import Thresholds
+from tiering.workload.verdict import BLOCK_ABOVE, classify
+
+FORECAST_ABOVE, SHOWN_ABOVE = Thresholds().forecast, Thresholds().shown
 
 
 def test_five_shuffled_epochs_are_re_read_heavy_for_a_reason():
@@ -78,7 +81,7 @@ def test_below_the_threshold_there_is_no_verdict_but_the_two_likeliest():
     verdict = classify(training(), fixed(0.55, 0.05, 0.3, 0.1))
     assert verdict.workload == "inconclusive"
     assert verdict.probability == pytest.approx(0.55)
-    assert "re-read-heavy (55 %) and read-once (30 %)" in verdict.notes[-1]
+    assert "re-read-heavy (55 %) and read-once (30 %)" in verdict.notes[-2]
 
 
 def test_a_temperature_below_one_sharpens_and_keeps_the_order():

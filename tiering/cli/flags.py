@@ -77,6 +77,8 @@ FLAGS: Final[Mapping[str, Mapping[str, str]]] = {
         'to="zarr"': "--to zarr",
     },
     "remove": {"keys": "--keys", "purge": "--purge", "where": "--where"},
+    "model evaluate": {"own": "--add"},
+    "model train": {"own": "--add"},
     "trace": {'backend="strace"': "--backend strace"},
     "verify": {"decode": "--decode", "quick": "--quick"},
     "report": _TRAINING,

@@ -14,11 +14,11 @@ from tiering.trace.block_sample import BlockSample
 from tiering.trace.bursts import BurstFinder
 from tiering.trace.distinct_count import DistinctCount
 from tiering.trace.events import IS_NOWHERE
-from tiering.trace.evidence_tally import EvidenceTally
 from tiering.trace.file_totals import FileTally, file_figures
 from tiering.trace.hash_share import mixed
 from tiering.trace.intervals import Ranges, RangeUnion, length, over_groups
 from tiering.trace.overwrites import WHOLE, Accesses, ReadHistory
+from tiering.trace.program_evidence_tally import ProgramEvidenceTally, kinds_of
 from tiering.trace.program_files import is_below, is_noise
 from tiering.trace.read_runs import ReadRuns
 from tiering.trace.readers import read_trace
@@ -74,6 +74,8 @@ def profile_trace(
     )
     seen = {"skipped_lines": trace.skipped_lines, "notes": trace.notes, "whole": trace.complete, "gaps": trace.gaps}
     seen |= {"calls_missing": trace.missing}
+    if profile.evidence is not None and (clients := {name for each in trace.damage for name in each.clients}):
+        seen["evidence"] = profile.evidence.with_clients(*kinds_of(clients))
     return profile.model_copy(update=seen | (_without_times(profile) if trace.untimed else {}))
 
 
@@ -134,7 +136,7 @@ def profile_events(
     inside = is_below(dataset_root) if dataset_root is not None else pl.lit(value=True)
     span, history, runs, tally, visits = Span(), ReadHistory(), ReadRuns(), FileTally(), Visits()
     written, sample, bursts, sums, begun = RangeUnion(), BlockSample(), BurstFinder(), Sums(), DistinctCount()
-    evidence = EvidenceTally()
+    evidence = ProgramEvidenceTally()
     excluded = excluded_read = sequential = 0
     for batch in batches:
         span.add(batch)

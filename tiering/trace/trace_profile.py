@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tiering.notebook import Shown, Summary, data_frame
 from tiering.trace.bursts import WriteBursts
-from tiering.trace.evidence import Evidence
+from tiering.trace.program_evidence import ProgramEvidence
 from tiering.trace.readers.base import Level
 from tiering.trace.reuse_distance import CurvePoint, Passes
 from tiering.units import format_bytes, format_count, format_percent
@@ -132,7 +132,7 @@ class TraceProfile(Shown, BaseModel):
         default=1.0, description="share of the blocks from which epochs, working set and curve were computed"
     )
     range_rate: float = Field(default=1.0, description="the same for distinct and re-read bytes; 1 is exact")
-    evidence: Evidence | None = Field(
+    evidence: ProgramEvidence | None = Field(
         default=None, description="who reads, by kinds of programs and files; null in profiles of before"
     )
     notes: list[str] = Field(default=[], description="remarks of the reader about the trace")

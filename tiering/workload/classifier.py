@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import importlib.resources
 import re
@@ -23,14 +24,16 @@ from tiering.workload.features import FEATURE_NAMES
 from tiering.workload.forest import Forest, read_forest, trained, untrained
 from tiering.workload.label import WORKLOADS
 from tiering.workload.skops_archive import Archive, items, mapping, open_archive, plain
+from tiering.workload.thresholds import Thresholds
 
-_FORMAT, _FORMAT_VERSION = "tiering-model", 2
+_FORMAT, _FORMAT_VERSION = "tiering-model", 3
 #: The model that comes with the package, beside this module.
 SHIPPED = "workload.skops"
 _ACTION = "Use a model that this version of tiering has made: tiering model train -o FILE"
 
 #: Far above the 0.87 that training finds. Far beyond, all probabilities would be equal, or lost in rounding.
 _MOST_TEMPERATURE = 100.0
+_LEAST_THRESHOLD, _MOST_THRESHOLD = 0.5, 2.0
 _FIGURE = re.compile(r"[a-z0-9_.]{1,60}")
 _MOST_SAID = 300
 
@@ -43,12 +46,14 @@ class Model:
         estimator: A classifier whose classes are the positions in WORKLOADS: a Forest, or one of scikit-learn.
         medians: The median of each feature over the corpus, without NaN, float64; a typical trace, for explanations.
         temperature: Above 0; below 1 it sharpens the estimator's probabilities (Guo et al., ICML 2017, section 4.2).
+        thresholds: The probabilities from which on it gives a verdict.
         figures: Its quality on families of programs outside its training, from train.evaluate_model.
     """
 
     estimator: Any
     medians: npt.NDArray[np.float64]
     temperature: float = 1.0
+    thresholds: Thresholds = field(default_factory=Thresholds)
     figures: dict[str, float] = field(default_factory=dict)
 
     def probabilities(self, vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -57,8 +62,13 @@ class Model:
         vectors: float64 (n, len(FEATURE_NAMES)). Returns float64 (n, len(WORKLOADS)).
         """
         votes: npt.NDArray[np.float64] = self.estimator.predict_proba(vectors)
-        tempered = votes ** (1 / self.temperature)
-        return np.asarray(tempered / tempered.sum(axis=1, keepdims=True))
+        return tempered(votes, self.temperature)
+
+
+def tempered(votes: npt.NDArray[np.float64], temperature: float) -> npt.NDArray[np.float64]:
+    """Sharpen votes (below 1) or flatten them: each to the power of 1 / temperature, over the sum. float64 (n, 4)."""
+    powers = votes ** (1 / temperature)
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def save_model(model: Model, path: str | Path) -> None:
@@ -84,6 +94,7 @@ def save_model(model: Model, path: str | Path) -> None:
         "estimator": untrained(forest),
         "medians": model.medians,
         "temperature": model.temperature,
+        "thresholds": dataclasses.asdict(model.thresholds),
         "figures": dict(model.figures),
     }
     with output_file(path) as file:
@@ -146,10 +157,21 @@ def _read(archive: Archive) -> Model:
     temperature = plain(content.get("temperature"))
     if not isinstance(temperature, float) or not 1 / _MOST_TEMPERATURE <= temperature <= _MOST_TEMPERATURE:
         raise ValueError(f"temperature = {temperature!r}")
+    thresholds = _thresholds(mapping(content.get("thresholds")))
     figures = {name: plain(value) for name, value in mapping(content.get("figures")).items()}
     if not all(_FIGURE.fullmatch(name) and isinstance(value, float | int) for name, value in figures.items()):
         raise ValueError("figures that are no numbers")
-    return Model(estimator, medians, temperature, figures)  # type: ignore[arg-type]  # numbers, as was checked
+    return Model(estimator, medians, temperature, thresholds, figures)  # type: ignore[arg-type]  # numbers, as was checked
+
+
+def _thresholds(saved: dict[str, object]) -> Thresholds:
+    values = {name: plain(value) for name, value in saved.items()}
+    if set(values) != {each.name for each in dataclasses.fields(Thresholds)}:
+        raise ValueError("no threshold of each kind")
+    # A model with one above 1 gives no verdict of that kind.
+    if not all(isinstance(value, float) and _LEAST_THRESHOLD <= value <= _MOST_THRESHOLD for value in values.values()):
+        raise ValueError(f"thresholds = {values!r}")
+    return Thresholds(**values)  # type: ignore[arg-type]  # numbers, as was checked
 
 
 def _refused(path: str | Path, found: str) -> ModelError:

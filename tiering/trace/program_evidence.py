@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Evidence"]
 
-
-class Evidence(BaseModel):
+class ProgramEvidence(BaseModel):
     """What a trace shows of who reads. None, or a kind that is missing: the trace cannot tell. Shares are in [0, 1]."""
 
     model_config = ConfigDict(frozen=True)
@@ -20,7 +18,8 @@ class Evidence(BaseModel):
     process_kinds: dict[str, float] | None = Field(
         default=None,
         description="share of the bytes read, written or mapped by processes that had executed a program, or opened a "
-        "library, of each kind; kinds without any are left out; null if that is known of less than half of the bytes",
+        "library, of each kind; kinds without any are left out; null if that is known of less than half of the bytes. "
+        "In a log of requests: the share of the clients' names",
     )
     unnamed: float | None = Field(
         default=None, description="of the same bytes, the share of processes without any kind; null likewise"
@@ -73,6 +72,10 @@ class Evidence(BaseModel):
     interval_spread: float | None = Field(default=None, description="the same of the times from one burst to the next")
     idle_share: float | None = Field(default=None, description="share of the time that lies between bursts")
 
-    def without_times(self) -> Evidence:
+    def without_times(self) -> ProgramEvidence:
         """Drop what needs times."""
         return self.model_copy(update=dict.fromkeys(("burst_spread", "interval_spread", "idle_share")))
+
+    def with_clients(self, kinds: dict[str, float], unnamed: float) -> ProgramEvidence:
+        """Count the names of clients in a log as processes, if the trace shows no better."""
+        return self if self.process_kinds else self.model_copy(update={"process_kinds": kinds, "unnamed": unnamed})

@@ -1,4 +1,4 @@
-"""Collect the Evidence of a trace, batch by batch, before the traffic of programs is left out."""
+"""Collect the evidence of a trace, batch by batch, before the traffic of programs is left out."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tiering.trace.evidence import Evidence
 from tiering.trace.name_kinds import file_kind, is_checkpoint, library_bits, process_kinds, program_bits, split
+from tiering.trace.program_evidence import ProgramEvidence
 from tiering.trace.running_totals import share
 
 #: Most processes whose programs are remembered. Those that began first are forgotten first, and are then unknown.
@@ -31,7 +31,7 @@ _DIGITS = r"\d+"
 _READERS = pl.Schema({"parent": pl.Int64, "pid": pl.Int32, "size": pl.Int64, "begin": pl.Float64, "end": pl.Float64})
 
 
-class EvidenceTally:
+class ProgramEvidenceTally:
     """Collects evidence. Memory is a row for each process, a bit for each kind, and the times of 65,536 reads."""
 
     def __init__(self) -> None:
@@ -139,10 +139,10 @@ class EvidenceTally:
             if name == "training":
                 self._between |= last > self._validated
 
-    def found(self, files: pl.DataFrame) -> Evidence:
+    def found(self, files: pl.DataFrame) -> ProgramEvidence:
         """Return the evidence. files: the table of FileTally."""
         parts = (self._processes(), self._siblings(), _of_files(files), self._outputs(files), self._splits())
-        return Evidence.model_validate(dict(item for part in (*parts, self._pace()) for item in part.items()))
+        return ProgramEvidence.model_validate(dict(item for part in (*parts, self._pace()) for item in part.items()))
 
     def _processes(self) -> dict[str, object]:
         total, unknown = sum(self._moved.values()), self._moved.get(None, 0)
@@ -249,11 +249,8 @@ def _in_class_folders(used: pl.DataFrame) -> float:
     return share(int(together.filter(pl.col("folders") > 1)["len"].sum()), len(used))
 
 
-def kinds_of(names: Iterable[str]) -> dict[str, float]:
-    """Return the kinds of clients in a log, by their names, each with the share of the names that are of it."""
-    known = list(names)
-    bits = program_bits(pl.Series(known, dtype=pl.String)).to_list()
-    kinds = {
-        kind: share(sum(each >> number & 1 for each in bits), len(known)) for number, kind in enumerate(process_kinds())
-    }
-    return {kind: value for kind, value in kinds.items() if value}
+def kinds_of(clients: Iterable[str]) -> tuple[dict[str, float], float]:
+    """Return the share of clients of each kind, by their names, and the share without a kind."""
+    bits = program_bits(pl.Series(sorted(clients), dtype=pl.String)).to_list()
+    counts = {kind: sum(each >> number & 1 for each in bits) for number, kind in enumerate(process_kinds())}
+    return {kind: count / len(bits) for kind, count in counts.items() if count}, bits.count(0) / len(bits)
