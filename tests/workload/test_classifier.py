@@ -99,6 +99,7 @@ def test_a_pickle_is_refused_unread(tmp_path):
     "changes",
     [
         {"format": "other"},
+        {"format_version": 1},
         {"format_version": 2},
         {"features": ["write_share"]},
         {"workloads": ["mixed"]},

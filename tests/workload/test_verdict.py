@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.examples import examples
 from tests.workload.traces import fixed, nothing, sure_of, training
-from tiering.workload.classifier import Model
+from tiering.workload.classifier import Model, shipped
 from tiering.workload.explain import speaks_for
 from tiering.workload.features import FEATURE_NAMES
 from tiering.workload.label import WORKLOADS
@@ -169,8 +170,9 @@ def test_any_trace_gets_a_verdict_that_adds_up(reread, write, order, files, cove
     assert set(verdict.probabilities) == set(WORKLOADS)
     assert sum(verdict.probabilities.values()) == pytest.approx(1)
     assert verdict.probability == max(verdict.probabilities.values())
-    assert verdict.workload == "inconclusive" or verdict.probability >= SHOWN_ABOVE
-    assert verdict.workload != "inconclusive" or verdict.probability < FORECAST_ABOVE
+    bounds = dataclasses.astuple(shipped().thresholds)
+    assert verdict.workload == "inconclusive" or verdict.probability >= min(bounds)
+    assert verdict.workload != "inconclusive" or verdict.probability < max(bounds)
     weights = [abs(fact.weight) for fact in verdict.facts]
     assert len(weights) <= 3
     assert weights == sorted(weights, reverse=True)

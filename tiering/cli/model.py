@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -139,7 +140,8 @@ def _show(figures: Mapping[str, float]) -> None:
     made = table(*heads, title="Generated runs")
     for part in parts:
         shares = [format_percent(figures[f"{name}_{part}"], digits=3) for name in ("answered", "accuracy")]
-        scores = [f"{figures[f'{name}_{part}']:.3f}" for name in ("f1", "bytes_f1", "rule")]
+        # A model of before has no figures without names.
+        scores = [f"{figures.get(f'{name}_{part}', math.nan):.3f}" for name in ("f1", "bytes_f1", "rule")]
         made.add_row(_words(part), *scores, *shares)
     out().show(made)
     for kind, title in (("recorded", "Recorded programs"), ("kind", "The same, held out by kind")):
@@ -152,12 +154,10 @@ def _show(figures: Mapping[str, float]) -> None:
             out().print()
             out().show(made)
     out().print()
-    out().print(
-        f"Verdicts on generated runs: {format_percent(figures['accuracy'], digits=3)} right, "
-        f"on {format_percent(figures['answered'], digits=3)}; "
-        f"without names {format_percent(figures['bytes_accuracy'], digits=3)}, "
-        f"on {format_percent(figures['bytes_answered'], digits=3)}."
-    )
+    for kind, words in (("", "Verdicts on generated runs"), ("bytes_", "The same without names")):
+        if f"{kind}answered" in figures:
+            right, answered = (format_percent(figures[f"{kind}{name}"], digits=3) for name in ("accuracy", "answered"))
+            out().print(f"{words}: {right} right, on {answered}.")
     if "misleading_answered" in figures:
         out().print(
             f"Runs that were made to mislead: {figures['misleading_answered']:.0f} verdicts, "

@@ -5,6 +5,7 @@ The words are in model_card.md. Every figure in it comes from the model file.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -62,7 +63,8 @@ def model_card(model: Model) -> str:
     }
     shares = ("accuracy", "answered", "bytes_accuracy", "bytes_answered")
     words |= {name: _percent(found, name) for name in shares}
-    words |= {name: f"{found[name]:.3f}" for name in ("calibration_error", "bytes_calibration_error") if name in found}
+    errors = ("calibration_error", "bytes_calibration_error")
+    words |= {name: f"{found.get(name, math.nan):.3f}" for name in errors}
     counts = ("misleading_wrong", "misleading_answered", "recorded_whole")
     for name in (*counts, *(f"bytes_{each}" for each in counts)):
         words[name] = f"{found.get(name, 0):.0f}"
@@ -74,7 +76,7 @@ def _generated(found: Mapping[str, float]) -> str:
     rows = [
         (
             _part(part),
-            *(f"{found[f'{name}_{part}']:.3f}" for name in ("f1", "bytes_f1", "rule")),
+            *(f"{found.get(f'{name}_{part}', math.nan):.3f}" for name in ("f1", "bytes_f1", "rule")),
             *(_percent(found, f"{name}_{part}") for name in ("answered", "bytes_answered", "accuracy")),
         )
         for part in _PARTS
@@ -120,7 +122,7 @@ def _of_kinds(found: Mapping[str, float]) -> str:
 
 def _unlisted(found: Mapping[str, float]) -> str:
     rows = [
-        (_part(part), *(f"{found[f'{name}_{part}']:.3f}" for name in ("unlisted_f1", "f1", "bytes_f1")))
+        (_part(part), *(f"{found.get(f'{name}_{part}', math.nan):.3f}" for name in ("unlisted_f1", "f1", "bytes_f1")))
         for part in _PARTS
         if f"unlisted_f1_{part}" in found
     ]

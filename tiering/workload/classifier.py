@@ -20,13 +20,15 @@ import numpy.typing as npt
 from tiering.errors import ModelError
 from tiering.storage.output_file import output_file
 from tiering.text import shown
-from tiering.workload.features import FEATURE_NAMES
+from tiering.workload.features import BYTE_FEATURES, FEATURE_NAMES
 from tiering.workload.forest import Forest, read_forest, trained, untrained
 from tiering.workload.label import WORKLOADS
 from tiering.workload.skops_archive import Archive, items, mapping, open_archive, plain
 from tiering.workload.thresholds import Thresholds
 
 _FORMAT, _FORMAT_VERSION = "tiering-model", 3
+#: The version of before, whose models know neither evidence nor thresholds of their own.
+_WITHOUT_EVIDENCE = 2
 #: The model that comes with the package, beside this module.
 SHIPPED = "workload.skops"
 _ACTION = "Use a model that this version of tiering has made: tiering model train -o FILE"
@@ -141,23 +143,30 @@ def shipped() -> Model:
 def _read(archive: Archive) -> Model:
     """Read a model from an archive. Raises ValueError if it has none, or one of another form."""
     content = archive.content
-    for name, expected in {"format": _FORMAT, "format_version": _FORMAT_VERSION}.items():
-        if (found := plain(content.get(name))) != expected:
-            raise ValueError(f"{name} = {found!r}")
-    for name, names in {"features": FEATURE_NAMES, "workloads": WORKLOADS}.items():
+    if (found := plain(content.get("format"))) != _FORMAT:
+        raise ValueError(f"format = {found!r}")
+    version = plain(content.get("format_version"))
+    if version not in (_FORMAT_VERSION, _WITHOUT_EVIDENCE):
+        raise ValueError(f"format_version = {version!r}")
+    known = FEATURE_NAMES if version == _FORMAT_VERSION else BYTE_FEATURES
+    for name, names in {"features": known, "workloads": WORKLOADS}.items():
         if [plain(each) for each in items(content.get(name))] != list(names):
             raise ValueError(f"other {name}")
-    estimator = read_forest(archive, content.get("estimator"), len(FEATURE_NAMES), len(WORKLOADS))
+    estimator = read_forest(archive, content.get("estimator"), len(known), len(WORKLOADS))
     medians = archive.array(content.get("medians"))
-    if medians.dtype != np.float64 or medians.shape != (len(FEATURE_NAMES),):
+    if medians.dtype != np.float64 or medians.shape != (len(known),):
         raise ValueError("no median for each feature")
     # Forests compare in single precision. NaN marks a feature that no trace of the corpus has.
     if (np.abs(medians) > np.finfo(np.float32).max).any():
         raise ValueError("a median beyond single precision")
+    if version == _WITHOUT_EVIDENCE:
+        # Its trees test the first features alone.
+        estimator = dataclasses.replace(estimator, features=len(FEATURE_NAMES))
+        medians = np.append(medians, np.full(len(FEATURE_NAMES) - len(known), np.nan))
+    thresholds = Thresholds() if version == _WITHOUT_EVIDENCE else _thresholds(mapping(content.get("thresholds")))
     temperature = plain(content.get("temperature"))
     if not isinstance(temperature, float) or not 1 / _MOST_TEMPERATURE <= temperature <= _MOST_TEMPERATURE:
         raise ValueError(f"temperature = {temperature!r}")
-    thresholds = _thresholds(mapping(content.get("thresholds")))
     figures = {name: plain(value) for name, value in mapping(content.get("figures")).items()}
     if not all(_FIGURE.fullmatch(name) and isinstance(value, float | int) for name, value in figures.items()):
         raise ValueError("figures that are no numbers")
