@@ -63,8 +63,10 @@ class Observation:
         events: What the look adds to the trace (EVENT_SCHEMA).
         files: Data files that are open or mapped.
         touched, touched_again: B of data files read for the first time and again in this interval, where a source
-            shows which bytes; None where none does.
+            shows which bytes; None where none does. With a dataset, of its files alone.
         watcher: s of processor time that the watcher itself used since the look before.
+        mapped: B of mapped data files that the job was seen to use in this interval; None where no source shows it.
+        dataset_bytes: B of all files of the dataset, once they are counted; None before, and without a dataset.
     """
 
     time: float
@@ -75,6 +77,8 @@ class Observation:
     touched: int | None
     touched_again: int | None
     watcher: float
+    mapped: int | None = None
+    dataset_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
