@@ -15,8 +15,10 @@ from tiering.system.process_files import Identity
 from tiering.system.process_tree import ProcessTree, TreeLook
 from tiering.system.signals import Remembered
 from tiering.trace.watching.byte_totals import ByteTotals
+from tiering.trace.watching.data_files import DataFiles
 from tiering.trace.watching.observation import Observation, SourceUse
 from tiering.trace.watching.pace import LOOK_SECONDS, SHARE, Pace
+from tiering.trace.watching.page_faults import open_page_faults
 from tiering.trace.watching.process_looks import ProcessLooks
 from tiering.trace.watching.source import NO_EVENTS, Look, Source
 from tiering.units import format_percent
@@ -25,8 +27,8 @@ from tiering.units import format_percent
 class Recorder:
     """Watches the tree of one process. Enter it to attach the sources; leave it to give them back."""
 
-    def __init__(self, root: Identity, *, warm_maps: bool) -> None:
-        self._root = root
+    def __init__(self, root: Identity, files: DataFiles, *, warm_maps: bool) -> None:
+        self._root, self._files = root, files
         self._tree = ProcessTree([root])
         self._processes = ProcessLooks()
         self._pace = Pace()
@@ -40,9 +42,13 @@ class Recorder:
 
     def __enter__(self) -> Self:
         self._processes.look(self._last, 0.0)
-        self._sources = [ByteTotals()]
+        # The totals come last: they are what no other source places.
+        self._sources = [open_page_faults(self._last, self._files), ByteTotals()]
         for source in self._sources:
             self._open.callback(source.close)
+        self._look()
+        self._pace.begin()
+        self._last_time = self._begin = time.monotonic()
         return self
 
     def __exit__(
