@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 _LIBRARY: Final = "libnvidia-ml.so.1"
 _NAME_BYTES: Final = 96
@@ -79,7 +79,7 @@ class Accelerators:
         self._devices = list(self._found())
         self.missing = "" if self._devices else "NVIDIA's driver finds no accelerator"
 
-    def __enter__(self) -> Accelerators:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Self
 
 from tiering.system.accelerators import Accelerators
 from tiering.system.memory_pressure import MemoryCounts, MemoryGroup
@@ -25,7 +26,7 @@ class Surroundings:
         self._accelerators = Accelerators()
         self.without_accelerators = self._accelerators.missing
 
-    def __enter__(self) -> Surroundings:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *reason: object) -> None:
