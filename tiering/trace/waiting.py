@@ -64,8 +64,8 @@ class RoleWaiting(BaseModel):
     major_faults: int = Field(description="page faults that waited for storage")
     minor_faults: int = Field(description="page faults that did not")
     opening: float | None = Field(
-        description="of the waits for storage, the share in opening, looking up and listing files; null if the system "
-        "does not tell"
+        description="of the waits for disks and mounts, the share in opening, looking up and listing files; null if "
+        "the system does not tell"
     )
 
     @property

@@ -159,7 +159,7 @@ def _of_loader(waiting: Waiting, seen: _Seen) -> Iterator[Cause]:
 
 def _of_storage(waiting: Waiting, seen: _Seen) -> Iterator[Cause]:
     share, opening = seen.loader.storage, seen.role.opening
-    opens = share * (opening or 0.0)
+    opens = seen.loader.disk * (opening or 0.0)
     where = "a server" if seen.loader.network > seen.loader.disk else "storage"
     counted = "" if waiting.opens is None else f" {waiting.opens:,} opens were seen."
     if opens >= MATTERS:

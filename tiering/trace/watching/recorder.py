@@ -11,14 +11,18 @@ from typing import Self
 
 import polars as pl
 
+from tiering.system.machine import usable_cores
 from tiering.system.process_files import Identity
 from tiering.system.process_tree import ProcessTree, TreeLook
 from tiering.system.signals import Remembered
+from tiering.trace.waiting import Waiting
 from tiering.trace.watching.byte_totals import ByteTotals
 from tiering.trace.watching.observation import Observation, SourceUse
 from tiering.trace.watching.pace import LOOK_SECONDS, SHARE, Pace
 from tiering.trace.watching.process_looks import ProcessLooks
 from tiering.trace.watching.source import NO_EVENTS, Look, Source
+from tiering.trace.watching.surroundings import Surroundings
+from tiering.trace.watching.waiting_sums import WaitingSums
 from tiering.units import format_percent
 
 
@@ -37,12 +41,15 @@ class Recorder:
         self._last_time = self._begin = time.monotonic()
         self._used = 0.0
         self.seconds = 0.0
+        self._surroundings = Surroundings(root.pid)
+        self._waiting = WaitingSums(usable_cores())
 
     def __enter__(self) -> Self:
         self._processes.look(self._last, 0.0)
         self._sources = [ByteTotals()]
         for source in self._sources:
             self._open.callback(source.close)
+        self._open.enter_context(self._surroundings)
         return self
 
     def __exit__(
@@ -54,6 +61,11 @@ class Recorder:
     def share(self) -> float:
         """The share of one core that the watcher has used."""
         return self._pace.share
+
+    @property
+    def waiting(self) -> Waiting | None:
+        """Where the processes spent their time so far; None before the first look."""
+        return self._waiting.waiting()
 
     def uses(self) -> tuple[SourceUse, ...]:
         """Return what each source shows and lacks."""
@@ -138,8 +150,23 @@ class Recorder:
                     if source.counted:
                         counted.append(found)
             table = pl.concat(events).sort("time", maintain_order=True) if events else NO_EVENTS
-        before, self._used = self._used, self._pace.used
-        return Observation(at, seconds, processes, table, 0, None, None, self._used - before)
+            memory = self._surroundings.memory()
+            accelerators = self._surroundings.accelerators(tuple(self._last.alive))
+            before, self._used = self._used, self._pace.used
+            observation = Observation(
+                at,
+                seconds,
+                processes,
+                table,
+                0,
+                None,
+                None,
+                self._used - before,
+                memory=memory,
+                accelerators=accelerators,
+            )
+            self._waiting.add(observation)
+        return observation
 
     @contextmanager
     def _costing(self, what: str) -> Iterator[None]:

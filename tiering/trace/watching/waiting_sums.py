@@ -202,7 +202,7 @@ class _Sums:
         if look.opening is not None:
             self.shows_opening = True
             self.opening += look.opening * look.seconds
-            self.stored += (look.threads.get("disk", 0.0) + look.threads.get("network", 0.0)) * look.seconds
+            self.stored += look.threads.get("disk", 0.0) * look.seconds
 
     def waiting(self, looks: int) -> RoleWaiting:
         return RoleWaiting(
