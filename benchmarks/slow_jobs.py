@@ -139,48 +139,40 @@ class Crops(Dataset):
         return torch.nn.functional.interpolate(pixels.permute(2, 0, 1)[None], (SIDE, SIDE), mode="bicubic")[0]
 
 
-def train(batches: Iterable[Any], step: Callable[[float], None], ready: int = 8) -> None:
-    """Take batches and train on each. step: gets the s that the batches before took to load, as a mean."""
-    begun = time.perf_counter()
-    loading = 0.0
-    for number, _ in enumerate(batches, 1):
-        loading += time.perf_counter() - begun
-        step(loading / number)
-        if number == ready:
-            print("ready", flush=True)
-        begun = time.perf_counter()
+class Training:
+    """The consumer: takes batches, and takes its time for each.
 
-
-def none(_mean: float) -> None:
-    """Take no time at all."""
-
-
-def slowly(_mean: float) -> None:
-    """Wait for an accelerator that takes far longer than loading."""
-    time.sleep(0.3)
-
-
-def balanced(share: float) -> Callable[[float], None]:
-    """Return a step that takes so long that a loader alone would need this share of the time.
-
-    The first batches are taken without a step, to see how long loading takes by itself.
+    seconds: s that a step takes. share: in place of them, the share of the time that the loader shall need: steps are
+    then so long that this holds, as seen on the first batches, which are taken without a step.
     """
-    alone: list[float] = []
 
-    def step(mean: float) -> None:
-        if len(alone) < 24:
-            alone.append(mean)
-        else:
-            time.sleep(alone[-1] / share)
+    def __init__(self, seconds: float = 0.0, share: float = 0.0, ready: int = 4, *, computes: bool = False) -> None:
+        self._seconds, self._share, self._computes = seconds, share, computes
+        self._ready = max(ready, _ALONE + 2) if share else ready
 
-    return step
+    def on(self, batches: Iterable[Any]) -> None:
+        """Train for ever."""
+        begun = time.perf_counter()
+        for number, _ in enumerate(batches, 1):
+            if self._share and number == _ALONE // 2:
+                begun = time.perf_counter()
+            if self._share and number == _ALONE:
+                self._seconds = (time.perf_counter() - begun) / (_ALONE // 2) / self._share
+            self._step()
+            if number == self._ready:
+                print("ready", flush=True)
+
+    def _step(self) -> None:
+        if not self._computes:
+            time.sleep(self._seconds)
+            return
+        end = time.perf_counter() + self._seconds
+        while time.perf_counter() < end:
+            np.dot(np.ones((64, 64)), np.ones((64, 64)))
 
 
-def compute(mean: float, seconds: float = 0.05) -> None:
-    """Compute on the processor."""
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        np.dot(np.ones((64, 64)), np.ones((64, 64)))
+#: Batches that are taken at first without a step.
+_ALONE = 32
 
 
 def first(items: list[Any]) -> Any:
@@ -188,47 +180,40 @@ def first(items: list[Any]) -> Any:
     return items
 
 
-def run(kind: str, data: Path, cache: Path) -> None:
-    """Train in one of the ways."""
-    torch.set_num_threads(1)
-    images = data / "images"
-    match kind:
-        case "slow disk" | "slow opens":
-            train(torch_batches(Images(images, read), 2), none, ready=2)
-        case "slow disk, no workers" | "slow opens, no workers":
-            train(torch_batches(Images(images, read), 0), none, ready=2)
-        case "slow disk, threads":
-            train(tiering_batches(images, threads=4), none, ready=2)
-        case "decoding":
-            train(torch_batches(Images(images, decode), 2), none)
-        case "one worker":
-            train(torch_batches(Images(images, decode), 1), none)
-        case "slow consumer":
-            train(torch_batches(Images(images, read), 2), slowly, ready=2)
-        case "lock":
-            train(torch_batches(Images(images, Locked()), 4), none)
-        case "memory":
-            train(mapped_pages(data / "pixels.npy"), none)
-        case "cache that thrashes":
-            evicting = EvictingCache(cache, most=40)
-            train(torch_batches(Images(images, evicting), 0), none)
-        case "transfer":
-            train(torch_batches(Images(images, large, repeat=4), 2, collate=first), none)
-        case "healthy, 2 workers":
-            train(torch_batches(Images(images, decode), 2), balanced(0.4), ready=30)
-        case "healthy, no workers":
-            train(torch_batches(Images(images, decode), 0), balanced(0.4), ready=30)
-        case "healthy, tiering.Loader":
-            train(
-                tiering_batches(data / "photos.lmdb", images=tiering.RandomResizedCrop(SIDE)), balanced(0.4), ready=30
-            )
-        case "healthy, memmap":
-            train(torch_batches(Crops(data / "pixels.npy"), 2), balanced(0.4), ready=30)
-        case "healthy, one process computes":
-            train(torch_batches(Images(images, read), 0), compute)
-        case _:
-            raise SystemExit(f"no such job: {kind}")
+#: Each job: its batches, from the directories of data and of a cache, and its training.
+JOBS: dict[str, tuple[Callable[[Path, Path], Iterable[Any]], Training]] = {
+    "slow disk": (lambda data, _: torch_batches(Images(data / "images", read), 2), Training()),
+    "slow disk, no workers": (lambda data, _: torch_batches(Images(data / "images", read), 0), Training()),
+    "slow disk, threads": (lambda data, _: tiering_batches(data / "images", threads=4), Training()),
+    "slow opens": (lambda data, _: torch_batches(Images(data / "images", read), 2), Training()),
+    "decoding": (lambda data, _: torch_batches(Images(data / "images", decode), 2), Training()),
+    "one worker": (lambda data, _: torch_batches(Images(data / "images", decode), 1), Training()),
+    "slow consumer": (lambda data, _: torch_batches(Images(data / "images", read), 2), Training(0.3)),
+    "lock": (lambda data, _: torch_batches(Images(data / "images", Locked()), 4), Training()),
+    "memory": (lambda data, _: mapped_pages(data / "pixels.npy"), Training()),
+    "cache that thrashes": (
+        lambda data, cache: torch_batches(Images(data / "images", EvictingCache(cache, most=40)), 0),
+        Training(),
+    ),
+    "transfer": (
+        lambda data, _: torch_batches(Images(data / "images", large, repeat=4), 2, collate=first),
+        Training(),
+    ),
+    "healthy, 2 workers": (lambda data, _: torch_batches(Images(data / "images", decode), 2), Training(share=0.4)),
+    "healthy, no workers": (lambda data, _: torch_batches(Images(data / "images", decode), 0), Training(share=0.4)),
+    "healthy, tiering.Loader": (
+        lambda data, _: tiering_batches(data / "photos.lmdb", images=tiering.RandomResizedCrop(SIDE)),
+        Training(share=0.4),
+    ),
+    "healthy, memmap": (lambda data, _: torch_batches(Crops(data / "pixels.npy"), 2), Training(share=0.4)),
+    "healthy, one process": (
+        lambda data, _: torch_batches(Images(data / "images", read), 0),
+        Training(0.05, computes=True),
+    ),
+}
 
 
 if __name__ == "__main__":
-    run(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
+    torch.set_num_threads(1)
+    found, training = JOBS[sys.argv[1]]
+    training.on(found(Path(sys.argv[2]), Path(sys.argv[3])))

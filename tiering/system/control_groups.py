@@ -31,13 +31,13 @@ class MemoryBound:
     free: int
 
 
-def processor_share(root: Path = _ROOT) -> float | None:
-    """Return how many processors' worth of time the quotas give this process; None without a quota.
+def processor_share(root: Path = _ROOT, process: int | str = "self") -> float | None:
+    """Return how many processors' worth of time the quotas give a process; None without a quota.
 
     root: the directory that holds /proc and the mounts; a test can use another one.
     """
     shares = []
-    for level in levels("cpu", root):
+    for level in levels("cpu", root, process):
         quota, period = _quota(level)
         if quota > 0 and period > 0:
             shares.append(quota / period)

@@ -42,7 +42,7 @@ class Recorder:
         self._used = 0.0
         self.seconds = 0.0
         self._surroundings = Surroundings(root.pid)
-        self._waiting = WaitingSums(usable_cores())
+        self._waiting = WaitingSums(usable_cores(process=root.pid))
 
     def __enter__(self) -> Self:
         self._processes.look(self._last, 0.0)
