@@ -54,10 +54,10 @@ DELAYS = {
     "slow disk, no workers": (0.0, 0.03),
     "slow disk, threads": (0.0, 0.03),
     "slow opens": (0.03, 0.0),
-    "cache that thrashes": (0.0, 0.03),
+    "cache that thrashes": (0.0, 0.01),
 }
 #: B of page cache that the job with too little memory has.
-_HELD = 32_000_000
+_HELD = 16_000_000
 
 
 class Data(NamedTuple):
@@ -95,6 +95,8 @@ def job(kind: str, data: Data, work: Path) -> Iterator[int]:
         prefix: list[str] = []
         hold: Callable[[int], None] | None = None
         if kind == "memory":
+            # Pages in memory belong to the group that read them first.
+            drop_cached(data.pixels)
             prefix, hold = stack.enter_context(memory_group())
         words = [*prefix, sys.executable, "-m", "benchmarks.slow_jobs", kind, own, cache]
         process = subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE, text=True)
@@ -120,7 +122,8 @@ def watched(kind: str, data: Data, seconds: float) -> tuple[list[Cause], TracePr
         with job(kind, data, Path(name)) as pid:
             watch(pid, trace, seconds=seconds)
         profile = tiering.profile_trace(trace)
-    return causes(profile.waiting, profile), profile
+    size = sum(path.stat().st_size for path in data.photos.rglob("*.jpg"))
+    return causes(profile.waiting, profile, dataset_bytes=size), profile
 
 
 def matrix(named: Sequence[tuple[str, str | None]]) -> Iterator[str]:

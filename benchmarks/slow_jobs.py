@@ -199,13 +199,13 @@ JOBS: dict[str, tuple[Callable[[Path, Path], Iterable[Any]], Training]] = {
         lambda data, _: torch_batches(Images(data / "images", large, repeat=4), 2, collate=first),
         Training(),
     ),
-    "healthy, 2 workers": (lambda data, _: torch_batches(Images(data / "images", decode), 2), Training(share=0.4)),
-    "healthy, no workers": (lambda data, _: torch_batches(Images(data / "images", decode), 0), Training(share=0.4)),
+    "healthy, 2 workers": (lambda data, _: torch_batches(Images(data / "images", decode), 2), Training(share=0.5)),
+    "healthy, no workers": (lambda data, _: torch_batches(Images(data / "images", decode), 0), Training(share=0.5)),
     "healthy, tiering.Loader": (
         lambda data, _: tiering_batches(data / "photos.lmdb", images=tiering.RandomResizedCrop(SIDE)),
-        Training(share=0.4),
+        Training(share=0.5),
     ),
-    "healthy, memmap": (lambda data, _: torch_batches(Crops(data / "pixels.npy"), 2), Training(share=0.4)),
+    "healthy, memmap": (lambda data, _: torch_batches(Crops(data / "pixels.npy"), 2), Training(share=0.5)),
     "healthy, one process": (
         lambda data, _: torch_batches(Images(data / "images", read), 0),
         Training(0.05, computes=True),

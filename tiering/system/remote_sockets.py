@@ -1,7 +1,8 @@
 """Which sockets of a process lead to another host.
 
-The tables in /proc/PID/net hold the connections of all processes, and the kernel takes milliseconds to write them. So
-what they said is kept, and they are read again when a socket appears that they did not hold, at most every two seconds.
+The kernel tells the protocol of a socket in an attribute of its descriptor, and nearly all sockets of a job are local
+ones. Where connections lead is in tables (/proc/PID/net) that it takes milliseconds to write. So they are read for
+Internet sockets alone, and again only when one appears that they did not hold, at most every few seconds.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from typing import Final
 
 from tiering.system.process_files import link_of, read_bytes
 
-#: s between readings of the tables for sockets that they did not hold, and of a process's descriptors.
+#: s between readings of a process's descriptors, and of the tables for sockets that they did not hold.
 _PATIENCE: Final = 2.0
+_TABLE_PATIENCE: Final = 5.0
 #: s after which everything is read again: a socket may have been connected since.
-_KEPT: Final = 30.0
+_KEPT: Final = 60.0
 _TABLES: Final = ("tcp", "tcp6", "udp", "udp6")
 _MOST_PROCESSES: Final = 4096
+#: Of a socket, as lsof reads it: "TCP", "UDPv6", "UNIX-STREAM", "NETLINK".
+_PROTOCOL: Final = "system.sockprotoname"
 
 
 class RemoteSockets:
@@ -31,9 +35,10 @@ class RemoteSockets:
         #: By process: when it was asked, and whether it had a remote socket.
         self._processes: dict[int, tuple[float, bool]] = {}
 
-    def is_remote(self, pid: int, target: str) -> bool:
-        """Return whether a socket leads to another host. target: the link of its descriptor, "socket:[4711]"."""
-        return self._leads_away(pid, [int(target[8:-1])])
+    def is_remote(self, pid: int, descriptor: str | int) -> bool:
+        """Return whether a descriptor is a socket that leads to another host."""
+        inode = _internet_socket(f"/proc/{pid}/fd/{descriptor}")
+        return inode is not None and self._leads_away(pid, {inode})
 
     def has_remote(self, pid: int) -> bool:
         """Return whether a process has any connection to another host; what it had up to two seconds ago."""
@@ -43,24 +48,34 @@ class RemoteSockets:
             return found
         try:
             with os.scandir(f"/proc/{pid}/fd") as entries:
-                links = [link_of(entry.path) or "" for entry in entries]
+                sockets = {inode for entry in entries if (inode := _internet_socket(entry.path)) is not None}
         except OSError:
-            links = []
-        sockets = [int(link[8:-1]) for link in links if link.startswith("socket:[")]
+            sockets = set()
         if len(self._processes) >= _MOST_PROCESSES:
             self._processes.clear()
         found = bool(sockets) and self._leads_away(pid, sockets)
         self._processes[pid] = now, found
         return found
 
-    def _leads_away(self, pid: int, sockets: list[int]) -> bool:
+    def _leads_away(self, pid: int, sockets: set[int]) -> bool:
         now, space = self._clock(), link_of(f"/proc/{pid}/ns/net") or ""
         read, known, remote = self._tables.get(space, (-_KEPT, set(), set()))
-        if now - read > _KEPT or (now - read > _PATIENCE and not known.issuperset(sockets)):
+        if now - read > _KEPT or (now - read > _TABLE_PATIENCE and not known.issuperset(sockets)):
             known, remote = _connections(pid)
-            # Sockets of other families are in none of the tables, and need not be looked for again.
-            self._tables[space] = now, known | set(sockets), remote
+            self._tables[space] = now, known, remote
         return not remote.isdisjoint(sockets)
+
+
+def _internet_socket(path: str) -> int | None:
+    """Return the inode of a socket of TCP or UDP; None of anything else. path: a link in /proc/PID/fd."""
+    target = link_of(path) or ""
+    if not target.startswith("socket:["):
+        return None
+    try:
+        protocol = os.getxattr(path, _PROTOCOL)
+    except OSError:
+        protocol = b"TCP"
+    return int(target[8:-1]) if protocol.startswith((b"TCP", b"UDP", b"MPTCP")) else None
 
 
 def _connections(pid: int) -> tuple[set[int], set[int]]:

@@ -41,6 +41,7 @@ class Calls(NamedTuple):
     poll: frozenset[int]
     read_or_write: frozenset[int]
     socket: frozenset[int]
+    accepting: frozenset[int]
     opening: frozenset[int]
 
 
@@ -49,14 +50,16 @@ _CALLS: Final = {
         lock=frozenset({202, 73}),
         poll=frozenset({7, 23, 232, 270, 271, 281, 441}),
         read_or_write=frozenset({0, 1, 17, 18, 19, 20, 295, 296, 327, 328, 40, 275, 326}),
-        socket=frozenset({42, 43, 44, 45, 46, 47, 288, 299, 307}),
+        socket=frozenset({42, 44, 45, 46, 47, 299, 307}),
+        accepting=frozenset({43, 288}),
         opening=frozenset({2, 257, 437, 4, 5, 6, 262, 332, 21, 269, 439, 78, 217, 89, 267, 85}),
     ),
     "aarch64": Calls(
         lock=frozenset({98, 32}),
         poll=frozenset({72, 73, 22, 21, 441}),
         read_or_write=frozenset({63, 64, 65, 66, 67, 68, 69, 70, 286, 287, 71, 76, 285}),
-        socket=frozenset({203, 202, 206, 207, 211, 212, 242, 243, 269}),
+        socket=frozenset({203, 206, 207, 211, 212, 243, 269}),
+        accepting=frozenset({202, 242}),
         opening=frozenset({56, 437, 79, 80, 291, 48, 439, 61, 78}),
     ),
 }
@@ -139,7 +142,12 @@ class ThreadStates:
 
     def _socket(self, pid: int, at: str) -> State:
         words = _readable(f"{at}/syscall").split()
-        return self._kind_of(pid, int(words[1], 16)) if len(words) > 1 and words[0].isdigit() else "network"
+        if len(words) < 2 or not words[0].isdigit():
+            return "network"
+        if self._calls is not None and int(words[0]) in self._calls.accepting:
+            # It waits for a client, as each of torch's workers has a thread do.
+            return "sleeping"
+        return self._kind_of(pid, int(words[1], 16))
 
     def _is_opening(self, at: str) -> bool | None:
         words = _readable(f"{at}/syscall").split()
@@ -153,7 +161,7 @@ class ThreadStates:
         if target is None:
             return "sleeping"
         if target.startswith("socket:["):
-            return "network" if self._sockets.is_remote(pid, target) else "pipe"
+            return "network" if self._sockets.is_remote(pid, descriptor) else "pipe"
         if target.startswith(("pipe:", "anon_inode:", "/dev/pts", "/dev/tty")):
             return "pipe"
         return "disk"

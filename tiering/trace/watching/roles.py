@@ -68,7 +68,7 @@ def roles(members: Sequence[Member]) -> Mapping[int, Role]:
         found |= {each.pid: "worker" for each in workers}
         found[consumer.pid] = "consumer"
     for each in members:
-        found.setdefault(each.pid, "single" if each.bytes_read and not each.is_idle else "other")
+        found.setdefault(each.pid, "other" if each.is_idle else "single")
     return found
 
 

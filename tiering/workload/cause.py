@@ -1,8 +1,26 @@
-"""What to do about each cause for which a job waits, and the command that does it."""
+"""A cause for which a job waits, with what to do about it and the command that does it."""
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+CauseName = Literal[
+    "storage", "opens", "decoding", "workers", "transfer", "training step", "lock", "memory", "cache", "loader"
+]
+
+
+class Cause(BaseModel):
+    """One reason why a job waits."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: CauseName
+    share: float = Field(description="share of the loader's time, or of the consumer's, that it explains, in [0, 1]")
+    evidence: str = Field(description="what was seen, with its figures")
+    fix: str = Field(description="what to do about it")
+    command: str | None = Field(description="the command that does it, or looks further; null if no command does")
 
 
 class Fix(NamedTuple):
@@ -13,7 +31,7 @@ class Fix(NamedTuple):
 
 
 #: By the name of the cause.
-FIXES: Final = {
+FIXES: Final[dict[CauseName, Fix]] = {
     "storage": Fix(
         "Keep the data nearer: on a faster tier, or in a cache on this node that holds what each epoch reads again.",
         "tiering recommend DATASET",
@@ -52,3 +70,15 @@ FIXES: Final = {
     ),
     "loader": Fix("Watch the job, which shows what its workers wait for.", "tiering watch PID"),
 }
+
+
+def named(name: CauseName, share: float, evidence: str, **words: str) -> Cause:
+    """Make a cause. words: what the text of its fix leaves open."""
+    fix = FIXES[name]
+    return Cause(
+        name=name,
+        share=min(1.0, share),
+        evidence=evidence,
+        fix=fix.text.format(**words) if words else fix.text,
+        command=fix.command,
+    )
