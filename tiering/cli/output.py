@@ -46,11 +46,11 @@ def out() -> PlainConsole:
     return PlainConsole(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
-def talk() -> Console:
-    """Return the console for progress, warnings and errors."""
+def talk(*, soft_wrap: bool = True) -> Console:
+    """Return the console for progress, warnings and errors. soft_wrap: whether the terminal breaks long lines."""
     from tiering.cli.console import PlainConsole
 
-    return PlainConsole(file=sys.stderr, highlight=False, soft_wrap=True)
+    return PlainConsole(file=sys.stderr, highlight=False, soft_wrap=soft_wrap)
 
 
 @contextmanager
