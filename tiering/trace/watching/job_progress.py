@@ -209,12 +209,14 @@ class ProgressTally:
             ("storage_written", _known(process.device_written for process in each), None),
         ):
             self._sums[name].add(look.seconds, size, requests)
-        before, self._processes = self._processes, {}
+        before, now = self._processes, {}
         for process in each:
             key = process.pid, process.started
             recent = before[key][1] if key in before else _Recent()
             recent.add(process.seconds, _amounts(process))
-            self._processes[key] = process, recent
+            now[key] = process, recent
+        # Replaced as a whole: another thread may read it, for Prometheus.
+        self._processes = now
         self._last = look
 
     def progress(self) -> JobProgress | None:
