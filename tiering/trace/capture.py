@@ -7,18 +7,17 @@ import importlib.util
 import os
 import select
 import shutil
-import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from tiering.errors import MachineError, UsageError, from_os_error
 from tiering.literals import Tracer
+from tiering.system.signals import passing_on
 from tiering.units import counted, format_percent
 
 if TYPE_CHECKING:
@@ -43,7 +42,6 @@ _FILTER = f"trace={','.join(f'?{name}' for name in ASKED)}"
 #: Frequent signals that end nothing. If they do end a process, strace does not report it.
 _OFTEN = "CHLD,ALRM,PROF,VTALRM,URG,WINCH,IO,CONT,USR1,USR2"
 FLAGS = ("-f", "--seccomp-bpf", "-ttt", "-T", "-y", "-s", "1", "-q", "-e", f"signal=!{_OFTEN}", "-e", _FILTER)
-_FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT)
 _LIBRARY_ALONE = (
     "DFTracer only sees calls of the C library, so the verdict on the whole run is a forecast. Record the run with "
     "strace to judge it."
@@ -126,7 +124,7 @@ def _with_strace(command: Sequence[str], to: Path, work: Path) -> Recording:
     words = [tracer, *FLAGS, "-o", f"/proc/self/fd/{writing}", "--", *command]
     strace = subprocess.Popen(words, pass_fds=[writing])  # noqa: S603 - no shell
     os.close(writing)
-    with _passing_on(lambda: _child(strace.pid)):
+    with passing_on(lambda: _child(strace.pid)):
         try:
             events, damage, text_bytes = _converted(reading, to, work)
         except BaseException:
@@ -211,7 +209,7 @@ def _with_dftracer(command: Sequence[str], to: Path, work: Path) -> Recording:
         "DFTRACER_LOG_FILE": str(logs / "log"),
     }
     process = subprocess.Popen(list(command), env=os.environ | environment)  # noqa: S603
-    with _passing_on(lambda: process.pid):
+    with passing_on(lambda: process.pid):
         status = process.wait()
     status = 128 - status if status < 0 else status
     if not any(file.stat().st_size for file in logs.iterdir()):
@@ -275,34 +273,3 @@ def _child(strace: int) -> int | None:
     """Return the process of the command, which is strace's child."""
     children = Path(f"/proc/{strace}/task/{strace}/children").read_text().split()
     return int(children[0]) if children else None
-
-
-@contextmanager
-def _passing_on(target: Callable[[], int | None]) -> Iterator[None]:
-    """Pass signals on to the command. Those from a terminal reach all processes anyway."""
-
-    def forward(number: int, _frame: FrameType | None) -> None:
-        with suppress(OSError):
-            if (pid := target()) is not None:
-                os.kill(pid, number)
-
-    def interrupted(number: int, frame: FrameType | None) -> None:
-        if not _of_terminal():
-            forward(number, frame)
-
-    before = {number: signal.signal(number, forward) for number in _FORWARDED}
-    before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupted)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _of_terminal() -> bool:
-    """Return whether this process is in the foreground of a terminal, which signals the whole group."""
-    try:
-        with Path("/dev/tty").open("rb") as terminal:
-            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
-    except OSError:
-        return False

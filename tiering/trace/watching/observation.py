@@ -27,10 +27,12 @@ class ProcessLook:
         seconds: s between the looks.
         processor, queued: s that its threads ran, and that they were ready and waited for a processor.
         kernel: The part of `processor` that was spent in the kernel, s: copying, opening, page faults.
-        threads: How many of its threads were in each state at this look.
-        main: The state of its first thread.
+        samples: How often the states of its threads were sampled between the looks.
+        threads: How many of its threads were in each state, as a mean over these samples.
+        main: The share of these samples in which its first thread was in each state; empty without a sample.
         opening: How many of the threads that wait for a disk or a server do so to open, look up or list files, rather
-            than to read; None where the system does not say (/proc/PID/syscall needs the right to trace).
+            than to read, as a mean over the samples; None where the system does not say (/proc/PID/syscall needs the
+            right to trace).
         bytes_read, bytes_written, reads, writes: B and calls of read and write, of any file, pipe or socket.
         device_read, device_written: B that reached or came from storage; None where the kernel does not tell.
         major_faults, minor_faults: Page faults that waited for storage, and others.
@@ -45,9 +47,10 @@ class ProcessLook:
     processor: float
     queued: float
     kernel: float
-    threads: Mapping[ThreadState, int]
-    main: ThreadState
-    opening: int | None
+    samples: int
+    threads: Mapping[ThreadState, float]
+    main: Mapping[ThreadState, float]
+    opening: float | None
     bytes_read: int
     bytes_written: int
     reads: int
