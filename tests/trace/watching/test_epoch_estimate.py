@@ -28,7 +28,7 @@ def reads(epochs, *, shuffled=True, files=FILES):
 
 def estimates(job, *, attached=0, from_start=False, dataset=None, bytes_shown=True):
     """Watch a job from some second on; yield the true place in its epochs, in epochs, with the estimate."""
-    estimator = EpochEstimator(from_start=from_start)
+    estimator = EpochEstimator(from_start=from_start, dataset_bytes=dataset)
     seen = set()
     job = list(job)
     for begin in range(attached * A_SECOND, len(job), A_SECOND):
@@ -42,7 +42,7 @@ def estimates(job, *, attached=0, from_start=False, dataset=None, bytes_shown=Tr
             )
             events = events.with_columns(path=pl.lit(None, dtype=pl.String))
             moved = {"touched": None, "touched_again": None, "events": events}
-        estimator.add(look(dataset_bytes=dataset, **moved))
+        estimator.add(look(**moved))
         yield (begin + len(now)) * SIZE / WHOLE, estimator.estimate(), estimator
 
 
@@ -121,6 +121,6 @@ def test_the_time_left_is_unknown_once_a_job_stops_reading():
     estimator = list(estimates(list(reads(1))[:480], from_start=True, dataset=WHOLE))[-1][2]
     assert estimator.estimate().seconds_left == pytest.approx(13, rel=0.02)
     for _ in range(30):
-        estimator.add(look(touched=0, touched_again=0, dataset_bytes=WHOLE))
+        estimator.add(look(touched=0, touched_again=0))
     assert estimator.estimate().done == 0.48
     assert estimator.estimate().seconds_left is None

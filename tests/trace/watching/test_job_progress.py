@@ -8,8 +8,8 @@ from tests.trace.watching.looks import look, process
 from tiering.trace.watching.job_progress import ProgressTally
 
 
-def tallied(*looks, from_start=False):
-    tally = ProgressTally(from_start=from_start)
+def tallied(*looks, dataset_bytes=None):
+    tally = ProgressTally(dataset_bytes=dataset_bytes)
     for each in looks:
         tally.add(each)
     return tally.progress()
@@ -50,7 +50,7 @@ def test_what_no_source_shows_is_missing_and_not_zero():
 def test_touched_and_reread_shares_follow_from_the_bytes():
     found = tallied(look(process(), touched=600, touched_again=0), look(process(), touched=0, touched_again=200))
     assert (found.touched, found.reread_share) == (600, 0.25)
-    found = tallied(look(process(), touched=600, touched_again=0, dataset_bytes=1_000))
+    found = tallied(look(process(), touched=600, touched_again=0), dataset_bytes=1_000)
     assert found.touched_share == 0.6
 
 

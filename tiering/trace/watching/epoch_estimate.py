@@ -60,17 +60,18 @@ class EpochEstimator:
 
     Args:
         from_start: Whether the watch began with the job.
+        dataset_bytes: B of the dataset; None if there is none to go by.
 
     Example:
-        >>> estimator = EpochEstimator(from_start=True)
+        >>> estimator = EpochEstimator(from_start=True, dataset_bytes=50_000_000)
         >>> estimator.estimate() is None
         True
     """
 
-    def __init__(self, *, from_start: bool) -> None:
+    def __init__(self, *, from_start: bool, dataset_bytes: int | None = None) -> None:
         self.touched = self.touched_again = 0
         self._from_start = self._anchored = from_start
-        self._given: int | None = None
+        self._given = dataset_bytes
         self._found: int | None = None
         self._by_events = self._read = 0
         # Where the current count of epochs began, and where the job last read many new bytes: B read by then.
@@ -89,7 +90,6 @@ class EpochEstimator:
         # Each source may lag behind the other, so the totals are compared, not the looks.
         self._read = max(self.touched + self.touched_again, self._by_events)
         moved = self._read - before
-        self._given = look.dataset_bytes if look.dataset_bytes is not None else self._given
         kept = exp(-look.seconds / _AVERAGED)
         self._recent_bytes = self._recent_bytes * kept + moved
         self._recent_seconds = self._recent_seconds * kept + look.seconds

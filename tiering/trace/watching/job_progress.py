@@ -173,6 +173,7 @@ class ProgressTally:
 
     Args:
         from_start: Whether the watch began with the job.
+        dataset_bytes: B of the dataset that the job reads; None if there is none to go by.
 
     Example:
         >>> tally = ProgressTally()
@@ -181,8 +182,8 @@ class ProgressTally:
         182034432.0
     """
 
-    def __init__(self, *, from_start: bool = False) -> None:
-        self._epochs = EpochEstimator(from_start=from_start)
+    def __init__(self, *, from_start: bool = False, dataset_bytes: int | None = None) -> None:
+        self._epochs = EpochEstimator(from_start=from_start, dataset_bytes=dataset_bytes)
         self._sums = {name: _Sum() for name in _FLOWS}
         self._processes: dict[tuple[int, int], tuple[ProcessLook, _Recent]] = {}
         self._watcher = _Recent()
