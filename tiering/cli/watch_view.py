@@ -22,11 +22,11 @@ _BETWEEN: Final = 1.0
 _WIDE: Final = 110
 #: Shares of the time from which a wait for the disk is coloured.
 _NOTICED, _MUCH = 0.2, 0.5
-_STATES: Final = ("running", "disk", "lock", "pipe", "network", "sleeping")
+_STATES: Final = ("disk", "lock", "pipe", "network", "sleeping")
 #: Columns of the processes, and the characters of each; the program's name gets the rest.
-_PID, _PROGRAM, _CPU, _NETWORK = "pid", "program", "cpu", "network"
-_WIDTHS: Final = {_PID: 3, _PROGRAM: 0, _CPU: 6, "runs": 5, "disk wait": 9, "lock/pipe": 9, _NETWORK: 7, "sleeps": 6}
-_WIDTHS_OF_AMOUNTS: Final = {"reads": 9, "writes": 9, "memory": 8, "threads": 7}
+_PID, _PROGRAM, _NETWORK = "pid", "program", "network"
+_STATE_WIDTHS: Final = {"runs": 5, "waits: cpu": 10, "disk": 5, "lock/pipe": 9, _NETWORK: 7, "sleeps": 6}
+_WIDTHS: Final = {_PID: 3, _PROGRAM: 0} | _STATE_WIDTHS | {"reads": 9, "writes": 9, "memory": 8, "threads": 7}
 _BAR: Final = 12
 
 #: A cell: its text, and its style.
@@ -130,7 +130,7 @@ def _touched(progress: JobProgress) -> str:
 
 
 def _of_epoch(epoch: EpochEstimate) -> str:
-    counted_from = "" if epoch.anchored else " (counted from the first look)"
+    counted_from = "" if epoch.anchored else ", from the first look"
     if epoch.seconds is None or epoch.seconds_left is None:
         return f"{format_percent(epoch.done)}, nothing is read now{counted_from}"
     return f"{format_percent(epoch.done)}, {_time(epoch.seconds_left)} left of {_time(epoch.seconds)}{counted_from}"
@@ -142,10 +142,12 @@ def _time(seconds: float) -> str:
 
 def _processes(each: Sequence[ProcessProgress], width: int, rows: int) -> Iterator[Text]:
     """Yield the heads of the columns, the busiest processes, and the sum of the others."""
-    columns = _WIDTHS | _WIDTHS_OF_AMOUNTS
+    columns = dict(_WIDTHS)
     if width < _WIDE:
-        left_out = _CPU if any(process.network >= 0.005 for process in each) else _NETWORK
-        for name in (left_out, "writes", "memory", "threads"):
+        left_out = ["writes", "memory", "threads"]
+        if all(process.network < 0.005 for process in each):
+            left_out.append(_NETWORK)
+        for name in left_out:
             del columns[name]
     columns[_PID] = max(columns[_PID], *(len(str(process.pid)) for process in each))
     columns[_PROGRAM] = max(8, width - sum(columns.values()) - 2 * len(columns))
@@ -167,9 +169,9 @@ def _cells(each: Sequence[ProcessProgress], pid: str, name: str) -> dict[str, Ce
     return {
         _PID: (pid, ""),
         _PROGRAM: (name, ""),
-        _CPU: (_share(sum(process.processor for process in each)), ""),
-        "runs": (_share(shares["running"]), ""),
-        "disk wait": (_share(disk), "red" if disk >= _MUCH else "yellow" if disk >= _NOTICED else ""),
+        "runs": (_share(sum(process.processor for process in each)), ""),
+        "waits: cpu": (_share(sum(process.queued for process in each)), ""),
+        "disk": (_share(disk), "red" if disk >= _MUCH else "yellow" if disk >= _NOTICED else ""),
         "lock/pipe": (_share(shares["lock"] + shares["pipe"]), ""),
         _NETWORK: (_share(shares["network"]), ""),
         "sleeps": (_share(shares["sleeping"]), ""),
