@@ -43,8 +43,8 @@ def watch(
     dataset: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR",
-            help="What the job reads: a directory or a packed store. Its size tells how far an epoch is.",
+            metavar="PATH",
+            help="The directory or file that holds what the job reads. Its bytes tell how far an epoch is.",
             show_default=False,
         ),
     ] = None,
@@ -136,11 +136,15 @@ def _target(job: list[str] | None, name: str | None) -> int | str | list[str]:
 
 
 def _bytes_of(dataset: Path) -> int:
-    from tiering.dataset.profile import profile_dataset
-    from tiering.store.open import is_store
-    from tiering.store.profile import profile_store
+    """Return the bytes of a file, or of all files of a directory: the job may read any of them."""
+    from tiering.placement.survey import survey
 
-    return (profile_store if is_store(dataset) else profile_dataset)(str(dataset), probes=1).bytes
+    if dataset.is_file():
+        return dataset.stat().st_size
+    found = survey([dataset])
+    if found.unreadable:
+        note(f"Warning: {dataset}: {found.unreadable} of its directories could not be listed; their bytes are missing.")
+    return found.bytes
 
 
 @contextmanager

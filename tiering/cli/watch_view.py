@@ -110,7 +110,7 @@ def _job(progress: JobProgress) -> Iterator[Text]:
     yield Text(f"{'dataset':<14}{_touched(progress)}")
     epoch = progress.epoch
     if epoch is None:
-        yield Text(f"{'epoch':<14}not known yet; --dataset DIR says how many bytes it has")
+        yield Text(f"{'epoch':<14}not known yet; --dataset PATH says how many bytes it has")
         return
     full = round(_BAR * epoch.done)
     yield Text.assemble(

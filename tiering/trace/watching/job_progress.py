@@ -74,9 +74,10 @@ class ProcessProgress:
     resident: int
 
     @property
-    def busy(self) -> float:
-        """How much it does or waits for: what the busiest process is chosen by."""
-        return self.processor + self.disk + self.network
+    def busy(self) -> tuple[int, float]:
+        """What the busiest process is chosen by: what it does or waits for, in steps of 5 %, and what it moves."""
+        active = self.processor + self.queued + self.disk + self.network
+        return round(20 * active), self.read_per_s + self.written_per_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +244,7 @@ class ProgressTally:
             touched_share=self._epochs.touched_share,
             reread_share=self._epochs.touched_again / moved if moved else None,
             epoch=self._epochs.estimate(),
-            processes=tuple(sorted(processes, key=lambda each: (-each.busy, -each.read_per_s, each.pid))),
+            processes=tuple(sorted(processes, key=lambda each: (each.busy, -each.pid), reverse=True)),
             watcher=self._watcher.rate("seconds"),
         )
 
