@@ -68,6 +68,10 @@ class Evidence:
         names = self._faults.maps.names() if isinstance(self._faults, PageFaultSource) else set()
         return Found(events, len(names | self._positions.paths), touched, again, mapped if is_seen else None)
 
+    def started(self) -> list[tuple[int, float]]:
+        """Return the processes that members of the tree began since the last look: number, and s since boot."""
+        return self._faults.started() if isinstance(self._faults, PageFaultSource) else []
+
     def completeness(self) -> Completeness:
         """Return what the sources showed of the job so far."""
         faults = self._faults if isinstance(self._faults, PageFaultSource) else None

@@ -105,6 +105,13 @@ class PageFaultSource:
             # A lost record may be that of a map.
             self._refreshed = float("-inf")
 
+    def started(self) -> list[tuple[int, float]]:
+        """Empty the rings, and return the processes that began since the last look: number, and s since boot."""
+        self.drain()
+        apart = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+        forks = [each for each in self._changes if isinstance(each, Forked) and each.pid != each.parent]
+        return [(each.pid, each.time / 1e9 + apart) for each in forks]
+
     def close(self) -> None:
         """Detach from all processes."""
         self._events.close()
