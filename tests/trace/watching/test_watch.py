@@ -293,3 +293,31 @@ def test_jobs_of_others_are_one_error_that_says_who_may_watch_them(unprivileged)
 def test_where_the_kernel_refuses_page_faults_the_rest_is_watched_and_that_is_said(unprivileged):
     assert "seccomp" in unprivileged["seccomp"]["sources"]["page faults"]
     assert unprivileged["seccomp"]["sources"]["byte totals"] == ""
+
+
+WARM = """
+import mmap, sys, time
+file = open(sys.argv[1], "rb")
+mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+for page in range(2_000):
+    mapped[page * 4096]
+print("warm", flush=True)
+sys.stdin.readline()
+for epoch in range(5):
+    for page in range(0, 2_000):
+        mapped[page * 4096]
+        time.sleep(0.0004)
+"""
+
+
+def test_epochs_over_a_map_that_stays_in_memory_are_counted_by_accessed_bits(big, tmp_path):
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command(WARM, big), text=True, **streams) as process:
+        process.stdout.readline()
+        made = watch(process.pid, tmp_path / "t", warm_maps=True, on_look=lambda _: begin(process))
+    assert "accessed bits" in {source.name for source in made.sources if source.used}
+    reads = reads_of(tmp_path / "t", big)
+    assert 4 * PAGES * PAGE <= reads["size"].sum() <= 6 * PAGES * PAGE
+    profile = profile_trace(tmp_path / "t")
+    assert profile.mapped_seen
+    assert profile.epochs == pytest.approx(5, rel=0.2)

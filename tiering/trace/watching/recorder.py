@@ -38,10 +38,9 @@ class Recorder:
         self._processes = ProcessLooks()
         self._pace = Pace()
         self._open = ExitStack()
-        self._warm_maps = warm_maps
         self._last: TreeLook = self._tree.look()
         self._processes.look(self._last, 0.0)
-        self._evidence = Evidence(self._last, files)
+        self._evidence = Evidence(self._last, files, warm_maps=warm_maps)
         self._last_time = self._begin = time.monotonic()
         self._first = NO_EVENTS
         self._root_ended = False
