@@ -34,8 +34,10 @@ from tiering.placement.plan import PlacementSummary
 from tiering.placement.survey import Survey
 from tiering.probing.probe import Probe
 from tiering.store.manifest import Manifest
+from tiering.trace.waiting import Waiting
 from tiering.trace.watching.job_progress import JobProgress
 from tiering.trace.watching.observation import SourceUse
+from tiering.workload.cause import Cause
 from tiering.workload.profile import Profile
 from tiering.workload.verdict import Verdict
 
@@ -114,6 +116,8 @@ class WatchResult(TypedDict):
         notes: Remarks; the trace has them as well.
         watcher_share: The share of one core that watching took.
         interrupted: Whether a signal ended it.
+        waiting: Where the job's processes spent their time; null if it ended before the first look.
+        causes: What slows the job down, the most important first.
     """
 
     path: str
@@ -126,6 +130,8 @@ class WatchResult(TypedDict):
     notes: list[str]
     watcher_share: float
     interrupted: bool
+    waiting: Waiting | None
+    causes: list[Cause]
 
 
 class Tiers(TypedDict):
