@@ -90,7 +90,7 @@ def test_a_command_is_watched_to_its_end_and_exits_with_its_status(data, tmp_pat
     last = looks[-1]
     assert last["epoch"]["anchored"]
     assert last["epoch"]["bytes"] == 1_000_000
-    assert last["read"]["bytes"] >= result["bytes_read"]
+    assert last["read"]["bytes"] > 1_000_000
     assert all(before["seconds"] < after["seconds"] for before, after in pairwise(looks))
 
 
