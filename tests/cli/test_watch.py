@@ -221,6 +221,6 @@ def test_a_command_keeps_the_terminal_to_itself(data, tmp_path):
     with InTerminal(words, 100, 30) as seen:
         assert seen.wait() == 0
         said = seen.screen.text()
-    assert "tiering watch PID" in said
+    assert re.search(r"in another one: tiering watch \d+", said)
     assert "begun" in said
     assert "requests/s" not in said

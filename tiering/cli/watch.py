@@ -108,12 +108,19 @@ def watch(
         emit = around.enter_context(_json_lines(aside=starts)) if json else None
         if live or (live is None and sys.stderr.isatty() and not starts and not json):
             around.enter_context(view.shown())
-        elif starts and sys.stderr.isatty():
-            note("The command has this terminal. To see it live, type in another one: tiering watch PID")
+            hint = False
+        else:
+            hint = starts and sys.stderr.isatty()
 
         def look(seen: Observation) -> None:
+            nonlocal hint
             tally.add(seen)
             view.refresh()
+            if hint and seen.processes:
+                note(
+                    f"The command has this terminal. To see it live, in another one: tiering watch {seen.processes[0].pid}"
+                )
+                hint = False
             if emit is not None and (progress := tally.progress()) is not None:
                 emit(progress, "look")
 
