@@ -117,9 +117,8 @@ def watch(
             tally.add(seen)
             view.refresh()
             if hint and seen.processes:
-                note(
-                    f"The command has this terminal. To see it live, in another one: tiering watch {seen.processes[0].pid}"
-                )
+                number = seen.processes[0].pid
+                note(f"The command has this terminal. To see it live, in another one: tiering watch {number}")
                 hint = False
             if emit is not None and (progress := tally.progress()) is not None:
                 emit(progress, "look")
