@@ -11,10 +11,10 @@ SHARE = 0.02
 LOOK_SECONDS, SAMPLE_SECONDS = 0.5, 0.1
 #: Most of the share is kept for looks and samples; what wakes the watcher in between uses the rest.
 _PLANNED = 0.85
+#: s of processor time that may be spent ahead of the share.
+_LENT = 0.02
 #: The part of it for samples.
 _FOR_SAMPLES = 0.4
-#: s of processor time that attaching may cost before the pace slows down.
-_START = 0.1
 
 
 class Pace:
@@ -30,6 +30,7 @@ class Pace:
         self._begin, self._used_before = clock(), used()
         self._cost = {"look": 0.0, "sample": 0.0}
         self._last = {"look": self._begin, "sample": self._begin}
+        self._start = 0.0
         #: The longest s between two looks so far, for the note.
         self.slowest = LOOK_SECONDS
 
@@ -53,9 +54,14 @@ class Pace:
         interval = max(SAMPLE_SECONDS, self._cost["sample"] / (SHARE * _PLANNED * _FOR_SAMPLES))
         return max(self._last["sample"] + interval, self._affordable())
 
+    def begin(self) -> None:
+        """Note that attaching is done. What it cost is in the share, but slows nothing down."""
+        self._start = self.used
+        self._last = dict.fromkeys(self._last, self._clock())
+
     def _affordable(self) -> float:
-        """Return from when on the share is kept."""
-        return self._begin + (self.used - _START) / SHARE
+        """Return from when on the share is kept, what attaching cost aside, and one dear look."""
+        return self._begin + (self.used - self._start - _LENT) / SHARE
 
     def did(self, what: str, cost: float) -> None:
         """Note a look or a sample, and the s of processor time that it took."""

@@ -17,8 +17,10 @@ from tiering.system.process_tree import ProcessTree, TreeLook
 from tiering.system.signals import Remembered
 from tiering.trace.waiting import Waiting
 from tiering.trace.watching.byte_totals import ByteTotals
+from tiering.trace.watching.data_files import DataFiles
 from tiering.trace.watching.observation import Observation, SourceUse
 from tiering.trace.watching.pace import LOOK_SECONDS, SHARE, Pace
+from tiering.trace.watching.page_faults import open_page_faults
 from tiering.trace.watching.process_looks import ProcessLooks
 from tiering.trace.watching.source import NO_EVENTS, Look, Source
 from tiering.trace.watching.surroundings import Surroundings
@@ -29,8 +31,8 @@ from tiering.units import format_percent
 class Recorder:
     """Watches the tree of one process. Enter it to attach the sources; leave it to give them back."""
 
-    def __init__(self, root: Identity, *, warm_maps: bool) -> None:
-        self._root = root
+    def __init__(self, root: Identity, files: DataFiles, *, warm_maps: bool) -> None:
+        self._root, self._files = root, files
         self._tree = ProcessTree([root])
         self._processes = ProcessLooks()
         self._pace = Pace()
@@ -39,6 +41,7 @@ class Recorder:
         self._warm_maps = warm_maps
         self._last: TreeLook = self._tree.look()
         self._last_time = self._begin = time.monotonic()
+        self._first = NO_EVENTS
         self._used = 0.0
         self.seconds = 0.0
         self._surroundings = Surroundings(root.pid)
@@ -46,10 +49,15 @@ class Recorder:
 
     def __enter__(self) -> Self:
         self._processes.look(self._last, 0.0)
-        self._sources = [ByteTotals()]
+        # The totals come last: they are what no other source places.
+        self._sources = [open_page_faults(self._last, self._files), ByteTotals()]
         for source in self._sources:
             self._open.callback(source.close)
         self._open.enter_context(self._surroundings)
+        # The first look is a rehearsal: what it costs to load libraries slows no later one.
+        self._first = self._look().events
+        self._pace.begin()
+        self._last_time = self._begin = time.monotonic()
         return self
 
     def __exit__(
@@ -94,10 +102,12 @@ class Recorder:
     ) -> None:
         """Watch until the tree has ended, `seconds` have passed or a signal arrived. add: takes the events."""
         end = None if seconds is None else self._begin + seconds
+        add(self._first)
         while True:
             self._wait(end, signals)
             observation = self._look()
             add(observation.events)
+            self._waiting.add(observation)
             if on_look is not None:
                 with self._costing("look"):
                     on_look(observation)
@@ -165,7 +175,6 @@ class Recorder:
                 memory=memory,
                 accelerators=accelerators,
             )
-            self._waiting.add(observation)
         return observation
 
     @contextmanager

@@ -43,12 +43,11 @@ class Look:
 
 
 class Source(Protocol):
-    """Evidence on a job.
+    """Evidence on a job."""
 
-    counted: whether its reads and writes are calls that /proc/PID/io counts. Reads of mapped files are not.
-    """
-
-    counted: bool
+    @property
+    def counted(self) -> bool:
+        """Whether its reads and writes are calls that /proc/PID/io counts. Reads of mapped files are not."""
 
     def use(self) -> SourceUse:
         """Return whether the source is used, what it shows and what it lacks; as it is known by now."""

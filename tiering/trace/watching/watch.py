@@ -13,6 +13,7 @@ from tiering.errors import UsageError, from_os_error
 from tiering.system.signals import passing_on, remembered
 from tiering.trace.parquet_writer import TraceWriter
 from tiering.trace.waiting import Waiting
+from tiering.trace.watching.data_files import DataFiles
 from tiering.trace.watching.observation import Observation, SourceUse
 from tiering.trace.watching.recorder import Recorder
 from tiering.trace.watching.target import found_process, let_go, started
@@ -54,6 +55,7 @@ def watch(
     output: str | os.PathLike[str] | None = "trace.parquet",
     *,
     seconds: float | None = None,
+    dataset: str | os.PathLike[str] | None = None,
     warm_maps: bool = False,
     on_look: Callable[[Observation], None] | None = None,
 ) -> Watched:
@@ -64,6 +66,8 @@ def watch(
             arguments, which is started with this process's standard streams.
         output: The Parquet file to write, or None. It appears whole or not at all.
         seconds: s to watch; by default until the last process of the tree ends, or Ctrl-C.
+        dataset: A directory or file whose files are data, even if they look like those of a library. What is touched
+            is then counted of its files alone.
         warm_maps: Also watch mapped files that stay in memory, by the accessed bits of their pages. This resets these
             bits, which the kernel uses to find memory that it can free.
         on_look: Called after each look with what it saw, in the calling thread. Its time counts as the watcher's.
@@ -81,6 +85,7 @@ def watch(
     to = None if output is None else Path(output)
     if to is not None and not to.absolute().parent.is_dir():
         raise UsageError(str(to), expected="a directory to write to", found="none", action="Make it first.")
+    files = DataFiles(None if dataset is None else Path(dataset))
     command = None
     if isinstance(target, int | str):
         root = found_process(target)
@@ -95,7 +100,7 @@ def watch(
             events = TraceWriter(Path(work))
             passed_on = nullcontext() if command is None else passing_on(lambda: command.pid)
             with passed_on, remembered(passed_on=command is not None) as signals:
-                with Recorder(root, warm_maps=warm_maps) as recorder:
+                with Recorder(root, files, warm_maps=warm_maps) as recorder:
                     if command is not None:
                         let_go(command)
                     recorder.run(events.add, seconds, on_look, signals)
