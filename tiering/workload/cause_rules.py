@@ -166,7 +166,11 @@ def of_memory(waiting: Waiting, seen: Seen) -> Iterator[Cause]:
     lost = seen.loader.storage + seen.loader.processor * _in_kernel(seen.role)
     again = seen.is_slow and bool(memory.limited) and lost >= MATTERS and _refaulted(waiting, memory) >= REFAULTED
     if stalled >= STALLED or again:
-        what = f"{percent(min(1.0, stalled))} of the time some process waited for memory."
+        what = (
+            f"{percent(min(1.0, lost))} of the {seen.who} time passes in waits for storage and in the kernel."
+            if again
+            else f"{percent(min(1.0, stalled))} of the time some process waited for memory."
+        )
         if memory.limit is not None:
             what += (
                 f" The control group's limit of {memory.limit / 1e6:,.0f} MB was reached {memory.limited or 0:,} times."
