@@ -38,6 +38,8 @@ FILLING: Final = 0.3
 #: Without this many samples of a role, and s watched, shares are too uncertain.
 FEWEST_SAMPLES: Final = 20
 SHORTEST: Final = 1.0
+#: Without this many batches in a profiler's trace, too.
+FEWEST_BATCHES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def of_loader(waiting: Waiting, seen: Seen) -> Iterator[Cause]:
     if loader.lock >= MATTERS and (waiting.accelerator_busy is None or seen.starved is not None):
         text = f"{percent(loader.lock)} of the {seen.who} time is spent waiting for a lock that another one holds."
         yield named("lock", loader.lock, text)
-    if seen.starved is not None and loader.processor >= BUSY:
+    if seen.starved is not None and loader.processor >= BUSY and waiting.cores is not None:
         spare = waiting.cores - waiting.demand
         text = (
             f"{percent(loader.processor)} of the {seen.who} time is spent on the processor, and the training waits for "

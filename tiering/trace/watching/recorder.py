@@ -163,7 +163,7 @@ class Recorder:
             memory = self._surroundings.memory()
             accelerators = self._surroundings.accelerators(tuple(self._last.alive))
             before, self._used = self._used, self._pace.used
-            observation = Observation(
+            return Observation(
                 at,
                 seconds,
                 processes,
@@ -175,7 +175,6 @@ class Recorder:
                 memory=memory,
                 accelerators=accelerators,
             )
-        return observation
 
     @contextmanager
     def _costing(self, what: str) -> Iterator[None]:
