@@ -16,13 +16,12 @@ from tiering.system.process_files import Identity
 from tiering.system.process_tree import ProcessTree, TreeLook
 from tiering.system.signals import Remembered
 from tiering.trace.waiting import Waiting
-from tiering.trace.watching.byte_totals import ByteTotals
 from tiering.trace.watching.data_files import DataFiles
+from tiering.trace.watching.evidence import Evidence
 from tiering.trace.watching.observation import Observation, SourceUse
 from tiering.trace.watching.pace import LOOK_SECONDS, SHARE, Pace
-from tiering.trace.watching.page_faults import open_page_faults
 from tiering.trace.watching.process_looks import ProcessLooks
-from tiering.trace.watching.source import NO_EVENTS, Look, Source
+from tiering.trace.watching.source import NO_EVENTS, Look
 from tiering.trace.watching.surroundings import Surroundings
 from tiering.trace.watching.waiting_sums import WaitingSums
 from tiering.units import format_percent
@@ -32,14 +31,15 @@ class Recorder:
     """Watches the tree of one process. Enter it to attach the sources; leave it to give them back."""
 
     def __init__(self, root: Identity, files: DataFiles, *, warm_maps: bool) -> None:
-        self._root, self._files = root, files
+        self._root = root
         self._tree = ProcessTree([root])
         self._processes = ProcessLooks()
         self._pace = Pace()
-        self._sources: list[Source] = []
         self._open = ExitStack()
         self._warm_maps = warm_maps
         self._last: TreeLook = self._tree.look()
+        self._processes.look(self._last, 0.0)
+        self._evidence = Evidence(self._last, files)
         self._last_time = self._begin = time.monotonic()
         self._first = NO_EVENTS
         self._used = 0.0
@@ -48,11 +48,7 @@ class Recorder:
         self._waiting = WaitingSums(usable_cores(process=root.pid))
 
     def __enter__(self) -> Self:
-        self._processes.look(self._last, 0.0)
-        # The totals come last: they are what no other source places.
-        self._sources = [open_page_faults(self._last, self._files), ByteTotals()]
-        for source in self._sources:
-            self._open.callback(source.close)
+        self._open.callback(self._evidence.close)
         self._open.enter_context(self._surroundings)
         # The first look is a rehearsal: what it costs to load libraries slows no later one.
         self._first = self._look().events
@@ -77,11 +73,11 @@ class Recorder:
 
     def uses(self) -> tuple[SourceUse, ...]:
         """Return what each source shows and lacks."""
-        return tuple(source.use() for source in self._sources)
+        return self._evidence.uses()
 
     def notes(self) -> list[str]:
         """Return remarks for the user."""
-        notes = [note for source in self._sources for note in source.notes()]
+        notes = self._evidence.notes()
         if self._pace.slowest > 2 * LOOK_SECONDS:
             notes.append(
                 f"The watcher looked every {self._pace.slowest:.1f} s at the slowest, so as to use no more than "
@@ -136,7 +132,7 @@ class Recorder:
         waiting = select.poll()
         waiting.register(signals.fileno(), select.POLLIN)
         asking = {}
-        for source in self._sources:
+        for source in self._evidence.sources:
             if (descriptor := source.fileno()) is not None:
                 waiting.register(descriptor, select.POLLIN)
                 asking[descriptor] = source
@@ -151,15 +147,7 @@ class Recorder:
             self._last = self._tree.look()
             processes, counts = self._processes.look(self._last, seconds)
             at = time.time()
-            events: list[pl.DataFrame] = []
-            counted: list[pl.DataFrame] = [NO_EVENTS]
-            for source in self._sources:
-                found = source.take(Look(at, seconds, self._last, counts, self._root.pid, pl.concat(counted)))
-                if len(found):
-                    events.append(found)
-                    if source.counted:
-                        counted.append(found)
-            table = pl.concat(events).sort("time", maintain_order=True) if events else NO_EVENTS
+            found = self._evidence.take(Look(at, seconds, self._last, counts, self._root.pid))
             memory = self._surroundings.memory()
             accelerators = self._surroundings.accelerators(tuple(self._last.alive))
             before, self._used = self._used, self._pace.used
@@ -167,11 +155,12 @@ class Recorder:
                 at,
                 seconds,
                 processes,
-                table,
-                0,
-                None,
-                None,
+                found.events,
+                found.files,
+                found.touched,
+                found.touched_again,
                 self._used - before,
+                found.mapped,
                 memory=memory,
                 accelerators=accelerators,
             )
