@@ -8,7 +8,13 @@ from math import exp
 from typing import Final
 
 from tiering.trace.watching.epoch_estimate import EpochEstimate, EpochEstimator
-from tiering.trace.watching.observation import Observation, ProcessLook, ThreadState
+from tiering.trace.watching.observation import (
+    AcceleratorLook,
+    MemoryLook,
+    Observation,
+    ProcessLook,
+    ThreadState,
+)
 
 #: s over which rates and states are averaged.
 _AVERAGED: Final = 5.0
@@ -99,6 +105,8 @@ class JobProgress:
         epoch: None while it cannot be estimated.
         processes: Those that are alive, the busiest first.
         watcher: Processors that the watcher itself uses.
+        memory: The memory that the job may use, at this look; None where nothing is known of it.
+        accelerators: The accelerators of this machine, at this look.
     """
 
     time: float
@@ -117,6 +125,8 @@ class JobProgress:
     epoch: EpochEstimate | None
     processes: tuple[ProcessProgress, ...]
     watcher: float
+    memory: MemoryLook | None
+    accelerators: tuple[AcceleratorLook, ...]
 
 
 class _Recent:
@@ -246,6 +256,8 @@ class ProgressTally:
             epoch=self._epochs.estimate(),
             processes=tuple(sorted(processes, key=lambda each: (each.busy, -each.pid), reverse=True)),
             watcher=self._watcher.rate("seconds"),
+            memory=self._last.memory,
+            accelerators=self._last.accelerators,
         )
 
 
