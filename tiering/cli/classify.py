@@ -48,6 +48,7 @@ def classify(
     Example: `tiering classify train.strace`
     """
     # Imported here so that `tiering --help` does not wait for Polars and scikit-learn.
+    from tiering.trace.profile import profile_trace
     from tiering.workload.causes import causes
     from tiering.workload.classifier import load_model
     from tiering.workload.profile import is_profile
@@ -55,12 +56,15 @@ def classify(
 
     with status(f"Reading {source}"):
         chosen = load_model(model) if model is not None else None
+        total = None if dataset is None else _bytes_of(dataset)
         traces = (
             _of_profile(source)
             if is_profile(source)
-            else [_of_trace(source, dataset, lenient=lenient, columns=columns)]
+            else [profile_trace(source, dataset_root=dataset, dataset_bytes=total, lenient=lenient, columns=columns)]
         )
-        verdicts = [(trace, judge(trace, chosen), causes(trace.waiting, trace)) for trace in traces]
+        verdicts = [
+            (trace, judge(trace, chosen), causes(trace.waiting, trace, dataset_bytes=total)) for trace in traces
+        ]
     if json:
         shown = [
             {"source": trace.source, **plain(verdict), "causes": [plain(cause) for cause in named]}
@@ -108,13 +112,9 @@ def _of_profile(path: Path) -> list[TraceProfile]:
     return traces
 
 
-def _of_trace(path: Path, dataset: Path | None, *, lenient: bool, columns: str | None) -> TraceProfile:
+def _bytes_of(dataset: Path) -> int:
     from tiering.dataset.profile import profile_dataset
     from tiering.store.open import is_store
     from tiering.store.profile import profile_store
-    from tiering.trace.profile import profile_trace
 
-    total = None
-    if dataset is not None:
-        total = (profile_store if is_store(dataset) else profile_dataset)(str(dataset), probes=1).bytes
-    return profile_trace(path, dataset_root=dataset, dataset_bytes=total, lenient=lenient, columns=columns)
+    return (profile_store if is_store(dataset) else profile_dataset)(str(dataset), probes=1).bytes
