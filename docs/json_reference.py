@@ -45,9 +45,14 @@ PAGE: Final = Path(__file__).parent / "reference" / "json.md"
 
 
 class SourcedVerdict(TypedDict):
-    """The verdict on one trace: its fields stand beside `source`, the trace's path."""
+    """The verdict on one trace: its fields stand beside `source`, the trace's path.
+
+    Attributes:
+        causes: Where a watched or profiled job waits, the most important first; empty of other traces.
+    """
 
     source: str
+    causes: list[Cause]
 
 
 class Verdicts(TypedDict):
