@@ -222,7 +222,7 @@ def _conclude(watched: Watched, waits: list[Cause], dataset: Path | None) -> Non
         _say(f"Note: {line}")
     data = "DATASET" if dataset is None else dataset
     for cause in waits:
-        _say(f"What slows it down, {cause.name}: {cause.evidence} {cause.fix}")
+        _say(f"Where it waits, {cause.name}: {cause.evidence} {cause.fix}")
         if cause.command is not None:
             note(f"  {cause.command.replace('DATASET', command(data))}")
     note("Next, what kind of workload it is, and where and how to keep its data:")
