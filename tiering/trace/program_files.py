@@ -7,6 +7,7 @@ writes.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import polars as pl
@@ -32,12 +33,18 @@ _KINDS = (
     r"^<(?:STDIN|STDOUT|STDERR)>$",
 )
 _NOISE = "|".join(_KINDS)
+_COMPILED = re.compile(_NOISE)
 
 
 def is_noise(dataset_root: Path | None = None) -> pl.Expr:
     """Return whether an event's path is noise. Paths below dataset_root and missing paths never are."""
     noise = pl.col("path").str.contains(_NOISE).fill_null(value=False)
     return noise if dataset_root is None else noise & ~is_below(dataset_root)
+
+
+def is_noise_path(path: str) -> bool:
+    """Return whether one path is noise, as `is_noise` does of events."""
+    return _COMPILED.search(path) is not None
 
 
 def is_below(root: Path) -> pl.Expr:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tiering.errors import MachineError
-from tiering.trace.recording.running import Run, UnavailableError, exit_status, passing_on
+from tiering.system.signals import passing_on
+from tiering.trace.recording.running import Run, UnavailableError, exit_status
 
 _LIBRARY_ALONE = (
     "DFTracer only sees calls of the C library, so the verdict on the whole run is a forecast. Record the run with "

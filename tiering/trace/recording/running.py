@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     # Imported when the command runs: Polars takes as long to start as many a command to end.
     from tiering.trace.parquet_writer import TraceWriter
     from tiering.trace.readers.base import Damage
-
-_FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,34 +61,3 @@ def kernel_counts(pid: int) -> tuple[int | None, int | None]:
         return int(fields["rchar"]), int(fields["wchar"])
     except (OSError, ValueError, KeyError):
         return None, None
-
-
-@contextmanager
-def passing_on(target: Callable[[], int | None]) -> Iterator[None]:
-    """Pass signals on to the command. Those from a terminal reach all processes anyway."""
-
-    def forward(number: int, _frame: FrameType | None) -> None:
-        with suppress(OSError):
-            if (pid := target()) is not None:
-                os.kill(pid, number)
-
-    def interrupted(number: int, frame: FrameType | None) -> None:
-        if not _of_terminal():
-            forward(number, frame)
-
-    before = {number: signal.signal(number, forward) for number in _FORWARDED}
-    before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupted)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _of_terminal() -> bool:
-    """Return whether this process is in the foreground of a terminal, which signals the whole group."""
-    try:
-        with Path("/dev/tty").open("rb") as terminal:
-            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
-    except OSError:
-        return False

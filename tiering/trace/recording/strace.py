@@ -12,8 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tiering.system.process_files import processor_seconds
-from tiering.trace.recording.running import Run, UnavailableError, exit_status, kernel_counts, passing_on
+from tiering.system.open_files import processor_seconds
+from tiering.system.signals import passing_on
+from tiering.trace.recording.running import Run, UnavailableError, exit_status, kernel_counts
 
 if TYPE_CHECKING:
     from tiering.trace.parquet_writer import TraceWriter

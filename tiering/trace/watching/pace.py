@@ -1,0 +1,73 @@
+"""How often a watcher looks: as often as helps, and never more than its share of one core allows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+#: The share of one core that a watcher may use.
+SHARE = 0.02
+#: s between looks, and between samples of what threads do, while that is cheap enough.
+LOOK_SECONDS, SAMPLE_SECONDS = 0.5, 0.1
+#: Most of the share is kept for looks and samples; what wakes the watcher in between uses the rest.
+_PLANNED = 0.85
+#: s of processor time that may be spent ahead of the share.
+_LENT = 0.02
+#: The part of it for samples.
+_FOR_SAMPLES = 0.4
+
+
+class Pace:
+    """Decides when the next look and the next sample are due, from the processor time that they cost.
+
+    clock, used: s of wall-clock time, and of processor time of this process.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, used: Callable[[], float] = time.process_time
+    ) -> None:
+        self._clock, self._used = clock, used
+        self._begin, self._used_before = clock(), used()
+        self._cost = {"look": 0.0, "sample": 0.0}
+        self._last = {"look": self._begin, "sample": self._begin}
+        self._start = 0.0
+        #: The longest s between two looks so far, for the note.
+        self.slowest = LOOK_SECONDS
+
+    @property
+    def used(self) -> float:
+        """The s of processor time used since the start."""
+        return self._used() - self._used_before
+
+    @property
+    def share(self) -> float:
+        """The share of one core used since the start."""
+        return self.used / max(1e-9, self._clock() - self._begin)
+
+    def next_look(self) -> float:
+        """Return when the next look is due, on the clock."""
+        interval = max(LOOK_SECONDS, self._cost["look"] / (SHARE * _PLANNED * (1 - _FOR_SAMPLES)))
+        return max(self._last["look"] + interval, self._affordable())
+
+    def next_sample(self) -> float:
+        """Return when the next sample is due, on the clock."""
+        interval = max(SAMPLE_SECONDS, self._cost["sample"] / (SHARE * _PLANNED * _FOR_SAMPLES))
+        return max(self._last["sample"] + interval, self._affordable())
+
+    def begin(self) -> None:
+        """Note that attaching is done. What it cost is in the share, but slows nothing down."""
+        self._start = self.used
+        self._last = dict.fromkeys(self._last, self._clock())
+
+    def _affordable(self) -> float:
+        """Return from when on the share is kept, what attaching cost aside, and one dear look."""
+        return self._begin + (self.used - self._start - _LENT) / SHARE
+
+    def did(self, what: str, cost: float) -> None:
+        """Note a look or a sample, and the s of processor time that it took."""
+        now = self._clock()
+        if what == "look":
+            self.slowest = max(self.slowest, now - self._last["look"])
+        self._last[what] = now
+        # The mean of the last few: one that is dear by chance should not slow the rest.
+        self._cost[what] += (cost - self._cost[what]) * (0.3 if self._cost[what] else 1.0)

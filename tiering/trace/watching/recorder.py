@@ -1,0 +1,156 @@
+"""The loop that watches a job: it samples, looks, asks its sources, and keeps to its share of a processor."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import Self
+
+import polars as pl
+
+from tiering.system.process_files import Identity
+from tiering.system.process_tree import ProcessTree, TreeLook
+from tiering.system.signals import Remembered
+from tiering.trace.watching.byte_totals import ByteTotals
+from tiering.trace.watching.data_files import DataFiles
+from tiering.trace.watching.observation import Observation, SourceUse
+from tiering.trace.watching.pace import LOOK_SECONDS, SHARE, Pace
+from tiering.trace.watching.page_faults import open_page_faults
+from tiering.trace.watching.process_looks import ProcessLooks
+from tiering.trace.watching.source import NO_EVENTS, Look, Source
+from tiering.units import format_percent
+
+
+class Recorder:
+    """Watches the tree of one process. Enter it to attach the sources; leave it to give them back."""
+
+    def __init__(self, root: Identity, files: DataFiles, *, warm_maps: bool) -> None:
+        self._root, self._files = root, files
+        self._tree = ProcessTree([root])
+        self._processes = ProcessLooks()
+        self._pace = Pace()
+        self._sources: list[Source] = []
+        self._open = ExitStack()
+        self._warm_maps = warm_maps
+        self._last: TreeLook = self._tree.look()
+        self._last_time = self._begin = time.monotonic()
+        self._used = 0.0
+        self.seconds = 0.0
+
+    def __enter__(self) -> Self:
+        self._processes.look(self._last, 0.0)
+        # The totals come last: they are what no other source places.
+        self._sources = [open_page_faults(self._last, self._files), ByteTotals()]
+        for source in self._sources:
+            self._open.callback(source.close)
+        self._look()
+        self._pace.begin()
+        self._last_time = self._begin = time.monotonic()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    @property
+    def share(self) -> float:
+        """The share of one core that the watcher has used."""
+        return self._pace.share
+
+    def uses(self) -> tuple[SourceUse, ...]:
+        """Return what each source shows and lacks."""
+        return tuple(source.use() for source in self._sources)
+
+    def notes(self) -> list[str]:
+        """Return remarks for the user."""
+        notes = [note for source in self._sources for note in source.notes()]
+        if self._pace.slowest > 2 * LOOK_SECONDS:
+            notes.append(
+                f"The watcher looked every {self._pace.slowest:.1f} s at the slowest, so as to use no more than "
+                f"{format_percent(SHARE)} of one core."
+            )
+        if self._processes.tells_waits is False:
+            notes.append("The system does not say what sleeping threads wait for (/proc/PID/wchan and syscall).")
+        if self._processes.hidden:
+            notes.append(f"The counts of {len(self._processes.hidden)} processes of other users could not be read.")
+        return notes
+
+    def run(
+        self,
+        add: Callable[[pl.DataFrame], None],
+        seconds: float | None,
+        on_look: Callable[[Observation], None] | None,
+        signals: Remembered,
+    ) -> None:
+        """Watch until the tree has ended, `seconds` have passed or a signal arrived. add: takes the events."""
+        end = None if seconds is None else self._begin + seconds
+        while True:
+            self._wait(end, signals)
+            observation = self._look()
+            add(observation.events)
+            if on_look is not None:
+                with self._costing("look"):
+                    on_look(observation)
+            self.seconds = time.monotonic() - self._begin
+            if (
+                not self._last.alive
+                or signals.interruption is not None
+                or (end is not None and time.monotonic() >= end)
+            ):
+                return
+
+    def _wait(self, end: float | None, signals: Remembered) -> None:
+        """Sample until the next look is due, and drain sources that ask for it."""
+        while signals.interruption is None:
+            now = time.monotonic()
+            look = min(self._pace.next_look(), end or float("inf"))
+            if now >= look:
+                return
+            if now >= self._pace.next_sample():
+                with self._costing("sample"):
+                    self._processes.sample()
+                continue
+            self._poll(max(0.0, min(look, self._pace.next_sample()) - now), signals)
+
+    def _poll(self, seconds: float, signals: Remembered) -> None:
+        waiting = select.poll()
+        waiting.register(signals.fileno(), select.POLLIN)
+        asking = {}
+        for source in self._sources:
+            if (descriptor := source.fileno()) is not None:
+                waiting.register(descriptor, select.POLLIN)
+                asking[descriptor] = source
+        for descriptor, _ in waiting.poll(seconds * 1000):
+            if descriptor in asking:
+                asking[descriptor].drain()
+
+    def _look(self) -> Observation:
+        with self._costing("look"):
+            now = time.monotonic()
+            seconds, self._last_time = now - self._last_time, now
+            self._last = self._tree.look()
+            processes, counts = self._processes.look(self._last, seconds)
+            at = time.time()
+            events: list[pl.DataFrame] = []
+            counted: list[pl.DataFrame] = [NO_EVENTS]
+            for source in self._sources:
+                found = source.take(Look(at, seconds, self._last, counts, self._root.pid, pl.concat(counted)))
+                if len(found):
+                    events.append(found)
+                    if source.counted:
+                        counted.append(found)
+            table = pl.concat(events).sort("time", maintain_order=True) if events else NO_EVENTS
+        before, self._used = self._used, self._pace.used
+        return Observation(at, seconds, processes, table, 0, None, None, self._used - before)
+
+    @contextmanager
+    def _costing(self, what: str) -> Iterator[None]:
+        before = self._pace.used
+        try:
+            yield
+        finally:
+            self._pace.did(what, self._pace.used - before)
