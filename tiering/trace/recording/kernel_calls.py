@@ -10,8 +10,8 @@ import posixpath
 import signal
 import struct
 from collections.abc import Callable
-from functools import lru_cache
-from pathlib import Path
+
+import numpy as np
 
 from tiering.system import call_records as records
 from tiering.system.bpf import records_of
@@ -21,11 +21,14 @@ from tiering.trace.readers.processes import File, OpenFile, Process
 from tiering.trace.readers.strace_calls import CALLS
 from tiering.trace.readers.strace_state import Calls, Line, advance
 from tiering.trace.recording.kernel_words import MAKES_RING, RING, WORDS, Row, path_in
+from tiering.trace.recording.real_names import without_links
 
 _HERE = -100  # AT_FDCWD
 _FD = 0xFFFFFFFF
 _DIRECTORY = os.O_DIRECTORY | getattr(os, "O_PATH", 0)
 _SEEK_END = 2
+_CLOSE = records.NUMBERS["close"]
+_COMMON = frozenset((records.NUMBERS["read"], _CLOSE))
 _PATH_AT = records.COPIED * 8
 
 #: Takes the first ten words of a record, what was copied, and its process.
@@ -84,25 +87,46 @@ class KernelCalls:
 
     def add(self, taken: bytes) -> None:
         """Process what `CallRecorder.take` returned."""
-        words, members, handlers = memoryview(taken).cast("Q"), self.calls.tree.members, self._handlers
-        for at in records_of(taken):
-            row = words[at : at + records.COPIED].tolist()
-            pid = row[records.WHO] >> 32
+        words = np.frombuffer(taken, np.uint64)
+        at = np.fromiter(records_of(taken), np.int64)
+        rows = words[at[:, None] + np.arange(records.COPIED)]
+        members, cells, begin = self.calls.tree.members, self.calls.cells, self._begin
+        columns = (
+            (begin + rows[:, records.TIME] / 1e9).tolist(),
+            (rows[:, records.WHO] >> np.uint64(32)).tolist(),
+            *(rows[:, column].tolist() for column in (records.CALL, records.RESULT, records.ARGUMENTS)),
+        )
+        for number, (when, pid, call, result, first) in enumerate(zip(*columns, strict=True)):
             process = members.get(pid)
-            if process is None:
-                if pid in self._unborn and row[records.CALL] == records.EXEC:
-                    self._unborn.discard(pid)
-                    process = self.calls.tree.process(pid, begins_with_exec=True)
-                    self._inherit(process, os.getpid(), most=3)
+            if process is not None and call in _COMMON and (opened := process.descriptors.get(first & _FD)) is not None:
+                file, group = opened.file, process.group
+                if call == _CLOSE:
+                    del process.descriptors[first & _FD]
+                    cells += (when, "close", file.identity, None, 0, pid, group, None, file.path, None)
                 else:
-                    if pid in self._unborn and row[records.CALL] == records.END:
-                        self.calls.tree.process(pid)
-                        self._gone(pid)
-                    continue
-            handler = handlers.get(row[records.CALL])
-            if handler is not None:
-                length = words[at - 1] & 0x3FFFFFFF
-                handler(row, taken[at * 8 + _PATH_AT : at * 8 + length] if length > _PATH_AT else b"", process)
+                    offset = opened.offset
+                    if offset is not None:
+                        opened.offset = offset + result
+                    cells += (when, "read", file.identity, offset, result, pid, group, None, file.path, None)
+                continue
+            place = int(at[number])
+            length = int(words[place - 1]) & 0x3FFFFFFF
+            copied = taken[place * 8 + _PATH_AT : place * 8 + length]
+            self._handle(rows[number].tolist(), copied, process or self._born(pid, call))
+
+    def _handle(self, row: Row, copied: bytes, process: Process | None) -> None:
+        handler = self._handlers.get(row[records.CALL])
+        if process is not None and handler is not None:
+            handler(row, copied, process)
+
+    def _born(self, pid: int, call: int) -> Process | None:
+        """Return a process that was expected and begins with this call; None of any other that is not known."""
+        if pid not in self._unborn or call not in (records.EXEC, records.END):
+            return None
+        self._unborn.discard(pid)
+        process = self.calls.tree.process(pid, begins_with_exec=call == records.EXEC)
+        self._inherit(process, os.getpid(), most=3)
+        return process
 
     def alive(self) -> list[int]:
         """Return the processes that were not seen to end."""
@@ -177,7 +201,7 @@ class KernelCalls:
             path = posixpath.join(base, path)
         file = written.get(path)
         if file is None:
-            file = written[path] = self.calls.files.named(_without_links(path))
+            file = written[path] = self.calls.files.named(without_links(path))
         return file
 
     def _line(self, row: Row, arguments: str = "") -> Line:
@@ -291,15 +315,3 @@ def _how(code: int) -> str:
         return f"it was killed by {signal.Signals(number).name}"
     status = code >> 8 & 0xFF
     return f"it ended with exit status {status}" if status else ""
-
-
-def _without_links(path: str) -> str:
-    """Return the name that the kernel has for a path. What is gone meanwhile keeps the name that was written."""
-    directory, name = posixpath.split(path)
-    whole = posixpath.join(_real(directory), name) if name not in ("", ".", "..") else _real(path)
-    return _real(whole) if Path(whole).is_symlink() else whole
-
-
-@lru_cache(maxsize=1 << 14)
-def _real(directory: str) -> str:
-    return os.path.realpath(directory)
