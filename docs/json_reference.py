@@ -34,6 +34,8 @@ from tiering.placement.plan import PlacementSummary
 from tiering.placement.survey import Survey
 from tiering.probing.probe import Probe
 from tiering.store.manifest import Manifest
+from tiering.trace.watching.job_progress import JobProgress
+from tiering.trace.watching.observation import SourceUse
 from tiering.workload.profile import Profile
 from tiering.workload.verdict import Verdict
 
@@ -98,6 +100,34 @@ class Plan(TypedDict):
     jobs: NotRequired[list[JobShare]]
 
 
+class WatchResult(TypedDict):
+    """What a watch recorded: the last line of its output.
+
+    Attributes:
+        path: The trace.
+        status: Exit status of a command that was started, 128 + n if signal n ended it; null for another job, and for a
+            command that still ran.
+        seconds: How long the job was watched, s.
+        sources: What each source of evidence shows and lacks.
+        events: How many events the trace has.
+        bytes_read, bytes_written: B in these events.
+        notes: Remarks; the trace has them as well.
+        watcher_share: The share of one core that watching took.
+        interrupted: Whether a signal ended it.
+    """
+
+    path: str
+    status: int | None
+    seconds: float
+    sources: list[SourceUse]
+    events: int
+    bytes_read: int
+    bytes_written: int
+    notes: list[str]
+    watcher_share: float
+    interrupted: bool
+
+
 class Tiers(TypedDict):
     """The tiers of the catalog."""
 
@@ -130,6 +160,8 @@ class Document(NamedTuple):
 
 DOCUMENTS: Final = (
     Document("profile", "tiering-profile", Profile),
+    Document("watch (each look)", "tiering-look", JobProgress),
+    Document("watch (at the end)", "tiering-watch", WatchResult),
     Document("classify", "tiering-verdicts", Verdicts),
     Document("convert, append, info", "tiering", Manifest),
     Document("append --sync", "tiering-sync", Synced),
@@ -189,9 +221,10 @@ def page() -> str:
     lines = [
         "# JSON documents",
         "",
-        "With `--json` a command prints one document on stdout and nothing else there. `format` names the kind of",
-        "document. `format_version` rises when a key changes its meaning or goes; new keys may come at any time.",
-        "Sizes are bytes, times are seconds, rates are per second, shares lie in [0, 1], and money is USD.",
+        "With `--json` a command prints one document on stdout and nothing else there; `tiering watch` prints one for",
+        "each look, each in a line, and the result as the last line. `format` names the kind of document.",
+        "`format_version` rises when a key changes its meaning or goes; new keys may come at any time. Sizes are bytes,",
+        "times are seconds, rates are per second, shares lie in [0, 1], and money is USD.",
         "",
         "This page is generated from the types that the commands print: `python -m docs.json_reference`.",
         "",
@@ -228,8 +261,8 @@ def _table(schema: dict[str, Any]) -> Iterator[str]:
 def _described(docstring: str) -> dict[str, str]:
     """Return the meaning of each attribute in a Google-style docstring."""
     _, _, attributes = docstring.partition("Attributes:\n")
-    found = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", attributes, flags=re.MULTILINE)
-    return {name: " ".join(text.split()) for name, text in found}
+    found = re.findall(r"^    (\w+(?:, \w+)*): (.*(?:\n        .*)*)", attributes, flags=re.MULTILINE)
+    return {name: " ".join(text.split()) for names, text in found for name in names.split(", ")}
 
 
 def _type(schema: dict[str, Any]) -> str:

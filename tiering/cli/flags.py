@@ -79,6 +79,7 @@ FLAGS: Final[Mapping[str, Mapping[str, str]]] = {
     "remove": {"keys": "--keys", "purge": "--purge", "where": "--where"},
     "trace": {'backend="strace"': "--backend strace"},
     "verify": {"decode": "--decode", "quick": "--quick"},
+    "watch": {"dataset": "--dataset", "name": "--name", "seconds": "--for", "warm_maps": "--warm-maps"},
     "report": _TRAINING,
     "recommend": _TRAINING
     | {

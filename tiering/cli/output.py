@@ -46,11 +46,11 @@ def out() -> PlainConsole:
     return PlainConsole(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
-def talk() -> Console:
-    """Return the console for progress, warnings and errors."""
+def talk(*, soft_wrap: bool = True) -> Console:
+    """Return the console for progress, warnings and errors. soft_wrap: whether the terminal breaks long lines."""
     from tiering.cli.console import PlainConsole
 
-    return PlainConsole(file=sys.stderr, highlight=False, soft_wrap=True)
+    return PlainConsole(file=sys.stderr, highlight=False, soft_wrap=soft_wrap)
 
 
 @contextmanager
@@ -100,10 +100,19 @@ def emit_json(document: object, name: str = "") -> None:
         document: A pydantic model, a dataclass or a dict.
         name: `tiering-NAME` becomes its `format`. A document that is also a file has a format of its own.
     """
-    content = plain(document)
-    if "format_version" not in content:
-        content = {"format": f"tiering-{name}", "format_version": JSON_VERSION, **content}
-    sys.stdout.write(json.dumps(content, indent=2) + "\n")
+    sys.stdout.write(json.dumps(_with_format(document, name), indent=2) + "\n")
+
+
+def json_line(document: object, name: str) -> str:
+    """Return a document as one line of JSON. name: as in emit_json."""
+    return json.dumps(_with_format(document, name)) + "\n"
+
+
+def _with_format(document: object, name: str) -> dict[str, Any]:
+    content: dict[str, Any] = plain(document)
+    if "format_version" in content:
+        return content
+    return {"format": f"tiering-{name}", "format_version": JSON_VERSION, **content}
 
 
 def plain(value: object) -> Any:

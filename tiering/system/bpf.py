@@ -31,8 +31,9 @@ _MAP_KINDS: Final[dict[MapKind, int]] = {"hash": 1, "array": 2, "array per proce
 HELPERS: Final = {
     "look up": 1, "update": 2, "ktime": 5, "process and thread": 14, "copy user": 112, "copy kernel": 113,
     "copy user string": 114, "copy kernel string": 115, "put into ring": 130,
+    "ask ring": 134,
 }  # fmt: skip
-_CONDITIONS: Final = {"==": 0x15, "!=": 0x55, ">": 0x25, "signed <": 0xC5}
+_CONDITIONS: Final = {"==": 0x15, "!=": 0x55, ">": 0x25, "<": 0xA5, "signed <": 0xC5}
 _WIDTHS: Final = {4: 0x00, 8: 0x18}
 
 

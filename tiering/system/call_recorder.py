@@ -22,6 +22,7 @@ from tiering.system.call_records import BLOCK, COPIES, END, EXEC, FORK, HEAD, NU
 from tiering.system.kernel_types import member_offsets
 
 _RING: Final = 32 << 20
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _MOST_PROCESSES: Final = 1 << 16
 #: Offsets in struct pt_regs of x86-64, B: the six arguments, the number of the call, and the code segment.
 _ARGUMENTS_AT: Final = (112, 104, 96, 56, 72, 64)
@@ -45,8 +46,10 @@ class CallRecorder:
     The records that `take` returns are described in tiering.system.call_records.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, all_calls: bool = True) -> None:
         """Start recording, of no process yet.
+
+        all_calls: False leaves out those that tell little: closes, and reads at the end of a file.
 
         Raises:
             OSError: If this system cannot, or may not; the message says which.
@@ -56,6 +59,7 @@ class CallRecorder:
         if Path("/proc/self/ns/pid").readlink() != Path(_FIRST_NAMESPACE):
             raise OSError(errno.EPERM, "in a container with process numbers of its own the kernel's are others")
         self._fds: list[int] = []
+        self._all_calls = all_calls
         try:
             self._start()
         except BaseException:
@@ -68,6 +72,7 @@ class CallRecorder:
     def __exit__(self, *_: object) -> None:
         self._close_all()
         self.ring.close()
+        self._bells.close()
 
     def follow(self, processes: Iterable[int]) -> None:
         """Record these processes from now on, and what they fork."""
@@ -79,8 +84,13 @@ class CallRecorder:
         with suppress(FileNotFoundError):
             bpf.remove(self._tree, struct.pack("<I", pid))
 
+    def fileno(self) -> int:
+        """Return a descriptor that becomes readable when the ring is half full."""
+        return self._bell.fd
+
     def take(self) -> bytes:
         """Remove and return the records so far, for `bpf.records_of`."""
+        self._bells.take()
         return self.ring.take()
 
     def lost(self) -> tuple[int, int]:
@@ -95,8 +105,11 @@ class CallRecorder:
         self._counts = self._map("array", 1, 4, 16)
         self._scratch = self._map("array per processor", 1, 4, _REGISTERS_AT + 256)
         self._out = self._map("ring", _RING)
-        self.ring = bpf.Ring(self._out, _RING)
+        self._bell = self._map("ring", _PAGE)
+        self.ring, self._bells = bpf.Ring(self._out, _RING), bpf.Ring(self._bell, _PAGE)
         for number, copied in COPIES.items():
+            if not self._all_calls and number == NUMBERS["close"]:
+                continue
             bpf.update(self._kinds, struct.pack("<I", number), struct.pack("<I", _kind(copied)))
         for tracepoint, program in (
             ("sched_process_fork", self._forks(offsets["task_struct.pid"], offsets["task_struct.tgid"])),
@@ -128,6 +141,8 @@ class CallRecorder:
     def _ended(self, program: bpf.Program) -> bpf.Program:
         """End a program at the label "put": send what is in the scratch, register 8 bytes of it."""
         program.label("put").call("ktime").store(9, 0, 0)
+        program.use(1, self._out).set(2, 0).call("ask ring").jump_if(0, "<", _RING // 2, "quiet")
+        program.use(1, self._bell).move(2, 9).set(3, 8).set(4, 0).call("put into ring").label("quiet")
         program.use(1, self._out).move(2, 9).move(3, 8).set(4, _NO_WAKING).call("put into ring")
         program.jump_if(0, "==", 0, "out").store_number(10, -8, 0).find(self._counts, -8, "out").count(0, _LOST)
         return program.label("out").set(0, 0).leave()
@@ -174,6 +189,9 @@ class CallRecorder:
         # Programs ask where they are (lseek by 0 from here) as often as they open a file. That means nothing.
         program.load(1, 9, 16).jump_if(1, "!=", NUMBERS["lseek"], "kept").load(1, 9, 48)
         program.jump_if(1, "!=", _FROM_HERE, "kept").load(1, 9, 40).jump_if(1, "==", 0, "out").label("kept")
+        if not self._all_calls:
+            program.load(1, 9, 16).jump_if(1, "!=", NUMBERS["read"], "moved").load(1, 9, 24)
+            program.jump_if(1, "==", 0, "out").label("moved")
         # Register 6: where the second pointer is, 7: what to copy.
         program.set(8, HEAD).move(1, 7).mask(1, 0xFF).jump_if(1, "==", _WHAT[""], "put")
         program.move(2, 7).shift_right(2, 8).mask(2, 0x38).add(2, 9).load(3, 2, 32)

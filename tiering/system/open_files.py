@@ -1,51 +1,53 @@
-"""The files that a process has open, by /proc/PID/fd and fdinfo."""
+"""The files that a process has open, and how far it has read them, from /proc/PID/fd and /proc/PID/fdinfo."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from contextlib import suppress
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from tiering.system.process_files import link_of, read_bytes
+from tiering.system.process_maps import plain_path
+
+#: Bits of the flags of an open file: how it is accessed.
+_ACCESS: Final = 3
 
 
 class OpenFile(NamedTuple):
-    """An open file: its name as the kernel has it ("/a/b", "pipe:[7]"), its position in B, and its flags of open(2)."""
+    """A file that a process has open. position: B; reads by pread(2) leave it where it is."""
 
-    name: str
-    offset: int
-    flags: int
+    descriptor: int
+    path: str
+    position: int
+    is_read: bool
+    is_written: bool
 
 
-def open_files_of(pid: int, most: int | None = None, *, only: int | None = None) -> dict[int, OpenFile]:
-    """Look up the open files of a process by descriptor. What cannot be read, or is closed meanwhile, is left out.
-
-    most: only descriptors below this. only: this descriptor alone.
-    """
-    fds = Path(f"/proc/{pid}/fd")
-    found: dict[int, OpenFile] = {}
-    numbers: Iterable[int] = (only,) if only is not None else range(most or 0)
-    with suppress(OSError):
-        if most is None and only is None:
-            numbers = (int(each.name) for each in fds.iterdir())
-        for fd in numbers:
-            with suppress(OSError, ValueError, KeyError):
-                name = os.readlink(fds / str(fd))  # noqa: PTH115 - a Path would lose what is no path
-                lines = Path(f"/proc/{pid}/fdinfo/{fd}").read_text().splitlines()
-                fields = dict(line.split(":", 1) for line in lines)
-                found[fd] = OpenFile(name, int(fields["pos"]), int(fields["flags"], 8))
+def open_files(pid: int, wanted: Callable[[str], bool]) -> list[OpenFile]:
+    """Return the files that a process has open, of those whose path is wanted. None if it is gone or not readable."""
+    try:
+        descriptors = os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208 - without an object for each
+    except OSError:
+        return []
+    found = []
+    for descriptor in descriptors:
+        link = link_of(f"/proc/{pid}/fd/{descriptor}")
+        if link is None or not link.startswith("/"):
+            continue
+        path = plain_path(link.encode("utf-8", "surrogateescape"))
+        if wanted(path) and (file := _described(pid, int(descriptor), path)) is not None:
+            found.append(file)
     return found
 
 
-def exists(pid: int) -> bool:
-    """Return whether there is a process with this number."""
-    return Path(f"/proc/{pid}").exists()
-
-
-def processor_seconds(pid: int) -> float:
-    """Return the s of processor time that a process has used, without its children; 0 if it cannot be read."""
+def _described(pid: int, descriptor: int, path: str) -> OpenFile | None:
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    except (OSError, IndexError, ValueError):
-        return 0.0
+        text = read_bytes(f"/proc/{pid}/fdinfo/{descriptor}")
+    except OSError:
+        return None
+    fields = dict(line.split(b":", 1) for line in (text or b"").splitlines() if b":" in line)
+    if b"pos" not in fields or b"flags" not in fields:
+        return None
+    access = int(fields[b"flags"], 8) & _ACCESS
+    position = int(fields[b"pos"])
+    return OpenFile(descriptor, path, position, access in {os.O_RDONLY, os.O_RDWR}, access in {os.O_WRONLY, os.O_RDWR})

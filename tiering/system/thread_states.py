@@ -7,11 +7,11 @@ call does (`syscall`). Both need the same user; where neither can be read, the t
 
 from __future__ import annotations
 
-import os
 import platform
 from typing import Final, Literal, NamedTuple
 
 from tiering.system.process_files import link_of, read_bytes, threads_of
+from tiering.system.remote_sockets import RemoteSockets
 
 State = Literal["running", "disk", "lock", "pipe", "network", "sleeping"]
 
@@ -20,7 +20,7 @@ _WAITS: Final[tuple[tuple[State, tuple[bytes, ...]], ...]] = (
     ("lock", (b"futex_", b"do_futex", b"locks_lock", b"flock_lock", b"fcntl_setlk", b"posix_lock", b"rwsem_", b"mutex_",
               b"__mutex_", b"do_semtimedop", b"__do_semtimedop", b"percpu_rwsem", b"down_")),
     ("pipe", (b"pipe_", b"anon_pipe_", b"fifo_", b"wait_for_partner", b"unix_", b"eventfd_", b"mq_", b"wq_sleep")),
-    ("network", (b"sk_", b"inet_", b"tcp_", b"udp_", b"__skb_wait", b"skb_wait", b"packet_")),
+    ("network", (b"sk_", b"inet_", b"tcp_", b"udp_", b"packet_")),
     ("disk", (b"request_wait_answer", b"fuse_", b"rpc_", b"nfs", b"ceph_", b"cifs_", b"wait_for_response", b"smb2_",
               b"folio_wait", b"folio_lock", b"io_schedule", b"wait_on_page", b"wait_on_buffer", b"blk_", b"jbd2_",
               b"submit_bio", b"__lock_page", b"lock_page", b"wait_on_bit", b"bit_wait", b"xfs_", b"ext4_", b"btrfs_",
@@ -29,7 +29,7 @@ _WAITS: Final[tuple[tuple[State, tuple[bytes, ...]], ...]] = (
 #: Waits for one of several descriptors.
 _POLLS: Final = (b"poll_schedule", b"do_poll", b"do_select", b"ep_poll", b"do_epoll", b"do_sys_poll")
 #: Waits for a socket of any family.
-_SOCKETS: Final = (b"wait_woken", b"sock_", b"__sock_")
+_SOCKETS: Final = (b"wait_woken", b"sock_", b"__sock_", b"__skb_wait", b"skb_wait")
 #: Waits that a disk or server answers in state D, and that are for a lock within the kernel.
 _KERNEL_LOCKS: Final = (b"rwsem_", b"mutex_", b"__mutex_", b"percpu_rwsem", b"down_")
 
@@ -41,6 +41,7 @@ class Calls(NamedTuple):
     poll: frozenset[int]
     read_or_write: frozenset[int]
     socket: frozenset[int]
+    accepting: frozenset[int]
     opening: frozenset[int]
 
 
@@ -49,14 +50,16 @@ _CALLS: Final = {
         lock=frozenset({202, 73}),
         poll=frozenset({7, 23, 232, 270, 271, 281, 441}),
         read_or_write=frozenset({0, 1, 17, 18, 19, 20, 295, 296, 327, 328, 40, 275, 326}),
-        socket=frozenset({42, 43, 44, 45, 46, 47, 288, 299, 307}),
+        socket=frozenset({42, 44, 45, 46, 47, 299, 307}),
+        accepting=frozenset({43, 288}),
         opening=frozenset({2, 257, 437, 4, 5, 6, 262, 332, 21, 269, 439, 78, 217, 89, 267, 85}),
     ),
     "aarch64": Calls(
         lock=frozenset({98, 32}),
         poll=frozenset({72, 73, 22, 21, 441}),
         read_or_write=frozenset({63, 64, 65, 66, 67, 68, 69, 70, 286, 287, 71, 76, 285}),
-        socket=frozenset({203, 202, 206, 207, 211, 212, 242, 243, 269}),
+        socket=frozenset({203, 206, 207, 211, 212, 243, 269}),
+        accepting=frozenset({202, 242}),
         opening=frozenset({56, 437, 79, 80, 291, 48, 439, 61, 78}),
     ),
 }
@@ -75,6 +78,7 @@ class ThreadStates:
 
     def __init__(self) -> None:
         self._calls = _CALLS.get(platform.machine())
+        self._sockets = RemoteSockets()
         #: Whether sleeping threads could be told apart, at the last look at one.
         self.tells_waits: bool | None = None
 
@@ -112,7 +116,7 @@ class ThreadStates:
             if function.startswith(names):
                 return Moment(state, self._is_opening(at) if state == "disk" else None, is_known=True)
         if function.startswith(_POLLS):
-            return Moment("network" if _has_network(pid) else "pipe", None, is_known=True)
+            return Moment("network" if self._sockets.has_remote(pid) else "pipe", None, is_known=True)
         if function.startswith(_SOCKETS):
             return Moment(self._socket(pid, at), None, is_known=True)
         return Moment("sleeping", None, is_known=True)
@@ -129,22 +133,38 @@ class ThreadStates:
         if number in calls.lock:
             state = "lock"
         elif number in calls.poll:
-            state = "network" if _has_network(pid) else "pipe"
+            state = "network" if self._sockets.has_remote(pid) else "pipe"
         elif number in calls.socket | calls.read_or_write:
-            state = _kind_of(pid, int(words[1], 16))
+            state = self._kind_of(pid, int(words[1], 16))
         elif opening:
             state = "disk"
         return Moment(state, opening, is_known=True)
 
     def _socket(self, pid: int, at: str) -> State:
         words = _readable(f"{at}/syscall").split()
-        return _kind_of(pid, int(words[1], 16)) if len(words) > 1 and words[0].isdigit() else "network"
+        if len(words) < 2 or not words[0].isdigit():
+            return "network"
+        if self._calls is not None and int(words[0]) in self._calls.accepting:
+            # It waits for a client, as each of torch's workers has a thread do.
+            return "sleeping"
+        return self._kind_of(pid, int(words[1], 16))
 
     def _is_opening(self, at: str) -> bool | None:
         words = _readable(f"{at}/syscall").split()
         if self._calls is None or not words or not words[0].isdigit():
             return None
         return int(words[0]) in self._calls.opening
+
+    def _kind_of(self, pid: int, descriptor: int) -> State:
+        """Return what a thread waits for that reads or writes a descriptor."""
+        target = link_of(f"/proc/{pid}/fd/{descriptor}")
+        if target is None:
+            return "sleeping"
+        if target.startswith("socket:["):
+            return "network" if self._sockets.is_remote(pid, descriptor) else "pipe"
+        if target.startswith(("pipe:", "anon_inode:", "/dev/pts", "/dev/tty")):
+            return "pipe"
+        return "disk"
 
 
 def _readable(path: str) -> bytes:
@@ -153,48 +173,3 @@ def _readable(path: str) -> bytes:
         return (read_bytes(path) or b"").strip()
     except OSError:
         return b""
-
-
-def _kind_of(pid: int, descriptor: int) -> State:
-    """Return what a thread waits for that reads or writes a descriptor."""
-    target = link_of(f"/proc/{pid}/fd/{descriptor}")
-    if target is None:
-        return "sleeping"
-    if target.startswith("socket:["):
-        return "network" if int(target[8:-1]) in _network_sockets(pid) else "pipe"
-    if target.startswith(("pipe:", "anon_inode:", "/dev/pts", "/dev/tty")):
-        return "pipe"
-    return "disk"
-
-
-def _has_network(pid: int) -> bool:
-    """Return whether a process has a connection to another host."""
-    remote = _network_sockets(pid)
-    if not remote:
-        return False
-    try:
-        with os.scandir(f"/proc/{pid}/fd") as entries:
-            links = [link_of(entry.path) or "" for entry in entries]
-    except OSError:
-        return False
-    return any(link.startswith("socket:[") and int(link[8:-1]) in remote for link in links)
-
-
-def _network_sockets(pid: int) -> set[int]:
-    """Return the sockets (inodes) in a process's network that are connected to another host."""
-    found = set()
-    for name in ("tcp", "tcp6", "udp", "udp6"):
-        for line in _readable(f"/proc/{pid}/net/{name}").splitlines()[1:]:
-            fields = line.split()
-            if len(fields) > 9 and not _is_here(fields[2].split(b":")[0]):
-                found.add(int(fields[9]))
-    return found
-
-
-def _is_here(address: bytes) -> bool:
-    """Return whether an address of /proc/net is none, or this host by its loopback (127.0.0.0/8, ::1, or mapped)."""
-    if set(address) <= {ord("0")}:
-        return True
-    if len(address) == 8:
-        return address.endswith(b"7F")
-    return address == b"00000000000000000000000001000000" or (address.endswith(b"7F") and b"FFFF0000" in address)

@@ -72,7 +72,7 @@ def profile_trace(
         failed=lambda: trace.failed,
     )
     seen = {"skipped_lines": trace.skipped_lines, "notes": trace.notes, "whole": trace.complete, "gaps": trace.gaps}
-    seen |= {"calls_missing": trace.missing}
+    seen |= {"calls_missing": trace.missing, "waiting": trace.waiting}
     return profile.model_copy(update=seen | (_without_times(profile) if trace.untimed else {}))
 
 

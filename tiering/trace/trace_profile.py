@@ -10,6 +10,7 @@ from tiering.notebook import Shown, Summary, data_frame
 from tiering.trace.bursts import WriteBursts
 from tiering.trace.readers.base import Level
 from tiering.trace.reuse_distance import CurvePoint, Passes
+from tiering.trace.waiting import Waiting
 from tiering.units import format_bytes, format_count, format_percent
 
 if TYPE_CHECKING:
@@ -131,6 +132,9 @@ class TraceProfile(Shown, BaseModel):
         default=1.0, description="share of the blocks from which epochs, working set and curve were computed"
     )
     range_rate: float = Field(default=1.0, description="the same for distinct and re-read bytes; 1 is exact")
+    waiting: Waiting | None = Field(
+        default=None, description="where the processes of a watched job spend their time; null of other traces"
+    )
     notes: list[str] = Field(default=[], description="remarks of the reader about the trace")
 
     def summary(self) -> Summary:

@@ -45,6 +45,7 @@ from tiering.trace.readers.closest import RECORD, advice, closest
 from tiering.trace.readers.merge import merged
 from tiering.trace.readers.opening import BROKEN, open_trace
 from tiering.trace.readers.strace_files import grouped
+from tiering.trace.waiting import Waiting
 
 #: In the order of recognition: formats with an unmistakable beginning first, those recognised by their shape last.
 READERS: tuple[Reader, ...] = (
@@ -74,6 +75,7 @@ READERS: tuple[Reader, ...] = (
 )
 
 _HEAD = 1 << 16
+_SEVERAL = "Where jobs wait is not added up over several traces: classify each of them by itself."
 #: How many files a note names.
 _NAMED = 5
 
@@ -123,9 +125,17 @@ class Trace:
         return any(each.untimed for each in self.damage)
 
     @property
+    def waiting(self) -> Waiting | None:
+        """Where the processes of a watched job spent their time; None if unknown, and of several traces in one."""
+        known = [each.waiting for each in self.damage if each.waiting is not None]
+        return known[0] if len(known) == 1 else None
+
+    @property
     def notes(self) -> list[str]:
         """Distinct remarks of the readers about the trace as a whole, so far."""
-        return list(dict.fromkeys(note for each in self.damage for note in each.notes))
+        several = sum(each.waiting is not None for each in self.damage) > 1
+        notes = [note for each in self.damage for note in each.notes]
+        return list(dict.fromkeys([*notes, *([_SEVERAL] if several else [])]))
 
 
 def read_trace(path: str | os.PathLike[str], *, lenient: bool = False, columns: str | None = None) -> Trace:

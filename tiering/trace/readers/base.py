@@ -11,6 +11,7 @@ import polars as pl
 
 from tiering.errors import TraceError, from_os_error
 from tiering.trace.readers.opening import BROKEN, open_trace
+from tiering.trace.waiting import Waiting
 
 #: The layer at which a trace was taken. A block trace is taken below the page cache.
 Level = Literal["application", "file", "object", "block"]
@@ -31,7 +32,8 @@ class Damage:
     not ended by others, with status 0. gaps: reasons why it does not contain the whole run, each a clause such as "it
     was killed by SIGINT"; they override complete. missing: calls that move data are known to be missing. failed:
     processes, by number, that ended with another status than 0 or were ended by a signal, and how. untimed: the trace
-    has no times. torn: the last block ends with an unfinished line.
+    has no times. waiting: where the processes of a watched job spent their time. torn: the last block ends with an
+    unfinished line.
     """
 
     path: Path
@@ -44,6 +46,7 @@ class Damage:
     missing: bool = field(default=False, init=False)
     failed: dict[int, str] = field(default_factory=dict, init=False)
     untimed: bool = field(default=False, init=False)
+    waiting: Waiting | None = field(default=None, init=False)
     torn: bool = field(default=False, init=False)
 
     def is_torn(self, number: int, last: int) -> bool:

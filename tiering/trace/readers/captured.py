@@ -1,4 +1,4 @@
-"""Traces recorded by `tiering trace`: Parquet files in the event schema."""
+"""Traces recorded by `tiering trace` and `tiering watch`: Parquet files in the event schema."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
+from pydantic import ValidationError
 
 from tiering.errors import from_os_error
 from tiering.storage.local import plainly_named
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.parquet_writer import FAILED, GAPS, MISSING, WHOLE
+from tiering.trace.parquet_writer import FAILED, GAPS, MISSING, WAITING, WHOLE
 from tiering.trace.readers.base import Damage, Reader, shows
+from tiering.trace.waiting import Waiting
 
 _MAGIC = b"PAR1"
 _BATCH = 1 << 17
@@ -58,6 +60,12 @@ def _read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     damage.complete = metadata.get(WHOLE) == "yes"
     damage.gaps.extend(line for line in metadata.get(GAPS, "").split("\n") if line)
     damage.missing = metadata.get(MISSING) == "yes"
+    if WAITING in metadata:
+        try:
+            damage.waiting = Waiting.model_validate_json(metadata[WAITING])
+        except ValidationError as error:
+            found = f"{WAITING} with {error.error_count()} wrong fields"
+            damage.at(1, found, expected=f"{WAITING} as tiering watch writes it", unit="column")
     numbers = metadata.get(FAILED, "").split()
     damage.failed |= {int(number): "it failed" for number in numbers if number.isdigit() and len(number) < _LONGEST}
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from tiering.system import call_records as records
 from tiering.system.bpf import records_of
-from tiering.system.open_files import open_files_of
+from tiering.system.inherited_files import open_files_of
 from tiering.trace.readers.base import Damage
 from tiering.trace.readers.processes import File, OpenFile, Process
 from tiering.trace.readers.strace_calls import CALLS

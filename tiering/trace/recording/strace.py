@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tiering.system.open_files import processor_seconds
+from tiering.system.inherited_files import processor_seconds
 from tiering.system.signals import passing_on
 from tiering.trace.recording.running import Run, UnavailableError, exit_status, kernel_counts
 

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING
 
 from tiering.system.bpf import whole_records
 from tiering.system.call_recorder import CallRecorder
-from tiering.system.open_files import exists
+from tiering.system.inherited_files import exists
 from tiering.system.signals import passing_on
 from tiering.trace.recording.running import Run, UnavailableError, exit_status, kernel_counts
 from tiering.units import counted

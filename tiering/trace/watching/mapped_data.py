@@ -84,6 +84,10 @@ class MappedData:
         made, self._made = self._made, []
         return made
 
+    def names(self) -> set[str]:
+        """Return the names of the data files that are mapped now."""
+        return {each.path for table in self.tables.values() for each in table.maps}
+
     def forget(self, pid: int) -> None:
         """Forget a process that has ended."""
         self.tables.pop(pid, None)

@@ -115,7 +115,6 @@ class Observation:
             shows which bytes; None where none does. With a dataset, of its files alone.
         watcher: s of processor time that the watcher itself used since the look before.
         mapped: B of mapped data files that the job was seen to use in this interval; None where no source shows it.
-        dataset_bytes: B of all files of the dataset, once they are counted; None before, and without a dataset.
         memory: The memory that the job may use; None where nothing is known of it.
         accelerators: The accelerators of this machine; empty if it has none, or none that the system shows.
     """
@@ -129,7 +128,6 @@ class Observation:
     touched_again: int | None
     watcher: float
     mapped: int | None = None
-    dataset_bytes: int | None = None
     memory: MemoryLook | None = None
     accelerators: tuple[AcceleratorLook, ...] = ()
 

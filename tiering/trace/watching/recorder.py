@@ -11,16 +11,19 @@ from typing import Self
 
 import polars as pl
 
+from tiering.system.machine import usable_cores
 from tiering.system.process_files import Identity
 from tiering.system.process_tree import ProcessTree, TreeLook
 from tiering.system.signals import Remembered
-from tiering.trace.watching.byte_totals import ByteTotals
+from tiering.trace.waiting import Waiting
 from tiering.trace.watching.data_files import DataFiles
+from tiering.trace.watching.evidence import Evidence
 from tiering.trace.watching.observation import Observation, SourceUse
 from tiering.trace.watching.pace import LOOK_SECONDS, SHARE, Pace
-from tiering.trace.watching.page_faults import open_page_faults
 from tiering.trace.watching.process_looks import ProcessLooks
-from tiering.trace.watching.source import NO_EVENTS, Look, Source
+from tiering.trace.watching.source import NO_EVENTS, Look
+from tiering.trace.watching.surroundings import Surroundings
+from tiering.trace.watching.waiting_sums import WaitingSums
 from tiering.units import format_percent
 
 
@@ -28,25 +31,27 @@ class Recorder:
     """Watches the tree of one process. Enter it to attach the sources; leave it to give them back."""
 
     def __init__(self, root: Identity, files: DataFiles, *, warm_maps: bool) -> None:
-        self._root, self._files = root, files
+        self._root = root
         self._tree = ProcessTree([root])
         self._processes = ProcessLooks()
         self._pace = Pace()
-        self._sources: list[Source] = []
         self._open = ExitStack()
         self._warm_maps = warm_maps
         self._last: TreeLook = self._tree.look()
+        self._processes.look(self._last, 0.0)
+        self._evidence = Evidence(self._last, files)
         self._last_time = self._begin = time.monotonic()
+        self._first = NO_EVENTS
         self._used = 0.0
         self.seconds = 0.0
+        self._surroundings = Surroundings(root.pid)
+        self._waiting = WaitingSums(usable_cores(process=root.pid))
 
     def __enter__(self) -> Self:
-        self._processes.look(self._last, 0.0)
-        # The totals come last: they are what no other source places.
-        self._sources = [open_page_faults(self._last, self._files), ByteTotals()]
-        for source in self._sources:
-            self._open.callback(source.close)
-        self._look()
+        self._open.callback(self._evidence.close)
+        self._open.enter_context(self._surroundings)
+        # The first look is a rehearsal: what it costs to load libraries slows no later one.
+        self._first = self._look().events
         self._pace.begin()
         self._last_time = self._begin = time.monotonic()
         return self
@@ -61,13 +66,18 @@ class Recorder:
         """The share of one core that the watcher has used."""
         return self._pace.share
 
+    @property
+    def waiting(self) -> Waiting | None:
+        """Where the processes spent their time so far; None before the first look."""
+        return self._waiting.waiting()
+
     def uses(self) -> tuple[SourceUse, ...]:
         """Return what each source shows and lacks."""
-        return tuple(source.use() for source in self._sources)
+        return self._evidence.uses()
 
     def notes(self) -> list[str]:
         """Return remarks for the user."""
-        notes = [note for source in self._sources for note in source.notes()]
+        notes = self._evidence.notes()
         if self._pace.slowest > 2 * LOOK_SECONDS:
             notes.append(
                 f"The watcher looked every {self._pace.slowest:.1f} s at the slowest, so as to use no more than "
@@ -88,10 +98,12 @@ class Recorder:
     ) -> None:
         """Watch until the tree has ended, `seconds` have passed or a signal arrived. add: takes the events."""
         end = None if seconds is None else self._begin + seconds
+        add(self._first)
         while True:
             self._wait(end, signals)
             observation = self._look()
             add(observation.events)
+            self._waiting.add(observation)
             if on_look is not None:
                 with self._costing("look"):
                     on_look(observation)
@@ -120,7 +132,7 @@ class Recorder:
         waiting = select.poll()
         waiting.register(signals.fileno(), select.POLLIN)
         asking = {}
-        for source in self._sources:
+        for source in self._evidence.sources:
             if (descriptor := source.fileno()) is not None:
                 waiting.register(descriptor, select.POLLIN)
                 asking[descriptor] = source
@@ -135,17 +147,23 @@ class Recorder:
             self._last = self._tree.look()
             processes, counts = self._processes.look(self._last, seconds)
             at = time.time()
-            events: list[pl.DataFrame] = []
-            counted: list[pl.DataFrame] = [NO_EVENTS]
-            for source in self._sources:
-                found = source.take(Look(at, seconds, self._last, counts, self._root.pid, pl.concat(counted)))
-                if len(found):
-                    events.append(found)
-                    if source.counted:
-                        counted.append(found)
-            table = pl.concat(events).sort("time", maintain_order=True) if events else NO_EVENTS
-        before, self._used = self._used, self._pace.used
-        return Observation(at, seconds, processes, table, 0, None, None, self._used - before)
+            found = self._evidence.take(Look(at, seconds, self._last, counts, self._root.pid))
+            memory = self._surroundings.memory()
+            accelerators = self._surroundings.accelerators(tuple(self._last.alive))
+            before, self._used = self._used, self._pace.used
+            return Observation(
+                at,
+                seconds,
+                processes,
+                found.events,
+                found.files,
+                found.touched,
+                found.touched_again,
+                self._used - before,
+                found.mapped,
+                memory=memory,
+                accelerators=accelerators,
+            )
 
     @contextmanager
     def _costing(self, what: str) -> Iterator[None]:

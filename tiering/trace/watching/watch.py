@@ -12,6 +12,7 @@ from pathlib import Path
 from tiering.errors import UsageError, from_os_error
 from tiering.system.signals import passing_on, remembered
 from tiering.trace.parquet_writer import TraceWriter
+from tiering.trace.waiting import Waiting
 from tiering.trace.watching.data_files import DataFiles
 from tiering.trace.watching.observation import Observation, SourceUse
 from tiering.trace.watching.recorder import Recorder
@@ -32,6 +33,7 @@ class Watched:
         bytes_read, bytes_written: B in these events.
         notes: Remarks for the user; the trace has them as well.
         watcher_share: The share of one core that watching took.
+        waiting: Where the processes spent their time; None if the job ended before the first look.
         interruption: The signal that ended the watching, or None.
     """
 
@@ -44,6 +46,7 @@ class Watched:
     bytes_written: int
     notes: list[str]
     watcher_share: float
+    waiting: Waiting | None = None
     interruption: KeyboardInterrupt | None = None
 
 
@@ -104,7 +107,7 @@ def watch(
                     status = None if command is None else command.poll()
                     notes, uses = recorder.notes(), recorder.uses()
                 if to is not None:
-                    events.finish(to, notes, ["it was watched from outside"])
+                    events.finish(to, notes, ["it was watched from outside"], waiting=recorder.waiting)
     except OSError as error:
         raise from_os_error(error) from error
     return Watched(
@@ -117,5 +120,6 @@ def watch(
         events.bytes_written,
         notes,
         recorder.share,
+        recorder.waiting,
         signals.interruption,
     )

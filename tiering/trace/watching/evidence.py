@@ -1,0 +1,88 @@
+"""All sources of evidence on one job: what they found at a look, put together."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import NamedTuple
+
+import polars as pl
+
+from tiering.system.process_tree import TreeLook
+from tiering.trace.events import IS_NOWHERE
+from tiering.trace.watching.byte_totals import ByteTotals
+from tiering.trace.watching.data_files import DataFiles
+from tiering.trace.watching.file_positions import FilePositions
+from tiering.trace.watching.observation import SourceUse
+from tiering.trace.watching.page_faults import PageFaultSource, open_page_faults
+from tiering.trace.watching.source import NO_EVENTS, Look, Source
+from tiering.trace.watching.touched import Touched
+
+#: The share of the bytes read whose places may be unknown while it is still told what was touched.
+_UNPLACED = 0.05
+
+
+class Found(NamedTuple):
+    """What all sources found at a look; see `Observation`."""
+
+    events: pl.DataFrame
+    files: int
+    touched: int | None
+    touched_again: int | None
+    mapped: int | None
+
+
+class Evidence:
+    """The sources of a job, the most exact first. Close it to give them back."""
+
+    def __init__(self, tree: TreeLook, files: DataFiles) -> None:
+        """Open the sources for the processes of a tree."""
+        self._files, self._touched = files, Touched()
+        self._open = ExitStack()
+        self._faults = open_page_faults(tree, files)
+        self._positions = FilePositions(files)
+        # The totals come last: they are what no other source places.
+        self.sources: tuple[Source, ...] = (self._faults, self._positions, ByteTotals())
+        for source in self.sources:
+            self._open.callback(source.close)
+
+    def take(self, look: Look) -> Found:
+        """Return what happened since the look before."""
+        parts, counted = [NO_EVENTS], [NO_EVENTS]
+        mapped = 0
+        for source in self.sources:
+            found = source.take(replace(look, events=pl.concat(counted)))
+            if len(found):
+                parts.append(found)
+                if source.counted:
+                    counted.append(found)
+                else:
+                    mapped += int(found.filter(pl.col("op") == "read")["size"].sum())
+        events = pl.concat(parts).sort("time", maintain_order=True)
+        touched, again = self._of_dataset(events.filter(pl.col("op") == "read"))
+        is_seen = isinstance(self._faults, PageFaultSource)
+        names = self._faults.maps.names() if isinstance(self._faults, PageFaultSource) else set()
+        return Found(events, len(names | self._positions.paths), touched, again, mapped if is_seen else None)
+
+    def uses(self) -> tuple[SourceUse, ...]:
+        """Return what each source shows and lacks."""
+        return tuple(source.use() for source in self.sources)
+
+    def notes(self) -> list[str]:
+        """Return the remarks of all sources."""
+        return [note for source in self.sources for note in source.notes()]
+
+    def close(self) -> None:
+        """Give all sources back."""
+        self._open.close()
+
+    def _of_dataset(self, reads: pl.DataFrame) -> tuple[int | None, int | None]:
+        """Return the B read for the first time and again; None if the places of too many are unknown."""
+        nowhere = int(reads.filter(IS_NOWHERE)["size"].sum())
+        placed = reads.filter(pl.col("offset").is_not_null())
+        if self._files.has_dataset:
+            names = placed["path"].unique().drop_nulls()
+            mine = [name for name in names if self._files.is_of_dataset(name)]
+            placed = placed.filter(pl.col("path").is_in(mine))
+        touched = self._touched.add(placed) if len(placed) else (0, 0)
+        return (None, None) if nowhere > _UNPLACED * int(reads["size"].sum()) else touched
