@@ -6,7 +6,6 @@ A record takes about 4 us (benchmarks/tracing.py). Rare calls go to the handlers
 from __future__ import annotations
 
 import os
-import posixpath
 import signal
 import struct
 from collections.abc import Callable
@@ -20,13 +19,15 @@ from tiering.trace.readers.base import Damage
 from tiering.trace.readers.processes import File, OpenFile, Process
 from tiering.trace.readers.strace_calls import CALLS
 from tiering.trace.readers.strace_state import Calls, Line, advance
-from tiering.trace.recording.kernel_words import MAKES_RING, RING, WORDS, Row, path_in
+from tiering.trace.recording.kernel_words import MAKES_RING, RING, WORDS, Row, how_it_ended, path_in, signed
 from tiering.trace.recording.real_names import without_links
 
 _HERE = -100  # AT_FDCWD
 _FD = 0xFFFFFFFF
 _DIRECTORY = os.O_DIRECTORY | getattr(os, "O_PATH", 0)
 _SEEK_END = 2
+#: What an open allows, by the last bits of its flags.
+_MODES = ("r", "w", "rw", "rw")
 _CLOSE = records.NUMBERS["close"]
 _COMMON = frozenset((records.NUMBERS["read"], _CLOSE))
 _PATH_AT = records.COPIED * 8
@@ -63,7 +64,8 @@ class KernelCalls:
             (("write", "writev"), self._moves("write")),
             (("pread64", "preadv", "preadv2"), self._moves_at("read")),
             (("pwrite64", "pwritev", "pwritev2"), self._moves_at("write")),
-            (("open", "openat", "openat2", "creat"), self._open),
+            (("open", "openat2", "creat"), self._open),
+            (("openat",), self._open_at),
             (("close",), self._close),
             (("lseek",), self._seek),
             (("chdir",), self._enter),
@@ -155,7 +157,7 @@ class KernelCalls:
     def _end(self, row: Row, _: bytes, process: Process) -> None:
         pid, code = process.pid, row[records.RESULT]
         if row[records.WHO] & _FD == pid or pid not in self._how:
-            self._how[pid] = _how(code)
+            self._how[pid] = how_it_ended(code)
         self._threads[pid] = self._threads.get(pid, 1) - 1
         if self._threads[pid] <= 0:
             self._gone(pid)
@@ -198,7 +200,7 @@ class KernelCalls:
                 base = self._directories.get(process.pid, "")
             else:
                 base = self._opened(process, directory).file.path
-            path = posixpath.join(base, path)
+            path = f"{base}/{path}" if base else path
         file = written.get(path)
         if file is None:
             file = written[path] = self.calls.files.named(without_links(path))
@@ -233,14 +235,20 @@ class KernelCalls:
         return handler
 
     def _open(self, row: Row, copied: bytes, process: Process) -> None:
-        name, fd = records.NAMES[row[records.CALL]], row[records.RESULT]
-        directory = _HERE if name in ("open", "creat") else _signed(row[4])
-        path = path_in(copied[: records.PATH] if name == "openat2" else copied)
-        flags = {"open": row[5], "openat": row[6], "creat": os.O_CREAT | os.O_WRONLY | os.O_TRUNC}.get(name, 0)
-        if name == "openat2" and len(copied) >= records.PATH + 8:
-            flags = struct.unpack_from("<Q", copied, records.PATH)[0]
-        if path:
-            file = self._file(process, directory, path)
+        name, path, directory = records.NAMES[row[records.CALL]], copied, _HERE
+        flags = row[records.ARGUMENTS + 1] if name == "open" else os.O_CREAT | os.O_WRONLY | os.O_TRUNC
+        if name == "openat2":
+            directory, path, how = signed(row[records.ARGUMENTS]), copied[: records.PATH], copied[records.PATH :]
+            flags = struct.unpack_from("<Q", how)[0] if how else 0
+        self._opens(row, process, directory, path, flags)
+
+    def _open_at(self, row: Row, copied: bytes, process: Process) -> None:
+        self._opens(row, process, signed(row[records.ARGUMENTS]), copied, row[records.ARGUMENTS + 2])
+
+    def _opens(self, row: Row, process: Process, directory: int, copied: bytes, flags: int) -> None:
+        fd = row[records.RESULT]
+        if copied:
+            file = self._file(process, directory, path_in(copied))
         else:
             process.descriptors.pop(fd, None)
             file = self._opened(process, fd).file
@@ -248,8 +256,9 @@ class KernelCalls:
             file.size = 0
         process.descriptors[fd] = OpenFile(file, 0, bool(flags & os.O_APPEND))
         if not flags & _DIRECTORY:
-            mode = {os.O_RDONLY: "r", os.O_WRONLY: "w"}.get(flags & os.O_ACCMODE, "rw")
-            self.calls.add(self._line(row), "open", file, process, flags=mode)
+            when, pid, group = self._begin + row[records.TIME] / 1e9, process.pid, process.group
+            mode = _MODES[flags & os.O_ACCMODE]
+            self.calls.cells += (when, "open", file.identity, None, 0, pid, group, None, file.path, mode)
 
     def _close(self, row: Row, _: bytes, process: Process) -> None:
         known = process.descriptors.pop(row[4] & _FD, None)
@@ -285,7 +294,7 @@ class KernelCalls:
         self.calls.add(self._line(row), "truncate", file, process)
 
     def _unlink(self, row: Row, copied: bytes, process: Process) -> None:
-        at = _signed(row[4]) if records.NAMES[row[records.CALL]] == "unlinkat" else _HERE
+        at = signed(row[4]) if records.NAMES[row[records.CALL]] == "unlinkat" else _HERE
         file = self._file(process, at, path_in(copied))
         file.size = None
         self.calls.add(self._line(row), "unlink", file, process)
@@ -293,7 +302,7 @@ class KernelCalls:
     def _rename(self, row: Row, copied: bytes, process: Process) -> None:
         at, to = (_HERE, _HERE)
         if records.NAMES[row[records.CALL]] != "rename":
-            at, to = _signed(row[4]), _signed(row[6])
+            at, to = signed(row[4]), signed(row[6])
         old = self._file(process, at, path_in(copied[: records.PATH]))
         new = self._file(process, to, path_in(copied[records.PATH :]))
         new.size, old.size = old.size, None
@@ -302,16 +311,3 @@ class KernelCalls:
                 opened.file = new
         self.calls.add(self._line(row), "rename", old, process)
         self.calls.add(self._line(row), "rename", new, process, flags="w")
-
-
-def _signed(number: int) -> int:
-    number &= _FD
-    return number - (1 << 32) if number >> 31 else number
-
-
-def _how(code: int) -> str:
-    """Return how a process ended, as in Process.end, from its status as wait(2) has it."""
-    if number := code & 0x7F:
-        return f"it was killed by {signal.Signals(number).name}"
-    status = code >> 8 & 0xFF
-    return f"it ended with exit status {status}" if status else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import struct
 from collections.abc import Callable
 from typing import NamedTuple
@@ -31,6 +32,20 @@ class Words(NamedTuple):
 def path_in(copied: bytes) -> str:
     """Return a path that was copied. Bytes that are not UTF-8 stay visible as escapes."""
     return copied.split(b"\0", 1)[0].decode("utf-8", errors="backslashreplace")
+
+
+def signed(number: int) -> int:
+    """Return an argument of 32 bits as the number it stands for, such as AT_FDCWD."""
+    number &= _FD
+    return number - (1 << 32) if number >> 31 else number
+
+
+def how_it_ended(code: int) -> str:
+    """Return how a process ended, as in Process.end, from its status as wait(2) has it."""
+    if number := code & 0x7F:
+        return f"it was killed by {signal.Signals(number).name}"
+    status = code >> 8 & 0xFF
+    return f"it ended with exit status {status}" if status else ""
 
 
 def _first(row: Row) -> int:

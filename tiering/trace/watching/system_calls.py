@@ -10,6 +10,7 @@ from tiering.system.call_recorder import CallRecorder
 from tiering.system.process_files import link_of, threads_of
 from tiering.system.process_tree import TreeLook
 from tiering.trace.recording.kernel_calls import KernelCalls
+from tiering.trace.watching.data_files import DataFiles
 from tiering.trace.watching.observation import SourceUse
 from tiering.trace.watching.source import NO_EVENTS, Look, Source, Unavailable
 from tiering.units import counted
@@ -21,14 +22,14 @@ _SHOWS = (
 _LACKS = "what came before, calls of 32-bit programs, and reads of mapped files"
 
 
-def open_system_calls(tree: TreeLook) -> Source:
-    """Follow the processes of a tree, if this user may."""
+def open_system_calls(tree: TreeLook, files: DataFiles, *, with_maps: bool) -> Source:
+    """Follow the processes of a tree, if this user may. with_maps: report maps too, if no other source does."""
     try:
         recorder = CallRecorder(all_calls=False)
     except OSError as error:
         reason = f"needs root, or CAP_BPF and CAP_PERFMON, on x86-64 ({error.strerror or error})"
         return Unavailable(SourceUse(_NAME, used=False, shows=_SHOWS, lacks=_LACKS, reason=reason))
-    return SystemCalls(recorder, tree)
+    return SystemCalls(recorder, tree, files, with_maps=with_maps)
 
 
 class SystemCalls:
@@ -36,8 +37,8 @@ class SystemCalls:
 
     counted = True
 
-    def __init__(self, recorder: CallRecorder, tree: TreeLook) -> None:
-        self._recorder = recorder
+    def __init__(self, recorder: CallRecorder, tree: TreeLook, files: DataFiles, *, with_maps: bool) -> None:
+        self._recorder, self._files, self._with_maps = recorder, files, with_maps
         self._calls = KernelCalls(time.time() - time.monotonic())
         self._add(list(tree.alive))
 
@@ -57,13 +58,20 @@ class SystemCalls:
         self._calls.ended.clear()
 
     def take(self, look: Look) -> pl.DataFrame:
-        """Return the calls since the look before, without those that map files, which page faults show."""
+        """Return the calls since the look before."""
         self.drain()
         known = set(self._calls.alive())
         self._add([stat.pid for stat in look.tree.came if stat.pid not in known])
         if not len(self._calls.calls):
             return NO_EVENTS
-        return self._calls.calls.take().with_columns(group=pl.lit(look.job, pl.Int32))
+        events = self._calls.calls.take().with_columns(group=pl.lit(look.job, pl.Int32))
+        return events if self._with_maps else events.filter(pl.col("op") != "mmap")
+
+    def paths(self) -> set[str]:
+        """Return the data files that are open now."""
+        processes = self._calls.calls.tree.members.values()
+        names = {opened.file.path for process in processes for opened in process.descriptors.values()}
+        return {name for name in names if self._files.is_data(name)}
 
     def notes(self) -> list[str]:
         """Return what was lost."""
