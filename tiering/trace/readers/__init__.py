@@ -18,6 +18,7 @@ import polars as pl
 from tiering.errors import TraceError, from_os_error
 from tiering.storage.scratch import scratch_directory
 from tiering.text import shown
+from tiering.trace.completeness import Completeness, least
 from tiering.trace.readers import (
     azure,
     biosnoop,
@@ -129,6 +130,11 @@ class Trace:
         """Where the processes of a watched job spent their time; None if unknown, and of several traces in one."""
         known = [each.waiting for each in self.damage if each.waiting is not None]
         return known[0] if len(known) == 1 else None
+
+    @property
+    def completeness(self) -> Completeness:
+        """What the sources of a watched trace showed; of several traces in one, what all of them did."""
+        return least([each.completeness for each in self.damage])
 
     @property
     def notes(self) -> list[str]:
