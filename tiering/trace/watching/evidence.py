@@ -17,6 +17,7 @@ from tiering.trace.watching.file_positions import FilePositions
 from tiering.trace.watching.observation import SourceUse
 from tiering.trace.watching.page_faults import PageFaultSource, open_page_faults
 from tiering.trace.watching.source import NO_EVENTS, Look, Source
+from tiering.trace.watching.system_calls import SystemCalls, open_system_calls
 from tiering.trace.watching.touched import Touched
 
 #: The share of the bytes read whose places may be unknown while it is still told what was touched.
@@ -42,9 +43,12 @@ class Evidence:
         self._open = ExitStack()
         self._moved = self._nameless = self._reads = self._writes = 0
         self._faults = open_page_faults(tree, files)
+        self._calls = open_system_calls(tree, files, with_maps=not isinstance(self._faults, PageFaultSource))
         self._positions = FilePositions(files)
-        # The totals come last: they are what no other source places.
-        self.sources: tuple[Source, ...] = (self._faults, self._positions, ByteTotals())
+        # The calls leave nothing to positions and totals, which else come last: they are what no other source places.
+        self.sources: tuple[Source, ...] = (self._calls, self._faults)
+        if not isinstance(self._calls, SystemCalls):
+            self.sources += (self._positions, ByteTotals())
         for source in self.sources:
             self._open.callback(source.close)
 
@@ -66,7 +70,8 @@ class Evidence:
         touched, again = self._of_dataset(events.filter(pl.col("op") == "read"))
         is_seen = isinstance(self._faults, PageFaultSource)
         names = self._faults.maps.names() if isinstance(self._faults, PageFaultSource) else set()
-        return Found(events, len(names | self._positions.paths), touched, again, mapped if is_seen else None)
+        opened = self._calls.paths() if isinstance(self._calls, SystemCalls) else self._positions.paths
+        return Found(events, len(names | opened), touched, again, mapped if is_seen else None)
 
     def completeness(self) -> Completeness:
         """Return what the sources showed of the job so far."""
