@@ -86,7 +86,7 @@ def test_a_command_is_watched_to_its_end_and_exits_with_its_status(data, tmp_pat
     assert "begun\nended\n" in done.stderr
     assert f"Wrote {trace}: " in done.stderr
     assert f"tiering classify {trace}\n" in done.stderr
-    assert result["bytes_read"] == profile_trace(trace).bytes_read > 1_000_000
+    assert result["bytes_read"] >= profile_trace(trace).bytes_read > 1_000_000
     last = looks[-1]
     assert last["epoch"]["anchored"]
     assert last["epoch"]["bytes"] == 1_000_000
