@@ -110,7 +110,7 @@ def json_line(document: object, name: str) -> str:
 
     Dataclasses are written by pydantic: 1 ms for a look at 500 processes, where `plain` takes 13.
     """
-    if not dataclasses.is_dataclass(document):
+    if not dataclasses.is_dataclass(document) or isinstance(document, type):
         return json.dumps(_with_format(document, name)) + "\n"
     head = json.dumps({"format": f"tiering-{name}", "format_version": JSON_VERSION})
     return f"{head[:-1]},{_adapter(type(document)).dump_json(document).decode()[1:]}\n"
