@@ -25,9 +25,11 @@ import tiering
 from benchmarks.drawn_photos import drawn_photos
 from benchmarks.slow_mount import slow_mount
 from tests.control_groups import memory_group
+from tiering.system.page_cache import drop
 from tiering.trace.trace_profile import TraceProfile
 from tiering.trace.watching.watch import watch
-from tiering.workload.causes import Cause, causes
+from tiering.workload.cause import Cause
+from tiering.workload.causes import causes
 
 #: The right cause of each job; None where it is healthy.
 RIGHT: dict[str, str | None] = {
@@ -64,6 +66,7 @@ class Data(NamedTuple):
     """What jobs read."""
 
     photos: Path
+    few: Path
     store: Path
     pixels: Path
 
@@ -76,7 +79,7 @@ def make_data(directory: Path, count: int = 300, pixels: int = 4096) -> Data:
     made = np.lib.format.open_memmap(array, "w+", np.uint8, (pixels, 128, 128, 3))
     made[:] = np.random.default_rng(0).integers(0, 256, (1, 128, 128, 3), np.uint8)
     made.flush()
-    return Data(photos, store, array)
+    return Data(photos, min(photos.iterdir()), store, array)
 
 
 @contextmanager
@@ -89,14 +92,16 @@ def job(kind: str, data: Data, work: Path) -> Iterator[int]:
         (own / data.pixels.name).symlink_to(data.pixels)
         if kind in DELAYS:
             opening, reading = DELAYS[kind]
-            stack.enter_context(slow_mount(data.photos, own / "images", opening, reading))
+            # The cache that thrashes has a small dataset, so that a few seconds hold several epochs.
+            photos = data.few if kind == "cache that thrashes" else data.photos
+            stack.enter_context(slow_mount(photos, own / "images", opening, reading))
         else:
             (own / "images").symlink_to(data.photos)
         prefix: list[str] = []
         hold: Callable[[int], None] | None = None
         if kind == "memory":
             # Pages in memory belong to the group that read them first.
-            drop_cached(data.pixels)
+            drop([data.pixels])
             prefix, hold = stack.enter_context(memory_group())
         words = [*prefix, sys.executable, "-m", "benchmarks.slow_jobs", kind, own, cache]
         process = subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE, text=True)
@@ -122,8 +127,8 @@ def watched(kind: str, data: Data, seconds: float) -> tuple[list[Cause], TracePr
         with job(kind, data, Path(name)) as pid:
             watch(pid, trace, seconds=seconds)
         profile = tiering.profile_trace(trace)
-    size = sum(path.stat().st_size for path in data.photos.rglob("*.jpg"))
-    return causes(profile.waiting, profile, dataset_bytes=size), profile
+    known = sum(path.stat().st_size for path in data.few.rglob("*.jpg")) if kind == "cache that thrashes" else None
+    return causes(profile.waiting, profile, dataset_bytes=known), profile
 
 
 def matrix(named: Sequence[tuple[str, str | None]]) -> Iterator[str]:

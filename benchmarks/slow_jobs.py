@@ -192,7 +192,7 @@ JOBS: dict[str, tuple[Callable[[Path, Path], Iterable[Any]], Training]] = {
     "lock": (lambda data, _: torch_batches(Images(data / "images", Locked()), 4), Training()),
     "memory": (lambda data, _: mapped_pages(data / "pixels.npy"), Training()),
     "cache that thrashes": (
-        lambda data, cache: torch_batches(Images(data / "images", EvictingCache(cache, most=40)), 0),
+        lambda data, cache: torch_batches(Images(data / "images", EvictingCache(cache, most=10)), 0),
         Training(),
     ),
     "transfer": (

@@ -34,8 +34,10 @@ from tiering.placement.plan import PlacementSummary
 from tiering.placement.survey import Survey
 from tiering.probing.probe import Probe
 from tiering.store.manifest import Manifest
+from tiering.trace.waiting import Waiting
 from tiering.trace.watching.job_progress import JobProgress
 from tiering.trace.watching.observation import SourceUse
+from tiering.workload.cause import Cause
 from tiering.workload.profile import Profile
 from tiering.workload.verdict import Verdict
 
@@ -43,9 +45,14 @@ PAGE: Final = Path(__file__).parent / "reference" / "json.md"
 
 
 class SourcedVerdict(TypedDict):
-    """The verdict on one trace: its fields stand beside `source`, the trace's path."""
+    """The verdict on one trace: its fields stand beside `source`, the trace's path.
+
+    Attributes:
+        causes: Where a watched or profiled job waits, the most important first; empty of other traces.
+    """
 
     source: str
+    causes: list[Cause]
 
 
 class Verdicts(TypedDict):
@@ -114,6 +121,8 @@ class WatchResult(TypedDict):
         notes: Remarks; the trace has them as well.
         watcher_share: The share of one core that watching took.
         interrupted: Whether a signal ended it.
+        waiting: Where the job's processes spent their time; null if it ended before the first look.
+        causes: What slows the job down, the most important first.
     """
 
     path: str
@@ -126,6 +135,8 @@ class WatchResult(TypedDict):
     notes: list[str]
     watcher_share: float
     interrupted: bool
+    waiting: Waiting | None
+    causes: list[Cause]
 
 
 class Tiers(TypedDict):
@@ -223,8 +234,8 @@ def page() -> str:
         "",
         "With `--json` a command prints one document on stdout and nothing else there; `tiering watch` prints one for",
         "each look, each in a line, and the result as the last line. `format` names the kind of document.",
-        "`format_version` rises when a key changes its meaning or goes; new keys may come at any time. Sizes are bytes,",
-        "times are seconds, rates are per second, shares lie in [0, 1], and money is USD.",
+        "`format_version` rises when a key changes its meaning or goes; new keys may come at any time.",
+        "Sizes are bytes, times are seconds, rates are per second, shares lie in [0, 1], and money is USD.",
         "",
         "This page is generated from the types that the commands print: `python -m docs.json_reference`.",
         "",

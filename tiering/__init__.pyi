@@ -99,6 +99,11 @@ from tiering.trace.capture import Recording as Recording, record as record
 from tiering.trace.profile import profile_events as profile_events, profile_trace as profile_trace
 from tiering.trace.readers import read_trace as read_trace
 from tiering.trace.trace_profile import TraceProfile as TraceProfile
+from tiering.trace.watching.job_progress import ProgressTally as ProgressTally
+from tiering.trace.watching.watch import Watched as Watched, watch as watch
+from tiering.trace.waiting import Waiting as Waiting
+from tiering.workload.cause import Cause as Cause
+from tiering.workload.causes import causes as causes
 from tiering.workload.classifier import Model as Model, load_model as load_model, save_model as save_model
 from tiering.workload.profile import Profile as Profile, read_profile as read_profile, write_profile as write_profile
 from tiering.workload.training.train import evaluate_model as evaluate_model, train_model as train_model

@@ -9,6 +9,7 @@ import pytest
 from tests.trace.watching.looks import look, process
 from tiering.cli.watch_view import drawn
 from tiering.trace.watching.job_progress import ProgressTally
+from tiering.trace.watching.observation import AcceleratorLook, MemoryLook
 
 WAITING = {"threads": {"disk": 0.6, "running": 0.25}, "main": {"pipe": 1.0}, "processor": 0.25, "bytes_read": 2_000_000}
 
@@ -72,3 +73,12 @@ def test_names_that_would_move_the_cursor_are_harmless():
     shown = drawn(tally.progress(), 80, 24)
     assert "\x1b" not in shown.plain
     assert all(line.cell_len <= 80 for line in shown.split())
+
+
+def test_limits_of_memory_and_accelerators_are_shown_where_there_are_some():
+    memory = MemoryLook(limit=16_000_000_000, used=15_900_000_000, limited=3, refaulted=0, stalled=0.0)
+    accelerator = AcceleratorLook("NVIDIA H100", busy=0.43, memory_used=12_000_000_000, ours=True)
+    shown = lines(progress(39, memory=memory, accelerators=(accelerator,) * 4), 80, 24)
+    assert "memory        15.9 GB used of 16 GB allowed" in shown
+    assert shown.count("accelerator   43 % busy, 12 GB used: NVIDIA H100") == 4
+    assert len(shown) < 24

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -15,11 +17,12 @@ import polars as pl
 import pytest
 
 from tiering.errors import MachineError, TraceError, UsageError
-from tiering.trace.capture import ASKED, record
+from tiering.trace.capture import record
 from tiering.trace.profile import profile_trace
 from tiering.trace.readers import read_trace
 from tiering.trace.readers.strace_calls import CALLS, STATS
 from tiering.trace.readers.strace_unnamed import UNNAMED
+from tiering.trace.recording.strace import ASKED
 from tiering.workload.verdict import classify
 
 LOOP = """
@@ -40,7 +43,7 @@ def files(tmp_path):
     return directory
 
 
-@pytest.mark.parametrize("backend", ["strace", "dftracer"])
+@pytest.mark.parametrize("backend", ["tracepoints", "strace", "dftracer"])
 def test_three_passes_are_seen_as_three_epochs(tmp_path, files, backend):
     trace = tmp_path / "trace.parquet"
     made = record([sys.executable, "-c", LOOP, str(files), str(tmp_path / "out")], trace, backend=backend)
@@ -54,7 +57,7 @@ def test_three_passes_are_seen_as_three_epochs(tmp_path, files, backend):
     assert profile.epochs_found is not None
     assert profile.epochs_found.count == 3
     # DFTracer cannot see all of a run.
-    assert profile.whole == (backend == "strace")
+    assert profile.whole == (backend != "dftracer")
     assert any("DFTracer" in note for note in profile.notes) == (backend == "dftracer")
 
 
@@ -78,6 +81,75 @@ def test_totals_agree_with_what_the_kernel_counted(tmp_path, files, command):
     assert made.bytes_read == pytest.approx(made.counted_read, rel=0.01, abs=1 << 16)
     assert made.bytes_written == pytest.approx(made.counted_written, rel=0.01, abs=100)
     assert made.notes == []
+
+
+#: Every kind of call that changes what a later one means: links, positions, duplicates, copies inside the kernel,
+#: directories, forks, threads.
+CALLS_OF_ALL_KINDS = """
+import mmap, os, subprocess, sys, threading
+os.chdir(sys.argv[1])
+open("a", "wb").write(bytes(10240)); os.symlink("a", "link")
+with open("link", "rb") as file: file.seek(100); file.read(10); file.seek(0, 2)
+fd = os.open("a", os.O_RDONLY); os.pread(fd, 100, 5); os.preadv(fd, [bytearray(10), bytearray(20)], 7)
+copy = os.dup(fd); os.read(copy, 33); os.read(fd, 44); os.close(fd)
+out = os.open("b", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+os.sendfile(out, copy, 50, 500); os.sendfile(out, copy, None, 100); os.copy_file_range(copy, out, 77, 10, 20)
+os.pwrite(out, b"xyz", 9); os.ftruncate(out, 50); os.fsync(out); os.close(out)
+more = os.open("b", os.O_WRONLY | os.O_APPEND); os.write(more, b"hello"); os.close(more)
+here = os.open(".", os.O_RDONLY | os.O_DIRECTORY); fd = os.open("a", os.O_RDONLY, dir_fd=here); os.read(fd, 3)
+mmap.mmap(copy, 0, prot=mmap.PROT_READ)[:10]
+if os.fork() == 0: os.read(copy, 5); os._exit(0)
+os.wait()
+thread = threading.Thread(target=lambda: open("a", "rb").read(17)); thread.start(); thread.join()
+subprocess.run(["cat", "a"], stdout=subprocess.DEVNULL)
+subprocess.run(["sh", "-c", "cd /; read x < " + os.path.abspath("a")])
+"""
+
+
+def test_the_kernel_records_what_strace_sees(tmp_path):
+    seen = []
+    for backend in ("tracepoints", "strace"):
+        place, trace = tmp_path / "place", tmp_path / backend
+        place.mkdir()
+        made = record([sys.executable, "-c", CALLS_OF_ALL_KINDS, str(place)], trace, backend=backend)
+        assert (made.backend, made.notes, profile_trace(trace).whole) == (backend, [], True)
+        events = pl.concat(read_trace(trace).batches)
+        assert events["pid"].n_unique() == 4
+        what = events.filter(pl.col("path").str.starts_with(str(place))).select("op", "path", "offset", "size", "flags")
+        seen.append(sorted(what.rows(), key=repr))
+        shutil.rmtree(place)
+    assert seen[0] == seen[1]
+    assert len(seen[0]) > 50
+
+
+def test_calls_that_come_too_fast_are_counted_as_lost(tmp_path, files, monkeypatch):
+    monkeypatch.setattr("tiering.system.call_recorder._RING", 4096)
+    monkeypatch.setattr("tiering.trace.recording.tracepoints._PAUSE", 0.3)
+    made = record(["sh", "-c", f"cat {files}/*"], tmp_path / "t", backend="tracepoints")
+    assert made.status == 0
+    profile = profile_trace(tmp_path / "t")
+    assert not profile.whole
+    assert any("faster than they could be recorded" in gap for gap in profile.gaps)
+
+
+#: Everything is imported before the rights are dropped, because the environment may be root's alone.
+WITHOUT_RIGHTS = """
+import os, sys
+from tiering.trace.capture import record
+record(["true"], sys.argv[1], backend="strace")
+os.setuid(65534)
+made = record(["true"], sys.argv[2])
+print(made.backend, made.refused)
+"""
+
+
+def test_without_rights_strace_records_and_the_reason_is_given(tmp_path):
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o777)
+        words = [sys.executable, "-c", WITHOUT_RIGHTS, str(tmp_path / "t"), f"{place}/t"]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("strace ")
+    assert "tracepoints: Operation not permitted" in done.stdout
 
 
 def test_the_tracer_is_asked_for_what_its_reader_understands():
@@ -158,7 +230,7 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing(tmp_path, monkeypatch):
     (tools / "true").symlink_to("/bin/true")
     monkeypatch.setenv("PATH", str(tools))
     with pytest.raises(MachineError, match="apt install strace"):
-        record(["true"], tmp_path / "t")
+        record(["true"], tmp_path / "t", backend="strace")
     assert [path.name for path in tmp_path.iterdir()] == ["tools"]
 
 
@@ -170,7 +242,7 @@ def test_a_failing_tracer_is_a_named_error(tmp_path, monkeypatch):
     strace.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     with pytest.raises(MachineError, match="leave to trace"):
-        record(["true"], tmp_path / "t")
+        record(["true"], tmp_path / "t", backend="strace")
     assert not (tmp_path / "t").exists()
 
 

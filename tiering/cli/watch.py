@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tiering.trace.watching.job_progress import ProgressTally
     from tiering.trace.watching.observation import Observation, SourceUse
     from tiering.trace.watching.watch import Watched
+    from tiering.workload.cause import Cause
 
 
 def watch(
@@ -92,6 +93,7 @@ def watch(
     from tiering.trace.watching.job_progress import ProgressTally
     from tiering.trace.watching.watch import watch as record
     from tiering.units import parse_seconds
+    from tiering.workload.causes import causes
 
     seconds = None if duration is None else parse_seconds(duration)
     if seconds is not None and seconds <= 0:
@@ -106,19 +108,26 @@ def watch(
         emit = around.enter_context(_json_lines(aside=starts)) if json else None
         if live or (live is None and sys.stderr.isatty() and not starts and not json):
             around.enter_context(view.shown())
-        elif starts and sys.stderr.isatty():
-            note("The command has this terminal. To see it live, type in another one: tiering watch PID")
+            hint = False
+        else:
+            hint = starts and sys.stderr.isatty()
 
         def look(seen: Observation) -> None:
+            nonlocal hint
             tally.add(seen)
             view.refresh()
+            if hint and seen.processes:
+                number = seen.processes[0].pid
+                note(f"The command has this terminal. To see it live, in another one: tiering watch {number}")
+                hint = False
             if emit is not None and (progress := tally.progress()) is not None:
                 emit(progress, "look")
 
-        watched = record(target, output, seconds=seconds, warm_maps=warm_maps, on_look=look)
+        watched = record(target, output, seconds=seconds, dataset=dataset, warm_maps=warm_maps, on_look=look)
+        waits = causes(watched.waiting, dataset_bytes=total)
         if emit is not None:
-            emit(_result(watched), "watch")
-    _conclude(watched, dataset)
+            emit(_result(watched, waits), "watch")
+    _conclude(watched, waits, dataset)
 
 
 def _target(job: list[str] | None, name: str | None) -> int | str | list[str]:
@@ -189,14 +198,14 @@ def _json_lines(*, aside: bool) -> Iterator[Callable[[object, str], None]]:
             raise BrokenPipeError
 
 
-def _result(watched: Watched) -> dict[str, Any]:
+def _result(watched: Watched, waits: list[Cause]) -> dict[str, Any]:
     """Return the result as its document has it."""
     names = ("path", "status", "seconds", "sources", "events", "bytes_read", "bytes_written", "notes", "watcher_share")
     found = {name: getattr(watched, name) for name in names}
-    return found | {"interrupted": watched.interruption is not None}
+    return found | {"interrupted": watched.interruption is not None, "waiting": watched.waiting, "causes": waits}
 
 
-def _conclude(watched: Watched, dataset: Path | None) -> None:
+def _conclude(watched: Watched, waits: list[Cause], dataset: Path | None) -> None:
     """Say what was seen and what to do with it. Exit as the command did, or as an interrupted program does."""
     from tiering.system.signals import exit_code_of
 
@@ -211,9 +220,13 @@ def _conclude(watched: Watched, dataset: Path | None) -> None:
         _say(_said(source), 2)
     for line in watched.notes:
         _say(f"Note: {line}")
+    data = "DATASET" if dataset is None else dataset
+    for cause in waits:
+        _say(f"Where it waits, {cause.name}: {cause.evidence} {cause.fix}")
+        if cause.command is not None:
+            note(f"  {cause.command.replace('DATASET', command(data))}")
     note("Next, what kind of workload it is, and where and how to keep its data:")
     note(f"  {command('tiering', 'classify', watched.path)}")
-    data = "DATASET" if dataset is None else dataset
     note(f"  {command('tiering', 'profile', data, '--trace', watched.path, '-o', 'profile.json')}")
     note("  tiering recommend profile.json")
     if watched.interruption is not None:

@@ -42,6 +42,15 @@ class JobMetrics(Collector):
         for state in _STATES:
             states.add_metric([state], sum(getattr(each, state) for each in found.processes))
         yield states
+        busy = GaugeMetricFamily(
+            "tiering_watch_accelerator_busy_ratio",
+            "Share of the time an accelerator computed.",
+            labels=["number", "name"],
+        )
+        for number, each in enumerate(found.accelerators):
+            busy.add_metric([str(number), each.name], each.busy)
+        if found.accelerators:
+            yield busy
 
 
 def _counters(found: JobProgress) -> Iterator[tuple[str, float | None, str]]:

@@ -51,8 +51,9 @@ class WatchView:
 
     def refresh(self) -> None:
         """Draw the view again, if that is due."""
-        progress = self._tally.progress()
-        if self._live is None or progress is None or progress.seconds - self._drawn < _BETWEEN:
+        if self._live is None or self._tally.seconds - self._drawn < _BETWEEN:
+            return
+        if (progress := self._tally.progress()) is None:
             return
         self._drawn = progress.seconds
         width, height = self._live.console.size
@@ -108,12 +109,21 @@ def _job(progress: JobProgress) -> Iterator[Text]:
     """Yield the lines about files, dataset and epochs."""
     yield Text(f"{'files in use':<14}{format_count(progress.files)}")
     yield Text(f"{'dataset':<14}{_touched(progress)}")
-    epoch = progress.epoch
+    yield _epoch(progress.epoch)
+    memory = progress.memory
+    if memory is not None and memory.limit is not None and memory.used is not None:
+        yield Text(f"{'memory':<14}{format_bytes(memory.used)} used of {format_bytes(memory.limit)} allowed")
+    for each in progress.accelerators:
+        used = format_bytes(each.memory_used)
+        others = ", not by this job" if each.ours is False else ""
+        yield Text(f"{'accelerator':<14}{format_percent(each.busy)} busy{others}, {used} used: {_clean(each.name)}")
+
+
+def _epoch(epoch: EpochEstimate | None) -> Text:
     if epoch is None:
-        yield Text(f"{'epoch':<14}not known yet; --dataset PATH says how many bytes it has")
-        return
+        return Text(f"{'epoch':<14}not known yet; --dataset PATH says how many bytes it has")
     full = round(_BAR * epoch.done)
-    yield Text.assemble(
+    return Text.assemble(
         f"{'epoch':<14}{format_count(epoch.number)} ", ("━" * full, "cyan"), ("━" * (_BAR - full), "dim"), " ",
         _of_epoch(epoch),
     )  # fmt: skip

@@ -17,6 +17,8 @@ from tiering.trace.profile import profile_trace
 from tiering.trace.readers import read_trace
 from tiering.trace.timeline import Timeline, TimelineBinner, timeline
 from tiering.trace.trace_profile import TraceProfile
+from tiering.workload.cause import Cause
+from tiering.workload.causes import causes
 from tiering.workload.profile import Profile, profile_at
 from tiering.workload.verdict import Verdict, classify
 
@@ -28,6 +30,11 @@ class TracePart:
     profile: TraceProfile
     verdict: Verdict
     timeline: Timeline | None
+
+    @property
+    def causes(self) -> list[Cause]:
+        """Where the job waits, if it was watched or profiled."""
+        return causes(self.profile.waiting, self.profile)
 
 
 @dataclass(frozen=True, slots=True)

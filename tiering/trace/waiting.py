@@ -134,7 +134,7 @@ class Waiting(BaseModel):
 
     seconds: float = Field(description="s watched")
     looks: int
-    cores: int = Field(description="processors that the job may use")
+    cores: int | None = Field(description="processors that the job may use; null if unknown")
     consumer: RoleWaiting | None = Field(default=None, description="the processes that take batches from workers")
     workers: RoleWaiting | None = Field(default=None, description="the processes that load for a consumer")
     single: RoleWaiting | None = Field(

@@ -1,4 +1,4 @@
-"""The rules that name causes from what was seen of a loader and its consumer. docs/causes.md explains the thresholds."""
+"""The rules that name causes from what was seen of a loader and its consumer. docs/causes.md explains them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tiering.workload.cause import Cause, named
 from tiering.workload.explain import percent
 
 #: A consumer waits for its loader if it spends this share of its time waiting for batches...
-STARVED: Final = 0.2
+STARVED: Final = 0.25
 #: ... and does not wait below this share.
 FED: Final = 0.05
 #: A loader waits for something, or works, if it spends this share of its time on it.
@@ -27,8 +27,10 @@ SPARE: Final = 0.7
 ACCELERATED: Final = 0.9
 #: A share of the time in which processes wait for memory.
 STALLED: Final = 0.1
-#: What was read again, of all that was read: of pages that had just been dropped, or of the dataset.
+#: The share of what is read that had been read before, above which a cache does not hold what it should.
 READ_AGAIN: Final = 0.5
+#: The share of what comes from storage that had just been dropped from memory, in a group that is held at its limit.
+REFAULTED: Final = 0.25
 #: B/s that must go from the workers to the consumer before their transfer can be a cause.
 MOVED: Final = 10e6
 #: B written for each B read, above which a job keeps filling a cache.
@@ -36,6 +38,8 @@ FILLING: Final = 0.3
 #: Without this many samples of a role, and s watched, shares are too uncertain.
 FEWEST_SAMPLES: Final = 20
 SHORTEST: Final = 1.0
+#: Without this many batches in a profiler's trace, too.
+FEWEST_BATCHES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ def of_loader(waiting: Waiting, seen: Seen) -> Iterator[Cause]:
     if loader.lock >= MATTERS and (waiting.accelerator_busy is None or seen.starved is not None):
         text = f"{percent(loader.lock)} of the {seen.who} time is spent waiting for a lock that another one holds."
         yield named("lock", loader.lock, text)
-    if seen.starved is not None and loader.processor >= BUSY:
+    if seen.starved is not None and loader.processor >= BUSY and waiting.cores is not None:
         spare = waiting.cores - waiting.demand
         text = (
             f"{percent(loader.processor)} of the {seen.who} time is spent on the processor, and the training waits for "
@@ -155,21 +159,27 @@ _PAGE: Final = 4096
 
 
 def of_memory(waiting: Waiting, seen: Seen) -> Iterator[Cause]:
+    """Name memory that is too small: processes wait for it, or the page cache loses what is needed again."""
     memory = waiting.memory
     if memory is None:
         return
     stalled = (memory.stalled or 0.0) / waiting.seconds
-    waits = seen.is_slow and seen.loader.storage >= MATTERS
-    again = waits and bool(memory.limited) and _refaulted(waiting, memory) >= READ_AGAIN
+    # Pages are dropped and read again in the kernel's time as well as in waits.
+    lost = seen.loader.storage + seen.loader.processor * _in_kernel(seen.role)
+    again = seen.is_slow and bool(memory.limited) and lost >= MATTERS and _refaulted(waiting, memory) >= REFAULTED
     if stalled >= STALLED or again:
-        what = f"{percent(min(1.0, stalled))} of the time some process waited for memory."
+        what = (
+            f"{percent(min(1.0, lost))} of the {seen.who} time passes in waits for storage and in the kernel."
+            if again
+            else f"{percent(min(1.0, stalled))} of the time some process waited for memory."
+        )
         if memory.limit is not None:
             what += (
                 f" The control group's limit of {memory.limit / 1e6:,.0f} MB was reached {memory.limited or 0:,} times."
             )
         if memory.refaulted:
             what += f" {memory.refaulted / 1e6:,.0f} MB were read again that had just been dropped from memory."
-        yield named("memory", min(1.0, max(stalled, seen.loader.storage if again else 0.0)), what)
+        yield named("memory", min(1.0, max(stalled, lost if again else 0.0)), what)
 
 
 def of_cache(waiting: Waiting, trace: TraceProfile | None, dataset_bytes: int | None, seen: Seen) -> Iterator[Cause]:
@@ -187,8 +197,8 @@ def of_cache(waiting: Waiting, trace: TraceProfile | None, dataset_bytes: int | 
     again, filling = _read_again(waiting, trace, dataset_bytes, seen), _filling(waiting, seen)
     if again is not None and again >= READ_AGAIN and filling >= FILLING:
         text = (
-            f"{percent(again)} of what was read had been read before, and the job still writes {filling:.2f} B for each B "
-            "that it reads: it fills a cache whose contents are dropped before they are used again."
+            f"{percent(again)} of what was read had been read before, and the job still writes {filling:.2f} B for "
+            "each B that it reads: it fills a cache whose contents are dropped before they are used again."
         )
         yield named("cache", seen.loader.storage, text)
 
@@ -213,6 +223,11 @@ def _filling(waiting: Waiting, seen: Seen) -> float:
     return max(0, role.bytes_written - sent) / role.bytes_read if role.bytes_read else 0.0
 
 
+def _in_kernel(role: RoleWaiting) -> float:
+    """Return the share of the processor time that is spent in the kernel."""
+    return min(1.0, role.kernel / role.processor) if role.processor else 0.0
+
+
 def _refaulted(waiting: Waiting, memory: MemoryWaiting) -> float:
     """Return the share of what came from storage that had just been dropped from memory; 0 if unknown."""
     read = waiting.device_read
@@ -221,7 +236,7 @@ def _refaulted(waiting: Waiting, memory: MemoryWaiting) -> float:
 
 def _step(seen: Seen) -> Cause:
     text = (
-        f"The {seen.who} time is spent waiting for the training to take batches in {percent(seen.idle or 0.0)} of it; "
-        f"the training waits for batches in {percent(seen.starved or 0.0)} of its time."
+        f"{percent(seen.idle or 0.0)} of the {seen.who} time is spent waiting until the training takes a batch; the "
+        f"training waits for batches in {percent(seen.starved or 0.0)} of its time."
     )
     return named("training step", seen.idle or 0.0, text)

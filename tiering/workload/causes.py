@@ -17,6 +17,7 @@ from tiering.workload.cause import Cause, named
 from tiering.workload.cause_rules import (
     ACCELERATED,
     FED,
+    FEWEST_BATCHES,
     MATTERS,
     SHORTEST,
     STARVED,
@@ -50,10 +51,10 @@ def causes(
         >>> [cause.name for cause in tiering.causes(profile.waiting, profile)]  # doctest: +SKIP
         ['opens', 'storage']
     """
-    if waiting is None or waiting.seconds < SHORTEST or (waiting.accelerator_busy or 0.0) >= ACCELERATED:
+    if waiting is None or (waiting.accelerator_busy or 0.0) >= ACCELERATED:
         return []
     found = list(_profiled(waiting)) if waiting.profiled is not None else []
-    if (seen := loader_and_consumer(waiting)) is not None:
+    if waiting.seconds >= SHORTEST and (seen := loader_and_consumer(waiting)) is not None:
         found += [
             *of_memory(waiting, seen),
             *of_cache(waiting, trace, dataset_bytes, seen),
@@ -65,7 +66,7 @@ def causes(
 def _profiled(waiting: Waiting) -> Iterator[Cause]:
     """Name what a profiler inside the training process shows. It does not see what workers do."""
     seen = waiting.profiled
-    if seen is None or not seen.batches or not seen.seconds:
+    if seen is None or seen.batches < FEWEST_BATCHES or not seen.seconds:
         return
     starved = seen.loading / seen.seconds
     if seen.copying is not None and (copying := seen.copying / seen.seconds) >= MATTERS:

@@ -32,6 +32,7 @@ from tiering.trace.readers import (
     fsslower,
     gcs,
     headed,
+    kineto,
     minio,
     perf,
     procmon,
@@ -75,6 +76,10 @@ READERS: tuple[Reader, ...] = (
     records.ORACLE,
 )
 
+#: What profilers write: no reads or writes, but where a training waits. Such a file is a trace without events.
+PROFILERS: tuple[Reader, ...] = (kineto.READER,)
+
+_KNOWN = (*READERS, *PROFILERS)
 _HEAD = 1 << 16
 _SEVERAL = "Where jobs wait is not added up over several traces: classify each of them by itself."
 #: How many files a note names.
@@ -189,7 +194,7 @@ def read_trace(path: str | os.PathLike[str], *, lenient: bool = False, columns: 
 
 
 def _reader_of(head: bytes) -> Reader | None:
-    return None if is_archive(head) else next((reader for reader in READERS if reader.sniff(head)), None)
+    return None if is_archive(head) else next((reader for reader in _KNOWN if reader.sniff(head)), None)
 
 
 def _read_archive(path: Path, *, lenient: bool) -> Trace:
@@ -229,7 +234,7 @@ def _read_directory(directory: Path, path: Path, *, lenient: bool, others: Seque
         kinds = ", ".join(f"{len(files)} of {name}" for name, files in found.items())
         raise _unusable(path, f"a directory with traces of several formats ({kinds})")
     ((name, logs),) = found.items()
-    reader = next(each for each in READERS if each.name == name)
+    reader = next(each for each in _KNOWN if each.name == name)
     damage = {file: Damage(path / file.relative_to(directory), name, lenient) for file in logs}
     runs = grouped(logs) if reader is strace.READER else {}
     by_run = {run: Damage(path / run.relative_to(directory), name, lenient) for run in runs}
@@ -305,7 +310,7 @@ def _first_bytes(path: Path, called: Path) -> bytes:
 def _unusable(path: Path, found: str, action: str = RECORD) -> TraceError:
     return TraceError(
         str(path),
-        expected=f"a trace ({', '.join(reader.name for reader in READERS)})",
+        expected=f"a trace ({', '.join(reader.name for reader in _KNOWN)})",
         found=found,
         action=action,
     )

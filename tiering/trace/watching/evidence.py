@@ -17,6 +17,7 @@ from tiering.trace.watching.file_positions import FilePositions
 from tiering.trace.watching.observation import SourceUse
 from tiering.trace.watching.page_faults import PageFaultSource, open_page_faults
 from tiering.trace.watching.source import NO_EVENTS, Look, Source
+from tiering.trace.watching.system_calls import SystemCalls, open_system_calls
 from tiering.trace.watching.touched import Touched
 from tiering.trace.watching.warm_maps import WarmMaps
 
@@ -45,11 +46,13 @@ class Evidence:
         self._somewhere: dict[str, int | None] = {}
         self._moved = self._nameless = self._reads = self._writes = 0
         self._faults = open_page_faults(tree, files)
+        self._calls = open_system_calls(tree, files, with_maps=not isinstance(self._faults, PageFaultSource))
         self._positions = FilePositions(files)
         shown = self._faults.shown if isinstance(self._faults, PageFaultSource) else dict
         self._warm = WarmMaps(files, shown) if warm_maps else None
-        # The totals come last: they are what no other source places.
-        found = [self._faults, self._warm, self._positions, ByteTotals()]
+        found: list[Source | None] = [self._calls, self._faults, self._warm]
+        # The calls leave nothing to positions and totals, which else come last: they are what no other source places.
+        found += [] if self._sees_calls else [self._positions, ByteTotals()]
         self.sources: tuple[Source, ...] = tuple(source for source in found if source is not None)
         for source in self.sources:
             self._open.callback(source.close)
@@ -72,20 +75,25 @@ class Evidence:
         touched, again = self._of_dataset(events.filter(pl.col("op") == "read"))
         is_seen = isinstance(self._faults, PageFaultSource)
         names = self._faults.maps.names() if isinstance(self._faults, PageFaultSource) else set()
-        return Found(events, len(names | self._positions.paths), touched, again, mapped if is_seen else None)
+        opened = self._calls.paths() if isinstance(self._calls, SystemCalls) else self._positions.paths
+        return Found(events, len(names | opened), touched, again, mapped if is_seen else None)
 
     def started(self) -> list[tuple[int, float]]:
         """Return the processes that members of the tree began since the last look: number, and s since boot."""
         return self._faults.started() if isinstance(self._faults, PageFaultSource) else []
 
+    @property
+    def _sees_calls(self) -> bool:
+        return isinstance(self._calls, SystemCalls)
+
     def completeness(self) -> Completeness:
         """Return what the sources showed of the job so far."""
         faults = self._faults if isinstance(self._faults, PageFaultSource) else None
         return Completeness(
-            opens=False,
+            opens=self._sees_calls,
             names=self._nameless <= _UNPLACED * self._moved,
-            reads=self._reads,
-            writes=self._writes,
+            reads=None if self._sees_calls else self._reads,
+            writes=None if self._sees_calls else self._writes,
             mapped=self._warm is not None and self._warm.use().used,
             mapped_unsure=self._warm.unsure if self._warm is not None else 0 if faults is None else faults.unsure,
             unplaced_file_bytes=self._unplaced_file_bytes(),

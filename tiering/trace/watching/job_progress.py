@@ -8,7 +8,13 @@ from math import exp
 from typing import Final
 
 from tiering.trace.watching.epoch_estimate import EpochEstimate, EpochEstimator
-from tiering.trace.watching.observation import Observation, ProcessLook, ThreadState
+from tiering.trace.watching.observation import (
+    AcceleratorLook,
+    MemoryLook,
+    Observation,
+    ProcessLook,
+    ThreadState,
+)
 
 #: s over which rates and states are averaged.
 _AVERAGED: Final = 5.0
@@ -99,6 +105,8 @@ class JobProgress:
         epoch: None while it cannot be estimated.
         processes: Those that are alive, the busiest first.
         watcher: Processors that the watcher itself uses.
+        memory: The memory that the job may use, at this look; None where nothing is known of it.
+        accelerators: The accelerators of this machine, at this look.
     """
 
     time: float
@@ -117,6 +125,8 @@ class JobProgress:
     epoch: EpochEstimate | None
     processes: tuple[ProcessProgress, ...]
     watcher: float
+    memory: MemoryLook | None
+    accelerators: tuple[AcceleratorLook, ...]
 
 
 class _Recent:
@@ -188,14 +198,15 @@ class ProgressTally:
         self._sums = {name: _Sum() for name in _FLOWS}
         self._processes: dict[tuple[int, int], tuple[ProcessLook, _Recent]] = {}
         self._watcher = _Recent()
-        self._seconds = 0.0
+        #: s since the watch began.
+        self.seconds = 0.0
         self._last: Observation | None = None
         self._root: tuple[int, str] | None = None
         self._shows_bytes = False
 
     def add(self, look: Observation) -> None:
         """Take note of a look."""
-        self._seconds += look.seconds
+        self.seconds += look.seconds
         self._epochs.add(look)
         self._watcher.add(look.seconds, {"seconds": look.watcher})
         self._shows_bytes = self._shows_bytes or look.touched is not None
@@ -231,7 +242,7 @@ class ProgressTally:
         processes = (_process(look, recent) for look, recent in self._processes.values())
         return JobProgress(
             time=self._last.time,
-            seconds=self._seconds,
+            seconds=self.seconds,
             root=self._root[0],
             command=self._root[1],
             read=flows["read"] or nothing,
@@ -246,6 +257,8 @@ class ProgressTally:
             epoch=self._epochs.estimate(),
             processes=tuple(sorted(processes, key=lambda each: (each.busy, -each.pid), reverse=True)),
             watcher=self._watcher.rate("seconds"),
+            memory=self._last.memory,
+            accelerators=self._last.accelerators,
         )
 
 
