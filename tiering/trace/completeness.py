@@ -35,6 +35,7 @@ class Completeness(BaseModel):
         names: Whether it has the file of nearly every byte that was read or written.
         reads, writes: Calls that the kernel counted, where events stand for many; None where each call is an event.
         mapped: Whether reads of mapped files are among the reads.
+        mapped_once: Whether the first touch of each mapped page is among the reads. Later touches may be missing.
         mapped_unsure: B of mapped files that may have been read beyond those that are counted.
     """
 
@@ -45,6 +46,7 @@ class Completeness(BaseModel):
     reads: int | None = None
     writes: int | None = None
     mapped: bool = False
+    mapped_once: bool = False
     mapped_unsure: int = 0
 
     def applied(self, profile: TraceProfile, dataset_bytes: int | None) -> TraceProfile:
@@ -58,7 +60,11 @@ class Completeness(BaseModel):
             missing |= set(_OF_NAMES)
         if self.mapped_unsure > _UNSURE * profile.bytes_read:
             missing |= set(_OF_EXTENT)
-        known: dict[str, object] = {"mapped_seen": self.mapped, "bytes_mapped_unsure": self.mapped_unsure}
+        known: dict[str, object] = {
+            "mapped_seen": self.mapped,
+            "mapped_once_seen": self.mapped_once,
+            "bytes_mapped_unsure": self.mapped_unsure,
+        }
         if not self.names:
             known |= {
                 name: calls for name, calls in (("reads", self.reads), ("writes", self.writes)) if calls is not None
@@ -82,5 +88,6 @@ def least(several: Sequence[Completeness]) -> Completeness:
         reads=sum(each.reads or 0 for each in several) if counted else None,
         writes=sum(each.writes or 0 for each in several) if counted else None,
         mapped=all(each.mapped for each in several),
+        mapped_once=all(each.mapped_once or each.mapped for each in several),
         mapped_unsure=sum(each.mapped_unsure for each in several),
     )

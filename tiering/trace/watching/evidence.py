@@ -76,11 +76,12 @@ class Evidence:
     def completeness(self) -> Completeness:
         """Return what the sources showed of the job so far."""
         faults = self._faults if isinstance(self._faults, PageFaultSource) else None
+        has_calls = isinstance(self._calls, SystemCalls)
         return Completeness(
-            opens=False,
+            opens=has_calls,
             names=self._nameless <= _UNPLACED * self._moved,
-            reads=self._reads,
-            writes=self._writes,
+            reads=None if has_calls else self._reads,
+            writes=None if has_calls else self._writes,
             mapped_unsure=0 if faults is None else faults.unsure,
         )
 
