@@ -220,7 +220,7 @@ def test_mapped_data_are_named_with_their_bytes(tmp_path):
     assert made.mapped_bytes == 1 << 20
 
 
-#: A map of single pages in a random order, dropped from memory before each pass, as it is with data larger than memory.
+#: A map of small blocks in a random order, dropped from memory before each pass, as it is with data larger than memory.
 PASSES_OVER_A_MAP = """
 import mmap, os, random, sys
 fd = os.open(sys.argv[1], os.O_RDONLY)
@@ -228,8 +228,8 @@ for epoch in range(3):
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     data = mmap.mmap(fd, 0, prot=mmap.PROT_READ)
     data.madvise(mmap.MADV_RANDOM)
-    for page in random.Random(epoch).sample(range(2048), 2048):
-        data[page * 4096]
+    for block in random.Random(epoch).sample(range(128), 128):
+        data[block << 16 : block + 1 << 16 : 512]
     data.close()
 """
 
@@ -242,8 +242,8 @@ def test_passes_over_a_mapped_file_lead_to_a_verdict(tmp_path, backend):
     made = record([sys.executable, "-c", PASSES_OVER_A_MAP, str(data)], trace, backend=backend)
     assert made.mapped_reads
     profile = profile_trace(trace)
-    assert profile.bytes_read == 3 * 2048 * 4096
-    assert profile.reread_share == pytest.approx(2 / 3)
+    assert profile.bytes_read == pytest.approx(3 * 2048 * 4096, rel=0.05)
+    assert profile.reread_share == pytest.approx(2 / 3, rel=0.05)
     assert profile.epochs_found is not None
     assert profile.epochs_found.count == 3
     verdict = classify(profile)

@@ -15,7 +15,7 @@ from tiering.trace.watching.watch import watch
 #: program itself keeps one file open from before it is watched.
 JOB = """
 import os, random, sys
-kept = open(os.path.join(sys.argv[1], "000"), "rb")
+kept = open(os.path.join(sys.argv[1], "000"), "rb", buffering=0)
 kept.read(100)
 print("ready", flush=True)
 sys.stdin.readline()

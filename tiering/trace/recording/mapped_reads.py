@@ -36,9 +36,11 @@ class MappedReads:
         self.bytes = 0
         root = stat_of(pid)
         self._tree = ProcessTree([] if root is None else [root.identity])
-        tree, files = self._tree.look(), DataFiles(None)
+        tree, self._files = self._tree.look(), DataFiles(None)
         self._source = (
-            open_page_faults(tree, files) if events is None else PageFaultSource(events, tree, files, eases=False)
+            open_page_faults(tree, self._files)
+            if events is None
+            else PageFaultSource(events, tree, self._files, eases=False)
         )
         self._counts: dict[int, Counters] = {}
         self._waiting: list[pl.DataFrame] = []
@@ -58,7 +60,6 @@ class MappedReads:
         reads = self._source.take(Look(time.time(), seconds, tree, moved, self._job))
         # The calls show the maps.
         reads = reads.filter((pl.col("op") != "mmap") & (pl.col("pid") != self._without))
-        self.bytes += int(reads.filter(pl.col("op") == "read")["size"].sum())
         self._waiting.append(reads)
 
     def add(self, calls: pl.DataFrame) -> None:
@@ -66,10 +67,17 @@ class MappedReads:
         if not len(calls):
             return
         self._job = calls["group"][0]
-        reads = self._taken()
-        sure = int(reads["time"].search_sorted(calls["time"][-1], side="right"))
-        self._waiting = [reads[sure:]]
-        self._writer.add(pl.concat([calls, reads[:sure]]).sort("time", maintain_order=True))
+        self._waiting = [self._taken()]
+        sure = int(self._waiting[0]["time"].search_sorted(calls["time"][-1], side="right"))
+        self._write(self._waiting[0][:sure], calls)
+        self._waiting = [self._waiting[0][sure:]]
+
+    def _write(self, reads: pl.DataFrame, calls: pl.DataFrame) -> None:
+        # Of a program the first part is mapped before the one with its code, which tells it from data.
+        paths = [path for path in reads["path"].unique().drop_nulls() if self._files.is_data(path)]
+        reads = reads.filter(pl.col("path").is_in(paths))
+        self.bytes += int(reads.filter(pl.col("op") == "read")["size"].sum())
+        self._writer.add(pl.concat([calls, reads]).sort("time", maintain_order=True))
 
     def _taken(self) -> pl.DataFrame:
         return pl.concat([NO_EVENTS, *self._waiting]).sort("time").with_columns(group=pl.lit(self._job, pl.Int32))
@@ -78,7 +86,7 @@ class MappedReads:
         """Write the last faults. Return what they showed, and remarks."""
         self.look(now=True)
         self.look(now=True)
-        self._writer.add(self._taken())
+        self._write(self._taken(), NO_EVENTS)
         self._source.close()
         if not isinstance(self._source, PageFaultSource):
             reason = self._source.use().reason
