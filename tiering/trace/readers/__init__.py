@@ -42,7 +42,7 @@ from tiering.trace.readers import (
 )
 from tiering.trace.readers.archives import is_archive, unpack
 from tiering.trace.readers.base import Damage, Level, Reader, possible
-from tiering.trace.readers.closest import RECORD, advice, closest
+from tiering.trace.readers.closest import RECORD, advice, closest, describe
 from tiering.trace.readers.merge import merged
 from tiering.trace.readers.opening import BROKEN, open_trace
 from tiering.trace.readers.strace_files import grouped
@@ -182,7 +182,7 @@ def read_trace(path: str | os.PathLike[str], *, lenient: bool = False, columns: 
     reader = _reader_of(head)
     if reader is None:
         near = closest(head, READERS)
-        raise _unusable(path, f"{_describe(head)}. {near}".removesuffix(". ").removesuffix("."), advice(head))
+        raise _unusable(path, f"{describe(head)}. {near}".removesuffix(". ").removesuffix("."), advice(head))
     damage = Damage(path, reader.name, lenient)
     return Trace(path, reader.name, reader.level, possible(reader.read(path, damage), damage), (damage,))
 
@@ -308,10 +308,3 @@ def _unusable(path: Path, found: str, action: str = RECORD) -> TraceError:
         found=found,
         action=action,
     )
-
-
-def _describe(head: bytes) -> str:
-    if b"\0" in head:
-        return "binary data"
-    line = head.lstrip().split(b"\n", 1)[0][:60].decode("latin-1")
-    return f"text that begins with {line!r}"
