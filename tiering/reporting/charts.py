@@ -238,12 +238,16 @@ def _heat(line: Timeline, number: int) -> Chart:
 
 
 def _shares(trace: TraceProfile, number: int) -> Chart:
-    parts = [
-        ("read for the first time", trace.bytes_read - trace.bytes_reread - trace.bytes_shared),
-        ("read first by another process", trace.bytes_shared),
-        ("read again", trace.bytes_reread),
-        ("written", trace.bytes_written),
-    ]
+    first = trace.bytes_read - trace.bytes_reread
+    if trace.bytes_shared is None:
+        parts = [("read, for the first time or again", first), ("surely read again", trace.bytes_reread)]
+    else:
+        parts = [
+            ("read for the first time", first - trace.bytes_shared),
+            ("read first by another process", trace.bytes_shared),
+            ("read again", trace.bytes_reread),
+        ]
+    parts.append(("written", trace.bytes_written))
     whole = max(1, trace.bytes_read + trace.bytes_written)
     return Chart(
         f"shares-{number}",

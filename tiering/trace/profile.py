@@ -73,7 +73,8 @@ def profile_trace(
     )
     seen = {"skipped_lines": trace.skipped_lines, "notes": trace.notes, "whole": trace.complete, "gaps": trace.gaps}
     seen |= {"calls_missing": trace.missing, "waiting": trace.waiting}
-    return profile.model_copy(update=seen | (_without_times(profile) if trace.untimed else {}))
+    profile = profile.model_copy(update=seen | (_without_times(profile) if trace.untimed else {}))
+    return trace.completeness.applied(profile, dataset_bytes)
 
 
 def _without_times(profile: TraceProfile) -> dict[str, object]:

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from tiering.errors import from_os_error
 from tiering.storage.local import plainly_named
+from tiering.trace.completeness import Completeness
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.parquet_writer import FAILED, GAPS, MISSING, WAITING, WHOLE
+from tiering.trace.parquet_writer import FAILED, GAPS, MISSING, SHOWS, WAITING, WHOLE
 from tiering.trace.readers.base import Damage, Reader, shows
 from tiering.trace.waiting import Waiting
 
@@ -60,12 +61,13 @@ def _read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     damage.complete = metadata.get(WHOLE) == "yes"
     damage.gaps.extend(line for line in metadata.get(GAPS, "").split("\n") if line)
     damage.missing = metadata.get(MISSING) == "yes"
-    if WAITING in metadata:
-        try:
-            damage.waiting = Waiting.model_validate_json(metadata[WAITING])
-        except ValidationError as error:
-            found = f"{WAITING} with {error.error_count()} wrong fields"
-            damage.at(1, found, expected=f"{WAITING} as tiering watch writes it", unit="column")
+    for name, kind, field in ((WAITING, Waiting, "waiting"), (SHOWS, Completeness, "completeness")):
+        if name in metadata:
+            try:
+                setattr(damage, field, kind.model_validate_json(metadata[name]))
+            except ValidationError as error:
+                found = f"{name} with {error.error_count()} wrong fields"
+                damage.at(1, found, expected=f"{name} as tiering watch writes it", unit="column")
     numbers = metadata.get(FAILED, "").split()
     damage.failed |= {int(number): "it failed" for number in numbers if number.isdigit() and len(number) < _LONGEST}
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import polars as pl
 
 from tiering.system.process_tree import TreeLook
+from tiering.trace.completeness import Completeness
 from tiering.trace.events import IS_NOWHERE
 from tiering.trace.watching.byte_totals import ByteTotals
 from tiering.trace.watching.data_files import DataFiles
@@ -39,6 +40,7 @@ class Evidence:
         """Open the sources for the processes of a tree."""
         self._files, self._touched = files, Touched()
         self._open = ExitStack()
+        self._moved = self._nameless = self._reads = self._writes = 0
         self._faults = open_page_faults(tree, files)
         self._positions = FilePositions(files)
         # The totals come last: they are what no other source places.
@@ -58,11 +60,32 @@ class Evidence:
                     counted.append(found)
                 else:
                     mapped += int(found.filter(pl.col("op") == "read")["size"].sum())
+                    self._reads += int((found["op"] == "read").sum())
         events = pl.concat(parts).sort("time", maintain_order=True)
+        self._count(events, look)
         touched, again = self._of_dataset(events.filter(pl.col("op") == "read"))
         is_seen = isinstance(self._faults, PageFaultSource)
         names = self._faults.maps.names() if isinstance(self._faults, PageFaultSource) else set()
         return Found(events, len(names | self._positions.paths), touched, again, mapped if is_seen else None)
+
+    def completeness(self) -> Completeness:
+        """Return what the sources showed of the job so far."""
+        faults = self._faults if isinstance(self._faults, PageFaultSource) else None
+        return Completeness(
+            opens=False,
+            names=self._nameless <= _UNPLACED * self._moved,
+            reads=self._reads,
+            writes=self._writes,
+            mapped_unsure=0 if faults is None else faults.unsure,
+        )
+
+    def _count(self, events: pl.DataFrame, look: Look) -> None:
+        """Add up the calls, and the bytes whose files are unknown."""
+        moved = events.filter(pl.col("op").is_in(["read", "write"]))
+        self._moved += int(moved["size"].sum())
+        self._nameless += int(moved.filter(pl.col("path").is_null())["size"].sum())
+        self._reads += sum(count.reads for count in look.counts.values())
+        self._writes += sum(count.writes for count in look.counts.values())
 
     def uses(self) -> tuple[SourceUse, ...]:
         """Return what each source shows and lacks."""

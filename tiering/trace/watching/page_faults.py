@@ -128,6 +128,11 @@ class PageFaultSource:
             self.maps.forget(stat.pid)
         return events
 
+    @property
+    def unsure(self) -> int:
+        """B of mapped files that may have been read beyond those in the events."""
+        return max(0, self._most - self._counted)
+
     def notes(self) -> list[str]:
         """Return what was lost, and how sure the bytes are."""
         notes = []

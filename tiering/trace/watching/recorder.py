@@ -15,6 +15,7 @@ from tiering.system.machine import usable_cores
 from tiering.system.process_files import Identity
 from tiering.system.process_tree import ProcessTree, TreeLook
 from tiering.system.signals import Remembered
+from tiering.trace.completeness import Completeness
 from tiering.trace.waiting import Waiting
 from tiering.trace.watching.data_files import DataFiles
 from tiering.trace.watching.evidence import Evidence
@@ -70,6 +71,10 @@ class Recorder:
     def waiting(self) -> Waiting | None:
         """Where the processes spent their time so far; None before the first look."""
         return self._waiting.waiting()
+
+    def completeness(self) -> Completeness:
+        """Return what the trace shows."""
+        return self._evidence.completeness()
 
     def uses(self) -> tuple[SourceUse, ...]:
         """Return what each source shows and lacks."""

@@ -18,6 +18,8 @@ from tiering.trace.watching.observation import Observation, SourceUse
 from tiering.trace.watching.recorder import Recorder
 from tiering.trace.watching.target import found_process, let_go, started
 
+_FROM_OUTSIDE = "it was watched from outside, which shows a part of a run"
+
 
 @dataclass(frozen=True, slots=True)
 class Watched:
@@ -105,9 +107,9 @@ def watch(
                         let_go(command)
                     recorder.run(events.add, seconds, on_look, signals)
                     status = None if command is None else command.poll()
-                    notes, uses = recorder.notes(), recorder.uses()
+                    notes, uses, shown = recorder.notes(), recorder.uses(), recorder.completeness()
                 if to is not None:
-                    events.finish(to, notes, ["it was watched from outside"], waiting=recorder.waiting)
+                    events.finish(to, notes, [_FROM_OUTSIDE], waiting=recorder.waiting, completeness=shown)
     except OSError as error:
         raise from_os_error(error) from error
     return Watched(
