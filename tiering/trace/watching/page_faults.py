@@ -6,16 +6,18 @@ import errno
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from tiering.system.accessed_bits import used_maps
 from tiering.system.page_fault_events import PageFaultEvents
 from tiering.system.perf_records import Change, Faults, Forked
 from tiering.system.process_tree import TreeLook
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.watching.data_files import DataFiles
+from tiering.trace.watching.data_files import DataFiles, identity
 from tiering.trace.watching.fault_runs import NO_FAULTS, PAGE, PageFaults, Runs, by_thread, runs_of, together
 from tiering.trace.watching.mapped_data import MappedData
 from tiering.trace.watching.observation import SourceUse
@@ -29,6 +31,8 @@ _HELD = 0.25
 #: Minor faults a second that are not worth their cost if few are of mapped files; looks without them after that.
 _TOO_MANY = 10_000
 _PAUSE = 9
+#: The share of one core for looking which files are mapped in large pieces.
+_HUGE_SHARE = 0.002
 #: s between two readings of all maps, which find those that moved.
 _REFRESH = 20.0
 _SHOWS = "which pages of mapped files are touched for the first time since they were mapped or dropped, and when"
@@ -82,6 +86,9 @@ class PageFaultSource:
         self._faults: list[Faults] = []
         self._changes: list[Change] = []
         self._held = NO_FAULTS
+        #: The files that are mapped in pieces of 2 MiB, and when to look for more.
+        self._huge: set[int] = set()
+        self._huge_due = 0.0
         #: What was found since the last call of `shown`, if anybody calls it.
         self._shown: list[pl.DataFrame] | None = None
         self._lost = self._least = self._counted = self._most = 0
@@ -131,6 +138,7 @@ class PageFaultSource:
             self._refreshed = time.monotonic()
             for pid in look.tree.alive:
                 self.maps.read(pid)
+        self._find_huge(found)
         runs = self._runs(found, look.time - _HELD if look.tree.alive else float("inf"))
         events = self._table(runs, look)
         for stat in look.tree.ended:
@@ -189,6 +197,16 @@ class PageFaultSource:
         for pid in fresh:
             self.maps.read(pid)
 
+    def _find_huge(self, found: PageFaults) -> None:
+        """Look which files are mapped in large pieces, in the processes that had minor faults on data files."""
+        now, begin = time.monotonic(), time.thread_time()
+        if now < self._huge_due:
+            return
+        for pid in pl.Series(found.pid[~found.is_major]).unique():
+            with suppress(OSError):
+                self._huge |= {identity(each.path) for each in used_maps(pid) if each.huge}
+        self._huge_due = now + (time.thread_time() - begin) / _HUGE_SHARE
+
     def _ease(self, records: int, useful: int, seconds: float) -> None:
         """Leave out minor faults for a while if too many of them are of no mapped file."""
         self._looks += 1
@@ -209,7 +227,7 @@ class PageFaultSource:
     def _runs(self, found: PageFaults, until: float) -> Runs:
         """Join faults to runs, but hold back the last of each thread since `until`: the next look may continue it."""
         faults = by_thread(together([self._held, found]))
-        runs, of_fault = runs_of(faults)
+        runs, of_fault = runs_of(faults, self._huge)
         is_last = np.append(faults.thread[1:] != faults.thread[:-1], np.ones(min(1, len(faults.time)), np.bool_))
         # The whole run waits, not just its last fault.
         open_end = is_last & (faults.time > until)
