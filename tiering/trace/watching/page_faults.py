@@ -30,6 +30,8 @@ _SLACK = 1 << 16
 _HELD = 0.25
 #: Minor faults a second that are not worth their cost if few are of mapped files; looks without them after that.
 _TOO_MANY = 10_000
+#: Faults between two looks from which on minor ones wait for the next look.
+_BURST = 20_000
 _PAUSE = 9
 #: The share of one core for looking which files are mapped in large pieces.
 _HUGE_SHARE = 0.002
@@ -92,6 +94,8 @@ class PageFaultSource:
         #: What was found since the last call of `shown`, if anybody calls it.
         self._shown: list[pl.DataFrame] | None = None
         self._lost = self._least = self._counted = self._most = 0
+        #: Faults since the last look; and whether minor ones are switched off.
+        self._waiting, self._is_off = 0, False
         self._looks = self._looks_without = self._pause = self._floods = 0
         self._refreshed = time.monotonic()
         for pid in tree.alive:
@@ -111,6 +115,11 @@ class PageFaultSource:
         self._faults += taken.faults
         self._changes += taken.changes
         self._lost += taken.lost
+        self._waiting += sum(len(each.time) for each in taken.faults)
+        if self._eases and not self._is_off and self._waiting > _BURST:
+            # Whether they were worth it shows at the look.
+            self._events.watch_minor(on=False)
+            self._is_off = True
         if taken.lost:
             # A lost record may be that of a map.
             self._refreshed = float("-inf")
@@ -212,17 +221,17 @@ class PageFaultSource:
         self._looks += 1
         if not self._eases:
             return
+        self._waiting = 0
+        self._looks_without += self._is_off
         if self._pause:
-            self._looks_without += 1
             self._pause -= 1
-            if not self._pause:
-                self._events.watch_minor(on=True)
-            return
-        self._floods = self._floods + 1 if records > _TOO_MANY * max(seconds, 0.1) and useful < records / 2 else 0
-        # Programs that start cause many faults for a moment.
-        if self._floods > 1:
-            self._events.watch_minor(on=False)
-            self._pause = _PAUSE
+        else:
+            self._floods = self._floods + 1 if records > _TOO_MANY * max(seconds, 0.1) and useful < records / 2 else 0
+            # Programs that start cause many faults for a moment.
+            self._pause = _PAUSE if self._floods > 1 else 0
+        if self._is_off != bool(self._pause):
+            self._is_off = bool(self._pause)
+            self._events.watch_minor(on=not self._is_off)
 
     def _runs(self, found: PageFaults, until: float) -> Runs:
         """Join faults to runs, but hold back the last of each thread since `until`: the next look may continue it."""
