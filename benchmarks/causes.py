@@ -71,9 +71,9 @@ class Data(NamedTuple):
     pixels: Path
 
 
-def make_data(directory: Path, count: int = 300, pixels: int = 4096) -> Data:
-    """Make photographs, a store of them, and pixels to map (48 kB each)."""
-    photos = drawn_photos(directory / "photos", count, "384-640")
+def make_data(directory: Path, photos: Path | None = None, pixels: int = 4096) -> Data:
+    """Make photographs unless there are some, a store of them, and pixels to map (48 kB each)."""
+    photos = photos or drawn_photos(directory / "photos", 300, "384-640")
     store, array = directory / "photos.lmdb", directory / "pixels.npy"
     tiering.convert(photos, store, to="lmdb")
     made = np.lib.format.open_memmap(array, "w+", np.uint8, (pixels, 128, 128, 3))
