@@ -1,6 +1,6 @@
 """Training loops that are slow in one known way, and healthy ones, for benchmarks/causes.py and its test.
 
-    python -m benchmarks.slow_jobs KIND DATA CACHE
+    python -m benchmarks.slow_jobs KIND DATA CACHE [--other-user]
 
 DATA holds images/, which may be on a slow mount, photos.lmdb and pixels.npy. Prints "ready" once the first batches are
 there, and then trains until it is stopped.
@@ -24,6 +24,7 @@ import numpy as np
 from PIL import Image
 
 import tiering
+from benchmarks.other_user import become_other
 
 BATCH = 16
 SIDE = 64
@@ -219,4 +220,13 @@ JOBS: dict[str, tuple[Callable[[Path, Path], Iterable[Any]], Training]] = {
 
 if __name__ == "__main__":
     found, training = JOBS[sys.argv[1]]
+    if "--other-user" in sys.argv:
+        # A first batch imports everything here; what workers import, they import in processes of their own.
+        import secrets  # noqa: F401
+
+        np.random.default_rng(0)
+        begun = iter(found(Path(sys.argv[2]), Path(sys.argv[3])))
+        next(begun)
+        del begun
+        become_other()
     training.on(found(Path(sys.argv[2]), Path(sys.argv[3])))
