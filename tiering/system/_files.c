@@ -1,4 +1,5 @@
 /* Batches of files without the interpreter's lock: the names in a directory, what the files are, and their contents.
+ * (With it, only `neighbours`, which looks at paths.)
  *
  * Opening, reading and closing a file of 1 kB takes the kernel 2 to 4 us; the interpreter adds 10 us, and one thread at a
  * time. Here a batch takes its lock once. A file that is not exactly as expected is left to Python, which looks again and
@@ -12,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +21,8 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(PORTABLE)
+#define HAS_INSTRUCTION
 #include <immintrin.h>
 #endif
 
@@ -29,6 +32,9 @@
 
 /* Files that are open and announced to the kernel before their turn, where the page cache has none of them. */
 #define AHEAD 16
+
+/* Fewer files are not worth a second thread. */
+#define TOGETHER 512
 
 /* Buffers need not be aligned. */
 static int64_t get(const Py_buffer *buffer, Py_ssize_t at) {
@@ -69,7 +75,7 @@ static uint32_t crc_by_tables(const unsigned char *data, size_t size) {
 
 static uint32_t (*crc_of)(const unsigned char *, size_t) = crc_by_tables;
 
-#if defined(__x86_64__)
+#ifdef HAS_INSTRUCTION
 __attribute__((target("sse4.2"))) static uint32_t crc_by_instruction(const unsigned char *data, size_t size) {
   uint64_t crc = ~0u, word;
   for (; size >= 8; size -= 8, data += 8) {
@@ -123,6 +129,39 @@ static int is_of_length(const Py_buffer *buffer, Py_ssize_t bytes, const char *w
   return 0;
 }
 
+typedef struct {
+  int directory;
+  const Names *names;
+  Py_ssize_t begin, end;
+  Py_buffer *out;
+} Looks;
+
+static void *look(void *given) {
+  const Looks *looks = given;
+  char path[PATH_MAX];
+  struct stat about;
+  for (Py_ssize_t i = looks->begin; i < looks->end; i++) {
+    int there = name_at(looks->names, i, path) && !fstatat(looks->directory, path, &about, 0);
+    put(&looks->out[0], i, there ? (int64_t)about.st_mode : 0);
+    put(&looks->out[1], i, there ? (int64_t)about.st_size : 0);
+    put(&looks->out[2], i, there ? (int64_t)about.st_mtim.tv_sec * 1000000000 + about.st_mtim.tv_nsec : 0);
+  }
+  return NULL;
+}
+
+/* Half of many files is for another thread: the kernel takes nearly all of the time. */
+static void look_at_all(const Looks *all) {
+  Looks first = *all, second = *all;
+  pthread_t thread;
+  first.end = second.begin = all->begin + (all->end - all->begin) / 2;
+  if (all->end - all->begin < TOGETHER || pthread_create(&thread, NULL, look, &second)) {
+    look((void *)all);
+    return;
+  }
+  look(&first);
+  pthread_join(thread, NULL);
+}
+
 static PyObject *look_at_files(PyObject *Py_UNUSED(module), PyObject *args) {
   Names names = {0};
   Py_buffer out[3] = {{0}};
@@ -133,14 +172,8 @@ static PyObject *look_at_files(PyObject *Py_UNUSED(module), PyObject *args) {
   if (names_fit(&names) && is_of_length(&out[0], names.n * 8, "modes") &&
       is_of_length(&out[1], names.n * 8, "sizes") && is_of_length(&out[2], names.n * 8, "changed")) {
     Py_BEGIN_ALLOW_THREADS
-    char path[PATH_MAX];
-    struct stat about;
-    for (Py_ssize_t i = 0; i < names.n; i++) {
-      int there = name_at(&names, i, path) && !fstatat(directory, path, &about, 0);
-      put(&out[0], i, there ? (int64_t)about.st_mode : 0);
-      put(&out[1], i, there ? (int64_t)about.st_size : 0);
-      put(&out[2], i, there ? (int64_t)about.st_mtim.tv_sec * 1000000000 + about.st_mtim.tv_nsec : 0);
-    }
+    Looks looks = {directory, &names, 0, names.n, out};
+    look_at_all(&looks);
     Py_END_ALLOW_THREADS
     answer = Py_NewRef(Py_None);
   }
@@ -338,7 +371,42 @@ static PyObject *list_names(PyObject *Py_UNUSED(module), PyObject *args) {
   return answer;
 }
 
+/* ---- Paths ---- */
+
+/* How many neighbours in a list of paths are in one directory. */
+static PyObject *neighbours(PyObject *Py_UNUSED(module), PyObject *args) {
+  PyObject *paths, *counts;
+  if (!PyArg_ParseTuple(args, "O!", &PyList_Type, &paths) || !(counts = PyList_New(0))) return NULL;
+  Py_ssize_t n = PyList_Size(paths), begin = 0, length = 0;
+  const char *folder = NULL;
+  for (Py_ssize_t i = 0; i <= n; i++) {
+    const char *path = NULL;
+    Py_ssize_t size = 0;
+    if (i < n) {
+      char *text;
+      if (PyBytes_AsStringAndSize(PyList_GetItem(paths, i), &text, &size)) goto failed;
+      for (path = text; size && path[size - 1] != '/';) size--;
+    }
+    if (i && (i == n || size != length || memcmp(path, folder, (size_t)size))) {
+      PyObject *count = PyLong_FromSsize_t(i - begin);
+      if (!count || PyList_Append(counts, count)) {
+        Py_XDECREF(count);
+        goto failed;
+      }
+      Py_DECREF(count);
+      begin = i;
+    }
+    folder = path, length = size;
+  }
+  return counts;
+failed:
+  Py_DECREF(counts);
+  return NULL;
+}
+
 static PyMethodDef methods[] = {
+    {"neighbours", neighbours, METH_VARARGS,
+     "neighbours(paths): the length of each stretch of paths, in a list of bytes, that are in one directory."},
     {"list_names", list_names, METH_VARARGS,
      "list_names(directory): the names in an open directory, sorted, end to end, and where each one ends (int64). Names"
      " of directories and links to them end in \"/\". Raises OSError."},
@@ -356,7 +424,7 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_files", NULL, 0, me
 
 PyMODINIT_FUNC PyInit__files(void) {
   make_tables();
-#if defined(__x86_64__)
+#ifdef HAS_INSTRUCTION
   if (__builtin_cpu_supports("sse4.2")) crc_of = crc_by_instruction;
 #endif
   return PyModuleDef_Init(&module);

@@ -95,7 +95,7 @@ class LocalFolder:
             return []
         try:
             with file_batches.opened_directory(os.path.join(self.root, self.prefix)) as directory:  # noqa: PTH118
-                ends = np.cumsum([len(name) for name in names])
+                ends = np.cumsum(np.fromiter(map(len, names), dtype=np.int64, count=len(names)))
                 modes, sizes, changed = file_batches.look_at_files(directory, b"".join(names), ends)
         except OSError:  # It vanished: a look at each entry finds the words for it.
             return []

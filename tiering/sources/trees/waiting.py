@@ -31,6 +31,10 @@ class Files:
     def __iter__(self) -> Iterator[Row]:
         return zip(self.keys, self.sizes.tolist(), self.versions.tolist(), strict=True)
 
+    def part(self, begin: int, end: int) -> Files:
+        """Return some of them."""
+        return Files(self.keys[begin:end], self.sizes[begin:end], self.versions[begin:end])
+
     def frame(self) -> pl.DataFrame:
         """Return the files in the columns of WALK_SCHEMA."""
         keys = pl.Series(self.keys, dtype=pl.Binary)
