@@ -64,7 +64,7 @@ def number_folders(
     """
     found: dict[str, set[bytes]] = {"label": set(), "split": set()}
     parts = [(rows, keys(rows)) for rows in row_parts(n)] if n <= _ONE_PART else None
-    for rows, here in parts or ((rows, keys(rows)) for rows in row_parts(n)):
+    for _, here in parts or ((rows, keys(rows)) for rows in row_parts(n)):
         for name, names_here in zip(found, class_labels.names_of(here), strict=True):
             found[name].update(each for each in names_here if each is not None)
         if len(found["label"]) > MOST_CLASSES:
