@@ -19,6 +19,7 @@ from tiering.trace.watching.page_faults import PageFaultSource, open_page_faults
 from tiering.trace.watching.source import NO_EVENTS, Look, Source
 from tiering.trace.watching.system_calls import SystemCalls, open_system_calls
 from tiering.trace.watching.touched import Touched
+from tiering.trace.watching.warm_maps import WarmMaps
 
 #: The share of the bytes read whose places may be unknown while it is still told what was touched.
 _UNPLACED = 0.05
@@ -37,18 +38,22 @@ class Found(NamedTuple):
 class Evidence:
     """The sources of a job, the most exact first. Close it to give them back."""
 
-    def __init__(self, tree: TreeLook, files: DataFiles) -> None:
+    def __init__(self, tree: TreeLook, files: DataFiles, *, warm_maps: bool) -> None:
         """Open the sources for the processes of a tree."""
         self._files, self._touched = files, Touched()
         self._open = ExitStack()
+        #: The files that were read at unknown places, with their sizes.
+        self._somewhere: dict[str, int | None] = {}
         self._moved = self._nameless = self._reads = self._writes = 0
         self._faults = open_page_faults(tree, files)
         self._calls = open_system_calls(tree, files, with_maps=not isinstance(self._faults, PageFaultSource))
         self._positions = FilePositions(files)
+        shown = self._faults.shown if isinstance(self._faults, PageFaultSource) else dict
+        self._warm = WarmMaps(files, shown) if warm_maps else None
         # The calls leave nothing to positions and totals, which else come last: they are what no other source places.
-        self.sources: tuple[Source, ...] = (self._calls, self._faults)
-        if not isinstance(self._calls, SystemCalls):
-            self.sources += (self._positions, ByteTotals())
+        rest = () if isinstance(self._calls, SystemCalls) else (self._positions, ByteTotals())
+        found = (self._calls, self._faults, self._warm, *rest)
+        self.sources: tuple[Source, ...] = tuple(source for source in found if source is not None)
         for source in self.sources:
             self._open.callback(source.close)
 
@@ -73,6 +78,10 @@ class Evidence:
         opened = self._calls.paths() if isinstance(self._calls, SystemCalls) else self._positions.paths
         return Found(events, len(names | opened), touched, again, mapped if is_seen else None)
 
+    def started(self) -> list[tuple[int, float]]:
+        """Return the processes that members of the tree began since the last look: number, and s since boot."""
+        return self._faults.started() if isinstance(self._faults, PageFaultSource) else []
+
     def completeness(self) -> Completeness:
         """Return what the sources showed of the job so far."""
         faults = self._faults if isinstance(self._faults, PageFaultSource) else None
@@ -81,16 +90,26 @@ class Evidence:
             names=self._nameless <= _UNPLACED * self._moved,
             reads=self._reads,
             writes=self._writes,
-            mapped_unsure=0 if faults is None else faults.unsure,
+            mapped=self._warm is not None and self._warm.use().used,
+            mapped_unsure=self._warm.unsure if self._warm is not None else 0 if faults is None else faults.unsure,
+            unplaced_file_bytes=self._unplaced_file_bytes(),
         )
 
     def _count(self, events: pl.DataFrame, look: Look) -> None:
         """Add up the calls, and the bytes whose files are unknown."""
         moved = events.filter(pl.col("op").is_in(["read", "write"]))
+        somewhere = moved.filter(pl.col("path").is_not_null(), IS_NOWHERE)
+        for path, pid in somewhere.group_by("path").agg(pl.col("pid").first()).rows():
+            self._somewhere.setdefault(path, self._files.size(path, pid))
         self._moved += int(moved["size"].sum())
         self._nameless += int(moved.filter(pl.col("path").is_null())["size"].sum())
         self._reads += sum(count.reads for count in look.counts.values())
         self._writes += sum(count.writes for count in look.counts.values())
+
+    def _unplaced_file_bytes(self) -> int | None:
+        """Return the B of the files that were read at unknown places; None if some are unknown."""
+        sizes = list(self._somewhere.values())
+        return sum(size for size in sizes if size is not None) if sizes and None not in sizes else None
 
     def uses(self) -> tuple[SourceUse, ...]:
         """Return what each source shows and lacks."""

@@ -86,8 +86,10 @@ def runs_of(faults: PageFaults) -> tuple[Runs, npt.NDArray[np.intp]]:
     follows = np.zeros(len(faults.time), np.bool_)
     block, step = faults.memory_page // _AROUND, faults.page[1:] - faults.page[:-1]
     next_block = (faults.memory_page[1:] % _AROUND == 0) & (block[1:] == block[:-1] + 1)
+    # Behind a fault that waited for storage only read-ahead brings the next pages, so that they do not wait, too.
+    next_block &= ~faults.is_major[:-1] | ~faults.is_major[1:] | (faults.memory_page[:-1] % _AROUND == 0)
     # Further on in the same 64 KiB: the pages from there on were not in memory at the fault before.
-    ahead = (step > 0) & (block[1:] == block[:-1])
+    ahead = (step > 0) & (block[1:] == block[:-1]) & ~faults.is_major[:-1]
     same = (faults.thread[1:] == faults.thread[:-1]) & (faults.file[1:] == faults.file[:-1])
     same &= step == faults.memory_page[1:] - faults.memory_page[:-1]
     near = next_block | ahead | (step == 1)

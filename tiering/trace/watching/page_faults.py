@@ -81,6 +81,8 @@ class PageFaultSource:
         self._faults: list[Faults] = []
         self._changes: list[Change] = []
         self._held = NO_FAULTS
+        #: What was found since the last call of `shown`, if anybody calls it.
+        self._shown: list[pl.DataFrame] | None = None
         self._lost = self._least = self._counted = self._most = 0
         self._looks = self._looks_without = self._pause = self._floods = 0
         self._refreshed = time.monotonic()
@@ -104,6 +106,13 @@ class PageFaultSource:
         if taken.lost:
             # A lost record may be that of a map.
             self._refreshed = float("-inf")
+
+    def started(self) -> list[tuple[int, float]]:
+        """Empty the rings, and return the processes that began since the last look: number, and s since boot."""
+        self.drain()
+        apart = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+        forks = [each for each in self._changes if isinstance(each, Forked) and each.pid != each.parent]
+        return [(each.pid, each.time / 1e9 + apart) for each in forks]
 
     def close(self) -> None:
         """Detach from all processes."""
@@ -132,6 +141,14 @@ class PageFaultSource:
     def unsure(self) -> int:
         """B of mapped files that may have been read beyond those in the events."""
         return max(0, self._most - self._counted)
+
+    def shown(self) -> dict[tuple[int, int], tuple[int, int]]:
+        """Return the B counted, and at the most, of each process and file since the last call; the first gives none."""
+        parts, self._shown = self._shown or [], []
+        if not parts:
+            return {}
+        sums = pl.concat(parts).group_by("pid", "file").agg(pl.col("size", "most").sum())
+        return {(pid, file): (size, most) for pid, file, size, most in sums.rows()}
 
     def notes(self) -> list[str]:
         """Return what was lost, and how sure the bytes are."""
@@ -196,6 +213,9 @@ class PageFaultSource:
         self._least += int((~waiting).sum()) * PAGE
         self._counted += int((done.end - done.start).sum())
         self._most += int(done.most.sum())
+        if self._shown is not None:
+            sizes = {"pid": done.pid, "file": done.file, "size": done.end - done.start, "most": done.most}
+            self._shown.append(pl.DataFrame(sizes))
         return done
 
     def _table(self, runs: Runs, look: Look) -> pl.DataFrame:
