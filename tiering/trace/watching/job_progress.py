@@ -93,6 +93,7 @@ class JobProgress:
     Attributes:
         time: s since the epoch.
         seconds: s since the watch began.
+        look_seconds: s between the last two looks.
         root: The pid of the process that is watched, with all that it started.
         command: The name of its program.
         read, written: By calls of read and write, of any file, pipe or socket.
@@ -111,6 +112,7 @@ class JobProgress:
 
     time: float
     seconds: float
+    look_seconds: float
     root: int
     command: str
     read: Flow
@@ -243,6 +245,7 @@ class ProgressTally:
         return JobProgress(
             time=self._last.time,
             seconds=self.seconds,
+            look_seconds=self._last.seconds,
             root=self._root[0],
             command=self._root[1],
             read=flows["read"] or nothing,
