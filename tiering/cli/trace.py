@@ -47,9 +47,8 @@ def trace(
     for line in made.notes:
         note(f"Warning: {line}")
     if made.mapped_bytes:
-        note(
-            f"Note: up to {format_bytes(made.mapped_bytes)} of data were mapped into memory; "
-            "no tracer sees which parts of them were read."
-        )
+        missing = "reads of a page after its first" if made.mapped_reads else "reads of them"
+        mapped = format_bytes(made.mapped_bytes)
+        note(f"Note: up to {mapped} of data were mapped into memory; {missing} may be missing.")
     if made.status:
         raise typer.Exit(made.status)

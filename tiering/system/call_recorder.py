@@ -46,10 +46,8 @@ class CallRecorder:
     The records that `take` returns are described in tiering.system.call_records.
     """
 
-    def __init__(self, *, all_calls: bool = True) -> None:
+    def __init__(self) -> None:
         """Start recording, of no process yet.
-
-        all_calls: False leaves out those that tell little: closes, and reads at the end of a file.
 
         Raises:
             OSError: If this system cannot, or may not; the message says which.
@@ -59,7 +57,6 @@ class CallRecorder:
         if Path("/proc/self/ns/pid").readlink() != Path(_FIRST_NAMESPACE):
             raise OSError(errno.EPERM, "in a container with process numbers of its own the kernel's are others")
         self._fds: list[int] = []
-        self._all_calls = all_calls
         try:
             self._start()
         except BaseException:
@@ -108,8 +105,6 @@ class CallRecorder:
         self._bell = self._map("ring", _PAGE)
         self.ring, self._bells = bpf.Ring(self._out, _RING), bpf.Ring(self._bell, _PAGE)
         for number, copied in COPIES.items():
-            if not self._all_calls and number == NUMBERS["close"]:
-                continue
             bpf.update(self._kinds, struct.pack("<I", number), struct.pack("<I", _kind(copied)))
         for tracepoint, program in (
             ("sched_process_fork", self._forks(offsets["task_struct.pid"], offsets["task_struct.tgid"])),
@@ -189,9 +184,6 @@ class CallRecorder:
         # Programs ask where they are (lseek by 0 from here) as often as they open a file. That means nothing.
         program.load(1, 9, 16).jump_if(1, "!=", NUMBERS["lseek"], "kept").load(1, 9, 48)
         program.jump_if(1, "!=", _FROM_HERE, "kept").load(1, 9, 40).jump_if(1, "==", 0, "out").label("kept")
-        if not self._all_calls:
-            program.load(1, 9, 16).jump_if(1, "!=", NUMBERS["read"], "moved").load(1, 9, 24)
-            program.jump_if(1, "==", 0, "out").label("moved")
         # Register 6: where the second pointer is, 7: what to copy.
         program.set(8, HEAD).move(1, 7).mask(1, 0xFF).jump_if(1, "==", _WHAT[""], "put")
         program.move(2, 7).shift_right(2, 8).mask(2, 0x38).add(2, 9).load(3, 2, 32)

@@ -42,6 +42,7 @@ class Recording:
             None.
         mapped_bytes: B of mapped data files, an upper bound of the accesses through mappings.
         notes: Remarks for the user; the trace has them as well.
+        mapped_reads: Whether page faults showed the first read of each page of mapped data.
         backend: What recorded it.
         refused: Why lighter backends were not used, one clause for each.
         processor_seconds: s of processor time that tiering and a program for tracing used while the command ran and
@@ -57,6 +58,7 @@ class Recording:
     counted_written: int | None
     mapped_bytes: int
     notes: list[str]
+    mapped_reads: bool
     backend: Tracer
     refused: list[str]
     processor_seconds: float
@@ -101,7 +103,8 @@ def record(
             raise from_os_error(error) from error
     events, seconds = run.events, time.process_time() - before + run.tracer
     sums = (events.events, events.bytes_read, events.bytes_written, run.counted_read, run.counted_written)
-    return Recording(to, run.status, *sums, events.mapped_bytes, kept, used, refused, seconds)
+    seen = run.completeness is not None and run.completeness.mapped_once
+    return Recording(to, run.status, *sums, events.mapped_bytes, kept, seen, used, refused, seconds)
 
 
 def _run(command: Sequence[str], to: Path, work: Path, allowed: Sequence[Tracer]) -> tuple[Tracer, Run, list[str]]:
@@ -124,7 +127,7 @@ def _written(run: Run, to: Path) -> list[str]:
     """Write the trace, and note how complete it is. Return the notes."""
     damage, events, status = run.damage, run.events, run.status
     notes = [
-        _compared(events.bytes_read, run.counted_read, "read"),
+        _compared(events.bytes_read - run.through_maps, run.counted_read, "read"),
         _compared(events.bytes_written, run.counted_written, "written"),
         f"{counted(damage.skipped, 'line')} of the tracer could not be read." if damage.skipped else "",
     ]
@@ -134,7 +137,8 @@ def _written(run: Run, to: Path) -> list[str]:
     if status and not gaps:
         gaps.append(f"it ended with exit status {status}")
     whole = gaps if damage.complete or gaps else None
-    events.finish(to, kept, whole, failed=sorted(damage.failed), missing=damage.missing or bool(lost))
+    missing, shown = damage.missing or bool(lost), run.completeness
+    events.finish(to, kept, whole, failed=sorted(damage.failed), missing=missing, completeness=shown)
     return kept
 
 

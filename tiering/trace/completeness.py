@@ -36,6 +36,7 @@ class Completeness(BaseModel):
         reads, writes: Calls that the kernel counted, where events stand for many; None where each call is an event.
         mapped: Whether reads of mapped files are among the reads.
         unplaced_file_bytes: B of the files whose reads have a name but no place; None if there are none.
+        mapped_once: Whether the first touch of each mapped page is among the reads. Later touches may be missing.
         mapped_unsure: B of mapped files that may have been read beyond those that are counted.
     """
 
@@ -46,6 +47,7 @@ class Completeness(BaseModel):
     reads: int | None = None
     writes: int | None = None
     mapped: bool = False
+    mapped_once: bool = False
     mapped_unsure: int = 0
     unplaced_file_bytes: int | None = None
 
@@ -60,7 +62,11 @@ class Completeness(BaseModel):
             missing |= set(_OF_NAMES)
         if self.mapped_unsure > _UNSURE * profile.bytes_read:
             missing |= set(_OF_EXTENT)
-        known: dict[str, object] = {"mapped_seen": self.mapped, "bytes_mapped_unsure": self.mapped_unsure}
+        known: dict[str, object] = {
+            "mapped_seen": self.mapped,
+            "mapped_once_seen": self.mapped_once,
+            "bytes_mapped_unsure": self.mapped_unsure,
+        }
         if not self.names:
             known |= {
                 name: calls for name, calls in (("reads", self.reads), ("writes", self.writes)) if calls is not None
@@ -98,5 +104,6 @@ def least(several: Sequence[Completeness]) -> Completeness:
         writes=sum(each.writes or 0 for each in several) if counted else None,
         unplaced_file_bytes=None,
         mapped=all(each.mapped for each in several),
+        mapped_once=all(each.mapped_once or each.mapped for each in several),
         mapped_unsure=sum(each.mapped_unsure for each in several),
     )

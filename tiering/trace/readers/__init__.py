@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,7 +18,6 @@ import polars as pl
 from tiering.errors import TraceError, from_os_error
 from tiering.storage.scratch import scratch_directory
 from tiering.text import shown
-from tiering.trace.completeness import Completeness, least
 from tiering.trace.readers import (
     azure,
     biosnoop,
@@ -42,12 +41,12 @@ from tiering.trace.readers import (
     strace_files,
 )
 from tiering.trace.readers.archives import is_archive, unpack
-from tiering.trace.readers.base import Damage, Level, Reader, possible
-from tiering.trace.readers.closest import RECORD, advice, closest
+from tiering.trace.readers.base import Damage, Reader, possible
+from tiering.trace.readers.closest import RECORD, advice, closest, describe
 from tiering.trace.readers.merge import merged
 from tiering.trace.readers.opening import BROKEN, open_trace
 from tiering.trace.readers.strace_files import grouped
-from tiering.trace.waiting import Waiting
+from tiering.trace.readers.trace import Trace
 
 #: In the order of recognition: formats with an unmistakable beginning first, those recognised by their shape last.
 READERS: tuple[Reader, ...] = (
@@ -81,72 +80,8 @@ PROFILERS: tuple[Reader, ...] = (kineto.READER,)
 
 _KNOWN = (*READERS, *PROFILERS)
 _HEAD = 1 << 16
-_SEVERAL = "Where jobs wait is not added up over several traces: classify each of them by itself."
 #: How many files a note names.
 _NAMED = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """A trace that is open for one reading: iterate over `batches`, then read skipped_lines, notes and so on.
-
-    path: the file or directory. format: the reader's name. level: the layer at which the trace was taken. batches: data
-    frames in EVENT_SCHEMA; they are made while iterating, so that is where errors in the middle are raised.
-    """
-
-    path: Path
-    format: str
-    level: Level
-    batches: Iterator[pl.DataFrame]
-    damage: tuple[Damage, ...]
-
-    @property
-    def skipped_lines(self) -> int:
-        """Lines that a lenient reading has skipped so far."""
-        return sum(each.skipped for each in self.damage)
-
-    @property
-    def complete(self) -> bool:
-        """Whether the trace, as far as it was read, shows the whole run: from its start to its end, with status 0."""
-        return all(each.complete for each in self.damage) and not self.gaps
-
-    @property
-    def gaps(self) -> list[str]:
-        """Distinct reasons why the trace cannot contain the whole run."""
-        return list(dict.fromkeys(gap for each in self.damage for gap in each.gaps))
-
-    @property
-    def missing(self) -> bool:
-        """Whether calls that move data are known to be missing."""
-        return any(each.missing for each in self.damage)
-
-    @property
-    def failed(self) -> set[int]:
-        """Processes that ended with a status other than 0, although the run did not."""
-        return {pid for each in self.damage for pid in each.failed}
-
-    @property
-    def untimed(self) -> bool:
-        """Whether the trace has no times. Those of its events then only give their order."""
-        return any(each.untimed for each in self.damage)
-
-    @property
-    def waiting(self) -> Waiting | None:
-        """Where the processes of a watched job spent their time; None if unknown, and of several traces in one."""
-        known = [each.waiting for each in self.damage if each.waiting is not None]
-        return known[0] if len(known) == 1 else None
-
-    @property
-    def completeness(self) -> Completeness:
-        """What the sources of a watched trace showed; of several traces in one, what all of them did."""
-        return least([each.completeness for each in self.damage])
-
-    @property
-    def notes(self) -> list[str]:
-        """Distinct remarks of the readers about the trace as a whole, so far."""
-        several = sum(each.waiting is not None for each in self.damage) > 1
-        notes = [note for each in self.damage for note in each.notes]
-        return list(dict.fromkeys([*notes, *([_SEVERAL] if several else [])]))
 
 
 def read_trace(path: str | os.PathLike[str], *, lenient: bool = False, columns: str | None = None) -> Trace:
@@ -188,7 +123,7 @@ def read_trace(path: str | os.PathLike[str], *, lenient: bool = False, columns: 
     reader = _reader_of(head)
     if reader is None:
         near = closest(head, READERS)
-        raise _unusable(path, f"{_describe(head)}. {near}".removesuffix(". ").removesuffix("."), advice(head))
+        raise _unusable(path, f"{describe(head)}. {near}".removesuffix(". ").removesuffix("."), advice(head))
     damage = Damage(path, reader.name, lenient)
     return Trace(path, reader.name, reader.level, possible(reader.read(path, damage), damage), (damage,))
 
@@ -314,10 +249,3 @@ def _unusable(path: Path, found: str, action: str = RECORD) -> TraceError:
         found=found,
         action=action,
     )
-
-
-def _describe(head: bytes) -> str:
-    if b"\0" in head:
-        return "binary data"
-    line = head.lstrip().split(b"\n", 1)[0][:60].decode("latin-1")
-    return f"text that begins with {line!r}"

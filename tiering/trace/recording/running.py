@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     # Imported when the command runs: Polars takes as long to start as many a command to end.
+    from tiering.trace.completeness import Completeness
     from tiering.trace.parquet_writer import TraceWriter
     from tiering.trace.readers.base import Damage
 
@@ -23,6 +24,8 @@ class Run:
         status: Exit status of the command, 128 + n if signal n ended it.
         counted_read, counted_written: B that the kernel counted for the command, or None.
         tracer: s of processor time that programs beside this one used for tracing.
+        through_maps: B of the reads of mapped files, which the kernel does not count.
+        completeness: What the trace shows, where that is not every access.
     """
 
     events: TraceWriter
@@ -31,6 +34,8 @@ class Run:
     counted_read: int | None = None
     counted_written: int | None = None
     tracer: float = 0.0
+    completeness: Completeness | None = None
+    through_maps: int = 0
 
 
 class Backend(Protocol):

@@ -7,18 +7,15 @@ import os
 import select
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tiering.system.inherited_files import processor_seconds
+from tiering.system.page_fault_events import PageFaultEvents, attached_to
 from tiering.system.signals import passing_on
 from tiering.trace.recording.running import Run, UnavailableError, exit_status, kernel_counts
-
-if TYPE_CHECKING:
-    from tiering.trace.parquet_writer import TraceWriter
-    from tiering.trace.readers.base import Damage
 
 #: The calls that strace's reader understands (strace_calls.CALLS), without those that only describe a file.
 ASKED = (
@@ -41,6 +38,8 @@ FLAGS = ("-f", "--seccomp-bpf", "-ttt", "-T", "-y", "-s", "1", "-q", "-e", f"sig
 _PIPE = 1 << 20
 #: B/ms. strace writes a few MB/s at most.
 _FASTEST = 1 << 15
+#: ms without output before other work is done.
+_IDLE = 200
 
 
 def record_strace(command: Sequence[str], to: Path, work: Path) -> Run:
@@ -54,9 +53,10 @@ def record_strace(command: Sequence[str], to: Path, work: Path) -> Run:
     words = [program, *FLAGS, "-o", f"/proc/self/fd/{writing}", "--", *command]
     strace = subprocess.Popen(words, pass_fds=[writing])  # noqa: S603 - no shell
     os.close(writing)
+    faults = attached_to(strace.pid)
     with passing_on(lambda: _child(strace.pid)):
         try:
-            events, damage, text_bytes = _converted(reading, to, work)
+            run, text_bytes = _converted(reading, strace.pid, faults, to, work)
         except BaseException:
             # Let the command finish: without its tracer, the traced calls would fail.
             for _ in _blocks(reading):
@@ -75,41 +75,51 @@ def record_strace(command: Sequence[str], to: Path, work: Path) -> Run:
     # strace itself writes only its text.
     written = None if written is None else max(0, written - text_bytes)
     # strace ends like its command, by the same signal.
-    return Run(events, damage, exit_status(status), read, written, tracer)
+    return replace(run, status=exit_status(status), counted_read=read, counted_written=written, tracer=tracer)
 
 
-def _converted(reading: int, to: Path, work: Path) -> tuple[TraceWriter, Damage, int]:
-    """Turn strace's text into events as it arrives. Return them, the problems of the text, and its length in B."""
+def _converted(reading: int, pid: int, faults: PageFaultEvents | None, to: Path, work: Path) -> tuple[Run, int]:
+    """Turn strace's text into events as it arrives. Return them without a status, and the length of the text in B."""
     from tiering.trace.parquet_writer import TraceWriter  # noqa: PLC0415
     from tiering.trace.readers import strace  # noqa: PLC0415
     from tiering.trace.readers.base import Damage, byte_blocks_of  # noqa: PLC0415
+    from tiering.trace.recording.mapped_reads import MappedReads  # noqa: PLC0415
 
     text_bytes = 0
 
     def counted() -> Iterator[bytes]:
         nonlocal text_bytes
-        for block in _blocks(reading):
+        for block in _blocks(reading, mapped.look):
             text_bytes += len(block)
             yield block
 
     damage, events = Damage(to, "strace", lenient=True), TraceWriter(work)
+    mapped = MappedReads(pid, faults, events, without=True)
     lines = ((number, block.decode("latin-1").split("\n")) for number, block in byte_blocks_of(counted(), damage))
     for batch in strace.events(lines, damage):
-        events.add(batch)
-    return events, damage, text_bytes
+        mapped.add(batch)
+    shown, notes = mapped.finish()
+    damage.notes += notes
+    return Run(events, damage, 0, completeness=shown, through_maps=mapped.bytes), text_bytes
 
 
-def _blocks(pipe: int) -> Iterator[bytes]:
+def _blocks(pipe: int, meanwhile: Callable[[], object] = bool) -> Iterator[bytes]:
     """Read a pipe to its end, in blocks as large as possible without blocking the writer.
+
+    meanwhile: called between blocks, and when there is none for a while.
 
     strace writes line by line. A reader that waits for data wakes up for every line, which costs the traced command
     more than the tracing does (benchmarks/tracing.py). This reader waits for the end, and polls in between.
     """
     pause = max(1, fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) // _FASTEST)
-    ended = select.poll()
+    ended, filled = select.poll(), select.poll()
     ended.register(pipe, 0)
+    filled.register(pipe, select.POLLIN)
     while True:
         ended.poll(pause)
+        meanwhile()
+        if not filled.poll(_IDLE):
+            continue
         block = os.read(pipe, _PIPE)
         if not block:
             return

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING
 from tiering.system.bpf import whole_records
 from tiering.system.call_recorder import CallRecorder
 from tiering.system.inherited_files import exists
+from tiering.system.page_fault_events import PageFaultEvents, attached_to
 from tiering.system.signals import passing_on
 from tiering.trace.recording.running import Run, UnavailableError, exit_status, kernel_counts
 from tiering.units import counted
@@ -43,32 +44,43 @@ def record_tracepoints(command: Sequence[str], to: Path, work: Path) -> Run:
             process = subprocess.Popen(list(command))  # noqa: S603 - no shell
         finally:
             recorder.leave(os.getpid())
+        faults = attached_to(process.pid)
         with passing_on(lambda: process.pid):
             try:
-                return _recorded(process, recorder, waiting, to, work)
+                return _recorded(process, recorder, waiting, faults, to, work)
             except BaseException:
                 # The command does not depend on its trace.
                 process.wait()
                 raise
 
 
-def _recorded(process: subprocess.Popen[bytes], recorder: CallRecorder, waiting: _Waiting, to: Path, work: Path) -> Run:
+def _recorded(
+    process: subprocess.Popen[bytes],
+    recorder: CallRecorder,
+    waiting: _Waiting,
+    faults: PageFaultEvents | None,
+    to: Path,
+    work: Path,
+) -> Run:
     from tiering.trace.parquet_writer import TraceWriter  # noqa: PLC0415
     from tiering.trace.readers.base import Damage  # noqa: PLC0415
     from tiering.trace.recording.kernel_calls import KernelCalls  # noqa: PLC0415
+    from tiering.trace.recording.mapped_reads import MappedReads  # noqa: PLC0415
 
     calls, events = KernelCalls(time.time() - time.monotonic()), TraceWriter(work)
+    mapped = MappedReads(process.pid, faults, events)
     calls.start(process.pid, os.fspath(Path.cwd()))
     status = read = written = None
     while True:
         waiting.fill()
+        mapped.look()
         if taken := waiting.next():
             calls.add(taken)
             for pid in calls.ended:
                 recorder.leave(pid)
             calls.ended.clear()
             if len(calls.calls) >= _BATCH:
-                events.add(calls.calls.take())
+                mapped.add(calls.calls.take())
         elif status is not None and not any(map(exists, calls.alive())):
             break
         else:
@@ -77,11 +89,13 @@ def _recorded(process: subprocess.Popen[bytes], recorder: CallRecorder, waiting:
                 # It is not reaped yet, so its final counts can be read.
                 read, written = kernel_counts(process.pid)
                 status = exit_status(process.wait())
-    events.add(calls.calls.take())
+    mapped.add(calls.calls.take())
+    shown, notes = mapped.finish()
     damage = Damage(to, "tracepoints", lenient=True)
+    damage.notes += notes
     calls.describe(damage)
     _count_lost(recorder, damage)
-    return Run(events, damage, status, read, written)
+    return Run(events, damage, status, read, written, completeness=shown, through_maps=mapped.bytes)
 
 
 def _count_lost(recorder: CallRecorder, damage: Damage) -> None:

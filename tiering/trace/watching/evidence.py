@@ -50,9 +50,9 @@ class Evidence:
         self._positions = FilePositions(files)
         shown = self._faults.shown if isinstance(self._faults, PageFaultSource) else dict
         self._warm = WarmMaps(files, shown) if warm_maps else None
+        found: list[Source | None] = [self._calls, self._faults, self._warm]
         # The calls leave nothing to positions and totals, which else come last: they are what no other source places.
-        rest = () if isinstance(self._calls, SystemCalls) else (self._positions, ByteTotals())
-        found = (self._calls, self._faults, self._warm, *rest)
+        found += [] if self._sees_calls else [self._positions, ByteTotals()]
         self.sources: tuple[Source, ...] = tuple(source for source in found if source is not None)
         for source in self.sources:
             self._open.callback(source.close)
@@ -82,14 +82,18 @@ class Evidence:
         """Return the processes that members of the tree began since the last look: number, and s since boot."""
         return self._faults.started() if isinstance(self._faults, PageFaultSource) else []
 
+    @property
+    def _sees_calls(self) -> bool:
+        return isinstance(self._calls, SystemCalls)
+
     def completeness(self) -> Completeness:
         """Return what the sources showed of the job so far."""
         faults = self._faults if isinstance(self._faults, PageFaultSource) else None
         return Completeness(
-            opens=False,
+            opens=self._sees_calls,
             names=self._nameless <= _UNPLACED * self._moved,
-            reads=self._reads,
-            writes=self._writes,
+            reads=None if self._sees_calls else self._reads,
+            writes=None if self._sees_calls else self._writes,
             mapped=self._warm is not None and self._warm.use().used,
             mapped_unsure=self._warm.unsure if self._warm is not None else 0 if faults is None else faults.unsure,
             unplaced_file_bytes=self._unplaced_file_bytes(),

@@ -75,8 +75,9 @@ class PageFaultSource:
 
     counted = False
 
-    def __init__(self, events: PageFaultEvents, tree: TreeLook, files: DataFiles) -> None:
-        self._events = events
+    def __init__(self, events: PageFaultEvents, tree: TreeLook, files: DataFiles, *, eases: bool = True) -> None:
+        """Begin. eases: whether to leave out minor faults for a while if they are many and of no use."""
+        self._events, self._eases = events, eases
         self.maps = MappedData(files)
         self._faults: list[Faults] = []
         self._changes: list[Change] = []
@@ -138,6 +139,11 @@ class PageFaultSource:
         return events
 
     @property
+    def lost(self) -> int:
+        """Faults that are missing."""
+        return self._lost
+
+    @property
     def unsure(self) -> int:
         """B of mapped files that may have been read beyond those in the events."""
         return max(0, self._most - self._counted)
@@ -186,6 +192,8 @@ class PageFaultSource:
     def _ease(self, records: int, useful: int, seconds: float) -> None:
         """Leave out minor faults for a while if too many of them are of no mapped file."""
         self._looks += 1
+        if not self._eases:
+            return
         if self._pause:
             self._looks_without += 1
             self._pause -= 1

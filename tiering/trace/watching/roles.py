@@ -9,7 +9,7 @@ from typing import Final
 
 from tiering.trace.waiting import Role
 
-#: A worker has read at least this share of what the child of its parent that read most has.
+#: A worker reads at least at this share of the rate of the child of its parent that reads most.
 _ALIKE: Final = 0.02
 #: Below all three, a process only waits for its children: processors that it keeps busy, the share of its time that it
 #: waits for storage, and calls of read and write a second.
@@ -38,6 +38,11 @@ class Member:
     bytes_read: int
 
     @property
+    def rate(self) -> float:
+        """B read each s."""
+        return self.bytes_read / self.seconds if self.seconds else 0.0
+
+    @property
     def is_idle(self) -> bool:
         """Whether it does little but wait."""
         used = self.processor < _IDLE_CORES * self.seconds and self.disk < _IDLE_DISK * self.seconds
@@ -61,8 +66,8 @@ def roles(members: Sequence[Member]) -> Mapping[int, Role]:
     for parent_pid, children in readers.items():
         consumer = _consumer(by_pid[parent_pid], by_pid)
         leaves = [each for each in children if each.pid not in readers]
-        most = max((each.bytes_read for each in leaves), default=0)
-        workers = [each for each in leaves if each.bytes_read >= _ALIKE * most]
+        most = max((each.rate for each in leaves), default=0.0)
+        workers = [each for each in leaves if each.rate >= _ALIKE * most]
         if consumer is None or not workers:
             continue
         found |= {each.pid: "worker" for each in workers}

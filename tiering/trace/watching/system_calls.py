@@ -25,7 +25,7 @@ _LACKS = "what came before, calls of 32-bit programs, and reads of mapped files"
 def open_system_calls(tree: TreeLook, files: DataFiles, *, with_maps: bool) -> Source:
     """Follow the processes of a tree, if this user may. with_maps: report maps too, if no other source does."""
     try:
-        recorder = CallRecorder(all_calls=False)
+        recorder = CallRecorder()
     except OSError as error:
         reason = f"needs root, or CAP_BPF and CAP_PERFMON, on x86-64 ({error.strerror or error})"
         return Unavailable(SourceUse(_NAME, used=False, shows=_SHOWS, lacks=_LACKS, reason=reason))
