@@ -100,15 +100,17 @@ class EpochEstimator:
 
     def _find_epoch(self, before: int) -> None:
         """Find the bytes of an epoch, and where one began. before: B read before this look."""
-        if self._new > _FEW * self.touched:
+        # No more of a dataset can be touched than it holds, but some sources count parts of files as wholes.
+        touched = min(self.touched, self._given or self.touched)
+        if self._new > _FEW * touched:
             self._new, self._last_new = 0, self._read
-        if self._found is not None and self.touched > (1 + _MISTAKEN) * self._found:
+        if self._found is not None and touched > (1 + _MISTAKEN) * self._found:
             # What looked like the dataset was an index, or the first of several.
             self._found, self._again = None, 0
             self._anchored, self._began = self._from_start, 0
-        if self.touched_again and self._read - self._last_new >= _SETTLED * self.touched:
-            self._found = self.touched
-        if not self._anchored and self._again > _RETURNED * max(self.touched, (self._given or 0) / 5):
+        if self.touched_again and self._read - self._last_new >= _SETTLED * touched:
+            self._found = touched
+        if not self._anchored and self._again > _RETURNED * max(touched, (self._given or 0) / 5):
             self._anchored, self._began = True, before
 
     @property
